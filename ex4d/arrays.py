@@ -1,0 +1,138 @@
+"""Reading .npz files from anywhere: no pickles, and nothing is allocated on a header's word alone."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+
+LIMIT_BYTES = 8 << 30
+"""Most memory that one array read whole may take."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What one array of the file says of itself."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    fortran_order: bool
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the values in bytes."""
+        return prod(self.shape) * self.dtype.itemsize
+
+
+class Arrays:
+    """An open .npz file; made by `open_arrays`."""
+
+    def __init__(self, path: Path, what: str, archive: zipfile.ZipFile) -> None:
+        self.path = path
+        self.what = what
+        self.archive = archive
+        names = [name for name in archive.namelist() if name.endswith(".npy")]
+        self.headers = {name.removesuffix(".npy"): self._header(name) for name in names}
+
+    def read(self, key: str) -> NDArray:
+        """One array, whole.
+
+        Raises:
+            InputError: larger than `LIMIT_BYTES`, damaged or cut off.
+        """
+        header = self.headers[key]
+        if header.nbytes > LIMIT_BYTES:
+            raise InputError(
+                f"{key} in {self.path} claims {header.nbytes / 2**30:.0f} GB, which is too much: the file is"
+                " damaged or too large; split it."
+            )
+        with _readable(self.path, self.what), self._values(key) as values:
+            flat = np.frombuffer(_exactly(values, header.nbytes), header.dtype)
+        return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
+
+    def rows(self, key: str, start: int, stop: int) -> Iterator[NDArray]:
+        """`array[start], ..., array[stop - 1]`, holding one at a time where the file's order allows it.
+
+        Raises:
+            InputError: damaged or cut off.
+        """
+        header = self.headers[key]
+        if header.fortran_order:
+            yield from self.read(key)[start:stop]
+            return
+        size = prod(header.shape[1:]) * header.dtype.itemsize
+        with _readable(self.path, self.what), self._values(key) as values:
+            values.seek(start * size, 1)
+            for _ in range(start, stop):
+                yield np.frombuffer(_exactly(values, size), header.dtype).reshape(header.shape[1:])
+
+    def _header(self, name: str) -> Header:
+        with self.archive.open(name) as file:
+            header, begin = _read_header(file)
+        if header.dtype.hasobject or self.archive.getinfo(name).file_size != begin + header.nbytes:
+            raise ValueError(f"{name} does not hold the numbers that it announces")
+        return header
+
+    @contextmanager
+    def _values(self, key: str) -> Iterator[IO[bytes]]:
+        with self.archive.open(f"{key}.npy") as file:
+            _read_header(file)
+            yield file
+
+
+@contextmanager
+def open_arrays(path: Path, what: str) -> Iterator[Arrays]:
+    """Open an .npz file; `what` it is ("depth file") stands in the messages.
+
+    Raises:
+        InputError: missing, not .npz, damaged or cut off.
+    """
+    with _readable(path, what):
+        archive = zipfile.ZipFile(path)
+    with archive:
+        with _readable(path, what):
+            arrays = Arrays(path, what, archive)
+        yield arrays
+
+
+@contextmanager
+def _readable(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever the readers of zip and npy raise on a bad file into one sentence."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"There is no {what} {path}: check the name.") from None
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"The {what} {path} cannot be read as .npz arrays ({error}): it is damaged or of another kind;"
+            " write it again with numpy.savez."
+        ) from error
+
+
+def _read_header(file: IO[bytes]) -> tuple[Header, int]:
+    version = npy.read_magic(file)
+    if version == (1, 0):
+        shape, fortran_order, dtype = npy.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, fortran_order, dtype = npy.read_array_header_2_0(file)
+    else:
+        raise ValueError(f"version {version} of the array format is not known")
+    if any(n < 0 for n in shape):
+        raise ValueError("negative size")
+    return Header(shape, dtype, fortran_order), file.tell()
+
+
+def _exactly(file: IO[bytes], size: int) -> bytes:
+    data = file.read(size)
+    if len(data) != size:
+        raise EOFError("it ends early")
+    return data
