@@ -1,0 +1,1 @@
+"""Rendering the DW-Mesh along a camera path: which face is seen at each pixel, and its colour and alpha."""
