@@ -1,0 +1,71 @@
+"""Writing results so that a file is either whole under its name or not there at all."""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ex4d.errors import InputError
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full: free some space or choose another folder",
+    errno.EDQUOT: "your disk quota is used up: free some space or choose another folder",
+    errno.EFBIG: "it would be larger than this disk or account allows: choose another folder",
+    errno.EACCES: "the folder does not let you write: choose another folder or change its permissions",
+    errno.EPERM: "the folder does not let you write: choose another folder or change its permissions",
+    errno.EROFS: "the disk is read-only: choose another folder",
+}
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; what stands there afterwards becomes `path` in one step.
+
+    The temporary name ends like `path`, so that writers which look at the ending work. It may become a
+    file or a folder; a folder replaces an older folder. Whatever goes wrong, nothing of it stays behind
+    and an older `path` is untouched.
+
+    Raises:
+        InputError: the folder is missing or not writable, or the disk is full; names the file and what to do.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: its folder does not exist; create it first.")
+    token = secrets.token_hex(4)
+    temporary = path.with_name(f".{token}.part.{path.name}")
+    try:
+        yield temporary
+        if temporary.is_dir():
+            _replace_folder(temporary, path, path.with_name(f".{token}.old.{path.name}"))
+        else:
+            # Some disks (network, quotas) only say that they are full when asked to really store the data.
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    except Exception as error:
+        reason = _REASONS.get(getattr(error, "errno", None) or 0)
+        if reason is None:
+            raise
+        raise InputError(f"{path} cannot be written because {reason}.") from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _replace_folder(new: Path, path: Path, old: Path) -> None:
+    """Put the folder `new` in the place of `path`; `old` is a free name for the time between."""
+    if not path.exists():
+        os.replace(new, path)
+        return
+    os.replace(path, old)
+    try:
+        os.replace(new, path)
+    except OSError:
+        os.replace(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
