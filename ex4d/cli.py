@@ -1,0 +1,397 @@
+"""The command line. `recon` and `generate` take the options of the EX-4D release, and a few more."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import metadata, util
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from ex4d import __version__, camera_path, intrinsics, protocol
+from ex4d.camera_path import CameraPath
+from ex4d.conditioning import Conditioning, render
+from ex4d.errors import EX4DError, InputError
+from ex4d.generate import Generated
+from ex4d.mesh import DWMesh
+from ex4d.progress import Progress
+
+app = typer.Typer(
+    help="EX-4D: shoot an existing video again from another camera.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+console = Console(stderr=True)
+
+InputVideo = Annotated[
+    Path | None, typer.Option("--input_video", help="Video file, or folder of PNG or JPEG pictures.")
+]
+Depth = Annotated[
+    Path | None,
+    typer.Option(
+        "--depth",
+        help="Depth of the clip: .npz with the key depth (T,H,W), or a folder of 16-bit PNG (millimetres) or EXR."
+        " Default: the file beside the clip, such as clip.depth.npz for clip.mp4.",
+    ),
+]
+Cam = Annotated[camera_path.Preset, typer.Option("--cam", help="Camera preset.")]
+Camera = Annotated[
+    Path | None,
+    typer.Option(
+        "--camera",
+        help="Camera path of your own instead of --cam: .npz with extrinsics (T,4,4) world-to-camera, OpenCV axes,"
+        " world = source camera of frame 0, and intrinsics (3,3) or (T,3,3).",
+    ),
+]
+NumFrames = Annotated[int, typer.Option("--num_frames", min=1, help="How many frames, from the first.")]
+Focal = Annotated[
+    float | None,
+    typer.Option("--focal_px", help="Focal length in pixels of the source; default: the depth file's, else 500."),
+]
+OutputFormat = Literal["mp4", "png"]
+Format = Annotated[OutputFormat, typer.Option("--output_format", help="Video, or a folder of PNG frames.")]
+Compat = Annotated[
+    bool,
+    typer.Option(
+        "--release_compat",
+        help="Reproduce the release: half-pixel shift, shell at 100, 500 px focal length, frame-0 rule, sweep.",
+    ),
+]
+
+
+@app.command()
+def recon(
+    input_video: InputVideo = None,
+    output_dir: Annotated[Path, typer.Option("--output_dir", help="Folder for the results.")] = Path("out"),
+    cam: Cam = "180",
+    camera: Camera = None,
+    depth: Depth = None,
+    num_frames: NumFrames = camera_path.RELEASE_FRAMES,
+    focal_px: Focal = None,
+    save_mesh: Annotated[bool, typer.Option("--save_mesh", help="Also write DW-Mesh.ply of frame 0.")] = False,
+    save_camera: Annotated[bool, typer.Option("--save_camera", help="Also write camera_<cam>.npz.")] = False,
+    output_format: Format = "mp4",
+    release_compat: Compat = False,
+) -> None:
+    """Build the depth watertight mesh and render colour and mask along a camera path."""
+    name = cam if camera is None else camera.stem
+    with bars() as progress:
+        shot = _open_shot(input_video, depth, cam, camera, num_frames, focal_px, release_compat, progress)
+        conditioning = render(shot.mesh, shot.frames, shot.path, release_compat, progress)
+        _make_folder(output_dir)
+        colour = _write(output_dir / f"color_{name}", conditioning.colour, shot.fps, output_format)
+        mask = _write(output_dir / f"mask_{name}", conditioning.mask, shot.fps, output_format)
+    _say(*shot.notes, *conditioning.notes)
+    written = [colour, mask]
+    if save_mesh:
+        written.append(_write_ply(output_dir / "DW-Mesh.ply", shot.mesh, shot.frames[0]))
+    if save_camera:
+        from ex4d.files import replacing
+
+        written.append(output_dir / f"camera_{name}.npz")
+        with replacing(written[-1]) as temporary:
+            camera_path.save(temporary, shot.path)
+    _say(f"Real part of the picture: {conditioning.coverage.min():.0%} in the emptiest frame.")
+    _results(*written)
+
+
+@app.command()
+def generate(
+    output_video: Annotated[Path, typer.Option("--output_video", help="Video to write (folder for png).")],
+    color_video: Annotated[Path | None, typer.Option("--color_video", help="Colour, as recon writes it.")] = None,
+    mask_video: Annotated[Path | None, typer.Option("--mask_video", help="Mask, as recon writes it.")] = None,
+    input_video: InputVideo = None,
+    depth: Depth = None,
+    cam: Cam = "180",
+    camera: Camera = None,
+    height: Annotated[int | None, typer.Option("--height", min=16, help="Default: as the input.")] = None,
+    width: Annotated[int | None, typer.Option("--width", min=16, help="Default: as the input.")] = None,
+    num_frames: NumFrames = camera_path.RELEASE_FRAMES,
+    focal_px: Focal = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="For generators that draw random numbers.")] = 0,
+    num_inference_steps: Annotated[
+        int, typer.Option("--num_inference_steps", min=1, help="Sampling steps; the preview has none.")
+    ] = 25,
+    generator: Annotated[
+        Literal["auto", "preview"],
+        typer.Option("--generator", help="What fills the holes; auto takes the best that can run here."),
+    ] = "auto",
+    output_format: Format = "mp4",
+    release_compat: Compat = False,
+) -> None:
+    """Make the video: from recon's colour and mask, or at once from a clip, its depth and a camera."""
+    from ex4d import shot as jobs
+
+    if (color_video is None) != (mask_video is None):
+        raise InputError("--color_video and --mask_video belong together: give both, or --input_video instead.")
+    if color_video is not None and input_video is not None:
+        raise InputError("Give either --color_video with --mask_video or --input_video, not both.")
+    if (height is None) != (width is None):
+        raise InputError("--height and --width belong together: give both or neither.")
+    size = None if width is None or height is None else (width, height)
+    with bars() as progress:
+        if color_video is not None and mask_video is not None:
+            conditioning, fps = _read_conditioning(color_video, mask_video, num_frames, size, progress)
+            scene, notes = None, conditioning.notes
+        else:
+            shot = _open_shot(input_video, depth, cam, camera, num_frames, focal_px, release_compat, progress)
+            path = shot.path if size is None else _resized(shot.path, *size)
+            conditioning = render(shot.mesh, shot.frames, path, release_compat, progress)
+            scene, notes, fps = (shot.mesh, shot.frames, path), (*shot.notes, *conditioning.notes), shot.fps
+        result = jobs.generate(conditioning, scene, seed, progress)
+        written = _write_result(output_video, result, fps, output_format)
+    _say(*notes, *result.notes)
+    _results(written)
+
+
+@app.command()
+def serve(
+    address: Annotated[str, typer.Option(help="Where to listen; port 0 takes any.")] = protocol.DEFAULT_ADDRESS,
+    state: Annotated[
+        Path | None, typer.Option(help="Folder for jobs and files; default: the user's state folder.")
+    ] = None,
+) -> None:
+    """Start the backend that Blender talks to."""
+    from backend.server import serve as run_server  # the one place where ex4d starts its own backend
+
+    run_server(address, state)
+
+
+@app.command()
+def demo(
+    output_dir: Annotated[Path, typer.Option("--output_dir", help="Folder for the results.")] = Path("out/demo"),
+) -> None:
+    """Run the sample through a backend process and leave the video and a contact sheet."""
+    from ex4d.demo import run_sample
+
+    _make_folder(output_dir)
+    with bars() as progress:
+        results = run_sample(output_dir, progress)
+    _say(*results.notes)
+    _results(*results.files)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can run, what is missing, and where to get it."""
+    table = Table("Part", "State", "What to do", title=f"ex4d {__version__}, Python {sys.version.split()[0]}")
+    for part, package, extra in (
+        ("Command line", "typer", "backend"),
+        ("Video", "av", "render"),
+        ("Rendering (CPU)", "numba", "render"),
+        ("Preview generator", "cv2", "render"),
+        ("EXR depth", "OpenEXR", "render"),
+        ("Messages", "zmq", "client"),
+    ):
+        found = util.find_spec(package) is not None
+        table.add_row(
+            part,
+            f"ready ({_version(package)})" if found else "missing",
+            "" if found else f"pip install 'ex4d[{extra}]'",
+        )
+    table.add_row("Depth", "from a file", "Put clip.depth.npz beside clip.mp4, or give --depth.")
+    gpu = _gpu()
+    table.add_row("GPU", gpu or "none found", "" if gpu else "Needed for the EX-4D model only; previews run without.")
+    table.add_row(
+        "EX-4D model (Wan2.1-I2V-14B)",
+        "not in this version",
+        "Every result is a preview: filled from other frames and by classical inpainting.",
+    )
+    Console().print(table)
+
+
+def main() -> None:
+    """Entry point: errors that a user can act on become one sentence and exit code 2."""
+    try:
+        app(standalone_mode=True)
+    except EX4DError as error:
+        console.print(f"ex4d: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+@contextmanager
+def bars() -> Iterator[Progress]:
+    """A progress bar a stage, on standard error."""
+    columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=console) as shown:
+        tasks: dict[str, int] = {}
+
+        def progress(stage: str, step: int, steps: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = shown.add_task(stage, total=steps)
+            shown.update(tasks[stage], completed=step, total=steps)  # type: ignore[arg-type]
+
+        yield progress
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """A clip's frames (T,H,W,3) with their mesh and camera path."""
+
+    frames: np.ndarray
+    fps: Fraction
+    mesh: DWMesh
+    path: CameraPath
+    notes: tuple[str, ...]
+
+
+def _open_shot(
+    video: Path | None,
+    depth_file: Path | None,
+    cam: str,
+    camera: Path | None,
+    frames: int,
+    focal_px: float | None,
+    release_compat: bool,
+    progress: Progress,
+) -> _Shot:
+    from ex4d.clip import read_clip
+    from ex4d.depth import beside, read_depth
+
+    if video is None:
+        raise InputError("Which video? Give --input_video with a file or a folder of pictures.")
+    clip = read_clip(video, frames=frames, progress=progress)
+    depth_file = depth_file or beside(video)
+    if depth_file is None:
+        raise InputError(
+            f"There is no depth for {video.name}: this version reads depth from a file, so give --depth, or put"
+            f" {video.stem}.depth.npz beside the clip."
+        )
+    if release_compat and focal_px is None:
+        focal_px = intrinsics.RELEASE_FOCAL_PX * clip.fit.source_width / clip.fit.scaled_width
+    depth = read_depth(depth_file, clip, focal_px=focal_px, progress=progress)
+    mesh = DWMesh.from_depth(depth, release_compat=release_compat)
+    k, size = depth.intrinsics, (mesh.width, mesh.height)
+    if camera is not None:
+        path = camera_path.load(camera, len(mesh), *size)
+    else:
+        radius = camera_path.pivot_distance(mesh.depth[0])
+        path = camera_path.preset(cam, radius, k, *size, len(mesh), release_compat=release_compat)
+    return _Shot(clip.frames, clip.fps, mesh, path, (*clip.notes, *depth.notes))
+
+
+def _read_conditioning(
+    colour_file: Path, mask_file: Path, frames: int, size: tuple[int, int] | None, progress: Progress
+) -> tuple[Conditioning, Fraction]:
+    """Colour and mask from files, brought to `size` (width, height) as the release does, without keeping the aspect."""
+    import cv2
+
+    from ex4d.clip import read_clip
+
+    colour = read_clip(colour_file, frames=frames, longest_side=None, multiple=2, progress=progress)
+    mask = read_clip(mask_file, frames=frames, longest_side=None, multiple=2, progress=progress)
+    if colour.frames.shape != mask.frames.shape:
+        (_, h, w, _), (_, mh, mw, _) = colour.frames.shape, mask.frames.shape
+        raise InputError(
+            f"{colour.source} is {w}x{h} but {mask.source} is {mw}x{mh}: take colour and mask of one recon run."
+        )
+    pictures, real = colour.frames, np.where(mask.frames[..., 0] > 127, 255, 0).astype(np.uint8)
+    if size is not None:
+        pictures = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures])
+        real = np.stack([cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in real])
+    pictures = pictures * (real[..., None] > 0)
+    return Conditioning(pictures, real, (real > 0).mean(axis=(1, 2)), (*colour.notes, *mask.notes)), colour.fps
+
+
+def _resized(path: CameraPath, width: int, height: int) -> CameraPath:
+    """The same cameras with a picture of another size, squeezed where the aspect differs, as the release does."""
+    scale = np.diag([width / path.width, height / path.height, 1])
+    return CameraPath(path.camera_to_world, scale @ path.intrinsics, width, height)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be made: {error.strerror}; choose another one.") from error
+
+
+def _write(name: Path, frames: np.ndarray, fps: Fraction, output_format: OutputFormat) -> Path:
+    """Write frames as name.mp4 or as the folder name/."""
+    from ex4d.movie import write_movie, write_png_frames
+
+    if output_format == "png":
+        write_png_frames(name, frames)
+        return name
+    file = name.with_name(name.name + ".mp4")
+    write_movie(file, frames, fps, lossless=frames.ndim == 3)
+    return file
+
+
+def _write_result(file: Path, result: Generated, fps: Fraction, output_format: OutputFormat) -> Path:
+    from ex4d.movie import write_movie, write_png_frames
+
+    _make_folder(file.parent)
+    if output_format == "png":
+        write_png_frames(file, result.frames)
+    else:
+        write_movie(file, result.frames, fps, metadata=result.metadata)
+    return file
+
+
+def _write_ply(file: Path, mesh: DWMesh, picture: np.ndarray) -> Path:
+    """Frame 0 of the mesh with the picture's colours; alpha is 0 at unreliable vertices."""
+    import trimesh
+
+    from ex4d.files import replacing
+
+    alpha = mesh.reliable_vertices(0).astype(np.uint8) * 255
+    colours = np.concatenate([picture, alpha[..., None]], axis=-1).reshape(-1, 4)
+    surface = trimesh.Trimesh(mesh.vertices(0), mesh.faces, vertex_colors=colours, process=False)
+    with replacing(file) as temporary:
+        surface.export(str(temporary), file_type="ply")
+    return file
+
+
+def _say(*notes: str) -> None:
+    for note in notes:
+        console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def _results(*paths: Path) -> None:
+    """The results on standard output, one a line, for people and scripts."""
+    for path in paths:
+        typer.echo(path)
+
+
+def _version(package: str) -> str:
+    names = {"cv2": "opencv-python-headless", "zmq": "pyzmq"}
+    try:
+        return metadata.version(names.get(package, package))
+    except metadata.PackageNotFoundError:
+        return "version unknown"
+
+
+def _gpu() -> str:
+    """Name of the first NVIDIA GPU, or an empty text; asks the driver's own tool, so that torch is not needed."""
+    import shutil
+    import subprocess
+
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ""
+    with tempfile.TemporaryFile() as nothing:
+        done = subprocess.run(
+            [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"],
+            stdout=subprocess.PIPE,
+            stderr=nothing,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    return done.stdout.splitlines()[0] if done.returncode == 0 and done.stdout else ""
+
+
+if __name__ == "__main__":
+    main()

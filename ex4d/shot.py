@@ -1,0 +1,191 @@
+"""The three jobs, from files to files: what the command line and the backend's worker both run."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from ex4d import camera_path, protocol, take
+from ex4d.clip import Clip, read_clip
+from ex4d.conditioning import Conditioning, over_frames, reliable_vertices, render
+from ex4d.depth import DepthVideo, read_depth, save_depth
+from ex4d.generate import Generated, preview
+from ex4d.mesh import DWMesh
+from ex4d.movie import write_movie
+from ex4d.progress import Progress
+
+Inputs = Callable[[protocol.Blob], Path]
+"""Where the content of a blob lies on this machine; the file's name may differ from the blob's."""
+
+_latest_source: tuple[str, Clip, DepthVideo] | None = None  # the shot somebody is working on; see _source
+
+
+def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
+    """Run one job.
+
+    Args:
+        job: what to do.
+        inputs: finds the files it names.
+        out: an empty folder; every file in it afterwards is a result.
+        progress: told after each step; raises `Cancelled` to stop.
+
+    Returns:
+        Facts for the client, plain JSON values.
+
+    Raises:
+        InputError: a file or a setting that cannot be used.
+    """
+    progress = clock = _Clock(progress)
+    clip, depth = _source(job.source, inputs, progress)
+    mesh = DWMesh.from_depth(depth)
+    notes = [*clip.notes, *depth.notes]
+    if isinstance(job, protocol.Reconstruct):
+        return _reconstruct(clip, depth, mesh, notes, out, progress)
+    path = camera_path.load(inputs(job.path), len(mesh), mesh.width, mesh.height)
+    conditioning = render(mesh, clip.frames, path, progress=progress)
+    notes += conditioning.notes
+    fps = Fraction(job.fps) if isinstance(job, protocol.Generate) and job.fps else clip.fps
+    write_movie(out / take.COLOUR, conditioning.colour, fps)
+    write_movie(out / take.MASK, conditioning.mask, fps, lossless=True)
+    facts: dict[str, Any] = {"coverage": [round(float(c), 4) for c in conditioning.coverage], "fps": str(fps)}
+    if isinstance(job, protocol.Preview):
+        return {**facts, "notes": notes}
+
+    generated = generate(conditioning, (mesh, clip.frames, path), job.seed, progress)
+    notes += generated.notes
+    write_movie(out / take.RESULT, generated.frames, fps, metadata=generated.metadata)
+    camera_path.save(out / take.CAMERA, path)
+    record = take.TakeRecord(
+        job=protocol.to_plain(job),
+        generator=generated.generator,
+        is_preview=generated.is_preview,
+        seed=job.seed,
+        settings=generated.settings,
+        width=path.width,
+        height=path.height,
+        frames=len(path),
+        fps=str(fps),
+        coverage=facts["coverage"],
+        notes=notes,
+        seconds=clock.seconds(),
+    )
+    take.write_record(out / take.SIDECAR, record)
+    return {
+        **facts,
+        "generator": generated.generator,
+        "is_preview": record.is_preview,
+        "seed": job.seed,
+        "frames": len(path),
+        "notes": notes,
+    }
+
+
+def generate(
+    conditioning: Conditioning,
+    scene: preview.Scene | None,
+    seed: int,
+    progress: Progress,
+) -> Generated:
+    """Run the best generator that this installation has; today that is the preview, and the result says so.
+
+    Args:
+        conditioning: what is real along the path.
+        scene: mesh, its pictures (T,H,W,3) and the path, where they are known.
+        seed: for generators that draw random numbers.
+        progress: told after each step.
+    """
+    return preview.generate(conditioning, scene, seed, progress)
+
+
+def _reconstruct(
+    clip: Clip, depth: DepthVideo, mesh: DWMesh, notes: list[str], out: Path, progress: Progress
+) -> dict[str, Any]:
+    """Write what the viewport shows: pictures, depth, and where the mesh is a surface and not a bridge."""
+    reliable = np.empty(depth.depth.shape, np.uint8)
+
+    def find(t: int) -> None:
+        reliable[t] = reliable_vertices(mesh, t) * np.uint8(255)
+
+    for done in over_frames(find, len(mesh)):
+        progress("Finding occlusions", done, len(mesh))
+    progress("Writing files", 0, 3)
+    write_movie(out / "source.mp4", clip.frames, clip.fps)
+    progress("Writing files", 1, 3)
+    write_movie(out / "reliable.mp4", reliable, clip.fps, lossless=True)
+    progress("Writing files", 2, 3)
+    save_depth(out / "depth.npz", depth)
+    progress("Writing files", 3, 3)
+    return {
+        "width": mesh.width,
+        "height": mesh.height,
+        "frames": len(mesh),
+        "fps": str(clip.fps),
+        "focal_px": float(depth.intrinsics[0, 0, 0]),
+        "depth_min": float(depth.depth.min()),
+        "depth_max": float(depth.depth.max()),
+        "pivot": camera_path.pivot_distance(depth.depth[0]),
+        "shell": mesh.shell,
+        "notes": notes,
+    }
+
+
+def _source(source: protocol.Source, inputs: Inputs, progress: Progress) -> tuple[Clip, DepthVideo]:
+    """Clip and depth of a job. The latest is kept: an artist tries many paths on one shot."""
+    global _latest_source
+    key = repr(source)
+    if _latest_source and _latest_source[0] == key:
+        return _latest_source[1:]
+    _latest_source = None
+    with TemporaryDirectory(prefix="ex4d-") as folder:
+        # Only image folders have a rate of their own: a folder of one picture is told by it.
+        clip_file = _gather(source.clip, inputs, Path(folder) / "clip", as_folder=source.fps is not None)
+        depth_file = _gather(source.depth, inputs, Path(folder) / "depth")
+        clip = read_clip(
+            clip_file,
+            start=source.start,
+            frames=source.frames,
+            longest_side=source.longest_side,
+            fps=Fraction(source.fps) if source.fps else None,
+            progress=progress,
+        )
+        depth = read_depth(depth_file, clip, focal_px=source.focal_px, progress=progress)
+    _latest_source = (key, clip, depth)
+    return clip, depth
+
+
+def _gather(blobs: tuple[protocol.Blob, ...], inputs: Inputs, folder: Path, as_folder: bool = False) -> Path:
+    """The file under the name that the blob had, or a folder of links in order."""
+    folder.mkdir()
+    as_folder |= len(blobs) > 1
+    for number, blob in enumerate(blobs):
+        name = blob.name if not as_folder else f"{number:06d}{Path(blob.name).suffix}"
+        try:
+            os.symlink(inputs(blob).resolve(), folder / name)
+        except OSError:  # Windows without the right to make links
+            shutil.copyfile(inputs(blob), folder / name)
+    return folder if as_folder else folder / blobs[0].name
+
+
+class _Clock:
+    """Passes progress on and measures how long each stage takes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._started: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
+
+    def __call__(self, stage: str, step: int, steps: int) -> None:
+        now = time.monotonic()
+        self._started.setdefault(stage, now)
+        self._ended[stage] = now
+        self._progress(stage, step, steps)
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds from the first to the last step of each stage."""
+        return {stage: round(self._ended[stage] - start, 3) for stage, start in self._started.items()}
