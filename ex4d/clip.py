@@ -296,9 +296,11 @@ def _rgb(picture: "av.VideoFrame") -> NDArray[np.uint8]:
 
 def _scale(picture: NDArray, width: int, height: int) -> NDArray[np.uint8]:
     """Picture (height, width, 3): averaged where it shrinks, interpolated where it grows."""
+    h, w = picture.shape[:2]
+    if (w, h) == (width, height):
+        return picture
     import cv2
 
-    h, w = picture.shape[:2]
     smaller = (min(w, width), min(h, height))
     if smaller != (w, h):
         picture = cv2.resize(np.ascontiguousarray(picture), smaller, interpolation=cv2.INTER_AREA)

@@ -15,8 +15,11 @@ from ex4d.progress import Progress, silent
 DONOR_FRAMES = 8
 """So many frames, evenly spread over the shot, are asked what they saw behind the holes of each frame."""
 
-INPAINT_RADIUS = 3
-"""Neighbourhood in pixels of the inpainting (Telea 2004)."""
+WITNESSES = 2
+"""So many frames must have seen a surface at the same distance, or it may be something that passed by."""
+
+SAME_DISTANCE = 0.02
+"""Distances that differ by less than this part are the same."""
 
 NOTE = "This is a preview: holes are filled from other frames and by classical inpainting, not by the EX-4D model."
 
@@ -31,7 +34,7 @@ def generate(
     """Fill the holes of the conditioning; pixels that are real stay as they are.
 
     A hole first takes the farthest surface that any of `DONOR_FRAMES` frames saw at that place: what moves
-    in front uncovers what is behind. The rest is inpainted (Telea 2004). Nothing is random, the seed is
+    in front uncovers what is behind. The rest is inpainted. Nothing is random, the seed is
     only passed on.
 
     Args:
@@ -45,17 +48,17 @@ def generate(
     result = conditioning.colour.copy()
 
     def fill(t: int) -> None:
-        rest = conditioning.mask[t] == 0
-        if scene is not None and rest.any():
-            rest = _fill_from_others(scene, donors, result[t], rest, t)
-        if rest.any() and not rest.all():  # A frame in which nothing is real stays black.
-            result[t] = cv2.inpaint(result[t], rest.astype(np.uint8), INPAINT_RADIUS, cv2.INPAINT_TELEA)
+        hole = conditioning.mask[t] == 0
+        if scene is not None and hole.any():
+            hole = _fill_from_others(scene, donors, result[t], hole, t)
+        if hole.any() and not hole.all():  # A frame in which nothing is real stays black.
+            result[t] = _inpaint(result[t], hole)
 
     for done in over_frames(fill, count):
         progress("Filling holes (preview)", done, count)
     settings: dict[str, Any] = {
         "donor_frames": 0 if scene is None else len(donors),
-        "inpaint_radius": INPAINT_RADIUS,
+        "witnesses": WITNESSES,
     }
     return Generated(result, "preview", seed, settings, (NOTE,))
 
@@ -63,15 +66,52 @@ def generate(
 def _fill_from_others(
     scene: Scene, donors: NDArray[np.int_], picture: NDArray[np.uint8], hole: NDArray[np.bool_], t: int
 ) -> NDArray[np.bool_]:
-    """Fill holes (h,w) of `picture` (h,w,3) in place from the meshes of other frames; returns those left."""
+    """Fill holes (h,w) of `picture` (h,w,3) in place from the meshes of other frames; returns the holes left.
+
+    Taken is the farthest surface that `WITNESSES` frames saw at the same distance: what stood still behind. It
+    must lie behind the mesh of frame `t`, for that frame saw that everything in front is empty; so what moves
+    leaves no ghosts.
+    """
     mesh, frames, path = scene
-    nearest_inverse = np.full(hole.shape, np.inf, np.float32)
-    seen, seen_mask = np.empty_like(picture), np.empty(hole.shape, np.uint8)
-    for donor in donors:
-        if donor == t:
-            continue
-        inverse = draw_view(mesh, donor, frames[donor], path, t, seen, seen_mask)
-        farther = hole & (seen_mask == 255) & (inverse < nearest_inverse)
-        picture[farther] = seen[farther]
-        nearest_inverse[farther] = inverse[farther]
-    return hole & np.isinf(nearest_inverse)
+    inverse = np.empty((len(donors), *hole.shape), np.float32)
+    colours = np.empty((len(donors), *picture.shape), np.uint8)
+    seen = np.empty(hole.shape, np.uint8)
+    nearest = draw_view(mesh, t, frames[t], path, t, np.empty_like(picture), seen) * (1 + SAME_DISTANCE)
+    for i, donor in enumerate(donors):
+        inverse[i] = draw_view(mesh, donor, frames[donor], path, t, colours[i], seen)
+        inverse[i][(seen == 0) | (inverse[i] > nearest)] = np.inf
+    left = hole
+    if len(donors) >= WITNESSES:
+        order = np.argsort(inverse[:, hole], axis=0)
+        farthest_first = np.take_along_axis(inverse[:, hole], order, axis=0)
+        one, last = farthest_first[: 1 - WITNESSES], farthest_first[WITNESSES - 1 :]
+        agree = np.isfinite(last) & (last <= one * (1 + SAME_DISTANCE))
+        found, first = agree.any(axis=0), agree.argmax(axis=0)
+        donor_of = np.take_along_axis(order, first[None], axis=0)[0][found]
+        rows, cols = (index[found] for index in np.nonzero(hole))
+        picture[rows, cols] = colours[donor_of, rows, cols]
+        left = hole.copy()
+        left[rows, cols] = False
+    return left
+
+
+def _inpaint(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Picture (h,w,3) with its holes (h,w) filled smoothly from around.
+
+    Pull-push (Gortler et al. 1996): each coarser level averages what is known; going back, holes take the
+    coarser level's colour. Unlike marching methods (Telea 2004) it draws no streaks into holes that are
+    half the picture wide.
+    """
+    weight = (~hole).astype(np.float32)[..., None]
+    levels = [(picture.astype(np.float32), weight)]
+    while min(levels[-1][1].shape[:2]) > 1:
+        colour, weight = levels[-1]
+        sums = cv2.pyrDown(np.concatenate([colour * weight, weight], axis=-1))
+        weight = sums[..., 3:]
+        # What a quarter of the neighbourhood knows is known.
+        levels.append((sums[..., :3] / np.maximum(weight, 1e-9), np.minimum(4 * weight, 1)))
+    filled = levels[-1][0]
+    for colour, weight in levels[-2::-1]:
+        coarse = cv2.pyrUp(filled, dstsize=weight.shape[1::-1])
+        filled = colour * weight + coarse * (1 - weight)
+    return np.where(hole[..., None], np.clip(filled + 0.5, 0, 255).astype(np.uint8), picture)
