@@ -1,0 +1,45 @@
+"""A peer that sends what it likes, frame by frame."""
+
+import zmq
+
+from ex4d.protocol import (
+    PROTOCOL_VERSION,
+    SERVER_BULK,
+    SERVER_CONTROL,
+    Event,
+    Hello,
+    Welcome,
+    decode,
+    encode,
+)
+
+
+class Raw:
+    def __init__(self, address: str, *, hello: bool = True) -> None:
+        self.context = zmq.Context()
+        self.control, self.bulk = self.context.socket(zmq.DEALER), self.context.socket(zmq.DEALER)
+        for socket in (self.control, self.bulk):
+            socket.linger = 0
+            socket.rcvtimeo = 5000
+        self.control.connect(address)
+        if hello:
+            self.welcome = self.ask(Hello(PROTOCOL_VERSION, "raw"))
+            assert isinstance(self.welcome, Welcome)
+            self.bulk.connect(f"{address.rsplit(':', 1)[0]}:{self.welcome.bulk_port}")
+
+    def ask(self, message):
+        return self.ask_frames([encode(message)])
+
+    def ask_frames(self, frames):
+        """The answer to any frames; events that come in between are dropped."""
+        self.control.send_multipart(frames)
+        while isinstance(answer := decode(self.control.recv_multipart()[0], SERVER_CONTROL), Event):
+            pass
+        return answer
+
+    def ask_bulk(self, message, *frames):
+        self.bulk.send_multipart([encode(message), *frames])
+        return decode(self.bulk.recv_multipart()[0], SERVER_BULK)
+
+    def close(self) -> None:
+        self.context.destroy(linger=0)

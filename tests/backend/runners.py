@@ -1,0 +1,105 @@
+"""What workers run in these tests: true functions, most of them badly behaved.
+
+Which one runs is told by the name of the clip, so that each test sees in one place what it starts.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ex4d.errors import InputError
+from ex4d.protocol import sentence
+
+
+def run(job, inputs, out, progress):
+    clip = job.source.clip[0]
+    return globals()[Path(clip.name).stem](job, inputs, out, progress)
+
+
+def copy(job, inputs, out, progress):
+    """Behaves: three steps, then the clip's content as the result."""
+    for step in range(1, 4):
+        progress("copy", step, 3)
+    (out / "result.mp4").write_bytes(inputs(job.source.clip[0]).read_bytes())
+    (out / "empty.txt").write_bytes(b"")
+    return {"suffix": inputs(job.source.clip[0]).suffix, "pid": os.getpid(), "coverage": [0.5, 1.0]}
+
+
+def stages(job, inputs, out, progress):
+    for stage in ("read", "render", "write"):
+        for step in range(1, 301):
+            progress(stage, step, 300)
+    return {}
+
+
+def slow(job, inputs, out, progress):
+    """Runs for long, and lets itself be stopped between its steps. Half-written files lie about."""
+    (out / "half.mp4").write_bytes(b"half")
+    for step in range(1, 6001):
+        progress("wait", step, 6000)
+        time.sleep(0.01)
+    return {}
+
+
+def slow_once(job, inputs, out, progress):
+    """Slow until its server is killed; quick when it runs again."""
+    mark = Path(os.environ["EX4D_TEST_MARK"])
+    if mark.exists():
+        return copy(job, inputs, out, progress)
+    mark.write_text("")
+    return slow(job, inputs, out, progress)
+
+
+def hang(job, inputs, out, progress):
+    """Never looks whether it should stop, and does not listen to SIGTERM either."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    progress("hang", 1, 2)
+    time.sleep(3600)
+
+
+def family(job, inputs, out, progress):
+    """Starts a process of its own that would outlive it."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    Path(os.environ["EX4D_TEST_MARK"]).write_text(f"{os.getpid()} {child.pid}")
+    return slow(job, inputs, out, progress)
+
+
+def crash(job, inputs, out, progress):
+    progress("crash", 1, 2)
+    os.kill(os.getpid(), signal.SIGSEGV)
+    time.sleep(60)
+
+
+def leave(job, inputs, out, progress):
+    os._exit(3)
+
+
+def refuse(job, inputs, out, progress):
+    raise InputError("The depth holds zeros: mask them first.")
+
+
+def surprise(job, inputs, out, progress):
+    raise KeyError("no such thing")
+
+
+def nonsense(job, inputs, out, progress):
+    """Facts that are no JSON values."""
+    return {"out": out}
+
+
+def chatter(job, inputs, out, progress):
+    """Facts that do not fit into one message."""
+    return {"coverage": [0.5] * 100_000}
+
+
+def eat_disk(job, inputs, out, progress):
+    """Writes more than the limit that its test has set on files."""
+    with open(out / "big.mp4", "wb") as file:
+        for step in range(1, 101):
+            file.write(b"\0" * (1 << 20))
+            file.flush()
+            progress("write", step, 100)
+    return {"never": sentence("")}

@@ -1,0 +1,79 @@
+"""A true server as a child process, and polling with a bound."""
+
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ex4d.client import Client
+
+HERE = Path(__file__).parent
+PATIENCE = 20.0
+"""No test waits longer than this for one thing, in seconds."""
+
+
+class ServerProcess:
+    def __init__(self, folder: Path) -> None:
+        self.state = folder / "state"
+        self.mark = folder / "mark"
+        self.process = None
+        self.address = "tcp://127.0.0.1:0"
+        self._log = open(folder / "server.log", "ab")  # noqa: SIM115
+
+    def start(self, *, grace: float = 5.0, file_limit: int | None = None) -> str:
+        """Start, or start again on the same address and state folder."""
+        command = [sys.executable, str(HERE / "serve.py"), self.address, str(self.state), str(grace)]
+        self.process = subprocess.Popen(
+            command + ([str(file_limit)] if file_limit else []),
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env={**os.environ, "EX4D_TEST_MARK": str(self.mark)},
+        )
+        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        line = self.process.stdout.readline() if ready else ""
+        match = re.fullmatch(r"EX-4D server \S+ listening on (tcp://\S+)\n", line)
+        assert match, f"the server did not start: {line!r} {Path(self._log.name).read_text()}"
+        self.address = match[1]
+        return self.address
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def terminate(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(PATIENCE)
+        self.process.stdout.close()
+        return code
+
+    def close(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.process:
+            self.process.stdout.close()
+        self._log.close()
+
+
+def until(condition, client: Client | None = None, seconds: float = PATIENCE) -> list:
+    """Poll until the condition holds for an update or, without a client, at all; returns the updates."""
+    updates, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        if client is None:
+            if condition():
+                return updates
+        else:
+            new = client.poll()
+            updates += new
+            if any(condition(update) for update in new):
+                return updates
+        time.sleep(0.005)
+    pytest.fail(f"did not happen in {seconds} s; updates: {updates[-3:]}")

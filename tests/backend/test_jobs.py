@@ -1,0 +1,283 @@
+"""Whole jobs through a true server, a true worker process and the client."""
+
+import os
+import uuid
+from dataclasses import replace
+
+import pytest
+from server_process import until
+
+from ex4d.errors import InputError
+from ex4d.protocol import Blob, Generate, ProtocolError, job_hash
+
+
+def exists(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_job_runs_and_its_files_come_back(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("copy", b"the clip" * 100_000)
+    updates = []
+    last = client.wait(client.submit(job, files), updates.append, timeout=20)
+    assert last.state == "done", last.message
+    assert last.facts["coverage"] == [0.5, 1.0]
+    assert last.facts["suffix"] == ".mp4"
+    assert last.files["result.mp4"].read_bytes() == b"the clip" * 100_000
+    assert last.files["empty.txt"].read_bytes() == b""
+    assert not list(last.files["empty.txt"].parent.glob("*.part"))
+    order = ["uploading", "queued", "running", "downloading", "done"]
+    states = [update.state for update in updates]
+    assert sorted(set(states), key=states.index) == order
+    assert states == sorted(states, key=order.index)
+    assert client.server.capabilities.generators == ("preview",)
+
+
+def test_progress_arrives_in_order_and_each_stage_ends_with_its_last_step(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("stages")
+    updates = []
+    client.wait(client.submit(job, files), updates.append, timeout=20)
+    running = [update for update in updates if update.state == "running" and update.stage]
+    assert [update.seq for update in running] == sorted({update.seq for update in running})
+    for stage in ("read", "render", "write"):
+        steps = [update.step for update in running if update.stage == stage]
+        assert steps == sorted(steps)
+        assert steps[-1] == 300
+    assert len(running) < 100, "progress must be thinned out"
+
+
+def test_the_worker_stays_warm_and_known_files_are_not_sent_again(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("copy")
+    first = client.wait(client.submit(job, files), timeout=20)
+    updates = []
+    second = client.wait(client.submit(job, files), updates.append, timeout=20)
+    assert second.facts["pid"] == first.facts["pid"]
+    assert not any(update.stage == "upload" for update in updates)
+
+
+def test_submitting_twice_makes_one_job(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("copy")
+    job_id = client.submit(job, files)
+    first = client.wait(job_id, timeout=20)
+    again = client.wait(client.submit(job, files, job_id=job_id), timeout=20)
+    assert again.state == "done"
+    assert again.attempt == first.attempt == 1
+    assert again.seq == first.seq
+
+
+def test_a_lost_reply_is_harmless_for_the_client_that_submits_again(server, connect, shot):
+    server.start()
+    job, files = shot("copy")
+    job_id = str(uuid.uuid4())
+    lost = connect(server)
+    lost.submit(job, files, job_id=job_id)
+    until(lambda update: update.stage == "upload" and update.step == update.steps, lost)
+    lost._connection.close()  # the submission is on its way, and its answer goes nowhere
+    lost._connection = lost._connect()
+    client = connect(server)
+    client.submit(job, files, job_id=job_id)
+    last = client.wait(job_id, timeout=20)
+    assert (last.state, last.attempt) == ("done", 1)
+
+
+def test_the_same_id_for_another_job_is_a_conflict(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("copy")
+    job_id = client.submit(job, files)
+    client.wait(job_id, timeout=20)
+    other, files = shot("copy", start=5)
+    client.submit(other, files, job_id=job_id)
+    last = client.wait(job_id, timeout=20)
+    assert last.state == "failed"
+    assert "another job already" in last.message
+
+
+def test_jobs_run_one_after_another(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("copy")
+    ids = [client.submit(replace(job, source=replace(job.source, start=i)), files) for i in range(3)]
+    ended = []
+    while len(ended) < 3:
+        ended += [update.job_id for update in until(lambda update: update.state == "done", client) if update.ended]
+    assert ended == ids
+
+
+def test_cancel_stops_between_two_steps_and_leaves_the_server_idle(server, connect, shot):
+    server.start(grace=60)
+    client = connect(server)
+    job, files = shot("slow")
+    job_id = client.submit(job, files)
+    until(lambda update: update.stage == "wait", client)
+    client.cancel(job_id)
+    last = client.wait(job_id, timeout=20)
+    assert (last.state, last.message, dict(last.files)) == ("cancelled", "", {})
+    assert not list((server.state / "work").glob("*"))
+    next_job, files = shot("copy")
+    assert client.wait(client.submit(next_job, files), timeout=20).state == "done"
+
+
+def test_cancel_of_a_waiting_job_does_not_touch_the_running_one(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("slow")
+    running = client.submit(job, files)
+    until(lambda update: update.stage == "wait", client)
+    waiting = client.submit(replace(job, source=replace(job.source, start=1)), files)
+    until(lambda update: update.job_id == waiting and update.state == "queued", client)
+    client.cancel(waiting)
+    assert client.wait(waiting, timeout=20).state == "cancelled"
+    until(lambda update: update.job_id == running and update.state == "running", client)
+
+
+def test_cancel_after_the_end_changes_nothing(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("copy")
+    job_id = client.submit(job, files)
+    client.wait(job_id, timeout=20)
+    client.cancel(job_id)
+    late = connect(server)
+    late.follow(job_id)
+    late.cancel(job_id)
+    assert late.wait(job_id, timeout=20).state == "done"
+
+
+def test_a_job_that_ignores_cancel_is_ended_and_the_next_one_works(server, connect, shot):
+    server.start(grace=0.2)
+    client = connect(server)
+    job, files = shot("hang")
+    job_id = client.submit(job, files)
+    until(lambda update: update.stage == "hang", client)
+    client.cancel(job_id)
+    assert client.wait(job_id, timeout=20).state == "cancelled"
+    next_job, files = shot("copy")
+    assert client.wait(client.submit(next_job, files), timeout=20).state == "done"
+
+
+@pytest.mark.parametrize(("runner", "how"), [("crash", "SIGSEGV"), ("leave", "code 3")])
+def test_a_worker_that_dies_costs_its_attempts_and_the_next_job_works(server, connect, shot, runner, how):
+    server.start()
+    client = connect(server)
+    job, files = shot(runner)
+    last = client.wait(client.submit(job, files), timeout=20)
+    assert (last.state, last.attempt) == ("failed", 2)
+    assert how in last.message
+    assert "worker.log" in last.message
+    next_job, files = shot("copy")
+    assert client.wait(client.submit(next_job, files), timeout=20).state == "done"
+
+
+@pytest.mark.parametrize(
+    ("runner", "sentence"),
+    [
+        ("refuse", "The depth holds zeros: mask them first."),
+        ("surprise", "unexpected error (KeyError: 'no such thing'); the server's log has the details"),
+        ("nonsense", "The job's result cannot be sent"),
+        ("chatter", "over the limit"),
+    ],
+)
+def test_a_job_that_fails_says_why_and_keeps_its_worker(server, connect, shot, runner, sentence):
+    server.start()
+    client = connect(server)
+    job, files = shot(runner)
+    last = client.wait(client.submit(job, files), timeout=20)
+    assert last.state == "failed"
+    assert sentence in last.message
+    next_job, files = shot("copy")
+    assert client.wait(client.submit(next_job, files), timeout=20).state == "done"
+    assert not list((server.state / "work").glob("*"))
+
+
+def test_the_log_has_the_traceback_of_an_unexpected_error(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("surprise")
+    client.wait(client.submit(job, files), timeout=20)
+    assert 'raise KeyError("no such thing")' in (server.state / "logs" / "worker.log").read_text()
+
+
+def test_a_full_disk_fails_the_job_with_a_sentence(server, connect, shot):
+    server.start(file_limit=8 << 20)
+    client = connect(server)
+    job, files = shot("eat_disk")
+    last = client.wait(client.submit(job, files), timeout=20)
+    assert last.state == "failed"
+    assert "disk is full" in last.message
+    assert not list((server.state / "work").glob("*"))
+
+
+def test_nothing_outlives_the_server(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("family")
+    client.submit(job, files)
+    until(lambda update: update.stage == "wait", client)
+    pids = [int(pid) for pid in server.mark.read_text().split()]
+    assert all(exists(pid) for pid in pids)
+    server.kill()
+    until(lambda: not any(exists(pid) for pid in pids))
+
+
+def test_a_server_that_is_told_to_end_ends_cleanly_with_its_worker(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("family")
+    client.submit(job, files)
+    until(lambda update: update.stage == "wait", client)
+    pids = [int(pid) for pid in server.mark.read_text().split()]
+    assert server.terminate() == 0
+    until(lambda: not any(exists(pid) for pid in pids))
+
+
+def test_nothing_leaks_over_many_clients_and_jobs(server, connect, shot):
+    server.start()
+    job, files = shot("copy")
+    client = connect(server)
+    client.wait(client.submit(job, files), timeout=20)
+    folder = f"/proc/{server.process.pid}/fd"
+    before = len(os.listdir(folder))
+    for start in range(1, 21):
+        passing = connect(server)
+        job = replace(job, source=replace(job.source, start=start))
+        assert passing.wait(passing.submit(job, files), timeout=20).state == "done"
+        passing.close()
+        client.poll()
+    until(lambda: len(os.listdir(folder)) <= before)
+
+
+def test_a_job_with_a_bad_field_is_refused_before_it_is_sent(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("copy", frames=0)
+    with pytest.raises(ProtocolError, match=r"reconstruct\.source\.frames must be between 1 and 100000"):
+        client.submit(job, files)
+
+
+def test_a_job_whose_files_are_not_given_is_refused(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("copy")
+    path = Blob("0" * 64, 10, "path.npz")
+    with pytest.raises(InputError, match=r"path\.npz"):
+        client.submit(Generate(job.source, path), files)
+
+
+def test_the_hash_of_a_job_changes_with_every_field(shot):
+    job, _ = shot("copy")
+    hashes = {
+        job_hash(replace(job, source=replace(job.source, **change))) for change in ({}, {"start": 1}, {"fps": "24"})
+    }
+    assert len(hashes) == 3

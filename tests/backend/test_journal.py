@@ -1,0 +1,116 @@
+"""States, attempts and events as the journal keeps them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backend.journal import MAX_ATTEMPTS, Journal
+from ex4d.errors import ServerError
+from ex4d.protocol import TERMINAL, Blob, Reconstruct, Result, Source
+
+BLOB = Blob("0" * 64, 1, "a.mp4")
+JOB = Reconstruct(Source((BLOB,), (BLOB,)))
+RESULT = Result({"width": 16}, (BLOB,))
+
+
+@pytest.fixture
+def journal(tmp_path):
+    journal = Journal(tmp_path / "journal.sqlite")
+    yield journal
+    journal.close()
+
+
+def test_what_was_added_is_there_after_opening_again(tmp_path, journal):
+    journal.add("a", JOB, "local")
+    again = Journal(tmp_path / "journal.sqlite")
+    assert again.get("a").state == "queued"
+    assert again.job("a") == JOB
+    again.close()
+
+
+def test_state_changes_are_synchronous_and_progress_is_not(journal):
+    journal.add("a", JOB, "local")
+    assert journal._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    journal.start("a")
+    journal.progress("a", "read", 1, 2, 0.1)
+    assert journal._db.execute("PRAGMA synchronous").fetchone() == (1,)
+    journal.finish("a", "done", result=RESULT)
+    assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_every_attempt_has_a_lease_of_its_own(journal):
+    journal.add("a", JOB, "local")
+    journal.add("b", JOB, "local")
+    leases = [journal.start("a"), journal.start("b")]
+    journal.lost("a", "gone")
+    leases.append(journal.start("a"))
+    assert leases == sorted(set(leases))
+    assert journal.get("a").lease == leases[-1]
+
+
+def test_a_job_is_lost_only_so_often(journal):
+    journal.add("a", JOB, "local")
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        assert journal.get("a").state == "queued"
+        journal.start("a")
+        assert journal.get("a").attempt == attempt
+        journal.lost("a", "The worker is gone.")
+    assert journal.get("a").state == "failed"
+    assert journal.events("a", 0)[-1].message == "The worker is gone."
+
+
+def test_progress_keeps_the_latest_of_each_stage_under_rising_numbers(journal):
+    journal.add("a", JOB, "local")
+    journal.start("a")
+    for stage in ("read", "render"):
+        for step in range(1, 51):
+            journal.progress("a", stage, step, 50, step / 10)
+    events = journal.events("a", 0)
+    assert [(event.stage, event.step) for event in events] == [("", 0), ("", 0), ("read", 50), ("render", 50)]
+    assert [event.seq for event in events] == [1, 2, 52, 102]
+    assert [event.seq for event in journal.events("a", 52)] == [102]
+
+
+def test_the_last_event_of_a_finished_job_has_its_result(journal):
+    journal.add("a", JOB, "local")
+    journal.start("a")
+    journal.finish("a", "done", result=RESULT)
+    assert [event.result for event in journal.events("a", 0)] == [None, None, RESULT]
+
+
+ACTIONS = ("start", "progress", "done", "failed", "cancel", "cancelled", "lost", "recover")
+
+
+@given(st.lists(st.sampled_from(ACTIONS), max_size=12))
+def test_whatever_happens_final_states_stay_and_numbers_rise(actions):
+    journal = Journal(":memory:")
+    journal.add("a", JOB, "local")
+    final = None
+    for action in actions:
+        before = journal.get("a")
+        try:
+            if action == "start":
+                journal.start("a")
+            elif action == "progress" and before.state == "running":
+                journal.progress("a", "read", 1, 2, 0.0)
+            elif action in TERMINAL:
+                journal.finish("a", action, result=RESULT if action == "done" else None)
+            elif action == "cancel":
+                journal.ask_to_cancel("a")
+            elif action == "lost" and before.state == "running":
+                journal.lost("a", "gone")
+            elif action == "recover":
+                journal.recover()
+        except ServerError:
+            assert journal.get("a") == before, "what is refused changes nothing"
+        row = journal.get("a")
+        assert row.attempt <= MAX_ATTEMPTS
+        assert row.seq >= before.seq
+        assert final is None or row.state == final
+        if row.state in TERMINAL:
+            final = row.state
+    numbers = [event.seq for event in journal.events("a", 0)]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == journal.get("a").seq
+    journal.close()

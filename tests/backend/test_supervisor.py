@@ -1,0 +1,101 @@
+"""Who may speak for a worker, and for which attempt."""
+
+import time
+
+import pytest
+import zmq
+
+from backend.blobs import BlobStore
+from backend.journal import Journal
+from backend.orders import Finished, Ready, Run, Step, Stop, blob_folder
+from backend.supervisor import Supervisor
+from ex4d.protocol import Blob, Reconstruct, Result, Source, decode, encode
+
+BLOB = Blob("0" * 64, 1, "slow.mp4")
+JOB = Reconstruct(Source((BLOB,), (BLOB,)))
+
+
+class Bench:
+    """A supervisor with a job under way, and a peer that would like to be its worker."""
+
+    def __init__(self, state) -> None:
+        self.context = zmq.Context()
+        self.now = 0.0
+        self.journal = Journal(state / "journal.sqlite")
+        blobs = BlobStore(blob_folder(state), state / "incoming")
+        self.supervisor = Supervisor(
+            self.context, state, self.journal, blobs, runner="nothing:here", clock=lambda: self.now
+        )
+        self.journal.add("job", JOB, "local")
+        self.supervisor.tick()
+        self.peer = self.context.socket(zmq.DEALER)
+        self.peer.linger = 0
+        self.peer.connect(self.supervisor.socket.last_endpoint.decode())
+
+    def say(self, message) -> None:
+        """Let the peer say something, and the supervisor read it."""
+        self.peer.send(encode(message))
+        end = time.monotonic() + 5
+        while time.monotonic() < end and not self.supervisor.socket.poll(100):
+            pass
+        while self.supervisor.socket.poll(50):
+            self.supervisor.receive()
+
+    def state(self) -> str:
+        return self.journal.get("job").state
+
+    def close(self) -> None:
+        self.supervisor.close()
+        self.context.destroy(linger=0)
+        self.journal.close()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    bench.supervisor._worker.process.kill()  # the peer speaks in its place; nobody has collected it yet
+    yield bench
+    bench.close()
+
+
+def order(bench):
+    return decode(bench.peer.recv(), (Run, Stop)) if bench.peer.poll(500) else None
+
+
+def test_a_peer_without_the_token_gets_no_job_and_cannot_end_one(bench):
+    lease = bench.journal.get("job").lease
+    bench.say(Ready("0" * 32))
+    bench.say(Finished(lease, Result({}, ())))
+    assert order(bench) is None
+    assert bench.state() == "running"
+
+
+def test_messages_of_an_older_lease_are_refused(bench):
+    lease = bench.journal.get("job").lease
+    bench.say(Ready(bench.supervisor._worker.token))
+    assert order(bench) == Run(lease, JOB)
+    for stale in (lease - 1, lease + 1):
+        bench.say(Step(stale, "read", 1, 2, 0.1))
+        bench.say(Finished(stale, Result({}, ())))
+    assert bench.state() == "running"
+    assert not any(event.stage for event in bench.journal.events("job", 0))
+    bench.say(Finished(lease, Result({}, ())))
+    assert bench.state() == "done"
+
+
+def test_a_result_that_comes_after_the_cancel_is_kept(bench):
+    lease = bench.journal.get("job").lease
+    bench.say(Ready(bench.supervisor._worker.token))
+    assert order(bench) == Run(lease, JOB)
+    bench.journal.ask_to_cancel("job")
+    bench.supervisor.cancel("job")
+    assert order(bench) == Stop(lease)
+    bench.say(Finished(lease, Result({"late": True}, ())))
+    assert bench.state() == "done"
+
+
+def test_garbage_from_a_worker_is_refused(bench):
+    bench.peer.send(b"\xc1 garbage")
+    assert bench.supervisor.socket.poll(5000)
+    bench.supervisor.receive()
+    assert bench.state() == "running"
