@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ex4d.camera_path import CameraPath
 from ex4d.errors import InputError
 from ex4d.extrinsics import inverse
-from ex4d.mesh import MIN_ANGLE_DEGREES, DWMesh
+from ex4d.mesh import DWMesh
 from ex4d.progress import Progress, silent
 
 LIMIT_BYTES = 8 << 30
@@ -117,8 +117,8 @@ def reliable_vertices(mesh: DWMesh, t: int) -> NDArray[np.uint8]:
     """`DWMesh.reliable_vertices`, compiled: (H,W) uint8 in {0,1}."""
     from ex4d.render import cpu
 
-    cos_limit = np.cos(np.radians(MIN_ANGLE_DEGREES))
-    return cpu.reliable_vertices(mesh.depth[t], mesh.intrinsics[t], cos_limit, mesh.border_is_real)
+    limits = mesh.occlusion.cos_limit, mesh.occlusion.max_extent, mesh.occlusion.max_slope
+    return cpu.reliable_vertices(mesh.depth[t], mesh.intrinsics[t], *limits, mesh.border_is_real)
 
 
 def over_frames(work: Callable[[int], None], frames: int) -> Iterator[int]:

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 from ex4d import extrinsics
 from ex4d.depth import DepthVideo
 from ex4d.errors import InputError
+from ex4d.occlusion import FILTERS, RELEASE, OcclusionFilter, reliable_vertices
 
 RELEASE_SHELL = 100.0
 """Depth of the shell in the release, although its depth goes up to 10000 (recon.py)."""
 
 SHELL_FACTOR = 1.05
 """Our shell stands this much behind the farthest depth of the whole shot."""
-
-MIN_ANGLE_DEGREES = 2.5
-"""A face whose smallest angle is below this is an occlusion, not a surface (recon.py)."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,7 @@ class DWMesh:
         source_to_world: (T,4,4) float64, pose of the source camera; the identity when it stands still.
         shell: depth of the shell.
         border_is_real: whether the border can count as seen, as in the release; ours never does.
+        occlusion: which faces are no surface.
     """
 
     depth: NDArray[np.float32]
@@ -43,10 +42,14 @@ class DWMesh:
     source_to_world: NDArray[np.float64]
     shell: float
     border_is_real: bool
+    occlusion: OcclusionFilter
 
     @staticmethod
     def from_depth(
-        source: DepthVideo, source_to_world: NDArray | None = None, release_compat: bool = False
+        source: DepthVideo,
+        source_to_world: NDArray | None = None,
+        release_compat: bool = False,
+        occlusion: OcclusionFilter | None = None,
     ) -> "DWMesh":
         """The mesh of a depth video.
 
@@ -54,6 +57,7 @@ class DWMesh:
             source: depth and lens.
             source_to_world: (T,4,4) pose of the source camera a frame; it stands still when None.
             release_compat: shell at 100, and vertices half a pixel up and left, as released.
+            occlusion: the filter; None takes the release's in compat mode and else the default.
 
         Raises:
             InputError: a picture of fewer than 3x3 pixels, or poses that do not fit.
@@ -72,7 +76,8 @@ class DWMesh:
         k = source.intrinsics.copy()
         if release_compat:
             k[:, :2, 2] += 0.5
-        return DWMesh(depth, k, poses, shell, border_is_real=release_compat)
+        occlusion = occlusion or (RELEASE if release_compat else FILTERS["default"])
+        return DWMesh(depth, k, poses, shell, border_is_real=release_compat, occlusion=occlusion)
 
     def __len__(self) -> int:
         return len(self.depth)
@@ -122,33 +127,9 @@ class DWMesh:
         return np.stack(np.broadcast_arrays(u, v[:, None]), axis=-1).reshape(-1, 2).astype(np.float32)
 
     def reliable_vertices(self, t: int) -> NDArray[np.bool_]:
-        """Which vertices (H,W) of frame `t` belong to surfaces that the source really saw.
-
-        A vertex is unreliable when a face it belongs to has an angle under `MIN_ANGLE_DEGREES`: that
-        face spans an occlusion (paper section 3.1; recon.py, filter "angle").
-        """
-        p = self.camera_vertices(t)
-        top_left, top_right, bottom_left, bottom_right = p[:-1, :-1], p[:-1, 1:], p[1:, :-1], p[1:, 1:]
-        reliable = np.ones(p.shape[:2], np.bool_)
-        first = _is_occlusion(top_left, bottom_left, top_right)
-        second = _is_occlusion(top_right, bottom_left, bottom_right)
-        reliable[:-1, :-1] &= ~first
-        reliable[1:, :-1] &= ~(first | second)
-        reliable[:-1, 1:] &= ~(first | second)
-        reliable[1:, 1:] &= ~second
+        """Which vertices (H,W) of frame `t` belong to surfaces that the source really saw (paper section 3.1)."""
+        reliable = reliable_vertices(self.camera_vertices(t), self.occlusion)
         if not self.border_is_real:
             reliable[[0, -1], :] = False
             reliable[:, [0, -1]] = False
         return reliable
-
-
-def _is_occlusion(a: NDArray, b: NDArray, c: NDArray) -> NDArray[np.bool_]:
-    """Whether the smallest angle of the triangles (...,3) x 3 is below the limit."""
-    limit = np.cos(np.radians(MIN_ANGLE_DEGREES))
-
-    def sharp(corner: NDArray, one: NDArray, other: NDArray) -> NDArray[np.bool_]:
-        p, q = one - corner, other - corner
-        lengths = np.sqrt((p * p).sum(-1) * (q * q).sum(-1)) + 1e-12  # as released
-        return (p * q).sum(-1) > limit * lengths
-
-    return sharp(a, b, c) | sharp(b, c, a) | sharp(c, a, b)

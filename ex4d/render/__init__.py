@@ -1,1 +1,150 @@
-"""Rendering the DW-Mesh along a camera path: which face is seen at each pixel, and its colour and alpha."""
+"""Rendering the DW-Mesh along a camera path: one small interface, several engines, one result.
+
+| name | runs on | needs | licence of what it needs |
+| --- | --- | --- | --- |
+| numba | CPU | numba | BSD-2-Clause |
+| numpy | CPU | nothing more | BSD-3-Clause |
+| cuda | NVIDIA GPU | CuPy | MIT |
+| nvdiffrast | NVIDIA GPU | nvdiffrast, torch | NVIDIA Source Code License: non-commercial |
+
+All but nvdiffrast see the same face at every pixel, to the bit; nvdiffrast's own rasteriser rounds to 1/16 pixel.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.camera_path import CameraPath
+from ex4d.errors import InputError
+from ex4d.extrinsics import inverse
+from ex4d.mesh import DWMesh
+
+NEAR = 1e-3
+"""Distance of the near plane, in the depth's unit (release, recon.py)."""
+
+RELEASE_FAR = 1e3
+"""Far plane of the release, nearer than the depths of up to 10000 that it makes; ours has none."""
+
+EngineName = Literal["auto", "numba", "numpy", "cuda", "nvdiffrast"]
+ENGINES: tuple[str, ...] = get_args(EngineName)[1:]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is drawn and from where.
+
+    Attributes:
+        mesh: T frames.
+        pictures: (T,H,W,3) uint8, the mesh's colours.
+        path: cameras.
+        release_compat: the release's far plane and its colours that fade towards unreliable vertices.
+    """
+
+    mesh: DWMesh
+    pictures: NDArray[np.uint8]
+    path: CameraPath
+    release_compat: bool = False
+
+    @property
+    def far(self) -> float:
+        """Distance of the far plane."""
+        return RELEASE_FAR if self.release_compat else np.inf
+
+    def projection(self, t: int, view: int) -> NDArray[np.float64]:
+        """The (3,4) matrix that takes depths of frame `t` to clip coordinates of camera `view`.
+
+        clip = depth * matrix[:, :3] @ (column, row, 1) + matrix[:, 3], pixels = clip[:2] / clip[2], and clip[2]
+        is the distance along the optical axis.
+        """
+        source_to_target = inverse(self.path.camera_to_world[view]) @ self.mesh.source_to_world[t]
+        return projection(self.path.intrinsics[view], source_to_target, self.mesh.intrinsics[t])
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture of the mesh.
+
+    Attributes:
+        colour: (h,w,3) uint8, black where nothing real is seen.
+        mask: (h,w) uint8, 255 where the colour is real.
+        ids: (h,w) int32, the face seen: 2 * (row * W + column) + k of the quad whose top left vertex that is, then
+            2 * H * W + k for the two closing faces; -1 where there is none.
+        inverse_distance: (h,w) float32, 1 / distance along the optical axis; 0 where there is no face.
+    """
+
+    colour: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    ids: NDArray[np.int32]
+    inverse_distance: NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """What draws the mesh."""
+
+    name: str
+
+    def views(self, scene: Scene, pairs: Sequence[tuple[int, int]]) -> Iterator[View]:
+        """Pictures of the frames `t` from the cameras `view`, for pairs (t, view), in their order."""
+        ...
+
+
+def engine(name: str = "auto") -> Engine:
+    """The engine of this name; "auto" takes the fastest that can run here under a permissive licence.
+
+    Raises:
+        InputError: unknown, or what it needs is missing; says how to get it.
+    """
+    if name == "auto":
+        name = next(candidate for candidate in ("cuda", "numba", "numpy") if not missing(candidate))
+    if name not in ENGINES:
+        raise InputError(f"There is no rendering engine {name!r}: choose one of auto, {', '.join(ENGINES)}.")
+    if reason := missing(name):
+        raise InputError(f"The rendering engine {name} cannot run here: {reason}.")
+    if name in ("numba", "numpy"):
+        from ex4d.render import cpu_engine
+
+        return cpu_engine.CPUEngine(name)
+    if name == "cuda":
+        from ex4d.render import cuda
+
+        return cuda.CudaEngine()
+    from ex4d.render import nvdiffrast
+
+    return nvdiffrast.NvdiffrastEngine()
+
+
+def missing(name: str) -> str:
+    """Why an engine cannot run here and what to do, or an empty text when it can."""
+    from importlib.util import find_spec
+
+    if name == "numba" and find_spec("numba") is None:
+        return "numba is not installed (pip install 'ex4d[render]')"
+    if name == "cuda":
+        if find_spec("cupy") is None:
+            return "CuPy is not installed (pip install 'ex4d[cuda]')"
+        from ex4d.render import cuda
+
+        return cuda.missing()
+    if name == "nvdiffrast":
+        if find_spec("nvdiffrast") is None or find_spec("torch") is None:
+            return (
+                "nvdiffrast is not installed; it is for non-commercial use only, and its repository"
+                " NVlabs/nvdiffrast says how to build it"
+            )
+        import torch
+
+        return "" if torch.cuda.is_available() else "there is no NVIDIA GPU that torch can use"
+    return ""
+
+
+def projection(k_target: NDArray, source_to_target: NDArray, k_source: NDArray) -> NDArray[np.float64]:
+    """The matrix of `Scene.projection`, from intrinsics (3,3) and a rigid transform (4,4) between cameras."""
+    rotation = k_target @ source_to_target[:3, :3] @ np.linalg.inv(k_source)
+    matrix = np.empty((3, 4))
+    matrix[:, :2] = rotation[:, :2]
+    matrix[:, 2] = rotation @ (0.5, 0.5, 1.0)
+    matrix[:, 3] = k_target @ source_to_target[:3, 3]
+    return matrix

@@ -31,12 +31,15 @@ _jit = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_jit
-def _occlusion_row(x0, y0, z0, x1, y1, z1, cos2, cos_limit, first, second):  # type: ignore[no-untyped-def]
-    """Which faces between two rows of vertices have too sharp an angle; see DWMesh.reliable_vertices.
+def _occlusion_row(before, now, cos_limit, extent_limit, max_slope, first, second):  # type: ignore[no-untyped-def]
+    """Which faces between two rows of vertices (3,W) bridge an occlusion; see ex4d.occlusion.
 
     An angle is sharp when dot > cos(limit) (|p||q| + 1e-12). Squares are compared first, which needs no
     root and which the compiler vectorises; only the few that pass are compared exactly.
     """
+    x0, y0, z0 = before[0], before[1], before[2]
+    x1, y1, z1 = now[0], now[1], now[2]
+    cos2 = cos_limit * cos_limit
     for j in range(len(first)):
         # Edges of the quad: top, left, diagonal from bottom left to top right, right, bottom.
         tx, ty, tz = x0[j + 1] - x0[j], y0[j + 1] - y0[j], z0[j + 1] - z0[j]
@@ -76,12 +79,28 @@ def _occlusion_row(x0, y0, z0, x1, y1, z1, cos2, cos_limit, first, second):  # t
                 or bd > cos_limit * (math.sqrt(bb * dd) + 1e-12)
                 or rb > cos_limit * (math.sqrt(rr * bb) + 1e-12)
             )
+    if extent_limit < np.inf or max_slope < np.inf:
+        for j in range(len(first)):
+            ex, ey = _extent(x0[j], x1[j], x0[j + 1]), _extent(y0[j], y1[j], y0[j + 1])
+            ez = _extent(z0[j], z1[j], z0[j + 1])
+            first[j] |= max(ex, ey, ez) >= extent_limit or ez > max_slope * (max(ex, ey) + 1e-8)
+            ex, ey = _extent(x0[j + 1], x1[j], x1[j + 1]), _extent(y0[j + 1], y1[j], y1[j + 1])
+            ez = _extent(z0[j + 1], z1[j], z1[j + 1])
+            second[j] |= max(ex, ey, ez) >= extent_limit or ez > max_slope * (max(ex, ey) + 1e-8)
 
 
 @_jit
-def reliable_vertices(depth, k, cos_limit, border_is_real):  # type: ignore[no-untyped-def]
+def _extent(a, b, c):  # type: ignore[no-untyped-def]
+    return max(a, b, c) - min(a, b, c)
+
+
+@_jit
+def reliable_vertices(depth, k, cos_limit, max_extent, max_slope, border_is_real):  # type: ignore[no-untyped-def]
     """DWMesh.reliable_vertices, compiled: depth (H,W) f32, k (3,3) -> (H,W) uint8 in {0,1}."""
     height, width = depth.shape
+    extent_limit = np.inf
+    if max_extent < np.inf:
+        extent_limit = max_extent * (float(depth.max()) - float(depth.min()))
     reliable = np.ones((height, width), np.uint8)
     rows = np.empty((2, 3, width))
     first, second = np.zeros(width - 1, np.bool_), np.zeros(width - 1, np.bool_)
@@ -94,8 +113,7 @@ def reliable_vertices(depth, k, cos_limit, border_is_real):  # type: ignore[no-u
             rows[now, 0, j], rows[now, 1, j], rows[now, 2, j] = d * ray_x[j], d * ray_y, d
         if i == 0:
             continue
-        a, b = rows[before], rows[now]
-        _occlusion_row(a[0], a[1], a[2], b[0], b[1], b[2], cos_limit**2, cos_limit, first, second)
+        _occlusion_row(rows[before], rows[now], cos_limit, extent_limit, max_slope, first, second)
         for j in range(width - 1):
             if first[j]:
                 reliable[i - 1, j] = 0

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ex4d import intrinsics
+from ex4d import intrinsics, occlusion
 from ex4d.conditioning import reliable_vertices
 from ex4d.depth import DepthVideo
 from ex4d.errors import InputError
@@ -65,15 +65,34 @@ def test_the_border_never_counts_as_seen_except_as_released(moving_box):
     assert DWMesh.from_depth(depth, release_compat=True).reliable_vertices(0)[0, 0]
 
 
+@pytest.mark.parametrize("name", occlusion.FILTERS)
 @pytest.mark.parametrize("seed", range(6))
-def test_the_compiled_filter_agrees_with_the_plain_one(seed):
+def test_the_compiled_filter_agrees_with_the_plain_one(seed, name):
     rng = np.random.default_rng(seed)
     scale = (1e-4, 1e-2, 1, 30, 1e4, 1)[seed]
     depth = scale * (1 + rng.random((2, 40, 56)) * (0.02 if seed % 2 else 1.5))
     k = intrinsics.per_frame(intrinsics.from_focal((60, 500)[seed % 2], 56, 40), 2)
-    mesh = DWMesh.from_depth(DepthVideo(depth.astype(np.float32), k, "noise"), release_compat=seed > 2)
+    source = DepthVideo(depth.astype(np.float32), k, "noise")
+    mesh = DWMesh.from_depth(source, release_compat=seed > 2, occlusion=occlusion.FILTERS[name])
     plain, compiled = mesh.reliable_vertices(1), reliable_vertices(mesh, 1)
     assert (plain == compiled).all()
+    if seed == 5:
+        assert 0 < plain.mean() < 1
+
+
+def test_the_release_filter_is_taken_in_compat_mode(moving_box):
+    _, depth = moving_box
+    assert DWMesh.from_depth(depth, release_compat=True).occlusion == occlusion.RELEASE
+    assert DWMesh.from_depth(depth).occlusion == occlusion.FILTERS["default"]
+
+
+def test_a_slope_is_an_occlusion_to_the_boundary_filter_only_when_steep():
+    k = intrinsics.per_frame(intrinsics.from_focal(400, 40, 30), 1)
+    gentle = DepthVideo((4 + np.arange(40) * 0.01 + np.zeros((1, 30, 1))).astype(np.float32), k, "gentle")
+    steep = DepthVideo((4 + np.arange(40) * 2.0 + np.zeros((1, 30, 1))).astype(np.float32), k, "steep")
+    boundary = occlusion.FILTERS["boundary"]
+    assert DWMesh.from_depth(gentle, occlusion=boundary).reliable_vertices(0)[4:-4, 4:-4].all()
+    assert not DWMesh.from_depth(steep, occlusion=boundary).reliable_vertices(0)[4:-4, 4:10].any()
 
 
 def test_texture_coordinates_are_the_pixel_centres_with_v_upwards(moving_box):

@@ -1,0 +1,72 @@
+"""The main job on the sample: Blender with the add-on, a real backend process, a take, a contact sheet.
+
+`make demo` runs this. It leaves a .blend with mesh, camera and strip, the video, and a contact sheet.
+"""
+
+import argparse
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from ex4d import take
+from ex4d.camera_path import load, pivot_distance
+from ex4d.contact_sheet import angle_from_source, contact_sheet, write_picture
+from ex4d.demo import SAMPLE
+from ex4d.depth import load_depth_npz
+from ex4d.movie import read_movie
+
+SHOWN_FRAMES = (0, 16, 32, 48)
+
+
+def main() -> None:
+    """Run Blender's part, then make the contact sheet from the take it left."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--blender", type=Path, required=True, help="Python of the environment with bpy")
+    arguments.add_argument("--output_dir", type=Path, required=True)
+    options = arguments.parse_args()
+    out = options.output_dir.resolve()
+    if out.exists():
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="ex4d-demo-") as user:
+        environment = os.environ | {"BLENDER_USER_RESOURCES": user, "PYTHONPATH": ""}
+        script = Path(__file__).with_name("demo_blender.py")
+        command = [options.blender, script, out, sys.executable, str(free_port())]
+        done = subprocess.run(command, env=environment, check=False)
+    if done.returncode != 0:
+        sys.exit(f"The demo's Blender ended with exit code {done.returncode}; its messages are above.")
+    folder = next(out.glob("ex4d/*/takes/take_001"))
+    sheet = write_sheet(folder, out / "contact_sheet.png")
+    print(f"\nBlender file:  {out / 'demo.blend'}\nVideo:         {folder / take.RESULT}\nContact sheet: {sheet}")
+
+
+def write_sheet(folder: Path, file: Path) -> Path:
+    """Source, conditioning and result of a take at four frames."""
+    source, colour, mask, result = (
+        read_movie(path).frames
+        for path in (SAMPLE / "clip.mp4", folder / take.COLOUR, folder / take.MASK, folder / take.RESULT)
+    )
+    height, width = result.shape[1:3]
+    path = load(folder / take.CAMERA, len(result), width, height)
+    pivot = pivot_distance(load_depth_npz(folder.parent.parent / "depth.npz").depth[0])
+    angles = angle_from_source(path.camera_to_world, pivot)
+    columns = [(t, f"frame {t}, {angles[t]:.0f} degrees") for t in SHOWN_FRAMES]
+    is_preview = take.read_record(folder / take.SIDECAR).is_preview
+    label = "Result (preview, not the EX-4D model)" if is_preview else "Result"
+    write_picture(file, contact_sheet(source, colour, mask[..., 0], result, columns, label))
+    return file
+
+
+def free_port() -> int:
+    """A port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
