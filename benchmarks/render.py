@@ -13,6 +13,7 @@ from ex4d import camera_path, intrinsics
 from ex4d.conditioning import render
 from ex4d.depth import DepthVideo
 from ex4d.mesh import DWMesh
+from ex4d.render import Scene
 
 FRAMES = 49
 SIZES = ((512, 512), (1024, 576))
@@ -45,7 +46,7 @@ def main() -> None:
             times = []
             for _ in range(4):
                 start = time.perf_counter()
-                conditioning = render(mesh, frames, path)
+                conditioning = render(Scene(mesh, frames, path))
                 times.append(time.perf_counter() - start)
             best = min(times[1:])
             triangles = FRAMES * len(mesh.faces)

@@ -17,6 +17,7 @@ from ex4d.contact_sheet import angle_from_source
 from ex4d.demo import SAMPLE
 from ex4d.depth import read_depth
 from ex4d.mesh import DWMesh
+from ex4d.render import Scene
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -32,7 +33,7 @@ def true_view_psnr(sample: Path = SAMPLE) -> list[tuple[int, float, float, float
     mesh = DWMesh.from_depth(depth)
     path = camera_path.load(sample / "truth_camera.npz", len(mesh), mesh.width, mesh.height)
     truth = {int(f.stem.rsplit("_", 1)[1]): f for f in sorted((sample / "truth").glob("frame_*.png"))}
-    conditioning = render(mesh, clip.frames, path)
+    conditioning = render(Scene(mesh, clip.frames, path))
     angles = angle_from_source(path.camera_to_world, _pivot(path))
     rows = []
     for t, file in truth.items():

@@ -4,7 +4,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import metadata, util
 from pathlib import Path
@@ -24,6 +24,7 @@ from ex4d.errors import EX4DError, InputError
 from ex4d.generate import Generated
 from ex4d.mesh import DWMesh
 from ex4d.progress import Progress
+from ex4d.render import Scene
 
 app = typer.Typer(
     help="EX-4D: shoot an existing video again from another camera.",
@@ -88,20 +89,20 @@ def recon(
     name = cam if camera is None else camera.stem
     with bars() as progress:
         shot = _open_shot(input_video, depth, cam, camera, num_frames, focal_px, release_compat, progress)
-        conditioning = render(shot.mesh, shot.frames, shot.path, release_compat, progress)
+        conditioning = render(shot.scene, progress=progress)
         _make_folder(output_dir)
         colour = _write(output_dir / f"color_{name}", conditioning.colour, shot.fps, output_format)
         mask = _write(output_dir / f"mask_{name}", conditioning.mask, shot.fps, output_format)
     _say(*shot.notes, *conditioning.notes)
     written = [colour, mask]
     if save_mesh:
-        written.append(_write_ply(output_dir / "DW-Mesh.ply", shot.mesh, shot.frames[0]))
+        written.append(_write_ply(output_dir / "DW-Mesh.ply", shot.scene.mesh, shot.scene.pictures[0]))
     if save_camera:
         from ex4d.files import replacing
 
         written.append(output_dir / f"camera_{name}.npz")
         with replacing(written[-1]) as temporary:
-            camera_path.save(temporary, shot.path)
+            camera_path.save(temporary, shot.scene.path)
     _say(f"Real part of the picture: {conditioning.coverage.min():.0%} in the emptiest frame.")
     _results(*written)
 
@@ -146,9 +147,9 @@ def generate(
             scene, notes = None, conditioning.notes
         else:
             shot = _open_shot(input_video, depth, cam, camera, num_frames, focal_px, release_compat, progress)
-            path = shot.path if size is None else _resized(shot.path, *size)
-            conditioning = render(shot.mesh, shot.frames, path, release_compat, progress)
-            scene, notes, fps = (shot.mesh, shot.frames, path), (*shot.notes, *conditioning.notes), shot.fps
+            scene = shot.scene if size is None else replace(shot.scene, path=_resized(shot.scene.path, *size))
+            conditioning = render(scene, progress=progress)
+            notes, fps = (*shot.notes, *conditioning.notes), shot.fps
         result = jobs.generate(conditioning, scene, seed, progress)
         written = _write_result(output_video, result, fps, output_format)
     _say(*notes, *result.notes)
@@ -237,12 +238,10 @@ def bars() -> Iterator[Progress]:
 
 @dataclass(frozen=True)
 class _Shot:
-    """A clip's frames (T,H,W,3) with their mesh and camera path."""
+    """A clip with its mesh and camera path, ready to be drawn."""
 
-    frames: np.ndarray
+    scene: Scene
     fps: Fraction
-    mesh: DWMesh
-    path: CameraPath
     notes: tuple[str, ...]
 
 
@@ -278,7 +277,7 @@ def _open_shot(
     else:
         radius = camera_path.pivot_distance(mesh.depth[0])
         path = camera_path.preset(cam, radius, k, *size, len(mesh), release_compat=release_compat)
-    return _Shot(clip.frames, clip.fps, mesh, path, (*clip.notes, *depth.notes))
+    return _Shot(Scene(mesh, clip.frames, path, release_compat), clip.fps, (*clip.notes, *depth.notes))
 
 
 def _read_conditioning(

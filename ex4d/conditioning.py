@@ -1,9 +1,5 @@
 """Conditioning: the colour and mask that the generator is given, rendered along a camera path."""
 
-import math
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +10,11 @@ from ex4d.errors import InputError
 from ex4d.extrinsics import inverse
 from ex4d.mesh import DWMesh
 from ex4d.progress import Progress, silent
+from ex4d.render import Engine, Scene
+from ex4d.render import engine as default_engine
 
 LIMIT_BYTES = 8 << 30
 """Most memory that colour and mask of one path may take."""
-
-RELEASE_FAR = 1e3
-"""Far plane of the release, nearer than the depths of up to 10000 that it makes; ours has none."""
 
 
 @dataclass(frozen=True)
@@ -39,96 +34,61 @@ class Conditioning:
     notes: tuple[str, ...] = ()
 
 
-def render(
-    mesh: DWMesh,
-    frames: NDArray[np.uint8],
-    path: CameraPath,
-    release_compat: bool = False,
-    progress: Progress = silent,
-) -> Conditioning:
-    """Render mesh and frames along a path.
+def render(scene: Scene, engine: Engine | None = None, progress: Progress = silent) -> Conditioning:
+    """Render mesh and pictures along the path.
 
     A frame whose camera coincides with the source camera is the source frame itself with a full mask: seen
     from there nothing is hidden, and the adapter was trained so for frame 0 (upstream "Colour and mask").
-    As released, that holds for frame 0 alone, wherever its camera stands, and there is a far plane.
+    As released, that holds for frame 0 alone, wherever its camera stands.
 
     Args:
-        mesh: T frames.
-        frames: (T,H,W,3) uint8, the mesh's pictures.
-        path: T cameras.
-        release_compat: the release's rules instead of ours.
+        scene: T frames and T cameras.
+        engine: what draws; None takes the fastest that can run here.
         progress: told after each frame; raises `Cancelled` to stop.
 
     Raises:
-        InputError: mesh, frames and path do not have the same number of frames or size.
+        InputError: mesh, pictures and path do not have the same number of frames or size, or it is too much.
     """
-    if frames.shape != (len(mesh), mesh.height, mesh.width, 3):
-        raise InputError(
-            f"The mesh has {len(mesh)} frames of {mesh.width}x{mesh.height} pixels but the clip's frames have the"
-            f" shape {frames.shape}: they must belong together."
-        )
-    if len(path) != len(mesh):
-        raise InputError(f"The camera path has {len(path)} frames but the clip has {len(mesh)}: they must match.")
+    mesh, frames, path = scene.mesh, scene.pictures, scene.path
+    _check(scene)
+    kept = [0] if scene.release_compat else [t for t in range(len(path)) if coincides(mesh, path, t)]
     shape = (len(path), path.height, path.width)
-    if 4 * math.prod(shape) > LIMIT_BYTES:
-        raise InputError(
-            f"{shape[0]} frames of {path.width}x{path.height} take {4 * math.prod(shape) / 2**30:.0f} GB of memory,"
-            f" more than {LIMIT_BYTES >> 30} GB: render fewer frames or a smaller picture."
-        )
     colour, mask = np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8)
-
-    def draw(t: int) -> None:
-        if t == 0 if release_compat else coincides(mesh, path, t):
-            colour[t], mask[t] = _fit_frame_0(frames[t], path), 255
-        else:
-            draw_view(mesh, t, frames[t], path, t, colour[t], mask[t], release_compat)
-
-    for done in over_frames(draw, len(path)):
+    for t in kept:
+        colour[t], mask[t] = frames[t], 255
+    drawn = [t for t in range(len(path)) if t not in set(kept)]
+    if kept:
+        progress("Rendering colour and mask", len(kept), len(path))
+    for done, (t, view) in enumerate(
+        zip(drawn, (engine or default_engine()).views(scene, [(t, t) for t in drawn]), strict=True), len(kept) + 1
+    ):
+        colour[t], mask[t] = view.colour, view.mask
         progress("Rendering colour and mask", done, len(path))
     coverage = np.array([np.count_nonzero(m) / m.size for m in mask])
     return Conditioning(colour, mask, coverage, path_notes(mesh, path))
 
 
-def draw_view(
-    mesh: DWMesh,
-    t: int,
-    picture: NDArray[np.uint8],
-    path: CameraPath,
-    view: int,
-    colour: NDArray[np.uint8],
-    mask: NDArray[np.uint8],
-    release_compat: bool = False,
-) -> NDArray[np.float32]:
-    """Draw frame `t` of the mesh from camera `view` of the path into colour (h,w,3) and mask (h,w).
-
-    Returns the inverse distance (h,w) float32 of what is seen there.
-    """
-    from ex4d.render import cpu
-
-    source_to_target = inverse(path.camera_to_world[view]) @ mesh.source_to_world[t]
-    matrix = cpu.projection(path.intrinsics[view], source_to_target, mesh.intrinsics[t])
-    far = RELEASE_FAR if release_compat else np.inf
-    inv_w, ids = cpu.rasterise(mesh.depth[t], matrix, path.height, path.width, cpu.NEAR, far)
-    cpu.shade(mesh.depth[t], matrix, ids, reliable_vertices(mesh, t), picture, release_compat, colour, mask)
-    return inv_w
-
-
-def reliable_vertices(mesh: DWMesh, t: int) -> NDArray[np.uint8]:
-    """`DWMesh.reliable_vertices`, compiled: (H,W) uint8 in {0,1}."""
-    from ex4d.render import cpu
-
-    limits = mesh.occlusion.cos_limit, mesh.occlusion.max_extent, mesh.occlusion.max_slope
-    return cpu.reliable_vertices(mesh.depth[t], mesh.intrinsics[t], *limits, mesh.border_is_real)
-
-
-def over_frames(work: Callable[[int], None], frames: int) -> Iterator[int]:
-    """Run `work` for each frame over a thread a core (the kernels let go of the interpreter); yields the count done."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        try:
-            for done, _ in enumerate(pool.map(work, range(frames)), 1):
-                yield done
-        finally:
-            pool.shutdown(cancel_futures=True)
+def _check(scene: Scene) -> None:
+    """Raise InputError where mesh, pictures and path do not belong together."""
+    mesh, path = scene.mesh, scene.path
+    if scene.pictures.shape != (len(mesh), mesh.height, mesh.width, 3):
+        raise InputError(
+            f"The mesh has {len(mesh)} frames of {mesh.width}x{mesh.height} pixels but the clip's frames have the"
+            f" shape {scene.pictures.shape}: they must belong together."
+        )
+    if len(path) != len(mesh):
+        raise InputError(f"The camera path has {len(path)} frames but the clip has {len(mesh)}: they must match.")
+    if scene.release_compat and (path.height, path.width) != (mesh.height, mesh.width):
+        raise InputError(
+            f"The release's frame rule needs a path of the clip's size {mesh.width}x{mesh.height},"
+            f" not {path.width}x{path.height}."
+        )
+    need = 4 * len(path) * path.height * path.width
+    if need > LIMIT_BYTES:
+        raise InputError(
+            f"{len(path)} frames of {path.width}x{path.height} take {need / 2**30:.0f} GB of memory,"
+            f" more than {LIMIT_BYTES >> 30} GB: render fewer frames or a smaller picture."
+        )
 
 
 def coincides(mesh: DWMesh, path: CameraPath, t: int) -> bool:
@@ -145,16 +105,6 @@ def _same_pose(mesh: DWMesh, path: CameraPath, t: int) -> bool:
     ours, theirs = path.camera_to_world[t], mesh.source_to_world[t]
     shift = np.abs(ours[:3, 3] - theirs[:3, 3]).max()
     return bool(np.abs(ours[:3, :3] - theirs[:3, :3]).max() < 1e-5 and shift < 1e-4 * mesh.depth[t].min())
-
-
-def _fit_frame_0(frame: NDArray[np.uint8], path: CameraPath) -> NDArray[np.uint8]:
-    """The source frame, which must have the path's size."""
-    if frame.shape[:2] != (path.height, path.width):
-        raise InputError(
-            f"The release's frame rule needs a path of the clip's size {frame.shape[1]}x{frame.shape[0]},"
-            f" not {path.width}x{path.height}."
-        )
-    return frame
 
 
 def path_notes(mesh: DWMesh, path: CameraPath) -> tuple[str, ...]:

@@ -13,12 +13,13 @@ import numpy as np
 
 from ex4d import camera_path, protocol, take
 from ex4d.clip import Clip, read_clip
-from ex4d.conditioning import Conditioning, over_frames, reliable_vertices, render
+from ex4d.conditioning import Conditioning, render
 from ex4d.depth import DepthVideo, read_depth, save_depth
 from ex4d.generate import Generated, preview
 from ex4d.mesh import DWMesh
 from ex4d.movie import write_movie
 from ex4d.progress import Progress
+from ex4d.render import Scene
 
 Inputs = Callable[[protocol.Blob], Path]
 """Where the content of a blob lies on this machine; the file's name may differ from the blob's."""
@@ -48,7 +49,8 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
     if isinstance(job, protocol.Reconstruct):
         return _reconstruct(clip, depth, mesh, notes, out, progress)
     path = camera_path.load(inputs(job.path), len(mesh), mesh.width, mesh.height)
-    conditioning = render(mesh, clip.frames, path, progress=progress)
+    scene = Scene(mesh, clip.frames, path)
+    conditioning = render(scene, progress=progress)
     notes += conditioning.notes
     fps = Fraction(job.fps) if isinstance(job, protocol.Generate) and job.fps else clip.fps
     write_movie(out / take.COLOUR, conditioning.colour, fps)
@@ -57,7 +59,7 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
     if isinstance(job, protocol.Preview):
         return {**facts, "notes": notes}
 
-    generated = generate(conditioning, (mesh, clip.frames, path), job.seed, progress)
+    generated = generate(conditioning, scene, job.seed, progress)
     notes += generated.notes
     write_movie(out / take.RESULT, generated.frames, fps, metadata=generated.metadata)
     camera_path.save(out / take.CAMERA, path)
@@ -88,7 +90,7 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
 
 def generate(
     conditioning: Conditioning,
-    scene: preview.Scene | None,
+    scene: Scene | None,
     seed: int,
     progress: Progress,
 ) -> Generated:
@@ -96,11 +98,11 @@ def generate(
 
     Args:
         conditioning: what is real along the path.
-        scene: mesh, its pictures (T,H,W,3) and the path, where they are known.
+        scene: what the conditioning was rendered from, where it is known.
         seed: for generators that draw random numbers.
         progress: told after each step.
     """
-    return preview.generate(conditioning, scene, seed, progress)
+    return preview.generate(conditioning, scene, seed=seed, progress=progress)
 
 
 def _reconstruct(
@@ -109,11 +111,9 @@ def _reconstruct(
     """Write what the viewport shows: pictures, depth, and where the mesh is a surface and not a bridge."""
     reliable = np.empty(depth.depth.shape, np.uint8)
 
-    def find(t: int) -> None:
-        reliable[t] = reliable_vertices(mesh, t) * np.uint8(255)
-
-    for done in over_frames(find, len(mesh)):
-        progress("Finding occlusions", done, len(mesh))
+    for t in range(len(mesh)):
+        reliable[t] = mesh.reliable_vertices(t) * np.uint8(255)
+        progress("Finding occlusions", t + 1, len(mesh))
     progress("Writing files", 0, 3)
     write_movie(out / "source.mp4", clip.frames, clip.fps)
     progress("Writing files", 1, 3)

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.camera_path import CameraPath
-from ex4d.conditioning import Conditioning, draw_view, over_frames
+from ex4d.conditioning import Conditioning
 from ex4d.generate import Generated
-from ex4d.mesh import DWMesh
 from ex4d.progress import Progress, silent
+from ex4d.render import Engine, Scene
+from ex4d.render import engine as default_engine
 
 DONOR_FRAMES = 8
 """So many frames, evenly spread over the shot, are asked what they saw behind the holes of each frame."""
@@ -24,12 +24,12 @@ SAME_DISTANCE = 0.02
 NOTE = "This is a preview: holes are filled from other frames and by classical inpainting, not by the EX-4D model."
 
 
-Scene = tuple[DWMesh, NDArray[np.uint8], CameraPath]
-"""Mesh of T frames, its pictures (T,H,W,3), and the path of T cameras."""
-
-
 def generate(
-    conditioning: Conditioning, scene: Scene | None = None, seed: int = 0, progress: Progress = silent
+    conditioning: Conditioning,
+    scene: Scene | None = None,
+    engine: Engine | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
 ) -> Generated:
     """Fill the holes of the conditioning; pixels that are real stay as they are.
 
@@ -40,6 +40,7 @@ def generate(
     Args:
         conditioning: T frames.
         scene: what it was rendered from; without it everything is inpainted.
+        engine: what draws; None takes the fastest that can run here.
         seed: kept with the result.
         progress: told after each frame; raises `Cancelled` to stop.
     """
@@ -47,15 +48,14 @@ def generate(
     donors = np.unique(np.linspace(0, count - 1, min(DONOR_FRAMES, count)).round().astype(int))
     result = conditioning.colour.copy()
 
-    def fill(t: int) -> None:
+    engine = engine or default_engine()
+    for t in range(count):
         hole = conditioning.mask[t] == 0
         if scene is not None and hole.any():
-            hole = _fill_from_others(scene, donors, result[t], hole, t)
+            hole = _fill_from_others(scene, engine, donors, result[t], hole, t)
         if hole.any() and not hole.all():  # A frame in which nothing is real stays black.
             result[t] = _inpaint(result[t], hole)
-
-    for done in over_frames(fill, count):
-        progress("Filling holes (preview)", done, count)
+        progress("Filling holes (preview)", t + 1, count)
     settings: dict[str, Any] = {
         "donor_frames": 0 if scene is None else len(donors),
         "witnesses": WITNESSES,
@@ -64,7 +64,12 @@ def generate(
 
 
 def _fill_from_others(
-    scene: Scene, donors: NDArray[np.int_], picture: NDArray[np.uint8], hole: NDArray[np.bool_], t: int
+    scene: Scene,
+    engine: Engine,
+    donors: NDArray[np.int_],
+    picture: NDArray[np.uint8],
+    hole: NDArray[np.bool_],
+    t: int,
 ) -> NDArray[np.bool_]:
     """Fill holes (h,w) of `picture` (h,w,3) in place from the meshes of other frames; returns the holes left.
 
@@ -72,14 +77,10 @@ def _fill_from_others(
     must lie behind the mesh of frame `t`, for that frame saw that everything in front is empty; so what moves
     leaves no ghosts.
     """
-    mesh, frames, path = scene
-    inverse = np.empty((len(donors), *hole.shape), np.float32)
-    colours = np.empty((len(donors), *picture.shape), np.uint8)
-    seen = np.empty(hole.shape, np.uint8)
-    nearest = draw_view(mesh, t, frames[t], path, t, np.empty_like(picture), seen) * (1 + SAME_DISTANCE)
-    for i, donor in enumerate(donors):
-        inverse[i] = draw_view(mesh, donor, frames[donor], path, t, colours[i], seen)
-        inverse[i][(seen == 0) | (inverse[i] > nearest)] = np.inf
+    views = list(engine.views(scene, [(t, t), *((donor, t) for donor in donors)], surfaces=True))
+    inverse = np.stack([view.surface.inverse_distance for view in views if view.surface])
+    others, nearest, inverse = views[1:], inverse[0] * (1 + SAME_DISTANCE), inverse[1:]
+    inverse[(inverse > nearest) | np.stack([view.mask == 0 for view in others])] = np.inf
     left = hole
     if len(donors) >= WITNESSES:
         order = np.argsort(inverse[:, hole], axis=0)
@@ -89,7 +90,7 @@ def _fill_from_others(
         found, first = agree.any(axis=0), agree.argmax(axis=0)
         donor_of = np.take_along_axis(order, first[None], axis=0)[0][found]
         rows, cols = (index[found] for index in np.nonzero(hole))
-        picture[rows, cols] = colours[donor_of, rows, cols]
+        picture[rows, cols] = np.stack([view.colour for view in others])[donor_of, rows, cols]
         left = hole.copy()
         left[rows, cols] = False
     return left
@@ -102,8 +103,8 @@ def _inpaint(picture: NDArray[np.uint8], hole: NDArray[np.bool_]) -> NDArray[np.
     coarser level's colour. Unlike marching methods (Telea 2004) it draws no streaks into holes that are
     half the picture wide.
     """
-    weight = (~hole).astype(np.float32)[..., None]
-    levels = [(picture.astype(np.float32), weight)]
+    weight: NDArray = (~hole).astype(np.float32)[..., None]
+    levels: list[tuple[NDArray, NDArray]] = [(picture.astype(np.float32), weight)]
     while min(levels[-1][1].shape[:2]) > 1:
         colour, weight = levels[-1]
         sums = cv2.pyrDown(np.concatenate([colour * weight, weight], axis=-1))

@@ -70,13 +70,24 @@ class View:
     Attributes:
         colour: (h,w,3) uint8, black where nothing real is seen.
         mask: (h,w) uint8, 255 where the colour is real.
+        surface: which faces are seen and how far away, where it was asked for.
+    """
+
+    colour: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    surface: "Surface | None" = None
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What is seen at each pixel.
+
+    Attributes:
         ids: (h,w) int32, the face seen: 2 * (row * W + column) + k of the quad whose top left vertex that is, then
             2 * H * W + k for the two closing faces; -1 where there is none.
         inverse_distance: (h,w) float32, 1 / distance along the optical axis; 0 where there is no face.
     """
 
-    colour: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
     ids: NDArray[np.int32]
     inverse_distance: NDArray[np.float32]
 
@@ -86,8 +97,14 @@ class Engine(Protocol):
 
     name: str
 
-    def views(self, scene: Scene, pairs: Sequence[tuple[int, int]]) -> Iterator[View]:
-        """Pictures of the frames `t` from the cameras `view`, for pairs (t, view), in their order."""
+    def views(self, scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool = False) -> Iterator[View]:
+        """Pictures of the frames `t` from the cameras `view`, for pairs (t, view), in their order.
+
+        Args:
+            scene: what is drawn.
+            pairs: (t, view) each.
+            surfaces: also give the faces and distances seen.
+        """
         ...
 
 

@@ -21,8 +21,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-NEAR = 1e-3
-"""Distance of the near plane, in the depth's unit (release, recon.py)."""
+from ex4d.mesh import DWMesh
 
 _SMALL_BOX = 12
 """Up to so many pixels, testing the whole bounding box of a quad is cheaper than row spans."""
@@ -63,7 +62,7 @@ def _occlusion_row(before, now, cos_limit, extent_limit, max_slope, first, secon
         )
         second[j] = (
             (rd > 0 and rd * rd > cos2 * rr * dd)
-            | (bd > 0 and bd * bd > cos2 * bb * dd)
+            | (bd > 0 and bd * bd > cos2 * dd * bb)
             | (rb > 0 and rb * rb > cos2 * rr * bb)
         )
         # The 1e-12 only matters where edges are shorter than about a millionth.
@@ -381,11 +380,7 @@ def shade(depth, matrix, ids, reliable, picture, release_compat, colour, mask): 
                 colour[r, c, channel] = np.uint8(min(value * scale + rounding, 255.0))
 
 
-def projection(k_target: NDArray, source_to_target: NDArray, k_source: NDArray) -> NDArray[np.float64]:
-    """The (3,4) matrix of `rasterise`, from intrinsics (3,3) and a rigid transform (4,4) between cameras."""
-    rotation = k_target @ source_to_target[:3, :3] @ np.linalg.inv(k_source)
-    matrix = np.empty((3, 4))
-    matrix[:, :2] = rotation[:, :2]
-    matrix[:, 2] = rotation @ (0.5, 0.5, 1.0)
-    matrix[:, 3] = k_target @ source_to_target[:3, 3]
-    return matrix
+def reliable_vertices_of(mesh: DWMesh, t: int) -> NDArray[np.uint8]:
+    """`DWMesh.reliable_vertices`, compiled: (H,W) uint8 in {0,1}."""
+    limits = mesh.occlusion.cos_limit, mesh.occlusion.max_extent, mesh.occlusion.max_slope
+    return reliable_vertices(mesh.depth[t], mesh.intrinsics[t], *limits, mesh.border_is_real)

@@ -6,6 +6,7 @@ from ex4d.camera_path import CameraPath
 from ex4d.conditioning import render
 from ex4d.errors import Cancelled, InputError
 from ex4d.mesh import DWMesh
+from ex4d.render import Scene
 
 
 def orbit(depth, name="60", frames=None, **options):
@@ -18,7 +19,7 @@ def orbit(depth, name="60", frames=None, **options):
 def test_a_camera_on_the_source_view_gives_the_source_frame_and_a_full_mask(moving_box):
     clip, depth = moving_box
     still = orbit(depth, "zoom_in", amount=0.0)
-    conditioning = render(DWMesh.from_depth(depth), clip.frames, still)
+    conditioning = render(Scene(DWMesh.from_depth(depth), clip.frames, still))
     assert (conditioning.colour == clip.frames).all()
     assert (conditioning.mask == 255).all()
     assert (conditioning.coverage == 1).all()
@@ -27,7 +28,7 @@ def test_a_camera_on_the_source_view_gives_the_source_frame_and_a_full_mask(movi
 
 def test_an_orbit_sees_less_and_less_and_is_black_where_nothing_is_real(moving_box):
     clip, depth = moving_box
-    conditioning = render(DWMesh.from_depth(depth), clip.frames, orbit(depth))
+    conditioning = render(Scene(DWMesh.from_depth(depth), clip.frames, orbit(depth)))
     assert set(np.unique(conditioning.mask)) <= {0, 255}
     assert (conditioning.colour[conditioning.mask == 0] == 0).all()
     assert (np.diff(conditioning.coverage) < 0).all()
@@ -38,9 +39,9 @@ def test_colour_next_to_a_hole_is_not_darkened_except_as_released(moving_box):
     clip, depth = moving_box
     frames = np.full_like(clip.frames, 200)
     path = orbit(depth, "30")
-    ours = render(DWMesh.from_depth(depth), frames, path)
+    ours = render(Scene(DWMesh.from_depth(depth), frames, path))
     assert (ours.colour[ours.mask == 255] == 200).all()
-    released = render(DWMesh.from_depth(depth, release_compat=True), frames, path, release_compat=True)
+    released = render(Scene(DWMesh.from_depth(depth, release_compat=True), frames, path, release_compat=True))
     assert (released.colour[1:][released.mask[1:] == 255] < 190).any()
 
 
@@ -56,7 +57,7 @@ def test_a_moving_source_camera_leaves_a_standing_thing_where_it_is(moving_box):
         x = (cols + 0.5 - 32) / 60 * 5 + pose[0, 3]
         frames[t] = np.stack([128 + 60 * np.sin(3 * x), 128 + 60 * np.cos(2 * x), rows * 4], axis=-1)
     fixed = CameraPath(np.broadcast_to(poses[4], poses.shape), depth.intrinsics, 64, 48)
-    conditioning = render(DWMesh.from_depth(flat, poses), frames, fixed)
+    conditioning = render(Scene(DWMesh.from_depth(flat, poses), frames, fixed))
     both = (conditioning.mask[0] == 255) & (conditioning.mask[8] == 255)
     assert both.mean() > 0.7
     difference = np.abs(conditioning.colour[0].astype(int) - conditioning.colour[8])[both]
@@ -67,7 +68,7 @@ def test_a_path_that_starts_elsewhere_is_noted(moving_box):
     clip, depth = moving_box
     path = orbit(depth)
     turned = CameraPath(path.camera_to_world[::-1], path.intrinsics, path.width, path.height)
-    notes = render(DWMesh.from_depth(depth), clip.frames, turned).notes
+    notes = render(Scene(DWMesh.from_depth(depth), clip.frames, turned)).notes
     assert any("does not start at the source view" in note for note in notes)
 
 
@@ -77,7 +78,7 @@ def test_a_camera_behind_the_wall_is_noted_and_still_rendered(moving_box):
     poses = path.camera_to_world.copy()
     poses[5:, :3, 3] = (0, 0, 7)
     conditioning = render(
-        DWMesh.from_depth(depth), clip.frames, CameraPath(poses, path.intrinsics, path.width, path.height)
+        Scene(DWMesh.from_depth(depth), clip.frames, CameraPath(poses, path.intrinsics, path.width, path.height))
     )
     assert any("inside or behind" in note and "first: frame 5" in note for note in conditioning.notes)
     assert conditioning.colour.shape == clip.frames.shape
@@ -88,20 +89,20 @@ def test_the_picture_may_have_another_size_than_the_clip(moving_box, size):
     clip, depth = moving_box
     path = orbit(depth)
     resized = CameraPath(path.camera_to_world, path.intrinsics, *size)
-    conditioning = render(DWMesh.from_depth(depth), clip.frames, resized)
+    conditioning = render(Scene(DWMesh.from_depth(depth), clip.frames, resized))
     assert conditioning.colour.shape == (len(clip.frames), size[1], size[0], 3)
 
 
 def test_frames_that_do_not_belong_to_the_mesh_are_refused(moving_box):
     clip, depth = moving_box
     with pytest.raises(InputError, match="belong together"):
-        render(DWMesh.from_depth(depth), clip.frames[:, ::2], orbit(depth))
+        render(Scene(DWMesh.from_depth(depth), clip.frames[:, ::2], orbit(depth)))
 
 
 def test_a_path_of_another_length_is_refused(moving_box):
     clip, depth = moving_box
     with pytest.raises(InputError, match="path has 5 frames but the clip has 9"):
-        render(DWMesh.from_depth(depth), clip.frames, orbit(depth, frames=5))
+        render(Scene(DWMesh.from_depth(depth), clip.frames, orbit(depth, frames=5)))
 
 
 def test_more_pictures_than_memory_are_refused_before_they_are_made(moving_box):
@@ -109,9 +110,11 @@ def test_more_pictures_than_memory_are_refused_before_they_are_made(moving_box):
     path = orbit(depth)
     with pytest.raises(InputError, match="memory"):
         render(
-            DWMesh.from_depth(depth),
-            clip.frames,
-            CameraPath(path.camera_to_world, path.intrinsics, 16384, 16384),
+            Scene(
+                DWMesh.from_depth(depth),
+                clip.frames,
+                CameraPath(path.camera_to_world, path.intrinsics, 16384, 16384),
+            )
         )
 
 
@@ -125,5 +128,5 @@ def test_progress_counts_every_frame_and_cancel_stops_between_two(moving_box):
             raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        render(DWMesh.from_depth(depth), clip.frames, orbit(depth), progress=progress)
+        render(Scene(DWMesh.from_depth(depth), clip.frames, orbit(depth)), progress=progress)
     assert steps == [(1, 9), (2, 9), (3, 9), (4, 9)]

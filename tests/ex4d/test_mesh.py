@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from ex4d import intrinsics, occlusion
-from ex4d.conditioning import reliable_vertices
 from ex4d.depth import DepthVideo
 from ex4d.errors import InputError
 from ex4d.mesh import RELEASE_SHELL, DWMesh
+from ex4d.render.cpu import reliable_vertices_of
 
 
 def test_each_vertex_projects_to_the_centre_of_its_pixel(moving_box):
@@ -74,7 +74,7 @@ def test_the_compiled_filter_agrees_with_the_plain_one(seed, name):
     k = intrinsics.per_frame(intrinsics.from_focal((60, 500)[seed % 2], 56, 40), 2)
     source = DepthVideo(depth.astype(np.float32), k, "noise")
     mesh = DWMesh.from_depth(source, release_compat=seed > 2, occlusion=occlusion.FILTERS[name])
-    plain, compiled = mesh.reliable_vertices(1), reliable_vertices(mesh, 1)
+    plain, compiled = mesh.reliable_vertices(1), reliable_vertices_of(mesh, 1)
     assert (plain == compiled).all()
     if seed == 5:
         assert 0 < plain.mean() < 1

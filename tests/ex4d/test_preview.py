@@ -5,20 +5,22 @@ from ex4d.conditioning import render
 from ex4d.depth import DepthVideo
 from ex4d.generate import preview
 from ex4d.mesh import DWMesh
+from ex4d.render import Scene
 
 
 def shoot(clip, depth, name="30"):
     mesh = DWMesh.from_depth(depth)
     radius = camera_path.pivot_distance(depth.depth[0])
     path = camera_path.preset(name, radius, depth.intrinsics, mesh.width, mesh.height, len(mesh))
-    return mesh, path, render(mesh, clip.frames, path)
+    scene = Scene(mesh, clip.frames, path)
+    return scene, render(scene)
 
 
 def test_visible_pixels_stay_the_sources_and_every_hole_is_filled(moving_box):
     clip, depth = moving_box
-    mesh, path, conditioning = shoot(clip, depth)
+    scene, conditioning = shoot(clip, depth)
     before = conditioning.colour.copy()
-    result = preview.generate(conditioning, (mesh, clip.frames, path))
+    result = preview.generate(conditioning, scene)
     real = conditioning.mask == 255
     assert (result.frames[real] == before[real]).all()
     assert (conditioning.colour == before).all()
@@ -27,15 +29,16 @@ def test_visible_pixels_stay_the_sources_and_every_hole_is_filled(moving_box):
 
 def test_a_place_that_another_frame_saw_is_filled_with_what_it_saw(moving_box):
     clip, depth = moving_box
-    mesh, path, conditioning = shoot(clip, depth)
-    rows, cols = np.mgrid[: mesh.height, : mesh.width]
+    scene, conditioning = shoot(clip, depth)
+    rows, cols = np.mgrid[: clip.frames.shape[1], : clip.frames.shape[2]]
     wall = np.broadcast_to(np.stack([rows * 4, cols * 3, (rows + cols) * 2], -1).astype(np.uint8), clip.frames.shape)
     bare = np.broadcast_to((8 + cols * 0.02).astype(np.float32), depth.depth.shape)
-    truth = render(DWMesh.from_depth(DepthVideo(bare.copy(), depth.intrinsics, "bare wall")), wall, path)
+    bare_mesh = DWMesh.from_depth(DepthVideo(bare.copy(), depth.intrinsics, "bare wall"))
+    truth = render(Scene(bare_mesh, wall, scene.path))
     # The box leaves its first place early: what stands there afterwards is the wall, which the first frames lack.
     hole = (conditioning.mask == 0) & (truth.mask == 255)
     hole[4:] = False
-    filled = preview.generate(conditioning, (mesh, clip.frames, path)).frames
+    filled = preview.generate(conditioning, scene).frames
     inpainted = preview.generate(conditioning).frames
 
     def error(frames):
@@ -47,8 +50,8 @@ def test_a_place_that_another_frame_saw_is_filled_with_what_it_saw(moving_box):
 
 def test_the_result_says_that_it_is_a_preview(moving_box):
     clip, depth = moving_box
-    mesh, path, conditioning = shoot(clip, depth)
-    result = preview.generate(conditioning, (mesh, clip.frames, path), seed=7)
+    scene, conditioning = shoot(clip, depth)
+    result = preview.generate(conditioning, scene, seed=7)
     assert result.is_preview
     assert result.generator == "preview"
     assert result.seed == 7
@@ -58,15 +61,15 @@ def test_the_result_says_that_it_is_a_preview(moving_box):
 
 def test_the_same_input_gives_the_same_bytes(moving_box):
     clip, depth = moving_box
-    mesh, path, conditioning = shoot(clip, depth)
-    first = preview.generate(conditioning, (mesh, clip.frames, path))
-    again = preview.generate(conditioning, (mesh, clip.frames, path))
+    scene, conditioning = shoot(clip, depth)
+    first = preview.generate(conditioning, scene)
+    again = preview.generate(conditioning, scene)
     assert first.frames.tobytes() == again.frames.tobytes()
 
 
 def test_a_frame_in_which_nothing_is_real_stays_black(moving_box):
     clip, depth = moving_box
-    _, _, conditioning = shoot(clip, depth)
+    _, conditioning = shoot(clip, depth)
     conditioning.colour[3], conditioning.mask[3] = 0, 0
     result = preview.generate(conditioning)
     assert (result.frames[3] == 0).all()

@@ -5,7 +5,7 @@ import pytest
 
 from ex4d import intrinsics
 from ex4d.extrinsics import inverse, look_at
-from ex4d.render import cpu
+from ex4d.render import NEAR, cpu, projection
 
 
 def plain_rasterise(depth, matrix, height, width, near, far):
@@ -74,9 +74,9 @@ VIEWS = {
 @pytest.mark.parametrize("kind", ["flat", "slanted", "noisy", "spikes", "checkerboard", "huge", "tiny"])
 def test_the_same_faces_are_seen_as_by_testing_every_face_at_every_pixel(kind, view):
     depth = grid(kind)
-    matrix = cpu.projection(K_TARGET, inverse(VIEWS[view]), K_SOURCE)
-    inv_w, ids = cpu.rasterise(depth, matrix, 20, 26, cpu.NEAR, np.inf)
-    plain_inv_w, plain_ids = plain_rasterise(depth, matrix, 20, 26, cpu.NEAR, np.inf)
+    matrix = projection(K_TARGET, inverse(VIEWS[view]), K_SOURCE)
+    inv_w, ids = cpu.rasterise(depth, matrix, 20, 26, NEAR, np.inf)
+    plain_inv_w, plain_ids = plain_rasterise(depth, matrix, 20, 26, NEAR, np.inf)
     assert (ids == plain_ids).all()
     assert (inv_w == plain_inv_w).all()
 
@@ -84,9 +84,9 @@ def test_the_same_faces_are_seen_as_by_testing_every_face_at_every_pixel(kind, v
 @pytest.mark.parametrize("view", ["orbit", "inside"])
 def test_the_far_plane_takes_away_what_is_beyond_it(view):
     depth = grid("noisy")
-    matrix = cpu.projection(K_TARGET, inverse(VIEWS[view]), K_SOURCE)
-    inv_w, ids = cpu.rasterise(depth, matrix, 20, 26, cpu.NEAR, 5.0)
-    _, plain_ids = plain_rasterise(depth, matrix, 20, 26, cpu.NEAR, 5.0)
+    matrix = projection(K_TARGET, inverse(VIEWS[view]), K_SOURCE)
+    inv_w, ids = cpu.rasterise(depth, matrix, 20, 26, NEAR, 5.0)
+    _, plain_ids = plain_rasterise(depth, matrix, 20, 26, NEAR, 5.0)
     assert (ids == plain_ids).all()
     assert (inv_w[ids >= 0] >= np.float32(1 / 5)).all()
     assert (ids < 0).any()
@@ -94,22 +94,22 @@ def test_the_far_plane_takes_away_what_is_beyond_it(view):
 
 def test_a_watertight_mesh_fills_the_picture_from_anywhere_in_front():
     for kind in ("noisy", "spikes", "checkerboard"):
-        matrix = cpu.projection(K_SOURCE, np.eye(4), K_SOURCE)
-        _, ids = cpu.rasterise(grid(kind), matrix, 14, 18, cpu.NEAR, np.inf)
+        matrix = projection(K_SOURCE, np.eye(4), K_SOURCE)
+        _, ids = cpu.rasterise(grid(kind), matrix, 14, 18, NEAR, np.inf)
         assert (ids[1:-1, 1:-1] >= 0).all()
 
 
 def test_distances_are_those_of_the_surface():
     depth = grid("slanted")
-    inv_w, _ = cpu.rasterise(depth, cpu.projection(K_SOURCE, np.eye(4), K_SOURCE), 14, 18, cpu.NEAR, np.inf)
+    inv_w, _ = cpu.rasterise(depth, projection(K_SOURCE, np.eye(4), K_SOURCE), 14, 18, NEAR, np.inf)
     assert np.allclose(1 / inv_w[2:-2, 2:-2], depth[2:-2, 2:-2], rtol=1e-5)
 
 
 def test_pictures_come_back_exactly_from_the_source_view():
     rng = np.random.default_rng(1)
     picture = rng.integers(0, 256, (14, 18, 3), dtype=np.uint8)
-    depth, matrix = grid("slanted"), cpu.projection(K_SOURCE, np.eye(4), K_SOURCE)
-    _, ids = cpu.rasterise(depth, matrix, 14, 18, cpu.NEAR, np.inf)
+    depth, matrix = grid("slanted"), projection(K_SOURCE, np.eye(4), K_SOURCE)
+    _, ids = cpu.rasterise(depth, matrix, 14, 18, NEAR, np.inf)
     reliable = np.ones((14, 18), np.uint8)
     colour, mask = np.empty_like(picture), np.empty((14, 18), np.uint8)
     cpu.shade(depth, matrix, ids, reliable, picture, False, colour, mask)
@@ -122,6 +122,6 @@ def test_extreme_depth_neither_crashes_nor_hangs(value):
     depth = grid("noisy")
     depth[5:9, 6:12] = value
     for pose in VIEWS.values():
-        matrix = cpu.projection(K_TARGET, inverse(pose), K_SOURCE)
-        _, ids = cpu.rasterise(depth, matrix, 20, 26, cpu.NEAR, np.inf)
+        matrix = projection(K_TARGET, inverse(pose), K_SOURCE)
+        _, ids = cpu.rasterise(depth, matrix, 20, 26, NEAR, np.inf)
         assert ids.max() <= 2 * depth.size + 1
