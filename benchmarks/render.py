@@ -1,29 +1,33 @@
-"""Time of colour and mask for 49 frames on the CPU; run with `python benchmarks/render.py`.
+"""Time of colour and mask by every engine that can run here: `python benchmarks/render.py`.
 
-The clip is synthetic: a slanted wall, waves, and boxes that move in front. Times are after one warm-up
-run (the first run of an installation compiles for some seconds), the best of three.
+The clip is synthetic: a slanted, wavy wall and boxes that move in front. "on the device" is filter, rasteriser and
+shading with everything in GPU memory; nvdiffrast's is transform, rasterise, interpolate and antialias, as in the
+release, without a filter. "host to host" is from depth and pictures in host memory to colour and mask there. The
+figures are the best of three after a warm-up (the first run of an installation compiles).
 """
 
 import os
 import time
+from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import numpy as np
+import typer
 
-from ex4d import camera_path, intrinsics
-from ex4d.conditioning import render
+from ex4d import camera_path, intrinsics, render
 from ex4d.depth import DepthVideo
 from ex4d.mesh import DWMesh
 from ex4d.render import Scene
 
 FRAMES = 49
-SIZES = ((512, 512), (1024, 576))
+SIZES = ((512, 512), (1024, 576), (2048, 1152))
+PRESETS = ("30", "90", "180")
 
 
-def scene(width: int, height: int) -> tuple[np.ndarray, DepthVideo]:
-    """Frames (T,H,W,3) and depth with several occluding edges."""
-    rows, cols = np.mgrid[:height, :width] / (height, width)[0]
-    rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+def synthetic(width: int, height: int, preset: str) -> Scene:
+    """A scene with several occluding edges, and a preset around it."""
+    rows, cols = np.mgrid[:height, :width] / height
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     depth = np.empty((FRAMES, height, width), np.float32)
     for t in range(FRAMES):
         depth[t] = 9 + 2 * cols + 0.2 * np.sin(20 * cols + 9 * rows + 0.3 * t)
@@ -31,31 +35,96 @@ def scene(width: int, height: int) -> tuple[np.ndarray, DepthVideo]:
             left = int((0.1 + 0.15 * box + 0.002 * t) * width)
             depth[t, height // 6 : height * 5 // 6, left : left + width // 12] = 3 + box
     k = intrinsics.per_frame(intrinsics.from_focal(500 * width / 512, width, height), FRAMES)
-    return np.broadcast_to(picture, (FRAMES, *picture.shape)), DepthVideo(depth, k, "synthetic")
+    mesh = DWMesh.from_depth(DepthVideo(depth, k, "synthetic"))
+    path = camera_path.preset(preset, camera_path.pivot_distance(depth[0]), k, width, height, FRAMES)
+    return Scene(mesh, np.ascontiguousarray(np.broadcast_to(picture, (FRAMES, *picture.shape))), path)
 
 
-def main() -> None:
-    """Print a line a size and preset."""
-    print(f"{FRAMES} frames, {os.cpu_count()} cores, filter + rasteriser + shading, best of 3 after warm-up")
+def best(work: Callable[[], object], times: int = 3) -> float:
+    """Seconds of the fastest of several runs, after one that does not count."""
+    work()
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def cuda_on_device(scene: Scene, pairs: Sequence[tuple[int, int]]) -> float:
+    """Seconds a frame with everything in GPU memory."""
+    import cupy
+
+    from ex4d.render import cuda
+
+    batch = cuda.upload(scene, pairs[: cuda.MOST_AT_ONCE], surfaces=False)
+
+    def work() -> None:
+        cuda.launch(batch)
+        cupy.cuda.Device().synchronize()
+
+    return best(work, 10) / len(batch.mask)
+
+
+def nvdiffrast_on_device(scene: Scene, pairs: Sequence[tuple[int, int]]) -> float:
+    """Seconds a frame of the release's calls with everything in GPU memory."""
+    import nvdiffrast.torch as dr
+    import torch
+
+    context, size = dr.RasterizeCudaContext(), (scene.path.height, scene.path.width)
+    faces = torch.from_numpy(scene.mesh.faces).cuda()
+    t, view = pairs[len(pairs) // 2]
+    matrix = scene.projection(t, view)
+    to_gl = np.array([[2 / size[1], 0, -1], [0, 2 / size[0], -1], [0, 0, 1], [0, 0, 1]], np.float64)
+    full = to_gl @ matrix
+    full[2, 3] -= 2 * render.NEAR
+    vertices = np.ones((scene.mesh.depth[t].size, 4), np.float32)
+    rows, cols = np.indices(scene.mesh.depth[t].shape)
+    vertices[:, :3] = (np.stack([cols, rows, np.ones_like(rows)], -1) * scene.mesh.depth[t][..., None]).reshape(-1, 3)
+    points, transform = torch.from_numpy(vertices).cuda(), torch.from_numpy(full.astype(np.float32)).cuda()
+    rgba = torch.full((1, len(points), 4), 255.0, device="cuda")
+
+    def work() -> None:
+        clip = (points @ transform.T)[None]
+        raster, _ = dr.rasterize(context, clip, faces, resolution=size)
+        colour, _ = dr.interpolate(rgba, raster, faces)
+        dr.antialias(colour, raster, clip, faces)
+        torch.cuda.synchronize()
+
+    return best(work, 10)
+
+
+ON_DEVICE = {"cuda": cuda_on_device, "nvdiffrast": nvdiffrast_on_device}
+
+
+def main(engines: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Print a line a size, preset and engine; without names, every engine that can run here."""
+    chosen = engines or [name for name in render.ENGINES if not render.missing(name)]
+    for name in set(render.ENGINES) - set(chosen):
+        print(f"left out: {name}: {render.missing(name) or 'not asked for'}")
+    print(f"{FRAMES} frames, {os.cpu_count()} cores, best of 3 after warm-up")
     for width, height in SIZES:
-        frames, depth = scene(width, height)
-        mesh = DWMesh.from_depth(depth)
-        radius = camera_path.pivot_distance(depth.depth[0])
-        for name in ("30", "90", "180"):
-            path = camera_path.preset(name, radius, depth.intrinsics, width, height, FRAMES)
-            times = []
-            for _ in range(4):
-                start = time.perf_counter()
-                conditioning = render(Scene(mesh, frames, path))
-                times.append(time.perf_counter() - start)
-            best = min(times[1:])
-            triangles = FRAMES * len(mesh.faces)
-            print(
-                f"{width}x{height} preset {name:>3}: {best:.3f} s, {1e3 * best / FRAMES:.1f} ms a frame,"
-                f" {triangles / best / 1e6:.0f} Mtri/s, coverage {conditioning.coverage.mean():.2f}",
-                flush=True,
-            )
+        for preset in PRESETS:
+            scene = synthetic(width, height, preset)
+            pairs = [(t, t) for t in range(FRAMES)]
+            triangles = len(scene.mesh.faces)
+            moved = (scene.mesh.depth[0].nbytes + scene.pictures[0].nbytes + width * height * 4) / 1e6
+            device = {name: ON_DEVICE[name](scene, pairs) for name in chosen if name in ON_DEVICE}
+            for name in chosen:
+                # The slow ones draw fewer frames.
+                drawn = pairs[:: 16 if name in ("numpy", "nvdiffrast") else 1]
+                engine = render.engine(name)
+                seconds = best(lambda e=engine, d=drawn, s=scene: sum(1 for _ in e.views(s, d))) / len(drawn)
+                line = f"{width}x{height} {preset:>3} {name:>10}: host to host {1e3 * seconds:8.2f} ms a frame"
+                line += f" {moved:6.1f} MB {triangles / seconds / 1e6:7.0f} Mtri/s"
+                if name in device:
+                    line += (
+                        f" | on the device {1e3 * device[name]:6.3f} ms {triangles / device[name] / 1e6:6.0f} Mtri/s"
+                    )
+                    if "nvdiffrast" in device and name != "nvdiffrast":
+                        line += f" = {device['nvdiffrast'] / device[name]:.1f} times as fast as nvdiffrast"
+                print(line, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -104,7 +104,8 @@ def _light(scene: bpy.types.Scene) -> None:
     light.rotation_euler = Vector((-0.80, 0.42, -0.62)).to_track_quat("-Z", "Y").to_euler()
     world = bpy.data.worlds.new("Sky Light")
     scene.world = world
-    world.use_nodes = True
+    if bpy.app.version < (5, 0):  # always on, and deprecated, from there
+        world.use_nodes = True
     background = world.node_tree.nodes["Background"]
     background.inputs["Color"].default_value = (0.50, 0.66, 0.95, 1)
     background.inputs["Strength"].default_value = 0.62
@@ -517,7 +518,8 @@ class Graph:
 
     def __init__(self, name: str):
         self.material = bpy.data.materials.new(name)
-        self.material.use_nodes = True
+        if bpy.app.version < (5, 0):
+            self.material.use_nodes = True
         self.tree = self.material.node_tree
         self.tree.nodes.clear()
 

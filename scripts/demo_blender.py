@@ -9,8 +9,8 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
+import bpy  # noqa: E402, I001 (Blender's own modules can be found only after bpy)
 import addon_utils  # noqa: E402
-import bpy  # noqa: E402
 
 MOVED_FRAME, MOVED_BY = 33, (0.6, 0.0, 0.5)
 """Scene frame of the key that is moved by hand, and how far, in metres of the scene."""

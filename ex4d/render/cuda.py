@@ -1,6 +1,7 @@
 """The CUDA engine: kernels.cu through CuPy, many pictures at a time."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -60,7 +61,9 @@ class CudaEngine:
         done = 0
         while done < len(pairs):
             try:
-                views = _draw(scene, pairs[done : done + at_once], surfaces)
+                batch = upload(scene, pairs[done : done + at_once], surfaces)
+                launch(batch)
+                views = fetch(batch)
             except cupy.cuda.memory.OutOfMemoryError as error:
                 # Somebody else took the memory meanwhile: fewer at once, down to one.
                 cupy.get_default_memory_pool().free_all_blocks()
@@ -81,57 +84,115 @@ def _bytes_a_view(scene: Scene) -> int:
     return vertices * (4 + 3 + 1 + 2 * 8) + pixels * (8 + 3 + 1 + 8)
 
 
-def _draw(scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool) -> list[View]:
-    """Upload, draw, and fetch one batch."""
+@dataclass(frozen=True)
+class Batch:
+    """Device arrays of n pictures: what is drawn, and room for the result.
+
+    Attributes:
+        depth, pictures, lenses, extent_limits: (n,H,W) f32, (n,H,W,3) u8, (n,3,3) f64, (n,) f64 of the frames.
+        matrices: (n,3,4) f64, `Scene.projection` of each pair.
+        reliable, keys, queue, queued: what the kernels hand on.
+        colour, mask: (n,h,w,3) u8, (n,h,w) u8.
+        ids, inverse_distance: (n,h,w) i32, (n,h,w) f32, or None where nobody asked.
+    """
+
+    scene: Scene
+    depth: Any
+    pictures: Any
+    lenses: Any
+    extent_limits: Any
+    matrices: Any
+    reliable: Any
+    keys: Any
+    queue: Any
+    queued: Any
+    colour: Any
+    mask: Any
+    ids: Any
+    inverse_distance: Any
+
+
+def upload(scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool) -> Batch:
+    """Bring the frames of the pairs (t, view) to the device."""
     import cupy
 
     mesh, n = scene.mesh, len(pairs)
     frames = [t for t, _ in pairs]
     # Consecutive frames are a view of the mesh's own memory; others are gathered.
     together = slice(frames[0], frames[0] + n) if frames == list(range(frames[0], frames[0] + n)) else frames
-    host_depth = mesh.depth[together]
-    depth, pictures = cupy.asarray(host_depth), cupy.asarray(scene.pictures[together])
-    matrices = cupy.asarray(np.stack([scene.projection(t, view) for t, view in pairs]))
-    lenses = cupy.asarray(mesh.intrinsics[together])
-    rows, cols, height, width = mesh.height, mesh.width, scene.path.height, scene.path.width
-    size = np.array([rows, cols, height, width], np.int32).view(np.dtype([("size", np.int32, 4)]))[0]
-    extent_limits = np.full(n, np.inf)
+    depth = mesh.depth[together]
+    limits = np.full(n, np.inf)
     if np.isfinite(mesh.occlusion.max_extent):
-        extent_limits = mesh.occlusion.max_extent * np.array([float(d.max()) - float(d.min()) for d in host_depth])
-    kernels = _kernels()
+        limits = mesh.occlusion.max_extent * np.array([float(d.max()) - float(d.min()) for d in depth])
+    faces = 2 * (mesh.height - 1) * (mesh.width - 1) + 2
+    shape = (n, scene.path.height, scene.path.width)
+    return Batch(
+        scene,
+        cupy.asarray(depth),
+        cupy.asarray(scene.pictures[together]),
+        cupy.asarray(mesh.intrinsics[together]),
+        cupy.asarray(limits),
+        cupy.asarray(np.stack([scene.projection(t, view) for t, view in pairs])),
+        reliable=cupy.empty(depth.shape, np.uint8),
+        keys=cupy.empty(shape, np.uint64),
+        queue=cupy.empty(n * faces, np.uint64),
+        queued=cupy.empty(1, np.uint32),
+        colour=cupy.empty((*shape, 3), np.uint8),
+        mask=cupy.empty(shape, np.uint8),
+        ids=cupy.empty(shape, np.int32) if surfaces else None,
+        inverse_distance=cupy.empty(shape, np.float32) if surfaces else None,
+    )
+
+
+def launch(batch: Batch) -> None:
+    """Filter, rasterise and shade a batch; returns before the device is done."""
+    import cupy
+
+    kernels, scene = _kernels(), batch.scene
+    mesh = scene.mesh
+    n, height, width = batch.mask.shape
+    # One structured value, which CuPy passes by value as the kernels' struct.
+    size = np.array((mesh.height, mesh.width, height, width), np.dtype("i4,i4,i4,i4"))
+    planes = np.float64(NEAR), np.float64(scene.far)
 
     def over(columns: int, lines: int) -> tuple[tuple[int, int, int], tuple[int]]:
         return (-(-columns // _THREADS), lines, n), (_THREADS,)
 
-    reliable = cupy.ones((n, rows, cols), np.uint8)
+    batch.reliable.fill(1)
+    batch.keys.fill(0)
+    batch.queued.fill(0)
+    limits = np.float64(mesh.occlusion.cos_limit), np.float64(mesh.occlusion.max_slope)
     kernels["occlusions"](
-        *over(cols, rows),
-        (
-            depth, lenses, cupy.asarray(extent_limits), size, np.float64(mesh.occlusion.cos_limit),
-            np.float64(mesh.occlusion.max_slope), np.int32(mesh.border_is_real), reliable,
-        ),
-    )  # fmt: skip
-    keys = cupy.zeros((n, height, width), np.uint64)
-    queue, queued = cupy.empty(n * (2 * (rows - 1) * (cols - 1) + 2), np.uint64), cupy.zeros(1, np.uint32)
-    planes = np.float64(NEAR), np.float64(scene.far)
+        *over(mesh.width, mesh.height),
+        (batch.depth, batch.lenses, batch.extent_limits, size, *limits, np.int32(mesh.border_is_real), batch.reliable),
+    )
     kernels["rasterise_small"](
-        *over(cols - 1, rows - 1), (depth, matrices, size, *planes, keys, queue, queued, np.int32(SMALL_BOX))
+        *over(mesh.width - 1, mesh.height - 1),
+        (batch.depth, batch.matrices, size, *planes, batch.keys, batch.queue, batch.queued, np.int32(SMALL_BOX)),
     )
     blocks = 4 * cupy.cuda.Device().attributes["MultiProcessorCount"]
-    kernels["rasterise_large"]((blocks, 8), (_THREADS,), (depth, matrices, size, *planes, keys, queue, queued))
-    colour, mask = cupy.empty((n, height, width, 3), np.uint8), cupy.empty((n, height, width), np.uint8)
-    ids = cupy.empty((n, height, width), np.int32) if surfaces else None
-    inverse = cupy.empty((n, height, width), np.float32) if surfaces else None
-    none = np.uint64(0)
+    kernels["rasterise_large"](
+        (blocks, 8),
+        (_THREADS,),
+        (batch.depth, batch.matrices, size, *planes, batch.keys, batch.queue, batch.queued),
+    )
+    nowhere = np.uint64(0)
     kernels["shade"](
         *over(width, height),
         (
-            depth, matrices, reliable, pictures, size, np.int32(scene.release_compat), keys, colour, mask,
-            none if ids is None else ids, none if inverse is None else inverse,
+            batch.depth, batch.matrices, batch.reliable, batch.pictures, size, np.int32(scene.release_compat),
+            batch.keys, batch.colour, batch.mask, nowhere if batch.ids is None else batch.ids,
+            nowhere if batch.inverse_distance is None else batch.inverse_distance,
         ),
     )  # fmt: skip
-    host_colour, host_mask = cupy.asnumpy(colour), cupy.asnumpy(mask)
-    if ids is None or inverse is None:
-        return [View(c, m) for c, m in zip(host_colour, host_mask, strict=True)]
-    found = zip(host_colour, host_mask, cupy.asnumpy(ids), cupy.asnumpy(inverse), strict=True)
+
+
+def fetch(batch: Batch) -> list[View]:
+    """Wait for a batch and bring its pictures to the host."""
+    import cupy
+
+    colour, mask = cupy.asnumpy(batch.colour), cupy.asnumpy(batch.mask)
+    if batch.ids is None:
+        return [View(c, m) for c, m in zip(colour, mask, strict=True)]
+    found = zip(colour, mask, cupy.asnumpy(batch.ids), cupy.asnumpy(batch.inverse_distance), strict=True)
     return [View(c, m, Surface(i, w)) for c, m, i, w in found]

@@ -1,0 +1,53 @@
+"""Find and make the shot's objects. They carry their role and shot, so nothing needs to hold them."""
+
+import bpy
+
+from .state import Request
+
+ROOT, MESH, SOURCE_CAMERA, CAMERA = "root", "mesh", "source_camera", "camera"
+
+
+def mark(thing: bpy.types.ID, role: str, shot: str) -> None:
+    """Write what `thing` is for into its custom properties."""
+    thing["ex4d_role"], thing["ex4d_shot"] = role, shot
+
+
+def find(scene: bpy.types.Scene, role: str) -> bpy.types.Object | None:
+    """The object with `role` in the scene's shot, or None when it was deleted."""
+    shot = scene.ex4d.shot
+    for candidate in scene.objects:
+        if shot and candidate.get("ex4d_role") == role and candidate.get("ex4d_shot") == shot:
+            return candidate
+    return None
+
+
+def make(
+    scene: bpy.types.Scene, role: str, name: str, data: bpy.types.ID | None, parent: bpy.types.Object | None
+) -> bpy.types.Object:
+    """A new object in the shot's collection, which is made when missing."""
+    shot = scene.ex4d.shot
+    collection = next((c for c in scene.collection.children_recursive if c.get("ex4d_shot") == shot), None)
+    if collection is None:
+        collection = bpy.data.collections.new(f"EX-4D {shot}")
+        mark(collection, "collection", shot)
+        scene.collection.children.link(collection)
+    made = bpy.data.objects.new(name, data)
+    mark(made, role, shot)
+    collection.objects.link(made)
+    made.parent = parent
+    return made
+
+
+def hide_other_shots(scene: bpy.types.Scene) -> None:
+    """Hide the collections of earlier shots: they stay, but two shots in one place cannot be read."""
+    for collection in scene.collection.children_recursive:
+        if collection.get("ex4d_role") == "collection" and collection.get("ex4d_shot") != scene.ex4d.shot:
+            collection.hide_viewport = collection.hide_render = True
+
+
+def scene_of(request: Request) -> bpy.types.Scene:
+    """The scene that a request came from, also when it was renamed meanwhile."""
+    named = bpy.data.scenes.get(request.scene)
+    if named is not None:
+        return named
+    return next((scene for scene in bpy.data.scenes if scene.ex4d.shot == request.shot), bpy.context.scene)

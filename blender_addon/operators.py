@@ -1,0 +1,408 @@
+"""The buttons. `invoke` (from the panel) returns at once; `execute` (from scripts) returns when all is done."""
+# ruff: noqa: N801, RUF012
+
+import time
+from pathlib import Path
+
+import bpy
+from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+
+from ex4d import depth as depth_files
+from ex4d.errors import EX4DError
+
+from . import camera, compat, properties, server, session, source, state, takes
+from .preferences import preferences
+
+SERVER_START_S = 20.0
+
+
+def _is_idle(cls: type, context: bpy.types.Context) -> bool:
+    if session.current().busy:
+        cls.poll_message_set("EX-4D is busy: wait, or press Cancel")
+        return False
+    return True
+
+
+def _has_shot(cls: type, context: bpy.types.Context) -> bool:
+    if not context.scene.ex4d.shot:
+        cls.poll_message_set("Open a clip first")
+        return False
+    return True
+
+
+class _Safe(bpy.types.Operator):
+    """Base: errors that a user can act on become a report and the panel's message."""
+
+    bl_options = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            return self.act(context) or {"FINISHED"}
+        except EX4DError as error:
+            session.dispatch(state.Failed(str(error)))
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+
+
+class _Job(_Safe):
+    """Base of what goes to the server. Its result makes its own undo step when it comes."""
+
+    bl_options = {"REGISTER"}
+    from_panel = False
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _is_idle(cls, context)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        self.from_panel = True
+        return self.execute(context)
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        session.press(self.request(context))
+        if self.from_panel:
+            return {"FINISHED"}
+        ended = session.finish()
+        self.report({"ERROR"} if ended.failed else {"INFO"}, ended.message)
+        return {"CANCELLED"} if ended.failed else {"FINISHED"}
+
+
+class EX4D_OT_open_clip(_Job):
+    """Open a video or a folder of pictures as geometry that moves"""
+
+    bl_idname = "ex4d.open_clip"
+    bl_label = "Open Clip"
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(
+        default="*.mp4;*.mov;*.mkv;*.avi;*.webm;*.m4v;*.mpg;*.mxf;*.png;*.jpg;*.jpeg", options={"HIDDEN"}
+    )
+    depth: StringProperty(
+        name="Depth",
+        description="An .npz file or a folder of PNG or EXR pictures; empty: the one beside the clip",
+        options={"SKIP_SAVE"},
+    )
+    start: IntProperty(name="First Frame", description="First frame of the clip to use, from 0", min=0)
+    frames: IntProperty(name="Frames", description="How many frames to use at most", default=49, min=1)
+    longest_side: IntProperty(
+        name="Longest Side",
+        description="Pixels of the working picture's longer side; 0 keeps the clip's",
+        default=1024,
+        min=0,
+        max=16384,
+    )
+    focal_px: FloatProperty(
+        name="Focal Length",
+        description="Focal length in pixels of the source's picture; 0 takes what the depth file says",
+        default=0.0,
+        min=0.0,
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Choose a file, unless the panel named one."""
+        self.from_panel = True
+        if self.filepath:
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def request(self, context: bpy.types.Context) -> state.OpenRequest:
+        """What to open, after a look at whether it is there."""
+        clip = Path(bpy.path.abspath(self.filepath))
+        if clip.suffix.lower() in source.CLIP_PICTURES and clip.is_file():
+            clip = clip.parent  # one picture of a folder was chosen
+        facts = context.scene.ex4d
+        facts.clip_path = str(clip)
+        if not clip.exists():
+            raise source.InputError(f"There is no clip {clip}: choose another file.")
+        depth = Path(bpy.path.abspath(self.depth)) if self.depth else depth_files.beside(clip)
+        if depth is None:
+            raise source.InputError(source.no_depth(clip))
+        there = (source.count_frames(clip) or self.start + self.frames) - self.start
+        return state.OpenRequest(
+            scene=context.scene.name,
+            shot=source.new_shot(clip),
+            clip=str(clip),
+            depth=str(depth),
+            start=self.start,
+            frames=max(1, min(self.frames, there)),
+            longest_side=self.longest_side or None,
+            focal_px=self.focal_px or None,
+            match_scene=facts.match_scene,
+            fps=str(source.rate_of(context.scene)) if clip.is_dir() else None,
+        )
+
+
+class _AlongPath(_Job):
+    """Base of what follows the chosen camera (Blender cannot register a subclass of a registered class)."""
+
+    preview = False
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _has_shot(cls, context) and _is_idle(cls, context)
+
+    def request(self, context: bpy.types.Context) -> state.TakeRequest:
+        """Read the camera."""
+        return takes.request_take(context.scene, self.preview)
+
+
+class EX4D_OT_generate(_AlongPath):
+    """Take the shot again with the chosen camera; the result becomes a strip in the sequencer"""
+
+    bl_idname = "ex4d.generate"
+    bl_label = "Generate EX-4D"
+
+
+class EX4D_OT_preview(_AlongPath):
+    """See what is real along the path: the source as the camera sees it, black where something must be invented"""
+
+    bl_idname = "ex4d.preview"
+    bl_label = "Preview Path"
+    preview = True
+
+
+class EX4D_OT_cancel(bpy.types.Operator):
+    """Stop what is under way; nothing of it stays"""
+
+    bl_idname = "ex4d.cancel"
+    bl_label = "Cancel"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs something to stop."""
+        return session.current().busy
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Stop it."""
+        session.dispatch(state.CancelPressed())
+        return {"FINISHED"}
+
+
+class EX4D_OT_camera_preset(_Safe):
+    """Write a camera move as ordinary keys of the chosen camera, in place of its present move"""
+
+    bl_idname = "ex4d.camera_preset"
+    bl_label = "Add Keys"
+
+    preset: EnumProperty(name="Preset", description="Camera move", items=properties.PRESET_ITEMS)
+    amount: FloatProperty(
+        name="Amount",
+        description="Degrees to swing, or for zooms the part of the way to the pivot; 0 takes the preset's own",
+    )
+    rise: FloatProperty(name="Rise", description="How much an orbit rises, as a part of its radius", default=0.2)
+    frames: IntProperty(name="Frames", description="Length of the move; 0 takes the clip's", min=0)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Write the keys."""
+        scene = context.scene
+        chosen = camera.path_camera(scene)
+        path = camera.preset_path(scene, self.preset, self.amount or None, self.rise, self.frames or None)
+        camera.snap_to_source(scene, chosen, scene.ex4d.start)
+        keys = camera.key_path(scene, chosen, path.camera_to_world, scene.ex4d.start)
+        self.report({"INFO"}, f"{chosen.name} has {len(keys)} keys now.")
+
+
+class EX4D_OT_snap_to_source(_Safe):
+    """Put the chosen camera on the source view, with its lens; an animated camera gets a key there"""
+
+    bl_idname = "ex4d.snap_to_source"
+    bl_label = "Snap to Source"
+
+    at: EnumProperty(
+        name="At",
+        description="Frame to do it at",
+        items=(
+            ("CURRENT", "Current Frame", "The frame that is shown"),
+            ("FIRST", "First Frame", "The clip's first frame"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Move the camera."""
+        scene = context.scene
+        frame = scene.ex4d.start if self.at == "FIRST" else scene.frame_current
+        camera.snap_to_source(scene, camera.path_camera(scene), frame)
+
+
+class EX4D_OT_match_scene(_Safe):
+    """Give the scene what the clip has"""
+
+    bl_idname = "ex4d.match_scene"
+    bl_label = "Match Scene"
+
+    what: EnumProperty(
+        name="What",
+        description="What to take from the clip",
+        items=(
+            ("ALL", "All", "Frame range, frame rate, picture size and camera"),
+            ("RATE", "Frame Rate", "Only the frame rate"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Change the scene."""
+        if self.what == "RATE":
+            source.set_rate(context.scene, context.scene.ex4d.fraction)
+        else:
+            source.match_scene(context.scene)
+
+
+class EX4D_OT_server_start(_Safe):
+    """Start an EX-4D server on this machine; it ends with Blender"""
+
+    bl_idname = "ex4d.server_start"
+    bl_label = "Start Server"
+    bl_options = {"REGISTER"}
+    from_panel = False
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs no server of ours that is running."""
+        if server.is_running():
+            cls.poll_message_set("The server is running")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Start it and return."""
+        self.from_panel = True
+        return self.execute(context)
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        """Start it; a script also waits until it answers."""
+        settings = preferences()
+        server.start(bpy.path.abspath(settings.python), settings.address)
+        connected = session.connect()
+        end = time.monotonic() + SERVER_START_S
+        while not self.from_panel and connected.status != "ready":
+            session.tick()
+            if (problem := server.trouble()) or time.monotonic() > end:
+                raise source.InputError(problem or "The server was started but does not answer: look into its log.")
+            time.sleep(0.01)
+        return {"FINISHED"}
+
+
+class EX4D_OT_server_stop(_Safe):
+    """End the server that was started here"""
+
+    bl_idname = "ex4d.server_stop"
+    bl_label = "Stop Server"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a server of ours."""
+        return server.is_running()
+
+    def act(self, context: bpy.types.Context) -> None:
+        """End it."""
+        server.stop()
+
+
+class EX4D_OT_connect(_Safe):
+    """Look whether the server answers"""
+
+    bl_idname = "ex4d.connect"
+    bl_label = "Connect"
+    bl_options = {"REGISTER"}
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Make a client; the timer hears the answer."""
+        session.connect()
+
+
+class _OnTake(_Safe):
+    """Base of what is done to one take of the list."""
+
+    number: IntProperty(name="Take", description="Number of the take; 0 takes the active one", options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return len(context.scene.ex4d.takes) > 0
+
+    def chosen(self, context: bpy.types.Context) -> properties.EX4DTake:
+        """The take with the number, or the active one."""
+        facts = context.scene.ex4d
+        if self.number == 0 and 0 <= facts.take_index < len(facts.takes):
+            return facts.takes[facts.take_index]
+        for take in facts.takes:
+            if take.number == self.number:
+                return take
+        raise source.InputError(f"There is no take {self.number} in the list: choose another.")
+
+
+class EX4D_OT_take_select(_OnTake):
+    """Select the strip of the take"""
+
+    bl_idname = "ex4d.take_select"
+    bl_label = "Select Strip"
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Select it."""
+        take = self.chosen(context)
+        strip = takes.strip_of(context.scene, take.number)
+        if strip is None:
+            raise source.InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
+        compat.select_only(context.scene, strip)
+
+
+class EX4D_OT_take_restore_camera(_OnTake):
+    """Write the take's camera path as keys of the chosen camera"""
+
+    bl_idname = "ex4d.take_restore_camera"
+    bl_label = "Restore Camera"
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Write the keys."""
+        scene = context.scene
+        path = takes.camera_of(scene, self.chosen(context).number)
+        chosen = camera.path_camera(scene)
+        camera.restore(scene, chosen, path)
+
+
+class EX4D_OT_take_remove(_OnTake):
+    """Take it off the list; its strip and files stay"""
+
+    bl_idname = "ex4d.take_remove"
+    bl_label = "Remove from List"
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Remove the entry."""
+        facts = context.scene.ex4d
+        number = self.chosen(context).number
+        facts.takes.remove([take.number for take in facts.takes].index(number))
+        facts.take_index = max(0, min(facts.take_index, len(facts.takes) - 1))
+
+
+CLASSES = (
+    EX4D_OT_open_clip,
+    EX4D_OT_generate,
+    EX4D_OT_preview,
+    EX4D_OT_cancel,
+    EX4D_OT_camera_preset,
+    EX4D_OT_snap_to_source,
+    EX4D_OT_match_scene,
+    EX4D_OT_server_start,
+    EX4D_OT_server_stop,
+    EX4D_OT_connect,
+    EX4D_OT_take_select,
+    EX4D_OT_take_restore_camera,
+    EX4D_OT_take_remove,
+)

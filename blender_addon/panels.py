@@ -1,0 +1,218 @@
+"""The sidebar of the 3D View and of the Sequencer, tab "EX-4D"."""
+# ruff: noqa: N801, RUF012
+
+import textwrap
+
+import bpy
+
+from . import checks, operators, server, session
+from .preferences import preferences
+
+
+def say(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
+    """A sentence over as many lines as the sidebar's width needs."""
+    scale = context.preferences.system.ui_scale
+    characters = max(18, int(context.region.width / (6.6 * scale)) - 9)
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for number, line in enumerate(textwrap.wrap(text, characters)):
+        column.label(text=line, icon=icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE")
+
+
+def advise(layout: bpy.types.UILayout, context: bpy.types.Context, advice: checks.Advice) -> None:
+    """A warning and its button."""
+    box = layout.box()
+    say(box, context, advice.text, "ERROR" if advice.operator else "INFO")
+    if advice.operator:
+        button = box.operator(advice.operator, text=advice.label)
+        for name, value in advice.settings:
+            setattr(button, name, value)
+
+
+def seconds(value: float) -> str:
+    """A time as people say it."""
+    return f"{value:.0f} s" if value < 100 else f"{value / 60:.0f} min"
+
+
+class _Panel(bpy.types.Panel):
+    bl_region_type = "UI"
+    bl_category = "EX-4D"
+
+
+class _ShotPanel(_Panel):
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(context.scene.ex4d.shot)
+
+
+def draw_progress(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """Where the work under way stands, with Cancel; or how the last one ended."""
+    now = session.current()
+    if now.busy:
+        column = layout.column(align=True)
+        share = now.step / now.steps if now.steps else 0.0
+        counted = f" {now.step}/{now.steps}" if now.steps else ""
+        column.progress(factor=share, text=f"{now.stage}{counted}")
+        details = [f"{now.rate:.1f} a second"] if now.rate else []
+        details += [f"{seconds(now.eta_s)} left"] if now.eta_s else []
+        if details:
+            column.label(text=", ".join(details))
+        layout.operator(operators.EX4D_OT_cancel.bl_idname, icon="CANCEL")
+    elif now.message:
+        say(layout, context, now.message, "ERROR" if now.failed else "INFO")
+
+
+class _Source(_Panel):
+    bl_label = "Source"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, facts = self.layout, context.scene.ex4d
+        layout.operator(operators.EX4D_OT_open_clip.bl_idname, icon="FILE_MOVIE")
+        layout.prop(facts, "match_scene")
+        if facts.shot:
+            column = layout.column(align=True)
+            column.label(text=bpy.path.basename(facts.clip_path), icon="CHECKMARK")
+            column.label(text=f"{facts.frames} frames, {facts.width}x{facts.height}", icon="BLANK1")
+            column.label(text=f"{float(facts.fraction):.5g} frames a second", icon="BLANK1")
+        else:
+            if facts.clip_path and not session.current().busy:
+                column = layout.column()
+                column.prop(facts, "depth_path")
+                again = column.operator(operators.EX4D_OT_open_clip.bl_idname, text="Open with This Depth")
+                again.filepath, again.depth = facts.clip_path, facts.depth_path
+            draw_progress(layout, context)
+
+
+class _Notes(_ShotPanel):
+    bl_label = "Notes"
+    bl_parent_id = "EX4D_PT_source"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        for note in context.scene.ex4d.notes.splitlines():
+            say(self.layout, context, note)
+
+
+class _Camera(_ShotPanel):
+    bl_label = "Camera"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, facts = self.layout, context.scene.ex4d
+        layout.prop(facts, "camera", text="")
+        column = layout.column(align=True)
+        column.prop(facts, "preset", text="")
+        row = column.row(align=True)
+        row.prop(facts, "amount")
+        rise = row.row(align=True)
+        rise.active = not facts.preset.startswith("zoom")
+        rise.prop(facts, "rise")
+        keys = column.operator(operators.EX4D_OT_camera_preset.bl_idname, icon="KEYINGSET")
+        keys.preset, keys.amount, keys.rise = facts.preset, facts.amount, facts.rise
+        layout.operator(operators.EX4D_OT_snap_to_source.bl_idname, icon="SNAP_ON").at = "CURRENT"
+
+
+class _Check(_ShotPanel):
+    bl_label = "Check"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        found = checks.warnings(context.scene)
+        for advice in found:
+            advise(self.layout, context, advice)
+        if not found:
+            self.layout.label(text="Ready to generate", icon="CHECKMARK")
+        self.layout.operator(operators.EX4D_OT_preview.bl_idname, icon="HIDE_OFF")
+
+
+class _Generate(_ShotPanel):
+    bl_label = "Generate"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, facts = self.layout, context.scene.ex4d
+        button = layout.column()
+        button.scale_y = 1.6
+        button.operator(operators.EX4D_OT_generate.bl_idname, icon="RENDER_ANIMATION")
+        trouble = checks.server_trouble()
+        if trouble is not None:
+            advise(layout, context, trouble)
+        draw_progress(layout, context)
+        column = layout.column()
+        column.use_property_split, column.use_property_decorate = True, False
+        column.prop(facts, "generator")
+        column.prop(facts, "seed")
+
+
+class EX4D_UL_takes(bpy.types.UIList):
+    """Takes of the shot, one a row."""
+
+    def draw_item(
+        self,
+        context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        data: bpy.types.AnyType,
+        item: bpy.types.AnyType,
+        icon: int,
+        active_data: bpy.types.AnyType,
+        active_property: str,
+    ) -> None:
+        """Name and a button that selects the strip."""
+        row = layout.row(align=True)
+        row.label(text=item.title, icon="SEQUENCE")
+        button = row.operator(
+            operators.EX4D_OT_take_select.bl_idname, text="", icon="RESTRICT_SELECT_OFF", emboss=False
+        )
+        button.number = item.number
+
+
+class _Takes(_ShotPanel):
+    bl_label = "Takes"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, facts = self.layout, context.scene.ex4d
+        if not facts.takes:
+            layout.label(text="No takes yet")
+            return
+        layout.template_list("EX4D_UL_takes", "", facts, "takes", facts, "take_index", rows=3)
+        layout.operator(operators.EX4D_OT_take_restore_camera.bl_idname, icon="CAMERA_DATA").number = 0
+        layout.operator(operators.EX4D_OT_take_remove.bl_idname, icon="REMOVE").number = 0
+
+
+class _Backend(_Panel):
+    bl_label = "Backend"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, connected = self.layout, session.client()
+        settings = preferences()
+        if connected is None:
+            layout.label(text="Not connected", icon="UNLINKED")
+        elif connected.status == "ready":
+            layout.label(text=f"Connected, version {connected.server.version}", icon="LINKED")
+        else:
+            say(layout, context, session.current().trouble or "Connecting", "ERROR")
+        layout.label(text=settings.address)
+        row = layout.row(align=True)
+        if server.is_running():
+            row.operator(operators.EX4D_OT_server_stop.bl_idname)
+        elif connected is None or connected.status != "ready":
+            row.operator(operators.EX4D_OT_server_start.bl_idname)
+        if connected is None:
+            row.operator(operators.EX4D_OT_connect.bl_idname)
+        layout.use_property_split, layout.use_property_decorate = True, False
+        layout.prop(settings, "python", text="Server Python")
+
+
+def _in_space(base: type, space: str, name: str, order: int) -> type:
+    parent = {"bl_parent_id": base.bl_parent_id} if hasattr(base, "bl_parent_id") else {}
+    return type(name, (base,), {"bl_space_type": space, "bl_order": order, "bl_idname": name, **parent})
+
+
+CLASSES = (
+    EX4D_UL_takes,
+    *(
+        _in_space(base, "VIEW_3D", f"EX4D_PT_{base.__name__.strip('_').lower()}", order)
+        for order, base in enumerate((_Source, _Notes, _Camera, _Check, _Generate, _Takes, _Backend))
+    ),
+    *(
+        _in_space(base, "SEQUENCE_EDITOR", f"EX4D_PT_sequencer_{base.__name__.strip('_').lower()}", order)
+        for order, base in enumerate((_Generate, _Takes))
+    ),
+)

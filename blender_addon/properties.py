@@ -1,0 +1,132 @@
+"""What a scene remembers about its shot. Everything else is looked up again, for undo frees all references."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import bpy
+import numpy as np
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+from numpy.typing import NDArray
+
+PRESET_ITEMS = (
+    ("30", "Orbit 30°", "Swing 30 degrees around what stands nearest"),
+    ("60", "Orbit 60°", "Swing 60 degrees around what stands nearest"),
+    ("90", "Orbit 90°", "Swing 90 degrees around what stands nearest"),
+    ("180", "Swing 180°", "Swing to one side, back, to the other side and back"),
+    ("zoom_in", "Zoom In", "Move straight towards what stands nearest"),
+    ("zoom_out", "Zoom Out", "Move straight back"),
+)
+
+GENERATOR_ITEMS = (
+    ("auto", "Best Available", "The best generator that the server has"),
+    ("preview", "Preview", "Fill holes from other frames and by classical inpainting, in seconds"),
+)
+
+
+USUAL_AMOUNT = {"30": 30.0, "60": 60.0, "90": 90.0, "180": 45.0, "zoom_in": 0.5, "zoom_out": 0.5}
+
+
+def _take_usual_amount(facts: "EX4DScene", context: bpy.types.Context) -> None:
+    facts.amount = USUAL_AMOUNT[facts.preset]
+
+
+def _is_path_camera(scene_facts: "EX4DScene", candidate: bpy.types.Object) -> bool:
+    return candidate.type == "CAMERA" and candidate.get("ex4d_role") != "source_camera"
+
+
+class EX4DTake(bpy.types.PropertyGroup):
+    """One result in the list; its files lie in the shot's folder under takes/take_<number>."""
+
+    number: IntProperty(name="Number")
+    title: StringProperty(name="Title")
+
+
+class EX4DScene(bpy.types.PropertyGroup):
+    """The shot of one scene (`scene.ex4d`)."""
+
+    shot: StringProperty(name="Shot", description="Name of the shot's folder; empty without a shot")
+    image: PointerProperty(type=bpy.types.Image, name="Source Movie")
+    source: StringProperty(name="Source", description="The source as the server knows it, in JSON")
+    inputs: StringProperty(name="Inputs", description="Where the source's files are by hash, in JSON")
+    clip_path: StringProperty(name="Clip", description="Video file or folder of pictures", subtype="FILE_PATH")
+    depth_path: StringProperty(
+        name="Depth",
+        description="Depth of the clip as an .npz file or a folder of PNG or EXR pictures;"
+        " empty: the one beside the clip",
+        subtype="FILE_PATH",
+    )
+    match_scene: BoolProperty(
+        name="Match Scene",
+        description="Give the scene the clip's frame range, frame rate and picture size",
+        default=True,
+    )
+    width: IntProperty(name="Width")
+    height: IntProperty(name="Height")
+    frames: IntProperty(name="Frames")
+    start: IntProperty(name="Start", description="Scene frame of the clip's first frame")
+    rate: StringProperty(name="Frame Rate", description="Frames a second of the clip, as a fraction")
+    lens: StringProperty(name="Lens", description="Intrinsics of the clip's first frame, in JSON")
+    radius: FloatProperty(name="Radius", description="Distance to the point that presets turn about")
+    notes: StringProperty(name="Notes", description="What the server had to say about the clip")
+
+    camera: PointerProperty(
+        type=bpy.types.Object,
+        name="Camera",
+        description="The camera that the shot is taken with again; any perspective camera will do",
+        poll=_is_path_camera,
+    )
+    preset: EnumProperty(
+        name="Preset", description="Camera move to write as keys", items=PRESET_ITEMS, update=_take_usual_amount
+    )
+    amount: FloatProperty(
+        name="Amount",
+        description="Degrees to swing, or for zooms the part of the way to the pivot",
+        default=30.0,
+        soft_min=0.0,
+        soft_max=180.0,
+    )
+    rise: FloatProperty(
+        name="Rise",
+        description="How much an orbit rises, as a part of its radius",
+        default=0.2,
+        soft_min=-1,
+        soft_max=1,
+    )
+    seed: IntProperty(name="Seed", description="The same seed and settings give the same result", min=0)
+    generator: EnumProperty(name="Generator", description="What fills the unseen parts", items=GENERATOR_ITEMS)
+
+    takes: CollectionProperty(type=EX4DTake)
+    take_index: IntProperty(name="Active Take")
+    job_id: StringProperty(name="Job", description="The job under way, followed again when the file is opened")
+    request: StringProperty(name="Request", description="What the job under way was asked, in JSON")
+
+    @property
+    def fraction(self) -> Fraction:
+        """Frames a second of the clip."""
+        return Fraction(self.rate or "24")
+
+    @property
+    def intrinsics(self) -> NDArray[np.float64]:
+        """Intrinsics (3,3) of the clip's first frame, in pixels."""
+        return np.array(json.loads(self.lens), np.float64)
+
+    @property
+    def folder(self) -> Path | None:
+        """The shot's folder: where its movie lies, for Blender itself keeps that path right when files move."""
+        if self.image is None:
+            return None
+        return Path(bpy.path.abspath(self.image.filepath)).parent
+
+    @property
+    def last(self) -> int:
+        """Scene frame of the clip's last frame."""
+        return self.start + self.frames - 1

@@ -1,0 +1,32 @@
+"""Register everything in order, and unregister it in the opposite order."""
+
+import bpy
+
+from . import files, handlers, operators, panels, preferences, properties, server, session
+
+CLASSES = (
+    preferences.EX4DPreferences,
+    properties.EX4DTake,
+    properties.EX4DScene,
+    *operators.CLASSES,
+    *panels.CLASSES,
+)
+
+
+def register() -> None:
+    """Called by Blender when the extension is enabled."""
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.ex4d = bpy.props.PointerProperty(type=properties.EX4DScene)
+    files.tidy()
+    handlers.register()
+
+
+def unregister() -> None:
+    """Called by Blender when the extension is disabled, and when Blender ends."""
+    handlers.unregister()
+    session.close()
+    server.stop()
+    del bpy.types.Scene.ex4d
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

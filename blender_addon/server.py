@@ -1,0 +1,82 @@
+"""Start a server on this machine, and end it with Blender."""
+
+import atexit
+import os
+import subprocess
+from pathlib import Path
+
+from ex4d.errors import InputError
+from ex4d.protocol import parse_address
+
+from . import compat
+
+_server: subprocess.Popen | None = None
+
+
+def log_file() -> Path:
+    """Where the started server writes what it does."""
+    return compat.user_folder(__package__) / "server.log"
+
+
+def start(python: str, address: str) -> None:
+    """Run `python -m backend` at `address`, unless a server that we started is running already.
+
+    Raises:
+        InputError: no such Python, or an address that this version does not serve.
+    """
+    global _server
+    if is_running():
+        return
+    parse_address(address)
+    if not python:
+        raise InputError("No Python for the server is chosen: set Server Python in the add-on's preferences.")
+    if not Path(python).is_file():
+        raise InputError(f"There is no Python at {python}: set Server Python in the add-on's preferences.")
+    state = compat.user_folder(__package__) / "server"
+    state.mkdir(parents=True, exist_ok=True)
+    # Blender's own paths would make the server's Python take modules that were built for Blender.
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    try:
+        with log_file().open("wb") as log:
+            _server = subprocess.Popen(
+                [python, "-m", "backend", "--address", address, "--state", str(state)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=state,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+    except OSError as error:
+        raise InputError(f"{python} cannot be run: {error.strerror}.") from error
+    atexit.register(stop)
+
+
+def is_running() -> bool:
+    """Whether the server that we started is alive."""
+    return _server is not None and _server.poll() is None
+
+
+def trouble() -> str:
+    """Why the server that we started has ended by itself, as a sentence; "" while all is well."""
+    if _server is None or _server.poll() in (None, 0):
+        return ""
+    lines = log_file().read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    last = lines[-1] if lines else ""
+    if "No module named" in last:
+        return "The Server Python has no ex4d[backend]: install it there, or choose another Python in the preferences."
+    return f"The server has ended: {last or 'it said nothing'}"
+
+
+def stop() -> None:
+    """End the server that we started."""
+    global _server
+    atexit.unregister(stop)
+    if is_running():
+        _server.terminate()
+        try:
+            _server.wait(5)
+        except subprocess.TimeoutExpired:
+            _server.kill()
+            _server.wait()
+    _server = None

@@ -1,0 +1,172 @@
+"""Takes: what to send for one, and its strip, files and entry in the list. Nothing is ever overwritten."""
+
+import json
+import secrets
+import shutil
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ex4d import camera_path, take
+from ex4d.camera_path import CameraPath
+from ex4d.errors import InputError
+from ex4d.protocol import Generate, Preview, Source, from_plain
+
+from . import camera, compat, files, objects
+from .source import Steps, hash_files, rate_of
+from .state import TakeRequest
+
+
+def take_folder(scene: bpy.types.Scene, number: int) -> Path | None:
+    """Folder of a take, or None without a shot."""
+    folder = scene.ex4d.folder
+    return folder and folder / "takes" / f"take_{number:03d}"
+
+
+def new_take_folder(takes: Path) -> tuple[int, Path]:
+    """The folder with the next free number, made here and now so that nobody else takes it."""
+    takes.mkdir(parents=True, exist_ok=True)
+    used = [int(p.name[5:]) for p in takes.glob("take_*") if p.name[5:].isdigit()]
+    number = max(used, default=0) + 1
+    while True:
+        folder = takes / f"take_{number:03d}"
+        try:
+            folder.mkdir()
+            return number, folder
+        except FileExistsError:
+            number += 1
+
+
+def free_channel(scene: bpy.types.Scene, start: int, end: int) -> int:
+    """The lowest channel of the sequencer without a strip in the scene frames [start, end)."""
+    taken = set()
+    for strip in compat.strips(scene):
+        first, last = compat.strip_range(strip)
+        if first < end and start < last:
+            taken.add(strip.channel)
+    return next(channel for channel in range(1, 1000) if channel not in taken)
+
+
+def insert_strip(scene: bpy.types.Scene, name: str, movie: Path, start: int, frames: int) -> compat.Strip:
+    """Put a movie of `frames` frames on a free channel at scene frame `start`.
+
+    Raises:
+        InputError: Blender reads another number of frames from the movie.
+    """
+    channel = free_channel(scene, start, start + frames)
+    strip = compat.new_movie_strip(scene, name, movie, channel, start)
+    strip.filepath = files.as_blender_writes(movie)
+    first, end = compat.strip_range(strip)
+    if (first, end) != (start, start + frames):
+        compat.strips(scene).remove(strip)
+        raise InputError(f"Blender reads {end - first} frames from {movie.name} instead of {frames}: take it again.")
+    compat.show_in_sequencer(scene)
+    return strip
+
+
+def request_take(scene: bpy.types.Scene, preview: bool) -> TakeRequest:
+    """Read the chosen camera and write its path to a file; what `prepare` needs.
+
+    Raises:
+        InputError: see `camera.sample`.
+    """
+    path, facts = camera.sample(scene), scene.ex4d
+    folder = files.user_shots().parent / "paths"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{facts.shot}_{secrets.token_hex(8)}.npz"
+    camera_path.save(file, path)
+    return TakeRequest(
+        scene=scene.name,
+        shot=facts.shot,
+        path=str(file),
+        source=facts.source,
+        files=json.loads(facts.inputs),
+        generator=facts.generator,
+        seed=facts.seed,
+        fps=str(rate_of(scene)),
+        preview=preview,
+    )
+
+
+def prepare(request: TakeRequest) -> Steps:
+    """Hash the camera file; returns the request that knows it, and the job."""
+    (blob,) = yield from hash_files([Path(request.path)])
+    source = from_plain(Source, json.loads(request.source), "source")
+    request = replace(request, files={**request.files, blob.sha256: request.path})
+    if request.preview:
+        return request, Preview(source, blob)
+    return request, Generate(source, blob, request.generator, request.seed, request.fps)
+
+
+def bring_in(request: TakeRequest, update: Any) -> Steps:
+    """Number the result, keep its files, insert its strip, and list it."""
+    yield ("Adding Take", 0, 1)
+    scene = objects.scene_of(request)
+    facts = scene.ex4d
+    shot = facts.folder if facts.shot == request.shot else None
+    if shot is None:
+        raise InputError("The shot of this take is not in the scene any more: undo until it is, then take it again.")
+    number, folder = new_take_folder(shot / "takes")
+    try:
+        placed = files.bring({take.CAMERA: Path(request.path), **update.files}, folder)
+        title, strip = _insert(scene, request, update, number, placed)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    strip["ex4d_camera"] = str(placed[take.CAMERA].relative_to(shot))
+    compat.select_only(scene, strip)
+    entry = facts.takes.add()
+    entry.number, entry.title, entry.name = number, title, title
+    facts.take_index = len(facts.takes) - 1
+    coverage = update.facts["coverage"]
+    return (
+        f"{title} is in the sequencer: {100 * sum(coverage) / len(coverage):.0f} % of the picture is real,"
+        f" {100 * min(coverage):.0f} % in the worst frame."
+    )
+
+
+def _insert(
+    scene: bpy.types.Scene, request: TakeRequest, update: Any, number: int, placed: dict[str, Path]
+) -> tuple[str, compat.Strip]:
+    """The strip of a take, with what made it in its custom properties, and the take's title."""
+    if request.preview:
+        title, movie, generator, is_preview = f"View {number:03d}", take.COLOUR, "conditioning", True
+    else:
+        generator, is_preview = update.facts["generator"], update.facts["is_preview"]
+        title, movie = f"Take {number:03d}" + (" (preview)" if is_preview else ""), take.RESULT
+    frames = len(update.facts["coverage"])
+    strip = insert_strip(scene, f"EX-4D {title}", placed[movie], scene.ex4d.start, frames)
+    strip["ex4d_take"], strip["ex4d_shot"], strip["ex4d_job"] = number, request.shot, update.job_id
+    strip["ex4d_generator"], strip["ex4d_seed"], strip["ex4d_fps"] = generator, request.seed, request.fps
+    strip["ex4d_is_preview"], strip["ex4d_source"] = is_preview, request.source
+    return title, strip
+
+
+def strip_of(scene: bpy.types.Scene, number: int) -> compat.Strip | None:
+    """The strip of a take of the scene's shot, or None when it was deleted."""
+    shot = scene.ex4d.shot
+    for strip in compat.all_strips(scene):
+        if strip.get("ex4d_take") == number and strip.get("ex4d_shot") == shot:
+            return strip
+    return None
+
+
+def camera_of(scene: bpy.types.Scene, number: int) -> CameraPath:
+    """The camera path of a take.
+
+    Raises:
+        InputError: its files are gone.
+    """
+    folder, facts = take_folder(scene, number), scene.ex4d
+    if folder is None or not (folder / take.CAMERA).is_file():
+        raise InputError(f"The camera of take {number:03d} is gone: its folder has no {take.CAMERA}.")
+    return camera_path.load(folder / take.CAMERA, facts.frames, facts.width, facts.height)
+
+
+def rates_differ(scene: bpy.types.Scene) -> Fraction | None:
+    """The scene's rate when it is not the clip's."""
+    rate = rate_of(scene)
+    return rate if rate != scene.ex4d.fraction else None

@@ -1,0 +1,42 @@
+"""Every test starts from Blender's factory file with the add-on enabled, and leaves neither timer nor handler."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import bpy
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+ADDON = "blender_addon"
+
+
+@pytest.fixture(autouse=True)
+def user_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the add-on keeps files of unsaved scenes, in place of the user's own folder."""
+    folder = tmp_path / "user"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def addon(user_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The add-on, enabled in the factory file."""
+    import addon_utils
+
+    bpy.ops.wm.read_homefile(use_factory_startup=True)
+    module = addon_utils.enable(ADDON, default_set=True)
+    assert module is not None
+    monkeypatch.setattr("blender_addon.compat.user_folder", lambda package: user_folder)
+    yield module
+    addon_utils.disable(ADDON, default_set=True)
+    bpy.ops.wm.read_homefile(use_factory_startup=True)
+
+
+@pytest.fixture
+def scene() -> bpy.types.Scene:
+    """The factory file's scene."""
+    return bpy.context.scene

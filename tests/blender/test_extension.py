@@ -1,0 +1,104 @@
+"""The zip, as an artist gets it."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+
+INSTALL = """
+import json, sys
+import bpy
+import addon_utils
+
+assert "zmq" not in sys.modules
+bpy.ops.extensions.package_install_files(filepath=sys.argv[1], repo="user_default", enable_on_install=True)
+name = "bl_ext.user_default.ex4d"
+assert name in bpy.context.preferences.addons
+import ex4d, msgpack, zmq
+
+facts = bpy.context.scene.ex4d
+told = ""
+try:
+    bpy.ops.ex4d.open_clip(filepath=sys.argv[2])
+except RuntimeError as error:
+    told = str(error)
+print(json.dumps({"files": [ex4d.__file__, msgpack.__file__, zmq.__file__], "told": told}))
+addon_utils.disable(name, default_set=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def extension() -> Path:
+    """The zip, built by the one command."""
+    done = subprocess.run([sys.executable, str(REPO / "scripts/build_extension.py")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Path(done.stdout.split()[-1])
+
+
+def manifest(extension: Path) -> dict:
+    with zipfile.ZipFile(extension) as archive:
+        return tomllib.loads(archive.read("blender_manifest.toml").decode())
+
+
+def test_the_zip_installs_and_works_in_a_clean_user_folder(extension, tmp_path):
+    # Only what Blender itself brings: no ex4d, zmq or msgpack of this environment.
+    clean = tmp_path / "site"
+    clean.mkdir()
+    site = Path(sysconfig.get_path("purelib"))
+    for name in (
+        "bpy",
+        "numpy",
+        "numpy.libs",
+        "requests",
+        "zstandard",
+        "certifi",
+        "idna",
+        "urllib3",
+        "charset_normalizer",
+    ):
+        if (site / name).exists():
+            (clean / name).symlink_to(site / name)
+    environment = {"PYTHONPATH": str(clean), "BLENDER_USER_RESOURCES": str(tmp_path / "user"), "HOME": str(tmp_path)}
+    environment["PATH"] = os.environ["PATH"]
+    missing = tmp_path / "missing.mp4"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", INSTALL, str(extension), str(missing)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    answer = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    assert all(file.startswith(str(tmp_path / "user")) for file in answer["files"])
+    assert "There is no clip" in answer["told"]
+
+
+def test_the_wheels_load_in_the_pythons_of_all_blenders(extension):
+    wheels = [Path(wheel).name for wheel in manifest(extension)["wheels"]]
+    # Blender takes the union of the exact tags; cp312-abi3 does not count beside cp311.
+    pythons = {wheel.split("-")[2] for wheel in wheels if wheel.startswith("msgpack")}
+    assert {"cp311", "cp313"} <= pythons
+    for platform in ("manylinux", "win_amd64", "macosx_11_0_arm64", "x86_64.whl"):
+        for python in ("cp311", "cp313"):
+            assert any(w.startswith("msgpack-") and python in w and platform in w for w in wheels)
+    assert not any(wheel.startswith("numpy") for wheel in wheels)
+
+
+def test_the_manifest_has_the_librarys_version_and_the_zip_its_licence(extension):
+    import ex4d
+
+    assert manifest(extension)["version"] == ex4d.__version__
+    assert manifest(extension)["license"] == ["SPDX:GPL-3.0-or-later"]
+    with zipfile.ZipFile(extension) as archive:
+        assert b"GNU GENERAL PUBLIC LICENSE" in archive.read("LICENSE")
+        assert not [name for name in archive.namelist() if "__pycache__" in name]

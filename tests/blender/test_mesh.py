@@ -1,0 +1,168 @@
+"""The moving mesh: its cache, its footage, and Blender's own picture of it against the library's."""
+
+import os
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+import shots
+
+from blender_addon import axes, camera, mesh_object, objects, source
+from ex4d import camera_path
+from ex4d.errors import InputError
+from ex4d.mesh import DWMesh
+
+REPO = Path(__file__).parents[2]
+PYTHON = os.environ.get("EX4D_PYTHON", str(REPO / ".venv/bin/python"))
+
+# numba is not in Blender's Python, as on an artist's machine: the library draws in its own.
+DRAW = """
+import sys
+from pathlib import Path
+import numpy as np
+from ex4d import shot
+from ex4d.client import blob_of
+from ex4d.movie import read_movie
+from ex4d.progress import silent
+from ex4d.protocol import Preview, Source
+folder, path, drawn = map(Path, sys.argv[1:])
+files = [folder / "source.mp4", folder / "depth.npz", path]
+clip, depth, camera = blobs = [blob_of(file) for file in files]
+drawn.mkdir()
+shot.run(Preview(Source((clip,), (depth,), frames=13), camera), dict(zip(blobs, files)).get, drawn, silent)
+mask, colour = (read_movie(drawn / name).frames for name in ("mask.mp4", "colour.mp4"))
+np.savez(drawn / "seen.npz", mask=mask[..., 0] > 127, colour=colour)
+"""
+
+
+@pytest.fixture
+def shot(tmp_path, addon):
+    return shots.open_small(tmp_path)
+
+
+def evaluated_vertices(scene, frame):
+    scene.frame_set(frame)
+    evaluated = objects.find(scene, objects.MESH).evaluated_get(bpy.context.evaluated_depsgraph_get())
+    data = evaluated.to_mesh()
+    points = np.empty(3 * len(data.vertices), np.float32)
+    data.vertices.foreach_get("co", points)
+    return points.reshape(-1, 3)
+
+
+@pytest.mark.parametrize("start", [1, 101])
+def test_every_frame_of_the_scene_shows_its_own_mesh(scene, tmp_path, start):
+    scene.frame_start = start
+    depth = shots.open_small(tmp_path)
+    mesh = DWMesh.from_depth(depth)
+    for t in (0, 5, shots.FRAMES - 1):
+        assert np.array_equal(evaluated_vertices(scene, start + t), axes.points_to_blender(mesh.vertices(t)))
+
+
+def test_the_topology_is_closed_and_valid(scene, shot):
+    data = objects.find(scene, objects.MESH).data
+    assert len(data.polygons) == 2 * (shots.WIDTH - 1) * (shots.HEIGHT - 1) + 2
+    assert not data.validate()
+    uses = np.zeros(len(data.edges), int)
+    edges = np.empty(len(data.loops), np.int32)
+    data.loops.foreach_get("edge_index", edges)
+    np.add.at(uses, edges, 1)
+    assert (uses == 2).mean() > 0.9
+
+
+def test_a_cache_of_another_mesh_is_refused(scene, shot, tmp_path):
+    other = tmp_path / "other.pc2"
+    for _done in mesh_object.write_pc2(other, DWMesh.from_depth(shots.small_depth(2, 32, 32))):
+        pass
+    with pytest.raises(InputError, match="belongs to another mesh"):
+        mesh_object.make_object(scene, DWMesh.from_depth(shot), other, other, other, None)
+
+
+def test_a_cache_that_is_given_up_leaves_no_file(shot, tmp_path):
+    work = mesh_object.write_pc2(tmp_path / "given_up.pc2", DWMesh.from_depth(shot))
+    next(work)
+    work.close()
+    assert not list(tmp_path.glob("given_up*"))
+
+
+def test_opening_that_is_given_up_leaves_scene_and_folder_as_they_were(scene, tmp_path, user_folder):
+    before = set(bpy.data.objects.keys())
+    request = source.OpenRequest(scene.name, "shot", "clip.mp4", "", 0, 13, None, None, True, None, "{}", {})
+    work = source.bring_in(request, shots.deliver(tmp_path / "job", shots.small_depth()))
+    for _ in range(20):
+        next(work)
+    work.close()
+    assert set(bpy.data.objects.keys()) == before
+    assert not scene.ex4d.shot
+    assert not list(user_folder.glob("shots/*"))
+
+
+def test_the_scene_takes_range_rate_and_size_exactly(scene, tmp_path):
+    shots.open_small(tmp_path, fps=Fraction(30000, 1001))
+    assert source.rate_of(scene) == Fraction(30000, 1001)
+    assert (scene.frame_start, scene.frame_end) == (1, shots.FRAMES)
+    assert (scene.render.resolution_x, scene.render.resolution_y) == (shots.WIDTH, shots.HEIGHT)
+
+
+@pytest.mark.parametrize("rate", ["24", "25", "30000/1001", "24000/1001", "60000/1001", "25/2", "16", "15/2"])
+def test_rates_come_back_from_the_scene_exactly(scene, rate):
+    source.set_rate(scene, Fraction(rate))
+    assert source.rate_of(scene) == Fraction(rate)
+
+
+def test_the_scene_is_left_alone_when_asked(scene, tmp_path):
+    before = (scene.frame_end, scene.render.fps, scene.render.resolution_x)
+    shots.open_small(tmp_path, match_scene=False)
+    assert (scene.frame_end, scene.render.fps, scene.render.resolution_x) == before
+
+
+def test_a_second_clip_hides_the_first_and_loses_nothing(scene, tmp_path):
+    shots.open_small(tmp_path / "one")
+    first = scene.ex4d.shot
+    shots.open_small(tmp_path / "two")
+    hidden = [c for c in scene.collection.children_recursive if c.get("ex4d_shot") == first]
+    assert [c.hide_render for c in hidden] == [True]
+    assert sum(o.get("ex4d_role") == objects.MESH for o in scene.objects) == 2
+
+
+def rendered(scene, frame, folder):
+    """Blender's own picture of `frame` through the chosen camera, (H,W,4) as written to disk."""
+    scene.camera = scene.ex4d.camera
+    render = scene.render
+    render.engine, scene.cycles.device, scene.cycles.samples = "CYCLES", "CPU", 64
+    scene.cycles.use_denoising = False
+    render.filter_size = scene.cycles.filter_width = 0.01  # one pixel is one point, as in the library
+    render.dither_intensity = 0
+    render.film_transparent = True  # past the mesh's edge there is nothing, which is to be invented as well
+    render.image_settings.file_format, render.image_settings.color_mode = "PNG", "RGBA"
+    render.filepath = str(folder / "picture.png")
+    scene.frame_set(frame)
+    bpy.ops.render.render(write_still=True)
+    image = bpy.data.images.load(render.filepath)
+    pixels = np.array(image.pixels[:]).reshape(image.size[1], image.size[0], 4)
+    return pixels[::-1]
+
+
+@pytest.mark.parametrize("preset", ["30", "60", "zoom_out"])
+def test_the_librarys_mask_agrees_with_blenders_render_of_the_mesh(scene, shot, tmp_path, preset):
+    for other in [o for o in bpy.data.objects if "ex4d_role" not in o]:
+        bpy.data.objects.remove(other)
+    bpy.ops.ex4d.camera_preset(preset=preset)
+    path = camera.sample(scene)
+    camera_path.save(tmp_path / "path.npz", path)
+    drawn = tmp_path / "drawn"
+    command = [PYTHON, "-c", DRAW, str(scene.ex4d.folder), str(tmp_path / "path.npz"), str(drawn)]
+    subprocess.run(command, check=True, timeout=120)
+    with np.load(drawn / "seen.npz") as seen:
+        masks, colours = seen["mask"], seen["colour"]
+    for t in (shots.FRAMES // 2, shots.FRAMES - 1):
+        picture = rendered(scene, scene.ex4d.start + t, tmp_path)
+        magenta = np.abs(picture[..., :3] - mesh_object.INVENTED_COLOUR[:3]).max(axis=-1) < 0.25
+        invented = magenta | (picture[..., 3] < 0.5)
+        ours, theirs = masks[t], ~invented
+        assert 0.1 < ours.mean() < 0.999
+        assert (ours & theirs).sum() / (ours | theirs).sum() >= 0.98
+        both = ours & theirs
+        assert np.abs(picture[..., :3] * 255 - colours[t])[both].mean() < 6

@@ -1,0 +1,125 @@
+"""What the add-on does when: the pure state machine, and the runner when things go wrong."""
+
+import sys
+from pathlib import Path
+
+import bpy
+import pytest
+
+from blender_addon import server, session, state
+from blender_addon.state import OpenRequest, State, TakeRequest, transition
+from ex4d.client import JobUpdate
+
+OPEN = OpenRequest("Scene", "shot", "clip.mp4", "clip.depth.npz", 0, 49, 1024, None, True)
+TAKE = TakeRequest("Scene", "shot", "path.npz", "{}", {"00": "clip.mp4"}, "auto", 3, "24")
+WORKING = State("working", TAKE, "job")
+
+
+def after(*events: state.Event) -> tuple[State, tuple]:
+    now, effects = State(), ()
+    for event in events:
+        now, effects = transition(now, event)
+    return now, effects
+
+
+def test_a_request_goes_through_all_phases_and_ends_idle_with_one_undo_step():
+    done = JobUpdate("job", "done")
+    now, effects = after(state.Pressed(TAKE))
+    assert (now.phase, effects) == ("preparing", (state.Prepare(TAKE),))
+    now, effects = transition(now, state.Prepared(TAKE, "a job"))
+    assert effects == (state.Submit("a job", TAKE.files),)
+    now, effects = transition(now, state.Submitted("job"))
+    assert effects == (state.Remember(TAKE, "job"),)
+    now, effects = transition(now, state.Updated(JobUpdate("job", "running", stage="rendering", step=3, steps=9)))
+    assert (now.stage, now.step, now.steps, effects) == ("Rendering", 3, 9, ())
+    now, effects = transition(now, state.Updated(done))
+    assert (now.phase, effects) == ("importing", (state.Import(TAKE, done),))
+    now, effects = transition(now, state.Imported("There."))
+    assert now == State(message="There.")
+    assert effects == (state.Forget(TAKE), state.PushUndo("There."))
+
+
+def test_a_second_press_is_ignored_while_something_is_under_way():
+    assert transition(WORKING, state.Pressed(OPEN)) == (WORKING, ())
+
+
+def test_updates_of_other_jobs_and_after_the_end_are_ignored():
+    assert transition(WORKING, state.Updated(JobUpdate("other", "done"))) == (WORKING, ())
+    assert transition(State(), state.Updated(JobUpdate("job", "done"))) == (State(), ())
+
+
+@pytest.mark.parametrize("phase", ["preparing", "working", "importing"])
+def test_cancel_ends_every_phase_and_forgets_the_job(phase):
+    now, effects = transition(State(phase, TAKE, "job"), state.CancelPressed())
+    assert now == State(message="Cancelled.")
+    assert effects[-2:] == (state.Drop(), state.Forget(TAKE))
+    assert (state.CancelJob("job") in effects) == (phase == "working")
+
+
+def test_a_failed_job_says_why():
+    now, effects = transition(WORKING, state.Updated(JobUpdate("job", "failed", message="Too big.")))
+    assert now == State(message="Too big.", failed=True)
+    assert effects == (state.Forget(TAKE),)
+
+
+def test_a_lost_server_is_trouble_and_not_the_end():
+    now, effects = transition(WORKING, state.Troubled("It does not answer."))
+    assert now.busy
+    assert (now.trouble, effects) == ("It does not answer.", ())
+    assert transition(now, state.Troubled(""))[0] == WORKING
+
+
+def test_requests_come_back_from_the_blend_file():
+    for request in (OPEN, TAKE):
+        assert state.request_from_json(state.request_to_json(request)) == request
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"kind": "Other"}', '{"kind": "TakeRequest", "new": 1}'])
+def test_a_request_of_another_version_is_not_followed(text):
+    assert state.request_from_json(text) is None
+
+
+def test_an_error_in_the_timer_is_shown_and_the_timer_lives_on(scene, addon):
+    session.press(OPEN)  # there is no clip.mp4
+    assert session.timer() > 0
+    assert session.current().failed
+    assert "There is no clip clip.mp4" in session.current().message
+    assert session.timer() > 0
+
+
+def test_an_address_that_other_machines_can_reach_is_refused(scene, addon):
+    bpy.context.preferences.addons["blender_addon"].preferences.address = "tcp://192.168.1.5:5750"
+    with pytest.raises(RuntimeError, match="loopback"):
+        bpy.ops.ex4d.connect()
+    assert session.current().failed
+
+
+def test_start_server_says_what_is_missing(addon, tmp_path):
+    settings = bpy.context.preferences.addons["blender_addon"].preferences
+    settings.address = "tcp://127.0.0.1:59731"
+    with pytest.raises(RuntimeError, match="set Server Python"):
+        bpy.ops.ex4d.server_start()
+    settings.python = str(tmp_path / "nowhere")
+    with pytest.raises(RuntimeError, match="There is no Python at"):
+        bpy.ops.ex4d.server_start()
+    bare = tmp_path / "bare_python"  # a Python without any package
+    bare.write_text(f'#!/bin/sh\nexec "{Path(sys.executable)}" -S "$@"\n')
+    bare.chmod(0o755)
+    settings.python = str(bare)
+    with pytest.raises(RuntimeError, match=r"has no ex4d\[backend\]"):
+        bpy.ops.ex4d.server_start()
+    assert not server.is_running()
+
+
+def test_nothing_is_left_after_disabling_the_add_on(addon):
+    import addon_utils
+
+    from blender_addon import handlers
+
+    session.connect()
+    addon_utils.disable("blender_addon", default_set=True)
+    assert not bpy.app.timers.is_registered(session.timer)
+    assert not any(function in collection for collection, function in handlers.HANDLERS)
+    assert not hasattr(bpy.types.Scene, "ex4d")
+    assert session.client() is None
+    addon_utils.enable("blender_addon", default_set=True)

@@ -1,0 +1,213 @@
+"""Takes: strips at any rate, numbers that never come twice, undo, saving and loading."""
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+import shots
+
+from blender_addon import camera, compat, files, objects, session, source, state, takes
+from ex4d import camera_path
+from ex4d.client import JobUpdate
+from ex4d.errors import InputError
+from ex4d.movie import write_movie
+
+
+@pytest.fixture(autouse=True)
+def shot(tmp_path, addon):
+    return shots.open_small(tmp_path)
+
+
+def deliver(scene, folder, fps=None, preview=False):
+    """A finished `generate` job along the chosen camera, and what was asked."""
+    folder.mkdir(parents=True)
+    request = takes.request_take(scene, preview)
+    frames = np.zeros((shots.FRAMES, shots.HEIGHT, shots.WIDTH, 3), np.uint8)
+    names = ("colour.mp4", "mask.mp4") if preview else ("result.mp4", "colour.mp4", "mask.mp4")
+    for name in names:
+        write_movie(folder / name, frames, fps or Fraction(request.fps))
+    facts = {"coverage": [1.0] * shots.FRAMES, "generator": "preview", "is_preview": True}
+    return request, JobUpdate("job", "done", facts=facts, files={name: folder / name for name in names})
+
+
+def take(scene, folder, **more):
+    for _step in takes.bring_in(*deliver(scene, folder, **more)):
+        pass
+
+
+@pytest.mark.parametrize("rate", ["24", "25", "30000/1001", "60"])
+def test_a_take_is_as_long_as_the_clip_whatever_the_scenes_rate(scene, tmp_path, rate):
+    source.set_rate(scene, Fraction(rate))
+    take(scene, tmp_path / "take")
+    (strip,) = compat.strips(scene)
+    assert compat.strip_range(strip) == (scene.ex4d.start, scene.ex4d.start + shots.FRAMES)
+    assert Fraction(strip["ex4d_fps"]) == Fraction(rate)
+
+
+def test_a_rate_other_than_the_clips_is_told_and_the_button_mends_it(scene):
+    from blender_addon import checks
+
+    scene.render.fps = 30
+    (advice,) = [a for a in checks.warnings(scene) if a.label == "Match Frame Rate"]
+    bpy.ops.ex4d.match_scene(**dict(advice.settings))
+    assert source.rate_of(scene) == shots.FPS
+    assert not [a for a in checks.warnings(scene) if a.label == "Match Frame Rate"]
+
+
+def test_takes_are_numbered_and_never_overwrite(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    first = takes.take_folder(scene, 1) / "result.mp4"
+    content = first.read_bytes()
+    take(scene, tmp_path / "two")
+    take(scene, tmp_path / "three", preview=True)
+    assert [entry.title for entry in scene.ex4d.takes] == ["Take 001 (preview)", "Take 002 (preview)", "View 003"]
+    assert first.read_bytes() == content
+    ranges = [(strip.channel, *compat.strip_range(strip)) for strip in compat.strips(scene)]
+    assert len({channel for channel, *_ in ranges}) == 3
+
+
+def test_numbers_of_deleted_takes_do_not_come_back_while_their_files_are_there(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    bpy.ops.ex4d.take_remove()
+    assert len(scene.ex4d.takes) == 0
+    assert takes.take_folder(scene, 1).is_dir()
+    take(scene, tmp_path / "two")
+    assert scene.ex4d.takes[0].number == 2
+
+
+def test_other_strips_are_left_where_they_are(scene, tmp_path):
+    movie = tmp_path / "other.mp4"
+    write_movie(movie, np.zeros((30, 32, 32, 3), np.uint8), Fraction(24))
+    other = compat.new_movie_strip(scene, "other", movie, 1, 5)
+    before = (other.channel, *compat.strip_range(other))
+    take(scene, tmp_path / "one")
+    other = next(s for s in compat.strips(scene) if s.name == "other")
+    assert (other.channel, *compat.strip_range(other)) == before
+    assert takes.strip_of(scene, 1).channel == 2
+
+
+def test_a_movie_of_another_length_is_refused_and_leaves_nothing(scene, tmp_path):
+    request, update = deliver(scene, tmp_path / "one")
+    short = JobUpdate("job", "done", facts={**update.facts, "coverage": [1.0] * 5}, files=update.files)
+    with pytest.raises(InputError, match="Blender reads 13 frames"):
+        for _step in takes.bring_in(request, short):
+            pass
+    assert not compat.all_strips(scene)
+    assert not takes.take_folder(scene, 1).exists()
+
+
+def test_the_camera_of_a_take_comes_back_as_keys(scene, tmp_path):
+    bpy.ops.ex4d.camera_preset(preset="60")
+    wanted = camera.sample(scene)
+    take(scene, tmp_path / "one")
+    bpy.ops.ex4d.camera_preset(preset="zoom_in")
+    bpy.ops.ex4d.take_restore_camera(number=1)
+    found = camera.sample(scene)
+    assert found.camera_to_world == pytest.approx(wanted.camera_to_world, abs=2e-3 * scene.ex4d.radius)
+    assert found.intrinsics == pytest.approx(wanted.intrinsics, rel=1e-6)
+    with pytest.raises(RuntimeError, match="no take 9"):
+        bpy.ops.ex4d.take_restore_camera(number=9)
+
+
+def test_the_take_says_how_to_make_it_again(scene, tmp_path):
+    scene.ex4d.seed = 11
+    take(scene, tmp_path / "one")
+    strip = takes.strip_of(scene, 1)
+    assert (strip["ex4d_seed"], strip["ex4d_generator"], strip["ex4d_job"]) == (11, "preview", "job")
+    assert json.loads(strip["ex4d_source"]) == {}
+    kept = camera_path.load(scene.ex4d.folder / strip["ex4d_camera"], shots.FRAMES, shots.WIDTH, shots.HEIGHT)
+    assert np.array_equal(kept.camera_to_world[0], np.eye(4))
+
+
+def test_undo_takes_back_a_preset_and_everything_is_found_again(scene):
+    bpy.ops.ed.undo_push(message="before")
+    bpy.ops.ex4d.camera_preset(preset="90")
+    bpy.ops.ed.undo_push(message="after")
+    assert len(list(compat.fcurves(bpy.context.scene.ex4d.camera))) == 6
+    bpy.ops.ed.undo()
+    fresh = bpy.context.scene
+    assert not list(compat.fcurves(fresh.ex4d.camera))
+    assert objects.find(fresh, objects.MESH) is not None
+    assert np.array_equal(camera.sample(fresh).camera_to_world[-1], np.eye(4))
+
+
+def test_one_undo_takes_back_a_take_and_its_files_stay(scene, tmp_path):
+    bpy.ops.ed.undo_push(message="before")
+    job_id = "11111111-1111-4111-8111-111111111111"
+    request, update = deliver(scene, tmp_path / "one")
+    session.connect()
+    session.dispatch(state.Reopened(request, job_id))
+    session.dispatch(state.Updated(replace(update, job_id=job_id)))
+    assert not session.finish().failed
+    assert len(compat.all_strips(scene)) == 1
+    bpy.ops.ed.undo()
+    fresh = bpy.context.scene
+    assert not compat.all_strips(fresh)
+    assert not fresh.ex4d.takes
+    assert (takes.take_folder(fresh, 1) / "result.mp4").is_file()
+    take(fresh, tmp_path / "two")
+    assert [entry.number for entry in fresh.ex4d.takes] == [2]
+
+
+def test_undo_while_a_job_runs_does_not_lose_it(scene):
+    job_id = "11111111-1111-4111-8111-111111111111"
+    bpy.ops.ed.undo_push(message="before")
+    session.press(takes.request_take(scene, preview=False))
+    session.drop()
+    session.dispatch(state.Reopened(session.current().request, job_id))  # too late: something is under way
+    assert session.current().phase == "preparing"
+    session.dispatch(state.CancelPressed())
+    request = takes.request_take(scene, preview=False)
+    session.connect()
+    session.dispatch(state.Reopened(request, job_id))
+    session.remember_again()
+    bpy.ops.ed.undo_push(message="after")
+    bpy.ops.ed.undo()
+    assert bpy.context.scene.ex4d.job_id == job_id
+    session.dispatch(state.CancelPressed())
+    assert bpy.context.scene.ex4d.job_id == ""
+
+
+def test_the_first_save_brings_all_files_beside_the_blend(scene, tmp_path, user_folder):
+    take(scene, tmp_path / "one")
+    assert scene.ex4d.folder.is_relative_to(user_folder)
+    blend = tmp_path / "project" / "shot.blend"
+    blend.parent.mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(blend))
+    bpy.ops.wm.open_mainfile(filepath=str(blend))
+    fresh = bpy.context.scene
+    assert fresh.ex4d.folder == blend.parent / "ex4d" / fresh.ex4d.shot
+    cache = objects.find(fresh, objects.MESH).modifiers[0].filepath
+    (strip,) = compat.strips(fresh)
+    for path in (cache, strip.filepath, fresh.ex4d.image.filepath):
+        assert path.startswith("//")
+        assert Path(bpy.path.abspath(path)).is_file()
+    assert [entry.number for entry in fresh.ex4d.takes] == [1]
+    files.tidy()
+    assert not list((user_folder / "shots").iterdir())
+    take(fresh, tmp_path / "two")
+    assert takes.take_folder(fresh, 2).is_relative_to(blend.parent)
+
+
+def test_a_save_that_fails_loses_nothing(scene, tmp_path):
+    too_long = tmp_path / ("x" * 249 + ".blend")  # Blender writes to this name and one character more
+    with pytest.raises(RuntimeError):
+        bpy.ops.wm.save_as_mainfile(filepath=str(too_long))
+    cache = objects.find(scene, objects.MESH).modifiers[0].filepath
+    assert Path(bpy.path.abspath(cache)).is_file()
+    assert scene.ex4d.folder.is_dir()
+
+
+def test_saving_elsewhere_keeps_every_path_right(scene, tmp_path):
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "one.blend"))
+    other = tmp_path / "deeper" / "two.blend"
+    other.parent.mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(other))
+    bpy.ops.wm.open_mainfile(filepath=str(other))
+    fresh = bpy.context.scene
+    assert (fresh.ex4d.folder / "source.mp4").is_file()
+    assert Path(bpy.path.abspath(objects.find(fresh, objects.MESH).modifiers[0].filepath)).is_file()
