@@ -24,7 +24,7 @@ from ex4d.errors import EX4DError, InputError
 from ex4d.generate import Generated
 from ex4d.mesh import DWMesh
 from ex4d.progress import Progress
-from ex4d.render import Scene
+from ex4d.render import ENGINES, Scene, missing
 
 app = typer.Typer(
     help="EX-4D: shoot an existing video again from another camera.",
@@ -188,22 +188,20 @@ def doctor() -> None:
     """Say what this machine can run, what is missing, and where to get it."""
     table = Table("Part", "State", "What to do", title=f"ex4d {__version__}, Python {sys.version.split()[0]}")
     for part, package, extra in (
-        ("Command line", "typer", "backend"),
         ("Video", "av", "render"),
-        ("Rendering (CPU)", "numba", "render"),
         ("Preview generator", "cv2", "render"),
         ("EXR depth", "OpenEXR", "render"),
         ("Messages", "zmq", "client"),
     ):
         found = util.find_spec(package) is not None
-        table.add_row(
-            part,
-            f"ready ({_version(package)})" if found else "missing",
-            "" if found else f"pip install 'ex4d[{extra}]'",
-        )
+        state = f"ready ({_version(package)})" if found else "missing"
+        table.add_row(part, state, "" if found else f"pip install 'ex4d[{extra}]'")
+    for name in ENGINES:
+        reason = missing(name)
+        table.add_row(f"Rendering: {name}", "missing" if reason else "ready", reason)
     table.add_row("Depth", "from a file", "Put clip.depth.npz beside clip.mp4, or give --depth.")
     gpu = _gpu()
-    table.add_row("GPU", gpu or "none found", "" if gpu else "Needed for the EX-4D model only; previews run without.")
+    table.add_row("GPU", gpu or "none found", "" if gpu else "Not needed: rendering and previews run on the CPU.")
     table.add_row(
         "EX-4D model (Wan2.1-I2V-14B)",
         "not in this version",

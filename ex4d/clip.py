@@ -180,7 +180,7 @@ def read_clip(
     if done < len(wanted) and frames is not None:
         raise InputError(
             f"{path.name} is damaged or cut off: only {done} of the {frames} frames from frame {start} can be"
-            f" decoded; ask for at most {done} (--num_frames) or use a whole file."
+            f" decoded; ask for at most {done} or use a whole file."
         )
     if done == 0:
         raise InputError(f"No picture of {path.name} can be decoded; the file is damaged: use another copy.")
@@ -209,7 +209,7 @@ def _range(name: str, index: _Index, start: int, frames: int | None) -> slice:
     if frames is not None and start + frames > total:
         raise InputError(
             f"{name} has {total} frames{cut}, which is fewer than the {frames} asked for from frame {start}:"
-            f" set the number of frames (--num_frames) to at most {total - start}."
+            f" ask for at most {total - start}."
         )
     return slice(start, total if frames is None else start + frames)
 

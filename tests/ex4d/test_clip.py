@@ -256,7 +256,7 @@ def test_one_frame_works_when_one_is_asked_for_and_names_the_count_otherwise(tmp
     path = encode(tmp_path / "a.mp4", numbered(1))
     assert len(read_clip(path, frames=None).frames) == len(read_clip(path, frames=1).frames) == 1
     assert clip_info(path).fps == Fraction(30000, 1001)
-    with pytest.raises(InputError, match=r"has 1 frames.*49 asked for.*--num_frames\) to at most 1"):
+    with pytest.raises(InputError, match=r"has 1 frames.*49 asked for.*at most 1"):
         read_clip(path)
 
 
@@ -299,7 +299,7 @@ def test_a_video_cut_in_the_middle_is_refused_when_more_is_asked_for_than_is_the
         packets = [p for p in container.demux(video=0) if p.size]
     assert any(a.pts > b.pts for a, b in pairwise(packets)), "pictures out of order"
     there = len(read_clip(path, frames=None).frames)
-    with pytest.raises(InputError, match=f"{there}.*--num_frames"):
+    with pytest.raises(InputError, match=f"{there}.*ask for at most"):
         read_clip(path, frames=30)
     assert len(read_clip(path, frames=5).frames) == 5
 
