@@ -207,7 +207,7 @@ def doctor() -> None:
         "not in this version",
         "Every result is a preview: filled from other frames and by classical inpainting.",
     )
-    Console().print(table)
+    Console(markup=False).print(table)  # or [render] would be taken for markup
 
 
 def main() -> None:

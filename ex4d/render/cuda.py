@@ -136,7 +136,7 @@ def upload(scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool) -> Ba
         reliable=cupy.empty(depth.shape, np.uint8),
         keys=cupy.empty(shape, np.uint64),
         queue=cupy.empty(n * faces, np.uint64),
-        queued=cupy.empty(1, np.uint32),
+        queued=cupy.empty(2, np.uint32),
         colour=cupy.empty((*shape, 3), np.uint8),
         mask=cupy.empty(shape, np.uint8),
         ids=cupy.empty(shape, np.int32) if surfaces else None,
@@ -153,7 +153,6 @@ def launch(batch: Batch) -> None:
     n, height, width = batch.mask.shape
     # One structured value, which CuPy passes by value as the kernels' struct.
     size = np.array((mesh.height, mesh.width, height, width), np.dtype("i4,i4,i4,i4"))
-    planes = np.float64(NEAR), np.float64(scene.far)
 
     def over(columns: int, lines: int) -> tuple[tuple[int, int, int], tuple[int]]:
         return (-(-columns // _THREADS), lines, n), (_THREADS,)
@@ -166,16 +165,14 @@ def launch(batch: Batch) -> None:
         *over(mesh.width, mesh.height),
         (batch.depth, batch.lenses, batch.extent_limits, size, *limits, np.int32(mesh.border_is_real), batch.reliable),
     )
+    drawn = batch.depth, batch.matrices, size, np.float64(NEAR), np.float64(scene.far), batch.keys, batch.queue
+    capacity = np.uint32(len(batch.queue))
     kernels["rasterise_small"](
-        *over(mesh.width - 1, mesh.height - 1),
-        (batch.depth, batch.matrices, size, *planes, batch.keys, batch.queue, batch.queued, np.int32(SMALL_BOX)),
+        *over(mesh.width - 1, mesh.height - 1), (*drawn, batch.queued, capacity, np.int32(SMALL_BOX))
     )
-    blocks = 4 * cupy.cuda.Device().attributes["MultiProcessorCount"]
-    kernels["rasterise_large"](
-        (blocks, 8),
-        (_THREADS,),
-        (batch.depth, batch.matrices, size, *planes, batch.keys, batch.queue, batch.queued),
-    )
+    blocks = 8 * cupy.cuda.Device().attributes["MultiProcessorCount"]
+    for wide, slices in ((0, 1), (1, 8)):
+        kernels["rasterise_large"]((blocks, slices), (_THREADS,), (*drawn, batch.queued, capacity, np.int32(wide)))
     nowhere = np.uint64(0)
     kernels["shade"](
         *over(width, height),

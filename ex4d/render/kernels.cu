@@ -116,28 +116,35 @@ __device__ inline void put(
     if (mine > *key) atomicMax(key, mine);  // a stale *key is only smaller, so nothing is lost
 }
 
+// Faces that are too large for one thread: narrow ones from the front of the queue, wide ones from its back.
+__device__ inline void push(Key* queue, unsigned* queued, unsigned capacity, bool wide, int frame, int id) {
+    unsigned place = atomicAdd(queued + wide, 1);
+    queue[wide ? capacity - 1 - place : place] = ((Key)frame << 32) | (unsigned)id;
+}
+
+__device__ inline bool is_wide(double xa, double ya, double xb, double yb, double xc, double yc) {
+    return !(fabs((xb - xa) * (yc - ya) - (xc - xa) * (yb - ya)) < 2.0 * 4096);
+}
+
 extern "C" __global__ void rasterise_small(
     const float* depths, const double* matrices, Size size, double near, double far, Key* keys, Key* queue,
-    unsigned* queued, int small_box) {
+    unsigned* queued, unsigned capacity, int small_box) {
     int j = blockIdx.x * blockDim.x + threadIdx.x, i = blockIdx.y, frame = blockIdx.z;
     int cols = size.cols, rows = size.rows, width = size.width, height = size.height;
     if (j >= cols - 1) return;
     const float* depth = depths + (long long)frame * rows * cols;
     const double* m = matrices + 12 * frame;
-    Key marked = (Key)frame << 32;
     if (i == 0 && j == 0) {
-        unsigned place = atomicAdd(queued, 2);
-        queue[place] = marked | (unsigned)(2 * rows * cols);
-        queue[place + 1] = marked | (unsigned)(2 * rows * cols + 1);
+        push(queue, queued, capacity, true, frame, 2 * rows * cols);
+        push(queue, queued, capacity, true, frame, 2 * rows * cols + 1);
     }
     Vertex v0 = vertex(depth, m, cols, i, j), v1 = vertex(depth, m, cols, i + 1, j);
     Vertex v2 = vertex(depth, m, cols, i, j + 1), v3 = vertex(depth, m, cols, i + 1, j + 1);
     int id = 2 * (i * cols + j);
     if (fmin(fmin(v0.w, v1.w), fmin(v2.w, v3.w)) < near) {
         if (fmax(fmax(v0.w, v1.w), fmax(v2.w, v3.w)) < near) return;
-        unsigned place = atomicAdd(queued, 2);
-        queue[place] = marked | (unsigned)id;
-        queue[place + 1] = marked | (unsigned)(id + 1);
+        push(queue, queued, capacity, true, frame, id);
+        push(queue, queued, capacity, true, frame, id + 1);
         return;
     }
     double u0 = 1 / v0.w, u1 = 1 / v1.w, u2 = 1 / v2.w, u3 = 1 / v3.w;
@@ -152,9 +159,8 @@ extern "C" __global__ void rasterise_small(
     int r0 = (int)ceil(fmax(y_low, 0.5) - 0.5), r1 = (int)floor(fmin(y_high, height - 0.5) - 0.5);
     if (r0 > r1) return;
     if ((long long)(c1 - c0 + 1) * (r1 - r0 + 1) > small_box) {
-        unsigned place = atomicAdd(queued, 2);
-        queue[place] = marked | (unsigned)id;
-        queue[place + 1] = marked | (unsigned)(id + 1);
+        push(queue, queued, capacity, is_wide(p0, q0, p1, q1, p2, q2), frame, id);
+        push(queue, queued, capacity, is_wide(p2, q2, p1, q1, p3, q3), frame, id + 1);
         return;
     }
     Key* picture = keys + (long long)frame * height * width;
@@ -195,16 +201,18 @@ __device__ void span(const double* px, const double* py, int n, double y, double
     }
 }
 
-// One warp a face; blockIdx.y takes every gridDim.y-th group of four rows, so that a face over the whole picture
-// does not keep one warp busy alone. Lanes go along rows or columns, whichever the face has more of.
+// One warp a face of the narrow or the wide queue. For wide ones blockIdx.y takes every gridDim.y-th group of four
+// rows, so that a face over the whole picture does not keep one warp busy alone. Lanes go along rows or columns,
+// whichever takes fewer steps: a long diagonal sliver has many rows of a few pixels.
 extern "C" __global__ void rasterise_large(
     const float* depths, const double* matrices, Size size, double near, double far, Key* keys, const Key* queue,
-    const unsigned* queued) {
+    const unsigned* queued, unsigned capacity, int wide) {
     int lane = threadIdx.x & 31, warps = gridDim.x * (blockDim.x >> 5);
     int rows = size.rows, cols = size.cols, width = size.width, height = size.height;
-    unsigned count = *queued;
+    unsigned count = queued[wide];
     for (unsigned q = blockIdx.x * (blockDim.x >> 5) + (threadIdx.x >> 5); q < count; q += warps) {
-        int frame = (int)(queue[q] >> 32), id = (int)(queue[q] & 0xFFFFFFFFu);
+        Key entry = queue[wide ? capacity - 1 - q : q];
+        int frame = (int)(entry >> 32), id = (int)(entry & 0xFFFFFFFFu);
         const float* depth = depths + (long long)frame * rows * cols;
         const double* m = matrices + 12 * frame;
         int row[3], col[3];
@@ -235,7 +243,15 @@ extern "C" __global__ void rasterise_large(
         double least_w = least(v[0].w, v[1].w, v[2].w);
         bool crossing = least_w < near;
         double highest = 1 / fmax(least_w, near), lowest = 1 / most(v[0].w, v[1].w, v[2].w), farthest = 1 / far;
-        bool lanes_along_rows = row_to - row_from > fmin(x_high, (double)width) - fmax(x_low, 0.0);
+        double doubled_area = 0;
+        for (int i = 0; i < n; ++i) {
+            int j = i + 1 < n ? i + 1 : 0;
+            doubled_area += (px[i] - px[0]) * (py[j] - py[0]) - (px[j] - px[0]) * (py[i] - py[0]);
+        }
+        // A row costs about five pixels to set up.
+        double row_count = row_to - row_from + 1;
+        double mean_span = fmin(0.5 * fabs(doubled_area) / fmax(high - low, 1.0) + 2, (double)width);
+        bool lanes_along_rows = ceil(row_count / 32) * (5 + mean_span) < row_count * (5 + ceil(mean_span / 32));
         Key* picture = keys + (long long)frame * height * width;
         // The rows of this block, in order: number k is row 4 (slices (k / 4) + slice) + k % 4.
         int slices = gridDim.y, slice = blockIdx.y;

@@ -114,3 +114,26 @@ def test_an_engine_that_cannot_run_says_what_to_do():
             render.engine(name)
     with pytest.raises(InputError, match="choose one of auto, numba"):
         render.engine("vulkan")
+
+
+@pytest.mark.gpu
+def test_a_gpu_short_of_memory_draws_fewer_pictures_at_once_and_then_says_so():
+    cuda = engine("cuda")
+    import cupy
+
+    scene = hostile_scene("noisy", False, cols=400, rows=304)
+    pairs = [(t, t) for t in range(len(VIEWS))]
+    expected = [view.colour for view in cuda.views(scene, pairs)]
+    pool = cupy.get_default_memory_pool()
+    try:
+        for limit in (8 << 20, 5 << 20):  # room for two pictures, room for one
+            pool.free_all_blocks()
+            pool.set_limit(size=limit)
+            assert all((v.colour == e).all() for v, e in zip(cuda.views(scene, pairs), expected, strict=True))
+        pool.free_all_blocks()
+        pool.set_limit(size=1 << 20)
+        with pytest.raises(InputError, match="no memory"):
+            list(cuda.views(scene, pairs))
+    finally:
+        pool.set_limit(size=0)
+    assert all((v.colour == e).all() for v, e in zip(cuda.views(scene, pairs), expected, strict=True))
