@@ -112,7 +112,7 @@ def bring_in(request: OpenRequest, update: Any) -> Steps:
         for done in mesh_object.write_pc2(cache, mesh):
             yield ("Writing Mesh", done, len(mesh))
         scene = objects.scene_of(request)
-        _make_shot(scene, request, update.facts, mesh, pivot_distance(depth.depth[0]))
+        _make_shot(scene, request, update.facts, mesh, pivot_distance(mesh.depth[0]))
         root = objects.find(scene, objects.ROOT)
         mesh_object.make_object(scene, mesh, cache, placed["source.mp4"], placed["reliable.mp4"], root)
     except BaseException:

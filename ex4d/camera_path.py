@@ -68,12 +68,13 @@ class CameraPath:
         return extrinsics.inverse(self.camera_to_world)
 
 
-def pivot_distance(depth_of_frame_0: NDArray) -> float:
+def pivot_distance(mesh_depth_of_frame_0: NDArray) -> float:
     """Distance from the source camera to the point that presets turn about, in the depth's unit.
 
-    The release's radius: the smallest depth of frame 0 plus 0.15 (upstream "Cameras").
+    The release's radius: the smallest depth of the mesh in frame 0, whose border is at the shell, plus 0.15
+    (recon.py).
     """
-    return float(np.min(depth_of_frame_0)) + ORBIT_MARGIN
+    return float(np.min(mesh_depth_of_frame_0)) + ORBIT_MARGIN
 
 
 def preset_eyes(
@@ -152,6 +153,22 @@ def preset(
     eyes = preset_eyes(name, radius, frames, amount, rise, release_compat)
     poses = np.stack([extrinsics.look_at(eye, np.array([0, 0, radius])) for eye in eyes])
     return CameraPath(poses, intrinsics.per_frame(k, frames), width, height)
+
+
+def stereo(cameras: CameraPath, eye_distance: float) -> tuple[CameraPath, CameraPath]:
+    """The paths of a left and a right eye: parallel cameras, `eye_distance` apart in the depth's unit.
+
+    Raises:
+        InputError: the distance is not a positive number.
+    """
+    if not (np.isfinite(eye_distance) and eye_distance > 0):
+        raise InputError(f"The distance of the eyes must be a positive number, not {eye_distance}.")
+    paths = []
+    for side in (-0.5, 0.5):
+        poses = cameras.camera_to_world.copy()
+        poses[:, :3, 3] += side * eye_distance * poses[:, :3, 0]
+        paths.append(CameraPath(poses, cameras.intrinsics, cameras.width, cameras.height))
+    return paths[0], paths[1]
 
 
 def save(path: Path, cameras: CameraPath) -> None:

@@ -19,12 +19,15 @@ from rich.table import Table
 
 from ex4d import __version__, camera_path, intrinsics, protocol
 from ex4d.camera_path import CameraPath
-from ex4d.conditioning import Conditioning, render
+from ex4d.conditioning import Conditioning, render, render_stereo
+from ex4d.coverage import Coverage
 from ex4d.errors import EX4DError, InputError
 from ex4d.generate import Generated
 from ex4d.mesh import DWMesh
+from ex4d.occlusion import FILTERS, OcclusionName
 from ex4d.progress import Progress
-from ex4d.render import ENGINES, Scene, missing
+from ex4d.render import ENGINES, EngineName, Scene, missing
+from ex4d.render import engine as chosen_engine
 
 app = typer.Typer(
     help="EX-4D: shoot an existing video again from another camera.",
@@ -71,6 +74,16 @@ Compat = Annotated[
 ]
 
 
+EngineChoice = Annotated[
+    EngineName,
+    typer.Option("--engine", help="What renders; auto takes the fastest that can run here, never nvdiffrast."),
+]
+Occlusion = Annotated[
+    OcclusionName | None,
+    typer.Option("--occlusion", help="Which faces bridge an occlusion; default: release with --release_compat."),
+]
+
+
 @app.command()
 def recon(
     input_video: InputVideo = None,
@@ -83,13 +96,23 @@ def recon(
     save_mesh: Annotated[bool, typer.Option("--save_mesh", help="Also write DW-Mesh.ply of frame 0.")] = False,
     save_camera: Annotated[bool, typer.Option("--save_camera", help="Also write camera_<cam>.npz.")] = False,
     output_format: Format = "mp4",
+    engine: EngineChoice = "auto",
+    occlusion: Occlusion = None,
+    stereo: Annotated[
+        float | None,
+        typer.Option("--stereo", help="Both eyes side by side, so far apart in the depth's unit (0.065 in metres)."),
+    ] = None,
     release_compat: Compat = False,
 ) -> None:
     """Build the depth watertight mesh and render colour and mask along a camera path."""
     name = cam if camera is None else camera.stem
     with bars() as progress:
-        shot = _open_shot(input_video, depth, cam, camera, num_frames, focal_px, release_compat, progress)
-        conditioning = render(shot.scene, progress=progress)
+        shot = _open_shot(input_video, depth, cam, camera, num_frames, focal_px, occlusion, release_compat, progress)
+        drawn_by = chosen_engine(engine)
+        if stereo is None:
+            conditioning = render(shot.scene, drawn_by, progress)
+        else:
+            conditioning = render_stereo(shot.scene, stereo, drawn_by, progress)
         _make_folder(output_dir)
         colour = _write(output_dir / f"color_{name}", conditioning.colour, shot.fps, output_format)
         mask = _write(output_dir / f"mask_{name}", conditioning.mask, shot.fps, output_format)
@@ -103,7 +126,7 @@ def recon(
         written.append(output_dir / f"camera_{name}.npz")
         with replacing(written[-1]) as temporary:
             camera_path.save(temporary, shot.scene.path)
-    _say(f"Real part of the picture: {conditioning.coverage.min():.0%} in the emptiest frame.")
+    _say(f"Real part of the picture: {conditioning.coverage.real.min():.0%} in the emptiest frame.")
     _results(*written)
 
 
@@ -129,6 +152,8 @@ def generate(
         typer.Option("--generator", help="What fills the holes; auto takes the best that can run here."),
     ] = "auto",
     output_format: Format = "mp4",
+    engine: EngineChoice = "auto",
+    occlusion: Occlusion = None,
     release_compat: Compat = False,
 ) -> None:
     """Make the video: from recon's colour and mask, or at once from a clip, its depth and a camera."""
@@ -146,11 +171,13 @@ def generate(
             conditioning, fps = _read_conditioning(color_video, mask_video, num_frames, size, progress)
             scene, notes = None, conditioning.notes
         else:
-            shot = _open_shot(input_video, depth, cam, camera, num_frames, focal_px, release_compat, progress)
+            shot = _open_shot(
+                input_video, depth, cam, camera, num_frames, focal_px, occlusion, release_compat, progress
+            )
             scene = shot.scene if size is None else replace(shot.scene, path=_resized(shot.scene.path, *size))
-            conditioning = render(scene, progress=progress)
+            conditioning = render(scene, chosen_engine(engine), progress)
             notes, fps = (*shot.notes, *conditioning.notes), shot.fps
-        result = jobs.generate(conditioning, scene, seed, progress)
+        result = jobs.generate(conditioning, scene, seed, progress, chosen_engine(engine))
         written = _write_result(output_video, result, fps, output_format)
     _say(*notes, *result.notes)
     _results(written)
@@ -250,6 +277,7 @@ def _open_shot(
     camera: Path | None,
     frames: int,
     focal_px: float | None,
+    occlusion: OcclusionName | None,
     release_compat: bool,
     progress: Progress,
 ) -> _Shot:
@@ -268,7 +296,8 @@ def _open_shot(
     if release_compat and focal_px is None:
         focal_px = intrinsics.RELEASE_FOCAL_PX * clip.fit.source_width / clip.fit.scaled_width
     depth = read_depth(depth_file, clip, focal_px=focal_px, progress=progress)
-    mesh = DWMesh.from_depth(depth, release_compat=release_compat)
+    limits = FILTERS[occlusion] if occlusion else None
+    mesh = DWMesh.from_depth(depth, release_compat=release_compat, occlusion=limits)
     k, size = depth.intrinsics, (mesh.width, mesh.height)
     if camera is not None:
         path = camera_path.load(camera, len(mesh), *size)
@@ -297,8 +326,11 @@ def _read_conditioning(
     if size is not None:
         pictures = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures])
         real = np.stack([cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in real])
+    # Where the camera was is not in these files, so there is no angle to tell.
+    part = (real > 0).mean(axis=(1, 2))
+    coverage = Coverage(part, np.full(len(part), np.nan), np.zeros(len(part), np.int64))
     pictures = pictures * (real[..., None] > 0)
-    return Conditioning(pictures, real, (real > 0).mean(axis=(1, 2)), (*colour.notes, *mask.notes)), colour.fps
+    return Conditioning(pictures, real, coverage, (*colour.notes, *mask.notes)), colour.fps
 
 
 def _resized(path: CameraPath, width: int, height: int) -> CameraPath:

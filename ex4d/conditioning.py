@@ -1,11 +1,13 @@
 """Conditioning: the colour and mask that the generator is given, rendered along a camera path."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d import camera_path
 from ex4d.camera_path import CameraPath
+from ex4d.coverage import Coverage, of_masks
 from ex4d.errors import InputError
 from ex4d.extrinsics import inverse
 from ex4d.mesh import DWMesh
@@ -24,13 +26,13 @@ class Conditioning:
     Attributes:
         colour: (T,h,w,3) uint8, black where nothing real is seen.
         mask: (T,h,w) uint8, 255 where the colour is real, 0 where it has to be invented.
-        coverage: (T,) float64, part of each frame that is real, 0 to 1.
+        coverage: how much of each frame is real, and how far the camera has turned.
         notes: sentences for the user about the path.
     """
 
     colour: NDArray[np.uint8]
     mask: NDArray[np.uint8]
-    coverage: NDArray[np.float64]
+    coverage: Coverage
     notes: tuple[str, ...] = ()
 
 
@@ -56,16 +58,55 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
     colour, mask = np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8)
     for t in kept:
         colour[t], mask[t] = frames[t], 255
+    engine = engine or default_engine()
     drawn = [t for t in range(len(path)) if t not in set(kept)]
     if kept:
         progress("Rendering colour and mask", len(kept), len(path))
     for done, (t, view) in enumerate(
-        zip(drawn, (engine or default_engine()).views(scene, [(t, t) for t in drawn]), strict=True), len(kept) + 1
+        zip(drawn, engine.views(scene, [(t, t) for t in drawn]), strict=True), len(kept) + 1
     ):
         colour[t], mask[t] = view.colour, view.mask
         progress("Rendering colour and mask", done, len(path))
-    coverage = np.array([np.count_nonzero(m) / m.size for m in mask])
-    return Conditioning(colour, mask, coverage, path_notes(mesh, path))
+    coverage = of_masks(mask, mesh, path)
+    notes = (*path_notes(mesh, path), *_coverage_notes(coverage), *([engine.note] if engine.note else []))
+    return Conditioning(colour, mask, coverage, notes)
+
+
+def render_stereo(
+    scene: Scene, eye_distance: float, engine: Engine | None = None, progress: Progress = silent
+) -> Conditioning:
+    """Both eyes side by side, left first: pictures (T,h,2w,3) and (T,h,2w).
+
+    Args:
+        scene: as for `render`; its path is that of the point between the eyes.
+        eye_distance: in the depth's unit.
+        engine, progress: as for `render`.
+
+    Raises:
+        InputError: as `render`, or the distance is not a positive number.
+    """
+    eyes = [
+        render(replace(scene, path=path), engine, progress) for path in camera_path.stereo(scene.path, eye_distance)
+    ]
+    mask = np.concatenate([eye.mask for eye in eyes], axis=2)
+    return Conditioning(
+        np.concatenate([eye.colour for eye in eyes], axis=2),
+        mask,
+        of_masks(mask, scene.mesh, scene.path),
+        tuple(dict.fromkeys(note for eye in eyes for note in eye.notes)),
+    )
+
+
+def _coverage_notes(coverage: Coverage) -> list[str]:
+    """A sentence where the model would have to invent most of a picture."""
+    worst = int(coverage.real.argmin())
+    if coverage.level[worst] < 2:
+        return []
+    return [
+        f"In {np.count_nonzero(coverage.level == 2)} frames most of the picture has to be invented; in frame {worst}"
+        f" only {coverage.real[worst]:.0%} is real, seen from {coverage.angle[worst]:.0f} degrees: a shorter move"
+        " keeps more."
+    ]
 
 
 def _check(scene: Scene) -> None:

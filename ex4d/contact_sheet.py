@@ -59,10 +59,3 @@ def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
     encoded = cv2.imencode(path.suffix, picture[..., ::-1])[1]
     with replacing(path) as temporary:
         temporary.write_bytes(encoded.tobytes())
-
-
-def angle_from_source(camera_to_world: NDArray[np.float64], pivot: float) -> NDArray[np.float64]:
-    """Degrees (T,) between the source camera and each camera (T,4,4), seen from the pivot (0, 0, `pivot`)."""
-    seen = camera_to_world[:, :3, 3] - (0, 0, pivot)
-    cos = -seen[:, 2] / np.maximum(np.linalg.norm(seen, axis=1), 1e-12)
-    return np.degrees(np.arccos(np.clip(cos, -1, 1)))

@@ -12,9 +12,10 @@ from pathlib import Path
 from ex4d import camera_path, protocol, take
 from ex4d.client import Client, JobUpdate, blob_of
 from ex4d.clip import read_clip
-from ex4d.contact_sheet import angle_from_source, contact_sheet, write_picture
+from ex4d.contact_sheet import contact_sheet, write_picture
 from ex4d.depth import read_depth
 from ex4d.errors import InputError, ServerError
+from ex4d.mesh import DWMesh
 from ex4d.movie import read_movie
 from ex4d.progress import Progress
 
@@ -43,7 +44,7 @@ def run_sample(out: Path, progress: Progress) -> DemoResult:
     clip = read_clip(clip_file, progress=progress)
     depth = read_depth(depth_file, clip, progress=progress)
     height, width = clip.frames.shape[1:3]
-    radius = camera_path.pivot_distance(depth.depth[0])
+    radius = camera_path.pivot_distance(DWMesh.from_depth(depth).depth[0])
     path = camera_path.preset("60", radius, depth.intrinsics, width, height, len(clip.frames))
     with tempfile.TemporaryDirectory(prefix="ex4d-demo-") as folder:
         path_file = Path(folder) / take.CAMERA
@@ -66,7 +67,7 @@ def run_sample(out: Path, progress: Progress) -> DemoResult:
         for name, file in update.files.items():
             shutil.copyfile(file, out / name)
     result, colour, mask = (read_movie(out / name).frames for name in (take.RESULT, take.COLOUR, take.MASK))
-    angles = angle_from_source(path.camera_to_world, radius)
+    angles = update.facts["angle"]
     columns = [(t, f"frame {t}, {angles[t]:.0f} deg") for t in (0, 16, 32, 48)]
     label = "Result (preview)" if update.facts["is_preview"] else "Result"
     sheet = contact_sheet(clip.frames, colour, mask[..., 0], result, columns, label)

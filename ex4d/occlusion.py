@@ -4,6 +4,7 @@ Needs numpy only; `ex4d.render.cpu` has the same compiled, and tests compare the
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,8 @@ class OcclusionFilter:
 RELEASE = OcclusionFilter(min_angle=2.5)
 """The release's filter "angle" (recon.py)."""
 
-FILTERS = {
+OcclusionName = Literal["default", "release", "angle_and_extent", "boundary"]
+FILTERS: dict[OcclusionName, OcclusionFilter] = {
     "default": OcclusionFilter(min_angle=4.0),  # measured best on the sample, see docs/performance.md
     "release": RELEASE,
     "angle_and_extent": OcclusionFilter(min_angle=1.0, max_extent=0.013),  # a later derivative of the release

@@ -4,6 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ex4d import camera_path, protocol, take
+from ex4d import camera_path, edges, protocol, take
 from ex4d.clip import Clip, read_clip
 from ex4d.conditioning import Conditioning, render
 from ex4d.depth import DepthVideo, read_depth, save_depth
@@ -19,7 +20,7 @@ from ex4d.generate import Generated, preview
 from ex4d.mesh import DWMesh
 from ex4d.movie import write_movie
 from ex4d.progress import Progress
-from ex4d.render import Scene
+from ex4d.render import Engine, Scene
 
 Inputs = Callable[[protocol.Blob], Path]
 """Where the content of a blob lies on this machine; the file's name may differ from the blob's."""
@@ -53,9 +54,16 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
     conditioning = render(scene, progress=progress)
     notes += conditioning.notes
     fps = Fraction(job.fps) if isinstance(job, protocol.Generate) and job.fps else clip.fps
-    write_movie(out / take.COLOUR, conditioning.colour, fps)
-    write_movie(out / take.MASK, conditioning.mask, fps, lossless=True)
-    facts: dict[str, Any] = {"coverage": [round(float(c), 4) for c in conditioning.coverage], "fps": str(fps)}
+    sure = certain(conditioning, job.seed) if isinstance(job, protocol.Generate) else conditioning
+    write_movie(out / take.COLOUR, sure.colour, fps)
+    write_movie(out / take.MASK, sure.mask, fps, lossless=True)
+    seen = conditioning.coverage
+    facts: dict[str, Any] = {
+        "coverage": [round(float(real), 4) for real in seen.real],
+        "angle": [round(float(angle), 1) for angle in seen.angle],
+        "level": [int(level) for level in seen.level],
+        "fps": str(fps),
+    }
     if isinstance(job, protocol.Preview):
         return {**facts, "notes": notes}
 
@@ -89,20 +97,30 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
 
 
 def generate(
-    conditioning: Conditioning,
-    scene: Scene | None,
-    seed: int,
-    progress: Progress,
+    conditioning: Conditioning, scene: Scene | None, seed: int, progress: Progress, engine: Engine | None = None
 ) -> Generated:
     """Run the best generator that this installation has; today that is the preview, and the result says so.
+
+    The rim of the mask is not trusted: it is generated too, and blended with the source (see `ex4d.edges`).
 
     Args:
         conditioning: what is real along the path.
         scene: what the conditioning was rendered from, where it is known.
-        seed: for generators that draw random numbers.
+        seed: for everything that is drawn at random.
         progress: told after each step.
+        engine: what draws, where the generator draws; None takes the fastest that can run here.
     """
-    return preview.generate(conditioning, scene, seed=seed, progress=progress)
+    sure = certain(conditioning, seed)
+    generated = preview.generate(sure, scene, engine, seed, progress)
+    weight = edges.soft_edge(conditioning.mask, sure.mask)
+    frames = edges.composite(conditioning.colour, generated.frames, weight)
+    return replace(generated, frames=frames, settings={**generated.settings, "eroded_by": edges.DEFAULT_KERNELS})
+
+
+def certain(conditioning: Conditioning, seed: int) -> Conditioning:
+    """The conditioning without the rim of its mask."""
+    mask = edges.erode(conditioning.mask, edges.DEFAULT_KERNELS, seed)
+    return replace(conditioning, mask=mask, colour=conditioning.colour * (mask[..., None] > 0))
 
 
 def _reconstruct(
@@ -129,7 +147,7 @@ def _reconstruct(
         "focal_px": float(depth.intrinsics[0, 0, 0]),
         "depth_min": float(depth.depth.min()),
         "depth_max": float(depth.depth.max()),
-        "pivot": camera_path.pivot_distance(depth.depth[0]),
+        "pivot": camera_path.pivot_distance(mesh.depth[0]),
         "shell": mesh.shell,
         "notes": notes,
     }

@@ -12,11 +12,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from ex4d import take
-from ex4d.camera_path import load, pivot_distance
-from ex4d.contact_sheet import angle_from_source, contact_sheet, write_picture
+from ex4d import coverage, take
+from ex4d.camera_path import load
+from ex4d.contact_sheet import contact_sheet, write_picture
 from ex4d.demo import SAMPLE
 from ex4d.depth import load_depth_npz
+from ex4d.mesh import DWMesh
 from ex4d.movie import read_movie
 
 SHOWN_FRAMES = (0, 16, 32, 48)
@@ -52,8 +53,8 @@ def write_sheet(folder: Path, file: Path) -> Path:
     )
     height, width = result.shape[1:3]
     path = load(folder / take.CAMERA, len(result), width, height)
-    pivot = pivot_distance(load_depth_npz(folder.parent.parent / "depth.npz").depth[0])
-    angles = angle_from_source(path.camera_to_world, pivot)
+    mesh = DWMesh.from_depth(load_depth_npz(folder.parent.parent / "depth.npz"))
+    angles = coverage.angles(mesh, path)
     columns = [(t, f"frame {t}, {angles[t]:.0f} degrees") for t in SHOWN_FRAMES]
     is_preview = take.read_record(folder / take.SIDECAR).is_preview
     label = "Result (preview, not the EX-4D model)" if is_preview else "Result"

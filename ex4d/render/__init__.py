@@ -93,9 +93,10 @@ class Surface:
 
 
 class Engine(Protocol):
-    """What draws the mesh."""
+    """What draws the mesh. `note` is a sentence for the user about the choice, or empty."""
 
     name: str
+    note: str
 
     def views(self, scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool = False) -> Iterator[View]:
         """Pictures of the frames `t` from the cameras `view`, for pairs (t, view), in their order.

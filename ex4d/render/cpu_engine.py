@@ -13,11 +13,15 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+NUMPY_NOTE = "Rendered by numpy, which is some fifty times slower than numba: pip install 'ex4d[render]' brings numba."
+
+
 class CPUEngine:
     """`ex4d.render.cpu` (name "numba") or `ex4d.render.plain` (name "numpy")."""
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.note = NUMPY_NOTE if name == "numpy" else ""
 
     def views(self, scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool = False) -> Iterator[View]:
         """Pictures of the pairs (t, view); see `ex4d.render.Engine`."""

@@ -48,6 +48,7 @@ class CudaEngine:
     """Draws on the current CUDA device."""
 
     name = "cuda"
+    note = ""
 
     def views(self, scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool = False) -> Iterator[View]:
         """Pictures of the pairs (t, view); see `ex4d.render.Engine`.
@@ -60,22 +61,32 @@ class CudaEngine:
         at_once = min(MOST_AT_ONCE, max(1, int(MEMORY_SHARE * cupy.cuda.Device().mem_info[0] / _bytes_a_view(scene))))
         done = 0
         while done < len(pairs):
-            try:
-                batch = upload(scene, pairs[done : done + at_once], surfaces)
-                launch(batch)
-                views = fetch(batch)
-            except cupy.cuda.memory.OutOfMemoryError as error:
+            views = _draw(scene, pairs[done : done + at_once], surfaces)
+            if views is None:
                 # Somebody else took the memory meanwhile: fewer at once, down to one.
                 cupy.get_default_memory_pool().free_all_blocks()
                 if at_once == 1:
                     raise InputError(
-                        f"The GPU has no memory for a picture of {scene.path.width}x{scene.path.height}: render a"
-                        " smaller one, end other programs on the GPU, or take the engine numba."
-                    ) from error
+                        f"The GPU has no memory for a picture of {scene.path.width}x{scene.path.height} from a mesh of"
+                        f" {scene.mesh.width}x{scene.mesh.height}: take smaller ones, end other programs on the GPU,"
+                        " or take the engine numba."
+                    )
                 at_once //= 2
                 continue
             yield from views
             done += len(views)
+
+
+def _draw(scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool) -> list[View] | None:
+    """One batch, or None where the GPU has no memory for it; its own memory is free again on return."""
+    import cupy
+
+    try:
+        batch = upload(scene, pairs, surfaces)
+        launch(batch)
+        return fetch(batch)
+    except cupy.cuda.memory.OutOfMemoryError:
+        return None
 
 
 def _bytes_a_view(scene: Scene) -> int:

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 from ex4d.render import NEAR, Scene, Surface, View, plain
 
-LICENCE = "nvdiffrast is licensed by NVIDIA for non-commercial use only."
-
 LARGEST_SIDE = 2048
 """Greatest width and height that nvdiffrast's CUDA rasteriser draws."""
 
@@ -22,6 +20,7 @@ class NvdiffrastEngine:
     """Faces by nvdiffrast's rasteriser, colours by our shader; in compat mode colours as released, antialiased."""
 
     name = "nvdiffrast"
+    note = "Rendered by nvdiffrast, which NVIDIA licenses for non-commercial use only."
 
     def __init__(self) -> None:
         import nvdiffrast.torch
@@ -73,7 +72,8 @@ def _gl_clip(clip: NDArray[np.float64], scene: Scene) -> NDArray[np.float32]:
     x, y, w = clip.T
     n, f = NEAR, scene.far
     z = w - 2 * n if np.isinf(f) else ((f + n) * w - 2 * f * n) / (f - n)
-    return np.stack([2 * x / scene.path.width - w, 2 * y / scene.path.height - w, z, w], axis=-1).astype(np.float32)
+    with np.errstate(over="ignore"):  # what is farther than float32 reaches is clipped away
+        return np.stack([2 * x / scene.path.width - w, 2 * y / scene.path.height - w, z, w], -1).astype(np.float32)
 
 
 def _our_ids(one_based: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.int32]:

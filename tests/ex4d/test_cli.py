@@ -243,3 +243,16 @@ def test_importing_the_package_costs_numpy_only():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_recon_renders_both_eyes_with_the_engine_and_filter_asked_for(shoot):
+    common = ("recon", "--input_video", shoot / "clip.mp4", "--num_frames", 9, "--cam", "30", "--output_format", "png")
+    done = ex4d(
+        *common, "--stereo", "0.2", "--engine", "numpy", "--occlusion", "release", "--output_dir", shoot / "out"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Rendered by numpy" in done.stderr
+    assert read_clip(shoot / "out" / "color_30", frames=None).frames.shape == (9, 48, 128, 3)
+    refused = ex4d(*common, "--engine", "nvdiffrast", "--output_dir", shoot / "no")
+    assert refused.returncode == 2
+    assert "non-commercial" in refused.stderr

@@ -3,10 +3,10 @@ import pytest
 
 from ex4d import camera_path
 from ex4d.camera_path import CameraPath
-from ex4d.conditioning import render
+from ex4d.conditioning import render, render_stereo
 from ex4d.errors import Cancelled, InputError
 from ex4d.mesh import DWMesh
-from ex4d.render import Scene
+from ex4d.render import Scene, engine
 
 
 def orbit(depth, name="60", frames=None, **options):
@@ -22,7 +22,7 @@ def test_a_camera_on_the_source_view_gives_the_source_frame_and_a_full_mask(movi
     conditioning = render(Scene(DWMesh.from_depth(depth), clip.frames, still))
     assert (conditioning.colour == clip.frames).all()
     assert (conditioning.mask == 255).all()
-    assert (conditioning.coverage == 1).all()
+    assert (conditioning.coverage.real == 1).all()
     assert conditioning.notes == ()
 
 
@@ -31,8 +31,8 @@ def test_an_orbit_sees_less_and_less_and_is_black_where_nothing_is_real(moving_b
     conditioning = render(Scene(DWMesh.from_depth(depth), clip.frames, orbit(depth)))
     assert set(np.unique(conditioning.mask)) <= {0, 255}
     assert (conditioning.colour[conditioning.mask == 0] == 0).all()
-    assert (np.diff(conditioning.coverage) < 0).all()
-    assert np.allclose(conditioning.coverage, (conditioning.mask == 255).mean(axis=(1, 2)))
+    assert (np.diff(conditioning.coverage.real) < 0).all()
+    assert np.allclose(conditioning.coverage.real, (conditioning.mask == 255).mean(axis=(1, 2)))
 
 
 def test_colour_next_to_a_hole_is_not_darkened_except_as_released(moving_box):
@@ -130,3 +130,29 @@ def test_progress_counts_every_frame_and_cancel_stops_between_two(moving_box):
     with pytest.raises(Cancelled):
         render(Scene(DWMesh.from_depth(depth), clip.frames, orbit(depth)), progress=progress)
     assert steps == [(1, 9), (2, 9), (3, 9), (4, 9)]
+
+
+def test_two_eyes_stand_side_by_side_and_see_near_things_shifted_against_each_other(moving_box):
+    clip, depth = moving_box
+    scene = Scene(DWMesh.from_depth(depth), clip.frames, orbit(depth, "zoom_in", amount=0.0))
+    both = render_stereo(scene, eye_distance=0.4)
+    assert both.colour.shape == (9, 48, 128, 3)
+    assert both.mask.shape == (9, 48, 128)
+    left, right = both.colour[:, :, :64], both.colour[:, :, 64:]
+    yellow = [(np.abs(eye[0].astype(int) - (250, 220, 40)).max(-1) < 20).nonzero()[1].mean() for eye in (left, right)]
+    # 60 px focal length * 0.4 / 4 units of distance: the box stands 6 px farther right in the left eye.
+    assert yellow[0] - yellow[1] == pytest.approx(6, abs=0.5)
+
+
+@pytest.mark.parametrize("distance", [0.0, -1.0, float("nan")])
+def test_a_distance_of_the_eyes_that_makes_no_sense_is_refused(moving_box, distance):
+    clip, depth = moving_box
+    with pytest.raises(InputError, match="eyes"):
+        render_stereo(Scene(DWMesh.from_depth(depth), clip.frames, orbit(depth)), distance)
+
+
+def test_the_user_is_told_when_the_slow_engine_draws(moving_box):
+    clip, depth = moving_box
+    scene = Scene(DWMesh.from_depth(depth), clip.frames, orbit(depth))
+    assert any("numba" in note for note in render(scene, engine("numpy")).notes)
+    assert not any("numba" in note for note in render(scene, engine("numba")).notes)

@@ -1,0 +1,53 @@
+"""Edges of the mask: how much of its rim to distrust, and how to blend across it.
+
+Along silhouettes a pixel of the source mixes foreground and background, and depth is least certain. What lies
+within the rim is given up (`erode`) and blended (`soft_edge`) instead of being kept as it is.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+RELEASE_KERNELS = (2, 8)
+"""Smallest and largest side of the square kernel that the release draws at random for each frame (generate.py)."""
+
+DEFAULT_KERNELS = (3, 3)
+"""One pixel on each side: measured best on the sample, see docs/performance.md."""
+
+
+def erode(mask: NDArray[np.uint8], kernels: tuple[int, int], seed: int) -> NDArray[np.uint8]:
+    """The mask (T,h,w) in {0,255} without its rim; the picture's border is no rim.
+
+    Args:
+        mask: 255 where the colour is real.
+        kernels: smallest and largest side in pixels of the square that is laid on every hole; drawn for each frame.
+        seed: of the draw; the same seed gives the same sizes on every machine.
+    """
+    sides = np.random.default_rng(seed).integers(kernels[0], kernels[1] + 1, len(mask))
+    return np.stack([cv2.erode(m, np.ones((side, side), np.uint8)) for m, side in zip(mask, sides, strict=True)])
+
+
+def soft_edge(mask: NDArray[np.uint8], sure: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Weight (T,h,w) of the source: 1 where `sure` is set, 0 where `mask` is not, rising linearly across the rim.
+
+    Args:
+        mask: (T,h,w), 255 where the colour is real.
+        sure: the same, eroded.
+    """
+    weights = np.empty(mask.shape, np.float32)
+    for weight, real, certain in zip(weights, mask, sure, strict=True):
+        # Distances in pixels to the nearest pixel that is not real, and to the nearest that is certain.
+        outward = cv2.distanceTransform((real > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        inward = cv2.distanceTransform((certain == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        weight[:] = outward / np.maximum(outward + inward, 1e-6)
+    return weights
+
+
+def composite(
+    source: NDArray[np.uint8], generated: NDArray[np.uint8], weight: NDArray[np.float32]
+) -> NDArray[np.uint8]:
+    """Source over generated frames (T,h,w,3) by the source's weight (T,h,w) in [0,1]; exact where it is 0 or 1."""
+    result = np.empty_like(generated)
+    for out, s, g, w in zip(result, source, generated, weight[..., None], strict=True):
+        out[:] = (s * w + g * (1 - w) + 0.5).astype(np.uint8)
+    return result
