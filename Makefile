@@ -44,6 +44,7 @@ benchmark: $(READY)  ## the figures of docs/performance.md
 	$(VENV)/bin/python benchmarks/render.py
 	$(VENV)/bin/python benchmarks/transfer.py
 	$(VENV)/bin/python benchmarks/true_view.py
+	$(VENV)/bin/python benchmarks/live_coverage.py
 
 clean:
 	rm -rf .venv .venv-bpy-* build dist out

@@ -111,6 +111,10 @@ def _readable(path: Path, what: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise InputError(f"There is no {what} {path}: check the name.") from None
+    except PermissionError:
+        raise InputError(f"The {what} {path} cannot be opened: change its permissions.") from None
+    except IsADirectoryError:
+        raise InputError(f"{path} is a folder: give the .npz file of the {what.split()[0]}.") from None
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"The {what} {path} cannot be read as .npz arrays ({error}): it is damaged or of another kind;"

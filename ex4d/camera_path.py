@@ -203,6 +203,11 @@ def load(path: Path, frames: int, width: int, height: int) -> CameraPath:
             if any(s.shape != () or s.dtype.kind not in "iu" for s in size):
                 raise InputError(f"width and height in {path} must be single whole numbers.")
             width, height = int(size[0]), int(size[1])
+    if w2c.ndim == 3 and w2c.shape[1:] == (4, 4) and np.allclose(w2c[0, :3, :3], np.diag([1, -1, -1]), atol=1e-4):
+        raise InputError(
+            f"extrinsics in {path} look along -z with y up, as OpenGL's and the EX-4D release's own camera files do:"
+            " multiply their second and third rows by -1 first."
+        )
     w2c = extrinsics.check(w2c, frames, f"extrinsics in {path}")
     k = intrinsics.per_frame(k, frames, f"intrinsics in {path}")
     return CameraPath(extrinsics.inverse(w2c), k, width, height)

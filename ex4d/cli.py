@@ -3,7 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import metadata, util
@@ -29,14 +29,30 @@ from ex4d.progress import Progress
 from ex4d.render import ENGINES, EngineName, Scene, missing
 from ex4d.render import engine as chosen_engine
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ex4d {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
-    help="EX-4D: shoot an existing video again from another camera.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 console = Console(stderr=True)
+
+
+@app.callback()
+def every_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say the version and end.")
+    ] = False,
+) -> None:
+    """EX-4D: shoot an existing video again from another camera."""
+
 
 InputVideo = Annotated[
     Path | None, typer.Option("--input_video", help="Video file, or folder of PNG or JPEG pictures.")
@@ -58,7 +74,10 @@ Camera = Annotated[
         " world = source camera of frame 0, and intrinsics (3,3) or (T,3,3).",
     ),
 ]
-NumFrames = Annotated[int, typer.Option("--num_frames", min=1, help="How many frames, from the first.")]
+NumFrames = Annotated[
+    int | None,
+    typer.Option("--num_frames", min=1, help="How many frames, from the first; default: 49, or what there is."),
+]
 Focal = Annotated[
     float | None,
     typer.Option("--focal_px", help="Focal length in pixels of the source; default: the depth file's, else 500."),
@@ -91,7 +110,7 @@ def recon(
     cam: Cam = "180",
     camera: Camera = None,
     depth: Depth = None,
-    num_frames: NumFrames = camera_path.RELEASE_FRAMES,
+    num_frames: NumFrames = None,
     focal_px: Focal = None,
     save_mesh: Annotated[bool, typer.Option("--save_mesh", help="Also write DW-Mesh.ply of frame 0.")] = False,
     save_camera: Annotated[bool, typer.Option("--save_camera", help="Also write camera_<cam>.npz.")] = False,
@@ -113,19 +132,22 @@ def recon(
             conditioning = render(shot.scene, drawn_by, progress)
         else:
             conditioning = render_stereo(shot.scene, stereo, drawn_by, progress)
-        _make_folder(output_dir)
-        colour = _write(output_dir / f"color_{name}", conditioning.colour, shot.fps, output_format)
-        mask = _write(output_dir / f"mask_{name}", conditioning.mask, shot.fps, output_format)
-    _say(*shot.notes, *conditioning.notes)
-    written = [colour, mask]
-    if save_mesh:
-        written.append(_write_ply(output_dir / "DW-Mesh.ply", shot.scene.mesh, shot.scene.pictures[0]))
-    if save_camera:
-        from ex4d.files import replacing
+        with _folder(output_dir):
+            for what in ("color", "mask"):
+                _refuse_overwriting(output_dir / f"{what}_{name}.mp4", input_video, depth)
+            colour = _write(output_dir / f"color_{name}", conditioning.colour, shot.fps, output_format)
+            mask = _write(output_dir / f"mask_{name}", conditioning.mask, shot.fps, output_format)
+            written = [colour, mask]
+            if save_mesh:
+                written.append(_write_ply(output_dir / "DW-Mesh.ply", shot.scene.mesh, shot.scene.pictures[0]))
+            if save_camera:
+                from ex4d.files import replacing
 
-        written.append(output_dir / f"camera_{name}.npz")
-        with replacing(written[-1]) as temporary:
-            camera_path.save(temporary, shot.scene.path)
+                written.append(output_dir / f"camera_{name}.npz")
+                _refuse_overwriting(written[-1], camera)
+                with replacing(written[-1]) as temporary:
+                    camera_path.save(temporary, shot.scene.path)
+    _say(*shot.notes, *conditioning.notes)
     _say(f"Real part of the picture: {conditioning.coverage.real.min():.0%} in the emptiest frame.")
     _results(*written)
 
@@ -141,7 +163,7 @@ def generate(
     camera: Camera = None,
     height: Annotated[int | None, typer.Option("--height", min=16, help="Default: as the input.")] = None,
     width: Annotated[int | None, typer.Option("--width", min=16, help="Default: as the input.")] = None,
-    num_frames: NumFrames = camera_path.RELEASE_FRAMES,
+    num_frames: NumFrames = None,
     focal_px: Focal = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For generators that draw random numbers.")] = 0,
     num_inference_steps: Annotated[
@@ -165,6 +187,9 @@ def generate(
         raise InputError("Give either --color_video with --mask_video or --input_video, not both.")
     if (height is None) != (width is None):
         raise InputError("--height and --width belong together: give both or neither.")
+    if output_format == "mp4" and output_video.suffix.lower() != ".mp4":
+        raise InputError(f"The video is written as MP4: let --output_video end in .mp4, not {output_video.name!r}.")
+    _refuse_overwriting(output_video, input_video, color_video, mask_video, depth, camera)
     size = None if width is None or height is None else (width, height)
     with bars() as progress:
         if color_video is not None and mask_video is not None:
@@ -178,7 +203,8 @@ def generate(
             conditioning = render(scene, chosen_engine(engine), progress)
             notes, fps = (*shot.notes, *conditioning.notes), shot.fps
         result = jobs.generate(conditioning, scene, seed, progress, chosen_engine(engine))
-        written = _write_result(output_video, result, fps, output_format)
+        with _folder(output_video.parent):
+            written = _write_result(output_video, result, fps, output_format)
     _say(*notes, *result.notes)
     _results(written)
 
@@ -203,8 +229,7 @@ def demo(
     """Run the sample through a backend process and leave the video and a contact sheet."""
     from ex4d.demo import run_sample
 
-    _make_folder(output_dir)
-    with bars() as progress:
+    with _folder(output_dir), bars() as progress:
         results = run_sample(output_dir, progress)
     _say(*results.notes)
     _results(*results.files)
@@ -222,7 +247,7 @@ def doctor() -> None:
     ):
         found = util.find_spec(package) is not None
         state = f"ready ({_version(package)})" if found else "missing"
-        table.add_row(part, state, "" if found else f"pip install 'ex4d[{extra}]'")
+        table.add_row(part, state, "" if found else f"pip install '.[{extra}]' in a checkout")
     for name in ENGINES:
         reason = missing(name)
         table.add_row(f"Rendering: {name}", "missing" if reason else "ready", reason)
@@ -275,7 +300,7 @@ def _open_shot(
     depth_file: Path | None,
     cam: str,
     camera: Path | None,
-    frames: int,
+    frames: int | None,
     focal_px: float | None,
     occlusion: OcclusionName | None,
     release_compat: bool,
@@ -286,7 +311,7 @@ def _open_shot(
 
     if video is None:
         raise InputError("Which video? Give --input_video with a file or a folder of pictures.")
-    clip = read_clip(video, frames=frames, progress=progress)
+    clip = read_clip(video, frames=_frames_of(video, frames), progress=progress)
     depth_file = depth_file or beside(video)
     if depth_file is None:
         raise InputError(
@@ -308,13 +333,14 @@ def _open_shot(
 
 
 def _read_conditioning(
-    colour_file: Path, mask_file: Path, frames: int, size: tuple[int, int] | None, progress: Progress
+    colour_file: Path, mask_file: Path, frames: int | None, size: tuple[int, int] | None, progress: Progress
 ) -> tuple[Conditioning, Fraction]:
     """Colour and mask from files, brought to `size` (width, height) as the release does, without keeping the aspect."""
     import cv2
 
     from ex4d.clip import read_clip
 
+    frames = _frames_of(colour_file, frames)
     colour = read_clip(colour_file, frames=frames, longest_side=None, multiple=2, progress=progress)
     mask = read_clip(mask_file, frames=frames, longest_side=None, multiple=2, progress=progress)
     if colour.frames.shape != mask.frames.shape:
@@ -333,17 +359,41 @@ def _read_conditioning(
     return Conditioning(pictures, real, coverage, (*colour.notes, *mask.notes)), colour.fps
 
 
+def _frames_of(video: Path, frames: int | None) -> int:
+    """How many frames to read: those asked for, else the release's number or what there is."""
+    from ex4d.clip import count_frames
+
+    return frames or min(camera_path.RELEASE_FRAMES, count_frames(video))
+
+
 def _resized(path: CameraPath, width: int, height: int) -> CameraPath:
     """The same cameras with a picture of another size, squeezed where the aspect differs, as the release does."""
     scale = np.diag([width / path.width, height / path.height, 1])
     return CameraPath(path.camera_to_world, scale @ path.intrinsics, width, height)
 
 
-def _make_folder(folder: Path) -> None:
+@contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """A folder for results; one that was made here and stays empty because of an error is removed again."""
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be made: {error.strerror}; choose another one.") from error
+    try:
+        yield
+    except BaseException:
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def _refuse_overwriting(output: Path, *inputs: Path | None) -> None:
+    """Raise InputError where a result would take the place of what it is made from."""
+    for source in inputs:
+        if source is not None and output.resolve() == source.resolve():
+            raise InputError(f"{output} is what the result is made from: choose another name for the result.")
 
 
 def _write(name: Path, frames: np.ndarray, fps: Fraction, output_format: OutputFormat) -> Path:
@@ -361,7 +411,6 @@ def _write(name: Path, frames: np.ndarray, fps: Fraction, output_format: OutputF
 def _write_result(file: Path, result: Generated, fps: Fraction, output_format: OutputFormat) -> Path:
     from ex4d.movie import write_movie, write_png_frames
 
-    _make_folder(file.parent)
     if output_format == "png":
         write_png_frames(file, result.frames)
     else:

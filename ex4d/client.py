@@ -662,7 +662,8 @@ class Client:
             self._end(
                 tracked,
                 "failed",
-                f"The file {name} could not be read or written ({error.strerror}): try again.",
+                f"The file {name} could not be read or written ({error.strerror}): check that it is where it was and"
+                " that the disk has room, then open the clip again.",
             )
         except ServerError as error:
             self._end(tracked, "failed", str(error))

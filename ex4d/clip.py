@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.files import check_there
 from ex4d.intrinsics import FrameFit, fit_frame
 from ex4d.progress import Progress, silent
 
@@ -62,7 +63,10 @@ class Clip:
         start: index of the first frame in the source's constant-rate stream.
         fit: how the displayed picture of the source was brought to (H, W).
         notes: sentences about what was changed on the way, for the user.
-        source_frames: frames of the whole source; start + T where it is not known.
+        source_frames: frames of the whole source at its constant rate; start + T where it is not known.
+        stored: (T,) the picture of the file that each frame shows, counted from 0; frame numbers where it is
+            not known. They differ from frame numbers in sources of a variable rate only.
+        stored_pictures: pictures in the whole file.
     """
 
     frames: NDArray[np.uint8]
@@ -72,8 +76,12 @@ class Clip:
     fit: FrameFit
     notes: tuple[str, ...] = ()
     source_frames: int = 0
+    stored: NDArray[np.int64] | None = None
+    stored_pictures: int = 0
 
     def __post_init__(self) -> None:
+        if self.stored is None:
+            object.__setattr__(self, "stored", self.start + np.arange(len(self.frames)))
         object.__setattr__(self, "source_frames", max(self.source_frames, self.start + len(self.frames)))
 
 
@@ -189,14 +197,12 @@ def read_clip(
         notes.append(f"{path.name} is cut off or damaged: {done} of {promised} frames could be read.")
     if held:
         notes.append(f"{held} damaged frames of {path.name} repeat the frame before them.")
-    return Clip(result[:done], info.fps, path.name, start, fit, tuple(notes), info.frames)
+    pictures = len(index.pictures if index.times is None else index.times)
+    return Clip(result[:done], info.fps, path.name, start, fit, tuple(notes), info.frames, wanted[:done], pictures)
 
 
 def _existing(path: Path) -> Path:
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"There is no video file or image folder {path}: check the name.")
-    return path
+    return check_there(path, "video file or image folder")
 
 
 def _range(name: str, index: _Index, start: int, frames: int | None) -> slice:
@@ -249,7 +255,7 @@ def _place(
             stand_in = wanted[done] < number
             result[done] = last if stand_in and last is not None else fresh
             done, held = done + 1, held + stand_in
-            progress("reading the clip", done, len(wanted))
+            progress("Reading the clip", done, len(wanted))
         last = fresh
     return done, held
 

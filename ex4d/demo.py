@@ -19,8 +19,8 @@ from ex4d.mesh import DWMesh
 from ex4d.movie import read_movie
 from ex4d.progress import Progress
 
-SAMPLE = Path(__file__).resolve().parent.parent / "sample"
-"""The sample of a source checkout; see sample/README.md."""
+SAMPLES = (Path(__file__).resolve().parent.parent / "sample", Path("sample"))
+"""Where the sample of a source checkout may be: beside this package, or in the working directory."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,12 @@ def run_sample(out: Path, progress: Progress) -> DemoResult:
         InputError: the sample is not there.
         ServerError: the backend does not start, or the job fails.
     """
-    clip_file, depth_file = SAMPLE / "clip.mp4", SAMPLE / "clip.depth.npz"
-    if not (clip_file.is_file() and depth_file.is_file()):
-        raise InputError(f"There is no sample in {SAMPLE}: run the demo in a checkout of the source repository.")
+    sample = next((folder for folder in SAMPLES if (folder / "clip.depth.npz").is_file()), None)
+    if sample is None:
+        raise InputError(
+            "There is no sample here: run the demo in the top folder of a checkout of the source repository."
+        )
+    clip_file, depth_file = sample / "clip.mp4", sample / "clip.depth.npz"
     clip = read_clip(clip_file, progress=progress)
     depth = read_depth(depth_file, clip, progress=progress)
     height, width = clip.frames.shape[1:3]
@@ -84,12 +87,14 @@ def _show(update: JobUpdate, progress: Progress) -> None:
 def _server(state: Path) -> Iterator[str]:
     """A backend process on a free port; yields its address and ends it afterwards."""
     command = [sys.executable, "-m", "backend", "--address", "tcp://127.0.0.1:0", "--state", str(state)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    log = state.with_suffix(".log")
+    with log.open("w") as said:
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
     try:
         assert server.stdout is not None
         line = server.stdout.readline()
         if "listening on " not in line:
-            raise ServerError("The backend did not start: run `ex4d serve` by itself to see why.")
+            raise ServerError(f"The backend did not start: {log.read_text().strip()[-300:] or 'it said nothing.'}")
         yield line.rsplit(" ", 1)[1].strip()
     finally:
         server.terminate()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ex4d import intrinsics
 from ex4d.arrays import open_arrays
 from ex4d.errors import InputError
-from ex4d.files import replacing
+from ex4d.files import check_there, replacing
 from ex4d.intrinsics import FrameFit
 from ex4d.progress import Progress, silent
 
@@ -141,26 +141,26 @@ def read_depth(path: Path, clip: "Clip", *, focal_px: float | None = None, progr
     Raises:
         InputError: missing, damaged, of another kind, number of frames or size, or mostly invalid.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"There is no depth file or folder {path}: check the name.")
+    path = check_there(path, "depth file or folder")
     if path.is_file() and path.suffix.lower() != ".npz":
         raise InputError(
             f"{path} is not a depth file: give an .npz file with `depth` (T, H, W), or a folder of 16-bit PNG"
             " or EXR pictures."
         )
     with _open_folder(path) if path.is_dir() else _open_npz(path) as stored:
-        start = _first_frame(path, stored.frames, clip)
-        stop = start + len(clip.frames)
+        chosen = _chosen_frames(path, stored.frames, clip)
         rows, columns = _sampling(path, (stored.width, stored.height), clip.fit)
-        depth = np.empty((stop - start, clip.fit.height, clip.fit.width), np.float32)
+        depth = np.empty((len(chosen), clip.fit.height, clip.fit.width), np.float32)
         repaired = 0
-        for number, frame in enumerate(stored.read(start, stop)):
+        for number, frame in enumerate(stored.read(int(chosen[0]), int(chosen[-1]) + 1), int(chosen[0])):
+            shown_by = np.flatnonzero(chosen == number)
+            if len(shown_by) == 0:
+                continue  # a picture of a variable-rate source that is shown too shortly to be seen
             with np.errstate(over="ignore"):  # a float64 too large becomes infinite, which is repaired
                 sampled = frame[rows[:, None], columns].astype(np.float32)
-            depth[number], bad = _repaired(sampled, path, start + number)
-            repaired += bad
-            progress("reading the depth", number + 1, stop - start)
+            depth[shown_by], bad = _repaired(sampled, path, number)
+            repaired += bad * len(shown_by)
+            progress("Reading the depth", int(shown_by[-1]) + 1, len(chosen))
     notes = list(stored.notes)
     sky = np.isinf(depth)
     if sky.any():
@@ -180,7 +180,7 @@ def read_depth(path: Path, clip: "Clip", *, focal_px: float | None = None, progr
             f"The depth in {path.name} ends at exactly 1, as relative inverse depth (DepthCrafter's files) does; it"
             " was read as distances, so convert it first if near and far are swapped."
         )
-    k, note = _lens(stored, start, clip, focal_px)
+    k, note = _lens(stored, chosen, clip, focal_px)
     return DepthVideo(depth, k, stored.provider, (*notes, note))
 
 
@@ -197,15 +197,20 @@ class _Stored:
     notes: tuple[str, ...] = ()
 
 
-def _first_frame(path: Path, frames: int, clip: "Clip") -> int:
-    """Which stored frame belongs to the clip's first."""
+def _chosen_frames(path: Path, frames: int, clip: "Clip") -> NDArray[np.int64]:
+    """Which stored frame of depth belongs to each frame of the clip (T,)."""
+    assert clip.stored is not None
     if frames == clip.source_frames:
-        return clip.start
+        return clip.start + np.arange(len(clip.frames))
     if frames == len(clip.frames):
-        return 0
+        return np.arange(len(clip.frames))
+    if frames == clip.stored_pictures:
+        return clip.stored
+    uneven = clip.stored_pictures not in (0, clip.source_frames)
+    stored = f" ({clip.stored_pictures} pictures at a variable rate)" if uneven else ""
     raise InputError(
-        f"The depth {path} has {frames} frames, but {clip.source} has {clip.source_frames}, of which"
-        f" {len(clip.frames)} are used: give depth for either."
+        f"The depth {path} has {frames} frames, but {clip.source} has {clip.source_frames}{stored}, of which"
+        f" {len(clip.frames)} are used: give as many frames of depth as one of these."
     )
 
 
@@ -243,7 +248,7 @@ def _repaired(depth: NDArray[np.float32], path: Path, number: int) -> tuple[NDAr
     if bad > MOST_INVALID * depth.size:
         raise InputError(
             f"{100 * bad / depth.size:.0f} % of frame {number} of the depth {path} is not a distance (NaN,"
-            " 0, negative or very far): at most half may be; give denser depth."
+            " 0, negative or very far): at most half may be; write it as distances above 0."
         )
     import cv2
 
@@ -255,7 +260,9 @@ def _repaired(depth: NDArray[np.float32], path: Path, number: int) -> tuple[NDAr
     return np.where(valid, depth, value_of_label[labels]), bad
 
 
-def _lens(stored: _Stored, start: int, clip: "Clip", focal_px: float | None) -> tuple[NDArray[np.float64], str]:
+def _lens(
+    stored: _Stored, chosen: NDArray[np.int64], clip: "Clip", focal_px: float | None
+) -> tuple[NDArray[np.float64], str]:
     """Intrinsics (T,3,3) at the working size, and a sentence that says where they are from."""
     fit, count = clip.fit, len(clip.frames)
     if focal_px is not None:
@@ -263,8 +270,8 @@ def _lens(stored: _Stored, start: int, clip: "Clip", focal_px: float | None) -> 
         note = f"The focal length is the {focal_px:g} px given, at the source's width of {fit.source_width} px."
         return intrinsics.per_frame(k, count), note
     if stored.intrinsics is not None:
-        k = intrinsics.per_frame(stored.intrinsics, stored.frames, "intrinsics of the depth")
-        k = k[start : start + count]
+        k = intrinsics.per_frame(stored.intrinsics, stored.frames, "The intrinsics of the depth file")
+        k = k[chosen]
         if (stored.width, stored.height) != (fit.width, fit.height):
             to_source = np.diag([fit.source_width / stored.width, fit.source_height / stored.height, 1])
             k = fit.apply_to_intrinsics(to_source @ k)

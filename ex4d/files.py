@@ -17,7 +17,30 @@ _REASONS = {
     errno.EACCES: "the folder does not let you write: choose another folder or change its permissions",
     errno.EPERM: "the folder does not let you write: choose another folder or change its permissions",
     errno.EROFS: "the disk is read-only: choose another folder",
+    errno.EISDIR: "there is a folder of that name: choose another name",
+    errno.ENOTDIR: "there is a file of that name: choose another name",
+    errno.ENOTEMPTY: "there is a folder of that name: choose another name",
 }
+
+
+def check_there(path: Path, what: str) -> Path:
+    """The path, if something is there that may be looked at.
+
+    Args:
+        path: file or folder.
+        what: it is ("video file or image folder"), for the message.
+
+    Raises:
+        InputError: nothing is there, or a folder on the way may not be entered.
+    """
+    path = Path(path)
+    try:
+        path.stat()
+    except PermissionError:
+        raise InputError(f"{path} cannot be opened: its folder does not let you in; change its permissions.") from None
+    except OSError:
+        raise InputError(f"There is no {what} {path}: check the name.") from None
+    return path
 
 
 @contextmanager

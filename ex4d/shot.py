@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from ex4d import camera_path, edges, protocol, take
-from ex4d.clip import Clip, read_clip
+from ex4d.clip import Clip, natural_order, read_clip
 from ex4d.conditioning import Conditioning, render
 from ex4d.depth import DepthVideo, read_depth, save_depth
+from ex4d.errors import InputError
 from ex4d.generate import Generated, preview
 from ex4d.mesh import DWMesh
 from ex4d.movie import write_movie
@@ -44,7 +45,7 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
         InputError: a file or a setting that cannot be used.
     """
     progress = clock = _Clock(progress)
-    clip, depth = _source(job.source, inputs, progress)
+    clip, depth = _source(job.source, inputs, out.parent, progress)
     mesh = DWMesh.from_depth(depth)
     notes = [*clip.notes, *depth.notes]
     if isinstance(job, protocol.Reconstruct):
@@ -153,26 +154,31 @@ def _reconstruct(
     }
 
 
-def _source(source: protocol.Source, inputs: Inputs, progress: Progress) -> tuple[Clip, DepthVideo]:
+def _source(source: protocol.Source, inputs: Inputs, work: Path, progress: Progress) -> tuple[Clip, DepthVideo]:
     """Clip and depth of a job. The latest is kept: an artist tries many paths on one shot."""
     global _latest_source
     key = repr(source)
     if _latest_source and _latest_source[0] == key:
         return _latest_source[1:]
     _latest_source = None
-    with TemporaryDirectory(prefix="ex4d-") as folder:
+    with TemporaryDirectory(dir=work) as folder:
         # Only image folders have a rate of their own: a folder of one picture is told by it.
         clip_file = _gather(source.clip, inputs, Path(folder) / "clip", as_folder=source.fps is not None)
         depth_file = _gather(source.depth, inputs, Path(folder) / "depth")
-        clip = read_clip(
-            clip_file,
-            start=source.start,
-            frames=source.frames,
-            longest_side=source.longest_side,
-            fps=Fraction(source.fps) if source.fps else None,
-            progress=progress,
-        )
-        depth = read_depth(depth_file, clip, focal_px=source.focal_px, progress=progress)
+        try:
+            clip = read_clip(
+                clip_file,
+                start=source.start,
+                frames=source.frames,
+                longest_side=source.longest_side,
+                fps=Fraction(source.fps) if source.fps else None,
+                progress=progress,
+            )
+            depth = read_depth(depth_file, clip, focal_px=source.focal_px, progress=progress)
+        except InputError as error:
+            # The user knows the files by their own names, not by where they lie for the moment.
+            sentence = str(error).replace(f"{folder}/clip/", "").replace(f"{folder}/depth/", "")
+            raise InputError(sentence.replace(f"{folder}/", "folder ")) from error
     _latest_source = (key, clip, depth)
     return clip, depth
 
@@ -181,8 +187,10 @@ def _gather(blobs: tuple[protocol.Blob, ...], inputs: Inputs, folder: Path, as_f
     """The file under the name that the blob had, or a folder of links in order."""
     folder.mkdir()
     as_folder |= len(blobs) > 1
-    for number, blob in enumerate(blobs):
-        name = blob.name if not as_folder else f"{number:06d}{Path(blob.name).suffix}"
+    names = [blob.name for blob in blobs]
+    if len(set(names)) < len(names) or sorted(names, key=lambda name: natural_order(Path(name))) != names:
+        names = [f"{number:06d}{Path(name).suffix}" for number, name in enumerate(names)]
+    for name, blob in zip(names, blobs, strict=True):
         try:
             os.symlink(inputs(blob).resolve(), folder / name)
         except OSError:  # Windows without the right to make links

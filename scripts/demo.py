@@ -15,11 +15,11 @@ from pathlib import Path
 from ex4d import coverage, take
 from ex4d.camera_path import load
 from ex4d.contact_sheet import contact_sheet, write_picture
-from ex4d.demo import SAMPLE
 from ex4d.depth import load_depth_npz
 from ex4d.mesh import DWMesh
 from ex4d.movie import read_movie
 
+SAMPLE = Path(__file__).resolve().parent.parent / "sample"
 SHOWN_FRAMES = (0, 16, 32, 48)
 
 

@@ -139,10 +139,10 @@ def missing(name: str) -> str:
     from importlib.util import find_spec
 
     if name == "numba" and find_spec("numba") is None:
-        return "numba is not installed (pip install 'ex4d[render]')"
+        return "numba is not installed (pip install '.[render]' in a checkout)"
     if name == "cuda":
         if find_spec("cupy") is None:
-            return "CuPy is not installed (pip install 'ex4d[cuda]')"
+            return "CuPy is not installed (pip install '.[cuda]' in a checkout)"
         from ex4d.render import cuda
 
         return cuda.missing()

@@ -256,3 +256,62 @@ def test_recon_renders_both_eyes_with_the_engine_and_filter_asked_for(shoot):
     refused = ex4d(*common, "--engine", "nvdiffrast", "--output_dir", shoot / "no")
     assert refused.returncode == 2
     assert "non-commercial" in refused.stderr
+
+
+def test_the_source_is_never_overwritten_by_the_result(shoot):
+    before = (shoot / "clip.mp4").read_bytes()
+    done = ex4d("generate", "--input_video", shoot / "clip.mp4", "--output_video", shoot / "clip.mp4")
+    assert done.returncode == 2
+    assert "choose another name for the result" in done.stderr
+    assert (shoot / "clip.mp4").read_bytes() == before
+
+
+def test_a_clip_shorter_than_the_releases_49_frames_is_taken_as_long_as_it_is(shoot):
+    done = ex4d("recon", "--input_video", shoot / "clip.mp4", "--cam", "30", "--output_dir", shoot / "out")
+    assert done.returncode == 0, done.stderr
+    assert len(read_movie(shoot / "out" / "color_30.mp4").frames) == 9
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda f: (f / "out" / "color_30.mp4").mkdir(parents=True), "there is a folder of that name"),
+        (lambda f: (f / "out").write_text("a file"), "cannot be made"),
+    ],
+)
+def test_a_result_that_cannot_have_its_name_is_one_sentence(shoot, spoil, words):
+    spoil(shoot)
+    done = ex4d("recon", "--input_video", shoot / "clip.mp4", "--cam", "30", "--output_dir", shoot / "out")
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_video_must_be_named_mp4(shoot):
+    done = ex4d("generate", "--input_video", shoot / "clip.mp4", "--output_video", shoot / "result.avi")
+    assert done.returncode == 2
+    assert "end in .mp4" in done.stderr
+
+
+def test_a_camera_with_an_odd_picture_leaves_no_empty_folder(shoot):
+    np.savez(shoot / "path.npz", **GOOD, width=129, height=97)
+    done = ex4d(
+        "recon", "--input_video", shoot / "clip.mp4", "--camera", shoot / "path.npz", "--output_dir", shoot / "out"
+    )
+    assert done.returncode == 2
+    assert "even" in done.stderr
+    assert not (shoot / "out").exists()
+
+
+def test_the_releases_own_camera_file_is_recognised_and_the_cure_named(shoot):
+    negated = np.broadcast_to(np.diag([1.0, -1, -1, 1]), (9, 4, 4))
+    np.savez(shoot / "path.npz", extrinsics=negated, intrinsics=GOOD["intrinsics"])
+    done = ex4d(
+        "recon", "--input_video", shoot / "clip.mp4", "--camera", shoot / "path.npz", "--output_dir", shoot / "out"
+    )
+    assert done.returncode == 2
+    assert "second and third rows by -1" in done.stderr
+
+
+def test_the_version_is_said():
+    assert ex4d("--version").stdout.startswith("ex4d ")

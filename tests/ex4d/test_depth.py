@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -413,3 +414,13 @@ def test_real_registered_colour_and_depth(tmp_path):
     stored = cv2.imread(str(SHARED / "rgbd" / "depth" / "00002.png"), cv2.IMREAD_UNCHANGED)
     assert np.allclose(depth.depth[1][stored > 0], stored[stored > 0] / 1000, rtol=1e-6)
     assert 0.5 < depth.depth.min() < depth.depth.max() < 10
+
+
+def test_depth_of_every_picture_of_a_variable_rate_clip_follows_the_pictures_shown(tmp_path):
+    shown = np.array([0, 0, 1, 3, 4])
+    clip = replace(clip_of(5), source_frames=5, stored=shown, stored_pictures=6)
+    stored = np.broadcast_to(np.arange(1, 7, dtype=np.float32)[:, None, None], (6, 48, 64))
+    depth = read_depth(npz(tmp_path / "d.npz", depth=stored), clip)
+    assert (depth.depth[:, 0, 0] == shown + 1).all()
+    with pytest.raises(InputError, match=r"6 pictures at a variable rate.*as many frames of depth as one of these"):
+        read_depth(npz(tmp_path / "e.npz", depth=stored[:4]), clip)

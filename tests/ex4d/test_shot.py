@@ -124,3 +124,21 @@ def test_a_sidecar_that_cannot_be_read_is_refused(text, tmp_path):
     (tmp_path / "take.json").write_text(text)
     with pytest.raises(InputError, match=r"take\.json"):
         take.read_record(tmp_path / "take.json")
+
+
+def test_an_error_names_the_users_own_file_and_not_where_it_lies_for_the_moment(studio, tmp_path):
+    files, source, _, out = studio
+    (tmp_path / "My Clip.mp4").write_text("no video")
+    broken = protocol.Source((files.add(tmp_path / "My Clip.mp4"),), source.depth, frames=9)
+    with pytest.raises(InputError, match=r"^My Clip\.mp4 cannot be read as a video"):
+        shot.run(protocol.Reconstruct(broken), files, out, silent)
+
+
+def test_the_pictures_of_a_folder_keep_their_names_in_errors(studio, moving_box, tmp_path):
+    files, source, _, out = studio
+    write_png_frames(tmp_path / "shots", moving_box[0].frames)
+    (tmp_path / "shots" / "frame_00004.png").write_text("no picture")
+    pictures = tuple(files.add(p) for p in sorted((tmp_path / "shots").iterdir()))
+    with pytest.raises(InputError, match=r"frame_00004\.png cannot be read") as caught:
+        shot.run(protocol.Reconstruct(protocol.Source(pictures, source.depth, frames=9, fps="12")), files, out, silent)
+    assert str(tmp_path) not in str(caught.value)
