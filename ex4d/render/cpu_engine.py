@@ -33,9 +33,11 @@ class CPUEngine:
         if self.name == "numpy":
             from ex4d.render import plain
 
-            inverse_distance, ids = plain.rasterise(depth, matrix, *size, NEAR, scene.far)
-            reliable = scene.mesh.reliable_vertices(t).astype(np.uint8)
-            colour, mask = plain.shade(depth, matrix, ids, reliable, scene.pictures[t], scene.release_compat)
+            # Depth is checked before it becomes a mesh; what is no number all the same draws nothing, in silence.
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                inverse_distance, ids = plain.rasterise(depth, matrix, *size, NEAR, scene.far)
+                reliable = scene.mesh.reliable_vertices(t).astype(np.uint8)
+                colour, mask = plain.shade(depth, matrix, ids, reliable, scene.pictures[t], scene.release_compat)
             return View(colour, mask, Surface(ids, inverse_distance))
 
         from ex4d.render import cpu
