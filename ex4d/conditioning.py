@@ -68,8 +68,7 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
         colour[t], mask[t] = view.colour, view.mask
         progress("Rendering colour and mask", done, len(path))
     coverage = of_masks(mask, mesh, path)
-    notes = (*path_notes(mesh, path), *_coverage_notes(coverage), *([engine.note] if engine.note else []))
-    return Conditioning(colour, mask, coverage, notes)
+    return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine))
 
 
 def render_stereo(
@@ -85,16 +84,19 @@ def render_stereo(
     Raises:
         InputError: as `render`, or the distance is not a positive number.
     """
+    engine = engine or default_engine()
     eyes = [
         render(replace(scene, path=path), engine, progress) for path in camera_path.stereo(scene.path, eye_distance)
     ]
     mask = np.concatenate([eye.mask for eye in eyes], axis=2)
-    return Conditioning(
-        np.concatenate([eye.colour for eye in eyes], axis=2),
-        mask,
-        of_masks(mask, scene.mesh, scene.path),
-        tuple(dict.fromkeys(note for eye in eyes for note in eye.notes)),
-    )
+    colour, coverage = np.concatenate([eye.colour for eye in eyes], axis=2), of_masks(mask, scene.mesh, scene.path)
+    return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine))
+
+
+def _notes(scene: Scene, coverage: Coverage, engine: Engine) -> tuple[str, ...]:
+    """What the user should know about a rendered path."""
+    of_engine = [engine.note] if engine.note else []
+    return (*path_notes(scene.mesh, scene.path), *_coverage_notes(coverage), *of_engine)
 
 
 def _coverage_notes(coverage: Coverage) -> list[str]:
