@@ -202,7 +202,8 @@ def generate(
             scene = shot.scene if size is None else replace(shot.scene, path=_resized(shot.scene.path, *size))
             conditioning = render(scene, chosen_engine(engine), progress)
             notes, fps = (*shot.notes, *conditioning.notes), shot.fps
-        result = jobs.generate(conditioning, scene, seed, progress, chosen_engine(engine))
+        sure = jobs.certain(conditioning, seed)
+        result = jobs.generate(conditioning, sure, scene, seed, progress, chosen_engine(engine))
         with _folder(output_video.parent):
             written = _write_result(output_video, result, fps, output_format)
     _say(*notes, *result.notes)

@@ -68,7 +68,7 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
     if isinstance(job, protocol.Preview):
         return {**facts, "notes": notes}
 
-    generated = generate(conditioning, scene, job.seed, progress)
+    generated = generate(conditioning, sure, scene, job.seed, progress)
     notes += generated.notes
     write_movie(out / take.RESULT, generated.frames, fps, metadata=generated.metadata)
     camera_path.save(out / take.CAMERA, path)
@@ -98,7 +98,12 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
 
 
 def generate(
-    conditioning: Conditioning, scene: Scene | None, seed: int, progress: Progress, engine: Engine | None = None
+    conditioning: Conditioning,
+    sure: Conditioning,
+    scene: Scene | None,
+    seed: int,
+    progress: Progress,
+    engine: Engine | None = None,
 ) -> Generated:
     """Run the best generator that this installation has; today that is the preview, and the result says so.
 
@@ -106,12 +111,12 @@ def generate(
 
     Args:
         conditioning: what is real along the path.
+        sure: the same without its rim, see `certain`.
         scene: what the conditioning was rendered from, where it is known.
         seed: for everything that is drawn at random.
         progress: told after each step.
         engine: what draws, where the generator draws; None takes the fastest that can run here.
     """
-    sure = certain(conditioning, seed)
     generated = preview.generate(sure, scene, engine, seed, progress)
     weight = edges.soft_edge(conditioning.mask, sure.mask)
     frames = edges.composite(conditioning.colour, generated.frames, weight)
