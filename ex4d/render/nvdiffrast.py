@@ -43,7 +43,9 @@ class NvdiffrastEngine:
             )
         faces = torch.from_numpy(scene.mesh.faces).cuda()
         for t, view in pairs:
-            yield self._view(scene, t, view, faces)
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):  # as in the numpy engine
+                drawn = self._view(scene, t, view, faces)
+            yield drawn
 
     def _view(self, scene: Scene, t: int, view: int, faces: Any) -> View:
         import nvdiffrast.torch as dr
@@ -72,8 +74,7 @@ def _gl_clip(clip: NDArray[np.float64], scene: Scene) -> NDArray[np.float32]:
     x, y, w = clip.T
     n, f = NEAR, scene.far
     z = w - 2 * n if np.isinf(f) else ((f + n) * w - 2 * f * n) / (f - n)
-    with np.errstate(over="ignore"):  # what is farther than float32 reaches is clipped away
-        return np.stack([2 * x / scene.path.width - w, 2 * y / scene.path.height - w, z, w], -1).astype(np.float32)
+    return np.stack([2 * x / scene.path.width - w, 2 * y / scene.path.height - w, z, w], -1).astype(np.float32)
 
 
 def _our_ids(one_based: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.int32]:
