@@ -16,6 +16,8 @@ from . import axes, compat, objects
 KEY_TOLERANCE = 5e-4
 """Keys are added until the curve is this near to the path: radians, and shares of the path's size."""
 
+LENS_NAMES = {"ORTHO": "orthographic", "PANO": "panoramic", "CUSTOM": "custom"}
+
 CHANNELS = tuple((path, index) for path in ("location", "rotation_euler") for index in range(3))
 
 
@@ -42,7 +44,7 @@ def lens_of(data: bpy.types.Camera) -> axes.Lens:
         InputError: orthographic or panoramic.
     """
     if data.type != "PERSP":
-        raise InputError(f"The camera is {data.type.lower()}: set its lens type to Perspective.")
+        raise InputError(f"The camera is {LENS_NAMES.get(data.type, data.type)}: set its lens type to Perspective.")
     return axes.Lens(data.lens, data.sensor_fit, data.sensor_width, data.sensor_height, data.shift_x, data.shift_y)
 
 
@@ -99,6 +101,20 @@ def path_camera(scene: bpy.types.Scene) -> bpy.types.Object:
     if chosen is None or chosen.name not in scene.objects or chosen.type != "CAMERA":
         raise InputError("No camera is chosen: choose one in the Camera panel.")
     return chosen
+
+
+def own_camera(scene: bpy.types.Scene) -> bpy.types.Object:
+    """The shot's own camera for artists; made again at the source view when it was deleted."""
+    found = objects.find(scene, objects.CAMERA)
+    if found is not None:
+        return found
+    source = objects.find(scene, objects.SOURCE_CAMERA)
+    data = source.data.copy() if source else bpy.data.cameras.new("EX-4D Camera")
+    data.name = "EX-4D Camera"
+    made = objects.make(scene, objects.CAMERA, "EX-4D Camera", data, objects.find(scene, objects.ROOT))
+    bpy.context.view_layer.update()
+    snap_to_source(scene, made, scene.ex4d.start)
+    return made
 
 
 def preset_path(

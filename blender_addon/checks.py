@@ -6,7 +6,7 @@ import bpy
 
 from ex4d.errors import InputError
 
-from . import camera, session, takes
+from . import camera, objects, server, session, takes
 
 _off_source: dict[str, bool] = {}
 
@@ -23,12 +23,13 @@ class Advice:
 
 def warnings(scene: bpy.types.Scene) -> list[Advice]:
     """All that is worth saying about the shot and the chosen camera, most important first."""
-    facts, found = scene.ex4d, []
+    facts, found, chosen = scene.ex4d, _in_the_way(scene), None
     try:
         chosen = camera.path_camera(scene)
         camera.lens_of(chosen.data)
     except InputError as error:
-        return [Advice(str(error))]
+        button = ("ex4d.use_own_camera", (), "Use the EX-4D Camera") if chosen is None else ()
+        return [*found, Advice(str(error), *button)]
     if scene.frame_current == facts.start:  # only there the camera's place is known without evaluating frames
         _off_source[facts.shot] = camera.off_source(scene)
     if _off_source.get(facts.shot):
@@ -59,13 +60,35 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
                 "Match Frame Rate",
             )
         )
-    if facts.frames % 4 != 1:
-        near = facts.frames // 4 * 4 + 1
-        found.append(Advice(f"{facts.frames} frames: video models like 4k+1 best, such as {near}."))
+    fitting = (facts.frames - 1) // 4 * 4 + 1
+    if fitting not in (1, facts.frames):
+        found.append(
+            Advice(
+                f"{facts.frames} frames are open, {fitting} would fit the video model best:"
+                " it works on one frame and then on groups of four."
+            )
+        )
     return found
+
+
+def _in_the_way(scene: bpy.types.Scene) -> list[Advice]:
+    """Advice for each rendered object that stands around the source camera, nearer than all that the clip shows."""
+    source = objects.find(scene, objects.SOURCE_CAMERA)
+    if source is None:
+        return []
+    return [
+        Advice(f"{thing.name} stands around the source camera.", "ex4d.hide", (("name", thing.name),), "Hide")
+        for thing in scene.objects
+        if thing.type in ("MESH", "CURVE", "SURFACE", "META", "FONT")
+        and not thing.hide_render
+        and "ex4d_role" not in thing
+        and objects.is_around(thing, source, scene.ex4d.radius)
+    ]
 
 
 def server_trouble() -> Advice | None:
     """What is wrong with the connection, with the button that starts a server."""
     text = session.current().trouble
-    return Advice(text, "ex4d.server_start", (), "Start Server") if text else None
+    if not text:
+        return None
+    return Advice(text) if server.is_running() else Advice(text, "ex4d.server_start", (), "Start Server")

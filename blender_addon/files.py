@@ -8,6 +8,8 @@ from pathlib import Path
 
 import bpy
 
+from ex4d.errors import InputError
+
 from . import compat
 
 MOVED = "moved_to.txt"
@@ -24,17 +26,38 @@ def shots_folder(blend: str) -> Path:
     return Path(blend).parent / "ex4d" if blend else user_shots()
 
 
-def link_or_copy(source: str, target: str) -> None:
-    """A second name for a file where the disk allows it, a copy elsewhere: caches are big."""
+def link_or_copy(folder: Path, target: Path) -> None:
+    """A second name for each file of a folder where the disk allows it, a copy elsewhere: caches are big.
+
+    `target` appears when it is whole, and never in part.
+    """
+    part = target.with_name(target.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
     try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+        for file in folder.rglob("*"):
+            place = part / file.relative_to(folder)
+            if file.is_dir():
+                place.mkdir(parents=True, exist_ok=True)
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file, place)
+            except OSError:
+                shutil.copy2(file, place)
+        os.replace(part, target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
 
 
 def as_blender_writes(path: Path) -> str:
     """A path as it should stand in the .blend: relative once that has a place, so that both can move together."""
     return bpy.path.relpath(str(path)) if bpy.data.filepath else str(path)
+
+
+def absolute(filepath: str, blend: str | None = None) -> Path:
+    """Where a path of the open file, or of one that lies at `blend`, leads; without `..`, as Blender follows it."""
+    return Path(os.path.normpath(bpy.path.abspath(filepath, start=blend and str(Path(blend).parent))))
 
 
 def bring(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
@@ -54,21 +77,40 @@ def settle(blend: str) -> None:
     Files are copied, never moved, and the new paths are absolute: whether saving then succeeds, fails or is undone,
     every path points to a file. (Blender itself makes them relative as it writes its first .blend.) What was left
     behind is removed when Blender starts next, see `tidy`.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written. What could not be brought stays where it is and
+            in use, so that the next save can try again.
     """
+    try:
+        _bring_shots(blend)
+    except OSError as error:
+        raise InputError(
+            f"The shot's files could not be copied beside {Path(blend).name} ({error.strerror or error}): they stay in"
+            f" {user_shots()}. Make room, or choose another folder, and save again."
+        ) from error
+
+
+def _bring_shots(blend: str) -> None:
     home = user_shots()
-    owners = [o for o in _path_owners() if Path(bpy.path.abspath(o.filepath)).is_relative_to(home)]
+    owners = [o for o in _path_owners() if absolute(o.filepath).is_relative_to(home)]
     for owner in owners:
-        inside = Path(bpy.path.abspath(owner.filepath)).relative_to(home)
+        inside = absolute(owner.filepath).relative_to(home)
         shot = home / inside.parts[0]
         target = shots_folder(blend) / shot.name
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.with_name(target.name + ".part")
-            shutil.rmtree(part, ignore_errors=True)
-            shutil.copytree(shot, part, copy_function=link_or_copy)
-            os.replace(part, target)
+            link_or_copy(shot, target)
             (shot / MOVED).write_text(str(target), encoding="utf-8")
         owner.filepath = str(shots_folder(blend) / inside)
+
+
+def mend(blend: str) -> None:
+    """After `blend` could not be written: Blender has made paths relative to its folder by then, and leaves them so."""
+    for owner in _path_owners():
+        wanted = absolute(owner.filepath, blend)
+        if not absolute(owner.filepath).exists() and wanted.exists():
+            owner.filepath = str(wanted)
 
 
 def _path_owners() -> list:

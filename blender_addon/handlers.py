@@ -3,7 +3,9 @@
 import bpy
 from bpy.app.handlers import persistent
 
-from . import files, session
+from ex4d.errors import EX4DError
+
+from . import files, session, state
 
 
 @persistent
@@ -21,8 +23,19 @@ def load_post(*_: object) -> None:
 @persistent
 def save_pre(path: str, *_: object) -> None:
     """Bring shots that still lie in the user folder beside the file."""
-    if path:
+    if not path:
+        return
+    try:
         files.settle(path)
+    except EX4DError as error:
+        session.dispatch(state.Said(str(error), failed=True))
+
+
+@persistent
+def save_post_fail(path: str, *_: object) -> None:
+    """Keep the paths of the file that stays open right."""
+    if path:
+        files.mend(path)
 
 
 @persistent
@@ -35,6 +48,7 @@ HANDLERS = (
     (bpy.app.handlers.load_pre, load_pre),
     (bpy.app.handlers.load_post, load_post),
     (bpy.app.handlers.save_pre, save_pre),
+    (bpy.app.handlers.save_post_fail, save_post_fail),
     (bpy.app.handlers.undo_post, undo_post),
     (bpy.app.handlers.redo_post, undo_post),
 )

@@ -1,6 +1,7 @@
 """Find and make the shot's objects. They carry their role and shot, so nothing needs to hold them."""
 
 import bpy
+import numpy as np
 
 from .state import Request
 
@@ -43,6 +44,42 @@ def hide_other_shots(scene: bpy.types.Scene) -> None:
     for collection in scene.collection.children_recursive:
         if collection.get("ex4d_role") == "collection" and collection.get("ex4d_shot") != scene.ex4d.shot:
             collection.hide_viewport = collection.hide_render = True
+
+
+def hide_factory_cube(scene: bpy.types.Scene) -> str:
+    """Hide the Cube of Blender's own new file while nobody touched it; returns its name, "" where there is none.
+
+    It stands around the world's origin, where the source camera is: everything would be black.
+    """
+    cube = scene.objects.get("Cube")
+    if cube is None or cube.type != "MESH" or cube.hide_render or len(cube.data.vertices) != 8:
+        return ""
+    touched = cube.parent or cube.children or cube.modifiers or cube.constraints or cube.animation_data
+    corners = np.array([vertex.co for vertex in cube.data.vertices])
+    if (
+        touched
+        or not np.array_equal(np.array(cube.matrix_world), np.eye(4))
+        or not np.array_equal(abs(corners), 0 * corners + 1)
+    ):
+        return ""
+    cube.hide_viewport = cube.hide_render = True
+    return cube.name
+
+
+def is_around(thing: bpy.types.Object, camera: bpy.types.Object, distance: float) -> bool:
+    """Whether the box of `thing` holds `camera` and ends less than `distance` (in the camera's units) before it."""
+    corners = np.array(thing.bound_box)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    try:
+        to_box = np.array(thing.matrix_world.inverted() @ camera.matrix_world)
+    except ValueError:  # scaled to nothing
+        return False
+    eye, forward = to_box[:3, 3], -to_box[:3, 2]
+    if not ((low < eye) & (eye < high)).all():
+        return False
+    with np.errstate(divide="ignore"):
+        ends = np.where(forward > 0, high - eye, low - eye) / forward
+    return bool(ends[forward != 0].min() < distance)
 
 
 def scene_of(request: Request) -> bpy.types.Scene:

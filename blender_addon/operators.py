@@ -5,15 +5,12 @@ import time
 from pathlib import Path
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from ex4d import depth as depth_files
 from ex4d.errors import EX4DError
 
 from . import camera, compat, properties, server, session, source, state, takes
-from .preferences import preferences
-
-SERVER_START_S = 20.0
 
 
 def _is_idle(cls: type, context: bpy.types.Context) -> bool:
@@ -37,11 +34,14 @@ class _Safe(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            return self.act(context) or {"FINISHED"}
-        except EX4DError as error:
-            session.dispatch(state.Failed(str(error)))
+            done = self.act(context) or {"FINISHED"}
+        except (EX4DError, OSError) as error:
+            session.dispatch(state.Said(str(error), failed=True))
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
+        if not isinstance(self, _Job):
+            session.dispatch(state.Said(""))
+        return done
 
 
 class _Job(_Safe):
@@ -109,6 +109,8 @@ class EX4D_OT_open_clip(_Job):
     def request(self, context: bpy.types.Context) -> state.OpenRequest:
         """What to open, after a look at whether it is there."""
         clip = Path(bpy.path.abspath(self.filepath))
+        if not clip.name:
+            raise source.InputError("No clip is named: choose a video file or a folder of pictures.")
         if clip.suffix.lower() in source.CLIP_PICTURES and clip.is_file():
             clip = clip.parent  # one picture of a folder was chosen
         facts = context.scene.ex4d
@@ -236,6 +238,38 @@ class EX4D_OT_snap_to_source(_Safe):
         camera.snap_to_source(scene, camera.path_camera(scene), frame)
 
 
+class EX4D_OT_use_own_camera(_Safe):
+    """Choose the shot's own camera; it is made again at the source view when it was deleted"""
+
+    bl_idname = "ex4d.use_own_camera"
+    bl_label = "Use the EX-4D Camera"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Choose it."""
+        context.scene.ex4d.camera = camera.own_camera(context.scene)
+
+
+class EX4D_OT_hide(_Safe):
+    """Hide an object in the viewport and in renders; nothing of it is lost"""
+
+    bl_idname = "ex4d.hide"
+    bl_label = "Hide"
+
+    name: StringProperty(name="Object", description="Name of the object")
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Hide it."""
+        thing = context.scene.objects.get(self.name)
+        if thing is None:
+            raise source.InputError(f"There is no object {self.name} in the scene.")
+        thing.hide_viewport = thing.hide_render = True
+
+
 class EX4D_OT_match_scene(_Safe):
     """Give the scene what the clip has"""
 
@@ -287,14 +321,14 @@ class EX4D_OT_server_start(_Safe):
 
     def act(self, context: bpy.types.Context) -> set[str]:
         """Start it; a script also waits until it answers."""
-        settings = preferences()
-        server.start(bpy.path.abspath(settings.python), settings.address)
-        connected = session.connect()
-        end = time.monotonic() + SERVER_START_S
+        connected = session.start_server()
+        end = time.monotonic() + session.SERVER_START_S
         while not self.from_panel and connected.status != "ready":
             session.tick()
             if (problem := server.trouble()) or time.monotonic() > end:
-                raise source.InputError(problem or "The server was started but does not answer: look into its log.")
+                raise source.InputError(
+                    problem or f"The server was started but does not answer: look into {server.log_file()}."
+                )
             time.sleep(0.01)
         return {"FINISHED"}
 
@@ -332,6 +366,7 @@ class _OnTake(_Safe):
     """Base of what is done to one take of the list."""
 
     number: IntProperty(name="Take", description="Number of the take; 0 takes the active one", options={"SKIP_SAVE"})
+    view: BoolProperty(name="View", description="The number is that of a view", options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -343,9 +378,10 @@ class _OnTake(_Safe):
         if self.number == 0 and 0 <= facts.take_index < len(facts.takes):
             return facts.takes[facts.take_index]
         for take in facts.takes:
-            if take.number == self.number:
+            if (take.number, take.view) == (self.number, self.view):
                 return take
-        raise source.InputError(f"There is no take {self.number} in the list: choose another.")
+        word = "view" if self.view else "take"
+        raise source.InputError(f"There is no {word} {self.number} in the list: choose another.")
 
 
 class EX4D_OT_take_select(_OnTake):
@@ -357,7 +393,7 @@ class EX4D_OT_take_select(_OnTake):
     def act(self, context: bpy.types.Context) -> None:
         """Select it."""
         take = self.chosen(context)
-        strip = takes.strip_of(context.scene, take.number)
+        strip = takes.strip_of(context.scene, take.number, take.view)
         if strip is None:
             raise source.InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
         compat.select_only(context.scene, strip)
@@ -372,7 +408,8 @@ class EX4D_OT_take_restore_camera(_OnTake):
     def act(self, context: bpy.types.Context) -> None:
         """Write the keys."""
         scene = context.scene
-        path = takes.camera_of(scene, self.chosen(context).number)
+        take = self.chosen(context)
+        path = takes.camera_of(scene, take.number, take.view)
         chosen = camera.path_camera(scene)
         camera.restore(scene, chosen, path)
 
@@ -386,8 +423,8 @@ class EX4D_OT_take_remove(_OnTake):
     def act(self, context: bpy.types.Context) -> None:
         """Remove the entry."""
         facts = context.scene.ex4d
-        number = self.chosen(context).number
-        facts.takes.remove([take.number for take in facts.takes].index(number))
+        chosen = self.chosen(context)
+        facts.takes.remove(next(at for at, take in enumerate(facts.takes) if take == chosen))
         facts.take_index = max(0, min(facts.take_index, len(facts.takes) - 1))
 
 
@@ -398,6 +435,8 @@ CLASSES = (
     EX4D_OT_cancel,
     EX4D_OT_camera_preset,
     EX4D_OT_snap_to_source,
+    EX4D_OT_use_own_camera,
+    EX4D_OT_hide,
     EX4D_OT_match_scene,
     EX4D_OT_server_start,
     EX4D_OT_server_stop,

@@ -46,8 +46,10 @@ class _ShotPanel(_Panel):
 
 
 def draw_progress(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    """Where the work under way stands, with Cancel; or how the last one ended."""
+    """What was said last, and where the work under way stands, with Cancel."""
     now = session.current()
+    if now.message:
+        say(layout, context, now.message, "ERROR" if now.failed else "INFO")
     if now.busy:
         column = layout.column(align=True)
         share = now.step / now.steps if now.steps else 0.0
@@ -58,8 +60,13 @@ def draw_progress(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         if details:
             column.label(text=", ".join(details))
         layout.operator(operators.EX4D_OT_cancel.bl_idname, icon="CANCEL")
-    elif now.message:
-        say(layout, context, now.message, "ERROR" if now.failed else "INFO")
+
+
+def draw_trouble(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """What is wrong with the connection, with Start Server; nothing where all is well."""
+    trouble = checks.server_trouble()
+    if trouble is not None:
+        advise(layout, context, trouble)
 
 
 class _Source(_Panel):
@@ -81,6 +88,7 @@ class _Source(_Panel):
                 again = column.operator(operators.EX4D_OT_open_clip.bl_idname, text="Open with This Depth")
                 again.filepath, again.depth = facts.clip_path, facts.depth_path
             draw_progress(layout, context)
+        draw_trouble(layout, context)
 
 
 class _Notes(_ShotPanel):
@@ -131,9 +139,7 @@ class _Generate(_ShotPanel):
         button = layout.column()
         button.scale_y = 1.6
         button.operator(operators.EX4D_OT_generate.bl_idname, icon="RENDER_ANIMATION")
-        trouble = checks.server_trouble()
-        if trouble is not None:
-            advise(layout, context, trouble)
+        draw_trouble(layout, context)
         draw_progress(layout, context)
         column = layout.column()
         column.use_property_split, column.use_property_decorate = True, False
@@ -160,7 +166,7 @@ class EX4D_UL_takes(bpy.types.UIList):
         button = row.operator(
             operators.EX4D_OT_take_select.bl_idname, text="", icon="RESTRICT_SELECT_OFF", emboss=False
         )
-        button.number = item.number
+        button.number, button.view = item.number, item.view
 
 
 class _Takes(_ShotPanel):

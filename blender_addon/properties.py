@@ -17,6 +17,8 @@ from bpy.props import (
 )
 from numpy.typing import NDArray
 
+from . import files
+
 PRESET_ITEMS = (
     ("30", "Orbit 30°", "Swing 30 degrees around what stands nearest"),
     ("60", "Orbit 60°", "Swing 60 degrees around what stands nearest"),
@@ -44,9 +46,10 @@ def _is_path_camera(scene_facts: "EX4DScene", candidate: bpy.types.Object) -> bo
 
 
 class EX4DTake(bpy.types.PropertyGroup):
-    """One result in the list; its files lie in the shot's folder under takes/take_<number>."""
+    """One result in the list; its files lie in the shot's folder, takes/take_<number> or views/view_<number>."""
 
     number: IntProperty(name="Number")
+    view: BoolProperty(name="View", description="Made by Preview Path")
     title: StringProperty(name="Title")
 
 
@@ -124,7 +127,7 @@ class EX4DScene(bpy.types.PropertyGroup):
         """The shot's folder: where its movie lies, for Blender itself keeps that path right when files move."""
         if self.image is None:
             return None
-        return Path(bpy.path.abspath(self.image.filepath)).parent
+        return files.absolute(self.image.filepath).parent
 
     @property
     def last(self) -> int:

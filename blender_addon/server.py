@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import socket
 import subprocess
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def start(python: str, address: str) -> None:
     if is_running():
         return
     parse_address(address)
+    # Blender's preferences may say ~, and Popen has another working directory. Links stay: a venv's python is one.
+    python = python and os.path.abspath(os.path.expanduser(python))
     if not python:
         raise InputError("No Python for the server is chosen: set Server Python in the add-on's preferences.")
     if not Path(python).is_file():
@@ -57,15 +60,26 @@ def is_running() -> bool:
     return _server is not None and _server.poll() is None
 
 
+def answers(address: str) -> bool:
+    """Whether anybody listens at `address`. It is on this machine, where that is known at once."""
+    host, port = parse_address(address)
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex((host, port)) == 0
+
+
 def trouble() -> str:
-    """Why the server that we started has ended by itself, as a sentence; "" while all is well."""
-    if _server is None or _server.poll() in (None, 0):
+    """Why the server that we started has ended by itself, in sentences; "" while all is well."""
+    if _server is None or (code := _server.poll()) in (None, 0):
         return ""
     lines = log_file().read_text(encoding="utf-8", errors="replace").strip().splitlines()
     last = lines[-1] if lines else ""
     if "No module named" in last:
         return "The Server Python has no ex4d[backend]: install it there, or choose another Python in the preferences."
-    return f"The server has ended: {last or 'it said nothing'}"
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    # The server leaves with code 2 and one sentence when it cannot serve; other last lines are no reasons.
+    why = f": {last.rstrip('.')}" if code == 2 and last else ""
+    return f"The server was ended ({how}){why}. Its log is {log_file()}."
 
 
 def stop() -> None:

@@ -21,8 +21,8 @@ from .state import OpenRequest, Request, State, TakeRequest
 TICK_S = 0.008
 """Time that one tick may take from Blender's window; a single step of a task may need more."""
 
-PATIENCE_S = 5.0
-"""How long a script waits for a server that does not answer."""
+PATIENCE_S, SERVER_START_S = 5.0, 20.0
+"""How long a script waits for a server that does not answer, and for one that was started here."""
 
 BUSY_INTERVAL_S, IDLE_INTERVAL_S = 0.03, 0.5
 
@@ -67,13 +67,30 @@ def disconnect() -> None:
 
 
 def press(request: Request) -> None:
-    """Start what the user asked for.
+    """Start what the user asked for, and the server for it where none answers and Server Python is known.
 
     Raises:
-        InputError: the server's address may not be used.
+        InputError: the server's address may not be used, or the server cannot be started.
     """
+    settings = preferences()
     connect()
+    started = bool(settings.python) and not server.is_running() and not server.answers(settings.address)
+    if started:
+        start_server()
     dispatch(state.Pressed(request))
+    if started:
+        dispatch(state.Said("No server answered, so one was started on this machine; it ends with Blender."))
+
+
+def start_server() -> Client:
+    """Start the server that the preferences name; returns the client, which hears when it answers.
+
+    Raises:
+        InputError: see `server.start` and `connect`.
+    """
+    settings = preferences()
+    server.start(bpy.path.abspath(settings.python), settings.address)
+    return connect()
 
 
 def dispatch(event: state.Event) -> None:
@@ -106,10 +123,11 @@ def tick(budget: float = TICK_S) -> None:
             _step()
             if time.monotonic() > end:
                 break
+    except EX4DError as error:
+        dispatch(state.Failed(str(error)))
     except Exception as error:
         traceback.print_exc()
-        message = str(error) if isinstance(error, EX4DError) else f"{type(error).__name__}: {error}"
-        dispatch(state.Failed(message))
+        dispatch(state.Failed(f"{type(error).__name__}: {error}"))
 
 
 def finish() -> State:
@@ -117,9 +135,10 @@ def finish() -> State:
     answered = time.monotonic()
     while _state.busy:
         tick(0.1)
+        patience = SERVER_START_S if server.is_running() else PATIENCE_S
         if _client is None or _client.status == "ready":
             answered = time.monotonic()
-        elif _client.status == "refused" or time.monotonic() - answered > PATIENCE_S:
+        elif _client.status == "refused" or time.monotonic() - answered > patience:
             dispatch(state.GaveUp())
         if _task is None:
             time.sleep(0.005)
@@ -129,7 +148,11 @@ def finish() -> State:
 def _trouble(connected: Client) -> str:
     if connected.status in ("ready", "connecting"):
         return "" if connected.status == "ready" else _state.trouble
-    return server.trouble() or connected.problem
+    if server.is_running() and connected.status == "unreachable":
+        return "The server that was started here does not answer yet."
+    if connected.status == "unreachable":
+        return server.trouble() or f"The server at {_client_address} does not answer: press Start Server."
+    return connected.problem
 
 
 def _run(effect: state.Effect) -> None:

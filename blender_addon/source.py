@@ -118,11 +118,11 @@ def bring_in(request: OpenRequest, update: Any) -> Steps:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    facts = scene.ex4d
+    cube, facts = objects.hide_factory_cube(scene), scene.ex4d
     return (
         f"{Path(request.clip).name} is open: {facts.frames} frames of {facts.width}x{facts.height}."
         " The view transform is Standard now, so that the footage keeps its colours."
-    )
+    ) + (f" {cube} stood around the camera and is hidden now." if cube else "")
 
 
 def _load_depth(path: Path) -> Steps:

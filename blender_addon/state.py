@@ -84,7 +84,7 @@ class State:
         request, job_id: what was asked, and the server's name for it once it has one.
         stage, step, steps, rate, eta_s: progress of the present stage.
         trouble: why the server cannot be reached right now; the job waits for it.
-        message, failed: how the last request ended.
+        message, failed: how the last request ended, or what else was to be told.
     """
 
     phase: Literal["idle", "preparing", "working", "importing"] = "idle"
@@ -176,6 +176,14 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Said:
+    """Something beside the request under way has ended; an empty text takes a message that failed away."""
+
+    text: str
+    failed: bool = False
+
+
+@dataclass(frozen=True)
 class CancelPressed:
     """The user wants to stop."""
 
@@ -195,6 +203,7 @@ Event = (
     | Troubled
     | Imported
     | Failed
+    | Said
     | CancelPressed
     | GaveUp
 )
@@ -295,6 +304,10 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return _ended(state, message, failed=True, also=(Drop(),))
         case Failed(message):
             return State(message=message, failed=True, trouble=state.trouble), ()
+        case Said(text, failed) if text:
+            return replace(state, message=text, failed=failed), ()
+        case Said() if state.failed:
+            return replace(state, message="", failed=False), ()
         case CancelPressed() if state.busy:
             cancel = (CancelJob(state.job_id),) if state.phase == "working" and state.job_id else ()
             return _ended(state, "Cancelled.", failed=False, also=(*cancel, Drop()))

@@ -20,19 +20,21 @@ from .source import Steps, hash_files, rate_of
 from .state import TakeRequest
 
 
-def take_folder(scene: bpy.types.Scene, number: int) -> Path | None:
-    """Folder of a take, or None without a shot."""
-    folder = scene.ex4d.folder
-    return folder and folder / "takes" / f"take_{number:03d}"
+def take_folder(scene: bpy.types.Scene, number: int, view: bool = False) -> Path | None:
+    """Folder of a take, or of a view (what Preview Path makes), or None without a shot."""
+    word, folder = "view" if view else "take", scene.ex4d.folder
+    return folder and folder / f"{word}s" / f"{word}_{number:03d}"
 
 
-def new_take_folder(takes: Path) -> tuple[int, Path]:
-    """The folder with the next free number, made here and now so that nobody else takes it."""
-    takes.mkdir(parents=True, exist_ok=True)
-    used = [int(p.name[5:]) for p in takes.glob("take_*") if p.name[5:].isdigit()]
+def new_folder(shot: Path, view: bool) -> tuple[int, Path]:
+    """The take's or view's folder with the next free number, made here and now so that nobody else takes it."""
+    word = "view" if view else "take"
+    parent = shot / f"{word}s"
+    parent.mkdir(parents=True, exist_ok=True)
+    used = [int(p.name[5:]) for p in parent.glob(f"{word}_*") if p.name[5:].isdigit()]
     number = max(used, default=0) + 1
     while True:
-        folder = takes / f"take_{number:03d}"
+        folder = parent / f"{word}_{number:03d}"
         try:
             folder.mkdir()
             return number, folder
@@ -109,7 +111,7 @@ def bring_in(request: TakeRequest, update: Any) -> Steps:
     shot = facts.folder if facts.shot == request.shot else None
     if shot is None:
         raise InputError("The shot of this take is not in the scene any more: undo until it is, then take it again.")
-    number, folder = new_take_folder(shot / "takes")
+    number, folder = new_folder(shot, request.preview)
     try:
         placed = files.bring({take.CAMERA: Path(request.path), **update.files}, folder)
         title, strip = _insert(scene, request, update, number, placed)
@@ -119,13 +121,14 @@ def bring_in(request: TakeRequest, update: Any) -> Steps:
     strip["ex4d_camera"] = str(placed[take.CAMERA].relative_to(shot))
     compat.select_only(scene, strip)
     entry = facts.takes.add()
-    entry.number, entry.title, entry.name = number, title, title
+    entry.number, entry.view, entry.title, entry.name = number, request.preview, title, title
     facts.take_index = len(facts.takes) - 1
-    coverage = update.facts["coverage"]
-    return (
+    coverage, known = update.facts["coverage"], facts.notes.splitlines()
+    said = (
         f"{title} is in the sequencer: {100 * sum(coverage) / len(coverage):.0f} % of the picture is real,"
         f" {100 * min(coverage):.0f} % in the worst frame."
     )
+    return " ".join([said, *(note for note in update.facts.get("notes", ()) if note not in known)])
 
 
 def _insert(
@@ -142,27 +145,31 @@ def _insert(
     strip["ex4d_take"], strip["ex4d_shot"], strip["ex4d_job"] = number, request.shot, update.job_id
     strip["ex4d_generator"], strip["ex4d_seed"], strip["ex4d_fps"] = generator, request.seed, request.fps
     strip["ex4d_is_preview"], strip["ex4d_source"] = is_preview, request.source
+    strip["ex4d_view"], strip["ex4d_coverage"] = request.preview, update.facts["coverage"]
     return title, strip
 
 
-def strip_of(scene: bpy.types.Scene, number: int) -> compat.Strip | None:
-    """The strip of a take of the scene's shot, or None when it was deleted."""
+def strip_of(scene: bpy.types.Scene, number: int, view: bool = False) -> compat.Strip | None:
+    """The strip of a take or view of the scene's shot, or None when it was deleted."""
     shot = scene.ex4d.shot
     for strip in compat.all_strips(scene):
-        if strip.get("ex4d_take") == number and strip.get("ex4d_shot") == shot:
+        same = strip.get("ex4d_take") == number and strip.get("ex4d_view", False) == view
+        if same and strip.get("ex4d_shot") == shot:
             return strip
     return None
 
 
-def camera_of(scene: bpy.types.Scene, number: int) -> CameraPath:
-    """The camera path of a take.
+def camera_of(scene: bpy.types.Scene, number: int, view: bool = False) -> CameraPath:
+    """The camera path of a take or view.
 
     Raises:
         InputError: its files are gone.
     """
-    folder, facts = take_folder(scene, number), scene.ex4d
+    folder, facts = take_folder(scene, number, view), scene.ex4d
     if folder is None or not (folder / take.CAMERA).is_file():
-        raise InputError(f"The camera of take {number:03d} is gone: its folder has no {take.CAMERA}.")
+        raise InputError(
+            f"The camera of {'view' if view else 'take'} {number:03d} is gone: its folder has no {take.CAMERA}."
+        )
     return camera_path.load(folder / take.CAMERA, facts.frames, facts.width, facts.height)
 
 

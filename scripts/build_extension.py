@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
@@ -65,11 +66,25 @@ def collect_wheels(folder: Path) -> None:
     Blenders load the extension. numpy is Blender's own and never bundled.
     """
     run("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, REPO)
+    (wheel,) = folder.glob("ex4d-*.whl")
+    leave_out_server(wheel)
     for python in PYTHONS:
         for tags in PLATFORMS.values():
             platforms = [word for tag in tags for word in ("--platform", tag)]
             fixed = ("--quiet", "--no-deps", "--only-binary=:all:", "--python-version", python, "--dest", folder)
             run("-m", "pip", "download", *fixed, *platforms, *pins())
+
+
+def leave_out_server(wheel: Path) -> None:
+    """Take `backend`, which never runs inside Blender, out of the ex4d wheel and off its list of files."""
+    with zipfile.ZipFile(wheel) as whole:
+        content = {name: whole.read(name) for name in whole.namelist() if not name.startswith("backend/")}
+    (record,) = (name for name in content if name.endswith(".dist-info/RECORD"))
+    kept = [line for line in content[record].splitlines(keepends=True) if not line.startswith(b"backend/")]
+    content[record] = b"".join(kept)
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as small:
+        for name, data in content.items():
+            small.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
 
 
 def write_manifest(stage: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import tomllib
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,15 @@ def test_the_manifest_has_the_librarys_version_and_the_zip_its_licence(extension
     with zipfile.ZipFile(extension) as archive:
         assert b"GNU GENERAL PUBLIC LICENSE" in archive.read("LICENSE")
         assert not [name for name in archive.namelist() if "__pycache__" in name]
+
+
+def test_the_server_is_not_inside_the_zip(extension):
+    with zipfile.ZipFile(extension) as archive:
+        (name,) = (name for name in archive.namelist() if Path(name).name.startswith("ex4d-"))
+        with zipfile.ZipFile(BytesIO(archive.read(name))) as wheel:
+            names = set(wheel.namelist())
+            (record,) = (name for name in names if name.endswith("RECORD"))
+            listed = {line.partition(",")[0] for line in wheel.read(record).decode().splitlines()}
+    assert "ex4d/client.py" in names
+    assert not [name for name in names if name.startswith("backend/")]
+    assert listed == names

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import shots
 
-from blender_addon import axes, camera, mesh_object, objects, source
+from blender_addon import axes, camera, checks, mesh_object, objects, source
 from ex4d import camera_path
 from ex4d.errors import InputError
 from ex4d.mesh import DWMesh
@@ -166,3 +166,42 @@ def test_the_librarys_mask_agrees_with_blenders_render_of_the_mesh(scene, shot, 
         assert (ours & theirs).sum() / (ours | theirs).sum() >= 0.98
         both = ours & theirs
         assert np.abs(picture[..., :3] * 255 - colours[t])[both].mean() < 6
+
+
+def test_the_first_view_in_a_new_file_is_the_source_frame(scene, shot, tmp_path):
+    assert [scene.objects["Cube"].hide_render, scene.objects["Cube"].hide_viewport] == [True, True]
+    picture = rendered(scene, scene.ex4d.start, tmp_path)[1:-1, 1:-1]
+    magenta = np.abs(picture[..., :3] - mesh_object.INVENTED_COLOUR[:3]).max(axis=-1) < 0.25
+    assert magenta.mean() < 0.2
+    difference = np.abs(picture[..., :3] * 255 - shots.small_frames(shot)[0, 1:-1, 1:-1])
+    assert difference[~magenta].mean() < 6
+
+
+def test_a_cube_that_the_artist_touched_is_only_named_and_its_button_hides_it(scene, tmp_path):
+    cube = scene.objects["Cube"]
+    cube.location.x = 0.1
+    bpy.context.view_layer.update()
+    shots.open_small(tmp_path)
+    assert not cube.hide_render
+    bpy.context.view_layer.update()
+    (advice,) = [a for a in checks.warnings(scene) if a.operator == "ex4d.hide"]
+    assert "Cube stands around the source camera" in advice.text
+    bpy.ops.ex4d.hide(**dict(advice.settings))
+    assert (cube.hide_render, cube.hide_viewport) == (True, True)
+    assert not [a for a in checks.warnings(scene) if a.operator == "ex4d.hide"]
+
+
+def test_a_room_around_camera_and_clip_is_not_in_the_way(scene, tmp_path):
+    scene.objects["Cube"].scale = (30, 30, 30)
+    shots.open_small(tmp_path)
+    bpy.context.view_layer.update()
+    assert not scene.objects["Cube"].hide_render
+    assert not [a for a in checks.warnings(scene) if a.operator == "ex4d.hide"]
+
+
+def test_no_more_frames_are_advised_than_are_open(scene, shot):
+    for frames, advised in ((13, None), (12, 9), (6, 5), (4, None), (1, None)):
+        scene.ex4d.frames = frames
+        told = [a.text for a in checks.warnings(scene) if "fit the video model" in a.text]
+        assert told == ([] if advised is None else [told[0]])
+        assert advised is None or f"{advised} would" in told[0]

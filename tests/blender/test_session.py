@@ -4,9 +4,11 @@ import sys
 from pathlib import Path
 
 import bpy
+import numpy as np
 import pytest
+import shots
 
-from blender_addon import server, session, state
+from blender_addon import camera, checks, server, session, state
 from blender_addon.state import OpenRequest, State, TakeRequest, transition
 from ex4d.client import JobUpdate
 
@@ -123,3 +125,79 @@ def test_nothing_is_left_after_disabling_the_add_on(addon):
     assert not hasattr(bpy.types.Scene, "ex4d")
     assert session.client() is None
     addon_utils.enable("blender_addon", default_set=True)
+
+
+def test_what_is_said_meanwhile_neither_ends_the_work_nor_stays_after_it():
+    now, effects = transition(WORKING, state.Said("The disk is full.", failed=True))
+    assert (now.busy, now.message, effects) == (True, "The disk is full.", ())
+    now, _effects = transition(now, state.Updated(JobUpdate("job", "done")))
+    assert transition(now, state.Imported("There."))[0] == State(message="There.")
+
+
+def test_an_error_in_a_button_does_not_end_the_work_under_way(scene, tmp_path):
+    shots.open_small(tmp_path)
+    session.connect()
+    session.dispatch(state.Reopened(TAKE, "11111111-1111-4111-8111-111111111111"))
+    scene.ex4d.camera = None
+    with pytest.raises(RuntimeError, match="No camera is chosen"):
+        bpy.ops.ex4d.camera_preset(preset="60")
+    assert session.current().busy
+    session.dispatch(state.CancelPressed())
+
+
+def test_a_button_that_works_takes_the_last_error_away_and_keeps_good_news(scene, tmp_path):
+    shots.open_small(tmp_path)
+    session.dispatch(state.Said("Take 001 is there."))
+    bpy.ops.ex4d.match_scene()
+    assert session.current().message == "Take 001 is there."
+    scene.ex4d.camera = None
+    with pytest.raises(RuntimeError, match="No camera is chosen"):
+        bpy.ops.ex4d.camera_preset(preset="60")
+    assert session.current().failed
+    bpy.ops.ex4d.match_scene()
+    assert session.current() == State()
+
+
+def test_the_check_chooses_the_shots_own_camera_and_makes_it_again_when_it_was_deleted(scene, tmp_path):
+    shots.open_small(tmp_path)
+    for _again in range(2):
+        bpy.data.objects.remove(scene.ex4d.camera)
+        (advice,) = [a for a in checks.warnings(scene) if a.operator]
+        getattr(bpy.ops.ex4d, advice.operator.removeprefix("ex4d."))()
+        assert scene.ex4d.camera.name == "EX-4D Camera"
+        assert not checks.warnings(scene)
+        assert np.array_equal(camera.sample(scene).camera_to_world[0], np.eye(4))
+
+
+@pytest.mark.parametrize(("kind", "name"), [("ORTHO", "orthographic"), ("PANO", "panoramic")])
+def test_a_camera_of_the_wrong_kind_is_called_by_its_name(scene, tmp_path, kind, name):
+    shots.open_small(tmp_path)
+    scene.ex4d.camera.data.type = kind
+    (advice,) = checks.warnings(scene)
+    assert f"The camera is {name}: set its lens" in advice.text
+
+
+def test_an_expected_error_prints_no_traceback(scene, addon, capfd):
+    session.press(OPEN)  # there is no clip.mp4
+    session.tick()
+    assert session.current().failed
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_empty_name_is_no_clip(scene, addon):
+    for name in ("", "/"):
+        with pytest.raises(RuntimeError, match="No clip is named"):
+            bpy.ops.ex4d.open_clip(filepath=name)
+
+
+def test_server_python_may_begin_with_a_tilde_and_stays_a_link(addon, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    script = tmp_path / "real"
+    script.write_text(f'#!/bin/sh\necho "$0" > {tmp_path / "said"}; exit 3\n')
+    script.chmod(0o755)
+    (tmp_path / "link").symlink_to(script)
+    server.start("~/link", "tcp://127.0.0.1:59731")
+    server._server.wait()
+    assert (tmp_path / "said").read_text().strip() == str(tmp_path / "link")
+    assert server.trouble() == f"The server was ended (exit code 3). Its log is {server.log_file()}."
+    server.stop()

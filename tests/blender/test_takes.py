@@ -1,6 +1,8 @@
 """Takes: strips at any rate, numbers that never come twice, undo, saving and loading."""
 
 import json
+import subprocess
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -63,8 +65,12 @@ def test_takes_are_numbered_and_never_overwrite(scene, tmp_path):
     first = takes.take_folder(scene, 1) / "result.mp4"
     content = first.read_bytes()
     take(scene, tmp_path / "two")
-    take(scene, tmp_path / "three", preview=True)
-    assert [entry.title for entry in scene.ex4d.takes] == ["Take 001 (preview)", "Take 002 (preview)", "View 003"]
+    take(scene, tmp_path / "view", preview=True)
+    assert (takes.strip_of(scene, 1).name, takes.strip_of(scene, 1, view=True).name) == (
+        "EX-4D Take 001 (preview)",
+        "EX-4D View 001",
+    )
+    assert [entry.title for entry in scene.ex4d.takes] == ["Take 001 (preview)", "Take 002 (preview)", "View 001"]
     assert first.read_bytes() == content
     ranges = [(strip.channel, *compat.strip_range(strip)) for strip in compat.strips(scene)]
     assert len({channel for channel, *_ in ranges}) == 3
@@ -211,3 +217,81 @@ def test_saving_elsewhere_keeps_every_path_right(scene, tmp_path):
     fresh = bpy.context.scene
     assert (fresh.ex4d.folder / "source.mp4").is_file()
     assert Path(bpy.path.abspath(objects.find(fresh, objects.MESH).modifiers[0].filepath)).is_file()
+
+
+def test_what_the_server_says_about_a_take_is_in_its_message_but_not_what_was_said_on_opening(scene, tmp_path):
+    scene.ex4d.notes = "The focal length is unknown."
+    request, update = deliver(scene, tmp_path / "one")
+    notes = ["The focal length is unknown.", "This is a preview: holes are filled."]
+    work = takes.bring_in(request, replace(update, facts={**update.facts, "notes": notes, "new": 1}))
+    next(work)
+    with pytest.raises(StopIteration) as end:
+        next(work)
+    assert end.value.value.endswith("in the worst frame. This is a preview: holes are filled.")
+    assert list(takes.strip_of(scene, 1)["ex4d_coverage"]) == [1.0] * shots.FRAMES
+
+
+def test_the_camera_of_a_view_is_not_that_of_the_take_with_its_number(scene, tmp_path):
+    bpy.ops.ex4d.camera_preset(preset="60")
+    wanted = camera.sample(scene)
+    take(scene, tmp_path / "view", preview=True)
+    bpy.ops.ex4d.camera_preset(preset="zoom_in")
+    take(scene, tmp_path / "take")
+    bpy.ops.ex4d.take_restore_camera(number=1, view=True)
+    assert camera.sample(scene).camera_to_world == pytest.approx(wanted.camera_to_world, abs=2e-3 * scene.ex4d.radius)
+
+
+def all_paths_are_right(scene):
+    cache = objects.find(scene, objects.MESH).modifiers[0].filepath
+    strips = [strip.filepath for strip in compat.strips(scene)]
+    return all(Path(bpy.path.abspath(path)).is_file() for path in (cache, scene.ex4d.image.filepath, *strips))
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_the_shot_stays_in_the_user_folder(scene, tmp_path, user_folder):
+    take(scene, tmp_path / "one")
+    blend = tmp_path / "project" / "shot.blend"
+    blend.parent.mkdir()
+    (blend.parent / "ex4d").write_text("no folder")
+    bpy.ops.wm.save_as_mainfile(filepath=str(blend))
+    assert session.current().failed
+    assert "could not be copied beside shot.blend" in session.current().message
+    assert scene.ex4d.folder.is_relative_to(user_folder)
+    assert all_paths_are_right(scene)
+    (blend.parent / "ex4d").unlink()
+    bpy.ops.wm.save_mainfile()
+    assert scene.ex4d.folder.is_relative_to(blend.parent)
+    assert all_paths_are_right(scene)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder with room for 32 kB."""
+    folder = tmp_path / "small_disk"
+    folder.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "none", folder], capture_output=True)
+    if done.returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_told_and_nothing_half_copied_stays(scene, tmp_path, user_folder, small_disk):
+    with suppress(RuntimeError):  # 5.0 says that all is well though its own file is cut off
+        bpy.ops.wm.save_as_mainfile(filepath=str(small_disk / "shot.blend"))
+    assert "No space left on device" in session.current().message
+    assert not list(small_disk.rglob("*.part"))
+    assert not [file for file in small_disk.rglob("*") if file.is_file() and "ex4d" in file.parts]
+    assert scene.ex4d.folder.is_relative_to(user_folder)
+    assert all_paths_are_right(scene)
+
+
+def test_paths_that_a_failed_save_made_relative_are_made_whole_again(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    blend = tmp_path / "project" / "shot.blend"
+    blend.parent.mkdir()
+    files.settle(str(blend))
+    cache = objects.find(scene, objects.MESH).modifiers[0]
+    cache.filepath = bpy.path.relpath(cache.filepath, start=str(blend.parent))  # as Blender does on a full disk
+    assert not all_paths_are_right(scene)
+    files.mend(str(blend))
+    assert all_paths_are_right(scene)

@@ -1,6 +1,7 @@
 """The whole way, as an artist goes it: the add-on's own operators against a real backend process."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -123,7 +124,7 @@ def test_a_clip_goes_in_and_a_strip_comes_out(scene, tmp_path):
     # A second take stands beside the first.
     assert bpy.ops.ex4d.preview() == {"FINISHED"}
     names = {strip.name for strip in compat.strips(scene)}
-    assert names == {"EX-4D Take 001 (preview)", "EX-4D View 002"}
+    assert names == {"EX-4D Take 001 (preview)", "EX-4D View 001"}
     assert len({strip.channel for strip in compat.strips(scene)}) == 2
     assert np.array_equal(movie(folder / "result.mp4")[0], result)
 
@@ -153,12 +154,36 @@ def test_a_backend_killed_in_mid_job_is_told_and_the_next_press_works(scene, ser
     assert session.current().busy  # it would go on if the same server came back
     bpy.ops.ex4d.cancel()
     assert not session.current().busy
-    with pytest.raises(RuntimeError, match="does not answer"):
+    settings = bpy.context.preferences.addons["blender_addon"].preferences
+    python, settings.python = settings.python, ""
+    with pytest.raises(RuntimeError, match="does not answer: press Start Server"):
         bpy.ops.ex4d.generate()
+    settings.python = python
     assert bpy.ops.ex4d.server_start() == {"FINISHED"}
     assert session.current().trouble == ""
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
     assert len(compat.strips(scene)) == 1
+
+
+def test_a_press_starts_the_server_where_none_answers(scene, server, tmp_path, monkeypatch):
+    from blender_addon import server as own
+
+    _camera, compat, _objects, session, takes = addon_modules()
+    open_few_frames()
+    server.kill()
+    monkeypatch.chdir(tmp_path)
+    settings = bpy.context.preferences.addons["blender_addon"].preferences
+    settings.python = os.path.relpath(settings.python)  # from Blender's working folder
+    assert not own.is_running()
+    session.press(takes.request_take(scene, preview=False))
+    assert "one was started on this machine" in session.current().message
+    tick_until(lambda: not session.current().busy)
+    assert not session.current().failed, session.current()
+    assert len(compat.strips(scene)) == 1
+    assert own.is_running()
+    own._server.kill()
+    own._server.wait()
+    assert own.trouble() == f"The server was ended (signal 9). Its log is {own.log_file()}."
 
 
 def test_a_server_that_comes_back_goes_on_with_the_job(scene, server):
@@ -216,6 +241,8 @@ def test_a_folder_of_pictures_runs_at_the_scenes_rate(scene, tmp_path):
 
 def test_bad_input_is_told_in_a_sentence(scene, tmp_path):
     _camera, _compat, _objects, session, _takes = addon_modules()
+    with pytest.raises(RuntimeError, match="No clip is named"):
+        bpy.ops.ex4d.open_clip(filepath="")
     with pytest.raises(RuntimeError, match="There is no clip"):
         bpy.ops.ex4d.open_clip(filepath=str(tmp_path / "missing.mp4"))
     lonely = tmp_path / "lonely.mp4"
