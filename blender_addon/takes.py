@@ -125,8 +125,8 @@ def bring_in(request: TakeRequest, update: Any) -> Steps:
     facts.take_index = len(facts.takes) - 1
     coverage, known = update.facts["coverage"], facts.notes.splitlines()
     said = (
-        f"{title} is in the sequencer: {100 * sum(coverage) / len(coverage):.0f} % of the picture is real,"
-        f" {100 * min(coverage):.0f} % in the worst frame."
+        f"{title} is in the sequencer: {100 * sum(coverage) / len(coverage):.0f}% of the picture is real,"
+        f" {100 * min(coverage):.0f}% in the worst frame."
     )
     return " ".join([said, *(note for note in update.facts.get("notes", ()) if note not in known)])
 

@@ -106,7 +106,7 @@ def _coverage_notes(coverage: Coverage) -> list[str]:
         return []
     return [
         f"In {np.count_nonzero(coverage.level == 2)} frames most of the picture has to be invented; in frame {worst}"
-        f" only {coverage.real[worst]:.0%} is real, seen from {coverage.angle[worst]:.0f} degrees: a shorter move"
+        f" (from 0) only {coverage.real[worst]:.0%} is real, seen from {coverage.angle[worst]:.0f} degrees: a shorter move"
         " keeps more."
     ]
 
@@ -162,7 +162,7 @@ def path_notes(mesh: DWMesh, path: CameraPath) -> tuple[str, ...]:
     if inside:
         notes.append(
             f"The camera stands inside or behind the scene's surface in {len(inside)} of {len(path)} frames (first:"
-            f" frame {inside[0]}), where little of the picture is real: keep it in front."
+            f" frame {inside[0]}, from 0), where little of the picture is real: keep it in front."
         )
     return tuple(notes)
 

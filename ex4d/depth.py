@@ -168,11 +168,11 @@ def read_depth(path: Path, clip: "Clip", *, focal_px: float | None = None, progr
             raise InputError(f"The depth {path} shows nothing anywhere: every value is infinite or above 1e9.")
         depth[sky] = depth[~sky].max()
         notes.append(
-            f"{100 * sky.mean():.2g} % of the depth in {path.name} is empty sky; it stands at the farthest depth."
+            f"{100 * sky.mean():.2g}% of the depth in {path.name} is empty sky; it stands at the farthest depth."
         )
     if repaired:
         notes.append(
-            f"{max(100 * repaired / depth.size, 0.01):.2f} % of the depth in {path.name} was invalid and took"
+            f"{max(100 * repaired / depth.size, 0.01):.2f}% of the depth in {path.name} was invalid and took"
             " the nearest valid value."
         )
     if depth.max() == 1 and depth.min() < 0.5:
@@ -247,7 +247,7 @@ def _repaired(depth: NDArray[np.float32], path: Path, number: int) -> tuple[NDAr
         return depth, 0
     if bad > MOST_INVALID * depth.size:
         raise InputError(
-            f"{100 * bad / depth.size:.0f} % of frame {number} of the depth {path} is not a distance (NaN,"
+            f"{100 * bad / depth.size:.0f}% of frame {number} of the depth {path} is not a distance (NaN,"
             " 0, negative or very far): at most half may be; write it as distances above 0."
         )
     import cv2

@@ -184,7 +184,7 @@ def test_invalid_values_take_the_nearest_valid_one(tmp_path, mark):
     depth = read_depth(npz(tmp_path / "d.npz", depth=stored), clip_of())
     assert (depth.depth[:, :, :32] == 2).all()
     assert (depth.depth[:, :, 32:] == 5).all()
-    assert f"{100 * 240 / stored.size:.2f} % of the depth" in depth.notes[0]
+    assert f"{100 * 240 / stored.size:.2f}% of the depth" in depth.notes[0]
 
 
 def test_half_a_frame_is_repaired_and_more_is_refused(tmp_path):
@@ -193,10 +193,10 @@ def test_half_a_frame_is_repaired_and_more_is_refused(tmp_path):
     repaired = read_depth(npz(tmp_path / "a.npz", depth=stored), clip_of()).depth
     assert np.array_equal(repaired[1, :24], np.broadcast_to(stored[1, 24], (24, 64)))
     stored[1, 24, 0] = 0
-    with pytest.raises(InputError, match="50 % of frame 1 of the depth"):
+    with pytest.raises(InputError, match="50% of frame 1 of the depth"):
         read_depth(npz(tmp_path / "b.npz", depth=stored), clip_of())
     stored[:] = np.nan
-    with pytest.raises(InputError, match="100 % of frame 0"):
+    with pytest.raises(InputError, match="100% of frame 0"):
         read_depth(npz(tmp_path / "c.npz", depth=stored), clip_of())
 
 
