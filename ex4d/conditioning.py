@@ -106,8 +106,8 @@ def _coverage_notes(coverage: Coverage) -> list[str]:
         return []
     return [
         f"In {np.count_nonzero(coverage.level == 2)} frames most of the picture has to be invented; in frame {worst}"
-        f" (from 0) only {coverage.real[worst]:.0%} is real, seen from {coverage.angle[worst]:.0f} degrees: a shorter move"
-        " keeps more."
+        f" (from 0) only {coverage.real[worst]:.0%} is real, seen from {coverage.angle[worst]:.0f} degrees: a shorter"
+        " move keeps more."
     ]
 
 
