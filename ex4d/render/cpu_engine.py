@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-NUMPY_NOTE = "Rendered by numpy, which is some fifty times slower than numba: pip install numba helps."
+NUMPY_NOTE = "Rendered by numpy, which is some hundred times slower than numba: pip install numba helps."
 
 
 class CPUEngine:
