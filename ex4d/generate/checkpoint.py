@@ -174,6 +174,20 @@ def header(path: Path, what: str) -> dict[str, tuple[int, ...]]:
         return shapes
 
 
+def check_file(path: Path, what: str) -> None:
+    """Look whether a file of weights is whole, reading next to nothing of it.
+
+    Raises:
+        InputError: missing, damaged or cut off.
+    """
+    path = check_there(path, what)
+    if path.suffix.lower() == ".safetensors":
+        header(path, what)
+        return
+    with _readable(path, what):
+        _check_archive(path)
+
+
 def as_safetensors(path: Path, what: str) -> Path:
     """The same weights as .safetensors beside `path`, written once: they load faster, and no pickle is left in them.
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from ex4d.errors import InputError
 from ex4d.generate import Generated
 from ex4d.generate.camera_encoder import CameraEncoder
-from ex4d.generate.checkpoint import Adapter, ModelShape, read_adapter
+from ex4d.generate.checkpoint import Adapter, ModelShape, check_file, read_adapter
 from ex4d.generate.preparation import MULTIPLE, Prepared
 from ex4d.progress import Progress, silent
 
@@ -129,34 +129,47 @@ def _import_torchvision() -> None:
         torchvision._ex4d_declared = declared  # the declarations live as long as this object
 
 
-def load(files: Files, precision: Precision = "reference", device: str = "cuda") -> Models:
+def load(files: Files, precision: Precision = "reference", device: str = "cuda", hidden: int = 1024) -> Models:
     """Load all models, put the LoRA into the video model, and set up the precision.
+
+    Args:
+        files: where they lie.
+        precision: how it is to be computed.
+        device: where.
+        hidden: width of the camera encoder.
 
     Raises:
         InputError: a file is missing or is not what it should be, or diffsynth is not installed.
     """
     lib = library()
     parts = [files.vae, files.image_encoder, *([files.text_encoder] if files.text_encoder else [])]
-    for path in (*files.dit, *parts, files.adapter):
-        if not path.is_file():
-            raise InputError(f"There is no model file {path}: `ex4d models` says how to fetch it.")
-    configs = [lib.ModelConfig(path=[str(path) for path in files.dit] if len(files.dit) > 1 else str(files.dit[0]))]
-    configs += [lib.ModelConfig(path=str(path)) for path in parts]
-    with redirect_stdout(StringIO()):  # it prints what it loads
-        pipe = lib.wan_video.WanVideoPipeline.from_pretrained(
-            torch_dtype=torch.bfloat16,
-            device=device,
-            model_configs=configs,
-            tokenizer_config=lib.ModelConfig(path=str(files.tokenizer)) if files.tokenizer else None,
-            redirect_common_files=False,
-        )
+    for path in (*files.dit, *parts):
+        check_file(path, "model file")
+    configs = [[str(path) for path in files.dit] if len(files.dit) > 1 else str(files.dit[0]), *map(str, parts)]
+    try:
+        with redirect_stdout(StringIO()):  # it prints what it loads
+            pipe = lib.wan_video.WanVideoPipeline.from_pretrained(
+                torch_dtype=torch.bfloat16,
+                device=device,
+                model_configs=[lib.ModelConfig(path=path) for path in configs],
+                tokenizer_config=lib.ModelConfig(path=str(files.tokenizer)) if files.tokenizer else None,
+                redirect_common_files=False,
+            )
+    except ValueError as error:
+        if "Cannot detect the model type" not in str(error):
+            raise
+        file = next((path for path in (*files.dit, *parts) if str(path) in str(error)), files.dit[0])
+        raise InputError(
+            f"diffsynth does not know the model in {file}: it is another model or not all of its files are there;"
+            " `ex4d models` says which are needed."
+        ) from error
     missing = [name for name in ("dit", "vae", "image_encoder") if getattr(pipe, name) is None]
     if missing:
         raise InputError(
             f"Among the model files is no {missing[0]} that diffsynth knows: one of them is of another model; `ex4d"
             " models` says which are needed."
         )
-    return assemble(pipe, read_adapter(files.adapter, shape_of(pipe.dit)), precision)
+    return assemble(pipe, read_adapter(files.adapter, shape_of(pipe.dit), hidden), precision)
 
 
 def assemble(pipe: Any, adapter: Adapter, precision: Precision) -> Models:
