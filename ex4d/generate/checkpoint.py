@@ -3,15 +3,10 @@
 Nothing is unpickled beyond tensors, and a file is measured against what it announces before memory is taken.
 """
 
-import json
 import re
-import struct
-import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 import torch
@@ -20,17 +15,12 @@ from torch import Tensor
 from ex4d.errors import InputError
 from ex4d.files import check_there, replacing
 from ex4d.generate.camera_encoder import CameraEncoder
-
-HEADER_LIMIT = 16 << 20
-"""Longest header of a safetensors file in bytes; the 14B model's headers have less than a tenth of it."""
+from ex4d.generate.weight_files import REMEDY, check_archive, header, readable
 
 TARGETS = ("q", "k", "v", "o")
 """The layers of each attention that the adapter changes; the two of the feed-forward part come on top."""
 
-_ITEM_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
-_ITEM_SIZES |= {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>[AB])(\.default)?\.weight")
-_REMEDY = "it was cut off on its way or is another file: download it again (`ex4d models` says where from)."
 
 
 @dataclass(frozen=True)
@@ -89,10 +79,10 @@ def read_adapter(path: Path, shape: ModelShape | None = None, hidden: int = 1024
     for name, tensor in lora.items():
         match = _LORA.fullmatch(name)
         if match is None:
-            raise InputError(f"The adapter {path} has a tensor {name!r} that EX-4D's does not have: {_REMEDY}")
+            raise InputError(f"The adapter {path} has a tensor {name!r} that EX-4D's does not have: {REMEDY}")
         module = parts.setdefault(match["module"], {})
         if match["part"] in module:
-            raise InputError(f"The adapter {path} has {match['module']} twice: {_REMEDY}")
+            raise InputError(f"The adapter {path} has {match['module']} twice: {REMEDY}")
         module[match["part"]] = tensor
     modules = shape.lora_modules()
     whole = [name for name, pair in parts.items() if set(pair) == {"A", "B"}]
@@ -122,13 +112,17 @@ def read_tensors(path: Path, what: str) -> dict[str, Tensor]:
     path = check_there(path, what)
     if path.is_dir():
         raise InputError(f"{path} is a folder: give the file of the {what}.")
-    with _readable(path, what):
+    with readable(path, what):
         if path.suffix.lower() == ".safetensors":
+            from safetensors import SafetensorError
             from safetensors.torch import load_file
 
             header(path, what)
-            return load_file(path)
-        _check_archive(path)
+            try:
+                return load_file(path)
+            except SafetensorError as error:
+                raise ValueError(str(error)) from error
+        check_archive(path)
         tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         for wrapper in ("state_dict", "module", "model_state"):
             if isinstance(tensors, dict) and set(tensors) == {wrapper}:
@@ -141,51 +135,6 @@ def read_tensors(path: Path, what: str) -> dict[str, Tensor]:
         if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
             raise ValueError("it announces more than it holds")
         return dict(tensors)
-
-
-def header(path: Path, what: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a .safetensors file, reading its header alone.
-
-    Raises:
-        InputError: missing, damaged or cut off: every tensor must lie inside of the file.
-    """
-    path = check_there(path, what)
-    with _readable(path, what):
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            if not 2 <= length <= min(HEADER_LIMIT, size - 8):
-                raise ValueError(f"its header claims {length} bytes")
-            entries = json.loads(file.read(length))
-        if not isinstance(entries, dict):
-            raise ValueError("its header is no table")
-        entries.pop("__metadata__", None)
-        shapes, end = {}, 0
-        for name, entry in entries.items():
-            shape, (begin, stop) = tuple(entry["shape"]), entry["data_offsets"]
-            if any(type(n) is not int or n < 0 for n in (*shape, begin, stop)):
-                raise ValueError(f"{name} has no proper size")
-            if stop - begin != prod(shape) * _ITEM_SIZES[entry["dtype"]]:
-                raise ValueError(f"{name} does not hold the numbers that it announces")
-            shapes[name], end = shape, max(end, stop)
-        if 8 + length + end != size:
-            raise ValueError(f"it has {size} bytes instead of {8 + length + end}")
-        return shapes
-
-
-def check_file(path: Path, what: str) -> None:
-    """Look whether a file of weights is whole, reading next to nothing of it.
-
-    Raises:
-        InputError: missing, damaged or cut off.
-    """
-    path = check_there(path, what)
-    if path.suffix.lower() == ".safetensors":
-        header(path, what)
-        return
-    with _readable(path, what):
-        _check_archive(path)
 
 
 def as_safetensors(path: Path, what: str) -> Path:
@@ -211,23 +160,13 @@ def as_safetensors(path: Path, what: str) -> Path:
     return converted
 
 
-def _check_archive(path: Path) -> None:
-    """Raise ValueError unless this is a zip of torch in which nothing is packed tighter than it lies in memory."""
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-            raise ValueError("it is compressed, which torch never does")
-        if sum(entry.file_size for entry in entries) > path.stat().st_size:
-            raise ValueError("it announces more than it holds")
-
-
 def _check_names(
     path: Path, what: str, expected: Iterable[str], found: Iterable[str], also: Iterable[str] = ()
 ) -> None:
     expected, found = list(expected), set(found)
     if missing := [name for name in expected if name not in found]:
         raise InputError(
-            f"The adapter {path} lacks {len(missing)} of {len(expected)} {what} (the first: {missing[0]}): {_REMEDY}"
+            f"The adapter {path} lacks {len(missing)} of {len(expected)} {what} (the first: {missing[0]}): {REMEDY}"
         )
     if strange := sorted((found | set(also)) - set(expected)):
         raise InputError(
@@ -244,22 +183,3 @@ def _check_shapes(path: Path, sizes: Mapping[str, tuple[tuple[int, ...], tuple[i
                 f"In the adapter {path} {name} has the shape {found} instead of {expected}: it was made for another"
                 " model; take the adapter of Wan2.1-I2V-14B-480P."
             )
-
-
-@contextmanager
-def _readable(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever the readers raise on a bad file into one sentence."""
-    from pickle import UnpicklingError
-
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except PermissionError:
-        raise InputError(f"The {what} {path} cannot be opened: change its permissions.") from None
-    except (
-        *(OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, OverflowError, RecursionError),
-        *(UnpicklingError, SafetensorError, zipfile.BadZipFile),
-    ) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-        raise InputError(f"The {what} {path} cannot be read ({reason}): {_REMEDY}") from error

@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from ex4d.errors import InputError
 from ex4d.generate import Generated
 from ex4d.generate.camera_encoder import CameraEncoder
-from ex4d.generate.checkpoint import Adapter, ModelShape, check_file, read_adapter
+from ex4d.generate.checkpoint import Adapter, ModelShape, read_adapter
 from ex4d.generate.preparation import MULTIPLE, Prepared
+from ex4d.generate.weight_files import check_file
 from ex4d.progress import Progress, silent
 
 Precision = Literal["reference", "fast"]

@@ -12,7 +12,7 @@ import tiny
 from safetensors.torch import save_file
 
 from ex4d.errors import InputError
-from ex4d.generate import checkpoint
+from ex4d.generate import weight_files
 from ex4d.generate.checkpoint import ModelShape, as_safetensors, read_adapter, read_tensors
 
 pytestmark = pytest.mark.wan
@@ -62,7 +62,7 @@ def test_conversion_to_safetensors_happens_once(ckpt, tensors):
     assert converted.stat().st_mtime_ns == before
     again = read(converted)
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in {**again.encoder, **again.lora}.items())
-    assert checkpoint.header(converted, "adapter") == {name: tuple(t.shape) for name, t in tensors.items()}
+    assert weight_files.header(converted, "adapter") == {name: tuple(t.shape) for name, t in tensors.items()}
     os.utime(ckpt, ns=(before + 10**9, before + 10**9))
     as_safetensors(ckpt, "adapter")
     assert converted.stat().st_mtime_ns != before
@@ -164,7 +164,7 @@ def test_a_header_that_lies_is_refused(tmp_path, header):
 def test_a_huge_header_is_refused_before_it_is_read(tmp_path, length):
     (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", length) + b"{}")
     with pytest.raises(InputError, match=f"claims {length} bytes"):
-        checkpoint.header(tmp_path / "x.safetensors", "adapter")
+        weight_files.header(tmp_path / "x.safetensors", "adapter")
 
 
 class Evil:
