@@ -168,16 +168,22 @@ def test_a_huge_header_is_refused_before_it_is_read(tmp_path, length):
 
 
 class Evil:
+    """What runs code when it is unpickled."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
     def __reduce__(self):
-        return (os.system, ("echo evil > /dev/null",))
+        return (os.mkdir, (str(self.mark),))
 
 
 def test_only_tensors_come_out_of_a_pickle(tmp_path):
-    path = tmp_path / "ex4d.ckpt"
-    for content in ({"a": Evil()}, {"a": 7}, {}, [torch.zeros(1)], {3: torch.zeros(1)}):
+    path, mark = tmp_path / "ex4d.ckpt", tmp_path / "code was run"
+    for content in ({"a": Evil(mark)}, {"a": 7}, {}, [torch.zeros(1)], {3: torch.zeros(1)}):
         torch.save(content, path)
         with pytest.raises(InputError, match="cannot be read"):
             read(path)
+        assert not mark.exists()
     path.write_bytes(b"no zip at all")
     with pytest.raises(InputError, match="cannot be read"):
         read(path)
