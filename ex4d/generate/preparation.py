@@ -61,7 +61,8 @@ def as_released(
     Args:
         conditioning: T frames as rendered, their mask not eroded.
         seed: of the erosion, which the release draws without one.
-        frames: 4k+1; longer clips are cut, shorter ones end on 4k+1 too, their last frame repeated.
+        frames: 4k+1; of longer clips so many are taken, spread evenly from the first to the last; of shorter ones the
+            last frame is repeated up to this number.
         size: width and height, multiples of 16.
 
     Raises:
@@ -72,8 +73,9 @@ def as_released(
     if any(side <= 0 or side % MULTIPLE for side in size):
         raise InputError(f"The model makes pictures with sides of multiples of 16, not {size[0]}x{size[1]}.")
     there = len(conditioning.colour)
-    notes = (f"Only the first {frames} of {there} frames are made.",) if there > frames else ()
-    return _prepare(conditioning, min(there, frames), size, edges.RELEASE_KERNELS, seed, notes)
+    chosen = np.linspace(0, there - 1, min(there, frames), dtype=int)
+    notes = (f"Only {frames} of {there} frames are made, spread evenly, as in the release.",) if there > frames else ()
+    return _prepare(conditioning, chosen, frames, size, cv2.INTER_LINEAR, edges.RELEASE_KERNELS, seed, notes)
 
 
 def own_aspect(conditioning: Conditioning, seed: int, area: int = AREAS["832x480"]) -> Prepared:
@@ -86,7 +88,10 @@ def own_aspect(conditioning: Conditioning, seed: int, area: int = AREAS["832x480
     """
     height, width = conditioning.mask.shape[1:]
     size = fitting_size(width, height, area)
-    return _prepare(conditioning, len(conditioning.colour), size, edges.DEFAULT_KERNELS, seed, ())
+    shrinks = width * height > size[0] * size[1]
+    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    chosen = np.arange(len(conditioning.colour))
+    return _prepare(conditioning, chosen, padded_length(len(chosen)), size, method, edges.DEFAULT_KERNELS, seed, ())
 
 
 def fitting_size(width: int, height: int, area: int) -> tuple[int, int]:
@@ -110,30 +115,29 @@ def padded_length(frames: int) -> int:
 
 def _prepare(
     conditioning: Conditioning,
-    frames: int,
+    chosen: NDArray[np.int_],
+    length: int,
     size: tuple[int, int],
+    method: int,
     kernels: tuple[int, int],
     seed: int,
     notes: tuple[str, ...],
 ) -> Prepared:
-    colour = np.stack([_resized(picture, size) for picture in conditioning.colour[:frames]])
-    # Halves between real and hole count as real, as the release's threshold of 0.5 has it.
-    real = np.stack([np.where(_resized(m, size) >= 128, 255, 0).astype(np.uint8) for m in conditioning.mask[:frames]])
+    colour = np.stack([_resized(picture, size, method) for picture in conditioning.colour[chosen]])
+    scaled = [_resized(mask, size, method) for mask in conditioning.mask[chosen]]
+    real = np.where(np.stack(scaled) > 127.5, 255, 0).astype(np.uint8)
     sure = edges.erode(real, kernels, seed)
     colour *= sure[..., None] > 0
-    more = [(0, padded_length(frames) - frames)]
+    more = [(0, length - len(chosen))]
     colour = np.pad(colour, [*more, (0, 0), (0, 0), (0, 0)], mode="edge")
     sure = np.pad(sure, [*more, (0, 0), (0, 0)], mode="edge")
-    scaled = torch.from_numpy(sure).float() / 255 * 2 - 1
     pictures = torch.from_numpy(colour).permute(0, 3, 1, 2).float() / 255 * 2 - 1
-    return Prepared(pictures, 2 * scaled - 1, sure, frames, notes)
+    once = torch.from_numpy(sure).float() / 255 * 2 - 1
+    return Prepared(pictures, once * 2 - 1, sure, len(chosen), notes)
 
 
-def _resized(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The picture (h,w) or (h,w,3) brought to `size` (width, height)."""
+def _resized(picture: NDArray[np.uint8], size: tuple[int, int], method: int) -> NDArray[np.uint8]:
+    """The picture (h,w) or (h,w,3) brought to `size` (width, height) by a method of cv2."""
     if picture.shape[1::-1] == size:
         return picture
-    shrinks = picture.shape[1] * picture.shape[0] > size[0] * size[1]
-    return np.asarray(
-        cv2.resize(picture, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR), np.uint8
-    )
+    return np.asarray(cv2.resize(picture, size, interpolation=method), np.uint8)

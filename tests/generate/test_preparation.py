@@ -51,11 +51,15 @@ def test_the_release_erodes_by_seeded_sizes_of_2_to_8_pixels():
     assert not torch.equal(preparation.as_released(source, seed=4, frames=49, size=(48, 32)).mask, shot.mask)
 
 
-def test_the_release_squeezes_and_cuts():
-    shot = preparation.as_released(conditioning(frames=60), seed=0)
+def test_the_release_squeezes_and_takes_49_frames_spread_evenly():
+    source = conditioning(frames=60)
+    source.colour[...] = np.arange(60)[:, None, None, None]
+    shot = preparation.as_released(source, seed=0)
+    numbers = ((shot.colour[:, 0, 0, 0] + 1) * 127.5).round().int().tolist()
+    assert numbers == [int(n * 59 / 48) for n in range(49)]
     assert shot.colour.shape == (49, 3, 512, 512)
     assert shot.frames == 49
-    assert "first 49 of 60" in shot.notes[0]
+    assert "Only 49 of 60" in shot.notes[0]
     assert set(shot.mask.unique().tolist()) == {-3, 1}
     assert set(np.unique(shot.sure)) == {0, 255}
 
@@ -65,10 +69,11 @@ def test_frames_are_padded_to_4k_plus_1_with_the_last(frames, length):
     assert preparation.padded_length(frames) == length
     source = conditioning(frames=frames)
     source.colour[-1] //= 2
-    for shot in (preparation.own_aspect(source, 0, 32 * 48), preparation.as_released(source, 0, 81, (48, 32))):
-        assert len(shot.colour) == len(shot.mask) == len(shot.sure) == length
+    as_released = preparation.as_released(source, 0, 81, (48, 32))
+    for shot, count in ((preparation.own_aspect(source, 0, 32 * 48), length), (as_released, 81)):
+        assert len(shot.colour) == len(shot.mask) == len(shot.sure) == count
         assert shot.frames == frames
-        for t in range(frames, length):
+        for t in range(frames, count):
             assert torch.equal(shot.colour[t], shot.colour[frames - 1])
             assert torch.equal(shot.mask[t], shot.mask[frames - 1])
 
@@ -94,6 +99,19 @@ def test_every_aspect_is_kept_to_three_percent(width):
     assert w % 16 == h % 16 == 0
     assert abs(w / h / (width / 1000) - 1) < 0.03
     assert abs(w * h / preparation.AREAS["832x480"] - 1) < 0.15
+
+
+def test_the_release_enlarges_between_pixels_and_cuts_the_mask_at_a_half():
+    source = conditioning(frames=2, height=16, width=16, hole=False)
+    source.mask[1, :, 8:] = 0
+    source.colour[:, :, 8:] //= 2
+    shot = preparation.as_released(source, seed=1, frames=5, size=(32, 32))
+    # Twice the size: between columns 7 and 8 lie 3/4 * 255 + 1/4 * 0 = 191 and 64; a half falls between the two.
+    assert set(shot.mask[1, 0].tolist()) == {-3, 1}
+    side = 16 - int((shot.mask[1, 0] == 1).sum())
+    assert 1 <= side <= 4  # the kernel of 2 to 8 pixels reaches so far to the left of column 16
+    red = (shot.colour[0, 0, 0, 14:18] + 1) * 127.5
+    assert red.tolist() == pytest.approx([200, 175, 125, 100], abs=0.5)
 
 
 def test_what_the_model_cannot_make_is_refused():
