@@ -246,7 +246,7 @@ def _outside_autocast(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor],
 
 
 @contextmanager
-def camera_latent(dit: nn.Module, latent: Tensor) -> Iterator[None]:
+def camera_latent(dit: Any, latent: Tensor) -> Iterator[None]:
     """Within, `latent` (1,dim,T',h,w) is added to the tokens of every forward of `dit`, before its first block."""
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
