@@ -6,10 +6,12 @@ BPY ?= 4.5.15
 VENV := .venv
 BLENDER := .venv-bpy-$(BPY)
 READY := $(VENV)/.ready
+WAN := .venv-wan
+WAN_READY := $(WAN)/.ready
 BLENDER_READY := $(BLENDER)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 
-.PHONY: demo test test-ex4d test-blender test-matrix lint format sample extension benchmark clean
+.PHONY: demo test test-ex4d test-wan test-blender test-matrix lint format sample extension benchmark clean
 
 demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist does it; results in out/demo
 	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir out/demo
@@ -17,7 +19,10 @@ demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist doe
 test: lint test-ex4d test-blender  ## everything that CI checks
 
 test-ex4d: $(READY)
-	$(VENV)/bin/python -m pytest tests/ex4d tests/backend -m "not slow and not gpu"
+	$(VENV)/bin/python -m pytest tests/ex4d tests/backend tests/generate -m "not slow and not gpu"
+
+test-wan: $(WAN_READY)  ## the generator with tiny models on the CPU; on Linux torch brings 3 GB of CUDA unless pip finds a CPU wheel
+	$(WAN)/bin/python -m pytest tests/generate -m "wan and not slow and not gpu"
 
 test-blender: $(READY) $(BLENDER_READY)
 	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not slow and not gpu"
@@ -58,4 +63,9 @@ $(READY): pyproject.toml constraints.txt
 $(BLENDER_READY): pyproject.toml constraints-blender.txt
 	$(PYTHON) -m venv $(BLENDER)
 	$(PIP) $(BLENDER)/bin/python -m pip install -c constraints-blender.txt bpy==$(BPY) -e ".[client]" pytest pytest-timeout av build
+	touch $@
+
+$(WAN_READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(WAN)
+	$(PIP) $(WAN)/bin/python -m pip install -c constraints.txt -e ".[dev,wan]"
 	touch $@

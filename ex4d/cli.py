@@ -263,6 +263,30 @@ def doctor() -> None:
     Console(markup=False).print(table)  # or [render] would be taken for markup
 
 
+@app.command()
+def models() -> None:
+    """Say where the files of the EX-4D model are expected, which are missing, and how to fetch them."""
+    from ex4d.generate import model_files
+
+    root = model_files.folder()
+    states = {part: model_files.state(part, root) for part in model_files.PARTS}
+    table = Table("Part", "State", "GB", "Licence", "Expected at", title=f"Models in {root}")
+    for part, state in states.items():
+        first, more = part.files[0], len(part.files) - 1
+        place = first.replace("-00001-of-", "-0000[1-7]-of-") if more else first
+        table.add_row(part.name, state, f"{part.gigabytes:g}", part.licence, place)
+    Console(markup=False).print(table)
+    wanted = [part for part, state in states.items() if state != "ready"]
+    if wanted:
+        need = sum(part.gigabytes for part in wanted)
+        _say(f"To fetch what is missing, about {need:.0f} GB (hf comes with pip install huggingface_hub):")
+        for command in model_files.fetch_commands(wanted, root):
+            typer.echo(command)
+        _say(f"The folder is that of {model_files.VARIABLE}, or the user's cache where it is not set.")
+    else:
+        _say("All files are there; this version only lists them: it still makes previews.")
+
+
 def main() -> None:
     """Entry point: errors that a user can act on become one sentence and exit code 2."""
     try:

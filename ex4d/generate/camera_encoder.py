@@ -1,0 +1,47 @@
+"""EX-4D's camera encoder: what the new camera sees, as an addition to the tokens of the video model (upstream 7)."""
+
+import torch
+from torch import Tensor, nn
+
+LATENT_CHANNELS = 16
+"""Channels of the VAE's latents; colour and mask go in one behind the other."""
+
+
+class CameraEncoder(nn.Module):
+    """Three 1x1x1 convolutions and a patch embedding like the model's own.
+
+    The names of the parameters are those of the released file: `latent_encoder.{0,2,4}.*`,
+    `latent_patch_embedding.*`. The patch embedding starts at zero, so that an untrained encoder changes nothing.
+
+    Args:
+        dim: width of the video model.
+        hidden: width of the convolutions.
+        patch: frames, rows and columns of latents that become one token.
+    """
+
+    def __init__(self, dim: int = 5120, hidden: int = 1024, patch: tuple[int, int, int] = (1, 2, 2)) -> None:
+        super().__init__()
+        self.latent_encoder = nn.Sequential(
+            nn.Conv3d(2 * LATENT_CHANNELS, hidden, 1),
+            nn.SiLU(),
+            nn.Conv3d(hidden, hidden, 1),
+            nn.SiLU(),
+            nn.Conv3d(hidden, hidden, 1),
+        )
+        self.latent_patch_embedding = nn.Conv3d(hidden, dim, patch, stride=patch)
+        nn.init.zeros_(self.latent_patch_embedding.weight)
+        if self.latent_patch_embedding.bias is not None:
+            nn.init.zeros_(self.latent_patch_embedding.bias)
+
+    def forward(self, colour: Tensor, mask: Tensor) -> Tensor:
+        """What is added to the tokens right after the video model's own patch embedding.
+
+        Args:
+            colour: (B,16,T',H',W'), the VAE's latents of the colour video.
+            mask: the same of the mask video.
+
+        Returns:
+            (B,dim,T',H'/2,W'/2), in the parameters' dtype.
+        """
+        both = torch.cat([colour, mask], dim=1).to(self.latent_patch_embedding.weight)
+        return self.latent_patch_embedding(self.latent_encoder(both))

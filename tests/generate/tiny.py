@@ -1,0 +1,125 @@
+"""The real model classes with few channels and random weights, and adapters that fit them."""
+
+import math
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from ex4d.generate import wan
+from ex4d.generate.camera_encoder import CameraEncoder
+from ex4d.generate.checkpoint import ModelShape
+
+SHAPE = ModelShape(dim=96, ffn_dim=256, layers=2)
+HIDDEN, RANK, TEXT = 32, 4, 64
+
+
+def dit():
+    return wan.library().wan_video.WanModel(
+        **{"dim": SHAPE.dim, "in_dim": 36, "ffn_dim": SHAPE.ffn_dim, "out_dim": 16, "text_dim": TEXT, "freq_dim": 256},
+        **{"eps": 1e-6, "patch_size": (1, 2, 2), "num_heads": 4, "num_layers": SHAPE.layers, "has_image_input": True},
+    )
+
+
+def vae():
+    library = wan.library().wan_video
+    from diffsynth.models import wan_video_vae
+
+    with patch.object(wan_video_vae, "VideoVAE_", partial(wan_video_vae.VideoVAE_, dim=16)):
+        return library.WanVideoVAE()
+
+
+def image_encoder():
+    library = wan.library().wan_video
+    from diffsynth.models import wan_video_image_encoder
+
+    small = partial(wan_video_image_encoder.clip_xlm_roberta_vit_h_14, vision_layers=2)
+    with patch.object(wan_video_image_encoder, "clip_xlm_roberta_vit_h_14", small):
+        return library.WanImageEncoder()
+
+
+def text_encoder():
+    return wan.library().wan_video.WanTextEncoder(
+        vocab=64, dim=TEXT, dim_attn=TEXT, dim_ffn=128, num_heads=4, num_layers=2
+    )
+
+
+MODELS = {
+    "wan_video_dit": dit,
+    "wan_video_vae": vae,
+    "wan_video_image_encoder": image_encoder,
+    "wan_video_text_encoder": text_encoder,
+}
+"""How to make each model, by the names under which diffsynth looks for them."""
+
+
+def pipeline(seed=0):
+    """diffsynth's pipeline without a text encoder, float32 on the CPU."""
+    torch.manual_seed(seed)
+    pipe = wan.library().wan_video.WanVideoPipeline(device="cpu", torch_dtype=torch.float32)
+    pipe.dit, pipe.vae, pipe.image_encoder = dit(), vae(), image_encoder()
+    return pipe.requires_grad_(False)
+
+
+def files(folder):
+    """Files of all models as the real ones come, the video model in two, and what diffsynth knows them by."""
+    from diffsynth.core.loader.file import hash_model_file
+    from safetensors.torch import save_file
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    paths, known = {}, []
+    for name, make in MODELS.items():
+        state = {key: tensor.to(torch.bfloat16) for key, tensor in make().state_dict().items()}
+        if name == "wan_video_dit":
+            paths[name] = [folder / f"{name}-{part}.safetensors" for part in (1, 2)]
+            keys = list(state)
+            for path, half in zip(paths[name], (keys[::2], keys[1::2]), strict=True):
+                save_file({key: state[key] for key in half}, path)
+        else:
+            paths[name] = [folder / f"{name}.pth"]
+            torch.save(state, paths[name][0])
+        text = [str(path) for path in paths[name]]
+        known.append(
+            {
+                "model_hash": hash_model_file(text if len(text) > 1 else text[0]),
+                "model_name": name,
+                "model_class": f"tiny.{make.__name__}",
+            }
+        )
+    words = {"<pad>": 0, "</s>": 1, "<unk>": 2, **{word: n for n, word in enumerate(("wide", "view", "static"), 3)}}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
+    )
+    fast.save_pretrained(folder / "tokenizer")
+    torch.save(adapter_tensors(), folder / "ex4d.ckpt")
+    return wan.Files(
+        tuple(paths["wan_video_dit"]),
+        paths["wan_video_vae"][0],
+        paths["wan_video_image_encoder"][0],
+        Path(folder / "ex4d.ckpt"),
+        paths["wan_video_text_encoder"][0],
+        folder / "tokenizer",
+    ), known
+
+
+def adapter_tensors(shape=SHAPE, hidden=HIDDEN, rank=RANK, seed=1):
+    """Random weights by the names of the released file."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for name, tensor in CameraEncoder(shape.dim, hidden).state_dict().items():
+        fan_in = math.prod(tensor.shape[1:]) or 1
+        tensors[name] = torch.randn(tensor.shape, generator=generator) / fan_in**0.5
+    for name, (outputs, inputs) in shape.lora_modules().items():
+        tensors[f"{name}.lora_A.default.weight"] = torch.randn(rank, inputs, generator=generator) / inputs**0.5
+        tensors[f"{name}.lora_B.default.weight"] = torch.randn(outputs, rank, generator=generator) / rank**0.5
+    return tensors
+
+
+def prompts(seed=2):
+    generator = torch.Generator().manual_seed(seed)
+    return wan.Prompts(*(torch.randn(1, 512, TEXT, generator=generator) for _ in range(2)))
