@@ -22,6 +22,7 @@ from ex4d.mesh import DWMesh
 from ex4d.movie import write_movie
 from ex4d.progress import Progress
 from ex4d.render import Engine, Scene
+from ex4d.render.cpu_engine import reliable_vertices
 
 Inputs = Callable[[protocol.Blob], Path]
 """Where the content of a blob lies on this machine; the file's name may differ from the blob's."""
@@ -135,8 +136,8 @@ def _reconstruct(
     """Write what the viewport shows: pictures, depth, and where the mesh is a surface and not a bridge."""
     reliable = np.empty(depth.depth.shape, np.uint8)
 
-    for t in range(len(mesh)):
-        reliable[t] = mesh.reliable_vertices(t) * np.uint8(255)
+    for t, vertices in enumerate(reliable_vertices(mesh)):
+        reliable[t] = vertices * np.uint8(255)
         progress("Finding occlusions", t + 1, len(mesh))
     progress("Writing files", 0, 3)
     write_movie(out / "source.mp4", clip.frames, clip.fps)

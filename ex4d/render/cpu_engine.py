@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ex4d.render import NEAR, Scene, Surface, View
+from ex4d.mesh import DWMesh
+from ex4d.render import NEAR, Scene, Surface, View, missing
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,6 +49,15 @@ class CPUEngine:
         reliable = cpu.reliable_vertices_of(scene.mesh, t)
         cpu.shade(depth, matrix, ids, reliable, scene.pictures[t], scene.release_compat, colour, mask)
         return View(colour, mask, Surface(ids, inverse_distance))
+
+
+def reliable_vertices(mesh: DWMesh) -> Iterator[NDArray[np.uint8]]:
+    """`DWMesh.reliable_vertices` of every frame in order, (H,W) uint8 in {0,1}; compiled where numba is there."""
+    if missing("numba"):
+        return in_threads(lambda t: mesh.reliable_vertices(t).astype(np.uint8), range(len(mesh)))
+    from ex4d.render import cpu
+
+    return in_threads(lambda t: cpu.reliable_vertices_of(mesh, t), range(len(mesh)))
 
 
 def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
