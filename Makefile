@@ -19,13 +19,13 @@ demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist doe
 test: lint test-ex4d test-blender  ## everything that CI checks
 
 test-ex4d: $(READY)
-	$(VENV)/bin/python -m pytest tests/ex4d tests/backend tests/generate -m "not slow and not gpu"
+	$(VENV)/bin/python -m pytest tests/ex4d tests/backend tests/generate -m "not gpu"
 
 test-wan: $(WAN_READY)  ## the generator with tiny models on the CPU; on Linux torch brings 3 GB of CUDA unless pip finds a CPU wheel
-	$(WAN)/bin/python -m pytest tests/generate -m "wan and not slow and not gpu"
+	$(WAN)/bin/python -m pytest tests/generate -m "wan and not gpu"
 
 test-blender: $(READY) $(BLENDER_READY)
-	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not slow and not gpu"
+	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not gpu"
 
 test-matrix:  ## Blender 4.2, 4.5 and 5.0; about 1 GB of disk each
 	for version in 4.2.23 4.5.15 5.0.1; do $(MAKE) test-blender BPY=$$version || exit 1; done

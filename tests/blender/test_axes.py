@@ -57,6 +57,35 @@ def test_pixels_are_where_blender_puts_them(scene, fit, picture):
     assert compared > 20
 
 
+def view_in_float64(scene: bpy.types.Scene, of: bpy.types.Object, point: Vector) -> tuple[float, float]:
+    """`world_to_camera_view` for a perspective camera, its formula on Blender's view frame, without float32 matrices."""
+    local = np.linalg.inv(np.array(of.matrix_world, np.float64)) @ [*point, 1]
+    frame = np.array([corner[:] for corner in of.data.view_frame(scene=scene)[:3]], np.float64)
+    frame *= local[2] / frame[:, 2:]
+    left, right, bottom, top = frame[2, 0], frame[1, 0], frame[1, 1], frame[0, 1]
+    return (local[0] - left) / (right - left), (local[1] - bottom) / (top - bottom)
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_pixels_are_where_blenders_formula_puts_them_in_a_picture_of_real_size(scene, fit):
+    rng = np.random.default_rng(FITS.index(fit))
+    scene.render.resolution_x, scene.render.resolution_y = 512, 288
+    compared = 0
+    for _ in range(40):
+        made = random_camera(rng, fit)
+        size = camera.picture_of(scene)
+        k = axes.intrinsics_from_lens(camera.lens_of(made.data), size)
+        pose = axes.pose_from_blender(camera.matrix_of(made))
+        for point in in_front(rng, made):
+            seen = np.linalg.inv(pose) @ [*axes.points_from_blender(np.array(point, np.float64)), 1]
+            x, y = view_in_float64(scene, made, point)
+            if 0 < x < 1 and 0 < y < 1:
+                compared += 1
+                expected = np.array([x * size.width, (1 - y) * size.height])
+                assert (k @ seen[:3] / seen[2])[:2] == pytest.approx(expected, abs=TOLERANCE_PX)
+    assert compared > 100
+
+
 def test_the_percentage_scales_the_picture(scene):
     render = scene.render
     render.resolution_x, render.resolution_y, render.resolution_percentage = 640, 480, 50
