@@ -58,7 +58,7 @@ def test_pixels_are_where_blender_puts_them(scene, fit, picture):
 
 
 def view_in_float64(scene: bpy.types.Scene, of: bpy.types.Object, point: Vector) -> tuple[float, float]:
-    """`world_to_camera_view` for a perspective camera, its formula on Blender's view frame, without float32 matrices."""
+    """`world_to_camera_view` of a perspective camera: its formula on Blender's view frame, with float64 matrices."""
     local = np.linalg.inv(np.array(of.matrix_world, np.float64)) @ [*point, 1]
     frame = np.array([corner[:] for corner in of.data.view_frame(scene=scene)[:3]], np.float64)
     frame *= local[2] / frame[:, 2:]
