@@ -54,6 +54,12 @@ class Adapter:
     rank: int
     modules: tuple[str, ...]
 
+    def lora_layers(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """A (rank, inputs) and B (outputs, rank) of each layer; alpha is the rank, so nothing is scaled."""
+        parts = {_LORA.fullmatch(name): tensor for name, tensor in self.lora.items()}
+        named = {(match["module"], match["part"]): tensor for match, tensor in parts.items() if match}
+        return {name: (named[name, "A"], named[name, "B"]) for name in self.modules}
+
 
 def read_adapter(path: Path, shape: ModelShape | None = None, hidden: int = 1024) -> Adapter:
     """Read EX-4D's adapter, `ex4d.ckpt` as released or the same as .safetensors.

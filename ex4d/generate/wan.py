@@ -1,15 +1,18 @@
 """Wan2.1-I2V-14B with EX-4D's adapter, run by diffsynth: the one module that knows that library.
 
-diffsynth is used as it is. The camera latent is added by a forward hook on the model's patch embedding, and the loop
-over the steps is ours, so that it can tell where it stands and stop between two steps.
+diffsynth is used as it is: its models, their files, its schedule, and its function for one prediction. The camera
+latent is added by a forward hook on the model's patch embedding; the blocks are run by `ex4d.generate.residency`; and
+the loop over the steps is ours, so that it can tell where it stands and stop between two steps.
 """
 
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from functools import cache
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,16 +24,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ex4d.errors import InputError
-from ex4d.generate import Generated
+from ex4d.generate import Generated, blocks, latent_pictures, residency, sampling
 from ex4d.generate.camera_encoder import CameraEncoder
-from ex4d.generate.checkpoint import Adapter, ModelShape, read_adapter
+from ex4d.generate.checkpoint import Adapter, ModelShape, read_adapter, read_tensors
+from ex4d.generate.model_files import Files
 from ex4d.generate.preparation import MULTIPLE, Prepared
+from ex4d.generate.unfinished import Unfinished
 from ex4d.generate.weight_files import check_file
 from ex4d.progress import Progress, silent
 
 Precision = Literal["reference", "fast"]
-"""`reference` computes as the release does: bfloat16 products, everything between them in float32. `fast` rounds
-noise, time steps and everything in between to bfloat16 too, as diffsynth does by itself."""
+"""`reference` computes as the release does: products in bfloat16, everything between them in float32. `fast` keeps the
+weights of the blocks in 8 bits, half the memory, and makes their products in 8 bits where the GPU can."""
+
+NATIVE_8BIT = (8, 9)
+"""Compute capability from which NVIDIA GPUs multiply in 8 bits."""
+
+KEPT_EVERY = 5
+"""After so many steps the latents are kept, so that an interrupted job can go on."""
 
 PROMPT = "4K ultra HD, surround motion, realistic tone, panoramic shot, wide-angle view, cinematic quality"
 NEGATIVE_PROMPT = (
@@ -48,6 +59,8 @@ class Settings:
     Attributes:
         steps: of sampling.
         guidance: how far to go from the negative prompt's prediction towards, and past, the prompt's; 1 saves half.
+        guided: part of the steps, from the first, that is guided.
+        reuse: how much a prediction may be expected to change and not be computed; 0 computes all (`sampling.Reuse`).
         shift: of the flow-matching schedule towards noise.
         prompt: what is wanted.
         negative_prompt: what is not.
@@ -55,30 +68,41 @@ class Settings:
 
     steps: int = 25
     guidance: float = 5.0
+    guided: float = 1.0
+    reuse: float = 0.0
     shift: float = 5.0
     prompt: str = PROMPT
     negative_prompt: str = NEGATIVE_PROMPT
 
 
 @dataclass(frozen=True)
-class Files:
-    """Where the weights lie; `text_encoder` and `tokenizer` are not needed where prompts come embedded."""
-
-    dit: tuple[Path, ...]
-    vae: Path
-    image_encoder: Path
-    adapter: Path
-    text_encoder: Path | None = None
-    tokenizer: Path | None = None
-
-
-@dataclass(frozen=True)
 class Models:
-    """What is loaded: diffsynth's pipeline with the LoRA in it, and the camera encoder."""
+    """What is loaded.
+
+    Attributes:
+        pipe: diffsynth's pipeline; the blocks of its video model are a `residency.Stack`, with the LoRA in them.
+        encoder: the camera encoder.
+        precision: of the products.
+        dtype: of the weights outside of the blocks.
+        layout: where the blocks lie.
+        notes: sentences for the user.
+    """
 
     pipe: Any
     encoder: CameraEncoder
     precision: Precision
+    dtype: torch.dtype
+    layout: residency.Plan
+    notes: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return torch.device(self.pipe.device)
+
+    def enough_beside(self, rest: int) -> bool:
+        """Whether so many bytes are free on the GPU beside what is loaded."""
+        return self.device.type != "cuda" or _free(self.device) >= rest
 
 
 @dataclass(frozen=True)
@@ -102,12 +126,13 @@ def library() -> SimpleNamespace:
             _import_torchvision()
             from diffsynth.core import ModelConfig
             from diffsynth.pipelines import wan_video
+            from diffsynth.utils.lora import GeneralLoRALoader
         except ModuleNotFoundError as error:
             raise InputError(
                 f"The EX-4D model needs the Python package {error.name}: install it with pip install '.[wan]' -c"
                 " constraints.txt in a checkout."
             ) from error
-    return SimpleNamespace(ModelConfig=ModelConfig, wan_video=wan_video)
+    return SimpleNamespace(ModelConfig=ModelConfig, wan_video=wan_video, GeneralLoRALoader=GeneralLoRALoader)
 
 
 def _import_torchvision() -> None:
@@ -130,105 +155,207 @@ def _import_torchvision() -> None:
         torchvision._ex4d_declared = declared  # the declarations live as long as this object
 
 
-def load(files: Files, precision: Precision = "reference", device: str = "cuda", hidden: int = 1024) -> Models:
-    """Load all models, put the LoRA into the video model, and set up the precision.
+# -- loading ----------------------------------------------------------------------------------------
+
+
+def load(
+    files: Files,
+    precision: Precision = "reference",
+    device: str = "cuda",
+    hidden: int = 1024,
+    rest: int = 0,
+    distilled: bool = False,
+    progress: Progress = silent,
+) -> Models:
+    """Load all models but the text encoder, put the LoRA into the video model, and set up the precision.
 
     Args:
         files: where they lie.
         precision: how it is to be computed.
         device: where.
         hidden: width of the camera encoder.
+        rest: bytes that must stay free on the GPU for everything but the video model's blocks.
+        distilled: also put the user's step-distilled LoRA into the video model.
+        progress: told after each block of the video model; raises `Cancelled` to stop.
 
     Raises:
         InputError: a file is missing or is not what it should be, or diffsynth is not installed.
     """
-    lib = library()
-    parts = [files.vae, files.image_encoder, *([files.text_encoder] if files.text_encoder else [])]
-    for path in (*files.dit, *parts):
+    for path in (*files.dit, files.vae, files.image_encoder):
         check_file(path, "model file")
-    configs = [[str(path) for path in files.dit] if len(files.dit) > 1 else str(files.dit[0]), *map(str, parts)]
+    progress("Loading the model", 0, 1)
+    small = _pipeline(files, {"vae": files.vae, "image_encoder": files.image_encoder}, device)
+    # The whole model may pass through the GPU where it fits there; block by block otherwise.
+    whole = sum(path.stat().st_size for path in files.dit)
+    roomy = device != "cpu" and _free(torch.device(device)) > whole + rest
+    small.dit = _pipeline(files, {"dit": files.dit}, device if roomy else "cpu").dit
+    adapter = read_adapter(files.adapter, shape_of(small.dit), hidden)
+    loras = [adapter.lora_layers()]
+    notes: tuple[str, ...] = ()
+    if distilled and files.distilled is not None:
+        more, notes = read_distilled(files.distilled, small.dit)
+        loras.append(more)
+    return assemble(small, adapter, precision, loras, rest, notes, progress)
+
+
+def _pipeline(files: Files, parts: dict[str, Any], device: str) -> Any:
+    """diffsynth's pipeline with some of its models."""
+    lib = library()
+    configs = [
+        lib.ModelConfig(path=[str(p) for p in path] if isinstance(path, tuple) and len(path) > 1 else _only(path))
+        for path in parts.values()
+    ]
+    tokenizer = files.tokenizer if "text_encoder" in parts else None
     try:
         with redirect_stdout(StringIO()):  # it prints what it loads
             pipe = lib.wan_video.WanVideoPipeline.from_pretrained(
                 torch_dtype=torch.bfloat16,
                 device=device,
-                model_configs=[lib.ModelConfig(path=path) for path in configs],
-                tokenizer_config=lib.ModelConfig(path=str(files.tokenizer)) if files.tokenizer else None,
+                model_configs=configs,
+                tokenizer_config=lib.ModelConfig(path=str(tokenizer)) if tokenizer else None,
                 redirect_common_files=False,
             )
     except ValueError as error:
         if "Cannot detect the model type" not in str(error):
             raise
-        file = next((path for path in (*files.dit, *parts) if str(path) in str(error)), files.dit[0])
+        paths = [path for part in parts.values() for path in (part if isinstance(part, tuple) else (part,))]
+        file = next((path for path in paths if str(path) in str(error)), paths[0])
         raise InputError(
             f"diffsynth does not know the model in {file}: it is another model or not all of its files are there;"
             " `ex4d models` says which are needed."
         ) from error
-    missing = [name for name in ("dit", "vae", "image_encoder") if getattr(pipe, name) is None]
-    if missing:
+    if missing := [name for name in parts if getattr(pipe, name) is None]:
         raise InputError(
             f"Among the model files is no {missing[0]} that diffsynth knows: one of them is of another model; `ex4d"
             " models` says which are needed."
         )
-    return assemble(pipe, read_adapter(files.adapter, shape_of(pipe.dit), hidden), precision)
+    return pipe
 
 
-def assemble(pipe: Any, adapter: Adapter, precision: Precision) -> Models:
+def _only(path: Path | tuple[Path, ...]) -> str:
+    return str(path[0] if isinstance(path, tuple) else path)
+
+
+def assemble(
+    pipe: Any,
+    adapter: Adapter,
+    precision: Precision,
+    loras: list[blocks.Lora] | None = None,
+    rest: int = 0,
+    notes: tuple[str, ...] = (),
+    progress: Progress = silent,
+) -> Models:
     """Make one generator of diffsynth's pipeline and EX-4D's adapter; the pipeline is changed.
 
+    Args:
+        pipe: with its models.
+        adapter: EX-4D's.
+        precision: how it is to be computed.
+        loras: for the video model, by the names of its layers; default: the adapter's.
+        rest: bytes that must stay free on the GPU for everything but the video model's blocks.
+        notes: sentences for the user.
+        progress: told after each block; raises `Cancelled` to stop.
+
     Raises:
-        InputError: the adapter does not fit the pipeline's model.
+        InputError: the adapter does not fit the pipeline's model, or the GPU is too small.
     """
+    device, dit = torch.device(pipe.device), pipe.dit
     weight = adapter.encoder["latent_patch_embedding.weight"]
     encoder = CameraEncoder(weight.shape[0], weight.shape[1])
     encoder.load_state_dict(adapter.encoder)
-    encoder.to(device=pipe.device, dtype=torch.float32 if precision == "reference" else pipe.torch_dtype)
-    if precision == "reference":
-        pipe.torch_dtype = torch.float32  # of what is between the products; the weights stay as they were loaded
-    add_lora(pipe, adapter)
-    if precision == "reference":
-        _keep_in_float32(pipe.dit)
-    pipe.eval()
-    return Models(pipe, encoder.eval().requires_grad_(False), precision)
+    encoder.to(device=device, dtype=torch.float32)
+    pipe.torch_dtype = torch.float32  # of what is between the products; the weights stay as they were loaded
+    pipe.eval().requires_grad_(False)
+
+    native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= NATIVE_8BIT
+    stacked, dtype = dit.blocks, dit.patch_embedding.weight.dtype
+    loras = [adapter.lora_layers()] if loras is None else loras
+    for name, (a, b) in ((name, ab) for lora in loras for name, ab in lora.items()):
+        layer = dit.get_submodule(name)  # each must be there
+        if not name.startswith("blocks."):
+            layer.weight.data = blocks.merged(layer.weight, a, b)
+    size = sum(p.numel() for p in stacked[0].parameters()) * (1 if precision == "fast" else dtype.itemsize)
+    layout = residency.Plan(len(stacked))
+    if device.type == "cuda":
+        others = [p.nbytes for name, p in dit.named_parameters() if not name.startswith("blocks.") and not p.is_cuda]
+        taken = sum(p.nbytes for p in stacked.parameters() if p.is_cuda)  # what is loaded there is let go again
+        layout = residency.plan(_free(device) + taken - sum(others), size, len(stacked), rest)
+    kernels, why_slow = _kernels(device)
+    heads = stacked[0].num_heads
+
+    def gathered() -> Iterator[blocks.BlockWeights]:
+        for number in range(len(stacked)):
+            start = f"blocks.{number}."
+            own = [{n.removeprefix(start): ab for n, ab in lora.items() if n.startswith(start)} for lora in loras]
+            weights = blocks.gather(stacked[number].to(device), own, precision == "fast")
+            stacked[number] = nn.Identity()
+            progress("Loading the model", number + 1, len(stacked))
+            yield weights
+
+    del dit.blocks
+    dit.blocks = residency.Stack(gathered(), layout, device, kernels, dit.dim // heads, native)
+    dit.to(device)
+    if dtype != torch.float32:
+        _keep_in_float32(dit)
+    if precision == "fast" and not native:
+        notes += ("This device cannot multiply in 8 bits: weights are kept so, which saves memory but no time.",)
+    notes += tuple(note for note in (layout.says, why_slow) if note)
+    return Models(pipe, encoder.eval().requires_grad_(False), precision, dtype, layout, notes)
 
 
 def shape_of(dit: Any) -> ModelShape:
-    """The sizes that the adapter has to fit."""
+    """The sizes that the adapter has to fit; of a model as it was loaded."""
     return ModelShape(dit.dim, dit.blocks[0].ffn_dim, len(dit.blocks))
 
 
-def add_lora(pipe: Any, adapter: Adapter) -> None:
-    """Put the LoRA into the video model and make sure that every layer took it.
-
-    diffsynth skips what it does not find, so each layer is asked whether it has changed.
+def read_distilled(path: Path, dit: Any) -> tuple[blocks.Lora, tuple[str, ...]]:
+    """A LoRA of somebody else for the video model as it was loaded, and what to tell the user about it.
 
     Raises:
-        InputError: some layers did not take it.
+        InputError: damaged, or it has layers that the model does not have.
     """
-    layers = dict(pipe.dit.named_modules())
-    before = {name: _state(layers[name]) for name in adapter.modules if name in layers}
-    with redirect_stdout(StringIO()):
-        pipe.load_lora(pipe.dit, state_dict=adapter.lora, alpha=1)  # alpha 16 over rank 16
-    layers = dict(pipe.dit.named_modules())
-    patched = [name for name, state in before.items() if _state(layers[name]) != state]
-    if len(patched) != len(adapter.modules):
-        left = next(name for name in adapter.modules if name not in patched)
-        raise InputError(
-            f"Only {len(patched)} of {len(adapter.modules)} layers took the adapter (not: {left}): this version of"
-            " diffsynth names them differently; install one that constraints.txt names."
-        )
+    tensors = read_tensors(path, "distilled LoRA")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it scales by alpha, as the file wants it
+        named = library().GeneralLoRALoader().convert_state_dict(tensors)
+    layers = {name.removesuffix(".lora_A.weight") for name in named if name.endswith(".lora_A.weight")}
+    sizes = {name: layer.weight.shape for name, layer in dit.named_modules() if isinstance(layer, nn.Linear)}
+    for name in sorted(layers):
+        a, b = named[f"{name}.lora_A.weight"], named[f"{name}.lora_B.weight"]
+        if (b.shape[0], a.shape[1]) != sizes.get(name):
+            raise InputError(
+                f"The distilled LoRA {path} does not fit Wan2.1-I2V-14B (layer {name}): take one that was made for it,"
+                " or remove the file."
+            )
+    if not layers:
+        raise InputError(f"The distilled LoRA {path} has no layer that EX-4D knows: take another file, or remove it.")
+    unused = len(tensors) - sum(".lora_" in name or name.endswith(".alpha") for name in tensors)
+    note = f"The distilled LoRA {path.name} changes {len(layers)} layers" + (
+        f"; {unused} of its tensors are no LoRA and were left out." if unused else "."
+    )
+    return {n: (named[f"{n}.lora_A.weight"], named[f"{n}.lora_B.weight"]) for n in layers}, (note,)
 
 
-def _state(layer: Any) -> tuple[int, int, int]:
-    """Something that changes whenever a LoRA is merged into a layer's weight or hung beside it."""
-    weight = getattr(layer, "weight", None)
-    return id(weight), getattr(weight, "_version", 0), len(getattr(layer, "lora_A_weights", ()))
+def _kernels(device: torch.device) -> tuple[Callable[..., Tensor], str]:
+    """What runs a block on this device, and a sentence where it could be faster."""
+    if device.type != "cuda":
+        return blocks.run, ""
+    if find_spec("triton") is None or not any(shutil.which(name) for name in ("cc", "gcc", "clang")):
+        return blocks.run, "Sampling is slower than it could be: install triton and a C compiler on the GPU machine."
+    return blocks.compiled(), ""
+
+
+def _free(device: torch.device) -> int:
+    """Bytes that this process may still take on a GPU, its own limit and what it holds unused included."""
+    free, total = torch.cuda.mem_get_info(device)
+    held = torch.cuda.memory_reserved(device)
+    used = torch.cuda.memory_allocated(device)
+    limit = int(total * torch.cuda.get_per_process_memory_fraction(device.index or torch.cuda.current_device()))
+    return min(free + held, limit) - used
 
 
 def _keep_in_float32(dit: Any) -> None:
     """Let the layers that the release computes in float32 do so even where everything around is bfloat16."""
-    if dit.blocks[0].self_attn.q.weight.dtype == torch.float32:
-        return
     for layer in (dit.time_embedding, dit.time_projection, dit.head.head):
         layer.float()
         layer.forward = _outside_autocast(layer.forward)
@@ -243,6 +370,9 @@ def _outside_autocast(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor],
             return forward(x.float())
 
     return in_float32
+
+
+# -- running ----------------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -262,17 +392,18 @@ def camera_latent(dit: Any, latent: Tensor) -> Iterator[None]:
 
 
 @torch.no_grad()
-def embed_prompts(pipe: Any, settings: Settings) -> Prompts:
-    """Both prompts through the text encoder.
+def embed_prompts(files: Files, texts: tuple[str, str], device: str) -> Prompts:
+    """Both prompts through the text encoder, which is loaded for this and let go again.
 
     Raises:
-        InputError: the text encoder is not loaded.
+        InputError: a file is missing or is not what it should be.
     """
-    if pipe.text_encoder is None or pipe.tokenizer is None:
-        raise InputError("The text encoder is not loaded: give its file and the tokenizer's folder, or kept prompts.")
-    pipe.load_models_to_device(("text_encoder",))
+    if files.text_encoder is None or files.tokenizer is None:
+        raise InputError("The text encoder or its tokenizer is not there; `ex4d models` says how to fetch them.")
+    check_file(files.text_encoder, "model file")
+    pipe = _pipeline(files, {"text_encoder": files.text_encoder}, device)
     unit = library().wan_video.WanVideoUnit_PromptEmbedder()
-    positive, negative = (unit.encode_prompt(pipe, text) for text in (settings.prompt, settings.negative_prompt))
+    positive, negative = (unit.encode_prompt(pipe, text) for text in texts)
     return Prompts(positive, negative)
 
 
@@ -280,20 +411,22 @@ def embed_prompts(pipe: Any, settings: Settings) -> Prompts:
 def generate(
     models: Models,
     prepared: Prepared,
+    prompts: Prompts,
     seed: int = 0,
     settings: Settings | None = None,
-    prompts: Prompts | None = None,
     progress: Progress = silent,
+    unfinished: Unfinished | None = None,
 ) -> Generated:
     """Make the video. The same seed gives the same bytes on the same machine.
 
     Args:
         models: from `load`.
         prepared: T = 4k+1 frames with sides of multiples of 16.
+        prompts: embedded.
         seed: of the noise, which is drawn on the CPU so that the GPU does not matter.
         settings: how the model is run; default: as released.
-        prompts: embedded; None embeds those of the settings.
         progress: told after each step; raises `Cancelled` to stop.
+        unfinished: where latents are kept every few steps, and gone on from.
 
     Returns:
         `prepared.frames` frames of the prepared size.
@@ -311,31 +444,35 @@ def generate(
         )
     if settings.steps < 1:
         raise InputError(f"Sampling takes at least one step, not {settings.steps}.")
-    progress("Reading the prompt", 0, 1)
-    prompts = prompts or embed_prompts(pipe, settings)
-    progress("Reading the prompt", 1, 1)
     inputs = _encode(models, prepared, progress)
-    latents = _sample(models, inputs, prompts, seed, settings, progress)
+    latents, asked = _sample(models, inputs, prompts, seed, settings, progress, unfinished)
     progress("Decoding", 0, 1)
     frames = _decode(pipe, latents)[: prepared.frames]
     progress("Decoding", 1, 1)
-    facts = {**asdict(settings), "precision": models.precision}
-    return Generated(frames, "wan", seed, facts, prepared.notes)
+    facts = {**asdict(settings), "precision": models.precision, "predictions": asked}
+    return Generated(frames, "wan", seed, facts, (*prepared.notes, *models.notes))
 
 
 @dataclass(frozen=True)
 class _Inputs:
-    """What conditions every step: the image latent (1,20,T',H',W'), the image feature, the camera latent."""
+    """What conditions every step, and how to show latents.
+
+    Attributes:
+        y: the image latent (1,20,T',H',W').
+        clip_feature: the image feature.
+        camera: the camera latent.
+        colours: see `latent_pictures`.
+    """
 
     y: Tensor
     clip_feature: Tensor
     camera: Tensor
+    colours: Tensor
 
 
 def _encode(models: Models, prepared: Prepared, progress: Progress) -> _Inputs:
     pipe, stage = models.pipe, "Encoding pictures"
     progress(stage, 0, 4)
-    pipe.load_models_to_device(("vae",))
     first = torch.zeros_like(prepared.colour)
     first[0] = prepared.first
     colour = _latents(pipe, prepared.colour)
@@ -346,54 +483,68 @@ def _encode(models: Models, prepared: Prepared, progress: Progress) -> _Inputs:
     progress(stage, 3, 4)
     known = torch.zeros(1, 4, *image.shape[2:], dtype=image.dtype, device=image.device)
     known[:, :, 0] = 1  # the first latent frame is the given picture, all the others are to be made
-    y = torch.cat([known, image], dim=1).to(pipe.torch_dtype)
-    pipe.load_models_to_device(("image_encoder",))
+    y = torch.cat([known, image], dim=1).float()
     picture = prepared.first[None].to(device=pipe.device, dtype=_dtype(pipe.image_encoder))
-    feature = pipe.image_encoder.encode_image([picture.clone()]).to(pipe.torch_dtype)
-    camera = models.encoder(colour, mask).to(pipe.torch_dtype)
+    feature = pipe.image_encoder.encode_image([picture.clone()]).float()
+    camera = models.encoder(colour.float(), mask.float())
+    colours = latent_pictures.fit(colour, prepared.colour)
     progress(stage, 4, 4)
-    return _Inputs(y, feature, camera)
+    return _Inputs(y, feature, camera, colours)
 
 
 def _sample(
-    models: Models, inputs: _Inputs, prompts: Prompts, seed: int, settings: Settings, progress: Progress
-) -> Tensor:
-    """Latents (1,16,T',H',W') of the finished video."""
+    models: Models,
+    inputs: _Inputs,
+    prompts: Prompts,
+    seed: int,
+    settings: Settings,
+    progress: Progress,
+    unfinished: Unfinished | None = None,
+) -> tuple[Tensor, int]:
+    """Latents (1,16,T',H',W') of the finished video, and how many predictions that took."""
     pipe, stage = models.pipe, "Sampling"
     run = library().wan_video.model_fn_wan_video
     pipe.scheduler.set_timesteps(settings.steps, denoising_strength=1.0, shift=settings.shift)
+    schedule = sampling.Schedule(
+        sigmas=(*(float(sigma) for sigma in pipe.scheduler.sigmas), 0.0),
+        times=pipe.scheduler.timesteps,
+        guidance=settings.guidance,
+        guided=round(settings.guided * settings.steps),
+        reuse=settings.reuse,
+    )
     shape = (1, 16, *inputs.y.shape[2:])
+    kept = unfinished.read() if unfinished else {}
+    first = int(kept["step"]) if kept else 0
     noise = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
-    latents = noise.to(device=pipe.device, dtype=pipe.torch_dtype)
-    contexts = [prompts.positive] if settings.guidance == 1 else [prompts.positive, prompts.negative]
-    contexts = [context.to(device=pipe.device, dtype=pipe.torch_dtype) for context in contexts]
+    latents = kept["latents"] if kept else noise
+    contexts = [context.to(models.device, torch.float32) for context in (prompts.positive, prompts.negative)]
 
-    pipe.load_models_to_device(("dit",))
-    progress(stage, 0, settings.steps)
-    for step, time in enumerate(pipe.scheduler.timesteps):
-        with camera_latent(pipe.dit, inputs.camera), _autocast(models):
-            guesses = [
-                run(
-                    dit=pipe.dit,
-                    latents=latents,
-                    timestep=time[None].to(device=pipe.device, dtype=pipe.torch_dtype),
-                    context=context,
-                    clip_feature=inputs.clip_feature,
-                    y=inputs.y,
-                )
-                for context in contexts
-            ]
-        guess = guesses[0] if len(guesses) == 1 else guesses[1] + settings.guidance * (guesses[0] - guesses[1])
-        latents = pipe.scheduler.step(guess, time, latents)
-        progress(stage, step + 1, settings.steps)
-    return latents
+    def guess(latents: Tensor, time: Tensor, prompt: int) -> Tensor:
+        return run(
+            dit=pipe.dit,
+            latents=latents,
+            timestep=time[None].to(models.device, torch.float32),
+            context=contexts[prompt],
+            clip_feature=inputs.clip_feature,
+            y=inputs.y,
+        ).float()
+
+    def after(step: int, latents: Tensor, finished: Tensor) -> None:
+        if unfinished and step % KEPT_EVERY == 0 and step < settings.steps:
+            unfinished.keep(latents=latents, step=torch.tensor(step))
+        progress(stage, step, settings.steps, latent_pictures.picture(finished, inputs.colours))
+
+    progress(stage, first, settings.steps)
+    with camera_latent(pipe.dit, inputs.camera), _autocast(models), _attention(models.device):
+        result = sampling.sample(guess, latents.to(models.device), schedule, after, first)
+    if unfinished:
+        unfinished.forget()
+    return result
 
 
 def _decode(pipe: Any, latents: Tensor) -> NDArray[np.uint8]:
     """Frames (T,H,W,3) of latents."""
-    pipe.load_models_to_device(("vae",))
     video = pipe.vae.decode(latents.to(_dtype(pipe.vae)), device=pipe.device, tiled=False)
-    pipe.load_models_to_device(())
     pictures = ((video[0].float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
     return pictures.permute(1, 2, 3, 0).cpu().numpy()
 
@@ -406,10 +557,19 @@ def _latents(pipe: Any, video: Tensor) -> Tensor:
 
 def _autocast(models: Models) -> AbstractContextManager[Any]:
     """Products in bfloat16 where the weights are; nothing to do where all is one dtype."""
-    dtype = _dtype(models.pipe.dit.blocks)
-    if models.precision == "fast" or dtype == torch.float32:
+    if models.dtype == torch.float32:
         return nullcontext()
-    return torch.autocast(torch.device(models.pipe.device).type, dtype=dtype)
+    return torch.autocast(models.device.type, dtype=models.dtype)
+
+
+def _attention(device: torch.device) -> AbstractContextManager[Any]:
+    """The fastest attention kernel that the GPU has."""
+    if device.type != "cuda":
+        return nullcontext()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    fastest_first = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
+    return sdpa_kernel([*fastest_first, SDPBackend.MATH], set_priority=True)
 
 
 def _dtype(module: nn.Module) -> torch.dtype:

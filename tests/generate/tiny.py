@@ -6,8 +6,9 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from safetensors.torch import load_file, save_file
 
-from ex4d.generate import wan
+from ex4d.generate import model_files, wan
 from ex4d.generate.camera_encoder import CameraEncoder
 from ex4d.generate.checkpoint import ModelShape
 
@@ -65,7 +66,6 @@ def pipeline(seed=0):
 def files(folder):
     """Files of all models as the real ones come, the video model in two, and what diffsynth knows them by."""
     from diffsynth.core.loader.file import hash_model_file
-    from safetensors.torch import save_file
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -105,6 +105,33 @@ def files(folder):
         paths["wan_video_text_encoder"][0],
         folder / "tokenizer",
     ), known
+
+
+def tree(root):
+    """A folder of tiny models laid out as that of the real ones; returns what diffsynth knows them by."""
+    made = root / "made"
+    made.mkdir()
+    there, known = files(made)
+    state = {}
+    for path in there.dit:
+        state |= load_file(path)
+    names = list(state)
+    moves = {
+        model_files.VAE: there.vae,
+        model_files.IMAGE_ENCODER: there.image_encoder,
+        model_files.TEXT_ENCODER: there.text_encoder,
+        model_files.EX4D: there.adapter,
+        model_files.TOKENIZER: there.tokenizer / "tokenizer.json",
+    }
+    for part, path in moves.items():
+        place = root / part.files[0]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(place)
+    for path in there.tokenizer.iterdir():
+        path.rename((root / model_files.TOKENIZER.files[0]).parent / path.name)
+    for n, file in enumerate(model_files.VIDEO_MODEL.files):
+        save_file({name: state[name] for name in names[n::7]}, root / file)
+    return known
 
 
 def adapter_tensors(shape=SHAPE, hidden=HIDDEN, rank=RANK, seed=1):

@@ -1,0 +1,235 @@
+"""One transformer block of the video model as a function of its weights.
+
+The same formulas as diffsynth's `DiTBlock`, so that a compiler can fuse what lies between the large products, weights
+can come from wherever they are kept at the moment, and products can be made in 8 bits. What is between the products is
+float32, as in the release: the stream of tokens, norms, modulation, gates and the turns of rotary embedding.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+EPS = 1e-6
+"""Of all norms in a block."""
+
+IMAGE_TOKENS = 257
+"""The first tokens of the context are those of the picture, the others those of the text."""
+
+LARGEST_8BIT = 448.0
+"""Largest number of float8_e4m3fn."""
+
+
+class Linear(NamedTuple):
+    """A linear layer.
+
+    Attributes:
+        weight: (outputs, inputs); float8_e4m3fn where `scale` is given.
+        bias: (outputs).
+        scale: (outputs, 1) float32, what each row of an 8-bit weight is multiplied with.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    scale: Tensor | None = None
+
+
+class BlockWeights(NamedTuple):
+    """The weights of one block.
+
+    Attributes:
+        modulation: (1,6,dim) float32.
+        q, k, v, out: of self-attention.
+        norm_q, norm_k: (dim), scales of its RMS norms.
+        norm_weight, norm_bias: (dim) float32, of the norm before cross-attention.
+        cross_q, cross_k, cross_v, image_k, image_v, cross_out: of cross-attention, with text and with the picture.
+        cross_norm_q, cross_norm_k, image_norm_k: (dim), scales of its RMS norms.
+        up, down: of the feed-forward part.
+    """
+
+    modulation: Tensor
+    q: Linear
+    k: Linear
+    v: Linear
+    out: Linear
+    norm_q: Tensor
+    norm_k: Tensor
+    norm_weight: Tensor
+    norm_bias: Tensor
+    cross_q: Linear
+    cross_k: Linear
+    cross_v: Linear
+    image_k: Linear
+    image_v: Linear
+    cross_out: Linear
+    cross_norm_q: Tensor
+    cross_norm_k: Tensor
+    image_norm_k: Tensor
+    up: Linear
+    down: Linear
+
+
+LAYERS = (
+    *(f"{kind}.{layer}" for kind in ("self_attn", "cross_attn") for layer in ("q", "k", "v", "o")),
+    *("cross_attn.k_img", "cross_attn.v_img", "ffn.0", "ffn.2"),
+)
+"""Names of the linear layers within a block."""
+
+Lora = dict[str, tuple[Tensor, Tensor]]
+"""By the name of a layer within its block, "self_attn.q": A (rank, inputs) and B (outputs, rank), any scale in B."""
+
+
+def gather(block: Any, loras: list[Lora], in_8_bits: bool) -> BlockWeights:
+    """The weights of diffsynth's `DiTBlock` with LoRAs merged into them, on the device where the block is.
+
+    Sums are made in float32 and rounded once a LoRA.
+
+    Args:
+        block: of the model; it is not changed.
+        loras: to add, each with layers of this block only.
+        in_8_bits: whether the linear layers are to be kept in 8 bits, each row with a scale of its own.
+
+    Raises:
+        ValueError: a LoRA changes what is no linear layer of a block, which would be left out silently otherwise.
+    """
+    if strange := [name for lora in loras for name in lora if name not in LAYERS]:
+        raise ValueError(f"a block has no linear layer {strange[0]}")
+
+    def linear(name: str) -> Linear:
+        layer = block.get_submodule(name)
+        weight = layer.weight.detach()
+        for lora in loras:
+            if name in lora:
+                weight = merged(weight, *lora[name])
+        whole = Linear(weight, layer.bias.detach())
+        return quantized(whole) if in_8_bits else whole
+
+    own, cross = block.self_attn, block.cross_attn
+    return BlockWeights(
+        modulation=block.modulation.detach().float(),
+        q=linear("self_attn.q"),
+        k=linear("self_attn.k"),
+        v=linear("self_attn.v"),
+        out=linear("self_attn.o"),
+        norm_q=own.norm_q.weight.detach(),
+        norm_k=own.norm_k.weight.detach(),
+        norm_weight=block.norm3.weight.detach().float(),
+        norm_bias=block.norm3.bias.detach().float(),
+        cross_q=linear("cross_attn.q"),
+        cross_k=linear("cross_attn.k"),
+        cross_v=linear("cross_attn.v"),
+        image_k=linear("cross_attn.k_img"),
+        image_v=linear("cross_attn.v_img"),
+        cross_out=linear("cross_attn.o"),
+        cross_norm_q=cross.norm_q.weight.detach(),
+        cross_norm_k=cross.norm_k.weight.detach(),
+        image_norm_k=cross.norm_k_img.weight.detach(),
+        up=linear("ffn.0"),
+        down=linear("ffn.2"),
+    )
+
+
+def merged(weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """A weight with a LoRA added, see `Lora`."""
+    a, b = a.to(weight.device, torch.float32), b.to(weight.device, torch.float32)
+    return torch.addmm(weight.detach().float(), b, a).to(weight.dtype)
+
+
+def quantized(layer: Linear) -> Linear:
+    """The layer with its weight in 8 bits, a scale for each row."""
+    weight = layer.weight.float()
+    scale = weight.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / LARGEST_8BIT
+    return Linear((weight / scale).to(torch.float8_e4m3fn), layer.bias, scale)
+
+
+def run(
+    w: BlockWeights, x: Tensor, context: Tensor, t_mod: Tensor, cos: Tensor, sin: Tensor, head: int, native: bool
+) -> Tensor:
+    """Tokens after the block.
+
+    Args:
+        w: its weights.
+        x: tokens (B,S,dim) float32.
+        context: tokens (B,257+L,dim) of picture and text.
+        t_mod: (B,6,dim) float32, of the time step.
+        cos, sin: (S,1,head/2) float32, the turn of each token in each pair of a head's channels.
+        head: channels of one head.
+        native: whether products of 8-bit layers are made in 8 bits; only some GPUs can.
+    """
+    shift, scale, gate, shift_up, scale_up, gate_up = (w.modulation + t_mod)[:, :, None].unbind(1)
+
+    y = _norm(x) * (1 + scale) + shift
+    q = _turned(_rms(_linear(y, w.q, native), w.norm_q), cos, sin, head)
+    k = _turned(_rms(_linear(y, w.k, native), w.norm_k), cos, sin, head)
+    x = x + gate * _linear(_attention(q, k, _heads(_linear(y, w.v, native), head)), w.out, native)
+
+    q = _heads(_rms(_linear(_norm(x) * w.norm_weight + w.norm_bias, w.cross_q, native), w.cross_norm_q), head)
+    picture, text = context[:, :IMAGE_TOKENS], context[:, IMAGE_TOKENS:]
+    attended = [
+        _attention(q, _heads(_rms(_linear(tokens, k, native), norm), head), _heads(_linear(tokens, v, native), head))
+        for tokens, k, v, norm in (
+            (text, w.cross_k, w.cross_v, w.cross_norm_k),
+            (picture, w.image_k, w.image_v, w.image_norm_k),
+        )
+    ]
+    x = x + _linear(attended[0] + attended[1], w.cross_out, native)
+
+    inner = _linear(_norm(x) * (1 + scale_up) + shift_up, w.up, native)
+    return x + gate_up * _linear(functional.gelu(inner, approximate="tanh"), w.down, native)
+
+
+def compiled() -> Callable[..., Tensor]:
+    """`run` with everything between the products fused; the first call of each size takes half a minute."""
+    return torch.compile(run, fullgraph=True, dynamic=False)
+
+
+def _norm(x: Tensor) -> Tensor:
+    return functional.layer_norm(x, x.shape[-1:], eps=EPS)
+
+
+def _rms(x: Tensor, weight: Tensor) -> Tensor:
+    """RMS norm in float32, its result and its scale in the products' type, as in the release."""
+    y = x.float()
+    return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + EPS)).to(x.dtype) * weight
+
+
+def _heads(x: Tensor, head: int) -> Tensor:
+    """(B,S,dim) as (B,heads,S,head)."""
+    return x.unflatten(-1, (-1, head)).transpose(1, 2)
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor, head: int) -> Tensor:
+    """(B,heads,S,head) with the place of each token in it (rotary embedding; pairs are neighbouring channels)."""
+    a, b = x.float().unflatten(-1, (-1, head // 2, 2)).unbind(-1)
+    turned = torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1)
+    return turned.flatten(-2).to(x.dtype).transpose(1, 2)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """(B,S,dim) of heads (B,heads,S,head).
+
+    The only place where tokens meet: to spread tokens over several GPUs, heads would be exchanged here.
+    """
+    return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+
+
+def _linear(x: Tensor, layer: Linear, native: bool) -> Tensor:
+    if layer.scale is None:
+        return functional.linear(x.to(layer.weight.dtype), layer.weight, layer.bias)
+    if not native:
+        weight = (layer.weight.float() * layer.scale).to(layer.bias.dtype)
+        return functional.linear(x.to(weight.dtype), weight, layer.bias)
+    rows = x.flatten(0, -2).float()
+    scale = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / LARGEST_8BIT
+    product = torch._scaled_mm(
+        (rows / scale).to(torch.float8_e4m3fn),
+        layer.weight.t(),
+        scale,
+        layer.scale.t(),
+        bias=layer.bias,
+        out_dtype=torch.bfloat16,
+        use_fast_accum=True,
+    )
+    return product.unflatten(0, x.shape[:-1])

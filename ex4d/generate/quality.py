@@ -1,0 +1,51 @@
+"""Quality levels of the EX-4D model: one name each for what is traded for time. Needs no torch."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+QualityName = Literal["final", "balanced", "draft"]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How the model is run.
+
+    Attributes:
+        name: of the level.
+        steps: of sampling.
+        guidance: how far to go from the negative prompt's prediction towards, and past, the prompt's; 1 saves half.
+        guided: part of the steps, from the first, that is guided; the others take the prompt's prediction alone.
+        reuse: how far (relative) a prediction may have changed and still be reused instead of computed; 0 never does.
+        fp8: products of the large layers in 8 bits, where the GPU can; weights are kept in 8 bits in any case.
+        says: a sentence on what was changed against `final`; empty for `final`.
+    """
+
+    name: QualityName
+    steps: int
+    guidance: float
+    guided: float
+    reuse: float
+    fp8: bool
+    says: str
+
+
+QUALITIES: dict[str, Quality] = {
+    quality.name: quality
+    for quality in (
+        Quality("final", 25, 5.0, 1.0, 0.0, False, ""),
+        Quality(
+            "balanced",
+            25,
+            5.0,
+            0.5,
+            0.1,
+            True,
+            "Made at balanced quality: 8-bit products, the second half of the steps"
+            " without guidance, and predictions that hardly changed used again.",
+        ),
+        Quality(
+            "draft", 4, 1.0, 0.0, 0.0, True, "Made at draft quality: 4 steps of 25, without guidance, 8-bit products."
+        ),
+    )
+}
+"""By name, best first."""

@@ -1,0 +1,219 @@
+"""Whole shots through the model: tiny models, but in files as the real ones come, found and loaded as those are."""
+
+from functools import partial
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
+if find_spec("diffsynth") is None:
+    pytest.skip("needs the extra wan: make test-wan", allow_module_level=True)
+
+import tiny
+
+from ex4d.conditioning import Conditioning
+from ex4d.coverage import Coverage
+from ex4d.errors import Cancelled, InputError
+from ex4d.generate import diffusion, model_files, preparation, wan, windows
+
+pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the libraries that read tokenizers
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A folder of models laid out as the real one, which diffsynth knows by the hashes of their names."""
+    wan.library()
+    from diffsynth.models import model_loader
+
+    root = tmp_path_factory.mktemp("models")
+    known = tiny.tree(root)
+    model_loader.MODEL_CONFIGS.extend(known)
+    yield root
+    for config in known:
+        model_loader.MODEL_CONFIGS.remove(config)
+
+
+@pytest.fixture(autouse=True)
+def machine(tree, tmp_path, monkeypatch):
+    """A machine that has these models, no GPU, and small windows; everything is forgotten afterwards."""
+    monkeypatch.setenv("EX4D_MODELS", str(tree))
+    monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(diffusion, "DEVICE", "cpu")
+    monkeypatch.setattr(wan, "load", partial(wan.load, hidden=tiny.HIDDEN))
+    monkeypatch.setattr(windows, "plan", partial(windows.plan, length=9, overlap=3))
+    monkeypatch.setitem(preparation.AREAS, "512x512", 32 * 32)
+    yield
+    diffusion.unload()
+
+
+def shot(frames):
+    generator = np.random.default_rng(2)
+    colour = generator.integers(0, 256, (frames, 30, 46, 3), dtype=np.uint8)
+    mask = np.where(generator.random((frames, 30, 46)) < 0.3, 0, 255).astype(np.uint8)
+    mask[0] = 255
+    seen = Coverage(np.ones(frames), np.zeros(frames), np.zeros(frames, int))
+    return Conditioning(colour * (mask[..., None] > 0), mask, seen)
+
+
+def test_a_shot_of_any_length_comes_back_in_its_own_size():
+    told = []
+    result = diffusion.generate(shot(20), 3, "draft", lambda *step: told.append(step))
+    assert result.frames.shape == (20, 30, 46, 3)
+    assert result.frames.std() > 1
+    facts = result.settings
+    assert {"quality": "draft", "windows": 3, "steps": 4, "predictions": 12, "blocks_on_gpu": 2}.items() <= facts.items()
+    assert result.metadata["title"] == "EX-4D"
+    steps = [step[:3] for step in told if step[0] == "Sampling"]
+    assert steps[-1] == ("Sampling", 12, 12)
+    assert [step for _, step, _ in steps] == sorted(step for _, step, _ in steps)
+    assert any("draft quality" in note for note in result.notes)
+    assert not list((model_files.cache.folder("unfinished")).iterdir())
+
+
+def test_later_windows_begin_with_a_finished_frame_and_see_the_condition(monkeypatch):
+    seen, real = [], wan.generate
+
+    def watch(models, prepared, prompts, seed, *rest):
+        made = real(models, prepared, prompts, seed, *rest)
+        seen.append((prepared, seed, made.frames))
+        return made
+
+    monkeypatch.setattr(wan, "generate", watch)
+    source = shot(15)
+    result = diffusion.generate(source, 5, "draft").frames
+    (one, seed_one, _), (two, seed_two, frames) = seen
+    assert (seed_one, seed_two) == (5, 6)
+    assert (one.sure[0] == 255).all()
+    assert (two.sure[0] == 255).all()
+    assert (two.sure[1] == 0).any()
+    sent = ((two.colour[0].permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(np.uint8)
+    begun = preparation._resized(diffusion._part(source, range(6, 15), result).colour[0], sent.shape[1::-1], 3)
+    assert np.abs(sent.astype(int) - begun).mean() < 1
+    assert np.array_equal(result[9:], diffusion._resized(frames[3:], 46, 30))
+
+
+def test_the_prompt_is_read_once_in_a_lifetime(monkeypatch):
+    diffusion.generate(shot(5), 0, "draft")
+    monkeypatch.setattr(wan, "embed_prompts", None)
+    diffusion.unload()
+    diffusion.generate(shot(5), 1, "draft")
+
+
+def test_models_stay_warm_until_they_are_unloaded_or_another_quality_needs_others(monkeypatch):
+    loads, real = [], wan.load
+    monkeypatch.setattr(wan, "load", lambda *args, **more: loads.append(args[1]) or real(*args, **more))
+    diffusion.generate(shot(5), 0, "draft")
+    diffusion.generate(shot(5), 1, "draft")
+    assert loads == ["fast"]
+    diffusion.generate(shot(5), 1, "final", steps=1)
+    assert loads == ["fast", "reference"]
+    diffusion.unload()
+    diffusion.generate(shot(5), 1, "final", steps=1)
+    assert loads == ["fast", "reference", "reference"]
+
+
+def test_the_same_seed_gives_the_same_bytes():
+    one, two, other = (diffusion.generate(shot(5), seed, "final", steps=2).frames.tobytes() for seed in (1, 1, 2))
+    assert one == two
+    assert one != other
+
+
+def test_an_interrupted_shot_goes_on_in_the_window_where_it_was():
+    whole = diffusion.generate(shot(15), 3, "draft").frames
+    seen = []
+
+    def stop(stage, step, steps, picture=None):
+        if stage == "Sampling":
+            seen.append(step)
+            if step == 6:
+                raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        diffusion.generate(shot(15), 3, "draft", stop)
+    kept = list(model_files.cache.folder("unfinished").iterdir())
+    assert len(kept) == 1  # the frames of the first window
+    seen.clear()
+    with pytest.raises(Cancelled):
+        diffusion.generate(shot(15), 3, "draft", stop)
+    assert seen == [4, 4, 5, 6]
+    assert np.array_equal(diffusion.generate(shot(15), 3, "draft").frames, whole)
+
+
+def test_as_released_squeezes_and_makes_at_most_49_frames(monkeypatch):
+    monkeypatch.setattr(preparation, "RELEASE_SIZE", (32, 32))
+    real = preparation.as_released
+    monkeypatch.setattr(preparation, "as_released", partial(real, frames=9, size=(32, 32)))
+    result = diffusion.generate(shot(11), 0, "draft", as_released=True)
+    assert result.frames.shape == (9, 32, 32, 3)
+    assert any("Only 9 of 11 frames" in note for note in result.notes)
+
+
+def test_a_distilled_lora_changes_drafts_and_says_so(tree):
+    plain = diffusion.generate(shot(5), 0, "draft")
+    place = tree / model_files.DISTILLED / "fast.safetensors"
+    place.parent.mkdir()
+    from safetensors.torch import save_file
+
+    lora = {
+        f"diffusion_model.blocks.0.self_attn.q.lora_{part}.weight": torch.randn(shape) / 3
+        for part, shape in (("down", (4, 96)), ("up", (96, 4)))
+    }
+    try:
+        save_file({**lora, "diffusion_model.blocks.0.self_attn.q.diff_b": torch.zeros(96)}, place)
+        changed = diffusion.generate(shot(5), 0, "draft")
+        assert not np.array_equal(plain.frames, changed.frames)
+        notes = " ".join(changed.notes)
+        assert "fast.safetensors changes 1 layers; 1 of its tensors are no LoRA and were left out" in notes
+        assert not any("fast" in note for note in diffusion.generate(shot(5), 0, "final", steps=1).notes)
+        save_file({name.replace("blocks.0", "blocks.7"): part for name, part in lora.items()}, place)
+        with pytest.raises(InputError, match=r"does not fit Wan2\.1-I2V-14B \(layer blocks\.7\.self_attn\.q\)"):
+            diffusion.generate(shot(5), 0, "draft")
+    finally:
+        place.unlink()
+        place.parent.rmdir()
+
+
+def test_files_are_converted_once_and_random_weights_say_so(tree):
+    mark = tree / model_files.RANDOM
+    mark.touch()
+    try:
+        result = diffusion.generate(shot(5), 0, "draft")
+    finally:
+        mark.unlink()
+    assert any("random weights" in note for note in result.notes)
+    there = model_files.files(tree)
+    assert there.vae.suffix == ".pth"
+    converted = there.vae.with_suffix(".safetensors")
+    before = converted.stat().st_mtime_ns
+    diffusion.unload()
+    diffusion.generate(shot(5), 0, "draft")
+    assert converted.stat().st_mtime_ns == before
+    assert not there.text_encoder.with_suffix(".safetensors").exists()
+
+
+def test_out_of_memory_names_the_setting_and_the_next_job_works(monkeypatch):
+    real = wan.generate
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(wan, "generate", full)
+    with pytest.raises(InputError, match=r"ran out of memory .*: take a lower quality"):
+        diffusion.generate(shot(5), 0, "draft")
+    with pytest.raises(InputError, match="take the model size 512x512"):
+        diffusion.generate(shot(5), 0, "draft", size="832x480")
+    assert diffusion._loaded is None
+    monkeypatch.setattr(wan, "generate", real)
+    diffusion.generate(shot(5), 0, "draft")
+
+
+def test_what_is_missing_is_said_in_one_sentence(tmp_path, monkeypatch):
+    assert diffusion.why_not() is None
+    monkeypatch.setattr(diffusion, "DEVICE", "cuda")
+    if not torch.cuda.is_available():
+        assert diffusion.why_not() == "The EX-4D model needs an NVIDIA GPU, and torch finds none here."
+    monkeypatch.setenv("EX4D_MODELS", str(tmp_path))
+    assert "missing (video model, text encoder, tokenizer, image encoder, VAE, EX-4D adapter)" in diffusion.why_not()
+    with pytest.raises(InputError, match="ex4d models"):
+        diffusion.generate(shot(5))
