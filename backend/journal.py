@@ -9,7 +9,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ class Journal:
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.changed: set[str] = set()
+        self._pictures: dict[str, bytes] = {}
         self._clock = clock
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
@@ -121,8 +122,13 @@ class Journal:
             self._event(job_id)
         return lease
 
-    def progress(self, job_id: str, stage: str, step: int, steps: int, elapsed: float) -> None:
-        """Note a step; only the latest of each stage is kept. Survives the process, perhaps not the power."""
+    def progress(self, job_id: str, stage: str, step: int, steps: int, elapsed: float, picture: bytes = b"") -> None:
+        """Note a step; only the latest of each stage is kept. Survives the process, perhaps not the power.
+
+        The picture is kept in memory only, the latest of the job.
+        """
+        if picture:
+            self._pictures[job_id] = picture
         self._db.execute("PRAGMA synchronous = NORMAL")
         self._db.execute("BEGIN IMMEDIATE")
         with self._db:
@@ -132,6 +138,7 @@ class Journal:
     def finish(self, job_id: str, state: str, message: str = "", result: Result | None = None) -> None:
         """queued or running -> done, failed or cancelled."""
         assert state in TERMINAL
+        self._pictures.pop(job_id, None)
         text = None if result is None else json.dumps(to_plain(result))
         with self._durable():
             self._set(
@@ -190,6 +197,8 @@ class Journal:
         for seq, state, attempt, stage, step, steps, elapsed, message in rows:
             result = self._result(job_id) if state == "done" else None
             events.append(Event(job_id, seq, state, attempt, stage, step, steps, elapsed, message, result))
+        if events and events[-1].state == "running" and (picture := self._pictures.get(job_id)):
+            events[-1] = replace(events[-1], picture=picture)
         return events
 
     def _result(self, job_id: str) -> Result:

@@ -7,7 +7,7 @@ the attempt's lease. Folders follow from the state folder, so no paths travel he
 from dataclasses import dataclass
 from pathlib import Path
 
-from ex4d.protocol import Count, Job, Result, Tagged, Text, Word
+from ex4d.protocol import Count, Job, Jpeg, Result, Tagged, Text, Word
 
 TOKEN_VARIABLE = "EX4D_WORKER_TOKEN"
 
@@ -36,13 +36,14 @@ class Stop(Tagged):
 
 @dataclass(frozen=True)
 class Step(Tagged):
-    """Worker: a step is done, `elapsed` seconds after its stage began."""
+    """Worker: a step is done, `elapsed` seconds after its stage began; `picture` shows what is being made."""
 
     lease: Count
     stage: Word
     step: Count
     steps: Count
     elapsed: float
+    picture: Jpeg = b""
 
 
 @dataclass(frozen=True)

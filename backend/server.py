@@ -21,6 +21,7 @@ from backend.orders import blob_folder
 from backend.supervisor import Supervisor
 from ex4d import __version__
 from ex4d.errors import InputError, ServerError
+from ex4d.generate import diffusion
 from ex4d.protocol import (
     CHUNK_BYTES,
     CLIENT_BULK,
@@ -47,6 +48,7 @@ from ex4d.protocol import (
     Status,
     Submit,
     Tagged,
+    Unload,
     Welcome,
     blobs_of,
     decode,
@@ -59,7 +61,6 @@ from ex4d.protocol import (
 
 log = logging.getLogger("ex4d.server")
 
-GENERATORS = ("preview",)
 TICK_MS = 100
 TURN = 20
 """Messages taken from one socket before the others have their turn."""
@@ -217,7 +218,7 @@ class Server:
             for old in [old for old, heard in self._peers.items() if now - heard > PEER_SECONDS]:
                 self._forget(old)
             self._peers[peer] = now
-            limits, capabilities = Limits(), Capabilities(GENERATORS)
+            limits, capabilities = Limits(), _capabilities()
             port = _port(self._bulk)
             return [Welcome(PROTOCOL_VERSION, __version__, self._instance, port, capabilities, limits)]
         if peer not in self._peers:
@@ -225,6 +226,8 @@ class Server:
         self._peers[peer] = now
         if isinstance(message, Ping):
             return [Pong()]
+        if isinstance(message, Unload):
+            return [self._supervisor.unload()]
         if isinstance(message, Submit):
             return [self._submit(peer, message)]
         row = self._journal.get(message.job_id)
@@ -333,6 +336,12 @@ def _receive(socket: zmq.Socket) -> list[bytes]:
         if len(frames) <= MESSAGE_FRAMES:
             frames.append(frame)
     return frames
+
+
+def _capabilities() -> Capabilities:
+    """What can be run here now; files and GPUs come and go, so it is asked for each client."""
+    missing = diffusion.why_not(ask_torch=False)
+    return Capabilities(("preview",), sentence(missing)) if missing else Capabilities(("wan", "preview"))
 
 
 def _port(socket: zmq.Socket) -> int:

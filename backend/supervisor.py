@@ -33,7 +33,7 @@ from backend.orders import (
     work_folder,
 )
 from ex4d.errors import EX4DError
-from ex4d.protocol import ProtocolError, Tagged, decode, encode
+from ex4d.protocol import ProtocolError, Tagged, Unloaded, decode, encode
 
 log = logging.getLogger("ex4d.server")
 
@@ -143,7 +143,12 @@ class Supervisor:
     def _handle(self, message: Step | Finished | Failed | Stopped, attempt: Attempt) -> None:
         if isinstance(message, Step):
             self._journal.progress(
-                attempt.job_id, message.stage, message.step, message.steps, max(message.elapsed, 0.0)
+                attempt.job_id,
+                message.stage,
+                message.step,
+                message.steps,
+                max(message.elapsed, 0.0),
+                message.picture,
             )
             return
         if isinstance(message, Finished):
@@ -158,6 +163,17 @@ class Supervisor:
         else:
             self._journal.finish(attempt.job_id, "failed", message.message)
         self._end_attempt()
+
+    def unload(self) -> Unloaded:
+        """End an idle worker, and with it everything that it holds in memory, on the GPU too."""
+        if self._attempt:
+            return Unloaded(False, "A job is running: wait for it, or cancel it first.")
+        if self._worker is None:
+            return Unloaded(False, "Nothing is loaded.")
+        self._reap(self._worker)
+        self._worker = None
+        log.info("the worker was ended to free its memory")
+        return Unloaded(True, "The memory is free; models are loaded again when they are needed.")
 
     def close(self) -> None:
         """End the worker with all it started. A job that it had is found as lost by the next start."""

@@ -17,7 +17,9 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import zmq
+from numpy.typing import NDArray
 
 from backend.orders import (
     SUPERVISOR_MESSAGES,
@@ -34,10 +36,22 @@ from backend.orders import (
 )
 from ex4d.client import blob_of
 from ex4d.errors import Cancelled, EX4DError
-from ex4d.protocol import CONTROL_BYTES, Blob, Job, ProtocolError, Result, Tagged, decode, encode, sentence
+from ex4d.progress import Progress
+from ex4d.protocol import (
+    CONTROL_BYTES,
+    PICTURE_BYTES,
+    Blob,
+    Job,
+    ProtocolError,
+    Result,
+    Tagged,
+    decode,
+    encode,
+    sentence,
+)
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-EVENT_BYTES = 16 * 1024
+EVENT_BYTES = PICTURE_BYTES + 16 * 1024
 """What an event may hold besides a result."""
 STEP_SECONDS = 0.1
 """Steps are reported this often at most; the last of a stage always."""
@@ -64,7 +78,7 @@ class Attempt:
             link.symlink_to(self._blobs / blob.sha256)
         return link
 
-    def progress(self, stage: str, step: int, steps: int) -> None:
+    def progress(self, stage: str, step: int, steps: int, picture: NDArray[np.uint8] | None = None) -> None:
         """Report a step; raises `Cancelled` when the supervisor has said stop."""
         now = time.monotonic()
         if stage != self._stage:
@@ -72,7 +86,8 @@ class Attempt:
             self._stage, self._stage_began = stage, now if step == 0 else self._last_step
             self._last_sent = -math.inf
         self._last_step = now
-        self._held_back = Step(self._lease, stage, step, steps, now - self._stage_began)
+        shown = b"" if picture is None else jpeg(picture)
+        self._held_back = Step(self._lease, stage, step, steps, now - self._stage_began, shown)
         if step >= steps or now - self._last_sent >= STEP_SECONDS:
             self._send_held_back()
             self._last_sent = now
@@ -93,6 +108,17 @@ class Attempt:
                 os.fsync(file.fileno())
             blobs.append(blob_of(path))
         return Result(facts, tuple(blobs))
+
+
+def jpeg(picture: NDArray[np.uint8]) -> bytes:
+    """A picture (h,w,3) RGB as JPEG, as good as an event has room for; empty where none is small enough."""
+    import cv2
+
+    for quality in (85, 60, 30):
+        data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        if len(data) <= PICTURE_BYTES:
+            return data
+    return b""
 
 
 def receive(socket: zmq.Socket) -> Run | Stop:
@@ -133,7 +159,7 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: str) -> None:
     socket.send(encode(ending))
 
 
-def load(runner: str) -> Callable[[Job, Callable[[Blob], Path], Path, Callable[[str, int, int], None]], dict]:
+def load(runner: str) -> Callable[[Job, Callable[[Blob], Path], Path, Progress], dict]:
     """The function that "module:function" names."""
     module, _, function = runner.partition(":")
     return getattr(importlib.import_module(module), function)

@@ -350,6 +350,18 @@ class EX4D_OT_server_stop(_Safe):
         server.stop()
 
 
+class EX4D_OT_unload(_Safe):
+    """Let the server free the memory that its models hold, on the GPU too; they are loaded again when needed"""
+
+    bl_idname = "ex4d.unload"
+    bl_label = "Free Memory"
+    bl_options = {"REGISTER"}
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Ask for it; the timer hears the answer."""
+        session.connect().unload()
+
+
 class EX4D_OT_connect(_Safe):
     """Look whether the server answers"""
 
@@ -440,6 +452,7 @@ CLASSES = (
     EX4D_OT_match_scene,
     EX4D_OT_server_start,
     EX4D_OT_server_stop,
+    EX4D_OT_unload,
     EX4D_OT_connect,
     EX4D_OT_take_select,
     EX4D_OT_take_restore_camera,

@@ -5,7 +5,7 @@ import textwrap
 
 import bpy
 
-from . import checks, operators, server, session
+from . import checks, operators, picture, server, session
 from .preferences import preferences
 
 
@@ -59,6 +59,8 @@ def draw_progress(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         details += [f"{seconds(now.eta_s)} left"] if now.eta_s else []
         if details:
             column.label(text=", ".join(details))
+        if shown := picture.icon(now.picture):
+            layout.template_icon(icon_value=shown, scale=8)
         layout.operator(operators.EX4D_OT_cancel.bl_idname, icon="CANCEL")
 
 
@@ -144,7 +146,15 @@ class _Generate(_ShotPanel):
         column = layout.column()
         column.use_property_split, column.use_property_decorate = True, False
         column.prop(facts, "generator")
+        missing = session.model_missing()
+        if facts.generator != "preview" and not missing:
+            column.prop(facts, "quality")
+            column.prop(facts, "model_size")
+        column.prop(facts, "keep_source")
         column.prop(facts, "seed")
+        if facts.generator != "preview" and missing:
+            told = "The result will be a preview. " if facts.generator == "auto" else ""
+            say(layout, context, told + missing, "INFO" if told else "ERROR")
 
 
 class EX4D_UL_takes(bpy.types.UIList):
@@ -202,6 +212,8 @@ class _Backend(_Panel):
             row.operator(operators.EX4D_OT_server_start.bl_idname)
         if connected is None:
             row.operator(operators.EX4D_OT_connect.bl_idname)
+        elif connected.status == "ready":
+            row.operator(operators.EX4D_OT_unload.bl_idname)
         layout.use_property_split, layout.use_property_decorate = True, False
         layout.prop(settings, "python", text="Server Python")
 

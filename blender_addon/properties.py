@@ -29,10 +29,21 @@ PRESET_ITEMS = (
 )
 
 GENERATOR_ITEMS = (
-    ("auto", "Best Available", "The best generator that the server has"),
+    ("auto", "Best Available", "The EX-4D model where the server can run it, the preview elsewhere"),
     ("preview", "Preview", "Fill holes from other frames and by classical inpainting, in seconds"),
+    ("wan", "EX-4D Model", "Wan2.1-I2V-14B with the EX-4D adapter; refused where the server cannot run it"),
 )
 
+QUALITY_ITEMS = (
+    ("final", "Final", "As released: 25 steps with guidance"),
+    ("balanced", "Balanced", "A third of the time: 8-bit products, guidance on a part of the steps, steps left out"),
+    ("draft", "Draft", "To judge a move: 4 steps, no guidance, 8-bit products; details are soft or wrong"),
+)
+
+MODEL_SIZE_ITEMS = (
+    ("512x512", "512 x 512", "About so many pixels has a picture in the model, with the clip's aspect"),
+    ("832x480", "832 x 480", "Half as many again; takes about twice the time"),
+)
 
 USUAL_AMOUNT = {"30": 30.0, "60": 60.0, "90": 90.0, "180": 45.0, "zoom_in": 0.5, "zoom_out": 0.5}
 
@@ -106,6 +117,17 @@ class EX4DScene(bpy.types.PropertyGroup):
     )
     seed: IntProperty(name="Seed", description="The same seed and settings give the same result", min=0)
     generator: EnumProperty(name="Generator", description="What fills the unseen parts", items=GENERATOR_ITEMS)
+    quality: EnumProperty(name="Quality", description="Of the EX-4D model: time against detail", items=QUALITY_ITEMS)
+    model_size: EnumProperty(
+        name="Model Size",
+        description="Size of the pictures in the EX-4D model; the result has the clip's size",
+        items=MODEL_SIZE_ITEMS,
+    )
+    keep_source: BoolProperty(
+        name="Keep Source",
+        description="Keep what the source saw as it is; the take's folder has the other video too",
+        default=True,
+    )
 
     takes: CollectionProperty(type=EX4DTake)
     take_index: IntProperty(name="Active Take")

@@ -14,7 +14,7 @@ import bpy
 from ex4d.client import Client
 from ex4d.errors import EX4DError
 
-from . import compat, objects, server, source, state, takes
+from . import compat, objects, picture, server, source, state, takes
 from .preferences import preferences
 from .state import OpenRequest, Request, State, TakeRequest
 
@@ -56,6 +56,11 @@ def connect() -> Client:
         _client = Client(address, compat.user_folder(__package__) / "downloads")
         _client_address = address
     return _client
+
+
+def model_missing() -> str:
+    """Why the server cannot run the EX-4D model, in a sentence; "" where it can, or where nobody knows yet."""
+    return _client.server.capabilities.wan_missing if _client is not None and _client.server is not None else ""
 
 
 def disconnect() -> None:
@@ -115,6 +120,9 @@ def tick(budget: float = TICK_S) -> None:
         if _client is not None:
             for update in _client.poll(budget / 2):
                 dispatch(state.Updated(update))
+            if _client.unloaded is not None:
+                dispatch(state.Said(_client.unloaded.message))
+                _client.unloaded = None
             # Updates first: a last word from the server counts, even when it is gone by now.
             trouble = _trouble(_client)
             if trouble != _state.trouble:
@@ -242,6 +250,7 @@ def close() -> None:
     """End everything, for unregister."""
     leave_file()
     disconnect()
+    picture.forget()
 
 
 def _redraw() -> None:

@@ -51,6 +51,9 @@ class TakeRequest:
     generator: str
     seed: int
     fps: str
+    quality: str = "final"
+    model_size: str = "512x512"
+    keep_source: bool = True
     preview: bool = False
 
 
@@ -83,6 +86,7 @@ class State:
         phase: what goes on.
         request, job_id: what was asked, and the server's name for it once it has one.
         stage, step, steps, rate, eta_s: progress of the present stage.
+        picture: JPEG of what is being made; empty where there is none.
         trouble: why the server cannot be reached right now; the job waits for it.
         message, failed: how the last request ended, or what else was to be told.
     """
@@ -95,6 +99,7 @@ class State:
     steps: int = 0
     rate: float | None = None
     eta_s: float | None = None
+    picture: bytes = b""
     trouble: str = ""
     message: str = ""
     failed: bool = False
@@ -320,6 +325,7 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
 def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
     if update.state == "done":
         importing = replace(state, phase="importing", stage="Importing", step=0, steps=0, rate=None, eta_s=None)
+        importing = replace(importing, picture=b"")
         return importing, (Import(state.request, update),)
     if update.state == "failed":
         return _ended(state, update.message, failed=True)
@@ -327,7 +333,7 @@ def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
         return _ended(state, "Cancelled.", failed=False)
     stage = (update.stage or update.state).replace("_", " ").title()
     progress = replace(state, stage=stage, step=update.step, steps=update.steps, rate=update.rate, eta_s=update.eta_s)
-    return progress, ()
+    return replace(progress, picture=update.picture), ()
 
 
 def _ended(

@@ -89,6 +89,9 @@ def request_take(scene: bpy.types.Scene, preview: bool) -> TakeRequest:
         generator=facts.generator,
         seed=facts.seed,
         fps=str(rate_of(scene)),
+        quality=facts.quality,
+        model_size=facts.model_size,
+        keep_source=facts.keep_source,
         preview=preview,
     )
 
@@ -100,7 +103,16 @@ def prepare(request: TakeRequest) -> Steps:
     request = replace(request, files={**request.files, blob.sha256: request.path})
     if request.preview:
         return request, Preview(source, blob)
-    return request, Generate(source, blob, request.generator, request.seed, request.fps)
+    return request, Generate(
+        source,
+        blob,
+        generator=request.generator,
+        quality=request.quality,
+        model_size=request.model_size,
+        keep_source=request.keep_source,
+        seed=request.seed,
+        fps=request.fps,
+    )
 
 
 def bring_in(request: TakeRequest, update: Any) -> Steps:
@@ -139,12 +151,15 @@ def _insert(
         title, movie, generator, is_preview = f"View {number:03d}", take.COLOUR, "conditioning", True
     else:
         generator, is_preview = update.facts["generator"], update.facts["is_preview"]
-        title, movie = f"Take {number:03d}" + (" (preview)" if is_preview else ""), take.RESULT
+        made_by = "preview" if is_preview else update.facts.get("quality", "")
+        title, movie = f"Take {number:03d}" + (f" ({made_by})" if made_by else ""), take.RESULT
     frames = len(update.facts["coverage"])
     strip = insert_strip(scene, f"EX-4D {title}", placed[movie], scene.ex4d.start, frames)
     strip["ex4d_take"], strip["ex4d_shot"], strip["ex4d_job"] = number, request.shot, update.job_id
     strip["ex4d_generator"], strip["ex4d_seed"], strip["ex4d_fps"] = generator, request.seed, request.fps
     strip["ex4d_is_preview"], strip["ex4d_source"] = is_preview, request.source
+    strip["ex4d_quality"], strip["ex4d_model_size"] = update.facts.get("quality", ""), request.model_size
+    strip["ex4d_keep_source"] = request.keep_source
     strip["ex4d_view"], strip["ex4d_coverage"] = request.preview, update.facts["coverage"]
     return title, strip
 

@@ -23,6 +23,7 @@ from ex4d.conditioning import Conditioning, render, render_stereo
 from ex4d.coverage import Coverage
 from ex4d.errors import EX4DError, InputError
 from ex4d.generate import Generated
+from ex4d.generate.quality import ModelSize, QualityName
 from ex4d.mesh import DWMesh
 from ex4d.occlusion import FILTERS, OcclusionName
 from ex4d.progress import Progress
@@ -167,12 +168,27 @@ def generate(
     focal_px: Focal = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For generators that draw random numbers.")] = 0,
     num_inference_steps: Annotated[
-        int, typer.Option("--num_inference_steps", min=1, help="Sampling steps; the preview has none.")
-    ] = 25,
+        int | None,
+        typer.Option("--num_inference_steps", min=1, help="Sampling steps of the model; default: the quality's."),
+    ] = None,
     generator: Annotated[
-        Literal["auto", "preview"],
-        typer.Option("--generator", help="What fills the holes; auto takes the best that can run here."),
+        Literal["auto", "preview", "wan"],
+        typer.Option(
+            "--generator",
+            help="What fills the holes: wan is the EX-4D model; auto takes it where it can run, else the preview.",
+        ),
     ] = "auto",
+    quality: Annotated[QualityName, typer.Option("--quality", help="Of the model; lower is faster.")] = "final",
+    model_size: Annotated[
+        ModelSize, typer.Option("--model_size", help="About so many pixels has a picture in the model.")
+    ] = "512x512",
+    keep_source: Annotated[
+        bool,
+        typer.Option(
+            "--keep_source/--no_keep_source",
+            help="Keep what the source saw as it is. The other video is written beside the result.",
+        ),
+    ] = True,
     output_format: Format = "mp4",
     engine: EngineChoice = "auto",
     occlusion: Occlusion = None,
@@ -190,6 +206,7 @@ def generate(
     if output_format == "mp4" and output_video.suffix.lower() != ".mp4":
         raise InputError(f"The video is written as MP4: let --output_video end in .mp4, not {output_video.name!r}.")
     _refuse_overwriting(output_video, input_video, color_video, mask_video, depth, camera)
+    choice = jobs.choose(generator)
     size = None if width is None or height is None else (width, height)
     with bars() as progress:
         if color_video is not None and mask_video is not None:
@@ -202,12 +219,19 @@ def generate(
             scene = shot.scene if size is None else replace(shot.scene, path=_resized(shot.scene.path, *size))
             conditioning = render(scene, chosen_engine(engine), progress)
             notes, fps = (*shot.notes, *conditioning.notes), shot.fps
-        sure = jobs.certain(conditioning, seed)
-        result = jobs.generate(conditioning, sure, scene, seed, progress, chosen_engine(engine))
+        wanted = jobs.Wanted(
+            choice, quality, model_size, keep_source, seed, num_inference_steps, as_released=release_compat
+        )
+        result, other = jobs.generate(conditioning, scene, wanted, progress, chosen_engine(engine))
+        name = "generated" if keep_source else "composited"
+        beside = output_video.with_name(f"{output_video.stem}.{name}{output_video.suffix}")
         with _folder(output_video.parent):
-            written = _write_result(output_video, result, fps, output_format)
+            written = [
+                _write_result(output_video, result, fps, output_format),
+                _write_result(beside, replace(result, frames=other), fps, output_format),
+            ]
     _say(*notes, *result.notes)
-    _results(written)
+    _results(*written)
 
 
 @app.command()
@@ -221,6 +245,34 @@ def serve(
     from backend.server import serve as run_server  # the one place where ex4d starts its own backend
 
     run_server(address, state)
+
+
+@app.command()
+def unload(
+    address: Annotated[str, typer.Option(help="Of the server.")] = protocol.DEFAULT_ADDRESS,
+) -> None:
+    """Let a server free the memory that its models hold, on the GPU too."""
+    import time
+
+    from ex4d.client import HELLO_SECONDS, Client
+    from ex4d.errors import ServerError
+
+    with tempfile.TemporaryDirectory() as nothing:
+        client = Client(address, Path(nothing))
+        deadline = time.monotonic() + HELLO_SECONDS + 2
+        asked = False
+        try:
+            while client.unloaded is None:
+                client.poll(0.05)
+                if client.status == "ready" and not asked:
+                    client.unload()
+                    asked = True
+                if client.status in ("unreachable", "refused") or time.monotonic() > deadline:
+                    raise ServerError(client.problem or f"The server at {address} did not answer.")
+                time.sleep(0.02)
+            typer.echo(client.unloaded.message)
+        finally:
+            client.close()
 
 
 @app.command()
@@ -303,7 +355,7 @@ def bars() -> Iterator[Progress]:
     with Bars(*columns, console=console) as shown:
         tasks: dict[str, int] = {}
 
-        def progress(stage: str, step: int, steps: int) -> None:
+        def progress(stage: str, step: int, steps: int, picture: np.ndarray | None = None) -> None:
             if stage not in tasks:
                 tasks[stage] = shown.add_task(stage, total=steps)
             shown.update(tasks[stage], completed=step, total=steps)  # type: ignore[arg-type]

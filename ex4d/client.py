@@ -51,6 +51,8 @@ from ex4d.protocol import (
     Status,
     Submit,
     Tagged,
+    Unload,
+    Unloaded,
     Welcome,
     blobs_of,
     decode,
@@ -86,6 +88,7 @@ class JobUpdate:
         facts, files: what the job found, and its files by name, when done.
         seq: number of the last event seen, for `Client.follow` after a restart.
         attempt: how often the server has started it.
+        picture: small JPEG of what is being made, the latest there was; empty where there was none.
     """
 
     job_id: str
@@ -100,6 +103,7 @@ class JobUpdate:
     files: Mapping[str, Path] = field(default_factory=dict)
     seq: int = 0
     attempt: int = 0
+    picture: bytes = b""
 
     @property
     def ended(self) -> bool:
@@ -357,6 +361,7 @@ class Client:
         status: "refused" means that the server answers but does not want this client; no job is sent then.
         problem: a sentence for the user, "" if there is none.
         server: what the server said of itself, once it has.
+        unloaded: the answer to the last `unload`; None until it comes.
 
     Raises:
         InputError: the address is none, or not loopback.
@@ -369,6 +374,7 @@ class Client:
         self.status: Literal["connecting", "ready", "unreachable", "refused"] = "connecting"
         self.problem = ""
         self.server: ServerInfo | None = None
+        self.unloaded: Unloaded | None = None
         self._address, self._connect_to = address, f"tcp://{host}:{port}"
         self._folder, self._clock = Path(downloads), clock
         self._limits = Limits()
@@ -425,6 +431,17 @@ class Client:
         elif self.status == "unreachable" or tracked.submit:
             self._to_cancel.add(job_id)
             self._end(tracked, "cancelled")
+
+    def unload(self) -> None:
+        """Ask the server to free the memory that its models hold; the answer is in `unloaded` when it has come.
+
+        Raises:
+            ServerError: the server cannot be reached.
+        """
+        if self.status != "ready":
+            raise ServerError(self.problem or f"The EX-4D server at {self._address} has not answered yet.")
+        self.unloaded = None
+        self._send(Unload())
 
     def poll(self, budget: float = 0.004) -> list[JobUpdate]:
         """Do what can be done now, for about `budget` seconds at most, and return what has changed."""
@@ -571,7 +588,7 @@ class Client:
 
     def _end(self, tracked: _Tracked, state: str, message: str = "", **changes: Any) -> None:
         tracked.close()
-        self._emit(tracked, state=state, message=message, rate=None, eta_s=None, **changes)
+        self._emit(tracked, state=state, message=message, rate=None, eta_s=None, picture=b"", **changes)
 
     # -- one thing at a time
 
@@ -597,6 +614,8 @@ class Client:
             self._welcomed(message)
         elif isinstance(message, Error):
             self._error(message)
+        elif isinstance(message, Unloaded):
+            self.unloaded = message
         elif isinstance(message, Status | Missing | Event):
             tracked = self._jobs.get(message.job_id)
             if tracked is None or tracked.update.ended:
@@ -634,6 +653,7 @@ class Client:
             "eta_s": (event.steps - event.step) / rate if rate else None,
             "message": event.message,
             "attempt": event.attempt,
+            "picture": event.picture or tracked.update.picture,
         }
         if event.state != "done" or event.result is None:
             self._emit(tracked, **changes, state=event.state, seq=event.seq)

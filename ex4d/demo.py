@@ -53,7 +53,7 @@ def run_sample(out: Path, progress: Progress) -> DemoResult:
         path_file = Path(folder) / take.CAMERA
         camera_path.save(path_file, path)
         clip_blob, depth_blob, path_blob = (blob_of(file) for file in (clip_file, depth_file, path_file))
-        job = protocol.Generate(protocol.Source((clip_blob,), (depth_blob,)), path_blob)
+        job = protocol.Generate(protocol.Source((clip_blob,), (depth_blob,)), path_blob, generator="preview")
         files = {
             clip_blob.sha256: clip_file,
             depth_blob.sha256: depth_file,

@@ -20,8 +20,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgpack
 
 from ex4d.errors import EX4DError, InputError
+from ex4d.generate.quality import ModelSize, QualityName
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5750"
 CONTROL_BYTES = 256 * 1024
 """Largest message without file content; larger ones are not read at all."""
@@ -29,6 +30,8 @@ CHUNK_BYTES = 256 * 1024
 """File content in one `Put` or `Chunk`."""
 CREDIT = 10
 """Chunks that may be under way to or from one client."""
+PICTURE_BYTES = 16 * 1024
+"""Largest picture of what is being made, a JPEG, that comes with an event."""
 MESSAGE_FRAMES = 4
 """Most frames in one message, the address that ZeroMQ adds included."""
 BLOB_BYTES = 64 * 1024**3
@@ -104,6 +107,7 @@ Count = Annotated[int, _between(0, 2**53)]
 Sha256 = Annotated[str, _matches("[0-9a-f]{64}", "64 hexadecimal digits")]
 JobId = Annotated[str, _matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]
 Rate = Annotated[str, _matches(r"[1-9]\d{0,8}(/[1-9]\d{0,8})?", 'a frame rate such as "24" or "24000/1001"')]
+Jpeg = Annotated[bytes, _length(0, PICTURE_BYTES)]
 Facts = Annotated[dict, _check_json]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 TERMINAL = ("done", "failed", "cancelled")
@@ -164,11 +168,22 @@ class Preview(Tagged):
 
 @dataclass(frozen=True)
 class Generate(Tagged):
-    """The shot from the path -> result.mp4, colour.mp4, mask.mp4, take.json. `fps` None: the source's."""
+    """The shot from the path -> result.mp4, colour.mp4, mask.mp4, take.json and the files of `ex4d.take`.
+
+    Attributes:
+        generator: "wan" is the EX-4D model; "auto" takes it where it can run, and the preview elsewhere.
+        quality, model_size: of the model, see `ex4d.generate.quality`.
+        keep_source: whether what the source saw stays as it is in the result.
+        seed: of everything that is drawn.
+        fps: of the result; None takes the source's.
+    """
 
     source: Source
     path: Blob
-    generator: Literal["preview", "auto"] = "auto"
+    generator: Literal["preview", "auto", "wan"] = "auto"
+    quality: QualityName = "final"
+    model_size: ModelSize = "512x512"
+    keep_source: bool = True
     seed: Annotated[int, _between(0, 2**63 - 1)] = 0
     fps: Rate | None = None
 
@@ -199,9 +214,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What the server can run."""
+    """What the server can run, and a sentence why not the EX-4D model, where it cannot."""
 
     generators: tuple[Word, ...]
+    wan_missing: Text = ""
 
 
 @dataclass(frozen=True)
@@ -238,6 +254,19 @@ class Cancel(Tagged):
     """Stop this job; answered by `Status` or `Error`. A finished result is not taken back."""
 
     job_id: JobId
+
+
+@dataclass(frozen=True)
+class Unload(Tagged):
+    """Free all memory that models hold, on the GPU too; answered by `Unloaded`."""
+
+
+@dataclass(frozen=True)
+class Unloaded(Tagged):
+    """Whether something was freed, and a sentence about it."""
+
+    freed: bool
+    message: Text
 
 
 @dataclass(frozen=True)
@@ -286,7 +315,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Event(Tagged):
-    """Something happened to a job; `seq` rises by job. `elapsed` is seconds since the stage began."""
+    """Something happened to a job; `seq` rises by job. `elapsed` is seconds since the stage began.
+
+    `picture` is a small view of what is being made, with the latest event of a running job only.
+    """
 
     job_id: JobId
     seq: Count
@@ -298,6 +330,7 @@ class Event(Tagged):
     elapsed: Annotated[float, _between(0, 1e9)] = 0.0
     message: Text = ""
     result: Result | None = None
+    picture: Jpeg = b""
 
 
 @dataclass(frozen=True)
@@ -336,8 +369,8 @@ class Chunk(Tagged):
     offset: Count
 
 
-CLIENT_CONTROL = (Hello, Submit, Follow, Cancel, Ping)
-SERVER_CONTROL = (Welcome, Status, Missing, Event, Error, Pong)
+CLIENT_CONTROL = (Hello, Submit, Follow, Cancel, Unload, Ping)
+SERVER_CONTROL = (Welcome, Status, Missing, Event, Unloaded, Error, Pong)
 CLIENT_BULK = (Put, Get)
 SERVER_BULK = (Holds, Chunk, Error)
 
@@ -456,7 +489,7 @@ def unpack(frame: bytes) -> dict:
             raw=False,
             strict_map_key=True,
             ext_hook=_refuse_extension,
-            max_bin_len=0,
+            max_bin_len=PICTURE_BYTES,
         )
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise ProtocolError(f"A message is not msgpack as used here: {str(error)[:200]}.") from None

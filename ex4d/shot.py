@@ -4,20 +4,22 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ex4d import camera_path, edges, protocol, take
 from ex4d.clip import Clip, natural_order, read_clip
 from ex4d.conditioning import Conditioning, render
 from ex4d.depth import DepthVideo, read_depth, save_depth
 from ex4d.errors import InputError
-from ex4d.generate import Generated, preview
+from ex4d.generate import Generated, diffusion, preview
+from ex4d.generate.quality import ModelSize, QualityName
 from ex4d.mesh import DWMesh
 from ex4d.movie import write_movie
 from ex4d.progress import Progress
@@ -46,6 +48,9 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
         InputError: a file or a setting that cannot be used.
     """
     progress = clock = _Clock(progress)
+    wanted = None
+    if isinstance(job, protocol.Generate):
+        wanted = Wanted(choose(job.generator), job.quality, job.model_size, job.keep_source, job.seed)
     clip, depth = _source(job.source, inputs, out.parent, progress)
     mesh = DWMesh.from_depth(depth)
     notes = [*clip.notes, *depth.notes]
@@ -56,7 +61,7 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
     conditioning = render(scene, progress=progress)
     notes += conditioning.notes
     fps = Fraction(job.fps) if isinstance(job, protocol.Generate) and job.fps else clip.fps
-    sure = certain(conditioning, job.seed) if isinstance(job, protocol.Generate) else conditioning
+    sure = certain(conditioning, wanted.seed) if wanted else conditioning
     write_movie(out / take.COLOUR, sure.colour, fps)
     write_movie(out / take.MASK, sure.mask, fps, lossless=True)
     seen = conditioning.coverage
@@ -66,18 +71,20 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
         "level": [int(level) for level in seen.level],
         "fps": str(fps),
     }
-    if isinstance(job, protocol.Preview):
+    if wanted is None:
         return {**facts, "notes": notes}
 
-    generated = generate(conditioning, sure, scene, job.seed, progress)
+    generated, other = generate(conditioning, scene, wanted, progress)
     notes += generated.notes
     write_movie(out / take.RESULT, generated.frames, fps, metadata=generated.metadata)
+    name = take.GENERATED if wanted.keep_source else take.COMPOSITED
+    write_movie(out / name, other, fps, metadata=generated.metadata)
     camera_path.save(out / take.CAMERA, path)
     record = take.TakeRecord(
         job=protocol.to_plain(job),
         generator=generated.generator,
         is_preview=generated.is_preview,
-        seed=job.seed,
+        seed=wanted.seed,
         settings=generated.settings,
         width=path.width,
         height=path.height,
@@ -92,36 +99,108 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
         **facts,
         "generator": generated.generator,
         "is_preview": record.is_preview,
-        "seed": job.seed,
+        "quality": generated.settings.get("quality", ""),
+        "seed": wanted.seed,
         "frames": len(path),
         "notes": notes,
     }
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The generator that runs, and why it is not the model where it was left open.
+
+    Attributes:
+        generator: "wan" or "preview".
+        notes: sentences for the user.
+    """
+
+    generator: Literal["wan", "preview"]
+    notes: tuple[str, ...] = ()
+
+
+def choose(generator: Literal["auto", "preview", "wan"]) -> Choice:
+    """The generator for a wish: "auto" takes the EX-4D model where it can run, and the preview elsewhere.
+
+    Raises:
+        InputError: the model was wished for and cannot run here.
+    """
+    if generator == "preview":
+        return Choice("preview")
+    reason = diffusion.why_not()
+    if reason is None:
+        return Choice("wan")
+    if generator == "wan":
+        raise InputError(reason)
+    return Choice("preview", (reason,))
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How a shot is to be generated.
+
+    Attributes:
+        choice: of the generator.
+        quality, model_size, steps, as_released: of the model, see `diffusion.generate`.
+        keep_source: whether what the source saw stays as it is in the result.
+        seed: for everything that is drawn at random.
+    """
+
+    choice: Choice
+    quality: QualityName = "final"
+    model_size: ModelSize = "512x512"
+    keep_source: bool = True
+    seed: int = 0
+    steps: int | None = None
+    as_released: bool = False
+
+
 def generate(
     conditioning: Conditioning,
-    sure: Conditioning,
     scene: Scene | None,
-    seed: int,
+    wanted: Wanted,
     progress: Progress,
     engine: Engine | None = None,
-) -> Generated:
-    """Run the best generator that this installation has; today that is the preview, and the result says so.
+) -> tuple[Generated, NDArray[np.uint8]]:
+    """Generate a shot. The result says what made it.
 
-    The rim of the mask is not trusted: it is generated too, and blended with the source (see `ex4d.edges`).
+    The rim of the mask is not trusted: it is generated too, and blended with the source (see `ex4d.edges`). As
+    released, nothing is put back: the result is the model's, in its size.
 
     Args:
         conditioning: what is real along the path.
-        sure: the same without its rim, see `certain`.
         scene: what the conditioning was rendered from, where it is known.
-        seed: for everything that is drawn at random.
+        wanted: how.
         progress: told after each step.
         engine: what draws, where the generator draws; None takes the fastest that can run here.
+
+    Returns:
+        The result, and the frames of the other way to finish it: without the source's pixels, or with them.
+
+    Raises:
+        InputError: the model cannot run, or the GPU is too small.
     """
-    generated = preview.generate(sure, scene, engine, seed, progress)
+    sure = certain(conditioning, wanted.seed)
+    if wanted.choice.generator == "wan":
+        generated = diffusion.generate(
+            conditioning,
+            wanted.seed,
+            wanted.quality,
+            progress,
+            size=wanted.model_size,
+            steps=wanted.steps,
+            as_released=wanted.as_released,
+        )
+    else:
+        generated = preview.generate(sure, scene, engine, wanted.seed, progress)
+    notes = (*wanted.choice.notes, *generated.notes)
+    if wanted.as_released and not generated.is_preview:
+        return replace(generated, notes=notes), generated.frames
     weight = edges.soft_edge(conditioning.mask, sure.mask)
-    frames = edges.composite(conditioning.colour, generated.frames, weight)
-    return replace(generated, frames=frames, settings={**generated.settings, "eroded_by": edges.DEFAULT_KERNELS})
+    composited = edges.composite(conditioning.colour, generated.frames, weight)
+    settings = {**generated.settings, "keep_source": wanted.keep_source, "eroded_by": edges.DEFAULT_KERNELS}
+    pair = (composited, generated.frames) if wanted.keep_source else (generated.frames, composited)
+    return replace(generated, frames=pair[0], settings=settings, notes=notes), pair[1]
 
 
 def certain(conditioning: Conditioning, seed: int) -> Conditioning:
@@ -212,11 +291,11 @@ class _Clock:
         self._started: dict[str, float] = {}
         self._ended: dict[str, float] = {}
 
-    def __call__(self, stage: str, step: int, steps: int) -> None:
+    def __call__(self, stage: str, step: int, steps: int, picture: NDArray[np.uint8] | None = None) -> None:
         now = time.monotonic()
         self._started.setdefault(stage, now)
         self._ended[stage] = now
-        self._progress(stage, step, steps)
+        self._progress(stage, step, steps, picture)
 
     def seconds(self) -> dict[str, float]:
         """Seconds from the first to the last step of each stage."""

@@ -14,6 +14,9 @@ FORMAT = 1
 RESULT, COLOUR, MASK, CAMERA, SIDECAR = "result.mp4", "colour.mp4", "mask.mp4", "camera.npz", "take.json"
 """Names of a take's files: the video, what it was conditioned on, the camera path, and the sidecar."""
 
+GENERATED, COMPOSITED = "generated.mp4", "composited.mp4"
+"""Names of the other video of a take: the generator's own frames, or those with the source's pixels put back."""
+
 
 @dataclass(frozen=True)
 class TakeRecord:

@@ -33,5 +33,6 @@ class Generated:
     @property
     def metadata(self) -> dict[str, str]:
         """Texts for the movie file, so that a preview says so wherever it ends up."""
-        title = "EX-4D preview, not made by the model" if self.is_preview else "EX-4D"
+        made_by = f"EX-4D, {self.settings['quality']} quality" if "quality" in self.settings else "EX-4D"
+        title = "EX-4D preview, not made by the model" if self.is_preview else made_by
         return {"title": title, "comment": " ".join(self.notes)}

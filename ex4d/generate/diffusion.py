@@ -1,10 +1,11 @@
 """The EX-4D model as a generator of whole shots: any length, any size, kept in memory between jobs."""
 
+import ctypes
 import gc
 import hashlib
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +14,12 @@ from ex4d import cache, edges
 from ex4d.conditioning import Conditioning
 from ex4d.errors import InputError
 from ex4d.generate import Generated, model_files
-from ex4d.generate.quality import QUALITIES, Quality, QualityName
+from ex4d.generate.quality import QUALITIES, ModelSize, Quality, QualityName
 from ex4d.progress import Progress, silent
 
 if TYPE_CHECKING:
     from ex4d.generate import wan
     from ex4d.generate.unfinished import Unfinished
-
-ModelSize = Literal["512x512", "832x480"]
-"""About so many pixels has a picture in the model, whatever its aspect; the model was trained near both."""
 
 DEVICE = "cuda"
 """Where it runs."""
@@ -42,10 +40,11 @@ class _Loaded:
 _loaded: _Loaded | None = None
 
 
-def why_not() -> str | None:
+def why_not(ask_torch: bool = True) -> str | None:
     """One sentence why the EX-4D model cannot run on this machine, None where it can.
 
-    Costs nothing where packages or files are missing; where they are there it imports torch to ask for a GPU.
+    Args:
+        ask_torch: also import torch, which takes seconds, and ask whether it can use the GPU.
     """
     for package in ("torch", "diffsynth", "safetensors"):
         if find_spec(package) is None:
@@ -56,12 +55,29 @@ def why_not() -> str | None:
     root = model_files.folder()
     if missing := [part.name for part in model_files.PARTS if not model_files.is_there(part, root)]:
         return f"Files of the EX-4D model are missing ({', '.join(missing)}): `ex4d models` says how to fetch them."
-    if DEVICE == "cuda":
+    if DEVICE == "cuda" and not _gpus():
+        return "The EX-4D model needs an NVIDIA GPU, and this machine has none that its driver knows."
+    if DEVICE == "cuda" and ask_torch:
         import torch
 
         if not torch.cuda.is_available():
-            return "The EX-4D model needs an NVIDIA GPU, and torch finds none here."
+            return (
+                "The EX-4D model needs a torch that can use the GPU, but the one installed cannot: install it for CUDA."
+            )
     return None
+
+
+def _gpus() -> int:
+    """How many NVIDIA GPUs there are; asks the driver itself, which takes no seconds and no memory."""
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            driver = ctypes.CDLL(name)
+        except OSError:
+            continue
+        count = ctypes.c_int()
+        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
+            return count.value
+    return 0
 
 
 def generate(

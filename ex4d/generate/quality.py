@@ -5,6 +5,9 @@ from typing import Literal
 
 QualityName = Literal["final", "balanced", "draft"]
 
+ModelSize = Literal["512x512", "832x480"]
+"""About so many pixels has a picture in the model, whatever its aspect; the model was trained near both."""
+
 
 @dataclass(frozen=True)
 class Quality:

@@ -60,8 +60,8 @@ def plan(free: int, block: int, blocks: int, rest: int) -> Plan:
     kept = int((free - rest) // block) - SLOTS
     if kept < 0:
         raise InputError(
-            f"The GPU has {free / 1e9:.1f} GB to use, but {(rest + SLOTS * block) / 1e9:.1f} GB are needed at least: take"
-            " a lower quality or a smaller model size, or close other programs that use the GPU."
+            f"The GPU has {free / 1e9:.1f} GB to use, but {(rest + SLOTS * block) / 1e9:.1f} GB are needed at least:"
+            " take a lower quality or a smaller model size, or close other programs that use the GPU."
         )
     count = blocks - min(kept, blocks - SLOTS)
     return Plan(blocks, tuple(int((n + 0.5) * blocks / count) for n in range(count)))

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
 from ex4d.errors import InputError
 from ex4d.protocol import sentence
 
@@ -32,6 +34,16 @@ def stages(job, inputs, out, progress):
     for stage in ("read", "render", "write"):
         for step in range(1, 301):
             progress(stage, step, 300)
+    return {}
+
+
+def paint(job, inputs, out, progress):
+    """Shows pictures of what it makes, the last of them hard to pack, and takes its time."""
+    noise = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+    for step in range(1, 4):
+        progress("Sampling", step, 3, np.full((90, 160, 3), (250, 40 * step, 0), np.uint8) if step < 3 else noise)
+        time.sleep(0.3)
+    progress("Decoding", 1, 1)
     return {}
 
 

@@ -4,11 +4,14 @@ import os
 import uuid
 from dataclasses import replace
 
+import cv2
+import numpy as np
 import pytest
 from server_process import until
 
 from ex4d.errors import InputError
-from ex4d.protocol import Blob, Generate, ProtocolError, job_hash
+from ex4d.generate import diffusion
+from ex4d.protocol import PICTURE_BYTES, Blob, Generate, ProtocolError, Unloaded, job_hash
 
 
 def exists(pid: int) -> bool:
@@ -35,7 +38,10 @@ def test_a_job_runs_and_its_files_come_back(server, connect, shot):
     states = [update.state for update in updates]
     assert sorted(set(states), key=states.index) == order
     assert states == sorted(states, key=order.index)
-    assert client.server.capabilities.generators == ("preview",)
+    can = client.server.capabilities
+    assert can.generators == ("preview",)
+    assert can.wan_missing == diffusion.why_not(ask_torch=False)
+    assert can.wan_missing.endswith(".")
 
 
 def test_progress_arrives_in_order_and_each_stage_ends_with_its_last_step(server, connect, shot):
@@ -51,6 +57,53 @@ def test_progress_arrives_in_order_and_each_stage_ends_with_its_last_step(server
         assert steps == sorted(steps)
         assert steps[-1] == 300
     assert len(running) < 100, "progress must be thinned out"
+
+
+def test_pictures_of_what_is_being_made_come_with_the_progress_and_end_with_it(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("paint")
+    updates = []
+    client.wait(client.submit(job, files), updates.append, timeout=20)
+    shown = {update.step: update.picture for update in updates if update.stage == "Sampling" and update.picture}
+    assert set(shown) == {1, 2, 3}
+    first = cv2.imdecode(np.frombuffer(shown[1], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert first.shape == (90, 160, 3)
+    assert np.abs(first.mean(axis=(0, 1)) - (250, 40, 0)).max() < 6
+    assert len(shown[3]) <= PICTURE_BYTES
+    assert updates[-1].picture == b""
+
+
+def test_unload_ends_the_worker_and_the_next_job_gets_a_new_one(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("copy")
+    first = client.wait(client.submit(job, files), timeout=20)
+
+    def unload():
+        client.unload()
+        until(lambda: client.poll(0.01) or client.unloaded is not None)
+        return client.unloaded
+
+    assert unload() == Unloaded(True, "The memory is free; models are loaded again when they are needed.")
+    assert not exists(first.facts["pid"])
+    assert unload() == Unloaded(False, "Nothing is loaded.")
+    second = client.wait(client.submit(job, files), timeout=20)
+    assert second.state == "done"
+    assert second.facts["pid"] != first.facts["pid"]
+
+
+def test_unload_waits_for_no_running_job(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("slow")
+    job_id = client.submit(job, files)
+    until(lambda: any(update.state == "running" and update.stage for update in client.poll(0.01)))
+    client.unload()
+    until(lambda: client.poll(0.01) or client.unloaded is not None)
+    assert client.unloaded == Unloaded(False, "A job is running: wait for it, or cancel it first.")
+    client.cancel(job_id)
+    assert client.wait(job_id, timeout=20).state == "cancelled"
 
 
 def test_the_worker_stays_warm_and_known_files_are_not_sent_again(server, connect, shot):

@@ -359,7 +359,7 @@ def test_a_range_too_large_for_memory_is_refused_before_it_is_read(tmp_path, mon
 def test_progress_is_told_after_each_frame_and_can_stop_the_work(tmp_path):
     path = encode(tmp_path / "a.mp4", numbered(6))
     seen = []
-    read_clip(path, frames=6, progress=lambda stage, step, steps: seen.append((step, steps)))
+    read_clip(path, frames=6, progress=lambda stage, step, steps, picture=None: seen.append((step, steps)))
     assert seen == [(n, 6) for n in range(1, 7)]
 
     def stop(stage: str, step: int, steps: int) -> None:

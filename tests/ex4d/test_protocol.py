@@ -3,7 +3,9 @@
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +27,7 @@ from ex4d.protocol import (
     Result,
     Source,
     Submit,
+    Unload,
     blobs_of,
     canonical,
     decode,
@@ -40,7 +43,7 @@ from ex4d.protocol import (
 JOB_ID = "01234567-89ab-4def-8123-456789abcdef"
 CLIP, DEPTH, PATH = Blob("a" * 64, 10, "a.mp4"), Blob("b" * 64, 20, "b.npz"), Blob("c" * 64, 30, "c.npz")
 SOURCE = Source((CLIP,), (DEPTH,), start=3, frames=49, longest_side=None, focal_px=500.5, fps="24000/1001")
-JOB = Generate(SOURCE, PATH, "auto", 2**63 - 1, "25")
+JOB = Generate(SOURCE, PATH, "auto", seed=2**63 - 1, fps="25")
 
 
 def test_a_message_comes_out_as_it_went_in():
@@ -48,6 +51,13 @@ def test_a_message_comes_out_as_it_went_in():
     assert decode(encode(message), CLIENT_CONTROL) == message
     event = Event(JOB_ID, 7, "done", 1, "write", 2, 3, 0.5, "é", Result({"coverage": [0.5], "notes": []}, (CLIP,)))
     assert decode(encode(event), SERVER_CONTROL) == event
+    running = Event(JOB_ID, 8, "running", 1, "Sampling", 2, 3, 0.5, picture=b"\xff\xd8 jpeg")
+    assert decode(encode(running), SERVER_CONTROL) == running
+    assert decode(encode(Unload()), CLIENT_CONTROL) == Unload()
+    with pytest.raises(ProtocolError, match=r"exceeds max_bin_len\(16384\)"):
+        decode(encode(replace(running, picture=bytes(16385))), SERVER_CONTROL)
+    with pytest.raises(ProtocolError, match=r"picture must be of type bytes"):
+        decode(msgpack.packb({**to_plain(running), "picture": "text"}), SERVER_CONTROL)
 
 
 def test_the_hash_is_that_of_the_canonical_job_whatever_number_type_was_given():

@@ -8,6 +8,7 @@ from ex4d import camera_path, protocol, shot, take
 from ex4d.client import blob_of
 from ex4d.depth import load_depth_npz
 from ex4d.errors import Cancelled, InputError
+from ex4d.generate import diffusion
 from ex4d.movie import read_movie, write_movie, write_png_frames
 from ex4d.progress import silent
 
@@ -67,8 +68,15 @@ def test_generate_gives_a_take_that_says_how_to_make_it_again(studio):
     files, source, path, out = studio
     job = protocol.Generate(source, path, seed=5, fps="24000/1001")
     stages = []
-    facts = shot.run(job, files, out, lambda stage, step, steps: stages.append(stage))
-    assert {p.name for p in out.iterdir()} == {"result.mp4", "colour.mp4", "mask.mp4", "camera.npz", "take.json"}
+    facts = shot.run(job, files, out, lambda stage, step, steps, picture=None: stages.append(stage))
+    assert {p.name for p in out.iterdir()} == {
+        "result.mp4",
+        "colour.mp4",
+        "mask.mp4",
+        "camera.npz",
+        "take.json",
+        "generated.mp4",
+    }
     record = take.read_record(out / "take.json")
     assert record.is_preview
     assert facts["is_preview"]
@@ -95,7 +103,7 @@ def test_the_second_job_on_a_shot_does_not_read_it_again(studio):
     files, source, path, out = studio
     shot.run(protocol.Preview(source, path), files, out, silent)
     stages = []
-    shot.run(protocol.Preview(source, path), files, out, lambda stage, step, steps: stages.append(stage))
+    shot.run(protocol.Preview(source, path), files, out, lambda stage, step, steps, picture=None: stages.append(stage))
     assert stages
     assert not any("clip" in stage for stage in stages)
 
@@ -103,7 +111,7 @@ def test_the_second_job_on_a_shot_does_not_read_it_again(studio):
 def test_cancel_stops_between_two_steps(studio):
     files, source, path, out = studio
 
-    def stop(stage, step, steps):
+    def stop(stage, step, steps, picture=None):
         if "Filling" in stage and step == 3:
             raise Cancelled("stopped")
 
@@ -142,3 +150,38 @@ def test_the_pictures_of_a_folder_keep_their_names_in_errors(studio, moving_box,
     with pytest.raises(InputError, match=r"frame_00004\.png cannot be read") as caught:
         shot.run(protocol.Reconstruct(protocol.Source(pictures, source.depth, frames=9, fps="12")), files, out, silent)
     assert str(tmp_path) not in str(caught.value)
+
+
+def test_the_model_is_chosen_where_it_can_run_and_the_preview_says_why_it_was_not(monkeypatch):
+    monkeypatch.setattr(diffusion, "why_not", lambda: None)
+    assert shot.choose("auto") == shot.choose("wan") == shot.Choice("wan")
+    assert shot.choose("preview") == shot.Choice("preview")
+    monkeypatch.setattr(diffusion, "why_not", lambda: "No GPU here.")
+    assert shot.choose("auto") == shot.Choice("preview", ("No GPU here.",))
+    assert shot.choose("preview") == shot.Choice("preview")
+    with pytest.raises(InputError, match="No GPU here"):
+        shot.choose("wan")
+
+
+def test_a_job_that_wants_the_model_is_refused_before_anything_is_read(studio):
+    files, source, path, out = studio
+    told = []
+    with pytest.raises(InputError, match=r"The EX-4D model needs|Files of the EX-4D model are missing"):
+        shot.run(protocol.Generate(source, path, generator="wan"), files, out, lambda *step: told.append(step))
+    assert not told
+    assert not list(out.iterdir())
+
+
+def test_without_the_sources_pixels_the_other_video_has_them(studio):
+    files, source, path, out = studio
+    for keep in (True, False):
+        folder = out / str(keep)
+        folder.mkdir()
+        facts = shot.run(protocol.Generate(source, path, keep_source=keep), files, folder, silent)
+        assert any("preview" in note for note in facts["notes"])
+        assert any("EX-4D model" in note for note in facts["notes"])
+    kept, raw = ((read_movie(out / f"{keep}" / "result.mp4").frames) for keep in (True, False))
+    assert np.array_equal(kept, read_movie(out / "False" / "composited.mp4").frames)
+    assert np.array_equal(raw, read_movie(out / "True" / "generated.mp4").frames)
+    assert not np.array_equal(kept, raw)
+    assert take.read_record(out / "False" / "take.json").settings["keep_source"] is False

@@ -1,5 +1,6 @@
 """Whole shots through the model: tiny models, but in files as the real ones come, found and loaded as those are."""
 
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 
@@ -12,10 +13,12 @@ if find_spec("diffsynth") is None:
 
 import tiny
 
+from ex4d import shot as jobs
 from ex4d.conditioning import Conditioning
 from ex4d.coverage import Coverage
 from ex4d.errors import Cancelled, InputError
 from ex4d.generate import diffusion, model_files, preparation, wan, windows
+from ex4d.progress import silent
 
 pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the libraries that read tokenizers
 
@@ -62,7 +65,13 @@ def test_a_shot_of_any_length_comes_back_in_its_own_size():
     assert result.frames.shape == (20, 30, 46, 3)
     assert result.frames.std() > 1
     facts = result.settings
-    assert {"quality": "draft", "windows": 3, "steps": 4, "predictions": 12, "blocks_on_gpu": 2}.items() <= facts.items()
+    assert {
+        "quality": "draft",
+        "windows": 3,
+        "steps": 4,
+        "predictions": 12,
+        "blocks_on_gpu": 2,
+    }.items() <= facts.items()
     assert result.metadata["title"] == "EX-4D"
     steps = [step[:3] for step in told if step[0] == "Sampling"]
     assert steps[-1] == ("Sampling", 12, 12)
@@ -212,8 +221,26 @@ def test_what_is_missing_is_said_in_one_sentence(tmp_path, monkeypatch):
     assert diffusion.why_not() is None
     monkeypatch.setattr(diffusion, "DEVICE", "cuda")
     if not torch.cuda.is_available():
-        assert diffusion.why_not() == "The EX-4D model needs an NVIDIA GPU, and torch finds none here."
+        assert "needs an NVIDIA GPU" in diffusion.why_not()
+        monkeypatch.setattr(diffusion, "_gpus", lambda: 1)
+        assert diffusion.why_not(ask_torch=False) is None
+        assert "a torch that can use the GPU" in diffusion.why_not()
     monkeypatch.setenv("EX4D_MODELS", str(tmp_path))
     assert "missing (video model, text encoder, tokenizer, image encoder, VAE, EX-4D adapter)" in diffusion.why_not()
     with pytest.raises(InputError, match="ex4d models"):
         diffusion.generate(shot(5))
+
+
+def test_the_sources_pixels_are_put_back_unless_that_is_switched_off(tmp_path):
+    source = shot(5)
+    wanted = jobs.Wanted(jobs.choose("wan"), "draft", keep_source=True, seed=4)
+    kept, raw = jobs.generate(source, None, wanted, silent)
+    off, put_back = jobs.generate(source, None, replace(wanted, keep_source=False), silent)
+    assert np.array_equal(kept.frames, put_back)
+    assert np.array_equal(off.frames, raw)
+    sure = jobs.certain(source, 4).mask > 0
+    assert sure.mean() > 0.1
+    assert np.array_equal(kept.frames[sure], source.colour[sure])
+    assert np.abs(raw[sure].astype(int) - source.colour[sure]).mean() > 5
+    assert kept.settings["keep_source"]
+    assert kept.metadata["title"] == "EX-4D, draft quality"
