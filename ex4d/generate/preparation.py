@@ -4,7 +4,7 @@ The released weights were trained with these peculiarities, so both modes have t
 and the mask is scaled twice, to -3 where there is a hole and 1 where the picture is real.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil, floor, log, sqrt
 
@@ -39,6 +39,7 @@ class Prepared:
         sure: (T,H,W) uint8 in {0,255}, the same mask for compositing.
         frames: so many frames, from the first, are wanted; what follows was only added to reach 4k+1.
         notes: sentences for the user.
+        first_seen: (3,H,W) float32, what stands in for the first picture of `colour`; None takes that itself.
     """
 
     colour: Tensor
@@ -46,11 +47,12 @@ class Prepared:
     sure: NDArray[np.uint8]
     frames: int
     notes: tuple[str, ...] = ()
+    first_seen: Tensor | None = None
 
     @property
     def first(self) -> Tensor:
         """(3,H,W) float32: the picture from which the model takes its image feature and its first latent."""
-        return self.colour[0]
+        return self.colour[0] if self.first_seen is None else self.first_seen
 
 
 def as_released(
@@ -75,7 +77,20 @@ def as_released(
     there = len(conditioning.colour)
     chosen = np.linspace(0, there - 1, min(there, frames), dtype=int)
     notes = (f"Only {frames} of {there} frames are made, spread evenly, as in the release.",) if there > frames else ()
-    return _prepare(conditioning, chosen, frames, size, cv2.INTER_LINEAR, edges.RELEASE_KERNELS, seed, notes)
+    method, kernels = cv2.INTER_LINEAR, edges.RELEASE_KERNELS
+    prepared = _prepare(conditioning, chosen, frames, size, method, kernels, seed, notes)
+    colour = _rounded(prepared.colour)
+    return replace(prepared, colour=colour, first_seen=through_8_bits(colour[0]))
+
+
+def _rounded(colour: Tensor) -> Tensor:
+    """Colours in [-1,1] with the error of the release, which scales them in bfloat16."""
+    return (((colour + 1) / 2).to(torch.bfloat16) * 2 - 1).float()
+
+
+def through_8_bits(picture: Tensor) -> Tensor:
+    """A picture (3,H,W) in [-1,1] as the release's detour through an 8-bit image leaves it: rounded down."""
+    return ((picture * 0.5 + 0.5) * 255).byte().float() * (2 / 255) - 1
 
 
 def own_aspect(conditioning: Conditioning, seed: int, area: int = AREAS["832x480"]) -> Prepared:

@@ -6,7 +6,7 @@ import struct
 import subprocess
 import sys
 import threading
-from dataclasses import replace
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 
@@ -54,14 +54,16 @@ def fetched(root, sha256="", until=10**9, **environment):
 
 @pytest.fixture
 def hub():
-    """A hub on this machine that gives `hub.body` for every file and remembers what was asked."""
+    """A hub on this machine that gives `hub.body` for the video model and remembers from where it was asked for."""
 
     class Hub(BaseHTTPRequestHandler):
         def do_HEAD(self):
             self.answer(b"")
 
         def do_GET(self):
-            self.server.asked.append((self.path, self.headers["Range"]))
+            if self.path != f"/{weights.VIDEO.hub}/resolve/{weights.VIDEO.revision}/video_depth_anything_vits.pth":
+                return self.send_error(404)
+            self.server.asked.append(self.headers["Range"])
             start = int(re.search(r"\d+", self.headers["Range"] or "0").group())
             self.answer(self.server.body[start:], start)
 
@@ -74,7 +76,8 @@ def hub():
                 self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
             self.send_header("Content-Length", str(whole - start))
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # the other side may stop
+                self.wfile.write(body)
 
         def log_message(self, *_):
             pass
@@ -174,9 +177,8 @@ def test_offline_the_sentence_says_what_to_place_where(tmp_path):
 def test_without_a_network_the_sentence_says_what_to_place_where(tmp_path):
     said = fetched(tmp_path, HF_ENDPOINT="http://127.0.0.1:9").strip()
     place = tmp_path / "models" / weights.VIDEO.files[0]
-    assert said == (
-        f"InputError Video-Depth-Anything small cannot be fetched, the hub cannot be reached: {WHAT_TO_PLACE}{place}."
-    )
+    assert said.startswith("InputError Video-Depth-Anything small cannot be fetched (")
+    assert said.endswith(f"): look at the connection and try again, or {WHAT_TO_PLACE}{place}.")
 
 
 @pytest.mark.wan
@@ -188,7 +190,7 @@ def test_a_download_that_was_stopped_goes_on_and_no_pickle_stays(tmp_path, hub):
     hub.body = (tmp_path / "published.pth").read_bytes()
     digest = hashlib.sha256(hub.body).hexdigest()
 
-    stopped = fetched(tmp_path, digest, until=10, HF_ENDPOINT=hub.address)
+    stopped = fetched(tmp_path, digest, until=15, HF_ENDPOINT=hub.address)
     assert "Cancelled enough" in stopped
     assert not (tmp_path / "models" / weights.VIDEO.files[0]).exists()
 
@@ -197,8 +199,8 @@ def test_a_download_that_was_stopped_goes_on_and_no_pickle_stays(tmp_path, hub):
     assert f"FETCHED {path}" in said
     assert "PROGRESS Fetching Video-Depth-Anything small 28 28" in said
     first, second = hub.asked
-    assert first[0] == second[0] and f"/resolve/{weights.VIDEO.revision}/" in first[0]
-    assert first[1] is None and re.fullmatch(r"bytes=[1-9]\d*-", second[1])
+    assert first is None
+    assert re.fullmatch(r"bytes=[1-9]\d*-", second)
     from safetensors.torch import load_file
 
     assert torch.equal(load_file(path)["a"], numbers)
@@ -212,7 +214,8 @@ def test_a_download_that_was_stopped_goes_on_and_no_pickle_stays(tmp_path, hub):
 def test_other_bytes_than_the_published_are_refused_and_removed(tmp_path, hub):
     hub.body = b"something else"
     said = fetched(tmp_path, hashlib.sha256(b"published").hexdigest(), HF_ENDPOINT=hub.address)
-    assert "InputError" in said and "other bytes than were published" in said
+    assert "InputError" in said
+    assert "other bytes than were published" in said
     assert not (tmp_path / "models" / weights.VIDEO.files[0]).exists()
 
 
@@ -229,7 +232,8 @@ def test_a_pickle_that_runs_code_is_not_run(tmp_path, hub):
     torch.save({"a": Evil()}, tmp_path / "evil.pth")
     hub.body = (tmp_path / "evil.pth").read_bytes()
     said = fetched(tmp_path, hashlib.sha256(hub.body).hexdigest(), HF_ENDPOINT=hub.address)
-    assert "InputError" in said and not mark.exists()
+    assert said.splitlines()[-1].startswith("InputError")
+    assert not mark.exists()
     assert not (tmp_path / "models" / weights.VIDEO.files[0]).with_suffix(".safetensors").exists()
 
 
@@ -244,4 +248,4 @@ def test_listing_needs_no_torch():
 
 
 def test_a_part_names_its_files_inside_the_hubs_repository():
-    assert replace(weights.BASE).inside(weights.BASE.files[2]) == "vae/diffusion_pytorch_model.fp16.safetensors"
+    assert weights.BASE.inside(weights.BASE.files[2]) == "vae/diffusion_pytorch_model.fp16.safetensors"

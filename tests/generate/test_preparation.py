@@ -127,3 +127,18 @@ def test_the_source_is_left_as_it_was():
     preparation.own_aspect(source, 0, 32 * 48)
     assert np.array_equal(source.colour, colour)
     assert np.array_equal(source.mask, mask)
+
+
+def test_the_release_rounds_colours_and_takes_its_first_picture_through_8_bits():
+    shot = conditioning(5, 16, 16, hole=False)
+    prepared = preparation.as_released(shot, 0, frames=5, size=(16, 16))
+    known = torch.from_numpy(shot.colour[0]).permute(2, 0, 1).float() / 255
+    rounded = (known.to(torch.bfloat16) * 2 - 1).float()
+    assert torch.equal(prepared.colour[0], rounded)
+    levels = (prepared.first + 1) * 127.5
+    assert torch.allclose(levels, ((rounded / 2 + 0.5) * 255).floor(), atol=1e-3)
+    assert (prepared.first <= prepared.colour[0] + 1e-6).all()
+    assert not torch.equal(prepared.first, prepared.colour[0])
+    own = preparation.own_aspect(shot, 0)
+    assert own.first_seen is None
+    assert torch.equal(own.first, own.colour[0])

@@ -1,0 +1,110 @@
+"""The EX-4D model on a GPU: load, memory, time and error of each quality: `python benchmarks/generator.py`.
+
+EX4D_MODELS names the models, real or random (`benchmarks/random_weights.py`). The shot is a synthetic one of 49 frames
+of 512x512, rendered along an orbit of 60 degrees. Everything runs as in a job: files found, checked, converted and
+loaded by the library, models warm in the second job. `--limit_gb 24` lets the allocator refuse more than that.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from render import synthetic
+
+from ex4d import conditioning
+from ex4d.contact_sheet import write_picture
+from ex4d.generate import Generated, diffusion
+from ex4d.generate.quality import QUALITIES, QualityName
+
+SEED = 7
+
+
+class Clock:
+    """Seconds of each stage, told by the progress of a job."""
+
+    def __init__(self) -> None:
+        self.began: dict[str, float] = {}
+        self.ended: dict[str, float] = {}
+        self.start = time.monotonic()
+
+    def __call__(self, stage: str, step: int, steps: int, picture: NDArray[np.uint8] | None = None) -> None:
+        """Note a step."""
+        now = time.monotonic()
+        self.began.setdefault(stage, now)
+        self.ended[stage] = now
+
+    def seconds(self, stage: str) -> float:
+        """From the first to the last step of a stage."""
+        return self.ended.get(stage, 0) - self.began.get(stage, 0)
+
+    def total(self) -> float:
+        """Since the clock was made."""
+        return time.monotonic() - self.start
+
+
+def job(seen: conditioning.Conditioning, quality: QualityName, label: str) -> Generated:
+    """One job, and a line about it."""
+    torch.cuda.reset_peak_memory_stats()
+    clock = Clock()
+    made = diffusion.generate(seen, SEED, quality, clock)
+    total = clock.total()
+    load = clock.seconds("Loading the model")
+    print(
+        f"{quality:8} {label} sampling {clock.seconds('Sampling'):6.1f} s, {made.settings['predictions']} predictions;"
+        f" encoding {clock.seconds('Encoding pictures'):.1f}, decoding {clock.seconds('Decoding'):.1f}, prompt"
+        f" {clock.seconds('Reading the prompt'):.1f}, converting {clock.seconds('Converting models'):.1f}, loading"
+        f" {load:.1f}, all {total:.1f} s; peak {torch.cuda.max_memory_allocated() / 1e9:.1f} GB,"
+        f" {made.settings['blocks_on_gpu']} blocks on the GPU",
+        flush=True,
+    )
+    return made
+
+
+def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Of two videos, in dB."""
+    return float(10 * np.log10(255**2 / np.square(a.astype(np.float64) - b).mean()))
+
+
+def main(
+    qualities: Annotated[list[str] | None, typer.Option("--quality", help="Which; default: all.")] = None,
+    limit_gb: Annotated[float | None, typer.Option("--limit_gb", help="Most memory of the GPU to use.")] = None,
+    pictures: Annotated[Path | None, typer.Option("--pictures", help="Folder for a picture of each quality.")] = None,
+    keep: Annotated[
+        Path | None, typer.Option("--keep", help="Compare `final` with this .npz, made where missing.")
+    ] = None,
+) -> None:
+    """Run two jobs of each quality: cold and warm."""
+    device = torch.cuda.get_device_properties(0)
+    print(f"{device.name}, {device.total_memory / 1e9:.0f} GB, torch {torch.__version__}", flush=True)
+    if limit_gb:
+        torch.cuda.set_per_process_memory_fraction(limit_gb * 1e9 / device.total_memory)
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", "/tmp/ex4d_inductor")
+    scene = synthetic(512, 512, "60")
+    seen = conditioning.render(scene)
+    results: dict[str, Generated] = {}
+    for quality in (q for q in QUALITIES.values() if not qualities or q.name in qualities):
+        first = job(seen, quality.name, "cold")
+        results[quality.name] = job(seen, quality.name, "warm")
+        print(f"          the same bytes twice: {first.frames.tobytes() == results[quality.name].frames.tobytes()}")
+    if keep and keep.exists() and "final" in results:
+        same = np.array_equal(np.load(keep)["frames"], results["final"].frames)
+        print(f"          final equals that of {keep.name}: {same}")
+    elif keep and "final" in results:
+        np.savez(keep, frames=results["final"].frames)
+    for name, made in results.items():
+        if name != "final" and "final" in results:
+            print(f"{name:9} against final: {psnr(made.frames, results['final'].frames):.1f} dB")
+    print(*dict.fromkeys(note for made in results.values() for note in made.notes), sep="\n")
+    if pictures:
+        pictures.mkdir(parents=True, exist_ok=True)
+        rows = [np.concatenate(list(made.frames[[0, 16, 32, 48]]), axis=1) for made in results.values()]
+        write_picture(pictures / "qualities.png", np.concatenate(rows))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,119 @@
+"""Random weights of the EX-4D model, full size, real names: `python benchmarks/random_weights.py DIR`.
+
+They show how fast and how large everything is, never how good: what is made from them is noise, and says so. 48 GB in
+bfloat16 (the published video model has 66 GB, in float32).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ex4d.generate import model_files, wan
+from ex4d.generate.camera_encoder import CameraEncoder
+from ex4d.generate.checkpoint import ModelShape
+
+WORDS = ("4K", "ultra", "HD", "surround", "motion", "wide", "angle", "view", "static", "blurred", "details")
+
+
+def shapes() -> dict[model_files.Part, dict[str, tuple[int, ...]]]:
+    """Names and shapes of all tensors of each part, taken from the model classes themselves."""
+    pipelines = wan.library().wan_video
+    with torch.device("meta"):
+        video = pipelines.WanModel(
+            **{"dim": 5120, "in_dim": 36, "ffn_dim": 13824, "out_dim": 16, "text_dim": 4096, "freq_dim": 256},
+            **{"eps": 1e-6, "patch_size": (1, 2, 2), "num_heads": 40, "num_layers": 40, "has_image_input": True},
+        )
+        models = {
+            model_files.VIDEO_MODEL: video,
+            model_files.VAE: pipelines.WanVideoVAE(),
+            model_files.IMAGE_ENCODER: pipelines.WanImageEncoder(),
+            model_files.TEXT_ENCODER: pipelines.WanTextEncoder(),
+        }
+        found = {
+            part: {name.removeprefix("model."): tuple(t.shape) for name, t in model.state_dict().items()}
+            for part, model in models.items()
+        }
+        found[model_files.IMAGE_ENCODER] |= _unused_text_model()
+        adapter = {name: tuple(t.shape) for name, t in CameraEncoder().state_dict().items()}
+    for name, (outputs, inputs) in ModelShape().lora_modules().items():
+        adapter[f"{name}.lora_A.default.weight"] = (16, inputs)
+        adapter[f"{name}.lora_B.default.weight"] = (outputs, 16)
+    found[model_files.EX4D] = adapter
+    return found
+
+
+def _unused_text_model() -> dict[str, tuple[int, ...]]:
+    """The XLM-RoBERTa that lies in the image encoder's file and is not loaded."""
+    d = 1024
+    sizes: dict[str, tuple[int, ...]] = {"token_embedding.weight": (250002, d), "type_embedding.weight": (1, d)}
+    sizes |= {"pos_embedding.weight": (514, d), "norm.weight": (d,), "norm.bias": (d,)}
+    sizes |= {"head.0.weight": (d, d), "head.2.weight": (d, d)}
+    for n in range(24):
+        for layer, (outputs, inputs) in {
+            **{f"attn.{name}": (d, d) for name in "qkvo"},
+            "ffn.0": (4 * d, d),
+            "ffn.2": (d, 4 * d),
+        }.items():
+            sizes |= {f"blocks.{n}.{layer}.weight": (outputs, inputs), f"blocks.{n}.{layer}.bias": (outputs,)}
+        for norm in ("norm1", "norm2"):
+            sizes |= {f"blocks.{n}.{norm}.weight": (d,), f"blocks.{n}.{norm}.bias": (d,)}
+    return {f"textual.{name}": size for name, size in sizes.items()}
+
+
+def weights(sizes: dict[str, tuple[int, ...]], dtype: torch.dtype, seed: int) -> Iterator[tuple[str, Tensor]]:
+    """Tensors that keep what goes through them of order one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    generator = torch.Generator(device).manual_seed(seed)
+    for name, size in sizes.items():
+        tensor = torch.zeros(size, dtype=torch.float32, device=device)
+        if name.endswith(".gamma") or "norm_" in name or (len(size) == 1 and name.endswith("weight")):
+            tensor += 1
+        elif len(size) > 1:
+            inputs = size[-1:] if "modulation" in name or len(size) == 2 else size[1:]
+            tensor.normal_(0, torch.Size(inputs).numel() ** -0.5, generator=generator)
+            if ".lora_B." in name:
+                tensor *= 0.1
+        yield name, tensor.to(dtype).cpu()
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Folder for all models; becomes EX4D_MODELS.")],
+) -> None:
+    """Write all files."""
+    for number, (part, sizes) in enumerate(shapes().items()):
+        if part.keys:
+            assert model_files.key_hash(sizes) == part.keys, f"{part.name} does not have the published names"
+        dtype = torch.float32 if part == model_files.EX4D else torch.bfloat16
+        names = list(sizes)
+        step = -(-len(names) // len(part.files))
+        for n, file in enumerate(part.files):
+            path = folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            chosen = {name: sizes[name] for name in names[n * step : (n + 1) * step]}
+            tensors = dict(weights(chosen, dtype, 100 * number + n))
+            save_file(tensors, path) if path.suffix == ".safetensors" else torch.save(tensors, path)
+            print(f"{path.stat().st_size / 1e9:6.2f} GB {file}", flush=True)
+    write_tokenizer((folder / model_files.TOKENIZER.files[0]).parent)
+    (folder / model_files.RANDOM).touch()
+
+
+def write_tokenizer(folder: Path) -> None:
+    """A tokenizer that knows a few words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: n for n, word in enumerate(("<pad>", "</s>", "<unk>", *WORDS))}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
+    ).save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    typer.run(main)
