@@ -291,6 +291,8 @@ def demo(
 @app.command()
 def doctor() -> None:
     """Say what this machine can run, what is missing, and where to get it."""
+    from ex4d.generate import diffusion, model_files
+
     table = Table("Part", "State", "What to do", title=f"ex4d {__version__}, Python {sys.version.split()[0]}")
     for part, package, extra in (
         ("Video", "av", "render"),
@@ -307,36 +309,57 @@ def doctor() -> None:
     table.add_row("Depth", "from a file", "Put clip.depth.npz beside clip.mp4, or give --depth.")
     gpu = _gpu()
     table.add_row("GPU", gpu or "none found", "" if gpu else "Not needed: rendering and previews run on the CPU.")
+    why_not = diffusion.why_not()
+    made_up = (model_files.folder() / model_files.RANDOM).exists()
+    ready = "ready, but its weights are random" if made_up else "ready"
     table.add_row(
         "EX-4D model (Wan2.1-I2V-14B)",
-        "not in this version",
-        "Every result is a preview: filled from other frames and by classical inpainting.",
+        "previews instead" if why_not else ready,
+        why_not or "",
     )
     Console(markup=False).print(table)  # or [render] would be taken for markup
 
 
 @app.command()
-def models() -> None:
-    """Say where the files of the EX-4D model are expected, which are missing, and how to fetch them."""
-    from ex4d.generate import model_files
+def models(
+    convert: Annotated[
+        bool,
+        typer.Option("--convert", help="Also write .safetensors beside .pth and .ckpt, as the first job would."),
+    ] = False,
+) -> None:
+    """Say where the files of the EX-4D model are expected, what is wrong with them, and how to fetch them."""
+    from ex4d.generate import diffusion, model_files
 
     root = model_files.folder()
+    if convert:
+        there = model_files.files(root)
+        with bars() as progress:
+            _say(*model_files.converted(there, progress).notes[len(there.notes) :])
     states = {part: model_files.state(part, root) for part in model_files.PARTS}
     table = Table("Part", "State", "GB", "Licence", "Expected at", title=f"Models in {root}")
+    wrong = [state for state in states.values() if state.endswith(".")]  # a sentence, which has no place in a table
     for part, state in states.items():
         first, more = part.files[0], len(part.files) - 1
         place = first.replace("-00001-of-", "-0000[1-7]-of-") if more else first
-        table.add_row(part.name, state, f"{part.gigabytes:g}", part.licence, place)
+        table.add_row(part.name, "unusable" if state in wrong else state, f"{part.gigabytes:g}", part.licence, place)
+    distilled = model_files.distilled_lora(root)
+    state, place = (distilled.name, "") if distilled else ("none", f"{model_files.DISTILLED}/*.safetensors")
+    table.add_row("LoRA for drafts (optional)", state, "", "yours to check", place)
     Console(markup=False).print(table)
+    _say(*wrong)
     wanted = [part for part, state in states.items() if state != "ready"]
     if wanted:
         need = sum(part.gigabytes for part in wanted)
-        _say(f"To fetch what is missing, about {need:.0f} GB (hf comes with pip install huggingface_hub):")
+        _say(f"To fetch what is missing, {need:.0f} GB at most (hf comes with pip install huggingface_hub):")
         for command in model_files.fetch_commands(wanted, root):
             typer.echo(command)
         _say(f"The folder is that of {model_files.VARIABLE}, or the user's cache where it is not set.")
     else:
-        _say("All files are there; this version only lists them: it still makes previews.")
+        _say(diffusion.why_not() or "All files are there, and the EX-4D model can run on this machine.")
+    if util.find_spec("torch") is None and len(wanted) < len(states):
+        _say("What is inside .pth and .ckpt files was not looked at: that needs torch.")
+    if (root / model_files.RANDOM).exists():
+        _say("The weights are random, to try the machine: the pictures will mean nothing.")
 
 
 def main() -> None:

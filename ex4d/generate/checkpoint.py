@@ -4,6 +4,7 @@ Nothing is unpickled beyond tensors, and a file is measured against what it anno
 """
 
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -146,23 +147,36 @@ def read_tensors(path: Path, what: str) -> dict[str, Tensor]:
 def as_safetensors(path: Path, what: str) -> Path:
     """The same weights as .safetensors beside `path`, written once: they load faster, and no pickle is left in them.
 
+    The file is mapped, not read, so that main memory need not hold it.
+
     Raises:
-        InputError: as `read_tensors`, or the folder cannot be written.
+        InputError: as `read_tensors`, the disk is full, or the folder cannot be written.
     """
     path = check_there(path, what)
     converted = path.with_suffix(".safetensors")
     if converted == path or (converted.exists() and converted.stat().st_mtime >= path.stat().st_mtime):
         return converted
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors, storages = read_tensors(path, what), set()
+    need, free = sum(tensor.nbytes for tensor in tensors.values()), shutil.disk_usage(path.parent).free
+    if need > free:
+        raise InputError(
+            f"{converted} cannot be written because the disk has {free / 1e9:.1f} GB free and {need / 1e9:.1f} GB are"
+            " needed: free some space."
+        )
     for name, tensor in tensors.items():
         tensors[name] = tensor.contiguous()
         if (storage := tensors[name].untyped_storage().data_ptr()) in storages:  # safetensors shares nothing
             tensors[name] = tensor.clone()
         storages.add(storage)
     with replacing(converted) as temporary:
-        save_file(tensors, temporary, metadata={"format": "pt"})
+        try:
+            save_file(tensors, temporary, metadata={"format": "pt"})
+        except SafetensorError as error:  # the system's own errors come as a number in its text
+            code = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(code[1]) if code else 0, str(error)) from error
     return converted
 
 

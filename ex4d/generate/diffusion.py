@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DEVICE = "cuda"
 """Where it runs."""
 
-BYTES_A_TOKEN, BYTES_BESIDE = 220_000, 1_000_000_000
+BYTES_A_TOKEN, BYTES_BESIDE = 220_000, 1_500_000_000
 """What sampling, encoding and decoding take on the GPU besides weights: measured, see docs/performance.md."""
 
 

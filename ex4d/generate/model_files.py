@@ -9,7 +9,7 @@ from typing import Any
 
 from ex4d import cache
 from ex4d.errors import InputError
-from ex4d.generate.weight_files import check_file, header
+from ex4d.generate.weight_files import check_file, check_table, header
 from ex4d.progress import Progress, silent
 
 VARIABLE = "EX4D_MODELS"
@@ -67,7 +67,12 @@ PARTS = (
         *_WAN,
         "9c8818c2cbea55eca56c7b447df170da",
     ),
-    Part("tokenizer", (f"{BASE}/google/umt5-xxl/tokenizer.json",), 0.02, *_WAN),
+    Part(
+        "tokenizer",
+        (f"{BASE}/google/umt5-xxl/tokenizer.json", f"{BASE}/google/umt5-xxl/tokenizer_config.json"),
+        0.02,
+        *_WAN,
+    ),
     Part(
         "image encoder",
         (f"{BASE}/models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",),
@@ -154,8 +159,18 @@ def distilled_lora(root: Path) -> Path | None:
 def converted(there: Files, progress: Progress = silent) -> Files:
     """The same with .safetensors beside what is loaded each time and came as .pth or .ckpt, written once.
 
-    The text encoder is left as it is: it is read once in a lifetime, for the prompts.
+    The text encoder is left as it is: it is read once in a lifetime, for the prompts. What cannot be converted is used
+    as it is, and a note says why.
+
+    Raises:
+        InputError: a file is damaged, or torch is missing.
     """
+    for package in ("torch", "safetensors"):
+        if find_spec(package) is None:
+            raise InputError(
+                f"Converting needs the Python package {package}: install it with pip install '.[wan]' -c"
+                " constraints.txt in a checkout."
+            )
     from ex4d.generate.checkpoint import as_safetensors
 
     changed: dict[str, Path] = {}
@@ -200,8 +215,7 @@ def state(part: Part, root: Path) -> str:
         return "missing" if len(missing) == len(paths) else f"{len(missing)} of {len(paths)} files missing"
     try:
         for path in paths:
-            if path.suffix != ".json":
-                check_file(path, part.name)
+            (check_table if path.suffix == ".json" else check_file)(path, part.name)
         if part.keys:
             _check_keys(part, paths)
         if part.name == "EX-4D adapter" and find_spec("torch") and find_spec("safetensors"):
@@ -214,9 +228,14 @@ def state(part: Part, root: Path) -> str:
 
 
 def fetch_commands(parts: list[Part], root: Path) -> list[str]:
-    """Shell commands that fetch the repositories of these parts."""
-    wanted = dict.fromkeys((part.hub, root / part.folder) for part in parts)
-    return [f'hf download {hub} --local-dir "{place}"' for hub, place in wanted]
+    """Shell commands that fetch these parts, and nothing else, from their repositories."""
+    wanted: dict[tuple[str, str], list[str]] = {}
+    for part in parts:
+        inside = [file.removeprefix(part.folder + "/") for file in part.files]
+        wanted.setdefault((part.hub, part.folder), []).extend(inside)
+    return [
+        f'hf download {hub} {" ".join(files)} --local-dir "{root / folder}"' for (hub, folder), files in wanted.items()
+    ]
 
 
 def key_hash(shapes: dict[str, tuple[int, ...]]) -> str:

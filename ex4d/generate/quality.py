@@ -18,7 +18,7 @@ class Quality:
         steps: of sampling.
         guidance: how far to go from the negative prompt's prediction towards, and past, the prompt's; 1 saves half.
         guided: part of the steps, from the first, that is guided; the others take the prompt's prediction alone.
-        reuse: how far (relative) a prediction may have changed and still be reused instead of computed; 0 never does.
+        reuse: how much (relative) a prediction may be expected to change and still be used again; 0 computes all.
         fp8: products of the large layers in 8 bits, where the GPU can; weights are kept in 8 bits in any case.
         says: a sentence on what was changed against `final`; empty for `final`.
     """
@@ -40,11 +40,11 @@ QUALITIES: dict[str, Quality] = {
             "balanced",
             25,
             5.0,
+            0.36,
             0.5,
-            0.1,
             True,
-            "Made at balanced quality: 8-bit products, the second half of the steps"
-            " without guidance, and predictions that hardly changed used again.",
+            "Made at balanced quality: 8-bit products, guidance on the first 9 of 25 steps, and up to every second"
+            " prediction used again.",
         ),
         Quality(
             "draft", 4, 1.0, 0.0, 0.0, True, "Made at draft quality: 4 steps of 25, without guidance, 8-bit products."

@@ -68,23 +68,28 @@ def plan(free: int, block: int, blocks: int, rest: int) -> Plan:
 
 
 class Packed:
-    """A block's weights in one run of bytes in main memory, so that one copy brings them to the GPU."""
+    """A block's weights in one run of bytes, so that one copy moves them and the GPU's memory stays in one piece.
 
-    def __init__(self, weights: BlockWeights, pinned: bool) -> None:
+    Args:
+        weights: of the block.
+        device: where the bytes are to lie; those in main memory are locked there if a GPU is to read them.
+        for_gpu: whether it is.
+    """
+
+    def __init__(self, weights: BlockWeights, device: torch.device, for_gpu: bool) -> None:
         tensors = _tensors(weights)
         sizes = [-(-tensor.nbytes // _ALIGNED) * _ALIGNED for tensor in tensors]
-        self.bytes = torch.empty(sum(sizes), dtype=torch.uint8)
-        if pinned:
+        self.bytes = torch.empty(sum(sizes), dtype=torch.uint8, device=device)
+        if for_gpu and device.type == "cpu":
             _pin(self.bytes)
         self._layout = [(tensor.dtype, tensor.shape, size) for tensor, size in zip(tensors, sizes, strict=True)]
-        self._like = weights
+        self._form = _rebuilt(weights, [torch.empty(0)] * len(tensors))  # without the weights, which are let go
         for place, tensor in zip(self._views(self.bytes), tensors, strict=True):
             place.copy_(tensor)
-        self._like = _rebuilt(weights, [torch.empty(0)] * len(tensors))  # only its form; the weights are let go
 
-    def on(self, memory: Tensor) -> BlockWeights:
-        """The weights as views of a copy of `bytes`."""
-        return _rebuilt(self._like, list(self._views(memory)))
+    def weights(self, memory: Tensor | None = None) -> BlockWeights:
+        """The weights as views of `bytes`, or of a copy of it."""
+        return _rebuilt(self._form, list(self._views(self.bytes if memory is None else memory)))
 
     def _views(self, memory: Tensor) -> Iterator[Tensor]:
         start = 0
@@ -146,10 +151,12 @@ class Stack:
         self._resident: dict[int, BlockWeights] = {}
         self._packed: dict[int, Packed] = {}
         for number, block in enumerate(weights):
-            if number in layout.streamed:
-                self._packed[number] = Packed(block, pinned=device.type == "cuda")
+            streamed = number in layout.streamed
+            packed = Packed(block, torch.device("cpu") if streamed else device, device.type == "cuda")
+            if streamed:
+                self._packed[number] = packed
             else:
-                self._resident[number] = _moved(block, device)
+                self._resident[number] = packed.weights()
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._slots: list[_Slot] = []
         self._next = self._filled = 0  # streamed blocks used and asked for so far
@@ -176,7 +183,9 @@ class Stack:
             slot = self._slots[self._next % SLOTS]
             if self._copies:
                 torch.cuda.current_stream().wait_event(slot.arrived)
-            x = self._run(self._packed[number].on(slot.memory), x, context, t_mod, cos, sin, self._head, self._native)
+            x = self._run(
+                self._packed[number].weights(slot.memory), x, context, t_mod, cos, sin, self._head, self._native
+            )
         if self._copies:
             slot.used = torch.cuda.current_stream().record_event()
         self._next += 1
@@ -214,7 +223,3 @@ class _Slot:
     memory: Tensor
     arrived: Any = None
     used: Any = None
-
-
-def _moved(weights: BlockWeights, device: torch.device) -> BlockWeights:
-    return _rebuilt(weights, [tensor.to(device) for tensor in _tensors(weights)])

@@ -11,6 +11,9 @@ Guess = Callable[[Tensor, Tensor, int], Tensor]
 FIRST_STEPS, LAST_STEPS = 4, 1
 """Predictions of these are always computed: the first lay out the picture, the last finishes it."""
 
+IN_A_ROW = 1
+"""So many steps in a row may do without a new prediction, however little is expected to change."""
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -47,6 +50,7 @@ class Reuse:
         self._threshold, self._steps = threshold, steps
         self._rate: float | None = None  # change of the prediction over that of the latents
         self._expected = 0.0
+        self._left_out = 0
         self._latents: Tensor | None = None
         self._computed: tuple[Tensor, Tensor] | None = None  # latents and prediction
         self._differences: dict[int, Tensor] = {}
@@ -58,8 +62,11 @@ class Reuse:
             return False
         if step < FIRST_STEPS or step >= self._steps - LAST_STEPS or any(p not in self._differences for p in prompts):
             return False
+        if self._left_out >= IN_A_ROW:
+            return False
         change = self._rate * _size(latents - before) / _size(self._computed[1])
         self._expected += change
+        self._left_out += 1
         return self._expected < self._threshold
 
     def guess(self, latents: Tensor, prompt: int) -> Tensor:
@@ -72,7 +79,7 @@ class Reuse:
             return
         if self._computed is not None and (moved := _size(latents - self._computed[0])) > 0:
             self._rate = _size(guesses[0] - self._computed[1]) / moved
-        self._computed, self._expected = (latents, guesses[0]), 0.0
+        self._computed, self._expected, self._left_out = (latents, guesses[0]), 0.0, 0
         self._differences = {prompt: guess - latents for prompt, guess in guesses.items()}
 
 

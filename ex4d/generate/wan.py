@@ -30,7 +30,7 @@ from ex4d.generate.checkpoint import Adapter, ModelShape, read_adapter, read_ten
 from ex4d.generate.model_files import Files
 from ex4d.generate.preparation import MULTIPLE, Prepared
 from ex4d.generate.unfinished import Unfinished
-from ex4d.generate.weight_files import check_file
+from ex4d.generate.weight_files import check_file, check_table
 from ex4d.progress import Progress, silent
 
 Precision = Literal["reference", "fast"]
@@ -297,6 +297,8 @@ def assemble(
     dit.to(device)
     if dtype != torch.float32:
         _keep_in_float32(dit)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # what gathering left is in pieces of other sizes than sampling needs
     if precision == "fast" and not native:
         notes += ("This device cannot multiply in 8 bits: weights are kept so, which saves memory but no time.",)
     notes += tuple(note for note in (layout.says, why_slow) if note)
@@ -401,6 +403,8 @@ def embed_prompts(files: Files, texts: tuple[str, str], device: str) -> Prompts:
     if files.text_encoder is None or files.tokenizer is None:
         raise InputError("The text encoder or its tokenizer is not there; `ex4d models` says how to fetch them.")
     check_file(files.text_encoder, "model file")
+    for path in files.tokenizer.glob("*.json"):
+        check_table(path, "tokenizer file")
     pipe = _pipeline(files, {"text_encoder": files.text_encoder}, device)
     unit = library().wan_video.WanVideoUnit_PromptEmbedder()
     positive, negative = (unit.encode_prompt(pipe, text) for text in texts)

@@ -18,6 +18,9 @@ from ex4d.files import check_there
 HEADER_LIMIT = 16 << 20
 """Longest header of a safetensors file in bytes; the 14B model's headers have less than a tenth of it."""
 
+TABLE_LIMIT = 64 << 20
+"""Longest .json file in bytes; a tokenizer has 17 MB."""
+
 REMEDY = "it was cut off on its way or is another file: download it again (`ex4d models` says where from)."
 """How messages about bad files end."""
 
@@ -68,6 +71,20 @@ def check_file(path: Path, what: str) -> None:
         return
     with readable(path, what):
         check_archive(path)
+
+
+def check_table(path: Path, what: str) -> None:
+    """Look whether a .json file is whole.
+
+    Raises:
+        InputError: missing, damaged, cut off, or larger than `TABLE_LIMIT`.
+    """
+    path = check_there(path, what)
+    with readable(path, what):
+        if path.stat().st_size > TABLE_LIMIT:
+            raise ValueError(f"it has {path.stat().st_size} bytes")
+        if not isinstance(json.loads(path.read_bytes()), dict):
+            raise ValueError("it is no table")
 
 
 def check_archive(path: Path) -> None:

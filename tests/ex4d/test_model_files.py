@@ -68,37 +68,107 @@ def write_video_model(root, tensors):
         write_sparse(root / file, {name: tensors[name] for name in names[n::7]})
 
 
-def listing(root):
+def ex4d(root, *arguments):
     environment = os.environ | {"COLUMNS": "200", "EX4D_MODELS": str(root)}
-    command = [sys.executable, "-m", "ex4d.cli", "models"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=True)
+    command = [sys.executable, "-m", "ex4d.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+
+
+def listing(root):
+    done = ex4d(root, "models")
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def row(done, name):
+    """The state of a part in a listing."""
+    return next(line.split("│")[2].strip() for line in done.stdout.splitlines() if line.startswith(f"│ {name}"))
+
+
+def write_others(root):
+    """All but the video model and the adapter, whole as far as one sees without torch."""
+    for part in PARTS[1:5]:
+        for file in part.files:
+            path = root / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".json":
+                path.write_text("{}")
+            else:
+                with zipfile.ZipFile(path, "w") as archive:
+                    archive.writestr("data.pkl", b"")
 
 
 def test_an_empty_folder_lacks_everything_and_says_how_to_fetch_it(tmp_path):
     done = listing(tmp_path)
     assert done.stdout.count("missing") == len(PARTS)
     assert "EX-4D/ex4d.ckpt" in done.stdout
-    assert f'hf download Wan-AI/Wan2.1-I2V-14B-480P --local-dir "{tmp_path}/Wan2.1-I2V-14B-480P"' in done.stdout
-    assert f'hf download yihouxiang/EX-4D --local-dir "{tmp_path}/EX-4D"' in done.stdout
-    assert done.stdout.count("hf download") == 2
-    assert "about 83 GB" in done.stderr
+    base, adapter = [line for line in done.stdout.splitlines() if line.startswith("hf ")]
+    assert base.startswith("hf download Wan-AI/Wan2.1-I2V-14B-480P diffusion_pytorch_model-00001-of-00007.safetensors ")
+    assert base.endswith(f' Wan2.1_VAE.pth --local-dir "{tmp_path}/Wan2.1-I2V-14B-480P"')
+    assert len(base.split()) == 3 + 7 + 5 + 2
+    assert adapter == f'hf download yihouxiang/EX-4D ex4d.ckpt --local-dir "{tmp_path}/EX-4D"'
+    assert "83 GB at most" in done.stderr
+    assert row(done, "LoRA for drafts (optional)") == "none"
 
 
 def test_what_is_there_is_not_fetched_again(tmp_path):
     write_video_model(tmp_path, shapes())
-    for part in PARTS[1:5]:
-        path = tmp_path / part.files[0]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".json":
-            path.write_text("{}")
-        else:
-            with zipfile.ZipFile(path, "w") as archive:
-                archive.writestr("data.pkl", b"")
+    write_others(tmp_path)
     done = listing(tmp_path)
-    # Without torch nobody can look into files of torch's; with it these empty ones are seen through.
+    # Without torch nobody can look into files of torch's, which is said; with it these empty ones are seen through.
     ready = 2 if find_spec("torch") else 5
-    assert (done.stdout.count("ready"), done.stdout.count("missing")) == (ready, 1)
-    assert "hf download yihouxiang/EX-4D" in done.stdout
+    assert (done.stdout.count("ready"), done.stdout.count("unusable")) == (ready, 5 - ready)
+    assert ("that needs torch" in done.stderr) == (ready == 5)
+    assert row(done, "EX-4D adapter") == "missing"
+    assert "hf download yihouxiang/EX-4D ex4d.ckpt" in done.stdout
+    assert "of-00007" not in done.stdout.partition("hf download")[2]
+
+
+def test_a_lora_for_drafts_is_listed_and_random_weights_are_owned_up_to(tmp_path):
+    (tmp_path / model_files.DISTILLED).mkdir()
+    (tmp_path / model_files.DISTILLED / "fast.safetensors").touch()
+    (tmp_path / model_files.RANDOM).touch()
+    done = listing(tmp_path)
+    assert row(done, "LoRA for drafts (optional)") == "fast.safetensors"
+    assert "the pictures will mean nothing" in done.stderr
+    (tmp_path / model_files.DISTILLED / "slow.safetensors").touch()
+    assert ex4d(tmp_path, "models").returncode == 2
+
+
+def test_doctor_says_what_the_model_lacks(tmp_path):
+    done = ex4d(tmp_path, "doctor")
+    assert row(done, "EX-4D model") == "previews instead"
+    lacks = "Files of the EX-4D model are missing" if find_spec("diffsynth") else "needs the Python package"
+    assert lacks in done.stdout
+
+
+def test_conversion_says_what_it_lacks(tmp_path):
+    done = ex4d(tmp_path, "models", "--convert")
+    assert done.returncode == 2
+    assert "are missing (video model, " in done.stderr
+    write_video_model(tmp_path, shapes())
+    write_others(tmp_path)
+    (tmp_path / PARTS[5].files[0]).parent.mkdir()
+    with zipfile.ZipFile(tmp_path / PARTS[5].files[0], "w") as archive:
+        archive.writestr("data.pkl", b"")
+    done = ex4d(tmp_path, "models", "--convert")
+    assert done.returncode == (0 if find_spec("torch") else 2)
+    assert ("is used as it is" if find_spec("torch") else "needs the Python package torch") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_tokenizer_that_was_cut_off_is_named(tmp_path):
+    tokenizer = model_files.TOKENIZER
+    for file in tokenizer.files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("{}")
+    assert state(tokenizer, tmp_path) == "ready"
+    (tmp_path / tokenizer.files[0]).write_text('{"a": ')
+    assert "tokenizer.json cannot be read" in state(tokenizer, tmp_path)
+    (tmp_path / tokenizer.files[0]).write_text("[]")
+    assert "it is no table" in state(tokenizer, tmp_path)
+    os.truncate(tmp_path / tokenizer.files[0], 65 << 20)
+    assert "bytes" in state(tokenizer, tmp_path)
 
 
 def test_the_names_of_the_video_model_have_the_published_hash():
@@ -164,5 +234,5 @@ def test_files_are_found_or_named(tmp_path):
         (tmp_path / model_files.DISTILLED / f"{name}.safetensors").touch()
         if name == "a":
             assert model_files.files(tmp_path).distilled.name == "a.safetensors"
-    with pytest.raises(InputError, match="holds 2 [.]safetensors files"):
+    with pytest.raises(InputError, match=r"holds 2 \.safetensors files"):
         model_files.files(tmp_path)

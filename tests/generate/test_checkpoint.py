@@ -1,7 +1,10 @@
 import json
 import os
+import resource
+import shutil
 import struct
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 
@@ -74,6 +77,24 @@ def test_tensors_that_share_memory_are_converted_too(tmp_path):
     again = read_tensors(as_safetensors(tmp_path / "x.pth", "model"), "model")
     assert torch.equal(again["a"], one)
     assert torch.equal(again["b"], one.view(2, 3).T)
+
+
+def test_conversion_asks_for_room_first(ckpt, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(InputError, match=r"ex4d[.]safetensors cannot be written because the disk has 0[.]0 GB free"):
+        as_safetensors(ckpt, "adapter")
+    assert [path.name for path in ckpt.parent.iterdir()] == ["ex4d.ckpt"]
+
+
+def test_a_disk_that_is_full_after_all_is_one_sentence_and_leaves_nothing(ckpt):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(InputError, match="would be larger than this disk or account allows"):
+            as_safetensors(ckpt, "adapter")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in ckpt.parent.iterdir()] == ["ex4d.ckpt"]
 
 
 def spoil(tensors, case):

@@ -72,7 +72,7 @@ def test_a_shot_of_any_length_comes_back_in_its_own_size():
         "predictions": 12,
         "blocks_on_gpu": 2,
     }.items() <= facts.items()
-    assert result.metadata["title"] == "EX-4D"
+    assert result.metadata["title"] == "EX-4D, draft quality"
     steps = [step[:3] for step in told if step[0] == "Sampling"]
     assert steps[-1] == ("Sampling", 12, 12)
     assert [step for _, step, _ in steps] == sorted(step for _, step, _ in steps)

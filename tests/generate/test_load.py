@@ -62,6 +62,13 @@ def test_a_file_that_was_cut_off_is_named(files, tmp_path):
             wan.load(replace(files, **changed), device="cpu", hidden=tiny.HIDDEN)
 
 
+def test_a_tokenizer_that_was_cut_off_is_named(files, tmp_path):
+    for path in files.tokenizer.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(InputError, match=r"The tokenizer file .*json cannot be read"):
+        wan.embed_prompts(replace(files, tokenizer=tmp_path), ("wide", "static"), "cpu")
+
+
 def test_another_model_is_refused(files):
     with pytest.raises(InputError, match=r"does not know the model in .*dit-1\.safetensors"):
         wan.load(replace(files, dit=files.dit[:1]), device="cpu", hidden=tiny.HIDDEN)
