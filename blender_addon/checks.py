@@ -86,6 +86,19 @@ def _in_the_way(scene: bpy.types.Scene) -> list[Advice]:
     ]
 
 
+def model_trouble(scene: bpy.types.Scene) -> Advice | None:
+    """Why the EX-4D model would not make the next take, or that nobody knows; None where it would, or need not."""
+    missing, wish = session.model_missing(), scene.ex4d.generator
+    if wish == "preview" or missing == "" or session.current().busy:
+        return None
+    if missing is not None:
+        told = "The result will be a preview. " if wish == "auto" else ""
+        return Advice(told + missing, "ex4d.connect", (), "Look Again")
+    if session.client() is not None:  # the answer is on its way, or what is wrong is told already
+        return None
+    return Advice("Whether the server can run the EX-4D model is not known yet.", "ex4d.connect", (), "Connect")
+
+
 def server_trouble() -> Advice | None:
     """What is wrong with the connection, with the button that starts a server."""
     text = session.current().trouble

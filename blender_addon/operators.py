@@ -363,14 +363,20 @@ class EX4D_OT_unload(_Safe):
 
 
 class EX4D_OT_connect(_Safe):
-    """Look whether the server answers"""
+    """Look whether the server answers, and what it can run"""
 
     bl_idname = "ex4d.connect"
     bl_label = "Connect"
     bl_options = {"REGISTER"}
 
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs no job under way: it would lose its connection."""
+        return _is_idle(cls, context)
+
     def act(self, context: bpy.types.Context) -> None:
-        """Make a client; the timer hears the answer."""
+        """Make a new client, since a server says only in its welcome what it can run; the timer hears the answer."""
+        session.disconnect()
         session.connect()
 
 
@@ -426,6 +432,32 @@ class EX4D_OT_take_restore_camera(_OnTake):
         camera.restore(scene, chosen, path)
 
 
+class EX4D_OT_take_again(_OnTake, _Job):
+    """Make a new take with the camera, seed and settings of this one"""
+
+    bl_idname = "ex4d.take_again"
+    bl_label = "Take Again"
+
+    quality: EnumProperty(
+        name="Quality",
+        description="What makes the new take",
+        items=(("SAME", "Same", "What made this take"), *properties.QUALITY_ITEMS),
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a take, and nothing under way."""
+        return super().poll(context) and _is_idle(cls, context)
+
+    def request(self, context: bpy.types.Context) -> state.TakeRequest:
+        """Read the take's record."""
+        taken = self.chosen(context)
+        if taken.view:
+            raise source.InputError(f"{taken.title} shows only what is real: choose a take, or press Generate.")
+        return takes.request_again(context.scene, taken.number, None if self.quality == "SAME" else self.quality)
+
+
 class EX4D_OT_take_remove(_OnTake):
     """Take it off the list; its strip and files stay"""
 
@@ -456,5 +488,6 @@ CLASSES = (
     EX4D_OT_connect,
     EX4D_OT_take_select,
     EX4D_OT_take_restore_camera,
+    EX4D_OT_take_again,
     EX4D_OT_take_remove,
 )

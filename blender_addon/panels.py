@@ -31,7 +31,12 @@ def advise(layout: bpy.types.UILayout, context: bpy.types.Context, advice: check
 
 def seconds(value: float) -> str:
     """A time as people say it."""
-    return f"{value:.0f} s" if value < 100 else f"{value / 60:.0f} min"
+    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s" if value < 100 else f"{value / 60:.0f} min"
+
+
+def pace(rate: float) -> str:
+    """Steps a second as people say it, whether they take moments or minutes."""
+    return f"{rate:.1f} a second" if rate >= 1 else f"{seconds(1 / rate)} a step"
 
 
 class _Panel(bpy.types.Panel):
@@ -55,11 +60,11 @@ def draw_progress(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         share = now.step / now.steps if now.steps else 0.0
         counted = f" {now.step}/{now.steps}" if now.steps else ""
         column.progress(factor=share, text=f"{now.stage}{counted}")
-        details = [f"{now.rate:.1f} a second"] if now.rate else []
+        details = [pace(now.rate)] if now.rate else []
         details += [f"{seconds(now.eta_s)} left"] if now.eta_s else []
         if details:
             column.label(text=", ".join(details))
-        if shown := picture.icon(now.picture):
+        if shown := picture.icon():
             layout.template_icon(icon_value=shown, scale=8)
         layout.operator(operators.EX4D_OT_cancel.bl_idname, icon="CANCEL")
 
@@ -146,15 +151,13 @@ class _Generate(_ShotPanel):
         column = layout.column()
         column.use_property_split, column.use_property_decorate = True, False
         column.prop(facts, "generator")
-        missing = session.model_missing()
-        if facts.generator != "preview" and not missing:
+        if facts.generator != "preview" and not session.model_missing():
             column.prop(facts, "quality")
             column.prop(facts, "model_size")
         column.prop(facts, "keep_source")
         column.prop(facts, "seed")
-        if facts.generator != "preview" and missing:
-            told = "The result will be a preview. " if facts.generator == "auto" else ""
-            say(layout, context, told + missing, "INFO" if told else "ERROR")
+        if (trouble := checks.model_trouble(context.scene)) is not None:
+            advise(layout, context, trouble)
 
 
 class EX4D_UL_takes(bpy.types.UIList):
@@ -188,7 +191,16 @@ class _Takes(_ShotPanel):
             layout.label(text="No takes yet")
             return
         layout.template_list("EX4D_UL_takes", "", facts, "takes", facts, "take_index", rows=3)
+        active = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
+        if active is not None and active.made:
+            say(layout, context, active.made)
         layout.operator(operators.EX4D_OT_take_restore_camera.bl_idname, icon="CAMERA_DATA").number = 0
+        row = layout.row(align=True)
+        row.enabled = active is not None and not active.view
+        row.operator(operators.EX4D_OT_take_again.bl_idname, icon="FILE_REFRESH").number = 0
+        if not session.model_missing():
+            final = row.operator(operators.EX4D_OT_take_again.bl_idname, text="As Final")
+            final.number, final.quality = 0, "final"
         layout.operator(operators.EX4D_OT_take_remove.bl_idname, icon="REMOVE").number = 0
 
 

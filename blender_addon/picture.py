@@ -1,35 +1,49 @@
 """The small picture of what is being made, as an icon that panels can draw."""
 
-from pathlib import Path
-
 import bpy
 import bpy.utils.previews
+import numpy as np
 
 _icons: bpy.utils.previews.ImagePreviewCollection | None = None
-_shown = b""
 
 
-def icon(jpeg: bytes) -> int:
-    """The icon number of a picture; 0 where there is none. Only the latest picture is kept."""
-    global _icons, _shown
-    if not jpeg:
+def show(jpeg: bytes) -> None:
+    """Make this the picture, or have none for empty or unreadable bytes. Not to be called while a panel is drawn.
+
+    Blender's own way, an icon from a file, would also write into the user's folder of thumbnails. Here a packed
+    image decodes the bytes, and is gone again before anybody sees it.
+    """
+    global _icons
+    image = bpy.data.images.new("EX-4D Progress", 1, 1) if jpeg else None
+    if image is None:
         forget()
-        return 0
-    if _icons is None:
-        _icons = bpy.utils.previews.new()
-    if jpeg != _shown:
-        # Blender reads pictures from files only; this one lies in its own temporary folder, which it removes.
-        path = Path(bpy.app.tempdir) / "ex4d_progress.jpg"
-        path.write_bytes(jpeg)
+        return
+    try:
+        image.pack(data=jpeg, data_len=len(jpeg))
+        image.source = "FILE"
+        pixels = np.empty(len(image.pixels), np.float32)
+        if not image.has_data or not len(pixels):
+            forget()
+            return
+        image.pixels.foreach_get(pixels)
+        if _icons is None:
+            _icons = bpy.utils.previews.new()
         _icons.clear()
-        _icons.load("progress", str(path), "IMAGE", True)
-        _shown = jpeg
-    return _icons["progress"].icon_id
+        icon = _icons.new("progress")
+        icon.image_size = image.size
+        icon.image_pixels_float.foreach_set(pixels)
+    finally:
+        bpy.data.images.remove(image)
+
+
+def icon() -> int:
+    """The icon's number; 0 where there is no picture, and where Blender has no window."""
+    return _icons["progress"].icon_id if _icons else 0
 
 
 def forget() -> None:
     """Let go of the picture."""
-    global _icons, _shown
+    global _icons
     if _icons is not None:
         bpy.utils.previews.remove(_icons)
-    _icons, _shown = None, b""
+    _icons = None

@@ -62,6 +62,7 @@ class EX4DTake(bpy.types.PropertyGroup):
     number: IntProperty(name="Number")
     view: BoolProperty(name="View", description="Made by Preview Path")
     title: StringProperty(name="Title")
+    made: StringProperty(name="Made By", description="Generator and settings that made it")
 
 
 class EX4DScene(bpy.types.PropertyGroup):

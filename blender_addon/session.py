@@ -58,9 +58,9 @@ def connect() -> Client:
     return _client
 
 
-def model_missing() -> str:
-    """Why the server cannot run the EX-4D model, in a sentence; "" where it can, or where nobody knows yet."""
-    return _client.server.capabilities.wan_missing if _client is not None and _client.server is not None else ""
+def model_missing() -> str | None:
+    """Why the server cannot run the EX-4D model, in a sentence; "" where it can, None where nobody knows yet."""
+    return _client.server.capabilities.wan_missing if _client is not None and _client.server is not None else None
 
 
 def disconnect() -> None:
@@ -109,6 +109,8 @@ def dispatch(event: state.Event) -> None:
         except (EX4DError, OSError) as error:
             dispatch(state.Failed(str(error)))
             break
+    if _state.picture != before.picture:
+        picture.show(_state.picture)
     if _state != before:
         _redraw()
 
@@ -226,6 +228,7 @@ def leave_file() -> None:
     """Before another file is loaded: let go of what is under way; the server goes on with it."""
     global _state
     drop()
+    picture.forget()
     _state = State(trouble=_state.trouble)
 
 
@@ -250,7 +253,6 @@ def close() -> None:
     """End everything, for unregister."""
     leave_file()
     disconnect()
-    picture.forget()
 
 
 def _redraw() -> None:

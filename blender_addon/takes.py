@@ -3,6 +3,7 @@
 import json
 import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,8 @@ import bpy
 from ex4d import camera_path, take
 from ex4d.camera_path import CameraPath
 from ex4d.errors import InputError
-from ex4d.protocol import Generate, Preview, Source, from_plain
+from ex4d.generate.quality import QualityName
+from ex4d.protocol import Generate, Preview, Source, from_plain, to_plain
 
 from . import camera, compat, files, objects
 from .source import Steps, hash_files, rate_of
@@ -75,10 +77,7 @@ def request_take(scene: bpy.types.Scene, preview: bool) -> TakeRequest:
     Raises:
         InputError: see `camera.sample`.
     """
-    path, facts = camera.sample(scene), scene.ex4d
-    folder = files.user_shots().parent / "paths"
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{facts.shot}_{secrets.token_hex(8)}.npz"
+    path, facts, file = camera.sample(scene), scene.ex4d, _new_path_file(scene)
     camera_path.save(file, path)
     return TakeRequest(
         scene=scene.name,
@@ -94,6 +93,42 @@ def request_take(scene: bpy.types.Scene, preview: bool) -> TakeRequest:
         keep_source=facts.keep_source,
         preview=preview,
     )
+
+
+def request_again(scene: bpy.types.Scene, number: int, quality: QualityName | None = None) -> TakeRequest:
+    """What made a take, to make it once more; `quality` asks for the EX-4D model at that quality instead.
+
+    Raises:
+        InputError: files of the take are gone or damaged.
+        ProtocolError: another version made the take.
+    """
+    folder, facts, file = take_folder(scene, number), scene.ex4d, _new_path_file(scene)
+    if folder is None:
+        raise InputError("The shot of this take is not in the scene any more: undo until it is.")
+    record = take.read_record(folder / take.SIDECAR)
+    job = from_plain(Generate, record.job, f"The record of take {number:03d}")
+    camera_of(scene, number)  # says what is wrong with the file
+    shutil.copyfile(folder / take.CAMERA, file)
+    return TakeRequest(
+        scene=scene.name,
+        shot=facts.shot,
+        path=str(file),
+        source=json.dumps(to_plain(job.source)),
+        files=json.loads(facts.inputs),
+        generator="wan" if quality else record.generator,
+        seed=job.seed,
+        fps=job.fps or str(rate_of(scene)),
+        quality=quality or job.quality,
+        model_size=job.model_size,
+        keep_source=job.keep_source,
+    )
+
+
+def _new_path_file(scene: bpy.types.Scene) -> Path:
+    """Where a camera path waits until its take is made."""
+    folder = files.user_shots().parent / "paths"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{scene.ex4d.shot}_{secrets.token_hex(8)}.npz"
 
 
 def prepare(request: TakeRequest) -> Steps:
@@ -125,7 +160,8 @@ def bring_in(request: TakeRequest, update: Any) -> Steps:
         raise InputError("The shot of this take is not in the scene any more: undo until it is, then take it again.")
     number, folder = new_folder(shot, request.preview)
     try:
-        placed = files.bring({take.CAMERA: Path(request.path), **update.files}, folder)
+        # The server's camera file says the same, rounded; the job was run from ours, to the bit.
+        placed = files.bring(update.files, folder) | files.bring({take.CAMERA: Path(request.path)}, folder)
         title, strip = _insert(scene, request, update, number, placed)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -134,6 +170,7 @@ def bring_in(request: TakeRequest, update: Any) -> Steps:
     compat.select_only(scene, strip)
     entry = facts.takes.add()
     entry.number, entry.view, entry.title, entry.name = number, request.preview, title, title
+    entry.made = "" if request.preview else _made_by(request, update.facts)
     facts.take_index = len(facts.takes) - 1
     coverage, known = update.facts["coverage"], facts.notes.splitlines()
     said = (
@@ -162,6 +199,13 @@ def _insert(
     strip["ex4d_keep_source"] = request.keep_source
     strip["ex4d_view"], strip["ex4d_coverage"] = request.preview, update.facts["coverage"]
     return title, strip
+
+
+def _made_by(request: TakeRequest, facts: Mapping[str, Any]) -> str:
+    """Generator and settings of a take, for people."""
+    words = ["Preview"] if facts["is_preview"] else ["EX-4D model", facts.get("quality", ""), request.model_size]
+    words += [f"seed {request.seed}", "" if request.keep_source else "source not kept"]
+    return ", ".join(word for word in words if word)
 
 
 def strip_of(scene: bpy.types.Scene, number: int, view: bool = False) -> compat.Strip | None:

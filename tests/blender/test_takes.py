@@ -17,6 +17,8 @@ from ex4d import camera_path
 from ex4d.client import JobUpdate
 from ex4d.errors import InputError
 from ex4d.movie import write_movie
+from ex4d.protocol import Blob, Generate, Source, from_plain, to_plain
+from ex4d.take import TakeRecord, write_record
 
 
 @pytest.fixture(autouse=True)
@@ -24,15 +26,17 @@ def shot(tmp_path, addon):
     return shots.open_small(tmp_path)
 
 
-def deliver(scene, folder, fps=None, preview=False):
+def deliver(scene, folder, fps=None, preview=False, made_by="preview"):
     """A finished `generate` job along the chosen camera, and what was asked."""
     folder.mkdir(parents=True)
     request = takes.request_take(scene, preview)
+    is_preview = made_by == "preview"
     frames = np.zeros((shots.FRAMES, shots.HEIGHT, shots.WIDTH, 3), np.uint8)
     names = ("colour.mp4", "mask.mp4") if preview else ("result.mp4", "colour.mp4", "mask.mp4")
     for name in names:
         write_movie(folder / name, frames, fps or Fraction(request.fps))
-    facts = {"coverage": [1.0] * shots.FRAMES, "generator": "preview", "is_preview": True}
+    quality = "" if is_preview else request.quality
+    facts = {"coverage": [1.0] * shots.FRAMES, "generator": made_by, "is_preview": is_preview, "quality": quality}
     return request, JobUpdate("job", "done", facts=facts, files={name: folder / name for name in names})
 
 
@@ -295,3 +299,67 @@ def test_paths_that_a_failed_save_made_relative_are_made_whole_again(scene, tmp_
     assert not all_paths_are_right(scene)
     files.mend(str(blend))
     assert all_paths_are_right(scene)
+
+
+def test_a_take_says_what_made_it_and_only_a_preview_is_called_one(scene, tmp_path):
+    scene.ex4d.quality, scene.ex4d.keep_source, scene.ex4d.seed = "draft", False, 5
+    take(scene, tmp_path / "one", made_by="wan")
+    take(scene, tmp_path / "two")
+    model, preview = scene.ex4d.takes
+    assert (model.title, preview.title) == ("Take 001 (draft)", "Take 002 (preview)")
+    assert model.made == "EX-4D model, draft, 512x512, seed 5, source not kept"
+    assert preview.made == "Preview, seed 5, source not kept"
+    strip = takes.strip_of(scene, 1)
+    assert (strip["ex4d_generator"], strip["ex4d_quality"], strip["ex4d_is_preview"]) == ("wan", "draft", False)
+    assert takes.strip_of(scene, 2)["ex4d_is_preview"]
+
+
+def record_of(scene, folder, made_by, **settings):
+    """The sidecar that a server writes."""
+    blob = Blob("0" * 64, 1, "file.npz")
+    job = Generate(Source((blob,), (blob,), frames=shots.FRAMES), blob, **settings)
+    size = (scene.ex4d.width, scene.ex4d.height, scene.ex4d.frames)
+    record = TakeRecord(to_plain(job), made_by, made_by == "preview", job.seed, {}, *size, "24", [1.0], [], {})
+    write_record(folder / "take.json", record)
+    return job
+
+
+def test_a_take_is_made_again_with_its_own_camera_seed_and_settings(scene, tmp_path):
+    bpy.ops.ex4d.camera_preset(preset="60")
+    take(scene, tmp_path / "one")
+    wanted = (takes.take_folder(scene, 1) / "camera.npz").read_bytes()
+    settings = {"quality": "balanced", "model_size": "832x480", "keep_source": False, "seed": 42, "fps": "30000/1001"}
+    job = record_of(scene, takes.take_folder(scene, 1), "wan", generator="auto", **settings)
+    bpy.ops.ex4d.camera_preset(preset="zoom_in")
+    again = takes.request_again(scene, 1)
+    assert Path(again.path).read_bytes() == wanted
+    assert again.path != str(takes.take_folder(scene, 1) / "camera.npz")  # that one is removed after the job
+    assert {name: getattr(again, name) for name in settings} == settings
+    assert again.generator == "wan"  # what made it, not what was wished: a preview would be another take
+    assert from_plain(Source, json.loads(again.source)) == job.source
+    assert state.request_from_json(state.request_to_json(again)) == again
+
+
+def test_a_preview_or_draft_is_made_again_as_final(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    record_of(scene, takes.take_folder(scene, 1), "preview", quality="draft", seed=3)
+    again = takes.request_again(scene, 1)
+    assert (again.generator, again.quality, again.seed) == ("preview", "draft", 3)
+    final = takes.request_again(scene, 1, "final")
+    assert (final.generator, final.quality, final.seed) == ("wan", "final", 3)
+
+
+def test_a_take_that_cannot_be_made_again_says_why(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    take(scene, tmp_path / "view", preview=True)
+    with pytest.raises(RuntimeError, match=r"record .*take\.json cannot be read"):
+        bpy.ops.ex4d.take_again(number=1)
+    with pytest.raises(RuntimeError, match="View 001 shows only what is real"):
+        bpy.ops.ex4d.take_again(number=1, view=True)
+    folder = takes.take_folder(scene, 1)
+    record_of(scene, folder, "preview")
+    (folder / "take.json").write_text((folder / "take.json").read_text().replace('"auto"', '"later"'))
+    with pytest.raises(RuntimeError, match=r"generate\.generator must be one of"):
+        bpy.ops.ex4d.take_again(number=1)
+    assert not session.current().busy
+    assert session.current().failed

@@ -21,9 +21,13 @@ sys.path.insert(0, str(REPO))
 
 @dataclass
 class Server:
-    """A server that the test started; `address` stays the same over restarts."""
+    """A server that the test started; `address` stays the same over restarts.
+
+    `script` is what runs in place of the backend's own program.
+    """
 
     state: Path
+    script: Path | None = None
     address: str = "tcp://127.0.0.1:0"
     process: subprocess.Popen | None = None
 
@@ -32,6 +36,9 @@ class Server:
         log = (self.state / "test.log").open("ab")
         began = log.tell()
         command = [PYTHON, "-m", "backend", "--address", self.address, "--state", str(self.state / "server")]
+        if self.script is not None:
+            (self.state / "server").mkdir(exist_ok=True)
+            command = [PYTHON, str(self.script), self.address, str(self.state / "server")]
         self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=self.state)
         log.close()
         for _ in range(600):

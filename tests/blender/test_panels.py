@@ -1,0 +1,161 @@
+"""What panels say, drawn into a layout that writes down what it is given."""
+
+from types import SimpleNamespace
+
+import bpy
+import pytest
+import shots
+
+from blender_addon import checks, panels, picture, session, state
+from ex4d.client import JobUpdate
+from ex4d.protocol import Capabilities, Limits, Welcome
+
+JOB = "11111111-1111-4111-8111-111111111111"
+TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {}, "auto", 0, "24")
+WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to fetch them."
+
+
+class Layout:
+    """Takes the place of `UILayout`, which only Blender can make; parts of it are the layout itself."""
+
+    def __init__(self):
+        self.labels, self.buttons, self.shown, self.icons, self.bars = [], [], [], [], []
+
+    def column(self, align=False):
+        return self
+
+    row = box = column
+
+    def label(self, text="", icon="NONE"):
+        self.labels.append(text)
+
+    def prop(self, data, name, text=None):
+        assert name in data.bl_rna.properties
+        self.shown.append(name)
+
+    def operator(self, idname, text=None, icon="NONE", emboss=True):
+        group, name = idname.split(".")
+        kind = getattr(getattr(bpy.ops, group), name).get_rna_type()
+        self.buttons.append(text if text is not None else kind.name)
+        return SimpleNamespace()
+
+    def progress(self, factor=0.0, text=""):
+        self.bars.append(text)
+
+    def template_list(self, *arguments, rows=5):
+        pass
+
+    def template_icon(self, icon_value, scale=1.0):
+        self.icons.append(icon_value)
+
+    @property
+    def text(self):
+        return " ".join(self.labels)
+
+
+def draw(panel):
+    layout = Layout()
+    preferences = SimpleNamespace(system=SimpleNamespace(ui_scale=1.0))
+    context = SimpleNamespace(scene=bpy.context.scene, preferences=preferences, region=SimpleNamespace(width=300))
+    panel.draw(SimpleNamespace(layout=layout), context)
+    return layout
+
+
+@pytest.fixture
+def shot(tmp_path, addon):
+    return shots.open_small(tmp_path)
+
+
+@pytest.fixture
+def connected(shot, monkeypatch):
+    """Stands for a client whose server has said what it can run."""
+
+    def say(missing):
+        capabilities = Capabilities(("preview",), missing) if missing else Capabilities(("wan", "preview"))
+        welcome = Welcome(2, "0.1.0", "instance", 5751, capabilities, Limits())
+        client = SimpleNamespace(server=welcome, status="ready", close=lambda: None)
+        monkeypatch.setattr(session, "_client", client)
+
+    return say
+
+
+def test_before_generating_the_panel_says_that_a_preview_will_come_and_why(scene, connected):
+    connected(WHY_NOT)
+    drawn = draw(panels._Generate)
+    assert f"The result will be a preview. {WHY_NOT}" in drawn.text
+    assert "Look Again" in drawn.buttons
+    assert "quality" not in drawn.shown
+    scene.ex4d.generator = "wan"
+    drawn = draw(panels._Generate)
+    assert WHY_NOT in drawn.text
+    assert "will be a preview" not in drawn.text
+
+
+def test_who_asks_for_a_preview_hears_nothing_of_the_model(scene, connected):
+    connected(WHY_NOT)
+    scene.ex4d.generator = "preview"
+    drawn = draw(panels._Generate)
+    assert "model" not in drawn.text
+    assert drawn.shown == ["generator", "keep_source", "seed"]
+
+
+def test_where_the_model_can_run_quality_and_size_can_be_chosen(scene, connected):
+    connected("")
+    drawn = draw(panels._Generate)
+    assert drawn.shown == ["generator", "quality", "model_size", "keep_source", "seed"]
+    assert checks.model_trouble(scene) is None
+
+
+def test_as_long_as_no_server_was_asked_the_panel_says_that_nobody_knows(scene, shot):
+    assert session.client() is None
+    drawn = draw(panels._Generate)
+    assert "is not known yet" in drawn.text
+    assert "Connect" in drawn.buttons
+
+
+def test_slow_steps_are_told_by_their_time_and_quick_ones_by_their_number(scene, shot):
+    session.connect()
+    session.dispatch(state.Reopened(TAKE, JOB))
+    update = JobUpdate(JOB, "running", stage="Sampling", step=4, steps=25, rate=0.05, eta_s=420.0)
+    session.dispatch(state.Updated(update))
+    drawn = draw(panels._Generate)
+    assert drawn.bars == ["Sampling 4/25"]
+    assert "20 s a step, 7 min left" in drawn.labels
+    session.dispatch(state.Updated(JobUpdate(JOB, "running", stage="Writing", step=4, steps=25, rate=12.3, eta_s=1.7)))
+    assert "12.3 a second, 1.7 s left" in draw(panels._Generate).labels
+    session.dispatch(state.CancelPressed())
+
+
+def test_the_picture_of_what_is_made_is_in_the_panel_while_there_is_one(scene, shot, monkeypatch):
+    session.connect()
+    session.dispatch(state.Reopened(TAKE, JOB))
+    assert draw(panels._Generate).icons == []
+    monkeypatch.setattr(picture, "icon", lambda: 1234)  # without a window icons have no numbers
+    assert draw(panels._Generate).icons == [1234]
+    session.dispatch(state.CancelPressed())
+    assert draw(panels._Generate).icons == []
+
+
+def test_memory_can_be_freed_where_a_server_answers(scene, connected):
+    assert "Free Memory" not in draw(panels._Backend).buttons
+    connected("")
+    assert "Free Memory" in draw(panels._Backend).buttons
+
+
+def test_takes_say_what_made_them_and_can_be_made_again(scene, connected):
+    connected("")
+    entry = scene.ex4d.takes.add()
+    entry.number, entry.title, entry.made = 1, "Take 001 (draft)", "EX-4D model, draft, 512x512, seed 3"
+    drawn = draw(panels._Takes)
+    assert entry.made in drawn.text
+    assert {"Take Again", "As Final"} <= set(drawn.buttons)
+    connected(WHY_NOT)
+    assert "As Final" not in draw(panels._Takes).buttons
+
+
+@pytest.mark.parametrize("panel", [cls for cls in panels.CLASSES if issubclass(cls, bpy.types.Panel)])
+def test_every_panel_can_be_drawn_with_a_shot_and_without(panel, scene, addon, tmp_path):
+    if panel.poll(bpy.context) if hasattr(panel, "poll") else True:
+        draw(panel)
+    shots.open_small(tmp_path)
+    draw(panel)

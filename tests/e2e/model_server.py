@@ -1,0 +1,49 @@
+"""A server that has something in the EX-4D model's place: python model_server.py ADDRESS STATE.
+
+It fills holes with orange and shows pictures while it does; all around it is the real thing, in the server as in its
+worker, which imports `run` from here. A file `missing` in the state folder holds a sentence why it cannot run.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from ex4d import shot
+from ex4d.generate import Generated, diffusion
+from ex4d.generate.quality import QUALITIES
+
+ORANGE = (250, 120, 0)
+STEPS = 4
+
+
+def why_not(ask_torch: bool = True) -> str | None:
+    sentence = Path(os.environ["EX4D_TEST_MISSING"])
+    return sentence.read_text() if sentence.exists() else None
+
+
+def generate(conditioning, seed, quality, progress, size="512x512", steps=None, as_released=False):
+    for step in range(1, STEPS + 1):
+        progress("Sampling", step, STEPS, np.full((90, 160, 3), (250, 30 * step, 0), np.uint8))
+        time.sleep(0.2)
+    frames = np.where(conditioning.mask[..., None] > 0, conditioning.colour, np.uint8(ORANGE))
+    settings = {"quality": quality, "size": size}
+    says = QUALITIES[quality].says
+    return Generated(frames, "wan", seed, settings, (says,) if says else ())
+
+
+def run(job, inputs, out, progress):
+    diffusion.why_not, diffusion.generate = why_not, generate
+    return shot.run(job, inputs, out, progress)
+
+
+if __name__ == "__main__":
+    from backend.server import serve
+
+    address, state = sys.argv[1:]
+    os.environ["EX4D_TEST_MISSING"] = str(Path(state) / "missing")
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the worker
+    diffusion.why_not = why_not
+    serve(address, Path(state), runner="model_server:run")

@@ -1,0 +1,178 @@
+"""Takes by the EX-4D model, as an artist goes the way; only the model itself is played by another (model_server)."""
+
+import hashlib
+import json
+import subprocess
+import time
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from conftest import Server
+from test_whole_way import addon_modules, eroded, movie, open_few_frames, tick_until
+
+HERE = Path(__file__).parent
+WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to fetch them."
+
+
+@pytest.fixture
+def server(tmp_path):
+    made = Server(tmp_path / "backend", HERE / "model_server.py")
+    made.state.mkdir()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.kill()
+
+
+def workers(server):
+    """Processes that the server has started."""
+    return subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True).stdout.split()
+
+
+def connected():
+    session = addon_modules()[3]
+    session.connect()
+    tick_until(lambda: session.client().status == "ready")
+    return session
+
+
+def a_shot_that_moves(scene):
+    open_few_frames()
+    bpy.ops.ex4d.camera_preset(preset="60")
+
+
+def test_the_model_makes_a_take_that_shows_pictures_meanwhile_and_says_its_quality(scene, server):
+    from blender_addon import picture
+
+    _camera, compat, _objects, session, takes = addon_modules()
+    a_shot_that_moves(scene)
+    scene.ex4d.quality, scene.ex4d.seed = "draft", 3
+    session.press(takes.request_take(scene, preview=False))
+    tick_until(lambda: session.current().picture != b"")
+    assert session.current().stage == "Sampling"
+    assert tuple(picture._icons["progress"].image_size) == (160, 90)
+    tick_until(lambda: not session.current().busy)
+    assert not session.current().failed, session.current()
+    assert picture._icons is None
+
+    (strip,) = compat.strips(scene)
+    assert strip.name == "EX-4D Take 001 (draft)"
+    assert not strip["ex4d_is_preview"]
+    assert "Made at draft quality" in session.current().message
+    assert "preview" not in session.current().message
+    assert scene.ex4d.takes[0].made == "EX-4D model, draft, 512x512, seed 3"
+    folder = takes.take_folder(scene, 1)
+    record = json.loads((folder / "take.json").read_text())
+    assert (record["generator"], record["settings"]["quality"], record["seed"]) == ("wan", "draft", 3)
+    result, _ = movie(folder / "result.mp4")
+    mask, _ = movie(folder / "mask.mp4")
+    hole = eroded(255 - mask[..., 0], 4)[-1] > 127
+    assert hole.any()
+    assert np.abs(result[-1][hole].astype(int) - (250, 120, 0)).mean() < 6
+
+
+def test_a_take_by_the_model_is_made_again_the_same(scene, server):
+    from blender_addon import files
+
+    _camera, compat, _objects, session, takes = addon_modules()
+    a_shot_that_moves(scene)
+    scene.ex4d.quality, scene.ex4d.seed, scene.ex4d.keep_source = "draft", 3, False
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}
+    bpy.ops.ex4d.camera_preset(preset="zoom_in")
+    scene.ex4d.quality, scene.ex4d.seed, scene.ex4d.keep_source = "balanced", 9, True
+    assert bpy.ops.ex4d.take_again(number=1) == {"FINISHED"}
+    assert bpy.ops.ex4d.take_again(number=1, quality="final") == {"FINISHED"}
+    assert [take.title for take in scene.ex4d.takes] == ["Take 001 (draft)", "Take 002 (draft)", "Take 003 (final)"]
+    one, two, three = (takes.take_folder(scene, number) for number in (1, 2, 3))
+    for name in ("result.mp4", "composited.mp4", "camera.npz"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    record, camera_file = json.loads((three / "take.json").read_text()), (three / "camera.npz").read_bytes()
+    assert (one / "camera.npz").read_bytes() == camera_file
+    assert record["job"]["path"]["sha256"] == hashlib.sha256(camera_file).hexdigest()
+    assert record["seed"] == 3
+    assert len(compat.strips(scene)) == 3
+    assert not list(files.user_shots().parent.glob("paths/*"))  # camera files wait there, and go with their job
+    assert not session.current().failed
+
+
+def test_free_memory_ends_the_idle_worker_and_the_next_take_works(scene, server):
+    _camera, compat, _objects, session, takes = addon_modules()
+    a_shot_that_moves(scene)
+    assert len(workers(server)) == 1
+    session.press(takes.request_take(scene, preview=False))
+    tick_until(lambda: session.current().picture != b"")
+    bpy.ops.ex4d.unload()
+    tick_until(lambda: "A job is running" in session.current().message)
+    assert session.current().busy
+    tick_until(lambda: not session.current().busy)
+    before = workers(server)
+    bpy.ops.ex4d.unload()
+    tick_until(lambda: "The memory is free" in session.current().message)
+    assert workers(server) == []
+    bpy.ops.ex4d.unload()
+    tick_until(lambda: session.current().message == "Nothing is loaded.")
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}
+    assert workers(server) != before
+    assert len(compat.strips(scene)) == 2
+
+
+def test_where_the_model_cannot_run_it_is_known_before_and_refused_or_replaced(scene, server):
+    from blender_addon import checks
+
+    _camera, compat, _objects, session, _takes = addon_modules()
+    (server.state / "server" / "missing").write_text(WHY_NOT)
+    connected()
+    assert session.model_missing() == WHY_NOT
+    assert checks.model_trouble(scene).text == f"The result will be a preview. {WHY_NOT}"
+    a_shot_that_moves(scene)
+    scene.ex4d.generator = "wan"
+    with pytest.raises(RuntimeError, match=r"Files of the EX-4D model are missing \(adapter\)"):
+        bpy.ops.ex4d.generate()
+    assert session.current().failed
+    assert not compat.all_strips(scene)
+    assert not (scene.ex4d.folder / "takes").exists()
+    scene.ex4d.generator = "auto"
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}
+    assert compat.strips(scene)[0].name == "EX-4D Take 001 (preview)"
+    assert WHY_NOT in session.current().message
+
+    # The files come: the button looks again, and the next take is the model's.
+    (server.state / "server" / "missing").unlink()
+    assert session.model_missing() == WHY_NOT
+    bpy.ops.ex4d.connect()
+    tick_until(lambda: session.model_missing() == "")
+    assert checks.model_trouble(scene) is None
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}
+    assert [take.title for take in scene.ex4d.takes] == ["Take 001 (preview)", "Take 002 (final)"]
+
+
+def test_cancel_stops_the_model_between_two_steps(scene, server):
+    _camera, compat, _objects, session, takes = addon_modules()
+    a_shot_that_moves(scene)
+    bpy.ops.ex4d.preview()
+    before = workers(server)
+    session.press(takes.request_take(scene, preview=False))
+    tick_until(lambda: session.current().picture != b"")
+    bpy.ops.ex4d.cancel()
+    assert (session.current().busy, session.current().picture) == (False, b"")
+    time.sleep(1)
+    assert workers(server) == before  # it stopped by itself, and nothing had to be killed
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}
+    assert len(compat.strips(scene)) == 2
+
+
+def test_a_file_opened_again_while_the_model_works_shows_its_picture(scene, server, tmp_path):
+    _camera, compat, _objects, session, takes = addon_modules()
+    a_shot_that_moves(scene)
+    session.press(takes.request_take(scene, preview=False))
+    tick_until(lambda: session.current().picture != b"")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "running.blend"))
+    bpy.ops.wm.read_homefile(use_factory_startup=True)
+    assert session.current().picture == b""
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "running.blend"))
+    tick_until(lambda: session.current().picture != b"")
+    tick_until(lambda: not session.current().busy)
+    assert compat.strips(bpy.context.scene)[0].name == "EX-4D Take 001 (final)"
