@@ -160,19 +160,20 @@ def read_depth(file: Path) -> NDArray[np.float32]:
     """The red channel of an EXR file as (H,W), top row first."""
     image = bpy.data.images.load(str(file))
     image.colorspace_settings.name = "Non-Color"
-    pixels = np.empty(WIDTH * HEIGHT * 4, np.float32)
+    width, height = image.size
+    pixels = np.empty(width * height * 4, np.float32)
     image.pixels.foreach_get(pixels)
     bpy.data.images.remove(image)
-    return pixels.reshape(HEIGHT, WIDTH, 4)[::-1, :, 0].copy()
+    return pixels.reshape(height, width, 4)[::-1, :, 0].copy()
 
 
 # Cameras
 
 
-def camera_intrinsics(camera: bpy.types.Object) -> NDArray[np.float64]:
+def camera_intrinsics(camera: bpy.types.Object, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.float64]:
     """(3,3) in pixels, for a lens without shift and a sensor that fits the width."""
-    focal = camera.data.lens / camera.data.sensor_width * WIDTH
-    return np.array([[focal, 0, WIDTH / 2], [0, focal, HEIGHT / 2], [0, 0, 1]])
+    focal = camera.data.lens / camera.data.sensor_width * width
+    return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
 
 
 def second_extrinsics(scene, source, second) -> NDArray[np.float64]:
