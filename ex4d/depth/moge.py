@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
-from ex4d.depth import dinov2
 from ex4d.depth.alignment import fit_disparity
+from ex4d.depth.assembly import assemble, ready
+from ex4d.depth.dinov2 import PATCH, SHAPES, DINOv2
 from ex4d.errors import InputError
 from ex4d.files import check_there, replacing
 from ex4d.generate.weight_files import check_archive, header, readable
@@ -27,7 +29,6 @@ from ex4d.generate.weight_files import check_archive, header, readable
 NAME = "MoGe-2 weights"
 """What messages call the file."""
 
-BACKBONES = {name: getattr(dinov2, name) for name in ("VITS14", "VITB14", "VITL14")}
 
 SOLVER_SIDE = 64
 """Shift and focal length are found on so many pixels a side, as published."""
@@ -79,13 +80,13 @@ class Shape:
             ValueError, KeyError, TypeError: it describes no MoGe-2 with metric scale.
         """
         encoder = config["encoder"]
-        if encoder["backbone"] not in BACKBONES:
+        if encoder["backbone"] not in SHAPES:
             raise ValueError(f"the image encoder {str(encoder['backbone'])[:40]!r} is not one of MoGe-2's")
         if config["remap_output"] != "exp":
             raise ValueError(f"it remaps its points by {str(config['remap_output'])[:40]!r} instead of 'exp'")
         if config.get("scale_head") is None:
             raise ValueError("it has no metric scale: take a file of MoGe-2, not of MoGe-1")
-        depth = BACKBONES[encoder["backbone"]].depth
+        depth = SHAPES[encoder["backbone"]].depth
         taps = encoder["intermediate_layers"]
         taps = range(depth - _count(taps, depth), depth) if isinstance(taps, int) else taps
         heads = {name: _stack(config[name]) for name in ("points_head", "mask_head")}
@@ -174,7 +175,7 @@ class MoGe(nn.Module):
             levels.append(torch.cat([features, rays], 1) if level == 0 else rays)
         levels = self.neck(levels)
         points, mask = (
-            F.interpolate(self.get_submodule(head)(levels)[-1].float(), (height, width), mode="bilinear")
+            functional.interpolate(self.get_submodule(head)(levels)[-1].float(), (height, width), mode="bilinear")
             for head in ("points_head", "mask_head")
         )
         z = points[:, 2:].exp()
@@ -191,8 +192,8 @@ class Encoder(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.taps = shape.taps
-        self.backbone = dinov2.DINOv2(BACKBONES[shape.backbone])
-        inside = BACKBONES[shape.backbone].dim
+        self.backbone = DINOv2(SHAPES[shape.backbone])
+        inside = SHAPES[shape.backbone].dim
         self.output_projections = nn.ModuleList(nn.Conv2d(inside, shape.width, 1) for _ in shape.taps)
         self.register_buffer("image_mean", torch.empty(1, 3, 1, 1))
         self.register_buffer("image_std", torch.empty(1, 3, 1, 1))
@@ -200,7 +201,9 @@ class Encoder(nn.Module):
     def forward(self, pictures: Tensor, rows: int, columns: int) -> tuple[Tensor, Tensor]:
         """Features (B,C,rows,columns) and the class token (B,D) of pictures (B,3,H,W) in [0, 1]."""
         # Antialiasing has no half-precision kernel everywhere; it costs next to nothing in full.
-        small = F.interpolate(pictures.float(), (rows * 14, columns * 14), mode="bilinear", antialias=True)
+        small = functional.interpolate(
+            pictures.float(), (rows * PATCH, columns * PATCH), mode="bilinear", antialias=True
+        )
         small = ((small - self.image_mean.float()) / self.image_std.float()).to(pictures.dtype)
         tapped = self.backbone(small, self.taps)
         features: Tensor = sum(
@@ -218,8 +221,8 @@ class Stack(nn.Module):
         self.input_blocks = nn.ModuleList(
             nn.Conv2d(channels, width, 1) for channels, width in zip(shape.inputs, shape.widths, strict=True)
         )
-        steps = zip(shape.widths[:-1], shape.widths[1:], shape.resamplers, strict=True)
-        self.resamplers = nn.ModuleList(_resampler(before, after, how) for before, after, how in steps)
+        steps = zip(pairwise(shape.widths), shape.resamplers, strict=True)
+        self.resamplers = nn.ModuleList(_resampler(before, after, how) for (before, after), how in steps)
         self.res_blocks = nn.ModuleList(
             nn.Sequential(*(ResidualBlock(width) for _ in range(blocks)))
             for width, blocks in zip(shape.widths, shape.blocks, strict=True)
@@ -231,11 +234,11 @@ class Stack(nn.Module):
 
     def forward(self, levels: list[Tensor]) -> list[Tensor]:
         """Results of all levels, coarse to fine, from what comes in at each."""
+        x: Tensor | None = None
         results = []
         for level, incoming in enumerate(levels):
             here = self.input_blocks[level](incoming)
-            x = here if level == 0 else self.resamplers[level - 1](x) + here
-            x = self.res_blocks[level](x)
+            x = self.res_blocks[level](here if x is None else self.resamplers[level - 1](x) + here)
             results.append(self.output_blocks[level](x))
         return results
 
@@ -267,7 +270,7 @@ def _resampler(before: int, after: int, how: str) -> nn.Sequential:
 
 def _perceptron(widths: tuple[int, ...]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for before, after in zip(widths[:-1], widths[1:], strict=True):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -293,8 +296,7 @@ def load(path: Path, device: str = "cpu") -> MoGe:
     model = _assembled(shape, tensors, path)
     if "normal_head" in shape.heads:
         del model.normal_head  # nobody asks for normals
-    kind = torch.float16 if torch.device(device).type == "cuda" else torch.float32
-    return model.eval().requires_grad_(False).to(device, kind)
+    return ready(model, device)
 
 
 def as_safetensors(path: Path) -> Path:
@@ -338,13 +340,14 @@ def _opened(path: Path) -> Iterator[dict[str, Any]]:
         if path.suffix.lower() == ".safetensors":
             from safetensors import SafetensorError, safe_open
 
-            header(path, NAME)
+            names = header(path, NAME)
             try:
                 with safe_open(path, "pt") as file:
                     config = (file.metadata() or {}).get(_CONFIG)
                     if config is None:
                         raise ValueError(f"it has no {_CONFIG}, so it is no MoGe-2")
-                    checkpoint = {_CONFIG: json.loads(config), "model": {k: file.get_tensor(k) for k in file.keys()}}
+                    tensors = {name: file.get_tensor(name) for name in names}
+                    checkpoint = {_CONFIG: json.loads(config), "model": tensors}
             except SafetensorError as error:
                 raise ValueError(str(error)) from error
         else:
@@ -359,19 +362,7 @@ def _assembled(shape: Shape, tensors: dict[str, Tensor], path: Path) -> MoGe:
     """The network with these tensors in it, every one of them and no other."""
     with torch.device("meta"):
         model = MoGe(shape)
-    expected = model.state_dict()
-    for what, names in (("lacks", set(expected) - set(tensors)), ("has too much:", set(tensors) - set(expected))):
-        if names:
-            raise InputError(
-                f"The {NAME} {path} {what} {min(names)} ({len(names)} in all): it is another model; fetch MoGe-2 anew."
-            )
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape or not tensor.is_floating_point():
-            raise InputError(
-                f"In the {NAME} {path} {name} has the shape {tuple(tensor.shape)} instead of"
-                f" {tuple(expected[name].shape)}: it is another model; fetch MoGe-2 anew."
-            )
-    model.load_state_dict(tensors, assign=True)
+    assemble(model, tensors, NAME, path)
     return model
 
 
@@ -405,8 +396,7 @@ class KeyFrames:
         """
         if disparity.shape != self.depth.shape:
             raise InputError(f"The disparity has the shape {disparity.shape} instead of {self.depth.shape}.")
-        seen = np.isfinite(self.depth) & np.isfinite(disparity)
-        return fit_disparity(disparity[seen], 1 / self.depth[seen])
+        return fit_disparity(disparity, 1 / self.depth)
 
 
 def field_of_view_and_scale(frames: NDArray[np.uint8], weights: Path, device: str = "cpu") -> KeyFrames:
@@ -453,18 +443,19 @@ def focal_and_shift(points: NDArray[np.float32], mask: NDArray[np.bool_]) -> tup
 
     Args:
         points: (H,W,3), x right, y down, z forward.
-        mask: (H,W), which of them count.
+        mask: (H,W), which of them count; those with z not above 0 never do.
 
     Returns:
-        Focal length in half diagonals of the picture, and shift along z; None where fewer than 2 pixels count or no
-        positive focal length fits.
+        Focal length in half diagonals of the picture, and shift along z; None where fewer than 2 pixels count, a point
+        is not finite, or no positive focal length fits.
     """
     height, width = mask.shape
     rows, columns = (np.arange(SOLVER_SIDE) * side // SOLVER_SIDE for side in (height, width))
-    used = mask[rows[:, None], columns]
+    sampled = points[rows[:, None], columns].astype(np.float64)
+    used = mask[rows[:, None], columns] & (sampled[..., 2] > 0)
     rays = view_plane(width, height, width / height).numpy()[rows[:, None], columns][used].astype(np.float64)
-    sampled = points[rows[:, None], columns][used].astype(np.float64)
-    if len(sampled) < 2:
+    sampled = sampled[used]
+    if len(sampled) < 2 or not np.isfinite(sampled).all() or not sampled[:, :2].any():
         return None
     xy, z = sampled[:, :2], sampled[:, 2:]
 
@@ -485,7 +476,7 @@ def focal_and_shift(points: NDArray[np.float32], mask: NDArray[np.bool_]) -> tup
         step = -(slope * residual).sum() / steepness if steepness > 0 else 0.0
         step = max(step, -0.9 * (nearest + shift))
         before = (residual * residual).sum()
-        while abs(step) > 1e-7 * (nearest + abs(shift)):
+        while abs(step) > 1e-7 * (nearest + shift):
             now = fitted(shift + step)
             if (now[1] * now[1]).sum() < before:
                 break

@@ -29,7 +29,7 @@ def progress(stage, step, steps, picture=None):
     if step >= int(sys.argv[3]):
         raise Cancelled("enough")
 
-part = replace(weights.VIDEO, sha256=(sys.argv[2],))
+part = replace(weights.VIDEO, sha256=(sys.argv[2],), keys="")
 try:
     print("FETCHED", *weights.fetch(part, Path(sys.argv[1]), progress))
 except EX4DError as error:

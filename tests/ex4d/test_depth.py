@@ -18,7 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ex4d.clip import Clip, read_clip
-from ex4d.depth import DepthVideo, beside, load_depth_npz, read_depth, save_depth
+from ex4d.depth import DepthVideo, Reading, beside, load_depth_npz, read_depth, save_depth
+from ex4d.depth.files import depth_channel, unit_of
+from ex4d.depth.plane import NOTE
 from ex4d.errors import InputError
 from ex4d.intrinsics import fit_frame
 
@@ -416,6 +418,16 @@ def test_real_registered_colour_and_depth(tmp_path):
     assert 0.5 < depth.depth.min() < depth.depth.max() < 10
 
 
+def test_a_real_picture_in_the_unit_of_its_makers(tmp_path):
+    if not SHARED.is_dir():
+        pytest.skip("the real clips for tests are not on this machine")
+    stored = cv2.imread(str(SHARED / "rgbd" / "tum" / "TUM_depth.png"), cv2.IMREAD_UNCHANGED)
+    cv2.imwrite(str(tmp_path / "0.png"), stored)
+    depth = read_depth(tmp_path, clip_of(1, 640, 480), reading=Reading(unit=1 / 5000), focal_px=525).depth[0]
+    assert np.allclose(depth[stored > 0], stored[stored > 0] / 5000)
+    assert 0.4 < np.median(depth) < 5
+
+
 def test_depth_of_every_picture_of_a_variable_rate_clip_follows_the_pictures_shown(tmp_path):
     shown = np.array([0, 0, 1, 3, 4])
     clip = replace(clip_of(5), source_frames=5, stored=shown, stored_pictures=6)
@@ -424,3 +436,175 @@ def test_depth_of_every_picture_of_a_variable_rate_clip_follows_the_pictures_sho
     assert (depth.depth[:, 0, 0] == shown + 1).all()
     with pytest.raises(InputError, match=r"6 pictures at a variable rate.*as many frames of depth as one of these"):
         read_depth(npz(tmp_path / "e.npz", depth=stored[:4]), clip)
+
+
+# --- what the numbers mean ---
+
+
+@pytest.mark.parametrize(("text", "unit"), [("m", 1), ("cm", 0.01), ("mm", 0.001), ("0.0002", 0.0002)])
+def test_units_of_files_and_pictures(tmp_path, text, unit):
+    assert unit_of(text) == unit
+    pictures(tmp_path / "d", 3)
+    whole = read_depth(tmp_path / "d", clip_of(), reading=Reading(unit=0.001))
+    depth = read_depth(tmp_path / "d", clip_of(), reading=Reading(unit=unit_of(text)))
+    assert np.allclose(depth.depth, whole.depth * (unit / 0.001), rtol=1e-6)
+    assert not any("millimetres" in note for note in depth.notes)
+    stored = npz(tmp_path / "d.npz", depth=scene())
+    assert np.allclose(read_depth(stored, clip_of(), reading=Reading(unit=unit)).depth, scene() * unit, rtol=1e-6)
+
+
+def test_the_sky_stays_sky_in_every_unit(tmp_path):
+    stored = scene()
+    stored[:, :9] = 1e10
+    depth = read_depth(npz(tmp_path / "d.npz", depth=stored), clip_of(), reading=Reading(unit=0.001)).depth
+    assert (depth[:, :9] == depth[:, 9:].max()).all()
+
+
+def test_inverse_depth_is_turned_over_and_its_zero_is_sky(tmp_path):
+    inverse = 1 / scene()
+    inverse[0, 0, :5] = 0
+    depth = read_depth(npz(tmp_path / "d.npz", depth=inverse), clip_of(), reading=Reading(convention="inverse"))
+    seen = inverse > 0
+    assert np.allclose(depth.depth[seen], scene()[seen], rtol=1e-6)
+    assert (depth.depth[~seen] == depth.depth[seen].max()).all()
+    in_centimetres = Reading(0.01, "inverse")
+    assert np.allclose(
+        read_depth(tmp_path / "d.npz", clip_of(), reading=in_centimetres).depth, depth.depth / 100, rtol=1e-6
+    )
+
+
+def test_relative_disparity_is_normalised_once_for_the_shot_as_released(tmp_path):
+    disparity = np.stack([np.full((48, 64), value, np.float32) for value in (3, 5, 7)])
+    disparity[1, :3] = np.nan
+    depth = read_depth(npz(tmp_path / "d.npz", depth=disparity), clip_of(), reading=Reading(convention="disparity"))
+    assert depth.depth[:, 9, 9] == pytest.approx([1e4, 10000 / 1950, 10000 / 3900])
+    assert depth.depth[1, 0, 0] == pytest.approx(10000 / 1950)
+    assert any("no unit" in note for note in depth.notes)
+    assert depth.repaired == pytest.approx(1 / 48)
+    with pytest.raises(InputError, match="the same everywhere"):
+        read_depth(
+            npz(tmp_path / "e.npz", depth=np.zeros((3, 48, 64), np.float32)),
+            clip_of(),
+            reading=Reading(convention="disparity"),
+        )
+
+
+def test_distances_along_the_rays_become_depth_by_the_lens(tmp_path):
+    y, x = np.mgrid[:48, :64] + 0.5
+    rays = np.sqrt(1 + ((x - 32) / 50) ** 2 + ((y - 24) / 50) ** 2)
+    path = npz(tmp_path / "d.npz", depth=np.stack([7 * rays] * 3), intrinsics=K)
+    depth = read_depth(path, clip_of(), reading=Reading(distance="ray"))
+    assert np.allclose(depth.depth, 7, rtol=1e-6)  # a wall
+    without = npz(tmp_path / "e.npz", depth=np.stack([7 * rays] * 3))
+    with pytest.raises(InputError, match="without a lens: give the focal length"):
+        read_depth(without, clip_of(), reading=Reading(distance="ray"))
+    assert np.allclose(read_depth(without, clip_of(), reading=Reading(distance="ray"), focal_px=50).depth, 7)
+
+
+@pytest.mark.parametrize(
+    ("choice", "words"),
+    [
+        ({"convention": "disparity", "unit": 0.001}, "has no unit"),
+        ({"convention": "disparity", "distance": "ray"}, "along the rays"),
+        ({"convention": "height"}, "'depth' or 'disparity' or 'inverse'"),
+        ({"distance": "far"}, "'planar' or 'ray'"),
+        ({"unit": 0.0}, "positive number"),
+        ({"unit": float("nan")}, "positive number"),
+    ],
+)
+def test_readings_that_do_not_go_together_are_refused(choice, words):
+    with pytest.raises(InputError, match=words):
+        Reading(**choice)
+
+
+def test_readings_that_do_not_fit_the_file_are_refused(tmp_path):
+    pictures(tmp_path / "d", 3)
+    with pytest.raises(InputError, match="whole numbers, whose unit is not known"):
+        read_depth(tmp_path / "d", clip_of(), reading=Reading(convention="inverse"))
+    for path in (tmp_path / "d", npz(tmp_path / "d.npz", depth=scene())):
+        with pytest.raises(InputError, match="has no channels"):
+            read_depth(path, clip_of(), reading=Reading(channel="Z"))
+    with pytest.raises(InputError, match="'foot' is no unit"):
+        unit_of("foot")
+
+
+LAYERS = [f"ViewLayer.{name}" for name in ("Combined.R", "Combined.G", "Combined.B", "Combined.A")] + [
+    f"ViewLayer.{name}" for name in ("Normal.X", "Normal.Y", "Normal.Z", "Vector.X", "Vector.Y", "Vector.Z", "Vector.W")
+]
+
+
+@pytest.mark.parametrize("name", ["ViewLayer.Depth.Z", "ViewLayer.Depth.V", "Depth.Z", "depth.V", "ViewLayer.Mist.Z"])
+def test_the_depth_among_many_layers_is_found(name):
+    assert depth_channel([*LAYERS, name], Path("a.exr")) == name
+
+
+def test_the_depth_pass_comes_before_other_single_channels():
+    names = [*LAYERS, "ViewLayer.Mist.Z", "ViewLayer.Depth.Z", "ViewLayer.Denoising Depth.Z"]
+    assert depth_channel(names, Path("a.exr")) == "ViewLayer.Depth.Z"
+
+
+def test_of_several_depths_one_has_to_be_named():
+    names = [*LAYERS, "Front.Depth.Z", "Back.Depth.Z"]
+    with pytest.raises(InputError, match=r"several channels that may be the depth \(Back\.Depth\.Z, Front\.Depth\.Z\)"):
+        depth_channel(names, Path("a.exr"))
+    assert depth_channel(names, Path("a.exr"), "Back.Depth.Z") == "Back.Depth.Z"
+    assert depth_channel(["ViewLayer.Depth.Z", "ViewLayer.Mist.Z"], Path("a.exr"), "Mist.Z") == "ViewLayer.Mist.Z"
+    with pytest.raises(InputError, match=r"several of which fit 'Depth\.Z'"):
+        depth_channel(names, Path("a.exr"), "Depth.Z")
+    with pytest.raises(InputError, match="none of which is 'Far'"):
+        depth_channel(names, Path("a.exr"), "Far")
+
+
+def test_layers_without_depth_are_listed():
+    with pytest.raises(InputError, match="none of which is clearly the depth"):
+        depth_channel(LAYERS, Path("a.exr"))
+
+
+def test_a_picture_of_several_layers_is_read(tmp_path):
+    grey = np.zeros((48, 64), np.float32)
+    near, far = scene(1)[0], scene(1)[0] + 5
+    layers = {name.replace(".", "__"): grey for name in LAYERS}
+    exr(tmp_path / "0.exr", **layers, Front__Depth__Z=near, Back__Depth__Z=far)
+    with pytest.raises(InputError, match="name one of them"):
+        read_depth(tmp_path, clip_of(1))
+    assert np.array_equal(read_depth(tmp_path, clip_of(1), reading=Reading(channel="Back.Depth.Z")).depth[0], far)
+    with pytest.raises(InputError, match="not a distance"):
+        read_depth(tmp_path, clip_of(1), reading=Reading(channel="Combined.R"))
+
+
+def test_a_picture_of_several_parts_is_read(tmp_path):
+    def part(name: str, **channels: np.ndarray) -> OpenEXR.Part:
+        height, width = next(iter(channels.values())).shape
+        header = {"name": name, "compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+        header["displayWindow"] = (np.array([0, 0], np.int32), np.array([63, 47], np.int32))
+        header["dataWindow"] = (np.array([0, 0], np.int32), np.array([width - 1, height - 1], np.int32))
+        return OpenEXR.Part(header, channels)
+
+    small = np.ones((4, 4), np.float32)
+    pictures = {name: np.zeros((48, 64), np.float32) for name in "RGB"}
+    parts = [
+        part("ViewLayer.Combined", **pictures),
+        part("ViewLayer.Depth", Z=scene(1)[0]),
+        part("Thumbnail", Y=small, X=small),
+    ]
+    OpenEXR.File(parts).write(str(tmp_path / "0.exr"))
+    assert np.array_equal(read_depth(tmp_path, clip_of(1)).depth, scene(1))
+    with pytest.raises(InputError, match="another size"):
+        read_depth(tmp_path, clip_of(1), reading=Reading(channel="Thumbnail.Y"))
+    whole = (tmp_path / "0.exr").read_bytes()
+    for length in (100, len(whole) // 2, len(whole) - 500):
+        (tmp_path / "0.exr").write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"0\.exr (cannot be read as EXR|is damaged)"):
+            read_depth(tmp_path, clip_of(1))
+
+
+def test_a_channel_of_whole_numbers_is_no_depth(tmp_path):
+    exr(tmp_path / "0.exr", Z=np.ones((48, 64), np.uint32))
+    with pytest.raises(InputError, match="whole numbers"):
+        read_depth(tmp_path, clip_of(1))
+
+
+def test_the_guess_is_still_called_a_guess_when_it_is_read_from_a_file(tmp_path):
+    save_depth(tmp_path / "d.npz", DepthVideo(scene(), K, "plane", (NOTE,), 0.25))
+    assert load_depth_npz(tmp_path / "d.npz").repaired == 0.25
+    assert NOTE in read_depth(tmp_path / "d.npz", clip_of()).notes

@@ -1,0 +1,112 @@
+"""How good each depth provider is on the two rendered samples: `python benchmarks/depth_quality.py`.
+
+Against true depth, after the alignment that each provider is due (one scale, or one scale and shift in disparity, for
+the whole shot): AbsRel and delta1; flicker along the optical flow; and how well the mask of a view from 30 and 60
+degrees agrees with the mask that true depth gives (IoU of what is real, and of the holes).
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d import camera_path, source_camera
+from ex4d.clip import Clip, read_clip
+from ex4d.conditioning import render
+from ex4d.depth import DepthVideo, plane, read_depth
+from ex4d.depth.alignment import fit_disparity, metric_depth
+from ex4d.depth.estimators import ESTIMATORS, estimate, missing
+from ex4d.depth.report import flicker
+from ex4d.mesh import DWMesh
+from ex4d.render import Scene
+
+SAMPLE = Path(__file__).resolve().parents[1] / "sample"
+FARTHEST = 80.0
+"""Metres; what is farther counts for no error, as is usual outdoors."""
+ANGLES = ("30", "60")
+
+
+def main() -> None:
+    """Print a table for each sample."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--accept_licence", action="store_true", help="also run what is for research only")
+    accept = parser.parse_args().accept_licence
+    for folder in (SAMPLE, SAMPLE / "moving"):
+        clip = read_clip(folder / "clip.mp4", frames=None)
+        truth = read_depth(folder / "clip.depth.npz", clip)
+        poses = None
+        if (folder / "camera.npz").exists():
+            poses = source_camera.load(folder / "camera.npz", clip)
+        print(f"\n{folder.name}: {len(clip.frames)} frames of {clip.fit.width}x{clip.fit.height}")
+        head = (
+            "provider",
+            "AbsRel",
+            "delta1",
+            "flicker",
+            *(f"{w} IoU {a}" for a in ANGLES for w in ("real", "hole")),
+        )
+        print("  ".join(f"{word:>20}" if n == 0 else f"{word:>11}" for n, word in enumerate(head)))
+        masks = [mask(clip, truth, poses, truth, angle) for angle in ANGLES]
+        line("file (the truth)", figures(clip, truth, truth, poses, masks))
+        middle = np.full_like(truth.depth, np.median(truth.depth))
+        line("a flat wall", figures(clip, replace(truth, depth=middle), truth, poses, masks))
+        for name, entry in ESTIMATORS.items():
+            if name in ("file", "moge"):
+                continue
+            if sentence := missing(name):
+                print(f"{name:>20}  no weights here: {sentence}")
+            elif not entry.commercial and not accept:
+                print(f"{name:>20}  for research only: --accept_licence runs it")
+            else:
+                focal = float(truth.intrinsics[0, 0, 0]) * clip.fit.source_width / clip.fit.scaled_width
+                depth = estimate(name, clip, focal_px=focal, accept_licence=accept, again=True).depth
+                line(name, figures(clip, aligned(depth, truth), truth, poses, masks))
+
+
+def aligned(depth: DepthVideo, truth: DepthVideo) -> DepthVideo:
+    """The depth fitted to the truth, once for the whole shot: disparity by scale and shift, else by a scale alone."""
+    if depth.provider == plane.NAME:
+        return replace(depth, depth=depth.depth * np.median(truth.depth / depth.depth))
+    disparity = 1 / depth.depth
+    scale, shift = fit_disparity(disparity, 1 / truth.depth)
+    return replace(depth, depth=metric_depth(disparity, scale, shift))
+
+
+def figures(
+    clip: Clip, depth: DepthVideo, truth: DepthVideo, poses: NDArray | None, masks: list[NDArray]
+) -> list[float]:
+    """AbsRel, delta1, flicker, and IoU of what is real and of holes at each angle."""
+    near = truth.depth < FARTHEST
+    ratio = depth.depth[near] / truth.depth[near]
+    change = flicker(clip.frames, depth.depth)[0]
+    assert change is not None
+    result = [np.abs(ratio - 1).mean(), (np.maximum(ratio, 1 / ratio) < 1.25).mean(), change]
+    for angle, true in zip(ANGLES, masks, strict=True):
+        found = mask(clip, depth, poses, truth, angle)
+        result += [iou(found, true), iou(~found, ~true)]
+    return [float(value) for value in result]
+
+
+def mask(clip: Clip, depth: DepthVideo, poses: NDArray | None, truth: DepthVideo, angle: str) -> NDArray[np.bool_]:
+    """What is real (T,h,w) along an orbit about the point in the middle of the true scene."""
+    mesh = DWMesh.from_depth(replace(depth, intrinsics=truth.intrinsics), poses)
+    radius = float(np.percentile(truth.depth[0], 25))
+    path = camera_path.preset(angle, radius, truth.intrinsics, mesh.width, mesh.height, len(mesh))
+    return render(Scene(mesh, clip.frames, path)).mask > 127
+
+
+def iou(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Of the two sets of pixels, in all frames but the first, which is the source."""
+    a, b = a[1:], b[1:]
+    return float((a & b).sum() / max((a | b).sum(), 1))
+
+
+def line(name: str, values: list[float]) -> None:
+    """One row of the table."""
+    print("  ".join([f"{name:>20}", *(f"{value:11.3f}" for value in values)]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""What an estimator's relative disparity means as distances: one scale and one shift for the whole shot."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+
+MOST_SAMPLES = 200_000
+"""So many samples are fitted; more are thinned out evenly, which changes nothing that can be seen."""
+
+TUKEY = 4.685
+"""Residuals beyond this many deviations count nothing (Beaton and Tukey 1974; 95 % efficient on normal noise)."""
+
+RELEASE_DISPARITY, RELEASE_FARTHEST = 3900.0, 1e4
+"""The release's depth is 10000 / (3900 d), at most 10000 (recon.py): the nearest pixel stands at 2.564."""
+
+FARTHEST_OVER_NEAREST = 1000.0
+"""Where a metric fit puts things behind infinity, they stand this many times as far as the nearest of the shot."""
+
+
+def fit_disparity(relative: NDArray, metric: NDArray, weights: NDArray | None = None) -> tuple[float, float]:
+    """Scale and shift with which `scale * relative + shift` is the metric disparity, whatever some samples say.
+
+    Robust least squares: from the line of least absolute residuals, iteratively reweighted by Tukey's biweight, so up
+    to some 40 % of samples may be anything.
+
+    Args:
+        relative: disparity of the estimator, any shape; larger is nearer.
+        metric: 1 / distance of the same samples.
+        weights: how much each counts, >= 0; None for all the same.
+
+    Returns:
+        (scale, shift), scale > 0, in 1 / the unit of the distances.
+
+    Raises:
+        InputError: fewer than two usable samples, all of the same disparity, or near and far swapped.
+    """
+    x, y = np.asarray(relative, np.float64).ravel(), np.asarray(metric, np.float64).ravel()
+    given = np.ones_like(x) if weights is None else np.asarray(weights, np.float64).ravel()
+    usable = np.isfinite(x) & np.isfinite(y) & (y > 0) & (given > 0)
+    x, y, given = (a[usable] for a in (x, y, given))
+    if len(x) > MOST_SAMPLES:
+        kept = np.linspace(0, len(x) - 1, MOST_SAMPLES).astype(np.intp)
+        x, y, given = x[kept], y[kept], given[kept]
+    if len(x) < 2 or np.ptp(x) <= 1e-9 * np.abs(x).max():
+        raise InputError(
+            "The estimated depth cannot be scaled to metres, as it shows no difference between near and far: choose"
+            " another estimator or other key frames."
+        )
+    line = _line(x, y, given)
+    smallest = 1e-9 * np.median(y)
+    for reweigh in (_absolute, _biweight):
+        for _ in range(50):
+            residual = np.abs(line[0] * x + line[1] - y)
+            spread = max(_weighted_median(residual, given) / 0.6745, smallest)
+            factor = given * reweigh(residual / spread)
+            if np.ptp(x[factor > 0]) == 0:
+                break
+            before, line = line, _line(x, y, factor)
+            if np.allclose(before, line, rtol=1e-7, atol=0):
+                break
+    scale, shift = line
+    if not scale > 0:
+        raise InputError(
+            "The estimated depth contradicts the distances it is scaled by (near and far are swapped): choose another"
+            " estimator or other key frames."
+        )
+    return float(scale), float(shift)
+
+
+def metric_depth(disparity: NDArray[np.float32], scale: float, shift: float) -> NDArray[np.float32]:
+    """Distances of a whole shot from its relative disparity (T,H,W) and the fit of `fit_disparity`; > 0 everywhere.
+
+    Raises:
+        InputError: nothing of the shot is in front of the camera.
+    """
+    nearest = scale * float(disparity.max()) + shift
+    if not nearest > 0:
+        raise InputError("The estimated depth lies wholly behind infinity once scaled: choose another estimator.")
+    return _inverse(disparity, scale, shift, nearest / FARTHEST_OVER_NEAREST)
+
+
+def relative_depth(disparity: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distances of a whole shot (T,H,W) in the release's unit, from disparity of unknown scale and shift.
+
+    Normalised once for all frames to d in [0, 1]; depth = 10000 / (3900 d), at most 10000 (recon.py).
+
+    Raises:
+        InputError: the disparity is the same everywhere.
+    """
+    low, high = float(disparity.min()), float(disparity.max())
+    if not high > low:
+        raise InputError("The estimator sees no depth in this clip: choose another one.")
+    scale = RELEASE_DISPARITY / RELEASE_FARTHEST / (high - low)
+    return _inverse(disparity, scale, -scale * low, 1 / RELEASE_FARTHEST)
+
+
+def _inverse(disparity: NDArray[np.float32], scale: float, shift: float, least: float) -> NDArray[np.float32]:
+    depth = np.empty(disparity.shape, np.float32)
+    for number, frame in enumerate(disparity):  # no temporary as large as the shot
+        depth[number] = 1 / np.maximum(scale * frame.astype(np.float64) + shift, least)
+    return depth
+
+
+def _line(x: NDArray, y: NDArray, weights: NDArray) -> tuple[float, float]:
+    """Weighted least squares of y = a x + b."""
+    total = weights.sum()
+    mean_x, mean_y = (weights * x).sum() / total, (weights * y).sum() / total
+    centred = x - mean_x
+    a = (weights * centred * (y - mean_y)).sum() / (weights * centred**2).sum()
+    return a, mean_y - a * mean_x
+
+
+def _absolute(residual: NDArray) -> NDArray:
+    """Weights under which least squares is the sum of absolute values."""
+    return 1 / np.maximum(residual, 1e-3)
+
+
+def _biweight(residual: NDArray) -> NDArray:
+    return np.maximum(1 - (residual / TUKEY) ** 2, 0) ** 2
+
+
+def _weighted_median(values: NDArray, weights: NDArray) -> float:
+    order = np.argsort(values)
+    total = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(total, total[-1] / 2)]])

@@ -1,0 +1,45 @@
+"""Putting the tensors of a file into a depth network, every one of them and no other."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ex4d.errors import InputError
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def assemble(model: nn.Module, tensors: Mapping[str, Tensor], what: str, path: Path) -> None:
+    """Put these tensors into a network that was made on the meta device.
+
+    Args:
+        model: gets the tensors.
+        tensors: by the names of `model`.
+        what: the file is ("MoGe-2 weights"), for the messages.
+        path: where they come from, for the messages.
+
+    Raises:
+        InputError: a name or a shape is not that of `model`.
+    """
+    expected = model.state_dict()
+    for how, names in (("lacks", set(expected) - set(tensors)), ("has too much:", set(tensors) - set(expected))):
+        if names:
+            raise InputError(
+                f"The {what} {path} {how} {min(names)} ({len(names)} in all): this is another model; fetch it anew."
+            )
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape or not tensor.is_floating_point():
+            raise InputError(
+                f"In the {what} {path} {name} has the shape {tuple(tensor.shape)} instead of"
+                f" {tuple(expected[name].shape)}: this is another model; fetch it anew."
+            )
+    model.load_state_dict(dict(tensors), assign=True)
+
+
+def ready(model: Network, device: str) -> Network:
+    """The network where it is to predict: in half precision on a GPU, else in float32."""
+    kind = torch.float16 if torch.device(device).type == "cuda" else torch.float32
+    return model.eval().requires_grad_(False).to(device, kind)

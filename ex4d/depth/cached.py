@@ -1,0 +1,118 @@
+"""Estimated depth, kept by the content it was made from: the same clip and settings cost a hash the second time."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d import cache
+from ex4d.arrays import open_arrays
+from ex4d.depth.estimate import Estimate
+from ex4d.depth.video import DepthVideo
+from ex4d.errors import InputError
+from ex4d.files import replacing
+
+if TYPE_CHECKING:
+    from ex4d.clip import Clip
+
+LIMIT_BYTES = 20 << 30
+"""Most that is kept; what was used least recently goes first."""
+
+_KEYS = ("depth", "intrinsics", "provider", "notes", "repaired", "scale_note", "licence")
+
+
+def key(clip: "Clip", estimator: str, version: int, settings: object, weights: tuple[Path, ...] = ()) -> str:
+    """Hash of all that the depth depends on.
+
+    Args:
+        clip: its frames and how they were cropped count, its name does not.
+        estimator, version: which, and in which form.
+        settings: of JSON's types.
+        weights: files; they are told apart by path, size and time of change.
+    """
+    identity = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in weights]
+    about = [estimator, version, settings, identity, clip.frames.shape, repr(clip.fit)]
+    digest = hashlib.sha256(json.dumps(about).encode())
+    for frame in clip.frames:
+        digest.update(np.ascontiguousarray(frame).data)
+    return digest.hexdigest()
+
+
+def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estimate:
+    """What was kept under a key, or what `make` gives, which is kept.
+
+    A damaged file is made again, and a note of the depth says so; so does one where the depth cannot be kept.
+
+    Args:
+        name: from `key`.
+        make: estimates.
+        again: estimate even if there is one already.
+    """
+    notes: tuple[str, ...] = ()
+    path = cache.folder("depth") / f"{name}.npz"
+    if path.exists() and not again:
+        try:
+            found = _load(path)
+            os.utime(path)
+            return found
+        except (InputError, OSError, ValueError, IndexError):
+            notes = ("The depth kept from an earlier run was damaged and was estimated again.",)
+    made = make()
+    try:
+        _save(path, made)
+        _thin_out(path)
+    except (InputError, OSError) as error:
+        notes = (*notes, f"The depth was not kept for the next time: {error}")
+    return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, *notes))) if notes else made
+
+
+def _save(path: Path, estimate: Estimate) -> None:
+    depth = estimate.depth
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        arrays: dict[str, NDArray] = {
+            "depth": depth.depth,
+            "intrinsics": depth.intrinsics,
+            "provider": np.array(depth.provider),
+            "notes": np.array(depth.notes, np.str_),
+            "repaired": np.array(depth.repaired),
+            "scale_note": np.array(estimate.scale_note),
+            "licence": np.array(estimate.licence),
+        }
+        if estimate.confidence is not None:
+            arrays["confidence"] = estimate.confidence
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy takes them for its options
+
+
+def _load(path: Path) -> Estimate:
+    with open_arrays(path, "kept depth") as arrays:
+        if not set(_KEYS) <= set(arrays.headers):
+            raise InputError(f"The kept depth {path} is not whole.")
+        depth = DepthVideo(
+            arrays.read("depth"),
+            arrays.read("intrinsics"),
+            str(arrays.read("provider")),
+            tuple(str(note) for note in arrays.read("notes").ravel()),
+            float(arrays.read("repaired").ravel()[0]),
+        )
+        confidence = arrays.read("confidence") if "confidence" in arrays.headers else None
+        return Estimate(depth, str(arrays.read("scale_note")), str(arrays.read("licence")), confidence)
+
+
+def _thin_out(newest: Path) -> None:
+    """Remove what was used least recently until the rest is small enough; never the newest."""
+    others = sorted(
+        (path for path in newest.parent.glob("*.npz") if path != newest and not path.name.startswith(".")),
+        key=lambda path: path.stat().st_mtime,
+    )
+    total = newest.stat().st_size + sum(path.stat().st_size for path in others)
+    for path in others:
+        if total <= LIMIT_BYTES:
+            return
+        total -= path.stat().st_size
+        path.unlink(missing_ok=True)

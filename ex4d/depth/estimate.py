@@ -1,0 +1,33 @@
+"""What every estimator gives back."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.depth.video import DepthVideo
+from ex4d.errors import InputError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Depth of a clip and what may be done with it.
+
+    Attributes:
+        depth: distances, lens and notes.
+        scale_note: a sentence about the unit of the distances.
+        licence: under which the depth was made; a sentence where it forbids something.
+        confidence: (T,H,W) float32 in [0,1] of the values of `depth`; None where the estimator does not tell.
+    """
+
+    depth: DepthVideo
+    scale_note: str
+    licence: str
+    confidence: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        c = self.confidence
+        if c is None:
+            return
+        if c.shape != self.depth.depth.shape or c.dtype != np.float32 or not (c.min() >= 0 and c.max() <= 1):
+            raise InputError(f"The confidence must be float32 in [0, 1] of the depth's shape, not {c.dtype} {c.shape}.")

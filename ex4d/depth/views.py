@@ -1,0 +1,87 @@
+"""Pictures of depth to look at: in colours, as normals of the mesh, and beside the clip."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.depth.report import check_belongs
+from ex4d.depth.video import DepthVideo
+from ex4d.mesh import DWMesh
+from ex4d.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from ex4d.clip import Clip
+
+PANEL = 480
+"""Width of each of the three pictures side by side, at most."""
+
+
+def shot_range(depth: NDArray[np.float32]) -> tuple[float, float]:
+    """The nearest and the farthest distance that colours tell apart, one pair for the whole shot (T,H,W)."""
+    low, high = np.percentile(depth[:, ::4, ::4], [0.5, 99.5])
+    return float(low), float(high)
+
+
+def coloured(depth: NDArray[np.float32], near: float, far: float) -> NDArray[np.uint8]:
+    """Depth (H,W) as RGB (H,W,3): red is near, blue is far, even in disparity (Google's Turbo)."""
+    import cv2
+
+    amount = (1 / depth - 1 / far) / max(1 / near - 1 / far, 1e-12)
+    grey = (np.clip(amount, 0, 1) * 255).round().astype(np.uint8)
+    return np.asarray(cv2.applyColorMap(grey, cv2.COLORMAP_TURBO)[..., ::-1], np.uint8)
+
+
+def normals(mesh: DWMesh, t: int) -> NDArray[np.float32]:
+    """Unit normals (H,W,3) of the surface at each vertex of frame `t`, towards the camera; camera axes.
+
+    From the differences of the neighbouring vertices; those of the border, which the shell spoils, repeat their
+    neighbours'.
+    """
+    inner = mesh.camera_vertices(t)[1:-1, 1:-1]
+    across, down = (np.gradient(inner, axis=axis) for axis in (1, 0))
+    normal = np.cross(down, across)
+    length = np.linalg.norm(normal, axis=-1, keepdims=True)
+    normal /= np.where(length > 0, length, 1)
+    return np.pad(normal, ((1, 1), (1, 1), (0, 0)), mode="edge").astype(np.float32)
+
+
+def shown_normals(normal: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Normals (H,W,3) in the usual colours: red to the right, green up, blue towards the camera."""
+    return ((normal * [1, -1, -1] + 1) * 127.5).round().astype(np.uint8)
+
+
+def side_by_side(clip: "Clip", depth: DepthVideo, progress: Progress = silent) -> NDArray[np.uint8]:
+    """Clip, depth in colours and normals of the mesh (T,h,3w,3), scaled down to `PANEL` wide each.
+
+    Raises:
+        InputError: clip and depth do not belong together.
+    """
+    import cv2
+
+    check_belongs(clip, depth)
+    mesh, (near, far) = DWMesh.from_depth(depth), shot_range(depth.depth)
+    width = min(PANEL, mesh.width)
+    height = max(2, round(mesh.height * width / mesh.width / 2) * 2)
+    result = np.empty((len(mesh), height, 3 * width, 3), np.uint8)
+    for t, frame in enumerate(clip.frames):
+        pictures = frame, coloured(depth.depth[t], near, far), shown_normals(normals(mesh, t))
+        for number, picture in enumerate(pictures):
+            place = slice(number * width, (number + 1) * width)
+            small = cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=cv2.INTER_AREA)
+            result[t, :, place] = small
+        progress("Drawing the depth", t + 1, len(mesh))
+    return result
+
+
+def write_side_by_side(path: Path, clip: "Clip", depth: DepthVideo, progress: Progress = silent) -> None:
+    """`side_by_side` as an .mp4, which carries the notes of the depth.
+
+    Raises:
+        InputError: clip and depth do not belong together, or the file cannot be written.
+    """
+    from ex4d.movie import write_movie
+
+    about = {"title": f"Depth: {depth.provider}", "comment": " ".join(depth.notes)}
+    write_movie(path, side_by_side(clip, depth, progress), clip.fps, metadata=about)

@@ -1,0 +1,94 @@
+"""Estimators with tiny random models under the published names: from the clip to distances, licence and lens."""
+
+from fractions import Fraction
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
+pytest.importorskip("safetensors", reason="needs the extra wan: make test-wan")
+
+from test_moge import TINY
+from tiny_video_depth_anything import SHAPE, published
+
+from ex4d.clip import Clip
+from ex4d.depth import dinov2, moge
+from ex4d.depth.estimators import KEY_FRAMES, _key_frames, choose, estimate, missing
+from ex4d.intrinsics import fit_frame
+from ex4d.progress import silent
+
+pytestmark = [
+    pytest.mark.wan,
+    # What diffusers and transformers warn about themselves with, and random weights that see absurd distances.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::RuntimeWarning"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EX4D_MODELS", str(tmp_path / "models"))
+
+
+def clip_of(frames: int, height: int = 64, width: int = 96) -> Clip:
+    pictures = np.random.default_rng(0).integers(0, 255, (frames, height, width, 3), np.uint8)
+    return Clip(pictures, Fraction(24), "a.mp4", 0, fit_frame(width, height))
+
+
+def test_depthcrafter_maps_as_released_and_carries_its_licence(tmp_path):
+    pytest.importorskip("diffusers", reason="needs the extra depthcrafter")
+    from tiny_depthcrafter import files
+
+    assert "missing" in missing("depthcrafter")
+    files(tmp_path / "models")
+    assert missing("depthcrafter") == ""
+    made = estimate("depthcrafter", clip_of(3), accept_licence=True)
+    assert made.depth.depth.shape == (3, 64, 96)
+    assert made.depth.depth.min() == pytest.approx(10000 / 3900)
+    assert made.depth.depth.max() == pytest.approx(1e4)
+    assert "never commercially" in made.licence
+    assert made.licence in made.depth.notes
+    again = estimate("depthcrafter", clip_of(3), accept_licence=True)
+    assert np.array_equal(again.depth.depth, made.depth.depth)
+
+
+def test_key_frames_are_spread_over_the_shot_and_seen_by_moge(tmp_path):
+    assert _key_frames(clip_of(9), silent) is None
+    with patch.dict(dinov2.SHAPES, tiny=dinov2.BackboneShape(32, 4, 2, side=5)):
+        torch.manual_seed(0)
+        path = tmp_path / "models" / "moge-2-vitl" / "model.pt"
+        path.parent.mkdir(parents=True)
+        state = moge.MoGe(moge.Shape.from_config(TINY)).state_dict()
+        state["encoder.image_mean"] = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
+        state["encoder.image_std"] = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+        torch.save({"model_config": TINY, "model": state}, path)
+        assert missing("moge") == ""
+        seen = _key_frames(clip_of(9), silent)
+    assert list(seen.numbers) == [0, 2, 4, 6, 8]
+    assert len(seen.numbers) == KEY_FRAMES
+    assert seen.depth.shape == (5, 64, 96)
+    assert seen.note
+
+
+def test_video_depth_anything_runs_without_asking_where_its_file_is(tmp_path, monkeypatch):
+    from ex4d.depth import video_depth_anything as vda
+    from ex4d.depth import weights
+
+    monkeypatch.setattr(vda, "SMALL", SHAPE)
+    monkeypatch.setattr(vda, "SHORT_SIDE", 42)
+    clip = clip_of(35)
+    assert choose("auto")[0] == "plane"
+    published(weights.located(weights.VIDEO.files[0], tmp_path / "models"))
+    assert choose("auto") == ("video-depth-anything", None, "")
+    made = estimate("auto", clip)
+    assert made.depth.provider == "video-depth-anything"
+    assert made.depth.depth.shape == (35, 64, 96)
+    assert made.depth.depth.max() == pytest.approx(1e4)
+    assert made.licence == "Apache-2.0"
+    assert "mapped as in EX-4D's release" in made.scale_note
+
+    # Kept by content: the second time nothing is predicted.
+    monkeypatch.setattr(vda, "load", None)
+    again = estimate("auto", clip)
+    assert np.array_equal(again.depth.depth, made.depth.depth)
