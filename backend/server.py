@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, get_args
 
 import platformdirs
 import zmq
@@ -20,6 +20,8 @@ from backend.journal import Journal
 from backend.orders import blob_folder
 from backend.supervisor import Supervisor
 from ex4d import __version__
+from ex4d.depth import estimators
+from ex4d.depth.estimate import EstimatorName
 from ex4d.errors import InputError, ServerError
 from ex4d.generate import diffusion
 from ex4d.protocol import (
@@ -35,6 +37,7 @@ from ex4d.protocol import (
     Cancel,
     Capabilities,
     Chunk,
+    DepthChoice,
     Error,
     Follow,
     Get,
@@ -341,7 +344,12 @@ def _receive(socket: zmq.Socket) -> list[bytes]:
 def _capabilities() -> Capabilities:
     """What can be run here now; files and GPUs come and go, so it is asked for each client."""
     missing = diffusion.why_not(ask_torch=False)
-    return Capabilities(("preview",), sentence(missing)) if missing else Capabilities(("wan", "preview"))
+    depth = tuple(
+        DepthChoice(name, e.title, e.licence, e.commercial, sentence(estimators.missing(name)))
+        for name, e in estimators.ESTIMATORS.items()
+        if name in get_args(EstimatorName)
+    )
+    return Capabilities(("preview",) if missing else ("wan", "preview"), sentence(missing or ""), depth)
 
 
 def _port(socket: zmq.Socket) -> int:

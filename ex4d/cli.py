@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import metadata, util
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
@@ -21,6 +21,9 @@ from ex4d import __version__, camera_path, intrinsics, protocol
 from ex4d.camera_path import CameraPath
 from ex4d.conditioning import Conditioning, render, render_stereo
 from ex4d.coverage import Coverage
+from ex4d.depth import Reading
+from ex4d.depth.estimate import EstimatorName
+from ex4d.depth.files import Convention, Distance, unit_of
 from ex4d.errors import EX4DError, InputError
 from ex4d.generate import Generated
 from ex4d.generate.quality import ModelSize, QualityName
@@ -29,6 +32,9 @@ from ex4d.occlusion import FILTERS, OcclusionName
 from ex4d.progress import Progress
 from ex4d.render import ENGINES, EngineName, Scene, missing
 from ex4d.render import engine as chosen_engine
+
+if TYPE_CHECKING:
+    from ex4d.shot import Standing
 
 
 def _print_version(wanted: bool) -> None:
@@ -66,6 +72,33 @@ Depth = Annotated[
         " Default: the file beside the clip, such as clip.depth.npz for clip.mp4.",
     ),
 ]
+Depths = Annotated[
+    EstimatorName,
+    typer.Option(
+        "--depth_estimator",
+        help="Where the depth comes from; auto takes a file where there is one, else the best that is installed.",
+    ),
+]
+Unit = Annotated[
+    str | None,
+    typer.Option("--depth_unit", help="Of the depth file: m, cm, mm, or how many metres a stored 1 is."),
+]
+Stored = Annotated[Convention, typer.Option("--depth_convention", help="What the depth file holds.")]
+Along = Annotated[
+    Distance, typer.Option("--depth_distance", help="Distances along the optical axis, or along each pixel's ray.")
+]
+Channel = Annotated[str | None, typer.Option("--depth_channel", help="Of EXR pictures: the channel of the depth.")]
+SourceCam = Annotated[
+    Path | None,
+    typer.Option(
+        "--source_camera",
+        help="How the clip's own camera moved: .npz with camera_to_world or extrinsics (T,4,4), OpenCV axes, and points"
+        " (M,3) that stand still, where its unit is not that of the depth.",
+    ),
+]
+Licence = Annotated[
+    bool, typer.Option("--accept_licence", help="Of a depth model that is for research only: you accept that.")
+]
 Cam = Annotated[camera_path.Preset, typer.Option("--cam", help="Camera preset.")]
 Camera = Annotated[
     Path | None,
@@ -81,7 +114,12 @@ NumFrames = Annotated[
 ]
 Focal = Annotated[
     float | None,
-    typer.Option("--focal_px", help="Focal length in pixels of the source; default: the depth file's, else 500."),
+    typer.Option(
+        "--focal_px", help="Focal length in pixels of the source; default: the depth's own, or else an assumption."
+    ),
+]
+FieldOfView = Annotated[
+    float | None, typer.Option("--fov", help="Field of view of the source in degrees across, instead of --focal_px.")
 ]
 OutputFormat = Literal["mp4", "png"]
 Format = Annotated[OutputFormat, typer.Option("--output_format", help="Video, or a folder of PNG frames.")]
@@ -111,8 +149,16 @@ def recon(
     cam: Cam = "180",
     camera: Camera = None,
     depth: Depth = None,
+    depth_estimator: Depths = "auto",
+    depth_unit: Unit = None,
+    depth_convention: Stored = "depth",
+    depth_distance: Along = "planar",
+    depth_channel: Channel = None,
+    source_camera: SourceCam = None,
+    accept_licence: Licence = False,
     num_frames: NumFrames = None,
     focal_px: Focal = None,
+    fov: FieldOfView = None,
     save_mesh: Annotated[bool, typer.Option("--save_mesh", help="Also write DW-Mesh.ply of frame 0.")] = False,
     save_camera: Annotated[bool, typer.Option("--save_camera", help="Also write camera_<cam>.npz.")] = False,
     output_format: Format = "mp4",
@@ -127,7 +173,18 @@ def recon(
     """Build the depth watertight mesh and render colour and mask along a camera path."""
     name = cam if camera is None else camera.stem
     with bars() as progress:
-        shot = _open_shot(input_video, depth, cam, camera, num_frames, focal_px, occlusion, release_compat, progress)
+        opened = _Opened(
+            input_video,
+            depth,
+            depth_estimator,
+            _reading(depth_unit, depth_convention, depth_distance, depth_channel),
+            num_frames,
+            focal_px,
+            fov,
+            source_camera,
+            accept_licence,
+        )
+        shot = _open_shot(opened, cam, camera, occlusion, release_compat, progress)
         drawn_by = chosen_engine(engine)
         if stereo is None:
             conditioning = render(shot.scene, drawn_by, progress)
@@ -153,6 +210,47 @@ def recon(
     _results(*written)
 
 
+@app.command("depth")
+def estimate_depth(
+    input_video: InputVideo = None,
+    output_dir: Annotated[Path, typer.Option("--output_dir", help="Folder for the results.")] = Path("out"),
+    depth: Depth = None,
+    depth_estimator: Depths = "auto",
+    depth_unit: Unit = None,
+    depth_convention: Stored = "depth",
+    depth_distance: Along = "planar",
+    depth_channel: Channel = None,
+    accept_licence: Licence = False,
+    again: Annotated[bool, typer.Option("--again", help="Estimate anew, even where the depth was kept.")] = False,
+    num_frames: NumFrames = None,
+    focal_px: Focal = None,
+    fov: FieldOfView = None,
+) -> None:
+    """Depth of a clip as a file, a video of clip, depth and normals side by side, and a report of what can be said."""
+    from ex4d.depth import save_depth
+    from ex4d.depth.report import report
+    from ex4d.depth.views import write_side_by_side
+
+    reading = _reading(depth_unit, depth_convention, depth_distance, depth_channel)
+    opened = _Opened(input_video, depth, depth_estimator, reading, num_frames, focal_px, fov, None, accept_licence)
+    with bars() as progress, _folder(output_dir):
+        standing = _stand_up(opened, progress, again)
+        stem = Path(standing.clip.source).stem
+        written = [
+            output_dir / f"{stem}.depth.npz",
+            output_dir / f"{stem}_depth.mp4",
+            output_dir / f"{stem}_depth.json",
+        ]
+        for path in written:
+            _refuse_overwriting(path, input_video, depth)
+        measured = report(standing.clip, standing.depth, progress)
+        save_depth(written[0], standing.depth)
+        write_side_by_side(written[1], standing.clip, standing.depth, progress)
+        measured.save(written[2])
+    _say(*standing.clip.notes, measured.text(), f"Licence of the depth: {standing.estimate.licence.rstrip('.')}.")
+    _results(*written)
+
+
 @app.command()
 def generate(
     output_video: Annotated[Path, typer.Option("--output_video", help="Video to write (folder for png).")],
@@ -160,12 +258,20 @@ def generate(
     mask_video: Annotated[Path | None, typer.Option("--mask_video", help="Mask, as recon writes it.")] = None,
     input_video: InputVideo = None,
     depth: Depth = None,
+    depth_estimator: Depths = "auto",
+    depth_unit: Unit = None,
+    depth_convention: Stored = "depth",
+    depth_distance: Along = "planar",
+    depth_channel: Channel = None,
+    source_camera: SourceCam = None,
+    accept_licence: Licence = False,
     cam: Cam = "180",
     camera: Camera = None,
     height: Annotated[int | None, typer.Option("--height", min=16, help="Default: as the input.")] = None,
     width: Annotated[int | None, typer.Option("--width", min=16, help="Default: as the input.")] = None,
     num_frames: NumFrames = None,
     focal_px: Focal = None,
+    fov: FieldOfView = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="For generators that draw random numbers.")] = 0,
     num_inference_steps: Annotated[
         int | None,
@@ -213,9 +319,18 @@ def generate(
             conditioning, fps = _read_conditioning(color_video, mask_video, num_frames, size, progress)
             scene, notes = None, conditioning.notes
         else:
-            shot = _open_shot(
-                input_video, depth, cam, camera, num_frames, focal_px, occlusion, release_compat, progress
+            opened = _Opened(
+                input_video,
+                depth,
+                depth_estimator,
+                _reading(depth_unit, depth_convention, depth_distance, depth_channel),
+                num_frames,
+                focal_px,
+                fov,
+                source_camera,
+                accept_licence,
             )
+            shot = _open_shot(opened, cam, camera, occlusion, release_compat, progress)
             scene = shot.scene if size is None else replace(shot.scene, path=_resized(shot.scene.path, *size))
             conditioning = render(scene, chosen_engine(engine), progress)
             notes, fps = (*shot.notes, *conditioning.notes), shot.fps
@@ -395,41 +510,69 @@ class _Shot:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What the options say about the clip and its depth; see `ex4d.shot.stand_up`."""
+
+    video: Path | None
+    depth: Path | None
+    estimator: EstimatorName
+    reading: Reading
+    frames: int | None
+    focal_px: float | None
+    field_of_view: float | None
+    source_camera: Path | None
+    accept_licence: bool
+
+
+def _reading(unit: str | None, convention: Convention, distance: Distance, channel: str | None) -> Reading:
+    return Reading(None if unit is None else unit_of(unit), convention, distance, channel)
+
+
+def _stand_up(opened: _Opened, progress: Progress, again: bool = False, as_released: bool = False) -> "Standing":
+    from ex4d.clip import read_clip
+    from ex4d.shot import stand_up
+
+    if opened.video is None:
+        raise InputError("Which video? Give --input_video with a file or a folder of pictures.")
+    clip = read_clip(opened.video, frames=_frames_of(opened.video, opened.frames), progress=progress)
+    focal_px = opened.focal_px
+    if as_released and focal_px is None and opened.field_of_view is None:
+        focal_px = intrinsics.RELEASE_FOCAL_PX * clip.fit.source_width / clip.fit.scaled_width
+    return stand_up(
+        clip,
+        opened.estimator,
+        video=opened.video,
+        depth_file=opened.depth,
+        reading=opened.reading,
+        focal_px=focal_px,
+        field_of_view=opened.field_of_view,
+        camera_file=opened.source_camera,
+        accept_licence=opened.accept_licence,
+        again=again,
+        progress=progress,
+    )
+
+
 def _open_shot(
-    video: Path | None,
-    depth_file: Path | None,
+    opened: _Opened,
     cam: str,
     camera: Path | None,
-    frames: int | None,
-    focal_px: float | None,
     occlusion: OcclusionName | None,
     release_compat: bool,
     progress: Progress,
 ) -> _Shot:
-    from ex4d.clip import read_clip
-    from ex4d.depth import beside, read_depth
-
-    if video is None:
-        raise InputError("Which video? Give --input_video with a file or a folder of pictures.")
-    clip = read_clip(video, frames=_frames_of(video, frames), progress=progress)
-    depth_file = depth_file or beside(video)
-    if depth_file is None:
-        raise InputError(
-            f"There is no depth for {video.name}: this version reads depth from a file, so give --depth, or put"
-            f" {video.stem}.depth.npz beside the clip."
-        )
-    if release_compat and focal_px is None:
-        focal_px = intrinsics.RELEASE_FOCAL_PX * clip.fit.source_width / clip.fit.scaled_width
-    depth = read_depth(depth_file, clip, focal_px=focal_px, progress=progress)
+    standing = _stand_up(opened, progress, as_released=release_compat)
+    clip, depth = standing.clip, standing.depth
     limits = FILTERS[occlusion] if occlusion else None
-    mesh = DWMesh.from_depth(depth, release_compat=release_compat, occlusion=limits)
+    mesh = DWMesh.from_depth(depth, standing.source_to_world, release_compat, limits)
     k, size = depth.intrinsics, (mesh.width, mesh.height)
     if camera is not None:
         path = camera_path.load(camera, len(mesh), *size)
     else:
         radius = camera_path.pivot_distance(mesh.depth[0])
         path = camera_path.preset(cam, radius, k, *size, len(mesh), release_compat=release_compat)
-    return _Shot(Scene(mesh, clip.frames, path, release_compat), clip.fps, (*clip.notes, *depth.notes))
+    return _Shot(Scene(mesh, clip.frames, path, release_compat), clip.fps, standing.notes)
 
 
 def _read_conditioning(

@@ -1,5 +1,6 @@
 """Pinhole intrinsics: (3,3) matrices in pixels, pixel centres at (column + 0.5, row + 0.5)."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,17 @@ def from_focal(focal_px: float, width: int, height: int) -> NDArray[np.float64]:
     if not (np.isfinite(focal_px) and focal_px > 0):
         raise InputError(f"The focal length must be a positive number of pixels, not {focal_px}.")
     return np.array([[focal_px, 0, width / 2], [0, focal_px, height / 2], [0, 0, 1]], np.float64)
+
+
+def focal_of(field_of_view: float, width: int) -> float:
+    """Focal length in pixels of a lens that sees so many degrees across a picture of this width.
+
+    Raises:
+        InputError: not between 1 and 170 degrees.
+    """
+    if not 1 <= field_of_view <= 170:
+        raise InputError(f"The field of view must be between 1 and 170 degrees, not {field_of_view:g}.")
+    return width / 2 / math.tan(math.radians(field_of_view) / 2)
 
 
 def per_frame(intrinsics: NDArray, frames: int, name: str = "intrinsics") -> NDArray[np.float64]:

@@ -19,6 +19,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 import msgpack
 
+from ex4d.depth import Reading
+from ex4d.depth.estimate import EstimatorName
 from ex4d.errors import EX4DError, InputError
 from ex4d.generate.quality import ModelSize, QualityName
 
@@ -125,25 +127,37 @@ class Blob:
     name: Annotated[str, _check_name]
 
 
+PLAIN_READING = Reading()
+"""Of depth files: distances along the optical axis."""
+
+
 @dataclass(frozen=True)
 class Source:
-    """A clip and its depth, and the part of them to use.
+    """A clip, where its depth comes from, and the part of them to use.
 
     Attributes:
         clip: one video file, or the pictures of a folder in order.
-        depth: one .npz file, or PNG or EXR pictures in order.
+        depth: one .npz file, or PNG or EXR pictures in order; empty where it is to be estimated.
+        estimator: where the depth comes from; "auto" takes the file where there is one.
+        accept_licence: the user accepts that an estimator is for research only.
+        reading: what the numbers of the depth file mean.
+        camera: how the camera of the clip moved, see `ex4d.source_camera`; None where it stands still.
         start, frames: first frame of the clip (from 0) and how many.
         longest_side: limit of the working size in pixels; None keeps the clip's.
-        focal_px: focal length in pixels of the source, where the depth file has none; None for the default.
+        field_of_view: degrees that the clip's displayed picture is wide; None for what depth file or estimator say.
         fps: rate of an image folder, frames a second as a fraction; None for the default.
     """
 
     clip: Annotated[tuple[Blob, ...], _length(1, SOURCE_FILES)]
-    depth: Annotated[tuple[Blob, ...], _length(1, SOURCE_FILES)]
+    depth: Annotated[tuple[Blob, ...], _length(0, SOURCE_FILES)] = ()
+    estimator: EstimatorName = "auto"
+    accept_licence: bool = False
+    reading: Reading = PLAIN_READING
+    camera: Blob | None = None
     start: Count = 0
     frames: Annotated[int, _between(1, 100_000)] = 49
     longest_side: Annotated[int, _between(16, 16384)] | None = None
-    focal_px: Annotated[float, _between(1e-3, 1e6)] | None = None
+    field_of_view: Annotated[float, _between(1, 170)] | None = None
     fps: Rate | None = None
 
 
@@ -153,9 +167,13 @@ class Tagged:
 
 @dataclass(frozen=True)
 class Reconstruct(Tagged):
-    """Clip and depth to the working size -> source.mp4, reliable.mp4, depth.npz."""
+    """Clip and depth to the working size -> source.mp4, reliable.mp4, depth.npz, source_camera.npz.
+
+    `again` estimates the depth anew, even where it was kept from an earlier job.
+    """
 
     source: Source
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -213,11 +231,23 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class DepthChoice:
+    """A way to depth: title and licence for people, and a sentence about what it lacks, where it cannot run."""
+
+    name: Word
+    title: Word
+    licence: Word
+    commercial: bool
+    missing: Text = ""
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """What the server can run, and a sentence why not the EX-4D model, where it cannot."""
 
     generators: tuple[Word, ...]
     wan_missing: Text = ""
+    depth: Annotated[tuple[DepthChoice, ...], _length(0, 100)] = ()
 
 
 @dataclass(frozen=True)
@@ -292,7 +322,7 @@ class Missing(Tagged):
     """The job was not taken: send the rest of these files, then submit again."""
 
     job_id: JobId
-    blobs: Annotated[tuple[Holds, ...], _length(1, 2 * SOURCE_FILES + 1)]
+    blobs: Annotated[tuple[Holds, ...], _length(1, 2 * SOURCE_FILES + 2)]
 
 
 @dataclass(frozen=True)
@@ -454,7 +484,11 @@ def _structure(cls: type, value: Any, where: str) -> Any:
     for field in fields(cls):
         if field.name not in value and field.default is MISSING:
             raise ProtocolError(f"{where}.{field.name} is missing.")
-    return cls(**{name: from_plain(annotations[name], v, f"{where}.{name}") for name, v in value.items()})
+    checked = {name: from_plain(annotations[name], v, f"{where}.{name}") for name, v in value.items()}
+    try:
+        return cls(**checked)
+    except InputError as error:  # of a type of the library, which checks how its fields go together
+        raise ProtocolError(f"{where}: {error}") from None
 
 
 def encode(message: Any) -> bytes:
@@ -523,7 +557,10 @@ def job_hash(job: Job) -> str:
 
 def blobs_of(job: Job) -> list[Blob]:
     """Every file that a job reads, each content once."""
-    blobs = [*job.source.clip, *job.source.depth, *(() if isinstance(job, Reconstruct) else (job.path,))]
+    source = job.source
+    blobs = [*source.clip, *source.depth, *([source.camera] if source.camera else [])]
+    if not isinstance(job, Reconstruct):
+        blobs.append(job.path)
     return list({blob.sha256: blob for blob in blobs}.values())
 
 

@@ -13,10 +13,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d import camera_path, edges, protocol, take
+from ex4d import camera_path, edges, intrinsics, protocol, source_camera, take
 from ex4d.clip import Clip, natural_order, read_clip
 from ex4d.conditioning import Conditioning, render
-from ex4d.depth import DepthVideo, read_depth, save_depth
+from ex4d.depth import DepthVideo, Reading, estimators, save_depth
+from ex4d.depth.estimate import Estimate, EstimatorName
 from ex4d.errors import InputError
 from ex4d.generate import Generated, diffusion, preview
 from ex4d.generate.quality import ModelSize, QualityName
@@ -29,7 +30,39 @@ from ex4d.render.cpu_engine import reliable_vertices
 Inputs = Callable[[protocol.Blob], Path]
 """Where the content of a blob lies on this machine; the file's name may differ from the blob's."""
 
-_latest_source: tuple[str, Clip, DepthVideo] | None = None  # the shot somebody is working on; see _source
+
+@dataclass(frozen=True)
+class Standing:
+    """A clip that stands up: its frames, depth and the motion of its camera.
+
+    Attributes:
+        clip: frames at the working size.
+        estimate: its depth.
+        source_to_world: (T,4,4) poses of the clip's camera; None where it stands still.
+        notes: sentences for the user, of all three.
+    """
+
+    clip: Clip
+    estimate: Estimate
+    source_to_world: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def depth(self) -> DepthVideo:
+        """The depth alone."""
+        return self.estimate.depth
+
+    @property
+    def about_depth(self) -> dict[str, str]:
+        """Where the depth came from, for people and records."""
+        return {
+            "provider": self.depth.provider[:100],
+            "scale": self.estimate.scale_note,
+            "licence": self.estimate.licence,
+        }
+
+
+_latest_source: tuple[str, Standing] | None = None  # the shot somebody is working on; see _source
 
 
 def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dict[str, Any]:
@@ -51,11 +84,12 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
     wanted = None
     if isinstance(job, protocol.Generate):
         wanted = Wanted(choose(job.generator), job.quality, job.model_size, job.keep_source, job.seed)
-    clip, depth = _source(job.source, inputs, out.parent, progress)
-    mesh = DWMesh.from_depth(depth)
-    notes = [*clip.notes, *depth.notes]
+    again = isinstance(job, protocol.Reconstruct) and job.again
+    standing = _source(job.source, inputs, out.parent, progress, again)
+    clip, notes = standing.clip, list(standing.notes)
+    mesh = DWMesh.from_depth(standing.depth, standing.source_to_world)
     if isinstance(job, protocol.Reconstruct):
-        return _reconstruct(clip, depth, mesh, notes, out, progress)
+        return _reconstruct(standing, mesh, out, progress)
     path = camera_path.load(inputs(job.path), len(mesh), mesh.width, mesh.height)
     scene = Scene(mesh, clip.frames, path)
     conditioning = render(scene, progress=progress)
@@ -76,9 +110,10 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
 
     generated, other = generate(conditioning, scene, wanted, progress)
     notes += generated.notes
-    write_movie(out / take.RESULT, generated.frames, fps, metadata=generated.metadata)
+    about = {**generated.metadata, "comment": " ".join(notes)}
+    write_movie(out / take.RESULT, generated.frames, fps, metadata=about)
     name = take.GENERATED if wanted.keep_source else take.COMPOSITED
-    write_movie(out / name, other, fps, metadata=generated.metadata)
+    write_movie(out / name, other, fps, metadata=about)
     camera_path.save(out / take.CAMERA, path)
     record = take.TakeRecord(
         job=protocol.to_plain(job),
@@ -93,6 +128,7 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
         coverage=facts["coverage"],
         notes=notes,
         seconds=clock.seconds(),
+        depth=standing.about_depth,
     )
     take.write_record(out / take.SIDECAR, record)
     return {
@@ -100,6 +136,7 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
         "generator": generated.generator,
         "is_preview": record.is_preview,
         "quality": generated.settings.get("quality", ""),
+        "depth": standing.about_depth,
         "seed": wanted.seed,
         "frames": len(path),
         "notes": notes,
@@ -209,10 +246,9 @@ def certain(conditioning: Conditioning, seed: int) -> Conditioning:
     return replace(conditioning, mask=mask, colour=conditioning.colour * (mask[..., None] > 0))
 
 
-def _reconstruct(
-    clip: Clip, depth: DepthVideo, mesh: DWMesh, notes: list[str], out: Path, progress: Progress
-) -> dict[str, Any]:
+def _reconstruct(standing: Standing, mesh: DWMesh, out: Path, progress: Progress) -> dict[str, Any]:
     """Write what the viewport shows: pictures, depth, and where the mesh is a surface and not a bridge."""
+    clip, depth = standing.clip, standing.depth
     reliable = np.empty(depth.depth.shape, np.uint8)
 
     for t, vertices in enumerate(reliable_vertices(mesh)):
@@ -224,6 +260,9 @@ def _reconstruct(
     write_movie(out / "reliable.mp4", reliable, clip.fps, lossless=True)
     progress("Writing files", 2, 3)
     save_depth(out / "depth.npz", depth)
+    if standing.source_to_world is not None:
+        moving = source_camera.SourceCamera(standing.source_to_world, np.zeros((0, 3)))
+        source_camera.save(out / "source_camera.npz", moving)
     progress("Writing files", 3, 3)
     return {
         "width": mesh.width,
@@ -235,21 +274,23 @@ def _reconstruct(
         "depth_max": float(depth.depth.max()),
         "pivot": camera_path.pivot_distance(mesh.depth[0]),
         "shell": mesh.shell,
-        "notes": notes,
+        "depth": standing.about_depth,
+        "notes": list(standing.notes),
     }
 
 
-def _source(source: protocol.Source, inputs: Inputs, work: Path, progress: Progress) -> tuple[Clip, DepthVideo]:
-    """Clip and depth of a job. The latest is kept: an artist tries many paths on one shot."""
+def _source(source: protocol.Source, inputs: Inputs, work: Path, progress: Progress, again: bool = False) -> Standing:
+    """What a job works on. The latest is kept: an artist tries many paths on one shot."""
     global _latest_source
     key = repr(source)
-    if _latest_source and _latest_source[0] == key:
-        return _latest_source[1:]
+    if _latest_source and _latest_source[0] == key and not again:
+        return _latest_source[1]
     _latest_source = None
     with TemporaryDirectory(dir=work) as folder:
         # Only image folders have a rate of their own: a folder of one picture is told by it.
         clip_file = _gather(source.clip, inputs, Path(folder) / "clip", as_folder=source.fps is not None)
-        depth_file = _gather(source.depth, inputs, Path(folder) / "depth")
+        depth_file = _gather(source.depth, inputs, Path(folder) / "depth") if source.depth else None
+        camera_file = _gather((source.camera,), inputs, Path(folder) / "camera") if source.camera else None
         try:
             clip = read_clip(
                 clip_file,
@@ -259,13 +300,77 @@ def _source(source: protocol.Source, inputs: Inputs, work: Path, progress: Progr
                 fps=Fraction(source.fps) if source.fps else None,
                 progress=progress,
             )
-            depth = read_depth(depth_file, clip, focal_px=source.focal_px, progress=progress)
+            standing = stand_up(
+                clip,
+                source.estimator,
+                depth_file=depth_file,
+                reading=source.reading,
+                field_of_view=source.field_of_view,
+                camera_file=camera_file,
+                accept_licence=source.accept_licence,
+                again=again,
+                progress=progress,
+            )
         except InputError as error:
             # The user knows the files by their own names, not by where they lie for the moment.
-            sentence = str(error).replace(f"{folder}/clip/", "").replace(f"{folder}/depth/", "")
+            sentence = str(error)
+            for name in ("clip", "depth", "camera"):
+                sentence = sentence.replace(f"{folder}/{name}/", "")
             raise InputError(sentence.replace(f"{folder}/", "folder ")) from error
-    _latest_source = (key, clip, depth)
-    return clip, depth
+    _latest_source = (key, standing)
+    return standing
+
+
+def stand_up(
+    clip: Clip,
+    estimator: EstimatorName,
+    *,
+    video: Path | None = None,
+    depth_file: Path | None = None,
+    reading: Reading | None = None,
+    focal_px: float | None = None,
+    field_of_view: float | None = None,
+    camera_file: Path | None = None,
+    accept_licence: bool = False,
+    again: bool = False,
+    progress: Progress,
+) -> Standing:
+    """Depth and camera motion of a clip.
+
+    Args:
+        clip: frames at the working size.
+        estimator: where the depth comes from.
+        video: where the clip lies, to find the depth beside it; None looks nowhere.
+        depth_file, reading: a depth file or folder, and what its numbers mean.
+        focal_px: focal length in pixels of the source's displayed picture; or else
+        field_of_view: degrees that this picture is wide; None for both leaves it to depth file or estimator.
+        camera_file: how the clip's camera moved, see `ex4d.source_camera`.
+        accept_licence, again, progress: see `ex4d.depth.estimators.estimate`.
+
+    Raises:
+        InputError: depth or camera cannot be had or do not fit the clip, or two lenses are given.
+    """
+    if field_of_view is not None:
+        if focal_px is not None:
+            raise InputError("Give either the focal length or the field of view, not both.")
+        focal_px = intrinsics.focal_of(field_of_view, clip.fit.source_width)
+    moving = source_camera.load(camera_file, clip) if camera_file is not None else None
+    made = estimators.estimate(
+        estimator,
+        clip,
+        video=video,
+        file=depth_file,
+        reading=reading,
+        focal_px=focal_px,
+        accept_licence=accept_licence,
+        again=again,
+        progress=progress,
+    )
+    notes = (*clip.notes, *made.depth.notes)
+    if moving is None:
+        return Standing(clip, made, None, notes)
+    moving, said = source_camera.in_unit_of(moving, made.depth)
+    return Standing(clip, made, moving.camera_to_world, (*notes, said))
 
 
 def _gather(blobs: tuple[protocol.Blob, ...], inputs: Inputs, folder: Path, as_folder: bool = False) -> Path:

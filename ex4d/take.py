@@ -1,7 +1,7 @@
 """A take: the files of one result, and the JSON sidecar that says how to make it again."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class TakeRecord:
         coverage: real part of each frame, 0 to 1.
         notes: sentences for the user.
         seconds: time each stage took.
+        depth: where the depth came from: provider, scale (a sentence) and licence; empty in older records.
         version: of ex4d.
         format: of this record.
     """
@@ -49,6 +50,7 @@ class TakeRecord:
     coverage: list[float]
     notes: list[str]
     seconds: dict[str, float]
+    depth: dict[str, str] = field(default_factory=dict)
     version: str = __version__
     format: int = FORMAT
 

@@ -240,7 +240,8 @@ def load(weights: Path, device: str = "cpu") -> Models:
         from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
     except ImportError as error:
         raise InputError(
-            f"DepthCrafter needs the Python packages diffusers and transformers ({error}): install ex4d[depthcrafter]."
+            f"DepthCrafter needs the Python packages diffusers and transformers ({error}): pip install"
+            " '.[depthcrafter]' in a checkout."
         ) from None
     kind = torch.float16 if torch.device(device).type == "cuda" else torch.float32
 

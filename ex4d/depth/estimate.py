@@ -1,12 +1,16 @@
 """What every estimator gives back."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.depth.video import DepthVideo
 from ex4d.errors import InputError
+
+EstimatorName = Literal["auto", "file", "video-depth-anything", "depthcrafter", "plane"]
+"""What can be asked for; `auto` takes a file where there is one, else Video-Depth-Anything, else the plane."""
 
 
 @dataclass(frozen=True)

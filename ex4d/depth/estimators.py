@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,6 @@ from ex4d.progress import Progress, silent
 if TYPE_CHECKING:
     from ex4d.clip import Clip
 
-Name = Literal["auto", "file", "video-depth-anything", "depthcrafter", "plane"]
-"""What can be asked for; `auto` takes the file beside the clip, else Video-Depth-Anything, else the plane."""
-
 KEY_FRAMES = 5
 """So many frames, evenly over the shot, tell field of view and scale."""
 
@@ -38,7 +35,7 @@ class Estimator:
     """One way to depth.
 
     Attributes:
-        name: as in `Name`; or "moge", which helps others and is not asked for by itself.
+        name: as in `EstimatorName`; or "moge", which helps others and is not asked for by itself.
         title: for people.
         gives: what it gives, a few words.
         code_licence: of the code that runs.
@@ -60,6 +57,13 @@ class Estimator:
     parts: tuple[DepthPart, ...] = ()
     any_part: bool = False
     version: int = 1
+
+    @property
+    def licence(self) -> str:
+        """What stands in the way of using its depth, or that nothing does, in a few words."""
+        if not self.weights_licence:
+            return "free for any use"
+        return f"weights: {self.weights_licence}"
 
 
 ESTIMATORS = {
@@ -122,7 +126,7 @@ def missing(name: str) -> str:
     for package in estimator.packages:
         if find_spec(package) is None:
             extra = {"cv2": "render", "diffusers": "depthcrafter"}.get(package, "wan")
-            return f"{estimator.title} needs the Python package {package}: install ex4d[{extra}]."
+            return f"{estimator.title} needs the Python package {package}: pip install '.[{extra}]' in a checkout."
     if not estimator.parts:
         return ""
     root = weights.folder()
@@ -138,7 +142,7 @@ def choose(name: str, video: Path | None = None, file: Path | None = None) -> tu
     """What will run when `name` is asked for: the estimator's name, the depth file, and a sentence for the user.
 
     Args:
-        name: one of `Name`.
+        name: one of `EstimatorName`.
         video: where the clip lies; its depth is looked for beside it.
         file: a depth file or folder that the user named.
 
@@ -184,7 +188,7 @@ def estimate(
     """The depth of a clip. What is estimated is kept by content, so that the second time costs a hash.
 
     Args:
-        name: one of `Name`.
+        name: one of `EstimatorName`.
         clip: frames at the working size.
         video: where the clip lies, to find the depth beside it.
         file, reading: a depth file or folder, and what its numbers mean.
@@ -216,9 +220,8 @@ def estimate(
         lambda: _RUN[name](clip, focal_px, progress),
         again,
     )
-    if not sentence:
-        return made
-    return _noted(made, sentence)
+    notes = (*([sentence] if sentence else []), *made.depth.notes, made.scale_note)
+    return replace(made, depth=replace(made.depth, notes=notes))
 
 
 def _noted(made: Estimate, sentence: str) -> Estimate:

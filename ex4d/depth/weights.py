@@ -212,7 +212,7 @@ def _fetched(part: DepthPart, file: str, digest: str, root: Path, progress: Prog
     partial.replace(path)
     if path.suffix in PICKLES:
         if find_spec("torch") is None:
-            raise InputError(f"{path} is there, but only torch can read it: install ex4d[wan].")
+            raise InputError(f"{path} is there, but only torch can read it: pip install '.[wan]' in a checkout.")
         converted = _converter(part)(path)
         path.unlink()
         path = converted

@@ -43,7 +43,7 @@ BAD = {
     "blob name with a null": (with_source(clip=[{**BLOB, "name": "a\0"}]), "reconstruct.source.clip[0].name"),
     "size beyond all": (with_source(clip=[{**BLOB, "size": 2**62}]), "reconstruct.source.clip[0].size"),
     "no clip": (with_source(clip=[]), "reconstruct.source.clip"),
-    "focal length not a number": (with_source(focal_px=float("nan")), "reconstruct.source.focal_px"),
+    "lens not a number": (with_source(field_of_view=float("nan")), "reconstruct.source.field_of_view"),
     "frame rate of zero": (with_source(fps="0/1"), "reconstruct.source.fps"),
     "too many frames": (with_source(frames=10**9), "reconstruct.source.frames"),
     "hash of another job": (submit(), "does not fit its hash"),

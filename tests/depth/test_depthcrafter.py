@@ -35,7 +35,7 @@ def test_it_is_refused_until_the_licence_is_accepted(tmp_path):
 
 @pytest.mark.skipif(find_spec("diffusers") is not None, reason="diffusers is here")
 def test_without_diffusers_it_says_what_to_install(tmp_path):
-    with pytest.raises(InputError, match="install ex4d\\[depthcrafter\\]"):
+    with pytest.raises(InputError, match=r"pip install '\.\[depthcrafter\]'"):
         depthcrafter.load(tmp_path)
 
 

@@ -48,7 +48,7 @@ def test_without_models_the_sentence_says_what_is_missing():
     assert missing("file") == missing("plane") == ""
     for name in ("video-depth-anything", "moge", "depthcrafter"):
         assert missing(name).endswith(".")
-        assert "install ex4d[" in missing(name) or "`ex4d models`" in missing(name)
+        assert "pip install '.[" in missing(name) or "`ex4d models`" in missing(name)
     with pytest.raises(InputError, match="no depth estimator 'midas'"):
         missing("midas")
 

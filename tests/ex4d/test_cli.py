@@ -151,7 +151,6 @@ BAD_INPUT = {
         lambda f: (f / "clip.mp4").write_bytes((f / "clip.mp4").read_bytes()[:700]),
         "cannot be read as a video",
     ),
-    "no depth": (lambda f: (f / "clip.depth.npz").unlink(), "no depth for clip.mp4"),
     "depth all NaN": (set_depth(np.nan), "frame 0"),
     "depth mostly zero": (set_depth(0, np.s_[2, :40]), "frame 2"),
     "depth negative": (set_depth(-1, np.s_[4]), "frame 4"),

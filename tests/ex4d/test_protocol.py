@@ -1,5 +1,6 @@
 """Coding of messages: what is sent comes out the same, and nothing else comes in."""
 
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ex4d.depth import Reading
 from ex4d.errors import InputError
 from ex4d.protocol import (
     CLIENT_BULK,
@@ -42,7 +44,7 @@ from ex4d.protocol import (
 
 JOB_ID = "01234567-89ab-4def-8123-456789abcdef"
 CLIP, DEPTH, PATH = Blob("a" * 64, 10, "a.mp4"), Blob("b" * 64, 20, "b.npz"), Blob("c" * 64, 30, "c.npz")
-SOURCE = Source((CLIP,), (DEPTH,), start=3, frames=49, longest_side=None, focal_px=500.5, fps="24000/1001")
+SOURCE = Source((CLIP,), (DEPTH,), start=3, frames=49, longest_side=None, field_of_view=54.5, fps="24000/1001")
 JOB = Generate(SOURCE, PATH, "auto", seed=2**63 - 1, fps="25")
 
 
@@ -62,10 +64,8 @@ def test_a_message_comes_out_as_it_went_in():
 
 def test_the_hash_is_that_of_the_canonical_job_whatever_number_type_was_given():
     assert job_hash(JOB) == job_hash(from_plain(Generate, to_plain(JOB)))
-    whole = from_plain(Source, {**to_plain(SOURCE), "focal_px": 500})
-    assert canonical(Reconstruct(whole)) == canonical(
-        Reconstruct(Source((CLIP,), (DEPTH,), 3, 49, None, 500.0, SOURCE.fps))
-    )
+    whole = from_plain(Source, {**to_plain(SOURCE), "field_of_view": 60})
+    assert canonical(Reconstruct(whole)) == canonical(Reconstruct(replace(SOURCE, field_of_view=60.0)))
 
 
 def test_each_content_is_listed_once():
@@ -138,7 +138,24 @@ plain = st.recursive(
 )
 
 
-@given(st.sampled_from(["sha256", "size", "name", "start", "frames", "longest_side", "focal_px", "fps", "clip"]), plain)
+@given(
+    st.sampled_from(
+        [
+            "sha256",
+            "size",
+            "name",
+            "start",
+            "frames",
+            "longest_side",
+            "field_of_view",
+            "camera",
+            "estimator",
+            "fps",
+            "clip",
+        ]
+    ),
+    plain,
+)
 def test_any_value_in_a_field_is_taken_as_it_is_or_refused_by_name(field, value):
     blob, source = to_plain(CLIP), to_plain(SOURCE)
     (blob if field in blob else source)[field] = value
@@ -148,6 +165,25 @@ def test_any_value_in_a_field_is_taken_as_it_is_or_refused_by_name(field, value)
     except ProtocolError as error:
         taken, complaint = None, str(error)
     assert to_plain(taken) == source if taken else field in complaint
+
+
+def test_how_a_depth_file_is_read_travels_and_is_checked():
+    reading = Reading(0.01, "inverse", "ray", "View.Z")
+    assert from_plain(Source, to_plain(replace(SOURCE, reading=reading))).reading == reading
+    for wrong, said in [
+        ({"unit": -1.0}, "source.reading: The unit of a depth file must be a positive number"),
+        ({"convention": "disparity", "unit": 1.0}, "source.reading: Relative disparity has no unit"),
+        ({"convention": "depth2"}, "source.reading.convention must be one of depth, disparity, inverse"),
+        ({"more": 1}, "source.reading has no field 'more'"),
+    ]:
+        with pytest.raises(ProtocolError, match=re.escape(said)):
+            from_plain(Source, {**to_plain(SOURCE), "reading": wrong}, "source")
+
+
+def test_the_files_of_a_job_are_those_of_clip_depth_camera_and_path():
+    moving = replace(SOURCE, camera=replace(PATH, sha256="d" * 64))
+    assert [blob.sha256[0] for blob in blobs_of(Generate(moving, PATH))] == ["a", "b", "d", "c"]
+    assert [blob.sha256[0] for blob in blobs_of(Reconstruct(replace(moving, depth=())))] == ["a", "d"]
 
 
 @given(st.text(max_size=3000))

@@ -10,9 +10,9 @@ import pytest
 
 from ex4d import extrinsics, source_camera
 from ex4d.clip import Clip, read_clip
-from ex4d.depth import read_depth
+from ex4d.depth import DepthVideo, read_depth
 from ex4d.errors import InputError
-from ex4d.intrinsics import fit_frame
+from ex4d.intrinsics import fit_frame, from_focal
 from ex4d.mesh import DWMesh
 
 MOVING = Path(__file__).resolve().parents[2] / "sample" / "moving"
@@ -33,16 +33,16 @@ def test_poses_come_back_relative_to_the_first_frame(tmp_path):
     poses = walk(4)
     np.savez(tmp_path / "a.npz", camera_to_world=poses)
     np.savez(tmp_path / "b.npz", extrinsics=extrinsics.inverse(poses))
-    loaded = source_camera.load(tmp_path / "a.npz", clip_of())
+    loaded = source_camera.load(tmp_path / "a.npz", clip_of()).camera_to_world
     assert np.allclose(loaded[0], np.eye(4))
     assert np.allclose(loaded[3], np.linalg.inv(poses[0]) @ poses[3])
-    assert np.allclose(source_camera.load(tmp_path / "b.npz", clip_of()), loaded)
+    assert np.allclose(source_camera.load(tmp_path / "b.npz", clip_of()).camera_to_world, loaded)
 
 
 def test_poses_of_the_whole_source_follow_the_clips_range(tmp_path):
     poses = walk(10)
     np.savez(tmp_path / "a.npz", camera_to_world=poses)
-    loaded = source_camera.load(tmp_path / "a.npz", clip_of(4, start=3, source_frames=10))
+    loaded = source_camera.load(tmp_path / "a.npz", clip_of(4, start=3, source_frames=10)).camera_to_world
     assert np.allclose(loaded[2], np.linalg.inv(poses[3]) @ poses[5])
 
 
@@ -50,7 +50,8 @@ def test_poses_of_every_picture_of_a_variable_rate_clip_follow_the_pictures_show
     poses, shown = walk(6), np.array([0, 0, 1, 3])
     np.savez(tmp_path / "a.npz", camera_to_world=poses)
     clip = replace(clip_of(4, source_frames=4), stored=shown, stored_pictures=6)
-    assert np.allclose(source_camera.load(tmp_path / "a.npz", clip), source_camera.relative_to_first(poses[shown]))
+    loaded = source_camera.load(tmp_path / "a.npz", clip).camera_to_world
+    assert np.allclose(loaded, extrinsics.inverse(poses[0]) @ poses[shown])
 
 
 def test_camera_files_that_cannot_be_used_are_refused(tmp_path):
@@ -63,6 +64,9 @@ def test_camera_files_that_cannot_be_used_are_refused(tmp_path):
         ({"camera_to_world": scaled}, "not a rotation"),
         ({"extrinsics": np.full((4, 4, 4), np.nan)}, "not finite"),
         ({"extrinsics": poses[0]}, "shape"),
+        ({"camera_to_world": poses, "points": np.zeros((4, 2))}, "shape .M, 3."),
+        ({"camera_to_world": poses, "points": np.zeros((10**5 + 1, 3))}, "at most 100000"),
+        ({"camera_to_world": poses, "points": np.full((1, 3), np.inf)}, "not finite"),
     ]:
         np.savez(path, **arrays)
         with pytest.raises(InputError, match=words):
@@ -76,7 +80,7 @@ def test_static_things_stand_still_in_the_world_while_the_camera_walks():
     """Ground and house of the moving sample: the same points from the first and the last frame."""
     clip = read_clip(MOVING / "clip.mp4", frames=None)
     depth = read_depth(MOVING / "clip.depth.npz", clip)
-    poses = source_camera.load(MOVING / "camera.npz", clip)
+    poses = source_camera.load(MOVING / "camera.npz", clip).camera_to_world
     first, last = 0, len(clip.frames) - 1
     with_motion, without = DWMesh.from_depth(depth, poses), DWMesh.from_depth(depth)
     k = depth.intrinsics[first]
@@ -96,3 +100,40 @@ def test_static_things_stand_still_in_the_world_while_the_camera_walks():
     assert np.linalg.norm(poses[last, :3, 3]) > 4  # it walks metres
     assert distance_apart(with_motion) < 0.002
     assert distance_apart(without) > 0.1
+
+
+def test_a_trackers_unit_is_found_from_its_points(tmp_path):
+    clip = read_clip(MOVING / "clip.mp4", frames=None)
+    depth = read_depth(MOVING / "clip.depth.npz", clip)
+    true = source_camera.load(MOVING / "camera.npz", clip)
+    random = np.random.default_rng(0)
+    rows, columns = random.integers(20, depth.depth.shape[1] - 20, 60), random.integers(20, 200, 60)
+    z = depth.depth[0, rows, columns]
+    near = z < 50
+    k = depth.intrinsics[0]
+    x, y = (columns + 0.5 - k[0, 2]) / k[0, 0], (rows + 0.5 - k[1, 2]) / k[1, 1]
+    points = (np.stack([x, y, np.ones_like(x)], -1) * z[:, None])[near]
+    points[:5] = random.normal(0, 20, (5, 3))  # a tracker has some wrong ones
+
+    tracked, turned = 0.037, extrinsics.look_at([1, 2, 3], [0, 0, 9])
+    poses = turned @ true.camera_to_world
+    poses[:, :3, 3] *= tracked
+    path = tmp_path / "tracker.npz"
+    world = points @ turned[:3, :3].T + turned[:3, 3]
+    source_camera.save(path, source_camera.SourceCamera(poses, world * tracked))
+    found, said = source_camera.in_unit_of(source_camera.load(path, clip), depth)
+    assert np.allclose(found.camera_to_world, true.camera_to_world, rtol=0.02, atol=0.05)
+    assert "scaled by 2" in said
+
+
+def test_without_points_the_distances_stay(tmp_path):
+    path, poses = tmp_path / "a.npz", walk(4)
+    np.savez(path, camera_to_world=poses)
+    depth = DepthVideo(np.full((4, 48, 64), 5, np.float32), from_focal(60, 64, 48), "test")
+    loaded = source_camera.load(path, clip_of())
+    kept, said = source_camera.in_unit_of(loaded, depth)
+    assert np.array_equal(kept.camera_to_world, loaded.camera_to_world)
+    assert "in the unit of the depth" in said
+    np.savez(path, camera_to_world=poses, points=extrinsics.inverse(poses[0])[:3, 3] - np.ones((20, 3)))
+    behind = source_camera.load(path, clip_of())
+    assert "tell no scale" in source_camera.in_unit_of(replace(behind, points=-abs(behind.points)), depth)[1]
