@@ -16,16 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ex4d.depth.weights import DEPTHCRAFTER_TERMS
 from ex4d.errors import InputError
 from ex4d.files import check_there
 from ex4d.generate.weight_files import header, readable
 from ex4d.progress import Progress, silent
-
-LICENCE = (
-    "DepthCrafter may be used for academic, research and education purposes only, never commercially or in production,"
-    " and Stable Video Diffusion beneath it stands under the Stability AI Community License"
-)
-"""What the user has to accept; a sentence without its end."""
 
 UNET, BASE = "DepthCrafter", "stable-video-diffusion-img2vid-xt"
 """Folders below that of all models: the published repositories of these names."""
@@ -70,7 +65,7 @@ def disparity(
         frames: (T,H,W,3) uint8.
         weights: the folder of all models.
         device: of torch; at 1024x576 a GPU with about 24 GB.
-        accept_licence: the user has read `LICENCE` and keeps to it.
+        accept_licence: the user has read `DEPTHCRAFTER_TERMS` and keeps to it.
         progress: told after each step.
 
     Returns:
@@ -80,7 +75,7 @@ def disparity(
         InputError: the licence is not accepted, diffusers is missing, or a file is missing or bad.
     """
     if not accept_licence:
-        raise InputError(f"{LICENCE}: accept this first, or choose another estimator.")
+        raise InputError(f"{DEPTHCRAFTER_TERMS}: accept this first, or choose another estimator.")
     return painted(frames, load(weights, device), progress)
 
 

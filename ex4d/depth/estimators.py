@@ -45,6 +45,7 @@ class Estimator:
         parts: model files it needs; of `any_part`, one of them.
         any_part: whether one of the parts is enough.
         version: changes when the same clip would give other depth.
+        terms: what the user has to accept before it runs, a sentence without its end; "" where nothing.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Estimator:
     parts: tuple[DepthPart, ...] = ()
     any_part: bool = False
     version: int = 1
+    terms: str = ""
 
     @property
     def licence(self) -> str:
@@ -100,6 +102,7 @@ ESTIMATORS = {
             False,
             ("torch", "diffusers", "transformers", "cv2"),
             (weights.DEPTHCRAFTER, weights.BASE),
+            terms=weights.DEPTHCRAFTER_TERMS,
         ),
         Estimator(
             plane.NAME,
@@ -272,7 +275,7 @@ def _depthcrafter(clip: "Clip", focal_px: float | None, progress: Progress) -> E
 
     disparity = depthcrafter.disparity(clip.frames, weights.folder(), _device(), accept_licence=True, progress=progress)
     made = scaled("depthcrafter", clip, disparity, focal_px, None)
-    return replace(_noted(made, f"{depthcrafter.LICENCE}."), licence=f"{depthcrafter.LICENCE}.")
+    return replace(_noted(made, f"{weights.DEPTHCRAFTER_TERMS}."), licence=f"{weights.DEPTHCRAFTER_TERMS}.")
 
 
 _RUN: dict[str, Callable[["Clip", float | None, Progress], Estimate]] = {

@@ -107,6 +107,12 @@ DEPTHCRAFTER = DepthPart(
 )
 """The depth of EX-4D's release; needs `BASE` too."""
 
+DEPTHCRAFTER_TERMS = (
+    "DepthCrafter may be used for academic, research and education purposes only, never commercially or in production,"
+    " and Stable Video Diffusion beneath it stands under the Stability AI Community License"
+)
+"""What the user has to accept; a sentence without its end."""
+
 _SVD = "stable-video-diffusion-img2vid-xt"
 BASE = DepthPart(
     "Stable Video Diffusion",
