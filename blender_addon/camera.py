@@ -1,6 +1,9 @@
 """Cameras: the locked source camera, presets as ordinary keys, and reading any camera as a `CameraPath`."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import bpy
 import numpy as np
@@ -58,26 +61,58 @@ def apply_lens(data: bpy.types.Camera, lens: axes.Lens) -> None:
     data.lens = lens.focal_mm
 
 
-def make_cameras(scene: bpy.types.Scene, root: bpy.types.Object, shell: float, nearest: float) -> None:
-    """Make the locked source camera, and the camera that artists key, both at the source view."""
+def make_cameras(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
+    """Make the locked source camera, and the camera that artists key at the source view of the first frame."""
     facts = scene.ex4d
+    place_source(scene, root)
     lens, _aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
-    for role, name in (
-        (objects.SOURCE_CAMERA, "EX-4D Source Camera"),
-        (objects.CAMERA, "EX-4D Camera"),
-    ):
-        data = bpy.data.cameras.new(name)
-        apply_lens(data, lens)
-        # The shell's corners are farther away than its depth, and artists move back from the source view.
-        data.clip_end = max(data.clip_end, shell * 4)
-        data.clip_start = min(data.clip_start, nearest / 20)
-        data.display_size = nearest / 8
-        made = objects.make(scene, role, name, data, root)
-        made.matrix_basis = Matrix(axes.pose_to_blender(np.eye(4)).tolist())
-        if role == objects.SOURCE_CAMERA:
-            made.lock_location = made.lock_rotation = made.lock_scale = (True, True, True)
-        else:
-            facts.camera = made
+    data = bpy.data.cameras.new("EX-4D Camera")
+    apply_lens(data, lens)
+    data.display_size = facts.radius / 8
+    made = objects.make(scene, objects.CAMERA, "EX-4D Camera", data, root)
+    made.matrix_basis = Matrix(axes.pose_to_blender(np.eye(4)).tolist())
+    see_all(data, facts)
+    facts.camera = made
+
+
+def place_source(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
+    """Let the locked source camera, which is made where it is missing, see and move as the clip's own camera did."""
+    facts, source = scene.ex4d, objects.find(scene, objects.SOURCE_CAMERA)
+    if source is None:
+        data = bpy.data.cameras.new("EX-4D Source Camera")
+        source = objects.make(scene, objects.SOURCE_CAMERA, "EX-4D Source Camera", data, root)
+        source.lock_location = source.lock_rotation = source.lock_scale = (True, True, True)
+        data.display_size = facts.radius / 8
+    source.animation_data_clear()
+    source.data.animation_data_clear()
+    source.rotation_mode = "XYZ"
+    source.matrix_basis = Matrix(axes.pose_to_blender(facts.poses[0]).tolist())
+    if facts.path:
+        for t, channels in enumerate(_channel_values(facts.poses)):
+            _key(source, channels, facts.start + t)
+        for curve in compat.fcurves(source):  # between two frames nothing is known, and nothing may overshoot
+            for point in curve.keyframe_points:
+                point.interpolation = "LINEAR"
+    lenses = [axes.lens_from_intrinsics(k, facts.width, facts.height)[0] for k in facts.every_intrinsics]
+    _key_lenses(source.data, lenses, facts.start)
+    see_all(source.data, facts)
+
+
+def see_all(data: bpy.types.Camera, facts: bpy.types.PropertyGroup, scale: float = 1.0) -> None:
+    """Let a camera see as near and as far as the shot reaches, with room to move back; never less than it did."""
+    data.clip_end = max(data.clip_end, facts.reach * scale * 4)
+    data.clip_start = min(data.clip_start, facts.radius * scale / 20)
+
+
+def follow_lens(scene: bpy.types.Scene, before: NDArray) -> None:
+    """Give the chosen camera the source's lens if it had the source's lens `before` (3,3), and no keys for another."""
+    facts = scene.ex4d
+    chosen = facts.camera
+    if chosen is None or any(True for _curve in compat.fcurves(chosen.data)) or chosen.data.type != "PERSP":
+        return
+    k = axes.intrinsics_from_lens(lens_of(chosen.data), axes.Picture(facts.width, facts.height))
+    if math.isclose(k[0, 0], before[0, 0], rel_tol=1e-4):
+        apply_lens(chosen.data, axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)[0])
 
 
 def frame_facts(scene: bpy.types.Scene) -> tuple[int, int]:
@@ -110,6 +145,7 @@ def own_camera(scene: bpy.types.Scene) -> bpy.types.Object:
         return found
     source = objects.find(scene, objects.SOURCE_CAMERA)
     data = source.data.copy() if source else bpy.data.cameras.new("EX-4D Camera")
+    data.animation_data_clear()
     data.name = "EX-4D Camera"
     made = objects.make(scene, objects.CAMERA, "EX-4D Camera", data, objects.find(scene, objects.ROOT))
     bpy.context.view_layer.update()
@@ -124,12 +160,16 @@ def preset_path(
     rise: float = camera_path.ORBIT_RISE,
     frames: int | None = None,
 ) -> CameraPath:
-    """A preset for the scene's shot, in library axes; the parameters are those of `camera_path.preset`."""
+    """A preset for the scene's shot, in library axes; the parameters are those of `camera_path.preset`.
+
+    Each frame of it is relative to the source camera of that frame: where the clip was shot walking, the preset walks.
+    """
     facts = scene.ex4d
     frame_facts(scene)
-    return camera_path.preset(
-        name, facts.radius, facts.intrinsics, facts.width, facts.height, frames or facts.frames, amount, rise
-    )
+    numbers = np.minimum(np.arange(frames or facts.frames), facts.frames - 1)
+    k = facts.every_intrinsics[numbers]
+    still = camera_path.preset(name, facts.radius, k, facts.width, facts.height, len(numbers), amount, rise)
+    return replace(still, camera_to_world=facts.poses[numbers] @ still.camera_to_world)
 
 
 def key_path(scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, start: int) -> list[int]:
@@ -148,13 +188,18 @@ def key_path(scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, s
     if camera.animation_data is not None:
         camera.animation_data.action = None  # the old move goes as a whole: half of it would be neither
     for k in keys:
-        camera.location, camera.rotation_euler = values[k, :3], values[k, 3:]
-        camera.keyframe_insert("location", frame=start + k)
-        camera.keyframe_insert("rotation_euler", frame=start + k)
+        _key(camera, values[k], start + k)
     for curve in compat.fcurves(camera):
         channel = CHANNELS.index((curve.data_path, curve.array_index))
         _shape(curve, [int(k) for k in keys], slopes[:, channel])
     return [start + int(k) for k in keys]
+
+
+def _key(thing: bpy.types.Object, channels: NDArray, frame: int) -> None:
+    """Key location and XYZ Euler angles (6,)."""
+    thing.location, thing.rotation_euler = channels[:3], channels[3:]
+    thing.keyframe_insert("location", frame=frame)
+    thing.keyframe_insert("rotation_euler", frame=frame)
 
 
 def _channel_values(poses: NDArray) -> NDArray[np.float64]:
@@ -212,28 +257,49 @@ def _shape(curve: bpy.types.FCurve, keys: list[int], slopes: NDArray) -> None:
 
 
 def snap_to_source(scene: bpy.types.Scene, camera: bpy.types.Object, frame: int) -> None:
-    """Put `camera` on the source view at `frame`, with the source's lens; keys it if it is animated."""
+    """Put `camera` on the source view of a scene frame, with the source's lens; keys what is animated of it."""
     facts = scene.ex4d
     frame_facts(scene)
-    lens, _aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
-    apply_lens(camera.data, lens)
-    animated = [curve for curve in compat.fcurves(camera)]
-    before = scene.frame_current
-    scene.frame_set(frame)
-    try:
+    number = facts.frame_of(frame)
+    lens, _aspect = axes.lens_from_intrinsics(facts.every_intrinsics[number], facts.width, facts.height)
+    animated, animated_lens = (any(True for _curve in compat.fcurves(owner)) for owner in (camera, camera.data))
+    with free_to_play(scene, camera):
+        scene.frame_set(frame)
         root = objects.find(scene, objects.ROOT)
-        placed = (matrix_of(root) if root else np.eye(4)) @ axes.pose_to_blender(np.eye(4))
+        placed = (matrix_of(root) if root else np.eye(4)) @ axes.pose_to_blender(facts.poses[number])
         # A scaled root must not scale the camera: its scale would show in the camera's own values.
         placed[:3, :3] /= np.linalg.norm(placed[:3, :3], axis=0)
         scale = camera.scale.copy()
         camera.matrix_world = Matrix(placed.tolist())
         camera.scale = scale
+        apply_lens(camera.data, lens)
         if animated:
             rotation = "rotation_quaternion" if camera.rotation_mode == "QUATERNION" else "rotation_euler"
             camera.keyframe_insert("location", frame=frame)
             camera.keyframe_insert(rotation, frame=frame)
+        if animated_lens:
+            _key_lens(camera.data, frame)
+
+
+@contextmanager
+def free_to_play(scene: bpy.types.Scene, camera: bpy.types.Object) -> Iterator[None]:
+    """Inside, any frame may be set, and `camera` moves; afterwards the scene is as it was.
+
+    A big mesh cache that is read anew in every frame would take seconds. Blender leaves what is switched off where it
+    is, but never the scene's camera.
+    """
+    mesh, before, subframe = objects.find(scene, objects.MESH), scene.frame_current, scene.frame_subframe
+    hidden, own = [m for m in mesh.modifiers if m.show_viewport] if mesh else [], scene.camera
+    try:
+        scene.camera = camera
+        for modifier in hidden:
+            modifier.show_viewport = False
+        yield
     finally:
-        scene.frame_set(before)
+        for modifier in hidden:
+            modifier.show_viewport = True
+        scene.camera = own
+        scene.frame_set(before, subframe=subframe)
 
 
 def sample(scene: bpy.types.Scene) -> CameraPath:
@@ -256,36 +322,32 @@ def sample(scene: bpy.types.Scene) -> CameraPath:
         )
     to_clip = np.diag([facts.width / picture.width, facts.height / picture.height, 1.0])
     poses, lenses = [], []
-    mesh, before, subframe = objects.find(scene, objects.MESH), scene.frame_current, scene.frame_subframe
-    hidden = [m for m in mesh.modifiers if m.show_viewport] if mesh else []
-    try:
-        for modifier in hidden:  # reading a big cache in every frame would take seconds and change no camera
-            modifier.show_viewport = False
+    with free_to_play(scene, camera):
         for frame in range(first, last + 1):
             scene.frame_set(frame)
             depsgraph = bpy.context.evaluated_depsgraph_get()
             evaluated = camera.evaluated_get(depsgraph)
             root = objects.find(scene, objects.ROOT)
             origin = matrix_of(root.evaluated_get(depsgraph)) if root else np.eye(4)
-            poses.append(_rigid(np.linalg.inv(origin) @ matrix_of(evaluated)))
+            poses.append(rigid(np.linalg.inv(origin) @ matrix_of(evaluated), "The camera or EX-4D Source"))
             lenses.append(to_clip @ axes.intrinsics_from_lens(lens_of(evaluated.data), picture))
-    finally:
-        for modifier in hidden:
-            modifier.show_viewport = True
-        scene.frame_set(before, subframe=subframe)
     return CameraPath(
-        _without_rounding(np.stack(poses), np.eye(4)),
-        _without_rounding(np.stack(lenses), facts.intrinsics),
+        _without_rounding(np.stack(poses), facts.poses),
+        _without_rounding(np.stack(lenses), facts.every_intrinsics),
         facts.width,
         facts.height,
     )
 
 
-def _rigid(matrix: NDArray) -> NDArray[np.float64]:
-    """A Blender camera's matrix relative to the root, without scale, in library axes."""
+def rigid(matrix: NDArray, whose: str) -> NDArray[np.float64]:
+    """The matrix (4,4) of a Blender camera without its scale, in library axes.
+
+    Raises:
+        InputError: `whose` matrix it is, is scaled unevenly.
+    """
     rotation = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     if not np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-4) or np.linalg.det(rotation) < 0:
-        raise InputError("The camera or EX-4D Source is scaled unevenly: give it the same scale on all axes.")
+        raise InputError(f"{whose} is scaled unevenly: give it the same scale on all axes.")
     u, _s, vt = np.linalg.svd(rotation)  # Blender holds float32: bring it back to an exact rotation
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = u @ vt, matrix[:3, 3]
@@ -293,17 +355,17 @@ def _rigid(matrix: NDArray) -> NDArray[np.float64]:
 
 
 def _without_rounding(found: NDArray, source: NDArray) -> NDArray:
-    """Where a value is the source view's up to Blender's float32, the exact one: frame 0 must be the source."""
+    """Where a value (T,...) is the source view's up to Blender's float32, the exact one: frame 0 must be the source."""
     same = np.isclose(found, source, rtol=1e-6, atol=1e-6).all(axis=(-2, -1))
     return np.where(same[..., None, None], source, found)
 
 
 def off_source(scene: bpy.types.Scene) -> bool:
-    """Whether the chosen camera, where it is right now, is off the source view. Cheap: nothing is evaluated."""
+    """Whether the chosen camera, where it is right now, is off the first frame's source view. Evaluates nothing."""
     camera, root, facts = path_camera(scene), objects.find(scene, objects.ROOT), scene.ex4d
     origin = matrix_of(root) if root else np.eye(4)
     try:
-        pose = _rigid(np.linalg.inv(origin) @ matrix_of(camera))
+        pose = rigid(np.linalg.inv(origin) @ matrix_of(camera), "The camera")
         k = axes.intrinsics_from_lens(lens_of(camera.data), axes.Picture(facts.width, facts.height))
     except (InputError, np.linalg.LinAlgError):
         return True
@@ -314,16 +376,28 @@ def off_source(scene: bpy.types.Scene) -> bool:
     )
 
 
-def restore(scene: bpy.types.Scene, camera: bpy.types.Object, path: CameraPath) -> None:
-    """Write a take's path as keys of `camera`, and its lens (keyed in every frame where it changes)."""
-    facts = scene.ex4d
-    key_path(scene, camera, path.camera_to_world, facts.start)
+def restore(scene: bpy.types.Scene, camera: bpy.types.Object, path: CameraPath) -> list[int]:
+    """Write a path as keys of `camera`, and its lens (keyed in every frame where it changes); returns the keys' frames.
+
+    What was keyed of them before goes.
+    """
+    keys = key_path(scene, camera, path.camera_to_world, scene.ex4d.start)
     if camera.data.animation_data is not None:
         camera.data.animation_data.action = None
     lenses = [axes.lens_from_intrinsics(k, path.width, path.height)[0] for k in path.intrinsics]
-    apply_lens(camera.data, lenses[0])
+    _key_lenses(camera.data, lenses, scene.ex4d.start)
+    return keys
+
+
+def _key_lenses(data: bpy.types.Camera, lenses: list[axes.Lens], start: int) -> None:
+    """Give a camera a lens a frame, with keys only where they differ."""
     if any(lens != lenses[0] for lens in lenses):
         for t, lens in enumerate(lenses):
-            apply_lens(camera.data, lens)
-            for channel in ("lens", "shift_x", "shift_y"):
-                camera.data.keyframe_insert(channel, frame=facts.start + t)
+            apply_lens(data, lens)
+            _key_lens(data, start + t)
+    apply_lens(data, lenses[0])
+
+
+def _key_lens(data: bpy.types.Camera, frame: int) -> None:
+    for channel in ("lens", "shift_x", "shift_y"):
+        data.keyframe_insert(channel, frame=frame)

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import bpy
 
+from ex4d.depth import plane
+from ex4d.depth.estimators import ESTIMATORS
 from ex4d.errors import InputError
 
-from . import camera, objects, server, session, takes
+from . import camera, objects, server, session, source, takes
 
 _off_source: dict[str, bool] = {}
 
@@ -97,6 +99,24 @@ def model_trouble(scene: bpy.types.Scene) -> Advice | None:
     if session.client() is not None:  # the answer is on its way, or what is wrong is told already
         return None
     return Advice("Whether the server can run the EX-4D model is not known yet.", "ex4d.connect", (), "Connect")
+
+
+def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
+    """What the chosen way to depth lacks or forbids, and what is to be known about the depth that stands."""
+    facts, found = scene.ex4d, []
+    estimator = ESTIMATORS.get(facts.estimator)
+    if estimator is not None and estimator.terms:
+        found.append(Advice(f"{estimator.terms}."))
+    wanted = "video-depth-anything" if facts.estimator == "auto" else facts.estimator
+    missing = "" if facts.uses_depth_file else session.depth_missing(wanted)
+    if missing:
+        told = "Without a depth file, the depth is a guess. " if facts.estimator == "auto" else ""
+        found.append(Advice(told + missing, "ex4d.connect", (), "Look Again"))
+    if facts.shot and facts.depth.get("provider") == plane.NAME:
+        found.append(Advice(plane.NOTE))
+    if facts.shot and facts.asked != source.asked(facts):
+        found.append(Advice("The settings have changed since: press Open Again."))
+    return found
 
 
 def server_trouble() -> Advice | None:

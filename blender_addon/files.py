@@ -15,6 +15,9 @@ from . import compat
 MOVED = "moved_to.txt"
 """Written into a shot's folder in the user folder once it was copied beside a .blend."""
 
+AGAIN = "again"
+"""Folder inside a shot's: what was made each time that the clip was opened again. A .blend may still show any of it."""
+
 
 def user_shots() -> Path:
     """Folder of the shots of files that were never saved."""
@@ -24,6 +27,27 @@ def user_shots() -> Path:
 def shots_folder(blend: str) -> Path:
     """Folder of the shots of the file `blend` ("" when it was never saved)."""
     return Path(blend).parent / "ex4d" if blend else user_shots()
+
+
+def recordings() -> Path:
+    """Folder where the motion of a tracked camera waits until the clip is open."""
+    folder = user_shots().parent / "cameras"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def numbered(parent: Path, word: str) -> tuple[int, Path]:
+    """The next free `word_<number>` in the folder `parent`, made here and now so that nobody else takes it."""
+    parent.mkdir(parents=True, exist_ok=True)
+    used = [int(p.name[len(word) + 1 :]) for p in parent.glob(f"{word}_*") if p.name[len(word) + 1 :].isdigit()]
+    number = max(used, default=0) + 1
+    while True:
+        folder = parent / f"{word}_{number:03d}"
+        try:
+            folder.mkdir()
+            return number, folder
+        except FileExistsError:
+            number += 1
 
 
 def link_or_copy(folder: Path, target: Path) -> None:

@@ -16,6 +16,9 @@ from . import axes, compat, files, objects
 INVENTED_COLOUR = (1.0, 0.0, 1.0, 1.0)
 """Shown where the source saw nothing: what a generator will have to invent. No footage has this colour."""
 
+COLOUR, RELIABLE = "source.mp4", "reliable.mp4"
+"""Files of a shot: the footage, and where the mesh is a surface and not a bridge."""
+
 PC2_HEADER = struct.Struct("<12siiffi")
 PC2_SIGN = b"POINTCACHE2\0"
 
@@ -50,26 +53,41 @@ def pc2_size(path: Path) -> tuple[int, int]:
     return vertices, frames
 
 
-def make_object(
-    scene: bpy.types.Scene, mesh: DWMesh, cache: Path, colour: Path, reliable: Path, parent: bpy.types.Object
-) -> bpy.types.Object:
-    """The mesh object with cache, texture coordinates and footage, starting at the shot's first frame.
+def stand(scene: bpy.types.Scene, mesh: DWMesh, folder: Path, parent: bpy.types.Object) -> None:
+    """Let the shot's mesh object, made where it is missing, show what is in `folder` from the shot's first frame on.
+
+    An object that is there keeps its material, which may have been changed, and all else that was done to it.
 
     Raises:
         InputError: the cache belongs to another mesh (Blender itself would only log a line).
     """
+    facts, cache = scene.ex4d, folder / "mesh.pc2"
     data = _mesh_data(mesh)
     if pc2_size(cache) != (len(data.vertices), len(mesh)):
         raise InputError(f"The mesh cache {cache.name} belongs to another mesh: open the clip again.")
-    made = objects.make(scene, objects.MESH, "EX-4D Mesh", data, parent)
-    modifier = made.modifiers.new("EX-4D Cache", "MESH_CACHE")
+    made = objects.find(scene, objects.MESH)
+    if made is None or facts.image is None:
+        data.materials.append(_material(scene, folder / COLOUR, folder / RELIABLE))
+    else:
+        old = files.absolute(facts.image.filepath).parent
+        for image in bpy.data.images:
+            if image.filepath and (place := files.absolute(image.filepath)).parent == old:
+                image.filepath = files.as_blender_writes(folder / place.name)
+        for material in made.data.materials:
+            data.materials.append(material)
+    if made is None:
+        made = objects.make(scene, objects.MESH, "EX-4D Mesh", data, parent)
+    else:
+        before, made.data = made.data, data
+        if not before.users:
+            bpy.data.meshes.remove(before)
+    modifier = next((m for m in made.modifiers if m.type == "MESH_CACHE"), None)
+    modifier = modifier or made.modifiers.new("EX-4D Cache", "MESH_CACHE")
     modifier.cache_format = "PC2"
     modifier.filepath = files.as_blender_writes(cache)
     modifier.forward_axis, modifier.up_axis = "POS_Y", "POS_Z"
     modifier.interpolation = "NONE"
-    modifier.frame_start = scene.ex4d.start
-    data.materials.append(_material(scene, colour, reliable))
-    return made
+    modifier.frame_start = facts.start
 
 
 def _mesh_data(mesh: DWMesh) -> bpy.types.Mesh:

@@ -7,7 +7,6 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from ex4d import depth as depth_files
 from ex4d.errors import EX4DError
 
 from . import camera, compat, properties, server, session, source, state, takes
@@ -31,12 +30,13 @@ class _Safe(bpy.types.Operator):
     """Base: errors that a user can act on become a report and the panel's message."""
 
     bl_options = {"REGISTER", "UNDO"}
+    opening = False
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
             done = self.act(context) or {"FINISHED"}
         except (EX4DError, OSError) as error:
-            session.dispatch(state.Said(str(error), failed=True))
+            session.dispatch(state.Said(str(error), failed=True, opening=self.opening))
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         if not isinstance(self, _Job):
@@ -72,6 +72,7 @@ class EX4D_OT_open_clip(_Job):
 
     bl_idname = "ex4d.open_clip"
     bl_label = "Open Clip"
+    opening = True
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     filter_glob: StringProperty(
@@ -91,12 +92,6 @@ class EX4D_OT_open_clip(_Job):
         min=0,
         max=16384,
     )
-    focal_px: FloatProperty(
-        name="Focal Length",
-        description="Focal length in pixels of the source's picture; 0 takes what the depth file says",
-        default=0.0,
-        min=0.0,
-    )
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Choose a file, unless the panel named one."""
@@ -113,26 +108,55 @@ class EX4D_OT_open_clip(_Job):
             raise source.InputError("No clip is named: choose a video file or a folder of pictures.")
         if clip.suffix.lower() in source.CLIP_PICTURES and clip.is_file():
             clip = clip.parent  # one picture of a folder was chosen
-        facts = context.scene.ex4d
-        facts.clip_path = str(clip)
-        if not clip.exists():
-            raise source.InputError(f"There is no clip {clip}: choose another file.")
-        depth = Path(bpy.path.abspath(self.depth)) if self.depth else depth_files.beside(clip)
-        if depth is None:
-            raise source.InputError(source.no_depth(clip))
-        there = (source.count_frames(clip) or self.start + self.frames) - self.start
-        return state.OpenRequest(
-            scene=context.scene.name,
-            shot=source.new_shot(clip),
-            clip=str(clip),
-            depth=str(depth),
-            start=self.start,
-            frames=max(1, min(self.frames, there)),
-            longest_side=self.longest_side or None,
-            focal_px=self.focal_px or None,
-            match_scene=facts.match_scene,
-            fps=str(source.rate_of(context.scene)) if clip.is_dir() else None,
+        return source.request_open(
+            context.scene,
+            clip,
+            str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
+            self.start,
+            self.frames,
+            self.longest_side or None,
         )
+
+
+class EX4D_OT_open_again(_Job):
+    """Let the clip stand up with the settings as they are now; camera, keys, takes and strips stay"""
+
+    bl_idname = "ex4d.open_again"
+    bl_label = "Open Again"
+    opening = True
+
+    estimate: BoolProperty(
+        name="Estimate Again", description="Estimate the depth anew, even where it is known", options={"SKIP_SAVE"}
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot, and nothing under way."""
+        return _has_shot(cls, context) and _is_idle(cls, context)
+
+    def request(self, context: bpy.types.Context) -> state.OpenRequest:
+        """Read the settings."""
+        return source.request_again(context.scene, self.estimate)
+
+
+class EX4D_OT_set_scale(_Safe):
+    """Scale the shot so that what the 3D cursor marks is as far from the source camera as Known Distance says"""
+
+    bl_idname = "ex4d.set_scale"
+    bl_label = "Set Scale"
+    opening = True
+
+    distance: FloatProperty(name="Distance", description="From the source camera", min=1e-3, default=1.0, unit="LENGTH")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Scale it."""
+        factor = source.set_scale(context.scene, self.distance)
+        self.report({"INFO"}, f"The shot is {factor:.4g} times as big now.")
 
 
 class _AlongPath(_Job):
@@ -206,8 +230,7 @@ class EX4D_OT_camera_preset(_Safe):
         scene = context.scene
         chosen = camera.path_camera(scene)
         path = camera.preset_path(scene, self.preset, self.amount or None, self.rise, self.frames or None)
-        camera.snap_to_source(scene, chosen, scene.ex4d.start)
-        keys = camera.key_path(scene, chosen, path.camera_to_world, scene.ex4d.start)
+        keys = camera.restore(scene, chosen, path)
         self.report({"INFO"}, f"{chosen.name} has {len(keys)} keys now.")
 
 
@@ -474,6 +497,8 @@ class EX4D_OT_take_remove(_OnTake):
 
 CLASSES = (
     EX4D_OT_open_clip,
+    EX4D_OT_open_again,
+    EX4D_OT_set_scale,
     EX4D_OT_generate,
     EX4D_OT_preview,
     EX4D_OT_cancel,

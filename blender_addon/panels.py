@@ -5,6 +5,8 @@ import textwrap
 
 import bpy
 
+from ex4d.depth.estimators import ESTIMATORS
+
 from . import checks, operators, picture, server, session
 from .preferences import preferences
 
@@ -37,6 +39,13 @@ def seconds(value: float) -> str:
 def pace(rate: float) -> str:
     """Steps a second as people say it, whether they take moments or minutes."""
     return f"{rate:.1f} a second" if rate >= 1 else f"{seconds(1 / rate)} a step"
+
+
+def _settings(layout: bpy.types.UILayout) -> bpy.types.UILayout:
+    """A column of properties with their names beside them."""
+    column = layout.column()
+    column.use_property_split, column.use_property_decorate = True, False
+    return column
 
 
 class _Panel(bpy.types.Panel):
@@ -81,21 +90,73 @@ class _Source(_Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, facts = self.layout, context.scene.ex4d
-        layout.operator(operators.EX4D_OT_open_clip.bl_idname, icon="FILE_MOVIE")
-        layout.prop(facts, "match_scene")
+        open_clip = operators.EX4D_OT_open_clip.bl_idname
+        layout.operator(open_clip, icon="FILE_MOVIE")
         if facts.shot:
             column = layout.column(align=True)
-            column.label(text=bpy.path.basename(facts.clip_path), icon="CHECKMARK")
-            column.label(text=f"{facts.frames} frames, {facts.width}x{facts.height}", icon="BLANK1")
-            column.label(text=f"{float(facts.fraction):.5g} frames a second", icon="BLANK1")
-        else:
-            if facts.clip_path and not session.current().busy:
-                column = layout.column()
-                column.prop(facts, "depth_path")
-                again = column.operator(operators.EX4D_OT_open_clip.bl_idname, text="Open with This Depth")
-                again.filepath, again.depth = facts.clip_path, facts.depth_path
+            column.label(text=bpy.path.basename(facts.opened), icon="CHECKMARK")
+            rate = f"{float(facts.fraction):.5g} frames a second"
+            column.label(text=f"{facts.frames} frames, {facts.width}x{facts.height}, {rate}", icon="BLANK1")
+        column = _settings(layout)
+        column.prop(facts, "estimator")
+        if facts.estimator in ("auto", "file"):
+            column.prop(facts, "depth_path")
+        for advice in checks.depth_trouble(context.scene):
+            advise(layout, context, advice)
+        if (chosen := ESTIMATORS.get(facts.estimator)) is not None and not chosen.commercial:
+            layout.prop(preferences(), "accept_licence")
+        if facts.shot:
+            row = layout.row(align=True)
+            row.operator(operators.EX4D_OT_open_again.bl_idname, icon="FILE_REFRESH")
+            row.operator(operators.EX4D_OT_open_again.bl_idname, text="Estimate Again").estimate = True
+        if facts.clip_path and facts.clip_path != facts.opened and not session.current().busy:
+            name = bpy.path.basename(facts.clip_path)
+            layout.operator(open_clip, text=f"Open {name}", icon="FILE_REFRESH").filepath = facts.clip_path
+        layout.prop(facts, "match_scene")
+        if not facts.shot or session.current().opening:
             draw_progress(layout, context)
         draw_trouble(layout, context)
+
+
+class _Depth(_Panel):
+    bl_label = "Depth"
+    bl_parent_id = "EX4D_PT_source"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, facts = self.layout, context.scene.ex4d
+        if facts.uses_depth_file:
+            if facts.depth_found:
+                layout.label(text=bpy.path.basename(facts.depth_found), icon="FILE")
+            column = _settings(layout)
+            column.prop(facts, "depth_convention")
+            if facts.depth_convention != "disparity":
+                column.prop(facts, "depth_unit")
+                if facts.depth_unit == "other":
+                    column.prop(facts, "depth_metres")
+                column.prop(facts, "depth_distance")
+            column.prop(facts, "depth_channel")
+        if facts.shot:
+            say(layout, context, facts.depth.get("scale", ""))
+            column = _settings(layout)
+            column.prop(facts, "known_distance")
+            scale = column.operator(operators.EX4D_OT_set_scale.bl_idname, icon="PIVOT_CURSOR")
+            scale.distance = facts.known_distance
+
+
+class _SourceCamera(_Panel):
+    bl_label = "Source Camera"
+    bl_parent_id = "EX4D_PT_source"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        facts, column = context.scene.ex4d, _settings(self.layout)
+        column.prop(facts, "field_of_view")
+        column.prop(facts, "motion")
+        if facts.motion == "FILE":
+            column.prop(facts, "motion_path")
+        elif facts.motion == "CAMERA":
+            column.prop(facts, "tracked_camera")
 
 
 class _Notes(_ShotPanel):
@@ -147,9 +208,9 @@ class _Generate(_ShotPanel):
         button.scale_y = 1.6
         button.operator(operators.EX4D_OT_generate.bl_idname, icon="RENDER_ANIMATION")
         draw_trouble(layout, context)
-        draw_progress(layout, context)
-        column = layout.column()
-        column.use_property_split, column.use_property_decorate = True, False
+        if not session.current().opening:
+            draw_progress(layout, context)
+        column = _settings(layout)
         column.prop(facts, "generator")
         if facts.generator != "preview" and not session.model_missing():
             column.prop(facts, "quality")
@@ -226,8 +287,7 @@ class _Backend(_Panel):
             row.operator(operators.EX4D_OT_connect.bl_idname)
         elif connected.status == "ready":
             row.operator(operators.EX4D_OT_unload.bl_idname)
-        layout.use_property_split, layout.use_property_decorate = True, False
-        layout.prop(settings, "python", text="Server Python")
+        _settings(layout).prop(settings, "python", text="Server Python")
 
 
 def _in_space(base: type, space: str, name: str, order: int) -> type:
@@ -239,7 +299,9 @@ CLASSES = (
     EX4D_UL_takes,
     *(
         _in_space(base, "VIEW_3D", f"EX4D_PT_{base.__name__.strip('_').lower()}", order)
-        for order, base in enumerate((_Source, _Notes, _Camera, _Check, _Generate, _Takes, _Backend))
+        for order, base in enumerate(
+            (_Source, _Depth, _SourceCamera, _Notes, _Camera, _Check, _Generate, _Takes, _Backend)
+        )
     ),
     *(
         _in_space(base, "SEQUENCE_EDITOR", f"EX4D_PT_sequencer_{base.__name__.strip('_').lower()}", order)

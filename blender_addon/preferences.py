@@ -1,7 +1,7 @@
 """Facts about this machine: where the server is, and how to start one."""
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import BoolProperty, StringProperty
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5750"
 
@@ -20,6 +20,11 @@ class EX4DPreferences(bpy.types.AddonPreferences):
         name="Server Python",
         description="Python program that has ex4d[backend] installed; Start Server runs it",
         subtype="FILE_PATH",
+    )
+
+    accept_licence: BoolProperty(
+        name="Accept Licence",
+        description="I have read the licence of the estimator and keep to it: research only, never commercially",
     )
 
     def draw(self, context: bpy.types.Context) -> None:

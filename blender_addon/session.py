@@ -14,7 +14,7 @@ import bpy
 from ex4d.client import Client
 from ex4d.errors import EX4DError
 
-from . import compat, objects, picture, server, source, state, takes
+from . import compat, motion, objects, picture, server, source, state, takes
 from .preferences import preferences
 from .state import OpenRequest, Request, State, TakeRequest
 
@@ -61,6 +61,13 @@ def connect() -> Client:
 def model_missing() -> str | None:
     """Why the server cannot run the EX-4D model, in a sentence; "" where it can, None where nobody knows yet."""
     return _client.server.capabilities.wan_missing if _client is not None and _client.server is not None else None
+
+
+def depth_missing(name: str) -> str | None:
+    """What the server lacks for an estimator, in a sentence; "" where nothing, None where nobody knows yet."""
+    if _client is None or _client.server is None:
+        return None
+    return next((choice.missing for choice in _client.server.capabilities.depth if choice.name == name), None)
 
 
 def disconnect() -> None:
@@ -192,6 +199,8 @@ def _run(effect: state.Effect) -> None:
             facts.job_id = facts.request = ""
             if isinstance(request, TakeRequest):
                 Path(request.path).unlink(missing_ok=True)
+            elif motion.is_recording(request.camera):
+                Path(request.camera).unlink(missing_ok=True)
         case state.PushUndo(message):
             if bpy.ops.ed.undo_push.poll():
                 bpy.ops.ed.undo_push(message=f"EX-4D: {message.partition(':')[0].partition('.')[0]}")

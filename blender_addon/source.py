@@ -13,17 +13,21 @@ from typing import Any
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ex4d.arrays import open_arrays
 from ex4d.camera_path import pivot_distance
 from ex4d.client import Hasher
 from ex4d.clip import natural_order
-from ex4d.depth import DepthVideo
+from ex4d.depth import DepthVideo, Reading, beside, plane
+from ex4d.depth.estimators import ESTIMATORS
+from ex4d.depth.files import UNITS
 from ex4d.errors import InputError
 from ex4d.mesh import DWMesh
-from ex4d.protocol import Reconstruct, Source, to_plain
+from ex4d.protocol import Reconstruct, Source, from_plain, to_plain
 
-from . import axes, camera, files, mesh_object, objects
+from . import axes, camera, files, mesh_object, motion, objects, properties
+from .preferences import preferences
 from .state import OpenRequest
 
 Steps = Generator[tuple[str, int, int], None, Any]
@@ -32,12 +36,141 @@ Steps = Generator[tuple[str, int, int], None, Any]
 CLIP_PICTURES, DEPTH_PICTURES = {".png", ".jpg", ".jpeg"}, {".png", ".exr"}
 
 
-def no_depth(clip: Path) -> str:
-    """What to tell when a clip has no depth."""
-    return (
-        f"There is no depth beside {clip.name}: put {clip.stem}.depth.npz or a folder {clip.stem}_depth of"
-        " PNG or EXR pictures there, or choose one as Depth."
+FARTHER = 1.25
+"""From this ratio on, distances after opening again are so different that a keyed move looks different."""
+
+
+def request_open(
+    scene: bpy.types.Scene,
+    clip: Path,
+    depth: str,
+    start: int,
+    frames: int,
+    longest_side: int | None,
+) -> OpenRequest:
+    """What it takes to open a clip as a new shot, with the panel's settings; those of another clip are put back first.
+
+    `depth` names the depth file, as the panel's Depth File does; "" leaves that as it is.
+
+    Raises:
+        InputError: the clip, the depth or the camera is not there, or settings do not go together.
+    """
+    facts = scene.ex4d
+    if facts.clip_path and facts.clip_path != str(clip):
+        for name in properties.OF_ONE_CLIP:
+            facts.property_unset(name)
+    facts.clip_path, facts.depth_found = str(clip), ""
+    facts.depth_path = depth or facts.depth_path
+    if not clip.exists():
+        raise InputError(f"There is no clip {clip}: choose another file.")
+    there, picture = _look_at(clip)
+    frames = max(1, min(frames, (there or start + frames) - start))
+    fps = str(rate_of(scene)) if clip.is_dir() else None
+    settings = {"start": start, "frames": frames, "longest_side": longest_side, "fps": fps}
+    return _request(scene, new_shot(clip), clip, settings, picture)
+
+
+def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
+    """What it takes to open the scene's clip again with the panel's settings; its shot, camera and takes stay.
+
+    Raises:
+        InputError: as `request_open`.
+    """
+    facts, clip = scene.ex4d, Path(scene.ex4d.opened)
+    if not clip.exists():
+        raise InputError(f"There is no clip {clip} any more: bring it back, or open another.")
+    old = json.loads(facts.source)
+    settings = {name: old.get(name) for name in ("start", "frames", "longest_side", "fps")}
+    request = _request(scene, facts.shot, clip, settings, _look_at(clip)[1])
+    return replace(request, again=estimate)
+
+
+def _request(
+    scene: bpy.types.Scene, shot: str, clip: Path, settings: dict[str, Any], picture: axes.Picture
+) -> OpenRequest:
+    facts, notes, camera_file = scene.ex4d, [], ""
+    depth = _depth_of(facts, clip)
+    facts.depth_found = str(depth or "")
+    reading = _reading(facts) if depth else Reading()
+    estimator = ESTIMATORS.get(facts.estimator)
+    needs_licence = estimator is not None and not estimator.commercial
+    if needs_licence and not preferences().accept_licence:
+        raise InputError(
+            f"{estimator.title} may be used for research only, never commercially: tick Accept Licence if you keep to"
+            " that, or choose another way to depth."
+        )
+    field_of_view = facts.field_of_view or None
+    if facts.motion == "FILE":
+        camera_file = str(Path(bpy.path.abspath(facts.motion_path)))
+        if not Path(camera_file).is_file():
+            raise InputError("There is no camera file: choose one as Camera File, or set Camera Motion to Still.")
+    elif facts.motion == "CAMERA":
+        recorded = motion.record(scene, settings["start"], settings["frames"], picture)
+        camera_file = str(motion.save(recorded))
+        if field_of_view is None and not (depth and _tells_lens(depth)):
+            field_of_view = motion.field_of_view(recorded.intrinsics, picture)
+            notes.append(
+                f"The field of view of {field_of_view:.1f} degrees is that of {facts.tracked_camera.name}"
+                + (" in the first frame; it changes later, which is not followed." if recorded.zooms else ".")
+            )
+    return OpenRequest(
+        scene=scene.name,
+        shot=shot,
+        clip=str(clip),
+        depth=str(depth or ""),
+        camera=camera_file,
+        settings={
+            **settings,
+            "estimator": facts.estimator,
+            "accept_licence": needs_licence,
+            "reading": to_plain(reading),
+            "field_of_view": field_of_view,
+        },
+        asked=asked(facts),
+        notes="\n".join(notes),
+        match_scene=facts.match_scene,
     )
+
+
+def asked(facts: bpy.types.PropertyGroup) -> str:
+    """The settings that decide how a clip stands up, as text to be compared."""
+    names = [name for name in properties.OF_ONE_CLIP if name != "tracked_camera"]
+    values = [getattr(facts, name) for name in ("estimator", *names)]
+    tracked = facts.tracked_camera.name if facts.motion == "CAMERA" and facts.tracked_camera else ""
+    return json.dumps([*values, tracked])
+
+
+def _depth_of(facts: bpy.types.PropertyGroup, clip: Path) -> Path | None:
+    """The depth file that goes with a clip; None where the depth is to be estimated."""
+    if facts.estimator not in ("auto", "file"):
+        return None
+    if facts.depth_path:
+        return Path(bpy.path.abspath(facts.depth_path))
+    found = beside(clip)
+    if found is None and facts.estimator == "file":
+        raise InputError(
+            f"There is no depth file beside {clip.name}: choose one as Depth File, or another way to depth."
+        )
+    return found
+
+
+def _reading(facts: bpy.types.PropertyGroup) -> Reading:
+    """What the numbers of the depth file mean; unit and distance of relative disparity are not asked for."""
+    if facts.depth_convention == "disparity":
+        return Reading(convention="disparity", channel=facts.depth_channel or None)
+    unit = facts.depth_metres if facts.depth_unit == "other" else UNITS.get(facts.depth_unit)
+    return Reading(unit, facts.depth_convention, facts.depth_distance, facts.depth_channel or None)
+
+
+def _tells_lens(depth: Path) -> bool:
+    """Whether a depth file holds its lens; what is wrong with a file will be said by the server."""
+    if not depth.is_file():
+        return False
+    try:
+        with open_arrays(depth, "depth file") as arrays:
+            return "intrinsics" in arrays.headers
+    except InputError:
+        return False
 
 
 def new_shot(clip: Path) -> str:
@@ -45,13 +178,14 @@ def new_shot(clip: Path) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', clip.stem)[:40] or 'clip'}_{secrets.token_hex(4)}"
 
 
-def count_frames(clip: Path) -> int | None:
-    """How many frames Blender sees in a clip; None where it sees no movie (the server will say what is wrong)."""
-    if clip.is_dir():
-        return len(_input_files(clip, "clip", CLIP_PICTURES))
-    image = bpy.data.images.load(str(clip))
+def _look_at(clip: Path) -> tuple[int | None, axes.Picture]:
+    """How many frames Blender sees in a clip (None where it sees no movie: the server will say what is wrong), and
+    how big they are."""
+    pictures = _input_files(clip, "clip", CLIP_PICTURES)
+    image = bpy.data.images.load(str(pictures[0]))
     try:
-        return image.frame_duration if image.source == "MOVIE" else None
+        count = len(pictures) if clip.is_dir() else image.frame_duration if image.source == "MOVIE" else None
+        return count, axes.Picture(max(1, image.size[0]), max(1, image.size[1]))
     finally:
         bpy.data.images.remove(image)
 
@@ -81,48 +215,56 @@ def hash_files(paths: list[Path]) -> Steps:
 def prepare(request: OpenRequest) -> Steps:
     """Hash the files of a clip; returns the request that knows them, and the job."""
     clips = _input_files(Path(request.clip), "clip", CLIP_PICTURES)
-    depths = _input_files(Path(request.depth), "depth", DEPTH_PICTURES)
-    paths = [*clips, *depths]
+    depths = _input_files(Path(request.depth), "depth", DEPTH_PICTURES) if request.depth else []
+    paths = [*clips, *depths, *([Path(request.camera)] if request.camera else [])]
     blobs = yield from hash_files(paths)
-    source = Source(
-        clip=tuple(blobs[: len(clips)]),
-        depth=tuple(blobs[len(clips) :]),
-        start=request.start,
-        frames=request.frames,
-        longest_side=request.longest_side,
-        focal_px=request.focal_px,
-        fps=request.fps,
+    plain = [to_plain(blob) for blob in blobs]
+    of_files = {"clip": plain[: len(clips)], "depth": plain[len(clips) :][: len(depths)]}
+    source = from_plain(
+        Source, {**request.settings, **of_files, "camera": plain[-1] if request.camera else None}, "source"
     )
     known = {blob.sha256: str(path) for blob, path in zip(blobs, paths, strict=True)}
-    return replace(request, source=json.dumps(to_plain(source)), files=known), Reconstruct(source)
+    return replace(request, source=json.dumps(to_plain(source)), files=known), Reconstruct(source, request.again)
 
 
 def bring_in(request: OpenRequest, update: Any) -> Steps:
-    """Make the shot from a finished `reconstruct` job: files, caches, then all objects in one go.
+    """Make the shot from a finished `reconstruct` job, or make it anew: files, caches, then all objects in one go.
 
-    When it is stopped before the end, the shot's folder is removed again and the scene is as it was. The scene is
-    looked up after the last step: an undo between two steps would free one that is held.
+    When it is stopped before the end, the new files are removed again and the scene is as it was. The scene is looked
+    up after the last step: an undo between two steps would free one that is held.
     """
-    folder = files.shots_folder(bpy.data.filepath) / request.shot
+    shot = _folder_of(request)
+    folder = files.numbered(shot / files.AGAIN, "again")[1] if shot.exists() else shot
     folder.mkdir(parents=True, exist_ok=True)
     try:
         placed = files.bring(update.files, folder)
+        if motion.is_recording(request.camera):
+            kept = files.bring({"tracked_camera.npz": Path(request.camera)}, folder)["tracked_camera.npz"]
+            known = {sha: str(kept) if path == request.camera else path for sha, path in request.files.items()}
+            request = replace(request, files=known)
         depth = yield from _load_depth(placed["depth.npz"])
-        mesh, cache = DWMesh.from_depth(depth), folder / "mesh.pc2"
+        mesh, cache = DWMesh.from_depth(depth, _poses(placed)), folder / "mesh.pc2"
         for done in mesh_object.write_pc2(cache, mesh):
             yield ("Writing Mesh", done, len(mesh))
+        shot, before = _folder_of(request), shot
+        if shot != before and folder != before:  # the file was saved meanwhile, and its shots went along
+            target = shot / folder.relative_to(before)
+            shutil.rmtree(target, ignore_errors=True)  # a copy of half of it
+            files.link_or_copy(folder, target)
+            folder = target
         scene = objects.scene_of(request)
-        _make_shot(scene, request, update.facts, mesh, pivot_distance(mesh.depth[0]))
-        root = objects.find(scene, objects.ROOT)
-        mesh_object.make_object(scene, mesh, cache, placed["source.mp4"], placed["reliable.mp4"], root)
+        said = _stand_up(scene, request, update.facts, mesh, folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    cube, facts = objects.hide_factory_cube(scene), scene.ex4d
-    return (
-        f"{Path(request.clip).name} is open: {facts.frames} frames of {facts.width}x{facts.height}."
-        " The view transform is Standard now, so that the footage keeps its colours."
-    ) + (f" {cube} stood around the camera and is hidden now." if cube else "")
+    return said
+
+
+def _folder_of(request: OpenRequest) -> Path:
+    """Where the files of the shot are, or are to be."""
+    facts = objects.scene_of(request).ex4d
+    standing = facts.folder if facts.shot == request.shot else None
+    return standing or files.shots_folder(bpy.data.filepath) / request.shot
 
 
 def _load_depth(path: Path) -> Steps:
@@ -136,23 +278,117 @@ def _load_depth(path: Path) -> Steps:
         return DepthVideo(depth, arrays.read("intrinsics"), str(arrays.read("provider")))
 
 
-def _make_shot(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWMesh, radius: float) -> None:
+def _poses(placed: dict[str, Path]) -> NDArray[np.float64] | None:
+    """How the clip's own camera moved (T,4,4), in the unit of the depth; None where it stood still."""
+    path = placed.get("source_camera.npz")
+    if path is None:
+        return None
+    with open_arrays(path, "camera file") as arrays:
+        return arrays.read("camera_to_world")
+
+
+def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWMesh, folder: Path) -> str:
+    """Make all objects of a new shot, or give those of the scene's shot what came; returns what to tell.
+
+    A shot that stood before keeps its place, its camera with the keys, its takes and its material.
+    """
     facts = scene.ex4d
-    facts.source, facts.inputs = request.source, json.dumps(dict(request.files))
-    facts.shot, facts.clip_path, facts.depth_path = request.shot, request.clip, request.depth
-    facts.width, facts.height, facts.frames = mesh.width, mesh.height, len(mesh)
-    facts.rate, facts.start = str(Fraction(job["fps"])), scene.frame_start
-    facts.lens, facts.radius = json.dumps(mesh.intrinsics[0].tolist()), radius
-    facts.notes = "\n".join(job.get("notes", ()))
-    facts.takes.clear()
-    root = objects.make(scene, objects.ROOT, "EX-4D Source", None, None)
-    root.empty_display_size = radius / 10
-    camera.make_cameras(scene, root, mesh.shell, radius)
+    stood = facts.shot == request.shot
+    radius, lens = (facts.radius, facts.intrinsics) if stood else (0.0, None)
+    _write_facts(scene, request, job, mesh, stood)
+    root = objects.find(scene, objects.ROOT) or objects.make(scene, objects.ROOT, "EX-4D Source", None, None)
+    root.empty_display_size = facts.radius / 10
+    if stood:
+        camera.place_source(scene, root)
+        camera.follow_lens(scene, lens)
+    else:
+        facts.start = scene.frame_start
+        facts.takes.clear()
+        camera.make_cameras(scene, root)
+    mesh_object.stand(scene, mesh, folder, root)
+    see_all(scene)
+    name = Path(request.clip).name
+    guess = f" {plane.NOTE}" if job.get("depth", {}).get("provider") == plane.NAME else ""
+    if stood:
+        return f"{name} stands up again; camera and takes are as they were.{guess}" + _ratio(facts.radius / radius)
     objects.hide_other_shots(scene)
     scene.view_settings.view_transform = "Standard"
     if request.match_scene:
         match_scene(scene)
-    _show_in_views(mesh.shell)
+    cube = objects.hide_factory_cube(scene)
+    return (
+        f"{name} is open: {facts.frames} frames of {facts.width}x{facts.height}.{guess}"
+        " The view transform is Standard now, so that the footage keeps its colours."
+    ) + (f" {cube} stood around the camera and is hidden now." if cube else "")
+
+
+def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWMesh, stood: bool) -> None:
+    facts = scene.ex4d
+    known = json.loads(facts.inputs) if stood else {}  # what earlier takes were made from, for Take Again
+    facts.source, facts.inputs = request.source, json.dumps({**known, **request.files})
+    facts.shot, facts.clip_path, facts.opened = request.shot, request.clip, request.clip
+    facts.asked, facts.depth_found = request.asked, request.depth
+    facts.depth_made = json.dumps(job.get("depth", {}))
+    facts.width, facts.height, facts.frames = mesh.width, mesh.height, len(mesh)
+    facts.rate = str(Fraction(job["fps"]))
+    k, poses = mesh.intrinsics, mesh.source_to_world
+    facts.lens = json.dumps(k[0].tolist())
+    facts.zoom = "" if (k == k[0]).all() else json.dumps(k.tolist())
+    facts.path = "" if (poses == np.eye(4)).all() else json.dumps(poses.tolist())
+    facts.radius = pivot_distance(mesh.depth[0])
+    facts.reach = mesh.shell + float(np.linalg.norm(poses[:, :3, 3], axis=-1).max())
+    facts.notes = "\n".join([*job.get("notes", ()), *request.notes.splitlines()])
+
+
+def _ratio(ratio: float) -> str:
+    """What to tell where the same clip has other distances than before."""
+    if 1 / FARTHER < ratio < FARTHER:
+        return ""
+    return f" What is nearest stands {ratio:.2g} times as far as before, so the same camera move looks different."
+
+
+def see_all(scene: bpy.types.Scene) -> None:
+    """Let the shot's cameras and the 3D views see the whole shot, and the views its textures; they never see less."""
+    facts, root = scene.ex4d, objects.find(scene, objects.ROOT)
+    scale = max(abs(value) for value in root.scale)
+    for thing in (objects.find(scene, objects.SOURCE_CAMERA), objects.find(scene, objects.CAMERA), facts.camera):
+        if thing is not None:
+            camera.see_all(thing.data, facts, scale)
+    for screen in bpy.data.screens:
+        for area in screen.areas:
+            if area.type == "VIEW_3D":
+                space = area.spaces.active
+                space.clip_end = max(space.clip_end, facts.reach * scale * 4)
+                if space.shading.type in ("WIREFRAME", "SOLID"):
+                    space.shading.type = "MATERIAL"
+
+
+def set_scale(scene: bpy.types.Scene, distance: float) -> float:
+    """Scale the shot so that what the 3D cursor marks is `distance` from the source camera of the frame shown.
+
+    The cursor goes along, so that it marks the same thing afterwards. Returns the factor.
+
+    Raises:
+        InputError: the shot's root was deleted, or the cursor is at the source camera.
+    """
+    facts, root = scene.ex4d, objects.find(scene, objects.ROOT)
+    camera.frame_facts(scene)
+    if root is None:
+        raise InputError("EX-4D Source was deleted: undo until it is there again, or open the clip again.")
+    to_world = camera.matrix_of(root)
+    pose = axes.pose_to_blender(facts.poses[facts.frame_of(scene.frame_current)])
+    eye, cursor = (to_world @ pose)[:3, 3], np.array(scene.cursor.location)
+    found = float(np.linalg.norm(cursor - eye))
+    if found < 1e-3 * facts.radius * np.linalg.norm(to_world[:3, 0]):
+        raise InputError(
+            "The 3D cursor is at the source camera: put it on something in the mesh whose distance you know"
+            " (Shift and the right mouse button)."
+        )
+    factor = distance / found
+    root.scale *= factor
+    scene.cursor.location = to_world[:3, 3] + factor * (cursor - to_world[:3, 3])
+    see_all(scene)
+    return factor
 
 
 def match_scene(scene: bpy.types.Scene) -> None:
@@ -182,14 +418,3 @@ def set_rate(scene: bpy.types.Scene, rate: Fraction) -> None:
     """Give the scene exactly `rate` frames a second."""
     scene.render.fps = max(1, math.ceil(rate))
     scene.render.fps_base = float(scene.render.fps / rate)
-
-
-def _show_in_views(shell: float) -> None:
-    """Let the 3D views show textures, and as far as the shell."""
-    for screen in bpy.data.screens:
-        for area in screen.areas:
-            if area.type == "VIEW_3D":
-                space = area.spaces.active
-                space.clip_end = max(space.clip_end, shell * 4)
-                if space.shading.type in ("WIREFRAME", "SOLID"):
-                    space.shading.type = "MATERIAL"

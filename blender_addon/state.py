@@ -15,22 +15,30 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class OpenRequest:
-    """Open a clip in the scene of this name. Paths are absolute; `shot` names the folder to make.
+    """Open a clip in the scene of this name. Paths are absolute.
 
-    `fps` is the rate of a folder of pictures, None for a movie, which has its own. `source` and `files` as
-    below; known once the files are hashed.
+    Attributes:
+        scene: name of the scene.
+        shot: names the folder to make, or is the scene's own shot: then its camera and takes stay.
+        clip, depth, camera: files or folders; depth and camera are "" where there is none.
+        settings: the fields of `ex4d.protocol.Source` besides its files, in plain JSON.
+        asked: the panel's settings behind all this, in JSON.
+        notes: what the add-on itself has to say.
+        match_scene: give a new shot's scene the clip's range, rate and size.
+        again: estimate the depth anew.
+        source, files: as below; known once the files are hashed.
     """
 
     scene: str
     shot: str
     clip: str
     depth: str
-    start: int
-    frames: int
-    longest_side: int | None
-    focal_px: float | None
-    match_scene: bool
-    fps: str | None = None
+    camera: str
+    settings: Mapping[str, Any]
+    asked: str = ""
+    notes: str = ""
+    match_scene: bool = True
+    again: bool = False
     source: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
 
@@ -89,6 +97,7 @@ class State:
         picture: JPEG of what is being made; empty where there is none.
         trouble: why the server cannot be reached right now; the job waits for it.
         message, failed: how the last request ended, or what else was to be told.
+        opening: whether all this is about opening a clip.
     """
 
     phase: Literal["idle", "preparing", "working", "importing"] = "idle"
@@ -103,6 +112,7 @@ class State:
     trouble: str = ""
     message: str = ""
     failed: bool = False
+    opening: bool = False
 
     @property
     def busy(self) -> bool:
@@ -186,6 +196,7 @@ class Said:
 
     text: str
     failed: bool = False
+    opening: bool = False
 
 
 @dataclass(frozen=True)
@@ -287,7 +298,8 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
     """The next state, and what has to be done. Events that come too late change nothing."""
     match event:
         case Pressed(request) if not state.busy:
-            return State("preparing", request, stage="Reading Files", trouble=state.trouble), (Prepare(request),)
+            begun = State("preparing", request, stage="Reading Files", trouble=state.trouble)
+            return replace(begun, opening=isinstance(request, OpenRequest)), (Prepare(request),)
         case Prepared(request, job) if state.phase == "preparing":
             working = replace(state, phase="working", request=request, stage="Sending", step=0, steps=0)
             return working, (Submit(job, request.files),)
@@ -295,7 +307,7 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return replace(state, job_id=job_id), (Remember(state.request, job_id),)
         case Reopened(request, job_id) if not state.busy:
             following = State("working", request, job_id, stage="Reconnecting", trouble=state.trouble)
-            return following, (Follow(job_id),)
+            return replace(following, opening=isinstance(request, OpenRequest)), (Follow(job_id),)
         case Stepped(stage, step, steps) if state.phase in ("preparing", "importing"):
             return replace(state, stage=stage, step=step, steps=steps, rate=None, eta_s=None), ()
         case Updated(update) if state.phase == "working" and update.job_id == state.job_id:
@@ -303,14 +315,14 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
         case Troubled(text):
             return replace(state, trouble=text), ()
         case Imported(message) if state.phase == "importing":
-            ended = State(message=message, trouble=state.trouble)
+            ended = State(message=message, trouble=state.trouble, opening=state.opening)
             return ended, (Forget(state.request), PushUndo(message))
         case Failed(message) if state.busy:
             return _ended(state, message, failed=True, also=(Drop(),))
         case Failed(message):
             return State(message=message, failed=True, trouble=state.trouble), ()
-        case Said(text, failed) if text:
-            return replace(state, message=text, failed=failed), ()
+        case Said(text, failed, opening) if text:
+            return replace(state, message=text, failed=failed, opening=state.opening if state.busy else opening), ()
         case Said() if state.failed:
             return replace(state, message="", failed=False), ()
         case CancelPressed() if state.busy:
@@ -331,12 +343,20 @@ def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
         return _ended(state, update.message, failed=True)
     if update.state == "cancelled":
         return _ended(state, "Cancelled.", failed=False)
-    stage = (update.stage or update.state).replace("_", " ").title()
+    stage = _title(update.stage or update.state)
     progress = replace(state, stage=stage, step=update.step, steps=update.steps, rate=update.rate, eta_s=update.eta_s)
     return replace(progress, picture=update.picture), ()
+
+
+def _title(stage: str) -> str:
+    """A stage in title case, as Blender writes it; names keep their own capitals."""
+    small = ("a", "and", "of", "the", "what", "with")
+    words = stage.replace("_", " ").split()
+    return " ".join(w if n and w in small else w[:1].upper() + w[1:] for n, w in enumerate(words))
 
 
 def _ended(
     state: State, message: str, *, failed: bool, also: tuple[Effect, ...] = ()
 ) -> tuple[State, tuple[Effect, ...]]:
-    return State(message=message, failed=failed, trouble=state.trouble), (*also, Forget(state.request))
+    ended = State(message=message, failed=failed, trouble=state.trouble, opening=state.opening)
+    return ended, (*also, Forget(state.request))

@@ -13,6 +13,8 @@ import bpy
 
 from ex4d import camera_path, take
 from ex4d.camera_path import CameraPath
+from ex4d.depth import plane
+from ex4d.depth.estimators import ESTIMATORS
 from ex4d.errors import InputError
 from ex4d.generate.quality import QualityName
 from ex4d.protocol import Generate, Preview, Source, from_plain, to_plain
@@ -29,19 +31,9 @@ def take_folder(scene: bpy.types.Scene, number: int, view: bool = False) -> Path
 
 
 def new_folder(shot: Path, view: bool) -> tuple[int, Path]:
-    """The take's or view's folder with the next free number, made here and now so that nobody else takes it."""
+    """The take's or view's folder with the next free number, made here and now."""
     word = "view" if view else "take"
-    parent = shot / f"{word}s"
-    parent.mkdir(parents=True, exist_ok=True)
-    used = [int(p.name[5:]) for p in parent.glob(f"{word}_*") if p.name[5:].isdigit()]
-    number = max(used, default=0) + 1
-    while True:
-        folder = parent / f"{word}_{number:03d}"
-        try:
-            folder.mkdir()
-            return number, folder
-        except FileExistsError:
-            number += 1
+    return files.numbered(shot / f"{word}s", word)
 
 
 def free_channel(scene: bpy.types.Scene, start: int, end: int) -> int:
@@ -205,7 +197,14 @@ def _made_by(request: TakeRequest, facts: Mapping[str, Any]) -> str:
     """Generator and settings of a take, for people."""
     words = ["Preview"] if facts["is_preview"] else ["EX-4D model", facts.get("quality", ""), request.model_size]
     words += [f"seed {request.seed}", "" if request.keep_source else "source not kept"]
-    return ", ".join(word for word in words if word)
+    made = ", ".join(word for word in words if word)
+    about = facts.get("depth", {})
+    estimator = ESTIMATORS.get(about.get("provider", ""))
+    if estimator is None or (estimator.name != plane.NAME and estimator.commercial):
+        return made
+    if estimator.name == plane.NAME:
+        return f"{made}. {plane.NOTE} Its licence: {about['licence']}."
+    return f"{made}. The depth is by {estimator.title}. {about['licence']}"
 
 
 def strip_of(scene: bpy.types.Scene, number: int, view: bool = False) -> compat.Strip | None:

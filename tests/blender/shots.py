@@ -1,6 +1,5 @@
 """A small shot made from true files, as a `reconstruct` job delivers them, without a server."""
 
-import json
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from blender_addon import source
 from blender_addon.state import OpenRequest
+from ex4d import source_camera
 from ex4d.client import JobUpdate
 from ex4d.depth import DepthVideo, save_depth
 from ex4d.mesh import DWMesh
@@ -36,25 +36,65 @@ def small_frames(depth: DepthVideo) -> np.ndarray:
     return (frames * 255).astype(np.uint8)
 
 
-def deliver(folder: Path, depth: DepthVideo, fps: Fraction = FPS) -> JobUpdate:
+def deliver(
+    folder: Path, depth: DepthVideo, fps: Fraction = FPS, poses: np.ndarray | None = None, licence: str = ""
+) -> JobUpdate:
     """The files of a `reconstruct` job."""
     folder.mkdir(parents=True, exist_ok=True)
-    mesh = DWMesh.from_depth(depth)
+    mesh = DWMesh.from_depth(depth, poses)
     reliable = np.stack([mesh.reliable_vertices(t) for t in range(len(mesh))]).astype(np.uint8) * 255
     write_movie(folder / "source.mp4", small_frames(depth), fps)
     write_movie(folder / "reliable.mp4", reliable, fps, lossless=True)
     save_depth(folder / "depth.npz", depth)
-    names = ("source.mp4", "reliable.mp4", "depth.npz")
-    return JobUpdate("job", "done", facts={"fps": str(fps)}, files={name: folder / name for name in names})
+    names = ["source.mp4", "reliable.mp4", "depth.npz"]
+    if poses is not None:
+        source_camera.save(folder / "source_camera.npz", source_camera.SourceCamera(poses, np.zeros((0, 3))))
+        names.append("source_camera.npz")
+    about = {"provider": depth.provider, "scale": "The distances have no unit.", "licence": licence}
+    facts = {"fps": str(fps), "depth": about, "notes": list(depth.notes)}
+    return JobUpdate("job", "done", facts=facts, files={name: folder / name for name in names})
 
 
-def open_small(tmp_path: Path, match_scene: bool = True, fps: Fraction = FPS) -> DepthVideo:
+def walk(frames: int = FRAMES) -> np.ndarray:
+    """Poses (T,4,4) of a source camera that walks to the right and forward, and turns; the first is the identity."""
+    poses = np.repeat(np.eye(4)[None], frames, 0)
+    for t in range(frames):
+        a = 0.02 * t
+        poses[t, :3, :3] = [[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]]
+        poses[t, :3, 3] = 0.05 * t, -0.01 * t, 0.08 * t
+    return poses
+
+
+def open_small(
+    tmp_path: Path,
+    match_scene: bool = True,
+    fps: Fraction = FPS,
+    poses: np.ndarray | None = None,
+    depth: DepthVideo | None = None,
+) -> DepthVideo:
     """Put the small shot into the current scene."""
-    depth, scene = small_depth(), bpy.context.scene
+    depth, scene = depth or small_depth(), bpy.context.scene
     clip = tmp_path / "small.mp4"
     request = OpenRequest(
-        scene.name, source.new_shot(clip), str(clip), "", 0, FRAMES, None, None, match_scene, None, json.dumps({}), {}
+        scene.name, source.new_shot(clip), str(clip), "", "", {}, source.asked(scene.ex4d), "", match_scene, source="{}"
     )
-    for _step in source.bring_in(request, deliver(tmp_path / "job", depth, fps)):
-        pass
+    bring_in(request, deliver(tmp_path / "job", depth, fps, poses))
     return depth
+
+
+def open_again(tmp_path: Path, depth: DepthVideo, poses: np.ndarray | None = None, **more) -> str:
+    """Let the shot stand up again with other depth; returns what the artist is told."""
+    facts = bpy.context.scene.ex4d
+    scene, asked = bpy.context.scene.name, source.asked(facts)
+    request = OpenRequest(scene, facts.shot, facts.opened, "", "", {}, asked, source='{"again": 1}', files={"1": "one"})
+    return bring_in(request, deliver(tmp_path / "again", depth, poses=poses, **more))
+
+
+def bring_in(request: OpenRequest, update: JobUpdate) -> str:
+    """All steps of bringing a result in."""
+    work = source.bring_in(request, update)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value

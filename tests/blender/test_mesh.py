@@ -73,11 +73,11 @@ def test_the_topology_is_closed_and_valid(scene, shot):
 
 
 def test_a_cache_of_another_mesh_is_refused(scene, shot, tmp_path):
-    other = tmp_path / "other.pc2"
+    other = tmp_path / "mesh.pc2"
     for _done in mesh_object.write_pc2(other, DWMesh.from_depth(shots.small_depth(2, 32, 32))):
         pass
     with pytest.raises(InputError, match="belongs to another mesh"):
-        mesh_object.make_object(scene, DWMesh.from_depth(shot), other, other, other, None)
+        mesh_object.stand(scene, DWMesh.from_depth(shot), tmp_path, None)
 
 
 def test_a_cache_that_is_given_up_leaves_no_file(shot, tmp_path):
@@ -89,7 +89,7 @@ def test_a_cache_that_is_given_up_leaves_no_file(shot, tmp_path):
 
 def test_opening_that_is_given_up_leaves_scene_and_folder_as_they_were(scene, tmp_path, user_folder):
     before = set(bpy.data.objects.keys())
-    request = source.OpenRequest(scene.name, "shot", "clip.mp4", "", 0, 13, None, None, True, None, "{}", {})
+    request = source.OpenRequest(scene.name, "shot", "clip.mp4", "", "", {})
     work = source.bring_in(request, shots.deliver(tmp_path / "job", shots.small_depth()))
     for _ in range(20):
         next(work)

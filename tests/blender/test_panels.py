@@ -8,10 +8,14 @@ import shots
 
 from blender_addon import checks, panels, picture, session, state
 from ex4d.client import JobUpdate
-from ex4d.protocol import Capabilities, Limits, Welcome
+from ex4d.depth import plane
+from ex4d.depth.estimators import ESTIMATORS
+from ex4d.protocol import Capabilities, DepthChoice, Limits, Welcome
 
 JOB = "11111111-1111-4111-8111-111111111111"
 TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {}, "auto", 0, "24")
+NO_TORCH = "Video-Depth-Anything small needs the Python package torch."
+OPEN = state.OpenRequest("Scene", "shot", "clip.mp4", "", "", {})
 WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to fetch them."
 
 
@@ -70,8 +74,9 @@ def shot(tmp_path, addon):
 def connected(shot, monkeypatch):
     """Stands for a client whose server has said what it can run."""
 
-    def say(missing):
-        capabilities = Capabilities(("preview",), missing) if missing else Capabilities(("wan", "preview"))
+    def say(missing, depth_missing=""):
+        depth = (DepthChoice("video-depth-anything", "Video-Depth-Anything", "free", True, depth_missing),)
+        capabilities = Capabilities(("preview",) if missing else ("wan", "preview"), missing, depth)
         welcome = Welcome(2, "0.1.0", "instance", 5751, capabilities, Limits())
         client = SimpleNamespace(server=welcome, status="ready", close=lambda: None)
         monkeypatch.setattr(session, "_client", client)
@@ -151,6 +156,75 @@ def test_takes_say_what_made_them_and_can_be_made_again(scene, connected):
     assert {"Take Again", "As Final"} <= set(drawn.buttons)
     connected(WHY_NOT)
     assert "As Final" not in draw(panels._Takes).buttons
+
+
+def test_what_an_estimator_lacks_is_told_once_the_server_has_said_it(scene, connected):
+    assert "torch" not in draw(panels._Source).text
+    connected("", NO_TORCH)
+    drawn = draw(panels._Source)
+    assert f"Without a depth file, the depth is a guess. {NO_TORCH}" in drawn.text
+    assert "Look Again" in drawn.buttons
+    scene.ex4d.estimator = "video-depth-anything"
+    drawn = draw(panels._Source)
+    assert NO_TORCH in drawn.text
+    assert "guess" not in drawn.text
+    scene.ex4d.estimator, scene.ex4d.depth_path = "auto", "clip.depth.npz"
+    assert NO_TORCH not in draw(panels._Source).text
+
+
+def test_a_research_only_estimator_shows_its_licence_and_asks_whether_it_is_accepted(scene, shot):
+    assert "accept_licence" not in draw(panels._Source).shown
+    scene.ex4d.estimator = "depthcrafter"
+    drawn = draw(panels._Source)
+    assert ESTIMATORS["depthcrafter"].terms in drawn.text
+    assert "accept_licence" in drawn.shown
+
+
+def test_what_a_depth_file_means_is_asked_only_where_a_file_is_used(scene, shot):
+    assert draw(panels._Depth).shown == ["known_distance"]
+    scene.ex4d.estimator = "file"
+    drawn = draw(panels._Depth)
+    assert drawn.shown == ["depth_convention", "depth_unit", "depth_distance", "depth_channel", "known_distance"]
+    scene.ex4d.depth_unit = "other"
+    assert "depth_metres" in draw(panels._Depth).shown
+    scene.ex4d.depth_convention = "disparity"
+    assert draw(panels._Depth).shown == ["depth_convention", "depth_channel", "known_distance"]
+    scene.ex4d.estimator = "plane"
+    assert draw(panels._Depth).shown == ["known_distance"]
+    assert "depth_path" not in draw(panels._Source).shown
+
+
+def test_only_what_the_motion_of_the_source_camera_needs_is_asked(scene, shot):
+    for motion, more in (("STILL", []), ("FILE", ["motion_path"]), ("CAMERA", ["tracked_camera"])):
+        scene.ex4d.motion = motion
+        assert draw(panels._SourceCamera).shown == ["field_of_view", "motion", *more]
+
+
+def test_a_clip_that_could_not_be_opened_is_offered_again_beside_the_one_that_stands(scene, shot):
+    assert {"Open Again", "Estimate Again"} <= set(draw(panels._Source).buttons)
+    scene.ex4d.clip_path = "/clips/other.mp4"
+    drawn = draw(panels._Source)
+    assert {"Open Again", "Open other.mp4"} <= set(drawn.buttons)
+    assert drawn.labels[0] == "small.mp4"
+
+
+def test_opening_is_told_in_the_source_panel_and_takes_where_they_are_made(scene, shot):
+    session.connect()
+    for request, told, quiet in ((OPEN, panels._Source, panels._Generate), (TAKE, panels._Generate, panels._Source)):
+        session.dispatch(state.Reopened(request, JOB))
+        session.dispatch(state.Updated(JobUpdate(JOB, "running", stage="Guessing the depth", step=4, steps=9)))
+        assert draw(told).bars == ["Guessing the Depth 4/9"]
+        assert not draw(quiet).bars
+        session.dispatch(state.Updated(JobUpdate(JOB, "failed", message="It is too dark.")))
+        assert "It is too dark." in draw(told).text
+        assert "dark" not in draw(quiet).text
+
+
+def test_a_guess_is_called_one(scene, connected):
+    connected("", NO_TORCH)
+    assert plane.NOTE not in draw(panels._Source).text
+    scene.ex4d.depth_made = '{"provider": "plane", "scale": "", "licence": "Apache-2.0"}'
+    assert plane.NOTE in draw(panels._Source).text
 
 
 @pytest.mark.parametrize("panel", [cls for cls in panels.CLASSES if issubclass(cls, bpy.types.Panel)])

@@ -12,7 +12,7 @@ from blender_addon import camera, checks, server, session, state
 from blender_addon.state import OpenRequest, State, TakeRequest, transition
 from ex4d.client import JobUpdate
 
-OPEN = OpenRequest("Scene", "shot", "clip.mp4", "clip.depth.npz", 0, 49, 1024, None, True)
+OPEN = OpenRequest("Scene", "shot", "clip.mp4", "clip.depth.npz", "", {"start": 0, "frames": 49, "reading": {}})
 TAKE = TakeRequest("Scene", "shot", "path.npz", "{}", {"00": "clip.mp4"}, "auto", 3, "24")
 WORKING = State("working", TAKE, "job")
 

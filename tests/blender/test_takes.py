@@ -15,6 +15,7 @@ import shots
 from blender_addon import camera, compat, files, objects, session, source, state, takes
 from ex4d import camera_path
 from ex4d.client import JobUpdate
+from ex4d.depth import plane
 from ex4d.errors import InputError
 from ex4d.movie import write_movie
 from ex4d.protocol import Blob, Generate, Source, from_plain, to_plain
@@ -358,8 +359,27 @@ def test_a_take_that_cannot_be_made_again_says_why(scene, tmp_path):
         bpy.ops.ex4d.take_again(number=1, view=True)
     folder = takes.take_folder(scene, 1)
     record_of(scene, folder, "preview")
-    (folder / "take.json").write_text((folder / "take.json").read_text().replace('"auto"', '"later"'))
+    (folder / "take.json").write_text(
+        (folder / "take.json").read_text().replace('"generator": "auto"', '"generator": "later"')
+    )
     with pytest.raises(RuntimeError, match=r"generate\.generator must be one of"):
         bpy.ops.ex4d.take_again(number=1)
     assert not session.current().busy
     assert session.current().failed
+
+
+@pytest.mark.parametrize(
+    ("provider", "licence", "said"),
+    [
+        ("file", "that of the depth file", ""),
+        ("video-depth-anything", "Apache-2.0", ""),
+        ("plane", "Apache-2.0", f". {plane.NOTE} Its licence: Apache-2.0."),
+        ("depthcrafter", "For research only.", ". The depth is by DepthCrafter. For research only."),
+    ],
+)
+def test_a_take_says_where_its_depth_is_from_when_it_is_a_guess_or_not_free(scene, tmp_path, provider, licence, said):
+    request, update = deliver(scene, tmp_path / "one")
+    about = {"provider": provider, "scale": "", "licence": licence}
+    for _step in takes.bring_in(request, replace(update, facts={**update.facts, "depth": about})):
+        pass
+    assert scene.ex4d.takes[0].made == f"Preview, seed 0{said}"

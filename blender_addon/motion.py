@@ -1,0 +1,122 @@
+"""How the clip's own camera moved, read from a camera of the scene, such as one that Blender's tracker solved."""
+
+import math
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d import source_camera
+from ex4d.errors import InputError
+
+from . import axes, camera, files
+
+DRIFT = 1e-3
+"""Bundles that move by more than this part of their extent while the camera moves do not belong to the camera."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A camera of the scene in the frames of the clip.
+
+    Attributes:
+        poses: (T,4,4) camera-to-world, library axes, in the scene's world.
+        points: (M,3) what the tracker found to stand still, in the same world; M may be 0.
+        intrinsics: (3,3) of the first frame, in pixels of the picture asked for.
+        zooms: whether the lens changes later.
+    """
+
+    poses: NDArray[np.float64]
+    points: NDArray[np.float64]
+    intrinsics: NDArray[np.float64]
+    zooms: bool
+
+
+def tracked_camera(scene: bpy.types.Scene) -> bpy.types.Object:
+    """The camera that was chosen.
+
+    Raises:
+        InputError: none is chosen, or it was deleted.
+    """
+    chosen = scene.ex4d.tracked_camera
+    if chosen is None or chosen.name not in scene.objects or chosen.type != "CAMERA":
+        raise InputError(
+            "No tracked camera is chosen: choose one that moves as the clip's own did, or set Camera Motion to Still."
+        )
+    return chosen
+
+
+def record(scene: bpy.types.Scene, start: int, frames: int, picture: axes.Picture) -> Recorded:
+    """The tracked camera in `frames` frames of the clip from `start` on.
+
+    The clip's first frame is where the movie clip that was solved begins; without one, at the shot's first frame, or
+    at the scene's as long as there is no shot.
+
+    Args:
+        scene: where the camera is.
+        start, frames: which frames of the clip.
+        picture: displayed size of the clip, to which the lens is fitted.
+
+    Raises:
+        InputError: see `tracked_camera`; the camera is scaled unevenly, or not perspective.
+    """
+    chosen = tracked_camera(scene)
+    clip = _movie_clip(scene, chosen)
+    origin = clip.frame_start if clip else scene.ex4d.start if scene.ex4d.shot else scene.frame_start
+    numbers = range(origin + start, origin + start + frames)
+    matrices, lenses = [], []
+    with camera.free_to_play(scene, chosen):
+        for number in numbers:
+            scene.frame_set(number)
+            evaluated = chosen.evaluated_get(bpy.context.evaluated_depsgraph_get())
+            matrices.append(camera.matrix_of(evaluated))
+            lenses.append(axes.intrinsics_from_lens(camera.lens_of(evaluated.data), picture))
+    poses = np.stack([camera.rigid(matrix, chosen.name) for matrix in matrices])
+    points = axes.points_from_blender(_bundles(clip or scene.active_clip, numbers, matrices))
+    return Recorded(poses, points, lenses[0], not np.allclose(lenses, lenses[0], rtol=1e-4))
+
+
+def save(recorded: Recorded) -> Path:
+    """Write the file that goes to the server, into the user folder."""
+    file = files.recordings() / f"tracked_{secrets.token_hex(8)}.npz"
+    source_camera.save(file, source_camera.SourceCamera(recorded.poses, recorded.points))
+    return file
+
+
+def is_recording(path: str) -> bool:
+    """Whether a camera file is one of ours, to be moved or removed when it is not needed any more."""
+    return bool(path) and Path(path).parent == files.recordings()
+
+
+def field_of_view(intrinsics: NDArray, picture: axes.Picture) -> float:
+    """Degrees that the picture is wide through a lens (3,3)."""
+    return math.degrees(2 * math.atan(picture.width / 2 / intrinsics[0, 0]))
+
+
+def _movie_clip(scene: bpy.types.Scene, chosen: bpy.types.Object) -> bpy.types.MovieClip | None:
+    """The movie clip whose solution moves a camera by a Camera Solver constraint."""
+    for constraint in chosen.constraints:
+        if constraint.type == "CAMERA_SOLVER" and not constraint.mute:
+            return scene.active_clip if constraint.use_active_clip else constraint.clip
+    return None
+
+
+def _bundles(clip: bpy.types.MovieClip | None, numbers: range, matrices: list[NDArray]) -> NDArray[np.float64]:
+    """Solved points (M,3) in Blender's world, where the camera really moves as the clip's solution says; else none."""
+    nothing = np.zeros((0, 3))
+    solved = next((o for o in clip.tracking.objects if o.is_camera), None) if clip else None
+    if solved is None or not solved.reconstruction.is_valid:
+        return nothing
+    bundles = np.array([track.bundle for track in solved.tracks if track.has_bundle], np.float64).reshape(-1, 3)
+    placed = []
+    for number, matrix in zip(numbers, matrices, strict=True):
+        camera_in_solution = solved.reconstruction.cameras.matrix_from_frame(frame=number - clip.frame_start + 1)
+        to_world = matrix @ np.linalg.inv(np.array(camera_in_solution, np.float64))
+        placed.append(bundles @ to_world[:3, :3].T + to_world[:3, 3])
+    extent = np.ptp(placed[0], axis=0).max(initial=0)
+    if np.abs(np.array(placed) - placed[0]).max(initial=0) > DRIFT * extent:
+        return nothing
+    return placed[0][: source_camera.MOST_POINTS]
