@@ -8,7 +8,7 @@ from ex4d.depth import plane
 from ex4d.depth.estimators import ESTIMATORS
 from ex4d.errors import InputError
 
-from . import camera, objects, server, session, source, takes
+from . import asking, camera, objects, server, session, takes
 
 _off_source: dict[str, bool] = {}
 
@@ -114,7 +114,7 @@ def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
         found.append(Advice(told + missing, "ex4d.connect", (), "Look Again"))
     if facts.shot and facts.depth.get("provider") == plane.NAME:
         found.append(Advice(plane.NOTE))
-    if facts.shot and facts.asked != source.asked(facts):
+    if facts.shot and facts.asked != asking.asked(facts):
         found.append(Advice("The settings have changed since: press Open Again."))
     return found
 

@@ -9,7 +9,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 
 from ex4d.errors import EX4DError
 
-from . import camera, compat, properties, server, session, source, state, takes
+from . import asking, camera, compat, properties, server, session, source, state, takes
 
 
 def _is_idle(cls: type, context: bpy.types.Context) -> bool:
@@ -108,7 +108,7 @@ class EX4D_OT_open_clip(_Job):
             raise source.InputError("No clip is named: choose a video file or a folder of pictures.")
         if clip.suffix.lower() in source.CLIP_PICTURES and clip.is_file():
             clip = clip.parent  # one picture of a folder was chosen
-        return source.request_open(
+        return asking.request_open(
             context.scene,
             clip,
             str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
@@ -136,7 +136,7 @@ class EX4D_OT_open_again(_Job):
 
     def request(self, context: bpy.types.Context) -> state.OpenRequest:
         """Read the settings."""
-        return source.request_again(context.scene, self.estimate)
+        return asking.request_again(context.scene, self.estimate)
 
 
 class EX4D_OT_set_scale(_Safe):

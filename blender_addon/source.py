@@ -1,4 +1,4 @@
-"""Open a clip: what to send to the server, and what to make of its answer."""
+"""A clip that is opened: what goes to the server, and what is made of its answer."""
 
 import json
 import math
@@ -19,15 +19,12 @@ from ex4d.arrays import open_arrays
 from ex4d.camera_path import pivot_distance
 from ex4d.client import Hasher
 from ex4d.clip import natural_order
-from ex4d.depth import DepthVideo, Reading, beside, plane
-from ex4d.depth.estimators import ESTIMATORS
-from ex4d.depth.files import UNITS
+from ex4d.depth import DepthVideo, plane
 from ex4d.errors import InputError
 from ex4d.mesh import DWMesh
 from ex4d.protocol import Reconstruct, Source, from_plain, to_plain
 
-from . import axes, camera, files, mesh_object, motion, objects, properties
-from .preferences import preferences
+from . import axes, camera, files, mesh_object, motion, objects
 from .state import OpenRequest
 
 Steps = Generator[tuple[str, int, int], None, Any]
@@ -40,157 +37,17 @@ FARTHER = 1.25
 """From this ratio on, distances after opening again are so different that a keyed move looks different."""
 
 
-def request_open(
-    scene: bpy.types.Scene,
-    clip: Path,
-    depth: str,
-    start: int,
-    frames: int,
-    longest_side: int | None,
-) -> OpenRequest:
-    """What it takes to open a clip as a new shot, with the panel's settings; those of another clip are put back first.
-
-    `depth` names the depth file, as the panel's Depth File does; "" leaves that as it is.
-
-    Raises:
-        InputError: the clip, the depth or the camera is not there, or settings do not go together.
-    """
-    facts = scene.ex4d
-    if facts.clip_path and facts.clip_path != str(clip):
-        for name in properties.OF_ONE_CLIP:
-            facts.property_unset(name)
-    facts.clip_path, facts.depth_found = str(clip), ""
-    facts.depth_path = depth or facts.depth_path
-    if not clip.exists():
-        raise InputError(f"There is no clip {clip}: choose another file.")
-    there, picture = _look_at(clip)
-    frames = max(1, min(frames, (there or start + frames) - start))
-    fps = str(rate_of(scene)) if clip.is_dir() else None
-    settings = {"start": start, "frames": frames, "longest_side": longest_side, "fps": fps}
-    return _request(scene, new_shot(clip), clip, settings, picture)
-
-
-def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
-    """What it takes to open the scene's clip again with the panel's settings; its shot, camera and takes stay.
-
-    Raises:
-        InputError: as `request_open`.
-    """
-    facts, clip = scene.ex4d, Path(scene.ex4d.opened)
-    if not clip.exists():
-        raise InputError(f"There is no clip {clip} any more: bring it back, or open another.")
-    old = json.loads(facts.source)
-    settings = {name: old.get(name) for name in ("start", "frames", "longest_side", "fps")}
-    request = _request(scene, facts.shot, clip, settings, _look_at(clip)[1])
-    return replace(request, again=estimate)
-
-
-def _request(
-    scene: bpy.types.Scene, shot: str, clip: Path, settings: dict[str, Any], picture: axes.Picture
-) -> OpenRequest:
-    facts, notes, camera_file = scene.ex4d, [], ""
-    depth = _depth_of(facts, clip)
-    facts.depth_found = str(depth or "")
-    reading = _reading(facts) if depth else Reading()
-    estimator = ESTIMATORS.get(facts.estimator)
-    needs_licence = estimator is not None and not estimator.commercial
-    if needs_licence and not preferences().accept_licence:
-        raise InputError(
-            f"{estimator.title} may be used for research only, never commercially: tick Accept Licence if you keep to"
-            " that, or choose another way to depth."
-        )
-    field_of_view = facts.field_of_view or None
-    if facts.motion == "FILE":
-        camera_file = str(Path(bpy.path.abspath(facts.motion_path)))
-        if not Path(camera_file).is_file():
-            raise InputError("There is no camera file: choose one as Camera File, or set Camera Motion to Still.")
-    elif facts.motion == "CAMERA":
-        recorded = motion.record(scene, settings["start"], settings["frames"], picture)
-        camera_file = str(motion.save(recorded))
-        if field_of_view is None and not (depth and _tells_lens(depth)):
-            field_of_view = motion.field_of_view(recorded.intrinsics, picture)
-            notes.append(
-                f"The field of view of {field_of_view:.1f} degrees is that of {facts.tracked_camera.name}"
-                + (" in the first frame; it changes later, which is not followed." if recorded.zooms else ".")
-            )
-    return OpenRequest(
-        scene=scene.name,
-        shot=shot,
-        clip=str(clip),
-        depth=str(depth or ""),
-        camera=camera_file,
-        settings={
-            **settings,
-            "estimator": facts.estimator,
-            "accept_licence": needs_licence,
-            "reading": to_plain(reading),
-            "field_of_view": field_of_view,
-        },
-        asked=asked(facts),
-        notes="\n".join(notes),
-        match_scene=facts.match_scene,
-    )
-
-
-def asked(facts: bpy.types.PropertyGroup) -> str:
-    """The settings that decide how a clip stands up, as text to be compared."""
-    names = [name for name in properties.OF_ONE_CLIP if name != "tracked_camera"]
-    values = [getattr(facts, name) for name in ("estimator", *names)]
-    tracked = facts.tracked_camera.name if facts.motion == "CAMERA" and facts.tracked_camera else ""
-    return json.dumps([*values, tracked])
-
-
-def _depth_of(facts: bpy.types.PropertyGroup, clip: Path) -> Path | None:
-    """The depth file that goes with a clip; None where the depth is to be estimated."""
-    if facts.estimator not in ("auto", "file"):
-        return None
-    if facts.depth_path:
-        return Path(bpy.path.abspath(facts.depth_path))
-    found = beside(clip)
-    if found is None and facts.estimator == "file":
-        raise InputError(
-            f"There is no depth file beside {clip.name}: choose one as Depth File, or another way to depth."
-        )
-    return found
-
-
-def _reading(facts: bpy.types.PropertyGroup) -> Reading:
-    """What the numbers of the depth file mean; unit and distance of relative disparity are not asked for."""
-    if facts.depth_convention == "disparity":
-        return Reading(convention="disparity", channel=facts.depth_channel or None)
-    unit = facts.depth_metres if facts.depth_unit == "other" else UNITS.get(facts.depth_unit)
-    return Reading(unit, facts.depth_convention, facts.depth_distance, facts.depth_channel or None)
-
-
-def _tells_lens(depth: Path) -> bool:
-    """Whether a depth file holds its lens; what is wrong with a file will be said by the server."""
-    if not depth.is_file():
-        return False
-    try:
-        with open_arrays(depth, "depth file") as arrays:
-            return "intrinsics" in arrays.headers
-    except InputError:
-        return False
-
-
 def new_shot(clip: Path) -> str:
     """A name for the shot's folder that no other shot has."""
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', clip.stem)[:40] or 'clip'}_{secrets.token_hex(4)}"
 
 
-def _look_at(clip: Path) -> tuple[int | None, axes.Picture]:
-    """How many frames Blender sees in a clip (None where it sees no movie: the server will say what is wrong), and
-    how big they are."""
-    pictures = _input_files(clip, "clip", CLIP_PICTURES)
-    image = bpy.data.images.load(str(pictures[0]))
-    try:
-        count = len(pictures) if clip.is_dir() else image.frame_duration if image.source == "MOVIE" else None
-        return count, axes.Picture(max(1, image.size[0]), max(1, image.size[1]))
-    finally:
-        bpy.data.images.remove(image)
+def input_files(path: Path, what: str, pictures: set[str]) -> list[Path]:
+    """A file alone, or the pictures of a folder in order.
 
-
-def _input_files(path: Path, what: str, pictures: set[str]) -> list[Path]:
+    Raises:
+        InputError: neither is there.
+    """
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -214,8 +71,8 @@ def hash_files(paths: list[Path]) -> Steps:
 
 def prepare(request: OpenRequest) -> Steps:
     """Hash the files of a clip; returns the request that knows them, and the job."""
-    clips = _input_files(Path(request.clip), "clip", CLIP_PICTURES)
-    depths = _input_files(Path(request.depth), "depth", DEPTH_PICTURES) if request.depth else []
+    clips = input_files(Path(request.clip), "clip", CLIP_PICTURES)
+    depths = input_files(Path(request.depth), "depth", DEPTH_PICTURES) if request.depth else []
     paths = [*clips, *depths, *([Path(request.camera)] if request.camera else [])]
     blobs = yield from hash_files(paths)
     plain = [to_plain(blob) for blob in blobs]
@@ -238,7 +95,7 @@ def bring_in(request: OpenRequest, update: Any) -> Steps:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         placed = files.bring(update.files, folder)
-        if motion.is_recording(request.camera):
+        if motion.is_recording(request.camera) and Path(request.camera).is_file():
             kept = files.bring({"tracked_camera.npz": Path(request.camera)}, folder)["tracked_camera.npz"]
             known = {sha: str(kept) if path == request.camera else path for sha, path in request.files.items()}
             request = replace(request, files=known)

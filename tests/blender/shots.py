@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from blender_addon import source
+from blender_addon import asking, source
 from blender_addon.state import OpenRequest
 from ex4d import source_camera
 from ex4d.client import JobUpdate
@@ -76,7 +76,7 @@ def open_small(
     depth, scene = depth or small_depth(), bpy.context.scene
     clip = tmp_path / "small.mp4"
     request = OpenRequest(
-        scene.name, source.new_shot(clip), str(clip), "", "", {}, source.asked(scene.ex4d), "", match_scene, source="{}"
+        scene.name, source.new_shot(clip), str(clip), "", "", {}, asking.asked(scene.ex4d), "", match_scene, source="{}"
     )
     bring_in(request, deliver(tmp_path / "job", depth, fps, poses))
     return depth
@@ -85,7 +85,7 @@ def open_small(
 def open_again(tmp_path: Path, depth: DepthVideo, poses: np.ndarray | None = None, **more) -> str:
     """Let the shot stand up again with other depth; returns what the artist is told."""
     facts = bpy.context.scene.ex4d
-    scene, asked = bpy.context.scene.name, source.asked(facts)
+    scene, asked = bpy.context.scene.name, asking.asked(facts)
     request = OpenRequest(scene, facts.shot, facts.opened, "", "", {}, asked, source='{"again": 1}', files={"1": "one"})
     return bring_in(request, deliver(tmp_path / "again", depth, poses=poses, **more))
 

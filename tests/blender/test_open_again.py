@@ -11,7 +11,7 @@ import shots
 from test_mesh import evaluated_vertices
 from test_takes import take
 
-from blender_addon import axes, camera, checks, compat, files, objects, source, takes
+from blender_addon import asking, axes, camera, checks, compat, files, objects, source, takes
 from ex4d.depth import DepthVideo, plane
 from ex4d.mesh import DWMesh
 
@@ -177,7 +177,7 @@ def test_settings_of_one_clip_are_not_used_for_another(scene, tmp_path):
     facts.estimator, facts.field_of_view, facts.depth_unit, facts.motion = "plane", 40, "cm", "CAMERA"
     facts.tracked_camera = bpy.data.objects.new("tracked", bpy.data.cameras.new("tracked"))
     with pytest.raises(source.InputError, match="There is no clip"):
-        source.request_open(scene, tmp_path / "other.mp4", "", 0, 49, None)
+        asking.request_open(scene, tmp_path / "other.mp4", "", 0, 49, None)
     assert (facts.estimator, facts.field_of_view, facts.depth_unit) == ("plane", 0, "as_it_is")
     assert (facts.motion, facts.tracked_camera) == ("STILL", None)
     assert (facts.clip_path, facts.opened) == (str(tmp_path / "other.mp4"), str(tmp_path / "small.mp4"))

@@ -9,7 +9,7 @@ import shots
 from mathutils import Matrix
 from test_mesh import evaluated_vertices
 
-from blender_addon import axes, camera, compat, motion, objects, source
+from blender_addon import asking, axes, camera, compat, motion, objects
 from ex4d import camera_path, extrinsics
 from ex4d.errors import InputError
 from ex4d.mesh import DWMesh
@@ -220,7 +220,7 @@ def test_the_lens_of_a_tracked_camera_is_taken_unless_one_is_given_or_the_depth_
     tracked.data.lens, tracked.data.sensor_width = 18, 36
 
     def asked():
-        request = source.request_open(scene, clip, "", 0, 49, None)
+        request = asking.request_open(scene, clip, "", 0, 49, None)
         assert motion.is_recording(request.camera)
         return request.settings["field_of_view"], request.notes
 
@@ -241,14 +241,14 @@ def test_what_the_numbers_of_a_depth_file_mean_is_sent_only_with_a_file(scene, a
     clip, facts = a_clip(tmp_path), scene.ex4d
     facts.depth_unit, facts.depth_metres, facts.depth_distance, facts.depth_channel = "other", 0.5, "ray", "Z"
     plain = {"unit": None, "convention": "depth", "distance": "planar", "channel": None}
-    assert source.request_open(scene, clip, "", 0, 49, None).settings["reading"] == plain
+    assert asking.request_open(scene, clip, "", 0, 49, None).settings["reading"] == plain
     np.savez(tmp_path / "clip.depth.npz", depth=shots.small_depth().depth)
-    request = source.request_open(scene, clip, "", 0, 49, None)
+    request = asking.request_open(scene, clip, "", 0, 49, None)
     assert request.depth == str(tmp_path / "clip.depth.npz")
     assert request.settings["reading"] == {"unit": 0.5, "convention": "depth", "distance": "ray", "channel": "Z"}
     facts.depth_convention = "disparity"
-    reading = source.request_open(scene, clip, "", 0, 49, None).settings["reading"]
+    reading = asking.request_open(scene, clip, "", 0, 49, None).settings["reading"]
     assert reading == {**plain, "convention": "disparity", "channel": "Z"}
     facts.estimator = "plane"
-    request = source.request_open(scene, clip, "", 0, 49, None)
+    request = asking.request_open(scene, clip, "", 0, 49, None)
     assert (request.depth, request.settings["reading"]) == ("", plain)

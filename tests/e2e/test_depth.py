@@ -99,13 +99,13 @@ def test_depth_lens_and_motion_can_be_changed_and_camera_and_takes_stay(scene, l
 
 def test_estimating_again_does_the_work_anew(scene, lonely):
     _camera, _compat, _objects, session, _takes = addon_modules()
-    from blender_addon import source
+    from blender_addon import asking
 
     open_clip(lonely)
 
     def stages(estimate):
         seen = set()
-        session.press(source.request_again(scene, estimate))
+        session.press(asking.request_again(scene, estimate))
 
         def reached():
             seen.add(session.current().stage)
@@ -278,7 +278,7 @@ def solve(scene, walker, clip_file: Path) -> bpy.types.MovieClip:
     while len(places) < 30:
         x, y = rng.uniform(-0.45, 0.45) * 36 / LENS, rng.uniform(-0.28, 0.28) * 36 / LENS
         places.append(scene.ray_cast(graph, pose.translation, pose.to_3x3() @ Vector((x, y, -1)))[1].copy())
-    tracks = [tracking.tracks.new(name=f"{number}", frame=1) for number in range(len(places))]
+    tracks = [tracking.objects[0].tracks.new(name=f"{number}", frame=1) for number in range(len(places))]
     for frame in range(1, 1 + FRAMES):
         scene.frame_set(frame)
         for track, place in zip(tracks, places, strict=True):
@@ -301,7 +301,7 @@ def solve(scene, walker, clip_file: Path) -> bpy.types.MovieClip:
 
 
 def test_a_camera_that_blenders_tracker_solved_is_brought_to_the_unit_of_the_depth(scene, tmp_path):
-    from blender_addon import axes, source
+    from blender_addon import asking, axes
 
     walker = build(scene)
     matrices = shoot(scene, walker, tmp_path)
@@ -327,7 +327,7 @@ def test_a_camera_that_blenders_tracker_solved_is_brought_to_the_unit_of_the_dep
     # A clip that was trimmed, and footage that begins elsewhere in the scene: the solution knows its own frames.
     clip.frame_start = 31
     facts.motion = "CAMERA"
-    request = source.request_open(scene, tmp_path / "walk.mp4", "", 3, 5, None)
+    request = asking.request_open(scene, tmp_path / "walk.mp4", "", 3, 5, None)
     with np.load(request.camera) as recorded:
         trimmed = recorded["camera_to_world"]
         assert len(recorded["points"]) == 30
@@ -345,10 +345,10 @@ def test_a_camera_that_blenders_tracker_solved_is_brought_to_the_unit_of_the_dep
         for channel in ("location", "rotation_euler", "scale"):
             keyed.keyframe_insert(channel, frame=frame)
     facts.tracked_camera = keyed
-    request = source.request_again(scene, False)
+    request = asking.request_again(scene, False)
     with np.load(request.camera) as recorded:
         assert len(recorded["points"]) == 30
     facts.tracked_camera = walker  # the true one knows nothing of the solution's unit
-    request = source.request_again(scene, False)
+    request = asking.request_again(scene, False)
     with np.load(request.camera) as recorded:
         assert len(recorded["points"]) == 0
