@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import bpy
 
 from ex4d.depth import plane
-from ex4d.depth.estimators import ESTIMATORS
 from ex4d.errors import InputError
 
 from . import asking, camera, objects, server, session, takes
@@ -102,18 +101,18 @@ def model_trouble(scene: bpy.types.Scene) -> Advice | None:
 
 
 def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
-    """What the chosen way to depth lacks or forbids, and what is to be known about the depth that stands."""
+    """What the chosen way to depth lacks, and what is to be known about the depth that stands."""
     facts, found = scene.ex4d, []
-    estimator = ESTIMATORS.get(facts.estimator)
-    if estimator is not None and estimator.terms:
-        found.append(Advice(f"{estimator.terms}."))
-    wanted = "video-depth-anything" if facts.estimator == "auto" else facts.estimator
-    missing = "" if facts.uses_depth_file else session.depth_missing(wanted)
-    if missing:
-        told = "Without a depth file, the depth is a guess. " if facts.estimator == "auto" else ""
-        found.append(Advice(told + missing, "ex4d.connect", (), "Look Again"))
-    if facts.shot and facts.depth.get("provider") == plane.NAME:
-        found.append(Advice(plane.NOTE))
+    guess = Advice(plane.NOTE) if facts.shot and facts.depth.get("provider") == plane.NAME else None
+    if facts.estimator == "auto":
+        missing = "" if facts.uses_depth_file else session.depth_missing("video-depth-anything")
+        if missing:
+            text = guess.text if guess else "Without a depth file, the depth is a guess."
+            guess = Advice(f"{text} {missing}", "ex4d.connect", (), "Look Again")
+    elif missing := session.depth_missing(facts.estimator):
+        found.append(Advice(missing, "ex4d.connect", (), "Look Again"))
+    if guess:
+        found.append(guess)
     if facts.shot and facts.asked != asking.asked(facts):
         found.append(Advice("The settings have changed since: press Open Again."))
     return found

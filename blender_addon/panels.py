@@ -92,27 +92,30 @@ class _Source(_Panel):
         layout, facts = self.layout, context.scene.ex4d
         open_clip = operators.EX4D_OT_open_clip.bl_idname
         layout.operator(open_clip, icon="FILE_MOVIE")
+        layout.prop(facts, "match_scene")
         if facts.shot:
             column = layout.column(align=True)
             column.label(text=bpy.path.basename(facts.opened), icon="CHECKMARK")
-            rate = f"{float(facts.fraction):.5g} frames a second"
-            column.label(text=f"{facts.frames} frames, {facts.width}x{facts.height}, {rate}", icon="BLANK1")
+            column.label(text=f"{facts.frames} frames, {facts.width}x{facts.height}", icon="BLANK1")
+            column.label(text=f"{float(facts.fraction):.5g} frames a second", icon="BLANK1")
         column = _settings(layout)
         column.prop(facts, "estimator")
         if facts.estimator in ("auto", "file"):
             column.prop(facts, "depth_path")
+        if (chosen := ESTIMATORS.get(facts.estimator)) is not None and chosen.terms:
+            box = layout.box()
+            say(box, context, f"{chosen.terms}.", "INFO")
+            box.prop(preferences(), "accept_licence")
         for advice in checks.depth_trouble(context.scene):
             advise(layout, context, advice)
-        if (chosen := ESTIMATORS.get(facts.estimator)) is not None and not chosen.commercial:
-            layout.prop(preferences(), "accept_licence")
         if facts.shot:
             row = layout.row(align=True)
             row.operator(operators.EX4D_OT_open_again.bl_idname, icon="FILE_REFRESH")
-            row.operator(operators.EX4D_OT_open_again.bl_idname, text="Estimate Again").estimate = True
+            if not facts.uses_depth_file:
+                row.operator(operators.EX4D_OT_open_again.bl_idname, text="Estimate Again").estimate = True
         if facts.clip_path and facts.clip_path != facts.opened and not session.current().busy:
             name = bpy.path.basename(facts.clip_path)
             layout.operator(open_clip, text=f"Open {name}", icon="FILE_REFRESH").filepath = facts.clip_path
-        layout.prop(facts, "match_scene")
         if not facts.shot or session.current().opening:
             draw_progress(layout, context)
         draw_trouble(layout, context)

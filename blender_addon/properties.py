@@ -79,7 +79,7 @@ DISTANCE_ITEMS = (
 MOTION_ITEMS = (
     ("STILL", "Still", "The camera did not move while it shot the clip"),
     ("FILE", "From File", "One pose for each frame from an .npz file"),
-    ("CAMERA", "From Tracked Camera", "As a camera of the scene moves, such as one that Blender's tracker solved"),
+    ("CAMERA", "Tracked Camera", "As a camera of the scene moves, such as one that Blender's tracker solved"),
 )
 
 OF_ONE_CLIP = (

@@ -19,7 +19,7 @@ from ex4d.arrays import open_arrays
 from ex4d.camera_path import pivot_distance
 from ex4d.client import Hasher
 from ex4d.clip import natural_order
-from ex4d.depth import DepthVideo, plane
+from ex4d.depth import DepthVideo
 from ex4d.errors import InputError
 from ex4d.mesh import DWMesh
 from ex4d.protocol import Reconstruct, Source, from_plain, to_plain
@@ -165,16 +165,15 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
     mesh_object.stand(scene, mesh, folder, root)
     see_all(scene)
     name = Path(request.clip).name
-    guess = f" {plane.NOTE}" if job.get("depth", {}).get("provider") == plane.NAME else ""
     if stood:
-        return f"{name} stands up again; camera and takes are as they were.{guess}" + _ratio(facts.radius / radius)
+        return f"{name} stands up again; camera and takes are as they were." + _ratio(facts.radius / radius)
     objects.hide_other_shots(scene)
     scene.view_settings.view_transform = "Standard"
     if request.match_scene:
         match_scene(scene)
     cube = objects.hide_factory_cube(scene)
     return (
-        f"{name} is open: {facts.frames} frames of {facts.width}x{facts.height}.{guess}"
+        f"{name} is open: {facts.frames} frames of {facts.width}x{facts.height}."
         " The view transform is Standard now, so that the footage keeps its colours."
     ) + (f" {cube} stood around the camera and is hidden now." if cube else "")
 

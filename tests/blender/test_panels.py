@@ -221,10 +221,19 @@ def test_opening_is_told_in_the_source_panel_and_takes_where_they_are_made(scene
 
 
 def test_a_guess_is_called_one(scene, connected):
-    connected("", NO_TORCH)
     assert plane.NOTE not in draw(panels._Source).text
     scene.ex4d.depth_made = '{"provider": "plane", "scale": "", "licence": "Apache-2.0"}'
     assert plane.NOTE in draw(panels._Source).text
+    connected("", NO_TORCH)
+    assert f"{plane.NOTE} {NO_TORCH}" in draw(panels._Source).text
+    connected("")
+    assert plane.NOTE in draw(panels._Source).text
+
+
+def test_a_depth_file_is_not_estimated_again(scene, shot):
+    scene.ex4d.estimator = "file"
+    assert "Open Again" in draw(panels._Source).buttons
+    assert "Estimate Again" not in draw(panels._Source).buttons
 
 
 @pytest.mark.parametrize("panel", [cls for cls in panels.CLASSES if issubclass(cls, bpy.types.Panel)])
