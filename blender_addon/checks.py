@@ -113,7 +113,7 @@ def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
         found.append(Advice(missing, "ex4d.connect", (), "Look Again"))
     if guess:
         found.append(guess)
-    if facts.shot and facts.asked != asking.asked(facts):
+    if facts.shot and facts.asked != asking.asked(facts) and not session.current().busy:
         found.append(Advice("The settings have changed since: press Open Again."))
     return found
 
