@@ -169,6 +169,7 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
         return f"{name} stands up again; camera and takes are as they were." + _ratio(facts.radius / radius)
     objects.hide_other_shots(scene)
     scene.view_settings.view_transform = "Standard"
+    _show_textures()
     if request.match_scene:
         match_scene(scene)
     cube = objects.hide_factory_cube(scene)
@@ -204,19 +205,25 @@ def _ratio(ratio: float) -> str:
 
 
 def see_all(scene: bpy.types.Scene) -> None:
-    """Let the shot's cameras and the 3D views see the whole shot, and the views its textures; they never see less."""
+    """Let the shot's cameras and the 3D views see the whole shot; they never see less than before."""
     facts, root = scene.ex4d, objects.find(scene, objects.ROOT)
     scale = max(abs(value) for value in root.scale)
     for thing in (objects.find(scene, objects.SOURCE_CAMERA), objects.find(scene, objects.CAMERA), facts.camera):
         if thing is not None:
             camera.see_all(thing.data, facts, scale)
-    for screen in bpy.data.screens:
-        for area in screen.areas:
-            if area.type == "VIEW_3D":
-                space = area.spaces.active
-                space.clip_end = max(space.clip_end, facts.reach * scale * 4)
-                if space.shading.type in ("WIREFRAME", "SOLID"):
-                    space.shading.type = "MATERIAL"
+    for space in _views():
+        space.clip_end = max(space.clip_end, facts.reach * scale * 4)
+
+
+def _show_textures() -> None:
+    """Let the 3D views show the footage."""
+    for space in _views():
+        if space.shading.type in ("WIREFRAME", "SOLID"):
+            space.shading.type = "MATERIAL"
+
+
+def _views() -> list[bpy.types.SpaceView3D]:
+    return [a.spaces.active for screen in bpy.data.screens for a in screen.areas if a.type == "VIEW_3D"]
 
 
 def set_scale(scene: bpy.types.Scene, distance: float) -> float:

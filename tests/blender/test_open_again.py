@@ -37,6 +37,11 @@ def test_camera_takes_and_strips_stay_when_the_clip_is_opened_again(scene, shot,
     facts = scene.ex4d
     chosen, keys, name, folder = facts.camera, keys_of(facts.camera), facts.shot, facts.folder
     scene.frame_start, scene.render.fps = 3, 30  # what the artist has changed
+    views = [a.spaces.active for s in bpy.data.screens for a in s.areas if a.type == "VIEW_3D"]
+    assert {view.shading.type for view in views} == {"MATERIAL"}
+    views[0].shading.type = "SOLID"
+    root = objects.find(scene, objects.ROOT)
+    root.location, root.scale = (1, 2, 3), (2, 2, 2)
     other = replace(shot, depth=shot.depth * 1.1)
     told = shots.open_again(tmp_path, other)
     assert "camera and takes are as they were" in told
@@ -44,7 +49,8 @@ def test_camera_takes_and_strips_stay_when_the_clip_is_opened_again(scene, shot,
     assert facts.camera == chosen
     assert keys_of(chosen) == keys
     assert (facts.shot, facts.folder, facts.start) == (name, folder, 1)
-    assert (scene.frame_start, scene.render.fps) == (3, 30)
+    assert (scene.frame_start, scene.render.fps, views[0].shading.type) == (3, 30, "SOLID")
+    assert (objects.find(scene, objects.ROOT), tuple(root.location), tuple(root.scale)) == (root, (1, 2, 3), (2, 2, 2))
     assert [entry.title for entry in facts.takes] == ["Take 001 (preview)"]
     assert takes.strip_of(scene, 1) is not None
     assert takes.take_folder(scene, 1).is_dir()

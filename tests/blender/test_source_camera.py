@@ -9,7 +9,7 @@ import shots
 from mathutils import Matrix
 from test_mesh import evaluated_vertices
 
-from blender_addon import asking, axes, camera, compat, motion, objects
+from blender_addon import asking, axes, camera, compat, motion, objects, session, state
 from ex4d import camera_path, extrinsics
 from ex4d.errors import InputError
 from ex4d.mesh import DWMesh
@@ -147,6 +147,19 @@ def test_the_cameras_of_the_shot_cannot_be_its_tracked_camera(scene, walking, tr
     assert _is_other_camera(scene.ex4d, tracked)
     assert not _is_other_camera(scene.ex4d, scene.ex4d.camera)
     assert not _is_other_camera(scene.ex4d, objects.find(scene, objects.SOURCE_CAMERA))
+
+
+def test_what_was_read_from_a_camera_is_removed_when_opening_is_given_up(scene, tracked, tmp_path):
+    recorded = motion.record(scene, 0, shots.FRAMES, PICTURE)
+    for own in (True, False):
+        file = motion.save(recorded)
+        if not own:  # a file of the artist's
+            file = file.rename(tmp_path / "mine.npz")
+        request = state.OpenRequest(scene.name, "shot", "clip.mp4", "", str(file), {})
+        session.connect()
+        session.dispatch(state.Reopened(request, "11111111-1111-4111-8111-111111111111"))
+        session.dispatch(state.CancelPressed())
+        assert file.exists() != own
 
 
 # -- scale ------------------------------------------------------------------------------------------
