@@ -67,5 +67,5 @@ $(BLENDER_READY): pyproject.toml constraints-blender.txt
 
 $(WAN_READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(WAN)
-	$(PIP) $(WAN)/bin/python -m pip install -c constraints.txt -e ".[dev,wan]"
+	$(PIP) $(WAN)/bin/python -m pip install -c constraints.txt -e ".[dev,wan,depthcrafter]"
 	touch $@

@@ -327,9 +327,9 @@ def stacked(guess: Any) -> Tensor:
 
 def load_release(folder: Path) -> None:
     """Let `diffsynth` be the release's, without its `__init__` files, which import dozens of other models."""
-    from ex4d.generate import wan
+    from ex4d.torchvision_for_cpu import import_torchvision
 
-    wan._import_torchvision()
+    import_torchvision()
     for name in ("diffsynth", "diffsynth.models", "diffsynth.pipelines", "diffsynth.prompters", "diffsynth.schedulers"):
         module = ModuleType(name)
         module.__path__ = [str(folder / name.replace(".", "/"))]

@@ -12,6 +12,10 @@ RELEASE_FOCAL_PX = 500.0
 """Focal length that the EX-4D release uses for every video, whatever its size (recon.py)."""
 
 
+FIELD_OF_VIEW = (1.0, 170.0)
+"""Degrees that a picture may be wide; outside of them is no lens, but a mistake."""
+
+
 def from_focal(focal_px: float, width: int, height: int) -> NDArray[np.float64]:
     """Intrinsics (3,3) of a centred lens with square pixels.
 
@@ -29,9 +33,15 @@ def focal_of(field_of_view: float, width: int) -> float:
     Raises:
         InputError: not between 1 and 170 degrees.
     """
-    if not 1 <= field_of_view <= 170:
-        raise InputError(f"The field of view must be between 1 and 170 degrees, not {field_of_view:g}.")
+    least, most = FIELD_OF_VIEW
+    if not least <= field_of_view <= most:
+        raise InputError(f"The field of view must be between {least:g} and {most:g} degrees, not {field_of_view:g}.")
     return width / 2 / math.tan(math.radians(field_of_view) / 2)
+
+
+def field_of_view_of(focal_px: float, width: int) -> float:
+    """Inverse of `focal_of`, for any positive focal length."""
+    return math.degrees(2 * math.atan(width / 2 / focal_px))
 
 
 def per_frame(intrinsics: NDArray, frames: int, name: str = "intrinsics") -> NDArray[np.float64]:

@@ -23,6 +23,7 @@ from ex4d.depth import Reading
 from ex4d.depth.estimate import EstimatorName
 from ex4d.errors import EX4DError, InputError
 from ex4d.generate.quality import ModelSize, QualityName
+from ex4d.intrinsics import FIELD_OF_VIEW
 
 PROTOCOL_VERSION = 2
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5750"
@@ -157,7 +158,7 @@ class Source:
     start: Count = 0
     frames: Annotated[int, _between(1, 100_000)] = 49
     longest_side: Annotated[int, _between(16, 16384)] | None = None
-    field_of_view: Annotated[float, _between(1, 170)] | None = None
+    field_of_view: Annotated[float, _between(*FIELD_OF_VIEW)] | None = None
     fps: Rate | None = None
 
 

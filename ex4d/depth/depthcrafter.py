@@ -21,6 +21,7 @@ from ex4d.errors import InputError
 from ex4d.files import check_there
 from ex4d.generate.weight_files import header, readable
 from ex4d.progress import Progress, silent
+from ex4d.torchvision_for_cpu import import_torchvision
 
 UNET, BASE = "DepthCrafter", "stable-video-diffusion-img2vid-xt"
 """Folders below that of all models: the published repositories of these names."""
@@ -230,6 +231,7 @@ def load(weights: Path, device: str = "cpu") -> Models:
     Raises:
         InputError: diffusers is missing, or a file is missing, damaged, or of another model.
     """
+    import_torchvision()
     try:
         from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
         from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection

@@ -19,6 +19,7 @@ from ex4d.depth.files import Reading, beside, read_depth
 from ex4d.depth.video import DepthVideo
 from ex4d.depth.weights import DepthPart
 from ex4d.errors import InputError
+from ex4d.generate.model_files import RANDOM
 from ex4d.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -223,6 +224,8 @@ def estimate(
         lambda: _RUN[name](clip, focal_px, progress),
         again,
     )
+    if used and (weights.folder() / RANDOM).exists():
+        sentence = "Estimated with random weights, to try the machine: this depth means nothing."
     notes = (*([sentence] if sentence else []), *made.depth.notes, made.scale_note)
     return replace(made, depth=replace(made.depth, notes=notes))
 
@@ -310,16 +313,14 @@ def scaled(
     In metres by a robust fit to `metric`; without it, or where it cannot be fitted (a note says so), as in the release.
     """
     notes: list[str] = []
-    k, lens_note = lens.given_or_assumed(clip, focal_px)
+    k, about_lens = lens.given_or_assumed(clip, focal_px)
     depth, scale_note = None, NO_UNIT
     if metric is not None:
         if focal_px is None and np.isfinite(metric.focal_px):
             k = intrinsics.per_frame(
                 intrinsics.from_focal(metric.focal_px, clip.fit.width, clip.fit.height), len(clip.frames)
             )
-            lens_note = (
-                f"The focal length is the {metric.focal_px:.0f} px that MoGe-2 sees in {len(metric.numbers)} frames."
-            )
+            about_lens = ""  # what the metric says is enough
         notes.append(metric.note)
         seen = np.isfinite(metric.depth)
         try:
@@ -330,7 +331,9 @@ def scaled(
             notes.append(str(error))
     if depth is None:
         depth = alignment.relative_depth(disparity)
-    return Estimate(DepthVideo(depth, k, name, (*notes, lens_note)), scale_note, ESTIMATORS[name].weights_licence)
+    if about_lens:
+        notes.append(about_lens)
+    return Estimate(DepthVideo(depth, k, name, tuple(notes)), scale_note, ESTIMATORS[name].weights_licence)
 
 
 def _gathered(clip: "Clip", frames: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:

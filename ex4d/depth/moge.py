@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ex4d.depth.alignment import fit_disparity
+from ex4d import intrinsics
 from ex4d.depth.assembly import assemble, ready
 from ex4d.depth.dinov2 import PATCH, SHAPES, DINOv2
 from ex4d.errors import InputError
@@ -388,16 +388,6 @@ class KeyFrames:
         """One focal length for the shot, in pixels of (H, W)."""
         return float(np.nanmedian(self.focal_px))
 
-    def fit(self, disparity: NDArray) -> tuple[float, float]:
-        """Scale and shift that turn the same frames' relative disparity (K,H,W) into 1 / metres, one pair for all.
-
-        Raises:
-            InputError: the disparity does not belong to these frames, or nothing can be fitted.
-        """
-        if disparity.shape != self.depth.shape:
-            raise InputError(f"The disparity has the shape {disparity.shape} instead of {self.depth.shape}.")
-        return fit_disparity(disparity, 1 / self.depth)
-
 
 def field_of_view_and_scale(frames: NDArray[np.uint8], weights: Path, device: str = "cpu") -> KeyFrames:
     """Metric depth and focal length of key frames, each for itself.
@@ -408,7 +398,7 @@ def field_of_view_and_scale(frames: NDArray[np.uint8], weights: Path, device: st
         device: of torch, "cpu" or "cuda".
 
     Raises:
-        InputError: the file is bad, or no frame shows anything with a distance.
+        InputError: the file is bad, or no frame tells a lens and a distance.
     """
     model = load(weights, device)
     height, width = frames.shape[1:3]
@@ -422,15 +412,18 @@ def field_of_view_and_scale(frames: NDArray[np.uint8], weights: Path, device: st
         solved = focal_and_shift(points, mask > 0.5)
         if solved is None:
             continue
-        focal, shift = solved
-        focal_px[number] = focal * np.hypot(width, height) / 2
+        focal, shift = solved[0] * np.hypot(width, height) / 2, solved[1]
+        least, most = intrinsics.FIELD_OF_VIEW
+        if not least <= intrinsics.field_of_view_of(focal, width) <= most:
+            continue  # no lens: what it saw there is nothing to build on
+        focal_px[number] = focal
         z = points[..., 2] + shift
         seen = (mask > 0.5) & (z > 0)
         depth[number][seen] = z[seen] * scale
     if np.isnan(focal_px).all():
-        raise InputError("MoGe-2 found no distances in the key frames: give the field of view and the scale yourself.")
+        raise InputError("MoGe-2 found no lens in the key frames: give the field of view and the scale yourself.")
     found = KeyFrames(depth, focal_px, "")
-    degrees = np.degrees(2 * np.arctan(width / 2 / found.shot_focal_px))
+    degrees = intrinsics.field_of_view_of(found.shot_focal_px, width)
     note = f"The field of view, {degrees:.1f} degrees wide, and the scale in metres are MoGe-2's estimates."
     return KeyFrames(depth, focal_px, note)
 

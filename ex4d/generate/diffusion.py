@@ -120,9 +120,13 @@ def generate(
     used = torch.cuda.get_device_properties(0).total_memory / 1e9 if DEVICE == "cuda" else 0
     del out_of_memory
     unload()
-    smaller = "the model size 512x512" if size != "512x512" else "a lower quality than final, with half the memory"
+    smaller = ""
+    if size != "512x512":
+        smaller = "take the model size 512x512, or "
+    elif not level.fp8:
+        smaller = "take balanced or draft quality, which need half the memory, or "
     raise InputError(
-        f"The GPU ran out of memory ({used:.0f} GB in all): take {smaller}, or close other programs that use the GPU."
+        f"The GPU ran out of memory ({used:.0f} GB in all): {smaller}close other programs that use the GPU."
     )
 
 

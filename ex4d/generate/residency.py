@@ -169,6 +169,8 @@ class Stack:
         if self._packed and not self._slots:
             size = max(packed.bytes.numel() for packed in self._packed.values())
             self._slots = [_Slot(torch.empty(size, dtype=torch.uint8, device=self._device)) for _ in range(SLOTS)]
+            if self._copies:  # what had this memory before may still be at work
+                self._copies.wait_stream(torch.cuda.current_stream(self._device))
         self._next = self._filled = 0
         for _ in self._slots:
             self._fetch()
@@ -206,6 +208,18 @@ class Stack:
                 self._copies.wait_event(slot.used)
             slot.memory[: source.numel()].copy_(source, non_blocking=True)
             slot.arrived = self._copies.record_event()
+
+    def make_room(self) -> None:
+        """Give back what is only needed while the blocks run, in one piece.
+
+        Convolutions take another algorithm where memory is short, and so give other bytes: what runs between the
+        passes must find the same room each time.
+        """
+        if self._copies:
+            torch.cuda.current_stream(self._device).wait_stream(self._copies)
+        self._slots = []
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def release(self) -> None:
         """Give back main memory that is locked."""

@@ -6,7 +6,6 @@ the loop over the steps is ours, so that it can tell where it stands and stop be
 """
 
 import shutil
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
@@ -32,6 +31,7 @@ from ex4d.generate.preparation import MULTIPLE, Prepared
 from ex4d.generate.unfinished import Unfinished
 from ex4d.generate.weight_files import check_file, check_table
 from ex4d.progress import Progress, silent
+from ex4d.torchvision_for_cpu import import_torchvision
 
 Precision = Literal["reference", "fast"]
 """`reference` computes as the release does: products in bfloat16, everything between them in float32. `fast` keeps the
@@ -123,7 +123,7 @@ def library() -> SimpleNamespace:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of packages that it imports; nobody here can act on them
         try:
-            _import_torchvision()
+            import_torchvision()
             from diffsynth.core import ModelConfig
             from diffsynth.pipelines import wan_video
             from diffsynth.utils.lora import GeneralLoRALoader
@@ -133,26 +133,6 @@ def library() -> SimpleNamespace:
                 " constraints.txt in a checkout."
             ) from error
     return SimpleNamespace(ModelConfig=ModelConfig, wan_video=wan_video, GeneralLoRALoader=GeneralLoRALoader)
-
-
-def _import_torchvision() -> None:
-    """Import torchvision, which PyPI builds for CUDA, beside a torch for the CPU as well.
-
-    That build cannot find its own operators then; only their declarations are missed, as nothing calls them.
-    """
-    try:
-        import torchvision
-    except RuntimeError as error:
-        if "operator torchvision::nms does not exist" not in str(error):
-            raise
-        for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        declared = torch.library.Library("torchvision", "FRAGMENT")
-        for operator in ("nms", "qnms"):
-            declared.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import torchvision
-
-        torchvision._ex4d_declared = declared  # the declarations live as long as this object
 
 
 # -- loading ----------------------------------------------------------------------------------------
@@ -451,6 +431,7 @@ def generate(
     inputs = _encode(models, prepared, progress)
     latents, asked = _sample(models, inputs, prompts, seed, settings, progress, unfinished)
     progress("Decoding", 0, 1)
+    pipe.dit.blocks.make_room()
     frames = _decode(pipe, latents)[: prepared.frames]
     progress("Decoding", 1, 1)
     facts = {**asdict(settings), "precision": models.precision, "predictions": asked}
@@ -477,6 +458,7 @@ class _Inputs:
 def _encode(models: Models, prepared: Prepared, progress: Progress) -> _Inputs:
     pipe, stage = models.pipe, "Encoding pictures"
     progress(stage, 0, 4)
+    pipe.dit.blocks.make_room()
     first = torch.zeros_like(prepared.colour)
     first[0] = prepared.first
     colour = _latents(pipe, prepared.colour)

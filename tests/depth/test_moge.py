@@ -154,20 +154,29 @@ def test_key_frames_give_metres_and_the_focal_length_in_pixels(tmp_path):
     degrees = np.degrees(2 * np.arctan(80 / focal_px))
     assert f"{degrees:.1f} degrees" in found.note
 
-    relative = (1 / np.stack([z] * 3) - 0.05) / 4
-    assert found.fit(relative) == pytest.approx((4 / 2.5, 0.05 / 2.5), rel=1e-3)
-    with pytest.raises(InputError, match="shape"):
-        found.fit(relative[:2])
-
 
 def test_key_frames_without_any_distance_say_so(tmp_path):
     blind = Seen()
     blind.pictures = 1
     with (
         patch.object(moge, "load", lambda *_: blind),
-        pytest.raises(InputError, match="no distances in the key frames"),
+        pytest.raises(InputError, match="no lens in the key frames"),
     ):
         moge.field_of_view_and_scale(np.zeros((1, 30, 40, 3), np.uint8), tmp_path)
+
+
+def test_a_lens_that_cannot_be_is_not_taken(tmp_path):
+    far = Seen()
+    far.forward = lambda picture: [x * y for x, y in zip(Seen.forward(far, picture), FLAT, strict=True)]
+    with (
+        patch.object(moge, "load", lambda *_: far),
+        pytest.raises(InputError, match="no lens in the key frames"),
+    ):
+        moge.field_of_view_and_scale(np.zeros((1, 90, 160, 3), np.uint8), tmp_path)
+
+
+FLAT = torch.tensor([1e-4, 1e-4, 1]), 1, 1
+"""Makes of points what a lens of a fiftieth of a degree would see."""
 
 
 def changed(published, values=None, state=None):

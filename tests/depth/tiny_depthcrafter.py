@@ -2,6 +2,10 @@
 
 import json
 
+from ex4d.torchvision_for_cpu import import_torchvision
+
+import_torchvision()
+
 import torch
 from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNetSpatioTemporalConditionModel
 from safetensors.torch import save_file

@@ -208,7 +208,9 @@ def test_out_of_memory_names_the_setting_and_the_next_job_works(monkeypatch):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(wan, "generate", full)
-    with pytest.raises(InputError, match=r"ran out of memory .*: take a lower quality"):
+    with pytest.raises(InputError, match=r"ran out of memory .*: take balanced or draft quality"):
+        diffusion.generate(shot(5), 0, "final")
+    with pytest.raises(InputError, match=r"ran out of memory .*: close other programs"):
         diffusion.generate(shot(5), 0, "draft")
     with pytest.raises(InputError, match="take the model size 512x512"):
         diffusion.generate(shot(5), 0, "draft", size="832x480")

@@ -1,0 +1,95 @@
+"""The EX-4D model on GPUs of less memory: time, and whether the bytes stay the same: `python benchmarks/memory.py`.
+
+The allocator refuses more than each limit, as a smaller GPU would, in a process of its own. Each quality is run twice,
+cold and warm, with few steps; the same seed must give the same bytes in all of them. At last the memory is taken away
+while a job runs: it must fail with a sentence, and the next one must work.
+"""
+
+import hashlib
+import subprocess
+import sys
+import time
+from typing import Annotated
+
+import torch
+import typer
+from generator import SEED, Clock
+from render import synthetic
+
+from ex4d import conditioning
+from ex4d.errors import InputError
+from ex4d.generate import diffusion
+
+STEPS = {"final": 3, "draft": 4}
+RUNS: tuple[tuple[float, tuple[str, ...]], ...] = (
+    (0, ("final", "draft")),
+    (48, ("final",)),
+    (24, ("final",)),
+    (16, ("draft",)),
+    (12, ("draft",)),
+)
+"""Gigabytes (0 for no limit) and qualities."""
+
+
+def main(
+    limit: Annotated[float | None, typer.Option("--limit", hidden=True)] = None,
+    quality: Annotated[list[str] | None, typer.Option("--quality", hidden=True)] = None,
+) -> None:
+    """Print a line for each job."""
+    if limit is not None:
+        run(limit, tuple(quality or ()))
+        return
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}", flush=True)
+    for gigabytes, qualities in RUNS:
+        asked = [word for name in qualities for word in ("--quality", name)]
+        subprocess.run([sys.executable, __file__, "--limit", str(gigabytes), *asked], check=True)
+
+
+def run(limit: float, qualities: tuple[str, ...]) -> None:
+    """All jobs under one limit."""
+    allow(limit)
+    seen = conditioning.render(synthetic(512, 512, "60"))
+    for quality in qualities:
+        for state in ("cold", "warm"):
+            torch.cuda.reset_peak_memory_stats()
+            clock = Clock()
+            made = diffusion.generate(seen, SEED, quality, clock, steps=STEPS[quality])  # type: ignore[arg-type]
+            where = f"{limit:.0f} GB" if limit else "no limit"
+            took = [clock.seconds(stage) for stage in ("Encoding pictures", "Sampling", "Decoding")]
+            print(
+                f"{where:9} {quality:6} {state}: {made.settings['blocks_on_gpu']} blocks on the GPU,"
+                f" peak {torch.cuda.max_memory_allocated() / 1e9:4.1f} GB; encoding {took[0]:.1f},"
+                f" a step {took[1] / STEPS[quality]:.2f}, decoding {took[2]:.1f}, all {clock.total():.1f} s;"
+                f" bytes {hashlib.sha256(made.frames.tobytes()).hexdigest()[:12]}",
+                flush=True,
+            )
+    if not limit:
+        short_of_memory()
+
+
+def allow(gigabytes: float) -> None:
+    """Let the allocator take so much; 0 for all."""
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(gigabytes * 1e9 / total if gigabytes else 1.0)
+
+
+def short_of_memory() -> None:
+    """A job whose memory is taken away, the one after it, and giving all back."""
+    seen = conditioning.render(synthetic(512, 512, "60"))
+    torch.cuda.empty_cache()
+    allow(torch.cuda.memory_allocated() / 1e9 + 0.3)
+    start = time.monotonic()
+    try:
+        diffusion.generate(seen, SEED, "draft")
+        print("short of memory: it did not fail")
+    except InputError as error:
+        print(f"short of memory, after {time.monotonic() - start:.1f} s: {error}", flush=True)
+    allow(0)
+    diffusion.generate(seen, SEED, "draft")
+    held = torch.cuda.memory_reserved() / 1e9
+    diffusion.unload()
+    print(f"the next job works; unload: {held:.1f} -> {torch.cuda.memory_reserved() / 1e9:.1f} GB", flush=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)
