@@ -6,6 +6,7 @@ compiled as it comes, with multiply and add fused where its compiler likes.
 
 import math
 import time
+from typing import Any
 
 import cupy
 import numpy as np
@@ -80,7 +81,9 @@ def main() -> None:
         scene = synthetic(width, height, "30")
         t = 24
         matrix, depth = scene.projection(t, t), scene.mesh.depth[t]
-        truth = next(iter(render.engine("numba").views(scene, [(t, t)], surfaces=True))).surface.ids
+        surface = next(iter(render.engine("numba").views(scene, [(t, t)], surfaces=True))).surface
+        assert surface is not None
+        truth = surface.ids
         batch = cuda.upload(scene, [(t, t)], surfaces=True)
         kernel = cuda._kernels()["rasterise_small"]
         size = np.array((height, width, height, width), np.dtype("i4,i4,i4,i4"))
@@ -91,12 +94,20 @@ def main() -> None:
         theirs = numba_cuda.device_array(height * width, np.int64)
         sources = numba_cuda.to_device(depth), numba_cuda.to_device(matrix)
 
-        def by_cupy(grid=(-(-width // 128), height - 1, 1), run=kernel, a=arguments, b=batch) -> None:
+        def by_cupy(
+            grid: Any = (-(-width // 128), height - 1, 1), run: Any = kernel, a: Any = arguments, b: Any = batch
+        ) -> None:
             b.keys.fill(0)
             b.queued.fill(0)
             run(grid, (128,), a)
 
-        def by_numba(grid=(-(-width // 128), height - 1), s=sources, k=theirs, h=height, w=width) -> None:
+        def by_numba(
+            grid: Any = (-(-width // 128), height - 1),
+            s: Any = sources,
+            k: Any = theirs,
+            h: int = height,
+            w: int = width,
+        ) -> None:
             k[:] = 0
             small[grid, (128, 1)](*s, k, h, w, cuda.SMALL_BOX)
 

@@ -38,7 +38,7 @@ def main() -> None:
         truth = read_depth(folder / "clip.depth.npz", clip)
         poses = None
         if (folder / "camera.npz").exists():
-            poses = source_camera.load(folder / "camera.npz", clip)
+            poses = source_camera.load(folder / "camera.npz", clip).camera_to_world
         print(f"\n{folder.name}: {len(clip.frames)} frames of {clip.fit.width}x{clip.fit.height}")
         head = (
             "provider",
@@ -69,7 +69,7 @@ def aligned(depth: DepthVideo, truth: DepthVideo) -> DepthVideo:
     """The depth fitted to the truth, once for the whole shot: disparity by scale and shift, else by a scale alone."""
     if depth.provider == plane.NAME:
         return replace(depth, depth=depth.depth * np.median(truth.depth / depth.depth))
-    disparity = 1 / depth.depth
+    disparity = np.reciprocal(depth.depth)
     scale, shift = fit_disparity(disparity, 1 / truth.depth)
     return replace(depth, depth=metric_depth(disparity, scale, shift))
 

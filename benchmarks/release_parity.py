@@ -334,8 +334,8 @@ def load_release(folder: Path) -> None:
         module = ModuleType(name)
         module.__path__ = [str(folder / name.replace(".", "/"))]
         sys.modules[name] = module
-    sys.modules["diffsynth.models"].ModelManager = object
-    sys.modules["diffsynth.prompters"].WanPrompter = lambda tokenizer_path=None: None
+    vars(sys.modules["diffsynth.models"])["ModelManager"] = object
+    vars(sys.modules["diffsynth.prompters"])["WanPrompter"] = lambda tokenizer_path=None: None
 
 
 def add_lora(dit: Any, tensors: dict[str, Tensor]) -> None:

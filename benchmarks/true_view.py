@@ -36,7 +36,7 @@ class Truth:
         self.path = camera_path.load(SAMPLE / "truth_camera.npz", len(self.clip.frames), width, height)
         files = sorted((SAMPLE / "truth").glob("frame_*.png"))
         self.at = [int(file.stem.rsplit("_", 1)[1]) for file in files]
-        self.pictures = np.stack([cv2.imread(str(file))[..., ::-1] for file in files])
+        self.pictures = np.stack([np.asarray(cv2.imread(str(file)))[..., ::-1] for file in files])
 
     @property
     def angles(self) -> np.ndarray:

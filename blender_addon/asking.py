@@ -12,6 +12,7 @@ from ex4d.depth import Reading, beside
 from ex4d.depth.estimators import ESTIMATORS
 from ex4d.depth.files import UNITS
 from ex4d.errors import InputError
+from ex4d.intrinsics import field_of_view_of
 from ex4d.protocol import to_plain
 
 from . import axes, motion, properties, source
@@ -87,7 +88,7 @@ def _request(
         recorded = motion.record(scene, settings["start"], settings["frames"], picture)
         camera_file = str(motion.save(recorded))
         if field_of_view is None and not (depth and _tells_lens(depth)):
-            field_of_view = motion.field_of_view(recorded.intrinsics, picture)
+            field_of_view = field_of_view_of(recorded.intrinsics[0, 0], picture.width)
             notes.append(
                 f"The field of view of {field_of_view:.1f} degrees is that of {facts.tracked_camera.name}"
                 + (" in the first frame; it changes later, which is not followed." if recorded.zooms else ".")

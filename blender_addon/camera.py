@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import bpy
 import numpy as np
@@ -160,16 +159,13 @@ def preset_path(
     rise: float = camera_path.ORBIT_RISE,
     frames: int | None = None,
 ) -> CameraPath:
-    """A preset for the scene's shot, in library axes; the parameters are those of `camera_path.preset`.
-
-    Each frame of it is relative to the source camera of that frame: where the clip was shot walking, the preset walks.
-    """
+    """A preset for the scene's shot, in library axes; the parameters are those of `camera_path.preset`."""
     facts = scene.ex4d
     frame_facts(scene)
     numbers = np.minimum(np.arange(frames or facts.frames), facts.frames - 1)
     k = facts.every_intrinsics[numbers]
-    still = camera_path.preset(name, facts.radius, k, facts.width, facts.height, len(numbers), amount, rise)
-    return replace(still, camera_to_world=facts.poses[numbers] @ still.camera_to_world)
+    size, walked = (facts.width, facts.height), facts.poses[numbers]
+    return camera_path.preset(name, facts.radius, k, *size, len(numbers), amount, rise, source_to_world=walked)
 
 
 def key_path(scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, start: int) -> list[int]:

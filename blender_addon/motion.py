@@ -1,6 +1,5 @@
 """How the clip's own camera moved, read from a camera of the scene, such as one that Blender's tracker solved."""
 
-import math
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,11 +88,6 @@ def save(recorded: Recorded) -> Path:
 def is_recording(path: str) -> bool:
     """Whether a camera file is one of ours, to be moved or removed when it is not needed any more."""
     return bool(path) and Path(path).parent == files.recordings()
-
-
-def field_of_view(intrinsics: NDArray, picture: axes.Picture) -> float:
-    """Degrees that the picture is wide through a lens (3,3)."""
-    return math.degrees(2 * math.atan(picture.width / 2 / intrinsics[0, 0]))
 
 
 def _movie_clip(scene: bpy.types.Scene, chosen: bpy.types.Object) -> bpy.types.MovieClip | None:

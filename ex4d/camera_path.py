@@ -148,10 +148,17 @@ def preset(
     amount: float | None = None,
     rise: float = ORBIT_RISE,
     release_compat: bool = False,
+    source_to_world: NDArray[np.float64] | None = None,
 ) -> CameraPath:
-    """`preset_eyes` looking at the pivot, upright, with the lens `k` (3,3) or (T,3,3)."""
+    """`preset_eyes` looking at the pivot, upright, with the lens `k` (3,3) or (T,3,3).
+
+    Each frame is relative to the source camera of that frame, `source_to_world` (T,4,4), None where it stands still:
+    where the clip was shot walking, the preset walks.
+    """
     eyes = preset_eyes(name, radius, frames, amount, rise, release_compat)
     poses = np.stack([extrinsics.look_at(eye, np.array([0, 0, radius])) for eye in eyes])
+    if source_to_world is not None:
+        poses = source_to_world @ poses
     return CameraPath(poses, intrinsics.per_frame(k, frames), width, height)
 
 

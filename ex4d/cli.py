@@ -193,8 +193,9 @@ def recon(
         with _folder(output_dir):
             for what in ("color", "mask"):
                 _refuse_overwriting(output_dir / f"{what}_{name}.mp4", input_video, depth)
-            colour = _write(output_dir / f"color_{name}", conditioning.colour, shot.fps, output_format)
-            mask = _write(output_dir / f"mask_{name}", conditioning.mask, shot.fps, output_format)
+            said = (*shot.notes, *conditioning.notes)
+            colour = _write(output_dir / f"color_{name}", conditioning.colour, shot.fps, output_format, said)
+            mask = _write(output_dir / f"mask_{name}", conditioning.mask, shot.fps, output_format, said)
             written = [colour, mask]
             if save_mesh:
                 written.append(_write_ply(output_dir / "DW-Mesh.ply", shot.scene.mesh, shot.scene.pictures[0]))
@@ -205,7 +206,7 @@ def recon(
                 _refuse_overwriting(written[-1], camera)
                 with replacing(written[-1]) as temporary:
                     camera_path.save(temporary, shot.scene.path)
-    _say(*shot.notes, *conditioning.notes)
+    _say(*said)
     _say(f"Real part of the picture: {conditioning.coverage.real.min():.0%} in the emptiest frame.")
     _results(*written)
 
@@ -247,7 +248,10 @@ def estimate_depth(
         save_depth(written[0], standing.depth)
         write_side_by_side(written[1], standing.clip, standing.depth, progress)
         measured.save(written[2])
-    _say(*standing.clip.notes, measured.text(), f"Licence of the depth: {standing.estimate.licence.rstrip('.')}.")
+    said = measured.text()
+    unit = () if standing.estimate.scale_note in said else (standing.estimate.scale_note,)
+    licence = f"Licence of the depth: {standing.estimate.licence.rstrip('.')}."
+    _say(*standing.clip.notes, said, *unit, licence)
     _results(*written)
 
 
@@ -338,6 +342,7 @@ def generate(
             choice, quality, model_size, keep_source, seed, num_inference_steps, as_released=release_compat
         )
         result, other = jobs.generate(conditioning, scene, wanted, progress, chosen_engine(engine))
+        result = replace(result, notes=(*notes, *result.notes))
         name = "generated" if keep_source else "composited"
         beside = output_video.with_name(f"{output_video.stem}.{name}{output_video.suffix}")
         with _folder(output_video.parent):
@@ -345,7 +350,7 @@ def generate(
                 _write_result(output_video, result, fps, output_format),
                 _write_result(beside, replace(result, frames=other), fps, output_format),
             ]
-    _say(*notes, *result.notes)
+    _say(*result.notes)
     _results(*written)
 
 
@@ -571,7 +576,10 @@ def _open_shot(
         path = camera_path.load(camera, len(mesh), *size)
     else:
         radius = camera_path.pivot_distance(mesh.depth[0])
-        path = camera_path.preset(cam, radius, k, *size, len(mesh), release_compat=release_compat)
+        walked = standing.source_to_world
+        path = camera_path.preset(
+            cam, radius, k, *size, len(mesh), release_compat=release_compat, source_to_world=walked
+        )
     return _Shot(Scene(mesh, clip.frames, path, release_compat), clip.fps, standing.notes)
 
 
@@ -639,15 +647,15 @@ def _refuse_overwriting(output: Path, *inputs: Path | None) -> None:
             raise InputError(f"{output} is what the result is made from: choose another name for the result.")
 
 
-def _write(name: Path, frames: np.ndarray, fps: Fraction, output_format: OutputFormat) -> Path:
-    """Write frames as name.mp4 or as the folder name/."""
+def _write(name: Path, frames: np.ndarray, fps: Fraction, output_format: OutputFormat, notes: tuple[str, ...]) -> Path:
+    """Write frames as name.mp4, with the notes in it, or as the folder name/."""
     from ex4d.movie import write_movie, write_png_frames
 
     if output_format == "png":
         write_png_frames(name, frames)
         return name
     file = name.with_name(name.name + ".mp4")
-    write_movie(file, frames, fps, lossless=frames.ndim == 3)
+    write_movie(file, frames, fps, lossless=frames.ndim == 3, metadata={"comment": " ".join(notes)})
     return file
 
 

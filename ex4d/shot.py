@@ -96,8 +96,9 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
     notes += conditioning.notes
     fps = Fraction(job.fps) if isinstance(job, protocol.Generate) and job.fps else clip.fps
     sure = certain(conditioning, wanted.seed) if wanted else conditioning
-    write_movie(out / take.COLOUR, sure.colour, fps)
-    write_movie(out / take.MASK, sure.mask, fps, lossless=True)
+    about = {"comment": " ".join(notes)}
+    write_movie(out / take.COLOUR, sure.colour, fps, metadata=about)
+    write_movie(out / take.MASK, sure.mask, fps, lossless=True, metadata=about)
     seen = conditioning.coverage
     facts: dict[str, Any] = {
         "coverage": [round(float(real), 4) for real in seen.real],

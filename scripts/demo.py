@@ -1,6 +1,7 @@
-"""The main job on the sample: Blender with the add-on, a real backend process, a take, a contact sheet.
+"""The main job on the sample or another clip: Blender with the add-on, a real backend process, a take, a contact sheet.
 
-`make demo` runs this. It leaves a .blend with mesh, camera and strip, the video, and a contact sheet.
+`make demo` runs this, `make demo CLIP=my.mp4` on a clip of yours. It leaves a .blend with mesh, camera and strip, the
+video, and a contact sheet.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from ex4d.mesh import DWMesh
 from ex4d.movie import read_movie
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sample"
-SHOWN_FRAMES = (0, 16, 32, 48)
+COLUMNS = 4
 
 
 def main() -> None:
@@ -28,6 +29,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--blender", type=Path, required=True, help="Python of the environment with bpy")
     arguments.add_argument("--output_dir", type=Path, required=True)
+    arguments.add_argument("--clip", type=Path, default=SAMPLE / "clip.mp4", help="Default: the sample.")
     options = arguments.parse_args()
     out = options.output_dir.resolve()
     if out.exists():
@@ -36,7 +38,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ex4d-demo-") as user:
         environment = os.environ | {"BLENDER_USER_RESOURCES": user, "PYTHONPATH": ""}
         script = Path(__file__).with_name("demo_blender.py")
-        command = [options.blender, script, out, sys.executable, str(free_port())]
+        command = [options.blender, script, out, sys.executable, str(free_port()), options.clip.resolve()]
         done = subprocess.run(command, env=environment, check=False)
     if done.returncode != 0:
         sys.exit(f"The demo's Blender ended with exit code {done.returncode}; its messages are above.")
@@ -47,15 +49,15 @@ def main() -> None:
 
 def write_sheet(folder: Path, file: Path) -> Path:
     """Source, conditioning and result of a take at four frames."""
-    source, colour, mask, result = (
-        read_movie(path).frames
-        for path in (SAMPLE / "clip.mp4", folder / take.COLOUR, folder / take.MASK, folder / take.RESULT)
-    )
+    shot = folder.parent.parent
+    files = (shot / "source.mp4", folder / take.COLOUR, folder / take.MASK, folder / take.RESULT)
+    source, colour, mask, result = (read_movie(file).frames for file in files)
     height, width = result.shape[1:3]
     path = load(folder / take.CAMERA, len(result), width, height)
-    mesh = DWMesh.from_depth(load_depth_npz(folder.parent.parent / "depth.npz"))
+    mesh = DWMesh.from_depth(load_depth_npz(shot / "depth.npz"))
     angles = coverage.angles(mesh, path)
-    columns = [(t, f"frame {t}, {angles[t]:.0f} degrees") for t in SHOWN_FRAMES]
+    shown = [round(n * (len(result) - 1) / (COLUMNS - 1)) for n in range(COLUMNS)]
+    columns = [(t, f"frame {t}, {angles[t]:.0f} degrees") for t in shown]
     is_preview = take.read_record(folder / take.SIDECAR).is_preview
     label = "Result (preview, not the EX-4D model)" if is_preview else "Result"
     write_picture(file, contact_sheet(source, colour, mask[..., 0], result, columns, label))

@@ -1,6 +1,6 @@
 """The part of the demo that an artist would do in Blender, by the add-on's own operators.
 
-Run by scripts/demo.py in an environment with bpy: demo_blender.py OUTPUT_FOLDER SERVER_PYTHON PORT
+Run by scripts/demo.py in an environment with bpy: demo_blender.py OUTPUT_FOLDER SERVER_PYTHON PORT CLIP
 """
 
 import sys
@@ -16,8 +16,8 @@ MOVED_FRAME, MOVED_BY = 33, (0.6, 0.0, 0.5)
 """Scene frame of the key that is moved by hand, and how far, in metres of the scene."""
 
 
-def main(out: Path, server_python: str, port: str) -> None:
-    """Open the sample, key a camera, generate, save."""
+def main(out: Path, server_python: str, port: str, clip: Path) -> None:
+    """Open the clip, key a camera, generate, save."""
     addon_utils.enable("blender_addon", default_set=True)
     preferences = bpy.context.preferences.addons["blender_addon"].preferences
     preferences.python, preferences.address = server_python, f"tcp://127.0.0.1:{port}"
@@ -26,7 +26,7 @@ def main(out: Path, server_python: str, port: str) -> None:
         say("Starting the server")
         bpy.ops.ex4d.server_start()
         say("Opening the clip")
-        bpy.ops.ex4d.open_clip(filepath=str(REPOSITORY / "sample" / "clip.mp4"))
+        bpy.ops.ex4d.open_clip(filepath=str(clip))
         say("Keying the camera: an orbit of 60 degrees, then one key moved by hand")
         bpy.ops.ex4d.camera_preset(preset="60")
         move_a_key(bpy.context.scene)
@@ -52,4 +52,4 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3], Path(sys.argv[4]))

@@ -23,7 +23,7 @@ NAME = "plane"
 NOTE = "The depth is a guess without a depth model: ground plane and parallax only."
 """Stands on everything that is made with it."""
 
-VERSION = 1
+VERSION = 2
 """Changes when the same clip would give other depth."""
 
 FOCAL_OVER_WIDTH = 500 / 512
@@ -35,7 +35,7 @@ HORIZON = 0.42
 FARTHEST_OVER_BOTTOM = 5.0
 """The background stands so many times as far as the ground at the lower edge."""
 
-STANDING = 1.0
+STANDING = 2.0
 """Part of the picture's height over which something that moves keeps half of the nearness of its foot."""
 
 WIDTH = 320

@@ -12,6 +12,7 @@ from test_mesh import evaluated_vertices
 from blender_addon import asking, axes, camera, compat, motion, objects, session, state
 from ex4d import camera_path, extrinsics
 from ex4d.errors import InputError
+from ex4d.intrinsics import field_of_view_of
 from ex4d.mesh import DWMesh
 
 PICTURE = axes.Picture(shots.WIDTH, shots.HEIGHT)
@@ -118,7 +119,7 @@ def test_a_tracked_camera_is_read_as_it_is_evaluated_without_its_scale(scene, tr
     recorded = motion.record(scene, 2, 4, PICTURE)
     assert len(recorded.poses) == 4
     assert to_first @ recorded.poses == pytest.approx(shots.walk()[2:6], abs=1e-5)
-    assert motion.field_of_view(recorded.intrinsics, PICTURE) == pytest.approx(90)
+    assert field_of_view_of(recorded.intrinsics[0, 0], PICTURE.width) == pytest.approx(90)
 
 
 def test_a_tracked_camera_that_cannot_be_used_is_told(scene, tracked):
