@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import metadata, util
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import numpy as np
 import typer
@@ -96,6 +96,8 @@ SourceCam = Annotated[
         " (M,3) that stand still, where its unit is not that of the depth.",
     ),
 ]
+DepthModel = Literal["video-depth-anything", "moge", "depthcrafter"]
+"""Estimators that have model files."""
 Licence = Annotated[
     bool, typer.Option("--accept_licence", help="Of a depth model that is for research only: you accept that.")
 ]
@@ -411,6 +413,7 @@ def demo(
 @app.command()
 def doctor() -> None:
     """Say what this machine can run, what is missing, and where to get it."""
+    from ex4d.depth import estimators
     from ex4d.generate import diffusion, model_files
 
     table = Table("Part", "State", "What to do", title=f"ex4d {__version__}, Python {sys.version.split()[0]}")
@@ -426,7 +429,10 @@ def doctor() -> None:
     for name in ENGINES:
         reason = missing(name)
         table.add_row(f"Rendering: {name}", "missing" if reason else "ready", reason)
-    table.add_row("Depth", "from a file", "Put clip.depth.npz beside clip.mp4, or give --depth.")
+    for name, estimator in estimators.ESTIMATORS.items():
+        lacks = estimators.missing(name)
+        state = "missing" if lacks else "ready"
+        table.add_row(f"Depth: {estimator.title}", state if estimator.commercial else f"{state}, research only", lacks)
     gpu = _gpu()
     table.add_row("GPU", gpu or "none found", "" if gpu else "Not needed: rendering and previews run on the CPU.")
     why_not = diffusion.why_not()
@@ -446,11 +452,22 @@ def models(
         bool,
         typer.Option("--convert", help="Also write .safetensors beside .pth and .ckpt, as the first job would."),
     ] = False,
+    fetch: Annotated[
+        DepthModel | None, typer.Option("--fetch", help="First bring the files of a depth model from its publisher.")
+    ] = None,
+    accept_licence: Licence = False,
 ) -> None:
-    """Say where the files of the EX-4D model are expected, what is wrong with them, and how to fetch them."""
+    """Say where the models' files are expected, what is wrong with them, and how to fetch them."""
+    from ex4d.depth import weights
+    from ex4d.depth.estimators import ESTIMATORS
     from ex4d.generate import diffusion, model_files
 
     root = model_files.folder()
+    if fetch:
+        chosen = ESTIMATORS[fetch]
+        with bars() as progress:
+            for needed in chosen.usual_parts:
+                weights.fetch(needed, root, progress, accept_licence=accept_licence)
     if convert:
         there = model_files.files(root)
         with bars() as progress:
@@ -480,6 +497,31 @@ def models(
         _say("What is inside .pth and .ckpt files was not looked at: that needs torch.")
     if (root / model_files.RANDOM).exists():
         _say("The weights are random, to try the machine: the pictures will mean nothing.")
+    _list_depth_models(root)
+
+
+def _list_depth_models(root: Path) -> None:
+    from ex4d.depth import weights
+    from ex4d.depth.estimators import ESTIMATORS
+
+    table = Table("Part", "State", "GB", "Licence", "Expected at", title="Depth models, all optional")
+    states = {part: weights.state(part, root) for part in weights.PARTS}
+    wrong = [state for state in states.values() if state.endswith(".")]
+    for part, state in states.items():
+        state = "unusable" if state in wrong else state
+        table.add_row(part.name, state, f"{part.gigabytes:g}", part.licence, f"{part.folder}/")
+    Console(markup=False).print(table)
+    _say(*wrong)
+    wanted = {}
+    for name in get_args(DepthModel):
+        estimator = ESTIMATORS[name]
+        ready = [part for part in estimator.parts if states[part] == "ready"]
+        if not (ready and estimator.any_part) and len(ready) < len(estimator.parts):
+            wanted[name] = [part for part in estimator.usual_parts if part not in ready]
+    if wanted:
+        _say(f"`ex4d models --fetch NAME` brings them, at the commit that is pinned: {', '.join(wanted)}. By hand:")
+        for command in weights.fetch_commands([part for parts in wanted.values() for part in parts], root):
+            typer.echo(command)
 
 
 def main() -> None:

@@ -62,6 +62,11 @@ class Estimator:
     terms: str = ""
 
     @property
+    def usual_parts(self) -> tuple[DepthPart, ...]:
+        """The files to get where nothing is there yet: all parts, or the best where one is enough."""
+        return self.parts[:1] if self.any_part else self.parts
+
+    @property
     def licence(self) -> str:
         """What stands in the way of using its depth, or that nothing does, in a few words."""
         if not self.weights_licence:

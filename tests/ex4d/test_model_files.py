@@ -11,6 +11,7 @@ from math import prod
 
 import pytest
 
+from ex4d.depth import weights
 from ex4d.errors import InputError
 from ex4d.generate import model_files
 from ex4d.generate.model_files import PARTS, state
@@ -75,8 +76,10 @@ def ex4d(root, *arguments):
 
 
 def listing(root):
+    """What is said of the EX-4D model; what is said of depth models is `depth`."""
     done = ex4d(root, "models")
     assert done.returncode == 0, done.stderr
+    done.stdout, _, done.depth = done.stdout.partition("Depth models")
     return done
 
 
@@ -140,6 +143,37 @@ def test_doctor_says_what_the_model_lacks(tmp_path):
     assert row(done, "EX-4D model") == "previews instead"
     lacks = "Files of the EX-4D model are missing" if find_spec("diffsynth") else "needs the Python package"
     assert lacks in done.stdout
+
+
+def test_depth_models_are_listed_with_their_licences_and_the_commands_that_fetch_them(tmp_path):
+    said = listing(tmp_path).depth
+    for part in weights.PARTS:
+        line = next(line for line in said.splitlines() if line.startswith(f"│ {part.name} "))
+        assert [cell.strip() for cell in line.split("│")[2:5]] == ["missing", f"{part.gigabytes:g}", part.licence]
+        one_is_enough = part in weights.MOGE[1:]
+        assert (f"--revision {part.revision}" in said) != one_is_enough
+    (tmp_path / weights.MOGE[0].files[0]).parent.mkdir()
+    write_sparse(tmp_path / "moge-2-vitl/model.safetensors", {"x": (2,)})
+    done = ex4d(tmp_path, "models")
+    assert "unusable" in done.stdout
+    assert "is another model: fetch Ruicheng/moge-2-vitl anew" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["depthcrafter"], "is not free for every use (research only): accept its licence to fetch it"),
+        (["depthcrafter", "--accept_licence"], "place https://huggingface.co/tencent/DepthCrafter/resolve/"),
+        (["video-depth-anything"], "place https://huggingface.co/depth-anything/Video-Depth-Anything-Small/resolve/"),
+        (["moge"], "place https://huggingface.co/Ruicheng/moge-2-vitl/resolve/"),
+    ],
+)
+def test_what_cannot_be_fetched_is_one_sentence_that_says_what_to_place_where(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = ex4d(tmp_path, "models", "--fetch", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
 
 
 def test_conversion_says_what_it_lacks(tmp_path):
