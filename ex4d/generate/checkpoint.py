@@ -21,6 +21,9 @@ from ex4d.generate.weight_files import REMEDY, check_archive, header, readable
 TARGETS = ("q", "k", "v", "o")
 """The layers of each attention that the adapter changes; the two of the feed-forward part come on top."""
 
+_SOURCE = "source"
+"""Entry of a converted file's metadata: name, size and time of what it was made from."""
+
 _LORA = re.compile(r"(?P<module>.+)\.lora_(?P<part>[AB])(\.default)?\.weight")
 
 
@@ -154,7 +157,10 @@ def as_safetensors(path: Path, what: str) -> Path:
     """
     path = check_there(path, what)
     converted = path.with_suffix(".safetensors")
-    if converted == path or (converted.exists() and converted.stat().st_mtime >= path.stat().st_mtime):
+    if converted == path:
+        return converted
+    source = f"{path.name} {path.stat().st_size} {path.stat().st_mtime_ns}"
+    if converted.is_file() and _made_from(converted) == source:
         return converted
     from safetensors import SafetensorError
     from safetensors.torch import save_file
@@ -173,11 +179,23 @@ def as_safetensors(path: Path, what: str) -> Path:
         storages.add(storage)
     with replacing(converted) as temporary:
         try:
-            save_file(tensors, temporary, metadata={"format": "pt"})
+            save_file(tensors, temporary, metadata={"format": "pt", _SOURCE: source})
         except SafetensorError as error:  # the system's own errors come as a number in its text
             code = re.search(r"os error (\d+)", str(error))
             raise OSError(int(code[1]) if code else 0, str(error)) from error
     return converted
+
+
+def _made_from(path: Path) -> str:
+    """What a converted file says that it was made from; "" where it says nothing or is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        header(path, "converted file")
+        with safe_open(path, "pt") as file:
+            return (file.metadata() or {}).get(_SOURCE, "")
+    except (InputError, SafetensorError):
+        return ""
 
 
 def _check_names(

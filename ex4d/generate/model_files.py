@@ -113,7 +113,16 @@ class Files:
     def identity(self) -> tuple[Any, ...]:
         """What changes when another file takes the place of one of them."""
         paths = (*self.dit, self.vae, self.image_encoder, self.adapter, *([self.distilled] if self.distilled else []))
-        return tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+        return tuple(_identity(path) for path in paths)
+
+    def identity_of_text(self) -> tuple[Any, ...]:
+        """What changes when another text encoder or tokenizer takes the place of the one that is there."""
+        words = sorted(self.tokenizer.glob("*.json")) if self.tokenizer else []
+        return tuple(_identity(path) for path in (*([self.text_encoder] if self.text_encoder else []), *words))
+
+
+def _identity(path: Path) -> tuple[str, int, int]:
+    return str(path), path.stat().st_size, path.stat().st_mtime_ns
 
 
 def files(root: Path) -> Files:

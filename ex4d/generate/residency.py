@@ -3,6 +3,7 @@
 Where they lie never changes a result, only how long it takes.
 """
 
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -82,6 +83,8 @@ class Packed:
         self.bytes = torch.empty(sum(sizes), dtype=torch.uint8, device=device)
         if for_gpu and device.type == "cpu":
             _pin(self.bytes)
+            # Bound to this object: whatever ends its life, a load that was broken off too, unlocks the memory.
+            weakref.finalize(self, _unpin, self.bytes.data_ptr()).atexit = False
         self._layout = [(tensor.dtype, tensor.shape, size) for tensor, size in zip(tensors, sizes, strict=True)]
         self._form = _rebuilt(weights, [torch.empty(0)] * len(tensors))  # without the weights, which are let go
         for place, tensor in zip(self._views(self.bytes), tensors, strict=True):
@@ -109,6 +112,10 @@ def _pin(memory: Tensor) -> None:
             f"{memory.nbytes / 1e9:.1f} GB of main memory could not be locked for the GPU (CUDA error {int(code)}):"
             " close other programs, or take a lower quality, which needs half the memory."
         )
+
+
+def _unpin(address: int) -> None:
+    torch.cuda.cudart().cudaHostUnregister(address)
 
 
 def _tensors(weights: BlockWeights) -> list[Tensor]:
@@ -161,13 +168,18 @@ class Stack:
         self._slots: list[_Slot] = []
         self._next = self._filled = 0  # streamed blocks used and asked for so far
 
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes of one of the `SLOTS` places that streamed blocks take on the device; 0 where none is streamed."""
+        return max((packed.bytes.numel() for packed in self._packed.values()), default=0)
+
     def __len__(self) -> int:
         return self.layout.blocks
 
     def __iter__(self) -> Iterator[Callable[..., Tensor]]:
         """The blocks; one pass after the other, each from the first to the last."""
         if self._packed and not self._slots:
-            size = max(packed.bytes.numel() for packed in self._packed.values())
+            size = self.slot_bytes
             self._slots = [_Slot(torch.empty(size, dtype=torch.uint8, device=self._device)) for _ in range(SLOTS)]
             if self._copies:  # what had this memory before may still be at work
                 self._copies.wait_stream(torch.cuda.current_stream(self._device))
@@ -225,8 +237,6 @@ class Stack:
         """Give back main memory that is locked."""
         if self._copies:
             torch.cuda.synchronize(self._device)
-            for packed in self._packed.values():
-                torch.cuda.cudart().cudaHostUnregister(packed.bytes.data_ptr())
         self._packed, self._resident, self._slots = {}, {}, []
 
 

@@ -91,7 +91,7 @@ def sample(
     guess: Guess,
     latents: Tensor,
     schedule: Schedule,
-    after: Callable[[int, Tensor, Tensor], None],
+    after: Callable[[int, Tensor, Tensor, int], None],
     first: int = 0,
 ) -> tuple[Tensor, int]:
     """Euler steps of flow matching, from noise to nothing but picture.
@@ -100,7 +100,8 @@ def sample(
         guess: the model.
         latents: before step `first`.
         schedule: of the steps.
-        after: told after each step: how many are done, the latents, and the finished latents as they look from here.
+        after: told after each step: how many are done, the latents, the finished latents as they look from here, and
+            how many predictions were computed.
         first: step to go on from.
 
     Returns:
@@ -120,5 +121,5 @@ def sample(
         flow = guesses[1] + schedule.guidance * (guesses[0] - guesses[1]) if guided else guesses[0]
         finished = latents - flow * schedule.sigmas[step]
         latents = latents + flow * (schedule.sigmas[step + 1] - schedule.sigmas[step])
-        after(step + 1, latents, finished)
+        after(step + 1, latents, finished, asked)
     return latents, asked

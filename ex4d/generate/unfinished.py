@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ex4d import cache
+from ex4d import __version__, cache
 from ex4d.errors import InputError
 from ex4d.files import replacing
 from ex4d.generate.checkpoint import read_tensors
@@ -60,11 +61,14 @@ class Unfinished:
 
 def unfinished(*depends_on: Any) -> Unfinished:
     """The place for what depends on these values: arrays, tensors, and whatever has a `repr` of its content."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(__version__.encode())
     for value in depends_on:
-        if isinstance(value, Tensor):
-            value = value.detach().cpu().contiguous().view(torch.uint8).numpy()
-        digest.update(value if hasattr(value, "__array_interface__") else repr(value).encode())
+        if isinstance(value, Tensor | np.ndarray):
+            digest.update(f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)};".encode())
+            flat = torch.as_tensor(value).detach().cpu().contiguous().flatten()
+            digest.update(flat.view(torch.uint8).numpy().data)
+        else:
+            digest.update(f"{value!r};".encode())
     folder = cache.folder("unfinished")
     for old in folder.glob("*.safetensors"):
         with suppress(OSError):

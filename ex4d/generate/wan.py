@@ -101,8 +101,9 @@ class Models:
         return torch.device(self.pipe.device)
 
     def enough_beside(self, rest: int) -> bool:
-        """Whether so many bytes are free on the GPU beside what is loaded."""
-        return self.device.type != "cuda" or _free(self.device) >= rest
+        """Whether so many bytes are free on the GPU beside what is loaded, and what streamed blocks take again."""
+        slots = residency.SLOTS * self.pipe.dit.blocks.slot_bytes
+        return self.device.type != "cuda" or _free(self.device) >= rest + slots
 
 
 @dataclass(frozen=True)
@@ -171,10 +172,11 @@ def load(
     small.dit = _pipeline(files, {"dit": files.dit}, device if roomy else "cpu").dit
     adapter = read_adapter(files.adapter, shape_of(small.dit), hidden)
     loras = [adapter.lora_layers()]
-    notes: tuple[str, ...] = ()
+    notes = files.notes
     if distilled and files.distilled is not None:
-        more, notes = read_distilled(files.distilled, small.dit)
+        more, said = read_distilled(files.distilled, small.dit)
         loras.append(more)
+        notes += said
     return assemble(small, adapter, precision, loras, rest, notes, progress)
 
 
@@ -297,18 +299,27 @@ def read_distilled(path: Path, dit: Any) -> tuple[blocks.Lora, tuple[str, ...]]:
         InputError: damaged, or it has layers that the model does not have.
     """
     tensors = read_tensors(path, "distilled LoRA")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it scales by alpha, as the file wants it
-        named = library().GeneralLoRALoader().convert_state_dict(tensors)
+
+    def wrong(where: str = "") -> InputError:
+        return InputError(
+            f"The distilled LoRA {path} does not fit Wan2.1-I2V-14B{where}: take one that was made for it, or remove"
+            " the file."
+        )
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it scales by alpha, as the file wants it
+            named = library().GeneralLoRALoader().convert_state_dict(tensors)
+    except (KeyError, ValueError, RuntimeError, AttributeError) as error:  # such as one matrix of a pair is missing
+        raise wrong() from error
     layers = {name.removesuffix(".lora_A.weight") for name in named if name.endswith(".lora_A.weight")}
     sizes = {name: layer.weight.shape for name, layer in dit.named_modules() if isinstance(layer, nn.Linear)}
     for name in sorted(layers):
-        a, b = named[f"{name}.lora_A.weight"], named[f"{name}.lora_B.weight"]
+        a, b = named[f"{name}.lora_A.weight"], named.get(f"{name}.lora_B.weight")
+        if a.ndim != 2 or b is None or b.ndim != 2 or a.shape[0] != b.shape[1]:
+            raise wrong(f" (layer {name})")
         if (b.shape[0], a.shape[1]) != sizes.get(name):
-            raise InputError(
-                f"The distilled LoRA {path} does not fit Wan2.1-I2V-14B (layer {name}): take one that was made for it,"
-                " or remove the file."
-            )
+            raise wrong(f" (layer {name})")
     if not layers:
         raise InputError(f"The distilled LoRA {path} has no layer that EX-4D knows: take another file, or remove it.")
     unused = len(tensors) - sum(".lora_" in name or name.endswith(".alpha") for name in tensors)
@@ -499,8 +510,10 @@ def _sample(
         reuse=settings.reuse,
     )
     shape = (1, 16, *inputs.y.shape[2:])
+    if settings.reuse:
+        unfinished = None  # which predictions are left out depends on all steps before
     kept = unfinished.read() if unfinished else {}
-    first = int(kept["step"]) if kept else 0
+    first, before = (int(kept["step"]), int(kept["predictions"])) if kept else (0, 0)
     noise = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
     latents = kept["latents"] if kept else noise
     contexts = [context.to(models.device, torch.float32) for context in (prompts.positive, prompts.negative)]
@@ -515,17 +528,17 @@ def _sample(
             y=inputs.y,
         ).float()
 
-    def after(step: int, latents: Tensor, finished: Tensor) -> None:
+    def after(step: int, latents: Tensor, finished: Tensor, asked: int) -> None:
         if unfinished and step % KEPT_EVERY == 0 and step < settings.steps:
-            unfinished.keep(latents=latents, step=torch.tensor(step))
+            unfinished.keep(latents=latents, step=torch.tensor(step), predictions=torch.tensor(before + asked))
         progress(stage, step, settings.steps, latent_pictures.picture(finished, inputs.colours))
 
     progress(stage, first, settings.steps)
     with camera_latent(pipe.dit, inputs.camera), _autocast(models), _attention(models.device):
-        result = sampling.sample(guess, latents.to(models.device), schedule, after, first)
+        result, asked = sampling.sample(guess, latents.to(models.device), schedule, after, first)
     if unfinished:
         unfinished.forget()
-    return result
+    return result, before + asked
 
 
 def _decode(pipe: Any, latents: Tensor) -> NDArray[np.uint8]:

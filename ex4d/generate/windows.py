@@ -11,30 +11,39 @@ OVERLAP = 9
 
 
 def plan(frames: int, length: int = LENGTH, overlap: int = OVERLAP) -> tuple[range, ...]:
-    """The frames of each window, in order; all have `length` frames, unless the shot is shorter.
+    """The frames of each window, in order; all have the same length, 4k+1, unless the shot is a single one.
+
+    As few windows as cover the shot, each as short as still does: 50 frames are two of 33, not two of 49.
 
     Args:
         frames: of the shot.
-        length: of a window.
+        length: of a window at most, 4k+1.
         overlap: frames that neighbours share at least, 1 or more.
     """
     if frames <= length:
         return (range(frames),)
     count = -(-(frames - overlap) // (length - overlap))
+    needed = -(-(frames + (count - 1) * overlap) // count)
+    length = min(length, -(-(needed - 1) // 4) * 4 + 1)
     starts = np.linspace(0, frames - length, count).round().astype(int)
     return tuple(range(int(start), int(start) + length) for start in starts)
 
 
-def join(result: NDArray[np.uint8], window: range, frames: NDArray[np.uint8], done: int) -> None:
+def join(
+    result: NDArray[np.uint8], window: range, frames: NDArray[np.uint8], done: int, overlap: int = OVERLAP
+) -> None:
     """Put a window's frames (n,h,w,3) into the result (T,h,w,3), blended with the frames that are there already.
+
+    What two windows invent differs, so that both show where they are blended: that is kept short.
 
     Args:
         result: its first `done` frames are finished; changed in place.
         window: the frames' numbers.
         frames: of the window.
-        done: see above; the weight of the new frames rises from 0 at the window's first to 1 at frame `done`.
+        done: see above.
+        overlap: frames at most over which the new ones' weight rises from 0, at the window's first.
     """
-    shared = max(0, done - window.start)
+    shared = min(max(0, done - window.start), overlap)
     for n, t in enumerate(window):
         if n >= shared:
             result[t] = frames[n]

@@ -1,5 +1,6 @@
 """Whole shots through the model: tiny models, but in files as the real ones come, found and loaded as those are."""
 
+import os
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from ex4d.conditioning import Conditioning
 from ex4d.coverage import Coverage
 from ex4d.errors import Cancelled, InputError
 from ex4d.generate import diffusion, model_files, preparation, wan, windows
+from ex4d.generate.quality import QUALITIES
 from ex4d.progress import silent
 
 pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the libraries that read tokenizers
@@ -107,6 +109,108 @@ def test_the_prompt_is_read_once_in_a_lifetime(monkeypatch):
     monkeypatch.setattr(wan, "embed_prompts", None)
     diffusion.unload()
     diffusion.generate(shot(5), 1, "draft")
+
+
+@pytest.mark.parametrize("change", ["another encoder", "another tokenizer", "a damaged file"])
+def test_the_prompt_is_read_anew_by_another_encoder_or_where_what_was_kept_is_damaged(change, tree, monkeypatch):
+    diffusion.generate(shot(5), 0, "draft")
+    reads, real = [], wan.embed_prompts
+    monkeypatch.setattr(wan, "embed_prompts", lambda *args: reads.append(1) or real(*args))
+    files = model_files.files(tree)
+    if change == "a damaged file":
+        for kept in model_files.cache.folder("prompts").iterdir():
+            kept.write_bytes(kept.read_bytes()[:-5])
+    else:
+        changed = files.text_encoder if change == "another encoder" else files.tokenizer / "tokenizer.json"
+        os.utime(changed, ns=(0, changed.stat().st_mtime_ns + 10**9))
+    diffusion.generate(shot(5), 1, "draft")
+    assert reads == [1]
+    diffusion.generate(shot(5), 2, "draft")
+    assert reads == [1]
+
+
+@pytest.mark.parametrize("change", ["adapter", "precision", "prompts"])
+def test_an_interrupted_shot_begins_anew_when_what_makes_it_has_changed(change, tree, monkeypatch):
+    """All but the last step of the first window are kept; only the very same job may go on from there."""
+    seen = []
+
+    def stop(stage, step, steps, picture=None):
+        if stage == "Sampling":
+            seen.append(step)
+            if step == 6:
+                raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        diffusion.generate(shot(5), 3, "final", stop, steps=7)
+    assert seen == [0, 1, 2, 3, 4, 5, 6]
+    seen.clear()
+    quality = "final"
+    if change == "adapter":
+        adapter = model_files.files(tree).adapter
+        os.utime(adapter, ns=(0, adapter.stat().st_mtime_ns + 10**9))
+    elif change == "precision":
+        faster = replace(QUALITIES["final"], fp8=True)
+        monkeypatch.setitem(QUALITIES, "final", faster)
+    else:
+        real = diffusion._prompts
+        monkeypatch.setattr(diffusion, "_prompts", lambda *args: replace(real(*args), positive=real(*args).negative))
+    with pytest.raises(Cancelled):
+        diffusion.generate(shot(5), 3, quality, stop, steps=7)
+    assert seen[0] == 0
+    seen.clear()
+    with pytest.raises(Cancelled):
+        diffusion.generate(shot(5), 3, quality, stop, steps=7)
+    assert seen == [5, 6]
+
+
+def test_a_shot_whose_predictions_are_used_again_begins_anew_and_gives_the_same_bytes(monkeypatch):
+    monkeypatch.setitem(QUALITIES, "balanced", replace(QUALITIES["balanced"], reuse=10.0))
+    whole = diffusion.generate(shot(5), 3, "balanced")
+
+    def stop(stage, step, steps, picture=None):
+        if stage == "Sampling" and step == 12:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        diffusion.generate(shot(5), 3, "balanced", stop)
+    again = diffusion.generate(shot(5), 3, "balanced")
+    assert again.settings["predictions"] == whole.settings["predictions"] < 25 + 9
+    assert again.frames.tobytes() == whole.frames.tobytes()
+
+
+def test_predictions_of_an_interrupted_shot_are_counted_from_its_beginning():
+    def stop(stage, step, steps, picture=None):
+        if stage == "Sampling" and step == 6:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        diffusion.generate(shot(5), 3, "final", stop, steps=7)
+    assert diffusion.generate(shot(5), 3, "final", steps=7).settings["predictions"] == 14
+
+
+def test_what_was_changed_against_final_is_told_from_the_numbers():
+    assert QUALITIES["final"].says == ""
+    assert replace(QUALITIES["final"], steps=10).says == "Made at final quality: 10 steps instead of 25."
+    assert "guidance on the first 18 of 50 steps" in replace(QUALITIES["balanced"], steps=50).says
+    assert QUALITIES["draft"].says == "Made at draft quality: 4 steps instead of 25, no guidance, 8-bit products."
+    assert any("8 steps instead of 25" in note for note in diffusion.generate(shot(5), 0, "draft", steps=8).notes)
+
+
+def test_what_could_not_be_converted_is_told_with_the_result(tree, monkeypatch):
+    from ex4d.generate import checkpoint
+
+    diffusion.unload()
+    real = checkpoint.as_safetensors
+
+    def full(path, what):
+        if what == "vae":
+            raise InputError("the disk is full.")
+        return real(path, what)
+
+    monkeypatch.setattr(checkpoint, "as_safetensors", full)
+    result = diffusion.generate(shot(5), 0, "draft")
+    assert any("is used as it is, which loads more slowly: the disk is full" in note for note in result.notes)
+    diffusion.unload()
 
 
 def test_models_stay_warm_until_they_are_unloaded_or_another_quality_needs_others(monkeypatch):

@@ -1,11 +1,13 @@
+import gc
 import weakref
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
 
-from ex4d.errors import InputError
+from ex4d.errors import Cancelled, InputError
 from ex4d.generate.blocks import BlockWeights, Linear, quantized
 from ex4d.generate.checkpoint import ModelShape
 from ex4d.generate.diffusion import BYTES_A_TOKEN, BYTES_BESIDE
@@ -305,6 +307,45 @@ def test_weights_are_let_go_one_by_one_while_a_stack_is_made():
     assert len(made) == len(counts) == 6
     assert max(counts) <= 2
     assert not alive
+
+
+def test_streamed_blocks_take_two_places_besides_what_is_free(monkeypatch):
+    from ex4d.generate import wan
+
+    blocks = Stack((block(seed=n) for n in range(4)), Plan(4, (0, 2)), CPU, None, 4, False)
+    assert blocks.slot_bytes == Packed(block(), CPU, for_gpu=False).bytes.numel()
+    assert Stack((block(seed=n) for n in range(4)), Plan(4), CPU, None, 4, False).slot_bytes == 0
+    pipe = SimpleNamespace(device="cuda", dit=SimpleNamespace(blocks=blocks))
+    models = wan.Models(pipe, None, "reference", torch.float32, blocks.layout)
+    monkeypatch.setattr(wan, "_free", lambda device: 1000 + SLOTS * blocks.slot_bytes)
+    assert models.enough_beside(1000)
+    assert not models.enough_beside(1001)
+
+
+def test_locked_memory_is_unlocked_when_it_is_released_and_when_loading_is_broken_off(monkeypatch):
+    from ex4d.generate import residency
+
+    locked = []
+    monkeypatch.setattr(residency, "_pin", lambda memory: locked.append(memory.data_ptr()))
+    monkeypatch.setattr(residency, "_unpin", locked.remove)
+
+    real = residency.Packed
+    monkeypatch.setattr(residency, "Packed", lambda weights, device, _: real(weights, device, True))
+
+    def broken_off():
+        yield block(seed=0)
+        yield block(seed=1)
+        assert len(locked) == 2
+        raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        Stack(broken_off(), Plan(3, (0, 1, 2)), CPU, None, 4, False)
+    gc.collect()
+    assert locked == []
+    whole = Stack((block(seed=n) for n in range(3)), Plan(3, (0, 1, 2)), CPU, None, 4, False)
+    assert len(locked) == 3
+    whole.release()
+    assert locked == []
 
 
 def test_released_memory_is_let_go():

@@ -88,7 +88,7 @@ def schedule_of_the_generator(monkeypatch, **settings):
     inputs = SimpleNamespace(y=torch.zeros(1, 20, 1, 2, 2), camera=None)
     context = torch.zeros(1, 1, 1)
     monkeypatch.setattr(wan, "camera_latent", lambda *_: nullcontext())
-    monkeypatch.setattr(sampling, "sample", lambda guess, latents, schedule, *_: seen.append(schedule))
+    monkeypatch.setattr(sampling, "sample", lambda guess, latents, schedule, *_: (seen.append(schedule), 0))
     wan._sample(models, inputs, wan.Prompts(context, context), 0, wan.Settings(**settings), ignore)
     return seen[0]
 
@@ -102,7 +102,7 @@ def test_a_perfect_model_arrives_at_the_picture_and_shows_it_at_every_step(steps
     def guess(latents, time, prompt):
         return (latents - picture) / sigmas[float(time)]
 
-    latents, asked = sample(guess, start, plan, lambda *step: told.append(step))
+    latents, asked = sample(guess, start, plan, lambda *step: told.append(step[:3]))
     assert torch.allclose(latents, picture)
     assert asked == steps
     assert [done for done, _, _ in told] == list(range(1, steps + 1))
@@ -119,7 +119,7 @@ def test_steps_are_those_computed_by_hand():
     def guess(latents, time, prompt):
         return latents + time / 1000 if prompt == 0 else latents / 2
 
-    latents, asked = sample(guess, torch.tensor([8.0]), plan, lambda *step: told.append(step))
+    latents, asked = sample(guess, torch.tensor([8.0]), plan, lambda *step: told.append(step[:3]))
     # 9 is wanted, 4 is not: 4 + 3 * 5 = 19; then 3.25 + 0.75 without guidance.
     assert [(done, float(x), float(finished)) for done, x, finished in told] == [(1, 3.25, -11.0), (2, 0.25, 0.25)]
     assert (float(latents), asked) == (0.25, 3)
@@ -161,7 +161,7 @@ def test_going_on_from_a_step_ends_with_the_same_bits(first):
     def guess(latents, time, prompt):
         return torch.sin(3 * latents) + time / 1000 - prompt
 
-    whole, _ = sample(guess, noise(), plan, lambda step, latents, finished: kept.update({step: latents.clone()}))
+    whole, _ = sample(guess, noise(), plan, lambda step, latents, *_: kept.update({step: latents.clone()}))
     told = []
     rest, asked = sample(guess, kept[first], plan, lambda *step: told.append(step[0]), first)
     assert torch.equal(rest, whole)
