@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
@@ -28,7 +29,7 @@ def request_open(
     frames: int,
     longest_side: int | None,
 ) -> OpenRequest:
-    """What it takes to open a clip as a new shot, with the panel's settings; those of another clip are put back first.
+    """What it takes to open a clip as a new shot, with the panel's settings for it, see `_settings_for`.
 
     `depth` names the depth file, as the panel's Depth File does; "" leaves that as it is.
 
@@ -36,18 +37,15 @@ def request_open(
         InputError: the clip, the depth or the camera is not there, or settings do not go together.
     """
     facts = scene.ex4d
-    if facts.clip_path and facts.clip_path != str(clip):
-        for name in properties.OF_ONE_CLIP:
-            facts.property_unset(name)
-    facts.clip_path, facts.depth_found = str(clip), ""
-    facts.depth_path = depth or facts.depth_path
+    chosen, before = _settings_for(facts, clip, depth)
+    facts.clip_path = str(clip)
     if not clip.exists():
         raise InputError(f"There is no clip {clip}: choose another file.")
     there, picture = _look_at(clip)
     frames = max(1, min(frames, (there or start + frames) - start))
     fps = str(source.rate_of(scene)) if clip.is_dir() else None
     settings = {"start": start, "frames": frames, "longest_side": longest_side, "fps": fps}
-    return _request(scene, source.new_shot(clip), clip, settings, picture)
+    return replace(_request(scene, source.new_shot(clip), clip, settings, picture, chosen), before=before)
 
 
 def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
@@ -61,31 +59,59 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
         raise InputError(f"There is no clip {clip} any more: bring it back, or open another.")
     old = json.loads(facts.source)
     settings = {name: old.get(name) for name in ("start", "frames", "longest_side", "fps")}
-    request = _request(scene, facts.shot, clip, settings, _look_at(clip)[1])
+    request = _request(scene, facts.shot, clip, settings, _look_at(clip)[1], facts.settings)
     return replace(request, again=estimate)
 
 
+def _settings_for(facts: bpy.types.PropertyGroup, clip: Path, depth: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings to open `clip` with, and those that they take the place of once it is open ({}: none).
+
+    Settings of one clip are not used for another, and a shot that stands keeps its own until the other clip is open.
+    When that fails, what is changed in the panel before the next try is meant for the other clip.
+    """
+    if facts.shot and facts.opened != str(clip):
+        now, before, own = facts.settings, facts.settings, facts.settings_of_new_clip
+        if facts.clip_path == str(clip) and facts.aside:
+            before, own = json.loads(facts.aside)
+        own["depth_path"] = depth or own["depth_path"]
+        facts.aside = json.dumps([before, own])
+        changed = {name: value for name, value in now.items() if value != before[name]}
+        return {**now, **own, **changed, **({"depth_path": depth} if depth else {})}, before
+    if not facts.shot and facts.clip_path not in ("", str(clip)):
+        for name in properties.OF_ONE_CLIP:
+            facts.property_unset(name)
+    facts.depth_found, facts.depth_path = "", depth or facts.depth_path
+    return facts.settings, {}
+
+
 def _request(
-    scene: bpy.types.Scene, shot: str, clip: Path, settings: dict[str, Any], picture: axes.Picture
+    scene: bpy.types.Scene,
+    shot: str,
+    clip: Path,
+    settings: dict[str, Any],
+    picture: axes.Picture,
+    chosen: dict[str, Any],
 ) -> OpenRequest:
-    facts, notes, camera_file = scene.ex4d, [], ""
-    depth = _depth_of(facts, clip)
-    facts.depth_found = str(depth or "")
-    reading = _reading(facts) if depth else Reading()
-    estimator = ESTIMATORS.get(facts.estimator)
+    """The request for a clip and `settings` of the job, with the panel's settings as they are `chosen` for it."""
+    facts, wish, notes, camera_file = scene.ex4d, SimpleNamespace(**chosen), [], ""
+    depth = _depth_of(wish, clip)
+    if not facts.shot or facts.opened == str(clip):
+        facts.depth_found = str(depth or "")
+    reading = _reading(wish) if depth else Reading()
+    estimator = ESTIMATORS.get(wish.estimator)
     needs_licence = estimator is not None and not estimator.commercial
     if needs_licence and not preferences().accept_licence:
         raise InputError(
             f"{estimator.title} may be used for research only, never commercially: tick Accept Licence if you keep to"
             " that, or choose another way to depth."
         )
-    field_of_view = facts.field_of_view or None
-    if facts.motion == "FILE":
-        camera_file = str(Path(bpy.path.abspath(facts.motion_path)))
+    field_of_view = wish.field_of_view or None
+    if wish.motion == "FILE":
+        camera_file = str(Path(bpy.path.abspath(wish.motion_path)))
         if not Path(camera_file).is_file():
             raise InputError("There is no camera file: choose one as Camera File, or set Camera Motion to Still.")
-    elif facts.motion == "CAMERA":
-        recorded = motion.record(scene, settings["start"], settings["frames"], picture)
+    elif wish.motion == "CAMERA":
+        recorded = motion.record(scene, settings["start"], settings["frames"], picture, again=shot == facts.shot)
         camera_file = str(motion.save(recorded))
         if field_of_view is None and not (depth and _tells_lens(depth)):
             field_of_view = field_of_view_of(recorded.intrinsics[0, 0], picture.width)
@@ -101,45 +127,47 @@ def _request(
         camera=camera_file,
         settings={
             **settings,
-            "estimator": facts.estimator,
+            "estimator": wish.estimator,
             "accept_licence": needs_licence,
             "reading": to_plain(reading),
             "field_of_view": field_of_view,
         },
-        asked=asked(facts),
+        asked=_as_text(chosen),
         notes="\n".join(notes),
+        scene_uid=scene.session_uid,
         match_scene=facts.match_scene,
     )
 
 
 def asked(facts: bpy.types.PropertyGroup) -> str:
     """The settings that decide how a clip stands up, as text to be compared."""
-    names = [name for name in properties.OF_ONE_CLIP if name != "tracked_camera"]
-    values = [getattr(facts, name) for name in ("estimator", *names)]
-    tracked = facts.tracked_camera.name if facts.motion == "CAMERA" and facts.tracked_camera else ""
-    return json.dumps([*values, tracked])
+    return _as_text(facts.settings)
 
 
-def _depth_of(facts: bpy.types.PropertyGroup, clip: Path) -> Path | None:
+def _as_text(settings: dict[str, Any]) -> str:
+    return json.dumps(list(settings.values()))
+
+
+def _depth_of(wish: SimpleNamespace, clip: Path) -> Path | None:
     """The depth file that goes with a clip; None where the depth is to be estimated."""
-    if facts.estimator not in ("auto", "file"):
+    if wish.estimator not in ("auto", "file"):
         return None
-    if facts.depth_path:
-        return Path(bpy.path.abspath(facts.depth_path))
+    if wish.depth_path:
+        return Path(bpy.path.abspath(wish.depth_path))
     found = beside(clip)
-    if found is None and facts.estimator == "file":
+    if found is None and wish.estimator == "file":
         raise InputError(
             f"There is no depth file beside {clip.name}: choose one as Depth File, or another way to depth."
         )
     return found
 
 
-def _reading(facts: bpy.types.PropertyGroup) -> Reading:
+def _reading(wish: SimpleNamespace) -> Reading:
     """What the numbers of the depth file mean; unit and distance of relative disparity are not asked for."""
-    if facts.depth_convention == "disparity":
-        return Reading(convention="disparity", channel=facts.depth_channel or None)
-    unit = facts.depth_metres if facts.depth_unit == "other" else UNITS.get(facts.depth_unit)
-    return Reading(unit, facts.depth_convention, facts.depth_distance, facts.depth_channel or None)
+    if wish.depth_convention == "disparity":
+        return Reading(convention="disparity", channel=wish.depth_channel or None)
+    unit = wish.depth_metres if wish.depth_unit == "other" else UNITS.get(wish.depth_unit)
+    return Reading(unit, wish.depth_convention, wish.depth_distance, wish.depth_channel or None)
 
 
 def _tells_lens(depth: Path) -> bool:

@@ -323,9 +323,8 @@ def sample(scene: bpy.types.Scene) -> CameraPath:
             scene.frame_set(frame)
             depsgraph = bpy.context.evaluated_depsgraph_get()
             evaluated = camera.evaluated_get(depsgraph)
-            root = objects.find(scene, objects.ROOT)
-            origin = matrix_of(root.evaluated_get(depsgraph)) if root else np.eye(4)
-            poses.append(rigid(np.linalg.inv(origin) @ matrix_of(evaluated), "The camera or EX-4D Source"))
+            to_shot = np.linalg.inv(origin_of(scene, depsgraph))
+            poses.append(rigid(to_shot @ matrix_of(evaluated), "The camera or EX-4D Source"))
             lenses.append(to_clip @ axes.intrinsics_from_lens(lens_of(evaluated.data), picture))
     return CameraPath(
         _without_rounding(np.stack(poses), facts.poses),
@@ -333,6 +332,12 @@ def sample(scene: bpy.types.Scene) -> CameraPath:
         facts.width,
         facts.height,
     )
+
+
+def origin_of(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> NDArray[np.float64]:
+    """Matrix (4,4) of the shot's root as it is evaluated; the identity where it was deleted."""
+    root = objects.find(scene, objects.ROOT)
+    return matrix_of(root.evaluated_get(depsgraph)) if root else np.eye(4)
 
 
 def rigid(matrix: NDArray, whose: str) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ import bpy
 from ex4d.depth import plane
 from ex4d.errors import InputError
 
-from . import asking, camera, objects, server, session, takes
+from . import asking, camera, files, objects, server, session, takes
 
 _off_source: dict[str, bool] = {}
 
@@ -24,7 +24,7 @@ class Advice:
 
 def warnings(scene: bpy.types.Scene) -> list[Advice]:
     """All that is worth saying about the shot and the chosen camera, most important first."""
-    facts, found, chosen = scene.ex4d, _in_the_way(scene), None
+    facts, found, chosen = scene.ex4d, [*_missing(scene), *_in_the_way(scene)], None
     try:
         chosen = camera.path_camera(scene)
         camera.lens_of(chosen.data)
@@ -70,6 +70,21 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
             )
         )
     return found
+
+
+def _missing(scene: bpy.types.Scene) -> list[Advice]:
+    """Advice where a part of the shot was deleted that opening again brings back."""
+    root, mesh = objects.find(scene, objects.ROOT), objects.find(scene, objects.MESH)
+    caches = [m for m in mesh.modifiers if m.type == "MESH_CACHE"] if mesh else []
+    if mesh is None:
+        text = "The mesh of the shot was deleted."
+    elif root is None:
+        text = "EX-4D Source, which holds mesh and cameras together, was deleted."
+    elif not all(files.absolute(cache.filepath).is_file() for cache in caches):
+        text = "The file with the mesh of every frame is gone, so the mesh stands still."
+    else:
+        return []
+    return [Advice(text, "ex4d.open_again", (), "Open Again")]
 
 
 def _in_the_way(scene: bpy.types.Scene) -> list[Advice]:

@@ -36,11 +36,14 @@ def recordings() -> Path:
     return folder
 
 
-def numbered(parent: Path, word: str) -> tuple[int, Path]:
-    """The next free `word_<number>` in the folder `parent`, made here and now so that nobody else takes it."""
+def numbered(parent: Path, word: str, above: int = 0) -> tuple[int, Path]:
+    """The next free `word_<number>` in the folder `parent`, made here and now so that nobody else takes it.
+
+    Its number is also greater than `above`.
+    """
     parent.mkdir(parents=True, exist_ok=True)
     used = [int(p.name[len(word) + 1 :]) for p in parent.glob(f"{word}_*") if p.name[len(word) + 1 :].isdigit()]
-    number = max(used, default=0) + 1
+    number = max(*used, above, 0) + 1
     while True:
         folder = parent / f"{word}_{number:03d}"
         try:

@@ -22,7 +22,7 @@ class Recorded:
     """A camera of the scene in the frames of the clip.
 
     Attributes:
-        poses: (T,4,4) camera-to-world, library axes, in the scene's world.
+        poses: (T,4,4) camera-to-world, library axes, in the world of the shot's root.
         points: (M,3) what the tracker found to stand still, in the same world; M may be 0.
         intrinsics: (3,3) of the first frame, in pixels of the picture asked for.
         zooms: whether the lens changes later.
@@ -48,32 +48,36 @@ def tracked_camera(scene: bpy.types.Scene) -> bpy.types.Object:
     return chosen
 
 
-def record(scene: bpy.types.Scene, start: int, frames: int, picture: axes.Picture) -> Recorded:
+def record(scene: bpy.types.Scene, start: int, frames: int, picture: axes.Picture, again: bool = False) -> Recorded:
     """The tracked camera in `frames` frames of the clip from `start` on.
 
-    The clip's first frame is where the movie clip that was solved begins; without one, at the shot's first frame, or
-    at the scene's as long as there is no shot.
+    Where a movie clip was solved, they are counted from where that begins. Otherwise they are the scene frames that
+    show them: from the shot's first frame on, or from the scene's for a shot that is yet to come.
 
     Args:
         scene: where the camera is.
         start, frames: which frames of the clip.
         picture: displayed size of the clip, to which the lens is fitted.
+        again: whether this is for the shot that stands, whose root may have been moved and scaled.
 
     Raises:
-        InputError: see `tracked_camera`; the camera is scaled unevenly, or not perspective.
+        InputError: see `tracked_camera`; camera or root is scaled unevenly, or the camera is not perspective.
     """
     chosen = tracked_camera(scene)
     clip = _movie_clip(scene, chosen)
-    origin = clip.frame_start if clip else scene.ex4d.start if scene.ex4d.shot else scene.frame_start
-    numbers = range(origin + start, origin + start + frames)
+    first = clip.frame_start + start if clip else scene.ex4d.start if again else scene.frame_start
+    numbers = range(first, first + frames)
     matrices, lenses = [], []
     with camera.free_to_play(scene, chosen):
         for number in numbers:
             scene.frame_set(number)
-            evaluated = chosen.evaluated_get(bpy.context.evaluated_depsgraph_get())
-            matrices.append(camera.matrix_of(evaluated))
+            depsgraph = bpy.context.evaluated_depsgraph_get()
+            evaluated = chosen.evaluated_get(depsgraph)
+            origin = camera.origin_of(scene, depsgraph) if again else np.eye(4)
+            matrices.append(np.linalg.inv(origin) @ camera.matrix_of(evaluated))
             lenses.append(axes.intrinsics_from_lens(camera.lens_of(evaluated.data), picture))
-    poses = np.stack([camera.rigid(matrix, chosen.name) for matrix in matrices])
+    whose = f"{chosen.name} or EX-4D Source" if again else chosen.name
+    poses = np.stack([camera.rigid(matrix, whose) for matrix in matrices])
     points = axes.points_from_blender(_bundles(clip or scene.active_clip, numbers, matrices))
     return Recorded(poses, points, lenses[0], not np.allclose(lenses, lenses[0], rtol=1e-4))
 
@@ -99,7 +103,7 @@ def _movie_clip(scene: bpy.types.Scene, chosen: bpy.types.Object) -> bpy.types.M
 
 
 def _bundles(clip: bpy.types.MovieClip | None, numbers: range, matrices: list[NDArray]) -> NDArray[np.float64]:
-    """Solved points (M,3) in Blender's world, where the camera really moves as the clip's solution says; else none."""
+    """Solved points (M,3) in the world of `matrices`, if the camera really moves as the clip's solution says."""
     nothing = np.zeros((0, 3))
     solved = next((o for o in clip.tracking.objects if o.is_camera), None) if clip else None
     if solved is None or not solved.reconstruction.is_valid:

@@ -3,6 +3,8 @@
 import bpy
 import numpy as np
 
+from ex4d.errors import InputError
+
 from .state import Request
 
 ROOT, MESH, SOURCE_CAMERA, CAMERA = "root", "mesh", "source_camera", "camera"
@@ -37,6 +39,14 @@ def make(
     collection.objects.link(made)
     made.parent = parent
     return made
+
+
+def adopt(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
+    """Make the shot's objects children of a new `root`; those that have another parent by now stay there."""
+    for thing in scene.objects:
+        ours = thing.get("ex4d_shot") == scene.ex4d.shot and thing.get("ex4d_role") in (MESH, SOURCE_CAMERA, CAMERA)
+        if ours and thing.parent is None:
+            thing.parent = root
 
 
 def hide_other_shots(scene: bpy.types.Scene) -> None:
@@ -82,9 +92,20 @@ def is_around(thing: bpy.types.Object, camera: bpy.types.Object, distance: float
     return bool(ends[forward != 0].min() < distance)
 
 
+def find_scene(request: Request) -> bpy.types.Scene | None:
+    """The scene that a request came from, also when it was renamed meanwhile; None when it was deleted."""
+    if request.scene_uid:
+        return next((scene for scene in bpy.data.scenes if scene.session_uid == request.scene_uid), None)
+    return bpy.data.scenes.get(request.scene)
+
+
 def scene_of(request: Request) -> bpy.types.Scene:
-    """The scene that a request came from, also when it was renamed meanwhile."""
-    named = bpy.data.scenes.get(request.scene)
-    if named is not None:
-        return named
-    return next((scene for scene in bpy.data.scenes if scene.ex4d.shot == request.shot), bpy.context.scene)
+    """`find_scene`, for what cannot go on without it.
+
+    Raises:
+        InputError: the scene was deleted.
+    """
+    scene = find_scene(request)
+    if scene is None:
+        raise InputError("The scene that this was for is gone: nothing was changed.")
+    return scene

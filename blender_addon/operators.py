@@ -10,6 +10,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 from ex4d.errors import EX4DError
 
 from . import asking, camera, compat, properties, server, session, source, state, takes
+from .properties import count
 
 
 def _is_idle(cls: type, context: bpy.types.Context) -> bool:
@@ -42,6 +43,11 @@ class _Safe(bpy.types.Operator):
         if not isinstance(self, _Job):
             session.dispatch(state.Said(""))
         return done
+
+    def tell(self, text: str) -> None:
+        """Say what was done, where the panel says such things and in Blender's status bar."""
+        session.dispatch(state.Said(text, opening=self.opening))
+        self.report({"INFO"}, text)
 
 
 class _Job(_Safe):
@@ -156,7 +162,7 @@ class EX4D_OT_set_scale(_Safe):
     def act(self, context: bpy.types.Context) -> None:
         """Scale it."""
         factor = source.set_scale(context.scene, self.distance)
-        self.report({"INFO"}, f"The shot is {factor:.4g} times as big now.")
+        self.tell(f"The shot is {factor:.4g} times as big now.")
 
 
 class _AlongPath(_Job):
@@ -231,7 +237,7 @@ class EX4D_OT_camera_preset(_Safe):
         chosen = camera.path_camera(scene)
         path = camera.preset_path(scene, self.preset, self.amount or None, self.rise, self.frames or None)
         keys = camera.restore(scene, chosen, path)
-        self.report({"INFO"}, f"{chosen.name} has {len(keys)} keys now.")
+        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now.")
 
 
 class EX4D_OT_snap_to_source(_Safe):
@@ -452,7 +458,8 @@ class EX4D_OT_take_restore_camera(_OnTake):
         take = self.chosen(context)
         path = takes.camera_of(scene, take.number, take.view)
         chosen = camera.path_camera(scene)
-        camera.restore(scene, chosen, path)
+        keys = camera.restore(scene, chosen, path)
+        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now, those of {take.title}.")
 
 
 class EX4D_OT_take_again(_OnTake, _Job):

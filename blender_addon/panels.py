@@ -9,6 +9,7 @@ from ex4d.depth.estimators import ESTIMATORS
 
 from . import checks, operators, picture, server, session
 from .preferences import preferences
+from .properties import count
 
 
 def say(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
@@ -96,12 +97,14 @@ class _Source(_Panel):
         if facts.shot:
             column = layout.column(align=True)
             column.label(text=bpy.path.basename(facts.opened), icon="CHECKMARK")
-            column.label(text=f"{facts.frames} frames, {facts.width}x{facts.height}", icon="BLANK1")
+            column.label(text=f"{count(facts.frames, 'frame')}, {facts.width}x{facts.height}", icon="BLANK1")
             column.label(text=f"{float(facts.fraction):.5g} frames a second", icon="BLANK1")
         column = _settings(layout)
         column.prop(facts, "estimator")
         if facts.estimator in ("auto", "file"):
             column.prop(facts, "depth_path")
+            if facts.depth_found and not facts.depth_path:
+                column.label(text=bpy.path.basename(facts.depth_found), icon="FILE")
         if (chosen := ESTIMATORS.get(facts.estimator)) is not None and chosen.terms:
             box = layout.box()
             say(box, context, f"{chosen.terms}.", "INFO")
@@ -128,9 +131,7 @@ class _Depth(_Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, facts = self.layout, context.scene.ex4d
-        if facts.uses_depth_file:
-            if facts.depth_found:
-                layout.label(text=bpy.path.basename(facts.depth_found), icon="FILE")
+        if facts.uses_depth_file or (facts.estimator == "auto" and facts.clip_path != facts.opened):
             column = _settings(layout)
             column.prop(facts, "depth_convention")
             if facts.depth_convention != "disparity":

@@ -1,8 +1,10 @@
 """What a scene remembers about its shot. Everything else is looked up again, for undo frees all references."""
 
 import json
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -99,6 +101,11 @@ OF_ONE_CLIP = (
 USUAL_AMOUNT = {"30": 30.0, "60": 60.0, "90": 90.0, "180": 45.0, "zoom_in": 0.5, "zoom_out": 0.5}
 
 
+def count(number: int, word: str) -> str:
+    """`number` of what `word` names, as people say it."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
 def _take_usual_amount(facts: "EX4DScene", context: bpy.types.Context) -> None:
     facts.amount = USUAL_AMOUNT[facts.preset]
 
@@ -132,6 +139,10 @@ class EX4DScene(bpy.types.PropertyGroup):
     )
     opened: StringProperty(name="Opened", description="The clip that the shot was made from", subtype="FILE_PATH")
     asked: StringProperty(name="Asked", description="The settings that the shot was made with, in JSON")
+    aside: StringProperty(
+        name="Put Aside",
+        description="Settings as they were when another clip was first asked for, and those to open it with, in JSON",
+    )
     depth_found: StringProperty(name="Depth Found", description="The depth file that was used; empty without one")
     depth_made: StringProperty(name="Depth Made", description="Provider, scale and licence of the depth, in JSON")
 
@@ -238,6 +249,26 @@ class EX4DScene(bpy.types.PropertyGroup):
     take_index: IntProperty(name="Active Take")
     job_id: StringProperty(name="Job", description="The job under way, followed again when the file is opened")
     request: StringProperty(name="Request", description="What the job under way was asked, in JSON")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides how a clip stands up, in plain JSON: a tracked camera by its name, where one is used."""
+        plain = {name: getattr(self, name) for name in ("estimator", *OF_ONE_CLIP)}
+        used = self.tracked_camera if self.motion == "CAMERA" else None
+        return {**plain, "tracked_camera": used.name if used else ""}
+
+    @property
+    def settings_of_new_clip(self) -> dict[str, Any]:
+        """`settings` of `OF_ONE_CLIP` as long as nobody has changed them."""
+        known = self.bl_rna.properties
+        return {name: "" if name == "tracked_camera" else known[name].default for name in OF_ONE_CLIP}
+
+    def take_settings(self, before: Mapping[str, Any], values: Sequence[Any]) -> None:
+        """Take over the values of `settings` where the present ones still are as `before`."""
+        now = self.settings
+        for name, value in zip(now, values, strict=False):
+            if name in OF_ONE_CLIP and name in before and now[name] == before[name]:
+                setattr(self, name, bpy.data.objects.get(value) if name == "tracked_camera" else value)
 
     @property
     def fraction(self) -> Fraction:

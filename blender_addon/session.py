@@ -7,6 +7,7 @@
 import time
 import traceback
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -182,8 +183,8 @@ def _run(effect: state.Effect) -> None:
             job_id = connect().submit(job, {sha: Path(path) for sha, path in files.items()})
             dispatch(state.Submitted(job_id))
         case state.Remember(request, job_id):
-            facts = objects.scene_of(request).ex4d
-            facts.job_id, facts.request = job_id, state.request_to_json(request)
+            if (scene := objects.find_scene(request)) is not None:
+                scene.ex4d.job_id, scene.ex4d.request = job_id, state.request_to_json(request)
         case state.Follow(job_id):
             connect().follow(job_id)
         case state.Import(request, update):
@@ -195,8 +196,8 @@ def _run(effect: state.Effect) -> None:
         case state.Drop():
             drop()
         case state.Forget(request):
-            facts = objects.scene_of(request).ex4d
-            facts.job_id = facts.request = ""
+            if (scene := objects.find_scene(request)) is not None:
+                scene.ex4d.job_id = scene.ex4d.request = ""
             if isinstance(request, TakeRequest):
                 Path(request.path).unlink(missing_ok=True)
             elif motion.is_recording(request.camera):
@@ -246,6 +247,7 @@ def enter_file() -> None:
     for scene in bpy.data.scenes:
         request = state.request_from_json(scene.ex4d.request) if scene.ex4d.job_id else None
         if request is not None:
+            request = replace(request, scene=scene.name, scene_uid=scene.session_uid)
             dispatch(state.Reopened(request, scene.ex4d.job_id))
             return
 

@@ -25,6 +25,7 @@ from ex4d.mesh import DWMesh
 from ex4d.protocol import Reconstruct, Source, from_plain, to_plain
 
 from . import axes, camera, files, mesh_object, motion, objects
+from .properties import count
 from .state import OpenRequest
 
 Steps = Generator[tuple[str, int, int], None, Any]
@@ -151,9 +152,12 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
     """
     facts = scene.ex4d
     stood = facts.shot == request.shot
-    radius, lens = (facts.radius, facts.intrinsics) if stood else (0.0, None)
+    radius, lens, unit = (facts.radius, facts.intrinsics, facts.depth.get("scale")) if stood else (0.0, None, None)
     _write_facts(scene, request, job, mesh, stood)
-    root = objects.find(scene, objects.ROOT) or objects.make(scene, objects.ROOT, "EX-4D Source", None, None)
+    root = objects.find(scene, objects.ROOT)
+    if root is None:
+        root = objects.make(scene, objects.ROOT, "EX-4D Source", None, None)
+        objects.adopt(scene, root)
     root.empty_display_size = facts.radius / 10
     if stood:
         camera.place_source(scene, root)
@@ -166,7 +170,9 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
     see_all(scene)
     name = Path(request.clip).name
     if stood:
-        return f"{name} stands up again; camera and takes are as they were." + _ratio(facts.radius / radius)
+        told = _ratio(facts.radius / radius)
+        told += _still_scaled(root) if told or facts.depth.get("scale") != unit else ""
+        return f"{name} stands up again; camera and takes are as they were.{told}"
     objects.hide_other_shots(scene)
     scene.view_settings.view_transform = "Standard"
     _show_textures()
@@ -174,7 +180,7 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
         match_scene(scene)
     cube = objects.hide_factory_cube(scene)
     return (
-        f"{name} is open: {facts.frames} frames of {facts.width}x{facts.height}."
+        f"{name} is open: {count(facts.frames, 'frame')} of {facts.width}x{facts.height}."
         " The view transform is Standard now, so that the footage keeps its colours."
     ) + (f" {cube} stood around the camera and is hidden now." if cube else "")
 
@@ -185,6 +191,7 @@ def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: 
     facts.source, facts.inputs = request.source, json.dumps({**known, **request.files})
     facts.shot, facts.clip_path, facts.opened = request.shot, request.clip, request.clip
     facts.asked, facts.depth_found = request.asked, request.depth
+    facts.take_settings(request.before, json.loads(request.asked or "[]"))
     facts.depth_made = json.dumps(job.get("depth", {}))
     facts.width, facts.height, facts.frames = mesh.width, mesh.height, len(mesh)
     facts.rate = str(Fraction(job["fps"]))
@@ -202,6 +209,14 @@ def _ratio(ratio: float) -> str:
     if 1 / FARTHER < ratio < FARTHER:
         return ""
     return f" What is nearest stands {ratio:.2g} times as far as before, so the same camera move looks different."
+
+
+def _still_scaled(root: bpy.types.Object) -> str:
+    """What to tell of Set Scale where the distances that it was used for are others now."""
+    scale = max(abs(value) for value in root.scale)
+    if math.isclose(scale, 1, rel_tol=1e-4):
+        return ""
+    return f" {root.name} is still scaled by {scale:.4g}: set its scale to 1 to see the distances as they come."
 
 
 def see_all(scene: bpy.types.Scene) -> None:

@@ -19,10 +19,12 @@ class OpenRequest:
 
     Attributes:
         scene: name of the scene.
+        scene_uid: Blender's `session_uid` of it, which stays when it is renamed; 0 where only the name is known.
         shot: names the folder to make, or is the scene's own shot: then its camera and takes stay.
         clip, depth, camera: files or folders; depth and camera are "" where there is none.
         settings: the fields of `ex4d.protocol.Source` besides its files, in plain JSON.
         asked: the panel's settings behind all this, in JSON.
+        before: the panel's settings of the shot that stands, as long as it stands; empty where they are not others.
         notes: what the add-on itself has to say.
         match_scene: give a new shot's scene the clip's range, rate and size.
         again: estimate the depth anew.
@@ -41,6 +43,8 @@ class OpenRequest:
     again: bool = False
     source: str = ""
     files: Mapping[str, str] = field(default_factory=dict)
+    scene_uid: int = 0
+    before: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class TakeRequest:
     """Take the shot again along the camera file `path`.
 
     `source` is the job's source in JSON, `files` where its files are by hash; `preview` asks only for what the
-    camera will see.
+    camera will see; `scene` and `scene_uid` as in `OpenRequest`.
     """
 
     scene: str
@@ -63,6 +67,7 @@ class TakeRequest:
     model_size: str = "512x512"
     keep_source: bool = True
     preview: bool = False
+    scene_uid: int = 0
 
 
 Request = OpenRequest | TakeRequest

@@ -20,6 +20,7 @@ from ex4d.generate.quality import QualityName
 from ex4d.protocol import Generate, Preview, Source, from_plain, to_plain
 
 from . import camera, compat, files, objects
+from .properties import count
 from .source import Steps, hash_files, rate_of
 from .state import TakeRequest
 
@@ -30,10 +31,16 @@ def take_folder(scene: bpy.types.Scene, number: int, view: bool = False) -> Path
     return folder and folder / f"{word}s" / f"{word}_{number:03d}"
 
 
-def new_folder(shot: Path, view: bool) -> tuple[int, Path]:
-    """The take's or view's folder with the next free number, made here and now."""
-    word = "view" if view else "take"
-    return files.numbered(shot / f"{word}s", word)
+def new_folder(scene: bpy.types.Scene, shot: Path, view: bool) -> tuple[int, Path]:
+    """The take's or view's folder with the next free number, made here and now.
+
+    Free is what neither a folder, nor the list, nor a strip of the shot has.
+    """
+    word, facts = "view" if view else "take", scene.ex4d
+    listed = [entry.number for entry in facts.takes if entry.view == view]
+    strips = [s for s in compat.all_strips(scene) if s.get("ex4d_shot") == facts.shot]
+    shown = [s["ex4d_take"] for s in strips if s.get("ex4d_view", False) == view]
+    return files.numbered(shot / f"{word}s", word, max(listed + shown, default=0))
 
 
 def free_channel(scene: bpy.types.Scene, start: int, end: int) -> int:
@@ -58,7 +65,8 @@ def insert_strip(scene: bpy.types.Scene, name: str, movie: Path, start: int, fra
     first, end = compat.strip_range(strip)
     if (first, end) != (start, start + frames):
         compat.strips(scene).remove(strip)
-        raise InputError(f"Blender reads {end - first} frames from {movie.name} instead of {frames}: take it again.")
+        read = count(end - first, "frame")
+        raise InputError(f"Blender reads {read} from {movie.name} instead of {frames}: take it again.")
     compat.show_in_sequencer(scene)
     return strip
 
@@ -84,6 +92,7 @@ def request_take(scene: bpy.types.Scene, preview: bool) -> TakeRequest:
         model_size=facts.model_size,
         keep_source=facts.keep_source,
         preview=preview,
+        scene_uid=scene.session_uid,
     )
 
 
@@ -113,6 +122,7 @@ def request_again(scene: bpy.types.Scene, number: int, quality: QualityName | No
         quality=quality or job.quality,
         model_size=job.model_size,
         keep_source=job.keep_source,
+        scene_uid=scene.session_uid,
     )
 
 
@@ -150,7 +160,7 @@ def bring_in(request: TakeRequest, update: Any) -> Steps:
     shot = facts.folder if facts.shot == request.shot else None
     if shot is None:
         raise InputError("The shot of this take is not in the scene any more: undo until it is, then take it again.")
-    number, folder = new_folder(shot, request.preview)
+    number, folder = new_folder(scene, shot, request.preview)
     try:
         # The server's camera file says the same, rounded; the job was run from ours, to the bit.
         placed = files.bring(update.files, folder) | files.bring({take.CAMERA: Path(request.path)}, folder)

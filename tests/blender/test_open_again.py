@@ -11,9 +11,10 @@ import shots
 from test_mesh import evaluated_vertices
 from test_takes import take
 
-from blender_addon import asking, axes, camera, checks, compat, files, objects, source, takes
+from blender_addon import asking, axes, camera, checks, compat, files, objects, session, source, state, takes
 from ex4d.depth import DepthVideo, plane
 from ex4d.mesh import DWMesh
+from ex4d.movie import write_movie
 
 
 def with_lens(depth: DepthVideo, zoom: float) -> DepthVideo:
@@ -178,12 +179,176 @@ def test_a_guess_is_called_one_in_panel_and_notes(scene, shot, tmp_path):
     assert scene.ex4d.notes == plane.NOTE
 
 
-def test_settings_of_one_clip_are_not_used_for_another(scene, tmp_path):
+CLIP_SETTINGS = ["plane", "", "cm", 1.0, "depth", "planar", "", 40.0, "CAMERA", "", "tracked"]
+
+
+@pytest.fixture
+def settings(scene, shot, tmp_path):
+    """Settings that the standing shot was made with."""
     facts = scene.ex4d
     facts.estimator, facts.field_of_view, facts.depth_unit, facts.motion = "plane", 40, "cm", "CAMERA"
     facts.tracked_camera = bpy.data.objects.new("tracked", bpy.data.cameras.new("tracked"))
+    scene.collection.objects.link(facts.tracked_camera)
+    shots.open_again(tmp_path, shot)
+    return facts
+
+
+def other_clip(tmp_path):
+    write_movie(tmp_path / "other.mp4", shots.small_frames(shots.small_depth()), shots.FPS)
+    return tmp_path / "other.mp4"
+
+
+def test_settings_of_one_clip_are_not_used_for_another(scene, settings, tmp_path):
+    request = asking.request_open(scene, other_clip(tmp_path), "", 0, 49, None)
+    sent = request.settings
+    assert (sent["estimator"], sent["field_of_view"], request.camera) == ("plane", None, "")
+    settings.depth_unit = "mm"  # changed while the clip opens
+    shots.bring_in(request, shots.deliver(tmp_path / "other", shots.small_depth()))
+    assert (settings.estimator, settings.field_of_view, settings.depth_unit) == ("plane", 0, "mm")
+    assert (settings.motion, settings.tracked_camera) == ("STILL", None)
+    assert [advice.text for advice in checks.depth_trouble(scene)] == [
+        "The settings have changed since: press Open Again."
+    ]
+    settings.depth_unit = "as_it_is"
+    assert not checks.depth_trouble(scene)
+
+
+def test_a_shot_keeps_its_settings_when_another_clip_cannot_be_opened(scene, settings, tmp_path):
     with pytest.raises(source.InputError, match="There is no clip"):
-        asking.request_open(scene, tmp_path / "other.mp4", "", 0, 49, None)
-    assert (facts.estimator, facts.field_of_view, facts.depth_unit) == ("plane", 0, "as_it_is")
-    assert (facts.motion, facts.tracked_camera) == ("STILL", None)
-    assert (facts.clip_path, facts.opened) == (str(tmp_path / "other.mp4"), str(tmp_path / "small.mp4"))
+        asking.request_open(scene, tmp_path / "other.mp4", str(tmp_path / "other.npz"), 0, 49, None)
+    assert list(settings.settings.values()) == CLIP_SETTINGS
+    assert not checks.depth_trouble(scene)
+    assert (settings.clip_path, settings.opened) == (str(tmp_path / "other.mp4"), str(tmp_path / "small.mp4"))
+    # The next try is made with what was said for that clip, there and in the panel meanwhile.
+    other_clip(tmp_path)
+    settings.field_of_view, settings.estimator = 50, "file"
+    request = asking.request_open(scene, tmp_path / "other.mp4", "", 0, 49, None)
+    assert (request.settings["field_of_view"], request.depth) == (50, str(tmp_path / "other.npz"))
+    assert (request.settings["reading"]["unit"], request.camera) == (None, "")
+
+
+def test_a_clip_that_could_not_be_opened_leaves_nothing_of_its_settings_to_the_next_in_an_empty_scene(addon, tmp_path):
+    bpy.ops.scene.new(type="NEW")
+    facts = bpy.context.scene.ex4d
+    facts.clip_path, facts.field_of_view = str(tmp_path / "none.mp4"), 40
+    asking.request_open(bpy.context.scene, other_clip(tmp_path), "", 0, 49, None)
+    assert facts.field_of_view == 0
+
+
+# -- scenes -----------------------------------------------------------------------------------------
+
+JOB = "11111111-1111-4111-8111-111111111111"
+
+
+@pytest.fixture
+def two_scenes(scene, shot, tmp_path):
+    """The scene, whose clip is being opened again by the session, and another with a shot and a take."""
+    facts = scene.ex4d
+    request = source.OpenRequest(
+        scene.name, facts.shot, facts.opened, "", "", {}, source="{}", scene_uid=scene.session_uid
+    )
+    session.connect()
+    session.dispatch(state.Reopened(request, JOB))
+    bpy.ops.scene.new(type="NEW")
+    shots.open_small(tmp_path / "two")
+    take(bpy.context.scene, tmp_path / "take")
+    return scene, bpy.context.scene
+
+
+def finish(tmp_path, depth):
+    session.dispatch(state.Updated(replace(shots.deliver(tmp_path / "again", depth), job_id=JOB)))
+    return session.finish()
+
+
+def test_a_clip_whose_scene_is_deleted_while_it_opens_is_not_put_into_another(two_scenes, shot, tmp_path):
+    one, two = two_scenes
+    folder, name, image, things = one.ex4d.folder, two.ex4d.shot, two.ex4d.image.filepath, len(two.objects)
+    bpy.data.scenes.remove(one)
+    ended = finish(tmp_path, shot)
+    assert ended == state.State(
+        message="The scene that this was for is gone: nothing was changed.", failed=True, opening=True
+    )
+    assert (two.ex4d.shot, two.ex4d.image.filepath, len(two.objects)) == (name, image, things)
+    assert [entry.title for entry in two.ex4d.takes] == ["Take 001 (preview)"]
+    assert not (folder / files.AGAIN).exists()
+
+
+def test_a_take_whose_scene_is_deleted_goes_into_no_other(two_scenes, tmp_path):
+    one, two = two_scenes
+    session.dispatch(state.CancelPressed())
+    request = takes.request_take(one, preview=False)
+    bpy.data.scenes.remove(one)
+    with pytest.raises(source.InputError, match="The scene that this was for is gone"):
+        list(takes.bring_in(request, None))
+    assert [entry.title for entry in two.ex4d.takes] == ["Take 001 (preview)"]
+
+
+def test_a_scene_that_is_renamed_while_its_clip_opens_is_found(two_scenes, shot, tmp_path):
+    one, two = two_scenes
+    one.name, two.name, image = "Shot 010", one.name, two.ex4d.image.filepath
+    assert not finish(tmp_path, shot).failed
+    assert "again_001" in one.ex4d.image.filepath
+    assert (two.ex4d.image.filepath, one.ex4d.job_id) == (image, "")
+
+
+def test_a_clip_that_was_opening_when_the_file_was_saved_finds_its_scene_in_the_loaded_file(two_scenes, tmp_path):
+    one, _two = two_scenes
+    session.remember_again()
+    one.name = "Shot 010"
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
+    assert objects.scene_of(session.current().request) == bpy.data.scenes["Shot 010"]
+    session.dispatch(state.CancelPressed())
+
+
+# -- what was deleted -------------------------------------------------------------------------------
+
+
+def test_a_root_that_was_deleted_comes_back_with_all_its_children(scene, shot, tmp_path):
+    bpy.ops.ex4d.camera_preset(preset="60")
+    before = camera.sample(scene).camera_to_world
+    free = scene.ex4d.camera.copy()  # what the artist has given another parent stays with that
+    scene.collection.objects.link(free)
+    free.parent = scene.objects["Light"]
+    bpy.data.objects.remove(objects.find(scene, objects.ROOT))
+    shots.open_again(tmp_path, shot)
+    root = objects.find(scene, objects.ROOT)
+    for thing in (objects.find(scene, objects.MESH), objects.find(scene, objects.SOURCE_CAMERA), scene.ex4d.camera):
+        assert thing.parent == root
+    assert free.parent == scene.objects["Light"]
+    scene.cursor.location = (0, 3, 0)
+    bpy.ops.ex4d.set_scale(distance=9)
+    assert camera.sample(scene).camera_to_world == pytest.approx(before, abs=1e-4)
+
+
+def test_what_opening_again_brings_back_is_told_with_its_button(scene, shot, tmp_path):
+    def told():
+        return [advice.text for advice in checks.warnings(scene) if advice.operator == "ex4d.open_again"]
+
+    def cache():
+        return files.absolute(objects.find(scene, objects.MESH).modifiers[0].filepath)
+
+    assert not told()
+    for delete, said in (
+        (lambda: bpy.data.objects.remove(objects.find(scene, objects.MESH)), "The mesh of the shot was deleted."),
+        (lambda: bpy.data.objects.remove(objects.find(scene, objects.ROOT)), "EX-4D Source, which holds mesh"),
+        (lambda: cache().unlink(), "The file with the mesh of every frame is gone"),
+    ):
+        delete()
+        (text,) = told()
+        assert text.startswith(said)
+        shots.open_again(tmp_path, shot)
+        assert not told()
+
+
+# -- scale ------------------------------------------------------------------------------------------
+
+
+def test_a_shot_that_is_still_scaled_says_so_when_its_distances_or_their_unit_change(scene, shot, tmp_path):
+    still = "EX-4D Source is still scaled by 3: set its scale to 1"
+    assert "scaled" not in shots.open_again(tmp_path, replace(shot, depth=shot.depth * 2))
+    objects.find(scene, objects.ROOT).scale = (3, 3, 3)
+    assert still in shots.open_again(tmp_path, shot)
+    assert "scaled" not in shots.open_again(tmp_path, shot)
+    scene.ex4d.depth_made = json.dumps({**scene.ex4d.depth, "scale": "The distances are in metres."})
+    assert still in shots.open_again(tmp_path, shot)

@@ -194,6 +194,38 @@ def test_what_a_depth_file_means_is_asked_only_where_a_file_is_used(scene, shot)
     assert "depth_path" not in draw(panels._Source).shown
 
 
+def test_a_depth_file_that_was_found_beside_the_clip_is_named_where_one_could_be_chosen(scene, shot):
+    scene.ex4d.depth_found = "/clips/small.depth.npz"
+    assert "small.depth.npz" in draw(panels._Source).labels
+    scene.ex4d.depth_path = "/clips/mine.npz"
+    assert "small.depth.npz" not in draw(panels._Source).labels
+    scene.ex4d.depth_path, scene.ex4d.estimator = "", "plane"
+    assert "small.depth.npz" not in draw(panels._Source).labels
+
+
+def test_how_a_file_is_to_be_read_can_be_said_before_the_next_try_to_open_its_clip(scene, shot):
+    assert "depth_channel" not in draw(panels._Depth).shown
+    scene.ex4d.clip_path = "/clips/other.mp4"
+    assert "depth_channel" in draw(panels._Depth).shown
+
+
+def test_what_buttons_have_done_is_told_in_the_panel_in_place_of_older_messages(scene, shot):
+    session.dispatch(state.Said("Older."))
+    bpy.ops.ex4d.camera_preset(preset="zoom_in")
+    assert draw(panels._Generate).labels[0].startswith("EX-4D Camera has 2 keys")
+    scene.cursor.location = (0, 3, 0)
+    bpy.ops.ex4d.set_scale(distance=6)
+    assert "The shot is 2 times as big now." in draw(panels._Source).text
+    assert "Older." not in draw(panels._Generate).text
+
+
+def test_one_of_something_is_not_called_many(scene, addon, tmp_path):
+    shots.open_small(tmp_path, depth=shots.small_depth(frames=1))
+    assert "1 frame, 96x64" in draw(panels._Source).labels
+    bpy.ops.ex4d.camera_preset(preset="60")
+    assert session.current().message == "EX-4D Camera has 1 key now."
+
+
 def test_only_what_the_motion_of_the_source_camera_needs_is_asked(scene, shot):
     for motion, more in (("STILL", []), ("FILE", ["motion_path"]), ("CAMERA", ["tracked_camera"])):
         scene.ex4d.motion = motion

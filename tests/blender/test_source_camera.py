@@ -116,10 +116,34 @@ def test_a_tracked_camera_is_read_as_it_is_evaluated_without_its_scale(scene, tr
     assert to_first @ recorded.poses == pytest.approx(shots.walk(), abs=1e-5)
     assert recorded.points.shape == (0, 3)
     tracked.data.lens, tracked.data.sensor_width = 18, 36
-    recorded = motion.record(scene, 2, 4, PICTURE)
+    recorded = motion.record(scene, 0, 4, PICTURE)
     assert len(recorded.poses) == 4
-    assert to_first @ recorded.poses == pytest.approx(shots.walk()[2:6], abs=1e-5)
+    assert to_first @ recorded.poses == pytest.approx(shots.walk()[:4], abs=1e-5)
     assert field_of_view_of(recorded.intrinsics[0, 0], PICTURE.width) == pytest.approx(90)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_scenes_frames_show_the_frames_of_the_clip_that_are_used_whichever_those_are(
+    scene, walking, tracked, again
+):
+    scene.ex4d.start, scene.frame_start = (3, 9) if again else (9, 3)  # another clip will begin at the scene's own
+    recorded = motion.record(scene, 100, 4, PICTURE, again)
+    wanted = extrinsics.inverse(shots.walk()[2]) @ shots.walk()[2:6]
+    assert extrinsics.inverse(recorded.poses[0]) @ recorded.poses == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_tracked_camera_is_read_in_the_world_of_the_shot_that_stands_however_that_is_scaled(scene, walking, tracked):
+    root = objects.find(scene, objects.ROOT)
+    root.location, root.rotation_euler, root.scale = (1, 2, 3), (0.1, 0.2, 0.3), (3, 3, 3)
+    wanted = shots.walk()
+    new = motion.record(scene, 0, shots.FRAMES, PICTURE).poses
+    assert extrinsics.inverse(new[0]) @ new == pytest.approx(wanted, abs=1e-5)
+    poses = motion.record(scene, 0, shots.FRAMES, PICTURE, again=True).poses
+    wanted[:, :3, 3] /= 3
+    assert extrinsics.inverse(poses[0]) @ poses == pytest.approx(wanted, abs=1e-5)
+    root.scale = (1, 2, 3)
+    with pytest.raises(InputError, match="Tracked or EX-4D Source is scaled unevenly"):
+        motion.record(scene, 0, shots.FRAMES, PICTURE, again=True)
 
 
 def test_a_tracked_camera_that_cannot_be_used_is_told(scene, tracked):

@@ -1,6 +1,7 @@
 """Takes: strips at any rate, numbers that never come twice, undo, saving and loading."""
 
 import json
+import shutil
 import subprocess
 from contextlib import suppress
 from dataclasses import replace
@@ -90,6 +91,21 @@ def test_numbers_of_deleted_takes_do_not_come_back_while_their_files_are_there(s
     assert scene.ex4d.takes[0].number == 2
 
 
+def test_a_number_that_is_in_the_list_or_on_a_strip_does_not_come_back_when_the_files_are_gone(scene, tmp_path):
+    for number, folder in enumerate(("one", "two", "three", "four"), start=1):
+        take(scene, tmp_path / folder)
+        shutil.rmtree(takes.take_folder(scene, number))
+        if number == 3:
+            bpy.ops.ex4d.take_remove()  # its strip stays
+    take(scene, tmp_path / "view", preview=True)
+    assert [entry.title for entry in scene.ex4d.takes] == [
+        "Take 001 (preview)",
+        "Take 002 (preview)",
+        "Take 004 (preview)",
+        "View 001",
+    ]
+
+
 def test_other_strips_are_left_where_they_are(scene, tmp_path):
     movie = tmp_path / "other.mp4"
     write_movie(movie, np.zeros((30, 32, 32, 3), np.uint8), Fraction(24))
@@ -117,6 +133,7 @@ def test_the_camera_of_a_take_comes_back_as_keys(scene, tmp_path):
     take(scene, tmp_path / "one")
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
     bpy.ops.ex4d.take_restore_camera(number=1)
+    assert session.current().message.endswith("keys now, those of Take 001 (preview).")
     found = camera.sample(scene)
     assert found.camera_to_world == pytest.approx(wanted.camera_to_world, abs=2e-3 * scene.ex4d.radius)
     assert found.intrinsics == pytest.approx(wanted.intrinsics, rel=1e-6)

@@ -173,6 +173,51 @@ def test_files_that_do_not_fit_are_told_and_the_shot_stays_as_it_is(scene, lonel
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
 
 
+def test_a_clip_that_cannot_be_opened_leaves_the_settings_of_the_shot_that_stands(scene, lonely, tmp_path):
+    from blender_addon import asking, checks
+
+    _camera, _compat, _objects, session, _takes = addon_modules()
+    facts = scene.ex4d
+    np.savez(tmp_path / "mine.npz", depth=np.full((9, 36, 64), 300, np.float32))
+    facts.depth_path, facts.depth_unit, facts.field_of_view = str(tmp_path / "mine.npz"), "cm", 40
+    open_clip(lonely)
+    before = facts.settings
+    other = tmp_path / "other.mp4"
+    with pytest.raises(RuntimeError, match="There is no clip"):  # mistyped
+        open_clip(other)
+    other.write_bytes(SAMPLE.read_bytes()[:5000])
+    with pytest.raises(RuntimeError, match=r"other\.mp4"):  # damaged, as the server finds out
+        open_clip(other)
+    other.write_bytes(SAMPLE.read_bytes())
+    session.press(asking.request_open(scene, other, "", 0, 9, 256))
+    tick_until(lambda: session.current().phase == "working")
+    bpy.ops.ex4d.cancel()
+    assert facts.settings == before
+    assert "The settings have changed" not in " ".join(advice.text for advice in checks.depth_trouble(scene))
+    assert bpy.ops.ex4d.open_again() == {"FINISHED"}
+    assert facts.radius == pytest.approx(3, rel=0.1)
+    open_clip(other)
+    assert (facts.depth_path, facts.depth_unit, facts.field_of_view) == ("", "as_it_is", 0)
+    assert facts.depth["provider"] == "plane"
+    assert "The settings have changed" not in " ".join(advice.text for advice in checks.depth_trouble(scene))
+
+
+def test_a_scene_that_is_deleted_while_its_clip_opens_takes_nothing_from_another(scene, lonely, tmp_path):
+    from blender_addon import asking
+
+    _camera, _compat, _objects, session, _takes = addon_modules()
+    open_clip(lonely)
+    bpy.ops.scene.new(type="NEW")
+    other = bpy.context.scene
+    open_clip(SAMPLE)
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}
+    before = (other.ex4d.shot, other.ex4d.image.filepath, len(other.ex4d.takes), len(other.objects))
+    session.press(asking.request_again(scene, True))
+    bpy.data.scenes.remove(scene)
+    assert session.finish().message == "The scene that this was for is gone: nothing was changed."
+    assert (other.ex4d.shot, other.ex4d.image.filepath, len(other.ex4d.takes), len(other.objects)) == before
+
+
 # -- a camera that moved ----------------------------------------------------------------------------
 
 
@@ -304,6 +349,7 @@ def solve(scene, walker, clip_file: Path) -> bpy.types.MovieClip:
 def test_a_camera_that_blenders_tracker_solved_is_brought_to_the_unit_of_the_depth(scene, tmp_path):
     from blender_addon import asking, axes
 
+    objects = addon_modules()[2]
     walker = build(scene)
     matrices = shoot(scene, walker, tmp_path)
     clip = solve(scene, walker, tmp_path / "walk.mp4")
@@ -349,6 +395,13 @@ def test_a_camera_that_blenders_tracker_solved_is_brought_to_the_unit_of_the_dep
     request = asking.request_again(scene, False)
     with np.load(request.camera) as recorded:
         assert len(recorded["points"]) == 30
+        unscaled = recorded["points"], np.linalg.inv(recorded["camera_to_world"][0]) @ recorded["camera_to_world"]
+    objects.find(scene, objects.ROOT).scale = (2, 2, 2)  # poses and points are those of the shot, however it is scaled
+    request = asking.request_again(scene, False)
+    with np.load(request.camera) as recorded:
+        assert recorded["points"] == pytest.approx(unscaled[0] / 2, abs=1e-4)
+        poses = np.linalg.inv(recorded["camera_to_world"][0]) @ recorded["camera_to_world"]
+        assert poses[:, :3, 3] == pytest.approx(unscaled[1][:, :3, 3] / 2, abs=1e-4)
     facts.tracked_camera = walker  # the true one knows nothing of the solution's unit
     request = asking.request_again(scene, False)
     with np.load(request.camera) as recorded:
