@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, get_args
 
@@ -22,7 +23,7 @@ from backend.supervisor import Supervisor
 from ex4d import __version__
 from ex4d.depth import estimators
 from ex4d.depth.estimate import EstimatorName
-from ex4d.errors import InputError, ServerError
+from ex4d.errors import EX4DError, InputError, ServerError
 from ex4d.generate import diffusion
 from ex4d.protocol import (
     CHUNK_BYTES,
@@ -343,13 +344,21 @@ def _receive(socket: zmq.Socket) -> list[bytes]:
 
 def _capabilities() -> Capabilities:
     """What can be run here now; files and GPUs come and go, so it is asked for each client."""
-    missing = diffusion.why_not(ask_torch=False)
+    missing = _lacking(lambda: diffusion.why_not(ask_torch=False))
     depth = tuple(
-        DepthChoice(name, e.title, e.licence, e.commercial, sentence(estimators.missing(name)))
+        DepthChoice(name, e.title, e.licence, e.commercial, sentence(_lacking(partial(estimators.missing, name)) or ""))
         for name, e in estimators.ESTIMATORS.items()
         if name in get_args(EstimatorName)
     )
     return Capabilities(("preview",) if missing else ("wan", "preview"), sentence(missing or ""), depth)
+
+
+def _lacking(look: Callable[[], str | None]) -> str | None:
+    """What is missing, also where it cannot be looked at, as in a folder that is gone."""
+    try:
+        return look()
+    except (EX4DError, OSError) as error:
+        return str(error)
 
 
 def _port(socket: zmq.Socket) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import metadata, util
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, get_args
 
 import numpy as np
 import typer
@@ -193,8 +193,9 @@ def recon(
         else:
             conditioning = render_stereo(shot.scene, stereo, drawn_by, progress)
         with _folder(output_dir):
-            for what in ("color", "mask"):
-                _refuse_overwriting(output_dir / f"{what}_{name}.mp4", input_video, depth)
+            outputs = [output_dir / f"{what}_{name}.mp4" for what in ("color", "mask")]
+            outputs += [output_dir / f"camera_{name}.npz"] if save_camera else []
+            _refuse_overwriting(outputs, input_video, depth, camera, source_camera)
             said = (*shot.notes, *conditioning.notes)
             colour = _write(output_dir / f"color_{name}", conditioning.colour, shot.fps, output_format, said)
             mask = _write(output_dir / f"mask_{name}", conditioning.mask, shot.fps, output_format, said)
@@ -204,8 +205,7 @@ def recon(
             if save_camera:
                 from ex4d.files import replacing
 
-                written.append(output_dir / f"camera_{name}.npz")
-                _refuse_overwriting(written[-1], camera)
+                written.append(outputs[-1])
                 with replacing(written[-1]) as temporary:
                     camera_path.save(temporary, shot.scene.path)
     _say(*said)
@@ -244,8 +244,7 @@ def estimate_depth(
             output_dir / f"{stem}_depth.mp4",
             output_dir / f"{stem}_depth.json",
         ]
-        for path in written:
-            _refuse_overwriting(path, input_video, depth)
+        _refuse_overwriting(written, input_video, depth)
         measured = report(standing.clip, standing.depth, progress)
         save_depth(written[0], standing.depth)
         write_side_by_side(written[1], standing.clip, standing.depth, progress)
@@ -317,7 +316,26 @@ def generate(
         raise InputError("--height and --width belong together: give both or neither.")
     if output_format == "mp4" and output_video.suffix.lower() != ".mp4":
         raise InputError(f"The video is written as MP4: let --output_video end in .mp4, not {output_video.name!r}.")
-    _refuse_overwriting(output_video, input_video, color_video, mask_video, depth, camera)
+    name = "generated" if keep_source else "composited"
+    beside = output_video.with_name(f"{output_video.stem}.{name}{output_video.suffix}")
+    _refuse_overwriting([output_video, beside], input_video, color_video, mask_video, depth, camera, source_camera)
+    opened = _Opened(
+        input_video,
+        depth,
+        depth_estimator,
+        _reading(depth_unit, depth_convention, depth_distance, depth_channel),
+        num_frames,
+        focal_px,
+        fov,
+        source_camera,
+        accept_licence,
+    )
+    nothing = _Opened(None, None, "auto", Reading(), num_frames, None, None, None, accept_licence)
+    if color_video is not None and (opened != nothing or camera is not None):
+        raise InputError(
+            "Colour and mask are rendered already: leave out what says how (depth, lens, source camera, --camera), or"
+            " give --input_video instead."
+        )
     choice = jobs.choose(generator)
     size = None if width is None or height is None else (width, height)
     with bars() as progress:
@@ -325,17 +343,6 @@ def generate(
             conditioning, fps = _read_conditioning(color_video, mask_video, num_frames, size, progress)
             scene, notes = None, conditioning.notes
         else:
-            opened = _Opened(
-                input_video,
-                depth,
-                depth_estimator,
-                _reading(depth_unit, depth_convention, depth_distance, depth_channel),
-                num_frames,
-                focal_px,
-                fov,
-                source_camera,
-                accept_licence,
-            )
             shot = _open_shot(opened, cam, camera, occlusion, release_compat, progress)
             scene = shot.scene if size is None else replace(shot.scene, path=_resized(shot.scene.path, *size))
             conditioning = render(scene, chosen_engine(engine), progress)
@@ -345,13 +352,10 @@ def generate(
         )
         result, other = jobs.generate(conditioning, scene, wanted, progress, chosen_engine(engine))
         result = replace(result, notes=(*notes, *result.notes))
-        name = "generated" if keep_source else "composited"
-        beside = output_video.with_name(f"{output_video.stem}.{name}{output_video.suffix}")
         with _folder(output_video.parent):
-            written = [
-                _write_result(output_video, result, fps, output_format),
-                _write_result(beside, replace(result, frames=other), fps, output_format),
-            ]
+            written = [_write_result(output_video, result, fps, output_format)]
+            if other is not result.frames:  # as released, the model's own video is all there is
+                written.append(_write_result(beside, replace(result, frames=other), fps, output_format))
     _say(*result.notes)
     _results(*written)
 
@@ -479,7 +483,11 @@ def models(
         first, more = part.files[0], len(part.files) - 1
         place = first.replace("-00001-of-", "-0000[1-7]-of-") if more else first
         table.add_row(part.name, "unusable" if state in wrong else state, f"{part.gigabytes:g}", part.licence, place)
-    distilled = model_files.distilled_lora(root)
+    try:
+        distilled = model_files.distilled_lora(root)
+    except InputError as error:
+        distilled = None
+        wrong.append(str(error))
     state, place = (distilled.name, "") if distilled else ("none", f"{model_files.DISTILLED}/*.safetensors")
     table.add_row("LoRA for drafts (optional)", state, "", "yours to check", place)
     Console(markup=False).print(table)
@@ -529,8 +537,14 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except EX4DError as error:
-        console.print(f"ex4d: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'A file'} could not be used ({error.strerror or error}): look at it and its folder.")
+
+
+def _fail(sentence: str) -> NoReturn:
+    console.print(f"ex4d: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(2)
 
 
 @contextmanager
@@ -682,11 +696,23 @@ def _folder(folder: Path) -> Iterator[None]:
         raise
 
 
-def _refuse_overwriting(output: Path, *inputs: Path | None) -> None:
-    """Raise InputError where a result would take the place of what it is made from."""
-    for source in inputs:
-        if source is not None and output.resolve() == source.resolve():
-            raise InputError(f"{output} is what the result is made from: choose another name for the result.")
+def _refuse_overwriting(outputs: list[Path], video: Path | None, *others: Path | None) -> None:
+    """Raise InputError where a result would take the place of what it is made from.
+
+    Args:
+        outputs: to be written.
+        video: the clip; the depth that lies beside it counts too.
+        others: files that go in.
+    """
+    from ex4d.depth import beside
+
+    sources = [path for path in (video, *others, beside(video) if video else None) if path is not None]
+    for output in outputs:
+        if output.resolve() in [source.resolve() for source in sources]:
+            raise InputError(
+                f"{output} is what the result is made from, or would be taken for it the next time: choose"
+                " another name for the result, or another folder."
+            )
 
 
 def _write(name: Path, frames: np.ndarray, fps: Fraction, output_format: OutputFormat, notes: tuple[str, ...]) -> Path:

@@ -84,8 +84,9 @@ def run(job: protocol.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
     wanted = None
     if isinstance(job, protocol.Generate):
         wanted = Wanted(choose(job.generator), job.quality, job.model_size, job.keep_source, job.seed)
+    opening = isinstance(job, protocol.Reconstruct)
     again = isinstance(job, protocol.Reconstruct) and job.again
-    standing = _source(job.source, inputs, out.parent, progress, again)
+    standing = _source(job.source, inputs, out.parent, progress, fresh=opening, again=again)
     clip, notes = standing.clip, list(standing.notes)
     mesh = DWMesh.from_depth(standing.depth, standing.source_to_world)
     if isinstance(job, protocol.Reconstruct):
@@ -260,7 +261,8 @@ def _reconstruct(standing: Standing, mesh: DWMesh, out: Path, progress: Progress
     progress("Writing files", 1, 3)
     write_movie(out / "reliable.mp4", reliable, clip.fps, lossless=True)
     progress("Writing files", 2, 3)
-    save_depth(out / "depth.npz", depth)
+    about = standing.about_depth
+    save_depth(out / "depth.npz", depth, scale_note=about["scale"], licence=about["licence"])
     if standing.source_to_world is not None:
         moving = source_camera.SourceCamera(standing.source_to_world, np.zeros((0, 3)))
         source_camera.save(out / "source_camera.npz", moving)
@@ -280,11 +282,16 @@ def _reconstruct(standing: Standing, mesh: DWMesh, out: Path, progress: Progress
     }
 
 
-def _source(source: protocol.Source, inputs: Inputs, work: Path, progress: Progress, again: bool = False) -> Standing:
-    """What a job works on. The latest is kept: an artist tries many paths on one shot."""
+def _source(
+    source: protocol.Source, inputs: Inputs, work: Path, progress: Progress, fresh: bool = False, again: bool = False
+) -> Standing:
+    """What a job works on. The latest is kept: an artist tries many paths on one shot.
+
+    `fresh` looks anew, as files and models may have come meanwhile; `again` also estimates anew what was kept.
+    """
     global _latest_source
     key = repr(source)
-    if _latest_source and _latest_source[0] == key and not again:
+    if _latest_source and _latest_source[0] == key and not fresh:
         return _latest_source[1]
     _latest_source = None
     with TemporaryDirectory(dir=work) as folder:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ex4d import extrinsics
 from ex4d.arrays import Arrays, open_arrays
+from ex4d.depth import plane
 from ex4d.depth.video import DepthVideo
 from ex4d.errors import InputError
 from ex4d.files import replacing
@@ -86,7 +87,8 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo) -> tuple[SourceCamera, s
     median of depth over distance, over all points and frames, is the scale. What hides a point, or moves, is outvoted.
     """
     if not len(camera.points):
-        return camera, "The source camera moves, in the unit of the depth."
+        guessed = " That unit is a guess, so the two will hardly fit." if depth.provider == plane.NAME else ""
+        return camera, f"The source camera moves, in the unit of the depth.{guessed}"
     _, height, width = depth.depth.shape
     ratios = []
     for pose, k, frame in zip(camera.camera_to_world, depth.intrinsics, depth.depth, strict=True):

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ex4d import cache
 from ex4d.arrays import open_arrays
 from ex4d.depth.estimate import Estimate
-from ex4d.depth.video import DepthVideo
+from ex4d.depth.video import DepthVideo, save_depth
 from ex4d.errors import InputError
-from ex4d.files import replacing
 
 if TYPE_CHECKING:
     from ex4d.clip import Clip
@@ -73,20 +71,8 @@ def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estima
 
 
 def _save(path: Path, estimate: Estimate) -> None:
-    depth = estimate.depth
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        arrays: dict[str, NDArray] = {
-            "depth": depth.depth,
-            "intrinsics": depth.intrinsics,
-            "provider": np.array(depth.provider),
-            "notes": np.array(depth.notes, np.str_),
-            "repaired": np.array(depth.repaired),
-            "scale_note": np.array(estimate.scale_note),
-            "licence": np.array(estimate.licence),
-        }
-        if estimate.confidence is not None:
-            arrays["confidence"] = estimate.confidence
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy takes them for its options
+    confidence = {} if estimate.confidence is None else {"confidence": estimate.confidence}
+    save_depth(path, estimate.depth, scale_note=estimate.scale_note, licence=estimate.licence, **confidence)
 
 
 def _load(path: Path) -> Estimate:

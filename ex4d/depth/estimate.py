@@ -12,6 +12,11 @@ from ex4d.errors import InputError
 EstimatorName = Literal["auto", "file", "video-depth-anything", "depthcrafter", "plane"]
 """What can be asked for; `auto` takes a file where there is one, else Video-Depth-Anything, else the plane."""
 
+NO_UNIT = "The distances have no unit: the disparity of the shot was mapped as in EX-4D's release."
+METRES = "The distances are in metres."
+THE_FILES = "The distances are in the unit of the file."
+"""Sentences about the unit of distances."""
+
 
 @dataclass(frozen=True)
 class Estimate:

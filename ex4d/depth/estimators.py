@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ex4d import intrinsics
 from ex4d.depth import alignment, cached, lens, plane, weights
-from ex4d.depth.estimate import Estimate
-from ex4d.depth.files import Reading, beside, read_depth
+from ex4d.depth.estimate import NO_UNIT, Estimate
+from ex4d.depth.files import Reading, beside, read_estimate
 from ex4d.depth.video import DepthVideo
 from ex4d.depth.weights import DepthPart
 from ex4d.errors import InputError
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 KEY_FRAMES = 5
 """So many frames, evenly over the shot, tell field of view and scale."""
-
-NO_UNIT = "The distances have no unit: the disparity of the shot was mapped as in EX-4D's release."
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,9 @@ def missing(name: str) -> str:
     wrong = {name: state for name, state in states.items() if state != "ready"}
     if not wrong or (estimator.any_part and len(wrong) < len(states)):
         return ""
-    found = "; ".join(f"{name}: {state.rstrip('.')}" for name, state in wrong.items())
+    if damaged := next((state for state in wrong.values() if state.endswith(".")), ""):
+        return damaged
+    found = "; ".join(f"{name}: {state}" for name, state in wrong.items())
     return f"{estimator.title} has not all its model files in {root} ({found}): `ex4d models` says how to get them."
 
 
@@ -214,8 +214,13 @@ def estimate(
     estimator = ESTIMATORS[name]
     if name == "file":
         assert found is not None
-        depth = read_depth(found, clip, reading=reading, focal_px=focal_px, progress=progress)
-        return Estimate(depth, _unit_sentence(reading or Reading()), "that of the depth file")
+        read = read_estimate(found, clip, reading=reading, focal_px=focal_px, progress=progress)
+        return _with_terms(read)
+    if reading not in (None, Reading()):
+        raise InputError(
+            f"How a depth file is to be read was given, but there is none, and {estimator.title} takes none: name the"
+            " file, or leave that out."
+        )
     if not estimator.commercial and not accept_licence:
         raise InputError(
             f"{estimator.title} may be used for research only, never commercially: accept its licence first, or choose"
@@ -240,16 +245,19 @@ def _noted(made: Estimate, sentence: str) -> Estimate:
     return replace(made, depth=replace(made.depth, notes=(sentence, *made.depth.notes)))
 
 
+def _with_terms(read: Estimate) -> Estimate:
+    """Depth that was estimated earlier stays under the terms of what estimated it, also by way of a file."""
+    estimator = ESTIMATORS.get(read.depth.provider)
+    if estimator is None or not estimator.terms:
+        return read
+    terms = f"{estimator.terms}."
+    return replace(read if terms in read.depth.notes else _noted(read, terms), licence=terms)
+
+
 def _known(name: str) -> Estimator:
     if name not in ESTIMATORS:
         raise InputError(f"There is no depth estimator {name!r}: choose one of auto, {', '.join(ESTIMATORS)}.")
     return ESTIMATORS[name]
-
-
-def _unit_sentence(reading: Reading) -> str:
-    if reading.convention == "disparity":
-        return NO_UNIT
-    return "The distances are in the unit of the file." if reading.unit is None else "The distances are in metres."
 
 
 def _weight_files(estimator: Estimator) -> tuple[Path, ...]:

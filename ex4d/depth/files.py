@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d import intrinsics
-from ex4d.arrays import open_arrays
+from ex4d.arrays import Arrays, open_arrays
 from ex4d.depth import lens, plane
 from ex4d.depth.alignment import relative_depth
+from ex4d.depth.estimate import METRES, NO_UNIT, THE_FILES, Estimate
 from ex4d.depth.video import DepthVideo
 from ex4d.errors import InputError
 from ex4d.files import check_there
@@ -38,6 +39,7 @@ ASPECT_TOLERANCE = 0.01
 """How far the aspect ratios of depth and clip may differ, relative."""
 
 _LIMIT_PIXELS = 1 << 28
+_LIMIT_TEXT = 1 << 18
 
 MILLIMETRE = 0.001
 """Unit of 16-bit PNG where nobody says another."""
@@ -127,9 +129,22 @@ def read_depth(
     focal_px: float | None = None,
     progress: Progress = silent,
 ) -> DepthVideo:
+    """The depth of `read_estimate` alone."""
+    return read_estimate(path, clip, reading=reading, focal_px=focal_px, progress=progress).depth
+
+
+def read_estimate(
+    path: Path,
+    clip: "Clip",
+    *,
+    reading: Reading | None = None,
+    focal_px: float | None = None,
+    progress: Progress = silent,
+) -> Estimate:
     """Depth for a clip, from .npz, a folder of 16-bit PNG, or a folder of EXR, brought to the clip's size.
 
-    - .npz: `depth` (T,H,W) float; optional `intrinsics` (3,3) or (T,3,3) in pixels of that depth.
+    - .npz: `depth` (T,H,W) float; optional `intrinsics` (3,3) or (T,3,3) in pixels of that depth. What EX-4D itself
+      wrote about provider, notes, unit and licence goes with the depth.
     - 16-bit PNG: 0 means unknown.
     - EXR, also of several layers or parts: the channel that `reading` names; else the one of a depth pass
       (ViewLayer.Depth.Z), or else the only one whose name is Z, V or Y or ends so and that is no part of a vector,
@@ -146,7 +161,7 @@ def read_depth(
         clip: what the depth belongs to.
         reading: what the numbers mean; None for distances along the optical axis, in PNG in millimetres.
         focal_px: focal length in pixels of the source's displayed picture (`clip.fit.source_width` wide).
-            None takes the file's intrinsics or, where it has none, the release's 500 px at the working size.
+            None takes the file's intrinsics or, where it has none, a usual lens (`lens.FOCAL_OVER_SIDE`).
         progress: told after each frame.
 
     Raises:
@@ -206,7 +221,13 @@ def read_depth(
             f"The depth in {path.name} ends at exactly 1, as relative inverse depth (DepthCrafter's files) does; it"
             " was read as distances: read it as disparity if near and far are swapped."
         )
-    return DepthVideo(depth, k, stored.provider, (*notes, lens_note), repaired / depth.size)
+    scale_note = stored.scale_note if reading.unit is None else METRES
+    if reading.convention == "disparity":
+        scale_note = NO_UNIT
+    if lens_note:
+        notes.append(lens_note)
+    made = DepthVideo(depth, k, stored.provider, tuple(notes), repaired / depth.size)
+    return Estimate(made, scale_note, stored.licence)
 
 
 def _distances(reading: Reading, unit: float) -> Callable[[NDArray], NDArray[np.float32]]:
@@ -251,6 +272,8 @@ class _Stored:
     unit: float
     intrinsics: NDArray | None = None
     notes: tuple[str, ...] = ()
+    scale_note: str = THE_FILES
+    licence: str = "that of the depth file"
 
 
 def _chosen_frames(path: Path, frames: int, clip: "Clip") -> NDArray[np.int64]:
@@ -327,10 +350,11 @@ def _lens(
     if focal_px is None and stored.intrinsics is not None:
         k = intrinsics.per_frame(stored.intrinsics, stored.frames, "The intrinsics of the depth file")
         k = k[chosen]
+        lens.checked(float(k[0, 0, 0]), stored.width, "The focal length in the depth file")
         if (stored.width, stored.height) != (fit.width, fit.height):
             to_source = np.diag([fit.source_width / stored.width, fit.source_height / stored.height, 1])
             k = fit.apply_to_intrinsics(to_source @ k)
-        return k, "The focal length is that of the depth file."
+        return k, "" if stored.notes else "The focal length is that of the depth file."
     return lens.given_or_assumed(clip, focal_px)
 
 
@@ -355,6 +379,8 @@ def _open_npz(path: Path, reading: Reading) -> Iterator[_Stored]:
         _check_pixels(path, width, height)
         named = "provider" in arrays.headers and arrays.headers["provider"].dtype.kind == "U"
         provider = str(arrays.read("provider")) if named else "file"
+        notes = _texts(arrays, "notes") or ((plane.NOTE,) if provider == plane.NAME else ())
+        about = {name: texts[0] for name in ("scale_note", "licence") if (texts := _texts(arrays, name))}
         yield _Stored(
             frames,
             width,
@@ -363,8 +389,17 @@ def _open_npz(path: Path, reading: Reading) -> Iterator[_Stored]:
             provider,
             reading.unit or 1.0,
             arrays.read("intrinsics") if "intrinsics" in arrays.headers else None,
-            (plane.NOTE,) if provider == plane.NAME else (),
+            notes,
+            **about,
         )
+
+
+def _texts(arrays: Arrays, key: str) -> tuple[str, ...]:
+    """What EX-4D wrote into a depth file about how it was made; nothing where it is not there or out of all measure."""
+    header = arrays.headers.get(key)
+    if header is None or header.dtype.kind != "U" or len(header.shape) > 1 or header.nbytes > _LIMIT_TEXT:
+        return ()
+    return tuple(text for text in arrays.read(key).ravel().tolist() if text)
 
 
 @contextmanager
@@ -402,7 +437,8 @@ def _open_folder(folder: Path, reading: Reading) -> Iterator[_Stored]:
     assumed = png and reading.unit is None and reading.convention == "depth"
     notes = (f"The 16-bit depth in {folder.name} was read as millimetres.",) if assumed else ()
     unit = MILLIMETRE if assumed else reading.unit or 1.0
-    yield _Stored(len(files), width, height, partial(read), "file", unit, notes=notes)
+    scale_note = METRES if assumed else THE_FILES
+    yield _Stored(len(files), width, height, partial(read), "file", unit, notes=notes, scale_note=scale_note)
 
 
 def _refuse_channel(path: Path, reading: Reading) -> None:
@@ -417,8 +453,11 @@ def _check_pixels(path: Path, width: int, height: int) -> None:
 
 def _png_size(path: Path) -> tuple[int, int]:
     """Width and height; checks that it is 16-bit grey before anything is decoded."""
-    with path.open("rb") as file:
-        head = file.read(26)
+    try:
+        with path.open("rb") as file:
+            head = file.read(26)
+    except OSError as error:
+        raise InputError(f"The depth picture {path} cannot be opened ({error.strerror}): look at it.") from None
     if len(head) < 26 or head[:8] != b"\x89PNG\r\n\x1a\n":
         raise InputError(f"{path} is not a PNG picture: replace or remove it.")
     width, height, bits, colour = struct.unpack(">IIBB", head[16:26])

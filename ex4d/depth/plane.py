@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d import intrinsics
 from ex4d.depth import flow as optical
 from ex4d.depth import lens
 from ex4d.depth.video import DepthVideo
@@ -25,9 +24,6 @@ NOTE = "The depth is a guess without a depth model: ground plane and parallax on
 
 VERSION = 2
 """Changes when the same clip would give other depth."""
-
-FOCAL_OVER_WIDTH = 500 / 512
-"""Focal length over the longer side: the release's lens at the release's size."""
 
 HORIZON = 0.42
 """Height of the horizon as a part of the picture, from the top: a camera held level or slightly downwards."""
@@ -69,11 +65,6 @@ def estimate(clip: "Clip", focal_px: float | None = None, progress: Progress = s
         InputError: the focal length is not a positive number.
     """
     k, lens_note = lens.given_or_assumed(clip, focal_px)
-    if focal_px is None:
-        # The release's number of pixels at whatever size would give the same clip other proportions at other sizes.
-        focal = FOCAL_OVER_WIDTH * max(clip.fit.width, clip.fit.height)
-        k = intrinsics.per_frame(intrinsics.from_focal(focal, clip.fit.width, clip.fit.height), len(clip.frames))
-        lens_note = "The focal length is unknown; a field of view of 54 degrees along the longer side is assumed."
     greys = [optical.small_grey(frame, WIDTH) for frame in clip.frames]
     standing = _standing_out(greys, progress)
     ground = _ground(clip.frames.shape[1])

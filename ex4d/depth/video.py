@@ -41,8 +41,8 @@ class DepthVideo:
         object.__setattr__(self, "intrinsics", intrinsics.per_frame(self.intrinsics, len(d)))
 
 
-def save_depth(path: Path, depth: DepthVideo) -> None:
-    """Write .npz with the fields of `DepthVideo`; all or nothing.
+def save_depth(path: Path, depth: DepthVideo, **about: NDArray | str) -> None:
+    """Write .npz with the fields of `DepthVideo` and what else is to be told `about` it; all or nothing.
 
     Not compressed: float depth shrinks little, and packing it would take longer than all other steps.
 
@@ -57,6 +57,7 @@ def save_depth(path: Path, depth: DepthVideo) -> None:
             provider=np.array(depth.provider),
             notes=np.array(depth.notes, np.str_),
             repaired=np.array(depth.repaired),
+            **{name: np.asarray(value) for name, value in about.items()},  # type: ignore[arg-type]
         )
 
 

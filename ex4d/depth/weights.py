@@ -143,10 +143,16 @@ PARTS: tuple[DepthPart, ...] = (VIDEO, *MOGE, DEPTHCRAFTER, BASE)
 
 
 def located(file: str, root: Path) -> Path:
-    """Where a file lies: .safetensors stands in for what was published as a file of torch's."""
+    """Where a file lies: .safetensors, if whole, stands in for what was published as a file of torch's."""
     path = root / file
     other = path.with_suffix(".safetensors")
-    return other if path.suffix in PICKLES and other.is_file() else path
+    if path.suffix not in PICKLES or not other.is_file():
+        return path
+    try:
+        check_file(other, file)
+    except InputError:
+        return path if path.is_file() else other
+    return other
 
 
 def state(part: DepthPart, root: Path) -> str:
@@ -191,10 +197,14 @@ def fetch(
             what was published; says what to place where.
     """
     if part.research_only and not accept_licence:
-        raise InputError(f"{part.name} is not free for every use ({part.licence}): accept its licence to fetch it.")
+        raise InputError(
+            f"{part.name} is not free for every use ({part.licence}): accept its licence to fetch it"
+            " (--accept_licence)."
+        )
     if find_spec("huggingface_hub") is None:
         raise InputError(
-            f"Fetching needs the Python package huggingface_hub: install it, or {_by_hand(part, root, part.files)}."
+            f"Fetching needs the Python package huggingface_hub: pip install '.[wan]' in a checkout, or"
+            f" {_by_hand(part, root, part.files)}."
         )
     return tuple(
         _fetched(part, file, digest, root, progress) for file, digest in zip(part.files, part.sha256, strict=True)
@@ -208,7 +218,7 @@ def _fetched(part: DepthPart, file: str, digest: str, root: Path, progress: Prog
             _check(part, path)
             return path
         except InputError:
-            path.unlink()
+            pass  # it stays until another has come
     path = root / file
     partial = path.with_name(path.name + ".part")
     _download(part, file, root, partial, progress)

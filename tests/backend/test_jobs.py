@@ -334,3 +334,17 @@ def test_the_hash_of_a_job_changes_with_every_field(shot):
         job_hash(replace(job, source=replace(job.source, **change))) for change in ({}, {"start": 1}, {"fps": "24"})
     }
     assert len(hashes) == 3
+
+
+def test_a_folder_of_models_that_cannot_be_looked_at_is_told_and_ends_nobody(monkeypatch):
+    from backend import server
+    from ex4d.errors import InputError
+
+    def gone(*_, **__):
+        raise InputError("The folder of models is gone.")
+
+    monkeypatch.setattr(server.diffusion, "why_not", gone)
+    monkeypatch.setattr(server.estimators, "missing", gone)
+    able = server._capabilities()
+    assert (able.generators, able.wan_missing) == (("preview",), "The folder of models is gone.")
+    assert {choice.missing for choice in able.depth} == {"The folder of models is gone."}

@@ -1,15 +1,17 @@
 """Clips without a depth file, and depth files that need explaining, on the command line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from test_cli import ex4d, files_below
 
 from ex4d import camera_path, extrinsics, source_camera
 from ex4d.clip import clip_info, read_clip
-from ex4d.depth import load_depth_npz
+from ex4d.depth import load_depth_npz, save_depth
 from ex4d.movie import read_movie, write_movie
 
 MOVING = Path(__file__).resolve().parents[2] / "sample" / "moving"
@@ -56,7 +58,7 @@ def test_depth_leaves_a_file_a_video_and_a_report_and_recon_takes_that_file(bare
         "--output_dir", bare / "recon", "--save_camera",
     )  # fmt: skip
     assert again.returncode == 0, again.stderr
-    assert "focal length is that of the depth file" in clip_info(bare / "recon" / "mask_30.mp4").metadata["comment"]
+    assert "60.0 degrees across" in clip_info(bare / "recon" / "mask_30.mp4").metadata["comment"]
     height, width = clip.frames.shape[1:3]
     camera = camera_path.load(bare / "recon" / "camera_30.npz", len(clip.frames), width, height)
     assert 2 * np.degrees(np.arctan(width / 2 / camera.intrinsics[0, 0, 0])) == pytest.approx(60)
@@ -87,6 +89,47 @@ def test_numbers_of_a_depth_file_are_read_as_is_said(bare, moving_box):
     assert "The distances are in metres." in done.stderr
     found = load_depth_npz(bare / "out" / "clip.depth.npz").depth
     np.testing.assert_allclose(found, true.depth / 100, rtol=1e-5)
+
+
+def test_depth_of_a_research_model_stays_under_its_licence_in_a_file(bare, moving_box):
+    _, true = moving_box
+    save_depth(bare / "clip.depth.npz", replace(true, provider="depthcrafter"), licence="free", scale_note="In ells.")
+    done = ex4d("depth", "--input_video", bare / "clip.mp4", "--output_dir", bare / "out")
+    assert done.returncode == 0, done.stderr
+    assert "never commercially" in done.stderr.partition("Licence of the depth: ")[2]
+    assert "In ells." in done.stderr
+
+
+def test_16_bit_pictures_are_said_to_be_in_metres(bare, moving_box):
+    _, true = moving_box
+    (bare / "clip_depth").mkdir()
+    for number, frame in enumerate(true.depth):
+        cv2.imwrite(str(bare / "clip_depth" / f"{number:03d}.png"), (frame * 1000).astype(np.uint16))
+    done = ex4d("depth", "--input_video", bare / "clip.mp4", "--output_dir", bare / "out")
+    assert done.returncode == 0, done.stderr
+    assert "The distances are in metres." in done.stderr
+    assert "unit of the file" not in done.stderr
+
+
+INPUTS = {
+    "depth found beside the clip": ["depth", "--output_dir", "."],
+    "second video": ["generate", "--input_video", "out.generated.mp4", "--output_video", "out.mp4", "--cam", "30"],
+    "source camera": ["recon", "--source_camera", "camera_30.npz", "--cam", "30", "--save_camera", "--output_dir", "."],
+}
+
+
+@pytest.mark.parametrize("case", INPUTS)
+def test_nothing_that_goes_in_is_ever_overwritten(case, bare, moving_box):
+    save_depth(bare / "clip.depth.npz", moving_box[1])
+    write_movie(bare / "out.generated.mp4", moving_box[0].frames, moving_box[0].fps)
+    np.savez(bare / "camera_30.npz", camera_to_world=np.broadcast_to(np.eye(4), (9, 4, 4)))
+    before = {path.name: path.read_bytes() for path in bare.iterdir() if path.is_file()}
+    command, *arguments = INPUTS[case]
+    video = [] if "--input_video" in arguments else ["--input_video", "clip.mp4"]
+    done = ex4d(command, *video, *arguments, cwd=bare)
+    assert done.returncode == 2
+    assert "is what the result is made from" in done.stderr
+    assert {path.name: path.read_bytes() for path in bare.iterdir() if path.is_file()} == before
 
 
 def test_with_the_source_camera_a_preset_goes_along_and_begins_at_the_source(tmp_path):
@@ -120,6 +163,8 @@ def test_with_the_source_camera_a_preset_goes_along_and_begins_at_the_source(tmp
         (["--depth_unit", "furlong"], "'furlong' is no unit"),
         (["--depth_unit", "m", "--depth_convention", "disparity"], "Relative disparity has no unit"),
         (["--source_camera", "nowhere.npz"], "There is no camera file"),
+        (["--depth_unit", "cm"], "How a depth file is to be read was given, but there is none"),
+        (["--focal_px", "0.5"], "which no lens does"),
     ],
 )
 def test_what_cannot_be_asked_of_a_depth_is_one_sentence_and_leaves_nothing(arguments, said, bare):
@@ -128,3 +173,19 @@ def test_what_cannot_be_asked_of_a_depth_is_one_sentence_and_leaves_nothing(argu
     assert said in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (bare / "out").exists()
+
+
+def test_how_to_render_is_refused_where_colour_and_mask_are_rendered_already(bare):
+    for name in ("colour", "mask"):
+        (bare / f"{name}.mp4").write_bytes((bare / "clip.mp4").read_bytes())
+    given = ["--color_video", bare / "colour.mp4", "--mask_video", bare / "mask.mp4", "--output_video", bare / "o.mp4"]
+    for more in (["--fov", "60"], ["--source_camera", "c.npz"], ["--depth_unit", "cm"], ["--camera", "c.npz"]):
+        done = ex4d("generate", *given, *more)
+        assert done.returncode == 2
+        assert "are rendered already: leave out what says how" in done.stderr
+
+
+def test_an_error_of_the_system_is_one_sentence(bare):
+    done = ex4d("generate", "--input_video", bare / "clip.mp4", "--cam", "30", "--output_video", "/proc/x.mp4")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

@@ -157,16 +157,19 @@ def test_intrinsics_of_the_file_are_scaled_with_its_pixels(tmp_path):
     assert k[1, 2] == pytest.approx(fit.height / 2, abs=0.51)
 
 
-def test_the_users_focal_length_comes_first_and_the_releases_last(tmp_path):
+def test_the_users_focal_length_comes_first_and_a_usual_lens_last(tmp_path):
     clip = clip_of(1, 1280, 720, longest_side=640)
     given_by_file = npz(tmp_path / "a.npz", depth=scene(1, 320, 180), intrinsics=K)
     depth = read_depth(given_by_file, clip, focal_px=1000)
     assert depth.intrinsics[0, 0, 0] == pytest.approx(1000 * clip.fit.scaled_width / 1280)
     assert "1000 px given" in depth.notes[-1]
     depth = read_depth(npz(tmp_path / "b.npz", depth=scene(1, 320, 180)), clip)
-    assert np.array_equal(depth.intrinsics[0], [[500, 0, clip.fit.width / 2], [0, 500, clip.fit.height / 2], [0, 0, 1]])
+    focal = 500 / 512 * clip.fit.width  # the release's at the release's size, and as wide at any other
+    np.testing.assert_allclose(
+        depth.intrinsics[0], [[focal, 0, clip.fit.width / 2], [0, focal, clip.fit.height / 2], [0, 0, 1]]
+    )
     assert "unknown" in depth.notes[-1]
-    for wrong in (0, -3, float("nan")):
+    for wrong in (0, -3, float("nan"), 1e-9, 0.5, 1e12):
         with pytest.raises(InputError, match="focal length"):
             read_depth(given_by_file, clip, focal_px=wrong)
 

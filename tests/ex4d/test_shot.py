@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -54,6 +55,34 @@ def test_reconstruct_gives_what_the_viewport_shows(studio, moving_box):
     reliable = read_movie(out / "reliable.mp4").frames
     assert set(np.unique(reliable)) == {0, 255}
     assert (reliable[0, 16:32, 18:30] == 255).all()
+
+
+def test_the_depth_that_stands_gives_the_same_again_and_tells_the_same(studio, tmp_path, monkeypatch):
+    """Whatever models come or go meanwhile: what was opened is what is taken."""
+    monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))
+    files, source, _path, out = studio
+    guessed = replace(source, depth=(), field_of_view=50.0)
+    opened = shot.run(protocol.Reconstruct(guessed), files, out, silent)
+    assert "a guess" in " ".join(opened["notes"])
+    standing = replace(guessed, depth=(files.add(out / "depth.npz"),), estimator="file", field_of_view=None)
+    again = tmp_path / "again"
+    again.mkdir()
+    taken = shot.run(protocol.Reconstruct(standing), files, again, silent)
+    assert (taken["notes"], taken["depth"]) == (opened["notes"], opened["depth"])
+    assert taken["focal_px"] == opened["focal_px"]
+    one, two = load_depth_npz(out / "depth.npz"), load_depth_npz(again / "depth.npz")
+    assert np.array_equal(one.depth, two.depth)
+    assert np.array_equal(one.intrinsics, two.intrinsics)
+
+
+def test_opening_looks_anew_for_depth_and_taking_does_not(studio, monkeypatch):
+    files, source, path, out = studio
+    seen, real = [], shot.estimators.estimate
+    monkeypatch.setattr(shot.estimators, "estimate", lambda *args, **more: seen.append(1) or real(*args, **more))
+    for number, job in enumerate([protocol.Reconstruct(source)] * 2 + [protocol.Preview(source, path)] * 2):
+        (out / str(number)).mkdir()
+        shot.run(job, files, out / str(number), silent)
+    assert len(seen) == 2
 
 
 def test_preview_gives_colour_mask_and_coverage_without_a_result(studio):
