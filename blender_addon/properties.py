@@ -319,6 +319,17 @@ class EX4DScene(bpy.types.PropertyGroup):
         return folder.parents[1] if folder.parent.name == files.AGAIN else folder
 
     @property
+    def input_files(self) -> dict[str, str]:
+        """Where the source's files are by hash; those in the shot's folder are found wherever that is by now."""
+        known, folder = json.loads(self.inputs or "{}"), self.folder
+        for sha, path in known.items():
+            parts = Path(path).parts
+            if folder is not None and self.shot in parts:
+                inside = folder.joinpath(*parts[parts.index(self.shot) + 1 :])
+                known[sha] = str(inside) if inside.exists() else path
+        return known
+
+    @property
     def last(self) -> int:
         """Scene frame of the clip's last frame."""
         return self.start + self.frames - 1

@@ -19,7 +19,7 @@ from ex4d.arrays import open_arrays
 from ex4d.camera_path import pivot_distance
 from ex4d.client import Hasher
 from ex4d.clip import natural_order
-from ex4d.depth import DepthVideo
+from ex4d.depth import DepthVideo, Reading
 from ex4d.errors import InputError
 from ex4d.mesh import DWMesh
 from ex4d.protocol import Reconstruct, Source, from_plain, to_plain
@@ -100,6 +100,7 @@ def bring_in(request: OpenRequest, update: Any) -> Steps:
             kept = files.bring({"tracked_camera.npz": Path(request.camera)}, folder)["tracked_camera.npz"]
             known = {sha: str(kept) if path == request.camera else path for sha, path in request.files.items()}
             request = replace(request, files=known)
+        request = yield from _with_depth(request, placed["depth.npz"])
         depth = yield from _load_depth(placed["depth.npz"])
         mesh, cache = DWMesh.from_depth(depth, _poses(placed)), folder / "mesh.pc2"
         for done in mesh_object.write_pc2(cache, mesh):
@@ -123,6 +124,17 @@ def _folder_of(request: OpenRequest) -> Path:
     facts = objects.scene_of(request).ex4d
     standing = facts.folder if facts.shot == request.shot else None
     return standing or files.shots_folder(bpy.data.filepath) / request.shot
+
+
+def _with_depth(request: OpenRequest, depth: Path) -> Steps:
+    """The request with the depth that came as its depth file, lens and all.
+
+    Takes are made with what stands in the viewport, whatever models have come to the server or gone since.
+    """
+    (blob,) = yield from hash_files([depth])
+    standing = {"depth": [to_plain(blob)], "estimator": "file", "reading": to_plain(Reading()), "field_of_view": None}
+    source = json.dumps({**json.loads(request.source), **standing, "accept_licence": False})
+    return replace(request, source=source, files={**request.files, blob.sha256: str(depth)})
 
 
 def _load_depth(path: Path) -> Steps:

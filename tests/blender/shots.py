@@ -1,5 +1,6 @@
 """A small shot made from true files, as a `reconstruct` job delivers them, without a server."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def open_again(tmp_path: Path, depth: DepthVideo, poses: np.ndarray | None = Non
 
 def bring_in(request: OpenRequest, update: JobUpdate) -> str:
     """All steps of bringing a result in."""
-    work = source.bring_in(request, update)
+    work = source.bring_in(replace(request, source=request.source or "{}"), update)  # known once files are hashed
     while True:
         try:
             next(work)

@@ -89,7 +89,7 @@ def test_a_cache_that_is_given_up_leaves_no_file(shot, tmp_path):
 
 def test_opening_that_is_given_up_leaves_scene_and_folder_as_they_were(scene, tmp_path, user_folder):
     before = set(bpy.data.objects.keys())
-    request = source.OpenRequest(scene.name, "shot", "clip.mp4", "", "", {})
+    request = source.OpenRequest(scene.name, "shot", "clip.mp4", "", "", {}, source="{}")
     work = source.bring_in(request, shots.deliver(tmp_path / "job", shots.small_depth()))
     for _ in range(20):
         next(work)

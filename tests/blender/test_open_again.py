@@ -67,8 +67,12 @@ def test_camera_takes_and_strips_stay_when_the_clip_is_opened_again(scene, shot,
 def test_inputs_of_earlier_takes_are_still_known_after_opening_again(scene, shot, tmp_path):
     scene.ex4d.inputs = json.dumps({"0": "zero"})
     shots.open_again(tmp_path, shot)
-    assert json.loads(scene.ex4d.inputs) == {"0": "zero", "1": "one"}
-    assert json.loads(scene.ex4d.source) == {"again": 1}
+    known = json.loads(scene.ex4d.inputs)
+    (depth,) = set(known) - {"0", "1"}
+    assert Path(known[depth]).name == "depth.npz"
+    assert known == {"0": "zero", "1": "one", depth: known[depth]}
+    found = json.loads(scene.ex4d.source)
+    assert (found["again"], found["depth"][0]["sha256"]) == (1, depth)
 
 
 def test_a_camera_with_the_sources_lens_follows_it_and_any_other_lens_stays(scene, shot, tmp_path):
@@ -113,7 +117,7 @@ def test_other_distances_are_told_because_the_same_move_looks_different_then(sce
 
 def test_opening_again_that_is_given_up_changes_nothing(scene, shot, tmp_path):
     facts, before = scene.ex4d, scene.ex4d.image.filepath
-    request = source.OpenRequest(scene.name, facts.shot, facts.opened, "", "", {})
+    request = source.OpenRequest(scene.name, facts.shot, facts.opened, "", "", {}, source="{}")
     work = source.bring_in(request, shots.deliver(tmp_path / "job", replace(shot, depth=shot.depth * 2)))
     for _ in range(20):
         next(work)

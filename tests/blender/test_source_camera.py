@@ -180,7 +180,7 @@ def test_what_was_read_from_a_camera_is_removed_when_opening_is_given_up(scene, 
         file = motion.save(recorded)
         if not own:  # a file of the artist's
             file = file.rename(tmp_path / "mine.npz")
-        request = state.OpenRequest(scene.name, "shot", "clip.mp4", "", str(file), {})
+        request = state.OpenRequest(scene.name, "shot", "clip.mp4", "", str(file), {}, source="{}")
         session.connect()
         session.dispatch(state.Reopened(request, "11111111-1111-4111-8111-111111111111"))
         session.dispatch(state.CancelPressed())

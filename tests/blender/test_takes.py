@@ -146,7 +146,8 @@ def test_the_take_says_how_to_make_it_again(scene, tmp_path):
     take(scene, tmp_path / "one")
     strip = takes.strip_of(scene, 1)
     assert (strip["ex4d_seed"], strip["ex4d_generator"], strip["ex4d_job"]) == (11, "preview", "job")
-    assert json.loads(strip["ex4d_source"]) == {}
+    assert strip["ex4d_source"] == scene.ex4d.source
+    assert json.loads(strip["ex4d_source"])["estimator"] == "file"
     kept = camera_path.load(scene.ex4d.folder / strip["ex4d_camera"], shots.FRAMES, shots.WIDTH, shots.HEIGHT)
     assert np.array_equal(kept.camera_to_world[0], np.eye(4))
 

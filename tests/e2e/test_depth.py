@@ -53,6 +53,32 @@ def test_a_clip_without_depth_becomes_a_strip_that_says_that_its_depth_is_a_gues
     assert record["depth"]["provider"] == "plane"
 
 
+def test_takes_are_made_with_the_depth_that_stands_also_in_a_file_that_moved(scene, lonely, tmp_path, server):
+    """No server knows the files any more, and the guess could not be made again: it comes from the shot's folder."""
+    import shutil
+
+    _camera, _compat, _objects, session, takes = addon_modules()
+    open_clip(lonely)
+    source = json.loads(scene.ex4d.source)
+    assert (source["estimator"], len(source["depth"]), source["depth"][0]["name"]) == ("file", 1, "depth.npz")
+    bpy.ops.ex4d.camera_preset(preset="30")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "first" / "shot.blend"))
+    shutil.copytree(tmp_path / "first", tmp_path / "second")
+    shutil.rmtree(tmp_path / "first")
+    shutil.rmtree(tmp_path / "user")
+    (tmp_path / "user").mkdir()
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "second" / "shot.blend"))
+    server.kill()
+    shutil.rmtree(server.state / "server")
+    server.start()
+    facts = bpy.context.scene.ex4d
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}, session.current().message
+    assert GUESS in facts.takes[0].made
+    record = json.loads((takes.take_folder(bpy.context.scene, 1) / "take.json").read_text())
+    assert record["job"]["source"]["depth"] == source["depth"]
+    assert GUESS in record["notes"]
+
+
 def test_depth_lens_and_motion_can_be_changed_and_camera_and_takes_stay(scene, lonely, tmp_path):
     camera, compat, objects, session, takes = addon_modules()
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
