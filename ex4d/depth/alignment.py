@@ -18,7 +18,7 @@ FARTHEST_OVER_NEAREST = 1000.0
 """Where a metric fit puts things behind infinity, they stand this many times as far as the nearest of the shot."""
 
 
-def fit_disparity(relative: NDArray, metric: NDArray, weights: NDArray | None = None) -> tuple[float, float]:
+def fit_disparity(relative: NDArray, metric: NDArray) -> tuple[float, float]:
     """Scale and shift with which `scale * relative + shift` is the metric disparity, whatever some samples say.
 
     Robust least squares: from the line of least absolute residuals, iteratively reweighted by Tukey's biweight, so up
@@ -27,7 +27,6 @@ def fit_disparity(relative: NDArray, metric: NDArray, weights: NDArray | None = 
     Args:
         relative: disparity of the estimator, any shape; larger is nearer.
         metric: 1 / distance of the same samples.
-        weights: how much each counts, >= 0; None for all the same.
 
     Returns:
         (scale, shift), scale > 0, in 1 / the unit of the distances.
@@ -36,24 +35,23 @@ def fit_disparity(relative: NDArray, metric: NDArray, weights: NDArray | None = 
         InputError: fewer than two usable samples, all of the same disparity, or near and far swapped.
     """
     x, y = np.asarray(relative, np.float64).ravel(), np.asarray(metric, np.float64).ravel()
-    given = np.ones_like(x) if weights is None else np.asarray(weights, np.float64).ravel()
-    usable = np.isfinite(x) & np.isfinite(y) & (y > 0) & (given > 0)
-    x, y, given = (a[usable] for a in (x, y, given))
+    usable = np.isfinite(x) & np.isfinite(y) & (y > 0)
+    x, y = x[usable], y[usable]
     if len(x) > MOST_SAMPLES:
         kept = np.linspace(0, len(x) - 1, MOST_SAMPLES).astype(np.intp)
-        x, y, given = x[kept], y[kept], given[kept]
+        x, y = x[kept], y[kept]
     if len(x) < 2 or np.ptp(x) <= 1e-9 * np.abs(x).max():
         raise InputError(
             "The estimated depth cannot be scaled to metres, as it shows no difference between near and far: choose"
             " another estimator or other key frames."
         )
-    line = _line(x, y, given)
+    line = _line(x, y, np.ones_like(x))
     smallest = 1e-9 * np.median(y)
     for reweigh in (_absolute, _biweight):
         for _ in range(50):
             residual = np.abs(line[0] * x + line[1] - y)
-            spread = max(_weighted_median(residual, given) / 0.6745, smallest)
-            factor = given * reweigh(residual / spread)
+            spread = max(float(np.median(residual)) / 0.6745, smallest)
+            factor = reweigh(residual / spread)
             if np.ptp(x[factor > 0]) == 0:
                 break
             before, line = line, _line(x, y, factor)
@@ -118,9 +116,3 @@ def _absolute(residual: NDArray) -> NDArray:
 
 def _biweight(residual: NDArray) -> NDArray:
     return np.maximum(1 - (residual / TUKEY) ** 2, 0) ** 2
-
-
-def _weighted_median(values: NDArray, weights: NDArray) -> float:
-    order = np.argsort(values)
-    total = np.cumsum(weights[order])
-    return float(values[order[np.searchsorted(total, total[-1] / 2)]])

@@ -36,8 +36,6 @@ class Estimator:
     Attributes:
         name: as in `EstimatorName`; or "moge", which helps others and is not asked for by itself.
         title: for people.
-        gives: what it gives, a few words.
-        code_licence: of the code that runs.
         weights_licence: of the model file; "" where there is none.
         commercial: whether the depth may be used commercially.
         packages: Python packages it needs, besides numpy.
@@ -49,8 +47,6 @@ class Estimator:
 
     name: str
     title: str
-    gives: str
-    code_licence: str
     weights_licence: str
     commercial: bool
     packages: tuple[str, ...] = ()
@@ -75,12 +71,10 @@ class Estimator:
 ESTIMATORS = {
     estimator.name: estimator
     for estimator in (
-        Estimator("file", "Depth file", "what the file holds", "Apache-2.0", "", True),
+        Estimator("file", "Depth file", "", True),
         Estimator(
             "video-depth-anything",
             "Video-Depth-Anything small",
-            "disparity, steady in time",
-            "Apache-2.0",
             "Apache-2.0",
             True,
             ("torch", "cv2"),
@@ -89,8 +83,6 @@ ESTIMATORS = {
         Estimator(
             "moge",
             "MoGe-2",
-            "field of view and metres, on a few frames",
-            "Apache-2.0",
             "MIT",
             True,
             ("torch",),
@@ -100,8 +92,6 @@ ESTIMATORS = {
         Estimator(
             "depthcrafter",
             "DepthCrafter",
-            "disparity, as in EX-4D's release",
-            "Apache-2.0",
             "research only",
             False,
             ("torch", "diffusers", "transformers", "cv2"),
@@ -111,8 +101,6 @@ ESTIMATORS = {
         Estimator(
             plane.NAME,
             "Ground plane and parallax",
-            "a guess without a model",
-            "Apache-2.0",
             "",
             True,
             ("cv2",),
