@@ -74,7 +74,9 @@ def write_movie(
         container.metadata.update(metadata or {})
         stream = container.add_stream("libx264", rate=fps)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"qp": "0"} if lossless else {"crf": QUALITY}
+        # Without mbtree: x264's fast code for it reads memory that nobody wrote in small pictures, so that the same
+        # frames would not always give the same file.
+        stream.options = {"qp": "0"} if lossless else {"crf": QUALITY, "x264-params": "mbtree=0"}
         codec = stream.codec_context
         codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
         codec.color_range = 2 if lossless else 1  # full, limited
