@@ -13,8 +13,8 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 
 .PHONY: demo test test-ex4d test-wan test-blender test-matrix lint format sample extension benchmark clean
 
-demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist does it; results in out/demo (CLIP=my.mp4 takes another clip)
-	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir $(if $(CLIP),out/$(basename $(notdir $(CLIP))),out/demo) $(if $(CLIP),--clip "$(CLIP)")
+demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist does it; results in out/demo (CLIP=my.mp4: another clip, in out/clip)
+	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir out/$(if $(CLIP),clip,demo) $(if $(CLIP),--clip "$(CLIP)")
 
 test: lint test-ex4d test-blender  ## everything that CI checks
 
