@@ -78,7 +78,9 @@ class Arrays:
     def _header(self, name: str) -> Header:
         with self.archive.open(name) as file:
             header, begin = _read_header(file)
-        if header.dtype.hasobject or self.archive.getinfo(name).file_size != begin + header.nbytes:
+        if header.dtype.hasobject:
+            raise ValueError(f"{name} holds Python objects, which are never read")
+        if self.archive.getinfo(name).file_size != begin + header.nbytes:
             raise ValueError(f"{name} does not hold the numbers that it announces")
         return header
 
@@ -118,7 +120,7 @@ def _readable(path: Path, what: str) -> Iterator[None]:
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
             f"The {what} {path} cannot be read as .npz arrays ({error}): it is damaged or of another kind;"
-            " write it again with numpy.savez."
+            " write plain numbers with numpy.savez."
         ) from error
 
 

@@ -373,7 +373,7 @@ def _open_npz(path: Path, reading: Reading) -> Iterator[_Stored]:
         if len(header.shape) != 3 or 0 in header.shape or not floats:
             raise InputError(
                 f"`depth` in {path} must be floats of the shape (frames, height, width), not {header.dtype}"
-                f" {header.shape}."
+                f" {header.shape}; depth.astype('float32') makes floats of whole numbers."
             )
         frames, height, width = header.shape
         _check_pixels(path, width, height)
