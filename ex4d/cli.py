@@ -174,6 +174,9 @@ def recon(
 ) -> None:
     """Build the depth watertight mesh and render colour and mask along a camera path."""
     name = cam if camera is None else camera.stem
+    outputs = [output_dir / f"{what}_{name}.mp4" for what in ("color", "mask")]
+    outputs += [output_dir / f"camera_{name}.npz"] if save_camera else []
+    _refuse_overwriting(outputs, input_video, depth, camera, source_camera)
     with bars() as progress:
         opened = _Opened(
             input_video,
@@ -193,9 +196,6 @@ def recon(
         else:
             conditioning = render_stereo(shot.scene, stereo, drawn_by, progress)
         with _folder(output_dir):
-            outputs = [output_dir / f"{what}_{name}.mp4" for what in ("color", "mask")]
-            outputs += [output_dir / f"camera_{name}.npz"] if save_camera else []
-            _refuse_overwriting(outputs, input_video, depth, camera, source_camera)
             said = (*shot.notes, *conditioning.notes)
             colour = _write(output_dir / f"color_{name}", conditioning.colour, shot.fps, output_format, said)
             mask = _write(output_dir / f"mask_{name}", conditioning.mask, shot.fps, output_format, said)
@@ -230,23 +230,18 @@ def estimate_depth(
     fov: FieldOfView = None,
 ) -> None:
     """Depth of a clip as a file, a video of clip, depth and normals side by side, and a report of what can be said."""
-    from ex4d.depth import save_depth
     from ex4d.depth.report import report
     from ex4d.depth.views import write_side_by_side
 
     reading = _reading(depth_unit, depth_convention, depth_distance, depth_channel)
     opened = _Opened(input_video, depth, depth_estimator, reading, num_frames, focal_px, fov, None, accept_licence)
+    stem = "" if input_video is None else input_video.stem
+    written = [output_dir / f"{stem}{end}" for end in (".depth.npz", "_depth.mp4", "_depth.json")]
+    _refuse_overwriting(written, input_video, depth)
     with bars() as progress, _folder(output_dir):
         standing = _stand_up(opened, progress, again)
-        stem = Path(standing.clip.source).stem
-        written = [
-            output_dir / f"{stem}.depth.npz",
-            output_dir / f"{stem}_depth.mp4",
-            output_dir / f"{stem}_depth.json",
-        ]
-        _refuse_overwriting(written, input_video, depth)
         measured = report(standing.clip, standing.depth, progress)
-        save_depth(written[0], standing.depth)
+        standing.estimate.save(written[0])
         write_side_by_side(written[1], standing.clip, standing.depth, progress)
         measured.save(written[2])
     said = measured.text()

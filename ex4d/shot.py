@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ex4d import camera_path, edges, intrinsics, protocol, source_camera, take
 from ex4d.clip import Clip, natural_order, read_clip
 from ex4d.conditioning import Conditioning, render
-from ex4d.depth import DepthVideo, Reading, estimators, save_depth
+from ex4d.depth import DepthVideo, Reading, estimators
 from ex4d.depth.estimate import Estimate, EstimatorName
 from ex4d.errors import InputError
 from ex4d.generate import Generated, diffusion, preview
@@ -261,8 +261,7 @@ def _reconstruct(standing: Standing, mesh: DWMesh, out: Path, progress: Progress
     progress("Writing files", 1, 3)
     write_movie(out / "reliable.mp4", reliable, clip.fps, lossless=True)
     progress("Writing files", 2, 3)
-    about = standing.about_depth
-    save_depth(out / "depth.npz", depth, scale_note=about["scale"], licence=about["licence"])
+    standing.estimate.save(out / "depth.npz")
     if standing.source_to_world is not None:
         moving = source_camera.SourceCamera(standing.source_to_world, np.zeros((0, 3)))
         source_camera.save(out / "source_camera.npz", moving)

@@ -13,7 +13,7 @@ import numpy as np
 from ex4d import cache
 from ex4d.arrays import open_arrays
 from ex4d.depth.estimate import Estimate
-from ex4d.depth.video import DepthVideo, save_depth
+from ex4d.depth.video import DepthVideo
 from ex4d.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,16 +63,11 @@ def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estima
             notes = ("The depth kept from an earlier run was damaged and was estimated again.",)
     made = make()
     try:
-        _save(path, made)
+        made.save(path)
         _thin_out(path)
     except (InputError, OSError) as error:
         notes = (*notes, f"The depth was not kept for the next time: {error}")
     return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, *notes))) if notes else made
-
-
-def _save(path: Path, estimate: Estimate) -> None:
-    confidence = {} if estimate.confidence is None else {"confidence": estimate.confidence}
-    save_depth(path, estimate.depth, scale_note=estimate.scale_note, licence=estimate.licence, **confidence)
 
 
 def _load(path: Path) -> Estimate:

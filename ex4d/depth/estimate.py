@@ -1,12 +1,13 @@
 """What every estimator gives back."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.depth.video import DepthVideo
+from ex4d.depth.video import DepthVideo, save_depth
 from ex4d.errors import InputError
 
 EstimatorName = Literal["auto", "file", "video-depth-anything", "depthcrafter", "plane"]
@@ -33,6 +34,15 @@ class Estimate:
     scale_note: str
     licence: str
     confidence: NDArray[np.float32] | None = None
+
+    def save(self, path: Path) -> None:
+        """Write .npz with the depth and all that is known about it; all or nothing.
+
+        Raises:
+            InputError: the file cannot be written (disk full, no permission).
+        """
+        about = {} if self.confidence is None else {"confidence": self.confidence}
+        save_depth(path, self.depth, scale_note=self.scale_note, licence=self.licence, **about)
 
     def __post_init__(self) -> None:
         c = self.confidence

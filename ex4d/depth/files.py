@@ -355,7 +355,8 @@ def _lens(
             to_source = np.diag([fit.source_width / stored.width, fit.source_height / stored.height, 1])
             k = fit.apply_to_intrinsics(to_source @ k)
         return k, "" if stored.notes else "The focal length is that of the depth file."
-    return lens.given_or_assumed(clip, focal_px)
+    k, note = lens.given_or_assumed(clip, focal_px)
+    return k, note if stored.intrinsics is None else f"{note} It takes the place of the depth file's."
 
 
 # --- kinds of files ---

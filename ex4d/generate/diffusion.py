@@ -4,7 +4,7 @@ import ctypes
 import gc
 import hashlib
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ DEVICE = "cuda"
 
 BYTES_A_TOKEN, BYTES_BESIDE = 220_000, 1_500_000_000
 """What is set aside on the GPU for sampling, encoding and decoding: 4.4 GB for 49 frames of 512x512, of which
-`benchmarks/memory.py` sees 2 to 3 GB taken."""
+`benchmarks/memory.py` shows 2.5 to 3.5 GB beside the weights."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,6 @@ def _generate(
     settings = wan.Settings(steps=level.steps, guidance=level.guidance, guided=level.guided, reuse=level.reuse)
     result = np.empty((count, height, width, 3), np.uint8)
     asked, done, places = 0, 0, []
-    notes: tuple[str, ...] = ()
     for number, window in enumerate(plan):
         part = _part(conditioning, window, result if number else None)
         if as_released:
@@ -172,19 +171,24 @@ def _generate(
         else:
             prepared = preparation.own_aspect(part, seed, preparation.AREAS[size])
         share = _Share(progress, number, len(plan))
-        made, place = _window(models, prepared, prompts, seed + number, settings, files, share)
+        made, predictions, place = _window(models, prepared, prompts, seed + number, settings, files, share)
         places.append(place)
-        asked, notes = asked + made.settings["predictions"], made.notes
+        asked += predictions
         if as_released:
-            result = made.frames
+            result = made
         else:
-            windows.join(result, window, _resized(made.frames, width, height), done)
+            windows.join(result, window, _resized(made, width, height), done)
         done = window.stop
     for place in places:
         place.forget()
-    facts = {**made.settings, "predictions": asked, "quality": level.name, "windows": len(plan)}
-    facts |= {"model_size": list(picture), "blocks_on_gpu": models.layout.blocks - len(models.layout.streamed)}
-    said = (*files.notes, *((level.says,) if level.says else ()), *models.notes, *notes)
+    facts = {**asdict(settings), "precision": models.precision, "predictions": asked}
+    facts |= {
+        "quality": level.name,
+        "windows": len(plan),
+        "model_size": list(picture),
+        "blocks_on_gpu": models.layout.blocks - len(models.layout.streamed),
+    }
+    said = (*files.notes, *((level.says,) if level.says else ()), *models.notes, *prepared.notes)
     return Generated(result, "wan", seed, facts, tuple(dict.fromkeys(said)))
 
 
@@ -196,8 +200,9 @@ def _window(
     settings: "wan.Settings",
     files: model_files.Files,
     progress: Progress,
-) -> "tuple[Generated, Unfinished]":
-    """One window and where it is kept until all are done: an interrupted job does not make it again."""
+) -> "tuple[NDArray[np.uint8], int, Unfinished]":
+    """Frames of one window, how many predictions they took, and where they are kept until all windows are done: an
+    interrupted job does not make them again."""
     import torch
 
     from ex4d.generate import wan
@@ -208,11 +213,11 @@ def _window(
     whole, latents = unfinished("frames", *depends_on), unfinished("latents", *depends_on)
     if kept := whole.read():
         progress("Sampling", settings.steps, settings.steps)
-        facts = {"predictions": int(kept["predictions"])}
-        return Generated(kept["frames"].numpy(), "wan", seed, facts, prepared.notes), whole
+        return kept["frames"].numpy(), int(kept["predictions"]), whole
     made = wan.generate(models, prepared, prompts, seed, settings, progress, latents)
-    whole.keep(frames=torch.from_numpy(made.frames), predictions=torch.tensor(made.settings["predictions"]))
-    return made, whole
+    predictions = made.settings["predictions"]
+    whole.keep(frames=torch.from_numpy(made.frames), predictions=torch.tensor(predictions))
+    return made.frames, predictions, whole
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,9 @@ def test_depth_leaves_a_file_a_video_and_a_report_and_recon_takes_that_file(bare
     assert views.frames.shape[2] >= 3 * clip.frames.shape[2]
     report = json.loads((bare / "out" / "clip_depth.json").read_text())
     assert report["provider"] == "plane"
+    with np.load(bare / "out" / "clip.depth.npz") as kept:
+        assert "height of the camera" in str(kept["scale_note"])
+        assert str(kept["licence"]) == "Apache-2.0"
     again = ex4d(
         "recon", "--input_video", bare / "clip.mp4", "--depth", bare / "out" / "clip.depth.npz", "--cam", "30",
         "--output_dir", bare / "recon", "--save_camera",
@@ -98,6 +101,13 @@ def test_depth_of_a_research_model_stays_under_its_licence_in_a_file(bare, movin
     assert done.returncode == 0, done.stderr
     assert "never commercially" in done.stderr.partition("Licence of the depth: ")[2]
     assert "In ells." in done.stderr
+
+
+def test_a_lens_by_hand_takes_the_place_of_the_files_and_says_so(bare, moving_box):
+    save_depth(bare / "clip.depth.npz", moving_box[1])
+    done = ex4d("depth", "--input_video", bare / "clip.mp4", "--fov", "40", "--output_dir", bare / "out")
+    assert done.returncode == 0, done.stderr
+    assert "40.0 degrees across the source's width of 64 px. It takes the place of the depth file's." in done.stderr
 
 
 def test_16_bit_pictures_are_said_to_be_in_metres(bare, moving_box):

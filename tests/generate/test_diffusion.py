@@ -61,6 +61,19 @@ def shot(frames):
     return Conditioning(colour * (mask[..., None] > 0), mask, seen)
 
 
+def stopping(at, seen=None):
+    """Progress that stops the job when step `at` of sampling is done, and tells `seen` of the steps."""
+
+    def progress(stage, step, steps, picture=None):
+        if stage == "Sampling":
+            if seen is not None:
+                seen.append(step)
+            if step == at:
+                raise Cancelled("stop")
+
+    return progress
+
+
 def test_a_shot_of_any_length_comes_back_in_its_own_size():
     told = []
     result = diffusion.generate(shot(20), 3, "draft", lambda *step: told.append(step))
@@ -133,13 +146,7 @@ def test_the_prompt_is_read_anew_by_another_encoder_or_where_what_was_kept_is_da
 def test_an_interrupted_shot_begins_anew_when_what_makes_it_has_changed(change, tree, monkeypatch):
     """All but the last step of the first window are kept; only the very same job may go on from there."""
     seen = []
-
-    def stop(stage, step, steps, picture=None):
-        if stage == "Sampling":
-            seen.append(step)
-            if step == 6:
-                raise Cancelled("stop")
-
+    stop = stopping(6, seen)
     with pytest.raises(Cancelled):
         diffusion.generate(shot(5), 3, "final", stop, steps=7)
     assert seen == [0, 1, 2, 3, 4, 5, 6]
@@ -166,11 +173,7 @@ def test_an_interrupted_shot_begins_anew_when_what_makes_it_has_changed(change, 
 def test_a_shot_whose_predictions_are_used_again_begins_anew_and_gives_the_same_bytes(monkeypatch):
     monkeypatch.setitem(QUALITIES, "balanced", replace(QUALITIES["balanced"], reuse=10.0))
     whole = diffusion.generate(shot(5), 3, "balanced")
-
-    def stop(stage, step, steps, picture=None):
-        if stage == "Sampling" and step == 12:
-            raise Cancelled("stop")
-
+    stop = stopping(12)
     with pytest.raises(Cancelled):
         diffusion.generate(shot(5), 3, "balanced", stop)
     again = diffusion.generate(shot(5), 3, "balanced")
@@ -179,13 +182,29 @@ def test_a_shot_whose_predictions_are_used_again_begins_anew_and_gives_the_same_
 
 
 def test_predictions_of_an_interrupted_shot_are_counted_from_its_beginning():
-    def stop(stage, step, steps, picture=None):
-        if stage == "Sampling" and step == 6:
-            raise Cancelled("stop")
-
+    stop = stopping(6)
     with pytest.raises(Cancelled):
         diffusion.generate(shot(5), 3, "final", stop, steps=7)
     assert diffusion.generate(shot(5), 3, "final", steps=7).settings["predictions"] == 14
+
+
+def test_a_shot_that_stopped_after_its_last_window_tells_all_that_made_it(monkeypatch):
+    whole = diffusion.generate(shot(15), 3, "draft")
+    windows_of_it = whole.settings["windows"]
+    joined, real = [], windows.join
+
+    def broken(*args):
+        joined.append(1)
+        if len(joined) == windows_of_it:
+            raise MemoryError
+        real(*args)
+
+    monkeypatch.setattr(windows, "join", broken)
+    with pytest.raises(MemoryError):
+        diffusion.generate(shot(15), 3, "draft")
+    again = diffusion.generate(shot(15), 3, "draft")
+    assert (again.settings, again.notes) == (whole.settings, whole.notes)
+    assert again.frames.tobytes() == whole.frames.tobytes()
 
 
 def test_what_was_changed_against_final_is_told_from_the_numbers():
@@ -235,13 +254,7 @@ def test_the_same_seed_gives_the_same_bytes():
 def test_an_interrupted_shot_goes_on_in_the_window_where_it_was():
     whole = diffusion.generate(shot(15), 3, "draft").frames
     seen = []
-
-    def stop(stage, step, steps, picture=None):
-        if stage == "Sampling":
-            seen.append(step)
-            if step == 6:
-                raise Cancelled("stop")
-
+    stop = stopping(6, seen)
     with pytest.raises(Cancelled):
         diffusion.generate(shot(15), 3, "draft", stop)
     kept = list(model_files.cache.folder("unfinished").iterdir())
