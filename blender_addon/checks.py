@@ -6,6 +6,7 @@ import bpy
 
 from ex4d.depth import plane
 from ex4d.errors import InputError
+from ex4d.generate import windows
 
 from . import asking, camera, files, objects, server, session, takes
 
@@ -62,7 +63,7 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
             )
         )
     fitting = (facts.frames - 1) // 4 * 4 + 1
-    if fitting not in (1, facts.frames):
+    if facts.frames <= windows.LENGTH and fitting not in (1, facts.frames):  # longer shots are cut so that all fit
         found.append(
             Advice(
                 f"{facts.frames} frames are open, {fitting} would fit the video model best:"

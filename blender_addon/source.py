@@ -163,7 +163,7 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
     A shot that stood before keeps its place, its camera with the keys, its takes and its material.
     """
     facts = scene.ex4d
-    stood = facts.shot == request.shot
+    stood, earlier = facts.shot == request.shot, len(facts.takes)
     radius, lens, unit = (facts.radius, facts.intrinsics, facts.depth.get("scale")) if stood else (0.0, None, None)
     _write_facts(scene, request, job, mesh, stood)
     root = objects.find(scene, objects.ROOT)
@@ -194,7 +194,10 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
     return (
         f"{name} is open: {count(facts.frames, 'frame')} of {facts.width}x{facts.height}."
         " The view transform is Standard now, so that the footage keeps its colours."
-    ) + (f" {cube} stood around the camera and is hidden now." if cube else "")
+    ) + (
+        (f" {cube} stood around the camera and is hidden now." if cube else "")
+        + (" The earlier shot is hidden; its takes stay in the sequencer and in its folder." if earlier else "")
+    )
 
 
 def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWMesh, stood: bool) -> None:

@@ -356,3 +356,20 @@ def test_a_shot_that_is_still_scaled_says_so_when_its_distances_or_their_unit_ch
     assert "scaled" not in shots.open_again(tmp_path, shot)
     scene.ex4d.depth_made = json.dumps({**scene.ex4d.depth, "scale": "The distances are in metres."})
     assert still in shots.open_again(tmp_path, shot)
+
+
+def test_opening_another_clip_tells_where_the_earlier_shots_takes_are(scene, shot, tmp_path):
+    told = "The earlier shot is hidden; its takes stay in the sequencer and in its folder."
+    first = shots.bring_in(
+        asking.request_open(scene, other_clip(tmp_path), "", 0, 49, None),
+        shots.deliver(tmp_path / "other", shots.small_depth()),
+    )
+    assert told not in first  # there was nothing to lose
+    take(scene, tmp_path / "take")
+    second = shots.bring_in(
+        asking.request_open(scene, other_clip(tmp_path), "", 2, 49, None),
+        shots.deliver(tmp_path / "again", shots.small_depth()),
+    )
+    assert told in second
+    assert takes.strip_of(scene, 1) is None  # of the new shot
+    assert len(compat.all_strips(scene)) == 1

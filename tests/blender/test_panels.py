@@ -274,3 +274,11 @@ def test_every_panel_can_be_drawn_with_a_shot_and_without(panel, scene, addon, t
         draw(panel)
     shots.open_small(tmp_path)
     draw(panel)
+
+
+@pytest.mark.parametrize(("frames", "told"), [(1, False), (47, True), (49, False), (50, False), (120, False)])
+def test_a_length_is_advised_where_the_model_would_have_to_fill_it_up_and_nowhere_else(scene, tmp_path, frames, told):
+    shots.open_small(tmp_path)
+    scene.ex4d.frames = frames
+    found = [advice.text for advice in checks.warnings(scene) if "would fit the video model best" in advice.text]
+    assert bool(found) == told
