@@ -19,10 +19,10 @@ demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist doe
 test: lint test-ex4d test-blender  ## everything that CI checks
 
 test-ex4d: $(READY)
-	$(VENV)/bin/python -m pytest tests/ex4d tests/backend tests/generate tests/depth -m "not gpu"
+	$(VENV)/bin/python -m pytest tests --ignore tests/blender --ignore tests/e2e -m "not gpu"
 
 test-wan: $(WAN_READY)  ## the generator with tiny models on the CPU; on Linux torch brings 3 GB of CUDA unless pip finds a CPU wheel
-	$(WAN)/bin/python -m pytest tests/generate tests/depth -m "wan and not gpu"
+	$(WAN)/bin/python -m pytest tests/generate tests/depth tests/weights -m "wan and not gpu"
 
 test-blender: $(READY) $(BLENDER_READY)
 	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not gpu"

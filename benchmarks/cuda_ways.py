@@ -13,8 +13,9 @@ import numpy as np
 from numba import cuda as numba_cuda
 from render import synthetic
 
-from ex4d import render
-from ex4d.render import cuda
+from ex4d.render import engines
+from ex4d.render import scene as rendering
+from ex4d.render.engines import cuda
 
 
 @numba_cuda.jit(device=True)
@@ -47,7 +48,7 @@ def small(depth, matrix, key, height, width, box):  # type: ignore[no-untyped-de
         x[k] = d * (matrix[0, 0] * c + (matrix[0, 1] * r + matrix[0, 2])) + matrix[0, 3]
         y[k] = d * (matrix[1, 0] * c + (matrix[1, 1] * r + matrix[1, 2])) + matrix[1, 3]
         w[k] = d * (matrix[2, 0] * c + (matrix[2, 1] * r + matrix[2, 2])) + matrix[2, 3]
-        if w[k] < render.NEAR:
+        if w[k] < rendering.NEAR:
             return
         u[k] = 1 / w[k]
         x_low, x_high = min(x_low, x[k] * u[k]), max(x_high, x[k] * u[k])
@@ -81,14 +82,14 @@ def main() -> None:
         scene = synthetic(width, height, "30")
         t = 24
         matrix, depth = scene.projection(t, t), scene.mesh.depth[t]
-        surface = next(iter(render.engine("numba").views(scene, [(t, t)], surfaces=True))).surface
+        surface = next(iter(engines.engine("numba").views(scene, [(t, t)], surfaces=True))).surface
         assert surface is not None
         truth = surface.ids
         batch = cuda.upload(scene, [(t, t)], surfaces=True)
         kernel = cuda._kernels()["rasterise_small"]
         size = np.array((height, width, height, width), np.dtype("i4,i4,i4,i4"))
         arguments = (
-            batch.depth, batch.matrices, size, np.float64(render.NEAR), np.float64(np.inf), batch.keys, batch.queue,
+            batch.depth, batch.matrices, size, np.float64(rendering.NEAR), np.float64(np.inf), batch.keys, batch.queue,
             batch.queued, np.uint32(len(batch.queue)), np.int32(cuda.SMALL_BOX),
         )  # fmt: skip
         theirs = numba_cuda.device_array(height * width, np.int64)

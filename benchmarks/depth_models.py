@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ex4d.clip import Clip
-from ex4d.depth import depthcrafter, estimators, moge, weights
-from ex4d.depth import video_depth_anything as vda
-from ex4d.generate import model_files
-from ex4d.intrinsics import fit_frame
+from ex4d.depth import registry
+from ex4d.depth.estimators import depthcrafter, moge
+from ex4d.depth.estimators import video_depth_anything as vda
+from ex4d.generate.wan import model_files
+from ex4d.geometry.intrinsics import fit_frame
+from ex4d.media.clip import Clip
 from ex4d.torchvision_for_cpu import import_torchvision
+from ex4d.weights import store
 
 FRAMES, WIDTH, HEIGHT = 49, 1024, 576
 
@@ -78,25 +80,25 @@ def main(
     root = model_files.folder()
     wanted = set(only or ("video", "moge", "depthcrafter"))
     if "video" in wanted:
-        made_random(weights.VIDEO, random_video)
-        path = weights.located(weights.VIDEO.files[0], root)
+        made_random(store.VIDEO, random_video)
+        path = store.located(store.VIDEO.files[0], root)
         measure("Video-Depth-Anything small", lambda: np.stack(list(vda.disparity(clip.frames, path, device))))
     if "moge" in wanted:
-        made_random(weights.MOGE[0], random_moge)
-        path = weights.located(weights.MOGE[0].files[0], root)
-        numbers = np.linspace(0, FRAMES - 1, estimators.KEY_FRAMES).round().astype(int)
+        made_random(store.MOGE[0], random_moge)
+        path = store.located(store.MOGE[0].files[0], root)
+        numbers = np.linspace(0, FRAMES - 1, registry.KEY_FRAMES).round().astype(int)
         measure(
             f"MoGe-2 vitl, {len(numbers)} key frames",
             lambda: moge.field_of_view_and_scale(clip.frames[numbers], path, device).depth,
         )
     if "depthcrafter" in wanted:
-        made_random(weights.DEPTHCRAFTER, random_depthcrafter)
+        made_random(store.DEPTHCRAFTER, random_depthcrafter)
         measure(
             "DepthCrafter, 5 steps",
             lambda: depthcrafter.disparity(clip.frames, root, device, accept_licence=True),
         )
     if wanted >= {"video", "moge"}:
-        made = estimators.estimate("video-depth-anything", clip, again=True)
+        made = registry.estimate("video-depth-anything", clip, again=True)
         print(f"the whole way: depth {made.depth.depth.shape}; {' '.join(made.depth.notes)}")
 
 
@@ -128,13 +130,13 @@ def measure(name: str, run: Callable[[], NDArray[np.float32]]) -> None:
 # -- random weights ---------------------------------------------------------------------------------
 
 
-def made_random(part: weights.DepthPart, write: Callable[[Path], None]) -> None:
+def made_random(part: store.DepthPart, write: Callable[[Path], None]) -> None:
     """Write random files where a part is missing."""
     root = model_files.folder()
-    if weights.state(part, root) == "missing":
+    if store.state(part, root) == "missing":
         write(root)
         (root / model_files.RANDOM).touch()
-    if (state := weights.state(part, root)) != "ready":
+    if (state := store.state(part, root)) != "ready":
         raise typer.BadParameter(f"{part.name}: {state}")
 
 
@@ -144,7 +146,7 @@ def random_video(root: Path) -> None:
     model = vda.VideoDepthAnything(vda.SMALL)
     with torch.no_grad():
         model.head.scratch.output_conv2[2].bias += 2
-    _save({name: tensor for name, tensor in model.state_dict().items()}, root / weights.VIDEO.files[0])
+    _save({name: tensor for name, tensor in model.state_dict().items()}, root / store.VIDEO.files[0])
 
 
 def random_moge(root: Path) -> None:
@@ -153,7 +155,7 @@ def random_moge(root: Path) -> None:
     state = moge.MoGe(moge.Shape.from_config(MOGE_VITL)).state_dict()
     state["encoder.image_mean"] = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
     state["encoder.image_std"] = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    _save({"model_config": MOGE_VITL, "model": state}, root / weights.MOGE[0].files[0])
+    _save({"model_config": MOGE_VITL, "model": state}, root / store.MOGE[0].files[0])
 
 
 def random_depthcrafter(root: Path) -> None:

@@ -12,15 +12,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d import camera_path, source_camera
-from ex4d.clip import Clip, read_clip
-from ex4d.conditioning import render
-from ex4d.depth import DepthVideo, plane, read_depth
 from ex4d.depth.alignment import fit_disparity, metric_depth
-from ex4d.depth.estimators import ESTIMATORS, estimate, missing
+from ex4d.depth.estimators import plane
+from ex4d.depth.files import read_depth
+from ex4d.depth.registry import ESTIMATORS, estimate, missing
 from ex4d.depth.report import flicker
-from ex4d.mesh import DWMesh
-from ex4d.render import Scene
+from ex4d.geometry import camera_path
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.mesh import DWMesh
+from ex4d.media.clip import Clip, read_clip
+from ex4d.render.conditioning import render
+from ex4d.render.scene import Scene
+from ex4d.source_camera import pose_files
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample"
 FARTHEST = 80.0
@@ -38,7 +41,7 @@ def main() -> None:
         truth = read_depth(folder / "clip.depth.npz", clip)
         poses = None
         if (folder / "camera.npz").exists():
-            poses = source_camera.load(folder / "camera.npz", clip).camera_to_world
+            poses = pose_files.load(folder / "camera.npz", clip).camera_to_world
         print(f"\n{folder.name}: {len(clip.frames)} frames of {clip.fit.width}x{clip.fit.height}")
         head = (
             "provider",

@@ -16,10 +16,11 @@ import typer
 from numpy.typing import NDArray
 from render import synthetic
 
-from ex4d import conditioning
-from ex4d.contact_sheet import write_picture
-from ex4d.generate import Generated, diffusion
-from ex4d.generate.quality import QUALITIES, QualityName
+from ex4d.generate import Generated
+from ex4d.generate.wan import generator as wan_generator
+from ex4d.generate.wan.quality import QUALITIES, QualityName
+from ex4d.media.contact_sheet import write_picture
+from ex4d.render import conditioning
 
 SEED = 7
 
@@ -51,7 +52,7 @@ def job(seen: conditioning.Conditioning, quality: QualityName, label: str) -> Ge
     """One job, and a line about it."""
     torch.cuda.reset_peak_memory_stats()
     clock = Clock()
-    made = diffusion.generate(seen, SEED, quality, clock)
+    made = wan_generator.generate(seen, SEED, quality, clock)
     total = clock.total()
     load = clock.seconds("Loading the model")
     print(

@@ -5,13 +5,14 @@ from pathlib import Path
 
 from render import best
 
-from ex4d import camera_path, coverage
-from ex4d.camera_path import CameraPath
-from ex4d.clip import read_clip
-from ex4d.conditioning import render as render_conditioning
-from ex4d.depth import read_depth
-from ex4d.mesh import DWMesh
-from ex4d.render import Scene
+from ex4d.depth.files import read_depth
+from ex4d.geometry import camera_path
+from ex4d.geometry.camera_path import CameraPath
+from ex4d.geometry.mesh import DWMesh
+from ex4d.media.clip import read_clip
+from ex4d.render import coverage
+from ex4d.render.conditioning import render as render_conditioning
+from ex4d.render.scene import Scene
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample"
 

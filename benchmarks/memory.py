@@ -16,9 +16,9 @@ import typer
 from generator import SEED, Clock
 from render import synthetic
 
-from ex4d import conditioning
 from ex4d.errors import InputError
-from ex4d.generate import diffusion
+from ex4d.generate.wan import generator as wan_generator
+from ex4d.render import conditioning
 
 STEPS = {"final": 3, "draft": 4}
 RUNS: tuple[tuple[float, tuple[str, ...]], ...] = (
@@ -53,7 +53,7 @@ def run(limit: float, qualities: tuple[str, ...]) -> None:
         for state in ("cold", "warm"):
             torch.cuda.reset_peak_memory_stats()
             clock = Clock()
-            made = diffusion.generate(seen, SEED, quality, clock, steps=STEPS[quality])  # type: ignore[arg-type]
+            made = wan_generator.generate(seen, SEED, quality, clock, steps=STEPS[quality])  # type: ignore[arg-type]
             where = f"{limit:.0f} GB" if limit else "no limit"
             took = [clock.seconds(stage) for stage in ("Encoding pictures", "Sampling", "Decoding")]
             print(
@@ -80,14 +80,14 @@ def short_of_memory() -> None:
     allow(torch.cuda.memory_allocated() / 1e9 + 0.3)
     start = time.monotonic()
     try:
-        diffusion.generate(seen, SEED, "draft")
+        wan_generator.generate(seen, SEED, "draft")
         print("short of memory: it did not fail")
     except InputError as error:
         print(f"short of memory, after {time.monotonic() - start:.1f} s: {error}", flush=True)
     allow(0)
-    diffusion.generate(seen, SEED, "draft")
+    wan_generator.generate(seen, SEED, "draft")
     held = torch.cuda.memory_reserved() / 1e9
-    diffusion.unload()
+    wan_generator.unload()
     print(f"the next job works; unload: {held:.1f} -> {torch.cuda.memory_reserved() / 1e9:.1f} GB", flush=True)
 
 

@@ -13,16 +13,16 @@ import typer
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ex4d.generate import model_files, wan
-from ex4d.generate.camera_encoder import CameraEncoder
-from ex4d.generate.checkpoint import ModelShape
+from ex4d.generate.wan import model_files, video_model
+from ex4d.generate.wan.adapter import ModelShape
+from ex4d.generate.wan.camera_encoder import CameraEncoder
 
 WORDS = ("4K", "ultra", "HD", "surround", "motion", "wide", "angle", "view", "static", "blurred", "details")
 
 
 def shapes() -> dict[model_files.Part, dict[str, tuple[int, ...]]]:
     """Names and shapes of all tensors of each part, taken from the model classes themselves."""
-    pipelines = wan.library().wan_video
+    pipelines = video_model.library().wan_video
     with torch.device("meta"):
         video = pipelines.WanModel(
             **{"dim": 5120, "in_dim": 36, "ffn_dim": 13824, "out_dim": 16, "text_dim": 4096, "freq_dim": 256},

@@ -65,12 +65,12 @@ def distance(a: Tensor, b: Tensor) -> float:
 
 def tiny_inputs(release: Path, work: Path) -> None:
     """Weights and pictures for both."""
-    from ex4d.generate import wan
-    from ex4d.generate.camera_encoder import CameraEncoder
-    from ex4d.generate.checkpoint import ModelShape
+    from ex4d.generate.wan import video_model
+    from ex4d.generate.wan.adapter import ModelShape
+    from ex4d.generate.wan.camera_encoder import CameraEncoder
 
     torch.manual_seed(0)
-    pipe = tiny_pipeline(wan.library().wan_video)
+    pipe = tiny_pipeline(video_model.library().wan_video)
     for name in ("dit", "vae", "image_encoder"):
         state = {key: tensor.contiguous().clone() for key, tensor in getattr(pipe, name).state_dict().items()}
         save_file(state, work / f"tiny_{name}.safetensors")
@@ -159,23 +159,25 @@ def tiny_release(release: Path, work: Path) -> None:
 
 def tiny_ours(release: Path, work: Path) -> None:
     """The same by the library."""
-    from ex4d.generate import wan
-    from ex4d.generate.checkpoint import ModelShape, read_adapter
-    from ex4d.generate.preparation import Prepared, through_8_bits
+    from ex4d.generate.wan import video_model
+    from ex4d.generate.wan.adapter import ModelShape, read_adapter
+    from ex4d.generate.wan.preparation import Prepared, through_8_bits
 
     given = load_file(work / "tiny_inputs.safetensors")
-    pipe = tiny_pipeline(wan.library().wan_video)
+    pipe = tiny_pipeline(video_model.library().wan_video)
     for name in ("dit", "vae", "image_encoder"):
         getattr(pipe, name).load_state_dict(load_file(work / f"tiny_{name}.safetensors"))
     shape = ModelShape(TINY["dim"], TINY["ffn_dim"], TINY["num_layers"])
-    models = wan.assemble(pipe, read_adapter(work / "tiny_ex4d.ckpt", shape, HIDDEN), "reference")
+    models = video_model.assemble(pipe, read_adapter(work / "tiny_ex4d.ckpt", shape, HIDDEN), "reference")
     mask = given["mask"]
     first = through_8_bits(given["colour"][0])
     prepared = Prepared(given["colour"], mask * 2 - 1, (mask > 0).numpy(), 9, first_seen=first)
-    prompts = wan.Prompts(given["positive"], given["negative"])
+    prompts = video_model.Prompts(given["positive"], given["negative"])
     with torch.no_grad():
-        inputs = wan._encode(models, prepared, wan.silent)
-        latents, _ = wan._sample(models, inputs, prompts, SEED, wan.Settings(steps=STEPS), wan.silent)
+        inputs = video_model._encode(models, prepared, video_model.silent)
+        latents, _ = video_model._sample(
+            models, inputs, prompts, SEED, video_model.Settings(steps=STEPS), video_model.silent
+        )
         frames = pipe.vae.decode(latents, device="cpu", tiled=False)
     found = {"image latent": inputs.y, "image feature": inputs.clip_feature, "camera latent": inputs.camera}
     found |= {"latents": latents, "frames": frames}
@@ -198,7 +200,7 @@ def full_release(release: Path, work: Path) -> None:
     load_release(release)
     from diffsynth.models.wan_video_dit import WanModel
 
-    from ex4d.generate import model_files
+    from ex4d.generate.wan import model_files
 
     files = model_files.files(model_files.folder())
     given = {name: t.cuda() for name, t in load_file(work / "full_inputs.safetensors").items()}
@@ -233,21 +235,22 @@ def full_release(release: Path, work: Path) -> None:
 
 def full_ours(release: Path, work: Path) -> None:
     """Ours in both precisions, and in float32."""
-    from ex4d.generate import blocks, model_files, wan
+    from ex4d.generate.runtime import blocks
+    from ex4d.generate.wan import model_files, video_model
 
     files = model_files.files(model_files.folder())
     given = {name: t.cuda() for name, t in load_file(work / "full_inputs.safetensors").items()}
     guesses = {"release": load_file(work / "full_release.safetensors")["guess"].cuda()}
-    predict = wan.library().wan_video.model_fn_wan_video
+    predict = video_model.library().wan_video.model_fn_wan_video
     for precision in ("reference", "fast"):
-        models = wan.load(files, precision)
+        models = video_model.load(files, precision)
 
         def guess(models: Any = models) -> Tensor:
             with (
                 torch.no_grad(),
-                wan.camera_latent(models.pipe.dit, given["camera"]),
-                wan._autocast(models),
-                wan._attention(models.device),
+                video_model.camera_latent(models.pipe.dit, given["camera"]),
+                video_model._autocast(models),
+                video_model._attention(models.device),
             ):
                 return predict(
                     dit=models.pipe.dit,
@@ -270,11 +273,11 @@ def full_ours(release: Path, work: Path) -> None:
 
 def exact(files: Any, given: dict[str, Tensor], blocks: Any) -> Tensor:
     """One prediction with weights, LoRA and products in float32, a block at a time."""
-    from ex4d.generate import wan
-    from ex4d.generate.checkpoint import read_adapter
+    from ex4d.generate.wan import video_model
+    from ex4d.generate.wan.adapter import read_adapter
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    pipe = wan._pipeline(files, {"dit": files.dit}, "cpu")
+    pipe = video_model._pipeline(files, {"dit": files.dit}, "cpu")
     dit, lora = pipe.dit, read_adapter(files.adapter).lora_layers()
     stacked_blocks = dit.blocks
 
@@ -292,8 +295,8 @@ def exact(files: Any, given: dict[str, Tensor], blocks: Any) -> Tensor:
     del dit.blocks
     dit.float().cuda()
     dit.blocks = InFloat32()
-    with torch.no_grad(), wan.camera_latent(dit, given["camera"]):
-        return wan.library().wan_video.model_fn_wan_video(
+    with torch.no_grad(), video_model.camera_latent(dit, given["camera"]):
+        return video_model.library().wan_video.model_fn_wan_video(
             dit=dit,
             latents=given["latents"],
             timestep=torch.tensor([800.0], device="cuda"),

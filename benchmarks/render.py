@@ -15,10 +15,12 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from ex4d import camera_path, intrinsics, render
-from ex4d.depth import DepthVideo
-from ex4d.mesh import DWMesh
-from ex4d.render import Scene
+from ex4d.geometry import camera_path, intrinsics
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.mesh import DWMesh
+from ex4d.render import engines
+from ex4d.render import scene as rendering
+from ex4d.render.scene import Scene
 
 FRAMES = 49
 SIZES = ((512, 512), (1024, 576), (2048, 1152))
@@ -41,7 +43,7 @@ def synthetic(width: int, height: int, preset: str) -> Scene:
     return Scene(mesh, np.ascontiguousarray(np.broadcast_to(picture, (FRAMES, *picture.shape))), path)
 
 
-def draw(engine: render.Engine, scene: Scene, pairs: Sequence[tuple[int, int]]) -> None:
+def draw(engine: rendering.Engine, scene: Scene, pairs: Sequence[tuple[int, int]]) -> None:
     """Draw all pairs and let the pictures go."""
     for _ in engine.views(scene, pairs):
         pass
@@ -62,7 +64,7 @@ def cuda_on_device(scene: Scene, pairs: Sequence[tuple[int, int]]) -> float:
     """Seconds a frame with everything in GPU memory."""
     import cupy
 
-    from ex4d.render import cuda
+    from ex4d.render.engines import cuda
 
     batch = cuda.upload(scene, pairs[: cuda.MOST_AT_ONCE], surfaces=False)
 
@@ -84,7 +86,7 @@ def nvdiffrast_on_device(scene: Scene, pairs: Sequence[tuple[int, int]]) -> floa
     matrix = scene.projection(t, view)
     to_gl = np.array([[2 / size[1], 0, -1], [0, 2 / size[0], -1], [0, 0, 1], [0, 0, 1]], np.float64)
     full = to_gl @ matrix
-    full[2, 3] -= 2 * render.NEAR
+    full[2, 3] -= 2 * rendering.NEAR
     vertices = np.ones((scene.mesh.depth[t].size, 4), np.float32)
     rows, cols = np.indices(scene.mesh.depth[t].shape)
     vertices[:, :3] = (np.stack([cols, rows, np.ones_like(rows)], -1) * scene.mesh.depth[t][..., None]).reshape(-1, 3)
@@ -104,11 +106,11 @@ def nvdiffrast_on_device(scene: Scene, pairs: Sequence[tuple[int, int]]) -> floa
 ON_DEVICE = {"cuda": cuda_on_device, "nvdiffrast": nvdiffrast_on_device}
 
 
-def main(engines: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+def main(names: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """Print a line a size, preset and engine; without names, every engine that can run here."""
-    chosen = engines or [name for name in render.ENGINES if not render.missing(name)]
-    for name in set(render.ENGINES) - set(chosen):
-        print(f"left out: {name}: {render.missing(name) or 'not asked for'}")
+    chosen = names or [name for name in engines.ENGINES if not engines.missing(name)]
+    for name in set(engines.ENGINES) - set(chosen):
+        print(f"left out: {name}: {engines.missing(name) or 'not asked for'}")
     print(f"{FRAMES} frames, {os.cpu_count()} cores, best of 3 after warm-up")
     for width, height in SIZES:
         for preset in PRESETS:
@@ -122,7 +124,7 @@ def main(engines: Annotated[list[str] | None, typer.Argument()] = None) -> None:
                 if name != "nvdiffrast":  # its plug-in is there to compare pictures, the release's calls are timed
                     is_slow = name == "numpy"  # it draws a frame, once
                     drawn = pairs[24:25] if is_slow else pairs
-                    engine = render.engine(name)
+                    engine = engines.engine(name)
                     seconds = best(partial(draw, engine, scene, drawn), 1 if is_slow else 3)
                     seconds /= len(drawn)
                     line += f" host to host {1e3 * seconds:7.2f} ms a frame ({FRAMES * 1e3 * seconds:5.0f} ms in all)"

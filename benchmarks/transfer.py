@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ex4d.client import Client, blob_of
-from ex4d.protocol import Reconstruct, Source
+from ex4d.jobs.client import Client, blob_of
+from ex4d.jobs.messages import Reconstruct, Source
 
 
 def main(mib: int = 256) -> None:
@@ -20,7 +20,11 @@ def main(mib: int = 256) -> None:
             for _ in range(mib):
                 file.write(os.urandom(1 << 20))
         blob = blob_of(clip)
-        command = [*(sys.executable, "-m", "backend", "--address", "tcp://127.0.0.1:0"), "--state", str(folder / "s")]
+        command = [
+            *(sys.executable, "-m", "ex4d_server", "--address", "tcp://127.0.0.1:0"),
+            "--state",
+            str(folder / "s"),
+        ]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
             try:
                 assert server.stdout

@@ -12,14 +12,15 @@ import cv2
 import numpy as np
 import typer
 
-from ex4d import camera_path, edges, occlusion
-from ex4d.clip import read_clip
-from ex4d.conditioning import Conditioning, render
-from ex4d.contact_sheet import INVENTED, write_picture
-from ex4d.depth import read_depth
-from ex4d.mesh import DWMesh
-from ex4d.occlusion import OcclusionFilter
-from ex4d.render import Scene
+from ex4d.depth.files import read_depth
+from ex4d.geometry import camera_path, occlusion
+from ex4d.geometry.mesh import DWMesh
+from ex4d.geometry.occlusion import OcclusionFilter
+from ex4d.media.clip import read_clip
+from ex4d.media.contact_sheet import INVENTED, write_picture
+from ex4d.render import mask_edges
+from ex4d.render.conditioning import Conditioning, render
+from ex4d.render.scene import Scene
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample"
 KERNELS = (1, 3, 5)
@@ -49,7 +50,7 @@ class Truth:
 
     def figures(self, conditioning: Conditioning, kernel: int) -> np.ndarray:
         """(PSNR of all in dB, PSNR of the inner pixels, part that is real) for each true picture, (n,3)."""
-        mask = edges.erode(conditioning.mask[self.at], (kernel, kernel), 0)
+        mask = mask_edges.erode(conditioning.mask[self.at], (kernel, kernel), 0)
         rows = []
         for t, real, picture in zip(self.at, mask, self.pictures, strict=True):
             inner = cv2.erode(real, np.ones((5, 5), np.uint8), borderValue=0)
@@ -67,9 +68,9 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 def write_differences(truth: Truth, file: Path) -> None:
     """Truth, pictures and four times their difference at 60 degrees, with the release's filter and with ours."""
     rows = []
-    for limits, kernel in ((occlusion.RELEASE, 1), (occlusion.FILTERS["default"], edges.DEFAULT_KERNELS[0])):
+    for limits, kernel in ((occlusion.RELEASE, 1), (occlusion.FILTERS["default"], mask_edges.DEFAULT_KERNELS[0])):
         conditioning, true = truth.conditioning(limits), truth.pictures[-1]
-        real = edges.erode(conditioning.mask[truth.at[-1:]], (kernel, kernel), 0)[0][..., None] > 0
+        real = mask_edges.erode(conditioning.mask[truth.at[-1:]], (kernel, kernel), 0)[0][..., None] > 0
         found = np.where(real, conditioning.colour[truth.at[-1]], np.array(INVENTED, np.uint8))
         difference = np.clip(4 * np.abs(found.astype(int) - true), 0, 255) * real
         rows.append(np.concatenate([true, found, difference.astype(np.uint8)], axis=1))

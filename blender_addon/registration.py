@@ -2,7 +2,9 @@
 
 import bpy
 
-from . import files, handlers, operators, panels, preferences, properties, server, session
+from .shot import files
+from .ui import operators, panels, preferences, properties
+from .work import handlers, server, session
 
 CLASSES = (
     preferences.EX4DPreferences,

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parent))
 from scene import FPS, FRAMES, HEIGHT, ORBIT_DEGREES, WIDTH, build_scene
 
-from ex4d.movie import write_movie
+from ex4d.media.movie import write_movie
 
 FOLDER = Path(__file__).parent
 TRUTH_FRAMES = np.arange(0, FRAMES, 8)

@@ -76,11 +76,11 @@ def collect_wheels(folder: Path) -> None:
 
 
 def leave_out_server(wheel: Path) -> None:
-    """Take `backend`, which never runs inside Blender, out of the ex4d wheel and off its list of files."""
+    """Take `ex4d_server`, which never runs inside Blender, out of the ex4d wheel and off its list of files."""
     with zipfile.ZipFile(wheel) as whole:
-        content = {name: whole.read(name) for name in whole.namelist() if not name.startswith("backend/")}
+        content = {name: whole.read(name) for name in whole.namelist() if not name.startswith("ex4d_server/")}
     (record,) = (name for name in content if name.endswith(".dist-info/RECORD"))
-    kept = [line for line in content[record].splitlines(keepends=True) if not line.startswith(b"backend/")]
+    kept = [line for line in content[record].splitlines(keepends=True) if not line.startswith(b"ex4d_server/")]
     content[record] = b"".join(kept)
     with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as small:
         for name, data in content.items():

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ex4d import cache
-from ex4d.arrays import open_arrays
 from ex4d.depth.estimate import Estimate
-from ex4d.depth.video import DepthVideo
 from ex4d.errors import InputError
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.storage import user_cache
+from ex4d.storage.npz import open_arrays
 
 if TYPE_CHECKING:
-    from ex4d.clip import Clip
+    from ex4d.media.clip import Clip
 
 LIMIT_BYTES = 20 << 30
 """Most that is kept; what was used least recently goes first."""
@@ -53,7 +53,7 @@ def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estima
         again: estimate even if there is one already.
     """
     notes: tuple[str, ...] = ()
-    path = cache.folder("depth") / f"{name}.npz"
+    path = user_cache.folder("depth") / f"{name}.npz"
     if path.exists() and not again:
         try:
             found = _load(path)

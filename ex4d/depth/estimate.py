@@ -7,8 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.depth.video import DepthVideo, save_depth
 from ex4d.errors import InputError
+from ex4d.geometry.depth_video import DepthVideo, save_depth
 
 EstimatorName = Literal["auto", "file", "video-depth-anything", "depthcrafter", "plane"]
 """What can be asked for; `auto` takes a file where there is one, else Video-Depth-Anything, else the plane."""

@@ -7,24 +7,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d import intrinsics
-from ex4d.arrays import Arrays, open_arrays
-from ex4d.depth import lens, plane
+from ex4d.depth import lens
 from ex4d.depth.alignment import relative_depth
+from ex4d.depth.encoding import MILLIMETRE, DepthEncoding
 from ex4d.depth.estimate import METRES, NO_UNIT, THE_FILES, Estimate
-from ex4d.depth.video import DepthVideo
+from ex4d.depth.estimators import plane
 from ex4d.errors import InputError
-from ex4d.files import check_there
-from ex4d.intrinsics import FrameFit
+from ex4d.geometry import intrinsics
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.intrinsics import FrameFit
 from ex4d.progress import Progress, silent
+from ex4d.storage.atomic import check_there
+from ex4d.storage.npz import Arrays, open_arrays
 
 if TYPE_CHECKING:
-    from ex4d.clip import Clip
+    from ex4d.media.clip import Clip
 
 NOTHING_THERE = 1e9
 """From here on a value is a renderer's mark for "nothing there" (Blender writes 1e10), not a distance."""
@@ -40,69 +42,6 @@ ASPECT_TOLERANCE = 0.01
 
 _LIMIT_PIXELS = 1 << 28
 _LIMIT_TEXT = 1 << 18
-
-MILLIMETRE = 0.001
-"""Unit of 16-bit PNG where nobody says another."""
-
-UNITS = {"m": 1.0, "cm": 0.01, "mm": MILLIMETRE}
-"""Units of length by their signs, in metres."""
-
-Convention = Literal["depth", "disparity", "inverse"]
-Distance = Literal["planar", "ray"]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the numbers of a depth file mean.
-
-    Attributes:
-        unit: how many metres a stored 1 is; of inverse depth, the distance where a 1 is stored. None leaves the
-            numbers as they are, and takes 16-bit PNG for millimetres.
-        convention: "depth" for distances; "inverse" for 1 / distance, 0 being infinitely far; "disparity" for what
-            grows towards the camera by an unknown scale and shift, as most estimators write: it is normalised once
-            for the shot and mapped as in EX-4D's release.
-        distance: "planar" along the optical axis, or "ray" for the straight way to the camera's centre.
-        channel: of EXR pictures, the name or its end; None where it is clear.
-
-    Raises:
-        InputError: values that do not go together.
-    """
-
-    unit: float | None = None
-    convention: Convention = "depth"
-    distance: Distance = "planar"
-    channel: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.convention not in get_args(Convention):
-            raise InputError(f"Depth files hold {_either(Convention)}, not {self.convention!r}.")
-        if self.distance not in get_args(Distance):
-            raise InputError(f"Distances are {_either(Distance)}, not {self.distance!r}.")
-        if self.unit is not None and not (np.isfinite(self.unit) and self.unit > 0):
-            raise InputError(f"The unit of a depth file must be a positive number of metres, not {self.unit}.")
-        if self.convention == "disparity" and self.unit is not None:
-            raise InputError("Relative disparity has no unit: leave the unit out, or read it as inverse depth.")
-        if self.convention == "disparity" and self.distance == "ray":
-            raise InputError(
-                "Relative disparity cannot be measured along the rays, as its scale is unknown: read it as planar, or"
-                " as inverse depth."
-            )
-
-
-def unit_of(text: str) -> float:
-    """Metres of a unit as people write it: m, cm, mm, or a factor such as 0.0002.
-
-    Raises:
-        InputError: neither.
-    """
-    try:
-        return UNITS[text] if text in UNITS else float(text)
-    except ValueError:
-        raise InputError(f"{text!r} is no unit: give m, cm, mm, or how many metres a stored 1 is.") from None
-
-
-def _either(choices: object) -> str:
-    return " or ".join(repr(choice) for choice in get_args(choices))
 
 
 def beside(path: Path) -> Path | None:
@@ -125,7 +64,7 @@ def read_depth(
     path: Path,
     clip: "Clip",
     *,
-    reading: Reading | None = None,
+    reading: DepthEncoding | None = None,
     focal_px: float | None = None,
     progress: Progress = silent,
 ) -> DepthVideo:
@@ -137,7 +76,7 @@ def read_estimate(
     path: Path,
     clip: "Clip",
     *,
-    reading: Reading | None = None,
+    reading: DepthEncoding | None = None,
     focal_px: float | None = None,
     progress: Progress = silent,
 ) -> Estimate:
@@ -167,7 +106,7 @@ def read_estimate(
     Raises:
         InputError: missing, damaged, of another kind, number of frames or size, mostly invalid, or not to be read so.
     """
-    reading = reading or Reading()
+    reading = reading or DepthEncoding()
     path = check_there(path, "depth file or folder")
     if path.is_file() and path.suffix.lower() != ".npz":
         raise InputError(
@@ -216,7 +155,7 @@ def read_estimate(
             f"{max(100 * repaired / depth.size, 0.01):.2f}% of the depth in {path.name} was invalid and took"
             " the nearest valid value."
         )
-    if reading == Reading() and depth.max() == 1 and depth.min() < 0.5:
+    if reading == DepthEncoding() and depth.max() == 1 and depth.min() < 0.5:
         notes.append(
             f"The depth in {path.name} ends at exactly 1, as relative inverse depth (DepthCrafter's files) does; it"
             " was read as distances: read it as disparity if near and far are swapped."
@@ -230,7 +169,7 @@ def read_estimate(
     return Estimate(made, scale_note, stored.licence)
 
 
-def _distances(reading: Reading, unit: float) -> Callable[[NDArray], NDArray[np.float32]]:
+def _distances(reading: DepthEncoding, unit: float) -> Callable[[NDArray], NDArray[np.float32]]:
     """What turns stored numbers of any type into distances, float32; infinite where there is nothing."""
 
     def depth(values: NDArray) -> NDArray[np.float32]:
@@ -363,7 +302,7 @@ def _lens(
 
 
 @contextmanager
-def _open_npz(path: Path, reading: Reading) -> Iterator[_Stored]:
+def _open_npz(path: Path, reading: DepthEncoding) -> Iterator[_Stored]:
     _refuse_channel(path, reading)
     with open_arrays(path, "depth file") as arrays:
         header = arrays.headers.get("depth")
@@ -404,8 +343,8 @@ def _texts(arrays: Arrays, key: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def _open_folder(folder: Path, reading: Reading) -> Iterator[_Stored]:
-    from ex4d.clip import natural_order
+def _open_folder(folder: Path, reading: DepthEncoding) -> Iterator[_Stored]:
+    from ex4d.media.clip import natural_order
 
     files = [f for f in folder.iterdir() if not f.name.startswith(".")]
     png = sorted((f for f in files if f.suffix.lower() == ".png"), key=natural_order)
@@ -442,7 +381,7 @@ def _open_folder(folder: Path, reading: Reading) -> Iterator[_Stored]:
     yield _Stored(len(files), width, height, partial(read), "file", unit, notes=notes, scale_note=scale_note)
 
 
-def _refuse_channel(path: Path, reading: Reading) -> None:
+def _refuse_channel(path: Path, reading: DepthEncoding) -> None:
     if reading.channel is not None:
         raise InputError(f"{path} has no channels: name one for EXR pictures only.")
 

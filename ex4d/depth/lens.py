@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d import intrinsics
 from ex4d.errors import InputError
+from ex4d.geometry import intrinsics
 
 if TYPE_CHECKING:
-    from ex4d.clip import Clip
+    from ex4d.media.clip import Clip
 
 
 FOCAL_OVER_SIDE = intrinsics.RELEASE_FOCAL_PX / 512

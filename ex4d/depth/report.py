@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.depth import flow as optical
-from ex4d.depth.video import DepthVideo
 from ex4d.errors import InputError
-from ex4d.files import replacing
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.media import flow as optical
 from ex4d.progress import Progress, silent
+from ex4d.storage.atomic import replacing
 
 if TYPE_CHECKING:
-    from ex4d.clip import Clip
+    from ex4d.media.clip import Clip
 
 WIDTH = 512
 """Flicker is measured in pictures of at most this width."""

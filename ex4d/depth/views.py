@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.depth.report import check_belongs
-from ex4d.depth.video import DepthVideo
-from ex4d.mesh import DWMesh
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.mesh import DWMesh
 from ex4d.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from ex4d.clip import Clip
+    from ex4d.media.clip import Clip
 
 PANEL = 480
 """Width of each of the three pictures side by side, at most."""
@@ -81,7 +81,7 @@ def write_side_by_side(path: Path, clip: "Clip", depth: DepthVideo, progress: Pr
     Raises:
         InputError: clip and depth do not belong together, or the file cannot be written.
     """
-    from ex4d.movie import write_movie
+    from ex4d.media.movie import write_movie
 
     about = {"title": f"Depth: {depth.provider}", "comment": " ".join(depth.notes)}
     write_movie(path, side_by_side(clip, depth, progress), clip.fps, metadata=about)

@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import render_sample as still
 from scene import FPS, HEIGHT, WIDTH, build_scene
 
-from ex4d.movie import write_movie
+from ex4d.media.movie import write_movie
 
 FOLDER = Path(__file__).resolve().parent
 FRAMES = 25

@@ -3,8 +3,8 @@
 import pytest
 from server_process import ServerProcess
 
-from ex4d.client import Client, blob_of
-from ex4d.protocol import Reconstruct, Source
+from ex4d.jobs.client import Client, blob_of
+from ex4d.jobs.messages import Reconstruct, Source
 
 
 @pytest.fixture

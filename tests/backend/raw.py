@@ -2,16 +2,7 @@
 
 import zmq
 
-from ex4d.protocol import (
-    PROTOCOL_VERSION,
-    SERVER_BULK,
-    SERVER_CONTROL,
-    Event,
-    Hello,
-    Welcome,
-    decode,
-    encode,
-)
+from ex4d.jobs.messages import PROTOCOL_VERSION, SERVER_BULK, SERVER_CONTROL, Event, Hello, Welcome, decode, encode
 
 
 class Raw:

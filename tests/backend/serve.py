@@ -6,7 +6,8 @@ import resource
 import sys
 from pathlib import Path
 
-from backend.server import serve
+from ex4d_server.server import serve
+
 from ex4d.errors import EX4DError
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ex4d.client import Client
+from ex4d.jobs.client import Client
 
 HERE = Path(__file__).parent
 PATIENCE = 20.0

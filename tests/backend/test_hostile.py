@@ -8,9 +8,9 @@ import pytest
 from raw import Raw
 from server_process import ServerProcess, until
 
-from ex4d.client import Client
 from ex4d.errors import ServerError
-from ex4d.protocol import PROTOCOL_VERSION, Cancel, Follow, Ping, Pong
+from ex4d.jobs.client import Client
+from ex4d.jobs.messages import PROTOCOL_VERSION, Cancel, Follow, Ping, Pong
 
 JOB_ID = str(uuid.uuid4())
 BLOB = {"sha256": "0" * 64, "size": 1, "name": "a.mp4"}
@@ -138,7 +138,7 @@ def test_another_protocol_is_refused_with_who_must_be_updated(lasting_server, th
 
 
 def test_a_refused_client_says_so_and_never_sends_jobs(lasting_server, tmp_path, shot, monkeypatch):
-    monkeypatch.setattr("ex4d.client.PROTOCOL_VERSION", PROTOCOL_VERSION + 1)  # a client of the future
+    monkeypatch.setattr("ex4d.jobs.client.PROTOCOL_VERSION", PROTOCOL_VERSION + 1)  # a client of the future
     client = Client(lasting_server.address, tmp_path)
     job, files = shot("copy")
     job_id = client.submit(job, files)

@@ -10,8 +10,8 @@ import pytest
 from server_process import until
 
 from ex4d.errors import InputError
-from ex4d.generate import diffusion
-from ex4d.protocol import PICTURE_BYTES, Blob, Generate, ProtocolError, Unloaded, job_hash
+from ex4d.generate.wan import generator as wan_generator
+from ex4d.jobs.messages import PICTURE_BYTES, Blob, Generate, ProtocolError, Unloaded, job_hash
 
 
 def exists(pid: int) -> bool:
@@ -40,7 +40,7 @@ def test_a_job_runs_and_its_files_come_back(server, connect, shot):
     assert states == sorted(states, key=order.index)
     can = client.server.capabilities
     assert can.generators == ("preview",)
-    assert can.wan_missing == diffusion.why_not(ask_torch=False)
+    assert can.wan_missing == wan_generator.why_not(ask_torch=False)
     assert can.wan_missing.endswith(".")
 
 
@@ -337,14 +337,15 @@ def test_the_hash_of_a_job_changes_with_every_field(shot):
 
 
 def test_a_folder_of_models_that_cannot_be_looked_at_is_told_and_ends_nobody(monkeypatch):
-    from backend import server
+    from ex4d_server import server
+
     from ex4d.errors import InputError
 
     def gone(*_, **__):
         raise InputError("The folder of models is gone.")
 
-    monkeypatch.setattr(server.diffusion, "why_not", gone)
-    monkeypatch.setattr(server.estimators, "missing", gone)
+    monkeypatch.setattr(server.wan_generator, "why_not", gone)
+    monkeypatch.setattr(server.registry, "missing", gone)
     able = server._capabilities()
     assert (able.generators, able.wan_missing) == (("preview",), "The folder of models is gone.")
     assert {choice.missing for choice in able.depth} == {"The folder of models is gone."}

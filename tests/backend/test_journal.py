@@ -1,12 +1,12 @@
 """States, attempts and events as the journal keeps them."""
 
 import pytest
+from ex4d_server.journal import MAX_ATTEMPTS, Journal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backend.journal import MAX_ATTEMPTS, Journal
 from ex4d.errors import ServerError
-from ex4d.protocol import TERMINAL, Blob, Reconstruct, Result, Source
+from ex4d.jobs.messages import TERMINAL, Blob, Reconstruct, Result, Source
 
 BLOB = Blob("0" * 64, 1, "a.mp4")
 JOB = Reconstruct(Source((BLOB,), (BLOB,)))

@@ -8,8 +8,8 @@ import time
 import pytest
 from server_process import HERE, until
 
-from ex4d.client import Client
 from ex4d.errors import InputError, ServerError
+from ex4d.jobs.client import Client
 
 
 def test_a_job_that_ran_when_the_server_was_killed_runs_again_and_the_waiting_client_gets_it(server, connect, shot):

@@ -4,12 +4,12 @@ import time
 
 import pytest
 import zmq
+from ex4d_server.blobs import BlobStore
+from ex4d_server.journal import Journal
+from ex4d_server.orders import Finished, Ready, Run, Step, Stop, blob_folder
+from ex4d_server.supervisor import Supervisor
 
-from backend.blobs import BlobStore
-from backend.journal import Journal
-from backend.orders import Finished, Ready, Run, Step, Stop, blob_folder
-from backend.supervisor import Supervisor
-from ex4d.protocol import Blob, Reconstruct, Result, Source, decode, encode
+from ex4d.jobs.messages import Blob, Reconstruct, Result, Source, decode, encode
 
 BLOB = Blob("0" * 64, 1, "slow.mp4")
 JOB = Reconstruct(Source((BLOB,), (BLOB,)))

@@ -7,8 +7,8 @@ import uuid
 from raw import Raw
 from server_process import until
 
-from ex4d.client import blob_of
-from ex4d.protocol import Blob, Error, Get, Holds, Missing, Put, Reconstruct, Source, Status, Submit, job_hash
+from ex4d.jobs.client import blob_of
+from ex4d.jobs.messages import Blob, Error, Get, Holds, Missing, Put, Reconstruct, Source, Status, Submit, job_hash
 
 MB = 1 << 20
 

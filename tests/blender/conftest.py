@@ -30,7 +30,7 @@ def addon(user_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     module = addon_utils.enable(ADDON, default_set=True)
     assert module is not None
-    monkeypatch.setattr("blender_addon.compat.user_folder", lambda package: user_folder)
+    monkeypatch.setattr("blender_addon.scene.compat.user_folder", lambda package: user_folder)
     yield module
     addon_utils.disable(ADDON, default_set=True)
     bpy.ops.wm.read_homefile(use_factory_startup=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from blender_addon import asking, source
-from blender_addon.state import OpenRequest
-from ex4d import source_camera
-from ex4d.client import JobUpdate
-from ex4d.depth import DepthVideo, save_depth
-from ex4d.mesh import DWMesh
-from ex4d.movie import write_movie
+from blender_addon.shot import asking, source
+from blender_addon.work.state import OpenRequest
+from ex4d.geometry.depth_video import DepthVideo, save_depth
+from ex4d.geometry.mesh import DWMesh
+from ex4d.jobs.client import JobUpdate
+from ex4d.media.movie import write_movie
+from ex4d.source_camera import pose_files
 
 WIDTH, HEIGHT, FRAMES, FPS = 96, 64, 13, Fraction(24)
 
@@ -49,7 +49,7 @@ def deliver(
     save_depth(folder / "depth.npz", depth)
     names = ["source.mp4", "reliable.mp4", "depth.npz"]
     if poses is not None:
-        source_camera.save(folder / "source_camera.npz", source_camera.SourceCamera(poses, np.zeros((0, 3))))
+        pose_files.save(folder / "source_camera.npz", pose_files.SourceCamera(poses, np.zeros((0, 3))))
         names.append("source_camera.npz")
     about = {"provider": depth.provider, "scale": "The distances have no unit.", "licence": licence}
     facts = {"fps": str(fps), "depth": about, "notes": list(depth.notes)}

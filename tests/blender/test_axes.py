@@ -6,7 +6,7 @@ import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Matrix, Quaternion, Vector
 
-from blender_addon import axes, camera
+from blender_addon.scene import axes, camera
 
 TOLERANCE_PX = 1e-4
 

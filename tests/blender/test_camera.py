@@ -8,9 +8,10 @@ import pytest
 import shots
 from mathutils import Matrix
 
-from blender_addon import axes, camera, checks, compat, objects
-from ex4d import camera_path
+from blender_addon.scene import axes, camera, compat, objects
+from blender_addon.shot import checks
 from ex4d.errors import InputError
+from ex4d.geometry import camera_path
 
 
 @pytest.fixture(autouse=True)

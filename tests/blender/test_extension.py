@@ -112,6 +112,6 @@ def test_the_server_is_not_inside_the_zip(extension):
             names = set(wheel.namelist())
             (record,) = (name for name in names if name.endswith("RECORD"))
             listed = {line.partition(",")[0] for line in wheel.read(record).decode().splitlines()}
-    assert "ex4d/client.py" in names
-    assert not [name for name in names if name.startswith("backend/")]
+    assert "ex4d/jobs/client.py" in names
+    assert not [name for name in names if name.startswith("ex4d_server/")]
     assert listed == names

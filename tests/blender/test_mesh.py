@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import shots
 
-from blender_addon import axes, camera, checks, mesh_object, objects, source
-from ex4d import camera_path
+from blender_addon.scene import axes, camera, mesh_object, objects
+from blender_addon.shot import checks, source
 from ex4d.errors import InputError
-from ex4d.mesh import DWMesh
+from ex4d.geometry import camera_path
+from ex4d.geometry.mesh import DWMesh
 
 REPO = Path(__file__).parents[2]
 PYTHON = os.environ.get("EX4D_PYTHON", str(REPO / ".venv/bin/python"))
@@ -23,11 +24,11 @@ DRAW = """
 import sys
 from pathlib import Path
 import numpy as np
-from ex4d import shot
-from ex4d.client import blob_of
-from ex4d.movie import read_movie
+from ex4d.pipeline import shot
+from ex4d.jobs.client import blob_of
+from ex4d.media.movie import read_movie
 from ex4d.progress import silent
-from ex4d.protocol import Preview, Source
+from ex4d.jobs.messages import Preview, Source
 folder, path, drawn = map(Path, sys.argv[1:])
 files = [folder / "source.mp4", folder / "depth.npz", path]
 clip, depth, camera = blobs = [blob_of(file) for file in files]

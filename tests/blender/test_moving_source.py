@@ -16,11 +16,11 @@ WIDTH, HEIGHT, FRAMES, LENS = 256, 144, 4, 26.0
 DRAW = """
 import sys
 import numpy as np
-from ex4d.camera_path import CameraPath
-from ex4d.conditioning import render
-from ex4d.depth import DepthVideo
-from ex4d.mesh import DWMesh
-from ex4d.render import Scene
+from ex4d.geometry.camera_path import CameraPath
+from ex4d.render.conditioning import render
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.mesh import DWMesh
+from ex4d.render.scene import Scene
 with np.load(sys.argv[1]) as data:
     mesh = DWMesh.from_depth(DepthVideo(data["depth"], data["k"], "Blender"), data["poses"])
     path = CameraPath(np.repeat(data["fixed"][None], len(mesh), 0), data["k"], mesh.width, mesh.height)

@@ -11,10 +11,13 @@ import shots
 from test_mesh import evaluated_vertices
 from test_takes import take
 
-from blender_addon import asking, axes, camera, checks, compat, files, objects, session, source, state, takes
-from ex4d.depth import DepthVideo, plane
-from ex4d.mesh import DWMesh
-from ex4d.movie import write_movie
+from blender_addon.scene import axes, camera, compat, objects
+from blender_addon.shot import asking, checks, files, source, takes
+from blender_addon.work import session, state
+from ex4d.depth.estimators import plane
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.mesh import DWMesh
+from ex4d.media.movie import write_movie
 
 
 def with_lens(depth: DepthVideo, zoom: float) -> DepthVideo:

@@ -6,11 +6,13 @@ import bpy
 import pytest
 import shots
 
-from blender_addon import checks, panels, picture, session, state
-from ex4d.client import JobUpdate
-from ex4d.depth import plane
-from ex4d.depth.estimators import ESTIMATORS
-from ex4d.protocol import Capabilities, DepthChoice, Limits, Welcome
+from blender_addon.shot import checks
+from blender_addon.ui import panels, picture
+from blender_addon.work import session, state
+from ex4d.depth.estimators import plane
+from ex4d.depth.registry import ESTIMATORS
+from ex4d.jobs.client import JobUpdate
+from ex4d.jobs.messages import Capabilities, DepthChoice, Limits, Welcome
 
 JOB = "11111111-1111-4111-8111-111111111111"
 TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {}, "auto", 0, "24")

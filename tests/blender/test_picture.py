@@ -8,8 +8,9 @@ import bpy
 import numpy as np
 import pytest
 
-from blender_addon import picture, session, state
-from ex4d.client import JobUpdate
+from blender_addon.ui import picture
+from blender_addon.work import session, state
+from ex4d.jobs.client import JobUpdate
 
 JOB = "11111111-1111-4111-8111-111111111111"
 TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {}, "auto", 0, "24")

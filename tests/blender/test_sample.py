@@ -10,7 +10,7 @@ import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Vector
 
-from ex4d import camera_path
+from ex4d.geometry import camera_path
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample"
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import shots
 
-from blender_addon import camera, checks, server, session, state
-from blender_addon.state import OpenRequest, State, TakeRequest, transition
-from ex4d.client import JobUpdate
+from blender_addon.scene import camera
+from blender_addon.shot import checks
+from blender_addon.work import server, session, state
+from blender_addon.work.state import OpenRequest, State, TakeRequest, transition
+from ex4d.jobs.client import JobUpdate
 
 OPEN = OpenRequest("Scene", "shot", "clip.mp4", "clip.depth.npz", "", {"start": 0, "frames": 49, "reading": {}})
 TAKE = TakeRequest("Scene", "shot", "path.npz", "{}", {"00": "clip.mp4"}, "auto", 3, "24")
@@ -116,7 +118,7 @@ def test_start_server_says_what_is_missing(addon, tmp_path):
 def test_nothing_is_left_after_disabling_the_add_on(addon):
     import addon_utils
 
-    from blender_addon import handlers
+    from blender_addon.work import handlers
 
     session.connect()
     addon_utils.disable("blender_addon", default_set=True)

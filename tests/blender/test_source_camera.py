@@ -9,11 +9,13 @@ import shots
 from mathutils import Matrix
 from test_mesh import evaluated_vertices
 
-from blender_addon import asking, axes, camera, compat, motion, objects, session, state
-from ex4d import camera_path, extrinsics
+from blender_addon.scene import axes, camera, compat, motion, objects
+from blender_addon.shot import asking
+from blender_addon.work import session, state
 from ex4d.errors import InputError
-from ex4d.intrinsics import field_of_view_of
-from ex4d.mesh import DWMesh
+from ex4d.geometry import camera_path, transforms
+from ex4d.geometry.intrinsics import field_of_view_of
+from ex4d.geometry.mesh import DWMesh
 
 PICTURE = axes.Picture(shots.WIDTH, shots.HEIGHT)
 
@@ -76,7 +78,7 @@ def test_a_preset_goes_along_with_the_source(scene, walking, name):
     bpy.ops.ex4d.camera_preset(preset=name)
     facts = scene.ex4d
     wanted = camera_path.preset(name, facts.radius, facts.intrinsics, facts.width, facts.height, facts.frames)
-    found = extrinsics.inverse(shots.walk()) @ camera.sample(scene).camera_to_world
+    found = transforms.inverse(shots.walk()) @ camera.sample(scene).camera_to_world
     assert found == pytest.approx(wanted.camera_to_world, abs=4e-3 * facts.radius)
     assert not camera.off_source(scene)
 
@@ -112,7 +114,7 @@ def test_a_tracked_camera_is_read_as_it_is_evaluated_without_its_scale(scene, tr
     scene.frame_set(5)
     recorded = motion.record(scene, 0, shots.FRAMES, PICTURE)
     assert scene.frame_current == 5
-    to_first = extrinsics.inverse(recorded.poses[0])
+    to_first = transforms.inverse(recorded.poses[0])
     assert to_first @ recorded.poses == pytest.approx(shots.walk(), abs=1e-5)
     assert recorded.points.shape == (0, 3)
     tracked.data.lens, tracked.data.sensor_width = 18, 36
@@ -128,8 +130,8 @@ def test_the_scenes_frames_show_the_frames_of_the_clip_that_are_used_whichever_t
 ):
     scene.ex4d.start, scene.frame_start = (3, 9) if again else (9, 3)  # another clip will begin at the scene's own
     recorded = motion.record(scene, 100, 4, PICTURE, again)
-    wanted = extrinsics.inverse(shots.walk()[2]) @ shots.walk()[2:6]
-    assert extrinsics.inverse(recorded.poses[0]) @ recorded.poses == pytest.approx(wanted, abs=1e-5)
+    wanted = transforms.inverse(shots.walk()[2]) @ shots.walk()[2:6]
+    assert transforms.inverse(recorded.poses[0]) @ recorded.poses == pytest.approx(wanted, abs=1e-5)
 
 
 def test_a_tracked_camera_is_read_in_the_world_of_the_shot_that_stands_however_that_is_scaled(scene, walking, tracked):
@@ -137,10 +139,10 @@ def test_a_tracked_camera_is_read_in_the_world_of_the_shot_that_stands_however_t
     root.location, root.rotation_euler, root.scale = (1, 2, 3), (0.1, 0.2, 0.3), (3, 3, 3)
     wanted = shots.walk()
     new = motion.record(scene, 0, shots.FRAMES, PICTURE).poses
-    assert extrinsics.inverse(new[0]) @ new == pytest.approx(wanted, abs=1e-5)
+    assert transforms.inverse(new[0]) @ new == pytest.approx(wanted, abs=1e-5)
     poses = motion.record(scene, 0, shots.FRAMES, PICTURE, again=True).poses
     wanted[:, :3, 3] /= 3
-    assert extrinsics.inverse(poses[0]) @ poses == pytest.approx(wanted, abs=1e-5)
+    assert transforms.inverse(poses[0]) @ poses == pytest.approx(wanted, abs=1e-5)
     root.scale = (1, 2, 3)
     with pytest.raises(InputError, match="Tracked or EX-4D Source is scaled unevenly"):
         motion.record(scene, 0, shots.FRAMES, PICTURE, again=True)
@@ -163,11 +165,11 @@ def test_a_camera_that_is_hidden_is_still_read_as_it_moves(scene, tracked):
     scene.camera = None  # that one is always evaluated
     tracked.hide_viewport = tracked.hide_render = True
     recorded = motion.record(scene, 0, shots.FRAMES, PICTURE)
-    assert extrinsics.inverse(recorded.poses[0]) @ recorded.poses == pytest.approx(shots.walk(), abs=1e-5)
+    assert transforms.inverse(recorded.poses[0]) @ recorded.poses == pytest.approx(shots.walk(), abs=1e-5)
 
 
 def test_the_cameras_of_the_shot_cannot_be_its_tracked_camera(scene, walking, tracked):
-    from blender_addon.properties import _is_other_camera
+    from blender_addon.ui.properties import _is_other_camera
 
     assert _is_other_camera(scene.ex4d, tracked)
     assert not _is_other_camera(scene.ex4d, scene.ex4d.camera)
@@ -247,7 +249,7 @@ def test_a_cursor_at_the_source_camera_and_a_deleted_root_are_told(scene, walkin
 
 
 def a_clip(tmp_path):
-    from ex4d.movie import write_movie
+    from ex4d.media.movie import write_movie
 
     write_movie(tmp_path / "clip.mp4", shots.small_frames(shots.small_depth()), shots.FPS)
     return tmp_path / "clip.mp4"

@@ -13,14 +13,16 @@ import numpy as np
 import pytest
 import shots
 
-from blender_addon import camera, compat, files, objects, session, source, state, takes
-from ex4d import camera_path
-from ex4d.client import JobUpdate
-from ex4d.depth import plane
+from blender_addon.scene import camera, compat, objects
+from blender_addon.shot import files, source, takes
+from blender_addon.work import session, state
+from ex4d.depth.estimators import plane
 from ex4d.errors import InputError
-from ex4d.movie import write_movie
-from ex4d.protocol import Blob, Generate, Source, from_plain, to_plain
-from ex4d.take import TakeRecord, write_record
+from ex4d.geometry import camera_path
+from ex4d.jobs.client import JobUpdate
+from ex4d.jobs.messages import Blob, Generate, Source, from_plain, to_plain
+from ex4d.media.movie import write_movie
+from ex4d.pipeline.take import TakeRecord, write_record
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +59,7 @@ def test_a_take_is_as_long_as_the_clip_whatever_the_scenes_rate(scene, tmp_path,
 
 
 def test_a_rate_other_than_the_clips_is_told_and_the_button_mends_it(scene):
-    from blender_addon import checks
+    from blender_addon.shot import checks
 
     scene.render.fps = 30
     (advice,) = [a for a in checks.warnings(scene) if a.label == "Match Frame Rate"]

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
 
-from ex4d.depth import depthcrafter
+from ex4d.depth.estimators import depthcrafter
 from ex4d.errors import Cancelled, InputError
 
 pytestmark = [

@@ -12,10 +12,11 @@ pytest.importorskip("safetensors", reason="needs the extra wan: make test-wan")
 from test_moge import TINY
 from tiny_video_depth_anything import SHAPE, published
 
-from ex4d.clip import Clip
-from ex4d.depth import dinov2, moge
-from ex4d.depth.estimators import KEY_FRAMES, _key_frames, choose, estimate, missing
-from ex4d.intrinsics import fit_frame
+from ex4d.depth.estimators import moge
+from ex4d.depth.estimators.layers import dinov2
+from ex4d.depth.registry import KEY_FRAMES, _key_frames, choose, estimate, missing
+from ex4d.geometry.intrinsics import fit_frame
+from ex4d.media.clip import Clip
 from ex4d.progress import silent
 
 pytestmark = [
@@ -72,14 +73,14 @@ def test_key_frames_are_spread_over_the_shot_and_seen_by_moge(tmp_path):
 
 
 def test_video_depth_anything_runs_without_asking_where_its_file_is(tmp_path, monkeypatch):
-    from ex4d.depth import video_depth_anything as vda
-    from ex4d.depth import weights
+    from ex4d.depth.estimators import video_depth_anything as vda
+    from ex4d.weights import store
 
     monkeypatch.setattr(vda, "SMALL", SHAPE)
     monkeypatch.setattr(vda, "SHORT_SIDE", 42)
     clip = clip_of(35)
     assert choose("auto")[0] == "plane"
-    published(weights.located(weights.VIDEO.files[0], tmp_path / "models"))
+    published(store.located(store.VIDEO.files[0], tmp_path / "models"))
     assert choose("auto") == ("video-depth-anything", None, "")
     made = estimate("auto", clip)
     assert made.depth.provider == "video-depth-anything"

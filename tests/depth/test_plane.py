@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ex4d.clip import Clip, read_clip
-from ex4d.depth import plane
+from ex4d.depth.estimators import plane
 from ex4d.depth.report import flicker
 from ex4d.errors import InputError
-from ex4d.intrinsics import fit_frame
-from ex4d.mesh import DWMesh
+from ex4d.geometry.intrinsics import fit_frame
+from ex4d.geometry.mesh import DWMesh
+from ex4d.media.clip import Clip, read_clip
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "clips"
 WIDTH, HEIGHT = 256, 144

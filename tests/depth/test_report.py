@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ex4d.clip import Clip, clip_info, read_clip
-from ex4d.depth import DepthVideo, read_depth
+from ex4d.depth.files import read_depth
 from ex4d.depth.report import report
 from ex4d.depth.views import coloured, normals, side_by_side, write_side_by_side
 from ex4d.errors import InputError
-from ex4d.intrinsics import fit_frame, from_focal
-from ex4d.mesh import DWMesh
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.intrinsics import fit_frame, from_focal
+from ex4d.geometry.mesh import DWMesh
+from ex4d.media.clip import Clip, clip_info, read_clip
 
 SAMPLE = Path(__file__).resolve().parents[2] / "sample"
 WIDTH, HEIGHT = 160, 96

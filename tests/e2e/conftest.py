@@ -35,7 +35,7 @@ class Server:
         """Start it and wait until it says where it listens."""
         log = (self.state / "test.log").open("ab")
         began = log.tell()
-        command = [PYTHON, "-m", "backend", "--address", self.address, "--state", str(self.state / "server")]
+        command = [PYTHON, "-m", "ex4d_server", "--address", self.address, "--state", str(self.state / "server")]
         if self.script is not None:
             (self.state / "server").mkdir(exist_ok=True)
             command = [PYTHON, str(self.script), self.address, str(self.state / "server")]
@@ -77,7 +77,7 @@ def addon(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> It
     assert addon_utils.enable("blender_addon", default_set=True) is not None
     user = tmp_path / "user"
     user.mkdir()
-    monkeypatch.setattr("blender_addon.compat.user_folder", lambda package: user)
+    monkeypatch.setattr("blender_addon.scene.compat.user_folder", lambda package: user)
     settings = bpy.context.preferences.addons["blender_addon"].preferences
     settings.address, settings.python = server.address, PYTHON
     yield

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ex4d import shot
-from ex4d.generate import Generated, diffusion
-from ex4d.generate.quality import QUALITIES
+from ex4d.generate import Generated
+from ex4d.generate.wan import generator
+from ex4d.generate.wan.quality import QUALITIES
+from ex4d.pipeline import shot
 
 ORANGE = (250, 120, 0)
 STEPS = 4
@@ -35,15 +36,15 @@ def generate(conditioning, seed, quality, progress, size="512x512", steps=None, 
 
 
 def run(job, inputs, out, progress):
-    diffusion.why_not, diffusion.generate = why_not, generate
+    generator.why_not, generator.generate = why_not, generate
     return shot.run(job, inputs, out, progress)
 
 
 if __name__ == "__main__":
-    from backend.server import serve
+    from ex4d_server.server import serve
 
     address, state = sys.argv[1:]
     os.environ["EX4D_TEST_MISSING"] = str(Path(state) / "missing")
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the worker
-    diffusion.why_not = why_not
+    generator.why_not = why_not
     serve(address, Path(state), runner="model_server:run")

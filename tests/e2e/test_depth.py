@@ -35,7 +35,7 @@ def keys_of(thing):
 
 
 def test_a_clip_without_depth_becomes_a_strip_that_says_that_its_depth_is_a_guess(scene, lonely):
-    from blender_addon import checks
+    from blender_addon.shot import checks
 
     _camera, compat, _objects, _session, takes = addon_modules()
     open_clip(lonely)
@@ -127,7 +127,7 @@ def test_depth_lens_and_motion_can_be_changed_and_camera_and_takes_stay(scene, l
 
 def test_estimating_again_does_the_work_anew(scene, lonely):
     _camera, _compat, _objects, session, _takes = addon_modules()
-    from blender_addon import asking
+    from blender_addon.shot import asking
 
     open_clip(lonely)
 
@@ -158,7 +158,7 @@ def test_a_research_only_estimator_is_not_sent_before_its_licence_is_accepted(sc
     with pytest.raises(RuntimeError, match=r"DepthCrafter (needs the Python package|has not all its model files)"):
         open_clip(lonely)
     assert session.current().opening
-    from blender_addon import checks
+    from blender_addon.shot import checks
 
     said = [advice.text for advice in checks.depth_trouble(scene)]
     assert any("DepthCrafter needs" in text or "has not all" in text for text in said)
@@ -200,7 +200,7 @@ def test_files_that_do_not_fit_are_told_and_the_shot_stays_as_it_is(scene, lonel
 
 
 def test_a_clip_that_cannot_be_opened_leaves_the_settings_of_the_shot_that_stands(scene, lonely, tmp_path):
-    from blender_addon import asking, checks
+    from blender_addon.shot import asking, checks
 
     _camera, _compat, _objects, session, _takes = addon_modules()
     facts = scene.ex4d
@@ -229,7 +229,7 @@ def test_a_clip_that_cannot_be_opened_leaves_the_settings_of_the_shot_that_stand
 
 
 def test_a_scene_that_is_deleted_while_its_clip_opens_takes_nothing_from_another(scene, lonely, tmp_path):
-    from blender_addon import asking
+    from blender_addon.shot import asking
 
     _camera, _compat, _objects, session, _takes = addon_modules()
     open_clip(lonely)
@@ -268,7 +268,7 @@ def build(scene) -> bpy.types.Object:
 
 def shoot(scene, camera, folder: Path) -> np.ndarray:
     """Clip and true depth of what the camera sees; returns its matrices (T,4,4)."""
-    from ex4d.movie import write_movie
+    from ex4d.media.movie import write_movie
 
     depth, poses, focal = np.empty((FRAMES, HEIGHT, WIDTH), np.float32), [], LENS / 36 * WIDTH
     for t in range(FRAMES):
@@ -303,7 +303,7 @@ def stands_still(scene, to_scene: np.ndarray) -> None:
 
 
 def test_what_stands_still_stands_still_in_the_world_of_a_tracked_camera(scene, tmp_path):
-    from blender_addon import axes
+    from blender_addon.scene import axes
 
     camera_module, _compat, _objects, _session, takes = addon_modules()
     walker = build(scene)
@@ -373,7 +373,8 @@ def solve(scene, walker, clip_file: Path) -> bpy.types.MovieClip:
 
 
 def test_a_camera_that_blenders_tracker_solved_is_brought_to_the_unit_of_the_depth(scene, tmp_path):
-    from blender_addon import asking, axes
+    from blender_addon.scene import axes
+    from blender_addon.shot import asking
 
     objects = addon_modules()[2]
     walker = build(scene)

@@ -45,7 +45,7 @@ def a_shot_that_moves(scene):
 
 
 def test_the_model_makes_a_take_that_shows_pictures_meanwhile_and_says_its_quality(scene, server):
-    from blender_addon import picture
+    from blender_addon.ui import picture
 
     _camera, compat, _objects, session, takes = addon_modules()
     a_shot_that_moves(scene)
@@ -75,7 +75,7 @@ def test_the_model_makes_a_take_that_shows_pictures_meanwhile_and_says_its_quali
 
 
 def test_a_take_by_the_model_is_made_again_the_same(scene, server):
-    from blender_addon import files
+    from blender_addon.shot import files
 
     _camera, compat, _objects, session, takes = addon_modules()
     a_shot_that_moves(scene)
@@ -120,7 +120,7 @@ def test_free_memory_ends_the_idle_worker_and_the_next_take_works(scene, server)
 
 
 def test_where_the_model_cannot_run_it_is_known_before_and_refused_or_replaced(scene, server):
-    from blender_addon import checks
+    from blender_addon.shot import checks
 
     _camera, compat, _objects, session, _takes = addon_modules()
     (server.state / "server" / "missing").write_text(WHY_NOT)

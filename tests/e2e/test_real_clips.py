@@ -13,7 +13,7 @@ import pytest
 from test_depth import GUESS, open_clip
 from test_whole_way import addon_modules
 
-from ex4d import extrinsics
+from ex4d.geometry import transforms
 
 CLIPS = Path(__file__).resolve().parents[3] / "shared" / "clips"
 RGBD = CLIPS / "rgbd"
@@ -65,7 +65,7 @@ def test_measured_depth_stands_up_in_metres_with_the_proportions_it_was_measured
         rows, columns, z = rows[seen], columns[seen], z[seen]
         # The focal length is the file's; its middle is half a pixel off the picture's, which nobody here is told.
         rays = np.stack([(columns + 0.5 - 320) / k[0, 0], (rows + 0.5 - 240) / k[1, 1], np.ones_like(z)], -1)
-        pose = extrinsics.inverse(poses[0]) @ poses[t]
+        pose = transforms.inverse(poses[0]) @ poses[t]
         true = (rays * z[:, None]) @ pose[:3, :3].T + pose[:3, 3]
         scene.frame_set(facts.start + t)
         evaluated = mesh.evaluated_get(bpy.context.evaluated_depsgraph_get())

@@ -16,7 +16,9 @@ SAMPLE = Path(__file__).parents[2] / "sample" / "clip.mp4"
 
 
 def addon_modules():
-    from blender_addon import camera, compat, objects, session, takes
+    from blender_addon.scene import camera, compat, objects
+    from blender_addon.shot import takes
+    from blender_addon.work import session
 
     return camera, compat, objects, session, takes
 
@@ -167,7 +169,7 @@ def test_a_backend_killed_in_mid_job_is_told_and_the_next_press_works(scene, ser
 
 
 def test_a_press_starts_the_server_where_none_answers(scene, server, tmp_path, monkeypatch):
-    from blender_addon import server as own
+    from blender_addon.work import server as own
 
     _camera, compat, _objects, session, takes = addon_modules()
     open_few_frames()
@@ -214,7 +216,7 @@ def test_a_job_is_followed_again_after_the_file_is_loaded(scene, tmp_path):
 
 
 def test_a_clip_shorter_than_asked_for_is_opened_as_far_as_it_goes(scene, tmp_path):
-    from ex4d.movie import write_movie
+    from ex4d.media.movie import write_movie
 
     frames = np.random.default_rng(1).integers(0, 255, (5, 64, 96, 3), np.uint8)
     write_movie(tmp_path / "short.mp4", frames, Fraction(25))

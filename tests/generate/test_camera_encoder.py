@@ -4,7 +4,7 @@ torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan"
 
 import plain
 
-from ex4d.generate.camera_encoder import CameraEncoder
+from ex4d.generate.wan.camera_encoder import CameraEncoder
 
 pytestmark = pytest.mark.wan
 

@@ -15,8 +15,9 @@ import tiny
 from safetensors.torch import save_file
 
 from ex4d.errors import InputError
-from ex4d.generate import weight_files
-from ex4d.generate.checkpoint import ModelShape, as_safetensors, read_adapter, read_tensors
+from ex4d.generate.wan.adapter import ModelShape, read_adapter
+from ex4d.weights import headers
+from ex4d.weights.tensors import as_safetensors, read_tensors
 
 pytestmark = pytest.mark.wan
 
@@ -65,7 +66,7 @@ def test_conversion_to_safetensors_happens_once(ckpt, tensors):
     assert converted.stat().st_mtime_ns == before
     again = read(converted)
     assert all(torch.equal(tensor, tensors[name]) for name, tensor in {**again.encoder, **again.lora}.items())
-    assert weight_files.header(converted, "adapter") == {name: tuple(t.shape) for name, t in tensors.items()}
+    assert headers.header(converted, "adapter") == {name: tuple(t.shape) for name, t in tensors.items()}
     os.utime(ckpt, ns=(before + 10**9, before + 10**9))
     as_safetensors(ckpt, "adapter")
     assert converted.stat().st_mtime_ns != before
@@ -185,7 +186,7 @@ def test_a_header_that_lies_is_refused(tmp_path, header):
 def test_a_huge_header_is_refused_before_it_is_read(tmp_path, length):
     (tmp_path / "x.safetensors").write_bytes(struct.pack("<Q", length) + b"{}")
     with pytest.raises(InputError, match=f"claims {length} bytes"):
-        weight_files.header(tmp_path / "x.safetensors", "adapter")
+        headers.header(tmp_path / "x.safetensors", "adapter")
 
 
 class Evil:

@@ -3,7 +3,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
 
-from ex4d.generate.latent_pictures import SIDE, fit, picture
+from ex4d.generate.runtime.latent_pictures import SIDE, fit, picture
 
 pytestmark = pytest.mark.wan
 

@@ -11,8 +11,8 @@ if find_spec("diffsynth") is None:
 import tiny
 
 from ex4d.errors import InputError
-from ex4d.generate import wan
-from ex4d.generate.preparation import Prepared
+from ex4d.generate.wan import video_model
+from ex4d.generate.wan.preparation import Prepared
 
 pytestmark = pytest.mark.wan
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.wan
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """Files of tiny models which diffsynth knows by the hash of their names, as it does the real ones."""
-    wan.library()
+    video_model.library()
     from diffsynth.models import model_loader
 
     made, known = tiny.files(tmp_path_factory.mktemp("models"))
@@ -32,17 +32,17 @@ def files(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore")  # of the libraries that read tokenizers
 def test_files_become_a_video(files, capsys):
-    models = wan.load(files, device="cpu", hidden=tiny.HIDDEN)
+    models = video_model.load(files, device="cpu", hidden=tiny.HIDDEN)
     assert models.dtype == torch.bfloat16
     assert models.pipe.dit.head.head.weight.dtype == torch.float32
-    settings = wan.Settings(steps=2, prompt="wide view", negative_prompt="static")
-    prompts = wan.embed_prompts(files, ("wide view", "static"), "cpu")
+    settings = video_model.Settings(steps=2, prompt="wide view", negative_prompt="static")
+    prompts = video_model.embed_prompts(files, ("wide view", "static"), "cpu")
     assert prompts.positive.shape == (1, 512, tiny.TEXT)
     words = [int(p[0].abs().sum(-1).count_nonzero()) for p in (prompts.positive, prompts.negative)]
     assert words == [2, 1]  # what follows the prompt is zero
     colour, sure = torch.rand(5, 3, 32, 32) * 2 - 1, np.full((5, 32, 32), 255, np.uint8)
     shot = Prepared(colour, torch.ones(5, 32, 32), sure, 5)
-    assert wan.generate(models, shot, prompts, 0, settings).frames.shape == (5, 32, 32, 3)
+    assert video_model.generate(models, shot, prompts, 0, settings).frames.shape == (5, 32, 32, 3)
     assert capsys.readouterr().out == ""
 
 
@@ -50,7 +50,9 @@ def test_files_become_a_video(files, capsys):
 def test_a_missing_file_is_named(files, tmp_path, which):
     gone = tmp_path / "gone.safetensors"
     with pytest.raises(InputError, match=r"There is no .*gone\.safetensors"):
-        wan.load(replace(files, **{which: (gone,) if which == "dit" else gone}), device="cpu", hidden=tiny.HIDDEN)
+        video_model.load(
+            replace(files, **{which: (gone,) if which == "dit" else gone}), device="cpu", hidden=tiny.HIDDEN
+        )
 
 
 def test_a_file_that_was_cut_off_is_named(files, tmp_path):
@@ -59,20 +61,20 @@ def test_a_file_that_was_cut_off_is_named(files, tmp_path):
         cut.write_bytes(path.read_bytes()[:-100])
         changed = {"dit": (files.dit[0], cut)} if path == files.dit[1] else {"vae": cut}
         with pytest.raises(InputError, match=rf"{path.name} cannot be read .*cut off"):
-            wan.load(replace(files, **changed), device="cpu", hidden=tiny.HIDDEN)
+            video_model.load(replace(files, **changed), device="cpu", hidden=tiny.HIDDEN)
 
 
 def test_a_tokenizer_that_was_cut_off_is_named(files, tmp_path):
     for path in files.tokenizer.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match=r"The tokenizer file .*json cannot be read"):
-        wan.embed_prompts(replace(files, tokenizer=tmp_path), ("wide", "static"), "cpu")
+        video_model.embed_prompts(replace(files, tokenizer=tmp_path), ("wide", "static"), "cpu")
 
 
 def test_another_model_is_refused(files):
     with pytest.raises(InputError, match=r"does not know the model in .*dit-1\.safetensors"):
-        wan.load(replace(files, dit=files.dit[:1]), device="cpu", hidden=tiny.HIDDEN)
+        video_model.load(replace(files, dit=files.dit[:1]), device="cpu", hidden=tiny.HIDDEN)
     with pytest.raises(InputError, match="no vae"):
-        wan.load(replace(files, vae=files.image_encoder), device="cpu", hidden=tiny.HIDDEN)
+        video_model.load(replace(files, vae=files.image_encoder), device="cpu", hidden=tiny.HIDDEN)
     with pytest.raises(InputError, match=r"In the adapter .* has the shape"):
-        wan.load(files, device="cpu", hidden=tiny.HIDDEN + 1)
+        video_model.load(files, device="cpu", hidden=tiny.HIDDEN + 1)

@@ -3,11 +3,11 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
 
-from ex4d import edges
-from ex4d.conditioning import Conditioning
-from ex4d.coverage import Coverage
 from ex4d.errors import InputError
-from ex4d.generate import preparation
+from ex4d.generate.wan import preparation
+from ex4d.render import mask_edges
+from ex4d.render.conditioning import Conditioning
+from ex4d.render.coverage import Coverage
 
 pytestmark = pytest.mark.wan
 
@@ -43,7 +43,7 @@ def test_values_are_those_computed_by_hand():
 def test_the_release_erodes_by_seeded_sizes_of_2_to_8_pixels():
     source = conditioning(frames=49)
     shot = preparation.as_released(source, seed=3, frames=49, size=(48, 32))
-    assert np.array_equal(shot.sure, edges.erode(source.mask, (2, 8), 3))
+    assert np.array_equal(shot.sure, mask_edges.erode(source.mask, (2, 8), 3))
     sides = {int((mask == -3).sum()) ** 0.5 for mask in shot.mask[1:]}
     assert sides == {2, 3, 4, 5, 6, 7, 8}
     again = preparation.as_released(source, seed=3, frames=49, size=(48, 32))

@@ -15,9 +15,9 @@ if find_spec("diffsynth") is None:
 
 import tiny
 
-from ex4d.generate import model_files, wan
-from ex4d.generate.checkpoint import Adapter
-from ex4d.generate.preparation import Prepared
+from ex4d.generate.wan import model_files, video_model
+from ex4d.generate.wan.adapter import Adapter
+from ex4d.generate.wan.preparation import Prepared
 from ex4d.progress import silent
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
@@ -37,7 +37,7 @@ def test_the_model_classes_have_the_names_and_shapes_of_the_published_files(shap
 
 
 def test_the_hash_is_the_one_that_diffsynth_knows_the_file_by():
-    wan.library()
+    video_model.library()
     from diffsynth.configs import MODEL_CONFIGS
 
     known = {config["model_hash"]: config["model_name"] for config in MODEL_CONFIGS}
@@ -50,7 +50,7 @@ def test_the_hash_is_the_one_that_diffsynth_knows_the_file_by():
 
 
 def test_our_hash_is_diffsynths_for_one_file_and_for_several(tmp_path):
-    wan.library()
+    video_model.library()
     from diffsynth.core.loader.file import hash_model_file
     from safetensors.torch import save_file
 
@@ -86,17 +86,17 @@ def test_what_goes_through_random_weights_stays_of_order_one():
     lora = {name: tensor for name, tensor in tensors.items() if name not in encoder}
     assert all(tensor.any() for name, tensor in tensors.items() if not name.endswith("bias"))
     adapter = Adapter(encoder, lora, tiny.RANK, tuple(tiny.SHAPE.lora_modules()))
-    models = wan.assemble(pipe, adapter, "reference")
+    models = video_model.assemble(pipe, adapter, "reference")
     generator = torch.Generator().manual_seed(3)
     colour = torch.rand(5, 3, 32, 32, generator=generator) * 2 - 1
     shot = Prepared(colour, torch.ones(5, 32, 32), np.full((5, 32, 32), 255, np.uint8), 5)
-    inputs = wan._encode(models, shot, silent)
-    latents, _ = wan._sample(models, inputs, tiny.prompts(), 0, wan.Settings(steps=4), silent)
+    inputs = video_model._encode(models, shot, silent)
+    latents, _ = video_model._sample(models, inputs, tiny.prompts(), 0, video_model.Settings(steps=4), silent)
     sizes = {"y": inputs.y, "image": inputs.clip_feature, "camera": inputs.camera, "latents": latents}
     spread = {name: float(tensor.std()) for name, tensor in sizes.items()}
     print(spread)
     assert all(0.05 < value < 20 for value in spread.values())
-    frames = wan._decode(pipe, latents)
+    frames = video_model._decode(pipe, latents)
     assert 2 < frames.std() < 120
 
 
@@ -110,7 +110,7 @@ NAMES = dict(zip(model_files.PARTS, ("dit", "text_encoder", "", "image_encoder",
 @pytest.mark.filterwarnings("ignore")  # of the libraries that read tokenizers
 def test_the_files_are_found_converted_and_loaded_as_the_real_ones(tmp_path, monkeypatch):
     """With few channels, but names, prefixes and diffsynth's converters as of the published files."""
-    wan.library()
+    video_model.library()
     from diffsynth.models import model_loader
 
     sizes, known = {model_files.EX4D: {n: tuple(t.shape) for n, t in tiny.adapter_tensors().items()}}, []
@@ -135,9 +135,9 @@ def test_the_files_are_found_converted_and_loaded_as_the_real_ones(tmp_path, mon
     light = model_files.converted(there)
     assert [path.suffix for path in (light.vae, light.image_encoder, light.adapter)] == [".safetensors"] * 3
     for files in (there, light):
-        models = wan.load(files, device="cpu", hidden=tiny.HIDDEN)
+        models = video_model.load(files, device="cpu", hidden=tiny.HIDDEN)
         assert models.layout.blocks == tiny.SHAPE.layers
-    prompts = wan.embed_prompts(there, ("wide view", "static"), "cpu")
+    prompts = video_model.embed_prompts(there, ("wide view", "static"), "cpu")
     assert prompts.positive.isfinite().all()
     assert prompts.positive.std() > 0.01
     for path in (there.vae, there.image_encoder, there.adapter):

@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
 
-from ex4d.generate import sampling
-from ex4d.generate.quality import QUALITIES
-from ex4d.generate.sampling import FIRST_STEPS, IN_A_ROW, LAST_STEPS, Reuse, Schedule, sample
+from ex4d.generate.runtime import sampling
+from ex4d.generate.runtime.sampling import FIRST_STEPS, IN_A_ROW, LAST_STEPS, Reuse, Schedule, sample
+from ex4d.generate.wan.quality import QUALITIES
 
 pytestmark = pytest.mark.wan
 
@@ -78,18 +78,20 @@ def test_each_quality_guides_so_many_steps(monkeypatch, quality, guided):
 
 
 def schedule_of_the_generator(monkeypatch, **settings):
-    """What `wan` hands to `sample`; nothing is computed."""
-    from ex4d.generate import wan
+    """What `video_model` hands to `sample`; nothing is computed."""
+    from ex4d.generate.wan import video_model
 
-    library, seen = wan.library(), []
+    library, seen = video_model.library(), []
     pipe = library.wan_video.WanVideoPipeline(device="cpu", torch_dtype=torch.float32)
     models = SimpleNamespace(pipe=SimpleNamespace(scheduler=pipe.scheduler, dit=None), device=torch.device("cpu"))
     models.dtype = torch.float32
     inputs = SimpleNamespace(y=torch.zeros(1, 20, 1, 2, 2), camera=None)
     context = torch.zeros(1, 1, 1)
-    monkeypatch.setattr(wan, "camera_latent", lambda *_: nullcontext())
+    monkeypatch.setattr(video_model, "camera_latent", lambda *_: nullcontext())
     monkeypatch.setattr(sampling, "sample", lambda guess, latents, schedule, *_: (seen.append(schedule), 0))
-    wan._sample(models, inputs, wan.Prompts(context, context), 0, wan.Settings(**settings), ignore)
+    video_model._sample(
+        models, inputs, video_model.Prompts(context, context), 0, video_model.Settings(**settings), ignore
+    )
     return seen[0]
 
 

@@ -4,7 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ex4d.generate.windows import LENGTH, OVERLAP, join, plan
+from ex4d.generate.runtime.windows import LENGTH, OVERLAP, join, plan
 
 SHOTS = (1, 2, 5, 48, 49, 50, 57, 88, 89, 90, 129, 130, 200, 1000)
 

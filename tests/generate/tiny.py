@@ -8,23 +8,23 @@ from unittest.mock import patch
 import torch
 from safetensors.torch import load_file, save_file
 
-from ex4d.generate import model_files, wan
-from ex4d.generate.camera_encoder import CameraEncoder
-from ex4d.generate.checkpoint import ModelShape
+from ex4d.generate.wan import model_files, video_model
+from ex4d.generate.wan.adapter import ModelShape
+from ex4d.generate.wan.camera_encoder import CameraEncoder
 
 SHAPE = ModelShape(dim=96, ffn_dim=256, layers=2)
 HIDDEN, RANK, TEXT = 32, 4, 64
 
 
 def dit():
-    return wan.library().wan_video.WanModel(
+    return video_model.library().wan_video.WanModel(
         **{"dim": SHAPE.dim, "in_dim": 36, "ffn_dim": SHAPE.ffn_dim, "out_dim": 16, "text_dim": TEXT, "freq_dim": 256},
         **{"eps": 1e-6, "patch_size": (1, 2, 2), "num_heads": 4, "num_layers": SHAPE.layers, "has_image_input": True},
     )
 
 
 def vae():
-    library = wan.library().wan_video
+    library = video_model.library().wan_video
     from diffsynth.models import wan_video_vae
 
     with patch.object(wan_video_vae, "VideoVAE_", partial(wan_video_vae.VideoVAE_, dim=16)):
@@ -32,7 +32,7 @@ def vae():
 
 
 def image_encoder():
-    library = wan.library().wan_video
+    library = video_model.library().wan_video
     from diffsynth.models import wan_video_image_encoder
 
     small = partial(wan_video_image_encoder.clip_xlm_roberta_vit_h_14, vision_layers=2)
@@ -41,7 +41,7 @@ def image_encoder():
 
 
 def text_encoder():
-    return wan.library().wan_video.WanTextEncoder(
+    return video_model.library().wan_video.WanTextEncoder(
         vocab=64, dim=TEXT, dim_attn=TEXT, dim_ffn=128, num_heads=4, num_layers=2
     )
 
@@ -58,7 +58,7 @@ MODELS = {
 def pipeline(seed=0):
     """diffsynth's pipeline without a text encoder, float32 on the CPU."""
     torch.manual_seed(seed)
-    pipe = wan.library().wan_video.WanVideoPipeline(device="cpu", torch_dtype=torch.float32)
+    pipe = video_model.library().wan_video.WanVideoPipeline(device="cpu", torch_dtype=torch.float32)
     pipe.dit, pipe.vae, pipe.image_encoder = dit(), vae(), image_encoder()
     return pipe.requires_grad_(False)
 
@@ -97,7 +97,7 @@ def files(folder):
     )
     fast.save_pretrained(folder / "tokenizer")
     torch.save(adapter_tensors(), folder / "ex4d.ckpt")
-    return wan.Files(
+    return video_model.Files(
         tuple(paths["wan_video_dit"]),
         paths["wan_video_vae"][0],
         paths["wan_video_image_encoder"][0],
@@ -149,4 +149,4 @@ def adapter_tensors(shape=SHAPE, hidden=HIDDEN, rank=RANK, seed=1):
 
 def prompts(seed=2):
     generator = torch.Generator().manual_seed(seed)
-    return wan.Prompts(*(torch.randn(1, 512, TEXT, generator=generator) for _ in range(2)))
+    return video_model.Prompts(*(torch.randn(1, 512, TEXT, generator=generator) for _ in range(2)))

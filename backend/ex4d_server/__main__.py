@@ -1,0 +1,29 @@
+"""`python -m ex4d_server`: the server alone, without the rest of the command line."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from ex4d.errors import EX4DError
+from ex4d.jobs.messages import DEFAULT_ADDRESS
+from ex4d_server.server import serve
+
+
+def main() -> int:
+    """Serve; returns 2 with one sentence when that is not possible."""
+    parser = argparse.ArgumentParser(prog="python -m ex4d_server", description="The EX-4D server.")
+    parser.add_argument("--address", default=DEFAULT_ADDRESS, help="loopback address; port 0 takes any free one")
+    parser.add_argument("--state", type=Path, help="folder for jobs, files and logs (default: the user's own)")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    try:
+        serve(arguments.address, arguments.state)
+    except EX4DError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""What supervisor and worker say to each other: over a loopback socket, in the coding of ex4d.jobs.messages.
+
+The worker proves itself with the token it found in its environment; every message of an attempt carries
+the attempt's lease. Folders follow from the state folder, so no paths travel here either.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ex4d.jobs.messages import Count, Job, Jpeg, Result, Tagged, Text, Word
+
+TOKEN_VARIABLE = "EX4D_WORKER_TOKEN"
+
+
+@dataclass(frozen=True)
+class Ready(Tagged):
+    """First message of a worker."""
+
+    token: Word
+
+
+@dataclass(frozen=True)
+class Run(Tagged):
+    """Supervisor: run this job."""
+
+    lease: Count
+    job: Job
+
+
+@dataclass(frozen=True)
+class Stop(Tagged):
+    """Supervisor: stop at the next step."""
+
+    lease: Count
+
+
+@dataclass(frozen=True)
+class Step(Tagged):
+    """Worker: a step is done, `elapsed` seconds after its stage began; `picture` shows what is being made."""
+
+    lease: Count
+    stage: Word
+    step: Count
+    steps: Count
+    elapsed: float
+    picture: Jpeg = b""
+
+
+@dataclass(frozen=True)
+class Finished(Tagged):
+    """Worker: the job is done; its files are in the attempt's out folder."""
+
+    lease: Count
+    result: Result
+
+
+@dataclass(frozen=True)
+class Failed(Tagged):
+    """Worker: the job cannot be done, and why."""
+
+    lease: Count
+    message: Text
+
+
+@dataclass(frozen=True)
+class Stopped(Tagged):
+    """Worker: stopped because it was told to."""
+
+    lease: Count
+
+
+WORKER_MESSAGES = (Ready, Step, Finished, Failed, Stopped)
+SUPERVISOR_MESSAGES = (Run, Stop)
+
+
+def work_folder(state: Path, lease: int) -> Path:
+    """Folder of one attempt: `in` with links to its files, `out` for what it makes."""
+    return state / "work" / str(lease)
+
+
+def blob_folder(state: Path) -> Path:
+    """Folder of the stored files, each named by its sha256."""
+    return state / "blobs"

@@ -1,0 +1,196 @@
+"""The process that runs jobs: `python -m ex4d_server.worker`, started by the supervisor, one job at a time.
+
+It stays warm between jobs. It ends, with everything it started, when its standard input closes: that is
+how it notices that the supervisor is gone, whatever the runner is doing.
+"""
+
+import argparse
+import errno
+import importlib
+import math
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from ex4d.errors import Cancelled, EX4DError
+from ex4d.jobs.client import blob_of
+from ex4d.jobs.messages import (
+    CONTROL_BYTES,
+    PICTURE_BYTES,
+    Blob,
+    Job,
+    ProtocolError,
+    Result,
+    Tagged,
+    decode,
+    encode,
+    sentence,
+)
+from ex4d.progress import Progress
+from ex4d_server.orders import (
+    SUPERVISOR_MESSAGES,
+    TOKEN_VARIABLE,
+    Failed,
+    Finished,
+    Ready,
+    Run,
+    Step,
+    Stop,
+    Stopped,
+    blob_folder,
+    work_folder,
+)
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+EVENT_BYTES = PICTURE_BYTES + 16 * 1024
+"""What an event may hold besides a result."""
+STEP_SECONDS = 0.1
+"""Steps are reported this often at most; the last of a stage always."""
+
+
+class Attempt:
+    """One job under one lease: its folders, its progress, and the order to stop."""
+
+    def __init__(self, socket: zmq.Socket, state: Path, lease: int) -> None:
+        self._socket, self._lease = socket, lease
+        self._blobs, self._folder = blob_folder(state), work_folder(state, lease)
+        self.out = self._folder / "out"
+        self.out.mkdir(parents=True)
+        self._stage = ""
+        self._stage_began = self._last_step = time.monotonic()
+        self._last_sent = -math.inf
+        self._held_back: Step | None = None
+
+    def inputs(self, blob: Blob) -> Path:
+        """A link to the file with the name it had, so that readers see its suffix."""
+        link = self._folder / "in" / blob.sha256[:16] / blob.name
+        if not link.is_symlink():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(self._blobs / blob.sha256)
+        return link
+
+    def progress(self, stage: str, step: int, steps: int, picture: NDArray[np.uint8] | None = None) -> None:
+        """Report a step; raises `Cancelled` when the supervisor has said stop."""
+        now = time.monotonic()
+        if stage != self._stage:
+            self._send_held_back()
+            self._stage, self._stage_began = stage, now if step == 0 else self._last_step
+            self._last_sent = -math.inf
+        self._last_step = now
+        shown = b"" if picture is None else jpeg(picture)
+        self._held_back = Step(self._lease, stage, step, steps, now - self._stage_began, shown)
+        if step >= steps or now - self._last_sent >= STEP_SECONDS:
+            self._send_held_back()
+            self._last_sent = now
+        while self._socket.poll(0):
+            if receive(self._socket) == Stop(self._lease):
+                raise Cancelled("The job was cancelled.")
+
+    def _send_held_back(self) -> None:
+        if self._held_back is not None:
+            self._socket.send(encode(self._held_back))
+            self._held_back = None
+
+    def result(self, facts: dict) -> Result:
+        """The facts and every file in `out`, each on the disk for good."""
+        blobs = []
+        for path in sorted(self.out.iterdir()):
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+            blobs.append(blob_of(path))
+        return Result(facts, tuple(blobs))
+
+
+def jpeg(picture: NDArray[np.uint8]) -> bytes:
+    """A picture (h,w,3) RGB as JPEG, as good as an event has room for; empty where none is small enough."""
+    import cv2
+
+    for quality in (85, 60, 30):
+        data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        if len(data) <= PICTURE_BYTES:
+            return data
+    return b""
+
+
+def receive(socket: zmq.Socket) -> Run | Stop:
+    """The next order."""
+    return decode(socket.recv(), SUPERVISOR_MESSAGES)
+
+
+def run_job(socket: zmq.Socket, state: Path, order: Run, runner: str) -> None:
+    """Run one job and send how it ended."""
+    ending: Tagged
+    try:
+        attempt = Attempt(socket, state, order.lease)
+        facts = load(runner)(order.job, attempt.inputs, attempt.out, attempt.progress)
+        frame = encode(Finished(order.lease, attempt.result(facts)))
+        decode(frame, (Finished,))  # facts come from the runner: refuse here what the supervisor would refuse
+        if len(frame) > CONTROL_BYTES - EVENT_BYTES:
+            raise ProtocolError(f"A result of {len(frame)} bytes is over the limit: it names too much.")
+        socket.send(frame)
+        return
+    except Cancelled:
+        ending = Stopped(order.lease)
+    except ProtocolError as error:
+        traceback.print_exc()
+        ending = Failed(order.lease, sentence(f"The job's result cannot be sent: {error}"))
+    except EX4DError as error:
+        ending = Failed(order.lease, sentence(error))
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_FULL:
+            text = "The server's disk is full: free some space where its state folder is, then start the job again."
+        else:
+            text = (
+                f"The job stopped on an unexpected error ({type(error).__name__}: {str(error)[:500]}); the server's"
+                " log has the details: logs/worker.log in its state folder."
+            )
+        traceback.print_exc()
+        ending = Failed(order.lease, sentence(text))
+    sys.stderr.flush()
+    socket.send(encode(ending))
+
+
+def load(runner: str) -> Callable[[Job, Callable[[Blob], Path], Path, Progress], dict]:
+    """The function that "module:function" names."""
+    module, _, function = runner.partition(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def end_with_supervisor() -> None:
+    """Wait until the supervisor's end of standard input closes, then end the whole process group."""
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+def main() -> None:
+    """Connect, show the token, then run what comes."""
+    parser = argparse.ArgumentParser(prog="python -m ex4d_server.worker")
+    parser.add_argument("--connect", required=True)
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--runner", required=True)
+    arguments = parser.parse_args()
+    token = os.environ.pop(TOKEN_VARIABLE)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the supervisor's to handle
+    threading.Thread(target=end_with_supervisor, daemon=True).start()
+    socket = zmq.Context().socket(zmq.DEALER)
+    socket.linger = 0
+    socket.connect(arguments.connect)
+    socket.send(encode(Ready(token)))
+    while True:
+        order = receive(socket)
+        if isinstance(order, Run):
+            run_job(socket, arguments.state, order, arguments.runner)
+
+
+if __name__ == "__main__":
+    main()

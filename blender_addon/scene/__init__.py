@@ -1,0 +1,1 @@
+"""What the add-on makes in a Blender scene: cameras, mesh, objects."""

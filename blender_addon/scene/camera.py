@@ -1,0 +1,404 @@
+"""Cameras: the locked source camera, presets as ordinary keys, and reading any camera as a `CameraPath`."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.geometry import camera_path
+from ex4d.geometry.camera_path import CameraPath
+
+from ..scene import axes, compat, objects
+
+KEY_TOLERANCE = 5e-4
+"""Keys are added until the curve is this near to the path: radians, and shares of the path's size."""
+
+LENS_NAMES = {"ORTHO": "orthographic", "PANO": "panoramic", "CUSTOM": "custom"}
+
+CHANNELS = tuple((path, index) for path in ("location", "rotation_euler") for index in range(3))
+
+
+def matrix_of(thing: bpy.types.Object) -> NDArray[np.float64]:
+    """`matrix_world` (4,4) as numpy."""
+    return np.array(thing.matrix_world, np.float64)
+
+
+def picture_of(scene: bpy.types.Scene) -> axes.Picture:
+    """Size and pixel aspect that `scene` renders at."""
+    render = scene.render
+    share = render.resolution_percentage
+    return axes.Picture(
+        render.resolution_x * share // 100,
+        render.resolution_y * share // 100,
+        render.pixel_aspect_y / render.pixel_aspect_x,
+    )
+
+
+def lens_of(data: bpy.types.Camera) -> axes.Lens:
+    """The lens of a (possibly evaluated) camera.
+
+    Raises:
+        InputError: orthographic or panoramic.
+    """
+    if data.type != "PERSP":
+        raise InputError(f"The camera is {LENS_NAMES.get(data.type, data.type)}: set its lens type to Perspective.")
+    return axes.Lens(data.lens, data.sensor_fit, data.sensor_width, data.sensor_height, data.shift_x, data.shift_y)
+
+
+def apply_lens(data: bpy.types.Camera, lens: axes.Lens) -> None:
+    """Give a camera `lens`."""
+    data.type = "PERSP"
+    data.lens_unit = "MILLIMETERS"
+    data.sensor_fit = lens.sensor_fit
+    data.sensor_width, data.sensor_height = lens.sensor_width, lens.sensor_height
+    data.shift_x, data.shift_y = lens.shift_x, lens.shift_y
+    data.lens = lens.focal_mm
+
+
+def make_cameras(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
+    """Make the locked source camera, and the camera that artists key at the source view of the first frame."""
+    facts = scene.ex4d
+    place_source(scene, root)
+    lens, _aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
+    data = bpy.data.cameras.new("EX-4D Camera")
+    apply_lens(data, lens)
+    data.display_size = facts.radius / 8
+    made = objects.make(scene, objects.CAMERA, "EX-4D Camera", data, root)
+    made.matrix_basis = Matrix(axes.pose_to_blender(np.eye(4)).tolist())
+    see_all(data, facts)
+    facts.camera = made
+
+
+def place_source(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
+    """Let the locked source camera, which is made where it is missing, see and move as the clip's own camera did."""
+    facts, source = scene.ex4d, objects.find(scene, objects.SOURCE_CAMERA)
+    if source is None:
+        data = bpy.data.cameras.new("EX-4D Source Camera")
+        source = objects.make(scene, objects.SOURCE_CAMERA, "EX-4D Source Camera", data, root)
+        source.lock_location = source.lock_rotation = source.lock_scale = (True, True, True)
+        data.display_size = facts.radius / 8
+    source.animation_data_clear()
+    source.data.animation_data_clear()
+    source.rotation_mode = "XYZ"
+    source.matrix_basis = Matrix(axes.pose_to_blender(facts.poses[0]).tolist())
+    if facts.path:
+        for t, channels in enumerate(_channel_values(facts.poses)):
+            _key(source, channels, facts.start + t)
+        for curve in compat.fcurves(source):  # between two frames nothing is known, and nothing may overshoot
+            for point in curve.keyframe_points:
+                point.interpolation = "LINEAR"
+    lenses = [axes.lens_from_intrinsics(k, facts.width, facts.height)[0] for k in facts.every_intrinsics]
+    _key_lenses(source.data, lenses, facts.start)
+    see_all(source.data, facts)
+
+
+def see_all(data: bpy.types.Camera, facts: bpy.types.PropertyGroup, scale: float = 1.0) -> None:
+    """Let a camera see as near and as far as the shot reaches, with room to move back; never less than it did."""
+    data.clip_end = max(data.clip_end, facts.reach * scale * 4)
+    data.clip_start = min(data.clip_start, facts.radius * scale / 20)
+
+
+def follow_lens(scene: bpy.types.Scene, before: NDArray) -> None:
+    """Give the chosen camera the source's lens if it had the source's lens `before` (3,3), and no keys for another."""
+    facts = scene.ex4d
+    chosen = facts.camera
+    if chosen is None or any(True for _curve in compat.fcurves(chosen.data)) or chosen.data.type != "PERSP":
+        return
+    k = axes.intrinsics_from_lens(lens_of(chosen.data), axes.Picture(facts.width, facts.height))
+    if math.isclose(k[0, 0], before[0, 0], rel_tol=1e-4):
+        apply_lens(chosen.data, axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)[0])
+
+
+def frame_facts(scene: bpy.types.Scene) -> tuple[int, int]:
+    """First and last scene frame of the shot.
+
+    Raises:
+        InputError: the scene has no shot.
+    """
+    if not scene.ex4d.shot:
+        raise InputError("The scene has no clip: press Open Clip.")
+    return scene.ex4d.start, scene.ex4d.last
+
+
+def path_camera(scene: bpy.types.Scene) -> bpy.types.Object:
+    """The chosen camera.
+
+    Raises:
+        InputError: no camera is chosen, or it is not in the scene.
+    """
+    chosen = scene.ex4d.camera
+    if chosen is None or chosen.name not in scene.objects or chosen.type != "CAMERA":
+        raise InputError("No camera is chosen: choose one in the Camera panel.")
+    return chosen
+
+
+def own_camera(scene: bpy.types.Scene) -> bpy.types.Object:
+    """The shot's own camera for artists; made again at the source view when it was deleted."""
+    found = objects.find(scene, objects.CAMERA)
+    if found is not None:
+        return found
+    source = objects.find(scene, objects.SOURCE_CAMERA)
+    data = source.data.copy() if source else bpy.data.cameras.new("EX-4D Camera")
+    data.animation_data_clear()
+    data.name = "EX-4D Camera"
+    made = objects.make(scene, objects.CAMERA, "EX-4D Camera", data, objects.find(scene, objects.ROOT))
+    bpy.context.view_layer.update()
+    snap_to_source(scene, made, scene.ex4d.start)
+    return made
+
+
+def preset_path(
+    scene: bpy.types.Scene,
+    name: str,
+    amount: float | None = None,
+    rise: float = camera_path.ORBIT_RISE,
+    frames: int | None = None,
+) -> CameraPath:
+    """A preset for the scene's shot, in library axes; the parameters are those of `camera_path.preset`."""
+    facts = scene.ex4d
+    frame_facts(scene)
+    numbers = np.minimum(np.arange(frames or facts.frames), facts.frames - 1)
+    k = facts.every_intrinsics[numbers]
+    size, walked = (facts.width, facts.height), facts.poses[numbers]
+    return camera_path.preset(name, facts.radius, k, *size, len(numbers), amount, rise, source_to_world=walked)
+
+
+def key_path(scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, start: int) -> list[int]:
+    """Write library poses (T,4,4) as keys of `camera`, as few as the curve needs; returns their scene frames.
+
+    The camera becomes a plain child of the shot's root, so that the keys mean the same wherever the shot stands.
+    """
+    camera.parent = objects.find(scene, objects.ROOT)
+    camera.matrix_parent_inverse.identity()
+    camera.rotation_mode = "XYZ"
+    camera.delta_location, camera.delta_rotation_euler = (0, 0, 0), (0, 0, 0)
+    camera.scale = (1, 1, 1)
+    values = _channel_values(poses)
+    slopes = np.gradient(values, axis=0) if len(values) > 1 else np.zeros_like(values)
+    keys = _needed_keys(values, slopes)
+    if camera.animation_data is not None:
+        camera.animation_data.action = None  # the old move goes as a whole: half of it would be neither
+    for k in keys:
+        _key(camera, values[k], start + k)
+    for curve in compat.fcurves(camera):
+        channel = CHANNELS.index((curve.data_path, curve.array_index))
+        _shape(curve, [int(k) for k in keys], slopes[:, channel])
+    return [start + int(k) for k in keys]
+
+
+def _key(thing: bpy.types.Object, channels: NDArray, frame: int) -> None:
+    """Key location and XYZ Euler angles (6,)."""
+    thing.location, thing.rotation_euler = channels[:3], channels[3:]
+    thing.keyframe_insert("location", frame=frame)
+    thing.keyframe_insert("rotation_euler", frame=frame)
+
+
+def _channel_values(poses: NDArray) -> NDArray[np.float64]:
+    """Location and XYZ Euler angles (T,6) of library poses as Blender keys them, angles without jumps."""
+    values, previous = np.zeros((len(poses), 6)), None
+    for t, pose in enumerate(axes.pose_to_blender(poses)):
+        matrix = Matrix(pose.tolist()).to_3x3()
+        euler = matrix.to_euler("XYZ", previous) if previous else matrix.to_euler("XYZ")
+        values[t], previous = [*pose[:3, 3], *euler], euler
+    return values
+
+
+def _hermite(values: NDArray, slopes: NDArray, a: int, b: int) -> NDArray[np.float64]:
+    """Values (b-a+1, C) of the curve between keys at frames `a` and `b` with these slopes."""
+    s = np.linspace(0, 1, b - a + 1)[:, None]
+    h = b - a
+    return (
+        (2 * s**3 - 3 * s**2 + 1) * values[a]
+        + (s**3 - 2 * s**2 + s) * h * slopes[a]
+        + (3 * s**2 - 2 * s**3) * values[b]
+        + (s**3 - s**2) * h * slopes[b]
+    )
+
+
+def _needed_keys(values: NDArray, slopes: NDArray) -> list[int]:
+    """Frames whose keys bring the curve within `KEY_TOLERANCE` everywhere: spans are halved until they do."""
+    reach = max(float(np.ptp(values[:, :3], axis=0).max()), 1e-6)
+    scale = np.array([reach] * 3 + [1.0] * 3)
+    keys, spans = {0, len(values) - 1}, [(0, len(values) - 1)]
+    while spans:
+        a, b = spans.pop()
+        if b - a < 2:
+            continue
+        error = np.abs(_hermite(values, slopes, a, b) - values[a : b + 1]) / scale
+        if error.max() > KEY_TOLERANCE:
+            middle = (a + b) // 2
+            keys.add(middle)
+            spans += [(a, middle), (middle, b)]
+    return sorted(keys)
+
+
+def _shape(curve: bpy.types.FCurve, keys: list[int], slopes: NDArray) -> None:
+    """Give the keys Bezier handles a third of the way to their neighbours: then the curve is `_hermite`."""
+    for number, (point, k) in enumerate(zip(curve.keyframe_points, keys, strict=True)):
+        left = (k - keys[number - 1]) / 3 if number else 1.0
+        right = (keys[number + 1] - k) / 3 if number + 1 < len(keys) else 1.0
+        point.interpolation = "BEZIER"
+        # FREE first: an aligned handle would turn while its partner is being set.
+        point.handle_left_type = point.handle_right_type = "FREE"
+        frame, value = point.co
+        point.handle_left = (frame - left, value - left * slopes[k])
+        point.handle_right = (frame + right, value + right * slopes[k])
+        point.handle_left_type = point.handle_right_type = "ALIGNED"
+    curve.update()
+
+
+def snap_to_source(scene: bpy.types.Scene, camera: bpy.types.Object, frame: int) -> None:
+    """Put `camera` on the source view of a scene frame, with the source's lens; keys what is animated of it."""
+    facts = scene.ex4d
+    frame_facts(scene)
+    number = facts.frame_of(frame)
+    lens, _aspect = axes.lens_from_intrinsics(facts.every_intrinsics[number], facts.width, facts.height)
+    animated, animated_lens = (any(True for _curve in compat.fcurves(owner)) for owner in (camera, camera.data))
+    with free_to_play(scene, camera):
+        scene.frame_set(frame)
+        root = objects.find(scene, objects.ROOT)
+        placed = (matrix_of(root) if root else np.eye(4)) @ axes.pose_to_blender(facts.poses[number])
+        # A scaled root must not scale the camera: its scale would show in the camera's own values.
+        placed[:3, :3] /= np.linalg.norm(placed[:3, :3], axis=0)
+        scale = camera.scale.copy()
+        camera.matrix_world = Matrix(placed.tolist())
+        camera.scale = scale
+        apply_lens(camera.data, lens)
+        if animated:
+            rotation = "rotation_quaternion" if camera.rotation_mode == "QUATERNION" else "rotation_euler"
+            camera.keyframe_insert("location", frame=frame)
+            camera.keyframe_insert(rotation, frame=frame)
+        if animated_lens:
+            _key_lens(camera.data, frame)
+
+
+@contextmanager
+def free_to_play(scene: bpy.types.Scene, camera: bpy.types.Object) -> Iterator[None]:
+    """Inside, any frame may be set, and `camera` moves; afterwards the scene is as it was.
+
+    A big mesh cache that is read anew in every frame would take seconds. Blender leaves what is switched off where it
+    is, but never the scene's camera.
+    """
+    mesh, before, subframe = objects.find(scene, objects.MESH), scene.frame_current, scene.frame_subframe
+    hidden, own = [m for m in mesh.modifiers if m.show_viewport] if mesh else [], scene.camera
+    try:
+        scene.camera = camera
+        for modifier in hidden:
+            modifier.show_viewport = False
+        yield
+    finally:
+        for modifier in hidden:
+            modifier.show_viewport = True
+        scene.camera = own
+        scene.frame_set(before, subframe=subframe)
+
+
+def sample(scene: bpy.types.Scene) -> CameraPath:
+    """The chosen camera as it is evaluated in every frame of the shot, relative to the shot's root.
+
+    Constraints, parents, drivers and animated lenses need no care, since Blender has applied them.
+
+    Raises:
+        InputError: no shot, no camera, not perspective, a root scaled unevenly, or a picture of another shape.
+    """
+    first, last = frame_facts(scene)
+    camera, facts = path_camera(scene), scene.ex4d
+    picture = picture_of(scene)
+    shape, wanted = picture.height * picture.pixel_aspect / picture.width, facts.height / facts.width
+    _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
+    if abs(shape / (wanted * aspect) - 1) > 0.01:
+        raise InputError(
+            f"The scene renders {picture.width}x{picture.height} but the clip is {facts.width}x{facts.height}:"
+            " press Match Scene."
+        )
+    to_clip = np.diag([facts.width / picture.width, facts.height / picture.height, 1.0])
+    poses, lenses = [], []
+    with free_to_play(scene, camera):
+        for frame in range(first, last + 1):
+            scene.frame_set(frame)
+            depsgraph = bpy.context.evaluated_depsgraph_get()
+            evaluated = camera.evaluated_get(depsgraph)
+            to_shot = np.linalg.inv(origin_of(scene, depsgraph))
+            poses.append(rigid(to_shot @ matrix_of(evaluated), "The camera or EX-4D Source"))
+            lenses.append(to_clip @ axes.intrinsics_from_lens(lens_of(evaluated.data), picture))
+    return CameraPath(
+        _without_rounding(np.stack(poses), facts.poses),
+        _without_rounding(np.stack(lenses), facts.every_intrinsics),
+        facts.width,
+        facts.height,
+    )
+
+
+def origin_of(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> NDArray[np.float64]:
+    """Matrix (4,4) of the shot's root as it is evaluated; the identity where it was deleted."""
+    root = objects.find(scene, objects.ROOT)
+    return matrix_of(root.evaluated_get(depsgraph)) if root else np.eye(4)
+
+
+def rigid(matrix: NDArray, whose: str) -> NDArray[np.float64]:
+    """The matrix (4,4) of a Blender camera without its scale, in library axes.
+
+    Raises:
+        InputError: `whose` matrix it is, is scaled unevenly.
+    """
+    rotation = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
+    if not np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-4) or np.linalg.det(rotation) < 0:
+        raise InputError(f"{whose} is scaled unevenly: give it the same scale on all axes.")
+    u, _s, vt = np.linalg.svd(rotation)  # Blender holds float32: bring it back to an exact rotation
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = u @ vt, matrix[:3, 3]
+    return axes.pose_from_blender(pose)
+
+
+def _without_rounding(found: NDArray, source: NDArray) -> NDArray:
+    """Where a value (T,...) is the source view's up to Blender's float32, the exact one: frame 0 must be the source."""
+    same = np.isclose(found, source, rtol=1e-6, atol=1e-6).all(axis=(-2, -1))
+    return np.where(same[..., None, None], source, found)
+
+
+def off_source(scene: bpy.types.Scene) -> bool:
+    """Whether the chosen camera, where it is right now, is off the first frame's source view. Evaluates nothing."""
+    camera, root, facts = path_camera(scene), objects.find(scene, objects.ROOT), scene.ex4d
+    origin = matrix_of(root) if root else np.eye(4)
+    try:
+        pose = rigid(np.linalg.inv(origin) @ matrix_of(camera), "The camera")
+        k = axes.intrinsics_from_lens(lens_of(camera.data), axes.Picture(facts.width, facts.height))
+    except (InputError, np.linalg.LinAlgError):
+        return True
+    return not (
+        np.allclose(pose[:3, 3], 0, atol=1e-4 * facts.radius)
+        and np.allclose(pose[:3, :3], np.eye(3), atol=2e-5)
+        and math.isclose(k[0, 0], facts.intrinsics[0, 0], rel_tol=1e-4)
+    )
+
+
+def restore(scene: bpy.types.Scene, camera: bpy.types.Object, path: CameraPath) -> list[int]:
+    """Write a path as keys of `camera`, and its lens (keyed in every frame where it changes); returns the keys' frames.
+
+    What was keyed of them before goes.
+    """
+    keys = key_path(scene, camera, path.camera_to_world, scene.ex4d.start)
+    if camera.data.animation_data is not None:
+        camera.data.animation_data.action = None
+    lenses = [axes.lens_from_intrinsics(k, path.width, path.height)[0] for k in path.intrinsics]
+    _key_lenses(camera.data, lenses, scene.ex4d.start)
+    return keys
+
+
+def _key_lenses(data: bpy.types.Camera, lenses: list[axes.Lens], start: int) -> None:
+    """Give a camera a lens a frame, with keys only where they differ."""
+    if any(lens != lenses[0] for lens in lenses):
+        for t, lens in enumerate(lenses):
+            apply_lens(data, lens)
+            _key_lens(data, start + t)
+    apply_lens(data, lenses[0])
+
+
+def _key_lens(data: bpy.types.Camera, frame: int) -> None:
+    for channel in ("lens", "shift_x", "shift_y"):
+        data.keyframe_insert(channel, frame=frame)

@@ -1,0 +1,148 @@
+"""The source as geometry: a mesh that changes every frame (PC2 cache) and shows the footage."""
+
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ex4d.errors import InputError
+from ex4d.geometry.mesh import DWMesh
+
+from ..scene import axes, compat, objects
+from ..shot import files
+
+INVENTED_COLOUR = (1.0, 0.0, 1.0, 1.0)
+"""Shown where the source saw nothing: what a generator will have to invent. No footage has this colour."""
+
+COLOUR, RELIABLE = "source.mp4", "reliable.mp4"
+"""Files of a shot: the footage, and where the mesh is a surface and not a bridge."""
+
+PC2_HEADER = struct.Struct("<12siiffi")
+PC2_SIGN = b"POINTCACHE2\0"
+
+
+def write_pc2(path: Path, mesh: DWMesh) -> Iterator[int]:
+    """Write the vertices of every frame in Blender axes; yields after each frame, so that Blender can go on.
+
+    The file appears under its name when it is whole.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        with part.open("wb") as file:
+            count = mesh.width * mesh.height
+            file.write(PC2_HEADER.pack(PC2_SIGN, 1, count, 0.0, 1.0, len(mesh)))
+            for t in range(len(mesh)):
+                file.write(axes.points_to_blender(mesh.vertices(t)).astype("<f4").tobytes())
+                yield t + 1
+        os.replace(part, path)
+    except OSError as error:
+        raise InputError(f"The mesh cache {path.name} cannot be written: {error.strerror}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def pc2_size(path: Path) -> tuple[int, int]:
+    """Vertices and frames that a PC2 file says it has."""
+    with path.open("rb") as file:
+        _sign, _version, vertices, _start, _rate, frames = PC2_HEADER.unpack(file.read(PC2_HEADER.size))
+    return vertices, frames
+
+
+def stand(scene: bpy.types.Scene, mesh: DWMesh, folder: Path, parent: bpy.types.Object) -> None:
+    """Let the shot's mesh object, made where it is missing, show what is in `folder` from the shot's first frame on.
+
+    An object that is there keeps its material, which may have been changed, and all else that was done to it.
+
+    Raises:
+        InputError: the cache belongs to another mesh (Blender itself would only log a line).
+    """
+    facts, cache = scene.ex4d, folder / "mesh.pc2"
+    data = _mesh_data(mesh)
+    if pc2_size(cache) != (len(data.vertices), len(mesh)):
+        raise InputError(f"The mesh cache {cache.name} belongs to another mesh: open the clip again.")
+    made = objects.find(scene, objects.MESH)
+    if made is None or facts.image is None:
+        data.materials.append(_material(scene, folder / COLOUR, folder / RELIABLE))
+    else:
+        old = files.absolute(facts.image.filepath).parent
+        for image in bpy.data.images:
+            if image.filepath and (place := files.absolute(image.filepath)).parent == old:
+                image.filepath = files.as_blender_writes(folder / place.name)
+        for material in made.data.materials:
+            data.materials.append(material)
+    if made is None:
+        made = objects.make(scene, objects.MESH, "EX-4D Mesh", data, parent)
+    else:
+        before, made.data = made.data, data
+        if not before.users:
+            bpy.data.meshes.remove(before)
+    modifier = next((m for m in made.modifiers if m.type == "MESH_CACHE"), None)
+    modifier = modifier or made.modifiers.new("EX-4D Cache", "MESH_CACHE")
+    modifier.cache_format = "PC2"
+    modifier.filepath = files.as_blender_writes(cache)
+    modifier.forward_axis, modifier.up_axis = "POS_Y", "POS_Z"
+    modifier.interpolation = "NONE"
+    modifier.frame_start = facts.start
+
+
+def _mesh_data(mesh: DWMesh) -> bpy.types.Mesh:
+    data = bpy.data.meshes.new("EX-4D Mesh")
+    faces = mesh.faces
+    data.vertices.add(mesh.width * mesh.height)
+    data.vertices.foreach_set("co", axes.points_to_blender(mesh.vertices(0)).ravel())
+    data.loops.add(faces.size)
+    data.loops.foreach_set("vertex_index", faces.ravel())
+    data.polygons.add(len(faces))
+    data.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
+    data.uv_layers.new(name="UVMap").uv.foreach_set("vector", mesh.uv[faces.ravel()].ravel())
+    data.update(calc_edges=True)
+    return data
+
+
+def _material(scene: bpy.types.Scene, colour: Path, reliable: Path) -> bpy.types.Material:
+    """The footage as it is, unlit; `INVENTED_COLOUR` where the source's view of the mesh is not reliable."""
+    facts = scene.ex4d
+    material = bpy.data.materials.new("EX-4D Footage")
+    material.use_backface_culling = False
+    tree = compat.enable_nodes(material)
+
+    def node(kind: str, x: int, y: int) -> bpy.types.Node:
+        made = tree.nodes.new(kind)
+        made.location = (x, y)
+        return made
+
+    def movie(path: Path, x: int, y: int) -> bpy.types.Node:
+        texture = node("ShaderNodeTexImage", x, y)
+        texture.image = bpy.data.images.load(str(path))
+        texture.image.filepath = files.as_blender_writes(path)
+        texture.interpolation, texture.extension = "Linear", "EXTEND"
+        user = texture.image_user
+        user.frame_duration, user.frame_start, user.use_auto_refresh = facts.frames, facts.start, True
+        return texture
+
+    footage, seen = movie(colour, -600, 200), movie(reliable, -600, -150)
+    seen.image.colorspace_settings.name = "Non-Color"
+    facts.image = footage.image
+    threshold = node("ShaderNodeMath", -300, -150)
+    threshold.operation = "GREATER_THAN"
+    threshold.inputs[1].default_value = 0.5
+    real, invented = node("ShaderNodeEmission", -300, 200), node("ShaderNodeEmission", -300, 50)
+    invented.inputs["Color"].default_value = INVENTED_COLOUR
+    mix, output = node("ShaderNodeMixShader", -50, 100), node("ShaderNodeOutputMaterial", 150, 100)
+    for start, end in (
+        (footage.outputs["Color"], real.inputs["Color"]),
+        (seen.outputs["Color"], threshold.inputs[0]),
+        (threshold.outputs[0], mix.inputs[0]),
+        (invented.outputs[0], mix.inputs[1]),
+        (real.outputs[0], mix.inputs[2]),
+        (mix.outputs[0], output.inputs["Surface"]),
+    ):
+        tree.links.new(start, end)
+    tree.nodes.active = footage
+    return material

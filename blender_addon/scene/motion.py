@@ -1,0 +1,121 @@
+"""How the clip's own camera moved, read from a camera of the scene, such as one that Blender's tracker solved."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.source_camera import pose_files
+
+from ..scene import axes, camera
+from ..shot import files
+
+DRIFT = 1e-3
+"""Bundles that move by more than this part of their extent while the camera moves do not belong to the camera."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A camera of the scene in the frames of the clip.
+
+    Attributes:
+        poses: (T,4,4) camera-to-world, library axes, in the world of the shot's root.
+        points: (M,3) what the tracker found to stand still, in the same world; M may be 0.
+        intrinsics: (3,3) of the first frame, in pixels of the picture asked for.
+        zooms: whether the lens changes later.
+    """
+
+    poses: NDArray[np.float64]
+    points: NDArray[np.float64]
+    intrinsics: NDArray[np.float64]
+    zooms: bool
+
+
+def tracked_camera(scene: bpy.types.Scene) -> bpy.types.Object:
+    """The camera that was chosen.
+
+    Raises:
+        InputError: none is chosen, or it was deleted.
+    """
+    chosen = scene.ex4d.tracked_camera
+    if chosen is None or chosen.name not in scene.objects or chosen.type != "CAMERA":
+        raise InputError(
+            "No tracked camera is chosen: choose one that moves as the clip's own did, or set Camera Motion to Still."
+        )
+    return chosen
+
+
+def record(scene: bpy.types.Scene, start: int, frames: int, picture: axes.Picture, again: bool = False) -> Recorded:
+    """The tracked camera in `frames` frames of the clip from `start` on.
+
+    Where a movie clip was solved, they are counted from where that begins. Otherwise they are the scene frames that
+    show them: from the shot's first frame on, or from the scene's for a shot that is yet to come.
+
+    Args:
+        scene: where the camera is.
+        start, frames: which frames of the clip.
+        picture: displayed size of the clip, to which the lens is fitted.
+        again: whether this is for the shot that stands, whose root may have been moved and scaled.
+
+    Raises:
+        InputError: see `tracked_camera`; camera or root is scaled unevenly, or the camera is not perspective.
+    """
+    chosen = tracked_camera(scene)
+    clip = _movie_clip(scene, chosen)
+    first = clip.frame_start + start if clip else scene.ex4d.start if again else scene.frame_start
+    numbers = range(first, first + frames)
+    matrices, lenses = [], []
+    with camera.free_to_play(scene, chosen):
+        for number in numbers:
+            scene.frame_set(number)
+            depsgraph = bpy.context.evaluated_depsgraph_get()
+            evaluated = chosen.evaluated_get(depsgraph)
+            origin = camera.origin_of(scene, depsgraph) if again else np.eye(4)
+            matrices.append(np.linalg.inv(origin) @ camera.matrix_of(evaluated))
+            lenses.append(axes.intrinsics_from_lens(camera.lens_of(evaluated.data), picture))
+    whose = f"{chosen.name} or EX-4D Source" if again else chosen.name
+    poses = np.stack([camera.rigid(matrix, whose) for matrix in matrices])
+    points = axes.points_from_blender(_bundles(clip or scene.active_clip, numbers, matrices))
+    return Recorded(poses, points, lenses[0], not np.allclose(lenses, lenses[0], rtol=1e-4))
+
+
+def save(recorded: Recorded) -> Path:
+    """Write the file that goes to the server, into the user folder."""
+    file = files.recordings() / f"tracked_{secrets.token_hex(8)}.npz"
+    pose_files.save(file, pose_files.SourceCamera(recorded.poses, recorded.points))
+    return file
+
+
+def is_recording(path: str) -> bool:
+    """Whether a camera file is one of ours, to be moved or removed when it is not needed any more."""
+    return bool(path) and Path(path).parent == files.recordings()
+
+
+def _movie_clip(scene: bpy.types.Scene, chosen: bpy.types.Object) -> bpy.types.MovieClip | None:
+    """The movie clip whose solution moves a camera by a Camera Solver constraint."""
+    for constraint in chosen.constraints:
+        if constraint.type == "CAMERA_SOLVER" and not constraint.mute:
+            return scene.active_clip if constraint.use_active_clip else constraint.clip
+    return None
+
+
+def _bundles(clip: bpy.types.MovieClip | None, numbers: range, matrices: list[NDArray]) -> NDArray[np.float64]:
+    """Solved points (M,3) in the world of `matrices`, if the camera really moves as the clip's solution says."""
+    nothing = np.zeros((0, 3))
+    solved = next((o for o in clip.tracking.objects if o.is_camera), None) if clip else None
+    if solved is None or not solved.reconstruction.is_valid:
+        return nothing
+    bundles = np.array([track.bundle for track in solved.tracks if track.has_bundle], np.float64).reshape(-1, 3)
+    placed = []
+    for number, matrix in zip(numbers, matrices, strict=True):
+        camera_in_solution = solved.reconstruction.cameras.matrix_from_frame(frame=number - clip.frame_start + 1)
+        to_world = matrix @ np.linalg.inv(np.array(camera_in_solution, np.float64))
+        placed.append(bundles @ to_world[:3, :3].T + to_world[:3, 3])
+    extent = np.ptp(placed[0], axis=0).max(initial=0)
+    if np.abs(np.array(placed) - placed[0]).max(initial=0) > DRIFT * extent:
+        return nothing
+    return placed[0][: pose_files.MOST_POINTS]

@@ -1,0 +1,111 @@
+"""Find and make the shot's objects. They carry their role and shot, so nothing needs to hold them."""
+
+import bpy
+import numpy as np
+
+from ex4d.errors import InputError
+
+from ..work.state import Request
+
+ROOT, MESH, SOURCE_CAMERA, CAMERA = "root", "mesh", "source_camera", "camera"
+
+
+def mark(thing: bpy.types.ID, role: str, shot: str) -> None:
+    """Write what `thing` is for into its custom properties."""
+    thing["ex4d_role"], thing["ex4d_shot"] = role, shot
+
+
+def find(scene: bpy.types.Scene, role: str) -> bpy.types.Object | None:
+    """The object with `role` in the scene's shot, or None when it was deleted."""
+    shot = scene.ex4d.shot
+    for candidate in scene.objects:
+        if shot and candidate.get("ex4d_role") == role and candidate.get("ex4d_shot") == shot:
+            return candidate
+    return None
+
+
+def make(
+    scene: bpy.types.Scene, role: str, name: str, data: bpy.types.ID | None, parent: bpy.types.Object | None
+) -> bpy.types.Object:
+    """A new object in the shot's collection, which is made when missing."""
+    shot = scene.ex4d.shot
+    collection = next((c for c in scene.collection.children_recursive if c.get("ex4d_shot") == shot), None)
+    if collection is None:
+        collection = bpy.data.collections.new(f"EX-4D {shot}")
+        mark(collection, "collection", shot)
+        scene.collection.children.link(collection)
+    made = bpy.data.objects.new(name, data)
+    mark(made, role, shot)
+    collection.objects.link(made)
+    made.parent = parent
+    return made
+
+
+def adopt(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
+    """Make the shot's objects children of a new `root`; those that have another parent by now stay there."""
+    for thing in scene.objects:
+        ours = thing.get("ex4d_shot") == scene.ex4d.shot and thing.get("ex4d_role") in (MESH, SOURCE_CAMERA, CAMERA)
+        if ours and thing.parent is None:
+            thing.parent = root
+
+
+def hide_other_shots(scene: bpy.types.Scene) -> None:
+    """Hide the collections of earlier shots: they stay, but two shots in one place cannot be read."""
+    for collection in scene.collection.children_recursive:
+        if collection.get("ex4d_role") == "collection" and collection.get("ex4d_shot") != scene.ex4d.shot:
+            collection.hide_viewport = collection.hide_render = True
+
+
+def hide_factory_cube(scene: bpy.types.Scene) -> str:
+    """Hide the Cube of Blender's own new file while nobody touched it; returns its name, "" where there is none.
+
+    It stands around the world's origin, where the source camera is: everything would be black.
+    """
+    cube = scene.objects.get("Cube")
+    if cube is None or cube.type != "MESH" or cube.hide_render or len(cube.data.vertices) != 8:
+        return ""
+    touched = cube.parent or cube.children or cube.modifiers or cube.constraints or cube.animation_data
+    corners = np.array([vertex.co for vertex in cube.data.vertices])
+    if (
+        touched
+        or not np.array_equal(np.array(cube.matrix_world), np.eye(4))
+        or not np.array_equal(abs(corners), 0 * corners + 1)
+    ):
+        return ""
+    cube.hide_viewport = cube.hide_render = True
+    return cube.name
+
+
+def is_around(thing: bpy.types.Object, camera: bpy.types.Object, distance: float) -> bool:
+    """Whether the box of `thing` holds `camera` and ends less than `distance` (in the camera's units) before it."""
+    corners = np.array(thing.bound_box)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    try:
+        to_box = np.array(thing.matrix_world.inverted() @ camera.matrix_world)
+    except ValueError:  # scaled to nothing
+        return False
+    eye, forward = to_box[:3, 3], -to_box[:3, 2]
+    if not ((low < eye) & (eye < high)).all():
+        return False
+    with np.errstate(divide="ignore"):
+        ends = np.where(forward > 0, high - eye, low - eye) / forward
+    return bool(ends[forward != 0].min() < distance)
+
+
+def find_scene(request: Request) -> bpy.types.Scene | None:
+    """The scene that a request came from, also when it was renamed meanwhile; None when it was deleted."""
+    if request.scene_uid:
+        return next((scene for scene in bpy.data.scenes if scene.session_uid == request.scene_uid), None)
+    return bpy.data.scenes.get(request.scene)
+
+
+def scene_of(request: Request) -> bpy.types.Scene:
+    """`find_scene`, for what cannot go on without it.
+
+    Raises:
+        InputError: the scene was deleted.
+    """
+    scene = find_scene(request)
+    if scene is None:
+        raise InputError("The scene that this was for is gone: nothing was changed.")
+    return scene

@@ -1,0 +1,1 @@
+"""A shot: opening its clip, its takes, its files."""

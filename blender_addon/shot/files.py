@@ -1,0 +1,158 @@
+"""Where a shot's files lie: beside the .blend, or in the user folder as long as there is none."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import bpy
+
+from ex4d.errors import InputError
+
+from ..identity import PACKAGE
+from ..scene import compat
+
+MOVED = "moved_to.txt"
+"""Written into a shot's folder in the user folder once it was copied beside a .blend."""
+
+AGAIN = "again"
+"""Folder inside a shot's: what was made each time that the clip was opened again. A .blend may still show any of it."""
+
+
+def user_shots() -> Path:
+    """Folder of the shots of files that were never saved."""
+    return compat.user_folder(PACKAGE) / "shots"
+
+
+def shots_folder(blend: str) -> Path:
+    """Folder of the shots of the file `blend` ("" when it was never saved)."""
+    return Path(blend).parent / "ex4d" if blend else user_shots()
+
+
+def recordings() -> Path:
+    """Folder where the motion of a tracked camera waits until the clip is open."""
+    folder = user_shots().parent / "cameras"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def numbered(parent: Path, word: str, above: int = 0) -> tuple[int, Path]:
+    """The next free `word_<number>` in the folder `parent`, made here and now so that nobody else takes it.
+
+    Its number is also greater than `above`.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    used = [int(p.name[len(word) + 1 :]) for p in parent.glob(f"{word}_*") if p.name[len(word) + 1 :].isdigit()]
+    number = max(*used, above, 0) + 1
+    while True:
+        folder = parent / f"{word}_{number:03d}"
+        try:
+            folder.mkdir()
+            return number, folder
+        except FileExistsError:
+            number += 1
+
+
+def link_or_copy(folder: Path, target: Path) -> None:
+    """A second name for each file of a folder where the disk allows it, a copy elsewhere: caches are big.
+
+    `target` appears when it is whole, and never in part.
+    """
+    part = target.with_name(target.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        for file in folder.rglob("*"):
+            place = part / file.relative_to(folder)
+            if file.is_dir():
+                place.mkdir(parents=True, exist_ok=True)
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                os.link(file, place)
+            except OSError:
+                shutil.copy2(file, place)
+        os.replace(part, target)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def as_blender_writes(path: Path) -> str:
+    """A path as it should stand in the .blend: relative once that has a place, so that both can move together."""
+    return bpy.path.relpath(str(path)) if bpy.data.filepath else str(path)
+
+
+def absolute(filepath: str, blend: str | None = None) -> Path:
+    """Where a path of the open file, or of one that lies at `blend`, leads; without `..`, as Blender follows it."""
+    return Path(os.path.normpath(bpy.path.abspath(filepath, start=blend and str(Path(blend).parent))))
+
+
+def bring(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
+    """Move files under their names into the existing `folder`; returns where they are."""
+    placed = {}
+    for name, path in files.items():
+        placed[name] = folder / name
+        shutil.move(path, placed[name])
+        with suppress(OSError):  # the download's own folder, once it is empty
+            path.parent.rmdir()
+    return placed
+
+
+def settle(blend: str) -> None:
+    """Before the file `blend` is written: bring its shots from the user folder beside it.
+
+    Files are copied, never moved, and the new paths are absolute: whether saving then succeeds, fails or is undone,
+    every path points to a file. (Blender itself makes them relative as it writes its first .blend.) What was left
+    behind is removed when Blender starts next, see `tidy`.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written. What could not be brought stays where it is and
+            in use, so that the next save can try again.
+    """
+    try:
+        _bring_shots(blend)
+    except OSError as error:
+        raise InputError(
+            f"The shot's files could not be copied beside {Path(blend).name} ({error.strerror or error}): they stay in"
+            f" {user_shots()}. Make room, or choose another folder, and save again."
+        ) from error
+
+
+def _bring_shots(blend: str) -> None:
+    home = user_shots()
+    owners = [o for o in _path_owners() if absolute(o.filepath).is_relative_to(home)]
+    for owner in owners:
+        inside = absolute(owner.filepath).relative_to(home)
+        shot = home / inside.parts[0]
+        target = shots_folder(blend) / shot.name
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(shot, target)
+            (shot / MOVED).write_text(str(target), encoding="utf-8")
+        owner.filepath = str(shots_folder(blend) / inside)
+
+
+def mend(blend: str) -> None:
+    """After `blend` could not be written: Blender has made paths relative to its folder by then, and leaves them so."""
+    for owner in _path_owners():
+        wanted = absolute(owner.filepath, blend)
+        if not absolute(owner.filepath).exists() and wanted.exists():
+            owner.filepath = str(wanted)
+
+
+def _path_owners() -> list:
+    """Everything in the file that can point into a shot's folder."""
+    return [
+        *bpy.data.images,
+        *(m for o in bpy.data.objects for m in o.modifiers if m.type == "MESH_CACHE"),
+        *(s for scene in bpy.data.scenes for s in compat.all_strips(scene) if s.type == "MOVIE"),
+    ]
+
+
+def tidy() -> None:
+    """At start: remove shots from the user folder that earlier sessions copied beside a .blend."""
+    home = user_shots()
+    for marker in home.glob(f"*/{MOVED}"):
+        if Path(marker.read_text(encoding="utf-8")).is_dir():
+            shutil.rmtree(marker.parent, ignore_errors=True)

@@ -1,0 +1,320 @@
+"""A clip that is opened: what goes to the server, and what is made of its answer."""
+
+import json
+import math
+import re
+import secrets
+import shutil
+from collections.abc import Generator
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.depth.encoding import DepthEncoding
+from ex4d.errors import InputError
+from ex4d.geometry.camera_path import pivot_distance
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.mesh import DWMesh
+from ex4d.jobs.client import Hasher
+from ex4d.jobs.messages import Reconstruct, Source, from_plain, to_plain
+from ex4d.media.clip import natural_order
+from ex4d.storage.npz import open_arrays
+
+from ..scene import axes, camera, mesh_object, motion, objects
+from ..shot import files
+from ..ui.properties import count
+from ..work.state import OpenRequest
+
+Steps = Generator[tuple[str, int, int], None, Any]
+"""Work cut into steps of some milliseconds: yields stage, step and steps; returns its result."""
+
+CLIP_PICTURES, DEPTH_PICTURES = {".png", ".jpg", ".jpeg"}, {".png", ".exr"}
+
+
+FARTHER = 1.25
+"""From this ratio on, distances after opening again are so different that a keyed move looks different."""
+
+
+def new_shot(clip: Path) -> str:
+    """A name for the shot's folder that no other shot has."""
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', clip.stem)[:40] or 'clip'}_{secrets.token_hex(4)}"
+
+
+def input_files(path: Path, what: str, pictures: set[str]) -> list[Path]:
+    """A file alone, or the pictures of a folder in order.
+
+    Raises:
+        InputError: neither is there.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"There is no {what} {path}: choose another file.")
+    found = sorted((p for p in path.iterdir() if p.suffix.lower() in pictures), key=natural_order)
+    if not found:
+        raise InputError(f"The folder {path} holds no pictures: choose another {what}.")
+    return found
+
+
+def hash_files(paths: list[Path]) -> Steps:
+    """Blobs of files, a chunk at a time."""
+    blobs = []
+    for number, path in enumerate(paths):
+        hasher = Hasher(path)
+        while not hasher.step():
+            yield ("Reading Files", number, len(paths))
+        blobs.append(hasher.blob)
+    return blobs
+
+
+def prepare(request: OpenRequest) -> Steps:
+    """Hash the files of a clip; returns the request that knows them, and the job."""
+    clips = input_files(Path(request.clip), "clip", CLIP_PICTURES)
+    depths = input_files(Path(request.depth), "depth", DEPTH_PICTURES) if request.depth else []
+    paths = [*clips, *depths, *([Path(request.camera)] if request.camera else [])]
+    blobs = yield from hash_files(paths)
+    plain = [to_plain(blob) for blob in blobs]
+    of_files = {"clip": plain[: len(clips)], "depth": plain[len(clips) :][: len(depths)]}
+    source = from_plain(
+        Source, {**request.settings, **of_files, "camera": plain[-1] if request.camera else None}, "source"
+    )
+    known = {blob.sha256: str(path) for blob, path in zip(blobs, paths, strict=True)}
+    return replace(request, source=json.dumps(to_plain(source)), files=known), Reconstruct(source, request.again)
+
+
+def bring_in(request: OpenRequest, update: Any) -> Steps:
+    """Make the shot from a finished `reconstruct` job, or make it anew: files, caches, then all objects in one go.
+
+    When it is stopped before the end, the new files are removed again and the scene is as it was. The scene is looked
+    up after the last step: an undo between two steps would free one that is held.
+    """
+    shot = _folder_of(request)
+    folder = files.numbered(shot / files.AGAIN, "again")[1] if shot.exists() else shot
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        placed = files.bring(update.files, folder)
+        if motion.is_recording(request.camera) and Path(request.camera).is_file():
+            kept = files.bring({"tracked_camera.npz": Path(request.camera)}, folder)["tracked_camera.npz"]
+            known = {sha: str(kept) if path == request.camera else path for sha, path in request.files.items()}
+            request = replace(request, files=known)
+        request = yield from _with_depth(request, placed["depth.npz"])
+        depth = yield from _load_depth(placed["depth.npz"])
+        mesh, cache = DWMesh.from_depth(depth, _poses(placed)), folder / "mesh.pc2"
+        for done in mesh_object.write_pc2(cache, mesh):
+            yield ("Writing Mesh", done, len(mesh))
+        shot, before = _folder_of(request), shot
+        if shot != before and folder != before:  # the file was saved meanwhile, and its shots went along
+            target = shot / folder.relative_to(before)
+            shutil.rmtree(target, ignore_errors=True)  # a copy of half of it
+            files.link_or_copy(folder, target)
+            folder = target
+        scene = objects.scene_of(request)
+        said = _stand_up(scene, request, update.facts, mesh, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return said
+
+
+def _folder_of(request: OpenRequest) -> Path:
+    """Where the files of the shot are, or are to be."""
+    facts = objects.scene_of(request).ex4d
+    standing = facts.folder if facts.shot == request.shot else None
+    return standing or files.shots_folder(bpy.data.filepath) / request.shot
+
+
+def _with_depth(request: OpenRequest, depth: Path) -> Steps:
+    """The request with the depth that came as its depth file, lens and all.
+
+    Takes are made with what stands in the viewport, whatever models have come to the server or gone since.
+    """
+    (blob,) = yield from hash_files([depth])
+    standing = {
+        "depth": [to_plain(blob)],
+        "estimator": "file",
+        "reading": to_plain(DepthEncoding()),
+        "field_of_view": None,
+    }
+    source = json.dumps({**json.loads(request.source), **standing, "accept_licence": False})
+    return replace(request, source=source, files={**request.files, blob.sha256: str(depth)})
+
+
+def _load_depth(path: Path) -> Steps:
+    """`ex4d.depth.load_depth_npz`, a frame at a time."""
+    with open_arrays(path, "depth file") as arrays:
+        frames, height, width = arrays.headers["depth"].shape
+        depth = np.empty((frames, height, width), np.float32)
+        for t, frame in enumerate(arrays.rows("depth", 0, frames)):
+            depth[t] = frame
+            yield ("Reading Depth", t + 1, frames)
+        return DepthVideo(depth, arrays.read("intrinsics"), str(arrays.read("provider")))
+
+
+def _poses(placed: dict[str, Path]) -> NDArray[np.float64] | None:
+    """How the clip's own camera moved (T,4,4), in the unit of the depth; None where it stood still."""
+    path = placed.get("source_camera.npz")
+    if path is None:
+        return None
+    with open_arrays(path, "camera file") as arrays:
+        return arrays.read("camera_to_world")
+
+
+def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWMesh, folder: Path) -> str:
+    """Make all objects of a new shot, or give those of the scene's shot what came; returns what to tell.
+
+    A shot that stood before keeps its place, its camera with the keys, its takes and its material.
+    """
+    facts = scene.ex4d
+    stood, earlier = facts.shot == request.shot, len(facts.takes)
+    radius, lens, unit = (facts.radius, facts.intrinsics, facts.depth.get("scale")) if stood else (0.0, None, None)
+    _write_facts(scene, request, job, mesh, stood)
+    root = objects.find(scene, objects.ROOT)
+    if root is None:
+        root = objects.make(scene, objects.ROOT, "EX-4D Source", None, None)
+        objects.adopt(scene, root)
+    root.empty_display_size = facts.radius / 10
+    if stood:
+        camera.place_source(scene, root)
+        camera.follow_lens(scene, lens)
+    else:
+        facts.start = scene.frame_start
+        facts.takes.clear()
+        camera.make_cameras(scene, root)
+    mesh_object.stand(scene, mesh, folder, root)
+    see_all(scene)
+    name = Path(request.clip).name
+    if stood:
+        told = _ratio(facts.radius / radius)
+        told += _still_scaled(root) if told or facts.depth.get("scale") != unit else ""
+        return f"{name} stands up again; camera and takes are as they were.{told}"
+    objects.hide_other_shots(scene)
+    scene.view_settings.view_transform = "Standard"
+    _show_textures()
+    if request.match_scene:
+        match_scene(scene)
+    cube = objects.hide_factory_cube(scene)
+    return (
+        f"{name} is open: {count(facts.frames, 'frame')} of {facts.width}x{facts.height}."
+        " The view transform is Standard now, so that the footage keeps its colours."
+    ) + (
+        (f" {cube} stood around the camera and is hidden now." if cube else "")
+        + (" The earlier shot is hidden; its takes stay in the sequencer and in its folder." if earlier else "")
+    )
+
+
+def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWMesh, stood: bool) -> None:
+    facts = scene.ex4d
+    known = json.loads(facts.inputs) if stood else {}  # what earlier takes were made from, for Take Again
+    facts.source, facts.inputs = request.source, json.dumps({**known, **request.files})
+    facts.shot, facts.clip_path, facts.opened = request.shot, request.clip, request.clip
+    facts.asked, facts.depth_found = request.asked, request.depth
+    facts.take_settings(request.before, json.loads(request.asked or "[]"))
+    facts.depth_made = json.dumps(job.get("depth", {}))
+    facts.width, facts.height, facts.frames = mesh.width, mesh.height, len(mesh)
+    facts.rate = str(Fraction(job["fps"]))
+    k, poses = mesh.intrinsics, mesh.source_to_world
+    facts.lens = json.dumps(k[0].tolist())
+    facts.zoom = "" if (k == k[0]).all() else json.dumps(k.tolist())
+    facts.path = "" if (poses == np.eye(4)).all() else json.dumps(poses.tolist())
+    facts.radius = pivot_distance(mesh.depth[0])
+    facts.reach = mesh.shell + float(np.linalg.norm(poses[:, :3, 3], axis=-1).max())
+    facts.notes = "\n".join([*job.get("notes", ()), *request.notes.splitlines()])
+
+
+def _ratio(ratio: float) -> str:
+    """What to tell where the same clip has other distances than before."""
+    if 1 / FARTHER < ratio < FARTHER:
+        return ""
+    return f" What is nearest stands {ratio:.2g} times as far as before, so the same camera move looks different."
+
+
+def _still_scaled(root: bpy.types.Object) -> str:
+    """What to tell of Set Scale where the distances that it was used for are others now."""
+    scale = max(abs(value) for value in root.scale)
+    if math.isclose(scale, 1, rel_tol=1e-4):
+        return ""
+    return f" {root.name} is still scaled by {scale:.4g}: set its scale to 1 to see the distances as they come."
+
+
+def see_all(scene: bpy.types.Scene) -> None:
+    """Let the shot's cameras and the 3D views see the whole shot; they never see less than before."""
+    facts, root = scene.ex4d, objects.find(scene, objects.ROOT)
+    scale = max(abs(value) for value in root.scale)
+    for thing in (objects.find(scene, objects.SOURCE_CAMERA), objects.find(scene, objects.CAMERA), facts.camera):
+        if thing is not None:
+            camera.see_all(thing.data, facts, scale)
+    for space in _views():
+        space.clip_end = max(space.clip_end, facts.reach * scale * 4)
+
+
+def _show_textures() -> None:
+    """Let the 3D views show the footage."""
+    for space in _views():
+        if space.shading.type in ("WIREFRAME", "SOLID"):
+            space.shading.type = "MATERIAL"
+
+
+def _views() -> list[bpy.types.SpaceView3D]:
+    return [a.spaces.active for screen in bpy.data.screens for a in screen.areas if a.type == "VIEW_3D"]
+
+
+def set_scale(scene: bpy.types.Scene, distance: float) -> float:
+    """Scale the shot so that what the 3D cursor marks is `distance` from the source camera of the frame shown.
+
+    The cursor goes along, so that it marks the same thing afterwards. Returns the factor.
+
+    Raises:
+        InputError: the shot's root was deleted, or the cursor is at the source camera.
+    """
+    facts, root = scene.ex4d, objects.find(scene, objects.ROOT)
+    camera.frame_facts(scene)
+    if root is None:
+        raise InputError("EX-4D Source was deleted: undo until it is there again, or open the clip again.")
+    to_world = camera.matrix_of(root)
+    pose = axes.pose_to_blender(facts.poses[facts.frame_of(scene.frame_current)])
+    eye, cursor = (to_world @ pose)[:3, 3], np.array(scene.cursor.location)
+    found = float(np.linalg.norm(cursor - eye))
+    if found < 1e-3 * facts.radius * np.linalg.norm(to_world[:3, 0]):
+        raise InputError(
+            "The 3D cursor is at the source camera: put it on something in the mesh whose distance you know"
+            " (Shift and the right mouse button)."
+        )
+    factor = distance / found
+    root.scale *= factor
+    scene.cursor.location = to_world[:3, 3] + factor * (cursor - to_world[:3, 3])
+    see_all(scene)
+    return factor
+
+
+def match_scene(scene: bpy.types.Scene) -> None:
+    """Give the scene the clip's range, rate, picture size and camera."""
+    facts, render = scene.ex4d, scene.render
+    scene.frame_start, scene.frame_end = facts.start, facts.last
+    scene.frame_set(facts.start)
+    set_rate(scene, facts.fraction)
+    render.resolution_x, render.resolution_y, render.resolution_percentage = facts.width, facts.height, 100
+    _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
+    render.pixel_aspect_x, render.pixel_aspect_y = max(1.0, 1 / aspect), max(1.0, aspect)
+    if facts.camera is not None:
+        scene.camera = facts.camera
+
+
+def rate_of(scene: bpy.types.Scene) -> Fraction:
+    """Frames a second of the scene: the simplest fraction that Blender's float32 divisor can stand for."""
+    divisor = np.float32(scene.render.fps_base)
+    for limit in (1, 10, 100, 1001, 10_000, 1_000_000):
+        fraction = Fraction(float(divisor)).limit_denominator(limit)
+        if np.float32(float(fraction)) == divisor:
+            break
+    return Fraction(scene.render.fps) / fraction
+
+
+def set_rate(scene: bpy.types.Scene, rate: Fraction) -> None:
+    """Give the scene exactly `rate` frames a second."""
+    scene.render.fps = max(1, math.ceil(rate))
+    scene.render.fps_base = float(scene.render.fps / rate)

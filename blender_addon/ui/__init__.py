@@ -1,0 +1,1 @@
+"""Panels, operators, properties, preferences."""

@@ -1,0 +1,528 @@
+"""The buttons. `invoke` (from the panel) returns at once; `execute` (from scripts) returns when all is done."""
+# ruff: noqa: N801, RUF012
+
+import time
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
+
+from ex4d.errors import EX4DError
+
+from ..scene import camera, compat
+from ..shot import asking, source, takes
+from ..ui import properties
+from ..ui.properties import count
+from ..work import server, session, state
+
+
+def _is_idle(cls: type, context: bpy.types.Context) -> bool:
+    if session.current().busy:
+        cls.poll_message_set("EX-4D is busy: wait, or press Cancel")
+        return False
+    return True
+
+
+def _has_shot(cls: type, context: bpy.types.Context) -> bool:
+    if not context.scene.ex4d.shot:
+        cls.poll_message_set("Open a clip first")
+        return False
+    return True
+
+
+class _Safe(bpy.types.Operator):
+    """Base: errors that a user can act on become a report and the panel's message."""
+
+    bl_options = {"REGISTER", "UNDO"}
+    opening = False
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            done = self.act(context) or {"FINISHED"}
+        except (EX4DError, OSError) as error:
+            session.dispatch(state.Said(str(error), failed=True, opening=self.opening))
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        if not isinstance(self, _Job):
+            session.dispatch(state.Said(""))
+        return done
+
+    def tell(self, text: str) -> None:
+        """Say what was done, where the panel says such things and in Blender's status bar."""
+        session.dispatch(state.Said(text, opening=self.opening))
+        self.report({"INFO"}, text)
+
+
+class _Job(_Safe):
+    """Base of what goes to the server. Its result makes its own undo step when it comes."""
+
+    bl_options = {"REGISTER"}
+    from_panel = False
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _is_idle(cls, context)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        self.from_panel = True
+        return self.execute(context)
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        session.press(self.request(context))
+        if self.from_panel:
+            return {"FINISHED"}
+        ended = session.finish()
+        self.report({"ERROR"} if ended.failed else {"INFO"}, ended.message)
+        return {"CANCELLED"} if ended.failed else {"FINISHED"}
+
+
+class EX4D_OT_open_clip(_Job):
+    """Open a video or a folder of pictures as geometry that moves"""
+
+    bl_idname = "ex4d.open_clip"
+    bl_label = "Open Clip"
+    opening = True
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(
+        default="*.mp4;*.mov;*.mkv;*.avi;*.webm;*.m4v;*.mpg;*.mxf;*.png;*.jpg;*.jpeg", options={"HIDDEN"}
+    )
+    depth: StringProperty(
+        name="Depth",
+        description="An .npz file or a folder of PNG or EXR pictures; empty: the one beside the clip",
+        options={"SKIP_SAVE"},
+    )
+    start: IntProperty(name="First Frame", description="First frame of the clip to use, from 0", min=0)
+    frames: IntProperty(name="Frames", description="How many frames to use at most", default=49, min=1)
+    longest_side: IntProperty(
+        name="Longest Side",
+        description="Pixels of the working picture's longer side; 0 keeps the clip's",
+        default=1024,
+        min=0,
+        max=16384,
+    )
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Choose a file, unless the panel named one."""
+        self.from_panel = True
+        if self.filepath:
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def request(self, context: bpy.types.Context) -> state.OpenRequest:
+        """What to open, after a look at whether it is there."""
+        clip = Path(bpy.path.abspath(self.filepath))
+        if not clip.name:
+            raise source.InputError("No clip is named: choose a video file or a folder of pictures.")
+        if clip.suffix.lower() in source.CLIP_PICTURES and clip.is_file():
+            clip = clip.parent  # one picture of a folder was chosen
+        return asking.request_open(
+            context.scene,
+            clip,
+            str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
+            self.start,
+            self.frames,
+            self.longest_side or None,
+        )
+
+
+class EX4D_OT_open_again(_Job):
+    """Let the clip stand up with the settings as they are now; camera, keys, takes and strips stay"""
+
+    bl_idname = "ex4d.open_again"
+    bl_label = "Open Again"
+    opening = True
+
+    estimate: BoolProperty(
+        name="Estimate Again", description="Estimate the depth anew, even where it is known", options={"SKIP_SAVE"}
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot, and nothing under way."""
+        return _has_shot(cls, context) and _is_idle(cls, context)
+
+    def request(self, context: bpy.types.Context) -> state.OpenRequest:
+        """Read the settings."""
+        return asking.request_again(context.scene, self.estimate)
+
+
+class EX4D_OT_set_scale(_Safe):
+    """Scale the shot so that what the 3D cursor marks is as far from the source camera as Known Distance says"""
+
+    bl_idname = "ex4d.set_scale"
+    bl_label = "Set Scale"
+    opening = True
+
+    distance: FloatProperty(name="Distance", description="From the source camera", min=1e-3, default=1.0, unit="LENGTH")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Scale it."""
+        factor = source.set_scale(context.scene, self.distance)
+        self.tell(f"The shot is {factor:.4g} times as big now.")
+
+
+class _AlongPath(_Job):
+    """Base of what follows the chosen camera (Blender cannot register a subclass of a registered class)."""
+
+    preview = False
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return _has_shot(cls, context) and _is_idle(cls, context)
+
+    def request(self, context: bpy.types.Context) -> state.TakeRequest:
+        """Read the camera."""
+        return takes.request_take(context.scene, self.preview)
+
+
+class EX4D_OT_generate(_AlongPath):
+    """Take the shot again with the chosen camera; the result becomes a strip in the sequencer"""
+
+    bl_idname = "ex4d.generate"
+    bl_label = "Generate EX-4D"
+
+
+class EX4D_OT_preview(_AlongPath):
+    """See what is real along the path: the source as the camera sees it, black where something must be invented"""
+
+    bl_idname = "ex4d.preview"
+    bl_label = "Preview Path"
+    preview = True
+
+
+class EX4D_OT_cancel(bpy.types.Operator):
+    """Stop what is under way; nothing of it stays"""
+
+    bl_idname = "ex4d.cancel"
+    bl_label = "Cancel"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs something to stop."""
+        return session.current().busy
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Stop it."""
+        session.dispatch(state.CancelPressed())
+        return {"FINISHED"}
+
+
+class EX4D_OT_camera_preset(_Safe):
+    """Write a camera move as ordinary keys of the chosen camera, in place of its present move"""
+
+    bl_idname = "ex4d.camera_preset"
+    bl_label = "Add Keys"
+
+    preset: EnumProperty(name="Preset", description="Camera move", items=properties.PRESET_ITEMS)
+    amount: FloatProperty(
+        name="Amount",
+        description="Degrees to swing, or for zooms the part of the way to the pivot; 0 takes the preset's own",
+    )
+    rise: FloatProperty(name="Rise", description="How much an orbit rises, as a part of its radius", default=0.2)
+    frames: IntProperty(name="Frames", description="Length of the move; 0 takes the clip's", min=0)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Write the keys."""
+        scene = context.scene
+        chosen = camera.path_camera(scene)
+        path = camera.preset_path(scene, self.preset, self.amount or None, self.rise, self.frames or None)
+        keys = camera.restore(scene, chosen, path)
+        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now.")
+
+
+class EX4D_OT_snap_to_source(_Safe):
+    """Put the chosen camera on the source view, with its lens; an animated camera gets a key there"""
+
+    bl_idname = "ex4d.snap_to_source"
+    bl_label = "Snap to Source"
+
+    at: EnumProperty(
+        name="At",
+        description="Frame to do it at",
+        items=(
+            ("CURRENT", "Current Frame", "The frame that is shown"),
+            ("FIRST", "First Frame", "The clip's first frame"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Move the camera."""
+        scene = context.scene
+        frame = scene.ex4d.start if self.at == "FIRST" else scene.frame_current
+        camera.snap_to_source(scene, camera.path_camera(scene), frame)
+
+
+class EX4D_OT_use_own_camera(_Safe):
+    """Choose the shot's own camera; it is made again at the source view when it was deleted"""
+
+    bl_idname = "ex4d.use_own_camera"
+    bl_label = "Use the EX-4D Camera"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Choose it."""
+        context.scene.ex4d.camera = camera.own_camera(context.scene)
+
+
+class EX4D_OT_hide(_Safe):
+    """Hide an object in the viewport and in renders; nothing of it is lost"""
+
+    bl_idname = "ex4d.hide"
+    bl_label = "Hide"
+
+    name: StringProperty(name="Object", description="Name of the object")
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Hide it."""
+        thing = context.scene.objects.get(self.name)
+        if thing is None:
+            raise source.InputError(f"There is no object {self.name} in the scene.")
+        thing.hide_viewport = thing.hide_render = True
+
+
+class EX4D_OT_match_scene(_Safe):
+    """Give the scene what the clip has"""
+
+    bl_idname = "ex4d.match_scene"
+    bl_label = "Match Scene"
+
+    what: EnumProperty(
+        name="What",
+        description="What to take from the clip",
+        items=(
+            ("ALL", "All", "Frame range, frame rate, picture size and camera"),
+            ("RATE", "Frame Rate", "Only the frame rate"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Change the scene."""
+        if self.what == "RATE":
+            source.set_rate(context.scene, context.scene.ex4d.fraction)
+        else:
+            source.match_scene(context.scene)
+
+
+class EX4D_OT_server_start(_Safe):
+    """Start an EX-4D server on this machine; it ends with Blender"""
+
+    bl_idname = "ex4d.server_start"
+    bl_label = "Start Server"
+    bl_options = {"REGISTER"}
+    from_panel = False
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs no server of ours that is running."""
+        if server.is_running():
+            cls.poll_message_set("The server is running")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Start it and return."""
+        self.from_panel = True
+        return self.execute(context)
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        """Start it; a script also waits until it answers."""
+        connected = session.start_server()
+        end = time.monotonic() + session.SERVER_START_S
+        while not self.from_panel and connected.status != "ready":
+            session.tick()
+            if (problem := server.trouble()) or time.monotonic() > end:
+                raise source.InputError(
+                    problem or f"The server was started but does not answer: look into {server.log_file()}."
+                )
+            time.sleep(0.01)
+        return {"FINISHED"}
+
+
+class EX4D_OT_server_stop(_Safe):
+    """End the server that was started here"""
+
+    bl_idname = "ex4d.server_stop"
+    bl_label = "Stop Server"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a server of ours."""
+        return server.is_running()
+
+    def act(self, context: bpy.types.Context) -> None:
+        """End it."""
+        server.stop()
+
+
+class EX4D_OT_unload(_Safe):
+    """Let the server free the memory that its models hold, on the GPU too; they are loaded again when needed"""
+
+    bl_idname = "ex4d.unload"
+    bl_label = "Free Memory"
+    bl_options = {"REGISTER"}
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Ask for it; the timer hears the answer."""
+        session.connect().unload()
+
+
+class EX4D_OT_connect(_Safe):
+    """Look whether the server answers, and what it can run"""
+
+    bl_idname = "ex4d.connect"
+    bl_label = "Connect"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs no job under way: it would lose its connection."""
+        return _is_idle(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Make a new client, since a server says only in its welcome what it can run; the timer hears the answer."""
+        session.disconnect()
+        session.connect()
+
+
+class _OnTake(_Safe):
+    """Base of what is done to one take of the list."""
+
+    number: IntProperty(name="Take", description="Number of the take; 0 takes the active one", options={"SKIP_SAVE"})
+    view: BoolProperty(name="View", description="The number is that of a view", options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return len(context.scene.ex4d.takes) > 0
+
+    def chosen(self, context: bpy.types.Context) -> properties.EX4DTake:
+        """The take with the number, or the active one."""
+        facts = context.scene.ex4d
+        if self.number == 0 and 0 <= facts.take_index < len(facts.takes):
+            return facts.takes[facts.take_index]
+        for take in facts.takes:
+            if (take.number, take.view) == (self.number, self.view):
+                return take
+        word = "view" if self.view else "take"
+        raise source.InputError(f"There is no {word} {self.number} in the list: choose another.")
+
+
+class EX4D_OT_take_select(_OnTake):
+    """Select the strip of the take"""
+
+    bl_idname = "ex4d.take_select"
+    bl_label = "Select Strip"
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Select it."""
+        take = self.chosen(context)
+        strip = takes.strip_of(context.scene, take.number, take.view)
+        if strip is None:
+            raise source.InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
+        compat.select_only(context.scene, strip)
+
+
+class EX4D_OT_take_restore_camera(_OnTake):
+    """Write the take's camera path as keys of the chosen camera"""
+
+    bl_idname = "ex4d.take_restore_camera"
+    bl_label = "Restore Camera"
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Write the keys."""
+        scene = context.scene
+        take = self.chosen(context)
+        path = takes.camera_of(scene, take.number, take.view)
+        chosen = camera.path_camera(scene)
+        keys = camera.restore(scene, chosen, path)
+        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now, those of {take.title}.")
+
+
+class EX4D_OT_take_again(_OnTake, _Job):
+    """Make a new take with the camera, seed and settings of this one"""
+
+    bl_idname = "ex4d.take_again"
+    bl_label = "Take Again"
+
+    quality: EnumProperty(
+        name="Quality",
+        description="What makes the new take",
+        items=(("SAME", "Same", "What made this take"), *properties.QUALITY_ITEMS),
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a take, and nothing under way."""
+        return super().poll(context) and _is_idle(cls, context)
+
+    def request(self, context: bpy.types.Context) -> state.TakeRequest:
+        """Read the take's record."""
+        taken = self.chosen(context)
+        if taken.view:
+            raise source.InputError(f"{taken.title} shows only what is real: choose a take, or press Generate.")
+        return takes.request_again(context.scene, taken.number, None if self.quality == "SAME" else self.quality)
+
+
+class EX4D_OT_take_remove(_OnTake):
+    """Take it off the list; its strip and files stay"""
+
+    bl_idname = "ex4d.take_remove"
+    bl_label = "Remove from List"
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Remove the entry."""
+        facts = context.scene.ex4d
+        chosen = self.chosen(context)
+        facts.takes.remove(next(at for at, take in enumerate(facts.takes) if take == chosen))
+        facts.take_index = max(0, min(facts.take_index, len(facts.takes) - 1))
+
+
+CLASSES = (
+    EX4D_OT_open_clip,
+    EX4D_OT_open_again,
+    EX4D_OT_set_scale,
+    EX4D_OT_generate,
+    EX4D_OT_preview,
+    EX4D_OT_cancel,
+    EX4D_OT_camera_preset,
+    EX4D_OT_snap_to_source,
+    EX4D_OT_use_own_camera,
+    EX4D_OT_hide,
+    EX4D_OT_match_scene,
+    EX4D_OT_server_start,
+    EX4D_OT_server_stop,
+    EX4D_OT_unload,
+    EX4D_OT_connect,
+    EX4D_OT_take_select,
+    EX4D_OT_take_restore_camera,
+    EX4D_OT_take_again,
+    EX4D_OT_take_remove,
+)

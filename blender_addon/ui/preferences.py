@@ -1,0 +1,41 @@
+"""Facts about this machine: where the server is, and how to start one."""
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+
+from ..identity import PACKAGE
+
+DEFAULT_ADDRESS = "tcp://127.0.0.1:5750"
+
+
+class EX4DPreferences(bpy.types.AddonPreferences):
+    """Preferences of the add-on."""
+
+    bl_idname = PACKAGE
+
+    address: StringProperty(
+        name="Server Address",
+        description="Address of the EX-4D server, on this machine",
+        default=DEFAULT_ADDRESS,
+    )
+    python: StringProperty(
+        name="Server Python",
+        description="Python program that has ex4d[backend] installed; Start Server runs it",
+        subtype="FILE_PATH",
+    )
+
+    accept_licence: BoolProperty(
+        name="Accept Licence",
+        description="I have read the licence of the estimator and keep to it: research only, never commercially",
+    )
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw both settings."""
+        self.layout.use_property_split = True
+        self.layout.prop(self, "address")
+        self.layout.prop(self, "python")
+
+
+def preferences() -> EX4DPreferences:
+    """The preferences of this add-on."""
+    return bpy.context.preferences.addons[PACKAGE].preferences

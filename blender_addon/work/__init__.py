@@ -1,0 +1,1 @@
+"""What the add-on is doing: state, session, server."""

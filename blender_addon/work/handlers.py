@@ -1,0 +1,70 @@
+"""What happens when a file is loaded or saved, and after undo."""
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ex4d.errors import EX4DError
+
+from ..shot import files
+from ..work import session, state
+
+
+@persistent
+def load_pre(*_: object) -> None:
+    """Let go of the old file's job."""
+    session.leave_file()
+
+
+@persistent
+def load_post(*_: object) -> None:
+    """Follow the new file's job."""
+    session.enter_file()
+
+
+@persistent
+def save_pre(path: str, *_: object) -> None:
+    """Bring shots that still lie in the user folder beside the file."""
+    if not path:
+        return
+    try:
+        files.settle(path)
+    except EX4DError as error:
+        session.dispatch(state.Said(str(error), failed=True))
+
+
+@persistent
+def save_post_fail(path: str, *_: object) -> None:
+    """Keep the paths of the file that stays open right."""
+    if path:
+        files.mend(path)
+
+
+@persistent
+def undo_post(*_: object) -> None:
+    """Undo does not stop the server."""
+    session.remember_again()
+
+
+HANDLERS = (
+    (bpy.app.handlers.load_pre, load_pre),
+    (bpy.app.handlers.load_post, load_post),
+    (bpy.app.handlers.save_pre, save_pre),
+    (bpy.app.handlers.save_post_fail, save_post_fail),
+    (bpy.app.handlers.undo_post, undo_post),
+    (bpy.app.handlers.redo_post, undo_post),
+)
+
+
+def register() -> None:
+    """Add handlers and the timer."""
+    for handlers, function in HANDLERS:
+        handlers.append(function)
+    bpy.app.timers.register(session.timer, persistent=True)
+
+
+def unregister() -> None:
+    """Remove them: one left over crashes Blender when it ends."""
+    if bpy.app.timers.is_registered(session.timer):
+        bpy.app.timers.unregister(session.timer)
+    for handlers, function in reversed(HANDLERS):
+        handlers.remove(function)

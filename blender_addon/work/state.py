@@ -1,0 +1,367 @@
+"""What the add-on is doing, as a pure state machine: `transition(state, event)` gives a state and effects.
+
+    idle -> preparing (hash files) -> working (the server) -> importing (write caches, make objects) -> idle
+
+One thing at a time. Effects are data; `session.py` carries them out and turns what happens into events.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+# -- what was asked ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class OpenRequest:
+    """Open a clip in the scene of this name. Paths are absolute.
+
+    Attributes:
+        scene: name of the scene.
+        scene_uid: Blender's `session_uid` of it, which stays when it is renamed; 0 where only the name is known.
+        shot: names the folder to make, or is the scene's own shot: then its camera and takes stay.
+        clip, depth, camera: files or folders; depth and camera are "" where there is none.
+        settings: the fields of `ex4d.jobs.messages.Source` besides its files, in plain JSON.
+        asked: the panel's settings behind all this, in JSON.
+        before: the panel's settings of the shot that stands, as long as it stands; empty where they are not others.
+        notes: what the add-on itself has to say.
+        match_scene: give a new shot's scene the clip's range, rate and size.
+        again: estimate the depth anew.
+        source, files: as below; known once the files are hashed.
+    """
+
+    scene: str
+    shot: str
+    clip: str
+    depth: str
+    camera: str
+    settings: Mapping[str, Any]
+    asked: str = ""
+    notes: str = ""
+    match_scene: bool = True
+    again: bool = False
+    source: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    scene_uid: int = 0
+    before: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TakeRequest:
+    """Take the shot again along the camera file `path`.
+
+    `source` is the job's source in JSON, `files` where its files are by hash; `preview` asks only for what the
+    camera will see; `scene` and `scene_uid` as in `OpenRequest`.
+    """
+
+    scene: str
+    shot: str
+    path: str
+    source: str
+    files: Mapping[str, str]
+    generator: str
+    seed: int
+    fps: str
+    quality: str = "final"
+    model_size: str = "512x512"
+    keep_source: bool = True
+    preview: bool = False
+    scene_uid: int = 0
+
+
+Request = OpenRequest | TakeRequest
+
+
+def request_to_json(request: Request) -> str:
+    """A request as it is kept in the .blend."""
+    return json.dumps({"kind": type(request).__name__, **asdict(request)})
+
+
+def request_from_json(text: str) -> Request | None:
+    """Inverse of `request_to_json`; None for what another version of the add-on wrote."""
+    try:
+        fields = json.loads(text)
+        kind = {"OpenRequest": OpenRequest, "TakeRequest": TakeRequest}[fields.pop("kind")]
+        return kind(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+# -- state ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class State:
+    """All that panels show.
+
+    Attributes:
+        phase: what goes on.
+        request, job_id: what was asked, and the server's name for it once it has one.
+        stage, step, steps, rate, eta_s: progress of the present stage.
+        picture: JPEG of what is being made; empty where there is none.
+        trouble: why the server cannot be reached right now; the job waits for it.
+        message, failed: how the last request ended, or what else was to be told.
+        opening: whether all this is about opening a clip.
+    """
+
+    phase: Literal["idle", "preparing", "working", "importing"] = "idle"
+    request: Request | None = None
+    job_id: str = ""
+    stage: str = ""
+    step: int = 0
+    steps: int = 0
+    rate: float | None = None
+    eta_s: float | None = None
+    picture: bytes = b""
+    trouble: str = ""
+    message: str = ""
+    failed: bool = False
+    opening: bool = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is under way."""
+        return self.phase != "idle"
+
+
+# -- events -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pressed:
+    """The user asked for something."""
+
+    request: Request
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Every file is hashed: `job` can go to the server; the request now knows its files."""
+
+    request: Request
+    job: Any
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The client gave the job its id."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A .blend was loaded that was saved with a job under way."""
+
+    request: Request
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """Work inside Blender went on."""
+
+    stage: str
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Updated:
+    """The client said something about a job (`ex4d.jobs.client.JobUpdate`)."""
+
+    update: Any
+
+
+@dataclass(frozen=True)
+class Troubled:
+    """The connection changed: `text` is what is wrong with it, empty when it works."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Imported:
+    """The result is in the scene."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Something went wrong inside Blender."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """Something beside the request under way has ended; an empty text takes a message that failed away."""
+
+    text: str
+    failed: bool = False
+    opening: bool = False
+
+
+@dataclass(frozen=True)
+class CancelPressed:
+    """The user wants to stop."""
+
+
+@dataclass(frozen=True)
+class GaveUp:
+    """A script waited for a server that does not answer."""
+
+
+Event = (
+    Pressed
+    | Prepared
+    | Submitted
+    | Reopened
+    | Stepped
+    | Updated
+    | Troubled
+    | Imported
+    | Failed
+    | Said
+    | CancelPressed
+    | GaveUp
+)
+
+# -- effects ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Start hashing the request's files."""
+
+    request: Request
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Give the job to the client."""
+
+    job: Any
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Remember:
+    """Keep request and job in the .blend, so that it can be followed after a restart."""
+
+    request: Request
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Follow:
+    """Ask the server for what happened to the job."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Import:
+    """Start bringing the result into the scene."""
+
+    request: Request
+    update: Any
+
+
+@dataclass(frozen=True)
+class CancelJob:
+    """Tell the server to stop."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Stop preparing or importing, leaving nothing half-made."""
+
+
+@dataclass(frozen=True)
+class Forget:
+    """The .blend need not follow a job any more."""
+
+    request: Request
+
+
+@dataclass(frozen=True)
+class PushUndo:
+    """What came in by timer becomes one undo step."""
+
+    message: str
+
+
+Effect = Prepare | Submit | Remember | Follow | Import | CancelJob | Drop | Forget | PushUndo
+
+
+def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
+    """The next state, and what has to be done. Events that come too late change nothing."""
+    match event:
+        case Pressed(request) if not state.busy:
+            begun = State("preparing", request, stage="Reading Files", trouble=state.trouble)
+            return replace(begun, opening=isinstance(request, OpenRequest)), (Prepare(request),)
+        case Prepared(request, job) if state.phase == "preparing":
+            working = replace(state, phase="working", request=request, stage="Sending", step=0, steps=0)
+            return working, (Submit(job, request.files),)
+        case Submitted(job_id) if state.phase == "working":
+            return replace(state, job_id=job_id), (Remember(state.request, job_id),)
+        case Reopened(request, job_id) if not state.busy:
+            following = State("working", request, job_id, stage="Reconnecting", trouble=state.trouble)
+            return replace(following, opening=isinstance(request, OpenRequest)), (Follow(job_id),)
+        case Stepped(stage, step, steps) if state.phase in ("preparing", "importing"):
+            return replace(state, stage=stage, step=step, steps=steps, rate=None, eta_s=None), ()
+        case Updated(update) if state.phase == "working" and update.job_id == state.job_id:
+            return _updated(state, update)
+        case Troubled(text):
+            return replace(state, trouble=text), ()
+        case Imported(message) if state.phase == "importing":
+            ended = State(message=message, trouble=state.trouble, opening=state.opening)
+            return ended, (Forget(state.request), PushUndo(message))
+        case Failed(message) if state.busy:
+            return _ended(state, message, failed=True, also=(Drop(),))
+        case Failed(message):
+            return State(message=message, failed=True, trouble=state.trouble), ()
+        case Said(text, failed, opening) if text:
+            return replace(state, message=text, failed=failed, opening=state.opening if state.busy else opening), ()
+        case Said() if state.failed:
+            return replace(state, message="", failed=False), ()
+        case CancelPressed() if state.busy:
+            cancel = (CancelJob(state.job_id),) if state.phase == "working" and state.job_id else ()
+            return _ended(state, "Cancelled.", failed=False, also=(*cancel, Drop()))
+        case GaveUp() if state.busy:
+            cancel = (CancelJob(state.job_id),) if state.job_id else ()
+            return _ended(state, state.trouble, failed=True, also=(*cancel, Drop()))
+    return state, ()
+
+
+def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
+    if update.state == "done":
+        importing = replace(state, phase="importing", stage="Importing", step=0, steps=0, rate=None, eta_s=None)
+        importing = replace(importing, picture=b"")
+        return importing, (Import(state.request, update),)
+    if update.state == "failed":
+        return _ended(state, update.message, failed=True)
+    if update.state == "cancelled":
+        return _ended(state, "Cancelled.", failed=False)
+    stage = _title(update.stage or update.state)
+    progress = replace(state, stage=stage, step=update.step, steps=update.steps, rate=update.rate, eta_s=update.eta_s)
+    return replace(progress, picture=update.picture), ()
+
+
+def _title(stage: str) -> str:
+    """A stage in title case, as Blender writes it; names keep their own capitals."""
+    small = ("a", "and", "of", "the", "what", "with")
+    words = stage.replace("_", " ").split()
+    return " ".join(w if n and w in small else w[:1].upper() + w[1:] for n, w in enumerate(words))
+
+
+def _ended(
+    state: State, message: str, *, failed: bool, also: tuple[Effect, ...] = ()
+) -> tuple[State, tuple[Effect, ...]]:
+    ended = State(message=message, failed=failed, trouble=state.trouble, opening=state.opening)
+    return ended, (*also, Forget(state.request))

@@ -1,0 +1,1 @@
+"""The preview generator: no neural network."""

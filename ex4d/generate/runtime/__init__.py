@@ -1,0 +1,1 @@
+"""What video models share: sampling, windows, offloading, resuming."""

@@ -1,0 +1,1 @@
+"""Cameras, paths, depth and the mesh made of it. Needs numpy only."""

@@ -1,0 +1,1 @@
+"""Jobs over the wire: messages, their coding, file transfer and the client."""

@@ -1,0 +1,1 @@
+"""Pictures in and out: clips, videos, contact sheets, optical flow."""

@@ -1,0 +1,61 @@
+"""A contact sheet: source, what is real, and the result, side by side at several frames of a take."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.storage.atomic import replacing
+
+INVENTED = (214, 40, 140)
+"""RGB that stands for what has to be invented, as in Blender's viewport."""
+
+GAP, LABEL = 6, 30  # pixels between pictures; height of a line of text
+
+
+def contact_sheet(
+    source: NDArray[np.uint8],
+    colour: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    result: NDArray[np.uint8],
+    columns: list[tuple[int, str]],
+    result_label: str,
+) -> NDArray[np.uint8]:
+    """Three rows of pictures.
+
+    Args:
+        source: (T,H,W,3) uint8 RGB.
+        colour, mask, result: (T,h,w,3), (T,h,w), (T,h,w,3) uint8.
+        columns: frame number and heading of each column.
+        result_label: what the last row is called, which tells a preview from a generated result.
+
+    Returns:
+        One picture (.,.,3) uint8 RGB.
+    """
+    height, width = result.shape[1:3]
+    holes = np.where(mask[..., None] > 127, colour, np.array(INVENTED, np.uint8))
+    rows = []
+    for label, pictures in (("Source", source), ("Real, and to be invented", holes), (result_label, result)):
+        cells = []
+        for frame, heading in columns:
+            cell = np.full((LABEL + height, width, 3), 255, np.uint8)
+            picture = pictures[frame]
+            if picture.shape[:2] != (height, width):
+                picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+            cell[LABEL:] = picture
+            text = f"{label}  |  {heading}"
+            cv2.putText(cell, text, (4, LABEL - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (30, 30, 30), 1, cv2.LINE_AA)
+            cells += [cell, np.full((LABEL + height, GAP, 3), 255, np.uint8)]
+        rows += [
+            np.concatenate(cells[:-1], axis=1),
+            np.full((GAP, len(columns) * (width + GAP) - GAP, 3), 255, np.uint8),
+        ]
+    return np.concatenate(rows[:-1], axis=0)
+
+
+def write_picture(path: Path, picture: NDArray[np.uint8]) -> None:
+    """Write RGB (h,w,3) uint8 as PNG or JPEG, by the ending of the name."""
+    encoded = cv2.imencode(path.suffix, picture[..., ::-1])[1]
+    with replacing(path) as temporary:
+        temporary.write_bytes(encoded.tobytes())

@@ -1,0 +1,147 @@
+"""Writing videos and picture sequences."""
+
+import io
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.media.clip import Clip, read_clip
+from ex4d.storage.atomic import replacing
+
+if TYPE_CHECKING:
+    import av
+
+QUALITY = "12"
+"""Constant rate factor of x264: 1 level of error on average, at some 4 Mbit/s for 1024x576."""
+
+METADATA_KEYS = ("title", "comment", "description", "artist", "copyright", "date")
+"""What an .mp4 file can carry as texts."""
+
+_BT709 = 1  # number of the primaries, transfer and matrix in ITU-T H.273
+
+
+def write_movie(
+    path: Path,
+    frames: NDArray[np.uint8],
+    fps: Fraction,
+    *,
+    lossless: bool = False,
+    metadata: dict[str, str] | None = None,
+) -> None:
+    """Write frames as H.264 in .mp4; all or nothing.
+
+    Args:
+        path: file to write or replace, ending in .mp4.
+        frames: (T,H,W,3) RGB or (T,H,W) grey, uint8; H and W even.
+        fps: frame rate, kept exactly.
+        lossless: grey frames come back bit for bit; for masks. Blender plays that profile of H.264 (High
+            4:4:4 Predictive), not every browser does.
+        metadata: texts by the names in `METADATA_KEYS`.
+
+    Raises:
+        InputError: no frames, an odd size, or the file cannot be written (disk full, no permission).
+        ValueError: an array or an argument that no caller should hand over.
+    """
+    import av
+
+    if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or frames.shape[3:] not in ((), (3,)):
+        raise ValueError(f"frames must be uint8 (T,H,W,3) or (T,H,W), not {frames.dtype} {frames.shape}")
+    if lossless and frames.ndim == 4:
+        raise ValueError("lossless movies are for grey frames (T,H,W)")
+    if unknown := set(metadata or {}) - set(METADATA_KEYS):
+        raise ValueError(f"an .mp4 file cannot carry the metadata {sorted(unknown)}")
+    if len(frames) == 0:
+        raise InputError(f"{path} cannot be written: there are no frames.")
+    height, width = frames.shape[1:3]
+    if height % 2 or width % 2:
+        raise InputError(f"A video cannot be {width}x{height} pixels: both sides must be even.")
+
+    # In memory first: the frames are there anyway and far larger, and PyAV leaves a file that it has opened
+    # open when the disk is full.
+    movie = io.BytesIO()
+    with av.open(
+        movie,
+        "w",
+        format="mp4",
+        options={"movflags": "+faststart"},  # the index first, so that it plays while it loads
+        io_open=lambda url, flags, options: io.BytesIO(movie.getvalue()),  # how the index gets there
+    ) as container:
+        container.metadata.update(metadata or {})
+        stream = container.add_stream("libx264", rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        # Without mbtree: x264's fast code for it reads memory that nobody wrote in small pictures, so that the same
+        # frames would not always give the same file.
+        stream.options = {"qp": "0"} if lossless else {"crf": QUALITY, "x264-params": "mbtree=0"}
+        codec = stream.codec_context
+        codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
+        codec.color_range = 2 if lossless else 1  # full, limited
+        for number, frame in enumerate(frames):
+            picture = _full_range_grey(frame) if lossless else _bt709(frame)
+            picture.pts, picture.time_base = number, 1 / fps
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    with replacing(path) as temporary:
+        temporary.write_bytes(movie.getbuffer())
+
+
+def read_movie(path: Path) -> Clip:
+    """All frames of a video in its own size."""
+    return read_clip(path, frames=None, longest_side=None, multiple=1)
+
+
+def write_png_frames(folder: Path, frames: NDArray[np.uint8]) -> None:
+    """Write frames (T,H,W,3) RGB or (T,H,W) grey as frame_00000.png and on; all or nothing.
+
+    A folder that is there is replaced if it holds nothing but such frames.
+
+    Raises:
+        InputError: the folder holds other files, or cannot be written (disk full, no permission).
+    """
+    import cv2
+
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: choose another name for the folder of frames.")
+    others = [f.name for f in folder.iterdir() if not _FRAME_NAME.fullmatch(f.name)] if folder.is_dir() else []
+    if others:
+        raise InputError(f"The folder {folder} holds other files ({min(others)}): choose a new or empty folder.")
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        for number, frame in enumerate(frames):
+            picture = frame[..., ::-1] if frame.ndim == 3 else frame
+            encoded = cv2.imencode(".png", picture)[1]
+            (temporary / f"frame_{number:05d}.png").write_bytes(encoded.tobytes())
+
+
+_FRAME_NAME = re.compile(r"frame_[0-9]{5,}\.png")
+
+
+def _bt709(frame: NDArray[np.uint8]) -> "av.VideoFrame":
+    """An RGB or grey frame as limited-range BT.709, the kind of video that every player expects."""
+    import av
+    from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+    rgb = np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else np.ascontiguousarray(frame)
+    return av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+        format="yuv420p",
+        dst_colorspace=Colorspace.ITU709,
+        dst_color_range=ColorRange.MPEG,
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
+    )
+
+
+def _full_range_grey(frame: NDArray[np.uint8]) -> "av.VideoFrame":
+    """A grey frame as luma, value for value; taken for limited range, 0 and 255 still show right."""
+    import av
+
+    height, width = frame.shape
+    planes = np.full((height * 3 // 2, width), 128, np.uint8)
+    planes[:height] = frame
+    picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+    picture.color_range = 2
+    return picture

@@ -1,0 +1,1 @@
+"""From a clip to a take: what the command line, the server's worker and the library all call."""

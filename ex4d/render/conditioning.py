@@ -1,0 +1,178 @@
+"""Conditioning: the colour and mask that the generator is given, rendered along a camera path."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.geometry import camera_path
+from ex4d.geometry.camera_path import CameraPath
+from ex4d.geometry.mesh import DWMesh
+from ex4d.geometry.transforms import inverse
+from ex4d.progress import Progress, silent
+from ex4d.render.coverage import Coverage, of_masks
+from ex4d.render.engines import engine as default_engine
+from ex4d.render.scene import Engine, Scene
+
+LIMIT_BYTES = 8 << 30
+"""Most memory that colour and mask of one path may take."""
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the source really saw, from the new camera.
+
+    Attributes:
+        colour: (T,h,w,3) uint8, black where nothing real is seen.
+        mask: (T,h,w) uint8, 255 where the colour is real, 0 where it has to be invented.
+        coverage: how much of each frame is real, and how far the camera has turned.
+        notes: sentences for the user about the path.
+    """
+
+    colour: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    coverage: Coverage
+    notes: tuple[str, ...] = ()
+
+
+def render(scene: Scene, engine: Engine | None = None, progress: Progress = silent) -> Conditioning:
+    """Render mesh and pictures along the path.
+
+    A frame whose camera coincides with the source camera is the source frame itself with a full mask: seen
+    from there nothing is hidden, and the adapter was trained so for frame 0 (upstream "Colour and mask").
+    As released, that holds for frame 0 alone, wherever its camera stands.
+
+    Args:
+        scene: T frames and T cameras.
+        engine: what draws; None takes the fastest that can run here.
+        progress: told after each frame; raises `Cancelled` to stop.
+
+    Raises:
+        InputError: mesh, pictures and path do not have the same number of frames or size, or it is too much.
+    """
+    mesh, frames, path = scene.mesh, scene.pictures, scene.path
+    _check(scene)
+    kept = [0] if scene.release_compat else [t for t in range(len(path)) if coincides(mesh, path, t)]
+    shape = (len(path), path.height, path.width)
+    colour, mask = np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8)
+    for t in kept:
+        colour[t], mask[t] = frames[t], 255
+    engine = engine or default_engine()
+    drawn = [t for t in range(len(path)) if t not in set(kept)]
+    if kept:
+        progress("Rendering colour and mask", len(kept), len(path))
+    for done, (t, view) in enumerate(
+        zip(drawn, engine.views(scene, [(t, t) for t in drawn]), strict=True), len(kept) + 1
+    ):
+        colour[t], mask[t] = view.colour, view.mask
+        progress("Rendering colour and mask", done, len(path))
+    coverage = of_masks(mask, mesh, path)
+    return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine))
+
+
+def render_stereo(
+    scene: Scene, eye_distance: float, engine: Engine | None = None, progress: Progress = silent
+) -> Conditioning:
+    """Both eyes side by side, left first: pictures (T,h,2w,3) and (T,h,2w).
+
+    Args:
+        scene: as for `render`; its path is that of the point between the eyes.
+        eye_distance: in the depth's unit.
+        engine, progress: as for `render`.
+
+    Raises:
+        InputError: as `render`, or the distance is not a positive number.
+    """
+    engine = engine or default_engine()
+    eyes = [
+        render(replace(scene, path=path), engine, progress) for path in camera_path.stereo(scene.path, eye_distance)
+    ]
+    mask = np.concatenate([eye.mask for eye in eyes], axis=2)
+    colour, coverage = np.concatenate([eye.colour for eye in eyes], axis=2), of_masks(mask, scene.mesh, scene.path)
+    return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine))
+
+
+def _notes(scene: Scene, coverage: Coverage, engine: Engine) -> tuple[str, ...]:
+    """What the user should know about a rendered path."""
+    of_engine = [engine.note] if engine.note else []
+    return (*path_notes(scene.mesh, scene.path), *_coverage_notes(coverage), *of_engine)
+
+
+def _coverage_notes(coverage: Coverage) -> list[str]:
+    """A sentence where the model would have to invent most of a picture."""
+    worst = int(coverage.real.argmin())
+    if coverage.level[worst] < 2:
+        return []
+    return [
+        f"In {np.count_nonzero(coverage.level == 2)} frames most of the picture has to be invented; in frame {worst}"
+        f" (from 0) only {coverage.real[worst]:.0%} is real, seen from {coverage.angle[worst]:.0f} degrees: a shorter"
+        " move keeps more."
+    ]
+
+
+def _check(scene: Scene) -> None:
+    """Raise InputError where mesh, pictures and path do not belong together."""
+    mesh, path = scene.mesh, scene.path
+    if scene.pictures.shape != (len(mesh), mesh.height, mesh.width, 3):
+        raise InputError(
+            f"The mesh has {len(mesh)} frames of {mesh.width}x{mesh.height} pixels but the clip's frames have the"
+            f" shape {scene.pictures.shape}: they must belong together."
+        )
+    if len(path) != len(mesh):
+        raise InputError(f"The camera path has {len(path)} frames but the clip has {len(mesh)}: they must match.")
+    if scene.release_compat and (path.height, path.width) != (mesh.height, mesh.width):
+        raise InputError(
+            f"The release's frame rule needs a path of the clip's size {mesh.width}x{mesh.height},"
+            f" not {path.width}x{path.height}."
+        )
+    need = 4 * len(path) * path.height * path.width
+    if need > LIMIT_BYTES:
+        raise InputError(
+            f"{len(path)} frames of {path.width}x{path.height} take {need / 2**30:.0f} GB of memory,"
+            f" more than {LIMIT_BYTES >> 30} GB: render fewer frames or a smaller picture."
+        )
+
+
+def coincides(mesh: DWMesh, path: CameraPath, t: int) -> bool:
+    """Whether camera `t` of the path is the source camera of that frame: place, direction, lens and picture."""
+    return (
+        (path.height, path.width) == (mesh.height, mesh.width)
+        and _same_pose(mesh, path, t)
+        and np.allclose(path.intrinsics[t], mesh.intrinsics[t], rtol=0, atol=1e-2)
+    )
+
+
+def _same_pose(mesh: DWMesh, path: CameraPath, t: int) -> bool:
+    """Equal poses, as far as single precision and a millionth of a turn can tell."""
+    ours, theirs = path.camera_to_world[t], mesh.source_to_world[t]
+    shift = np.abs(ours[:3, 3] - theirs[:3, 3]).max()
+    return bool(np.abs(ours[:3, :3] - theirs[:3, :3]).max() < 1e-5 and shift < 1e-4 * mesh.depth[t].min())
+
+
+def path_notes(mesh: DWMesh, path: CameraPath) -> tuple[str, ...]:
+    """What the user should know about a path before generating along it."""
+    notes = []
+    if not _same_pose(mesh, path, 0):
+        notes.append(
+            "The camera does not start at the source view: EX-4D was trained on paths that do, so start the path"
+            " there for the best result."
+        )
+    inside = [t for t in range(len(path)) if _is_behind_surface(mesh, path, t)]
+    if inside:
+        notes.append(
+            f"The camera stands inside or behind the scene's surface in {len(inside)} of {len(path)} frames (first:"
+            f" frame {inside[0]}, from 0), where little of the picture is real: keep it in front."
+        )
+    return tuple(notes)
+
+
+def _is_behind_surface(mesh: DWMesh, path: CameraPath, t: int) -> bool:
+    """Whether the source camera sees a surface in front of camera `t` of the path."""
+    eye = inverse(mesh.source_to_world[t]) @ path.camera_to_world[t][:, 3]
+    if not eye[2] > 1e-9:
+        return False
+    x, y, _ = mesh.intrinsics[t] @ eye[:3] / eye[2]
+    if not (0 <= x < mesh.width and 0 <= y < mesh.height):
+        return False
+    return bool(eye[2] > mesh.depth[t, int(y), int(x)])

@@ -1,0 +1,68 @@
+"""Rendering engines: one small interface (`ex4d.render.scene.Engine`), several engines, one result.
+
+| name | runs on | needs | licence of what it needs |
+| --- | --- | --- | --- |
+| numba | CPU | numba | BSD-2-Clause |
+| numpy | CPU | nothing more | BSD-3-Clause |
+| cuda | NVIDIA GPU | CuPy | MIT |
+| nvdiffrast | NVIDIA GPU | nvdiffrast, torch | NVIDIA Source Code License: non-commercial |
+
+All but nvdiffrast see the same face at every pixel, to the bit; nvdiffrast's own rasteriser rounds to 1/16 pixel.
+"""
+
+from typing import Literal, get_args
+
+from ex4d.errors import InputError
+from ex4d.render.scene import Engine
+
+EngineName = Literal["auto", "numba", "numpy", "cuda", "nvdiffrast"]
+ENGINES: tuple[str, ...] = get_args(EngineName)[1:]
+
+
+def engine(name: str = "auto") -> Engine:
+    """The engine of this name; "auto" takes the fastest that can run here under a permissive licence.
+
+    Raises:
+        InputError: unknown, or what it needs is missing; says how to get it.
+    """
+    if name == "auto":
+        name = next(candidate for candidate in ("cuda", "numba", "numpy") if not missing(candidate))
+    if name not in ENGINES:
+        raise InputError(f"There is no rendering engine {name!r}: choose one of auto, {', '.join(ENGINES)}.")
+    if reason := missing(name):
+        raise InputError(f"The rendering engine {name} cannot run here: {reason}.")
+    if name in ("numba", "numpy"):
+        from ex4d.render.engines import cpu_engine
+
+        return cpu_engine.CPUEngine(name)
+    if name == "cuda":
+        from ex4d.render.engines import cuda
+
+        return cuda.CudaEngine()
+    from ex4d.render.engines import nvdiffrast
+
+    return nvdiffrast.NvdiffrastEngine()
+
+
+def missing(name: str) -> str:
+    """Why an engine cannot run here and what to do, or an empty text when it can."""
+    from importlib.util import find_spec
+
+    if name == "numba" and find_spec("numba") is None:
+        return "numba is not installed (pip install '.[render]' in a checkout)"
+    if name == "cuda":
+        if find_spec("cupy") is None:
+            return "CuPy is not installed (pip install '.[cuda]' in a checkout)"
+        from ex4d.render.engines import cuda
+
+        return cuda.missing()
+    if name == "nvdiffrast":
+        if find_spec("nvdiffrast") is None or find_spec("torch") is None:
+            return (
+                "nvdiffrast is not installed; it is for non-commercial use only, and its repository"
+                " NVlabs/nvdiffrast says how to build it"
+            )
+        import torch
+
+        return "" if torch.cuda.is_available() else "there is no NVIDIA GPU that torch can use"
+    return ""

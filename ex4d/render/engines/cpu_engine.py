@@ -1,0 +1,73 @@
+"""The two engines that run on the CPU, frames spread over a thread a core."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.geometry.mesh import DWMesh
+from ex4d.render.engines import missing
+from ex4d.render.scene import NEAR, Scene, Surface, View
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+NUMPY_NOTE = "Rendered by numpy, which is some hundred times slower than numba: pip install numba helps."
+
+
+class CPUEngine:
+    """`ex4d.render.engines.cpu` (name "numba") or `ex4d.render.engines.plain` (name "numpy")."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.note = NUMPY_NOTE if name == "numpy" else ""
+
+    def views(self, scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool = False) -> Iterator[View]:
+        """Pictures of the pairs (t, view); see `ex4d.render.Engine`."""
+        return in_threads(lambda pair: self._view(scene, *pair), pairs)
+
+    def _view(self, scene: Scene, t: int, view: int) -> View:
+        depth, matrix = scene.mesh.depth[t], scene.projection(t, view)
+        size = (scene.path.height, scene.path.width)
+        if self.name == "numpy":
+            from ex4d.render.engines import plain
+
+            # Depth is checked before it becomes a mesh; what is no number all the same draws nothing, in silence.
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                inverse_distance, ids = plain.rasterise(depth, matrix, *size, NEAR, scene.far)
+                reliable = scene.mesh.reliable_vertices(t).astype(np.uint8)
+                colour, mask = plain.shade(depth, matrix, ids, reliable, scene.pictures[t], scene.release_compat)
+            return View(colour, mask, Surface(ids, inverse_distance))
+
+        from ex4d.render.engines import cpu
+
+        inverse_distance, ids = cpu.rasterise(depth, matrix, *size, NEAR, scene.far)
+        colour, mask = np.empty((*size, 3), np.uint8), np.empty(size, np.uint8)
+        reliable = cpu.reliable_vertices_of(scene.mesh, t)
+        cpu.shade(depth, matrix, ids, reliable, scene.pictures[t], scene.release_compat, colour, mask)
+        return View(colour, mask, Surface(ids, inverse_distance))
+
+
+def reliable_vertices(mesh: DWMesh) -> Iterator[NDArray[np.uint8]]:
+    """`DWMesh.reliable_vertices` of every frame in order, (H,W) uint8 in {0,1}; compiled where numba is there."""
+    if missing("numba"):
+        return in_threads(lambda t: mesh.reliable_vertices(t).astype(np.uint8), range(len(mesh)))
+    from ex4d.render.engines import cpu
+
+    return in_threads(lambda t: cpu.reliable_vertices_of(mesh, t), range(len(mesh)))
+
+
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Results of `work` in order, from a thread a core (compiled kernels let go of the interpreter).
+
+    Work that has not begun is dropped when the consumer stops.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        try:
+            yield from pool.map(work, items)
+        finally:
+            pool.shutdown(cancel_futures=True)

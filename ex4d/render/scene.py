@@ -1,0 +1,105 @@
+"""What is drawn, from where, and what comes of it; the interface of the engines that draw."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.geometry.camera_path import CameraPath
+from ex4d.geometry.mesh import DWMesh
+from ex4d.geometry.transforms import inverse
+
+NEAR = 1e-3
+"""Distance of the near plane, in the depth's unit (release, recon.py)."""
+
+RELEASE_FAR = 1e3
+"""Far plane of the release, nearer than the depths of up to 10000 that it makes; ours has none."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is drawn and from where.
+
+    Attributes:
+        mesh: T frames.
+        pictures: (T,H,W,3) uint8, the mesh's colours.
+        path: cameras.
+        release_compat: the release's far plane and its colours that fade towards unreliable vertices.
+    """
+
+    mesh: DWMesh
+    pictures: NDArray[np.uint8]
+    path: CameraPath
+    release_compat: bool = False
+
+    @property
+    def far(self) -> float:
+        """Distance of the far plane."""
+        return RELEASE_FAR if self.release_compat else np.inf
+
+    def projection(self, t: int, view: int) -> NDArray[np.float64]:
+        """The (3,4) matrix that takes depths of frame `t` to clip coordinates of camera `view`.
+
+        clip = depth * matrix[:, :3] @ (column, row, 1) + matrix[:, 3], pixels = clip[:2] / clip[2], and clip[2]
+        is the distance along the optical axis.
+        """
+        source_to_target = inverse(self.path.camera_to_world[view]) @ self.mesh.source_to_world[t]
+        return projection(self.path.intrinsics[view], source_to_target, self.mesh.intrinsics[t])
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture of the mesh.
+
+    Attributes:
+        colour: (h,w,3) uint8, black where nothing real is seen.
+        mask: (h,w) uint8, 255 where the colour is real.
+        surface: which faces are seen and how far away, where it was asked for.
+    """
+
+    colour: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    surface: "Surface | None" = None
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What is seen at each pixel.
+
+    Attributes:
+        ids: (h,w) int32, the face seen: 2 * (row * W + column) + k of the quad whose top left vertex that is, then
+            2 * H * W + k for the two closing faces; -1 where there is none.
+        inverse_distance: (h,w) float32, 1 / distance along the optical axis; 0 where there is no face.
+    """
+
+    ids: NDArray[np.int32]
+    inverse_distance: NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """What draws the mesh. `note` is a sentence for the user about the choice, or empty."""
+
+    name: str
+    note: str
+
+    def views(self, scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool = False) -> Iterator[View]:
+        """Pictures of the frames `t` from the cameras `view`, for pairs (t, view), in their order.
+
+        Args:
+            scene: what is drawn.
+            pairs: (t, view) each.
+            surfaces: also give the faces and distances seen.
+        """
+        ...
+
+
+def projection(k_target: NDArray, source_to_target: NDArray, k_source: NDArray) -> NDArray[np.float64]:
+    """The matrix of `Scene.projection`, from intrinsics (3,3) and a rigid transform (4,4) between cameras."""
+    rotation = k_target @ source_to_target[:3, :3] @ np.linalg.inv(k_source)
+    matrix = np.empty((3, 4))
+    matrix[:, :2] = rotation[:, :2]
+    matrix[:, 2] = rotation @ (0.5, 0.5, 1.0)
+    matrix[:, 3] = k_target @ source_to_target[:3, 3]
+    return matrix

@@ -1,0 +1,1 @@
+"""Where the camera that shot the clip stood in every frame."""

@@ -1,0 +1,1 @@
+"""Files on disk: atomic writes, .npz arrays, the user's cache folder."""

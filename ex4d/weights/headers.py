@@ -1,0 +1,112 @@
+"""Files of weights from outside: whether they are whole, and what is in them, without torch and without reading them.
+
+Nothing is allocated on a file's word alone: what it announces must lie inside of it.
+"""
+
+import json
+import struct
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from pickle import UnpicklingError
+
+from ex4d.errors import InputError
+from ex4d.storage.atomic import check_there
+
+HEADER_LIMIT = 16 << 20
+"""Longest header of a safetensors file in bytes; the 14B model's headers have less than a tenth of it."""
+
+TABLE_LIMIT = 64 << 20
+"""Longest .json file in bytes; a tokenizer has 17 MB."""
+
+REMEDY = "it was cut off on its way or is another file: download it again (`ex4d models` says where from)."
+"""How messages about bad files end."""
+
+_ITEM_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
+_ITEM_SIZES |= {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
+
+
+def header(path: Path, what: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a .safetensors file, reading its header alone.
+
+    Raises:
+        InputError: missing, damaged or cut off: every tensor must lie inside of the file.
+    """
+    path = check_there(path, what)
+    with readable(path, what):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+            if not 2 <= length <= min(HEADER_LIMIT, size - 8):
+                raise ValueError(f"its header claims {length} bytes")
+            entries = json.loads(file.read(length))
+        if not isinstance(entries, dict):
+            raise ValueError("its header is no table")
+        entries.pop("__metadata__", None)
+        shapes, end = {}, 0
+        for name, entry in entries.items():
+            shape, (begin, stop) = tuple(entry["shape"]), entry["data_offsets"]
+            if any(type(n) is not int or n < 0 for n in (*shape, begin, stop)):
+                raise ValueError(f"{name} has no proper size")
+            if stop - begin != prod(shape) * _ITEM_SIZES[entry["dtype"]]:
+                raise ValueError(f"{name} does not hold the numbers that it announces")
+            shapes[name], end = shape, max(end, stop)
+        if 8 + length + end != size:
+            raise ValueError(f"it has {size} bytes instead of {8 + length + end}")
+        return shapes
+
+
+def check_file(path: Path, what: str) -> None:
+    """Look whether a file of weights is whole, reading next to nothing of it.
+
+    Raises:
+        InputError: missing, damaged or cut off.
+    """
+    path = check_there(path, what)
+    if path.suffix.lower() == ".safetensors":
+        header(path, what)
+        return
+    with readable(path, what):
+        check_archive(path)
+
+
+def check_table(path: Path, what: str) -> None:
+    """Look whether a .json file is whole.
+
+    Raises:
+        InputError: missing, damaged, cut off, or larger than `TABLE_LIMIT`.
+    """
+    path = check_there(path, what)
+    with readable(path, what):
+        if path.stat().st_size > TABLE_LIMIT:
+            raise ValueError(f"it has {path.stat().st_size} bytes")
+        if not isinstance(json.loads(path.read_bytes()), dict):
+            raise ValueError("it is no table")
+
+
+def check_archive(path: Path) -> None:
+    """Raise ValueError unless this is a zip of torch in which nothing is packed tighter than it lies in memory."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("it is compressed, which torch never does")
+        if sum(entry.file_size for entry in entries) > path.stat().st_size:
+            raise ValueError("it announces more than it holds")
+
+
+@contextmanager
+def readable(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever the readers raise on a bad file into one sentence."""
+    try:
+        yield
+    except PermissionError:
+        raise InputError(f"The {what} {path} cannot be opened: change its permissions.") from None
+    except (
+        *(OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, OverflowError, RecursionError),
+        *(UnpicklingError, zipfile.BadZipFile),
+    ) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
+        raise InputError(f"The {what} {path} cannot be read ({reason}): {REMEDY}") from error

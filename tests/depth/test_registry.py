@@ -1,0 +1,229 @@
+"""Choosing an estimator, running what can run, keeping its depth by content, and saying what is missing."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ex4d.depth import cached, registry
+from ex4d.depth.encoding import DepthEncoding
+from ex4d.depth.estimate import Estimate
+from ex4d.depth.estimators import plane
+from ex4d.depth.registry import ESTIMATORS, Metric, choose, estimate, missing, scaled
+from ex4d.errors import InputError
+from ex4d.geometry.depth_video import DepthVideo, save_depth
+from ex4d.geometry.intrinsics import fit_frame, from_focal
+from ex4d.media.clip import Clip
+
+WIDTH, HEIGHT = 96, 64
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path, monkeypatch):
+    monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("EX4D_MODELS", str(tmp_path / "models"))
+
+
+def clip_of(frames: int = 3, seed: int = 0) -> Clip:
+    pictures = np.random.default_rng(seed).integers(0, 255, (frames, HEIGHT, WIDTH, 3), np.uint8)
+    return Clip(pictures, Fraction(24), "a.mp4", 0, fit_frame(WIDTH, HEIGHT))
+
+
+def depth_file(path: Path, frames: int = 3) -> Path:
+    depth = np.linspace(2, 9, frames * HEIGHT * WIDTH, dtype=np.float32).reshape(frames, HEIGHT, WIDTH)
+    save_depth(path, DepthVideo(depth, from_focal(90, WIDTH, HEIGHT), "file"))
+    return path
+
+
+def test_every_estimator_says_its_licence_and_whether_it_may_be_used_commercially():
+    assert set(ESTIMATORS) == {"file", "video-depth-anything", "moge", "depthcrafter", "plane"}
+    assert [name for name, entry in ESTIMATORS.items() if not entry.commercial] == ["depthcrafter"]
+    for entry in ESTIMATORS.values():
+        assert bool(entry.weights_licence) == bool(entry.parts)
+
+
+def test_without_models_the_sentence_says_what_is_missing():
+    assert missing("file") == missing("plane") == ""
+    for name in ("video-depth-anything", "moge", "depthcrafter"):
+        assert missing(name).endswith(".")
+        assert "pip install '.[" in missing(name) or "`ex4d models`" in missing(name)
+    with pytest.raises(InputError, match="no depth estimator 'midas'"):
+        missing("midas")
+
+
+def test_a_damaged_model_file_counts_as_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "find_spec", lambda name: True)
+    assert "missing" in missing("video-depth-anything")
+    path = tmp_path / "models" / "Video-Depth-Anything-Small" / "video_depth_anything_vits.safetensors"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\xff" * 100)
+    assert "video_depth_anything_vits" in missing("video-depth-anything")
+
+
+def test_auto_takes_the_file_beside_the_clip_else_the_plane_and_says_why(tmp_path):
+    video = tmp_path / "shot.mp4"
+    video.write_bytes(b"")
+    name, file, why = choose("auto", video)
+    assert (name, file) == ("plane", None)
+    assert "Video-Depth-Anything" in why
+    beside = depth_file(tmp_path / "shot.depth.npz")
+    assert choose("auto", video) == ("file", beside, "")
+    named = depth_file(tmp_path / "other.npz")
+    assert choose("auto", video, named) == ("file", named, "")
+
+
+def test_auto_takes_the_model_where_it_is_there(monkeypatch):
+    monkeypatch.setattr(registry, "missing", lambda name: "")
+    assert choose("auto") == ("video-depth-anything", None, "")
+
+
+def test_choices_that_cannot_be_are_refused(tmp_path):
+    for arguments, words in [
+        (("midas",), "no depth estimator"),
+        (("moge",), "to other estimators"),
+        (("file", tmp_path / "shot.mp4"), r"no depth file beside shot\.mp4"),
+        (("video-depth-anything",), "Video-Depth-Anything small"),
+        (("plane", None, tmp_path / "d.npz"), "read by the estimator file"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            choose(*arguments)
+
+
+def test_a_research_licence_has_to_be_accepted_first(monkeypatch):
+    monkeypatch.setattr(registry, "missing", lambda name: "")
+    with pytest.raises(InputError, match="research only"):
+        estimate("depthcrafter", clip_of())
+
+
+def test_a_file_is_read_as_it_is_said(tmp_path):
+    path = depth_file(tmp_path / "d.npz")
+    made = estimate("file", clip_of(), file=path, reading=DepthEncoding(unit=0.01))
+    assert made.depth.depth.max() == pytest.approx(0.09)
+    assert made.scale_note == "The distances are in metres."
+    assert made.confidence is None
+
+
+def test_the_guess_is_labelled_in_every_output():
+    made = estimate("auto", clip_of())
+    assert made.depth.provider == "plane"
+    assert plane.NOTE in made.depth.notes
+    assert made.depth.notes[0].startswith("Nothing better than the ground plane was there: ")
+
+
+def test_the_second_time_nothing_is_estimated(monkeypatch):
+    first = estimate("plane", clip_of())
+    monkeypatch.setitem(registry._RUN, "plane", lambda *_: pytest.fail("estimated again"))
+    second = estimate("plane", clip_of())
+    assert np.array_equal(first.depth.depth, second.depth.depth)
+    assert np.array_equal(first.depth.intrinsics, second.depth.intrinsics)
+    assert (first.depth.notes, first.scale_note, first.licence) == (
+        second.depth.notes,
+        second.scale_note,
+        second.licence,
+    )
+
+
+def test_other_frames_settings_or_weights_are_estimated_anew(tmp_path):
+    weights = tmp_path / "w"
+    weights.write_bytes(b"1")
+    key = cached.key(clip_of(), "a", 1, {"focal_px": None}, (weights,))
+    assert key == cached.key(replace(clip_of(), source="b.mp4"), "a", 1, {"focal_px": None}, (weights,))
+    others = [
+        cached.key(clip_of(seed=1), "a", 1, {"focal_px": None}, (weights,)),
+        cached.key(clip_of(2), "a", 1, {"focal_px": None}, (weights,)),
+        cached.key(clip_of(), "b", 1, {"focal_px": None}, (weights,)),
+        cached.key(clip_of(), "a", 2, {"focal_px": None}, (weights,)),
+        cached.key(clip_of(), "a", 1, {"focal_px": 90}, (weights,)),
+        cached.key(clip_of(), "a", 1, {"focal_px": None}),
+    ]
+    weights.write_bytes(b"12")
+    others.append(cached.key(clip_of(), "a", 1, {"focal_px": None}, (weights,)))
+    assert key not in others
+    assert len(set(others)) == len(others)
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:1000], lambda data: b"", lambda data: data[:9000] + b"x" + data[9001:]]
+)
+def test_damaged_kept_depth_is_estimated_again_and_said(tmp_path, damage):
+    first = estimate("plane", clip_of())
+    (path,) = (tmp_path / "cache" / "depth").iterdir()
+    path.write_bytes(damage(path.read_bytes()))
+    again = estimate("plane", clip_of())
+    assert np.array_equal(first.depth.depth, again.depth.depth)
+    assert any("damaged and was estimated again" in note for note in again.depth.notes)
+    assert estimate("plane", clip_of()).depth.notes == first.depth.notes
+
+
+def test_again_estimates_although_it_is_kept():
+    estimate("plane", clip_of())
+    stages = []
+    estimate("plane", clip_of(), progress=lambda stage, *_: stages.append(stage))
+    assert stages == []
+    estimate("plane", clip_of(), again=True, progress=lambda stage, *_: stages.append(stage))
+    assert stages
+
+
+def test_confidence_is_kept_too_and_the_oldest_depth_goes_first(tmp_path, monkeypatch):
+    depth = DepthVideo(np.ones((1, 4, 4), np.float32), from_focal(4, 4, 4), "x")
+    made = Estimate(depth, "unit", "licence", np.full((1, 4, 4), 0.5, np.float32))
+    cached.kept("a", lambda: made)
+    assert (cached.kept("a", lambda: pytest.fail("estimated again")).confidence == 0.5).all()
+    monkeypatch.setattr(cached, "LIMIT_BYTES", 1)
+    cached.kept("b", lambda: made)
+    assert [path.name for path in (tmp_path / "cache" / "depth").iterdir()] == ["b.npz"]
+
+
+def test_a_stopped_estimate_leaves_nothing_behind(tmp_path):
+    def stop(stage: str, step: int, steps: int, picture: object = None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        estimate("plane", clip_of(), progress=stop)
+    assert list((tmp_path / "cache" / "depth").iterdir()) == []
+
+
+def disparity_and_truth() -> tuple[np.ndarray, np.ndarray]:
+    """Relative disparity of a shot and its true depth in metres."""
+    disparity = np.linspace(0.1, 1, 3 * HEIGHT * WIDTH, dtype=np.float32).reshape(3, HEIGHT, WIDTH)
+    return disparity, 1 / (0.5 * disparity + 0.02)
+
+
+def test_key_frames_give_metres_and_the_lens_to_the_whole_shot():
+    disparity, truth = disparity_and_truth()
+    seen = truth[[0, 2]].astype(np.float32)
+    seen[0, :9] = np.nan
+    metric = Metric(np.array([0, 2]), seen, 77.0, "seen by MoGe-2")
+    made = scaled("video-depth-anything", clip_of(), disparity, None, metric)
+    assert np.allclose(made.depth.depth, truth, rtol=1e-4)
+    assert made.depth.intrinsics[1, 0, 0] == 77
+    assert "metres" in made.scale_note
+    assert "seen by MoGe-2" in made.depth.notes
+    by_hand = scaled("video-depth-anything", clip_of(), disparity, 50, metric)
+    assert by_hand.depth.intrinsics[1, 0, 0] == 50
+
+
+def test_without_a_scale_the_shot_is_mapped_as_released_and_says_so():
+    disparity, truth = disparity_and_truth()
+    made = scaled("video-depth-anything", clip_of(), disparity, None, None)
+    assert made.depth.depth.min() == pytest.approx(10000 / 3900)
+    assert made.depth.depth.max() == pytest.approx(1e4)
+    assert made.scale_note == registry.NO_UNIT
+    swapped = Metric(np.array([0, 1, 2]), (1 / truth).astype(np.float32), np.nan, "swapped")
+    made = scaled("video-depth-anything", clip_of(), disparity, None, swapped)
+    assert made.scale_note == registry.NO_UNIT
+    assert any("swapped" in note for note in made.depth.notes)
+
+
+def test_choosing_and_listing_import_neither_torch_nor_opencv():
+    code = (
+        "import sys\nfrom ex4d.depth import registry\n"
+        "[registry.missing(name) for name in registry.ESTIMATORS]\n"
+        "print([name for name in ('torch', 'cv2', 'av', 'OpenEXR') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

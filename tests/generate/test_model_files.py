@@ -1,0 +1,273 @@
+"""The listing of the model's files, on files of the real names and headers that are empty otherwise."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+import zipfile
+from importlib.util import find_spec
+from math import prod
+
+import pytest
+
+from ex4d.errors import InputError
+from ex4d.generate.wan import model_files
+from ex4d.generate.wan.model_files import PARTS, state
+from ex4d.weights import store
+
+VIDEO_MODEL = PARTS[0]
+
+
+def shapes():
+    """All tensors of Wan2.1-I2V-14B."""
+    d, f = 5120, 13824
+    found = {"patch_embedding.weight": (d, 36, 1, 2, 2), "patch_embedding.bias": (d,)}
+    found |= {"head.modulation": (1, 2, d), **linear("head.head", 64, d)}
+    for name, inputs, outputs in (
+        ("text_embedding.0", 4096, d),
+        ("text_embedding.2", d, d),
+        ("time_embedding.0", 256, d),
+        ("time_embedding.2", d, d),
+        ("time_projection.1", d, 6 * d),
+        ("img_emb.proj.1", 1280, 1280),
+        ("img_emb.proj.3", 1280, d),
+    ):
+        found |= linear(name, outputs, inputs)
+    for name, size in (("img_emb.proj.0", 1280), ("img_emb.proj.4", d)):
+        found |= {f"{name}.weight": (size,), f"{name}.bias": (size,)}
+    for n in range(40):
+        block = f"blocks.{n}"
+        found |= {f"{block}.modulation": (1, 6, d), f"{block}.norm3.weight": (d,), f"{block}.norm3.bias": (d,)}
+        found |= linear(f"{block}.ffn.0", f, d) | linear(f"{block}.ffn.2", d, f)
+        for kind, layers in (("self_attn", "q k v o"), ("cross_attn", "q k v o k_img v_img")):
+            for layer in layers.split():
+                found |= linear(f"{block}.{kind}.{layer}", d, d)
+            found |= {f"{block}.{kind}.norm_{layer}.weight": (d,) for layer in "qk"}
+        found[f"{block}.cross_attn.norm_k_img.weight"] = (d,)
+    return found
+
+
+def linear(name, outputs, inputs):
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def write_sparse(path, tensors):
+    """A safetensors file with a true header and holes instead of numbers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    entries, end = {}, 0
+    for name, shape in tensors.items():
+        entries[name] = {"dtype": "U8", "shape": shape, "data_offsets": [end, end := end + prod(shape)]}
+    text = json.dumps(entries).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    os.truncate(path, 8 + len(text) + end)
+
+
+def write_video_model(root, tensors):
+    names = sorted(tensors)
+    for n, file in enumerate(VIDEO_MODEL.files):
+        write_sparse(root / file, {name: tensors[name] for name in names[n::7]})
+
+
+def ex4d(root, *arguments):
+    environment = os.environ | {"COLUMNS": "200", "EX4D_MODELS": str(root)}
+    command = [sys.executable, "-m", "ex4d.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+
+
+def listing(root):
+    """What is said of the EX-4D model; what is said of depth models is `depth`."""
+    done = ex4d(root, "models")
+    assert done.returncode == 0, done.stderr
+    done.stdout, _, done.depth = done.stdout.partition("Depth models")
+    return done
+
+
+def row(done, name):
+    """The state of a part in a listing."""
+    return next(line.split("│")[2].strip() for line in done.stdout.splitlines() if line.startswith(f"│ {name}"))
+
+
+def write_others(root):
+    """All but the video model and the adapter, whole as far as one sees without torch."""
+    for part in PARTS[1:5]:
+        for file in part.files:
+            path = root / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".json":
+                path.write_text("{}")
+            else:
+                with zipfile.ZipFile(path, "w") as archive:
+                    archive.writestr("data.pkl", b"")
+
+
+def test_an_empty_folder_lacks_everything_and_says_how_to_fetch_it(tmp_path):
+    done = listing(tmp_path)
+    assert done.stdout.count("missing") == len(PARTS)
+    assert "EX-4D/ex4d.ckpt" in done.stdout
+    base, adapter = [line for line in done.stdout.splitlines() if line.startswith("hf ")]
+    assert base.startswith("hf download Wan-AI/Wan2.1-I2V-14B-480P diffusion_pytorch_model-00001-of-00007.safetensors ")
+    assert base.endswith(f' Wan2.1_VAE.pth --local-dir "{tmp_path}/Wan2.1-I2V-14B-480P"')
+    assert len(base.split()) == 3 + 7 + 5 + 2
+    assert adapter == f'hf download yihouxiang/EX-4D ex4d.ckpt --local-dir "{tmp_path}/EX-4D"'
+    assert "83 GB at most" in done.stderr
+    assert row(done, "LoRA for drafts (optional)") == "none"
+
+
+def test_what_is_there_is_not_fetched_again(tmp_path):
+    write_video_model(tmp_path, shapes())
+    write_others(tmp_path)
+    done = listing(tmp_path)
+    # Without torch nobody can look into files of torch's, which is said; with it these empty ones are seen through.
+    ready = 2 if find_spec("torch") else 5
+    assert (done.stdout.count("ready"), done.stdout.count("unusable")) == (ready, 5 - ready)
+    assert ("that needs torch" in done.stderr) == (ready == 5)
+    assert row(done, "EX-4D adapter") == "missing"
+    assert "hf download yihouxiang/EX-4D ex4d.ckpt" in done.stdout
+    assert "of-00007" not in done.stdout.partition("hf download")[2]
+
+
+def test_a_lora_for_drafts_is_listed_and_random_weights_are_owned_up_to(tmp_path):
+    (tmp_path / model_files.DISTILLED).mkdir()
+    (tmp_path / model_files.DISTILLED / "fast.safetensors").touch()
+    (tmp_path / model_files.RANDOM).touch()
+    done = listing(tmp_path)
+    assert row(done, "LoRA for drafts (optional)") == "fast.safetensors"
+    assert "the pictures will mean nothing" in done.stderr
+    (tmp_path / model_files.DISTILLED / "slow.safetensors").touch()
+    done = listing(tmp_path)
+    assert "holds 2 .safetensors files: leave the one" in done.stderr
+
+
+def test_doctor_says_what_the_model_lacks(tmp_path):
+    done = ex4d(tmp_path, "doctor")
+    assert row(done, "EX-4D model") == "previews instead"
+    lacks = "Files of the EX-4D model are missing" if find_spec("diffsynth") else "needs the Python package"
+    assert lacks in done.stdout
+
+
+def test_depth_models_are_listed_with_their_licences_and_the_commands_that_fetch_them(tmp_path):
+    said = listing(tmp_path).depth
+    for part in store.PARTS:
+        line = next(line for line in said.splitlines() if line.startswith(f"│ {part.name} "))
+        assert [cell.strip() for cell in line.split("│")[2:5]] == ["missing", f"{part.gigabytes:g}", part.licence]
+        one_is_enough = part in store.MOGE[1:]
+        assert (f"--revision {part.revision}" in said) != one_is_enough
+    (tmp_path / store.MOGE[0].files[0]).parent.mkdir()
+    write_sparse(tmp_path / "moge-2-vitl/model.safetensors", {"x": (2,)})
+    done = ex4d(tmp_path, "models")
+    assert "unusable" in done.stdout
+    assert "is another model: fetch Ruicheng/moge-2-vitl anew" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["depthcrafter"], "is not free for every use (research only): accept its licence to fetch it"),
+        (["depthcrafter", "--accept_licence"], "place https://huggingface.co/tencent/DepthCrafter/resolve/"),
+        (["video-depth-anything"], "place https://huggingface.co/depth-anything/Video-Depth-Anything-Small/resolve/"),
+        (["moge"], "place https://huggingface.co/Ruicheng/moge-2-vitl/resolve/"),
+    ],
+)
+def test_what_cannot_be_fetched_is_one_sentence_that_says_what_to_place_where(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    done = ex4d(tmp_path, "models", "--fetch", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_conversion_says_what_it_lacks(tmp_path):
+    done = ex4d(tmp_path, "models", "--convert")
+    assert done.returncode == 2
+    assert "are missing (video model, " in done.stderr
+    write_video_model(tmp_path, shapes())
+    write_others(tmp_path)
+    (tmp_path / PARTS[5].files[0]).parent.mkdir()
+    with zipfile.ZipFile(tmp_path / PARTS[5].files[0], "w") as archive:
+        archive.writestr("data.pkl", b"")
+    done = ex4d(tmp_path, "models", "--convert")
+    assert done.returncode == (0 if find_spec("torch") else 2)
+    assert ("is used as it is" if find_spec("torch") else "needs the Python package torch") in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_tokenizer_that_was_cut_off_is_named(tmp_path):
+    tokenizer = model_files.TOKENIZER
+    for file in tokenizer.files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("{}")
+    assert state(tokenizer, tmp_path) == "ready"
+    (tmp_path / tokenizer.files[0]).write_text('{"a": ')
+    assert "tokenizer.json cannot be read" in state(tokenizer, tmp_path)
+    (tmp_path / tokenizer.files[0]).write_text("[]")
+    assert "it is no table" in state(tokenizer, tmp_path)
+    os.truncate(tmp_path / tokenizer.files[0], 65 << 20)
+    assert "bytes" in state(tokenizer, tmp_path)
+
+
+def test_the_names_of_the_video_model_have_the_published_hash():
+    assert model_files.key_hash(shapes()) == VIDEO_MODEL.keys
+
+
+def test_a_converted_file_stands_in_for_the_original_and_its_names_are_checked(tmp_path):
+    vae = next(part for part in PARTS if part.name == "VAE")
+    assert state(vae, tmp_path) == "missing"
+    converted = (tmp_path / vae.files[0]).with_suffix(".safetensors")
+    write_sparse(converted, {"a": (3,)})
+    assert model_files.located(vae.files[0], tmp_path) == converted
+    assert "is another model: its 1 tensors do not have the names" in state(vae, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("blocks.39.ffn.0.weight", None), ("patch_embedding.weight", (5120, 16, 1, 2, 2))]
+)
+def test_another_video_model_is_recognised(tmp_path, name, shape):
+    tensors = shapes()
+    del tensors[name]
+    write_video_model(tmp_path, tensors | ({name: shape} if shape else {}))
+    assert "is another model" in state(VIDEO_MODEL, tmp_path)
+    assert "fetch all 7 files anew" in state(VIDEO_MODEL, tmp_path)
+
+
+def test_a_broken_download_is_named(tmp_path):
+    write_video_model(tmp_path, shapes())
+    last = tmp_path / VIDEO_MODEL.files[6]
+    os.truncate(last, last.stat().st_size - 1)
+    assert str(last) in state(VIDEO_MODEL, tmp_path)
+    assert "cut off" in state(VIDEO_MODEL, tmp_path)
+    last.unlink()
+    assert state(VIDEO_MODEL, tmp_path) == "1 of 7 files missing"
+
+
+def test_the_folder_is_the_variables_or_the_users_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("EX4D_MODELS", str(tmp_path))
+    assert model_files.folder() == tmp_path
+    monkeypatch.delenv("EX4D_MODELS")
+    assert model_files.folder().name == "models"
+    assert "ex4d" in str(model_files.folder())
+
+
+def test_files_are_found_or_named(tmp_path):
+    with pytest.raises(InputError, match=r"missing \(video model, .*EX-4D adapter\): `ex4d models`"):
+        model_files.files(tmp_path)
+    for part in PARTS:
+        for file in part.files:
+            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / file).touch()
+    found = model_files.files(tmp_path)
+    assert len(found.dit) == 7
+    assert found.tokenizer == tmp_path / "Wan2.1-I2V-14B-480P/google/umt5-xxl"
+    assert (found.distilled, found.notes) == (None, ())
+    before = found.identity()
+    (tmp_path / PARTS[5].files[0]).write_text("another")
+    assert model_files.files(tmp_path).identity() != before
+    (tmp_path / model_files.RANDOM).touch()
+    assert "random weights" in model_files.files(tmp_path).notes[0]
+    (tmp_path / model_files.DISTILLED).mkdir()
+    for name in ("a", "b"):
+        (tmp_path / model_files.DISTILLED / f"{name}.safetensors").touch()
+        if name == "a":
+            assert model_files.files(tmp_path).distilled.name == "a.safetensors"
+    with pytest.raises(InputError, match=r"holds 2 \.safetensors files"):
+        model_files.files(tmp_path)

@@ -1,0 +1,76 @@
+import numpy as np
+
+from ex4d.generate.preview import fill
+from ex4d.geometry import camera_path
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.mesh import DWMesh
+from ex4d.render.conditioning import render
+from ex4d.render.scene import Scene
+
+
+def shoot(clip, depth, name="30"):
+    mesh = DWMesh.from_depth(depth)
+    radius = camera_path.pivot_distance(depth.depth[0])
+    path = camera_path.preset(name, radius, depth.intrinsics, mesh.width, mesh.height, len(mesh))
+    scene = Scene(mesh, clip.frames, path)
+    return scene, render(scene)
+
+
+def test_visible_pixels_stay_the_sources_and_every_hole_is_filled(moving_box):
+    clip, depth = moving_box
+    scene, conditioning = shoot(clip, depth)
+    before = conditioning.colour.copy()
+    result = fill.generate(conditioning, scene)
+    real = conditioning.mask == 255
+    assert (result.frames[real] == before[real]).all()
+    assert (conditioning.colour == before).all()
+    assert (result.frames[~real].max(axis=-1) > 0).mean() > 0.95
+
+
+def test_a_place_that_another_frame_saw_is_filled_with_what_it_saw(moving_box):
+    clip, depth = moving_box
+    scene, conditioning = shoot(clip, depth)
+    rows, cols = np.mgrid[: clip.frames.shape[1], : clip.frames.shape[2]]
+    wall = np.broadcast_to(np.stack([rows * 4, cols * 3, (rows + cols) * 2], -1).astype(np.uint8), clip.frames.shape)
+    bare = np.broadcast_to((8 + cols * 0.02).astype(np.float32), depth.depth.shape)
+    bare_mesh = DWMesh.from_depth(DepthVideo(bare.copy(), depth.intrinsics, "bare wall"))
+    truth = render(Scene(bare_mesh, wall, scene.path))
+    # The box leaves its first place early: what stands there afterwards is the wall, which the first frames lack.
+    hole = (conditioning.mask == 0) & (truth.mask == 255)
+    hole[4:] = False
+    filled = fill.generate(conditioning, scene).frames
+    inpainted = fill.generate(conditioning).frames
+
+    def error(frames):
+        return np.abs(frames.astype(int) - truth.colour)[hole].mean()
+
+    assert hole[2].sum() > 50
+    assert error(filled) < 0.6 * error(inpainted)
+
+
+def test_the_result_says_that_it_is_a_preview(moving_box):
+    clip, depth = moving_box
+    scene, conditioning = shoot(clip, depth)
+    result = fill.generate(conditioning, scene, seed=7)
+    assert result.is_preview
+    assert result.generator == "preview"
+    assert result.seed == 7
+    assert "preview" in result.metadata["title"]
+    assert any("not by the EX-4D model" in note for note in result.notes)
+
+
+def test_the_same_input_gives_the_same_bytes(moving_box):
+    clip, depth = moving_box
+    scene, conditioning = shoot(clip, depth)
+    first = fill.generate(conditioning, scene)
+    again = fill.generate(conditioning, scene)
+    assert first.frames.tobytes() == again.frames.tobytes()
+
+
+def test_a_frame_in_which_nothing_is_real_stays_black(moving_box):
+    clip, depth = moving_box
+    _, conditioning = shoot(clip, depth)
+    conditioning.colour[3], conditioning.mask[3] = 0, 0
+    result = fill.generate(conditioning)
+    assert (result.frames[3] == 0).all()
+    assert np.array_equal(result.frames[0], clip.frames[0])
