@@ -1,0 +1,54 @@
+"""Which generators there are, and choosing one. Other packages add theirs by an entry point, see docs/extending.md."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ex4d import plugins
+from ex4d.errors import InputError
+from ex4d.generate.base import Spec
+
+GROUP = "ex4d.generators"
+"""Group of the entry points, each of which names a `Spec`."""
+
+AUTO = "auto"
+"""The wish for the best generator that can run here."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The generator that runs, and why it is not a better one where it was left open.
+
+    Attributes:
+        spec: of the generator.
+        notes: sentences for the user.
+    """
+
+    spec: Spec
+    notes: tuple[str, ...] = ()
+
+
+def generators() -> dict[str, Spec]:
+    """All generators that are installed, by name, best first."""
+    specs = plugins.found(GROUP).values()
+    return {spec.name: spec for spec in sorted(specs, key=lambda spec: (-spec.rank, spec.name))}
+
+
+def choose(wish: str, known: Mapping[str, Spec]) -> Choice:
+    """The generator for a wish: a name, or "auto" for the best that can run here.
+
+    Raises:
+        InputError: there is none of this name, or it cannot run here.
+    """
+    if wish != AUTO:
+        if wish not in known:
+            raise InputError(f"There is no generator {wish[:100]!r} here: choose one of {AUTO}, {', '.join(known)}.")
+        if reason := known[wish].missing(True):
+            raise InputError(reason)
+        return Choice(known[wish])
+    reasons: list[str] = []
+    for spec in known.values():
+        reason = spec.missing(True)
+        if not reason:
+            return Choice(spec, tuple(reasons))
+        reasons.append(reason)
+    raise InputError(f"No generator can run here: {' '.join(reasons) or 'none is installed.'}")

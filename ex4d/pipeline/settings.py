@@ -1,0 +1,238 @@
+"""THE schema: every setting of a source, a camera path, rendering and a generation, described once.
+
+The command line, jobs, take.json, the library and Blender's panel take their names, ranges, labels and help from here.
+The settings of a generator are not here but in its own folder, in its `Spec`. Needs numpy only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from ex4d.depth.encoding import Convention, DepthEncoding, Distance, unit_of
+from ex4d.errors import InputError
+from ex4d.geometry.camera_path import ORBIT_RISE, Preset
+from ex4d.geometry.intrinsics import FIELD_OF_VIEW
+from ex4d.geometry.occlusion import OcclusionName
+from ex4d.plain import check_json
+from ex4d.schema import Choice, Settings, setting
+
+AUTO = "auto"
+
+LONGEST_SIDE = 1024
+"""Longest side of the working picture in pixels where nobody says another."""
+
+
+@dataclass(frozen=True)
+class SourceSettings(Settings):
+    """Which part of a clip to use, where its depth comes from, and its lens."""
+
+    start: int = setting(0, "First Frame", "First frame of the clip to use, counted from 0", minimum=0)
+    frames: int | None = setting(
+        None,
+        "Frames",
+        "How many frames to use; by default 49, or all there are where that is fewer",
+        minimum=1,
+        maximum=100_000,
+        option="--num_frames",
+    )
+    longest_side: int | None = setting(
+        LONGEST_SIDE,
+        "Longest Side",
+        "Longer side of the working picture; the clip's own where it is not given",
+        unit="pixels",
+        minimum=16,
+        maximum=16384,
+    )
+    fps: str | None = setting(
+        None, "Frame Rate", "Frame rate of a folder of pictures, as 24 or 24000/1001", unit="frames a second"
+    )
+    estimator: str = setting(
+        AUTO,
+        "Depth",
+        "Where the depth comes from; auto takes a file where there is one, else the best estimator that can run",
+        option="--depth_estimator",
+    )
+    accept_licence: bool = setting(
+        False, "Accept Licence", "Accept the licence of a depth estimator that is for research only"
+    )
+    depth_unit: str | None = setting(
+        None, "Unit", "Unit of the depth file: m, cm, mm, or how many metres a stored 1 is"
+    )
+    depth_convention: Convention = setting(
+        "depth",
+        "Values",
+        "What the numbers of the depth file stand for",
+        choices=(
+            Choice("depth", "Distance", "Larger is farther"),
+            Choice("inverse", "1 / Distance", "0 is infinitely far"),
+            Choice(
+                "disparity",
+                "Relative Disparity",
+                "Larger is nearer, by an unknown scale and shift, as most estimators write",
+            ),
+        ),
+    )
+    depth_distance: Distance = setting(
+        "planar",
+        "Measured",
+        "How the depth file measures distances",
+        choices=(
+            Choice("planar", "Along the Axis", "Along the camera's optical axis, as the depth passes of renderers are"),
+            Choice("ray", "Straight to the Camera", "Along the ray to each point, as a laser scanner measures"),
+        ),
+    )
+    depth_channel: str | None = setting(
+        None, "Channel", "EXR channel that holds the depth, or the end of its name; only needed where it is not clear"
+    )
+    focal_px: float | None = setting(
+        None, "Focal Length", "Focal length of the source, instead of a field of view", unit="pixels", minimum=1e-6
+    )
+    field_of_view: float | None = setting(
+        None,
+        "Field of View",
+        "Horizontal field of view of the source; by default what the depth says, or else an assumption",
+        unit="degrees",
+        minimum=FIELD_OF_VIEW[0],
+        maximum=FIELD_OF_VIEW[1],
+        option="--fov",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.focal_px is not None and self.field_of_view is not None:
+            raise InputError("Give either the focal length or the field of view, not both.")
+        self.encoding  # noqa: B018 - refuses what does not go together
+
+    @property
+    def encoding(self) -> DepthEncoding:
+        """What the numbers of the depth file mean."""
+        unit = None if self.depth_unit is None else unit_of(self.depth_unit)
+        return DepthEncoding(unit, self.depth_convention, self.depth_distance, self.depth_channel)
+
+
+@dataclass(frozen=True)
+class PathSettings(Settings):
+    """A camera move that is known by name, see `ex4d.geometry.camera_path`."""
+
+    cam: Preset = setting(
+        "180",
+        "Preset",
+        "Camera move",
+        choices=(
+            Choice("30", "Orbit 30°", "Swing 30 degrees around what stands nearest"),
+            Choice("60", "Orbit 60°", "Swing 60 degrees around what stands nearest"),
+            Choice("90", "Orbit 90°", "Swing 90 degrees around what stands nearest"),
+            Choice("180", "Swing 180°", "Swing to one side, back, to the other side and back"),
+            Choice("zoom_in", "Zoom In", "Move straight towards what stands nearest"),
+            Choice("zoom_out", "Zoom Out", "Move straight back"),
+        ),
+    )
+    amount: float | None = setting(
+        None,
+        "Amount",
+        "Degrees to swing, or for zooms the part of the way to the pivot; by default the preset's own",
+        minimum=-360,
+        maximum=360,
+    )
+    rise: float = setting(
+        ORBIT_RISE, "Rise", "How much an orbit rises, as a part of its radius", minimum=-10, maximum=10
+    )
+
+
+EngineName = Literal["auto", "numba", "numpy", "cuda", "nvdiffrast"]
+
+
+@dataclass(frozen=True)
+class RenderSettings(Settings):
+    """How the mesh is rendered along a path."""
+
+    engine: EngineName = setting(
+        AUTO,
+        "Engine",
+        "What renders; auto takes the fastest that can run here, never nvdiffrast",
+        choices=(
+            Choice("auto", "Best Available"),
+            Choice("numba", "Numba", "Compiled for the CPU"),
+            Choice("numpy", "NumPy", "For the CPU, slow; a readable reference"),
+            Choice("cuda", "CUDA", "For NVIDIA GPUs"),
+            Choice("nvdiffrast", "nvdiffrast", "For NVIDIA GPUs and non-commercial use only, to compare with"),
+        ),
+    )
+    occlusion: OcclusionName | None = setting(
+        None,
+        "Occlusion Filter",
+        "Which faces count as bridging an occlusion; by default the one that was measured best",
+        choices=(
+            Choice("default", "Default", "Faces with an angle below 4 degrees"),
+            Choice("release", "Release", "Faces with an angle below 2.5 degrees, as the EX-4D release has it"),
+            Choice("angle_and_extent", "Angle and Extent", "Narrow faces, and faces that reach far"),
+            Choice("boundary", "Boundary", "Faces that reach deeper than they are wide"),
+        ),
+    )
+    stereo: float | None = setting(
+        None,
+        "Stereo",
+        "Both eyes side by side, this far apart in the unit of the depth (0.065 in metres)",
+        minimum=1e-9,
+    )
+    release_compat: bool = setting(
+        False,
+        "Release Compatibility",
+        "Reproduce the EX-4D release: half-pixel shift, shell at 100, focal length of 500 pixels, frame-0 rule, sweep",
+    )
+
+
+def _check_options(value: Any) -> None:
+    """Settings of generators: maps of scalars by the generators' names."""
+    check_json(value, 2)
+    for name, options in value.items():
+        if len(value) > 100 or not isinstance(options, dict) or len(options) > 200:
+            raise ValueError("must hold one map of settings for each generator")
+        if len(name) > 100 or any(isinstance(option, list | dict) for option in options.values()):
+            raise ValueError("must hold plain values")
+
+
+Options = Annotated[dict, _check_options]
+"""Settings of generators by name: {"wan": {"steps": 25}}. They are checked by the generator's own `Spec`."""
+
+
+@dataclass(frozen=True)
+class GenerateSettings(Settings):
+    """How a shot is generated, whatever generates it.
+
+    Attributes:
+        options: settings of generators by their names; only those of the one that runs are used.
+    """
+
+    generator: str = setting(
+        AUTO, "Generator", "What fills the unseen parts; auto takes the best generator that can run"
+    )
+    seed: int = setting(0, "Seed", "The same seed and settings give the same result", minimum=0, maximum=2**63 - 1)
+    keep_source: bool = setting(
+        True,
+        "Keep Source",
+        "Keep what the source saw as it is; the other video is written beside the result",
+    )
+    width: int | None = setting(
+        None, "Width", "Width of the result; by default that of the working picture", unit="pixels", minimum=16
+    )
+    height: int | None = setting(
+        None, "Height", "Height of the result; by default that of the working picture", unit="pixels", minimum=16
+    )
+    fps: str | None = setting(
+        None,
+        "Result Rate",
+        "Frame rate of the result; by default the clip's",
+        unit="frames a second",
+        option="--result_fps",
+    )
+    options: Options = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.width is None) != (self.height is None):
+            raise InputError("Width and height of the result belong together: give both or neither.")
+
+    def of(self, generator: str) -> Mapping[str, Any]:
+        """The settings that were given for a generator."""
+        return self.options.get(generator, {})

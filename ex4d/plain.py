@@ -1,0 +1,165 @@
+"""Dataclasses as plain values (maps, lists, scalars) and back, each field checked by its annotation.
+
+Jobs, messages and records of takes are written so. Nothing is built that a field does not allow, and what is refused is
+named by its place ("submit.job.source.clip[0].size").
+"""
+
+import math
+import re
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ex4d.errors import EX4DError, InputError
+
+
+class PlainError(EX4DError):
+    """A plain value that is not what it should be; the sentence names its place."""
+
+
+class Tagged:
+    """Base of what carries its kind along, so that it can be one of several: messages and jobs."""
+
+
+# -- checks for fields, put into their annotations -------------------------------------------------
+
+
+def between(low: float, high: float) -> Callable[[Any], None]:
+    """A check that a number is in a range, both ends included."""
+
+    def check(value: float) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"must be between {low} and {high}, not {value}")
+
+    return check
+
+
+def length(low: int, high: int) -> Callable[[Any], None]:
+    """A check of how long a text or list is."""
+
+    def check(value: Sequence) -> None:
+        if not low <= len(value) <= high:
+            raise ValueError(f"must have a length between {low} and {high}, not {len(value)}")
+
+    return check
+
+
+def matches(pattern: str, meaning: str) -> Callable[[Any], None]:
+    """A check of a whole text by a regular expression; `meaning` says what it must be."""
+
+    def check(value: str) -> None:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {meaning}")
+
+    return check
+
+
+def check_json(value: Any, depth: int = 8) -> None:
+    """A check that everything in a map is a JSON value, nested at most `depth` deep."""
+    if isinstance(value, dict | list):
+        if depth == 0:
+            raise ValueError("is nested too deeply")
+        if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+            raise ValueError("must have text as keys")
+        for item in value.values() if isinstance(value, dict) else value:
+            check_json(item, depth - 1)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("holds a number that is not finite")
+    elif not isinstance(value, str | int | float | None):
+        raise ValueError(f"holds a {type(value).__name__}, which is not a JSON value")
+
+
+Facts = Annotated[dict, check_json]
+"""A map of JSON values."""
+
+# -- there and back ---------------------------------------------------------------------------------
+
+_SCALARS = (bool, int, float, str)
+
+
+def kind_of(cls: type) -> str:
+    """The word that stands for a tagged class."""
+    return cls.__name__.lower()
+
+
+@cache
+def _annotations(cls: type) -> dict[str, Any]:
+    hints = get_type_hints(cls, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(cls)}
+
+
+def to_plain(value: Any) -> Any:
+    """Maps, lists and scalars of a dataclass."""
+    if is_dataclass(value) and not isinstance(value, type):
+        plain = {name: to_plain(getattr(value, name)) for name in _annotations(type(value))}
+        return {"kind": kind_of(type(value)), **plain} if isinstance(value, Tagged) else plain
+    return [to_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def from_plain(annotation: Any, value: Any, where: str = "value") -> Any:
+    """The value that `annotation` describes, checked in every field.
+
+    Raises:
+        PlainError: names the field and says what it must be.
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        result = from_plain(arguments[0], value, where)
+        for check in arguments[1:]:
+            try:
+                check(result)
+            except ValueError as error:
+                raise PlainError(f"{where} {error}.") from None
+        return result
+    if origin in (Union, types.UnionType):
+        if value is None and types.NoneType in arguments:
+            return None
+        members = [member for member in arguments if member is not types.NoneType]
+        if all(member in _SCALARS for member in members) and type(value) in members:
+            return from_plain(type(value), value, where)
+        return from_plain(members[0], value, where) if len(members) == 1 else tagged(members, value, where)
+    if origin is Literal:
+        if not isinstance(value, str) or value not in arguments:
+            raise PlainError(f"{where} must be one of {', '.join(arguments)}.")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise PlainError(f"{where} must be a list, not {type(value).__name__}.")
+        return tuple(from_plain(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if isinstance(annotation, type) and is_dataclass(annotation):
+        check_kind = issubclass(annotation, Tagged)
+        return tagged([annotation], value, where) if check_kind else _structure(annotation, value, where)
+    if annotation is float and type(value) is int and abs(value) <= 2**53:
+        value = float(value)
+    if type(value) is not annotation:
+        raise PlainError(f"{where} must be of type {annotation.__name__}, not {type(value).__name__}.")
+    if annotation is float and not math.isfinite(value):
+        raise PlainError(f"{where} must be a finite number.")
+    return value
+
+
+def tagged(members: Sequence[type], value: Any, where: str) -> Any:
+    """One of several tagged classes, by the kind that the plain value names."""
+    by_kind = {kind_of(member): member for member in members}
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if not isinstance(kind, str) or kind not in by_kind:
+        raise PlainError(f"{where}.kind must be one of {', '.join(by_kind)}, not {str(kind)[:100]!r}.")
+    return _structure(by_kind[kind], {name: v for name, v in value.items() if name != "kind"}, kind)
+
+
+def _structure(cls: type, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise PlainError(f"{where} must be a map, not {type(value).__name__}.")
+    annotations = _annotations(cls)
+    if unknown := [name for name in value if name not in annotations]:
+        raise PlainError(f"{where} has no field {str(unknown[0])[:100]!r} in this version.")
+    for field in fields(cls):
+        if field.name not in value and field.default is MISSING:
+            raise PlainError(f"{where}.{field.name} is missing.")
+    checked = {name: from_plain(annotations[name], v, f"{where}.{name}") for name, v in value.items()}
+    try:
+        return cls(**checked)
+    except InputError as error:  # of a type that checks how its fields go together
+        raise PlainError(f"{where}: {error}") from None

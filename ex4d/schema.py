@@ -1,0 +1,210 @@
+"""Settings that are described once: label, help, unit, range and choices of each field.
+
+A class of settings is a frozen dataclass below `Settings` whose fields are made by `setting`. The options of the
+command line, the fields of a job, a take's record and the panel in Blender are all drawn from `describe`; so a setting
+is added by adding a field, and the code that uses it.
+
+    @dataclass(frozen=True)
+    class Blur(Settings):
+        radius: float = setting(2.0, "Radius", "How far colours are spread", unit="pixels", minimum=0)
+"""
+
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from ex4d.errors import InputError
+
+Kind = Literal["whole", "number", "switch", "text", "choice"]
+"""What values a setting takes: whole numbers, numbers, on and off, text, or one of its choices."""
+
+Scalar = bool | int | float | str | None
+"""The value of a setting; None stands for "not given" where that is allowed."""
+
+TEXT_LENGTH = 2000
+"""Most characters of a text."""
+
+_KEY = "ex4d_setting"
+_KINDS: dict[Any, Kind] = {int: "whole", float: "number", bool: "switch", str: "text"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of the values that a setting of the kind "choice" takes.
+
+    Attributes:
+        value: as it is stored and travels.
+        label: as people read it, in title case.
+        help: one sentence without its full stop; empty where the label says all.
+    """
+
+    value: str
+    label: str
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The description of one setting.
+
+    Attributes:
+        name: of the field.
+        kind: what values it takes.
+        default: its value where nobody gives one.
+        label: as people read it, in title case.
+        help: one sentence without its full stop, as Blender wants its tooltips.
+        unit: of the value, in words ("degrees"); empty where it has none.
+        minimum, maximum: range of numbers, both included; None where there is no limit.
+        choices: of the kind "choice".
+        optional: whether the value may be None, which means that it is not given.
+        option: its name on the command line where that is not `--name`.
+    """
+
+    name: str
+    kind: Kind
+    default: Scalar
+    label: str
+    help: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[Choice, ...] = ()
+    optional: bool = False
+    option: str = ""
+
+    @property
+    def flag(self) -> str:
+        """Its name on the command line."""
+        return self.option or f"--{self.name}"
+
+    def checked(self, value: Any) -> Scalar:
+        """The value as it is stored: whole numbers become floats where the setting is a number.
+
+        Raises:
+            InputError: of another kind, out of range, or not one of the choices; one sentence with the label.
+        """
+        if value is None and self.optional:
+            return None
+        if self.kind == "switch":
+            if type(value) is not bool:
+                raise InputError(f"{self.label} is either on or off, not {value!r}.")
+            return value
+        if self.kind in ("whole", "number"):
+            return self._checked_number(value)
+        if not isinstance(value, str):
+            raise InputError(f"{self.label} is a text, not {value!r}.")
+        if self.kind == "choice" and value not in (known := [choice.value for choice in self.choices]):
+            raise InputError(f"{self.label} is one of {', '.join(known)}, not {value[:100]!r}.")
+        if len(value) > TEXT_LENGTH:
+            raise InputError(f"{self.label} has {len(value)} characters, of which {TEXT_LENGTH} are allowed.")
+        return value
+
+    def _checked_number(self, value: Any) -> int | float:
+        if self.kind == "number" and type(value) is int and abs(value) <= 2**53:
+            value = float(value)
+        if type(value) is not (int if self.kind == "whole" else float):
+            article = "a whole number" if self.kind == "whole" else "a number"
+            raise InputError(f"{self.label} is {article}, not {value!r}.")
+        low, high = self.minimum, self.maximum
+        if not math.isfinite(value) or (low is not None and value < low) or (high is not None and value > high):
+            unit = f" {self.unit}" if self.unit else ""
+            if low is not None and high is not None:
+                wanted = f"between {low:g} and {high:g}{unit}"
+            elif low is not None:
+                wanted = f"at least {low:g}{unit}"
+            elif high is not None:
+                wanted = f"at most {high:g}{unit}"
+            else:
+                wanted = "a finite number"
+            raise InputError(f"{self.label} must be {wanted}, not {value:g}.")
+        return value
+
+
+def setting(
+    default: Any,
+    label: str,
+    help: str,
+    *,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[Choice, ...] = (),
+    option: str = "",
+) -> Any:
+    """A field of a class of settings; the arguments are those of `Setting`, the kind follows from the annotation."""
+    described = {
+        "label": label,
+        "help": help,
+        "unit": unit,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "option": option,
+    }
+    return field(default=default, metadata={_KEY: described})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of all settings; every value is checked when one is made.
+
+    Raises:
+        InputError: a value that its field does not take; one sentence with the field's label.
+    """
+
+    def __post_init__(self) -> None:
+        for described in describe(type(self)):
+            value = described.checked(getattr(self, described.name))
+            object.__setattr__(self, described.name, value)
+
+    def plain(self) -> dict[str, Scalar]:
+        """Values by name, for JSON and the wire."""
+        return {described.name: getattr(self, described.name) for described in describe(type(self))}
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def describe(kind: type[Settings]) -> tuple[Setting, ...]:
+    """The description of every setting of a class, in the order of its fields."""
+    hints = get_type_hints(kind)
+    described = []
+    for known in fields(kind):
+        if (about := known.metadata.get(_KEY)) is None:
+            continue
+        inner, optional = _without_none(hints[known.name])
+        described.append(
+            Setting(
+                name=known.name,
+                kind="choice" if about["choices"] else _KINDS[inner],
+                default=None if known.default is MISSING else known.default,
+                optional=optional,
+                **about,
+            )
+        )
+    return tuple(described)
+
+
+def build(kind: type[S], values: Mapping[str, Any]) -> S:
+    """Settings from plain values; what is not given takes its default.
+
+    Raises:
+        InputError: a name that the class does not know, or a value that its field does not take.
+    """
+    known = [described.name for described in describe(kind)]
+    if unknown := [name for name in values if name not in known]:
+        names = ", ".join(known) or "none"
+        raise InputError(f"There is no setting {str(unknown[0])[:100]!r} here; known are: {names}.")
+    return kind(**values)
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    """The type inside of `X | None`, and whether None is allowed; a Literal counts as text."""
+    optional = False
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = [member for member in get_args(annotation) if member is not types.NoneType]
+        optional = len(members) < len(get_args(annotation))
+        (annotation,) = members
+    return (str if get_origin(annotation) is Literal else annotation), optional
