@@ -25,7 +25,7 @@ from ex4d.geometry import camera_path, intrinsics
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.jobs import messages
-from ex4d.media.clip import Clip, natural_order, read_clip
+from ex4d.media.clip import Clip, read_clip
 from ex4d.media.movie import write_movie
 from ex4d.pipeline import take
 from ex4d.progress import Progress
@@ -34,6 +34,7 @@ from ex4d.render.conditioning import Conditioning, render
 from ex4d.render.engines.cpu_engine import reliable_vertices
 from ex4d.render.scene import Engine, Scene
 from ex4d.source_camera import pose_files
+from ex4d.storage.names import natural_order
 
 Inputs = Callable[[messages.Blob], Path]
 """Where the content of a blob lies on this machine; the file's name may differ from the blob's."""
