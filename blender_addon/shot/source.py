@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.errors import InputError
-from ex4d.geometry.camera_path import pivot_distance
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
+from ex4d.geometry.presets import pivot_distance
 from ex4d.jobs.client import Hasher
 from ex4d.jobs.messages import Reconstruct, Source, from_plain, to_plain
 from ex4d.storage.names import natural_order

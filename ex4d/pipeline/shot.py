@@ -21,7 +21,7 @@ from ex4d.generate import Generated
 from ex4d.generate.preview import fill
 from ex4d.generate.wan import generator as wan_generator
 from ex4d.generate.wan.quality import ModelSize, QualityName
-from ex4d.geometry import camera_path, intrinsics
+from ex4d.geometry import camera_path, intrinsics, presets
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.jobs import messages
@@ -283,7 +283,7 @@ def _reconstruct(standing: Standing, mesh: DWMesh, out: Path, progress: Progress
         "focal_px": float(depth.intrinsics[0, 0, 0]),
         "depth_min": float(depth.depth.min()),
         "depth_max": float(depth.depth.max()),
-        "pivot": camera_path.pivot_distance(mesh.depth[0]),
+        "pivot": presets.pivot_distance(mesh.depth[0]),
         "shell": mesh.shell,
         "depth": standing.about_depth,
         "notes": list(standing.notes),

@@ -7,7 +7,7 @@ import pytest
 
 from ex4d.errors import Cancelled, InputError
 from ex4d.generate.wan import generator as wan_generator
-from ex4d.geometry import camera_path
+from ex4d.geometry import camera_path, presets
 from ex4d.geometry.depth_video import load_depth_npz
 from ex4d.jobs import messages
 from ex4d.jobs.client import blob_of
@@ -39,8 +39,8 @@ def studio(tmp_path, moving_box):
     write_movie(tmp_path / "clip.mp4", clip.frames, Fraction(24))
     np.savez(tmp_path / "clip.depth.npz", depth=depth.depth, intrinsics=depth.intrinsics[0])
     source = messages.Source((files.add(tmp_path / "clip.mp4"),), (files.add(tmp_path / "clip.depth.npz"),), frames=9)
-    radius = camera_path.pivot_distance(depth.depth[0])
-    camera_path.save(tmp_path / "path.npz", camera_path.preset("30", radius, depth.intrinsics, 64, 48, 9))
+    radius = presets.pivot_distance(depth.depth[0])
+    camera_path.save(tmp_path / "path.npz", presets.preset("30", radius, depth.intrinsics, 64, 48, 9))
     (tmp_path / "out").mkdir()
     return files, source, files.add(tmp_path / "path.npz"), tmp_path / "out"
 
