@@ -31,7 +31,7 @@ from ex4d.pipeline import take
 from ex4d.progress import Progress
 from ex4d.render import mask_edges
 from ex4d.render.conditioning import Conditioning, render
-from ex4d.render.engines.cpu_engine import reliable_vertices
+from ex4d.render.engines.cpu import reliable_vertices
 from ex4d.render.scene import Engine, Scene
 from ex4d.source_camera import pose_files
 from ex4d.storage.names import natural_order
