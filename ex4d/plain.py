@@ -117,7 +117,9 @@ def from_plain(annotation: Any, value: Any, where: str = "value") -> Any:
         if value is None and types.NoneType in arguments:
             return None
         members = [member for member in arguments if member is not types.NoneType]
-        if all(member in _SCALARS for member in members) and type(value) in members:
+        if len(members) > 1 and all(member in _SCALARS for member in members):
+            if type(value) not in members:
+                raise PlainError(f"{where} must be a plain value, not {type(value).__name__}.")
             return from_plain(type(value), value, where)
         return from_plain(members[0], value, where) if len(members) == 1 else tagged(members, value, where)
     if origin is Literal:
@@ -156,7 +158,7 @@ def _structure(cls: type, value: Any, where: str) -> Any:
     if unknown := [name for name in value if name not in annotations]:
         raise PlainError(f"{where} has no field {str(unknown[0])[:100]!r} in this version.")
     for field in fields(cls):
-        if field.name not in value and field.default is MISSING:
+        if field.name not in value and field.default is MISSING and field.default_factory is MISSING:
             raise PlainError(f"{where}.{field.name} is missing.")
     checked = {name: from_plain(annotations[name], v, f"{where}.{name}") for name, v in value.items()}
     try:

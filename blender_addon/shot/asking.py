@@ -13,7 +13,7 @@ from ex4d.depth.files import beside
 from ex4d.depth.registry import ESTIMATORS
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import field_of_view_of
-from ex4d.jobs.messages import to_plain
+from ex4d.plain import to_plain
 from ex4d.storage.npz import open_arrays
 
 from ..scene import axes, motion

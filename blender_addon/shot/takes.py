@@ -17,8 +17,9 @@ from ex4d.errors import InputError
 from ex4d.generate.wan.quality import QualityName
 from ex4d.geometry import camera_path
 from ex4d.geometry.camera_path import CameraPath
-from ex4d.jobs.messages import Generate, Preview, Source, from_plain, to_plain
 from ex4d.pipeline import take
+from ex4d.pipeline.requests import Generate, Preview, Source
+from ex4d.plain import from_plain, to_plain
 
 from ..scene import camera, compat, objects
 from ..shot import files

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from ex4d.errors import InputError
-from ex4d.jobs.messages import parse_address
+from ex4d.jobs.address import parse_address
 
 from ..identity import PACKAGE
 from ..scene import compat

@@ -13,12 +13,12 @@ from ex4d.depth.files import read_depth
 from ex4d.errors import InputError, ServerError
 from ex4d.geometry import camera_path
 from ex4d.geometry.mesh import DWMesh
-from ex4d.jobs import messages
-from ex4d.jobs.client import Client, JobUpdate, blob_of
+from ex4d.jobs.client import Client, JobUpdate
 from ex4d.media.clip import read_clip
 from ex4d.media.contact_sheet import contact_sheet, write_picture
 from ex4d.media.movie import read_movie
-from ex4d.pipeline import take
+from ex4d.pipeline import requests, take
+from ex4d.pipeline.hashing import blob_of
 from ex4d.progress import Progress
 
 SAMPLES = (Path(__file__).resolve().parent.parent / "sample", Path("sample"))
@@ -55,7 +55,7 @@ def run_sample(out: Path, progress: Progress) -> DemoResult:
         path_file = Path(folder) / take.CAMERA
         camera_path.save(path_file, path)
         clip_blob, depth_blob, path_blob = (blob_of(file) for file in (clip_file, depth_file, path_file))
-        job = messages.Generate(messages.Source((clip_blob,), (depth_blob,)), path_blob, generator="preview")
+        job = requests.Generate(requests.Source((clip_blob,), (depth_blob,)), path_blob, generator="preview")
         files = {
             clip_blob.sha256: clip_file,
             depth_blob.sha256: depth_file,

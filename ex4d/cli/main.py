@@ -27,7 +27,7 @@ from ex4d.geometry import camera_path, intrinsics
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS, OcclusionName
-from ex4d.jobs import messages
+from ex4d.jobs import address
 from ex4d.progress import Progress
 from ex4d.render.conditioning import Conditioning, render, render_stereo
 from ex4d.render.coverage import Coverage
@@ -359,7 +359,7 @@ def generate(
 
 @app.command()
 def serve(
-    address: Annotated[str, typer.Option(help="Where to listen; port 0 takes any.")] = messages.DEFAULT_ADDRESS,
+    address: Annotated[str, typer.Option(help="Where to listen; port 0 takes any.")] = address.DEFAULT_ADDRESS,
     state: Annotated[
         Path | None, typer.Option(help="Folder for jobs and files; default: the user's state folder.")
     ] = None,
@@ -372,7 +372,7 @@ def serve(
 
 @app.command()
 def unload(
-    address: Annotated[str, typer.Option(help="Of the server.")] = messages.DEFAULT_ADDRESS,
+    address: Annotated[str, typer.Option(help="Of the server.")] = address.DEFAULT_ADDRESS,
 ) -> None:
     """Let a server free the memory that its models hold, on the GPU too."""
     import time

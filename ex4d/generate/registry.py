@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ex4d import plugins
 from ex4d.errors import InputError
 from ex4d.generate.base import Spec
+from ex4d.schema import build
 
 GROUP = "ex4d.generators"
 """Group of the entry points, each of which names a `Spec`."""
@@ -52,3 +54,19 @@ def choose(wish: str, known: Mapping[str, Spec]) -> Choice:
             return Choice(spec, tuple(reasons))
         reasons.append(reason)
     raise InputError(f"No generator can run here: {' '.join(reasons) or 'none is installed.'}")
+
+
+def check_options(options: Mapping[str, Mapping[str, Any]], known: Mapping[str, Spec]) -> None:
+    """Refuse settings that the generators of this machine do not take.
+
+    Args:
+        options: settings by the names of the generators that they are for; others than the known ones pass, as they may
+            be meant for another machine.
+        known: see `generators`.
+
+    Raises:
+        InputError: an unknown setting, or a value that it does not take.
+    """
+    for name, given in options.items():
+        if name in known:
+            build(known[name].settings, given)

@@ -3,8 +3,9 @@
 import pytest
 from server_process import ServerProcess
 
-from ex4d.jobs.client import Client, blob_of
-from ex4d.jobs.messages import Reconstruct, Source
+from ex4d.jobs.client import Client
+from ex4d.pipeline.hashing import blob_of
+from ex4d.pipeline.requests import Reconstruct, Source
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ex4d.errors import InputError
-from ex4d.jobs.messages import sentence
+from ex4d.jobs.codec import sentence
 
 
 def run(job, inputs, out, progress):

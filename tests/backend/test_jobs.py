@@ -11,7 +11,10 @@ from server_process import until
 
 from ex4d.errors import InputError
 from ex4d.generate.wan import generator as wan_generator
-from ex4d.jobs.messages import PICTURE_BYTES, Blob, Generate, ProtocolError, Unloaded, job_hash
+from ex4d.jobs.codec import ProtocolError
+from ex4d.jobs.limits import PICTURE_BYTES
+from ex4d.jobs.messages import Unloaded
+from ex4d.pipeline.requests import Blob, Generate, job_hash
 
 
 def exists(pid: int) -> bool:

@@ -25,10 +25,10 @@ import sys
 from pathlib import Path
 import numpy as np
 from ex4d.pipeline import shot
-from ex4d.jobs.client import blob_of
+from ex4d.pipeline.hashing import blob_of
 from ex4d.media.movie import read_movie
 from ex4d.progress import silent
-from ex4d.jobs.messages import Preview, Source
+from ex4d.pipeline.requests import Preview, Source
 folder, path, drawn = map(Path, sys.argv[1:])
 files = [folder / "source.mp4", folder / "depth.npz", path]
 clip, depth, camera = blobs = [blob_of(file) for file in files]

@@ -20,9 +20,10 @@ from ex4d.depth.estimators import plane
 from ex4d.errors import InputError
 from ex4d.geometry import camera_path
 from ex4d.jobs.client import JobUpdate
-from ex4d.jobs.messages import Blob, Generate, Source, from_plain, to_plain
 from ex4d.media.movie import write_movie
+from ex4d.pipeline.requests import Blob, Generate, Source
 from ex4d.pipeline.take import TakeRecord, write_record
+from ex4d.plain import from_plain, to_plain
 
 
 @pytest.fixture(autouse=True)

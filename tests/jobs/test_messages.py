@@ -13,34 +13,23 @@ from hypothesis import strategies as st
 
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.errors import InputError
+from ex4d.jobs.address import parse_address
+from ex4d.jobs.codec import ProtocolError, decode, encode, sentence
+from ex4d.jobs.limits import CONTROL_BYTES
 from ex4d.jobs.messages import (
     CLIENT_BULK,
     CLIENT_CONTROL,
-    CONTROL_BYTES,
     SERVER_BULK,
     SERVER_CONTROL,
-    Blob,
     Event,
-    Generate,
     Hello,
-    ProtocolError,
     Put,
-    Reconstruct,
     Result,
-    Source,
     Submit,
     Unload,
-    blobs_of,
-    canonical,
-    decode,
-    encode,
-    from_plain,
-    job_hash,
-    parse_address,
-    safe_name,
-    sentence,
-    to_plain,
 )
+from ex4d.pipeline.requests import Blob, Generate, Reconstruct, Source, blobs_of, canonical, job_hash, safe_name
+from ex4d.plain import from_plain, to_plain
 
 JOB_ID = "01234567-89ab-4def-8123-456789abcdef"
 CLIP, DEPTH, PATH = Blob("a" * 64, 10, "a.mp4"), Blob("b" * 64, 20, "b.npz"), Blob("c" * 64, 30, "c.npz")
