@@ -66,7 +66,7 @@ def studio(tmp_path, moving_box):
     write_movie(tmp_path / "clip.mp4", clip.frames, Fraction(24))
     np.savez(tmp_path / "clip.depth.npz", depth=depth.depth, intrinsics=depth.intrinsics[0])
     source = Source((files.add(tmp_path / "clip.mp4"),), (files.add(tmp_path / "clip.depth.npz"),))
-    radius = camera_path.pivot_distance(depth.depth[0])
+    radius = presets.pivot_distance(depth.depth[0])
     camera_path.save(tmp_path / "path.npz", presets.preset("30", radius, depth.intrinsics, 64, 48, 9))
     (tmp_path / "out").mkdir()
     return files, source, files.add(tmp_path / "path.npz"), tmp_path / "out"
