@@ -444,6 +444,7 @@ class EX4D_OT_take_select(_OnTake):
         if strip is None:
             raise source.InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
         compat.select_only(context.scene, strip)
+        compat.show_in_sequencer(context.scene, [window.workspace for window in context.window_manager.windows])
 
 
 class EX4D_OT_take_restore_camera(_OnTake):

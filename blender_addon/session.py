@@ -143,6 +143,7 @@ def tick(budget: float = TICK_S) -> None:
         if (status := "" if _client is None else _client.status) != _drawn_status:
             _drawn_status = status
             _redraw()
+        takes.show_in_new_workspaces()
         while _task is not None:
             _step()
             if time.monotonic() > end:
