@@ -460,3 +460,16 @@ def test_select_strip_shows_its_scene_whatever_the_sequencer_showed(scene, tmp_p
         bpy.ops.ex4d.take_select()
         assert (bpy.context.workspace.sequencer_scene, aside.sequencer_scene) == (scene, other)
         assert takes.strip_of(scene, 1).select
+
+
+def test_a_scene_without_a_shot_names_the_one_with_it_and_leads_there(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    other = bpy.data.scenes.new("Other")
+    if hasattr(bpy.context.workspace, "sequencer_scene"):
+        bpy.context.workspace.sequencer_scene = other
+    bpy.context.window.scene = other
+    bpy.ops.ex4d.show_scene(name=scene.name)
+    assert bpy.context.window.scene == scene
+    assert getattr(bpy.context.workspace, "sequencer_scene", scene) == scene
+    with pytest.raises(RuntimeError, match="There is no scene Gone"):
+        bpy.ops.ex4d.show_scene(name="Gone")
