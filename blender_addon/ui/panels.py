@@ -88,6 +88,24 @@ def draw_trouble(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         advise(layout, context, trouble)
 
 
+class _Elsewhere(_Panel):
+    """The way back from a scene without a shot, such as the one that New in the sequencer's header makes."""
+
+    bl_label = "Shots in Other Scenes"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return not context.scene.ex4d.shot and any(scene.ex4d.shot for scene in bpy.data.scenes)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        for scene in bpy.data.scenes:
+            if scene.ex4d.shot:
+                clip = bpy.path.basename(scene.ex4d.opened)
+                say(self.layout, context, f"{clip} is open in the scene {scene.name}.", "INFO")
+                show = self.layout.operator(operators.EX4D_OT_show_scene.bl_idname, text=f"Show {scene.name}")
+                show.name = scene.name
+
+
 class _Source(_Panel):
     bl_label = "Source"
 
@@ -306,11 +324,11 @@ CLASSES = (
     *(
         _in_space(base, "VIEW_3D", f"EX4D_PT_{base.__name__.strip('_').lower()}", order)
         for order, base in enumerate(
-            (_Source, _Depth, _SourceCamera, _Notes, _Camera, _Check, _Generate, _Takes, _Backend)
+            (_Elsewhere, _Source, _Depth, _SourceCamera, _Notes, _Camera, _Check, _Generate, _Takes, _Backend)
         )
     ),
     *(
         _in_space(base, "SEQUENCE_EDITOR", f"EX4D_PT_sequencer_{base.__name__.strip('_').lower()}", order)
-        for order, base in enumerate((_Generate, _Takes))
+        for order, base in enumerate((_Elsewhere, _Generate, _Takes))
     ),
 )

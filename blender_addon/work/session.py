@@ -36,6 +36,7 @@ _client: Client | None = None
 _client_address = ""
 _task: Iterator | None = None
 _task_event: type = state.Prepared
+_drawn_status = ""
 
 
 def current() -> State:
@@ -129,6 +130,7 @@ def dispatch(event: state.Event) -> None:
 
 def tick(budget: float = TICK_S) -> None:
     """Hear the server and work for about `budget` seconds. Never raises: errors become the panel's message."""
+    global _drawn_status
     end = time.monotonic() + budget
     try:
         if _client is not None:
@@ -141,6 +143,11 @@ def tick(budget: float = TICK_S) -> None:
             trouble = _trouble(_client)
             if trouble != _state.trouble:
                 dispatch(state.Troubled(trouble))
+        # The panel shows the status, which is no part of the state: nothing else might draw it again.
+        if (status := "" if _client is None else _client.status) != _drawn_status:
+            _drawn_status = status
+            _redraw()
+        takes.show_in_new_workspaces()
         while _task is not None:
             _step()
             if time.monotonic() > end:

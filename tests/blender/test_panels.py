@@ -284,3 +284,31 @@ def test_a_length_is_advised_where_the_model_would_have_to_fill_it_up_and_nowher
     scene.ex4d.frames = frames
     found = [advice.text for advice in checks.warnings(scene) if "would fit the video model best" in advice.text]
     assert bool(found) == told
+
+
+def test_a_scene_without_a_shot_says_which_scene_has_one(scene, shot):
+    assert not panels._Elsewhere.poll(bpy.context)
+    bpy.context.window.scene = bpy.data.scenes.new("Other")
+    assert panels._Elsewhere.poll(bpy.context)
+    drawn = draw(panels._Elsewhere)
+    assert (drawn.text, drawn.buttons) == ("small.mp4 is open in the scene Scene.", ["Show Scene"])
+
+
+@pytest.mark.parametrize("answer", ["ready", "unreachable", "refused"])
+def test_the_panel_is_drawn_again_when_the_server_answers_or_does_not(addon, monkeypatch, answer):
+    session.tick()
+    drawn = []
+    client = SimpleNamespace(
+        status="connecting", problem="", poll=lambda seconds: [], unloaded=None, server=None, close=lambda: None
+    )
+    monkeypatch.setattr(session, "_client", client)
+    monkeypatch.setattr(session, "_redraw", lambda: drawn.append(client.status))
+    for _twice in range(2):
+        session.tick()
+    client.status = answer
+    for _twice in range(2):
+        session.tick()
+    assert list(dict.fromkeys(drawn)) == ["connecting", answer]
+    drawn.clear()
+    session.tick()
+    assert not drawn
