@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, get_args
+from typing import IO
 
 import platformdirs
 import zmq
 
 from ex4d import __version__
 from ex4d.depth import registry
-from ex4d.depth.estimate import EstimatorName
 from ex4d.errors import EX4DError, InputError, ServerError
 from ex4d.generate.wan import generator as wan_generator
 from ex4d.jobs.messages import (
@@ -346,9 +345,9 @@ def _capabilities() -> Capabilities:
     """What can be run here now; files and GPUs come and go, so it is asked for each client."""
     missing = _lacking(lambda: wan_generator.why_not(ask_torch=False))
     depth = tuple(
-        DepthChoice(name, e.title, e.licence, e.commercial, sentence(_lacking(partial(registry.missing, name)) or ""))
-        for name, e in registry.ESTIMATORS.items()
-        if name in get_args(EstimatorName)
+        DepthChoice(name, e.title, e.licence, e.commercial, sentence(_lacking(partial(registry.missing, e)) or ""))
+        for name, e in registry.estimators().items()
+        if not e.is_helper
     )
     return Capabilities(("preview",) if missing else ("wan", "preview"), sentence(missing or ""), depth)
 

@@ -20,7 +20,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgpack
 
 from ex4d.depth.encoding import DepthEncoding
-from ex4d.depth.estimate import EstimatorName
 from ex4d.errors import EX4DError, InputError
 from ex4d.generate.wan.quality import ModelSize, QualityName
 from ex4d.geometry.intrinsics import FIELD_OF_VIEW
@@ -151,7 +150,7 @@ class Source:
 
     clip: Annotated[tuple[Blob, ...], _length(1, SOURCE_FILES)]
     depth: Annotated[tuple[Blob, ...], _length(0, SOURCE_FILES)] = ()
-    estimator: EstimatorName = "auto"
+    estimator: Word = "auto"
     accept_licence: bool = False
     reading: DepthEncoding = PLAIN_READING
     camera: Blob | None = None

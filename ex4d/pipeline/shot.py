@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ex4d.depth import registry
 from ex4d.depth.encoding import DepthEncoding
-from ex4d.depth.estimate import Estimate, EstimatorName
+from ex4d.depth.estimate import Estimate
 from ex4d.errors import InputError
 from ex4d.generate import Generated
 from ex4d.generate.preview import fill
@@ -338,7 +338,7 @@ def _source(
 
 def stand_up(
     clip: Clip,
-    estimator: EstimatorName,
+    estimator: str,
     *,
     video: Path | None = None,
     depth_file: Path | None = None,
