@@ -156,7 +156,7 @@ def read_estimate(
         )
     if reading == DepthEncoding() and depth.max() == 1 and depth.min() < 0.5:
         notes.append(
-            f"The depth in {path.name} ends at exactly 1, as relative inverse depth (DepthCrafter's files) does; it"
+            f"The depth in {path.name} ends at exactly 1, as relative inverse depth often does; it"
             " was read as distances: read it as disparity if near and far are swapped."
         )
     scale_note = stored.scale_note if reading.unit is None else METRES
