@@ -50,11 +50,15 @@ def show_in_sequencer(scene: bpy.types.Scene) -> None:
 
 
 def fcurves(owner: bpy.types.ID) -> Iterator[bpy.types.FCurve]:
-    """The F-curves of `owner`'s action; since 5.0 they live in the channel bag of the owner's slot."""
+    """The F-curves of `owner` itself.
+
+    Since 4.4 several owners share an action and have a slot each, with the curves in its channel bag: there
+    `Action.fcurves`, as long as it exists, tells only those of the first slot.
+    """
     data = owner.animation_data
     if data is None or data.action is None:
         return
-    if hasattr(data.action, "fcurves"):
+    if not hasattr(data.action, "layers"):
         yield from data.action.fcurves
         return
     for layer in data.action.layers:
@@ -62,6 +66,11 @@ def fcurves(owner: bpy.types.ID) -> Iterator[bpy.types.FCurve]:
             bag = strip.channelbag(data.action_slot)
             if bag is not None:
                 yield from bag.fcurves
+
+
+def path_options() -> set[str]:
+    """Options of a property that holds a path: from 4.5 on Blender wants to be told that it may begin with `//`."""
+    return {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 
 
 def enable_nodes(material: bpy.types.Material) -> bpy.types.NodeTree:
