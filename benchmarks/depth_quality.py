@@ -17,7 +17,7 @@ from ex4d.depth.estimators import plane
 from ex4d.depth.files import read_depth
 from ex4d.depth.registry import ESTIMATORS, estimate, missing
 from ex4d.depth.report import flicker
-from ex4d.geometry import camera_path
+from ex4d.geometry import presets
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.media.clip import Clip, read_clip
@@ -96,7 +96,7 @@ def mask(clip: Clip, depth: DepthVideo, poses: NDArray | None, truth: DepthVideo
     """What is real (T,h,w) along an orbit about the point in the middle of the true scene."""
     mesh = DWMesh.from_depth(replace(depth, intrinsics=truth.intrinsics), poses)
     radius = float(np.percentile(truth.depth[0], 25))
-    path = camera_path.preset(angle, radius, truth.intrinsics, mesh.width, mesh.height, len(mesh))
+    path = presets.preset(angle, radius, truth.intrinsics, mesh.width, mesh.height, len(mesh))
     return render(Scene(mesh, clip.frames, path)).mask > 127
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from render import best
 
 from ex4d.depth.files import read_depth
-from ex4d.geometry import camera_path
+from ex4d.geometry import presets
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.media.clip import read_clip
@@ -22,8 +22,8 @@ def main() -> None:
     clip = read_clip(SAMPLE / "clip.mp4")
     depth = read_depth(SAMPLE / "clip.depth.npz", clip)
     mesh = DWMesh.from_depth(depth)
-    radius = camera_path.pivot_distance(depth.depth[0])
-    path = camera_path.preset("60", radius, depth.intrinsics, mesh.width, mesh.height, len(mesh))
+    radius = presets.pivot_distance(depth.depth[0])
+    path = presets.preset("60", radius, depth.intrinsics, mesh.width, mesh.height, len(mesh))
     full = best(lambda: render_conditioning(Scene(mesh, clip.frames, path)))
     quick = best(lambda: coverage.estimate(mesh, path, 256))
     t = len(path) // 2

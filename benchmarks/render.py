@@ -15,7 +15,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from ex4d.geometry import camera_path, intrinsics
+from ex4d.geometry import intrinsics, presets
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.render import engines
@@ -39,7 +39,7 @@ def synthetic(width: int, height: int, preset: str) -> Scene:
             depth[t, height // 6 : height * 5 // 6, left : left + width // 12] = 3 + box
     k = intrinsics.per_frame(intrinsics.from_focal(500 * width / 512, width, height), FRAMES)
     mesh = DWMesh.from_depth(DepthVideo(depth, k, "synthetic"))
-    path = camera_path.preset(preset, camera_path.pivot_distance(depth[0]), k, width, height, FRAMES)
+    path = presets.preset(preset, presets.pivot_distance(depth[0]), k, width, height, FRAMES)
     return Scene(mesh, np.ascontiguousarray(np.broadcast_to(picture, (FRAMES, *picture.shape))), path)
 
 

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ex4d.errors import EX4DError, InputError
+from ex4d.schema import Settings, build, describe
 
 
 class PlainError(EX4DError):
@@ -155,6 +156,8 @@ def _structure(cls: type, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise PlainError(f"{where} must be a map, not {type(value).__name__}.")
     annotations = _annotations(cls)
+    if issubclass(cls, Settings):
+        return _settings(cls, annotations, value, where)
     if unknown := [name for name in value if name not in annotations]:
         raise PlainError(f"{where} has no field {str(unknown[0])[:100]!r} in this version.")
     for field in fields(cls):
@@ -165,3 +168,16 @@ def _structure(cls: type, value: Any, where: str) -> Any:
         return cls(**checked)
     except InputError as error:  # of a type that checks how its fields go together
         raise PlainError(f"{where}: {error}") from None
+
+
+def _settings(cls: type[Settings], annotations: dict[str, Any], value: dict, where: str) -> Settings:
+    """Settings check themselves, and say what is wrong in the words that people see on their labels."""
+    described = {about.name for about in describe(cls)}
+    plain = {
+        name: from_plain(annotations[name], v, f"{where}.{name}") if name in annotations.keys() - described else v
+        for name, v in value.items()
+    }
+    try:
+        return build(cls, plain)
+    except InputError as error:
+        raise PlainError(str(error)) from None

@@ -10,7 +10,7 @@ from mathutils import Matrix
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
-from ex4d.geometry import camera_path
+from ex4d.geometry import presets
 from ex4d.geometry.camera_path import CameraPath
 
 from ..scene import axes, compat, objects
@@ -156,16 +156,16 @@ def preset_path(
     scene: bpy.types.Scene,
     name: str,
     amount: float | None = None,
-    rise: float = camera_path.ORBIT_RISE,
+    rise: float = presets.ORBIT_RISE,
     frames: int | None = None,
 ) -> CameraPath:
-    """A preset for the scene's shot, in library axes; the parameters are those of `camera_path.preset`."""
+    """A preset for the scene's shot, in library axes; the parameters are those of `presets.preset`."""
     facts = scene.ex4d
     frame_facts(scene)
     numbers = np.minimum(np.arange(frames or facts.frames), facts.frames - 1)
     k = facts.every_intrinsics[numbers]
     size, walked = (facts.width, facts.height), facts.poses[numbers]
-    return camera_path.preset(name, facts.radius, k, *size, len(numbers), amount, rise, source_to_world=walked)
+    return presets.preset(name, facts.radius, k, *size, len(numbers), amount, rise, source_to_world=walked)
 
 
 def key_path(scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, start: int) -> list[int]:

@@ -1,6 +1,6 @@
 """Everything that differs between Blender 4.2 and 5.2, in one place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import bpy
@@ -42,11 +42,22 @@ def new_movie_strip(scene: bpy.types.Scene, name: str, path: Path, channel: int,
     return strips(scene).new_movie(name=name, filepath=str(path), channel=channel, frame_start=start)
 
 
-def show_in_sequencer(scene: bpy.types.Scene) -> None:
-    """Since 5.0 a workspace says which scene its sequencer shows: choose `scene` where none is chosen."""
-    workspace = bpy.context.workspace
-    if workspace is not None and hasattr(workspace, "sequencer_scene") and workspace.sequencer_scene is None:
-        workspace.sequencer_scene = scene
+def show_in_sequencer(scene: bpy.types.Scene, workspaces: Iterable[bpy.types.WorkSpace]) -> None:
+    """Since 5.0 each workspace says which scene its sequencer shows: let it be `scene`."""
+    for workspace in workspaces:
+        if hasattr(workspace, "sequencer_scene"):
+            workspace.sequencer_scene = scene
+            workspace["ex4d_filled"] = True
+
+
+def empty_sequencers() -> list[bpy.types.WorkSpace]:
+    """Workspaces whose sequencer shows no scene; none before 5.0."""
+    return [w for w in bpy.data.workspaces if hasattr(w, "sequencer_scene") and w.sequencer_scene is None]
+
+
+def is_filled(workspace: bpy.types.WorkSpace) -> bool:
+    """Whether its sequencer was given a scene already: where it is empty now, the user wants it so."""
+    return "ex4d_filled" in workspace
 
 
 def fcurves(owner: bpy.types.ID) -> Iterator[bpy.types.FCurve]:

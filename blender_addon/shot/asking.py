@@ -10,8 +10,8 @@ import bpy
 
 from ex4d.depth.files import beside
 from ex4d.errors import InputError
-from ex4d.geometry.camera_path import RELEASE_FRAMES
 from ex4d.geometry.intrinsics import field_of_view_of
+from ex4d.geometry.presets import RELEASE_FRAMES
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.schema import build
 from ex4d.storage.npz import open_arrays
@@ -47,8 +47,9 @@ def request_open(
     if not clip.exists():
         raise InputError(f"There is no clip {clip}: choose another file.")
     there, picture = _look_at(clip)
-    # Where Blender sees no movie, the server will say what is wrong.
-    frames = max(1, min(frames or RELEASE_FRAMES, (there - start) if there else RELEASE_FRAMES))
+    frames = frames or RELEASE_FRAMES
+    if there is not None:
+        frames = max(1, min(frames, there - start))
     fps = str(source.rate_of(scene)) if clip.is_dir() else None
     part = {"start": start, "frames": frames, "longest_side": longest_side, "fps": fps}
     return replace(_request(scene, source.new_shot(clip), clip, part, picture, chosen), before=before)

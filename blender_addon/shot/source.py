@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
-from ex4d.geometry.camera_path import pivot_distance
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
-from ex4d.media.clip import natural_order
+from ex4d.geometry.presets import pivot_distance
 from ex4d.pipeline.hashing import Hasher
 from ex4d.pipeline.requests import Reconstruct, Source, safe_name
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.plain import from_plain, to_plain
 from ex4d.schema import build
+from ex4d.storage.names import natural_order
 from ex4d.storage.npz import open_arrays
 
 from ..scene import axes, camera, mesh_object, motion, objects

@@ -71,8 +71,15 @@ def insert_strip(scene: bpy.types.Scene, name: str, movie: Path, start: int, fra
         compat.strips(scene).remove(strip)
         read = count(end - first, "frame")
         raise InputError(f"Blender reads {read} from {movie.name} instead of {frames}: take it again.")
-    compat.show_in_sequencer(scene)
+    compat.show_in_sequencer(scene, compat.empty_sequencers())
     return strip
+
+
+def show_in_new_workspaces() -> None:
+    """Let a workspace that was added after the last take, such as *Video Editing*, show the takes as well."""
+    new = [workspace for workspace in compat.empty_sequencers() if not compat.is_filled(workspace)]
+    if new and (scene := next((s for s in (bpy.context.scene, *bpy.data.scenes) if s and s.ex4d.takes), None)):
+        compat.show_in_sequencer(scene, new)
 
 
 def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | None = None) -> TakeRequest:

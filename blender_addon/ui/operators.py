@@ -10,7 +10,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from ex4d.errors import EX4DError
-from ex4d.geometry.camera_path import RELEASE_FRAMES
+from ex4d.geometry.presets import RELEASE_FRAMES
 
 from ..scene import camera, compat
 from ..shot import asking, source, takes
@@ -461,6 +461,30 @@ class EX4D_OT_take_select(_OnTake):
         if strip is None:
             raise source.InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
         compat.select_only(context.scene, strip)
+        compat.show_in_sequencer(context.scene, [window.workspace for window in context.window_manager.windows])
+
+
+class EX4D_OT_show_scene(_Safe):
+    """Go to the scene, in the sequencer too"""
+
+    bl_idname = "ex4d.show_scene"
+    bl_label = "Show Scene"
+    bl_options = {"REGISTER"}
+
+    name: StringProperty(name="Scene", description="Name of the scene")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a window."""
+        return context.window is not None
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Show it."""
+        scene = bpy.data.scenes.get(self.name)
+        if scene is None:
+            raise source.InputError(f"There is no scene {self.name}: it was renamed or deleted.")
+        context.window.scene = scene
+        compat.show_in_sequencer(scene, [context.window.workspace])
 
 
 class EX4D_OT_take_restore_camera(_OnTake):
@@ -545,6 +569,7 @@ CLASSES = (
     EX4D_OT_unload,
     EX4D_OT_connect,
     EX4D_OT_take_select,
+    EX4D_OT_show_scene,
     EX4D_OT_take_restore_camera,
     EX4D_OT_take_again,
     EX4D_OT_take_remove,

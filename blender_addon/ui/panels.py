@@ -103,6 +103,25 @@ def draw_options(layout: Layout, context: Context) -> None:
 # -- panels -----------------------------------------------------------------------------------------
 
 
+def has_shot(scene: bpy.types.Scene) -> bool:
+    """Whether a clip is open in the scene."""
+    return bool(scene.ex4d.shot)
+
+
+def is_beside_a_shot(scene: bpy.types.Scene) -> bool:
+    """Whether clips are open in other scenes only."""
+    return not has_shot(scene) and any(has_shot(other) for other in bpy.data.scenes)
+
+
+def draw_elsewhere(layout: Layout, context: Context) -> None:
+    """The way back from a scene without a shot, such as the one that New in the sequencer's header makes."""
+    for scene in bpy.data.scenes:
+        if has_shot(scene):
+            clip = bpy.path.basename(scene.ex4d.opened)
+            say(layout, context, f"{clip} is open in the scene {scene.name}.", "INFO")
+            layout.operator(operators.EX4D_OT_show_scene.bl_idname, text=f"Show {scene.name}").name = scene.name
+
+
 def draw_source(layout: Layout, context: Context) -> None:
     """The clip, where its depth comes from, and opening it."""
     facts, now = context.scene.ex4d, session.current()
@@ -328,27 +347,28 @@ class Panel:
     Attributes:
         label: its title.
         draw: draws its content.
-        needs_shot: whether it is there only with a shot.
+        is_there: whether it is there in a scene; None where it always is.
         inside: label of the panel that it is a part of, closed at first; "" where it stands alone.
         in_sequencer: whether the Sequencer has it too.
     """
 
     label: str
     draw: Callable[[Layout, Context], None]
-    needs_shot: bool = False
+    is_there: Callable[[bpy.types.Scene], bool] | None = None
     inside: str = ""
     in_sequencer: bool = False
 
 
 PANELS = (
+    Panel("Shots in Other Scenes", draw_elsewhere, is_beside_a_shot, in_sequencer=True),
     Panel("Source", draw_source),
     Panel("Depth", draw_depth, inside="Source"),
     Panel("Source Camera", draw_source_camera, inside="Source"),
-    Panel("Notes", draw_notes, needs_shot=True, inside="Source"),
-    Panel("Camera", draw_camera, needs_shot=True),
-    Panel("Check", draw_check, needs_shot=True),
-    Panel("Generate", draw_generate, needs_shot=True, in_sequencer=True),
-    Panel("Takes", draw_takes, needs_shot=True, in_sequencer=True),
+    Panel("Notes", draw_notes, has_shot, inside="Source"),
+    Panel("Camera", draw_camera, has_shot),
+    Panel("Check", draw_check, has_shot),
+    Panel("Generate", draw_generate, has_shot, in_sequencer=True),
+    Panel("Takes", draw_takes, has_shot, in_sequencer=True),
     Panel("Backend", draw_backend),
 )
 
@@ -360,7 +380,7 @@ def _class_of(panel: Panel, space: str, prefix: str, order: int) -> type:
         return prefix + label.replace(" ", "").lower()
 
     def poll(cls: type, context: Context) -> bool:
-        return bool(context.scene.ex4d.shot) or not panel.needs_shot
+        return panel.is_there is None or panel.is_there(context.scene)
 
     members = {
         "bl_idname": name_of(panel.label),

@@ -57,6 +57,7 @@ class Session:
         self.off_source: dict[str, bool] = {}
         self._address = ""
         self._entered = False
+        self._drawn_status = ""
         self._task: Iterator | None = None
         self._task_event: type = state.Prepared
 
@@ -135,6 +136,11 @@ class Session:
             self.enter_file()
             if self.client is not None:
                 self._hear(self.client, budget / 2)
+            # The panel shows the status, which is no part of the state: nothing else might draw it again.
+            if (status := "" if self.client is None else self.client.status) != self._drawn_status:
+                self._drawn_status = status
+                _redraw()
+            takes.show_in_new_workspaces()
             while self._task is not None:
                 self._step()
                 if time.monotonic() > end:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ex4d.depth.files import read_depth
 from ex4d.errors import InputError, ServerError
-from ex4d.geometry import camera_path
+from ex4d.geometry import camera_path, presets
 from ex4d.geometry.mesh import DWMesh
 from ex4d.jobs.client import Client, JobUpdate
 from ex4d.media.clip import read_clip
@@ -49,8 +49,8 @@ def run_sample(out: Path, progress: Progress) -> DemoResult:
     clip = read_clip(clip_file, progress=progress)
     depth = read_depth(depth_file, clip, progress=progress)
     height, width = clip.frames.shape[1:3]
-    radius = camera_path.pivot_distance(DWMesh.from_depth(depth).depth[0])
-    path = camera_path.preset("60", radius, depth.intrinsics, width, height, len(clip.frames))
+    radius = presets.pivot_distance(DWMesh.from_depth(depth).depth[0])
+    path = presets.preset("60", radius, depth.intrinsics, width, height, len(clip.frames))
     with tempfile.TemporaryDirectory(prefix="ex4d-demo-") as folder:
         path_file = Path(folder) / take.CAMERA
         camera_path.save(path_file, path)

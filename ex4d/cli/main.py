@@ -23,7 +23,7 @@ from ex4d.depth.estimate import EstimatorName
 from ex4d.errors import EX4DError, InputError
 from ex4d.generate import Generated
 from ex4d.generate.wan.quality import ModelSize, QualityName
-from ex4d.geometry import camera_path, intrinsics
+from ex4d.geometry import camera_path, intrinsics, presets
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS, OcclusionName
@@ -103,7 +103,7 @@ DepthModel = Literal["video-depth-anything", "moge", "depthcrafter"]
 Licence = Annotated[
     bool, typer.Option("--accept_licence", help="Of a depth model that is for research only: you accept that.")
 ]
-Cam = Annotated[camera_path.Preset, typer.Option("--cam", help="Camera preset.")]
+Cam = Annotated[presets.Preset, typer.Option("--cam", help="Camera preset.")]
 Camera = Annotated[
     Path | None,
     typer.Option(
@@ -630,11 +630,9 @@ def _open_shot(
     if camera is not None:
         path = camera_path.load(camera, len(mesh), *size)
     else:
-        radius = camera_path.pivot_distance(mesh.depth[0])
+        radius = presets.pivot_distance(mesh.depth[0])
         walked = standing.source_to_world
-        path = camera_path.preset(
-            cam, radius, k, *size, len(mesh), release_compat=release_compat, source_to_world=walked
-        )
+        path = presets.preset(cam, radius, k, *size, len(mesh), release_compat=release_compat, source_to_world=walked)
     return _Shot(Scene(mesh, clip.frames, path, release_compat), clip.fps, standing.notes)
 
 
@@ -669,7 +667,7 @@ def _frames_of(video: Path, frames: int | None) -> int:
     """How many frames to read: those asked for, else the release's number or what there is."""
     from ex4d.media.clip import count_frames
 
-    return frames or min(camera_path.RELEASE_FRAMES, count_frames(video))
+    return frames or min(presets.RELEASE_FRAMES, count_frames(video))
 
 
 def _resized(path: CameraPath, width: int, height: int) -> CameraPath:

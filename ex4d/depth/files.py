@@ -344,7 +344,7 @@ def _texts(arrays: Arrays, key: str) -> tuple[str, ...]:
 
 @contextmanager
 def _open_folder(folder: Path, reading: DepthEncoding) -> Iterator[_Stored]:
-    from ex4d.media.clip import natural_order
+    from ex4d.storage.names import natural_order
 
     files = [f for f in folder.iterdir() if not f.name.startswith(".")]
     png = sorted((f for f in files if f.suffix.lower() == ".png"), key=natural_order)

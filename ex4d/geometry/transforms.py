@@ -1,13 +1,18 @@
-"""Camera poses: rigid (4,4) transforms, OpenCV axes (x right, y down, z forward)."""
+"""Camera poses: rigid (4,4) transforms, OpenCV axes (x right, y down, z forward).
+
+A pose is camera-to-world and is called so (`camera_to_world`, `source_to_world`): its last column is where the camera
+stands. Its inverse, world-to-camera, is always called `extrinsics`.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.storage.npz import Arrays
 
 
 def inverse(poses: NDArray) -> NDArray[np.float64]:
-    """Inverse of rigid transforms (...,4,4)."""
+    """Inverse of rigid transforms (...,4,4): camera-to-world from world-to-camera, and the other way round."""
     rotation_t = np.swapaxes(poses[..., :3, :3], -1, -2)
     result = np.zeros(poses.shape, np.float64)
     result[..., :3, :3] = rotation_t
@@ -39,7 +44,12 @@ def look_at(eye: NDArray, target: NDArray) -> NDArray[np.float64]:
 
 
 def check(poses: NDArray, frames: int | None = None, name: str = "extrinsics") -> NDArray[np.float64]:
-    """Poses (T,4,4) as float64, after checking that each is a rigid transform.
+    """Transforms (T,4,4), of either direction, as float64, after checking that each is rigid.
+
+    Args:
+        poses: the transforms.
+        frames: how many there must be; any number where None.
+        name: what they are called in the messages.
 
     Raises:
         InputError: wrong shape or number of frames, not finite, last row not (0,0,0,1), or not a rotation.
@@ -63,5 +73,32 @@ def check(poses: NDArray, frames: int | None = None, name: str = "extrinsics") -
             raise InputError(
                 f"{name} of frame {t} is not a rotation and a shift: its upper left 3x3 part must be orthonormal"
                 " with determinant 1 (no scale, no mirror)."
+            )
+    return poses
+
+
+def read(arrays: Arrays, frames: int | None = None) -> NDArray[np.float64]:
+    """Camera-to-world (T,4,4) of an .npz file with `camera_to_world`, or with `extrinsics` (world-to-camera).
+
+    Where a file has both, `camera_to_world` is taken as it is, and `extrinsics` must agree with it.
+
+    Raises:
+        InputError: neither key, keys that contradict each other, or values that `check` refuses.
+    """
+    path, keys = arrays.path, set(arrays.headers)
+    if not keys & {"camera_to_world", "extrinsics"}:
+        raise InputError(
+            f"The camera file {path} has neither camera_to_world nor extrinsics: it needs one of them, (T,4,4) with"
+            " one matrix a frame."
+        )
+    if "camera_to_world" not in keys:
+        return inverse(check(arrays.read("extrinsics"), frames, f"extrinsics in {path}"))
+    poses = check(arrays.read("camera_to_world"), frames, f"camera_to_world in {path}")
+    if "extrinsics" in keys:
+        inverted = inverse(check(arrays.read("extrinsics"), len(poses), f"extrinsics in {path}"))
+        if not np.allclose(inverted, poses, rtol=0, atol=1e-3 * max(1, np.abs(poses).max())):
+            raise InputError(
+                f"The camera file {path} has both camera_to_world and extrinsics, but they are not each other's"
+                " inverse: remove the one that is out of date."
             )
     return poses

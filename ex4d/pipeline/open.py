@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from ex4d.depth import registry
 from ex4d.depth.estimate import Estimate
 from ex4d.geometry import intrinsics
-from ex4d.geometry.camera_path import RELEASE_FRAMES
 from ex4d.geometry.depth_video import DepthVideo
-from ex4d.media.clip import Clip, clip_info, natural_order, read_clip
+from ex4d.geometry.presets import RELEASE_FRAMES
+from ex4d.media.clip import Clip, clip_info, read_clip
 from ex4d.pipeline.requests import Blob, Fill, Job, Reconstruct
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.progress import Progress, silent
 from ex4d.source_camera import pose_files
+from ex4d.storage.names import natural_order
 
 Locate = Callable[[Blob], Path]
 """Where the content of a blob lies on this machine; the file's name may differ from the blob's."""

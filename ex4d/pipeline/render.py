@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ex4d.geometry import camera_path
+from ex4d.geometry import camera_path, presets
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS
@@ -32,9 +32,9 @@ def path_of(mesh: DWMesh, shot: Shot, file: Path | None, preset: PathSettings, s
     size = (mesh.width, mesh.height)
     if file is not None:
         return camera_path.load(file, len(mesh), *size)
-    return camera_path.preset(
+    return presets.preset(
         preset.cam,
-        camera_path.pivot_distance(mesh.depth[0]),
+        presets.pivot_distance(mesh.depth[0]),
         shot.depth.intrinsics,
         *size,
         len(mesh),

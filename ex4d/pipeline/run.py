@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.generate.base import Generated, metadata
-from ex4d.geometry import camera_path
+from ex4d.geometry import camera_path, presets
 from ex4d.media.clip import clip_info, read_clip
 from ex4d.media.movie import write_movie
 from ex4d.pipeline import generate as generation
@@ -98,7 +98,7 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
         "focal_px": float(depth.intrinsics[0, 0, 0]),
         "depth_min": float(depth.depth.min()),
         "depth_max": float(depth.depth.max()),
-        "pivot": camera_path.pivot_distance(mesh.depth[0]),
+        "pivot": presets.pivot_distance(mesh.depth[0]),
         "shell": mesh.shell,
         "depth": shot.about_depth,
         "notes": list(shot.notes),
@@ -198,7 +198,7 @@ def _read_conditioning(job: Fill, files: JobFiles, progress: Progress) -> tuple[
     """Colour and mask from files, brought to the size asked for as the release does, without keeping the aspect."""
     assert files.colour is not None
     assert files.mask is not None
-    frames = job.frames or min(camera_path.RELEASE_FRAMES, clip_info(files.colour).frames)
+    frames = job.frames or min(presets.RELEASE_FRAMES, clip_info(files.colour).frames)
     colour = read_clip(files.colour, frames=frames, longest_side=None, multiple=2, progress=progress)
     mask = read_clip(files.mask, frames=frames, longest_side=None, multiple=2, progress=progress)
     if colour.frames.shape != mask.frames.shape:

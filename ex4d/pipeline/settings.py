@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 from ex4d.depth.encoding import Convention, DepthEncoding, Distance, unit_of
 from ex4d.errors import InputError
-from ex4d.geometry.camera_path import ORBIT_RISE, Preset
 from ex4d.geometry.intrinsics import FIELD_OF_VIEW
 from ex4d.geometry.occlusion import OcclusionName
+from ex4d.geometry.presets import ORBIT_RISE, Preset
 from ex4d.plain import check_json
 from ex4d.schema import Choice, Settings, setting
 
@@ -124,7 +124,7 @@ class SourceSettings(Settings):
 
 @dataclass(frozen=True)
 class PathSettings(Settings):
-    """A camera move that is known by name, see `ex4d.geometry.camera_path`."""
+    """A camera move that is known by name, see `ex4d.geometry.presets`."""
 
     cam: Preset = setting(
         "180",

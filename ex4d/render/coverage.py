@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.geometry import transforms
-from ex4d.geometry.camera_path import CameraPath, pivot_distance
+from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
+from ex4d.geometry.presets import pivot_distance
 from ex4d.render.engines import engine as default_engine
 from ex4d.render.scene import Engine, Scene
 

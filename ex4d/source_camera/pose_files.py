@@ -11,13 +11,10 @@ from ex4d.depth.estimators import plane
 from ex4d.errors import InputError
 from ex4d.geometry import transforms
 from ex4d.geometry.depth_video import DepthVideo
-from ex4d.storage.atomic import replacing
-from ex4d.storage.npz import Arrays, open_arrays
+from ex4d.storage.npz import Arrays, open_arrays, write_arrays
 
 if TYPE_CHECKING:
     from ex4d.media.clip import Clip
-
-KEYS = ("camera_to_world", "extrinsics")
 
 MOST_POINTS = 100_000
 """Most points that a file may hold."""
@@ -46,36 +43,26 @@ def save(path: Path, camera: SourceCamera) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, camera_to_world=camera.camera_to_world, points=camera.points)
+    write_arrays(path, {"camera_to_world": camera.camera_to_world, "points": camera.points})
 
 
 def load(path: Path, clip: "Clip") -> SourceCamera:
     """The source camera from a file.
 
     Args:
-        path: .npz with `camera_to_world` (N,4,4), or with `extrinsics` (N,4,4) world-to-camera; OpenCV axes (x right,
-            y down, z forward). The world may be any: it is turned so that it becomes the camera of the clip's first
-            frame. Optional: `points` (M,3) in that world, see `SourceCamera`; without them the distances must be in
-            the unit of the clip's depth.
+        path: .npz with `camera_to_world` (N,4,4), or with its inverse `extrinsics` (N,4,4), world-to-camera, or with
+            both; OpenCV axes (x right, y down, z forward). The world may be any: it is turned so that it becomes the
+            camera of the clip's first frame. Optional: `points` (M,3) in that world, see `SourceCamera`; without them
+            the distances must be in the unit of the clip's depth.
         clip: whose camera it is. N is the number of its frames, of those of the whole source, or of the source's
             pictures where its rate is variable.
 
     Raises:
-        InputError: missing, damaged, without poses or with both kinds, of another number, or not rigid.
+        InputError: missing, damaged, without poses or with two kinds that disagree, of another number, or not rigid.
     """
     with open_arrays(path, "camera file") as arrays:
-        found = [key for key in KEYS if key in arrays.headers]
-        if len(found) != 1:
-            has = "both camera_to_world and" if found else "neither camera_to_world nor"
-            raise InputError(
-                f"The camera file {path} has {has} extrinsics: it needs one of them, (T,4,4) with one matrix a frame."
-            )
-        name, poses, points = found[0], arrays.read(found[0]), _points(arrays, path)
-    poses = transforms.check(poses, name=f"{name} in {path}")
+        poses, points = transforms.read(arrays), _points(arrays, path)
     poses = poses[_frames(path, len(poses), clip)]
-    if name == "extrinsics":
-        poses = transforms.inverse(poses)
     to_first = transforms.inverse(poses[0])
     return SourceCamera(to_first @ poses, points @ to_first[:3, :3].T + to_first[:3, 3])
 

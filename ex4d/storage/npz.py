@@ -1,8 +1,10 @@
-"""Reading .npz files from anywhere: no pickles, and nothing is allocated on a header's word alone."""
+"""Files of arrays (.npz): read from anywhere without pickles and without allocating on a header's word alone, and
+written so that equal arrays give equal files.
+"""
 
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -14,6 +16,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.storage.atomic import replacing
 
 LIMIT_BYTES = 8 << 30
 """Most memory that one array read whole may take."""
@@ -104,6 +107,18 @@ def open_arrays(path: Path, what: str) -> Iterator[Arrays]:
         with _readable(path, what):
             arrays = Arrays(path, what, archive)
         yield arrays
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
+    """Write an .npz file, all or nothing; the same arrays in the same order give the same bytes at any time.
+
+    Not compressed, as compressed bytes differ between versions of zlib; numpy gives every array the same date.
+
+    Raises:
+        InputError: the file cannot be written (disk full, no permission).
+    """
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 @contextmanager

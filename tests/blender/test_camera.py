@@ -11,7 +11,7 @@ from mathutils import Matrix
 from blender_addon.scene import axes, camera, compat, objects
 from blender_addon.shot import checks
 from ex4d.errors import InputError
-from ex4d.geometry import camera_path
+from ex4d.geometry import presets
 
 
 @pytest.fixture(autouse=True)
@@ -41,11 +41,11 @@ def test_the_source_camera_is_locked_and_has_the_source_lens(scene, shot):
     assert source.data.clip_end > shot.depth.max() * 2
 
 
-@pytest.mark.parametrize("name", camera_path.PRESETS)
+@pytest.mark.parametrize("name", presets.PRESETS)
 def test_a_preset_becomes_keys_that_give_the_preset_back(scene, shot, name):
     path = preset(scene, name)
-    radius = camera_path.pivot_distance(shot.depth[0])
-    wanted = camera_path.preset(name, radius, shot.intrinsics[0], shots.WIDTH, shots.HEIGHT, shots.FRAMES)
+    radius = presets.pivot_distance(shot.depth[0])
+    wanted = presets.preset(name, radius, shot.intrinsics[0], shots.WIDTH, shots.HEIGHT, shots.FRAMES)
     assert path.camera_to_world[:, :3, 3] == pytest.approx(wanted.camera_to_world[:, :3, 3], abs=2e-3 * radius)
     assert path.camera_to_world[:, :3, :3] == pytest.approx(wanted.camera_to_world[:, :3, :3], abs=2e-3)
     assert np.array_equal(path.camera_to_world[0], np.eye(4))
@@ -61,14 +61,14 @@ def test_a_preset_of_a_long_clip_has_few_keys(scene):
 
 def test_an_orbit_keeps_its_distance_from_the_pivot(scene, shot):
     path = preset(scene, "90", rise=0.0)
-    radius = camera_path.pivot_distance(shot.depth[0])
+    radius = presets.pivot_distance(shot.depth[0])
     distances = np.linalg.norm(path.camera_to_world[:, :3, 3] - [0, 0, radius], axis=-1)
     assert distances == pytest.approx(radius, rel=2e-3)
 
 
 def test_amount_and_rise_change_an_orbit(scene, shot):
     path = preset(scene, "30", amount=50, rise=0.5)
-    radius = camera_path.pivot_distance(shot.depth[0])
+    radius = presets.pivot_distance(shot.depth[0])
     a = math.radians(50)
     wanted = [math.sin(a) * radius, 0.5 * radius * (math.cos(a) - 1), radius * (1 - math.cos(a))]
     assert path.camera_to_world[-1, :3, 3] == pytest.approx(wanted, abs=1e-4 * radius)

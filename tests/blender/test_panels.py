@@ -17,7 +17,7 @@ from ex4d.jobs.client import JobUpdate
 
 JOB = "11111111-1111-4111-8111-111111111111"
 TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {})
-NO_TORCH = "Video-Depth-Anything small needs the Python package torch."
+NO_TORCH = "Ruler needs the Python package torch."
 OPEN = state.OpenRequest("Scene", "shot", "clip.mp4", "", "", {})
 WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to fetch them."
 
@@ -207,7 +207,8 @@ def test_what_an_estimator_lacks_is_told_once_the_server_has_said_it(scene, shot
     assert "torch" not in draw(panels.draw_source).text
     announced.by(announced.lacking("ruler", NO_TORCH))
     drawn = draw(panels.draw_source)
-    assert f"Without a depth file, the depth comes from Dice. {NO_TORCH}" in drawn.text
+    assert "Without a depth file, the depth comes from Dice." in drawn.text
+    assert NO_TORCH in drawn.text
     assert "Look Again" in drawn.buttons
     scene.ex4d.estimator = "ruler"
     drawn = draw(panels.draw_source)
@@ -319,7 +320,7 @@ def test_a_depth_file_is_not_estimated_again(scene, shot):
 
 @pytest.mark.parametrize("panel", panels.PANELS, ids=lambda panel: panel.label)
 def test_every_panel_can_be_drawn_with_a_shot_and_without(panel, scene, addon, tmp_path):
-    if not panel.needs_shot:
+    if panel.is_there is None or panel.is_there(scene):
         draw(panel.draw)
     shots.open_small(tmp_path)
     draw(panel.draw)
@@ -334,7 +335,7 @@ def test_panels_that_need_a_shot_are_there_with_one_only(scene, tmp_path):
 
     assert there() == {"Source", "Depth", "Source Camera", "Backend"}
     shots.open_small(tmp_path)
-    assert there() == {panel.label for panel in panels.PANELS}
+    assert there() == {panel.label for panel in panels.PANELS} - {"Shots in Other Scenes"}
 
 
 @pytest.mark.parametrize(("frames", "told"), [(1, False), (47, True), (49, False), (50, False), (120, False)])
@@ -343,3 +344,31 @@ def test_a_length_is_advised_where_the_model_would_have_to_fill_it_up_and_nowher
     scene.ex4d.frames = frames
     found = [advice.text for advice in checks.warnings(scene) if "would fit the video model best" in advice.text]
     assert bool(found) == told
+
+
+def test_a_scene_without_a_shot_says_which_scene_has_one(scene, shot):
+    assert not panels.is_beside_a_shot(scene)
+    other = bpy.data.scenes.new("Other")
+    assert panels.is_beside_a_shot(other)
+    drawn = draw(panels.draw_elsewhere)
+    assert (drawn.text, drawn.buttons) == ("small.mp4 is open in the scene Scene.", ["Show Scene"])
+
+
+@pytest.mark.parametrize("answer", ["ready", "unreachable", "refused"])
+def test_the_panel_is_drawn_again_when_the_server_answers_or_does_not(addon, monkeypatch, answer):
+    session.current().tick()
+    drawn = []
+    client = SimpleNamespace(
+        status="connecting", problem="", poll=lambda seconds: [], unloaded=None, server=None, close=lambda: None
+    )
+    session.current().client = client
+    monkeypatch.setattr(session, "_redraw", lambda: drawn.append(client.status))
+    for _twice in range(2):
+        session.current().tick()
+    client.status = answer
+    for _twice in range(2):
+        session.current().tick()
+    assert list(dict.fromkeys(drawn)) == ["connecting", answer]
+    drawn.clear()
+    session.current().tick()
+    assert not drawn

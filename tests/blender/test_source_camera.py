@@ -13,7 +13,7 @@ from blender_addon.scene import axes, camera, compat, motion, objects
 from blender_addon.shot import asking, source
 from blender_addon.work import session, state
 from ex4d.errors import InputError
-from ex4d.geometry import camera_path, transforms
+from ex4d.geometry import presets, transforms
 from ex4d.geometry.intrinsics import field_of_view_of
 from ex4d.geometry.mesh import DWMesh
 
@@ -73,11 +73,11 @@ def test_a_camera_snapped_in_every_frame_has_exactly_the_sources_path(scene, wal
     assert np.array_equal(camera.sample(scene).camera_to_world, shots.walk())
 
 
-@pytest.mark.parametrize("name", camera_path.PRESETS)
+@pytest.mark.parametrize("name", presets.PRESETS)
 def test_a_preset_goes_along_with_the_source(scene, walking, name):
     bpy.ops.ex4d.camera_preset(preset=name)
     facts = scene.ex4d
-    wanted = camera_path.preset(name, facts.radius, facts.intrinsics, facts.width, facts.height, facts.frames)
+    wanted = presets.preset(name, facts.radius, facts.intrinsics, facts.width, facts.height, facts.frames)
     found = transforms.inverse(shots.walk()) @ camera.sample(scene).camera_to_world
     assert found == pytest.approx(wanted.camera_to_world, abs=4e-3 * facts.radius)
     assert not camera.off_source(scene)

@@ -466,3 +466,75 @@ def test_a_take_says_where_its_depth_is_from_when_it_is_a_guess_or_not_free(scen
     for _step in takes.bring_in(request, update, announced.EVERYTHING):
         pass
     assert scene.ex4d.takes[0].made == f"Preview, seed 0{said}"
+
+
+def sequencer_scenes():
+    return {workspace.sequencer_scene for workspace in bpy.data.workspaces}
+
+
+def add_video_editing():
+    """What the + behind the workspaces' names does."""
+    template = Path(bpy.utils.system_resource("SCRIPTS"), "startup/bl_app_templates_system/Video_Editing/startup.blend")
+    bpy.ops.workspace.append_activate(idname="Video Editing", filepath=str(template))
+    return bpy.data.workspaces["Video Editing"]
+
+
+needs_sequencer_scene = pytest.mark.skipif(
+    "sequencer_scene" not in bpy.types.WorkSpace.bl_rna.properties,
+    reason="before Blender 5.0 the sequencer shows the window's scene",
+)
+
+
+@needs_sequencer_scene
+def test_a_take_is_shown_in_every_workspace_but_where_another_scene_was_chosen(scene, tmp_path):
+    other, chosen = bpy.data.scenes.new("Other"), bpy.data.workspaces["Scripting"]
+    chosen.sequencer_scene = other
+    take(scene, tmp_path / "one")
+    assert chosen.sequencer_scene == other
+    chosen.sequencer_scene = scene
+    assert sequencer_scenes() == {scene}
+
+
+@needs_sequencer_scene
+def test_a_workspace_that_is_added_later_shows_the_takes_until_the_user_empties_it(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    later = add_video_editing()
+    assert later.sequencer_scene is None
+    session.current().tick()
+    assert later.sequencer_scene == scene
+    later.sequencer_scene = None
+    session.current().tick()
+    assert later.sequencer_scene is None
+    take(scene, tmp_path / "two")
+    assert later.sequencer_scene == scene
+
+
+@needs_sequencer_scene
+def test_without_a_take_no_scene_is_chosen(scene):
+    add_video_editing()
+    session.current().tick()
+    assert sequencer_scenes() == {None}
+
+
+@needs_sequencer_scene
+def test_select_strip_shows_its_scene_whatever_the_sequencer_showed(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    other, aside = bpy.data.scenes.new("Other"), bpy.data.workspaces["Scripting"]
+    for shown in (other, None):
+        bpy.context.workspace.sequencer_scene, aside.sequencer_scene = shown, other
+        bpy.ops.ex4d.take_select()
+        assert (bpy.context.workspace.sequencer_scene, aside.sequencer_scene) == (scene, other)
+        assert takes.strip_of(scene, 1).select
+
+
+def test_a_scene_without_a_shot_names_the_one_with_it_and_leads_there(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    other = bpy.data.scenes.new("Other")
+    if hasattr(bpy.context.workspace, "sequencer_scene"):
+        bpy.context.workspace.sequencer_scene = other
+    bpy.context.window.scene = other
+    bpy.ops.ex4d.show_scene(name=scene.name)
+    assert bpy.context.window.scene == scene
+    assert getattr(bpy.context.workspace, "sequencer_scene", scene) == scene
+    with pytest.raises(RuntimeError, match="There is no scene Gone"):
+        bpy.ops.ex4d.show_scene(name="Gone")

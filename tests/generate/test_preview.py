@@ -1,7 +1,7 @@
 import numpy as np
 
 from ex4d.generate.preview import fill
-from ex4d.geometry import camera_path
+from ex4d.geometry import presets
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.render.conditioning import render
@@ -10,8 +10,8 @@ from ex4d.render.scene import Scene
 
 def shoot(clip, depth, name="30"):
     mesh = DWMesh.from_depth(depth)
-    radius = camera_path.pivot_distance(depth.depth[0])
-    path = camera_path.preset(name, radius, depth.intrinsics, mesh.width, mesh.height, len(mesh))
+    radius = presets.pivot_distance(depth.depth[0])
+    path = presets.preset(name, radius, depth.intrinsics, mesh.width, mesh.height, len(mesh))
     scene = Scene(mesh, clip.frames, path)
     return scene, render(scene)
 

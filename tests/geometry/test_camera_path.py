@@ -1,86 +1,115 @@
+"""Camera paths and the files that hold them."""
+
+import errno
+import os
+import time
+import zipfile
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ex4d.errors import InputError
-from ex4d.geometry import camera_path, intrinsics, transforms
+from ex4d.geometry import camera_path, intrinsics, presets, transforms
+from ex4d.geometry.camera_path import CameraPath
 
 K = intrinsics.from_focal(500, 256, 256)
 
 
-@pytest.mark.parametrize("name", camera_path.PRESETS)
-@pytest.mark.parametrize("frames", [1, 2, 25, 49, 81])
-def test_every_preset_starts_at_the_source_view_and_looks_at_the_pivot(name, frames):
-    path = camera_path.preset(name, 3.0, K, 256, 256, frames)
-    assert len(path) == frames
-    assert np.allclose(path.camera_to_world[0], np.eye(4))
-    seen = path.extrinsics @ (0, 0, 3.0, 1)
-    assert np.allclose(seen[:, :2], 0, atol=1e-12)
-    assert (seen[:, 2] > 0).all()
-
-
-@pytest.mark.parametrize("name", ["30", "60", "90"])
-def test_orbit_keeps_its_distance_from_the_pivot_and_ends_at_its_angle(name):
-    path = camera_path.preset(name, 3.0, K, 256, 256, 33, rise=0.0)
-    offset = path.camera_to_world[:, :3, 3] - (0, 0, 3)
-    assert np.allclose(np.linalg.norm(offset, axis=1), 3)
-    assert np.degrees(np.arctan2(offset[-1, 0], -offset[-1, 2])) == pytest.approx(float(name))
-
-
-def test_swing_looks_from_the_right_then_from_the_left_and_comes_back():
-    eyes = camera_path.preset_eyes("180", 3.0, 49)
-    yaw = np.degrees(np.arctan2(eyes[:, 0], 3.0 - eyes[:, 2]))
-    assert yaw[[0, 12, 24, 36, 48]] == pytest.approx([0, 45, 0, -45, 0], abs=1e-9)
-
-
-def test_zooms_move_along_the_axis_by_the_documented_part():
-    assert camera_path.preset_eyes("zoom_in", 4.0, 5)[:, 2] == pytest.approx([0, 0.5, 1, 1.5, 2])
-    assert camera_path.preset_eyes("zoom_out", 4.0, 3, amount=0.25)[:, 2] == pytest.approx([0, -0.5, -1])
-
-
-def test_the_amount_replaces_the_angle():
-    assert np.allclose(
-        camera_path.preset_eyes("30", 2.0, 49, amount=75), camera_path.preset_eyes("90", 2.0, 49, amount=75)
-    )
-
-
-@pytest.mark.parametrize("name", ["180", "90", "30"])
-def test_presets_in_compat_mode_are_the_releases_poses(name, shared):
-    with np.load(shared / "reference" / f"recon_box_{name}.npz") as data:
-        theirs = np.diag([-1.0, 1, 1, 1]) @ data["poses"].astype(np.float64)
-        radius = float(data["depth_min"]) + camera_path.ORBIT_MARGIN
-    ours = camera_path.preset(name, radius, K, 256, 256, 49, release_compat=True).extrinsics
-    assert np.abs(ours - theirs).max() < 1e-5
-
-
-def test_the_releases_sweep_grows_when_there_are_not_49_frames():
-    compat = camera_path.preset_eyes("30", 1.0, 25, release_compat=True)[-1]
-    assert compat == pytest.approx(camera_path.preset_eyes("30", 1.0, 25, amount=30 * 49 / 25)[-1])
-
-
-@pytest.mark.parametrize(
-    ("arguments", "word"),
-    [
-        (("45", 1.0, 9), "one of 30, 60"),
-        (("30", 0.0, 9), "in front"),
-        (("30", float("nan"), 9), "in front"),
-        (("30", 1.0, 0), "one frame"),
-        (("zoom_in", 1.0, 9, 1.0), "0 to 1"),
-        (("180", 1.0, 9, 90.0), "90 degrees"),
-        (("30", 1.0, 9, 400.0), "360"),
-    ],
-)
-def test_an_impossible_preset_is_refused_with_the_reason(arguments, word):
-    with pytest.raises(InputError, match=word):
-        camera_path.preset_eyes(*arguments)
-
-
 def test_a_saved_path_comes_back(tmp_path):
-    path = camera_path.preset("90", 3.0, K, 256, 144, 9)
+    path = presets.preset("90", 3.0, K, 256, 144, 9)
     camera_path.save(tmp_path / "path.npz", path)
     again = camera_path.load(tmp_path / "path.npz", 9, 64, 64)
-    assert np.allclose(again.camera_to_world, path.camera_to_world)
-    assert np.allclose(again.intrinsics, path.intrinsics)
+    assert np.array_equal(again.camera_to_world, path.camera_to_world)
+    assert np.array_equal(again.intrinsics, path.intrinsics)
     assert (again.width, again.height) == (256, 144)
+
+
+@st.composite
+def paths(draw: st.DrawFn) -> CameraPath:
+    """Cameras anywhere, turned anyhow, whose axes are as far from orthonormal as is let through."""
+    frames = draw(st.integers(1, 5))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    axes, _ = np.linalg.qr(rng.normal(size=(frames, 3, 3)))
+    axes *= np.sign(np.linalg.det(axes))[:, None, None]
+    poses = np.broadcast_to(np.eye(4), (frames, 4, 4)).copy()
+    poses[:, :3, :3] = axes + rng.normal(size=axes.shape) * draw(st.sampled_from([0, 1e-9, 1e-5]))
+    poses[:, :3, 3] = rng.normal(size=(frames, 3)) * draw(st.sampled_from([0, 1e-3, 1, 1e6]))
+    k = np.stack([intrinsics.from_focal(draw(st.floats(1, 1e5)), 640, 480) for _ in range(frames)])
+    return CameraPath(poses, k, draw(st.integers(1, 16384)), draw(st.integers(1, 16384)))
+
+
+@given(paths())
+def test_a_path_that_was_saved_comes_back_to_the_bit(tmp_path_factory, path):
+    file = tmp_path_factory.mktemp("path") / "path.npz"
+    camera_path.save(file, path)
+    again = camera_path.load(file, len(path), 64, 64)
+    assert again.camera_to_world.tobytes() == path.camera_to_world.tobytes()
+    assert again.intrinsics.tobytes() == path.intrinsics.tobytes()
+    assert (again.width, again.height) == (path.width, path.height)
+    camera_path.save(file.with_name("again.npz"), again)
+    assert file.with_name("again.npz").read_bytes() == file.read_bytes()
+
+
+def test_a_camera_file_does_not_depend_on_when_it_is_written(tmp_path, monkeypatch):
+    path = presets.preset("90", 3.0, K, 256, 144, 9)
+    camera_path.save(tmp_path / "now.npz", path)
+    monkeypatch.setattr(time, "time", lambda: 2_000_000_000.0)
+    monkeypatch.setattr(time, "localtime", lambda *_: time.struct_time((2033, 5, 18, 3, 33, 20, 2, 138, 0)))
+    camera_path.save(tmp_path / "later.npz", path)
+    assert (tmp_path / "now.npz").read_bytes() == (tmp_path / "later.npz").read_bytes()
+    with zipfile.ZipFile(tmp_path / "now.npz") as archive:
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert {entry.compress_type for entry in archive.infolist()} == {zipfile.ZIP_STORED}
+
+
+def test_a_camera_file_that_cannot_be_written_leaves_the_older_one(tmp_path, monkeypatch):
+    file, path = tmp_path / "path.npz", presets.preset("90", 3.0, K, 256, 144, 9)
+    camera_path.save(file, path)
+    before = file.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="disk is full"):
+        camera_path.save(file, presets.preset("30", 3.0, K, 256, 144, 9))
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_either_kind_of_pose_is_enough_and_both_must_agree(tmp_path):
+    path, file = presets.preset("60", 3.0, K, 64, 48, 3), tmp_path / "path.npz"
+    np.savez(file, camera_to_world=path.camera_to_world, intrinsics=K)
+    assert np.array_equal(camera_path.load(file, 3, 64, 48).camera_to_world, path.camera_to_world)
+    np.savez(file, extrinsics=path.extrinsics.astype(np.float32), intrinsics=K)
+    assert np.allclose(camera_path.load(file, 3, 64, 48).camera_to_world, path.camera_to_world, atol=1e-5)
+    np.savez(
+        file,
+        camera_to_world=path.camera_to_world,
+        extrinsics=path.extrinsics.astype(np.float32),
+        intrinsics=K,
+    )
+    assert np.array_equal(camera_path.load(file, 3, 64, 48).camera_to_world, path.camera_to_world)
+    np.savez(file, camera_to_world=path.camera_to_world, extrinsics=path.camera_to_world, intrinsics=K)
+    with pytest.raises(InputError, match=r"both camera_to_world and extrinsics.*out of date"):
+        camera_path.load(file, 3, 64, 48)
+
+
+def test_the_saved_extrinsics_are_world_to_camera_for_other_programs(tmp_path):
+    path = presets.preset("60", 3.0, K, 256, 256, 9)
+    camera_path.save(tmp_path / "path.npz", path)
+    with np.load(tmp_path / "path.npz") as data:
+        assert np.allclose(data["extrinsics"], np.linalg.inv(path.camera_to_world))
+
+
+@pytest.mark.parametrize("key", ["extrinsics", "camera_to_world"])
+def test_cameras_in_opengl_axes_are_refused_with_what_to_do(tmp_path, key):
+    poses = np.broadcast_to(np.diag([1.0, -1, -1, 1]), (3, 4, 4))
+    np.savez(tmp_path / "path.npz", intrinsics=K, **{key: poses})
+    with pytest.raises(InputError, match=r"along -z.*by -1 first"):
+        camera_path.load(tmp_path / "path.npz", 3, 64, 48)
 
 
 def test_a_file_without_a_size_takes_the_clips(tmp_path):
@@ -106,6 +135,7 @@ def test_a_file_without_a_size_takes_the_clips(tmp_path):
             "5 poses but the clip has 3",
         ),
         ({"extrinsics": np.broadcast_to(np.eye(4), (3, 4, 4))}, "no key 'intrinsics'"),
+        ({"intrinsics": K}, "neither camera_to_world nor extrinsics"),
         ({"extrinsics": np.broadcast_to(np.eye(4), (3, 4, 4)), "intrinsics": K * np.nan}, "finite"),
         (
             {
@@ -141,6 +171,6 @@ def test_a_missing_camera_file_is_named(tmp_path):
 
 
 def test_extrinsics_are_world_to_camera():
-    path = camera_path.preset("60", 3.0, K, 256, 256, 9)
+    path = presets.preset("60", 3.0, K, 256, 256, 9)
     assert np.allclose(path.extrinsics @ path.camera_to_world, np.eye(4))
     assert np.allclose(transforms.inverse(path.extrinsics)[-1, :3, 3], path.camera_to_world[-1, :3, 3])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from ex4d.errors import Cancelled, InputError
-from ex4d.geometry import camera_path
+from ex4d.geometry import presets
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.render.conditioning import render, render_stereo
@@ -11,10 +11,10 @@ from ex4d.render.scene import Scene
 
 
 def orbit(depth, name="60", frames=None, **options):
-    radius = camera_path.pivot_distance(depth.depth[0])
+    radius = presets.pivot_distance(depth.depth[0])
     height, width = depth.depth.shape[1:]
     frames = frames or len(depth.depth)
-    return camera_path.preset(name, radius, depth.intrinsics[0], width, height, frames, **options)
+    return presets.preset(name, radius, depth.intrinsics[0], width, height, frames, **options)
 
 
 def test_a_camera_on_the_source_view_gives_the_source_frame_and_a_full_mask(moving_box):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ex4d.depth.files import read_depth
-from ex4d.geometry import camera_path
+from ex4d.geometry import presets
 from ex4d.geometry.mesh import DWMesh
 from ex4d.media.clip import read_clip
 from ex4d.render import coverage
@@ -19,8 +19,8 @@ def scene():
     clip = read_clip(SAMPLE / "clip.mp4", frames=9)
     depth = read_depth(SAMPLE / "clip.depth.npz", clip)
     mesh = DWMesh.from_depth(depth)
-    radius = camera_path.pivot_distance(mesh.depth[0])
-    path = camera_path.preset("60", radius, depth.intrinsics, mesh.width, mesh.height, len(mesh), rise=0.0)
+    radius = presets.pivot_distance(mesh.depth[0])
+    path = presets.preset("60", radius, depth.intrinsics, mesh.width, mesh.height, len(mesh), rise=0.0)
     return Scene(mesh, clip.frames, path)
 
 
@@ -37,7 +37,7 @@ def test_the_angle_is_that_of_the_orbit(scene):
 
 
 def test_a_zoom_turns_by_nothing(scene):
-    path = camera_path.preset("zoom_in", 6.0, scene.path.intrinsics, 512, 288, 9)
+    path = presets.preset("zoom_in", 6.0, scene.path.intrinsics, 512, 288, 9)
     assert coverage.angles(scene.mesh, path) == pytest.approx(0, abs=1e-3)
 
 

@@ -8,7 +8,7 @@ from test_render import K_SOURCE, K_TARGET, VIEWS, grid
 
 from ex4d.depth.files import read_depth
 from ex4d.errors import InputError
-from ex4d.geometry import camera_path, occlusion
+from ex4d.geometry import occlusion, presets
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
@@ -75,7 +75,7 @@ def test_engines_see_the_same_faces_on_the_sample(name):
     clip = read_clip(SAMPLE / "clip.mp4", frames=9)
     depth = read_depth(SAMPLE / "clip.depth.npz", clip)
     mesh = DWMesh.from_depth(depth)
-    path = camera_path.preset("90", 9.0, depth.intrinsics, mesh.width, mesh.height, len(mesh))
+    path = presets.preset("90", 9.0, depth.intrinsics, mesh.width, mesh.height, len(mesh))
     total, ids, mask, _ = compare(name, Scene(mesh, clip.frames, path), [(t, t) for t in (2, 5, 8)])
     print(f"{name}: same face at {ids / total:.4%} of the pixels, same mask at {mask / total:.4%}")
     # nvdiffrast moves vertices to a sixteenth of a pixel; all others round alike.
@@ -88,7 +88,7 @@ def test_the_releases_own_antialiasing_changes_hardly_a_pixel_of_the_mask(name):
     clip = read_clip(SAMPLE / "clip.mp4", frames=9)
     depth = read_depth(SAMPLE / "clip.depth.npz", clip)
     mesh = DWMesh.from_depth(depth, release_compat=True)
-    path = camera_path.preset("90", 9.0, depth.intrinsics, mesh.width, mesh.height, len(mesh))
+    path = presets.preset("90", 9.0, depth.intrinsics, mesh.width, mesh.height, len(mesh))
     scene = Scene(mesh, clip.frames, path, release_compat=True)
     total, _, mask, _ = compare(name, scene, [(t, t) for t in (2, 5, 8)])
     print(f"{name}, as released: same mask at {mask / total:.4%}")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ex4d.errors import InputError
-from ex4d.geometry.camera_path import RELEASE_FRAMES
+from ex4d.geometry.presets import RELEASE_FRAMES
 from ex4d.render import mask_edges
 from ex4d.render.conditioning import Conditioning
 

@@ -1,0 +1,141 @@
+"""One decoded picture: its size on screen, and its RGB at the working size in 8 or 16 bits a channel."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.geometry.intrinsics import FrameFit
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+LIMIT_PIXELS = 1 << 28
+"""Most pixels of one picture of the source (16384 x 16384)."""
+
+Bits = Literal[8, 16]
+"""Bits a channel: uint8 or uint16, both full range."""
+
+_KNOWN_MATRICES = {1, 4, 5, 6, 7, 9}  # YCbCr matrices of ITU-T H.273 that the converter knows
+_FULL_RANGE = 2  # FFmpeg's number
+
+
+def check_pixels(path: Path, stream: "VideoStream") -> None:
+    """Raise InputError where the pictures of a stream are too large to be decoded."""
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width * height > LIMIT_PIXELS:
+        raise InputError(f"{path} has pictures of {width}x{height} pixels, which is too large: make it smaller.")
+
+
+def decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["av.VideoFrame"]:
+    """All pictures of a stream that can be decoded; damaged ones are passed over."""
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            return
+        except av.FFmpegError:  # the file ends in the middle: what is inside the decoder is still good
+            packet = None
+        with suppress(av.FFmpegError):
+            yield from stream.decode(packet)
+        if packet is None:
+            return
+
+
+def displayed_size(picture: "av.VideoFrame", pixel_aspect: Fraction | None = None) -> tuple[int, int]:
+    """Width and height of the upright picture with square pixels.
+
+    Args:
+        picture: as it is stored.
+        pixel_aspect: width over height of a stored pixel; square where None.
+    """
+    width, height = picture.width, picture.height
+    if pixel_aspect and pixel_aspect > 0:
+        width = max(1, round(width * pixel_aspect))
+    return (height, width) if _quarter_turns(picture) % 2 else (width, height)
+
+
+def at_working_size(picture: "av.VideoFrame", fit: FrameFit, bits: Bits) -> NDArray:
+    """Full-range RGB (fit.height, fit.width, 3) of a picture: upright, scaled, cropped about the centre.
+
+    uint8 or uint16. A source of 8 bits a channel gives 257 times its 8-bit value in 16 bits.
+    """
+    upright = np.rot90(_rgb8(picture) if bits == 8 else _rgb16(picture), _quarter_turns(picture))
+    scaled = _scale(upright, fit.scaled_width, fit.scaled_height)
+    return scaled[fit.top : fit.top + fit.height, fit.left : fit.left + fit.width]
+
+
+def _quarter_turns(picture: "av.VideoFrame") -> int:
+    """Counter-clockwise quarter turns that bring a stored picture upright."""
+    return round(picture.rotation / 90) % 4
+
+
+def _rgb8(picture: "av.VideoFrame") -> NDArray[np.uint8]:
+    """Full-range RGB (h,w,3) of a picture in its stored orientation and pixel shape."""
+    return _converted(picture, "rgb24").astype(np.uint8, copy=False)
+
+
+def _rgb16(picture: "av.VideoFrame") -> NDArray[np.uint16]:
+    """As `_rgb8`, in 16 bits."""
+    stored_bits = max(component.bits for component in picture.format.components)
+    if stored_bits <= 8:
+        return _rgb8(picture).astype(np.uint16) * np.uint16(257)
+    rgb = _converted(picture, "rgb48le").astype(np.uint16, copy=False)
+    if picture.format.is_rgb:
+        return rgb
+    # The converter widens YCbCr by shifting bits to the left, which leaves white short of 65535.
+    is_grey = len(picture.format.components) < 3  # taken for full range whatever its tag says, in 8 bits too
+    is_full_range = picture.color_range == _FULL_RANGE or is_grey
+    return _stretched(rgb, ((1 << stored_bits) - 1) << (16 - stored_bits) if is_full_range else 255 << 8)
+
+
+def _stretched(rgb: NDArray[np.uint16], white: int) -> NDArray[np.uint16]:
+    """The values times 65535 / `white`, rounded; what is whiter than white stays at 65535."""
+    wide = rgb.astype(np.uint32)
+    wide *= 65535
+    wide += white // 2
+    wide //= white
+    return np.minimum(wide, 65535).astype(np.uint16)
+
+
+def _converted(picture: "av.VideoFrame", pixel_format: str) -> NDArray:
+    """Full-range RGB (h,w,3) in a packed pixel format of FFmpeg, by the matrix and range that the picture names."""
+    from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+    matrix = None  # the one that the picture names
+    if picture.colorspace not in _KNOWN_MATRICES:
+        # Untagged video: what players do is BT.709 for high definition and BT.601 below.
+        high = picture.width >= 1280 or picture.height >= 720
+        matrix = Colorspace.ITU709 if high else Colorspace.ITU601
+    rgb = picture.reformat(
+        format=pixel_format,
+        src_colorspace=matrix,
+        dst_color_range=ColorRange.JPEG,
+        interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
+    )
+    return rgb.to_ndarray()
+
+
+def _scale(picture: NDArray, width: int, height: int) -> NDArray:
+    """Picture (height, width, 3) of the same type: averaged where it shrinks, interpolated where it grows."""
+    h, w = picture.shape[:2]
+    if (w, h) == (width, height):
+        return picture
+    import cv2
+
+    smaller = (min(w, width), min(h, height))
+    if smaller != (w, h):
+        picture = cv2.resize(np.ascontiguousarray(picture), smaller, interpolation=cv2.INTER_AREA)
+    if smaller != (width, height):
+        picture = cv2.resize(np.ascontiguousarray(picture), (width, height), interpolation=cv2.INTER_CUBIC)
+    return picture
