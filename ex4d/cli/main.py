@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import metadata, util
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import numpy as np
 import typer
@@ -19,7 +19,6 @@ from rich.table import Table
 
 from ex4d import __version__
 from ex4d.depth.encoding import Convention, DepthEncoding, Distance, unit_of
-from ex4d.depth.estimate import EstimatorName
 from ex4d.errors import EX4DError, InputError
 from ex4d.generate import Generated
 from ex4d.generate.wan.quality import ModelSize, QualityName
@@ -75,7 +74,7 @@ Depth = Annotated[
     ),
 ]
 Depths = Annotated[
-    EstimatorName,
+    str,
     typer.Option(
         "--depth_estimator",
         help="Where the depth comes from; auto takes a file where there is one, else the best that is installed.",
@@ -98,8 +97,6 @@ SourceCam = Annotated[
         " (M,3) that stand still, where its unit is not that of the depth.",
     ),
 ]
-DepthModel = Literal["video-depth-anything", "moge", "depthcrafter"]
-"""Estimators that have model files."""
 Licence = Annotated[
     bool, typer.Option("--accept_licence", help="Of a depth model that is for research only: you accept that.")
 ]
@@ -416,7 +413,7 @@ def doctor() -> None:
     """Say what this machine can run, what is missing, and where to get it."""
     from ex4d.depth import registry
     from ex4d.generate.wan import generator as wan_generator
-    from ex4d.generate.wan import model_files
+    from ex4d.weights import store
 
     table = Table("Part", "State", "What to do", title=f"ex4d {__version__}, Python {sys.version.split()[0]}")
     for part, package, extra in (
@@ -431,14 +428,14 @@ def doctor() -> None:
     for name in ENGINES:
         reason = missing(name)
         table.add_row(f"Rendering: {name}", "missing" if reason else "ready", reason)
-    for name, estimator in registry.ESTIMATORS.items():
-        lacks = registry.missing(name)
+    for estimator in registry.estimators().values():
+        lacks = registry.missing(estimator)
         state = "missing" if lacks else "ready"
         table.add_row(f"Depth: {estimator.title}", state if estimator.commercial else f"{state}, research only", lacks)
     gpu = _gpu()
     table.add_row("GPU", gpu or "none found", "" if gpu else "Not needed: rendering and previews run on the CPU.")
     why_not = wan_generator.why_not()
-    made_up = (model_files.folder() / model_files.RANDOM).exists()
+    made_up = (store.folder() / store.RANDOM).exists()
     ready = "ready, but its weights are random" if made_up else "ready"
     table.add_row(
         "EX-4D model (Wan2.1-I2V-14B)",
@@ -455,27 +452,29 @@ def models(
         typer.Option("--convert", help="Also write .safetensors beside .pth and .ckpt, as the first job would."),
     ] = False,
     fetch: Annotated[
-        DepthModel | None, typer.Option("--fetch", help="First bring the files of a depth model from its publisher.")
+        str | None, typer.Option("--fetch", help="First fetch the files of a depth estimator from their publisher.")
     ] = None,
     accept_licence: Licence = False,
 ) -> None:
     """Say where the models' files are expected, what is wrong with them, and how to fetch them."""
-    from ex4d.depth.registry import ESTIMATORS
+    from ex4d.depth.registry import estimators
     from ex4d.generate.wan import generator as wan_generator
     from ex4d.generate.wan import model_files
     from ex4d.weights import store
 
-    root = model_files.folder()
+    root = store.folder()
     if fetch:
-        chosen = ESTIMATORS[fetch]
+        known = {name: spec.usual_parts for name, spec in estimators().items() if spec.parts}
+        if fetch not in known:
+            raise InputError(f"{fetch!r} has no files to fetch: choose one of {', '.join(known)}.")
         with bars() as progress:
-            for needed in chosen.usual_parts:
+            for needed in known[fetch]:
                 store.fetch(needed, root, progress, accept_licence=accept_licence)
     if convert:
         there = model_files.files(root)
         with bars() as progress:
             _say(*model_files.converted(there, progress).notes[len(there.notes) :])
-    states = {part: model_files.state(part, root) for part in model_files.PARTS}
+    states = {part: store.state(part, root, deep=True) for part in model_files.PARTS}
     table = Table("Part", "State", "GB", "Licence", "Expected at", title=f"Models in {root}")
     wrong = [state for state in states.values() if state.endswith(".")]  # a sentence, which has no place in a table
     for part, state in states.items():
@@ -495,38 +494,38 @@ def models(
     if wanted:
         need = sum(part.gigabytes for part in wanted)
         _say(f"To fetch what is missing, {need:.0f} GB at most (hf comes with pip install huggingface_hub):")
-        for command in model_files.fetch_commands(wanted, root):
+        for command in store.fetch_commands(wanted, root):
             typer.echo(command)
-        _say(f"The folder is that of {model_files.VARIABLE}, or the user's cache where it is not set.")
+        _say(f"The folder is that of {store.VARIABLE}, or the user's cache where it is not set.")
     else:
         _say(wan_generator.why_not() or "All files are there, and the EX-4D model can run on this machine.")
     if util.find_spec("torch") is None and len(wanted) < len(states):
         _say("What is inside .pth and .ckpt files was not looked at: that needs torch.")
-    if (root / model_files.RANDOM).exists():
+    if (root / store.RANDOM).exists():
         _say("The weights are random, to try the machine: the pictures will mean nothing.")
     _list_depth_models(root)
 
 
 def _list_depth_models(root: Path) -> None:
-    from ex4d.depth.registry import ESTIMATORS
+    from ex4d.depth.registry import estimators
     from ex4d.weights import store
 
+    listings = [
+        store.listing(spec.name, spec.parts, root, any_part=spec.any_part, deep=True)
+        for spec in estimators().values()
+        if spec.parts
+    ]
     table = Table("Part", "State", "GB", "Licence", "Expected at", title="Depth models, all optional")
-    states = {part: store.state(part, root) for part in store.PARTS}
-    wrong = [state for state in states.values() if state.endswith(".")]
-    for part, state in states.items():
+    states = [pair for listing in listings for pair in listing.states]
+    wrong = [state for _, state in states if state.endswith(".")]
+    for part, state in states:
         state = "unusable" if state in wrong else state
         table.add_row(part.name, state, f"{part.gigabytes:g}", part.licence, f"{part.folder}/")
     Console(markup=False).print(table)
     _say(*wrong)
-    wanted = {}
-    for name in get_args(DepthModel):
-        estimator = ESTIMATORS[name]
-        ready = [part for part in estimator.parts if states[part] == "ready"]
-        if not (ready and estimator.any_part) and len(ready) < len(estimator.parts):
-            wanted[name] = [part for part in estimator.usual_parts if part not in ready]
+    wanted = {listing.name: listing.wanted for listing in listings if listing.wanted}
     if wanted:
-        _say(f"`ex4d models --fetch NAME` brings them, at the commit that is pinned: {', '.join(wanted)}. By hand:")
+        _say(f"`ex4d models --fetch NAME` fetches them, at the pinned commits: {', '.join(wanted)}. By hand:")
         for command in store.fetch_commands([part for parts in wanted.values() for part in parts], root):
             typer.echo(command)
 
@@ -576,7 +575,7 @@ class _Opened:
 
     video: Path | None
     depth: Path | None
-    estimator: EstimatorName
+    estimator: str
     reading: DepthEncoding
     frames: int | None
     focal_px: float | None
