@@ -42,16 +42,12 @@ def new_movie_strip(scene: bpy.types.Scene, name: str, path: Path, channel: int,
     return strips(scene).new_movie(name=name, filepath=str(path), channel=channel, frame_start=start)
 
 
-_filled: set[int] = set()
-"""Workspaces whose sequencer was given a scene by the add-on, by `session_uid`."""
-
-
 def show_in_sequencer(scene: bpy.types.Scene, workspaces: Iterable[bpy.types.WorkSpace]) -> None:
     """Since 5.0 each workspace says which scene its sequencer shows: let it be `scene`."""
     for workspace in workspaces:
         if hasattr(workspace, "sequencer_scene"):
             workspace.sequencer_scene = scene
-            _filled.add(workspace.session_uid)
+            workspace["ex4d_filled"] = True
 
 
 def empty_sequencers() -> list[bpy.types.WorkSpace]:
@@ -61,15 +57,19 @@ def empty_sequencers() -> list[bpy.types.WorkSpace]:
 
 def is_filled(workspace: bpy.types.WorkSpace) -> bool:
     """Whether its sequencer was given a scene already: where it is empty now, the user wants it so."""
-    return workspace.session_uid in _filled
+    return "ex4d_filled" in workspace
 
 
 def fcurves(owner: bpy.types.ID) -> Iterator[bpy.types.FCurve]:
-    """The F-curves of `owner`'s action; since 5.0 they live in the channel bag of the owner's slot."""
+    """The F-curves of `owner` itself.
+
+    Since 4.4 several owners share an action and have a slot each, with the curves in its channel bag: there
+    `Action.fcurves`, as long as it exists, tells only those of the first slot.
+    """
     data = owner.animation_data
     if data is None or data.action is None:
         return
-    if hasattr(data.action, "fcurves"):
+    if not hasattr(data.action, "layers"):
         yield from data.action.fcurves
         return
     for layer in data.action.layers:
@@ -77,6 +77,11 @@ def fcurves(owner: bpy.types.ID) -> Iterator[bpy.types.FCurve]:
             bag = strip.channelbag(data.action_slot)
             if bag is not None:
                 yield from bag.fcurves
+
+
+def path_options() -> set[str]:
+    """Options of a property that holds a path: from 4.5 on Blender wants to be told that it may begin with `//`."""
+    return {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 
 
 def enable_nodes(material: bpy.types.Material) -> bpy.types.NodeTree:
