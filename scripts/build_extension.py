@@ -11,8 +11,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from pathlib import Path
+
+from addon_modules import needed_files
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -28,6 +29,24 @@ PLATFORMS = {
 """pip's platform tags for each of the manifest's platforms."""
 
 COMPILED = ("pyzmq", "msgpack")
+
+PROJECT = """\
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "ex4d"
+version = "{version}"
+description = "What the add-on EX-4D for Blender needs of the library ex4d."
+license = "Apache-2.0"
+license-files = ["LICENSE"]
+requires-python = ">=3.11"
+dependencies = ["numpy>=1.26"]
+
+[tool.hatch.build.targets.wheel]
+packages = ["ex4d"]
+"""
 
 
 def main() -> None:
@@ -60,14 +79,14 @@ def pins() -> list[str]:
 
 
 def collect_wheels(folder: Path) -> None:
-    """Wheels of ex4d, and of the compiled packages for every Python and platform.
+    """Wheels of what the add-on needs of ex4d, and of the compiled packages for every Python and platform.
 
     Blender takes the union of the wheels' Python tags, so msgpack, which has one wheel for each Python, decides which
     Blenders load the extension. numpy is Blender's own and never bundled.
     """
-    run("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, REPO)
-    (wheel,) = folder.glob("ex4d-*.whl")
-    leave_out_server(wheel)
+    with tempfile.TemporaryDirectory() as project:
+        stage_library(Path(project))
+        run("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, project)
     for python in PYTHONS:
         for tags in PLATFORMS.values():
             platforms = [word for tag in tags for word in ("--platform", tag)]
@@ -75,16 +94,12 @@ def collect_wheels(folder: Path) -> None:
             run("-m", "pip", "download", *fixed, *platforms, *pins())
 
 
-def leave_out_server(wheel: Path) -> None:
-    """Take `ex4d_server`, which never runs inside Blender, out of the ex4d wheel and off its list of files."""
-    with zipfile.ZipFile(wheel) as whole:
-        content = {name: whole.read(name) for name in whole.namelist() if not name.startswith("ex4d_server/")}
-    (record,) = (name for name in content if name.endswith(".dist-info/RECORD"))
-    kept = [line for line in content[record].splitlines(keepends=True) if not line.startswith(b"ex4d_server/")]
-    content[record] = b"".join(kept)
-    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as small:
-        for name, data in content.items():
-            small.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
+def stage_library(folder: Path) -> None:
+    """A project of its own with the part of ex4d that the add-on needs, for pip to make a wheel of."""
+    for file in [*needed_files(), Path("ex4d/py.typed"), Path("LICENSE")]:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPO / file, folder / file)
+    (folder / "pyproject.toml").write_text(PROJECT.format(version=version()), encoding="utf-8")
 
 
 def write_manifest(stage: Path) -> None:

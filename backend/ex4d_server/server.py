@@ -361,6 +361,7 @@ def _capabilities() -> Capabilities:
                 missing=sentence(_lacking(partial(registry.missing, spec))),
             )
             for spec in registry.estimators().values()
+            if not spec.is_helper
         ),
     )
 

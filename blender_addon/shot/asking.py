@@ -10,7 +10,7 @@ import bpy
 
 from ex4d.depth.encoding import UNITS, DepthEncoding
 from ex4d.depth.files import beside
-from ex4d.depth.registry import ESTIMATORS
+from ex4d.depth.registry import estimators
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import field_of_view_of
 from ex4d.plain import to_plain
@@ -100,7 +100,7 @@ def _request(
     if not facts.shot or facts.opened == str(clip):
         facts.depth_found = str(depth or "")
     reading = _reading(wish) if depth else DepthEncoding()
-    estimator = ESTIMATORS.get(wish.estimator)
+    estimator = estimators().get(wish.estimator)
     needs_licence = estimator is not None and not estimator.commercial
     if needs_licence and not preferences().accept_licence:
         raise InputError(

@@ -12,7 +12,7 @@ from typing import Any
 import bpy
 
 from ex4d.depth.estimators import plane
-from ex4d.depth.registry import ESTIMATORS
+from ex4d.depth.registry import estimators
 from ex4d.errors import InputError
 from ex4d.generate.wan.quality import QualityName
 from ex4d.geometry import camera_path
@@ -219,7 +219,7 @@ def _made_by(request: TakeRequest, facts: Mapping[str, Any]) -> str:
     words += [f"seed {request.seed}", "" if request.keep_source else "source not kept"]
     made = ", ".join(word for word in words if word)
     about = facts.get("depth", {})
-    estimator = ESTIMATORS.get(about.get("provider", ""))
+    estimator = estimators().get(about.get("provider", ""))
     if estimator is None or (estimator.name != plane.NAME and estimator.commercial):
         return made
     if estimator.name == plane.NAME:

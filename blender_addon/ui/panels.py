@@ -5,13 +5,15 @@ import textwrap
 
 import bpy
 
-from ex4d.depth.registry import ESTIMATORS
+from ex4d.depth.registry import estimators
 
 from ..shot import checks
 from ..ui import operators, picture
 from ..ui.preferences import preferences
 from ..ui.properties import count
 from ..work import server, session
+
+ESTIMATORS = estimators()
 
 
 def say(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:

@@ -1,6 +1,6 @@
 """Occlusion filters: which faces of the DW-Mesh bridge an occlusion and are no surface.
 
-Needs numpy only; `ex4d.render.engines.cpu` has the same compiled, and tests compare the two.
+Needs numpy only; `ex4d.render.engines.numba_kernels` has the same compiled, and tests compare the two.
 """
 
 from dataclasses import dataclass

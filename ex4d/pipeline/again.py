@@ -87,7 +87,7 @@ def _as_then(job: Generate | Fill, record: take.TakeRecord) -> Generate | Fill:
         job = replace(job, generation=replace(job.generation, generator=record.generator))
     if isinstance(job, Generate) and not job.source.depth and job.source.settings.estimator == AUTO:
         provider = record.depth.get("provider", "")
-        if provider and registry.choose(AUTO)[0] != provider:
+        if provider and registry.choose(AUTO).spec.name != provider:
             settings = replace(job.source.settings, estimator=provider)
             job = replace(job, source=replace(job.source, settings=settings))
     return job

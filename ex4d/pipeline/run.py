@@ -27,7 +27,7 @@ from ex4d.progress import Progress
 from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.coverage import Coverage
 from ex4d.render.engines import engine
-from ex4d.render.engines.cpu_engine import reliable_vertices
+from ex4d.render.engines.cpu import reliable_vertices
 from ex4d.source_camera import pose_files
 
 Keep = Callable[[str, NDArray[np.uint8]], None]

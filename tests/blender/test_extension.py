@@ -1,5 +1,6 @@
 """The zip, as an artist gets it."""
 
+import ast
 import json
 import os
 import subprocess
@@ -105,13 +106,64 @@ def test_the_manifest_has_the_librarys_version_and_the_zip_its_licence(extension
         assert not [name for name in archive.namelist() if "__pycache__" in name]
 
 
-def test_the_server_is_not_inside_the_zip(extension):
+@pytest.fixture(scope="module")
+def library(extension) -> dict[str, str]:
+    """The text of every Python file of ex4d in the zip, by its name in the wheel."""
+    with zipfile.ZipFile(extension) as archive:
+        (name,) = (name for name in archive.namelist() if Path(name).name.startswith("ex4d-"))
+        with zipfile.ZipFile(BytesIO(archive.read(name))) as wheel:
+            return {name: wheel.read(name).decode() for name in wheel.namelist() if name.endswith(".py")}
+
+
+def imports(text: str) -> set[str]:
+    """What a file may import at any time, lazily too: `a.b` for `import a.b`, `a.b.c` for `from a.b import c`."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def is_in(library: dict[str, str], name: str) -> bool:
+    """Whether `a.b.c`, a module or something in the module `a.b`, is in the wheel."""
+    path = name.replace(".", "/")
+    names = {f"{path}.py", f"{path}/__init__.py", f"{path.rpartition('/')[0]}.py"}
+    package = f"{path.rpartition('/')[0]}/__init__.py"
+    return bool(names & set(library)) or (package in library and name.rpartition(".")[2] in library[package])
+
+
+def test_all_that_the_add_on_imports_of_the_library_is_in_the_zip(library):
+    files = list((REPO / "blender_addon").rglob("*.py"))
+    wanted = {name for file in files for name in imports(file.read_text()) if name.startswith("ex4d")}
+    assert len(wanted) > 20
+    assert sorted(name for name in wanted if not is_in(library, name)) == []
+
+
+def test_the_library_in_the_zip_is_complete_and_needs_only_what_blender_has(library):
+    wanted = {(file, name) for file, text in library.items() for name in imports(text)}
+    assert {file: name for file, name in wanted if name.startswith("ex4d") and not is_in(library, name)} == {}
+    there = {"ex4d", "numpy", "msgpack", "zmq", *sys.stdlib_module_names}
+    assert {file: name for file, name in wanted if name.partition(".")[0] not in there} == {}
+
+
+def test_neither_server_nor_models_are_in_the_zip(extension, library):
+    assert "ex4d/jobs/client.py" in library
+    assert not [name for name in library if name.startswith("ex4d_server/")]
+    assert not [name for name in library if "/wan/" in name or "/estimators/" in name or "/engines/" in name]
+
+
+def test_the_wheel_of_the_library_is_typed_and_lists_its_files(extension):
     with zipfile.ZipFile(extension) as archive:
         (name,) = (name for name in archive.namelist() if Path(name).name.startswith("ex4d-"))
         with zipfile.ZipFile(BytesIO(archive.read(name))) as wheel:
             names = set(wheel.namelist())
             (record,) = (name for name in names if name.endswith("RECORD"))
             listed = {line.partition(",")[0] for line in wheel.read(record).decode().splitlines()}
-    assert "ex4d/jobs/client.py" in names
-    assert not [name for name in names if name.startswith("ex4d_server/")]
+    assert "ex4d/py.typed" in names
     assert listed == names

@@ -10,7 +10,7 @@ from blender_addon.shot import checks
 from blender_addon.ui import panels, picture
 from blender_addon.work import session, state
 from ex4d.depth.estimators import plane
-from ex4d.depth.registry import ESTIMATORS
+from ex4d.depth.registry import estimators
 from ex4d.jobs.client import JobUpdate
 from ex4d.jobs.messages import Capabilities, DepthChoice, Limits, Welcome
 
@@ -178,7 +178,7 @@ def test_a_research_only_estimator_shows_its_licence_and_asks_whether_it_is_acce
     assert "accept_licence" not in draw(panels._Source).shown
     scene.ex4d.estimator = "depthcrafter"
     drawn = draw(panels._Source)
-    assert ESTIMATORS["depthcrafter"].terms in drawn.text
+    assert estimators()["depthcrafter"].terms in drawn.text
     assert "accept_licence" in drawn.shown
 
 

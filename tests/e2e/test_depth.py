@@ -43,7 +43,7 @@ def test_a_clip_without_depth_becomes_a_strip_that_says_that_its_depth_is_a_gues
     assert (facts.depth["provider"], facts.depth_found) == ("plane", "")
     assert any(advice.text.startswith(GUESS) for advice in checks.depth_trouble(scene))
     assert GUESS in facts.notes
-    assert "Nothing better than the ground plane was there" in facts.notes
+    assert "Nothing better than Ground Plane and Parallax can run here" in facts.notes
     assert "The focal length is unknown" in facts.notes
     bpy.ops.ex4d.camera_preset(preset="30")
     assert bpy.ops.ex4d.generate() == {"FINISHED"}

@@ -23,6 +23,7 @@ from ex4d.pipeline import shot as jobs
 from ex4d.progress import silent
 from ex4d.render.conditioning import Conditioning
 from ex4d.render.coverage import Coverage
+from ex4d.weights import store
 
 pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the libraries that read tokenizers
 
@@ -305,7 +306,7 @@ def test_a_distilled_lora_changes_drafts_and_says_so(tree):
 
 
 def test_files_are_converted_once_and_random_weights_say_so(tree):
-    mark = tree / model_files.RANDOM
+    mark = tree / store.RANDOM
     mark.touch()
     try:
         result = wan_generator.generate(shot(5), 0, "draft")

@@ -5,7 +5,7 @@ from ex4d.errors import InputError
 from ex4d.geometry import intrinsics, occlusion
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import RELEASE_SHELL, DWMesh
-from ex4d.render.engines.cpu import reliable_vertices_of
+from ex4d.render.engines.numba_kernels import reliable_vertices_of
 
 
 def test_each_vertex_projects_to_the_centre_of_its_pixel(moving_box):

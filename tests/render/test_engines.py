@@ -1,5 +1,6 @@
 """Every engine that can run here sees the same faces; GPU engines run where there is a GPU (`pytest -m gpu`)."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.media.clip import read_clip
 from ex4d.render import engines
+from ex4d.render.engines import cuda
 from ex4d.render.scene import Scene
 
 SAMPLE = Path(__file__).parents[2] / "sample"
@@ -151,3 +153,8 @@ def test_a_gpu_short_of_memory_draws_fewer_pictures_at_once_and_then_says_so():
     finally:
         pool.set_limit(size=0)
     assert all((v.colour == e).all() for v, e in zip(cuda.views(scene, pairs), expected, strict=True))
+
+
+def test_the_cuda_kernels_come_with_the_package():
+    for name in cuda.KERNELS:
+        assert re.search(rf'extern "C" __global__ void (__launch_bounds__\(\w+\) )?{name}\(', cuda.source())

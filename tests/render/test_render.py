@@ -5,7 +5,7 @@ import pytest
 
 from ex4d.geometry import intrinsics
 from ex4d.geometry.transforms import inverse, look_at
-from ex4d.render.engines import cpu
+from ex4d.render.engines import numba_kernels
 from ex4d.render.scene import NEAR, projection
 
 
@@ -76,7 +76,7 @@ VIEWS = {
 def test_the_same_faces_are_seen_as_by_testing_every_face_at_every_pixel(kind, view):
     depth = grid(kind)
     matrix = projection(K_TARGET, inverse(VIEWS[view]), K_SOURCE)
-    inv_w, ids = cpu.rasterise(depth, matrix, 20, 26, NEAR, np.inf)
+    inv_w, ids = numba_kernels.rasterise(depth, matrix, 20, 26, NEAR, np.inf)
     plain_inv_w, plain_ids = plain_rasterise(depth, matrix, 20, 26, NEAR, np.inf)
     assert (ids == plain_ids).all()
     assert (inv_w == plain_inv_w).all()
@@ -86,7 +86,7 @@ def test_the_same_faces_are_seen_as_by_testing_every_face_at_every_pixel(kind, v
 def test_the_far_plane_takes_away_what_is_beyond_it(view):
     depth = grid("noisy")
     matrix = projection(K_TARGET, inverse(VIEWS[view]), K_SOURCE)
-    inv_w, ids = cpu.rasterise(depth, matrix, 20, 26, NEAR, 5.0)
+    inv_w, ids = numba_kernels.rasterise(depth, matrix, 20, 26, NEAR, 5.0)
     _, plain_ids = plain_rasterise(depth, matrix, 20, 26, NEAR, 5.0)
     assert (ids == plain_ids).all()
     assert (inv_w[ids >= 0] >= np.float32(1 / 5)).all()
@@ -96,13 +96,13 @@ def test_the_far_plane_takes_away_what_is_beyond_it(view):
 def test_a_watertight_mesh_fills_the_picture_from_anywhere_in_front():
     for kind in ("noisy", "spikes", "checkerboard"):
         matrix = projection(K_SOURCE, np.eye(4), K_SOURCE)
-        _, ids = cpu.rasterise(grid(kind), matrix, 14, 18, NEAR, np.inf)
+        _, ids = numba_kernels.rasterise(grid(kind), matrix, 14, 18, NEAR, np.inf)
         assert (ids[1:-1, 1:-1] >= 0).all()
 
 
 def test_distances_are_those_of_the_surface():
     depth = grid("slanted")
-    inv_w, _ = cpu.rasterise(depth, projection(K_SOURCE, np.eye(4), K_SOURCE), 14, 18, NEAR, np.inf)
+    inv_w, _ = numba_kernels.rasterise(depth, projection(K_SOURCE, np.eye(4), K_SOURCE), 14, 18, NEAR, np.inf)
     assert np.allclose(1 / inv_w[2:-2, 2:-2], depth[2:-2, 2:-2], rtol=1e-5)
 
 
@@ -110,10 +110,10 @@ def test_pictures_come_back_exactly_from_the_source_view():
     rng = np.random.default_rng(1)
     picture = rng.integers(0, 256, (14, 18, 3), dtype=np.uint8)
     depth, matrix = grid("slanted"), projection(K_SOURCE, np.eye(4), K_SOURCE)
-    _, ids = cpu.rasterise(depth, matrix, 14, 18, NEAR, np.inf)
+    _, ids = numba_kernels.rasterise(depth, matrix, 14, 18, NEAR, np.inf)
     reliable = np.ones((14, 18), np.uint8)
     colour, mask = np.empty_like(picture), np.empty((14, 18), np.uint8)
-    cpu.shade(depth, matrix, ids, reliable, picture, False, colour, mask)
+    numba_kernels.shade(depth, matrix, ids, reliable, picture, False, colour, mask)
     assert (mask[1:-1, 1:-1] == 255).all()
     assert (colour[1:-1, 1:-1] == picture[1:-1, 1:-1]).all()
 
@@ -124,5 +124,5 @@ def test_extreme_depth_neither_crashes_nor_hangs(value):
     depth[5:9, 6:12] = value
     for pose in VIEWS.values():
         matrix = projection(K_TARGET, inverse(pose), K_SOURCE)
-        _, ids = cpu.rasterise(depth, matrix, 20, 26, NEAR, np.inf)
+        _, ids = numba_kernels.rasterise(depth, matrix, 20, 26, NEAR, np.inf)
         assert ids.max() <= 2 * depth.size + 1

@@ -19,6 +19,7 @@ from ex4d.progress import Progress, silent
 from ex4d.render import mask_edges
 from ex4d.render.conditioning import Conditioning
 from ex4d.storage import user_cache
+from ex4d.weights import store
 
 if TYPE_CHECKING:
     from ex4d.generate.runtime.resume import Unfinished
@@ -56,8 +57,8 @@ def why_not(ask_torch: bool = True) -> str | None:
                 f"The EX-4D model needs the Python package {package}, which is not installed here: pip install '.[wan]'"
                 " -c constraints.txt in a checkout."
             )
-    root = model_files.folder()
-    if missing := [part.name for part in model_files.PARTS if not model_files.is_there(part, root)]:
+    root = store.folder()
+    if missing := [part.name for part in model_files.PARTS if not store.is_there(part, root)]:
         return f"Files of the EX-4D model are missing ({', '.join(missing)}): `ex4d models` says how to fetch them."
     if DEVICE == "cuda" and not _gpus():
         return "The EX-4D model needs an NVIDIA GPU, and this machine has none that its driver knows."
@@ -155,7 +156,7 @@ def _generate(
     from ex4d.generate.runtime import windows
     from ex4d.generate.wan import preparation, video_model
 
-    files = model_files.files(model_files.folder())
+    files = model_files.files(store.folder())
     count, height, width = conditioning.mask.shape
     plan = (range(count),) if as_released else windows.plan(count)
     picture = preparation.RELEASE_SIZE

@@ -7,7 +7,9 @@
 | cuda | NVIDIA GPU | CuPy | MIT |
 | nvdiffrast | NVIDIA GPU | nvdiffrast, torch | NVIDIA Source Code License: non-commercial |
 
-All but nvdiffrast see the same face at every pixel, to the bit; nvdiffrast's own rasteriser rounds to 1/16 pixel.
+`cpu.py` is the first two: `numba_kernels.py`, and beside it `numpy_reference.py`, the same in plain arrays and easier
+to read. `cuda.py` runs `kernels.cu`. All but nvdiffrast see the same face at every pixel, to the bit; nvdiffrast's own
+rasteriser rounds to 1/16 pixel.
 """
 
 from typing import Literal, get_args
@@ -32,9 +34,9 @@ def engine(name: str = "auto") -> Engine:
     if reason := missing(name):
         raise InputError(f"The rendering engine {name} cannot run here: {reason}.")
     if name in ("numba", "numpy"):
-        from ex4d.render.engines import cpu_engine
+        from ex4d.render.engines import cpu
 
-        return cpu_engine.CPUEngine(name)
+        return cpu.CPUEngine(name)
     if name == "cuda":
         from ex4d.render.engines import cuda
 

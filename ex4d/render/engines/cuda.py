@@ -35,13 +35,20 @@ def missing() -> str:
     return "" if count else "there is no NVIDIA GPU"
 
 
+KERNELS = ("occlusions", "rasterise_small", "rasterise_large", "shade")
+
+
+def source() -> str:
+    """The text of kernels.cu."""
+    return resources.files("ex4d.render.engines").joinpath("kernels.cu").read_text(encoding="utf-8")
+
+
 @cache
 def _kernels() -> dict[str, Any]:
     import cupy
 
-    source = resources.files("ex4d.render").joinpath("kernels.cu").read_text(encoding="utf-8")
-    module = cupy.RawModule(code=source, options=("--fmad=false", "--std=c++14"))
-    return {name: module.get_function(name) for name in ("occlusions", "rasterise_small", "rasterise_large", "shade")}
+    module = cupy.RawModule(code=source(), options=("--fmad=false", "--std=c++14"))
+    return {name: module.get_function(name) for name in KERNELS}
 
 
 class CudaEngine:
@@ -51,7 +58,7 @@ class CudaEngine:
     note = ""
 
     def views(self, scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool = False) -> Iterator[View]:
-        """Pictures of the pairs (t, view); see `ex4d.render.Engine`.
+        """Pictures of the pairs (t, view); see `ex4d.render.scene.Engine`.
 
         Raises:
             InputError: the GPU has no memory for a single picture of this size.

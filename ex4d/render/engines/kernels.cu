@@ -1,4 +1,4 @@
-// The CUDA twin of ex4d/render/cpu.py, compiled at run time (NVRTC) with fused multiply-add off: with it, the
+// The CUDA twin of numba_kernels.py, compiled at run time (NVRTC) with fused multiply-add off: with it, the
 // products of a shared edge would no longer be exact negatives, and the ids would differ from the CPU's.
 //
 // n pictures are drawn at once. Quad (row, column) of a frame is one thread. A face on few pixels is tested at
@@ -28,7 +28,7 @@ __device__ inline Vertex vertex(const float* depth, const double* m, int cols, i
 __device__ inline double least(double a, double b, double c) { return fmin(fmin(a, b), c); }
 __device__ inline double most(double a, double b, double c) { return fmax(fmax(a, b), c); }
 
-// Corners of the face with this id, in the order of ex4d.render.cpu.
+// Corners of the face with this id, in the order of numba_kernels.
 __device__ inline void corners(int id, int rows, int cols, int* row, int* col) {
     int base = id >> 1, second = id & 1;
     if (base < rows * cols) {
@@ -43,7 +43,7 @@ __device__ inline void corners(int id, int rows, int cols, int* row, int* col) {
     }
 }
 
-// -- occlusions: see ex4d.occlusion and ex4d.render.cpu._occlusion_row ---------------------------------
+// -- occlusions: see ex4d.geometry.occlusion and numba_kernels._occlusion_row ---------------------------------
 
 __device__ inline bool sharp(double dot, double pp, double qq, double cos_limit) {
     return dot > 0 && dot * dot > cos_limit * cos_limit * pp * qq;
@@ -181,7 +181,7 @@ extern "C" __global__ void rasterise_small(
     }
 }
 
-// Leftmost and rightmost x of the polygon near the height y; see ex4d.render.cpu._face.
+// Leftmost and rightmost x of the polygon near the height y; see numba_kernels._face.
 __device__ void span(const double* px, const double* py, int n, double y, double* left, double* right) {
     for (int i = 0; i < n; ++i) {
         int j = i + 1 < n ? i + 1 : 0;
@@ -276,7 +276,7 @@ extern "C" __global__ void rasterise_large(
     }
 }
 
-// -- shading: see ex4d.render.cpu.shade --------------------------------------------------------------------
+// -- shading: see numba_kernels.shade --------------------------------------------------------------------
 
 extern "C" __global__ void shade(
     const float* depths, const double* matrices, const Byte* reliable, const Byte* pictures, Size size,

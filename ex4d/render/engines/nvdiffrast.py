@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
-from ex4d.render.engines import plain
+from ex4d.render.engines import numpy_reference as reference
 from ex4d.render.scene import NEAR, Scene, Surface, View
 
 LARGEST_SIDE = 2048
@@ -54,7 +54,7 @@ class NvdiffrastEngine:
 
         mesh, size = scene.mesh, (scene.path.height, scene.path.width)
         matrix = scene.projection(t, view)
-        positions = torch.from_numpy(_gl_clip(plain.clip_coordinates(mesh.depth[t], matrix), scene)).cuda()[None]
+        positions = torch.from_numpy(_gl_clip(reference.clip_coordinates(mesh.depth[t], matrix), scene)).cuda()[None]
         raster, _ = dr.rasterize(self._context, positions, faces, resolution=size)
         ids = _our_ids(raster[0, ..., 3].cpu().numpy(), mesh.depth.shape[1:])
         reliable = mesh.reliable_vertices(t).astype(np.uint8)
@@ -66,8 +66,8 @@ class NvdiffrastEngine:
             mask = np.where(picture[..., 3] > 125, 255, 0).astype(np.uint8)
             colour = np.where(mask[..., None] > 0, picture[..., :3], 0).astype(np.uint8)
         else:
-            colour, mask = plain.shade(mesh.depth[t], matrix, ids, reliable, scene.pictures[t], False)
-        return View(colour, mask, Surface(ids, plain.inverse_distance(mesh.depth[t], matrix, ids)))
+            colour, mask = reference.shade(mesh.depth[t], matrix, ids, reliable, scene.pictures[t], False)
+        return View(colour, mask, Surface(ids, reference.inverse_distance(mesh.depth[t], matrix, ids)))
 
 
 def _gl_clip(clip: NDArray[np.float64], scene: Scene) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """The same renderer in numpy alone, for machines without numba: slower by far, the same result.
 
-It follows `ex4d.render.engines.cpu` step by step, with arrays of faces in the place of loops: faces are cut into rows
-of pixels, rows into pixels, and each pixel keeps the greatest key made of 1/distance and face id. The formulas
-round alike, so the faces seen are the same to the bit.
+It follows `ex4d.render.engines.numba_kernels` step by step, with arrays of faces in the place of loops: faces are cut
+into rows of pixels, rows into pixels, and each pixel keeps the greatest key made of 1/distance and face id. The
+formulas round alike, so the faces seen are the same to the bit.
 """
 
 from itertools import pairwise
@@ -17,7 +17,7 @@ _PAIRS = 1 << 21
 def rasterise(
     depth: NDArray[np.float32], matrix: NDArray[np.float64], height: int, width: int, near: float, far: float
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Nearest face at every pixel centre; arguments and results as of `ex4d.render.engines.cpu.rasterise`."""
+    """Nearest face at every pixel centre; arguments and results as of `numba_kernels.rasterise`."""
     corners, ids = _faces(depth.shape)
     vertices = clip_coordinates(depth, matrix)
     keys = np.zeros(height * width, np.uint64)
@@ -46,7 +46,7 @@ def shade(
     picture: NDArray[np.uint8],
     release_compat: bool,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Colour (h,w,3) and mask (h,w) of the faces seen; see `ex4d.render.engines.cpu.shade`."""
+    """Colour (h,w,3) and mask (h,w) of the faces seen; see `numba_kernels.shade`."""
     rows, cols = np.nonzero(ids >= 0)
     corners = _corners_of(ids[rows, cols], depth.shape)
     seen = reliable.ravel()[corners]
