@@ -41,7 +41,7 @@ def again(
     for blob in blobs_of(job):
         places[blob.sha256] = _found(record, folder, blob, moved)
     job = _as_then(job, record)
-    facts = run(job, gather(job, lambda blob: places[blob.sha256], work), out, runtime, progress)
+    facts = run(job, gather(job, lambda blob: places[blob.sha256], work, in_place=True), out, runtime, progress)
     made = take.read_record(out / take.SIDECAR)
     take.write_record(out / take.SIDECAR, take.with_inputs(made, out, places))
     return facts

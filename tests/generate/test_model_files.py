@@ -73,7 +73,7 @@ def write_video_model(root, tensors):
 
 def ex4d(root, *arguments):
     environment = os.environ | {"COLUMNS": "200", "EX4D_MODELS": str(root)}
-    command = [sys.executable, "-m", "ex4d.cli.main", *arguments]
+    command = [sys.executable, "-m", "ex4d.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
 
 
