@@ -47,9 +47,7 @@ def _every_command(
 
 def build_app() -> typer.Typer:
     """The application with every command that is installed."""
-    app = typer.Typer(
-        no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-    )
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback()(_every_command)
     others = {name: command for name, command in plugins.found(GROUP).items() if name not in OWN}
     for name, command in {**OWN, **others}.items():

@@ -91,9 +91,7 @@ def run_sample(out: Path, progress: Progress) -> tuple[str, ...]:
     result, colour, mask = (read_movie(out / name).frames for name in (take.RESULT, take.COLOUR, take.MASK))
     angles = update.facts["angle"]
     columns = [(t, f"frame {t}, {angles[t]:.0f} deg") for t in (0, 16, 32, 48)]
-    write_picture(
-        out / SHEET, contact_sheet(clip.frames, colour, mask[..., 0], result, columns, "Result (preview)")
-    )
+    write_picture(out / SHEET, contact_sheet(clip.frames, colour, mask[..., 0], result, columns, "Result (preview)"))
     return tuple(update.facts["notes"])
 
 

@@ -10,7 +10,6 @@ from rich.table import Table
 from ex4d import __version__, plugins
 from ex4d.cli import GROUP
 from ex4d.cli.output import show
-from ex4d.depth import base as depth_base
 from ex4d.depth import registry as depth_registry
 from ex4d.extras import Package
 from ex4d.generate import base as generate_base

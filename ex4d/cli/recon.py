@@ -60,9 +60,7 @@ def recon(
     camera_file = output_dir / f"camera_{name}.npz"
     refuse_overwriting([*outputs, *([camera_file] if save_camera else [])], input_video, depth, camera, source_camera)
     with bars() as progress:
-        shot = open_shot(
-            files, source, look_beside=True, release_lens=render.release_compat, progress=progress
-        )
+        shot = open_shot(files, source, look_beside=True, release_lens=render.release_compat, progress=progress)
         scene = rendering.scene_of(shot, camera, preset, render)
         seen = rendering.view(scene, render, progress)
         notes = (*shot.notes, *seen.notes)

@@ -190,7 +190,7 @@ def _write_result(
     out: Path, made: Generated, other: NDArray[np.uint8], fps: Fraction, wanted: generation.Plan, keep: Keep | None
 ) -> None:
     """The result, and the other video where there is one: as released, the model's own is all there is."""
-    about = metadata(wanted.spec, made)
+    about = metadata(wanted.spec, wanted.seed, made)
     videos = {take.RESULT: made.frames}
     if other is not made.frames:
         videos[take.GENERATED if wanted.keep_source else take.COMPOSITED] = other
