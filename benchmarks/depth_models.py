@@ -19,9 +19,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ex4d.depth import registry
-from ex4d.depth.estimators import depthcrafter, moge
-from ex4d.depth.estimators import video_depth_anything as vda
-from ex4d.generate.wan import model_files
+from ex4d.depth.estimators import depthcrafter, moge, video_depth_anything
+from ex4d.depth.estimators import depthcrafter_network as depthcrafter_net
+from ex4d.depth.estimators import moge_network as moge_net
+from ex4d.depth.estimators import video_depth_anything_network as vda
+from ex4d.depth.scaling import key_frames
 from ex4d.geometry.intrinsics import fit_frame
 from ex4d.media.clip import Clip
 from ex4d.torchvision_for_cpu import import_torchvision
@@ -77,25 +79,25 @@ def main(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(torch.cuda.get_device_name() if device == "cuda" else "CPU", f"torch {torch.__version__}", flush=True)
     clip = moving_picture()
-    root = model_files.folder()
+    root = store.folder()
     wanted = set(only or ("video", "moge", "depthcrafter"))
     if "video" in wanted:
-        made_random(store.VIDEO, random_video)
-        path = store.located(store.VIDEO.files[0], root)
+        made_random(video_depth_anything.PART, random_video)
+        path = store.located(video_depth_anything.PART.files[0], root)
         measure("Video-Depth-Anything small", lambda: np.stack(list(vda.disparity(clip.frames, path, device))))
     if "moge" in wanted:
-        made_random(store.MOGE[0], random_moge)
-        path = store.located(store.MOGE[0].files[0], root)
-        numbers = np.linspace(0, FRAMES - 1, registry.KEY_FRAMES).round().astype(int)
+        made_random(moge.PARTS[0], random_moge)
+        path = store.located(moge.PARTS[0].files[0], root)
+        numbers = key_frames(FRAMES)
         measure(
             f"MoGe-2 vitl, {len(numbers)} key frames",
-            lambda: moge.field_of_view_and_scale(clip.frames[numbers], path, device).depth,
+            lambda: moge_net.field_of_view_and_scale(clip.frames[numbers], path, device).depth,
         )
     if "depthcrafter" in wanted:
-        made_random(store.DEPTHCRAFTER, random_depthcrafter)
+        made_random(depthcrafter.UNET, random_depthcrafter)
         measure(
             "DepthCrafter, 5 steps",
-            lambda: depthcrafter.disparity(clip.frames, root, device, accept_licence=True),
+            lambda: depthcrafter_net.disparity(clip.frames, root, device, accept_licence=True),
         )
     if wanted >= {"video", "moge"}:
         made = registry.estimate("video-depth-anything", clip, again=True)
@@ -130,12 +132,12 @@ def measure(name: str, run: Callable[[], NDArray[np.float32]]) -> None:
 # -- random weights ---------------------------------------------------------------------------------
 
 
-def made_random(part: store.DepthPart, write: Callable[[Path], None]) -> None:
+def made_random(part: store.Part, write: Callable[[Path], None]) -> None:
     """Write random files where a part is missing."""
-    root = model_files.folder()
+    root = store.folder()
     if store.state(part, root) == "missing":
         write(root)
-        (root / model_files.RANDOM).touch()
+        (root / store.RANDOM).touch()
     if (state := store.state(part, root)) != "ready":
         raise typer.BadParameter(f"{part.name}: {state}")
 
@@ -146,16 +148,16 @@ def random_video(root: Path) -> None:
     model = vda.VideoDepthAnything(vda.SMALL)
     with torch.no_grad():
         model.head.scratch.output_conv2[2].bias += 2
-    _save({name: tensor for name, tensor in model.state_dict().items()}, root / store.VIDEO.files[0])
+    _save({name: tensor for name, tensor in model.state_dict().items()}, root / video_depth_anything.PART.files[0])
 
 
 def random_moge(root: Path) -> None:
     """MoGe-2 with the largest image encoder."""
     torch.manual_seed(0)
-    state = moge.MoGe(moge.Shape.from_config(MOGE_VITL)).state_dict()
+    state = moge_net.MoGe(moge_net.Shape.from_config(MOGE_VITL)).state_dict()
     state["encoder.image_mean"] = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
     state["encoder.image_std"] = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
-    _save({"model_config": MOGE_VITL, "model": state}, root / store.MOGE[0].files[0])
+    _save({"model_config": MOGE_VITL, "model": state}, root / moge.PARTS[0].files[0])
 
 
 def random_depthcrafter(root: Path) -> None:
@@ -165,9 +167,9 @@ def random_depthcrafter(root: Path) -> None:
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     torch.manual_seed(0)
-    base = root / depthcrafter.BASE
+    base = root / depthcrafter_net.BASE
     for folder, config, make, name in (
-        (root / depthcrafter.UNET, UNET, UNetSpatioTemporalConditionModel.from_config, "diffusion_pytorch_model"),
+        (root / depthcrafter_net.UNET, UNET, UNetSpatioTemporalConditionModel.from_config, "diffusion_pytorch_model"),
         (base / "vae", VAE, AutoencoderKLTemporalDecoder.from_config, "diffusion_pytorch_model.fp16"),
         (
             base / "image_encoder",

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.depth.alignment import fit_disparity, metric_depth
-from ex4d.depth.estimators import plane
 from ex4d.depth.files import read_depth
-from ex4d.depth.registry import ESTIMATORS, estimate, missing
+from ex4d.depth.registry import estimate, estimators, missing
 from ex4d.depth.report import flicker
 from ex4d.geometry import presets
 from ex4d.geometry.depth_video import DepthVideo
@@ -55,12 +54,12 @@ def main() -> None:
         line("file (the truth)", figures(clip, truth, truth, poses, masks))
         middle = np.full_like(truth.depth, np.median(truth.depth))
         line("a flat wall", figures(clip, replace(truth, depth=middle), truth, poses, masks))
-        for name, entry in ESTIMATORS.items():
-            if name in ("file", "moge"):
+        for name, spec in estimators().items():
+            if spec.is_helper or spec.reads_file:
                 continue
-            if sentence := missing(name):
+            if sentence := missing(spec):
                 print(f"{name:>20}  no weights here: {sentence}")
-            elif not entry.commercial and not accept:
+            elif spec.terms and not accept:
                 print(f"{name:>20}  for research only: --accept_licence runs it")
             else:
                 focal = float(truth.intrinsics[0, 0, 0]) * clip.fit.source_width / clip.fit.scaled_width
@@ -70,7 +69,7 @@ def main() -> None:
 
 def aligned(depth: DepthVideo, truth: DepthVideo) -> DepthVideo:
     """The depth fitted to the truth, once for the whole shot: disparity by scale and shift, else by a scale alone."""
-    if depth.provider == plane.NAME:
+    if depth.is_guess:
         return replace(depth, depth=depth.depth * np.median(truth.depth / depth.depth))
     disparity = np.reciprocal(depth.depth)
     scale, shift = fit_disparity(disparity, 1 / truth.depth)

@@ -16,11 +16,12 @@ from torch import Tensor
 from ex4d.generate.wan import model_files, video_model
 from ex4d.generate.wan.adapter import ModelShape
 from ex4d.generate.wan.camera_encoder import CameraEncoder
+from ex4d.weights import store
 
 WORDS = ("4K", "ultra", "HD", "surround", "motion", "wide", "angle", "view", "static", "blurred", "details")
 
 
-def shapes() -> dict[model_files.Part, dict[str, tuple[int, ...]]]:
+def shapes() -> dict[store.Part, dict[str, tuple[int, ...]]]:
     """Names and shapes of all tensors of each part, taken from the model classes themselves."""
     pipelines = video_model.library().wan_video
     with torch.device("meta"):
@@ -87,7 +88,7 @@ def main(
     """Write all files."""
     for number, (part, sizes) in enumerate(shapes().items()):
         if part.keys:
-            assert model_files.key_hash(sizes) == part.keys, f"{part.name} does not have the published names"
+            assert store.key_hash(sizes) == part.keys, f"{part.name} does not have the published names"
         dtype = torch.float32 if part == model_files.EX4D else torch.bfloat16
         names = list(sizes)
         step = -(-len(names) // len(part.files))
@@ -99,7 +100,7 @@ def main(
             save_file(tensors, path) if path.suffix == ".safetensors" else torch.save(tensors, path)
             print(f"{path.stat().st_size / 1e9:6.2f} GB {file}", flush=True)
     write_tokenizer((folder / model_files.TOKENIZER.files[0]).parent)
-    (folder / model_files.RANDOM).touch()
+    (folder / store.RANDOM).touch()
 
 
 def write_tokenizer(folder: Path) -> None:

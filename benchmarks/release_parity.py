@@ -201,8 +201,9 @@ def full_release(release: Path, work: Path) -> None:
     from diffsynth.models.wan_video_dit import WanModel
 
     from ex4d.generate.wan import model_files
+    from ex4d.weights import store
 
-    files = model_files.files(model_files.folder())
+    files = model_files.files(store.folder())
     given = {name: t.cuda() for name, t in load_file(work / "full_inputs.safetensors").items()}
     with torch.device("meta"):
         dit = WanModel(model_type="i2v", cross_attn_norm=True, **COMMON, **FULL)
@@ -237,8 +238,9 @@ def full_ours(release: Path, work: Path) -> None:
     """Ours in both precisions, and in float32."""
     from ex4d.generate.runtime import blocks
     from ex4d.generate.wan import model_files, video_model
+    from ex4d.weights import store
 
-    files = model_files.files(model_files.folder())
+    files = model_files.files(store.folder())
     given = {name: t.cuda() for name, t in load_file(work / "full_inputs.safetensors").items()}
     guesses = {"release": load_file(work / "full_release.safetensors")["guess"].cuda()}
     predict = video_model.library().wan_video.model_fn_wan_video

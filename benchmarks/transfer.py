@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ex4d.jobs.client import Client, blob_of
-from ex4d.jobs.messages import Reconstruct, Source
+from ex4d.jobs.client import Client
+from ex4d.pipeline.hashing import blob_of
+from ex4d.pipeline.requests import Reconstruct, Source
 
 
 def main(mib: int = 256) -> None:

@@ -4,7 +4,7 @@ import bpy
 
 from .shot import files
 from .ui import operators, panels, preferences, properties
-from .work import handlers, server, session
+from .work import handlers, session
 
 CLASSES = (
     preferences.EX4DPreferences,
@@ -20,6 +20,7 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.ex4d = bpy.props.PointerProperty(type=properties.EX4DScene)
+    session.begin()
     files.tidy()
     handlers.register()
 
@@ -27,8 +28,7 @@ def register() -> None:
 def unregister() -> None:
     """Called by Blender when the extension is disabled, and when Blender ends."""
     handlers.unregister()
-    session.close()
-    server.stop()
+    session.end()
     del bpy.types.Scene.ex4d
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

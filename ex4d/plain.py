@@ -13,6 +13,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ex4d.errors import EX4DError, InputError
+from ex4d.schema import Settings, build, describe
 
 
 class PlainError(EX4DError):
@@ -117,7 +118,9 @@ def from_plain(annotation: Any, value: Any, where: str = "value") -> Any:
         if value is None and types.NoneType in arguments:
             return None
         members = [member for member in arguments if member is not types.NoneType]
-        if all(member in _SCALARS for member in members) and type(value) in members:
+        if len(members) > 1 and all(member in _SCALARS for member in members):
+            if type(value) not in members:
+                raise PlainError(f"{where} must be a plain value, not {type(value).__name__}.")
             return from_plain(type(value), value, where)
         return from_plain(members[0], value, where) if len(members) == 1 else tagged(members, value, where)
     if origin is Literal:
@@ -149,17 +152,32 @@ def tagged(members: Sequence[type], value: Any, where: str) -> Any:
     return _structure(by_kind[kind], {name: v for name, v in value.items() if name != "kind"}, kind)
 
 
-def _structure(cls: type, value: Any, where: str) -> Any:
+def _structure(cls: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise PlainError(f"{where} must be a map, not {type(value).__name__}.")
     annotations = _annotations(cls)
+    if issubclass(cls, Settings):
+        return _settings(cls, annotations, value, where)
     if unknown := [name for name in value if name not in annotations]:
         raise PlainError(f"{where} has no field {str(unknown[0])[:100]!r} in this version.")
     for field in fields(cls):
-        if field.name not in value and field.default is MISSING:
+        if field.name not in value and field.default is MISSING and field.default_factory is MISSING:
             raise PlainError(f"{where}.{field.name} is missing.")
     checked = {name: from_plain(annotations[name], v, f"{where}.{name}") for name, v in value.items()}
     try:
         return cls(**checked)
     except InputError as error:  # of a type that checks how its fields go together
         raise PlainError(f"{where}: {error}") from None
+
+
+def _settings(cls: type[Settings], annotations: dict[str, Any], value: dict, where: str) -> Settings:
+    """Settings check themselves, and say what is wrong in the words that people see on their labels."""
+    described = {about.name for about in describe(cls)}
+    plain = {
+        name: from_plain(annotations[name], v, f"{where}.{name}") if name in annotations.keys() - described else v
+        for name, v in value.items()
+    }
+    try:
+        return build(cls, plain)
+    except InputError as error:
+        raise PlainError(str(error)) from None

@@ -193,7 +193,7 @@ def build(kind: type[S], values: Mapping[str, Any]) -> S:
     Raises:
         InputError: a name that the class does not know, or a value that its field does not take.
     """
-    known = [described.name for described in describe(kind)]
+    known = [known.name for known in fields(kind)]
     if unknown := [name for name in values if name not in known]:
         names = ", ".join(known) or "none"
         raise InputError(f"There is no setting {str(unknown[0])[:100]!r} here; known are: {names}.")

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from ex4d.errors import EX4DError
-from ex4d.jobs.messages import DEFAULT_ADDRESS
+from ex4d.jobs.address import DEFAULT_ADDRESS
 from ex4d_server.server import serve
 
 

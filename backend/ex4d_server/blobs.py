@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ex4d.errors import ServerError
-from ex4d.jobs.messages import CHUNK_BYTES, Blob
+from ex4d.jobs.limits import CHUNK_BYTES
+from ex4d.pipeline.requests import Blob
 
 SPARE_BYTES = 64 * 1024 * 1024
 """Space that uploads leave free on the disk."""

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ex4d.errors import ServerError
-from ex4d.jobs.messages import TERMINAL, Event, Job, Result, State, canonical, from_plain, job_hash, sentence, to_plain
+from ex4d.jobs.codec import sentence
+from ex4d.jobs.messages import TERMINAL, Event, Result, State
+from ex4d.pipeline.requests import Job, canonical, job_hash
+from ex4d.plain import from_plain, to_plain
 
 MAX_ATTEMPTS = 2
 

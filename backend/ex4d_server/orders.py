@@ -7,7 +7,9 @@ the attempt's lease. Folders follow from the state folder, so no paths travel he
 from dataclasses import dataclass
 from pathlib import Path
 
-from ex4d.jobs.messages import Count, Job, Jpeg, Result, Tagged, Text, Word
+from ex4d.jobs.messages import Count, Jpeg, Result, Text, Word
+from ex4d.pipeline.requests import Job
+from ex4d.plain import Tagged
 
 TOKEN_VARIABLE = "EX4D_WORKER_TOKEN"
 

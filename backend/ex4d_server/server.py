@@ -11,32 +11,29 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, get_args
+from typing import IO
 
 import platformdirs
 import zmq
 
 from ex4d import __version__
 from ex4d.depth import registry
-from ex4d.depth.estimate import EstimatorName
 from ex4d.errors import EX4DError, InputError, ServerError
-from ex4d.generate.wan import generator as wan_generator
+from ex4d.generate.registry import AUTO, check_options, generators
+from ex4d.jobs.address import DEFAULT_ADDRESS, parse_address
+from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
+from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
 from ex4d.jobs.messages import (
-    CHUNK_BYTES,
     CLIENT_BULK,
     CLIENT_CONTROL,
-    CONTROL_BYTES,
-    DEFAULT_ADDRESS,
-    HEARTBEAT_MS,
-    HEARTBEAT_TIMEOUT_MS,
-    MESSAGE_FRAMES,
     PROTOCOL_VERSION,
     Cancel,
     Capabilities,
     Chunk,
-    DepthChoice,
     Error,
+    EstimatorInfo,
     Follow,
+    GeneratorInfo,
     Get,
     Hello,
     Holds,
@@ -44,20 +41,14 @@ from ex4d.jobs.messages import (
     Missing,
     Ping,
     Pong,
-    ProtocolError,
     Status,
     Submit,
-    Tagged,
     Unload,
     Welcome,
-    blobs_of,
-    decode,
-    encode,
-    job_hash,
-    parse_address,
-    sentence,
-    unpack,
 )
+from ex4d.pipeline.requests import Fill, Generate, Job, blobs_of, job_hash
+from ex4d.plain import Tagged
+from ex4d.schema import describe
 from ex4d_server.blobs import BlobError, BlobStore
 from ex4d_server.journal import Journal
 from ex4d_server.orders import blob_folder
@@ -93,7 +84,7 @@ class Server:
         address: str,
         state: Path,
         *,
-        runner: str = "ex4d.pipeline.shot:run",
+        runner: str = "ex4d_server.worker:pipeline",
         cancel_grace: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -250,6 +241,8 @@ class Server:
         if row is not None and row.hash != message.hash:
             return Error("conflict", "This job id stands for another job already: make a new id.", message.job_id)
         if row is None:
+            if refused := _refused(message.job):
+                return Error("refused", refused, message.job_id)
             try:
                 missing = self._blobs.missing(blobs_of(message.job))
             except BlobError as error:
@@ -305,7 +298,7 @@ def serve(
     address: str = DEFAULT_ADDRESS,
     state_folder: Path | None = None,
     *,
-    runner: str = "ex4d.pipeline.shot:run",
+    runner: str = "ex4d_server.worker:pipeline",
     cancel_grace: float = 5.0,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Prints one line with the address when it listens.
@@ -344,16 +337,50 @@ def _receive(socket: zmq.Socket) -> list[bytes]:
 
 def _capabilities() -> Capabilities:
     """What can be run here now; files and GPUs come and go, so it is asked for each client."""
-    missing = _lacking(lambda: wan_generator.why_not(ask_torch=False))
-    depth = tuple(
-        DepthChoice(name, e.title, e.licence, e.commercial, sentence(_lacking(partial(registry.missing, name)) or ""))
-        for name, e in registry.ESTIMATORS.items()
-        if name in get_args(EstimatorName)
+    return Capabilities(
+        tuple(
+            GeneratorInfo(
+                name=spec.name,
+                title=spec.title,
+                help=spec.help,
+                licence=spec.licence,
+                is_preview=spec.is_preview,
+                missing=sentence(_lacking(partial(spec.missing, False))),
+                settings=describe(spec.settings),
+            )
+            for spec in generators().values()
+        ),
+        tuple(
+            EstimatorInfo(
+                name=spec.name,
+                title=spec.title,
+                help=spec.help,
+                licence=spec.licence,
+                commercial=spec.commercial,
+                terms=spec.terms,
+                missing=sentence(_lacking(partial(registry.missing, spec))),
+            )
+            for spec in registry.estimators().values()
+            if not spec.is_helper
+        ),
     )
-    return Capabilities(("preview",) if missing else ("wan", "preview"), sentence(missing or ""), depth)
 
 
-def _lacking(look: Callable[[], str | None]) -> str | None:
+def _refused(job: Job) -> str:
+    """Why a job cannot run whatever happens: a generator that is not installed, or a setting that it does not take."""
+    if not isinstance(job, Generate | Fill):
+        return ""
+    known, wish = generators(), job.generation.generator
+    if wish != AUTO and wish not in known:
+        return f"This server has no generator {wish[:100]!r}: choose one of {AUTO}, {', '.join(known)}."
+    try:
+        check_options(job.generation.options, known)
+    except InputError as error:
+        return sentence(error)
+    return ""
+
+
+def _lacking(look: Callable[[], str]) -> str:
     """What is missing, also where it cannot be looked at, as in a folder that is gone."""
     try:
         return look()

@@ -19,7 +19,9 @@ from pathlib import Path
 import zmq
 
 from ex4d.errors import EX4DError
-from ex4d.jobs.messages import ProtocolError, Tagged, Unloaded, decode, encode
+from ex4d.jobs.codec import ProtocolError, decode, encode
+from ex4d.jobs.messages import Unloaded
+from ex4d.plain import Tagged
 from ex4d_server.blobs import BlobStore
 from ex4d_server.journal import Journal
 from ex4d_server.orders import (
@@ -80,7 +82,7 @@ class Supervisor:
         journal: Journal,
         blobs: BlobStore,
         *,
-        runner: str = "ex4d.pipeline.shot:run",
+        runner: str = "ex4d_server.worker:pipeline",
         cancel_grace: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -22,19 +22,12 @@ import zmq
 from numpy.typing import NDArray
 
 from ex4d.errors import Cancelled, EX4DError
-from ex4d.jobs.client import blob_of
-from ex4d.jobs.messages import (
-    CONTROL_BYTES,
-    PICTURE_BYTES,
-    Blob,
-    Job,
-    ProtocolError,
-    Result,
-    Tagged,
-    decode,
-    encode,
-    sentence,
-)
+from ex4d.jobs.codec import ProtocolError, decode, encode, sentence
+from ex4d.jobs.limits import CONTROL_BYTES, PICTURE_BYTES
+from ex4d.jobs.messages import Result
+from ex4d.pipeline.hashing import blob_of
+from ex4d.pipeline.requests import Blob, Job
+from ex4d.plain import Tagged
 from ex4d.progress import Progress
 from ex4d_server.orders import (
     SUPERVISOR_MESSAGES,
@@ -50,6 +43,9 @@ from ex4d_server.orders import (
     work_folder,
 )
 
+Runner = Callable[[Job, Callable[[Blob], Path], Path, Progress], dict]
+"""Runs a job: where its files lie, where results go, and whom to tell."""
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 EVENT_BYTES = PICTURE_BYTES + 16 * 1024
 """What an event may hold besides a result."""
@@ -62,21 +58,18 @@ class Attempt:
 
     def __init__(self, socket: zmq.Socket, state: Path, lease: int) -> None:
         self._socket, self._lease = socket, lease
-        self._blobs, self._folder = blob_folder(state), work_folder(state, lease)
-        self.out = self._folder / "out"
-        self.out.mkdir(parents=True)
+        self._blobs, folder = blob_folder(state), work_folder(state, lease)
+        self.inputs, self.out = folder / "in", folder / "out"
+        self.inputs.mkdir(parents=True)
+        self.out.mkdir()
         self._stage = ""
         self._stage_began = self._last_step = time.monotonic()
         self._last_sent = -math.inf
         self._held_back: Step | None = None
 
-    def inputs(self, blob: Blob) -> Path:
-        """A link to the file with the name it had, so that readers see its suffix."""
-        link = self._folder / "in" / blob.sha256[:16] / blob.name
-        if not link.is_symlink():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(self._blobs / blob.sha256)
-        return link
+    def locate(self, blob: Blob) -> Path:
+        """Where the content of a file is stored."""
+        return self._blobs / blob.sha256
 
     def progress(self, stage: str, step: int, steps: int, picture: NDArray[np.uint8] | None = None) -> None:
         """Report a step; raises `Cancelled` when the supervisor has said stop."""
@@ -126,12 +119,13 @@ def receive(socket: zmq.Socket) -> Run | Stop:
     return decode(socket.recv(), SUPERVISOR_MESSAGES)
 
 
-def run_job(socket: zmq.Socket, state: Path, order: Run, runner: str) -> None:
+def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner) -> None:
     """Run one job and send how it ended."""
     ending: Tagged
     try:
         attempt = Attempt(socket, state, order.lease)
-        facts = load(runner)(order.job, attempt.inputs, attempt.out, attempt.progress)
+        os.chdir(attempt.inputs)  # so that errors name files by their names alone
+        facts = runner(order.job, attempt.locate, attempt.out, attempt.progress)
         frame = encode(Finished(order.lease, attempt.result(facts)))
         decode(frame, (Finished,))  # facts come from the runner: refuse here what the supervisor would refuse
         if len(frame) > CONTROL_BYTES - EVENT_BYTES:
@@ -155,14 +149,26 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: str) -> None:
             )
         traceback.print_exc()
         ending = Failed(order.lease, sentence(text))
+    finally:
+        os.chdir(state)  # an attempt's folder is removed when it ends
     sys.stderr.flush()
     socket.send(encode(ending))
 
 
-def load(runner: str) -> Callable[[Job, Callable[[Blob], Path], Path, Progress], dict]:
-    """The function that "module:function" names."""
-    module, _, function = runner.partition(":")
-    return getattr(importlib.import_module(module), function)
+def load(factory: str) -> Runner:
+    """What the factory that "module:function" names makes."""
+    module, _, function = factory.partition(":")
+    return getattr(importlib.import_module(module), function)()
+
+
+def pipeline() -> Runner:
+    """The runner of true jobs, with what it keeps warm."""
+    from ex4d.pipeline.open import gather
+    from ex4d.pipeline.run import run
+    from ex4d.pipeline.runtime import Runtime
+
+    runtime = Runtime()
+    return lambda job, locate, out, progress: run(job, gather(job, locate, Path()), out, runtime, progress)
 
 
 def end_with_supervisor() -> None:
@@ -186,10 +192,11 @@ def main() -> None:
     socket.linger = 0
     socket.connect(arguments.connect)
     socket.send(encode(Ready(token)))
+    runner = load(arguments.runner)
     while True:
         order = receive(socket)
         if isinstance(order, Run):
-            run_job(socket, arguments.state, order, arguments.runner)
+            run_job(socket, arguments.state, order, runner)
 
 
 if __name__ == "__main__":

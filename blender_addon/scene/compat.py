@@ -1,6 +1,6 @@
-"""Everything that differs between Blender 4.2 and 5.2, in one place."""
+"""Everything that differs between Blender 4.2 and 5.3, in one place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import bpy
@@ -25,7 +25,7 @@ def all_strips(scene: bpy.types.Scene) -> list:
 
 def strip_range(strip: Strip) -> tuple[int, int]:
     """First scene frame of a strip and the frame after its last."""
-    if "left_handle" in strip.bl_rna.properties:  # 5.2 warns about the old names
+    if "left_handle" in strip.bl_rna.properties:  # the old names are deprecated since 5.1
         return int(strip.left_handle), int(strip.right_handle)
     return int(strip.frame_final_start), int(strip.frame_final_end)
 
@@ -42,19 +42,34 @@ def new_movie_strip(scene: bpy.types.Scene, name: str, path: Path, channel: int,
     return strips(scene).new_movie(name=name, filepath=str(path), channel=channel, frame_start=start)
 
 
-def show_in_sequencer(scene: bpy.types.Scene) -> None:
-    """Since 5.0 a workspace says which scene its sequencer shows: choose `scene` where none is chosen."""
-    workspace = bpy.context.workspace
-    if workspace is not None and hasattr(workspace, "sequencer_scene") and workspace.sequencer_scene is None:
-        workspace.sequencer_scene = scene
+def show_in_sequencer(scene: bpy.types.Scene, workspaces: Iterable[bpy.types.WorkSpace]) -> None:
+    """Since 5.0 each workspace says which scene its sequencer shows: let it be `scene`."""
+    for workspace in workspaces:
+        if hasattr(workspace, "sequencer_scene"):
+            workspace.sequencer_scene = scene
+            workspace["ex4d_filled"] = True
+
+
+def empty_sequencers() -> list[bpy.types.WorkSpace]:
+    """Workspaces whose sequencer shows no scene; none before 5.0."""
+    return [w for w in bpy.data.workspaces if hasattr(w, "sequencer_scene") and w.sequencer_scene is None]
+
+
+def is_filled(workspace: bpy.types.WorkSpace) -> bool:
+    """Whether its sequencer was given a scene already: where it is empty now, the user wants it so."""
+    return "ex4d_filled" in workspace
 
 
 def fcurves(owner: bpy.types.ID) -> Iterator[bpy.types.FCurve]:
-    """The F-curves of `owner`'s action; since 5.0 they live in the channel bag of the owner's slot."""
+    """The F-curves of `owner` itself.
+
+    Since 4.4 several owners share an action and have a slot each, with the curves in its channel bag: there
+    `Action.fcurves`, as long as it exists, tells only those of the first slot.
+    """
     data = owner.animation_data
     if data is None or data.action is None:
         return
-    if hasattr(data.action, "fcurves"):
+    if not hasattr(data.action, "layers"):
         yield from data.action.fcurves
         return
     for layer in data.action.layers:
@@ -62,6 +77,11 @@ def fcurves(owner: bpy.types.ID) -> Iterator[bpy.types.FCurve]:
             bag = strip.channelbag(data.action_slot)
             if bag is not None:
                 yield from bag.fcurves
+
+
+def path_options() -> set[str]:
+    """Options of a property that holds a path: from 4.5 on Blender wants to be told that it may begin with `//`."""
+    return {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 
 
 def enable_nodes(material: bpy.types.Material) -> bpy.types.NodeTree:

@@ -8,18 +8,20 @@ from typing import Any
 
 import bpy
 
-from ex4d.depth.encoding import UNITS, DepthEncoding
 from ex4d.depth.files import beside
-from ex4d.depth.registry import ESTIMATORS
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import field_of_view_of
-from ex4d.jobs.messages import to_plain
+from ex4d.geometry.presets import RELEASE_FRAMES
+from ex4d.pipeline.settings import SourceSettings
+from ex4d.schema import build
 from ex4d.storage.npz import open_arrays
 
 from ..scene import axes, motion
 from ..shot import source
 from ..ui import properties
+from ..ui.from_schema import from_blender, shortest
 from ..ui.preferences import preferences
+from ..work import capabilities, session
 from ..work.state import OpenRequest
 
 
@@ -28,12 +30,13 @@ def request_open(
     clip: Path,
     depth: str,
     start: int,
-    frames: int,
+    frames: int | None,
     longest_side: int | None,
 ) -> OpenRequest:
     """What it takes to open a clip as a new shot, with the panel's settings for it, see `_settings_for`.
 
-    `depth` names the depth file, as the panel's Depth File does; "" leaves that as it is.
+    `depth` names the depth file, as the panel's Depth File does; "" leaves that as it is. `start`, `frames` and
+    `longest_side` are those of `SourceSettings`.
 
     Raises:
         InputError: the clip, the depth or the camera is not there, or settings do not go together.
@@ -44,10 +47,12 @@ def request_open(
     if not clip.exists():
         raise InputError(f"There is no clip {clip}: choose another file.")
     there, picture = _look_at(clip)
-    frames = max(1, min(frames, (there or start + frames) - start))
+    frames = frames or RELEASE_FRAMES
+    if there is not None:
+        frames = max(1, min(frames, there - start))
     fps = str(source.rate_of(scene)) if clip.is_dir() else None
-    settings = {"start": start, "frames": frames, "longest_side": longest_side, "fps": fps}
-    return replace(_request(scene, source.new_shot(clip), clip, settings, picture, chosen), before=before)
+    part = {"start": start, "frames": frames, "longest_side": longest_side, "fps": fps}
+    return replace(_request(scene, source.new_shot(clip), clip, part, picture, chosen), before=before)
 
 
 def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
@@ -59,61 +64,68 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
     facts, clip = scene.ex4d, Path(scene.ex4d.opened)
     if not clip.exists():
         raise InputError(f"There is no clip {clip} any more: bring it back, or open another.")
-    old = json.loads(facts.source)
-    settings = {name: old.get(name) for name in ("start", "frames", "longest_side", "fps")}
-    request = _request(scene, facts.shot, clip, settings, _look_at(clip)[1], facts.settings)
+    old = json.loads(facts.source)["settings"]
+    part = {name: old[name] for name in ("start", "frames", "longest_side", "fps")}
+    request = _request(scene, facts.shot, clip, part, _look_at(clip)[1], facts.settings)
     return replace(request, again=estimate)
 
 
 def _settings_for(facts: bpy.types.PropertyGroup, clip: Path, depth: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings to open `clip` with, and those that they take the place of once it is open ({}: none).
 
-    Settings of one clip are not used for another, and a shot that stands keeps its own until the other clip is open.
-    When that fails, what is changed in the panel before the next try is meant for the other clip.
+    Settings of one clip are never used for another.
     """
     if facts.shot and facts.opened != str(clip):
-        now, before, own = facts.settings, facts.settings, facts.settings_of_new_clip
-        if facts.clip_path == str(clip) and facts.aside:
-            before, own = json.loads(facts.aside)
-        own["depth_path"] = depth or own["depth_path"]
-        facts.aside = json.dumps([before, own])
-        changed = {name: value for name, value in now.items() if value != before[name]}
-        return {**now, **own, **changed, **({"depth_path": depth} if depth else {})}, before
-    if not facts.shot and facts.clip_path not in ("", str(clip)):
+        return _settings_beside_a_shot(facts, clip, depth)
+    if not facts.shot and facts.clip_path not in ("", str(clip)):  # what was said for a clip that did not open
         for name in properties.OF_ONE_CLIP:
             facts.property_unset(name)
     facts.depth_found, facts.depth_path = "", depth or facts.depth_path
     return facts.settings, {}
 
 
+def _settings_beside_a_shot(
+    facts: bpy.types.PropertyGroup, clip: Path, depth: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`_settings_for` another clip than that of the shot that stands.
+
+    The panel goes on to show the settings of the shot, until the other clip is open. When that fails, what is changed
+    in the panel before the next try is meant for the other clip; so what the panel showed at the first try is put
+    aside, with the settings to open the other clip with.
+    """
+    now = facts.settings
+    if facts.clip_path == str(clip) and facts.aside:
+        at_first_try, for_clip = json.loads(facts.aside)
+    else:
+        at_first_try, for_clip = now, facts.settings_of_new_clip
+    changed = {name: value for name, value in now.items() if value != at_first_try[name]}
+    if depth:
+        for_clip["depth_path"] = changed["depth_path"] = depth
+    facts.aside = json.dumps([at_first_try, for_clip])
+    return {**now, **for_clip, **changed}, at_first_try
+
+
 def _request(
     scene: bpy.types.Scene,
     shot: str,
     clip: Path,
-    settings: dict[str, Any],
+    part: dict[str, Any],
     picture: axes.Picture,
     chosen: dict[str, Any],
 ) -> OpenRequest:
-    """The request for a clip and `settings` of the job, with the panel's settings as they are `chosen` for it."""
-    facts, wish, notes, camera_file = scene.ex4d, SimpleNamespace(**chosen), [], ""
+    """The request for a `part` of a clip, with the panel's settings as they are `chosen` for it."""
+    facts, wish, notes = scene.ex4d, SimpleNamespace(**chosen), []
     depth = _depth_of(wish, clip)
     if not facts.shot or facts.opened == str(clip):
         facts.depth_found = str(depth or "")
-    reading = _reading(wish) if depth else DepthEncoding()
-    estimator = ESTIMATORS.get(wish.estimator)
-    needs_licence = estimator is not None and not estimator.commercial
-    if needs_licence and not preferences().accept_licence:
-        raise InputError(
-            f"{estimator.title} may be used for research only, never commercially: tick Accept Licence if you keep to"
-            " that, or choose another way to depth."
-        )
-    field_of_view = wish.field_of_view or None
+    accepted = _accepted_licence(wish.estimator)
+    camera_file, field_of_view = "", from_blender(properties.SOURCE["field_of_view"], wish.field_of_view)
     if wish.motion == "FILE":
         camera_file = str(Path(bpy.path.abspath(wish.motion_path)))
         if not Path(camera_file).is_file():
             raise InputError("There is no camera file: choose one as Camera File, or set Camera Motion to Still.")
     elif wish.motion == "CAMERA":
-        recorded = motion.record(scene, settings["start"], settings["frames"], picture, again=shot == facts.shot)
+        recorded = motion.record(scene, part["start"], part["frames"], picture, again=shot == facts.shot)
         camera_file = str(motion.save(recorded))
         if field_of_view is None and not (depth and _tells_lens(depth)):
             field_of_view = field_of_view_of(recorded.intrinsics[0, 0], picture.width)
@@ -121,19 +133,23 @@ def _request(
                 f"The field of view of {field_of_view:.1f} degrees is that of {facts.tracked_camera.name}"
                 + (" in the first frame; it changes later, which is not followed." if recorded.zooms else ".")
             )
+    settings = build(
+        SourceSettings,
+        {
+            **part,
+            "estimator": wish.estimator,
+            "accept_licence": accepted,
+            **(_encoding(wish) if depth else {}),
+            "field_of_view": field_of_view,
+        },
+    )
     return OpenRequest(
         scene=scene.name,
         shot=shot,
         clip=str(clip),
         depth=str(depth or ""),
         camera=camera_file,
-        settings={
-            **settings,
-            "estimator": wish.estimator,
-            "accept_licence": needs_licence,
-            "reading": to_plain(reading),
-            "field_of_view": field_of_view,
-        },
+        settings=settings.plain(),
         asked=_as_text(chosen),
         notes="\n".join(notes),
         scene_uid=scene.session_uid,
@@ -150,26 +166,46 @@ def _as_text(settings: dict[str, Any]) -> str:
     return json.dumps(list(settings.values()))
 
 
+def _accepted_licence(estimator: str) -> bool:
+    """What to say of the licence of an estimator: that it is accepted, where that is asked for.
+
+    As long as the server has not said what its estimators ask for, it is told what the artist has ticked.
+
+    Raises:
+        InputError: it is asked for, and not accepted.
+    """
+    server, accepted = session.current().capabilities, preferences().accept_licence
+    if server is None:
+        return accepted
+    info = capabilities.find(estimator, server.estimators)
+    if info is None or not info.terms:
+        return False
+    if not accepted:
+        raise InputError(f"{info.terms}: tick Accept Licence if you keep to that, or choose another way to depth.")
+    return True
+
+
 def _depth_of(wish: SimpleNamespace, clip: Path) -> Path | None:
     """The depth file that goes with a clip; None where the depth is to be estimated."""
-    if wish.estimator not in ("auto", "file"):
+    if wish.estimator not in (capabilities.AUTO, capabilities.FILE):
         return None
     if wish.depth_path:
         return Path(bpy.path.abspath(wish.depth_path))
     found = beside(clip)
-    if found is None and wish.estimator == "file":
+    if found is None and wish.estimator == capabilities.FILE:
         raise InputError(
             f"There is no depth file beside {clip.name}: choose one as Depth File, or another way to depth."
         )
     return found
 
 
-def _reading(wish: SimpleNamespace) -> DepthEncoding:
+def _encoding(wish: SimpleNamespace) -> dict[str, Any]:
     """What the numbers of the depth file mean; unit and distance of relative disparity are not asked for."""
+    found = {"depth_convention": wish.depth_convention, "depth_channel": wish.depth_channel or None}
     if wish.depth_convention == "disparity":
-        return DepthEncoding(convention="disparity", channel=wish.depth_channel or None)
-    unit = wish.depth_metres if wish.depth_unit == "other" else UNITS.get(wish.depth_unit)
-    return DepthEncoding(unit, wish.depth_convention, wish.depth_distance, wish.depth_channel or None)
+        return found
+    units = {"as_it_is": None, "other": repr(shortest(wish.depth_metres))}
+    return {**found, "depth_unit": units.get(wish.depth_unit, wish.depth_unit), "depth_distance": wish.depth_distance}
 
 
 def _tells_lens(depth: Path) -> bool:

@@ -4,15 +4,12 @@ from dataclasses import dataclass
 
 import bpy
 
-from ex4d.depth.estimators import plane
 from ex4d.errors import InputError
 from ex4d.generate.runtime import windows
 
 from ..scene import camera, objects
-from ..shot import asking, files, takes
-from ..work import server, session
-
-_off_source: dict[str, bool] = {}
+from ..shot import asking, files, options, takes
+from ..work import capabilities, session
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,8 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
         button = ("ex4d.use_own_camera", (), "Use the EX-4D Camera") if chosen is None else ()
         return [*found, Advice(str(error), *button)]
     if scene.frame_current == facts.start:  # only there the camera's place is known without evaluating frames
-        _off_source[facts.shot] = camera.off_source(scene)
-    if _off_source.get(facts.shot):
+        session.current().off_source[facts.shot] = camera.off_source(scene)
+    if session.current().off_source.get(facts.shot):
         found.append(
             Advice(
                 "The path does not start at the source view, where the generator needs it.",
@@ -105,40 +102,47 @@ def _in_the_way(scene: bpy.types.Scene) -> list[Advice]:
     ]
 
 
-def model_trouble(scene: bpy.types.Scene) -> Advice | None:
-    """Why the EX-4D model would not make the next take, or that nobody knows; None where it would, or need not."""
-    missing, wish = session.model_missing(), scene.ex4d.generator
-    if wish == "preview" or missing == "" or session.current().busy:
-        return None
-    if missing is not None:
-        told = "The result will be a preview. " if wish == "auto" else ""
-        return Advice(told + missing, "ex4d.connect", (), "Look Again")
-    if session.client() is not None:  # the answer is on its way, or what is wrong is told already
-        return None
-    return Advice("Whether the server can run the EX-4D model is not known yet.", "ex4d.connect", (), "Connect")
+def generator_trouble(scene: bpy.types.Scene) -> list[Advice]:
+    """Why another generator than the chosen or the best one will make the next take, or none, or that nobody knows."""
+    now, wish = session.current(), scene.ex4d.generator_name
+    if now.state.busy:
+        return []
+    server = now.capabilities
+    if server is None:
+        if now.client is not None:  # the answer is on its way, or what is wrong is told already
+            return []
+        return [Advice("What the server can generate with is not known yet.", "ex4d.connect", (), "Connect")]
+    chosen, found = capabilities.generator_for(wish, server), []
+    if chosen.reasons:
+        makes = "The result will be a preview. " if chosen.info is not None and chosen.info.is_preview else ""
+        told = makes if wish == capabilities.AUTO else ""
+        found.append(Advice(told + " ".join(chosen.reasons), "ex4d.connect", (), "Look Again"))
+    if chosen.info is not None:
+        found += [Advice(text) for text in options.troubles(scene.ex4d, chosen.info)]
+    return found
 
 
 def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
     """What the chosen way to depth lacks, and what is to be known about the depth that stands."""
-    facts, found = scene.ex4d, []
-    guess = Advice(plane.NOTE) if facts.shot and facts.depth.get("provider") == plane.NAME else None
-    if facts.estimator == "auto":
-        missing = "" if facts.uses_depth_file else session.depth_missing("video-depth-anything")
-        if missing:
-            text = guess.text if guess else "Without a depth file, the depth is a guess."
-            guess = Advice(f"{text} {missing}", "ex4d.connect", (), "Look Again")
-    elif missing := session.depth_missing(facts.estimator):
-        found.append(Advice(missing, "ex4d.connect", (), "Look Again"))
-    if guess:
-        found.append(guess)
-    if facts.shot and facts.asked != asking.asked(facts) and not session.current().busy:
+    facts, now = scene.ex4d, session.current()
+    found = [Advice(facts.depth["caution"])] if facts.shot and facts.depth.get("caution") else []
+    if now.capabilities is not None and not facts.uses_depth_file and facts.estimator_name != capabilities.FILE:
+        chosen = capabilities.estimator_for(facts.estimator_name, now.capabilities)
+        if chosen.reasons:
+            told = ""
+            if facts.estimator_name == capabilities.AUTO and chosen.info is not None:
+                told = f"Without a depth file, the depth comes from {chosen.info.title}. "
+            found.insert(0, Advice(told + " ".join(chosen.reasons), "ex4d.connect", (), "Look Again"))
+    if facts.shot and facts.asked != asking.asked(facts) and not now.state.busy:
         found.append(Advice("The settings have changed since: press Open Again."))
     return found
 
 
 def server_trouble() -> Advice | None:
     """What is wrong with the connection, with the button that starts a server."""
-    text = session.current().trouble
-    if not text:
+    now = session.current()
+    if not now.state.trouble:
         return None
-    return Advice(text) if server.is_running() else Advice(text, "ex4d.server_start", (), "Start Server")
+    if now.server.is_running:
+        return Advice(now.state.trouble)
+    return Advice(now.state.trouble, "ex4d.server_start", (), "Start Server")

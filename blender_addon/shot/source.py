@@ -15,19 +15,22 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.depth.encoding import DepthEncoding
 from ex4d.errors import InputError
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.presets import pivot_distance
-from ex4d.jobs.client import Hasher
-from ex4d.jobs.messages import Reconstruct, Source, from_plain, to_plain
+from ex4d.pipeline.hashing import Hasher
+from ex4d.pipeline.requests import Reconstruct, Source, safe_name
+from ex4d.pipeline.settings import SourceSettings
+from ex4d.plain import from_plain, to_plain
+from ex4d.schema import build
 from ex4d.storage.names import natural_order
 from ex4d.storage.npz import open_arrays
 
 from ..scene import axes, camera, mesh_object, motion, objects
 from ..shot import files
-from ..ui.properties import count
+from ..words import count
+from ..work.capabilities import FILE
 from ..work.state import OpenRequest
 
 Steps = Generator[tuple[str, int, int], None, Any]
@@ -78,10 +81,12 @@ def prepare(request: OpenRequest) -> Steps:
     depths = input_files(Path(request.depth), "depth", DEPTH_PICTURES) if request.depth else []
     paths = [*clips, *depths, *([Path(request.camera)] if request.camera else [])]
     blobs = yield from hash_files(paths)
-    plain = [to_plain(blob) for blob in blobs]
-    of_files = {"clip": plain[: len(clips)], "depth": plain[len(clips) :][: len(depths)]}
-    source = from_plain(
-        Source, {**request.settings, **of_files, "camera": plain[-1] if request.camera else None}, "source"
+    source = Source(
+        clip=tuple(blobs[: len(clips)]),
+        depth=tuple(blobs[len(clips) :][: len(depths)]),
+        camera=blobs[-1] if request.camera else None,
+        settings=build(SourceSettings, request.settings),
+        folder=safe_name(Path(request.clip).name) if Path(request.clip).is_dir() else None,
     )
     known = {blob.sha256: str(path) for blob, path in zip(blobs, paths, strict=True)}
     return replace(request, source=json.dumps(to_plain(source)), files=known), Reconstruct(source, request.again)
@@ -134,14 +139,12 @@ def _with_depth(request: OpenRequest, depth: Path) -> Steps:
     Takes are made with what stands in the viewport, whatever models have come to the server or gone since.
     """
     (blob,) = yield from hash_files([depth])
-    standing = {
-        "depth": [to_plain(blob)],
-        "estimator": "file",
-        "reading": to_plain(DepthEncoding()),
-        "field_of_view": None,
-    }
-    source = json.dumps({**json.loads(request.source), **standing, "accept_licence": False})
-    return replace(request, source=source, files={**request.files, blob.sha256: str(depth)})
+    source = from_plain(Source, json.loads(request.source), "source")
+    old = source.settings
+    # What tells how to read or to estimate depth, and the lens, goes: it is all in the file now.
+    settings = SourceSettings(old.start, old.frames, old.longest_side, old.fps, estimator=FILE)
+    source = replace(source, depth=(blob,), settings=settings)
+    return replace(request, source=json.dumps(to_plain(source)), files={**request.files, blob.sha256: str(depth)})
 
 
 def _load_depth(path: Path) -> Steps:

@@ -4,26 +4,28 @@ import json
 import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import bpy
 
-from ex4d.depth.estimators import plane
-from ex4d.depth.registry import ESTIMATORS
 from ex4d.errors import InputError
-from ex4d.generate.wan.quality import QualityName
 from ex4d.geometry import camera_path
 from ex4d.geometry.camera_path import CameraPath
-from ex4d.jobs.messages import Generate, Preview, Source, from_plain, to_plain
+from ex4d.jobs.messages import Capabilities
 from ex4d.pipeline import take
+from ex4d.pipeline.requests import Generate, Preview, Source
+from ex4d.pipeline.settings import GenerateSettings, RenderSettings
+from ex4d.plain import from_plain, to_plain
 
 from ..scene import camera, compat, objects
-from ..shot import files
+from ..shot import files, options
 from ..shot.source import Steps, hash_files, rate_of
-from ..ui.properties import count
+from ..words import count
+from ..work import capabilities
 from ..work.state import TakeRequest
 
 
@@ -69,17 +71,37 @@ def insert_strip(scene: bpy.types.Scene, name: str, movie: Path, start: int, fra
         compat.strips(scene).remove(strip)
         read = count(end - first, "frame")
         raise InputError(f"Blender reads {read} from {movie.name} instead of {frames}: take it again.")
-    compat.show_in_sequencer(scene)
+    compat.show_in_sequencer(scene, compat.empty_sequencers())
     return strip
 
 
-def request_take(scene: bpy.types.Scene, preview: bool) -> TakeRequest:
+def show_in_new_workspaces() -> None:
+    """Let a workspace that was added after the last take, such as *Video Editing*, show the takes as well."""
+    new = [workspace for workspace in compat.empty_sequencers() if not compat.is_filled(workspace)]
+    if new and (scene := next((s for s in (bpy.context.scene, *bpy.data.scenes) if s and s.ex4d.takes), None)):
+        compat.show_in_sequencer(scene, new)
+
+
+def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | None = None) -> TakeRequest:
     """Read the chosen camera and write its path to a file; what `prepare` needs.
 
+    Args:
+        scene: with the shot.
+        preview: whether to ask only for what the camera will see.
+        server: what the server has, where that is known.
+
     Raises:
-        InputError: see `camera.sample`.
+        InputError: see `camera.sample`, or a setting of the generator that it does not take.
     """
-    path, facts, file = camera.sample(scene), scene.ex4d, _new_path_file(scene)
+    facts = scene.ex4d
+    generation = GenerateSettings(
+        generator=facts.generator_name,
+        seed=facts.seed,
+        keep_source=facts.keep_source,
+        fps=str(rate_of(scene)),
+        options=options.for_job(facts, server),
+    )
+    path, file = camera.sample(scene), _new_path_file()
     camera_path.save(file, path)
     return TakeRequest(
         scene=scene.name,
@@ -87,30 +109,41 @@ def request_take(scene: bpy.types.Scene, preview: bool) -> TakeRequest:
         path=str(file),
         source=facts.source,
         files=facts.input_files,
-        generator=facts.generator,
-        seed=facts.seed,
-        fps=str(rate_of(scene)),
-        quality=facts.quality,
-        model_size=facts.model_size,
-        keep_source=facts.keep_source,
+        generation=to_plain(generation),
+        render=to_plain(RenderSettings()),
         preview=preview,
         scene_uid=scene.session_uid,
     )
 
 
-def request_again(scene: bpy.types.Scene, number: int, quality: QualityName | None = None) -> TakeRequest:
-    """What made a take, to make it once more; `quality` asks for the EX-4D model at that quality instead.
+def request_again(
+    scene: bpy.types.Scene,
+    number: int,
+    generator: str = "",
+    changed: Mapping[str, Any] | None = None,
+    server: Capabilities | None = None,
+) -> TakeRequest:
+    """What made a take, to make it once more.
+
+    Args:
+        scene: with the shot of the take.
+        number: of the take.
+        generator: another generator's name; "" takes the one that made the take.
+        changed: settings of the generator that are to be others than they were.
+        server: what the server has, where that is known.
 
     Raises:
-        InputError: files of the take are gone or damaged.
-        ProtocolError: another version made the take.
+        InputError: files of the take are gone or damaged, or its record cannot be read.
     """
-    folder, facts, file = take_folder(scene, number), scene.ex4d, _new_path_file(scene)
+    folder, facts = take_folder(scene, number), scene.ex4d
     if folder is None:
         raise InputError("The shot of this take is not in the scene any more: undo until it is.")
     record = take.read_record(folder / take.SIDECAR)
-    job = from_plain(Generate, record.job, f"The record of take {number:03d}")
+    job = record.job
+    if not isinstance(job, Generate):
+        raise InputError(f"Take {number:03d} was made from colour and mask, not from a shot: use `ex4d again` for it.")
     camera_of(scene, number)  # says what is wrong with the file
+    file = _new_path_file()
     shutil.copyfile(folder / take.CAMERA, file)
     return TakeRequest(
         scene=scene.name,
@@ -118,44 +151,63 @@ def request_again(scene: bpy.types.Scene, number: int, quality: QualityName | No
         path=str(file),
         source=json.dumps(to_plain(job.source)),
         files=facts.input_files,
-        generator="wan" if quality else record.generator,
-        seed=job.seed,
-        fps=job.fps or str(rate_of(scene)),
-        quality=quality or job.quality,
-        model_size=job.model_size,
-        keep_source=job.keep_source,
+        generation=to_plain(_generation_again(job.generation, record.generator, generator, changed or {}, server)),
+        render=to_plain(job.render),
         scene_uid=scene.session_uid,
     )
 
 
-def _new_path_file(scene: bpy.types.Scene) -> Path:
-    """Where a camera path waits until its take is made."""
-    folder = files.user_shots().parent / "paths"
+def _generation_again(
+    then: GenerateSettings, made_by: str, generator: str, changed: Mapping[str, Any], server: Capabilities | None
+) -> GenerateSettings:
+    """The settings of a take, which was `made_by` a generator, for the same once more or for something else.
+
+    Where the server chose then, and would choose another today, the one that it chose then is named: a preview in the
+    place of a model's take would be another take.
+    """
+    if not generator and not changed:
+        today = capabilities.generator_for(then.generator, server).info if server is not None else None
+        stays = then.generator != capabilities.AUTO or (today is not None and today.name == made_by)
+        return then if stays else replace(then, generator=made_by)
+    name = generator or made_by
+    return replace(then, generator=name, options={**then.options, name: {**then.of(name), **changed}})
+
+
+def _new_path_file() -> Path:
+    """Where a camera path waits until its take is made. Its name is that in the take, as jobs tell files' names."""
+    folder = files.user_shots().parent / "paths" / secrets.token_hex(8)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder / f"{scene.ex4d.shot}_{secrets.token_hex(8)}.npz"
+    return folder / take.CAMERA
+
+
+def forget_path(request: TakeRequest) -> None:
+    """Remove the camera path that waited for a take."""
+    path = Path(request.path)
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # it went into the take, with its folder
+        path.parent.rmdir()
 
 
 def prepare(request: TakeRequest) -> Steps:
     """Hash the camera file; returns the request that knows it, and the job."""
     (blob,) = yield from hash_files([Path(request.path)])
     source = from_plain(Source, json.loads(request.source), "source")
+    render = from_plain(RenderSettings, request.render, "render")
     request = replace(request, files={**request.files, blob.sha256: request.path})
     if request.preview:
-        return request, Preview(source, blob)
-    return request, Generate(
-        source,
-        blob,
-        generator=request.generator,
-        quality=request.quality,
-        model_size=request.model_size,
-        keep_source=request.keep_source,
-        seed=request.seed,
-        fps=request.fps,
-    )
+        return request, Preview(source, blob, render)
+    generation = from_plain(GenerateSettings, request.generation, "generation")
+    return request, Generate(source, blob, render=render, generation=generation)
 
 
-def bring_in(request: TakeRequest, update: Any) -> Steps:
-    """Number the result, keep its files, insert its strip, and list it."""
+def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = None) -> Steps:
+    """Number the result, keep its files, insert its strip, and list it.
+
+    Args:
+        request: what was asked.
+        update: of the client, with facts and files of the result.
+        server: what the server has, where that is known.
+    """
     yield ("Adding Take", 0, 1)
     scene = objects.scene_of(request)
     facts = scene.ex4d
@@ -163,10 +215,12 @@ def bring_in(request: TakeRequest, update: Any) -> Steps:
     if shot is None:
         raise InputError("The shot of this take is not in the scene any more: undo until it is, then take it again.")
     number, folder = new_folder(scene, shot, request.preview)
+    made = _made_by(request, update.facts, server)
     try:
         # The server's camera file says the same, rounded; the job was run from ours, to the bit.
         placed = files.bring(update.files, folder) | files.bring({take.CAMERA: Path(request.path)}, folder)
-        title, strip = _insert(scene, request, update, number, placed)
+        _tell_inputs(folder, request, placed)
+        title, strip = _insert(scene, request, update, number, placed, made)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -174,7 +228,7 @@ def bring_in(request: TakeRequest, update: Any) -> Steps:
     compat.select_only(scene, strip)
     entry = facts.takes.add()
     entry.number, entry.view, entry.title, entry.name = number, request.preview, title, title
-    entry.made = "" if request.preview else _made_by(request, update.facts)
+    entry.made, entry.generator, entry.quality = made.told, made.generator, made.quality
     facts.take_index = len(facts.takes) - 1
     coverage, known = update.facts["coverage"], facts.notes.splitlines()
     said = (
@@ -184,39 +238,76 @@ def bring_in(request: TakeRequest, update: Any) -> Steps:
     return " ".join([said, *(note for note in update.facts.get("notes", ()) if note not in known)])
 
 
+def _tell_inputs(folder: Path, request: TakeRequest, placed: dict[str, Path]) -> None:
+    """Write into the take's record where its files are, for `ex4d again`; a server knows only what is in them."""
+    if take.SIDECAR not in placed:
+        return
+    record, kept = take.read_record(placed[take.SIDECAR]), str(placed[take.CAMERA])
+    places = {sha: Path(kept if path == request.path else path) for sha, path in request.files.items()}
+    take.write_record(placed[take.SIDECAR], take.with_inputs(record, folder, places))
+
+
+@dataclass(frozen=True)
+class _MadeBy:
+    """What made a take: for its title, its entry in the list and its strip; empty for a view.
+
+    Attributes:
+        generator: its name.
+        options: settings of the generator that were asked for.
+        quality: the value of its setting of this name, where it has one.
+        told: generator and settings in words, and what has to be said of the depth.
+    """
+
+    generator: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    quality: str = ""
+    told: str = ""
+
+
+def _made_by(request: TakeRequest, facts: Mapping[str, Any], server: Capabilities | None) -> _MadeBy:
+    if request.preview:
+        return _MadeBy()
+    name, generation = facts["generator"], request.generation
+    options = generation.get("options", {}).get(name, {})
+    used = {**options, **facts.get("settings", {})}
+    # In words stands what is chosen from a list; numbers and texts are in the take's record.
+    info = capabilities.find(name, server.generators) if server is not None else None
+    shown = [setting.name for setting in info.settings if setting.kind == "choice"] if info is not None else ["quality"]
+    words = [facts.get("title", name), *(str(used[choice]) for choice in shown if used.get(choice))]
+    words += [f"seed {generation['seed']}", *([] if generation["keep_source"] else ["source not kept"])]
+    told = ", ".join(words) + _of_depth(facts.get("depth", {}), server)
+    return _MadeBy(name, options, str(used.get("quality", "")), told)
+
+
+def _of_depth(about: Mapping[str, Any], server: Capabilities | None) -> str:
+    """What has to be said of the depth of a take: that it is a guess, or may not be used for everything."""
+    if about.get("caution"):
+        return f". {about['caution']} Its licence: {about['licence']}."
+    estimator = capabilities.find(about.get("provider", ""), server.estimators) if server is not None else None
+    if estimator is None or estimator.commercial:
+        return ""
+    return f". The depth is by {estimator.title}. {about['licence']}"
+
+
 def _insert(
-    scene: bpy.types.Scene, request: TakeRequest, update: Any, number: int, placed: dict[str, Path]
+    scene: bpy.types.Scene, request: TakeRequest, update: Any, number: int, placed: dict[str, Path], made: _MadeBy
 ) -> tuple[str, compat.Strip]:
     """The strip of a take, with what made it in its custom properties, and the take's title."""
     if request.preview:
         title, movie, generator, is_preview = f"View {number:03d}", take.COLOUR, "conditioning", True
     else:
-        generator, is_preview = update.facts["generator"], update.facts["is_preview"]
-        made_by = "preview" if is_preview else update.facts.get("quality", "")
+        generator, is_preview = made.generator, update.facts["is_preview"]
+        made_by = "preview" if is_preview else made.quality
         title, movie = f"Take {number:03d}" + (f" ({made_by})" if made_by else ""), take.RESULT
-    frames = len(update.facts["coverage"])
+    frames, generation = len(update.facts["coverage"]), request.generation
     strip = insert_strip(scene, f"EX-4D {title}", placed[movie], scene.ex4d.start, frames)
     strip["ex4d_take"], strip["ex4d_shot"], strip["ex4d_job"] = number, request.shot, update.job_id
-    strip["ex4d_generator"], strip["ex4d_seed"], strip["ex4d_fps"] = generator, request.seed, request.fps
+    strip["ex4d_generator"], strip["ex4d_options"] = generator, json.dumps(dict(made.options))
+    strip["ex4d_seed"], strip["ex4d_fps"] = generation["seed"], generation["fps"]
     strip["ex4d_is_preview"], strip["ex4d_source"] = is_preview, request.source
-    strip["ex4d_quality"], strip["ex4d_model_size"] = update.facts.get("quality", ""), request.model_size
-    strip["ex4d_keep_source"] = request.keep_source
+    strip["ex4d_quality"], strip["ex4d_keep_source"] = made.quality, generation["keep_source"]
     strip["ex4d_view"], strip["ex4d_coverage"] = request.preview, update.facts["coverage"]
     return title, strip
-
-
-def _made_by(request: TakeRequest, facts: Mapping[str, Any]) -> str:
-    """Generator and settings of a take, for people."""
-    words = ["Preview"] if facts["is_preview"] else ["EX-4D model", facts.get("quality", ""), request.model_size]
-    words += [f"seed {request.seed}", "" if request.keep_source else "source not kept"]
-    made = ", ".join(word for word in words if word)
-    about = facts.get("depth", {})
-    estimator = ESTIMATORS.get(about.get("provider", ""))
-    if estimator is None or (estimator.name != plane.NAME and estimator.commercial):
-        return made
-    if estimator.name == plane.NAME:
-        return f"{made}. {plane.NOTE} Its licence: {about['licence']}."
-    return f"{made}. The depth is by {estimator.title}. {about['licence']}"
 
 
 def strip_of(scene: bpy.types.Scene, number: int, view: bool = False) -> compat.Strip | None:

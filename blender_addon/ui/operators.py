@@ -1,23 +1,27 @@
 """The buttons. `invoke` (from the panel) returns at once; `execute` (from scripts) returns when all is done."""
 # ruff: noqa: N801, RUF012
 
+import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from ex4d.errors import EX4DError
+from ex4d.geometry.presets import RELEASE_FRAMES
 
 from ..scene import camera, compat
 from ..shot import asking, source, takes
 from ..ui import properties
-from ..ui.properties import count
-from ..work import server, session, state
+from ..ui.from_schema import from_blender, property_of
+from ..words import count
+from ..work import session, state
 
 
 def _is_idle(cls: type, context: bpy.types.Context) -> bool:
-    if session.current().busy:
+    if session.current().state.busy:
         cls.poll_message_set("EX-4D is busy: wait, or press Cancel")
         return False
     return True
@@ -37,19 +41,20 @@ class _Safe(bpy.types.Operator):
     opening = False
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        session.current().enter_file()
         try:
             done = self.act(context) or {"FINISHED"}
         except (EX4DError, OSError) as error:
-            session.dispatch(state.Said(str(error), failed=True, opening=self.opening))
+            session.current().dispatch(state.Said(str(error), failed=True, opening=self.opening))
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         if not isinstance(self, _Job):
-            session.dispatch(state.Said(""))
+            session.current().dispatch(state.Said(""))
         return done
 
     def tell(self, text: str) -> None:
         """Say what was done, where the panel says such things and in Blender's status bar."""
-        session.dispatch(state.Said(text, opening=self.opening))
+        session.current().dispatch(state.Said(text, opening=self.opening))
         self.report({"INFO"}, text)
 
 
@@ -68,10 +73,10 @@ class _Job(_Safe):
         return self.execute(context)
 
     def act(self, context: bpy.types.Context) -> set[str]:
-        session.press(self.request(context))
+        session.current().press(self.request(context))
         if self.from_panel:
             return {"FINISHED"}
-        ended = session.finish()
+        ended = session.current().finish()
         self.report({"ERROR"} if ended.failed else {"INFO"}, ended.message)
         return {"CANCELLED"} if ended.failed else {"FINISHED"}
 
@@ -92,15 +97,9 @@ class EX4D_OT_open_clip(_Job):
         description="An .npz file or a folder of PNG or EXR pictures; empty: the one beside the clip",
         options={"SKIP_SAVE"},
     )
-    start: IntProperty(name="First Frame", description="First frame of the clip to use, from 0", min=0)
-    frames: IntProperty(name="Frames", description="How many frames to use at most", default=49, min=1)
-    longest_side: IntProperty(
-        name="Longest Side",
-        description="Pixels of the working picture's longer side; 0 keeps the clip's",
-        default=1024,
-        min=0,
-        max=16384,
-    )
+    start: property_of(properties.SOURCE["start"])
+    frames: property_of(properties.SOURCE["frames"], default=RELEASE_FRAMES)
+    longest_side: property_of(properties.SOURCE["longest_side"])
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Choose a file, unless the panel named one."""
@@ -122,8 +121,8 @@ class EX4D_OT_open_clip(_Job):
             clip,
             str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
             self.start,
-            self.frames,
-            self.longest_side or None,
+            from_blender(properties.SOURCE["frames"], self.frames),
+            from_blender(properties.SOURCE["longest_side"], self.longest_side),
         )
 
 
@@ -179,7 +178,7 @@ class _AlongPath(_Job):
 
     def request(self, context: bpy.types.Context) -> state.TakeRequest:
         """Read the camera."""
-        return takes.request_take(context.scene, self.preview)
+        return takes.request_take(context.scene, self.preview, session.current().capabilities)
 
 
 class EX4D_OT_generate(_AlongPath):
@@ -207,11 +206,11 @@ class EX4D_OT_cancel(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs something to stop."""
-        return session.current().busy
+        return session.current().state.busy
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Stop it."""
-        session.dispatch(state.CancelPressed())
+        session.current().dispatch(state.CancelPressed())
         return {"FINISHED"}
 
 
@@ -221,12 +220,9 @@ class EX4D_OT_camera_preset(_Safe):
     bl_idname = "ex4d.camera_preset"
     bl_label = "Add Keys"
 
-    preset: EnumProperty(name="Preset", description="Camera move", items=properties.PRESET_ITEMS)
-    amount: FloatProperty(
-        name="Amount",
-        description="Degrees to swing, or for zooms the part of the way to the pivot; 0 takes the preset's own",
-    )
-    rise: FloatProperty(name="Rise", description="How much an orbit rises, as a part of its radius", default=0.2)
+    preset: property_of(properties.PATH["cam"], default="30")
+    amount: property_of(properties.PATH["amount"])
+    rise: property_of(properties.PATH["rise"])
     frames: IntProperty(name="Frames", description="Length of the move; 0 takes the clip's", min=0)
 
     @classmethod
@@ -238,7 +234,8 @@ class EX4D_OT_camera_preset(_Safe):
         """Write the keys."""
         scene = context.scene
         chosen = camera.path_camera(scene)
-        path = camera.preset_path(scene, self.preset, self.amount or None, self.rise, self.frames or None)
+        amount = from_blender(properties.PATH["amount"], self.amount)
+        path = camera.preset_path(scene, self.preset, amount, self.rise, self.frames or None)
         keys = camera.restore(scene, chosen, path)
         self.tell(f"{chosen.name} has {count(len(keys), 'key')} now.")
 
@@ -341,7 +338,7 @@ class EX4D_OT_server_start(_Safe):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs no server of ours that is running."""
-        if server.is_running():
+        if session.current().server.is_running:
             cls.poll_message_set("The server is running")
             return False
         return True
@@ -353,15 +350,12 @@ class EX4D_OT_server_start(_Safe):
 
     def act(self, context: bpy.types.Context) -> set[str]:
         """Start it; a script also waits until it answers."""
-        connected = session.start_server()
-        end = time.monotonic() + session.SERVER_START_S
-        while not self.from_panel and connected.status != "ready":
-            session.tick()
-            if (problem := server.trouble()) or time.monotonic() > end:
-                raise source.InputError(
-                    problem or f"The server was started but does not answer: look into {server.log_file()}."
-                )
-            time.sleep(0.01)
+        now = session.current()
+        now.start_server()
+        if not self.from_panel and not _answered(session.SERVER_START_S, lambda: bool(now.server.trouble)):
+            raise source.InputError(
+                now.server.trouble or f"The server was started but does not answer: look into {now.server.log_file}."
+            )
         return {"FINISHED"}
 
 
@@ -375,11 +369,11 @@ class EX4D_OT_server_stop(_Safe):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a server of ours."""
-        return server.is_running()
+        return session.current().server.is_running
 
     def act(self, context: bpy.types.Context) -> None:
         """End it."""
-        server.stop()
+        session.current().server.stop()
 
 
 class EX4D_OT_unload(_Safe):
@@ -391,7 +385,7 @@ class EX4D_OT_unload(_Safe):
 
     def act(self, context: bpy.types.Context) -> None:
         """Ask for it; the timer hears the answer."""
-        session.connect().unload()
+        session.current().connect().unload()
 
 
 class EX4D_OT_connect(_Safe):
@@ -400,16 +394,36 @@ class EX4D_OT_connect(_Safe):
     bl_idname = "ex4d.connect"
     bl_label = "Connect"
     bl_options = {"REGISTER"}
+    from_panel = False
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs no job under way: it would lose its connection."""
         return _is_idle(cls, context)
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask and return; the timer hears the answer."""
+        self.from_panel = True
+        return self.execute(context)
+
     def act(self, context: bpy.types.Context) -> None:
-        """Make a new client, since a server says only in its welcome what it can run; the timer hears the answer."""
-        session.disconnect()
-        session.connect()
+        """Make a new client, since a server says only in its welcome what it can run; a script also hears that."""
+        now = session.current()
+        now.disconnect()
+        now.connect()
+        if not self.from_panel:
+            _answered(session.PATIENCE_S, lambda: now.client.status in ("refused", "unreachable"))
+
+
+def _answered(patience: float, hopeless: Callable[[], bool]) -> bool:
+    """Wait for the server's welcome, for scripts; whether it has come before all hope or patience was lost."""
+    now, end = session.current(), time.monotonic() + patience
+    while now.client.status != "ready":
+        now.tick()
+        if hopeless() or time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 class _OnTake(_Safe):
@@ -447,6 +461,30 @@ class EX4D_OT_take_select(_OnTake):
         if strip is None:
             raise source.InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
         compat.select_only(context.scene, strip)
+        compat.show_in_sequencer(context.scene, [window.workspace for window in context.window_manager.windows])
+
+
+class EX4D_OT_show_scene(_Safe):
+    """Go to the scene, in the sequencer too"""
+
+    bl_idname = "ex4d.show_scene"
+    bl_label = "Show Scene"
+    bl_options = {"REGISTER"}
+
+    name: StringProperty(name="Scene", description="Name of the scene")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a window."""
+        return context.window is not None
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Show it."""
+        scene = bpy.data.scenes.get(self.name)
+        if scene is None:
+            raise source.InputError(f"There is no scene {self.name}: it was renamed or deleted.")
+        context.window.scene = scene
+        compat.show_in_sequencer(scene, [context.window.workspace])
 
 
 class EX4D_OT_take_restore_camera(_OnTake):
@@ -471,10 +509,14 @@ class EX4D_OT_take_again(_OnTake, _Job):
     bl_idname = "ex4d.take_again"
     bl_label = "Take Again"
 
-    quality: EnumProperty(
-        name="Quality",
-        description="What makes the new take",
-        items=(("SAME", "Same", "What made this take"), *properties.QUALITY_ITEMS),
+    generator: StringProperty(
+        name="Generator",
+        description="Name of another generator; empty: the one that made the take",
+        options={"SKIP_SAVE"},
+    )
+    options: StringProperty(
+        name="Options",
+        description="Settings of the generator that are to be others than they were, in JSON",
         options={"SKIP_SAVE"},
     )
 
@@ -488,7 +530,12 @@ class EX4D_OT_take_again(_OnTake, _Job):
         taken = self.chosen(context)
         if taken.view:
             raise source.InputError(f"{taken.title} shows only what is real: choose a take, or press Generate.")
-        return takes.request_again(context.scene, taken.number, None if self.quality == "SAME" else self.quality)
+        try:
+            changed = json.loads(self.options or "{}")
+        except ValueError as error:
+            raise source.InputError(f'Options must be JSON such as {{"quality": "final"}}: {error}.') from error
+        server = session.current().capabilities
+        return takes.request_again(context.scene, taken.number, self.generator, changed, server)
 
 
 class EX4D_OT_take_remove(_OnTake):
@@ -522,6 +569,7 @@ CLASSES = (
     EX4D_OT_unload,
     EX4D_OT_connect,
     EX4D_OT_take_select,
+    EX4D_OT_show_scene,
     EX4D_OT_take_restore_camera,
     EX4D_OT_take_again,
     EX4D_OT_take_remove,

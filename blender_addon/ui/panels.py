@@ -1,20 +1,33 @@
-"""The sidebar of the 3D View and of the Sequencer, tab "EX-4D"."""
-# ruff: noqa: N801, RUF012
+"""The sidebar of the 3D View and of the Sequencer, tab "EX-4D".
 
+Each `draw_...` draws one panel's content into any layout; `PANELS` says which there are, and `CLASSES` are what
+Blender registers.
+"""
+# ruff: noqa: N801
+
+import json
 import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import bpy
 
-from ex4d.depth.registry import ESTIMATORS
+from ex4d.jobs.messages import GeneratorInfo
 
-from ..shot import checks
-from ..ui import operators, picture
+from ..shot import checks, options
+from ..ui import operators
+from ..ui.generators import identifier
 from ..ui.preferences import preferences
-from ..ui.properties import count
-from ..work import server, session
+from ..ui.properties import EX4DTake
+from ..words import count, pace, seconds
+from ..work import capabilities, session
+
+Layout, Context = bpy.types.UILayout, bpy.types.Context
+
+# -- parts of panels --------------------------------------------------------------------------------
 
 
-def say(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE") -> None:
+def say(layout: Layout, context: Context, text: str, icon: str = "NONE") -> None:
     """A sentence over as many lines as the sidebar's width needs."""
     scale = context.preferences.system.ui_scale
     characters = max(18, int(context.region.width / (6.6 * scale)) - 9)
@@ -24,7 +37,7 @@ def say(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon:
         column.label(text=line, icon=icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE")
 
 
-def advise(layout: bpy.types.UILayout, context: bpy.types.Context, advice: checks.Advice) -> None:
+def advise(layout: Layout, context: Context, advice: checks.Advice) -> None:
     """A warning and its button."""
     box = layout.box()
     say(box, context, advice.text, "ERROR" if advice.operator else "INFO")
@@ -34,37 +47,16 @@ def advise(layout: bpy.types.UILayout, context: bpy.types.Context, advice: check
             setattr(button, name, value)
 
 
-def seconds(value: float) -> str:
-    """A time as people say it."""
-    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s" if value < 100 else f"{value / 60:.0f} min"
-
-
-def pace(rate: float) -> str:
-    """Steps a second as people say it, whether they take moments or minutes."""
-    return f"{rate:.1f} a second" if rate >= 1 else f"{seconds(1 / rate)} a step"
-
-
-def _settings(layout: bpy.types.UILayout) -> bpy.types.UILayout:
+def settings_column(layout: Layout) -> Layout:
     """A column of properties with their names beside them."""
     column = layout.column()
     column.use_property_split, column.use_property_decorate = True, False
     return column
 
 
-class _Panel(bpy.types.Panel):
-    bl_region_type = "UI"
-    bl_category = "EX-4D"
-
-
-class _ShotPanel(_Panel):
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.ex4d.shot)
-
-
-def draw_progress(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+def draw_progress(layout: Layout, context: Context) -> None:
     """What was said last, and where the work under way stands, with Cancel."""
-    now = session.current()
+    now, picture = session.current().state, session.current().picture
     if now.message:
         say(layout, context, now.message, "ERROR" if now.failed else "INFO")
     if now.busy:
@@ -76,155 +68,254 @@ def draw_progress(layout: bpy.types.UILayout, context: bpy.types.Context) -> Non
         details += [f"{seconds(now.eta_s)} left"] if now.eta_s else []
         if details:
             column.label(text=", ".join(details))
-        if shown := picture.icon():
-            layout.template_icon(icon_value=shown, scale=8)
+        if picture.icon:
+            layout.template_icon(icon_value=picture.icon, scale=8)
         layout.operator(operators.EX4D_OT_cancel.bl_idname, icon="CANCEL")
 
 
-def draw_trouble(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+def draw_trouble(layout: Layout, context: Context) -> None:
     """What is wrong with the connection, with Start Server; nothing where all is well."""
     trouble = checks.server_trouble()
     if trouble is not None:
         advise(layout, context, trouble)
 
 
-class _Source(_Panel):
-    bl_label = "Source"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        layout, facts = self.layout, context.scene.ex4d
-        open_clip = operators.EX4D_OT_open_clip.bl_idname
-        layout.operator(open_clip, icon="FILE_MOVIE")
-        layout.prop(facts, "match_scene")
-        if facts.shot:
-            column = layout.column(align=True)
-            column.label(text=bpy.path.basename(facts.opened), icon="CHECKMARK")
-            column.label(text=f"{count(facts.frames, 'frame')}, {facts.width}x{facts.height}", icon="BLANK1")
-            column.label(text=f"{float(facts.fraction):.5g} frames a second", icon="BLANK1")
-        column = _settings(layout)
-        column.prop(facts, "estimator")
-        if facts.estimator in ("auto", "file"):
-            column.prop(facts, "depth_path")
-            if facts.depth_found and not facts.depth_path:
-                column.label(text=bpy.path.basename(facts.depth_found), icon="FILE")
-        if (chosen := ESTIMATORS.get(facts.estimator)) is not None and chosen.terms:
-            box = layout.box()
-            say(box, context, f"{chosen.terms}.", "INFO")
-            box.prop(preferences(), "accept_licence")
-        for advice in checks.depth_trouble(context.scene):
-            advise(layout, context, advice)
-        if facts.shot:
-            row = layout.row(align=True)
-            row.operator(operators.EX4D_OT_open_again.bl_idname, icon="FILE_REFRESH")
-            if not facts.uses_depth_file:
-                row.operator(operators.EX4D_OT_open_again.bl_idname, text="Estimate Again").estimate = True
-        if facts.clip_path and facts.clip_path != facts.opened and not session.current().busy:
-            name = bpy.path.basename(facts.clip_path)
-            layout.operator(open_clip, text=f"Open {name}", icon="FILE_REFRESH").filepath = facts.clip_path
-        if not facts.shot or session.current().opening:
-            draw_progress(layout, context)
-        draw_trouble(layout, context)
+def draw_options(layout: Layout, context: Context) -> None:
+    """The settings of the generator that will run, as the server describes them."""
+    scene, now = context.scene, session.current()
+    facts, server = scene.ex4d, now.capabilities
+    if server is None:
+        kept = options.stored(facts)
+        told = [f"{name} {value}" for settings in kept.values() for name, value in settings.items()]
+        if told:
+            say(layout, context, f"Kept in this file until a server answers: {', '.join(told)}.")
+        return
+    info = capabilities.generator_for(facts.generator_name, server).info
+    group = now.generators.of(scene, info) if info is not None else None
+    if group is None:
+        return
+    if facts.generator_name == capabilities.AUTO:
+        layout.label(text=f"{info.title} will be used", icon="BLANK1")
+    for setting in info.settings:
+        layout.prop(group, identifier(setting.name))
 
 
-class _Depth(_Panel):
-    bl_label = "Depth"
-    bl_parent_id = "EX4D_PT_source"
-    bl_options = {"DEFAULT_CLOSED"}
-
-    def draw(self, context: bpy.types.Context) -> None:
-        layout, facts = self.layout, context.scene.ex4d
-        if facts.uses_depth_file or (facts.estimator == "auto" and facts.clip_path != facts.opened):
-            column = _settings(layout)
-            column.prop(facts, "depth_convention")
-            if facts.depth_convention != "disparity":
-                column.prop(facts, "depth_unit")
-                if facts.depth_unit == "other":
-                    column.prop(facts, "depth_metres")
-                column.prop(facts, "depth_distance")
-            column.prop(facts, "depth_channel")
-        if facts.shot:
-            say(layout, context, facts.depth.get("scale", ""))
-            column = _settings(layout)
-            column.prop(facts, "known_distance")
-            scale = column.operator(operators.EX4D_OT_set_scale.bl_idname, icon="PIVOT_CURSOR")
-            scale.distance = facts.known_distance
+# -- panels -----------------------------------------------------------------------------------------
 
 
-class _SourceCamera(_Panel):
-    bl_label = "Source Camera"
-    bl_parent_id = "EX4D_PT_source"
-    bl_options = {"DEFAULT_CLOSED"}
-
-    def draw(self, context: bpy.types.Context) -> None:
-        facts, column = context.scene.ex4d, _settings(self.layout)
-        column.prop(facts, "field_of_view")
-        column.prop(facts, "motion")
-        if facts.motion == "FILE":
-            column.prop(facts, "motion_path")
-        elif facts.motion == "CAMERA":
-            column.prop(facts, "tracked_camera")
+def has_shot(scene: bpy.types.Scene) -> bool:
+    """Whether a clip is open in the scene."""
+    return bool(scene.ex4d.shot)
 
 
-class _Notes(_ShotPanel):
-    bl_label = "Notes"
-    bl_parent_id = "EX4D_PT_source"
-    bl_options = {"DEFAULT_CLOSED"}
-
-    def draw(self, context: bpy.types.Context) -> None:
-        for note in context.scene.ex4d.notes.splitlines():
-            say(self.layout, context, note)
+def is_beside_a_shot(scene: bpy.types.Scene) -> bool:
+    """Whether clips are open in other scenes only."""
+    return not has_shot(scene) and any(has_shot(other) for other in bpy.data.scenes)
 
 
-class _Camera(_ShotPanel):
-    bl_label = "Camera"
+def draw_elsewhere(layout: Layout, context: Context) -> None:
+    """The way back from a scene without a shot, such as the one that New in the sequencer's header makes."""
+    for scene in bpy.data.scenes:
+        if has_shot(scene):
+            clip = bpy.path.basename(scene.ex4d.opened)
+            say(layout, context, f"{clip} is open in the scene {scene.name}.", "INFO")
+            layout.operator(operators.EX4D_OT_show_scene.bl_idname, text=f"Show {scene.name}").name = scene.name
 
-    def draw(self, context: bpy.types.Context) -> None:
-        layout, facts = self.layout, context.scene.ex4d
-        layout.prop(facts, "camera", text="")
+
+def draw_source(layout: Layout, context: Context) -> None:
+    """The clip, where its depth comes from, and opening it."""
+    facts, now = context.scene.ex4d, session.current()
+    open_clip = operators.EX4D_OT_open_clip.bl_idname
+    layout.operator(open_clip, icon="FILE_MOVIE")
+    layout.prop(facts, "match_scene")
+    if facts.shot:
         column = layout.column(align=True)
-        column.prop(facts, "preset", text="")
-        row = column.row(align=True)
-        row.prop(facts, "amount")
-        rise = row.row(align=True)
-        rise.active = not facts.preset.startswith("zoom")
-        rise.prop(facts, "rise")
-        keys = column.operator(operators.EX4D_OT_camera_preset.bl_idname, icon="KEYINGSET")
-        keys.preset, keys.amount, keys.rise = facts.preset, facts.amount, facts.rise
-        layout.operator(operators.EX4D_OT_snap_to_source.bl_idname, icon="SNAP_ON").at = "CURRENT"
+        column.label(text=bpy.path.basename(facts.opened), icon="CHECKMARK")
+        column.label(text=f"{count(facts.frames, 'frame')}, {facts.width}x{facts.height}", icon="BLANK1")
+        column.label(text=f"{float(facts.fraction):.5g} frames a second", icon="BLANK1")
+    column = settings_column(layout)
+    column.prop(facts, "estimator")
+    if facts.estimator_name in (capabilities.AUTO, capabilities.FILE):
+        column.prop(facts, "depth_path")
+        if facts.depth_found and not facts.depth_path:
+            column.label(text=bpy.path.basename(facts.depth_found), icon="FILE")
+    server = now.capabilities
+    chosen = capabilities.find(facts.estimator_name, server.estimators) if server is not None else None
+    if chosen is not None and chosen.terms:
+        box = layout.box()
+        say(box, context, f"{chosen.terms}.", "INFO")
+        box.prop(preferences(), "accept_licence")
+    for advice in checks.depth_trouble(context.scene):
+        advise(layout, context, advice)
+    if facts.shot:
+        row = layout.row(align=True)
+        row.operator(operators.EX4D_OT_open_again.bl_idname, icon="FILE_REFRESH")
+        if not facts.uses_depth_file:
+            row.operator(operators.EX4D_OT_open_again.bl_idname, text="Estimate Again").estimate = True
+    if facts.clip_path and facts.clip_path != facts.opened and not now.state.busy:
+        name = bpy.path.basename(facts.clip_path)
+        layout.operator(open_clip, text=f"Open {name}", icon="FILE_REFRESH").filepath = facts.clip_path
+    if not facts.shot or now.state.opening:
+        draw_progress(layout, context)
+    draw_trouble(layout, context)
 
 
-class _Check(_ShotPanel):
-    bl_label = "Check"
+def draw_depth(layout: Layout, context: Context) -> None:
+    """What the numbers of the depth file mean, and the scale of the shot."""
+    facts = context.scene.ex4d
+    if facts.uses_depth_file or (facts.estimator_name == capabilities.AUTO and facts.clip_path != facts.opened):
+        column = settings_column(layout)
+        column.prop(facts, "depth_convention")
+        if facts.depth_convention != "disparity":
+            column.prop(facts, "depth_unit")
+            if facts.depth_unit == "other":
+                column.prop(facts, "depth_metres")
+            column.prop(facts, "depth_distance")
+        column.prop(facts, "depth_channel")
+    if facts.shot:
+        say(layout, context, facts.depth.get("scale", ""))
+        column = settings_column(layout)
+        column.prop(facts, "known_distance")
+        scale = column.operator(operators.EX4D_OT_set_scale.bl_idname, icon="PIVOT_CURSOR")
+        scale.distance = facts.known_distance
 
-    def draw(self, context: bpy.types.Context) -> None:
-        found = checks.warnings(context.scene)
-        for advice in found:
-            advise(self.layout, context, advice)
-        if not found:
-            self.layout.label(text="Ready to generate", icon="CHECKMARK")
-        self.layout.operator(operators.EX4D_OT_preview.bl_idname, icon="HIDE_OFF")
+
+def draw_source_camera(layout: Layout, context: Context) -> None:
+    """Lens and motion of the clip's own camera."""
+    facts, column = context.scene.ex4d, settings_column(layout)
+    column.prop(facts, "field_of_view")
+    column.prop(facts, "motion")
+    if facts.motion == "FILE":
+        column.prop(facts, "motion_path")
+    elif facts.motion == "CAMERA":
+        column.prop(facts, "tracked_camera")
 
 
-class _Generate(_ShotPanel):
-    bl_label = "Generate"
+def draw_notes(layout: Layout, context: Context) -> None:
+    """What the server had to say about the clip."""
+    for note in context.scene.ex4d.notes.splitlines():
+        say(layout, context, note)
 
-    def draw(self, context: bpy.types.Context) -> None:
-        layout, facts = self.layout, context.scene.ex4d
-        button = layout.column()
-        button.scale_y = 1.6
-        button.operator(operators.EX4D_OT_generate.bl_idname, icon="RENDER_ANIMATION")
-        draw_trouble(layout, context)
-        if not session.current().opening:
-            draw_progress(layout, context)
-        column = _settings(layout)
-        column.prop(facts, "generator")
-        if facts.generator != "preview" and not session.model_missing():
-            column.prop(facts, "quality")
-            column.prop(facts, "model_size")
-        column.prop(facts, "keep_source")
-        column.prop(facts, "seed")
-        if (trouble := checks.model_trouble(context.scene)) is not None:
-            advise(layout, context, trouble)
+
+def draw_camera(layout: Layout, context: Context) -> None:
+    """The camera to take the shot with, and presets for it."""
+    facts = context.scene.ex4d
+    layout.prop(facts, "camera", text="")
+    column = layout.column(align=True)
+    column.prop(facts, "preset", text="")
+    row = column.row(align=True)
+    row.prop(facts, "amount")
+    rise = row.row(align=True)
+    rise.active = not facts.preset.startswith("zoom")
+    rise.prop(facts, "rise")
+    keys = column.operator(operators.EX4D_OT_camera_preset.bl_idname, icon="KEYINGSET")
+    keys.preset, keys.amount, keys.rise = facts.preset, facts.amount, facts.rise
+    layout.operator(operators.EX4D_OT_snap_to_source.bl_idname, icon="SNAP_ON").at = "CURRENT"
+
+
+def draw_check(layout: Layout, context: Context) -> None:
+    """What should be known before generating."""
+    found = checks.warnings(context.scene)
+    for advice in found:
+        advise(layout, context, advice)
+    if not found:
+        layout.label(text="Ready to generate", icon="CHECKMARK")
+    layout.operator(operators.EX4D_OT_preview.bl_idname, icon="HIDE_OFF")
+
+
+def draw_generate(layout: Layout, context: Context) -> None:
+    """The button, how far it is, and how the unseen parts are filled."""
+    facts = context.scene.ex4d
+    button = layout.column()
+    button.scale_y = 1.6
+    button.operator(operators.EX4D_OT_generate.bl_idname, icon="RENDER_ANIMATION")
+    draw_trouble(layout, context)
+    if not session.current().state.opening:
+        draw_progress(layout, context)
+    column = settings_column(layout)
+    column.prop(facts, "generator")
+    draw_options(column, context)
+    column.prop(facts, "keep_source")
+    column.prop(facts, "seed")
+    for advice in checks.generator_trouble(context.scene):
+        advise(layout, context, advice)
+
+
+def draw_takes(layout: Layout, context: Context) -> None:
+    """The list of takes, and what can be done with the active one."""
+    facts = context.scene.ex4d
+    if not facts.takes:
+        layout.label(text="No takes yet")
+        return
+    layout.template_list("EX4D_UL_takes", "", facts, "takes", facts, "take_index", rows=3)
+    active = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
+    if active is not None and active.made:
+        say(layout, context, active.made)
+    layout.operator(operators.EX4D_OT_take_restore_camera.bl_idname, icon="CAMERA_DATA").number = 0
+    row = layout.row(align=True)
+    row.enabled = active is not None and not active.view
+    row.operator(operators.EX4D_OT_take_again.bl_idname, icon="FILE_REFRESH").number = 0
+    better = better_than(active) if active is not None else None
+    if better is not None:
+        again = row.operator(operators.EX4D_OT_take_again.bl_idname, text=better.label)
+        again.number, again.generator, again.options = 0, better.generator, better.options
+    layout.operator(operators.EX4D_OT_take_remove.bl_idname, icon="REMOVE").number = 0
+
+
+@dataclass(frozen=True)
+class Better:
+    """What a take can be made again with: label of the button, and values of Take Again's properties."""
+
+    label: str
+    generator: str
+    options: str
+
+
+def better_than(take: EX4DTake) -> Better | None:
+    """The best quality that the take's generator has; for a preview, that of the generator that the server prefers."""
+    server = session.current().capabilities
+    if server is None or take.view:
+        return None
+    info = capabilities.find(take.generator, server.generators)
+    if info is None or info.is_preview:
+        info = capabilities.generator_for(capabilities.AUTO, server).info
+    if info is None or info.is_preview or info.missing:
+        return None
+    best = _best_quality(info)
+    if best is None:
+        return None if info.name == take.generator else Better(f"With {info.title}", info.name, "")
+    if info.name == take.generator and take.quality == best[0]:
+        return None
+    return Better(f"As {best[1]}", info.name, json.dumps({"quality": best[0]}))
+
+
+def _best_quality(info: GeneratorInfo) -> tuple[str, str] | None:
+    """Value and label of the first choice of a generator's setting "quality"; None where it has no such setting."""
+    quality = next((setting for setting in info.settings if setting.name == "quality" and setting.choices), None)
+    return None if quality is None else (quality.choices[0].value, quality.choices[0].label)
+
+
+def draw_backend(layout: Layout, context: Context) -> None:
+    """The connection, and a server on this machine."""
+    now, settings = session.current(), preferences()
+    connected = now.client
+    if connected is None:
+        layout.label(text="Not connected", icon="UNLINKED")
+    elif connected.status == "ready":
+        layout.label(text=f"Connected, version {connected.server.version}", icon="LINKED")
+    else:
+        say(layout, context, now.state.trouble or "Connecting", "ERROR")
+    layout.label(text=settings.address)
+    row = layout.row(align=True)
+    if now.server.is_running:
+        row.operator(operators.EX4D_OT_server_stop.bl_idname)
+    elif connected is None or connected.status != "ready":
+        row.operator(operators.EX4D_OT_server_start.bl_idname)
+    if connected is None:
+        row.operator(operators.EX4D_OT_connect.bl_idname)
+    elif connected.status == "ready":
+        row.operator(operators.EX4D_OT_unload.bl_idname)
+    settings_column(layout).prop(settings, "python", text="Server Python")
 
 
 class EX4D_UL_takes(bpy.types.UIList):
@@ -232,8 +323,8 @@ class EX4D_UL_takes(bpy.types.UIList):
 
     def draw_item(
         self,
-        context: bpy.types.Context,
-        layout: bpy.types.UILayout,
+        context: Context,
+        layout: Layout,
         data: bpy.types.AnyType,
         item: bpy.types.AnyType,
         icon: int,
@@ -249,68 +340,68 @@ class EX4D_UL_takes(bpy.types.UIList):
         button.number, button.view = item.number, item.view
 
 
-class _Takes(_ShotPanel):
-    bl_label = "Takes"
+@dataclass(frozen=True)
+class Panel:
+    """A panel of the sidebar.
 
-    def draw(self, context: bpy.types.Context) -> None:
-        layout, facts = self.layout, context.scene.ex4d
-        if not facts.takes:
-            layout.label(text="No takes yet")
-            return
-        layout.template_list("EX4D_UL_takes", "", facts, "takes", facts, "take_index", rows=3)
-        active = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
-        if active is not None and active.made:
-            say(layout, context, active.made)
-        layout.operator(operators.EX4D_OT_take_restore_camera.bl_idname, icon="CAMERA_DATA").number = 0
-        row = layout.row(align=True)
-        row.enabled = active is not None and not active.view
-        row.operator(operators.EX4D_OT_take_again.bl_idname, icon="FILE_REFRESH").number = 0
-        if not session.model_missing():
-            final = row.operator(operators.EX4D_OT_take_again.bl_idname, text="As Final")
-            final.number, final.quality = 0, "final"
-        layout.operator(operators.EX4D_OT_take_remove.bl_idname, icon="REMOVE").number = 0
+    Attributes:
+        label: its title.
+        draw: draws its content.
+        is_there: whether it is there in a scene; None where it always is.
+        inside: label of the panel that it is a part of, closed at first; "" where it stands alone.
+        in_sequencer: whether the Sequencer has it too.
+    """
+
+    label: str
+    draw: Callable[[Layout, Context], None]
+    is_there: Callable[[bpy.types.Scene], bool] | None = None
+    inside: str = ""
+    in_sequencer: bool = False
 
 
-class _Backend(_Panel):
-    bl_label = "Backend"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        layout, connected = self.layout, session.client()
-        settings = preferences()
-        if connected is None:
-            layout.label(text="Not connected", icon="UNLINKED")
-        elif connected.status == "ready":
-            layout.label(text=f"Connected, version {connected.server.version}", icon="LINKED")
-        else:
-            say(layout, context, session.current().trouble or "Connecting", "ERROR")
-        layout.label(text=settings.address)
-        row = layout.row(align=True)
-        if server.is_running():
-            row.operator(operators.EX4D_OT_server_stop.bl_idname)
-        elif connected is None or connected.status != "ready":
-            row.operator(operators.EX4D_OT_server_start.bl_idname)
-        if connected is None:
-            row.operator(operators.EX4D_OT_connect.bl_idname)
-        elif connected.status == "ready":
-            row.operator(operators.EX4D_OT_unload.bl_idname)
-        _settings(layout).prop(settings, "python", text="Server Python")
+PANELS = (
+    Panel("Shots in Other Scenes", draw_elsewhere, is_beside_a_shot, in_sequencer=True),
+    Panel("Source", draw_source),
+    Panel("Depth", draw_depth, inside="Source"),
+    Panel("Source Camera", draw_source_camera, inside="Source"),
+    Panel("Notes", draw_notes, has_shot, inside="Source"),
+    Panel("Camera", draw_camera, has_shot),
+    Panel("Check", draw_check, has_shot),
+    Panel("Generate", draw_generate, has_shot, in_sequencer=True),
+    Panel("Takes", draw_takes, has_shot, in_sequencer=True),
+    Panel("Backend", draw_backend),
+)
 
 
-def _in_space(base: type, space: str, name: str, order: int) -> type:
-    parent = {"bl_parent_id": base.bl_parent_id} if hasattr(base, "bl_parent_id") else {}
-    return type(name, (base,), {"bl_space_type": space, "bl_order": order, "bl_idname": name, **parent})
+def _class_of(panel: Panel, space: str, prefix: str, order: int) -> type:
+    """What Blender registers for a panel in one kind of editor."""
+
+    def name_of(label: str) -> str:
+        return prefix + label.replace(" ", "").lower()
+
+    def poll(cls: type, context: Context) -> bool:
+        return panel.is_there is None or panel.is_there(context.scene)
+
+    members = {
+        "bl_idname": name_of(panel.label),
+        "bl_label": panel.label,
+        "bl_space_type": space,
+        "bl_region_type": "UI",
+        "bl_category": "EX-4D",
+        "bl_order": order,
+        "poll": classmethod(poll),
+        "draw": lambda self, context: panel.draw(self.layout, context),
+    }
+    if panel.inside:
+        members |= {"bl_parent_id": name_of(panel.inside), "bl_options": {"DEFAULT_CLOSED"}}
+    return type(members["bl_idname"], (bpy.types.Panel,), members)
 
 
 CLASSES = (
     EX4D_UL_takes,
+    *(_class_of(panel, "VIEW_3D", "EX4D_PT_", order) for order, panel in enumerate(PANELS)),
     *(
-        _in_space(base, "VIEW_3D", f"EX4D_PT_{base.__name__.strip('_').lower()}", order)
-        for order, base in enumerate(
-            (_Source, _Depth, _SourceCamera, _Notes, _Camera, _Check, _Generate, _Takes, _Backend)
-        )
-    ),
-    *(
-        _in_space(base, "SEQUENCE_EDITOR", f"EX4D_PT_sequencer_{base.__name__.strip('_').lower()}", order)
-        for order, base in enumerate((_Generate, _Takes))
+        _class_of(panel, "SEQUENCE_EDITOR", "EX4D_PT_sequencer_", order)
+        for order, panel in enumerate(panel for panel in PANELS if panel.in_sequencer)
     ),
 )

@@ -1,13 +1,9 @@
-"""What a scene remembers about its shot. Everything else is looked up again, for undo frees all references."""
+"""What a scene remembers (`scene.ex4d`). Everything else is looked up again, for undo frees all references."""
 
-import json
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import bpy
-import numpy as np
 from bpy.props import (
     BoolProperty,
     CollectionProperty,
@@ -17,47 +13,21 @@ from bpy.props import (
     PointerProperty,
     StringProperty,
 )
-from numpy.typing import NDArray
 
-from ..shot import files
+from ex4d.pipeline.settings import GenerateSettings, PathSettings, SourceSettings
+from ex4d.schema import describe
 
-PRESET_ITEMS = (
-    ("30", "Orbit 30°", "Swing 30 degrees around what stands nearest"),
-    ("60", "Orbit 60°", "Swing 60 degrees around what stands nearest"),
-    ("90", "Orbit 90°", "Swing 90 degrees around what stands nearest"),
-    ("180", "Swing 180°", "Swing to one side, back, to the other side and back"),
-    ("zoom_in", "Zoom In", "Move straight towards what stands nearest"),
-    ("zoom_out", "Zoom Out", "Move straight back"),
-)
+from ..scene import compat
+from ..shot.facts import ShotFacts
+from ..work import capabilities, session
+from ..work.memory import JobMemory
+from .from_schema import property_of
+from .names import choice_by_name
 
-GENERATOR_ITEMS = (
-    ("auto", "Best Available", "The EX-4D model where the server can run it, the preview elsewhere"),
-    ("preview", "Preview", "Fill holes from other frames and by classical inpainting, in seconds"),
-    ("wan", "EX-4D Model", "Wan2.1-I2V-14B with the EX-4D adapter; refused where the server cannot run it"),
-)
-
-QUALITY_ITEMS = (
-    ("final", "Final", "As released: 25 steps with guidance"),
-    ("balanced", "Balanced", "A third of the time: 8-bit products, guidance on a part of the steps, steps left out"),
-    ("draft", "Draft", "To judge a move: 4 steps, no guidance, 8-bit products; details are soft or wrong"),
-)
-
-MODEL_SIZE_ITEMS = (
-    ("512x512", "512 x 512", "About so many pixels has a picture in the model, with the clip's aspect"),
-    ("832x480", "832 x 480", "Half as many again; takes about twice the time"),
-)
-
-ESTIMATOR_ITEMS = (
-    (
-        "auto",
-        "Best Available",
-        "The depth file of the clip, else Video-Depth-Anything, else a guess; the notes say which",
-    ),
-    ("file", "Depth File", "An .npz file, or a folder of PNG or EXR pictures"),
-    ("video-depth-anything", "Video-Depth-Anything", "A model for videos, steady in time; free for any use"),
-    ("depthcrafter", "DepthCrafter", "The depth of EX-4D's release; for research only"),
-    ("plane", "Ground Plane", "A guess without a depth model: ground plane and parallax only"),
-)
+SOURCE = {setting.name: setting for setting in describe(SourceSettings)}
+PATH = {setting.name: setting for setting in describe(PathSettings)}
+GENERATE = {setting.name: setting for setting in describe(GenerateSettings)}
+"""The descriptions by name; what Blender draws of them comes from there."""
 
 UNIT_ITEMS = (
     ("as_it_is", "As It Is", "Take the numbers as they are; PNG pictures are in millimetres"),
@@ -66,22 +36,12 @@ UNIT_ITEMS = (
     ("mm", "Millimetres", "A stored 1 is a millimetre"),
     ("other", "Other", "Say how many metres a stored 1 is"),
 )
-
-CONVENTION_ITEMS = (
-    ("depth", "Distance", "Larger is farther"),
-    ("inverse", "1 / Distance", "0 is infinitely far"),
-    ("disparity", "Relative Disparity", "Larger is nearer, by an unknown scale and shift, as most estimators write"),
-)
-
-DISTANCE_ITEMS = (
-    ("planar", "Along the Axis", "Measured along the camera's optical axis, as renderers' depth passes are"),
-    ("ray", "Straight to the Camera", "Measured along the ray to each point, as by a laser scanner"),
-)
+"""The one text `depth_unit` of the schema, as something to choose from and a number."""
 
 MOTION_ITEMS = (
     ("STILL", "Still", "The camera did not move while it shot the clip"),
     ("FILE", "From File", "One pose for each frame from an .npz file"),
-    ("CAMERA", "Tracked Camera", "As a camera of the scene moves, such as one that Blender's tracker solved"),
+    ("CAMERA", "Tracked Camera", "Follow a camera of the scene, such as one that Blender's tracker solved"),
 )
 
 OF_ONE_CLIP = (
@@ -101,13 +61,8 @@ OF_ONE_CLIP = (
 USUAL_AMOUNT = {"30": 30.0, "60": 60.0, "90": 90.0, "180": 45.0, "zoom_in": 0.5, "zoom_out": 0.5}
 
 
-def count(number: int, word: str) -> str:
-    """`number` of what `word` names, as people say it."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def _take_usual_amount(facts: "EX4DScene", context: bpy.types.Context) -> None:
-    facts.amount = USUAL_AMOUNT[facts.preset]
+def _take_usual_amount(chosen: "TakeChoices", context: bpy.types.Context) -> None:
+    chosen.amount = USUAL_AMOUNT[chosen.preset]
 
 
 def _is_other_camera(scene_facts: "EX4DScene", candidate: bpy.types.Object) -> bool:
@@ -118,62 +73,67 @@ def _is_path_camera(scene_facts: "EX4DScene", candidate: bpy.types.Object) -> bo
     return candidate.type == "CAMERA" and candidate.get("ex4d_role") != "source_camera"
 
 
-class EX4DTake(bpy.types.PropertyGroup):
-    """One result in the list; its files lie in the shot's folder, takes/take_<number> or views/view_<number>."""
-
-    number: IntProperty(name="Number")
-    view: BoolProperty(name="View", description="Made by Preview Path")
-    title: StringProperty(name="Title")
-    made: StringProperty(name="Made By", description="Generator and settings that made it")
+def _estimators() -> list[capabilities.Info]:
+    known = session.current().capabilities
+    return list(known.estimators) if known is not None else []
 
 
-class EX4DScene(bpy.types.PropertyGroup):
-    """The shot of one scene (`scene.ex4d`)."""
+def _generators() -> list[capabilities.Info]:
+    known = session.current().capabilities
+    return list(known.generators) if known is not None else []
 
-    shot: StringProperty(name="Shot", description="Name of the shot's folder; empty without a shot")
-    image: PointerProperty(type=bpy.types.Image, name="Source Movie")
-    source: StringProperty(name="Source", description="The source as the server knows it, in JSON")
-    inputs: StringProperty(name="Inputs", description="Where the source's files are by hash, in JSON")
+
+class ClipChoices:
+    """What the artist chooses for opening a clip, as a part of `scene.ex4d`."""
+
     clip_path: StringProperty(
-        name="Clip", description="Video file or folder of pictures that was asked for last", subtype="FILE_PATH"
+        name="Clip",
+        description="Video file or folder of pictures that was asked for last",
+        subtype="FILE_PATH",
+        options=compat.path_options(),
     )
-    opened: StringProperty(name="Opened", description="The clip that the shot was made from", subtype="FILE_PATH")
-    asked: StringProperty(name="Asked", description="The settings that the shot was made with, in JSON")
     aside: StringProperty(
         name="Put Aside",
         description="Settings as they were when another clip was first asked for, and those to open it with, in JSON",
     )
-    depth_found: StringProperty(name="Depth Found", description="The depth file that was used; empty without one")
-    depth_made: StringProperty(name="Depth Made", description="Provider, scale and licence of the depth, in JSON")
-
-    estimator: EnumProperty(name="Depth", description="Where the depth comes from", items=ESTIMATOR_ITEMS)
+    match_scene: BoolProperty(
+        name="Match Scene",
+        description="Give the scene the clip's frame range, frame rate and picture size",
+        default=True,
+    )
+    estimator_name: StringProperty(name="Depth", default=capabilities.AUTO)
+    estimator: choice_by_name(
+        SOURCE["estimator"],
+        "estimator_name",
+        (
+            ("auto", "Best Available", "The depth file of the clip, else the best estimator that can run"),
+            ("file", "Depth File", "An .npz file, or a folder of PNG or EXR pictures"),
+        ),
+        _estimators,
+    )
     depth_path: StringProperty(
         name="Depth File",
         description="Depth of the clip as an .npz file or a folder of PNG or EXR pictures;"
         " empty: the one beside the clip",
         subtype="FILE_PATH",
+        options=compat.path_options(),
     )
-    depth_unit: EnumProperty(name="Unit", description="What a stored 1 is", items=UNIT_ITEMS)
+    depth_unit: EnumProperty(name=SOURCE["depth_unit"].label, description="Unit of the depth file", items=UNIT_ITEMS)
     depth_metres: FloatProperty(
         name="Metres", description="How many metres a stored 1 is", default=1.0, min=1e-9, precision=5
     )
-    depth_convention: EnumProperty(name="Values", description="What the numbers stand for", items=CONVENTION_ITEMS)
-    depth_distance: EnumProperty(name="Measured", description="Which distance it is", items=DISTANCE_ITEMS)
-    depth_channel: StringProperty(
-        name="Channel", description="Of EXR pictures, the channel's name or its end; empty where it is clear"
-    )
-    field_of_view: FloatProperty(
-        name="Field of View",
-        description="Degrees that the clip's picture is wide; 0 takes what depth, estimator or tracked camera say",
-        min=0.0,
-        max=170.0,
-        precision=1,
-    )
+    depth_convention: property_of(SOURCE["depth_convention"])
+    depth_distance: property_of(SOURCE["depth_distance"])
+    depth_channel: property_of(SOURCE["depth_channel"])
+    field_of_view: property_of(SOURCE["field_of_view"], precision=1)
     motion: EnumProperty(
         name="Camera Motion", description="How the clip's own camera moved while it shot", items=MOTION_ITEMS
     )
     motion_path: StringProperty(
-        name="Camera File", description="An .npz file with one pose for each frame", subtype="FILE_PATH"
+        name="Camera File",
+        description="An .npz file with one pose for each frame",
+        subtype="FILE_PATH",
+        options=compat.path_options(),
     )
     tracked_camera: PointerProperty(
         type=bpy.types.Object,
@@ -189,71 +149,11 @@ class EX4DScene(bpy.types.PropertyGroup):
         unit="LENGTH",
         subtype="DISTANCE",
     )
-    match_scene: BoolProperty(
-        name="Match Scene",
-        description="Give the scene the clip's frame range, frame rate and picture size",
-        default=True,
-    )
-    width: IntProperty(name="Width")
-    height: IntProperty(name="Height")
-    frames: IntProperty(name="Frames")
-    start: IntProperty(name="Start", description="Scene frame of the clip's first frame")
-    rate: StringProperty(name="Frame Rate", description="Frames a second of the clip, as a fraction")
-    lens: StringProperty(name="Lens", description="Intrinsics of the clip's first frame, in JSON")
-    zoom: StringProperty(name="Zoom", description="Intrinsics of every frame, in JSON; empty where they are the same")
-    path: StringProperty(
-        name="Source Path", description="Poses of the clip's own camera, in JSON; empty where it stands still"
-    )
-    radius: FloatProperty(name="Radius", description="Distance to the point that presets turn about")
-    reach: FloatProperty(name="Reach", description="How far from its origin the shot reaches")
-    notes: StringProperty(name="Notes", description="What the server had to say about the clip")
-
-    camera: PointerProperty(
-        type=bpy.types.Object,
-        name="Camera",
-        description="The camera that the shot is taken with again; any perspective camera will do",
-        poll=_is_path_camera,
-    )
-    preset: EnumProperty(
-        name="Preset", description="Camera move to write as keys", items=PRESET_ITEMS, update=_take_usual_amount
-    )
-    amount: FloatProperty(
-        name="Amount",
-        description="Degrees to swing, or for zooms the part of the way to the pivot",
-        default=30.0,
-        soft_min=0.0,
-        soft_max=180.0,
-    )
-    rise: FloatProperty(
-        name="Rise",
-        description="How much an orbit rises, as a part of its radius",
-        default=0.2,
-        soft_min=-1,
-        soft_max=1,
-    )
-    seed: IntProperty(name="Seed", description="The same seed and settings give the same result", min=0)
-    generator: EnumProperty(name="Generator", description="What fills the unseen parts", items=GENERATOR_ITEMS)
-    quality: EnumProperty(name="Quality", description="Of the EX-4D model: time against detail", items=QUALITY_ITEMS)
-    model_size: EnumProperty(
-        name="Model Size",
-        description="Size of the pictures in the EX-4D model; the result has the clip's size",
-        items=MODEL_SIZE_ITEMS,
-    )
-    keep_source: BoolProperty(
-        name="Keep Source",
-        description="Keep what the source saw as it is; the take's folder has the other video too",
-        default=True,
-    )
-
-    takes: CollectionProperty(type=EX4DTake)
-    take_index: IntProperty(name="Active Take")
-    job_id: StringProperty(name="Job", description="The job under way, followed again when the file is opened")
-    request: StringProperty(name="Request", description="What the job under way was asked, in JSON")
 
     @property
     def settings(self) -> dict[str, Any]:
         """What decides how a clip stands up, in plain JSON: a tracked camera by its name, where one is used."""
-        plain = {name: getattr(self, name) for name in ("estimator", *OF_ONE_CLIP)}
+        plain = {"estimator": self.estimator_name, **{name: getattr(self, name) for name in OF_ONE_CLIP}}
         used = self.tracked_camera if self.motion == "CAMERA" else None
         return {**plain, "tracked_camera": used.name if used else ""}
 
@@ -271,65 +171,57 @@ class EX4DScene(bpy.types.PropertyGroup):
                 setattr(self, name, bpy.data.objects.get(value) if name == "tracked_camera" else value)
 
     @property
-    def fraction(self) -> Fraction:
-        """Frames a second of the clip."""
-        return Fraction(self.rate or "24")
-
-    @property
-    def intrinsics(self) -> NDArray[np.float64]:
-        """Intrinsics (3,3) of the clip's first frame, in pixels."""
-        return np.array(json.loads(self.lens), np.float64)
-
-    @property
-    def every_intrinsics(self) -> NDArray[np.float64]:
-        """Intrinsics (T,3,3) of all frames."""
-        if self.zoom:
-            return np.array(json.loads(self.zoom), np.float64)
-        return np.broadcast_to(self.intrinsics, (self.frames, 3, 3))
-
-    @property
-    def poses(self) -> NDArray[np.float64]:
-        """Camera-to-world (T,4,4) of the clip's own camera, library axes."""
-        if self.path:
-            return np.array(json.loads(self.path), np.float64)
-        return np.broadcast_to(np.eye(4), (self.frames, 4, 4))
-
-    def frame_of(self, scene_frame: int) -> int:
-        """The clip's frame (from 0) that is shown at a scene frame, or nearest to it."""
-        return min(max(scene_frame - self.start, 0), self.frames - 1)
-
-    @property
-    def depth(self) -> dict[str, str]:
-        """Provider, scale and licence of the depth; empty without a shot."""
-        return json.loads(self.depth_made or "{}")
-
-    @property
     def uses_depth_file(self) -> bool:
         """Whether the depth is read from a file, as far as can be said without looking at the disk."""
-        if self.estimator == "auto":
+        if self.estimator_name == capabilities.AUTO:
             return bool(self.depth_path or self.depth_found)
-        return self.estimator == "file"
+        return self.estimator_name == capabilities.FILE
 
-    @property
-    def folder(self) -> Path | None:
-        """The shot's folder: where its movie lies, for Blender itself keeps that path right when files move."""
-        if self.image is None:
-            return None
-        folder = files.absolute(self.image.filepath).parent
-        return folder.parents[1] if folder.parent.name == files.AGAIN else folder
 
-    @property
-    def input_files(self) -> dict[str, str]:
-        """Where the source's files are by hash; those in the shot's folder are found wherever that is by now."""
-        known, folder = json.loads(self.inputs or "{}"), self.folder
-        for sha, path in known.items():
-            parts = Path(path).parts
-            if folder is not None and self.shot in parts:
-                inside = folder.joinpath(*parts[parts.index(self.shot) + 1 :])
-                known[sha] = str(inside) if inside.exists() else path
-        return known
+class TakeChoices:
+    """What the artist chooses for taking the shot again, as a part of `scene.ex4d`."""
 
-    @property
-    def last(self) -> int:
-        """Scene frame of the clip's last frame."""
-        return self.start + self.frames - 1
+    camera: PointerProperty(
+        type=bpy.types.Object,
+        name="Camera",
+        description="The camera that the shot is taken with again; any perspective camera will do",
+        poll=_is_path_camera,
+    )
+    # The schema's default is what the release does; here the gentlest preset and its amount stand first.
+    preset: property_of(PATH["cam"], default="30", update=_take_usual_amount)
+    amount: property_of(PATH["amount"], default=30.0, soft_min=0.0, soft_max=180.0)
+    rise: property_of(PATH["rise"], soft_min=-1.0, soft_max=1.0)
+    generator_name: StringProperty(name="Generator", default=capabilities.AUTO)
+    generator: choice_by_name(
+        GENERATE["generator"],
+        "generator_name",
+        (("auto", "Best Available", "The best generator that the server can run"),),
+        _generators,
+    )
+    options: StringProperty(
+        name="Options", description="Settings of generators by their names, in JSON: see blender_addon/shot/options.py"
+    )
+    seed: property_of(GENERATE["seed"])
+    keep_source: property_of(GENERATE["keep_source"])
+
+
+class EX4DTake(bpy.types.PropertyGroup):
+    """One result in the list; its files lie in the shot's folder, takes/take_<number> or views/view_<number>."""
+
+    number: IntProperty(name="Number")
+    view: BoolProperty(name="View", description="Made by Preview Path")
+    title: StringProperty(name="Title")
+    made: StringProperty(name="Made By", description="Generator and settings that made it")
+    generator: StringProperty(name="Generator", description="Name of the generator that made it; empty of a view")
+    quality: StringProperty(name="Quality", description="At which it was made, where its generator knows such")
+
+
+class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.PropertyGroup):
+    """The shot of one scene (`scene.ex4d`).
+
+    Files that version 0.1 saved have other names for what depends on the server, see `shot/from_0_1.py`.
+    """
+
+    version: IntProperty(name="Version", description="Of what is stored here; 0 is what EX-4D 0.1 stored")
+    takes: CollectionProperty(type=EX4DTake)
+    take_index: IntProperty(name="Active Take")

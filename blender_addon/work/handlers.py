@@ -12,13 +12,13 @@ from ..work import session, state
 @persistent
 def load_pre(*_: object) -> None:
     """Let go of the old file's job."""
-    session.leave_file()
+    session.current().leave_file()
 
 
 @persistent
 def load_post(*_: object) -> None:
-    """Follow the new file's job."""
-    session.enter_file()
+    """Bring the new file up to date, and follow its job."""
+    session.current().enter_file()
 
 
 @persistent
@@ -29,7 +29,7 @@ def save_pre(path: str, *_: object) -> None:
     try:
         files.settle(path)
     except EX4DError as error:
-        session.dispatch(state.Said(str(error), failed=True))
+        session.current().dispatch(state.Said(str(error), failed=True))
 
 
 @persistent
@@ -42,7 +42,7 @@ def save_post_fail(path: str, *_: object) -> None:
 @persistent
 def undo_post(*_: object) -> None:
     """Undo does not stop the server."""
-    session.remember_again()
+    session.current().after_undo()
 
 
 HANDLERS = (

@@ -7,58 +7,89 @@ import subprocess
 from pathlib import Path
 
 from ex4d.errors import InputError
-from ex4d.jobs.messages import parse_address
+from ex4d.jobs.address import parse_address
 
 from ..identity import PACKAGE
 from ..scene import compat
 
-_server: subprocess.Popen | None = None
 
+class OwnServer:
+    """The server that was started here, if any."""
 
-def log_file() -> Path:
-    """Where the started server writes what it does."""
-    return compat.user_folder(PACKAGE) / "server.log"
+    def __init__(self) -> None:
+        self.process: subprocess.Popen | None = None
 
+    @property
+    def log_file(self) -> Path:
+        """Where the started server writes what it does."""
+        return compat.user_folder(PACKAGE) / "server.log"
 
-def start(python: str, address: str) -> None:
-    """Run `python -m ex4d_server` at `address`, unless a server that we started is running already.
+    def start(self, python: str, address: str) -> None:
+        """Run `python -m ex4d_server` at `address`, unless a server that we started is running already.
 
-    Raises:
-        InputError: no such Python, or an address that this version does not serve.
-    """
-    global _server
-    if is_running():
-        return
-    parse_address(address)
-    # Blender's preferences may say ~, and Popen has another working directory. Links stay: a venv's python is one.
-    python = python and os.path.abspath(os.path.expanduser(python))
-    if not python:
-        raise InputError("No Python for the server is chosen: set Server Python in the add-on's preferences.")
-    if not Path(python).is_file():
-        raise InputError(f"There is no Python at {python}: set Server Python in the add-on's preferences.")
-    state = compat.user_folder(PACKAGE) / "server"
-    state.mkdir(parents=True, exist_ok=True)
-    # Blender's own paths would make the server's Python take modules that were built for Blender.
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    try:
-        with log_file().open("wb") as log:
-            _server = subprocess.Popen(
-                [python, "-m", "ex4d_server", "--address", address, "--state", str(state)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd=state,
-                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        Raises:
+            InputError: no such Python, or an address that this version does not serve.
+        """
+        if self.is_running:
+            return
+        parse_address(address)
+        # Blender's preferences may say ~, and Popen has another working directory. Links stay: a venv's python is one.
+        python = python and os.path.abspath(os.path.expanduser(python))
+        if not python:
+            raise InputError("No Python for the server is chosen: set Server Python in the add-on's preferences.")
+        if not Path(python).is_file():
+            raise InputError(f"There is no Python at {python}: set Server Python in the add-on's preferences.")
+        state = compat.user_folder(PACKAGE) / "server"
+        state.mkdir(parents=True, exist_ok=True)
+        # Blender's own paths would make the server's Python take modules that were built for Blender.
+        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+        try:
+            with self.log_file.open("wb") as log:
+                self.process = subprocess.Popen(
+                    [python, "-m", "ex4d_server", "--address", address, "--state", str(state)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env=environment,
+                    cwd=state,
+                    creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+                )
+        except OSError as error:
+            raise InputError(f"{python} cannot be run: {error.strerror}.") from error
+        atexit.register(self.stop)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the server that we started is alive."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def trouble(self) -> str:
+        """Why the server that we started has ended by itself, in sentences; "" while all is well."""
+        if self.process is None or (code := self.process.poll()) in (None, 0):
+            return ""
+        lines = self.log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        last = lines[-1] if lines else ""
+        if "No module named" in last:
+            return (
+                "The Server Python has no ex4d[backend]: install it there, or choose another Python in the preferences."
             )
-    except OSError as error:
-        raise InputError(f"{python} cannot be run: {error.strerror}.") from error
-    atexit.register(stop)
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        # The server leaves with code 2 and one sentence when it cannot serve; other last lines are no reasons.
+        why = f": {last.rstrip('.')}" if code == 2 and last else ""
+        return f"The server has ended ({how}){why}. Its log is {self.log_file}."
 
-
-def is_running() -> bool:
-    """Whether the server that we started is alive."""
-    return _server is not None and _server.poll() is None
+    def stop(self) -> None:
+        """End the server that we started."""
+        atexit.unregister(self.stop)
+        if self.is_running:
+            self.process.terminate()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.process = None
 
 
 def answers(address: str) -> bool:
@@ -67,31 +98,3 @@ def answers(address: str) -> bool:
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex((host, port)) == 0
-
-
-def trouble() -> str:
-    """Why the server that we started has ended by itself, in sentences; "" while all is well."""
-    if _server is None or (code := _server.poll()) in (None, 0):
-        return ""
-    lines = log_file().read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    last = lines[-1] if lines else ""
-    if "No module named" in last:
-        return "The Server Python has no ex4d[backend]: install it there, or choose another Python in the preferences."
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    # The server leaves with code 2 and one sentence when it cannot serve; other last lines are no reasons.
-    why = f": {last.rstrip('.')}" if code == 2 and last else ""
-    return f"The server was ended ({how}){why}. Its log is {log_file()}."
-
-
-def stop() -> None:
-    """End the server that we started."""
-    global _server
-    atexit.unregister(stop)
-    if is_running():
-        _server.terminate()
-        try:
-            _server.wait(5)
-        except subprocess.TimeoutExpired:
-            _server.kill()
-            _server.wait()
-    _server = None

@@ -22,7 +22,7 @@ class OpenRequest:
         scene_uid: Blender's `session_uid` of it, which stays when it is renamed; 0 where only the name is known.
         shot: names the folder to make, or is the scene's own shot: then its camera and takes stay.
         clip, depth, camera: files or folders; depth and camera are "" where there is none.
-        settings: the fields of `ex4d.jobs.messages.Source` besides its files, in plain JSON.
+        settings: `ex4d.pipeline.settings.SourceSettings` in plain JSON.
         asked: the panel's settings behind all this, in JSON.
         before: the panel's settings of the shot that stands, as long as it stands; empty where they are not others.
         notes: what the add-on itself has to say.
@@ -51,8 +51,12 @@ class OpenRequest:
 class TakeRequest:
     """Take the shot again along the camera file `path`.
 
-    `source` is the job's source in JSON, `files` where its files are by hash; `preview` asks only for what the
-    camera will see; `scene` and `scene_uid` as in `OpenRequest`.
+    Attributes:
+        source: the job's source in JSON.
+        files: where the job's files are by hash.
+        generation, render: `GenerateSettings` and `RenderSettings` of `ex4d.pipeline.settings`, in plain JSON.
+        preview: asks only for what the camera will see.
+        scene, scene_uid: as in `OpenRequest`.
     """
 
     scene: str
@@ -60,22 +64,21 @@ class TakeRequest:
     path: str
     source: str
     files: Mapping[str, str]
-    generator: str
-    seed: int
-    fps: str
-    quality: str = "final"
-    model_size: str = "512x512"
-    keep_source: bool = True
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    render: Mapping[str, Any] = field(default_factory=dict)
     preview: bool = False
     scene_uid: int = 0
 
 
 Request = OpenRequest | TakeRequest
 
+FORMAT = 2
+"""Of a request in the .blend; 0.1 wrote none."""
+
 
 def request_to_json(request: Request) -> str:
     """A request as it is kept in the .blend."""
-    return json.dumps({"kind": type(request).__name__, **asdict(request)})
+    return json.dumps({"kind": type(request).__name__, "format": FORMAT, **asdict(request)})
 
 
 def request_from_json(text: str) -> Request | None:
@@ -83,7 +86,7 @@ def request_from_json(text: str) -> Request | None:
     try:
         fields = json.loads(text)
         kind = {"OpenRequest": OpenRequest, "TakeRequest": TakeRequest}[fields.pop("kind")]
-        return kind(**fields)
+        return kind(**fields) if fields.pop("format") == FORMAT else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

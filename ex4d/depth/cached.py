@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LIMIT_BYTES = 20 << 30
 """Most that is kept; what was used least recently goes first."""
 
-_KEYS = ("depth", "intrinsics", "provider", "notes", "repaired", "scale_note", "licence")
+_KEYS = ("depth", "intrinsics", "provider", "notes", "repaired", "is_guess", "scale_note", "licence")
 
 
 def key(clip: "Clip", estimator: str, version: int, settings: object, weights: tuple[Path, ...] = ()) -> str:
@@ -80,6 +80,7 @@ def _load(path: Path) -> Estimate:
             str(arrays.read("provider")),
             tuple(str(note) for note in arrays.read("notes").ravel()),
             float(arrays.read("repaired").ravel()[0]),
+            bool(arrays.read("is_guess").ravel()[0]),
         )
         confidence = arrays.read("confidence") if "confidence" in arrays.headers else None
         return Estimate(depth, str(arrays.read("scale_note")), str(arrays.read("licence")), confidence)

@@ -2,16 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.geometry.depth_video import DepthVideo, save_depth
-
-EstimatorName = Literal["auto", "file", "video-depth-anything", "depthcrafter", "plane"]
-"""What can be asked for; `auto` takes a file where there is one, else Video-Depth-Anything, else the plane."""
 
 NO_UNIT = "The distances have no unit: the disparity of the shot was mapped as in EX-4D's release."
 METRES = "The distances are in metres."

@@ -16,9 +16,8 @@ from ex4d.depth import lens
 from ex4d.depth.alignment import relative_depth
 from ex4d.depth.encoding import MILLIMETRE, DepthEncoding
 from ex4d.depth.estimate import METRES, NO_UNIT, THE_FILES, Estimate
-from ex4d.depth.estimators import plane
 from ex4d.errors import InputError
-from ex4d.geometry import intrinsics
+from ex4d.geometry import depth_video, intrinsics
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.intrinsics import FrameFit
 from ex4d.progress import Progress, silent
@@ -157,7 +156,7 @@ def read_estimate(
         )
     if reading == DepthEncoding() and depth.max() == 1 and depth.min() < 0.5:
         notes.append(
-            f"The depth in {path.name} ends at exactly 1, as relative inverse depth (DepthCrafter's files) does; it"
+            f"The depth in {path.name} ends at exactly 1, as relative inverse depth often does; it"
             " was read as distances: read it as disparity if near and far are swapped."
         )
     scale_note = stored.scale_note if reading.unit is None else METRES
@@ -165,7 +164,7 @@ def read_estimate(
         scale_note = NO_UNIT
     if lens_note:
         notes.append(lens_note)
-    made = DepthVideo(depth, k, stored.provider, tuple(notes), repaired / depth.size)
+    made = DepthVideo(depth, k, stored.provider, tuple(notes), repaired / depth.size, stored.is_guess)
     return Estimate(made, scale_note, stored.licence)
 
 
@@ -213,6 +212,7 @@ class _Stored:
     notes: tuple[str, ...] = ()
     scale_note: str = THE_FILES
     licence: str = "that of the depth file"
+    is_guess: bool = False
 
 
 def _chosen_frames(path: Path, frames: int, clip: "Clip") -> NDArray[np.int64]:
@@ -319,7 +319,7 @@ def _open_npz(path: Path, reading: DepthEncoding) -> Iterator[_Stored]:
         _check_pixels(path, width, height)
         named = "provider" in arrays.headers and arrays.headers["provider"].dtype.kind == "U"
         provider = str(arrays.read("provider")) if named else "file"
-        notes = _texts(arrays, "notes") or ((plane.NOTE,) if provider == plane.NAME else ())
+        notes = _texts(arrays, "notes")
         about = {name: texts[0] for name in ("scale_note", "licence") if (texts := _texts(arrays, name))}
         yield _Stored(
             frames,
@@ -330,6 +330,7 @@ def _open_npz(path: Path, reading: DepthEncoding) -> Iterator[_Stored]:
             reading.unit or 1.0,
             arrays.read("intrinsics") if "intrinsics" in arrays.headers else None,
             notes,
+            is_guess=depth_video.flag(arrays, "is_guess"),
             **about,
         )
 

@@ -24,16 +24,14 @@ import zmq
 
 from ex4d import __version__
 from ex4d.errors import InputError, ServerError
+from ex4d.jobs.address import parse_address
+from ex4d.jobs.codec import ProtocolError, decode, encode
+from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
 from ex4d.jobs.messages import (
-    CHUNK_BYTES,
-    CONTROL_BYTES,
-    HEARTBEAT_MS,
-    HEARTBEAT_TIMEOUT_MS,
     PROTOCOL_VERSION,
     SERVER_BULK,
     SERVER_CONTROL,
     TERMINAL,
-    Blob,
     Cancel,
     Chunk,
     Error,
@@ -42,27 +40,18 @@ from ex4d.jobs.messages import (
     Get,
     Hello,
     Holds,
-    Job,
     Limits,
     Missing,
     Ping,
-    ProtocolError,
     Put,
     Status,
     Submit,
-    Tagged,
     Unload,
     Unloaded,
     Welcome,
-    blobs_of,
-    decode,
-    encode,
-    from_plain,
-    job_hash,
-    parse_address,
-    safe_name,
-    to_plain,
 )
+from ex4d.pipeline.requests import Blob, Job, blobs_of, job_hash
+from ex4d.plain import Tagged, from_plain, to_plain
 
 ServerInfo = Welcome
 """What the server said of itself: version, protocol, capabilities.generators, limits."""
@@ -109,54 +98,6 @@ class JobUpdate:
     def ended(self) -> bool:
         """Nothing more will come."""
         return self.state in TERMINAL
-
-
-class Hasher:
-    """The `Blob` of a file, a piece at a time, so that nothing waits for a big one.
-
-    Raises (from both methods):
-        InputError: the file cannot be read.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.blob: Blob | None = None
-        self.done = 0
-        self._hash = hashlib.sha256()
-        try:
-            self._file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed by `step`
-            self.size = path.stat().st_size
-        except OSError as error:
-            raise _unreadable(path, error) from error
-
-    def step(self, size: int = 1 << 20) -> bool:
-        """Hash up to `size` bytes; True when `blob` is there."""
-        if self.blob:
-            return True
-        try:
-            data = self._file.read(size)
-        except OSError as error:
-            self._file.close()
-            raise _unreadable(self.path, error) from error
-        self._hash.update(data)
-        self.done += len(data)
-        if not data:
-            self._file.close()
-            self.blob = Blob(self._hash.hexdigest(), self.done, safe_name(self.path.name))
-        return self.blob is not None
-
-
-def blob_of(path: Path) -> Blob:
-    """Content hash, size and travelling name of a file.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    hasher = Hasher(path)
-    while not hasher.step():
-        pass
-    assert hasher.blob
-    return hasher.blob
 
 
 class _Connection:
@@ -772,10 +713,6 @@ class Client:
             self._connection.under_way += 1
             self._send(Get(download.blob.sha256, offset), bulk=True)
         return True
-
-
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"The file {path} cannot be read ({error.strerror}): check that it is there.")
 
 
 def _superseded(update: JobUpdate, later: JobUpdate | None) -> bool:

@@ -4,6 +4,7 @@ The command line, jobs, take.json, the library and Blender's panel take their na
 The settings of a generator are not here but in its own folder, in its `Spec`. Needs numpy only.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -22,6 +23,16 @@ LONGEST_SIDE = 1024
 """Longest side of the working picture in pixels where nobody says another."""
 
 
+def check_rate(rate: str | None) -> None:
+    """Refuse what is no frame rate.
+
+    Raises:
+        InputError: neither a whole number nor a fraction of two.
+    """
+    if rate is not None and not re.fullmatch(r"[1-9]\d{0,8}(/[1-9]\d{0,8})?", rate):
+        raise InputError(f"{rate[:100]!r} is no frame rate: write it as 24 or 24000/1001.")
+
+
 @dataclass(frozen=True)
 class SourceSettings(Settings):
     """Which part of a clip to use, where its depth comes from, and its lens."""
@@ -38,7 +49,7 @@ class SourceSettings(Settings):
     longest_side: int | None = setting(
         LONGEST_SIDE,
         "Longest Side",
-        "Longer side of the working picture; the clip's own where it is not given",
+        "Longer side of the working picture, to which larger clips are scaled down",
         unit="pixels",
         minimum=16,
         maximum=16384,
@@ -101,6 +112,7 @@ class SourceSettings(Settings):
         super().__post_init__()
         if self.focal_px is not None and self.field_of_view is not None:
             raise InputError("Give either the focal length or the field of view, not both.")
+        check_rate(self.fps)
         self.encoding  # noqa: B018 - refuses what does not go together
 
     @property
@@ -232,6 +244,7 @@ class GenerateSettings(Settings):
         super().__post_init__()
         if (self.width is None) != (self.height is None):
             raise InputError("Width and height of the result belong together: give both or neither.")
+        check_rate(self.fps)
 
     def of(self, generator: str) -> Mapping[str, Any]:
         """The settings that were given for a generator."""

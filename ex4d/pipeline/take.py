@@ -1,45 +1,57 @@
-"""A take: the files of one result, and the JSON sidecar that says how to make it again."""
+"""A take: the files of one result, and the record (take.json) that says how to make it again. Needs numpy only."""
 
 import json
-from dataclasses import asdict, dataclass, field
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ex4d import __version__
 from ex4d.errors import InputError
+from ex4d.pipeline import since_0_1
+from ex4d.pipeline.requests import Blob, Fill, Generate, Job, blobs_of
+from ex4d.plain import PlainError, from_plain, to_plain
+from ex4d.storage.atomic import replacing
 
-FORMAT = 1
-"""Version of the sidecar's layout."""
+FORMAT = 2
+"""Version of the record's layout."""
 
 RESULT, COLOUR, MASK, CAMERA, SIDECAR = "result.mp4", "colour.mp4", "mask.mp4", "camera.npz", "take.json"
-"""Names of a take's files: the video, what it was conditioned on, the camera path, and the sidecar."""
+"""Names of a take's files: the video, what it was conditioned on, the camera path, and the record."""
 
 GENERATED, COMPOSITED = "generated.mp4", "composited.mp4"
 """Names of the other video of a take: the generator's own frames, or those with the source's pixels put back."""
 
+FILES = frozenset({RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED})
+"""All names that there can be in the folder of a take."""
+
 
 @dataclass(frozen=True)
 class TakeRecord:
-    """What the sidecar holds.
+    """What take.json holds.
 
     Attributes:
-        job: the job as it was submitted, plain values; inputs by content hash (see ex4d.jobs.messages).
+        job: the job that made the take, see `ex4d.pipeline.requests`; its files by content.
         generator: name of the generator that really ran.
-        is_preview: no diffusion model was used.
-        seed: its seed.
-        settings: the generator's own settings.
+        title: its title.
+        is_preview: no model made the pictures.
+        seed: of everything that was drawn.
+        settings: what the generator says that it was made with.
         width, height, frames: of the result.
         fps: rate of the movie as "numerator/denominator".
         coverage: real part of each frame, 0 to 1.
         notes: sentences for the user.
         seconds: time each stage took.
-        depth: where the depth came from: provider, scale (a sentence) and licence; empty in older records.
+        depth: where the depth came from: provider, scale (a sentence) and licence; empty where it is not known.
+        inputs: where the job's files lie, by their hash; paths relative to the take's folder where that is possible.
         version: of ex4d.
         format: of this record.
     """
 
-    job: dict[str, Any]
+    job: Generate | Fill
     generator: str
+    title: str
     is_preview: bool
     seed: int
     settings: dict[str, Any]
@@ -51,27 +63,65 @@ class TakeRecord:
     notes: list[str]
     seconds: dict[str, float]
     depth: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
     version: str = __version__
     format: int = FORMAT
 
 
 def write_record(path: Path, record: TakeRecord) -> None:
-    """Write the sidecar."""
-    path.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    """Write the record; all or nothing.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    plain = {**vars(record), "job": to_plain(record.job)}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
 
 
 def read_record(path: Path) -> TakeRecord:
-    """Read a sidecar.
+    """Read a record, also of version 0.1.
 
     Raises:
-        InputError: missing, not a sidecar, or of a later format.
+        InputError: missing, not a record, or of a later format.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         if data["format"] > FORMAT:
             raise InputError(f"{path} was written by a later version of EX-4D ({data['version']}): update this one.")
-        return TakeRecord(**data)
+        if data["format"] == 1:
+            data = since_0_1.record(data)
+        job = from_plain(Job, data.pop("job"), "job")
+        if not isinstance(job, Generate | Fill):
+            raise ValueError("its job makes no take")
+        return TakeRecord(job=job, **data)
     except OSError as error:
         raise InputError(f"The take's record {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, PlainError) as error:
         raise InputError(f"{path} is not the record of a take.") from error
+
+
+def with_inputs(record: TakeRecord, folder: Path, files: Mapping[str, Path]) -> TakeRecord:
+    """The record with the places of the job's files, as seen from the take's folder.
+
+    Args:
+        record: of the take.
+        folder: of the take.
+        files: where files lie by their hash; others than the job's are left out.
+    """
+    wanted = [blob.sha256 for blob in blobs_of(record.job)]
+    places = {sha256: _seen_from(folder, Path(files[sha256])) for sha256 in wanted if sha256 in files}
+    return replace(record, inputs=places)
+
+
+def _seen_from(folder: Path, path: Path) -> str:
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # on Windows, another drive
+        return path.absolute().as_posix()
+
+
+def place_of(record: TakeRecord, folder: Path, blob: Blob) -> Path | None:
+    """Where a file of the job lies, as the record in `folder` says; None where it does not say."""
+    said = record.inputs.get(blob.sha256)
+    return None if said is None else Path(os.path.normpath(folder / said))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.depth.estimators import plane
 from ex4d.errors import InputError
 from ex4d.geometry import transforms
 from ex4d.geometry.depth_video import DepthVideo
@@ -74,7 +73,7 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo) -> tuple[SourceCamera, s
     median of depth over distance, over all points and frames, is the scale. What hides a point, or moves, is outvoted.
     """
     if not len(camera.points):
-        guessed = " That unit is a guess, so the two will hardly fit." if depth.provider == plane.NAME else ""
+        guessed = " That unit is a guess, so the two will hardly fit." if depth.is_guess else ""
         return camera, f"The source camera moves, in the unit of the depth.{guessed}"
     _, height, width = depth.depth.shape
     ratios = []

@@ -2,6 +2,7 @@
 written so that equal arrays give equal files.
 """
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.storage.atomic import replacing
+
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+"""What a zip has before each member; last the lengths of its name and of an extra field, which follow."""
 
 LIMIT_BYTES = 8 << 30
 """Most memory that one array read whole may take."""
@@ -65,6 +69,8 @@ class Arrays:
     def rows(self, key: str, start: int, stop: int) -> Iterator[NDArray]:
         """`array[start], ..., array[stop - 1]`, holding one at a time where the file's order allows it.
 
+        From the first row on, the checksum of the file is checked at its end; a later start jumps to its place.
+
         Raises:
             InputError: damaged or cut off.
         """
@@ -73,8 +79,7 @@ class Arrays:
             yield from self.read(key)[start:stop]
             return
         size = prod(header.shape[1:]) * header.dtype.itemsize
-        with _readable(self.path, self.what), self._values(key) as values:
-            values.seek(start * size, 1)
+        with _readable(self.path, self.what), self._values(key, start * size) as values:
             for _ in range(start, stop):
                 yield np.frombuffer(_exactly(values, size), header.dtype).reshape(header.shape[1:])
 
@@ -88,9 +93,21 @@ class Arrays:
         return header
 
     @contextmanager
-    def _values(self, key: str) -> Iterator[IO[bytes]]:
+    def _values(self, key: str, skip: int = 0) -> Iterator[IO[bytes]]:
+        """The file at an array's numbers, from the byte `skip` of them on."""
         with self.archive.open(f"{key}.npy") as file:
-            _read_header(file)
+            _, begin = _read_header(file)
+            entry = self.archive.getinfo(f"{key}.npy")
+            if not skip or entry.compress_type != zipfile.ZIP_STORED:
+                file.seek(skip, 1)
+                yield file
+                return
+        # Python's zipfile reads all that it skips, so what is not compressed is read past it.
+        with self.path.open("rb") as file:
+            file.seek(entry.header_offset)
+            local = file.read(_LOCAL_HEADER.size)
+            name, extra = _LOCAL_HEADER.unpack(local)[-2:] if len(local) == _LOCAL_HEADER.size else (0, 0)
+            file.seek(name + extra + begin + skip, 1)
             yield file
 
 

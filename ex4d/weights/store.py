@@ -1,193 +1,222 @@
-"""The files of the depth models: where each is expected, whether it is whole, and fetching it. Listing needs no torch.
+"""The store of model weights: where each file is expected, whether it is whole, and fetching it. Needs no torch.
 
-Revisions are pinned to commits of the hub. A hash stands here where the publisher's was seen in two places; without one
-the commit alone says what the file is.
+What the models are is said where they are used: a generator or an estimator lists its `Part`s. Revisions are pinned to
+commits of the hub. A part has a hash for each file whose publisher's hash was seen in two places; without one, the
+commit alone says what the file is.
 """
 
 import hashlib
-import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from ex4d.errors import EX4DError, InputError
-from ex4d.generate.wan.model_files import Part, folder, key_hash
+from ex4d.extras import Package
 from ex4d.progress import Progress, silent
-from ex4d.weights.headers import check_file, header, readable
+from ex4d.storage import user_cache
+from ex4d.weights.headers import check_file, check_table, header
 
-__all__ = ["BASE", "DEPTHCRAFTER", "MOGE", "PARTS", "VIDEO", "DepthPart", "fetch", "fetch_commands", "folder", "state"]
+VARIABLE = "EX4D_MODELS"
+"""Environment variable that names the folder of all models."""
 
-PICKLES = {".pt", ".pth"}
-"""Endings of torch's files; what is fetched as one is kept as .safetensors."""
+RANDOM = "RANDOM_WEIGHTS"
+"""A file of this name in the folder says that the weights are made up, as the benchmarks' are."""
 
-_CONFIG_LIMIT = 1 << 16
+PICKLES = {".bin", ".ckpt", ".pt", ".pth"}
+"""Endings of files written by torch; what is fetched as one is kept as .safetensors."""
 
 
 @dataclass(frozen=True)
-class DepthPart(Part):
-    """One depth model.
+class Part:
+    """One model file, or several that belong together.
 
     Attributes:
-        revision: commit on the hub.
-        sha256: of each file as published; "" where it is not known to us.
+        name: for people.
+        files: below the folder of all models; the first folder of each is that of the hub's repository.
+        gigabytes: to fetch, about.
+        licence: of the weights.
+        hub: the repository on Hugging Face that has it.
+        keys: `key_hash` of all files together; empty where names are not checked, or in another way.
+        revision: commit on the hub; empty where none is pinned.
+        sha256: of each file as published, "" where it is not known to us; empty where none is known.
         research_only: the licence forbids commercial use, so the user has to accept it.
+        extra: of ex4d that brings what fetches and reads the files.
+        convert: "module:function" that writes a torch file as .safetensors beside it and returns the new path; empty
+            for plain state dicts.
+        check: "module:function" that raises InputError where the first file is not what it should be; needs torch.
     """
 
+    name: str
+    files: tuple[str, ...]
+    gigabytes: float
+    licence: str
+    hub: str
+    keys: str = ""
     revision: str = ""
     sha256: tuple[str, ...] = ()
     research_only: bool = False
+    extra: str = ""
+    convert: str = ""
+    check: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Where the whole repository goes, below the folder of all models."""
+        return self.files[0].partition("/")[0]
 
     def inside(self, file: str) -> str:
         """The file's path inside the hub's repository."""
         return file.partition("/")[2]
 
 
-def _moge(size: str, gigabytes: float, keys: str, revision: str, sha256: str) -> DepthPart:
-    name = f"moge-2-{size}"
-    return DepthPart(
-        f"MoGe-2 {size.partition('-')[0]}",
-        (f"{name}/model.pt",),
-        gigabytes,
-        "MIT",
-        f"Ruicheng/{name}",
-        keys,
-        revision,
-        (sha256,),
-    )
+@dataclass(frozen=True)
+class Listing:
+    """The parts of one generator or estimator, as they are on this machine.
+
+    Attributes:
+        name: of the generator or estimator.
+        states: each part with its `state`.
+        wanted: what is still to be fetched before it can run.
+    """
+
+    name: str
+    states: tuple[tuple[Part, str], ...]
+    wanted: tuple[Part, ...]
 
 
-VIDEO = DepthPart(
-    "Video-Depth-Anything small",
-    ("Video-Depth-Anything-Small/video_depth_anything_vits.pth",),
-    0.12,
-    "Apache-2.0",
-    "depth-anything/Video-Depth-Anything-Small",
-    "0bdf04262488a89bb755526212e3e995",
-    revision="a396fdd839642f9bb4d08d54cae9fbf43ca13388",
-    sha256=("13379300b739e659f076a59d52e9801bd8d38c541a7e71f73bbca4dcfb013609",),
-)
-"""Depth of the whole shot; the default."""
+# --- what is there ---
 
-MOGE = (
-    _moge(
-        "vitl",
-        1.31,
-        "72a7cc3177935f41d922b21c83d8fdea",
-        "39c4d5e957afe587e04eec59dc2bcc3be5ecd968",
-        "3eefd4abb2102f38f12b2d1992e5ff15e4923e5431c67dd494afe157e0111cd5",
-    ),
-    _moge(
-        "vitb-normal",
-        0.42,
-        "a42357368fc26d993d17754f0baf4a72",
-        "54ad3a693e61907ea4633d13dec6ee682fa09419",
-        "16b8110e86d5dc5a849db120ca96ef3a223fd30b0c9146d1d81db504073da5f6",
-    ),
-    _moge(
-        "vits-normal",
-        0.14,
-        "2d8e12bf2b9d4d01ec100fbd1e4f5466",
-        "679230677b4d282c6f304189a93e98e14f085902",
-        "79a16621928c2bf0ed04659218c55c01075e950507f40bb3332fb4c873d3e1dc",
-    ),
-)
-"""Field of view and scale of key frames; one is enough, the best first."""
 
-DEPTHCRAFTER = DepthPart(
-    "DepthCrafter",
-    ("DepthCrafter/config.json", "DepthCrafter/diffusion_pytorch_model.safetensors"),
-    3.05,
-    "research only",
-    "tencent/DepthCrafter",
-    revision="c1a22b53f8abf80cd0b025adf29e637773229eca",
-    sha256=("", ""),
-    research_only=True,
-)
-"""The depth of EX-4D's release; needs `BASE` too."""
-
-DEPTHCRAFTER_TERMS = (
-    "DepthCrafter may be used for academic, research and education purposes only, never commercially or in production,"
-    " and Stable Video Diffusion beneath it stands under the Stability AI Community License"
-)
-"""What the user has to accept; a sentence without its end."""
-
-_SVD = "stable-video-diffusion-img2vid-xt"
-BASE = DepthPart(
-    "Stable Video Diffusion",
-    (
-        f"{_SVD}/scheduler/scheduler_config.json",
-        f"{_SVD}/vae/config.json",
-        f"{_SVD}/vae/diffusion_pytorch_model.fp16.safetensors",
-        f"{_SVD}/image_encoder/config.json",
-        f"{_SVD}/image_encoder/model.fp16.safetensors",
-    ),
-    1.46,
-    "Stability AI Community",
-    f"stabilityai/{_SVD}",
-    revision="9e43909513c6714f1bc78bcb44d96e733cd242aa",
-    sha256=(
-        "",
-        "",
-        "af602cd0eb4ad6086ec94fbf1438dfb1be5ec9ac03fd0215640854e90d6463a3",
-        "",
-        "ae616c24393dd1854372b0639e5541666f7521cbe219669255e865cb7f89466a",
-    ),
-    research_only=True,
-)
-"""VAE, image encoder and scheduler beneath DepthCrafter."""
-
-PARTS: tuple[DepthPart, ...] = (VIDEO, *MOGE, DEPTHCRAFTER, BASE)
-"""Every depth model that can be used."""
+def folder() -> Path:
+    """The folder of all models: `EX4D_MODELS`, or one in the cache."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named).expanduser()
+    return user_cache.folder("models")
 
 
 def located(file: str, root: Path) -> Path:
-    """Where a file lies: .safetensors, if whole, stands in for what was published as a file of torch's."""
+    """Where a file is; one that was converted to .safetensors stands in for one that is gone."""
     path = root / file
     other = path.with_suffix(".safetensors")
-    if path.suffix not in PICKLES or not other.is_file():
-        return path
-    try:
-        check_file(other, file)
-    except InputError:
-        return path if path.is_file() else other
-    return other
+    return other if path.suffix in PICKLES and not path.is_file() and other.is_file() else path
 
 
-def state(part: DepthPart, root: Path) -> str:
-    """ "ready", "missing", how many files are missing, or what is wrong with one of them."""
+def is_there(part: Part, root: Path) -> bool:
+    """Whether all its files are there, whatever is in them."""
+    return all(located(file, root).is_file() for file in part.files)
+
+
+def state(part: Part, root: Path, *, deep: bool = False) -> str:
+    """ "ready", "missing", how many files are missing, or a sentence about what is wrong with one of them.
+
+    Args:
+        part: what to look at.
+        root: folder of all models.
+        deep: also look into torch files and run the part's own check, where torch is installed; else next to nothing
+            of a file is read.
+    """
     paths = [located(file, root) for file in part.files]
     missing = [path for path in paths if not path.is_file()]
     if missing:
         return "missing" if len(missing) == len(paths) else f"{len(missing)} of {len(paths)} files missing"
     try:
-        for path in paths:
-            _check(part, path)
+        _check(part, paths, deep and _torch_is_there())
     except InputError as error:
         return str(error)
     return "ready"
 
 
-def fetch_commands(parts: list[DepthPart], root: Path) -> list[str]:
-    """Shell commands that fetch these parts at their pinned revisions."""
+def listing(name: str, parts: Sequence[Part], root: Path, *, any_part: bool = False, deep: bool = False) -> Listing:
+    """What is there of the parts of a generator or estimator, and what to fetch.
+
+    Args:
+        name: of the generator or estimator.
+        parts: best first, where one is enough.
+        root: folder of all models.
+        any_part: whether one of the parts is enough.
+        deep: see `state`.
+    """
+    states = tuple((part, state(part, root, deep=deep)) for part in parts)
+    wanted = tuple(part for part, found in states if found != "ready")
+    if any_part:
+        wanted = () if len(wanted) < len(states) else wanted[:1]
+    return Listing(name, states, wanted)
+
+
+def key_hash(shapes: dict[str, tuple[int, ...]]) -> str:
+    """Hash of the names and shapes of tensors, as diffsynth makes it (core/loader/file.py, hash_model_file)."""
+    words = [f"{name}:{'_'.join(map(str, shape))}" for name, shape in shapes.items()]
+    return hashlib.md5(",".join(sorted([*words, *shapes])).encode(), usedforsecurity=False).hexdigest()
+
+
+def _check(part: Part, paths: Sequence[Path], deep: bool = False) -> None:
+    """Raise InputError where a file is damaged, or where all files of a part hold another model."""
+    for path in paths:
+        (check_table if path.suffix == ".json" else check_file)(path, part.name)
+    if len(paths) < len(part.files):
+        return
+    if part.keys:
+        _check_keys(part, paths, deep)
+    if part.check and deep:
+        _function(part.check)(paths[0])
+
+
+def _check_keys(part: Part, paths: Sequence[Path], deep: bool) -> None:
+    """Raise InputError unless the files together hold the tensors of the published model, by name and shape."""
+    found: dict[str, tuple[int, ...]] = {}
+    for path in paths:
+        if path.suffix == ".safetensors":
+            found |= header(path, part.name)
+        elif deep and not part.convert:  # a file that needs its own converter is no plain state dict
+            from ex4d.weights.tensors import read_tensors
+
+            found |= {name: tuple(tensor.shape) for name, tensor in read_tensors(path, part.name).items()}
+        else:
+            return
+    if key_hash(found) != part.keys:
+        files = f"all {len(paths)} files" if len(paths) > 1 else paths[0].name
+        raise InputError(
+            f"The {part.name} in {paths[0].parent} is another model: its {len(found)} tensors do not have the names and"
+            f" shapes of those in {part.hub}; fetch {files} again."
+        )
+
+
+def _torch_is_there() -> bool:
+    return all(Package(name).is_there for name in ("torch", "safetensors"))
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """The function that "module:function" names."""
+    module, _, function = name.partition(":")
+    return getattr(import_module(module), function)
+
+
+# --- fetching ---
+
+
+def fetch_commands(parts: Sequence[Part], root: Path) -> list[str]:
+    """Shell commands that fetch these parts, and nothing else, from their repositories."""
+    wanted: dict[tuple[str, str, str], list[str]] = {}
+    for part in parts:
+        wanted.setdefault((part.hub, part.folder, part.revision), []).extend(map(part.inside, part.files))
     return [
-        f"hf download {part.hub} {' '.join(map(part.inside, part.files))} --revision {part.revision}"
-        f' --local-dir "{root / part.folder}"'
-        for part in parts
+        f"hf download {hub} {' '.join(files)}{f' --revision {revision}' if revision else ''}"
+        f' --local-dir "{root / folder}"'
+        for (hub, folder, revision), files in wanted.items()
     ]
 
 
-def fetch(
-    part: DepthPart, root: Path, progress: Progress = silent, *, accept_licence: bool = False
-) -> tuple[Path, ...]:
-    """Bring a part's files to the folder of all models; what is there and whole stays.
+def fetch(part: Part, root: Path, progress: Progress = silent, *, accept_licence: bool = False) -> tuple[Path, ...]:
+    """Download a part to the folder of all models; files that are there and whole stay.
 
-    A broken download goes on where it stopped. Files of torch's are read once, without unpickling more than tensors,
+    An interrupted download resumes where it stopped. Torch files are read once, without unpickling more than tensors,
     and kept as .safetensors. `HF_HUB_OFFLINE` is obeyed.
 
     Args:
-        part: one of `PARTS`.
+        part: what to fetch.
         root: folder of all models.
         progress: told while it downloads, in megabytes.
         accept_licence: the user accepts the licence, where it is for research only.
@@ -201,21 +230,24 @@ def fetch(
             f"{part.name} is not free for every use ({part.licence}): accept its licence to fetch it"
             " (--accept_licence)."
         )
-    if find_spec("huggingface_hub") is None:
+    hub = Package("huggingface_hub", part.extra)
+    if not hub.is_there:
         raise InputError(
-            f"Fetching needs the Python package huggingface_hub: pip install '.[wan]' in a checkout, or"
-            f" {_by_hand(part, root, part.files)}."
+            f"Fetching needs the Python package {hub.name}: {hub.install}, or {_by_hand(part, root, part.files)}."
         )
-    return tuple(
-        _fetched(part, file, digest, root, progress) for file, digest in zip(part.files, part.sha256, strict=True)
+    digests = part.sha256 or ("",) * len(part.files)
+    fetched = tuple(
+        _fetched(part, file, digest, root, progress) for file, digest in zip(part.files, digests, strict=True)
     )
+    _check(part, fetched)
+    return fetched
 
 
-def _fetched(part: DepthPart, file: str, digest: str, root: Path, progress: Progress) -> Path:
+def _fetched(part: Part, file: str, digest: str, root: Path, progress: Progress) -> Path:
     path = located(file, root)
     if path.is_file():
         try:
-            _check(part, path)
+            _check(part, [path])
             return path
         except InputError:
             pass  # it stays until another has come
@@ -227,17 +259,26 @@ def _fetched(part: DepthPart, file: str, digest: str, root: Path, progress: Prog
         raise InputError(f"{file} came from {part.hub} with other bytes than were published: try again later.")
     partial.replace(path)
     if path.suffix in PICKLES:
-        if find_spec("torch") is None:
-            raise InputError(f"{path} is there, but only torch can read it: pip install '.[wan]' in a checkout.")
-        converted = _converter(part)(path)
+        torch = Package("torch", part.extra)
+        if not torch.is_there:
+            raise InputError(f"{path} is there, but only torch can read it: {torch.install}.")
+        converted = _converted(part, path)
         path.unlink()
         path = converted
-    _check(part, path)
+    _check(part, [path])
     return path
 
 
-def _download(part: DepthPart, file: str, root: Path, partial: Path, progress: Progress) -> None:
-    """Bring a file to `partial`, from where that ends: the hub's own client starts anew each time."""
+def _converted(part: Part, path: Path) -> Path:
+    if part.convert:
+        return Path(_function(part.convert)(path))
+    from ex4d.weights.tensors import as_safetensors
+
+    return as_safetensors(path, part.name)
+
+
+def _download(part: Part, file: str, root: Path, partial: Path, progress: Progress) -> None:
+    """Download a file to `partial`, from where that ends: the hub's own client starts over each time."""
     from huggingface_hub import constants, get_hf_file_metadata, get_token, hf_hub_url
     from huggingface_hub.errors import GatedRepoError
     from huggingface_hub.file_download import http_get
@@ -247,7 +288,7 @@ def _download(part: DepthPart, file: str, root: Path, partial: Path, progress: P
     if constants.is_offline_mode():
         raise InputError(f"{part.name} cannot be fetched, HF_HUB_OFFLINE forbids the network: {by_hand}.")
     try:
-        url = hf_hub_url(part.hub, part.inside(file), revision=part.revision)
+        url = hf_hub_url(part.hub, part.inside(file), revision=part.revision or None)
         size = get_hf_file_metadata(url, token=get_token()).size
         partial.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("ab") as opened:
@@ -271,13 +312,13 @@ def _download(part: DepthPart, file: str, root: Path, partial: Path, progress: P
     except Exception as error:  # the client's own kinds change with its version
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise InputError(
-            f"{part.name} cannot be fetched ({reason}): look at the connection and try again, or {by_hand}."
+            f"{part.name} cannot be fetched ({reason}): check the connection and try again, or {by_hand}."
         ) from error
 
 
-def _by_hand(part: DepthPart, root: Path, files: tuple[str, ...] | list[str]) -> str:
+def _by_hand(part: Part, root: Path, files: Sequence[str]) -> str:
     """What to place where, as the end of a sentence."""
-    address = f"https://huggingface.co/{part.hub}/resolve/{part.revision}/"
+    address = f"https://huggingface.co/{part.hub}/resolve/{part.revision or 'main'}/"
     pairs = [f"{address}{part.inside(file)} as {root / file}" for file in files]
     return f"place {', '.join(pairs)}"
 
@@ -307,30 +348,6 @@ class _Nowhere:
 
     def flush(self) -> None:
         """Nothing waits."""
-
-
-def _check(part: DepthPart, path: Path) -> None:
-    """Raise InputError where a file is damaged or of another model; reads next to nothing of it."""
-    if path.suffix == ".json":
-        with readable(path, part.name):
-            if path.stat().st_size > _CONFIG_LIMIT:
-                raise ValueError("it is too long for a config")
-            if not isinstance(json.loads(path.read_text(encoding="utf-8")), dict):
-                raise ValueError("it is no table")
-        return
-    check_file(path, part.name)
-    if part.keys and path.suffix == ".safetensors" and key_hash(header(path, part.name)) != part.keys:
-        raise InputError(f"The {part.name} {path} is another model: fetch {part.hub} anew.")
-
-
-def _converter(part: DepthPart) -> Callable[[Path], Path]:
-    if part in MOGE:
-        from ex4d.depth.estimators.moge import as_safetensors
-
-        return as_safetensors
-    from ex4d.weights import tensors
-
-    return lambda path: tensors.as_safetensors(path, part.name)
 
 
 def _sha256(path: Path) -> str:

@@ -3,8 +3,10 @@
 import pytest
 from server_process import ServerProcess
 
-from ex4d.jobs.client import Client, blob_of
-from ex4d.jobs.messages import Reconstruct, Source
+from ex4d.jobs.client import Client
+from ex4d.pipeline.hashing import blob_of
+from ex4d.pipeline.requests import Reconstruct, Source
+from ex4d.pipeline.settings import SourceSettings
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def shot(tmp_path):
         clip.write_bytes(content)
         depth.write_bytes(b"depth")
         blobs = blob_of(clip), blob_of(depth)
-        job = Reconstruct(Source((blobs[0],), (blobs[1],), **options))
+        job = Reconstruct(Source((blobs[0],), (blobs[1],), settings=SourceSettings(**options)))
         return job, {blobs[0].sha256: clip, blobs[1].sha256: depth}
 
     return make

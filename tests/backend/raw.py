@@ -2,7 +2,8 @@
 
 import zmq
 
-from ex4d.jobs.messages import PROTOCOL_VERSION, SERVER_BULK, SERVER_CONTROL, Event, Hello, Welcome, decode, encode
+from ex4d.jobs.codec import decode, encode
+from ex4d.jobs.messages import PROTOCOL_VERSION, SERVER_BULK, SERVER_CONTROL, Event, Hello, Welcome
 
 
 class Raw:

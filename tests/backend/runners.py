@@ -13,31 +13,36 @@ from pathlib import Path
 import numpy as np
 
 from ex4d.errors import InputError
-from ex4d.jobs.messages import sentence
+from ex4d.jobs.codec import sentence
 
 
-def run(job, inputs, out, progress):
+def make():
+    """What a worker asks for once."""
+    return run
+
+
+def run(job, locate, out, progress):
     clip = job.source.clip[0]
-    return globals()[Path(clip.name).stem](job, inputs, out, progress)
+    return globals()[Path(clip.name).stem](job, locate, out, progress)
 
 
-def copy(job, inputs, out, progress):
+def copy(job, locate, out, progress):
     """Behaves: three steps, then the clip's content as the result."""
     for step in range(1, 4):
         progress("copy", step, 3)
-    (out / "result.mp4").write_bytes(inputs(job.source.clip[0]).read_bytes())
+    (out / "result.mp4").write_bytes(locate(job.source.clip[0]).read_bytes())
     (out / "empty.txt").write_bytes(b"")
-    return {"suffix": inputs(job.source.clip[0]).suffix, "pid": os.getpid(), "coverage": [0.5, 1.0]}
+    return {"suffix": Path(job.source.clip[0].name).suffix, "pid": os.getpid(), "coverage": [0.5, 1.0]}
 
 
-def stages(job, inputs, out, progress):
+def stages(job, locate, out, progress):
     for stage in ("read", "render", "write"):
         for step in range(1, 301):
             progress(stage, step, 300)
     return {}
 
 
-def paint(job, inputs, out, progress):
+def paint(job, locate, out, progress):
     """Shows pictures of what it makes, the last of them hard to pack, and takes its time."""
     noise = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
     for step in range(1, 4):
@@ -47,7 +52,7 @@ def paint(job, inputs, out, progress):
     return {}
 
 
-def slow(job, inputs, out, progress):
+def slow(job, locate, out, progress):
     """Runs for long, and lets itself be stopped between its steps. Half-written files lie about."""
     (out / "half.mp4").write_bytes(b"half")
     for step in range(1, 6001):
@@ -56,58 +61,58 @@ def slow(job, inputs, out, progress):
     return {}
 
 
-def slow_once(job, inputs, out, progress):
+def slow_once(job, locate, out, progress):
     """Slow until its server is killed; quick when it runs again."""
     mark = Path(os.environ["EX4D_TEST_MARK"])
     if mark.exists():
-        return copy(job, inputs, out, progress)
+        return copy(job, locate, out, progress)
     mark.write_text("")
-    return slow(job, inputs, out, progress)
+    return slow(job, locate, out, progress)
 
 
-def hang(job, inputs, out, progress):
+def hang(job, locate, out, progress):
     """Never looks whether it should stop, and does not listen to SIGTERM either."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     progress("hang", 1, 2)
     time.sleep(3600)
 
 
-def family(job, inputs, out, progress):
+def family(job, locate, out, progress):
     """Starts a process of its own that would outlive it."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     Path(os.environ["EX4D_TEST_MARK"]).write_text(f"{os.getpid()} {child.pid}")
-    return slow(job, inputs, out, progress)
+    return slow(job, locate, out, progress)
 
 
-def crash(job, inputs, out, progress):
+def crash(job, locate, out, progress):
     progress("crash", 1, 2)
     os.kill(os.getpid(), signal.SIGSEGV)
     time.sleep(60)
 
 
-def leave(job, inputs, out, progress):
+def leave(job, locate, out, progress):
     os._exit(3)
 
 
-def refuse(job, inputs, out, progress):
+def refuse(job, locate, out, progress):
     raise InputError("The depth holds zeros: mask them first.")
 
 
-def surprise(job, inputs, out, progress):
+def surprise(job, locate, out, progress):
     raise KeyError("no such thing")
 
 
-def nonsense(job, inputs, out, progress):
+def nonsense(job, locate, out, progress):
     """Facts that are no JSON values."""
     return {"out": out}
 
 
-def chatter(job, inputs, out, progress):
+def chatter(job, locate, out, progress):
     """Facts that do not fit into one message."""
     return {"coverage": [0.5] * 100_000}
 
 
-def eat_disk(job, inputs, out, progress):
+def eat_disk(job, locate, out, progress):
     """Writes more than the limit that its test has set on files."""
     with open(out / "big.mp4", "wb") as file:
         for step in range(1, 101):

@@ -17,6 +17,6 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the workers, which import `runners`
     try:
-        serve(address, Path(state), runner="runners:run", cancel_grace=float(grace))
+        serve(address, Path(state), runner="runners:make", cancel_grace=float(grace))
     except EX4DError as error:
         sys.exit(str(error))

@@ -25,6 +25,10 @@ def with_source(**changes):
     return submit(job={"kind": "reconstruct", "source": {**JOB["source"], **changes}})
 
 
+def with_settings(**changes):
+    return with_source(settings=changes)
+
+
 BAD = {
     "unknown kind": ({"kind": "shutdown"}, "message.kind"),
     "no kind": ({"job_id": JOB_ID}, "message.kind"),
@@ -43,9 +47,9 @@ BAD = {
     "blob name with a null": (with_source(clip=[{**BLOB, "name": "a\0"}]), "reconstruct.source.clip[0].name"),
     "size beyond all": (with_source(clip=[{**BLOB, "size": 2**62}]), "reconstruct.source.clip[0].size"),
     "no clip": (with_source(clip=[]), "reconstruct.source.clip"),
-    "lens not a number": (with_source(field_of_view=float("nan")), "reconstruct.source.field_of_view"),
-    "frame rate of zero": (with_source(fps="0/1"), "reconstruct.source.fps"),
-    "too many frames": (with_source(frames=10**9), "reconstruct.source.frames"),
+    "lens not a number": (with_settings(field_of_view=float("nan")), "Field of View must be"),
+    "frame rate of zero": (with_settings(fps="0/1"), "is no frame rate"),
+    "too many frames": (with_settings(frames=10**9), "Frames must be between 1 and 100000"),
     "hash of another job": (submit(), "does not fit its hash"),
     "a list": ([1, 2, 3], "must be a map"),
     "an extension type": ({"kind": msgpack.ExtType(5, b"x")}, "extension type"),

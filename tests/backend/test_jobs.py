@@ -7,11 +7,17 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from ex4d_server import server as server_module
 from server_process import until
 
 from ex4d.errors import InputError
-from ex4d.generate.wan import generator as wan_generator
-from ex4d.jobs.messages import PICTURE_BYTES, Blob, Generate, ProtocolError, Unloaded, job_hash
+from ex4d.generate.registry import generators
+from ex4d.jobs.codec import ProtocolError
+from ex4d.jobs.limits import PICTURE_BYTES
+from ex4d.jobs.messages import Unloaded
+from ex4d.pipeline.requests import Blob, Generate, job_hash
+from ex4d.pipeline.settings import GenerateSettings, SourceSettings
+from ex4d.schema import describe
 
 
 def exists(pid: int) -> bool:
@@ -39,9 +45,11 @@ def test_a_job_runs_and_its_files_come_back(server, connect, shot):
     assert sorted(set(states), key=states.index) == order
     assert states == sorted(states, key=order.index)
     can = client.server.capabilities
-    assert can.generators == ("preview",)
-    assert can.wan_missing == wan_generator.why_not(ask_torch=False)
-    assert can.wan_missing.endswith(".")
+    assert [info.name for info in can.generators] == list(generators())
+    assert [info.missing for info in can.generators] == [spec.missing(False) for spec in generators().values()]
+    assert can.generators[-1].is_preview
+    assert not can.generators[-1].missing
+    assert [info.settings for info in can.generators] == [describe(s.settings) for s in generators().values()]
 
 
 def test_progress_arrives_in_order_and_each_stage_ends_with_its_last_step(server, connect, shot):
@@ -304,7 +312,7 @@ def test_nothing_leaks_over_many_clients_and_jobs(server, connect, shot):
     before = len(os.listdir(folder))
     for start in range(1, 21):
         passing = connect(server)
-        job = replace(job, source=replace(job.source, start=start))
+        job = replace(job, source=replace(job.source, settings=SourceSettings(start=start)))
         assert passing.wait(passing.submit(job, files), timeout=20).state == "done"
         passing.close()
         client.poll()
@@ -314,8 +322,9 @@ def test_nothing_leaks_over_many_clients_and_jobs(server, connect, shot):
 def test_a_job_with_a_bad_field_is_refused_before_it_is_sent(server, connect, shot):
     server.start()
     client = connect(server)
-    job, files = shot("copy", frames=0)
-    with pytest.raises(ProtocolError, match=r"reconstruct\.source\.frames must be between 1 and 100000"):
+    job, files = shot("copy")
+    job = replace(job, source=replace(job.source, folder="../elsewhere"))
+    with pytest.raises(ProtocolError, match=r"reconstruct\.source\.folder must be a plain file name"):
         client.submit(job, files)
 
 
@@ -331,21 +340,30 @@ def test_a_job_whose_files_are_not_given_is_refused(server, connect, shot):
 def test_the_hash_of_a_job_changes_with_every_field(shot):
     job, _ = shot("copy")
     hashes = {
-        job_hash(replace(job, source=replace(job.source, **change))) for change in ({}, {"start": 1}, {"fps": "24"})
+        job_hash(replace(job, source=replace(job.source, settings=SourceSettings(**change))))
+        for change in ({}, {"start": 1}, {"fps": "24"})
     }
     assert len(hashes) == 3
 
 
-def test_a_folder_of_models_that_cannot_be_looked_at_is_told_and_ends_nobody(monkeypatch):
-    from ex4d_server import server
-
-    from ex4d.errors import InputError
-
+def test_what_cannot_be_looked_at_is_told_and_ends_nobody(monkeypatch):
     def gone(*_, **__):
         raise InputError("The folder of models is gone.")
 
-    monkeypatch.setattr(server.wan_generator, "why_not", gone)
-    monkeypatch.setattr(server.registry, "missing", gone)
-    able = server._capabilities()
-    assert (able.generators, able.wan_missing) == (("preview",), "The folder of models is gone.")
-    assert {choice.missing for choice in able.depth} == {"The folder of models is gone."}
+    known = {name: replace(spec, missing=gone) for name, spec in generators().items()}
+    monkeypatch.setattr(server_module, "generators", lambda: known)
+    monkeypatch.setattr(server_module.registry, "missing", gone)
+    able = server_module._capabilities()
+    assert {info.missing for info in able.generators} == {"The folder of models is gone."}
+    assert {info.missing for info in able.estimators} == {"The folder of models is gone."}
+
+
+def test_a_job_for_a_generator_that_is_not_there_fails_with_its_name_and_the_others(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("copy")
+    wanted = Generate(job.source, generation=GenerateSettings("telepathy"))
+    last = client.wait(client.submit(wanted, files), timeout=20)
+    assert last.state == "failed"
+    assert "no generator 'telepathy'" in last.message
+    assert "auto" in last.message

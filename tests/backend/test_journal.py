@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ex4d.errors import ServerError
-from ex4d.jobs.messages import TERMINAL, Blob, Reconstruct, Result, Source
+from ex4d.jobs.messages import TERMINAL, Result
+from ex4d.pipeline.requests import Blob, Reconstruct, Source
 
 BLOB = Blob("0" * 64, 1, "a.mp4")
 JOB = Reconstruct(Source((BLOB,), (BLOB,)))

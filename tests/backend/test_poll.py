@@ -8,7 +8,8 @@ from pathlib import Path
 from server_process import until
 
 from ex4d.jobs import client as client_module
-from ex4d.jobs.client import Client, Hasher, blob_of
+from ex4d.jobs.client import Client
+from ex4d.pipeline.hashing import Hasher, blob_of
 
 
 def test_poll_looks_at_the_clock_after_each_thing_and_stops_when_the_budget_is_used_up(server, connect, shot):

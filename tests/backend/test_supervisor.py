@@ -9,7 +9,9 @@ from ex4d_server.journal import Journal
 from ex4d_server.orders import Finished, Ready, Run, Step, Stop, blob_folder
 from ex4d_server.supervisor import Supervisor
 
-from ex4d.jobs.messages import Blob, Reconstruct, Result, Source, decode, encode
+from ex4d.jobs.codec import decode, encode
+from ex4d.jobs.messages import Result
+from ex4d.pipeline.requests import Blob, Reconstruct, Source
 
 BLOB = Blob("0" * 64, 1, "slow.mp4")
 JOB = Reconstruct(Source((BLOB,), (BLOB,)))

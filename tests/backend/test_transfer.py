@@ -7,8 +7,9 @@ import uuid
 from raw import Raw
 from server_process import until
 
-from ex4d.jobs.client import blob_of
-from ex4d.jobs.messages import Blob, Error, Get, Holds, Missing, Put, Reconstruct, Source, Status, Submit, job_hash
+from ex4d.jobs.messages import Error, Get, Holds, Missing, Put, Status, Submit
+from ex4d.pipeline.hashing import blob_of
+from ex4d.pipeline.requests import Blob, Reconstruct, Source, job_hash
 
 MB = 1 << 20
 

@@ -1,8 +1,10 @@
 """A small shot made from true files, as a `reconstruct` job delivers them, without a server."""
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
@@ -13,9 +15,17 @@ from ex4d.geometry.depth_video import DepthVideo, save_depth
 from ex4d.geometry.mesh import DWMesh
 from ex4d.jobs.client import JobUpdate
 from ex4d.media.movie import write_movie
+from ex4d.pipeline.requests import Blob, Source
+from ex4d.pipeline.settings import SourceSettings
+from ex4d.plain import to_plain
 from ex4d.source_camera import pose_files
 
 WIDTH, HEIGHT, FRAMES, FPS = 96, 64, 13, Fraction(24)
+
+
+def source_of(name: str) -> str:
+    """A source as jobs name it, in JSON, whose clip has this name."""
+    return json.dumps(to_plain(Source((Blob("1" * 64, 1, name),), settings=SourceSettings(frames=FRAMES))))
 
 
 def small_depth(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) -> DepthVideo:
@@ -38,7 +48,7 @@ def small_frames(depth: DepthVideo) -> np.ndarray:
 
 
 def deliver(
-    folder: Path, depth: DepthVideo, fps: Fraction = FPS, poses: np.ndarray | None = None, licence: str = ""
+    folder: Path, depth: DepthVideo, fps: Fraction = FPS, poses: np.ndarray | None = None, caution: str = ""
 ) -> JobUpdate:
     """The files of a `reconstruct` job."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -51,7 +61,7 @@ def deliver(
     if poses is not None:
         pose_files.save(folder / "source_camera.npz", pose_files.SourceCamera(poses, np.zeros((0, 3))))
         names.append("source_camera.npz")
-    about = {"provider": depth.provider, "scale": "The distances have no unit.", "licence": licence}
+    about = {"provider": depth.provider, "scale": "The distances have no unit.", "licence": "", "caution": caution}
     facts = {"fps": str(fps), "depth": about, "notes": list(depth.notes)}
     return JobUpdate("job", "done", facts=facts, files={name: folder / name for name in names})
 
@@ -77,7 +87,15 @@ def open_small(
     depth, scene = depth or small_depth(), bpy.context.scene
     clip = tmp_path / "small.mp4"
     request = OpenRequest(
-        scene.name, source.new_shot(clip), str(clip), "", "", {}, asking.asked(scene.ex4d), "", match_scene, source="{}"
+        scene.name,
+        source.new_shot(clip),
+        str(clip),
+        "",
+        "",
+        {},
+        asking.asked(scene.ex4d),
+        match_scene=match_scene,
+        source=source_of("small.mp4"),
     )
     bring_in(request, deliver(tmp_path / "job", depth, fps, poses))
     return depth
@@ -87,13 +105,20 @@ def open_again(tmp_path: Path, depth: DepthVideo, poses: np.ndarray | None = Non
     """Let the shot stand up again with other depth; returns what the artist is told."""
     facts = bpy.context.scene.ex4d
     scene, asked = bpy.context.scene.name, asking.asked(facts)
-    request = OpenRequest(scene, facts.shot, facts.opened, "", "", {}, asked, source='{"again": 1}', files={"1": "one"})
+    request = OpenRequest(
+        scene, facts.shot, facts.opened, "", "", {}, asked, source=source_of("again.mp4"), files={"1": "one"}
+    )
     return bring_in(request, deliver(tmp_path / "again", depth, poses=poses, **more))
 
 
 def bring_in(request: OpenRequest, update: JobUpdate) -> str:
     """All steps of bringing a result in."""
-    work = source.bring_in(replace(request, source=request.source or "{}"), update)  # known once files are hashed
+    known = replace(request, source=request.source or source_of("small.mp4"))  # as it is once files are hashed
+    return outcome(source.bring_in(known, update))
+
+
+def outcome(work: source.Steps) -> Any:
+    """What work in steps returns at its end."""
     while True:
         try:
             next(work)

@@ -24,16 +24,21 @@ DRAW = """
 import sys
 from pathlib import Path
 import numpy as np
-from ex4d.pipeline import shot
-from ex4d.jobs.client import blob_of
+from ex4d.pipeline.hashing import blob_of
 from ex4d.media.movie import read_movie
 from ex4d.progress import silent
-from ex4d.jobs.messages import Preview, Source
+from ex4d.pipeline.open import gather
+from ex4d.pipeline.requests import Preview, Source
+from ex4d.pipeline.run import run
+from ex4d.pipeline.runtime import Runtime
+from ex4d.pipeline.settings import SourceSettings
 folder, path, drawn = map(Path, sys.argv[1:])
 files = [folder / "source.mp4", folder / "depth.npz", path]
 clip, depth, camera = blobs = [blob_of(file) for file in files]
 drawn.mkdir()
-shot.run(Preview(Source((clip,), (depth,), frames=13), camera), dict(zip(blobs, files)).get, drawn, silent)
+(drawn / "work").mkdir()
+job = Preview(Source((clip,), (depth,), settings=SourceSettings(frames=13)), camera)
+run(job, gather(job, dict(zip(blobs, files)).get, drawn / "work"), drawn, Runtime("cpu"), silent)
 mask, colour = (read_movie(drawn / name).frames for name in ("mask.mp4", "colour.mp4"))
 np.savez(drawn / "seen.npz", mask=mask[..., 0] > 127, colour=colour)
 """
@@ -90,7 +95,7 @@ def test_a_cache_that_is_given_up_leaves_no_file(shot, tmp_path):
 
 def test_opening_that_is_given_up_leaves_scene_and_folder_as_they_were(scene, tmp_path, user_folder):
     before = set(bpy.data.objects.keys())
-    request = source.OpenRequest(scene.name, "shot", "clip.mp4", "", "", {}, source="{}")
+    request = source.OpenRequest(scene.name, "shot", "clip.mp4", "", "", {}, source=shots.source_of("small.mp4"))
     work = source.bring_in(request, shots.deliver(tmp_path / "job", shots.small_depth()))
     for _ in range(20):
         next(work)

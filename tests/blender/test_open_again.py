@@ -14,7 +14,6 @@ from test_takes import take
 from blender_addon.scene import axes, camera, compat, objects
 from blender_addon.shot import asking, checks, files, source, takes
 from blender_addon.work import session, state
-from ex4d.depth.estimators import plane
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.media.movie import write_movie
@@ -75,7 +74,7 @@ def test_inputs_of_earlier_takes_are_still_known_after_opening_again(scene, shot
     assert Path(known[depth]).name == "depth.npz"
     assert known == {"0": "zero", "1": "one", depth: known[depth]}
     found = json.loads(scene.ex4d.source)
-    assert (found["again"], found["depth"][0]["sha256"]) == (1, depth)
+    assert (found["clip"][0]["name"], found["depth"][0]["sha256"]) == ("again.mp4", depth)
 
 
 def test_a_camera_with_the_sources_lens_follows_it_and_any_other_lens_stays(scene, shot, tmp_path):
@@ -120,7 +119,7 @@ def test_other_distances_are_told_because_the_same_move_looks_different_then(sce
 
 def test_opening_again_that_is_given_up_changes_nothing(scene, shot, tmp_path):
     facts, before = scene.ex4d, scene.ex4d.image.filepath
-    request = source.OpenRequest(scene.name, facts.shot, facts.opened, "", "", {}, source="{}")
+    request = source.OpenRequest(scene.name, facts.shot, facts.opened, "", "", {}, source=shots.source_of("small.mp4"))
     work = source.bring_in(request, shots.deliver(tmp_path / "job", replace(shot, depth=shot.depth * 2)))
     for _ in range(20):
         next(work)
@@ -151,7 +150,7 @@ def test_what_was_opened_again_is_saved_and_loaded_like_the_rest(scene, shot, tm
 def test_a_file_saved_for_the_first_time_while_the_clip_is_opened_again_has_all_of_it(scene, shot, tmp_path):
     other = replace(shot, depth=shot.depth * 1.1)
     facts = scene.ex4d
-    request = source.OpenRequest(scene.name, facts.shot, facts.opened, "", "", {}, source="{}")
+    request = source.OpenRequest(scene.name, facts.shot, facts.opened, "", "", {}, source=shots.source_of("small.mp4"))
     work = source.bring_in(request, shots.deliver(tmp_path / "job", other))
     for _ in range(20):
         next(work)
@@ -180,20 +179,19 @@ def test_changed_settings_are_told_until_the_clip_is_opened_with_them(scene, sho
 
 
 def test_a_guess_is_called_one_in_panel_and_notes(scene, shot, tmp_path):
-    guess = replace(shot, provider=plane.NAME, notes=(plane.NOTE,))
-    shots.open_again(tmp_path, guess, licence="Apache-2.0")
-    assert plane.NOTE in [advice.text for advice in checks.depth_trouble(scene)]
-    assert scene.ex4d.notes == plane.NOTE
+    shots.open_again(tmp_path, replace(shot, notes=("This is a guess.",)), caution="This is a guess.")
+    assert "This is a guess." in [advice.text for advice in checks.depth_trouble(scene)]
+    assert scene.ex4d.notes == "This is a guess."
 
 
-CLIP_SETTINGS = ["plane", "", "cm", 1.0, "depth", "planar", "", 40.0, "CAMERA", "", "tracked"]
+CLIP_SETTINGS = ["some", "", "cm", 1.0, "depth", "planar", "", 40.0, "CAMERA", "", "tracked"]
 
 
 @pytest.fixture
 def settings(scene, shot, tmp_path):
     """Settings that the standing shot was made with."""
     facts = scene.ex4d
-    facts.estimator, facts.field_of_view, facts.depth_unit, facts.motion = "plane", 40, "cm", "CAMERA"
+    facts.estimator_name, facts.field_of_view, facts.depth_unit, facts.motion = "some", 40, "cm", "CAMERA"
     facts.tracked_camera = bpy.data.objects.new("tracked", bpy.data.cameras.new("tracked"))
     scene.collection.objects.link(facts.tracked_camera)
     shots.open_again(tmp_path, shot)
@@ -208,10 +206,10 @@ def other_clip(tmp_path):
 def test_settings_of_one_clip_are_not_used_for_another(scene, settings, tmp_path):
     request = asking.request_open(scene, other_clip(tmp_path), "", 0, 49, None)
     sent = request.settings
-    assert (sent["estimator"], sent["field_of_view"], request.camera) == ("plane", None, "")
+    assert (sent["estimator"], sent["field_of_view"], request.camera) == ("some", None, "")
     settings.depth_unit = "mm"  # changed while the clip opens
     shots.bring_in(request, shots.deliver(tmp_path / "other", shots.small_depth()))
-    assert (settings.estimator, settings.field_of_view, settings.depth_unit) == ("plane", 0, "mm")
+    assert (settings.estimator, settings.field_of_view, settings.depth_unit) == ("some", 0, "mm")
     assert (settings.motion, settings.tracked_camera) == ("STILL", None)
     assert [advice.text for advice in checks.depth_trouble(scene)] == [
         "The settings have changed since: press Open Again."
@@ -228,10 +226,10 @@ def test_a_shot_keeps_its_settings_when_another_clip_cannot_be_opened(scene, set
     assert (settings.clip_path, settings.opened) == (str(tmp_path / "other.mp4"), str(tmp_path / "small.mp4"))
     # The next try is made with what was said for that clip, there and in the panel meanwhile.
     other_clip(tmp_path)
-    settings.field_of_view, settings.estimator = 50, "file"
+    settings.field_of_view, settings.estimator_name = 50, "file"
     request = asking.request_open(scene, tmp_path / "other.mp4", "", 0, 49, None)
     assert (request.settings["field_of_view"], request.depth) == (50, str(tmp_path / "other.npz"))
-    assert (request.settings["reading"]["unit"], request.camera) == (None, "")
+    assert (request.settings["depth_unit"], request.camera) == (None, "")
 
 
 def test_a_clip_that_could_not_be_opened_leaves_nothing_of_its_settings_to_the_next_in_an_empty_scene(addon, tmp_path):
@@ -252,10 +250,17 @@ def two_scenes(scene, shot, tmp_path):
     """The scene, whose clip is being opened again by the session, and another with a shot and a take."""
     facts = scene.ex4d
     request = source.OpenRequest(
-        scene.name, facts.shot, facts.opened, "", "", {}, source="{}", scene_uid=scene.session_uid
+        scene.name,
+        facts.shot,
+        facts.opened,
+        "",
+        "",
+        {},
+        source=shots.source_of("small.mp4"),
+        scene_uid=scene.session_uid,
     )
-    session.connect()
-    session.dispatch(state.Reopened(request, JOB))
+    session.current().connect()
+    session.current().dispatch(state.Reopened(request, JOB))
     bpy.ops.scene.new(type="NEW")
     shots.open_small(tmp_path / "two")
     take(bpy.context.scene, tmp_path / "take")
@@ -263,8 +268,8 @@ def two_scenes(scene, shot, tmp_path):
 
 
 def finish(tmp_path, depth):
-    session.dispatch(state.Updated(replace(shots.deliver(tmp_path / "again", depth), job_id=JOB)))
-    return session.finish()
+    session.current().dispatch(state.Updated(replace(shots.deliver(tmp_path / "again", depth), job_id=JOB)))
+    return session.current().finish()
 
 
 def test_a_clip_whose_scene_is_deleted_while_it_opens_is_not_put_into_another(two_scenes, shot, tmp_path):
@@ -282,7 +287,7 @@ def test_a_clip_whose_scene_is_deleted_while_it_opens_is_not_put_into_another(tw
 
 def test_a_take_whose_scene_is_deleted_goes_into_no_other(two_scenes, tmp_path):
     one, two = two_scenes
-    session.dispatch(state.CancelPressed())
+    session.current().dispatch(state.CancelPressed())
     request = takes.request_take(one, preview=False)
     bpy.data.scenes.remove(one)
     with pytest.raises(source.InputError, match="The scene that this was for is gone"):
@@ -300,12 +305,12 @@ def test_a_scene_that_is_renamed_while_its_clip_opens_is_found(two_scenes, shot,
 
 def test_a_clip_that_was_opening_when_the_file_was_saved_finds_its_scene_in_the_loaded_file(two_scenes, tmp_path):
     one, _two = two_scenes
-    session.remember_again()
+    session.current().after_undo()
     one.name = "Shot 010"
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shot.blend"))
-    assert objects.scene_of(session.current().request) == bpy.data.scenes["Shot 010"]
-    session.dispatch(state.CancelPressed())
+    assert objects.scene_of(session.current().state.request) == bpy.data.scenes["Shot 010"]
+    session.current().dispatch(state.CancelPressed())
 
 
 # -- what was deleted -------------------------------------------------------------------------------

@@ -1,22 +1,23 @@
 """What panels say, drawn into a layout that writes down what it is given."""
 
+import json
+from dataclasses import replace
 from types import SimpleNamespace
 
+import announced
 import bpy
 import pytest
 import shots
 
 from blender_addon.shot import checks
-from blender_addon.ui import panels, picture
+from blender_addon.ui import panels
+from blender_addon.ui.picture import Picture
 from blender_addon.work import session, state
-from ex4d.depth.estimators import plane
-from ex4d.depth.registry import ESTIMATORS
 from ex4d.jobs.client import JobUpdate
-from ex4d.jobs.messages import Capabilities, DepthChoice, Limits, Welcome
 
 JOB = "11111111-1111-4111-8111-111111111111"
-TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {}, "auto", 0, "24")
-NO_TORCH = "Video-Depth-Anything small needs the Python package torch."
+TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {})
+NO_TORCH = "Ruler needs the Python package torch."
 OPEN = state.OpenRequest("Scene", "shot", "clip.mp4", "", "", {})
 WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to fetch them."
 
@@ -26,6 +27,7 @@ class Layout:
 
     def __init__(self):
         self.labels, self.buttons, self.shown, self.icons, self.bars = [], [], [], [], []
+        self.pressed = {}
 
     def column(self, align=False):
         return self
@@ -43,7 +45,9 @@ class Layout:
         group, name = idname.split(".")
         kind = getattr(getattr(bpy.ops, group), name).get_rna_type()
         self.buttons.append(text if text is not None else kind.name)
-        return SimpleNamespace()
+        button = SimpleNamespace()
+        self.pressed[self.buttons[-1]] = button
+        return button
 
     def progress(self, factor=0.0, text=""):
         self.bars.append(text)
@@ -59,11 +63,12 @@ class Layout:
         return " ".join(self.labels)
 
 
-def draw(panel):
+def draw(content):
+    """What one of the functions of `panels` draws."""
     layout = Layout()
     preferences = SimpleNamespace(system=SimpleNamespace(ui_scale=1.0))
     context = SimpleNamespace(scene=bpy.context.scene, preferences=preferences, region=SimpleNamespace(width=300))
-    panel.draw(SimpleNamespace(layout=layout), context)
+    content(layout, context)
     return layout
 
 
@@ -72,210 +77,265 @@ def shot(tmp_path, addon):
     return shots.open_small(tmp_path)
 
 
-@pytest.fixture
-def connected(shot, monkeypatch):
-    """Stands for a client whose server has said what it can run."""
-
-    def say(missing, depth_missing=""):
-        depth = (DepthChoice("video-depth-anything", "Video-Depth-Anything", "free", True, depth_missing),)
-        capabilities = Capabilities(("preview",) if missing else ("wan", "preview"), missing, depth)
-        welcome = Welcome(2, "0.1.0", "instance", 5751, capabilities, Limits())
-        client = SimpleNamespace(server=welcome, status="ready", close=lambda: None)
-        monkeypatch.setattr(session, "_client", client)
-
-    return say
-
-
-def test_before_generating_the_panel_says_that_a_preview_will_come_and_why(scene, connected):
-    connected(WHY_NOT)
-    drawn = draw(panels._Generate)
+def test_before_generating_the_panel_says_that_a_preview_will_come_and_why(scene, shot):
+    announced.by(announced.lacking("painter", WHY_NOT))
+    drawn = draw(panels.draw_generate)
     assert f"The result will be a preview. {WHY_NOT}" in drawn.text
     assert "Look Again" in drawn.buttons
-    assert "quality" not in drawn.shown
-    scene.ex4d.generator = "wan"
-    drawn = draw(panels._Generate)
+    assert drawn.shown == ["generator", "keep_source", "seed"]
+    assert "Sketch will be used" in drawn.labels
+    scene.ex4d.generator = "painter"
+    drawn = draw(panels.draw_generate)
     assert WHY_NOT in drawn.text
     assert "will be a preview" not in drawn.text
 
 
-def test_who_asks_for_a_preview_hears_nothing_of_the_model(scene, connected):
-    connected(WHY_NOT)
-    scene.ex4d.generator = "preview"
-    drawn = draw(panels._Generate)
-    assert "model" not in drawn.text
+def test_who_asks_for_a_preview_hears_nothing_of_the_model(scene, shot):
+    announced.by(announced.lacking("painter", WHY_NOT))
+    scene.ex4d.generator = "sketch"
+    drawn = draw(panels.draw_generate)
+    assert WHY_NOT not in drawn.text
     assert drawn.shown == ["generator", "keep_source", "seed"]
 
 
-def test_where_the_model_can_run_quality_and_size_can_be_chosen(scene, connected):
-    connected("")
-    drawn = draw(panels._Generate)
-    assert drawn.shown == ["generator", "quality", "model_size", "keep_source", "seed"]
-    assert checks.model_trouble(scene) is None
+def test_all_settings_are_drawn_that_the_server_announces_for_the_generator_that_will_run(scene, shot):
+    announced.by()
+    options = ["quality", "steps", "guidance", "prompt", "tiled", "seen", "kernel"]
+    drawn = draw(panels.draw_generate)
+    assert drawn.shown == ["generator", *options, "keep_source", "seed"]
+    assert "The Painter will be used" in drawn.labels
+    assert not checks.generator_trouble(scene)
+    scene.ex4d.generator = "painter"
+    drawn = draw(panels.draw_generate)
+    assert drawn.shown == ["generator", *options, "keep_source", "seed"]
+    assert "The Painter will be used" not in drawn.labels
 
 
 def test_as_long_as_no_server_was_asked_the_panel_says_that_nobody_knows(scene, shot):
-    assert session.client() is None
-    drawn = draw(panels._Generate)
+    assert session.current().client is None
+    drawn = draw(panels.draw_generate)
     assert "is not known yet" in drawn.text
     assert "Connect" in drawn.buttons
 
 
+def test_what_a_file_holds_is_told_while_no_server_says_what_it_means(scene, shot):
+    scene.ex4d.options = json.dumps({"painter": {"quality": "draft", "steps": 4}})
+    assert "Kept in this file until a server answers: quality draft, steps 4." in draw(panels.draw_generate).text
+    announced.by()
+    assert "Kept in this file" not in draw(panels.draw_generate).text
+
+
+def test_what_the_server_does_not_know_is_told_and_kept(scene, shot):
+    scene.ex4d.options = json.dumps({"painter": {"quality": "superb", "sparkle": 3}})
+    scene.ex4d.generator_name = "sculptor"
+    announced.by()
+    drawn = draw(panels.draw_generate)
+    assert "This server has no generator named sculptor: choose another, or another server." in drawn.text
+    assert scene.ex4d.generator == "sculptor"
+    scene.ex4d.generator = "painter"
+    drawn = draw(panels.draw_generate)
+    assert "This server's The Painter has no setting sparkle: 3 is kept in the file and not used." in drawn.text
+    assert "does not take superb as Quality: choose another value." in drawn.text
+    assert json.loads(scene.ex4d.options) == {"painter": {"quality": "superb", "sparkle": 3}}
+
+
 def test_slow_steps_are_told_by_their_time_and_quick_ones_by_their_number(scene, shot):
-    session.connect()
-    session.dispatch(state.Reopened(TAKE, JOB))
+    session.current().connect()
+    session.current().dispatch(state.Reopened(TAKE, JOB))
     update = JobUpdate(JOB, "running", stage="Sampling", step=4, steps=25, rate=0.05, eta_s=420.0)
-    session.dispatch(state.Updated(update))
-    drawn = draw(panels._Generate)
+    session.current().dispatch(state.Updated(update))
+    drawn = draw(panels.draw_generate)
     assert drawn.bars == ["Sampling 4/25"]
     assert "20 s a step, 7 min left" in drawn.labels
-    session.dispatch(state.Updated(JobUpdate(JOB, "running", stage="Writing", step=4, steps=25, rate=12.3, eta_s=1.7)))
-    assert "12.3 a second, 1.7 s left" in draw(panels._Generate).labels
-    session.dispatch(state.CancelPressed())
+    session.current().dispatch(
+        state.Updated(JobUpdate(JOB, "running", stage="Writing", step=4, steps=25, rate=12.3, eta_s=1.7))
+    )
+    assert "12.3 a second, 1.7 s left" in draw(panels.draw_generate).labels
+    session.current().dispatch(state.CancelPressed())
 
 
 def test_the_picture_of_what_is_made_is_in_the_panel_while_there_is_one(scene, shot, monkeypatch):
-    session.connect()
-    session.dispatch(state.Reopened(TAKE, JOB))
-    assert draw(panels._Generate).icons == []
-    monkeypatch.setattr(picture, "icon", lambda: 1234)  # without a window icons have no numbers
-    assert draw(panels._Generate).icons == [1234]
-    session.dispatch(state.CancelPressed())
-    assert draw(panels._Generate).icons == []
+    session.current().connect()
+    session.current().dispatch(state.Reopened(TAKE, JOB))
+    assert draw(panels.draw_generate).icons == []
+    monkeypatch.setattr(Picture, "icon", 1234)  # without a window icons have no numbers
+    assert draw(panels.draw_generate).icons == [1234]
+    session.current().dispatch(state.CancelPressed())
+    assert draw(panels.draw_generate).icons == []
 
 
-def test_memory_can_be_freed_where_a_server_answers(scene, connected):
-    assert "Free Memory" not in draw(panels._Backend).buttons
-    connected("")
-    assert "Free Memory" in draw(panels._Backend).buttons
+def test_memory_can_be_freed_where_a_server_answers(scene, shot):
+    assert "Free Memory" not in draw(panels.draw_backend).buttons
+    announced.by()
+    assert "Free Memory" in draw(panels.draw_backend).buttons
 
 
-def test_takes_say_what_made_them_and_can_be_made_again(scene, connected):
-    connected("")
+def a_take(scene, generator, quality):
     entry = scene.ex4d.takes.add()
-    entry.number, entry.title, entry.made = 1, "Take 001 (draft)", "EX-4D model, draft, 512x512, seed 3"
-    drawn = draw(panels._Takes)
-    assert entry.made in drawn.text
+    entry.number, entry.title, entry.made = len(scene.ex4d.takes), "Take", f"{generator}, {quality}"
+    entry.generator, entry.quality = generator, quality
+    scene.ex4d.take_index = len(scene.ex4d.takes) - 1
+
+
+def test_takes_say_what_made_them_and_can_be_made_again_at_the_best_quality(scene, shot):
+    a_take(scene, "painter", "draft")
+    assert draw(panels.draw_takes).buttons.count("Take Again") == 1
+    announced.by()
+    drawn = draw(panels.draw_takes)
+    assert "painter, draft" in drawn.text
     assert {"Take Again", "As Final"} <= set(drawn.buttons)
-    connected(WHY_NOT)
-    assert "As Final" not in draw(panels._Takes).buttons
+    button = drawn.pressed["As Final"]
+    assert (button.number, button.generator, json.loads(button.options)) == (0, "painter", {"quality": "final"})
+    a_take(scene, "painter", "final")
+    assert "As Final" not in draw(panels.draw_takes).buttons
+    a_take(scene, "sketch", "")
+    assert draw(panels.draw_takes).pressed["As Final"].generator == "painter"
+    announced.by(announced.lacking("painter", WHY_NOT))
+    assert "As Final" not in draw(panels.draw_takes).buttons
 
 
-def test_what_an_estimator_lacks_is_told_once_the_server_has_said_it(scene, connected):
-    assert "torch" not in draw(panels._Source).text
-    connected("", NO_TORCH)
-    drawn = draw(panels._Source)
-    assert f"Without a depth file, the depth is a guess. {NO_TORCH}" in drawn.text
-    assert "Look Again" in drawn.buttons
-    scene.ex4d.estimator = "video-depth-anything"
-    drawn = draw(panels._Source)
+def test_a_preview_is_made_again_by_a_generator_that_has_no_quality(scene, shot):
+    plain = replace(announced.PAINTER, settings=())
+    announced.by(replace(announced.EVERYTHING, generators=(plain, announced.SKETCH)))
+    a_take(scene, "sketch", "")
+    assert draw(panels.draw_takes).pressed["With The Painter"].generator == "painter"
+    a_take(scene, "painter", "")
+    assert not [text for text in draw(panels.draw_takes).buttons if text.startswith(("With", "As"))]
+
+
+def test_what_an_estimator_lacks_is_told_once_the_server_has_said_it(scene, shot):
+    assert "torch" not in draw(panels.draw_source).text
+    announced.by(announced.lacking("ruler", NO_TORCH))
+    drawn = draw(panels.draw_source)
+    assert "Without a depth file, the depth comes from Dice." in drawn.text
     assert NO_TORCH in drawn.text
-    assert "guess" not in drawn.text
+    assert "Look Again" in drawn.buttons
+    scene.ex4d.estimator = "ruler"
+    drawn = draw(panels.draw_source)
+    assert NO_TORCH in drawn.text
+    assert "Dice" not in drawn.text
     scene.ex4d.estimator, scene.ex4d.depth_path = "auto", "clip.depth.npz"
-    assert NO_TORCH not in draw(panels._Source).text
+    assert NO_TORCH not in draw(panels.draw_source).text
 
 
-def test_a_research_only_estimator_shows_its_licence_and_asks_whether_it_is_accepted(scene, shot):
-    assert "accept_licence" not in draw(panels._Source).shown
-    scene.ex4d.estimator = "depthcrafter"
-    drawn = draw(panels._Source)
-    assert ESTIMATORS["depthcrafter"].terms in drawn.text
+def test_an_estimator_with_terms_shows_them_and_asks_whether_they_are_accepted(scene, shot):
+    announced.by()
+    assert "accept_licence" not in draw(panels.draw_source).shown
+    scene.ex4d.estimator = "crystal"
+    drawn = draw(panels.draw_source)
+    assert "Crystal Ball is for looking only." in drawn.text
     assert "accept_licence" in drawn.shown
 
 
 def test_what_a_depth_file_means_is_asked_only_where_a_file_is_used(scene, shot):
-    assert draw(panels._Depth).shown == ["known_distance"]
+    assert draw(panels.draw_depth).shown == ["known_distance"]
     scene.ex4d.estimator = "file"
-    drawn = draw(panels._Depth)
+    drawn = draw(panels.draw_depth)
     assert drawn.shown == ["depth_convention", "depth_unit", "depth_distance", "depth_channel", "known_distance"]
     scene.ex4d.depth_unit = "other"
-    assert "depth_metres" in draw(panels._Depth).shown
+    assert "depth_metres" in draw(panels.draw_depth).shown
     scene.ex4d.depth_convention = "disparity"
-    assert draw(panels._Depth).shown == ["depth_convention", "depth_channel", "known_distance"]
-    scene.ex4d.estimator = "plane"
-    assert draw(panels._Depth).shown == ["known_distance"]
-    assert "depth_path" not in draw(panels._Source).shown
+    assert draw(panels.draw_depth).shown == ["depth_convention", "depth_channel", "known_distance"]
+    scene.ex4d.estimator_name = "some"
+    assert draw(panels.draw_depth).shown == ["known_distance"]
+    assert "depth_path" not in draw(panels.draw_source).shown
 
 
 def test_a_depth_file_that_was_found_beside_the_clip_is_named_where_one_could_be_chosen(scene, shot):
     scene.ex4d.depth_found = "/clips/small.depth.npz"
-    assert "small.depth.npz" in draw(panels._Source).labels
+    assert "small.depth.npz" in draw(panels.draw_source).labels
     scene.ex4d.depth_path = "/clips/mine.npz"
-    assert "small.depth.npz" not in draw(panels._Source).labels
-    scene.ex4d.depth_path, scene.ex4d.estimator = "", "plane"
-    assert "small.depth.npz" not in draw(panels._Source).labels
+    assert "small.depth.npz" not in draw(panels.draw_source).labels
+    scene.ex4d.depth_path, scene.ex4d.estimator_name = "", "some"
+    assert "small.depth.npz" not in draw(panels.draw_source).labels
 
 
 def test_how_a_file_is_to_be_read_can_be_said_before_the_next_try_to_open_its_clip(scene, shot):
-    assert "depth_channel" not in draw(panels._Depth).shown
+    assert "depth_channel" not in draw(panels.draw_depth).shown
     scene.ex4d.clip_path = "/clips/other.mp4"
-    assert "depth_channel" in draw(panels._Depth).shown
+    assert "depth_channel" in draw(panels.draw_depth).shown
 
 
 def test_what_buttons_have_done_is_told_in_the_panel_in_place_of_older_messages(scene, shot):
-    session.dispatch(state.Said("Older."))
+    session.current().dispatch(state.Said("Older."))
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
-    assert draw(panels._Generate).labels[0].startswith("EX-4D Camera has 2 keys")
+    assert draw(panels.draw_generate).labels[0].startswith("EX-4D Camera has 2 keys")
     scene.cursor.location = (0, 3, 0)
     bpy.ops.ex4d.set_scale(distance=6)
-    assert "The shot is 2 times as big now." in draw(panels._Source).text
-    assert "Older." not in draw(panels._Generate).text
+    assert "The shot is 2 times as big now." in draw(panels.draw_source).text
+    assert "Older." not in draw(panels.draw_generate).text
 
 
 def test_one_of_something_is_not_called_many(scene, addon, tmp_path):
     shots.open_small(tmp_path, depth=shots.small_depth(frames=1))
-    assert "1 frame, 96x64" in draw(panels._Source).labels
+    assert "1 frame, 96x64" in draw(panels.draw_source).labels
     bpy.ops.ex4d.camera_preset(preset="60")
-    assert session.current().message == "EX-4D Camera has 1 key now."
+    assert session.current().state.message == "EX-4D Camera has 1 key now."
 
 
 def test_only_what_the_motion_of_the_source_camera_needs_is_asked(scene, shot):
     for motion, more in (("STILL", []), ("FILE", ["motion_path"]), ("CAMERA", ["tracked_camera"])):
         scene.ex4d.motion = motion
-        assert draw(panels._SourceCamera).shown == ["field_of_view", "motion", *more]
+        assert draw(panels.draw_source_camera).shown == ["field_of_view", "motion", *more]
 
 
 def test_a_clip_that_could_not_be_opened_is_offered_again_beside_the_one_that_stands(scene, shot):
-    assert {"Open Again", "Estimate Again"} <= set(draw(panels._Source).buttons)
+    assert {"Open Again", "Estimate Again"} <= set(draw(panels.draw_source).buttons)
     scene.ex4d.clip_path = "/clips/other.mp4"
-    drawn = draw(panels._Source)
+    drawn = draw(panels.draw_source)
     assert {"Open Again", "Open other.mp4"} <= set(drawn.buttons)
     assert drawn.labels[0] == "small.mp4"
 
 
 def test_opening_is_told_in_the_source_panel_and_takes_where_they_are_made(scene, shot):
-    session.connect()
-    for request, told, quiet in ((OPEN, panels._Source, panels._Generate), (TAKE, panels._Generate, panels._Source)):
-        session.dispatch(state.Reopened(request, JOB))
-        session.dispatch(state.Updated(JobUpdate(JOB, "running", stage="Guessing the depth", step=4, steps=9)))
+    session.current().connect()
+    for request, told, quiet in (
+        (OPEN, panels.draw_source, panels.draw_generate),
+        (TAKE, panels.draw_generate, panels.draw_source),
+    ):
+        session.current().dispatch(state.Reopened(request, JOB))
+        session.current().dispatch(
+            state.Updated(JobUpdate(JOB, "running", stage="Guessing the depth", step=4, steps=9))
+        )
         assert draw(told).bars == ["Guessing the Depth 4/9"]
         assert not draw(quiet).bars
-        session.dispatch(state.Updated(JobUpdate(JOB, "failed", message="It is too dark.")))
+        session.current().dispatch(state.Updated(JobUpdate(JOB, "failed", message="It is too dark.")))
         assert "It is too dark." in draw(told).text
         assert "dark" not in draw(quiet).text
 
 
-def test_a_guess_is_called_one(scene, connected):
-    assert plane.NOTE not in draw(panels._Source).text
-    scene.ex4d.depth_made = '{"provider": "plane", "scale": "", "licence": "Apache-2.0"}'
-    assert plane.NOTE in draw(panels._Source).text
-    connected("", NO_TORCH)
-    assert f"{plane.NOTE} {NO_TORCH}" in draw(panels._Source).text
-    connected("")
-    assert plane.NOTE in draw(panels._Source).text
+def test_a_guess_is_called_one(scene, shot):
+    assert "guess" not in draw(panels.draw_source).text
+    scene.ex4d.depth_made = json.dumps({"provider": "dice", "scale": "", "licence": "", "caution": "This is a guess."})
+    assert "This is a guess." in draw(panels.draw_source).text
+    announced.by()
+    assert "This is a guess." in draw(panels.draw_source).text
 
 
 def test_a_depth_file_is_not_estimated_again(scene, shot):
     scene.ex4d.estimator = "file"
-    assert "Open Again" in draw(panels._Source).buttons
-    assert "Estimate Again" not in draw(panels._Source).buttons
+    assert "Open Again" in draw(panels.draw_source).buttons
+    assert "Estimate Again" not in draw(panels.draw_source).buttons
 
 
-@pytest.mark.parametrize("panel", [cls for cls in panels.CLASSES if issubclass(cls, bpy.types.Panel)])
+@pytest.mark.parametrize("panel", panels.PANELS, ids=lambda panel: panel.label)
 def test_every_panel_can_be_drawn_with_a_shot_and_without(panel, scene, addon, tmp_path):
-    if panel.poll(bpy.context) if hasattr(panel, "poll") else True:
-        draw(panel)
+    if panel.is_there is None or panel.is_there(scene):
+        draw(panel.draw)
     shots.open_small(tmp_path)
-    draw(panel)
+    draw(panel.draw)
+    announced.by()
+    draw(panel.draw)
+
+
+def test_panels_that_need_a_shot_are_there_with_one_only(scene, tmp_path):
+    def there():
+        classes = [cls for cls in panels.CLASSES if issubclass(cls, bpy.types.Panel)]
+        return {cls.bl_label for cls in classes if cls.poll(bpy.context)}
+
+    assert there() == {"Source", "Depth", "Source Camera", "Backend"}
+    shots.open_small(tmp_path)
+    assert there() == {panel.label for panel in panels.PANELS} - {"Shots in Other Scenes"}
 
 
 @pytest.mark.parametrize(("frames", "told"), [(1, False), (47, True), (49, False), (50, False), (120, False)])
@@ -284,3 +344,31 @@ def test_a_length_is_advised_where_the_model_would_have_to_fill_it_up_and_nowher
     scene.ex4d.frames = frames
     found = [advice.text for advice in checks.warnings(scene) if "would fit the video model best" in advice.text]
     assert bool(found) == told
+
+
+def test_a_scene_without_a_shot_says_which_scene_has_one(scene, shot):
+    assert not panels.is_beside_a_shot(scene)
+    other = bpy.data.scenes.new("Other")
+    assert panels.is_beside_a_shot(other)
+    drawn = draw(panels.draw_elsewhere)
+    assert (drawn.text, drawn.buttons) == ("small.mp4 is open in the scene Scene.", ["Show Scene"])
+
+
+@pytest.mark.parametrize("answer", ["ready", "unreachable", "refused"])
+def test_the_panel_is_drawn_again_when_the_server_answers_or_does_not(addon, monkeypatch, answer):
+    session.current().tick()
+    drawn = []
+    client = SimpleNamespace(
+        status="connecting", problem="", poll=lambda seconds: [], unloaded=None, server=None, close=lambda: None
+    )
+    session.current().client = client
+    monkeypatch.setattr(session, "_redraw", lambda: drawn.append(client.status))
+    for _twice in range(2):
+        session.current().tick()
+    client.status = answer
+    for _twice in range(2):
+        session.current().tick()
+    assert list(dict.fromkeys(drawn)) == ["connecting", answer]
+    drawn.clear()
+    session.current().tick()
+    assert not drawn

@@ -8,12 +8,11 @@ import bpy
 import numpy as np
 import pytest
 
-from blender_addon.ui import picture
 from blender_addon.work import session, state
 from ex4d.jobs.client import JobUpdate
 
 JOB = "11111111-1111-4111-8111-111111111111"
-TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {}, "auto", 0, "24")
+TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {})
 
 
 def jpeg(colour, width=160, height=96):
@@ -28,7 +27,7 @@ def jpeg(colour, width=160, height=96):
 
 def shown():
     """The icon's pixels (h,w,3), first row on top, 0 to 255."""
-    icon = picture._icons["progress"]
+    icon = session.current().picture.preview
     width, height = icon.image_size
     pixels = np.empty(width * height * 4, np.float32)
     icon.image_pixels_float.foreach_get(pixels)
@@ -36,17 +35,16 @@ def shown():
 
 
 def test_a_picture_is_decoded_upright_and_only_the_latest_is_kept(addon):
-    picture.show(jpeg((200, 40, 10)))
+    session.current().picture.show(jpeg((200, 40, 10)))
     assert shown().shape == (96, 160, 3)
     assert shown()[60, 80] == pytest.approx([200, 40, 10], abs=6)
     assert shown()[5, 80] == pytest.approx([0, 0, 0], abs=6)
-    picture.show(jpeg((10, 40, 200), 96, 160))
+    session.current().picture.show(jpeg((10, 40, 200), 96, 160))
     assert shown().shape == (160, 96, 3)
     assert shown()[100, 40] == pytest.approx([10, 40, 200], abs=6)
-    assert len(picture._icons) == 1
-    picture.show(b"")
-    assert picture.icon() == 0
-    assert picture._icons is None
+    session.current().picture.show(b"")
+    assert session.current().picture.icon == 0
+    assert session.current().picture.preview is None
 
 
 def test_a_picture_leaves_no_file_anywhere_and_nothing_in_the_blend(addon, tmp_path, monkeypatch):
@@ -54,7 +52,7 @@ def test_a_picture_leaves_no_file_anywhere_and_nothing_in_the_blend(addon, tmp_p
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     images = list(bpy.data.images)
     for red in range(0, 250, 10):
-        picture.show(jpeg((red, 0, 0)))
+        session.current().picture.show(jpeg((red, 0, 0)))
         shown()
     assert list(bpy.data.images) == images
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -64,27 +62,29 @@ def test_a_picture_leaves_no_file_anywhere_and_nothing_in_the_blend(addon, tmp_p
 @pytest.mark.parametrize("data", [b"no picture", jpeg((1, 2, 3))[:40]], ids=["text", "cut off"])
 def test_what_is_no_picture_is_not_shown_and_stops_nothing(addon, data):
     images = list(bpy.data.images)
-    picture.show(jpeg((200, 40, 10)))
-    picture.show(data)
-    assert picture._icons is None
+    session.current().picture.show(jpeg((200, 40, 10)))
+    session.current().picture.show(data)
+    assert session.current().picture.preview is None
     assert list(bpy.data.images) == images
 
 
 def test_the_picture_comes_with_the_job_and_goes_when_it_ends(scene):
-    session.connect()
-    session.dispatch(state.Reopened(TAKE, JOB))
+    session.current().connect()
+    session.current().dispatch(state.Reopened(TAKE, JOB))
     running = JobUpdate(JOB, "running", stage="Sampling", step=1, steps=9)
-    session.dispatch(state.Updated(running))
-    assert picture._icons is None
-    session.dispatch(state.Updated(JobUpdate(JOB, "running", stage="Sampling", step=2, picture=jpeg((0, 200, 0)))))
+    session.current().dispatch(state.Updated(running))
+    assert session.current().picture.preview is None
+    session.current().dispatch(
+        state.Updated(JobUpdate(JOB, "running", stage="Sampling", step=2, picture=jpeg((0, 200, 0))))
+    )
     assert shown()[60, 80] == pytest.approx([0, 200, 0], abs=6)
-    session.dispatch(state.CancelPressed())
-    assert picture._icons is None
+    session.current().dispatch(state.CancelPressed())
+    assert session.current().picture.preview is None
 
 
 def test_another_file_has_no_picture_of_the_job_before(scene):
-    session.connect()
-    session.dispatch(state.Reopened(TAKE, JOB))
-    session.dispatch(state.Updated(JobUpdate(JOB, "running", picture=jpeg((0, 200, 0)))))
+    session.current().connect()
+    session.current().dispatch(state.Reopened(TAKE, JOB))
+    session.current().dispatch(state.Updated(JobUpdate(JOB, "running", picture=jpeg((0, 200, 0)))))
     bpy.ops.wm.read_homefile(use_factory_startup=True)
-    assert picture._icons is None
+    assert session.current().picture.preview is None

@@ -1,8 +1,10 @@
 """What the add-on does when: the pure state machine, and the runner when things go wrong."""
 
+import json
 import sys
 from pathlib import Path
 
+import announced
 import bpy
 import numpy as np
 import pytest
@@ -10,12 +12,12 @@ import shots
 
 from blender_addon.scene import camera
 from blender_addon.shot import checks
-from blender_addon.work import server, session, state
+from blender_addon.work import session, state
 from blender_addon.work.state import OpenRequest, State, TakeRequest, transition
 from ex4d.jobs.client import JobUpdate
 
-OPEN = OpenRequest("Scene", "shot", "clip.mp4", "clip.depth.npz", "", {"start": 0, "frames": 49, "reading": {}})
-TAKE = TakeRequest("Scene", "shot", "path.npz", "{}", {"00": "clip.mp4"}, "auto", 3, "24")
+OPEN = OpenRequest("Scene", "shot", "clip.mp4", "clip.depth.npz", "", {"start": 0, "frames": 49})
+TAKE = TakeRequest("Scene", "shot", "path.npz", "{}", {"00": "clip.mp4"}, {"generator": "auto", "seed": 3})
 WORKING = State("working", TAKE, "job")
 
 
@@ -78,16 +80,21 @@ def test_requests_come_back_from_the_blend_file():
         assert state.request_from_json(state.request_to_json(request)) == request
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"kind": "Other"}', '{"kind": "TakeRequest", "new": 1}'])
+OF_0_1 = {"kind": "OpenRequest", "scene": "", "shot": "", "clip": "", "depth": "", "camera": "", "settings": {}}
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"kind": "Other"}', '{"kind": "TakeRequest", "new": 1}', json.dumps(OF_0_1)]
+)
 def test_a_request_of_another_version_is_not_followed(text):
     assert state.request_from_json(text) is None
 
 
 def test_an_error_in_the_timer_is_shown_and_the_timer_lives_on(scene, addon):
-    session.press(OPEN)  # there is no clip.mp4
+    session.current().press(OPEN)  # there is no clip.mp4
     assert session.timer() > 0
-    assert session.current().failed
-    assert "There is no clip clip.mp4" in session.current().message
+    assert session.current().state.failed
+    assert "There is no clip clip.mp4" in session.current().state.message
     assert session.timer() > 0
 
 
@@ -95,7 +102,7 @@ def test_an_address_that_other_machines_can_reach_is_refused(scene, addon):
     bpy.context.preferences.addons["blender_addon"].preferences.address = "tcp://192.168.1.5:5750"
     with pytest.raises(RuntimeError, match="loopback"):
         bpy.ops.ex4d.connect()
-    assert session.current().failed
+    assert session.current().state.failed
 
 
 def test_start_server_says_what_is_missing(addon, tmp_path):
@@ -112,7 +119,7 @@ def test_start_server_says_what_is_missing(addon, tmp_path):
     settings.python = str(bare)
     with pytest.raises(RuntimeError, match=r"has no ex4d\[backend\]"):
         bpy.ops.ex4d.server_start()
-    assert not server.is_running()
+    assert not session.current().server.is_running
 
 
 def test_nothing_is_left_after_disabling_the_add_on(addon):
@@ -120,12 +127,17 @@ def test_nothing_is_left_after_disabling_the_add_on(addon):
 
     from blender_addon.work import handlers
 
-    session.connect()
+    announced.by()
+    assert hasattr(bpy.types.Scene, "ex4d_generators")
+    ours = [name for name in dir(bpy.types) if name.startswith("EX4D")]
+    assert "EX4D_OT_generate" in ours
     addon_utils.disable("blender_addon", default_set=True)
     assert not bpy.app.timers.is_registered(session.timer)
     assert not any(function in collection for collection, function in handlers.HANDLERS)
+    assert not [name for name in dir(bpy.types) if name in ours]
     assert not hasattr(bpy.types.Scene, "ex4d")
-    assert session.client() is None
+    assert not hasattr(bpy.types.Scene, "ex4d_generators")
+    assert not hasattr(bpy.types.WindowManager, "ex4d_session")
     addon_utils.enable("blender_addon", default_set=True)
 
 
@@ -138,26 +150,26 @@ def test_what_is_said_meanwhile_neither_ends_the_work_nor_stays_after_it():
 
 def test_an_error_in_a_button_does_not_end_the_work_under_way(scene, tmp_path):
     shots.open_small(tmp_path)
-    session.connect()
-    session.dispatch(state.Reopened(TAKE, "11111111-1111-4111-8111-111111111111"))
+    session.current().connect()
+    session.current().dispatch(state.Reopened(TAKE, "11111111-1111-4111-8111-111111111111"))
     scene.ex4d.camera = None
     with pytest.raises(RuntimeError, match="No camera is chosen"):
         bpy.ops.ex4d.camera_preset(preset="60")
-    assert session.current().busy
-    session.dispatch(state.CancelPressed())
+    assert session.current().state.busy
+    session.current().dispatch(state.CancelPressed())
 
 
 def test_a_button_that_works_takes_the_last_error_away_and_keeps_good_news(scene, tmp_path):
     shots.open_small(tmp_path)
-    session.dispatch(state.Said("Take 001 is there."))
+    session.current().dispatch(state.Said("Take 001 is there."))
     bpy.ops.ex4d.match_scene()
-    assert session.current().message == "Take 001 is there."
+    assert session.current().state.message == "Take 001 is there."
     scene.ex4d.camera = None
     with pytest.raises(RuntimeError, match="No camera is chosen"):
         bpy.ops.ex4d.camera_preset(preset="60")
-    assert session.current().failed
+    assert session.current().state.failed
     bpy.ops.ex4d.match_scene()
-    assert session.current() == State()
+    assert session.current().state == State()
 
 
 def test_the_check_chooses_the_shots_own_camera_and_makes_it_again_when_it_was_deleted(scene, tmp_path):
@@ -180,9 +192,9 @@ def test_a_camera_of_the_wrong_kind_is_called_by_its_name(scene, tmp_path, kind,
 
 
 def test_an_expected_error_prints_no_traceback(scene, addon, capfd):
-    session.press(OPEN)  # there is no clip.mp4
-    session.tick()
-    assert session.current().failed
+    session.current().press(OPEN)  # there is no clip.mp4
+    session.current().tick()
+    assert session.current().state.failed
     assert "Traceback" not in capfd.readouterr().err
 
 
@@ -198,8 +210,9 @@ def test_server_python_may_begin_with_a_tilde_and_stays_a_link(addon, tmp_path, 
     script.write_text(f'#!/bin/sh\necho "$0" > {tmp_path / "said"}; exit 3\n')
     script.chmod(0o755)
     (tmp_path / "link").symlink_to(script)
+    server = session.current().server
     server.start("~/link", "tcp://127.0.0.1:59731")
-    server._server.wait()
+    server.process.wait()
     assert (tmp_path / "said").read_text().strip() == str(tmp_path / "link")
-    assert server.trouble() == f"The server was ended (exit code 3). Its log is {server.log_file()}."
+    assert server.trouble == f"The server has ended (exit code 3). Its log is {server.log_file}."
     server.stop()

@@ -10,7 +10,7 @@ from mathutils import Matrix
 from test_mesh import evaluated_vertices
 
 from blender_addon.scene import axes, camera, compat, motion, objects
-from blender_addon.shot import asking
+from blender_addon.shot import asking, source
 from blender_addon.work import session, state
 from ex4d.errors import InputError
 from ex4d.geometry import presets, transforms
@@ -182,10 +182,12 @@ def test_what_was_read_from_a_camera_is_removed_when_opening_is_given_up(scene, 
         file = motion.save(recorded)
         if not own:  # a file of the artist's
             file = file.rename(tmp_path / "mine.npz")
-        request = state.OpenRequest(scene.name, "shot", "clip.mp4", "", str(file), {}, source="{}")
-        session.connect()
-        session.dispatch(state.Reopened(request, "11111111-1111-4111-8111-111111111111"))
-        session.dispatch(state.CancelPressed())
+        request = state.OpenRequest(
+            scene.name, "shot", "clip.mp4", "", str(file), {}, source=shots.source_of("small.mp4")
+        )
+        session.current().connect()
+        session.current().dispatch(state.Reopened(request, "11111111-1111-4111-8111-111111111111"))
+        session.current().dispatch(state.CancelPressed())
         assert file.exists() != own
 
 
@@ -280,15 +282,29 @@ def test_the_lens_of_a_tracked_camera_is_taken_unless_one_is_given_or_the_depth_
 def test_what_the_numbers_of_a_depth_file_mean_is_sent_only_with_a_file(scene, addon, tmp_path):
     clip, facts = a_clip(tmp_path), scene.ex4d
     facts.depth_unit, facts.depth_metres, facts.depth_distance, facts.depth_channel = "other", 0.5, "ray", "Z"
-    plain = {"unit": None, "convention": "depth", "distance": "planar", "channel": None}
-    assert asking.request_open(scene, clip, "", 0, 49, None).settings["reading"] == plain
+
+    def sent():
+        request = asking.request_open(scene, clip, "", 0, 49, None)
+        names = ("depth_unit", "depth_convention", "depth_distance", "depth_channel")
+        return request.depth, tuple(request.settings[name] for name in names)
+
+    assert sent() == ("", (None, "depth", "planar", None))
     np.savez(tmp_path / "clip.depth.npz", depth=shots.small_depth().depth)
-    request = asking.request_open(scene, clip, "", 0, 49, None)
-    assert request.depth == str(tmp_path / "clip.depth.npz")
-    assert request.settings["reading"] == {"unit": 0.5, "convention": "depth", "distance": "ray", "channel": "Z"}
+    assert sent() == (str(tmp_path / "clip.depth.npz"), ("0.5", "depth", "ray", "Z"))
+    facts.depth_unit = "cm"
+    assert sent()[1][0] == "cm"
     facts.depth_convention = "disparity"
-    reading = asking.request_open(scene, clip, "", 0, 49, None).settings["reading"]
-    assert reading == {**plain, "convention": "disparity", "channel": "Z"}
-    facts.estimator = "plane"
-    request = asking.request_open(scene, clip, "", 0, 49, None)
-    assert (request.depth, request.settings["reading"]) == ("", plain)
+    assert sent()[1] == (None, "disparity", "planar", "Z")
+    facts.estimator_name = "some"
+    assert sent() == ("", (None, "depth", "planar", None))
+
+
+def test_a_folder_of_pictures_is_sent_with_its_name(scene, addon, tmp_path):
+    (tmp_path / "walk by the sea").mkdir()
+    for number in range(3):
+        image = bpy.data.images.new("picture", 64, 48)
+        image.filepath_raw, image.file_format = str(tmp_path / "walk by the sea" / f"{number}.png"), "PNG"
+        image.save()
+    request = asking.request_open(scene, tmp_path / "walk by the sea", "", 0, None, None)
+    sent = shots.outcome(source.prepare(request))[1].source
+    assert (sent.folder, len(sent.clip), sent.settings.frames, sent.settings.fps) == ("walk by the sea", 3, 3, "24")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import announced
 import bpy
 import numpy as np
 import pytest
@@ -16,13 +17,14 @@ import shots
 from blender_addon.scene import camera, compat, objects
 from blender_addon.shot import files, source, takes
 from blender_addon.work import session, state
-from ex4d.depth.estimators import plane
 from ex4d.errors import InputError
 from ex4d.geometry import camera_path
 from ex4d.jobs.client import JobUpdate
-from ex4d.jobs.messages import Blob, Generate, Source, from_plain, to_plain
 from ex4d.media.movie import write_movie
-from ex4d.pipeline.take import TakeRecord, write_record
+from ex4d.pipeline.hashing import blob_of
+from ex4d.pipeline.requests import Blob, Generate, Source, canonical
+from ex4d.pipeline.settings import GenerateSettings, RenderSettings, SourceSettings
+from ex4d.pipeline.take import TakeRecord, place_of, read_record, write_record
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +40,10 @@ def deliver(scene, folder, fps=None, preview=False, made_by="preview"):
     frames = np.zeros((shots.FRAMES, shots.HEIGHT, shots.WIDTH, 3), np.uint8)
     names = ("colour.mp4", "mask.mp4") if preview else ("result.mp4", "colour.mp4", "mask.mp4")
     for name in names:
-        write_movie(folder / name, frames, fps or Fraction(request.fps))
-    quality = "" if is_preview else request.quality
-    facts = {"coverage": [1.0] * shots.FRAMES, "generator": made_by, "is_preview": is_preview, "quality": quality}
+        write_movie(folder / name, frames, fps or Fraction(request.generation["fps"]))
+    used = {} if is_preview else {"quality": "final", **request.generation["options"].get(made_by, {})}
+    facts = {"coverage": [1.0] * shots.FRAMES, "generator": made_by, "is_preview": is_preview, "settings": used}
+    facts["title"] = made_by.title()
     return request, JobUpdate("job", "done", facts=facts, files={name: folder / name for name in names})
 
 
@@ -135,7 +138,7 @@ def test_the_camera_of_a_take_comes_back_as_keys(scene, tmp_path):
     take(scene, tmp_path / "one")
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
     bpy.ops.ex4d.take_restore_camera(number=1)
-    assert session.current().message.endswith("keys now, those of Take 001 (preview).")
+    assert session.current().state.message.endswith("keys now, those of Take 001 (preview).")
     found = camera.sample(scene)
     assert found.camera_to_world == pytest.approx(wanted.camera_to_world, abs=2e-3 * scene.ex4d.radius)
     assert found.intrinsics == pytest.approx(wanted.intrinsics, rel=1e-6)
@@ -149,7 +152,7 @@ def test_the_take_says_how_to_make_it_again(scene, tmp_path):
     strip = takes.strip_of(scene, 1)
     assert (strip["ex4d_seed"], strip["ex4d_generator"], strip["ex4d_job"]) == (11, "preview", "job")
     assert strip["ex4d_source"] == scene.ex4d.source
-    assert json.loads(strip["ex4d_source"])["estimator"] == "file"
+    assert json.loads(strip["ex4d_source"])["settings"]["estimator"] == "file"
     kept = camera_path.load(scene.ex4d.folder / strip["ex4d_camera"], shots.FRAMES, shots.WIDTH, shots.HEIGHT)
     assert np.array_equal(kept.camera_to_world[0], np.eye(4))
 
@@ -170,10 +173,10 @@ def test_one_undo_takes_back_a_take_and_its_files_stay(scene, tmp_path):
     bpy.ops.ed.undo_push(message="before")
     job_id = "11111111-1111-4111-8111-111111111111"
     request, update = deliver(scene, tmp_path / "one")
-    session.connect()
-    session.dispatch(state.Reopened(request, job_id))
-    session.dispatch(state.Updated(replace(update, job_id=job_id)))
-    assert not session.finish().failed
+    session.current().connect()
+    session.current().dispatch(state.Reopened(request, job_id))
+    session.current().dispatch(state.Updated(replace(update, job_id=job_id)))
+    assert not session.current().finish().failed
     assert len(compat.all_strips(scene)) == 1
     bpy.ops.ed.undo()
     fresh = bpy.context.scene
@@ -187,19 +190,21 @@ def test_one_undo_takes_back_a_take_and_its_files_stay(scene, tmp_path):
 def test_undo_while_a_job_runs_does_not_lose_it(scene):
     job_id = "11111111-1111-4111-8111-111111111111"
     bpy.ops.ed.undo_push(message="before")
-    session.press(takes.request_take(scene, preview=False))
-    session.drop()
-    session.dispatch(state.Reopened(session.current().request, job_id))  # too late: something is under way
-    assert session.current().phase == "preparing"
-    session.dispatch(state.CancelPressed())
+    session.current().press(takes.request_take(scene, preview=False))
+    session.current().drop()
+    session.current().dispatch(
+        state.Reopened(session.current().state.request, job_id)
+    )  # too late: something is under way
+    assert session.current().state.phase == "preparing"
+    session.current().dispatch(state.CancelPressed())
     request = takes.request_take(scene, preview=False)
-    session.connect()
-    session.dispatch(state.Reopened(request, job_id))
-    session.remember_again()
+    session.current().connect()
+    session.current().dispatch(state.Reopened(request, job_id))
+    session.current().after_undo()
     bpy.ops.ed.undo_push(message="after")
     bpy.ops.ed.undo()
     assert bpy.context.scene.ex4d.job_id == job_id
-    session.dispatch(state.CancelPressed())
+    session.current().dispatch(state.CancelPressed())
     assert bpy.context.scene.ex4d.job_id == ""
 
 
@@ -278,8 +283,8 @@ def test_a_folder_that_cannot_be_written_is_told_and_the_shot_stays_in_the_user_
     blend.parent.mkdir()
     (blend.parent / "ex4d").write_text("no folder")
     bpy.ops.wm.save_as_mainfile(filepath=str(blend))
-    assert session.current().failed
-    assert "could not be copied beside shot.blend" in session.current().message
+    assert session.current().state.failed
+    assert "could not be copied beside shot.blend" in session.current().state.message
     assert scene.ex4d.folder.is_relative_to(user_folder)
     assert all_paths_are_right(scene)
     (blend.parent / "ex4d").unlink()
@@ -303,7 +308,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_is_told_and_nothing_half_copied_stays(scene, tmp_path, user_folder, small_disk):
     with suppress(RuntimeError):  # 5.0 says that all is well though its own file is cut off
         bpy.ops.wm.save_as_mainfile(filepath=str(small_disk / "shot.blend"))
-    assert "No space left on device" in session.current().message
+    assert "No space left on device" in session.current().state.message
     assert not list(small_disk.rglob("*.part"))
     assert not [file for file in small_disk.rglob("*") if file.is_file() and "ex4d" in file.parts]
     assert scene.ex4d.folder.is_relative_to(user_folder)
@@ -323,51 +328,90 @@ def test_paths_that_a_failed_save_made_relative_are_made_whole_again(scene, tmp_
 
 
 def test_a_take_says_what_made_it_and_only_a_preview_is_called_one(scene, tmp_path):
-    scene.ex4d.quality, scene.ex4d.keep_source, scene.ex4d.seed = "draft", False, 5
-    take(scene, tmp_path / "one", made_by="wan")
+    announced.by()
+    scene.ex4d_generators.painter.quality, scene.ex4d_generators.painter.steps = "draft", 4
+    scene.ex4d.keep_source, scene.ex4d.seed = False, 5
+    take(scene, tmp_path / "one", made_by="painter")
     take(scene, tmp_path / "two")
     model, preview = scene.ex4d.takes
     assert (model.title, preview.title) == ("Take 001 (draft)", "Take 002 (preview)")
-    assert model.made == "EX-4D model, draft, 512x512, seed 5, source not kept"
+    assert model.made == "Painter, draft, seed 5, source not kept"
     assert preview.made == "Preview, seed 5, source not kept"
     strip = takes.strip_of(scene, 1)
-    assert (strip["ex4d_generator"], strip["ex4d_quality"], strip["ex4d_is_preview"]) == ("wan", "draft", False)
+    assert (strip["ex4d_generator"], strip["ex4d_quality"], strip["ex4d_is_preview"]) == ("painter", "draft", False)
+    assert json.loads(strip["ex4d_options"]) == {"quality": "draft", "steps": 4}
     assert takes.strip_of(scene, 2)["ex4d_is_preview"]
 
 
-def record_of(scene, folder, made_by, **settings):
+def record_of(scene, folder, made_by, render=None, **settings):
     """The sidecar that a server writes."""
     blob = Blob("0" * 64, 1, "file.npz")
-    job = Generate(Source((blob,), (blob,), frames=shots.FRAMES), blob, **settings)
+    camera = blob_of(folder / "camera.npz")
+    source_settings = SourceSettings(frames=shots.FRAMES)
+    generation = GenerateSettings(**settings)
+    job = Generate(
+        Source((blob,), (blob,), settings=source_settings),
+        camera,
+        render=render or RenderSettings(),
+        generation=generation,
+    )
     size = (scene.ex4d.width, scene.ex4d.height, scene.ex4d.frames)
-    record = TakeRecord(to_plain(job), made_by, made_by == "preview", job.seed, {}, *size, "24", [1.0], [], {})
+    is_preview = made_by == "preview"
+    record = TakeRecord(job, made_by, made_by, is_preview, generation.seed, {}, *size, "24", [1.0], [], {})
     write_record(folder / "take.json", record)
     return job
 
 
-def test_a_take_is_made_again_with_its_own_camera_seed_and_settings(scene, tmp_path):
+def job_of(request):
+    """The job that a request becomes."""
+    return shots.outcome(takes.prepare(request))[1]
+
+
+def test_a_take_is_made_again_by_the_very_same_job(scene, tmp_path):
     bpy.ops.ex4d.camera_preset(preset="60")
     take(scene, tmp_path / "one")
-    wanted = (takes.take_folder(scene, 1) / "camera.npz").read_bytes()
-    settings = {"quality": "balanced", "model_size": "832x480", "keep_source": False, "seed": 42, "fps": "30000/1001"}
-    job = record_of(scene, takes.take_folder(scene, 1), "wan", generator="auto", **settings)
+    folder = takes.take_folder(scene, 1)
+    job = record_of(
+        scene,
+        folder,
+        "painter",
+        RenderSettings(engine="numpy"),
+        generator="painter",
+        options={"painter": {"quality": "draft"}, "other": {"steps": 3}},
+        keep_source=False,
+        seed=2**40,
+        fps="30000/1001",
+        width=64,
+        height=32,
+    )
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
+    scene.ex4d.seed, scene.ex4d.options = 3, json.dumps({"painter": {"quality": "final"}})
     again = takes.request_again(scene, 1)
-    assert Path(again.path).read_bytes() == wanted
-    assert again.path != str(takes.take_folder(scene, 1) / "camera.npz")  # that one is removed after the job
-    assert {name: getattr(again, name) for name in settings} == settings
-    assert again.generator == "wan"  # what made it, not what was wished: a preview would be another take
-    assert from_plain(Source, json.loads(again.source)) == job.source
+    assert again.path != str(folder / "camera.npz")  # that one is removed after the job
     assert state.request_from_json(state.request_to_json(again)) == again
+    assert canonical(job_of(again)) == canonical(job)
 
 
-def test_a_preview_or_draft_is_made_again_as_final(scene, tmp_path):
+def test_what_the_server_chose_then_is_named_only_where_it_would_choose_another_today(scene, tmp_path):
     take(scene, tmp_path / "one")
-    record_of(scene, takes.take_folder(scene, 1), "preview", quality="draft", seed=3)
-    again = takes.request_again(scene, 1)
-    assert (again.generator, again.quality, again.seed) == ("preview", "draft", 3)
-    final = takes.request_again(scene, 1, "final")
-    assert (final.generator, final.quality, final.seed) == ("wan", "final", 3)
+    record_of(scene, takes.take_folder(scene, 1), "painter", generator="auto", seed=3)
+
+    def generator(server):
+        return job_of(takes.request_again(scene, 1, server=server)).generation.generator
+
+    assert generator(announced.EVERYTHING) == "auto"
+    assert generator(announced.lacking("painter", "It has no brush.")) == "painter"
+    assert generator(None) == "painter"  # nobody knows
+
+
+def test_a_take_is_made_again_with_other_settings_or_by_another_generator(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    then = {"painter": {"steps": 4, "quality": "draft"}}
+    record_of(scene, takes.take_folder(scene, 1), "preview", options=then, seed=3)
+    final = job_of(takes.request_again(scene, 1, "painter", {"quality": "final"})).generation
+    assert (final.generator, final.options, final.seed) == ("painter", {"painter": {"steps": 4, "quality": "final"}}, 3)
+    same = job_of(takes.request_again(scene, 1, changed={"radius": 2})).generation
+    assert (same.generator, same.options["preview"]) == ("preview", {"radius": 2})
 
 
 def test_a_take_that_cannot_be_made_again_says_why(scene, tmp_path):
@@ -379,27 +423,118 @@ def test_a_take_that_cannot_be_made_again_says_why(scene, tmp_path):
         bpy.ops.ex4d.take_again(number=1, view=True)
     folder = takes.take_folder(scene, 1)
     record_of(scene, folder, "preview")
-    (folder / "take.json").write_text(
-        (folder / "take.json").read_text().replace('"generator": "auto"', '"generator": "later"')
-    )
-    with pytest.raises(RuntimeError, match=r"generate\.generator must be one of"):
+    with pytest.raises(RuntimeError, match="Options must be JSON"):
+        bpy.ops.ex4d.take_again(number=1, options="quality")
+    (folder / "take.json").write_text((folder / "take.json").read_text().replace('"seed": 0', '"seed": -1'))
+    with pytest.raises(RuntimeError, match="is not the record of a take"):
         bpy.ops.ex4d.take_again(number=1)
-    assert not session.current().busy
-    assert session.current().failed
+    assert not session.current().state.busy
+    assert session.current().state.failed
+
+
+def test_the_record_of_a_take_says_where_its_files_are_so_that_it_can_be_made_again_without_blender(scene, tmp_path):
+    clip = tmp_path / "small.mp4"
+    request, update = deliver(scene, tmp_path / "one")
+    (tmp_path / "one" / "camera.npz").write_bytes(Path(request.path).read_bytes())
+    record_of(scene, tmp_path / "one", "preview")
+    update = replace(update, files={**update.files, "take.json": tmp_path / "one" / "take.json"})
+    known = {"0" * 64: str(clip), blob_of(Path(request.path)).sha256: request.path, "1" * 64: "/not/of/this/job"}
+    for _step in takes.bring_in(replace(request, files=known), update):
+        pass
+    folder = takes.take_folder(scene, 1)
+    record = read_record(folder / "take.json")
+    assert place_of(record, folder, record.job.source.clip[0]) == clip
+    assert place_of(record, folder, record.job.path) == folder / "camera.npz"
+    assert len(record.inputs) == 2
 
 
 @pytest.mark.parametrize(
-    ("provider", "licence", "said"),
+    ("about", "said"),
     [
-        ("file", "that of the depth file", ""),
-        ("video-depth-anything", "Apache-2.0", ""),
-        ("plane", "Apache-2.0", f". {plane.NOTE} Its licence: Apache-2.0."),
-        ("depthcrafter", "For research only.", ". The depth is by DepthCrafter. For research only."),
+        ({"provider": "file", "licence": "that of the depth file"}, ""),
+        ({"provider": "ruler", "licence": "MIT"}, ""),
+        (
+            {"provider": "dice", "licence": "MIT", "caution": "The depth is a guess."},
+            ". The depth is a guess. Its licence: MIT.",
+        ),
+        ({"provider": "crystal", "licence": "To look at."}, ". The depth is by Crystal Ball. To look at."),
     ],
 )
-def test_a_take_says_where_its_depth_is_from_when_it_is_a_guess_or_not_free(scene, tmp_path, provider, licence, said):
+def test_a_take_says_where_its_depth_is_from_when_it_is_a_guess_or_not_free(scene, tmp_path, about, said):
     request, update = deliver(scene, tmp_path / "one")
-    about = {"provider": provider, "scale": "", "licence": licence}
-    for _step in takes.bring_in(request, replace(update, facts={**update.facts, "depth": about})):
+    update = replace(update, facts={**update.facts, "depth": {"scale": "", **about}})
+    for _step in takes.bring_in(request, update, announced.EVERYTHING):
         pass
     assert scene.ex4d.takes[0].made == f"Preview, seed 0{said}"
+
+
+def sequencer_scenes():
+    return {workspace.sequencer_scene for workspace in bpy.data.workspaces}
+
+
+def add_video_editing():
+    """What the + behind the workspaces' names does."""
+    template = Path(bpy.utils.system_resource("SCRIPTS"), "startup/bl_app_templates_system/Video_Editing/startup.blend")
+    bpy.ops.workspace.append_activate(idname="Video Editing", filepath=str(template))
+    return bpy.data.workspaces["Video Editing"]
+
+
+needs_sequencer_scene = pytest.mark.skipif(
+    "sequencer_scene" not in bpy.types.WorkSpace.bl_rna.properties,
+    reason="before Blender 5.0 the sequencer shows the window's scene",
+)
+
+
+@needs_sequencer_scene
+def test_a_take_is_shown_in_every_workspace_but_where_another_scene_was_chosen(scene, tmp_path):
+    other, chosen = bpy.data.scenes.new("Other"), bpy.data.workspaces["Scripting"]
+    chosen.sequencer_scene = other
+    take(scene, tmp_path / "one")
+    assert chosen.sequencer_scene == other
+    chosen.sequencer_scene = scene
+    assert sequencer_scenes() == {scene}
+
+
+@needs_sequencer_scene
+def test_a_workspace_that_is_added_later_shows_the_takes_until_the_user_empties_it(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    later = add_video_editing()
+    assert later.sequencer_scene is None
+    session.current().tick()
+    assert later.sequencer_scene == scene
+    later.sequencer_scene = None
+    session.current().tick()
+    assert later.sequencer_scene is None
+    take(scene, tmp_path / "two")
+    assert later.sequencer_scene == scene
+
+
+@needs_sequencer_scene
+def test_without_a_take_no_scene_is_chosen(scene):
+    add_video_editing()
+    session.current().tick()
+    assert sequencer_scenes() == {None}
+
+
+@needs_sequencer_scene
+def test_select_strip_shows_its_scene_whatever_the_sequencer_showed(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    other, aside = bpy.data.scenes.new("Other"), bpy.data.workspaces["Scripting"]
+    for shown in (other, None):
+        bpy.context.workspace.sequencer_scene, aside.sequencer_scene = shown, other
+        bpy.ops.ex4d.take_select()
+        assert (bpy.context.workspace.sequencer_scene, aside.sequencer_scene) == (scene, other)
+        assert takes.strip_of(scene, 1).select
+
+
+def test_a_scene_without_a_shot_names_the_one_with_it_and_leads_there(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    other = bpy.data.scenes.new("Other")
+    if hasattr(bpy.context.workspace, "sequencer_scene"):
+        bpy.context.workspace.sequencer_scene = other
+    bpy.context.window.scene = other
+    bpy.ops.ex4d.show_scene(name=scene.name)
+    assert bpy.context.window.scene == scene
+    assert getattr(bpy.context.workspace, "sequencer_scene", scene) == scene
+    with pytest.raises(RuntimeError, match="There is no scene Gone"):
+        bpy.ops.ex4d.show_scene(name="Gone")

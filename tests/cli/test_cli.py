@@ -18,7 +18,7 @@ from ex4d.media.movie import read_movie, write_movie, write_png_frames
 
 def ex4d(*arguments, **options) -> subprocess.CompletedProcess:
     environment = os.environ | {"COLUMNS": "200"}
-    command = [sys.executable, "-m", "ex4d.cli.main", *map(str, arguments)]
+    command = [sys.executable, "-m", "ex4d.cli", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, **options)
 
 

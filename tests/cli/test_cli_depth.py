@@ -37,7 +37,7 @@ def test_a_clip_without_depth_becomes_a_video_that_says_its_depth_is_a_guess(bar
     done = ex4d("generate", "--input_video", bare / "clip.mp4", "--cam", "30", "--output_video", bare / "out.mp4")
     assert done.returncode == 0, done.stderr
     assert GUESS in done.stderr
-    assert "Nothing better than the ground plane was there" in done.stderr
+    assert "Nothing better than Ground Plane and Parallax can run here" in done.stderr
     result = read_movie(bare / "out.mp4")
     assert result.frames.shape == read_clip(bare / "clip.mp4", frames=None).frames.shape
     assert GUESS in clip_info(bare / "out.mp4").metadata["comment"]
@@ -170,7 +170,7 @@ def test_with_the_source_camera_a_preset_goes_along_and_begins_at_the_source(tmp
         (["--fov", "0.5"], "between 1 and 170 degrees"),
         (["--depth_estimator", "file"], "There is no depth file"),
         (["--depth_estimator", "depthcrafter"], "DepthCrafter needs the Python package"),
-        (["--depth_estimator", "video-depth-anything"], "Video-Depth-Anything small needs the Python package"),
+        (["--depth_estimator", "video-depth-anything"], "Video-Depth-Anything Small needs the Python package"),
         (["--depth_unit", "furlong"], "'furlong' is no unit"),
         (["--depth_unit", "m", "--depth_convention", "disparity"], "Relative disparity has no unit"),
         (["--source_camera", "nowhere.npz"], "There is no camera file"),

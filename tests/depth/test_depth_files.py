@@ -18,7 +18,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ex4d.depth.encoding import DepthEncoding, unit_of
-from ex4d.depth.estimators.plane import NOTE
 from ex4d.depth.files import beside, depth_channel, read_depth
 from ex4d.errors import InputError
 from ex4d.geometry.depth_video import DepthVideo, load_depth_npz, save_depth
@@ -611,6 +610,9 @@ def test_a_channel_of_whole_numbers_is_no_depth(tmp_path):
 
 
 def test_the_guess_is_still_called_a_guess_when_it_is_read_from_a_file(tmp_path):
-    save_depth(tmp_path / "d.npz", DepthVideo(scene(), K, "plane", (NOTE,), 0.25))
-    assert load_depth_npz(tmp_path / "d.npz").repaired == 0.25
-    assert NOTE in read_depth(tmp_path / "d.npz", clip_of()).notes
+    save_depth(tmp_path / "d.npz", DepthVideo(scene(), K, "a guess", ("Guessed.",), 0.25, is_guess=True))
+    loaded = load_depth_npz(tmp_path / "d.npz")
+    assert (loaded.repaired, loaded.is_guess) == (0.25, True)
+    read = read_depth(tmp_path / "d.npz", clip_of())
+    assert read.is_guess
+    assert "Guessed." in read.notes

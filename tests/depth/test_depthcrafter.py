@@ -6,13 +6,13 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
+torch = pytest.importorskip("torch", reason="needs the extra depthcrafter: make test-wan")
 
-from ex4d.depth.estimators import depthcrafter
+from ex4d.depth.estimators import depthcrafter_network as depthcrafter
 from ex4d.errors import Cancelled, InputError
 
 pytestmark = [
-    pytest.mark.wan,
+    pytest.mark.depth,
     # What diffusers and transformers warn about themselves with.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]

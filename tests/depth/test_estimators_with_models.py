@@ -6,21 +6,24 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
-pytest.importorskip("safetensors", reason="needs the extra wan: make test-wan")
+torch = pytest.importorskip("torch", reason="needs the extra depth: make test-wan")
+pytest.importorskip("safetensors", reason="needs the extra depth: make test-wan")
 
 from test_moge import TINY
 from tiny_video_depth_anything import SHAPE, published
 
-from ex4d.depth.estimators import moge
+from ex4d.depth import registry
+from ex4d.depth.base import Request
+from ex4d.depth.estimators import moge_network as moge
 from ex4d.depth.estimators.layers import dinov2
-from ex4d.depth.registry import KEY_FRAMES, _key_frames, choose, estimate, missing
+from ex4d.depth.registry import choose, estimate, estimators
+from ex4d.depth.scaling import KEY_FRAMES, key_frames
 from ex4d.geometry.intrinsics import fit_frame
 from ex4d.media.clip import Clip
-from ex4d.progress import silent
+from ex4d.weights import store
 
 pytestmark = [
-    pytest.mark.wan,
+    pytest.mark.depth,
     # What diffusers and transformers warn about themselves with, and random weights that see absurd distances.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::RuntimeWarning"),
 ]
@@ -30,6 +33,10 @@ pytestmark = [
 def _own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("EX4D_MODELS", str(tmp_path / "models"))
+
+
+def missing(name: str) -> str:
+    return registry.missing(estimators()[name])
 
 
 def clip_of(frames: int, height: int = 64, width: int = 96) -> Clip:
@@ -54,8 +61,9 @@ def test_depthcrafter_maps_as_released_and_carries_its_licence(tmp_path):
     assert np.array_equal(again.depth.depth, made.depth.depth)
 
 
-def test_key_frames_are_spread_over_the_shot_and_seen_by_moge(tmp_path):
-    assert _key_frames(clip_of(9), silent) is None
+@pytest.fixture
+def tiny_moge(tmp_path):
+    """MoGe-2 with random weights under the name of its largest size."""
     with patch.dict(dinov2.SHAPES, tiny=dinov2.BackboneShape(32, 4, 2, side=5)):
         torch.manual_seed(0)
         path = tmp_path / "models" / "moge-2-vitl" / "model.pt"
@@ -64,30 +72,53 @@ def test_key_frames_are_spread_over_the_shot_and_seen_by_moge(tmp_path):
         state["encoder.image_mean"] = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
         state["encoder.image_std"] = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
         torch.save({"model_config": TINY, "model": state}, path)
-        assert missing("moge") == ""
-        seen = _key_frames(clip_of(9), silent)
+        yield
+
+
+def test_key_frames_are_spread_over_the_shot_and_seen_by_moge(tiny_moge, monkeypatch):
+    assert missing("moge") == ""
+    monkeypatch.setattr(moge, "focal_and_shift", lambda points, mask: (1.0, 9.0))  # random points tell no lens
+    seen = estimators()["moge"].measure(clip_of(9), key_frames(9), Request())
     assert list(seen.numbers) == [0, 2, 4, 6, 8]
     assert len(seen.numbers) == KEY_FRAMES
     assert seen.depth.shape == (5, 64, 96)
-    assert seen.note
+    assert np.isfinite(seen.depth).any()
+    assert seen.focal_px == pytest.approx(np.hypot(64, 96) / 2)
+    assert "MoGe-2" in seen.note
+    assert "metres" in seen.scale_note
+
+
+def test_a_helper_that_measures_nothing_is_told_of_and_the_depth_has_no_unit(tmp_path, tiny_moge, monkeypatch):
+    from ex4d.depth.estimators import video_depth_anything_network as vda
+    from ex4d.depth.estimators.video_depth_anything import PART
+
+    monkeypatch.setattr(vda, "SMALL", SHAPE)
+    monkeypatch.setattr(vda, "SHORT_SIDE", 42)
+    monkeypatch.setattr(moge, "focal_and_shift", lambda points, mask: None)
+    published(store.located(PART.files[0], tmp_path / "models"))
+    made = estimate("video-depth-anything", clip_of(3), device="cpu")
+    assert any(note.startswith("MoGe-2 gives no scale: ") for note in made.depth.notes)
+    assert "mapped as in EX-4D's release" in made.scale_note
 
 
 def test_video_depth_anything_runs_without_asking_where_its_file_is(tmp_path, monkeypatch):
-    from ex4d.depth.estimators import video_depth_anything as vda
-    from ex4d.weights import store
+    from ex4d.depth.estimators import video_depth_anything_network as vda
+    from ex4d.depth.estimators.video_depth_anything import PART
 
     monkeypatch.setattr(vda, "SMALL", SHAPE)
     monkeypatch.setattr(vda, "SHORT_SIDE", 42)
     clip = clip_of(35)
-    assert choose("auto")[0] == "plane"
-    published(store.located(store.VIDEO.files[0], tmp_path / "models"))
-    assert choose("auto") == ("video-depth-anything", None, "")
+    assert choose("auto").spec.name == "plane"
+    published(store.located(PART.files[0], tmp_path / "models"))
+    assert (choose("auto").spec.name, choose("auto").note) == ("video-depth-anything", "")
     made = estimate("auto", clip)
     assert made.depth.provider == "video-depth-anything"
     assert made.depth.depth.shape == (35, 64, 96)
     assert made.depth.depth.max() == pytest.approx(1e4)
     assert made.licence == "Apache-2.0"
     assert "mapped as in EX-4D's release" in made.scale_note
+
+    assert not made.depth.is_guess
 
     # Kept by content: the second time nothing is predicted.
     monkeypatch.setattr(vda, "load", None)

@@ -5,16 +5,16 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
-pytest.importorskip("safetensors", reason="needs the extra wan: make test-wan")
+torch = pytest.importorskip("torch", reason="needs the extra depth: make test-wan")
+pytest.importorskip("safetensors", reason="needs the extra depth: make test-wan")
 
-from ex4d.depth.estimators import moge
+from ex4d.depth.estimators import moge_network as moge
 from ex4d.depth.estimators.layers import dinov2
+from ex4d.depth.estimators.moge import PARTS
 from ex4d.errors import InputError
-from ex4d.generate.wan.model_files import key_hash
-from ex4d.weights import store
+from ex4d.weights.store import key_hash
 
-pytestmark = pytest.mark.wan
+pytestmark = pytest.mark.depth
 
 
 def config(backbone, dim, widths, taps, neck_blocks, normals):
@@ -69,13 +69,13 @@ def scene(height=90, width=160, focal=1.3, shift=0.4):
 
 
 def test_the_published_models_are_those_that_are_listed():
-    # The hashes in store.py were taken of the publisher's own classes.
+    # The hashes of the parts were taken of the publisher's own classes.
     shapes = (
         config("dinov2_vitl14", 1024, [1024, 256, 128, 64, 32], [5, 11, 17, 23], 2, False),
         config("dinov2_vitb14", 768, [768, 256, 128, 64, 32], [5, 11], 1, True),
         config("dinov2_vits14", 384, [384, 256, 128, 64, 32], [5, 11], 1, True),
     )
-    for values, part in zip(shapes, store.MOGE, strict=True):
+    for values, part in zip(shapes, PARTS, strict=True):
         with torch.device("meta"):
             model = moge.MoGe(moge.Shape.from_config(values))
         assert key_hash({name: tuple(t.shape) for name, t in model.state_dict().items()}) == part.keys

@@ -1,5 +1,8 @@
 """Choosing an estimator, running what can run, keeping its depth by content, and saying what is missing."""
 
+import json
+import re
+import struct
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,17 +12,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ex4d import extras
 from ex4d.depth import cached, registry
+from ex4d.depth.base import Metric, Request, Spec
 from ex4d.depth.encoding import DepthEncoding
-from ex4d.depth.estimate import Estimate
+from ex4d.depth.estimate import NO_UNIT, Estimate
 from ex4d.depth.estimators import plane
-from ex4d.depth.registry import ESTIMATORS, Metric, choose, estimate, missing, scaled
+from ex4d.depth.registry import choose, estimate, estimators
+from ex4d.depth.scaling import scaled
 from ex4d.errors import InputError
 from ex4d.geometry.depth_video import DepthVideo, save_depth
 from ex4d.geometry.intrinsics import fit_frame, from_focal
 from ex4d.media.clip import Clip
+from ex4d.weights import store
 
 WIDTH, HEIGHT = 96, 64
+
+RELATIVE = Spec("relative", "Relative", "Disparity without a scale")
 
 
 @pytest.fixture(autouse=True)
@@ -39,11 +48,33 @@ def depth_file(path: Path, frames: int = 3) -> Path:
     return path
 
 
+def missing(name: str) -> str:
+    return registry.missing(estimators()[name])
+
+
 def test_every_estimator_says_its_licence_and_whether_it_may_be_used_commercially():
-    assert set(ESTIMATORS) == {"file", "video-depth-anything", "moge", "depthcrafter", "plane"}
-    assert [name for name, entry in ESTIMATORS.items() if not entry.commercial] == ["depthcrafter"]
-    for entry in ESTIMATORS.values():
-        assert bool(entry.weights_licence) == bool(entry.parts)
+    known = estimators()
+    assert set(known) == {"file", "video-depth-anything", "moge", "depthcrafter", "plane"}
+    assert [name for name, spec in known.items() if not spec.commercial] == ["depthcrafter"]
+    assert [name for name, spec in known.items() if spec.terms] == ["depthcrafter"]
+    assert [name for name, spec in known.items() if spec.is_helper] == ["moge"]
+    assert [name for name, spec in known.items() if spec.is_guess] == ["plane"]
+    assert next(iter(known)) == "file"
+
+
+def test_every_model_is_pinned_to_a_commit():
+    for part in [part for spec in estimators().values() for part in spec.parts]:
+        assert re.fullmatch("[0-9a-f]{40}", part.revision), part.name
+        assert len(part.sha256) in (0, len(part.files))
+        assert all(re.fullmatch("([0-9a-f]{64})?", digest) for digest in part.sha256)
+        assert {part.folder} == {file.partition("/")[0] for file in part.files}
+
+
+def test_only_models_with_a_permissive_licence_can_be_fetched_without_accepting_one(tmp_path):
+    restricted = [part for spec in estimators().values() for part in spec.parts if part.research_only]
+    assert {part.name for part in restricted} == {"DepthCrafter", "Stable Video Diffusion"}
+    with pytest.raises(InputError, match="accept its licence"):
+        store.fetch(restricted[0], tmp_path)
 
 
 def test_without_models_the_sentence_says_what_is_missing():
@@ -51,12 +82,24 @@ def test_without_models_the_sentence_says_what_is_missing():
     for name in ("video-depth-anything", "moge", "depthcrafter"):
         assert missing(name).endswith(".")
         assert "pip install '.[" in missing(name) or "`ex4d models`" in missing(name)
-    with pytest.raises(InputError, match="no depth estimator 'midas'"):
-        missing("midas")
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [
+        ("video-depth-anything", "torch", "depth"),
+        ("moge", "safetensors", "depth"),
+        ("depthcrafter", "diffusers", "depthcrafter"),
+        ("plane", "cv2", "render"),
+    ],
+)
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch, name, package, extra):
+    monkeypatch.setattr(extras, "find_spec", lambda asked: None if asked == package else True)
+    assert f"needs the Python package {package}: pip install '.[{extra}]' in a checkout" in missing(name)
 
 
 def test_a_damaged_model_file_counts_as_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "find_spec", lambda name: True)
+    monkeypatch.setattr(extras, "find_spec", lambda name: True)
     assert "missing" in missing("video-depth-anything")
     path = tmp_path / "models" / "Video-Depth-Anything-Small" / "video_depth_anything_vits.safetensors"
     path.parent.mkdir(parents=True)
@@ -64,38 +107,53 @@ def test_a_damaged_model_file_counts_as_missing(tmp_path, monkeypatch):
     assert "video_depth_anything_vits" in missing("video-depth-anything")
 
 
-def test_auto_takes_the_file_beside_the_clip_else_the_plane_and_says_why(tmp_path):
+def test_another_models_file_counts_as_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda name: True)
+    entry = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+    for part in estimators()["moge"].parts:
+        path = (tmp_path / "models" / part.files[0]).with_suffix(".safetensors")
+        path.parent.mkdir(parents=True)
+        path.write_bytes(struct.pack("<Q", len(entry)) + entry + bytes(4))
+    assert "is another model" in missing("moge")
+
+
+def test_auto_takes_the_file_beside_the_clip_else_the_guess_and_says_why(tmp_path):
     video = tmp_path / "shot.mp4"
     video.write_bytes(b"")
-    name, file, why = choose("auto", video)
-    assert (name, file) == ("plane", None)
-    assert "Video-Depth-Anything" in why
+    choice = choose("auto", video)
+    assert (choice.spec.name, choice.file) == ("plane", None)
+    assert "Video-Depth-Anything" in choice.note
     beside = depth_file(tmp_path / "shot.depth.npz")
-    assert choose("auto", video) == ("file", beside, "")
+    choice = choose("auto", video)
+    assert (choice.spec.name, choice.file, choice.note) == ("file", beside, "")
     named = depth_file(tmp_path / "other.npz")
-    assert choose("auto", video, named) == ("file", named, "")
+    assert choose("auto", video, named).file == named
 
 
-def test_auto_takes_the_model_where_it_is_there(monkeypatch):
-    monkeypatch.setattr(registry, "missing", lambda name: "")
-    assert choose("auto") == ("video-depth-anything", None, "")
+def test_auto_takes_the_best_that_is_there_and_never_what_asks_for_consent(monkeypatch):
+    monkeypatch.setattr(registry, "missing", lambda spec: "")
+    assert choose("auto").spec.name == "video-depth-anything"
+    assert choose("auto").note == ""
+    known = {"strict": replace(RELATIVE, name="strict", terms="Never on Mondays", rank=9, run=lambda *_: None)}
+    with pytest.raises(InputError, match="No depth estimator can run here"):
+        choose("auto", known=known)
 
 
 def test_choices_that_cannot_be_are_refused(tmp_path):
     for arguments, words in [
-        (("midas",), "no depth estimator"),
-        (("moge",), "to other estimators"),
+        (("midas",), "no depth estimator 'midas' here: choose one of auto, file, video-depth-anything"),
+        (("moge",), "for other estimators"),
         (("file", tmp_path / "shot.mp4"), r"no depth file beside shot\.mp4"),
-        (("video-depth-anything",), "Video-Depth-Anything small"),
-        (("plane", None, tmp_path / "d.npz"), "read by the estimator file"),
+        (("video-depth-anything",), "Video-Depth-Anything Small"),
+        (("plane", None, tmp_path / "d.npz"), "reads no depth file"),
     ]:
         with pytest.raises(InputError, match=words):
             choose(*arguments)
 
 
 def test_a_research_licence_has_to_be_accepted_first(monkeypatch):
-    monkeypatch.setattr(registry, "missing", lambda name: "")
-    with pytest.raises(InputError, match="research only"):
+    monkeypatch.setattr(registry, "missing", lambda spec: "")
+    with pytest.raises(InputError, match=r"never commercially.*: accept these terms first"):
         estimate("depthcrafter", clip_of())
 
 
@@ -111,12 +169,45 @@ def test_the_guess_is_labelled_in_every_output():
     made = estimate("auto", clip_of())
     assert made.depth.provider == "plane"
     assert plane.NOTE in made.depth.notes
-    assert made.depth.notes[0].startswith("Nothing better than the ground plane was there: ")
+    assert made.depth.is_guess
+    assert made.depth.notes[0].startswith("Nothing better than Ground Plane and Parallax can run here: Video-Depth-")
+
+
+def test_a_guess_stays_one_when_it_comes_back_as_a_file_even_of_an_older_version(tmp_path):
+    made = estimate("plane", clip_of())
+    made.save(tmp_path / "new.npz")
+    assert estimate("file", clip_of(), file=tmp_path / "new.npz").depth.is_guess
+    np.savez(tmp_path / "old.npz", depth=made.depth.depth, intrinsics=made.depth.intrinsics, provider="plane")
+    read = estimate("file", clip_of(), file=tmp_path / "old.npz").depth
+    assert read.is_guess
+    assert plane.NOTE in read.notes
+    assert not estimate("file", clip_of(), file=depth_file(tmp_path / "d.npz")).depth.is_guess
+
+
+def test_depth_that_was_made_under_terms_stays_under_them_as_a_file(tmp_path):
+    terms = f"{estimators()['depthcrafter'].terms}."
+    depth = DepthVideo(np.ones((3, HEIGHT, WIDTH), np.float32), from_focal(90, WIDTH, HEIGHT), "depthcrafter")
+    save_depth(tmp_path / "d.npz", depth)
+    read = estimate("file", clip_of(), file=tmp_path / "d.npz")
+    assert read.licence == terms
+    assert read.depth.notes.count(terms) == 1
+
+
+def test_an_estimator_of_another_package_is_found_chosen_and_run(monkeypatch):
+    assert "flat-wall" not in estimators()
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[1] / "plugins")
+    assert estimators()["flat-wall"].title == "Flat Wall"
+    made = estimate("flat-wall", clip_of(), focal_px=90)
+    assert (made.depth.depth == 3).all()
+    assert made.depth.provider == "flat-wall"
+    assert made.depth.intrinsics[0, 0, 0] == 90
+    assert made.scale_note in made.depth.notes
+    assert choose("auto").spec.name == "plane", "the default rank takes nothing's place"
 
 
 def test_the_second_time_nothing_is_estimated(monkeypatch):
     first = estimate("plane", clip_of())
-    monkeypatch.setitem(registry._RUN, "plane", lambda *_: pytest.fail("estimated again"))
+    monkeypatch.setattr(plane, "estimate", lambda *_: pytest.fail("estimated again"))
     second = estimate("plane", clip_of())
     assert np.array_equal(first.depth.depth, second.depth.depth)
     assert np.array_equal(first.depth.intrinsics, second.depth.intrinsics)
@@ -197,32 +288,68 @@ def test_key_frames_give_metres_and_the_lens_to_the_whole_shot():
     disparity, truth = disparity_and_truth()
     seen = truth[[0, 2]].astype(np.float32)
     seen[0, :9] = np.nan
-    metric = Metric(np.array([0, 2]), seen, 77.0, "seen by MoGe-2")
-    made = scaled("video-depth-anything", clip_of(), disparity, None, metric)
+    metric = Metric(np.array([0, 2]), seen, 77.0, "seen by a helper", "In metres.")
+    made = scaled(RELATIVE, clip_of(), disparity, None, metric)
     assert np.allclose(made.depth.depth, truth, rtol=1e-4)
     assert made.depth.intrinsics[1, 0, 0] == 77
-    assert "metres" in made.scale_note
-    assert "seen by MoGe-2" in made.depth.notes
-    by_hand = scaled("video-depth-anything", clip_of(), disparity, 50, metric)
+    assert made.scale_note == "In metres."
+    assert "seen by a helper" in made.depth.notes
+    by_hand = scaled(RELATIVE, clip_of(), disparity, 50, metric)
     assert by_hand.depth.intrinsics[1, 0, 0] == 50
 
 
 def test_without_a_scale_the_shot_is_mapped_as_released_and_says_so():
     disparity, truth = disparity_and_truth()
-    made = scaled("video-depth-anything", clip_of(), disparity, None, None)
+    made = scaled(RELATIVE, clip_of(), disparity, None, None)
     assert made.depth.depth.min() == pytest.approx(10000 / 3900)
     assert made.depth.depth.max() == pytest.approx(1e4)
-    assert made.scale_note == registry.NO_UNIT
-    swapped = Metric(np.array([0, 1, 2]), (1 / truth).astype(np.float32), np.nan, "swapped")
-    made = scaled("video-depth-anything", clip_of(), disparity, None, swapped)
-    assert made.scale_note == registry.NO_UNIT
+    assert made.scale_note == NO_UNIT
+    swapped = Metric(np.array([0, 1, 2]), (1 / truth).astype(np.float32), np.nan, "swapped", "In metres.")
+    made = scaled(RELATIVE, clip_of(), disparity, None, swapped)
+    assert made.scale_note == NO_UNIT
     assert any("swapped" in note for note in made.depth.notes)
+
+
+def relative(clip: Clip, request: Request) -> Estimate:
+    """An estimator that takes its scale from whatever helper there is."""
+    return scaled(RELATIVE, clip, disparity_and_truth()[0], request.focal_px, request.metric())
+
+
+def measures(clip: Clip, numbers: np.ndarray, request: Request) -> Metric:
+    truth = disparity_and_truth()[1].astype(np.float32)
+    return Metric(numbers, truth[numbers], 77.0, f"Measured on {request.device}.", "In metres.")
+
+
+def fails(clip: Clip, numbers: np.ndarray, request: Request) -> Metric:
+    raise InputError("Nothing to be seen.")
+
+
+@pytest.mark.parametrize("measure", [measures, fails])
+def test_lens_and_scale_come_from_whatever_helper_is_installed(monkeypatch, measure):
+    needy = replace(RELATIVE, run=relative, uses_metric=True)
+    helper = Spec("helper", "Helper", "Measures", measure=measure)
+    monkeypatch.setattr(registry, "estimators", lambda: {"relative": needy, "helper": helper})
+    made = estimate("relative", clip_of(), device="cuda:1")
+    if measure is measures:
+        assert np.allclose(made.depth.depth, disparity_and_truth()[1], rtol=1e-4)
+        assert made.depth.intrinsics[0, 0, 0] == 77
+        assert {"Measured on cuda:1.", "In metres."} <= set(made.depth.notes)
+    else:
+        assert "Helper gives no scale: Nothing to be seen." in made.depth.notes
+        assert made.scale_note == NO_UNIT
+    monkeypatch.setattr(registry, "estimators", lambda: {"relative": needy})
+    assert estimate("relative", clip_of()).scale_note == NO_UNIT, "kept depth of another helper is not taken"
+
+
+def test_a_depth_file_is_read_without_a_folder_of_models(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "folder", lambda: pytest.fail("asked for the folder of models"))
+    assert estimate("file", clip_of(), file=depth_file(tmp_path / "d.npz")).depth.provider == "file"
 
 
 def test_choosing_and_listing_import_neither_torch_nor_opencv():
     code = (
         "import sys\nfrom ex4d.depth import registry\n"
-        "[registry.missing(name) for name in registry.ESTIMATORS]\n"
+        "[registry.missing(spec) for spec in registry.estimators().values()]\n"
         "print([name for name in ('torch', 'cv2', 'av', 'OpenEXR') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

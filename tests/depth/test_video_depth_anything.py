@@ -3,17 +3,17 @@ from unittest.mock import patch
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
-pytest.importorskip("safetensors", reason="needs the extra wan: make test-wan")
+torch = pytest.importorskip("torch", reason="needs the extra depth: make test-wan")
+pytest.importorskip("safetensors", reason="needs the extra depth: make test-wan")
 from tiny_video_depth_anything import SHAPE, published
 
-from ex4d.depth.estimators import video_depth_anything as vda
+from ex4d.depth.estimators import video_depth_anything_network as vda
+from ex4d.depth.estimators.video_depth_anything import PART
 from ex4d.errors import InputError
-from ex4d.generate.wan import adapter
-from ex4d.generate.wan.model_files import key_hash
-from ex4d.weights import store
+from ex4d.weights import tensors
+from ex4d.weights.store import key_hash
 
-pytestmark = pytest.mark.wan
+pytestmark = pytest.mark.depth
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +39,10 @@ def clip(frames, height=30, width=44, seed=0):
 
 
 def test_the_published_model_is_the_one_that_is_listed():
-    # The hash in store.py was taken of the publisher's own class.
+    # The hash of the part was taken of the publisher's own class.
     with torch.device("meta"):
         model = vda.VideoDepthAnything(vda.SMALL)
-    assert key_hash({name: tuple(t.shape) for name, t in model.state_dict().items()}) == store.VIDEO.keys
+    assert key_hash({name: tuple(t.shape) for name, t in model.state_dict().items()}) == PART.keys
 
 
 @pytest.mark.parametrize("frames", [1, 9, 22, 23, 32, 33, 60])
@@ -135,7 +135,7 @@ def test_the_model_is_shown_the_published_size(picture, shown):
 
 
 def test_converted_it_gives_the_same_and_holds_no_pickle(file, model):
-    converted = adapter.as_safetensors(file, vda.NAME)
+    converted = tensors.as_safetensors(file, vda.NAME)
     assert converted.suffix == ".safetensors"
     frames = clip(3)
     for one, other in zip(

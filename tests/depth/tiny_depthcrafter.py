@@ -11,7 +11,7 @@ from diffusers import AutoencoderKLTemporalDecoder, EulerDiscreteScheduler, UNet
 from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from ex4d.depth.estimators import depthcrafter
+from ex4d.depth.estimators import depthcrafter_network as depthcrafter
 
 UNET = {
     **{"in_channels": 8, "out_channels": 4, "block_out_channels": [32, 64], "layers_per_block": 1},

@@ -43,7 +43,7 @@ def test_a_clip_without_depth_becomes_a_strip_that_says_that_its_depth_is_a_gues
     assert (facts.depth["provider"], facts.depth_found) == ("plane", "")
     assert any(advice.text.startswith(GUESS) for advice in checks.depth_trouble(scene))
     assert GUESS in facts.notes
-    assert "Nothing better than the ground plane was there" in facts.notes
+    assert "Nothing better than Ground Plane and Parallax can run here" in facts.notes
     assert "The focal length is unknown" in facts.notes
     bpy.ops.ex4d.camera_preset(preset="30")
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
@@ -72,7 +72,7 @@ def test_takes_are_made_with_the_depth_that_stands_also_in_a_file_that_moved(sce
     shutil.rmtree(server.state / "server")
     server.start()
     facts = bpy.context.scene.ex4d
-    assert bpy.ops.ex4d.generate() == {"FINISHED"}, session.current().message
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}, session.current().state.message
     assert GUESS in facts.takes[0].made
     record = json.loads((takes.take_folder(bpy.context.scene, 1) / "take.json").read_text())
     assert record["job"]["source"]["depth"] == source["depth"]
@@ -106,7 +106,7 @@ def test_depth_lens_and_motion_can_be_changed_and_camera_and_takes_stay(scene, l
     facts.depth_unit = "cm"
     assert bpy.ops.ex4d.open_again() == {"FINISHED"}
     assert facts.radius == pytest.approx(true_depth[0, 1:-1, 1:-1].min() / 100 + 0.15, rel=0.05)
-    assert "times as far as before" in session.current().message
+    assert "times as far as before" in session.current().state.message
 
     assert bpy.ops.ex4d.open_again(estimate=True) == {"FINISHED"}
     assert (facts.camera, keys_of(facts.camera), facts.shot) == (chosen, keys, shot)
@@ -133,14 +133,14 @@ def test_estimating_again_does_the_work_anew(scene, lonely):
 
     def stages(estimate):
         seen = set()
-        session.press(asking.request_again(scene, estimate))
+        session.current().press(asking.request_again(scene, estimate))
 
         def reached():
-            seen.add(session.current().stage)
-            return not session.current().busy
+            seen.add(session.current().state.stage)
+            return not session.current().state.busy
 
         tick_until(reached)
-        assert not session.current().failed, session.current()
+        assert not session.current().state.failed, session.current().state
         return seen
 
     assert not {"Following What Moves", "Guessing the Depth"} & stages(False)
@@ -153,11 +153,11 @@ def test_a_research_only_estimator_is_not_sent_before_its_licence_is_accepted(sc
     scene.ex4d.estimator = "depthcrafter"
     with pytest.raises(RuntimeError, match="DepthCrafter may be used for research only, never commercially: tick"):
         open_clip(lonely)
-    assert session.client() is None  # nobody was even asked
+    assert session.current().client is None  # nobody was even asked
     settings.accept_licence = True
     with pytest.raises(RuntimeError, match=r"DepthCrafter (needs the Python package|has not all its model files)"):
         open_clip(lonely)
-    assert session.current().opening
+    assert session.current().state.opening
     from blender_addon.shot import checks
 
     said = [advice.text for advice in checks.depth_trouble(scene)]
@@ -192,8 +192,8 @@ def test_files_that_do_not_fit_are_told_and_the_shot_stays_as_it_is(scene, lonel
     lonely.rename(tmp_path / "moved.mp4")
     with pytest.raises(RuntimeError, match=r"There is no clip .* any more"):
         bpy.ops.ex4d.open_again()
-    assert session.current().failed
-    assert session.current().opening
+    assert session.current().state.failed
+    assert session.current().state.opening
     assert (facts.image.filepath, facts.inputs) == (before, inputs)
     assert not list((facts.folder / "again").glob("*"))
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
@@ -215,8 +215,8 @@ def test_a_clip_that_cannot_be_opened_leaves_the_settings_of_the_shot_that_stand
     with pytest.raises(RuntimeError, match=r"other\.mp4"):  # damaged, as the server finds out
         open_clip(other)
     other.write_bytes(SAMPLE.read_bytes())
-    session.press(asking.request_open(scene, other, "", 0, 9, 256))
-    tick_until(lambda: session.current().phase == "working")
+    session.current().press(asking.request_open(scene, other, "", 0, 9, 256))
+    tick_until(lambda: session.current().state.phase == "working")
     bpy.ops.ex4d.cancel()
     assert facts.settings == before
     assert "The settings have changed" not in " ".join(advice.text for advice in checks.depth_trouble(scene))
@@ -238,9 +238,9 @@ def test_a_scene_that_is_deleted_while_its_clip_opens_takes_nothing_from_another
     open_clip(SAMPLE)
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
     before = (other.ex4d.shot, other.ex4d.image.filepath, len(other.ex4d.takes), len(other.objects))
-    session.press(asking.request_again(scene, True))
+    session.current().press(asking.request_again(scene, True))
     bpy.data.scenes.remove(scene)
-    assert session.finish().message == "The scene that this was for is gone: nothing was changed."
+    assert session.current().finish().message == "The scene that this was for is gone: nothing was changed."
     assert (other.ex4d.shot, other.ex4d.image.filepath, len(other.ex4d.takes), len(other.objects)) == before
 
 

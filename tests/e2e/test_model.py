@@ -34,8 +34,8 @@ def workers(server):
 
 def connected():
     session = addon_modules()[3]
-    session.connect()
-    tick_until(lambda: session.client().status == "ready")
+    session.current().connect()
+    tick_until(lambda: session.current().client.status == "ready")
     return session
 
 
@@ -45,24 +45,23 @@ def a_shot_that_moves(scene):
 
 
 def test_the_model_makes_a_take_that_shows_pictures_meanwhile_and_says_its_quality(scene, server):
-    from blender_addon.ui import picture
 
     _camera, compat, _objects, session, takes = addon_modules()
     a_shot_that_moves(scene)
     scene.ex4d.quality, scene.ex4d.seed = "draft", 3
-    session.press(takes.request_take(scene, preview=False))
-    tick_until(lambda: session.current().picture != b"")
-    assert session.current().stage == "Sampling"
-    assert tuple(picture._icons["progress"].image_size) == (160, 90)
-    tick_until(lambda: not session.current().busy)
-    assert not session.current().failed, session.current()
-    assert picture._icons is None
+    session.current().press(takes.request_take(scene, preview=False))
+    tick_until(lambda: session.current().state.picture != b"")
+    assert session.current().state.stage == "Sampling"
+    assert tuple(session.current().picture.preview.image_size) == (160, 90)
+    tick_until(lambda: not session.current().state.busy)
+    assert not session.current().state.failed, session.current().state
+    assert session.current().picture.preview is None
 
     (strip,) = compat.strips(scene)
     assert strip.name == "EX-4D Take 001 (draft)"
     assert not strip["ex4d_is_preview"]
-    assert "Made at draft quality" in session.current().message
-    assert "preview" not in session.current().message
+    assert "Made at draft quality" in session.current().state.message
+    assert "preview" not in session.current().state.message
     assert scene.ex4d.takes[0].made == "EX-4D model, draft, 512x512, seed 3"
     folder = takes.take_folder(scene, 1)
     record = json.loads((folder / "take.json").read_text())
@@ -95,25 +94,25 @@ def test_a_take_by_the_model_is_made_again_the_same(scene, server):
     assert record["seed"] == 3
     assert len(compat.strips(scene)) == 3
     assert not list(files.user_shots().parent.glob("paths/*"))  # camera files wait there, and go with their job
-    assert not session.current().failed
+    assert not session.current().state.failed
 
 
 def test_free_memory_ends_the_idle_worker_and_the_next_take_works(scene, server):
     _camera, compat, _objects, session, takes = addon_modules()
     a_shot_that_moves(scene)
     assert len(workers(server)) == 1
-    session.press(takes.request_take(scene, preview=False))
-    tick_until(lambda: session.current().picture != b"")
+    session.current().press(takes.request_take(scene, preview=False))
+    tick_until(lambda: session.current().state.picture != b"")
     bpy.ops.ex4d.unload()
-    tick_until(lambda: "A job is running" in session.current().message)
-    assert session.current().busy
-    tick_until(lambda: not session.current().busy)
+    tick_until(lambda: "A job is running" in session.current().state.message)
+    assert session.current().state.busy
+    tick_until(lambda: not session.current().state.busy)
     before = workers(server)
     bpy.ops.ex4d.unload()
-    tick_until(lambda: "The memory is free" in session.current().message)
+    tick_until(lambda: "The memory is free" in session.current().state.message)
     assert workers(server) == []
     bpy.ops.ex4d.unload()
-    tick_until(lambda: session.current().message == "Nothing is loaded.")
+    tick_until(lambda: session.current().state.message == "Nothing is loaded.")
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
     assert workers(server) != before
     assert len(compat.strips(scene)) == 2
@@ -131,13 +130,13 @@ def test_where_the_model_cannot_run_it_is_known_before_and_refused_or_replaced(s
     scene.ex4d.generator = "wan"
     with pytest.raises(RuntimeError, match=r"Files of the EX-4D model are missing \(adapter\)"):
         bpy.ops.ex4d.generate()
-    assert session.current().failed
+    assert session.current().state.failed
     assert not compat.all_strips(scene)
     assert not (scene.ex4d.folder / "takes").exists()
     scene.ex4d.generator = "auto"
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
     assert compat.strips(scene)[0].name == "EX-4D Take 001 (preview)"
-    assert WHY_NOT in session.current().message
+    assert WHY_NOT in session.current().state.message
 
     # The files come: the button looks again, and the next take is the model's.
     (server.state / "server" / "missing").unlink()
@@ -154,10 +153,10 @@ def test_cancel_stops_the_model_between_two_steps(scene, server):
     a_shot_that_moves(scene)
     bpy.ops.ex4d.preview()
     before = workers(server)
-    session.press(takes.request_take(scene, preview=False))
-    tick_until(lambda: session.current().picture != b"")
+    session.current().press(takes.request_take(scene, preview=False))
+    tick_until(lambda: session.current().state.picture != b"")
     bpy.ops.ex4d.cancel()
-    assert (session.current().busy, session.current().picture) == (False, b"")
+    assert (session.current().state.busy, session.current().state.picture) == (False, b"")
     time.sleep(1)
     assert workers(server) == before  # it stopped by itself, and nothing had to be killed
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
@@ -167,12 +166,12 @@ def test_cancel_stops_the_model_between_two_steps(scene, server):
 def test_a_file_opened_again_while_the_model_works_shows_its_picture(scene, server, tmp_path):
     _camera, compat, _objects, session, takes = addon_modules()
     a_shot_that_moves(scene)
-    session.press(takes.request_take(scene, preview=False))
-    tick_until(lambda: session.current().picture != b"")
+    session.current().press(takes.request_take(scene, preview=False))
+    tick_until(lambda: session.current().state.picture != b"")
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "running.blend"))
     bpy.ops.wm.read_homefile(use_factory_startup=True)
-    assert session.current().picture == b""
+    assert session.current().state.picture == b""
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "running.blend"))
-    tick_until(lambda: session.current().picture != b"")
-    tick_until(lambda: not session.current().busy)
+    tick_until(lambda: session.current().state.picture != b"")
+    tick_until(lambda: not session.current().state.busy)
     assert compat.strips(bpy.context.scene)[0].name == "EX-4D Take 001 (final)"

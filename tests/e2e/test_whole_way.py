@@ -40,8 +40,8 @@ def tick_until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
     session = addon_modules()[3]
     end = time.monotonic() + seconds
     while not reached():
-        session.tick()
-        assert time.monotonic() < end, session.current()
+        session.current().tick()
+        assert time.monotonic() < end, session.current().state
         time.sleep(0.002)
 
 
@@ -52,9 +52,9 @@ def open_few_frames() -> None:
 def press_generate_and_wait_until_it_runs() -> None:
     """What the panel's button does; without a window Blender turns every invoke into execute, which blocks."""
     _camera, _compat, _objects, session, takes = addon_modules()
-    session.press(takes.request_take(bpy.context.scene, preview=False))
-    assert session.current().busy
-    tick_until(lambda: session.current().phase == "working" and session.current().step > 0)
+    session.current().press(takes.request_take(bpy.context.scene, preview=False))
+    assert session.current().state.busy
+    tick_until(lambda: session.current().state.phase == "working" and session.current().state.step > 0)
 
 
 def test_a_clip_goes_in_and_a_strip_comes_out(scene, tmp_path):
@@ -138,8 +138,8 @@ def test_cancel_leaves_no_strip_and_an_idle_backend(scene, server):
     bpy.ops.ex4d.camera_preset(preset="60")
     press_generate_and_wait_until_it_runs()
     bpy.ops.ex4d.cancel()
-    assert not session.current().busy
-    assert session.current().message == "Cancelled."
+    assert not session.current().state.busy
+    assert session.current().state.message == "Cancelled."
     assert not compat.all_strips(scene)
     assert not (scene.ex4d.folder / "takes").exists()
     assert scene.ex4d.job_id == ""
@@ -152,18 +152,18 @@ def test_a_backend_killed_in_mid_job_is_told_and_the_next_press_works(scene, ser
     open_few_frames()
     press_generate_and_wait_until_it_runs()
     server.kill()
-    tick_until(lambda: session.current().trouble != "")
-    assert "does not answer" in session.current().trouble
-    assert session.current().busy  # it would go on if the same server came back
+    tick_until(lambda: session.current().state.trouble != "")
+    assert "does not answer" in session.current().state.trouble
+    assert session.current().state.busy  # it would go on if the same server came back
     bpy.ops.ex4d.cancel()
-    assert not session.current().busy
+    assert not session.current().state.busy
     settings = bpy.context.preferences.addons["blender_addon"].preferences
     python, settings.python = settings.python, ""
     with pytest.raises(RuntimeError, match="does not answer: press Start Server"):
         bpy.ops.ex4d.generate()
     settings.python = python
     assert bpy.ops.ex4d.server_start() == {"FINISHED"}
-    assert session.current().trouble == ""
+    assert session.current().state.trouble == ""
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
     assert len(compat.strips(scene)) == 1
 
@@ -178,10 +178,10 @@ def test_a_press_starts_the_server_where_none_answers(scene, server, tmp_path, m
     settings = bpy.context.preferences.addons["blender_addon"].preferences
     settings.python = os.path.relpath(settings.python)  # from Blender's working folder
     assert not own.is_running()
-    session.press(takes.request_take(scene, preview=False))
-    assert "one was started on this machine" in session.current().message
-    tick_until(lambda: not session.current().busy)
-    assert not session.current().failed, session.current()
+    session.current().press(takes.request_take(scene, preview=False))
+    assert "one was started on this machine" in session.current().state.message
+    tick_until(lambda: not session.current().state.busy)
+    assert not session.current().state.failed, session.current().state
     assert len(compat.strips(scene)) == 1
     assert own.is_running()
     own._server.kill()
@@ -194,10 +194,10 @@ def test_a_server_that_comes_back_goes_on_with_the_job(scene, server):
     open_few_frames()
     press_generate_and_wait_until_it_runs()
     server.kill()
-    tick_until(lambda: session.current().trouble != "")
+    tick_until(lambda: session.current().state.trouble != "")
     server.start()
-    tick_until(lambda: not session.current().busy)
-    assert not session.current().failed, session.current()
+    tick_until(lambda: not session.current().state.busy)
+    assert not session.current().state.failed, session.current().state
     assert len(compat.strips(scene)) == 1
 
 
@@ -207,10 +207,10 @@ def test_a_job_is_followed_again_after_the_file_is_loaded(scene, tmp_path):
     press_generate_and_wait_until_it_runs()
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "running.blend"))
     bpy.ops.wm.read_homefile(use_factory_startup=True)
-    assert not session.current().busy
+    assert not session.current().state.busy
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "running.blend"))
-    assert session.current().busy
-    tick_until(lambda: not session.current().busy)
+    assert session.current().state.busy
+    tick_until(lambda: not session.current().state.busy)
     assert len(compat.strips(bpy.context.scene)) == 1
     assert bpy.context.scene.ex4d.job_id == ""
 
@@ -253,6 +253,6 @@ def test_bad_input_is_told_in_a_sentence(scene, tmp_path):
     with pytest.raises(RuntimeError) as told:
         bpy.ops.ex4d.open_clip(filepath=str(text), depth=str(SAMPLE.with_name("clip.depth.npz")))
     assert "text.mp4" in str(told.value)
-    assert session.current().failed
+    assert session.current().state.failed
     assert not scene.ex4d.shot
     assert not list((tmp_path / "user").glob("shots/*"))

@@ -13,39 +13,31 @@ from hypothesis import strategies as st
 
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.errors import InputError
+from ex4d.jobs.address import parse_address
+from ex4d.jobs.codec import ProtocolError, decode, encode, sentence
+from ex4d.jobs.limits import CONTROL_BYTES
 from ex4d.jobs.messages import (
     CLIENT_BULK,
     CLIENT_CONTROL,
-    CONTROL_BYTES,
     SERVER_BULK,
     SERVER_CONTROL,
-    Blob,
     Event,
-    Generate,
     Hello,
-    ProtocolError,
     Put,
-    Reconstruct,
     Result,
-    Source,
     Submit,
     Unload,
-    blobs_of,
-    canonical,
-    decode,
-    encode,
-    from_plain,
-    job_hash,
-    parse_address,
-    safe_name,
-    sentence,
-    to_plain,
 )
+from ex4d.pipeline.requests import Blob, Generate, Reconstruct, Source, blobs_of, canonical, job_hash, safe_name
+from ex4d.pipeline.settings import GenerateSettings, SourceSettings
+from ex4d.plain import from_plain, to_plain
+from ex4d.schema import describe
 
 JOB_ID = "01234567-89ab-4def-8123-456789abcdef"
 CLIP, DEPTH, PATH = Blob("a" * 64, 10, "a.mp4"), Blob("b" * 64, 20, "b.npz"), Blob("c" * 64, 30, "c.npz")
-SOURCE = Source((CLIP,), (DEPTH,), start=3, frames=49, longest_side=None, field_of_view=54.5, fps="24000/1001")
-JOB = Generate(SOURCE, PATH, "auto", seed=2**63 - 1, fps="25")
+SETTINGS = SourceSettings(start=3, frames=49, longest_side=None, field_of_view=54.5, fps="24000/1001")
+SOURCE = Source((CLIP,), (DEPTH,), settings=SETTINGS, folder="shot 010")
+JOB = Generate(SOURCE, PATH, generation=GenerateSettings(seed=2**63 - 1, fps="25", options={"some": {"steps": 4}}))
 
 
 def test_a_message_comes_out_as_it_went_in():
@@ -64,8 +56,10 @@ def test_a_message_comes_out_as_it_went_in():
 
 def test_the_hash_is_that_of_the_canonical_job_whatever_number_type_was_given():
     assert job_hash(JOB) == job_hash(from_plain(Generate, to_plain(JOB)))
-    whole = from_plain(Source, {**to_plain(SOURCE), "field_of_view": 60})
-    assert canonical(Reconstruct(whole)) == canonical(Reconstruct(replace(SOURCE, field_of_view=60.0)))
+    whole = from_plain(Source, {**to_plain(SOURCE), "settings": {"field_of_view": 60}})
+    assert canonical(Reconstruct(whole)) == canonical(
+        Reconstruct(replace(SOURCE, settings=SourceSettings(field_of_view=60.0)))
+    )
 
 
 def test_each_content_is_listed_once():
@@ -144,13 +138,8 @@ plain = st.recursive(
             "sha256",
             "size",
             "name",
-            "start",
-            "frames",
-            "longest_side",
-            "field_of_view",
             "camera",
-            "estimator",
-            "fps",
+            "folder",
             "clip",
         ]
     ),
@@ -167,17 +156,37 @@ def test_any_value_in_a_field_is_taken_as_it_is_or_refused_by_name(field, value)
     assert to_plain(taken) == source if taken else field in complaint
 
 
+@given(st.sampled_from(describe(SourceSettings)), plain)
+def test_any_value_of_a_setting_is_taken_as_it_is_or_refused_by_its_label(about, value):
+    complaint, taken = "", None
+    try:
+        taken = from_plain(SourceSettings, {about.name: value}, "settings")
+    except ProtocolError as error:
+        complaint = str(error)
+    checked_together = about.name in ("fps", "depth_unit", "depth_convention", "depth_distance")
+    assert getattr(taken, about.name) == value if taken else about.label in complaint or checked_together
+
+
 def test_how_a_depth_file_is_read_travels_and_is_checked():
-    reading = DepthEncoding(0.01, "inverse", "ray", "View.Z")
-    assert from_plain(Source, to_plain(replace(SOURCE, reading=reading))).reading == reading
+    encoded = SourceSettings(
+        depth_unit="0.01", depth_convention="inverse", depth_distance="ray", depth_channel="View.Z"
+    )
+    travelled = from_plain(Source, to_plain(replace(SOURCE, settings=encoded)))
+    assert travelled.settings.encoding == DepthEncoding(0.01, "inverse", "ray", "View.Z")
     for wrong, said in [
-        ({"unit": -1.0}, "source.reading: The unit of a depth file must be a positive number"),
-        ({"convention": "disparity", "unit": 1.0}, "source.reading: Relative disparity has no unit"),
-        ({"convention": "depth2"}, "source.reading.convention must be one of depth, disparity, inverse"),
-        ({"more": 1}, "source.reading has no field 'more'"),
+        ({"depth_unit": "-1"}, "The unit of a depth file must be a positive number"),
+        ({"depth_convention": "disparity", "depth_unit": "m"}, "Relative disparity has no unit"),
+        ({"depth_convention": "depth2"}, "Values is one of depth, inverse, disparity"),
+        ({"more": 1}, "There is no setting 'more' here"),
     ]:
         with pytest.raises(ProtocolError, match=re.escape(said)):
-            from_plain(Source, {**to_plain(SOURCE), "reading": wrong}, "source")
+            from_plain(Source, {**to_plain(SOURCE), "settings": wrong}, "source")
+
+
+def test_settings_of_a_generator_are_plain_values():
+    for wrong in ({"wan": 3}, {"wan": {"steps": [1]}}, {"wan": {"steps": {}}}, {"w" * 101: {}}):
+        with pytest.raises(ProtocolError, match="options"):
+            from_plain(Generate, {**to_plain(JOB), "generation": {"options": wrong}}, "job")
 
 
 def test_the_files_of_a_job_are_those_of_clip_depth_camera_and_path():
@@ -213,7 +222,7 @@ def test_other_addresses_are_refused(address):
 def test_the_client_needs_neither_the_backend_nor_heavy_packages():
     code = (
         "import sys, ex4d.jobs.client; "
-        "heavy = {'numba', 'av', 'cv2', 'torch', 'typer', 'rich', 'backend', 'platformdirs', 'OpenEXR'}; "
+        "heavy = {'numba', 'av', 'cv2', 'torch', 'typer', 'rich', 'ex4d_server', 'platformdirs', 'OpenEXR'}; "
         "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -7,19 +7,40 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 
 import pytest
 
+from ex4d import extras
 from ex4d.errors import InputError
 from ex4d.weights import store
 
-needs_hub = pytest.mark.skipif(find_spec("huggingface_hub") is None, reason="needs the extra wan: make test-wan")
+SMALL = store.Part(
+    "small model",
+    ("Small/model.pth",),
+    0.1,
+    "Apache-2.0",
+    "someone/small",
+    revision="0123456789012345678901234567890123456789",
+    extra="depth",
+)
+"""One torch file; `FETCH` has the same."""
+
+SEVERAL = store.Part(
+    "large model",
+    ("Large/config.json", "Large/model.safetensors"),
+    3,
+    "research only",
+    "someone/large",
+    research_only=True,
+)
+
+needs_hub = pytest.mark.skipif(find_spec("huggingface_hub") is None, reason="needs the extra depth: make test-wan")
 
 FETCH = """
 import sys
-from dataclasses import replace
 from pathlib import Path
 from ex4d.weights import store
 from ex4d.errors import Cancelled, EX4DError
@@ -29,7 +50,16 @@ def progress(stage, step, steps, picture=None):
     if step >= int(sys.argv[3]):
         raise Cancelled("enough")
 
-part = replace(store.VIDEO, sha256=(sys.argv[2],), keys="")
+part = store.Part(
+    "small model",
+    ("Small/model.pth",),
+    0.1,
+    "Apache-2.0",
+    "someone/small",
+    revision="0123456789012345678901234567890123456789",
+    sha256=(sys.argv[2],),
+    extra="depth",
+)
 try:
     print("FETCHED", *store.fetch(part, Path(sys.argv[1]), progress))
 except EX4DError as error:
@@ -38,7 +68,7 @@ except EX4DError as error:
 
 
 def fetched(root, sha256="", until=10**9, **environment):
-    """What a process of its own prints that fetches the video model (hub settings are read once in a process)."""
+    """What a process of its own prints that fetches the small model (hub settings are read once in a process)."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("HF_")} | environment
     environment |= {"HF_HOME": str(root / "home"), "HF_HUB_DISABLE_XET": "1"}
     done = subprocess.run(
@@ -54,14 +84,14 @@ def fetched(root, sha256="", until=10**9, **environment):
 
 @pytest.fixture
 def hub():
-    """A hub on this machine that gives `hub.body` for the video model and remembers from where it was asked for."""
+    """A hub on this machine that gives `hub.body` for the small model and remembers from where it was asked for."""
 
     class Hub(BaseHTTPRequestHandler):
         def do_HEAD(self):
             self.answer(b"")
 
         def do_GET(self):
-            if self.path != f"/{store.VIDEO.hub}/resolve/{store.VIDEO.revision}/video_depth_anything_vits.pth":
+            if self.path != f"/{SMALL.hub}/resolve/{SMALL.revision}/model.pth":
                 return self.send_error(404)
             self.server.asked.append(self.headers["Range"])
             start = int(re.search(r"\d+", self.headers["Range"] or "0").group())
@@ -70,7 +100,7 @@ def hub():
         def answer(self, body, start=0):
             whole = len(self.server.body)
             self.send_response(206 if start else 200)
-            self.send_header("X-Repo-Commit", store.VIDEO.revision)
+            self.send_header("X-Repo-Commit", SMALL.revision)
             self.send_header("ETag", f'"{hashlib.sha256(self.server.body).hexdigest()}"')
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
@@ -103,22 +133,13 @@ def safetensors(path, tensors):
     return path
 
 
-def test_every_model_is_pinned_to_a_commit():
-    for part in store.PARTS:
-        assert re.fullmatch("[0-9a-f]{40}", part.revision), part.name
-        assert len(part.sha256) == len(part.files)
-        assert all(re.fullmatch("([0-9a-f]{64})?", digest) for digest in part.sha256)
-        assert {part.folder} == {file.partition("/")[0] for file in part.files}
-
-
-def test_only_models_with_a_permissive_licence_can_be_fetched_without_accepting_one(tmp_path):
-    assert {part.name for part in store.PARTS if part.research_only} == {"DepthCrafter", "Stable Video Diffusion"}
-    with pytest.raises(InputError, match="accept its licence"):
-        store.fetch(store.DEPTHCRAFTER, tmp_path)
+def test_what_is_for_research_only_is_fetched_once_its_licence_is_accepted(tmp_path):
+    with pytest.raises(InputError, match=r"not free for every use \(research only\): accept its licence"):
+        store.fetch(SEVERAL, tmp_path)
 
 
 def test_the_state_says_what_is_missing_and_what_is_damaged(tmp_path):
-    part = store.DEPTHCRAFTER
+    part = SEVERAL
     assert store.state(part, tmp_path) == "missing"
     file = safetensors(tmp_path / part.files[1], {"a": 3})
     assert store.state(part, tmp_path) == "1 of 2 files missing"
@@ -133,55 +154,101 @@ def test_the_state_says_what_is_missing_and_what_is_damaged(tmp_path):
 
 
 def test_a_safetensors_file_with_a_huge_header_is_refused(tmp_path):
-    file = tmp_path / store.DEPTHCRAFTER.files[1]
+    file = tmp_path / SEVERAL.files[1]
     safetensors(file, {"a": 3})
-    (tmp_path / store.DEPTHCRAFTER.files[0]).write_text("{}")
+    (tmp_path / SEVERAL.files[0]).write_text("{}")
     with file.open("r+b") as opened:
         opened.write(struct.pack("<Q", 1 << 60))
-    assert "header claims" in store.state(store.DEPTHCRAFTER, tmp_path)
+    assert "header claims" in store.state(SEVERAL, tmp_path)
 
 
-def test_another_models_weights_are_told_from_those_of_moge(tmp_path):
-    for part in store.MOGE:
-        safetensors((tmp_path / part.files[0]).with_suffix(".safetensors"), {"a": 3})
-        assert "is another model" in store.state(part, tmp_path)
+def test_another_models_weights_are_told_by_the_names_and_shapes_of_their_tensors(tmp_path):
+    part = replace(SEVERAL, keys=store.key_hash({"a": (3,)}))
+    (tmp_path / "Large").mkdir()
+    (tmp_path / part.files[0]).write_text("{}")
+    weights = replace(part, files=part.files[1:])
+    safetensors(tmp_path / part.files[1], {"a": 3})
+    assert store.state(weights, tmp_path) == "ready"
+    safetensors(tmp_path / part.files[1], {"a": 4})
+    said = store.state(weights, tmp_path)
+    assert "is another model: its 1 tensors do not have the names and shapes of those in someone/large" in said
+    assert said.endswith("fetch model.safetensors again.")
+
+
+def test_a_converted_file_stands_in_for_one_that_is_gone(tmp_path):
+    converted = safetensors(tmp_path / "Small/model.safetensors", {"a": 3})
+    assert store.located(SMALL.files[0], tmp_path) == converted
+    assert store.is_there(SMALL, tmp_path)
+    (tmp_path / SMALL.files[0]).touch()
+    assert store.located(SMALL.files[0], tmp_path) == tmp_path / SMALL.files[0]
+
+
+def test_one_part_of_several_is_enough_where_the_model_says_so(tmp_path):
+    other = replace(SMALL, name="smaller model", files=("Smaller/model.pth",), hub="someone/smaller")
+    either = store.listing("x", (SMALL, other), tmp_path, any_part=True)
+    assert [state for _, state in either.states] == ["missing", "missing"]
+    assert either.wanted == (SMALL,)
+    assert store.listing("x", (SMALL, other), tmp_path).wanted == (SMALL, other)
+    safetensors(tmp_path / "Smaller/model.safetensors", {"a": 3})
+    assert store.listing("x", (SMALL, other), tmp_path, any_part=True).wanted == ()
+    assert store.listing("x", (SMALL, other), tmp_path).wanted == (SMALL,)
+
+
+@pytest.mark.depth
+def test_a_deep_look_reads_torch_files_and_runs_the_parts_own_check(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    (tmp_path / "Small").mkdir()
+    torch.save({"a": torch.zeros(4)}, tmp_path / SMALL.files[0])
+    part = replace(SMALL, keys=store.key_hash({"a": (3,)}))
+    assert store.state(part, tmp_path) == "ready"
+    assert "is another model" in store.state(part, tmp_path, deep=True)
+    (tmp_path / "own_check.py").write_text(
+        "from ex4d.errors import InputError\ndef check(path): raise InputError(f'{path.name} is odd.')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    part = replace(SMALL, check="own_check:check")
+    assert store.state(part, tmp_path) == "ready"
+    assert store.state(part, tmp_path, deep=True) == "model.pth is odd."
+
+
+@pytest.mark.parametrize(("extra", "said"), [("depth", r"pip install '\.\[depth\]'"), ("", "pip install hugging")])
+def test_a_missing_hub_client_is_named_with_the_extra_that_brings_it(tmp_path, monkeypatch, extra, said):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=f"needs the Python package huggingface_hub: {said}.*, or place https://"):
+        store.fetch(replace(SMALL, extra=extra), tmp_path)
 
 
 def test_the_commands_fetch_the_pinned_revisions(tmp_path):
-    (command,) = store.fetch_commands([store.VIDEO], tmp_path)
+    (command,) = store.fetch_commands([SMALL], tmp_path)
     assert command == (
-        "hf download depth-anything/Video-Depth-Anything-Small video_depth_anything_vits.pth"
-        f' --revision {store.VIDEO.revision} --local-dir "{tmp_path / "Video-Depth-Anything-Small"}"'
+        f'hf download someone/small model.pth --revision {SMALL.revision} --local-dir "{tmp_path / "Small"}"'
     )
 
 
-WHAT_TO_PLACE = (
-    f"place https://huggingface.co/depth-anything/Video-Depth-Anything-Small/resolve/{store.VIDEO.revision}"
-    "/video_depth_anything_vits.pth as "
-)
+WHAT_TO_PLACE = f"place https://huggingface.co/someone/small/resolve/{SMALL.revision}/model.pth as "
 
 
-@pytest.mark.wan
+@pytest.mark.depth
 @needs_hub
 def test_offline_the_sentence_says_what_to_place_where(tmp_path):
     said = fetched(tmp_path, HF_HUB_OFFLINE="1").strip()
-    place = tmp_path / "models" / store.VIDEO.files[0]
+    place = tmp_path / "models" / SMALL.files[0]
     assert said == (
-        "InputError Video-Depth-Anything small cannot be fetched, HF_HUB_OFFLINE forbids the network:"
-        f" {WHAT_TO_PLACE}{place}."
+        f"InputError small model cannot be fetched, HF_HUB_OFFLINE forbids the network: {WHAT_TO_PLACE}{place}."
     )
 
 
-@pytest.mark.wan
+@pytest.mark.depth
 @needs_hub
 def test_without_a_network_the_sentence_says_what_to_place_where(tmp_path):
     said = fetched(tmp_path, HF_ENDPOINT="http://127.0.0.1:9").strip()
-    place = tmp_path / "models" / store.VIDEO.files[0]
-    assert said.startswith("InputError Video-Depth-Anything small cannot be fetched (")
-    assert said.endswith(f"): look at the connection and try again, or {WHAT_TO_PLACE}{place}.")
+    place = tmp_path / "models" / SMALL.files[0]
+    assert said.startswith("InputError small model cannot be fetched (")
+    assert said.endswith(f"): check the connection and try again, or {WHAT_TO_PLACE}{place}.")
 
 
-@pytest.mark.wan
+@pytest.mark.depth
 @needs_hub
 def test_a_download_that_was_stopped_goes_on_and_no_pickle_stays(tmp_path, hub):
     torch = pytest.importorskip("torch")
@@ -192,12 +259,12 @@ def test_a_download_that_was_stopped_goes_on_and_no_pickle_stays(tmp_path, hub):
 
     stopped = fetched(tmp_path, digest, until=15, HF_ENDPOINT=hub.address)
     assert "Cancelled enough" in stopped
-    assert not (tmp_path / "models" / store.VIDEO.files[0]).exists()
+    assert not (tmp_path / "models" / SMALL.files[0]).exists()
 
     said = fetched(tmp_path, digest, HF_ENDPOINT=hub.address)
-    path = (tmp_path / "models" / store.VIDEO.files[0]).with_suffix(".safetensors")
+    path = (tmp_path / "models" / SMALL.files[0]).with_suffix(".safetensors")
     assert f"FETCHED {path}" in said
-    assert "PROGRESS Fetching Video-Depth-Anything small 28 28" in said
+    assert "PROGRESS Fetching small model 28 28" in said
     first, second = hub.asked
     assert first is None
     assert re.fullmatch(r"bytes=[1-9]\d*-", second)
@@ -209,17 +276,17 @@ def test_a_download_that_was_stopped_goes_on_and_no_pickle_stays(tmp_path, hub):
     assert f"FETCHED {path}" in fetched(tmp_path, digest, HF_HUB_OFFLINE="1")
 
 
-@pytest.mark.wan
+@pytest.mark.depth
 @needs_hub
 def test_other_bytes_than_the_published_are_refused_and_removed(tmp_path, hub):
     hub.body = b"something else"
     said = fetched(tmp_path, hashlib.sha256(b"published").hexdigest(), HF_ENDPOINT=hub.address)
     assert "InputError" in said
     assert "other bytes than were published" in said
-    assert not (tmp_path / "models" / store.VIDEO.files[0]).exists()
+    assert not (tmp_path / "models" / SMALL.files[0]).exists()
 
 
-@pytest.mark.wan
+@pytest.mark.depth
 @needs_hub
 def test_a_pickle_that_runs_code_is_not_run(tmp_path, hub):
     torch = pytest.importorskip("torch")
@@ -234,7 +301,7 @@ def test_a_pickle_that_runs_code_is_not_run(tmp_path, hub):
     said = fetched(tmp_path, hashlib.sha256(hub.body).hexdigest(), HF_ENDPOINT=hub.address)
     assert said.splitlines()[-1].startswith("InputError")
     assert not mark.exists()
-    assert not (tmp_path / "models" / store.VIDEO.files[0]).with_suffix(".safetensors").exists()
+    assert not (tmp_path / "models" / SMALL.files[0]).with_suffix(".safetensors").exists()
 
 
 def test_listing_needs_no_torch():
@@ -248,4 +315,13 @@ def test_listing_needs_no_torch():
 
 
 def test_a_part_names_its_files_inside_the_hubs_repository():
-    assert store.BASE.inside(store.BASE.files[2]) == "vae/diffusion_pytorch_model.fp16.safetensors"
+    assert SEVERAL.folder == "Large"
+    assert replace(SEVERAL, files=("Large/vae/a.json",)).inside("Large/vae/a.json") == "vae/a.json"
+
+
+def test_the_folder_is_the_variables_or_the_users_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("EX4D_MODELS", str(tmp_path))
+    assert store.folder() == tmp_path
+    monkeypatch.delenv("EX4D_MODELS")
+    monkeypatch.setenv("EX4D_CACHE", str(tmp_path))
+    assert store.folder() == tmp_path / "models"

@@ -10,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.depth import lens
+from ex4d.depth.base import Request, Spec
+from ex4d.depth.estimate import Estimate
+from ex4d.extras import Package
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.media import flow as optical
 from ex4d.progress import Progress, silent
@@ -53,6 +56,25 @@ RADIUS, SHARPNESS = 0.025, 0.06
 """Of the guided filter (He 2010): reach as a part of the width, and contrast (of 1) that counts as an edge."""
 
 
+def run(clip: "Clip", request: Request) -> Estimate:
+    """`estimate` with what is said about its unit and licence."""
+    depth = estimate(clip, request.focal_px, request.progress)
+    return Estimate(depth, "The unit is the height of the camera above the ground, as guessed.", "Apache-2.0")
+
+
+SPEC = Spec(
+    NAME,
+    "Ground Plane and Parallax",
+    "A guess without a depth model",
+    run,
+    caution=NOTE,
+    packages=(Package("cv2", "render"),),
+    version=VERSION,
+    rank=1,
+    is_guess=True,
+)
+
+
 def estimate(clip: "Clip", focal_px: float | None = None, progress: Progress = silent) -> DepthVideo:
     """Depth in units of the camera's height above the ground, smooth in time, of one scale for the whole shot.
 
@@ -77,7 +99,7 @@ def estimate(clip: "Clip", focal_px: float | None = None, progress: Progress = s
         nearness = ground + out * np.maximum(IN_FRONT * _foot(standing[t], frame) - ground, 0)
         depth[t] = bottom[t] / nearness
         progress("Guessing the depth", t + 1, len(depth))
-    return DepthVideo(depth, k, NAME, (NOTE, lens_note))
+    return DepthVideo(depth, k, NAME, (NOTE, lens_note), is_guess=True)
 
 
 def _ground(height: int) -> NDArray[np.float32]:

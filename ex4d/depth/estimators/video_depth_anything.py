@@ -1,386 +1,54 @@
-"""Video-Depth-Anything (arXiv 2501.12375, Apache-2.0 in its small size): disparity of a clip, steady in time.
+"""Video-Depth-Anything in its small size: what it is and needs.
 
-A DINOv2 looks at every frame for itself; the head that makes disparity of it looks along time too, over windows of 32
-frames. A window starts with ten frames of the one before, and by the disparity of two of them it is brought to the
-same scale (section 3.3). The classes bear the names of the published files, so these load without renaming.
+The network is in the file beside.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
 
-from ex4d.depth.estimators.layers.assembly import assemble, ready
-from ex4d.depth.estimators.layers.dinov2 import PATCH, SHAPES, BackboneShape, DINOv2
-from ex4d.progress import Progress, silent
-from ex4d.weights.tensors import read_tensors
-
-NAME = "Video-Depth-Anything weights"
-"""What messages call the file."""
-
-WINDOW = 32
-CARRIED = (0, 12, 24, 25, 26, 27, 28, 29, 30, 31)
-"""Of these frames of a window the next one's first frames are made; the last eight follow one another in time."""
-
-STEP = WINDOW - len(CARRIED)
-BLENDED = 8
-"""Frames over which one window goes over into the next."""
-
-SHORT_SIDE = 518
-"""Pixels of the shorter side that the model is shown."""
-
-_WIDEST = 1.78
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_HEADS = 8
-_AT_ONCE = 8
-"""Frames that go together through the image encoder and through the finest layers, for the sake of memory."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Of the whole network; the defaults are the small size.
-
-    Attributes:
-        backbone: of the image encoder.
-        taps: blocks of it whose tokens the head takes.
-        channels: of the head at each of the taps, fine to coarse; the last two are multiples of 32.
-        features: of the head behind that; a multiple of 32.
-    """
-
-    backbone: BackboneShape = SHAPES["dinov2_vits14"]
-    taps: tuple[int, ...] = (2, 5, 8, 11)
-    channels: tuple[int, ...] = (48, 96, 192, 384)
-    features: int = 64
-
-
-SMALL = Shape()
-
-
-def disparity(
-    frames: NDArray[np.uint8], weights: Path, device: str = "cpu", *, progress: Progress = silent
-) -> Iterator[NDArray[np.float32]]:
-    """Relative disparity of a clip, frame by frame; memory does not grow with its length.
-
-    Args:
-        frames: (T,H,W,3) uint8.
-        weights: file of the small model, as published or as .safetensors.
-        device: of torch, "cpu" or "cuda".
-        progress: told after each window.
-
-    Yields:
-        (H,W) float32, larger is nearer, not below 0; one scale and shift for the whole clip.
-
-    Raises:
-        InputError: the file is missing, damaged, cut off, or of another model.
-    """
-    return estimated(frames, load(weights, device), progress)
-
-
-def estimated(
-    frames: NDArray[np.uint8], model: "VideoDepthAnything", progress: Progress = silent
-) -> Iterator[NDArray[np.float32]]:
-    """As `disparity`, with a model that is loaded already."""
-    joined = stitched(_windows(frames, model, progress))
-    for _, frame in zip(range(len(frames)), joined, strict=False):  # the last window is filled up
-        yield frame
-
-
-def working_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width that the model is shown: multiples of 14, the shorter side 518, less for very long pictures."""
-    ratio = max(height, width) / min(height, width)
-    short = SHORT_SIDE if ratio <= _WIDEST else round(int(SHORT_SIDE * 1.777 / ratio) / PATCH) * PATCH
-    scale = short / min(height, width)
-    rows, columns = (max(short, round(side * scale / PATCH) * PATCH) for side in (height, width))
-    return rows, columns
-
-
-def _windows(
-    frames: NDArray[np.uint8], model: "VideoDepthAnything", progress: Progress
-) -> Iterator[NDArray[np.float32]]:
-    """Disparity (32,H,W) of one window after the other, each in its own scale."""
-    height, width = frames.shape[1:3]
-    size = working_size(height, width)
-    place = next(model.parameters())
-    before: Tensor | None = None
-    for start in range(0, len(frames), STEP):
-        begin = start if before is None else start + len(CARRIED)
-        numbers = np.minimum(np.arange(begin, start + WINDOW), len(frames) - 1)
-        pictures = _shown(frames[numbers], size).to(place)
-        if before is not None:
-            pictures = torch.cat([before[list(CARRIED)], pictures])
-        with torch.inference_mode():
-            seen = functional.interpolate(
-                model(pictures)[:, None].float(), (height, width), mode="bilinear", align_corners=True
-            )
-        before = pictures
-        progress("Video-Depth-Anything", min(start + WINDOW, len(frames)), len(frames))
-        yield seen[:, 0].cpu().numpy()
-
-
-def _shown(frames: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
-    """What the model is shown of frames: (N,3,h,w) float32, normalised."""
-    import cv2
-
-    resized = np.empty((len(frames), *size, 3), np.float32)
-    for frame, into in zip(frames, resized, strict=True):
-        cv2.resize(frame.astype(np.float32) / 255, size[::-1], dst=into, interpolation=cv2.INTER_CUBIC)
-    resized -= np.array(_MEAN, np.float32)
-    resized /= np.array(_DEVIATION, np.float32)
-    return torch.from_numpy(resized).permute(0, 3, 1, 2)
-
-
-def stitched(windows: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    """One disparity for the clip from that of its windows.
-
-    Each window has its own scale and shift. Its first two frames are frames 0 and 12 of the window before, whose
-    disparity is known already: least squares over their pixels give both. The frames that both windows have then go
-    over from the one to the other.
-
-    Args:
-        windows: (32,H,W) each, not below 0.
-
-    Yields:
-        (H,W), all frames from the first window's first to the last window's last.
-    """
-    known: NDArray[np.float32] | None = None  # frames 0 and 12 of the window before, in the scale of the clip
-    waiting: NDArray[np.float32] | None = None  # its last frames
-    for window in windows:
-        if known is None or waiting is None:
-            known = window[list(CARRIED[:2])].copy()
-            yield from window[:-BLENDED]
-        else:
-            scale, shift = _fitted(window[:2], known)
-            window = np.maximum(window * np.float32(scale) + np.float32(shift), 0)
-            shares = np.linspace(0, 1, BLENDED, dtype=np.float32)[:, None, None]
-            overlap = window[len(CARRIED) - BLENDED : len(CARRIED)]
-            yield from waiting * (1 - shares) + overlap * shares
-            yield from window[len(CARRIED) : -BLENDED]
-            # Frame 0 of every window is the clip's own first frame, so its disparity never drifts.
-            known = np.stack([known[0], window[CARRIED[1]]])
-        waiting = window[-BLENDED:]
-    if waiting is not None:
-        yield from waiting
-
-
-def _fitted(values: NDArray[np.float32], target: NDArray[np.float32]) -> tuple[float, float]:
-    """Scale and shift of `values` with the least squares to `target`; 1 and 0 where the values are all the same."""
-    x, y = values.astype(np.float64).ravel(), target.astype(np.float64).ravel()
-    spread = x - x.mean()
-    power = spread @ spread
-    if power == 0:
-        return 1.0, 0.0
-    scale = float(spread @ y / power)
-    return scale, float(y.mean() - scale * x.mean())
-
-
-def load(path: Path, device: str = "cpu", shape: Shape | None = None) -> "VideoDepthAnything":
-    """The network of the published file or of its .safetensors; half precision on a GPU.
-
-    Args:
-        path: the file.
-        device: of torch.
-        shape: default: the small size.
-
-    Raises:
-        InputError: missing, damaged, cut off, or of another model.
-    """
-    tensors = read_tensors(path, NAME)
-    with torch.device("meta"):
-        model = VideoDepthAnything(shape or SMALL)
-    assemble(model, tensors, NAME, path)
-    model = ready(model, device)
-    model.head.scratch.output_conv2.float()
-    return model
-
-
-# --- the network ---
-
-
-class VideoDepthAnything(nn.Module):
-    """Disparity of a window of frames."""
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.taps = shape.taps
-        self.pretrained = DINOv2(shape.backbone)
-        self.head = _Head(shape)
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Disparity (T,h,w), not below 0, of normalised pictures (T,3,h,w), both sides multiples of 14."""
-        rows, columns = (side // PATCH for side in pictures.shape[-2:])
-        parts = [self.pretrained(part, self.taps) for part in pictures.split(_AT_ONCE)]
-        levels = [
-            torch.cat([tokens for tokens, _ in tapped]).mT.unflatten(2, (rows, columns))
-            for tapped in zip(*parts, strict=True)
-        ]
-        return self.head(levels, (rows * PATCH, columns * PATCH))
-
-
-class _Head(nn.Module):
-    """The dense prediction transformer's pyramid (arXiv 2103.13413), with layers along time at four places of it."""
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        first, second, third, fourth = shape.channels
-        self.projects = nn.ModuleList(nn.Conv2d(shape.backbone.dim, channels, 1) for channels in shape.channels)
-        self.resize_layers = nn.ModuleList(
-            (
-                nn.ConvTranspose2d(first, first, 4, stride=4),
-                nn.ConvTranspose2d(second, second, 2, stride=2),
-                nn.Identity(),
-                nn.Conv2d(fourth, fourth, 3, stride=2, padding=1),
-            )
-        )
-        self.scratch = _Scratch(shape)
-        self.motion_modules = nn.ModuleList(
-            _AlongTime(channels) for channels in (third, fourth, shape.features, shape.features)
-        )
-
-    def forward(self, levels: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Disparity (T,h,w) at `size` from the tokens (T,C,rows,columns) of the four taps."""
-        layers = zip(self.resize_layers, self.projects, levels, strict=True)
-        first, second, third, fourth = (resize(project(level)) for resize, project, level in layers)
-        third, fourth = self.motion_modules[0](third), self.motion_modules[1](fourth)
-        parts = self.scratch
-        first, second, third = parts.layer1_rn(first), parts.layer2_rn(second), parts.layer3_rn(third)
-        x = self.motion_modules[2](parts.refinenet4(parts.layer4_rn(fourth), None, third.shape[-2:]))
-        x = self.motion_modules[3](parts.refinenet3(x, third, second.shape[-2:]))
-        fine = zip(x.split(_AT_ONCE), second.split(_AT_ONCE), first.split(_AT_ONCE), strict=True)
-        return torch.cat([self._finest(*part, size) for part in fine])
-
-    def _finest(self, x: Tensor, second: Tensor, first: Tensor, size: tuple[int, int]) -> Tensor:
-        x = self.scratch.refinenet2(x, second, first.shape[-2:])
-        x = self.scratch.refinenet1(x, first, (2 * first.shape[-2], 2 * first.shape[-1]))
-        x = functional.interpolate(self.scratch.output_conv1(x), size, mode="bilinear", align_corners=True)
-        return self.scratch.output_conv2(x.float())[:, 0]  # as published, the last layers in full precision
-
-
-class _Scratch(nn.Module):
-    """The part of the pyramid that the files call so."""
-
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        width = shape.features
-        self.layer1_rn, self.layer2_rn, self.layer3_rn, self.layer4_rn = (
-            nn.Conv2d(channels, width, 3, padding=1, bias=False) for channels in shape.channels
-        )
-        self.refinenet1, self.refinenet2, self.refinenet3, self.refinenet4 = (_Fusion(width) for _ in range(4))
-        self.output_conv1 = nn.Conv2d(width, width // 2, 3, padding=1)
-        self.output_conv2 = nn.Sequential(
-            nn.Conv2d(width // 2, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1), nn.ReLU()
-        )
-
-
-class _Fusion(nn.Module):
-    """Adds a finer level to the coarser ones and enlarges the sum."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.out_conv = nn.Conv2d(width, width, 1)
-        self.resConfUnit1, self.resConfUnit2 = _Residual(width), _Residual(width)
-
-    def forward(self, coarse: Tensor, fine: Tensor | None, size: tuple[int, int]) -> Tensor:
-        if fine is not None:
-            coarse = coarse + self.resConfUnit1(fine)
-        x = functional.interpolate(self.resConfUnit2(coarse), size, mode="bilinear", align_corners=True)
-        return self.out_conv(x)
-
-
-class _Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv1, self.conv2 = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(functional.relu(self.conv1(functional.relu(x))))
-
-
-class _AlongTime(nn.Module):
-    """Lets every place of the picture look at itself in the window's other frames."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.temporal_transformer = _TemporalTransformer(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.temporal_transformer(x)
-
-
-class _TemporalTransformer(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(32, channels, eps=1e-6)
-        self.proj_in = nn.Linear(channels, channels)
-        self.transformer_blocks = nn.ModuleList([_TemporalBlock(channels)])
-        self.proj_out = nn.Linear(channels, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """What is added to x (T,C,h,w)."""
-        height, width = x.shape[-2:]
-        # Places as the batch, frames as the sequence.
-        tokens = self.proj_in(self.norm(x).flatten(2).permute(2, 0, 1))
-        for block in self.transformer_blocks:
-            tokens = block(tokens)
-        return self.proj_out(tokens).permute(1, 2, 0).unflatten(2, (height, width))
-
-
-class _TemporalBlock(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.attention_blocks = nn.ModuleList(_TemporalAttention(channels) for _ in range(2))
-        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(2))
-        self.ff = _GatedPerceptron(channels)
-        self.ff_norm = nn.LayerNorm(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for attention, norm in zip(self.attention_blocks, self.norms, strict=True):
-            x = x + attention(norm(x))
-        return x + self.ff(self.ff_norm(x))
-
-
-class _TemporalAttention(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.pos_encoder = _Moments(channels)
-        self.to_q, self.to_k, self.to_v = (nn.Linear(channels, channels, bias=False) for _ in range(3))
-        self.to_out = nn.ModuleList([nn.Linear(channels, channels)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Of tokens (places, T, C)."""
-        x = x + self.pos_encoder.pe[:, : x.shape[1]]
-        q, k, v = (to(x).unflatten(2, (_HEADS, -1)).transpose(1, 2) for to in (self.to_q, self.to_k, self.to_v))
-        return self.to_out[0](functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
-
-
-class _Moments(nn.Module):
-    """Embedded moments of the frames; sines in the files."""
-
-    pe: Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("pe", torch.zeros(1, WINDOW, channels))
-
-
-class _GatedPerceptron(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.net = nn.ModuleList([_Gate(channels), nn.Identity(), nn.Linear(4 * channels, channels)])
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net[2](self.net[0](x))
-
-
-class _Gate(nn.Module):
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.proj = nn.Linear(channels, 8 * channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        values, gate = self.proj(x).chunk(2, -1)
-        return values * functional.gelu(gate)
+from ex4d.depth.base import Request, Spec, torch_device
+from ex4d.depth.estimate import Estimate
+from ex4d.depth.scaling import scaled
+from ex4d.extras import Package
+from ex4d.weights import store
+
+if TYPE_CHECKING:
+    from ex4d.media.clip import Clip
+
+PART = store.Part(
+    "Video-Depth-Anything small",
+    ("Video-Depth-Anything-Small/video_depth_anything_vits.pth",),
+    0.12,
+    "Apache-2.0",
+    "depth-anything/Video-Depth-Anything-Small",
+    "0bdf04262488a89bb755526212e3e995",
+    revision="a396fdd839642f9bb4d08d54cae9fbf43ca13388",
+    sha256=("13379300b739e659f076a59d52e9801bd8d38c541a7e71f73bbca4dcfb013609",),
+    extra="depth",
+)
+
+
+def run(clip: "Clip", request: Request) -> Estimate:
+    """Disparity of the whole shot, scaled by the lens and distances of some frames where they can be measured."""
+    from ex4d.depth.estimators import video_depth_anything_network as network
+
+    weights, device = store.located(PART.files[0], store.folder()), torch_device(request.device)
+    disparity = np.empty(clip.frames.shape[:3], np.float32)
+    frames = network.disparity(clip.frames, weights, device, progress=request.progress)
+    for into, frame in zip(disparity, frames, strict=True):
+        into[:] = frame
+    return scaled(SPEC, clip, disparity, request.focal_px, request.metric())
+
+
+SPEC = Spec(
+    "video-depth-anything",
+    "Video-Depth-Anything Small",
+    "A model for videos, steady in time",
+    run,
+    licence="Apache-2.0",
+    packages=(Package("torch", "depth"), Package("safetensors", "depth"), Package("cv2", "render")),
+    parts=(PART,),
+    rank=10,
+    uses_metric=True,
+)

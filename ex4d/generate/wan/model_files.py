@@ -1,87 +1,57 @@
-"""The files of the EX-4D model: where each is expected, whether it is whole, and where to fetch it. Needs no torch."""
+"""The files of the EX-4D model: which they are, and where each is found. Needs no torch."""
 
-import hashlib
-import os
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ex4d.errors import InputError
+from ex4d.extras import Package
 from ex4d.progress import Progress, silent
-from ex4d.storage import user_cache
-from ex4d.weights.headers import check_file, check_table, header
-
-VARIABLE = "EX4D_MODELS"
-"""Environment variable that names the folder of all models."""
+from ex4d.weights import store
+from ex4d.weights.headers import check_file
+from ex4d.weights.store import Part
 
 BASE, ADAPTER = "Wan2.1-I2V-14B-480P", "EX-4D"
 
 DISTILLED = "Draft-LoRA"
 """Folder for a step-distilled LoRA of the user's, one .safetensors file, which drafts are made with."""
 
-RANDOM = "RANDOM_WEIGHTS"
-"""A file of this name says that the weights are made up, as benchmarks/random_weights.py makes them."""
+EXTRA = "wan"
+"""The extra that brings what the model needs."""
+
+_HUB = "Wan-AI/Wan2.1-I2V-14B-480P"
 
 
-@dataclass(frozen=True)
-class Part:
-    """One model.
-
-    Attributes:
-        name: for people.
-        files: below the folder of all models.
-        gigabytes: to fetch, about.
-        licence: of the weights.
-        hub: the repository on Hugging Face that has it.
-        keys: `key_hash` of the file or files together; empty where names are checked in another way.
-    """
-
-    name: str
-    files: tuple[str, ...]
-    gigabytes: float
-    licence: str
-    hub: str
-    keys: str = ""
-
-    @property
-    def folder(self) -> str:
-        """Where the whole repository goes, below the folder of all models."""
-        return self.files[0].partition("/")[0]
+def _part(name: str, files: tuple[str, ...], gigabytes: float, keys: str = "") -> Part:
+    return Part(name, tuple(f"{BASE}/{file}" for file in files), gigabytes, "Apache-2.0", _HUB, keys, extra=EXTRA)
 
 
-_WAN = ("Apache-2.0", "Wan-AI/Wan2.1-I2V-14B-480P")
 # The hashes are those by which diffsynth recognises the published files (its configs/model_configs.py).
 PARTS = (
-    Part(
+    _part(
         "video model",
-        tuple(f"{BASE}/diffusion_pytorch_model-{n:05d}-of-00007.safetensors" for n in range(1, 8)),
+        tuple(f"diffusion_pytorch_model-{n:05d}-of-00007.safetensors" for n in range(1, 8)),
         66,
-        *_WAN,
         "6bfcfb3b342cb286ce886889d519a77e",
     ),
-    Part(
-        "text encoder",
-        (f"{BASE}/models_t5_umt5-xxl-enc-bf16.pth",),
-        11.4,
-        *_WAN,
-        "9c8818c2cbea55eca56c7b447df170da",
-    ),
-    Part(
-        "tokenizer",
-        (f"{BASE}/google/umt5-xxl/tokenizer.json", f"{BASE}/google/umt5-xxl/tokenizer_config.json"),
-        0.02,
-        *_WAN,
-    ),
-    Part(
+    _part("text encoder", ("models_t5_umt5-xxl-enc-bf16.pth",), 11.4, "9c8818c2cbea55eca56c7b447df170da"),
+    _part("tokenizer", ("google/umt5-xxl/tokenizer.json", "google/umt5-xxl/tokenizer_config.json"), 0.02),
+    _part(
         "image encoder",
-        (f"{BASE}/models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",),
+        ("models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",),
         4.8,
-        *_WAN,
         "5941c53e207d62f20f9025686193c40b",
     ),
-    Part("VAE", (f"{BASE}/Wan2.1_VAE.pth",), 0.5, *_WAN, "ccc42284ea13e1ad04693284c7a09be6"),
-    Part("EX-4D adapter", (f"{ADAPTER}/ex4d.ckpt",), 0.4, "Apache-2.0", "yihouxiang/EX-4D"),
+    _part("VAE", ("Wan2.1_VAE.pth",), 0.5, "ccc42284ea13e1ad04693284c7a09be6"),
+    Part(
+        "EX-4D adapter",
+        (f"{ADAPTER}/ex4d.ckpt",),
+        0.4,
+        "Apache-2.0",
+        "yihouxiang/EX-4D",
+        extra=EXTRA,
+        check="ex4d.generate.wan.adapter:read_adapter",
+    ),
 )
 """Everything that the model needs."""
 
@@ -131,21 +101,21 @@ def files(root: Path) -> Files:
     Raises:
         InputError: some are missing.
     """
-    if missing := [part.name for part in PARTS if not is_there(part, root)]:
+    if missing := [part.name for part in PARTS if not store.is_there(part, root)]:
         raise InputError(
             f"Files of the EX-4D model are missing ({', '.join(missing)}): `ex4d models` says how to fetch them."
         )
     distilled = distilled_lora(root)
     notes = []
-    if (root / RANDOM).exists():
+    if (root / store.RANDOM).exists():
         notes.append("Made with random weights, to try the machine: the pictures mean nothing.")
     return Files(
-        dit=tuple(located(file, root) for file in VIDEO_MODEL.files),
-        vae=located(VAE.files[0], root),
-        image_encoder=located(IMAGE_ENCODER.files[0], root),
-        adapter=located(EX4D.files[0], root),
-        text_encoder=located(TEXT_ENCODER.files[0], root),
-        tokenizer=located(TOKENIZER.files[0], root).parent,
+        dit=tuple(store.located(file, root) for file in VIDEO_MODEL.files),
+        vae=store.located(VAE.files[0], root),
+        image_encoder=store.located(IMAGE_ENCODER.files[0], root),
+        adapter=store.located(EX4D.files[0], root),
+        text_encoder=store.located(TEXT_ENCODER.files[0], root),
+        tokenizer=store.located(TOKENIZER.files[0], root).parent,
         distilled=distilled,
         notes=tuple(notes),
     )
@@ -174,12 +144,9 @@ def converted(there: Files, progress: Progress = silent) -> Files:
     Raises:
         InputError: a file is damaged, or torch is missing.
     """
-    for package in ("torch", "safetensors"):
-        if find_spec(package) is None:
-            raise InputError(
-                f"Converting needs the Python package {package}: install it with pip install '.[wan]' -c"
-                " constraints.txt in a checkout."
-            )
+    for package in (Package("torch", EXTRA), Package("safetensors", EXTRA)):
+        if not package.is_there:
+            raise InputError(f"Converting needs the Python package {package.name}: {package.install}.")
     from ex4d.weights.tensors import as_safetensors
 
     changed: dict[str, Path] = {}
@@ -195,79 +162,3 @@ def converted(there: Files, progress: Progress = silent) -> Files:
             notes.append(f"{path.name} is used as it is, which loads more slowly: {error}")
     progress("Converting models", len(names), len(names))
     return replace(there, **changed, notes=tuple(notes))  # type: ignore[arg-type]
-
-
-def folder() -> Path:
-    """The folder of all models: `EX4D_MODELS`, or one in the cache."""
-    if named := os.environ.get(VARIABLE):
-        return Path(named).expanduser()
-    return user_cache.folder("models")
-
-
-def located(file: str, root: Path) -> Path:
-    """Where a file lies; one that was converted to .safetensors stands in for one that is gone."""
-    path = root / file
-    other = path.with_suffix(".safetensors")
-    return other if not path.is_file() and other.is_file() and path.suffix in {".pth", ".ckpt"} else path
-
-
-def is_there(part: Part, root: Path) -> bool:
-    """Whether all its files are there, whatever is in them."""
-    return all(located(file, root).is_file() for file in part.files)
-
-
-def state(part: Part, root: Path) -> str:
-    """ "ready", "missing", how many files are missing, or what is wrong with one of them."""
-    paths = [located(file, root) for file in part.files]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        return "missing" if len(missing) == len(paths) else f"{len(missing)} of {len(paths)} files missing"
-    try:
-        for path in paths:
-            (check_table if path.suffix == ".json" else check_file)(path, part.name)
-        if part.keys:
-            _check_keys(part, paths)
-        if part.name == "EX-4D adapter" and find_spec("torch") and find_spec("safetensors"):
-            from ex4d.generate.wan.adapter import read_adapter
-
-            read_adapter(paths[0])
-    except InputError as error:
-        return str(error)
-    return "ready"
-
-
-def fetch_commands(parts: list[Part], root: Path) -> list[str]:
-    """Shell commands that fetch these parts, and nothing else, from their repositories."""
-    wanted: dict[tuple[str, str], list[str]] = {}
-    for part in parts:
-        inside = [file.removeprefix(part.folder + "/") for file in part.files]
-        wanted.setdefault((part.hub, part.folder), []).extend(inside)
-    return [
-        f'hf download {hub} {" ".join(files)} --local-dir "{root / folder}"' for (hub, folder), files in wanted.items()
-    ]
-
-
-def key_hash(shapes: dict[str, tuple[int, ...]]) -> str:
-    """Hash of the names and shapes of tensors, as diffsynth makes it (core/loader/file.py, hash_model_file)."""
-    words = [f"{name}:{'_'.join(map(str, shape))}" for name, shape in shapes.items()]
-    return hashlib.md5(",".join(sorted([*words, *shapes])).encode(), usedforsecurity=False).hexdigest()
-
-
-def _check_keys(part: Part, paths: list[Path]) -> None:
-    """Raise InputError unless the files together hold the tensors of the published model, by name and shape."""
-    found: dict[str, tuple[int, ...]] = {}
-    for path in paths:
-        if path.suffix == ".safetensors":
-            found |= header(path, part.name)
-        elif find_spec("torch"):
-            from ex4d.weights.tensors import read_tensors
-
-            found |= {name: tuple(tensor.shape) for name, tensor in read_tensors(path, part.name).items()}
-        else:
-            return  # what is in a file of torch's is only known to torch
-    if key_hash(found) != part.keys:
-        files = f"all {len(paths)} files" if len(paths) > 1 else paths[0].name
-        raise InputError(
-            f"The {part.name} in {paths[0].parent} is another model: its {len(found)} tensors do not have the names and"
-            f" shapes of {BASE}'s; fetch {files} anew."
-        )

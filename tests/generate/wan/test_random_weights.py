@@ -19,8 +19,9 @@ from ex4d.generate.wan import model_files, video_model
 from ex4d.generate.wan.adapter import Adapter
 from ex4d.generate.wan.preparation import Prepared
 from ex4d.progress import silent
+from ex4d.weights import store
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 import random_weights
 
 pytestmark = pytest.mark.wan
@@ -33,7 +34,7 @@ def shapes():
 
 @pytest.mark.parametrize("part", [part for part in model_files.PARTS if part.keys], ids=lambda part: part.name)
 def test_the_model_classes_have_the_names_and_shapes_of_the_published_files(shapes, part):
-    assert model_files.key_hash(shapes[part]) == part.keys
+    assert store.key_hash(shapes[part]) == part.keys
 
 
 def test_the_hash_is_the_one_that_diffsynth_knows_the_file_by():
@@ -59,9 +60,9 @@ def test_our_hash_is_diffsynths_for_one_file_and_for_several(tmp_path):
     torch.save(one, paths[0])
     save_file(one, paths[1])
     save_file(other, paths[2])
-    expected = model_files.key_hash({name: tuple(tensor.shape) for name, tensor in one.items()})
+    expected = store.key_hash({name: tuple(tensor.shape) for name, tensor in one.items()})
     assert hash_model_file(str(paths[0])) == hash_model_file(str(paths[1])) == expected
-    both = model_files.key_hash({name: tuple(tensor.shape) for name, tensor in (one | other).items()})
+    both = store.key_hash({name: tuple(tensor.shape) for name, tensor in (one | other).items()})
     assert hash_model_file([str(paths[1]), str(paths[2])]) == both
 
 
@@ -118,13 +119,13 @@ def test_the_files_are_found_converted_and_loaded_as_the_real_ones(tmp_path, mon
         name = f"wan_video_{NAMES[part]}"
         make = tiny.MODELS[name]
         sizes[part] = {n.removeprefix("model."): tuple(t.shape) for n, t in make().state_dict().items()}
-        config = {"model_hash": model_files.key_hash(sizes[part]), "model_name": name}
+        config = {"model_hash": store.key_hash(sizes[part]), "model_name": name}
         config["model_class"] = f"tiny.{make.__name__}"
         if name in CONVERTERS:
             config["state_dict_converter"] = f"diffsynth.utils.state_dict_converters.{CONVERTERS[name]}"
         known.append(config)
     monkeypatch.setattr(random_weights, "shapes", lambda: sizes)
-    monkeypatch.setattr(model_files, "key_hash", lambda _: ANY)
+    monkeypatch.setattr(store, "key_hash", lambda _: ANY)
     monkeypatch.setattr(model_loader, "MODEL_CONFIGS", [*known, *model_loader.MODEL_CONFIGS])
     random_weights.main(tmp_path)
     monkeypatch.undo()

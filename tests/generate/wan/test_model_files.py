@@ -11,10 +11,12 @@ from math import prod
 
 import pytest
 
+from ex4d.depth.registry import estimators
 from ex4d.errors import InputError
 from ex4d.generate.wan import model_files
-from ex4d.generate.wan.model_files import PARTS, state
+from ex4d.generate.wan.model_files import PARTS
 from ex4d.weights import store
+from ex4d.weights.store import state
 
 VIDEO_MODEL = PARTS[0]
 
@@ -71,7 +73,7 @@ def write_video_model(root, tensors):
 
 def ex4d(root, *arguments):
     environment = os.environ | {"COLUMNS": "200", "EX4D_MODELS": str(root)}
-    command = [sys.executable, "-m", "ex4d.cli.main", *arguments]
+    command = [sys.executable, "-m", "ex4d.cli", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
 
 
@@ -130,7 +132,7 @@ def test_what_is_there_is_not_fetched_again(tmp_path):
 def test_a_lora_for_drafts_is_listed_and_random_weights_are_owned_up_to(tmp_path):
     (tmp_path / model_files.DISTILLED).mkdir()
     (tmp_path / model_files.DISTILLED / "fast.safetensors").touch()
-    (tmp_path / model_files.RANDOM).touch()
+    (tmp_path / store.RANDOM).touch()
     done = listing(tmp_path)
     assert row(done, "LoRA for drafts (optional)") == "fast.safetensors"
     assert "the pictures will mean nothing" in done.stderr
@@ -148,16 +150,20 @@ def test_doctor_says_what_the_model_lacks(tmp_path):
 
 def test_depth_models_are_listed_with_their_licences_and_the_commands_that_fetch_them(tmp_path):
     said = listing(tmp_path).depth
-    for part in store.PARTS:
+    helper = estimators()["moge"].parts
+    for part in [part for spec in estimators().values() for part in spec.parts]:
         line = next(line for line in said.splitlines() if line.startswith(f"│ {part.name} "))
         assert [cell.strip() for cell in line.split("│")[2:5]] == ["missing", f"{part.gigabytes:g}", part.licence]
-        one_is_enough = part in store.MOGE[1:]
+        one_is_enough = part in helper[1:]
         assert (f"--revision {part.revision}" in said) != one_is_enough
-    (tmp_path / store.MOGE[0].files[0]).parent.mkdir()
+    (tmp_path / helper[0].files[0]).parent.mkdir()
     write_sparse(tmp_path / "moge-2-vitl/model.safetensors", {"x": (2,)})
     done = ex4d(tmp_path, "models")
     assert "unusable" in done.stdout
-    assert "is another model: fetch Ruicheng/moge-2-vitl anew" in done.stderr
+    assert (
+        "is another model: its 1 tensors do not have the names and shapes of those in Ruicheng/moge-2-vitl"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize(
@@ -207,7 +213,7 @@ def test_a_tokenizer_that_was_cut_off_is_named(tmp_path):
 
 
 def test_the_names_of_the_video_model_have_the_published_hash():
-    assert model_files.key_hash(shapes()) == VIDEO_MODEL.keys
+    assert store.key_hash(shapes()) == VIDEO_MODEL.keys
 
 
 def test_a_converted_file_stands_in_for_the_original_and_its_names_are_checked(tmp_path):
@@ -215,7 +221,7 @@ def test_a_converted_file_stands_in_for_the_original_and_its_names_are_checked(t
     assert state(vae, tmp_path) == "missing"
     converted = (tmp_path / vae.files[0]).with_suffix(".safetensors")
     write_sparse(converted, {"a": (3,)})
-    assert model_files.located(vae.files[0], tmp_path) == converted
+    assert store.located(vae.files[0], tmp_path) == converted
     assert "is another model: its 1 tensors do not have the names" in state(vae, tmp_path)
 
 
@@ -227,7 +233,7 @@ def test_another_video_model_is_recognised(tmp_path, name, shape):
     del tensors[name]
     write_video_model(tmp_path, tensors | ({name: shape} if shape else {}))
     assert "is another model" in state(VIDEO_MODEL, tmp_path)
-    assert "fetch all 7 files anew" in state(VIDEO_MODEL, tmp_path)
+    assert "fetch all 7 files again" in state(VIDEO_MODEL, tmp_path)
 
 
 def test_a_broken_download_is_named(tmp_path):
@@ -242,10 +248,10 @@ def test_a_broken_download_is_named(tmp_path):
 
 def test_the_folder_is_the_variables_or_the_users_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("EX4D_MODELS", str(tmp_path))
-    assert model_files.folder() == tmp_path
+    assert store.folder() == tmp_path
     monkeypatch.delenv("EX4D_MODELS")
-    assert model_files.folder().name == "models"
-    assert "ex4d" in str(model_files.folder())
+    assert store.folder().name == "models"
+    assert "ex4d" in str(store.folder())
 
 
 def test_files_are_found_or_named(tmp_path):
@@ -262,7 +268,7 @@ def test_files_are_found_or_named(tmp_path):
     before = found.identity()
     (tmp_path / PARTS[5].files[0]).write_text("another")
     assert model_files.files(tmp_path).identity() != before
-    (tmp_path / model_files.RANDOM).touch()
+    (tmp_path / store.RANDOM).touch()
     assert "random weights" in model_files.files(tmp_path).notes[0]
     (tmp_path / model_files.DISTILLED).mkdir()
     for name in ("a", "b"):

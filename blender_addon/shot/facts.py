@@ -1,0 +1,105 @@
+"""What a scene knows of its shot: written when a clip is opened, changed by nobody, read everywhere.
+
+Five of the stored values are JSON, since Blender has no property for them; they are read by the methods below.
+"""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+from bpy.props import FloatProperty, IntProperty, PointerProperty, StringProperty
+from numpy.typing import NDArray
+
+from ..scene import compat
+from ..shot import files
+
+
+class ShotFacts:
+    """The facts, as a part of `scene.ex4d`."""
+
+    shot: StringProperty(name="Shot", description="Name of the shot's folder; empty without a shot")
+    image: PointerProperty(type=bpy.types.Image, name="Source Movie")
+    source: StringProperty(name="Source", description="The source as jobs name it, in JSON")
+    inputs: StringProperty(name="Inputs", description="Where the source's files are, by their hashes, in JSON")
+    opened: StringProperty(
+        name="Opened",
+        description="The clip that the shot was made from",
+        subtype="FILE_PATH",
+        options=compat.path_options(),
+    )
+    asked: StringProperty(name="Asked", description="The settings that the shot was made with, in JSON")
+    depth_found: StringProperty(name="Depth Found", description="The depth file that was used; empty without one")
+    depth_made: StringProperty(name="Depth Made", description="Where the depth comes from, in JSON")
+    width: IntProperty(name="Width")
+    height: IntProperty(name="Height")
+    frames: IntProperty(name="Frames")
+    start: IntProperty(name="Start", description="Scene frame of the clip's first frame")
+    rate: StringProperty(name="Frame Rate", description="Frames a second of the clip, as a fraction")
+    lens: StringProperty(name="Lens", description="Intrinsics of the clip's first frame, in JSON")
+    zoom: StringProperty(name="Zoom", description="Intrinsics of every frame, in JSON; empty where all are the same")
+    path: StringProperty(
+        name="Source Path", description="Poses of the clip's own camera, in JSON; empty where it stands still"
+    )
+    radius: FloatProperty(name="Radius", description="Distance to the point that presets turn about")
+    reach: FloatProperty(name="Reach", description="How far from its origin the shot reaches")
+    notes: StringProperty(name="Notes", description="What the server had to say about the clip")
+
+    @property
+    def fraction(self) -> Fraction:
+        """Frames a second of the clip."""
+        return Fraction(self.rate or "24")
+
+    @property
+    def intrinsics(self) -> NDArray[np.float64]:
+        """Intrinsics (3,3) of the clip's first frame, in pixels."""
+        return np.array(json.loads(self.lens), np.float64)
+
+    @property
+    def every_intrinsics(self) -> NDArray[np.float64]:
+        """Intrinsics (T,3,3) of all frames."""
+        if self.zoom:
+            return np.array(json.loads(self.zoom), np.float64)
+        return np.broadcast_to(self.intrinsics, (self.frames, 3, 3))
+
+    @property
+    def poses(self) -> NDArray[np.float64]:
+        """Camera-to-world (T,4,4) of the clip's own camera, library axes."""
+        if self.path:
+            return np.array(json.loads(self.path), np.float64)
+        return np.broadcast_to(np.eye(4), (self.frames, 4, 4))
+
+    @property
+    def last(self) -> int:
+        """Scene frame of the clip's last frame."""
+        return self.start + self.frames - 1
+
+    def frame_of(self, scene_frame: int) -> int:
+        """The clip's frame (from 0) that is shown at a scene frame, or nearest to it."""
+        return min(max(scene_frame - self.start, 0), self.frames - 1)
+
+    @property
+    def depth(self) -> dict[str, Any]:
+        """What the server said of the depth: provider, scale, licence, caution; empty without a shot."""
+        return json.loads(self.depth_made or "{}")
+
+    @property
+    def folder(self) -> Path | None:
+        """The shot's folder: where its movie lies, for Blender itself keeps that path right when files move."""
+        if self.image is None:
+            return None
+        folder = files.absolute(self.image.filepath).parent
+        return folder.parents[1] if folder.parent.name == files.AGAIN else folder
+
+    @property
+    def input_files(self) -> dict[str, str]:
+        """Where the source's files are by hash; those in the shot's folder are found wherever that is by now."""
+        known, folder = json.loads(self.inputs or "{}"), self.folder
+        for sha, path in known.items():
+            parts = Path(path).parts
+            if folder is not None and self.shot in parts:
+                inside = folder.joinpath(*parts[parts.index(self.shot) + 1 :])
+                known[sha] = str(inside) if inside.exists() else path
+        return known

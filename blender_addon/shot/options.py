@@ -1,0 +1,77 @@
+"""The settings of generators. The .blend keeps them by the generators' names, whatever server is at hand.
+
+The truth is JSON in `scene.ex4d.options`: {"wan": {"quality": "draft"}}. It holds what somebody has set, and only
+that. The panel's properties (`ui/generators.py`) read and write it, scripts may do so too.
+"""
+
+import json
+from typing import Any
+
+import bpy
+
+from ex4d.errors import InputError
+from ex4d.jobs.messages import Capabilities, GeneratorInfo
+from ex4d.schema import Scalar, Setting
+
+from ..work import capabilities
+
+
+def stored(facts: bpy.types.PropertyGroup) -> dict[str, dict[str, Scalar]]:
+    """All that was set, by generator and setting."""
+    return json.loads(facts.options or "{}")
+
+
+def put(facts: bpy.types.PropertyGroup, generator: str, name: str, value: Scalar) -> None:
+    """Set one setting of a generator."""
+    options = stored(facts)
+    options.setdefault(generator, {})[name] = value
+    facts.options = json.dumps(options)
+
+
+def value(facts: bpy.types.PropertyGroup, generator: str, setting: Setting) -> Scalar:
+    """What was set, or the default; what was set may be nothing that the setting takes, see `troubles`."""
+    return stored(facts).get(generator, {}).get(setting.name, setting.default)
+
+
+def is_taken(setting: Setting, held: Any) -> bool:
+    """Whether a value is one that the setting takes."""
+    try:
+        setting.checked(held)
+    except InputError:
+        return False
+    return True
+
+
+def troubles(facts: bpy.types.PropertyGroup, info: GeneratorInfo) -> list[str]:
+    """A sentence about each value in the file that the server does not take for this generator; it stays there."""
+    known = {setting.name: setting for setting in info.settings}
+    found = []
+    for name, held in stored(facts).get(info.name, {}).items():
+        if name not in known:
+            found.append(f"This server's {info.title} has no setting {name}: {held} is kept in the file and not used.")
+        elif not is_taken(known[name], held):
+            label = known[name].label
+            found.append(f"This server's {info.title} does not take {held} as {label}: choose another value.")
+    return found
+
+
+def for_job(facts: bpy.types.PropertyGroup, server: Capabilities | None) -> dict[str, dict[str, Scalar]]:
+    """What goes into a job: settings of the chosen generator, or of all where the server chooses.
+
+    What the server says that it does not know is left out, as the panel tells. Where the server has not said what it
+    knows yet, all is sent, and the server looks.
+
+    Raises:
+        InputError: a value is nothing that its setting takes.
+    """
+    wish, chosen = facts.generator_name, {}
+    for generator, settings in stored(facts).items():
+        if wish not in (capabilities.AUTO, generator):
+            continue
+        if server is not None:
+            info = capabilities.find(generator, server.generators)
+            known = info.settings if info is not None else ()
+            settings = {s.name: s.checked(settings[s.name]) for s in known if s.name in settings}
+        if settings:
+            chosen[generator] = settings
+    return chosen

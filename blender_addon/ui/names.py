@@ -1,0 +1,47 @@
+"""A choice among what the server announces, kept in the .blend by its name: the server may be away, or another one."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bpy.props import EnumProperty
+
+from ex4d.schema import Setting
+
+from .from_schema import Item, tooltip
+
+
+def choice_by_name(
+    setting: Setting,
+    stored_in: str,
+    always: Sequence[tuple[str, str, str]],
+    announced: Callable[[], Sequence[Any]],
+) -> Any:
+    """An enum whose value is the text in another property.
+
+    Args:
+        setting: gives label and tooltip.
+        stored_in: name of the text property beside it, which holds the name.
+        always: identifier, label and tooltip of what can be chosen whatever the server has.
+        announced: gives what the server has, each with name, title, help and licence.
+    """
+    kept: dict[tuple, list[Item]] = {}  # Blender reads the texts of items after the callback has returned
+
+    def items(group: Any, context: Any) -> list[Item]:
+        texts = [*always]
+        texts += [(i.name, i.title, f"{i.help} ({i.licence})") for i in announced() if i.name not in _names(always)]
+        held = always[0][0] if group is None else getattr(group, stored_in)
+        if held not in _names(texts):
+            texts.append((held, held, "Not known to the server"))
+        return kept.setdefault(tuple(texts), [(*text, number) for number, text in enumerate(texts)])
+
+    def get(group: Any) -> int:
+        return next(number for name, _, _, number in items(group, None) if name == getattr(group, stored_in))
+
+    def put(group: Any, number: int) -> None:
+        setattr(group, stored_in, items(group, None)[number][0])
+
+    return EnumProperty(name=setting.label, description=tooltip(setting), items=items, get=get, set=put)
+
+
+def _names(texts: Sequence[tuple[str, str, str]]) -> list[str]:
+    return [name for name, _label, _help in texts]

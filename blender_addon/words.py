@@ -1,0 +1,16 @@
+"""Numbers and sentences as people write them."""
+
+
+def count(number: int, word: str) -> str:
+    """`number` of what `word` names, as people say it."""
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def seconds(value: float) -> str:
+    """A time as people say it."""
+    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s" if value < 100 else f"{value / 60:.0f} min"
+
+
+def pace(rate: float) -> str:
+    """Steps a second as people say it, whether they take moments or minutes."""
+    return f"{rate:.1f} a second" if rate >= 1 else f"{seconds(1 / rate)} a step"

@@ -1,0 +1,57 @@
+"""What the server announces: which generators and depth estimators it has, and which of them run when it chooses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ex4d.jobs.messages import Capabilities, EstimatorInfo, GeneratorInfo
+
+AUTO, FILE = "auto", "file"
+"""Names that stand for the best that can run, and for a depth file."""
+
+Info = GeneratorInfo | EstimatorInfo
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What runs for a wish.
+
+    Attributes:
+        info: what runs; None where nothing can, or where the server knows no such name.
+        reasons: sentences why what was wished for, or what would be better, cannot run.
+    """
+
+    info: Info | None
+    reasons: tuple[str, ...] = ()
+
+
+def generator_for(wish: str, known: Capabilities) -> Chosen:
+    """The generator that runs for a name or "auto"."""
+    return _choose(wish, known.generators, "generator")
+
+
+def estimator_for(wish: str, known: Capabilities) -> Chosen:
+    """The estimator that runs for a name or "auto" where there is no depth file.
+
+    "auto" takes none whose terms have to be accepted first.
+    """
+    offered = [info for info in known.estimators if wish != AUTO or not (info.terms or info.name == FILE)]
+    return _choose(wish, offered, "way to depth")
+
+
+def find(name: str, infos: Sequence[Info]) -> Info | None:
+    """What has this name."""
+    return next((info for info in infos if info.name == name), None)
+
+
+def _choose(wish: str, infos: Sequence[Info], what: str) -> Chosen:
+    if wish != AUTO:
+        info = find(wish, infos)
+        if info is None:
+            return Chosen(None, (f"This server has no {what} named {wish}: choose another, or another server.",))
+        return Chosen(info, (info.missing,) if info.missing else ())
+    reasons: list[str] = []
+    for info in infos:
+        if not info.missing:
+            return Chosen(info, tuple(reasons))
+        reasons.append(info.missing)
+    return Chosen(None, tuple(reasons) or (f"This server has no {what}: look into its log.",))

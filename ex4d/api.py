@@ -1,0 +1,156 @@
+"""The library for people who script: the pipeline's steps as functions. `import ex4d` has them at its top."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ex4d.depth.files import beside
+from ex4d.generate.base import Generated
+from ex4d.generate.registry import choose, generators
+from ex4d.geometry.camera_path import CameraPath
+from ex4d.geometry.mesh import DWMesh
+from ex4d.pipeline import generate as generation
+from ex4d.pipeline import render as rendering
+from ex4d.pipeline.open import Shot, SourceFiles, open_shot
+from ex4d.pipeline.runtime import Runtime
+from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
+from ex4d.progress import Progress, silent
+from ex4d.render.conditioning import Conditioning
+from ex4d.render.engines import engine
+from ex4d.render.scene import Scene
+from ex4d.schema import build, describe
+
+Where = str | PathLike[str]
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A shot as it is seen along a camera path.
+
+    Attributes:
+        scene: mesh, pictures and cameras.
+        conditioning: colour and mask, and how much of each frame is real.
+        settings: how it was rendered.
+        fps: frame rate of the clip.
+        notes: sentences for the user.
+    """
+
+    scene: Scene
+    conditioning: Conditioning
+    settings: RenderSettings
+    fps: Fraction
+    notes: tuple[str, ...]
+
+
+def open_clip(
+    clip: Where,
+    *,
+    depth: Where | None = None,
+    source_camera: Where | None = None,
+    progress: Progress = silent,
+    **settings: Any,
+) -> Shot:
+    """Open a video file or a folder of pictures: its frames, its depth and its lens.
+
+    Args:
+        clip: the file or folder.
+        depth: a depth file or folder; None takes the one beside the clip, or else estimates it.
+        source_camera: a file that says how the clip's own camera moved.
+        progress: told after each step.
+        settings: fields of `ex4d.pipeline.settings.SourceSettings`, such as `frames`, `field_of_view`, `estimator`.
+
+    Raises:
+        InputError: something cannot be read, does not fit, or cannot be estimated here; a setting out of range.
+    """
+    where = Path(clip)
+    files = SourceFiles(
+        where,
+        Path(depth) if depth is not None else beside(where),
+        Path(source_camera) if source_camera is not None else None,
+    )
+    return open_shot(files, build(SourceSettings, settings), progress=progress)
+
+
+def reconstruct(shot: Shot, **settings: Any) -> DWMesh:
+    """The depth watertight mesh of a shot.
+
+    Args:
+        shot: of `open_clip`.
+        settings: fields of `ex4d.pipeline.settings.RenderSettings`, such as `occlusion`.
+
+    Raises:
+        InputError: a setting out of range.
+    """
+    return rendering.mesh_of(shot, build(RenderSettings, settings))
+
+
+def render_path(
+    shot: Shot, path: CameraPath | Where | None = None, *, progress: Progress = silent, **settings: Any
+) -> Rendering:
+    """Colour and mask of a shot along a camera path.
+
+    Args:
+        shot: of `open_clip`.
+        path: cameras, or a file of them; None takes the preset that `cam` names.
+        progress: told after each frame.
+        settings: fields of `PathSettings` (`cam`, `amount`, `rise`) and `RenderSettings` (`engine`, `occlusion`, ...)
+            in `ex4d.pipeline.settings`.
+
+    Raises:
+        InputError: the path does not fit the shot, or a setting is out of range.
+    """
+    moves = {about.name for about in describe(PathSettings)}
+    how = build(RenderSettings, {name: value for name, value in settings.items() if name not in moves})
+    move = build(PathSettings, {name: value for name, value in settings.items() if name in moves})
+    if isinstance(path, CameraPath):
+        scene = Scene(rendering.mesh_of(shot, how), shot.clip.frames, path, how.release_compat)
+    else:
+        scene = rendering.scene_of(shot, None if path is None else Path(path), move, how)
+    seen = rendering.view(scene, how, progress)
+    return Rendering(scene, seen, how, shot.clip.fps, (*shot.notes, *seen.notes))
+
+
+def generate_video(
+    view: Rendering,
+    generator: str = "auto",
+    *,
+    seed: int = 0,
+    keep_source: bool = True,
+    options: Mapping[str, Any] | None = None,
+    runtime: Runtime | None = None,
+    progress: Progress = silent,
+) -> Generated:
+    """The finished video: what the source saw stays, the rest is made by a generator.
+
+    Args:
+        view: of `render_path`.
+        generator: its name; "auto" takes the best that can run here.
+        seed: the same seed and settings give the same result.
+        keep_source: keep what the source saw as it is.
+        options: settings of the generator by name; `ex4d generate --help` lists them.
+        runtime: keeps models loaded between calls; None loads and forgets them.
+        progress: told after each step.
+
+    Raises:
+        InputError: the generator is not there or cannot run here, or a setting is out of range.
+    """
+    name = choose(generator, generators()).spec.name
+    wanted = generation.plan(GenerateSettings(generator, seed, keep_source, options={name: dict(options or {})}))
+    used = runtime or Runtime()
+    try:
+        made, _other = generation.generate(
+            view.conditioning,
+            view.scene,
+            wanted,
+            used,
+            progress,
+            engine=engine(view.settings.engine),
+            as_released=view.settings.release_compat,
+        )
+    finally:
+        if runtime is None:
+            used.unload()
+    return made

@@ -1,0 +1,120 @@
+"""What every depth estimator is: its specification, what it is given, and what it gives back. Needs numpy only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.depth.encoding import DepthEncoding
+from ex4d.depth.estimate import Estimate
+from ex4d.extras import Package
+from ex4d.progress import Progress, silent
+from ex4d.weights.store import Part
+
+if TYPE_CHECKING:
+    from ex4d.media.clip import Clip
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What some frames of a clip say about its lens and its distances.
+
+    Attributes:
+        numbers: (K,) which frames.
+        depth: (K,H,W) float32, distances in the unit of `scale_note`; not finite where nothing is known.
+        focal_px: focal length in pixels of (H, W), or NaN.
+        note: a sentence for the user.
+        scale_note: a sentence about the unit of the distances.
+    """
+
+    numbers: NDArray[np.intp]
+    depth: NDArray[np.float32]
+    focal_px: float
+    note: str
+    scale_note: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an estimator is given besides the clip.
+
+    Attributes:
+        device: of torch, or "auto"; see `torch_device`.
+        focal_px: focal length in pixels of the source's displayed picture; None where nobody gave it.
+        file, encoding: a depth file or folder and what its numbers mean, for an estimator that reads one.
+        metric: lens and distances of some frames, measured by another model when it is called; None where nothing here
+            can measure them. Only for an estimator whose specification says `uses_metric`.
+        progress: to tell after each step; raises `Cancelled` to stop.
+    """
+
+    device: str = "auto"
+    focal_px: float | None = None
+    file: Path | None = None
+    encoding: DepthEncoding | None = None
+    metric: Callable[[], Metric | None] = lambda: None
+    progress: Progress = silent
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What there is to know about an estimator before it is imported.
+
+    Attributes:
+        name: in jobs, on the command line and as the provider of its depth, lower case.
+        title: for people, in title case.
+        help: one sentence without its full stop: what it is.
+        run: estimates the depth of a clip; imports what is heavy. None for a helper, which only measures.
+        measure: measures lens and distances in some frames (K,) of a clip, for estimators that use them.
+        licence: of what it is made of, for people.
+        commercial: whether its depth may be used commercially.
+        terms: what the user has to accept before it runs, a sentence without its full stop; empty where nothing.
+        caution: a sentence that stays with its depth wherever that goes; empty where there is nothing to say.
+        packages: Python packages it needs besides numpy.
+        parts: model files it needs, the best first where one is enough.
+        any_part: whether one of the parts is enough.
+        version: changes when the same clip would give other depth.
+        rank: "auto" takes the greatest that can run here and asks for no consent.
+        reads_file: whether it reads a depth file instead of estimating; "auto" takes it first where there is a file.
+        is_guess: whether its distances are a stand-in for those of a model, and say so.
+        uses_metric: whether it wants lens and distances of some frames from a helper.
+    """
+
+    name: str
+    title: str
+    help: str
+    run: "Callable[[Clip, Request], Estimate] | None" = None
+    measure: "Callable[[Clip, NDArray[np.intp], Request], Metric] | None" = None
+    licence: str = "free for any use"
+    commercial: bool = True
+    terms: str = ""
+    caution: str = ""
+    packages: tuple[Package, ...] = ()
+    parts: tuple[Part, ...] = ()
+    any_part: bool = False
+    version: int = 1
+    rank: int = 0
+    reads_file: bool = False
+    is_guess: bool = False
+    uses_metric: bool = False
+
+    @property
+    def is_helper(self) -> bool:
+        """Whether it only measures for others, and so cannot be chosen."""
+        return self.run is None
+
+    @property
+    def usual_parts(self) -> tuple[Part, ...]:
+        """The files to fetch where nothing is there yet: all parts, or the best where one is enough."""
+        return self.parts[:1] if self.any_part else self.parts
+
+
+def torch_device(device: str) -> str:
+    """The device of torch for a wish; "auto" takes CUDA where torch can use it, and else the CPU. Imports torch."""
+    if device != "auto":
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

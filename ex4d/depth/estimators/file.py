@@ -1,0 +1,21 @@
+"""Depth from a file of the user's, among the estimators; `ex4d.depth.files` reads it."""
+
+from typing import TYPE_CHECKING
+
+from ex4d.depth.base import Request, Spec
+from ex4d.depth.estimate import Estimate
+from ex4d.depth.files import read_estimate
+
+if TYPE_CHECKING:
+    from ex4d.media.clip import Clip
+
+
+def run(clip: "Clip", request: Request) -> Estimate:
+    """The depth in the request's file, see `read_estimate`."""
+    assert request.file is not None
+    return read_estimate(
+        request.file, clip, reading=request.encoding, focal_px=request.focal_px, progress=request.progress
+    )
+
+
+SPEC = Spec("file", "Depth File", "Depth that you have: .npz, 16-bit PNG or EXR", run, rank=100, reads_file=True)

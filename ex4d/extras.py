@@ -1,0 +1,27 @@
+"""Python packages that are not always installed, and how to install them. Looking for one imports nothing."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+
+@dataclass(frozen=True)
+class Package:
+    """One package.
+
+    Attributes:
+        name: as it is imported.
+        extra: of ex4d that brings it; empty where it is installed under its own name.
+    """
+
+    name: str
+    extra: str = ""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is installed."""
+        return find_spec(self.name) is not None
+
+    @property
+    def install(self) -> str:
+        """What to type, as a part of a sentence."""
+        return f"pip install '.[{self.extra}]' in a checkout" if self.extra else f"pip install {self.name}"

@@ -1,0 +1,71 @@
+"""Messages as msgpack and back. The decoder checks each field and names the one that it refuses."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgpack
+
+from ex4d.jobs.limits import CONTROL_BYTES, PICTURE_BYTES
+from ex4d.plain import PlainError, kind_of, tagged, to_plain
+
+ProtocolError = PlainError
+"""A message that cannot be read; the sentence names the field."""
+
+
+def encode(message: Any) -> bytes:
+    """The control frame of a message.
+
+    Raises:
+        ProtocolError: it is larger than one control frame may be, or holds what msgpack does not know.
+    """
+    try:
+        frame = msgpack.packb(to_plain(message))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ProtocolError(f"A {kind_of(type(message))} message cannot be written: {error}.") from error
+    if len(frame) > CONTROL_BYTES:
+        raise ProtocolError(
+            f"A {kind_of(type(message))} message of {len(frame)} bytes is over the limit of {CONTROL_BYTES}:"
+            " it names too many files or facts."
+        )
+    return frame
+
+
+def unpack(frame: bytes) -> dict:
+    """The plain map in a control frame, its fields not yet checked.
+
+    Raises:
+        ProtocolError: too large, not msgpack, or not a map.
+    """
+    if len(frame) > CONTROL_BYTES:
+        raise ProtocolError(f"A message of {len(frame)} bytes is over the limit of {CONTROL_BYTES}.")
+    try:
+        plain = msgpack.unpackb(
+            frame,
+            raw=False,
+            strict_map_key=True,
+            ext_hook=_refuse_extension,
+            max_bin_len=PICTURE_BYTES,
+        )
+    except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
+        raise ProtocolError(f"A message is not msgpack as used here: {str(error)[:200]}.") from None
+    if not isinstance(plain, dict):
+        raise ProtocolError(f"A message must be a map, not {type(plain).__name__}.")
+    return plain
+
+
+def _refuse_extension(code: int, data: bytes) -> None:
+    raise ValueError(f"extension type {code}")
+
+
+def decode(frame: bytes, allowed: Sequence[type]) -> Any:
+    """The message in a control frame, if it is one of the `allowed` classes.
+
+    Raises:
+        ProtocolError: names the field that is unknown, missing, of another type or out of range.
+    """
+    return tagged(allowed, unpack(frame), "message")
+
+
+def sentence(message: object) -> str:
+    """Any text as a `Text` field takes it."""
+    return str(message).encode(errors="replace").decode()[:2000]

@@ -1,0 +1,22 @@
+"""How much may travel: limits of both ends of the wire."""
+
+from ex4d.pipeline.requests import BLOB_BYTES
+
+__all__ = ["BLOB_BYTES", "CHUNK_BYTES", "CONTROL_BYTES", "CREDIT", "MESSAGE_FRAMES", "PICTURE_BYTES"]
+
+CONTROL_BYTES = 256 * 1024
+"""Largest message without file content; larger ones are not read at all."""
+
+CHUNK_BYTES = 256 * 1024
+"""File content in one `Put` or `Chunk`."""
+
+CREDIT = 10
+"""Chunks that may be under way to or from one client."""
+
+PICTURE_BYTES = 16 * 1024
+"""Largest picture of what is being made, a JPEG, that comes with an event."""
+
+MESSAGE_FRAMES = 4
+"""Most frames in one message, the address that ZeroMQ adds included."""
+
+HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 2000, 8000

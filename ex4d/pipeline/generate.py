@@ -1,0 +1,99 @@
+"""From conditioning to the finished video: the generator, and the source's pixels put back."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.generate.base import Generated, Request, Spec
+from ex4d.generate.registry import AUTO, Choice, check_options, choose, generators
+from ex4d.pipeline.runtime import Runtime
+from ex4d.pipeline.settings import GenerateSettings
+from ex4d.progress import Progress
+from ex4d.render import mask_edges
+from ex4d.render.conditioning import Conditioning, without_rim
+from ex4d.render.scene import Engine, Scene
+from ex4d.schema import Settings, build, describe
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be generated with.
+
+    Attributes:
+        choice: the generator, and why it is no better one.
+        settings: its own, an instance of its specification's class.
+        seed, keep_source: see `GenerateSettings`.
+    """
+
+    choice: Choice
+    settings: Settings
+    seed: int
+    keep_source: bool
+
+    @property
+    def spec(self) -> Spec:
+        """Of the generator."""
+        return self.choice.spec
+
+
+def plan(settings: GenerateSettings) -> Plan:
+    """Choose the generator and check what is asked of it, before anything takes time.
+
+    Raises:
+        InputError: no such generator, it cannot run here, or a setting that it does not take.
+    """
+    known = generators()
+    check_options(settings.options, known)
+    choice = choose(settings.generator, known)
+    others = [known[name] for name in settings.options if name in known and name != choice.spec.name]
+    unused = {
+        about.label for spec in others for about in describe(spec.settings) if about.name in settings.of(spec.name)
+    }
+    if unused and settings.generator != AUTO:
+        said = f"{choice.spec.title} takes no {', '.join(sorted(unused))}, so that was left out."
+        choice = replace(choice, notes=(*choice.notes, said))
+    return Plan(choice, build(choice.spec.settings, settings.of(choice.spec.name)), settings.seed, settings.keep_source)
+
+
+def generate(
+    conditioning: Conditioning,
+    scene: Scene | None,
+    wanted: Plan,
+    runtime: Runtime,
+    progress: Progress,
+    *,
+    engine: Engine | None = None,
+    as_released: bool = False,
+) -> tuple[Generated, NDArray[np.uint8]]:
+    """Generate a shot.
+
+    The rim of the mask is not trusted: it is generated too, and blended with the source (see
+    `ex4d.render.mask_edges`). As released, nothing is put back: the result is the model's, in its size.
+
+    Args:
+        conditioning: what is real along the path.
+        scene: what it was rendered from, where that is known.
+        wanted: the generator and its settings.
+        runtime: has the generator.
+        progress: told after each step.
+        engine: what draws, where the generator draws; None takes the fastest that can run here.
+        as_released: as the EX-4D release does.
+
+    Returns:
+        The result, and the frames of the other way to finish it: without the source's pixels, or with them.
+
+    Raises:
+        InputError: the generator cannot make it, as where the GPU is too small.
+    """
+    request = Request(conditioning, scene, wanted.settings, wanted.seed, engine, as_released)
+    made = runtime.generator(wanted.spec).generate(request, progress)
+    made = replace(made, notes=(*wanted.choice.notes, *made.notes))
+    if as_released and not wanted.spec.is_preview:
+        return made, made.frames
+    sure = without_rim(conditioning, wanted.seed)
+    weight = mask_edges.soft_edge(conditioning.mask, sure.mask)
+    composited = mask_edges.composite(conditioning.colour, made.frames, weight)
+    settings = {**made.settings, "keep_source": wanted.keep_source, "eroded_by": mask_edges.DEFAULT_KERNELS}
+    pair = (composited, made.frames) if wanted.keep_source else (made.frames, composited)
+    return replace(made, frames=pair[0], settings=settings), pair[1]

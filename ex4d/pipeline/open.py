@@ -1,0 +1,205 @@
+"""Opening a source: its frames, its depth, and how its camera moved."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.depth import registry
+from ex4d.depth.estimate import Estimate
+from ex4d.geometry import intrinsics
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.presets import RELEASE_FRAMES
+from ex4d.media.clip import Clip, clip_info, read_clip
+from ex4d.pipeline.requests import Blob, Fill, Job, Reconstruct
+from ex4d.pipeline.settings import SourceSettings
+from ex4d.progress import Progress, silent
+from ex4d.source_camera import pose_files
+from ex4d.storage.names import natural_order
+
+Locate = Callable[[Blob], Path]
+"""Where the content of a blob lies on this machine; the file's name may differ from the blob's."""
+
+
+@dataclass(frozen=True)
+class SourceFiles:
+    """Where the files of a source lie.
+
+    Attributes:
+        clip: a video file, or a folder of pictures.
+        depth: a depth file or folder; None where it is looked for beside the clip, or estimated.
+        camera: a file that says how the clip's own camera moved; None where it stood still.
+    """
+
+    clip: Path
+    depth: Path | None = None
+    camera: Path | None = None
+
+
+@dataclass(frozen=True)
+class JobFiles:
+    """Where the files of a job lie.
+
+    Attributes:
+        source: of the jobs that have one.
+        path: the camera path; None takes the job's preset.
+        colour, mask: of `Fill`.
+    """
+
+    source: SourceFiles | None = None
+    path: Path | None = None
+    colour: Path | None = None
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A source that is open.
+
+    Attributes:
+        clip: frames at the working size.
+        estimate: its depth.
+        source_to_world: (T,4,4) poses of the clip's own camera; None where it stands still.
+        notes: sentences for the user, of all three.
+    """
+
+    clip: Clip
+    estimate: Estimate
+    source_to_world: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def depth(self) -> DepthVideo:
+        """The depth alone."""
+        return self.estimate.depth
+
+    @property
+    def about_depth(self) -> dict[str, str]:
+        """Where the depth came from, for people and records."""
+        return {
+            "provider": self.depth.provider[:100],
+            "scale": self.estimate.scale_note,
+            "licence": self.estimate.licence,
+        }
+
+
+def open_shot(
+    files: SourceFiles,
+    settings: SourceSettings,
+    *,
+    look_beside: bool = False,
+    again: bool = False,
+    release_lens: bool = False,
+    progress: Progress = silent,
+) -> Shot:
+    """Read a clip, and find its depth, its lens and how its camera moved.
+
+    Args:
+        files: where they are.
+        settings: see `ex4d.pipeline.settings`.
+        look_beside: take the depth file that lies beside the clip where none is named.
+        again: estimate the depth anew, even where it was kept from an earlier time.
+        release_lens: assume the EX-4D release's focal length where no other is given.
+        progress: told after each step.
+
+    Raises:
+        InputError: something cannot be read, does not fit, or cannot be estimated here.
+    """
+    clip = read_clip(
+        files.clip,
+        start=settings.start,
+        frames=_frames(files.clip, settings),
+        longest_side=settings.longest_side,
+        fps=Fraction(settings.fps) if settings.fps else None,
+        progress=progress,
+    )
+    focal_px = settings.focal_px
+    if settings.field_of_view is not None:
+        focal_px = intrinsics.focal_of(settings.field_of_view, clip.fit.source_width)
+    elif focal_px is None and release_lens:
+        focal_px = intrinsics.RELEASE_FOCAL_PX * clip.fit.source_width / clip.fit.scaled_width
+    moving = pose_files.load(files.camera, clip) if files.camera is not None else None
+    estimate = registry.estimate(
+        settings.estimator,
+        clip,
+        video=files.clip if look_beside else None,
+        file=files.depth,
+        reading=settings.encoding,
+        focal_px=focal_px,
+        accept_licence=settings.accept_licence,
+        again=again,
+        progress=progress,
+    )
+    notes = (*clip.notes, *estimate.depth.notes)
+    if moving is None:
+        return Shot(clip, estimate, None, notes)
+    moving, said = pose_files.in_unit_of(moving, estimate.depth)
+    return Shot(clip, estimate, moving.camera_to_world, (*notes, said))
+
+
+def _frames(clip: Path, settings: SourceSettings) -> int:
+    """How many frames to read: those asked for, else the release's number or what there is."""
+    return settings.frames or max(1, min(RELEASE_FRAMES, clip_info(clip).frames - settings.start))
+
+
+def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) -> JobFiles:
+    """Give the files of a job the names that they had, so that readers see their endings and errors name them.
+
+    Where `folder` is the working directory, `Path()`, errors name files as the user knows them: by their names alone.
+
+    Args:
+        job: with the files by content.
+        locate: finds them.
+        folder: an empty one, for links (or copies, where the system does not let us make links).
+        in_place: take files that still have their names where they are: then errors name them by their whole paths.
+    """
+    gathered = partial(_gathered, locate=locate, folder=folder, in_place=in_place)
+    if isinstance(job, Fill):
+        return JobFiles(colour=gathered(job.colour, what="colour"), mask=gathered(job.mask, what="mask"))
+    source = job.source
+    files = SourceFiles(
+        gathered(source.clip, what=source.folder or "clip", as_folder=source.folder is not None),
+        gathered(source.depth, what="depth") if source.depth else None,
+        gathered((source.camera,), what="camera") if source.camera else None,
+    )
+    if isinstance(job, Reconstruct) or job.path is None:
+        return JobFiles(files)
+    return JobFiles(files, gathered((job.path,), what="path"))
+
+
+def _gathered(
+    blobs: tuple[Blob, ...], *, locate: Locate, folder: Path, in_place: bool, what: str, as_folder: bool = False
+) -> Path:
+    """The file under the name that the blob had, or a folder of pictures in order."""
+    names = [blob.name for blob in blobs]
+    as_folder |= len(blobs) > 1
+    if in_place and (found := _in_place([locate(blob) for blob in blobs], names, what if as_folder else None)):
+        return found
+    if as_folder or (folder / names[0]).exists():  # also for the second of two files of one name
+        folder = folder / what
+        folder.mkdir()
+    if len(set(names)) < len(names) or sorted(names, key=lambda name: natural_order(Path(name))) != names:
+        names = [f"{number:06d}{Path(name).suffix}" for number, name in enumerate(names)]
+    for name, blob in zip(names, blobs, strict=True):
+        content = locate(blob).resolve()
+        try:
+            os.symlink(content, folder / name)
+        except OSError:  # Windows without the right to make links
+            shutil.copyfile(content, folder / name)
+    return folder if as_folder else folder / names[0]
+
+
+def _in_place(places: list[Path], names: list[str], folder: str | None) -> Path | None:
+    """The file, or the folder of this name, where files of these names lie with nothing beside them."""
+    if [place.name for place in places] != names:
+        return None
+    if folder is None:
+        return places[0]
+    parent = places[0].parent
+    return parent if parent.name == folder and set(parent.iterdir()) == set(places) else None

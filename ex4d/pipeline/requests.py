@@ -1,0 +1,155 @@
+"""What can be asked for: jobs, with their files by content. Needs nothing but the standard library and numpy.
+
+A job says everything that its result depends on, and no path: the same job means the same on every machine.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
+from ex4d.plain import Tagged, between, length, matches, to_plain
+
+SOURCE_FILES = 1000
+"""Most files of an image folder in one job."""
+
+BLOB_BYTES = 64 * 1024**3
+"""Largest file."""
+
+_FORBIDDEN_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
+_RESERVED_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+def _check_name(value: str) -> None:
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode") from None
+    if not 1 <= size <= 255 or _FORBIDDEN_IN_NAMES.search(value) or value[-1] in ". ":
+        raise ValueError("must be a plain file name without folders or special characters, 255 bytes at most")
+    if _RESERVED_NAMES.fullmatch(value):
+        raise ValueError("must not be a name that some systems reserve for devices")
+
+
+Sha256 = Annotated[str, matches("[0-9a-f]{64}", "64 hexadecimal digits")]
+Name = Annotated[str, _check_name]
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file by its content; `name` is the base name it had, for people and for its suffix."""
+
+    sha256: Sha256
+    size: Annotated[int, between(0, BLOB_BYTES)]
+    name: Name
+
+
+@dataclass(frozen=True)
+class Source:
+    """A clip, where its depth comes from, and the part of them to use.
+
+    Attributes:
+        clip: one video file, or the pictures of a folder in order.
+        depth: one .npz file, or PNG or EXR pictures in order; empty where it is to be estimated.
+        camera: how the camera of the clip moved, see `ex4d.source_camera`; None where it stands still.
+        settings: all else.
+        folder: name of the folder that the pictures of the clip are from; empty for a video file.
+    """
+
+    clip: Annotated[tuple[Blob, ...], length(1, SOURCE_FILES)]
+    depth: Annotated[tuple[Blob, ...], length(0, SOURCE_FILES)] = ()
+    camera: Blob | None = None
+    settings: SourceSettings = field(default_factory=SourceSettings)
+    folder: Name | None = None
+
+
+@dataclass(frozen=True)
+class Reconstruct(Tagged):
+    """Clip and depth to the working size -> source.mp4, reliable.mp4, depth.npz, source_camera.npz.
+
+    `again` estimates the depth anew, even where it was kept from an earlier job.
+    """
+
+    source: Source
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class Preview(Tagged):
+    """What a camera path will see -> colour.mp4, mask.mp4. `path` is a file of `ex4d.geometry.camera_path.save`."""
+
+    source: Source
+    path: Blob
+    render: RenderSettings = field(default_factory=RenderSettings)
+
+
+@dataclass(frozen=True)
+class Generate(Tagged):
+    """The shot from another camera -> result.mp4, colour.mp4, mask.mp4, take.json and the files of `pipeline.take`.
+
+    Attributes:
+        path: a file of `ex4d.geometry.camera_path`; None takes the preset.
+        preset: the camera move where there is no file.
+        render: how the mesh is rendered.
+        generation: how the unseen parts are filled.
+    """
+
+    source: Source
+    path: Blob | None = None
+    preset: PathSettings = field(default_factory=PathSettings)
+    render: RenderSettings = field(default_factory=RenderSettings)
+    generation: GenerateSettings = field(default_factory=GenerateSettings)
+
+
+@dataclass(frozen=True)
+class Fill(Tagged):
+    """The shot from colour and mask that were rendered before -> the files of `Generate`, without a camera.
+
+    Attributes:
+        colour, mask: videos, or pictures of folders in order.
+        frames: how many to use from the first; None as for a clip.
+        generation: how the unseen parts are filled; its width and height squeeze colour and mask, as the release does.
+        release_compat: do everything as the EX-4D release does.
+    """
+
+    colour: Annotated[tuple[Blob, ...], length(1, SOURCE_FILES)]
+    mask: Annotated[tuple[Blob, ...], length(1, SOURCE_FILES)]
+    frames: Annotated[int, between(1, 100_000)] | None = None
+    generation: GenerateSettings = field(default_factory=GenerateSettings)
+    release_compat: bool = False
+
+
+Job = Reconstruct | Preview | Generate | Fill
+
+
+def canonical(job: Job) -> str:
+    """A job as JSON that is the same wherever it is written."""
+    return json.dumps(to_plain(job), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def job_hash(job: Job) -> str:
+    """Identity of a job: sha256 of `canonical`."""
+    return hashlib.sha256(canonical(job).encode()).hexdigest()
+
+
+def blobs_of(job: Job) -> list[Blob]:
+    """Every file that a job reads, each content once."""
+    if isinstance(job, Fill):
+        blobs = [*job.colour, *job.mask]
+    else:
+        source = job.source
+        blobs = [*source.clip, *source.depth, *([source.camera] if source.camera else [])]
+        if not isinstance(job, Reconstruct) and job.path is not None:
+            blobs.append(job.path)
+    return list({blob.sha256: blob for blob in blobs}.values())
+
+
+def safe_name(name: str) -> str:
+    """The nearest name that may travel: forbidden characters become "_", very long stems are cut."""
+    name = _FORBIDDEN_IN_NAMES.sub("_", name.encode(errors="replace").decode()).rstrip(". ") or "_"
+    stem, suffix = Path(name).stem, Path(name).suffix[:12]
+    name = stem.encode()[:200].decode(errors="ignore") + suffix
+    return f"_{name}" if _RESERVED_NAMES.fullmatch(name) else name

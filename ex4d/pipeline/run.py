@@ -1,0 +1,252 @@
+"""Running a job, from files to files: what the command line, the server's worker and the library all call."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.generate.base import Generated, metadata
+from ex4d.geometry import camera_path, presets
+from ex4d.media.clip import clip_info, read_clip
+from ex4d.media.movie import write_movie
+from ex4d.pipeline import generate as generation
+from ex4d.pipeline import render as rendering
+from ex4d.pipeline import take
+from ex4d.pipeline.open import JobFiles, Shot, open_shot
+from ex4d.pipeline.requests import Fill, Generate, Job, Preview, Reconstruct
+from ex4d.pipeline.runtime import Runtime
+from ex4d.pipeline.settings import PathSettings, RenderSettings
+from ex4d.progress import Progress
+from ex4d.render.conditioning import Conditioning, without_rim
+from ex4d.render.coverage import Coverage
+from ex4d.render.engines import engine
+from ex4d.render.engines.cpu import reliable_vertices
+from ex4d.source_camera import pose_files
+
+Keep = Callable[[str, NDArray[np.uint8]], None]
+"""Takes the name of a video and its frames (T,h,w,3)."""
+
+
+def run(
+    job: Job, files: JobFiles, out: Path, runtime: Runtime, progress: Progress, keep: Keep | None = None
+) -> dict[str, Any]:
+    """Run one job.
+
+    Args:
+        job: what to do.
+        files: where its files lie, see `ex4d.pipeline.open.gather`.
+        out: an empty folder; every file in it afterwards is a result.
+        runtime: what is warm.
+        progress: told after each step; raises `Cancelled` to stop.
+        keep: is given the frames of a take's result and other video, before they are compressed.
+
+    Returns:
+        Facts for the client, plain JSON values.
+
+    Raises:
+        InputError: a file or a setting that cannot be used.
+    """
+    watch = _Stopwatch(progress)
+    if isinstance(job, Reconstruct):
+        return _reconstruct(job, files, out, runtime, watch)
+    if isinstance(job, Preview):
+        return _preview(job, files, out, runtime, watch)
+    return _take(job, files, out, runtime, watch, keep)
+
+
+def _shot(job: Reconstruct | Preview | Generate, files: JobFiles, runtime: Runtime, progress: Progress) -> Shot:
+    """The shot that a job works on."""
+    assert files.source is not None
+    source_files = files.source
+    opening, release_lens = isinstance(job, Reconstruct), isinstance(job, Generate) and job.render.release_compat
+    return runtime.shot(
+        f"{job.source!r} {release_lens}",
+        lambda: open_shot(
+            source_files,
+            job.source.settings,
+            again=isinstance(job, Reconstruct) and job.again,
+            release_lens=release_lens,
+            progress=progress,
+        ),
+        fresh=opening,
+    )
+
+
+def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime, progress: Progress) -> dict[str, Any]:
+    """Write what the viewport shows: pictures, depth, and where the mesh is a surface and not a bridge."""
+    shot = _shot(job, files, runtime, progress)
+    clip, depth, mesh = shot.clip, shot.depth, rendering.mesh_of(shot, RenderSettings())
+    reliable = np.empty(depth.depth.shape, np.uint8)
+    for t, vertices in enumerate(reliable_vertices(mesh)):
+        reliable[t] = vertices * np.uint8(255)
+        progress("Finding occlusions", t + 1, len(mesh))
+    progress("Writing files", 0, 3)
+    write_movie(out / "source.mp4", clip.frames, clip.fps)
+    progress("Writing files", 1, 3)
+    write_movie(out / "reliable.mp4", reliable, clip.fps, lossless=True)
+    progress("Writing files", 2, 3)
+    shot.estimate.save(out / "depth.npz")
+    if shot.source_to_world is not None:
+        moving = pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
+        pose_files.save(out / "source_camera.npz", moving)
+    progress("Writing files", 3, 3)
+    return {
+        "width": mesh.width,
+        "height": mesh.height,
+        "frames": len(mesh),
+        "fps": str(clip.fps),
+        "focal_px": float(depth.intrinsics[0, 0, 0]),
+        "depth_min": float(depth.depth.min()),
+        "depth_max": float(depth.depth.max()),
+        "pivot": presets.pivot_distance(mesh.depth[0]),
+        "shell": mesh.shell,
+        "depth": shot.about_depth,
+        "notes": list(shot.notes),
+    }
+
+
+def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progress: Progress) -> dict[str, Any]:
+    """Write colour and mask along a path."""
+    shot = _shot(job, files, runtime, progress)
+    assert files.path is not None
+    scene = rendering.scene_of(shot, files.path, PathSettings(), job.render)
+    seen = rendering.view(scene, job.render, progress)
+    notes = [*shot.notes, *seen.notes]
+    _write_conditioning(out, seen, shot.clip.fps, notes)
+    return {**_coverage_facts(seen.coverage), "fps": str(shot.clip.fps), "notes": notes}
+
+
+def _take(
+    job: Generate | Fill, files: JobFiles, out: Path, runtime: Runtime, watch: "_Stopwatch", keep: Keep | None
+) -> dict[str, Any]:
+    """Write a take."""
+    wanted = generation.plan(job.generation)  # before anything takes time
+    if isinstance(job, Generate) and job.render.stereo is not None:
+        raise InputError("A take is made for one camera: leave Stereo out, and make a take for each eye.")
+    shot, scene, as_released = None, None, False
+    if isinstance(job, Generate):
+        shot = _shot(job, files, runtime, watch)
+        scene = rendering.scene_of(shot, files.path, job.preset, job.render)
+        if job.generation.width is not None and job.generation.height is not None:
+            scene = rendering.resized(scene, job.generation.width, job.generation.height)
+        seen, clip_fps = rendering.view(scene, job.render, watch), shot.clip.fps
+        drawn_by, as_released = engine(job.render.engine), job.render.release_compat
+    else:
+        seen, clip_fps = _read_conditioning(job, files, watch)
+        drawn_by, as_released = engine(), job.release_compat
+    notes = [*(shot.notes if shot else ()), *seen.notes]
+    fps = Fraction(job.generation.fps) if job.generation.fps else clip_fps
+    _write_conditioning(out, without_rim(seen, wanted.seed), fps, notes)
+    made, other = generation.generate(seen, scene, wanted, runtime, watch, engine=drawn_by, as_released=as_released)
+    made = replace(made, notes=(*notes, *made.notes))
+    _write_result(out, made, other, fps, wanted, keep)
+    if scene is not None:
+        camera_path.save(out / take.CAMERA, scene.path)
+    record = take.TakeRecord(
+        job=job,
+        generator=wanted.spec.name,
+        title=wanted.spec.title,
+        is_preview=wanted.spec.is_preview,
+        seed=wanted.seed,
+        settings=made.settings,
+        width=made.frames.shape[2],
+        height=made.frames.shape[1],
+        frames=len(made.frames),
+        fps=str(fps),
+        coverage=[round(float(real), 4) for real in seen.coverage.real],
+        notes=list(made.notes),
+        seconds=watch.seconds(),
+        depth=shot.about_depth if shot else {},
+    )
+    take.write_record(out / take.SIDECAR, record)
+    return {
+        **_coverage_facts(seen.coverage),
+        "fps": str(fps),
+        "generator": record.generator,
+        "title": record.title,
+        "is_preview": record.is_preview,
+        "settings": record.settings,
+        "depth": record.depth,
+        "seed": record.seed,
+        "frames": record.frames,
+        "notes": record.notes,
+    }
+
+
+def _write_conditioning(out: Path, seen: Conditioning, fps: Fraction, notes: list[str]) -> None:
+    about = {"comment": " ".join(notes)}
+    write_movie(out / take.COLOUR, seen.colour, fps, metadata=about)
+    write_movie(out / take.MASK, seen.mask, fps, lossless=True, metadata=about)
+
+
+def _write_result(
+    out: Path, made: Generated, other: NDArray[np.uint8], fps: Fraction, wanted: generation.Plan, keep: Keep | None
+) -> None:
+    """The result, and the other video where there is one: as released, the model's own is all there is."""
+    about = metadata(wanted.spec, wanted.seed, made)
+    videos = {take.RESULT: made.frames}
+    if other is not made.frames:
+        videos[take.GENERATED if wanted.keep_source else take.COMPOSITED] = other
+    for name, frames in videos.items():
+        write_movie(out / name, frames, fps, metadata=about)
+        if keep is not None:
+            keep(name, frames)
+
+
+def _coverage_facts(coverage: Coverage) -> dict[str, Any]:
+    """Coverage as plain values; where the camera was is not known of colour and mask that came as files."""
+    return {
+        "coverage": [round(float(real), 4) for real in coverage.real],
+        "angle": [None if np.isnan(angle) else round(float(angle), 1) for angle in coverage.angle],
+        "level": [int(level) for level in coverage.level],
+    }
+
+
+def _read_conditioning(job: Fill, files: JobFiles, progress: Progress) -> tuple[Conditioning, Fraction]:
+    """Colour and mask from files, brought to the size asked for as the release does, without keeping the aspect."""
+    assert files.colour is not None
+    assert files.mask is not None
+    frames = job.frames or min(presets.RELEASE_FRAMES, clip_info(files.colour).frames)
+    colour = read_clip(files.colour, frames=frames, longest_side=None, multiple=2, progress=progress)
+    mask = read_clip(files.mask, frames=frames, longest_side=None, multiple=2, progress=progress)
+    if colour.frames.shape != mask.frames.shape:
+        (_, h, w, _), (_, mh, mw, _) = colour.frames.shape, mask.frames.shape
+        raise InputError(
+            f"{colour.source} is {w}x{h} but {mask.source} is {mw}x{mh}: take colour and mask of one recon run."
+        )
+    pictures, real = colour.frames, np.where(mask.frames[..., 0] > 127, 255, 0).astype(np.uint8)
+    if job.generation.width is not None and job.generation.height is not None:
+        size = job.generation.width, job.generation.height
+        pictures = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures])
+        real = np.stack([cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in real])
+    # Where the camera was is not in these files, so there is no angle to tell.
+    part = (real > 0).mean(axis=(1, 2))
+    coverage = Coverage(part, np.full(len(part), np.nan), np.zeros(len(part), np.int64))
+    pictures = pictures * (real[..., None] > 0)
+    return Conditioning(pictures, real, coverage, (*colour.notes, *mask.notes)), colour.fps
+
+
+class _Stopwatch:
+    """Passes progress on and measures how long each stage takes."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._started: dict[str, float] = {}
+        self._ended: dict[str, float] = {}
+
+    def __call__(self, stage: str, step: int, steps: int, picture: NDArray[np.uint8] | None = None) -> None:
+        now = time.monotonic()
+        self._started.setdefault(stage, now)
+        self._ended[stage] = now
+        self._progress(stage, step, steps, picture)
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds from the first to the last step of each stage."""
+        return {stage: round(self._ended[stage] - start, 3) for stage, start in self._started.items()}

@@ -1,0 +1,42 @@
+"""What stays warm between jobs on one device: loaded models, and the shot that somebody is working on."""
+
+from collections.abc import Callable
+
+from ex4d.generate.base import Generator, Spec
+from ex4d.pipeline.open import Shot
+
+
+class Runtime:
+    """Makes generators and keeps them, one at a time, since each may want all of a GPU's memory.
+
+    Args:
+        device: on which models run ("cuda:0", "cpu"); "auto" takes a GPU where there is one.
+    """
+
+    def __init__(self, device: str = "auto") -> None:
+        self.device = device
+        self._generator: tuple[str, Generator] | None = None
+        self._shot: tuple[str, Shot] | None = None
+
+    def generator(self, spec: Spec) -> Generator:
+        """The generator of a specification, warm from the last time where that was the same."""
+        if self._generator is None or self._generator[0] != spec.name:
+            self.unload()
+            self._generator = spec.name, spec.make(self.device)
+        return self._generator[1]
+
+    def shot(self, key: str, open: Callable[[], Shot], fresh: bool) -> Shot:
+        """What `open` gives, or gave the last time for the same key: an artist tries many paths on one shot.
+
+        `fresh` opens anew, as files and models may have come meanwhile.
+        """
+        if self._shot is None or self._shot[0] != key or fresh:
+            self._shot = None  # the memory of the old one is free before the new one takes its own
+            self._shot = key, open()
+        return self._shot[1]
+
+    def unload(self) -> None:
+        """Give back the memory of the generator."""
+        if self._generator is not None:
+            self._generator[1].unload()
+            self._generator = None

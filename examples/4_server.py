@@ -1,0 +1,42 @@
+"""4. A job on a server: `python examples/4_server.py [CLIP] [OUT_FOLDER]`, with `ex4d serve` running.
+
+The server keeps files by their content: what it has already is not sent again.
+"""
+
+import sys
+from pathlib import Path
+
+from ex4d.depth.files import beside
+from ex4d.jobs.address import DEFAULT_ADDRESS
+from ex4d.jobs.client import Client, JobUpdate
+from ex4d.pipeline.hashing import blob_of
+from ex4d.pipeline.requests import Generate, Source
+from ex4d.pipeline.settings import GenerateSettings, PathSettings
+
+SAMPLE = Path(__file__).resolve().parent.parent / "sample" / "clip.mp4"
+
+
+def main(clip: Path = SAMPLE, out: Path = Path("from_server"), address: str = DEFAULT_ADDRESS) -> None:
+    """Generate an orbit of 30 degrees on the server, and bring the take here."""
+    depth = beside(clip)
+    source = Source((blob_of(clip),), (blob_of(depth),) if depth else ())
+    files = {blob_of(path).sha256: path for path in (clip, depth) if path is not None}
+    job = Generate(source, preset=PathSettings(cam="30"), generation=GenerateSettings(seed=1))
+
+    client = Client(address, out)
+    try:
+        update = client.wait(client.submit(job, files), say)
+    finally:
+        client.close()
+    if update.state != "done":
+        sys.exit(f"The job ended as {update.state}: {update.message}")
+    print(*update.facts["notes"], *update.files.values(), sep="\n")
+
+
+def say(update: JobUpdate) -> None:
+    """Show where the job stands."""
+    print(f"{update.state} {update.stage} {update.step}/{update.steps}", end="\r", flush=True)
+
+
+if __name__ == "__main__":
+    main(*(Path(word) for word in sys.argv[1:3]), *sys.argv[3:4])

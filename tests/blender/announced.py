@@ -1,0 +1,67 @@
+"""What a server might announce, with generators and estimators that no add-on has ever heard of."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+from blender_addon.work import session
+from ex4d.jobs.messages import PROTOCOL_VERSION, Capabilities, EstimatorInfo, GeneratorInfo, Limits, Welcome
+from ex4d.schema import Choice, Setting
+
+QUALITY = Setting(
+    "quality",
+    "choice",
+    "final",
+    "Quality",
+    "Time against detail",
+    choices=(Choice("final", "Final", "All there is"), Choice("draft", "Draft", "To judge a move")),
+)
+STEPS = Setting("steps", "whole", 25, "Steps", "How often it looks again", unit="steps", minimum=1, maximum=100)
+GUIDANCE = Setting("guidance", "number", 5.0, "Guidance", "How closely the prompt is followed", minimum=0, maximum=20)
+PROMPT = Setting("prompt", "text", None, "Prompt", "What the pictures show", optional=True)
+TILED = Setting("tiled", "switch", False, "Tiled", "Work in tiles, with less memory")
+SEEN = Setting(
+    "seen", "number", None, "Seen", "How far it looks; by default as far as it can", optional=True, minimum=1
+)
+KERNEL = Setting(
+    "kernel", "choice", None, "Kernel", "What it is blurred with", optional=True, choices=(Choice("box", "Box"),)
+)
+PAINTER = GeneratorInfo(
+    "painter",
+    "The Painter",
+    "Paints what nobody saw",
+    "for friends",
+    False,
+    settings=(QUALITY, STEPS, GUIDANCE, PROMPT, TILED, SEEN, KERNEL),
+)
+SKETCH = GeneratorInfo("sketch", "Sketch", "Fills holes with what is near", "free for any use", True)
+
+RULER = EstimatorInfo("ruler", "Ruler", "Measures everything", "MIT", True)
+CRYSTAL = EstimatorInfo(
+    "crystal", "Crystal Ball", "Sees everything", "look, never sell", False, terms="Crystal Ball is for looking only"
+)
+DICE = EstimatorInfo("dice", "Dice", "A guess", "MIT", True)
+FROM_FILE = EstimatorInfo("file", "Depth File", "Reads a depth file", "free for any use", True)
+EVERYTHING = Capabilities((PAINTER, SKETCH), (FROM_FILE, CRYSTAL, RULER, DICE))
+
+
+def lacking(name: str, why: str) -> Capabilities:
+    """`EVERYTHING`, but a generator or an estimator cannot run."""
+
+    def with_reason(infos):
+        return tuple(replace(info, missing=why) if info.name == name else info for info in infos)
+
+    return Capabilities(with_reason(EVERYTHING.generators), with_reason(EVERYTHING.estimators))
+
+
+def welcome(capabilities: Capabilities = EVERYTHING) -> Welcome:
+    """What such a server says first."""
+    return Welcome(PROTOCOL_VERSION, "0.2.0", "instance", 5751, capabilities, Limits())
+
+
+def by(capabilities: Capabilities | None = EVERYTHING) -> None:
+    """Let the session have a client whose server has said this; None: has not said anything yet."""
+    said = None if capabilities is None else welcome(capabilities)
+    session.current().client = SimpleNamespace(
+        server=said, status="ready", unloaded=None, poll=lambda budget: [], close=lambda: None
+    )
+    session.current().tick()
