@@ -8,6 +8,7 @@
 Importing this package costs next to nothing; the functions import what they need.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ __all__ = ["Rendering", "__version__", "generate_video", "open_clip", "reconstru
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from ex4d import api
-
-        return getattr(api, name)
+        # By name: for the linter and the extension's builder, who read imports, importing ex4d must not mean all of it.
+        return getattr(import_module("ex4d.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

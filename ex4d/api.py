@@ -7,7 +7,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ex4d.depth.files import beside
 from ex4d.generate.base import Generated
 from ex4d.generate.registry import choose, generators
 from ex4d.geometry.camera_path import CameraPath
@@ -22,6 +21,7 @@ from ex4d.render.conditioning import Conditioning
 from ex4d.render.engines import engine
 from ex4d.render.scene import Scene
 from ex4d.schema import build, describe
+from ex4d.storage.names import beside
 
 Where = str | PathLike[str]
 

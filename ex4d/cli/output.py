@@ -90,7 +90,7 @@ def refuse_overwriting(outputs: Iterable[Path], video: Path | None, *others: Pat
     Raises:
         InputError: names the result.
     """
-    from ex4d.depth.files import beside
+    from ex4d.storage.names import beside
 
     sources = [path for path in (video, *others, beside(video) if video else None) if path is not None]
     for output in outputs:

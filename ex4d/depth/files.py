@@ -43,22 +43,6 @@ _LIMIT_PIXELS = 1 << 28
 _LIMIT_TEXT = 1 << 18
 
 
-def beside(path: Path) -> Path | None:
-    """The depth that belongs to a clip by its name.
-
-    For clip.mp4 (or the folder clip): clip.depth.npz, clip_depth.npz, clip.depth/ or clip_depth/.
-    """
-    path = Path(path)
-    name = path.name if path.is_dir() else path.stem
-    for ending in (".depth.npz", "_depth.npz"):
-        if (found := path.with_name(name + ending)).is_file():
-            return found
-    for ending in (".depth", "_depth"):
-        if (found := path.with_name(name + ending)).is_dir():
-            return found
-    return None
-
-
 def read_depth(
     path: Path,
     clip: "Clip",

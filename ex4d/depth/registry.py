@@ -16,10 +16,10 @@ from ex4d.depth import cached
 from ex4d.depth.base import Metric, Request, Spec
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
-from ex4d.depth.files import beside
 from ex4d.depth.scaling import KEY_FRAMES, key_frames
 from ex4d.errors import InputError
 from ex4d.progress import Progress, silent
+from ex4d.storage.names import beside
 from ex4d.weights import store
 
 if TYPE_CHECKING:

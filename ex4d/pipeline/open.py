@@ -96,6 +96,7 @@ def open_shot(
     look_beside: bool = False,
     again: bool = False,
     release_lens: bool = False,
+    device: str = "auto",
     progress: Progress = silent,
 ) -> Shot:
     """Read a clip, and find its depth, its lens and how its camera moved.
@@ -106,6 +107,7 @@ def open_shot(
         look_beside: take the depth file that lies beside the clip where none is named.
         again: estimate the depth anew, even where it was kept from an earlier time.
         release_lens: assume the EX-4D release's focal length where no other is given.
+        device: on which a depth model runs; "auto" takes a GPU where there is one.
         progress: told after each step.
 
     Raises:
@@ -134,6 +136,7 @@ def open_shot(
         focal_px=focal_px,
         accept_licence=settings.accept_licence,
         again=again,
+        device=device,
         progress=progress,
     )
     notes = (*clip.notes, *estimate.depth.notes)

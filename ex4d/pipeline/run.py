@@ -73,6 +73,7 @@ def _shot(job: Reconstruct | Preview | Generate, files: JobFiles, runtime: Runti
             job.source.settings,
             again=isinstance(job, Reconstruct) and job.again,
             release_lens=release_lens,
+            device=runtime.device,
             progress=progress,
         ),
         fresh=opening,
