@@ -136,7 +136,8 @@ class _Shared:
         about = replace(about, option=self.flag, optional=True, choices=tuple(choices.values()))
         names = [name for name, _ in self.takers]
         text = f"{_help(about)} Only for {' and '.join(names)}."
-        if about.default is not None and about.kind != "switch":
+        defaults = {each.default for _, each in self.takers}
+        if len(defaults) == 1 and about.default is not None and about.kind != "switch":
             text += f"  [default: {about.default}]"
         return _option(about, None, text)
 
