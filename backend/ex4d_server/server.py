@@ -20,7 +20,7 @@ from ex4d import __version__
 from ex4d.depth import registry
 from ex4d.depth.estimate import EstimatorName
 from ex4d.errors import EX4DError, InputError, ServerError
-from ex4d.generate.wan import generator as wan_generator
+from ex4d.generate.wan import spec as wan
 from ex4d.jobs.messages import (
     CHUNK_BYTES,
     CLIENT_BULK,
@@ -344,7 +344,7 @@ def _receive(socket: zmq.Socket) -> list[bytes]:
 
 def _capabilities() -> Capabilities:
     """What can be run here now; files and GPUs come and go, so it is asked for each client."""
-    missing = _lacking(lambda: wan_generator.why_not(ask_torch=False))
+    missing = _lacking(lambda: wan.missing(False)) or None
     depth = tuple(
         DepthChoice(name, e.title, e.licence, e.commercial, sentence(_lacking(partial(registry.missing, name)) or ""))
         for name, e in registry.ESTIMATORS.items()

@@ -21,7 +21,8 @@ from ex4d import __version__
 from ex4d.depth.encoding import Convention, DepthEncoding, Distance, unit_of
 from ex4d.depth.estimate import EstimatorName
 from ex4d.errors import EX4DError, InputError
-from ex4d.generate import Generated
+from ex4d.generate import base
+from ex4d.generate.base import Generated, Spec
 from ex4d.generate.wan.quality import ModelSize, QualityName
 from ex4d.geometry import camera_path, intrinsics
 from ex4d.geometry.camera_path import CameraPath
@@ -280,7 +281,7 @@ def generate(
         typer.Option("--num_inference_steps", min=1, help="Sampling steps of the model; default: the quality's."),
     ] = None,
     generator: Annotated[
-        Literal["auto", "preview", "wan"],
+        str,
         typer.Option(
             "--generator",
             help="What fills the holes: wan is the EX-4D model; auto takes it where it can run, else the preview.",
@@ -350,9 +351,10 @@ def generate(
         result, other = jobs.generate(conditioning, scene, wanted, progress, chosen_engine(engine))
         result = replace(result, notes=(*notes, *result.notes))
         with _folder(output_video.parent):
-            written = [_write_result(output_video, result, fps, output_format)]
+            written = [_write_result(output_video, result, choice.spec, seed, fps, output_format)]
             if other is not result.frames:  # as released, the model's own video is all there is
-                written.append(_write_result(beside, replace(result, frames=other), fps, output_format))
+                raw = replace(result, frames=other)
+                written.append(_write_result(beside, raw, choice.spec, seed, fps, output_format))
     _say(*result.notes)
     _results(*written)
 
@@ -415,8 +417,8 @@ def demo(
 def doctor() -> None:
     """Say what this machine can run, what is missing, and where to get it."""
     from ex4d.depth import registry
-    from ex4d.generate.wan import generator as wan_generator
     from ex4d.generate.wan import model_files
+    from ex4d.generate.wan.spec import missing as wan_missing
 
     table = Table("Part", "State", "What to do", title=f"ex4d {__version__}, Python {sys.version.split()[0]}")
     for part, package, extra in (
@@ -437,13 +439,13 @@ def doctor() -> None:
         table.add_row(f"Depth: {estimator.title}", state if estimator.commercial else f"{state}, research only", lacks)
     gpu = _gpu()
     table.add_row("GPU", gpu or "none found", "" if gpu else "Not needed: rendering and previews run on the CPU.")
-    why_not = wan_generator.why_not()
+    why_not = wan_missing(True)
     made_up = (model_files.folder() / model_files.RANDOM).exists()
     ready = "ready, but its weights are random" if made_up else "ready"
     table.add_row(
         "EX-4D model (Wan2.1-I2V-14B)",
         "previews instead" if why_not else ready,
-        why_not or "",
+        why_not,
     )
     Console(markup=False).print(table)  # or [render] would be taken for markup
 
@@ -461,8 +463,8 @@ def models(
 ) -> None:
     """Say where the models' files are expected, what is wrong with them, and how to fetch them."""
     from ex4d.depth.registry import ESTIMATORS
-    from ex4d.generate.wan import generator as wan_generator
     from ex4d.generate.wan import model_files
+    from ex4d.generate.wan.spec import missing as wan_missing
     from ex4d.weights import store
 
     root = model_files.folder()
@@ -499,7 +501,7 @@ def models(
             typer.echo(command)
         _say(f"The folder is that of {model_files.VARIABLE}, or the user's cache where it is not set.")
     else:
-        _say(wan_generator.why_not() or "All files are there, and the EX-4D model can run on this machine.")
+        _say(wan_missing(True) or "All files are there, and the EX-4D model can run on this machine.")
     if util.find_spec("torch") is None and len(wanted) < len(states):
         _say("What is inside .pth and .ckpt files was not looked at: that needs torch.")
     if (root / model_files.RANDOM).exists():
@@ -726,13 +728,15 @@ def _write(name: Path, frames: np.ndarray, fps: Fraction, output_format: OutputF
     return file
 
 
-def _write_result(file: Path, result: Generated, fps: Fraction, output_format: OutputFormat) -> Path:
+def _write_result(
+    file: Path, result: Generated, spec: Spec, seed: int, fps: Fraction, output_format: OutputFormat
+) -> Path:
     from ex4d.media.movie import write_movie, write_png_frames
 
     if output_format == "png":
         write_png_frames(file, result.frames)
     else:
-        write_movie(file, result.frames, fps, metadata=result.metadata)
+        write_movie(file, result.frames, fps, metadata=base.metadata(spec, seed, result))
     return file
 
 

@@ -6,20 +6,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d import schema
 from ex4d.depth import registry
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate, EstimatorName
 from ex4d.errors import InputError
-from ex4d.generate import Generated
-from ex4d.generate.preview import fill
-from ex4d.generate.wan import generator as wan_generator
+from ex4d.generate import registry as generators
+from ex4d.generate.base import Generated, Generator, Request, metadata
+from ex4d.generate.registry import Choice
 from ex4d.generate.wan.quality import ModelSize, QualityName
 from ex4d.geometry import camera_path, intrinsics
 from ex4d.geometry.depth_video import DepthVideo
@@ -30,7 +32,7 @@ from ex4d.media.movie import write_movie
 from ex4d.pipeline import take
 from ex4d.progress import Progress
 from ex4d.render import mask_edges
-from ex4d.render.conditioning import Conditioning, render
+from ex4d.render.conditioning import Conditioning, render, without_rim
 from ex4d.render.engines.cpu_engine import reliable_vertices
 from ex4d.render.scene import Engine, Scene
 from ex4d.source_camera import pose_files
@@ -104,7 +106,7 @@ def run(job: messages.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
     conditioning = render(scene, progress=progress)
     notes += conditioning.notes
     fps = Fraction(job.fps) if isinstance(job, messages.Generate) and job.fps else clip.fps
-    sure = certain(conditioning, wanted.seed) if wanted else conditioning
+    sure = without_rim(conditioning, wanted.seed) if wanted else conditioning
     about = {"comment": " ".join(notes)}
     write_movie(out / take.COLOUR, sure.colour, fps, metadata=about)
     write_movie(out / take.MASK, sure.mask, fps, lossless=True, metadata=about)
@@ -120,15 +122,16 @@ def run(job: messages.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
 
     generated, other = generate(conditioning, scene, wanted, progress)
     notes += generated.notes
-    about = {**generated.metadata, "comment": " ".join(notes)}
+    spec = wanted.choice.spec
+    about = {**metadata(spec, wanted.seed, generated), "comment": " ".join(notes)}
     write_movie(out / take.RESULT, generated.frames, fps, metadata=about)
     name = take.GENERATED if wanted.keep_source else take.COMPOSITED
     write_movie(out / name, other, fps, metadata=about)
     camera_path.save(out / take.CAMERA, path)
     record = take.TakeRecord(
         job=messages.to_plain(job),
-        generator=generated.generator,
-        is_preview=generated.is_preview,
+        generator=spec.name,
+        is_preview=spec.is_preview,
         seed=wanted.seed,
         settings=generated.settings,
         width=path.width,
@@ -143,7 +146,7 @@ def run(job: messages.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
     take.write_record(out / take.SIDECAR, record)
     return {
         **facts,
-        "generator": generated.generator,
+        "generator": spec.name,
         "is_preview": record.is_preview,
         "quality": generated.settings.get("quality", ""),
         "depth": standing.about_depth,
@@ -153,33 +156,15 @@ def run(job: messages.Job, inputs: Inputs, out: Path, progress: Progress) -> dic
     }
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The generator that runs, and why it is not the model where it was left open.
-
-    Attributes:
-        generator: "wan" or "preview".
-        notes: sentences for the user.
-    """
-
-    generator: Literal["wan", "preview"]
-    notes: tuple[str, ...] = ()
+def choose(generator: str) -> Choice:
+    """The generator for a wish, see `ex4d.generate.registry.choose`."""
+    return generators.choose(generator, generators.generators())
 
 
-def choose(generator: Literal["auto", "preview", "wan"]) -> Choice:
-    """The generator for a wish: "auto" takes the EX-4D model where it can run, and the preview elsewhere.
-
-    Raises:
-        InputError: the model was wished for and cannot run here.
-    """
-    if generator == "preview":
-        return Choice("preview")
-    reason = wan_generator.why_not()
-    if reason is None:
-        return Choice("wan")
-    if generator == "wan":
-        raise InputError(reason)
-    return Choice("preview", (reason,))
+@cache
+def _warm(name: str) -> Generator:
+    """The generator of this name, which keeps its models between jobs."""
+    return generators.generators()[name].make("cuda" if name == "wan" else "cpu")
 
 
 @dataclass(frozen=True)
@@ -188,7 +173,7 @@ class Wanted:
 
     Attributes:
         choice: of the generator.
-        quality, model_size, steps, as_released: of the model, see `wan_generator.generate`.
+        quality, model_size, steps, as_released: of the model, see `ex4d.generate.wan.settings`.
         keep_source: whether what the source saw stays as it is in the result.
         seed: for everything that is drawn at random.
     """
@@ -227,33 +212,20 @@ def generate(
     Raises:
         InputError: the model cannot run, or the GPU is too small.
     """
-    sure = certain(conditioning, wanted.seed)
-    if wanted.choice.generator == "wan":
-        generated = wan_generator.generate(
-            conditioning,
-            wanted.seed,
-            wanted.quality,
-            progress,
-            size=wanted.model_size,
-            steps=wanted.steps,
-            as_released=wanted.as_released,
-        )
-    else:
-        generated = fill.generate(sure, scene, engine, wanted.seed, progress)
+    spec, sure = wanted.choice.spec, without_rim(conditioning, wanted.seed)
+    options = {"quality": wanted.quality, "model_size": wanted.model_size, "steps": wanted.steps}
+    known = {setting.name for setting in schema.describe(spec.settings)}
+    settings = schema.build(spec.settings, {name: value for name, value in options.items() if name in known})
+    request = Request(conditioning, scene, settings, wanted.seed, engine, wanted.as_released)
+    generated = _warm(spec.name).generate(request, progress)
     notes = (*wanted.choice.notes, *generated.notes)
-    if wanted.as_released and not generated.is_preview:
+    if wanted.as_released and not spec.is_preview:
         return replace(generated, notes=notes), generated.frames
     weight = mask_edges.soft_edge(conditioning.mask, sure.mask)
     composited = mask_edges.composite(conditioning.colour, generated.frames, weight)
-    settings = {**generated.settings, "keep_source": wanted.keep_source, "eroded_by": mask_edges.DEFAULT_KERNELS}
+    made_with = {**generated.settings, "keep_source": wanted.keep_source, "eroded_by": mask_edges.DEFAULT_KERNELS}
     pair = (composited, generated.frames) if wanted.keep_source else (generated.frames, composited)
-    return replace(generated, frames=pair[0], settings=settings, notes=notes), pair[1]
-
-
-def certain(conditioning: Conditioning, seed: int) -> Conditioning:
-    """The conditioning without the rim of its mask."""
-    mask = mask_edges.erode(conditioning.mask, mask_edges.DEFAULT_KERNELS, seed)
-    return replace(conditioning, mask=mask, colour=conditioning.colour * (mask[..., None] > 0))
+    return replace(generated, frames=pair[0], settings=made_with, notes=notes), pair[1]
 
 
 def _reconstruct(standing: Standing, mesh: DWMesh, out: Path, progress: Progress) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from server_process import until
 
 from ex4d.errors import InputError
-from ex4d.generate.wan import generator as wan_generator
+from ex4d.generate.wan import spec as wan
 from ex4d.jobs.messages import PICTURE_BYTES, Blob, Generate, ProtocolError, Unloaded, job_hash
 
 
@@ -40,7 +40,7 @@ def test_a_job_runs_and_its_files_come_back(server, connect, shot):
     assert states == sorted(states, key=order.index)
     can = client.server.capabilities
     assert can.generators == ("preview",)
-    assert can.wan_missing == wan_generator.why_not(ask_torch=False)
+    assert can.wan_missing == wan.missing(False)
     assert can.wan_missing.endswith(".")
 
 
@@ -344,7 +344,7 @@ def test_a_folder_of_models_that_cannot_be_looked_at_is_told_and_ends_nobody(mon
     def gone(*_, **__):
         raise InputError("The folder of models is gone.")
 
-    monkeypatch.setattr(server.wan_generator, "why_not", gone)
+    monkeypatch.setattr(server.wan, "missing", gone)
     monkeypatch.setattr(server.registry, "missing", gone)
     able = server._capabilities()
     assert (able.generators, able.wan_missing) == (("preview",), "The folder of models is gone.")

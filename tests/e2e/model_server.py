@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ex4d.generate import Generated
-from ex4d.generate.wan import generator
+from ex4d.generate.base import Generated
+from ex4d.generate.wan import generator, spec
 from ex4d.generate.wan.quality import QUALITIES
 from ex4d.pipeline import shot
 
@@ -20,23 +20,29 @@ ORANGE = (250, 120, 0)
 STEPS = 4
 
 
-def why_not(ask_torch: bool = True) -> str | None:
+def missing(deep: bool, device: str = "cuda") -> str:
     sentence = Path(os.environ["EX4D_TEST_MISSING"])
-    return sentence.read_text() if sentence.exists() else None
+    return sentence.read_text() if sentence.exists() else ""
 
 
-def generate(conditioning, seed, quality, progress, size="512x512", steps=None, as_released=False):
+def generate(self, request, progress):
     for step in range(1, STEPS + 1):
         progress("Sampling", step, STEPS, np.full((90, 160, 3), (250, 30 * step, 0), np.uint8))
         time.sleep(0.2)
+    conditioning, quality = request.conditioning, request.settings.quality
     frames = np.where(conditioning.mask[..., None] > 0, conditioning.colour, np.uint8(ORANGE))
-    settings = {"quality": quality, "size": size}
+    settings = {"quality": quality, "size": request.settings.model_size}
     says = QUALITIES[quality].says
-    return Generated(frames, "wan", seed, settings, (says,) if says else ())
+    return Generated(frames, settings, (says,) if says else ())
+
+
+def put_in_place():
+    object.__setattr__(spec.SPEC, "missing", missing)
+    spec.missing, generator.WanGenerator.generate = missing, generate
 
 
 def run(job, inputs, out, progress):
-    generator.why_not, generator.generate = why_not, generate
+    put_in_place()
     return shot.run(job, inputs, out, progress)
 
 
@@ -46,5 +52,5 @@ if __name__ == "__main__":
     address, state = sys.argv[1:]
     os.environ["EX4D_TEST_MISSING"] = str(Path(state) / "missing")
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the worker
-    generator.why_not = why_not
+    put_in_place()
     serve(address, Path(state), runner="model_server:run")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from ex4d.errors import Cancelled, InputError
-from ex4d.generate.wan import generator as wan_generator
 from ex4d.geometry import camera_path
 from ex4d.geometry.depth_video import load_depth_npz
 from ex4d.jobs import messages
@@ -181,17 +180,6 @@ def test_the_pictures_of_a_folder_keep_their_names_in_errors(studio, moving_box,
     with pytest.raises(InputError, match=r"frame_00004\.png cannot be read") as caught:
         shot.run(messages.Reconstruct(messages.Source(pictures, source.depth, frames=9, fps="12")), files, out, silent)
     assert str(tmp_path) not in str(caught.value)
-
-
-def test_the_model_is_chosen_where_it_can_run_and_the_preview_says_why_it_was_not(monkeypatch):
-    monkeypatch.setattr(wan_generator, "why_not", lambda: None)
-    assert shot.choose("auto") == shot.choose("wan") == shot.Choice("wan")
-    assert shot.choose("preview") == shot.Choice("preview")
-    monkeypatch.setattr(wan_generator, "why_not", lambda: "No GPU here.")
-    assert shot.choose("auto") == shot.Choice("preview", ("No GPU here.",))
-    assert shot.choose("preview") == shot.Choice("preview")
-    with pytest.raises(InputError, match="No GPU here"):
-        shot.choose("wan")
 
 
 def test_a_job_that_wants_the_model_is_refused_before_anything_is_read(studio):
