@@ -154,7 +154,9 @@ def test_a_research_only_estimator_is_not_sent_before_its_licence_is_accepted(sc
     settings = bpy.context.preferences.addons["blender_addon"].preferences
     connected()
     scene.ex4d.estimator = "depthcrafter"
-    with pytest.raises(RuntimeError, match="DepthCrafter may be used for research only, never commercially: tick"):
+    with pytest.raises(
+        RuntimeError, match="DepthCrafter may be used for academic, research .* never commercially.*: tick"
+    ):
         open_clip(lonely)
     assert session.current().client is None  # nobody was even asked
     settings.accept_licence = True

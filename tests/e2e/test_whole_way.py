@@ -193,7 +193,7 @@ def test_a_press_starts_the_server_where_none_answers(scene, server, tmp_path, m
     assert own.is_running
     own.process.kill()
     own.process.wait()
-    assert own.trouble == f"The server was ended (signal 9). Its log is {own.log_file}."
+    assert own.trouble == f"The server has ended (signal 9). Its log is {own.log_file}."
 
 
 def test_a_server_that_comes_back_goes_on_with_the_job(scene, server):
