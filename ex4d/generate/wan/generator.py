@@ -22,7 +22,7 @@ from ex4d.render.conditioning import Conditioning
 from ex4d.storage import user_cache
 
 if TYPE_CHECKING:
-    from ex4d.generate.runtime.resume import Unfinished
+    from ex4d.generate.runtime.resume import Checkpoint
     from ex4d.generate.wan import video_model
 
 BYTES_A_TOKEN, BYTES_BESIDE = 220_000, 1_500_000_000
@@ -124,11 +124,11 @@ class WanGenerator:
             level = replace(level, steps=wanted.steps)
         files = model_files.files(model_files.folder())
         count, height, width = conditioning.mask.shape
-        plan = (range(count),) if request.as_released else windows.plan(count)
+        plan = (range(count),) if request.as_released else windows.plan(count, preparation.LENGTH, preparation.STRIDE)
         picture = preparation.RELEASE_SIZE
         if not request.as_released:
             picture = preparation.fitting_size(width, height, preparation.AREAS[wanted.model_size])
-        frames = windows.LENGTH if request.as_released else preparation.padded_length(len(plan[0]))
+        frames = preparation.LENGTH if request.as_released else preparation.padded_length(len(plan[0]))
         prompts = self._prompts(files, progress)
         models = self._warm(files, level, _tokens(frames, *picture), progress)
         settings = video_model.Settings(
@@ -218,17 +218,17 @@ def _window(
     settings: "video_model.Settings",
     files: model_files.Files,
     progress: Progress,
-) -> "tuple[NDArray[np.uint8], int, Unfinished]":
+) -> "tuple[NDArray[np.uint8], int, Checkpoint]":
     """Frames of one window, how many predictions they took, and where they are kept until all windows are done: an
     interrupted job does not make them again."""
     import torch
 
-    from ex4d.generate.runtime.resume import unfinished
+    from ex4d.generate.runtime.resume import checkpoint_for
     from ex4d.generate.wan import video_model
 
     texts = prompts.positive, prompts.negative
     depends_on = (prepared.colour, prepared.mask, *texts, seed, settings, models.precision, files.identity())
-    whole, latents = unfinished("frames", *depends_on), unfinished("latents", *depends_on)
+    whole, latents = checkpoint_for("frames", *depends_on), checkpoint_for("latents", *depends_on)
     if kept := whole.read():
         progress("Sampling", settings.steps, settings.steps)
         return kept["frames"].numpy(), int(kept["predictions"]), whole

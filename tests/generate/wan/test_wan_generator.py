@@ -52,7 +52,8 @@ def machine(tree, tmp_path, monkeypatch):
     monkeypatch.setenv("EX4D_MODELS", str(tree))
     monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(video_model, "load", partial(video_model.load, hidden=tiny.HIDDEN))
-    monkeypatch.setattr(windows, "plan", partial(windows.plan, length=9, overlap=3))
+    monkeypatch.setattr(preparation, "LENGTH", 9)
+    monkeypatch.setattr(windows, "plan", partial(windows.plan, overlap=3))
     monkeypatch.setitem(preparation.AREAS, "512x512", 32 * 32)
 
 
