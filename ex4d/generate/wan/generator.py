@@ -14,7 +14,7 @@ from ex4d.errors import InputError
 from ex4d.generate.base import Generated, Request
 from ex4d.generate.wan import model_files
 from ex4d.generate.wan.quality import QUALITIES, Quality
-from ex4d.generate.wan.settings import WanSettings
+from ex4d.generate.wan.settings import NEGATIVE_PROMPT, WanSettings
 from ex4d.generate.wan.spec import missing
 from ex4d.progress import Progress
 from ex4d.render import mask_edges
@@ -129,10 +129,14 @@ class WanGenerator:
         if not request.as_released:
             picture = preparation.fitting_size(width, height, preparation.AREAS[wanted.model_size])
         frames = preparation.LENGTH if request.as_released else preparation.padded_length(len(plan[0]))
-        prompts = self._prompts(files, progress)
+        prompts = self._prompts(files, wanted.prompt, progress)
         models = self._warm(files, level, _tokens(frames, *picture), progress)
         settings = video_model.Settings(
-            steps=level.steps, guidance=level.guidance, guided=level.guided, reuse=level.reuse
+            steps=level.steps,
+            guidance=level.guidance,
+            guided=level.guided,
+            reuse=level.reuse,
+            prompt=wanted.prompt,
         )
         result = np.empty((count, height, width, 3), np.uint8)
         asked, done, places = 0, 0, []
@@ -181,15 +185,18 @@ class WanGenerator:
         self._loaded = _Loaded(key, rest, models)
         return models
 
-    def _prompts(self, files: model_files.Files, progress: Progress) -> "video_model.Prompts":
-        """Both prompts as the text encoder sees them: kept on disk, as they never change and the encoder has 11 GB."""
+    def _prompts(self, files: model_files.Files, prompt: str, progress: Progress) -> "video_model.Prompts":
+        """The prompt and the negative one as the text encoder sees them.
+
+        They are kept on disk by what they say, as the encoder has 11 GB: each prompt is embedded once in a lifetime.
+        """
         import torch
 
         from ex4d.generate.wan import video_model
         from ex4d.storage.atomic import replacing
         from ex4d.weights.tensors import read_tensors
 
-        texts = (video_model.PROMPT, video_model.NEGATIVE_PROMPT)
+        texts = (prompt, NEGATIVE_PROMPT)
         key = hashlib.sha256(repr((texts, files.identity_of_text())).encode()).hexdigest()[:32]
         path = user_cache.folder("prompts") / f"{key}.safetensors"
         if path.is_file():

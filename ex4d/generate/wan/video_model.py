@@ -29,6 +29,7 @@ from ex4d.generate.wan.adapter import Adapter, ModelShape, read_adapter
 from ex4d.generate.wan.camera_encoder import LATENT_CHANNELS, CameraEncoder
 from ex4d.generate.wan.model_files import Files
 from ex4d.generate.wan.preparation import MULTIPLE, STRIDE, Prepared
+from ex4d.generate.wan.settings import NEGATIVE_PROMPT, PROMPT
 from ex4d.progress import Progress, silent
 from ex4d.torchvision_for_cpu import import_torchvision
 from ex4d.weights.headers import check_file, check_table
@@ -46,14 +47,6 @@ ADVICE = "take a lower quality or a smaller model size"
 
 KEPT_EVERY = 5
 """After so many steps the latents are kept, so that an interrupted job can go on."""
-
-PROMPT = "4K ultra HD, surround motion, realistic tone, panoramic shot, wide-angle view, cinematic quality"
-NEGATIVE_PROMPT = (
-    "Bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, images, static, overall"
-    " gray, worst quality, low quality, JPEG compression residue, ugly, incomplete, extra fingers, poorly drawn hands,"
-    " poorly drawn faces, deformed, disfigured, misshapen limbs, fused fingers, still picture, messy background, three"
-    " legs, many people in the background, walking backwards"
-)
 
 
 @dataclass(frozen=True)
