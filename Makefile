@@ -1,13 +1,29 @@
 # Everything a checkout needs. `make demo` and `make test` do all the set-up themselves.
-PYTHON ?= python3.11
-BPY ?= 4.5.15
+
+# Python 3.11 or 3.13: the first that runs and can make environments (a shim on PATH may do neither), or the one that
+# .venv was made with. PYTHON=python3.13 names another; PYTHON_311= and PYTHON_313= say where bpy finds the one it needs.
+where = $(foreach folder,$(subst :, ,$(PATH)) $(wildcard $(HOME)/.pyenv/versions/$(1)*/bin),$(wildcard $(folder)/python$(1)))
+works = import ensurepip, sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(1)")
+find = $(shell for p in $(filter-out $(CURDIR)/%,$(where)); do $$p -c '$(works)' 2>/dev/null && echo $$p && break; done)
+PYTHON_311 := $(or $(PYTHON_311),$(call find,3.11))
+PYTHON_313 := $(or $(PYTHON_313),$(call find,3.13))
+PYTHON ?= $(or $(if $(wildcard .venv/.ready-3.13),$(PYTHON_313)),$(PYTHON_311),$(PYTHON_313))
+VERSION := $(if $(PYTHON),$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'))
+PYTHON_$(subst .,,$(VERSION)) := $(PYTHON)
+no_python = $(error $(1) is needed: install it with `pyenv install $(2)`, `brew install python@$(2)` (macOS) or \
+    `apt install python$(2)-venv` (where apt has it), or set $(3)=/path/to/python$(2))
+need = $(if $(PYTHON_$(subst .,,$(1))),,$(call no_python,Python $(1)$(2),$(1),PYTHON_$(subst .,,$(1))))
+
+BPY ?= $(if $(filter 3.13,$(VERSION)),5.3.0,4.5.15)
+BPY_VERSION := $(if $(filter 4.% 5.0 5.0.%,$(BPY)),3.11,3.13)
+BPY_PINS := constraints-blender$(if $(filter 3.13,$(BPY_VERSION)),-3.13).txt
 
 # Two environments on purpose: Blender's Python never sees what the backend needs, as on an artist's machine.
 VENV := .venv
 BLENDER := .venv-bpy-$(BPY)
-READY := $(VENV)/.ready
+READY := $(VENV)/.ready-$(VERSION)
 WAN := .venv-wan
-WAN_READY := $(WAN)/.ready
+WAN_READY := $(WAN)/.ready-$(VERSION)
 BLENDER_READY := $(BLENDER)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 
@@ -21,14 +37,15 @@ test: lint test-ex4d test-blender  ## everything that CI checks
 test-ex4d: $(READY)
 	$(VENV)/bin/python -m pytest tests --ignore tests/blender --ignore tests/e2e -m "not gpu"
 
-test-wan: $(WAN_READY)  ## the generator with tiny models on the CPU; on Linux torch brings 3 GB of CUDA unless pip finds a CPU wheel
-	$(WAN)/bin/python -m pytest tests/generate tests/depth tests/weights -m "wan and not gpu"
+test-wan: $(WAN_READY)  ## generator and depth models with tiny weights on the CPU; on Linux torch brings 3 GB of CUDA unless pip finds a CPU wheel
+	$(WAN)/bin/python -m pytest tests/generate tests/depth tests/weights -m "(wan or depth) and not gpu"
 
 test-blender: $(READY) $(BLENDER_READY)
 	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not gpu"
 
-test-matrix:  ## Blender 4.2, 4.5 and 5.0; about 1 GB of disk each
-	for version in 4.2.23 4.5.15 5.0.1; do $(MAKE) test-blender BPY=$$version || exit 1; done
+test-matrix:  ## Blender 4.2 to 5.3, with both Pythons; about 1 GB of disk each
+	$(call need,3.11)$(call need,3.13)
+	for version in 4.2.23 4.5.15 5.0.1 5.1.2 5.2.3 5.3.0; do $(MAKE) test-blender BPY=$$version || exit 1; done
 
 lint: $(READY)
 	$(VENV)/bin/ruff check
@@ -55,18 +72,20 @@ benchmark: $(READY)  ## the figures of docs/performance.md
 clean:
 	rm -rf .venv .venv-bpy-* build dist out
 
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; assert sys.version_info[:2] == (3, 11), "Python 3.11 is needed: set PYTHON=/path/to/python3.11"'
-	$(PYTHON) -m venv $(VENV)
-	$(PIP) $(VENV)/bin/python -m pip install -c constraints.txt -e ".[dev]"
+# An environment is made afresh for another Python or after a failure, and updated when its pins have changed.
+fresh = $(if $(wildcard $@),,--clear)
+
+$(READY) $(WAN_READY): pyproject.toml constraints.txt
+	$(if $(filter 3.11 3.13,$(VERSION)),,$(call no_python,Python 3.11 or 3.13,3.13,PYTHON))
+	$(PYTHON) -m venv $(fresh) $(@D)
+	$(PIP) $(@D)/bin/python -m pip install -c constraints.txt -e ".[$(EXTRAS)]"
 	touch $@
 
-$(BLENDER_READY): pyproject.toml constraints-blender.txt
-	$(PYTHON) -m venv $(BLENDER)
-	$(PIP) $(BLENDER)/bin/python -m pip install -c constraints-blender.txt bpy==$(BPY) -e ".[client]" pytest pytest-timeout av build
-	touch $@
+$(READY): EXTRAS := dev
+$(WAN_READY): EXTRAS := dev,wan,depthcrafter
 
-$(WAN_READY): pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(WAN)
-	$(PIP) $(WAN)/bin/python -m pip install -c constraints.txt -e ".[dev,wan,depthcrafter]"
+$(BLENDER_READY): pyproject.toml $(BPY_PINS)
+	$(call need,$(BPY_VERSION), for bpy $(BPY))
+	$(PYTHON_$(subst .,,$(BPY_VERSION))) -m venv $(fresh) $(BLENDER)
+	$(PIP) $(BLENDER)/bin/python -m pip install -c $(BPY_PINS) bpy==$(BPY) -e ".[client]" pytest pytest-timeout av build
 	touch $@

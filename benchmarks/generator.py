@@ -16,9 +16,10 @@ import typer
 from numpy.typing import NDArray
 from render import synthetic
 
-from ex4d.generate import Generated
-from ex4d.generate.wan import generator as wan_generator
+from ex4d.generate.base import Generated, Generator, Request
 from ex4d.generate.wan.quality import QUALITIES, QualityName
+from ex4d.generate.wan.settings import WanSettings
+from ex4d.generate.wan.spec import SPEC
 from ex4d.media.contact_sheet import write_picture
 from ex4d.render import conditioning
 
@@ -48,11 +49,16 @@ class Clock:
         return time.monotonic() - self.start
 
 
-def job(seen: conditioning.Conditioning, quality: QualityName, label: str) -> Generated:
+def request(seen: conditioning.Conditioning, quality: QualityName, steps: int | None = None) -> Request:
+    """What a job of a quality asks for."""
+    return Request(seen, None, WanSettings(quality=quality, steps=steps), SEED)
+
+
+def job(model: Generator, seen: conditioning.Conditioning, quality: QualityName, label: str) -> Generated:
     """One job, and a line about it."""
     torch.cuda.reset_peak_memory_stats()
     clock = Clock()
-    made = wan_generator.generate(seen, SEED, quality, clock)
+    made = model.generate(request(seen, quality), clock)
     total = clock.total()
     load = clock.seconds("Loading the model")
     print(
@@ -88,9 +94,10 @@ def main(
     scene = synthetic(512, 512, "60")
     seen = conditioning.render(scene)
     results: dict[str, Generated] = {}
+    model = SPEC.make("cuda")
     for quality in (q for q in QUALITIES.values() if not qualities or q.name in qualities):
-        first = job(seen, quality.name, "cold")
-        results[quality.name] = job(seen, quality.name, "warm")
+        first = job(model, seen, quality.name, "cold")
+        results[quality.name] = job(model, seen, quality.name, "warm")
         print(f"          the same bytes twice: {first.frames.tobytes() == results[quality.name].frames.tobytes()}")
     if keep and keep.exists() and "final" in results:
         same = np.array_equal(np.load(keep)["frames"], results["final"].frames)

@@ -13,15 +13,18 @@ from typing import Annotated
 
 import torch
 import typer
-from generator import SEED, Clock
+from generator import Clock, request
 from render import synthetic
 
 from ex4d.errors import InputError
-from ex4d.generate.wan import generator as wan_generator
+from ex4d.generate.base import Generator
+from ex4d.generate.wan.quality import QualityName
+from ex4d.generate.wan.spec import SPEC
+from ex4d.progress import silent
 from ex4d.render import conditioning
 
-STEPS = {"final": 3, "draft": 4}
-RUNS: tuple[tuple[float, tuple[str, ...]], ...] = (
+STEPS: dict[QualityName, int] = {"final": 3, "draft": 4}
+RUNS: tuple[tuple[float, tuple[QualityName, ...]], ...] = (
     (0, ("final", "draft")),
     (48, ("final",)),
     (24, ("final",)),
@@ -33,7 +36,7 @@ RUNS: tuple[tuple[float, tuple[str, ...]], ...] = (
 
 def main(
     limit: Annotated[float | None, typer.Option("--limit", hidden=True)] = None,
-    quality: Annotated[list[str] | None, typer.Option("--quality", hidden=True)] = None,
+    quality: Annotated[list[QualityName] | None, typer.Option("--quality", hidden=True)] = None,
 ) -> None:
     """Print a line for each job."""
     if limit is not None:
@@ -45,15 +48,15 @@ def main(
         subprocess.run([sys.executable, __file__, "--limit", str(gigabytes), *asked], check=True)
 
 
-def run(limit: float, qualities: tuple[str, ...]) -> None:
+def run(limit: float, qualities: tuple[QualityName, ...]) -> None:
     """All jobs under one limit."""
     allow(limit)
-    seen = conditioning.render(synthetic(512, 512, "60"))
+    seen, model = conditioning.render(synthetic(512, 512, "60")), SPEC.make("cuda")
     for quality in qualities:
         for state in ("cold", "warm"):
             torch.cuda.reset_peak_memory_stats()
             clock = Clock()
-            made = wan_generator.generate(seen, SEED, quality, clock, steps=STEPS[quality])  # type: ignore[arg-type]
+            made = model.generate(request(seen, quality, STEPS[quality]), clock)
             where = f"{limit:.0f} GB" if limit else "no limit"
             took = [clock.seconds(stage) for stage in ("Encoding pictures", "Sampling", "Decoding")]
             print(
@@ -64,7 +67,7 @@ def run(limit: float, qualities: tuple[str, ...]) -> None:
                 flush=True,
             )
     if not limit:
-        short_of_memory()
+        short_of_memory(model)
 
 
 def allow(gigabytes: float) -> None:
@@ -73,21 +76,21 @@ def allow(gigabytes: float) -> None:
     torch.cuda.set_per_process_memory_fraction(gigabytes * 1e9 / total if gigabytes else 1.0)
 
 
-def short_of_memory() -> None:
+def short_of_memory(model: Generator) -> None:
     """A job whose memory is taken away, the one after it, and giving all back."""
     seen = conditioning.render(synthetic(512, 512, "60"))
     torch.cuda.empty_cache()
     allow(torch.cuda.memory_allocated() / 1e9 + 0.3)
     start = time.monotonic()
     try:
-        wan_generator.generate(seen, SEED, "draft")
+        model.generate(request(seen, "draft"), silent)
         print("short of memory: it did not fail")
     except InputError as error:
         print(f"short of memory, after {time.monotonic() - start:.1f} s: {error}", flush=True)
     allow(0)
-    wan_generator.generate(seen, SEED, "draft")
+    model.generate(request(seen, "draft"), silent)
     held = torch.cuda.memory_reserved() / 1e9
-    wan_generator.unload()
+    model.unload()
     print(f"the next job works; unload: {held:.1f} -> {torch.cuda.memory_reserved() / 1e9:.1f} GB", flush=True)
 
 

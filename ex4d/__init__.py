@@ -2,25 +2,25 @@
 
     shot = ex4d.open_clip("clip.mp4")                  # frames, depth, lens
     mesh = ex4d.reconstruct(shot)                      # the depth watertight mesh
-    view = ex4d.render(shot, cam="60")                 # colour and mask along a camera path
-    video = ex4d.generate(view)                        # what was not seen is made up
+    view = ex4d.render_path(shot, cam="60")            # colour and mask along a camera path
+    video = ex4d.generate_video(view)                  # what was not seen is made up
 
 Importing this package costs next to nothing; the functions import what they need.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ex4d.api import Rendering, generate, open_clip, reconstruct, render
+    from ex4d.api import Rendering, generate_video, open_clip, reconstruct, render_path
 
 __version__ = "0.1.0"
 
-__all__ = ["Rendering", "__version__", "generate", "open_clip", "reconstruct", "render"]
+__all__ = ["Rendering", "__version__", "generate_video", "open_clip", "reconstruct", "render_path"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from ex4d import api
-
-        return getattr(api, name)
+        # By name: for the linter and the extension's builder, who read imports, importing ex4d must not mean all of it.
+        return getattr(import_module("ex4d.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

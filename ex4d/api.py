@@ -7,7 +7,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ex4d.depth.files import beside
 from ex4d.generate.base import Generated
 from ex4d.generate.registry import choose, generators
 from ex4d.geometry.camera_path import CameraPath
@@ -22,6 +21,7 @@ from ex4d.render.conditioning import Conditioning
 from ex4d.render.engines import engine
 from ex4d.render.scene import Scene
 from ex4d.schema import build, describe
+from ex4d.storage.names import beside
 
 Where = str | PathLike[str]
 
@@ -87,7 +87,7 @@ def reconstruct(shot: Shot, **settings: Any) -> DWMesh:
     return rendering.mesh_of(shot, build(RenderSettings, settings))
 
 
-def render(
+def render_path(
     shot: Shot, path: CameraPath | Where | None = None, *, progress: Progress = silent, **settings: Any
 ) -> Rendering:
     """Colour and mask of a shot along a camera path.
@@ -113,7 +113,7 @@ def render(
     return Rendering(scene, seen, how, shot.clip.fps, (*shot.notes, *seen.notes))
 
 
-def generate(
+def generate_video(
     view: Rendering,
     generator: str = "auto",
     *,
@@ -126,7 +126,7 @@ def generate(
     """The finished video: what the source saw stays, the rest is made by a generator.
 
     Args:
-        view: of `render`.
+        view: of `render_path`.
         generator: its name; "auto" takes the best that can run here.
         seed: the same seed and settings give the same result.
         keep_source: keep what the source saw as it is.

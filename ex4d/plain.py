@@ -152,7 +152,7 @@ def tagged(members: Sequence[type], value: Any, where: str) -> Any:
     return _structure(by_kind[kind], {name: v for name, v in value.items() if name != "kind"}, kind)
 
 
-def _structure(cls: type, value: Any, where: str) -> Any:
+def _structure(cls: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise PlainError(f"{where} must be a map, not {type(value).__name__}.")
     annotations = _annotations(cls)

@@ -7,34 +7,38 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 
-def found(group: str) -> dict[str, Any]:
+def found(group: str, kind: type = object) -> dict[str, Any]:
     """What the entry points of a group stand for, by name.
 
-    Left out is what cannot be imported: one package that is broken must not take the others along. `broken` says why.
+    What cannot be imported or is not of the kind that the group is for is left out: one broken package must not take
+    the others along. `broken` says what is wrong with it.
+
+    Args:
+        group: name of the entry points' group.
+        kind: what each of them must be an instance of.
     """
-    loaded = {}
-    for point in _points(group):
-        try:
-            loaded[point.name] = point.load()
-        except Exception:  # of a package that is not ours; `broken` tells it
-            continue
+    return {name: thing for name, (thing, wrong) in _loaded(group, kind).items() if not wrong}
+
+
+def broken(group: str, kind: type = object) -> dict[str, str]:
+    """A sentence about each entry point of a group that `found` leaves out, by name; arguments as there."""
+    return {name: wrong for name, (_, wrong) in _loaded(group, kind).items() if wrong}
+
+
+def _loaded(group: str, kind: type) -> dict[str, tuple[Any, str]]:
+    """What each entry point stands for, and what is wrong with it, by name; the first of each name counts."""
+    loaded: dict[str, tuple[Any, str]] = {}
+    for point in sorted(entry_points(group=group), key=lambda point: point.name):
+        if point.name not in loaded:
+            loaded[point.name] = _load(point, kind)
     return loaded
 
 
-def broken(group: str) -> dict[str, str]:
-    """A sentence about each entry point of a group that cannot be imported, by name."""
-    said = {}
-    for point in _points(group):
-        try:
-            point.load()
-        except Exception as error:
-            said[point.name] = f"{point.name} ({point.value}) cannot be imported: {type(error).__name__}: {error}"
-    return said
-
-
-def _points(group: str) -> list[EntryPoint]:
-    """Entry points in the order of their names; the first of those of one name counts."""
-    by_name: dict[str, EntryPoint] = {}
-    for point in sorted(entry_points(group=group), key=lambda point: point.name):
-        by_name.setdefault(point.name, point)
-    return list(by_name.values())
+def _load(point: EntryPoint, kind: type) -> tuple[Any, str]:
+    try:
+        thing = point.load()
+    except Exception as error:  # of a package that is not ours
+        return None, f"{point.name} ({point.value}) cannot be imported: {type(error).__name__}: {error}"
+    if not isinstance(thing, kind):
+        return None, f"{point.name} ({point.value}) is no {kind.__name__} but a {type(thing).__name__}."
+    return thing, ""

@@ -12,11 +12,11 @@ SAMPLE = Path(__file__).resolve().parent.parent / "sample" / "clip.mp4"
 def main(clip: Path = SAMPLE, out: Path = Path("orbit.mp4")) -> None:
     """Open the clip with the depth beside it, render the orbit, fill what was not seen, write the video."""
     shot = ex4d.open_clip(clip)
-    view = ex4d.render(shot, cam="60")
+    view = ex4d.render_path(shot, cam="60")
     seen = view.conditioning.coverage.real
     print(f"{len(seen)} frames; {seen.min():.0%} of the emptiest one was seen by the source")
 
-    video = ex4d.generate(view, seed=1)
+    video = ex4d.generate_video(view, seed=1)
     write_movie(out, video.frames, view.fps)
     for note in (*view.notes, *video.notes):
         print(note)

@@ -30,8 +30,8 @@ def main(clip: Path = SAMPLE, out: Path = Path("own_path.mp4")) -> None:
         poses.append(look_at(eye, target))
     path = CameraPath(np.stack(poses), shot.depth.intrinsics, width, height)
 
-    view = ex4d.render(shot, path)
-    write_movie(out, ex4d.generate(view).frames, view.fps)
+    view = ex4d.render_path(shot, path)
+    write_movie(out, ex4d.generate_video(view).frames, view.fps)
     save(out.with_suffix(".npz"), path)  # `ex4d generate --camera` and Blender take this file
     print(out)
 

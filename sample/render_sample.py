@@ -98,7 +98,8 @@ def settings_for_colour(scene: bpy.types.Scene) -> None:
 def settings_for_depth(scene: bpy.types.Scene) -> None:
     """Every surface emits its planar depth; one ray through each pixel's centre; 32-bit EXR."""
     material = bpy.data.materials.new("Depth")
-    material.use_nodes = True
+    if bpy.app.version < (5, 0):  # always on, and deprecated, from there
+        material.use_nodes = True
     tree = material.node_tree
     tree.nodes.clear()
     camera = tree.nodes.new("ShaderNodeCameraData")

@@ -1,4 +1,4 @@
-"""Everything that differs between Blender 4.2 and 5.2, in one place."""
+"""Everything that differs between Blender 4.2 and 5.3, in one place."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ def all_strips(scene: bpy.types.Scene) -> list:
 
 def strip_range(strip: Strip) -> tuple[int, int]:
     """First scene frame of a strip and the frame after its last."""
-    if "left_handle" in strip.bl_rna.properties:  # 5.2 warns about the old names
+    if "left_handle" in strip.bl_rna.properties:  # the old names are deprecated since 5.1
         return int(strip.left_handle), int(strip.right_handle)
     return int(strip.frame_final_start), int(strip.frame_final_end)
 

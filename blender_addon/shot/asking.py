@@ -8,12 +8,12 @@ from typing import Any
 
 import bpy
 
-from ex4d.depth.files import beside
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import field_of_view_of
 from ex4d.geometry.presets import RELEASE_FRAMES
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.schema import build
+from ex4d.storage.names import beside
 from ex4d.storage.npz import open_arrays
 
 from ..scene import axes, motion

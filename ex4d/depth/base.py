@@ -42,7 +42,6 @@ class Request:
     """What an estimator is given besides the clip.
 
     Attributes:
-        models: folder of all models.
         device: of torch, or "auto"; see `torch_device`.
         focal_px: focal length in pixels of the source's displayed picture; None where nobody gave it.
         file, encoding: a depth file or folder and what its numbers mean, for an estimator that reads one.
@@ -51,7 +50,6 @@ class Request:
         progress: to tell after each step; raises `Cancelled` to stop.
     """
 
-    models: Path
     device: str = "auto"
     focal_px: float | None = None
     file: Path | None = None

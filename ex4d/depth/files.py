@@ -43,22 +43,6 @@ _LIMIT_PIXELS = 1 << 28
 _LIMIT_TEXT = 1 << 18
 
 
-def beside(path: Path) -> Path | None:
-    """The depth that belongs to a clip by its name.
-
-    For clip.mp4 (or the folder clip): clip.depth.npz, clip_depth.npz, clip.depth/ or clip_depth/.
-    """
-    path = Path(path)
-    name = path.name if path.is_dir() else path.stem
-    for ending in (".depth.npz", "_depth.npz"):
-        if (found := path.with_name(name + ending)).is_file():
-            return found
-    for ending in (".depth", "_depth"):
-        if (found := path.with_name(name + ending)).is_dir():
-            return found
-    return None
-
-
 def read_depth(
     path: Path,
     clip: "Clip",
@@ -156,7 +140,7 @@ def read_estimate(
         )
     if reading == DepthEncoding() and depth.max() == 1 and depth.min() < 0.5:
         notes.append(
-            f"The depth in {path.name} ends at exactly 1, as relative inverse depth (DepthCrafter's files) does; it"
+            f"The depth in {path.name} ends at exactly 1, as relative inverse depth often does; it"
             " was read as distances: read it as disparity if near and far are swapped."
         )
     scale_note = stored.scale_note if reading.unit is None else METRES

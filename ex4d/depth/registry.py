@@ -16,10 +16,10 @@ from ex4d.depth import cached
 from ex4d.depth.base import Metric, Request, Spec
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
-from ex4d.depth.files import beside
 from ex4d.depth.scaling import KEY_FRAMES, key_frames
 from ex4d.errors import InputError
 from ex4d.progress import Progress, silent
+from ex4d.storage.names import beside
 from ex4d.weights import store
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def estimate(
     choice = choose(wish, video, file, known)
     spec = choice.spec
     assert spec.run is not None
-    request = Request(store.folder(), device, focal_px, choice.file, reading, progress=progress)
+    request = Request(device, focal_px, choice.file, reading, progress=progress)
     if spec.reads_file:
         read = spec.run(clip, request)
         return _marked(read, known.get(read.depth.provider))
@@ -170,13 +170,13 @@ def estimate(
     helper = _helper(known) if spec.uses_metric else None
     if helper is not None:
         request = replace(request, metric=partial(_measured, helper, clip, request))
-    used = [path for needed in (spec, helper) if needed is not None for path in _weight_files(needed, request.models)]
+    used = [*_weight_files(spec), *(_weight_files(helper) if helper is not None else [])]
     settings = {"focal_px": focal_px, "key_frames": KEY_FRAMES, "helper": helper and [helper.name, helper.version]}
     made = cached.kept(
         cached.key(clip, spec.name, spec.version, settings, tuple(used)), partial(spec.run, clip, request), again
     )
     note = choice.note
-    if used and (request.models / store.RANDOM).exists():
+    if used and (store.folder() / store.RANDOM).exists():
         note = "Estimated with random weights, to try the machine: this depth means nothing."
     notes = (*([note] if note else []), *made.depth.notes, made.scale_note)
     return _marked(replace(made, depth=replace(made.depth, notes=notes)), spec)
@@ -187,12 +187,12 @@ def _marked(made: Estimate, spec: Spec | None) -> Estimate:
 
     Depth that was estimated earlier and comes back as a file keeps them too, by the provider that the file names.
     """
-    if spec is None:
+    if spec is None or not (spec.terms or spec.caution or spec.is_guess):
         return made
-    said = (*([f"{spec.terms}."] if spec.terms else []), *([spec.caution] if spec.caution else []))
-    notes = (*(sentence for sentence in said if sentence not in made.depth.notes), *made.depth.notes)
-    depth = replace(made.depth, notes=notes, is_guess=made.depth.is_guess or spec.is_guess)
-    return replace(made, depth=depth, licence=f"{spec.terms}." if spec.terms else made.licence)
+    terms = f"{spec.terms}." if spec.terms else ""
+    new = [sentence for sentence in (terms, spec.caution) if sentence and sentence not in made.depth.notes]
+    depth = replace(made.depth, notes=(*new, *made.depth.notes), is_guess=made.depth.is_guess or spec.is_guess)
+    return replace(made, depth=depth, licence=terms or made.licence)
 
 
 def _helper(known: Mapping[str, Spec]) -> Spec | None:
@@ -214,7 +214,10 @@ def _measured(helper: Spec, clip: "Clip", request: Request) -> Metric:
     return found
 
 
-def _weight_files(spec: Spec, root: Path) -> list[Path]:
+def _weight_files(spec: Spec) -> list[Path]:
     """The model files that are there."""
+    if not spec.parts:
+        return []
+    root = store.folder()
     files = [store.located(file, root) for part in spec.parts for file in part.files]
     return [file for file in files if file.is_file()]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from ex4d.progress import Progress
 from ex4d.render.conditioning import Conditioning
 from ex4d.render.scene import Engine, Scene
 from ex4d.schema import Settings
+from ex4d.weights.store import Part
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Generated:
 
     Attributes:
         frames: (T,h,w,3) uint8.
-        settings: what it was really made with, plain values.
+        settings: what it was really made with, as plain JSON values: with the seed, all that making it again needs.
         notes: sentences for the user.
     """
 
@@ -36,8 +38,8 @@ class Request:
         conditioning: T frames as rendered: what is real along the path. The rim of its mask is not eroded yet.
         scene: what it was rendered from; None where only colour and mask are known.
         settings: an instance of the specification's `settings`.
-        seed: of everything that is drawn at random.
-        engine: what draws, where the generator draws; None takes the fastest that can run here.
+        seed: for everything that is drawn at random.
+        engine: renders the scene where a generator does so itself; None takes the fastest that can run here.
         as_released: do everything as the EX-4D release does, its peculiarities included.
     """
 
@@ -53,29 +55,58 @@ class Generator(Protocol):
     """A generator on one device; what it has loaded stays with it until `unload`."""
 
     def generate(self, request: Request, progress: Progress) -> Generated:
-        """Make the video; raises `Cancelled` between two steps, and `InputError` where it cannot be made."""
+        """Make the video. What the source saw need not survive in it: the pipeline puts those pixels back.
+
+        Args:
+            request: what is asked for.
+            progress: told after each step; raises `Cancelled` to stop.
+
+        Raises:
+            InputError: it cannot be made here, or not with these settings.
+        """
         ...
 
     def unload(self) -> None:
-        """Give back all memory that is held between jobs."""
+        """Give back all memory that is held between two requests; the next request loads what it needs again."""
         ...
 
 
 @dataclass(frozen=True)
+class OwnFile:
+    """A file that the user may add to a generator's.
+
+    Attributes:
+        name: what it is, for people.
+        place: where it is expected, below the folder of all models.
+        found: name of the file that is there; empty where there is none.
+        problem: a sentence about what is wrong with it; empty where nothing is.
+    """
+
+    name: str
+    place: str
+    found: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Spec:
-    """What there is to know about a generator before it is imported.
+    """What there is to know about a generator before its code is imported.
 
     Attributes:
         name: in jobs and on the command line, lower case.
         title: for people, in title case.
-        help: one sentence without its full stop: what it is.
-        settings: class of its settings.
-        make: makes one for a device ("cuda:0", "cpu"); imports what is heavy.
-        missing: a sentence about why it cannot run here, "" where it can. With False it imports nothing heavy, and may
-            miss what only an import tells.
-        rank: "auto" takes the greatest that can run here.
-        is_preview: its pictures are a stand-in for those of a model, and say so.
-        licence: of what it is made of, for people.
+        help: what it is: one sentence without its full stop.
+        settings: class of its settings; `Settings` itself where it has none.
+        make: makes one for a device ("cuda:0", "cuda", "cpu"); imports what is heavy.
+        missing: why it cannot run here, as a sentence; "" where it can. Called with False it imports nothing heavy, so
+            that a server can ask for every client, and may overlook what only an import can tell.
+        rank: "auto" takes the highest that can run here.
+        is_preview: whether its pictures stand in for those of a model; everything made from them says so.
+        licence: of its weights, for people.
+        parts: model files that it needs.
+        convert: rewrites model files so that they load faster and hold no pickles, below the folder of all models;
+            returns sentences for the user. None where there is nothing to rewrite.
+        own_files: looks for files that the user may have added; None where it takes none.
     """
 
     name: str
@@ -87,3 +118,23 @@ class Spec:
     rank: int = 0
     is_preview: bool = False
     licence: str = "free for any use"
+    parts: tuple[Part, ...] = ()
+    convert: Callable[[Path, Progress], tuple[str, ...]] | None = None
+    own_files: Callable[[Path], tuple[OwnFile, ...]] | None = None
+
+
+def metadata(spec: Spec, seed: int, generated: Generated) -> dict[str, str]:
+    """Texts for the movie file, so that a preview says what it is wherever it ends up.
+
+    Args:
+        spec: of the generator that made the video.
+        seed: it was made with; the take's record tells it, the movie does not.
+        generated: the video, with the notes to write.
+
+    Returns:
+        "title" and "comment".
+    """
+    quality = generated.settings.get("quality")
+    made_by = f"EX-4D, {quality} quality" if quality else "EX-4D"
+    title = "EX-4D preview, not made by the model" if spec.is_preview else made_by
+    return {"title": title, "comment": " ".join(generated.notes)}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ex4d import plugins
-from ex4d.errors import InputError
+from ex4d.errors import EX4DError, InputError
 from ex4d.generate.base import Spec
 from ex4d.schema import build
 
@@ -13,12 +13,12 @@ GROUP = "ex4d.generators"
 """Group of the entry points, each of which names a `Spec`."""
 
 AUTO = "auto"
-"""The wish for the best generator that can run here."""
+"""Asks for the best generator that can run here."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The generator that runs, and why it is not a better one where it was left open.
+    """The generator that runs, and why not a better one where the choice was left to us.
 
     Attributes:
         spec: of the generator.
@@ -31,12 +31,34 @@ class Choice:
 
 def generators() -> dict[str, Spec]:
     """All generators that are installed, by name, best first."""
-    specs = plugins.found(GROUP).values()
-    return {spec.name: spec for spec in sorted(specs, key=lambda spec: (-spec.rank, spec.name))}
+    specs = sorted(plugins.found(GROUP, Spec).values(), key=lambda spec: (-spec.rank, spec.name))
+    known: dict[str, Spec] = {}
+    for spec in specs:
+        known.setdefault(spec.name, spec)  # of two with one name the better
+    return known
+
+
+def missing(spec: Spec, deep: bool) -> str:
+    """Why a generator cannot run here, "" where it can; also where it fails to find out.
+
+    Args:
+        spec: of the generator.
+        deep: whether heavy packages may be imported to find out, see `Spec.missing`.
+    """
+    try:
+        return spec.missing(deep)
+    except (EX4DError, OSError) as error:  # such as a folder of models that is gone
+        return str(error)
+    except Exception as error:  # of a package that is not ours
+        return f"{spec.title} cannot tell whether it can run here: {type(error).__name__}: {error}"
 
 
 def choose(wish: str, known: Mapping[str, Spec]) -> Choice:
     """The generator for a wish: a name, or "auto" for the best that can run here.
+
+    Args:
+        wish: see above.
+        known: from `generators`.
 
     Raises:
         InputError: there is none of this name, or it cannot run here.
@@ -44,12 +66,12 @@ def choose(wish: str, known: Mapping[str, Spec]) -> Choice:
     if wish != AUTO:
         if wish not in known:
             raise InputError(f"There is no generator {wish[:100]!r} here: choose one of {AUTO}, {', '.join(known)}.")
-        if reason := known[wish].missing(True):
+        if reason := missing(known[wish], True):
             raise InputError(reason)
         return Choice(known[wish])
     reasons: list[str] = []
     for spec in known.values():
-        reason = spec.missing(True)
+        reason = missing(spec, True)
         if not reason:
             return Choice(spec, tuple(reasons))
         reasons.append(reason)

@@ -11,9 +11,8 @@ from ex4d.errors import InputError
 RELEASE_FOCAL_PX = 500.0
 """Focal length that the EX-4D release uses for every video, whatever its size (recon.py)."""
 
-
 FIELD_OF_VIEW = (1.0, 170.0)
-"""Degrees that a picture may be wide; outside of them is no lens, but a mistake."""
+"""Narrowest and widest field of view in degrees; anything beyond is a mistake rather than a lens."""
 
 
 def from_focal(focal_px: float, width: int, height: int) -> NDArray[np.float64]:
@@ -28,7 +27,7 @@ def from_focal(focal_px: float, width: int, height: int) -> NDArray[np.float64]:
 
 
 def focal_of(field_of_view: float, width: int) -> float:
-    """Focal length in pixels of a lens that sees so many degrees across a picture of this width.
+    """Focal length in pixels of a lens with this horizontal field of view in degrees, in a picture `width` pixels wide.
 
     Raises:
         InputError: not between 1 and 170 degrees.

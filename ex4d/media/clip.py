@@ -248,21 +248,24 @@ def _in_place(
 
     An array is given once only, so that whoever takes it may write to it.
     """
-    done, last, hdr = 0, None, False
+    done, before, hdr = 0, None, False
     for number, picture in pictures:
         if number < wanted[done]:
             continue  # before the range, or shown too shortly to be seen at the constant rate
         if picture.color_trc in _HDR_TRANSFERS and not hdr:
             hdr = True
             tell(_HDR_NOTE)
-        fresh = at_working_size(picture, fit, bits)
-        while done < len(wanted) and wanted[done] <= number:
-            is_stand_in = bool(wanted[done] < number)
-            yield (last if is_stand_in and last is not None else fresh).copy(), is_stand_in
-            done += 1
+        lost, due = (int(n) for n in (np.searchsorted(wanted, number), np.searchsorted(wanted, number, "right")))
+        for _ in range(done, lost):
+            yield at_working_size(before or picture, fit, bits), True
+        if lost < due:
+            fresh = at_working_size(picture, fit, bits)
+            for _ in range(lost + 1, due):
+                yield fresh.copy(), False
+            yield fresh, False
+        done, before = due, picture
         if done == len(wanted):
             return
-        last = fresh
 
 
 def _check_memory(frames: int, fit: FrameFit) -> None:

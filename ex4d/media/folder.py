@@ -63,6 +63,19 @@ class PictureFolder:
             yield int(number), picture
 
 
+def pictures_of(folder: Path) -> tuple[Path, ...]:
+    """The pictures of a folder in natural order.
+
+    Raises:
+        InputError: it holds none.
+    """
+    # Names that begin with a dot are not the user's: macOS leaves "._a.png" beside "a.png" on foreign disks.
+    found = [f for f in folder.iterdir() if f.suffix.lower() in _ENDINGS and not f.name.startswith(".")]
+    if not found:
+        raise InputError(f"The folder {folder} holds no PNG or JPEG pictures: choose the folder of the frames.")
+    return tuple(sorted(found, key=natural_order))
+
+
 def index_folder(folder: Path, fps: Fraction) -> PictureFolder:
     """List the pictures of a folder and decode the first.
 
@@ -71,11 +84,7 @@ def index_folder(folder: Path, fps: Fraction) -> PictureFolder:
     """
     if fps <= 0:
         raise InputError(f"The frame rate of an image folder must be above 0, not {fps}.")
-    # Names that begin with a dot are not the user's: macOS leaves "._a.png" beside "a.png" on foreign disks.
-    found = [f for f in folder.iterdir() if f.suffix.lower() in _ENDINGS and not f.name.startswith(".")]
-    if not found:
-        raise InputError(f"The folder {folder} holds no PNG or JPEG pictures: choose the folder of the frames.")
-    files = tuple(sorted(found, key=natural_order))
+    files = pictures_of(folder)
     width, height = displayed_size(_read_picture(files[0]))
     return PictureFolder(ClipInfo(width, height, Fraction(fps), len(files), variable=False), files)
 

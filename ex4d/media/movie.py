@@ -86,7 +86,7 @@ def write_movie(
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
     with replacing(path) as temporary:
-        temporary.write_bytes(movie.getbuffer())
+        temporary.write_bytes(movie.getvalue())  # not a copy; a view in the traceback of a failure would outlive it
 
 
 def read_movie(path: Path) -> Clip:

@@ -72,7 +72,8 @@ def at_working_size(picture: "av.VideoFrame", fit: FrameFit, bits: Bits) -> NDAr
     """
     upright = np.rot90(_rgb8(picture) if bits == 8 else _rgb16(picture), _quarter_turns(picture))
     scaled = _scale(upright, fit.scaled_width, fit.scaled_height)
-    return scaled[fit.top : fit.top + fit.height, fit.left : fit.left + fit.width]
+    cropped = scaled[fit.top : fit.top + fit.height, fit.left : fit.left + fit.width]
+    return np.ascontiguousarray(cropped)
 
 
 def _quarter_turns(picture: "av.VideoFrame") -> int:
@@ -101,11 +102,8 @@ def _rgb16(picture: "av.VideoFrame") -> NDArray[np.uint16]:
 
 def _stretched(rgb: NDArray[np.uint16], white: int) -> NDArray[np.uint16]:
     """The values times 65535 / `white`, rounded; what is whiter than white stays at 65535."""
-    wide = rgb.astype(np.uint32)
-    wide *= 65535
-    wide += white // 2
-    wide //= white
-    return np.minimum(wide, 65535).astype(np.uint16)
+    table = (np.arange(65536, dtype=np.uint32) * 65535 + white // 2) // white
+    return np.minimum(table, 65535).astype(np.uint16)[rgb]
 
 
 def _converted(picture: "av.VideoFrame", pixel_format: str) -> NDArray:

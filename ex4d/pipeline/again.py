@@ -41,7 +41,7 @@ def again(
     for blob in blobs_of(job):
         places[blob.sha256] = _found(record, folder, blob, moved)
     job = _as_then(job, record)
-    facts = run(job, gather(job, lambda blob: places[blob.sha256], work), out, runtime, progress)
+    facts = run(job, gather(job, lambda blob: places[blob.sha256], work, in_place=True), out, runtime, progress)
     made = take.read_record(out / take.SIDECAR)
     take.write_record(out / take.SIDECAR, take.with_inputs(made, out, places))
     return facts
@@ -63,10 +63,10 @@ def _found(record: take.TakeRecord, folder: Path, blob: Blob, moved: dict[str, P
     said = take.place_of(record, folder, blob)
     if found := moved.get(blob.sha256):
         return found
-    if said is not None and said.is_file() and blob_of(said).sha256 == blob.sha256:
-        return said
     if blob.name in [path.name for path in moved.values()]:
         raise InputError(f"{blob.name} is not the file that the take was made from: its content is another one.")
+    if said is not None and said.is_file() and blob_of(said).sha256 == blob.sha256:
+        return said
     if said is None:
         raise InputError(f"Where {blob.name} lies is not in the take's record: name the clip with --input_video.")
     if not said.is_file():

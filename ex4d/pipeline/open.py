@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,7 @@ def open_shot(
     look_beside: bool = False,
     again: bool = False,
     release_lens: bool = False,
+    device: str = "auto",
     progress: Progress = silent,
 ) -> Shot:
     """Read a clip, and find its depth, its lens and how its camera moved.
@@ -105,6 +107,7 @@ def open_shot(
         look_beside: take the depth file that lies beside the clip where none is named.
         again: estimate the depth anew, even where it was kept from an earlier time.
         release_lens: assume the EX-4D release's focal length where no other is given.
+        device: on which a depth model runs; "auto" takes a GPU where there is one.
         progress: told after each step.
 
     Raises:
@@ -133,6 +136,7 @@ def open_shot(
         focal_px=focal_px,
         accept_licence=settings.accept_licence,
         again=again,
+        device=device,
         progress=progress,
     )
     notes = (*clip.notes, *estimate.depth.notes)
@@ -147,7 +151,7 @@ def _frames(clip: Path, settings: SourceSettings) -> int:
     return settings.frames or max(1, min(RELEASE_FRAMES, clip_info(clip).frames - settings.start))
 
 
-def gather(job: Job, locate: Locate, folder: Path) -> JobFiles:
+def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) -> JobFiles:
     """Give the files of a job the names that they had, so that readers see their endings and errors name them.
 
     Where `folder` is the working directory, `Path()`, errors name files as the user knows them: by their names alone.
@@ -156,26 +160,30 @@ def gather(job: Job, locate: Locate, folder: Path) -> JobFiles:
         job: with the files by content.
         locate: finds them.
         folder: an empty one, for links (or copies, where the system does not let us make links).
+        in_place: take files that still have their names where they are: then errors name them by their whole paths.
     """
+    gathered = partial(_gathered, locate=locate, folder=folder, in_place=in_place)
     if isinstance(job, Fill):
-        return JobFiles(
-            colour=_gathered(job.colour, locate, folder, "colour"), mask=_gathered(job.mask, locate, folder, "mask")
-        )
+        return JobFiles(colour=gathered(job.colour, what="colour"), mask=gathered(job.mask, what="mask"))
     source = job.source
     files = SourceFiles(
-        _gathered(source.clip, locate, folder, source.folder or "clip", as_folder=source.folder is not None),
-        _gathered(source.depth, locate, folder, "depth") if source.depth else None,
-        _gathered((source.camera,), locate, folder, "camera") if source.camera else None,
+        gathered(source.clip, what=source.folder or "clip", as_folder=source.folder is not None),
+        gathered(source.depth, what="depth") if source.depth else None,
+        gathered((source.camera,), what="camera") if source.camera else None,
     )
     if isinstance(job, Reconstruct) or job.path is None:
         return JobFiles(files)
-    return JobFiles(files, _gathered((job.path,), locate, folder, "path"))
+    return JobFiles(files, gathered((job.path,), what="path"))
 
 
-def _gathered(blobs: tuple[Blob, ...], locate: Locate, folder: Path, what: str, as_folder: bool = False) -> Path:
+def _gathered(
+    blobs: tuple[Blob, ...], *, locate: Locate, folder: Path, in_place: bool, what: str, as_folder: bool = False
+) -> Path:
     """The file under the name that the blob had, or a folder of pictures in order."""
     names = [blob.name for blob in blobs]
     as_folder |= len(blobs) > 1
+    if in_place and (found := _in_place([locate(blob) for blob in blobs], names, what if as_folder else None)):
+        return found
     if as_folder or (folder / names[0]).exists():  # also for the second of two files of one name
         folder = folder / what
         folder.mkdir()
@@ -188,3 +196,13 @@ def _gathered(blobs: tuple[Blob, ...], locate: Locate, folder: Path, what: str, 
         except OSError:  # Windows without the right to make links
             shutil.copyfile(content, folder / name)
     return folder if as_folder else folder / names[0]
+
+
+def _in_place(places: list[Path], names: list[str], folder: str | None) -> Path | None:
+    """The file, or the folder of this name, where files of these names lie with nothing beside them."""
+    if [place.name for place in places] != names:
+        return None
+    if folder is None:
+        return places[0]
+    parent = places[0].parent
+    return parent if parent.name == folder and set(parent.iterdir()) == set(places) else None

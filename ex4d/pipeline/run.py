@@ -1,6 +1,7 @@
 """Running a job, from files to files: what the command line, the server's worker and the library all call."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -29,8 +30,13 @@ from ex4d.render.engines import engine
 from ex4d.render.engines.cpu import reliable_vertices
 from ex4d.source_camera import pose_files
 
+Keep = Callable[[str, NDArray[np.uint8]], None]
+"""Takes the name of a video and its frames (T,h,w,3)."""
 
-def run(job: Job, files: JobFiles, out: Path, runtime: Runtime, progress: Progress) -> dict[str, Any]:
+
+def run(
+    job: Job, files: JobFiles, out: Path, runtime: Runtime, progress: Progress, keep: Keep | None = None
+) -> dict[str, Any]:
     """Run one job.
 
     Args:
@@ -39,6 +45,7 @@ def run(job: Job, files: JobFiles, out: Path, runtime: Runtime, progress: Progre
         out: an empty folder; every file in it afterwards is a result.
         runtime: what is warm.
         progress: told after each step; raises `Cancelled` to stop.
+        keep: is given the frames of a take's result and other video, before they are compressed.
 
     Returns:
         Facts for the client, plain JSON values.
@@ -51,7 +58,7 @@ def run(job: Job, files: JobFiles, out: Path, runtime: Runtime, progress: Progre
         return _reconstruct(job, files, out, runtime, watch)
     if isinstance(job, Preview):
         return _preview(job, files, out, runtime, watch)
-    return _take(job, files, out, runtime, watch)
+    return _take(job, files, out, runtime, watch, keep)
 
 
 def _shot(job: Reconstruct | Preview | Generate, files: JobFiles, runtime: Runtime, progress: Progress) -> Shot:
@@ -66,6 +73,7 @@ def _shot(job: Reconstruct | Preview | Generate, files: JobFiles, runtime: Runti
             job.source.settings,
             again=isinstance(job, Reconstruct) and job.again,
             release_lens=release_lens,
+            device=runtime.device,
             progress=progress,
         ),
         fresh=opening,
@@ -116,7 +124,9 @@ def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progres
     return {**_coverage_facts(seen.coverage), "fps": str(shot.clip.fps), "notes": notes}
 
 
-def _take(job: Generate | Fill, files: JobFiles, out: Path, runtime: Runtime, watch: "_Stopwatch") -> dict[str, Any]:
+def _take(
+    job: Generate | Fill, files: JobFiles, out: Path, runtime: Runtime, watch: "_Stopwatch", keep: Keep | None
+) -> dict[str, Any]:
     """Write a take."""
     wanted = generation.plan(job.generation)  # before anything takes time
     if isinstance(job, Generate) and job.render.stereo is not None:
@@ -137,7 +147,7 @@ def _take(job: Generate | Fill, files: JobFiles, out: Path, runtime: Runtime, wa
     _write_conditioning(out, without_rim(seen, wanted.seed), fps, notes)
     made, other = generation.generate(seen, scene, wanted, runtime, watch, engine=drawn_by, as_released=as_released)
     made = replace(made, notes=(*notes, *made.notes))
-    _write_result(out, made, other, fps, wanted)
+    _write_result(out, made, other, fps, wanted, keep)
     if scene is not None:
         camera_path.save(out / take.CAMERA, scene.path)
     record = take.TakeRecord(
@@ -177,12 +187,18 @@ def _write_conditioning(out: Path, seen: Conditioning, fps: Fraction, notes: lis
     write_movie(out / take.MASK, seen.mask, fps, lossless=True, metadata=about)
 
 
-def _write_result(out: Path, made: Generated, other: NDArray[np.uint8], fps: Fraction, wanted: generation.Plan) -> None:
+def _write_result(
+    out: Path, made: Generated, other: NDArray[np.uint8], fps: Fraction, wanted: generation.Plan, keep: Keep | None
+) -> None:
     """The result, and the other video where there is one: as released, the model's own is all there is."""
-    about = metadata(wanted.spec, made)
-    write_movie(out / take.RESULT, made.frames, fps, metadata=about)
+    about = metadata(wanted.spec, wanted.seed, made)
+    videos = {take.RESULT: made.frames}
     if other is not made.frames:
-        write_movie(out / (take.GENERATED if wanted.keep_source else take.COMPOSITED), other, fps, metadata=about)
+        videos[take.GENERATED if wanted.keep_source else take.COMPOSITED] = other
+    for name, frames in videos.items():
+        write_movie(out / name, frames, fps, metadata=about)
+        if keep is not None:
+            keep(name, frames)
 
 
 def _coverage_facts(coverage: Coverage) -> dict[str, Any]:

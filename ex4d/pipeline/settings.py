@@ -49,7 +49,7 @@ class SourceSettings(Settings):
     longest_side: int | None = setting(
         LONGEST_SIDE,
         "Longest Side",
-        "Longer side of the working picture; the clip's own where it is not given",
+        "Longer side of the working picture, to which larger clips are scaled down",
         unit="pixels",
         minimum=16,
         maximum=16384,

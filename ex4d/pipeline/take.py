@@ -23,6 +23,9 @@ RESULT, COLOUR, MASK, CAMERA, SIDECAR = "result.mp4", "colour.mp4", "mask.mp4", 
 GENERATED, COMPOSITED = "generated.mp4", "composited.mp4"
 """Names of the other video of a take: the generator's own frames, or those with the source's pixels put back."""
 
+FILES = frozenset({RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED})
+"""All names that there can be in the folder of a take."""
+
 
 @dataclass(frozen=True)
 class TakeRecord:

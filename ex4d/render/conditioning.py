@@ -93,6 +93,22 @@ def render_stereo(
     return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine))
 
 
+def without_rim(conditioning: Conditioning, seed: int) -> Conditioning:
+    """The conditioning with the rim of its mask given up, see `ex4d.render.mask_edges`.
+
+    Args:
+        conditioning: as rendered.
+        seed: of the erosion, where it is drawn at random.
+
+    Returns:
+        The same, its mask eroded and its colour black there.
+    """
+    from ex4d.render import mask_edges  # needs cv2, which those who only read the types need not have
+
+    mask = mask_edges.erode(conditioning.mask, mask_edges.DEFAULT_KERNELS, seed)
+    return replace(conditioning, mask=mask, colour=conditioning.colour * (mask[..., None] > 0))
+
+
 def _notes(scene: Scene, coverage: Coverage, engine: Engine) -> tuple[str, ...]:
     """What the user should know about a rendered path."""
     of_engine = [engine.note] if engine.note else []

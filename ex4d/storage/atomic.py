@@ -24,11 +24,11 @@ _REASONS = {
 
 
 def check_there(path: Path, what: str) -> Path:
-    """The path, if something is there that may be looked at.
+    """The path, after checking that something is there and can be looked at.
 
     Args:
         path: file or folder.
-        what: it is ("video file or image folder"), for the message.
+        what: what it should be ("video file or image folder"), for the message.
 
     Raises:
         InputError: nothing is there, or a folder on the way may not be entered.

@@ -1,4 +1,4 @@
-"""The folder of what can be made or fetched again: models, embedded prompts, unfinished jobs, estimated depth."""
+"""The cache folder, for what can be made or fetched again: models, embedded prompts, unfinished jobs, depth."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,10 @@ VARIABLE = "EX4D_CACHE"
 
 
 def folder(name: str) -> Path:
-    """The part of the cache of that name, made where it is not there: below `EX4D_CACHE`, or in the user's cache.
+    """The folder of this name in the cache, created if missing: in `EX4D_CACHE` if that is set, else in the user's own.
 
     Raises:
-        InputError: it cannot be made, or the package that knows the user's folders is missing.
+        InputError: it cannot be made, or platformdirs, which knows the user's folders, is not installed.
     """
     named = os.environ.get(VARIABLE)
     if named:

@@ -169,7 +169,10 @@ def test_jobs_run_one_after_another(server, connect, shot):
     server.start()
     client = connect(server)
     job, files = shot("copy")
-    ids = [client.submit(replace(job, source=replace(job.source, start=i)), files) for i in range(3)]
+    ids = [
+        client.submit(replace(job, source=replace(job.source, settings=SourceSettings(start=i))), files)
+        for i in range(3)
+    ]
     ended = []
     while len(ended) < 3:
         ended += [update.job_id for update in until(lambda update: update.state == "done", client) if update.ended]
@@ -196,7 +199,7 @@ def test_cancel_of_a_waiting_job_does_not_touch_the_running_one(server, connect,
     job, files = shot("slow")
     running = client.submit(job, files)
     until(lambda update: update.stage == "wait", client)
-    waiting = client.submit(replace(job, source=replace(job.source, start=1)), files)
+    waiting = client.submit(replace(job, source=replace(job.source, settings=SourceSettings(start=1))), files)
     until(lambda update: update.job_id == waiting and update.state == "queued", client)
     client.cancel(waiting)
     assert client.wait(waiting, timeout=20).state == "cancelled"

@@ -96,6 +96,11 @@ def test_the_wheels_load_in_the_pythons_of_all_blenders(extension):
     assert not any(wheel.startswith("numpy") for wheel in wheels)
 
 
+def test_the_bundled_packages_are_those_that_every_environment_tests():
+    words = {word for file in REPO.glob("constraints*.txt") for word in file.read_text(encoding="utf-8").split()}
+    assert len({word for word in words if word.startswith(("pyzmq==", "msgpack=="))}) == 2
+
+
 def test_the_manifest_has_the_librarys_version_and_the_zip_its_licence(extension):
     import ex4d
 

@@ -18,11 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ex4d.depth.encoding import DepthEncoding, unit_of
-from ex4d.depth.files import beside, depth_channel, read_depth
+from ex4d.depth.files import depth_channel, read_depth
 from ex4d.errors import InputError
 from ex4d.geometry.depth_video import DepthVideo, load_depth_npz, save_depth
 from ex4d.geometry.intrinsics import fit_frame
 from ex4d.media.clip import Clip, read_clip
+from ex4d.storage.names import beside
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "clips"
 K = np.array([[50.0, 0, 32], [0, 50, 24], [0, 0, 1]])

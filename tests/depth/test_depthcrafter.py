@@ -12,7 +12,7 @@ from ex4d.depth.estimators import depthcrafter_network as depthcrafter
 from ex4d.errors import Cancelled, InputError
 
 pytestmark = [
-    pytest.mark.wan,
+    pytest.mark.depth,
     # What diffusers and transformers warn about themselves with.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]

@@ -23,7 +23,7 @@ from ex4d.media.clip import Clip
 from ex4d.weights import store
 
 pytestmark = [
-    pytest.mark.wan,
+    pytest.mark.depth,
     # What diffusers and transformers warn about themselves with, and random weights that see absurd distances.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::RuntimeWarning"),
 ]
@@ -75,10 +75,10 @@ def tiny_moge(tmp_path):
         yield
 
 
-def test_key_frames_are_spread_over_the_shot_and_seen_by_moge(tmp_path, tiny_moge, monkeypatch):
+def test_key_frames_are_spread_over_the_shot_and_seen_by_moge(tiny_moge, monkeypatch):
     assert missing("moge") == ""
     monkeypatch.setattr(moge, "focal_and_shift", lambda points, mask: (1.0, 9.0))  # random points tell no lens
-    seen = estimators()["moge"].measure(clip_of(9), key_frames(9), Request(tmp_path / "models"))
+    seen = estimators()["moge"].measure(clip_of(9), key_frames(9), Request())
     assert list(seen.numbers) == [0, 2, 4, 6, 8]
     assert len(seen.numbers) == KEY_FRAMES
     assert seen.depth.shape == (5, 64, 96)

@@ -14,7 +14,7 @@ from ex4d.depth.estimators.moge import PARTS
 from ex4d.errors import InputError
 from ex4d.weights.store import key_hash
 
-pytestmark = pytest.mark.wan
+pytestmark = pytest.mark.depth
 
 
 def config(backbone, dim, widths, taps, neck_blocks, normals):

@@ -14,7 +14,7 @@ import pytest
 
 from ex4d import extras
 from ex4d.depth import cached, registry
-from ex4d.depth.base import Metric, Spec
+from ex4d.depth.base import Metric, Request, Spec
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import NO_UNIT, Estimate
 from ex4d.depth.estimators import plane
@@ -308,6 +308,42 @@ def test_without_a_scale_the_shot_is_mapped_as_released_and_says_so():
     made = scaled(RELATIVE, clip_of(), disparity, None, swapped)
     assert made.scale_note == NO_UNIT
     assert any("swapped" in note for note in made.depth.notes)
+
+
+def relative(clip: Clip, request: Request) -> Estimate:
+    """An estimator that takes its scale from whatever helper there is."""
+    return scaled(RELATIVE, clip, disparity_and_truth()[0], request.focal_px, request.metric())
+
+
+def measures(clip: Clip, numbers: np.ndarray, request: Request) -> Metric:
+    truth = disparity_and_truth()[1].astype(np.float32)
+    return Metric(numbers, truth[numbers], 77.0, f"Measured on {request.device}.", "In metres.")
+
+
+def fails(clip: Clip, numbers: np.ndarray, request: Request) -> Metric:
+    raise InputError("Nothing to be seen.")
+
+
+@pytest.mark.parametrize("measure", [measures, fails])
+def test_lens_and_scale_come_from_whatever_helper_is_installed(monkeypatch, measure):
+    needy = replace(RELATIVE, run=relative, uses_metric=True)
+    helper = Spec("helper", "Helper", "Measures", measure=measure)
+    monkeypatch.setattr(registry, "estimators", lambda: {"relative": needy, "helper": helper})
+    made = estimate("relative", clip_of(), device="cuda:1")
+    if measure is measures:
+        assert np.allclose(made.depth.depth, disparity_and_truth()[1], rtol=1e-4)
+        assert made.depth.intrinsics[0, 0, 0] == 77
+        assert {"Measured on cuda:1.", "In metres."} <= set(made.depth.notes)
+    else:
+        assert "Helper gives no scale: Nothing to be seen." in made.depth.notes
+        assert made.scale_note == NO_UNIT
+    monkeypatch.setattr(registry, "estimators", lambda: {"relative": needy})
+    assert estimate("relative", clip_of()).scale_note == NO_UNIT, "kept depth of another helper is not taken"
+
+
+def test_a_depth_file_is_read_without_a_folder_of_models(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "folder", lambda: pytest.fail("asked for the folder of models"))
+    assert estimate("file", clip_of(), file=depth_file(tmp_path / "d.npz")).depth.provider == "file"
 
 
 def test_choosing_and_listing_import_neither_torch_nor_opencv():

@@ -13,7 +13,7 @@ from ex4d.errors import InputError
 from ex4d.weights import tensors
 from ex4d.weights.store import key_hash
 
-pytestmark = pytest.mark.wan
+pytestmark = pytest.mark.depth
 
 
 @pytest.fixture(autouse=True)

@@ -194,7 +194,7 @@ def test_one_part_of_several_is_enough_where_the_model_says_so(tmp_path):
     assert store.listing("x", (SMALL, other), tmp_path).wanted == (SMALL,)
 
 
-@pytest.mark.wan
+@pytest.mark.depth
 def test_a_deep_look_reads_torch_files_and_runs_the_parts_own_check(tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     pytest.importorskip("safetensors")
@@ -229,7 +229,7 @@ def test_the_commands_fetch_the_pinned_revisions(tmp_path):
 WHAT_TO_PLACE = f"place https://huggingface.co/someone/small/resolve/{SMALL.revision}/model.pth as "
 
 
-@pytest.mark.wan
+@pytest.mark.depth
 @needs_hub
 def test_offline_the_sentence_says_what_to_place_where(tmp_path):
     said = fetched(tmp_path, HF_HUB_OFFLINE="1").strip()
@@ -239,7 +239,7 @@ def test_offline_the_sentence_says_what_to_place_where(tmp_path):
     )
 
 
-@pytest.mark.wan
+@pytest.mark.depth
 @needs_hub
 def test_without_a_network_the_sentence_says_what_to_place_where(tmp_path):
     said = fetched(tmp_path, HF_ENDPOINT="http://127.0.0.1:9").strip()
@@ -248,7 +248,7 @@ def test_without_a_network_the_sentence_says_what_to_place_where(tmp_path):
     assert said.endswith(f"): check the connection and try again, or {WHAT_TO_PLACE}{place}.")
 
 
-@pytest.mark.wan
+@pytest.mark.depth
 @needs_hub
 def test_a_download_that_was_stopped_goes_on_and_no_pickle_stays(tmp_path, hub):
     torch = pytest.importorskip("torch")
@@ -276,7 +276,7 @@ def test_a_download_that_was_stopped_goes_on_and_no_pickle_stays(tmp_path, hub):
     assert f"FETCHED {path}" in fetched(tmp_path, digest, HF_HUB_OFFLINE="1")
 
 
-@pytest.mark.wan
+@pytest.mark.depth
 @needs_hub
 def test_other_bytes_than_the_published_are_refused_and_removed(tmp_path, hub):
     hub.body = b"something else"
@@ -286,7 +286,7 @@ def test_other_bytes_than_the_published_are_refused_and_removed(tmp_path, hub):
     assert not (tmp_path / "models" / SMALL.files[0]).exists()
 
 
-@pytest.mark.wan
+@pytest.mark.depth
 @needs_hub
 def test_a_pickle_that_runs_code_is_not_run(tmp_path, hub):
     torch = pytest.importorskip("torch")

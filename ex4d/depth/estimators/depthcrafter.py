@@ -9,6 +9,7 @@ from ex4d.depth.base import Request, Spec, torch_device
 from ex4d.depth.estimate import Estimate
 from ex4d.depth.scaling import scaled
 from ex4d.extras import Package
+from ex4d.weights import store
 from ex4d.weights.store import Part
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def run(clip: "Clip", request: Request) -> Estimate:
     from ex4d.depth.estimators import depthcrafter_network as network
 
     device = torch_device(request.device)
-    disparity = network.disparity(clip.frames, request.models, device, accept_licence=True, progress=request.progress)
+    disparity = network.disparity(clip.frames, store.folder(), device, accept_licence=True, progress=request.progress)
     return scaled(SPEC, clip, disparity, request.focal_px, None)
 
 

@@ -66,8 +66,9 @@ def measure(clip: "Clip", numbers: NDArray[np.intp], request: Request) -> Metric
     """
     from ex4d.depth.estimators import moge_network as network
 
-    part = next(part for part in PARTS if store.state(part, request.models) == "ready")
-    weights, device = store.located(part.files[0], request.models), torch_device(request.device)
+    root = store.folder()
+    part = next(part for part in PARTS if store.state(part, root) == "ready")
+    weights, device = store.located(part.files[0], root), torch_device(request.device)
     seen = network.field_of_view_and_scale(clip.frames[numbers], weights, device)
     return Metric(
         numbers, seen.depth, seen.shot_focal_px, seen.note, "The distances are in metres, as MoGe-2 estimates them."

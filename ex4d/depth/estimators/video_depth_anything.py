@@ -33,7 +33,7 @@ def run(clip: "Clip", request: Request) -> Estimate:
     """Disparity of the whole shot, scaled by the lens and distances of some frames where they can be measured."""
     from ex4d.depth.estimators import video_depth_anything_network as network
 
-    weights, device = store.located(PART.files[0], request.models), torch_device(request.device)
+    weights, device = store.located(PART.files[0], store.folder()), torch_device(request.device)
     disparity = np.empty(clip.frames.shape[:3], np.float32)
     frames = network.disparity(clip.frames, weights, device, progress=request.progress)
     for into, frame in zip(disparity, frames, strict=True):

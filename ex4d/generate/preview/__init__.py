@@ -1,1 +1,1 @@
-"""The preview generator: no neural network."""
+"""The preview: a generator without a neural network."""

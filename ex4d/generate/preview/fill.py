@@ -1,53 +1,60 @@
 """The preview generator: no neural network, only what other frames saw and classical inpainting."""
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.generate import Generated
+from ex4d.generate.base import Generated, Request
 from ex4d.progress import Progress, silent
-from ex4d.render.conditioning import Conditioning
+from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.engines import engine as default_engine
 from ex4d.render.scene import Engine, Scene
 
 DONOR_FRAMES = 8
-"""So many frames, evenly spread over the shot, are asked what they saw behind the holes of each frame."""
+"""This many frames, evenly spread over the shot, are asked what they saw behind the holes of each frame."""
 
 WITNESSES = 2
-"""So many frames must have seen a surface at the same distance, or it may be something that passed by."""
+"""This many frames must have seen a surface at the same distance, or it may be something that passed by."""
 
 SAME_DISTANCE = 0.02
-"""Distances that differ by less than this part are the same."""
+"""Distances whose ratio differs from 1 by less than this are the same."""
 
 NOTE = "This is a preview: holes are filled from other frames and by classical inpainting, not by the EX-4D model."
 
 
-def generate(
+class PreviewGenerator:
+    """The preview as a generator. It holds nothing between requests, and nothing in it is random."""
+
+    def generate(self, request: Request, progress: Progress) -> Generated:
+        """Fill the holes, and the rim of the mask with them; see `ex4d.generate.base.Generator`."""
+        sure = without_rim(request.conditioning, request.seed)
+        frames = filled(sure, request.scene, request.engine, progress)
+        asked = 0 if request.scene is None else len(_donors(len(frames)))
+        return Generated(frames, {"donor_frames": asked, "witnesses": WITNESSES}, (NOTE,))
+
+    def unload(self) -> None:
+        """Nothing is held."""
+
+
+def filled(
     conditioning: Conditioning,
     scene: Scene | None = None,
     engine: Engine | None = None,
-    seed: int = 0,
     progress: Progress = silent,
-) -> Generated:
-    """Fill the holes of the conditioning; pixels that are real stay as they are.
+) -> NDArray[np.uint8]:
+    """Frames (T,h,w,3) with the holes of the conditioning filled; pixels that are real stay as they are.
 
     A hole first takes the farthest surface that any of `DONOR_FRAMES` frames saw at that place: what moves
-    in front uncovers what is behind. The rest is inpainted. Nothing is random, the seed is
-    only passed on.
+    in front uncovers what is behind. The rest is inpainted.
 
     Args:
         conditioning: T frames.
         scene: what it was rendered from; without it everything is inpainted.
-        engine: what draws; None takes the fastest that can run here.
-        seed: kept with the result.
+        engine: renders the scene; None takes the fastest that can run here.
         progress: told after each frame; raises `Cancelled` to stop.
     """
     count = len(conditioning.colour)
-    donors = np.unique(np.linspace(0, count - 1, min(DONOR_FRAMES, count)).round().astype(int))
-    result = conditioning.colour.copy()
-
+    donors, result = _donors(count), conditioning.colour.copy()
     engine = engine or default_engine()
     for t in range(count):
         hole = conditioning.mask[t] == 0
@@ -56,11 +63,12 @@ def generate(
         if hole.any() and not hole.all():  # A frame in which nothing is real stays black.
             result[t] = _inpaint(result[t], hole)
         progress("Filling holes (preview)", t + 1, count)
-    settings: dict[str, Any] = {
-        "donor_frames": 0 if scene is None else len(donors),
-        "witnesses": WITNESSES,
-    }
-    return Generated(result, "preview", seed, settings, (NOTE,))
+    return result
+
+
+def _donors(count: int) -> NDArray[np.int_]:
+    """Numbers of the frames that holes are filled from, of `count` frames."""
+    return np.unique(np.linspace(0, count - 1, min(DONOR_FRAMES, count)).round().astype(int))
 
 
 def _fill_from_others(

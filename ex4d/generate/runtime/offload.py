@@ -196,12 +196,12 @@ class Stack:
                 return self._run(self._resident[number], x, context, t_mod, cos, sin, self._head, self._native)
             slot = self._slots[self._next % SLOTS]
             if self._copies:
-                torch.cuda.current_stream().wait_event(slot.arrived)
+                torch.cuda.current_stream(self._device).wait_event(slot.arrived)
             x = self._run(
                 self._packed[number].weights(slot.memory), x, context, t_mod, cos, sin, self._head, self._native
             )
         if self._copies:
-            slot.used = torch.cuda.current_stream().record_event()
+            slot.used = torch.cuda.current_stream(self._device).record_event()
         self._next += 1
         self._fetch()
         return x

@@ -6,7 +6,7 @@ from typing import Literal
 QualityName = Literal["final", "balanced", "draft"]
 
 ModelSize = Literal["512x512", "832x480"]
-"""About so many pixels has a picture in the model, whatever its aspect; the model was trained near both."""
+"""Approximate pixels per frame inside the model, whatever the aspect ratio; it was trained near both."""
 
 
 @dataclass(frozen=True)

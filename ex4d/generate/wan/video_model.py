@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ex4d.errors import InputError
-from ex4d.generate import Generated
+from ex4d.generate.base import Generated
 from ex4d.generate.runtime import blocks, latent_pictures, offload, sampling
 from ex4d.generate.runtime.resume import Unfinished
 from ex4d.generate.wan.adapter import Adapter, ModelShape, read_adapter
@@ -346,7 +346,8 @@ def _free(device: torch.device) -> int:
     free, total = torch.cuda.mem_get_info(device)
     held = torch.cuda.memory_reserved(device)
     used = torch.cuda.memory_allocated(device)
-    limit = int(total * torch.cuda.get_per_process_memory_fraction(device.index or torch.cuda.current_device()))
+    number = torch.cuda.current_device() if device.index is None else device.index
+    limit = int(total * torch.cuda.get_per_process_memory_fraction(number))
     return min(free + held, limit) - used
 
 
@@ -449,7 +450,7 @@ def generate(
     frames = _decode(pipe, latents)[: prepared.frames]
     progress("Decoding", 1, 1)
     facts = {**asdict(settings), "precision": models.precision, "predictions": asked}
-    return Generated(frames, "wan", seed, facts, (*prepared.notes, *models.notes))
+    return Generated(frames, facts, (*prepared.notes, *models.notes))
 
 
 @dataclass(frozen=True)

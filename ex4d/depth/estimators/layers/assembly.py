@@ -18,7 +18,7 @@ def assemble(model: nn.Module, tensors: Mapping[str, Tensor], what: str, path: P
     Args:
         model: gets the tensors.
         tensors: by the names of `model`.
-        what: the file is ("MoGe-2 weights"), for the messages.
+        what: the file is, such as "depth weights", for the messages.
         path: where they come from, for the messages.
 
     Raises:

@@ -15,15 +15,19 @@ if find_spec("diffsynth") is None:
 import tiny
 
 from ex4d.errors import Cancelled, InputError
+from ex4d.generate import registry
+from ex4d.generate.base import Request, metadata
 from ex4d.generate.runtime import windows
 from ex4d.generate.wan import generator as wan_generator
-from ex4d.generate.wan import model_files, preparation, video_model
+from ex4d.generate.wan import model_files, preparation, spec, video_model
 from ex4d.generate.wan.quality import QUALITIES
-from ex4d.pipeline import shot as jobs
+from ex4d.generate.wan.settings import WanSettings
+from ex4d.generate.wan.spec import SPEC
 from ex4d.progress import silent
 from ex4d.render.conditioning import Conditioning
 from ex4d.render.coverage import Coverage
-from ex4d.weights import store
+from ex4d.storage import user_cache
+from ex4d.weights import store, tensors
 
 pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the libraries that read tokenizers
 
@@ -47,12 +51,22 @@ def machine(tree, tmp_path, monkeypatch):
     """A machine that has these models, no GPU, and small windows; everything is forgotten afterwards."""
     monkeypatch.setenv("EX4D_MODELS", str(tree))
     monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(wan_generator, "DEVICE", "cpu")
     monkeypatch.setattr(video_model, "load", partial(video_model.load, hidden=tiny.HIDDEN))
     monkeypatch.setattr(windows, "plan", partial(windows.plan, length=9, overlap=3))
     monkeypatch.setitem(preparation.AREAS, "512x512", 32 * 32)
-    yield
-    wan_generator.unload()
+
+
+@pytest.fixture
+def model():
+    """The generator, which holds its models for the length of a test."""
+    made = SPEC.make("cpu")
+    yield made
+    made.unload()
+
+
+def generate(model, source, seed=0, quality="final", progress=silent, *, size="512x512", as_released=False, **more):
+    settings = WanSettings(quality=quality, model_size=size, **more)
+    return model.generate(Request(source, None, settings, seed, as_released=as_released), progress)
 
 
 def shot(frames):
@@ -77,9 +91,9 @@ def stopping(at, seen=None):
     return progress
 
 
-def test_a_shot_of_any_length_comes_back_in_its_own_size():
+def test_a_shot_of_any_length_comes_back_in_its_own_size(model):
     told = []
-    result = wan_generator.generate(shot(20), 3, "draft", lambda *step: told.append(step))
+    result = generate(model, shot(20), 3, "draft", lambda *step: told.append(step))
     assert result.frames.shape == (20, 30, 46, 3)
     assert result.frames.std() > 1
     facts = result.settings
@@ -90,15 +104,15 @@ def test_a_shot_of_any_length_comes_back_in_its_own_size():
         "predictions": 12,
         "blocks_on_gpu": 2,
     }.items() <= facts.items()
-    assert result.metadata["title"] == "EX-4D, draft quality"
+    assert metadata(SPEC, 3, result)["title"] == "EX-4D, draft quality"
     steps = [step[:3] for step in told if step[0] == "Sampling"]
     assert steps[-1] == ("Sampling", 12, 12)
     assert [step for _, step, _ in steps] == sorted(step for _, step, _ in steps)
     assert any("draft quality" in note for note in result.notes)
-    assert not list((model_files.cache.folder("unfinished")).iterdir())
+    assert not list((user_cache.folder("unfinished")).iterdir())
 
 
-def test_later_windows_begin_with_a_finished_frame_and_see_the_condition(monkeypatch):
+def test_later_windows_begin_with_a_finished_frame_and_see_the_condition(model, monkeypatch):
     seen, real = [], video_model.generate
 
     def watch(models, prepared, prompts, seed, *rest):
@@ -108,7 +122,7 @@ def test_later_windows_begin_with_a_finished_frame_and_see_the_condition(monkeyp
 
     monkeypatch.setattr(video_model, "generate", watch)
     source = shot(15)
-    result = wan_generator.generate(source, 5, "draft").frames
+    result = generate(model, source, 5, "draft").frames
     (one, seed_one, _), (two, seed_two, frames) = seen
     assert (seed_one, seed_two) == (5, 6)
     assert (one.sure[0] == 255).all()
@@ -120,38 +134,38 @@ def test_later_windows_begin_with_a_finished_frame_and_see_the_condition(monkeyp
     assert np.array_equal(result[9:], wan_generator._resized(frames[3:], 46, 30))
 
 
-def test_the_prompt_is_read_once_in_a_lifetime(monkeypatch):
-    wan_generator.generate(shot(5), 0, "draft")
+def test_the_prompt_is_read_once_in_a_lifetime(model, monkeypatch):
+    generate(model, shot(5), 0, "draft")
     monkeypatch.setattr(video_model, "embed_prompts", None)
-    wan_generator.unload()
-    wan_generator.generate(shot(5), 1, "draft")
+    model.unload()
+    generate(model, shot(5), 1, "draft")
 
 
 @pytest.mark.parametrize("change", ["another encoder", "another tokenizer", "a damaged file"])
-def test_the_prompt_is_read_anew_by_another_encoder_or_where_what_was_kept_is_damaged(change, tree, monkeypatch):
-    wan_generator.generate(shot(5), 0, "draft")
+def test_the_prompt_is_read_anew_by_another_encoder_or_where_what_was_kept_is_damaged(model, change, tree, monkeypatch):
+    generate(model, shot(5), 0, "draft")
     reads, real = [], video_model.embed_prompts
     monkeypatch.setattr(video_model, "embed_prompts", lambda *args: reads.append(1) or real(*args))
     files = model_files.files(tree)
     if change == "a damaged file":
-        for kept in model_files.cache.folder("prompts").iterdir():
+        for kept in user_cache.folder("prompts").iterdir():
             kept.write_bytes(kept.read_bytes()[:-5])
     else:
         changed = files.text_encoder if change == "another encoder" else files.tokenizer / "tokenizer.json"
         os.utime(changed, ns=(0, changed.stat().st_mtime_ns + 10**9))
-    wan_generator.generate(shot(5), 1, "draft")
+    generate(model, shot(5), 1, "draft")
     assert reads == [1]
-    wan_generator.generate(shot(5), 2, "draft")
+    generate(model, shot(5), 2, "draft")
     assert reads == [1]
 
 
 @pytest.mark.parametrize("change", ["adapter", "precision", "prompts"])
-def test_an_interrupted_shot_begins_anew_when_what_makes_it_has_changed(change, tree, monkeypatch):
+def test_an_interrupted_shot_begins_anew_when_what_makes_it_has_changed(model, change, tree, monkeypatch):
     """All but the last step of the first window are kept; only the very same job may go on from there."""
     seen = []
     stop = stopping(6, seen)
     with pytest.raises(Cancelled):
-        wan_generator.generate(shot(5), 3, "final", stop, steps=7)
+        generate(model, shot(5), 3, "final", stop, steps=7)
     assert seen == [0, 1, 2, 3, 4, 5, 6]
     seen.clear()
     quality = "final"
@@ -162,39 +176,37 @@ def test_an_interrupted_shot_begins_anew_when_what_makes_it_has_changed(change, 
         faster = replace(QUALITIES["final"], fp8=True)
         monkeypatch.setitem(QUALITIES, "final", faster)
     else:
-        real = wan_generator._prompts
-        monkeypatch.setattr(
-            wan_generator, "_prompts", lambda *args: replace(real(*args), positive=real(*args).negative)
-        )
+        real = model._prompts
+        monkeypatch.setattr(model, "_prompts", lambda *args: replace(real(*args), positive=real(*args).negative))
     with pytest.raises(Cancelled):
-        wan_generator.generate(shot(5), 3, quality, stop, steps=7)
+        generate(model, shot(5), 3, quality, stop, steps=7)
     assert seen[0] == 0
     seen.clear()
     with pytest.raises(Cancelled):
-        wan_generator.generate(shot(5), 3, quality, stop, steps=7)
+        generate(model, shot(5), 3, quality, stop, steps=7)
     assert seen == [5, 6]
 
 
-def test_a_shot_whose_predictions_are_used_again_begins_anew_and_gives_the_same_bytes(monkeypatch):
+def test_a_shot_whose_predictions_are_used_again_begins_anew_and_gives_the_same_bytes(model, monkeypatch):
     monkeypatch.setitem(QUALITIES, "balanced", replace(QUALITIES["balanced"], reuse=10.0))
-    whole = wan_generator.generate(shot(5), 3, "balanced")
+    whole = generate(model, shot(5), 3, "balanced")
     stop = stopping(12)
     with pytest.raises(Cancelled):
-        wan_generator.generate(shot(5), 3, "balanced", stop)
-    again = wan_generator.generate(shot(5), 3, "balanced")
+        generate(model, shot(5), 3, "balanced", stop)
+    again = generate(model, shot(5), 3, "balanced")
     assert again.settings["predictions"] == whole.settings["predictions"] < 25 + 9
     assert again.frames.tobytes() == whole.frames.tobytes()
 
 
-def test_predictions_of_an_interrupted_shot_are_counted_from_its_beginning():
+def test_predictions_of_an_interrupted_shot_are_counted_from_its_beginning(model):
     stop = stopping(6)
     with pytest.raises(Cancelled):
-        wan_generator.generate(shot(5), 3, "final", stop, steps=7)
-    assert wan_generator.generate(shot(5), 3, "final", steps=7).settings["predictions"] == 14
+        generate(model, shot(5), 3, "final", stop, steps=7)
+    assert generate(model, shot(5), 3, "final", steps=7).settings["predictions"] == 14
 
 
-def test_a_shot_that_stopped_after_its_last_window_tells_all_that_made_it(monkeypatch):
-    whole = wan_generator.generate(shot(15), 3, "draft")
+def test_a_shot_that_stopped_after_its_last_window_tells_all_that_made_it(model, monkeypatch):
+    whole = generate(model, shot(15), 3, "draft")
     windows_of_it = whole.settings["windows"]
     joined, real = [], windows.join
 
@@ -206,82 +218,78 @@ def test_a_shot_that_stopped_after_its_last_window_tells_all_that_made_it(monkey
 
     monkeypatch.setattr(windows, "join", broken)
     with pytest.raises(MemoryError):
-        wan_generator.generate(shot(15), 3, "draft")
-    again = wan_generator.generate(shot(15), 3, "draft")
+        generate(model, shot(15), 3, "draft")
+    again = generate(model, shot(15), 3, "draft")
     assert (again.settings, again.notes) == (whole.settings, whole.notes)
     assert again.frames.tobytes() == whole.frames.tobytes()
 
 
-def test_what_was_changed_against_final_is_told_from_the_numbers():
+def test_what_was_changed_against_final_is_told_from_the_numbers(model):
     assert QUALITIES["final"].says == ""
     assert replace(QUALITIES["final"], steps=10).says == "Made at final quality: 10 steps instead of 25."
     assert "guidance on the first 18 of 50 steps" in replace(QUALITIES["balanced"], steps=50).says
     assert QUALITIES["draft"].says == "Made at draft quality: 4 steps instead of 25, no guidance, 8-bit products."
-    assert any("8 steps instead of 25" in note for note in wan_generator.generate(shot(5), 0, "draft", steps=8).notes)
+    assert any("8 steps instead of 25" in note for note in generate(model, shot(5), 0, "draft", steps=8).notes)
 
 
-def test_what_could_not_be_converted_is_told_with_the_result(tree, monkeypatch):
-    from ex4d.generate.wan import adapter
-
-    wan_generator.unload()
-    real = adapter.as_safetensors
+def test_what_could_not_be_converted_is_told_with_the_result(model, tree, monkeypatch):
+    real = tensors.as_safetensors
 
     def full(path, what):
         if what == "vae":
             raise InputError("the disk is full.")
         return real(path, what)
 
-    monkeypatch.setattr(adapter, "as_safetensors", full)
-    result = wan_generator.generate(shot(5), 0, "draft")
+    monkeypatch.setattr(tensors, "as_safetensors", full)
+    result = generate(model, shot(5), 0, "draft")
     assert any("is used as it is, which loads more slowly: the disk is full" in note for note in result.notes)
-    wan_generator.unload()
 
 
-def test_models_stay_warm_until_they_are_unloaded_or_another_quality_needs_others(monkeypatch):
+def test_models_stay_warm_until_they_are_unloaded_or_another_quality_needs_others(model, monkeypatch):
     loads, real = [], video_model.load
     monkeypatch.setattr(video_model, "load", lambda *args, **more: loads.append(args[1]) or real(*args, **more))
-    wan_generator.generate(shot(5), 0, "draft")
-    wan_generator.generate(shot(5), 1, "draft")
+    generate(model, shot(5), 0, "draft")
+    generate(model, shot(5), 1, "draft")
     assert loads == ["fast"]
-    wan_generator.generate(shot(5), 1, "final", steps=1)
+    generate(model, shot(5), 1, "final", steps=1)
     assert loads == ["fast", "reference"]
-    wan_generator.unload()
-    wan_generator.generate(shot(5), 1, "final", steps=1)
+    model.unload()
+    generate(model, shot(5), 1, "final", steps=1)
     assert loads == ["fast", "reference", "reference"]
 
 
-def test_the_same_seed_gives_the_same_bytes():
-    one, two, other = (wan_generator.generate(shot(5), seed, "final", steps=2).frames.tobytes() for seed in (1, 1, 2))
+def test_the_same_seed_gives_the_same_bytes(model):
+    one, two, other = (generate(model, shot(5), seed, "final", steps=2).frames.tobytes() for seed in (1, 1, 2))
     assert one == two
     assert one != other
 
 
-def test_an_interrupted_shot_goes_on_in_the_window_where_it_was():
-    whole = wan_generator.generate(shot(15), 3, "draft").frames
+def test_an_interrupted_shot_goes_on_in_the_window_where_it_was(model):
+    whole = generate(model, shot(15), 3, "draft").frames
     seen = []
     stop = stopping(6, seen)
     with pytest.raises(Cancelled):
-        wan_generator.generate(shot(15), 3, "draft", stop)
-    kept = list(model_files.cache.folder("unfinished").iterdir())
+        generate(model, shot(15), 3, "draft", stop)
+    kept = list(user_cache.folder("unfinished").iterdir())
     assert len(kept) == 1  # the frames of the first window
     seen.clear()
     with pytest.raises(Cancelled):
-        wan_generator.generate(shot(15), 3, "draft", stop)
+        generate(model, shot(15), 3, "draft", stop)
     assert seen == [4, 4, 5, 6]
-    assert np.array_equal(wan_generator.generate(shot(15), 3, "draft").frames, whole)
+    assert np.array_equal(generate(model, shot(15), 3, "draft").frames, whole)
 
 
-def test_as_released_squeezes_and_makes_at_most_49_frames(monkeypatch):
+def test_as_released_squeezes_and_makes_at_most_49_frames(model, monkeypatch):
     monkeypatch.setattr(preparation, "RELEASE_SIZE", (32, 32))
     real = preparation.as_released
     monkeypatch.setattr(preparation, "as_released", partial(real, frames=9, size=(32, 32)))
-    result = wan_generator.generate(shot(11), 0, "draft", as_released=True)
+    result = generate(model, shot(11), 0, "draft", as_released=True)
     assert result.frames.shape == (9, 32, 32, 3)
     assert any("Only 9 of 11 frames" in note for note in result.notes)
 
 
-def test_a_distilled_lora_changes_drafts_and_says_so(tree):
-    plain = wan_generator.generate(shot(5), 0, "draft")
+def test_a_distilled_lora_changes_drafts_and_says_so(model, tree):
+    plain = generate(model, shot(5), 0, "draft")
     place = tree / model_files.DISTILLED / "fast.safetensors"
     place.parent.mkdir()
     from safetensors.torch import save_file
@@ -292,24 +300,24 @@ def test_a_distilled_lora_changes_drafts_and_says_so(tree):
     }
     try:
         save_file({**lora, "diffusion_model.blocks.0.self_attn.q.diff_b": torch.zeros(96)}, place)
-        changed = wan_generator.generate(shot(5), 0, "draft")
+        changed = generate(model, shot(5), 0, "draft")
         assert not np.array_equal(plain.frames, changed.frames)
         notes = " ".join(changed.notes)
         assert "fast.safetensors changes 1 layers; 1 of its tensors are no LoRA and were left out" in notes
-        assert not any("fast" in note for note in wan_generator.generate(shot(5), 0, "final", steps=1).notes)
+        assert not any("fast" in note for note in generate(model, shot(5), 0, "final", steps=1).notes)
         save_file({name.replace("blocks.0", "blocks.7"): part for name, part in lora.items()}, place)
         with pytest.raises(InputError, match=r"does not fit Wan2\.1-I2V-14B \(layer blocks\.7\.self_attn\.q\)"):
-            wan_generator.generate(shot(5), 0, "draft")
+            generate(model, shot(5), 0, "draft")
     finally:
         place.unlink()
         place.parent.rmdir()
 
 
-def test_files_are_converted_once_and_random_weights_say_so(tree):
+def test_files_are_converted_once_and_random_weights_say_so(model, tree):
     mark = tree / store.RANDOM
     mark.touch()
     try:
-        result = wan_generator.generate(shot(5), 0, "draft")
+        result = generate(model, shot(5), 0, "draft")
     finally:
         mark.unlink()
     assert any("random weights" in note for note in result.notes)
@@ -317,13 +325,13 @@ def test_files_are_converted_once_and_random_weights_say_so(tree):
     assert there.vae.suffix == ".pth"
     converted = there.vae.with_suffix(".safetensors")
     before = converted.stat().st_mtime_ns
-    wan_generator.unload()
-    wan_generator.generate(shot(5), 0, "draft")
+    model.unload()
+    generate(model, shot(5), 0, "draft")
     assert converted.stat().st_mtime_ns == before
     assert not there.text_encoder.with_suffix(".safetensors").exists()
 
 
-def test_out_of_memory_names_the_setting_and_the_next_job_works(monkeypatch):
+def test_out_of_memory_names_the_setting_and_the_next_job_works(model, monkeypatch):
     real = video_model.generate
 
     def full(*_):
@@ -331,42 +339,60 @@ def test_out_of_memory_names_the_setting_and_the_next_job_works(monkeypatch):
 
     monkeypatch.setattr(video_model, "generate", full)
     with pytest.raises(InputError, match=r"ran out of memory .*: take balanced or draft quality"):
-        wan_generator.generate(shot(5), 0, "final")
+        generate(model, shot(5), 0, "final")
     with pytest.raises(InputError, match=r"ran out of memory .*: close other programs"):
-        wan_generator.generate(shot(5), 0, "draft")
+        generate(model, shot(5), 0, "draft")
     with pytest.raises(InputError, match="take the model size 512x512"):
-        wan_generator.generate(shot(5), 0, "draft", size="832x480")
-    assert wan_generator._loaded is None
+        generate(model, shot(5), 0, "draft", size="832x480")
+    assert model._loaded is None
     monkeypatch.setattr(video_model, "generate", real)
-    wan_generator.generate(shot(5), 0, "draft")
+    generate(model, shot(5), 0, "draft")
 
 
-def test_what_is_missing_is_said_in_one_sentence(tmp_path, monkeypatch):
-    assert wan_generator.why_not() is None
-    monkeypatch.setattr(wan_generator, "DEVICE", "cuda")
+def test_what_is_missing_is_said_in_one_sentence(model, tmp_path, monkeypatch):
+    assert spec.missing(True, "cpu") == ""
     if not torch.cuda.is_available():
-        assert "needs an NVIDIA GPU" in wan_generator.why_not()
-        monkeypatch.setattr(wan_generator, "_gpus", lambda: 1)
-        assert wan_generator.why_not(ask_torch=False) is None
-        assert "a torch that can use the GPU" in wan_generator.why_not()
+        assert "needs an NVIDIA GPU" in SPEC.missing(True)
+        monkeypatch.setattr(spec, "_gpus", lambda: 1)
+        assert SPEC.missing(False) == ""
+        assert "a torch that can use the GPU" in SPEC.missing(True)
+        with pytest.raises(InputError, match="a torch that can use the GPU"):
+            generate(SPEC.make("cuda:1"), shot(5))
     monkeypatch.setenv("EX4D_MODELS", str(tmp_path))
-    assert (
-        "missing (video model, text encoder, tokenizer, image encoder, VAE, EX-4D adapter)" in wan_generator.why_not()
-    )
+    lacking = "missing (video model, text encoder, tokenizer, image encoder, VAE, EX-4D adapter)"
+    assert lacking in SPEC.missing(True)
     with pytest.raises(InputError, match="ex4d models"):
-        wan_generator.generate(shot(5))
+        generate(model, shot(5))
 
 
-def test_the_sources_pixels_are_put_back_unless_that_is_switched_off(tmp_path):
-    source = shot(5)
-    wanted = jobs.Wanted(jobs.choose("wan"), "draft", keep_source=True, seed=4)
-    kept, raw = jobs.generate(source, None, wanted, silent)
-    off, put_back = jobs.generate(source, None, replace(wanted, keep_source=False), silent)
-    assert np.array_equal(kept.frames, put_back)
-    assert np.array_equal(off.frames, raw)
-    sure = jobs.certain(source, 4).mask > 0
-    assert sure.mean() > 0.1
-    assert np.array_equal(kept.frames[sure], source.colour[sure])
-    assert np.abs(raw[sure].astype(int) - source.colour[sure]).mean() > 5
-    assert kept.settings["keep_source"]
-    assert kept.metadata["title"] == "EX-4D, draft quality"
+def test_it_is_found_by_its_entry_point_and_is_the_first_choice():
+    known = registry.generators()
+    assert known["wan"] is SPEC
+    assert next(iter(known)) == "wan"
+
+
+def test_two_generators_hold_their_own_models_and_give_the_same_bytes(model):
+    other = SPEC.make("cpu")
+    one, two = (generate(each, shot(5), 1, "draft").frames for each in (model, other))
+    assert one.tobytes() == two.tobytes()
+    model.unload()
+    assert model._loaded is None
+    assert other._loaded is not None
+    other.unload()
+
+
+def test_a_generator_that_has_loaded_nothing_can_be_unloaded():
+    SPEC.make("cuda:1").unload()
+    SPEC.make("cpu").unload()
+
+
+@pytest.mark.gpu
+def test_the_last_gpu_is_used_where_it_is_named_and_no_other(tree):
+    number = torch.cuda.device_count() - 1
+    before = [torch.cuda.memory_allocated(n) for n in range(number)]
+    made = SPEC.make(f"cuda:{number}")
+    assert generate(made, shot(5), 0, "draft").frames.std() > 1
+    assert torch.cuda.max_memory_allocated(number) > 0
+    assert [torch.cuda.memory_allocated(n) for n in range(number)] == before
+    assert [torch.cuda.max_memory_allocated(n) for n in range(number)] == before
+    made.unload()

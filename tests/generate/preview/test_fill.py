@@ -1,10 +1,14 @@
 import numpy as np
 
+from ex4d.generate import registry
+from ex4d.generate.base import Request, metadata
 from ex4d.generate.preview import fill
+from ex4d.generate.preview.spec import SPEC
 from ex4d.geometry import presets
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
-from ex4d.render.conditioning import render
+from ex4d.progress import silent
+from ex4d.render.conditioning import render, without_rim
 from ex4d.render.scene import Scene
 
 
@@ -20,11 +24,11 @@ def test_visible_pixels_stay_the_sources_and_every_hole_is_filled(moving_box):
     clip, depth = moving_box
     scene, conditioning = shoot(clip, depth)
     before = conditioning.colour.copy()
-    result = fill.generate(conditioning, scene)
+    frames = fill.filled(conditioning, scene)
     real = conditioning.mask == 255
-    assert (result.frames[real] == before[real]).all()
+    assert (frames[real] == before[real]).all()
     assert (conditioning.colour == before).all()
-    assert (result.frames[~real].max(axis=-1) > 0).mean() > 0.95
+    assert (frames[~real].max(axis=-1) > 0).mean() > 0.95
 
 
 def test_a_place_that_another_frame_saw_is_filled_with_what_it_saw(moving_box):
@@ -38,8 +42,8 @@ def test_a_place_that_another_frame_saw_is_filled_with_what_it_saw(moving_box):
     # The box leaves its first place early: what stands there afterwards is the wall, which the first frames lack.
     hole = (conditioning.mask == 0) & (truth.mask == 255)
     hole[4:] = False
-    filled = fill.generate(conditioning, scene).frames
-    inpainted = fill.generate(conditioning).frames
+    filled = fill.filled(conditioning, scene)
+    inpainted = fill.filled(conditioning)
 
     def error(frames):
         return np.abs(frames.astype(int) - truth.colour)[hole].mean()
@@ -48,22 +52,35 @@ def test_a_place_that_another_frame_saw_is_filled_with_what_it_saw(moving_box):
     assert error(filled) < 0.6 * error(inpainted)
 
 
+def generate(conditioning, scene, seed=0):
+    return SPEC.make("cpu").generate(Request(conditioning, scene, SPEC.settings(), seed), silent)
+
+
 def test_the_result_says_that_it_is_a_preview(moving_box):
     clip, depth = moving_box
     scene, conditioning = shoot(clip, depth)
-    result = fill.generate(conditioning, scene, seed=7)
-    assert result.is_preview
-    assert result.generator == "preview"
-    assert result.seed == 7
-    assert "preview" in result.metadata["title"]
+    result = generate(conditioning, scene, seed=7)
+    assert SPEC.is_preview
+    assert metadata(SPEC, 7, result) == {"title": "EX-4D preview, not made by the model", "comment": result.notes[0]}
     assert any("not by the EX-4D model" in note for note in result.notes)
+    assert result.settings == {"donor_frames": 8, "witnesses": 2}
+    assert generate(conditioning, None).settings == {"donor_frames": 0, "witnesses": 2}
+
+
+def test_the_rim_of_the_mask_is_filled_too_and_what_is_within_stays_the_sources(moving_box):
+    scene, conditioning = shoot(*moving_box)
+    result, sure = generate(conditioning, scene).frames, without_rim(conditioning, 0)
+    rim = (conditioning.mask == 255) & (sure.mask == 0)
+    assert rim.sum() > 100
+    assert (result[sure.mask == 255] == conditioning.colour[sure.mask == 255]).all()
+    assert (sure.colour[rim] == 0).all()
+    assert np.array_equal(result, fill.filled(sure, scene))
+    assert not np.array_equal(result, fill.filled(conditioning, scene))
 
 
 def test_the_same_input_gives_the_same_bytes(moving_box):
-    clip, depth = moving_box
-    scene, conditioning = shoot(clip, depth)
-    first = fill.generate(conditioning, scene)
-    again = fill.generate(conditioning, scene)
+    scene, conditioning = shoot(*moving_box)
+    first, again = generate(conditioning, scene), generate(conditioning, scene)
     assert first.frames.tobytes() == again.frames.tobytes()
 
 
@@ -71,6 +88,12 @@ def test_a_frame_in_which_nothing_is_real_stays_black(moving_box):
     clip, depth = moving_box
     _, conditioning = shoot(clip, depth)
     conditioning.colour[3], conditioning.mask[3] = 0, 0
-    result = fill.generate(conditioning)
-    assert (result.frames[3] == 0).all()
-    assert np.array_equal(result.frames[0], clip.frames[0])
+    frames = fill.filled(conditioning)
+    assert (frames[3] == 0).all()
+    assert np.array_equal(frames[0], clip.frames[0])
+
+
+def test_it_is_found_by_its_entry_point_and_can_run_here():
+    spec = registry.generators()["preview"]
+    assert spec is SPEC
+    assert spec.missing(True) == ""

@@ -21,7 +21,7 @@ from ex4d.generate.wan.preparation import Prepared
 from ex4d.progress import silent
 from ex4d.weights import store
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 import random_weights
 
 pytestmark = pytest.mark.wan

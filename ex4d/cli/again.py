@@ -1,0 +1,55 @@
+"""`ex4d again`: a take from its record."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ex4d.cli import takes
+from ex4d.cli.output import bars, refuse_overwriting, result_folder, results, say
+from ex4d.pipeline.take import RESULT, SIDECAR, read_record
+
+
+def again(
+    path: Annotated[
+        Path, typer.Argument(metavar="TAKE", help="A take: its folder, its take.json, or the video beside it.")
+    ],
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output_dir", help="Folder for the new take; by default a new one beside TAKE."),
+    ] = None,
+    input_video: Annotated[
+        Path | None,
+        typer.Option("--input_video", help="Where the clip is now, if it was moved; its content must be the same."),
+    ] = None,
+) -> None:
+    """Make a take again from its record.
+
+    With the same version on the same machine the result is the same, byte for byte. The files that the take was made
+    from are found where the record says, and their contents are checked.
+    """
+    from ex4d.pipeline.again import again as make_again
+    from ex4d.pipeline.runtime import Runtime
+
+    folder = takes.find(path)
+    out = output_dir or takes.next_to(folder)
+    refuse_overwriting([out], input_video, folder)
+    with (
+        tempfile.TemporaryDirectory(prefix="ex4d-") as links,
+        bars() as progress,
+        result_folder(out.parent),
+        takes.written(out) as new,
+    ):
+        facts = make_again(folder, new, Path(links), Runtime(), progress, input_video)
+    same = (folder / RESULT).read_bytes() == (out / RESULT).read_bytes()
+    say(*facts["notes"])
+    say("The result is the same, byte for byte." if same else _differs(folder, out))
+    results(out)
+
+
+def _differs(one: Path, other: Path) -> str:
+    then, now = (read_record(folder / SIDECAR).version for folder in (one, other))
+    if then != now:
+        return f"The result is another one: the take was made with version {then}, and this is {now}."
+    return "The result is another one: the take was made on another machine, or with other models or packages."

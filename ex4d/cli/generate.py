@@ -1,0 +1,162 @@
+"""`ex4d generate`: a take, and its video under the name that the user wants."""
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ex4d.cli import takes
+from ex4d.cli.options import (
+    CameraFile,
+    DepthFile,
+    Format,
+    InputVideo,
+    OutputFormat,
+    SourceCamera,
+    estimator_names,
+    source_files,
+    with_generators,
+    with_settings,
+)
+from ex4d.cli.output import bars, refuse_overwriting, result_folder, results, say
+from ex4d.errors import InputError
+from ex4d.generate.registry import AUTO, generators
+from ex4d.pipeline.requests import Fill, Generate
+from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
+from ex4d.storage.atomic import replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ex4d.pipeline.named import NamedFiles
+
+_GENERATORS = generators()
+
+
+@with_generators("options", _GENERATORS)
+@with_settings(
+    choices={"estimator": estimator_names(), "generator": (AUTO, *_GENERATORS)},
+    without=("stereo",),
+    source=SourceSettings,
+    preset=PathSettings,
+    render=RenderSettings,
+    generation=GenerateSettings,
+)
+def generate(
+    *,
+    output_video: Annotated[
+        Path, typer.Option("--output_video", help="Video to write, ending in .mp4; with png, a folder of frames.")
+    ],
+    input_video: InputVideo = None,
+    color_video: Annotated[
+        Path | None, typer.Option("--color_video", help="Colour as recon writes it, instead of --input_video.")
+    ] = None,
+    mask_video: Annotated[
+        Path | None, typer.Option("--mask_video", help="Mask as recon writes it, with --color_video.")
+    ] = None,
+    preset: PathSettings,
+    camera: CameraFile = None,
+    depth: DepthFile = None,
+    source_camera: SourceCamera = None,
+    source: SourceSettings,
+    generation: GenerateSettings,
+    options: dict[str, dict[str, Any]],
+    output_format: Format = "mp4",
+    render: RenderSettings,
+) -> None:
+    """Shoot a clip again from another camera.
+
+    It takes a clip and a camera path, or the colour and mask that recon wrote. Beside --output_video shot.mp4 it
+    leaves shot.generated.mp4, the generator's own frames (with --no_keep_source: shot.composited.mp4, with the source's
+    pixels put back), and shot.take, a folder with the same videos, what they were conditioned on, the camera path and a
+    record, from which `ex4d again shot.take` makes the take again. An older shot.take is replaced.
+    """
+    from ex4d.pipeline import take
+    from ex4d.pipeline.named import NamedFiles
+    from ex4d.pipeline.open import gather
+    from ex4d.pipeline.run import run
+    from ex4d.pipeline.runtime import Runtime
+
+    generation = replace(generation, options=options)
+    if not output_video.name:
+        raise InputError("Give the video a name of its own with --output_video.")
+    folder = takes.folder_of(output_video)
+    name = take.GENERATED if generation.keep_source else take.COMPOSITED
+    beside = output_video.with_name(f"{output_video.stem}.{Path(name).stem}{output_video.suffix}")
+    videos = {take.RESULT: output_video, name: beside}
+    _check_names(videos, output_format)
+    refuse_overwriting([*videos.values(), folder], input_video, color_video, mask_video, depth, camera, source_camera)
+    takes.check_free(folder)
+    kept: dict[str, NDArray[np.uint8]] = {}
+    with bars() as progress, tempfile.TemporaryDirectory(prefix="ex4d-") as links:
+        named = NamedFiles(progress)
+        job: Generate | Fill
+        if color_video is None and mask_video is None:
+            files = source_files(input_video, depth, source_camera)
+            job = named.generate(files, camera, source, preset, render, generation)
+        else:
+            _refuse_beside_colour_and_mask(input_video, (depth, source_camera, camera), source, preset)
+            job = _fill(named, color_video, mask_video, source, generation, render)
+        with result_folder(output_video.parent):
+            with takes.written(folder) as temporary:
+                gathered = gather(job, named.locate, Path(links), in_place=True)
+                facts = run(job, gathered, temporary, Runtime(), progress, kept.__setitem__)
+                record = take.read_record(temporary / take.SIDECAR)
+                take.write_record(temporary / take.SIDECAR, take.with_inputs(record, folder, named.places))
+            written = [
+                _leave(folder / inside, frames, videos[inside], output_format) for inside, frames in kept.items()
+            ]
+    say(*facts["notes"])
+    results(*written, folder)
+
+
+def _check_names(videos: dict[str, Path], output_format: OutputFormat) -> None:
+    """Refuse names that a video cannot have, before anything takes time."""
+    for video in videos.values() if output_format == "mp4" else ():
+        if video.suffix.lower() != ".mp4":
+            raise InputError(f"The video is written as MP4: let --output_video end in .mp4, not {video.name!r}.")
+        if video.is_dir():
+            raise InputError(f"{video} cannot be written because there is a folder of that name: choose another name.")
+
+
+def _refuse_beside_colour_and_mask(
+    video: Path | None, files: tuple[Path | None, ...], source: SourceSettings, preset: PathSettings
+) -> None:
+    """Refuse what says how to render, where that is done already."""
+    if video is not None:
+        raise InputError("Give either --color_video with --mask_video or --input_video, not both.")
+    nothing = SourceSettings(frames=source.frames, accept_licence=source.accept_licence)
+    if any(files) or source != nothing or preset != PathSettings(cam=preset.cam):
+        raise InputError(
+            "Colour and mask are rendered already: leave out what says how (depth, lens, source camera, --camera), or"
+            " give --input_video instead."
+        )
+
+
+def _fill(
+    named: "NamedFiles",
+    colour: Path | None,
+    mask: Path | None,
+    source: SourceSettings,
+    generation: GenerateSettings,
+    render: RenderSettings,
+) -> Fill:
+    if colour is None or mask is None:
+        raise InputError("--color_video and --mask_video belong together: give both, or --input_video instead.")
+    return named.fill(colour, mask, source.frames, generation, render.release_compat)
+
+
+def _leave(inside: Path, frames: "NDArray[np.uint8]", place: Path, output_format: OutputFormat) -> Path:
+    """A video of the take under the user's name: a copy, or the frames as pictures, which lose nothing."""
+    from ex4d.media.movie import write_png_frames
+
+    if output_format == "png":
+        write_png_frames(place, frames)
+    else:
+        with replacing(place) as temporary:
+            shutil.copyfile(inside, temporary)
+    return place

@@ -1,0 +1,127 @@
+"""`ex4d models`: the model files of every generator and depth estimator that is installed."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ex4d.cli.output import bars, say, show
+from ex4d.depth import registry as depth_registry
+from ex4d.errors import InputError
+from ex4d.generate import registry as generate_registry
+from ex4d.generate.base import Spec
+from ex4d.weights import store
+from ex4d.weights.store import Part
+
+
+def _fetchable() -> dict[str, tuple[Part, ...]]:
+    """What can be fetched, by name: the files of whatever has a pinned revision for each."""
+    parts = {name: spec.parts for name, spec in generate_registry.generators().items()}
+    parts |= {name: spec.usual_parts for name, spec in depth_registry.estimators().items()}
+    return {name: needed for name, needed in parts.items() if needed and all(part.revision for part in needed)}
+
+
+def models(
+    convert: Annotated[
+        bool,
+        typer.Option("--convert", help="Also write .safetensors beside .pth and .ckpt, as the first job would."),
+    ] = False,
+    fetch: Annotated[
+        str | None,
+        typer.Option(
+            "--fetch", metavar="NAME", help=f"First fetch a model from its publisher: {', '.join(_fetchable())}."
+        ),
+    ] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept_licence", help="Accept the licence of a model that is for research only.")
+    ] = False,
+) -> None:
+    """List, fetch and convert model files.
+
+    Shows where the files of each model are expected, what is wrong with them, and how to get them.
+    """
+    root = store.folder()
+    if fetch is not None:
+        _fetch(fetch, root, accept_licence)
+    if convert:
+        _convert(root)
+    for spec in generate_registry.generators().values():
+        if spec.parts:
+            _list_generator(spec, root)
+    if (root / store.RANDOM).exists():
+        say("The weights are random, to try the machine: the pictures will mean nothing.")
+    _list_estimators(root)
+    say(f"The folder is that of {store.VARIABLE}, or in the user's cache where that is not set.")
+
+
+def _fetch(name: str, root: Path, accept_licence: bool) -> None:
+    known = _fetchable()
+    if name not in known:
+        raise InputError(f"{name!r} has no files to fetch: choose one of {', '.join(known)}.")
+    with bars() as progress:
+        for part in known[name]:
+            store.fetch(part, root, progress, accept_licence=accept_licence)
+
+
+def _convert(root: Path) -> None:
+    for spec in generate_registry.generators().values():
+        if spec.convert is not None:
+            with bars() as progress:
+                notes = spec.convert(root, progress)
+            say(*notes)
+
+
+def _list_generator(spec: Spec, root: Path) -> None:
+    """The files of a generator, and what is to be done about them."""
+    listing = store.listing(spec.name, spec.parts, root, deep=True)
+    table = _table(f"{spec.title}: files in {root}")
+    wrong = _add_rows(table, listing.states)
+    for file in spec.own_files(root) if spec.own_files is not None else ():
+        wrong += [file.problem] if file.problem else []
+        state = "unusable" if file.problem else file.found or "none"
+        table.add_row(f"{file.name} (optional)", state, "", "yours to check", file.place)
+    show(table)
+    say(*wrong)
+    if listing.wanted:
+        need = sum(part.gigabytes for part in listing.wanted)
+        say(f"To fetch what is missing, {need:.0f} GB at most (hf comes with pip install huggingface_hub):")
+        for command in store.fetch_commands(listing.wanted, root):
+            typer.echo(command)
+    else:
+        said = generate_registry.missing(spec, True)
+        say(said or f"All files are there, and the {spec.title} can run on this machine.")
+    if find_spec("torch") is None and len(listing.wanted) < len(listing.states):
+        say("What is inside .pth and .ckpt files was not checked: that needs torch.")
+
+
+def _list_estimators(root: Path) -> None:
+    """The files of all depth estimators, and how to fetch those that are missing."""
+    listings = [
+        store.listing(spec.name, spec.parts, root, any_part=spec.any_part, deep=True)
+        for spec in depth_registry.estimators().values()
+        if spec.parts
+    ]
+    table = _table(f"Depth models, all optional: files in {root}")
+    wrong = _add_rows(table, tuple(pair for listing in listings for pair in listing.states))
+    show(table)
+    say(*wrong)
+    wanted = {listing.name: listing.wanted for listing in listings if listing.wanted}
+    if wanted:
+        say(f"`ex4d models --fetch NAME` fetches them, at the pinned commits: {', '.join(wanted)}. By hand:")
+        for command in store.fetch_commands([part for parts in wanted.values() for part in parts], root):
+            typer.echo(command)
+
+
+def _table(title: str) -> Table:
+    return Table("Part", "State", "GB", "Licence", "Expected at", title=title)
+
+
+def _add_rows(table: Table, states: tuple[tuple[Part, str], ...]) -> list[str]:
+    """A row for each part; returns the sentences about those that are unusable, which have no place in a table."""
+    for part, state in states:
+        more = f" and {len(part.files) - 1} more" if len(part.files) > 1 else ""
+        short = "unusable" if state.endswith(".") else state
+        table.add_row(part.name, short, f"{part.gigabytes:g}", part.licence, f"{part.files[0]}{more}")
+    return [state for _, state in states if state.endswith(".")]

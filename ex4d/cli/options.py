@@ -1,0 +1,255 @@
+"""Options made out of classes of settings, so that the command line repeats nothing of the schema.
+
+    @with_settings(source=SourceSettings, path=PathSettings)
+    def show(input_video: InputVideo, source: SourceSettings, path: PathSettings) -> None: ...
+
+takes --input_video, --num_frames, --cam and so on, and calls `show` with settings that are checked. A parameter gives
+way to the options that stand for it, and typer reads the signature that results.
+"""
+
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial, wraps
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from ex4d.depth import registry
+from ex4d.errors import InputError
+from ex4d.generate.base import Spec
+from ex4d.pipeline.open import SourceFiles
+from ex4d.schema import Choice, Scalar, Setting, Settings, describe
+
+Command = Callable[..., None]
+"""What typer makes a command of."""
+
+InputVideo = Annotated[
+    Path | None, typer.Option("--input_video", help="Video file, or folder of PNG or JPEG pictures.")
+]
+DepthFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--depth",
+        help="Depth of the clip: .npz with the key depth (T,H,W), or a folder of 16-bit PNG (millimetres) or EXR."
+        " Default: the file beside the clip, such as clip.depth.npz for clip.mp4.",
+    ),
+]
+SourceCamera = Annotated[
+    Path | None,
+    typer.Option(
+        "--source_camera",
+        help="How the clip's own camera moved: .npz with camera_to_world or extrinsics (T,4,4), OpenCV axes, and points"
+        " (M,3) that stand still, if its unit is not that of the depth.",
+    ),
+]
+CameraFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--camera",
+        help="Camera path of your own instead of --cam: .npz with extrinsics (T,4,4) world-to-camera, OpenCV axes,"
+        " world = source camera of frame 0, and intrinsics (3,3) or (T,3,3).",
+    ),
+]
+OutputFormat = Literal["mp4", "png"]
+Format = Annotated[OutputFormat, typer.Option("--output_format", help="Video, or a folder of PNG frames.")]
+OutputDir = Annotated[Path, typer.Option("--output_dir", help="Folder for the results.")]
+
+_TYPES: dict[str, Any] = {"whole": int, "number": float, "switch": bool, "text": str}
+
+
+def estimator_names() -> tuple[str, ...]:
+    """What --depth_estimator takes on this machine."""
+    return (registry.AUTO, *(name for name, spec in registry.estimators().items() if not spec.is_helper))
+
+
+def source_files(video: Path | None, depth: Path | None, camera: Path | None) -> SourceFiles:
+    """Where the files of a source are.
+
+    Raises:
+        InputError: no video is named.
+    """
+    if video is None:
+        raise InputError("Which video? Give --input_video with a file or a folder of pictures.")
+    return SourceFiles(video, depth, camera)
+
+
+def with_settings(
+    *,
+    choices: Mapping[str, Sequence[str]] | None = None,
+    without: Collection[str] = (),
+    **kinds: type[Settings],
+) -> Callable[[Command], Command]:
+    """Let options stand for parameters that are settings.
+
+    Args:
+        choices: for settings whose values are known only on this machine, such as names of generators: what there is to
+            choose from, by the setting's name.
+        without: names of settings that get no option and keep their defaults.
+        kinds: class of settings for each parameter.
+    """
+
+    def decorate(function: Command) -> Command:
+        for parameter, kind in kinds.items():
+            described = [_narrowed(about, choices or {}) for about in describe(kind) if about.name not in without]
+            options = [_option(about, about.default, _help(about)) for about in described]
+            function = _instead(function, parameter, options, partial(_settings, kind, described))
+        return function
+
+    return decorate
+
+
+def with_generators(parameter: str, known: Mapping[str, Spec]) -> Callable[[Command], Command]:
+    """Let the options of all generators stand for a parameter that takes what the user gave, by generator and setting.
+
+    Generators whose settings have the same flag share an option; its value goes to each of them that takes it.
+
+    Args:
+        parameter: its name.
+        known: the generators.
+    """
+
+    def decorate(function: Command) -> Command:
+        shared = _shared(known, inspect.signature(function).parameters)
+        return _instead(function, parameter, [one.option() for one in shared], partial(_options, shared))
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """An option of one generator or of several.
+
+    Attributes:
+        flag: its name.
+        takers: the settings that it stands for, by generator.
+    """
+
+    flag: str
+    takers: tuple[tuple[str, Setting], ...]
+
+    def option(self) -> inspect.Parameter:
+        """The option; its value is None where it is not given, as each generator has its own default."""
+        about = self.takers[0][1]
+        choices = {choice.value: choice for _, each in self.takers for choice in each.choices}
+        about = replace(about, option=self.flag, optional=True, choices=tuple(choices.values()))
+        names = [name for name, _ in self.takers]
+        text = f"{_help(about)} Only for {' and '.join(names)}."
+        defaults = {each.default for _, each in self.takers}
+        if len(defaults) == 1 and about.default is not None and about.kind != "switch":
+            text += f"  [default: {about.default}]"
+        return _option(about, None, text)
+
+
+def _shared(known: Mapping[str, Spec], taken: Collection[str]) -> list[_Shared]:
+    """The options of generators. A flag that is taken, or means a value of another kind, is prefixed with the name."""
+    takers: dict[str, list[tuple[str, Setting]]] = {}
+    for name, spec in known.items():
+        for about in describe(spec.settings):
+            flag = about.flag
+            other = flag in takers and takers[flag][0][1].kind != about.kind
+            if other or _parameter(flag) in taken:
+                flag = f"--{name}_{about.name}"
+            takers.setdefault(flag, []).append((name, about))
+    return [_Shared(flag, tuple(each)) for flag, each in takers.items()]
+
+
+def _settings(kind: type[Settings], described: Sequence[Setting], given: Mapping[str, Any]) -> Settings:
+    """Settings of a class from the values of options."""
+    return kind(**{about.name: _checked(about, about.flag, given[_parameter(about.flag)]) for about in described})
+
+
+def _options(shared: Sequence[_Shared], given: Mapping[str, Any]) -> dict[str, dict[str, Scalar]]:
+    """What was given, by generator; refused where none takes a value, or the one that was asked for does not."""
+    options: dict[str, dict[str, Scalar]] = {}
+    for one in shared:
+        value = given[_parameter(one.flag)]
+        if value is None:
+            continue
+        asked_for = [(name, about) for name, about in one.takers if name == given.get("generator")]
+        refused, taken = [], False
+        for name, about in asked_for or one.takers:
+            try:
+                checked = _checked(about, one.flag, value)
+            except InputError as error:
+                refused.append(error)
+                continue
+            options.setdefault(name, {})[about.name] = checked
+            taken = True
+        if not taken:
+            raise refused[0]
+    return options
+
+
+def _instead(
+    function: Command, parameter: str, options: Sequence[inspect.Parameter], made: Callable[[dict[str, Any]], Any]
+) -> Command:
+    """The function with options in the place of a parameter, whose value is made of all that is given."""
+    signature = inspect.signature(function)
+    if parameter not in signature.parameters:
+        raise TypeError(f"{function.__name__} has no parameter {parameter}")
+    parameters: list[inspect.Parameter] = []
+    for one in signature.parameters.values():
+        parameters += options if one.name == parameter else [one]
+    own = [option.name for option in options]
+
+    @wraps(function)
+    def command(**given: Any) -> None:
+        passed = {name: value for name, value in given.items() if name not in own}
+        function(**passed, **{parameter: made(given)})
+
+    # By name only, since options with a default may stand before those without.
+    by_name = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    command.__signature__ = signature.replace(parameters=by_name)  # type: ignore[attr-defined]
+    return command
+
+
+def _option(about: Setting, default: Scalar, text: str) -> inspect.Parameter:
+    """A setting as a parameter that typer makes an option of."""
+    flags = about.flag
+    if about.kind == "switch" and about.default is True:
+        flags += f"/--no_{about.flag.removeprefix('--')}"
+    kind: Any = _TYPES.get(about.kind)
+    if about.choices:
+        kind = Literal.__getitem__(tuple(choice.value for choice in about.choices))
+    if default is None:
+        kind = kind | None
+    return inspect.Parameter(
+        _parameter(about.flag),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated.__class_getitem__((kind, typer.Option(flags, help=text))),  # type: ignore[attr-defined]
+    )
+
+
+def _parameter(flag: str) -> str:
+    """The name of the parameter for a flag."""
+    return flag.removeprefix("--").replace("-", "_")
+
+
+def _narrowed(about: Setting, choices: Mapping[str, Sequence[str]]) -> Setting:
+    """The setting with the choices that there are on this machine."""
+    if about.name not in choices:
+        return about
+    return replace(about, kind="choice", choices=tuple(Choice(name, name) for name in choices[about.name]))
+
+
+def _help(about: Setting) -> str:
+    """The help of a setting as a sentence, with its unit and range."""
+    low, high = about.minimum, about.maximum
+    said = [about.unit] if about.unit else []
+    # Limits that nobody reaches by accident are noise here; the error names them.
+    if low is not None and high is not None and abs(high) < 1e5:
+        said.append(f"{low:g} to {high:g}")
+    elif low is not None and low >= 1:
+        said.append(f"at least {low:g}")
+    return f"{about.help} ({', '.join(said)})." if said else f"{about.help}."
+
+
+def _checked(about: Setting, flag: str, value: Any) -> Scalar:
+    """The value of an option; where it is refused, the sentence names the flag."""
+    try:
+        return about.checked(value)
+    except InputError as error:
+        raise InputError(f"{flag}: {error}") from None

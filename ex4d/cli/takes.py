@@ -1,0 +1,67 @@
+"""Folders of takes, as commands leave and find them."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ex4d.errors import InputError
+from ex4d.pipeline import take
+from ex4d.storage.atomic import replacing
+
+ENDING = ".take"
+"""The take of shot.mp4 is the folder shot.take beside it."""
+
+
+def folder_of(video: Path) -> Path:
+    """The folder for the take of a video, or of a folder of pictures."""
+    name = video.stem if video.suffix.lower() == ".mp4" else video.name
+    return video.with_name(name + ENDING)
+
+
+def find(path: Path) -> Path:
+    """The folder of a take that the user names: itself, a file in it, or the video beside it.
+
+    Raises:
+        InputError: there is no take.
+    """
+    if (path / take.SIDECAR).is_file():
+        return path
+    if path.name in take.FILES and (path.parent / take.SIDECAR).is_file():
+        return path.parent
+    if path.name and (folder_of(path) / take.SIDECAR).is_file():
+        return folder_of(path)
+    raise InputError(f"There is no take {path}: name its folder, its {take.SIDECAR}, or the video beside it.")
+
+
+def next_to(folder: Path) -> Path:
+    """A free name beside a take for the same take made again."""
+    stem, ending = (folder.stem, ENDING) if folder.suffix == ENDING else (folder.name, "")
+    names = (folder.with_name(f"{stem}.again{number if number > 1 else ''}{ending}") for number in itertools.count(1))
+    return next(path for path in names if not path.exists())
+
+
+def check_free(folder: Path) -> None:
+    """Refuse to write a take where something else stands than an older take.
+
+    Raises:
+        InputError: names the folder.
+    """
+    if not folder.exists():
+        return
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
+    if names and (take.SIDECAR not in names or not names <= take.FILES):
+        raise InputError(f"{folder} is there and is not a take, or holds other files too: choose another name.")
+
+
+@contextmanager
+def written(folder: Path) -> Iterator[Path]:
+    """Give an empty folder for a take, which becomes `folder` when it is whole; an older take gives way then.
+
+    Raises:
+        InputError: see `check_free`, or the folder cannot be written.
+    """
+    check_free(folder)
+    with replacing(folder) as temporary:
+        temporary.mkdir()
+        yield temporary

@@ -1,0 +1,31 @@
+"""What there is to know about the preview before its code is imported."""
+
+from importlib.util import find_spec
+
+from ex4d.generate.base import Generator, Spec
+from ex4d.schema import Settings
+
+
+def make(device: str) -> Generator:
+    """A preview generator; it computes on the CPU, whatever the device, but for what the engine renders."""
+    from ex4d.generate.preview.fill import PreviewGenerator
+
+    return PreviewGenerator()
+
+
+def missing(deep: bool) -> str:
+    """Why the preview cannot run here, "" where it can."""
+    if find_spec("cv2") is None:
+        return "The preview needs the Python package cv2: install it with pip install '.[render]' in a checkout."
+    return ""
+
+
+SPEC = Spec(
+    name="preview",
+    title="Preview",
+    help="Fill holes from other frames and by classical inpainting, in seconds",
+    settings=Settings,
+    make=make,
+    missing=missing,
+    is_preview=True,
+)

@@ -1,0 +1,111 @@
+"""The user's files as a job names them: by their content."""
+
+from pathlib import Path
+
+from ex4d.depth import registry
+from ex4d.errors import InputError
+from ex4d.media.folder import pictures_of
+from ex4d.pipeline.hashing import blob_of
+from ex4d.pipeline.open import SourceFiles
+from ex4d.pipeline.requests import SOURCE_FILES, Blob, Fill, Generate, Source, safe_name
+from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
+from ex4d.progress import Progress, silent
+from ex4d.storage.atomic import check_there
+from ex4d.storage.names import natural_order
+
+_DEPTH_ENDINGS = (".png", ".exr")
+
+
+class NamedFiles:
+    """Makes jobs of files, and remembers where each content lies.
+
+    Args:
+        progress: told after each file that was hashed.
+
+    Attributes:
+        places: paths by hash.
+    """
+
+    def __init__(self, progress: Progress = silent) -> None:
+        self.places: dict[str, Path] = {}
+        self._progress = progress
+
+    def locate(self, blob: Blob) -> Path:
+        """Where the content lies; see `ex4d.pipeline.open.gather`."""
+        return self.places[blob.sha256]
+
+    def generate(
+        self,
+        files: SourceFiles,
+        path: Path | None,
+        source: SourceSettings,
+        preset: PathSettings,
+        render: RenderSettings,
+        generation: GenerateSettings,
+    ) -> Generate:
+        """The job for a clip. The depth beside it counts as its depth file, where one is wanted.
+
+        Args:
+            files: the clip, and what is known of it.
+            path: a camera file; None takes the preset.
+            source, preset, render, generation: see `Generate`.
+
+        Raises:
+            InputError: a file cannot be read, or the estimator cannot run here.
+        """
+        check_there(files.clip, "video file or image folder")
+        is_folder = files.clip.is_dir()
+        depth = registry.choose(source.estimator, files.clip, files.depth).file
+        return Generate(
+            Source(
+                self._clip(files.clip),
+                self._depth(depth) if depth is not None else (),
+                self._file(files.camera, "camera file") if files.camera is not None else None,
+                source,
+                safe_name(files.clip.resolve().name) if is_folder else None,
+            ),
+            self._file(path, "camera file") if path is not None else None,
+            preset,
+            render,
+            generation,
+        )
+
+    def fill(
+        self, colour: Path, mask: Path, frames: int | None, generation: GenerateSettings, release_compat: bool
+    ) -> Fill:
+        """The job for colour and mask that were rendered before; see `Fill`.
+
+        Raises:
+            InputError: a file cannot be read.
+        """
+        return Fill(self._clip(colour), self._clip(mask), frames, generation, release_compat)
+
+    def _clip(self, path: Path) -> tuple[Blob, ...]:
+        check_there(path, "video file or image folder")
+        return self._files(pictures_of(path) if path.is_dir() else (path,))
+
+    def _depth(self, path: Path) -> tuple[Blob, ...]:
+        check_there(path, "depth file or folder")
+        if not path.is_dir():
+            return self._files((path,))
+        found = [f for f in path.iterdir() if f.suffix.lower() in _DEPTH_ENDINGS and not f.name.startswith(".")]
+        if not found:
+            raise InputError(f"The depth folder {path} must hold pictures of one kind, 16-bit PNG or EXR.")
+        return self._files(tuple(sorted(found, key=natural_order)))
+
+    def _file(self, path: Path, what: str) -> Blob:
+        (blob,) = self._files((check_there(path, what),))
+        return blob
+
+    def _files(self, paths: tuple[Path, ...]) -> tuple[Blob, ...]:
+        if len(paths) > SOURCE_FILES:
+            raise InputError(
+                f"{paths[0].parent} holds {len(paths)} pictures, and a take is made of {SOURCE_FILES} at most: move"
+                " those to use into a folder of their own, or make a video of them."
+            )
+        blobs = []
+        for number, path in enumerate(paths, 1):
+            blobs.append(blob_of(path))
+            self.places[blobs[-1].sha256] = path
+            self._progress("Reading files", number, len(paths))
+        return tuple(blobs)
