@@ -1,4 +1,7 @@
-"""Takes by the EX-4D model, as an artist goes the way; only the model itself is played by another (model_server)."""
+"""Takes by a model, as an artist goes the way; the model is played by a generator of another package.
+
+The add-on has never heard of it: what the panel shows of it, and what the jobs carry, comes from the server.
+"""
 
 import hashlib
 import json
@@ -12,13 +15,14 @@ import pytest
 from conftest import Server
 from test_whole_way import addon_modules, eroded, movie, open_few_frames, tick_until
 
-HERE = Path(__file__).parent
-WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to fetch them."
+PLUGINS = Path(__file__).parents[1] / "plugins"
+WHY_NOT = "Files of the Orange Model are missing: `ex4d models` says how to get them."
 
 
 @pytest.fixture
 def server(tmp_path):
-    made = Server(tmp_path / "backend", HERE / "model_server.py")
+    state = tmp_path / "backend"
+    made = Server(state, {"PYTHONPATH": str(PLUGINS), "EX4D_TEST_MISSING": str(state / "missing")})
     made.state.mkdir()
     try:
         made.start()
@@ -44,11 +48,19 @@ def a_shot_that_moves(scene):
     bpy.ops.ex4d.camera_preset(preset="60")
 
 
-def test_the_model_makes_a_take_that_shows_pictures_meanwhile_and_says_its_quality(scene, server):
+def test_what_the_server_announces_is_what_the_panel_has(scene, server):
+    connected()
+    drawn = scene.ex4d_generators.orange.bl_rna.properties
+    assert (drawn["pause"].name, drawn["pause"].description) == ("Pause", "How long a step takes (seconds)")
+    scene.ex4d.generator = "orange"
+    scene.ex4d_generators.hold_last.backdrop = "grey"
+    assert json.loads(scene.ex4d.options) == {"hold_last": {"backdrop": "grey"}}
 
+
+def test_the_model_makes_a_take_that_shows_pictures_meanwhile_and_says_its_quality(scene, server):
     _camera, compat, _objects, session, takes = addon_modules()
     a_shot_that_moves(scene)
-    scene.ex4d.quality, scene.ex4d.seed = "draft", 3
+    scene.ex4d_generators.orange.quality, scene.ex4d.seed = "draft", 3
     session.current().press(takes.request_take(scene, preview=False))
     tick_until(lambda: session.current().state.picture != b"")
     assert session.current().state.stage == "Sampling"
@@ -62,10 +74,10 @@ def test_the_model_makes_a_take_that_shows_pictures_meanwhile_and_says_its_quali
     assert not strip["ex4d_is_preview"]
     assert "Made at draft quality" in session.current().state.message
     assert "preview" not in session.current().state.message
-    assert scene.ex4d.takes[0].made == "EX-4D model, draft, 512x512, seed 3"
+    assert scene.ex4d.takes[0].made == "Orange Model, draft, seed 3"
     folder = takes.take_folder(scene, 1)
     record = json.loads((folder / "take.json").read_text())
-    assert (record["generator"], record["settings"]["quality"], record["seed"]) == ("wan", "draft", 3)
+    assert (record["generator"], record["settings"]["quality"], record["seed"]) == ("orange", "draft", 3)
     result, _ = movie(folder / "result.mp4")
     mask, _ = movie(folder / "mask.mp4")
     hole = eroded(255 - mask[..., 0], 4)[-1] > 127
@@ -78,12 +90,13 @@ def test_a_take_by_the_model_is_made_again_the_same(scene, server):
 
     _camera, compat, _objects, session, takes = addon_modules()
     a_shot_that_moves(scene)
-    scene.ex4d.quality, scene.ex4d.seed, scene.ex4d.keep_source = "draft", 3, False
+    orange = scene.ex4d_generators.orange
+    orange.quality, orange.prompt, scene.ex4d.seed, scene.ex4d.keep_source = "draft", "dark orange", 3, False
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
-    scene.ex4d.quality, scene.ex4d.seed, scene.ex4d.keep_source = "balanced", 9, True
+    orange.quality, orange.prompt, scene.ex4d.seed, scene.ex4d.keep_source = "balanced", "light orange", 9, True
     assert bpy.ops.ex4d.take_again(number=1) == {"FINISHED"}
-    assert bpy.ops.ex4d.take_again(number=1, quality="final") == {"FINISHED"}
+    assert bpy.ops.ex4d.take_again(number=1, options='{"quality": "final"}') == {"FINISHED"}
     assert [take.title for take in scene.ex4d.takes] == ["Take 001 (draft)", "Take 002 (draft)", "Take 003 (final)"]
     one, two, three = (takes.take_folder(scene, number) for number in (1, 2, 3))
     for name in ("result.mp4", "composited.mp4", "camera.npz"):
@@ -92,6 +105,10 @@ def test_a_take_by_the_model_is_made_again_the_same(scene, server):
     assert (one / "camera.npz").read_bytes() == camera_file
     assert record["job"]["path"]["sha256"] == hashlib.sha256(camera_file).hexdigest()
     assert record["seed"] == 3
+    assert record["job"]["generation"]["options"] == {"orange": {"quality": "final", "prompt": "dark orange"}}
+    first, second = (json.loads((folder / "take.json").read_text())["job"] for folder in (one, two))
+    assert first == second
+    assert first["generation"]["options"] == {"orange": {"quality": "draft", "prompt": "dark orange"}}
     assert len(compat.strips(scene)) == 3
     assert not list(files.user_shots().parent.glob("paths/*"))  # camera files wait there, and go with their job
     assert not session.current().state.failed
@@ -122,13 +139,13 @@ def test_where_the_model_cannot_run_it_is_known_before_and_refused_or_replaced(s
     from blender_addon.shot import checks
 
     _camera, compat, _objects, session, _takes = addon_modules()
-    (server.state / "server" / "missing").write_text(WHY_NOT)
+    (server.state / "missing").write_text(WHY_NOT)
     connected()
-    assert session.model_missing() == WHY_NOT
-    assert checks.model_trouble(scene).text == f"The result will be a preview. {WHY_NOT}"
+    told = f"The result will be a preview. {WHY_NOT}"
+    assert next(advice.text for advice in checks.generator_trouble(scene)).startswith(told)
     a_shot_that_moves(scene)
-    scene.ex4d.generator = "wan"
-    with pytest.raises(RuntimeError, match=r"Files of the EX-4D model are missing \(adapter\)"):
+    scene.ex4d.generator = "orange"
+    with pytest.raises(RuntimeError, match="Files of the Orange Model are missing"):
         bpy.ops.ex4d.generate()
     assert session.current().state.failed
     assert not compat.all_strips(scene)
@@ -139,11 +156,10 @@ def test_where_the_model_cannot_run_it_is_known_before_and_refused_or_replaced(s
     assert WHY_NOT in session.current().state.message
 
     # The files come: the button looks again, and the next take is the model's.
-    (server.state / "server" / "missing").unlink()
-    assert session.model_missing() == WHY_NOT
+    (server.state / "missing").unlink()
+    assert next(advice.text for advice in checks.generator_trouble(scene)).startswith(told)
     bpy.ops.ex4d.connect()
-    tick_until(lambda: session.model_missing() == "")
-    assert checks.model_trouble(scene) is None
+    assert checks.generator_trouble(scene) == []
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
     assert [take.title for take in scene.ex4d.takes] == ["Take 001 (preview)", "Take 002 (final)"]
 
