@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,11 +23,11 @@ sys.path.insert(0, str(REPO))
 class Server:
     """A server that the test started; `address` stays the same over restarts.
 
-    `environment` is added to that of its process.
+    `environment` is added to that of the test.
     """
 
     state: Path
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
     address: str = "tcp://127.0.0.1:0"
     process: subprocess.Popen | None = None
 
@@ -37,12 +37,7 @@ class Server:
         began = log.tell()
         command = [PYTHON, "-m", "ex4d_server", "--address", self.address, "--state", str(self.state / "server")]
         self.process = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd=self.state,
-            env={**os.environ, **self.environment},
+            command, stdout=log, stderr=log, start_new_session=True, cwd=self.state, env=os.environ | self.environment
         )
         log.close()
         for _ in range(600):

@@ -45,6 +45,14 @@ def tick_until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.002)
 
 
+def connected():
+    """The session, once the server has said what it can do."""
+    now = addon_modules()[3].current()
+    now.connect()
+    tick_until(lambda: now.client.status == "ready")
+    return now
+
+
 def open_few_frames() -> None:
     assert bpy.ops.ex4d.open_clip(filepath=str(SAMPLE), frames=9, longest_side=256) == {"FINISHED"}
 
@@ -170,12 +178,12 @@ def test_a_backend_killed_in_mid_job_is_told_and_the_next_press_works(scene, ser
 
 def test_a_press_starts_the_server_where_none_answers(scene, server, tmp_path, monkeypatch):
     _camera, compat, _objects, session, takes = addon_modules()
+    own = session.current().server
     open_few_frames()
     server.kill()
     monkeypatch.chdir(tmp_path)
     settings = bpy.context.preferences.addons["blender_addon"].preferences
     settings.python = os.path.relpath(settings.python)  # from Blender's working folder
-    own = session.current().server
     assert not own.is_running
     session.current().press(takes.request_take(scene, preview=False))
     assert "one was started on this machine" in session.current().state.message
