@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import bpy
 
 from ex4d.errors import InputError
-from ex4d.geometry.camera_path import RELEASE_FRAMES
+from ex4d.geometry.presets import RELEASE_FRAMES
 
 from ..scene import camera, objects
 from ..shot import asking, files, options, takes

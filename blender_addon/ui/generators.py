@@ -92,7 +92,7 @@ def _property(generator: str, setting: Setting) -> Any:
         held = setting.default if group is None else options.value(group.id_data.ex4d, generator, setting)
         known = items_of(setting)
         if not options.is_taken(setting, held):
-            known.append((str(held), str(held), "Not known to the server", len(known)))
+            known.append((str(held), str(held), "Not known to this server", len(known)))
         return kept.setdefault(repr(held), known)
 
     def get_choice(group: bpy.types.PropertyGroup) -> int:
