@@ -7,6 +7,7 @@
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,9 @@ PATIENCE_S, SERVER_START_S = 5.0, 20.0
 
 BUSY_INTERVAL_S, IDLE_INTERVAL_S = 0.03, 0.5
 
+LOOK_INTERVAL_S = 3.0
+"""How often it is looked whether a server answers, as long as there is no connection."""
+
 _NAME = "ex4d_session"
 
 
@@ -58,6 +62,7 @@ class Session:
         self._address = ""
         self._entered = False
         self._drawn_status = ""
+        self._looked = -LOOK_INTERVAL_S
         self._task: Iterator | None = None
         self._task_event: type = state.Prepared
 
@@ -86,6 +91,15 @@ class Session:
         if self.client is not None:
             self.client.close()
         self.client = None
+
+    def look_for_server(self) -> None:
+        """Connect where a server answers, so that the panel knows what there is before anything is pressed."""
+        now = time.monotonic()
+        if self.client is None and now - self._looked > LOOK_INTERVAL_S:
+            self._looked = now
+            with suppress(EX4DError):  # an address that may not be used is told when something is pressed
+                if server.answers(preferences().address):
+                    self.connect()
 
     def start_server(self) -> Client:
         """Start the server that the preferences name; returns the client, which hears when it answers.
@@ -303,6 +317,7 @@ def timer() -> float:
     session = current()
     if bpy.app.is_job_running("RENDER"):  # another thread reads the scene: what comes in can wait
         return IDLE_INTERVAL_S
+    session.look_for_server()
     session.tick()
     return BUSY_INTERVAL_S if session.state.busy else IDLE_INTERVAL_S
 

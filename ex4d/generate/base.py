@@ -97,7 +97,8 @@ class Spec:
         title: for people, in title case.
         help: what it is: one sentence without its full stop.
         settings: class of its settings; `Settings` itself where it has none.
-        make: makes one for a device ("cuda:0", "cuda", "cpu"); imports what is heavy.
+        make: makes one for a device ("cuda:0", "cuda", "cpu", or "auto" for whatever it can use best); imports what is
+            heavy.
         missing: why it cannot run here, as a sentence; "" where it can. Called with False it imports nothing heavy, so
             that a server can ask for every client, and may overlook what only an import can tell.
         rank: "auto" takes the highest that can run here.

@@ -13,10 +13,10 @@ from ex4d.weights import store
 
 
 def make(device: str) -> Generator:
-    """The EX-4D model on a device; nothing is loaded before the first request."""
+    """The EX-4D model on a device; "auto" is a GPU. Nothing is loaded before the first request."""
     from ex4d.generate.wan.generator import WanGenerator
 
-    return WanGenerator(device)
+    return WanGenerator("cuda" if device == "auto" else device)
 
 
 def missing(deep: bool, device: str = "cuda") -> str:
