@@ -158,7 +158,7 @@ def test_a_research_only_estimator_is_not_sent_before_its_licence_is_accepted(sc
         RuntimeError, match=r"DepthCrafter may be used for academic, research .* never commercially.*: tick"
     ):
         open_clip(lonely)
-    assert not session.current().state.busy  # nothing was sent
+    assert not session.current().state.job_id  # nobody was even asked
     settings.accept_licence = True
     with pytest.raises(RuntimeError, match=r"DepthCrafter (needs the Python package|has not all its model files)"):
         open_clip(lonely)
