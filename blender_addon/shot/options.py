@@ -1,6 +1,6 @@
 """The settings of generators. The .blend keeps them by the generators' names, whatever server is at hand.
 
-The truth is JSON in `scene.ex4d.options`: {"wan": {"quality": "draft"}}. It holds what somebody has set, and only
+The truth is JSON in `scene.ex4d.options`: {"painter": {"quality": "draft"}}. It holds what somebody has set, and only
 that. The panel's properties (`ui/generators.py`) read and write it, scripts may do so too.
 """
 

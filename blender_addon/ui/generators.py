@@ -1,6 +1,6 @@
 """The generators' settings as Blender properties, made from what the server announces.
 
-    scene.ex4d_generators.wan.quality = "draft"
+    scene.ex4d_generators.painter.quality = "draft"
 
 A group of properties stands for each generator. The groups hold nothing: each property reads and writes the scene's
 `ex4d.options` (see `shot/options.py`), so values are undone, saved and kept like all else, whatever the server knows.
