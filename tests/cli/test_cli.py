@@ -13,7 +13,7 @@ import pytest
 
 from ex4d.geometry import camera_path, intrinsics, transforms
 from ex4d.media.clip import clip_info, read_clip
-from ex4d.media.movie import read_movie, write_movie, write_png_frames
+from ex4d.media.movie import read_movie, write_png_frames
 
 PLUGINS = Path(__file__).resolve().parents[1] / "plugins"
 """A folder with packages of others, as if they were installed."""
@@ -29,15 +29,6 @@ def ex4d(*arguments, packages: Path | None = None, **options) -> subprocess.Comp
 
 def files_below(folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
-
-
-@pytest.fixture
-def shoot(tmp_path, moving_box) -> Path:
-    """A folder with clip.mp4 and the depth beside it."""
-    clip, depth = moving_box
-    write_movie(tmp_path / "clip.mp4", clip.frames, Fraction(24000, 1001))
-    np.savez(tmp_path / "clip.depth.npz", depth=depth.depth, intrinsics=depth.intrinsics[0])
-    return tmp_path
 
 
 @pytest.mark.parametrize("name", ["180", "90", "30"])
