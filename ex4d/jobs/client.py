@@ -26,7 +26,7 @@ from ex4d import __version__
 from ex4d.errors import InputError, ServerError
 from ex4d.jobs.address import parse_address
 from ex4d.jobs.codec import ProtocolError, decode, encode
-from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
+from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, JOB_FILES
 from ex4d.jobs.messages import (
     PROTOCOL_VERSION,
     SERVER_BULK,
@@ -344,6 +344,11 @@ class Client:
         if self.status == "refused":
             raise ServerError(self.problem)
         job = from_plain(Job, to_plain(job), "job")
+        if len(blobs_of(job)) > JOB_FILES:
+            raise InputError(
+                f"This shot has {len(blobs_of(job))} pictures, and {JOB_FILES} at most can be sent in one job: use fewer,"
+                " or make a video of them."
+            )
         if lacking := [blob.name for blob in blobs_of(job) if blob.sha256 not in files]:
             raise InputError(
                 f"The job names the file {lacking[0]}, but it was not given: pass its place on this machine."

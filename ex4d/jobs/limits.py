@@ -2,7 +2,10 @@
 
 from ex4d.pipeline.requests import BLOB_BYTES
 
-__all__ = ["BLOB_BYTES", "CHUNK_BYTES", "CONTROL_BYTES", "CREDIT", "MESSAGE_FRAMES", "PICTURE_BYTES"]
+__all__ = ["BLOB_BYTES", "CHUNK_BYTES", "CONTROL_BYTES", "CREDIT", "JOB_FILES", "MESSAGE_FRAMES", "PICTURE_BYTES"]
+
+JOB_FILES = 2000
+"""Most files of one job; their names and hashes travel in one message."""
 
 CONTROL_BYTES = 256 * 1024
 """Largest message without file content; larger ones are not read at all."""

@@ -7,8 +7,8 @@ have one raw frame of file content after it. File names on the wire are checked 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ex4d.jobs.limits import BLOB_BYTES, CHUNK_BYTES, CONTROL_BYTES, CREDIT, PICTURE_BYTES
-from ex4d.pipeline.requests import SOURCE_FILES, Blob, Job, Sha256
+from ex4d.jobs.limits import BLOB_BYTES, CHUNK_BYTES, CONTROL_BYTES, CREDIT, JOB_FILES, PICTURE_BYTES
+from ex4d.pipeline.requests import Blob, Job, Sha256
 from ex4d.plain import Facts, Tagged, between, length, matches
 from ex4d.schema import Setting
 
@@ -153,7 +153,7 @@ class Missing(Tagged):
     """The job was not taken: send the rest of these files, then submit again."""
 
     job_id: JobId
-    blobs: Annotated[tuple[Holds, ...], length(1, 2 * SOURCE_FILES + 2)]
+    blobs: Annotated[tuple[Holds, ...], length(1, JOB_FILES)]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from ex4d.errors import InputError
 from ex4d.media.folder import pictures_of
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.open import SourceFiles
-from ex4d.pipeline.requests import SOURCE_FILES, Blob, Fill, Generate, Source, safe_name
+from ex4d.pipeline.requests import MOST_PICTURES, Blob, Fill, Generate, Source, safe_name
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.progress import Progress, silent
 from ex4d.storage.atomic import check_there
@@ -98,9 +98,9 @@ class NamedFiles:
         return blob
 
     def _files(self, paths: tuple[Path, ...]) -> tuple[Blob, ...]:
-        if len(paths) > SOURCE_FILES:
+        if len(paths) > MOST_PICTURES:
             raise InputError(
-                f"{paths[0].parent} holds {len(paths)} pictures, and a take is made of {SOURCE_FILES} at most: move"
+                f"{paths[0].parent} holds {len(paths)} pictures, and a take is made of {MOST_PICTURES} at most: move"
                 " those to use into a folder of their own, or make a video of them."
             )
         blobs = []

@@ -13,8 +13,8 @@ from typing import Annotated
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.plain import Tagged, between, length, matches, to_plain
 
-SOURCE_FILES = 1000
-"""Most files of an image folder in one job."""
+MOST_PICTURES = 100_000
+"""Most pictures of a folder in one job; far fewer travel to a server, see `ex4d.jobs.limits`."""
 
 BLOB_BYTES = 64 * 1024**3
 """Largest file."""
@@ -59,8 +59,8 @@ class Source:
         folder: name of the folder that the pictures of the clip are from; empty for a video file.
     """
 
-    clip: Annotated[tuple[Blob, ...], length(1, SOURCE_FILES)]
-    depth: Annotated[tuple[Blob, ...], length(0, SOURCE_FILES)] = ()
+    clip: Annotated[tuple[Blob, ...], length(1, MOST_PICTURES)]
+    depth: Annotated[tuple[Blob, ...], length(0, MOST_PICTURES)] = ()
     camera: Blob | None = None
     settings: SourceSettings = field(default_factory=SourceSettings)
     folder: Name | None = None
@@ -115,8 +115,8 @@ class Fill(Tagged):
         release_compat: do everything as the EX-4D release does.
     """
 
-    colour: Annotated[tuple[Blob, ...], length(1, SOURCE_FILES)]
-    mask: Annotated[tuple[Blob, ...], length(1, SOURCE_FILES)]
+    colour: Annotated[tuple[Blob, ...], length(1, MOST_PICTURES)]
+    mask: Annotated[tuple[Blob, ...], length(1, MOST_PICTURES)]
     frames: Annotated[int, between(1, 100_000)] | None = None
     generation: GenerateSettings = field(default_factory=GenerateSettings)
     release_compat: bool = False

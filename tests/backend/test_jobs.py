@@ -370,3 +370,13 @@ def test_a_job_for_a_generator_that_is_not_there_fails_with_its_name_and_the_oth
     assert last.state == "failed"
     assert "no generator 'telepathy'" in last.message
     assert "auto" in last.message
+
+
+def test_more_pictures_than_one_job_may_name_are_refused_in_a_sentence(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("copy")
+    many = tuple(Blob(f"{number:064x}", 1, f"{number}.png") for number in range(2001))
+    job = replace(job, source=replace(job.source, clip=many, folder="frames"))
+    with pytest.raises(InputError, match="2002 pictures, and 2000 at most can be sent"):
+        client.submit(job, files)
