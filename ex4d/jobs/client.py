@@ -346,8 +346,8 @@ class Client:
         job = from_plain(Job, to_plain(job), "job")
         if len(blobs_of(job)) > JOB_FILES:
             raise InputError(
-                f"This shot has {len(blobs_of(job))} pictures, and {JOB_FILES} at most can be sent in one job: use fewer,"
-                " or make a video of them."
+                f"This shot has {len(blobs_of(job))} pictures, and {JOB_FILES} at most can be sent in one job: use"
+                " fewer, or make a video of them."
             )
         if lacking := [blob.name for blob in blobs_of(job) if blob.sha256 not in files]:
             raise InputError(
