@@ -49,6 +49,7 @@ def open_clip(
     *,
     depth: Where | None = None,
     source_camera: Where | None = None,
+    release_lens: bool = False,
     progress: Progress = silent,
     **settings: Any,
 ) -> Shot:
@@ -58,6 +59,7 @@ def open_clip(
         clip: the file or folder.
         depth: a depth file or folder; None takes the one beside the clip, or else estimates it.
         source_camera: a file that says how the clip's own camera moved.
+        release_lens: assume the EX-4D release's focal length where no other is known; goes with `release_compat`.
         progress: told after each step.
         settings: fields of `ex4d.pipeline.settings.SourceSettings`, such as `frames`, `field_of_view`, `estimator`.
 
@@ -69,7 +71,9 @@ def open_clip(
         Path(depth) if depth is not None else None,
         Path(source_camera) if source_camera is not None else None,
     )
-    return open_shot(files, build(SourceSettings, settings), look_beside=True, progress=progress)
+    return open_shot(
+        files, build(SourceSettings, settings), look_beside=True, release_lens=release_lens, progress=progress
+    )
 
 
 def reconstruct(shot: Shot, **settings: Any) -> DWMesh:
@@ -103,10 +107,8 @@ def render_path(
     moves = {about.name for about in describe(PathSettings)}
     how = build(RenderSettings, {name: value for name, value in settings.items() if name not in moves})
     move = build(PathSettings, {name: value for name, value in settings.items() if name in moves})
-    if isinstance(path, CameraPath):
-        scene = Scene(rendering.mesh_of(shot, how), shot.clip.frames, path, how.release_compat)
-    else:
-        scene = rendering.scene_of(shot, None if path is None else Path(path), move, how)
+    cameras = path if path is None or isinstance(path, CameraPath) else Path(path)
+    scene = rendering.scene_of(shot, cameras, move, how)
     seen = rendering.view(scene, how, progress)
     return Rendering(scene, seen, how, shot.clip.fps, (*shot.notes, *seen.notes))
 
@@ -135,6 +137,7 @@ def generate_video(
     Raises:
         InputError: the generator is not there or cannot run here, or a setting is out of range.
     """
+    generation.refuse_stereo(view.settings)
     name = choose(generator, generators()).spec.name
     wanted = generation.plan(GenerateSettings(generator, seed, keep_source, options={name: dict(options or {})}))
     used = runtime or Runtime()

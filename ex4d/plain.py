@@ -1,7 +1,7 @@
 """Dataclasses as plain values (maps, lists, scalars) and back, each field checked by its annotation.
 
 Jobs, messages and records of takes are written so. Nothing is built that a field does not allow, and what is refused is
-named by its place ("submit.job.source.clip[0].size").
+named by its place ("generate.source.clip[0].size").
 """
 
 import math

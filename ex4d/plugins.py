@@ -6,6 +6,19 @@ ex4d's own generators and estimators are found in the same way, so that nothing 
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from ex4d.schema import Settings, describe
+
+
+def ranked(group: str, kind: type) -> dict[str, Any]:
+    """Specifications that the entry points of a group stand for, by their own names, best first; see `found`.
+
+    Each has `name` and `rank`; of two with one name the better one counts.
+    """
+    by_name: dict[str, Any] = {}
+    for spec in sorted(found(group, kind).values(), key=lambda spec: (-spec.rank, spec.name)):
+        by_name.setdefault(spec.name, spec)
+    return by_name
+
 
 def found(group: str, kind: type = object) -> dict[str, Any]:
     """What the entry points of a group stand for, by name.
@@ -41,4 +54,10 @@ def _load(point: EntryPoint, kind: type) -> tuple[Any, str]:
         return None, f"{point.name} ({point.value}) cannot be imported: {type(error).__name__}: {error}"
     if not isinstance(thing, kind):
         return None, f"{point.name} ({point.value}) is no {kind.__name__} but a {type(thing).__name__}."
+    settings = getattr(thing, "settings", None)
+    if isinstance(settings, type) and issubclass(settings, Settings):
+        try:
+            describe(settings)
+        except Exception as error:  # of a package that is not ours
+            return None, f"{point.name} ({point.value}) has settings that cannot be described: {error!r}"
     return thing, ""

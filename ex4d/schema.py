@@ -23,8 +23,11 @@ Kind = Literal["whole", "number", "switch", "text", "choice"]
 Scalar = bool | int | float | str | None
 """The value of a setting; None stands for "not given" where that is allowed."""
 
+AUTO = "auto"
+"""The value of a setting that leaves the choice to us: the best that can run here."""
+
 TEXT_LENGTH = 2000
-"""Most characters of a text."""
+"""Maximum length of a text setting."""
 
 _KEY = "ex4d_setting"
 _KINDS: dict[Any, Kind] = {int: "whole", float: "number", bool: "switch", str: "text"}
@@ -98,7 +101,7 @@ class Setting:
         if self.kind == "choice" and value not in (known := [choice.value for choice in self.choices]):
             raise InputError(f"{self.label} is one of {', '.join(known)}, not {value[:100]!r}.")
         if len(value) > TEXT_LENGTH:
-            raise InputError(f"{self.label} has {len(value)} characters, of which {TEXT_LENGTH} are allowed.")
+            raise InputError(f"{self.label} may have at most {TEXT_LENGTH} characters, not {len(value)}.")
         return value
 
     def _checked_number(self, value: Any) -> int | float:

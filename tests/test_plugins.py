@@ -77,7 +77,7 @@ def test_it_makes_a_video_as_its_settings_say(hold_last):
         [128, 30, 40],
     ]
     assert made.settings == {"longest": 2, "backdrop": "grey"}
-    assert metadata(hold_last, 0, made)["title"] == "EX-4D preview, not made by the model"
+    assert metadata(hold_last, made)["title"] == "EX-4D preview, not made by a model"
 
 
 def test_what_is_broken_is_left_out_and_told_and_takes_nothing_along(installed, tmp_path):

@@ -9,7 +9,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -18,8 +17,8 @@ import zmq
 
 from ex4d import __version__
 from ex4d.depth import registry
-from ex4d.errors import EX4DError, InputError, ServerError
-from ex4d.generate.registry import AUTO, check_options, generators
+from ex4d.errors import InputError, ServerError
+from ex4d.generate.registry import AUTO, check_options, generators, missing
 from ex4d.jobs.address import DEFAULT_ADDRESS, parse_address
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
 from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
@@ -153,7 +152,7 @@ class Server:
             self._push_events()
 
     def close(self) -> None:
-        """End the worker, close everything, give the folder free."""
+        """End the worker, close everything, release the folder."""
         self._supervisor.close()
         self._context.destroy(linger=0)
         self._blobs.close()
@@ -345,7 +344,8 @@ def _capabilities() -> Capabilities:
                 help=spec.help,
                 licence=spec.licence,
                 is_preview=spec.is_preview,
-                missing=sentence(_lacking(partial(spec.missing, False))),
+                stride=spec.stride,
+                missing=sentence(missing(spec, False)),
                 settings=describe(spec.settings),
             )
             for spec in generators().values()
@@ -358,7 +358,7 @@ def _capabilities() -> Capabilities:
                 licence=spec.licence,
                 commercial=spec.commercial,
                 terms=spec.terms,
-                missing=sentence(_lacking(partial(registry.missing, spec))),
+                missing=sentence(registry.missing(spec)),
             )
             for spec in registry.estimators().values()
             if not spec.is_helper
@@ -378,14 +378,6 @@ def _refused(job: Job) -> str:
     except InputError as error:
         return sentence(error)
     return ""
-
-
-def _lacking(look: Callable[[], str]) -> str:
-    """What is missing, also where it cannot be looked at, as in a folder that is gone."""
-    try:
-        return look()
-    except (EX4DError, OSError) as error:
-        return str(error)
 
 
 def _port(socket: zmq.Socket) -> int:

@@ -61,15 +61,25 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
                 "Match Frame Rate",
             )
         )
-    fitting = (facts.frames - 1) // 4 * 4 + 1
-    if facts.frames <= RELEASE_FRAMES and fitting not in (1, facts.frames):  # longer shots are cut so that all fit
-        found.append(
-            Advice(
-                f"{facts.frames} frames are open, {fitting} would fit the video model best:"
-                " it works on one frame and then on groups of four."
-            )
-        )
+    found += _length(facts)
     return found
+
+
+def _length(facts: bpy.types.PropertyGroup) -> list[Advice]:
+    """The number of frames that would suit the generator better, where that is known and there is one."""
+    server = session.current().capabilities
+    chosen = capabilities.generator_for(facts.generator_name, server).info if server is not None else None
+    if chosen is None or chosen.stride == 1 or facts.frames > RELEASE_FRAMES:  # longer shots are cut so that all fit
+        return []
+    fitting = (facts.frames - 1) // chosen.stride * chosen.stride + 1
+    if fitting in (1, facts.frames):
+        return []
+    return [
+        Advice(
+            f"{facts.frames} frames are open, {fitting} would suit {chosen.title} best:"
+            f" it works on one frame and then on groups of {chosen.stride}."
+        )
+    ]
 
 
 def _missing(scene: bpy.types.Scene) -> list[Advice]:

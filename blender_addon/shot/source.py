@@ -24,7 +24,7 @@ from ex4d.pipeline.requests import Reconstruct, Source, safe_name
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.plain import from_plain, to_plain
 from ex4d.schema import build
-from ex4d.storage.names import natural_order
+from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, pictures_in
 from ex4d.storage.npz import open_arrays
 
 from ..scene import axes, camera, mesh_object, motion, objects
@@ -36,7 +36,7 @@ from ..work.state import OpenRequest
 Steps = Generator[tuple[str, int, int], None, Any]
 """Work cut into steps of some milliseconds: yields stage, step and steps; returns its result."""
 
-CLIP_PICTURES, DEPTH_PICTURES = {".png", ".jpg", ".jpeg"}, {".png", ".exr"}
+CLIP_PICTURES, DEPTH_PICTURES = CLIP_ENDINGS, DEPTH_ENDINGS
 
 
 FARTHER = 1.25
@@ -48,7 +48,7 @@ def new_shot(clip: Path) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', clip.stem)[:40] or 'clip'}_{secrets.token_hex(4)}"
 
 
-def input_files(path: Path, what: str, pictures: set[str]) -> list[Path]:
+def input_files(path: Path, what: str, pictures: tuple[str, ...]) -> list[Path]:
     """A file alone, or the pictures of a folder in order.
 
     Raises:
@@ -58,7 +58,7 @@ def input_files(path: Path, what: str, pictures: set[str]) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise InputError(f"There is no {what} {path}: choose another file.")
-    found = sorted((p for p in path.iterdir() if p.suffix.lower() in pictures), key=natural_order)
+    found = pictures_in(path, pictures)
     if not found:
         raise InputError(f"The folder {path} holds no pictures: choose another {what}.")
     return found
@@ -148,7 +148,7 @@ def _with_depth(request: OpenRequest, depth: Path) -> Steps:
 
 
 def _load_depth(path: Path) -> Steps:
-    """`ex4d.depth.load_depth_npz`, a frame at a time."""
+    """`ex4d.geometry.depth_video.load_depth_npz`, a frame at a time."""
     with open_arrays(path, "depth file") as arrays:
         frames, height, width = arrays.headers["depth"].shape
         depth = np.empty((frames, height, width), np.float32)

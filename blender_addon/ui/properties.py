@@ -14,6 +14,7 @@ from bpy.props import (
     StringProperty,
 )
 
+from ex4d.geometry.presets import usual_amount
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, SourceSettings
 from ex4d.schema import describe
 
@@ -58,11 +59,9 @@ OF_ONE_CLIP = (
 )
 """Settings that say something about one clip and nothing about another."""
 
-USUAL_AMOUNT = {"30": 30.0, "60": 60.0, "90": 90.0, "180": 45.0, "zoom_in": 0.5, "zoom_out": 0.5}
-
 
 def _take_usual_amount(chosen: "TakeChoices", context: bpy.types.Context) -> None:
-    chosen.amount = USUAL_AMOUNT[chosen.preset]
+    chosen.amount = usual_amount(chosen.preset)
 
 
 def _is_other_camera(scene_facts: "EX4DScene", candidate: bpy.types.Object) -> bool:

@@ -97,7 +97,7 @@ class Session:
         now = time.monotonic()
         if self.client is None and now - self._looked > LOOK_INTERVAL_S:
             self._looked = now
-            with suppress(EX4DError):  # an address that may not be used is told when something is pressed
+            with suppress(EX4DError, OSError):  # what is wrong is told when something is pressed
                 if server.answers(preferences().address):
                     self.connect()
 

@@ -42,14 +42,17 @@ def again(
         takes.written(out) as new,
     ):
         facts = make_again(folder, new, Path(links), Runtime(), progress, input_video)
-    same = (folder / RESULT).read_bytes() == (out / RESULT).read_bytes()
-    say(*facts["notes"])
-    say("The result is the same, byte for byte." if same else _differs(folder, out))
+    say(*facts["notes"], _compared(folder, out))
     results(out)
 
 
-def _differs(one: Path, other: Path) -> str:
+def _compared(one: Path, other: Path) -> str:
+    """A sentence about whether two takes have the same result."""
+    if not (one / RESULT).is_file():
+        return f"There is nothing to compare with: {one} has no {RESULT} any more."
+    if (one / RESULT).read_bytes() == (other / RESULT).read_bytes():
+        return "The result is the same, byte for byte."
     then, now = (read_record(folder / SIDECAR).version for folder in (one, other))
     if then != now:
-        return f"The result is another one: the take was made with version {then}, and this is {now}."
-    return "The result is another one: the take was made on another machine, or with other models or packages."
+        return f"The result differs: the take was made with version {then}, and this is {now}."
+    return "The result differs: the take was made on another machine, or with other models or packages."

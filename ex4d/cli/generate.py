@@ -99,7 +99,7 @@ def generate(
             files = source_files(input_video, depth, source_camera)
             job = named.generate(files, camera, source, preset, render, generation)
         else:
-            _refuse_beside_colour_and_mask(input_video, (depth, source_camera, camera), source, preset)
+            _refuse_beside_colour_and_mask(input_video, (depth, source_camera, camera), source, preset, render)
             job = _fill(named, color_video, mask_video, source, generation, render)
         with result_folder(output_video.parent):
             with takes.written(folder) as temporary:
@@ -124,15 +124,20 @@ def _check_names(videos: dict[str, Path], output_format: OutputFormat) -> None:
 
 
 def _refuse_beside_colour_and_mask(
-    video: Path | None, files: tuple[Path | None, ...], source: SourceSettings, preset: PathSettings
+    video: Path | None,
+    files: tuple[Path | None, ...],
+    source: SourceSettings,
+    preset: PathSettings,
+    render: RenderSettings,
 ) -> None:
-    """Refuse what says how to render, where that is done already."""
+    """Refuse what says how to render, where that is done already; but for --cam, which the release's scripts pass."""
     if video is not None:
         raise InputError("Give either --color_video with --mask_video or --input_video, not both.")
     nothing = SourceSettings(frames=source.frames, accept_licence=source.accept_licence)
-    if any(files) or source != nothing or preset != PathSettings(cam=preset.cam):
+    plain = RenderSettings(release_compat=render.release_compat)
+    if any(files) or source != nothing or preset != PathSettings(cam=preset.cam) or render != plain:
         raise InputError(
-            "Colour and mask are rendered already: leave out what says how (depth, lens, source camera, --camera), or"
+            "Colour and mask are rendered already: leave out what says how (depth, lens, cameras, engine), or"
             " give --input_video instead."
         )
 

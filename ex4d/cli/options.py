@@ -212,14 +212,14 @@ def _option(about: Setting, default: Scalar, text: str) -> inspect.Parameter:
         flags += f"/--no_{about.flag.removeprefix('--')}"
     kind: Any = _TYPES.get(about.kind)
     if about.choices:
-        kind = Literal.__getitem__(tuple(choice.value for choice in about.choices))
+        kind = Literal[tuple(choice.value for choice in about.choices)]
     if default is None:
         kind = kind | None
     return inspect.Parameter(
         _parameter(about.flag),
         inspect.Parameter.KEYWORD_ONLY,
         default=default,
-        annotation=Annotated.__class_getitem__((kind, typer.Option(flags, help=text))),  # type: ignore[attr-defined]
+        annotation=Annotated[kind, typer.Option(flags, help=text)],
     )
 
 

@@ -73,7 +73,7 @@ def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estima
 def _load(path: Path) -> Estimate:
     with open_arrays(path, "kept depth") as arrays:
         if not set(_KEYS) <= set(arrays.headers):
-            raise InputError(f"The kept depth {path} is not whole.")
+            raise InputError(f"The kept depth {path} is incomplete.")
         depth = DepthVideo(
             arrays.read("depth"),
             arrays.read("intrinsics"),

@@ -17,8 +17,9 @@ from ex4d.depth.base import Metric, Request, Spec
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
 from ex4d.depth.scaling import KEY_FRAMES, key_frames
-from ex4d.errors import InputError
+from ex4d.errors import EX4DError, InputError
 from ex4d.progress import Progress, silent
+from ex4d.schema import AUTO
 from ex4d.storage.names import beside
 from ex4d.weights import store
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 GROUP = "ex4d.depth_estimators"
 """Group of the entry points, each of which names a `Spec`."""
-
-AUTO = "auto"
-"""The wish for a depth file where there is one, else for the best estimator that can run here."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,21 @@ class Choice:
 
 def estimators() -> dict[str, Spec]:
     """All estimators that are installed, helpers included, by name, best first."""
-    specs = plugins.found(GROUP).values()
-    return {spec.name: spec for spec in sorted(specs, key=lambda spec: (-spec.rank, spec.name))}
+    return plugins.ranked(GROUP, Spec)
 
 
 def missing(spec: Spec) -> str:
-    """A sentence about what an estimator needs and lacks here, or "" where it can run. Imports no torch."""
+    """A sentence about what an estimator needs and lacks here, or "" where it can run. Imports no torch.
+
+    Where that cannot be found out, the sentence says why.
+    """
+    try:
+        return _missing(spec)
+    except (EX4DError, OSError) as error:  # such as a folder of models that is gone
+        return str(error)
+
+
+def _missing(spec: Spec) -> str:
     for package in spec.packages:
         if not package.is_there:
             return f"{spec.title} needs the Python package {package.name}: {package.install}."

@@ -104,6 +104,7 @@ class Spec:
         rank: "auto" takes the highest that can run here.
         is_preview: whether its pictures stand in for those of a model; everything made from them says so.
         licence: of its weights, for people.
+        stride: it works on one frame and then on groups of this many; shots of other lengths are padded.
         parts: model files that it needs.
         convert: rewrites model files so that they load faster and hold no pickles, below the folder of all models;
             returns sentences for the user. None where there is nothing to rewrite.
@@ -119,23 +120,13 @@ class Spec:
     rank: int = 0
     is_preview: bool = False
     licence: str = "free for any use"
+    stride: int = 1
     parts: tuple[Part, ...] = ()
     convert: Callable[[Path, Progress], tuple[str, ...]] | None = None
     own_files: Callable[[Path], tuple[OwnFile, ...]] | None = None
 
 
-def metadata(spec: Spec, seed: int, generated: Generated) -> dict[str, str]:
-    """Texts for the movie file, so that a preview says what it is wherever it ends up.
-
-    Args:
-        spec: of the generator that made the video.
-        seed: it was made with; the take's record tells it, the movie does not.
-        generated: the video, with the notes to write.
-
-    Returns:
-        "title" and "comment".
-    """
-    quality = generated.settings.get("quality")
-    made_by = f"EX-4D, {quality} quality" if quality else "EX-4D"
-    title = "EX-4D preview, not made by the model" if spec.is_preview else made_by
+def metadata(spec: Spec, generated: Generated) -> dict[str, str]:
+    """Texts for the movie file, so that a preview says what it is wherever it ends up: "title" and "comment"."""
+    title = "EX-4D preview, not made by a model" if spec.is_preview else spec.title
     return {"title": title, "comment": " ".join(generated.notes)}

@@ -7,13 +7,10 @@ from typing import Any
 from ex4d import plugins
 from ex4d.errors import EX4DError, InputError
 from ex4d.generate.base import Spec
-from ex4d.schema import build
+from ex4d.schema import AUTO, build
 
 GROUP = "ex4d.generators"
 """Group of the entry points, each of which names a `Spec`."""
-
-AUTO = "auto"
-"""Asks for the best generator that can run here."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +28,7 @@ class Choice:
 
 def generators() -> dict[str, Spec]:
     """All generators that are installed, by name, best first."""
-    specs = sorted(plugins.found(GROUP, Spec).values(), key=lambda spec: (-spec.rank, spec.name))
-    known: dict[str, Spec] = {}
-    for spec in specs:
-        known.setdefault(spec.name, spec)  # of two with one name the better
-    return known
+    return plugins.ranked(GROUP, Spec)
 
 
 def missing(spec: Spec, deep: bool) -> str:

@@ -38,6 +38,13 @@ def pivot_distance(mesh_depth_of_frame_0: NDArray) -> float:
     return float(np.min(mesh_depth_of_frame_0)) + ORBIT_MARGIN
 
 
+def usual_amount(name: str) -> float:
+    """What a preset does where nobody says how much: degrees, or for zooms the part of the way to the pivot."""
+    if name in ("zoom_in", "zoom_out"):
+        return ZOOM_FRACTION
+    return SWING_DEGREES if name == "180" else float(name)
+
+
 def preset_eyes(
     name: str,
     radius: float,
@@ -76,19 +83,19 @@ def preset_eyes(
     if release_compat:
         way *= max(RELEASE_FRAMES / frames, frames / RELEASE_FRAMES)
     if name in ("zoom_in", "zoom_out"):
-        part = ZOOM_FRACTION if amount is None else amount
+        part = usual_amount(name) if amount is None else amount
         if not 0 <= part < 1:
             raise InputError(f"A zoom moves by 0 to 1 times the distance to the pivot, not {part}.")
         eyes[:, 2] = (1 if name == "zoom_in" else -1) * part * radius * way
     elif name == "180":
-        yaw = SWING_DEGREES if amount is None else amount
+        yaw = usual_amount(name) if amount is None else amount
         if not -90 < yaw < 90:
             raise InputError(f"A swing goes to less than 90 degrees on each side, not {yaw}.")
         a = 2 * np.pi * way
         eyes[:, 0] = np.sin(a) * radius * np.tan(np.radians(yaw))
         eyes[:, 1] = rise * radius * (np.cos(a) - 1)
     else:
-        degrees = float(name) if amount is None else amount
+        degrees = usual_amount(name) if amount is None else amount
         if not -360 <= degrees <= 360:
             raise InputError(f"An orbit goes to at most 360 degrees, not {degrees}.")
         a = np.radians(degrees) * way

@@ -48,7 +48,7 @@ class Limits:
 class GeneratorInfo:
     """A generator that the server has: what panels draw of it, see `ex4d.generate.base.Spec`.
 
-    `missing` is a sentence about why it cannot run, empty where it can.
+    `missing` is a sentence about why it cannot run, empty where it can; `stride` is that of frame counts that suit it.
     """
 
     name: Word
@@ -56,6 +56,7 @@ class GeneratorInfo:
     help: Text
     licence: Text
     is_preview: bool
+    stride: Annotated[int, between(1, 1000)] = 1
     missing: Text = ""
     settings: Annotated[tuple[Setting, ...], length(0, 200)] = ()
 

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 from ex4d.media.info import ClipInfo
 from ex4d.media.picture import check_pixels, decoded, displayed_size
-from ex4d.storage.names import natural_order
+from ex4d.storage.names import CLIP_ENDINGS, pictures_in
 
 if TYPE_CHECKING:
     import av
-
-_ENDINGS = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,10 @@ def pictures_of(folder: Path) -> tuple[Path, ...]:
     Raises:
         InputError: it holds none.
     """
-    # Names that begin with a dot are not the user's: macOS leaves "._a.png" beside "a.png" on foreign disks.
-    found = [f for f in folder.iterdir() if f.suffix.lower() in _ENDINGS and not f.name.startswith(".")]
+    found = pictures_in(folder, CLIP_ENDINGS)
     if not found:
         raise InputError(f"The folder {folder} holds no PNG or JPEG pictures: choose the folder of the frames.")
-    return tuple(sorted(found, key=natural_order))
+    return tuple(found)
 
 
 def index_folder(folder: Path, fps: Fraction) -> PictureFolder:

@@ -64,7 +64,7 @@ def _found(record: take.TakeRecord, folder: Path, blob: Blob, moved: dict[str, P
     if found := moved.get(blob.sha256):
         return found
     if blob.name in [path.name for path in moved.values()]:
-        raise InputError(f"{blob.name} is not the file that the take was made from: its content is another one.")
+        raise InputError(f"{blob.name} is not the file that the take was made from: its content differs.")
     if said is not None and said.is_file() and blob_of(said).sha256 == blob.sha256:
         return said
     if said is None:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.errors import InputError
 from ex4d.generate.base import Generated, Request, Spec
 from ex4d.generate.registry import AUTO, Choice, check_options, choose, generators
 from ex4d.pipeline.runtime import Runtime
-from ex4d.pipeline.settings import GenerateSettings
+from ex4d.pipeline.settings import GenerateSettings, RenderSettings
 from ex4d.progress import Progress
 from ex4d.render import mask_edges
 from ex4d.render.conditioning import Conditioning, without_rim
@@ -54,6 +55,12 @@ def plan(settings: GenerateSettings) -> Plan:
         said = f"{choice.spec.title} takes no {', '.join(sorted(unused))}, so that was left out."
         choice = replace(choice, notes=(*choice.notes, said))
     return Plan(choice, build(choice.spec.settings, settings.of(choice.spec.name)), settings.seed, settings.keep_source)
+
+
+def refuse_stereo(settings: RenderSettings) -> None:
+    """Raise InputError where both eyes were asked for: generators make the video of one camera."""
+    if settings.stereo is not None:
+        raise InputError("A take is made for one camera: leave Stereo out, and make a take for each eye.")
 
 
 def generate(

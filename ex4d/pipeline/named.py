@@ -11,9 +11,7 @@ from ex4d.pipeline.requests import MOST_PICTURES, Blob, Fill, Generate, Source, 
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.progress import Progress, silent
 from ex4d.storage.atomic import check_there
-from ex4d.storage.names import natural_order
-
-_DEPTH_ENDINGS = (".png", ".exr")
+from ex4d.storage.names import DEPTH_ENDINGS, pictures_in
 
 
 class NamedFiles:
@@ -88,10 +86,10 @@ class NamedFiles:
         check_there(path, "depth file or folder")
         if not path.is_dir():
             return self._files((path,))
-        found = [f for f in path.iterdir() if f.suffix.lower() in _DEPTH_ENDINGS and not f.name.startswith(".")]
+        found = pictures_in(path, DEPTH_ENDINGS)
         if not found:
             raise InputError(f"The depth folder {path} must hold pictures of one kind, 16-bit PNG or EXR.")
-        return self._files(tuple(sorted(found, key=natural_order)))
+        return self._files(tuple(found))
 
     def _file(self, path: Path, what: str) -> Blob:
         (blob,) = self._files((check_there(path, what),))

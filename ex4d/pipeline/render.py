@@ -23,15 +23,19 @@ def mesh_of(shot: Shot, settings: RenderSettings) -> DWMesh:
     return DWMesh.from_depth(shot.depth, shot.source_to_world, settings.release_compat, limits)
 
 
-def path_of(mesh: DWMesh, shot: Shot, file: Path | None, preset: PathSettings, settings: RenderSettings) -> CameraPath:
-    """The camera path of a file, or of a preset where there is none.
+def path_of(
+    mesh: DWMesh, shot: Shot, path: CameraPath | Path | None, preset: PathSettings, settings: RenderSettings
+) -> CameraPath:
+    """A camera path as it is, from a file, or of a preset where there is none.
 
     Raises:
         InputError: the file cannot be read or does not fit the shot, or the preset's amount is out of range.
     """
     size = (mesh.width, mesh.height)
-    if file is not None:
-        return camera_path.load(file, len(mesh), *size)
+    if isinstance(path, CameraPath):
+        return path
+    if path is not None:
+        return camera_path.load(path, len(mesh), *size)
     return presets.preset(
         preset.cam,
         presets.pivot_distance(mesh.depth[0]),
@@ -45,15 +49,15 @@ def path_of(mesh: DWMesh, shot: Shot, file: Path | None, preset: PathSettings, s
     )
 
 
-def scene_of(shot: Shot, file: Path | None, preset: PathSettings, settings: RenderSettings) -> Scene:
+def scene_of(shot: Shot, path: CameraPath | Path | None, preset: PathSettings, settings: RenderSettings) -> Scene:
     """Mesh, pictures and path of a shot, ready to be drawn.
 
     Raises:
         InputError: as `path_of`.
     """
     mesh = mesh_of(shot, settings)
-    path = path_of(mesh, shot, file, preset, settings)
-    return Scene(mesh, shot.clip.frames, path, settings.release_compat)
+    cameras = path_of(mesh, shot, path, preset, settings)
+    return Scene(mesh, shot.clip.frames, cameras, settings.release_compat)
 
 
 def resized(scene: Scene, width: int, height: int) -> Scene:

@@ -65,7 +65,7 @@ def _shot(job: Reconstruct | Preview | Generate, files: JobFiles, runtime: Runti
     """The shot that a job works on."""
     assert files.source is not None
     source_files = files.source
-    opening, release_lens = isinstance(job, Reconstruct), isinstance(job, Generate) and job.render.release_compat
+    opening, release_lens = isinstance(job, Reconstruct), not isinstance(job, Reconstruct) and job.render.release_compat
     return runtime.shot(
         f"{job.source!r} {release_lens}",
         lambda: open_shot(
@@ -129,8 +129,8 @@ def _take(
 ) -> dict[str, Any]:
     """Write a take."""
     wanted = generation.plan(job.generation)  # before anything takes time
-    if isinstance(job, Generate) and job.render.stereo is not None:
-        raise InputError("A take is made for one camera: leave Stereo out, and make a take for each eye.")
+    if isinstance(job, Generate):
+        generation.refuse_stereo(job.render)
     shot, scene, as_released = None, None, False
     if isinstance(job, Generate):
         shot = _shot(job, files, runtime, watch)
@@ -191,7 +191,7 @@ def _write_result(
     out: Path, made: Generated, other: NDArray[np.uint8], fps: Fraction, wanted: generation.Plan, keep: Keep | None
 ) -> None:
     """The result, and the other video where there is one: as released, the model's own is all there is."""
-    about = metadata(wanted.spec, wanted.seed, made)
+    about = metadata(wanted.spec, made)
     videos = {take.RESULT: made.frames}
     if other is not made.frames:
         videos[take.GENERATED if wanted.keep_source else take.COMPOSITED] = other

@@ -7,7 +7,7 @@ The settings of a generator are not here but in its own folder, in its `Spec`. N
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from ex4d.depth.encoding import Convention, DepthEncoding, Distance, unit_of
 from ex4d.errors import InputError
@@ -15,9 +15,8 @@ from ex4d.geometry.intrinsics import FIELD_OF_VIEW
 from ex4d.geometry.occlusion import OcclusionName
 from ex4d.geometry.presets import ORBIT_RISE, Preset
 from ex4d.plain import check_json
-from ex4d.schema import Choice, Settings, setting
-
-AUTO = "auto"
+from ex4d.render.scene import EngineName
+from ex4d.schema import AUTO, Choice, Settings, setting
 
 LONGEST_SIDE = 1024
 """Longest side of the working picture in pixels where nobody says another."""
@@ -30,7 +29,7 @@ def check_rate(rate: str | None) -> None:
         InputError: neither a whole number nor a fraction of two.
     """
     if rate is not None and not re.fullmatch(r"[1-9]\d{0,8}(/[1-9]\d{0,8})?", rate):
-        raise InputError(f"{rate[:100]!r} is no frame rate: write it as 24 or 24000/1001.")
+        raise InputError(f"{rate[:100]!r} is not a frame rate: write it as 24 or 24000/1001.")
 
 
 @dataclass(frozen=True)
@@ -151,9 +150,6 @@ class PathSettings(Settings):
     )
 
 
-EngineName = Literal["auto", "numba", "numpy", "cuda", "nvdiffrast"]
-
-
 @dataclass(frozen=True)
 class RenderSettings(Settings):
     """How the mesh is rendered along a path."""
@@ -196,16 +192,18 @@ class RenderSettings(Settings):
 
 def _check_options(value: Any) -> None:
     """Settings of generators: maps of scalars by the generators' names."""
+    if not isinstance(value, dict) or len(value) > 100:
+        raise ValueError("must be a map by the names of generators")
     check_json(value, 2)
     for name, options in value.items():
-        if len(value) > 100 or not isinstance(options, dict) or len(options) > 200:
+        if not isinstance(options, dict) or len(options) > 200:
             raise ValueError("must hold one map of settings for each generator")
         if len(name) > 100 or any(isinstance(option, list | dict) for option in options.values()):
             raise ValueError("must hold plain values")
 
 
 Options = Annotated[dict, _check_options]
-"""Settings of generators by name: {"wan": {"steps": 25}}. They are checked by the generator's own `Spec`."""
+"""Settings of generators by name: {"painter": {"steps": 25}}. They are checked by the generator's own `Spec`."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +243,10 @@ class GenerateSettings(Settings):
         if (self.width is None) != (self.height is None):
             raise InputError("Width and height of the result belong together: give both or neither.")
         check_rate(self.fps)
+        try:
+            _check_options(self.options)
+        except ValueError as error:
+            raise InputError(f"The settings of generators {error}.") from None
 
     def of(self, generator: str) -> Mapping[str, Any]:
         """The settings that were given for a generator."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.transforms import inverse
+
+EngineName = Literal["auto", "numba", "numpy", "cuda", "nvdiffrast"]
+"""What can draw; see `ex4d.render.engines`."""
 
 NEAR = 1e-3
 """Distance of the near plane, in the depth's unit (release, recon.py)."""

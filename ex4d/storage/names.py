@@ -3,6 +3,21 @@
 import re
 from pathlib import Path
 
+CLIP_ENDINGS = (".png", ".jpg", ".jpeg")
+"""Endings of pictures that make a clip."""
+
+DEPTH_ENDINGS = (".png", ".exr")
+"""Endings of pictures that hold depth."""
+
+
+def pictures_in(folder: Path, endings: tuple[str, ...]) -> list[Path]:
+    """The pictures of a folder with these endings, in natural order.
+
+    Names that begin with a dot are not the user's: macOS leaves "._a.png" beside "a.png" on foreign disks.
+    """
+    found = (path for path in folder.iterdir() if path.suffix.lower() in endings and not path.name.startswith("."))
+    return sorted(found, key=natural_order)
+
 
 def natural_order(path: Path) -> list[int | str]:
     """Sort key by the file's name that puts picture 10 after picture 9."""

@@ -9,7 +9,6 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +43,9 @@ class Part:
         sha256: of each file as published, "" where it is not known to us; empty where none is known.
         research_only: the licence forbids commercial use, so the user has to accept it.
         extra: of ex4d that brings what fetches and reads the files.
-        convert: "module:function" that writes a torch file as .safetensors beside it and returns the new path; empty
-            for plain state dicts.
-        check: "module:function" that raises InputError where the first file is not what it should be; needs torch.
+        convert: writes a torch file as .safetensors beside it and returns the new path; None where a plain state dict
+            is in it.
+        check: raises InputError where the first file is not what it should be; needs torch, and imports it itself.
     """
 
     name: str
@@ -59,8 +58,8 @@ class Part:
     sha256: tuple[str, ...] = ()
     research_only: bool = False
     extra: str = ""
-    convert: str = ""
-    check: str = ""
+    convert: Callable[[Path], Path] | None = None
+    check: Callable[[Path], object] | None = None
 
     @property
     def folder(self) -> str:
@@ -160,8 +159,8 @@ def _check(part: Part, paths: Sequence[Path], deep: bool = False) -> None:
         return
     if part.keys:
         _check_keys(part, paths, deep)
-    if part.check and deep:
-        _function(part.check)(paths[0])
+    if part.check is not None and deep:
+        part.check(paths[0])
 
 
 def _check_keys(part: Part, paths: Sequence[Path], deep: bool) -> None:
@@ -186,15 +185,6 @@ def _check_keys(part: Part, paths: Sequence[Path], deep: bool) -> None:
 
 def _torch_is_there() -> bool:
     return all(Package(name).is_there for name in ("torch", "safetensors"))
-
-
-def _function(name: str) -> Callable[..., Any]:
-    """The function that "module:function" names."""
-    module, _, function = name.partition(":")
-    return getattr(import_module(module), function)
-
-
-# --- fetching ---
 
 
 def fetch_commands(parts: Sequence[Part], root: Path) -> list[str]:
@@ -270,8 +260,8 @@ def _fetched(part: Part, file: str, digest: str, root: Path, progress: Progress)
 
 
 def _converted(part: Part, path: Path) -> Path:
-    if part.convert:
-        return Path(_function(part.convert)(path))
+    if part.convert is not None:
+        return part.convert(path)
     from ex4d.weights.tensors import as_safetensors
 
     return as_safetensors(path, part.name)

@@ -48,7 +48,7 @@ BAD = {
     "size beyond all": (with_source(clip=[{**BLOB, "size": 2**62}]), "reconstruct.source.clip[0].size"),
     "no clip": (with_source(clip=[]), "reconstruct.source.clip"),
     "lens not a number": (with_settings(field_of_view=float("nan")), "Field of View must be"),
-    "frame rate of zero": (with_settings(fps="0/1"), "is no frame rate"),
+    "frame rate of zero": (with_settings(fps="0/1"), "is not a frame rate"),
     "too many frames": (with_settings(frames=10**9), "Frames must be between 1 and 100000"),
     "hash of another job": (submit(), "does not fit its hash"),
     "a list": ([1, 2, 3], "must be a map"),

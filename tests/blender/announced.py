@@ -31,6 +31,7 @@ PAINTER = GeneratorInfo(
     "Paints what nobody saw",
     "for friends",
     False,
+    4,
     settings=(QUALITY, STEPS, GUIDANCE, PROMPT, TILED, SEEN, KERNEL),
 )
 SKETCH = GeneratorInfo("sketch", "Sketch", "Fills holes with what is near", "free for any use", True)

@@ -5,6 +5,7 @@ import subprocess
 from fractions import Fraction
 from pathlib import Path
 
+import announced
 import bpy
 import numpy as np
 import pytest
@@ -206,8 +207,9 @@ def test_a_room_around_camera_and_clip_is_not_in_the_way(scene, tmp_path):
 
 
 def test_no_more_frames_are_advised_than_are_open(scene, shot):
+    announced.by()
     for frames, advised in ((13, None), (12, 9), (6, 5), (4, None), (1, None)):
         scene.ex4d.frames = frames
-        told = [a.text for a in checks.warnings(scene) if "fit the video model" in a.text]
+        told = [a.text for a in checks.warnings(scene) if "would suit The Painter" in a.text]
         assert told == ([] if advised is None else [told[0]])
         assert advised is None or f"{advised} would" in told[0]

@@ -14,6 +14,7 @@ from blender_addon.ui import panels
 from blender_addon.ui.picture import Picture
 from blender_addon.work import session, state
 from ex4d.jobs.client import JobUpdate
+from ex4d.jobs.messages import Capabilities
 
 JOB = "11111111-1111-4111-8111-111111111111"
 TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {})
@@ -347,8 +348,11 @@ def test_panels_that_need_a_shot_are_there_with_one_only(scene, tmp_path):
 def test_a_length_is_advised_where_the_model_would_have_to_fill_it_up_and_nowhere_else(scene, tmp_path, frames, told):
     shots.open_small(tmp_path)
     scene.ex4d.frames = frames
-    found = [advice.text for advice in checks.warnings(scene) if "would fit the video model best" in advice.text]
+    announced.by()
+    found = [advice.text for advice in checks.warnings(scene) if "would suit The Painter best" in advice.text]
     assert bool(found) == told
+    announced.by(Capabilities(announced.EVERYTHING.generators[1:]))  # one that takes any length
+    assert not [advice for advice in checks.warnings(scene) if "frames are open" in advice.text]
 
 
 def test_a_scene_without_a_shot_says_which_scene_has_one(scene, shot):

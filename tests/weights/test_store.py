@@ -195,7 +195,7 @@ def test_one_part_of_several_is_enough_where_the_model_says_so(tmp_path):
 
 
 @pytest.mark.depth
-def test_a_deep_look_reads_torch_files_and_runs_the_parts_own_check(tmp_path, monkeypatch):
+def test_a_deep_look_reads_torch_files_and_runs_the_parts_own_check(tmp_path):
     torch = pytest.importorskip("torch")
     pytest.importorskip("safetensors")
     (tmp_path / "Small").mkdir()
@@ -203,11 +203,11 @@ def test_a_deep_look_reads_torch_files_and_runs_the_parts_own_check(tmp_path, mo
     part = replace(SMALL, keys=store.key_hash({"a": (3,)}))
     assert store.state(part, tmp_path) == "ready"
     assert "is another model" in store.state(part, tmp_path, deep=True)
-    (tmp_path / "own_check.py").write_text(
-        "from ex4d.errors import InputError\ndef check(path): raise InputError(f'{path.name} is odd.')\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    part = replace(SMALL, check="own_check:check")
+
+    def odd(path):
+        raise InputError(f"{path.name} is odd.")
+
+    part = replace(SMALL, check=odd)
     assert store.state(part, tmp_path) == "ready"
     assert store.state(part, tmp_path, deep=True) == "model.pth is odd."
 

@@ -3,6 +3,7 @@
 The network is in the file beside.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,12 @@ from ex4d.weights import store
 
 if TYPE_CHECKING:
     from ex4d.media.clip import Clip
+
+
+def _as_safetensors(path: Path) -> Path:
+    from ex4d.depth.estimators.moge_network import as_safetensors
+
+    return as_safetensors(path)
 
 
 def _part(size: str, gigabytes: float, keys: str, revision: str, sha256: str) -> store.Part:
@@ -28,7 +35,7 @@ def _part(size: str, gigabytes: float, keys: str, revision: str, sha256: str) ->
         revision,
         (sha256,),
         extra="depth",
-        convert="ex4d.depth.estimators.moge_network:as_safetensors",
+        convert=_as_safetensors,
     )
 
 

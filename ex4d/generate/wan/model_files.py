@@ -22,6 +22,12 @@ EXTRA = "wan"
 _HUB = "Wan-AI/Wan2.1-I2V-14B-480P"
 
 
+def _read_adapter(path: Path) -> object:
+    from ex4d.generate.wan.adapter import read_adapter
+
+    return read_adapter(path)
+
+
 def _part(name: str, files: tuple[str, ...], gigabytes: float, keys: str = "") -> Part:
     return Part(name, tuple(f"{BASE}/{file}" for file in files), gigabytes, "Apache-2.0", _HUB, keys, extra=EXTRA)
 
@@ -50,7 +56,7 @@ PARTS = (
         "Apache-2.0",
         "yihouxiang/EX-4D",
         extra=EXTRA,
-        check="ex4d.generate.wan.adapter:read_adapter",
+        check=_read_adapter,
     ),
 )
 """Everything that the model needs."""

@@ -90,6 +90,7 @@ SPEC = Spec(
     missing=missing,
     rank=100,
     licence="Apache-2.0",
+    stride=4,
     parts=model_files.PARTS,
     convert=convert,
     own_files=own_files,

@@ -288,7 +288,7 @@ def shape_of(dit: Any) -> ModelShape:
 
 
 def read_distilled(path: Path, dit: Any) -> tuple[blocks.Lora, tuple[str, ...]]:
-    """A LoRA of somebody else for the video model as it was loaded, and what to tell the user about it.
+    """A third-party LoRA for the video model as it was loaded, and what to tell the user about it.
 
     Raises:
         InputError: damaged, or it has layers that the model does not have.

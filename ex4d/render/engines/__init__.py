@@ -12,12 +12,11 @@ to read. `cuda.py` runs `kernels.cu`. All but nvdiffrast see the same face at ev
 rasteriser rounds to 1/16 pixel.
 """
 
-from typing import Literal, get_args
+from typing import get_args
 
 from ex4d.errors import InputError
-from ex4d.render.scene import Engine
+from ex4d.render.scene import Engine, EngineName
 
-EngineName = Literal["auto", "numba", "numpy", "cuda", "nvdiffrast"]
 ENGINES: tuple[str, ...] = get_args(EngineName)[1:]
 
 

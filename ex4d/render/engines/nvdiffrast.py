@@ -29,7 +29,7 @@ class NvdiffrastEngine:
         self._context = nvdiffrast.torch.RasterizeCudaContext()
 
     def views(self, scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool = False) -> Iterator[View]:
-        """Pictures of the pairs (t, view); see `ex4d.render.Engine`.
+        """Pictures of the pairs (t, view); see `ex4d.render.scene.Engine`.
 
         Raises:
             InputError: the picture is larger than nvdiffrast draws, or its sides are no multiples of 8.
@@ -79,7 +79,7 @@ def _gl_clip(clip: NDArray[np.float64], scene: Scene) -> NDArray[np.float32]:
 
 
 def _our_ids(one_based: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """nvdiffrast's face numbers (h,w), 0 for none, as ids (see `ex4d.render.Surface`)."""
+    """nvdiffrast's face numbers (h,w), 0 for none, as ids (see `ex4d.render.scene.Surface`)."""
     rows, cols = shape
     number = one_based.astype(np.int64) - 1
     quad = number >> 1

@@ -105,7 +105,7 @@ def test_a_shot_of_any_length_comes_back_in_its_own_size(model):
         "predictions": 12,
         "blocks_on_gpu": 2,
     }.items() <= facts.items()
-    assert metadata(SPEC, 3, result)["title"] == "EX-4D, draft quality"
+    assert metadata(SPEC, result)["title"] == "EX-4D Model"
     steps = [step[:3] for step in told if step[0] == "Sampling"]
     assert steps[-1] == ("Sampling", 12, 12)
     assert [step for _, step, _ in steps] == sorted(step for _, step, _ in steps)

@@ -1,0 +1,74 @@
+"""A real server beside packages that are broken in every way: it says what it has, and goes on."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ex4d.jobs.client import Client
+
+BROKEN = {
+    "raises_on_import": ("ex4d.generators", "raise RuntimeError('no such GPU')\n"),
+    "no_spec": ("ex4d.generators", "SPEC = 'text'\n"),
+    "no_estimator": ("ex4d.depth_estimators", "SPEC = 'text'\n"),
+    "odd_settings": (
+        "ex4d.generators",
+        "from dataclasses import dataclass\n"
+        "from ex4d.generate.base import Spec\n"
+        "from ex4d.schema import Settings, setting\n"
+        "@dataclass(frozen=True)\n"
+        "class Odd(Settings):\n"
+        "    colours: list = setting(None, 'Colours', 'Which')\n"
+        "SPEC = Spec('odd', 'Odd', 'Odd', Odd, None, lambda deep: '')\n",
+    ),
+    "cannot_tell": (
+        "ex4d.generators",
+        "from ex4d.generate.base import Spec\n"
+        "from ex4d.schema import Settings\n"
+        "def missing(deep): raise KeyError('driver')\n"
+        "SPEC = Spec('cannot_tell', 'Mute', 'Mute', Settings, None, missing, rank=5000)\n",
+    ),
+}
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """The environment of a process that has all of these packages."""
+    for name, (group, code) in BROKEN.items():
+        (tmp_path / f"plugin_{name}.py").write_text(code)
+        about = tmp_path / f"plugin_{name}-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: plugin-{name}\nVersion: 1.0\n")
+        (about / "entry_points.txt").write_text(f"[{group}]\n{name} = plugin_{name}:SPEC\n")
+    return os.environ | {"PYTHONPATH": str(tmp_path), "COLUMNS": "200"}
+
+
+def test_a_server_beside_broken_packages_says_what_it_has(environment, tmp_path):
+    command = [sys.executable, "-m", "ex4d_server", "--address", "tcp://127.0.0.1:0", "--state", tmp_path / "state"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        client = Client(server.stdout.readline().rsplit(" ", 1)[1].strip(), tmp_path / "downloads")
+        try:
+            for _ in range(1000):
+                client.poll(0.01)
+                if client.server is not None:
+                    break
+            told = {info.name: info.missing for info in client.server.capabilities.generators}
+            assert told["cannot_tell"] == "Mute cannot tell whether it can run here: KeyError: 'driver'"
+            assert told["preview"] == ""
+            assert not {"odd", "no_spec", "raises_on_import"} & set(told)
+            assert "plane" in {info.name for info in client.server.capabilities.estimators}
+            assert server.poll() is None
+        finally:
+            client.close()
+            server.terminate()
+
+
+def test_doctor_names_each_broken_package_and_the_others_work(environment):
+    done = subprocess.run(
+        [sys.executable, "-m", "ex4d.cli", "doctor"], capture_output=True, text=True, env=environment, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    for name in set(BROKEN) - {"cannot_tell"}:
+        assert f"Plug-in: {name}" in done.stdout
+    assert "cannot tell whether it can run here" in done.stdout
