@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from server_process import until
 
 from ex4d.jobs.client import Client
 
@@ -49,10 +50,7 @@ def test_a_server_beside_broken_packages_says_what_it_has(environment, tmp_path)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
         client = Client(server.stdout.readline().rsplit(" ", 1)[1].strip(), tmp_path / "downloads")
         try:
-            for _ in range(1000):
-                client.poll(0.01)
-                if client.server is not None:
-                    break
+            until(lambda: client.poll() is not None and client.server is not None)
             told = {info.name: info.missing for info in client.server.capabilities.generators}
             assert told["cannot_tell"] == "Mute cannot tell whether it can run here: KeyError: 'driver'"
             assert told["preview"] == ""
