@@ -1,7 +1,6 @@
 """EX-4D: shoot an existing video again from another camera.
 
     shot = ex4d.open_clip("clip.mp4")                  # frames, depth, lens
-    mesh = ex4d.reconstruct(shot)                      # the depth watertight mesh
     view = ex4d.render_path(shot, cam="60")            # colour and mask along a camera path
     video = ex4d.generate_video(view)                  # what was not seen is made up
 

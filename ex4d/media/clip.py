@@ -187,11 +187,6 @@ def clip_info(path: Path) -> ClipInfo:
     return open_source(path).info
 
 
-def count_frames(path: Path) -> int:
-    """Number of frames of the source at its constant rate."""
-    return clip_info(path).frames
-
-
 def read_clip(
     path: Path,
     *,

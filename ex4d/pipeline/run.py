@@ -67,7 +67,7 @@ def _shot(job: Reconstruct | Preview | Generate, files: JobFiles, runtime: Runti
     source_files = files.source
     opening, release_lens = isinstance(job, Reconstruct), not isinstance(job, Reconstruct) and job.render.release_compat
     return runtime.shot(
-        f"{job.source!r} {release_lens}",
+        (job.source, release_lens),
         lambda: open_shot(
             source_files,
             job.source.settings,

@@ -16,7 +16,7 @@ class Runtime:
     def __init__(self, device: str = "auto") -> None:
         self.device = device
         self._generator: tuple[str, Generator] | None = None
-        self._shot: tuple[str, Shot] | None = None
+        self._shot: tuple[object, Shot] | None = None
 
     def generator(self, spec: Spec) -> Generator:
         """The generator of a specification, warm from the last time where that was the same."""
@@ -25,7 +25,7 @@ class Runtime:
             self._generator = spec.name, spec.make(self.device)
         return self._generator[1]
 
-    def shot(self, key: str, open: Callable[[], Shot], fresh: bool) -> Shot:
+    def shot(self, key: object, open: Callable[[], Shot], fresh: bool) -> Shot:
         """What `open` gives, or gave the last time for the same key: an artist tries many paths on one shot.
 
         `fresh` opens anew, as files and models may have come meanwhile.
@@ -36,7 +36,7 @@ class Runtime:
         return self._shot[1]
 
     def unload(self) -> None:
-        """Give back the memory of the generator."""
+        """Give back the memory of the generator; the shot stays."""
         if self._generator is not None:
             self._generator[1].unload()
             self._generator = None
