@@ -1,7 +1,7 @@
 """The library for people who script: the pipeline's steps as functions. `import ex4d` has them at its top."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from os import PathLike
 from pathlib import Path
@@ -110,7 +110,7 @@ def render_path(
     cameras = path if path is None or isinstance(path, CameraPath) else Path(path)
     scene = rendering.scene_of(shot, cameras, move, how)
     seen = rendering.view(scene, how, progress)
-    return Rendering(scene, seen, how, shot.clip.fps, (*shot.notes, *seen.notes))
+    return Rendering(scene, seen, how, shot.clip.fps, (*shot.choice_notes, *shot.notes, *seen.notes))
 
 
 def generate_video(
@@ -154,4 +154,4 @@ def generate_video(
     finally:
         if runtime is None:
             used.unload()
-    return made
+    return replace(made, notes=(*wanted.choice.notes, *made.notes))

@@ -24,4 +24,6 @@ class Package:
     @property
     def install(self) -> str:
         """What to type, as a part of a sentence."""
-        return f"pip install '.[{self.extra}]' in a checkout" if self.extra else f"pip install {self.name}"
+        if not self.extra:
+            return f"pip install {self.name}"
+        return f"pip install -c constraints.txt '.[{self.extra}]' in a checkout"

@@ -6,6 +6,7 @@ The server keeps files by their content: what it has already is not sent again.
 import sys
 from pathlib import Path
 
+from ex4d.errors import EX4DError
 from ex4d.jobs.address import DEFAULT_ADDRESS
 from ex4d.jobs.client import Client, JobUpdate
 from ex4d.pipeline.hashing import blob_of
@@ -26,6 +27,8 @@ def main(clip: Path = SAMPLE, out: Path = Path("from_server"), address: str = DE
     client = Client(address, out)
     try:
         update = client.wait(client.submit(job, files), say)
+    except EX4DError as error:
+        sys.exit(str(error))
     finally:
         client.close()
     if update.state != "done":

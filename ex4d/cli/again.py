@@ -24,7 +24,7 @@ def again(
         typer.Option("--input_video", help="Where the clip is now, if it was moved; its content must be the same."),
     ] = None,
 ) -> None:
-    """Make a take again from its record.
+    """Reproduce a take from its record.
 
     With the same version on the same machine the result is the same, byte for byte. The files that the take was made
     from are found where the record says, and their contents are checked.

@@ -17,9 +17,7 @@ def depth(
     output_dir: OutputDir = Path("out"),
     depth: DepthFile = None,
     source: SourceSettings,
-    again: Annotated[
-        bool, typer.Option("--again", help="Estimate anew, even if the depth was kept from an earlier time.")
-    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Estimate again even if a cached depth exists.")] = False,
 ) -> None:
     """Find the depth of a clip, and report on it.
 
@@ -40,5 +38,7 @@ def depth(
         measured.save(written[2])
     said = measured.text()
     unit = () if shot.estimate.scale_note in said else (shot.estimate.scale_note,)
-    say(*shot.clip.notes, said, *unit, f"Licence of the depth: {shot.estimate.licence.rstrip('.')}.")
+    say(
+        *shot.clip.notes, *shot.choice_notes, said, *unit, f"Licence of the depth: {shot.estimate.licence.rstrip('.')}."
+    )
     results(*written)

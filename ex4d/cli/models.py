@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from ex4d.cli.output import bars, say, show
 from ex4d.depth import registry as depth_registry
@@ -59,7 +59,10 @@ def models(
 def _fetch(name: str, root: Path, accept_licence: bool) -> None:
     known = _fetchable()
     if name not in known:
-        raise InputError(f"{name!r} has no files to fetch: choose one of {', '.join(known)}.")
+        spec = generate_registry.generators().get(name)
+        if spec is not None and spec.parts:
+            raise InputError(f"Files of the {spec.title} are fetched by hand: `ex4d models` prints the commands.")
+        raise InputError(f"There is nothing to fetch for {name!r}: choose one of {', '.join(known)}.")
     with bars() as progress:
         for part in known[name]:
             store.fetch(part, root, progress, accept_licence=accept_licence)
@@ -115,7 +118,7 @@ def _list_estimators(root: Path) -> None:
 
 
 def _table(title: str) -> Table:
-    return Table("Part", "State", "GB", "Licence", "Expected at", title=title)
+    return Table("Part", "State", "GB", "Licence", Column("Expected at", overflow="fold"), title=title)
 
 
 def _add_rows(table: Table, states: tuple[tuple[Part, str], ...]) -> list[str]:

@@ -244,7 +244,9 @@ def _help(about: Setting) -> str:
         said.append(f"{low:g} to {high:g}")
     elif low is not None and low >= 1:
         said.append(f"at least {low:g}")
-    return f"{about.help} ({', '.join(said)})." if said else f"{about.help}."
+    told = [f"{choice.value}: {choice.help[0].lower()}{choice.help[1:]}" for choice in about.choices if choice.help]
+    sentence = f"{about.help} ({', '.join(said)})." if said else f"{about.help}."
+    return f"{sentence} {'; '.join(told)}." if told else sentence
 
 
 def _checked(about: Setting, flag: str, value: Any) -> Scalar:

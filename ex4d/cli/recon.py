@@ -47,7 +47,7 @@ def recon(
 ) -> None:
     """Render colour and mask along a camera path.
 
-    They are what the depth watertight mesh of the clip shows from there, and where that is real.
+    Colour is the clip's mesh seen from the new camera; the mask marks the pixels that are real.
     """
     from ex4d.geometry import camera_path
     from ex4d.pipeline import render as rendering
@@ -63,7 +63,7 @@ def recon(
         shot = open_shot(files, source, look_beside=True, release_lens=render.release_compat, progress=progress)
         scene = rendering.scene_of(shot, camera, preset, render)
         seen = rendering.view(scene, render, progress)
-        notes = (*shot.notes, *seen.notes)
+        notes = (*shot.choice_notes, *shot.notes, *seen.notes)
         with result_folder(output_dir):
             written = [
                 _write(output_dir / f"color_{name}", seen.colour, shot.clip.fps, output_format, notes),

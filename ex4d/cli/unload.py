@@ -14,7 +14,7 @@ from ex4d.jobs.address import DEFAULT_ADDRESS
 def unload(
     address: Annotated[str, typer.Option("--address", help="Address of the server.")] = DEFAULT_ADDRESS,
 ) -> None:
-    """Have a server free the memory of its models."""
+    """Tell a running server to unload its models."""
     from ex4d.jobs.client import HELLO_SECONDS, Client
 
     with tempfile.TemporaryDirectory() as nothing:

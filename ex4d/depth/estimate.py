@@ -24,6 +24,8 @@ class Estimate:
         scale_note: a sentence about the unit of the distances.
         licence: under which the depth was made; a sentence where it forbids something.
         caution: a sentence that stays with everything made from it, such as that it is a guess; empty where nothing.
+        choice_note: a sentence about why no better estimator made it, where the choice was left to us; it is about this
+            machine and this moment, and stays behind when the depth is kept in a file.
         confidence: (T,H,W) float32 in [0,1] of the values of `depth`; None where the estimator does not tell.
     """
 
@@ -32,6 +34,7 @@ class Estimate:
     licence: str
     confidence: NDArray[np.float32] | None = None
     caution: str = ""
+    choice_note: str = ""
 
     def save(self, path: Path) -> None:
         """Write .npz with the depth and all that is known about it; all or nothing.

@@ -182,11 +182,11 @@ def estimate(
     made = cached.kept(
         cached.key(clip, spec.name, spec.version, settings, tuple(used)), partial(spec.run, clip, request), again
     )
-    note = choice.note
+    note = ""
     if used and (store.folder() / store.RANDOM).exists():
         note = "Estimated with random weights, to try the machine: this depth means nothing."
     notes = (*([note] if note else []), *made.depth.notes, made.scale_note)
-    return _marked(replace(made, depth=replace(made.depth, notes=notes)), spec)
+    return _marked(replace(made, depth=replace(made.depth, notes=notes), choice_note=choice.note), spec)
 
 
 def _marked(made: Estimate, spec: Spec | None) -> Estimate:

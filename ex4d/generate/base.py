@@ -101,7 +101,7 @@ class Spec:
             heavy.
         missing: why it cannot run here, as a sentence; "" where it can. Called with False it imports nothing heavy, so
             that a server can ask for every client, and may overlook what only an import can tell.
-        rank: "auto" takes the highest that can run here.
+        rank: "auto" takes the highest that can run here; the default stays behind every generator of ex4d's own.
         is_preview: whether its pictures stand in for those of a model; everything made from them says so.
         licence: of its weights, for people.
         stride: it works on one frame and then on groups of this many; shots of other lengths are padded.

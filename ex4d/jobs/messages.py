@@ -76,7 +76,7 @@ class EstimatorInfo:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What the server has; the first of each that lacks nothing is the one that "auto" takes."""
+    """What the server has, best first; docs/protocol.md says which "auto" takes."""
 
     generators: Annotated[tuple[GeneratorInfo, ...], length(0, 100)] = ()
     estimators: Annotated[tuple[EstimatorInfo, ...], length(0, 100)] = ()

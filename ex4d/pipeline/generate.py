@@ -95,7 +95,8 @@ def generate(
     """
     request = Request(conditioning, scene, wanted.settings, wanted.seed, engine, as_released)
     made = runtime.generator(wanted.spec).generate(request, progress)
-    made = replace(made, notes=(*wanted.choice.notes, *made.notes))
+    if wanted.spec.is_preview:
+        made = replace(made, notes=("This is a preview: no video model made its pictures.", *made.notes))
     if as_released and not wanted.spec.is_preview:
         return made, made.frames
     sure = without_rim(conditioning, wanted.seed)

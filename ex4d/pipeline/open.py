@@ -66,13 +66,18 @@ class Shot:
         clip: frames at the working size.
         estimate: its depth.
         source_to_world: (T,4,4) poses of the clip's own camera; None where it stands still.
-        notes: sentences for the user, of all three.
+        notes: sentences about all three that stay true wherever their result goes.
     """
 
     clip: Clip
     estimate: Estimate
     source_to_world: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def choice_notes(self) -> tuple[str, ...]:
+        """Why no better estimator made the depth: for the user, and not for files that must come out the same again."""
+        return (self.estimate.choice_note,) if self.estimate.choice_note else ()
 
     @property
     def depth(self) -> DepthVideo:

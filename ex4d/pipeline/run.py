@@ -109,7 +109,7 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
         "pivot": presets.pivot_distance(mesh.depth[0]),
         "shell": mesh.shell,
         "depth": shot.about_depth,
-        "notes": list(shot.notes),
+        "notes": [*shot.choice_notes, *shot.notes],
     }
 
 
@@ -121,7 +121,7 @@ def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progres
     seen = rendering.view(scene, job.render, progress)
     notes = [*shot.notes, *seen.notes]
     _write_conditioning(out, seen, shot.clip.fps, notes)
-    return {**_coverage_facts(seen.coverage), "fps": str(shot.clip.fps), "notes": notes}
+    return {**_coverage_facts(seen.coverage), "fps": str(shot.clip.fps), "notes": [*shot.choice_notes, *notes]}
 
 
 def _take(
@@ -147,6 +147,7 @@ def _take(
     _write_conditioning(out, without_rim(seen, wanted.seed), fps, notes)
     made, other = generation.generate(seen, scene, wanted, runtime, watch, engine=drawn_by, as_released=as_released)
     made = replace(made, notes=(*notes, *made.notes))
+    choices = [*(shot.choice_notes if shot else ()), *wanted.choice.notes]
     _write_result(out, made, other, fps, wanted, keep)
     if scene is not None:
         camera_path.save(out / take.CAMERA, scene.path)
@@ -162,7 +163,7 @@ def _take(
         frames=len(made.frames),
         fps=str(fps),
         coverage=[round(float(real), 4) for real in seen.coverage.real],
-        notes=list(made.notes),
+        notes=[*choices, *made.notes],
         seconds=watch.seconds(),
         depth=shot.about_depth if shot else {},
     )

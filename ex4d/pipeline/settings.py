@@ -54,7 +54,7 @@ class SourceSettings(Settings):
         maximum=16384,
     )
     fps: str | None = setting(
-        None, "Frame Rate", "Frame rate of a folder of pictures, as 24 or 24000/1001", unit="frames a second"
+        None, "Frame Rate", "Frame rate of an image folder, such as 24 or 24000/1001", unit="frames a second"
     )
     estimator: str = setting(
         AUTO,
@@ -65,9 +65,7 @@ class SourceSettings(Settings):
     accept_licence: bool = setting(
         False, "Accept Licence", "Accept the licence of a depth estimator that is for research only"
     )
-    depth_unit: str | None = setting(
-        None, "Unit", "Unit of the depth file: m, cm, mm, or how many metres a stored 1 is"
-    )
+    depth_unit: str | None = setting(None, "Unit", "Unit of the depth file: m, cm, mm, or metres per stored unit")
     depth_convention: Convention = setting(
         "depth",
         "Values",
@@ -92,7 +90,7 @@ class SourceSettings(Settings):
         ),
     )
     depth_channel: str | None = setting(
-        None, "Channel", "EXR channel that holds the depth, or the end of its name; only needed where it is not clear"
+        None, "Channel", "EXR channel that holds the depth, or the end of its name; needed only if ambiguous"
     )
     focal_px: float | None = setting(
         None, "Focal Length", "Focal length of the source, instead of a field of view", unit="pixels", minimum=1e-6
@@ -100,7 +98,7 @@ class SourceSettings(Settings):
     field_of_view: float | None = setting(
         None,
         "Field of View",
-        "Horizontal field of view of the source; by default what the depth says, or else an assumption",
+        "Horizontal field of view of the source; by default from the depth, else 54 degrees along the longer side",
         unit="degrees",
         minimum=FIELD_OF_VIEW[0],
         maximum=FIELD_OF_VIEW[1],
@@ -133,7 +131,7 @@ class PathSettings(Settings):
             Choice("30", "Orbit 30°", "Swing 30 degrees around what stands nearest"),
             Choice("60", "Orbit 60°", "Swing 60 degrees around what stands nearest"),
             Choice("90", "Orbit 90°", "Swing 90 degrees around what stands nearest"),
-            Choice("180", "Swing 180°", "Swing to one side, back, to the other side and back"),
+            Choice("180", "Swing ±45°", "Swing 45 degrees to one side, back, to the other side, and back"),
             Choice("zoom_in", "Zoom In", "Move straight towards what stands nearest"),
             Choice("zoom_out", "Zoom Out", "Move straight back"),
         ),
@@ -141,12 +139,12 @@ class PathSettings(Settings):
     amount: float | None = setting(
         None,
         "Amount",
-        "Degrees to swing, or for zooms the part of the way to the pivot; by default the preset's own",
+        "How far to move: degrees, or for zooms a fraction of the distance to the pivot; by default the preset's own",
         minimum=-360,
         maximum=360,
     )
     rise: float = setting(
-        ORBIT_RISE, "Rise", "How much an orbit rises, as a part of its radius", minimum=-10, maximum=10
+        ORBIT_RISE, "Rise", "How much an orbit rises, as a fraction of its radius", minimum=-10, maximum=10
     )
 
 
@@ -169,7 +167,7 @@ class RenderSettings(Settings):
     occlusion: OcclusionName | None = setting(
         None,
         "Occlusion Filter",
-        "Which faces count as bridging an occlusion; by default the one that was measured best",
+        "Which faces count as bridging an occlusion; by default the filter that measured best on the sample",
         choices=(
             Choice("default", "Default", "Faces with an angle below 4 degrees"),
             Choice("release", "Release", "Faces with an angle below 2.5 degrees, as the EX-4D release has it"),
@@ -180,13 +178,13 @@ class RenderSettings(Settings):
     stereo: float | None = setting(
         None,
         "Stereo",
-        "Both eyes side by side, this far apart in the unit of the depth (0.065 in metres)",
+        "Render a side-by-side stereo pair with this eye distance, in the unit of the depth (0.065 in metres)",
         minimum=1e-9,
     )
     release_compat: bool = setting(
         False,
         "Release Compatibility",
-        "Reproduce the EX-4D release: half-pixel shift, shell at 100, focal length of 500 pixels, frame-0 rule, sweep",
+        "Reproduce the EX-4D release, its quirks included: half-pixel shift, shell at 100, 500 px lens, frame-0 rule",
     )
 
 

@@ -11,7 +11,7 @@ from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.transforms import inverse
 from ex4d.progress import Progress, silent
-from ex4d.render.coverage import Coverage, of_masks
+from ex4d.render.coverage import MOST_INVENTED, Coverage, of_masks
 from ex4d.render.engines import engine as default_engine
 from ex4d.render.scene import Engine, Scene
 
@@ -120,10 +120,11 @@ def _coverage_notes(coverage: Coverage) -> list[str]:
     worst = int(coverage.real.argmin())
     if coverage.level[worst] < 2:
         return []
+    count = np.count_nonzero(coverage.level == 2)
     return [
-        f"In {np.count_nonzero(coverage.level == 2)} frames most of the picture has to be invented; in frame {worst}"
-        f" (from 0) only {coverage.real[worst]:.0%} is real, seen from {coverage.angle[worst]:.0f} degrees: a shorter"
-        " move keeps more."
+        f"In {count} {'frame' if count == 1 else 'frames'} more than {1 - MOST_INVENTED:.0%} of the picture has to be"
+        f" invented; in frame {worst} (from 0) only {coverage.real[worst]:.0%} is real, seen from"
+        f" {coverage.angle[worst]:.0f} degrees: a shorter move keeps more."
     ]
 
 

