@@ -94,7 +94,7 @@ class Journal:
             try:
                 self._db = self._open()
             except sqlite3.Error as error:
-                if not self._gave_reserve_for(error):
+                if _code(error) not in DISK_ERRORS or not (reserve and reserve.free()):
                     raise
                 self._db = self._open()
         except sqlite3.Error as error:
@@ -287,7 +287,7 @@ class Journal:
     def _write(self, change: Callable[[], T], *, durable: bool = True) -> T:
         """Make a change in one transaction, which is on the disk when it ends if it is `durable`.
 
-        Where a durable change finds the disk full, the reserve is given back and the change made once more.
+        Where a durable change finds the disk full, room is made as far as possible and the change tried once more.
 
         Raises:
             JournalError: nothing was changed.
@@ -295,16 +295,20 @@ class Journal:
         try:
             return self._transaction(change, durable)
         except sqlite3.Error as error:
-            if not (durable and self._gave_reserve_for(error)):
+            if not durable or _code(error) not in DISK_ERRORS:
                 raise JournalError(_reason(error)) from error
+            self._make_room()
         try:
             return self._transaction(change, durable)
         except sqlite3.Error as error:
             raise JournalError(_reason(error)) from error
 
-    def _gave_reserve_for(self, error: sqlite3.Error) -> bool:
-        """Whether it is worth trying again, as the disk was full and there was a reserve."""
-        return _code(error) in DISK_ERRORS and self._reserve is not None and self._reserve.free()
+    def _make_room(self) -> None:
+        """Give the reserve back, and move what the log of changes holds, so that it is written from its start again."""
+        if self._reserve is not None:
+            self._reserve.free()
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(RESTART)")
 
     def _transaction(self, change: Callable[[], T], durable: bool) -> T:
         self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")

@@ -34,7 +34,7 @@ from ex4d_server.orders import (
     work_folder,
 )
 from ex4d_server.platform import host, kill_all, processes_with, remove_tree
-from ex4d_server.wire import Spares, receive
+from ex4d_server.wire import receive
 
 log = logging.getLogger("ex4d.server")
 
@@ -102,7 +102,6 @@ class LocalExecutor:
         self._refusals = LimitedLog(log, clock)
         self._ticked = clock()
         self._dying: list[subprocess.Popen] = []
-        self._spares = Spares()
         kill_all(processes_with(STATE_VARIABLE, str(state)), ORPHAN_SECONDS)  # of a server that was killed
         self._socket = context.socket(zmq.ROUTER)
         self._socket.linger = 0
@@ -182,7 +181,6 @@ class LocalExecutor:
                 self._worker.process.wait(self._deadlines.term)
             self._end_worker(self._worker)
         self._attempt = None
-        self._spares.close()
         self._socket.close()
 
     # -- what the worker says
@@ -266,10 +264,10 @@ class LocalExecutor:
     # -- the process
 
     def _spawn(self) -> Worker:
-        for orphan in kill_all(processes_with(STATE_VARIABLE, str(self._state)), ORPHAN_SECONDS):
-            raise OSError(f"process {orphan.pid} of an earlier worker cannot be ended")
         token = secrets.token_hex(16)
-        with self._spares.lent(), self._open_log() as output:
+        with host.spare_descriptors(), self._open_log() as output:
+            for orphan in kill_all(processes_with(STATE_VARIABLE, str(self._state)), ORPHAN_SECONDS):
+                raise OSError(f"process {orphan.pid} of an earlier worker cannot be ended")
             process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "ex4d_server.worker", "--connect", f"tcp://127.0.0.1:{self._port}"),

@@ -11,8 +11,8 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -20,6 +20,8 @@ import psutil
 
 DESCRIPTORS = 65536
 """As many open files and connections as the server asks for, where the system allows it."""
+SPARE_DESCRIPTORS = 512
+"""As many of them as connections cannot take: more than may wait to be accepted at the moment they are lent."""
 LOCKED_BYTE = 1 << 30
 """On Windows a locked byte cannot be read, so one far behind the content is locked."""
 CREATE_NEW_PROCESS_GROUP = 0x200
@@ -35,8 +37,11 @@ class Platform(Protocol):
     def lock(self, file: IO[str]) -> bool:
         """Lock a file until it is closed or this process ends; False where another process has it."""
 
-    def raise_descriptor_limit(self) -> int:
-        """Allow this process as many descriptors as the system lets it; returns how many these are."""
+    def raise_descriptor_limit(self) -> None:
+        """Allow this process as many descriptors as the system lets it, but for some that are kept back."""
+
+    def spare_descriptors(self) -> AbstractContextManager[None]:
+        """Use those that are kept back, to start a process when connections have taken all others."""
 
     def stop_signals(self) -> tuple[int, ...]:
         """Signals that ask a server to end in an orderly way."""
@@ -85,9 +90,12 @@ class Windows:
             file.seek(place)
         return True
 
-    def raise_descriptor_limit(self) -> int:
+    def raise_descriptor_limit(self) -> None:
         """There is no limit worth the name on handles; see `Platform`."""
-        return DESCRIPTORS
+
+    def spare_descriptors(self) -> AbstractContextManager[None]:
+        """See `Platform`."""
+        return nullcontext()
 
     def stop_signals(self) -> tuple[int, ...]:
         """See `Platform`."""
@@ -141,14 +149,30 @@ else:
                 return False
             return True
 
-        def raise_descriptor_limit(self) -> int:
+        def raise_descriptor_limit(self) -> None:
             """See `Platform`."""
-            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-            wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
-            if soft != resource.RLIM_INFINITY and soft < wanted:
-                with suppress(OSError, ValueError):  # macOS has another limit behind this one
-                    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            most = self._most()
+            self._limit(most - min(SPARE_DESCRIPTORS, most // 2))
+
+        @contextmanager
+        def spare_descriptors(self) -> Iterator[None]:
+            """See `Platform`."""
+            before = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            self._limit(self._most())
+            try:
+                yield
+            finally:
+                self._limit(before)
+
+        @staticmethod
+        def _most() -> int:
+            hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+            return DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+
+        @staticmethod
+        def _limit(count: int) -> None:
+            with suppress(OSError, ValueError):  # macOS has another limit behind this one
+                resource.setrlimit(resource.RLIMIT_NOFILE, (count, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
         def stop_signals(self) -> tuple[int, ...]:
             """See `Platform`."""

@@ -302,7 +302,7 @@ class Server:
             return [Error("hello_first", "The first message must be a hello.")]
         self._peers[peer].heard = self._heard = now
         if isinstance(message, Ping):
-            return [Pong()]
+            return [Pong(sentence(self._supervisor.trouble))]
         if isinstance(message, Unload):
             return [self._supervisor.unload()]
         try:

@@ -33,6 +33,9 @@ class Supervisor:
         journal, blobs: the server's.
         executor: runs the attempts; closed with this.
         clock: monotonic seconds.
+
+    Attributes:
+        trouble: a sentence about why the journal cannot be written; empty while it can.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Supervisor:
         self._to_cancel: set[str] = set()
         self._owed: deque[Callable[[], None]] = deque([journal.recover])
         self._not_before = 0.0
+        self.trouble = ""
         self._troubles = LimitedLog(log, clock)
 
     def tick(self) -> None:
@@ -132,12 +136,18 @@ class Supervisor:
             try:
                 self._owed[0]()
             except JournalError as error:
-                self._troubles.warning("%s", error)
-                self._not_before = self._clock() + RETRY_SECONDS
+                self._blocked(error)
                 return
             except Exception as error:  # the job has ended otherwise, or its row is damaged: the others go on
                 self._troubles.warning("not written down: %s", error, exc_info=not isinstance(error, ServerError))
             self._owed.popleft()
+            self.trouble = ""
+
+    def _blocked(self, error: JournalError) -> None:
+        """Nothing can be written now."""
+        self.trouble = str(error)
+        self._troubles.warning("nothing starts or ends: %s", error)
+        self._not_before = self._clock() + RETRY_SECONDS
 
     def _start_next(self) -> bool:
         """Start the job whose turn it is; False when there is none, or the journal cannot be written."""
@@ -154,9 +164,9 @@ class Supervisor:
                 return True
             lease = self._journal.start(job_id)
         except JournalError as error:
-            self._troubles.warning("no job is started: %s", error)
-            self._not_before = self._clock() + RETRY_SECONDS
+            self._blocked(error)
             return False
+        self.trouble = ""
         log.info("job %s starts under lease %d", job_id, lease)
         self._running[lease] = job_id
         self._executor.start(lease, job)

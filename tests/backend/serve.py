@@ -1,6 +1,7 @@
 """A server whose workers run tests/backend/runners.py: python serve.py ADDRESS STATE [OPTIONS as JSON].
 
-Options: fields of `Deadlines`, "linger", "file_limit" (bytes), "descriptors" (most that it may have open).
+Options: fields of `Deadlines`, "linger", "file_limit" (bytes), "descriptors" (most that it may have open),
+"soft_descriptors" (to begin with).
 """
 
 import json
@@ -18,6 +19,8 @@ from ex4d.errors import EX4DError
 if __name__ == "__main__":
     address, state = sys.argv[1:3]
     options = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
+    if (soft := options.pop("soft_descriptors", None)) is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     for name, limit in (("file_limit", resource.RLIMIT_FSIZE), ("descriptors", resource.RLIMIT_NOFILE)):
         if (value := options.pop(name, None)) is not None:
             resource.setrlimit(limit, (value, value))
