@@ -164,3 +164,10 @@ def eat_all_and_wait(job, locate, out, progress):
         eat_all(job, locate, out, lambda *step: None)
     Path(os.environ["EX4D_TEST_MARK"]).write_text("full")
     return slow(job, locate, out, progress)
+
+
+def many_stages(job, locate, out, progress):
+    """As many events as a client can have in a few seconds."""
+    for stage in range(3000):
+        progress("stage " + "x" * 80 + str(stage), 1, 1)
+    return {}

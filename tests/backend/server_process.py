@@ -29,6 +29,8 @@ class ServerProcess:
 
     def start(self, **options: float) -> str:
         """Start, or start again on the same address and state folder; options as in serve.py."""
+        if self.process:
+            self.process.stdout.close()
         self.process = subprocess.Popen(
             [sys.executable, str(HERE / "serve.py"), self.address, str(self.state), json.dumps(options)],
             stdout=subprocess.PIPE,
