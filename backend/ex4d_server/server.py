@@ -70,7 +70,7 @@ PEER_SECONDS = 600.0
 """A client that was silent for so long must say hello again."""
 AGAIN_SECONDS = 0.2
 """Until events are sent again to a client whose queue was full."""
-HOUSEKEEPING_SECONDS = 1.0
+HOUSEKEEPING_SECONDS = 0.25
 """How often folders, the reserve, the file `stop` and the lingering are looked at."""
 FOLDERS = ("blobs", "incoming", "logs", "work")
 ABOUT_FILE, STOP_FILE = "server.json", "stop"
@@ -202,7 +202,7 @@ class Server:
                 self._troubles.warning("the folder %s cannot be made: %s", name, error.strerror)
 
     def _keep_house(self) -> bool:
-        """What is looked at once a second; True when it is time to end."""
+        """What is looked at now and then; True when it is time to end."""
         self._kept_house = self._clock()
         self._make_folders()
         self._reserve.make()
