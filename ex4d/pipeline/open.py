@@ -86,6 +86,7 @@ class Shot:
             "provider": self.depth.provider[:100],
             "scale": self.estimate.scale_note,
             "licence": self.estimate.licence,
+            "caution": self.estimate.caution,
         }
 
 
