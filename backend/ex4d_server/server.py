@@ -518,6 +518,6 @@ def _lock(state: Path) -> IO[str]:
             f"Another EX-4D server (process {owner}) uses the state folder {state}: stop it, or choose another folder."
         )
     with suppress(OSError):  # the number is only for that sentence, and the disk may be full
-        os.truncate(lock.fileno(), 0)
+        os.ftruncate(lock.fileno(), 0)
         os.write(lock.fileno(), str(os.getpid()).encode())
     return lock

@@ -25,14 +25,17 @@ def test_orderly_stops_spend_no_attempt(server, connect, shot, number):
     job, files = shot("slow")
     job_id = client.submit(job, files)
     for _ in range(3):
-        until(lambda update: update.stage == "wait" and update.attempt == 1, client)
+        started = until(lambda update: update.state == "running" and update.stage == "", client)
+        assert started[-1].attempt == 1
+        until(lambda update: update.stage == "wait", client)
         server.process.send_signal(number)
         assert server.process.wait(PATIENCE) == 0
         assert not processes_with(STATE_VARIABLE, str(server.state))
         server.start()
-    until(lambda update: update.stage == "wait" and update.attempt == 1, client)
+    until(lambda update: update.state == "running" and update.stage == "", client)
     client.cancel(job_id)
-    assert client.wait(job_id, timeout=20).state == "cancelled"
+    last = client.wait(job_id, timeout=20)
+    assert (last.state, last.attempt) == ("cancelled", 1)
 
 
 def test_a_client_that_comes_back_hears_that_the_server_was_stopped(server, connect, shot):
