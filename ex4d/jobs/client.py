@@ -9,16 +9,15 @@ Needs zmq and msgpack, no threads. When the connection is lost it is built anew 
 hello, then for each job either the submission again or the events since the last one seen.
 """
 
-import hashlib
 import itertools
-import os
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import zmq
 
@@ -50,7 +49,8 @@ from ex4d.jobs.messages import (
     Unloaded,
     Welcome,
 )
-from ex4d.pipeline.requests import Blob, Job, blobs_of, job_hash
+from ex4d.jobs.transfer import Download, Results, Upload
+from ex4d.pipeline.requests import Job, blobs_of, job_hash
 from ex4d.plain import Tagged, from_plain, to_plain
 
 ServerInfo = Welcome
@@ -101,7 +101,13 @@ class JobUpdate:
 
 
 class _Connection:
-    """The sockets of one try to reach the server."""
+    """The sockets of one try to reach the server.
+
+    Attributes:
+        asked: for each chunk under way, whose it is. Answers come in this order, and each gives its credit back.
+        control, bulk, monitors: its sockets; bulk is there after the welcome.
+        began, heard, pinged: when it was made, when the server spoke last, when it was pinged last.
+    """
 
     def __init__(self, context: zmq.Context, address: str, now: float) -> None:
         self._context, self._host = context, address.rsplit(":", 1)[0]
@@ -109,7 +115,7 @@ class _Connection:
         self.monitors = [self.control.get_monitor_socket(zmq.EVENT_DISCONNECTED)]
         self.control.connect(address)
         self.bulk: zmq.Socket | None = None
-        self.under_way = 0  # chunks of all files: what is left of the server's credit
+        self.asked: deque[tuple[_Tracked, Upload | Download]] = deque()
         self.began = self.heard = self.pinged = now
 
     def open_bulk(self, port: int) -> None:
@@ -149,124 +155,6 @@ def _dealer(context: zmq.Context, frame_bytes: int) -> zmq.Socket:
     return socket
 
 
-class _Upload:
-    """A file on its way to the server. Every chunk under way brings one answer, which is its credit back."""
-
-    def __init__(self, blob: Blob, path: Path) -> None:
-        self.blob, self.path = blob, path
-        self.held = 0  # what the server has
-        self.next = 0  # where the next chunk starts
-        self.under_way = 0
-        self.tries = 1
-        self.sent_end = self.done = False
-        self._file: BinaryIO | None = None
-
-    def start_at(self, offset: int) -> None:
-        self.held = self.next = offset
-        self.under_way, self.sent_end = 0, False
-
-    def chunk(self, size: int) -> bytes:
-        """The next chunk; an empty file has one empty chunk."""
-        if self._file is None:
-            self._file = open(self.path, "rb")  # noqa: SIM115 - closed by `close`
-        self._file.seek(self.next)
-        data = self._file.read(min(size, self.blob.size - self.next))
-        self.next += len(data)
-        self.under_way += 1
-        self.sent_end = self.next >= self.blob.size or not data
-        return data
-
-    def acknowledged(self, offset: int) -> bool:
-        """Note an answer; True when the server has the whole file. After a mismatch go on from its number."""
-        self.under_way -= 1
-        self.held, self.done = offset, offset == self.blob.size
-        if self.under_way == 0 and offset != self.next:
-            self.next, self.sent_end = offset, False
-        return self.done
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-class _Download:
-    """A result on its way here: what is there is checked, the rest asked for, then the whole renamed."""
-
-    def __init__(self, blob: Blob, folder: Path) -> None:
-        self.blob, self.path = blob, folder / blob.name
-        self._part = folder / f"{blob.name}.part"
-        self.held = 0
-        self.next = 0
-        self.under_way = 0
-        self.done = False
-        self._restarted = False
-        self._hash = hashlib.sha256()
-        self._checking = True
-        if self.path.exists() and self.path.stat().st_size == blob.size:
-            os.replace(self.path, self._part)
-        self._file: BinaryIO = open(self._part, "a+b", buffering=0)  # noqa: SIM115 - closed by `close`
-        self._file.truncate(min(self._file.seek(0, os.SEEK_END), blob.size))
-        self._file.seek(0)
-
-    def check(self) -> bool:
-        """Hash a piece of what is there already; False when that is done and `next` can be asked for."""
-        if self._checking:
-            data = self._file.read(CHUNK_BYTES)
-            self._hash.update(data)
-            self.held += len(data)
-            if not data:
-                self._checking = False
-                self.next = self.held
-                self._finish_if_whole()
-            return True
-        return False
-
-    def add(self, offset: int, data: bytes) -> None:
-        """Write an answered chunk."""
-        self.under_way -= 1
-        if offset != self.held:
-            return
-        if not data or self.held + len(data) > self.blob.size:
-            raise ServerError(f"The server's file {self.blob.name} is not as long as it said: run the job again.")
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) :]
-        self._hash.update(data)
-        self.held += len(data)
-        self._finish_if_whole()
-
-    def _finish_if_whole(self) -> None:
-        if self.held < self.blob.size:
-            return
-        if self._hash.hexdigest() == self.blob.sha256:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            os.replace(self._part, self.path)
-            self.done = True
-        elif self._restarted:
-            self.discard()
-            raise ServerError(f"The result {self.blob.name} arrived damaged twice: follow the job again.")
-        else:  # what was lying here was of something else: fetch all of it
-            self._restarted = True
-            self._file.truncate(0)
-            self._hash = hashlib.sha256()
-            self.held = self.next = 0
-
-    def forget_under_way(self) -> None:
-        """The connection is new: ask again from what is written."""
-        self.under_way = 0
-        if not self._checking:
-            self.next = self.held
-
-    def close(self) -> None:
-        self._file.close()
-
-    def discard(self) -> None:
-        self._file.close()
-        self._part.unlink(missing_ok=True)
-
-
 class _Tracked:
     """A job that this client looks after."""
 
@@ -274,20 +162,15 @@ class _Tracked:
         self.update = update
         self.submit = submit  # None once the server has the job, or when it is only followed
         self.files = files
-        self.uploads: dict[str, _Upload] = {}
-        self.result: Event | None = None
-        self.to_fetch: list[Blob] = []
-        self.download: _Download | None = None
-        self.fetched: dict[str, Path] = {}
+        self.uploads: dict[str, Upload] = {}
+        self.done: Event | None = None  # what the server said when it had the result
+        self.results: Results | None = None
         self.cancelled = False
 
-    def close(self) -> None:
+    def drop_uploads(self) -> None:
         for upload in self.uploads.values():
             upload.close()
         self.uploads = {}
-        if self.download:
-            self.download.close()
-            self.download = None
 
 
 class Client:
@@ -361,10 +244,17 @@ class Client:
     def cancel(self, job_id: str) -> None:
         """Ask the server to stop a job.
 
+        A result that was finished first is kept: the job ends as done. Only while its files are on their way here
+        does it end at once as cancelled; they stay on the server, and `follow` fetches them.
         While the server cannot be reached the job counts as cancelled at once, and it is told when it is back.
         """
         tracked = self._jobs.get(job_id)
         if tracked is None or tracked.update.ended:
+            return
+        if tracked.results:
+            tracked.results.discard()
+            message = "The result was finished already: it stays on the server, and following the job fetches it."
+            self._end(tracked, "cancelled", message)
             return
         tracked.cancelled = True
         if self.status == "ready":
@@ -434,7 +324,9 @@ class Client:
         if self._context.closed:
             return
         for tracked in self._jobs.values():
-            tracked.close()
+            tracked.drop_uploads()
+            if tracked.results:
+                tracked.results.close()
         self._connection.close()
         self._context.term()
 
@@ -486,8 +378,8 @@ class Client:
         for tracked in self._active():
             if tracked.update.message:
                 self._emit(tracked, message="")
-            if tracked.download:
-                tracked.download.forget_under_way()
+            if tracked.results and tracked.results.download:
+                tracked.results.download.forget_under_way()
             self._introduce(tracked)
 
     def _refused(self, sentence: str) -> None:
@@ -516,7 +408,7 @@ class Client:
         """Tell the server of a job, after each hello and whenever it has all files."""
         job_id = tracked.update.job_id
         if tracked.submit:
-            tracked.close()
+            tracked.drop_uploads()
             self._send(tracked.submit)
         else:
             self._send(Follow(job_id, tracked.update.seq))
@@ -528,7 +420,10 @@ class Client:
         self._updates.append(tracked.update)
 
     def _end(self, tracked: _Tracked, state: str, message: str = "", **changes: Any) -> None:
-        tracked.close()
+        tracked.drop_uploads()
+        if tracked.results:
+            tracked.results.close()
+            tracked.results = None
         self._emit(tracked, state=state, message=message, rate=None, eta_s=None, picture=b"", **changes)
 
     # -- one thing at a time
@@ -565,7 +460,7 @@ class Client:
                 self._missing(tracked, message)
             elif isinstance(message, Status):
                 tracked.submit = None
-                tracked.close()
+                tracked.drop_uploads()
             elif message.seq > tracked.update.seq:
                 self._event(tracked, message)
 
@@ -598,120 +493,131 @@ class Client:
         }
         if event.state != "done" or event.result is None:
             self._emit(tracked, **changes, state=event.state, seq=event.seq)
-        elif tracked.result is None:
-            tracked.result, tracked.to_fetch = event, list(event.result.files)
+        elif tracked.results is None:
+            try:
+                tracked.results = Results(event.result.files, self._folder / event.job_id)
+            except ServerError as error:
+                self._end(tracked, "failed", str(error))
+                return
+            tracked.done = event
             self._emit(tracked, **changes, state="downloading")
 
     # -- files
 
     def _move(self, tracked: _Tracked) -> bool:
         """Send, ask for or check one chunk of a job's files; False when there is nothing to do for it now."""
-        if self.status != "ready" or not (tracked.uploads or tracked.result):
+        if self.status != "ready":
             return False
         try:
-            if tracked.result:
-                return self._fetch(tracked, tracked.result)
+            if tracked.results:
+                return self._fetch(tracked, tracked.results)
             for upload in tracked.uploads.values():
                 if not upload.sent_end and self._has_credit():
                     offset = upload.next
                     data = upload.chunk(self._limits.chunk)
-                    self._connection.under_way += 1
-                    self._send(Put(upload.blob.sha256, offset), data, bulk=True)
+                    self._ask(tracked, upload, Put(upload.blob.sha256, offset), data)
                     return True
         except OSError as error:
-            name = Path(error.filename).name if isinstance(error.filename, str | Path) else "of this job"
-            self._end(
-                tracked,
-                "failed",
-                f"The file {name} could not be read or written ({error.strerror}): check that it is where it was and"
-                " that the disk has room, then open the clip again.",
-            )
+            self._local_error(tracked, error)
         except ServerError as error:
             self._end(tracked, "failed", str(error))
         return False
 
+    def _ask(self, tracked: _Tracked, transfer: Upload | Download, *parts: Tagged | bytes) -> None:
+        self._connection.asked.append((tracked, transfer))
+        self._send(*parts, bulk=True)
+
     def _has_credit(self) -> bool:
-        return self._connection.under_way < self._limits.credit
+        return len(self._connection.asked) < self._limits.credit
+
+    def _local_error(self, tracked: _Tracked, error: OSError) -> None:
+        name = Path(error.filename).name if isinstance(error.filename, str | Path) else "of this job"
+        if tracked.results and tracked.results.download:
+            name = tracked.results.download.blob.name
+            tracked.results.discard()
+            what = "check that its folder can be written and that the disk has room, then start the job again"
+        else:
+            what = "check that it is where it was, then open the clip again"
+        self._end(tracked, "failed", f"The file {name} could not be read or written ({error.strerror}): {what}.")
 
     def _bulk(self, frames: list[bytes]) -> None:
-        """Handle one answer about a file: it gives its credit back, and goes to every job with that file."""
+        """Handle one answer about a file: it belongs to the request that was sent first."""
         self._connection.heard = self._clock()
-        self._connection.under_way -= 1
         message = decode(frames[0], SERVER_BULK)
-        sha256 = message.about if isinstance(message, Error) else message.sha256
-        for tracked in self._active():
-            upload, download = tracked.uploads.get(sha256), tracked.download
-            try:
-                if upload and isinstance(message, Holds):
-                    self._held(tracked, upload, message)
-                elif upload and isinstance(message, Error):
-                    self._not_taken(tracked, upload, message)
-                elif download and download.blob.sha256 == sha256 and isinstance(message, Chunk):
-                    download.add(message.offset, frames[1])
-                elif download and download.blob.sha256 == sha256 and isinstance(message, Error):
-                    raise ServerError(message.message)
-            except OSError as error:
-                assert download
-                download.discard()
-                self._end(
-                    tracked,
-                    "failed",
-                    f"The result {download.blob.name} could not be written ({error.strerror}): free some space,"
-                    " then start the job again.",
-                )
-            except ServerError as error:
-                self._end(tracked, "failed", str(error))
+        if not self._connection.asked:
+            raise ProtocolError("an answer on the bulk socket that nobody asked for.")
+        tracked, transfer = self._connection.asked.popleft()
+        if tracked.update.ended:
+            return
+        try:
+            if isinstance(message, Error):
+                self._not_moved(tracked, transfer, message)
+            elif message.sha256 != transfer.blob.sha256 or isinstance(message, Chunk) != isinstance(transfer, Download):
+                raise ProtocolError("an answer about another file than was asked for.")
+            elif isinstance(transfer, Download):
+                self._arrived(tracked, transfer, message.offset, frames)
+            elif tracked.uploads.get(transfer.blob.sha256) is transfer:
+                self._held(tracked, transfer, message)
+        except OSError as error:
+            self._local_error(tracked, error)
+        except ServerError as error:
+            self._end(tracked, "failed", str(error))
+
+    def _arrived(self, tracked: _Tracked, download: Download, offset: int, frames: list[bytes]) -> None:
+        if len(frames) != 2:
+            raise ProtocolError("a chunk needs a second frame with the content.")
+        if tracked.results and tracked.results.download is download:
+            download.add(offset, frames[1])
+            self._emit_download(tracked, tracked.results)
 
     def _missing(self, tracked: _Tracked, missing: Missing) -> None:
-        assert tracked.submit
-        tracked.close()
+        if tracked.submit is None:
+            return
+        tracked.drop_uploads()
         blobs = {blob.sha256: blob for blob in blobs_of(tracked.submit.job)}
         for holds in missing.blobs:
             if blob := blobs.get(holds.sha256):
-                upload = tracked.uploads[blob.sha256] = _Upload(blob, tracked.files[blob.sha256])
-                upload.start_at(holds.offset)
+                tracked.uploads[blob.sha256] = Upload(blob, tracked.files[blob.sha256], holds.offset)
         self._emit_uploads(tracked)
 
-    def _held(self, tracked: _Tracked, upload: _Upload, holds: Holds) -> None:
-        if upload.acknowledged(holds.offset):
+    def _held(self, tracked: _Tracked, upload: Upload, holds: Holds) -> None:
+        upload.acknowledged(holds.offset)
+        if upload.done:
             upload.close()
         self._emit_uploads(tracked)
         if all(upload.done for upload in tracked.uploads.values()):
             self._introduce(tracked)
 
-    def _not_taken(self, tracked: _Tracked, upload: _Upload, error: Error) -> None:
-        if error.code != "corrupt" or upload.tries == SENDING_TRIES:
+    def _not_moved(self, tracked: _Tracked, transfer: Upload | Download, error: Error) -> None:
+        if isinstance(transfer, Download) or error.code != "corrupt" or transfer.tries == SENDING_TRIES:
             raise ServerError(error.message)
-        upload.tries += 1
-        upload.start_at(0)
+        transfer.tries += 1
+        transfer.under_way -= 1
+        transfer.start_at(0)
 
     def _emit_uploads(self, tracked: _Tracked) -> None:
         uploads = tracked.uploads.values()
         done, size = sum(upload.held for upload in uploads), sum(upload.blob.size for upload in uploads)
         self._emit(tracked, stage="upload", step=done, steps=size)
 
-    def _fetch(self, tracked: _Tracked, event: Event) -> bool:
-        """One thing of the download: open the next file, check what is there, ask for a chunk, or end."""
-        assert event.result
-        download = tracked.download
-        if download is None and tracked.to_fetch:
-            folder = self._folder / event.job_id
-            folder.mkdir(parents=True, exist_ok=True)
-            tracked.download = _Download(tracked.to_fetch.pop(0), folder)
-        elif download is None:
-            self._end(tracked, "done", facts=event.result.facts, files=tracked.fetched, seq=event.seq)
-        elif download.done:
-            tracked.fetched[download.blob.name] = download.path
-            tracked.download = None
-            sizes = {blob.name: blob.size for blob in event.result.files}
-            done = sum(sizes[name] for name in tracked.fetched)
-            self._emit(tracked, stage="download", step=done, steps=sum(sizes.values()), rate=None, eta_s=None)
-        elif not download.check():
-            if download.next >= download.blob.size or not self._has_credit():
-                return False
-            offset, download.next = download.next, download.next + self._limits.chunk
-            self._connection.under_way += 1
-            self._send(Get(download.blob.sha256, offset), bulk=True)
+    def _emit_download(self, tracked: _Tracked, results: Results) -> None:
+        self._emit(tracked, stage="download", step=results.held, steps=results.size, rate=None, eta_s=None)
+
+    def _fetch(self, tracked: _Tracked, results: Results) -> bool:
+        """One thing of the download: check what is there, ask for a chunk, or end when every file is here."""
+        download = results.current()
+        if download is None:
+            event = tracked.done
+            assert event
+            assert event.result
+            self._end(tracked, "done", facts=event.result.facts, files=results.files, seq=event.seq)
+        elif download.look():
+            self._emit_download(tracked, results)
+        elif download.next >= download.blob.size or not self._has_credit():
+            return False
+        else:
+            offset = download.ask(self._limits.chunk)
+            self._ask(tracked, download, Get(download.blob.sha256, offset))
         return True
 
 

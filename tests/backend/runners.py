@@ -120,3 +120,10 @@ def eat_disk(job, locate, out, progress):
             file.flush()
             progress("write", step, 100)
     return {"never": sentence("")}
+
+
+def several(job, locate, out, progress):
+    """Every file of the clip as a result."""
+    for blob in job.source.clip:
+        (out / blob.name).write_bytes(locate(blob).read_bytes())
+    return {}

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import uuid
+from random import Random
 
 from raw import Raw
 from server_process import until
@@ -108,24 +109,61 @@ def test_a_full_disk_of_the_server_fails_the_upload_and_leaves_no_part(server, c
     assert client.wait(client.submit(job, files), timeout=20).state == "done"
 
 
-def test_a_download_goes_on_where_it_broke_off_and_checks_what_is_there(server, connect, shot, tmp_path):
+def half_a_download(server, connect, shot, tmp_path, content):
+    """Id of a job whose result a client has fetched the first megabytes of when it ends; the part that it left."""
     server.start()
-    content = os.urandom(8 * MB)
     job, files = shot("copy", content)
     client = connect(server)
     job_id = client.submit(job, files)
-    until(lambda update: update.state == "downloading", client)
-    server.kill()
-    part = tmp_path / "downloads" / job_id / "result.mp4.part"
-    part.parent.mkdir(parents=True, exist_ok=True)
+    until(lambda update: update.stage == "download" and update.step > 5 * MB, client)
     client.close()
-    part.write_bytes(content[: 5 * MB])
-    server.start()
+    (part,) = (tmp_path / "downloads" / job_id).glob("*.part")
+    return job_id, part
+
+
+def test_a_download_goes_on_where_an_earlier_client_broke_it_off(server, connect, shot, tmp_path):
+    content = os.urandom(24 * MB)
+    job_id, part = half_a_download(server, connect, shot, tmp_path, content)
     again = connect(server)
     again.follow(job_id)
+    until(lambda: again.poll(0) is None or again._connection.asked)
+    assert again._connection.asked[0][1].held >= 5 * MB, "the first chunk asked for is behind what was there"
     last = again.wait(job_id, timeout=20)
     assert last.files["result.mp4"].read_bytes() == content
     assert not part.exists()
+
+
+def test_a_part_of_an_earlier_client_that_is_damaged_does_no_harm(server, connect, shot, tmp_path):
+    content = os.urandom(24 * MB)
+    job_id, part = half_a_download(server, connect, shot, tmp_path, content)
+    part.write_bytes(b"\0" * (3 * MB))
+    again = connect(server)
+    again.follow(job_id)
+    assert again.wait(job_id, timeout=20).files["result.mp4"].read_bytes() == content
+
+
+def test_clients_that_follow_one_job_into_one_folder_all_end_with_the_right_bytes(server, connect, shot, tmp_path):
+    """One .blend in several Blenders: they begin at different times, and none writes into the part of another."""
+    server.start()
+    content = os.urandom(24 * MB)
+    job, files = shot("copy", content)
+    clients = [connect(server) for _ in range(4)]
+    job_id = clients[0].submit(job, files)
+    until(lambda update: update.stage == "download" and update.step > 2 * MB, clients[0])
+    random = Random(7)
+    for client in clients[1:]:
+        client.follow(job_id)
+    ended = {}
+    while len(ended) < len(clients):
+        client = random.choice(clients)
+        for update in client.poll(random.choice([0, 0.001, 0.01])):
+            if update.ended:
+                ended[client] = update
+                assert update.state == "done", update.message
+                assert update.files["result.mp4"].read_bytes() == content
+    folder = tmp_path / "downloads" / job_id
+    assert sorted(path.name for path in folder.iterdir()) == ["empty.txt", "result.mp4"]
+    assert (folder / "result.mp4").read_bytes() == content
 
 
 def test_a_result_that_was_changed_here_is_fetched_again(server, connect, shot):
