@@ -1,4 +1,4 @@
-"""The server: two ZeroMQ sockets, the journal, the files and the supervisor, in one single-threaded loop."""
+"""The server: the control socket, the journal and the supervisor in one loop; a thread of its own moves files."""
 
 import fcntl
 import logging
@@ -22,19 +22,16 @@ from ex4d.errors import EX4DError, InputError, ServerError
 from ex4d.generate.registry import AUTO, check_options, generators
 from ex4d.jobs.address import DEFAULT_ADDRESS, parse_address
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
-from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
+from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CREDIT, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
 from ex4d.jobs.messages import (
-    CLIENT_BULK,
     CLIENT_CONTROL,
     PROTOCOL_VERSION,
     Cancel,
     Capabilities,
-    Chunk,
     Error,
     EstimatorInfo,
     Follow,
     GeneratorInfo,
-    Get,
     Hello,
     Holds,
     Limits,
@@ -49,7 +46,9 @@ from ex4d.jobs.messages import (
 from ex4d.pipeline.requests import Fill, Generate, Job, blobs_of, job_hash
 from ex4d.plain import Tagged
 from ex4d.schema import describe
-from ex4d_server.blobs import BlobError, BlobStore
+from ex4d_server.blobs import BlobStore
+from ex4d_server.bulk import Bulk
+from ex4d_server.content import BlobError
 from ex4d_server.journal import Journal
 from ex4d_server.orders import blob_folder
 from ex4d_server.supervisor import Supervisor
@@ -97,9 +96,12 @@ class Server:
         self._context = zmq.Context()
         try:
             self._control = self._bind(f"tcp://{host}:{port or '*'}", CONTROL_BYTES)
-            self._bulk = self._bind(f"tcp://{host}:*", CHUNK_BYTES + 1024)
+            bulk = self._bind(f"tcp://{host}:*", CHUNK_BYTES + 1024, 2 * CREDIT)
+            self._bulk_port = _port(bulk)
             self._journal = Journal(state / "journal.sqlite")
             self._blobs = BlobStore(blob_folder(state), state / "incoming")
+            self._exchange = state / "exchange"
+            self._bulk = Bulk(bulk, self._blobs, self._exchange, self._instance)
             self._supervisor = Supervisor(
                 self._context,
                 state,
@@ -115,13 +117,14 @@ class Server:
             raise
         self.address = f"tcp://{host}:{_port(self._control)}"
         self._journal.recover()
+        self._bulk.start()
 
-    def _bind(self, address: str, frame_bytes: int) -> zmq.Socket:
+    def _bind(self, address: str, frame_bytes: int, queue: int = 1000) -> zmq.Socket:
         socket = self._context.socket(zmq.ROUTER)
         socket.linger = 0
         socket.router_mandatory = True
         socket.maxmsgsize = frame_bytes
-        socket.sndhwm = socket.rcvhwm = 1000
+        socket.sndhwm = socket.rcvhwm = queue
         socket.handshake_ivl = 5000
         socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
         try:
@@ -136,7 +139,7 @@ class Server:
     def run(self, stop: Callable[[], bool]) -> None:
         """Serve until `stop` says so; it is asked at least every tenth of a second or so."""
         poller = zmq.Poller()
-        for socket in (self._control, self._bulk, self._supervisor.socket):
+        for socket in (self._control, self._supervisor.socket):
             poller.register(socket, zmq.POLLIN)
         while not stop():
             ready = dict(poller.poll(TICK_MS))
@@ -147,16 +150,14 @@ class Server:
                     if not self._supervisor.socket.poll(0):
                         break
                     self._supervisor.receive()
-            if self._bulk in ready:
-                self._drain(self._bulk, self._handle_bulk)
             self._supervisor.tick()
             self._push_events()
 
     def close(self) -> None:
         """End the worker, close everything, give the folder free."""
         self._supervisor.close()
+        self._bulk.close()
         self._context.destroy(linger=0)
-        self._blobs.close()
         self._journal.close()
         self._lock.close()
 
@@ -214,8 +215,8 @@ class Server:
                 self._forget(old)
             self._peers[peer] = now
             limits, capabilities = Limits(), _capabilities()
-            port = _port(self._bulk)
-            return [Welcome(PROTOCOL_VERSION, __version__, self._instance, port, capabilities, limits)]
+            port, exchange = self._bulk_port, str(self._exchange)
+            return [Welcome(PROTOCOL_VERSION, __version__, self._instance, port, capabilities, limits, exchange)]
         if peer not in self._peers:
             return [Error("hello_first", "The first message must be a hello.")]
         self._peers[peer] = now
@@ -274,24 +275,6 @@ class Server:
                     if not self._send(self._control, peer, [event]):
                         break
                     self._followers[job_id][peer] = event.seq
-
-    # -- bulk: file content
-
-    def _handle_bulk(self, peer: bytes, frames: list[bytes]) -> list[Tagged | bytes]:
-        if not 1 <= len(frames) <= 2:
-            raise ProtocolError("A bulk message has one or two frames.")
-        message = decode(frames[0], CLIENT_BULK)
-        try:
-            if isinstance(message, Get):
-                return [
-                    Chunk(message.sha256, message.offset),
-                    self._blobs.read(message.sha256, message.offset),
-                ]
-            if len(frames) != 2:
-                raise ProtocolError("put needs a second frame with the content.")
-            return [Holds(message.sha256, self._blobs.put(message.sha256, message.offset, frames[1]))]
-        except BlobError as error:
-            return [Error(error.code, sentence(error), message.sha256)]
 
 
 def serve(

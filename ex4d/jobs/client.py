@@ -515,7 +515,7 @@ class Client:
                 if not upload.sent_end and self._has_credit():
                     offset = upload.next
                     data = upload.chunk(self._limits.chunk)
-                    self._ask(tracked, upload, Put(upload.blob.sha256, offset), data)
+                    self._ask(tracked, upload, Put(upload.blob.sha256, upload.blob.size, offset), data)
                     return True
         except OSError as error:
             self._local_error(tracked, error)

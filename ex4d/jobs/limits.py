@@ -7,10 +7,10 @@ __all__ = ["BLOB_BYTES", "CHUNK_BYTES", "CONTROL_BYTES", "CREDIT", "MESSAGE_FRAM
 CONTROL_BYTES = 256 * 1024
 """Largest message without file content; larger ones are not read at all."""
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 1024 * 1024
 """File content in one `Put` or `Chunk`."""
 
-CREDIT = 10
+CREDIT = 16
 """Chunks that may be under way to or from one client."""
 
 PICTURE_BYTES = 16 * 1024

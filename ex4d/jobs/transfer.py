@@ -45,7 +45,7 @@ class Upload:
         if self._file is None:
             self._file = open(self.path, "rb")  # noqa: SIM115 - closed by `close`
         self._file.seek(self.next)
-        data = self._file.read(min(size, self.blob.size - self.next))
+        data = self._file.read(max(min(size, self.blob.size - self.next), 0))
         self.next += len(data)
         self.under_way += 1
         self.sent_end = self.next >= self.blob.size or not data

@@ -67,7 +67,7 @@ def test_a_damaged_part_on_the_server_is_thrown_away_and_sent_again(server, conn
     server.start()
     content = os.urandom(2 * MB)
     job, files = shot("copy", content)
-    part = server.state / "incoming" / f"{hashlib.sha256(content).hexdigest()}.part"
+    part = server.state / "incoming" / f"{hashlib.sha256(content).hexdigest()}.{len(content)}.part"
     part.write_bytes(b"\0" * MB)
     client = connect(server)
     last = client.wait(client.submit(job, files), timeout=20)
@@ -83,7 +83,7 @@ def test_a_file_that_changed_since_it_was_hashed_fails_the_job(server, connect, 
     last = client.wait(client.submit(job, files), timeout=20)
     assert last.state == "failed"
     assert last.message == "copy.mp4 arrived damaged, or changed while it was sent: it was deleted."
-    assert not (server.state / "incoming" / f"{job.source.clip[0].sha256}.part").exists()
+    assert not (server.state / "incoming" / f"{job.source.clip[0].sha256}.{job.source.clip[0].size}.part").exists()
 
 
 def test_a_file_that_vanished_fails_the_job(server, connect, shot):
@@ -104,7 +104,7 @@ def test_a_full_disk_of_the_server_fails_the_upload_and_leaves_no_part(server, c
     last = client.wait(client.submit(job, files), timeout=20)
     assert last.state == "failed"
     assert "could not store copy.mp4" in last.message
-    assert not (server.state / "incoming" / f"{job.source.clip[0].sha256}.part").exists()
+    assert not (server.state / "incoming" / f"{job.source.clip[0].sha256}.{job.source.clip[0].size}.part").exists()
     job, files = shot("copy", b"small")
     assert client.wait(client.submit(job, files), timeout=20).state == "done"
 
@@ -208,7 +208,7 @@ def test_only_files_that_a_job_asked_for_are_taken(server):
     server.start()
     raw = Raw(server.address)
     sha256 = hashlib.sha256(b"x").hexdigest()
-    assert raw.ask_bulk(Put(sha256, 0), b"x").code == "not_wanted"
+    assert raw.ask_bulk(Put(sha256, 1, 0), b"x").code == "not_wanted"
     assert raw.ask_bulk(Get(sha256, 0)).code == "no_file"
     raw.close()
 
@@ -222,13 +222,13 @@ def test_a_chunk_past_the_announced_size_is_refused(server):
     job = Reconstruct(Source((blob,), (blob,)))
     submit = Submit(str(uuid.uuid4()), job_hash(job), job)
     assert raw.ask(submit) == Missing(submit.job_id, (Holds(sha256, 0),))
-    assert raw.ask_bulk(Put(sha256, 0), content + b"more").code == "too_large"
-    assert raw.ask_bulk(Put(sha256, 5), content[5:]) == Holds(sha256, 0), "a gap is not filled"
-    assert raw.ask_bulk(Put(sha256, 0), content[:5]) == Holds(sha256, 5)
-    corrupt = raw.ask_bulk(Put(sha256, 5), b"*****")
+    assert raw.ask_bulk(Put(sha256, 10, 0), content + b"more").code == "too_large"
+    assert raw.ask_bulk(Put(sha256, 10, 5), content[5:]) == Holds(sha256, 0), "a gap is not filled"
+    assert raw.ask_bulk(Put(sha256, 10, 0), content[:5]) == Holds(sha256, 5)
+    corrupt = raw.ask_bulk(Put(sha256, 10, 5), b"*****")
     assert isinstance(corrupt, Error)
     assert corrupt.code == "corrupt"
-    assert raw.ask_bulk(Put(sha256, 0), content) == Holds(sha256, 10)
+    assert raw.ask_bulk(Put(sha256, 10, 0), content) == Holds(sha256, 10)
     assert isinstance(raw.ask(submit), Status)
     raw.close()
 
