@@ -37,19 +37,21 @@ from ex4d.jobs.messages import (
     Event,
     Follow,
     Get,
+    GetFile,
     Hello,
     Holds,
     Limits,
     Missing,
     Ping,
     Put,
+    PutFile,
     Status,
     Submit,
     Unload,
     Unloaded,
     Welcome,
 )
-from ex4d.jobs.transfer import Download, Results, Upload
+from ex4d.jobs.transfer import Download, Exchange, Results, Upload
 from ex4d.pipeline.requests import Job, blobs_of, job_hash
 from ex4d.plain import Tagged, from_plain, to_plain
 
@@ -63,6 +65,8 @@ PATIENCE_SECONDS = 15.0
 """`wait` gives up on a server that does not answer for so long."""
 SENDING_TRIES = 2
 """A file that arrives damaged is sent again this many times in all."""
+SMALL_BYTES = 256 * 1024
+"""Files up to this size go over the socket in one piece also where the server sees the same disk."""
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
@@ -166,6 +170,7 @@ class _Tracked:
         self.done: Event | None = None  # what the server said when it had the result
         self.results: Results | None = None
         self.cancelled = False
+        self.heard = 0.0  # when its last event came
 
     def drop_uploads(self) -> None:
         for upload in self.uploads.values():
@@ -179,6 +184,7 @@ class Client:
     Args:
         address: "tcp://127.0.0.1:5750"; only loopback in this version.
         downloads: folder for results; each job gets a folder of its own in it.
+        same_disk: let the server copy files itself where it sees the same disk; else all goes over the socket.
         clock: monotonic seconds.
 
     Attributes:
@@ -191,7 +197,14 @@ class Client:
         InputError: the address is none, or not loopback.
     """
 
-    def __init__(self, address: str, downloads: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        address: str,
+        downloads: Path,
+        *,
+        same_disk: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         host, port = parse_address(address)
         if port == 0:
             raise InputError(f"{address} names no port: write the one that the server prints when it starts.")
@@ -203,6 +216,8 @@ class Client:
         self._folder, self._clock = Path(downloads), clock
         self._limits = Limits()
         self._context = zmq.Context()
+        self._same_disk = same_disk
+        self._exchange: Exchange | None = None
         self._jobs: dict[str, _Tracked] = {}
         self._to_cancel: set[str] = set()
         self._updates: list[JobUpdate] = []
@@ -273,6 +288,11 @@ class Client:
             raise ServerError(self.problem or f"The EX-4D server at {self._address} has not answered yet.")
         self.unloaded = None
         self._send(Unload())
+
+    @property
+    def moving(self) -> bool:
+        """Files are going over the socket: who polls more often now gets them sooner (`limits.MOVING_BUDGET_S`)."""
+        return any(not transfer.ticketed for _, transfer in self._connection.asked)
 
     def poll(self, budget: float = 0.004) -> list[JobUpdate]:
         """Do what can be done now, for about `budget` seconds at most, and return what has changed."""
@@ -350,6 +370,13 @@ class Client:
         elif self.status == "ready" and now - link.pinged > PING_SECONDS:
             link.pinged = now
             self._send(Ping())
+            self._ask_about_the_silent(now)
+
+    def _ask_about_the_silent(self, now: float) -> None:
+        """Events may be lost, the last one too: ask for what came after the last that was seen."""
+        for tracked in self._active():
+            if not tracked.submit and not tracked.results and now - tracked.heard > PING_SECONDS:
+                self._send(Follow(tracked.update.job_id, tracked.update.seq))
 
     def _reconnect(self) -> None:
         self._connection.close()
@@ -372,6 +399,7 @@ class Client:
     def _welcomed(self, welcome: Welcome) -> None:
         self.status, self.problem, self.server, self._limits = "ready", "", welcome, welcome.limits
         self._connection.open_bulk(welcome.bulk_port)
+        self._exchange = Exchange.of(welcome.exchange, welcome.instance) if self._same_disk else None
         for job_id in self._to_cancel:
             self._send(Cancel(job_id))
         self._to_cancel.clear()
@@ -436,7 +464,7 @@ class Client:
                 self._control(link.control.recv_multipart(zmq.NOBLOCK))
                 return True
             if link.bulk is not None and link.bulk.poll(0):
-                self._bulk(link.bulk.recv_multipart(zmq.NOBLOCK))
+                self._bulk(link.bulk.recv_multipart(zmq.NOBLOCK, copy=False))
                 return True
         except ProtocolError as error:
             self._refused(f"The server at {self._address} sent what this client does not understand: {error}")
@@ -480,6 +508,7 @@ class Client:
             self._end(tracked, "failed", message)
 
     def _event(self, tracked: _Tracked, event: Event) -> None:
+        tracked.heard = self._clock()
         rate = event.step / event.elapsed if event.step and event.elapsed > 0 else None
         changes: dict[str, Any] = {
             "stage": event.stage,
@@ -513,15 +542,23 @@ class Client:
                 return self._fetch(tracked, tracked.results)
             for upload in tracked.uploads.values():
                 if not upload.sent_end and self._has_credit():
-                    offset = upload.next
-                    data = upload.chunk(self._limits.chunk)
-                    self._ask(tracked, upload, Put(upload.blob.sha256, upload.blob.size, offset), data)
+                    self._send_more(tracked, upload)
                     return True
         except OSError as error:
             self._local_error(tracked, error)
         except ServerError as error:
             self._end(tracked, "failed", str(error))
         return False
+
+    def _send_more(self, tracked: _Tracked, upload: Upload) -> None:
+        blob = upload.blob
+        if self._exchange and blob.size > SMALL_BYTES:
+            upload.by_ticket()
+            self._ask(tracked, upload, PutFile(blob.sha256, blob.size, self._exchange.ticket(upload.path)))
+        else:
+            offset = upload.next
+            data = upload.chunk(self._limits.chunk)
+            self._ask(tracked, upload, Put(blob.sha256, blob.size, offset), data)
 
     def _ask(self, tracked: _Tracked, transfer: Upload | Download, *parts: Tagged | bytes) -> None:
         self._connection.asked.append((tracked, transfer))
@@ -540,10 +577,10 @@ class Client:
             what = "check that it is where it was, then open the clip again"
         self._end(tracked, "failed", f"The file {name} could not be read or written ({error.strerror}): {what}.")
 
-    def _bulk(self, frames: list[bytes]) -> None:
+    def _bulk(self, frames: list[zmq.Frame]) -> None:
         """Handle one answer about a file: it belongs to the request that was sent first."""
         self._connection.heard = self._clock()
-        message = decode(frames[0], SERVER_BULK)
+        message = decode(frames[0].bytes, SERVER_BULK)
         if not self._connection.asked:
             raise ProtocolError("an answer on the bulk socket that nobody asked for.")
         tracked, transfer = self._connection.asked.popleft()
@@ -552,7 +589,7 @@ class Client:
         try:
             if isinstance(message, Error):
                 self._not_moved(tracked, transfer, message)
-            elif message.sha256 != transfer.blob.sha256 or isinstance(message, Chunk) != isinstance(transfer, Download):
+            elif message.sha256 != transfer.blob.sha256 or isinstance(message, Chunk) != _wants_chunk(transfer):
                 raise ProtocolError("an answer about another file than was asked for.")
             elif isinstance(transfer, Download):
                 self._arrived(tracked, transfer, message.offset, frames)
@@ -563,12 +600,16 @@ class Client:
         except ServerError as error:
             self._end(tracked, "failed", str(error))
 
-    def _arrived(self, tracked: _Tracked, download: Download, offset: int, frames: list[bytes]) -> None:
-        if len(frames) != 2:
+    def _arrived(self, tracked: _Tracked, download: Download, offset: int, frames: list[zmq.Frame]) -> None:
+        if tracked.results is None or tracked.results.download is not download:
+            return
+        if download.ticketed:
+            download.copied()
+        elif len(frames) == 2:
+            download.add(offset, frames[1].buffer)
+        else:
             raise ProtocolError("a chunk needs a second frame with the content.")
-        if tracked.results and tracked.results.download is download:
-            download.add(offset, frames[1])
-            self._emit_download(tracked, tracked.results)
+        self._emit_download(tracked, tracked.results)
 
     def _missing(self, tracked: _Tracked, missing: Missing) -> None:
         if tracked.submit is None:
@@ -589,6 +630,10 @@ class Client:
             self._introduce(tracked)
 
     def _not_moved(self, tracked: _Tracked, transfer: Upload | Download, error: Error) -> None:
+        if error.code == "not_seen":  # the server sees less of the disk than we do: over the socket, then
+            self._exchange = None
+            transfer.by_chunks()
+            return
         if isinstance(transfer, Download) or error.code != "corrupt" or transfer.tries == SENDING_TRIES:
             raise ServerError(error.message)
         transfer.tries += 1
@@ -605,7 +650,7 @@ class Client:
 
     def _fetch(self, tracked: _Tracked, results: Results) -> bool:
         """One thing of the download: check what is there, ask for a chunk, or end when every file is here."""
-        download = results.current()
+        download = results.current(copy_parts=self._exchange is None)
         if download is None:
             event = tracked.done
             assert event
@@ -615,10 +660,17 @@ class Client:
             self._emit_download(tracked, results)
         elif download.next >= download.blob.size or not self._has_credit():
             return False
+        elif self._exchange and download.held == 0 and download.blob.size > SMALL_BYTES:
+            ticket = self._exchange.ticket(download.by_ticket())
+            self._ask(tracked, download, GetFile(download.blob.sha256, ticket))
         else:
             offset = download.ask(self._limits.chunk)
             self._ask(tracked, download, Get(download.blob.sha256, offset))
         return True
+
+
+def _wants_chunk(transfer: Upload | Download) -> bool:
+    return isinstance(transfer, Download) and not transfer.ticketed
 
 
 def _superseded(update: JobUpdate, later: JobUpdate | None) -> bool:

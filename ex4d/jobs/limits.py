@@ -2,7 +2,16 @@
 
 from ex4d.pipeline.requests import BLOB_BYTES
 
-__all__ = ["BLOB_BYTES", "CHUNK_BYTES", "CONTROL_BYTES", "CREDIT", "MESSAGE_FRAMES", "PICTURE_BYTES"]
+__all__ = [
+    "BLOB_BYTES",
+    "CHUNK_BYTES",
+    "CONTROL_BYTES",
+    "CREDIT",
+    "MESSAGE_FRAMES",
+    "MOVING_BUDGET_S",
+    "MOVING_INTERVAL_S",
+    "PICTURE_BYTES",
+]
 
 CONTROL_BYTES = 256 * 1024
 """Largest message without file content; larger ones are not read at all."""
@@ -20,3 +29,6 @@ MESSAGE_FRAMES = 4
 """Most frames in one message, the address that ZeroMQ adds included."""
 
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 2000, 8000
+
+MOVING_BUDGET_S, MOVING_INTERVAL_S = 0.02, 0.004
+"""How long to let `Client.poll` work, and how long to wait after it, while it is `moving` files over the socket."""

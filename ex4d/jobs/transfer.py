@@ -5,6 +5,7 @@ of the requests, so `Client` keeps a queue of them: its length is the credit in 
 """
 
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -21,13 +22,47 @@ TRIES = 3
 """How often a download begins anew when what was written turns out not to be what lies there."""
 
 
+class Exchange:
+    """Where client and server leave each other the paths of files, since both see the same disk.
+
+    A ticket is a file that holds a path. Only this user can write into the folder, so a ticket shows by being there
+    that its writer may do what the server may; paths never travel over a socket.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @classmethod
+    def of(cls, folder: str, instance: str) -> "Exchange | None":
+        """The exchange that the server named, if what lies there is of this very server."""
+        path = Path(folder)
+        try:
+            there = bool(folder) and path.is_absolute() and (path / "instance").read_text(encoding="utf-8") == instance
+        except (OSError, ValueError):
+            there = False
+        return cls(path) if there else None
+
+    def ticket(self, path: Path) -> str:
+        """Write down a path; returns the ticket's name.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        name = secrets.token_hex(16)
+        temporary = self._folder / f"{name}.new"
+        temporary.write_text(json.dumps({"path": os.path.realpath(path)}), encoding="utf-8")
+        os.replace(temporary, self._folder / name)
+        return name
+
+
 class Upload:
-    """A file on its way to the server."""
+    """A file on its way to the server; `ticketed` while the server copies it itself."""
 
     def __init__(self, blob: Blob, path: Path, offset: int) -> None:
         self.blob, self.path = blob, path
         self.tries = 1
         self.under_way = 0
+        self.ticketed = False
         self._file: BinaryIO | None = None
         self.start_at(offset)
 
@@ -51,6 +86,17 @@ class Upload:
         self.sent_end = self.next >= self.blob.size or not data
         return data
 
+    def by_ticket(self) -> None:
+        """The server copies the file itself."""
+        self.next, self.sent_end, self.ticketed = self.blob.size, True, True
+        self.under_way += 1
+
+    def by_chunks(self) -> None:
+        """The server cannot copy it: go on from what it holds."""
+        self.under_way -= 1
+        self.ticketed = False
+        self.start_at(self.held)
+
     def acknowledged(self, offset: int) -> None:
         """Note an answer: `done` when the server has the whole. After a mismatch go on from its number."""
         self.under_way -= 1
@@ -73,20 +119,27 @@ class Download:
     of the same content is copied into it. What is hashed is what was written; when the hash is right and the part
     is still the file that was written, it takes its place in one step.
 
+    Where the server sees the same disk it copies into the part itself, and hashes the copy; `ticketed` meanwhile.
+
     Not flushed to the disk: that may take 200 ms, and after a power failure the content can be fetched again.
     """
 
-    def __init__(self, blob: Blob, folder: Path) -> None:
+    def __init__(self, blob: Blob, folder: Path, *, copy_parts: bool = True) -> None:
         self.blob, self.path = blob, folder / blob.name
         self.held = self.next = 0
         self.under_way = 0
+        self.ticketed = False
         self.done = False
-        self._part = folder / f"{blob.sha256[:16]}.{secrets.token_hex(8)}.part"
+        self._copy_parts = copy_parts
+        self._part = self._new_part()
         self._file: BinaryIO | None = None
         self._hash = hashlib.sha256()
         self._here: Iterator[None] | None = self._look_here()
         self._tries = 1
         self._seeded = False
+
+    def _new_part(self) -> Path:
+        return self.path.parent / f"{self.blob.sha256[:16]}.{secrets.token_hex(8)}.part"
 
     def look(self) -> bool:
         """Take one slice of what is here already; False when that is done and chunks can be asked for.
@@ -119,7 +172,7 @@ class Download:
                 return
         self._part.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self._part, "x+b", buffering=0)  # noqa: SIM115 - closed by `close`
-        if self._tries == 1 and (parts := self._parts_of_others()):
+        if self._copy_parts and self._tries == 1 and (parts := self._parts_of_others()):
             with suppress(FileNotFoundError), open(parts[0], "rb") as file:  # its client may have finished with it
                 while data := file.read(min(SLICE_BYTES, self.blob.size - self.held)):
                     self._write(data)
@@ -141,7 +194,32 @@ class Download:
         self.under_way += 1
         return offset
 
-    def add(self, offset: int, data: bytes) -> None:
+    def by_ticket(self) -> Path:
+        """The server copies into this part; nobody writes to it here meanwhile."""
+        self.next, self.ticketed = self.blob.size, True
+        return self._part
+
+    def by_chunks(self) -> None:
+        """The server did not copy, or its word was lost and it may still do: fetch chunks into another part."""
+        self.discard()
+        self._part, self.ticketed = self._new_part(), False
+        self.held = self.next = self.under_way = 0
+        self._here = self._look_here()
+
+    def copied(self) -> None:
+        """The server says that it has copied the file and that the copy has the right hash.
+
+        Raises:
+            OSError, ServerError: as `add`.
+        """
+        self.ticketed = False
+        if self._is_as_written():
+            self.held = self.blob.size
+            self._put_in_place()
+        else:
+            self._start_again()
+
+    def add(self, offset: int, data: bytes | memoryview) -> None:
         """Write an answered chunk; one that does not go on where the part ends changes nothing.
 
         Raises:
@@ -157,7 +235,7 @@ class Download:
         self._write(data)
         self._finish_if_whole()
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes | memoryview) -> None:
         assert self._file is not None
         rest = memoryview(data)
         while rest:
@@ -183,6 +261,7 @@ class Download:
             raise ServerError(f"The result {self.blob.name} was changed again and again while it was written.")
         self._tries += 1
         self._seeded = False
+        self._part = self._new_part()
         self._hash = hashlib.sha256()
         self.held = self.next = 0
         self._here = self._look_here()
@@ -214,7 +293,9 @@ class Download:
     def forget_under_way(self) -> None:
         """The connection is new: ask again from what is written."""
         self.under_way = 0
-        if self._here is None:
+        if self.ticketed:
+            self.by_chunks()
+        elif self._here is None:
             self.next = self.held
 
     def close(self) -> None:
@@ -256,8 +337,12 @@ class Results:
         whole = sum(blob.size for blob in self._blobs if blob.name in self.files)
         return whole + (self.download.held if self.download and not self.download.done else 0)
 
-    def current(self) -> Download | None:
-        """The download under way, or the next one; None when every file stands under its name."""
+    def current(self, *, copy_parts: bool = True) -> Download | None:
+        """The download under way, or the next one; None when every file stands under its name.
+
+        Args:
+            copy_parts: whether what earlier clients left is worth to begin with.
+        """
         if self.download is not None and self.download.done:
             self.files[self.download.blob.name] = self.download.path
             self.download = None
@@ -267,7 +352,7 @@ class Results:
                 missing = next((blob for blob in self._blobs if not _has_size(self.files[blob.name], blob.size)), None)
             if missing is not None:
                 self.files.pop(missing.name, None)
-                self.download = Download(missing, self._folder)
+                self.download = Download(missing, self._folder, copy_parts=copy_parts)
         return self.download
 
     def close(self) -> None:

@@ -22,7 +22,7 @@ def behind_proxy(server, tmp_path):
     def make() -> tuple[Client, Proxy]:
         proxy = Proxy(server.start() if server.process is None else server.address)
         made.append(proxy)
-        made.append(Client(proxy.address, tmp_path / f"downloads_{len(made)}"))
+        made.append(Client(proxy.address, tmp_path / f"downloads_{len(made)}", same_disk=False))
         return made[-1], proxy
 
     yield make
@@ -63,8 +63,8 @@ def test_downloads_that_are_cut_anywhere_end_done_with_every_file_whole(behind_p
 
 def test_a_download_that_is_cut_after_each_of_its_chunks_ends_done(behind_proxy, tmp_path):
     client, proxy = behind_proxy()
-    job, files = several(tmp_path, (MB + 17, 2 * MB))
-    proxy.cut_each("down", [256 * 1024 + 400] * 30)
+    job, files = several(tmp_path, (5 * MB + 17, 8 * MB))
+    proxy.cut_each("down", [MB + 400] * 30)
     check_all_there(client.wait(client.submit(job, files), timeout=60), files)
     assert proxy.cuts >= 8
 
@@ -82,7 +82,7 @@ def test_a_server_that_restarts_during_each_download_loses_no_file(server, conne
     server.start()
     job, files = several(tmp_path, (4 * MB, 3 * MB, 2 * MB))
     for _ in range(3):
-        client = connect(server)
+        client = connect(server, same_disk=False)
         job_id = client.submit(job, files)
         until(lambda update: update.stage == "download" and update.step > MB, client)
         server.kill()
@@ -94,7 +94,7 @@ def test_a_server_that_restarts_during_each_download_loses_no_file(server, conne
 def test_follow_again_in_the_middle_of_a_download_changes_nothing(server, connect, tmp_path):
     server.start()
     job, files = several(tmp_path, (4 * MB, 3 * MB))
-    client = connect(server)
+    client = connect(server, same_disk=False)
     job_id = client.submit(job, files)
     until(lambda update: update.stage == "download" and update.step > 0, client)
     client._introduce(client._jobs[job_id])  # what the client does after each hello, here on the same connection
@@ -104,7 +104,7 @@ def test_follow_again_in_the_middle_of_a_download_changes_nothing(server, connec
 def test_a_cancel_during_the_download_ends_the_job_here_and_the_result_stays(server, connect, tmp_path):
     server.start()
     job, files = several(tmp_path, (4 * MB, 3 * MB))
-    client = connect(server)
+    client = connect(server, same_disk=False)
     job_id = client.submit(job, files)
     until(lambda update: update.stage == "download" and update.step > 0, client)
     client.cancel(job_id)
@@ -121,7 +121,7 @@ def test_a_cancel_during_the_download_ends_the_job_here_and_the_result_stays(ser
 def test_a_file_that_is_taken_away_during_the_download_is_fetched_again(server, connect, tmp_path):
     server.start()
     job, files = several(tmp_path, (MB, 6 * MB))
-    client = connect(server)
+    client = connect(server, same_disk=False)
     job_id = client.submit(job, files)
     first = tmp_path / "downloads" / job_id / "several.mp4"
     until(lambda: client.poll(0) is None or first.exists())

@@ -19,12 +19,12 @@ def test_an_upload_goes_on_where_it_broke_off(server, connect, shot):
     server.start()
     content = os.urandom(8 * MB)
     job, files = shot("copy", content)
-    first = connect(server)
+    first = connect(server, same_disk=False)
     job_id = first.submit(job, files)
     until(lambda update: update.stage == "upload" and update.step > 2 * MB, first)
     server.kill()
     server.start()
-    second = connect(server)
+    second = connect(server, same_disk=False)
     updates = []
     second.submit(job, files, job_id=job_id)
     last = second.wait(job_id, updates.append, timeout=20)
@@ -37,9 +37,9 @@ def test_a_client_resumes_an_upload_by_itself_when_the_server_is_back(server, co
     server.start()
     content = os.urandom(8 * MB)
     job, files = shot("copy", content)
-    client = connect(server)
+    client = connect(server, same_disk=False)
     job_id = client.submit(job, files)
-    until(lambda update: update.stage == "upload" and update.step > MB, client)
+    until(lambda update: update.stage == "upload" and update.step >= MB, client)
     server.kill()
     until(lambda update: "does not answer" in update.message, client)
     server.start()
@@ -52,7 +52,7 @@ def test_two_clients_that_send_the_same_file_do_not_harm_each_other(server, conn
     server.start()
     content = os.urandom(6 * MB)
     job, files = shot("copy", content)
-    clients = [connect(server), connect(server)]
+    clients = [connect(server, same_disk=False), connect(server, same_disk=False)]
     ids = [client.submit(job, files) for client in clients]
     ended = []
     while len(ended) < 2:
@@ -69,7 +69,7 @@ def test_a_damaged_part_on_the_server_is_thrown_away_and_sent_again(server, conn
     job, files = shot("copy", content)
     part = server.state / "incoming" / f"{hashlib.sha256(content).hexdigest()}.{len(content)}.part"
     part.write_bytes(b"\0" * MB)
-    client = connect(server)
+    client = connect(server, same_disk=False)
     last = client.wait(client.submit(job, files), timeout=20)
     assert last.files["result.mp4"].read_bytes() == content
     assert not part.exists()
@@ -79,7 +79,7 @@ def test_a_file_that_changed_since_it_was_hashed_fails_the_job(server, connect, 
     server.start()
     job, files = shot("copy", b"one")
     next(path for path in files.values() if path.suffix == ".mp4").write_bytes(b"two")
-    client = connect(server)
+    client = connect(server, same_disk=False)
     last = client.wait(client.submit(job, files), timeout=20)
     assert last.state == "failed"
     assert last.message == "copy.mp4 arrived damaged, or changed while it was sent: it was deleted."
@@ -100,7 +100,7 @@ def test_a_file_that_vanished_fails_the_job(server, connect, shot):
 def test_a_full_disk_of_the_server_fails_the_upload_and_leaves_no_part(server, connect, shot):
     server.start(file_limit=2 * MB)
     job, files = shot("copy", os.urandom(4 * MB))
-    client = connect(server)
+    client = connect(server, same_disk=False)
     last = client.wait(client.submit(job, files), timeout=20)
     assert last.state == "failed"
     assert "could not store copy.mp4" in last.message
@@ -113,7 +113,7 @@ def half_a_download(server, connect, shot, tmp_path, content):
     """Id of a job whose result a client has fetched the first megabytes of when it ends; the part that it left."""
     server.start()
     job, files = shot("copy", content)
-    client = connect(server)
+    client = connect(server, same_disk=False)
     job_id = client.submit(job, files)
     until(lambda update: update.stage == "download" and update.step > 5 * MB, client)
     client.close()
@@ -124,7 +124,7 @@ def half_a_download(server, connect, shot, tmp_path, content):
 def test_a_download_goes_on_where_an_earlier_client_broke_it_off(server, connect, shot, tmp_path):
     content = os.urandom(24 * MB)
     job_id, part = half_a_download(server, connect, shot, tmp_path, content)
-    again = connect(server)
+    again = connect(server, same_disk=False)
     again.follow(job_id)
     until(lambda: again.poll(0) is None or again._connection.asked)
     assert again._connection.asked[0][1].held >= 5 * MB, "the first chunk asked for is behind what was there"
@@ -137,7 +137,7 @@ def test_a_part_of_an_earlier_client_that_is_damaged_does_no_harm(server, connec
     content = os.urandom(24 * MB)
     job_id, part = half_a_download(server, connect, shot, tmp_path, content)
     part.write_bytes(b"\0" * (3 * MB))
-    again = connect(server)
+    again = connect(server, same_disk=False)
     again.follow(job_id)
     assert again.wait(job_id, timeout=20).files["result.mp4"].read_bytes() == content
 
@@ -147,7 +147,7 @@ def test_clients_that_follow_one_job_into_one_folder_all_end_with_the_right_byte
     server.start()
     content = os.urandom(24 * MB)
     job, files = shot("copy", content)
-    clients = [connect(server) for _ in range(4)]
+    clients = [connect(server, same_disk=False) for _ in range(4)]
     job_id = clients[0].submit(job, files)
     until(lambda update: update.stage == "download" and update.step > 2 * MB, clients[0])
     random = Random(7)
@@ -169,7 +169,7 @@ def test_clients_that_follow_one_job_into_one_folder_all_end_with_the_right_byte
 def test_a_result_that_was_changed_here_is_fetched_again(server, connect, shot):
     server.start()
     job, files = shot("copy", b"the clip")
-    client = connect(server)
+    client = connect(server, same_disk=False)
     job_id = client.submit(job, files)
     path = client.wait(job_id, timeout=20).files["result.mp4"]
     path.write_bytes(b"the CLIP")
