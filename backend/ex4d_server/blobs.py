@@ -158,14 +158,24 @@ class BlobStore:
         self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
         incoming.mkdir(parents=True, exist_ok=True)
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                about = entry.stat()
-                self._stored[entry.name] = _Stored(about.st_size, about.st_atime)
+        self._look()
 
     def path(self, sha256: str) -> Path:
         """Where a stored file is."""
         return self._folder / sha256
+
+    def _look(self) -> None:
+        """Note what is there: another program, as `ex4d server clean`, may have removed some of it."""
+        there = {}
+        for entry in _scan(self._folder):
+            with contextlib.suppress(OSError):
+                there[entry.name] = _Stored(entry.stat().st_size, entry.stat().st_atime)
+        with self._lock:
+            limit = self._clock() - RECENT_SECONDS
+            for sha256 in [name for name, stored in self._stored.items() if name not in there and stored.used < limit]:
+                del self._stored[sha256]
+            for sha256, stored in there.items():
+                self._stored.setdefault(sha256, stored)
 
     # -- quick, for any thread
 
@@ -415,14 +425,22 @@ class BlobStore:
         if not self._lack and now - self._swept < SWEEP_SECONDS:
             return
         self._swept = now
-        yield from self._remove_parts(now - self.limits.part_days * DAY)
-        yield from self.remove(self.limits.days, self.limits.bytes)
+        self._look()
+        yield
+        yield from self.remove(self.limits)
 
-    def remove(self, days: float, keep: int) -> Steps[int]:
-        """Remove what was not used for so many days, and then more until `keep` bytes are left; returns bytes freed.
+    def remove(self, limits: StoreLimits) -> Steps[int]:
+        """Remove what is over the limits, the least recently used first; returns the bytes freed.
 
         Nothing goes that an unfinished job uses, or that was used in the last ten minutes.
         """
+        freed = yield from self._remove_parts(self._clock() - max(limits.part_days * DAY, RECENT_SECONDS))
+        freed += yield from self._remove_files(limits.days, limits.bytes)
+        if freed:
+            log.info("removed %d MB from the store", freed // 10**6)
+        return freed
+
+    def _remove_files(self, days: float, keep: int) -> Steps[int]:
         with self._lock:
             lack, self._lack = self._lack, 0
             total = sum(stored.size for stored in self._stored.values())
@@ -442,8 +460,6 @@ class BlobStore:
             if sha256 not in pinned:
                 freed += self._remove(sha256)
                 yield
-        if freed:
-            log.info("removed %d MB from the store", freed // 10**6)
         return freed
 
     def _remove(self, sha256: str) -> int:
@@ -461,13 +477,17 @@ class BlobStore:
         stored = self._stored.get(sha256)
         return stored.used if stored else 0.0
 
-    def _remove_parts(self, older_than: float) -> Steps[None]:
+    def _remove_parts(self, older_than: float) -> Steps[int]:
         open_now = {self._part(key) for key in (*self._uploads, *self._opening)}
+        freed = 0
         for entry in _scan(self._incoming):
-            if Path(entry.path) not in open_now and entry.stat().st_mtime < older_than:
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                about = entry.stat()
+                if Path(entry.path) not in open_now and about.st_mtime < older_than:
                     os.unlink(entry.path)
-                yield
+                    freed += about.st_size
+            yield
+        return freed
 
     def _announced(self, key: Key) -> _Announced | None:
         """What was announced; None where the file is here already."""

@@ -17,6 +17,8 @@ log = logging.getLogger("ex4d.server")
 
 SLICE_BYTES = 4 << 20
 """Read, hashed or copied between two yields."""
+PIECE_BYTES = 256 * 1024
+"""Copied and hashed while it is in the processor's cache."""
 SMALL_BYTES = 256 * 1024
 """Files up to this size are hashed whenever they are used."""
 
@@ -89,15 +91,17 @@ def checked(path: Path, blob: Blob) -> Path:
 
 def copy_and_hash(source: FileIO, copy: FileIO, size: int, hasher: "hashlib._Hash") -> Steps[None]:
     """Copy `size` bytes and hash the copy. The kernel copies, and shares blocks where the disk can."""
-    done, buffer = 0, bytearray(SLICE_BYTES)
+    done, buffer = 0, bytearray(PIECE_BYTES)
     copy_in_kernel = getattr(os, "copy_file_range", None)
     while done < size:
-        wanted = min(SLICE_BYTES, size - done)
+        wanted = min(PIECE_BYTES, size - done)
         if copy_in_kernel:
             try:
                 count = copy_in_kernel(source.fileno(), copy.fileno(), wanted, done, done)
             except OSError:
-                copy_in_kernel = None  # between some disks it cannot
+                count = 0
+            if not count:  # between some disks it cannot
+                copy_in_kernel = None
                 continue
             copy.seek(done)
             view = memoryview(buffer)[:count]
@@ -111,7 +115,8 @@ def copy_and_hash(source: FileIO, copy: FileIO, size: int, hasher: "hashlib._Has
             return  # shorter than announced: the hash will say so
         hasher.update(memoryview(buffer)[:count])
         done += count
-        yield
+        if done % SLICE_BYTES == 0:
+            yield
 
 
 def open_regular(path: Path, flags: int) -> FileIO:

@@ -131,11 +131,11 @@ class _Connection:
         """The server closed the connection, or its machine stopped answering heartbeats."""
         return any(monitor.poll(0) for monitor in self.monitors)
 
-    def send(self, *parts: Tagged | bytes, bulk: bool = False) -> None:
+    def send(self, *parts: Tagged | memoryview, bulk: bool = False) -> None:
         """Queue a message; raises `zmq.Again` when the queue is full."""
         socket = self.bulk if bulk else self.control
         assert socket is not None
-        socket.send_multipart([part if isinstance(part, bytes) else encode(part) for part in parts], zmq.NOBLOCK)
+        socket.send_multipart([part if isinstance(part, memoryview) else encode(part) for part in parts], zmq.NOBLOCK)
 
     def close(self) -> None:
         for socket in self.sockets():
@@ -390,7 +390,7 @@ class Client:
         for tracked in self._active():
             self._emit(tracked, message=self.problem)
 
-    def _send(self, *parts: Tagged | bytes, bulk: bool = False) -> None:
+    def _send(self, *parts: Tagged | memoryview, bulk: bool = False) -> None:
         try:
             self._connection.send(*parts, bulk=bulk)
         except zmq.Again:  # a queue of 1000 is full: the server has stopped reading
@@ -560,7 +560,7 @@ class Client:
             data = upload.chunk(self._limits.chunk)
             self._ask(tracked, upload, Put(blob.sha256, blob.size, offset), data)
 
-    def _ask(self, tracked: _Tracked, transfer: Upload | Download, *parts: Tagged | bytes) -> None:
+    def _ask(self, tracked: _Tracked, transfer: Upload | Download, *parts: Tagged | memoryview) -> None:
         self._connection.asked.append((tracked, transfer))
         self._send(*parts, bulk=True)
 

@@ -16,10 +16,10 @@ __all__ = [
 CONTROL_BYTES = 256 * 1024
 """Largest message without file content; larger ones are not read at all."""
 
-CHUNK_BYTES = 1024 * 1024
+CHUNK_BYTES = 512 * 1024
 """File content in one `Put` or `Chunk`."""
 
-CREDIT = 16
+CREDIT = 32
 """Chunks that may be under way to or from one client."""
 
 PICTURE_BYTES = 16 * 1024

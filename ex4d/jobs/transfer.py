@@ -10,8 +10,8 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from ex4d.errors import ServerError
 from ex4d.pipeline.requests import Blob
@@ -63,7 +63,8 @@ class Upload:
         self.tries = 1
         self.under_way = 0
         self.ticketed = False
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
+        self._buffer = bytearray()
         self.start_at(offset)
 
     def start_at(self, offset: int) -> None:
@@ -71,16 +72,19 @@ class Upload:
         self.held = self.next = offset
         self.sent_end = self.done = False
 
-    def chunk(self, size: int) -> bytes:
-        """The next chunk; an empty file has one empty chunk.
+    def chunk(self, size: int) -> memoryview:
+        """The next chunk, valid until the next call; an empty file has one empty chunk.
 
         Raises:
             OSError: the file cannot be read.
         """
         if self._file is None:
-            self._file = open(self.path, "rb")  # noqa: SIM115 - closed by `close`
+            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115 - closed by `close`
+        if len(self._buffer) != size:
+            self._buffer = bytearray(size)
         self._file.seek(self.next)
-        data = self._file.read(max(min(size, self.blob.size - self.next), 0))
+        wanted = memoryview(self._buffer)[: max(min(size, self.blob.size - self.next), 0)]
+        data = wanted[: self._file.readinto(wanted)]
         self.next += len(data)
         self.under_way += 1
         self.sent_end = self.next >= self.blob.size or not data
@@ -109,6 +113,7 @@ class Upload:
         if self._file is not None:
             self._file.close()
             self._file = None
+        self._buffer = bytearray()
 
 
 class Download:
@@ -132,7 +137,7 @@ class Download:
         self.done = False
         self._copy_parts = copy_parts
         self._part = self._new_part()
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._hash = hashlib.sha256()
         self._here: Iterator[None] | None = self._look_here()
         self._tries = 1
