@@ -1,7 +1,6 @@
 """How fast files go between a client and a server on this machine, and what that does to those who wait.
 
-    python benchmarks/transfer.py [MIB]         rates, pings and polls, beside what copying and hashing takes
-    python benchmarks/transfer.py cuts [N]      N downloads' and N / 2 uploads' connections cut anywhere
+    python benchmarks/transfer.py [MIB]
 
 Files lie in memory (/dev/shm) where there is such a folder, so the disk is not what is measured.
 """
@@ -43,17 +42,21 @@ def copy_and_hash(source: Path, copy: Path) -> float:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """A fresh server's address; its workers give back what they are given."""
+def serving(folder: Path, address: str = "tcp://127.0.0.1:0") -> Iterator[tuple[str, subprocess.Popen]]:
+    """A server on `folder`, its address and process; its workers give back what they are given."""
     command = [sys.executable, "-c", "import sys; from pathlib import Path; from ex4d_server.server import serve;"]
-    command[-1] += "serve('tcp://127.0.0.1:0', Path(sys.argv[1]), runner='transfer_runner:make')"
+    command[-1] += "serve(sys.argv[1], Path(sys.argv[2]), runner='transfer_runner:make')"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     with subprocess.Popen(
-        [*command, str(folder / "state")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+        [*command, address, str(folder / "state")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
     ) as server:
         try:
             assert server.stdout
-            yield server.stdout.readline().split()[-1]
+            yield server.stdout.readline().split()[-1], server
         finally:
             server.terminate()
 
@@ -122,7 +125,7 @@ def run_job(client: Client, clip: Path, addon: bool, polls: list[float]) -> tupl
 
 def measure(folder: Path, clip: Path, *, same_disk: bool, addon: bool, polls: list[float], pings: list[float]) -> tuple:
     """Seconds up and down of one clip, with a fresh server."""
-    with serving(folder) as address:
+    with serving(folder) as (address, _):
         client = Client(address, folder / "downloads", same_disk=same_disk)
         while client.status != "ready":
             client.poll()
