@@ -216,3 +216,37 @@ def test_server_python_may_begin_with_a_tilde_and_stays_a_link(addon, tmp_path, 
     assert (tmp_path / "said").read_text().strip() == str(tmp_path / "link")
     assert server.trouble == f"The server has ended (exit code 3). Its log is {server.log_file}."
     server.stop()
+
+
+def test_the_folder_of_a_server_that_is_started_here_is_private(addon, user_folder, tmp_path):
+    """Also one that an earlier version made for all to read."""
+    (user_folder / "server").mkdir(mode=0o755)
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 0\n")
+    python.chmod(0o755)
+    server = session.current().server
+    server.start(str(python), "tcp://127.0.0.1:5750")
+    server.stop()
+    assert (user_folder / "server").stat().st_mode & 0o777 == 0o700
+
+
+def test_while_a_file_goes_over_the_socket_the_timer_comes_back_sooner(addon, monkeypatch):
+    here = session.current()
+    budgets = []
+
+    class Moving:
+        status, problem, server, unloaded, moving = "ready", "", None, None, True
+
+        def poll(self, budget):
+            budgets.append(budget)
+            return []
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(here, "client", Moving())
+    assert session.timer() <= 0.005
+    assert 0.01 <= budgets[0] <= 0.04, "more than usual, but never what a user would feel as a stop"
+    Moving.moving = False
+    assert session.timer() == session.IDLE_INTERVAL_S
+    assert budgets[1] < 0.01
