@@ -26,6 +26,7 @@ from pathlib import Path
 
 from ex4d.jobs.limits import CHUNK_BYTES
 from ex4d.pipeline.requests import Blob
+from ex4d.storage.atomic import replacing
 from ex4d_server.content import (
     SLICE_BYTES,
     BlobError,
@@ -50,6 +51,7 @@ PROMISE_SECONDS = 600.0
 """How long room is kept for an announced file of which nothing comes."""
 SWEEP_SECONDS = 60.0
 DAY = 86400.0
+LIMITS_FILE = "store.json"
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,26 @@ class StoreLimits:
         part_days: since an upload that broke off last went on.
     """
 
-    bytes: int = 50 * 1024**3
+    bytes: int = 50 * 10**9
     days: float = 30.0
     part_days: float = 1.0
+
+    @classmethod
+    def read(cls, state: Path) -> "StoreLimits":
+        """Those that `ex4d server limit` wrote into a state folder; the usual ones where it did not."""
+        try:
+            plain = json.loads((state / LIMITS_FILE).read_text(encoding="utf-8"))
+            return cls(int(plain["bytes"]), float(plain["days"]))
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            log.warning("%s cannot be read, so the usual limits hold: %s", LIMITS_FILE, error)
+            return cls()
+
+    def write(self, state: Path) -> None:
+        """Let a server keep these from its next look on, which is within a minute."""
+        with replacing(state / LIMITS_FILE) as path:
+            path.write_text(json.dumps({"bytes": self.bytes, "days": self.days}), encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -132,7 +151,7 @@ class BlobStore:
 
     Args:
         folder, incoming: made where they are missing; on one disk.
-        limits: what to keep.
+        limits: what to keep; None for those of the state folder, which `folder` is in.
         in_use: hashes that must stay; by default those of the unfinished jobs in the journal beside `folder`.
         clock: seconds since 1970.
     """
@@ -147,8 +166,9 @@ class BlobStore:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder, self._incoming, self._clock = folder, incoming, clock
-        self.limits = limits or StoreLimits()
-        self._in_use = in_use or (lambda: used_by_unfinished_jobs(folder.absolute().parent / "journal.sqlite"))
+        state = folder.absolute().parent
+        self._limits = (lambda: limits) if limits else (lambda: StoreLimits.read(state))
+        self._in_use = in_use or (lambda: used_by_unfinished_jobs(state / "journal.sqlite"))
         self._wanted: OrderedDict[Key, _Announced] = OrderedDict()
         self._uploads: OrderedDict[Key, _Upload] = OrderedDict()
         self._opening: set[Key] = set()
@@ -427,7 +447,7 @@ class BlobStore:
         self._swept = now
         self._look()
         yield
-        yield from self.remove(self.limits)
+        yield from self.remove(self._limits())
 
     def remove(self, limits: StoreLimits) -> Steps[int]:
         """Remove what is over the limits, the least recently used first; returns the bytes freed.

@@ -1,5 +1,6 @@
 """What the server adds to the command line, by the entry points "ex4d.commands"."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +9,7 @@ import typer
 from ex4d.jobs.address import DEFAULT_ADDRESS
 
 if TYPE_CHECKING:
-    from ex4d_server.blobs import BlobStore
+    from ex4d_server.blobs import BlobStore, StoreLimits
 
 State = Annotated[
     Path | None,
@@ -34,8 +35,8 @@ def usage(state: State = None) -> None:
     """Show what the server keeps, and what it may keep."""
     from ex4d_server.blobs import StoreLimits
 
-    store, limits = _store(state), StoreLimits()
-    now = store.usage()
+    folder = _folder(state)
+    now, limits = _store(folder).usage(), StoreLimits.read(folder)
     typer.echo(f"files    {_gigabytes(now.bytes)} in {now.files} files, of {_gigabytes(limits.bytes)} at most")
     typer.echo(f"uploads  {_gigabytes(now.part_bytes)} in {now.parts} parts that are not finished")
     typer.echo(f"disk     {_gigabytes(now.free)} free")
@@ -47,38 +48,64 @@ def usage(state: State = None) -> None:
 @server.command()
 def clean(
     state: State = None,
-    days: Annotated[float, typer.Option("--days", min=0, help="Remove what was not used for so many days.")] = 30.0,
-    keep: Annotated[
-        float | None,
-        typer.Option("--keep", min=0, help="Then remove the least recently used until so many GB are left."),
+    days: Annotated[
+        float | None, typer.Option("--days", min=0, help="Remove what was not used for so many days.")
+    ] = None,
+    gb: Annotated[
+        float | None, typer.Option("--gb", min=0, help="Then the least recently used, until so many GB are left.")
     ] = None,
 ) -> None:
     """Remove files that no unfinished job needs. A server may run meanwhile.
 
-    Results that are removed can no longer be fetched; those in Blender or in output folders stay.
-    What was used in the last ten minutes stays.
+    Without options what is over the limits goes, as a server does by itself every minute. Results that are removed
+    can no longer be fetched; those in Blender or in output folders stay. What was used in the last ten minutes stays.
     """
     from ex4d_server.blobs import StoreLimits
     from ex4d_server.content import run
 
-    limits = StoreLimits()
-    store = _store(state)
-    kept = limits.bytes if keep is None else int(keep * 10**9)
-    freed = run(store.remove(StoreLimits(kept, days, min(days, limits.part_days))))
+    folder = _folder(state)
+    store, limits = _store(folder), _changed(StoreLimits.read(folder), gb, days)
+    freed = run(store.remove(replace(limits, part_days=min(limits.days, limits.part_days))))
     typer.echo(f"Removed {_gigabytes(freed)}; {_gigabytes(store.usage().bytes)} are left.")
 
 
-def _store(state: Path | None) -> "BlobStore":
+@server.command()
+def limit(
+    state: State = None,
+    gb: Annotated[float | None, typer.Option("--gb", min=0, help="Keep so many GB at most.")] = None,
+    days: Annotated[float | None, typer.Option("--days", min=0, help="Keep what was used in so many days.")] = None,
+) -> None:
+    """Set how much a server keeps, and for how long. It holds within a minute, also for a server that runs."""
+    from ex4d_server.blobs import StoreLimits
+
+    folder = _folder(state)
+    limits = _changed(StoreLimits.read(folder), gb, days)
+    limits.write(folder)
+    typer.echo(f"Keeps {_gigabytes(limits.bytes)} at most, and nothing that was not used for {limits.days:g} days.")
+
+
+def _folder(state: Path | None) -> Path:
     import platformdirs
 
     from ex4d.errors import InputError
-    from ex4d_server.blobs import BlobStore
     from ex4d_server.orders import blob_folder
 
     folder = platformdirs.user_state_path("ex4d") if state is None else state
     if not blob_folder(folder).is_dir():
         raise InputError(f"{folder} is no state folder of a server: name it with --state.")
+    return folder.absolute()
+
+
+def _store(folder: Path) -> "BlobStore":
+    from ex4d_server.blobs import BlobStore
+    from ex4d_server.orders import blob_folder
+
     return BlobStore(blob_folder(folder), folder / "incoming")
+
+
+def _changed(limits: "StoreLimits", gb: float | None, days: float | None) -> "StoreLimits":
+    kept = limits.bytes if gb is None else int(gb * 10**9)
+    return replace(limits, bytes=kept, days=limits.days if days is None else days)
 
 
 def _gigabytes(count: int) -> str:
