@@ -10,9 +10,10 @@ What cannot be written raises `JournalError` and changes nothing, so whoever kno
 
 import json
 import sqlite3
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 from ex4d.errors import ServerError
 from ex4d.jobs.codec import sentence
 from ex4d.jobs.messages import TERMINAL, Event, Result, State
-from ex4d.pipeline.requests import Job, canonical, job_hash
+from ex4d.pipeline.requests import Job, blobs_of, canonical, job_hash
 from ex4d.plain import from_plain, to_plain
 from ex4d_server.disk import Reserve
 
@@ -90,6 +91,8 @@ class Journal:
         self.changed: set[str] = set()
         self._pictures: dict[str, bytes] = {}
         self._path, self._clock, self._reserve = path, clock, reserve
+        self._in_use: dict[str, frozenset[str]] = {}
+        self._in_use_lock = threading.Lock()
         try:
             try:
                 self._db = self._open()
@@ -97,6 +100,8 @@ class Journal:
                 if _code(error) not in DISK_ERRORS or not (reserve and reserve.free()):
                     raise
                 self._db = self._open()
+            for job_id, spec in self._db.execute("SELECT id, spec FROM jobs WHERE state IN ('queued', 'running')"):
+                self._in_use[job_id] = frozenset(files_in(spec))
         except sqlite3.Error as error:
             raise ServerError(f"The journal {path} cannot be used. {_reason(error)}") from error
 
@@ -148,6 +153,13 @@ class Journal:
             self._event(job_id)
 
         self._write(change)
+        with self._in_use_lock:
+            self._in_use[job_id] = frozenset(blob.sha256 for blob in blobs_of(job))
+
+    def files_in_use(self) -> set[str]:
+        """Hashes of all files that queued and running jobs read. May be called from any thread."""
+        with self._in_use_lock:
+            return {sha256 for files in self._in_use.values() for sha256 in files}
 
     def next_queued(self) -> str | None:
         """Id of the job whose turn it is: owners take turns, and the jobs of one owner go in their order.
@@ -208,6 +220,8 @@ class Journal:
 
         self._write(change)
         self._pictures.pop(job_id, None)
+        with self._in_use_lock:
+            self._in_use.pop(job_id, None)
 
     def ask_to_cancel(self, job_id: str) -> None:
         """Queued -> cancelled; of a running job note it, so that a restart does not run it again."""
@@ -346,6 +360,38 @@ class Journal:
             (int(bool(stage)), stage, step, steps, elapsed, message, job_id),
         )
         self.changed.add(job_id)
+
+
+def files_in(spec: str) -> Iterator[str]:
+    """Hashes of the files that a job names, whichever version wrote it; none where it cannot be read."""
+    try:
+        rest = [json.loads(spec)]
+    except ValueError:
+        return
+    while rest:
+        plain = rest.pop()
+        if isinstance(plain, dict):
+            if isinstance(plain.get("sha256"), str):
+                yield plain["sha256"]
+            rest += plain.values()
+        elif isinstance(plain, list):
+            rest += plain
+
+
+def used_by_unfinished_jobs(journal: Path) -> set[str]:
+    """Hashes of all files that queued and running jobs read, of a journal that no server has open.
+
+    Raises:
+        JournalError: it cannot be read.
+    """
+    if not journal.exists():
+        return set()
+    try:
+        with closing(sqlite3.connect(f"{journal.as_uri()}?mode=ro", uri=True, timeout=1.0)) as database:
+            specs = database.execute("SELECT spec FROM jobs WHERE state IN ('queued', 'running')").fetchall()
+    except sqlite3.Error as error:
+        raise JournalError(_reason(error)) from error
+    return {sha256 for (spec,) in specs for sha256 in files_in(spec)}
 
 
 def _code(error: sqlite3.Error) -> int:

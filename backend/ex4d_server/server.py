@@ -1,4 +1,4 @@
-"""The server: two ZeroMQ sockets, the journal, the files and the supervisor, in one single-threaded loop."""
+"""The server: the control socket, the journal and the supervisor in one loop; a thread of its own moves files."""
 
 import json
 import logging
@@ -23,19 +23,16 @@ from ex4d.errors import EX4DError, InputError, ServerError
 from ex4d.generate.registry import AUTO, check_options, generators
 from ex4d.jobs.address import DEFAULT_ADDRESS, parse_address
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
-from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
+from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CREDIT, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
 from ex4d.jobs.messages import (
-    CLIENT_BULK,
     CLIENT_CONTROL,
     PROTOCOL_VERSION,
     Cancel,
     Capabilities,
-    Chunk,
     Error,
     EstimatorInfo,
     Follow,
     GeneratorInfo,
-    Get,
     Hello,
     Holds,
     Limits,
@@ -50,7 +47,9 @@ from ex4d.jobs.messages import (
 from ex4d.pipeline.requests import Fill, Generate, Job, blobs_of, job_hash
 from ex4d.plain import Tagged
 from ex4d.schema import describe
-from ex4d_server.blobs import BlobError, BlobStore
+from ex4d_server.blobs import BlobStore
+from ex4d_server.bulk import Bulk
+from ex4d_server.content import BlobError
 from ex4d_server.disk import Reserve
 from ex4d_server.executor import Deadlines
 from ex4d_server.journal import Journal, JournalError
@@ -129,8 +128,11 @@ class Server:
             self._make_folders()
             self._reserve.make()
             self._control = self._bind(f"tcp://{ip}:{port or '*'}", CONTROL_BYTES)
-            self._bulk = self._bind(f"tcp://{ip}:*", CHUNK_BYTES + 1024)
-            self._blobs = BlobStore(blob_folder(state), state / "incoming")
+            bulk = self._bind(f"tcp://{ip}:*", CHUNK_BYTES + 1024, 2 * CREDIT)
+            self._bulk_port = _port(bulk)
+            self._blobs = BlobStore(blob_folder(state), state / "incoming", in_use=self._journal.files_in_use)
+            self._exchange = state / "exchange"
+            self._bulk = Bulk(bulk, self._blobs, self._exchange, self._instance)
             self._executor = LocalExecutor(self._context, state, runner=runner, deadlines=deadlines, clock=clock)
             self._supervisor = Supervisor(self._journal, self._blobs, self._executor, clock)
         except BaseException:
@@ -139,13 +141,14 @@ class Server:
             raise
         self.address = f"tcp://{ip}:{_port(self._control)}"
         self._say_where()
+        self._bulk.start()
 
-    def _bind(self, address: str, frame_bytes: int) -> zmq.Socket:
+    def _bind(self, address: str, frame_bytes: int, queue: int = 1000) -> zmq.Socket:
         socket = self._context.socket(zmq.ROUTER)
         socket.linger = 0
         socket.router_mandatory = True
         socket.maxmsgsize = frame_bytes
-        socket.sndhwm = socket.rcvhwm = 1000
+        socket.sndhwm = socket.rcvhwm = queue
         socket.handshake_ivl = 5000
         socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
         try:
@@ -163,14 +166,12 @@ class Server:
         Nothing that one message or one job brings ends this loop.
         """
         poller = zmq.Poller()
-        for socket in (self._control, self._bulk, *self._executor.sockets):
+        for socket in (self._control, *self._executor.sockets):
             poller.register(socket, zmq.POLLIN)
         while not stop():
             ready = dict(poller.poll(TICK_MS))
             if self._control in ready:
                 self._drain(self._control, self._handle_control)
-            if self._bulk in ready:
-                self._drain(self._bulk, self._handle_bulk)
             for turn in (self._supervisor.tick, self._push_events):
                 try:
                     turn()
@@ -181,7 +182,7 @@ class Server:
 
     def close(self) -> None:
         """End the worker, close everything, give the folder free. Jobs under way go back to the queue."""
-        for end in (self._supervisor.close, self._blobs.close, self._journal.close):
+        for end in (self._supervisor.close, self._bulk.close, self._journal.close):
             try:
                 end()
             except Exception:
@@ -206,6 +207,7 @@ class Server:
         self._kept_house = self._clock()
         self._make_folders()
         self._reserve.make()
+        self._blobs.look_for_request()
         if (self._state / STOP_FILE).exists():
             log.info("the file %s asks for the end", STOP_FILE)
             return True
@@ -296,8 +298,8 @@ class Server:
             self._peers[peer] = Peer(_owner(peer), now)
             self._heard = now
             limits, capabilities = Limits(), _capabilities()
-            port = _port(self._bulk)
-            return [Welcome(PROTOCOL_VERSION, __version__, self._instance, port, capabilities, limits)]
+            port, exchange = self._bulk_port, str(self._exchange)
+            return [Welcome(PROTOCOL_VERSION, __version__, self._instance, port, capabilities, limits, exchange)]
         if peer not in self._peers:
             return [Error("hello_first", "The first message must be a hello.")]
         self._peers[peer].heard = self._heard = now
@@ -376,24 +378,6 @@ class Server:
                 return peer not in followers  # who is gone has nothing to wait for
             followers[peer] = event.seq
         return True
-
-    # -- bulk: file content
-
-    def _handle_bulk(self, peer: bytes, frames: list[bytes]) -> list[Tagged | bytes]:
-        if not 1 <= len(frames) <= 2:
-            raise ProtocolError("A bulk message has one or two frames.")
-        message = decode(frames[0], CLIENT_BULK)
-        try:
-            if isinstance(message, Get):
-                return [
-                    Chunk(message.sha256, message.offset),
-                    self._blobs.read(message.sha256, message.offset),
-                ]
-            if len(frames) != 2:
-                raise ProtocolError("put needs a second frame with the content.")
-            return [Holds(message.sha256, self._blobs.put(message.sha256, message.offset, frames[1]))]
-        except BlobError as error:
-            return [Error(error.code, sentence(error), message.sha256)]
 
 
 def serve(

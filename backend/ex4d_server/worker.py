@@ -30,6 +30,7 @@ from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.requests import Blob, Job
 from ex4d.plain import Tagged
 from ex4d.progress import Progress
+from ex4d_server.content import checked
 from ex4d_server.disk import is_disk_full
 from ex4d_server.orders import (
     BEAT_SECONDS,
@@ -73,8 +74,8 @@ class Attempt:
         self._held_back: Step | None = None
 
     def locate(self, blob: Blob) -> Path:
-        """Where the content of a file is stored."""
-        return self._blobs / blob.sha256
+        """Where the content of a file is stored, after a check that it is still what it was."""
+        return checked(self._blobs / blob.sha256, blob)
 
     def progress(self, stage: str, step: int, steps: int, picture: NDArray[np.uint8] | None = None) -> None:
         """Report a step; raises `Cancelled` when the supervisor has said stop."""

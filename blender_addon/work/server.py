@@ -50,7 +50,8 @@ class OwnServer:
         if not Path(python).is_file():
             raise InputError(f"There is no Python at {python}: set Server Python in the add-on's preferences.")
         state = self.state
-        state.mkdir(parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        state.chmod(0o700)  # one that an earlier version made is open to all
         # Blender's own paths would make the server's Python take modules that were built for Blender.
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
         try:

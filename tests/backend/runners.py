@@ -166,8 +166,27 @@ def eat_all_and_wait(job, locate, out, progress):
     return slow(job, locate, out, progress)
 
 
-def many_stages(job, locate, out, progress):
+def long_stage_names(job, locate, out, progress):
     """As many events as a client can have in a few seconds."""
     for stage in range(3000):
         progress("stage " + "x" * 80 + str(stage), 1, 1)
+    return {}
+
+
+def several(job, locate, out, progress):
+    """Every file of the clip as a result."""
+    for blob in job.source.clip:
+        (out / blob.name).write_bytes(locate(blob).read_bytes())
+    return {}
+
+
+def many_stages(job, locate, out, progress):
+    """More events, with pictures, than a client's queues hold: each stage's last step is one. Waits for a mark."""
+    progress("first", 1, 1)
+    mark = Path(os.environ["EX4D_TEST_MARK"])
+    while not mark.exists():
+        time.sleep(0.01)
+    noise = np.random.default_rng(0).integers(0, 256, (90, 100, 3), dtype=np.uint8)
+    for stage in range(3000):
+        progress(f"stage {stage}", 1, 1, noise)
     return {}

@@ -243,3 +243,37 @@ def test_a_server_that_is_started_lingers_and_is_asked_before_it_is_ended(addon,
     session.current().stop_server()
     assert process.returncode == 0
     assert "--linger 900" in (tmp_path / "said").read_text()
+
+
+def test_the_folder_of_a_server_that_is_started_here_is_private(addon, user_folder, tmp_path):
+    """Also one that an earlier version made for all to read."""
+    (user_folder / "server").mkdir(mode=0o755)
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 0\n")
+    python.chmod(0o755)
+    server = session.current().server
+    server.start(str(python), "tcp://127.0.0.1:5750")
+    server.stop()
+    assert (user_folder / "server").stat().st_mode & 0o777 == 0o700
+
+
+def test_while_a_file_goes_over_the_socket_the_timer_comes_back_sooner(addon, monkeypatch):
+    here = session.current()
+    budgets = []
+
+    class Moving:
+        status, problem, server, unloaded, moving = "ready", "", None, None, True
+
+        def poll(self, budget):
+            budgets.append(budget)
+            return []
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(here, "client", Moving())
+    assert session.timer() <= 0.005
+    assert 0.01 <= budgets[0] <= 0.04, "more than usual, but never what a user would feel as a stop"
+    Moving.moving = False
+    assert session.timer() == session.IDLE_INTERVAL_S
+    assert budgets[1] < 0.01
