@@ -34,5 +34,5 @@ MESSAGE_FRAMES = 4
 
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 2000, 8000
 
-MOVING_BUDGET_S, MOVING_INTERVAL_S = 0.02, 0.004
+MOVING_BUDGET_S, MOVING_INTERVAL_S = 0.012, 0.002
 """How long to let `Client.poll` work, and how long to wait after it, while it is `moving` files over the socket."""

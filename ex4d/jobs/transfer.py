@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from io import FileIO
@@ -34,13 +35,13 @@ class Exchange:
 
     @classmethod
     def of(cls, folder: str, instance: str) -> "Exchange | None":
-        """The exchange that the server named, if what lies there is of this very server."""
+        """The exchange that the server named, if it is this user's own and what lies there is of this very server."""
         path = Path(folder)
         try:
-            there = bool(folder) and path.is_absolute() and (path / "instance").read_text(encoding="utf-8") == instance
+            own = bool(folder) and path.is_absolute() and _is_private(path.lstat())
+            return cls(path) if own and (path / "instance").read_text(encoding="utf-8") == instance else None
         except (OSError, ValueError):
-            there = False
-        return cls(path) if there else None
+            return None
 
     def ticket(self, path: Path) -> str:
         """Write down a path; returns the ticket's name.
@@ -258,7 +259,7 @@ class Download:
             self._start_again()
         else:
             self.discard()
-            raise ServerError(f"The result {self.blob.name} arrived damaged: follow the job again.")
+            raise ServerError(f"The result {self.blob.name} arrived damaged: run the job again.")
 
     def _start_again(self) -> None:
         self.discard()
@@ -376,3 +377,9 @@ def _has_size(path: Path, size: int) -> bool:
         return path.stat().st_size == size
     except OSError:
         return False
+
+
+def _is_private(about: os.stat_result) -> bool:
+    """A folder that nobody but this user can write to; systems without user ids keep a user's folders apart."""
+    user = getattr(os, "getuid", None)
+    return stat.S_ISDIR(about.st_mode) and (user is None or (about.st_uid == user() and not about.st_mode & 0o077))

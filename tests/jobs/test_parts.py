@@ -6,7 +6,7 @@ import os
 import pytest
 
 from ex4d.errors import ServerError
-from ex4d.jobs.transfer import Download, Results
+from ex4d.jobs.transfer import Download, Exchange, Results
 from ex4d.pipeline.requests import Blob
 
 CHUNK = 1000
@@ -110,3 +110,22 @@ def test_a_name_of_255_bytes_has_room_for_its_part(tmp_path):
 def test_a_result_that_names_two_files_alike_is_refused(tmp_path):
     with pytest.raises(ServerError, match="alike"):
         Results((BLOB, BLOB), tmp_path)
+
+
+def test_only_a_private_folder_of_this_user_with_the_servers_word_in_it_is_an_exchange(tmp_path):
+    folder = tmp_path / "exchange"
+    folder.mkdir(mode=0o700)
+    (folder / "instance").write_text("abc")
+    assert Exchange.of(str(folder), "abc") is not None
+    assert Exchange.of(str(folder), "abd") is None
+    assert Exchange.of("", "") is None
+    assert Exchange.of("exchange", "abc") is None
+    assert Exchange.of("\0", "abc") is None
+    (tmp_path / "link").symlink_to(folder)
+    assert Exchange.of(str(tmp_path / "link"), "abc") is None
+    folder.chmod(0o770)
+    assert Exchange.of(str(folder), "abc") is None, "others could have made it"
+    folder.chmod(0o700)
+    if os.getuid() == 0:
+        os.chown(folder, 12345, 12345)
+        assert Exchange.of(str(folder), "abc") is None
