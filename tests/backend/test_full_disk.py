@@ -79,13 +79,15 @@ def test_a_job_that_fills_the_disk_fails_and_the_others_go_on_and_the_server_res
 
 def test_a_server_that_was_killed_with_a_full_disk_starts_again(server, connect, shot, small_disk):
     server.state = small_disk / "state"
-    server.start()
+    server.start(cancel=0.1)
     client = connect(server)
     job, files = shot("eat_all_and_wait")
     job_id = client.submit(job, files)
-    until(lambda: client.poll() or server.mark.exists())
+    until(lambda: (client.poll(), server.mark.exists())[1])
     server.kill()
+    assert shutil.disk_usage(small_disk).free < MB
     server.start()
+    assert shutil.disk_usage(small_disk).free > 64 * MB, "what the job left is gone"
     client.cancel(job_id)
     assert client.wait(job_id, timeout=20).state == "cancelled"
     job, files = shot("copy")
