@@ -11,7 +11,7 @@ import uuid
 
 import pytest
 from ex4d_server.blobs import BlobStore
-from ex4d_server.disk import RESERVE_BYTES, Reserve, is_disk_full
+from ex4d_server.disk import RESERVE_BYTES, Reserve, nothing_fits, says_disk_full
 from ex4d_server.executor import Lost
 from ex4d_server.journal import Journal, JournalError
 from ex4d_server.orders import Finished, Step
@@ -364,5 +364,6 @@ def test_the_reserve_is_taken_only_where_there_is_room(tmp_path, monkeypatch):
 def test_an_error_that_hides_a_full_disk_is_seen_through(tmp_path):
     error = RuntimeError("cannot write the picture")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-    assert is_disk_full(error, tmp_path)
-    assert not is_disk_full(RuntimeError("something else"), tmp_path)
+    assert says_disk_full(error)
+    assert not says_disk_full(RuntimeError("something else"))
+    assert not nothing_fits(tmp_path)
