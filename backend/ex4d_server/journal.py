@@ -28,6 +28,7 @@ from ex4d_server.disk import Reserve
 T = TypeVar("T")
 
 MAX_ATTEMPTS = 2
+EVENTS_AT_ONCE = 200
 DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """The second is what SQLite makes of a quota and of a limit on the size of files."""
 BUSY_SECONDS = 0.2
@@ -273,10 +274,10 @@ class Journal:
             self.lost(job_id, message)
 
     def events(self, job_id: str, since: int) -> list[Event]:
-        """Events with a greater number than `since`, oldest first; that of a finished job has its result."""
+        """Events with a greater number than `since`, oldest first, as many as go at once; the last has the result."""
         rows = self._read(
             "SELECT seq, state, attempt, stage, step, steps, elapsed, message FROM events"
-            " WHERE job = ? AND seq > ? ORDER BY seq",
+            f" WHERE job = ? AND seq > ? ORDER BY seq LIMIT {EVENTS_AT_ONCE}",
             job_id,
             since,
         )
@@ -284,7 +285,8 @@ class Journal:
         for seq, state, attempt, stage, step, steps, elapsed, message in rows:
             result = self._result(job_id) if state == "done" else None
             events.append(Event(job_id, seq, state, attempt, stage, step, steps, elapsed, message, result))
-        if events and events[-1].state == "running" and (picture := self._pictures.get(job_id)):
+        is_latest = 0 < len(events) < EVENTS_AT_ONCE
+        if is_latest and events[-1].state == "running" and (picture := self._pictures.get(job_id)):
             events[-1] = replace(events[-1], picture=picture)
         return events
 

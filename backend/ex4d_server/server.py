@@ -373,10 +373,11 @@ class Server:
     def _push(self, job_id: str, peer: bytes) -> bool:
         """Send a follower what it lacks; False when there is more but its queue is full."""
         followers = self._followers[job_id]
-        for event in self._journal.events(job_id, followers[peer]):
-            if not self._send(self._control, peer, [event]):
-                return peer not in followers  # who is gone has nothing to wait for
-            followers[peer] = event.seq
+        while events := self._journal.events(job_id, followers[peer]):
+            for event in events:
+                if not self._send(self._control, peer, [event]):
+                    return peer not in followers  # who is gone has nothing to wait for
+                followers[peer] = event.seq
         return True
 
 

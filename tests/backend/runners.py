@@ -166,10 +166,11 @@ def eat_all_and_wait(job, locate, out, progress):
     return slow(job, locate, out, progress)
 
 
-def long_stage_names(job, locate, out, progress):
-    """As many events as a client can have in a few seconds."""
+def noisy_stages(job, locate, out, progress):
+    """As many events as a client can have in a few seconds, with pictures that are hard to pack."""
+    noise = np.random.default_rng(0).integers(0, 256, (130, 130, 3), dtype=np.uint8)
     for stage in range(3000):
-        progress("stage " + "x" * 80 + str(stage), 1, 1)
+        progress(f"stage {stage}", 1, 1, noise)
     return {}
 
 

@@ -4,12 +4,13 @@ import re
 import time
 import uuid
 
+import zmq
 from ex4d_server.journal import Journal
 from raw import Raw
 from server_process import until
 
 from ex4d.jobs.codec import decode, encode
-from ex4d.jobs.messages import SERVER_CONTROL, Event, Follow, Submit
+from ex4d.jobs.messages import PROTOCOL_VERSION, SERVER_CONTROL, Event, Follow, Hello, Submit
 from ex4d.pipeline.requests import Blob, Reconstruct, Source, job_hash
 
 BLOB = Blob("0" * 64, 1, "a.mp4")
@@ -97,18 +98,25 @@ def test_of_five_clients_with_jobs_the_fifth_waits_for_four(server, connect, sho
 
 def test_the_end_of_a_job_reaches_a_client_whose_queue_was_full_meanwhile(server, connect, shot):
     server.start()
-    peer = Raw(server.address)
-    job, files = shot("long_stage_names")
+    job, files = shot("noisy_stages")
     client = connect(server)
     job_id = client.submit(job, files)
     until(lambda update: update.state == "running", client)
-    peer.control.send(encode(Follow(job_id, 0)))
-    # This peer reads nothing while thousands of events are sent to it, until its queue and the server's are full.
+    context = zmq.Context()
+    peer = context.socket(zmq.DEALER)
+    peer.linger, peer.rcvhwm, peer.rcvbuf, peer.rcvtimeo = 0, 10, 4096, 5000
+    peer.connect(server.address)
+    peer.send(encode(Hello(PROTOCOL_VERSION, "lazy")))
+    peer.send(encode(Follow(job_id, 0)))
+    # It reads nothing while 30 MB of events are sent to it: its queue, the server's and those of the system are full.
     assert client.wait(job_id, timeout=60).state == "done"
-    states = []
+    time.sleep(0.5)
+    states, numbers = [], []
     while not states or states[-1] != "done":
-        message = decode(peer.control.recv_multipart()[0], SERVER_CONTROL)
+        message = decode(peer.recv(), SERVER_CONTROL)
         if isinstance(message, Event):
             states.append(message.state)
-    assert len(states) < 5000
-    peer.close()
+            numbers.append(message.seq)
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) == 3003, "of each stage the last step, and three of the job itself"
+    context.destroy(linger=0)
