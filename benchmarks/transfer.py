@@ -1,49 +1,179 @@
-"""How fast a file goes from the client to the server on this machine: python benchmarks/transfer.py [MIB]."""
+"""How fast files go between a client and a server on this machine, and what that does to those who wait.
 
+    python benchmarks/transfer.py [MIB]
+
+Files lie in memory (/dev/shm) where there is such a folder, so the disk is not what is measured.
+"""
+
+import hashlib
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import zmq
+
 from ex4d.jobs.client import Client
+from ex4d.jobs.codec import encode
+from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
+from ex4d.jobs.messages import PROTOCOL_VERSION, Hello, Ping
 from ex4d.pipeline.hashing import blob_of
-from ex4d.pipeline.requests import Reconstruct, Source
+from ex4d.pipeline.requests import Blob, Reconstruct, Source
+
+ADDON_BUDGET_S, ADDON_INTERVAL_S = 0.004, 0.03
+"""How the add-on polls: for so long, with so much of a pause, unless the client says that it is `moving`."""
+ROUNDS = 3
+SHM = Path("/dev/shm")
 
 
-def main(mib: int = 256) -> None:
-    """Send a file of random bytes to a fresh server and print the rate, hashing and fsync on the server included."""
-    with TemporaryDirectory() as name:
+def copy_and_hash(source: Path, copy: Path) -> float:
+    """Seconds that one thread takes to copy a file and hash it, a MiB at a time."""
+    began, hasher = time.perf_counter(), hashlib.sha256()
+    with open(source, "rb", buffering=0) as file, open(copy, "wb", buffering=0) as out:
+        while data := file.read(1 << 20):
+            hasher.update(data)
+            out.write(data)
+    return time.perf_counter() - began
+
+
+@contextmanager
+def serving(folder: Path, address: str = "tcp://127.0.0.1:0") -> Iterator[tuple[str, subprocess.Popen]]:
+    """A server on `folder`, its address and process; its workers give back what they are given."""
+    command = [sys.executable, "-c", "import sys; from pathlib import Path; from ex4d_server.server import serve;"]
+    command[-1] += "serve(sys.argv[1], Path(sys.argv[2]), runner='transfer_runner:make')"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    with subprocess.Popen(
+        [*command, address, str(folder / "state")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    ) as server:
+        try:
+            assert server.stdout
+            yield server.stdout.readline().split()[-1], server
+        finally:
+            server.terminate()
+
+
+class Pinger:
+    """Pings the server every 5 ms from a thread of its own; `seconds` has how long each answer took."""
+
+    def __init__(self, address: str) -> None:
+        self.seconds: list[float] = []
+        self._address, self._end = address, threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        context = zmq.Context()
+        socket = context.socket(zmq.DEALER)
+        socket.connect(self._address)
+        socket.send(encode(Hello(PROTOCOL_VERSION, "benchmark")))
+        socket.recv()
+        while not self._end.wait(0.005):
+            began = time.perf_counter()
+            socket.send(encode(Ping()))
+            socket.recv()
+            self.seconds.append(time.perf_counter() - began)
+        context.destroy(linger=0)
+
+    def stop(self) -> list[float]:
+        """End; returns the seconds, sorted."""
+        self._end.set()
+        self._thread.join()
+        return sorted(self.seconds)
+
+
+def poll(client: Client, addon: bool, polls: list[float]) -> set[str]:
+    """One poll, noted in `polls`, and the pause after it; returns the states that were reported."""
+    budget, interval = (MOVING_BUDGET_S, MOVING_INTERVAL_S) if client.moving else (ADDON_BUDGET_S, ADDON_INTERVAL_S)
+    began = time.perf_counter()
+    updates = client.poll(budget if addon else 0.02)
+    polls.append(time.perf_counter() - began)
+    if addon:
+        time.sleep(interval)
+    else:
+        client._sleep_until_readable(50)  # as `Client.wait` does
+    for update in updates:
+        if update.state == "failed":
+            raise RuntimeError(update.message)
+    return {update.state for update in updates}
+
+
+def run_job(client: Client, clip: Path, addon: bool, polls: list[float]) -> tuple[float, float]:
+    """Seconds that the way there and the way back of a clip took."""
+    blob: Blob = blob_of(clip)
+    began = time.perf_counter()
+    client.submit(Reconstruct(Source((blob,), (blob,))), {blob.sha256: clip})
+    seen: set[str] = set()
+    while not seen & {"queued", "running", "downloading", "done"}:
+        seen |= poll(client, addon, polls)
+    up = time.perf_counter() - began
+    while not seen & {"downloading", "done"}:
+        seen |= poll(client, False, [])
+    began = time.perf_counter()
+    while "done" not in seen:
+        seen |= poll(client, addon, polls)
+    return up, time.perf_counter() - began
+
+
+def measure(folder: Path, clip: Path, *, same_disk: bool, addon: bool, polls: list[float], pings: list[float]) -> tuple:
+    """Seconds up and down of one clip, with a fresh server."""
+    with serving(folder) as (address, _):
+        client = Client(address, folder / "downloads", same_disk=same_disk)
+        while client.status != "ready":
+            client.poll()
+        warm = folder / "warm.mp4"
+        warm.write_bytes(os.urandom(1000))
+        run_job(client, warm, False, [])  # starts the worker
+        pinger = Pinger(address) if addon else None
+        seconds = run_job(client, clip, addon, polls)
+        if pinger:
+            pings += pinger.stop()
+        client.close()
+    return seconds
+
+
+def rates(mib: int = 512) -> None:
+    """Print all rates beside that of copying and hashing: the best of some rounds, as other programs disturb."""
+    with TemporaryDirectory(dir=SHM if SHM.is_dir() else None) as name:
         folder = Path(name)
-        clip = folder / "clip.mp4"
+        clip, copy = folder / "clip.mp4", folder / "copy"
         with open(clip, "wb") as file:
             for _ in range(mib):
                 file.write(os.urandom(1 << 20))
-        blob = blob_of(clip)
-        command = [
-            *(sys.executable, "-m", "ex4d_server", "--address", "tcp://127.0.0.1:0"),
-            "--state",
-            str(folder / "s"),
-        ]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
-            try:
-                assert server.stdout
-                client = Client(server.stdout.readline().split()[-1], folder / "downloads")
-                while client.status != "ready":
-                    client.poll()
-                began = time.perf_counter()
-                job_id = client.submit(Reconstruct(Source((blob,), (blob,))), {blob.sha256: clip})
-                states: set[str] = set()
-                while not states & {"queued", "running", "failed"}:
-                    states |= {update.state for update in client.poll(0.05)}
-                seconds = time.perf_counter() - began
-                client.cancel(job_id)
-                client.close()
-            finally:
-                server.terminate()
-    print(f"upload over loopback: {mib / seconds:.0f} MiB/s ({mib} MiB in {seconds:.2f} s)")
+        ways = {
+            "socket": {"same_disk": False, "addon": False},
+            "socket, as the add-on polls": {"same_disk": False, "addon": True},
+            "same disk": {"same_disk": True, "addon": False},
+            "same disk, as the add-on polls": {"same_disk": True, "addon": True},
+        }
+        base, best = [], {title: [float("inf")] * 2 for title in ways}
+        polls: dict[str, list[float]] = {title: [] for title in ways}
+        pings: dict[str, list[float]] = {title: [] for title in ways}
+        for _ in range(ROUNDS):
+            for title, way in ways.items():
+                base.append(copy_and_hash(clip, copy))
+                copy.unlink()
+                with TemporaryDirectory(dir=folder) as inner:
+                    seconds = measure(Path(inner), clip, **way, polls=polls[title], pings=pings[title])
+                best[title] = [min(pair) for pair in zip(best[title], seconds, strict=True)]
+        reference = mib / min(base)
+        print(f"{mib} MiB, best of {ROUNDS}; copying and hashing in one thread: {reference:.0f} MiB/s")
+        for title, (up, down) in best.items():
+            up, down = mib / up, mib / down
+            line = f"{title}: up {up:.0f} MiB/s ({up / reference:.0%}), down {down:.0f} MiB/s ({down / reference:.0%})"
+            line += f"; longest poll {1e3 * max(polls[title]):.0f} ms"
+            if heard := sorted(pings[title]):
+                line += f"; ping 99 % within {1e3 * heard[int(0.99 * len(heard))]:.1f} ms ({len(heard)} pings)"
+            print(line)
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:]))
+    rates(*(int(argument) for argument in sys.argv[1:]))

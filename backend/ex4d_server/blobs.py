@@ -1,128 +1,208 @@
-"""Files by content: what clients send and what jobs make, each stored once under its sha256."""
+"""Files by content: what clients send and what jobs make, each stored once under its sha256.
 
+A stored file has a modification time that follows from its hash (`stamp`). Whatever writes to it changes that time,
+so an altered file is noticed without an index that could be lost; it is hashed again and kept or dropped. The access
+time says when a file was last used, and so what goes first when room is needed.
+
+What may take long is a generator (`Steps`) that yields after every few milliseconds of work: the thread that moves
+files (`ex4d_server.bulk`) lets several go on by turns. `missing`, `adopt` and `usage` are quick, and are called by
+other threads.
+"""
+
+import contextlib
 import hashlib
+import json
+import logging
 import os
 import shutil
+import threading
+import time
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
-from ex4d.errors import ServerError
 from ex4d.jobs.limits import CHUNK_BYTES
 from ex4d.pipeline.requests import Blob
+from ex4d.storage.atomic import replacing
+from ex4d_server.content import (
+    SLICE_BYTES,
+    BlobError,
+    Steps,
+    check,
+    copy_and_hash,
+    open_regular,
+    remove_file,
+    stamp,
+    write_all,
+)
+
+log = logging.getLogger("ex4d.server")
 
 SPARE_BYTES = 64 * 1024 * 1024
 """Space that uploads leave free on the disk."""
 OPEN_UPLOADS = 32
 WANTED = 100_000
+RECENT_SECONDS = 600.0
+"""What was used so lately is not removed: a job that was just submitted may not be in the journal yet."""
+PROMISE_SECONDS = 600.0
+"""How long room is kept for an announced file of which nothing comes."""
+SWEEP_SECONDS = 60.0
+DAY = 86400.0
+LIMITS_FILE, CLEAN_FILE = "store.json", "clean.json"
+"""What a store keeps, and what a server that runs is asked to leave once."""
 
 
-class BlobError(ServerError):
-    """A file that cannot be taken or given; `code` is the word for programs."""
+@dataclass(frozen=True)
+class StoreLimits:
+    """What the store keeps: least recently used files go first; what unfinished jobs use stays whatever these say.
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+    Attributes:
+        bytes: of all files together.
+        days: since a file was last used.
+        part_days: since an upload that broke off last went on.
+    """
+
+    bytes: int = 50 * 10**9
+    days: float = 30.0
+    part_days: float = 1.0
+
+    @classmethod
+    def read(cls, state: Path, name: str = LIMITS_FILE) -> "StoreLimits":
+        """Those that `ex4d server limit` wrote into a state folder; the usual ones where it did not."""
+        try:
+            plain = json.loads((state / name).read_text(encoding="utf-8"))
+            return cls(int(plain["bytes"]), float(plain["days"]), float(plain.get("part_days", cls.part_days)))
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            log.warning("%s cannot be read, so the usual limits hold: %s", name, error)
+            return cls()
+
+    def write(self, state: Path, name: str = LIMITS_FILE) -> None:
+        """Let a server keep these from its next look on, which is within a minute."""
+        with replacing(state / name) as path:
+            path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What the store holds, in files and bytes."""
+
+    files: int
+    bytes: int
+    parts: int
+    part_bytes: int
+    promised: int
+    free: int
 
 
 @dataclass
 class _Upload:
-    file: BinaryIO
+    file: FileIO
     hasher: "hashlib._Hash"
     offset: int
 
 
-class BlobStore:
-    """`folder`/<sha256> for whole files, `incoming`/<sha256>.part for those under way."""
+@dataclass
+class _Announced:
+    name: str
+    until: float
+    held: int
 
-    def __init__(self, folder: Path, incoming: Path) -> None:
-        self._folder, self._incoming = folder, incoming
-        self._wanted: OrderedDict[str, Blob] = OrderedDict()
-        self._uploads: OrderedDict[str, _Upload] = OrderedDict()
+
+@dataclass
+class _Stored:
+    size: int
+    used: float
+
+
+Key = tuple[str, int]
+"""An announced file: hash and size. The size is the announcement's word until the content has proved it."""
+
+
+class BlobStore:
+    """`folder`/<sha256> for whole files, `incoming`/<sha256>.<size>.part for those under way.
+
+    Args:
+        folder, incoming: made where they are missing; on one disk.
+        limits: what to keep; None for those of the state folder, which `folder` is in.
+        in_use: hashes that must stay, those of unfinished jobs.
+        clock: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        incoming: Path,
+        limits: StoreLimits | None = None,
+        *,
+        in_use: Callable[[], set[str]] = set,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._folder, self._incoming, self._clock = folder, incoming, clock
+        state = folder.absolute().parent
+        self._limits = (lambda: limits) if limits else (lambda: StoreLimits.read(state))
+        self._in_use = in_use
+        self._asked: StoreLimits | None = None
+        self._wanted: OrderedDict[Key, _Announced] = OrderedDict()
+        self._uploads: OrderedDict[Key, _Upload] = OrderedDict()
+        self._opening: set[Key] = set()
+        self._stored: dict[str, _Stored] = {}
+        self._lack = 0
+        self._swept = -SWEEP_SECONDS
+        self._lock = threading.Lock()
         folder.mkdir(parents=True, exist_ok=True)
         incoming.mkdir(parents=True, exist_ok=True)
+        self._look()
 
     def path(self, sha256: str) -> Path:
         """Where a stored file is."""
         return self._folder / sha256
 
+    def _look(self) -> None:
+        """Note what is there: another program, as `ex4d server clean`, may have removed some of it."""
+        there = {}
+        for entry in _scan(self._folder):
+            with contextlib.suppress(OSError):
+                there[entry.name] = _Stored(entry.stat().st_size, entry.stat().st_atime)
+        with self._lock:
+            limit = self._clock() - RECENT_SECONDS
+            for sha256 in [name for name, stored in self._stored.items() if name not in there and stored.used < limit]:
+                del self._stored[sha256]
+            for sha256, stored in there.items():
+                self._stored.setdefault(sha256, stored)
+
+    # -- quick, for any thread
+
     def missing(self, blobs: list[Blob]) -> dict[str, int]:
         """Files that are not here, with how many bytes of each are; `put` takes these from now on.
 
         Raises:
-            BlobError: the disk has no room for them, or a name stands for two sizes.
+            BlobError: the disk has no room for them and for what others announced, or a size is not that of the
+                content, which is here.
         """
-        offsets, needed = {}, 0
-        for blob in blobs:
-            if self.path(blob.sha256).exists():
-                if self.path(blob.sha256).stat().st_size != blob.size:
-                    raise BlobError("bad_size", f"{blob.name} is announced with a size that its content has not.")
-                continue
-            part = self._part(blob.sha256)
-            held = part.stat().st_size if part.exists() else 0
-            offsets[blob.sha256] = min(held, max(blob.size - 1, 0))  # the last byte makes `put` check the whole
-            needed += blob.size - offsets[blob.sha256]
-            self._wanted[blob.sha256] = blob
-        while len(self._wanted) > WANTED:
-            self._wanted.popitem(last=False)
-        free = shutil.disk_usage(self._incoming).free - SPARE_BYTES
-        if needed > free:
-            raise BlobError(
-                "disk_full",
-                f"The server has room for {max(free, 0) // 10**6} MB and the job's files need"
-                f" {needed // 10**6 + 1} MB: free some space where its state folder is.",
-            )
-        return offsets
-
-    def put(self, sha256: str, offset: int, data: bytes) -> int:
-        """Write a chunk of a wanted file and return how many bytes are held.
-
-        A chunk that does not start where the file ends so far changes nothing; the sender goes on from the
-        number returned. The last chunk is checked with the whole and the file moved to its place.
-
-        Raises:
-            BlobError: not asked for, longer than announced, content does not fit the hash (the part is
-                deleted), or the disk refuses (the part is deleted).
-        """
-        if self.path(sha256).exists():
-            return self.path(sha256).stat().st_size
-        blob = self._wanted.get(sha256)
-        if blob is None:
-            raise BlobError("not_wanted", "This file was not asked for: submit the job that needs it first.")
-        if len(data) > CHUNK_BYTES or offset + len(data) > blob.size:
-            raise BlobError("too_large", f"A chunk of {blob.name} goes past its announced size or the chunk limit.")
-        if offset and not self._part(sha256).exists():
-            return 0  # a chunk that was under way when the part was deleted
-        try:
-            upload = self._upload(sha256, blob.size)
-            if offset == upload.offset:
-                _write_all(upload.file, data)
-                upload.hasher.update(data)
-                upload.offset += len(data)
-            held = upload.offset
-            if held == blob.size:
-                self._finish(sha256, upload)
-            return held
-        except OSError as error:
-            self._discard(sha256)
-            raise BlobError(
-                "disk_full",
-                f"The server could not store {blob.name} ({error.strerror}): free some space on its disk.",
-            ) from error
-
-    def read(self, sha256: str, offset: int) -> bytes:
-        """Up to one chunk of a stored file.
-
-        Raises:
-            BlobError: there is no such file.
-        """
-        try:
-            with open(self.path(sha256), "rb") as file:
-                file.seek(offset)
-                return file.read(CHUNK_BYTES)
-        except OSError as error:
-            raise BlobError("no_file", "The server does not have this file any more: run the job again.") from error
+        with self._lock:
+            self._forget_old_announcements()
+            offsets, lacking = {}, []
+            for blob in blobs:
+                size = self._size(blob.sha256)
+                if size is not None and size != blob.size:
+                    raise _bad_size(blob.name)
+                if size is None:
+                    offsets[blob.sha256] = self._held(blob)
+                    lacking.append(blob)
+                else:
+                    self._touch(blob.sha256)
+            new = [blob for blob in lacking if (blob.sha256, blob.size) not in self._wanted]
+            self._find_room(sum(blob.size - offsets[blob.sha256] for blob in new))
+            until = self._clock() + PROMISE_SECONDS
+            for blob in lacking:
+                self._wanted[blob.sha256, blob.size] = _Announced(blob.name, until, offsets[blob.sha256])
+            while len(self._wanted) > WANTED:
+                self._wanted.popitem(last=False)
+            return offsets
 
     def adopt(self, path: Path, blob: Blob) -> None:
         """Take a finished file of this machine into the store by moving it.
@@ -132,8 +212,26 @@ class BlobStore:
         """
         if path.stat().st_size != blob.size:
             raise BlobError("bad_size", f"The result {blob.name} changed after it was finished.")
-        path.chmod(0o444)
-        os.replace(path, self.path(blob.sha256))
+        self._move_in(path, blob.sha256, blob.size)
+
+    def usage(self) -> Usage:
+        """What is here now."""
+        parts = [entry.stat().st_size for entry in _scan(self._incoming)]
+        with self._lock:
+            return Usage(
+                len(self._stored),
+                sum(stored.size for stored in self._stored.values()),
+                len(parts),
+                sum(parts),
+                self._promised(),
+                shutil.disk_usage(self._folder).free,
+            )
+
+    def look_for_request(self) -> None:
+        """See whether `ex4d server clean` asks this server, which alone knows what its jobs use, to remove files."""
+        state = self._folder.parent
+        if self._asked is None and (state / CLEAN_FILE).exists():
+            self._asked = StoreLimits.read(state, CLEAN_FILE)
 
     def close(self) -> None:
         """Close the parts; they go on where they are."""
@@ -141,50 +239,347 @@ class BlobStore:
             upload.file.close()
         self._uploads.clear()
 
-    def _part(self, sha256: str) -> Path:
-        return self._incoming / f"{sha256}.part"
+    def _size(self, sha256: str) -> int | None:
+        """Size of a stored file; None where there is none, or none that is surely as it was."""
+        try:
+            about = self.path(sha256).stat()
+        except OSError:
+            return None
+        return about.st_size if about.st_mtime_ns == stamp(sha256) else None
 
-    def _upload(self, sha256: str, size: int) -> _Upload:
-        upload = self._uploads.pop(sha256, None)
+    def _held(self, blob: Blob) -> int:
+        """How much of a lacking file is here. One that something wrote to counts as a part: `put` hashes it."""
+        path, part = self.path(blob.sha256), self._part((blob.sha256, blob.size))
+        if path.exists() and not part.exists() and path.stat().st_size == blob.size:
+            path.chmod(0o600)
+            os.replace(path, part)
+            self._stored.pop(blob.sha256, None)
+        held = part.stat().st_size if part.exists() else 0
+        return min(held, max(blob.size - 1, 0))  # the last byte makes `put` check the whole
+
+    def _touch(self, sha256: str) -> None:
+        now = self._clock()
+        stored = self._stored.setdefault(sha256, _Stored(self.path(sha256).stat().st_size, 0.0))
+        if now - stored.used > 1.0:
+            stored.used = now
+            with contextlib.suppress(OSError):
+                os.utime(self.path(sha256), ns=(int(now * 1e9), stamp(sha256)))
+
+    def _promised(self) -> int:
+        """Bytes that announced uploads will still bring."""
+        return sum(size - announced.held for (_, size), announced in self._wanted.items())
+
+    def _forget_old_announcements(self) -> None:
+        now = self._clock()
+        for key in [key for key, announced in self._wanted.items() if announced.until < now]:
+            del self._wanted[key]
+
+    def _find_room(self, needed: int) -> None:
+        """Check that there is room, or that `work` can make it before the files come."""
+        if not needed:
+            return
+        room = shutil.disk_usage(self._incoming).free - SPARE_BYTES - self._promised()
+        if needed > room and needed > room + self._could_free():
+            raise BlobError(
+                "disk_full",
+                f"The server has room for {max(room, 0) // 10**6} MB and the job's files need {needed // 10**6 + 1} MB:"
+                " free some space where its state folder is, or run `ex4d server clean`.",
+            )
+        self._lack = max(self._lack, needed - room)
+
+    def _could_free(self) -> int:
+        """Bytes of all files that may go."""
+        pinned = self._in_use()
+        return sum(self._stored[sha256].size for sha256 in self._removable() if sha256 not in pinned)
+
+    def _removable(self) -> list[str]:
+        """What is not in recent use, that which was used least recently first. Pins come off later, in `work`."""
+        limit = self._clock() - RECENT_SECONDS
+        old = [sha256 for sha256, stored in self._stored.items() if stored.used < limit]
+        return sorted(old, key=lambda sha256: self._stored[sha256].used)
+
+    def _move_in(self, path: Path, sha256: str, size: int) -> None:
+        now = self._clock()
+        os.utime(path, ns=(int(now * 1e9), stamp(sha256)))
+        path.chmod(0o444)
+        with self._lock:
+            remove_file(self.path(sha256))
+            os.replace(path, self.path(sha256))
+            self._stored[sha256] = _Stored(size, now)
+
+    # -- in steps, for the thread that moves files
+
+    def put(self, sha256: str, size: int, offset: int, data: bytes | memoryview) -> Steps[int]:
+        """Write a chunk of a wanted file and return how many bytes are held.
+
+        A chunk that does not start where the file ends so far changes nothing; the sender goes on from the
+        number returned. The last chunk is checked with the whole and the file moved to its place.
+
+        Raises:
+            BlobError: not asked for, longer than announced, content does not fit the hash (the part is
+                deleted), or the disk refuses (the part is deleted).
+        """
+        key = sha256, size
+        while key in self._opening:
+            yield
+        announced = self._announced(key)
+        if announced is None:
+            return size
+        if len(data) > CHUNK_BYTES or offset + len(data) > size:
+            raise BlobError("too_large", f"A chunk of {announced.name} goes past its announced size or the limit.")
+        try:
+            if key not in self._uploads and offset and not self._part(key).exists():
+                return 0  # a chunk that was under way when the part was deleted
+            upload = yield from self._upload(key)
+            if offset == upload.offset:
+                write_all(upload.file, data)
+                upload.hasher.update(data)
+                upload.offset += len(data)
+                announced.held, announced.until = upload.offset, self._clock() + PROMISE_SECONDS
+            if upload.offset == size:
+                self._finish(key, upload, announced.name)
+            return upload.offset
+        except OSError as error:
+            self._discard(key)
+            raise _disk_refuses(announced.name, error) from error
+
+    def put_file(self, sha256: str, size: int, path: Path) -> Steps[int]:
+        """Copy a wanted file of this machine, and return its size.
+
+        What is hashed is the copy: whatever its owner does to the file later, or meanwhile, the store holds what it
+        says. The disk shares the blocks of both where it can.
+
+        Raises:
+            BlobError: as `put`; `not_seen` where the server cannot read the file.
+        """
+        key = sha256, size
+        while key in self._opening:
+            yield
+        announced = self._announced(key)
+        if announced is None:
+            return size
+        self._discard(key)
+        try:
+            source = open_regular(path, os.O_RDONLY)
+        except OSError as error:
+            raise BlobError("not_seen", f"The server cannot read {announced.name} ({error.strerror}).") from error
+        self._opening.add(key)
+        try:
+            with source, open(self._part(key), "w+b", buffering=0) as part:
+                hasher = hashlib.sha256()
+                yield from copy_and_hash(source, part, size, hasher)
+                upload = _Upload(part, hasher, size)
+                self._finish(key, upload, announced.name)
+        except OSError as error:
+            self._discard(key)
+            raise _disk_refuses(announced.name, error) from error
+        finally:
+            self._opening.discard(key)
+        return size
+
+    def read(self, sha256: str, offset: int) -> Steps[bytes]:
+        """Up to one chunk of a stored file.
+
+        Raises:
+            BlobError: there is no such file, or what is there is damaged, and was dropped.
+        """
+        try:
+            yield from self._check_for_use(sha256)
+            with open(self.path(sha256), "rb", buffering=0) as file:
+                file.seek(offset)
+                return file.read(CHUNK_BYTES)
+        except OSError as error:
+            raise _no_file() from error
+
+    def get_file(self, sha256: str, path: Path) -> Steps[int]:
+        """Copy a stored file to an empty file of this machine, and return its size.
+
+        Never a link: what the user does to the result would be done to the store.
+
+        Raises:
+            BlobError: no such file; `not_seen` where the server cannot write there.
+        """
+        try:
+            yield from self._check_for_use(sha256)
+            stored = open(self.path(sha256), "rb", buffering=0)  # noqa: SIM115 - closed below
+        except OSError as error:
+            raise _no_file() from error
+        with stored:
+            size = os.fstat(stored.fileno()).st_size
+            try:
+                with open_regular(path, os.O_RDWR) as file:
+                    if os.fstat(file.fileno()).st_size:
+                        raise BlobError("not_seen", "The file to be written is not empty.")
+                    hasher = hashlib.sha256()
+                    yield from copy_and_hash(stored, file, size, hasher)
+            except OSError as error:
+                raise BlobError("not_seen", f"The server cannot write the result ({error.strerror}).") from error
+            if hasher.hexdigest() != sha256:
+                remove_file(self.path(sha256))
+                raise _no_file()
+            return size
+
+    def work(self) -> Steps[None]:
+        """What there is to do in between: make room, remove what is old. Quick when there is nothing."""
+        now, asked = self._clock(), self._asked
+        if not asked and not self._lack and now - self._swept < SWEEP_SECONDS:
+            return
+        self._swept = now
+        self._look()
+        yield
+        yield from self.remove(asked or self._limits())
+        if asked:
+            self._asked = None
+            (self._folder.parent / CLEAN_FILE).unlink(missing_ok=True)  # whoever asked waits for this
+
+    def remove(self, limits: StoreLimits) -> Steps[int]:
+        """Remove what is over the limits, the least recently used first; returns the bytes freed.
+
+        Nothing goes that an unfinished job uses, or that was used in the last ten minutes.
+        """
+        freed = yield from self._remove_parts(self._clock() - max(limits.part_days * DAY, RECENT_SECONDS))
+        freed += yield from self._remove_files(limits.days, limits.bytes)
+        if freed:
+            log.info("removed %d MB from the store", freed // 10**6)
+        return freed
+
+    def _remove_files(self, days: float, keep: int) -> Steps[int]:
+        with self._lock:
+            lack, self._lack = self._lack, 0
+            total = sum(stored.size for stored in self._stored.values())
+            candidates = self._removable()
+        limit, freed = self._clock() - days * DAY, 0
+        lack = max(lack, total - keep)
+        if not candidates or (lack <= 0 and self._stored_since(candidates[0]) >= limit):
+            return 0
+        pinned = self._in_use()
+        for sha256 in candidates:
+            if freed >= lack and self._stored_since(sha256) >= limit:
+                break
+            if sha256 not in pinned:
+                freed += self._remove(sha256)
+                yield
+        return freed
+
+    def _remove(self, sha256: str) -> int:
+        """Remove a stored file unless it was used just now; returns its size."""
+        with self._lock:
+            stored = self._stored.get(sha256)
+            if stored is None or stored.used >= self._clock() - RECENT_SECONDS:
+                return 0
+            del self._stored[sha256]
+            with contextlib.suppress(OSError):  # Windows: somebody reads it
+                remove_file(self.path(sha256))
+            return stored.size
+
+    def _stored_since(self, sha256: str) -> float:
+        stored = self._stored.get(sha256)
+        return stored.used if stored else 0.0
+
+    def _remove_parts(self, older_than: float) -> Steps[int]:
+        open_now = {self._part(key) for key in (*self._uploads, *self._opening)}
+        freed = 0
+        for entry in _scan(self._incoming):
+            with contextlib.suppress(OSError):
+                about = entry.stat()
+                if Path(entry.path) not in open_now and about.st_mtime < older_than:
+                    os.unlink(entry.path)
+                    freed += about.st_size
+            yield
+        return freed
+
+    def _announced(self, key: Key) -> _Announced | None:
+        """What was announced; None where the file is here already."""
+        with self._lock:
+            stored, announced = self._size(key[0]), self._wanted.get(key)
+            if stored is not None:
+                self._wanted.pop(key, None)
+        if stored is not None and stored != key[1]:
+            raise _bad_size(announced.name if announced else "A file")
+        if stored is None and announced is None:
+            raise BlobError("not_wanted", "This file was not asked for: submit the job that needs it first.")
+        return None if stored is not None else announced
+
+    def _check_for_use(self, sha256: str) -> Steps[None]:
+        if not (yield from check(self.path(sha256), sha256)):
+            with self._lock:
+                self._stored.pop(sha256, None)
+            raise _no_file()
+        with self._lock:
+            self._touch(sha256)
+
+    def _part(self, key: Key) -> Path:
+        return self._incoming / f"{key[0]}.{key[1]}.part"
+
+    def _upload(self, key: Key) -> Steps[_Upload]:
+        """The open part. What is in it already is hashed first."""
+        upload = self._uploads.pop(key, None)
         if upload is None:
-            upload = self._open(self._part(sha256), size)
-        self._uploads[sha256] = upload
+            self._opening.add(key)
+            try:
+                upload = yield from self._open(self._part(key), key[1])
+            finally:
+                self._opening.discard(key)
+        self._uploads[key] = upload
         if len(self._uploads) > OPEN_UPLOADS:
             self._uploads.popitem(last=False)[1].file.close()
         return upload
 
     @staticmethod
-    def _open(part: Path, size: int) -> _Upload:
+    def _open(part: Path, size: int) -> Steps[_Upload]:
         file = open(part, "a+b", buffering=0)  # noqa: SIM115 - open until the last chunk
-        hasher = hashlib.sha256()
-        file.truncate(min(file.seek(0, os.SEEK_END), size))
-        file.seek(0)
-        offset = 0
-        while data := file.read(1 << 20):
-            hasher.update(data)
-            offset += len(data)
+        try:
+            hasher = hashlib.sha256()
+            # `missing` has asked for the last byte again, so that there is one to come.
+            file.truncate(min(file.seek(0, os.SEEK_END), max(size - 1, 0)))
+            file.seek(0)
+            offset = 0
+            while data := file.read(SLICE_BYTES):
+                hasher.update(data)
+                offset += len(data)
+                yield
+        except BaseException:
+            file.close()
+            raise
         return _Upload(file, hasher, offset)
 
-    def _finish(self, sha256: str, upload: _Upload) -> None:
-        name = self._wanted[sha256].name
+    def _finish(self, key: Key, upload: _Upload, name: str) -> None:
+        sha256, size = key
         if upload.hasher.hexdigest() != sha256:
-            self._discard(sha256)
+            self._discard(key)
             raise BlobError("corrupt", f"{name} arrived damaged, or changed while it was sent: it was deleted.")
         os.fsync(upload.file.fileno())
         upload.file.close()
-        del self._uploads[sha256]
-        del self._wanted[sha256]
-        part = self._part(sha256)
-        part.chmod(0o444)
-        os.replace(part, self.path(sha256))
+        self._uploads.pop(key, None)
+        self._move_in(self._part(key), sha256, size)
+        with self._lock:
+            self._wanted.pop(key, None)
 
-    def _discard(self, sha256: str) -> None:
-        if upload := self._uploads.pop(sha256, None):
+    def _discard(self, key: Key) -> None:
+        if upload := self._uploads.pop(key, None):
             upload.file.close()
-        self._part(sha256).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._part(key).unlink(missing_ok=True)
+        with self._lock:
+            if announced := self._wanted.get(key):
+                announced.held = 0
 
 
-def _write_all(file: BinaryIO, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) :]
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if entry.is_file(follow_symlinks=False)]
+    except OSError:
+        return []
+
+
+def _bad_size(name: str) -> BlobError:
+    return BlobError("bad_size", f"{name} is announced with a size that its content has not.")
+
+
+def _no_file() -> BlobError:
+    return BlobError("no_file", "The server does not have this file any more: run the job again.")
+
+
+def _disk_refuses(name: str, error: OSError) -> BlobError:
+    return BlobError("disk_full", f"The server could not store {name} ({error.strerror}): free some space on its disk.")

@@ -1,23 +1,154 @@
 """What the server adds to the command line, by the entry points "ex4d.commands"."""
 
+import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ex4d.jobs.address import DEFAULT_ADDRESS
+
+if TYPE_CHECKING:
+    from ex4d_server.blobs import BlobStore, StoreLimits
+
+State = Annotated[
+    Path | None,
+    typer.Option("--state", help="Folder for jobs, files and logs; by default the user's own state folder."),
+]
+CLEAN_SECONDS = 300.0
+"""How long a server that runs may take to remove files."""
+server = typer.Typer(no_args_is_help=True, help="Look after what a server keeps.", rich_markup_mode=None)
 
 
 def serve(
     address: Annotated[
         str, typer.Option("--address", help="Loopback address to listen on; port 0 takes any free one.")
     ] = DEFAULT_ADDRESS,
-    state: Annotated[
-        Path | None,
-        typer.Option("--state", help="Folder for jobs, files and logs; by default the user's own state folder."),
+    state: State = None,
+    linger: Annotated[
+        float | None,
+        typer.Option("--linger", help="End so many seconds after the last client and job; by default never.", min=0),
+    ] = None,
+    step_deadline: Annotated[
+        float | None,
+        typer.Option(
+            "--step-deadline",
+            help="End a worker that makes no step for so many seconds, by default half an hour; in a stage of one step"
+            " four times as many.",
+            min=1,
+        ),
     ] = None,
 ) -> None:
     """Start the server that Blender talks to."""
+    from ex4d_server.executor import Deadlines
     from ex4d_server.server import serve as run_server
 
-    run_server(address, state)
+    run_server(address, state, deadlines=Deadlines.for_step(step_deadline or Deadlines.step), linger=linger)
+
+
+@server.command()
+def usage(state: State = None) -> None:
+    """Show what the server keeps, and what it may keep."""
+    from ex4d_server.blobs import StoreLimits
+
+    folder = _folder(state)
+    now, limits = _store(folder).usage(), StoreLimits.read(folder)
+    typer.echo(f"files    {_gigabytes(now.bytes)} in {now.files} files, of {_gigabytes(limits.bytes)} at most")
+    typer.echo(f"uploads  {_gigabytes(now.part_bytes)} in {now.parts} parts that are not finished")
+    typer.echo(f"disk     {_gigabytes(now.free)} free")
+    typer.echo(
+        f"What no job used for {limits.days:g} days goes by itself, and the least recently used where room is needed."
+    )
+
+
+@server.command()
+def clean(
+    state: State = None,
+    days: Annotated[
+        float | None, typer.Option("--days", min=0, help="Remove what was not used for so many days.")
+    ] = None,
+    gb: Annotated[
+        float | None, typer.Option("--gb", min=0, help="Then the least recently used, until so many GB are left.")
+    ] = None,
+) -> None:
+    """Remove files that no unfinished job needs. A server may run meanwhile.
+
+    Without options what is over the limits goes, as a server does by itself every minute. Results that are removed
+    can no longer be fetched; those in Blender or in output folders stay. What was used in the last ten minutes stays.
+    """
+    from ex4d_server.blobs import CLEAN_FILE, BlobStore, StoreLimits
+    from ex4d_server.content import run
+    from ex4d_server.journal import used_by_unfinished_jobs
+    from ex4d_server.orders import blob_folder
+    from ex4d_server.platform import host
+
+    folder = _folder(state)
+    limits = _changed(StoreLimits.read(folder), gb, days)
+    limits = replace(limits, part_days=min(limits.days, limits.part_days))
+    before = _store(folder).usage()
+    with open(folder / "lock", "a+") as lock:
+        if host.lock(lock):  # no server runs, and none can start meanwhile
+            in_use = partial(used_by_unfinished_jobs, folder / "journal.sqlite")
+            run(BlobStore(blob_folder(folder), folder / "incoming", in_use=in_use).remove(limits))
+        else:
+            limits.write(folder, CLEAN_FILE)
+            _wait_until_gone(folder / CLEAN_FILE)
+    after = _store(folder).usage()
+    freed = max(before.bytes + before.part_bytes - after.bytes - after.part_bytes, 0)
+    typer.echo(f"Removed {_gigabytes(freed)}; {_gigabytes(after.bytes)} are left.")
+
+
+@server.command()
+def limit(
+    state: State = None,
+    gb: Annotated[float | None, typer.Option("--gb", min=0, help="Keep so many GB at most.")] = None,
+    days: Annotated[float | None, typer.Option("--days", min=0, help="Keep what was used in so many days.")] = None,
+) -> None:
+    """Set how much a server keeps, and for how long. It holds within a minute, also for a server that runs."""
+    from ex4d_server.blobs import StoreLimits
+
+    folder = _folder(state)
+    limits = _changed(StoreLimits.read(folder), gb, days)
+    limits.write(folder)
+    typer.echo(f"Keeps {_gigabytes(limits.bytes)} at most, and nothing that was not used for {limits.days:g} days.")
+
+
+def _folder(state: Path | None) -> Path:
+    import platformdirs
+
+    from ex4d.errors import InputError
+    from ex4d_server.orders import blob_folder
+
+    folder = platformdirs.user_state_path("ex4d") if state is None else state
+    if not blob_folder(folder).is_dir():
+        raise InputError(f"{folder} is no state folder of a server: name it with --state.")
+    return folder.absolute()
+
+
+def _wait_until_gone(request: Path) -> None:
+    from ex4d.errors import ServerError
+
+    end = time.monotonic() + CLEAN_SECONDS
+    while request.exists():
+        if time.monotonic() > end:
+            request.unlink(missing_ok=True)
+            raise ServerError("The server that uses this folder does not answer: stop it, then clean again.")
+        time.sleep(0.05)
+
+
+def _store(folder: Path) -> "BlobStore":
+    from ex4d_server.blobs import BlobStore
+    from ex4d_server.orders import blob_folder
+
+    return BlobStore(blob_folder(folder), folder / "incoming")
+
+
+def _changed(limits: "StoreLimits", gb: float | None, days: float | None) -> "StoreLimits":
+    kept = limits.bytes if gb is None else int(gb * 10**9)
+    return replace(limits, bytes=kept, days=limits.days if days is None else days)
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 10**9:.2f} GB"

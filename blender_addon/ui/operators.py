@@ -360,7 +360,7 @@ class EX4D_OT_server_start(_Safe):
 
 
 class EX4D_OT_server_stop(_Safe):
-    """End the server that was started here"""
+    """End the server that was started here, also by a Blender that has crashed since. A job goes on when it is back"""
 
     bl_idname = "ex4d.server_stop"
     bl_label = "Stop Server"
@@ -369,11 +369,11 @@ class EX4D_OT_server_stop(_Safe):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a server of ours."""
-        return session.current().server.is_running
+        return session.current().may_stop_server
 
     def act(self, context: bpy.types.Context) -> None:
         """End it."""
-        session.current().server.stop()
+        session.current().stop_server()
 
 
 class EX4D_OT_unload(_Safe):

@@ -310,7 +310,7 @@ def draw_backend(layout: Layout, context: Context) -> None:
         say(layout, context, now.state.trouble or "Connecting", "ERROR")
     layout.label(text=settings.address)
     row = layout.row(align=True)
-    if now.server.is_running:
+    if now.may_stop_server:
         row.operator(operators.EX4D_OT_server_stop.bl_idname)
     elif connected is None or connected.status != "ready":
         row.operator(operators.EX4D_OT_server_start.bl_idname)

@@ -15,6 +15,7 @@ import bpy
 
 from ex4d.errors import EX4DError
 from ex4d.jobs.client import Client
+from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
 from ex4d.jobs.messages import Capabilities
 
 from ..identity import PACKAGE
@@ -27,7 +28,7 @@ from ..work import server, state
 from ..work.state import OpenRequest, Request, State, TakeRequest
 
 TICK_S = 0.008
-"""Time that one tick may take from Blender's window; a single step of a task may need more."""
+"""Time that one tick may take from Blender's window; a single step of a task, or of moving a file, may need more."""
 
 PATIENCE_S, SERVER_START_S = 5.0, 20.0
 """How long a script waits for a server that does not answer, and for one that was started here."""
@@ -111,6 +112,22 @@ class Session:
         self.server.start(bpy.path.abspath(settings.python), settings.address)
         return self.connect()
 
+    @property
+    def may_stop_server(self) -> bool:
+        """Whether the server is one of ours: started by this Blender, or left by one that crashed."""
+        if self.server.is_running:
+            return True
+        client = self.client
+        ready = client is not None and client.status == "ready" and client.server is not None
+        return ready and self.server.is_instance(client.server.instance)
+
+    def stop_server(self) -> None:
+        """End the server, if it is ours."""
+        if self.server.is_running:
+            self.server.stop()
+        elif self.may_stop_server:
+            self.server.ask_to_end()
+
     def press(self, request: Request) -> None:
         """Start what the user asked for, and the server for it where none answers and Server Python is known.
 
@@ -180,7 +197,7 @@ class Session:
         return self.state
 
     def _hear(self, client: Client, budget: float) -> None:
-        for update in client.poll(budget):
+        for update in client.poll(max(budget, MOVING_BUDGET_S) if client.moving else budget):
             self.dispatch(state.Updated(update))
         if client.unloaded is not None:
             self.dispatch(state.Said(client.unloaded.message))
@@ -319,6 +336,8 @@ def timer() -> float:
         return IDLE_INTERVAL_S
     session.look_for_server()
     session.tick()
+    if session.client is not None and session.client.moving:
+        return MOVING_INTERVAL_S
     return BUSY_INTERVAL_S if session.state.busy else IDLE_INTERVAL_S
 
 

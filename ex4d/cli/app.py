@@ -51,7 +51,10 @@ def build_app() -> typer.Typer:
     app.callback()(_every_command)
     others = {name: command for name, command in plugins.found(GROUP).items() if name not in OWN}
     for name, command in {**OWN, **others}.items():
-        app.command(name)(command)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     return app
 
 

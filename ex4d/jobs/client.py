@@ -9,16 +9,15 @@ Needs zmq and msgpack, no threads. When the connection is lost it is built anew 
 hello, then for each job either the submission again or the events since the last one seen.
 """
 
-import hashlib
 import itertools
-import os
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import zmq
 
@@ -38,19 +37,22 @@ from ex4d.jobs.messages import (
     Event,
     Follow,
     Get,
+    GetFile,
     Hello,
     Holds,
     Limits,
     Missing,
     Ping,
     Put,
+    PutFile,
     Status,
     Submit,
     Unload,
     Unloaded,
     Welcome,
 )
-from ex4d.pipeline.requests import Blob, Job, blobs_of, job_hash
+from ex4d.jobs.transfer import Download, Exchange, Results, Upload
+from ex4d.pipeline.requests import Job, blobs_of, job_hash
 from ex4d.plain import Tagged, from_plain, to_plain
 
 ServerInfo = Welcome
@@ -63,6 +65,8 @@ PATIENCE_SECONDS = 15.0
 """`wait` gives up on a server that does not answer for so long."""
 SENDING_TRIES = 2
 """A file that arrives damaged is sent again this many times in all."""
+SMALL_BYTES = 256 * 1024
+"""Files up to this size go over the socket in one piece also where the server sees the same disk."""
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
@@ -101,7 +105,13 @@ class JobUpdate:
 
 
 class _Connection:
-    """The sockets of one try to reach the server."""
+    """The sockets of one try to reach the server.
+
+    Attributes:
+        asked: for each chunk under way, whose it is. Answers come in this order, and each gives its credit back.
+        control, bulk, monitors: its sockets; bulk is there after the welcome.
+        began, heard, pinged: when it was made, when the server spoke last, when it was pinged last.
+    """
 
     def __init__(self, context: zmq.Context, address: str, now: float) -> None:
         self._context, self._host = context, address.rsplit(":", 1)[0]
@@ -109,7 +119,7 @@ class _Connection:
         self.monitors = [self.control.get_monitor_socket(zmq.EVENT_DISCONNECTED)]
         self.control.connect(address)
         self.bulk: zmq.Socket | None = None
-        self.under_way = 0  # chunks of all files: what is left of the server's credit
+        self.asked: deque[tuple[_Tracked, Upload | Download]] = deque()
         self.began = self.heard = self.pinged = now
 
     def open_bulk(self, port: int) -> None:
@@ -121,11 +131,11 @@ class _Connection:
         """The server closed the connection, or its machine stopped answering heartbeats."""
         return any(monitor.poll(0) for monitor in self.monitors)
 
-    def send(self, *parts: Tagged | bytes, bulk: bool = False) -> None:
+    def send(self, *parts: Tagged | memoryview, bulk: bool = False) -> None:
         """Queue a message; raises `zmq.Again` when the queue is full."""
         socket = self.bulk if bulk else self.control
         assert socket is not None
-        socket.send_multipart([part if isinstance(part, bytes) else encode(part) for part in parts], zmq.NOBLOCK)
+        socket.send_multipart([part if isinstance(part, memoryview) else encode(part) for part in parts], zmq.NOBLOCK)
 
     def close(self) -> None:
         for socket in self.sockets():
@@ -149,124 +159,6 @@ def _dealer(context: zmq.Context, frame_bytes: int) -> zmq.Socket:
     return socket
 
 
-class _Upload:
-    """A file on its way to the server. Every chunk under way brings one answer, which is its credit back."""
-
-    def __init__(self, blob: Blob, path: Path) -> None:
-        self.blob, self.path = blob, path
-        self.held = 0  # what the server has
-        self.next = 0  # where the next chunk starts
-        self.under_way = 0
-        self.tries = 1
-        self.sent_end = self.done = False
-        self._file: BinaryIO | None = None
-
-    def start_at(self, offset: int) -> None:
-        self.held = self.next = offset
-        self.under_way, self.sent_end = 0, False
-
-    def chunk(self, size: int) -> bytes:
-        """The next chunk; an empty file has one empty chunk."""
-        if self._file is None:
-            self._file = open(self.path, "rb")  # noqa: SIM115 - closed by `close`
-        self._file.seek(self.next)
-        data = self._file.read(min(size, self.blob.size - self.next))
-        self.next += len(data)
-        self.under_way += 1
-        self.sent_end = self.next >= self.blob.size or not data
-        return data
-
-    def acknowledged(self, offset: int) -> bool:
-        """Note an answer; True when the server has the whole file. After a mismatch go on from its number."""
-        self.under_way -= 1
-        self.held, self.done = offset, offset == self.blob.size
-        if self.under_way == 0 and offset != self.next:
-            self.next, self.sent_end = offset, False
-        return self.done
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-class _Download:
-    """A result on its way here: what is there is checked, the rest asked for, then the whole renamed."""
-
-    def __init__(self, blob: Blob, folder: Path) -> None:
-        self.blob, self.path = blob, folder / blob.name
-        self._part = folder / f"{blob.name}.part"
-        self.held = 0
-        self.next = 0
-        self.under_way = 0
-        self.done = False
-        self._restarted = False
-        self._hash = hashlib.sha256()
-        self._checking = True
-        if self.path.exists() and self.path.stat().st_size == blob.size:
-            os.replace(self.path, self._part)
-        self._file: BinaryIO = open(self._part, "a+b", buffering=0)  # noqa: SIM115 - closed by `close`
-        self._file.truncate(min(self._file.seek(0, os.SEEK_END), blob.size))
-        self._file.seek(0)
-
-    def check(self) -> bool:
-        """Hash a piece of what is there already; False when that is done and `next` can be asked for."""
-        if self._checking:
-            data = self._file.read(CHUNK_BYTES)
-            self._hash.update(data)
-            self.held += len(data)
-            if not data:
-                self._checking = False
-                self.next = self.held
-                self._finish_if_whole()
-            return True
-        return False
-
-    def add(self, offset: int, data: bytes) -> None:
-        """Write an answered chunk."""
-        self.under_way -= 1
-        if offset != self.held:
-            return
-        if not data or self.held + len(data) > self.blob.size:
-            raise ServerError(f"The server's file {self.blob.name} is not as long as it said: run the job again.")
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) :]
-        self._hash.update(data)
-        self.held += len(data)
-        self._finish_if_whole()
-
-    def _finish_if_whole(self) -> None:
-        if self.held < self.blob.size:
-            return
-        if self._hash.hexdigest() == self.blob.sha256:
-            os.fsync(self._file.fileno())
-            self._file.close()
-            os.replace(self._part, self.path)
-            self.done = True
-        elif self._restarted:
-            self.discard()
-            raise ServerError(f"The result {self.blob.name} arrived damaged twice: follow the job again.")
-        else:  # what was lying here was of something else: fetch all of it
-            self._restarted = True
-            self._file.truncate(0)
-            self._hash = hashlib.sha256()
-            self.held = self.next = 0
-
-    def forget_under_way(self) -> None:
-        """The connection is new: ask again from what is written."""
-        self.under_way = 0
-        if not self._checking:
-            self.next = self.held
-
-    def close(self) -> None:
-        self._file.close()
-
-    def discard(self) -> None:
-        self._file.close()
-        self._part.unlink(missing_ok=True)
-
-
 class _Tracked:
     """A job that this client looks after."""
 
@@ -274,20 +166,16 @@ class _Tracked:
         self.update = update
         self.submit = submit  # None once the server has the job, or when it is only followed
         self.files = files
-        self.uploads: dict[str, _Upload] = {}
-        self.result: Event | None = None
-        self.to_fetch: list[Blob] = []
-        self.download: _Download | None = None
-        self.fetched: dict[str, Path] = {}
+        self.uploads: dict[str, Upload] = {}
+        self.done: Event | None = None  # what the server said when it had the result
+        self.results: Results | None = None
         self.cancelled = False
+        self.heard = 0.0  # when its last event came
 
-    def close(self) -> None:
+    def drop_uploads(self) -> None:
         for upload in self.uploads.values():
             upload.close()
         self.uploads = {}
-        if self.download:
-            self.download.close()
-            self.download = None
 
 
 class Client:
@@ -296,6 +184,7 @@ class Client:
     Args:
         address: "tcp://127.0.0.1:5750"; only loopback in this version.
         downloads: folder for results; each job gets a folder of its own in it.
+        same_disk: let the server copy files itself where it sees the same disk; else all goes over the socket.
         clock: monotonic seconds.
 
     Attributes:
@@ -308,7 +197,14 @@ class Client:
         InputError: the address is none, or not loopback.
     """
 
-    def __init__(self, address: str, downloads: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        address: str,
+        downloads: Path,
+        *,
+        same_disk: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         host, port = parse_address(address)
         if port == 0:
             raise InputError(f"{address} names no port: write the one that the server prints when it starts.")
@@ -320,6 +216,8 @@ class Client:
         self._folder, self._clock = Path(downloads), clock
         self._limits = Limits()
         self._context = zmq.Context()
+        self._same_disk = same_disk
+        self._exchange: Exchange | None = None
         self._jobs: dict[str, _Tracked] = {}
         self._to_cancel: set[str] = set()
         self._updates: list[JobUpdate] = []
@@ -366,10 +264,17 @@ class Client:
     def cancel(self, job_id: str) -> None:
         """Ask the server to stop a job.
 
+        A result that was finished first is kept: the job ends as done. Only while its files are on their way here
+        does it end at once as cancelled; they stay on the server, and `follow` fetches them.
         While the server cannot be reached the job counts as cancelled at once, and it is told when it is back.
         """
         tracked = self._jobs.get(job_id)
         if tracked is None or tracked.update.ended:
+            return
+        if tracked.results:
+            tracked.results.discard()
+            message = "The result was finished already: it stays on the server, and following the job fetches it."
+            self._end(tracked, "cancelled", message)
             return
         tracked.cancelled = True
         if self.status == "ready":
@@ -388,6 +293,11 @@ class Client:
             raise ServerError(self.problem or f"The EX-4D server at {self._address} has not answered yet.")
         self.unloaded = None
         self._send(Unload())
+
+    @property
+    def moving(self) -> bool:
+        """Files are going over the socket: who polls more often now gets them sooner (`limits.MOVING_BUDGET_S`)."""
+        return any(not transfer.ticketed for _, transfer in self._connection.asked)
 
     def poll(self, budget: float = 0.004) -> list[JobUpdate]:
         """Do what can be done now, for about `budget` seconds at most, and return what has changed."""
@@ -439,7 +349,9 @@ class Client:
         if self._context.closed:
             return
         for tracked in self._jobs.values():
-            tracked.close()
+            tracked.drop_uploads()
+            if tracked.results:
+                tracked.results.close()
         self._connection.close()
         self._context.term()
 
@@ -463,6 +375,13 @@ class Client:
         elif self.status == "ready" and now - link.pinged > PING_SECONDS:
             link.pinged = now
             self._send(Ping())
+            self._ask_about_the_silent(now)
+
+    def _ask_about_the_silent(self, now: float) -> None:
+        """Events may be lost, the last one too: ask for what came after the last that was seen."""
+        for tracked in self._active():
+            if not tracked.submit and not tracked.results and now - tracked.heard > PING_SECONDS:
+                self._send(Follow(tracked.update.job_id, tracked.update.seq))
 
     def _reconnect(self) -> None:
         self._connection.close()
@@ -476,7 +395,7 @@ class Client:
         for tracked in self._active():
             self._emit(tracked, message=self.problem)
 
-    def _send(self, *parts: Tagged | bytes, bulk: bool = False) -> None:
+    def _send(self, *parts: Tagged | memoryview, bulk: bool = False) -> None:
         try:
             self._connection.send(*parts, bulk=bulk)
         except zmq.Again:  # a queue of 1000 is full: the server has stopped reading
@@ -485,14 +404,15 @@ class Client:
     def _welcomed(self, welcome: Welcome) -> None:
         self.status, self.problem, self.server, self._limits = "ready", "", welcome, welcome.limits
         self._connection.open_bulk(welcome.bulk_port)
+        self._exchange = Exchange.of(welcome.exchange, welcome.instance) if self._same_disk else None
         for job_id in self._to_cancel:
             self._send(Cancel(job_id))
         self._to_cancel.clear()
         for tracked in self._active():
             if tracked.update.message:
                 self._emit(tracked, message="")
-            if tracked.download:
-                tracked.download.forget_under_way()
+            if tracked.results and tracked.results.download:
+                tracked.results.download.forget_under_way()
             self._introduce(tracked)
 
     def _refused(self, sentence: str) -> None:
@@ -521,7 +441,7 @@ class Client:
         """Tell the server of a job, after each hello and whenever it has all files."""
         job_id = tracked.update.job_id
         if tracked.submit:
-            tracked.close()
+            tracked.drop_uploads()
             self._send(tracked.submit)
         else:
             self._send(Follow(job_id, tracked.update.seq))
@@ -533,7 +453,10 @@ class Client:
         self._updates.append(tracked.update)
 
     def _end(self, tracked: _Tracked, state: str, message: str = "", **changes: Any) -> None:
-        tracked.close()
+        tracked.drop_uploads()
+        if tracked.results:
+            tracked.results.close()
+            tracked.results = None
         self._emit(tracked, state=state, message=message, rate=None, eta_s=None, picture=b"", **changes)
 
     # -- one thing at a time
@@ -546,7 +469,7 @@ class Client:
                 self._control(link.control.recv_multipart(zmq.NOBLOCK))
                 return True
             if link.bulk is not None and link.bulk.poll(0):
-                self._bulk(link.bulk.recv_multipart(zmq.NOBLOCK))
+                self._bulk(link.bulk.recv_multipart(zmq.NOBLOCK, copy=False))
                 return True
         except ProtocolError as error:
             self._refused(f"The server at {self._address} sent what this client does not understand: {error}")
@@ -570,7 +493,7 @@ class Client:
                 self._missing(tracked, message)
             elif isinstance(message, Status):
                 tracked.submit = None
-                tracked.close()
+                tracked.drop_uploads()
             elif message.seq > tracked.update.seq:
                 self._event(tracked, message)
 
@@ -590,6 +513,7 @@ class Client:
             self._end(tracked, "failed", message)
 
     def _event(self, tracked: _Tracked, event: Event) -> None:
+        tracked.heard = self._clock()
         rate = event.step / event.elapsed if event.step and event.elapsed > 0 else None
         changes: dict[str, Any] = {
             "stage": event.stage,
@@ -603,121 +527,155 @@ class Client:
         }
         if event.state != "done" or event.result is None:
             self._emit(tracked, **changes, state=event.state, seq=event.seq)
-        elif tracked.result is None:
-            tracked.result, tracked.to_fetch = event, list(event.result.files)
+        elif tracked.results is None:
+            try:
+                tracked.results = Results(event.result.files, self._folder / event.job_id)
+            except ServerError as error:
+                self._end(tracked, "failed", str(error))
+                return
+            tracked.done = event
             self._emit(tracked, **changes, state="downloading")
 
     # -- files
 
     def _move(self, tracked: _Tracked) -> bool:
         """Send, ask for or check one chunk of a job's files; False when there is nothing to do for it now."""
-        if self.status != "ready" or not (tracked.uploads or tracked.result):
+        if self.status != "ready":
             return False
         try:
-            if tracked.result:
-                return self._fetch(tracked, tracked.result)
+            if tracked.results:
+                return self._fetch(tracked, tracked.results)
             for upload in tracked.uploads.values():
                 if not upload.sent_end and self._has_credit():
-                    offset = upload.next
-                    data = upload.chunk(self._limits.chunk)
-                    self._connection.under_way += 1
-                    self._send(Put(upload.blob.sha256, offset), data, bulk=True)
+                    self._send_more(tracked, upload)
                     return True
         except OSError as error:
-            name = Path(error.filename).name if isinstance(error.filename, str | Path) else "of this job"
-            self._end(
-                tracked,
-                "failed",
-                f"The file {name} could not be read or written ({error.strerror}): check that it is where it was and"
-                " that the disk has room, then open the clip again.",
-            )
+            self._local_error(tracked, error)
         except ServerError as error:
             self._end(tracked, "failed", str(error))
         return False
 
-    def _has_credit(self) -> bool:
-        return self._connection.under_way < self._limits.credit
+    def _send_more(self, tracked: _Tracked, upload: Upload) -> None:
+        blob = upload.blob
+        if self._exchange and blob.size > SMALL_BYTES:
+            upload.by_ticket()
+            self._ask(tracked, upload, PutFile(blob.sha256, blob.size, self._exchange.ticket(upload.path)))
+        else:
+            offset = upload.next
+            data = upload.chunk(self._limits.chunk)
+            self._ask(tracked, upload, Put(blob.sha256, blob.size, offset), data)
 
-    def _bulk(self, frames: list[bytes]) -> None:
-        """Handle one answer about a file: it gives its credit back, and goes to every job with that file."""
+    def _ask(self, tracked: _Tracked, transfer: Upload | Download, *parts: Tagged | memoryview) -> None:
+        self._connection.asked.append((tracked, transfer))
+        self._send(*parts, bulk=True)
+
+    def _has_credit(self) -> bool:
+        return len(self._connection.asked) < self._limits.credit
+
+    def _local_error(self, tracked: _Tracked, error: OSError) -> None:
+        name = Path(error.filename).name if isinstance(error.filename, str | Path) else "of this job"
+        if tracked.results and tracked.results.download:
+            name = tracked.results.download.blob.name
+            tracked.results.discard()
+            what = "check that its folder can be written and that the disk has room, then start the job again"
+        else:
+            what = "check that it is where it was, then open the clip again"
+        self._end(tracked, "failed", f"The file {name} could not be read or written ({error.strerror}): {what}.")
+
+    def _bulk(self, frames: list[zmq.Frame]) -> None:
+        """Handle one answer about a file: it belongs to the request that was sent first."""
         self._connection.heard = self._clock()
-        self._connection.under_way -= 1
-        message = decode(frames[0], SERVER_BULK)
-        sha256 = message.about if isinstance(message, Error) else message.sha256
-        for tracked in self._active():
-            upload, download = tracked.uploads.get(sha256), tracked.download
-            try:
-                if upload and isinstance(message, Holds):
-                    self._held(tracked, upload, message)
-                elif upload and isinstance(message, Error):
-                    self._not_taken(tracked, upload, message)
-                elif download and download.blob.sha256 == sha256 and isinstance(message, Chunk):
-                    download.add(message.offset, frames[1])
-                elif download and download.blob.sha256 == sha256 and isinstance(message, Error):
-                    raise ServerError(message.message)
-            except OSError as error:
-                assert download
-                download.discard()
-                self._end(
-                    tracked,
-                    "failed",
-                    f"The result {download.blob.name} could not be written ({error.strerror}): free some space,"
-                    " then start the job again.",
-                )
-            except ServerError as error:
-                self._end(tracked, "failed", str(error))
+        message = decode(frames[0].bytes, SERVER_BULK)
+        if not self._connection.asked:
+            raise ProtocolError("an answer on the bulk socket that nobody asked for.")
+        tracked, transfer = self._connection.asked.popleft()
+        if tracked.update.ended:
+            return
+        try:
+            if isinstance(message, Error):
+                self._not_moved(tracked, transfer, message)
+            elif message.sha256 != transfer.blob.sha256 or isinstance(message, Chunk) != _wants_chunk(transfer):
+                raise ProtocolError("an answer about another file than was asked for.")
+            elif isinstance(transfer, Download):
+                self._arrived(tracked, transfer, message.offset, frames)
+            elif tracked.uploads.get(transfer.blob.sha256) is transfer:
+                self._held(tracked, transfer, message)
+        except OSError as error:
+            self._local_error(tracked, error)
+        except ServerError as error:
+            self._end(tracked, "failed", str(error))
+
+    def _arrived(self, tracked: _Tracked, download: Download, offset: int, frames: list[zmq.Frame]) -> None:
+        if tracked.results is None or tracked.results.download is not download:
+            return
+        if download.ticketed:
+            download.copied()
+        elif len(frames) == 2:
+            download.add(offset, frames[1].buffer)
+        else:
+            raise ProtocolError("a chunk needs a second frame with the content.")
+        self._emit_download(tracked, tracked.results)
 
     def _missing(self, tracked: _Tracked, missing: Missing) -> None:
-        assert tracked.submit
-        tracked.close()
+        if tracked.submit is None:
+            return
+        tracked.drop_uploads()
         blobs = {blob.sha256: blob for blob in blobs_of(tracked.submit.job)}
         for holds in missing.blobs:
             if blob := blobs.get(holds.sha256):
-                upload = tracked.uploads[blob.sha256] = _Upload(blob, tracked.files[blob.sha256])
-                upload.start_at(holds.offset)
+                tracked.uploads[blob.sha256] = Upload(blob, tracked.files[blob.sha256], holds.offset)
         self._emit_uploads(tracked)
 
-    def _held(self, tracked: _Tracked, upload: _Upload, holds: Holds) -> None:
-        if upload.acknowledged(holds.offset):
+    def _held(self, tracked: _Tracked, upload: Upload, holds: Holds) -> None:
+        upload.acknowledged(holds.offset)
+        if upload.done:
             upload.close()
         self._emit_uploads(tracked)
         if all(upload.done for upload in tracked.uploads.values()):
             self._introduce(tracked)
 
-    def _not_taken(self, tracked: _Tracked, upload: _Upload, error: Error) -> None:
-        if error.code != "corrupt" or upload.tries == SENDING_TRIES:
+    def _not_moved(self, tracked: _Tracked, transfer: Upload | Download, error: Error) -> None:
+        if error.code == "not_seen":  # the server sees less of the disk than we do: over the socket, then
+            self._exchange = None
+            transfer.by_chunks()
+            return
+        if isinstance(transfer, Download) or error.code != "corrupt" or transfer.tries == SENDING_TRIES:
             raise ServerError(error.message)
-        upload.tries += 1
-        upload.start_at(0)
+        transfer.tries += 1
+        transfer.under_way -= 1
+        transfer.start_at(0)
 
     def _emit_uploads(self, tracked: _Tracked) -> None:
         uploads = tracked.uploads.values()
         done, size = sum(upload.held for upload in uploads), sum(upload.blob.size for upload in uploads)
         self._emit(tracked, stage="upload", step=done, steps=size)
 
-    def _fetch(self, tracked: _Tracked, event: Event) -> bool:
-        """One thing of the download: open the next file, check what is there, ask for a chunk, or end."""
-        assert event.result
-        download = tracked.download
-        if download is None and tracked.to_fetch:
-            folder = self._folder / event.job_id
-            folder.mkdir(parents=True, exist_ok=True)
-            tracked.download = _Download(tracked.to_fetch.pop(0), folder)
-        elif download is None:
-            self._end(tracked, "done", facts=event.result.facts, files=tracked.fetched, seq=event.seq)
-        elif download.done:
-            tracked.fetched[download.blob.name] = download.path
-            tracked.download = None
-            sizes = {blob.name: blob.size for blob in event.result.files}
-            done = sum(sizes[name] for name in tracked.fetched)
-            self._emit(tracked, stage="download", step=done, steps=sum(sizes.values()), rate=None, eta_s=None)
-        elif not download.check():
-            if download.next >= download.blob.size or not self._has_credit():
-                return False
-            offset, download.next = download.next, download.next + self._limits.chunk
-            self._connection.under_way += 1
-            self._send(Get(download.blob.sha256, offset), bulk=True)
+    def _emit_download(self, tracked: _Tracked, results: Results) -> None:
+        self._emit(tracked, stage="download", step=results.held, steps=results.size, rate=None, eta_s=None)
+
+    def _fetch(self, tracked: _Tracked, results: Results) -> bool:
+        """One thing of the download: check what is there, ask for a chunk, or end when every file is here."""
+        download = results.current(copy_parts=self._exchange is None)
+        if download is None:
+            event = tracked.done
+            assert event
+            assert event.result
+            self._end(tracked, "done", facts=event.result.facts, files=results.files, seq=event.seq)
+        elif download.look():
+            self._emit_download(tracked, results)
+        elif download.next >= download.blob.size or not self._has_credit():
+            return False
+        elif self._exchange and download.held == 0 and download.blob.size > SMALL_BYTES:
+            ticket = self._exchange.ticket(download.by_ticket())
+            self._ask(tracked, download, GetFile(download.blob.sha256, ticket))
+        else:
+            offset = download.ask(self._limits.chunk)
+            self._ask(tracked, download, Get(download.blob.sha256, offset))
         return True
+
+
+def _wants_chunk(transfer: Upload | Download) -> bool:
+    return isinstance(transfer, Download) and not transfer.ticketed
 
 
 def _superseded(update: JobUpdate, later: JobUpdate | None) -> bool:

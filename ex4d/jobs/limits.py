@@ -2,7 +2,17 @@
 
 from ex4d.pipeline.requests import BLOB_BYTES
 
-__all__ = ["BLOB_BYTES", "CHUNK_BYTES", "CONTROL_BYTES", "CREDIT", "JOB_FILES", "MESSAGE_FRAMES", "PICTURE_BYTES"]
+__all__ = [
+    "BLOB_BYTES",
+    "CHUNK_BYTES",
+    "CONTROL_BYTES",
+    "CREDIT",
+    "JOB_FILES",
+    "MESSAGE_FRAMES",
+    "MOVING_BUDGET_S",
+    "MOVING_INTERVAL_S",
+    "PICTURE_BYTES",
+]
 
 JOB_FILES = 2000
 """Most files of one job; their names and hashes travel in one message."""
@@ -10,10 +20,10 @@ JOB_FILES = 2000
 CONTROL_BYTES = 256 * 1024
 """Largest message without file content; larger ones are not read at all."""
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 512 * 1024
 """File content in one `Put` or `Chunk`."""
 
-CREDIT = 10
+CREDIT = 32
 """Chunks that may be under way to or from one client."""
 
 PICTURE_BYTES = 16 * 1024
@@ -23,3 +33,6 @@ MESSAGE_FRAMES = 4
 """Most frames in one message, the address that ZeroMQ adds included."""
 
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 2000, 8000
+
+MOVING_BUDGET_S, MOVING_INTERVAL_S = 0.012, 0.002
+"""How long to let `Client.poll` work, and how long to wait after it, while it is `moving` files over the socket."""

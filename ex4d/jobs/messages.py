@@ -18,6 +18,7 @@ Text = Annotated[str, length(0, 2000)]
 Word = Annotated[str, length(1, 100)]
 Count = Annotated[int, between(0, 2**53)]
 JobId = Annotated[str, matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]
+Ticket = Annotated[str, matches("[0-9a-f]{32}", "32 hexadecimal digits")]
 Jpeg = Annotated[bytes, length(0, PICTURE_BYTES)]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 TERMINAL = ("done", "failed", "cancelled")
@@ -84,7 +85,10 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class Welcome(Tagged):
-    """Answer to `Hello`. `instance` is new each time the server starts; `bulk_port` is where files go."""
+    """Answer to `Hello`. `instance` is new each time the server starts; `bulk_port` is where files go.
+
+    `exchange` is a folder for tickets: who finds `instance` in it sees the server's disk. Empty where there is none.
+    """
 
     protocol: Count
     version: Word
@@ -92,6 +96,7 @@ class Welcome(Tagged):
     bulk_port: Annotated[int, between(1, 65535)]
     capabilities: Capabilities
     limits: Limits
+    exchange: Annotated[str, length(0, 4096)] = ""
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,9 @@ class Ping(Tagged):
 
 @dataclass(frozen=True)
 class Pong(Tagged):
-    """Yes."""
+    """Yes. `trouble` is a sentence about the server that concerns all its clients, as of a full disk; else empty."""
+
+    trouble: Text = ""
 
 
 @dataclass(frozen=True)
@@ -209,15 +216,16 @@ class Error(Tagged):
 
 @dataclass(frozen=True)
 class Put(Tagged):
-    """The raw frame after this is file content from `offset`; each gets one `Holds` or `Error`."""
+    """The raw frame after this is content of a file of `size` bytes from `offset`; answer: `Holds` or `Error`."""
 
     sha256: Sha256
+    size: Count
     offset: Count
 
 
 @dataclass(frozen=True)
 class Get(Tagged):
-    """Send up to one chunk from `offset`; each gets one `Chunk` or `Error`."""
+    """Send up to one chunk from `offset`; answer: `Chunk` or `Error`."""
 
     sha256: Sha256
     offset: Count
@@ -231,7 +239,24 @@ class Chunk(Tagged):
     offset: Count
 
 
+@dataclass(frozen=True)
+class PutFile(Tagged):
+    """Copy the file that the ticket names, which is on the disk of the server; answer: `Holds` or `Error`."""
+
+    sha256: Sha256
+    size: Count
+    ticket: Ticket
+
+
+@dataclass(frozen=True)
+class GetFile(Tagged):
+    """Copy a file to the empty one that the ticket names; answer: `Holds` when it is there, or `Error`."""
+
+    sha256: Sha256
+    ticket: Ticket
+
+
 CLIENT_CONTROL = (Hello, Submit, Follow, Cancel, Unload, Ping)
 SERVER_CONTROL = (Welcome, Status, Missing, Event, Unloaded, Error, Pong)
-CLIENT_BULK = (Put, Get)
+CLIENT_BULK = (Put, Get, PutFile, GetFile)
 SERVER_BULK = (Holds, Chunk, Error)

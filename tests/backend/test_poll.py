@@ -8,6 +8,7 @@ from pathlib import Path
 from server_process import until
 
 from ex4d.jobs import client as client_module
+from ex4d.jobs import transfer
 from ex4d.jobs.client import Client
 from ex4d.pipeline.hashing import Hasher, blob_of
 
@@ -38,6 +39,14 @@ def test_poll_looks_at_the_clock_after_each_thing_and_stops_when_the_budget_is_u
         ended = [update for update in client.poll(0.004) if update.ended]
         assert things[0] <= 5
     assert ended[0].state == "done"
+
+
+def test_the_client_never_flushes_a_file_and_starts_no_thread():
+    """A flush takes 200 ms on a busy disk, and Blender has no room for threads."""
+    for module in (client_module, transfer):
+        source = Path(module.__file__).read_text()
+        assert re.findall(r"sync\(|threading|Thread|concurrent", source) == []
+        assert not re.search(r"send\w*\([^)]*copy=False", source), "pyzmq would start one"
 
 
 def test_nothing_in_the_client_waits_but_wait():

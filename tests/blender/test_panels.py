@@ -368,7 +368,13 @@ def test_the_panel_is_drawn_again_when_the_server_answers_or_does_not(addon, mon
     session.current().tick()
     drawn = []
     client = SimpleNamespace(
-        status="connecting", problem="", poll=lambda seconds: [], unloaded=None, server=None, close=lambda: None
+        status="connecting",
+        problem="",
+        poll=lambda seconds: [],
+        moving=False,
+        unloaded=None,
+        server=None,
+        close=lambda: None,
     )
     session.current().client = client
     monkeypatch.setattr(session, "_redraw", lambda: drawn.append(client.status))

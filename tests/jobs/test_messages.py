@@ -71,8 +71,8 @@ def test_a_message_of_the_other_end_is_refused():
     with pytest.raises(ProtocolError, match=r"message\.kind must be one of"):
         decode(encode(Hello(1, "x")), SERVER_CONTROL)
     with pytest.raises(ProtocolError, match=r"message\.kind must be one of"):
-        decode(encode(Put("a" * 64, 0)), SERVER_BULK)
-    assert decode(encode(Put("a" * 64, 0)), CLIENT_BULK) == Put("a" * 64, 0)
+        decode(encode(Put("a" * 64, 1, 0)), SERVER_BULK)
+    assert decode(encode(Put("a" * 64, 1, 0)), CLIENT_BULK) == Put("a" * 64, 1, 0)
 
 
 def test_what_is_too_large_is_neither_written_nor_read():

@@ -1,0 +1,109 @@
+"""A TCP proxy that cuts connections at a chosen byte, between a client and a true server.
+
+It listens on 127.0.0.2 at the ports that the server has on 127.0.0.1, so what the server says of its ports holds.
+"""
+
+import contextlib
+import selectors
+import socket
+import threading
+
+from raw import Raw
+
+
+class Proxy:
+    """Attributes:
+    address: what clients connect to.
+    cuts: how often it has cut.
+    moved: file bytes that went each way, "up" and "down", since it was made.
+    """
+
+    def __init__(self, server_address: str) -> None:
+        self.cuts = 0
+        self.moved = {"up": 0, "down": 0}
+        self._cut_at: tuple[str, int] | None = None
+        self._next_cut = None
+        raw = Raw(server_address)
+        control, bulk = int(server_address.rsplit(":", 1)[1]), raw.welcome.bulk_port
+        raw.close()
+        self.address = f"tcp://127.0.0.2:{control}"
+        self._selector = selectors.DefaultSelector()
+        self._listeners = []
+        for port in (control, bulk):
+            listener = socket.create_server(("127.0.0.2", port))
+            self._selector.register(listener, selectors.EVENT_READ, ("listen", port, port == bulk))
+            self._listeners.append(listener)
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._closing = False
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def cut_each(self, direction: str, distances) -> None:
+        """Cut both connections after so many more file bytes, again and again, as long as there are distances."""
+        self._next_cut = iter(distances)
+        self._direction = direction
+        self._set_next()
+
+    def cut_now(self) -> None:
+        self._cut_at = (self._cut_at or ("down", 0))[0], 0
+
+    def close(self) -> None:
+        self._closing = True
+        self._thread.join()
+
+    def _set_next(self) -> None:
+        distance = next(self._next_cut, None)
+        self._cut_at = None if distance is None else (self._direction, self.moved[self._direction] + distance)
+
+    def _run(self) -> None:
+        while not self._closing:
+            for key, _ in self._selector.select(0.02):
+                if key.fileobj.fileno() == -1:
+                    continue  # closed by a cut in this round
+                if key.data[0] == "listen":
+                    self._accept(key)
+                else:
+                    self._move(key)
+        self._cut()
+        for listener in self._listeners:
+            listener.close()
+        self._selector.close()
+
+    def _accept(self, key) -> None:
+        near, _ = key.fileobj.accept()
+        try:
+            far = socket.create_connection(("127.0.0.1", key.data[1]))
+        except OSError:
+            near.close()
+            return
+        self._pairs.append((near, far))
+        is_bulk = key.data[2]
+        self._selector.register(near, selectors.EVENT_READ, ("move", far, "up" if is_bulk else ""))
+        self._selector.register(far, selectors.EVENT_READ, ("move", near, "down" if is_bulk else ""))
+
+    def _move(self, key) -> None:
+        _, other, direction = key.data
+        cut = self._cut_at is not None and self._cut_at[0] == direction
+        room = max(self._cut_at[1] - self.moved[direction], 1) if cut else 1 << 18
+        try:
+            data = key.fileobj.recv(min(room, 1 << 18))
+            if not data:
+                raise ConnectionError
+            other.sendall(data)
+        except OSError:
+            self._cut()
+            return
+        if direction:
+            self.moved[direction] += len(data)
+        if cut and self.moved[direction] >= self._cut_at[1]:
+            self._cut()
+            self.cuts += 1
+            self._set_next()
+
+    def _cut(self) -> None:
+        for pair in self._pairs:
+            for end in pair:
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(end)
+                end.close()
+        self._pairs.clear()
