@@ -51,6 +51,7 @@ lint: $(READY)
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --platform win32
 	$(VENV)/bin/lint-imports --no-cache
 
 format: $(READY)

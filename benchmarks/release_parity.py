@@ -290,7 +290,7 @@ def exact(files: Any, given: dict[str, Tensor], blocks: Any) -> Tensor:
                 own = [{k.removeprefix(start): ab for k, ab in lora.items() if k.startswith(start)}]
                 weights = blocks.gather(block.cuda().float(), own, False)
                 yield lambda x, context, t_mod, freqs, w=weights: blocks.run(
-                    w, x, context, t_mod, freqs.real.float(), freqs.imag.float(), 128, False
+                    w, x, context, t_mod, freqs.real.float(), freqs.imag.float(), 128, video_model.IMAGE_TOKENS, False
                 )
                 stacked_blocks[n] = torch.nn.Identity()
 

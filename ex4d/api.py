@@ -21,7 +21,6 @@ from ex4d.render.conditioning import Conditioning
 from ex4d.render.engines import engine
 from ex4d.render.scene import Scene
 from ex4d.schema import build, describe
-from ex4d.storage.names import beside
 
 Where = str | PathLike[str]
 
@@ -65,13 +64,12 @@ def open_clip(
     Raises:
         InputError: something cannot be read, does not fit, or cannot be estimated here; a setting out of range.
     """
-    where = Path(clip)
     files = SourceFiles(
-        where,
-        Path(depth) if depth is not None else beside(where),
+        Path(clip),
+        Path(depth) if depth is not None else None,
         Path(source_camera) if source_camera is not None else None,
     )
-    return open_shot(files, build(SourceSettings, settings), progress=progress)
+    return open_shot(files, build(SourceSettings, settings), look_beside=True, progress=progress)
 
 
 def reconstruct(shot: Shot, **settings: Any) -> DWMesh:

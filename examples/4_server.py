@@ -6,12 +6,12 @@ The server keeps files by their content: what it has already is not sent again.
 import sys
 from pathlib import Path
 
-from ex4d.depth.files import beside
 from ex4d.jobs.address import DEFAULT_ADDRESS
 from ex4d.jobs.client import Client, JobUpdate
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.requests import Generate, Source
 from ex4d.pipeline.settings import GenerateSettings, PathSettings
+from ex4d.storage.names import beside
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sample" / "clip.mp4"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ex4d.errors import EX4DError
 from ex4d.jobs.address import DEFAULT_ADDRESS
+from ex4d_server.executor import Deadlines
 from ex4d_server.server import serve
 
 
@@ -15,10 +16,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m ex4d_server", description="The EX-4D server.")
     parser.add_argument("--address", default=DEFAULT_ADDRESS, help="loopback address; port 0 takes any free one")
     parser.add_argument("--state", type=Path, help="folder for jobs, files and logs (default: the user's own)")
+    parser.add_argument(
+        "--linger", type=float, metavar="SECONDS", help="end so long after the last client and job (default: never)"
+    )
+    parser.add_argument(
+        "--step-deadline",
+        type=float,
+        metavar="SECONDS",
+        default=Deadlines.step,
+        help="end a worker that makes no step for so long (default: %(default)g; in a stage of one step four times)",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     try:
-        serve(arguments.address, arguments.state)
+        deadlines = Deadlines.for_step(arguments.step_deadline)
+        serve(arguments.address, arguments.state, deadlines=deadlines, linger=arguments.linger)
     except EX4DError as error:
         print(error, file=sys.stderr)
         return 2

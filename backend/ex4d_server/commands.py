@@ -23,11 +23,24 @@ def serve(
         str, typer.Option("--address", help="Loopback address to listen on; port 0 takes any free one.")
     ] = DEFAULT_ADDRESS,
     state: State = None,
+    linger: Annotated[
+        float | None,
+        typer.Option("--linger", help="End so many seconds after the last client and job; by default never.", min=0),
+    ] = None,
+    step_deadline: Annotated[
+        float,
+        typer.Option(
+            "--step-deadline",
+            help="End a worker that makes no step for so many seconds; where it loads or decodes, four times as many.",
+            min=1,
+        ),
+    ] = 1800.0,
 ) -> None:
     """Start the server that Blender talks to."""
+    from ex4d_server.executor import Deadlines
     from ex4d_server.server import serve as run_server
 
-    run_server(address, state)
+    run_server(address, state, deadlines=Deadlines.for_step(step_deadline), linger=linger)
 
 
 @server.command()

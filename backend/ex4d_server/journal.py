@@ -1,25 +1,37 @@
 """The durable record of jobs: SQLite, written before anything is acknowledged.
 
 queued -> running (attempt n) -> done | failed | cancelled. Final states never change. A job that lost its
-worker or its server goes back to queued until its attempts are used up. Every attempt has a lease number
-that no other attempt has; what comes under another lease is refused.
+worker or its server goes back to queued until its attempts are used up; one whose server was told to stop goes
+back without using one up. Every attempt has a lease number that no other attempt has; what comes under another
+lease is refused.
+
+What cannot be written raises `JournalError` and changes nothing, so whoever knows the fact can write it later.
 """
 
 import json
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ex4d.errors import ServerError
 from ex4d.jobs.codec import sentence
 from ex4d.jobs.messages import TERMINAL, Event, Result, State
 from ex4d.pipeline.requests import Job, canonical, job_hash
 from ex4d.plain import from_plain, to_plain
+from ex4d_server.disk import Reserve
+
+T = TypeVar("T")
 
 MAX_ATTEMPTS = 2
+EVENTS_AT_ONCE = 200
+DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""The second is what SQLite makes of a quota and of a limit on the size of files."""
+BUSY_SECONDS = 0.2
+"""How long one call may wait for another process that has the file; all clients wait with it."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -28,6 +40,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     seq INTEGER NOT NULL, error TEXT NOT NULL, result TEXT, created REAL NOT NULL, updated REAL NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state);
+CREATE INDEX IF NOT EXISTS jobs_by_owner ON jobs (owner, lease);
 CREATE TABLE IF NOT EXISTS events (
     job TEXT NOT NULL REFERENCES jobs (id), seq INTEGER NOT NULL, progress INTEGER NOT NULL,
     state TEXT NOT NULL, attempt INTEGER NOT NULL, stage TEXT NOT NULL, step INTEGER NOT NULL,
@@ -55,23 +68,56 @@ class Row:
 ROW = "id, owner, hash, state, attempt, lease, cancelling, seq, result"
 
 
-class Journal:
-    """The journal in one file. `changed` collects ids of jobs with new events, for whoever tells clients."""
+class JournalError(ServerError):
+    """The journal cannot be read or written now: the disk is full or broken, or another process has the file."""
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+
+class Journal:
+    """The journal in one file, which no other process can lock or change as long as it is open.
+
+    Args:
+        path: the file; made if it is missing.
+        clock: seconds since the epoch.
+        reserve: space that is given back when the disk is full; None for a journal without.
+
+    Attributes:
+        changed: ids of jobs with new events, for whoever tells clients.
+
+    Raises:
+        ServerError: the file is of another version, no journal, or in the hands of another process.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time, reserve: Reserve | None = None) -> None:
         self.changed: set[str] = set()
         self._pictures: dict[str, bytes] = {}
-        self._clock = clock
+        self._path, self._clock, self._reserve = path, clock, reserve
         try:
-            self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, SCHEMA_VERSION):
-                raise ServerError(f"The journal {path} is of another EX-4D version: use another state folder.")
-            self._db.executescript(SCHEMA)
-            self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            try:
+                self._db = self._open()
+            except sqlite3.Error as error:
+                if _code(error) not in DISK_ERRORS or not (reserve and reserve.free()):
+                    raise
+                self._db = self._open()
         except sqlite3.Error as error:
-            raise ServerError(f"The journal {path} cannot be used ({error}): use another state folder.") from error
+            raise ServerError(f"The journal {path} cannot be used. {_reason(error)}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_SECONDS)
+        try:
+            # Exclusive: nobody else can lock the file while we live, and there is no shared memory, whose pages a full
+            # disk could refuse when they are touched first, which ends a process by SIGBUS.
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            db.execute("PRAGMA journal_mode = WAL")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in (0, SCHEMA_VERSION):
+                raise ServerError(f"The journal {self._path} is of another EX-4D version: use another state folder.")
+            db.executescript(SCHEMA)
+            if version != SCHEMA_VERSION:  # with a full disk nothing is written that is there already
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        except BaseException:
+            db.close()
+            raise
+        return db
 
     def close(self) -> None:
         """Close the file; the journal cannot be used after it."""
@@ -79,8 +125,8 @@ class Journal:
 
     def get(self, job_id: str) -> Row | None:
         """The job, if there is one."""
-        found = self._db.execute(f"SELECT {ROW} FROM jobs WHERE id = ?", (job_id,)).fetchone()
-        return Row(*found) if found else None
+        found = self._read(f"SELECT {ROW} FROM jobs WHERE id = ?", job_id)
+        return Row(*found[0]) if found else None
 
     def job(self, job_id: str) -> Job:
         """What the job is to do.
@@ -88,51 +134,69 @@ class Journal:
         Raises:
             ProtocolError: it was written by a version with other fields.
         """
-        spec = self._db.execute("SELECT spec FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
+        spec = self._read("SELECT spec FROM jobs WHERE id = ?", job_id)[0][0]
         return from_plain(Job, json.loads(spec), "job")
 
     def add(self, job_id: str, job: Job, owner: str) -> None:
-        """Write down a new job; when this returns, it survives any crash."""
+        """Write down a new job; when this returns, it survives any crash. Owners share the queue, see `next_queued`."""
         now, spec = self._clock(), canonical(job)
-        with self._durable():
+
+        def change() -> None:
             self._db.execute(
                 "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, 'queued', 0, 0, 0, 0, '', NULL, ?, ?)",
                 (job_id, owner, job_hash(job), to_plain(job)["kind"], spec, now, now),
             )
             self._event(job_id)
 
+        self._write(change)
+
     def next_queued(self) -> str | None:
-        """Id of the job that has waited longest."""
-        found = self._db.execute("SELECT id FROM jobs WHERE state = 'queued' ORDER BY rowid LIMIT 1").fetchone()
-        return found[0] if found else None
+        """Id of the job whose turn it is: owners take turns, and the jobs of one owner go in their order.
+
+        Leases rise, so the owner with the oldest last lease has waited longest; one that never had any comes first.
+        """
+        found = self._read(
+            "SELECT id FROM jobs AS job WHERE state = 'queued'"
+            " ORDER BY (SELECT max(lease) FROM jobs WHERE owner = job.owner), rowid LIMIT 1"
+        )
+        return found[0][0] if found else None
+
+    def unfinished(self) -> bool:
+        """Whether any job waits or runs."""
+        return bool(self._read("SELECT 1 FROM jobs WHERE state IN ('queued', 'running') LIMIT 1"))
 
     def start(self, job_id: str) -> int:
         """queued -> running under a new lease, which is returned."""
-        with self._durable():
+
+        def change() -> int:
             lease = 1 + self._db.execute("SELECT coalesce(max(lease), 0) FROM jobs").fetchone()[0]
             self._set(job_id, ("queued",), "state = 'running', attempt = attempt + 1, lease = ?", lease)
             self._event(job_id)
-        return lease
+            return lease
+
+        return self._write(change)
 
     def progress(self, job_id: str, stage: str, step: int, steps: int, elapsed: float, picture: bytes = b"") -> None:
         """Note a step; only the latest of each stage is kept. Survives the process, perhaps not the power.
 
-        The picture is kept in memory only, the latest of the job.
+        The picture is kept in memory only, the latest of the job. A step is not worth the reserve: where the disk is
+        full, the next one will do.
         """
         if picture:
             self._pictures[job_id] = picture
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute("BEGIN IMMEDIATE")
-        with self._db:
+
+        def change() -> None:
             self._db.execute("DELETE FROM events WHERE job = ? AND progress = 1 AND stage = ?", (job_id, stage))
             self._event(job_id, stage=stage, step=step, steps=steps, elapsed=elapsed)
+
+        self._write(change, durable=False)
 
     def finish(self, job_id: str, state: str, message: str = "", result: Result | None = None) -> None:
         """queued or running -> done, failed or cancelled."""
         assert state in TERMINAL
-        self._pictures.pop(job_id, None)
         text = None if result is None else json.dumps(to_plain(result))
-        with self._durable():
+
+        def change() -> None:
             self._set(
                 job_id,
                 ("queued", "running"),
@@ -143,14 +207,16 @@ class Journal:
             )
             self._event(job_id, message=sentence(message))
 
+        self._write(change)
+        self._pictures.pop(job_id, None)
+
     def ask_to_cancel(self, job_id: str) -> None:
         """Queued -> cancelled; of a running job note it, so that a restart does not run it again."""
         row = self.get(job_id)
         if row and row.state == "queued":
             self.finish(job_id, "cancelled")
         elif row and row.state == "running":
-            with self._durable():
-                self._set(job_id, ("running",), "cancelling = 1")
+            self._write(lambda: self._set(job_id, ("running",), "cancelling = 1"))
 
     def lost(self, job_id: str, message: str) -> None:
         """The attempt is gone: cancelled if that was asked for, else queued again, or failed if it was the last."""
@@ -161,13 +227,28 @@ class Journal:
         elif row.attempt >= MAX_ATTEMPTS:
             self.finish(job_id, "failed", message)
         else:
-            with self._durable():
-                self._set(job_id, ("running",), "state = 'queued'")
-                self._event(job_id, message=f"{sentence(message)[:1900]} It runs once more.")
+            self._requeue(job_id, row.attempt, f"{sentence(message)[:1900]} It runs once more.")
+
+    def put_back(self, job_id: str, message: str) -> None:
+        """The attempt was given up for reasons that have nothing to do with the job: it does not count."""
+        row = self.get(job_id)
+        assert row is not None
+        if row.cancelling:
+            self.finish(job_id, "cancelled")
+        else:
+            self._requeue(job_id, row.attempt - 1, message)
+
+    def _requeue(self, job_id: str, attempt: int, message: str) -> None:
+        def change() -> None:
+            self._set(job_id, ("running",), "state = 'queued', attempt = ?", attempt)
+            self._event(job_id, message=message)
+
+        self._write(change)
+        self._pictures.pop(job_id, None)
 
     def recover(self) -> None:
         """After a start: whatever was running when the last server ended is lost."""
-        for (job_id,) in self._db.execute("SELECT id FROM jobs WHERE state = 'running' ORDER BY rowid").fetchall():
+        for (job_id,) in self._read("SELECT id FROM jobs WHERE state = 'running' ORDER BY rowid"):
             row = self.get(job_id)
             if row is not None and row.attempt >= MAX_ATTEMPTS:
                 message = (
@@ -179,29 +260,69 @@ class Journal:
             self.lost(job_id, message)
 
     def events(self, job_id: str, since: int) -> list[Event]:
-        """Events with a greater number than `since`, oldest first; that of a finished job has its result."""
-        rows = self._db.execute(
+        """Events with a greater number than `since`, oldest first, as many as go at once; the last has the result."""
+        rows = self._read(
             "SELECT seq, state, attempt, stage, step, steps, elapsed, message FROM events"
-            " WHERE job = ? AND seq > ? ORDER BY seq",
-            (job_id, since),
-        ).fetchall()
+            f" WHERE job = ? AND seq > ? ORDER BY seq LIMIT {EVENTS_AT_ONCE}",
+            job_id,
+            since,
+        )
         events = []
         for seq, state, attempt, stage, step, steps, elapsed, message in rows:
             result = self._result(job_id) if state == "done" else None
             events.append(Event(job_id, seq, state, attempt, stage, step, steps, elapsed, message, result))
-        if events and events[-1].state == "running" and (picture := self._pictures.get(job_id)):
+        is_latest = 0 < len(events) < EVENTS_AT_ONCE
+        if is_latest and events[-1].state == "running" and (picture := self._pictures.get(job_id)):
             events[-1] = replace(events[-1], picture=picture)
         return events
 
     def _result(self, job_id: str) -> Result:
-        text = self._db.execute("SELECT result FROM jobs WHERE id = ?", (job_id,)).fetchone()[0]
+        text = self._read("SELECT result FROM jobs WHERE id = ?", job_id)[0][0]
         return from_plain(Result, json.loads(text), "result")
 
-    def _durable(self) -> sqlite3.Connection:
-        """A transaction that is on the disk when it ends."""
-        self._db.execute("PRAGMA synchronous = FULL")
+    def _read(self, query: str, *values: Any) -> list[Any]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(_reason(error)) from error
+
+    def _write(self, change: Callable[[], T], *, durable: bool = True) -> T:
+        """Make a change in one transaction, which is on the disk when it ends if it is `durable`.
+
+        Where a durable change finds the disk full, room is made as far as possible and the change tried once more.
+
+        Raises:
+            JournalError: nothing was changed.
+        """
+        try:
+            return self._transaction(change, durable)
+        except sqlite3.Error as error:
+            if not durable or _code(error) not in DISK_ERRORS:
+                raise JournalError(_reason(error)) from error
+            self._make_room()
+        try:
+            return self._transaction(change, durable)
+        except sqlite3.Error as error:
+            raise JournalError(_reason(error)) from error
+
+    def _make_room(self) -> None:
+        """Give the reserve back, and move what the log of changes holds, so that it is written from its start again."""
+        if self._reserve is not None:
+            self._reserve.free()
+        with suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(RESTART)")
+
+    def _transaction(self, change: Callable[[], T], durable: bool) -> T:
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         self._db.execute("BEGIN IMMEDIATE")
-        return self._db
+        try:
+            result = change()
+            self._db.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # some errors make SQLite take back the whole by itself
+                self._db.execute("ROLLBACK")
+            raise
+        return result
 
     def _set(self, job_id: str, allowed: tuple[str, ...], assignments: str, *values: Any) -> None:
         marks = ", ".join("?" * len(allowed))
@@ -227,3 +348,21 @@ class Journal:
             (int(bool(stage)), stage, step, steps, elapsed, message, job_id),
         )
         self.changed.add(job_id)
+
+
+def _code(error: sqlite3.Error) -> int:
+    """What went wrong, without the details."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _reason(error: sqlite3.Error) -> str:
+    """A sentence about an error of SQLite."""
+    code = _code(error)
+    if code in DISK_ERRORS:
+        return (
+            f"The server's disk is full or does not work ({error}), so its journal cannot be written: free some space"
+            " where its state folder is."
+        )
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"Another program has the server's journal open ({error}): close that program."
+    return f"The server's journal cannot be used ({error}): use another state folder."

@@ -12,11 +12,22 @@ from ex4d.pipeline.requests import Job
 from ex4d.plain import Tagged
 
 TOKEN_VARIABLE = "EX4D_WORKER_TOKEN"
+STATE_VARIABLE = "EX4D_WORKER_OF"
+"""In the environment of a worker and of all it starts: the state folder. So the next server finds what was left."""
+BEAT_SECONDS = 1.0
+"""A worker says this often that its process runs."""
 
 
 @dataclass(frozen=True)
 class Ready(Tagged):
     """First message of a worker."""
+
+    token: Word
+
+
+@dataclass(frozen=True)
+class Beat(Tagged):
+    """Worker, from a thread and a socket of its own: the process runs, whatever the job is doing."""
 
     token: Word
 
@@ -71,7 +82,7 @@ class Stopped(Tagged):
     lease: Count
 
 
-WORKER_MESSAGES = (Ready, Step, Finished, Failed, Stopped)
+WORKER_MESSAGES = (Ready, Beat, Step, Finished, Failed, Stopped)
 SUPERVISOR_MESSAGES = (Run, Stop)
 
 

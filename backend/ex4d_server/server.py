@@ -1,14 +1,15 @@
 """The server: the control socket, the journal and the supervisor in one loop; a thread of its own moves files."""
 
-import fcntl
+import json
 import logging
 import os
 import secrets
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -49,9 +50,15 @@ from ex4d.schema import describe
 from ex4d_server.blobs import BlobStore
 from ex4d_server.bulk import Bulk
 from ex4d_server.content import BlobError
-from ex4d_server.journal import Journal
+from ex4d_server.disk import Reserve
+from ex4d_server.executor import Deadlines
+from ex4d_server.journal import Journal, JournalError
+from ex4d_server.limited_log import LimitedLog
+from ex4d_server.local import LocalExecutor
 from ex4d_server.orders import blob_folder
+from ex4d_server.platform import host, remove_tree
 from ex4d_server.supervisor import Supervisor
+from ex4d_server.wire import receive
 
 log = logging.getLogger("ex4d.server")
 
@@ -60,8 +67,20 @@ TURN = 20
 """Messages taken from one socket before the others have their turn."""
 PEER_SECONDS = 600.0
 """A client that was silent for so long must say hello again."""
-OWNER = "local"
-JOURNAL_PROBLEM = "The server cannot write its journal ({}): free some space where its state folder is."
+AGAIN_SECONDS = 0.2
+"""Until events are sent again to a client whose queue was full."""
+HOUSEKEEPING_SECONDS = 0.25
+"""How often folders, the reserve, the file `stop` and the lingering are looked at."""
+FOLDERS = ("blobs", "incoming", "logs", "work")
+ABOUT_FILE, STOP_FILE = "server.json", "stop"
+
+
+@dataclass
+class Peer:
+    """A client that said hello. `owner` shares the queue with the other owners."""
+
+    owner: str
+    heard: float
 
 
 class Server:
@@ -69,8 +88,10 @@ class Server:
 
     Args:
         address: "tcp://127.0.0.1:PORT"; port 0 takes any free one.
-        state: folder for journal, files and logs; made if it is missing.
-        runner, cancel_grace: see `Supervisor`.
+        state: folder for journal, files and logs, absolute; made if it is missing.
+        runner: "module:function" that makes what the worker calls for each job.
+        deadlines: how long a worker may be silent.
+        linger: `run` returns after so many seconds without a client and without a job; None stays for ever.
         clock: monotonic seconds.
 
     Raises:
@@ -84,39 +105,42 @@ class Server:
         state: Path,
         *,
         runner: str = "ex4d_server.worker:pipeline",
-        cancel_grace: float = 5.0,
+        deadlines: Deadlines | None = None,
+        linger: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        host, port = parse_address(address)
-        self._clock = clock
+        ip, port = parse_address(address)
+        self._state, self._linger, self._clock = state, linger, clock
         self._instance = secrets.token_hex(8)
-        self._peers: dict[bytes, float] = {}
+        self._peers: dict[bytes, Peer] = {}
         self._followers: dict[str, dict[bytes, int]] = {}
+        self._behind: set[str] = set()
+        self._troubles = LimitedLog(log, clock)
+        self._heard = self._kept_house = self._pushed = clock()
+        host.raise_descriptor_limit()
         self._lock = _lock(state)
         self._context = zmq.Context()
         try:
-            self._control = self._bind(f"tcp://{host}:{port or '*'}", CONTROL_BYTES)
-            bulk = self._bind(f"tcp://{host}:*", CHUNK_BYTES + 1024, 2 * CREDIT)
+            # First of all the leavings of an earlier server go: they may be what fills the disk.
+            remove_tree(state / "work")
+            self._reserve = Reserve(state / "reserve")
+            self._journal = Journal(state / "journal.sqlite", reserve=self._reserve)
+            self._make_folders()
+            self._reserve.make()
+            self._control = self._bind(f"tcp://{ip}:{port or '*'}", CONTROL_BYTES)
+            bulk = self._bind(f"tcp://{ip}:*", CHUNK_BYTES + 1024, 2 * CREDIT)
             self._bulk_port = _port(bulk)
-            self._journal = Journal(state / "journal.sqlite")
             self._blobs = BlobStore(blob_folder(state), state / "incoming")
             self._exchange = state / "exchange"
             self._bulk = Bulk(bulk, self._blobs, self._exchange, self._instance)
-            self._supervisor = Supervisor(
-                self._context,
-                state,
-                self._journal,
-                self._blobs,
-                runner=runner,
-                cancel_grace=cancel_grace,
-                clock=clock,
-            )
+            self._executor = LocalExecutor(self._context, state, runner=runner, deadlines=deadlines, clock=clock)
+            self._supervisor = Supervisor(self._journal, self._blobs, self._executor, clock)
         except BaseException:
             self._context.destroy(linger=0)
             self._lock.close()
             raise
-        self.address = f"tcp://{host}:{_port(self._control)}"
-        self._journal.recover()
+        self.address = f"tcp://{ip}:{_port(self._control)}"
+        self._say_where()
         self._bulk.start()
 
     def _bind(self, address: str, frame_bytes: int, queue: int = 1000) -> zmq.Socket:
@@ -137,36 +161,88 @@ class Server:
         return socket
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Serve until `stop` says so; it is asked at least every tenth of a second or so."""
+        """Serve until `stop` says so, which is asked at least every tenth of a second or so, or until told otherwise.
+
+        Nothing that one message or one job brings ends this loop.
+        """
         poller = zmq.Poller()
-        for socket in (self._control, self._supervisor.socket):
+        for socket in (self._control, *self._executor.sockets):
             poller.register(socket, zmq.POLLIN)
         while not stop():
             ready = dict(poller.poll(TICK_MS))
             if self._control in ready:
                 self._drain(self._control, self._handle_control)
-            if self._supervisor.socket in ready:
-                for _ in range(TURN):
-                    if not self._supervisor.socket.poll(0):
-                        break
-                    self._supervisor.receive()
-            self._supervisor.tick()
-            self._push_events()
+            for turn in (self._supervisor.tick, self._push_events):
+                try:
+                    turn()
+                except Exception:
+                    self._troubles.warning("the loop goes on after an unexpected error", exc_info=True)
+            if self._clock() - self._kept_house >= HOUSEKEEPING_SECONDS and self._keep_house():
+                return
 
     def close(self) -> None:
-        """End the worker, close everything, give the folder free."""
-        self._supervisor.close()
-        self._bulk.close()
+        """End the worker, close everything, give the folder free. Jobs under way go back to the queue."""
+        for end in (self._supervisor.close, self._bulk.close, self._journal.close):
+            try:
+                end()
+            except Exception:
+                log.warning("the server ends in spite of an error", exc_info=True)
         self._context.destroy(linger=0)
-        self._journal.close()
+        with suppress(OSError):
+            (self._state / ABOUT_FILE).unlink(missing_ok=True)
         self._lock.close()
+
+    # -- housekeeping
+
+    def _make_folders(self) -> None:
+        """Make the folders that somebody may have removed."""
+        for name in FOLDERS:
+            try:
+                (self._state / name).mkdir(exist_ok=True)
+            except OSError as error:
+                self._troubles.warning("the folder %s cannot be made: %s", name, error.strerror)
+
+    def _keep_house(self) -> bool:
+        """What is looked at now and then; True when it is time to end."""
+        self._kept_house = self._clock()
+        self._make_folders()
+        self._reserve.make()
+        if (self._state / STOP_FILE).exists():
+            log.info("the file %s asks for the end", STOP_FILE)
+            return True
+        return self._is_forsaken()
+
+    def _is_forsaken(self) -> bool:
+        """Whether no client was heard, and no job was there to be done, for longer than the server lingers."""
+        if self._linger is None:
+            return False
+        try:
+            if self._journal.unfinished():
+                self._heard = self._clock()
+        except JournalError:
+            return False
+        if self._clock() - self._heard <= self._linger:
+            return False
+        log.info("no client for %.0f s: the server ends", self._linger)
+        return True
+
+    def _say_where(self) -> None:
+        """Tell this user's programs, which alone can read the folder, where the server is and how to know it again."""
+        about = {"address": self.address, "instance": self._instance, "pid": os.getpid()}
+        written = self._state / f"{ABOUT_FILE}.new"
+        try:
+            (self._state / STOP_FILE).unlink(missing_ok=True)
+            written.write_text(json.dumps(about), encoding="utf-8")
+            os.replace(written, self._state / ABOUT_FILE)
+        except OSError as error:
+            log.warning("%s cannot be written: %s", ABOUT_FILE, error.strerror)
 
     # -- both sockets
 
     def _drain(self, socket: zmq.Socket, handle: Callable[[bytes, list[bytes]], list[Tagged | bytes]]) -> None:
         for _ in range(TURN):
             try:
-                frames = _receive(socket)
+                frames = receive(socket)
             except zmq.Again:
                 return
             try:
@@ -177,9 +253,14 @@ class Server:
                 answer = [Error(error.code, sentence(error))]
             except ProtocolError as error:
                 answer = [Error("protocol", sentence(error))]
-            except sqlite3.Error as error:
-                log.error("the journal cannot be written: %s", error)
-                answer = [Error("journal", JOURNAL_PROBLEM.format(error))]
+            except JournalError as error:
+                self._troubles.warning("%s", error)
+                answer = [Error("journal", sentence(error))]
+            except Exception as error:
+                self._troubles.warning("a message was not handled", exc_info=True)
+                answer = [
+                    Error("internal", f"The server failed on this message ({type(error).__name__}): see its log.")
+                ]
             if answer:
                 self._send(socket, frames[0], answer)
 
@@ -211,29 +292,34 @@ class Server:
             return [_version_error(plain)]
         message = decode(frames[0], CLIENT_CONTROL)
         if isinstance(message, Hello):
-            for old in [old for old, heard in self._peers.items() if now - heard > PEER_SECONDS]:
+            for old in [old for old, known in self._peers.items() if now - known.heard > PEER_SECONDS]:
                 self._forget(old)
-            self._peers[peer] = now
+            self._peers[peer] = Peer(_owner(peer), now)
+            self._heard = now
             limits, capabilities = Limits(), _capabilities()
             port, exchange = self._bulk_port, str(self._exchange)
             return [Welcome(PROTOCOL_VERSION, __version__, self._instance, port, capabilities, limits, exchange)]
         if peer not in self._peers:
             return [Error("hello_first", "The first message must be a hello.")]
-        self._peers[peer] = now
+        self._peers[peer].heard = self._heard = now
         if isinstance(message, Ping):
-            return [Pong()]
+            return [Pong(sentence(self._supervisor.trouble))]
         if isinstance(message, Unload):
             return [self._supervisor.unload()]
-        if isinstance(message, Submit):
-            return [self._submit(peer, message)]
+        try:
+            return [self._submit(peer, message) if isinstance(message, Submit) else self._about_job(peer, message)]
+        except JournalError as error:
+            self._troubles.warning("%s", error)
+            return [Error("journal", sentence(error), message.job_id)]
+
+    def _about_job(self, peer: bytes, message: Follow | Cancel) -> Tagged:
         row = self._journal.get(message.job_id)
         if row is None:
-            return [Error("unknown_job", "The server does not know this job.", message.job_id)]
+            return Error("unknown_job", "The server does not know this job.", message.job_id)
         if isinstance(message, Cancel):
-            self._journal.ask_to_cancel(message.job_id)
             self._supervisor.cancel(message.job_id)
         self._follow(peer, message.job_id, message.since if isinstance(message, Follow) else None)
-        return [self._status(message.job_id)]
+        return self._status(message.job_id)
 
     def _submit(self, peer: bytes, message: Submit) -> Tagged:
         if message.hash != job_hash(message.job):
@@ -250,7 +336,7 @@ class Server:
                 return Error(error.code, sentence(error), message.job_id)
             if missing:
                 return Missing(message.job_id, tuple(Holds(sha256, offset) for sha256, offset in missing.items()))
-            self._journal.add(message.job_id, message.job, OWNER)
+            self._journal.add(message.job_id, message.job, self._peers[peer].owner)
         self._follow(peer, message.job_id, 0)
         return self._status(message.job_id)
 
@@ -267,14 +353,31 @@ class Server:
         self._journal.changed.add(job_id)
 
     def _push_events(self) -> None:
-        """Send new events to who follows. Where a queue is full, the next change or `Follow` sends them."""
+        """Send new events to who follows. Whoever has no room for them now gets them a little later."""
         changed, self._journal.changed = self._journal.changed, set()
+        if self._behind and self._clock() - self._pushed >= AGAIN_SECONDS:
+            changed, self._behind, self._pushed = changed | self._behind, set(), self._clock()
         for job_id in changed:
-            for peer, seen in list(self._followers.get(job_id, {}).items()):
-                for event in self._journal.events(job_id, seen):
-                    if not self._send(self._control, peer, [event]):
-                        break
-                    self._followers[job_id][peer] = event.seq
+            try:
+                caught_up = all([self._push(job_id, peer) for peer in list(self._followers.get(job_id, ()))])
+            except JournalError as error:
+                self._troubles.warning("%s", error)
+                caught_up = False
+            except Exception:  # a row that cannot be read will not be readable the next time either
+                self._troubles.warning("events of a job cannot be read", exc_info=True)
+                caught_up = True
+            if not caught_up:
+                self._behind.add(job_id)
+
+    def _push(self, job_id: str, peer: bytes) -> bool:
+        """Send a follower what it lacks; False when there is more but its queue is full."""
+        followers = self._followers[job_id]
+        while events := self._journal.events(job_id, followers[peer]):
+            for event in events:
+                if not self._send(self._control, peer, [event]):
+                    return peer not in followers  # who is gone has nothing to wait for
+                followers[peer] = event.seq
+        return True
 
 
 def serve(
@@ -282,40 +385,36 @@ def serve(
     state_folder: Path | None = None,
     *,
     runner: str = "ex4d_server.worker:pipeline",
-    cancel_grace: float = 5.0,
+    deadlines: Deadlines | None = None,
+    linger: float | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Prints one line with the address when it listens.
 
     Args:
         address: a loopback address; port 0 takes any free one.
         state_folder: where jobs, files and logs are kept; None for the user's own folder.
-        runner, cancel_grace: see `ex4d_server.supervisor.Supervisor`.
+        runner, deadlines, linger: see `Server`.
 
     Raises:
         InputError, ServerError: as `Server`.
     """
     stopping = threading.Event()
     state = platformdirs.user_state_path("ex4d") if state_folder is None else state_folder
-    server = Server(address, state.absolute(), runner=runner, cancel_grace=cancel_grace)
+    server = Server(address, state.absolute(), runner=runner, deadlines=deadlines, linger=linger)
     try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopping.set())
-        print(f"EX-4D server {__version__} listening on {server.address}", flush=True)
+        for number in host.stop_signals():
+            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it for SIGHUP
+                signal.signal(number, lambda *_: stopping.set())
+        with suppress(OSError):  # nobody reads it, or the disk that it goes to is full
+            print(f"EX-4D server {__version__} listening on {server.address}", flush=True)
         server.run(stopping.is_set)
-    except sqlite3.Error as error:
-        raise ServerError(JOURNAL_PROBLEM.format(error)) from error
     finally:
         server.close()
 
 
-def _receive(socket: zmq.Socket) -> list[bytes]:
-    """One message; of one with too many frames the rest is thrown away unread."""
-    frames = [socket.recv(zmq.NOBLOCK)]
-    while socket.rcvmore:
-        frame = socket.recv(zmq.NOBLOCK)
-        if len(frames) <= MESSAGE_FRAMES:
-            frames.append(frame)
-    return frames
+def _owner(peer: bytes) -> str:
+    """Who shares the queue: each connection, until clients have keys. Then it is the key, wherever it connects from."""
+    return peer.hex()
 
 
 def _capabilities() -> Capabilities:
@@ -395,16 +494,14 @@ def _lock(state: Path) -> IO[str]:
         lock = open(state / "lock", "a+")  # noqa: SIM115 - held as long as the server lives
     except OSError as error:
         raise InputError(f"The state folder {state} cannot be used ({error.strerror}): choose another.") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    if not host.lock(lock):
         lock.seek(0)
-        owner = lock.read().strip()
+        owner = lock.read().strip() or "unknown"
         lock.close()
         raise ServerError(
             f"Another EX-4D server (process {owner}) uses the state folder {state}: stop it, or choose another folder."
-        ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+        )
+    with suppress(OSError):  # the number is only for that sentence, and the disk may be full
+        os.ftruncate(lock.fileno(), 0)
+        os.write(lock.fileno(), str(os.getpid()).encode())
     return lock

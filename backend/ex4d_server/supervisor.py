@@ -1,271 +1,173 @@
-"""One worker process, the leases of its attempts, and the clocks that end what does not end by itself.
+"""Takes jobs from the journal, hands them to an executor, and writes down what becomes of them.
 
-The supervisor is part of the server's single loop: `receive` when its socket can be read, `tick` often.
+The supervisor is part of the server's single loop, which calls `tick` often. A fact that the journal does not take now,
+as the disk is full, is owed to it: it is kept in memory in its order and tried again, and no job starts meanwhile.
 """
 
 import logging
-import os
-import secrets
-import shutil
-import signal
-import subprocess
-import sys
 import time
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
-import zmq
-
-from ex4d.errors import EX4DError
-from ex4d.jobs.codec import ProtocolError, decode, encode
+from ex4d.errors import EX4DError, ServerError
+from ex4d.jobs.codec import ProtocolError
 from ex4d.jobs.messages import Unloaded
-from ex4d.plain import Tagged
 from ex4d_server.blobs import BlobStore
-from ex4d_server.journal import Journal
-from ex4d_server.orders import (
-    TOKEN_VARIABLE,
-    WORKER_MESSAGES,
-    Failed,
-    Finished,
-    Ready,
-    Run,
-    Step,
-    Stop,
-    Stopped,
-    work_folder,
-)
+from ex4d_server.executor import AttemptEvent, Executor, Lost
+from ex4d_server.journal import Journal, JournalError
+from ex4d_server.limited_log import LimitedLog
+from ex4d_server.orders import Failed, Finished, Step, Stopped
 
 log = logging.getLogger("ex4d.server")
 
-TERM_SECONDS = 2.0
-"""Time that a worker has between SIGTERM and SIGKILL."""
-
-
-@dataclass
-class Worker:
-    """A worker process. `identity` is its address on the socket once it has shown its token."""
-
-    process: subprocess.Popen
-    token: str
-    identity: bytes | None = None
-
-
-@dataclass
-class Attempt:
-    """The job that the worker has."""
-
-    job_id: str
-    lease: int
-    sent: bool = False
-    stop_at: float | None = None
-    kill_at: float | None = None
+RETRY_SECONDS = 1.0
+"""Until the journal is tried again, and before the next attempt after one that was lost."""
+STOPPED = "The server was stopped; the job goes on when it is started again."
 
 
 class Supervisor:
-    """Takes queued jobs from the journal, one at a time, and gives them to a worker process.
+    """The one that decides which job runs.
 
     Args:
-        context: the server's ZeroMQ context.
-        state: the state folder.
         journal, blobs: the server's.
-        runner: "module:function" that the worker calls for each job.
-        cancel_grace: seconds that a job has to stop by itself before its worker is ended.
+        executor: runs the attempts; closed with this.
         clock: monotonic seconds.
+
+    Attributes:
+        trouble: a sentence about why the journal cannot be written; empty while it can.
     """
 
     def __init__(
         self,
-        context: zmq.Context,
-        state: Path,
         journal: Journal,
         blobs: BlobStore,
-        *,
-        runner: str = "ex4d_server.worker:pipeline",
-        cancel_grace: float = 5.0,
+        executor: Executor,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._state, self._journal, self._blobs = state, journal, blobs
-        self._runner, self._grace, self._clock = runner, cancel_grace, clock
-        self._worker: Worker | None = None
-        self._attempt: Attempt | None = None
-        self.socket = context.socket(zmq.ROUTER)
-        self.socket.linger = 0
-        self.socket.router_mandatory = True
-        self._port = self.socket.bind_to_random_port("tcp://127.0.0.1")
-        shutil.rmtree(state / "work", ignore_errors=True)
-        (state / "logs").mkdir(exist_ok=True)
-        self._log = state / "logs" / "worker.log"
-        if self._log.exists():
-            self._log.replace(self._log.with_suffix(".old.log"))
+        self._journal, self._blobs, self._executor, self._clock = journal, blobs, executor, clock
+        self._running: dict[int, str] = {}
+        self._to_cancel: set[str] = set()
+        self._owed: deque[Callable[[], None]] = deque([journal.recover])
+        self._not_before = 0.0
+        self.trouble = ""
+        self._troubles = LimitedLog(log, clock)
 
     def tick(self) -> None:
-        """Notice a dead worker, run the clocks of a cancel, start the next job."""
-        if self._worker and self._worker.process.poll() is not None:
-            self._worker_died(self._worker)
-        attempt, now = self._attempt, self._clock()
-        if attempt and attempt.kill_at is not None and now >= attempt.kill_at:
-            self._signal_worker(signal.SIGKILL)
-        elif attempt and attempt.kill_at is None and attempt.stop_at is not None and now >= attempt.stop_at:
-            self._signal_worker(signal.SIGTERM)
-            attempt.kill_at = now + TERM_SECONDS
-        if self._attempt is None and (job_id := self._journal.next_queued()) is not None:
-            self._start(job_id)
+        """See what became of attempts, write it down, start what can start."""
+        for event in self._executor.tick():
+            self._handle(event)
+        if self._clock() < self._not_before:
+            return
+        self._write_down()
+        while not self._owed and self._executor.has_room() and self._clock() >= self._not_before:
+            if not self._start_next():
+                return
 
     def cancel(self, job_id: str) -> None:
-        """Tell the worker to stop this job, if it has it, and start the clock."""
-        attempt = self._attempt
-        if attempt and attempt.job_id == job_id and attempt.stop_at is None:
-            attempt.stop_at = self._clock() + self._grace
-            if attempt.sent:
-                self._send(Stop(attempt.lease))
-
-    def receive(self) -> None:
-        """Handle one message of the worker; anything from elsewhere or under another lease is refused."""
-        frames = self.socket.recv_multipart()
-        worker, attempt = self._worker, self._attempt
-        try:
-            message = decode(frames[-1], WORKER_MESSAGES)
-        except ProtocolError as error:
-            log.warning("refused a worker message: %s", error)
-            return
-        if isinstance(message, Ready):
-            if worker and worker.identity is None and secrets.compare_digest(message.token, worker.token):
-                worker.identity = frames[0]
-                self._hand_over()
-            else:
-                log.warning("refused a worker with a wrong token")
-            return
-        if worker is None or frames[0] != worker.identity or attempt is None or message.lease != attempt.lease:
-            log.warning("refused a %s of an older lease", type(message).__name__)
-            return
-        self._handle(message, attempt)
-
-    def _handle(self, message: Step | Finished | Failed | Stopped, attempt: Attempt) -> None:
-        if isinstance(message, Step):
-            self._journal.progress(
-                attempt.job_id,
-                message.stage,
-                message.step,
-                message.steps,
-                max(message.elapsed, 0.0),
-                message.picture,
-            )
-            return
-        if isinstance(message, Finished):
-            try:
-                for blob in message.result.files:
-                    self._blobs.adopt(work_folder(self._state, attempt.lease) / "out" / blob.name, blob)
-                self._journal.finish(attempt.job_id, "done", result=message.result)
-            except (OSError, EX4DError) as error:
-                self._journal.finish(attempt.job_id, "failed", f"The result could not be stored: {error}")
-        elif isinstance(message, Stopped) or attempt.stop_at is not None:
-            self._journal.finish(attempt.job_id, "cancelled")
-        else:
-            self._journal.finish(attempt.job_id, "failed", message.message)
-        self._end_attempt()
+        """Stop a job, whether it waits or runs."""
+        self._owed.append(partial(self._journal.ask_to_cancel, job_id))
+        self._write_down()
+        for lease, running in self._running.items():
+            if running == job_id:
+                self._to_cancel.add(job_id)
+                self._executor.cancel(lease)
 
     def unload(self) -> Unloaded:
-        """End an idle worker, and with it everything that it holds in memory, on the GPU too."""
-        if self._attempt:
-            return Unloaded(False, "A job is running: wait for it, or cancel it first.")
-        if self._worker is None:
-            return Unloaded(False, "Nothing is loaded.")
-        self._reap(self._worker)
-        self._worker = None
-        log.info("the worker was ended to free its memory")
-        return Unloaded(True, "The memory is free; models are loaded again when they are needed.")
+        """Free the memory of idle workers."""
+        return self._executor.unload()
 
     def close(self) -> None:
-        """End the worker with all it started. A job that it had is found as lost by the next start."""
-        if self._worker:
-            self._signal_worker(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                self._worker.process.wait(TERM_SECONDS)
-            self._reap(self._worker)
-        self.socket.close()
+        """End the workers. Jobs under way go back to the queue, and the attempt does not count."""
+        for event in self._executor.tick():
+            self._handle(event)
+        for job_id in self._running.values():
+            self._owed.append(partial(self._journal.put_back, job_id, STOPPED))
+        self._running.clear()
+        self._write_down()
+        self._executor.close()
 
-    def _start(self, job_id: str) -> None:
-        try:
-            self._journal.job(job_id)
-        except ProtocolError as error:
-            self._journal.finish(job_id, "failed", f"This job was written by another EX-4D version: {error}")
+    # -- what becomes of attempts
+
+    def _handle(self, event: AttemptEvent) -> None:
+        job_id = self._running.get(event.lease)
+        if job_id is None:
             return
-        lease = self._journal.start(job_id)
+        if isinstance(event, Step):
+            self._note_step(job_id, event)
+            return
+        del self._running[event.lease]
+        fact = self._fact(job_id, event)
+        # Before the journal is written: what a job has left may be what fills the disk.
+        self._executor.clean(event.lease)
+        self._to_cancel.discard(job_id)
+        log.info("lease %d ended", event.lease)
+        self._owed.append(fact)
+        self._write_down()
+
+    def _note_step(self, job_id: str, step: Step) -> None:
+        if self._owed:
+            return
+        elapsed = max(step.elapsed, 0.0)
+        try:
+            self._journal.progress(job_id, step.stage, step.step, step.steps, elapsed, step.picture)
+        except JournalError as error:
+            self._troubles.warning("a step is not written down: %s", error)
+
+    def _fact(self, job_id: str, event: Finished | Failed | Stopped | Lost) -> Callable[[], None]:
+        """What the journal is to be told of the end of an attempt."""
+        if isinstance(event, Finished):
+            try:
+                for blob in event.result.files:
+                    self._blobs.adopt(self._executor.folder(event.lease) / "out" / blob.name, blob)
+            except (OSError, EX4DError) as error:
+                return partial(self._journal.finish, job_id, "failed", f"The result could not be stored: {error}")
+            return partial(self._journal.finish, job_id, "done", result=event.result)
+        if isinstance(event, Lost):
+            self._not_before = self._clock() + RETRY_SECONDS
+            return partial(self._journal.lost, job_id, event.message)
+        if isinstance(event, Stopped) or job_id in self._to_cancel:
+            return partial(self._journal.finish, job_id, "cancelled")
+        return partial(self._journal.finish, job_id, "failed", event.message)
+
+    def _write_down(self) -> None:
+        """Tell the journal what is owed to it, as far as it takes it now."""
+        while self._owed:
+            try:
+                self._owed[0]()
+            except JournalError as error:
+                self._blocked(error)
+                return
+            except Exception as error:  # the job has ended otherwise, or its row is damaged: the others go on
+                self._troubles.warning("not written down: %s", error, exc_info=not isinstance(error, ServerError))
+            self._owed.popleft()
+            self.trouble = ""
+
+    def _blocked(self, error: JournalError) -> None:
+        """Nothing can be written now."""
+        self.trouble = str(error)
+        self._troubles.warning("nothing starts or ends: %s", error)
+        self._not_before = self._clock() + RETRY_SECONDS
+
+    def _start_next(self) -> bool:
+        """Start the job whose turn it is; False when there is none, or the journal cannot be written."""
+        try:
+            job_id = self._journal.next_queued()
+            if job_id is None:
+                return False
+            try:
+                job = self._journal.job(job_id)
+            except (ProtocolError, ValueError) as error:
+                message = f"This job was written by another EX-4D version: {error}"
+                self._owed.append(partial(self._journal.finish, job_id, "failed", message))
+                self._write_down()
+                return True
+            lease = self._journal.start(job_id)
+        except JournalError as error:
+            self._blocked(error)
+            return False
+        self.trouble = ""
         log.info("job %s starts under lease %d", job_id, lease)
-        self._attempt = Attempt(job_id, lease)
-        if self._worker is None:
-            self._worker = self._spawn()
-        self._hand_over()
-
-    def _hand_over(self) -> None:
-        """Give the attempt to the worker as soon as both are there."""
-        attempt = self._attempt
-        if attempt is None or attempt.sent or self._worker is None or self._worker.identity is None:
-            return
-        if attempt.stop_at is not None:
-            self._journal.finish(attempt.job_id, "cancelled")
-            self._end_attempt()
-            return
-        attempt.sent = True
-        self._send(Run(attempt.lease, self._journal.job(attempt.job_id)))
-
-    def _send(self, message: Tagged) -> None:
-        worker = self._worker
-        assert worker is not None
-        assert worker.identity is not None
-        try:
-            self.socket.send_multipart([worker.identity, encode(message)], zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            log.warning("the worker cannot be reached (%s)", error)
-            self._signal_worker(signal.SIGKILL)
-
-    def _spawn(self) -> Worker:
-        token = secrets.token_hex(16)
-        with open(self._log, "ab") as output:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "ex4d_server.worker", "--connect", f"tcp://127.0.0.1:{self._port}"),
-                    *("--state", str(self._state), "--runner", self._runner),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, TOKEN_VARIABLE: token},
-                start_new_session=True,
-            )
-        log.info("worker %d started", process.pid)
-        return Worker(process, token)
-
-    def _worker_died(self, worker: Worker) -> None:
-        self._reap(worker)
-        self._worker = None
-        code = worker.process.returncode
-        how = f"was ended by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"ended with code {code}"
-        log.warning("worker %d %s", worker.process.pid, how)
-        if self._attempt:
-            self._journal.lost(
-                self._attempt.job_id,
-                f"The worker process {how} while it ran this job: see logs/worker.log in the server's state folder.",
-            )
-            self._end_attempt()
-
-    def _end_attempt(self) -> None:
-        assert self._attempt
-        log.info("lease %d ended", self._attempt.lease)
-        shutil.rmtree(work_folder(self._state, self._attempt.lease), ignore_errors=True)
-        self._attempt = None
-
-    def _signal_worker(self, number: signal.Signals) -> None:
-        """Signal the worker's process group, which is its own session."""
-        if self._worker:
-            with suppress(ProcessLookupError):
-                os.killpg(self._worker.process.pid, number)
-
-    def _reap(self, worker: Worker) -> None:
-        """Leave nothing of a worker: kill what is left of its group, collect it, close its pipe."""
-        self._signal_worker(signal.SIGKILL)
-        worker.process.wait()
-        assert worker.process.stdin
-        worker.process.stdin.close()
+        self._running[lease] = job_id
+        self._executor.start(lease, job)
+        return True

@@ -1,11 +1,11 @@
 """The process that runs jobs: `python -m ex4d_server.worker`, started by the supervisor, one job at a time.
 
 It stays warm between jobs. It ends, with everything it started, when its standard input closes: that is
-how it notices that the supervisor is gone, whatever the runner is doing.
+how it notices that the supervisor is gone, whatever the runner is doing. A thread says each second that the
+process runs, so that a long step can be told from a process that hangs.
 """
 
 import argparse
-import errno
 import importlib
 import math
 import os
@@ -15,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,12 @@ from ex4d.pipeline.requests import Blob, Job
 from ex4d.plain import Tagged
 from ex4d.progress import Progress
 from ex4d_server.content import checked
+from ex4d_server.disk import is_disk_full
 from ex4d_server.orders import (
+    BEAT_SECONDS,
     SUPERVISOR_MESSAGES,
     TOKEN_VARIABLE,
+    Beat,
     Failed,
     Finished,
     Ready,
@@ -43,11 +47,12 @@ from ex4d_server.orders import (
     blob_folder,
     work_folder,
 )
+from ex4d_server.platform import host
 
 Runner = Callable[[Job, Callable[[Blob], Path], Path, Progress], dict]
 """Runs a job: where its files lie, where results go, and whom to tell."""
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL = "The server's disk is full: free some space where its state folder is, then start the job again."
 EVENT_BYTES = PICTURE_BYTES + 16 * 1024
 """What an event may hold besides a result."""
 STEP_SECONDS = 0.1
@@ -136,24 +141,32 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner) -> None
     except Cancelled:
         ending = Stopped(order.lease)
     except ProtocolError as error:
-        traceback.print_exc()
+        note_exception()
         ending = Failed(order.lease, sentence(f"The job's result cannot be sent: {error}"))
-    except EX4DError as error:
-        ending = Failed(order.lease, sentence(error))
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in DISK_FULL:
-            text = "The server's disk is full: free some space where its state folder is, then start the job again."
+        if is_disk_full(error, state):
+            note_exception()
+            text = DISK_FULL
+        elif isinstance(error, EX4DError):
+            text = str(error)
         else:
+            note_exception()
             text = (
                 f"The job stopped on an unexpected error ({type(error).__name__}: {str(error)[:500]}); the server's"
                 " log has the details: logs/worker.log in its state folder."
             )
-        traceback.print_exc()
         ending = Failed(order.lease, sentence(text))
     finally:
         os.chdir(state)  # an attempt's folder is removed when it ends
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stderr.flush()
     socket.send(encode(ending))
+
+
+def note_exception() -> None:
+    """Write the exception that is being handled into the log, if the disk has room for it."""
+    with suppress(OSError):
+        traceback.print_exc()
 
 
 def load(factory: str) -> Runner:
@@ -173,10 +186,23 @@ def pipeline() -> Runner:
 
 
 def end_with_supervisor() -> None:
-    """Wait until the supervisor's end of standard input closes, then end the whole process group."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os.killpg(0, signal.SIGKILL)
+    """Wait until the supervisor's end of standard input closes, then end the whole process tree."""
+    with suppress(OSError):
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+    host.kill_own_tree()
+
+
+def beat(context: zmq.Context, address: str, token: str) -> None:
+    """Say each second that the process runs, on a socket of its own, as sockets belong to one thread."""
+    socket = context.socket(zmq.DEALER)
+    socket.linger = 0
+    socket.sndhwm = 10
+    socket.connect(address)
+    while True:
+        with suppress(zmq.Again):
+            socket.send(encode(Beat(token)), zmq.NOBLOCK)
+        time.sleep(BEAT_SECONDS)
 
 
 def main() -> None:
@@ -189,7 +215,9 @@ def main() -> None:
     token = os.environ.pop(TOKEN_VARIABLE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the supervisor's to handle
     threading.Thread(target=end_with_supervisor, daemon=True).start()
-    socket = zmq.Context().socket(zmq.DEALER)
+    context = zmq.Context()
+    threading.Thread(target=beat, args=(context, arguments.connect, token), daemon=True).start()
+    socket = context.socket(zmq.DEALER)
     socket.linger = 0
     socket.connect(arguments.connect)
     socket.send(encode(Ready(token)))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import bpy
 
 from ex4d.errors import InputError
-from ex4d.generate.runtime import windows
+from ex4d.geometry.presets import RELEASE_FRAMES
 
 from ..scene import camera, objects
 from ..shot import asking, files, options, takes
@@ -62,7 +62,7 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
             )
         )
     fitting = (facts.frames - 1) // 4 * 4 + 1
-    if facts.frames <= windows.LENGTH and fitting not in (1, facts.frames):  # longer shots are cut so that all fit
+    if facts.frames <= RELEASE_FRAMES and fitting not in (1, facts.frames):  # longer shots are cut so that all fit
         found.append(
             Advice(
                 f"{facts.frames} frames are open, {fitting} would fit the video model best:"

@@ -9,6 +9,8 @@ from pathlib import Path
 import bpy
 
 from ex4d.errors import InputError
+from ex4d.pipeline import take
+from ex4d.pipeline.requests import blobs_of
 
 from ..identity import PACKAGE
 from ..scene import compat
@@ -129,8 +131,28 @@ def _bring_shots(blend: str) -> None:
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
             link_or_copy(shot, target)
+            _mend_records(shot, target)
             (shot / MOVED).write_text(str(target), encoding="utf-8")
         owner.filepath = str(shots_folder(blend) / inside)
+
+
+def _mend_records(shot: Path, target: Path) -> None:
+    """After the folder of a shot was copied: let the records of its takes say where their files are from there."""
+    for file in target.glob(f"takes/*/{take.SIDECAR}"):
+        try:
+            record = take.read_record(file)
+        except InputError:  # whoever needs the record will be told
+            continue
+        if not record.inputs:  # of 0.1
+            continue
+        before = shot / file.parent.relative_to(target)
+        places = {blob.sha256: take.place_of(record, before, blob) for blob in blobs_of(record.job)}
+        known = {
+            sha: target / place.relative_to(shot) if place.is_relative_to(shot) else place
+            for sha, place in places.items()
+            if place is not None
+        }
+        take.write_record(file, take.with_inputs(record, file.parent, known))
 
 
 def mend(blend: str) -> None:

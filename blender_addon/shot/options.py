@@ -48,10 +48,12 @@ def troubles(facts: bpy.types.PropertyGroup, info: GeneratorInfo) -> list[str]:
     found = []
     for name, held in stored(facts).get(info.name, {}).items():
         if name not in known:
-            found.append(f"This server's {info.title} has no setting {name}: {held} is kept in the file and not used.")
+            found.append(
+                f"On this server, {info.title} has no setting {name}: {held} stays in the file and is not used."
+            )
         elif not is_taken(known[name], held):
             label = known[name].label
-            found.append(f"This server's {info.title} does not take {held} as {label}: choose another value.")
+            found.append(f"On this server, {info.title} does not take {held} as {label}: choose another value.")
     return found
 
 

@@ -194,7 +194,7 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
     if stood:
         told = _ratio(facts.radius / radius)
         told += _still_scaled(root) if told or facts.depth.get("scale") != unit else ""
-        return f"{name} stands up again; camera and takes are as they were.{told}"
+        return f"{name} is open again; camera and takes are as they were.{told}"
     objects.hide_other_shots(scene)
     scene.view_settings.view_transform = "Standard"
     _show_textures()

@@ -71,6 +71,14 @@ def from_blender(setting: Setting, held: Any) -> Scalar:
     return shortest(held) if setting.kind == "number" else held
 
 
+def within(setting: Setting, value: Scalar) -> Scalar:
+    """A number at the end of the setting's range where it is beyond; Blender does so, but not before a callback."""
+    if setting.kind not in ("whole", "number") or value is None:
+        return value
+    low = value if setting.minimum is None else max(value, type(value)(setting.minimum))
+    return low if setting.maximum is None else min(low, type(value)(setting.maximum))
+
+
 def shortest(number: float) -> float:
     """The decimal number with the fewest digits among those that Blender's float32 stands for."""
     return float(str(np.float32(number)))

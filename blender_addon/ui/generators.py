@@ -17,7 +17,7 @@ from ex4d.jobs.messages import Capabilities, GeneratorInfo
 from ex4d.schema import Setting
 
 from ..shot import options
-from .from_schema import NOT_GIVEN, Item, from_blender, in_blender, items_of, property_of
+from .from_schema import NOT_GIVEN, Item, from_blender, in_blender, items_of, property_of, within
 
 ATTRIBUTE = "ex4d_generators"
 """Name of the groups in a scene."""
@@ -44,8 +44,8 @@ class Groups:
 
     def _register(self, name: str, properties: dict[str, Any]) -> type:
         group = type(name, (bpy.types.PropertyGroup,), {"__annotations__": properties})
+        self._classes.append(group)  # first, as one that is refused is registered by half
         bpy.utils.register_class(group)
-        self._classes.append(group)
         return group
 
     def remove(self) -> None:
@@ -53,7 +53,8 @@ class Groups:
         if hasattr(bpy.types.Scene, ATTRIBUTE):
             delattr(bpy.types.Scene, ATTRIBUTE)
         for cls in reversed(self._classes):
-            bpy.utils.unregister_class(cls)
+            if cls.is_registered:
+                bpy.utils.unregister_class(cls)
         self._announced, self._classes = (), []
 
     def of(self, scene: bpy.types.Scene, info: GeneratorInfo) -> bpy.types.PropertyGroup | None:
@@ -79,7 +80,7 @@ def _property(generator: str, setting: Setting) -> Any:
         return in_blender(setting, held if options.is_taken(setting, held) else setting.default)
 
     def put(group: bpy.types.PropertyGroup, held: Any) -> None:
-        options.put(group.id_data.ex4d, generator, setting.name, from_blender(setting, held))
+        options.put(group.id_data.ex4d, generator, setting.name, within(setting, from_blender(setting, held)))
 
     if setting.kind != "choice":
         return property_of(setting, get=get, set=put)
@@ -91,7 +92,7 @@ def _property(generator: str, setting: Setting) -> Any:
         held = setting.default if group is None else options.value(group.id_data.ex4d, generator, setting)
         known = items_of(setting)
         if not options.is_taken(setting, held):
-            known.append((str(held), str(held), "Not known to the server", len(known)))
+            known.append((str(held), str(held), "Not known to this server", len(known)))
         return kept.setdefault(repr(held), known)
 
     def get_choice(group: bpy.types.PropertyGroup) -> int:

@@ -127,14 +127,14 @@ class EX4D_OT_open_clip(_Job):
 
 
 class EX4D_OT_open_again(_Job):
-    """Let the clip stand up with the settings as they are now; camera, keys, takes and strips stay"""
+    """Open the clip again with the present settings; camera, keys, takes and strips stay"""
 
     bl_idname = "ex4d.open_again"
     bl_label = "Open Again"
     opening = True
 
     estimate: BoolProperty(
-        name="Estimate Again", description="Estimate the depth anew, even where it is known", options={"SKIP_SAVE"}
+        name="Estimate Again", description="Estimate the depth again, even where it is known", options={"SKIP_SAVE"}
     )
 
     @classmethod
@@ -197,7 +197,7 @@ class EX4D_OT_preview(_AlongPath):
 
 
 class EX4D_OT_cancel(bpy.types.Operator):
-    """Stop what is under way; nothing of it stays"""
+    """Stop what is under way and discard it"""
 
     bl_idname = "ex4d.cancel"
     bl_label = "Cancel"
@@ -300,7 +300,7 @@ class EX4D_OT_hide(_Safe):
 
 
 class EX4D_OT_match_scene(_Safe):
-    """Give the scene what the clip has"""
+    """Match the scene to the clip"""
 
     bl_idname = "ex4d.match_scene"
     bl_label = "Match Scene"
@@ -360,7 +360,7 @@ class EX4D_OT_server_start(_Safe):
 
 
 class EX4D_OT_server_stop(_Safe):
-    """End the server that was started here"""
+    """End the server that was started here, also by a Blender that has crashed since. A job goes on when it is back"""
 
     bl_idname = "ex4d.server_stop"
     bl_label = "Stop Server"
@@ -369,11 +369,11 @@ class EX4D_OT_server_stop(_Safe):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a server of ours."""
-        return session.current().server.is_running
+        return session.current().may_stop_server
 
     def act(self, context: bpy.types.Context) -> None:
         """End it."""
-        session.current().server.stop()
+        session.current().stop_server()
 
 
 class EX4D_OT_unload(_Safe):
@@ -389,7 +389,7 @@ class EX4D_OT_unload(_Safe):
 
 
 class EX4D_OT_connect(_Safe):
-    """Look whether the server answers, and what it can run"""
+    """Connect to the server, and ask what it can run"""
 
     bl_idname = "ex4d.connect"
     bl_label = "Connect"
@@ -539,7 +539,7 @@ class EX4D_OT_take_again(_OnTake, _Job):
 
 
 class EX4D_OT_take_remove(_OnTake):
-    """Take it off the list; its strip and files stay"""
+    """Remove the take from the list; its strip and files stay"""
 
     bl_idname = "ex4d.take_remove"
     bl_label = "Remove from List"

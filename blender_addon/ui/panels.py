@@ -88,7 +88,7 @@ def draw_options(layout: Layout, context: Context) -> None:
         kept = options.stored(facts)
         told = [f"{name} {value}" for settings in kept.values() for name, value in settings.items()]
         if told:
-            say(layout, context, f"Kept in this file until a server answers: {', '.join(told)}.")
+            say(layout, context, f"Settings that this file keeps until a server answers: {', '.join(told)}.")
         return
     info = capabilities.generator_for(facts.generator_name, server).info
     group = now.generators.of(scene, info) if info is not None else None
@@ -139,6 +139,9 @@ def draw_source(layout: Layout, context: Context) -> None:
         column.prop(facts, "depth_path")
         if facts.depth_found and not facts.depth_path:
             column.label(text=bpy.path.basename(facts.depth_found), icon="FILE")
+    if now.client is None:
+        column.label(text="Estimators are listed once connected", icon="INFO")
+        column.operator(operators.EX4D_OT_connect.bl_idname)
     server = now.capabilities
     chosen = capabilities.find(facts.estimator_name, server.estimators) if server is not None else None
     if chosen is not None and chosen.terms:
@@ -307,7 +310,7 @@ def draw_backend(layout: Layout, context: Context) -> None:
         say(layout, context, now.state.trouble or "Connecting", "ERROR")
     layout.label(text=settings.address)
     row = layout.row(align=True)
-    if now.server.is_running:
+    if now.may_stop_server:
         row.operator(operators.EX4D_OT_server_stop.bl_idname)
     elif connected is None or connected.status != "ready":
         row.operator(operators.EX4D_OT_server_start.bl_idname)

@@ -26,7 +26,7 @@ class EX4DPreferences(bpy.types.AddonPreferences):
 
     accept_licence: BoolProperty(
         name="Accept Licence",
-        description="I have read the licence of the estimator and keep to it: research only, never commercially",
+        description="I have read the terms of the depth estimator and keep to them",
     )
 
     def draw(self, context: bpy.types.Context) -> None:

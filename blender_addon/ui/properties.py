@@ -34,7 +34,7 @@ UNIT_ITEMS = (
     ("m", "Metres", "A stored 1 is a metre"),
     ("cm", "Centimetres", "A stored 1 is a centimetre"),
     ("mm", "Millimetres", "A stored 1 is a millimetre"),
-    ("other", "Other", "Say how many metres a stored 1 is"),
+    ("other", "Other", "Enter how many metres a stored 1 is"),
 )
 """The one text `depth_unit` of the schema, as something to choose from and a number."""
 
@@ -143,7 +143,7 @@ class ClipChoices:
     )
     known_distance: FloatProperty(
         name="Known Distance",
-        description="How far from the source camera the thing really is that the 3D cursor marks",
+        description="True distance from the source camera to what the 3D cursor marks",
         default=1.0,
         min=1e-3,
         unit="LENGTH",

@@ -47,7 +47,9 @@ def _choose(wish: str, infos: Sequence[Info], what: str) -> Chosen:
     if wish != AUTO:
         info = find(wish, infos)
         if info is None:
-            return Chosen(None, (f"This server has no {what} named {wish}: choose another, or another server.",))
+            return Chosen(
+                None, (f"This server has no {what} named {wish}: choose another one, or connect to another server.",)
+            )
         return Chosen(info, (info.missing,) if info.missing else ())
     reasons: list[str] = []
     for info in infos:

@@ -1,6 +1,7 @@
-"""Start a server on this machine, and end it with Blender."""
+"""Start a server on this machine, end it with Blender, and find one that an earlier Blender has left."""
 
 import atexit
+import json
 import os
 import socket
 import subprocess
@@ -12,12 +13,21 @@ from ex4d.jobs.address import parse_address
 from ..identity import PACKAGE
 from ..scene import compat
 
+LINGER_S = 900
+"""A server that was started here ends after so long without a Blender and without a job: Blender may have crashed."""
+
 
 class OwnServer:
-    """The server that was started here, if any."""
+    """The server that was started here, if any: by this Blender, or by one that ended without stopping it."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen | None = None
+        self._seen = ("", False)
+
+    @property
+    def state(self) -> Path:
+        """The folder in which servers that are started here keep what they have."""
+        return compat.user_folder(PACKAGE) / "server"
 
     @property
     def log_file(self) -> Path:
@@ -39,7 +49,7 @@ class OwnServer:
             raise InputError("No Python for the server is chosen: set Server Python in the add-on's preferences.")
         if not Path(python).is_file():
             raise InputError(f"There is no Python at {python}: set Server Python in the add-on's preferences.")
-        state = compat.user_folder(PACKAGE) / "server"
+        state = self.state
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         state.chmod(0o700)  # one that an earlier version made is open to all
         # Blender's own paths would make the server's Python take modules that were built for Blender.
@@ -47,7 +57,10 @@ class OwnServer:
         try:
             with self.log_file.open("wb") as log:
                 self.process = subprocess.Popen(
-                    [python, "-m", "ex4d_server", "--address", address, "--state", str(state)],
+                    [
+                        *(python, "-m", "ex4d_server", "--address", address),
+                        *("--state", str(state), "--linger", str(LINGER_S)),
+                    ],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -63,6 +76,16 @@ class OwnServer:
     def is_running(self) -> bool:
         """Whether the server that we started is alive."""
         return self.process is not None and self.process.poll() is None
+
+    def is_instance(self, instance: str) -> bool:
+        """Whether the server that says this of itself works in our state folder, which nobody else can write to."""
+        if instance != self._seen[0]:  # panels ask whenever they are drawn
+            try:
+                about = json.loads((self.state / "server.json").read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                about = {}
+            self._seen = (instance, about.get("instance") == instance)
+        return self._seen[1]
 
     @property
     def trouble(self) -> str:
@@ -84,13 +107,22 @@ class OwnServer:
         """End the server that we started."""
         atexit.unregister(self.stop)
         if self.is_running:
-            self.process.terminate()
+            # Not `terminate`, which on Windows leaves it no time to put the job back into its queue.
+            self.ask_to_end()
             try:
                 self.process.wait(5)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
         self.process = None
+
+    def ask_to_end(self) -> None:
+        """Ask whatever server works in our state folder to end; it looks for this file a few times a second."""
+        try:
+            (self.state / "stop").touch()
+        except OSError:
+            if self.is_running:
+                self.process.terminate()
 
 
 def answers(address: str) -> bool:

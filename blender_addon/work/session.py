@@ -98,6 +98,22 @@ class Session:
         self.server.start(bpy.path.abspath(settings.python), settings.address)
         return self.connect()
 
+    @property
+    def may_stop_server(self) -> bool:
+        """Whether the server is one of ours: started by this Blender, or left by one that crashed."""
+        if self.server.is_running:
+            return True
+        client = self.client
+        ready = client is not None and client.status == "ready" and client.server is not None
+        return ready and self.server.is_instance(client.server.instance)
+
+    def stop_server(self) -> None:
+        """End the server, if it is ours."""
+        if self.server.is_running:
+            self.server.stop()
+        elif self.may_stop_server:
+            self.server.ask_to_end()
+
     def press(self, request: Request) -> None:
         """Start what the user asked for, and the server for it where none answers and Server Python is known.
 

@@ -35,9 +35,13 @@ def again(
     folder = takes.find(path)
     out = output_dir or takes.next_to(folder)
     refuse_overwriting([out], input_video, folder)
-    with bars() as progress, result_folder(out.parent), tempfile.TemporaryDirectory(prefix="ex4d-") as links:
-        with takes.written(out) as temporary:
-            facts = make_again(folder, temporary, Path(links), Runtime(), progress, input_video)
+    with (
+        tempfile.TemporaryDirectory(prefix="ex4d-") as links,
+        bars() as progress,
+        result_folder(out.parent),
+        takes.written(out) as new,
+    ):
+        facts = make_again(folder, new, Path(links), Runtime(), progress, input_video)
     same = (folder / RESULT).read_bytes() == (out / RESULT).read_bytes()
     say(*facts["notes"])
     say("The result is the same, byte for byte." if same else _differs(folder, out))

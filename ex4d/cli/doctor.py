@@ -10,6 +10,7 @@ from rich.table import Table
 from ex4d import __version__, plugins
 from ex4d.cli import GROUP
 from ex4d.cli.output import show
+from ex4d.depth import base as depth_base
 from ex4d.depth import registry as depth_registry
 from ex4d.extras import Package
 from ex4d.generate import base as generate_base
@@ -44,8 +45,9 @@ def doctor() -> None:
     for generator in generate_registry.generators().values():
         reason = generate_registry.missing(generator, True)
         table.add_row(f"Generator: {generator.title}", _state(generator, reason), reason)
-    for group in (generate_registry.GROUP, depth_registry.GROUP, GROUP):
-        for name, reason in plugins.broken(group).items():
+    kinds = {generate_registry.GROUP: generate_base.Spec, depth_registry.GROUP: depth_base.Spec, GROUP: object}
+    for group, kind in kinds.items():
+        for name, reason in plugins.broken(group, kind).items():
             table.add_row(f"Plug-in: {name}", "broken", reason)
     show(table)
 

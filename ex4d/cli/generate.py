@@ -82,6 +82,8 @@ def generate(
     from ex4d.pipeline.runtime import Runtime
 
     generation = replace(generation, options=options)
+    if not output_video.name:
+        raise InputError("Give the video a name of its own with --output_video.")
     folder = takes.folder_of(output_video)
     name = take.GENERATED if generation.keep_source else take.COMPOSITED
     beside = output_video.with_name(f"{output_video.stem}.{Path(name).stem}{output_video.suffix}")

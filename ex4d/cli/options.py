@@ -3,8 +3,8 @@
     @with_settings(source=SourceSettings, path=PathSettings)
     def show(input_video: InputVideo, source: SourceSettings, path: PathSettings) -> None: ...
 
-takes --input_video, --num_frames, --cam and so on, and calls `show` with settings that are checked. A parameter gives way
-to the options that stand for it, and typer reads the signature that results.
+takes --input_video, --num_frames, --cam and so on, and calls `show` with settings that are checked. A parameter gives
+way to the options that stand for it, and typer reads the signature that results.
 """
 
 import inspect
@@ -136,7 +136,8 @@ class _Shared:
         about = replace(about, option=self.flag, optional=True, choices=tuple(choices.values()))
         names = [name for name, _ in self.takers]
         text = f"{_help(about)} Only for {' and '.join(names)}."
-        if about.default is not None and about.kind != "switch":
+        defaults = {each.default for _, each in self.takers}
+        if len(defaults) == 1 and about.default is not None and about.kind != "switch":
             text += f"  [default: {about.default}]"
         return _option(about, None, text)
 
@@ -160,7 +161,7 @@ def _settings(kind: type[Settings], described: Sequence[Setting], given: Mapping
 
 
 def _options(shared: Sequence[_Shared], given: Mapping[str, Any]) -> dict[str, dict[str, Scalar]]:
-    """What was given, by generator; refused where nobody takes a value, or the generator that was asked for does not."""
+    """What was given, by generator; refused where none takes a value, or the one that was asked for does not."""
     options: dict[str, dict[str, Scalar]] = {}
     for one in shared:
         value = given[_parameter(one.flag)]
@@ -211,10 +212,14 @@ def _option(about: Setting, default: Scalar, text: str) -> inspect.Parameter:
         flags += f"/--no_{about.flag.removeprefix('--')}"
     kind: Any = _TYPES.get(about.kind)
     if about.choices:
-        kind = Literal.__getitem__(tuple(choice.value for choice in about.choices))  # type: ignore[attr-defined]
-    annotation = Annotated[kind | None if default is None else kind, typer.Option(flags, help=text)]
+        kind = Literal.__getitem__(tuple(choice.value for choice in about.choices))
+    if default is None:
+        kind = kind | None
     return inspect.Parameter(
-        _parameter(about.flag), inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+        _parameter(about.flag),
+        inspect.Parameter.KEYWORD_ONLY,
+        default=default,
+        annotation=Annotated.__class_getitem__((kind, typer.Option(flags, help=text))),  # type: ignore[attr-defined]
     )
 
 

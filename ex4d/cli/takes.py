@@ -25,9 +25,12 @@ def find(path: Path) -> Path:
     Raises:
         InputError: there is no take.
     """
-    for folder in (path, path.parent, folder_of(path)):
-        if (folder / take.SIDECAR).is_file() and (folder != path.parent or path.name in take.FILES):
-            return folder
+    if (path / take.SIDECAR).is_file():
+        return path
+    if path.name in take.FILES and (path.parent / take.SIDECAR).is_file():
+        return path.parent
+    if path.name and (folder_of(path) / take.SIDECAR).is_file():
+        return folder_of(path)
     raise InputError(f"There is no take {path}: name its folder, its {take.SIDECAR}, or the video beside it.")
 
 

@@ -23,6 +23,7 @@ class Estimate:
         depth: distances, lens and notes.
         scale_note: a sentence about the unit of the distances.
         licence: under which the depth was made; a sentence where it forbids something.
+        caution: a sentence that stays with everything made from it, such as that it is a guess; empty where nothing.
         confidence: (T,H,W) float32 in [0,1] of the values of `depth`; None where the estimator does not tell.
     """
 
@@ -30,6 +31,7 @@ class Estimate:
     scale_note: str
     licence: str
     confidence: NDArray[np.float32] | None = None
+    caution: str = ""
 
     def save(self, path: Path) -> None:
         """Write .npz with the depth and all that is known about it; all or nothing.

@@ -192,7 +192,7 @@ def _marked(made: Estimate, spec: Spec | None) -> Estimate:
     terms = f"{spec.terms}." if spec.terms else ""
     new = [sentence for sentence in (terms, spec.caution) if sentence and sentence not in made.depth.notes]
     depth = replace(made.depth, notes=(*new, *made.depth.notes), is_guess=made.depth.is_guess or spec.is_guess)
-    return replace(made, depth=depth, licence=terms or made.licence)
+    return replace(made, depth=depth, licence=terms or made.licence, caution=spec.caution)
 
 
 def _helper(known: Mapping[str, Spec]) -> Spec | None:

@@ -142,7 +142,9 @@ class Ping(Tagged):
 
 @dataclass(frozen=True)
 class Pong(Tagged):
-    """Yes."""
+    """Yes. `trouble` is a sentence about the server that concerns all its clients, as of a full disk; else empty."""
+
+    trouble: Text = ""
 
 
 @dataclass(frozen=True)

@@ -86,6 +86,7 @@ class Shot:
             "provider": self.depth.provider[:100],
             "scale": self.estimate.scale_note,
             "licence": self.estimate.licence,
+            "caution": self.estimate.caution,
         }
 
 
@@ -191,11 +192,19 @@ def _gathered(
         names = [f"{number:06d}{Path(name).suffix}" for number, name in enumerate(names)]
     for name, blob in zip(names, blobs, strict=True):
         content = locate(blob).resolve()
-        try:
-            os.symlink(content, folder / name)
-        except OSError:  # Windows without the right to make links
-            shutil.copyfile(content, folder / name)
+        _put(content, folder / name)
     return folder if as_folder else folder / names[0]
+
+
+def _put(content: Path, place: Path) -> None:
+    """Make a file appear at another place, as cheaply as the system lets us."""
+    for link in (os.symlink, os.link):  # Windows asks for a right to make symbolic links; hard ones stay on one disk
+        try:
+            link(content, place)
+        except OSError:
+            continue
+        return
+    shutil.copyfile(content, place)
 
 
 def _in_place(places: list[Path], names: list[str], folder: str | None) -> Path | None:

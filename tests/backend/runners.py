@@ -3,6 +3,7 @@
 Which one runs is told by the name of the clip, so that each test sees in one place what it starts.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -77,6 +78,23 @@ def hang(job, locate, out, progress):
     time.sleep(3600)
 
 
+def endless(job, locate, out, progress):
+    """Never ends, and never makes another step."""
+    progress("turn", 1, 3)
+    while True:
+        pass
+
+
+def long_step(job, locate, out, progress):
+    """One step that takes its time, with the interpreter busy."""
+    progress("think", 1, 3)
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        pass
+    progress("think", 3, 3)
+    return {}
+
+
 def family(job, locate, out, progress):
     """Starts a process of its own that would outlive it."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
@@ -129,13 +147,44 @@ def several(job, locate, out, progress):
     return {}
 
 
-def many_stages(job, locate, out, progress):
+def events_when_told(job, locate, out, progress):
     """More events, with pictures, than a client's queues hold: each stage's last step is one. Waits for a mark."""
     progress("first", 1, 1)
     mark = Path(os.environ["EX4D_TEST_MARK"])
     while not mark.exists():
         time.sleep(0.01)
-    noise = np.random.default_rng(0).integers(0, 256, (90, 100, 3), dtype=np.uint8)
+    return many_stages(job, locate, out, progress)
+
+
+def eat_all(job, locate, out, progress):
+    """Writes until nothing fits any more."""
+    with open(out / "big.mp4", "wb", buffering=0) as file:
+        step = 0
+        while True:
+            file.write(b"\0" * (1 << 16))
+            step += 1
+            progress("write", step, 1_000_000)
+
+
+def eat_all_and_hide_it(job, locate, out, progress):
+    """Fills the disk, and says something that does not help."""
+    with contextlib.suppress(OSError):
+        eat_all(job, locate, out, progress)
+    print("a line for the log" * 1000)
+    raise RuntimeError("The encoder returned -1.")
+
+
+def eat_all_and_wait(job, locate, out, progress):
+    """Fills the disk and goes on."""
+    with contextlib.suppress(OSError):
+        eat_all(job, locate, out, lambda *step: None)
+    Path(os.environ["EX4D_TEST_MARK"]).write_text("full")
+    return slow(job, locate, out, progress)
+
+
+def many_stages(job, locate, out, progress):
+    """As many events as a client can have in a few seconds, with pictures that are hard to pack."""
+    noise = np.random.default_rng(0).integers(0, 256, (130, 130, 3), dtype=np.uint8)
     for stage in range(3000):
         progress(f"stage {stage}", 1, 1, noise)
     return {}

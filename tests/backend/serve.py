@@ -1,22 +1,33 @@
-"""A server whose workers run tests/backend/runners.py: python serve.py ADDRESS STATE GRACE [FILE_LIMIT]."""
+"""A server whose workers run tests/backend/runners.py: python serve.py ADDRESS STATE [OPTIONS as JSON].
 
+Options: fields of `Deadlines`, "linger", "file_limit" (bytes), "descriptors" (most that it may have open),
+"soft_descriptors" (to begin with).
+"""
+
+import json
 import logging
 import os
 import resource
 import sys
 from pathlib import Path
 
+from ex4d_server.executor import Deadlines
 from ex4d_server.server import serve
 
 from ex4d.errors import EX4DError
 
 if __name__ == "__main__":
-    address, state, grace, *limit = sys.argv[1:]
-    if limit:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit[0]), int(limit[0])))
+    address, state = sys.argv[1:3]
+    options = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
+    if (soft := options.pop("soft_descriptors", None)) is not None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    for name, limit in (("file_limit", resource.RLIMIT_FSIZE), ("descriptors", resource.RLIMIT_NOFILE)):
+        if (value := options.pop(name, None)) is not None:
+            resource.setrlimit(limit, (value, value))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the workers, which import `runners`
+    linger = options.pop("linger", None)
     try:
-        serve(address, Path(state), runner="runners:make", cancel_grace=float(grace))
+        serve(address, Path(state), runner="runners:make", deadlines=Deadlines(**options), linger=linger)
     except EX4DError as error:
         sys.exit(str(error))

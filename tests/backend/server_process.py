@@ -1,5 +1,6 @@
 """A true server as a child process, and polling with a bound."""
 
+import json
 import os
 import re
 import select
@@ -26,11 +27,12 @@ class ServerProcess:
         self.address = "tcp://127.0.0.1:0"
         self._log = open(folder / "server.log", "ab")  # noqa: SIM115
 
-    def start(self, *, grace: float = 5.0, file_limit: int | None = None) -> str:
-        """Start, or start again on the same address and state folder."""
-        command = [sys.executable, str(HERE / "serve.py"), self.address, str(self.state), str(grace)]
+    def start(self, **options: float) -> str:
+        """Start, or start again on the same address and state folder; options as in serve.py."""
+        if self.process:
+            self.process.stdout.close()
         self.process = subprocess.Popen(
-            command + ([str(file_limit)] if file_limit else []),
+            [sys.executable, str(HERE / "serve.py"), self.address, str(self.state), json.dumps(options)],
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
@@ -42,6 +44,10 @@ class ServerProcess:
         assert match, f"the server did not start: {line!r} {Path(self._log.name).read_text()}"
         self.address = match[1]
         return self.address
+
+    @property
+    def log(self) -> str:
+        return Path(self._log.name).read_text()
 
     def kill(self) -> None:
         self.process.kill()

@@ -180,7 +180,7 @@ def test_jobs_run_one_after_another(server, connect, shot):
 
 
 def test_cancel_stops_between_two_steps_and_leaves_the_server_idle(server, connect, shot):
-    server.start(grace=60)
+    server.start(cancel=60)
     client = connect(server)
     job, files = shot("slow")
     job_id = client.submit(job, files)
@@ -220,7 +220,7 @@ def test_cancel_after_the_end_changes_nothing(server, connect, shot):
 
 
 def test_a_job_that_ignores_cancel_is_ended_and_the_next_one_works(server, connect, shot):
-    server.start(grace=0.2)
+    server.start(cancel=0.2)
     client = connect(server)
     job, files = shot("hang")
     job_id = client.submit(job, files)

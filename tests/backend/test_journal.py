@@ -23,6 +23,7 @@ def journal(tmp_path):
 
 def test_what_was_added_is_there_after_opening_again(tmp_path, journal):
     journal.add("a", JOB, "local")
+    journal.close()
     again = Journal(tmp_path / "journal.sqlite")
     assert again.get("a").state == "queued"
     assert again.job("a") == JOB

@@ -47,7 +47,7 @@ def test_a_job_that_ran_through_two_restarts_fails_with_a_sentence(server, conne
 
 
 def test_a_cancelled_job_does_not_come_back_with_the_server(server, connect, shot):
-    server.start(grace=60)
+    server.start(cancel=60)
     client = connect(server)
     job, files = shot("hang")
     job_id = client.submit(job, files)
@@ -186,32 +186,32 @@ def refusal(*arguments: str) -> str:
     "address", ["tcp://0.0.0.0:0", "tcp://*:5750", "tcp://192.168.0.1:5750", "tcp://example.org:1"]
 )
 def test_an_address_that_others_can_reach_is_refused(address, tmp_path):
-    assert "use a loopback address" in refusal(address, str(tmp_path / "state"), "5")
+    assert "use a loopback address" in refusal(address, str(tmp_path / "state"))
     with pytest.raises(InputError, match="use a loopback address"):
         Client(address, tmp_path)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:5750", "ipc:///tmp/x", "tcp://127.0.0.1", "tcp://127.0.0.1:99999", ""])
 def test_an_address_that_is_none_is_refused(address, tmp_path):
-    assert "is not a server address" in refusal(address, str(tmp_path / "state"), "5")
+    assert "is not a server address" in refusal(address, str(tmp_path / "state"))
 
 
 def test_a_second_server_on_the_same_state_is_refused(server):
     server.start()
-    sentence = refusal("tcp://127.0.0.1:0", str(server.state), "5")
+    sentence = refusal("tcp://127.0.0.1:0", str(server.state))
     assert f"Another EX-4D server (process {server.process.pid})" in sentence
 
 
 def test_a_port_that_is_taken_is_refused(server, tmp_path):
     server.start()
-    assert "cannot listen" in refusal(server.address, str(tmp_path / "another"), "5")
+    assert "cannot listen" in refusal(server.address, str(tmp_path / "another"))
 
 
 def test_a_state_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    assert "cannot be used" in refusal("tcp://127.0.0.1:0", str(tmp_path / "file" / "state"), "5")
+    assert "cannot be used" in refusal("tcp://127.0.0.1:0", str(tmp_path / "file" / "state"))
 
 
 def test_a_journal_of_another_version_is_refused(tmp_path):
     (tmp_path / "journal.sqlite").write_bytes(b"not a database, but long enough to be looked at" * 100)
-    assert "cannot be used" in refusal("tcp://127.0.0.1:0", str(tmp_path), "5")
+    assert "cannot be used" in refusal("tcp://127.0.0.1:0", str(tmp_path))

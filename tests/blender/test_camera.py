@@ -179,3 +179,15 @@ def test_a_path_that_starts_elsewhere_is_warned_about_and_the_button_mends_it(sc
     bpy.ops.ex4d.snap_to_source(**dict(advice.settings))
     assert not checks.warnings(scene)
     assert np.array_equal(camera.sample(scene).camera_to_world[0], np.eye(4))
+
+
+def test_a_camera_whose_lens_was_keyed_before_its_place_takes_a_preset(scene, shot):
+    """Since 4.4 both share an action, whose first slot is that of the lens then."""
+    chosen = scene.ex4d.camera
+    chosen.data.keyframe_insert("lens", frame=1)
+    assert [curve.data_path for curve in compat.fcurves(chosen.data)] == ["lens"]
+    assert not list(compat.fcurves(chosen))
+    preset(scene, "60")
+    assert {curve.data_path for curve in compat.fcurves(chosen)} == {"location", "rotation_euler"}
+    chosen.keyframe_insert("hide_render", frame=1)
+    assert not any(curve.data_path == "hide_render" for curve in compat.fcurves(chosen.data))

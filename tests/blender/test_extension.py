@@ -16,7 +16,7 @@ import pytest
 REPO = Path(__file__).parents[2]
 
 INSTALL = """
-import json, sys
+import json, os, sys
 import bpy
 import addon_utils
 
@@ -34,6 +34,8 @@ except RuntimeError as error:
     told = str(error)
 print(json.dumps({"files": [ex4d.__file__, msgpack.__file__, zmq.__file__], "told": told}))
 addon_utils.disable(name, default_set=True)
+sys.stdout.flush()
+os._exit(0)  # the module 4.2 crashes when Python ends, see tests/conftest.py
 """
 
 

@@ -120,9 +120,12 @@ def test_as_long_as_no_server_was_asked_the_panel_says_that_nobody_knows(scene, 
 
 def test_what_a_file_holds_is_told_while_no_server_says_what_it_means(scene, shot):
     scene.ex4d.options = json.dumps({"painter": {"quality": "draft", "steps": 4}})
-    assert "Kept in this file until a server answers: quality draft, steps 4." in draw(panels.draw_generate).text
+    assert (
+        "Settings that this file keeps until a server answers: quality draft, steps 4."
+        in draw(panels.draw_generate).text
+    )
     announced.by()
-    assert "Kept in this file" not in draw(panels.draw_generate).text
+    assert "this file keeps" not in draw(panels.draw_generate).text
 
 
 def test_what_the_server_does_not_know_is_told_and_kept(scene, shot):
@@ -130,11 +133,13 @@ def test_what_the_server_does_not_know_is_told_and_kept(scene, shot):
     scene.ex4d.generator_name = "sculptor"
     announced.by()
     drawn = draw(panels.draw_generate)
-    assert "This server has no generator named sculptor: choose another, or another server." in drawn.text
+    assert (
+        "This server has no generator named sculptor: choose another one, or connect to another server." in drawn.text
+    )
     assert scene.ex4d.generator == "sculptor"
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generate)
-    assert "This server's The Painter has no setting sparkle: 3 is kept in the file and not used." in drawn.text
+    assert "On this server, The Painter has no setting sparkle: 3 stays in the file and is not used." in drawn.text
     assert "does not take superb as Quality: choose another value." in drawn.text
     assert json.loads(scene.ex4d.options) == {"painter": {"quality": "superb", "sparkle": 3}}
 

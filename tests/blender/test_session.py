@@ -250,3 +250,30 @@ def test_while_a_file_goes_over_the_socket_the_timer_comes_back_sooner(addon, mo
     Moving.moving = False
     assert session.timer() == session.IDLE_INTERVAL_S
     assert budgets[1] < 0.01
+
+
+def test_a_server_that_a_crashed_blender_has_left_is_known_and_asked_to_end(addon, tmp_path, monkeypatch):
+    monkeypatch.setattr("blender_addon.scene.compat.user_folder", lambda package: tmp_path)
+    own = session.current().server
+    own.state.mkdir()
+    assert not own.is_instance("0a1b")
+    (own.state / "server.json").write_text('{"address": "tcp://127.0.0.1:5750", "instance": "2c3d", "pid": 1}')
+    assert own.is_instance("2c3d")
+    assert not own.is_instance("4e5f")  # another server, on the same address
+    own.ask_to_end()
+    assert (own.state / "stop").exists()
+
+
+def test_a_server_that_is_started_lingers_and_is_asked_before_it_is_ended(addon, tmp_path, monkeypatch):
+    monkeypatch.setattr("blender_addon.scene.compat.user_folder", lambda package: tmp_path)
+    script = tmp_path / "python"
+    stop = tmp_path / "server" / "stop"
+    script.write_text(f'#!/bin/sh\necho "$@" > {tmp_path / "said"}\nwhile [ ! -e {stop} ]; do sleep 0.05; done\n')
+    script.chmod(0o755)
+    own = session.current().server
+    own.start(str(script), "tcp://127.0.0.1:59731")
+    assert session.current().may_stop_server
+    process = own.process
+    session.current().stop_server()
+    assert process.returncode == 0
+    assert "--linger 900" in (tmp_path / "said").read_text()

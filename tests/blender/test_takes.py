@@ -447,6 +447,15 @@ def test_the_record_of_a_take_says_where_its_files_are_so_that_it_can_be_made_ag
     assert place_of(record, folder, record.job.path) == folder / "camera.npz"
     assert len(record.inputs) == 2
 
+    # The shot's folder goes beside the first .blend: the clip stays where it is, the camera goes along.
+    (tmp_path / "deeper" / "project").mkdir(parents=True)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "deeper" / "project" / "shot.blend"))
+    moved = takes.take_folder(scene, 1)
+    assert moved.is_relative_to(tmp_path / "deeper")
+    record = read_record(moved / "take.json")
+    assert place_of(record, moved, record.job.source.clip[0]) == clip
+    assert place_of(record, moved, record.job.path) == moved / "camera.npz"
+
 
 @pytest.mark.parametrize(
     ("about", "said"),

@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import bpy
@@ -23,11 +23,11 @@ sys.path.insert(0, str(REPO))
 class Server:
     """A server that the test started; `address` stays the same over restarts.
 
-    `script` is what runs in place of the backend's own program.
+    `environment` is added to that of the test.
     """
 
     state: Path
-    script: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     address: str = "tcp://127.0.0.1:0"
     process: subprocess.Popen | None = None
 
@@ -36,10 +36,9 @@ class Server:
         log = (self.state / "test.log").open("ab")
         began = log.tell()
         command = [PYTHON, "-m", "ex4d_server", "--address", self.address, "--state", str(self.state / "server")]
-        if self.script is not None:
-            (self.state / "server").mkdir(exist_ok=True)
-            command = [PYTHON, str(self.script), self.address, str(self.state / "server")]
-        self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=self.state)
+        self.process = subprocess.Popen(
+            command, stdout=log, stderr=log, start_new_session=True, cwd=self.state, env=os.environ | self.environment
+        )
         log.close()
         for _ in range(600):
             said = (self.state / "test.log").read_bytes()[began:].decode()

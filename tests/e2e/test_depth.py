@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Matrix, Vector
-from test_whole_way import SAMPLE, addon_modules, tick_until
+from test_whole_way import SAMPLE, addon_modules, connected, tick_until
 
 GUESS = "The depth is a guess without a depth model: ground plane and parallax only."
 WIDTH, HEIGHT, FRAMES, LENS = 96, 64, 9, 28.0
@@ -60,7 +60,8 @@ def test_takes_are_made_with_the_depth_that_stands_also_in_a_file_that_moved(sce
     _camera, _compat, _objects, session, takes = addon_modules()
     open_clip(lonely)
     source = json.loads(scene.ex4d.source)
-    assert (source["estimator"], len(source["depth"]), source["depth"][0]["name"]) == ("file", 1, "depth.npz")
+    assert (source["settings"]["estimator"], len(source["depth"])) == ("file", 1)
+    assert source["depth"][0]["name"] == "depth.npz"
     bpy.ops.ex4d.camera_preset(preset="30")
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "first" / "shot.blend"))
     shutil.copytree(tmp_path / "first", tmp_path / "second")
@@ -83,6 +84,7 @@ def test_depth_lens_and_motion_can_be_changed_and_camera_and_takes_stay(scene, l
     camera, compat, objects, session, takes = addon_modules()
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shot.blend"))
     facts = scene.ex4d
+    connected()
     facts.estimator = "plane"
     open_clip(lonely)
     bpy.ops.ex4d.camera_preset(preset="60")
@@ -150,10 +152,13 @@ def test_estimating_again_does_the_work_anew(scene, lonely):
 def test_a_research_only_estimator_is_not_sent_before_its_licence_is_accepted(scene, lonely):
     _camera, _compat, _objects, session, _takes = addon_modules()
     settings = bpy.context.preferences.addons["blender_addon"].preferences
+    connected()
     scene.ex4d.estimator = "depthcrafter"
-    with pytest.raises(RuntimeError, match="DepthCrafter may be used for research only, never commercially: tick"):
+    with pytest.raises(
+        RuntimeError, match=r"DepthCrafter may be used for academic, research .* never commercially.*: tick"
+    ):
         open_clip(lonely)
-    assert session.current().client is None  # nobody was even asked
+    assert not session.current().state.job_id  # nobody was even asked
     settings.accept_licence = True
     with pytest.raises(RuntimeError, match=r"DepthCrafter (needs the Python package|has not all its model files)"):
         open_clip(lonely)

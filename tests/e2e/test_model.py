@@ -1,4 +1,7 @@
-"""Takes by the EX-4D model, as an artist goes the way; only the model itself is played by another (model_server)."""
+"""Takes by a generator that the add-on has never heard of, as an artist goes the way: tests/plugins/ex4d_orange.py.
+
+The server learned it by a package that lies on its path; no line of the add-on knows it.
+"""
 
 import hashlib
 import json
@@ -10,15 +13,16 @@ import bpy
 import numpy as np
 import pytest
 from conftest import Server
-from test_whole_way import addon_modules, eroded, movie, open_few_frames, tick_until
+from test_whole_way import addon_modules, connected, eroded, movie, open_few_frames, tick_until
 
-HERE = Path(__file__).parent
-WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to fetch them."
+PLUGINS = Path(__file__).resolve().parent.parent / "plugins"
+WHY_NOT = "Files of the orange model are missing: `ex4d models` says how to fetch them."
 
 
 @pytest.fixture
 def server(tmp_path):
-    made = Server(tmp_path / "backend", HERE / "model_server.py")
+    environment = {"PYTHONPATH": str(PLUGINS), "EX4D_TEST_MISSING": str(tmp_path / "missing")}
+    made = Server(tmp_path / "backend", environment)
     made.state.mkdir()
     try:
         made.start()
@@ -32,13 +36,6 @@ def workers(server):
     return subprocess.run(["pgrep", "-P", str(server.process.pid)], capture_output=True, text=True).stdout.split()
 
 
-def connected():
-    session = addon_modules()[3]
-    session.current().connect()
-    tick_until(lambda: session.current().client.status == "ready")
-    return session
-
-
 def a_shot_that_moves(scene):
     open_few_frames()
     bpy.ops.ex4d.camera_preset(preset="60")
@@ -48,7 +45,7 @@ def test_the_model_makes_a_take_that_shows_pictures_meanwhile_and_says_its_quali
 
     _camera, compat, _objects, session, takes = addon_modules()
     a_shot_that_moves(scene)
-    scene.ex4d.quality, scene.ex4d.seed = "draft", 3
+    scene.ex4d_generators.orange.quality, scene.ex4d.seed = "draft", 3
     session.current().press(takes.request_take(scene, preview=False))
     tick_until(lambda: session.current().state.picture != b"")
     assert session.current().state.stage == "Sampling"
@@ -62,10 +59,10 @@ def test_the_model_makes_a_take_that_shows_pictures_meanwhile_and_says_its_quali
     assert not strip["ex4d_is_preview"]
     assert "Made at draft quality" in session.current().state.message
     assert "preview" not in session.current().state.message
-    assert scene.ex4d.takes[0].made == "EX-4D model, draft, 512x512, seed 3"
+    assert scene.ex4d.takes[0].made == "Orange Model, draft, seed 3"
     folder = takes.take_folder(scene, 1)
     record = json.loads((folder / "take.json").read_text())
-    assert (record["generator"], record["settings"]["quality"], record["seed"]) == ("wan", "draft", 3)
+    assert (record["generator"], record["settings"]["quality"], record["seed"]) == ("orange", "draft", 3)
     result, _ = movie(folder / "result.mp4")
     mask, _ = movie(folder / "mask.mp4")
     hole = eroded(255 - mask[..., 0], 4)[-1] > 127
@@ -78,12 +75,14 @@ def test_a_take_by_the_model_is_made_again_the_same(scene, server):
 
     _camera, compat, _objects, session, takes = addon_modules()
     a_shot_that_moves(scene)
-    scene.ex4d.quality, scene.ex4d.seed, scene.ex4d.keep_source = "draft", 3, False
+    scene.ex4d_generators.orange.quality = "draft"
+    scene.ex4d.seed, scene.ex4d.keep_source = 3, False
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
-    scene.ex4d.quality, scene.ex4d.seed, scene.ex4d.keep_source = "balanced", 9, True
+    scene.ex4d_generators.orange.quality = "balanced"
+    scene.ex4d.seed, scene.ex4d.keep_source = 9, True
     assert bpy.ops.ex4d.take_again(number=1) == {"FINISHED"}
-    assert bpy.ops.ex4d.take_again(number=1, quality="final") == {"FINISHED"}
+    assert bpy.ops.ex4d.take_again(number=1, options='{"quality": "final"}') == {"FINISHED"}
     assert [take.title for take in scene.ex4d.takes] == ["Take 001 (draft)", "Take 002 (draft)", "Take 003 (final)"]
     one, two, three = (takes.take_folder(scene, number) for number in (1, 2, 3))
     for name in ("result.mp4", "composited.mp4", "camera.npz"):
@@ -118,17 +117,19 @@ def test_free_memory_ends_the_idle_worker_and_the_next_take_works(scene, server)
     assert len(compat.strips(scene)) == 2
 
 
-def test_where_the_model_cannot_run_it_is_known_before_and_refused_or_replaced(scene, server):
+def test_where_the_model_cannot_run_it_is_known_before_and_refused_or_replaced(scene, tmp_path):
     from blender_addon.shot import checks
 
     _camera, compat, _objects, session, _takes = addon_modules()
-    (server.state / "server" / "missing").write_text(WHY_NOT)
-    connected()
-    assert session.model_missing() == WHY_NOT
-    assert checks.model_trouble(scene).text == f"The result will be a preview. {WHY_NOT}"
+    missing = tmp_path / "missing"
+    missing.write_text(WHY_NOT)
+    now = connected()
+    assert now.capabilities.generators[0].missing == WHY_NOT
+    (advice,) = checks.generator_trouble(scene)
+    assert advice.text.startswith(f"The result will be a preview. {WHY_NOT}")
     a_shot_that_moves(scene)
-    scene.ex4d.generator = "wan"
-    with pytest.raises(RuntimeError, match=r"Files of the EX-4D model are missing \(adapter\)"):
+    scene.ex4d.generator = "orange"
+    with pytest.raises(RuntimeError, match="Files of the orange model are missing"):
         bpy.ops.ex4d.generate()
     assert session.current().state.failed
     assert not compat.all_strips(scene)
@@ -139,13 +140,37 @@ def test_where_the_model_cannot_run_it_is_known_before_and_refused_or_replaced(s
     assert WHY_NOT in session.current().state.message
 
     # The files come: the button looks again, and the next take is the model's.
-    (server.state / "server" / "missing").unlink()
-    assert session.model_missing() == WHY_NOT
+    missing.unlink()
+    assert now.capabilities.generators[0].missing == WHY_NOT
     bpy.ops.ex4d.connect()
-    tick_until(lambda: session.model_missing() == "")
-    assert checks.model_trouble(scene) is None
+    tick_until(lambda: now.capabilities is not None and not now.capabilities.generators[0].missing)
+    assert checks.generator_trouble(scene) == []
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
     assert [take.title for take in scene.ex4d.takes] == ["Take 001 (preview)", "Take 002 (final)"]
+
+
+def test_settings_of_the_generator_travel_stay_and_are_checked(scene, server, tmp_path):
+    """What the panel draws is what the server announces, with range and choices; values live in the .blend."""
+    takes = addon_modules()[4]
+    a_shot_that_moves(scene)
+    settings = scene.ex4d_generators.orange
+    settings.prompt, settings.pause = "a darker orange", 0.0
+    about = settings.bl_rna.properties
+    assert (about["pause"].hard_min, about["pause"].hard_max) == (0, 10)
+    with pytest.raises(TypeError, match=r"not found in \('final', 'balanced', 'draft'\)"):
+        settings.quality = "superb"
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}
+    record = json.loads((takes.take_folder(scene, 1) / "take.json").read_text())
+    assert record["job"]["generation"]["options"]["orange"] == {"prompt": "a darker orange", "pause": 0.0}
+    assert record["settings"]["prompt"] == "a darker orange"
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "kept.blend"))
+    server.kill()
+    bpy.ops.wm.read_homefile(use_factory_startup=True)
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "kept.blend"))
+    assert json.loads(bpy.context.scene.ex4d.options)["orange"]["prompt"] == "a darker orange"
+    server.start()
+    connected()
+    assert bpy.context.scene.ex4d_generators.orange.prompt == "a darker orange"
 
 
 def test_cancel_stops_the_model_between_two_steps(scene, server):

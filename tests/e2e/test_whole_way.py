@@ -45,6 +45,14 @@ def tick_until(reached: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.002)
 
 
+def connected():
+    """The session, once the server has said what it can do."""
+    now = addon_modules()[3].current()
+    now.connect()
+    tick_until(lambda: now.client.status == "ready")
+    return now
+
+
 def open_few_frames() -> None:
     assert bpy.ops.ex4d.open_clip(filepath=str(SAMPLE), frames=9, longest_side=256) == {"FINISHED"}
 
@@ -169,24 +177,23 @@ def test_a_backend_killed_in_mid_job_is_told_and_the_next_press_works(scene, ser
 
 
 def test_a_press_starts_the_server_where_none_answers(scene, server, tmp_path, monkeypatch):
-    from blender_addon.work import server as own
-
     _camera, compat, _objects, session, takes = addon_modules()
+    own = session.current().server
     open_few_frames()
     server.kill()
     monkeypatch.chdir(tmp_path)
     settings = bpy.context.preferences.addons["blender_addon"].preferences
     settings.python = os.path.relpath(settings.python)  # from Blender's working folder
-    assert not own.is_running()
+    assert not own.is_running
     session.current().press(takes.request_take(scene, preview=False))
     assert "one was started on this machine" in session.current().state.message
     tick_until(lambda: not session.current().state.busy)
     assert not session.current().state.failed, session.current().state
     assert len(compat.strips(scene)) == 1
-    assert own.is_running()
-    own._server.kill()
-    own._server.wait()
-    assert own.trouble() == f"The server was ended (signal 9). Its log is {own.log_file()}."
+    assert own.is_running
+    own.process.kill()
+    own.process.wait()
+    assert own.trouble == f"The server has ended (signal 9). Its log is {own.log_file}."
 
 
 def test_a_server_that_comes_back_goes_on_with_the_job(scene, server):

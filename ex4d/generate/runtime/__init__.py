@@ -1,1 +1,4 @@
-"""What video models share: sampling, windows, offloading, resuming."""
+"""What video models share: sampling, step cache, windows, offloading, checkpoints.
+
+Nothing here knows one model: sizes, prompts and how many transformers there are come as arguments.
+"""

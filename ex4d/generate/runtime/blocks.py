@@ -1,11 +1,14 @@
-"""One transformer block of the video model as a function of its weights.
+"""One transformer block of a video model as a function of its weights.
 
-The same formulas as diffsynth's `DiTBlock`, so that a compiler can fuse what lies between the large products, weights
-can come from wherever they are kept at the moment, and products can be made in 8 bits. What is between the products is
-float32, as in the release: the stream of tokens, norms, modulation, gates and the turns of rotary embedding.
+The same formulas as diffsynth's `DiTBlock`, with or without attention to a picture's tokens, so that a compiler can
+fuse what lies between the large products, weights can come from wherever they are kept at the moment, and products can
+be made in 8 bits. What is between the products is float32, as in the release: the stream of tokens, norms, modulation,
+gates and the turns of rotary embedding.
 """
 
+import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
@@ -15,8 +18,8 @@ from torch.nn import functional
 EPS = 1e-6
 """Of all norms in a block."""
 
-IMAGE_TOKENS = 257
-"""The first tokens of the context are those of the picture, the others those of the text."""
+NATIVE_8BIT = (8, 9)
+"""Compute capability from which NVIDIA GPUs multiply in 8 bits."""
 
 LARGEST_8BIT = 448.0
 """Largest number of float8_e4m3fn."""
@@ -47,6 +50,8 @@ class BlockWeights(NamedTuple):
         cross_q, cross_k, cross_v, image_k, image_v, cross_out: of cross-attention, with text and with the picture.
         cross_norm_q, cross_norm_k, image_norm_k: (dim), scales of its RMS norms.
         up, down: of the feed-forward part.
+
+    The three `image_` are None in blocks that attend to no picture.
     """
 
     modulation: Tensor
@@ -61,21 +66,24 @@ class BlockWeights(NamedTuple):
     cross_q: Linear
     cross_k: Linear
     cross_v: Linear
-    image_k: Linear
-    image_v: Linear
+    image_k: Linear | None
+    image_v: Linear | None
     cross_out: Linear
     cross_norm_q: Tensor
     cross_norm_k: Tensor
-    image_norm_k: Tensor
+    image_norm_k: Tensor | None
     up: Linear
     down: Linear
 
 
 LAYERS = (
     *(f"{kind}.{layer}" for kind in ("self_attn", "cross_attn") for layer in ("q", "k", "v", "o")),
-    *("cross_attn.k_img", "cross_attn.v_img", "ffn.0", "ffn.2"),
+    *("ffn.0", "ffn.2"),
 )
 """Names of the linear layers within a block."""
+
+IMAGE_LAYERS = ("cross_attn.k_img", "cross_attn.v_img")
+"""Names of those that only blocks with attention to a picture have."""
 
 Lora = dict[str, tuple[Tensor, Tensor]]
 """By the name of a layer within its block, "self_attn.q": A (rank, inputs) and B (outputs, rank), any scale in B."""
@@ -94,7 +102,9 @@ def gather(block: Any, loras: list[Lora], in_8_bits: bool) -> BlockWeights:
     Raises:
         ValueError: a LoRA changes what is no linear layer of a block, which would be left out silently otherwise.
     """
-    if strange := [name for lora in loras for name in lora if name not in LAYERS]:
+    with_image = hasattr(block.cross_attn, "k_img")
+    layers = (*LAYERS, *IMAGE_LAYERS) if with_image else LAYERS
+    if strange := [name for lora in loras for name in lora if name not in layers]:
         raise ValueError(f"a block has no linear layer {strange[0]}")
 
     def linear(name: str) -> Linear:
@@ -120,12 +130,12 @@ def gather(block: Any, loras: list[Lora], in_8_bits: bool) -> BlockWeights:
         cross_q=linear("cross_attn.q"),
         cross_k=linear("cross_attn.k"),
         cross_v=linear("cross_attn.v"),
-        image_k=linear("cross_attn.k_img"),
-        image_v=linear("cross_attn.v_img"),
+        image_k=linear("cross_attn.k_img") if with_image else None,
+        image_v=linear("cross_attn.v_img") if with_image else None,
         cross_out=linear("cross_attn.o"),
         cross_norm_q=cross.norm_q.weight.detach(),
         cross_norm_k=cross.norm_k.weight.detach(),
-        image_norm_k=cross.norm_k_img.weight.detach(),
+        image_norm_k=cross.norm_k_img.weight.detach() if with_image else None,
         up=linear("ffn.0"),
         down=linear("ffn.2"),
     )
@@ -145,17 +155,26 @@ def quantized(layer: Linear) -> Linear:
 
 
 def run(
-    w: BlockWeights, x: Tensor, context: Tensor, t_mod: Tensor, cos: Tensor, sin: Tensor, head: int, native: bool
+    w: BlockWeights,
+    x: Tensor,
+    context: Tensor,
+    t_mod: Tensor,
+    cos: Tensor,
+    sin: Tensor,
+    head: int,
+    image_tokens: int,
+    native: bool,
 ) -> Tensor:
     """Tokens after the block.
 
     Args:
         w: its weights.
         x: tokens (B,S,dim) float32.
-        context: tokens (B,257+L,dim) of picture and text.
+        context: tokens (B,image_tokens+L,dim) of picture and text.
         t_mod: (B,6,dim) float32, of the time step.
         cos, sin: (S,1,head/2) float32, the turn of each token in each pair of a head's channels.
         head: channels of one head.
+        image_tokens: how many tokens of the context, from the first, are those of a picture.
         native: whether products of 8-bit layers are made in 8 bits; only some GPUs can.
     """
     shift, scale, gate, shift_up, scale_up, gate_up = (w.modulation + t_mod)[:, :, None].unbind(1)
@@ -166,23 +185,50 @@ def run(
     x = x + gate * _linear(_attention(q, k, _heads(_linear(y, w.v, native), head)), w.out, native)
 
     q = _heads(_rms(_linear(_norm(x) * w.norm_weight + w.norm_bias, w.cross_q, native), w.cross_norm_q), head)
-    picture, text = context[:, :IMAGE_TOKENS], context[:, IMAGE_TOKENS:]
-    attended = [
-        _attention(q, _heads(_rms(_linear(tokens, k, native), norm), head), _heads(_linear(tokens, v, native), head))
-        for tokens, k, v, norm in (
-            (text, w.cross_k, w.cross_v, w.cross_norm_k),
-            (picture, w.image_k, w.image_v, w.image_norm_k),
-        )
-    ]
-    x = x + _linear(attended[0] + attended[1], w.cross_out, native)
+    picture, text = context[:, :image_tokens], context[:, image_tokens:]
+
+    def attended(tokens: Tensor, k: Linear, v: Linear, norm: Tensor) -> Tensor:
+        keys = _heads(_rms(_linear(tokens, k, native), norm), head)
+        return _attention(q, keys, _heads(_linear(tokens, v, native), head))
+
+    cross = attended(text, w.cross_k, w.cross_v, w.cross_norm_k)
+    if w.image_k is not None and w.image_v is not None and w.image_norm_k is not None:
+        cross = cross + attended(picture, w.image_k, w.image_v, w.image_norm_k)
+    x = x + _linear(cross, w.cross_out, native)
 
     inner = _linear(_norm(x) * (1 + scale_up) + shift_up, w.up, native)
     return x + gate_up * _linear(functional.gelu(inner, approximate="tanh"), w.down, native)
 
 
-def compiled() -> Callable[..., Tensor]:
-    """`run` with everything between the products fused; the first call of each size takes half a minute."""
-    return torch.compile(run, fullgraph=True, dynamic=False)
+def runner(device: torch.device, head: int, image_tokens: int) -> tuple[Callable[..., Tensor], str]:
+    """`run` as diffsynth calls a block, the fastest that this device can, and a sentence where it could be faster.
+
+    Where it is compiled, everything between the products is fused; the first call of each size takes half a minute.
+
+    Args:
+        device: that computes.
+        head, image_tokens: see `run`.
+
+    Returns:
+        A function of (weights, x, context, t_mod, freqs), freqs being the complex turn (S,1,head/2) of each token.
+    """
+    native, kernel, why_slow = native_8bit(device), run, ""
+    if device.type == "cuda":
+        if find_spec("triton") is not None and any(shutil.which(name) for name in ("cc", "gcc", "clang")):
+            kernel = torch.compile(run, fullgraph=True, dynamic=False)
+        else:
+            why_slow = "Sampling is slower than it could be: install triton and a C compiler on the GPU machine."
+
+    def call(weights: BlockWeights, x: Tensor, context: Tensor, t_mod: Tensor, freqs: Tensor) -> Tensor:
+        cos, sin = freqs.real.float(), freqs.imag.float()
+        return kernel(weights, x, context, t_mod, cos, sin, head, image_tokens, native)
+
+    return call, why_slow
+
+
+def native_8bit(device: torch.device) -> bool:
+    """Whether a device multiplies in 8 bits."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= NATIVE_8BIT
 
 
 def _norm(x: Tensor) -> Tensor:

@@ -14,14 +14,15 @@ SIDE = 160
 """Longest side of a picture in pixels."""
 
 
-def fit(latents: Tensor, video: Tensor) -> Tensor:
-    """The map (17,3) from the channels of a latent pixel, and 1, to its colour in [-1,1].
+def fit(latents: Tensor, video: Tensor, stride: int) -> Tensor:
+    """The map (C+1,3) from the channels of a latent pixel, and 1, to its colour in [-1,1].
 
     Args:
-        latents: (1,16,T',h,w) of the video.
-        video: (T,3,H,W) in [-1,1], T = 4(T'-1)+1.
+        latents: (1,C,T',h,w) of the video.
+        video: (T,3,H,W) in [-1,1], T = stride*(T'-1)+1.
+        stride: frames that one latent frame stands for, but for the first, which stands for one.
     """
-    shown = video[::4].to(latents.device, torch.float32)  # the frame that each latent frame ends with
+    shown = video[::stride].to(latents.device, torch.float32)  # the frame that each latent frame ends with
     colours = functional.interpolate(shown, size=latents.shape[-2:], mode="area").permute(0, 2, 3, 1).reshape(-1, 3)
     known = _with_one(latents[0].float())
     # A little of the ridge keeps the map small where the shot says nothing, as in one of a single colour.
@@ -30,7 +31,7 @@ def fit(latents: Tensor, video: Tensor) -> Tensor:
 
 
 def picture(latents: Tensor, colours: Tensor) -> NDArray[np.uint8]:
-    """(h,w,3): the last frame of latents (1,16,T',h,w), which is the farthest from the source, by a map of `fit`."""
+    """(h,w,3): the last frame of latents (1,C,T',h,w), which is the farthest from the source, by a map of `fit`."""
     last = latents[0, :, -1:].float()
     seen = (_with_one(last) @ colours).view(*last.shape[-2:], 3)
     scale = SIDE / max(seen.shape[:2])
@@ -40,6 +41,6 @@ def picture(latents: Tensor, colours: Tensor) -> NDArray[np.uint8]:
 
 
 def _with_one(latents: Tensor) -> Tensor:
-    """(n,17) of latents (16,T',h,w)."""
+    """(n,C+1) of latents (C,T',h,w)."""
     flat = latents.flatten(1).T
     return torch.cat([flat, torch.ones_like(flat[:, :1])], dim=1)

@@ -1,20 +1,25 @@
-"""Where the weights of the video model's blocks lie: on the GPU, or in main memory and copied while others compute.
+"""Offloading: blocks of a model that the GPU has no room for lie in main memory, and are copied while others compute.
 
-Where they lie never changes a result, only how long it takes.
+Where a block lies never changes a result, only how long it takes. Weights are any named tuple of tensors, of None and
+of such tuples; what a block computes is a function of them.
 """
 
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from ex4d.errors import InputError
-from ex4d.generate.runtime.blocks import BlockWeights, Linear
+
+W = TypeVar("W", bound=tuple)
+"""Weights of a block: a named tuple, see above."""
+
+LESS_MEMORY = "choose settings that need less memory"
+"""What to do about a GPU that is too small, where a model says nothing better."""
 
 SLOTS = 2
 """Places on the GPU for blocks that come from main memory: one is computed with while the next arrives."""
@@ -44,7 +49,7 @@ class Plan:
         return f"{kept} of {self.blocks} blocks of the model fit on the GPU; the others are copied to it at every step."
 
 
-def plan(free: int, block: int, blocks: int, rest: int) -> Plan:
+def plan(free: int, block: int, blocks: int, rest: int, advice: str = LESS_MEMORY) -> Plan:
     """Keep as many blocks on the GPU as fit.
 
     Args:
@@ -52,6 +57,7 @@ def plan(free: int, block: int, blocks: int, rest: int) -> Plan:
         block: bytes of one block.
         blocks: how many there are.
         rest: bytes that everything else takes at its worst moment.
+        advice: how this model takes less memory, as a part of a sentence.
 
     Raises:
         InputError: not even two blocks fit at a time.
@@ -62,13 +68,23 @@ def plan(free: int, block: int, blocks: int, rest: int) -> Plan:
     if kept < 0:
         raise InputError(
             f"The GPU has {free / 1e9:.1f} GB to use, but {(rest + SLOTS * block) / 1e9:.1f} GB are needed at least:"
-            " take a lower quality or a smaller model size, or close other programs that use the GPU."
+            f" {advice}, or close other programs that use the GPU."
         )
     count = blocks - min(kept, blocks - SLOTS)
     return Plan(blocks, tuple(int((n + 0.5) * blocks / count) for n in range(count)))
 
 
-class Packed:
+def free_bytes(device: torch.device) -> int:
+    """Bytes that this process may still take on a GPU, its own limit and what it holds unused included."""
+    free, total = torch.cuda.mem_get_info(device)
+    held = torch.cuda.memory_reserved(device)
+    used = torch.cuda.memory_allocated(device)
+    number = torch.cuda.current_device() if device.index is None else device.index
+    limit = int(total * torch.cuda.get_per_process_memory_fraction(number))
+    return min(free + held, limit) - used
+
+
+class Packed(Generic[W]):
     """A block's weights in one run of bytes, so that one copy moves them and the GPU's memory stays in one piece.
 
     Args:
@@ -77,7 +93,7 @@ class Packed:
         for_gpu: whether it is.
     """
 
-    def __init__(self, weights: BlockWeights, device: torch.device, for_gpu: bool) -> None:
+    def __init__(self, weights: W, device: torch.device, for_gpu: bool) -> None:
         tensors = _tensors(weights)
         sizes = [-(-tensor.nbytes // _ALIGNED) * _ALIGNED for tensor in tensors]
         self.bytes = torch.empty(sum(sizes), dtype=torch.uint8, device=device)
@@ -86,13 +102,13 @@ class Packed:
             # Bound to this object: whatever ends its life, a load that was broken off too, unlocks the memory.
             weakref.finalize(self, _unpin, self.bytes.data_ptr()).atexit = False
         self._layout = [(tensor.dtype, tensor.shape, size) for tensor, size in zip(tensors, sizes, strict=True)]
-        self._form = _rebuilt(weights, [torch.empty(0)] * len(tensors))  # without the weights, which are let go
+        self._form = _rebuilt(weights, iter([torch.empty(0)] * len(tensors)))  # without the weights, which are let go
         for place, tensor in zip(self._views(self.bytes), tensors, strict=True):
             place.copy_(tensor)
 
-    def weights(self, memory: Tensor | None = None) -> BlockWeights:
+    def weights(self, memory: Tensor | None = None) -> W:
         """The weights as views of `bytes`, or of a copy of it."""
-        return _rebuilt(self._form, list(self._views(self.bytes if memory is None else memory)))
+        return _rebuilt(self._form, self._views(self.bytes if memory is None else memory))
 
     def _views(self, memory: Tensor) -> Iterator[Tensor]:
         start = 0
@@ -110,7 +126,7 @@ def _pin(memory: Tensor) -> None:
     if int(code) != 0:
         raise InputError(
             f"{memory.nbytes / 1e9:.1f} GB of main memory could not be locked for the GPU (CUDA error {int(code)}):"
-            " close other programs, or take a lower quality, which needs half the memory."
+            f" close other programs, or {LESS_MEMORY}."
         )
 
 
@@ -118,45 +134,48 @@ def _unpin(address: int) -> None:
     torch.cuda.cudart().cudaHostUnregister(address)
 
 
-def _tensors(weights: BlockWeights) -> list[Tensor]:
-    parts = chain.from_iterable(part if isinstance(part, Linear) else (part,) for part in weights)
-    return [tensor for tensor in parts if tensor is not None]
+def _tensors(weights: tuple) -> list[Tensor]:
+    """All tensors in weights, those of inner tuples in their places."""
+    found: list[Tensor] = []
+    for part in weights:
+        if isinstance(part, Tensor):
+            found.append(part)
+        elif part is not None:
+            found += _tensors(part)
+    return found
 
 
-def _rebuilt(like: BlockWeights, tensors: list[Tensor]) -> BlockWeights:
-    left = iter(tensors)
-    return BlockWeights(
-        *(
-            Linear(*(None if t is None else next(left) for t in part)) if isinstance(part, Linear) else next(left)
-            for part in like
-        )
-    )
+def _rebuilt(like: W, tensors: Iterator[Tensor]) -> W:
+    """Weights of the same form with other tensors in them, in the order of `_tensors`."""
+
+    def part(old: Any) -> Any:
+        if old is None:
+            return None
+        return next(tensors) if isinstance(old, Tensor) else _rebuilt(old, tensors)
+
+    return type(like)(*[part(old) for old in like])
 
 
-class Stack:
-    """The blocks in order, to be iterated over and called like diffsynth's; their weights lie as planned.
+class OffloadedBlocks(Generic[W]):
+    """The blocks in order, to be iterated over and called as a model does with its own; their weights lie as planned.
 
     Args:
         weights: of each block, brought one after the other; what is streamed is let go once it is packed.
         layout: where they are to lie.
         device: that computes.
-        run: `blocks.run`, compiled or not.
-        head: channels of one attention head.
-        native: whether 8-bit products are made in 8 bits.
+        run: what a block computes, a function of its weights and of what the model calls it with.
     """
 
     def __init__(
         self,
-        weights: Iterator[BlockWeights],
+        weights: Iterator[W],
         layout: Plan,
         device: torch.device,
         run: Callable[..., Tensor],
-        head: int,
-        native: bool,
     ) -> None:
-        self.layout, self._device, self._run, self._head, self._native = layout, device, run, head, native
-        self._resident: dict[int, BlockWeights] = {}
-        self._packed: dict[int, Packed] = {}
+        self.layout, self._device, self._run = layout, device, run
+        self._resident: dict[int, W] = {}
+        self._packed: dict[int, Packed[W]] = {}
         for number, block in enumerate(weights):
             streamed = number in layout.streamed
             packed = Packed(block, torch.device("cpu") if streamed else device, device.type == "cuda")
@@ -189,22 +208,19 @@ class Stack:
         for number in range(len(self)):
             yield partial(self._call, number)
 
-    def _call(self, number: int, x: Tensor, context: Tensor, t_mod: Tensor, freqs: Tensor) -> Tensor:
-        cos, sin = freqs.real.float(), freqs.imag.float()
+    def _call(self, number: int, *inputs: Any) -> Tensor:
         with torch.autocast(self._device.type, enabled=False):
             if number in self._resident:
-                return self._run(self._resident[number], x, context, t_mod, cos, sin, self._head, self._native)
+                return self._run(self._resident[number], *inputs)
             slot = self._slots[self._next % SLOTS]
             if self._copies:
                 torch.cuda.current_stream(self._device).wait_event(slot.arrived)
-            x = self._run(
-                self._packed[number].weights(slot.memory), x, context, t_mod, cos, sin, self._head, self._native
-            )
+            result = self._run(self._packed[number].weights(slot.memory), *inputs)
         if self._copies:
             slot.used = torch.cuda.current_stream(self._device).record_event()
         self._next += 1
         self._fetch()
-        return x
+        return result
 
     def _fetch(self) -> None:
         """Start copying the next streamed block into the slot that has been used up."""

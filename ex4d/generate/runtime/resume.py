@@ -1,4 +1,4 @@
-"""What an interrupted job leaves behind, so that the same job goes on from there.
+"""Checkpoints: what an interrupted job leaves behind, so that the same job resumes from there.
 
 A file is named after everything that its content depends on, so what is found under the name is right. Files that
 nobody came back for are removed after a week.
@@ -25,8 +25,8 @@ DAYS = 7
 
 
 @dataclass(frozen=True)
-class Unfinished:
-    """A place for tensors of one job.
+class Checkpoint:
+    """A place on disk for the tensors of one job.
 
     Attributes:
         path: of the file.
@@ -39,7 +39,7 @@ class Unfinished:
         if not self.path.is_file():
             return {}
         try:
-            return read_tensors(self.path, "unfinished job")
+            return read_tensors(self.path, "checkpoint")
         except InputError:
             self.forget()
             return {}
@@ -60,8 +60,8 @@ class Unfinished:
         self.path.unlink(missing_ok=True)
 
 
-def unfinished(*depends_on: Any) -> Unfinished:
-    """The place for what depends on these values: arrays, tensors, and whatever has a `repr` of its content."""
+def checkpoint_for(*depends_on: Any) -> Checkpoint:
+    """The checkpoint of what depends on these values: arrays, tensors, and whatever has a `repr` of its content."""
     digest = hashlib.sha256(__version__.encode())
     for value in depends_on:
         if isinstance(value, Tensor | np.ndarray):
@@ -75,4 +75,4 @@ def unfinished(*depends_on: Any) -> Unfinished:
         with suppress(OSError):
             if time.time() - old.stat().st_mtime > DAYS * 86400:
                 old.unlink()
-    return Unfinished(folder / f"{digest.hexdigest()[:32]}.safetensors")
+    return Checkpoint(folder / f"{digest.hexdigest()[:32]}.safetensors")

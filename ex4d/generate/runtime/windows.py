@@ -1,30 +1,28 @@
-"""Windows: how a shot longer than the model's 49 frames is cut into overlapping parts, and joined again."""
+"""Windows: how a shot longer than a model makes at once is cut into overlapping parts, and joined again."""
 
 import numpy as np
 from numpy.typing import NDArray
-
-LENGTH = 49
-"""Frames of a window: what the model was trained with."""
 
 OVERLAP = 9
 """Frames that two windows share at least. The later window starts from a finished frame of the earlier one."""
 
 
-def plan(frames: int, length: int = LENGTH, overlap: int = OVERLAP) -> tuple[range, ...]:
-    """The frames of each window, in order; all have the same length, 4k+1, unless the shot is a single one.
+def plan(frames: int, length: int, stride: int, overlap: int = OVERLAP) -> tuple[range, ...]:
+    """The frames of each window, in order; all have the same length, stride*k+1, unless the shot is a single one.
 
     As few windows as cover the shot, each as short as still does: 50 frames are two of 33, not two of 49.
 
     Args:
         frames: of the shot.
-        length: of a window at most, 4k+1.
+        length: of a window at most, stride*k+1.
+        stride: frames that one latent frame stands for, but for the first, which stands for one.
         overlap: frames that neighbours share at least, 1 or more.
     """
     if frames <= length:
         return (range(frames),)
     count = -(-(frames - overlap) // (length - overlap))
     needed = -(-(frames + (count - 1) * overlap) // count)
-    length = min(length, -(-(needed - 1) // 4) * 4 + 1)
+    length = min(length, -(-(needed - 1) // stride) * stride + 1)
     starts = np.linspace(0, frames - length, count).round().astype(int)
     return tuple(range(int(start), int(start) + length) for start in starts)
 

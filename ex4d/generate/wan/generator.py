@@ -14,7 +14,7 @@ from ex4d.errors import InputError
 from ex4d.generate.base import Generated, Request
 from ex4d.generate.wan import model_files
 from ex4d.generate.wan.quality import QUALITIES, Quality
-from ex4d.generate.wan.settings import WanSettings
+from ex4d.generate.wan.settings import NEGATIVE_PROMPT, WanSettings
 from ex4d.generate.wan.spec import missing
 from ex4d.progress import Progress
 from ex4d.render import mask_edges
@@ -23,7 +23,7 @@ from ex4d.storage import user_cache
 from ex4d.weights import store
 
 if TYPE_CHECKING:
-    from ex4d.generate.runtime.resume import Unfinished
+    from ex4d.generate.runtime.resume import Checkpoint
     from ex4d.generate.wan import video_model
 
 BYTES_A_TOKEN, BYTES_BESIDE = 220_000, 1_500_000_000
@@ -125,15 +125,19 @@ class WanGenerator:
             level = replace(level, steps=wanted.steps)
         files = model_files.files(store.folder())
         count, height, width = conditioning.mask.shape
-        plan = (range(count),) if request.as_released else windows.plan(count)
+        plan = (range(count),) if request.as_released else windows.plan(count, preparation.LENGTH, preparation.STRIDE)
         picture = preparation.RELEASE_SIZE
         if not request.as_released:
             picture = preparation.fitting_size(width, height, preparation.AREAS[wanted.model_size])
-        frames = windows.LENGTH if request.as_released else preparation.padded_length(len(plan[0]))
-        prompts = self._prompts(files, progress)
+        frames = preparation.LENGTH if request.as_released else preparation.padded_length(len(plan[0]))
+        prompts = self._prompts(files, wanted.prompt, progress)
         models = self._warm(files, level, _tokens(frames, *picture), progress)
         settings = video_model.Settings(
-            steps=level.steps, guidance=level.guidance, guided=level.guided, reuse=level.reuse
+            steps=level.steps,
+            guidance=level.guidance,
+            guided=level.guided,
+            reuse=level.reuse,
+            prompt=wanted.prompt,
         )
         result = np.empty((count, height, width, 3), np.uint8)
         asked, done, places = 0, 0, []
@@ -182,15 +186,18 @@ class WanGenerator:
         self._loaded = _Loaded(key, rest, models)
         return models
 
-    def _prompts(self, files: model_files.Files, progress: Progress) -> "video_model.Prompts":
-        """Both prompts as the text encoder sees them: kept on disk, as they never change and the encoder has 11 GB."""
+    def _prompts(self, files: model_files.Files, prompt: str, progress: Progress) -> "video_model.Prompts":
+        """The prompt and the negative one as the text encoder sees them.
+
+        They are kept on disk by what they say, as the encoder has 11 GB: each prompt is embedded once in a lifetime.
+        """
         import torch
 
         from ex4d.generate.wan import video_model
         from ex4d.storage.atomic import replacing
         from ex4d.weights.tensors import read_tensors
 
-        texts = (video_model.PROMPT, video_model.NEGATIVE_PROMPT)
+        texts = (prompt, NEGATIVE_PROMPT)
         key = hashlib.sha256(repr((texts, files.identity_of_text())).encode()).hexdigest()[:32]
         path = user_cache.folder("prompts") / f"{key}.safetensors"
         if path.is_file():
@@ -219,17 +226,17 @@ def _window(
     settings: "video_model.Settings",
     files: model_files.Files,
     progress: Progress,
-) -> "tuple[NDArray[np.uint8], int, Unfinished]":
+) -> "tuple[NDArray[np.uint8], int, Checkpoint]":
     """Frames of one window, how many predictions they took, and where they are kept until all windows are done: an
     interrupted job does not make them again."""
     import torch
 
-    from ex4d.generate.runtime.resume import unfinished
+    from ex4d.generate.runtime.resume import checkpoint_for
     from ex4d.generate.wan import video_model
 
     texts = prompts.positive, prompts.negative
     depends_on = (prepared.colour, prepared.mask, *texts, seed, settings, models.precision, files.identity())
-    whole, latents = unfinished("frames", *depends_on), unfinished("latents", *depends_on)
+    whole, latents = checkpoint_for("frames", *depends_on), checkpoint_for("latents", *depends_on)
     if kept := whole.read():
         progress("Sampling", settings.steps, settings.steps)
         return kept["frames"].numpy(), int(kept["predictions"]), whole

@@ -15,12 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ex4d.errors import InputError
-from ex4d.geometry.presets import RELEASE_FRAMES
 from ex4d.render import mask_edges
 from ex4d.render.conditioning import Conditioning
 
 MULTIPLE = 16
 """Sides of the picture are multiples of this: 8 of the VAE times 2 of the patches."""
+
+STRIDE = 4
+"""Frames that one latent frame stands for, but for the first, which stands for one."""
+
+LENGTH = 49
+"""Frames that the model was trained with, and makes at once at most."""
 
 RELEASE_SIZE = (512, 512)
 """Width and height of the release."""
@@ -56,7 +61,7 @@ class Prepared:
 
 
 def as_released(
-    conditioning: Conditioning, seed: int, frames: int = RELEASE_FRAMES, size: tuple[int, int] = RELEASE_SIZE
+    conditioning: Conditioning, seed: int, frames: int = LENGTH, size: tuple[int, int] = RELEASE_SIZE
 ) -> Prepared:
     """As the release prepares: squeezed to `size`, at most `frames` frames, mask eroded by 2 to 8 pixels a frame.
 
@@ -70,7 +75,7 @@ def as_released(
     Raises:
         InputError: `frames` or `size` is none that the model can take.
     """
-    if frames % 4 != 1:
+    if frames % STRIDE != 1:
         raise InputError(f"The model makes 4k+1 frames, not {frames}: ask for {padded_length(frames)}.")
     if any(side <= 0 or side % MULTIPLE for side in size):
         raise InputError(f"The model makes pictures with sides of multiples of 16, not {size[0]}x{size[1]}.")
@@ -127,7 +132,7 @@ def fitting_size(width: int, height: int, area: int) -> tuple[int, int]:
 
 def padded_length(frames: int) -> int:
     """The next 4k+1: the VAE takes one frame and then four at a time."""
-    return frames + (1 - frames) % 4
+    return frames + (1 - frames) % STRIDE
 
 
 def _prepare(

@@ -5,6 +5,17 @@ from dataclasses import dataclass
 from ex4d.generate.wan.quality import ModelSize, QualityName
 from ex4d.schema import Choice, Settings, setting
 
+PROMPT = "4K ultra HD, surround motion, realistic tone, panoramic shot, wide-angle view, cinematic quality"
+"""What the release asks for."""
+
+NEGATIVE_PROMPT = (
+    "Bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, images, static, overall"
+    " gray, worst quality, low quality, JPEG compression residue, ugly, incomplete, extra fingers, poorly drawn hands,"
+    " poorly drawn faces, deformed, disfigured, misshapen limbs, fused fingers, still picture, messy background, three"
+    " legs, many people in the background, walking backwards"
+)
+"""What the release asks to avoid, wherever a step is guided."""
+
 
 @dataclass(frozen=True)
 class WanSettings(Settings):
@@ -42,4 +53,9 @@ class WanSettings(Settings):
         minimum=1,
         maximum=1000,
         option="--num_inference_steps",
+    )
+    prompt: str = setting(
+        PROMPT,
+        "Prompt",
+        "What the video should look like, the release's prompt by default; an empty one leaves it to the frames alone",
     )

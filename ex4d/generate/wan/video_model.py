@@ -6,13 +6,11 @@ latent is added by a forward hook on the model's patch embedding; the blocks are
 between two steps.
 """
 
-import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,11 +24,12 @@ from torch import Tensor, nn
 from ex4d.errors import InputError
 from ex4d.generate.base import Generated
 from ex4d.generate.runtime import blocks, latent_pictures, offload, sampling
-from ex4d.generate.runtime.resume import Unfinished
+from ex4d.generate.runtime.resume import Checkpoint
 from ex4d.generate.wan.adapter import Adapter, ModelShape, read_adapter
-from ex4d.generate.wan.camera_encoder import CameraEncoder
+from ex4d.generate.wan.camera_encoder import LATENT_CHANNELS, CameraEncoder
 from ex4d.generate.wan.model_files import Files
-from ex4d.generate.wan.preparation import MULTIPLE, Prepared
+from ex4d.generate.wan.preparation import MULTIPLE, STRIDE, Prepared
+from ex4d.generate.wan.settings import NEGATIVE_PROMPT, PROMPT
 from ex4d.progress import Progress, silent
 from ex4d.torchvision_for_cpu import import_torchvision
 from ex4d.weights.headers import check_file, check_table
@@ -40,19 +39,14 @@ Precision = Literal["reference", "fast"]
 """`reference` computes as the release does: products in bfloat16, everything between them in float32. `fast` keeps the
 weights of the blocks in 8 bits, half the memory, and makes their products in 8 bits where the GPU can."""
 
-NATIVE_8BIT = (8, 9)
-"""Compute capability from which NVIDIA GPUs multiply in 8 bits."""
+IMAGE_TOKENS = 257
+"""The first tokens of the context are those of the picture, the others those of the text."""
+
+ADVICE = "take a lower quality or a smaller model size"
+"""How the model takes less memory."""
 
 KEPT_EVERY = 5
 """After so many steps the latents are kept, so that an interrupted job can go on."""
-
-PROMPT = "4K ultra HD, surround motion, realistic tone, panoramic shot, wide-angle view, cinematic quality"
-NEGATIVE_PROMPT = (
-    "Bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, images, static, overall"
-    " gray, worst quality, low quality, JPEG compression residue, ugly, incomplete, extra fingers, poorly drawn hands,"
-    " poorly drawn faces, deformed, disfigured, misshapen limbs, fused fingers, still picture, messy background, three"
-    " legs, many people in the background, walking backwards"
-)
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ class Settings:
         steps: of sampling.
         guidance: how far to go from the negative prompt's prediction towards, and past, the prompt's; 1 saves half.
         guided: part of the steps, from the first, that is guided.
-        reuse: how much a prediction may be expected to change and not be computed; 0 computes all (`sampling.Reuse`).
+        reuse: how much a prediction may be expected to change and not be computed; 0 computes all (`StepCache`).
         shift: of the flow-matching schedule towards noise.
         prompt: what is wanted.
         negative_prompt: what is not.
@@ -83,7 +77,7 @@ class Models:
     """What is loaded.
 
     Attributes:
-        pipe: diffsynth's pipeline; the blocks of its video model are a `offload.Stack`, with the LoRA in them.
+        pipe: diffsynth's pipeline; the blocks of its video model are `OffloadedBlocks`, with the LoRA in them.
         encoder: the camera encoder.
         precision: of the products.
         dtype: of the weights outside of the blocks.
@@ -106,7 +100,7 @@ class Models:
     def enough_beside(self, rest: int) -> bool:
         """Whether so many bytes are free on the GPU beside what is loaded, and what streamed blocks take again."""
         slots = offload.SLOTS * self.pipe.dit.blocks.slot_bytes
-        return self.device.type != "cuda" or _free(self.device) >= rest + slots
+        return self.device.type != "cuda" or offload.free_bytes(self.device) >= rest + slots
 
 
 @dataclass(frozen=True)
@@ -171,7 +165,7 @@ def load(
     small = _pipeline(files, {"vae": files.vae, "image_encoder": files.image_encoder}, device)
     # The whole model may pass through the GPU where it fits there; block by block otherwise.
     whole = sum(path.stat().st_size for path in files.dit)
-    roomy = device != "cpu" and _free(torch.device(device)) > whole + rest
+    roomy = device != "cpu" and offload.free_bytes(torch.device(device)) > whole + rest
     small.dit = _pipeline(files, {"dit": files.dit}, device if roomy else "cpu").dit
     adapter = read_adapter(files.adapter, shape_of(small.dit), hidden)
     loras = [adapter.lora_layers()]
@@ -252,7 +246,6 @@ def assemble(
     pipe.torch_dtype = torch.float32  # of what is between the products; the weights stay as they were loaded
     pipe.eval().requires_grad_(False)
 
-    native = device.type == "cuda" and torch.cuda.get_device_capability(device) >= NATIVE_8BIT
     stacked, dtype = dit.blocks, dit.patch_embedding.weight.dtype
     loras = [adapter.lora_layers()] if loras is None else loras
     for name, (a, b) in ((name, ab) for lora in loras for name, ab in lora.items()):
@@ -264,9 +257,8 @@ def assemble(
     if device.type == "cuda":
         others = [p.nbytes for name, p in dit.named_parameters() if not name.startswith("blocks.") and not p.is_cuda]
         taken = sum(p.nbytes for p in stacked.parameters() if p.is_cuda)  # what is loaded there is let go again
-        layout = offload.plan(_free(device) + taken - sum(others), size, len(stacked), rest)
-    kernels, why_slow = _kernels(device)
-    heads = stacked[0].num_heads
+        layout = offload.plan(offload.free_bytes(device) + taken - sum(others), size, len(stacked), rest, ADVICE)
+    run, why_slow = blocks.runner(device, dit.dim // stacked[0].num_heads, IMAGE_TOKENS)
 
     def gathered() -> Iterator[blocks.BlockWeights]:
         for number in range(len(stacked)):
@@ -278,13 +270,13 @@ def assemble(
             yield weights
 
     del dit.blocks
-    dit.blocks = offload.Stack(gathered(), layout, device, kernels, dit.dim // heads, native)
+    dit.blocks = offload.OffloadedBlocks(gathered(), layout, device, run)
     dit.to(device)
     if dtype != torch.float32:
         _keep_in_float32(dit)
     if device.type == "cuda":
         torch.cuda.empty_cache()  # what gathering left is in pieces of other sizes than sampling needs
-    if precision == "fast" and not native:
+    if precision == "fast" and not blocks.native_8bit(device):
         notes += ("This device cannot multiply in 8 bits: weights are kept so, which saves memory but no time.",)
     notes += tuple(note for note in (layout.says, why_slow) if note)
     return Models(pipe, encoder.eval().requires_grad_(False), precision, dtype, layout, notes)
@@ -330,25 +322,6 @@ def read_distilled(path: Path, dit: Any) -> tuple[blocks.Lora, tuple[str, ...]]:
         f"; {unused} of its tensors are no LoRA and were left out." if unused else "."
     )
     return {n: (named[f"{n}.lora_A.weight"], named[f"{n}.lora_B.weight"]) for n in layers}, (note,)
-
-
-def _kernels(device: torch.device) -> tuple[Callable[..., Tensor], str]:
-    """What runs a block on this device, and a sentence where it could be faster."""
-    if device.type != "cuda":
-        return blocks.run, ""
-    if find_spec("triton") is None or not any(shutil.which(name) for name in ("cc", "gcc", "clang")):
-        return blocks.run, "Sampling is slower than it could be: install triton and a C compiler on the GPU machine."
-    return blocks.compiled(), ""
-
-
-def _free(device: torch.device) -> int:
-    """Bytes that this process may still take on a GPU, its own limit and what it holds unused included."""
-    free, total = torch.cuda.mem_get_info(device)
-    held = torch.cuda.memory_reserved(device)
-    used = torch.cuda.memory_allocated(device)
-    number = torch.cuda.current_device() if device.index is None else device.index
-    limit = int(total * torch.cuda.get_per_process_memory_fraction(number))
-    return min(free + held, limit) - used
 
 
 def _keep_in_float32(dit: Any) -> None:
@@ -414,7 +387,7 @@ def generate(
     seed: int = 0,
     settings: Settings | None = None,
     progress: Progress = silent,
-    unfinished: Unfinished | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Generated:
     """Make the video. The same seed gives the same bytes on the same machine.
 
@@ -425,7 +398,7 @@ def generate(
         seed: of the noise, which is drawn on the CPU so that the GPU does not matter.
         settings: how the model is run; default: as released.
         progress: told after each step; raises `Cancelled` to stop.
-        unfinished: where latents are kept every few steps, and gone on from.
+        checkpoint: where latents are kept every few steps, and gone on from.
 
     Returns:
         `prepared.frames` frames of the prepared size.
@@ -436,7 +409,7 @@ def generate(
     settings = settings or Settings()
     pipe = models.pipe
     count, _, height, width = prepared.colour.shape
-    if count % 4 != 1 or height % MULTIPLE or width % MULTIPLE:
+    if count % STRIDE != 1 or height % MULTIPLE or width % MULTIPLE:
         raise InputError(
             f"The model takes 4k+1 frames with sides of multiples of 16, not {count} of {width}x{height}: prepare them"
             " with ex4d.generate.wan.preparation."
@@ -444,7 +417,7 @@ def generate(
     if settings.steps < 1:
         raise InputError(f"Sampling takes at least one step, not {settings.steps}.")
     inputs = _encode(models, prepared, progress)
-    latents, asked = _sample(models, inputs, prompts, seed, settings, progress, unfinished)
+    latents, asked = _sample(models, inputs, prompts, seed, settings, progress, checkpoint)
     progress("Decoding", 0, 1)
     pipe.dit.blocks.make_room()
     frames = _decode(pipe, latents)[: prepared.frames]
@@ -488,7 +461,7 @@ def _encode(models: Models, prepared: Prepared, progress: Progress) -> _Inputs:
     picture = prepared.first[None].to(device=pipe.device, dtype=_dtype(pipe.image_encoder))
     feature = pipe.image_encoder.encode_image([picture.clone()]).float()
     camera = models.encoder(colour.float(), mask.float())
-    colours = latent_pictures.fit(colour, prepared.colour)
+    colours = latent_pictures.fit(colour, prepared.colour, STRIDE)
     progress(stage, 4, 4)
     return _Inputs(y, feature, camera, colours)
 
@@ -500,7 +473,7 @@ def _sample(
     seed: int,
     settings: Settings,
     progress: Progress,
-    unfinished: Unfinished | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Tensor, int]:
     """Latents (1,16,T',H',W') of the finished video, and how many predictions that took."""
     pipe, stage = models.pipe, "Sampling"
@@ -513,10 +486,10 @@ def _sample(
         guided=round(settings.guided * settings.steps),
         reuse=settings.reuse,
     )
-    shape = (1, 16, *inputs.y.shape[2:])
+    shape = (1, LATENT_CHANNELS, *inputs.y.shape[2:])
     if settings.reuse:
-        unfinished = None  # which predictions are left out depends on all steps before
-    kept = unfinished.read() if unfinished else {}
+        checkpoint = None  # which predictions are left out depends on all steps before
+    kept = checkpoint.read() if checkpoint else {}
     first, before = (int(kept["step"]), int(kept["predictions"])) if kept else (0, 0)
     noise = torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
     latents = kept["latents"] if kept else noise
@@ -533,15 +506,15 @@ def _sample(
         ).float()
 
     def after(step: int, latents: Tensor, finished: Tensor, asked: int) -> None:
-        if unfinished and step % KEPT_EVERY == 0 and step < settings.steps:
-            unfinished.keep(latents=latents, step=torch.tensor(step), predictions=torch.tensor(before + asked))
+        if checkpoint and step % KEPT_EVERY == 0 and step < settings.steps:
+            checkpoint.keep(latents=latents, step=torch.tensor(step), predictions=torch.tensor(before + asked))
         progress(stage, step, settings.steps, latent_pictures.picture(finished, inputs.colours))
 
     progress(stage, first, settings.steps)
     with camera_latent(pipe.dit, inputs.camera), _autocast(models), _attention(models.device):
         result, asked = sampling.sample(guess, latents.to(models.device), schedule, after, first)
-    if unfinished:
-        unfinished.forget()
+    if checkpoint:
+        checkpoint.forget()
     return result, before + asked
 
 

@@ -3,9 +3,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
 
-from ex4d.generate.runtime.latent_pictures import SIDE, fit, picture
+from ex4d.generate.runtime import latent_pictures
+from ex4d.generate.runtime.latent_pictures import SIDE, picture
 
 pytestmark = pytest.mark.wan
+
+
+def fit(latents, video):
+    return latent_pictures.fit(latents, video, stride=4)
 
 
 def random(*shape, seed=0):
@@ -143,3 +148,14 @@ def test_nothing_that_is_given_is_changed():
     assert torch.equal(latents, encoded(colours))
     assert torch.equal(video, before)
     assert torch.equal(solved, map_before)
+
+
+@pytest.mark.parametrize(("channels", "stride"), [(48, 4), (12, 1), (128, 8)])
+def test_models_of_other_channels_and_strides_are_shown_too(channels, stride):
+    colours = random(3, 3, 6, 9)
+    video = random(2 * stride + 1, 3, 6, 9, seed=1)
+    video[::stride] = colours
+    latents = torch.einsum("cr,trhw->cthw", random(channels, 3, seed=2), colours)[None]
+    solved = latent_pictures.fit(latents, video, stride)
+    assert solved.shape == (channels + 1, 3)
+    assert np.abs(picture(latents, solved) - seen(colours[-1])).max() < 3

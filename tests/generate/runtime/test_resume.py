@@ -1,5 +1,6 @@
 import os
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,8 +9,7 @@ torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan"
 pytest.importorskip("safetensors", reason="needs the extra wan: make test-wan")
 
 from ex4d.errors import InputError
-from ex4d.generate.runtime.resume import DAYS, Unfinished, unfinished
-from ex4d.generate.wan.video_model import Settings
+from ex4d.generate.runtime.resume import DAYS, Checkpoint, checkpoint_for
 
 pytestmark = pytest.mark.wan
 
@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def place():
-    return unfinished("a job")
+    return checkpoint_for("a job")
 
 
 def bits(tensor):
@@ -102,11 +102,17 @@ def test_what_was_kept_stays_where_the_next_is_not_written_to_its_end(place, fol
 
 def test_a_folder_that_is_gone_is_said_in_one_sentence(tmp_path):
     with pytest.raises(InputError, match="its folder does not exist"):
-        Unfinished(tmp_path / "gone" / "job.safetensors").keep(step=torch.tensor(5))
+        Checkpoint(tmp_path / "gone" / "job.safetensors").keep(step=torch.tensor(5))
+
+
+@dataclass(frozen=True)
+class Settings:
+    steps: int = 25
+    prompt: str = "a street"
 
 
 def depends_on(**changes):
-    """What a job's name is made of, as in `diffusion`."""
+    """What a job's name is made of."""
     values = {
         "stage": "latents",
         "colour": torch.zeros(5, 3, 4, 6),
@@ -120,11 +126,11 @@ def depends_on(**changes):
 
 
 def test_the_same_job_finds_its_place_again(folder):
-    one, two = unfinished(*depends_on()), unfinished(*depends_on())
+    one, two = checkpoint_for(*depends_on()), checkpoint_for(*depends_on())
     assert one == two
     assert one.path.parent == folder
     one.keep(step=torch.tensor(5))
-    assert int(unfinished(*depends_on()).read()["step"]) == 5
+    assert int(checkpoint_for(*depends_on()).read()["step"]) == 5
 
 
 def changed(tensor):
@@ -148,17 +154,17 @@ def changed(tensor):
     ids=lambda change: next(iter(change)),
 )
 def test_whatever_changes_the_result_changes_the_place(change):
-    assert unfinished(*depends_on(**change)).path != unfinished(*depends_on()).path
+    assert checkpoint_for(*depends_on(**change)).path != checkpoint_for(*depends_on()).path
 
 
 def test_a_tensor_and_an_array_are_known_by_what_is_in_them():
     numbers = torch.arange(12.0).view(3, 4)
-    place = unfinished(numbers)
-    assert unfinished(numbers.clone()) == unfinished(numbers.numpy()) == place
-    assert unfinished(numbers.T.contiguous().T) == place
-    assert unfinished(numbers.bfloat16()) != place
-    assert unfinished(torch.zeros(1000)) != unfinished(changed(torch.zeros(1000)))
-    assert unfinished(np.zeros(1000)) != unfinished(np.eye(1, 1000, 500)[0])
+    place = checkpoint_for(numbers)
+    assert checkpoint_for(numbers.clone()) == checkpoint_for(numbers.numpy()) == place
+    assert checkpoint_for(numbers.T.contiguous().T) == place
+    assert checkpoint_for(numbers.bfloat16()) != place
+    assert checkpoint_for(torch.zeros(1000)) != checkpoint_for(changed(torch.zeros(1000)))
+    assert checkpoint_for(np.zeros(1000)) != checkpoint_for(np.eye(1, 1000, 500)[0])
 
 
 def aged(path, days):
@@ -167,27 +173,27 @@ def aged(path, days):
 
 
 def test_files_that_nobody_came_back_for_are_removed_after_a_week(folder):
-    places = {days: unfinished("job", days) for days in (0, DAYS - 0.01, DAYS + 0.01, 100)}
+    places = {days: checkpoint_for("job", days) for days in (0, DAYS - 0.01, DAYS + 0.01, 100)}
     for days, place in places.items():
         place.keep(step=torch.tensor(5))
         aged(place.path, days)
-    unfinished("another job")
+    checkpoint_for("another job")
     assert {days for days, place in places.items() if place.read()} == {0, DAYS - 0.01}
     assert len(list(folder.iterdir())) == 2
 
 
 def test_what_a_killed_job_was_writing_is_removed_too_and_nothing_else(folder):
-    half = unfinished("job").path.with_name(".1234abcd.part.0123.safetensors")
+    half = checkpoint_for("job").path.with_name(".1234abcd.part.0123.safetensors")
     other = folder / "notes.txt"
     for path in (half, other):
         path.write_bytes(b"x")
         aged(path, 30)
-    unfinished("another job")
+    checkpoint_for("another job")
     assert list(folder.iterdir()) == [other]
 
 
 def test_keeping_again_begins_a_new_week():
-    place = unfinished("job")
+    place = checkpoint_for("job")
     place.keep(step=torch.tensor(5))
     aged(place.path, DAYS - 0.01)
     place.keep(step=torch.tensor(10))
@@ -195,8 +201,8 @@ def test_keeping_again_begins_a_new_week():
 
 
 def test_an_old_file_that_cannot_be_removed_stops_nobody(folder):
-    stubborn = unfinished("job").path.with_name("folder.safetensors")
+    stubborn = checkpoint_for("job").path.with_name("folder.safetensors")
     stubborn.mkdir()
     aged(stubborn, 30)
-    assert unfinished("another job").read() == {}
+    assert checkpoint_for("another job").read() == {}
     assert stubborn.is_dir()

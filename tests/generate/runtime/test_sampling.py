@@ -1,15 +1,12 @@
-from contextlib import nullcontext
-from importlib.util import find_spec
 from itertools import pairwise
-from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
 
-from ex4d.generate.runtime import sampling
-from ex4d.generate.runtime.sampling import FIRST_STEPS, IN_A_ROW, LAST_STEPS, Reuse, Schedule, sample
-from ex4d.generate.wan.quality import QUALITIES
+from ex4d.generate.runtime import step_cache
+from ex4d.generate.runtime.sampling import Schedule, sample
+from ex4d.generate.runtime.step_cache import FIRST_STEPS, IN_A_ROW, LAST_STEPS
 
 pytestmark = pytest.mark.wan
 
@@ -53,46 +50,6 @@ def changing(latents, step):
 
 def constant(latents, step):
     return torch.ones_like(latents)
-
-
-@pytest.mark.skipif(find_spec("diffsynth") is None, reason="needs the extra wan: make test-wan")
-@pytest.mark.parametrize(("steps", "shift"), [(25, 5.0), (4, 5.0), (1, 5.0), (12, 1.0), (50, 3.0)])
-def test_the_generators_schedule_is_that_of_flow_matching(monkeypatch, steps, shift):
-    given = schedule_of_the_generator(monkeypatch, steps=steps, shift=shift)
-    assert given.sigmas == pytest.approx(sigmas_of(steps, shift), abs=1e-5)
-    assert given.times.tolist() == pytest.approx([1000 * sigma for sigma in sigmas_of(steps, shift)[:-1]], abs=1e-2)
-    assert all(one > two for one, two in pairwise(given.sigmas))
-    assert (given.sigmas[0], given.sigmas[-1]) == (1, 0)
-
-
-@pytest.mark.skipif(find_spec("diffsynth") is None, reason="needs the extra wan: make test-wan")
-@pytest.mark.parametrize(("quality", "guided"), [("final", 25), ("balanced", 9), ("draft", 0)])
-def test_each_quality_guides_so_many_steps(monkeypatch, quality, guided):
-    level = QUALITIES[quality]
-    given = schedule_of_the_generator(
-        monkeypatch, steps=level.steps, guidance=level.guidance, guided=level.guided, reuse=level.reuse
-    )
-    assert (given.guided, given.guidance, given.reuse) == (guided, level.guidance, level.reuse)
-    if 0 < guided < level.steps:
-        assert f"guidance on the first {guided} of {level.steps} steps" in level.says
-
-
-def schedule_of_the_generator(monkeypatch, **settings):
-    """What `video_model` hands to `sample`; nothing is computed."""
-    from ex4d.generate.wan import video_model
-
-    library, seen = video_model.library(), []
-    pipe = library.wan_video.WanVideoPipeline(device="cpu", torch_dtype=torch.float32)
-    models = SimpleNamespace(pipe=SimpleNamespace(scheduler=pipe.scheduler, dit=None), device=torch.device("cpu"))
-    models.dtype = torch.float32
-    inputs = SimpleNamespace(y=torch.zeros(1, 20, 1, 2, 2), camera=None)
-    context = torch.zeros(1, 1, 1)
-    monkeypatch.setattr(video_model, "camera_latent", lambda *_: nullcontext())
-    monkeypatch.setattr(sampling, "sample", lambda guess, latents, schedule, *_: (seen.append(schedule), 0))
-    video_model._sample(
-        models, inputs, video_model.Prompts(context, context), 0, video_model.Settings(**settings), ignore
-    )
-    return seen[0]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4, 25])
@@ -194,7 +151,7 @@ def test_first_and_last_steps_are_always_computed_and_never_more_left_out_in_a_r
 
 @pytest.mark.parametrize("in_a_row", [1, 2, 3])
 def test_no_more_steps_in_a_row_are_left_out_than_the_constant_says(monkeypatch, in_a_row):
-    monkeypatch.setattr(sampling, "IN_A_ROW", in_a_row)
+    monkeypatch.setattr(step_cache, "IN_A_ROW", in_a_row)
     computed = steps_computed(constant, 30, reuse=0.01)
     gaps = [two - one for one, two in pairwise(computed[FIRST_STEPS - 1 : -1])]
     assert set(gaps) == {in_a_row + 1}
@@ -219,48 +176,6 @@ def test_a_larger_threshold_never_computes_more():
     assert len(set(counts)) > 3
 
 
-def after_two_predictions(threshold, steps=20):
-    """Latents went from 0 to 2 and the prediction from 8 to 10, so it changes by 1 for a change of 1."""
-    reuse = Reuse(threshold, steps)
-    for latents, prediction in ((0.0, 8.0), (2.0, 10.0)):
-        assert not reuse.may(FIRST_STEPS, torch.tensor([latents]), (0,))
-        reuse.computed(torch.tensor([latents]), {0: torch.tensor([prediction])})
-    return reuse
-
-
-@pytest.mark.parametrize(("latents", "expected"), [(3.0, 0.1), (1.0, 0.1), (7.0, 0.5), (2.0, 0.0)])
-def test_the_change_that_is_expected_is_compared_with_the_threshold(latents, expected):
-    for threshold, may in ((expected + 1e-4, True), (expected - 1e-4, False)):
-        if threshold > 0:
-            assert after_two_predictions(threshold).may(10, torch.tensor([latents]), (0,)) == may
-
-
-@pytest.mark.parametrize(("step", "may"), [(FIRST_STEPS - 1, False), (FIRST_STEPS, True), (18, True), (19, False)])
-def test_the_first_and_the_last_steps_are_no_steps_to_save(step, may):
-    assert after_two_predictions(100.0).may(step, torch.tensor([2.1]), (0,)) == may
-
-
-def test_expected_changes_add_up_until_a_prediction_is_computed(monkeypatch):
-    monkeypatch.setattr(sampling, "IN_A_ROW", 100)
-    reuse = after_two_predictions(0.35)
-    answers = [reuse.may(10, torch.tensor([latents]), (0,)) for latents in (3.0, 4.0, 5.0, 6.0)]
-    assert answers == [True, True, True, False]
-    reuse.computed(torch.tensor([6.0]), {0: torch.tensor([14.0])})
-    assert reuse.may(11, torch.tensor([7.0]), (0,))
-
-
-def test_what_stands_in_keeps_its_difference_from_the_latents():
-    reuse = Reuse(1.0, 20)
-    reuse.computed(torch.tensor([2.0, 4.0]), {0: torch.tensor([10.0, 1.0]), 1: torch.tensor([3.0, 3.0])})
-    assert reuse.guess(torch.tensor([2.5, 4.0]), 0).tolist() == [10.5, 1.0]
-    assert reuse.guess(torch.tensor([2.5, 4.0]), 1).tolist() == [3.5, 3.0]
-
-
-def test_a_prompt_that_was_not_asked_for_last_time_is_not_guessed():
-    assert not after_two_predictions(100.0).may(10, torch.tensor([2.1]), (0, 1))
-    assert after_two_predictions(100.0).may(10, torch.tensor([2.1]), (0,))
-
-
 def test_both_prompts_of_a_step_are_used_again_or_none():
     plan, told = schedule(12, guidance=5.0, guided=7, reuse=1e9), []
 
@@ -272,7 +187,7 @@ def test_both_prompts_of_a_step_are_used_again_or_none():
     assert told == [(n, prompt) for n in (0, 1, 2, 3, 5) for prompt in (0, 1)] + [(n, 0) for n in (7, 9, 11)]
 
 
-def test_a_model_that_suits_reuse_loses_nothing_by_it():
+def test_a_model_that_suits_the_step_cache_loses_nothing_by_it():
     """Where the difference between latents and prediction never changes, what stands in is what would be computed."""
     offset = noise(seed=3)
     all_of_them, some = (

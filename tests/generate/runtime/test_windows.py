@@ -4,9 +4,17 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from ex4d.generate.runtime.windows import LENGTH, OVERLAP, join, plan
+from ex4d.generate.runtime import windows
+from ex4d.generate.runtime.windows import OVERLAP, join
+
+LENGTH, STRIDE = 49, 4
+"""Frames that a model makes at once, and how many of them one latent frame stands for."""
 
 SHOTS = (1, 2, 5, 48, 49, 50, 57, 88, 89, 90, 129, 130, 200, 1000)
+
+
+def plan(frames, length=LENGTH, overlap=OVERLAP, stride=STRIDE):
+    return windows.plan(frames, length, stride, overlap)
 
 
 def pictures(frames, seed=0):
@@ -34,21 +42,30 @@ def test_a_shot_that_fits_is_one_window_of_its_own_length(frames):
 
 def test_windows_of_longer_shots_have_one_length_that_the_model_takes_and_no_more_than_needed():
     for frames in range(LENGTH + 1, 400):
-        windows = plan(frames)
-        (length,) = {len(window) for window in windows}
+        parts = plan(frames)
+        (length,) = {len(window) for window in parts}
         assert length % 4 == 1
         assert length <= LENGTH
-        assert (length - 4) * len(windows) - OVERLAP * (len(windows) - 1) < frames  # four less would not do
+        assert (length - 4) * len(parts) - OVERLAP * (len(parts) - 1) < frames  # four less would not do
     assert [len(window) for window in plan(50)] == [33, 33]
 
 
 @pytest.mark.parametrize(("length", "overlap"), [(LENGTH, OVERLAP), (9, 3), (9, 4), (5, 1), (17, 16)])
 def test_each_window_begins_later_than_the_one_before_and_shares_enough_with_it(length, overlap):
     for frames in range(length + 1, 8 * length):
-        windows = plan(frames, length, overlap)
-        for one, two in pairwise(windows):
+        parts = plan(frames, length, overlap)
+        for one, two in pairwise(parts):
             assert one.start < two.start <= one.stop - overlap, frames
-        assert (windows[0].start, windows[-1].stop) == (0, frames)
+        assert (parts[0].start, parts[-1].stop) == (0, frames)
+
+
+@pytest.mark.parametrize(("length", "stride"), [(81, 4), (121, 8), (20, 1)])
+def test_lengths_suit_models_of_other_strides(length, stride):
+    for frames in range(length + 1, 5 * length):
+        parts = plan(frames, length, OVERLAP, stride)
+        (each,) = {len(window) for window in parts}
+        assert each <= length
+        assert each == length or each % stride == 1 % stride
 
 
 @pytest.mark.parametrize(("frames", "count"), [(49, 1), (50, 2), (89, 2), (90, 3), (129, 3), (130, 4), (200, 5)])

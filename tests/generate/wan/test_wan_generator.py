@@ -1,5 +1,6 @@
 """Whole shots through the model: tiny models, but in files as the real ones come, found and loaded as those are."""
 
+import hashlib
 import os
 from dataclasses import replace
 from functools import partial
@@ -15,13 +16,12 @@ if find_spec("diffsynth") is None:
 import tiny
 
 from ex4d.errors import Cancelled, InputError
-from ex4d.generate import registry
 from ex4d.generate.base import Request, metadata
 from ex4d.generate.runtime import windows
 from ex4d.generate.wan import generator as wan_generator
 from ex4d.generate.wan import model_files, preparation, spec, video_model
 from ex4d.generate.wan.quality import QUALITIES
-from ex4d.generate.wan.settings import WanSettings
+from ex4d.generate.wan.settings import NEGATIVE_PROMPT, PROMPT, WanSettings
 from ex4d.generate.wan.spec import SPEC
 from ex4d.progress import silent
 from ex4d.render.conditioning import Conditioning
@@ -52,7 +52,8 @@ def machine(tree, tmp_path, monkeypatch):
     monkeypatch.setenv("EX4D_MODELS", str(tree))
     monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(video_model, "load", partial(video_model.load, hidden=tiny.HIDDEN))
-    monkeypatch.setattr(windows, "plan", partial(windows.plan, length=9, overlap=3))
+    monkeypatch.setattr(preparation, "LENGTH", 9)
+    monkeypatch.setattr(windows, "plan", partial(windows.plan, overlap=3))
     monkeypatch.setitem(preparation.AREAS, "512x512", 32 * 32)
 
 
@@ -139,6 +140,42 @@ def test_the_prompt_is_read_once_in_a_lifetime(model, monkeypatch):
     monkeypatch.setattr(video_model, "embed_prompts", None)
     model.unload()
     generate(model, shot(5), 1, "draft")
+
+
+def test_the_prompt_of_the_release_is_the_default_and_kept_under_the_name_that_it_always_had(model, tree):
+    told = generate(model, shot(5), 0, "draft").settings
+    assert told["prompt"] == WanSettings().prompt == PROMPT
+    assert PROMPT.startswith("4K ultra HD, surround motion, realistic tone")
+    texts = PROMPT, NEGATIVE_PROMPT
+    name = hashlib.sha256(repr((texts, model_files.files(tree).identity_of_text())).encode()).hexdigest()[:32]
+    (kept,) = user_cache.folder("prompts").iterdir()
+    assert kept.name == f"{name}.safetensors"
+    embedded = video_model.embed_prompts(model_files.files(tree), texts, "cpu")
+    assert torch.equal(tensors.read_tensors(kept, "prompt")["positive"], embedded.positive)
+
+
+def test_a_prompt_of_the_users_changes_the_video_and_is_read_once_in_a_lifetime(model, monkeypatch):
+    reads, real = [], video_model.embed_prompts
+    monkeypatch.setattr(video_model, "embed_prompts", lambda *args: reads.append(args[1]) or real(*args))
+    default = generate(model, shot(5), 0, "draft")
+    static = generate(model, shot(5), 0, "draft", prompt="static view")
+    assert not np.array_equal(static.frames, default.frames)
+    assert static.settings["prompt"] == "static view"
+    model.unload()
+    again = generate(model, shot(5), 0, "draft", prompt="static view")
+    assert again.frames.tobytes() == static.frames.tobytes()
+    assert generate(model, shot(5), 0, "draft").frames.tobytes() == default.frames.tobytes()
+    assert reads == [(PROMPT, NEGATIVE_PROMPT), ("static view", NEGATIVE_PROMPT)]
+    assert len(list(user_cache.folder("prompts").iterdir())) == 2
+
+
+def test_an_empty_prompt_asks_for_nothing_and_is_not_the_default(model, tree):
+    empty = generate(model, shot(5), 0, "draft", prompt="")
+    assert empty.settings["prompt"] == ""
+    assert not np.array_equal(empty.frames, generate(model, shot(5), 0, "draft").frames)
+    embedded = video_model.embed_prompts(model_files.files(tree), ("", "static"), "cpu")
+    assert not embedded.positive.any()  # this tokenizer ends no text; that of the real model leaves one token
+    assert embedded.negative.any()
 
 
 @pytest.mark.parametrize("change", ["another encoder", "another tokenizer", "a damaged file"])
@@ -363,12 +400,6 @@ def test_what_is_missing_is_said_in_one_sentence(model, tmp_path, monkeypatch):
     assert lacking in SPEC.missing(True)
     with pytest.raises(InputError, match="ex4d models"):
         generate(model, shot(5))
-
-
-def test_it_is_found_by_its_entry_point_and_is_the_first_choice():
-    known = registry.generators()
-    assert known["wan"] is SPEC
-    assert next(iter(known)) == "wan"
 
 
 def test_two_generators_hold_their_own_models_and_give_the_same_bytes(model):

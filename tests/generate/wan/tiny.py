@@ -12,6 +12,8 @@ from ex4d.generate.wan import model_files, video_model
 from ex4d.generate.wan.adapter import ModelShape
 from ex4d.generate.wan.camera_encoder import CameraEncoder
 
+torch.set_num_threads(1)  # more do not help models so small, and wait for each other where the machine is busy
+
 SHAPE = ModelShape(dim=96, ffn_dim=256, layers=2)
 HIDDEN, RANK, TEXT = 32, 4, 64
 

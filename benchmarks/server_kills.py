@@ -1,0 +1,193 @@
+"""Jobs while worker, server and client are killed at random moments: python benchmarks/server_kills.py [KILLS] [SEED].
+
+Every job that a server has taken must end as done, once, with the right bytes. Prints what was killed and what was
+lost, done twice or wrong; the exit code is 1 where anything was.
+"""
+
+import os
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psutil
+from ex4d_server.executor import Deadlines
+from ex4d_server.orders import STATE_VARIABLE
+from ex4d_server.platform import kill_all, processes_with
+from ex4d_server.server import serve
+
+from ex4d.jobs.client import Client
+from ex4d.pipeline.hashing import blob_of
+from ex4d.pipeline.requests import Blob, Job, Reconstruct, Source
+from ex4d.progress import Progress
+
+TARGETS = ("worker", "server", "client", "stopped worker", "stopped worker, then server")
+CLIP_BYTES = 2 << 20
+BEAT_SECONDS = 2.0
+PATIENCE_S = 60.0
+
+
+def make() -> Callable:
+    """What the worker asks for once."""
+    return run
+
+
+def run(job: Job, locate: Callable[[Blob], Path], out: Path, progress: Progress) -> dict:
+    """A job of half a second whose result is its clip, backwards."""
+    assert isinstance(job, Reconstruct)
+    content = locate(job.source.clip[0]).read_bytes()
+    for stage in ("read", "render", "write"):
+        for step in range(1, 16):
+            progress(stage, step, 15)
+            time.sleep(0.01)
+    (out / "result.bin").write_bytes(content[::-1])
+    return {"bytes": len(content)}
+
+
+def be_client(address: str, folder: Path, job_id: str, clip: Path) -> None:
+    """Submit the job, or go on with it, until it has ended; this process may be killed at any time."""
+    blob = blob_of(clip)
+    client = Client(address, folder)
+    client.submit(Reconstruct(Source((blob,), (blob,))), {blob.sha256: clip}, job_id=job_id)
+    last = client.wait(job_id, timeout=PATIENCE_S)
+    client.close()
+    print(last.state, last.message, flush=True)
+
+
+class Bench:
+    """A server process that comes back after each kill, and client processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.state = folder, folder / "state"
+        self.address = "tcp://127.0.0.1:0"
+        self.log = open(folder / "server.log", "ab")  # noqa: SIM115 - as long as there are servers
+        self.start()
+
+    def start(self) -> None:
+        """Start the server, or start it again at the same address."""
+        self.server = subprocess.Popen(
+            [sys.executable, __file__, "serve", self.address, str(self.state)],
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])},
+        )
+        assert self.server.stdout is not None
+        line = self.server.stdout.readline()
+        found = re.search(r"tcp://\S+", line)
+        assert found, f"the server did not start: {line!r}"
+        self.address = found[0]
+
+    def kill_server(self) -> None:
+        """Kill the server, and start it again."""
+        self.server.kill()
+        self.server.wait()
+        assert self.server.stdout is not None
+        self.server.stdout.close()
+        self.start()
+
+    def client(self, job_id: str, clip: Path) -> subprocess.Popen:
+        """A client process that waits for this job."""
+        command = [sys.executable, __file__, "client", self.address, str(self.folder / "downloads"), job_id, str(clip)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    def workers(self) -> list[psutil.Process]:
+        """Processes of the worker."""
+        return processes_with(STATE_VARIABLE, str(self.state))
+
+    def close(self) -> None:
+        """End all."""
+        self.server.terminate()
+        self.server.wait()
+        assert self.server.stdout is not None
+        self.server.stdout.close()
+        self.log.close()
+
+
+def one(bench: Bench, target: str, chance: random.Random, lasts: float) -> str:
+    """One job with one kill; returns what is wrong with its end, or nothing."""
+    clip = bench.folder / "clip.mp4"
+    clip.write_bytes(chance.randbytes(CLIP_BYTES))
+    job_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
+    client = bench.client(job_id, clip)
+    time.sleep(chance.uniform(0.1, lasts))
+    if target == "client":
+        client.kill()
+        client.wait()
+        assert client.stdout is not None
+        client.stdout.close()
+        client = bench.client(job_id, clip)
+    elif target == "worker":
+        kill_all(bench.workers(), 5)
+    elif target.startswith("stopped"):
+        for worker in bench.workers():
+            worker.suspend()
+    if target.endswith("server"):
+        bench.kill_server()
+    try:
+        said, _ = client.communicate(timeout=PATIENCE_S + 10)
+    except subprocess.TimeoutExpired:
+        client.kill()
+        client.communicate()
+        return f"lost: nothing came of {job_id}"
+    if not said.startswith("done"):
+        return f"lost: {said.strip()}"
+    result = bench.folder / "downloads" / job_id / "result.bin"
+    if not result.exists():
+        return "done, but its file is missing"
+    return "" if result.read_bytes() == clip.read_bytes()[::-1] else "wrong bytes"
+
+
+def main(kills: int = 200, seed: int = 0) -> int:
+    """Kill and count."""
+    chance = random.Random(seed)
+    killed: Counter[str] = Counter()
+    wrong, slowest = [], 0.0
+    with TemporaryDirectory(prefix="ex4d-kills-") as name:
+        bench = Bench(Path(name))
+        try:
+            began = time.monotonic()
+            assert one(bench, "nothing", chance, 0.2) == ""
+            lasts = time.monotonic() - began
+            for number in range(kills):
+                target = chance.choice(TARGETS)
+                killed[target] += 1
+                began = time.monotonic()
+                if said := one(bench, target, chance, lasts):
+                    wrong.append(f"kill {number} ({target}): {said}")
+                    print(wrong[-1], flush=True)
+                slowest = max(slowest, time.monotonic() - began)
+                if len(bench.workers()) > 1:
+                    wrong.append(f"kill {number} ({target}): {len(bench.workers())} workers")
+        finally:
+            bench.close()
+        with sqlite3.connect(bench.state / "journal.sqlite") as journal:
+            jobs = journal.execute("SELECT state, count(*) FROM jobs GROUP BY state").fetchall()
+            twice = journal.execute(
+                "SELECT job FROM events WHERE state IN ('done', 'failed', 'cancelled') GROUP BY job HAVING count(*) > 1"
+            ).fetchall()
+        journal.close()
+        left = len(list((bench.state / "work").glob("*"))) + len(bench.workers())
+    print(f"{kills} kills: " + ", ".join(f"{target} {count}" for target, count in sorted(killed.items())))
+    print(f"{len(wrong)} lost or wrong, {len(twice)} ended twice, {left} folders or processes left")
+    print(f"jobs in the journal: {dict(jobs)}; the slowest job took {slowest:.1f} s, one without a kill {lasts:.1f} s")
+    return int(bool(wrong or twice or left))
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["serve", address, state]:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            serve(address, Path(state), runner="server_kills:make", deadlines=Deadlines(beat=BEAT_SECONDS))
+        case ["client", address, folder, job_id, clip]:
+            be_client(address, Path(folder), job_id, Path(clip))
+        case numbers:
+            sys.exit(main(*(int(number) for number in numbers)))

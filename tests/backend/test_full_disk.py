@@ -1,0 +1,368 @@
+"""A full disk is a state that is told: jobs fail with a sentence, facts are kept, nobody ends."""
+
+import contextlib
+import errno
+import os
+import shutil
+import sqlite3
+import subprocess
+import time
+import uuid
+
+import pytest
+from ex4d_server.blobs import BlobStore
+from ex4d_server.disk import RESERVE_BYTES, Reserve, is_disk_full
+from ex4d_server.executor import Lost
+from ex4d_server.journal import Journal, JournalError
+from ex4d_server.orders import Finished, Step
+from ex4d_server.supervisor import Supervisor
+from raw import Raw
+from server_process import until
+
+from ex4d.errors import ServerError
+from ex4d.jobs.messages import Error, Follow, Missing, Result, Status, Submit
+from ex4d.pipeline.requests import Blob, Reconstruct, Source, job_hash
+
+MB = 1 << 20
+BLOB = Blob("0" * 64, 1, "a.mp4")
+JOB = Reconstruct(Source((BLOB,), (BLOB,)))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 96 MB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    mounted = mount and subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    for _ in range(50):
+        if subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode == 0:
+            return
+        time.sleep(0.1)
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(path, leave: int = 0) -> None:
+    """Take all that is left on the disk but `leave` bytes."""
+    with open(path, "wb", buffering=0) as file:
+        for piece in (65536, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(b"\0" * piece)
+        if leave:
+            file.truncate(max(0, file.tell() - leave))
+
+
+def test_a_job_that_fills_the_disk_fails_and_the_others_go_on_and_the_server_restarts(
+    server, connect, shot, small_disk
+):
+    server.state = small_disk / "state"
+    server.start()
+    client = connect(server)
+    for kind in ("eat_all", "eat_all_and_hide_it"):
+        job, files = shot(kind)
+        last = client.wait(client.submit(job, files), timeout=40)
+        assert (last.state, "disk is full" in last.message) == ("failed", True), last
+        job, files = shot("copy")
+        assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert not list((server.state / "work").glob("*"))
+    assert server.terminate() == 0
+    server.start()
+    job, files = shot("copy")
+    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+
+
+def test_a_server_that_was_killed_with_a_full_disk_starts_again(server, connect, shot, small_disk):
+    server.state = small_disk / "state"
+    server.start(cancel=0.1)
+    client = connect(server)
+    job, files = shot("eat_all_and_wait")
+    job_id = client.submit(job, files)
+    until(lambda: (client.poll(), server.mark.exists())[1])
+    server.kill()
+    assert shutil.disk_usage(small_disk).free < MB
+    server.start()
+    assert shutil.disk_usage(small_disk).free > 64 * MB, "what the job left is gone"
+    client.cancel(job_id)
+    assert client.wait(job_id, timeout=20).state == "cancelled"
+    job, files = shot("copy")
+    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+
+
+def test_jobs_come_to_their_end_on_a_disk_that_somebody_else_has_filled(server, connect, shot, small_disk):
+    server.state = small_disk / "state"
+    server.start()
+    client = connect(server)
+    job, files = shot("paint")
+    first = client.submit(job, files)
+    until(lambda update: update.stage == "Sampling", client)
+    fill(small_disk / "foreign")
+    assert client.wait(first, timeout=20).state == "done"
+    assert not (server.state / "reserve").exists()
+    job, files = shot("copy", b"another clip")
+    last = client.wait(client.submit(job, files), timeout=20)
+    assert last.state == "failed"
+    assert "free some space" in last.message
+    (small_disk / "foreign").unlink()
+    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    until(lambda: (server.state / "reserve").exists())
+
+
+def test_a_server_starts_on_a_disk_that_somebody_else_has_filled(server, connect, shot, small_disk):
+    server.state = small_disk / "state"
+    server.start()
+    client = connect(server)
+    job, files = shot("slow_once")
+    job_id = client.submit(job, files)
+    until(lambda update: update.stage == "wait", client)
+    server.kill()
+    fill(small_disk / "foreign")
+    server.start()
+    # Its link and its result find no room, or just enough, but it ends, and the server says how.
+    assert client.wait(job_id, timeout=20).state in ("failed", "done")
+    (small_disk / "foreign").unlink()
+    job, files = shot("copy")
+    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+
+
+@pytest.mark.parametrize("room", range(0, 300_000, 60_000))
+def test_wherever_in_a_job_the_disk_is_full_nothing_acknowledged_is_lost(server, shot, small_disk, room):
+    """The disk is filled up to `room` bytes, the reserve is taken away, and jobs are submitted until none is taken."""
+    server.state = small_disk / "state"
+    server.start()
+    job, files = shot("copy", b"x" * 1000)
+    peer = Raw(server.address)
+    blobs = BlobStore(server.state / "blobs", server.state / "incoming")
+    for sha256, path in files.items():
+        shutil.copy(path, blobs.path(sha256))
+    fill(small_disk / "foreign", room)
+    (server.state / "reserve").unlink(missing_ok=True)
+    fill(small_disk / "foreign2", room)
+    taken, refused = [], []
+    for _ in range(30):
+        submit = Submit(str(uuid.uuid4()), job_hash(job), job)
+        answer = peer.ask(submit)
+        assert isinstance(answer, Status | Error), answer
+        if isinstance(answer, Error):
+            assert answer.code in ("journal", "disk_full")
+            assert answer.about == submit.job_id
+            refused.append(submit)
+        else:
+            taken.append(submit.job_id)
+    peer.close()
+    server.kill()
+    server.start()
+    for name in ("foreign", "foreign2"):
+        (small_disk / name).unlink()
+    peer = Raw(server.address)
+    for job_id in taken:
+        until(lambda job_id=job_id: peer.ask(Follow(job_id, 0)).state in ("done", "failed"))
+    if refused:
+        assert isinstance(peer.ask(refused[0]), Status | Missing)
+    peer.close()
+    assert server.process.poll() is None
+
+
+def test_a_limit_on_files_is_a_full_disk_too(server, connect, shot):
+    server.start(file_limit=MB)
+    client = connect(server)
+    job, files = shot("copy")
+    ended = {"done": 0, "failed": 0}
+    for _ in range(12):
+        last = client.wait(client.submit(job, files), timeout=20)
+        ended[last.state] += 1
+    peer = Raw(server.address)
+    refused = 0
+    name = "n" * 200
+    many = tuple(Blob(job.source.clip[0].sha256, job.source.clip[0].size, f"{i}{name}.png") for i in range(600))
+    big = Reconstruct(Source(many, job.source.depth))
+    for _ in range(30):  # each takes 180 KB of a journal that may have a megabyte
+        submit = Submit(str(uuid.uuid4()), job_hash(big), big)
+        answer = peer.ask(submit)
+        if isinstance(answer, Error):
+            assert answer.code == "journal"
+            assert "journal cannot be written: free some space" in answer.message
+            refused += 1
+    peer.close()
+    assert refused
+    assert server.process.poll() is None
+    server.terminate()
+    server.start()
+    assert client.wait(client.submit(job, files), timeout=20).state in ("done", "failed")
+
+
+def test_a_foreign_program_cannot_lock_the_journal_of_a_server_that_runs(server, connect, shot):
+    server.start()
+    foreign = sqlite3.connect(server.state / "journal.sqlite", timeout=0)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        foreign.execute("BEGIN EXCLUSIVE")
+    foreign.close()
+    client = connect(server)
+    job, files = shot("copy")
+    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+
+
+def test_a_journal_that_another_program_has_open_is_told_and_left_as_it_is(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    Journal(path).close()
+    foreign = sqlite3.connect(path, isolation_level=None)
+    foreign.execute("BEGIN EXCLUSIVE")
+    reserve = Reserve(tmp_path / "reserve", 1000)
+    assert reserve.make()
+    with pytest.raises(ServerError, match="Another program has the server's journal open"):
+        Journal(path, reserve=reserve)
+    assert reserve.held
+    foreign.close()
+    Journal(path).close()
+
+
+class Stubborn:
+    """A journal that takes nothing until it is told to."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.broken, self.tried = False, 0
+        write = journal._transaction
+
+        def transaction(change, durable):
+            if self.broken:
+                self.tried += 1
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorcode = sqlite3.SQLITE_FULL
+                raise error
+            return write(change, durable)
+
+        journal._transaction = transaction
+
+
+class Scripted:
+    """An executor that does what the test says."""
+
+    sockets = ()
+
+    def __init__(self, folder) -> None:
+        self.root, self.started, self.said, self.cleaned = folder, [], [], []
+
+    def has_room(self):
+        return len(self.started) == len(self.cleaned)
+
+    def start(self, lease, job):
+        self.started.append(lease)
+        (self.folder(lease) / "out").mkdir(parents=True)
+
+    def tick(self):
+        said, self.said = self.said, []
+        return said
+
+    def cancel(self, lease):
+        pass
+
+    def folder(self, lease):
+        return self.root / str(lease)
+
+    def clean(self, lease):
+        self.cleaned.append(lease)
+
+    def close(self):
+        pass
+
+
+class Bench:
+    def __init__(self, folder) -> None:
+        self.now = 0.0
+        self.reserve = Reserve(folder / "reserve", 4096)
+        self.reserve.make()
+        self.journal = Journal(folder / "journal.sqlite", reserve=self.reserve)
+        self.stubborn = Stubborn(self.journal)
+        self.executor = Scripted(folder / "work")
+        blobs = BlobStore(folder / "blobs", folder / "incoming")
+        self.supervisor = Supervisor(self.journal, blobs, self.executor, clock=lambda: self.now)
+        for name in ("a", "b"):
+            self.journal.add(name, JOB, "local")
+        self.supervisor.tick()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    bench = Bench(tmp_path)
+    yield bench
+    bench.journal.close()
+
+
+def test_a_result_that_the_journal_does_not_take_now_is_written_later_and_nothing_starts_meanwhile(bench):
+    bench.stubborn.broken = True
+    bench.executor.said = [Step(1, "read", 1, 2, 0.1), Finished(1, Result({"width": 1}, ()))]
+    bench.supervisor.tick()
+    assert bench.executor.cleaned == [1], "what the job left goes first: it may be what fills the disk"
+    assert not bench.reserve.held
+    assert bench.journal.get("a").state == "running"
+    tried = bench.stubborn.tried
+    bench.supervisor.tick()
+    assert bench.stubborn.tried == tried, "not again in the same second"
+    assert "disk is full" in bench.supervisor.trouble
+    bench.now += 1.1
+    bench.supervisor.tick()
+    assert bench.stubborn.tried == tried + 2
+    assert bench.executor.started == [1]
+    bench.stubborn.broken = False
+    bench.now += 1.1
+    bench.supervisor.tick()
+    assert bench.journal.get("a").state == "done"
+    assert bench.executor.started == [1, 2]
+    assert bench.supervisor.trouble == ""
+
+
+@pytest.mark.parametrize("event", [Lost(1, "gone"), Finished(1, Result({}, ()))])
+def test_a_cancel_that_cannot_be_written_is_not_forgotten(bench, event):
+    bench.stubborn.broken = True
+    bench.supervisor.cancel("a")
+    bench.executor.said = [event]
+    bench.supervisor.tick()
+    bench.stubborn.broken = False
+    bench.now += 1.1
+    bench.supervisor.tick()
+    assert bench.journal.get("a").state == ("cancelled" if isinstance(event, Lost) else "done")
+
+
+def test_the_reserve_is_what_the_last_facts_are_written_with(bench):
+    bench.stubborn.broken = True
+    free = Reserve.free
+
+    def freed(reserve):
+        bench.stubborn.broken = False
+        return free(reserve)
+
+    bench.reserve.free = lambda: freed(bench.reserve)
+    bench.executor.said = [Finished(1, Result({}, ()))]
+    bench.supervisor.tick()
+    assert bench.journal.get("a").state == "done"
+
+
+def test_steps_do_not_use_up_the_reserve(bench):
+    bench.stubborn.broken = True
+    with pytest.raises(JournalError):
+        bench.journal.progress("a", "read", 1, 2, 0.1)
+    assert bench.reserve.held
+
+
+def test_the_reserve_is_taken_only_where_there_is_room(tmp_path, monkeypatch):
+    reserve = Reserve(tmp_path / "reserve")
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("ex4d_server.disk.shutil.disk_usage", lambda path: usage._replace(free=2 * RESERVE_BYTES))
+    assert not reserve.make()
+    monkeypatch.undo()
+    assert reserve.make()
+    assert os.stat(tmp_path / "reserve").st_blocks * 512 >= RESERVE_BYTES
+    assert reserve.free()
+    assert not reserve.free()
+
+
+def test_an_error_that_hides_a_full_disk_is_seen_through(tmp_path):
+    error = RuntimeError("cannot write the picture")
+    error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
+    assert is_disk_full(error, tmp_path)
+    assert not is_disk_full(RuntimeError("something else"), tmp_path)
