@@ -45,6 +45,9 @@ class Bulk:
         store: where the files are.
         exchange: folder of tickets, see `docs/protocol.md`; made anew, for this user alone.
         instance: what a client must find there to know that it sees the same disk.
+
+    Attributes:
+        exchange: the folder of tickets as clients are told it; empty where it cannot be used.
     """
 
     def __init__(self, socket: zmq.Socket, store: BlobStore, exchange: Path, instance: str) -> None:
@@ -53,11 +56,19 @@ class Bulk:
         self._housework = store.work()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bulk", daemon=True)
-        exchange.mkdir(mode=0o700, exist_ok=True)
-        exchange.chmod(0o700)
-        for left in exchange.iterdir():
-            left.unlink(missing_ok=True)
-        (exchange / "instance").write_text(instance)
+        self.exchange = str(exchange) if self._make_exchange(instance) else ""
+
+    def _make_exchange(self, instance: str) -> bool:
+        try:
+            self._exchange.mkdir(mode=0o700, exist_ok=True)
+            self._exchange.chmod(0o700)
+            for left in self._exchange.iterdir():
+                left.unlink(missing_ok=True)
+            (self._exchange / "instance").write_text(instance)
+        except OSError as error:
+            log.warning("files go over the socket, as %s cannot be used: %s", self._exchange, error.strerror)
+            return False
+        return True
 
     def start(self) -> None:
         """Begin to serve."""

@@ -131,8 +131,7 @@ class Server:
             bulk = self._bind(f"tcp://{ip}:*", CHUNK_BYTES + 1024, 2 * CREDIT)
             self._bulk_port = _port(bulk)
             self._blobs = BlobStore(blob_folder(state), state / "incoming")
-            self._exchange = state / "exchange"
-            self._bulk = Bulk(bulk, self._blobs, self._exchange, self._instance)
+            self._bulk = Bulk(bulk, self._blobs, state / "exchange", self._instance)
             self._executor = LocalExecutor(self._context, state, runner=runner, deadlines=deadlines, clock=clock)
             self._supervisor = Supervisor(self._journal, self._blobs, self._executor, clock)
         except BaseException:
@@ -297,7 +296,7 @@ class Server:
             self._peers[peer] = Peer(_owner(peer), now)
             self._heard = now
             limits, capabilities = Limits(), _capabilities()
-            port, exchange = self._bulk_port, str(self._exchange)
+            port, exchange = self._bulk_port, self._bulk.exchange
             return [Welcome(PROTOCOL_VERSION, __version__, self._instance, port, capabilities, limits, exchange)]
         if peer not in self._peers:
             return [Error("hello_first", "The first message must be a hello.")]
