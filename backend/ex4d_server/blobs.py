@@ -20,10 +20,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import FileIO
 from pathlib import Path
 
+from ex4d.errors import InputError
 from ex4d.jobs.limits import CHUNK_BYTES
 from ex4d.pipeline.requests import Blob
 from ex4d.storage.atomic import replacing
@@ -49,9 +50,10 @@ RECENT_SECONDS = 600.0
 """What was used so lately is not removed: a job that was just submitted may not be in the journal yet."""
 PROMISE_SECONDS = 600.0
 """How long room is kept for an announced file of which nothing comes."""
-SWEEP_SECONDS = 60.0
+SWEEP_SECONDS, ASKED_SECONDS = 60.0, 0.5
+"""How often the store looks whether it is over its limits, and whether `ex4d server clean` asks for something."""
 DAY = 86400.0
-LIMITS_FILE = "store.json"
+LIMITS_FILE, REQUEST_FILE, ANSWER_FILE = "store.json", "clean.json", "cleaned.json"
 
 
 @dataclass(frozen=True)
@@ -71,19 +73,24 @@ class StoreLimits:
     @classmethod
     def read(cls, state: Path) -> "StoreLimits":
         """Those that `ex4d server limit` wrote into a state folder; the usual ones where it did not."""
-        try:
-            plain = json.loads((state / LIMITS_FILE).read_text(encoding="utf-8"))
-            return cls(int(plain["bytes"]), float(plain["days"]))
-        except FileNotFoundError:
-            return cls()
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            log.warning("%s cannot be read, so the usual limits hold: %s", LIMITS_FILE, error)
-            return cls()
+        return cls.read_file(state / LIMITS_FILE) or cls()
 
-    def write(self, state: Path) -> None:
-        """Let a server keep these from its next look on, which is within a minute."""
-        with replacing(state / LIMITS_FILE) as path:
-            path.write_text(json.dumps({"bytes": self.bytes, "days": self.days}), encoding="utf-8")
+    @classmethod
+    def read_file(cls, path: Path) -> "StoreLimits | None":
+        """What `write` wrote; None where there is nothing of use."""
+        try:
+            plain = json.loads(path.read_text(encoding="utf-8"))
+            return cls(int(plain["bytes"]), float(plain["days"]), float(plain["part_days"]))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            log.warning("%s cannot be read: %s", path, error)
+            return None
+
+    def write(self, path: Path) -> None:
+        """Write them down, in one step."""
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -146,13 +153,40 @@ def _hashes(plain: object) -> Iterator[str]:
             yield from _hashes(value)
 
 
+def ask_to_remove(state: Path, limits: StoreLimits, seconds: float = 20.0) -> int | None:
+    """Have the server of a state folder remove what is over these limits; bytes freed, None where none answers."""
+    (state / ANSWER_FILE).unlink(missing_ok=True)
+    limits.write(state / REQUEST_FILE)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError, ValueError):
+            freed = int((state / ANSWER_FILE).read_text(encoding="utf-8"))
+            (state / ANSWER_FILE).unlink()
+            return freed
+        time.sleep(0.05)
+    (state / REQUEST_FILE).unlink(missing_ok=True)
+    return None
+
+
+def _request(state: Path) -> StoreLimits | None:
+    limits = StoreLimits.read_file(state / REQUEST_FILE)
+    if limits is not None:
+        (state / REQUEST_FILE).unlink(missing_ok=True)
+    return limits
+
+
+def _answer(state: Path, freed: int) -> None:
+    with contextlib.suppress(OSError, InputError), replacing(state / ANSWER_FILE) as path:
+        path.write_text(str(freed), encoding="utf-8")
+
+
 class BlobStore:
     """`folder`/<sha256> for whole files, `incoming`/<sha256>.<size>.part for those under way.
 
     Args:
         folder, incoming: made where they are missing; on one disk.
         limits: what to keep; None for those of the state folder, which `folder` is in.
-        in_use: hashes that must stay; by default those of the unfinished jobs in the journal beside `folder`.
+        in_use: hashes that must stay, apart from those that are pinned.
         clock: seconds since 1970.
     """
 
@@ -168,7 +202,9 @@ class BlobStore:
         self._folder, self._incoming, self._clock = folder, incoming, clock
         state = folder.absolute().parent
         self._limits = (lambda: limits) if limits else (lambda: StoreLimits.read(state))
-        self._in_use = in_use or (lambda: used_by_unfinished_jobs(state / "journal.sqlite"))
+        self._state, self._others = state, in_use or set
+        self._pins: dict[str, frozenset[str]] = {}
+        self._asked = -ASKED_SECONDS
         self._wanted: OrderedDict[Key, _Announced] = OrderedDict()
         self._uploads: OrderedDict[Key, _Upload] = OrderedDict()
         self._opening: set[Key] = set()
@@ -198,6 +234,21 @@ class BlobStore:
                 self._stored.setdefault(sha256, stored)
 
     # -- quick, for any thread
+
+    def pin(self, job_id: str, blobs: list[Blob]) -> None:
+        """Keep these as long as the job is not finished."""
+        with self._lock:
+            self._pins[job_id] = frozenset(blob.sha256 for blob in blobs)
+
+    def unpin(self, job_id: str) -> None:
+        """The job is finished."""
+        with self._lock:
+            self._pins.pop(job_id, None)
+
+    def pinned_jobs(self) -> set[str]:
+        """Ids of the jobs that something is kept for."""
+        with self._lock:
+            return set(self._pins)
 
     def missing(self, blobs: list[Blob]) -> dict[str, int]:
         """Files that are not here, with how many bytes of each are; `put` takes these from now on.
@@ -306,11 +357,11 @@ class BlobStore:
 
     def _could_free(self) -> int:
         """Bytes of all files that may go."""
-        try:
-            pinned = self._in_use()
-        except (sqlite3.Error, ValueError):
-            return 0
+        pinned = self._in_use()
         return sum(self._stored[sha256].size for sha256 in self._removable() if sha256 not in pinned)
+
+    def _in_use(self) -> set[str]:
+        return self._others().union(*self._pins.values())
 
     def _removable(self) -> list[str]:
         """What is not in recent use, that which was used least recently first. Pins come off later, in `work`."""
@@ -442,6 +493,12 @@ class BlobStore:
     def work(self) -> Steps[None]:
         """What there is to do in between: make room, remove what is old. Quick when there is nothing."""
         now = self._clock()
+        if now - self._asked >= ASKED_SECONDS:
+            self._asked = now
+            if (limits := _request(self._state)) is not None:
+                self._look()
+                freed = yield from self.remove(limits)
+                _answer(self._state, freed)
         if not self._lack and now - self._swept < SWEEP_SECONDS:
             return
         self._swept = now
@@ -469,11 +526,8 @@ class BlobStore:
         lack = max(lack, total - keep)
         if not candidates or (lack <= 0 and self._stored_since(candidates[0]) >= limit):
             return 0
-        try:
+        with self._lock:
             pinned = self._in_use()
-        except (sqlite3.Error, ValueError) as error:
-            log.warning("nothing is removed from the store, as the journal cannot be read: %s", error)
-            return 0
         for sha256 in candidates:
             if freed >= lack and self._stored_since(sha256) >= limit:
                 break

@@ -73,13 +73,28 @@ def clean(
     Without options what is over the limits goes, as a server does by itself every minute. Results that are removed
     can no longer be fetched; those in Blender or in output folders stay. What was used in the last ten minutes stays.
     """
-    from ex4d_server.blobs import StoreLimits
+    import sqlite3
+
+    from ex4d.errors import ServerError
+    from ex4d_server.blobs import BlobStore, StoreLimits, ask_to_remove, used_by_unfinished_jobs
     from ex4d_server.content import run
+    from ex4d_server.orders import blob_folder
 
     folder = _folder(state)
-    store, limits = _store(folder), _changed(StoreLimits.read(folder), gb, days)
-    freed = run(store.remove(replace(limits, part_days=min(limits.days, limits.part_days))))
-    typer.echo(f"Removed {_gigabytes(freed)}; {_gigabytes(store.usage().bytes)} are left.")
+    limits = _changed(StoreLimits.read(folder), gb, days)
+    limits = replace(limits, part_days=min(limits.days, limits.part_days))
+    freed: int | None
+    try:
+        in_use = used_by_unfinished_jobs(folder / "journal.sqlite")
+    except sqlite3.Error as error:  # a server has it for itself
+        freed = ask_to_remove(folder, limits)
+        if freed is None:
+            raise ServerError(
+                f"Nothing was removed: the journal in {folder} cannot be read ({error}), and no server answered."
+            ) from error
+    else:
+        freed = run(BlobStore(blob_folder(folder), folder / "incoming", in_use=lambda: in_use).remove(limits))
+    typer.echo(f"Removed {_gigabytes(freed)}; {_gigabytes(_store(folder).usage().bytes)} are left.")
 
 
 @server.command()
@@ -89,11 +104,11 @@ def limit(
     days: Annotated[float | None, typer.Option("--days", min=0, help="Keep what was used in so many days.")] = None,
 ) -> None:
     """Set how much a server keeps, and for how long. It holds within a minute, also for a server that runs."""
-    from ex4d_server.blobs import StoreLimits
+    from ex4d_server.blobs import LIMITS_FILE, StoreLimits
 
     folder = _folder(state)
     limits = _changed(StoreLimits.read(folder), gb, days)
-    limits.write(folder)
+    limits.write(folder / LIMITS_FILE)
     typer.echo(f"Keeps {_gigabytes(limits.bytes)} at most, and nothing that was not used for {limits.days:g} days.")
 
 

@@ -165,6 +165,10 @@ class Journal:
         """Whether any job waits or runs."""
         return bool(self._read("SELECT 1 FROM jobs WHERE state IN ('queued', 'running') LIMIT 1"))
 
+    def unfinished_jobs(self) -> list[str]:
+        """Ids of the jobs that wait or run."""
+        return [job_id for (job_id,) in self._read("SELECT id FROM jobs WHERE state IN ('queued', 'running')")]
+
     def start(self, job_id: str) -> int:
         """queued -> running under a new lease, which is returned."""
 

@@ -131,6 +131,7 @@ class Server:
             bulk = self._bind(f"tcp://{ip}:*", CHUNK_BYTES + 1024, 2 * CREDIT)
             self._bulk_port = _port(bulk)
             self._blobs = BlobStore(blob_folder(state), state / "incoming")
+            self._pin_unfinished()
             self._bulk = Bulk(bulk, self._blobs, state / "exchange", self._instance)
             self._executor = LocalExecutor(self._context, state, runner=runner, deadlines=deadlines, clock=clock)
             self._supervisor = Supervisor(self._journal, self._blobs, self._executor, clock)
@@ -201,11 +202,24 @@ class Server:
             except OSError as error:
                 self._troubles.warning("the folder %s cannot be made: %s", name, error.strerror)
 
+    def _pin_unfinished(self) -> None:
+        """Let the store keep what jobs of an earlier server still need."""
+        for job_id in self._journal.unfinished_jobs():
+            with suppress(ProtocolError):  # one of another version, which will fail
+                self._blobs.pin(job_id, blobs_of(self._journal.job(job_id)))
+
+    def _unpin_finished(self) -> None:
+        with suppress(JournalError):
+            unfinished = set(self._journal.unfinished_jobs())
+            for job_id in self._blobs.pinned_jobs() - unfinished:
+                self._blobs.unpin(job_id)
+
     def _keep_house(self) -> bool:
         """What is looked at now and then; True when it is time to end."""
         self._kept_house = self._clock()
         self._make_folders()
         self._reserve.make()
+        self._unpin_finished()
         if (self._state / STOP_FILE).exists():
             log.info("the file %s asks for the end", STOP_FILE)
             return True
@@ -335,6 +349,7 @@ class Server:
                 return Error(error.code, sentence(error), message.job_id)
             if missing:
                 return Missing(message.job_id, tuple(Holds(sha256, offset) for sha256, offset in missing.items()))
+            self._blobs.pin(message.job_id, blobs_of(message.job))
             self._journal.add(message.job_id, message.job, self._peers[peer].owner)
         self._follow(peer, message.job_id, 0)
         return self._status(message.job_id)

@@ -285,13 +285,14 @@ def test_parts_that_nobody_goes_on_with_expire(store, clock, tmp_path):
     assert send(store, blob, content, CHUNK_BYTES) == blob.size
 
 
-def test_nothing_is_removed_while_the_journal_cannot_be_read(tmp_path, clock):
-    (tmp_path / "journal.sqlite").write_bytes(b"not a database, but long enough to be taken for one" * 100)
-    store = BlobStore(tmp_path / "blobs", tmp_path / "incoming", clock=clock)
+def test_what_is_pinned_for_a_job_stays_until_the_job_is_finished(store, clock):
     blob = add(store, b"old")
+    store.pin("job", [blob])
     clock.now += 100 * DAY
     assert run(store.remove(StoreLimits(bytes=0, days=0))) == 0
-    assert store.path(blob.sha256).exists()
+    assert store.pinned_jobs() == {"job"}
+    store.unpin("job")
+    assert run(store.remove(StoreLimits(bytes=0, days=0))) == 3
 
 
 # -- the same disk

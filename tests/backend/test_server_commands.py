@@ -36,9 +36,12 @@ def test_usage_and_clean_beside_a_server_with_a_job(server, connect, shot):
     kept = ex4d("server", "clean", "--state", server.state, "--gb", 0)
     assert "Removed 0.00 GB" in kept.stdout, "what was used in the last ten minutes stays"
     age(blobs, 1)
+    server.kill()  # when files were used is read from the disk when a server starts
+    server.start()
     cleaned = ex4d("server", "clean", "--state", server.state, "--gb", 0)
     assert cleaned.returncode == 0, cleaned.stderr
     assert {path.name for path in blobs.iterdir()} == {blob.sha256 for blob in (*slow.source.clip, *slow.source.depth)}
+    until(lambda update: update.stage == "wait", client)
     client.cancel(slow_id)
     assert client.wait(slow_id, timeout=20).state == "cancelled"
     again = client.wait(client.submit(job, files), timeout=20)
@@ -60,3 +63,31 @@ def test_a_folder_that_is_none_of_a_server_is_refused(tmp_path):
         assert refused.returncode == 2
         assert "is no state folder of a server" in refused.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_clean_without_a_server_keeps_what_jobs_in_the_journal_need(server, connect, shot):
+    server.start()
+    client = connect(server)
+    job, files = shot("copy", os.urandom(3_000_000))
+    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    slow, slow_files = shot("slow", os.urandom(2_000_000))
+    client.submit(slow, slow_files)
+    until(lambda update: update.stage == "wait", client)
+    assert server.terminate() == 0
+    age(server.state / "blobs", 1)
+    cleaned = ex4d("server", "clean", "--state", server.state, "--gb", 0)
+    assert cleaned.returncode == 0, cleaned.stderr
+    kept = {blob.sha256 for blob in (*slow.source.clip, *slow.source.depth)}
+    assert {path.name for path in (server.state / "blobs").iterdir()} == kept
+
+
+def test_clean_says_so_when_the_journal_cannot_be_read_and_nobody_answers(server, monkeypatch):
+    server.start()
+    server.process.send_signal(19)  # SIGSTOP: it has the journal and does not answer
+    try:
+        refused = ex4d("server", "clean", "--state", server.state, "--gb", 0)
+    finally:
+        server.process.send_signal(18)
+    assert refused.returncode == 2
+    assert "no server answered" in refused.stderr
+    assert not (server.state / "clean.json").exists()
