@@ -28,19 +28,20 @@ def serve(
         typer.Option("--linger", help="End so many seconds after the last client and job; by default never.", min=0),
     ] = None,
     step_deadline: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--step-deadline",
-            help="End a worker that makes no step for so many seconds; where it loads or decodes, four times as many.",
+            help="End a worker that makes no step for so many seconds, by default half an hour; in a stage of one step"
+            " four times as many.",
             min=1,
         ),
-    ] = 1800.0,
+    ] = None,
 ) -> None:
     """Start the server that Blender talks to."""
     from ex4d_server.executor import Deadlines
     from ex4d_server.server import serve as run_server
 
-    run_server(address, state, deadlines=Deadlines.for_step(step_deadline), linger=linger)
+    run_server(address, state, deadlines=Deadlines.for_step(step_deadline or Deadlines.step), linger=linger)
 
 
 @server.command()

@@ -59,15 +59,17 @@ class Reserve:
         return True
 
 
-def is_disk_full(error: BaseException | None, folder: Path) -> bool:
-    """Whether an error came from a full disk: it says so, one that led to it does, or nothing more fits in `folder`.
-
-    Libraries that write files often raise something of their own, without the reason.
-    """
+def says_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that led to it, is that of a full disk."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             return True
         error = error.__cause__ or error.__context__
+    return False
+
+
+def nothing_fits(folder: Path) -> bool:
+    """Whether the disk of a folder is as good as full. Libraries often raise something that does not say so."""
     try:
         return shutil.disk_usage(folder).free < NEARLY_NOTHING
     except OSError:

@@ -102,7 +102,8 @@ class LocalExecutor:
         self._refusals = LimitedLog(log, clock)
         self._ticked = clock()
         self._dying: list[subprocess.Popen] = []
-        kill_all(processes_with(STATE_VARIABLE, str(state)), ORPHAN_SECONDS)  # of a server that was killed
+        self._mark = str(state.resolve())
+        kill_all(processes_with(STATE_VARIABLE, self._mark), ORPHAN_SECONDS)  # of a server that was killed
         self._socket = context.socket(zmq.ROUTER)
         self._socket.linger = 0
         self._socket.router_mandatory = True
@@ -245,7 +246,7 @@ class LocalExecutor:
             self._give_up(worker, f"did not answer for {silent:.0f} s, as if it were stopped, and was ended")
         elif attempt and attempt.term_at is not None:
             if now >= attempt.term_at:
-                host.kill_tree(worker.process)  # `tick` finds it dead
+                self._give_up(worker, "did not stop when it was told to and was ended")
         elif attempt and attempt.stop_at is not None:
             if now >= attempt.stop_at:
                 host.ask_to_end(worker.process)
@@ -266,7 +267,7 @@ class LocalExecutor:
     def _spawn(self) -> Worker:
         token = secrets.token_hex(16)
         with host.spare_descriptors(), self._open_log() as output:
-            for orphan in kill_all(processes_with(STATE_VARIABLE, str(self._state)), ORPHAN_SECONDS):
+            for orphan in kill_all(processes_with(STATE_VARIABLE, self._mark), ORPHAN_SECONDS):
                 raise OSError(f"process {orphan.pid} of an earlier worker cannot be ended")
             process = subprocess.Popen(
                 [
@@ -276,7 +277,7 @@ class LocalExecutor:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, TOKEN_VARIABLE: token, STATE_VARIABLE: str(self._state)},
+                env={**os.environ, TOKEN_VARIABLE: token, STATE_VARIABLE: self._mark},
                 **host.spawn_options,
             )
         log.info("worker %d started", process.pid)
@@ -322,7 +323,9 @@ class LocalExecutor:
 
     def _read_last_words(self) -> None:
         """A result that was sent before the process died counts."""
-        if self._socket.poll(0):
+        for _ in range(QUEUE):
+            if not self._socket.poll(0):
+                return
             self._read()
 
     def _lose(self, message: str) -> None:

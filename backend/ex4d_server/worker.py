@@ -31,7 +31,7 @@ from ex4d.pipeline.requests import Blob, Job
 from ex4d.plain import Tagged
 from ex4d.progress import Progress
 from ex4d_server.content import checked
-from ex4d_server.disk import is_disk_full
+from ex4d_server.disk import nothing_fits, says_disk_full
 from ex4d_server.orders import (
     BEAT_SECONDS,
     SUPERVISOR_MESSAGES,
@@ -144,10 +144,11 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner) -> None
         note_exception()
         ending = Failed(order.lease, sentence(f"The job's result cannot be sent: {error}"))
     except Exception as error:
-        if is_disk_full(error, state):
+        is_ours = isinstance(error, EX4DError)
+        if says_disk_full(error) or (not is_ours and nothing_fits(state)):
             note_exception()
             text = DISK_FULL
-        elif isinstance(error, EX4DError):
+        elif is_ours:
             text = str(error)
         else:
             note_exception()
