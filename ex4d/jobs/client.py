@@ -417,9 +417,11 @@ class Client:
 
     def _sleep_until_readable(self, milliseconds: int) -> None:
         poller = zmq.Poller()
-        for socket in (*self._connection.sockets(), *self._connection.monitors):
+        # To wake for each chunk would take the processor from the server: while files move, let some come together.
+        sockets = () if self.moving else self._connection.sockets()
+        for socket in (*sockets, *self._connection.monitors):
             poller.register(socket, zmq.POLLIN)
-        poller.poll(milliseconds)
+        poller.poll(1 if self.moving else milliseconds)
 
     # -- jobs
 
