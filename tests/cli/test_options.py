@@ -49,10 +49,7 @@ OPTIONS_OF_0_1 = {
         "--height": None,
         "--width": None,
         "--seed": 0,
-        "--num_inference_steps": None,
         "--generator": "auto",
-        "--quality": "final",
-        "--model_size": "512x512",
         "--keep_source": True,
     },
     "serve": {"--address": "tcp://127.0.0.1:5750", "--state": None},
@@ -193,7 +190,6 @@ def test_a_setting_out_of_range_is_one_sentence_with_its_flag(tmp_path):
     for arguments, said in [
         (["--seed", "-1"], "ex4d: --seed: Seed must be between 0 and "),
         (["--fov", "200"], "ex4d: --fov: Field of View must be between 1 and 170 degrees, not 200."),
-        (["--num_inference_steps", "0"], "ex4d: --num_inference_steps: Steps must be between 1 and 1000, not 0."),
         (["--result_fps", "fast"], "ex4d: 'fast' is not a frame rate: write it as 24 or 24000/1001."),
     ]:
         done = ex4d("generate", "--input_video", "clip.mp4", "--output_video", "out.mp4", *arguments, cwd=tmp_path)

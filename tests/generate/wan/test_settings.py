@@ -1,5 +1,6 @@
 """The settings of the EX-4D model as command line, server and panel see them; needs no torch."""
 
+import os
 import subprocess
 import sys
 
@@ -50,3 +51,30 @@ def test_what_there_is_to_know_about_generators_is_known_with_numpy_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def ex4d(*arguments):
+    command = [sys.executable, "-m", "ex4d.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env=os.environ | {"COLUMNS": "200"})
+
+
+def test_the_options_of_0_1_have_kept_their_flags_and_defaults():
+    told = {setting.flag: setting.default for setting in describe(SPEC.settings)}
+    assert (told["--num_inference_steps"], told["--quality"], told["--model_size"]) == (None, "final", "512x512")
+    done = ex4d("generate", "--help")
+    assert all(flag in done.stdout for flag in told)
+
+
+def test_steps_out_of_range_are_one_sentence_with_the_flag(tmp_path):
+    results = ("--input_video", "clip.mp4", "--output_video", str(tmp_path / "out.mp4"))
+    done = ex4d("generate", *results, "--num_inference_steps", "0")
+    assert done.returncode == 2
+    assert done.stderr.strip().startswith("ex4d: --num_inference_steps: Steps must be between 1 and 1000, not 0.")
+    assert not list(tmp_path.iterdir())
+
+
+def test_doctor_says_that_there_will_be_previews_as_long_as_files_are_missing():
+    done = ex4d("doctor")
+    assert done.returncode == 0
+    assert "EX-4D model" in done.stdout
+    assert "previews instead" in done.stdout
