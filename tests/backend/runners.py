@@ -56,6 +56,10 @@ def paint(job, locate, out, progress):
 def slow(job, locate, out, progress):
     """Runs for long, and lets itself be stopped between its steps. Half-written files lie about."""
     (out / "half.mp4").write_bytes(b"half")
+    return wait(progress)
+
+
+def wait(progress):
     for step in range(1, 6001):
         progress("wait", step, 6000)
         time.sleep(0.01)
@@ -163,7 +167,7 @@ def eat_all_and_wait(job, locate, out, progress):
     with contextlib.suppress(OSError):
         eat_all(job, locate, out, lambda *step: None)
     Path(os.environ["EX4D_TEST_MARK"]).write_text("full")
-    return slow(job, locate, out, progress)
+    return wait(progress)
 
 
 def noisy_stages(job, locate, out, progress):
