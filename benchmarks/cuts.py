@@ -61,7 +61,9 @@ def cut(direction: str, count: int, folder: Path, chance: random.Random) -> list
     with serving(folder) as (address, _), contextlib.closing(Proxy(address)) as proxy:
         while cuts < count:
             job, files = clips(folder, chance)
-            with contextlib.closing(Client(proxy.address, folder / f"downloads_{jobs}", same_disk=False)) as client:
+            with contextlib.closing(
+                Client(proxy.address, folder / f"downloads_{jobs}", same_disk=False, state=folder / "state")
+            ) as client:
                 before = proxy.cuts
                 job_id = client.submit(job, files)
                 proxy.cut_each(direction, (chance.randrange(1, 2_500_000) for _ in range(10)))

@@ -20,6 +20,7 @@ import zmq
 
 from ex4d.jobs.client import Client
 from ex4d.jobs.codec import encode
+from ex4d.jobs.keys import client_keys, find_state
 from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
 from ex4d.jobs.messages import PROTOCOL_VERSION, Hello, Ping
 from ex4d.pipeline.hashing import blob_of
@@ -73,6 +74,10 @@ class Pinger:
     def _run(self) -> None:
         context = zmq.Context()
         socket = context.socket(zmq.DEALER)
+        state = find_state(self._address)
+        keys = client_keys(state) if state else None
+        assert keys
+        keys.put_on(socket)
         socket.connect(self._address)
         socket.send(encode(Hello(PROTOCOL_VERSION, "benchmark")))
         socket.recv()

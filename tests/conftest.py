@@ -29,6 +29,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         os._exit(config.stash[_status])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_registry_of_the_user(tmp_path_factory):
+    """Servers write where they are into a folder of the tests."""
+    folder = str(tmp_path_factory.mktemp("config"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_CONFIG_HOME", "LOCALAPPDATA"):
+            patch.setenv(name, folder)
+        yield
+
+
 HEIGHT, WIDTH, FRAMES = 48, 64, 9
 
 

@@ -44,6 +44,7 @@ SPARE_BYTES = 64 * 1024 * 1024
 """Space that uploads leave free on the disk."""
 OPEN_UPLOADS = 32
 WANTED = 100_000
+NO_FILE = "The server does not have this file any more: run the job again."
 RECENT_SECONDS = 600.0
 """What was used so lately is not removed: a job that was just submitted may not be in the journal yet."""
 PROMISE_SECONDS = 600.0
@@ -118,17 +119,30 @@ class _Stored:
     used: float
 
 
-Key = tuple[str, int]
-"""An announced file: hash and size. The size is the announcement's word until the content has proved it."""
+Key = tuple[str, int, str]
+"""An announced file: hash, size, owner. The size is the owner's word until the content has proved it."""
+
+
+def part_name(sha256: str, size: int, owner: str) -> str:
+    """Each owner has parts of its own, so that none learns what others are sending."""
+    return f"{sha256}.{size}.{hashlib.sha256(owner.encode()).hexdigest()[:16]}.part"
+
+
+def _owns_none(owner: str, sha256: str) -> bool:
+    return False
 
 
 class BlobStore:
-    """`folder`/<sha256> for whole files, `incoming`/<sha256>.<size>.part for those under way.
+    """`folder`/<sha256> for whole files, `incoming`/<sha256>.<size>.<owner>.part for those under way.
+
+    A file is stored once, but an owner is told that it is here only after having sent the whole of it itself, or if a
+    job of its own made it: who knows a hash learns nothing of what others have.
 
     Args:
         folder, incoming: made where they are missing; on one disk.
         limits: what to keep; None for those of the state folder, which `folder` is in.
         in_use: hashes that must stay, those of unfinished jobs.
+        owns: whether the jobs of an owner have a file; asked by `missing`.
         clock: seconds since 1970.
     """
 
@@ -139,12 +153,14 @@ class BlobStore:
         limits: StoreLimits | None = None,
         *,
         in_use: Callable[[], set[str]] = set,
+        owns: Callable[[str, str], bool] = _owns_none,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._folder, self._incoming, self._clock = folder, incoming, clock
         state = folder.absolute().parent
         self._limits = (lambda: limits) if limits else (lambda: StoreLimits.read(state))
-        self._in_use = in_use
+        self._in_use, self._owns = in_use, owns
+        self._proved: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._asked: StoreLimits | None = None
         self._wanted: OrderedDict[Key, _Announced] = OrderedDict()
         self._uploads: OrderedDict[Key, _Upload] = OrderedDict()
@@ -176,30 +192,32 @@ class BlobStore:
 
     # -- quick, for any thread
 
-    def missing(self, blobs: list[Blob]) -> dict[str, int]:
-        """Files that are not here, with how many bytes of each are; `put` takes these from now on.
+    def missing(self, blobs: list[Blob], owner: str = "") -> dict[str, int]:
+        """Files that an owner must send, with how many bytes it has sent; `put` takes these from now on.
 
         Raises:
             BlobError: the disk has no room for them and for what others announced, or a size is not that of the
                 content, which is here.
         """
+        owned = {blob.sha256 for blob in blobs if self._owns(owner, blob.sha256)}
         with self._lock:
             self._forget_old_announcements()
             offsets, lacking = {}, []
             for blob in blobs:
-                size = self._size(blob.sha256)
+                mine = blob.sha256 in owned or (owner, blob.sha256) in self._proved
+                size = self._size(blob.sha256) if mine else None
                 if size is not None and size != blob.size:
                     raise _bad_size(blob.name)
                 if size is None:
-                    offsets[blob.sha256] = self._held(blob)
+                    offsets[blob.sha256] = self._held(blob, owner, mine)
                     lacking.append(blob)
                 else:
                     self._touch(blob.sha256)
-            new = [blob for blob in lacking if (blob.sha256, blob.size) not in self._wanted]
+            new = [blob for blob in lacking if (blob.sha256, blob.size, owner) not in self._wanted]
             self._find_room(sum(blob.size - offsets[blob.sha256] for blob in new))
             until = self._clock() + PROMISE_SECONDS
             for blob in lacking:
-                self._wanted[blob.sha256, blob.size] = _Announced(blob.name, until, offsets[blob.sha256])
+                self._wanted[blob.sha256, blob.size, owner] = _Announced(blob.name, until, offsets[blob.sha256])
             while len(self._wanted) > WANTED:
                 self._wanted.popitem(last=False)
             return offsets
@@ -247,10 +265,10 @@ class BlobStore:
             return None
         return about.st_size if about.st_mtime_ns == stamp(sha256) else None
 
-    def _held(self, blob: Blob) -> int:
+    def _held(self, blob: Blob, owner: str, mine: bool) -> int:
         """How much of a lacking file is here. One that something wrote to counts as a part: `put` hashes it."""
-        path, part = self.path(blob.sha256), self._part((blob.sha256, blob.size))
-        if path.exists() and not part.exists() and path.stat().st_size == blob.size:
+        path, part = self.path(blob.sha256), self._part((blob.sha256, blob.size, owner))
+        if mine and path.exists() and not part.exists() and path.stat().st_size == blob.size:
             path.chmod(0o600)
             os.replace(path, part)
             self._stored.pop(blob.sha256, None)
@@ -267,7 +285,7 @@ class BlobStore:
 
     def _promised(self) -> int:
         """Bytes that announced uploads will still bring."""
-        return sum(size - announced.held for (_, size), announced in self._wanted.items())
+        return sum(key[1] - announced.held for key, announced in self._wanted.items())
 
     def _forget_old_announcements(self) -> None:
         now = self._clock()
@@ -309,7 +327,7 @@ class BlobStore:
 
     # -- in steps, for the thread that moves files
 
-    def put(self, sha256: str, size: int, offset: int, data: bytes | memoryview) -> Steps[int]:
+    def put(self, sha256: str, size: int, offset: int, data: bytes | memoryview, owner: str = "") -> Steps[int]:
         """Write a chunk of a wanted file and return how many bytes are held.
 
         A chunk that does not start where the file ends so far changes nothing; the sender goes on from the
@@ -319,7 +337,7 @@ class BlobStore:
             BlobError: not asked for, longer than announced, content does not fit the hash (the part is
                 deleted), or the disk refuses (the part is deleted).
         """
-        key = sha256, size
+        key = sha256, size, owner
         while key in self._opening:
             yield
         announced = self._announced(key)
@@ -343,7 +361,7 @@ class BlobStore:
             self._discard(key)
             raise _disk_refuses(announced.name, error) from error
 
-    def put_file(self, sha256: str, size: int, path: Path) -> Steps[int]:
+    def put_file(self, sha256: str, size: int, path: Path, owner: str = "") -> Steps[int]:
         """Copy a wanted file of this machine, and return its size.
 
         What is hashed is the copy: whatever its owner does to the file later, or meanwhile, the store holds what it
@@ -352,7 +370,7 @@ class BlobStore:
         Raises:
             BlobError: as `put`; `not_seen` where the server cannot read the file.
         """
-        key = sha256, size
+        key = sha256, size, owner
         while key in self._opening:
             yield
         announced = self._announced(key)
@@ -489,9 +507,10 @@ class BlobStore:
         return freed
 
     def _announced(self, key: Key) -> _Announced | None:
-        """What was announced; None where the file is here already."""
+        """What was announced; None where its owner has sent it already."""
         with self._lock:
-            stored, announced = self._size(key[0]), self._wanted.get(key)
+            stored = self._size(key[0]) if (key[2], key[0]) in self._proved else None
+            announced = self._wanted.get(key)
             if stored is not None:
                 self._wanted.pop(key, None)
         if stored is not None and stored != key[1]:
@@ -509,7 +528,7 @@ class BlobStore:
             self._touch(sha256)
 
     def _part(self, key: Key) -> Path:
-        return self._incoming / f"{key[0]}.{key[1]}.part"
+        return self._incoming / part_name(*key)
 
     def _upload(self, key: Key) -> Steps[_Upload]:
         """The open part. What is in it already is hashed first."""
@@ -544,7 +563,7 @@ class BlobStore:
         return _Upload(file, hasher, offset)
 
     def _finish(self, key: Key, upload: _Upload, name: str) -> None:
-        sha256, size = key
+        sha256, size, owner = key
         if upload.hasher.hexdigest() != sha256:
             self._discard(key)
             raise BlobError("corrupt", f"{name} arrived damaged, or changed while it was sent: it was deleted.")
@@ -554,6 +573,9 @@ class BlobStore:
         self._move_in(self._part(key), sha256, size)
         with self._lock:
             self._wanted.pop(key, None)
+            self._proved[owner, sha256] = None
+            if len(self._proved) > WANTED:
+                self._proved.popitem(last=False)
 
     def _discard(self, key: Key) -> None:
         if upload := self._uploads.pop(key, None):
@@ -578,7 +600,7 @@ def _bad_size(name: str) -> BlobError:
 
 
 def _no_file() -> BlobError:
-    return BlobError("no_file", "The server does not have this file any more: run the job again.")
+    return BlobError("no_file", NO_FILE)
 
 
 def _disk_refuses(name: str, error: OSError) -> BlobError:

@@ -2,47 +2,63 @@
 
 So the server's loop, which answers pings and takes jobs, never waits for a disk. Each request becomes steps
 (`ex4d_server.content.Steps`); clients take turns, and the answers to one client come in the order of its requests.
+
+What waits here is bounded: a client may have as many requests under way as it has credit, and all clients together
+as much content as `HELD_BYTES`. What comes beyond that is counted, and refused when its turn has come.
 """
 
 import json
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import zmq
 
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence
-from ex4d.jobs.limits import CREDIT, MESSAGE_FRAMES
+from ex4d.jobs.limits import CREDIT
 from ex4d.jobs.messages import CLIENT_BULK, Chunk, Error, Get, GetFile, Holds, Put, PutFile
 from ex4d.plain import Tagged
-from ex4d_server.blobs import BlobStore
+from ex4d_server.blobs import NO_FILE, BlobStore
 from ex4d_server.content import BlobError, Steps
 from ex4d_server.limited_log import LimitedLog
+from ex4d_server.sessions import Session, Sessions
+from ex4d_server.wire import receive
 
 log = logging.getLogger("ex4d.server")
 
 TICK_MS, FULL_MS = 100, 2
 """How long to wait for requests when nothing is to be done, and when only clients that do not read are left."""
 TURN = 20
+HELD_BYTES = 256 << 20
+RENEW_SECONDS = 10.0
 
 Answer = list[Tagged | bytes]
 
 
 class Peer:
-    """What one client asked for and has not been answered."""
+    """What one client asked for and has not been answered.
+
+    Attributes:
+        asked: the requests, each with the size of its content.
+        answer: one that the socket had no room for.
+        beyond: how many requests came without credit after those.
+    """
 
     def __init__(self) -> None:
-        self.asked: deque[Steps[Answer]] = deque()
+        self.asked: deque[tuple[Steps[Answer], int]] = deque()
         self.answer: Answer | None = None
+        self.beyond = 0
 
 
 class Bulk:
     """Serves the bulk socket from `start` to `close`.
 
     Args:
-        socket: a bound ROUTER; nobody else may use it after `start`.
+        bind: makes the socket, a guarded ROUTER on any port, and again whenever `renew` is called.
+        sessions: of the clients that said hello; nobody else gets anything.
         store: where the files are.
         exchange: folder of tickets, see `docs/protocol.md`; made anew, for this user alone.
         instance: what a client must find there to know that it sees the same disk.
@@ -51,8 +67,13 @@ class Bulk:
         exchange: the folder of tickets as clients are told it; empty where it cannot be used.
     """
 
-    def __init__(self, socket: zmq.Socket, store: BlobStore, exchange: Path, instance: str) -> None:
-        self._socket, self._store, self._exchange = socket, store, exchange
+    def __init__(
+        self, bind: Callable[[], zmq.Socket], sessions: Sessions, store: BlobStore, exchange: Path, instance: str
+    ) -> None:
+        self._bind, self._sessions, self._store, self._exchange = bind, sessions, store, exchange
+        self._socket = bind()
+        self._held = 0
+        self._renew, self._renewed = threading.Event(), threading.Event()
         self._peers: dict[bytes, Peer] = {}
         self._housework = store.work()
         self._closing = threading.Event()
@@ -76,6 +97,19 @@ class Bulk:
         """Begin to serve."""
         self._thread.start()
 
+    @property
+    def port(self) -> int:
+        """Where clients find the socket."""
+        endpoint = self._socket.getsockopt(zmq.LAST_ENDPOINT)
+        assert isinstance(endpoint, bytes)
+        return int(endpoint.rsplit(b":", 1)[1].rstrip(b"\0"))
+
+    def renew(self) -> None:
+        """Drop all connections, and all that waits in them; `port` is another after this."""
+        self._renewed.clear()
+        self._renew.set()
+        self._renewed.wait(RENEW_SECONDS)
+
     def close(self) -> None:
         """Stop after the step under way; closes the socket and the store."""
         self._closing.set()
@@ -90,6 +124,8 @@ class Bulk:
         wait = TICK_MS
         while not self._closing.is_set():
             try:
+                if self._renew.is_set():
+                    self._start_anew()
                 self._socket.poll(wait)
                 self._receive()
                 moved = [self._turn(identity, peer) for identity, peer in list(self._peers.items())]
@@ -102,39 +138,45 @@ class Bulk:
                 self._troubles.warning("moving files goes on after an unexpected error", exc_info=True)
                 wait = TICK_MS
 
+    def _start_anew(self) -> None:
+        self._socket.close(0)
+        self._peers, self._held = {}, 0
+        self._socket = self._bind()
+        self._renew.clear()
+        self._renewed.set()
+
     def _receive(self) -> None:
         for _ in range(TURN):
             try:
-                identity, frames = self._next_message()
+                received = receive(self._socket)
             except zmq.Again:
                 return
-            peer = self._peers.setdefault(identity, Peer())
-            if len(peer.asked) >= 2 * CREDIT:
-                peer.asked.append(_refuse("credit", "More chunks were sent than the server gives credit for."))
+            peer = self._peers.setdefault(received.peer, Peer())
+            size = sum(len(frame.buffer) for frame in received.frames)
+            if peer.beyond or len(peer.asked) >= CREDIT or self._held + size > HELD_BYTES:
+                peer.beyond += 1
                 continue
-            peer.asked.append(self._steps(frames))
-
-    def _next_message(self) -> tuple[bytes, list[zmq.Frame]]:
-        """One message; of one with too many frames the rest is thrown away unread."""
-        frames = [self._socket.recv(zmq.NOBLOCK, copy=False)]
-        while frames[-1].more:
-            frame = self._socket.recv(zmq.NOBLOCK, copy=False)
-            if len(frames) <= MESSAGE_FRAMES:
-                frames.append(frame)
-            elif not frame.more:
-                break
-        return frames[0].bytes, frames[1:]
+            session = self._sessions.find(received.peer, received.key)
+            if session is None:
+                peer.asked.append((_refuse("hello_first", "Say hello on the control socket first."), 0))
+                continue
+            self._held += size
+            peer.asked.append((self._steps(received.frames, session), size))
 
     def _turn(self, identity: bytes, peer: Peer) -> bool:
         """One step for a client; False when it has no room for its answer."""
-        if peer.answer is None:
-            steps = peer.asked[0]
+        if peer.answer is None and not peer.asked:
+            peer.answer = [Error("credit", "More chunks were sent than the server gives credit for.")]
+            peer.beyond -= 1
+        elif peer.answer is None:
+            steps, size = peer.asked[0]
             try:
                 next(steps)
                 return True
             except StopIteration as end:
                 peer.answer = end.value
             peer.asked.popleft()
+            self._held -= size
         assert peer.answer is not None
         frames = [part if isinstance(part, bytes) else encode(part) for part in peer.answer]
         try:
@@ -142,14 +184,15 @@ class Bulk:
         except zmq.Again:
             return False
         except zmq.ZMQError:  # gone
+            self._held -= sum(size for _, size in peer.asked)
             del self._peers[identity]
             return True
         peer.answer = None
-        if not peer.asked:
+        if not peer.asked and not peer.beyond:
             del self._peers[identity]
         return True
 
-    def _steps(self, frames: list[zmq.Frame]) -> Steps[Answer]:
+    def _steps(self, frames: list[zmq.Frame], session: Session) -> Steps[Answer]:
         """Do what a message asks for; returns the answer, whatever happens."""
         about = ""
         try:
@@ -157,19 +200,25 @@ class Bulk:
                 raise ProtocolError("A bulk message has one or two frames.")
             message = decode(frames[0].bytes, CLIENT_BULK)
             about = message.sha256
+            if isinstance(message, Get | GetFile) and about not in session.files:
+                raise BlobError("no_file", NO_FILE)  # as if there were none, whether there is or not
             if isinstance(message, Get):
-                data = yield from self._store.read(message.sha256, message.offset)
-                return [Chunk(message.sha256, message.offset), data]
+                content = yield from self._store.read(message.sha256, message.offset)
+                return [Chunk(message.sha256, message.offset), content]
             if isinstance(message, Put):
                 if len(frames) != 2:
                     raise ProtocolError("put needs a second frame with the content.")
-                held = yield from self._store.put(message.sha256, message.size, message.offset, frames[1].buffer)
+                data = frames[1].buffer
+                held = yield from self._store.put(about, message.size, message.offset, data, session.key)
             elif isinstance(message, PutFile):
-                held = yield from self._store.put_file(message.sha256, message.size, self._path(message.ticket))
+                path = self._path(message.ticket)
+                held = yield from self._store.put_file(about, message.size, path, session.key)
             else:
                 assert isinstance(message, GetFile)
                 held = yield from self._store.get_file(message.sha256, self._path(message.ticket))
-            return [Holds(message.sha256, held)]
+            if isinstance(message, Put | PutFile) and held == message.size:
+                session.files.add(about)  # whoever has sent the whole of it may have it back
+            return [Holds(about, held)]
         except BlobError as error:
             return [Error(error.code, sentence(error), about)]
         except ProtocolError as error:

@@ -28,6 +28,7 @@ AttemptEvent = Step | Finished | Failed | Stopped | Lost
 """What becomes of an attempt. After any but a `Step` nothing more comes of it."""
 
 
+NOTHING_LOADED = Unloaded(False, "Nothing is loaded.")
 WHOLE_STEPS = 4.0
 
 

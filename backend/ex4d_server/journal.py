@@ -38,17 +38,29 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, hash TEXT NOT NULL, kind TEXT NOT NULL, spec TEXT NOT NULL,
     state TEXT NOT NULL, attempt INTEGER NOT NULL, lease INTEGER NOT NULL, cancelling INTEGER NOT NULL,
-    seq INTEGER NOT NULL, error TEXT NOT NULL, result TEXT, created REAL NOT NULL, updated REAL NOT NULL
+    seq INTEGER NOT NULL, error TEXT NOT NULL, result TEXT, created REAL NOT NULL, updated REAL NOT NULL,
+    turn TEXT NOT NULL DEFAULT ''
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state);
-CREATE INDEX IF NOT EXISTS jobs_by_owner ON jobs (owner, lease);
+CREATE INDEX IF NOT EXISTS jobs_by_turn ON jobs (owner, turn, lease);
 CREATE TABLE IF NOT EXISTS events (
     job TEXT NOT NULL REFERENCES jobs (id), seq INTEGER NOT NULL, progress INTEGER NOT NULL,
     state TEXT NOT NULL, attempt INTEGER NOT NULL, stage TEXT NOT NULL, step INTEGER NOT NULL,
     steps INTEGER NOT NULL, elapsed REAL NOT NULL, message TEXT NOT NULL, PRIMARY KEY (job, seq)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS owned (
+    owner TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (owner, sha256)
+) STRICT, WITHOUT ROWID;
 """
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+FROM_1 = """
+BEGIN;
+ALTER TABLE jobs ADD COLUMN turn TEXT NOT NULL DEFAULT '';
+DROP INDEX IF EXISTS jobs_by_owner;
+PRAGMA user_version = 2;
+COMMIT;
+"""
+"""In version 1 owners were connections, which are gone: nobody can follow such a job any more."""
 
 
 @dataclass(frozen=True)
@@ -114,8 +126,10 @@ class Journal:
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, SCHEMA_VERSION):
+            if version not in (0, 1, SCHEMA_VERSION):
                 raise ServerError(f"The journal {self._path} is of another EX-4D version: use another state folder.")
+            if version == 1:
+                db.executescript(FROM_1)
             db.executescript(SCHEMA)
             if version != SCHEMA_VERSION:  # with a full disk nothing is written that is there already
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -142,20 +156,32 @@ class Journal:
         spec = self._read("SELECT spec FROM jobs WHERE id = ?", job_id)[0][0]
         return from_plain(Job, json.loads(spec), "job")
 
-    def add(self, job_id: str, job: Job, owner: str) -> None:
-        """Write down a new job; when this returns, it survives any crash. Owners share the queue, see `next_queued`."""
+    def add(self, job_id: str, job: Job, owner: str, turn: str = "") -> None:
+        """Write down a new job; when this returns, it survives any crash.
+
+        Args:
+            job_id, job: as submitted.
+            owner: the key to which it belongs, and its files with it, see `owns`.
+            turn: who of this owner; owners, and those of one owner, share the queue, see `next_queued`.
+        """
         now, spec = self._clock(), canonical(job)
+        files = frozenset(blob.sha256 for blob in blobs_of(job))
 
         def change() -> None:
             self._db.execute(
-                "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, 'queued', 0, 0, 0, 0, '', NULL, ?, ?)",
-                (job_id, owner, job_hash(job), to_plain(job)["kind"], spec, now, now),
+                "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, 'queued', 0, 0, 0, 0, '', NULL, ?, ?, ?)",
+                (job_id, owner, job_hash(job), to_plain(job)["kind"], spec, now, now, turn),
             )
+            self._db.executemany("INSERT OR IGNORE INTO owned VALUES (?, ?)", [(owner, sha256) for sha256 in files])
             self._event(job_id)
 
         self._write(change)
         with self._in_use_lock:
-            self._in_use[job_id] = frozenset(blob.sha256 for blob in blobs_of(job))
+            self._in_use[job_id] = files
+
+    def owns(self, owner: str, sha256: str) -> bool:
+        """Whether a file belongs to a job of this owner, who so has shown or made its content."""
+        return bool(self._read("SELECT 1 FROM owned WHERE owner = ? AND sha256 = ?", owner, sha256))
 
     def files_in_use(self) -> set[str]:
         """Hashes of all files that queued and running jobs read. May be called from any thread."""
@@ -163,13 +189,14 @@ class Journal:
             return {sha256 for files in self._in_use.values() for sha256 in files}
 
     def next_queued(self) -> str | None:
-        """Id of the job whose turn it is: owners take turns, and the jobs of one owner go in their order.
+        """Id of the job whose turn it is: owners take turns, and so do those of one owner, whose jobs go in order.
 
-        Leases rise, so the owner with the oldest last lease has waited longest; one that never had any comes first.
+        Leases rise, so the one with the oldest last lease has waited longest; one that never had any comes first.
         """
         found = self._read(
             "SELECT id FROM jobs AS job WHERE state = 'queued'"
-            " ORDER BY (SELECT max(lease) FROM jobs WHERE owner = job.owner), rowid LIMIT 1"
+            " ORDER BY (SELECT max(lease) FROM jobs WHERE owner = job.owner),"
+            " (SELECT max(lease) FROM jobs WHERE owner = job.owner AND turn = job.turn), rowid LIMIT 1"
         )
         return found[0][0] if found else None
 
@@ -218,6 +245,10 @@ class Journal:
                 text,
             )
             self._event(job_id, message=sentence(message))
+            for blob in () if result is None else result.files:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO owned SELECT owner, ? FROM jobs WHERE id = ?", (blob.sha256, job_id)
+                )
 
         self._write(change)
         self._pictures.pop(job_id, None)
@@ -283,14 +314,15 @@ class Journal:
         )
         events = []
         for seq, state, attempt, stage, step, steps, elapsed, message in rows:
-            result = self._result(job_id) if state == "done" else None
+            result = self.result(job_id) if state == "done" else None
             events.append(Event(job_id, seq, state, attempt, stage, step, steps, elapsed, message, result))
         is_latest = 0 < len(events) < EVENTS_AT_ONCE
         if is_latest and events[-1].state == "running" and (picture := self._pictures.get(job_id)):
             events[-1] = replace(events[-1], picture=picture)
         return events
 
-    def _result(self, job_id: str) -> Result:
+    def result(self, job_id: str) -> Result:
+        """What a job that is done has made."""
         text = self._read("SELECT result FROM jobs WHERE id = ?", job_id)[0][0]
         return from_plain(Result, json.loads(text), "result")
 

@@ -15,13 +15,16 @@ from typing import IO
 import zmq
 
 from ex4d.jobs.codec import ProtocolError, decode, encode
-from ex4d.jobs.limits import CONTROL_BYTES
+from ex4d.jobs.keys import KeyPair
+from ex4d.jobs.limits import CONTROL_BYTES, CURVE_BYTES
 from ex4d.jobs.messages import Unloaded
 from ex4d.pipeline.requests import Job
 from ex4d.plain import Tagged
-from ex4d_server.executor import AttemptEvent, Deadlines, Lost
+from ex4d_server.executor import NOTHING_LOADED, AttemptEvent, Deadlines, Lost
+from ex4d_server.gate import WORKERS, Gate
 from ex4d_server.limited_log import LimitedLog
 from ex4d_server.orders import (
+    KEYS_VARIABLE,
     STATE_VARIABLE,
     TOKEN_VARIABLE,
     WORKER_MESSAGES,
@@ -70,6 +73,7 @@ class Worker:
 
     process: subprocess.Popen
     token: str
+    keys: KeyPair
     heard: float
     identity: bytes | None = None
 
@@ -79,6 +83,7 @@ class LocalExecutor:
 
     Args:
         context: the server's ZeroMQ context.
+        gate: that of the context; it lets in nobody but the worker.
         state: the state folder, absolute.
         runner: "module:function" that makes what the worker calls for each job.
         deadlines: how long a worker may be silent.
@@ -88,6 +93,7 @@ class LocalExecutor:
     def __init__(
         self,
         context: zmq.Context,
+        gate: Gate,
         state: Path,
         *,
         runner: str = "ex4d_server.worker:pipeline",
@@ -96,6 +102,8 @@ class LocalExecutor:
     ) -> None:
         self._state, self._runner, self._clock = state, runner, clock
         self._deadlines = deadlines or Deadlines()
+        self._gate = gate
+        self._admitted: tuple[str, ...] = ()
         self._worker: Worker | None = None
         self._attempt: Attempt | None = None
         self._events: list[AttemptEvent] = []
@@ -107,9 +115,10 @@ class LocalExecutor:
         self._socket = context.socket(zmq.ROUTER)
         self._socket.linger = 0
         self._socket.router_mandatory = True
-        self._socket.maxmsgsize = CONTROL_BYTES
+        self._socket.maxmsgsize = CONTROL_BYTES + CURVE_BYTES
         self._socket.rcvhwm = QUEUE
         self._socket.handshake_ivl = 5000
+        gate.guard(self._socket, WORKERS, lambda: self._admitted)
         self._port = self._socket.bind_to_random_port("tcp://127.0.0.1")
         self._log = state / "logs" / "worker.log"
         with suppress(OSError):
@@ -169,7 +178,7 @@ class LocalExecutor:
         if self._attempt:
             return Unloaded(False, "A job is running: wait for it, or cancel it first.")
         if self._worker is None:
-            return Unloaded(False, "Nothing is loaded.")
+            return NOTHING_LOADED
         self._end_worker(self._worker)
         log.info("the worker was ended to free its memory")
         return Unloaded(True, "The memory is free; models are loaded again when they are needed.")
@@ -189,13 +198,13 @@ class LocalExecutor:
     def _read(self) -> None:
         for _ in range(TURN):
             try:
-                frames = receive(self._socket)
+                received = receive(self._socket)
             except zmq.Again:
                 return
             try:
-                if len(frames) != 2:
+                if len(received.frames) != 1:
                     raise ProtocolError("A message of a worker has one frame.")
-                self._receive(frames[0], decode(frames[1], WORKER_MESSAGES))
+                self._receive(received.peer, decode(received.frames[0].bytes, WORKER_MESSAGES))
             except ProtocolError as error:
                 self._refusals.warning("refused a worker message: %s", error)
 
@@ -265,7 +274,9 @@ class LocalExecutor:
     # -- the process
 
     def _spawn(self) -> Worker:
-        token = secrets.token_hex(16)
+        token, keys = secrets.token_hex(16), KeyPair.new()
+        self._admitted = (keys.public,)
+        secret = {TOKEN_VARIABLE: token, KEYS_VARIABLE: f"{self._gate.public} {keys.public} {keys.secret}"}
         with host.spare_descriptors(), self._open_log() as output:
             for orphan in kill_all(processes_with(STATE_VARIABLE, self._mark), ORPHAN_SECONDS):
                 raise OSError(f"process {orphan.pid} of an earlier worker cannot be ended")
@@ -277,11 +288,11 @@ class LocalExecutor:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, TOKEN_VARIABLE: token, STATE_VARIABLE: self._mark},
+                env={**os.environ, **secret, STATE_VARIABLE: self._mark},
                 **host.spawn_options,
             )
         log.info("worker %d started", process.pid)
-        return Worker(process, token, self._clock())
+        return Worker(process, token, keys, self._clock())
 
     def _open_log(self) -> IO[bytes]:
         try:

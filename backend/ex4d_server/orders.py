@@ -1,7 +1,7 @@
 """What supervisor and worker say to each other: over a loopback socket, in the coding of ex4d.jobs.messages.
 
-The worker proves itself with the token it found in its environment; every message of an attempt carries
-the attempt's lease. Folders follow from the state folder, so no paths travel here either.
+The worker gets in by the keys, and proves itself with the token, that it found in its environment; every message of an
+attempt carries the attempt's lease. Folders follow from the state folder, so no paths travel here either.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from ex4d.pipeline.requests import Job
 from ex4d.plain import Tagged
 
 TOKEN_VARIABLE = "EX4D_WORKER_TOKEN"
+KEYS_VARIABLE = "EX4D_WORKER_KEYS"
+"""In the environment of a worker: the public key of its server, and its own pair, which no other worker gets."""
 STATE_VARIABLE = "EX4D_WORKER_OF"
 """In the environment of a worker and of all it starts: the state folder. So the next server finds what was left."""
 BEAT_SECONDS = 1.0

@@ -4,6 +4,7 @@ Everything else asks `host`. `Posix` has been run on Linux and macOS; `Windows` 
 Python and psutil and tested with stand-ins for them, and nobody has run it there yet.
 """
 
+import ctypes
 import importlib
 import os
 import shutil
@@ -42,6 +43,9 @@ class Platform(Protocol):
 
     def spare_descriptors(self) -> AbstractContextManager[None]:
         """Use those that are kept back, to start a process when connections have taken all others."""
+
+    def give_memory_back(self) -> None:
+        """Return memory that was freed to the system, where the C library would keep it."""
 
     def stop_signals(self) -> tuple[int, ...]:
         """Signals that ask a server to end in an orderly way."""
@@ -96,6 +100,9 @@ class Windows:
     def spare_descriptors(self) -> AbstractContextManager[None]:
         """See `Platform`."""
         return nullcontext()
+
+    def give_memory_back(self) -> None:
+        """Windows does so by itself; see `Platform`."""
 
     def stop_signals(self) -> tuple[int, ...]:
         """See `Platform`."""
@@ -163,6 +170,11 @@ else:
                 yield
             finally:
                 self._limit(before)
+
+        def give_memory_back(self) -> None:
+            """See `Platform`. Only glibc keeps it."""
+            with suppress(OSError, AttributeError):
+                ctypes.CDLL(None).malloc_trim(0)
 
         @staticmethod
         def _most() -> int:

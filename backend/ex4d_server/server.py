@@ -1,4 +1,8 @@
-"""The server: the control socket, the journal and the supervisor in one loop; a thread of its own moves files."""
+"""The server: the control socket, the journal and the supervisor in one loop; a thread of its own moves files.
+
+A client is its key, which the gate has seen: jobs, their events and their files belong to keys. To any other key the
+server answers as if they did not exist.
+"""
 
 import json
 import logging
@@ -10,19 +14,22 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import platformdirs
+import psutil
 import zmq
 
 from ex4d import __version__
 from ex4d.depth import registry
-from ex4d.errors import InputError, ServerError
+from ex4d.errors import EX4DError, InputError, ServerError
 from ex4d.generate.registry import AUTO, check_options, generators, missing
 from ex4d.jobs.address import DEFAULT_ADDRESS, parse_address
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
-from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CREDIT, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
+from ex4d.jobs.keys import admitted, announce, check_folder, make_keys
+from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CURVE_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
 from ex4d.jobs.messages import (
     CLIENT_CONTROL,
     PROTOCOL_VERSION,
@@ -51,13 +58,15 @@ from ex4d_server.bulk import Bulk
 from ex4d_server.content import BlobError
 from ex4d_server.disk import Reserve
 from ex4d_server.executor import Deadlines
+from ex4d_server.gate import CLIENTS, Gate
 from ex4d_server.journal import Journal, JournalError
 from ex4d_server.limited_log import LimitedLog
 from ex4d_server.local import LocalExecutor
 from ex4d_server.orders import blob_folder
 from ex4d_server.platform import host, remove_tree
+from ex4d_server.sessions import Sessions
 from ex4d_server.supervisor import Supervisor
-from ex4d_server.wire import receive
+from ex4d_server.wire import Received, receive
 
 log = logging.getLogger("ex4d.server")
 
@@ -66,19 +75,28 @@ TURN = 20
 """Messages taken from one socket before the others have their turn."""
 PEER_SECONDS = 600.0
 """A client that was silent for so long must say hello again."""
+REBIND_SECONDS = 5.0
 AGAIN_SECONDS = 0.2
 """Until events are sent again to a client whose queue was full."""
 HOUSEKEEPING_SECONDS = 0.25
 """How often folders, the reserve, the file `stop` and the lingering are looked at."""
+SESSIONS = 64
+"""Clients with one key at the same time; the one that was silent longest has to say hello again."""
+EVENTS_WAITING, CHUNKS_IN, CHUNKS_OUT = 300, 8, 16
+"""Messages that may wait for one client on the control socket, and from and for it on the bulk socket."""
+MEMORY_BYTES = 512 << 20
+"""The server may grow by so much before it drops all connections with what waits in them: ZeroMQ keeps the frames of
+a message until the last has come, however many there are. Clients come back by themselves."""
 FOLDERS = ("blobs", "incoming", "logs", "work")
 ABOUT_FILE, STOP_FILE = "server.json", "stop"
 
 
 @dataclass
 class Peer:
-    """A client that said hello. `owner` shares the queue with the other owners."""
+    """A client that said hello: its key, the secret of its session, and when it was heard last."""
 
-    owner: str
+    key: str
+    session: str
     heard: float
 
 
@@ -112,6 +130,8 @@ class Server:
         self._state, self._linger, self._clock = state, linger, clock
         self._instance = secrets.token_hex(8)
         self._peers: dict[bytes, Peer] = {}
+        self._sessions = Sessions()
+        self._admitted: frozenset[str] = frozenset()
         self._followers: dict[str, dict[bytes, int]] = {}
         self._behind: set[str] = set()
         self._troubles = LimitedLog(log, clock)
@@ -119,39 +139,51 @@ class Server:
         host.raise_descriptor_limit()
         self._lock = _lock(state)
         self._context = zmq.Context()
+        self._gate: Gate | None = None
         try:
             # First of all the leavings of an earlier server go: they may be what fills the disk.
             remove_tree(state / "work")
+            self._gate = gate = Gate(self._context, make_keys(state))
+            self._admitted = admitted(state)
             self._reserve = Reserve(state / "reserve")
             self._journal = Journal(state / "journal.sqlite", reserve=self._reserve)
             self._make_folders()
             self._reserve.make()
-            self._control = self._bind(f"tcp://{ip}:{port or '*'}", CONTROL_BYTES)
-            bulk = self._bind(f"tcp://{ip}:*", CHUNK_BYTES + 1024, 2 * CREDIT)
-            self._bulk_port = _port(bulk)
-            self._blobs = BlobStore(blob_folder(state), state / "incoming", in_use=self._journal.files_in_use)
-            self._bulk = Bulk(bulk, self._blobs, state / "exchange", self._instance)
-            self._executor = LocalExecutor(self._context, state, runner=runner, deadlines=deadlines, clock=clock)
+            self._control = self._bind_control(gate, f"tcp://{ip}:{port or '*'}")
+            self.address = f"tcp://{ip}:{_port(self._control)}"
+            self._say_where()
+            self._blobs = BlobStore(
+                blob_folder(state), state / "incoming", in_use=self._journal.files_in_use, owns=self._journal.owns
+            )
+            bind_bulk = partial(self._bind, gate, f"tcp://{ip}:*", CHUNK_BYTES + 1024, CHUNKS_IN, CHUNKS_OUT)
+            self._bulk = Bulk(bind_bulk, self._sessions, self._blobs, state / "exchange", self._instance)
+            self._executor = LocalExecutor(self._context, gate, state, runner=runner, deadlines=deadlines, clock=clock)
             self._supervisor = Supervisor(self._journal, self._blobs, self._executor, clock)
         except BaseException:
+            if self._gate:
+                self._gate.close()
             self._context.destroy(linger=0)
             self._lock.close()
             raise
-        self.address = f"tcp://{ip}:{_port(self._control)}"
-        self._say_where()
+        self._memory, self._dropped = psutil.Process().memory_info().rss, False
         self._bulk.start()
 
-    def _bind(self, address: str, frame_bytes: int, queue: int = 1000) -> zmq.Socket:
+    def _bind_control(self, gate: Gate, address: str) -> zmq.Socket:
+        return self._bind(gate, address, CONTROL_BYTES + CURVE_BYTES, 1000, EVENTS_WAITING)
+
+    def _bind(self, gate: Gate, address: str, frame_bytes: int, waiting_in: int, waiting_out: int) -> zmq.Socket:
         socket = self._context.socket(zmq.ROUTER)
+        gate.guard(socket, CLIENTS, lambda: self._admitted)
         socket.linger = 0
         socket.router_mandatory = True
         socket.maxmsgsize = frame_bytes
-        socket.sndhwm = socket.rcvhwm = queue
+        socket.rcvhwm, socket.sndhwm = waiting_in, waiting_out
         socket.handshake_ivl = 5000
         socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
         try:
             socket.bind(address)
         except zmq.ZMQError as error:
+            socket.close(0)
             raise InputError(
                 f"The server cannot listen on {address} ({error.strerror}): stop what uses the port, or choose"
                 " another one."
@@ -163,13 +195,12 @@ class Server:
 
         Nothing that one message or one job brings ends this loop.
         """
-        poller = zmq.Poller()
-        for socket in (self._control, *self._executor.sockets):
-            poller.register(socket, zmq.POLLIN)
         while not stop():
-            ready = dict(poller.poll(TICK_MS))
-            if self._control in ready:
-                self._drain(self._control, self._handle_control)
+            poller = zmq.Poller()
+            for socket in (self._control, *self._executor.sockets):
+                poller.register(socket, zmq.POLLIN)
+            if self._control in dict(poller.poll(TICK_MS)):
+                self._drain()
             for turn in (self._supervisor.tick, self._push_events):
                 try:
                     turn()
@@ -180,7 +211,8 @@ class Server:
 
     def close(self) -> None:
         """End the worker, close everything, release the folder. Jobs under way go back to the queue."""
-        for end in (self._supervisor.close, self._bulk.close, self._journal.close):
+        assert self._gate
+        for end in (self._supervisor.close, self._bulk.close, self._journal.close, self._gate.close):
             try:
                 end()
             except Exception:
@@ -206,10 +238,52 @@ class Server:
         self._make_folders()
         self._reserve.make()
         self._blobs.look_for_request()
+        self._look_who_is_admitted()
+        self._look_at_memory()
         if (self._state / STOP_FILE).exists():
             log.info("the file %s asks for the end", STOP_FILE)
             return True
         return self._is_forsaken()
+
+    def _look_who_is_admitted(self) -> None:
+        """A key that was taken off the list is served no longer, on no connection."""
+        try:
+            self._admitted = admitted(self._state)
+        except OSError as error:  # connections hold all descriptors, say: who was admitted stays so
+            self._troubles.warning("the keys cannot be read: %s", error.strerror)
+            return
+        for peer in [peer for peer, known in self._peers.items() if known.key not in self._admitted]:
+            self._forget(peer)
+
+    def _look_at_memory(self) -> None:
+        """Drop all connections where what waits in them takes too much memory."""
+        try:
+            memory = psutil.Process().memory_info().rss
+        except (OSError, psutil.Error):  # no descriptor is left for it
+            return
+        if memory - self._memory < MEMORY_BYTES:
+            self._dropped = False
+            return
+        if self._dropped:  # it was not in the connections, or the system does not get it back
+            self._memory = memory - MEMORY_BYTES // 2
+            return
+        self._dropped = True
+        self._troubles.warning("all connections are dropped: %d MB wait in them", (memory - self._memory) >> 20)
+        for peer in list(self._peers):
+            self._forget(peer)
+        self._bulk.renew()
+        assert self._gate
+        self._control.close(0)
+        end = self._clock() + REBIND_SECONDS
+        while True:
+            try:
+                self._control = self._bind_control(self._gate, self.address)
+                break
+            except InputError:
+                if self._clock() > end:
+                    raise
+                time.sleep(0.02)
+        host.give_memory_back()
 
     def _is_forsaken(self) -> bool:
         """Whether no client was heard, and no job was there to be done, for longer than the server lingers."""
@@ -235,39 +309,36 @@ class Server:
             os.replace(written, self._state / ABOUT_FILE)
         except OSError as error:
             log.warning("%s cannot be written: %s", ABOUT_FILE, error.strerror)
+        try:
+            announce(self.address, self._state)
+        except (OSError, EX4DError) as error:
+            log.warning("clients do not find this server by its address: %s", error)
 
-    # -- both sockets
+    # -- control: hello, jobs, events
 
-    def _drain(self, socket: zmq.Socket, handle: Callable[[bytes, list[bytes]], list[Tagged | bytes]]) -> None:
+    def _drain(self) -> None:
         for _ in range(TURN):
             try:
-                frames = receive(socket)
+                received = receive(self._control)
             except zmq.Again:
                 return
+            answer: Tagged
             try:
-                if len(frames) > MESSAGE_FRAMES:
-                    raise ProtocolError(f"A message has more than {MESSAGE_FRAMES} frames.")
-                answer = handle(frames[0], frames[1:])
-            except BlobError as error:
-                answer = [Error(error.code, sentence(error))]
+                answer = self._handle(received)
             except ProtocolError as error:
-                answer = [Error("protocol", sentence(error))]
+                answer = Error("protocol", sentence(error))
             except JournalError as error:
                 self._troubles.warning("%s", error)
-                answer = [Error("journal", sentence(error))]
+                answer = Error("journal", sentence(error))
             except Exception as error:
                 self._troubles.warning("a message was not handled", exc_info=True)
-                answer = [
-                    Error("internal", f"The server failed on this message ({type(error).__name__}): see its log.")
-                ]
-            if answer:
-                self._send(socket, frames[0], answer)
+                answer = Error("internal", f"The server failed on this message ({type(error).__name__}): see its log.")
+            self._send(received.peer, answer)
 
-    def _send(self, socket: zmq.Socket, peer: bytes, parts: list[Tagged | bytes]) -> bool:
+    def _send(self, peer: bytes, message: Tagged) -> bool:
         """Send to one client; False when its queue is full or it is gone."""
-        frames = [part if isinstance(part, bytes) else encode(part) for part in parts]
         try:
-            socket.send_multipart([peer, *frames], zmq.NOBLOCK)
+            self._control.send_multipart([peer, encode(message)], zmq.NOBLOCK)
         except zmq.Again:
             return False
         except zmq.ZMQError:
@@ -276,73 +347,103 @@ class Server:
         return True
 
     def _forget(self, peer: bytes) -> None:
-        self._peers.pop(peer, None)
+        if known := self._peers.pop(peer, None):
+            self._sessions.close(known.session)
         for followers in self._followers.values():
             followers.pop(peer, None)
 
-    # -- control: hello, jobs, events
-
-    def _handle_control(self, peer: bytes, frames: list[bytes]) -> list[Tagged | bytes]:
+    def _handle(self, received: Received) -> Tagged:
+        peer, frames, now = received.peer, received.frames, self._clock()
+        if received.key not in self._admitted:
+            self._forget(peer)
+            return Error("not_admitted", "The server does not admit this program's key any more.")
+        if len(frames) >= MESSAGE_FRAMES:
+            raise ProtocolError(f"A message has more than {MESSAGE_FRAMES} frames.")
         if len(frames) != 1:
             raise ProtocolError("A control message has one frame.")
-        now = self._clock()
-        plain = unpack(frames[0])
+        plain = unpack(frames[0].bytes)
         if plain.get("kind") == "hello" and plain.get("protocol") != PROTOCOL_VERSION:
-            return [_version_error(plain)]
-        message = decode(frames[0], CLIENT_CONTROL)
+            return _version_error(plain)
+        message = decode(frames[0].bytes, CLIENT_CONTROL)
         if isinstance(message, Hello):
-            for old in [old for old, known in self._peers.items() if now - known.heard > PEER_SECONDS]:
-                self._forget(old)
-            self._peers[peer] = Peer(_owner(peer), now)
             self._heard = now
-            limits, capabilities = Limits(), _capabilities()
-            port, exchange = self._bulk_port, self._bulk.exchange
-            return [Welcome(PROTOCOL_VERSION, __version__, self._instance, port, capabilities, limits, exchange)]
-        if peer not in self._peers:
-            return [Error("hello_first", "The first message must be a hello.")]
-        self._peers[peer].heard = self._heard = now
+            return self._welcome(peer, received.key)
+        known = self._peers.get(peer)
+        if known is None or known.key != received.key:
+            self._forget(peer)
+            return Error("hello_first", "The first message must be a hello.")
+        known.heard = self._heard = now
         if isinstance(message, Ping):
-            return [Pong(sentence(self._supervisor.trouble))]
+            return Pong(sentence(self._supervisor.trouble))
         if isinstance(message, Unload):
-            return [self._supervisor.unload()]
+            return self._supervisor.unload(known.key)
         try:
-            return [self._submit(peer, message) if isinstance(message, Submit) else self._about_job(peer, message)]
+            return self._submit(peer, message) if isinstance(message, Submit) else self._about_job(peer, message)
         except JournalError as error:
             self._troubles.warning("%s", error)
-            return [Error("journal", sentence(error), message.job_id)]
+            return Error("journal", sentence(error), message.job_id)
+
+    def _welcome(self, peer: bytes, key: str) -> Welcome:
+        now = self._clock()
+        self._forget(peer)
+        for old in [old for old, known in self._peers.items() if now - known.heard > PEER_SECONDS]:
+            self._forget(old)
+        same = [(known.heard, old) for old, known in self._peers.items() if known.key == key]
+        for _, old in sorted(same)[: max(len(same) - SESSIONS + 1, 0)]:
+            self._forget(old)
+        self._peers[peer] = Peer(key, self._sessions.open(key), now)
+        return Welcome(
+            PROTOCOL_VERSION,
+            __version__,
+            self._instance,
+            self._bulk.port,
+            _capabilities(),
+            Limits(),
+            self._bulk.exchange,
+            self._peers[peer].session,
+        )
 
     def _about_job(self, peer: bytes, message: Follow | Cancel) -> Tagged:
         row = self._journal.get(message.job_id)
-        if row is None:
+        if row is None or row.owner != self._peers[peer].key:
             return Error("unknown_job", "The server does not know this job.", message.job_id)
         if isinstance(message, Cancel):
             self._supervisor.cancel(message.job_id)
         self._follow(peer, message.job_id, message.since if isinstance(message, Follow) else None)
-        return self._status(message.job_id)
+        return self._status(peer, message.job_id)
 
     def _submit(self, peer: bytes, message: Submit) -> Tagged:
         if message.hash != job_hash(message.job):
             return Error("conflict", "The job does not fit its hash.", message.job_id)
-        row = self._journal.get(message.job_id)
-        if row is not None and row.hash != message.hash:
+        row, key = self._journal.get(message.job_id), self._peers[peer].key
+        if row is not None and (row.hash != message.hash or row.owner != key):
             return Error("conflict", "This job id stands for another job already: make a new id.", message.job_id)
         if row is None:
             if refused := _refused(message.job):
                 return Error("refused", refused, message.job_id)
             try:
-                missing = self._blobs.missing(blobs_of(message.job))
+                missing = self._blobs.missing(blobs_of(message.job), key)
             except BlobError as error:
                 return Error(error.code, sentence(error), message.job_id)
             if missing:
                 return Missing(message.job_id, tuple(Holds(sha256, offset) for sha256, offset in missing.items()))
-            self._journal.add(message.job_id, message.job, self._peers[peer].owner)
+            self._journal.add(message.job_id, message.job, key, peer.hex())
         self._follow(peer, message.job_id, 0)
-        return self._status(message.job_id)
+        return self._status(peer, message.job_id)
 
-    def _status(self, job_id: str) -> Status:
+    def _status(self, peer: bytes, job_id: str) -> Status:
         row = self._journal.get(job_id)
         assert row is not None
+        if row.state == "done":
+            self._let_fetch(peer, job_id)
         return Status(job_id, row.state, row.attempt, row.seq)
+
+    def _let_fetch(self, peer: bytes, job_id: str) -> None:
+        """Let a client fetch the results of a job of its own."""
+        known = self._peers[peer]
+        if session := self._sessions.find(known.session.encode(), known.key):
+            with suppress(ProtocolError, ValueError):  # a row that is damaged has no results
+                session.files.update(blob.sha256 for blob in self._journal.result(job_id).files)
 
     def _follow(self, peer: bytes, job_id: str, since: int | None) -> None:
         """Send `peer` the events after `since`; None goes on where it was, or begins at the first."""
@@ -373,7 +474,9 @@ class Server:
         followers = self._followers[job_id]
         while events := self._journal.events(job_id, followers[peer]):
             for event in events:
-                if not self._send(self._control, peer, [event]):
+                if event.state == "done" and peer in self._peers:
+                    self._let_fetch(peer, job_id)  # before it asks
+                if not self._send(peer, event):
                     return peer not in followers  # who is gone has nothing to wait for
                 followers[peer] = event.seq
         return True
@@ -409,11 +512,6 @@ def serve(
         server.run(stopping.is_set)
     finally:
         server.close()
-
-
-def _owner(peer: bytes) -> str:
-    """Who shares the queue: each connection, until clients have keys. Then it is the key, wherever it connects from."""
-    return peer.hex()
 
 
 def _capabilities() -> Capabilities:
@@ -483,6 +581,9 @@ def _version_error(hello: dict) -> Error:
 def _lock(state: Path) -> IO[str]:
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not any(state.iterdir()) or (state / "lock").exists():  # one that an earlier version made is open to all
+            state.chmod(0o700)
+        check_folder(state.resolve())  # which may lie on another disk, behind a link
         lock = open(state / "lock", "a+")  # noqa: SIM115 - held as long as the server lives
     except OSError as error:
         raise InputError(f"The state folder {state} cannot be used ({error.strerror}): choose another.") from error

@@ -14,7 +14,7 @@ from ex4d.errors import EX4DError, ServerError
 from ex4d.jobs.codec import ProtocolError
 from ex4d.jobs.messages import Unloaded
 from ex4d_server.blobs import BlobStore
-from ex4d_server.executor import AttemptEvent, Executor, Lost
+from ex4d_server.executor import NOTHING_LOADED, AttemptEvent, Executor, Lost
 from ex4d_server.journal import Journal, JournalError
 from ex4d_server.limited_log import LimitedLog
 from ex4d_server.orders import Failed, Finished, Step, Stopped
@@ -50,6 +50,7 @@ class Supervisor:
         self._to_cancel: set[str] = set()
         self._owed: deque[Callable[[], None]] = deque([journal.recover])
         self._not_before = 0.0
+        self._last_owner = ""
         self.trouble = ""
         self._troubles = LimitedLog(log, clock)
 
@@ -73,8 +74,10 @@ class Supervisor:
                 self._to_cancel.add(job_id)
                 self._executor.cancel(lease)
 
-    def unload(self) -> Unloaded:
-        """Free the memory of idle workers."""
+    def unload(self, owner: str) -> Unloaded:
+        """Free the memory of idle workers for the owner of what they did last; to others nothing is loaded."""
+        if owner != self._last_owner:
+            return NOTHING_LOADED
         return self._executor.unload()
 
     def close(self) -> None:
@@ -162,12 +165,14 @@ class Supervisor:
                 self._owed.append(partial(self._journal.finish, job_id, "failed", message))
                 self._write_down()
                 return True
+            row = self._journal.get(job_id)
+            assert row is not None
             lease = self._journal.start(job_id)
         except JournalError as error:
             self._blocked(error)
             return False
         self.trouble = ""
         log.info("job %s starts under lease %d", job_id, lease)
-        self._running[lease] = job_id
+        self._running[lease], self._last_owner = job_id, row.owner
         self._executor.start(lease, job)
         return True

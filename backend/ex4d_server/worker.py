@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from ex4d.errors import Cancelled, EX4DError
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence
+from ex4d.jobs.keys import ClientKeys, KeyPair
 from ex4d.jobs.limits import CONTROL_BYTES, PICTURE_BYTES
 from ex4d.jobs.messages import Result
 from ex4d.pipeline.hashing import blob_of
@@ -34,6 +35,7 @@ from ex4d_server.content import checked
 from ex4d_server.disk import nothing_fits, says_disk_full
 from ex4d_server.orders import (
     BEAT_SECONDS,
+    KEYS_VARIABLE,
     SUPERVISOR_MESSAGES,
     TOKEN_VARIABLE,
     Beat,
@@ -194,9 +196,10 @@ def end_with_supervisor() -> None:
     host.kill_own_tree()
 
 
-def beat(context: zmq.Context, address: str, token: str) -> None:
+def beat(context: zmq.Context, address: str, keys: ClientKeys, token: str) -> None:
     """Say each second that the process runs, on a socket of its own, as sockets belong to one thread."""
     socket = context.socket(zmq.DEALER)
+    keys.put_on(socket)
     socket.linger = 0
     socket.sndhwm = 10
     socket.connect(address)
@@ -214,11 +217,14 @@ def main() -> None:
     parser.add_argument("--runner", required=True)
     arguments = parser.parse_args()
     token = os.environ.pop(TOKEN_VARIABLE)
+    server, public, secret = os.environ.pop(KEYS_VARIABLE).split()
+    keys = ClientKeys(server, KeyPair(public, secret))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the supervisor's to handle
     threading.Thread(target=end_with_supervisor, daemon=True).start()
     context = zmq.Context()
-    threading.Thread(target=beat, args=(context, arguments.connect, token), daemon=True).start()
+    threading.Thread(target=beat, args=(context, arguments.connect, keys, token), daemon=True).start()
     socket = context.socket(zmq.DEALER)
+    keys.put_on(socket)
     socket.linger = 0
     socket.connect(arguments.connect)
     socket.send(encode(Ready(token)))

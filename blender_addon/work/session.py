@@ -83,7 +83,8 @@ class Session:
         address = preferences().address
         if self.client is None or address != self._address:
             self.disconnect()
-            self.client = Client(address, compat.user_folder(PACKAGE) / "downloads")
+            # Servers say in the user's registry where their keys are; the one that is started here is known anyway.
+            self.client = Client(address, compat.user_folder(PACKAGE) / "downloads", state=self.server.state)
             self._address = address
         return self.client
 

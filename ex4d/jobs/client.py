@@ -7,8 +7,11 @@
 
 Needs zmq and msgpack, no threads. When the connection is lost it is built anew from nothing: fresh sockets,
 hello, then for each job either the submission again or the events since the last one seen.
+
+Everything is encrypted for one server: that of this user, whose key is in its state folder (`ex4d.jobs.keys`).
 """
 
+import errno
 import itertools
 import time
 import uuid
@@ -20,12 +23,14 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from ex4d import __version__
 from ex4d.errors import InputError, ServerError
 from ex4d.jobs.address import parse_address
 from ex4d.jobs.codec import ProtocolError, decode, encode
-from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, JOB_FILES
+from ex4d.jobs.keys import ClientKeys, check_curve, client_keys, find_state
+from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CURVE_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, JOB_FILES
 from ex4d.jobs.messages import (
     PROTOCOL_VERSION,
     SERVER_BULK,
@@ -67,6 +72,14 @@ SENDING_TRIES = 2
 """A file that arrives damaged is sent again this many times in all."""
 SMALL_BYTES = 256 * 1024
 """Files up to this size go over the socket in one piece also where the server sees the same disk."""
+WATCHED = (
+    zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
+DROPS = 2
+"""A listener that drops so many connections during the handshake cannot read what is meant for our server."""
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
@@ -104,32 +117,65 @@ class JobUpdate:
         return self.state in TERMINAL
 
 
+_OWN = "start your own with `ex4d serve --address tcp://127.0.0.1:5751`, say, and use that address here."
+SOMEONE_ELSES = (
+    "The server at {} belongs to someone else on this machine, or is of an EX-4D version that has no keys yet, so"
+    " nothing was sent to it: stop it if it is yours, or " + _OWN
+)
+NOT_ADMITTED = "The server at {} does not admit this program's key, which may have been taken off its list: " + _OWN
+
+
 class _Connection:
     """The sockets of one try to reach the server.
 
     Attributes:
         asked: for each chunk under way, whose it is. Answers come in this order, and each gives its credit back.
+        keys: with which it is made; None where this user's server is not known.
+        verdict: why there is no talking to whoever listens there, a sentence with {} for the address; or "".
         control, bulk, monitors: its sockets; bulk is there after the welcome.
         began, heard, pinged: when it was made, when the server spoke last, when it was pinged last.
     """
 
-    def __init__(self, context: zmq.Context, address: str, now: float) -> None:
+    def __init__(self, context: zmq.Context, address: str, keys: ClientKeys | None, now: float) -> None:
         self._context, self._host = context, address.rsplit(":", 1)[0]
-        self.control = _dealer(context, CONTROL_BYTES)
-        self.monitors = [self.control.get_monitor_socket(zmq.EVENT_DISCONNECTED)]
+        self.keys, self._used = keys, keys or ClientKeys.nobodys()
+        self.verdict = ""
+        self._drops, self._failed = 0, False
+        self.control = _dealer(context, CONTROL_BYTES + CURVE_BYTES, self._used)
+        self.monitors = [self.control.get_monitor_socket(WATCHED)]
         self.control.connect(address)
         self.bulk: zmq.Socket | None = None
         self.asked: deque[tuple[_Tracked, Upload | Download]] = deque()
         self.began = self.heard = self.pinged = now
 
-    def open_bulk(self, port: int) -> None:
-        self.bulk = _dealer(self._context, 2 * CHUNK_BYTES)
-        self.monitors.append(self.bulk.get_monitor_socket(zmq.EVENT_DISCONNECTED))
+    def open_bulk(self, port: int, session: str) -> None:
+        self.bulk = _dealer(self._context, 2 * CHUNK_BYTES, self._used)
+        if session:
+            self.bulk.routing_id = session.encode()
+        self.monitors.append(self.bulk.get_monitor_socket(WATCHED))
         self.bulk.connect(f"{self._host}:{port}")
 
     def lost(self) -> bool:
-        """The server closed the connection, or its machine stopped answering heartbeats."""
-        return any(monitor.poll(0) for monitor in self.monitors)
+        """The server closed the connection, or its machine stopped answering heartbeats. May give a verdict."""
+        lost = False
+        for monitor in self.monitors:
+            while monitor.poll(0):
+                event = recv_monitor_message(monitor)
+                if event["event"] == zmq.EVENT_DISCONNECTED:  # after a failed handshake ZeroMQ tries again
+                    lost, self._failed = lost or not self._failed, False
+                else:
+                    self._failed = True
+                    self._judge(event["event"], event["value"])
+        return lost
+
+    def _judge(self, event: int, value: int) -> None:
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            self.verdict = NOT_ADMITTED
+        elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
+            self.verdict = SOMEONE_ELSES
+        elif value not in (errno.EAGAIN, errno.ETIMEDOUT):
+            self._drops += 1
+            self.verdict = SOMEONE_ELSES if self._drops >= DROPS else ""
 
     def send(self, *parts: Tagged | memoryview, bulk: bool = False) -> None:
         """Queue a message; raises `zmq.Again` when the queue is full."""
@@ -148,8 +194,9 @@ class _Connection:
         return [self.control] if self.bulk is None else [self.control, self.bulk]
 
 
-def _dealer(context: zmq.Context, frame_bytes: int) -> zmq.Socket:
+def _dealer(context: zmq.Context, frame_bytes: int, keys: ClientKeys) -> zmq.Socket:
     socket = context.socket(zmq.DEALER)
+    keys.put_on(socket)
     socket.linger = 0
     socket.maxmsgsize = frame_bytes
     socket.sndhwm = socket.rcvhwm = 1000
@@ -171,6 +218,7 @@ class _Tracked:
         self.results: Results | None = None
         self.cancelled = False
         self.heard = 0.0  # when its last event came
+        self.met = False  # the server has said something about it on this connection
 
     def drop_uploads(self) -> None:
         for upload in self.uploads.values():
@@ -185,16 +233,18 @@ class Client:
         address: "tcp://127.0.0.1:5750"; only loopback in this version.
         downloads: folder for results; each job gets a folder of its own in it.
         same_disk: let the server copy files itself where it sees the same disk; else all goes over the socket.
+        state: state folder of the server, for where the user's registry does not know the address.
         clock: monotonic seconds.
 
     Attributes:
-        status: "refused" means that the server answers but does not want this client; no job is sent then.
+        status: "refused" means that the server answers but does not want this client, or that it is not this user's;
+            no job is sent then.
         problem: a sentence for the user, "" if there is none.
         server: what the server said of itself, once it has.
         unloaded: the answer to the last `unload`; None until it comes.
 
     Raises:
-        InputError: the address is none, or not loopback.
+        InputError: the address is none, or not loopback; or ZeroMQ cannot encrypt here.
     """
 
     def __init__(
@@ -203,8 +253,10 @@ class Client:
         downloads: Path,
         *,
         same_disk: bool = True,
+        state: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        check_curve()
         host, port = parse_address(address)
         if port == 0:
             raise InputError(f"{address} names no port: write the one that the server prints when it starts.")
@@ -213,7 +265,8 @@ class Client:
         self.server: ServerInfo | None = None
         self.unloaded: Unloaded | None = None
         self._address, self._connect_to = address, f"tcp://{host}:{port}"
-        self._folder, self._clock = Path(downloads), clock
+        self._folder, self._state, self._clock = Path(downloads), state, clock
+        self._turned_away = False
         self._limits = Limits()
         self._context = zmq.Context()
         self._same_disk = same_disk
@@ -358,9 +411,34 @@ class Client:
     # -- connection
 
     def _connect(self) -> _Connection:
-        connection = _Connection(self._context, self._connect_to, self._clock())
-        connection.send(Hello(PROTOCOL_VERSION, __version__))
+        keys, verdict = self._find_keys()
+        connection = _Connection(self._context, self._connect_to, keys, self._clock())
+        connection.verdict = verdict
+        if keys is not None:
+            connection.send(Hello(PROTOCOL_VERSION, __version__))
         return connection
+
+    def _find_keys(self) -> tuple[ClientKeys | None, str]:
+        """The keys for the server at this address, looked up anew, or why there are none."""
+        try:
+            state = find_state(self._connect_to) or self._state
+            return (client_keys(state) if state else None), ""
+        except InputError as error:
+            return None, str(error).replace("{", "{{").replace("}", "}}")
+
+    def _turn_away(self) -> None:
+        """Whoever listens there is not this user's server. It is looked again now and then whether that has changed."""
+        link = self._connection
+        if self._find_keys()[0] not in (None, link.keys):
+            self._connection.close()  # our server has been started meanwhile
+            self._connection = self._connect()
+            return
+        problem = link.verdict.format(self._address)
+        if self._turned_away and problem == self.problem:
+            return
+        self._turned_away, self.status, self.problem = True, "refused", problem
+        for tracked in self._active():
+            self._emit(tracked, message=problem)
 
     def _look_after_connection(self, now: float) -> None:
         link = self._connection
@@ -369,8 +447,15 @@ class Client:
             link.began = max(link.began, now - HELLO_SECONDS / 2)
         self._polled = now
         silent = self.status == "ready" and now - link.heard > SILENCE_SECONDS
-        unheard = self.status in ("connecting", "unreachable") and now - link.began > HELLO_SECONDS
-        if link.lost() or silent or unheard:
+        waiting = self.status in ("connecting", "unreachable") or self._turned_away
+        unheard = waiting and now - link.began > HELLO_SECONDS
+        lost = link.lost()
+        if link.verdict and not unheard:
+            self._turn_away()
+        elif link.verdict:
+            link.close()
+            self._connection = self._connect()
+        elif lost or silent or unheard:
             self._reconnect()
         elif self.status == "ready" and now - link.pinged > PING_SECONDS:
             link.pinged = now
@@ -388,7 +473,7 @@ class Client:
         self._connection = self._connect()
         if self.status == "unreachable":
             return
-        self.status = "unreachable"
+        self.status, self._turned_away = "unreachable", False
         self.problem = (
             f"The EX-4D server at {self._address} does not answer: start it with `ex4d serve`, or check the address."
         )
@@ -403,12 +488,14 @@ class Client:
 
     def _welcomed(self, welcome: Welcome) -> None:
         self.status, self.problem, self.server, self._limits = "ready", "", welcome, welcome.limits
-        self._connection.open_bulk(welcome.bulk_port)
+        self._turned_away = False
+        self._connection.open_bulk(welcome.bulk_port, welcome.session)
         self._exchange = Exchange.of(welcome.exchange, welcome.instance) if self._same_disk else None
         for job_id in self._to_cancel:
             self._send(Cancel(job_id))
         self._to_cancel.clear()
         for tracked in self._active():
+            tracked.met = False
             if tracked.update.message:
                 self._emit(tracked, message="")
             if tracked.results and tracked.results.download:
@@ -491,6 +578,7 @@ class Client:
             tracked = self._jobs.get(message.job_id)
             if tracked is None or tracked.update.ended:
                 return
+            tracked.met = True
             if isinstance(message, Missing):
                 self._missing(tracked, message)
             elif isinstance(message, Status):
@@ -542,7 +630,7 @@ class Client:
 
     def _move(self, tracked: _Tracked) -> bool:
         """Send, ask for or check one chunk of a job's files; False when there is nothing to do for it now."""
-        if self.status != "ready":
+        if self.status != "ready" or not tracked.met:
             return False
         try:
             if tracked.results:
@@ -598,6 +686,9 @@ class Client:
         message = decode(frames[0].bytes, SERVER_BULK)
         if not self._connection.asked:
             raise ProtocolError("an answer on the bulk socket that nobody asked for.")
+        if isinstance(message, Error) and message.code == "hello_first":
+            self._reconnect()
+            return
         tracked, transfer = self._connection.asked.popleft()
         if tracked.update.ended:
             return

@@ -7,6 +7,7 @@ __all__ = [
     "CHUNK_BYTES",
     "CONTROL_BYTES",
     "CREDIT",
+    "CURVE_BYTES",
     "JOB_FILES",
     "MESSAGE_FRAMES",
     "MOVING_BUDGET_S",
@@ -19,6 +20,9 @@ JOB_FILES = 2000
 
 CONTROL_BYTES = 256 * 1024
 """Largest message without file content; larger ones are not read at all."""
+
+CURVE_BYTES = 64
+"""What encryption adds to a frame, at most."""
 
 CHUNK_BYTES = 512 * 1024
 """File content in one `Put` or `Chunk`."""

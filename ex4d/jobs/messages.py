@@ -12,7 +12,7 @@ from ex4d.pipeline.requests import Blob, Job, Sha256
 from ex4d.plain import Facts, Tagged, between, length, matches
 from ex4d.schema import Setting
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 
 Text = Annotated[str, length(0, 2000)]
 Word = Annotated[str, length(1, 100)]
@@ -88,6 +88,7 @@ class Welcome(Tagged):
     """Answer to `Hello`. `instance` is new each time the server starts; `bulk_port` is where files go.
 
     `exchange` is a folder for tickets: who finds `instance` in it sees the server's disk. Empty where there is none.
+    `session` is a secret: the routing id with which the client's bulk socket shows that it belongs to this hello.
     """
 
     protocol: Count
@@ -97,6 +98,7 @@ class Welcome(Tagged):
     capabilities: Capabilities
     limits: Limits
     exchange: Annotated[str, length(0, 4096)] = ""
+    session: Annotated[str, length(0, 100)] = ""
 
 
 @dataclass(frozen=True)

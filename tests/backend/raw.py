@@ -1,22 +1,26 @@
-"""A peer that sends what it likes, frame by frame."""
+"""A peer that sends what it likes, frame by frame, with the keys of the server's user or with others."""
 
 import zmq
 
 from ex4d.jobs.codec import decode, encode
+from ex4d.jobs.keys import ClientKeys, client_keys, find_state
 from ex4d.jobs.messages import PROTOCOL_VERSION, SERVER_BULK, SERVER_CONTROL, Event, Hello, Welcome
 
 
 class Raw:
-    def __init__(self, address: str, *, hello: bool = True) -> None:
+    def __init__(self, address: str, *, hello: bool = True, keys: ClientKeys | None = None) -> None:
         self.context = zmq.Context()
+        keys = keys or client_keys(find_state(address))
         self.control, self.bulk = self.context.socket(zmq.DEALER), self.context.socket(zmq.DEALER)
         for socket in (self.control, self.bulk):
+            keys.put_on(socket)
             socket.linger = 0
             socket.rcvtimeo = 5000
         self.control.connect(address)
         if hello:
             self.welcome = self.ask(Hello(PROTOCOL_VERSION, "raw"))
             assert isinstance(self.welcome, Welcome)
+            self.bulk.routing_id = self.welcome.session.encode()
             self.bulk.connect(f"{address.rsplit(':', 1)[0]}:{self.welcome.bulk_port}")
 
     def ask(self, message):

@@ -163,7 +163,7 @@ def eat_all_and_hide_it(job, locate, out, progress):
 
 
 def eat_all_and_wait(job, locate, out, progress):
-    """Fills the disk and goes on."""
+    """Fills the disk and goes on without writing."""
     with contextlib.suppress(OSError):
         eat_all(job, locate, out, lambda *step: None)
     Path(os.environ["EX4D_TEST_MARK"]).write_text("full")

@@ -11,8 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from ex4d_server.blobs import part_name
 
 from ex4d.jobs.client import Client
+from ex4d.jobs.keys import client_keys
+from ex4d.pipeline.requests import Blob
 
 HERE = Path(__file__).parent
 PATIENCE = 20.0
@@ -67,6 +70,11 @@ class ServerProcess:
         if self.process:
             self.process.stdout.close()
         self._log.close()
+
+
+def part_of(server: ServerProcess, blob: Blob) -> Path:
+    """Where the server keeps what this user has sent of a file so far."""
+    return server.state / "incoming" / part_name(blob.sha256, blob.size, client_keys(server.state).own.public)
 
 
 def until(condition, client: Client | None = None, seconds: float = PATIENCE) -> list:

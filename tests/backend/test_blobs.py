@@ -163,7 +163,7 @@ def test_a_small_file_that_was_altered_behind_its_time_is_noticed_too(store):
 def test_checks_survive_a_restart_without_an_index(store, tmp_path, clock):
     content = os.urandom(3 * MB)
     blob = add(store, content)
-    again = BlobStore(tmp_path / "blobs", tmp_path / "incoming", clock=clock)
+    again = BlobStore(tmp_path / "blobs", tmp_path / "incoming", owns=lambda owner, sha256: True, clock=clock)
     assert again.missing([blob]) == {}
     steps = check(again.path(blob.sha256), blob.sha256)
     with pytest.raises(StopIteration):  # at once: nothing is hashed
@@ -179,7 +179,7 @@ def test_a_part_that_is_opened_again_is_hashed_a_slice_at_a_time(store, tmp_path
     store.missing([blob])
     send(store, blob, content[: 39 * MB])
     store.close()
-    again = BlobStore(tmp_path / "blobs", tmp_path / "incoming", clock=clock)
+    again = BlobStore(tmp_path / "blobs", tmp_path / "incoming", owns=lambda owner, sha256: True, clock=clock)
     assert again.missing([blob]) == {blob.sha256: 39 * MB}
     steps, yields = again.put(blob.sha256, blob.size, 39 * MB, content[39 * MB : 39 * MB + CHUNK_BYTES]), 0
     other = again.put(blob.sha256, blob.size, 39 * MB, content[39 * MB : 39 * MB + CHUNK_BYTES])

@@ -11,13 +11,14 @@ import psutil
 import pytest
 import zmq
 from ex4d_server.limited_log import LimitedLog
-from ex4d_server.orders import STATE_VARIABLE, Beat, Finished, Ready
+from ex4d_server.orders import KEYS_VARIABLE, STATE_VARIABLE, Beat, Finished, Ready
 from ex4d_server.platform import processes_with
 from ex4d_server.server import Server
 from raw import Raw
 from server_process import until
 
 from ex4d.jobs.codec import encode
+from ex4d.jobs.keys import ClientKeys, KeyPair
 from ex4d.jobs.messages import Follow, Ping, Pong, Result, Submit, Unload
 from ex4d.pipeline.requests import job_hash
 
@@ -35,9 +36,13 @@ def worker_port(server, connect, shot):
 
 
 @pytest.fixture
-def stranger():
+def stranger(server, worker_port):
+    """One that has seen the worker's keys, as a process of the same user may, but does not know its token."""
+    (worker,) = processes_with(STATE_VARIABLE, str(server.state.resolve()))
+    public, *pair = worker.environ()[KEYS_VARIABLE].split()
     context = zmq.Context()
     peer = context.socket(zmq.DEALER)
+    ClientKeys(public, KeyPair(*pair)).put_on(peer)
     peer.linger = 1000
     yield peer
     context.destroy(linger=1000)
@@ -188,7 +193,7 @@ def test_a_job_that_cannot_be_read_in_the_journal_fails_alone(server, connect, s
 
 def test_whatever_fails_on_one_message_or_in_one_turn_the_loop_goes_on(tmp_path, monkeypatch):
     server = Server("tcp://127.0.0.1:0", tmp_path / "state")
-    monkeypatch.setattr(server._supervisor, "unload", lambda: 1 / 0)
+    monkeypatch.setattr(server._supervisor, "unload", lambda owner: 1 / 0)
     monkeypatch.setattr(server._supervisor, "tick", lambda: 1 / 0)
     ended = threading.Event()
     loop = threading.Thread(target=server.run, args=(ended.is_set,))

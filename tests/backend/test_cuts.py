@@ -22,7 +22,7 @@ def behind_proxy(server, tmp_path):
     def make() -> tuple[Client, Proxy]:
         proxy = Proxy(server.start() if server.process is None else server.address)
         made.append(proxy)
-        made.append(Client(proxy.address, tmp_path / f"downloads_{len(made)}", same_disk=False))
+        made.append(Client(proxy.address, tmp_path / f"downloads_{len(made)}", same_disk=False, state=server.state))
         return made[-1], proxy
 
     yield make

@@ -9,12 +9,14 @@ import time
 import psutil
 import pytest
 from ex4d_server.executor import Deadlines, Lost
+from ex4d_server.gate import Gate
 from ex4d_server.local import LocalExecutor
 from ex4d_server.orders import STATE_VARIABLE, Beat, Ready, Run, Step
 from ex4d_server.platform import processes_with
 from server_process import until
 
 from ex4d.jobs.codec import encode
+from ex4d.jobs.keys import KeyPair
 from ex4d.pipeline.requests import Blob, Reconstruct, Source
 
 BLOB = Blob("0" * 64, 1, "slow.mp4")
@@ -105,7 +107,8 @@ class Watch:
         monkeypatch.setattr(
             "ex4d_server.local.subprocess.Popen", lambda command, **options: _popen(["/bin/cat"], **options)
         )
-        self.executor = LocalExecutor(context, state, deadlines=Deadlines(), clock=lambda: self.now)
+        self.gate = Gate(context, KeyPair.new())
+        self.executor = LocalExecutor(context, self.gate, state, deadlines=Deadlines(), clock=lambda: self.now)
         self.executor.start(7, JOB)
         self.worker = self.executor._worker
         self.peer = b"peer"
@@ -135,6 +138,7 @@ def watch(tmp_path, monkeypatch):
     watch = Watch(context, tmp_path, monkeypatch)
     yield watch
     watch.executor.close()
+    watch.gate.close()
     context.destroy(linger=0)
 
 
@@ -180,7 +184,8 @@ def test_a_worker_that_cannot_be_started_fails_the_attempt_and_nothing_else(tmp_
         raise OSError(24, "Too many open files")
 
     context = zmq.Context()
-    executor = LocalExecutor(context, tmp_path)
+    gate = Gate(context, KeyPair.new())
+    executor = LocalExecutor(context, gate, tmp_path)
     monkeypatch.setattr("ex4d_server.local.subprocess.Popen", refuse)
     executor.start(1, JOB)
     (lost,) = executor.tick()
@@ -188,6 +193,7 @@ def test_a_worker_that_cannot_be_started_fails_the_attempt_and_nothing_else(tmp_
     assert executor.has_room()
     monkeypatch.undo()
     executor.close()
+    gate.close()
     context.destroy(linger=0)
 
 

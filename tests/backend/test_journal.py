@@ -1,5 +1,8 @@
 """States, attempts and events as the journal keeps them."""
 
+import contextlib
+import sqlite3
+
 import pytest
 from ex4d_server.journal import MAX_ATTEMPTS, Journal
 from hypothesis import given
@@ -116,3 +119,45 @@ def test_whatever_happens_final_states_stay_and_numbers_rise(actions):
     assert numbers == sorted(set(numbers))
     assert numbers[-1] == journal.get("a").seq
     journal.close()
+
+
+def test_a_file_belongs_to_whose_job_names_or_makes_it(journal):
+    made = Blob("1" * 64, 1, "result.mp4")
+    journal.add("a", JOB, "key a")
+    journal.start("a")
+    journal.finish("a", "done", result=Result({}, (made,)))
+    for sha256 in (BLOB.sha256, made.sha256):
+        assert journal.owns("key a", sha256)
+        assert not journal.owns("key b", sha256)
+
+
+def test_keys_take_turns_and_so_do_the_connections_with_one_key(journal):
+    for turn in ("x", "x", "y"):
+        for _ in range(2):
+            journal.add(f"a{turn}{len(journal._read('SELECT 1 FROM jobs'))}", JOB, "key a", turn)
+    journal.add("b1", JOB, "key b", "z")
+    journal.add("b2", JOB, "key b", "z")
+    ran = []
+    while job_id := journal.next_queued():
+        journal.start(job_id)
+        ran.append(job_id[:2])
+        journal.finish(job_id, "cancelled")
+    assert ran == ["ax", "b1", "ay", "b2", "ax", "ay", "ax", "ax"]
+
+
+def test_a_journal_of_version_1_is_taken_over_and_its_jobs_belong_to_nobody(tmp_path):
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.add("a", JOB, "connection")
+    journal.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:
+        db.executescript(
+            "DROP INDEX jobs_by_turn; ALTER TABLE jobs DROP COLUMN turn; DROP TABLE owned;"
+            " CREATE INDEX jobs_by_owner ON jobs (owner, lease); PRAGMA user_version = 1;"
+        )
+    journal = Journal(tmp_path / "journal.sqlite")
+    assert journal.next_queued() == "a"
+    journal.add("b", JOB, "key", "x")
+    assert journal.owns("key", BLOB.sha256)
+    assert not journal.owns("connection", BLOB.sha256)
+    journal.close()
+    Journal(tmp_path / "journal.sqlite").close()

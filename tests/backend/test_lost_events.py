@@ -9,6 +9,7 @@ from server_process import until
 
 from ex4d.jobs.client import Client
 from ex4d.jobs.codec import decode, encode
+from ex4d.jobs.keys import make_keys
 from ex4d.jobs.messages import (
     CLIENT_CONTROL,
     PROTOCOL_VERSION,
@@ -43,12 +44,14 @@ def test_an_end_that_was_never_sent_is_asked_for(tmp_path):
     """A server that drops the event `done`, whatever the reason, and sends it when it is asked."""
     context = zmq.Context()
     router = context.socket(zmq.ROUTER)
+    (tmp_path / "state").mkdir()
+    router.curve_server, router.curve_secretkey = True, make_keys(tmp_path / "state").secret.encode()
     port = router.bind_to_random_port("tcp://127.0.0.1")
     with socket.socket() as bulk:
         bulk.bind(("127.0.0.1", 0))
         bulk.listen()
         clock = [0.0]
-        client = Client(f"tcp://127.0.0.1:{port}", tmp_path, clock=lambda: clock[0])
+        client = Client(f"tcp://127.0.0.1:{port}", tmp_path, state=tmp_path / "state", clock=lambda: clock[0])
         job_id, follows = str(uuid.uuid4()), []
         client.follow(job_id)
         ended = []

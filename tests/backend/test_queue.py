@@ -10,6 +10,7 @@ from raw import Raw
 from server_process import until
 
 from ex4d.jobs.codec import decode, encode
+from ex4d.jobs.keys import client_keys
 from ex4d.jobs.messages import PROTOCOL_VERSION, SERVER_CONTROL, Event, Follow, Hello, Submit
 from ex4d.pipeline.requests import Blob, Reconstruct, Source, job_hash
 
@@ -105,6 +106,7 @@ def test_the_end_of_a_job_reaches_a_client_whose_queue_was_full_meanwhile(server
     context = zmq.Context()
     peer = context.socket(zmq.DEALER)
     peer.linger, peer.rcvhwm, peer.rcvbuf, peer.rcvtimeo = 0, 10, 4096, 5000
+    client_keys(server.state).put_on(peer)
     peer.connect(server.address)
     peer.send(encode(Hello(PROTOCOL_VERSION, "lazy")))
     peer.send(encode(Follow(job_id, 0)))

@@ -5,12 +5,14 @@ import time
 import pytest
 import zmq
 from ex4d_server.blobs import BlobStore
+from ex4d_server.gate import Gate
 from ex4d_server.journal import Journal
 from ex4d_server.local import LocalExecutor
 from ex4d_server.orders import Finished, Ready, Run, Step, Stop, blob_folder
 from ex4d_server.supervisor import Supervisor
 
 from ex4d.jobs.codec import decode, encode
+from ex4d.jobs.keys import ClientKeys, KeyPair
 from ex4d.jobs.messages import Result
 from ex4d.pipeline.requests import Blob, Reconstruct, Source
 
@@ -23,15 +25,17 @@ class Bench:
 
     def __init__(self, state) -> None:
         self.context = zmq.Context()
+        self.gate = Gate(self.context, KeyPair.new())
         self.now = 0.0
         self.journal = Journal(state / "journal.sqlite")
         blobs = BlobStore(blob_folder(state), state / "incoming")
-        self.executor = LocalExecutor(self.context, state, runner="nothing:here", clock=lambda: self.now)
+        self.executor = LocalExecutor(self.context, self.gate, state, runner="nothing:here", clock=lambda: self.now)
         self.supervisor = Supervisor(self.journal, blobs, self.executor, clock=lambda: self.now)
         self.journal.add("job", JOB, "local")
         self.supervisor.tick()
         self.peer = self.context.socket(zmq.DEALER)
         self.peer.linger = 0
+        ClientKeys(self.gate.public, self.executor._worker.keys).put_on(self.peer)
         (self.socket,) = self.executor.sockets
         self.peer.connect(self.socket.last_endpoint.decode())
         self.executor._worker.process.kill()  # the peer speaks in its place,
@@ -54,6 +58,7 @@ class Bench:
 
     def close(self) -> None:
         self.supervisor.close()
+        self.gate.close()
         self.context.destroy(linger=0)
         self.journal.close()
 

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 from raw import Raw
-from server_process import until
+from server_process import part_of, until
 
 from ex4d.jobs.messages import Error, Get, GetFile, Holds, Missing, Put, PutFile, Status, Submit
 from ex4d.jobs.transfer import Exchange
@@ -71,7 +71,7 @@ def test_a_damaged_part_on_the_server_is_thrown_away_and_sent_again(server, conn
     server.start()
     content = os.urandom(2 * MB)
     job, files = shot("copy", content)
-    part = server.state / "incoming" / f"{hashlib.sha256(content).hexdigest()}.{len(content)}.part"
+    part = part_of(server, job.source.clip[0])
     part.write_bytes(b"\0" * MB)
     client = connect(server, same_disk=False)
     last = client.wait(client.submit(job, files), timeout=20)
@@ -87,7 +87,7 @@ def test_a_file_that_changed_since_it_was_hashed_fails_the_job(server, connect, 
     last = client.wait(client.submit(job, files), timeout=20)
     assert last.state == "failed"
     assert last.message == "copy.mp4 arrived damaged, or changed while it was sent: it was deleted."
-    assert not (server.state / "incoming" / f"{job.source.clip[0].sha256}.{job.source.clip[0].size}.part").exists()
+    assert not part_of(server, job.source.clip[0]).exists()
 
 
 def test_a_file_that_vanished_fails_the_job(server, connect, shot):
@@ -108,7 +108,7 @@ def test_a_full_disk_of_the_server_fails_the_upload_and_leaves_no_part(server, c
     last = client.wait(client.submit(job, files), timeout=20)
     assert last.state == "failed"
     assert "could not store copy.mp4" in last.message
-    assert not (server.state / "incoming" / f"{job.source.clip[0].sha256}.{job.source.clip[0].size}.part").exists()
+    assert not part_of(server, job.source.clip[0]).exists()
     job, files = shot("copy", b"small")
     assert client.wait(client.submit(job, files), timeout=20).state == "done"
 
