@@ -109,8 +109,9 @@ def test_an_empty_folder_lacks_everything_and_says_how_to_fetch_it(tmp_path):
     assert "EX-4D/ex4d.ckpt" in done.stdout
     base, adapter = [line for line in done.stdout.splitlines() if line.startswith("hf ")]
     assert base.startswith("hf download Wan-AI/Wan2.1-I2V-14B-480P diffusion_pytorch_model-00001-of-00007.safetensors ")
-    assert base.endswith(f' Wan2.1_VAE.pth --local-dir "{tmp_path}/Wan2.1-I2V-14B-480P"')
-    assert len(base.split()) == 3 + 7 + 5 + 2
+    pinned = f"--revision {VIDEO_MODEL.revision}"
+    assert base.endswith(f' Wan2.1_VAE.pth {pinned} --local-dir "{tmp_path}/Wan2.1-I2V-14B-480P"')
+    assert len(base.split()) == 3 + 7 + 5 + 2 + 2
     assert adapter == f'hf download yihouxiang/EX-4D ex4d.ckpt --local-dir "{tmp_path}/EX-4D"'
     assert "83 GB at most" in done.stderr
     assert row(done, "LoRA for drafts (optional)") == "none"
