@@ -13,12 +13,13 @@ SLOTS = 2
 """Blocks that must fit on the GPU at least: one is computed with while the next arrives."""
 
 
-def missing(title: str, parts: Sequence[Part], deep: bool, device: str = "cuda") -> str:
+def missing(title: str, parts: Sequence[Part], least: float, deep: bool, device: str = "cuda") -> str:
     """Why a model cannot run on this machine, as a sentence; "" where it can.
 
     Args:
         title: of the model.
         parts: its files.
+        least: GB of GPU memory that it needs with the settings that need least.
         deep: also import torch, which takes seconds, and ask whether it can use the GPU.
         device: where it is to run; "cpu", which is for tests, needs no GPU.
 
@@ -35,8 +36,11 @@ def missing(title: str, parts: Sequence[Part], deep: bool, device: str = "cuda")
         return lacking
     if device == "cpu":
         return ""
-    if not gpus():
+    there = gpus()
+    if not there:
         return f"The {title} needs an NVIDIA GPU, and this machine has none that its driver knows."
+    if max(there) < least * 1e9:
+        return f"The {title} needs {least:g} GB of GPU memory at least, and the GPU has {max(there) / 1e9:.1f} GB."
     if deep:
         import torch
 
@@ -45,17 +49,23 @@ def missing(title: str, parts: Sequence[Part], deep: bool, device: str = "cuda")
     return ""
 
 
-def gpus() -> int:
-    """How many NVIDIA GPUs there are; asks the driver itself, which takes no seconds and no memory."""
+def gpus() -> tuple[int, ...]:
+    """Bytes of memory of each NVIDIA GPU; asks the driver itself, which takes no seconds and no memory."""
     for name in ("libcuda.so.1", "nvcuda.dll"):
         try:
             driver = ctypes.CDLL(name)
         except OSError:
             continue
         count = ctypes.c_int()
-        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
-            return count.value
-    return 0
+        if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+            continue
+        sizes = [ctypes.c_size_t() for _ in range(count.value)]
+        for number, size in enumerate(sizes):
+            device = ctypes.c_int()
+            driver.cuDeviceGet(ctypes.byref(device), number)
+            driver.cuDeviceTotalMem_v2(ctypes.byref(size), device)
+        return tuple(size.value for size in sizes)
+    return ()
 
 
 def memory(block: int, blocks: int, others: int, rest: int) -> Memory:

@@ -12,6 +12,9 @@ from ex4d.generate.wan.quality import QUALITIES
 from ex4d.generate.wan.settings import WanSettings
 from ex4d.progress import Progress
 
+LIGHTEST = WanSettings(quality="draft", model_size="512x512")
+"""What takes the least memory."""
+
 OTHER_WEIGHTS = 2_200_000_000
 """About so many bytes have the VAE, the image encoder, and what of the video model lies outside of its blocks."""
 
@@ -25,7 +28,7 @@ def make(device: str) -> Generator:
 
 def missing(deep: bool, device: str = "cuda") -> str:
     """Why the EX-4D model cannot run on this machine, see `needs.missing`."""
-    return needs.missing(model_files.TITLE, model_files.PARTS, deep, device)
+    return needs.missing(model_files.TITLE, model_files.PARTS, memory(LIGHTEST).least, deep, device)
 
 
 def rest_bytes(tokens: int) -> int:

@@ -394,7 +394,7 @@ def test_what_is_missing_is_said_in_one_sentence(model, tmp_path, monkeypatch):
     assert spec.missing(True, "cpu") == ""
     if not torch.cuda.is_available():
         assert "needs an NVIDIA GPU" in SPEC.missing(True)
-        monkeypatch.setattr(needs, "gpus", lambda: 1)
+        monkeypatch.setattr(needs, "gpus", lambda: (8 * 10**9,))
         assert SPEC.missing(False) == ""
         assert "a torch that can use the GPU" in SPEC.missing(True)
         with pytest.raises(InputError, match="a torch that can use the GPU"):
