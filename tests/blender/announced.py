@@ -32,6 +32,9 @@ PAINTER = GeneratorInfo(
     "for friends",
     False,
     settings=(QUALITY, STEPS, GUIDANCE, PROMPT, TILED, SEEN, KERNEL),
+    least_gb=5.2,
+    best_gb=11.9,
+    files_gb=19.0,
 )
 SKETCH = GeneratorInfo("sketch", "Sketch", "Fills holes with what is near", "free for any use", True)
 

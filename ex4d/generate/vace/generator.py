@@ -53,7 +53,9 @@ class VaceGenerator(VideoGenerator):
         plan = windows.plan(count, int(wanted.window), pictures.STRIDE)
         size = pictures.fitting_size(width, height, AREAS[wanted.model_size])
         tokens = pictures.tokens(pictures.padded_length(len(plan[0])), *size)
-        notes = (f"{self.model.title} was not trained on holes of this kind: look closely at what it has invented.",)
+        notes: tuple[str, ...] = (
+            f"{self.model.title} was not trained on holes of this kind: look closely at what it has invented.",
+        )
         if request.as_released:
             notes += (f"The EX-4D release has no {self.model.title}: its model was run as without release_compat.",)
         if wanted.reference and request.scene is None:

@@ -3,14 +3,13 @@
 from importlib.util import find_spec
 from unittest.mock import patch
 
-
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
 if find_spec("diffsynth") is None:
     pytest.skip("needs the extra wan: make test-wan", allow_module_level=True)
 
-import tiny
+import tiny_vace as tiny
 
 from ex4d.errors import Cancelled, InputError
 from ex4d.generate.diffsynth import video_model as common
@@ -48,19 +47,23 @@ def pictures(video):
 def theirs(pipe, prepared):
     """The context of diffsynth's own unit."""
     with torch.no_grad():
-        return library().wan_video.WanVideoUnit_VACE().process(
-            pipe,
-            vace_video=pictures(prepared.colour),
-            vace_video_mask=[(mask[..., None].expand(-1, -1, 3) * 255).numpy() for mask in prepared.mask],
-            vace_reference_image=None if prepared.reference is None else pictures(prepared.reference[None])[0],
-            vace_scale=1.0,
-            height=32,
-            width=48,
-            num_frames=9,
-            tiled=False,
-            tile_size=None,
-            tile_stride=None,
-        )["vace_context"]
+        return (
+            library()
+            .wan_video.WanVideoUnit_VACE()
+            .process(
+                pipe,
+                vace_video=pictures(prepared.colour),
+                vace_video_mask=[(mask[..., None].expand(-1, -1, 3) * 255).numpy() for mask in prepared.mask],
+                vace_reference_image=None if prepared.reference is None else pictures(prepared.reference[None])[0],
+                vace_scale=1.0,
+                height=32,
+                width=48,
+                num_frames=9,
+                tiled=False,
+                tile_size=None,
+                tile_stride=None,
+            )["vace_context"]
+        )
 
 
 def distance(ours, theirs):
@@ -222,4 +225,3 @@ def test_sizes_that_the_model_cannot_take_are_refused(models):
             video_model.generate(models, wrong, tiny.prompts(), 0, SHORT)
     with pytest.raises(InputError, match="at least one step"):
         video_model.generate(models, shot(False), tiny.prompts(), 0, video_model.Settings(steps=0))
-

@@ -127,7 +127,7 @@ def test_the_files_are_found_converted_and_loaded_as_the_real_ones(tmp_path, mon
         if name in CONVERTERS:
             config["state_dict_converter"] = f"diffsynth.utils.state_dict_converters.{CONVERTERS[name]}"
         known.append(config)
-    monkeypatch.setattr(random_weights, "shapes", lambda: sizes)
+    monkeypatch.setattr(random_weights, "shapes", lambda model: sizes)
     monkeypatch.setattr(store, "key_hash", lambda _: ANY)
     monkeypatch.setattr(model_loader, "MODEL_CONFIGS", [*known, *model_loader.MODEL_CONFIGS])
     random_weights.main(tmp_path)

@@ -39,14 +39,15 @@ def tree(root):
     from diffsynth.core.loader.file import hash_model_file
 
     torch.manual_seed(0)
-    converters = "diffsynth.utils.state_dict_converters"
-    both = dit().state_dict() | vace().state_dict()
+    of_dit, of_vace = "wan_video_dit.WanVideoDiTStateDictConverter", "wan_video_vace.VaceWanModelDictConverter"
     files = {
-        SMALL.video_model: (both, {"wan_video_dit": (dit, f"{converters}.wan_video_dit.WanVideoDiTStateDictConverter")}),
+        SMALL.video_model: (
+            dit().state_dict() | vace().state_dict(),
+            {"wan_video_dit": (dit, of_dit), "wan_video_vace": (vace, of_vace)},
+        ),
         parts.VAE: (vae().state_dict(), {"wan_video_vae": (vae, "")}),
         parts.TEXT_ENCODER: (text_encoder().state_dict(), {"wan_video_text_encoder": (text_encoder, "")}),
     }
-    files[SMALL.video_model][1]["wan_video_vace"] = (vace, f"{converters}.wan_video_vace.VaceWanModelDictConverter")
     known = []
     for part, (tensors, models) in files.items():
         place = root / part.files[0]
@@ -55,7 +56,9 @@ def tree(root):
         save_file(tensors, place) if place.suffix == ".safetensors" else torch.save(tensors, place)
         for name, (make, converter) in models.items():
             config = {"model_hash": hash_model_file(str(place)), "model_name": name}
-            config["model_class"] = f"tiny.{make.__name__}"
-            known.append(config | ({"state_dict_converter": converter} if converter else {}))
+            config["model_class"] = f"tiny_vace.{make.__name__}"
+            if converter:
+                config["state_dict_converter"] = f"diffsynth.utils.state_dict_converters.{converter}"
+            known.append(config)
     tokenizer(Path(root / parts.TOKENIZER.files[0]).parent)
     return known
