@@ -227,7 +227,7 @@ def test_help_and_doctor_load_nothing_heavy_and_say_what_is_missing():
     done = ex4d("doctor")
     assert done.returncode == 0
     assert "EX-4D model" in done.stdout
-    assert "previews instead" in done.stdout
+    assert "Generator: VACE 1.3B" in done.stdout
     assert "Rendering: numba" in done.stdout
 
 

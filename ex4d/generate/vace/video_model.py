@@ -86,7 +86,8 @@ class ControlledBlocks:
         def controlled(x: Tensor, *inputs: Any) -> Tensor:
             nonlocal state
             if number == 0:
-                state = control["before"](tokens) + x
+                x = x.float()  # as between all blocks; the patch embedding's product may be in bfloat16
+                state = control["before"](tokens).float() + x
             state = next(placed)(state, *inputs)
             hint = control["after"][self._layers.index(number)](state)
             return next(placed)(x, *inputs) + hint * self._scale
