@@ -52,7 +52,6 @@ class VaceGenerator(VideoGenerator):
         count, height, width = request.conditioning.mask.shape
         plan = windows.plan(count, int(wanted.window), pictures.STRIDE)
         size = pictures.fitting_size(width, height, AREAS[wanted.model_size])
-        tokens = pictures.tokens(pictures.padded_length(len(plan[0])), *size)
         notes: tuple[str, ...] = (
             f"{self.model.title} was not trained on holes of this kind: look closely at what it has invented.",
         )
@@ -75,7 +74,7 @@ class VaceGenerator(VideoGenerator):
             ),
             size=size,
             windows=plan,
-            rest=rest_bytes(self.model, tokens, size[0] * size[1]),
+            rest=rest_bytes(self.model, pictures.padded_length(len(plan[0])), size[0] * size[1]),
             key=(files.identity(), level.fp8),
             begun=windows.OVERLAP,  # the mask may leave out any frame, not the first alone
             notes=notes,

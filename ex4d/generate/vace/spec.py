@@ -29,18 +29,25 @@ def missing(model: Model, deep: bool, device: str = "cuda") -> str:
     return needs.missing(model.title, model.parts, memory(model, LIGHTEST).least, deep, device)
 
 
-def rest_bytes(model: Model, tokens: int, pixels: int) -> int:
+def rest_bytes(model: Model, frames: int, pixels: int) -> int:
     """What is set aside on the GPU beside the weights: for sampling, or for encoding and decoding pictures where that
-    takes more, which on a model so small it does."""
-    return max(tokens * 51 * model.dim, pixels * 10_000) + 500_000_000
+    takes more, as with a model so small it does. The VAE was seen to take 10,000 bytes a pixel whatever the number of
+    frames, beside the frames themselves.
+
+    Args:
+        model: which size of VACE.
+        frames: of a window, 4k+1.
+        pixels: of a frame.
+    """
+    tokens = ((frames - 1) // 4 + 1) * pixels // 256
+    return max(tokens * 51 * model.dim, pixels * (10_000 + 12 * frames)) + 500_000_000
 
 
 def memory(model: Model, settings: VaceSettings) -> Memory:
     """What of a GPU's memory a whole window needs."""
-    pixels = AREAS[settings.model_size]
-    tokens = ((int(settings.window) - 1) // 4 + 1) * pixels // 256
+    rest = rest_bytes(model, int(settings.window), AREAS[settings.model_size])
     block = needs.block_bytes(model.dim, model.ffn_dim, False, QUALITIES[settings.quality].fp8)
-    return needs.memory(block, sum(model.blocks), model.others, rest_bytes(model, tokens, pixels))
+    return needs.memory(block, sum(model.blocks), model.others, rest)
 
 
 def convert(model: Model, root: Path, progress: Progress) -> tuple[str, ...]:
