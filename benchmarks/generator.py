@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from render import synthetic
 
 from ex4d.generate.base import Generated, Generator, Request
-from ex4d.generate.wan.quality import QUALITIES, QualityName
+from ex4d.generate.diffsynth.quality import QualityName
+from ex4d.generate.wan.quality import QUALITIES
 from ex4d.generate.wan.settings import WanSettings
 from ex4d.generate.wan.spec import SPEC
 from ex4d.media.contact_sheet import write_picture

@@ -18,7 +18,7 @@ from render import synthetic
 
 from ex4d.errors import InputError
 from ex4d.generate.base import Generator
-from ex4d.generate.wan.quality import QualityName
+from ex4d.generate.diffsynth.quality import QualityName
 from ex4d.generate.wan.spec import SPEC
 from ex4d.progress import silent
 from ex4d.render import conditioning

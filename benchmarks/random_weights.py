@@ -1,7 +1,7 @@
-"""Random weights of the EX-4D model, full size, real names: `python benchmarks/random_weights.py DIR`.
+"""Random weights of a model, full size, real names: `python benchmarks/random_weights.py DIR --model vace`.
 
-They show how fast and how large everything is, never how good: what is made from them is noise, and says so. 48 GB in
-bfloat16 (the published video model has 66 GB, in float32).
+They show how fast and how large everything is, never how good: what is made from them is noise, and says so. In
+bfloat16: 48 GB for the EX-4D model (the published video model has 66 GB, in float32), 16 GB for VACE 1.3B, 46 for 14B.
 """
 
 from collections.abc import Iterator
@@ -13,17 +13,50 @@ import typer
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ex4d.generate.wan import model_files, video_model
+from ex4d.generate.diffsynth import parts
+from ex4d.generate.diffsynth.library import library
+from ex4d.generate.vace.model_files import LARGE, SMALL, Model
+from ex4d.generate.wan import model_files
 from ex4d.generate.wan.adapter import ModelShape
 from ex4d.generate.wan.camera_encoder import CameraEncoder
 from ex4d.weights import store
 
+VACE = {model.name: model for model in (SMALL, LARGE)}
+
 WORDS = ("4K", "ultra", "HD", "surround", "motion", "wide", "angle", "view", "static", "blurred", "details")
 
 
-def shapes() -> dict[store.Part, dict[str, tuple[int, ...]]]:
-    """Names and shapes of all tensors of each part, taken from the model classes themselves."""
-    pipelines = video_model.library().wan_video
+def shapes(model: str = "wan") -> dict[store.Part, dict[str, tuple[int, ...]]]:
+    """Names and shapes of all tensors of each part of a generator, taken from the model classes themselves."""
+    return shapes_of_vace(VACE[model]) if model in VACE else shapes_of_wan()
+
+
+def shapes_of_vace(model: Model) -> dict[store.Part, dict[str, tuple[int, ...]]]:
+    """Those of VACE in one of its sizes; the control blocks are in the video model's file."""
+    pipelines, (count, controls) = library().wan_video, model.blocks
+    block = {"dim": model.dim, "ffn_dim": model.ffn_dim, "num_heads": model.dim // 128, "eps": 1e-6}
+    block["has_image_input"] = False
+    with torch.device("meta"):
+        dit = pipelines.WanModel(
+            **{"in_dim": 16, "out_dim": 16, "text_dim": 4096, "freq_dim": 256, "patch_size": (1, 2, 2)},
+            **block,
+            num_layers=count,
+        )
+        vace = pipelines.VaceWanModel(vace_layers=tuple(range(0, count, count // controls)), vace_in_dim=96, **block)
+        models = {
+            model.video_model: (dit, vace),
+            parts.VAE: (pipelines.WanVideoVAE(),),
+            parts.TEXT_ENCODER: (pipelines.WanTextEncoder(),),
+        }
+    return {
+        part: {name.removeprefix("model."): tuple(t.shape) for m in each for name, t in m.state_dict().items()}
+        for part, each in models.items()
+    }
+
+
+def shapes_of_wan() -> dict[store.Part, dict[str, tuple[int, ...]]]:
+    """Those of the EX-4D model."""
+    pipelines = library().wan_video
     with torch.device("meta"):
         video = pipelines.WanModel(
             **{"dim": 5120, "in_dim": 36, "ffn_dim": 13824, "out_dim": 16, "text_dim": 4096, "freq_dim": 256},
@@ -84,9 +117,12 @@ def weights(sizes: dict[str, tuple[int, ...]], dtype: torch.dtype, seed: int) ->
 
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder for all models; becomes EX4D_MODELS.")],
+    model: Annotated[str, typer.Option("--model", help=f"wan, {', '.join(VACE)}.")] = "wan",
 ) -> None:
-    """Write all files."""
-    for number, (part, sizes) in enumerate(shapes().items()):
+    """Write all files that are not there."""
+    for number, (part, sizes) in enumerate(shapes(model).items()):
+        if store.is_there(part, folder):
+            continue
         if part.keys:
             assert store.key_hash(sizes) == part.keys, f"{part.name} does not have the published names"
         dtype = torch.float32 if part == model_files.EX4D else torch.bfloat16
@@ -99,7 +135,7 @@ def main(
             tensors = dict(weights(chosen, dtype, 100 * number + n))
             save_file(tensors, path) if path.suffix == ".safetensors" else torch.save(tensors, path)
             print(f"{path.stat().st_size / 1e9:6.2f} GB {file}", flush=True)
-    write_tokenizer((folder / model_files.TOKENIZER.files[0]).parent)
+    write_tokenizer((folder / parts.TOKENIZER.files[0]).parent)
     (folder / store.RANDOM).touch()
 
 

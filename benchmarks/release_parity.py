@@ -236,6 +236,7 @@ def full_release(release: Path, work: Path) -> None:
 
 def full_ours(release: Path, work: Path) -> None:
     """Ours in both precisions, and in float32."""
+    from ex4d.generate.diffsynth.video_model import computing
     from ex4d.generate.runtime import blocks
     from ex4d.generate.wan import model_files, video_model
     from ex4d.weights import store
@@ -251,8 +252,7 @@ def full_ours(release: Path, work: Path) -> None:
             with (
                 torch.no_grad(),
                 video_model.camera_latent(models.pipe.dit, given["camera"]),
-                video_model._autocast(models),
-                video_model._attention(models.device),
+                computing(models),
             ):
                 return predict(
                     dit=models.pipe.dit,
@@ -275,11 +275,12 @@ def full_ours(release: Path, work: Path) -> None:
 
 def exact(files: Any, given: dict[str, Tensor], blocks: Any) -> Tensor:
     """One prediction with weights, LoRA and products in float32, a block at a time."""
+    from ex4d.generate.diffsynth.library import pipeline
     from ex4d.generate.wan import video_model
     from ex4d.generate.wan.adapter import read_adapter
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    pipe = video_model._pipeline(files, {"dit": files.dit}, "cpu")
+    pipe = pipeline({"dit": files.dit}, "cpu")
     dit, lora = pipe.dit, read_adapter(files.adapter).lora_layers()
     stacked_blocks = dit.blocks
 

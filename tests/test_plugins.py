@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,12 @@ import pytest
 from ex4d import plugins
 from ex4d.errors import InputError
 from ex4d.generate import registry
-from ex4d.generate.base import Request, Spec, metadata
+from ex4d.generate.base import Memory, Request, Spec, metadata
 from ex4d.generate.registry import GROUP
 from ex4d.progress import silent
 from ex4d.render.conditioning import Conditioning
 from ex4d.render.coverage import Coverage
-from ex4d.schema import build, describe
+from ex4d.schema import Settings, build, describe, setting
 
 
 @pytest.fixture
@@ -113,17 +113,27 @@ def test_of_two_entry_points_with_one_name_the_first_on_the_path_counts(installe
 
 
 def spec(name, rank, missing=lambda deep: ""):
-    return Spec(name, name.title(), "For tests", Spec, lambda device: None, missing, rank)
+    return Spec(name, name.title(), "For tests", Settings, lambda device: None, missing, rank)
 
 
 def known(*specs):
     return {one.name: one for one in specs}
 
 
+@dataclass(frozen=True)
+class Sizes(Settings):
+    """Of a generator whose memory depends on them."""
+
+    gigabytes: float = setting(12.0, "Gigabytes", "How much it takes")
+
+
+BETTER = "Stand_In is the best that can run here; Model would be better."
+
+
 def test_auto_takes_the_best_that_can_run_and_says_why_not_a_better_one():
     model, stand_in = spec("model", 2, lambda deep: "No GPU here."), spec("stand_in", 1)
     choice = registry.choose("auto", known(model, stand_in))
-    assert (choice.spec, choice.notes) == (stand_in, ("No GPU here.",))
+    assert (choice.spec, choice.notes) == (stand_in, (BETTER, "No GPU here."))
     able = replace(model, missing=lambda deep: "")
     assert registry.choose("auto", known(able, stand_in)) == registry.Choice(able)
     assert registry.choose("stand_in", known(model, stand_in)) == registry.Choice(stand_in)
@@ -141,6 +151,43 @@ def test_a_generator_that_cannot_run_or_is_not_there_is_refused_in_one_sentence(
         registry.choose("auto", {})
 
 
+def test_of_several_better_ones_the_best_and_the_nearest_say_what_they_lack():
+    ranks = {"a": 9, "b": 8, "c": 7}
+    one, two, three = (spec(name, rank, lambda deep, n=name: f"No {n}.") for name, rank in ranks.items())
+    last = spec("last", 1)
+    assert registry.choose("auto", known(one, two, three, last)).notes == (
+        "Last is the best that can run here; A or B or C would be better.",
+        "No a.",
+        "No c.",
+    )
+
+
+def test_auto_takes_what_fits_the_free_memory_with_the_settings_that_were_given(monkeypatch):
+    pytest.importorskip("torch", reason="needs the extra depth: make test-wan")
+    from ex4d.generate.runtime import offload
+
+    free = 10e9
+    monkeypatch.setattr(offload, "largest_free", lambda: free)
+    large = replace(spec("large", 3), settings=Sizes, memory=lambda settings: Memory(settings.gigabytes, 40))
+    small, still = replace(spec("small", 2), settings=Sizes, memory=lambda _: Memory(6, 12)), spec("still", 1)
+    every = known(large, small, still)
+    choice = registry.choose("auto", every)
+    assert choice.spec is small
+    assert choice.notes == (
+        "Small is the best that can run here; Large would be better.",
+        "The Large needs 12 GB of GPU memory with these settings, and 10.0 GB are free: choose settings that need less,"
+        " or close other programs that use the GPU.",
+    )
+    assert registry.choose("auto", every, {"large": {"gigabytes": 8.0}}) == registry.Choice(large)
+    with pytest.raises(InputError, match="needs 12 GB of GPU memory with these settings"):
+        registry.choose("large", every)
+    assert registry.choose("large", every, {"large": {"gigabytes": 8.0}}) == registry.Choice(large)
+    free = 5e9
+    assert registry.choose("auto", every).spec is still
+    free = 0  # no GPU at all: that is for the model itself to say
+    assert registry.choose("auto", every).spec is large
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
@@ -154,4 +201,4 @@ def test_a_generator_that_fails_to_say_what_it_lacks_lacks_something(error, told
 
     model, stand_in = spec("model", 2, fail), spec("stand_in", 1)
     assert registry.missing(model, False) == told
-    assert registry.choose("auto", known(model, stand_in)) == registry.Choice(stand_in, (told,))
+    assert registry.choose("auto", known(model, stand_in)) == registry.Choice(stand_in, (BETTER, told))

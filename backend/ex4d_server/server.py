@@ -25,6 +25,7 @@ import zmq
 from ex4d import __version__
 from ex4d.depth import registry
 from ex4d.errors import EX4DError, InputError, ServerError
+from ex4d.generate.base import Spec
 from ex4d.generate.registry import AUTO, check_options, generators, missing
 from ex4d.jobs.address import DEFAULT_ADDRESS, parse_address
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
@@ -517,19 +518,7 @@ def serve(
 def _capabilities() -> Capabilities:
     """What can be run here now; files and GPUs come and go, so it is asked for each client."""
     return Capabilities(
-        tuple(
-            GeneratorInfo(
-                name=spec.name,
-                title=spec.title,
-                help=spec.help,
-                licence=spec.licence,
-                is_preview=spec.is_preview,
-                stride=spec.stride,
-                missing=sentence(missing(spec, False)),
-                settings=describe(spec.settings),
-            )
-            for spec in generators().values()
-        ),
+        tuple(_announced(spec) for spec in generators().values()),
         tuple(
             EstimatorInfo(
                 name=spec.name,
@@ -543,6 +532,23 @@ def _capabilities() -> Capabilities:
             for spec in registry.estimators().values()
             if not spec.is_helper
         ),
+    )
+
+
+def _announced(spec: Spec) -> GeneratorInfo:
+    memory = spec.memory(spec.settings())
+    return GeneratorInfo(
+        name=spec.name,
+        title=spec.title,
+        help=spec.help,
+        licence=spec.licence,
+        is_preview=spec.is_preview,
+        stride=spec.stride,
+        missing=sentence(missing(spec, False)),
+        settings=describe(spec.settings),
+        least_gb=memory.least,
+        best_gb=memory.best,
+        files_gb=spec.gigabytes,
     )
 
 

@@ -6,6 +6,7 @@ Blender registers.
 # ruff: noqa: N801
 
 import json
+import math
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -244,6 +245,32 @@ def draw_generate(layout: Layout, context: Context) -> None:
         advise(layout, context, advice)
 
 
+def draw_models(layout: Layout, context: Context) -> None:
+    """What the server can generate with, best first: memory, files, licence, and what is missing."""
+    server = session.current().capabilities
+    if server is None:
+        layout.label(text="Models are listed once connected", icon="INFO")
+        return
+    for info in server.generators:
+        box = layout.box()
+        box.label(text=info.title, icon="CANCEL" if info.missing else "CHECKMARK")
+        column = box.column(align=True)
+        column.scale_y = 0.8
+        for line in about_model(info):
+            column.label(text=line, icon="BLANK1")
+        if info.missing:
+            say(box, context, info.missing)
+
+
+def about_model(info: GeneratorInfo) -> list[str]:
+    """Memory with the settings that it begins with, files and licence of a generator, a line each."""
+    memory = "No GPU needed"
+    if info.least_gb:
+        memory = f"GPU of {math.ceil(info.least_gb)} GB, faster with {math.ceil(info.best_gb)} GB"
+    files = f"{info.files_gb:.0f} GB of files" if info.files_gb else "No files needed"
+    return [memory, files, f"Licence: {info.licence}"]
+
+
 def draw_takes(layout: Layout, context: Context) -> None:
     """The list of takes, and what can be done with the active one."""
     facts = context.scene.ex4d
@@ -371,6 +398,7 @@ PANELS = (
     Panel("Camera", draw_camera, has_shot),
     Panel("Check", draw_check, has_shot),
     Panel("Generate", draw_generate, has_shot, in_sequencer=True),
+    Panel("Models", draw_models, has_shot, inside="Generate", in_sequencer=True),
     Panel("Takes", draw_takes, has_shot, in_sequencer=True),
     Panel("Backend", draw_backend),
 )

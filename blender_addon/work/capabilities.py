@@ -1,7 +1,7 @@
 """What the server announces: which generators and depth estimators it has, and which of them run when it chooses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ex4d.jobs.messages import Capabilities, EstimatorInfo, GeneratorInfo
 
@@ -25,8 +25,9 @@ class Chosen:
 
 
 def generator_for(wish: str, known: Capabilities) -> Chosen:
-    """The generator that runs for a name or "auto"."""
-    return _choose(wish, known.generators, "generator")
+    """The generator that runs for a name or "auto"; of those that are better, the best and the nearest say why not."""
+    chosen = _choose(wish, known.generators, "generator")
+    return replace(chosen, reasons=tuple(dict.fromkeys(chosen.reasons[:1] + chosen.reasons[-1:])))
 
 
 def estimator_for(wish: str, known: Capabilities) -> Chosen:

@@ -54,7 +54,7 @@ def doctor() -> None:
 
 def _state(generator: generate_base.Spec, reason: str) -> str:
     if reason:
-        return "missing" if generator.is_preview else "previews instead"
+        return "missing"
     if generator.parts and (store.folder() / store.RANDOM).exists():
         return "ready, but its weights are random"
     return "ready"

@@ -17,10 +17,10 @@ from ex4d.weights.store import Part
 
 
 def _fetchable() -> dict[str, tuple[Part, ...]]:
-    """What can be fetched, by name: the files of whatever has a pinned revision for each."""
+    """What can be fetched, by name."""
     parts = {name: spec.parts for name, spec in generate_registry.generators().items()}
     parts |= {name: spec.usual_parts for name, spec in depth_registry.estimators().items()}
-    return {name: needed for name, needed in parts.items() if needed and all(part.revision for part in needed)}
+    return {name: needed for name, needed in parts.items() if needed}
 
 
 def models(
@@ -59,21 +59,25 @@ def models(
 def _fetch(name: str, root: Path, accept_licence: bool) -> None:
     known = _fetchable()
     if name not in known:
-        spec = generate_registry.generators().get(name)
-        if spec is not None and spec.parts:
-            raise InputError(f"Files of the {spec.title} are fetched by hand: `ex4d models` prints the commands.")
-        raise InputError(f"There is nothing to fetch for {name!r}: choose one of {', '.join(known)}.")
+        raise InputError(f"{name!r} has no files to fetch: choose one of {', '.join(known)}.")
+    store.check_disk(known[name], root)
+    for part in known[name]:
+        if not part.revision and store.state(part, root) != "ready":
+            say(f"The {part.name} is not pinned: what {part.hub} has today is fetched, and only its names are checked.")
     with bars() as progress:
         for part in known[name]:
             store.fetch(part, root, progress, accept_licence=accept_licence)
 
 
 def _convert(root: Path) -> None:
-    for spec in generate_registry.generators().values():
-        if spec.convert is not None:
-            with bars() as progress:
-                notes = spec.convert(root, progress)
-            say(*notes)
+    """Convert what each generator has; one that lacks files stops the others only where all of them do."""
+    can = [spec for spec in generate_registry.generators().values() if spec.convert is not None]
+    whole = [spec for spec in can if all(store.is_there(part, root) for part in spec.parts)]
+    for spec in whole or can:
+        assert spec.convert is not None
+        with bars() as progress:
+            notes = spec.convert(root, progress)
+        say(*notes)
 
 
 def _list_generator(spec: Spec, root: Path) -> None:
@@ -89,7 +93,10 @@ def _list_generator(spec: Spec, root: Path) -> None:
     say(*wrong)
     if listing.wanted:
         need = sum(part.gigabytes for part in listing.wanted)
-        say(f"To fetch what is missing, {need:.0f} GB at most (hf comes with pip install huggingface_hub):")
+        say(
+            f"To fetch what is missing, {need:.0f} GB at most: `ex4d models --fetch {spec.name}`, or by hand (hf comes"
+            " with pip install huggingface_hub):"
+        )
         for command in store.fetch_commands(listing.wanted, root):
             typer.echo(command)
     else:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any, Literal
 
 import typer
@@ -136,9 +137,13 @@ class _Shared:
         about = replace(about, option=self.flag, optional=True, choices=tuple(choices.values()))
         names = [name for name, _ in self.takers]
         text = f"{_help(about)} Only for {' and '.join(names)}."
-        defaults = {each.default for _, each in self.takers}
-        if len(defaults) == 1 and about.default is not None and about.kind != "switch":
-            text += f"  [default: {about.default}]"
+        defaults: dict[Scalar, list[str]] = {}
+        for name, each in self.takers:
+            defaults.setdefault(each.default, []).append(name)
+        if None not in defaults and about.kind != "switch":
+            first, *others = [(shorten(str(value), 60) or "empty", taken) for value, taken in defaults.items()]
+            said = [first[0], *(f"{' and '.join(taken)}: {value}" for value, taken in others)]
+            text += f"  [default: {'; '.join(said)}]"
         return _option(about, None, text)
 
 

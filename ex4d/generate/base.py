@@ -89,6 +89,24 @@ class OwnFile:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What of a GPU's memory a generator needs, in GB of 10^9 bytes.
+
+    Attributes:
+        least: it runs with so much.
+        best: from so much on, no weights are copied to the GPU while it works.
+    """
+
+    least: float = 0.0
+    best: float = 0.0
+
+
+def no_memory(settings: Any) -> Memory:
+    """Of a generator that needs no GPU."""
+    return Memory()
+
+
+@dataclass(frozen=True)
 class Spec:
     """What there is to know about a generator before its code is imported.
 
@@ -102,6 +120,7 @@ class Spec:
         missing: why it cannot run here, as a sentence; "" where it can. Called with False it imports nothing heavy, so
             that a server can ask for every client, and may overlook what only an import can tell.
         rank: "auto" takes the highest that can run here; the default stays behind every generator of ex4d's own.
+        memory: what of a GPU's memory it needs with given settings, for a shot as long as the model takes at once.
         is_preview: whether its pictures stand in for those of a model; everything made from them says so.
         licence: of its weights, for people.
         stride: it works on one frame and then on groups of this many; shots of other lengths are padded.
@@ -118,12 +137,18 @@ class Spec:
     make: Callable[[str], Generator]
     missing: Callable[[bool], str]
     rank: int = 0
+    memory: Callable[[Any], Memory] = no_memory
     is_preview: bool = False
     licence: str = "free for any use"
     stride: int = 1
     parts: tuple[Part, ...] = ()
     convert: Callable[[Path, Progress], tuple[str, ...]] | None = None
     own_files: Callable[[Path], tuple[OwnFile, ...]] | None = None
+
+    @property
+    def gigabytes(self) -> float:
+        """Of its model files, about."""
+        return round(sum(part.gigabytes for part in self.parts), 1)
 
 
 def metadata(spec: Spec, generated: Generated) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Which generators there are, and choosing one. Other packages add theirs by an entry point, see docs/extending.md."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from ex4d import plugins
@@ -19,7 +20,7 @@ class Choice:
 
     Attributes:
         spec: of the generator.
-        notes: sentences for the user.
+        notes: sentences for the user: what would be better, and what is in the way of the best one and of the nearest.
     """
 
     spec: Spec
@@ -46,12 +47,39 @@ def missing(spec: Spec, deep: bool) -> str:
         return f"{spec.title} cannot tell whether it can run here: {type(error).__name__}: {error}"
 
 
-def choose(wish: str, known: Mapping[str, Spec]) -> Choice:
+def short_of_memory(spec: Spec, given: Mapping[str, Any]) -> str:
+    """Why the GPU's free memory is not enough for a generator, "" where it is; imports torch if it needs a GPU.
+
+    What this process holds counts as free: another generator lets go of it.
+
+    Args:
+        spec: of the generator.
+        given: settings of it; those that it does not take are refused elsewhere.
+    """
+    try:
+        need = spec.memory(build(spec.settings, given)).least
+    except InputError:
+        return ""
+    if not need or find_spec("torch") is None:
+        return ""
+    from ex4d.generate.runtime.offload import largest_free
+
+    free = largest_free() / 1e9
+    if not free or free >= need:
+        return ""
+    return (
+        f"The {spec.title} needs {need:g} GB of GPU memory with these settings, and {free:.1f} GB are free: choose"
+        " settings that need less, or close other programs that use the GPU."
+    )
+
+
+def choose(wish: str, known: Mapping[str, Spec], options: Mapping[str, Mapping[str, Any]] | None = None) -> Choice:
     """The generator for a wish: a name, or "auto" for the best that can run here.
 
     Args:
         wish: see above.
         known: from `generators`.
+        options: settings by the names of generators, as the memory that one needs depends on them.
 
     Raises:
         InputError: there is none of this name, or it cannot run here.
@@ -59,16 +87,31 @@ def choose(wish: str, known: Mapping[str, Spec]) -> Choice:
     if wish != AUTO:
         if wish not in known:
             raise InputError(f"There is no generator {wish[:100]!r} here: choose one of {AUTO}, {', '.join(known)}.")
-        if reason := missing(known[wish], True):
+        if reason := _lacks(known[wish], options or {}):
             raise InputError(reason)
         return Choice(known[wish])
+    better: list[Spec] = []
     reasons: list[str] = []
     for spec in known.values():
-        reason = missing(spec, True)
+        reason = _lacks(spec, options or {})
         if not reason:
-            return Choice(spec, tuple(reasons))
+            return Choice(spec, _why(spec, better, reasons))
+        better.append(spec)
         reasons.append(reason)
     raise InputError(f"No generator can run here: {' '.join(reasons) or 'none is installed.'}")
+
+
+def _lacks(spec: Spec, options: Mapping[str, Mapping[str, Any]]) -> str:
+    return missing(spec, True) or short_of_memory(spec, options.get(spec.name, {}))
+
+
+def _why(spec: Spec, better: Sequence[Spec], reasons: Sequence[str]) -> tuple[str, ...]:
+    """See `Choice.notes`; nothing where the best was chosen."""
+    if not better:
+        return ()
+    titles = " or ".join(one.title for one in better)
+    said = f"{spec.title} is the best that can run here; {titles} would be better."
+    return tuple(dict.fromkeys((said, reasons[0], reasons[-1])))
 
 
 def check_options(options: Mapping[str, Mapping[str, Any]], known: Mapping[str, Spec]) -> None:

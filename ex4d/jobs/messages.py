@@ -16,6 +16,7 @@ PROTOCOL_VERSION = 4
 
 Text = Annotated[str, length(0, 2000)]
 Word = Annotated[str, length(1, 100)]
+Gigabytes = Annotated[float, between(0, 1e6)]
 Count = Annotated[int, between(0, 2**53)]
 JobId = Annotated[str, matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]
 Ticket = Annotated[str, matches("[0-9a-f]{32}", "32 hexadecimal digits")]
@@ -49,7 +50,9 @@ class Limits:
 class GeneratorInfo:
     """A generator that the server has: what panels draw of it, see `ex4d.generate.base.Spec`.
 
-    `missing` is a sentence about why it cannot run, empty where it can; `stride` is that of frame counts that suit it.
+    `missing` is a sentence about why it cannot run, empty where it can; `stride` is that of frame counts that suit it;
+    `least_gb` and `best_gb` are what of a GPU's memory it needs with its default settings, see
+    `ex4d.generate.base.Memory`; `files_gb` are its model files.
     """
 
     name: Word
@@ -60,6 +63,9 @@ class GeneratorInfo:
     stride: Annotated[int, between(1, 1000)] = 1
     missing: Text = ""
     settings: Annotated[tuple[Setting, ...], length(0, 200)] = ()
+    least_gb: Gigabytes = 0.0
+    best_gb: Gigabytes = 0.0
+    files_gb: Gigabytes = 0.0
 
 
 @dataclass(frozen=True)

@@ -82,9 +82,9 @@ def _pictures(video: Path) -> list[Path]:
 
 def _as_then(job: Generate | Fill, record: take.TakeRecord) -> Generate | Fill:
     """The job with what "auto" chose then, where it would choose another today."""
-    known = generators()
-    if job.generation.generator == AUTO and choose(AUTO, known).spec.name != record.generator:
-        job = replace(job, generation=replace(job.generation, generator=record.generator))
+    wish = job.generation
+    if wish.generator == AUTO and choose(AUTO, generators(), wish.options).spec.name != record.generator:
+        job = replace(job, generation=replace(wish, generator=record.generator))
     if isinstance(job, Generate) and not job.source.depth and job.source.settings.estimator == AUTO:
         provider = record.depth.get("provider", "")
         if provider and registry.choose(AUTO).spec.name != provider:

@@ -46,7 +46,7 @@ def plan(settings: GenerateSettings) -> Plan:
     """
     known = generators()
     check_options(settings.options, known)
-    choice = choose(settings.generator, known)
+    choice = choose(settings.generator, known, settings.options)
     others = [known[name] for name in settings.options if name in known and name != choice.spec.name]
     unused = {
         about.label for spec in others for about in describe(spec.settings) if about.name in settings.of(spec.name)

@@ -7,6 +7,7 @@ commit alone says what the file is.
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,6 +200,43 @@ def fetch_commands(parts: Sequence[Part], root: Path) -> list[str]:
     ]
 
 
+def check_disk(parts: Sequence[Part], root: Path) -> None:
+    """Refuse to begin what the disk cannot hold: the parts that are not there yet, and the largest of them twice, as a
+    torch file is rewritten before it is removed. Offline nothing is refused here: `fetch` says what to place where.
+
+    Args:
+        parts: that are to be fetched.
+        root: folder of all models.
+
+    Raises:
+        InputError: there is not enough space; says how much is needed.
+    """
+    if not Package("huggingface_hub").is_there or _is_offline():
+        return
+    need, twice = 0.0, 0.0
+    for part in parts:
+        found = state(part, root)
+        if found == "ready":
+            continue
+        places = [root / file for file in part.files]
+        kept = [_partial(place) for place in places] + (places if found.endswith("missing") else [])
+        need += max(0.0, part.gigabytes - sum(path.stat().st_size for path in kept if path.is_file()) / 1e9)
+        if places[0].suffix in PICKLES:
+            twice = max(twice, part.gigabytes)
+    need += twice
+    there = next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(there).free / 1e9
+    if free < need:
+        raise InputError(
+            f"{need:.1f} GB are needed in {root} and {free:.1f} GB are free: make room, or let {VARIABLE} name a folder"
+            " on another disk."
+        )
+
+
+def _partial(place: Path) -> Path:
+    return place.with_name(place.name + ".part")
+
+
 def fetch(part: Part, root: Path, progress: Progress = silent, *, accept_licence: bool = False) -> tuple[Path, ...]:
     """Download a part to the folder of all models; files that are there and whole stay.
 
@@ -242,7 +280,7 @@ def _fetched(part: Part, file: str, digest: str, root: Path, progress: Progress)
         except InputError:
             pass  # it stays until another has come
     path = root / file
-    partial = path.with_name(path.name + ".part")
+    partial = _partial(path)
     _download(part, file, root, partial, progress)
     if digest and _sha256(partial) != digest:
         partial.unlink()
@@ -269,13 +307,13 @@ def _converted(part: Part, path: Path) -> Path:
 
 def _download(part: Part, file: str, root: Path, partial: Path, progress: Progress) -> None:
     """Download a file to `partial`, from where that ends: the hub's own client starts over each time."""
-    from huggingface_hub import constants, get_hf_file_metadata, get_token, hf_hub_url
+    from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
     from huggingface_hub.errors import GatedRepoError
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
 
     by_hand = _by_hand(part, root, [file])
-    if constants.is_offline_mode():
+    if _is_offline():
         raise InputError(f"{part.name} cannot be fetched, HF_HUB_OFFLINE forbids the network: {by_hand}.")
     try:
         url = hf_hub_url(part.hub, part.inside(file), revision=part.revision or None)
@@ -304,6 +342,12 @@ def _download(part: Part, file: str, root: Path, partial: Path, progress: Progre
         raise InputError(
             f"{part.name} cannot be fetched ({reason}): check the connection and try again, or {by_hand}."
         ) from error
+
+
+def _is_offline() -> bool:
+    from huggingface_hub import constants
+
+    return bool(constants.is_offline_mode())
 
 
 def _by_hand(part: Part, root: Path, files: Sequence[str]) -> str:

@@ -47,6 +47,9 @@ def test_a_job_runs_and_its_files_come_back(server, connect, shot):
     can = client.server.capabilities
     assert [info.name for info in can.generators] == list(generators())
     assert [info.missing for info in can.generators] == [spec.missing(False) for spec in generators().values()]
+    needs = [spec.memory(spec.settings()) for spec in generators().values()]
+    assert [(info.least_gb, info.best_gb) for info in can.generators] == [(need.least, need.best) for need in needs]
+    assert [info.files_gb for info in can.generators] == [spec.gigabytes for spec in generators().values()]
     assert can.generators[-1].is_preview
     assert not can.generators[-1].missing
     assert [info.settings for info in can.generators] == [describe(s.settings) for s in generators().values()]

@@ -33,6 +33,9 @@ PAINTER = GeneratorInfo(
     False,
     4,
     settings=(QUALITY, STEPS, GUIDANCE, PROMPT, TILED, SEEN, KERNEL),
+    least_gb=5.2,
+    best_gb=11.9,
+    files_gb=19.0,
 )
 SKETCH = GeneratorInfo("sketch", "Sketch", "Fills holes with what is near", "free for any use", True)
 

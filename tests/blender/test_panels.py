@@ -112,6 +112,30 @@ def test_all_settings_are_drawn_that_the_server_announces_for_the_generator_that
     assert "The Painter will be used" not in drawn.labels
 
 
+def test_models_are_listed_with_memory_files_licence_and_what_is_missing(scene, shot):
+    announced.by(announced.lacking("painter", WHY_NOT))
+    drawn = draw(panels.draw_models)
+    assert drawn.labels[0] == "The Painter"
+    assert drawn.labels[1:4] == ["GPU of 6 GB, faster with 12 GB", "19 GB of files", "Licence: for friends"]
+    assert WHY_NOT in drawn.text
+    assert drawn.labels[-3:] == ["No GPU needed", "No files needed", "Licence: free for any use"]
+    announced.by()
+    assert WHY_NOT not in draw(panels.draw_models).text
+
+
+def test_models_are_not_known_before_a_server_was_asked(scene, shot):
+    assert draw(panels.draw_models).labels == ["Models are listed once connected"]
+
+
+def test_of_several_models_that_cannot_run_the_best_and_the_nearest_say_why(scene, shot):
+    others = tuple(replace(announced.PAINTER, name=name, missing=f"No {name}.") for name in "abc")
+    announced.by(Capabilities((*others, announced.SKETCH), announced.EVERYTHING.estimators))
+    told = draw(panels.draw_generate).text
+    assert "The result will be a preview. No a. No c." in told
+    assert "No b." not in told
+    assert "No b." in draw(panels.draw_models).text
+
+
 def test_as_long_as_no_server_was_asked_the_panel_says_that_nobody_knows(scene, shot):
     assert session.current().client is None
     drawn = draw(panels.draw_generate)

@@ -67,6 +67,7 @@ def options_of(command: str) -> dict[str, object]:
         default = option.default
         if default is None and "[default: " in option.help:
             default = option.help.partition("[default: ")[2].removesuffix("]")
+            default = default.partition("; ")[0]  # of the best generator; others may have another
         found |= dict.fromkeys(
             option.opts, default if default is None or isinstance(default, bool | int) else str(default)
         )

@@ -2,6 +2,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -219,6 +220,35 @@ def test_a_missing_hub_client_is_named_with_the_extra_that_brings_it(tmp_path, m
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=f"needs the Python package huggingface_hub: {said}.*, or place https://"):
         store.fetch(replace(SMALL, extra=extra), tmp_path)
+
+
+@needs_hub
+def test_the_disk_is_looked_at_before_anything_is_fetched(tmp_path, monkeypatch):
+    """What is there counts, also of a download that was broken off; a torch file is there twice for a moment."""
+
+    def free(gigabytes):
+        monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(0, 0, gigabytes * 1e9))
+
+    monkeypatch.setattr(store, "_is_offline", lambda: False)
+    root = tmp_path / "not" / "yet"
+    free(3.19)
+    with pytest.raises(InputError, match=r"3\.2 GB are needed in .*yet and 3\.2 GB are free: .* EX4D_MODELS name"):
+        store.check_disk([SMALL, SEVERAL], root)
+    free(3.21)
+    store.check_disk([SMALL, SEVERAL], root)
+    (root / "Large").mkdir(parents=True)
+    with (root / "Large" / "model.safetensors.part").open("wb") as begun:
+        begun.truncate(2 * 10**9)
+    free(1.21)
+    store.check_disk([SMALL, SEVERAL], root)
+    safetensors(root / "Small/model.safetensors", {"a": 3})
+    free(1.01)
+    store.check_disk([SMALL, SEVERAL], root)
+    free(0.99)
+    with pytest.raises(InputError, match=r"1\.0 GB are needed"):
+        store.check_disk([SMALL, SEVERAL], root)
+    monkeypatch.setattr(store, "_is_offline", lambda: True)
+    store.check_disk([SMALL, SEVERAL], root)
 
 
 def test_the_commands_fetch_the_pinned_revisions(tmp_path):

@@ -21,6 +21,9 @@ EPS = 1e-6
 NATIVE_8BIT = (8, 9)
 """Compute capability from which NVIDIA GPUs multiply in 8 bits."""
 
+MOST_SIZES = 8
+"""For so many numbers of tokens torch's compiler keeps kernels of one function; it refuses to make another."""
+
 LARGEST_8BIT = 448.0
 """Largest number of float8_e4m3fn."""
 
@@ -204,6 +207,7 @@ def runner(device: torch.device, head: int, image_tokens: int) -> tuple[Callable
     """`run` as diffsynth calls a block, the fastest that this device can, and a sentence where it could be faster.
 
     Where it is compiled, everything between the products is fused; the first call of each size takes half a minute.
+    Kernels of earlier runners, and those of all sizes before the ninth, are let go and come from torch's cache on disk.
 
     Args:
         device: that computes.
@@ -213,14 +217,21 @@ def runner(device: torch.device, head: int, image_tokens: int) -> tuple[Callable
         A function of (weights, x, context, t_mod, freqs), freqs being the complex turn (S,1,head/2) of each token.
     """
     native, kernel, why_slow = native_8bit(device), run, ""
+    sizes: set[tuple[int, ...]] = set()
     if device.type == "cuda":
         if find_spec("triton") is not None and any(shutil.which(name) for name in ("cc", "gcc", "clang")):
+            torch.compiler.reset()
             kernel = torch.compile(run, fullgraph=True, dynamic=False)
         else:
             why_slow = "Sampling is slower than it could be: install triton and a C compiler on the GPU machine."
 
     def call(weights: BlockWeights, x: Tensor, context: Tensor, t_mod: Tensor, freqs: Tensor) -> Tensor:
         cos, sin = freqs.real.float(), freqs.imag.float()
+        if kernel is not run and x.shape not in sizes:
+            if len(sizes) == MOST_SIZES:
+                torch.compiler.reset()
+                sizes.clear()
+            sizes.add(x.shape)
         return kernel(weights, x, context, t_mod, cos, sin, head, image_tokens, native)
 
     return call, why_slow

@@ -84,6 +84,14 @@ def free_bytes(device: torch.device) -> int:
     return min(free + held, limit) - used
 
 
+def largest_free() -> int:
+    """Bytes that this process could have on the roomiest GPU, were it to let go of all that it holds; 0 without one."""
+    if not torch.cuda.is_available():
+        return 0
+    devices = [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
+    return max(free_bytes(device) + torch.cuda.memory_allocated(device) for device in devices)
+
+
 class Packed(Generic[W]):
     """A block's weights in one run of bytes, so that one copy moves them and the GPU's memory stays in one piece.
 

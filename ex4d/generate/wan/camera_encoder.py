@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-LATENT_CHANNELS = 16
-"""Channels of the VAE's latents; colour and mask go in one behind the other."""
+from ex4d.generate.diffsynth.video_model import LATENT_CHANNELS
 
 
 class CameraEncoder(nn.Module):
@@ -37,7 +36,7 @@ class CameraEncoder(nn.Module):
         """What is added to the tokens right after the video model's own patch embedding.
 
         Args:
-            colour: (B,16,T',H',W'), the VAE's latents of the colour video.
+            colour: (B,16,T',H',W'), the VAE's latents of the colour video; those of the mask go in behind them.
             mask: the same of the mask video.
 
         Returns:

@@ -5,8 +5,6 @@ and the mask is scaled twice, to -3 where there is a hole and 1 where the pictur
 """
 
 from dataclasses import dataclass, replace
-from itertools import product
-from math import ceil, floor, log, sqrt
 
 import cv2
 import numpy as np
@@ -15,23 +13,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ex4d.errors import InputError
+from ex4d.generate.diffsynth import pictures
+from ex4d.generate.diffsynth.pictures import MULTIPLE, STRIDE, fitting_size, padded_length
+from ex4d.generate.diffsynth.quality import AREAS
 from ex4d.render import mask_edges
 from ex4d.render.conditioning import Conditioning
-
-MULTIPLE = 16
-"""Sides of the picture are multiples of this: 8 of the VAE times 2 of the patches."""
-
-STRIDE = 4
-"""Frames that one latent frame stands for, but for the first, which stands for one."""
 
 LENGTH = 49
 """Frames that the model was trained with, and makes at once at most."""
 
 RELEASE_SIZE = (512, 512)
 """Width and height of the release."""
-
-AREAS = {"512x512": 512 * 512, "832x480": 832 * 480}
-"""Pixels of a picture that the model was trained near; their price is in upstream "Published and measured"."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +45,11 @@ class Prepared:
     frames: int
     notes: tuple[str, ...] = ()
     first_seen: Tensor | None = None
+
+    @property
+    def depends_on(self) -> tuple[Tensor, ...]:
+        """Everything that conditions the model."""
+        return (self.colour, self.mask, self.first)
 
     @property
     def first(self) -> Tensor:
@@ -108,31 +105,11 @@ def own_aspect(conditioning: Conditioning, seed: int, area: int = AREAS["832x480
     """
     height, width = conditioning.mask.shape[1:]
     size = fitting_size(width, height, area)
-    shrinks = width * height > size[0] * size[1]
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    method = pictures.method(width, height, size)
     chosen = np.arange(len(conditioning.colour))
     return _prepare(
         conditioning, chosen, padded_length(len(chosen)), size, method, mask_edges.DEFAULT_KERNELS, seed, ()
     )
-
-
-def fitting_size(width: int, height: int, area: int) -> tuple[int, int]:
-    """Width and height in multiples of 16, nearest to the aspect, and next to that to the area, of a picture."""
-    aspect = width / height
-
-    def around(side: float) -> range:
-        return range(max(1, floor(side / MULTIPLE) - 1), ceil(side / MULTIPLE) + 2)
-
-    def misfit(size: tuple[int, int]) -> float:
-        return abs(log(size[0] / size[1] / aspect)) + 0.1 * abs(log(size[0] * size[1] / area))
-
-    sizes = product(around(sqrt(area * aspect)), around(sqrt(area / aspect)))
-    return min(((w * MULTIPLE, h * MULTIPLE) for w, h in sizes), key=misfit)
-
-
-def padded_length(frames: int) -> int:
-    """The next 4k+1: the VAE takes one frame and then four at a time."""
-    return frames + (1 - frames) % STRIDE
 
 
 def _prepare(
@@ -145,21 +122,7 @@ def _prepare(
     seed: int,
     notes: tuple[str, ...],
 ) -> Prepared:
-    colour = np.stack([_resized(picture, size, method) for picture in conditioning.colour[chosen]])
-    scaled = [_resized(mask, size, method) for mask in conditioning.mask[chosen]]
-    real = np.where(np.stack(scaled) > 127.5, 255, 0).astype(np.uint8)
-    sure = mask_edges.erode(real, kernels, seed)
-    colour *= sure[..., None] > 0
-    more = [(0, length - len(chosen))]
-    colour = np.pad(colour, [*more, (0, 0), (0, 0), (0, 0)], mode="edge")
-    sure = np.pad(sure, [*more, (0, 0), (0, 0)], mode="edge")
-    pictures = torch.from_numpy(colour).permute(0, 3, 1, 2).float() / 255 * 2 - 1
+    colour, sure = pictures.fitted(conditioning, chosen, length, size, method, kernels, seed)
+    seen = torch.from_numpy(colour).permute(0, 3, 1, 2).float() / 255 * 2 - 1
     once = torch.from_numpy(sure).float() / 255 * 2 - 1
-    return Prepared(pictures, once * 2 - 1, sure, len(chosen), notes)
-
-
-def _resized(picture: NDArray[np.uint8], size: tuple[int, int], method: int) -> NDArray[np.uint8]:
-    """The picture (h,w) or (h,w,3) brought to `size` (width, height) by a method of cv2."""
-    if picture.shape[1::-1] == size:
-        return picture
-    return np.asarray(cv2.resize(picture, size, interpolation=method), np.uint8)
+    return Prepared(seen, once * 2 - 1, sure, len(chosen), notes)

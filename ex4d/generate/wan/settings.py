@@ -2,19 +2,11 @@
 
 from dataclasses import dataclass
 
-from ex4d.generate.wan.quality import ModelSize, QualityName
+from ex4d.generate.diffsynth.quality import SIZES, ModelSize, QualityName
 from ex4d.schema import Choice, Settings, setting
 
 PROMPT = "4K ultra HD, surround motion, realistic tone, panoramic shot, wide-angle view, cinematic quality"
 """What the release asks for."""
-
-NEGATIVE_PROMPT = (
-    "Bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, images, static, overall"
-    " gray, worst quality, low quality, JPEG compression residue, ugly, incomplete, extra fingers, poorly drawn hands,"
-    " poorly drawn faces, deformed, disfigured, misshapen limbs, fused fingers, still picture, messy background, three"
-    " legs, many people in the background, walking backwards"
-)
-"""What the release asks to avoid, wherever a step is guided."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +33,7 @@ class WanSettings(Settings):
         "512x512",
         "Model Size",
         "Approximate pixels per frame inside the model; the result has the size that was asked for",
-        choices=(
-            Choice("512x512", "512 x 512", "The size of the release; frames keep the clip's aspect ratio"),
-            Choice("832x480", "832 x 480", "Half as many pixels again, in about twice the time"),
-        ),
+        choices=SIZES,
     )
     steps: int | None = setting(
         None,

@@ -1,15 +1,22 @@
 """What there is to know about the EX-4D model before its code is imported, and what it needs to run."""
 
-import ctypes
-from importlib.util import find_spec
 from pathlib import Path
 
 from ex4d.errors import InputError
-from ex4d.generate.base import Generator, OwnFile, Spec
+from ex4d.generate.base import Generator, Memory, OwnFile, Spec
+from ex4d.generate.diffsynth import needs
+from ex4d.generate.diffsynth.files import converted
+from ex4d.generate.diffsynth.quality import AREAS
 from ex4d.generate.wan import model_files
+from ex4d.generate.wan.quality import QUALITIES
 from ex4d.generate.wan.settings import WanSettings
 from ex4d.progress import Progress
-from ex4d.weights import store
+
+LIGHTEST = WanSettings(quality="draft", model_size="512x512")
+"""What takes the least memory."""
+
+OTHER_WEIGHTS = 2_200_000_000
+"""About so many bytes have the VAE, the image encoder, and what of the video model lies outside of its blocks."""
 
 
 def make(device: str) -> Generator:
@@ -20,55 +27,27 @@ def make(device: str) -> Generator:
 
 
 def missing(deep: bool, device: str = "cuda") -> str:
-    """Why the EX-4D model cannot run on this machine, as a sentence; "" where it can.
-
-    Args:
-        deep: also import torch, which takes seconds, and ask whether it can use the GPU.
-        device: where it is to run; "cpu", which is for tests, needs no GPU.
-
-    Raises:
-        InputError: the folder of models cannot be used.
-    """
-    for package in ("torch", "diffsynth", "safetensors"):
-        if find_spec(package) is None:
-            return (
-                f"The EX-4D model needs the Python package {package}, which is not installed here: pip install '.[wan]'"
-                " -c constraints.txt in a checkout."
-            )
-    root = store.folder()
-    if lacking := [part.name for part in model_files.PARTS if not store.is_there(part, root)]:
-        return f"Files of the EX-4D model are missing ({', '.join(lacking)}): `ex4d models` says how to fetch them."
-    if device == "cpu":
-        return ""
-    if not _gpus():
-        return "The EX-4D model needs an NVIDIA GPU, and this machine has none that its driver knows."
-    if deep:
-        import torch
-
-        if not torch.cuda.is_available():
-            return (
-                "The EX-4D model needs a torch that can use the GPU, but the one installed cannot: install it for CUDA."
-            )
-    return ""
+    """Why the EX-4D model cannot run on this machine, see `needs.missing`."""
+    return needs.missing(model_files.TITLE, model_files.PARTS, memory(LIGHTEST).least, deep, device)
 
 
-def _gpus() -> int:
-    """How many NVIDIA GPUs there are; asks the driver itself, which takes no seconds and no memory."""
-    for name in ("libcuda.so.1", "nvcuda.dll"):
-        try:
-            driver = ctypes.CDLL(name)
-        except OSError:
-            continue
-        count = ctypes.c_int()
-        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
-            return count.value
-    return 0
+def rest_bytes(tokens: int) -> int:
+    """What is set aside on the GPU for sampling, encoding and decoding: 4.4 GB for 49 frames of 512x512, of which
+    `benchmarks/memory.py` shows 2.5 to 3.5 GB beside the weights."""
+    return tokens * 220_000 + 1_500_000_000
+
+
+def memory(settings: WanSettings) -> Memory:
+    """What of a GPU's memory a window of 49 frames needs."""
+    tokens = 13 * AREAS[settings.model_size] // 256
+    block = needs.block_bytes(5120, 13824, True, QUALITIES[settings.quality].fp8)
+    return needs.memory(block, 40, OTHER_WEIGHTS, rest_bytes(tokens))
 
 
 def convert(root: Path, progress: Progress) -> tuple[str, ...]:
     """Write .safetensors beside .pth and .ckpt files, as the first job would; says what could not be rewritten."""
     there = model_files.files(root)
-    return model_files.converted(there, progress).notes[len(there.notes) :]
+    return converted(there, progress).notes[len(there.notes) :]
 
 
 def own_files(root: Path) -> tuple[OwnFile, ...]:
@@ -89,6 +68,7 @@ SPEC = Spec(
     make=make,
     missing=missing,
     rank=100,
+    memory=memory,
     licence="Apache-2.0",
     stride=4,
     parts=model_files.PARTS,

@@ -1,5 +1,6 @@
 """Blocks with few channels against diffsynth's own, with and without attention to a picture."""
 
+from functools import partial
 from importlib.util import find_spec
 
 import pytest
@@ -83,3 +84,23 @@ def test_it_can_be_compiled_as_one_graph(with_image):
     compiled = torch.compile(blocks.run, fullgraph=True, dynamic=False, backend=backend)
     assert torch.equal(compiled(*given, *sizes), blocks.run(*given, *sizes))
     assert len(graphs) == 1
+
+
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+def test_a_model_goes_on_after_more_sizes_than_the_compiler_keeps_kernels_of(monkeypatch):
+    """As on a GPU that serves shots of many lengths, but with a backend that takes no time."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(blocks, "find_spec", lambda name: object())
+    monkeypatch.setattr(blocks.shutil, "which", lambda name: name)
+    monkeypatch.setattr(blocks, "native_8bit", lambda device: False)
+    weights = blocks.gather(library_block(False), [], False)
+    generator = torch.Generator().manual_seed(3)
+    for _ in range(2):  # the second as after another model was loaded
+        run, why_slow = blocks.runner(torch.device("cuda"), DIM // HEADS, 0)
+        assert why_slow == ""
+        for count in range(8, 8 + 2 * blocks.MOST_SIZES + 1):
+            x, context = (torch.randn(1, n, DIM, generator=generator) for n in (count, 5))
+            t_mod = torch.randn(1, 6, DIM, generator=generator)
+            turn = torch.polar(torch.ones(count, 1, 12), torch.rand(count, 1, 12, generator=generator))
+            plain = blocks.run(weights, x, context, t_mod, turn.real, turn.imag, DIM // HEADS, 0, False)
+            assert difference(run(weights, x, context, t_mod, turn), plain) < 1e-5

@@ -11,6 +11,7 @@ if find_spec("diffsynth") is None:
 import tiny
 
 from ex4d.errors import InputError
+from ex4d.generate.diffsynth.library import embed_prompts
 from ex4d.generate.wan import video_model
 from ex4d.generate.wan.preparation import Prepared
 
@@ -36,7 +37,7 @@ def test_files_become_a_video(files, capsys):
     assert models.dtype == torch.bfloat16
     assert models.pipe.dit.head.head.weight.dtype == torch.float32
     settings = video_model.Settings(steps=2, prompt="wide view", negative_prompt="static")
-    prompts = video_model.embed_prompts(files, ("wide view", "static"), "cpu")
+    prompts = embed_prompts(files, ("wide view", "static"), "cpu")
     assert prompts.positive.shape == (1, 512, tiny.TEXT)
     words = [int(p[0].abs().sum(-1).count_nonzero()) for p in (prompts.positive, prompts.negative)]
     assert words == [2, 1]  # what follows the prompt is zero
@@ -68,7 +69,7 @@ def test_a_tokenizer_that_was_cut_off_is_named(files, tmp_path):
     for path in files.tokenizer.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError, match=r"The tokenizer file .*json cannot be read"):
-        video_model.embed_prompts(replace(files, tokenizer=tmp_path), ("wide", "static"), "cpu")
+        embed_prompts(replace(files, tokenizer=tmp_path), ("wide", "static"), "cpu")
 
 
 def test_another_model_is_refused(files):

@@ -15,6 +15,7 @@ from ex4d.depth.registry import estimators
 from ex4d.errors import InputError
 from ex4d.generate.wan import model_files
 from ex4d.generate.wan.model_files import PARTS
+from ex4d.generate.wan.spec import SPEC
 from ex4d.weights import store
 from ex4d.weights.store import state
 
@@ -78,10 +79,11 @@ def ex4d(root, *arguments):
 
 
 def listing(root):
-    """What is said of the EX-4D model; what is said of depth models is `depth`."""
+    """What is said of the EX-4D model; not of other generators; what is said of depth models is `depth`."""
     done = ex4d(root, "models")
     assert done.returncode == 0, done.stderr
     done.stdout, _, done.depth = done.stdout.partition("Depth models")
+    done.stdout = done.stdout.partition("VACE 14B: files in")[0]
     return done
 
 
@@ -109,8 +111,9 @@ def test_an_empty_folder_lacks_everything_and_says_how_to_fetch_it(tmp_path):
     assert "EX-4D/ex4d.ckpt" in done.stdout
     base, adapter = [line for line in done.stdout.splitlines() if line.startswith("hf ")]
     assert base.startswith("hf download Wan-AI/Wan2.1-I2V-14B-480P diffusion_pytorch_model-00001-of-00007.safetensors ")
-    assert base.endswith(f' Wan2.1_VAE.pth --local-dir "{tmp_path}/Wan2.1-I2V-14B-480P"')
-    assert len(base.split()) == 3 + 7 + 5 + 2
+    pinned = f"--revision {VIDEO_MODEL.revision}"
+    assert base.endswith(f' Wan2.1_VAE.pth {pinned} --local-dir "{tmp_path}/Wan2.1-I2V-14B-480P"')
+    assert len(base.split()) == 3 + 7 + 5 + 2 + 2
     assert adapter == f'hf download yihouxiang/EX-4D ex4d.ckpt --local-dir "{tmp_path}/EX-4D"'
     assert "83 GB at most" in done.stderr
     assert row(done, "LoRA for drafts (optional)") == "none"
@@ -143,7 +146,7 @@ def test_a_lora_for_drafts_is_listed_and_random_weights_are_owned_up_to(tmp_path
 
 def test_doctor_says_what_the_model_lacks(tmp_path):
     done = ex4d(tmp_path, "doctor")
-    assert row(done, "Generator: EX-4D Model") == "previews instead"
+    assert row(done, "Generator: EX-4D Model") == "missing"
     lacks = "Files of the EX-4D model are missing" if find_spec("diffsynth") else "needs the Python package"
     assert lacks in done.stdout
 
@@ -173,6 +176,7 @@ def test_depth_models_are_listed_with_their_licences_and_the_commands_that_fetch
         (["depthcrafter", "--accept_licence"], "place https://huggingface.co/tencent/DepthCrafter/resolve/"),
         (["video-depth-anything"], "place https://huggingface.co/depth-anything/Video-Depth-Anything-Small/resolve/"),
         (["moge"], "place https://huggingface.co/Ruicheng/moge-2-vitl/resolve/"),
+        (["wan"], f"place https://huggingface.co/Wan-AI/Wan2.1-I2V-14B-480P/resolve/{VIDEO_MODEL.revision}/"),
     ],
 )
 def test_what_cannot_be_fetched_is_one_sentence_that_says_what_to_place_where(arguments, said, tmp_path, monkeypatch):
@@ -181,6 +185,24 @@ def test_what_cannot_be_fetched_is_one_sentence_that_says_what_to_place_where(ar
     assert done.returncode == 2
     assert said in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_not_pinned_says_so_before_it_is_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    write_video_model(tmp_path, shapes())
+    write_others(tmp_path)
+    done = ex4d(tmp_path, "models", "--fetch", "wan")
+    assert done.returncode == 2
+    if find_spec("huggingface_hub") is None:
+        pytest.skip("needs the extra depth: make test-wan")
+    assert "The EX-4D adapter is not pinned: what yihouxiang/EX-4D has today is fetched" in done.stderr
+    assert "place https://huggingface.co/yihouxiang/EX-4D/resolve/main/ex4d.ckpt as " in done.stderr
+
+
+def test_a_generator_lists_the_licence_and_the_size_of_all_its_files():
+    assert SPEC.gigabytes == 83.1
+    assert all(part.revision for part in PARTS[:5])
+    assert [len(part.sha256) in (0, len(part.files)) for part in PARTS] == [True] * 6
 
 
 def test_conversion_says_what_it_lacks(tmp_path):

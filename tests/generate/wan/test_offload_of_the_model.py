@@ -10,12 +10,13 @@ if find_spec("diffsynth") is None:
     pytest.skip("needs the extra wan: make test-wan", allow_module_level=True)
 
 from ex4d.errors import InputError
+from ex4d.generate.diffsynth import needs, video_model
 from ex4d.generate.runtime import offload
 from ex4d.generate.runtime.blocks import BlockWeights, Linear, quantized
 from ex4d.generate.runtime.offload import SLOTS, OffloadedBlocks, Packed, Plan
-from ex4d.generate.wan import video_model
 from ex4d.generate.wan.adapter import ModelShape
-from ex4d.generate.wan.generator import BYTES_A_TOKEN, BYTES_BESIDE
+from ex4d.generate.wan.settings import WanSettings
+from ex4d.generate.wan.spec import OTHER_WEIGHTS, SPEC, rest_bytes
 
 pytestmark = pytest.mark.wan
 
@@ -29,13 +30,10 @@ BLOCK = {"final": 2 * PARAMETERS, "draft": PARAMETERS}
 """Bytes of a block, as `video_model.assemble` counts them."""
 
 REST = {
-    name: 13 * (height // 16) * (width // 16) * BYTES_A_TOKEN + BYTES_BESIDE
+    name: rest_bytes(13 * (height // 16) * (width // 16))
     for name, (width, height) in {"512x512": (512, 512), "832x480": (832, 480)}.items()
 }
 """Bytes that 49 frames take beside the weights."""
-
-OTHER_WEIGHTS = 2_200_000_000
-"""About so many bytes have the VAE, the image encoder, and what of the video model lies outside of its blocks."""
 
 EXPECTED = {
     ("final", "512x512"): {80: 40, 48: 40, 24: 19, 16: 9, 12: 4, 8: None},
@@ -63,6 +61,20 @@ def test_real_gpus_keep_as_many_blocks_as_fit(quality, size):
                 plan(free, BLOCK[quality], REAL.layers, REST[size])
         else:
             assert resident(plan(free, BLOCK[quality], REAL.layers, REST[size])) == kept, gigabytes
+
+
+@pytest.mark.parametrize(("quality", "size"), EXPECTED)
+def test_what_the_model_says_it_needs_is_what_plans_are_made_with(quality, size):
+    assert needs.SLOTS == SLOTS
+    assert needs.block_bytes(REAL.dim, REAL.ffn_dim, True, quality == "draft") == BLOCK[quality]
+    memory = SPEC.memory(WanSettings(quality=quality, model_size=size))
+    least, best = (int(gigabytes * 1e9) - OTHER_WEIGHTS for gigabytes in (memory.least, memory.best))
+    rounding = 10**8
+    assert resident(plan(least + rounding, BLOCK[quality], REAL.layers, REST[size])) == 0
+    with pytest.raises(InputError):
+        plan(least - rounding, BLOCK[quality], REAL.layers, REST[size])
+    assert resident(plan(best + rounding, BLOCK[quality], REAL.layers, REST[size])) == REAL.layers
+    assert resident(plan(best - rounding, BLOCK[quality], REAL.layers, REST[size])) < REAL.layers
 
 
 @pytest.mark.parametrize("size", REST)
@@ -116,7 +128,7 @@ def test_streamed_blocks_take_two_places_besides_what_is_free(monkeypatch):
     assert blocks.slot_bytes == Packed(block(), CPU, for_gpu=False).bytes.numel()
     assert OffloadedBlocks((block(seed=n) for n in range(4)), Plan(4), CPU, None).slot_bytes == 0
     pipe = SimpleNamespace(device="cuda", dit=SimpleNamespace(blocks=blocks))
-    models = video_model.Models(pipe, None, "reference", torch.float32, blocks.layout)
+    models = video_model.Models(pipe=pipe, precision="reference", dtype=torch.float32, layout=blocks.layout)
     monkeypatch.setattr(offload, "free_bytes", lambda device: 1000 + SLOTS * blocks.slot_bytes)
     assert models.enough_beside(1000)
     assert not models.enough_beside(1001)

@@ -15,6 +15,9 @@ if find_spec("diffsynth") is None:
 
 import tiny
 
+from ex4d.generate.diffsynth import video_model as common
+from ex4d.generate.diffsynth.files import converted
+from ex4d.generate.diffsynth.library import embed_prompts
 from ex4d.generate.wan import model_files, video_model
 from ex4d.generate.wan.adapter import Adapter
 from ex4d.generate.wan.preparation import Prepared
@@ -97,7 +100,7 @@ def test_what_goes_through_random_weights_stays_of_order_one():
     spread = {name: float(tensor.std()) for name, tensor in sizes.items()}
     print(spread)
     assert all(0.05 < value < 20 for value in spread.values())
-    frames = video_model._decode(pipe, latents)
+    frames = common.decode(pipe, latents)
     assert 2 < frames.std() < 120
 
 
@@ -124,7 +127,7 @@ def test_the_files_are_found_converted_and_loaded_as_the_real_ones(tmp_path, mon
         if name in CONVERTERS:
             config["state_dict_converter"] = f"diffsynth.utils.state_dict_converters.{CONVERTERS[name]}"
         known.append(config)
-    monkeypatch.setattr(random_weights, "shapes", lambda: sizes)
+    monkeypatch.setattr(random_weights, "shapes", lambda model: sizes)
     monkeypatch.setattr(store, "key_hash", lambda _: ANY)
     monkeypatch.setattr(model_loader, "MODEL_CONFIGS", [*known, *model_loader.MODEL_CONFIGS])
     random_weights.main(tmp_path)
@@ -133,12 +136,12 @@ def test_the_files_are_found_converted_and_loaded_as_the_real_ones(tmp_path, mon
 
     there = model_files.files(tmp_path)
     assert any("random weights" in note for note in there.notes)
-    light = model_files.converted(there)
+    light = converted(there)
     assert [path.suffix for path in (light.vae, light.image_encoder, light.adapter)] == [".safetensors"] * 3
     for files in (there, light):
         models = video_model.load(files, device="cpu", hidden=tiny.HIDDEN)
         assert models.layout.blocks == tiny.SHAPE.layers
-    prompts = video_model.embed_prompts(there, ("wide view", "static"), "cpu")
+    prompts = embed_prompts(there, ("wide view", "static"), "cpu")
     assert prompts.positive.isfinite().all()
     assert prompts.positive.std() > 0.01
     for path in (there.vae, there.image_encoder, there.adapter):

@@ -45,7 +45,7 @@ def test_each_quality_guides_so_many_steps(monkeypatch, quality, guided):
     )
     assert (given.guided, given.guidance, given.reuse) == (guided, level.guidance, level.reuse)
     if 0 < guided < level.steps:
-        assert f"guidance on the first {guided} of {level.steps} steps" in level.says
+        assert f"guidance on the first {guided} of {level.steps} steps" in level.says(QUALITIES["final"])
 
 
 def schedule_of_the_generator(monkeypatch, **settings):
@@ -54,7 +54,7 @@ def schedule_of_the_generator(monkeypatch, **settings):
     pipe = library.wan_video.WanVideoPipeline(device="cpu", torch_dtype=torch.float32)
     models = SimpleNamespace(pipe=SimpleNamespace(scheduler=pipe.scheduler, dit=None), device=torch.device("cpu"))
     models.dtype = torch.float32
-    inputs = SimpleNamespace(y=torch.zeros(1, 20, 1, 2, 2), camera=None)
+    inputs = SimpleNamespace(y=torch.zeros(1, 20, 1, 2, 2), camera=None, colours=None)
     context = torch.zeros(1, 1, 1)
     monkeypatch.setattr(video_model, "camera_latent", lambda *_: nullcontext())
     monkeypatch.setattr(sampling, "sample", lambda guess, latents, schedule, *_: (seen.append(schedule), 0))

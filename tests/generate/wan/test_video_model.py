@@ -12,6 +12,7 @@ import plain
 import tiny
 
 from ex4d.errors import Cancelled, InputError
+from ex4d.generate.diffsynth import video_model as common
 from ex4d.generate.runtime import blocks, offload
 from ex4d.generate.runtime.resume import Checkpoint
 from ex4d.generate.wan import video_model
@@ -228,7 +229,7 @@ def test_an_interrupted_job_goes_on_where_it_was_and_ends_with_the_same_bytes(mo
     assert place.read() == {}  # nothing is kept so early
     with pytest.raises(Cancelled):
         run(7)
-    assert int(place.read()["step"]) == video_model.KEPT_EVERY
+    assert int(place.read()["step"]) == common.KEPT_EVERY
     steps, frames = run(None)
     assert steps == [5, 6, 7, 8]
     assert frames.tobytes() == whole.tobytes()

@@ -17,11 +17,13 @@ import tiny
 
 from ex4d.errors import Cancelled, InputError
 from ex4d.generate.base import Request, metadata
+from ex4d.generate.diffsynth import library, needs, pictures
+from ex4d.generate.diffsynth.generator import window_part
+from ex4d.generate.diffsynth.quality import NEGATIVE_PROMPT
 from ex4d.generate.runtime import windows
-from ex4d.generate.wan import generator as wan_generator
 from ex4d.generate.wan import model_files, preparation, spec, video_model
 from ex4d.generate.wan.quality import QUALITIES
-from ex4d.generate.wan.settings import NEGATIVE_PROMPT, PROMPT, WanSettings
+from ex4d.generate.wan.settings import PROMPT, WanSettings
 from ex4d.generate.wan.spec import SPEC
 from ex4d.progress import silent
 from ex4d.render.conditioning import Conditioning
@@ -130,14 +132,14 @@ def test_later_windows_begin_with_a_finished_frame_and_see_the_condition(model, 
     assert (two.sure[0] == 255).all()
     assert (two.sure[1] == 0).any()
     sent = ((two.colour[0].permute(1, 2, 0).numpy() + 1) * 127.5).round().astype(np.uint8)
-    begun = preparation._resized(wan_generator._part(source, range(6, 15), result).colour[0], sent.shape[1::-1], 3)
+    begun = pictures.resized(window_part(source, range(6, 15), result).colour[0], sent.shape[1::-1], 3)
     assert np.abs(sent.astype(int) - begun).mean() < 1
-    assert np.array_equal(result[9:], wan_generator._resized(frames[3:], 46, 30))
+    assert np.array_equal(result[9:], pictures.all_resized(frames[3:], 46, 30))
 
 
 def test_the_prompt_is_read_once_in_a_lifetime(model, monkeypatch):
     generate(model, shot(5), 0, "draft")
-    monkeypatch.setattr(video_model, "embed_prompts", None)
+    monkeypatch.setattr(library, "embed_prompts", None)
     model.unload()
     generate(model, shot(5), 1, "draft")
 
@@ -150,13 +152,13 @@ def test_the_prompt_of_the_release_is_the_default_and_kept_under_the_name_that_i
     name = hashlib.sha256(repr((texts, model_files.files(tree).identity_of_text())).encode()).hexdigest()[:32]
     (kept,) = user_cache.folder("prompts").iterdir()
     assert kept.name == f"{name}.safetensors"
-    embedded = video_model.embed_prompts(model_files.files(tree), texts, "cpu")
+    embedded = library.embed_prompts(model_files.files(tree), texts, "cpu")
     assert torch.equal(tensors.read_tensors(kept, "prompt")["positive"], embedded.positive)
 
 
 def test_a_prompt_of_the_users_changes_the_video_and_is_read_once_in_a_lifetime(model, monkeypatch):
-    reads, real = [], video_model.embed_prompts
-    monkeypatch.setattr(video_model, "embed_prompts", lambda *args: reads.append(args[1]) or real(*args))
+    reads, real = [], library.embed_prompts
+    monkeypatch.setattr(library, "embed_prompts", lambda *args: reads.append(args[1]) or real(*args))
     default = generate(model, shot(5), 0, "draft")
     static = generate(model, shot(5), 0, "draft", prompt="static view")
     assert not np.array_equal(static.frames, default.frames)
@@ -173,7 +175,7 @@ def test_an_empty_prompt_asks_for_nothing_and_is_not_the_default(model, tree):
     empty = generate(model, shot(5), 0, "draft", prompt="")
     assert empty.settings["prompt"] == ""
     assert not np.array_equal(empty.frames, generate(model, shot(5), 0, "draft").frames)
-    embedded = video_model.embed_prompts(model_files.files(tree), ("", "static"), "cpu")
+    embedded = library.embed_prompts(model_files.files(tree), ("", "static"), "cpu")
     assert not embedded.positive.any()  # this tokenizer ends no text; that of the real model leaves one token
     assert embedded.negative.any()
 
@@ -181,8 +183,8 @@ def test_an_empty_prompt_asks_for_nothing_and_is_not_the_default(model, tree):
 @pytest.mark.parametrize("change", ["another encoder", "another tokenizer", "a damaged file"])
 def test_the_prompt_is_read_anew_by_another_encoder_or_where_what_was_kept_is_damaged(model, change, tree, monkeypatch):
     generate(model, shot(5), 0, "draft")
-    reads, real = [], video_model.embed_prompts
-    monkeypatch.setattr(video_model, "embed_prompts", lambda *args: reads.append(1) or real(*args))
+    reads, real = [], library.embed_prompts
+    monkeypatch.setattr(library, "embed_prompts", lambda *args: reads.append(1) or real(*args))
     files = model_files.files(tree)
     if change == "a damaged file":
         for kept in user_cache.folder("prompts").iterdir():
@@ -262,10 +264,12 @@ def test_a_shot_that_stopped_after_its_last_window_tells_all_that_made_it(model,
 
 
 def test_what_was_changed_against_final_is_told_from_the_numbers(model):
-    assert QUALITIES["final"].says == ""
-    assert replace(QUALITIES["final"], steps=10).says == "Made at final quality: 10 steps instead of 25."
-    assert "guidance on the first 18 of 50 steps" in replace(QUALITIES["balanced"], steps=50).says
-    assert QUALITIES["draft"].says == "Made at draft quality: 4 steps instead of 25, no guidance, 8-bit products."
+    final = QUALITIES["final"]
+    assert QUALITIES["final"].says(final) == ""
+    assert replace(QUALITIES["final"], steps=10).says(final) == "Made at final quality: 10 steps instead of 25."
+    assert "guidance on the first 18 of 50 steps" in replace(QUALITIES["balanced"], steps=50).says(final)
+    draft = QUALITIES["draft"]
+    assert draft.says(final) == "Made at draft quality: 4 steps instead of 25, no guidance, 8-bit products."
     assert any("8 steps instead of 25" in note for note in generate(model, shot(5), 0, "draft", steps=8).notes)
 
 
@@ -390,7 +394,7 @@ def test_what_is_missing_is_said_in_one_sentence(model, tmp_path, monkeypatch):
     assert spec.missing(True, "cpu") == ""
     if not torch.cuda.is_available():
         assert "needs an NVIDIA GPU" in SPEC.missing(True)
-        monkeypatch.setattr(spec, "_gpus", lambda: 1)
+        monkeypatch.setattr(needs, "gpus", lambda: (8 * 10**9,))
         assert SPEC.missing(False) == ""
         assert "a torch that can use the GPU" in SPEC.missing(True)
         with pytest.raises(InputError, match="a torch that can use the GPU"):

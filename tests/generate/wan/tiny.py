@@ -6,16 +6,15 @@ from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from family import TEXT, prompts, text_encoder, tokenizer, vae  # noqa: F401 - for those who import this module
 from safetensors.torch import load_file, save_file
 
 from ex4d.generate.wan import model_files, video_model
 from ex4d.generate.wan.adapter import ModelShape
 from ex4d.generate.wan.camera_encoder import CameraEncoder
 
-torch.set_num_threads(1)  # more do not help models so small, and wait for each other where the machine is busy
-
 SHAPE = ModelShape(dim=96, ffn_dim=256, layers=2)
-HIDDEN, RANK, TEXT = 32, 4, 64
+HIDDEN, RANK = 32, 4
 
 
 def dit():
@@ -25,14 +24,6 @@ def dit():
     )
 
 
-def vae():
-    library = video_model.library().wan_video
-    from diffsynth.models import wan_video_vae
-
-    with patch.object(wan_video_vae, "VideoVAE_", partial(wan_video_vae.VideoVAE_, dim=16)):
-        return library.WanVideoVAE()
-
-
 def image_encoder():
     library = video_model.library().wan_video
     from diffsynth.models import wan_video_image_encoder
@@ -40,12 +31,6 @@ def image_encoder():
     small = partial(wan_video_image_encoder.clip_xlm_roberta_vit_h_14, vision_layers=2)
     with patch.object(wan_video_image_encoder, "clip_xlm_roberta_vit_h_14", small):
         return library.WanImageEncoder()
-
-
-def text_encoder():
-    return video_model.library().wan_video.WanTextEncoder(
-        vocab=64, dim=TEXT, dim_attn=TEXT, dim_ffn=128, num_heads=4, num_layers=2
-    )
 
 
 MODELS = {
@@ -68,8 +53,6 @@ def pipeline(seed=0):
 def files(folder):
     """Files of all models as the real ones come, the video model in two, and what diffsynth knows them by."""
     from diffsynth.core.loader.file import hash_model_file
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
     torch.manual_seed(0)
     paths, known = {}, []
@@ -91,21 +74,15 @@ def files(folder):
                 "model_class": f"tiny.{make.__name__}",
             }
         )
-    words = {"<pad>": 0, "</s>": 1, "<unk>": 2, **{word: n for n, word in enumerate(("wide", "view", "static"), 3)}}
-    tokenizer = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=512
-    )
-    fast.save_pretrained(folder / "tokenizer")
+    tokenizer(folder / "tokenizer")
     torch.save(adapter_tensors(), folder / "ex4d.ckpt")
     return video_model.Files(
-        tuple(paths["wan_video_dit"]),
-        paths["wan_video_vae"][0],
-        paths["wan_video_image_encoder"][0],
-        Path(folder / "ex4d.ckpt"),
-        paths["wan_video_text_encoder"][0],
-        folder / "tokenizer",
+        dit=tuple(paths["wan_video_dit"]),
+        vae=paths["wan_video_vae"][0],
+        image_encoder=paths["wan_video_image_encoder"][0],
+        adapter=Path(folder / "ex4d.ckpt"),
+        text_encoder=paths["wan_video_text_encoder"][0],
+        tokenizer=folder / "tokenizer",
     ), known
 
 
@@ -147,8 +124,3 @@ def adapter_tensors(shape=SHAPE, hidden=HIDDEN, rank=RANK, seed=1):
         tensors[f"{name}.lora_A.default.weight"] = torch.randn(rank, inputs, generator=generator) / inputs**0.5
         tensors[f"{name}.lora_B.default.weight"] = torch.randn(outputs, rank, generator=generator) / rank**0.5
     return tensors
-
-
-def prompts(seed=2):
-    generator = torch.Generator().manual_seed(seed)
-    return video_model.Prompts(*(torch.randn(1, 512, TEXT, generator=generator) for _ in range(2)))

@@ -1,0 +1,304 @@
+"""A video model as a generator of whole shots: any length, any size, kept in memory between requests."""
+
+import gc
+import hashlib
+import sys
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.generate.base import Generated, Request
+from ex4d.generate.diffsynth.files import Files
+from ex4d.generate.diffsynth.quality import Quality
+from ex4d.progress import Progress
+from ex4d.render import mask_edges
+from ex4d.render.conditioning import Conditioning
+from ex4d.storage import user_cache
+
+if TYPE_CHECKING:
+    from ex4d.generate.diffsynth.library import Prompts
+    from ex4d.generate.diffsynth.video_model import Models, Prepared, Settings
+    from ex4d.generate.runtime.resume import Checkpoint
+
+TEXT_ENCODER_BYTES = 14e9
+"""What must be free on the GPU for the text encoder to run there; the CPU takes it otherwise."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a request comes down to for a model.
+
+    Attributes:
+        files: of the model.
+        level: of quality.
+        final: the model's best, which the level is compared with.
+        settings: for sampling.
+        size: width and height of the pictures inside the model.
+        windows: the frames of each, in order.
+        rest: bytes that everything but weights may take on the GPU.
+        key: what changes when other models have to be loaded.
+        begun: frames that a later window begins with, finished in the one before.
+        keeps_size: the result has the model's size and number of frames, and there is one window.
+        notes: sentences for the user.
+    """
+
+    files: Files
+    level: Quality
+    final: Quality
+    settings: "Settings"
+    size: tuple[int, int]
+    windows: tuple[range, ...]
+    rest: int
+    key: tuple[Any, ...]
+    begun: int = 1
+    keeps_size: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """Models that are in memory, and what they were loaded for."""
+
+    key: tuple[Any, ...]
+    rest: int
+    models: "Models"
+
+
+class VideoGenerator(ABC):
+    """A video model on one device; what it has loaded stays in memory for the next request.
+
+    Args:
+        device: "cuda", "cuda:1"; "cpu" for tests with small models.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self._loaded: _Loaded | None = None
+
+    # What each model does in its own way:
+
+    @abstractmethod
+    def missing(self) -> str:
+        """Why it cannot run here; "" where it can."""
+
+    @abstractmethod
+    def plan(self, request: Request) -> Job:
+        """What is to be done for a request."""
+
+    @abstractmethod
+    def load(self, job: Job, progress: Progress) -> "Models":
+        """All models but the text encoder."""
+
+    @abstractmethod
+    def prepare(self, job: Job, request: Request, part: Conditioning) -> "Prepared":
+        """Pictures and masks of one window as the model takes them."""
+
+    @abstractmethod
+    def make(
+        self,
+        models: "Models",
+        prepared: Any,
+        prompts: "Prompts",
+        seed: int,
+        settings: Any,
+        progress: Progress,
+        checkpoint: "Checkpoint",
+    ) -> Generated:
+        """The frames of one window."""
+
+    @abstractmethod
+    def less_memory(self, settings: Any) -> str:
+        """What takes less memory than these settings, as the beginning of a sentence; empty where nothing does."""
+
+    # What all of them share:
+
+    def generate(self, request: Request, progress: Progress) -> Generated:
+        """Generate the shot; the source's pixels are not put back. See `ex4d.generate.base.Generator`.
+
+        More frames than the model makes at once are made in windows, each beginning with finished frames of the one
+        before; whatever the length, the GPU holds one window. A request that was stopped goes on where it was when it
+        comes again.
+
+        Args:
+            request: with settings of the model's own kind.
+            progress: told after each step; raises `Cancelled` to stop.
+
+        Raises:
+            InputError: the model cannot run here, or the GPU's memory is not enough.
+        """
+        if reason := self.missing():
+            raise InputError(reason)
+        import torch
+
+        try:
+            with self._current():
+                return self._generate(request, progress)
+        except torch.OutOfMemoryError as error:
+            out_of_memory = error
+        # Outside of the handler, which would keep what the failed frames hold.
+        total = torch.cuda.get_device_properties(self.device).total_memory / 1e9 if self._on_gpu else 0
+        del out_of_memory
+        self.unload()
+        smaller = self.less_memory(request.settings)
+        raise InputError(
+            f"The GPU ran out of memory ({total:.0f} GB in all): {smaller}close other programs that use the GPU."
+        )
+
+    def unload(self) -> None:
+        """Give back all memory that the models hold."""
+        if self._loaded is not None:
+            self._loaded.models.pipe.dit.blocks.release()
+            self._loaded = None
+        if "torch" not in sys.modules:
+            return
+        import torch
+
+        gc.collect()  # also what a load that was broken off left
+        torch.cuda.empty_cache()  # does nothing where no GPU was used
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.device != "cpu"
+
+    def _current(self) -> AbstractContextManager[Any]:
+        """Within, libraries that ask torch for the current GPU get this one."""
+        import torch
+
+        return torch.cuda.device(self.device) if self._on_gpu else nullcontext()
+
+    def _generate(self, request: Request, progress: Progress) -> Generated:
+        from ex4d.generate.diffsynth import pictures
+        from ex4d.generate.runtime import windows
+
+        conditioning, job = request.conditioning, self.plan(request)
+        count, height, width = conditioning.mask.shape
+        prompts = self._prompts(job, progress)
+        models = self._warm(job, progress)
+        result = np.empty((count, height, width, 3), np.uint8)
+        asked, done, places = 0, 0, []
+        for number, window in enumerate(job.windows):
+            part = window_part(conditioning, window, result if number else None, min(job.begun, done - window.start))
+            prepared = self.prepare(job, request, part)
+            share = _Share(progress, number, len(job.windows))
+            made, predictions, place = self._window(job, models, prepared, prompts, request.seed + number, share)
+            places.append(place)
+            asked += predictions
+            if job.keeps_size:
+                result = made
+            else:
+                windows.join(result, window, pictures.all_resized(made, width, height), done)
+            done = window.stop
+        for place in places:
+            place.forget()
+        facts = {**asdict(job.settings), "precision": models.precision, "predictions": asked}
+        facts |= {
+            "quality": job.level.name,
+            "windows": len(job.windows),
+            "model_size": list(job.size),
+            "blocks_on_gpu": models.layout.blocks - len(models.layout.streamed),
+        }
+        says = job.level.says(job.final)
+        said = (*job.files.notes, *job.notes, *((says,) if says else ()), *models.notes, *prepared.notes)
+        return Generated(result, facts, tuple(dict.fromkeys(said)))
+
+    def _warm(self, job: Job, progress: Progress) -> "Models":
+        """The models for this job, loaded unless they are there already."""
+        there = self._loaded
+        if there and there.key == job.key and (job.rest <= there.rest or there.models.enough_beside(job.rest)):
+            return there.models
+        del there  # or its models would live on while the others are loaded
+        self.unload()
+        models = self.load(job, progress)
+        self._loaded = _Loaded(job.key, job.rest, models)
+        return models
+
+    def _prompts(self, job: Job, progress: Progress) -> "Prompts":
+        """The prompt and the negative one as the text encoder sees them.
+
+        They are kept on disk by what they say, as the encoder has 11 GB: each prompt is embedded once in a lifetime.
+        """
+        import torch
+
+        from ex4d.generate.diffsynth import library
+        from ex4d.storage.atomic import replacing
+        from ex4d.weights.tensors import read_tensors
+
+        texts = (job.settings.prompt, job.settings.negative_prompt)
+        key = hashlib.sha256(repr((texts, job.files.identity_of_text())).encode()).hexdigest()[:32]
+        path = user_cache.folder("prompts") / f"{key}.safetensors"
+        if path.is_file():
+            try:
+                kept = read_tensors(path, "embedded prompt")
+                return library.Prompts(kept["positive"], kept["negative"])
+            except (InputError, KeyError):
+                path.unlink(missing_ok=True)  # damaged: it is made again
+        from safetensors.torch import save_file
+
+        progress("Reading the prompt", 0, 1)
+        roomy = self._on_gpu and torch.cuda.mem_get_info(self.device)[0] > TEXT_ENCODER_BYTES
+        prompts = library.embed_prompts(job.files, texts, self.device if roomy else "cpu")
+        gc.collect()
+        with replacing(path) as temporary:
+            save_file({"positive": prompts.positive.cpu(), "negative": prompts.negative.cpu()}, temporary)
+        progress("Reading the prompt", 1, 1)
+        return library.Prompts(prompts.positive.cpu(), prompts.negative.cpu())
+
+    def _window(
+        self, job: Job, models: "Models", prepared: "Prepared", prompts: "Prompts", seed: int, progress: Progress
+    ) -> "tuple[NDArray[np.uint8], int, Checkpoint]":
+        """Frames of one window, how many predictions they took, and where they are kept until all windows are done: an
+        interrupted job does not make them again."""
+        import torch
+
+        from ex4d.generate.runtime.resume import checkpoint_for
+
+        texts, settings = (prompts.positive, prompts.negative), job.settings
+        depends_on = (*prepared.depends_on, *texts, seed, settings, models.precision, job.files.identity())
+        whole, latents = checkpoint_for("frames", *depends_on), checkpoint_for("latents", *depends_on)
+        if kept := whole.read():
+            progress("Sampling", settings.steps, settings.steps)
+            return kept["frames"].numpy(), int(kept["predictions"]), whole
+        made = self.make(models, prepared, prompts, seed, settings, progress, latents)
+        predictions = made.settings["predictions"]
+        whole.keep(frames=torch.from_numpy(made.frames), predictions=torch.tensor(predictions))
+        return made.frames, predictions, whole
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Progress of one window as a part of all."""
+
+    progress: Progress
+    number: int
+    count: int
+
+    def __call__(self, stage: str, step: int, steps: int, picture: NDArray[np.uint8] | None = None) -> None:
+        self.progress(stage, self.number * steps + step, self.count * steps, picture)
+
+
+def window_part(
+    conditioning: Conditioning, window: range, finished: NDArray[np.uint8] | None, begun: int = 1
+) -> Conditioning:
+    """The conditioning of a window; a later one begins with finished frames, as the first begins with the source.
+
+    Args:
+        conditioning: of the whole shot.
+        window: the frames' numbers.
+        finished: frames (T,h,w,3) of the whole shot, done as far as the window begins; None for the first.
+        begun: so many frames are taken from there.
+    """
+    kept = slice(window.start, window.stop)
+    colour, mask = conditioning.colour[kept], conditioning.mask[kept]
+    if finished is not None:
+        colour, mask = colour.copy(), mask.copy()
+        sure = mask_edges.erode(mask[:begun], mask_edges.DEFAULT_KERNELS, 0)
+        done = finished[window.start : window.start + begun]
+        # With the source where it is known, so that what the model changes does not add up from window to window.
+        colour[:begun] = mask_edges.composite(colour[:begun], done, mask_edges.soft_edge(mask[:begun], sure))
+        mask[:begun] = 255
+    return replace(conditioning, colour=colour, mask=mask)

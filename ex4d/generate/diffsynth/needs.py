@@ -1,0 +1,87 @@
+"""What a model needs of a machine: packages, files, a GPU, and how much of its memory. Needs no torch."""
+
+import ctypes
+from collections.abc import Sequence
+from importlib.util import find_spec
+
+from ex4d.generate.base import Memory
+from ex4d.generate.diffsynth import files
+from ex4d.weights import store
+from ex4d.weights.store import Part
+
+SLOTS = 2
+"""Blocks that must fit on the GPU at least: one is computed with while the next arrives."""
+
+
+def missing(title: str, parts: Sequence[Part], least: float, deep: bool, device: str = "cuda") -> str:
+    """Why a model cannot run on this machine, as a sentence; "" where it can.
+
+    Args:
+        title: of the model.
+        parts: its files.
+        least: GB of GPU memory that it needs with the settings that need least.
+        deep: also import torch, which takes seconds, and ask whether it can use the GPU.
+        device: where it is to run; "cpu", which is for tests, needs no GPU.
+
+    Raises:
+        InputError: the folder of models cannot be used.
+    """
+    for package in ("torch", "diffsynth", "safetensors"):
+        if find_spec(package) is None:
+            return (
+                f"The {title} needs the Python package {package}, which is not installed here: pip install '.[wan]'"
+                " -c constraints.txt in a checkout."
+            )
+    if lacking := files.lacking(title, parts, store.folder()):
+        return lacking
+    if device == "cpu":
+        return ""
+    there = gpus()
+    if not there:
+        return f"The {title} needs an NVIDIA GPU, and this machine has none that its driver knows."
+    if max(there) < least * 1e9:
+        return f"The {title} needs {least:g} GB of GPU memory at least, and the GPU has {max(there) / 1e9:.1f} GB."
+    if deep:
+        import torch
+
+        if not torch.cuda.is_available():
+            return f"The {title} needs a torch that can use the GPU, but the one installed cannot: install it for CUDA."
+    return ""
+
+
+def gpus() -> tuple[int, ...]:
+    """Bytes of memory of each NVIDIA GPU; asks the driver itself, which takes no seconds and no memory."""
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            driver = ctypes.CDLL(name)
+        except OSError:
+            continue
+        count = ctypes.c_int()
+        if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+            continue
+        sizes = [ctypes.c_size_t() for _ in range(count.value)]
+        for number, size in enumerate(sizes):
+            device = ctypes.c_int()
+            driver.cuDeviceGet(ctypes.byref(device), number)
+            driver.cuDeviceTotalMem_v2(ctypes.byref(size), device)
+        return tuple(size.value for size in sizes)
+    return ()
+
+
+def memory(block: int, blocks: int, others: int, rest: int) -> Memory:
+    """What of a GPU's memory a model needs.
+
+    Args:
+        block: bytes of one block.
+        blocks: how many there are.
+        others: bytes of all other weights.
+        rest: bytes for everything but weights at the worst moment.
+    """
+    return Memory(round((others + rest + SLOTS * block) / 1e9, 1), round((others + rest + blocks * block) / 1e9, 1))
+
+
+def block_bytes(dim: int, ffn_dim: int, image: bool, in_8_bits: bool) -> int:
+    """Bytes of one block: its square layers (two more where it attends to a picture), the two of the feed-forward part,
+    with biases, and the rows of norms and modulation."""
+    layers, rows = (10, 13) if image else (8, 12)
+    return (1 if in_8_bits else 2) * (layers * (dim + 1) * dim + 2 * dim * ffn_dim + dim + ffn_dim + rows * dim)

@@ -1,0 +1,345 @@
+"""A video model that diffsynth has loaded: its blocks in their places, sampling, encoding and decoding.
+
+The blocks are run by `ex4d.generate.runtime.offload`; the loop over the steps is ours, so that it can tell where it
+stands and stop between two steps. What conditions a step is each model's own.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ex4d.errors import InputError
+from ex4d.generate.base import Generated
+from ex4d.generate.diffsynth.library import Prompts
+from ex4d.generate.diffsynth.pictures import MULTIPLE, STRIDE
+from ex4d.generate.runtime import blocks, latent_pictures, offload, sampling
+from ex4d.generate.runtime.resume import Checkpoint
+from ex4d.progress import Progress, silent
+
+Precision = Literal["reference", "fast"]
+"""`reference` computes as the release does: products in bfloat16, everything between them in float32. `fast` keeps the
+weights of the blocks in 8 bits, half the memory, and makes their products in 8 bits where the GPU can."""
+
+LATENT_CHANNELS = 16
+"""Channels of the VAE's latents."""
+
+ADVICE = "take a lower quality or a smaller model size"
+"""How a model takes less memory."""
+
+KEPT_EVERY = 5
+"""After so many steps the latents are kept, so that an interrupted job can go on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How a model is run.
+
+    Attributes:
+        steps: of sampling.
+        guidance: how far to go from the negative prompt's prediction towards, and past, the prompt's; 1 saves half.
+        guided: part of the steps, from the first, that is guided.
+        reuse: how much a prediction may be expected to change and not be computed; 0 computes all (`StepCache`).
+        shift: of the flow-matching schedule towards noise.
+        prompt: what is wanted.
+        negative_prompt: what is not.
+    """
+
+    steps: int
+    guidance: float = 5.0
+    guided: float = 1.0
+    reuse: float = 0.0
+    shift: float = 5.0
+    prompt: str
+    negative_prompt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Models:
+    """What is loaded; a model that has more adds it.
+
+    Attributes:
+        pipe: diffsynth's pipeline; the blocks of its video model are `OffloadedBlocks`, or iterate over them.
+        precision: of the products.
+        dtype: of the weights outside of the blocks.
+        layout: where the blocks lie.
+        notes: sentences for the user.
+    """
+
+    pipe: Any
+    precision: Precision
+    dtype: torch.dtype
+    layout: offload.Plan
+    notes: tuple[str, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return torch.device(self.pipe.device)
+
+    def enough_beside(self, rest: int) -> bool:
+        """Whether so many bytes are free on the GPU beside what is loaded, and what streamed blocks take again."""
+        slots = offload.SLOTS * self.pipe.dit.blocks.slot_bytes
+        return self.device.type != "cuda" or offload.free_bytes(self.device) >= rest + slots
+
+
+class Prepared(Protocol):
+    """One shot as the model takes it."""
+
+    @property
+    def colour(self) -> Tensor:
+        """(T,3,H,W) float32 in [-1,1]; T is 4k+1, H and W are multiples of 16."""
+        ...
+
+    @property
+    def frames(self) -> int:
+        """So many frames, from the first, are wanted."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the user."""
+        ...
+
+    @property
+    def depends_on(self) -> tuple[Tensor, ...]:
+        """Everything that conditions the model."""
+        ...
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A block where diffsynth has it, and what is merged into it.
+
+    Attributes:
+        group: the blocks that it is one of; it is replaced there once its weights are taken.
+        number: its place in the group.
+        loras: with its layers only.
+    """
+
+    group: nn.ModuleList
+    number: int
+    loras: tuple[blocks.Lora, ...] = ()
+
+    @property
+    def block(self) -> Any:
+        """The block."""
+        return self.group[self.number]
+
+
+def place(
+    stack: Sequence[Placed],
+    whole: Iterable[nn.Module],
+    precision: Precision,
+    device: torch.device,
+    dtype: torch.dtype,
+    rest: int,
+    image_tokens: int,
+    progress: Progress = silent,
+) -> tuple[offload.OffloadedBlocks, tuple[str, ...]]:
+    """Take the weights of all blocks and put them where there is room for them, on the GPU or in main memory.
+
+    Args:
+        stack: the blocks in the order in which they run.
+        whole: the models that they are parts of.
+        precision: how they are computed.
+        device: that computes.
+        dtype: of the weights.
+        rest: bytes that must stay free on the GPU for everything but weights.
+        image_tokens: see `blocks.run`.
+        progress: told after each block; raises `Cancelled` to stop.
+
+    Returns:
+        The blocks, and sentences for the user.
+
+    Raises:
+        InputError: the GPU is too small.
+    """
+    own = {id(p): p for one in stack for p in one.block.parameters()}
+    size = sum(p.numel() for p in stack[0].block.parameters()) * (1 if precision == "fast" else dtype.itemsize)
+    layout = offload.Plan(len(stack))
+    if device.type == "cuda":
+        others = [p.nbytes for model in whole for p in model.parameters() if id(p) not in own and not p.is_cuda]
+        taken = sum(p.nbytes for p in own.values() if p.is_cuda)  # what is loaded there is let go again
+        layout = offload.plan(offload.free_bytes(device) + taken - sum(others), size, len(stack), rest, ADVICE)
+    del own
+    first = stack[0].block
+    run, why_slow = blocks.runner(device, first.dim // first.num_heads, image_tokens)
+
+    def gathered() -> Iterator[blocks.BlockWeights]:
+        for count, one in enumerate(stack):
+            weights = blocks.gather(one.block.to(device), list(one.loras), precision == "fast")
+            one.group[one.number] = nn.Identity()
+            progress("Loading the model", count + 1, len(stack))
+            yield weights
+
+    placed = offload.OffloadedBlocks(gathered(), layout, device, run)
+    kept_only = precision == "fast" and not blocks.native_8bit(device)
+    said = ("This device cannot multiply in 8 bits: weights are kept so, which saves memory but no time.",)
+    return placed, ((said if kept_only else ()) + tuple(note for note in (layout.says, why_slow) if note))
+
+
+def settle(pipe: Any, whole: Sequence[nn.Module], dtype: torch.dtype) -> None:
+    """What is left of models whose blocks are taken, ready on the pipeline's device.
+
+    Where weights are bfloat16, layers that the release computes in float32 do so.
+    """
+    for model in whole:
+        model.to(pipe.device)
+    if dtype != torch.float32:
+        dit = pipe.dit
+        for layer in (dit.time_embedding, dit.time_projection, dit.head.head):
+            layer.float()
+            layer.forward = _outside_autocast(layer.forward)
+        for model in whole:
+            for layer in model.modules():
+                if isinstance(layer, nn.LayerNorm):
+                    layer.float()  # as autocast has it on a GPU; on the CPU it leaves them alone
+    if torch.device(pipe.device).type == "cuda":
+        torch.cuda.empty_cache()  # what gathering left is in pieces of other sizes than sampling needs
+
+
+def _outside_autocast(forward: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def in_float32(x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return forward(x.float())
+
+    return in_float32
+
+
+def check(prepared: Prepared, settings: Settings) -> None:
+    """Refuse what the model cannot take.
+
+    Raises:
+        InputError: the sizes are none that the model can take, or there are no steps.
+    """
+    count, _, height, width = prepared.colour.shape
+    if count % STRIDE != 1 or height % MULTIPLE or width % MULTIPLE:
+        raise InputError(
+            f"The model takes 4k+1 frames with sides of multiples of 16, not {count} of {width}x{height}: prepare them"
+            " with the model's own `preparation`."
+        )
+    if settings.steps < 1:
+        raise InputError(f"Sampling takes at least one step, not {settings.steps}.")
+
+
+def noise(shape: tuple[int, ...], seed: int) -> Tensor:
+    """Noise to begin with, float32, drawn on the CPU so that the GPU does not matter."""
+    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
+
+
+def sample(
+    models: Models,
+    predict: Callable[[Tensor, Tensor, Tensor], Tensor],
+    start: Tensor,
+    prompts: Prompts,
+    colours: Tensor,
+    settings: Settings,
+    progress: Progress,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[Tensor, int]:
+    """Latents of the finished video, and how many predictions that took.
+
+    Args:
+        models: what is loaded.
+        predict: one prediction for (latents, time (1), context).
+        start: noise (1,16,T',H',W') to begin with.
+        prompts: embedded.
+        colours: how to show latents, see `latent_pictures`.
+        settings: how the model is run.
+        progress: told after each step; raises `Cancelled` to stop.
+        checkpoint: where latents are kept every few steps, and gone on from.
+    """
+    pipe, stage = models.pipe, "Sampling"
+    pipe.scheduler.set_timesteps(settings.steps, denoising_strength=1.0, shift=settings.shift)
+    schedule = sampling.Schedule(
+        sigmas=(*(float(sigma) for sigma in pipe.scheduler.sigmas), 0.0),
+        times=pipe.scheduler.timesteps,
+        guidance=settings.guidance,
+        guided=round(settings.guided * settings.steps),
+        reuse=settings.reuse,
+    )
+    if settings.reuse:
+        checkpoint = None  # which predictions are left out depends on all steps before
+    kept = checkpoint.read() if checkpoint else {}
+    first, before = (int(kept["step"]), int(kept["predictions"])) if kept else (0, 0)
+    latents = kept["latents"] if kept else start
+    contexts = [context.to(models.device, torch.float32) for context in (prompts.positive, prompts.negative)]
+
+    def guess(latents: Tensor, time: Tensor, prompt: int) -> Tensor:
+        return predict(latents, time[None].to(models.device, torch.float32), contexts[prompt]).float()
+
+    def after(step: int, latents: Tensor, finished: Tensor, asked: int) -> None:
+        if checkpoint and step % KEPT_EVERY == 0 and step < settings.steps:
+            checkpoint.keep(latents=latents, step=torch.tensor(step), predictions=torch.tensor(before + asked))
+        progress(stage, step, settings.steps, latent_pictures.picture(finished, colours))
+
+    progress(stage, first, settings.steps)
+    with computing(models):
+        result, asked = sampling.sample(guess, latents.to(models.device), schedule, after, first)
+    if checkpoint:
+        checkpoint.forget()
+    return result, before + asked
+
+
+def finish(
+    models: Models, prepared: Prepared, latents: Tensor, asked: int, settings: Settings, progress: Progress
+) -> Generated:
+    """The video of finished latents, with what made it.
+
+    Args:
+        models: what is loaded.
+        prepared: what it was made for.
+        latents: finished.
+        asked: how many predictions they took.
+        settings: that they were made with.
+        progress: told before and after.
+    """
+    progress("Decoding", 0, 1)
+    models.pipe.dit.blocks.make_room()
+    frames = decode(models.pipe, latents)[: prepared.frames]
+    progress("Decoding", 1, 1)
+    facts = {**asdict(settings), "precision": models.precision, "predictions": asked}
+    return Generated(frames, facts, (*prepared.notes, *models.notes))
+
+
+def decode(pipe: Any, latents: Tensor) -> NDArray[np.uint8]:
+    """Frames (T,H,W,3) of latents."""
+    video = pipe.vae.decode(latents.to(dtype_of(pipe.vae)), device=pipe.device, tiled=False)
+    pictures = ((video[0].float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
+    return pictures.permute(1, 2, 3, 0).cpu().numpy()
+
+
+def encode(pipe: Any, video: Tensor) -> Tensor:
+    """(1,16,T',H',W') of a video (T,3,H,W)."""
+    frames = video.transpose(0, 1).to(dtype=dtype_of(pipe.vae))
+    return pipe.vae.encode([frames], device=pipe.device, tiled=False)
+
+
+@contextmanager
+def computing(models: Models) -> Iterator[None]:
+    """Within, products are in bfloat16 where the weights are, and attention takes the GPU's fastest kernel."""
+    autocast: AbstractContextManager[Any] = nullcontext()
+    if models.dtype != torch.float32:
+        autocast = torch.autocast(models.device.type, dtype=models.dtype)
+    with autocast, _attention(models.device):
+        yield
+
+
+def _attention(device: torch.device) -> AbstractContextManager[Any]:
+    if device.type != "cuda":
+        return nullcontext()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    fastest_first = [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION]
+    return sdpa_kernel([*fastest_first, SDPBackend.MATH], set_priority=True)
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """Of a model's weights."""
+    return next(module.parameters()).dtype
