@@ -127,10 +127,14 @@ def from_plain(annotation: Any, value: Any, where: str = "value") -> Any:
         if not isinstance(value, str) or value not in arguments:
             raise PlainError(f"{where} must be one of {', '.join(arguments)}.")
         return value
-    if origin is tuple:
+    if origin in (tuple, list):
         if not isinstance(value, list):
             raise PlainError(f"{where} must be a list, not {type(value).__name__}.")
-        return tuple(from_plain(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+        return origin(from_plain(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise PlainError(f"{where} must be a map, not {type(value).__name__}.")
+        return {from_plain(str, key, where): from_plain(arguments[1], v, f"{where}.{key}") for key, v in value.items()}
     if isinstance(annotation, type) and is_dataclass(annotation):
         check_kind = issubclass(annotation, Tagged)
         return tagged([annotation], value, where) if check_kind else _structure(annotation, value, where)

@@ -105,6 +105,8 @@ class Setting:
         return value
 
     def _checked_number(self, value: Any) -> int | float:
+        if type(value) is int and abs(value) >= 2**64:  # more than what follows can compute with, or print
+            raise InputError(f"{self.label} is far too large a number.")
         if self.kind == "number" and type(value) is int and abs(value) <= 2**53:
             value = float(value)
         if type(value) is not (int if self.kind == "whole" else float):

@@ -45,7 +45,7 @@ def numbered(parent: Path, word: str, above: int = 0) -> tuple[int, Path]:
     Its number is also greater than `above`.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    used = [int(p.name[len(word) + 1 :]) for p in parent.glob(f"{word}_*") if p.name[len(word) + 1 :].isdigit()]
+    used = [int(p.name[len(word) + 1 :]) for p in parent.glob(f"{word}_*") if p.name[len(word) + 1 :].isdecimal()]
     number = max(*used, above, 0) + 1
     while True:
         folder = parent / f"{word}_{number:03d}"

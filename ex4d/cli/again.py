@@ -9,6 +9,7 @@ import typer
 from ex4d.cli import takes
 from ex4d.cli.output import bars, refuse_overwriting, result_folder, results, say
 from ex4d.pipeline.take import RESULT, SIDECAR, read_record
+from ex4d.storage.names import with_name
 
 
 def again(
@@ -33,7 +34,7 @@ def again(
     from ex4d.pipeline.runtime import Runtime
 
     folder = takes.find(path)
-    out = output_dir or takes.next_to(folder)
+    out = takes.next_to(folder) if output_dir is None else with_name(output_dir)
     refuse_overwriting([out], input_video, folder)
     with (
         tempfile.TemporaryDirectory(prefix="ex4d-") as links,

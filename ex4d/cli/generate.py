@@ -115,8 +115,13 @@ def generate(
 
 
 def _check_names(videos: dict[str, Path], output_format: OutputFormat) -> None:
-    """Refuse names that a video cannot have, before anything takes time."""
-    for video in videos.values() if output_format == "mp4" else ():
+    """Refuse names that a video or a folder of frames cannot have, before anything takes time."""
+    from ex4d.media.movie import check_png_folder
+
+    for video in videos.values():
+        if output_format == "png":
+            check_png_folder(video)
+            continue
         if video.suffix.lower() != ".mp4":
             raise InputError(f"The video is written as MP4: let --output_video end in .mp4, not {video.name!r}.")
         if video.is_dir():

@@ -8,6 +8,7 @@ from pathlib import Path
 from ex4d.errors import InputError
 from ex4d.pipeline import take
 from ex4d.storage.atomic import replacing
+from ex4d.storage.names import with_name
 
 ENDING = ".take"
 """The take of shot.mp4 is the folder shot.take beside it."""
@@ -26,9 +27,9 @@ def find(path: Path) -> Path:
         InputError: there is no take.
     """
     if (path / take.SIDECAR).is_file():
-        return path
+        return with_name(path)
     if path.name in take.FILES and (path.parent / take.SIDECAR).is_file():
-        return path.parent
+        return with_name(path.parent)
     if path.name and (folder_of(path) / take.SIDECAR).is_file():
         return folder_of(path)
     raise InputError(f"There is no take {path}: name its folder, its {take.SIDECAR}, or the video beside it.")

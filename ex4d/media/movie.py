@@ -105,17 +105,26 @@ def write_png_frames(folder: Path, frames: NDArray[np.uint8]) -> None:
     import cv2
 
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file: choose another name for the folder of frames.")
-    others = [f.name for f in folder.iterdir() if not _FRAME_NAME.fullmatch(f.name)] if folder.is_dir() else []
-    if others:
-        raise InputError(f"The folder {folder} holds other files ({min(others)}): choose a new or empty folder.")
+    check_png_folder(folder)
     with replacing(folder) as temporary:
         temporary.mkdir()
         for number, frame in enumerate(frames):
             picture = frame[..., ::-1] if frame.ndim == 3 else frame
             encoded = cv2.imencode(".png", picture)[1]
             (temporary / f"frame_{number:05d}.png").write_bytes(encoded.tobytes())
+
+
+def check_png_folder(folder: Path) -> None:
+    """Refuse a folder that `write_png_frames` would refuse, before anything takes time.
+
+    Raises:
+        InputError: it is a file, or holds other files than frames.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: choose another name for the folder of frames.")
+    others = [f.name for f in folder.iterdir() if not _FRAME_NAME.fullmatch(f.name)] if folder.is_dir() else []
+    if others:
+        raise InputError(f"The folder {folder} holds other files ({min(others)}): choose a new or empty folder.")
 
 
 _FRAME_NAME = re.compile(r"frame_[0-9]{5,}\.png")

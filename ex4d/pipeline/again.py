@@ -1,6 +1,8 @@
 """Making a take again from its record."""
 
+import itertools
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from ex4d.pipeline.requests import Blob, Fill, Generate, blobs_of
 from ex4d.pipeline.run import run
 from ex4d.pipeline.runtime import Runtime
 from ex4d.progress import Progress
+from ex4d.storage.names import beside, with_name
 
 
 def again(
@@ -37,7 +40,7 @@ def again(
     record = take.read_record(folder / take.SIDECAR)
     job = _with_camera(record.job, folder)
     places: dict[str, Path] = {}
-    moved = {} if video is None else {blob_of(path).sha256: path for path in _pictures(video)}
+    moved = None if video is None else _Moved(video, blobs_of(job))
     for blob in blobs_of(job):
         places[blob.sha256] = _found(record, folder, blob, moved)
     job = _as_then(job, record)
@@ -55,18 +58,19 @@ def _with_camera(job: Generate | Fill, folder: Path) -> Generate | Fill:
     return replace(job, path=blob_of(folder / take.CAMERA))
 
 
-def _found(record: take.TakeRecord, folder: Path, blob: Blob, moved: dict[str, Path]) -> Path:
+def _found(record: take.TakeRecord, folder: Path, blob: Blob, moved: "_Moved | None") -> Path:
     """A file of the take, with the content that it had then."""
     own = folder / take.CAMERA
     if own.is_file() and blob == blob_of(own):
         return own
     said = take.place_of(record, folder, blob)
-    if found := moved.get(blob.sha256):
-        return found
-    if blob.name in [path.name for path in moved.values()]:
+    found = moved.find(blob) if moved else None
+    if moved and not found and moved.has_another(blob.name):  # not what was named, though the old file may be there too
         raise InputError(f"{blob.name} is not the file that the take was made from: its content differs.")
     if said is not None and said.is_file() and blob_of(said).sha256 == blob.sha256:
         return said
+    if found:
+        return found
     if said is None:
         raise InputError(f"Where {blob.name} lies is not in the take's record: name the clip with --input_video.")
     if not said.is_file():
@@ -74,10 +78,54 @@ def _found(record: take.TakeRecord, folder: Path, blob: Blob, moved: dict[str, P
     raise InputError(f"{said} has changed since the take was made: bring the file back that it was made from.")
 
 
-def _pictures(video: Path) -> list[Path]:
-    if not video.exists():
-        raise InputError(f"There is no clip {video}: check the name.")
-    return sorted(path for path in video.iterdir() if path.is_file()) if video.is_dir() else [video]
+class _Moved:
+    """The files at the place that the user names for a clip that was moved.
+
+    Args:
+        video: the clip, its folder of pictures, or a folder that holds it.
+        wanted: the take's files.
+
+    Raises:
+        InputError: nothing is there.
+    """
+
+    def __init__(self, video: Path, wanted: list[Blob]) -> None:
+        if not video.exists():
+            raise InputError(f"There is no clip {video}: check the name.")
+        video = with_name(video)
+        self._wanted = {blob.sha256 for blob in wanted}
+        self._named = _files_in(video) if video.is_dir() else [video]
+        below = _folders_in(video) if video.is_dir() else []
+        depth = beside(video)
+        folders = [*below, video.parent, *([depth] if depth and depth.is_dir() else [])]
+        self._by_size: dict[int, list[Path]] = {}  # so that none is read that cannot be it
+        for path in itertools.chain(self._named, *map(_files_in, folders)):
+            self._by_size.setdefault(path.stat().st_size, []).append(path)
+        self._hash = cache(lambda path: blob_of(path).sha256)
+
+    def find(self, blob: Blob) -> Path | None:
+        """A file of this content: the clip, one in its folder or a folder in that, or one beside it."""
+        same_size = self._by_size.get(blob.size, [])
+        return next((path for path in same_size if self._hash(path) == blob.sha256), None)
+
+    def has_another(self, name: str) -> bool:
+        """Whether a file of this name was named that is none of the take's."""
+        return any(path.name == name and self._hash(path) not in self._wanted for path in self._named)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """The files of a folder; none where it does not let us in, as it may be one that the user did not name."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file())
+    except PermissionError:
+        return []
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir())
+    except PermissionError:
+        return []
 
 
 def _as_then(job: Generate | Fill, record: take.TakeRecord) -> Generate | Fill:

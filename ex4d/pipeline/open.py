@@ -1,5 +1,6 @@
 """Opening a source: its frames, its depth, and how its camera moved."""
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -191,14 +192,24 @@ def _gathered(
     if in_place and (found := _in_place([locate(blob) for blob in blobs], names, what if as_folder else None)):
         return found
     if as_folder or (folder / names[0]).exists():  # also for the second of two files of one name
-        folder = folder / what
-        folder.mkdir()
+        folder = _free(folder, what)
+        folder.mkdir(parents=True)
     if len(set(names)) < len(names) or sorted(names, key=lambda name: natural_order(Path(name))) != names:
         names = [f"{number:06d}{Path(name).suffix}" for number, name in enumerate(names)]
     for name, blob in zip(names, blobs, strict=True):
         content = locate(blob).resolve()
         _put(content, folder / name)
     return folder if as_folder else folder / names[0]
+
+
+def _free(folder: Path, name: str) -> Path:
+    """A free place of this name in a folder, or below: the user's files may have any name, also one of ours.
+
+    The name stays, since notes of a take tell it and must come out the same whatever else lies there.
+    """
+    if not (folder / name).exists():
+        return folder / name
+    return next(below / name for number in itertools.count(2) if not (below := folder / str(number)).exists())
 
 
 def _put(content: Path, place: Path) -> None:

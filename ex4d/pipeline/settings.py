@@ -7,6 +7,7 @@ The settings of a generator are not here but in its own folder, in its `Spec`. N
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Annotated, Any
 
 from ex4d.depth.encoding import Convention, DepthEncoding, Distance, unit_of
@@ -26,10 +27,14 @@ def check_rate(rate: str | None) -> None:
     """Refuse what is no frame rate.
 
     Raises:
-        InputError: neither a whole number nor a fraction of two.
+        InputError: neither a whole number nor a fraction of two, or one that no video can have.
     """
-    if rate is not None and not re.fullmatch(r"[1-9]\d{0,8}(/[1-9]\d{0,8})?", rate):
+    if rate is None:
+        return
+    if not re.fullmatch(r"[1-9][0-9]{0,7}(/[1-9][0-9]{0,7})?", rate):
         raise InputError(f"{rate[:100]!r} is not a frame rate: write it as 24 or 24000/1001.")
+    if not Fraction(1, 1000) <= Fraction(rate) <= 1000:  # others make files that cannot be written, or read again
+        raise InputError(f"A frame rate must be between 1/1000 and 1000 frames a second, not {rate}.")
 
 
 @dataclass(frozen=True)

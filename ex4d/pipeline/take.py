@@ -5,13 +5,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 from ex4d import __version__
 from ex4d.errors import InputError
 from ex4d.pipeline import since_0_1
-from ex4d.pipeline.requests import Blob, Fill, Generate, Job, blobs_of
-from ex4d.plain import PlainError, from_plain, to_plain
+from ex4d.pipeline.requests import Blob, Fill, Generate, blobs_of
+from ex4d.plain import Facts, PlainError, between, from_plain, matches, to_plain
 from ex4d.storage.atomic import replacing
 
 FORMAT = 2
@@ -25,6 +25,9 @@ GENERATED, COMPOSITED = "generated.mp4", "composited.mp4"
 
 FILES = frozenset({RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED})
 """All names that there can be in the folder of a take."""
+
+
+Size = Annotated[int, between(1, 2**31 - 1)]
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,12 @@ class TakeRecord:
     generator: str
     title: str
     is_preview: bool
-    seed: int
-    settings: dict[str, Any]
-    width: int
-    height: int
-    frames: int
-    fps: str
+    seed: Annotated[int, between(0, 2**63 - 1)]
+    settings: Facts
+    width: Size
+    height: Size
+    frames: Size
+    fps: Annotated[str, matches("[1-9][0-9]*(/[1-9][0-9]*)?", "a frame rate such as 24 or 24000/1001")]
     coverage: list[float]
     notes: list[str]
     seconds: dict[str, float]
@@ -91,14 +94,14 @@ def read_record(path: Path) -> TakeRecord:
             raise InputError(f"{path} was written by a later version of EX-4D ({data['version']}): update this one.")
         if data["format"] == 1:
             data = since_0_1.record(data)
-        job = from_plain(Job, data.pop("job"), "job")
-        if not isinstance(job, Generate | Fill):
-            raise ValueError("its job makes no take")
-        return TakeRecord(job=job, **data)
     except OSError as error:
         raise InputError(f"The take's record {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, PlainError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} is not the record of a take.") from error
+    try:
+        return from_plain(TakeRecord, data, "take")
+    except PlainError as error:
+        raise InputError(f"{path} is the record of a take that this version cannot read: {error}") from error
 
 
 def with_inputs(record: TakeRecord, folder: Path, files: Mapping[str, Path]) -> TakeRecord:
@@ -116,12 +119,24 @@ def with_inputs(record: TakeRecord, folder: Path, files: Mapping[str, Path]) -> 
 
 def _seen_from(folder: Path, path: Path) -> str:
     try:
-        return Path(os.path.relpath(path, folder)).as_posix()
+        said = os.path.relpath(path, folder)
+        if _place(folder, said).resolve() != path.resolve():  # the way leads through links of folders
+            said = os.path.relpath(path.parent.resolve() / path.name, folder.parent.resolve() / folder.name)
     except ValueError:  # on Windows, another drive
         return path.absolute().as_posix()
+    return Path(said).as_posix()
+
+
+def _place(folder: Path, said: str) -> Path:
+    """Where a path leads from the folder of a take, by whatever links that folder is reached."""
+    place = Path(os.path.normpath(folder / said))
+    if folder.absolute() == (real := folder.resolve()):
+        return place
+    really = Path(os.path.normpath(real / said))
+    return place if place.resolve() == really.resolve() else really  # better by the names that the user knows
 
 
 def place_of(record: TakeRecord, folder: Path, blob: Blob) -> Path | None:
     """Where a file of the job lies, as the record in `folder` says; None where it does not say."""
     said = record.inputs.get(blob.sha256)
-    return None if said is None else Path(os.path.normpath(folder / said))
+    return None if said is None else _place(folder, said)

@@ -21,7 +21,20 @@ def pictures_in(folder: Path, endings: tuple[str, ...]) -> list[Path]:
 
 def natural_order(path: Path) -> list[int | str]:
     """Sort key by the file's name that puts picture 10 after picture 9."""
-    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"([0-9]+)", path.name)]
+    # Every second part is a number; other digits than these are letters here, though some of them count as digits too.
+    parts = re.split(r"([0-9]+)", path.name)
+    return [int(part) if place % 2 else part.lower() for place, part in enumerate(parts)]
+
+
+def with_name(path: Path) -> Path:
+    """The same path, ending in a name: "." and ".." have none that files beside them could be named after."""
+    return path.resolve() if path.name in ("", "..") else path
+
+
+def clip_name(path: Path) -> str:
+    """The name of a clip, after which the files that belong to it are named: without its ending, where it is a file."""
+    path = with_name(path)
+    return path.name if path.is_dir() else path.stem
 
 
 def beside(path: Path) -> Path | None:
@@ -29,8 +42,8 @@ def beside(path: Path) -> Path | None:
 
     For clip.mp4 (or the folder clip): clip.depth.npz, clip_depth.npz, clip.depth/ or clip_depth/.
     """
-    path = Path(path)
-    name = path.name if path.is_dir() else path.stem
+    path = with_name(Path(path))
+    name = clip_name(path)
     for ending in (".depth.npz", "_depth.npz"):
         if (found := path.with_name(name + ending)).is_file():
             return found

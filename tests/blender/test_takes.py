@@ -426,7 +426,7 @@ def test_a_take_that_cannot_be_made_again_says_why(scene, tmp_path):
     with pytest.raises(RuntimeError, match="Options must be JSON"):
         bpy.ops.ex4d.take_again(number=1, options="quality")
     (folder / "take.json").write_text((folder / "take.json").read_text().replace('"seed": 0', '"seed": -1'))
-    with pytest.raises(RuntimeError, match="is not the record of a take"):
+    with pytest.raises(RuntimeError, match="cannot read: Seed must be between 0 and"):
         bpy.ops.ex4d.take_again(number=1)
     assert not session.current().state.busy
     assert session.current().state.failed

@@ -12,8 +12,9 @@ from test_cli import ex4d, files_below
 from ex4d.geometry import camera_path, transforms
 from ex4d.geometry.depth_video import load_depth_npz, save_depth
 from ex4d.media.clip import clip_info, read_clip
-from ex4d.media.movie import read_movie, write_movie
+from ex4d.media.movie import read_movie, write_movie, write_png_frames
 from ex4d.source_camera import pose_files
+from ex4d.storage.names import beside
 
 MOVING = Path(__file__).resolve().parents[2] / "sample" / "moving"
 GUESS = "a guess without a depth model"
@@ -66,6 +67,13 @@ def test_depth_leaves_a_file_a_video_and_a_report_and_recon_takes_that_file(bare
     height, width = clip.frames.shape[1:3]
     camera = camera_path.load(bare / "recon" / "camera_30.npz", len(clip.frames), width, height)
     assert 2 * np.degrees(np.arctan(width / 2 / camera.intrinsics[0, 0, 0])) == pytest.approx(60)
+
+
+def test_the_depth_of_a_folder_is_named_after_all_of_its_name_so_that_it_is_found_beside_it(tmp_path, moving_box):
+    write_png_frames(tmp_path / "cam.v1", moving_box[0].frames)
+    done = ex4d("depth", "--input_video", "cam.v1/", "--output_dir", ".", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert beside(tmp_path / "cam.v1") == tmp_path / "cam.v1.depth.npz"
 
 
 def test_a_second_estimate_comes_from_the_cache_unless_it_is_asked_for_again(bare):

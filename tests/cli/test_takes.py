@@ -97,6 +97,31 @@ def test_a_take_is_made_again_beside_it_whatever_of_it_is_named(named, shoot):
     assert same(shoot / "shot.take", shoot / "shot.again.take")
 
 
+@pytest.mark.parametrize("named", [".", "take.json", "../shot.take"])
+def test_a_take_is_made_again_beside_it_from_inside_its_folder(named, shoot):
+    generate(shoot)
+    new = made_again(named, cwd=shoot / "shot.take")
+    assert same(shoot / "shot.take", new)
+    assert files_below(shoot / "shot.take") == LEFT
+    assert (shoot / "shot.again.take").is_dir()
+
+
+def test_a_take_is_made_again_in_the_working_folder(shoot):
+    generate(shoot)
+    (shoot / "empty").mkdir()
+    made_again("../shot.take", "--output_dir", ".", cwd=shoot / "empty")
+    assert same(shoot / "shot.take", shoot / "empty")
+
+
+def test_a_take_whose_result_is_gone_is_made_again_and_says_that_there_is_nothing_to_compare_with(shoot):
+    generate(shoot)
+    (shoot / "shot.take" / "result.mp4").unlink()
+    done = ex4d("again", "shot.take", cwd=shoot)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "shot.again.take"
+    assert "There is nothing to compare with: shot.take has no result.mp4 any more." in done.stderr
+
+
 def test_a_take_made_again_takes_the_next_free_name_and_can_be_made_again(shoot):
     generate(shoot, "--no_keep_source")
     assert made_again("shot.take", cwd=shoot).name == "shot.again.take"
@@ -205,6 +230,23 @@ def test_pictures_lose_nothing_and_have_a_take_too(shoot):
     assert same(shoot / "shot.take", made_again("shot", cwd=shoot))
 
 
+@pytest.mark.parametrize(
+    "command", [("generate", "--output_video", "180"), ("recon", "--output_dir", "."), ("recon", "--output_dir", "180")]
+)
+def test_pictures_are_refused_beside_other_files_before_anything_runs(shoot, command):
+    (shoot / "180").mkdir()
+    (shoot / "color_180").write_text("mine")
+    for folder in (shoot / "180", shoot / "180" / "mask_180"):
+        folder.mkdir(exist_ok=True)
+        (folder / "notes.txt").write_text("mine")
+    before = files_below(shoot)
+    done = ex4d(*command, "--input_video", "clip.mp4", "--output_format", "png", cwd=shoot)
+    assert done.returncode == 2
+    assert "holds other files" in done.stderr or "is a file: choose another name" in done.stderr
+    assert "Reading" not in done.stderr
+    assert files_below(shoot) == before
+
+
 def test_folders_of_pictures_are_made_again_from_their_files(tmp_path, moving_box):
     clip, depth = moving_box
     write_png_frames(tmp_path / "walk", clip.frames)
@@ -271,3 +313,28 @@ def test_a_generator_of_another_package_makes_a_take_and_makes_it_again(shoot):
     refused = ex4d("again", "shot.take", cwd=shoot)
     assert refused.returncode == 2
     assert "There is no generator 'orange' here" in refused.stderr
+
+
+def test_numbers_that_nothing_can_take_are_refused_before_anything_runs(shoot):
+    for option, value, said in [
+        ("--seed", "9" * 400, "Seed is far too large a number."),
+        ("--result_fps", "1/99999999", "A frame rate must be between 1/1000 and 1000 frames a second, not 1/99999999."),
+    ]:
+        done = ex4d(
+            "generate", "--input_video", "clip.mp4", "--output_video", "shot.mp4", option, value, cwd=shoot
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert done.stderr.strip().endswith(said)
+        assert not (shoot / "shot.take").exists()
+
+
+def test_pictures_in_a_folder_named_depth_that_holds_a_text_too_become_a_take(tmp_path, moving_box):
+    clip, depth = moving_box
+    write_png_frames(tmp_path / "depth", clip.frames)
+    (tmp_path / "depth" / "readme.txt").write_text("the walk")
+    (tmp_path / "dep").mkdir()
+    for number, frame in enumerate(depth.depth):
+        cv2.imwrite(str(tmp_path / "dep" / f"{number}.png"), (frame * 1000).astype(np.uint16))
+    done = ex4d("generate", "--input_video", "depth", "--depth", "dep", "--output_video", "shot.mp4", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert same(tmp_path / "shot.take", made_again("shot.take", cwd=tmp_path))

@@ -6,7 +6,7 @@ import pytest
 
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.open import gather
-from ex4d.pipeline.requests import Reconstruct, Source
+from ex4d.pipeline.requests import Fill, Reconstruct, Source
 
 
 def refuse(*arguments):
@@ -27,3 +27,25 @@ def test_where_no_links_can_be_made_there_are_hard_ones_or_copies(tmp_path, monk
     assert (folder / "depth.npz").read_text() == "depth.npz"
     assert (folder / "clip.mp4").is_symlink() == (lacking == ())
     assert os.path.samefile(folder / "clip.mp4", tmp_path / "clip.mp4") == (len(lacking) < 2)
+
+
+def test_a_folder_of_pictures_that_is_named_depth_stands_beside_the_depth(tmp_path):
+    for name in ("a.png", "b.png", "c.png", "d.png"):
+        (tmp_path / name).write_text(name)
+    blobs = [blob_of(tmp_path / name) for name in ("a.png", "b.png", "c.png", "d.png")]
+    (tmp_path / "in").mkdir()
+    job = Reconstruct(Source(tuple(blobs[:2]), tuple(blobs[2:]), folder="depth"))
+    source = gather(job, lambda blob: tmp_path / blob.name, tmp_path / "in").source
+    assert source.clip.name == "depth"
+    assert sorted(path.name for path in source.clip.iterdir()) == ["a.png", "b.png"]
+    assert sorted(path.name for path in source.depth.iterdir()) == ["c.png", "d.png"]
+
+
+def test_a_colour_file_that_is_named_mask_stands_beside_the_mask(tmp_path):
+    for name in ("mask", "a.png", "b.png"):
+        (tmp_path / name).write_text(name)
+    colour, *mask = (blob_of(tmp_path / name) for name in ("mask", "a.png", "b.png"))
+    (tmp_path / "in").mkdir()
+    files = gather(Fill((colour,), tuple(mask)), lambda blob: tmp_path / blob.name, tmp_path / "in")
+    assert files.colour.read_text() == "mask"
+    assert sorted(path.name for path in files.mask.iterdir()) == ["a.png", "b.png"]

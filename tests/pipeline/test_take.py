@@ -1,21 +1,23 @@
 """Records of takes: what they hold, what 0.1 wrote, and making a take again."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from ex4d.errors import InputError
-from ex4d.media.movie import write_movie
+from ex4d.media.movie import read_movie, write_movie, write_png_frames
 from ex4d.pipeline import since_0_1, take
 from ex4d.pipeline.again import again
 from ex4d.pipeline.hashing import blob_of
-from ex4d.pipeline.open import JobFiles, SourceFiles
-from ex4d.pipeline.requests import Generate, Source, blobs_of
+from ex4d.pipeline.open import JobFiles, SourceFiles, gather
+from ex4d.pipeline.requests import Fill, Generate, Source, blobs_of
 from ex4d.pipeline.run import run
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import GenerateSettings, PathSettings
@@ -128,3 +130,139 @@ def test_a_record_survives_being_written_and_read(made, tmp_path):
     changed = replace(record, notes=["Größe"], seconds={"a": 0.5})
     take.write_record(tmp_path / take.SIDECAR, changed)
     assert take.read_record(tmp_path / take.SIDECAR) == changed
+
+
+def taken(job: Generate | Fill, paths: list[Path], folder: Path) -> Path:
+    """A take in a folder, whose record says where its files lie."""
+    places = {blob_of(path).sha256: path for path in paths}
+    links = folder.with_name("links")
+    for new in (folder, links):
+        new.mkdir()
+    run(job, gather(job, lambda blob: places[blob.sha256], links, in_place=True), folder, Runtime(), silent)
+    record = take.read_record(folder / take.SIDECAR)
+    take.write_record(folder / take.SIDECAR, take.with_inputs(record, folder, places))
+    return folder
+
+
+def test_the_depth_file_that_moved_with_its_clip_is_found_beside_it(made, tmp_path):
+    (tmp_path / "new").mkdir()
+    for name in ("clip.mp4", "clip.depth.npz"):
+        (made / name).rename(tmp_path / "new" / name)
+    assert same(made / "take", once_more(made / "take", tmp_path / "again", tmp_path / "new" / "clip.mp4"))
+
+
+@pytest.fixture
+def pictures(tmp_path, moving_box) -> Path:
+    """A folder with rgb/, dep/ whose pictures have the same names, and a take of them."""
+    clip, depth = moving_box
+    shoot = tmp_path / "rd"
+    for name in ("rgb", "dep"):
+        (shoot / name).mkdir(parents=True)
+    for number, (frame, distance) in enumerate(zip(clip.frames, depth.depth, strict=True)):
+        cv2.imwrite(str(shoot / "rgb" / f"f_{number}.png"), frame)
+        cv2.imwrite(str(shoot / "dep" / f"f_{number}.png"), (distance * 1000).astype(np.uint16))
+    rgb, dep = (sorted((shoot / name).iterdir()) for name in ("rgb", "dep"))
+    source = Source(tuple(map(blob_of, rgb)), tuple(map(blob_of, dep)), folder="rgb")
+    taken(Generate(source), [*rgb, *dep], shoot / "take")
+    return shoot
+
+
+def test_pictures_that_moved_are_linked_again_though_their_depth_has_the_same_names(pictures, tmp_path):
+    shutil.move(pictures / "rgb", tmp_path / "new")
+    assert same(pictures / "take", once_more(pictures / "take", tmp_path / "again", tmp_path / "new"))
+
+
+def test_pictures_and_depth_that_moved_are_found_in_the_folder_that_holds_both(pictures, tmp_path):
+    (tmp_path / "new").mkdir()
+    for name in ("rgb", "dep"):
+        shutil.move(pictures / name, tmp_path / "new" / name)
+    assert same(pictures / "take", once_more(pictures / "take", tmp_path / "again", tmp_path / "new"))
+
+
+def test_depth_that_is_gone_is_not_taken_for_the_pictures_of_the_same_names(pictures, tmp_path):
+    shutil.move(pictures / "rgb", tmp_path / "new")
+    (pictures / "dep" / "f_3.png").unlink()
+    with pytest.raises(InputError, match=r"dep/f_3\.png is gone"):
+        once_more(pictures / "take", tmp_path / "again", tmp_path / "new")
+
+
+def test_colour_and_mask_of_the_same_names_are_linked_again_by_the_folder_that_holds_both(made, tmp_path):
+    view = made / "view"
+    view.mkdir()
+    for what in ("colour", "mask"):
+        write_png_frames(view / what, read_movie(made / "take" / f"{what}.mp4").frames)
+    colour, mask = (sorted((view / what).iterdir()) for what in ("colour", "mask"))
+    job = Fill(tuple(map(blob_of, colour)), tuple(map(blob_of, mask)))
+    folder = taken(job, [*colour, *mask], made / "filled")
+    view.rename(tmp_path / "moved")
+    assert same(folder, once_more(folder, tmp_path / "again", tmp_path / "moved"))
+
+
+def test_a_take_that_was_written_through_a_link_of_a_folder_is_found_by_its_real_path(made, tmp_path):
+    (tmp_path / "deep" / "down").mkdir(parents=True)
+    (tmp_path / "deep" / "down" / "takes").mkdir()
+    os.symlink(tmp_path / "deep" / "down" / "takes", tmp_path / "takes")
+    shutil.copytree(made / "take", tmp_path / "takes" / "one")
+    record = take.read_record(made / "take" / take.SIDECAR)
+    places = {blob.sha256: made / blob.name for blob in blobs_of(record.job)}
+    linked, real = tmp_path / "takes" / "one", tmp_path / "deep" / "down" / "takes" / "one"
+    take.write_record(linked / take.SIDECAR, take.with_inputs(record, linked, places))
+    record = take.read_record(linked / take.SIDECAR)
+    for folder in (linked, real):
+        assert [take.place_of(record, folder, blob) for blob in blobs_of(record.job)] == list(places.values())
+
+
+def test_places_stay_as_the_user_names_them_where_clip_and_take_are_reached_by_the_same_link(made, tmp_path):
+    os.symlink(made, tmp_path / "link")
+    record = take.read_record(made / "take" / take.SIDECAR)
+    places = {blob.sha256: tmp_path / "link" / blob.name for blob in blobs_of(record.job)}
+    record = take.with_inputs(record, tmp_path / "link" / "take", places)
+    assert sorted(record.inputs.values()) == ["../clip.depth.npz", "../clip.mp4"]
+    place = take.place_of(record, tmp_path / "link" / "take", record.job.source.clip[0])
+    assert place == tmp_path / "link" / "clip.mp4"
+
+
+GENERATION = ("job", "generation")
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "said"),
+    [
+        (("inputs",), [], "take.inputs must be a map, not list."),
+        (("inputs",), None, "take.inputs must be a map, not NoneType."),
+        (("inputs",), {"a": 1}, "take.inputs.a must be of type str, not int."),
+        (("coverage",), ["all"], "take.coverage[0] must be of type float, not str."),
+        (("notes",), "none", "take.notes must be a list, not str."),
+        (("seconds",), {"a": "b"}, "take.seconds.a must be of type float, not str."),
+        (("depth",), {"provider": None}, "take.depth.provider must be of type str, not NoneType."),
+        (("settings",), 3, "take.settings must be of type dict, not int."),
+        (("width",), 10**400, "take.width must be between 1 and"),
+        (("fps",), "fast", "take.fps must be a frame rate such as 24"),
+        (("mood",), "good", "take has no field 'mood' in this version."),
+        (("job", "kind"), "preview", "take.job.kind must be one of generate, fill, not 'preview'."),
+        ((*GENERATION, "seed"), 10**400, "Seed is far too large a number."),
+        ((*GENERATION, "width"), 64, "Width and height of the result belong together: give both or neither."),
+        ((*GENERATION, "x"), 1, "There is no setting 'x' here; known are: "),
+        ((*GENERATION, "fps"), "\u0663", "'\u0663' is not a frame rate"),
+    ],
+    ids=lambda value: ".".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_record_that_was_edited_wrongly_says_which_field_is_wrong(made, where, value, said):
+    file = made / "take" / take.SIDECAR
+    data = inner = json.loads(file.read_text())
+    for name in where[:-1]:
+        inner = inner[name]
+    inner[where[-1]] = value
+    file.write_text(json.dumps(data))
+    with pytest.raises(InputError) as caught:
+        take.read_record(file)
+    assert str(caught.value).startswith(f"{file} is the record of a take that this version cannot read: {said}")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"format": 2, "seed": ' + "9" * 5000 + "}", '{"format": "2"}', "\xff"]
+)
+def test_what_is_no_record_at_all_is_refused(tmp_path, text):
+    (tmp_path / take.SIDECAR).write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match=r"take\.json is not the record of a take\.$"):
+        take.read_record(tmp_path / take.SIDECAR)
