@@ -6,6 +6,7 @@ numbers mean the same today.
 """
 
 import json
+from typing import Any
 
 import bpy
 
@@ -23,31 +24,44 @@ MODEL_SIZES = ("512x512", "832x480")
 ESTIMATORS = ("auto", "file", "video-depth-anything", "depthcrafter", "plane")
 """Lists of 0.1 in the order of their numbers."""
 
+NUMBERS = {"estimator": ESTIMATORS, "generator": GENERATORS, "quality": QUALITIES, "model_size": MODEL_SIZES}
+"""What 0.1 stored as numbers, and the lists."""
+
 GUESS = ("plane", "The depth is a guess without a depth model: ground plane and parallax only.")
 """The estimator of 0.1 that guesses, and what was to be said of it."""
 
 
-def migrate_file() -> None:
-    """Bring every scene of the open file to today's form; one that has it already is left alone."""
+def migrate_file() -> list[str]:
+    """Bring every scene of the open file to today's form; one that has it already is left alone.
+
+    Returns a sentence about each value that has no meaning and was left out.
+    """
+    told = []
     for scene in bpy.data.scenes:
         if scene.library is None and scene.ex4d.version < VERSION:
-            _migrate(scene)
+            told += _migrate(scene)
             scene.ex4d.version = VERSION
+    return told
 
 
-def _migrate(scene: bpy.types.Scene) -> None:
-    facts = scene.ex4d
-    if (name := _taken_out(facts, "estimator", ESTIMATORS)) is not None:
-        facts.estimator_name = name
-    if (name := _taken_out(facts, "generator", GENERATORS)) is not None:
-        facts.generator_name = name
-    for setting, values in (("quality", QUALITIES), ("model_size", MODEL_SIZES)):
-        if (name := _taken_out(facts, setting, values)) is not None:
-            options.put(facts, since_0_1.MODEL, setting, name)
-    if facts.source:
-        facts.source = json.dumps(since_0_1.source(json.loads(facts.source)))
-    if facts.depth.get("provider") == GUESS[0]:
-        facts.depth_made = json.dumps({**facts.depth, "caution": GUESS[1]})
+def _migrate(scene: bpy.types.Scene) -> list[str]:
+    """All is looked up before anything is written, so that no damage stops it half-way."""
+    facts, lost = scene.ex4d, []
+    stored = {name: facts[name] for name in NUMBERS if name in facts.keys()}  # noqa: SIM118 - no mapping
+    meant = {name: NUMBERS[name][number] for name, number in stored.items() if _is_one_of(number, NUMBERS[name])}
+    lost += [f"{name} {number!r}" for name, number in stored.items() if name not in meant]
+    source, depth = _source(facts.source), _depth(facts.depth_made)
+    lost += ["its source"] if source is None else []
+    lost += ["its depth_made"] if depth is None else []
+
+    facts.estimator_name = meant.get("estimator", facts.estimator_name)
+    facts.generator_name = meant.get("generator", facts.generator_name)
+    for name in ("quality", "model_size"):
+        if name in meant:
+            options.put(facts, since_0_1.MODEL, name, meant[name])
+    facts.source, facts.depth_made = source or "", depth or ""
+    for name in stored:
+        del facts[name]
     made_by = {
         strip["ex4d_take"]: (strip.get("ex4d_generator", ""), strip.get("ex4d_quality", ""))
         for strip in compat.all_strips(scene)
@@ -56,12 +70,27 @@ def _migrate(scene: bpy.types.Scene) -> None:
     for take in facts.takes:
         if not take.view:
             take.generator, take.quality = made_by.get(take.number, ("", ""))
+    return [f"In the scene {scene.name}, {what} means nothing and is left out." for what in lost]
 
 
-def _taken_out(facts: bpy.types.PropertyGroup, name: str, values: tuple[str, ...]) -> str | None:
-    """What a number stood for that 0.1 stored under a name, and the number is gone; None where nothing was stored."""
-    if name not in facts.keys():  # noqa: SIM118 - no mapping
+def _is_one_of(number: Any, values: tuple[str, ...]) -> bool:
+    return type(number) is int and 0 <= number < len(values)
+
+
+def _source(text: str) -> str | None:
+    """A source in today's form; None where it is damaged."""
+    try:
+        return json.dumps(since_0_1.source(json.loads(text))) if text else text
+    except (ValueError, TypeError, AttributeError):
         return None
-    number = facts[name]
-    del facts[name]
-    return values[number]
+
+
+def _depth(text: str) -> str | None:
+    """What a scene says of its depth, in today's form; None where it is damaged."""
+    try:
+        made = json.loads(text or "{}")
+    except ValueError:
+        return None
+    if not isinstance(made, dict):
+        return None
+    return json.dumps({**made, "caution": GUESS[1]}) if made.get("provider") == GUESS[0] else text

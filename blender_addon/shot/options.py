@@ -17,8 +17,29 @@ from ..work import capabilities
 
 
 def stored(facts: bpy.types.PropertyGroup) -> dict[str, dict[str, Scalar]]:
-    """All that was set, by generator and setting."""
-    return json.loads(facts.options or "{}")
+    """All that was set, by generator and setting; nothing where the text cannot be read, see `are_readable`."""
+    return _read(facts.options) or {}
+
+
+def are_readable(facts: bpy.types.PropertyGroup) -> bool:
+    """Whether the file's settings can be read; where not, the panel says so, and `put` writes a new text."""
+    return _read(facts.options) is not None
+
+
+def _read(text: str) -> dict[str, dict[str, Scalar]] | None:
+    """What a text says; None where it is no JSON, or not in the form that this module writes."""
+    try:
+        read = json.loads(text or "{}", parse_int=_whole)
+    except (ValueError, RecursionError):
+        return None
+    is_ours = isinstance(read, dict) and all(isinstance(settings, dict) for settings in read.values())
+    return read if is_ours else None
+
+
+def _whole(digits: str) -> int:
+    if abs(number := int(digits)) >= 2**63:
+        raise ValueError(f"{digits} is larger than any setting")
+    return number
 
 
 def put(facts: bpy.types.PropertyGroup, generator: str, name: str, value: Scalar) -> None:

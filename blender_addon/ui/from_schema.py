@@ -25,7 +25,7 @@ NOT_GIVEN = "NOT_GIVEN"
 Item = tuple[str, str, str, int]
 """Of an enum: identifier, label, tooltip and the number that Blender stores."""
 
-_LARGEST = 2**31 - 1
+_LARGEST, _LARGEST_FLOAT = 2**31 - 1, float(np.finfo(np.float32).max)
 _TYPES = {"whole": IntProperty, "number": FloatProperty, "switch": BoolProperty, "text": StringProperty}
 _EMPTY: dict[str, Any] = {"whole": 0, "number": 0.0, "switch": False, "text": "", "choice": NOT_GIVEN}
 
@@ -60,8 +60,11 @@ def items_of(setting: Setting) -> list[Item]:
 
 
 def in_blender(setting: Setting, value: Scalar) -> Any:
-    """A setting's value as its property holds it."""
-    return _EMPTY[setting.kind] if value is None else value
+    """A setting's value as its property holds it; a number beyond what Blender holds is shown as the nearest."""
+    if value is None:
+        return _EMPTY[setting.kind]
+    largest = {"whole": _LARGEST, "number": _LARGEST_FLOAT}.get(setting.kind)
+    return value if largest is None else max(-largest, min(value, largest))
 
 
 def from_blender(setting: Setting, held: Any) -> Scalar:

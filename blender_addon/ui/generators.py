@@ -8,6 +8,11 @@ A group of properties stands for each generator. The groups hold nothing: each p
 
 import keyword
 import re
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Any
 
 import bpy
@@ -23,22 +28,52 @@ ATTRIBUTE = "ex4d_generators"
 """Name of the groups in a scene."""
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What there is of a generator in Blender.
+
+    Attributes:
+        attribute: its name in the scene's groups; empty where Blender refuses the whole group.
+        properties: names of its properties, in the order of the settings.
+        refused: a sentence about each thing that Blender cannot show.
+    """
+
+    attribute: str
+    properties: tuple[str, ...]
+    refused: tuple[str, ...]
+
+
 class Groups:
     """The classes that are registered with Blender at present. Never to be changed while a panel is drawn."""
 
     def __init__(self) -> None:
         self._announced: tuple[GeneratorInfo, ...] = ()
         self._classes: list[type] = []
+        self._shown: dict[str, Shown] = {}
 
     def follow(self, server: Capabilities | None) -> None:
-        """Make the groups of what the server announces; a server that is away changes nothing."""
+        """Make the groups of what the server announces; a server that is away changes nothing.
+
+        Blender refuses a group with all that is in it, so it is asked about each property alone before.
+        """
         if server is None or server.generators == self._announced:
             return
         self.remove()
         self._announced, pointers = server.generators, {}
+        attributes = identifiers(info.name for info in server.generators)
         for info in server.generators:
-            group = self._register(f"EX4DGenerator_{identifier(info.name)}", _properties(info))
-            pointers[identifier(info.name)] = PointerProperty(type=group, name=info.title, description=info.help)
+            properties, refused = _properties(info)
+            group = self._register(f"EX4DGenerator{len(self._classes)}", properties)  # names may be too long for that
+            attribute = attributes[info.name]
+            pointer = partial(PointerProperty, type=group, name=info.title, description=info.help)
+            if (made := _accepted(attribute, pointer)) is None:
+                refused.append(
+                    f"Blender cannot show the settings of the generator {info.name!r}: they stay as they are."
+                )
+                attribute, properties = "", {}
+            else:
+                pointers[attribute] = made
+            self._shown[info.name] = Shown(attribute, tuple(properties), tuple(refused))
         everything = self._register("EX4DGenerators", pointers)
         setattr(bpy.types.Scene, ATTRIBUTE, PointerProperty(type=everything))
 
@@ -55,21 +90,67 @@ class Groups:
         for cls in reversed(self._classes):
             if cls.is_registered:
                 bpy.utils.unregister_class(cls)
-        self._announced, self._classes = (), []
+        self._announced, self._classes, self._shown = (), [], {}
 
     def of(self, scene: bpy.types.Scene, info: GeneratorInfo) -> bpy.types.PropertyGroup | None:
-        """The settings of a generator; None where it was announced a moment ago and its group is not there yet."""
-        return getattr(getattr(scene, ATTRIBUTE), identifier(info.name)) if info in self._announced else None
+        """The settings of a generator; None where it was announced a moment ago, or where Blender cannot show them."""
+        attribute = self.shown(info).attribute
+        return getattr(getattr(scene, ATTRIBUTE, None), attribute, None) if attribute else None
+
+    def shown(self, info: GeneratorInfo) -> Shown:
+        """What there is of a generator; nothing where it was announced a moment ago."""
+        nothing = Shown("", (), ())
+        return self._shown.get(info.name, nothing) if info in self._announced else nothing
 
 
-def identifier(name: str) -> str:
-    """A name of the server's as Blender and Python take it."""
-    cleaned = re.sub(r"\W", "_", name)[:60]
-    return f"{cleaned}_" if keyword.iskeyword(cleaned) else cleaned.lstrip("_") or "unnamed"
+def identifiers(names: Iterable[str]) -> dict[str, str]:
+    """Names of the server's as Blender and Python take them: no two the same, and none that any group has already.
+
+    A property called `id_data` would take the place of Blender's own, and end Blender.
+    """
+    group = bpy.types.PropertyGroup
+    taken = {*dir(group), *dir(type(group)), *group.bl_rna.properties.keys(), *keyword.kwlist}
+    found = {}
+    for name in sorted(names, key=lambda name: _cleaned(name) != name):  # whose name can stay, keeps it
+        candidates = (f"{_cleaned(name)}_{number}" if number > 1 else _cleaned(name) for number in count(1))
+        if name not in found:
+            found[name] = next(candidate for candidate in candidates if candidate not in taken)
+            taken.add(found[name])
+    return found
 
 
-def _properties(info: GeneratorInfo) -> dict[str, Any]:
-    return {identifier(setting.name): _property(info.name, setting) for setting in info.settings}
+def _cleaned(name: str) -> str:
+    return re.sub(r"\W", "_", name, flags=re.ASCII)[:50].lstrip("_") or "unnamed"
+
+
+def _properties(info: GeneratorInfo) -> tuple[dict[str, Any], list[str]]:
+    """Properties that Blender accepts, and a sentence about each setting for which it does not."""
+    names, properties, refused = identifiers(setting.name for setting in info.settings), {}, []
+    for setting in info.settings:
+        made = _accepted(names[setting.name], partial(_property, info.name, setting))
+        if made is not None:
+            properties[names[setting.name]] = made
+        else:
+            refused.append(
+                f"Blender cannot show the setting {setting.name!r} of the generator {info.name!r}: it stays as it is."
+            )
+    return properties, refused
+
+
+def _accepted(name: str, make: Callable[[], Any]) -> Any | None:
+    """A property, if Blender accepts it; else None, and the console says why."""
+    trial = None
+    try:
+        made = make()
+        trial = type("EX4DTrial", (bpy.types.PropertyGroup,), {"__annotations__": {name: made}})
+        bpy.utils.register_class(trial)
+    except Exception:  # what a server may announce has no end, nor have the errors of Blender
+        traceback.print_exc()
+        return None
+    finally:
+        if trial is not None and trial.is_registered:
+            bpy.utils.unregister_class(trial)
+    return made
 
 
 def _property(generator: str, setting: Setting) -> Any:

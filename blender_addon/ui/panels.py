@@ -17,7 +17,6 @@ from ex4d.jobs.messages import GeneratorInfo
 
 from ..shot import checks, options
 from ..ui import operators
-from ..ui.generators import identifier
 from ..ui.preferences import preferences
 from ..ui.properties import EX4DTake
 from ..words import count, pace, seconds
@@ -85,6 +84,9 @@ def draw_options(layout: Layout, context: Context) -> None:
     """The settings of the generator that will run, as the server describes them."""
     scene, now = context.scene, session.current()
     facts, server = scene.ex4d, now.capabilities
+    if not options.are_readable(facts):
+        text = "The settings that this file keeps cannot be read, so the usual ones hold; setting one replaces them."
+        say(layout, context, text, "ERROR")
     if server is None:
         kept = options.stored(facts)
         told = [f"{name} {value}" for settings in kept.values() for name, value in settings.items()]
@@ -92,13 +94,17 @@ def draw_options(layout: Layout, context: Context) -> None:
             say(layout, context, f"Settings that this file keeps until a server answers: {', '.join(told)}.")
         return
     info = capabilities.generator_for(facts.generator_name, server).info
-    group = now.generators.of(scene, info) if info is not None else None
+    if info is None:
+        return
+    shown, group = now.generators.shown(info), now.generators.of(scene, info)
+    for text in shown.refused:
+        say(layout, context, text, "INFO")
     if group is None:
         return
     if facts.generator_name == capabilities.AUTO:
         layout.label(text=f"{info.title} will be used", icon="BLANK1")
-    for setting in info.settings:
-        layout.prop(group, identifier(setting.name))
+    for name in shown.properties:
+        layout.prop(group, name)
 
 
 # -- panels -----------------------------------------------------------------------------------------

@@ -281,12 +281,18 @@ class Session:
         if self._entered:
             return
         self._entered = True
-        from_0_1.migrate_file()
+        lost = from_0_1.migrate_file()
         for scene in bpy.data.scenes:
             if (remembered := scene.ex4d.remembered) is not None:
                 request = replace(remembered[0], scene=scene.name, scene_uid=scene.session_uid)
                 self.dispatch(state.Reopened(request, remembered[1]))
-                return
+                break
+        self._tell(lost)  # last, as following a job takes away what was said before
+
+    def _tell(self, lost: list[str]) -> None:
+        """Say what an old file held that means nothing."""
+        if lost:
+            self.dispatch(state.Said(" ".join(lost), failed=True))
 
     def leave_file(self) -> None:
         """Before another file is loaded: let go of what is under way; the server goes on with it."""
@@ -298,7 +304,7 @@ class Session:
 
     def after_undo(self) -> None:
         """Undo stops no server, so the .blend must say again what is under way; and it may bring old values back."""
-        from_0_1.migrate_file()
+        self._tell(from_0_1.migrate_file())
         if self.state.busy and self.state.job_id:
             self._run(state.Remember(self.state.request, self.state.job_id))
 

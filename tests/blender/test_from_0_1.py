@@ -182,3 +182,38 @@ def test_a_guess_of_0_1_is_still_called_one(scene):
     scene.ex4d.depth_made = json.dumps({"provider": "plane", "scale": "", "licence": "Apache-2.0"})
     from_0_1.migrate_file()
     assert "guess" in scene.ex4d.depth["caution"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("generator", 99, "generator 99"),
+        ("generator", -1, "generator -1"),
+        ("estimator", 77, "estimator 77"),
+        ("quality", 3, "quality 3"),
+        ("source", "{bad", "its source"),
+        ("source", "[]", "its source"),
+        ("depth_made", "nope", "its depth_made"),
+        ("depth_made", "[]", "its depth_made"),
+    ],
+)
+def test_a_damaged_value_is_left_out_with_a_sentence_and_all_others_come_over(blend, name, value, told):
+    import addon_utils
+
+    addon_utils.disable("blender_addon", default_set=True)
+    bpy.ops.wm.open_mainfile(filepath=str(blend))
+    damaged = next(scene for scene in bpy.data.scenes if expected(blend)[scene.name]["stored"])
+    bpy.data.scenes[damaged.name]["ex4d"][name] = value
+    scene_name = damaged.name
+    addon_utils.enable("blender_addon", default_set=True)
+    session.current().tick()
+    assert session.current().state.message == f"In the scene {scene_name}, {told} means nothing and is left out."
+    for each, then in expected(blend).items():
+        facts = bpy.data.scenes[each].ex4d
+        assert facts.version == from_0_1.VERSION
+        assert not NUMBERS_OF_0_1 & set(facts.keys())
+        for kept in set(then["stored"]) & set(then["values"]):
+            if (each, kept) != (scene_name, name):
+                assert found(facts, kept) == as_today(kept, then["values"][kept]), (each, kept)
+    kept_as = {"generator": "auto", "estimator": "auto", "quality": None}.get(name, "")
+    assert found(bpy.data.scenes[scene_name].ex4d, name) == kept_as

@@ -13,7 +13,7 @@ from blender_addon.ui import generators
 from blender_addon.work import session
 from ex4d.errors import InputError
 from ex4d.jobs.messages import Capabilities, GeneratorInfo
-from ex4d.schema import Setting
+from ex4d.schema import Choice, Setting
 
 
 def group(scene, info=announced.PAINTER):
@@ -173,16 +173,130 @@ def test_names_that_python_or_blender_do_not_take_get_others(scene):
     )
     announced.by(Capabilities((odd,)))
     held = scene.ex4d_generators.very_odd_2
-    held.class_, held.x, held.a_b = 2, 3, 4
+    held.class_2, held.x, held.a_b = 2, 3, 4
     assert options.stored(scene.ex4d) == {"very-odd.2": {"class": 2, "_x": 3, "a-b": 4}}
 
 
-def test_what_blender_cannot_register_is_told_once_and_nothing_else_breaks(scene, capfd):
-    twice = tuple(Setting("same", "whole", "no number", "L", "H") for _ in range(2))
-    bad = GeneratorInfo("bad", "Bad", "Bad", "MIT", False, settings=twice)
-    announced.by(Capabilities((announced.SKETCH, bad)))
-    assert session.current().state.failed
+def odd(*settings, name="odd"):
+    return GeneratorInfo(name, "Odd", "Odd", "MIT", False, settings=settings)
+
+
+def properties(info):
+    return session.current().generators.shown(info).properties
+
+
+def test_no_setting_or_generator_takes_the_place_of_something_of_blenders(scene):
+    own = [*dir(bpy.types.PropertyGroup), "name", "rna_type", "register", "unregister", "is_registered", "mro", "poll"]
+    names = list(dict.fromkeys(own))
+    settings = odd(*(Setting(name, "whole", 1, "L", "H") for name in names))
+    others = [odd(announced.STEPS, name=name) for name in names]
+    announced.by(Capabilities((settings, *others)))
+    held = group(scene, settings)
+    assert held.id_data == scene
+    for number, (name, attribute) in enumerate(zip(names, properties(settings), strict=True)):
+        setattr(held, attribute, number)
+        assert getattr(held, attribute) == options.stored(scene.ex4d)["odd"][name] == number
+    for info in others:
+        group(scene, info).steps = 7
+        assert options.stored(scene.ex4d)[info.name] == {"steps": 7}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("hold-last", "hold_last", "hold.last"),
+        ("x" * 100, "x" * 100 + "y"),
+        ("\u00e9", "\u65e5\u672c"),
+        (" ", ".."),
+        ("class", "class_2"),
+    ],
+)
+def test_generators_and_settings_with_names_that_look_alike_are_kept_apart(scene, names):
+    infos = [odd(*(Setting(n, "whole", 1, "L", "H") for n in names), name=name) for name in names]
+    announced.by(Capabilities(tuple(infos)))
+    for number, info in enumerate(infos):
+        for attribute in properties(info):
+            number += 10
+            setattr(group(scene, info), attribute, number)
+        assert list(options.stored(scene.ex4d)[info.name]) == list(names)
+    wanted = {
+        name: {setting: first + 10 * nth for nth, setting in enumerate(names, 1)} for first, name in enumerate(names)
+    }
+    assert options.stored(scene.ex4d) == wanted
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        Setting("bad", "whole", "no number", "L", "H"),
+        Setting("bad", "text", 5, "L", "H"),
+        Setting("bad", "switch", "on", "L", "H"),
+        Setting("bad", "choice", "z", "L", "H", choices=(Choice("a", "A"),)),
+        Setting("bad", "choice", "a", "L", "H"),
+        Setting("bad", "text", "a", "L\0L", "H"),
+        Setting("bad", "text", "a\0b", "L", "H"),
+    ],
+)
+def test_a_setting_that_blender_refuses_is_left_out_and_all_others_are_there(scene, bad, capfd):
+    info = odd(bad, announced.STEPS)
+    announced.by(Capabilities((info, announced.PAINTER)))
+    assert not session.current().state.failed
+    (told,) = session.current().generators.shown(info).refused
+    assert told == "Blender cannot show the setting 'bad' of the generator 'odd': it stays as it is."
+    assert properties(info) == ("steps",)
+    group(scene, info).steps = 4
+    assert (group(scene, info).steps, scene.ex4d_generators.painter.steps) == (4, 25)
     session.current().tick()
     assert capfd.readouterr().err.count("Traceback") == 1
-    announced.by()
+
+
+def test_a_generator_that_blender_refuses_is_left_out_and_all_others_are_there(scene):
+    info = replace(odd(announced.STEPS), title="Odd\0")
+    announced.by(Capabilities((info, announced.PAINTER)))
+    shown = session.current().generators.shown(info)
+    assert shown.refused == ("Blender cannot show the settings of the generator 'odd': they stay as they are.",)
+    assert (group(scene, info), shown.properties) == (None, ())
     assert scene.ex4d_generators.painter.steps == 25
+
+
+def test_there_is_no_group_where_none_could_be_made(scene, monkeypatch):
+    monkeypatch.setattr(generators.Groups, "_register", lambda *_: 1 / 0)
+    announced.by()
+    assert group(scene) is None
+
+
+def test_numbers_beyond_those_of_blender_are_shown_as_the_nearest_and_stay_exact(scene):
+    large = Setting("large", "whole", 2**40, "L", "H", minimum=2**39, maximum=2**41)
+    huge = Setting("huge", "number", 1e300, "L", "H")
+    info = odd(large, huge)
+    announced.by(Capabilities((info,)))
+    options.put(scene.ex4d, "odd", "large", 2**40 + 1)
+    assert (group(scene, info).large, group(scene, info).huge > 3e38) == (2**31 - 1, True)
+    assert options.for_job(scene.ex4d, Capabilities((info,))) == {"odd": {"large": 2**40 + 1}}
+
+
+DAMAGED = [
+    "{bad",
+    "[]",
+    "5",
+    "null",
+    '{"painter": 5}',
+    '{"painter": {"steps": %s}}' % ("9" * 400),
+    '{"painter": {"steps": %s}}' % ("9" * 5000),
+    "[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
+def test_settings_that_cannot_be_read_count_as_none_and_setting_one_writes_a_new_text(scene, text):
+    announced.by()
+    scene.ex4d.options = text
+    painter = scene.ex4d_generators.painter
+    assert not options.are_readable(scene.ex4d)
+    assert (painter.quality, painter.steps, painter.prompt, painter.kernel) == ("final", 25, "", generators.NOT_GIVEN)
+    assert options.for_job(scene.ex4d, announced.EVERYTHING) == {}
+    assert options.for_job(scene.ex4d, None) == {}
+    assert options.troubles(scene.ex4d, announced.PAINTER) == []
+    assert scene.ex4d.options == text
+    painter.steps = 4
+    assert json.loads(scene.ex4d.options) == {"painter": {"steps": 4}}

@@ -15,6 +15,7 @@ from blender_addon.ui.picture import Picture
 from blender_addon.work import session, state
 from ex4d.jobs.client import JobUpdate
 from ex4d.jobs.messages import Capabilities
+from ex4d.schema import Setting
 
 JOB = "11111111-1111-4111-8111-111111111111"
 TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {})
@@ -411,3 +412,21 @@ def test_the_panel_is_drawn_again_when_the_server_answers_or_does_not(addon, mon
     drawn.clear()
     session.current().tick()
     assert not drawn
+
+
+def test_the_panel_names_a_setting_that_blender_cannot_show_and_draws_the_others(scene, shot):
+    bad = Setting("bad", "whole", "no number", "Bad", "Bad")
+    announced.by(Capabilities((replace(announced.PAINTER, settings=(bad, announced.STEPS)),)))
+    scene.ex4d.generator = "painter"
+    drawn = draw(panels.draw_generate)
+    assert "Blender cannot show the setting 'bad' of the generator 'painter'" in drawn.text
+    assert drawn.shown == ["generator", "steps", "keep_source", "seed"]
+
+
+@pytest.mark.parametrize("server", [announced.EVERYTHING, None])
+def test_the_panel_says_that_the_settings_of_the_file_cannot_be_read(scene, shot, server):
+    announced.by(server)
+    scene.ex4d.generator_name, scene.ex4d.options = "painter", "{bad"
+    drawn = draw(panels.draw_generate)
+    assert "The settings that this file keeps cannot be read, so the usual ones hold" in drawn.text
+    assert ("steps" in drawn.shown) == (server is not None)
