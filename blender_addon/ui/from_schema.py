@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from ex4d.schema import Scalar, Setting
+from ex4d.schema import LARGEST, Scalar, Setting
 
 NOT_GIVEN = "NOT_GIVEN"
 """The item of an optional choice that stands for None."""
@@ -25,7 +25,6 @@ NOT_GIVEN = "NOT_GIVEN"
 Item = tuple[str, str, str, int]
 """Of an enum: identifier, label, tooltip and the number that Blender stores."""
 
-_LARGEST = 2**31 - 1
 _TYPES = {"whole": IntProperty, "number": FloatProperty, "switch": BoolProperty, "text": StringProperty}
 _EMPTY: dict[str, Any] = {"whole": 0, "number": 0.0, "switch": False, "text": "", "choice": NOT_GIVEN}
 
@@ -92,5 +91,5 @@ def _range(setting: Setting) -> dict[str, Any]:
     if setting.maximum is not None:
         found["max"] = max(0, setting.maximum) if setting.optional else setting.maximum
     if setting.kind == "whole":
-        return {name: int(max(-_LARGEST, min(value, _LARGEST))) for name, value in found.items()}
+        return {name: int(max(-LARGEST, min(value, LARGEST))) for name, value in found.items()}
     return {name: float(value) for name, value in found.items()}
