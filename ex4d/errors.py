@@ -13,6 +13,10 @@ class InputError(EX4DError):
     """A file or a setting that cannot be used as it is."""
 
 
+class PluginError(EX4DError):
+    """What another package adds has failed, or gave back what cannot be used."""
+
+
 class ServerError(EX4DError):
     """The backend is missing, of another version, or refused a request."""
 

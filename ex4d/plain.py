@@ -7,13 +7,14 @@ named by its place ("generate.source.clip[0].size").
 import math
 import re
 import types
+from collections import abc
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ex4d.errors import EX4DError, InputError
-from ex4d.schema import Settings, build, describe
+from ex4d.schema import Setting, Settings, build, describe
 
 
 class PlainError(EX4DError):
@@ -57,6 +58,14 @@ def matches(pattern: str, meaning: str) -> Callable[[Any], None]:
     return check
 
 
+def check_text(value: str) -> None:
+    """A check that a text can be sent, shown and written everywhere."""
+    if "\0" in value:
+        raise ValueError("holds a NUL")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise ValueError("holds half a character, which UTF-8 cannot write")
+
+
 def check_json(value: Any, depth: int = 8) -> None:
     """A check that everything in a map is a JSON value, nested at most `depth` deep."""
     if isinstance(value, dict | list):
@@ -74,6 +83,12 @@ def check_json(value: Any, depth: int = 8) -> None:
 
 Facts = Annotated[dict, check_json]
 """A map of JSON values."""
+
+# What is said of a generator or an estimator, in its specification and on the wire.
+Text = Annotated[str, length(0, 2000)]
+Word = Annotated[str, length(1, 100)]
+Stride = Annotated[int, between(1, 1000)]
+Described = Annotated[tuple[Setting, ...], length(0, 200)]
 
 # -- there and back ---------------------------------------------------------------------------------
 
@@ -138,6 +153,8 @@ def from_plain(annotation: Any, value: Any, where: str = "value") -> Any:
     if isinstance(annotation, type) and is_dataclass(annotation):
         check_kind = issubclass(annotation, Tagged)
         return tagged([annotation], value, where) if check_kind else _structure(annotation, value, where)
+    if annotation is Any:
+        return value
     if annotation is float and type(value) is int and abs(value) <= 2**53:
         value = float(value)
     if type(value) is not annotation:
@@ -145,6 +162,48 @@ def from_plain(annotation: Any, value: Any, where: str = "value") -> Any:
     if annotation is float and not math.isfinite(value):
         raise PlainError(f"{where} must be a finite number.")
     return value
+
+
+def check(annotation: Any, value: Any, where: str) -> None:
+    """Refuse a value that other code has made and that is not what `annotation` says, as `from_plain` does a plain one.
+
+    Raises:
+        PlainError: names the field and says what it must be.
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    members = [member for member in arguments if member is not types.NoneType]
+    if origin is Annotated:
+        check(arguments[0], value, where)
+        from_plain(Annotated[(Any, *arguments[1:])], value, where)
+    elif origin in (Union, types.UnionType) and len(members) == 1:
+        if value is not None:
+            check(members[0], value, where)
+    elif origin is abc.Callable:
+        if not callable(value):
+            raise PlainError(f"{where} must be a function, not {type(value).__name__}.")
+    elif origin is type:
+        if not (isinstance(value, type) and issubclass(value, arguments[0])):
+            raise PlainError(f"{where} must be a class below {arguments[0].__name__}, not {value!r:.100}.")
+    elif origin is tuple:
+        if not isinstance(value, tuple):
+            raise PlainError(f"{where} must be a tuple, not {type(value).__name__}.")
+        for i, item in enumerate(value):
+            check(arguments[0], item, f"{where}[{i}]")
+    elif isinstance(annotation, type) and is_dataclass(annotation):
+        if not isinstance(value, annotation):
+            raise PlainError(f"{where} must be a {annotation.__name__}, not {type(value).__name__}.")
+        check_fields(value, f"{where}.")
+    else:
+        from_plain(annotation, value, where)
+        if isinstance(value, str):
+            from_plain(Annotated[Any, check_text], value, where)
+
+
+def check_fields(thing: Any, where: str = "") -> None:
+    """`check` every field of a dataclass; `where` stands before the names of the fields."""
+    kind: type = type(thing)
+    for name, annotation in _annotations(kind).items():
+        check(annotation, getattr(thing, name), f"{where}{name}")
 
 
 def tagged(members: Sequence[type], value: Any, where: str) -> Any:

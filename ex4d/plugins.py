@@ -3,13 +3,21 @@
 ex4d's own generators and estimators are found in the same way, so that nothing outside of their folders names them.
 """
 
+import re
+from collections.abc import Callable
+from dataclasses import is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from ex4d.schema import Settings, describe
+from ex4d.errors import EX4DError
+from ex4d.plain import Described, PlainError, check, check_fields
+from ex4d.schema import AUTO, LARGEST, Setting, Settings, describe
+
+Kind = type | Callable[[Any], None]
+"""What an entry point may stand for: an instance of a class, or what a check takes that raises where it refuses."""
 
 
-def ranked(group: str, kind: type) -> dict[str, Any]:
+def ranked(group: str, kind: Kind) -> dict[str, Any]:
     """Specifications that the entry points of a group stand for, by their own names, best first; see `found`.
 
     Each has `name` and `rank`; of two with one name the better one counts.
@@ -20,25 +28,26 @@ def ranked(group: str, kind: type) -> dict[str, Any]:
     return by_name
 
 
-def found(group: str, kind: type = object) -> dict[str, Any]:
+def found(group: str, kind: Kind = object) -> dict[str, Any]:
     """What the entry points of a group stand for, by name.
 
-    What cannot be imported or is not of the kind that the group is for is left out: one broken package must not take
+    What cannot be imported or used as what the group is for is left out: one broken package must not take
     the others along. `broken` says what is wrong with it.
 
     Args:
         group: name of the entry points' group.
-        kind: what each of them must be an instance of.
+        kind: what each of them must be; the fields of a dataclass are checked by their annotations too, and settings
+            as Blender and the wire take them.
     """
     return {name: thing for name, (thing, wrong) in _loaded(group, kind).items() if not wrong}
 
 
-def broken(group: str, kind: type = object) -> dict[str, str]:
+def broken(group: str, kind: Kind = object) -> dict[str, str]:
     """A sentence about each entry point of a group that `found` leaves out, by name; arguments as there."""
     return {name: wrong for name, (_, wrong) in _loaded(group, kind).items() if wrong}
 
 
-def _loaded(group: str, kind: type) -> dict[str, tuple[Any, str]]:
+def _loaded(group: str, kind: Kind) -> dict[str, tuple[Any, str]]:
     """What each entry point stands for, and what is wrong with it, by name; the first of each name counts."""
     loaded: dict[str, tuple[Any, str]] = {}
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
@@ -47,17 +56,54 @@ def _loaded(group: str, kind: type) -> dict[str, tuple[Any, str]]:
     return loaded
 
 
-def _load(point: EntryPoint, kind: type) -> tuple[Any, str]:
+def _load(point: EntryPoint, kind: Kind) -> tuple[Any, str]:
+    said = f"{point.name} ({point.value})"
     try:
         thing = point.load()
-    except Exception as error:  # of a package that is not ours
-        return None, f"{point.name} ({point.value}) cannot be imported: {type(error).__name__}: {error}"
-    if not isinstance(thing, kind):
-        return None, f"{point.name} ({point.value}) is no {kind.__name__} but a {type(thing).__name__}."
-    settings = getattr(thing, "settings", None)
-    if isinstance(settings, type) and issubclass(settings, Settings):
-        try:
-            describe(settings)
-        except Exception as error:  # of a package that is not ours
-            return None, f"{point.name} ({point.value}) has settings that cannot be described: {error!r}"
+    except (Exception, SystemExit) as error:  # of a package that is not ours, which may even want to end the process
+        return None, f"{said} cannot be imported: {type(error).__name__}: {error}"
+    if isinstance(kind, type) and not isinstance(thing, kind):
+        found = type(thing)
+        name = f"{found.__module__}.{found.__name__}" if found.__name__ == kind.__name__ else found.__name__
+        return None, f"{said} is no {kind.__name__} but a {name}."
+    try:
+        if not isinstance(kind, type):
+            kind(thing)
+        elif is_dataclass(kind):
+            _check_spec(thing)
+    except EX4DError as error:
+        return None, f"{said} cannot be used: {error}"
+    except (Exception, SystemExit) as error:
+        return None, f"{said} cannot be used: {type(error).__name__}: {error}"
     return thing, ""
+
+
+def _check_spec(spec: Any) -> None:
+    """Refuse what could not be listed, chosen, announced to a client or shown in a panel."""
+    check_fields(spec)
+    if spec.name == AUTO:
+        raise PlainError(f"name must be another than {AUTO!r}, which leaves the choice to us.")
+    if (settings := getattr(spec, "settings", None)) is not None:
+        _check_settings(settings)
+
+
+def _check_settings(settings: type[Settings]) -> None:
+    try:
+        described = describe(settings)
+    except Exception as error:  # of a package that is not ours
+        raise PlainError(f"its settings cannot be described: {error!r}") from error
+    check(Described, described, "settings")
+    for about in described:
+        _check_setting(about)
+    settings()  # all have a default, and it is one that they take
+
+
+def _check_setting(about: Setting) -> None:
+    where = f"settings.{about.name}"
+    if not re.fullmatch(r"--\w[\w-]*", about.flag):
+        raise PlainError(f"{where}.option must be two hyphens and a name, not {about.flag!r}.")
+    if about.kind == "whole":
+        for name in ("default", "minimum", "maximum"):
+            value = getattr(about, name)
+            if isinstance(value, int | float) and abs(value) > LARGEST:
+                raise PlainError(f"{where}.{name} must be between {-LARGEST} and {LARGEST}, not {value}.")

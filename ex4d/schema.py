@@ -26,6 +26,9 @@ Scalar = bool | int | float | str | None
 AUTO = "auto"
 """The value of a setting that leaves the choice to us: the best that can run here."""
 
+LARGEST = 2**31 - 1
+"""Largest whole number that a panel of Blender's takes, and with a minus the smallest."""
+
 TEXT_LENGTH = 2000
 """Maximum length of a text setting."""
 

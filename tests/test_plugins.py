@@ -4,15 +4,24 @@ import importlib
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
+from typer.main import get_command
 
 from ex4d import plugins
-from ex4d.errors import InputError
+from ex4d.cli import commands
+from ex4d.cli.app import build_app
+from ex4d.depth import base as depth_base
+from ex4d.depth import registry as depth_registry
+from ex4d.errors import InputError, PluginError
 from ex4d.generate import registry
-from ex4d.generate.base import Memory, Request, Spec, metadata
+from ex4d.generate.base import Generated, Memory, Request, Spec, metadata
 from ex4d.generate.registry import GROUP
+from ex4d.jobs.messages import EstimatorInfo, GeneratorInfo
+from ex4d.pipeline import generate
+from ex4d.pipeline.runtime import Runtime
 from ex4d.progress import silent
 from ex4d.render.conditioning import Conditioning
 from ex4d.render.coverage import Coverage
@@ -98,6 +107,126 @@ def test_what_is_broken_is_left_out_and_told_and_takes_nothing_along(installed, 
     assert told["raising"] == "raising (raising:SPEC) cannot be imported: RuntimeError: no such GPU"
     assert told["no_spec"] == "no_spec (broken:TEXT) is no Spec but a str."
     assert "nowhere_to_be_found" in told["absent"]
+
+
+GENERATOR = """
+from dataclasses import dataclass
+from ex4d.generate.base import Spec
+from ex4d.schema import Choice, Settings, setting
+def spec(**other):
+    usual = dict(name="odd", title="Odd", help="Help", settings=Settings, make=print, missing=lambda deep: "")
+    return Spec(**{**usual, **other})
+def spec_with(annotation, default, option="", **more):
+    about = setting(default, "Label", "Help", option=option, **more)
+    names = {"__annotations__": {"odd": annotation}, "odd": about}
+    return spec(settings=dataclass(frozen=True)(type("Odd", (Settings,), names)))
+MANY = {f"s{i}": setting(1, "Label", "Help") for i in range(201)}
+MANY = dataclass(frozen=True)(type("Many", (Settings,), {"__annotations__": dict.fromkeys(MANY, int), **MANY}))
+@dataclass(frozen=True)
+class Required(Settings):
+    needed: int
+"""
+ESTIMATOR = """
+from ex4d.depth.base import Spec
+def spec(**other):
+    return Spec(**{**dict(name="odd", title="Odd", help="Help", run=print), **other})
+"""
+
+
+def told(installed, folder, code, group, kind):
+    """What is said of a package with an entry point `odd`, whose module is this code."""
+    sys.modules.pop("odd", None)
+    package(folder, "odd", {"odd": "odd:SPEC"}, code, group)
+    installed(folder)
+    broken = plugins.broken(group, kind)
+    sys.modules.pop("odd", None)
+    return broken.get("odd", "")
+
+
+@pytest.mark.parametrize(
+    ("spec", "wrong"),
+    [
+        ("spec(name=5)", "name must be of type str, not int."),
+        ("spec(name='')", "name must have a length between 1 and 100, not 0."),
+        ("spec(name='auto')", "name must be another than 'auto', which leaves the choice to us."),
+        ("spec(title='t' * 101)", "title must have a length between 1 and 100, not 101."),
+        ("spec(title='a\\0b')", "title holds a NUL."),
+        ("spec(title='a\\ud800b')", "title holds half a character, which UTF-8 cannot write."),
+        ("spec(help=None)", "help must be of type str, not NoneType."),
+        ("spec(rank='high')", "rank must be of type int, not str."),
+        ("spec(stride=0)", "stride must be between 1 and 1000, not 0."),
+        ("spec(parts=('a',))", "parts[0] must be a Part, not str."),
+        ("spec(parts=['a'])", "parts must be a tuple, not list."),
+        ("spec(missing='')", "missing must be a function, not str."),
+        ("spec(convert=5)", "convert must be a function, not int."),
+        ("spec(settings=None)", "settings must be a class below Settings, not None."),
+        ("spec(settings=dict)", "settings must be a class below Settings, not <class 'dict'>."),
+        ("spec(settings=MANY)", "settings must have a length between 0 and 200, not 201."),
+        ("spec(settings=Required)", "TypeError: Required.__init__() missing 1 required positional argument: 'needed'"),
+        ("spec_with(list, None)", "its settings cannot be described: KeyError(<class 'list'>)"),
+        ("spec_with(float, float('inf'))", "settings[0].default must be a finite number."),
+        ("spec_with(float, 1.0, minimum=float('-inf'))", "settings[0].minimum must be a finite number."),
+        ("spec_with(int, 'one')", "Label is a whole number, not 'one'."),
+        ("spec_with(int, 2**31)", "settings.odd.default must be between -2147483647 and 2147483647, not 2147483648."),
+        (
+            "spec_with(int, 1, maximum=2**40)",
+            "settings.odd.maximum must be between -2147483647 and 2147483647, not 1099511627776.",
+        ),
+        ("spec_with(str, 'z', choices=(Choice('a', 'A'),))", "Label is one of a, not 'z'."),
+        ("spec_with(str, 'a\\0')", "settings[0].default holds a NUL."),
+        ("spec_with(str, 'a', choices=(Choice('a', None),))", "settings[0].choices[0].label must be of type str"),
+        ("spec_with(int, 1, '-o p')", "settings.odd.option must be two hyphens and a name, not '-o p'."),
+    ],
+)
+def test_a_generator_that_could_not_be_listed_announced_or_shown_is_broken(installed, tmp_path, spec, wrong):
+    said = told(installed, tmp_path / "odd", f"{GENERATOR}\nSPEC = {spec}\n", GROUP, Spec)
+    assert said.startswith(f"odd (odd:SPEC) cannot be used: {wrong}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "wrong"),
+    [
+        ("spec(packages=('torch',))", "packages[0] must be a Package, not str."),
+        ("spec(rank='x')", "rank must be of type int, not str."),
+        ("spec(name='auto')", "name must be another than 'auto', which leaves the choice to us."),
+        ("spec(terms=None)", "terms must be of type str, not NoneType."),
+        ("spec(run=5)", "run must be a function, not int."),
+    ],
+)
+def test_an_estimator_that_could_not_be_listed_or_announced_is_broken(installed, tmp_path, spec, wrong):
+    code, group = f"{ESTIMATOR}\nSPEC = {spec}\n", depth_registry.GROUP
+    said = told(installed, tmp_path / "odd", code, group, depth_base.Spec)
+    assert said == f"odd (odd:SPEC) cannot be used: {wrong}"
+
+
+@pytest.mark.parametrize(
+    ("code", "wrong"),
+    [
+        ("SPEC = 5\n", "cannot be used: a command is a function or a Typer, not int."),
+        ("def SPEC(x: int | str = 1): pass\n", "cannot be used: AssertionError: "),
+        ("import sys\nsys.exit('bye')\n", "cannot be imported: SystemExit: bye"),
+    ],
+)
+def test_what_typer_makes_no_command_of_is_broken_and_the_other_commands_are_there(installed, tmp_path, code, wrong):
+    said = told(installed, tmp_path / "odd", code, commands.GROUP, commands.check_command)
+    assert said.startswith(f"odd (odd:SPEC) {wrong}")
+    assert "doctor" in get_command(build_app()).commands
+
+
+def test_a_package_that_ends_the_process_is_left_out(installed, tmp_path):
+    said = told(installed, tmp_path / "odd", "import sys\nsys.exit('bye')\n", GROUP, Spec)
+    assert said == "odd (odd:SPEC) cannot be imported: SystemExit: bye"
+
+
+def test_a_spec_of_the_wrong_group_is_told_by_its_module(installed, tmp_path):
+    said = told(installed, tmp_path / "odd", f"{ESTIMATOR}\nSPEC = spec()\n", GROUP, Spec)
+    assert said == "odd (odd:SPEC) is no Spec but a ex4d.depth.base.Spec."
+
+
+@pytest.mark.parametrize(("info", "spec"), [(GeneratorInfo, Spec), (EstimatorInfo, depth_base.Spec)])
+def test_a_specification_has_the_limits_of_what_is_announced_of_it(info, spec):
+    told, known = (get_type_hints(kind, include_extras=True) for kind in (info, spec))
+    assert all(told[name] == known[name] for name in told.keys() & known.keys() - {"missing", "settings"})
 
 
 def test_a_group_that_nobody_adds_to_is_empty():
@@ -193,6 +322,7 @@ def test_auto_takes_what_fits_the_free_memory_with_the_settings_that_were_given(
     [
         (InputError("The folder of models is gone."), "The folder of models is gone."),
         (RuntimeError("no such GPU"), "Model cannot tell whether it can run here: RuntimeError: no such GPU"),
+        (SystemExit(3), "Model cannot tell whether it can run here: SystemExit: 3"),
     ],
 )
 def test_a_generator_that_fails_to_say_what_it_lacks_lacks_something(error, told):
@@ -202,3 +332,77 @@ def test_a_generator_that_fails_to_say_what_it_lacks_lacks_something(error, told
     model, stand_in = spec("model", 2, fail), spec("stand_in", 1)
     assert registry.missing(model, False) == told
     assert registry.choose("auto", known(model, stand_in)) == registry.Choice(stand_in, (BETTER, told))
+
+
+def test_a_generator_whose_answer_is_no_text_cannot_run():
+    model = spec("model", 2, lambda deep: 5)
+    assert registry.missing(model, False) == (
+        "Model cannot tell whether it can run here: it answers 5, which is no text."
+    )
+
+
+SEEN = Conditioning(np.zeros((2, 4, 6, 3), np.uint8), np.zeros((2, 4, 6), np.uint8), Coverage(*np.ones((3, 2))))
+
+
+def generated(make, *, is_preview=True):
+    """What the pipeline takes of a generator that makes a video so."""
+
+    class Made:
+        def __init__(self, device):
+            pass
+
+        def generate(self, request, progress):
+            return make()
+
+        def unload(self):
+            pass
+
+    one = replace(spec("odd", 0), settings=Settings, make=Made, is_preview=is_preview)
+    return generate.generate(SEEN, None, generate.Plan(registry.Choice(one), Settings(), 0, False), Runtime(), silent)
+
+
+def fails(error):
+    def make():
+        raise error
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong"),
+    [
+        (lambda: None, "it must be a Generated, not NoneType."),
+        (lambda: Generated(SEEN.colour / 255), "frames must be an array of uint8, not float64."),
+        (lambda: Generated(None), "frames must be an array of uint8, not NoneType."),
+        (lambda: Generated(SEEN.colour[:1]), "frames must have the shape (2, 4, 6, 3), not (1, 4, 6, 3)."),
+        (lambda: Generated(SEEN.colour[:, :3]), "frames must have the shape (2, 4, 6, 3), not (2, 3, 6, 3)."),
+        (lambda: Generated(SEEN.colour, {}, "a note"), "notes must be a tuple, not str."),
+        (lambda: Generated(SEEN.colour, {}, (1,)), "notes[0] must be of type str, not int."),
+        (lambda: Generated(SEEN.colour, {}, ("a\0b",)), "notes[0] holds a NUL."),
+        (lambda: Generated(SEEN.colour, None), "settings must be of type dict, not NoneType."),
+        (
+            lambda: Generated(SEEN.colour, {"a": np.float32(1)}),
+            "settings holds a float32, which is not a JSON value.",
+        ),
+        (lambda: Generated(SEEN.colour, {"a": np.nan}), "settings holds a number that is not finite."),
+    ],
+)
+def test_what_a_generator_gives_back_must_be_a_video_of_the_shot(make, wrong):
+    with pytest.raises(PluginError) as told:
+        generated(make)
+    assert str(told.value) == f"The generator odd gave back what cannot be used: {wrong}"
+
+
+@pytest.mark.parametrize("error", [TypeError("no such thing"), SystemExit("no such thing")])
+def test_an_error_of_a_generator_is_a_sentence_with_its_name(error):
+    with pytest.raises(PluginError) as told:
+        generated(fails(error))
+    assert str(told.value) == f"The generator odd failed: {type(error).__name__}: no such thing"
+    assert told.value.__cause__ is error
+
+
+@pytest.mark.parametrize("error", [InputError("The GPU is too small."), OSError(28, "No space left on device")])
+def test_errors_that_say_what_to_do_pass_as_they_are(error):
+    with pytest.raises(type(error)) as told:
+        generated(fails(error))
+    assert told.value is error

@@ -22,7 +22,7 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from ex4d.errors import Cancelled, EX4DError
+from ex4d.errors import Cancelled, EX4DError, PluginError
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence
 from ex4d.jobs.keys import ClientKeys, KeyPair
 from ex4d.jobs.limits import CONTROL_BYTES, PICTURE_BYTES
@@ -151,6 +151,8 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner) -> None
             note_exception()
             text = DISK_FULL
         elif is_ours:
+            if isinstance(error, PluginError):  # whoever wrote it wants to know where
+                note_exception()
             text = str(error)
         else:
             note_exception()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, StringProperty
 
-from ex4d.schema import Scalar, Setting
+from ex4d.schema import LARGEST, Scalar, Setting
 
 NOT_GIVEN = "NOT_GIVEN"
 """The item of an optional choice that stands for None."""
@@ -25,7 +25,7 @@ NOT_GIVEN = "NOT_GIVEN"
 Item = tuple[str, str, str, int]
 """Of an enum: identifier, label, tooltip and the number that Blender stores."""
 
-_LARGEST, _LARGEST_FLOAT = 2**31 - 1, float(np.finfo(np.float32).max)
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 _TYPES = {"whole": IntProperty, "number": FloatProperty, "switch": BoolProperty, "text": StringProperty}
 _EMPTY: dict[str, Any] = {"whole": 0, "number": 0.0, "switch": False, "text": "", "choice": NOT_GIVEN}
 
@@ -63,7 +63,7 @@ def in_blender(setting: Setting, value: Scalar) -> Any:
     """A setting's value as its property holds it; a number beyond what Blender holds is shown as the nearest."""
     if value is None:
         return _EMPTY[setting.kind]
-    largest = {"whole": _LARGEST, "number": _LARGEST_FLOAT}.get(setting.kind)
+    largest = {"whole": LARGEST, "number": _LARGEST_FLOAT}.get(setting.kind)
     return value if largest is None else max(-largest, min(value, largest))
 
 
@@ -95,5 +95,5 @@ def _range(setting: Setting) -> dict[str, Any]:
     if setting.maximum is not None:
         found["max"] = max(0, setting.maximum) if setting.optional else setting.maximum
     if setting.kind == "whole":
-        return {name: int(max(-_LARGEST, min(value, _LARGEST))) for name, value in found.items()}
+        return {name: int(max(-LARGEST, min(value, LARGEST))) for name, value in found.items()}
     return {name: float(value) for name, value in found.items()}

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from ex4d import __version__, plugins
-from ex4d.cli import GROUP
+from ex4d import __version__
 from ex4d.cli.again import again
+from ex4d.cli.commands import add, commands
 from ex4d.cli.demo import demo
 from ex4d.cli.depth import depth
 from ex4d.cli.doctor import doctor
@@ -49,12 +49,9 @@ def build_app() -> typer.Typer:
     """The application with every command that is installed."""
     app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback()(_every_command)
-    others = {name: command for name, command in plugins.found(GROUP).items() if name not in OWN}
+    others = {name: command for name, command in commands().items() if name not in OWN}
     for name, command in {**OWN, **others}.items():
-        if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
-        else:
-            app.command(name)(command)
+        add(app, name, command)
     return app
 
 

@@ -8,7 +8,7 @@ from importlib import metadata
 from rich.table import Table
 
 from ex4d import __version__, plugins
-from ex4d.cli import GROUP
+from ex4d.cli import commands
 from ex4d.cli.output import show
 from ex4d.depth import base as depth_base
 from ex4d.depth import registry as depth_registry
@@ -45,7 +45,11 @@ def doctor() -> None:
     for generator in generate_registry.generators().values():
         reason = generate_registry.missing(generator, True)
         table.add_row(f"Generator: {generator.title}", _state(generator, reason), reason)
-    kinds = {generate_registry.GROUP: generate_base.Spec, depth_registry.GROUP: depth_base.Spec, GROUP: object}
+    kinds: dict[str, plugins.Kind] = {
+        generate_registry.GROUP: generate_base.Spec,
+        depth_registry.GROUP: depth_base.Spec,
+        commands.GROUP: commands.check_command,
+    }
     for group, kind in kinds.items():
         for name, reason in plugins.broken(group, kind).items():
             table.add_row(f"Plug-in: {name}", "broken", reason)

@@ -8,9 +8,11 @@ way to the options that stand for it, and typer reads the signature that results
 """
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, wraps
+from keyword import iskeyword
 from pathlib import Path
 from textwrap import shorten
 from typing import Annotated, Any, Literal
@@ -154,8 +156,9 @@ def _shared(known: Mapping[str, Spec], taken: Collection[str]) -> list[_Shared]:
         for about in describe(spec.settings):
             flag = about.flag
             other = flag in takers and takers[flag][0][1].kind != about.kind
-            if other or _parameter(flag) in taken:
-                flag = f"--{name}_{about.name}"
+            # Every command has --help, and what a switch --x says may be taken back by --no_x.
+            if other or _parameter(flag).removeprefix("no_") in {*taken, "help"}:
+                flag = f"--{re.sub(r'[^a-zA-Z0-9]', '_', name)}_{about.name}"
             takers.setdefault(flag, []).append((name, about))
     return [_Shared(flag, tuple(each)) for flag, each in takers.items()]
 
@@ -229,8 +232,9 @@ def _option(about: Setting, default: Scalar, text: str) -> inspect.Parameter:
 
 
 def _parameter(flag: str) -> str:
-    """The name of the parameter for a flag."""
-    return flag.removeprefix("--").replace("-", "_")
+    """The name of the parameter for a flag; one that Python takes."""
+    name = flag.removeprefix("--").replace("-", "_")
+    return name if name.isidentifier() and not iskeyword(name) else f"option_{name}"
 
 
 def _narrowed(about: Setting, choices: Mapping[str, Sequence[str]]) -> Setting:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
 from ex4d.extras import Package
+from ex4d.plain import Text, Word
 from ex4d.progress import Progress, silent
 from ex4d.weights.store import Part
 
 if TYPE_CHECKING:
     from ex4d.media.clip import Clip
+else:
+    Clip = Any  # so that the fields of a `Spec` can be checked by their annotations without the code for video
 
 
 @dataclass(frozen=True)
@@ -82,14 +85,14 @@ class Spec:
         uses_metric: whether it wants lens and distances of some frames from a helper.
     """
 
-    name: str
-    title: str
-    help: str
-    run: "Callable[[Clip, Request], Estimate] | None" = None
-    measure: "Callable[[Clip, NDArray[np.intp], Request], Metric] | None" = None
-    licence: str = "free for any use"
+    name: Word
+    title: Word
+    help: Text
+    run: Callable[[Clip, Request], Estimate] | None = None
+    measure: Callable[[Clip, NDArray[np.intp], Request], Metric] | None = None
+    licence: Text = "free for any use"
     commercial: bool = True
-    terms: str = ""
+    terms: Text = ""
     caution: str = ""
     packages: tuple[Package, ...] = ()
     parts: tuple[Part, ...] = ()

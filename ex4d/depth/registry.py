@@ -17,7 +17,9 @@ from ex4d.depth.base import Metric, Request, Spec
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
 from ex4d.depth.scaling import KEY_FRAMES, key_frames
-from ex4d.errors import EX4DError, InputError
+from ex4d.errors import EX4DError, InputError, PluginError
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.plain import PlainError, check
 from ex4d.progress import Progress, silent
 from ex4d.schema import AUTO
 from ex4d.storage.names import beside
@@ -59,6 +61,8 @@ def missing(spec: Spec) -> str:
         return _missing(spec)
     except (EX4DError, OSError) as error:  # such as a folder of models that is gone
         return str(error)
+    except Exception as error:  # of a package that is not ours
+        return f"{spec.title} cannot tell whether it can run here: {type(error).__name__}: {error}"
 
 
 def _missing(spec: Spec) -> str:
@@ -162,10 +166,9 @@ def estimate(
     known = estimators()
     choice = choose(wish, video, file, known)
     spec = choice.spec
-    assert spec.run is not None
     request = Request(device, focal_px, choice.file, reading, progress=progress)
     if spec.reads_file:
-        read = spec.run(clip, request)
+        read = _run(spec, clip, request)
         return _marked(read, known.get(read.depth.provider))
     if reading not in (None, DepthEncoding()):
         raise InputError(
@@ -180,13 +183,48 @@ def estimate(
     used = [*_weight_files(spec), *(_weight_files(helper) if helper is not None else [])]
     settings = {"focal_px": focal_px, "key_frames": KEY_FRAMES, "helper": helper and [helper.name, helper.version]}
     made = cached.kept(
-        cached.key(clip, spec.name, spec.version, settings, tuple(used)), partial(spec.run, clip, request), again
+        cached.key(clip, spec.name, spec.version, settings, tuple(used)), partial(_run, spec, clip, request), again
     )
     note = ""
     if used and (store.folder() / store.RANDOM).exists():
         note = "Estimated with random weights, to try the machine: this depth means nothing."
     notes = (*([note] if note else []), *made.depth.notes, made.scale_note)
     return _marked(replace(made, depth=replace(made.depth, notes=notes), choice_note=choice.note), spec)
+
+
+def _run(spec: Spec, clip: "Clip", request: Request) -> Estimate:
+    """What an estimator makes of a clip.
+
+    Raises:
+        PluginError: it fails with an error that is not one of ours, or gives back what is no depth of this clip.
+    """
+    assert spec.run is not None
+    said = f"The depth estimator {spec.name}"
+    try:
+        made = spec.run(clip, request)
+    except (EX4DError, OSError):
+        raise
+    except (Exception, SystemExit) as error:  # of a package that may not be ours
+        raise PluginError(f"{said} failed: {type(error).__name__}: {error}") from error
+    try:
+        _check_made(made, spec, clip)
+    except EX4DError as error:
+        raise PluginError(f"{said} gave back what cannot be used: {error}") from error
+    return made
+
+
+def _check_made(made: Estimate, spec: Spec, clip: "Clip") -> None:
+    if not isinstance(made, Estimate) or not isinstance(made.depth, DepthVideo):
+        raise PlainError(f"it must be an Estimate with a DepthVideo, not {type(made).__name__}.")
+    depth = made.depth
+    if depth.depth.shape != clip.frames.shape[:3]:
+        raise PlainError(f"depth must have the shape {clip.frames.shape[:3]}, not {depth.depth.shape}.")
+    for name in ("provider", "scale_note", "licence", "caution"):
+        check(str, getattr(depth if name == "provider" else made, name), name)
+    check(tuple[str, ...], depth.notes, "notes")
+    if depth.provider != spec.name and not spec.reads_file:  # a file names who estimated it
+        raise PlainError(f"provider must be its own name, not {depth.provider!r:.100}.")
+    replace(depth)  # checks the distances, which may have been written to since
 
 
 def _marked(made: Estimate, spec: Spec | None) -> Estimate:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.plain import Facts, Stride, Text, Word
 from ex4d.progress import Progress
 from ex4d.render.conditioning import Conditioning
 from ex4d.render.scene import Engine, Scene
@@ -26,7 +27,7 @@ class Generated:
     """
 
     frames: NDArray[np.uint8]
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Facts = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -130,17 +131,17 @@ class Spec:
         own_files: looks for files that the user may have added; None where it takes none.
     """
 
-    name: str
-    title: str
-    help: str
+    name: Word
+    title: Word
+    help: Text
     settings: type[Settings]
     make: Callable[[str], Generator]
     missing: Callable[[bool], str]
     rank: int = 0
     memory: Callable[[Any], Memory] = no_memory
     is_preview: bool = False
-    licence: str = "free for any use"
-    stride: int = 1
+    licence: Text = "free for any use"
+    stride: Stride = 1
     parts: tuple[Part, ...] = ()
     convert: Callable[[Path, Progress], tuple[str, ...]] | None = None
     own_files: Callable[[Path], tuple[OwnFile, ...]] | None = None

@@ -40,11 +40,14 @@ def missing(spec: Spec, deep: bool) -> str:
         deep: whether heavy packages may be imported to find out, see `Spec.missing`.
     """
     try:
-        return spec.missing(deep)
+        reason: object = spec.missing(deep)
     except (EX4DError, OSError) as error:  # such as a folder of models that is gone
         return str(error)
-    except Exception as error:  # of a package that is not ours
+    except (Exception, SystemExit) as error:  # of a package that is not ours
         return f"{spec.title} cannot tell whether it can run here: {type(error).__name__}: {error}"
+    if not isinstance(reason, str):
+        return f"{spec.title} cannot tell whether it can run here: it answers {reason!r:.100}, which is no text."
+    return reason
 
 
 def short_of_memory(spec: Spec, given: Mapping[str, Any]) -> str:

@@ -9,13 +9,10 @@ from typing import Annotated, Literal
 
 from ex4d.jobs.limits import BLOB_BYTES, CHUNK_BYTES, CONTROL_BYTES, CREDIT, JOB_FILES, PICTURE_BYTES
 from ex4d.pipeline.requests import Blob, Job, Sha256
-from ex4d.plain import Facts, Tagged, between, length, matches
-from ex4d.schema import Setting
+from ex4d.plain import Described, Facts, Stride, Tagged, Text, Word, between, length, matches
 
 PROTOCOL_VERSION = 4
 
-Text = Annotated[str, length(0, 2000)]
-Word = Annotated[str, length(1, 100)]
 Gigabytes = Annotated[float, between(0, 1e6)]
 Count = Annotated[int, between(0, 2**53)]
 JobId = Annotated[str, matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]
@@ -60,9 +57,9 @@ class GeneratorInfo:
     help: Text
     licence: Text
     is_preview: bool
-    stride: Annotated[int, between(1, 1000)] = 1
+    stride: Stride = 1
     missing: Text = ""
-    settings: Annotated[tuple[Setting, ...], length(0, 200)] = ()
+    settings: Described = ()
     least_gb: Gigabytes = 0.0
     best_gb: Gigabytes = 0.0
     files_gb: Gigabytes = 0.0

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.errors import InputError
+from ex4d.errors import EX4DError, InputError, PluginError
 from ex4d.generate.base import Generated, Request, Spec
 from ex4d.generate.registry import AUTO, Choice, check_options, choose, generators
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import GenerateSettings, RenderSettings
+from ex4d.plain import Facts, PlainError, check
 from ex4d.progress import Progress
 from ex4d.render import mask_edges
 from ex4d.render.conditioning import Conditioning, without_rim
@@ -92,9 +93,10 @@ def generate(
 
     Raises:
         InputError: the generator cannot make it, as where the GPU is too small.
+        PluginError: it fails with an error that is not one of ours, or gives back what is no video of this shot.
     """
     request = Request(conditioning, scene, wanted.settings, wanted.seed, engine, as_released)
-    made = runtime.generator(wanted.spec).generate(request, progress)
+    made = _made(wanted.spec, request, runtime, progress)
     if wanted.spec.is_preview:
         made = replace(made, notes=("This is a preview: no video model made its pictures.", *made.notes))
     if as_released and not wanted.spec.is_preview:
@@ -105,3 +107,33 @@ def generate(
     settings = {**made.settings, "keep_source": wanted.keep_source, "eroded_by": mask_edges.DEFAULT_KERNELS}
     pair = (composited, made.frames) if wanted.keep_source else (made.frames, composited)
     return replace(made, frames=pair[0], settings=settings), pair[1]
+
+
+def _made(spec: Spec, request: Request, runtime: Runtime, progress: Progress) -> Generated:
+    said = f"The generator {spec.name}"
+    try:
+        made = runtime.generator(spec).generate(request, progress)
+    except (EX4DError, OSError):
+        raise
+    except (Exception, SystemExit) as error:  # of a package that may not be ours
+        raise PluginError(f"{said} failed: {type(error).__name__}: {error}") from error
+    try:
+        _check_made(made, spec, request)
+    except PlainError as error:
+        raise PluginError(f"{said} gave back what cannot be used: {error}") from error
+    return made
+
+
+def _check_made(made: Generated, spec: Spec, request: Request) -> None:
+    if not isinstance(made, Generated):
+        raise PlainError(f"it must be a Generated, not {type(made).__name__}.")
+    frames, wanted = made.frames, request.conditioning.colour.shape
+    if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8:
+        raise PlainError(f"frames must be an array of uint8, not {getattr(frames, 'dtype', type(frames).__name__)}.")
+    if request.as_released and not spec.is_preview:  # as many frames as the model makes, in its size
+        if frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
+            raise PlainError(f"frames must have the shape (T, H, W, 3), not {frames.shape}.")
+    elif frames.shape != wanted:
+        raise PlainError(f"frames must have the shape {wanted}, not {frames.shape}.")
+    check(Facts, made.settings, "settings")
+    check(tuple[str, ...], made.notes, "notes")

@@ -21,14 +21,26 @@ BROKEN = {
         "@dataclass(frozen=True)\n"
         "class Odd(Settings):\n"
         "    colours: list = setting(None, 'Colours', 'Which')\n"
-        "SPEC = Spec('odd', 'Odd', 'Odd', Odd, None, lambda deep: '')\n",
+        "SPEC = Spec('odd', 'Odd', 'Odd', Odd, print, lambda deep: '')\n",
+    ),
+    "ends_the_process": ("ex4d.generators", "import sys\nsys.exit('bye')\n"),
+    "no_command": ("ex4d.commands", "SPEC = 5\n"),
+    "no_packages": (
+        "ex4d.depth_estimators",
+        "from ex4d.depth.base import Spec\nSPEC = Spec('no_packages', 'Odd', 'Odd', print, packages=('torch',))\n",
+    ),
+    "long_title": (
+        "ex4d.generators",
+        "from ex4d.generate.base import Spec\n"
+        "from ex4d.schema import Settings\n"
+        "SPEC = Spec('long_title', 'x' * 101, 'Odd', Settings, print, lambda deep: '', rank='high')\n",
     ),
     "cannot_tell": (
         "ex4d.generators",
         "from ex4d.generate.base import Spec\n"
         "from ex4d.schema import Settings\n"
         "def missing(deep): raise KeyError('driver')\n"
-        "SPEC = Spec('cannot_tell', 'Mute', 'Mute', Settings, None, missing, rank=5000)\n",
+        "SPEC = Spec('cannot_tell', 'Mute', 'Mute', Settings, print, missing, rank=5000)\n",
     ),
 }
 

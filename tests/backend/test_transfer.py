@@ -295,7 +295,7 @@ def test_where_the_exchange_is_taken_away_chunks_go_on(server, connect, shot):
 
 
 def test_a_server_that_cannot_make_an_exchange_starts_and_offers_none(server, connect, shot):
-    server.state.mkdir(parents=True)
+    server.state.mkdir(mode=0o700, parents=True)
     (server.state / "exchange").write_text("in the way")
     server.start()
     job, files = shot("copy", os.urandom(MB))

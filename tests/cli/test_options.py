@@ -177,6 +177,19 @@ def test_a_flag_that_is_taken_or_means_something_else_gets_the_generators_name()
     assert seen == {"first": 5, "blur": {"one": {"radius": 2.5}, "two": {"radius": 70, "first": 6}}}
 
 
+@dataclass(frozen=True)
+class Unlucky(Settings):
+    help: int = setting(1, "Help", "How much")
+    no_first: int = setting(1, "Other", "Looks like the other way of --first")
+    way: int = setting(1, "Way", "A word that Python keeps for itself", option="--class")
+
+
+def test_a_flag_that_every_command_has_or_python_does_not_take_does_no_harm():
+    decorate = with_generators("blur", specs(**{"very-odd.2": Unlucky}))
+    seen = called_with(decorate, "--very_odd_2_help", "5", "--very_odd_2_no_first", "6", "--class", "7")
+    assert seen["blur"] == {"very-odd.2": {"help": 5, "no_first": 6, "way": 7}}
+
+
 def test_the_generator_that_is_asked_for_must_take_a_value():
     @with_generators("blur", specs(one=Blur, two=Other))
     def command(generator: Annotated[str, typer.Option("--generator")], *, blur: object) -> None:

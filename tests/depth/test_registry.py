@@ -20,7 +20,7 @@ from ex4d.depth.estimate import NO_UNIT, Estimate
 from ex4d.depth.estimators import plane
 from ex4d.depth.registry import choose, estimate, estimators
 from ex4d.depth.scaling import scaled
-from ex4d.errors import InputError
+from ex4d.errors import InputError, PluginError
 from ex4d.geometry.depth_video import DepthVideo, save_depth
 from ex4d.geometry.intrinsics import fit_frame, from_focal
 from ex4d.media.clip import Clip
@@ -356,3 +356,54 @@ def test_choosing_and_listing_import_neither_torch_nor_opencv():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def made_by(monkeypatch, run):
+    """What comes of estimating with an estimator `odd` that does this."""
+    monkeypatch.setattr(registry, "estimators", lambda: {"odd": Spec("odd", "Odd", "For tests", run)})
+    return estimate("odd", clip_of())
+
+
+def a_wall(frames=3, provider="odd", notes=()):
+    depth = np.full((frames, HEIGHT, WIDTH), 2, np.float32)
+    return Estimate(DepthVideo(depth, from_focal(90, WIDTH, HEIGHT), provider, notes), NO_UNIT, "any use")
+
+
+def not_finite_afterwards():
+    made = a_wall()
+    made.depth.depth[0, 0, 0] = np.nan
+    return made
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong"),
+    [
+        (lambda: None, "it must be an Estimate with a DepthVideo, not NoneType."),
+        (lambda: a_wall(2), "depth must have the shape (3, 64, 96), not (2, 64, 96)."),
+        (lambda: a_wall(provider="another"), "provider must be its own name, not 'another'."),
+        (lambda: a_wall(notes="a note"), "notes must be a tuple, not str."),
+        (lambda: replace(a_wall(), licence=None), "licence must be of type str, not NoneType."),
+        (not_finite_afterwards, "Depth must be finite and above 0 everywhere, which frame 0 is not."),
+    ],
+)
+def test_what_an_estimator_gives_back_must_be_depth_of_the_clip_under_its_own_name(monkeypatch, make, wrong):
+    with pytest.raises(PluginError) as told:
+        made_by(monkeypatch, lambda clip, request: make())
+    assert str(told.value) == f"The depth estimator odd gave back what cannot be used: {wrong}"
+
+
+@pytest.mark.parametrize("error", [TypeError("no such thing"), SystemExit("no such thing")])
+def test_an_error_of_an_estimator_is_a_sentence_with_its_name(monkeypatch, error):
+    def run(clip, request):
+        raise error
+
+    with pytest.raises(PluginError) as told:
+        made_by(monkeypatch, run)
+    assert str(told.value) == f"The depth estimator odd failed: {type(error).__name__}: no such thing"
+
+
+def test_an_estimator_whose_packages_cannot_be_looked_for_lacks_something():
+    odd = replace(RELATIVE, packages=(extras.Package("nowhere_to_be_found.inside"),))
+    assert registry.missing(odd) == (
+        "Relative cannot tell whether it can run here: ModuleNotFoundError: No module named 'nowhere_to_be_found'"
+    )
