@@ -62,6 +62,9 @@ class Bulk:
         store: where the files are.
         exchange: folder of tickets, see `docs/protocol.md`; made anew, for this user alone.
         instance: what a client must find there to know that it sees the same disk.
+
+    Attributes:
+        exchange: the folder of tickets as clients are told it; empty where it cannot be used.
     """
 
     def __init__(
@@ -76,14 +79,19 @@ class Bulk:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bulk", daemon=True)
         self._troubles = LimitedLog(log)
+        self.exchange = str(exchange) if self._make_exchange(instance) else ""
+
+    def _make_exchange(self, instance: str) -> bool:
         try:
-            exchange.mkdir(mode=0o700, exist_ok=True)
-            exchange.chmod(0o700)
-            for left in exchange.iterdir():
+            self._exchange.mkdir(mode=0o700, exist_ok=True)
+            self._exchange.chmod(0o700)
+            for left in self._exchange.iterdir():
                 left.unlink(missing_ok=True)
-            (exchange / "instance").write_text(instance)
-        except OSError as error:  # a full disk, say: files go over the socket
-            log.warning("the folder %s cannot be used: %s", exchange.name, error.strerror)
+            (self._exchange / "instance").write_text(instance)
+        except OSError as error:
+            log.warning("files go over the socket, as %s cannot be used: %s", self._exchange, error.strerror)
+            return False
+        return True
 
     def start(self) -> None:
         """Begin to serve."""

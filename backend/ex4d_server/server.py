@@ -155,9 +155,8 @@ class Server:
             self._blobs = BlobStore(
                 blob_folder(state), state / "incoming", in_use=self._journal.files_in_use, owns=self._journal.owns
             )
-            self._exchange = state / "exchange"
             bind_bulk = partial(self._bind, gate, f"tcp://{ip}:*", CHUNK_BYTES + 1024, CHUNKS_IN, CHUNKS_OUT)
-            self._bulk = Bulk(bind_bulk, self._sessions, self._blobs, self._exchange, self._instance)
+            self._bulk = Bulk(bind_bulk, self._sessions, self._blobs, state / "exchange", self._instance)
             self._executor = LocalExecutor(self._context, gate, state, runner=runner, deadlines=deadlines, clock=clock)
             self._supervisor = Supervisor(self._journal, self._blobs, self._executor, clock)
         except BaseException:
@@ -400,7 +399,7 @@ class Server:
             self._bulk.port,
             _capabilities(),
             Limits(),
-            str(self._exchange),
+            self._bulk.exchange,
             self._peers[peer].session,
         )
 
@@ -592,6 +591,13 @@ def _lock(state: Path) -> IO[str]:
         if not any(state.iterdir()) or (state / "lock").exists():  # one that an earlier version made is open to all
             state.chmod(0o700)
         check_folder(state.resolve())  # which may lie on another disk, behind a link
+    except InputError as error:
+        raise InputError(
+            f"The state folder {state} is not for you alone: choose another, or `chmod 700` it if it is yours."
+        ) from error
+    except OSError as error:
+        raise InputError(f"The state folder {state} cannot be used ({error.strerror}): choose another.") from error
+    try:
         lock = open(state / "lock", "a+")  # noqa: SIM115 - held as long as the server lives
     except OSError as error:
         raise InputError(f"The state folder {state} cannot be used ({error.strerror}): choose another.") from error

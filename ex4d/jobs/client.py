@@ -509,9 +509,11 @@ class Client:
 
     def _sleep_until_readable(self, milliseconds: int) -> None:
         poller = zmq.Poller()
-        for socket in (*self._connection.sockets(), *self._connection.monitors):
+        # To wake for each chunk would take the processor from the server: while files move, let some come together.
+        sockets = () if self.moving else self._connection.sockets()
+        for socket in (*sockets, *self._connection.monitors):
             poller.register(socket, zmq.POLLIN)
-        poller.poll(milliseconds)
+        poller.poll(1 if self.moving else milliseconds)
 
     # -- jobs
 
@@ -645,13 +647,21 @@ class Client:
 
     def _send_more(self, tracked: _Tracked, upload: Upload) -> None:
         blob = upload.blob
-        if self._exchange and blob.size > SMALL_BYTES:
+        if blob.size > SMALL_BYTES and (ticket := self._ticket(upload.path)):
             upload.by_ticket()
-            self._ask(tracked, upload, PutFile(blob.sha256, blob.size, self._exchange.ticket(upload.path)))
+            self._ask(tracked, upload, PutFile(blob.sha256, blob.size, ticket))
         else:
             offset = upload.next
             data = upload.chunk(self._limits.chunk)
             self._ask(tracked, upload, Put(blob.sha256, blob.size, offset), data)
+
+    def _ticket(self, path: Path) -> str:
+        """A ticket for a path; empty where there is no exchange, or it cannot be used any more."""
+        try:
+            return self._exchange.ticket(path) if self._exchange else ""
+        except OSError:
+            self._exchange = None
+            return ""
 
     def _ask(self, tracked: _Tracked, transfer: Upload | Download, *parts: Tagged | memoryview) -> None:
         self._connection.asked.append((tracked, transfer))
@@ -756,8 +766,12 @@ class Client:
             self._emit_download(tracked, results)
         elif download.next >= download.blob.size or not self._has_credit():
             return False
-        elif self._exchange and download.held == 0 and download.blob.size > SMALL_BYTES:
-            ticket = self._exchange.ticket(download.by_ticket())
+        elif (
+            download.held == download.under_way == 0
+            and download.blob.size > SMALL_BYTES
+            and (ticket := self._ticket(download.part))
+        ):
+            download.by_ticket()
             self._ask(tracked, download, GetFile(download.blob.sha256, ticket))
         else:
             offset = download.ask(self._limits.chunk)

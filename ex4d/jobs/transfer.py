@@ -200,10 +200,14 @@ class Download:
         self.under_way += 1
         return offset
 
-    def by_ticket(self) -> Path:
-        """The server copies into this part; nobody writes to it here meanwhile."""
-        self.next, self.ticketed = self.blob.size, True
+    @property
+    def part(self) -> Path:
+        """Where the content is written to."""
         return self._part
+
+    def by_ticket(self) -> None:
+        """The server copies into the part; nobody writes to it here meanwhile."""
+        self.next, self.ticketed = self.blob.size, True
 
     def by_chunks(self) -> None:
         """The server did not copy, or its word was lost and it may still do: fetch chunks into another part."""

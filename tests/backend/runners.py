@@ -140,6 +140,22 @@ def eat_disk(job, locate, out, progress):
     return {"never": sentence("")}
 
 
+def several(job, locate, out, progress):
+    """Every file of the clip as a result."""
+    for blob in job.source.clip:
+        (out / blob.name).write_bytes(locate(blob).read_bytes())
+    return {}
+
+
+def events_when_told(job, locate, out, progress):
+    """More events, with pictures, than a client's queues hold: each stage's last step is one. Waits for a mark."""
+    progress("first", 1, 1)
+    mark = Path(os.environ["EX4D_TEST_MARK"])
+    while not mark.exists():
+        time.sleep(0.01)
+    return many_stages(job, locate, out, progress)
+
+
 def eat_all(job, locate, out, progress):
     """Writes until nothing fits any more."""
     with open(out / "big.mp4", "wb", buffering=0) as file:
@@ -169,28 +185,9 @@ def eat_all_and_wait(job, locate, out, progress):
     return {}
 
 
-def noisy_stages(job, locate, out, progress):
+def many_stages(job, locate, out, progress):
     """As many events as a client can have in a few seconds, with pictures that are hard to pack."""
     noise = np.random.default_rng(0).integers(0, 256, (130, 130, 3), dtype=np.uint8)
-    for stage in range(3000):
-        progress(f"stage {stage}", 1, 1, noise)
-    return {}
-
-
-def several(job, locate, out, progress):
-    """Every file of the clip as a result."""
-    for blob in job.source.clip:
-        (out / blob.name).write_bytes(locate(blob).read_bytes())
-    return {}
-
-
-def many_stages(job, locate, out, progress):
-    """More events, with pictures, than a client's queues hold: each stage's last step is one. Waits for a mark."""
-    progress("first", 1, 1)
-    mark = Path(os.environ["EX4D_TEST_MARK"])
-    while not mark.exists():
-        time.sleep(0.01)
-    noise = np.random.default_rng(0).integers(0, 256, (90, 100, 3), dtype=np.uint8)
     for stage in range(3000):
         progress(f"stage {stage}", 1, 1, noise)
     return {}

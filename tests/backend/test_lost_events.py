@@ -29,7 +29,7 @@ from ex4d.jobs.messages import (
 def test_a_client_that_misses_three_thousand_events_hears_of_the_end(server, connect, shot):
     server.start()
     client = connect(server)
-    job, files = shot("many_stages")
+    job, files = shot("events_when_told")
     job_id = client.submit(job, files)
     until(lambda update: update.stage == "first", client)
     server.mark.write_text("")

@@ -99,7 +99,7 @@ def test_of_five_clients_with_jobs_the_fifth_waits_for_four(server, connect, sho
 
 def test_the_end_of_a_job_reaches_a_client_whose_queue_was_full_meanwhile(server, connect, shot):
     server.start()
-    job, files = shot("noisy_stages")
+    job, files = shot("many_stages")
     client = connect(server)
     job_id = client.submit(job, files)
     until(lambda update: update.state == "running", client)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import uuid
 from random import Random
 
@@ -278,6 +279,29 @@ def test_a_client_that_does_not_see_the_servers_disk_sends_chunks(server, connec
     last = client.wait(client.submit(job, files), timeout=20)
     assert client._exchange is None
     assert last.files["result.mp4"].read_bytes() == content
+
+
+def test_where_the_exchange_is_taken_away_chunks_go_on(server, connect, shot):
+    server.start()
+    content = os.urandom(3 * MB)
+    job, files = shot("copy", content)
+    client = connect(server)
+    until(lambda: client.poll() or client.status == "ready")
+    shutil.rmtree(server.state / "exchange")
+    last = client.wait(client.submit(job, files), timeout=20)
+    assert client._exchange is None
+    assert last.state == "done", last.message
+    assert last.files["result.mp4"].read_bytes() == content
+
+
+def test_a_server_that_cannot_make_an_exchange_starts_and_offers_none(server, connect, shot):
+    server.state.mkdir(mode=0o700, parents=True)
+    (server.state / "exchange").write_text("in the way")
+    server.start()
+    job, files = shot("copy", os.urandom(MB))
+    client = connect(server)
+    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.server.exchange == ""
 
 
 def test_where_the_server_cannot_read_or_write_the_file_chunks_go_on(server, connect, shot):
