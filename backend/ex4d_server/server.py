@@ -590,6 +590,13 @@ def _lock(state: Path) -> IO[str]:
         if not any(state.iterdir()) or (state / "lock").exists():  # one that an earlier version made is open to all
             state.chmod(0o700)
         check_folder(state.resolve())  # which may lie on another disk, behind a link
+    except InputError as error:
+        raise InputError(
+            f"The state folder {state} is not for you alone: choose another, or `chmod 700` it if it is yours."
+        ) from error
+    except OSError as error:
+        raise InputError(f"The state folder {state} cannot be used ({error.strerror}): choose another.") from error
+    try:
         lock = open(state / "lock", "a+")  # noqa: SIM115 - held as long as the server lives
     except OSError as error:
         raise InputError(f"The state folder {state} cannot be used ({error.strerror}): choose another.") from error

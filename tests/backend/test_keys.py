@@ -5,6 +5,7 @@ import stat
 
 import pytest
 from ex4d_server.gate import CLIENTS, Gate
+from ex4d_server.server import Server
 
 from ex4d.errors import InputError
 from ex4d.jobs import keys
@@ -160,3 +161,21 @@ def test_the_gate_lets_in_who_is_admitted_and_nobody_else(frames):
 
 def test_keys_that_nobody_has_differ_each_time():
     assert len({ClientKeys.nobodys().server for _ in range(5)}) == 5
+
+
+def test_a_state_folder_is_made_private_if_it_is_new_or_a_servers_and_refused_otherwise(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir(mode=0o755)
+    for _ in range(2):  # an empty one; then one that an earlier server made for all to read
+        Server("tcp://127.0.0.1:0", state).close()
+        assert mode(state) == 0o700
+        state.chmod(0o755)
+    work = tmp_path / "work"
+    work.mkdir(mode=0o755)
+    (work / "film.blend").touch()
+    with pytest.raises(InputError, match=r"is not for you alone: choose another, or `chmod 700` it"):
+        Server("tcp://127.0.0.1:0", work)
+    assert mode(work) == 0o755, "whoever works there may want others to see it"
+    (tmp_path / "link").symlink_to(state)
+    Server("tcp://127.0.0.1:0", tmp_path / "link").close()
+    assert mode(state) == 0o700
