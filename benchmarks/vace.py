@@ -32,7 +32,7 @@ from ex4d.progress import Progress
 from ex4d.render.conditioning import Conditioning
 from ex4d.render.coverage import Coverage
 
-LIMITS = (0.0, 8.0, 6.0)
+LIMITS = (0.0, 16.0, 12.0)
 """Gigabytes; 0 for no limit."""
 
 JOBS: tuple[tuple[QualityName, Window], ...] = (("final", "49"), ("final", "81"), ("draft", "81"))

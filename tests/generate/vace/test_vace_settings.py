@@ -50,7 +50,8 @@ def test_the_memory_that_it_needs_follows_from_its_settings():
     def memory(spec, **settings):
         return spec.memory(VaceSettings(**settings))
 
-    assert memory(SPEC).least < 6 < memory(SPEC).best < 12  # the settings that it begins with, on common GPUs
+    assert 8 < memory(SPEC).least < 12, "832x480 ran in 12 GB and did not in 8"
+    assert 6 < memory(SPEC, model_size="512x512", quality="draft").least < 8, "which ran"
     assert memory(SPEC, model_size="512x512").least < memory(SPEC).least
     assert memory(SPEC, quality="draft").best < memory(SPEC).best
     assert memory(SPEC_14B, window="49").least < memory(SPEC_14B).least < 16
