@@ -253,7 +253,7 @@ def test_without_the_sources_pixels_the_other_video_has_them(work, studio):
         folder.mkdir()
         facts = work(Generate(source, path, generation=GenerateSettings(keep_source=keep)), files, folder)
         assert any("preview" in note for note in facts["notes"])
-        assert any("EX-4D model" in note for note in facts["notes"])
+        assert any("would be better" in note for note in facts["notes"])
     kept, raw = ((read_movie(out / f"{keep}" / "result.mp4").frames) for keep in (True, False))
     assert np.array_equal(kept, read_movie(out / "False" / "composited.mp4").frames)
     assert np.array_equal(raw, read_movie(out / "True" / "generated.mp4").frames)
