@@ -6,13 +6,15 @@ Files lie in memory (/dev/shm) where there is such a folder, so the disk is not 
 """
 
 import hashlib
+import multiprocessing
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -63,36 +65,43 @@ def serving(folder: Path, address: str = "tcp://127.0.0.1:0") -> Iterator[tuple[
 
 
 class Pinger:
-    """Pings the server every 5 ms from a thread of its own; `seconds` has how long each answer took."""
+    """Pings the server every 5 ms from a process of its own, as another client would."""
 
     def __init__(self, address: str) -> None:
-        self.seconds: list[float] = []
-        self._address, self._end = address, threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        context = zmq.Context()
-        socket = context.socket(zmq.DEALER)
-        state = find_state(self._address)
-        keys = client_keys(state) if state else None
-        assert keys
-        keys.put_on(socket)
-        socket.connect(self._address)
-        socket.send(encode(Hello(PROTOCOL_VERSION, "benchmark")))
-        socket.recv()
-        while not self._end.wait(0.005):
-            began = time.perf_counter()
-            socket.send(encode(Ping()))
-            socket.recv()
-            self.seconds.append(time.perf_counter() - began)
-        context.destroy(linger=0)
+        spawning = multiprocessing.get_context("spawn")
+        self._end, self._seconds = spawning.Event(), spawning.SimpleQueue()
+        self._process = spawning.Process(target=ping, args=(address, self._end, self._seconds))
+        self._process.start()
+        self._seconds.get()  # it is connected
 
     def stop(self) -> list[float]:
-        """End; returns the seconds, sorted."""
+        """End; returns how many seconds each answer took."""
         self._end.set()
-        self._thread.join()
-        return sorted(self.seconds)
+        seconds = self._seconds.get()
+        self._process.join()
+        return seconds
+
+
+def ping(address: str, end: Event, seconds: "SimpleQueue[list[float]]") -> None:
+    """Ping until the end, and then hand over the seconds of each answer."""
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    state = find_state(address)
+    keys = client_keys(state) if state else None
+    assert keys
+    keys.put_on(socket)
+    socket.connect(address)
+    socket.send(encode(Hello(PROTOCOL_VERSION, "benchmark")))
+    socket.recv()
+    seconds.put([])
+    taken = []
+    while not end.wait(0.005):
+        began = time.perf_counter()
+        socket.send(encode(Ping()))
+        socket.recv()
+        taken.append(time.perf_counter() - began)
+    context.destroy(linger=0)
+    seconds.put(taken)
 
 
 def poll(client: Client, addon: bool, polls: list[float]) -> set[str]:
