@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.media.clock import Clock
+from ex4d.media.colour import UNSPECIFIED
 from ex4d.media.info import PICTURES_FPS, ClipInfo
 from ex4d.media.picture import check_pixels, decoded, displayed_size
 
@@ -27,6 +29,8 @@ _FORMATS = (
     "mjpeg,yuv4mpegpipe,nut,dv,rm,png_pipe,jpeg_pipe"
 )
 
+_PROGRESSIVE = 1  # FFmpeg's numbers of field orders: 0 is unknown, greater ones are interlaced
+
 _USUAL_RATES = [Fraction(n) for n in (10, 12, 15, 24, 25, 30, 48, 50, 60, 90, 100, 120, 240)] + [
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
 ]
@@ -39,23 +43,27 @@ class VideoFile:
     Attributes:
         info: size, rate and length.
         path: the file.
+        stream: the stream's number among those of the container.
         shown: (T,) the stored picture, counted in display order, that each frame shows.
-        times: presentation time of each stored picture in ticks of the stream; None where there are none.
-        keys: presentation times at which decoding can start.
+        times: presentation time of each stored picture in ticks of the stream, on one clock (see
+            `ex4d.media.clock`); None where there are none.
+        keys: presentation times at which decoding can start; none where the file can be read from its beginning only.
+        stored_pictures: pictures in the file.
         missing: pictures that the file promises and does not hold.
+        interlaced: a picture needs the one before it to be shown.
+        notes: sentences about which pictures were taken, for the user.
     """
 
     info: ClipInfo
     path: Path
+    stream: int
     shown: NDArray[np.int64]
     times: NDArray[np.int64] | None
     keys: NDArray[np.int64]
+    stored_pictures: int
     missing: int = 0
-
-    @property
-    def stored_pictures(self) -> int:
-        """Pictures in the file."""
-        return len(self.shown if self.times is None else self.times)
+    interlaced: bool = False
+    notes: tuple[str, ...] = ()
 
     def pictures(self, wanted: NDArray[np.int64]) -> Iterator[tuple[int, "av.VideoFrame"]]:
         """Pictures with their number in display order, from `wanted[0]` or somewhat before, up to the file's end.
@@ -63,10 +71,12 @@ class VideoFile:
         Raises:
             InputError: their size changes midway.
         """
-        return self._pictures_from(int(wanted[0]))
+        return self._pictures_from(max(0, int(wanted[0]) - self.interlaced))
 
     def _pictures_from(self, first: int) -> Iterator[tuple[int, "av.VideoFrame"]]:
-        with _open_video(self.path) as (container, stream):
+        with _open_video(self.path) as (container, streams):
+            (stream,) = (s for s in streams if s.index == self.stream)
+            named = _named_colours(stream)
             pictures = decoded(container, stream)
             times = self.times
             key = 0 if times is None else int(self.keys[self.keys <= times[first]].max(initial=times[0]))
@@ -82,10 +92,40 @@ class VideoFile:
                 if size not in (None, (picture.width, picture.height)):
                     raise InputError(f"The pictures of {self.path} change their size midway: convert it to one size.")
                 size = (picture.width, picture.height)
+                _name_colours(picture, named)
                 if times is None or picture.pts is None:
                     yield order, picture
                 else:
                     yield max(0, int(np.searchsorted(times, picture.pts, "right")) - 1), picture
+
+
+@dataclass
+class _Track:
+    """What the packets of one stream tell.
+
+    Attributes:
+        packets: presentation and decoding time (None where there is none) and whether decoding can start here.
+        corrupt: whether each packet is marked as damaged.
+        trimmed: packets that an edit list leaves out.
+    """
+
+    clock: Clock
+    packets: list[tuple[int | None, int | None, bool]] = field(default_factory=list)
+    corrupt: list[bool] = field(default_factory=list)
+    trimmed: int = 0
+
+    def add(self, packet: "av.Packet") -> None:
+        self.clock.set(packet)
+        if packet.is_discard:
+            self.trimmed += 1
+        elif packet.size and not (self.clock.start and packet.pts is not None and packet.pts < self.clock.start):
+            self.packets.append((packet.pts, packet.dts, packet.is_keyframe))
+            self.corrupt.append(packet.is_corrupt)
+
+    def without_cut_end(self) -> list[tuple[int | None, int | None, bool]]:
+        """The packets but for a damaged end: there the file is cut. Elsewhere the decoder shows what can be used."""
+        whole = max((n for n, corrupt in enumerate(self.corrupt, 1) if not corrupt), default=0)
+        return self.packets[:whole]
 
 
 def index_video(path: Path) -> VideoFile:
@@ -96,48 +136,122 @@ def index_video(path: Path) -> VideoFile:
     """
     import av
 
-    with _open_video(path) as (container, stream):
+    with _open_video(path) as (container, streams):
         metadata = dict(container.metadata)
+        tracks = {s.index: _Track(Clock(container.format.name)) for s in streams}
+        with suppress(av.FFmpegError):  # cut off: what came before it counts
+            for packet in container.demux(*streams):
+                tracks[packet.stream_index].add(packet)
+        number, notes = _best(streams, tracks)
+        (stream,) = (s for s in streams if s.index == number)
         guesses = [Fraction(r) for r in (stream.guessed_rate, stream.average_rate) if r and 0 < r <= 1000]
         stores_no_times = container.format.name == "avi"  # what it gives as such is the decoding order
         tick = stream.time_base or Fraction(1, 90000)
         promised, aspect = stream.frames, stream.sample_aspect_ratio
-        packets: list[tuple[Any, bool]] = []  # presentation time, or None in old containers; can decoding start here
-        trimmed, reached = 0, None
-        with suppress(av.FFmpegError):  # cut off: what came before it counts
-            for packet in container.demux(stream):
-                if packet.is_discard:
-                    trimmed += 1
-                elif packet.size and not packet.is_corrupt:
-                    packets.append((packet.pts, packet.is_keyframe))
-                    reached = packet.dts
-    with _open_video(path) as (container, stream):
+    with _open_video(path) as (container, streams):
+        (stream,) = (s for s in streams if s.index == number)
         picture = next(decoded(container, stream), None)
+        interlaced = stream.codec_context.field_order > _PROGRESSIVE
+    track = tracks[number]
+    packets = track.without_cut_end()
     if picture is None or not packets:
         raise InputError(f"No picture of {path} can be decoded: the file is damaged or empty; use another copy.")
+    interlaced |= picture.interlaced_frame
     width, height = displayed_size(picture, aspect)
-    timed = not stores_no_times and all(pts is not None for pts, _ in packets)
-    if timed and reached is not None and promised - trimmed > len(packets):
-        # Pictures are stored out of order: only up to the time that decoding has reached is none missing.
-        packets = [(pts, key) for pts, key in packets if pts <= max(reached, packets[0][0])]
-    missing = max(0, promised - trimmed - len(packets))
 
-    if not timed:
+    if stores_no_times or any(pts is None for pts, _, _ in packets):
         fps = guesses[0] if guesses else PICTURES_FPS
-        info = ClipInfo(width, height, fps, len(packets), False, metadata)
-        return VideoFile(info, path, np.arange(len(packets)), None, np.zeros(0, np.int64), missing)
-    packets.sort()
-    times = np.array([pts for pts, _ in packets], np.int64)
-    keys = np.array([pts for pts, key in packets if key], np.int64)
+        shown = _repeated([dts for _, dts, _ in packets]) if stores_no_times else np.arange(len(packets))
+        missing = max(0, promised - track.trimmed - len(shown))
+        info = ClipInfo(width, height, fps, len(shown), False, metadata)
+        no_keys = np.zeros(0, np.int64)
+        return VideoFile(info, path, number, shown, None, no_keys, len(packets), missing, interlaced, notes)
+
+    timed = [(pts, key) for pts, _, key in packets if pts is not None]
+    reached = packets[-1][1]
+    if reached is not None and promised - track.trimmed > len(timed):
+        # Pictures are stored out of order: only up to the time that decoding has reached is none missing.
+        timed = [(pts, key) for pts, key in timed if pts <= max(reached, timed[0][0])]
+    missing = max(0, promised - track.trimmed - len(timed))
+    timed.sort()
+    if picture.pts is not None and (lead_in := sum(pts < picture.pts for pts, _ in timed)):
+        timed = timed[lead_in:] or timed
+        notes += (f"The first {lead_in} pictures of {path.name} need others that are not there: they were left out.",)
+    if track.clock.joints:
+        takes = track.clock.joints + 1
+        notes += (f"{path.name} is {takes} recordings in one file: they were read one after the other.",)
+    times = np.array([pts for pts, _ in timed], np.int64)
+    keys = np.array([pts for pts, key in timed if key and not track.clock.joints], np.int64)
     seconds = (times - times[0]) * float(tick)
     fps, variable = _constant_rate(seconds, guesses)
     shown = _on_screen(path, seconds, fps) if variable else np.arange(len(times))
     info = ClipInfo(width, height, fps, len(shown), variable, metadata)
-    return VideoFile(info, path, shown, times, keys, missing)
+    return VideoFile(info, path, number, shown, times, keys, len(times), missing, interlaced, notes)
+
+
+def _best(streams: list["VideoStream"], tracks: dict[int, _Track]) -> tuple[int, tuple[str, ...]]:
+    """The number of the stream that is the film, and what to say where there was a choice.
+
+    One that moves before a single picture, one of size before a proxy (less than a quarter of the largest's pixels),
+    then the file's default, then the larger, the longer, and the first.
+    """
+    import av
+
+    def pixels(stream: "VideoStream") -> int:
+        return stream.codec_context.width * stream.codec_context.height
+
+    def length(stream: "VideoStream") -> int:
+        return len(tracks[stream.index].packets)
+
+    largest = max((pixels(s) for s in streams if length(s) > 1), default=0)
+
+    def rank(stream: "VideoStream") -> tuple[int, ...]:
+        is_default = bool(stream.disposition & av.stream.Disposition.default)
+        is_no_proxy = pixels(stream) * 4 >= largest
+        return min(length(stream), 2), is_no_proxy, is_default, pixels(stream), length(stream), -stream.index
+
+    best = max(streams, key=rank)
+    if len(streams) == 1:
+        return best.index, ()
+    size = f"{best.codec_context.width}x{best.codec_context.height}"
+    place = streams.index(best) + 1
+    return best.index, (f"The file has {len(streams)} video streams: number {place}, of {size}, was read.",)
+
+
+def _repeated(numbers: list[int | None]) -> NDArray[np.int64]:
+    """The stored picture that each frame of an AVI shows: chunks without content repeat the picture before.
+
+    Args:
+        numbers: of the chunk of each stored picture, counted with the empty ones.
+    """
+    chunks = np.array([n for n in numbers if n is not None], np.int64)
+    count = len(numbers)
+    if len(chunks) < count or (np.diff(chunks) < 1).any() or chunks[-1] - chunks[0] > 1000 + 100 * count:
+        return np.arange(count)
+    return np.searchsorted(chunks, np.arange(chunks[0], chunks[-1] + 1), "right") - 1
+
+
+def _named_colours(stream: "VideoStream") -> tuple[int, int, int]:
+    """Primaries, transfer and matrix that the container names; to be asked before anything is decoded."""
+    context = stream.codec_context
+    return context.color_primaries, context.color_trc, context.colorspace
+
+
+def _name_colours(picture: "av.VideoFrame", named: tuple[int, int, int]) -> None:
+    """Give a picture the container's colours where it does not name its own."""
+    unknown = (0, UNSPECIFIED)
+    primaries, transfer, matrix = named
+    if picture.color_primaries in unknown and primaries not in unknown:
+        picture.color_primaries = primaries
+    if picture.color_trc in unknown and transfer not in unknown:
+        picture.color_trc = transfer
+    if picture.colorspace in unknown and matrix not in unknown and not picture.format.is_rgb:
+        picture.colorspace = matrix
 
 
 @contextmanager
-def _open_video(path: Path) -> Iterator[tuple["InputContainer", "VideoStream"]]:
+def _open_video(path: Path) -> Iterator[tuple["InputContainer", list["VideoStream"]]]:
+    """A video file with all its streams of pictures that can be decoded, but for cover pictures."""
     import av
 
     try:
@@ -155,13 +269,14 @@ def _open_video(path: Path) -> Iterator[tuple["InputContainer", "VideoStream"]]:
         ) from error
     with container:
         cover = av.stream.Disposition.attached_pic
-        streams = [s for s in container.streams.video if not s.disposition & cover]
-        if not streams or streams[0].codec_context is None:
+        streams = [s for s in container.streams.video if not s.disposition & cover and s.codec_context is not None]
+        if not streams:
             raise InputError(f"{path} has no video stream that can be decoded: use a file with pictures.")
-        check_pixels(path, streams[0])
-        # Not frame threads: an error in one picture would take its neighbours in the other threads along.
-        streams[0].thread_type = "SLICE"
-        yield container, streams[0]
+        for stream in streams:
+            check_pixels(path, stream)
+            # Not frame threads: an error in one picture would take its neighbours in the other threads along.
+            stream.thread_type = "SLICE"
+        yield container, streams
 
 
 def _constant_rate(seconds: NDArray[np.float64], guesses: list[Fraction]) -> tuple[Fraction, bool]:
