@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from ex4d.media.clock import Clock
 from ex4d.media.colour import UNSPECIFIED
 from ex4d.media.info import PICTURES_FPS, ClipInfo
 from ex4d.media.picture import check_pixels, decoded, displayed_size
+from ex4d.media.tracks import Track, best, is_whole_avi, repeated, without_second_fields
 
 if TYPE_CHECKING:
     import av
@@ -99,37 +100,8 @@ class VideoFile:
                     yield max(0, int(np.searchsorted(times, picture.pts, "right")) - 1), picture
 
 
-@dataclass
-class _Track:
-    """What the packets of one stream tell.
-
-    Attributes:
-        packets: presentation and decoding time (None where there is none) and whether decoding can start here.
-        corrupt: whether each packet is marked as damaged.
-        trimmed: packets that an edit list leaves out.
-    """
-
-    clock: Clock
-    packets: list[tuple[int | None, int | None, bool]] = field(default_factory=list)
-    corrupt: list[bool] = field(default_factory=list)
-    trimmed: int = 0
-
-    def add(self, packet: "av.Packet") -> None:
-        self.clock.set(packet)
-        if packet.is_discard:
-            self.trimmed += 1
-        elif packet.size and not (self.clock.start and packet.pts is not None and packet.pts < self.clock.start):
-            self.packets.append((packet.pts, packet.dts, packet.is_keyframe))
-            self.corrupt.append(packet.is_corrupt)
-
-    def without_cut_end(self) -> list[tuple[int | None, int | None, bool]]:
-        """The packets but for a damaged end: there the file is cut. Elsewhere the decoder shows what can be used."""
-        whole = max((n for n, corrupt in enumerate(self.corrupt, 1) if not corrupt), default=0)
-        return self.packets[:whole]
-
-
 def index_video(path: Path) -> VideoFile:
-    """Read all packets of a video file, without decoding more than its first picture.
+    """Read all packets of a video file, without decoding more than its first picture; nine of interlaced ones.
 
     Raises:
         InputError: not a video, damaged so that nothing can be decoded, or too large.
@@ -138,11 +110,11 @@ def index_video(path: Path) -> VideoFile:
 
     with _open_video(path) as (container, streams):
         metadata = dict(container.metadata)
-        tracks = {s.index: _Track(Clock(container.format.name)) for s in streams}
+        tracks = {s.index: Track(Clock(container.format.name)) for s in streams}
         with suppress(av.FFmpegError):  # cut off: what came before it counts
             for packet in container.demux(*streams):
                 tracks[packet.stream_index].add(packet)
-        number, notes = _best(streams, tracks)
+        number, notes = best(streams, tracks)
         (stream,) = (s for s in streams if s.index == number)
         guesses = [Fraction(r) for r in (stream.guessed_rate, stream.average_rate) if r and 0 < r <= 1000]
         stores_no_times = container.format.name == "avi"  # what it gives as such is the decoding order
@@ -150,36 +122,44 @@ def index_video(path: Path) -> VideoFile:
         promised, aspect = stream.frames, stream.sample_aspect_ratio
     with _open_video(path) as (container, streams):
         (stream,) = (s for s in streams if s.index == number)
-        picture = next(decoded(container, stream), None)
-        interlaced = stream.codec_context.field_order > _PROGRESSIVE
+        pictures = decoded(container, stream)
+        picture = next(pictures, None)
+        if picture is None:
+            raise _nothing_there(path)
+        width, height = displayed_size(picture, aspect)
+        interlaced = picture.interlaced_frame or stream.codec_context.field_order > _PROGRESSIVE
+        first_times = [p.pts for p in (picture, *islice(pictures, 8 if interlaced else 0)) if p.pts is not None]
     track = tracks[number]
     packets = track.without_cut_end()
-    if picture is None or not packets:
-        raise InputError(f"No picture of {path} can be decoded: the file is damaged or empty; use another copy.")
-    interlaced |= picture.interlaced_frame
-    width, height = displayed_size(picture, aspect)
+    if not packets:
+        raise _nothing_there(path)
+    missing = max(0, promised - track.trimmed - len(packets))
+    if interlaced:
+        packets = without_second_fields(packets, first_times)
 
-    if stores_no_times or any(pts is None for pts, _, _ in packets):
+    if stores_no_times or any(packet.pts is None for packet in packets):
         fps = guesses[0] if guesses else PICTURES_FPS
-        shown = _repeated([dts for _, dts, _ in packets]) if stores_no_times else np.arange(len(packets))
-        missing = max(0, promised - track.trimmed - len(shown))
+        shown = np.arange(len(packets))
+        if stores_no_times:
+            shown = repeated([packet.dts for packet in packets], promised if is_whole_avi(path) else 0)
+        missing = max(0, missing + len(packets) - len(shown))
         info = ClipInfo(width, height, fps, len(shown), False, metadata)
         no_keys = np.zeros(0, np.int64)
         return VideoFile(info, path, number, shown, None, no_keys, len(packets), missing, interlaced, notes)
 
-    timed = [(pts, key) for pts, _, key in packets if pts is not None]
-    reached = packets[-1][1]
-    if reached is not None and promised - track.trimmed > len(timed):
+    timed = [(packet.pts, packet.key) for packet in packets if packet.pts is not None]
+    reached = packets[-1].dts
+    if reached is not None and missing:
         # Pictures are stored out of order: only up to the time that decoding has reached is none missing.
-        timed = [(pts, key) for pts, key in timed if pts <= max(reached, timed[0][0])]
-    missing = max(0, promised - track.trimmed - len(timed))
+        early = [(pts, key) for pts, key in timed if pts <= max(reached, timed[0][0])]
+        missing, timed = missing + len(timed) - len(early), early
     timed.sort()
-    if picture.pts is not None and (lead_in := sum(pts < picture.pts for pts, _ in timed)):
+    if first_times and (lead_in := sum(pts < first_times[0] for pts, _ in timed)):
         timed = timed[lead_in:] or timed
         notes += (f"The first {lead_in} pictures of {path.name} need others that are not there: they were left out.",)
     if track.clock.joints:
-        takes = track.clock.joints + 1
-        notes += (f"{path.name} is {takes} recordings in one file: they were read one after the other.",)
+        recordings = track.clock.joints + 1
+        notes += (f"{path.name} is {recordings} recordings in one file: they were read one after the other.",)
     times = np.array([pts for pts, _ in timed], np.int64)
     keys = np.array([pts for pts, key in timed if key and not track.clock.joints], np.int64)
     seconds = (times - times[0]) * float(tick)
@@ -189,46 +169,8 @@ def index_video(path: Path) -> VideoFile:
     return VideoFile(info, path, number, shown, times, keys, len(times), missing, interlaced, notes)
 
 
-def _best(streams: list["VideoStream"], tracks: dict[int, _Track]) -> tuple[int, tuple[str, ...]]:
-    """The number of the stream that is the film, and what to say where there was a choice.
-
-    One that moves before a single picture, one of size before a proxy (less than a quarter of the largest's pixels),
-    then the file's default, then the larger, the longer, and the first.
-    """
-    import av
-
-    def pixels(stream: "VideoStream") -> int:
-        return stream.codec_context.width * stream.codec_context.height
-
-    def length(stream: "VideoStream") -> int:
-        return len(tracks[stream.index].packets)
-
-    largest = max((pixels(s) for s in streams if length(s) > 1), default=0)
-
-    def rank(stream: "VideoStream") -> tuple[int, ...]:
-        is_default = bool(stream.disposition & av.stream.Disposition.default)
-        is_no_proxy = pixels(stream) * 4 >= largest
-        return min(length(stream), 2), is_no_proxy, is_default, pixels(stream), length(stream), -stream.index
-
-    best = max(streams, key=rank)
-    if len(streams) == 1:
-        return best.index, ()
-    size = f"{best.codec_context.width}x{best.codec_context.height}"
-    place = streams.index(best) + 1
-    return best.index, (f"The file has {len(streams)} video streams: number {place}, of {size}, was read.",)
-
-
-def _repeated(numbers: list[int | None]) -> NDArray[np.int64]:
-    """The stored picture that each frame of an AVI shows: chunks without content repeat the picture before.
-
-    Args:
-        numbers: of the chunk of each stored picture, counted with the empty ones.
-    """
-    chunks = np.array([n for n in numbers if n is not None], np.int64)
-    count = len(numbers)
-    if len(chunks) < count or (np.diff(chunks) < 1).any() or chunks[-1] - chunks[0] > 1000 + 100 * count:
-        return np.arange(count)
-    return np.searchsorted(chunks, np.arange(chunks[0], chunks[-1] + 1), "right") - 1
+def _nothing_there(path: Path) -> InputError:
+    return InputError(f"No picture of {path} can be decoded: the file is damaged or empty; use another copy.")
 
 
 def _named_colours(stream: "VideoStream") -> tuple[int, int, int]:

@@ -135,14 +135,14 @@ def test_a_second_recording_with_a_later_clock_leaves_no_hole(tmp_path):
 
 
 def empty_chunks(path: Path, count: int, at: int) -> Path:
-    """Put empty picture chunks into an AVI of MJPEG before its picture `at`, and into its index."""
+    """Put empty picture chunks into an AVI of MJPEG before its picture `at` or at its end, and into its index."""
     data = path.read_bytes()
     movi = data.index(b"movi")
     index = data.index(b"idx1")
     entries = data[index + 8 : index + 8 + struct.unpack_from("<I", data, index + 4)[0]]
     rows = [list(struct.unpack("<4sIII", entries[n : n + 16])) for n in range(0, len(entries), 16)]
     base = movi if data[movi + rows[0][2] : movi + rows[0][2] + 4] == rows[0][0] else 0
-    where = base + rows[at][2]
+    where = base + rows[at][2] if at < len(rows) else index
     body = data[:where] + b"00dc\0\0\0\0" * count + data[where:index]
     for row in rows[at:]:
         row[2] += 8 * count
@@ -158,7 +158,7 @@ def empty_chunks(path: Path, count: int, at: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("count", "at"), [(8, 4), (1, 1), (3, 11)])
+@pytest.mark.parametrize(("count", "at"), [(8, 4), (1, 1), (3, 11), (2, 12)])
 def test_empty_chunks_of_an_avi_repeat_the_picture_before_and_are_no_damage(tmp_path, count, at):
     path = empty_chunks(film(tmp_path / "a.avi", codec="mjpeg", color_range="2"), count, at)
     clip = read_clip(path, frames=None)
@@ -167,6 +167,15 @@ def test_empty_chunks_of_an_avi_repeat_the_picture_before_and_are_no_damage(tmp_
     assert (clip.stored_pictures, clip.source_frames) == (12, 12 + count)
     assert list(clip.stored) == numbers(clip.frames)
     assert numbers(read_clip(path, start=at, frames=2).frames) == numbers(clip.frames)[at : at + 2]
+
+
+def test_an_avi_that_is_cut_off_is_not_taken_for_one_with_empty_chunks(tmp_path):
+    path = film(tmp_path / "a.avi", codec="mjpeg", color_range="2")
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"idx1") - 4 * 770])
+    clip = read_clip(path, frames=None)
+    assert 6 <= len(clip.frames) <= 9
+    assert any("cut off" in note and "of 12 frames" in note for note in clip.notes)
 
 
 @pytest.mark.parametrize("ending", ["ts", "mkv"])
