@@ -75,6 +75,8 @@ class VideoFile:
         return self._pictures_from(max(0, int(wanted[0]) - self.interlaced))
 
     def _pictures_from(self, first: int) -> Iterator[tuple[int, "av.VideoFrame"]]:
+        import av
+
         with _open_video(self.path) as (container, streams):
             (stream,) = (s for s in streams if s.index == self.stream)
             named = _named_colours(stream)
@@ -82,10 +84,12 @@ class VideoFile:
             times = self.times
             key = 0 if times is None else int(self.keys[self.keys <= times[first]].max(initial=times[0]))
             if times is not None and key > times[0]:
-                container.seek(key, stream=stream)
-                head = next(pictures, None)
+                head = None
+                with suppress(av.FFmpegError):  # such as Matroska without an index
+                    container.seek(key, stream=stream)
+                    head = next(pictures, None)
                 if head is None or head.pts is None or head.pts > times[first]:
-                    yield from self._pictures_from(0)  # some containers land too late: from the beginning
+                    yield from self._pictures_from(0)  # or the place is too late: from the beginning
                     return
                 pictures = chain([head], pictures)
             size = None
