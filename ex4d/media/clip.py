@@ -100,8 +100,9 @@ class ClipSource:
     ) -> Iterator[NDArray]:
         """Frames `start` to `stop`, one at a time: RGB (H,W,3), full range, uint8 or uint16 by `bits`.
 
-        Pictures are shown upright and with square pixels, converted to full-range RGB by the matrix and range that
-        the file names, scaled to the size of `fit` and cropped about the centre. A variable rate is brought to a
+        Pictures are shown upright and with square pixels, deinterlaced where they are flagged as interlaced, converted
+        to full-range RGB of BT.709 by the matrix, range, transfer and primaries that the file names (see
+        `ex4d.media.colour`), scaled to the size of `fit` and cropped about the centre. A variable rate is brought to a
         constant one: each frame shows what is on screen in the middle of its time. A picture that cannot be decoded
         repeats the one before it. Transparency is left out.
 

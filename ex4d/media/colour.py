@@ -33,7 +33,9 @@ _SRGB = 13
 _POWERS = {4: 2.2, 5: 2.8, 17: 2.6}
 """Transfers that are a mere power; BT.1886's stands for all others."""
 
-_HLG_PEAK = 1000.0  # nits of the display that HLG is graded on, for which the system's gamma is 1.2
+_HLG_PEAK = 1000.0  # nits of the display that HLG is graded on
+_HLG_GAMMA = 1.2  # of the system, for that display
+_ROWS = 64  # of a picture that are converted at a time: light takes twice the memory of 16 bits, and several copies
 
 _WHITE_XY = (0.3127, 0.3290)  # D65, that of all three
 _CHROMATICITIES = {  # x and y of red, green and blue
@@ -68,12 +70,18 @@ class Conversion:
 
     def apply(self, rgb: NDArray[np.uint16]) -> NDArray[np.uint16]:
         """Full-range RGB (H,W,3) of the clip as full-range RGB of BT.709."""
+        result = np.empty_like(rgb)
+        for top in range(0, len(rgb), _ROWS):
+            result[top : top + _ROWS] = self._converted(rgb[top : top + _ROWS])
+        return result
+
+    def _converted(self, rgb: NDArray[np.uint16]) -> NDArray[np.uint16]:
         import cv2
 
         light: NDArray[np.float32] = self.linear[rgb]
         if self.luminance is not None:
             scene = cv2.transform(light, self.luminance[None])
-            light *= cv2.pow(scene, 0.2).reshape(*scene.shape[:2], 1)
+            light *= cv2.pow(scene, _HLG_GAMMA - 1).reshape(*scene.shape[:2], 1)
         index = np.clip(cv2.transform(light, self.matrix), 0, 1).astype(np.float32, copy=False)
         np.sqrt(index, out=index)
         index *= np.float32(65535)

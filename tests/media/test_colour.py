@@ -1,5 +1,6 @@
 """Colours beyond BT.709: clips made here by the standards' formulas, which come back as the graded original."""
 
+import zlib
 from fractions import Fraction
 from pathlib import Path
 
@@ -242,3 +243,16 @@ def test_curves_have_the_values_of_the_standards():
     scene = colour.hlg_scene(np.array([0, 0.5, 0.75, 1]))
     assert np.allclose(scene, [0, 1 / 12, 0.264963, 1], atol=1e-5)
     assert np.allclose(1000 * scene[2] ** 1.2, 203, atol=0.3), "75 percent of HLG is nominal white"
+
+
+def test_a_picture_that_names_pq_is_converted_too(tmp_path):
+    """By the chunk cICP of PNG, in its third edition."""
+    original = graded()
+    rgb, _ = wide("pq", original)
+    png = cv2.imencode(".png", np.rint(rgb[..., ::-1] * 65535).astype(np.uint16))[1].tobytes()
+    chunk = b"cICP" + bytes([9, 16, 0, 1])
+    header = png[:33] + (4).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    (tmp_path / "1.png").write_bytes(header + png[33:])
+    clip = read_clip(tmp_path, frames=None)
+    assert error(clip.frames, original) < 0.1
+    assert KINDS["pq"] in clip.notes[0]

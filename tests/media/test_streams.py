@@ -96,16 +96,18 @@ def test_a_picture_is_read_where_the_other_streams_have_none(tmp_path):
     assert len(clip.frames) == 1
 
 
-@pytest.mark.parametrize("codec", ["libx264", "mpeg2video", "libx265"])
+@pytest.mark.parametrize(
+    ("codec", "ending"), [("libx264", "ts"), ("mpeg2video", "ts"), ("libx265", "ts"), ("mpeg2video", "mpg")]
+)
 @pytest.mark.parametrize("lengths", [(9, 9), (12, 5, 8), (3, 20)])
-def test_joined_recordings_are_read_one_after_the_other(tmp_path, codec, lengths):
+def test_joined_recordings_are_read_one_after_the_other(tmp_path, codec, ending, lengths):
     settings = {"x265-params": "log-level=none"} if codec == "libx265" else {}
     data, first = b"", 0
     for count in lengths:
-        data += film(tmp_path / "part.ts", first, count, codec=codec, **settings).read_bytes()
+        data += film(tmp_path / f"part.{ending}", first, count, codec=codec, **settings).read_bytes()
         first += count
-    (tmp_path / "joined.ts").write_bytes(data)
-    clip = read_clip(tmp_path / "joined.ts", frames=None)
+    (tmp_path / f"joined.{ending}").write_bytes(data)
+    clip = read_clip(tmp_path / f"joined.{ending}", frames=None)
     assert numbers(clip.frames) == list(range(first))
     assert (clip.fps, clip.source_frames) == (FPS, first)
     (note,) = clip.notes
