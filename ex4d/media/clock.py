@@ -1,6 +1,7 @@
 """One clock for streams whose time stamps start anew: recordings of MPEG transport streams that were joined."""
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class Clock:
 
     def __init__(self, container_format: str) -> None:
         self.joints = 0
-        self.start: int | None = None
+        self.start = -(1 << 63)
         self._joinable = container_format in _JOINABLE
         self._shift = 0
         self._last: int | None = None  # decoding time of the packet before, as stored
@@ -32,20 +33,26 @@ class Clock:
 
     def set(self, packet: "av.Packet") -> None:
         """Put a packet, the next in the file's order, on the one clock."""
-        if not self._joinable or packet.dts is None or packet.pts is None or packet.time_base is None:
+        if not self._joinable or packet.pts is None or packet.time_base is None:
             return
-        if self._last is not None and not 0 <= (packet.dts - self._last) * packet.time_base <= _JUMP:
+        if packet.dts is not None:
+            self._follow(packet, packet.pts, packet.dts, packet.time_base)
+            packet.dts += self._shift
+        packet.pts += self._shift
+        self._end = max(self._end, packet.pts + (packet.duration or self._step))
+
+    def _follow(self, packet: "av.Packet", pts: int, dts: int, tick: Fraction) -> None:
+        """See whether the packet belongs to another recording than the one before, and move its clock."""
+        if self._last is not None and not 0 <= (dts - self._last) * tick <= _JUMP:
             self.joints += 1
             if packet.is_keyframe:
                 self.start = self._end
-                self._shift = self._end - packet.pts
+                self._shift = self._end - pts
             else:  # from the middle of a recording: decoding goes on at its pace
-                self._shift += self._last + self._step - packet.dts
+                self._shift += self._last + self._step - dts
         elif self._last is not None:
-            self._step = packet.duration or packet.dts - self._last
-        self._last = packet.dts
-        packet.pts, packet.dts = packet.pts + self._shift, packet.dts + self._shift
-        self._end = max(self._end, packet.pts + (packet.duration or self._step))
+            self._step = packet.duration or dts - self._last
+        self._last = dts
 
 
 def on_one_clock(packets: Iterable["av.Packet"], container_format: str) -> Iterator["av.Packet"]:

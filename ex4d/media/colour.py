@@ -143,7 +143,7 @@ def hlg_scene(code: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)
 
 
-def left_as_it_is(primaries: int, transfer: int, matrix: int) -> str | None:
+def left_as_it_is(primaries: int, matrix: int) -> str | None:
     """A sentence about colours that ought to be converted and are not."""
     if matrix in _FOREIGN_MATRICES:
         return (

@@ -74,7 +74,7 @@ def notes_of(picture: "av.VideoFrame") -> tuple[str, ...]:
     notes = (
         orientation_of(picture).note,
         converted and converted.note,
-        colour.left_as_it_is(picture.color_primaries, picture.color_trc, picture.colorspace),
+        colour.left_as_it_is(picture.color_primaries, picture.colorspace),
     )
     return tuple(note for note in notes if note)
 

@@ -43,7 +43,7 @@ class Track:
         self.clock.set(packet)
         if packet.is_discard:
             self.trimmed += 1
-        elif packet.size and not (self.clock.start and packet.pts is not None and packet.pts < self.clock.start):
+        elif packet.size and (packet.pts is None or packet.pts >= self.clock.start):
             self.packets.append(Packet(packet.pts, packet.dts, packet.is_keyframe))
             self.corrupt.append(packet.is_corrupt)
 
@@ -84,6 +84,8 @@ def best(streams: list["VideoStream"], tracks: dict[int, Track]) -> tuple[int, t
 
 def repeated(numbers: list[int | None], chunks: int) -> NDArray[np.int64]:
     """The stored picture that each frame of an AVI shows: chunks without content repeat the picture before.
+
+    Empty ones before the first picture are left out.
 
     Args:
         numbers: of the chunk of each stored picture, counted with the empty ones.
@@ -127,8 +129,9 @@ def without_second_fields(packets: list[Packet], decoded: list[int]) -> list[Pac
     if sum(decoded[0] <= time <= decoded[-1] for time in times) <= len(decoded):
         return packets
     least = 0.75 * min(np.diff(decoded))
-    firsts = times[:1]
+    firsts, last = {times[0]}, times[0]
     for time in times:
-        if time - firsts[-1] > least:
-            firsts.append(time)
-    return [packet for packet in packets if packet.pts in set(firsts)]
+        if time - last > least:
+            firsts.add(time)
+            last = time
+    return [packet for packet in packets if packet.pts in firsts]

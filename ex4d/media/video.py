@@ -146,7 +146,7 @@ def index_video(path: Path) -> VideoFile:
         shown = np.arange(len(packets))
         if stores_no_times:
             shown = repeated([packet.dts for packet in packets], promised if is_whole_avi(path) else 0)
-        missing = max(0, missing + len(packets) - len(shown))
+            missing = max(0, missing + len(packets) - len(shown) - (packets[0].dts or 0))
         info = ClipInfo(width, height, fps, len(shown), False, metadata)
         no_keys = np.zeros(0, np.int64)
         return VideoFile(info, path, number, shown, None, no_keys, len(packets), missing, interlaced, notes)

@@ -171,6 +171,11 @@ def test_empty_chunks_of_an_avi_repeat_the_picture_before_and_are_no_damage(tmp_
     assert numbers(read_clip(path, start=at, frames=2).frames) == numbers(clip.frames)[at : at + 2]
 
 
+def test_empty_chunks_before_the_first_picture_are_left_out(tmp_path):
+    clip = read_clip(empty_chunks(film(tmp_path / "a.avi", codec="mjpeg", color_range="2"), 2, 0), frames=None)
+    assert (numbers(clip.frames), clip.notes) == (list(range(12)), ())
+
+
 def test_an_avi_that_is_cut_off_is_not_taken_for_one_with_empty_chunks(tmp_path):
     path = film(tmp_path / "a.avi", codec="mjpeg", color_range="2")
     data = path.read_bytes()
