@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import FrameFit, fit_frame
+from ex4d.media.deinterlace import deinterlaced
 from ex4d.media.folder import PictureFolder, index_folder
 from ex4d.media.info import PICTURES_FPS, ClipInfo
-from ex4d.media.picture import Bits, at_working_size
+from ex4d.media.picture import Bits, at_working_size, notes_of
 from ex4d.media.video import VideoFile, index_video
 from ex4d.progress import Progress, silent
 from ex4d.storage.atomic import check_there
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES = 8 << 30
 """Most memory that the frames of one clip may take."""
-
-_HDR_TRANSFERS = (16, 18)  # PQ and HLG, numbers of ITU-T H.273
-_HDR_NOTE = "The clip is HDR and was read without tone mapping; colours may look flat."
 
 Tell = Callable[[str], None]
 """Takes a sentence for the user."""
@@ -102,8 +100,9 @@ class ClipSource:
     ) -> Iterator[NDArray]:
         """Frames `start` to `stop`, one at a time: RGB (H,W,3), full range, uint8 or uint16 by `bits`.
 
-        Pictures are shown upright and with square pixels, converted to full-range RGB by the matrix and range that
-        the file names, scaled to the size of `fit` and cropped about the centre. A variable rate is brought to a
+        Pictures are shown upright and with square pixels, deinterlaced where they are flagged as interlaced, converted
+        to full-range RGB of BT.709 by the matrix, range, transfer and primaries that the file names (see
+        `ex4d.media.colour`), scaled to the size of `fit` and cropped about the centre. A variable rate is brought to a
         constant one: each frame shows what is on screen in the middle of its time. A picture that cannot be decoded
         repeats the one before it. Transparency is left out.
 
@@ -141,8 +140,11 @@ class ClipSource:
         name, missing = self.path.name, self.content.missing
         if self.info.variable:
             tell(f"{name} has a variable frame rate; it was read at {_rate(self.info.fps)} frames a second.")
+        for note in self.content.notes:
+            tell(note)
+        pictures = deinterlaced(self.content.pictures(wanted), lambda: tell(self._deinterlaced_note()))
         done = stand_ins = 0
-        for frame, is_stand_in in _in_place(wanted, self.content.pictures(wanted), fit, bits, tell):
+        for frame, is_stand_in in _in_place(wanted, pictures, fit, bits, tell):
             yield frame
             done, stand_ins = done + 1, stand_ins + is_stand_in
         if done < len(wanted) and stop is not None:
@@ -156,6 +158,13 @@ class ClipSource:
             tell(f"{name} is cut off or damaged: {done} of {len(wanted) + missing} frames could be read.")
         if stand_ins:
             tell(f"{stand_ins} damaged frames of {name} repeat the frame before them.")
+
+    def _deinterlaced_note(self) -> str:
+        rate = _rate(self.info.fps)
+        return (
+            f"{self.path.name} is interlaced: the two fields of each picture were made one frame without combing"
+            f" (bwdif). It has {self.info.frames} frames at {rate} a second; fields would be twice as many."
+        )
 
 
 def open_source(path: Path, fps: Fraction | None = None) -> ClipSource:
@@ -243,13 +252,15 @@ def _in_place(
 
     An array is given once only, so that whoever takes it may write to it.
     """
-    done, before, hdr = 0, None, False
+    done, before = 0, None
+    told: set[str] = set()
     for number, picture in pictures:
         if number < wanted[done]:
             continue  # before the range, or shown too shortly to be seen at the constant rate
-        if picture.color_trc in _HDR_TRANSFERS and not hdr:
-            hdr = True
-            tell(_HDR_NOTE)
+        for note in notes_of(picture):
+            if note not in told:
+                told.add(note)
+                tell(note)
         lost, due = (int(n) for n in (np.searchsorted(wanted, number), np.searchsorted(wanted, number, "right")))
         for _ in range(done, lost):
             yield at_working_size(before or picture, fit, bits), True

@@ -31,6 +31,7 @@ class PictureFolder:
     info: ClipInfo
     files: tuple[Path, ...]
     missing: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def shown(self) -> NDArray[np.int64]:
