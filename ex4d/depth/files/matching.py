@@ -22,6 +22,9 @@ ROUNDED_TO = (8, 14, 16, 32, 64)
 """Tools round both sides to a multiple of one of these, as their networks need it: 14 is Depth-Anything's, 64
 DepthCrafter's."""
 
+MOST_THINNED = 4
+"""Tools that lower the frame rate show one frame in so many at most."""
+
 MOST_STRETCH = 0.2
 """A picture that would have to be stretched by more is another one."""
 
@@ -43,7 +46,7 @@ def chosen_frames(path: Path, frames: int, clip: "Clip") -> tuple[NDArray[np.int
     uneven = clip.stored_pictures not in (0, clip.source_frames)
     if frames >= clip.start + used and not uneven:
         every = round(clip.source_frames / frames)
-        thinned = every > 1 and abs(clip.source_frames / every - frames) <= 1
+        thinned = 1 < every <= MOST_THINNED and abs(clip.source_frames / every - frames) <= 1
         return clip.start + np.arange(used), (
             f"{path.name} has {frames} frames of depth and {clip.source} {clip.source_frames}: they are counted from"
             " the clip's first."
