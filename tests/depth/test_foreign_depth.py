@@ -285,7 +285,7 @@ def test_more_frames_than_the_range_are_counted_from_the_clips_first(tmp_path):
     depth = read_depth(path, clip_of(4, start=3, total=100))
     assert np.array_equal(depth.depth, street(12)[3:7])
     assert "d.npz has 12 frames of depth and a.mp4 100: they are counted from the clip's first." in depth.notes
-    with pytest.raises(InputError, match="has 12 frames, but a.mp4 has 100, of which 4 are used"):
+    with pytest.raises(InputError, match=r"has 12 frames, but a\.mp4 has 100, of which 4 are used"):
         read_depth(path, clip_of(4, start=9, total=100))
     halved = read_depth(path, clip_of(4, start=3, total=24))
     assert any("one frame in 2, make it again of all" in note for note in halved.notes)
@@ -353,8 +353,9 @@ def test_holes_at_the_ceiling_of_a_room_are_no_sky(tmp_path):
 
 
 NAMES = [
-    "c.depth.npz", "c_depth.npz", "c.depth.npy", "c_depth.npy", "c_depths.npz", "c_sgd_cvd_hr.npz", "c.depth/", "c_depth/",
-    "c_depths/", "c_depths_exr/", "c_depth.mp4", "c_depth.mov", "c_depth.mkv", "c.depth.mp4", "c_depths.mp4",
+    "c.depth.npz", "c_depth.npz", "c.depth.npy", "c_depth.npy", "c_depths.npz", "c_sgd_cvd_hr.npz",
+    "c.depth/", "c_depth/", "c_depths/", "c_depths_exr/",
+    "c_depth.mp4", "c_depth.mov", "c_depth.mkv", "c.depth.mp4", "c_depths.mp4",
 ]  # fmt: skip
 
 
