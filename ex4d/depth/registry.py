@@ -175,7 +175,8 @@ def estimate(
     if spec.reads_file:
         read = _run(spec, clip, request)
         return _marked(read, known.get(read.depth.provider))
-    if reading not in (None, DepthEncoding()):
+    # Jobs of earlier versions say "depth" where nobody had chosen.
+    if reading not in (None, DepthEncoding(), DepthEncoding(convention="depth")):
         raise InputError(
             f"How a depth file is to be read was given, but there is none, and {spec.title} reads none: name the file,"
             " or leave that out."

@@ -72,7 +72,9 @@ def maybe_depth_of(path: Path) -> list[Path]:
         there = sorted(path.parent.iterdir(), key=natural_order)
     except OSError:  # a folder that does not let us look
         return []
-    pattern = re.compile(rf"{re.escape(clip_name(path))}[ ._-].*(depth|disp)", re.IGNORECASE)
+    # DepthCrafter names its array after the clip alone.
+    name = re.escape(clip_name(path))
+    pattern = re.compile(rf"{name}([ ._-].*(depth|disp)|\.np[yz]$)", re.IGNORECASE)
     return [
         other
         for other in there

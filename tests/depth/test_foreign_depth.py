@@ -376,9 +376,10 @@ def test_what_may_be_depth_beside_a_clip_is_named(tmp_path):
     assert maybe_depth_note(clip) == ""
     (tmp_path / "c-Depth.MP4").write_bytes(b"")
     (tmp_path / "c_disp").mkdir()
+    (tmp_path / "c.npz").write_bytes(b"")
     assert beside(clip) is None
     assert maybe_depth_note(clip) == (
-        "c-Depth.MP4, c_disp beside c.mp4 may be its depth: if so, name it as the depth file."
+        "c-Depth.MP4, c.npz, c_disp beside c.mp4 may be its depth: if so, name it as the depth file."
     )
 
 
