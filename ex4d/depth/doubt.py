@@ -7,7 +7,8 @@ overlook the others:
   any scale and shift; its distances are convex along their slope. (Hartley and Zisserman, Multiple View Geometry,
   13.1: a plane induces an affine inverse depth.) Floors, walls and streets are made of planes, so patches of the
   picture vote. A ceiling or a view from above votes as well as a floor does.
-- What lies low in the picture is near.
+- What lies low in the picture is near. The rank correlation of value and row says so more clearly than that with what
+  the estimator `plane` guesses (docs/depth.md).
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ MAJORITY = 4
 
 LEAST_ORDER = 0.2
 """Rank correlation of value and row from which on low in the picture means large values. Disparity of a street has 0.7,
-of a room 0.6, of one whose ceiling is as near as its floor 0."""
+of a room 0.6, of one whose ceiling is as near as its floor 0, of what is seen from below down to -1."""
 
 FULL_RANGE_ENDS = (0.005, 0.97)
 """Whole numbers that use the lowest 0.5 % of their type's range and the highest 3 % were stretched to that range.
@@ -62,8 +63,11 @@ class Evidence:
     @property
     def is_disparity(self) -> bool:
         """Whether numbers that are read as distances are certain to grow towards the camera."""
-        clear = self.affine >= max(LEAST_VOTES, MAJORITY * self.inverse_affine)
-        return clear and self.order >= LEAST_ORDER
+        if self.affine < max(LEAST_VOTES, MAJORITY * self.inverse_affine):
+            return False
+        # Between a ceiling and a floor the rows say nothing, and what bends nowhere is clear enough.
+        bends_nowhere = self.straight >= max(LEAST_VOTES, MAJORITY * (self.convex + self.concave))
+        return self.order >= LEAST_ORDER or (bends_nowhere and self.order > -LEAST_ORDER)
 
     @property
     def is_distance(self) -> bool:
@@ -72,15 +76,18 @@ class Evidence:
         return clear and self.order <= -LEAST_ORDER
 
 
-def evidence(values: NDArray[np.floating]) -> Evidence:
+def evidence(values: NDArray[np.floating], *, distances: bool) -> Evidence:
     """Look at the numbers of a shot.
 
     Args:
-        values: (T,H,W); what is not finite counts nowhere, and what is not above 0 not as a distance.
+        values: (T,H,W); what is not finite counts nowhere.
+        distances: whether they are read as distances, so that what is not above 0 counts nowhere either.
     """
     chosen = np.unique(np.linspace(0, len(values) - 1, MOST_FRAMES).round().astype(np.intp))
     step = max(1, round(values.shape[2] / WIDTH))
     frames = [values[number, ::step, ::step].astype(np.float64) for number in chosen]
+    if distances:
+        frames = [np.where(frame > 0, frame, np.nan) for frame in frames]
     patches = np.concatenate([_patches(frame) for frame in frames])
     orders = [_order(frame) for frame in frames]
     convex, concave, straight = _bends(patches, frames)

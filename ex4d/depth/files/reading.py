@@ -184,7 +184,7 @@ def _settled(path: Path, reading: DepthEncoding, stored: Stored) -> tuple[DepthE
 
 def _doubts(path: Path, depth: NDArray[np.float32], distances: bool) -> list[str]:
     """A sentence where the numbers do not look like what they are read as."""
-    seen = doubt.evidence(depth)
+    seen = doubt.evidence(depth, distances=distances)
     if distances and seen.is_disparity:
         return [
             f"Near and far look swapped: the numbers in {path.name} grow towards the camera, as relative disparity"
