@@ -191,7 +191,10 @@ def test_16_bit_pictures_of_the_whole_range_are_not_called_millimetres(tmp_path)
     assert "span the whole range of 16 bits" in made.caution
     assert made.scale_note == UNKNOWN
     said = read_estimate(tmp_path / "b", clip_of(), reading=DepthEncoding(unit=0.001))
-    assert said.scale_note == METRES
+    assert (said.scale_note, said.caution) == (METRES, "")
+    said = read_estimate(tmp_path / "b", clip_of(), reading=DepthEncoding(convention="depth"))
+    assert (said.scale_note, said.caution) == (UNKNOWN, "")
+    assert "The numbers in b span the whole range of 16 bits: their unit is not known." in said.depth.notes
 
 
 def test_16_bit_millimetres_are_taken_for_such_and_it_is_said_that_nobody_said_so(tmp_path):

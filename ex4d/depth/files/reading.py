@@ -120,6 +120,8 @@ def read_estimate(
     doubts = []
     if asked.convention == "auto" and not stored.is_ours:
         doubts = _doubts(path, depth, distances) or ([_stretched(path)] if is_stretched else [])
+    elif is_stretched:
+        told.append(f"The numbers in {path.name} span the whole range of 16 bits: their unit is not known.")
     notes = [*stored.notes, *told, *stored.told, *(note for note in (frames_note, size_note) if note)]
     if millimetres and not is_stretched:
         notes.append(f"The 16-bit depth in {path.name} was read as millimetres, which nothing in it says.")
@@ -202,7 +204,7 @@ def _stretched(path: Path) -> str:
     return (
         f"The numbers in {path.name} span the whole range of 16 bits, as relative depth that was stretched to it does;"
         f" they were read as distances, in a unit that is not known. If large is near, {AS_DISPARITY}; if they are true"
-        " distances, say their unit (--depth_unit mm)."
+        " distances, say their unit (--depth_unit mm; in Blender: Depth > Unit)."
     )
 
 
