@@ -325,15 +325,22 @@ def test_another_picture_is_not_stretched(tmp_path):
 def test_a_large_invalid_area_at_the_top_is_sky(tmp_path, mark):
     stored = street()
     stored[:, :20] = mark
-    stored[2, :80] = mark  # more than half of a frame, as where a camera looks up
+    stored[2:, :80] = mark  # more than half of a frame, as where a camera looks up
     stored[1, 50:54, 20:24] = mark
     depth = read_depth(save(tmp_path / "d.npz", depth=stored), clip_of())
     farthest = np.nanmax(stored)
     assert (depth.depth[:, :20] == farthest).all()
-    assert (depth.depth[2, :80] == farthest).all()
+    assert (depth.depth[2:, :80] == farthest).all()
     assert depth.depth[1, 51, 21] == pytest.approx(street()[1, 51, 21], rel=0.2)
     assert any("is empty sky, for which a large invalid area at the upper edge was taken" in n for n in depth.notes)
     assert depth.repaired == pytest.approx(16 / stored.size)
+
+
+def test_a_single_frame_without_most_of_its_depth_is_damaged_and_shows_no_sky(tmp_path):
+    stored = street()
+    stored[2, :80] = 0
+    with pytest.raises(InputError, match="83% of frame 2 of the depth"):
+        read_depth(save(tmp_path / "d.npz", depth=stored), clip_of())
 
 
 def test_disparity_without_a_sky_has_it_at_the_farthest(tmp_path):

@@ -48,8 +48,11 @@ def mark_sky(depth: NDArray[np.float32], bad: NDArray[np.bool_], nothing: float)
     areas = [_at_the_top(frame) if frame[0].any() else np.zeros_like(frame) for frame in bad]
     if not any(_is_large(area, frame) for area, frame in zip(areas, bad, strict=True)):
         return False
-    for frame, wrong, area in zip(depth, bad, areas, strict=True):
-        if not wrong.all():  # then nothing of it can be trusted
+    parts = [float(area.mean()) for area in areas]
+    for number, (frame, wrong, area) in enumerate(zip(depth, bad, areas, strict=True)):
+        # More than half of a single frame is damage: no camera looks up and down again so fast.
+        beside = max([*parts[max(number - 1, 0) : number], *parts[number + 1 : number + 2]], default=0.0)
+        if not wrong.all() and (parts[number] <= MOST_INVALID or beside >= parts[number] / 2):
             frame[area], wrong[area] = nothing, False
     return True
 
