@@ -8,12 +8,13 @@ from typing import Any
 
 import bpy
 
+from ex4d.depth.encoding import LENS_KEYS
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import field_of_view_of
 from ex4d.geometry.presets import RELEASE_FRAMES
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.schema import build
-from ex4d.storage.names import beside
+from ex4d.storage.names import beside, maybe_depth_note
 from ex4d.storage.npz import open_arrays
 
 from ..scene import axes, motion
@@ -116,6 +117,8 @@ def _request(
     """The request for a `part` of a clip, with the panel's settings as they are `chosen` for it."""
     facts, wish, notes = scene.ex4d, SimpleNamespace(**chosen), []
     depth = _depth_of(wish, clip)
+    if depth is None and wish.estimator == capabilities.AUTO and (near_miss := maybe_depth_note(clip)):
+        notes.append(near_miss)
     if not facts.shot or facts.opened == str(clip):
         facts.depth_found = str(depth or "")
     accepted = _accepted_licence(wish.estimator)
@@ -195,6 +198,7 @@ def _depth_of(wish: SimpleNamespace, clip: Path) -> Path | None:
     if found is None and wish.estimator == capabilities.FILE:
         raise InputError(
             f"There is no depth file beside {clip.name}: choose one as Depth File, or another way to depth."
+            f" {maybe_depth_note(clip)}".rstrip()
         )
     return found
 
@@ -214,7 +218,7 @@ def _tells_lens(depth: Path) -> bool:
         return False
     try:
         with open_arrays(depth, "depth file") as arrays:
-            return "intrinsics" in arrays.headers
+            return any(key in arrays.headers for key in LENS_KEYS)
     except InputError:
         return False
 

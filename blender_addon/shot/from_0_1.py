@@ -41,7 +41,20 @@ def migrate_file() -> list[str]:
         if scene.library is None and scene.ex4d.version < VERSION:
             told += _migrate(scene)
             scene.ex4d.version = VERSION
+        if scene.library is None:
+            _keep_convention(scene.ex4d)
     return told
+
+
+def _keep_convention(facts: bpy.types.PropertyGroup) -> None:
+    """Let a shot that was read as distances, when nothing else was the default, say so itself."""
+    try:
+        asked = json.loads(facts.asked or "[]")
+    except ValueError:
+        return
+    then = dict(zip(facts.settings, asked, strict=False)) if isinstance(asked, list) else {}
+    if then.get("depth_convention") == "depth" and not facts.is_property_set("depth_convention"):
+        facts.depth_convention = "depth"
 
 
 def _migrate(scene: bpy.types.Scene) -> list[str]:

@@ -94,7 +94,8 @@ class EX4D_OT_open_clip(_Job):
     )
     depth: StringProperty(
         name="Depth",
-        description="An .npz file or a folder of PNG or EXR pictures; empty: the one beside the clip",
+        description="An .npz or .npy file, a folder of EXR or grey PNG pictures, or a grey video; empty: the one beside"
+        " the clip",
         options={"SKIP_SAVE"},
     )
     start: property_of(properties.SOURCE["start"])

@@ -31,7 +31,7 @@ GENERATE = {setting.name: setting for setting in describe(GenerateSettings)}
 """The descriptions by name; what Blender draws of them comes from there."""
 
 UNIT_ITEMS = (
-    ("as_it_is", "As It Is", "Take the numbers as they are; PNG pictures are in millimetres"),
+    ("as_it_is", "As It Is", "Take the numbers as they are; PNG pictures of 16 bits are in millimetres"),
     ("m", "Metres", "A stored 1 is a metre"),
     ("cm", "Centimetres", "A stored 1 is a centimetre"),
     ("mm", "Millimetres", "A stored 1 is a millimetre"),
@@ -106,13 +106,13 @@ class ClipChoices:
         "estimator_name",
         (
             ("auto", "Best Available", "The depth file of the clip, else the best estimator that can run"),
-            ("file", "Depth File", "An .npz file, or a folder of PNG or EXR pictures"),
+            ("file", "Depth File", "An .npz or .npy file, a folder of EXR or grey PNG pictures, or a grey video"),
         ),
         _estimators,
     )
     depth_path: StringProperty(
         name="Depth File",
-        description="Depth of the clip as an .npz file or a folder of PNG or EXR pictures;"
+        description="Depth of the clip as .npz or .npy, a folder of EXR or grey PNG pictures, or a grey video;"
         " empty: the one beside the clip",
         subtype="FILE_PATH",
         options=compat.path_options(),

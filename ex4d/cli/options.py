@@ -35,8 +35,8 @@ DepthFile = Annotated[
     Path | None,
     typer.Option(
         "--depth",
-        help="Depth of the clip: .npz with the key depth (T,H,W), or a folder of 16-bit PNG (millimetres) or EXR."
-        " Default: the file beside the clip, such as clip.depth.npz for clip.mp4.",
+        help="Depth of the clip: .npz or .npy (T,H,W), a folder of EXR or PNG (16 bits: millimetres, 8 bits: relative),"
+        " or a grey video. Default: what lies beside the clip, such as clip.depth.npz or clip_depth.mp4 for clip.mp4.",
     ),
 ]
 SourceCamera = Annotated[

@@ -11,7 +11,9 @@ from ex4d.geometry.depth_video import DepthVideo, save_depth
 
 NO_UNIT = "The distances have no unit: the disparity of the shot was mapped as in EX-4D's release."
 METRES = "The distances are in metres."
+ASSUMED_METRES = "The distances are in metres if the file's numbers are millimetres, which was assumed."
 THE_FILES = "The distances are in the unit of the file."
+UNKNOWN = "The unit of the distances is not known."
 """Sentences about the unit of distances."""
 
 
@@ -42,7 +44,9 @@ class Estimate:
         Raises:
             InputError: the file cannot be written (disk full, no permission).
         """
-        about = {} if self.confidence is None else {"confidence": self.confidence}
+        about: dict[str, NDArray | str] = {} if self.confidence is None else {"confidence": self.confidence}
+        if self.caution:
+            about["caution"] = self.caution
         save_depth(path, self.depth, scale_note=self.scale_note, licence=self.licence, **about)
 
     def __post_init__(self) -> None:

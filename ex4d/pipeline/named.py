@@ -88,7 +88,7 @@ class NamedFiles:
             return self._files((path,))
         found = pictures_in(path, DEPTH_ENDINGS)
         if not found:
-            raise InputError(f"The depth folder {path} must hold pictures of one kind, 16-bit PNG or EXR.")
+            raise InputError(f"The depth folder {path} must hold pictures of one kind, grey PNG or EXR.")
         return self._files(tuple(found))
 
     def _file(self, path: Path, what: str) -> Blob:

@@ -53,7 +53,7 @@ class Source:
 
     Attributes:
         clip: one video file, or the pictures of a folder in order.
-        depth: one .npz file, or PNG or EXR pictures in order; empty where it is to be estimated.
+        depth: one file (.npz, .npy, a video), or PNG or EXR pictures in order; empty where it is to be estimated.
         camera: how the camera of the clip moved, see `ex4d.source_camera`; None where it stands still.
         settings: all else.
         folder: name of the folder that the pictures of the clip are from; empty for a video file.

@@ -72,7 +72,7 @@ class SourceSettings(Settings):
     )
     depth_unit: str | None = setting(None, "Unit", "Unit of the depth file: m, cm, mm, or metres per stored unit")
     depth_convention: Convention = setting(
-        "depth",
+        "auto",
         "Values",
         "What the numbers of the depth file stand for",
         choices=(
@@ -83,6 +83,8 @@ class SourceSettings(Settings):
                 "Relative Disparity",
                 "Larger is nearer, by an unknown scale and shift, as most estimators write",
             ),
+            # Last, as files of Blender hold the number of a choice.
+            Choice("auto", "Automatic", "Disparity in grey video, 8-bit PNG and arrays of that name; else distances"),
         ),
     )
     depth_distance: Distance = setting(

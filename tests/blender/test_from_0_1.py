@@ -11,7 +11,7 @@ import pytest
 import shots
 
 from blender_addon.scene import compat
-from blender_addon.shot import from_0_1, options, takes
+from blender_addon.shot import asking, from_0_1, options, takes
 from blender_addon.work import session
 from ex4d.pipeline import since_0_1
 from ex4d.pipeline.hashing import blob_of
@@ -61,6 +61,8 @@ def all_is_there(blend):
             wanted = as_today(value, then["values"][value])
             if value in ("quality", "model_size") and value not in then["stored"]:
                 wanted = None  # nobody had chosen
+            if value == "depth_convention" and value not in then["stored"]:
+                wanted = "auto"  # the default has changed, and nobody had opened a shot with the other
             assert found(facts, value) == wanted, (name, value)
         assert facts.version == from_0_1.VERSION
         assert not NUMBERS_OF_0_1 & set(facts.keys())
@@ -161,8 +163,6 @@ def test_the_camera_of_a_take_comes_back(blend):
 
 def test_the_shot_of_0_1_is_opened_again_from_its_clip(blend):
     bpy.ops.wm.open_mainfile(filepath=str(blend))
-    from blender_addon.shot import asking
-
     facts = bpy.context.scene.ex4d
     facts.opened, facts.motion, facts.estimator_name = str(blend.with_name("walk.mp4")), "STILL", "auto"
     facts.depth_path, facts.depth_convention, facts.depth_unit = "", "depth", "as_it_is"
@@ -175,6 +175,15 @@ def test_the_shot_of_0_1_is_opened_again_from_its_clip(blend):
         "fps": None,
     }
     assert request.settings["field_of_view"] == 47.5
+
+
+def test_a_shot_that_was_read_as_distances_by_default_has_not_changed_its_settings(scene):
+    facts = scene.ex4d
+    facts.shot = "walk_1"
+    facts.asked = asking.asked(facts).replace('"auto", "planar"', '"depth", "planar"')
+    assert facts.asked != asking.asked(facts)
+    from_0_1.migrate_file()
+    assert facts.asked == asking.asked(facts)
 
 
 def test_a_guess_of_0_1_is_still_called_one(scene):

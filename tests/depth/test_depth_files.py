@@ -18,7 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ex4d.depth.encoding import DepthEncoding, unit_of
-from ex4d.depth.files import depth_channel, read_depth
+from ex4d.depth.files import read_depth
+from ex4d.depth.files.pictures import depth_channel
 from ex4d.errors import InputError
 from ex4d.geometry.depth_video import DepthVideo, load_depth_npz, save_depth
 from ex4d.geometry.intrinsics import fit_frame
@@ -44,8 +45,8 @@ def clip_of(
 
 
 def scene(frames: int = 3, width: int = 64, height: int = 48) -> np.ndarray:
-    """Depth whose every pixel is told apart from every other."""
-    return (1 + np.arange(frames * height * width).reshape(frames, height, width) / 1000).astype(np.float32)
+    """Depth whose every pixel is told apart from every other; too flat to look like disparity."""
+    return (100 + np.arange(frames * height * width).reshape(frames, height, width) / 1000).astype(np.float32)
 
 
 def npz(path: Path, **arrays) -> Path:
@@ -133,7 +134,7 @@ def test_depth_follows_the_fit_by_the_nearest_pixel_centre(tmp_path, width, heig
     got = read_depth(npz(tmp_path / "d.npz", depth=stored), clip).depth[0]
     fit = clip.fit
     assert np.isin(got, stored).all(), "no value is a mixture"
-    number = np.rint((got.astype(np.float64) - 1) * 1000).astype(int)
+    number = np.rint((got.astype(np.float64) - 100) * 1000).astype(int)
     row, column = np.divmod(number, w)
     # Where the working pixel's centre lies in the stored picture, in its pixels.
     y = (np.arange(fit.height) + 0.5 + fit.top) * h / fit.scaled_height
@@ -195,10 +196,10 @@ def test_invalid_values_take_the_nearest_valid_one(tmp_path, mark):
 
 def test_half_a_frame_is_repaired_and_more_is_refused(tmp_path):
     stored = scene()
-    stored[1, :24] = np.nan
+    stored[1, 24:] = np.nan
     repaired = read_depth(npz(tmp_path / "a.npz", depth=stored), clip_of()).depth
-    assert np.array_equal(repaired[1, :24], np.broadcast_to(stored[1, 24], (24, 64)))
-    stored[1, 24, 0] = 0
+    assert np.array_equal(repaired[1, 24:], np.broadcast_to(stored[1, 23], (24, 64)))
+    stored[1, 23, 0] = 0
     with pytest.raises(InputError, match="50% of frame 1 of the depth"):
         read_depth(npz(tmp_path / "b.npz", depth=stored), clip_of())
     stored[:] = np.nan
@@ -330,7 +331,7 @@ def test_folders_and_files_of_other_kinds_are_named(tmp_path):
 
 
 def test_what_looks_like_inverse_depth_is_said(tmp_path):
-    inverse = (scene() - 1) / (scene().max() - 1)
+    inverse = (scene().max() - scene()) / np.ptp(scene())
     depth = read_depth(npz(tmp_path / "d.npz", depth=inverse), clip_of())
     assert any("relative inverse depth" in note for note in depth.notes)
 
@@ -338,10 +339,12 @@ def test_what_looks_like_inverse_depth_is_said(tmp_path):
 def test_npz_without_usable_depth_is_named(tmp_path):
     clip = clip_of()
     for arrays, words in [
-        ({"disparity": scene()}, "has no `depth`, but disparity"),
+        ({"z": scene()}, "has no `depth`, but z"),
         ({"depth": scene()[0]}, "shape"),
-        ({"depth": scene().astype(np.int32)}, "int32"),
-        ({"depth": np.array(["far"] * 3)}, "must be floats"),
+        ({"depth": scene() > 3}, "bool"),
+        ({"depth": np.array(["far"] * 3)}, "must be numbers"),
+        ({"depths": np.ones((3, 48, 64, 3))}, "pictures in colours"),
+        ({"depths": np.ones((3, 3, 48, 64))}, "pictures in colours"),
         ({"depth": np.array([{"a": 1}], object)}, "cannot be read as"),
         ({"depth": np.zeros((3, 0, 64), np.float32)}, "shape"),
     ]:

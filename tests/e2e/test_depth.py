@@ -53,6 +53,32 @@ def test_a_clip_without_depth_becomes_a_strip_that_says_that_its_depth_is_a_gues
     assert record["depth"]["provider"] == "plane"
 
 
+def test_disparity_that_was_taken_for_distances_is_told_in_the_panel_until_it_is_read_as_such(scene, lonely):
+    from blender_addon.shot import checks
+
+    def doubts():
+        return [advice.text for advice in checks.depth_trouble(scene) if "Near and far look swapped" in advice.text]
+
+    disparity = 1 / np.load(SAMPLE.with_name("clip.depth.npz"))["depth"]
+    disparity = 1.3 + 22.6 * (disparity - disparity.min()) / np.ptp(disparity)
+    np.savez(lonely.with_name("lonely_depths.npz"), depths=disparity.astype(np.float32))
+    open_clip(lonely)
+    facts = scene.ex4d
+    assert facts.depth_found == str(lonely.with_name("lonely_depths.npz"))
+    (told,) = doubts()
+    assert told.startswith("Near and far look swapped: the numbers in lonely_depths.npz grow towards the camera")
+    assert "in Blender: Depth > Values" in told
+    assert told in facts.notes
+    bpy.ops.ex4d.camera_preset(preset="30")
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}
+    assert "Near and far look swapped" in facts.takes[0].made  # also of the depth that stands, read from its own file
+    facts.depth_convention = "disparity"
+    assert bpy.ops.ex4d.open_again() == {"FINISHED"}
+    assert not doubts()
+    assert "mapped as in EX-4D's release" in facts.depth["scale"]
+    assert facts.radius == pytest.approx(10000 / 3900 + 0.15, rel=0.05)
+
+
 def test_takes_are_made_with_the_depth_that_stands_also_in_a_file_that_moved(scene, lonely, tmp_path, server):
     """No server knows the files any more, and the guess could not be made again: it comes from the shot's folder."""
     import shutil
