@@ -203,7 +203,7 @@ def _chosen_frames(path: Path, frames: int, clip: "Clip") -> NDArray[np.int64]:
     """Which stored frame of depth belongs to each frame of the clip (T,)."""
     assert clip.stored is not None
     if frames == clip.source_frames:
-        return clip.start + np.arange(len(clip.frames))
+        return clip.numbers
     if frames == len(clip.frames):
         return np.arange(len(clip.frames))
     if frames == clip.stored_pictures:

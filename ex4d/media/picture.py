@@ -52,6 +52,13 @@ def decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["av.
             return
 
 
+def is_transparent(picture: "av.VideoFrame") -> bool:
+    """Whether anything in a picture is not opaque."""
+    if not any(component.is_alpha for component in picture.format.components):
+        return False
+    return bool(picture.reformat(format="rgba").to_ndarray()[..., 3].min() < 255)
+
+
 def displayed_size(picture: "av.VideoFrame", pixel_aspect: Fraction | None = None) -> tuple[int, int]:
     """Width and height of the upright picture with square pixels.
 
