@@ -149,8 +149,8 @@ def sequence_at(path: Path) -> PictureSequence:
     if not others:
         return best
     said = (
-        f"Of the pictures in {folder.name}, {best.pattern} was used ({len(best.files)});"
-        f" {_listed(others)} left out: choose a picture of another sequence to use that."
+        f"{folder.name} holds other pictures too: {best.pattern} ({len(best.files)} pictures) was used, and"
+        f" {_listed(others)} left out. To use others, choose one of them instead of the folder."
     )
     return PictureSequence(best.files, best.pattern, best.numbering, (said, *best.notes))
 
