@@ -298,7 +298,7 @@ class Client:
         number = len(blobs_of(job))
         if number > JOB_FILES:
             raise InputError(
-                f"{number} pictures are needed for this range of frames, and {JOB_FILES} at most can be sent in one job:"
+                f"This range needs {number} pictures, and {JOB_FILES} at most can be sent in one job:"
                 " use fewer frames, or make a video of them."
             )
         if lacking := [blob.name for blob in blobs_of(job) if blob.sha256 not in files]:
