@@ -22,7 +22,7 @@ from ex4d.pipeline.requests import Blob, Fill, Job, Reconstruct
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.progress import Progress, silent
 from ex4d.source_camera import pose_files
-from ex4d.storage.names import natural_order
+from ex4d.storage.names import DEPTH_ENDINGS, natural_order
 from ex4d.storage.sequence import Numbering, unnumbered
 
 Locate = Callable[[Blob], Path]
@@ -183,13 +183,18 @@ def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) ->
     numbering = None if source.folder is None else source.numbering or unnumbered(len(source.clip))
     files = SourceFiles(
         gathered(source.clip, what=source.folder or "clip", as_folder=source.folder is not None),
-        gathered(source.depth, what="depth") if source.depth else None,
+        gathered(source.depth, what="depth", as_folder=_are_pictures(source.depth)) if source.depth else None,
         gathered((source.camera,), what="camera") if source.camera else None,
         numbering,
     )
     if isinstance(job, Reconstruct) or job.path is None:
         return JobFiles(files)
     return JobFiles(files, gathered((job.path,), what="path"))
+
+
+def _are_pictures(depth: tuple[Blob, ...]) -> bool:
+    """Whether depth is from a folder of pictures, if only one of them is needed."""
+    return Path(depth[0].name).suffix.lower() in DEPTH_ENDINGS
 
 
 def _gathered(

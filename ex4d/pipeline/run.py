@@ -7,32 +7,25 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.errors import InputError
 from ex4d.generate.base import Generated, metadata
 from ex4d.geometry import camera_path, presets
-from ex4d.media.clip import Clip, clip_info, read_clip
 from ex4d.media.movie import write_movie
+from ex4d.pipeline import conditioning, take
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import render as rendering
-from ex4d.pipeline import take
 from ex4d.pipeline.open import JobFiles, Shot, open_shot
-from ex4d.pipeline.pictures import note_on_length
 from ex4d.pipeline.requests import Fill, Generate, Job, Preview, Reconstruct
 from ex4d.pipeline.runtime import Runtime
-from ex4d.pipeline.settings import Fit, PathSettings, RenderSettings, SourceSettings
+from ex4d.pipeline.settings import PathSettings, RenderSettings
 from ex4d.progress import Progress
 from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.coverage import Coverage
 from ex4d.render.engines import engine
 from ex4d.render.engines.cpu import reliable_vertices
 from ex4d.source_camera import pose_files
-
-BLACK = 24
-"""Highest level of a pixel that was black before a video was compressed."""
 
 Keep = Callable[[str, NDArray[np.uint8]], None]
 """Takes the name of a video and its frames (T,h,w,3)."""
@@ -135,23 +128,20 @@ def _take(
     wanted = generation.plan(job.generation)  # before anything takes time
     if isinstance(job, Generate):
         generation.refuse_stereo(job.render)
-    shot, scene, as_released = None, None, False
-    fitted: tuple[str, ...] = ()
+    shot, scene, drawn, as_released = None, None, None, False
     if isinstance(job, Generate):
         shot = _shot(job, files, runtime, watch)
         scene = rendering.scene_of(shot, files.path, job.preset, job.render)
-        if job.generation.width is not None and job.generation.height is not None:
-            fit: Fit = "squeeze" if job.render.release_compat else job.generation.fit
-            scene, fitted = rendering.resized(scene, job.generation.width, job.generation.height, fit)
-        seen, clip_fps = rendering.view(scene, job.render, watch), shot.clip.fps
+        drawn, seen = conditioning.rendered(scene, job, watch)
+        clip_fps = shot.clip.fps
         drawn_by, as_released = engine(job.render.engine), job.render.release_compat
     else:
-        seen, clip_fps = _read_conditioning(job, files, watch)
+        seen, clip_fps = conditioning.read(job, files, watch)
         drawn_by, as_released = engine(), job.release_compat
-    notes = [*(shot.notes if shot else ()), *fitted, *seen.notes]
+    notes = [*(shot.notes if shot else ()), *seen.notes]
     fps = Fraction(job.generation.fps) if job.generation.fps else clip_fps
     _write_conditioning(out, without_rim(seen, wanted.seed), fps, notes)
-    made, other = generation.generate(seen, scene, wanted, runtime, watch, engine=drawn_by, as_released=as_released)
+    made, other = generation.generate(seen, drawn, wanted, runtime, watch, engine=drawn_by, as_released=as_released)
     made = replace(made, notes=(*notes, *made.notes))
     choices = [*(shot.choice_notes if shot else ()), *wanted.choice.notes]
     _write_result(out, made, other, fps, wanted, keep)
@@ -215,52 +205,6 @@ def _coverage_facts(coverage: Coverage) -> dict[str, Any]:
         "angle": [None if np.isnan(angle) else round(float(angle), 1) for angle in coverage.angle],
         "level": [int(level) for level in coverage.level],
     }
-
-
-def _read_conditioning(job: Fill, files: JobFiles, progress: Progress) -> tuple[Conditioning, Fraction]:
-    """Colour and mask from files, brought to the size asked for as the release does, without keeping the aspect."""
-    assert files.colour is not None
-    assert files.mask is not None
-    total = clip_info(files.colour).frames
-    frames = job.frames or min(presets.RELEASE_FRAMES, total)
-    colour = read_clip(files.colour, frames=frames, longest_side=None, multiple=2, progress=progress)
-    mask = read_clip(files.mask, frames=frames, longest_side=None, multiple=2, progress=progress)
-    if colour.frames.shape != mask.frames.shape:
-        (_, h, w, _), (_, mh, mw, _) = colour.frames.shape, mask.frames.shape
-        raise InputError(
-            f"{colour.source} is {w}x{h} but {mask.source} is {mw}x{mh}: take colour and mask of one recon run."
-        )
-    pictures = colour.frames
-    real, said = _real_part(colour, mask)
-    notes = [*note_on_length(colour.source, frames, total, SourceSettings()), *colour.notes, *mask.notes, *said]
-    if job.generation.width is not None and job.generation.height is not None:
-        size = job.generation.width, job.generation.height
-        notes += rendering.note_on_aspect((pictures.shape[2], pictures.shape[1]), size, "squeeze")
-        pictures = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures])
-        real = np.stack([cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in real])
-    # Where the camera was is not in these files, so there is no angle to tell.
-    part = (real > 0).mean(axis=(1, 2))
-    coverage = Coverage(part, np.full(len(part), np.nan), np.zeros(len(part), np.int64))
-    pictures = pictures * (real[..., None] > 0)
-    return Conditioning(pictures, real, coverage, tuple(notes)), colour.fps
-
-
-def _real_part(colour: Clip, mask: Clip) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """The mask (T,H,W), 255 where colour is real, and a sentence where the file has it the other way round.
-
-    Colour is black where nothing is real, and a path begins where something is. So a mask is inverted where the part
-    that it calls real is black and the rest is not, or where it calls nothing real in a first frame that is not black.
-    """
-    real = np.where(mask.frames[..., 0] > 127, 255, 0).astype(np.uint8)
-    black = colour.frames.max(axis=-1) <= BLACK
-    swapped = real.any() and not real.all() and black[real > 0].mean() > 0.9 and black[real == 0].mean() < 0.5
-    if not swapped and (real[0].any() or black[0].all()):
-        return real, ()
-    said = (
-        f"{mask.source} is inverted: it is black where {colour.source} shows something. It was read the other way"
-        " round, as white stands for what is real."
-    )
-    return 255 - real, (said,)
 
 
 class _Stopwatch:
