@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import FrameFit, fit_frame
+from ex4d.media.conform import at_rate
 from ex4d.media.folder import PictureFolder, index_folder
 from ex4d.media.info import PICTURES_FPS, ClipInfo
-from ex4d.media.picture import Bits, at_working_size, is_transparent
+from ex4d.media.picture import Bits, at_working_size, telling_transparency
 from ex4d.media.video import VideoFile, index_video
 from ex4d.progress import Progress, silent
 from ex4d.storage.atomic import check_there
@@ -166,7 +167,7 @@ class ClipSource:
             for note in self.content.notes:
                 tell(note)
         done = stand_ins = 0
-        pictures = _telling_transparency(name, int(wanted[0]), self.content.pictures(wanted), tell)
+        pictures = telling_transparency(name, int(wanted[0]), self.content.pictures(wanted), tell)
         for frame, is_stand_in in _in_place(wanted, pictures, fit, bits, tell):
             yield frame
             done, stand_ins = done + 1, stand_ins + is_stand_in
@@ -205,17 +206,7 @@ def open_source(
     video = index_video(path)
     if fps is None or fps == video.info.fps:
         return ClipSource(path, video)
-    return ClipSource(path, _at_rate(video, fps), video.info.fps)
-
-
-def _at_rate(video: VideoFile, fps: Fraction) -> VideoFile:
-    """A video with another constant rate."""
-    if fps <= 0:
-        raise InputError(f"The frame rate must be above 0, not {fps}.")
-    own, frames = video.info.fps, len(video.shown)
-    middles = np.arange(max(1, round(frames * fps / own))) + 0.5
-    at = np.minimum((middles * float(own / fps)).astype(np.int64), frames - 1)
-    return replace(video, shown=video.shown[at], info=replace(video.info, fps=fps, frames=len(at)))
+    return ClipSource(path, at_rate(video, fps), video.info.fps)
 
 
 def clip_info(path: Path) -> ClipInfo:
@@ -280,18 +271,6 @@ def read_clip(
         source.content.stored_pictures,
         step,
     )
-
-
-def _telling_transparency(
-    name: str, first: int, pictures: Iterator[tuple[int, "av.VideoFrame"]], tell: Tell
-) -> Iterator[tuple[int, "av.VideoFrame"]]:
-    """The pictures as they are; the first one from `first` on that is not opaque is told of."""
-    told = False
-    for number, picture in pictures:
-        if not told and number >= first and is_transparent(picture):
-            told = True
-            tell(f"The transparency of {name} was left out: its colours were taken as they are.")
-        yield number, picture
 
 
 def _in_place(

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import av
 
 
+_SRGB_PRIMARIES = (0.64, 0.33, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329)
+"""x and y of red, green, blue and white (IEC 61966-2-1), in the order of EXR's attribute."""
+
+
 def read(path: Path) -> "av.VideoFrame":
     """A picture. Scene-linear ones (EXR, TIFF of floats) come in 16 bits with sRGB's transfer function.
 
@@ -53,8 +57,9 @@ def notes(path: Path) -> tuple[str, ...]:
         f"{path.parent.name} holds EXR pictures, which are scene-linear: they were brought to sRGB by its transfer"
         " function alone, without a view transform; values above 1 came out as 1."
     )
-    if "chromaticities" in _exr_header(path):
-        said += " Their own primaries were taken for those of sRGB."
+    primaries = _exr_header(path).get("chromaticities")
+    if primaries is not None and not np.allclose(primaries, _SRGB_PRIMARIES, atol=2e-3):
+        said += " Their primaries are others than sRGB's, which was not followed: colours may look pale."
     return (said,)
 
 

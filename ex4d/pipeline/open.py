@@ -22,7 +22,7 @@ from ex4d.pipeline.requests import Blob, Fill, Job, Reconstruct
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.progress import Progress, silent
 from ex4d.source_camera import pose_files
-from ex4d.storage.names import DEPTH_ENDINGS, natural_order
+from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, natural_order
 from ex4d.storage.sequence import Numbering, unnumbered
 
 Locate = Callable[[Blob], Path]
@@ -178,12 +178,17 @@ def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) ->
     """
     gathered = partial(_gathered, locate=locate, folder=folder, in_place=in_place)
     if isinstance(job, Fill):
-        return JobFiles(colour=gathered(job.colour, what="colour"), mask=gathered(job.mask, what="mask"))
+        colour, mask = (
+            gathered(blobs, what=what, as_folder=_are_pictures(blobs, CLIP_ENDINGS))
+            for what, blobs in (("colour", job.colour), ("mask", job.mask))
+        )
+        return JobFiles(colour=colour, mask=mask)
     source = job.source
     numbering = None if source.folder is None else source.numbering or unnumbered(len(source.clip))
+    depth_is_folder = bool(source.depth) and _are_pictures(source.depth, DEPTH_ENDINGS)
     files = SourceFiles(
         gathered(source.clip, what=source.folder or "clip", as_folder=source.folder is not None),
-        gathered(source.depth, what="depth", as_folder=_are_pictures(source.depth)) if source.depth else None,
+        gathered(source.depth, what="depth", as_folder=depth_is_folder) if source.depth else None,
         gathered((source.camera,), what="camera") if source.camera else None,
         numbering,
     )
@@ -192,9 +197,9 @@ def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) ->
     return JobFiles(files, gathered((job.path,), what="path"))
 
 
-def _are_pictures(depth: tuple[Blob, ...]) -> bool:
-    """Whether depth is from a folder of pictures, if only one of them is needed."""
-    return Path(depth[0].name).suffix.lower() in DEPTH_ENDINGS
+def _are_pictures(blobs: tuple[Blob, ...], endings: tuple[str, ...]) -> bool:
+    """Whether files are from a folder of pictures, even if only one of them is needed."""
+    return Path(blobs[0].name).suffix.lower() in endings
 
 
 def _gathered(

@@ -93,6 +93,16 @@ def test_exr_comes_in_srgb_whatever_its_layer_is_called(tmp_path, kind, layer):
     assert "values above 1" in said
 
 
+def test_an_exr_with_other_primaries_says_that_they_were_not_followed(tmp_path):
+    grey = dict.fromkeys("RGB", np.full((HEIGHT, WIDTH), 0.5, np.float32))
+    for name, red, told in (("srgb", 0.64, False), ("wide", 0.713, True)):
+        (tmp_path / name).mkdir()
+        others = (0.33, 0.3, 0.6, 0.15, 0.06, 0.3127, 0.329)
+        write_exr(tmp_path / name / "a.exr", grey, chromaticities=(red, *others))
+        (said,) = read_clip(tmp_path / name, frames=1).notes
+        assert ("primaries" in said) == told
+
+
 def test_an_exr_is_seen_in_its_display_window(tmp_path):
     inner = np.ones((16, 32), np.float32)
     corner = np.array([0, 0], np.int32)
