@@ -78,10 +78,10 @@ class SourceSettings(Settings):
     gaps: Gaps = setting(
         "hold",
         "Missing Pictures",
-        "What stands for pictures that are missing in a numbered sequence",
+        "What to show in place of pictures that are missing from a numbered sequence",
         choices=(
             Choice("hold", "Hold", "The picture before the gap, so that the timing is kept"),
-            Choice("leave", "Leave Out", "Nothing: the pictures that are there follow each other"),
+            Choice("leave", "Leave Out", "The next picture, so that those which are there follow each other"),
         ),
     )
     estimator: str = setting(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
-from ex4d.storage.names import CLIP_ENDINGS, natural_order, pictures_in
+from ex4d.storage.names import CLIP_ENDINGS, natural_order, pictures_in, with_name
 
 Gaps = Literal["hold", "leave"]
 """What stands for missing pictures: the one before them, or nothing."""
@@ -83,14 +83,14 @@ class Numbering:
             said.append(f"The pictures of {name} are numbered in steps of {self.step}; each is one frame.")
         if len(self.runs) > 1:
             missing = [(one[1] + self.step, other[0] - self.step) for one, other in pairwise(self.runs)]
-            lacking = _listed([str(low) if low == high else f"{low} to {high}" for low, high in missing])
+            gone = _listed([str(low) if low == high else f"{low} to {high}" for low, high in missing])
             held, there = len(self.shown("hold")), self.pictures
             done = {
-                "hold": f"the picture before each gap is held, so {there} pictures make {held} frames (--gaps leave, or"
-                f" Missing Pictures: Leave Out, takes only the {there})",
-                "leave": f"they were left out, so the {there} pictures make {there} frames instead of {held}",
+                "hold": f"The picture before each gap is held, so {there} pictures make {held} frames; to use those"
+                f" {there} alone, pass --gaps leave (in Blender, choose Leave Out as Missing Pictures).",
+                "leave": f"The gaps are left out, so there are {there} frames instead of {held}.",
             }
-            said.append(f"{name} lacks the pictures {lacking}: {done[gaps]}.")
+            said.append(f"Missing from {name}: {gone}. {done[gaps]}")
         return tuple(said)
 
 
@@ -149,8 +149,8 @@ def sequence_at(path: Path) -> PictureSequence:
     if not others:
         return best
     said = (
-        f"{folder.name} holds other pictures too: {best.pattern} ({len(best.files)} pictures) was used, and"
-        f" {_listed(others)} left out. To use others, choose one of them instead of the folder."
+        f"{folder.name} holds other pictures too: {best.pattern} ({len(best.files)} pictures) was used."
+        f" Left out: {_listed(others)}; to use others, choose one of them instead of the folder."
     )
     return PictureSequence(best.files, best.pattern, best.numbering, (said, *best.notes))
 
@@ -164,7 +164,9 @@ def clip_at(path: Path) -> Path:
     """The path that a clip is known by: the folder in place of a picture of the sequence that it stands for."""
     if path.is_dir() or not is_sequence(path):
         return path
-    return path.parent if sequence_at(path.parent).files == sequence_at(path).files else path
+    folder = with_name(path.parent)
+    stands_for_it = [file.name for file in sequence_at(folder).files] == [file.name for file in sequence_at(path).files]
+    return folder if stands_for_it else path
 
 
 def _is_animated(path: Path) -> bool:

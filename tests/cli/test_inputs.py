@@ -56,8 +56,8 @@ def shot(tmp_path) -> Path:
 def test_missing_pictures_are_held_or_left_out_and_masks_are_not_mixed_in(shot):
     movie, said = recon(shot.parent, "--input_video", "shot")
     assert shown(movie) == [0, 1, 2, 2, 2, 2, 6, 7, 8, 9, 10, 11]
-    assert "shot.####.png lacks the pictures 1004 to 1006" in said
-    assert "shot_mask.####.png (9) left out" in said
+    assert "Missing from shot.####.png: 1004 to 1006." in said
+    assert "Left out: shot_mask.####.png (9);" in said
     movie, said = recon(shot.parent, "--input_video", shot / "shot.1002.png", "--gaps", "leave", "--num_frames", 5,
                         "--depth_estimator", "plane")  # fmt: skip
     assert shown(movie) == [0, 1, 2, 6, 7]
@@ -88,7 +88,7 @@ def test_a_take_of_pictures_keeps_only_those_of_its_range(shot):
         "--output_video", "take.mp4", cwd=shot.parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "shot_mask.####.png (9) left out" in done.stderr
+    assert "Left out: shot_mask.####.png (9);" in done.stderr
     record = take.read_record(shot.parent / "take.take" / take.SIDECAR)
     assert [blob.name for blob in record.job.source.clip] == ["shot.1003.png", "shot.1007.png"]
     again = ex4d("again", "take.take", cwd=shot.parent)

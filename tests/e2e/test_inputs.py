@@ -50,8 +50,8 @@ def test_a_picture_of_a_long_sequence_with_a_gap_opens_with_its_own_frames_alone
     assert (facts.frames, facts.fraction) == (6, 12)
     assert np.abs(np.array(source_levels(scene)) - [40, 44, 44, 44, 56, 60]).max() <= 1
     assert "6 of the 30 frames of render are used from frame 9 on." in facts.notes
-    assert "render lacks the pictures 12 to 13" in facts.notes
-    assert "Image####_depth.png (28) left out" in facts.notes
+    assert "Missing from render: 12 to 13." in facts.notes
+    assert "Left out: Image####_depth.png (28);" in facts.notes
 
 
 def test_a_clip_of_a_kind_that_blender_does_not_know_opens_in_full(scene, tmp_path):

@@ -163,7 +163,7 @@ def test_missing_pictures_are_held_or_left_out(tmp_path):
     assert numbers(held.frames) == [0, 1, 2, 2, 2, 2, 3, 4]
     assert (held.source_frames, held.stored_pictures) == (8, 5)
     assert held.stored.tolist() == [0, 1, 2, 2, 2, 2, 3, 4]
-    assert "shot.####.png lacks the pictures 1004 to 1006" in held.notes[0]
+    assert "Missing from shot.####.png: 1004 to 1006." in held.notes[0]
     left = read_clip(folder, frames=None, gaps="leave")
     assert numbers(left.frames) == [0, 1, 2, 3, 4]
     assert numbers(read_clip(folder, start=4, frames=3).frames) == [2, 2, 3]

@@ -77,7 +77,7 @@ def test_only_the_pictures_of_the_range_go_along_and_give_the_same_shot(walk, tm
     assert part.notes[0].startswith(
         f"{frames_to_use(total, job.source.settings)} of the {total} frames of walk are used"
     )
-    assert any("lacks the pictures 110 to 112" in note for note in part.notes)
+    assert any("Missing from walk: 110 to 112." in note for note in part.notes)
 
 
 def test_thousands_of_pictures_cost_only_those_of_the_range(tmp_path):
@@ -132,7 +132,7 @@ def test_a_record_without_numbers_takes_its_pictures_as_they_are(walk, tmp_path)
     files = gather(Reconstruct(old), lambda blob: places[blob.sha256], work).source
     clip = open_shot(files, replace(old.settings, frames=None)).clip
     assert len(clip.frames) == clip.source_frames == 10
-    assert not any("lacks" in note for note in clip.notes)
+    assert not any("Missing" in note for note in clip.notes)
 
 
 def test_another_aspect_is_cropped_or_squeezed_and_told(walk):

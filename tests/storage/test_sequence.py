@@ -35,7 +35,7 @@ def test_a_folder_stands_for_its_colour_and_says_what_it_leaves_out(tmp_path):
     assert [file.name for file in found.files] == ["a001.png", "a002.png"]
     (said,) = found.notes
     assert "a###.png (2 pictures) was used" in said
-    assert "cover.jpg (1) and depth###.exr (9) left out" in said
+    assert "Left out: cover.jpg (1) and depth###.exr (9);" in said
     assert clip_at(folder / "a002.png") == folder
     assert clip_at(folder / depth[0]) == folder / depth[0]
 
@@ -77,7 +77,7 @@ def test_gaps_are_held_or_left_out_and_told(tmp_path):
     assert numbering.shown("hold").tolist() == [0, 1, 2, 2, 2, 2, 3, 4, 5, 6, 7, 8]
     assert numbering.shown("leave").tolist() == list(range(9))
     (held,) = numbering.notes("s", "hold")
-    assert "s lacks the pictures 1004 to 1006" in held
+    assert "Missing from s: 1004 to 1006." in held
     assert "9 pictures make 12 frames" in held
     (left,) = numbering.notes("s", "leave")
     assert "9 frames instead of 12" in left
@@ -90,7 +90,7 @@ def test_a_sequence_numbered_in_steps_has_no_gaps_but_the_real_ones(tmp_path):
     assert numbering.shown("hold").tolist() == [0, 1, 2, 2, 3]
     steps, gap = numbering.notes("a", "hold")
     assert "in steps of 2" in steps
-    assert "lacks the pictures 7:" in gap
+    assert "Missing from a: 7." in gap
 
 
 def test_a_folder_without_pictures_and_a_file_that_is_none_are_named(tmp_path):
