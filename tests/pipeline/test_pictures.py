@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+import ex4d
 from ex4d.errors import InputError
 from ex4d.jobs.codec import encode
 from ex4d.jobs.messages import Submit
@@ -94,6 +95,13 @@ def test_thousands_of_pictures_cost_only_those_of_the_range(tmp_path):
     work.mkdir()
     shot = open_shot(gather(job, named.locate, work, in_place=True).source, job.source.settings)
     assert shot.notes[0] == "49 of the 3000 frames of long are used from frame 2000 on."
+
+
+def test_a_script_names_one_picture_of_a_sequence(walk):
+    shot = ex4d.open_clip(walk / "walk.105.png", start=4, frames=3, step=2)
+    assert shot.clip.stored.tolist() == [4, 6, 8]
+    assert shot.clip.frames[:, 0, 0, 0].tolist() == [10, 14, 18]
+    assert np.isclose(shot.depth.depth[:, 0, 0], [3.05, 3.07, 3.09]).all()
 
 
 def test_a_range_beyond_the_end_is_refused_with_the_whole_length(walk, tmp_path):
