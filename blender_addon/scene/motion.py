@@ -49,7 +49,9 @@ def tracked_camera(scene: bpy.types.Scene) -> bpy.types.Object:
     return chosen
 
 
-def record(scene: bpy.types.Scene, start: int, frames: int, picture: axes.Picture, again: bool = False) -> Recorded:
+def record(
+    scene: bpy.types.Scene, start: int, frames: int, picture: axes.Picture, again: bool = False, step: int = 1
+) -> Recorded:
     """The tracked camera in `frames` frames of the clip from `start` on.
 
     Where a movie clip was solved, they are counted from where that begins. Otherwise they are the scene frames that
@@ -60,6 +62,7 @@ def record(scene: bpy.types.Scene, start: int, frames: int, picture: axes.Pictur
         start, frames: which frames of the clip.
         picture: displayed size of the clip, to which the lens is fitted.
         again: whether this is for the shot that stands, whose root may have been moved and scaled.
+        step: every how many-th frame of a solved movie clip belongs to the clip.
 
     Raises:
         InputError: see `tracked_camera`; camera or root is scaled unevenly, or the camera is not perspective.
@@ -67,7 +70,8 @@ def record(scene: bpy.types.Scene, start: int, frames: int, picture: axes.Pictur
     chosen = tracked_camera(scene)
     clip = _movie_clip(scene, chosen)
     first = clip.frame_start + start if clip else scene.ex4d.start if again else scene.frame_start
-    numbers = range(first, first + frames)
+    step = step if clip else 1
+    numbers = range(first, first + frames * step, step)
     matrices, lenses = [], []
     with camera.free_to_play(scene, chosen):
         for number in numbers:

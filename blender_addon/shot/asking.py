@@ -16,6 +16,7 @@ from ex4d.pipeline.settings import SourceSettings
 from ex4d.schema import build
 from ex4d.storage.names import beside, maybe_depth_note
 from ex4d.storage.npz import open_arrays
+from ex4d.storage.sequence import Gaps, is_sequence, sequence_at
 
 from ..scene import axes, motion
 from ..shot import source
@@ -33,11 +34,14 @@ def request_open(
     start: int,
     frames: int | None,
     longest_side: int | None,
+    step: int = 1,
+    fps: str | None = None,
+    gaps: Gaps = "hold",
 ) -> OpenRequest:
     """What it takes to open a clip as a new shot, with the panel's settings for it, see `_settings_for`.
 
-    `depth` names the depth file, as the panel's Depth File does; "" leaves that as it is. `start`, `frames` and
-    `longest_side` are those of `SourceSettings`.
+    `depth` names the depth file, as the panel's Depth File does; "" leaves that as it is. What follows are fields of
+    `SourceSettings`; without `fps`, pictures run at the scene's rate.
 
     Raises:
         InputError: the clip, the depth or the camera is not there, or settings do not go together.
@@ -47,12 +51,13 @@ def request_open(
     facts.clip_path = str(clip)
     if not clip.exists():
         raise InputError(f"There is no clip {clip}: choose another file.")
-    there, picture = _look_at(clip)
-    frames = frames or RELEASE_FRAMES
-    if there is not None:
-        frames = max(1, min(frames, there - start))
-    fps = str(source.rate_of(scene)) if clip.is_dir() else None
-    part = {"start": start, "frames": frames, "longest_side": longest_side, "fps": fps}
+    there, picture = _look_at(clip, gaps)
+    if fps is None and is_sequence(clip):
+        fps = str(source.rate_of(scene))
+    elif fps is not None and not is_sequence(clip):
+        there = None  # at another rate there are more or fewer
+    frames = _frames_to_ask_for(frames or RELEASE_FRAMES, start, step, there)
+    part = {"start": start, "frames": frames, "step": step, "longest_side": longest_side, "fps": fps, "gaps": gaps}
     return replace(_request(scene, source.new_shot(clip), clip, part, picture, chosen), before=before)
 
 
@@ -65,9 +70,9 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
     facts, clip = scene.ex4d, Path(scene.ex4d.opened)
     if not clip.exists():
         raise InputError(f"There is no clip {clip} any more: bring it back, or open another.")
-    old = json.loads(facts.source)["settings"]
-    part = {name: old[name] for name in ("start", "frames", "longest_side", "fps")}
-    request = _request(scene, facts.shot, clip, part, _look_at(clip)[1], facts.settings)
+    old = {"step": 1, "gaps": "leave", **json.loads(facts.source)["settings"]}  # as it was before there were these
+    part = {name: old[name] for name in source.PART}
+    request = _request(scene, facts.shot, clip, part, _look_at(clip, part["gaps"])[1], facts.settings)
     return replace(request, again=estimate)
 
 
@@ -111,11 +116,12 @@ def _request(
     shot: str,
     clip: Path,
     part: dict[str, Any],
-    picture: axes.Picture,
+    picture: axes.Picture | None,
     chosen: dict[str, Any],
 ) -> OpenRequest:
     """The request for a `part` of a clip, with the panel's settings as they are `chosen` for it."""
-    facts, wish, notes = scene.ex4d, SimpleNamespace(**chosen), []
+    facts, wish = scene.ex4d, SimpleNamespace(**chosen)
+    notes = list(sequence_at(clip).notes) if is_sequence(clip) else []
     depth = _depth_of(wish, clip)
     if depth is None and wish.estimator == capabilities.AUTO and (near_miss := maybe_depth_note(clip)):
         notes.append(near_miss)
@@ -128,7 +134,14 @@ def _request(
         if not Path(camera_file).is_file():
             raise InputError("There is no camera file: choose one as Camera File, or set Camera Motion to Still.")
     elif wish.motion == "CAMERA":
-        recorded = motion.record(scene, part["start"], part["frames"], picture, again=shot == facts.shot)
+        again = shot == facts.shot
+        frames = part["frames"] or (facts.frames if again else None)
+        if frames is None or picture is None:
+            raise InputError(
+                f"Blender cannot tell how long {clip.name} is or how big its pictures are, so the tracked camera cannot"
+                " be read for it: make an .mp4 or a folder of pictures of it."
+            )
+        recorded = motion.record(scene, part["start"], frames, picture, again, part["step"])
         camera_file = str(motion.save(recorded))
         if field_of_view is None and not (depth and _tells_lens(depth)):
             field_of_view = field_of_view_of(recorded.intrinsics[0, 0], picture.width)
@@ -223,13 +236,22 @@ def _tells_lens(depth: Path) -> bool:
         return False
 
 
-def _look_at(clip: Path) -> tuple[int | None, axes.Picture]:
-    """How many frames Blender sees in a clip (None where it sees no movie: the server will say what is wrong), and
-    how big they are."""
-    pictures = source.input_files(clip, "clip", source.CLIP_PICTURES)
-    image = bpy.data.images.load(str(pictures[0]))
+def _frames_to_ask_for(frames: int, start: int, step: int, there: int | None) -> int | None:
+    """As many of a clip's frames as there are; None leaves it to the server, where Blender cannot count them."""
+    if there is None:
+        return None if frames == RELEASE_FRAMES else frames
+    return max(1, min(frames, len(range(start, there, step))))
+
+
+def _look_at(clip: Path, gaps: Gaps) -> tuple[int | None, axes.Picture | None]:
+    """How many frames a clip has and how big they are; None for what Blender cannot tell: the server will."""
+    pictures = sequence_at(clip) if is_sequence(clip) else None
+    image = bpy.data.images.load(str(pictures.files[0] if pictures else clip))
     try:
-        count = len(pictures) if clip.is_dir() else image.frame_duration if image.source == "MOVIE" else None
-        return count, axes.Picture(max(1, image.size[0]), max(1, image.size[1]))
+        count = image.frame_duration if image.source == "MOVIE" else None
+        if pictures is not None:
+            count = len(pictures.numbering.shown(gaps))
+        width, height = image.size
+        return count, axes.Picture(width, height) if width and height else None
     finally:
         bpy.data.images.remove(image)

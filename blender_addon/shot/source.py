@@ -20,12 +20,14 @@ from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.presets import pivot_distance
 from ex4d.pipeline.hashing import Hasher
+from ex4d.pipeline.pictures import depth_for, shown_by
 from ex4d.pipeline.requests import Reconstruct, Source, safe_name
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.plain import from_plain, to_plain
 from ex4d.schema import build
-from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, pictures_in
+from ex4d.storage.names import DEPTH_ENDINGS, pictures_in
 from ex4d.storage.npz import open_arrays
+from ex4d.storage.sequence import is_sequence, sequence_at
 
 from ..scene import axes, camera, mesh_object, motion, objects
 from ..shot import files
@@ -36,8 +38,8 @@ from ..work.state import OpenRequest
 Steps = Generator[tuple[str, int, int], None, Any]
 """Work cut into steps of some milliseconds: yields stage, step and steps; returns its result."""
 
-CLIP_PICTURES, DEPTH_PICTURES = CLIP_ENDINGS, DEPTH_ENDINGS
-
+PART = ("start", "frames", "step", "longest_side", "fps", "gaps")
+"""Settings that say which frames of a clip are used, and how they are read."""
 
 FARTHER = 1.25
 """From this ratio on, distances after opening again are so different that a keyed move looks different."""
@@ -48,8 +50,8 @@ def new_shot(clip: Path) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', clip.stem)[:40] or 'clip'}_{secrets.token_hex(4)}"
 
 
-def input_files(path: Path, what: str, pictures: tuple[str, ...]) -> list[Path]:
-    """A file alone, or the pictures of a folder in order.
+def depth_files(path: Path) -> list[Path]:
+    """A depth file alone, or the pictures of a folder in order.
 
     Raises:
         InputError: neither is there.
@@ -57,10 +59,10 @@ def input_files(path: Path, what: str, pictures: tuple[str, ...]) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise InputError(f"There is no {what} {path}: choose another file.")
-    found = pictures_in(path, pictures)
+        raise InputError(f"There is no depth {path}: choose another file.")
+    found = pictures_in(path, DEPTH_ENDINGS)
     if not found:
-        raise InputError(f"The folder {path} holds no pictures: choose another {what}.")
+        raise InputError(f"The folder {path} holds no pictures: choose another depth.")
     return found
 
 
@@ -76,17 +78,28 @@ def hash_files(paths: list[Path]) -> Steps:
 
 
 def prepare(request: OpenRequest) -> Steps:
-    """Hash the files of a clip; returns the request that knows them, and the job."""
-    clips = input_files(Path(request.clip), "clip", CLIP_PICTURES)
-    depths = input_files(Path(request.depth), "depth", DEPTH_PICTURES) if request.depth else []
+    """Hash the files of a clip, of pictures only those that are used; returns the request that knows them, and the job.
+
+    Raises:
+        InputError: a file is not there.
+    """
+    clip, settings = Path(request.clip), build(SourceSettings, request.settings)
+    if not clip.exists():
+        raise InputError(f"There is no clip {clip}: choose another file.")
+    pictures = sequence_at(clip) if is_sequence(clip) else None
+    clips, depths = [clip], depth_files(Path(request.depth)) if request.depth else []
+    if pictures is not None:
+        clips = [pictures.files[number] for number in np.unique(shown_by(pictures.numbering, settings))]
+        depths = depth_for(depths, pictures.numbering, settings) if Path(request.depth).is_dir() else depths
     paths = [*clips, *depths, *([Path(request.camera)] if request.camera else [])]
     blobs = yield from hash_files(paths)
     source = Source(
         clip=tuple(blobs[: len(clips)]),
         depth=tuple(blobs[len(clips) :][: len(depths)]),
         camera=blobs[-1] if request.camera else None,
-        settings=build(SourceSettings, request.settings),
-        folder=safe_name(Path(request.clip).name) if Path(request.clip).is_dir() else None,
+        settings=settings,
+        folder=safe_name(clips[0].parent.name) if pictures else None,
+        numbering=pictures.numbering if pictures else None,
     )
     known = {blob.sha256: str(path) for blob, path in zip(blobs, paths, strict=True)}
     return replace(request, source=json.dumps(to_plain(source)), files=known), Reconstruct(source, request.again)
@@ -142,7 +155,8 @@ def _with_depth(request: OpenRequest, depth: Path) -> Steps:
     source = from_plain(Source, json.loads(request.source), "source")
     old = source.settings
     # What tells how to read or to estimate depth, and the lens, goes: it is all in the file now.
-    settings = SourceSettings(old.start, old.frames, old.longest_side, old.fps, estimator=FILE)
+    part = {name: getattr(old, name) for name in PART}
+    settings = SourceSettings(**part, estimator=FILE)
     source = replace(source, depth=(blob,), settings=settings)
     return replace(request, source=json.dumps(to_plain(source)), files={**request.files, blob.sha256: str(depth)})
 

@@ -11,6 +11,8 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 
 from ex4d.errors import EX4DError
 from ex4d.geometry.presets import RELEASE_FRAMES
+from ex4d.storage.names import CLIP_ENDINGS, VIDEO_ENDINGS
+from ex4d.storage.sequence import clip_at
 
 from ..scene import camera, compat
 from ..shot import asking, source, takes
@@ -90,7 +92,7 @@ class EX4D_OT_open_clip(_Job):
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     filter_glob: StringProperty(
-        default="*.mp4;*.mov;*.mkv;*.avi;*.webm;*.m4v;*.mpg;*.mxf;*.png;*.jpg;*.jpeg", options={"HIDDEN"}
+        default=";".join(f"*{ending}" for ending in (*VIDEO_ENDINGS, *CLIP_ENDINGS)), options={"HIDDEN"}
     )
     depth: StringProperty(
         name="Depth",
@@ -100,6 +102,9 @@ class EX4D_OT_open_clip(_Job):
     )
     start: property_of(properties.SOURCE["start"])
     frames: property_of(properties.SOURCE["frames"], default=RELEASE_FRAMES)
+    step: property_of(properties.SOURCE["step"])
+    fps: property_of(properties.SOURCE["fps"])
+    gaps: property_of(properties.SOURCE["gaps"])
     longest_side: property_of(properties.SOURCE["longest_side"])
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -115,15 +120,16 @@ class EX4D_OT_open_clip(_Job):
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:
             raise source.InputError("No clip is named: choose a video file or a folder of pictures.")
-        if clip.suffix.lower() in source.CLIP_PICTURES and clip.is_file():
-            clip = clip.parent  # one picture of a folder was chosen
         return asking.request_open(
             context.scene,
-            clip,
+            clip_at(clip),
             str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
             self.start,
             from_blender(properties.SOURCE["frames"], self.frames),
             from_blender(properties.SOURCE["longest_side"], self.longest_side),
+            self.step,
+            from_blender(properties.SOURCE["fps"], self.fps),
+            self.gaps,
         )
 
 

@@ -110,7 +110,7 @@ def generate(
             written = [
                 _leave(folder / inside, frames, videos[inside], output_format) for inside, frames in kept.items()
             ]
-    say(*facts["notes"])
+    say(*named.notes, *facts["notes"])
     results(*written, folder)
 
 

@@ -24,12 +24,17 @@ from ex4d.errors import InputError
 from ex4d.generate.base import Spec
 from ex4d.pipeline.open import SourceFiles
 from ex4d.schema import Choice, Scalar, Setting, Settings, describe
+from ex4d.storage.sequence import clip_at
 
 Command = Callable[..., None]
 """What typer makes a command of."""
 
 InputVideo = Annotated[
-    Path | None, typer.Option("--input_video", help="Video file, or folder of PNG or JPEG pictures.")
+    Path | None,
+    typer.Option(
+        "--input_video",
+        help="Video file, folder of pictures (PNG, JPEG, TIFF, WebP, EXR), or one picture of a sequence.",
+    ),
 ]
 DepthFile = Annotated[
     Path | None,
@@ -75,7 +80,7 @@ def source_files(video: Path | None, depth: Path | None, camera: Path | None) ->
     """
     if video is None:
         raise InputError("Which video? Give --input_video with a file or a folder of pictures.")
-    return SourceFiles(video, depth, camera)
+    return SourceFiles(clip_at(video), depth, camera)
 
 
 def with_settings(

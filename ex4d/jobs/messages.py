@@ -11,7 +11,7 @@ from ex4d.jobs.limits import BLOB_BYTES, CHUNK_BYTES, CONTROL_BYTES, CREDIT, JOB
 from ex4d.pipeline.requests import Blob, Job, Sha256
 from ex4d.plain import Described, Facts, Stride, Tagged, Text, Word, between, length, matches
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 
 Gigabytes = Annotated[float, between(0, 1e6)]
 Count = Annotated[int, between(0, 2**53)]

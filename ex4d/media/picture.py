@@ -1,6 +1,6 @@
 """One decoded picture: its size on screen, and its RGB (BT.709) at the working size in 8 or 16 bits a channel."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -53,6 +53,24 @@ def decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["av.
             yield from stream.decode(packet)
         if packet is None:
             return
+
+
+def telling_transparency(
+    name: str, first: int, pictures: Iterator[tuple[int, "av.VideoFrame"]], tell: Callable[[str], None]
+) -> Iterator[tuple[int, "av.VideoFrame"]]:
+    """Numbered pictures as they are; of the first one from number `first` on that is not opaque the user is told."""
+    told = False
+    for number, picture in pictures:
+        if not told and number >= first and _is_transparent(picture):
+            told = True
+            tell(f"The transparency of {name} was left out: its colours were taken as they are.")
+        yield number, picture
+
+
+def _is_transparent(picture: "av.VideoFrame") -> bool:
+    if not any(component.is_alpha for component in picture.format.components):
+        return False
+    return bool(picture.reformat(format="rgba").to_ndarray()[..., 3].min() < 255)
 
 
 def displayed_size(picture: "av.VideoFrame", pixel_aspect: Fraction | None = None) -> tuple[int, int]:

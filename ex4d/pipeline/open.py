@@ -16,13 +16,14 @@ from ex4d.depth import registry
 from ex4d.depth.estimate import Estimate
 from ex4d.geometry import intrinsics
 from ex4d.geometry.depth_video import DepthVideo
-from ex4d.geometry.presets import RELEASE_FRAMES
-from ex4d.media.clip import Clip, clip_info, read_clip
+from ex4d.media.clip import Clip, open_source, read_clip
+from ex4d.pipeline.pictures import frames_to_use, note_on_length
 from ex4d.pipeline.requests import Blob, Fill, Job, Reconstruct
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.progress import Progress, silent
 from ex4d.source_camera import pose_files
-from ex4d.storage.names import natural_order
+from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, natural_order
+from ex4d.storage.sequence import Numbering, unnumbered
 
 Locate = Callable[[Blob], Path]
 """Where the content of a blob lies on this machine; the file's name may differ from the blob's."""
@@ -33,14 +34,17 @@ class SourceFiles:
     """Where the files of a source lie.
 
     Attributes:
-        clip: a video file, or a folder of pictures.
+        clip: a video file, a folder of pictures, or a picture that stands for its sequence.
         depth: a depth file or folder; None where it is looked for beside the clip, or estimated.
         camera: a file that says how the clip's own camera moved; None where it stood still.
+        numbering: of the sequence whose pictures, or those of them that are needed, lie in the folder; None where the
+            names of the pictures say.
     """
 
     clip: Path
     depth: Path | None = None
     camera: Path | None = None
+    numbering: Numbering | None = None
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,19 @@ def open_shot(
     Raises:
         InputError: something cannot be read, does not fit, or cannot be estimated here.
     """
+    fps = Fraction(settings.fps) if settings.fps else None
+    frames = settings.frames
+    if frames is None:
+        frames = frames_to_use(open_source(files.clip, fps, settings.gaps, files.numbering).info.frames, settings)
     clip = read_clip(
         files.clip,
         start=settings.start,
-        frames=_frames(files.clip, settings),
+        frames=frames,
+        step=settings.step,
         longest_side=settings.longest_side,
-        fps=Fraction(settings.fps) if settings.fps else None,
+        fps=fps,
+        gaps=settings.gaps,
+        numbering=files.numbering,
         progress=progress,
     )
     focal_px = settings.focal_px
@@ -146,16 +157,12 @@ def open_shot(
         device=device,
         progress=progress,
     )
-    notes = (*clip.notes, *estimate.depth.notes)
+    length = note_on_length(clip.source, len(clip.frames), clip.source_frames, settings)
+    notes = (*length, *clip.notes, *estimate.depth.notes)
     if moving is None:
         return Shot(clip, estimate, None, notes)
     moving, said = pose_files.in_unit_of(moving, estimate.depth)
     return Shot(clip, estimate, moving.camera_to_world, (*notes, said))
-
-
-def _frames(clip: Path, settings: SourceSettings) -> int:
-    """How many frames to read: those asked for, else the release's number or what there is."""
-    return settings.frames or max(1, min(RELEASE_FRAMES, clip_info(clip).frames - settings.start))
 
 
 def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) -> JobFiles:
@@ -171,16 +178,28 @@ def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) ->
     """
     gathered = partial(_gathered, locate=locate, folder=folder, in_place=in_place)
     if isinstance(job, Fill):
-        return JobFiles(colour=gathered(job.colour, what="colour"), mask=gathered(job.mask, what="mask"))
+        colour, mask = (
+            gathered(blobs, what=what, as_folder=_are_pictures(blobs, CLIP_ENDINGS))
+            for what, blobs in (("colour", job.colour), ("mask", job.mask))
+        )
+        return JobFiles(colour=colour, mask=mask)
     source = job.source
+    numbering = None if source.folder is None else source.numbering or unnumbered(len(source.clip))
+    depth_is_folder = bool(source.depth) and _are_pictures(source.depth, DEPTH_ENDINGS)
     files = SourceFiles(
         gathered(source.clip, what=source.folder or "clip", as_folder=source.folder is not None),
-        gathered(source.depth, what="depth") if source.depth else None,
+        gathered(source.depth, what="depth", as_folder=depth_is_folder) if source.depth else None,
         gathered((source.camera,), what="camera") if source.camera else None,
+        numbering,
     )
     if isinstance(job, Reconstruct) or job.path is None:
         return JobFiles(files)
     return JobFiles(files, gathered((job.path,), what="path"))
+
+
+def _are_pictures(blobs: tuple[Blob, ...], endings: tuple[str, ...]) -> bool:
+    """Whether files are from a folder of pictures, even if only one of them is needed."""
+    return Path(blobs[0].name).suffix.lower() in endings
 
 
 def _gathered(

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.plain import Tagged, between, length, matches, to_plain
+from ex4d.storage.sequence import Numbering
 
 MOST_PICTURES = 100_000
 """Most pictures of a folder in one job; far fewer travel to a server, see `ex4d.jobs.limits`."""
@@ -52,11 +53,12 @@ class Source:
     """A clip, where its depth comes from, and the part of them to use.
 
     Attributes:
-        clip: one video file, or the pictures of a folder in order.
+        clip: one video file, or pictures of a folder in order: those that the settings' range shows.
         depth: one file (.npz, .npy, a video), or PNG or EXR pictures in order; empty where it is to be estimated.
         camera: how the camera of the clip moved, see `ex4d.source_camera`; None where it stands still.
         settings: all else.
         folder: name of the folder that the pictures of the clip are from; empty for a video file.
+        numbering: of the whole sequence that the pictures are from; None where they are all there is, one a frame.
     """
 
     clip: Annotated[tuple[Blob, ...], length(1, MOST_PICTURES)]
@@ -64,6 +66,7 @@ class Source:
     camera: Blob | None = None
     settings: SourceSettings = field(default_factory=SourceSettings)
     folder: Name | None = None
+    numbering: Numbering | None = None
 
 
 @dataclass(frozen=True)

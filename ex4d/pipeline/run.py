@@ -7,18 +7,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.errors import InputError
 from ex4d.generate.base import Generated, metadata
 from ex4d.geometry import camera_path, presets
-from ex4d.media.clip import clip_info, read_clip
 from ex4d.media.movie import write_movie
+from ex4d.pipeline import conditioning, take
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import render as rendering
-from ex4d.pipeline import take
 from ex4d.pipeline.open import JobFiles, Shot, open_shot
 from ex4d.pipeline.requests import Fill, Generate, Job, Preview, Reconstruct
 from ex4d.pipeline.runtime import Runtime
@@ -131,21 +128,20 @@ def _take(
     wanted = generation.plan(job.generation)  # before anything takes time
     if isinstance(job, Generate):
         generation.refuse_stereo(job.render)
-    shot, scene, as_released = None, None, False
+    shot, scene, drawn, as_released = None, None, None, False
     if isinstance(job, Generate):
         shot = _shot(job, files, runtime, watch)
         scene = rendering.scene_of(shot, files.path, job.preset, job.render)
-        if job.generation.width is not None and job.generation.height is not None:
-            scene = rendering.resized(scene, job.generation.width, job.generation.height)
-        seen, clip_fps = rendering.view(scene, job.render, watch), shot.clip.fps
+        drawn, seen = conditioning.rendered(scene, job, watch)
+        clip_fps = shot.clip.fps
         drawn_by, as_released = engine(job.render.engine), job.render.release_compat
     else:
-        seen, clip_fps = _read_conditioning(job, files, watch)
+        seen, clip_fps = conditioning.read(job, files, watch)
         drawn_by, as_released = engine(), job.release_compat
     notes = [*(shot.notes if shot else ()), *seen.notes]
     fps = Fraction(job.generation.fps) if job.generation.fps else clip_fps
     _write_conditioning(out, without_rim(seen, wanted.seed), fps, notes)
-    made, other = generation.generate(seen, scene, wanted, runtime, watch, engine=drawn_by, as_released=as_released)
+    made, other = generation.generate(seen, drawn, wanted, runtime, watch, engine=drawn_by, as_released=as_released)
     made = replace(made, notes=(*notes, *made.notes))
     choices = [*(shot.choice_notes if shot else ()), *wanted.choice.notes]
     _write_result(out, made, other, fps, wanted, keep)
@@ -209,30 +205,6 @@ def _coverage_facts(coverage: Coverage) -> dict[str, Any]:
         "angle": [None if np.isnan(angle) else round(float(angle), 1) for angle in coverage.angle],
         "level": [int(level) for level in coverage.level],
     }
-
-
-def _read_conditioning(job: Fill, files: JobFiles, progress: Progress) -> tuple[Conditioning, Fraction]:
-    """Colour and mask from files, brought to the size asked for as the release does, without keeping the aspect."""
-    assert files.colour is not None
-    assert files.mask is not None
-    frames = job.frames or min(presets.RELEASE_FRAMES, clip_info(files.colour).frames)
-    colour = read_clip(files.colour, frames=frames, longest_side=None, multiple=2, progress=progress)
-    mask = read_clip(files.mask, frames=frames, longest_side=None, multiple=2, progress=progress)
-    if colour.frames.shape != mask.frames.shape:
-        (_, h, w, _), (_, mh, mw, _) = colour.frames.shape, mask.frames.shape
-        raise InputError(
-            f"{colour.source} is {w}x{h} but {mask.source} is {mw}x{mh}: take colour and mask of one recon run."
-        )
-    pictures, real = colour.frames, np.where(mask.frames[..., 0] > 127, 255, 0).astype(np.uint8)
-    if job.generation.width is not None and job.generation.height is not None:
-        size = job.generation.width, job.generation.height
-        pictures = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures])
-        real = np.stack([cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in real])
-    # Where the camera was is not in these files, so there is no angle to tell.
-    part = (real > 0).mean(axis=(1, 2))
-    coverage = Coverage(part, np.full(len(part), np.nan), np.zeros(len(part), np.int64))
-    pictures = pictures * (real[..., None] > 0)
-    return Conditioning(pictures, real, coverage, (*colour.notes, *mask.notes)), colour.fps
 
 
 class _Stopwatch:

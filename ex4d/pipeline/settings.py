@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from ex4d.depth.encoding import Convention, DepthEncoding, Distance, unit_of
 from ex4d.errors import InputError
@@ -18,6 +18,10 @@ from ex4d.geometry.presets import ORBIT_RISE, Preset
 from ex4d.plain import check_json
 from ex4d.render.scene import EngineName
 from ex4d.schema import AUTO, Choice, Settings, setting
+from ex4d.storage.sequence import Gaps
+
+Fit = Literal["crop", "squeeze"]
+"""How a picture is brought to another aspect."""
 
 LONGEST_SIDE = 1024
 """Longest side of the working picture in pixels where nobody says another."""
@@ -50,6 +54,13 @@ class SourceSettings(Settings):
         maximum=100_000,
         option="--num_frames",
     )
+    step: int = setting(
+        1,
+        "Step",
+        "Use every n-th frame only; the frame rate is divided by it, so that the clip plays as fast as before",
+        minimum=1,
+        maximum=1000,
+    )
     longest_side: int | None = setting(
         LONGEST_SIDE,
         "Longest Side",
@@ -59,7 +70,19 @@ class SourceSettings(Settings):
         maximum=16384,
     )
     fps: str | None = setting(
-        None, "Frame Rate", "Frame rate of an image folder, such as 24 or 24000/1001", unit="frames a second"
+        None,
+        "Frame Rate",
+        "Frame rate to read the clip at, such as 24 or 24000/1001; by default a video's own, and 24 for pictures",
+        unit="frames a second",
+    )
+    gaps: Gaps = setting(
+        "hold",
+        "Missing Pictures",
+        "What to show in place of pictures that are missing from a numbered sequence",
+        choices=(
+            Choice("hold", "Hold", "The picture before the gap, so that the timing is kept"),
+            Choice("leave", "Leave Out", "The next picture, so that those which are there follow each other"),
+        ),
     )
     estimator: str = setting(
         AUTO,
@@ -233,6 +256,15 @@ class GenerateSettings(Settings):
     )
     height: int | None = setting(
         None, "Height", "Height of the result; by default that of the working picture", unit="pixels", minimum=16
+    )
+    fit: Fit = setting(
+        "crop",
+        "Fit",
+        "What happens where width and height have another aspect than the clip",
+        choices=(
+            Choice("crop", "Crop", "The picture fills the result, and what is too wide or too high is cut off"),
+            Choice("squeeze", "Squeeze", "The picture is squeezed, as the EX-4D release does"),
+        ),
     )
     fps: str | None = setting(
         None,

@@ -94,6 +94,8 @@ def read_record(path: Path) -> TakeRecord:
             raise InputError(f"{path} was written by a later version of EX-4D ({data['version']}): update this one.")
         if data["format"] == 1:
             data = since_0_1.record(data)
+        if "generation" in data["job"]:  # before there was a choice, another aspect was squeezed
+            data["job"]["generation"].setdefault("fit", "squeeze")
     except OSError as error:
         raise InputError(f"The take's record {path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -116,7 +116,7 @@ def _frames(path: Path, count: int, clip: "Clip") -> NDArray[np.int64]:
     """Which stored pose belongs to each frame of the clip (T,)."""
     assert clip.stored is not None
     if count == clip.source_frames:
-        return clip.start + np.arange(len(clip.frames))
+        return clip.numbers
     if count == len(clip.frames):
         return np.arange(len(clip.frames))
     if count == clip.stored_pictures:

@@ -3,8 +3,17 @@
 import re
 from pathlib import Path
 
-CLIP_ENDINGS = (".png", ".jpg", ".jpeg")
+CLIP_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".exr")
 """Endings of pictures that make a clip."""
+
+VIDEO_ENDINGS = (
+    *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".mxf", ".dv"),
+    *(".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".m2v", ".ogv", ".ogg", ".gif", ".apng", ".ivf", ".y4m"),
+    *(".h264", ".264", ".avc", ".hevc", ".h265", ".265"),
+)
+"""Endings that videos have. One with another ending, or none, is opened too: its content tells what it is. Blender's
+file dialog takes no longer list."""
+
 
 DEPTH_ENDINGS = (".png", ".exr")
 """Endings of pictures that hold depth."""

@@ -383,3 +383,7 @@ def test_more_pictures_than_one_job_may_name_are_refused_in_a_sentence(server, c
     job = replace(job, source=replace(job.source, clip=many, folder="frames"))
     with pytest.raises(InputError, match="2002 pictures, and 2000 at most can be sent"):
         client.submit(job, files)
+    long = tuple(Blob(f"{number:064x}", 1, f"{number:04d}_{'x' * 90}.png") for number in range(1900))
+    job = replace(job, source=replace(job.source, clip=long))
+    with pytest.raises(InputError, match=r"1901 pictures with such long names are too many .* use fewer frames"):
+        client.submit(job, {**files, **{blob.sha256: next(iter(files.values())) for blob in long}})

@@ -49,7 +49,7 @@ def test_what_buttons_ask_for_is_the_schemas(operator, addon):
 
 
 def test_every_setting_of_a_source_can_be_chosen_in_blender_or_is_made_from_what_can():
-    made = {"start", "frames", "longest_side", "fps", "accept_licence", "depth_unit", "focal_px"}
+    made = {"start", "frames", "step", "longest_side", "fps", "gaps", "accept_licence", "depth_unit", "focal_px"}
     drawn = {setting.name for setting, _name in DRAWN}
     assert {setting.name for setting in describe(SourceSettings)} <= made | drawn
 

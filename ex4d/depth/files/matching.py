@@ -38,16 +38,16 @@ def chosen_frames(path: Path, frames: int, clip: "Clip") -> tuple[NDArray[np.int
     assert clip.stored is not None
     used = len(clip.frames)
     if frames == clip.source_frames:
-        return clip.start + np.arange(used), ""
+        return clip.numbers, ""
     if frames == used:
         return np.arange(used), ""
     if frames == clip.stored_pictures:
         return clip.stored, ""
     uneven = clip.stored_pictures not in (0, clip.source_frames)
-    if frames >= clip.start + used and not uneven:
+    if frames > clip.numbers[-1] and not uneven:
         every = round(clip.source_frames / frames)
         thinned = 1 < every <= MOST_THINNED and abs(clip.source_frames / every - frames) <= 1
-        return clip.start + np.arange(used), (
+        return clip.numbers, (
             f"{path.name} has {frames} frames of depth and {clip.source} {clip.source_frames}: they are counted from"
             " the clip's first."
             + (f" If the depth is of one frame in {every}, make it again of all." if thinned else "")
