@@ -255,11 +255,12 @@ class VideoGenerator(ABC):
         interrupted job does not make them again."""
         import torch
 
-        from ex4d.generate.runtime.resume import checkpoint_for
+        from ex4d.generate.runtime.resume import checkpoint_for, digest_of
 
         texts, settings = (prompts.positive, prompts.negative), job.settings
-        depends_on = (*prepared.depends_on, *texts, seed, settings, models.precision, job.files.identity())
-        whole, latents = checkpoint_for("frames", *depends_on), checkpoint_for("latents", *depends_on)
+        identity = job.files.identity()
+        all_of_it = digest_of(*prepared.depends_on, *texts, seed, settings, models.precision, identity)
+        whole, latents = checkpoint_for("frames", all_of_it), checkpoint_for("latents", all_of_it)
         if kept := whole.read():
             progress("Sampling", settings.steps, settings.steps)
             return kept["frames"].numpy(), int(kept["predictions"]), whole
