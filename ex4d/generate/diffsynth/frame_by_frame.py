@@ -10,7 +10,7 @@ the picture: the VAE has attention over whole frames. With random weights tiles 
 this is off by 1e-6, the order of sums in float32.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,22 +33,26 @@ def decode(pipe: Any, latents: Tensor, progress: Progress = silent) -> NDArray[n
     Args:
         pipe: diffsynth's pipeline.
         latents: of the video.
-        progress: told of each latent frame; raises `Cancelled` to stop.
+        progress: told of each frame; raises `Cancelled` to stop.
     """
+    count, pictures = STRIDE * (latents.shape[2] - 1) + 1, []
+    for number, frame in enumerate(decoded(pipe, latents), 1):
+        picture = ((frame.clamp(-1, 1).float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
+        pictures.append(picture.permute(1, 2, 0).cpu().numpy())
+        progress("Decoding", number, count)
+    return np.stack(pictures)
+
+
+def decoded(pipe: Any, latents: Tensor) -> Iterator[Tensor]:
+    """One frame (3,H,W) after the other, about [-1,1], of latents (1,16,T',H',W')."""
     vae, decoder = pipe.vae.model, pipe.vae.model.decoder
     layers = [decoder.conv1, *decoder.middle, *decoder.upsamples, *decoder.head]
     ends = [n + 1 for n, layer in enumerate(layers) if getattr(layer, "mode", "") == "upsample3d"]
     sections = [_Section(layers[a:b]) for a, b in zip([0, *ends], [*ends, None], strict=True)]
     z = latents.to(pipe.device, dtype_of(pipe.vae))
     mean, scale = _statistics(pipe.vae, z)
-    frames = []
-    for number, latent in enumerate(vae.conv2(z / scale + mean).split(1, dim=2)):
-        progress("Decoding", number, z.shape[2])
-        for frame in _through(sections, latent):
-            picture = ((frame[0, :, 0].clamp(-1, 1).float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
-            frames.append(picture.permute(1, 2, 0).cpu().numpy())
-    progress("Decoding", z.shape[2], z.shape[2])
-    return np.stack(frames)
+    for frame in _through(sections, vae.conv2(z / scale + mean)):
+        yield frame[0, :, 0]
 
 
 def encode(pipe: Any, video: Tensor) -> Tensor:
@@ -101,8 +105,7 @@ def _through(sections: Sequence[_Section], x: Tensor) -> Iterator[Tensor]:
     if not sections:
         yield x
         return
-    frames: Iterable[Tensor] = x.split(1, dim=2)
-    for frame in frames:
+    for frame in x.split(1, dim=2):
         yield from _through(sections[1:], sections[0](frame))
 
 

@@ -2,6 +2,7 @@
 
 import weakref
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +17,8 @@ from torch.utils._pytree import tree_leaves
 from ex4d.errors import Cancelled
 from ex4d.generate.diffsynth import frame_by_frame
 from ex4d.generate.diffsynth import video_model as whole
+from ex4d.generate.diffsynth.library import library
+from ex4d.generate.vace import spec
 
 pytestmark = pytest.mark.wan
 
@@ -95,14 +98,32 @@ def test_it_holds_less_at_once_and_no_more_for_more_frames(pipe):
     assert more < 1.02 * most(frame_by_frame.decode, latents)
 
 
-def test_it_tells_of_every_latent_frame_and_can_be_stopped(pipe):
+def test_the_real_vae_holds_as_much_as_is_set_aside_for_it():
+    """Bytes a pixel in bfloat16 with the published number of channels: counted, not computed."""
+    with torch.device("meta"):
+        vae = library().wan_video.WanVideoVAE().to(torch.bfloat16)
+        latents = torch.empty(1, 16, 3, 32, 32, dtype=torch.bfloat16)
+        video = torch.empty(9, 3, 256, 256)
+    real = SimpleNamespace(vae=vae, device="meta")
+    with torch.no_grad(), Held() as decoding:
+        for _ in frame_by_frame.decoded(real, latents):
+            pass
+    with torch.no_grad(), Held() as encoding:
+        frame_by_frame.encode(real, video)
+    print(f"{decoding.most / 256**2:.0f} and {encoding.most / 256**2:.0f} bytes a pixel")
+    assert 6_500 < decoding.most / 256**2 < 7_200
+    assert encoding.most < decoding.most
+    assert 1.3 * (decoding.most / 256**2 + 700) < spec.DECODING
+
+
+def test_it_tells_of_every_frame_and_can_be_stopped(pipe):
     told = []
 
     def stop(stage, step, steps, picture=None):
         told.append((stage, step, steps))
-        if step == 1:
+        if step == 2:
             raise Cancelled("stop")
 
     with pytest.raises(Cancelled), torch.no_grad():
         frame_by_frame.decode(pipe, noise(1, 16, 3, 4, 6), stop)
-    assert told == [("Decoding", 0, 3), ("Decoding", 1, 3)]
+    assert told == [("Decoding", 1, 9), ("Decoding", 2, 9)]

@@ -49,8 +49,8 @@ def test_the_memory_that_it_needs_follows_from_its_settings():
     def memory(spec, **settings):
         return spec.memory(VaceSettings(**settings))
 
-    assert 8 < memory(SPEC).least < 12, "832x480 ran in 12 GB and did not in 8"
-    assert 6 < memory(SPEC, model_size="512x512", quality="draft").least < 8, "which ran"
+    assert memory(SPEC).least < 6, "832x480 with 81 frames at final quality runs in 6 GB"
+    assert memory(SPEC, model_size="512x512", quality="draft").least < 4
     assert memory(SPEC, model_size="512x512").least < memory(SPEC).least
     assert memory(SPEC, quality="draft").best < memory(SPEC).best
     assert memory(SPEC_14B, window="49").least < memory(SPEC_14B).least < 16
