@@ -17,6 +17,9 @@ import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -139,14 +142,17 @@ class Jobs:
 
     def run(self, first: bool, last: bool) -> None:
         """All jobs."""
-        tasks = [(self.measured, window, "cold") for window in WINDOWS]
+        tasks: list[tuple[Window, Callable[[Window], None]]] = []
+        tasks += [(window, partial(self.measured, state="cold")) for window in WINDOWS]
         if first:
-            tasks += [(self.measured, window, "warm") for window in WINDOWS]
-        for work, *given in [*tasks, *([(self.broken_off, BROKEN_OFF)] if first or last else [])]:
+            tasks += [(window, partial(self.measured, state="warm")) for window in WINDOWS]
+        if first or last:
+            tasks.append((BROKEN_OFF, self.broken_off))
+        for window, work in tasks:
             try:
-                work(*given)
+                work(window)
             except EX4DError as error:
-                self.say(given[0], f"FAILED: {error}")
+                self.say(window, f"FAILED: {error}")
 
 
 def counts() -> tuple[int, int]:
@@ -167,10 +173,9 @@ def make_tiny(models: Path) -> None:
     from ex4d.generate.diffsynth.library import library
 
     library()
-    import tiny_vace
     from diffsynth.models import model_loader
 
-    model_loader.MODEL_CONFIGS.extend(tiny_vace.tree(models))
+    model_loader.MODEL_CONFIGS.extend(import_module("tiny_vace").tree(models))
     AREAS["832x480"] = 64 * 48
 
 
@@ -224,9 +229,9 @@ def main(
         told = child([sys.executable, __file__, *sys.argv[1:], "--one", str(number)])
         for window in WINDOWS:
             same[window].append(told.get(window, set()))
-    for window, found in same.items():
+    for number_of, found in same.items():
         verdict = "the same" if all(found) and len(set().union(*found)) == 1 else "NOT THE SAME, or not all there"
-        print(f"{window} frames: bytes under {', '.join(f'{g:.0f}' for g in chosen)} GB (0: no limit): {verdict}")
+        print(f"{number_of} frames: bytes under {', '.join(f'{g:.0f}' for g in chosen)} GB (0: no limit): {verdict}")
 
 
 if __name__ == "__main__":
