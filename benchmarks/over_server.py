@@ -1,7 +1,7 @@
 """A job over a server, from submit to take, cold and warm, and where its time goes.
 
     python benchmarks/over_server.py preview
-    python benchmarks/over_server.py wan --models DIR
+    python benchmarks/over_server.py wan --models DIR       # or vace, vace-14b
 
 A server of its own, with a worker of its own, on this machine; a clip of 49 frames of 512x512 (noise on moving boxes:
 the worst there is for video files) with its depth, along an orbit of 60 degrees. Cold is the first job of the server's
@@ -36,6 +36,9 @@ from ex4d.pipeline.settings import GenerateSettings, PathSettings
 from ex4d.pipeline.take import SIDECAR, read_record
 from ex4d.schema import describe
 
+RANDOM = ("wan", "vace", "vace-14b")
+"""Generators for which random weights can be written."""
+
 
 def main(
     generator: Annotated[str, typer.Argument(help="Name of the generator.")],
@@ -47,6 +50,7 @@ def main(
     if models:
         os.environ |= {"EX4D_MODELS": str(models), "EX4D_CACHE": str(models / "cache")}
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(models / "inductor"))
+    if models and generator in RANDOM:
         weights = Path(__file__).with_name("random_weights.py")
         subprocess.run([sys.executable, str(weights), str(models), "--model", generator], check=True)
     own = {about.name for about in describe(generators()[generator].settings)}

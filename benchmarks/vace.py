@@ -49,7 +49,7 @@ BROKEN_OFF: Window = "49"
 """What is also broken off and resumed, under the first limit and the last."""
 
 TINY_FRAMES = {"49": 9, "81": 13}
-SECONDS = 300
+SECONDS = 360
 """What a process for one limit may take."""
 
 SEED = 7

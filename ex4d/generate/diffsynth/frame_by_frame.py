@@ -1,4 +1,4 @@
-"""The VAE one frame at a time: what diffsynth's own way gives, with less of the GPU's memory, and less at once.
+"""The VAE one frame at a time: the pictures that diffsynth's own way gives, with less of the GPU's memory.
 
 diffsynth sends four frames of the video at a time through all layers, and keeps what it has decoded on the GPU. But
 layers only look back, at two frames that each convolution keeps, and only few of them change the number of frames.
@@ -6,8 +6,7 @@ Between those each frame goes alone here, and is taken off the GPU as soon as it
 
 For 832x480 in bfloat16 diffsynth holds 4.1 GB of tensors while it decodes, and this holds 2.8 (encoding: 3.0 and 2.4),
 of which 1.9 GB are what the convolutions keep. diffsynth can also decode in tiles, which takes less still, but changes
-the picture: the VAE has attention over whole frames. With random weights tiles were off by 16 % and had seams to blend;
-this is off by 1e-6, the order of sums in float32.
+the picture, as the VAE has attention over whole frames. What that and this differ by: docs/performance.md.
 """
 
 from collections.abc import Iterator, Sequence
