@@ -14,6 +14,7 @@ H100.
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -30,7 +31,7 @@ from generator import Clock
 from memory import allow
 from numpy.typing import NDArray
 
-from ex4d.errors import Cancelled, EX4DError
+from ex4d.errors import Cancelled
 from ex4d.generate.base import Generated, Generator, Request
 from ex4d.generate.diffsynth.quality import AREAS, QualityName
 from ex4d.generate.diffsynth.video_model import KEPT_EVERY
@@ -151,8 +152,8 @@ class Jobs:
         for window, work in tasks:
             try:
                 work(window)
-            except EX4DError as error:
-                self.say(window, f"FAILED: {error}")
+            except Exception as error:  # one that fails must not end the others
+                self.say(window, f"FAILED: {type(error).__name__}: {error}")
 
 
 def counts() -> tuple[int, int]:
@@ -226,6 +227,7 @@ def main(
     print(f"{torch.cuda.get_device_name() if GPU else 'CPU'}, torch {torch.__version__}", flush=True)
     same: dict[str, list[set[str]]] = {window: [] for window in WINDOWS}
     for number in range(len(chosen)):
+        shutil.rmtree(models / "cache" / "unfinished", ignore_errors=True)  # what a run that was ended has left
         told = child([sys.executable, __file__, *sys.argv[1:], "--one", str(number)])
         for window in WINDOWS:
             same[window].append(told.get(window, set()))
