@@ -15,7 +15,7 @@ from ex4d.storage.names import CLIP_ENDINGS, VIDEO_ENDINGS
 from ex4d.storage.sequence import clip_at
 
 from ..scene import camera, compat
-from ..shot import asking, source, takes
+from ..shot import asking, source, suggestion, takes
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
 from ..words import count
@@ -545,6 +545,24 @@ class EX4D_OT_take_again(_OnTake, _Job):
         return takes.request_again(context.scene, taken.number, self.generator, changed, server)
 
 
+class EX4D_OT_suggest_prompt(_Safe):
+    """Fill the empty prompt with what the name of the clip says; a prompt that is there stays"""
+
+    bl_idname = "ex4d.suggest_prompt"
+    bl_label = "Suggest"
+
+    generator: StringProperty(name="Generator", description="Name of the generator whose prompt is meant")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Fill it."""
+        self.tell(f"The prompt is “{suggestion.fill(context.scene.ex4d, self.generator)}” now: make it your own.")
+
+
 class EX4D_OT_take_remove(_OnTake):
     """Remove the take from the list; its strip and files stay"""
 
@@ -579,5 +597,6 @@ CLASSES = (
     EX4D_OT_show_scene,
     EX4D_OT_take_restore_camera,
     EX4D_OT_take_again,
+    EX4D_OT_suggest_prompt,
     EX4D_OT_take_remove,
 )

@@ -15,7 +15,7 @@ import bpy
 
 from ex4d.jobs.messages import GeneratorInfo
 
-from ..shot import checks, options
+from ..shot import checks, options, suggestion
 from ..ui import operators
 from ..ui.preferences import preferences
 from ..ui.properties import EX4DTake
@@ -104,7 +104,12 @@ def draw_options(layout: Layout, context: Context) -> None:
     if facts.generator_name == capabilities.AUTO:
         layout.label(text=f"{info.title} will be used", icon="BLANK1")
     for name in shown.properties:
-        layout.prop(group, name)
+        if name == suggestion.PROMPT and has_shot(scene) and suggestion.is_empty(facts, info):
+            row = layout.row(align=True)
+            row.prop(group, name)
+            row.operator(operators.EX4D_OT_suggest_prompt.bl_idname).generator = info.name
+        else:
+            layout.prop(group, name)
 
 
 # -- panels -----------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def _list_generator(spec: Spec, root: Path) -> None:
     """The files of a generator, and what is to be done about them."""
     listing = store.listing(spec.name, spec.parts, root, deep=True)
     table = _table(f"{spec.title}: files in {root}")
-    wrong = _add_rows(table, listing.states)
+    wrong = _add_rows(table, listing.states, root)
     for file in spec.own_files(root) if spec.own_files is not None else ():
         wrong += [file.problem] if file.problem else []
         state = "unusable" if file.problem else file.found or "none"
@@ -114,7 +114,7 @@ def _list_estimators(root: Path) -> None:
         if spec.parts
     ]
     table = _table(f"Depth models, all optional: files in {root}")
-    wrong = _add_rows(table, tuple(pair for listing in listings for pair in listing.states))
+    wrong = _add_rows(table, tuple(pair for listing in listings for pair in listing.states), root)
     show(table)
     say(*wrong)
     wanted = {listing.name: listing.wanted for listing in listings if listing.wanted}
@@ -128,10 +128,12 @@ def _table(title: str) -> Table:
     return Table("Part", "State", "GB", "Licence", Column("Expected at", overflow="fold"), title=title)
 
 
-def _add_rows(table: Table, states: tuple[tuple[Part, str], ...]) -> list[str]:
+def _add_rows(table: Table, states: tuple[tuple[Part, str], ...], root: Path) -> list[str]:
     """A row for each part; returns the sentences about those that are unusable, which have no place in a table."""
     for part, state in states:
         more = f" and {len(part.files) - 1} more" if len(part.files) > 1 else ""
         short = "unusable" if state.endswith(".") else state
-        table.add_row(part.name, short, f"{part.gigabytes:g}", part.licence, f"{part.files[0]}{more}")
+        folder = store.places(part, root)[0].relative_to(root).parts[0]
+        place = f"{folder}/{part.inside(part.files[0])}{more}"
+        table.add_row(part.name, short, f"{part.gigabytes:g}", part.licence, place)
     return [state for _, state in states if state.endswith(".")]

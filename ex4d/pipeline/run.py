@@ -20,6 +20,7 @@ from ex4d.pipeline.open import JobFiles, Shot, open_shot
 from ex4d.pipeline.requests import Fill, Generate, Job, Preview, Reconstruct
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import PathSettings, RenderSettings
+from ex4d.pipeline.writing import Writer
 from ex4d.progress import Progress
 from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.coverage import Coverage
@@ -117,7 +118,8 @@ def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progres
     scene = rendering.scene_of(shot, files.path, PathSettings(), job.render)
     seen = rendering.view(scene, job.render, progress)
     notes = [*shot.notes, *seen.notes]
-    _write_conditioning(out, seen, shot.clip.fps, notes)
+    with Writer(progress) as writer:
+        _write_conditioning(writer, out, seen, shot.clip.fps, notes)
     return {**_coverage_facts(seen.coverage), "fps": str(shot.clip.fps), "notes": [*shot.choice_notes, *notes]}
 
 
@@ -140,11 +142,14 @@ def _take(
         drawn_by, as_released = engine(), job.release_compat
     notes = [*(shot.notes if shot else ()), *seen.notes]
     fps = Fraction(job.generation.fps) if job.generation.fps else clip_fps
-    _write_conditioning(out, without_rim(seen, wanted.seed), fps, notes)
-    made, other = generation.generate(seen, drawn, wanted, runtime, watch, engine=drawn_by, as_released=as_released)
-    made = replace(made, notes=(*notes, *made.notes))
     choices = [*(shot.choice_notes if shot else ()), *wanted.choice.notes]
-    _write_result(out, made, other, fps, wanted, keep)
+    with Writer(watch) as writer:
+        _write_conditioning(writer, out, without_rim(seen, wanted.seed), fps, notes)
+        made, other = generation.generate(
+            seen, drawn, wanted, runtime, writer.progress, engine=drawn_by, as_released=as_released
+        )
+        made = replace(made, notes=(*notes, *made.notes))
+        _write_result(writer, out, made, other, fps, wanted, keep)
     if scene is not None:
         camera_path.save(out / take.CAMERA, scene.path)
     record = take.TakeRecord(
@@ -178,14 +183,20 @@ def _take(
     }
 
 
-def _write_conditioning(out: Path, seen: Conditioning, fps: Fraction, notes: list[str]) -> None:
+def _write_conditioning(writer: Writer, out: Path, seen: Conditioning, fps: Fraction, notes: list[str]) -> None:
     about = {"comment": " ".join(notes)}
-    write_movie(out / take.COLOUR, seen.colour, fps, metadata=about)
-    write_movie(out / take.MASK, seen.mask, fps, lossless=True, metadata=about)
+    writer.write(out / take.COLOUR, seen.colour, fps, metadata=about)
+    writer.write(out / take.MASK, seen.mask, fps, lossless=True, metadata=about)
 
 
 def _write_result(
-    out: Path, made: Generated, other: NDArray[np.uint8], fps: Fraction, wanted: generation.Plan, keep: Keep | None
+    writer: Writer,
+    out: Path,
+    made: Generated,
+    other: NDArray[np.uint8],
+    fps: Fraction,
+    wanted: generation.Plan,
+    keep: Keep | None,
 ) -> None:
     """The result, and the other video where there is one: as released, the model's own is all there is."""
     about = metadata(wanted.spec, made)
@@ -193,7 +204,7 @@ def _write_result(
     if other is not made.frames:
         videos[take.GENERATED if wanted.keep_source else take.COMPOSITED] = other
     for name, frames in videos.items():
-        write_movie(out / name, frames, fps, metadata=about)
+        writer.write(out / name, frames, fps, metadata=about)
         if keep is not None:
             keep(name, frames)
 

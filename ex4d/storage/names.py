@@ -101,3 +101,27 @@ def maybe_depth_note(path: Path) -> str:
         return ""
     more = f" (and {len(names) - 3} more)" if len(names) > 3 else ""
     return f"{', '.join(names[:3])}{more} beside {path.name} may be its depth: if so, name it as the depth file."
+
+
+_CAMERAS_AND_VERSIONS = """
+aces alexa arri at bmpcc cam camera canon clip clips comp copy cut dcim dji dsc dscf dscn edit export exr fin final
+finals footage fps frame frames gopr gopro grade graded hd hdr image images img input iphone mov movie mvi out output
+picture pictures plate plates preview proxy pxl raw rec recording render rendered renders result sample sc screen
+seq sequence shot shots sony source src take test tests tmp uhd untitled ver version vid video videos whatsapp wip
+youtube
+"""
+OF_NO_SUBJECT = frozenset(_CAMERAS_AND_VERSIONS.split())
+"""Words in names of clips, as cameras and people give them, that say nothing about what the clip shows."""
+
+
+def words_in(name: str) -> str:
+    """What the name of a clip says of what it shows: "old-town_walk v03" gives "old town walk", "IMG_2034" nothing.
+
+    Args:
+        name: without its ending, see `clip_name`.
+    """
+    # Numbers, sizes, versions and cameras' counts (2034, 1080p, v03, C0012) have digits in them.
+    words = [word for word in re.findall(r"[^\W_]+", name) if word.isalpha() and word.lower() not in OF_NO_SUBJECT]
+    parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", " ".join(words)).lower().split()  # OldTown is two
+    said = [part for part in parts if part not in OF_NO_SUBJECT]
+    return " ".join(said) if any(len(part) > 2 or not part.isascii() for part in said) else ""

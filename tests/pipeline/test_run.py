@@ -1,6 +1,7 @@
 """Jobs from files to files, as the command line, the worker and the library run them."""
 
 import json
+import time
 from dataclasses import replace
 from fractions import Fraction
 
@@ -9,6 +10,7 @@ import pytest
 
 from ex4d.depth import registry
 from ex4d.errors import Cancelled, InputError
+from ex4d.generate.base import Generated
 from ex4d.generate.registry import generators
 from ex4d.geometry import camera_path, presets
 from ex4d.geometry.depth_video import load_depth_npz
@@ -177,6 +179,23 @@ def test_cancel_stops_between_two_steps(work, studio):
     with pytest.raises(Cancelled):
         work(Generate(source, path), files, out, stop)
     assert not (out / take.RESULT).exists()
+
+
+def test_colour_and_mask_are_written_while_the_generator_runs(work, studio, monkeypatch):
+    files, source, path, out = studio
+
+    class Slow:
+        def generate(self, request, progress):
+            end = time.monotonic() + 20
+            while not all((out / name).exists() for name in (take.COLOUR, take.MASK)):
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            return Generated(request.conditioning.colour, {})
+
+    monkeypatch.setattr(work.runtime, "generator", lambda spec: Slow())
+    work(Generate(source, path), files, out)
+    assert read_movie(out / take.RESULT).frames.shape == (9, 48, 64, 3)
+    assert "Writing files" in take.read_record(out / take.SIDECAR).seconds
 
 
 def test_a_path_for_another_number_of_frames_is_refused(work, studio):
