@@ -25,8 +25,8 @@ import zmq
 from ex4d import __version__
 from ex4d.depth import registry
 from ex4d.errors import EX4DError, InputError, ServerError
-from ex4d.generate.base import Spec
-from ex4d.generate.registry import AUTO, check_options, generators, missing
+from ex4d.generate.base import Memory, Spec
+from ex4d.generate.registry import AUTO, check_options, generators, memory, missing
 from ex4d.jobs.address import DEFAULT_ADDRESS, parse_address
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
 from ex4d.jobs.keys import admitted, announce, check_folder, make_keys
@@ -536,7 +536,10 @@ def _capabilities() -> Capabilities:
 
 
 def _announced(spec: Spec) -> GeneratorInfo:
-    memory = spec.memory(spec.settings())
+    try:
+        need = memory(spec, spec.settings())
+    except EX4DError:  # `missing` says so
+        need = Memory()
     return GeneratorInfo(
         name=spec.name,
         title=spec.title,
@@ -546,8 +549,8 @@ def _announced(spec: Spec) -> GeneratorInfo:
         stride=spec.stride,
         missing=sentence(missing(spec, False)),
         settings=describe(spec.settings),
-        least_gb=memory.least,
-        best_gb=memory.best,
+        least_gb=need.least,
+        best_gb=need.best,
         files_gb=spec.gigabytes,
     )
 

@@ -9,11 +9,10 @@ from typing import Annotated, Literal
 
 from ex4d.jobs.limits import BLOB_BYTES, CHUNK_BYTES, CONTROL_BYTES, CREDIT, JOB_FILES, PICTURE_BYTES
 from ex4d.pipeline.requests import Blob, Job, Sha256
-from ex4d.plain import Described, Facts, Stride, Tagged, Text, Word, between, length, matches
+from ex4d.plain import Described, Facts, Gigabytes, Stride, Tagged, Text, Word, between, length, matches
 
 PROTOCOL_VERSION = 4
 
-Gigabytes = Annotated[float, between(0, 1e6)]
 Count = Annotated[int, between(0, 2**53)]
 JobId = Annotated[str, matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]
 Ticket = Annotated[str, matches("[0-9a-f]{32}", "32 hexadecimal digits")]
