@@ -200,8 +200,10 @@ def test_the_files_of_a_job_are_those_of_clip_depth_camera_and_path():
 
 
 @given(st.text(max_size=3000))
+@example("as Blender shows it \0 whole")
 def test_any_text_becomes_a_sentence_that_can_be_sent(text):
     assert len(sentence(text)) <= 2000
+    assert "\0" not in sentence(text)
     assert decode(encode(Event(JOB_ID, 1, "failed", 1, message=sentence(text))), SERVER_CONTROL)
 
 
