@@ -65,11 +65,12 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
     """What it takes to open the scene's clip again with the panel's settings; its shot, camera and takes stay.
 
     Raises:
-        InputError: as `request_open`.
+        InputError: as `request_open`, or the scene does not know how its clip was opened.
     """
     facts, clip = scene.ex4d, Path(scene.ex4d.opened)
     if not clip.exists():
         raise InputError(f"There is no clip {clip} any more: bring it back, or open another.")
+    source.read_source(facts.source)  # refuses a damaged one
     old = {"step": 1, "gaps": "leave", **json.loads(facts.source)["settings"]}  # as it was before there were these
     part = {name: old[name] for name in source.PART}
     request = _request(scene, facts.shot, clip, part, _look_at(clip, part["gaps"])[1], facts.settings)

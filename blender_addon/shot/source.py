@@ -23,7 +23,7 @@ from ex4d.pipeline.hashing import Hasher
 from ex4d.pipeline.pictures import depth_for, shown_by
 from ex4d.pipeline.requests import Reconstruct, Source, safe_name
 from ex4d.pipeline.settings import SourceSettings
-from ex4d.plain import from_plain, to_plain
+from ex4d.plain import PlainError, from_plain, to_plain
 from ex4d.schema import build
 from ex4d.storage.names import DEPTH_ENDINGS, pictures_in
 from ex4d.storage.npz import open_arrays
@@ -48,6 +48,20 @@ FARTHER = 1.25
 def new_shot(clip: Path) -> str:
     """A name for the shot's folder that no other shot has."""
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', clip.stem)[:40] or 'clip'}_{secrets.token_hex(4)}"
+
+
+def read_source(text: str) -> Source:
+    """What a scene or a request keeps of how a clip was opened.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        return from_plain(Source, json.loads(text), "source")
+    except (ValueError, PlainError):
+        raise InputError(
+            "What the scene kept of how its clip was opened is damaged: choose the clip once more with Open Clip."
+        ) from None
 
 
 def depth_files(path: Path) -> list[Path]:
@@ -152,7 +166,7 @@ def _with_depth(request: OpenRequest, depth: Path) -> Steps:
     Takes are made with what stands in the viewport, whatever models have come to the server or gone since.
     """
     (blob,) = yield from hash_files([depth])
-    source = from_plain(Source, json.loads(request.source), "source")
+    source = read_source(request.source)
     old = source.settings
     # What tells how to read or to estimate depth, and the lens, goes: it is all in the file now.
     part = {name: getattr(old, name) for name in PART}

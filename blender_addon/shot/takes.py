@@ -17,13 +17,13 @@ from ex4d.geometry import camera_path
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.jobs.messages import Capabilities
 from ex4d.pipeline import take
-from ex4d.pipeline.requests import Generate, Preview, Source
+from ex4d.pipeline.requests import Generate, Preview
 from ex4d.pipeline.settings import GenerateSettings, RenderSettings
 from ex4d.plain import from_plain, to_plain
 
 from ..scene import camera, compat, objects
 from ..shot import files, options
-from ..shot.source import Steps, hash_files, rate_of
+from ..shot.source import Steps, hash_files, rate_of, read_source
 from ..words import count
 from ..work import capabilities
 from ..work.state import TakeRequest
@@ -91,9 +91,10 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         server: what the server has, where that is known.
 
     Raises:
-        InputError: see `camera.sample`, or a setting of the generator that it does not take.
+        InputError: see `camera.sample` and `read_source`, or a setting of the generator that it does not take.
     """
     facts = scene.ex4d
+    read_source(facts.source)  # before anything is written or sent
     generation = GenerateSettings(
         generator=facts.generator_name,
         seed=facts.seed,
@@ -191,7 +192,7 @@ def forget_path(request: TakeRequest) -> None:
 def prepare(request: TakeRequest) -> Steps:
     """Hash the camera file; returns the request that knows it, and the job."""
     (blob,) = yield from hash_files([Path(request.path)])
-    source = from_plain(Source, json.loads(request.source), "source")
+    source = read_source(request.source)
     render = from_plain(RenderSettings, request.render, "render")
     request = replace(request, files={**request.files, blob.sha256: request.path})
     if request.preview:

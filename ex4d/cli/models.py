@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from ex4d.cli.output import bars, say, show
 from ex4d.depth import registry as depth_registry
-from ex4d.errors import InputError
+from ex4d.errors import EX4DError, InputError, PluginError
 from ex4d.generate import registry as generate_registry
 from ex4d.generate.base import Spec
 from ex4d.weights import store
@@ -74,9 +74,11 @@ def _convert(root: Path) -> None:
     can = [spec for spec in generate_registry.generators().values() if spec.convert is not None]
     whole = [spec for spec in can if all(store.is_there(part, root) for part in spec.parts)]
     for spec in whole or can:
-        assert spec.convert is not None
-        with bars() as progress:
-            notes = spec.convert(root, progress)
+        try:
+            with bars() as progress:
+                notes = generate_registry.convert(spec, root, progress)
+        except PluginError as error:  # of a package that is not ours: the others are converted all the same
+            notes = (str(error),)
         say(*notes)
 
 
@@ -85,7 +87,12 @@ def _list_generator(spec: Spec, root: Path) -> None:
     listing = store.listing(spec.name, spec.parts, root, deep=True)
     table = _table(f"{spec.title}: files in {root}")
     wrong = _add_rows(table, listing.states, root)
-    for file in spec.own_files(root) if spec.own_files is not None else ():
+    try:
+        own_files = generate_registry.own_files(spec, root)
+    except (EX4DError, OSError) as error:
+        own_files = ()
+        wrong.append(str(error))
+    for file in own_files:
         wrong += [file.problem] if file.problem else []
         state = "unusable" if file.problem else file.found or "none"
         table.add_row(f"{file.name} (optional)", state, "", "yours to check", file.place)

@@ -72,5 +72,5 @@ def decode(frame: bytes, allowed: Sequence[type]) -> Any:
 
 
 def sentence(message: object) -> str:
-    """Any text as a `Text` field takes it."""
-    return str(message).encode(errors="replace").decode()[:2000]
+    """Any text as a `Text` field takes it, and as Blender shows it, which ends a text at a NUL."""
+    return str(message).encode(errors="replace").decode().replace("\0", "\ufffd")[:2000]

@@ -151,8 +151,10 @@ def blobs_of(job: Job) -> list[Blob]:
 
 
 def safe_name(name: str) -> str:
-    """The nearest name that may travel: forbidden characters become "_", very long stems are cut."""
+    """The nearest name that may travel: forbidden characters become "_", very long stems and suffixes are cut."""
     name = _FORBIDDEN_IN_NAMES.sub("_", name.encode(errors="replace").decode()).rstrip(". ") or "_"
+    if _RESERVED_NAMES.fullmatch(name):
+        name = f"_{name}"
     stem, suffix = Path(name).stem, Path(name).suffix[:12]
     name = stem.encode()[:200].decode(errors="ignore") + suffix
-    return f"_{name}" if _RESERVED_NAMES.fullmatch(name) else name
+    return re.sub("[. ]$", "_", name)  # where it was cut after one of them

@@ -172,7 +172,12 @@ def _check(part: Part, paths: Sequence[Path], deep: bool = False) -> None:
     if part.keys:
         _check_keys(part, paths, deep)
     if part.check is not None and deep:
-        part.check(paths[0])
+        try:
+            part.check(paths[0])
+        except InputError:
+            raise
+        except Exception as error:  # of a package that is not ours
+            raise InputError(f"The {part.name} cannot be checked: {type(error).__name__}: {error}.") from error
 
 
 def _check_keys(part: Part, paths: Sequence[Path], deep: bool) -> None:
@@ -313,7 +318,12 @@ def _fetched(part: Part, file: str, digest: str, root: Path, progress: Progress)
 
 def _converted(part: Part, path: Path) -> Path:
     if part.convert is not None:
-        return part.convert(path)
+        try:
+            return part.convert(path)
+        except (EX4DError, OSError):
+            raise
+        except Exception as error:  # of a package that is not ours
+            raise InputError(f"The {part.name} cannot be converted: {type(error).__name__}: {error}.") from error
     from ex4d.weights.tensors import as_safetensors
 
     return as_safetensors(path, part.name)
