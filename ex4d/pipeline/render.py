@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ex4d.geometry import camera_path, presets
+from ex4d.cameras import fitting, registry
+from ex4d.geometry import presets
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS
@@ -15,6 +16,7 @@ from ex4d.progress import Progress, silent
 from ex4d.render.conditioning import Conditioning, render, render_stereo
 from ex4d.render.engines import engine
 from ex4d.render.scene import Scene
+from ex4d.source_camera.pose_files import clip_frames
 
 
 def mesh_of(shot: Shot, settings: RenderSettings) -> DWMesh:
@@ -35,7 +37,7 @@ def path_of(
     if isinstance(path, CameraPath):
         return path
     if path is not None:
-        return camera_path.load(path, len(mesh), *size)
+        return _from_file(path, mesh, shot, preset)
     return presets.preset(
         preset.cam,
         presets.pivot_distance(mesh.depth[0]),
@@ -47,6 +49,16 @@ def path_of(
         release_compat=settings.release_compat,
         source_to_world=shot.source_to_world,
     )
+
+
+def _from_file(path: Path, mesh: DWMesh, shot: Shot, settings: PathSettings) -> CameraPath:
+    """A camera path of a file of any format, see `ex4d.cameras.registry`, with sentences about how it was read."""
+    read = registry.read(path)
+    track, notes = fitting.path_track(read, clip_frames(shot.clip), str(path))
+    poses = fitting.placed(track, settings.camera_scale, settings.camera_world, shot.from_file)
+    unit = fitting.unit_note(read, settings.camera_scale, "--camera_scale")
+    cameras = fitting.with_lens(track, poses, shot.depth.intrinsics, mesh.width, mesh.height)
+    return replace(cameras, notes=(*notes, *unit, *cameras.notes))
 
 
 def scene_of(shot: Shot, path: CameraPath | Path | None, preset: PathSettings, settings: RenderSettings) -> Scene:
@@ -64,7 +76,7 @@ def resized(scene: Scene, width: int, height: int) -> Scene:
     """The same cameras with a picture of another size, squeezed where the aspect differs, as the release does."""
     path = scene.path
     scale = np.diag([width / path.width, height / path.height, 1])
-    return replace(scene, path=CameraPath(path.camera_to_world, scale @ path.intrinsics, width, height))
+    return replace(scene, path=replace(path, intrinsics=scale @ path.intrinsics, width=width, height=height))
 
 
 def view(scene: Scene, settings: RenderSettings, progress: Progress = silent) -> Conditioning:

@@ -121,7 +121,11 @@ def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progres
     seen = rendering.view(scene, job.render, progress)
     notes = [*shot.notes, *seen.notes]
     _write_conditioning(out, seen, shot.clip.fps, notes)
-    return {**_coverage_facts(seen.coverage), "fps": str(shot.clip.fps), "notes": [*shot.choice_notes, *notes]}
+    return {
+        **_coverage_facts(seen.coverage),
+        "fps": str(shot.clip.fps),
+        "notes": [*shot.choice_notes, *scene.path.notes, *notes],
+    }
 
 
 def _take(
@@ -147,7 +151,12 @@ def _take(
     _write_conditioning(out, without_rim(seen, wanted.seed), fps, notes)
     made, other = generation.generate(seen, scene, wanted, runtime, watch, engine=drawn_by, as_released=as_released)
     made = replace(made, notes=(*notes, *made.notes))
-    choices = [*(shot.choice_notes if shot else ()), *wanted.choice.notes]
+    # How the path's file was read is not for videos, which must be the same when made again from the take's own file.
+    choices = [
+        *(shot.choice_notes if shot else ()),
+        *(scene.path.notes if scene else ()),
+        *wanted.choice.notes,
+    ]
     _write_result(out, made, other, fps, wanted, keep)
     if scene is not None:
         camera_path.save(out / take.CAMERA, scene.path)
