@@ -58,8 +58,7 @@ def source_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[Camer
     if found is None:
         raise InputError(
             f"The camera file {what} has {len(track)} poses, but {clip.name} has {clip.whole or clip.used} frames, of"
-            " which"
-            f" {clip.used} are used: give one pose for each frame."
+            f" which {clip.used} are used: give one pose for each frame."
         )
     at, notes = found
     return track.at(at), (*track.notes, *notes)
@@ -141,17 +140,28 @@ def with_lens(
     return CameraPath(poses, k, width, height, notes)
 
 
-def unit_note(track: CameraTrack, scale: float, option: str) -> tuple[str, ...]:
-    """What is to be said about the unit of a path whose file has its own."""
+def placing_notes(track: CameraTrack, poses: NDArray[np.float64], scale: float) -> tuple[str, ...]:
+    """What is to be said about the unit and the world of a path whose file has its own.
+
+    Args:
+        track: as read.
+        poses: (T,4,4) where it was placed.
+        scale: by which its distances were multiplied.
+    """
+    notes: list[str] = []
     if scale != 1:
-        return (f"The distances of the camera path were scaled by {scale:g}.",)
-    if not track.own_unit:
-        return ()
-    return (
-        f"The distances of the {track.format} file were taken as they are, in the unit of the depth: if the path goes"
-        " too"
-        f" far or not far enough, give {option}.",
-    )
+        notes.append(f"The distances of the camera path were scaled by {scale:g}.")
+    elif track.own_unit:
+        notes.append(
+            f"The distances of the {track.format} file were taken as they are, in the unit of the depth: if the path"
+            " goes too far or not far enough, give --camera_scale."
+        )
+    if track.own_unit and not np.allclose(poses[0], np.eye(4), atol=1e-3):
+        notes.append(
+            f"The first camera of the {track.format} file is not at the source view: if its world is its own, give"
+            " --camera_world first, or source_camera where the source camera's file has the same world."
+        )
+    return tuple(notes)
 
 
 _Found = tuple[NDArray[np.float64], tuple[str, ...]]

@@ -99,14 +99,19 @@ def format_of(path: Path) -> Format:
         return FORMATS["colmap"]
     ending = path.suffix.lower()
     for each in FORMATS.values():
-        if ending and ending == (".npz" if ending == ".npy" else each.ending):
+        if ending and each.ending == (".npz" if ending == ".npy" else ending):
             return each
-    first = list(islice(text.rows(path), 2))
+    first = [] if _is_binary(path) else list(islice(text.rows(path), 2))
     for row in first[1:] if first and first[0].words[0].startswith("http") else first:
         for each in FORMATS.values():
             if len(row.words) == each.columns:
                 return each
     raise InputError(f"{path} is of no camera format that is known. {KNOWN}")
+
+
+def _is_binary(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b"\0" in file.read(4096)
 
 
 def format_for(path: Path, name: str | None) -> Format:

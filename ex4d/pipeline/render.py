@@ -56,9 +56,9 @@ def _from_file(path: Path, mesh: DWMesh, shot: Shot, settings: PathSettings) -> 
     read = registry.read(path)
     track, notes = fitting.path_track(read, clip_frames(shot.clip), str(path))
     poses = fitting.placed(track, settings.camera_scale, settings.camera_world, shot.from_file)
-    unit = fitting.unit_note(read, settings.camera_scale, "--camera_scale")
+    where = fitting.placing_notes(read, poses, settings.camera_scale)
     cameras = fitting.with_lens(track, poses, shot.depth.intrinsics, mesh.width, mesh.height)
-    return replace(cameras, notes=(*notes, *unit, *cameras.notes))
+    return replace(cameras, notes=(*notes, *where, *cameras.notes))
 
 
 def scene_of(shot: Shot, path: CameraPath | Path | None, preset: PathSettings, settings: RenderSettings) -> Scene:

@@ -180,8 +180,8 @@ def test_cancel_stops_between_two_steps(work, studio):
 
 
 def test_a_path_with_fewer_poses_than_frames_is_refused_with_both_numbers(work, studio, tmp_path):
-    files, source, path, out = studio
-    short = camera_path.load(files.locate(path), 9, 64, 48)
+    files, source, _path, out = studio
+    short = camera_path.load(tmp_path / "path.npz", 9, 64, 48)
     camera_path.save(
         tmp_path / "short.npz",
         replace(short, camera_to_world=short.camera_to_world[:7], intrinsics=short.intrinsics[:7]),
@@ -190,11 +190,11 @@ def test_a_path_with_fewer_poses_than_frames_is_refused_with_both_numbers(work, 
         work(Preview(source, files.add(tmp_path / "short.npz")), files, out)
 
 
-def test_a_path_for_the_whole_clip_is_taken_for_the_frames_that_are_used(work, studio):
+def test_a_path_for_the_whole_clip_is_taken_for_the_frames_that_are_used(work, studio, tmp_path):
     files, source, path, out = studio
     used = replace(source, settings=SourceSettings(start=3, frames=5))
     facts = work(Generate(used, path), files, out)
-    kept, whole = camera_path.load(out / take.CAMERA, 5, 64, 48), camera_path.load(files.locate(path), 9, 64, 48)
+    kept, whole = camera_path.load(out / take.CAMERA, 5, 64, 48), camera_path.load(tmp_path / "path.npz", 9, 64, 48)
     assert np.array_equal(kept.camera_to_world, whole.camera_to_world[3:8])
     assert any(
         "9 poses, one for each frame of the whole clip; those of the 5 frames" in note for note in facts["notes"]
