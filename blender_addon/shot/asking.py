@@ -121,9 +121,10 @@ def _request(
     accepted = _accepted_licence(wish.estimator)
     camera_file, field_of_view = "", from_blender(properties.SOURCE["field_of_view"], wish.field_of_view)
     if wish.motion == "FILE":
-        camera_file = str(Path(bpy.path.abspath(wish.motion_path)))
-        if not Path(camera_file).is_file():
+        path = Path(bpy.path.abspath(wish.motion_path))
+        if not wish.motion_path or not path.exists():
             raise InputError("There is no camera file: choose one as Camera File, or set Camera Motion to Still.")
+        camera_file = str(motion.one_file(path))
     elif wish.motion == "CAMERA":
         recorded = motion.record(scene, part["start"], part["frames"], picture, again=shot == facts.shot)
         camera_file = str(motion.save(recorded))
@@ -141,6 +142,7 @@ def _request(
             "accept_licence": accepted,
             **(_encoding(wish) if depth else {}),
             "field_of_view": field_of_view,
+            "camera_scale": from_blender(properties.SOURCE["camera_scale"], wish.motion_scale) if camera_file else None,
         },
     )
     return OpenRequest(

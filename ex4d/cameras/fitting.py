@@ -92,6 +92,25 @@ def path_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraT
     return track.at(at), (*track.notes, *notes)
 
 
+def begun_path(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraTrack, tuple[str, ...]]:
+    """As `path_track`, but a path that ends before the clip is taken as far as it goes, and that is said.
+
+    Raises:
+        InputError: see `path_track`.
+    """
+    if track.frames is not None:
+        reach = int(track.frames[-1] - track.frames[0]) + 1
+    elif track.times is not None and clip.rate is not None:
+        reach = int(float(track.times[-1] - track.times[0]) * float(clip.rate) + 0.5) + 1
+    else:
+        reach = len(track)
+    if len(track) >= clip.used or reach >= clip.used:
+        return path_track(track, clip, what)
+    found, notes = path_track(track, replace(clip, used=reach), what)
+    said = f"The camera file has poses for {reach} of {clip.used} frames: the camera stands still after them."
+    return found, (*notes, said)
+
+
 def placed(
     track: CameraTrack, scale: float = 1.0, world: World = "source", source_world: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:

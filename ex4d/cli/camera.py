@@ -58,14 +58,10 @@ def camera(
 
 
 def _refuse(source: Path, target: Path) -> None:
-    """Refuse to write over what is read, or over a folder with anything but a COLMAP model."""
-    from ex4d.cameras.formats.colmap import CAMERAS, IMAGES, POINTS
-
+    """Refuse to write over what is read."""
     own = registry.inside(source).resolve()
     if own == target.resolve() or own.is_relative_to(target.resolve()) or target.resolve().is_relative_to(own):
         raise InputError(f"{target} is what is read: choose another name for the result.")
-    if target.is_dir() and not {path.name for path in target.iterdir()} <= {CAMERAS, IMAGES, POINTS}:
-        raise InputError(f"{target} is a folder that holds other files than a COLMAP model: choose another name.")
 
 
 def _sized(track: "CameraTrack", width: int | None, height: int | None, fov: float | None) -> "CameraTrack":

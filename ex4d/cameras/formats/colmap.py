@@ -87,8 +87,10 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
     """Write a folder with a model; pictures are named frame_00001.png and so on, after the track's frame numbers.
 
     Raises:
-        InputError: the track tells no lens, or the folder cannot be written.
+        InputError: the track tells no lens, or the folder holds other files than a model, or cannot be written.
     """
+    if path.is_dir() and not {file.name for file in path.iterdir()} <= {IMAGES, CAMERAS, POINTS}:
+        raise InputError(f"{path} is a folder that holds other files than a COLMAP model: choose another name.")
     if track.lens is None:
         raise InputError("A COLMAP model needs a lens, and the track tells none: give --fov.")
     k, (width, height) = track.pixels()
