@@ -113,7 +113,7 @@ def test_an_export_never_replaces_a_folder_with_other_files(tmp_path):
 def test_a_model_of_colmap_goes_to_the_server_as_one_file_with_its_points_and_scale(scene, tmp_path):
     points = np.arange(30.0).reshape(10, 3)
     facts = scene.ex4d
-    facts.shot = ""  # settings say something about one clip only
+    facts.shot = facts.clip_path = ""  # settings say something about one clip only
     facts.motion, facts.motion_path = "FILE", str(file_of(tmp_path, "colmap", track(points=points)))
     facts.motion_scale = 3.5
     (tmp_path / "clip").mkdir()
