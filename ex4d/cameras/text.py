@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.cameras.track import MOST_POSES
 from ex4d.errors import InputError
 from ex4d.storage.atomic import check_there
 
@@ -102,6 +103,8 @@ def table(path: Path, columns: tuple[int, ...], what: str, found: Iterator[Row] 
                 f" {' or '.join(map(str, wanted))} ({what}): mend the line."
             )
         values.append(numbers(path, row))
+        if len(values) > MOST_POSES:
+            raise InputError(f"{path} holds more than {MOST_POSES} cameras, the most that is read: cut it.")
     if not values:
         raise InputError(f"The camera file {path} holds no cameras.")
     return np.array(values)

@@ -160,13 +160,11 @@ def _other_lens(moving: pose_files.SourceCamera, depth: DepthVideo, clip: Clip) 
     """Say that the source camera's file has another lens than the depth: poses and depth only fit with one lens."""
     if moving.lens is None or np.allclose(moving.lens[:, 0, 0], depth.intrinsics[:, 0, 0], rtol=0.01):
         return ()
-    theirs, ours = (
-        intrinsics.field_of_view_of(float(k[0, 0, 0]), clip.fit.width) for k in (moving.lens, depth.intrinsics)
-    )
+    width = clip.fit.scaled_width  # of the whole picture, for which the option counts
+    theirs, ours = (intrinsics.field_of_view_of(float(k[0, 0, 0]), width) for k in (moving.lens, depth.intrinsics))
     return (
-        f"The source camera's file has a lens of {theirs:.1f} degrees, and {ours:.1f} are used: if the file is right,"
-        " give"
-        f" --fov {theirs:.2f}.",
+        f"The source camera's file has a lens of {theirs:.1f} degrees, and {ours:.1f} are used: if the file is right, set"
+        f" the field of view to it (--fov {theirs:.2f}).",
     )
 
 

@@ -6,6 +6,7 @@ import bpy
 import numpy as np
 import pytest
 import shots
+from mathutils import Euler, Quaternion
 
 from blender_addon.scene import axes, camera, camera_files, compat, objects
 from blender_addon.shot import asking, files
@@ -139,3 +140,17 @@ def test_a_file_of_ours_is_imported_to_the_bit_of_blenders_numbers(scene, tmp_pa
         wanted = axes.pose_to_blender(shots.walk()[t])
         assert np.array(evaluated.matrix_world) == pytest.approx(wanted, abs=1e-6)
     assert objects.find(scene, objects.ROOT) == scene.ex4d.camera.parent
+
+
+def test_angles_and_quaternions_are_those_of_blenders_own_library(tmp_path):
+    """Blender's former add-on for .chan files gave their angles to an Euler of the order that Nuke's camera has."""
+    angles = np.radians([(30, 40, 50), (-80, 170, 5), (12, -95, 100)])
+    rows = "".join(f"{t + 1} 0 0 0 {x} {y} {z} 40\n" for t, (x, y, z) in enumerate(np.degrees(angles)))
+    (tmp_path / "a.chan").write_text(rows)
+    found = registry.read(tmp_path / "a.chan").camera_to_world[:, :3, :3]
+    flip = np.diag([1, -1, -1])
+    for one, angle in zip(found, angles, strict=True):
+        assert flip @ one @ flip == pytest.approx(np.array(Euler(angle, "ZXY").to_matrix()), abs=1e-6)
+    (tmp_path / "a.txt").write_text("0.1 1 2 3 0.1 0.5 -0.7 0.5\n")
+    (pose,) = registry.read(tmp_path / "a.txt").camera_to_world
+    assert pose[:3, :3] == pytest.approx(np.array(Quaternion((0.5, 0.1, 0.5, -0.7)).to_matrix()), abs=1e-6)

@@ -303,13 +303,16 @@ def test_a_file_of_any_size_or_claim_costs_no_memory(tmp_path):
         file.truncate(1 << 36)
     with pytest.raises(InputError, match="64 MB is the most"):
         registry.read(tmp_path / "big.txt")
-    with pytest.raises(InputError, match="64 MB is the most"):
+    with pytest.raises(InputError, match="16 MB is the most"):
         registry.read((tmp_path / "big.txt").rename(tmp_path / "big.json"))
     np.save(tmp_path / "claims.npy", walk(3))
     data = (tmp_path / "claims.npy").read_bytes().replace(b"(3, 4, 4), }   ", b"(99999, 4, 4),}")
     (tmp_path / "claims.npy").write_bytes(data)
     with pytest.raises(InputError, match="cannot be read as an array"):
         registry.read(tmp_path / "claims.npy")
+    (tmp_path / "long.txt").write_bytes(b"0 0 0 0 0 0 0 1\n" * 100_001)
+    with pytest.raises(InputError, match="more than 100000 cameras"):
+        registry.read(tmp_path / "long.txt")
     (tmp_path / "line.txt").write_bytes(b"1" * (8 << 20))
     with pytest.raises(InputError, match="no camera format"):
         registry.read(tmp_path / "line.txt")

@@ -182,6 +182,8 @@ def _lens(path: Path, wanted: list[str], notes: list[str]) -> Lens | None:
         fx, fy, cx, cy = (parameters[0], *parameters[:3]) if model in ONE_FOCAL else parameters[:4]
         if any(parameters[3 if model in ONE_FOCAL else 4 :]):
             bent.add(model)
+        if len(cameras) > MOST_POSES:
+            raise InputError(f"{path} holds more than {MOST_POSES} cameras, the most that is read.")
         cameras[row.words[0]] = ((int(width), int(height)), np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]))
     missing = next((camera for camera in wanted if camera not in cameras), None)
     if missing is not None:

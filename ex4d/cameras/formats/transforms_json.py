@@ -26,6 +26,9 @@ from ex4d.errors import InputError
 from ex4d.geometry import transforms
 from ex4d.storage.atomic import check_there, replacing
 
+JSON_BYTES = 16 << 20
+"""Largest file: some 30,000 frames. JSON of nothing but brackets takes 20 times as much memory."""
+
 DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 PINHOLE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
 
@@ -84,9 +87,9 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
 
 def _load(path: Path) -> Any:
     check_there(path, "camera file")
-    if path.stat().st_size > text.TEXT_BYTES:
+    if path.stat().st_size > JSON_BYTES:
         raise InputError(
-            f"{path} has {path.stat().st_size >> 20} MB, and {text.TEXT_BYTES >> 20} MB is the most that is read."
+            f"{path} has {path.stat().st_size >> 20} MB, and {JSON_BYTES >> 20} MB is the most that is read."
         )
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
