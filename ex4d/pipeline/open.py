@@ -163,8 +163,8 @@ def _other_lens(moving: pose_files.SourceCamera, depth: DepthVideo, clip: Clip) 
     width = clip.fit.scaled_width  # of the whole picture, for which the option counts
     theirs, ours = (intrinsics.field_of_view_of(float(k[0, 0, 0]), width) for k in (moving.lens, depth.intrinsics))
     return (
-        f"The source camera's file has a lens of {theirs:.1f} degrees, and {ours:.1f} are used: if the file is right, set"
-        f" the field of view to it (--fov {theirs:.2f}).",
+        f"The source camera's file has a lens of {theirs:.1f} degrees, and {ours:.1f} are used: if the file is right,"
+        f" set the field of view to it (--fov {theirs:.2f}).",
     )
 
 

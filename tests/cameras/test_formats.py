@@ -288,6 +288,13 @@ def test_an_npy_file_is_read_as_camera_to_world_and_that_is_said(tmp_path):
             '{"fl_x": "wide", "frames": [{"transform_matrix": [[1,0,0,0],[0,1,0,0],[0,0,1,0]]}]}',
             "fl_x .*'wide'",
         ),
+        (
+            "a.json",
+            '{"k1": 1' + "0" * 400 + ', "frames": [{"transform_matrix": [[1,0,0,0],[0,1,0,0],[0,0,1,0]]}]}',
+            "k1 in",
+        ),
+        ("a.json", '{"frames": [{"transform_matrix": [[1' + "0" * 400 + ",0,0,0],[0,1,0,0],[0,0,1,0]]}]}", "4 x 4"),
+        ("a.json", "1" * 5000, "not JSON"),
         ("images.txt", "1 1 0 0 0 0 0 0 1\n", "Line 1 .*9 values instead of 10"),
         ("images.txt", "1 1 0 0 0 0 0 0 1 a.png\n\n2 1 0 0 0 0 0 0 1 a.png\n\n", "a.png comes twice"),
     ],

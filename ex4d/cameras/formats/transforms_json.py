@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.cameras import rotations, text
+from ex4d.cameras import rotations
 from ex4d.cameras.names import number_of, picture_order
 from ex4d.cameras.track import MOST_POSES, CameraTrack, Lens, centred
 from ex4d.errors import InputError
@@ -28,6 +28,9 @@ from ex4d.storage.atomic import check_there, replacing
 
 JSON_BYTES = 16 << 20
 """Largest file: some 30,000 frames. JSON of nothing but brackets takes 20 times as much memory."""
+
+LARGEST = 1e12
+"""Largest number that means anything here."""
 
 DISTORTION = ("k1", "k2", "k3", "k4", "k5", "k6", "p1", "p2")
 PINHOLE = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE")
@@ -95,14 +98,14 @@ def _load(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise InputError(f"Line {error.lineno} of {path} is not JSON ({error.msg}): the file is damaged.") from None
-    except (UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # no text, or a number of thousands of digits
         raise InputError(f"{path} is not JSON: the file is damaged or of another kind.") from None
 
 
 def _matrix(path: Path, frame: dict[str, Any], name: str) -> NDArray[np.float64]:
     try:
         matrix = np.array(frame.get("transform_matrix"), np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         matrix = np.zeros(0)
     if matrix.shape not in {(4, 4), (3, 4)}:
         raise InputError(f"The frame {name[:80]!r} of {path} has no transform_matrix of 4 x 4 numbers: mend it.")
@@ -172,6 +175,7 @@ def _number(path: Path, data: dict[str, Any], key: str) -> float | None:
     value = data.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise InputError(f"{key} in {path} is {str(value)[:40]!r} and not a number: mend it.")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not -LARGEST < value < LARGEST:
+        raise InputError(f"{key} in {path} is {str(value)[:40]!r} and not a number that can be used: mend it.")
     return float(value)
