@@ -164,6 +164,19 @@ def asked(facts: bpy.types.PropertyGroup) -> str:
     return _as_text(facts.settings)
 
 
+def have_changed(facts: bpy.types.PropertyGroup) -> bool:
+    """Whether the panel's settings are others than those that the shot was made with.
+
+    A setting that the add-on did not have then is as it was when it has its default; new ones stand last.
+    """
+    if facts.asked == asked(facts):
+        return False
+    now, then = facts.settings, json.loads(facts.asked or "[]")
+    usual = facts.settings_of_new_clip
+    added = list(now)[len(then) :] if then else []
+    return not added or json.dumps([*then, *(usual.get(name) for name in added)]) != asked(facts)
+
+
 def _as_text(settings: dict[str, Any]) -> str:
     return json.dumps(list(settings.values()))
 
