@@ -72,7 +72,7 @@ def path_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraT
     Raises:
         InputError: there are fewer poses than frames; says how many there are of both.
     """
-    found = _by_count(track, clip) or _by_number(track, clip, what) or _by_time(track, clip, what)
+    found = _by_count(track, clip) or _by_number(track, clip, what, path=True) or _by_time(track, clip, what)
     if found is None and len(track) > clip.used:
         said = (
             f"The camera file has {len(track)} poses; the first {clip.used} were used, one for each frame of the clip."
@@ -200,8 +200,11 @@ def _by_count(track: CameraTrack, clip: ClipFrames) -> _Found | None:
     return None
 
 
-def _by_number(track: CameraTrack, clip: ClipFrames, what: str) -> _Found | None:
-    """By frame numbers, which may have gaps: the first is the clip's first frame, or 0 or 1 is."""
+def _by_number(track: CameraTrack, clip: ClipFrames, what: str, path: bool = False) -> _Found | None:
+    """By frame numbers, which may have gaps: the first is the clip's first frame, or 0 or 1 is.
+
+    Where neither can be, a `path` begins with its first pose.
+    """
     if track.frames is None:
         return None
     first, last = int(track.frames[0]), int(track.frames[-1])
@@ -210,18 +213,17 @@ def _by_number(track: CameraTrack, clip: ClipFrames, what: str) -> _Found | None
     if span == clip.whole:
         wanted += clip.start
     elif span != clip.used:
-        base = first if first in (0, 1) else None
-        if base is None or span < clip.used or base + clip.start + clip.used - 1 > last:
-            if len(track) < span:
-                raise InputError(
-                    f"The camera file {what} has {len(track)} poses for the frames {first} to {last}, but {clip.name}"
-                    " has"
-                    f" {clip.whole or clip.used} frames, of which {clip.used} are used: poses are missing at an end."
-                    " Use"
-                    " the frames that have one, with --start and --num_frames."
-                )
-            return None
-        wanted += clip.start
+        last_wanted = first + clip.start + clip.used - 1
+        if first in (0, 1) and last_wanted <= last:
+            wanted += clip.start
+        elif not (path and span >= clip.used):
+            if len(track) == span:
+                return None
+            raise InputError(
+                f"The camera file {what} has {len(track)} poses for the frames {first} to {last}, but {clip.name} has"
+                f" {clip.whole or clip.used} frames, of which {clip.used} are used: poses are missing at an end. Use"
+                " the frames that have one, with --start and --num_frames."
+            )
     at = np.interp(wanted, track.frames, np.arange(len(track)))
     missing = int((~np.isin(wanted, track.frames)).sum())
     notes = []
@@ -247,14 +249,12 @@ def _by_time(track: CameraTrack, clip: ClipFrames, what: str) -> _Found | None:
     if wanted[-1] > times[-1] + 0.5 / float(clip.rate):
         raise InputError(
             f"The camera file {what} has {len(track)} poses over {times[-1]:.3g} s, but the frames of {clip.name}"
-            " reach to"
-            f" {wanted[-1]:.3g} s at {float(clip.rate):.5g} frames a second: give one pose for each frame, or use"
-            " fewer frames."
+            f" reach to {wanted[-1]:.3g} s at {float(clip.rate):.5g} frames a second: give one pose for each frame, or"
+            " use fewer frames."
         )
     note = (
         f"The camera file has {len(track)} poses over {times[-1]:.3g} s for {clip.used} frames: they were taken by"
-        " their"
-        f" times, at {float(clip.rate):.5g} frames a second."
+        f" their times, at {float(clip.rate):.5g} frames a second."
     )
     return np.interp(wanted, times, np.arange(len(track))), (note,)
 

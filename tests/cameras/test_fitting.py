@@ -54,6 +54,13 @@ def test_poses_missing_at_an_end_are_refused_with_all_numbers():
         at(numbered(3, 4, 5, 7, 8, 9, 10, 12), ClipFrames(20, whole=20))
 
 
+def test_of_a_longer_path_the_first_frames_are_taken_with_its_gaps_filled():
+    found, said = at(numbered(*range(1001, 1020, 2), *range(1020, 1100)), ClipFrames(9, start=3, whole=30), path=True)
+    assert found[:, 0, 3] == pytest.approx(np.arange(1001, 1010))
+    assert "90 poses for the frames 1001 to 1099; those from 1001 to 1009 were used" in said
+    assert "4 of 9 frames have no pose" in said
+
+
 def test_every_second_frame_is_taken_in_order_where_the_count_fits():
     found, said = at(numbered(1, 3, 5, 7), ClipFrames(4, whole=30))
     assert (found[:, 0, 3].tolist(), said) == ([1, 3, 5, 7], "")

@@ -41,8 +41,7 @@ def read(path: Path) -> CameraTrack:
         if len(wrong):
             raise InputError(
                 f"Frame {values[wrong[0], 0]:g} of {path} has a vertical field of view of {values[wrong[0], 7]:g}"
-                " degrees,"
-                f" which no lens has: the last column of a .chan file is it, {least:g} to {most:g}."
+                f" degrees, which no lens has: the last column of a .chan file is it, {least:g} to {most:g}."
             )
         focal = 0.5 / np.tan(np.radians(values[:, 7]) / 2)
         lens = Lens(centred(focal, 1, 1), "height")

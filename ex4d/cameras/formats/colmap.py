@@ -135,8 +135,7 @@ def _images(path: Path) -> list[tuple[str, str, list[float]]]:
         if len(row.words) < 10:
             raise InputError(
                 f"Line {row.number} of {path} has {len(row.words)} values instead of 10 (number, quaternion, shift,"
-                " camera,"
-                " name): mend the line."
+                " camera, name): mend the line."
             )
         values = text.numbers(path, row, 1, 8)
         if not 0.98 < float(np.linalg.norm(values[:4])) < 1.02:
@@ -173,8 +172,7 @@ def _lens(path: Path, wanted: list[str], notes: list[str]) -> Lens | None:
         if model not in MODELS or len(row.words) != 4 + MODELS[model]:
             raise InputError(
                 f"Line {row.number} of {path} is no camera: number, model, width, height, and the parameters of the"
-                " model;"
-                f" models are {', '.join(MODELS)}."
+                f" model; models are {', '.join(MODELS)}."
             )
         width, height, *parameters = text.numbers(path, row, 2)
         if not (1 <= width <= 65536 and 1 <= height <= 65536) or min(parameters[:2]) <= 0:

@@ -33,8 +33,7 @@ def read(path: Path) -> CameraTrack:
     if values[:, 1:5].max() > 20 or values[:, 1:3].min() <= 0:
         raise InputError(
             f"The lens in {path} is not in parts of the picture, as RealEstate10K has it: divide fx and cx by the"
-            " width in"
-            " pixels, fy and cy by the height."
+            " width in pixels, fy and cy by the height."
         )
     k = np.zeros((len(values), 3, 3))
     k[:, 0, 0], k[:, 1, 1], k[:, 0, 2], k[:, 1, 2] = values[:, 1:5].T

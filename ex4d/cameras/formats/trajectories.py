@@ -36,8 +36,7 @@ def read_tum(path: Path) -> CameraTrack:
     if len(wrong):
         raise InputError(
             f"The pose at time {values[wrong[0], 0]:g} of {path} has a quaternion of length {lengths[wrong[0]]:.3g}"
-            " instead of"
-            " 1: a line of a TUM trajectory is timestamp tx ty tz qx qy qz qw."
+            " instead of 1: a line of a TUM trajectory is timestamp tx ty tz qx qy qz qw."
         )
     values = values[np.argsort(values[:, 0], kind="stable")]
     poses = text.poses_of(rotations.from_quaternions(values[:, [7, 4, 5, 6]]), values[:, 1:4])
