@@ -142,7 +142,9 @@ def _with_depth(request: OpenRequest, depth: Path) -> Steps:
     source = from_plain(Source, json.loads(request.source), "source")
     old = source.settings
     # What tells how to read or to estimate depth, and the lens, goes: it is all in the file now.
-    settings = SourceSettings(old.start, old.frames, old.longest_side, old.fps, estimator=FILE)
+    settings = SourceSettings(
+        old.start, old.frames, old.longest_side, old.fps, estimator=FILE, camera_scale=old.camera_scale
+    )
     source = replace(source, depth=(blob,), settings=settings)
     return replace(request, source=json.dumps(to_plain(source)), files={**request.files, blob.sha256: str(depth)})
 
