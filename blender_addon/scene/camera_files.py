@@ -72,7 +72,10 @@ def import_path(
     """
     path = read_path(scene, file, scale, world)
     keys = camera.restore(scene, chosen, path, every=True)
-    return len(keys), path.notes
+    if np.allclose(path.intrinsics[:, 0, 0], path.intrinsics[:, 1, 1], rtol=1e-3):
+        return len(keys), path.notes
+    said = "Pixels of the file's lens are not square, as Blender's are: the horizontal field of view was kept."
+    return len(keys), (*path.notes, said)
 
 
 def export_path(scene: bpy.types.Scene, file: Path, name: str) -> tuple[str, ...]:

@@ -69,6 +69,14 @@ def test_nukes_camera_stands_in_blender_as_nukes_axes_say(scene, tmp_path):
     assert "poses for 1 of 13 frames" in said
 
 
+def test_a_lens_whose_pixels_are_not_square_keeps_its_width_and_that_is_said(scene, tmp_path):
+    made = track()
+    made.lens.intrinsics[:, 1, 1] *= 1.2
+    assert "not square" in imported(file_of(tmp_path, "colmap", made))
+    k = axes.intrinsics_from_lens(camera.lens_of(scene.ex4d.camera.data), PICTURE)
+    assert k[0, 0] == pytest.approx(120, rel=1e-6)
+
+
 def test_unit_and_world_can_be_chosen(scene, tmp_path):
     made = track()
     away = np.eye(4)
