@@ -111,7 +111,7 @@ def render_path(
     cameras = path if path is None or isinstance(path, CameraPath) else Path(path)
     scene = rendering.scene_of(shot, cameras, move, how)
     seen = rendering.view(scene, how, progress)
-    return Rendering(scene, seen, how, shot.clip.fps, (*shot.choice_notes, *shot.notes, *seen.notes))
+    return Rendering(scene, seen, how, shot.clip.fps, (*shot.choice_notes, *shot.notes, *scene.path.notes, *seen.notes))
 
 
 def generate_video(

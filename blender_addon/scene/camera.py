@@ -90,8 +90,7 @@ def place_source(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
         for t, channels in enumerate(_channel_values(facts.poses)):
             _key(source, channels, facts.start + t)
         for curve in compat.fcurves(source):  # between two frames nothing is known, and nothing may overshoot
-            for point in curve.keyframe_points:
-                point.interpolation = "LINEAR"
+            _straighten(curve)
     lenses = [axes.lens_from_intrinsics(k, facts.width, facts.height)[0] for k in facts.every_intrinsics]
     _key_lenses(source.data, lenses, facts.start)
     see_all(source.data, facts)
@@ -168,8 +167,12 @@ def preset_path(
     return presets.preset(name, facts.radius, k, *size, len(numbers), amount, rise, source_to_world=walked)
 
 
-def key_path(scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, start: int) -> list[int]:
+def key_path(
+    scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, start: int, every: bool = False
+) -> list[int]:
     """Write library poses (T,4,4) as keys of `camera`, as few as the curve needs; returns their scene frames.
+
+    With `every` each frame has a key, and the curve is straight between them: then no pose is off at all.
 
     The camera becomes a plain child of the shot's root, so that the keys mean the same wherever the shot stands.
     """
@@ -180,12 +183,15 @@ def key_path(scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, s
     camera.scale = (1, 1, 1)
     values = _channel_values(poses)
     slopes = np.gradient(values, axis=0) if len(values) > 1 else np.zeros_like(values)
-    keys = _needed_keys(values, slopes)
+    keys = list(range(len(values))) if every else _needed_keys(values, slopes)
     if camera.animation_data is not None:
         camera.animation_data.action = None  # the old move goes as a whole: half of it would be neither
     for k in keys:
         _key(camera, values[k], start + k)
     for curve in compat.fcurves(camera):
+        if every:
+            _straighten(curve)
+            continue
         channel = CHANNELS.index((curve.data_path, curve.array_index))
         _shape(curve, [int(k) for k in keys], slopes[:, channel])
     return [start + int(k) for k in keys]
@@ -250,6 +256,12 @@ def _shape(curve: bpy.types.FCurve, keys: list[int], slopes: NDArray) -> None:
         point.handle_right = (frame + right, value + right * slopes[k])
         point.handle_left_type = point.handle_right_type = "ALIGNED"
     curve.update()
+
+
+def _straighten(curve: bpy.types.FCurve) -> None:
+    """Let a curve go straight from key to key."""
+    for point in curve.keyframe_points:
+        point.interpolation = "LINEAR"
 
 
 def snap_to_source(scene: bpy.types.Scene, camera: bpy.types.Object, frame: int) -> None:
@@ -377,12 +389,12 @@ def off_source(scene: bpy.types.Scene) -> bool:
     )
 
 
-def restore(scene: bpy.types.Scene, camera: bpy.types.Object, path: CameraPath) -> list[int]:
+def restore(scene: bpy.types.Scene, camera: bpy.types.Object, path: CameraPath, every: bool = False) -> list[int]:
     """Write a path as keys of `camera`, and its lens (keyed in every frame where it changes); returns the keys' frames.
 
-    What was keyed of them before goes.
+    What was keyed of them before goes. With `every` each frame has a key, see `key_path`.
     """
-    keys = key_path(scene, camera, path.camera_to_world, scene.ex4d.start)
+    keys = key_path(scene, camera, path.camera_to_world, scene.ex4d.start, every)
     if camera.data.animation_data is not None:
         camera.data.animation_data.action = None
     lenses = [axes.lens_from_intrinsics(k, path.width, path.height)[0] for k in path.intrinsics]

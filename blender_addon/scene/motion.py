@@ -8,6 +8,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.cameras import registry
 from ex4d.errors import InputError
 from ex4d.source_camera import pose_files
 
@@ -92,6 +93,17 @@ def save(recorded: Recorded) -> Path:
     file = files.recordings() / f"tracked_{secrets.token_hex(8)}.npz"
     pose_files.save(file, pose_files.SourceCamera(recorded.poses, recorded.points))
     return file
+
+
+def one_file(path: Path) -> Path:
+    """The camera file that goes to the server: itself, or one in the user folder with all of a COLMAP model.
+
+    Raises:
+        InputError: nothing is there, or the model cannot be read.
+    """
+    if not registry.needs_several_files(path):
+        return path
+    return registry.packed(path, files.recordings() / f"tracked_{secrets.token_hex(8)}.npz")
 
 
 def is_recording(path: str) -> bool:

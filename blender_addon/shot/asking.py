@@ -131,9 +131,10 @@ def _request(
     accepted = _accepted_licence(wish.estimator)
     camera_file, field_of_view = "", from_blender(properties.SOURCE["field_of_view"], wish.field_of_view)
     if wish.motion == "FILE":
-        camera_file = str(Path(bpy.path.abspath(wish.motion_path)))
-        if not Path(camera_file).is_file():
+        path = Path(bpy.path.abspath(wish.motion_path))
+        if not wish.motion_path or not path.exists():
             raise InputError("There is no camera file: choose one as Camera File, or set Camera Motion to Still.")
+        camera_file = str(motion.one_file(path))
     elif wish.motion == "CAMERA":
         again = shot == facts.shot
         frames = part["frames"] or (facts.frames if again else None)
@@ -158,6 +159,7 @@ def _request(
             "accept_licence": accepted,
             **(_encoding(wish) if depth else {}),
             "field_of_view": field_of_view,
+            "camera_scale": from_blender(properties.SOURCE["camera_scale"], wish.motion_scale) if camera_file else None,
         },
     )
     return OpenRequest(
@@ -177,6 +179,19 @@ def _request(
 def asked(facts: bpy.types.PropertyGroup) -> str:
     """The settings that decide how a clip stands up, as text to be compared."""
     return _as_text(facts.settings)
+
+
+def have_changed(facts: bpy.types.PropertyGroup) -> bool:
+    """Whether the panel's settings are others than those that the shot was made with.
+
+    A setting that the add-on did not have then is as it was when it has its default; new ones stand last.
+    """
+    if facts.asked == asked(facts):
+        return False
+    now, then = facts.settings, json.loads(facts.asked or "[]")
+    usual = facts.settings_of_new_clip
+    added = list(now)[len(then) :] if then else []
+    return not added or json.dumps([*then, *(usual.get(name) for name in added)]) != asked(facts)
 
 
 def _as_text(settings: dict[str, Any]) -> str:

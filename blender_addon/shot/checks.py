@@ -143,7 +143,7 @@ def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
             if facts.estimator_name == capabilities.AUTO and chosen.info is not None:
                 told = f"Without a depth file, the depth comes from {chosen.info.title}. "
             found.insert(0, Advice(told + " ".join(chosen.reasons), "ex4d.connect", (), "Look Again"))
-    if facts.shot and facts.asked != asking.asked(facts) and not now.state.busy:
+    if facts.shot and asking.have_changed(facts) and not now.state.busy:
         found.append(Advice("The settings have changed since: press Open Again."))
     return found
 

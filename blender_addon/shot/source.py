@@ -170,7 +170,7 @@ def _with_depth(request: OpenRequest, depth: Path) -> Steps:
     old = source.settings
     # What tells how to read or to estimate depth, and the lens, goes: it is all in the file now.
     part = {name: getattr(old, name) for name in PART}
-    settings = SourceSettings(**part, estimator=FILE)
+    settings = SourceSettings(**part, estimator=FILE, camera_scale=old.camera_scale)
     source = replace(source, depth=(blob,), settings=settings)
     return replace(request, source=json.dumps(to_plain(source)), files={**request.files, blob.sha256: str(depth)})
 

@@ -14,7 +14,7 @@ from ex4d.geometry.presets import RELEASE_FRAMES
 from ex4d.storage.names import CLIP_ENDINGS, VIDEO_ENDINGS
 from ex4d.storage.sequence import clip_at
 
-from ..scene import camera, compat
+from ..scene import camera, camera_files, compat
 from ..shot import asking, source, suggestion, takes
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
@@ -245,6 +245,69 @@ class EX4D_OT_camera_preset(_Safe):
         path = camera.preset_path(scene, self.preset, amount, self.rise, self.frames or None)
         keys = camera.restore(scene, chosen, path)
         self.tell(f"{chosen.name} has {count(len(keys), 'key')} now.")
+
+
+class EX4D_OT_import_path(_Safe):
+    """Write the camera path of a file (.npz, .chan, transforms.json, COLMAP, TUM, ...) as keys of the chosen camera"""
+
+    bl_idname = "ex4d.import_path"
+    bl_label = "Import Camera Path"
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default=camera_files.FILTER, options={"HIDDEN"})
+    world: property_of(properties.PATH["camera_world"], items=camera_files.WORLDS)
+    scale: property_of(properties.PATH["camera_scale"])
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Choose a file."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Write the keys."""
+        chosen, file = camera.path_camera(context.scene), Path(bpy.path.abspath(self.filepath))
+        scale = from_blender(properties.PATH["camera_scale"], self.scale)
+        keys, notes = camera_files.import_path(context.scene, chosen, file, scale, self.world)
+        self.tell(" ".join([f"{chosen.name} has {count(keys, 'key')} now.", *notes]))
+
+
+class EX4D_OT_export_path(_Safe):
+    """Write the chosen camera, as it moves through the shot, for another program"""
+
+    bl_idname = "ex4d.export_path"
+    bl_label = "Export Camera Path"
+    bl_options = {"REGISTER"}
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    check_existing: BoolProperty(default=True, options={"HIDDEN"})
+    format: EnumProperty(name="Format", description="Kind of file to write", items=camera_files.EXPORT_ITEMS)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Choose where to write."""
+        self.filepath = self.filepath or camera_files.file_for(Path("camera"), self.format).name
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def check(self, context: bpy.types.Context) -> bool:
+        """Let the name end as the format's do."""
+        named = str(camera_files.file_for(Path(self.filepath), self.format))
+        changed, self.filepath = named != self.filepath, named
+        return changed
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Write it."""
+        file = camera_files.file_for(Path(bpy.path.abspath(self.filepath)), self.format)
+        self.tell(" ".join(camera_files.export_path(context.scene, file, self.format)))
 
 
 class EX4D_OT_snap_to_source(_Safe):
@@ -585,6 +648,8 @@ CLASSES = (
     EX4D_OT_preview,
     EX4D_OT_cancel,
     EX4D_OT_camera_preset,
+    EX4D_OT_import_path,
+    EX4D_OT_export_path,
     EX4D_OT_snap_to_source,
     EX4D_OT_use_own_camera,
     EX4D_OT_hide,

@@ -202,6 +202,7 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
     column.prop(facts, "motion")
     if facts.motion == "FILE":
         column.prop(facts, "motion_path")
+        column.prop(facts, "motion_scale")
     elif facts.motion == "CAMERA":
         column.prop(facts, "tracked_camera")
 
@@ -226,6 +227,9 @@ def draw_camera(layout: Layout, context: Context) -> None:
     keys = column.operator(operators.EX4D_OT_camera_preset.bl_idname, icon="KEYINGSET")
     keys.preset, keys.amount, keys.rise = facts.preset, facts.amount, facts.rise
     layout.operator(operators.EX4D_OT_snap_to_source.bl_idname, icon="SNAP_ON").at = "CURRENT"
+    row = layout.row(align=True)
+    row.operator(operators.EX4D_OT_import_path.bl_idname, text="Import", icon="IMPORT")
+    row.operator(operators.EX4D_OT_export_path.bl_idname, text="Export", icon="EXPORT")
 
 
 def draw_check(layout: Layout, context: Context) -> None:

@@ -41,7 +41,7 @@ UNIT_ITEMS = (
 
 MOTION_ITEMS = (
     ("STILL", "Still", "The camera did not move while it shot the clip"),
-    ("FILE", "From File", "One pose for each frame from an .npz file"),
+    ("FILE", "From File", "One pose for each frame from a file, such as that of a solver"),
     ("CAMERA", "Tracked Camera", "Follow a camera of the scene, such as one that Blender's tracker solved"),
 )
 
@@ -56,6 +56,7 @@ OF_ONE_CLIP = (
     "motion",
     "motion_path",
     "tracked_camera",
+    "motion_scale",
 )
 """Settings that say something about one clip and nothing about another."""
 
@@ -130,7 +131,8 @@ class ClipChoices:
     )
     motion_path: StringProperty(
         name="Camera File",
-        description="An .npz file with one pose for each frame",
+        description="How the clip's own camera moved, one pose for each frame: .npz, .chan, transforms.json, TUM,"
+        " KITTI, RealEstate10K, or images.txt of a COLMAP model",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
@@ -140,6 +142,7 @@ class ClipChoices:
         description="A camera of the scene that moves as the clip's own camera did",
         poll=_is_other_camera,
     )
+    motion_scale: property_of(SOURCE["camera_scale"])
     known_distance: FloatProperty(
         name="Known Distance",
         description="True distance from the source camera to what the 3D cursor marks",

@@ -48,16 +48,16 @@ SourceCamera = Annotated[
     Path | None,
     typer.Option(
         "--source_camera",
-        help="How the clip's own camera moved: .npz with camera_to_world or extrinsics (T,4,4), OpenCV axes, and points"
-        " (M,3) that stand still, if its unit is not that of the depth.",
+        help="How the clip's own camera moved, one pose for each frame: .npz with camera_to_world or extrinsics, .chan,"
+        " transforms.json, TUM, KITTI, RealEstate10K, or the folder of a COLMAP model as text; see docs/formats.md.",
     ),
 ]
 CameraFile = Annotated[
     Path | None,
     typer.Option(
         "--camera",
-        help="Camera path of your own instead of --cam: .npz with extrinsics (T,4,4) world-to-camera, OpenCV axes,"
-        " world = source camera of frame 0, and intrinsics (3,3) or (T,3,3).",
+        help="Camera path of your own instead of --cam, of the same formats as --source_camera. Its world is the source"
+        " camera of frame 0, unless --camera_world says otherwise.",
     ),
 ]
 OutputFormat = Literal["mp4", "png"]

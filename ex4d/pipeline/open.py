@@ -71,6 +71,7 @@ class Shot:
         clip: frames at the working size.
         estimate: its depth.
         source_to_world: (T,4,4) poses of the clip's own camera; None where it stands still.
+        from_file: (4,4) from the world of the source camera's file into that of the shot; None where there is none.
         notes: sentences about all three that stay true wherever their result goes.
     """
 
@@ -78,6 +79,7 @@ class Shot:
     estimate: Estimate
     source_to_world: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
+    from_file: NDArray[np.float64] | None = None
 
     @property
     def choice_notes(self) -> tuple[str, ...]:
@@ -161,8 +163,21 @@ def open_shot(
     notes = (*length, *clip.notes, *estimate.depth.notes)
     if moving is None:
         return Shot(clip, estimate, None, notes)
-    moving, said = pose_files.in_unit_of(moving, estimate.depth)
-    return Shot(clip, estimate, moving.camera_to_world, (*notes, said))
+    moving, said = pose_files.in_unit_of(moving, estimate.depth, settings.camera_scale)
+    notes = (*notes, *moving.notes, said, *_other_lens(moving, estimate.depth, clip))
+    return Shot(clip, estimate, moving.camera_to_world, notes, moving.from_file)
+
+
+def _other_lens(moving: pose_files.SourceCamera, depth: DepthVideo, clip: Clip) -> tuple[str, ...]:
+    """Say that the source camera's file has another lens than the depth: poses and depth only fit with one lens."""
+    if moving.lens is None or np.allclose(moving.lens[:, 0, 0], depth.intrinsics[:, 0, 0], rtol=0.01):
+        return ()
+    width = clip.fit.scaled_width  # of the whole picture, for which the option counts
+    theirs, ours = (intrinsics.field_of_view_of(float(k[0, 0, 0]), width) for k in (moving.lens, depth.intrinsics))
+    return (
+        f"The source camera's file has a lens of {theirs:.1f} degrees, and {ours:.1f} are used: if the file is right,"
+        f" set the field of view to it (--fov {theirs:.2f}).",
+    )
 
 
 def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) -> JobFiles:

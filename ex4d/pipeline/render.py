@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ex4d.geometry import camera_path, presets
+from ex4d.cameras import fitting, registry
+from ex4d.geometry import presets
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS
@@ -15,6 +16,7 @@ from ex4d.progress import Progress, silent
 from ex4d.render.conditioning import Conditioning, render, render_stereo
 from ex4d.render.engines import engine
 from ex4d.render.scene import Scene
+from ex4d.source_camera.pose_files import clip_frames
 
 
 def mesh_of(shot: Shot, settings: RenderSettings) -> DWMesh:
@@ -35,7 +37,7 @@ def path_of(
     if isinstance(path, CameraPath):
         return path
     if path is not None:
-        return camera_path.load(path, len(mesh), *size)
+        return _from_file(path, mesh, shot, preset)
     return presets.preset(
         preset.cam,
         presets.pivot_distance(mesh.depth[0]),
@@ -47,6 +49,16 @@ def path_of(
         release_compat=settings.release_compat,
         source_to_world=shot.source_to_world,
     )
+
+
+def _from_file(path: Path, mesh: DWMesh, shot: Shot, settings: PathSettings) -> CameraPath:
+    """A camera path of a file of any format, see `ex4d.cameras.registry`, with sentences about how it was read."""
+    read = registry.read(path)
+    track, notes = fitting.path_track(read, clip_frames(shot.clip), str(path))
+    poses = fitting.placed(track, settings.camera_scale, settings.camera_world, shot.from_file)
+    where = fitting.placing_notes(read, poses, settings.camera_scale)
+    cameras = fitting.with_lens(track, poses, shot.depth.intrinsics, mesh.width, mesh.height)
+    return replace(cameras, notes=(*notes, *where, *cameras.notes))
 
 
 def scene_of(shot: Shot, path: CameraPath | Path | None, preset: PathSettings, settings: RenderSettings) -> Scene:
@@ -75,7 +87,8 @@ def resized(scene: Scene, width: int, height: int, fit: Fit) -> tuple[Scene, tup
         across = down = max(across, down)
     left, top = (path.width * across - width) / 2, (path.height * down - height) / 2
     to_size = np.array([[across, 0, -left], [0, down, -top], [0, 0, 1]])
-    return replace(scene, path=CameraPath(path.camera_to_world, to_size @ path.intrinsics, width, height)), notes
+    path = replace(path, intrinsics=to_size @ path.intrinsics, width=width, height=height)
+    return replace(scene, path=path), notes
 
 
 def note_on_aspect(old: tuple[int, int], new: tuple[int, int], fit: Fit) -> tuple[str, ...]:

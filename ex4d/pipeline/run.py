@@ -120,7 +120,11 @@ def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progres
     notes = [*shot.notes, *seen.notes]
     with Writer(progress) as writer:
         _write_conditioning(writer, out, seen, shot.clip.fps, notes)
-    return {**_coverage_facts(seen.coverage), "fps": str(shot.clip.fps), "notes": [*shot.choice_notes, *notes]}
+    return {
+        **_coverage_facts(seen.coverage),
+        "fps": str(shot.clip.fps),
+        "notes": [*shot.choice_notes, *scene.path.notes, *notes],
+    }
 
 
 def _take(
@@ -142,7 +146,12 @@ def _take(
         drawn_by, as_released = engine(), job.release_compat
     notes = [*(shot.notes if shot else ()), *seen.notes]
     fps = Fraction(job.generation.fps) if job.generation.fps else clip_fps
-    choices = [*(shot.choice_notes if shot else ()), *wanted.choice.notes]
+    # How the path's file was read is not for videos, which must be the same when made again from the take's own file.
+    choices = [
+        *(shot.choice_notes if shot else ()),
+        *(scene.path.notes if scene else ()),
+        *wanted.choice.notes,
+    ]
     with Writer(watch) as writer:
         _write_conditioning(writer, out, without_rim(seen, wanted.seed), fps, notes)
         made, other = generation.generate(

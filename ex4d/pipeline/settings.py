@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
+from ex4d.cameras.fitting import World
 from ex4d.depth.encoding import Convention, DepthEncoding, Distance, unit_of
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import FIELD_OF_VIEW
@@ -134,6 +135,15 @@ class SourceSettings(Settings):
         maximum=FIELD_OF_VIEW[1],
         option="--fov",
     )
+    camera_scale: float | None = setting(
+        None,
+        "Camera Scale",
+        "Units of the depth in one unit of the source camera's file; by default found from the points in that file,"
+        " else 1",
+        minimum=1e-9,
+        maximum=1e9,
+        option="--source_camera_scale",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,7 +161,7 @@ class SourceSettings(Settings):
 
 @dataclass(frozen=True)
 class PathSettings(Settings):
-    """A camera move that is known by name, see `ex4d.geometry.presets`."""
+    """A camera move that is known by name, see `ex4d.geometry.presets`, and how a file of one is taken."""
 
     cam: Preset = setting(
         "180",
@@ -175,6 +185,19 @@ class PathSettings(Settings):
     )
     rise: float = setting(
         ORBIT_RISE, "Rise", "How much an orbit rises, as a fraction of its radius", minimum=-10, maximum=10
+    )
+    camera_scale: float = setting(
+        1.0, "Scale", "Units of the depth in one unit of the camera file", minimum=1e-9, maximum=1e9
+    )
+    camera_world: World = setting(
+        "source",
+        "World",
+        "What the cameras of the camera file are relative to",
+        choices=(
+            Choice("source", "Source View", "The source camera of the first frame is the file's origin"),
+            Choice("first", "First Pose", "The first pose is put on the source view"),
+            Choice("source_camera", "Source Camera File", "Both files are from one scene or solve"),
+        ),
     )
 
 

@@ -23,7 +23,10 @@ RESULT, COLOUR, MASK, CAMERA, SIDECAR = "result.mp4", "colour.mp4", "mask.mp4", 
 GENERATED, COMPOSITED = "generated.mp4", "composited.mp4"
 """Names of the other video of a take: the generator's own frames, or those with the source's pixels put back."""
 
-FILES = frozenset({RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED})
+SOURCE_CAMERA = "source_camera.npz"
+"""How the clip's own camera moved, where several files say so, which become this one."""
+
+FILES = frozenset({RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED, SOURCE_CAMERA})
 """All names that there can be in the folder of a take."""
 
 

@@ -15,6 +15,7 @@ DRAWN = [
     (properties.SOURCE["depth_channel"], "depth_channel"),
     (properties.SOURCE["field_of_view"], "field_of_view"),
     (properties.SOURCE["estimator"], "estimator"),
+    (properties.SOURCE["camera_scale"], "motion_scale"),
     (properties.PATH["cam"], "preset"),
     (properties.PATH["amount"], "amount"),
     (properties.PATH["rise"], "rise"),

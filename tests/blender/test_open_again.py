@@ -184,7 +184,7 @@ def test_a_guess_is_called_one_in_panel_and_notes(scene, shot, tmp_path):
     assert scene.ex4d.notes == "This is a guess."
 
 
-CLIP_SETTINGS = ["some", "", "cm", 1.0, "auto", "planar", "", 40.0, "CAMERA", "", "tracked"]
+CLIP_SETTINGS = ["some", "", "cm", 1.0, "auto", "planar", "", 40.0, "CAMERA", "", "tracked", 0.0]
 
 
 @pytest.fixture
@@ -216,6 +216,16 @@ def test_settings_of_one_clip_are_not_used_for_another(scene, settings, tmp_path
     ]
     settings.depth_unit = "as_it_is"
     assert not checks.depth_trouble(scene)
+
+
+def test_a_shot_of_an_earlier_add_on_has_not_changed_where_what_is_new_has_its_default(scene, settings):
+    then = json.loads(settings.asked)
+    settings.asked = json.dumps(then[:-1])  # without Camera Scale
+    assert not checks.depth_trouble(scene)
+    settings.motion_scale = 2
+    assert "have changed" in checks.depth_trouble(scene)[0].text
+    settings.motion_scale, settings.field_of_view = 0, 41
+    assert "have changed" in checks.depth_trouble(scene)[0].text
 
 
 def test_a_shot_keeps_its_settings_when_another_clip_cannot_be_opened(scene, settings, tmp_path):

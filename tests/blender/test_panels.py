@@ -305,7 +305,7 @@ def test_one_of_something_is_not_called_many(scene, addon, tmp_path):
 
 
 def test_only_what_the_motion_of_the_source_camera_needs_is_asked(scene, shot):
-    for motion, more in (("STILL", []), ("FILE", ["motion_path"]), ("CAMERA", ["tracked_camera"])):
+    for motion, more in (("STILL", []), ("FILE", ["motion_path", "motion_scale"]), ("CAMERA", ["tracked_camera"])):
         scene.ex4d.motion = motion
         assert draw(panels.draw_source_camera).shown == ["field_of_view", "motion", *more]
 

@@ -153,6 +153,30 @@ def test_depth_lens_and_motion_can_be_changed_and_camera_and_takes_stay(scene, l
     assert Path(bpy.path.abspath(objects.find(bpy.context.scene, objects.MESH).modifiers[0].filepath)).is_file()
 
 
+def test_a_solved_camera_of_another_tool_moves_the_source_by_the_scale_that_is_said_in_takes_too(
+    scene, lonely, tmp_path
+):
+    from ex4d.cameras import registry
+    from ex4d.cameras.track import CameraTrack, Lens
+
+    poses = np.repeat(np.eye(4)[None], 9, 0)
+    poses[:, 0, 3] = 0.02 * np.arange(9)
+    lens = Lens(np.repeat(np.array([[300.0, 0, 256], [0, 300, 144], [0, 0, 1]])[None], 9, 0), size=(512, 288))
+    registry.FORMATS["colmap"].write(tmp_path / "sparse", CameraTrack("test", poses, lens))
+    facts = scene.ex4d
+    facts.motion, facts.motion_path = "FILE", str(tmp_path / "sparse" / "images.txt")
+    facts.motion_scale = 2.5
+    open_clip(lonely)
+    poses[:, :3, 3] *= 2.5
+    assert facts.poses == pytest.approx(poses, abs=1e-6)
+    assert "scaled by 2.5, as asked for" in facts.notes
+    registry.FORMATS["kitti"].write(tmp_path / "path.txt", CameraTrack("test", poses))
+    assert bpy.ops.ex4d.import_path(filepath=str(tmp_path / "path.txt")) == {"FINISHED"}
+    assert bpy.ops.ex4d.preview() == {"FINISHED"}  # along the source camera everything is real
+    (strip,) = addon_modules()[1].strips(scene)
+    assert min(strip["ex4d_coverage"]) > 0.999
+
+
 def test_estimating_again_does_the_work_anew(scene, lonely):
     _camera, _compat, _objects, session, _takes = addon_modules()
     from blender_addon.shot import asking

@@ -198,11 +198,26 @@ def test_colour_and_mask_are_written_while_the_generator_runs(work, studio, monk
     assert "Writing files" in take.read_record(out / take.SIDECAR).seconds
 
 
-def test_a_path_for_another_number_of_frames_is_refused(work, studio):
+def test_a_path_with_fewer_poses_than_frames_is_refused_with_both_numbers(work, studio, tmp_path):
+    files, source, _path, out = studio
+    short = camera_path.load(tmp_path / "path.npz", 9, 64, 48)
+    camera_path.save(
+        tmp_path / "short.npz",
+        replace(short, camera_to_world=short.camera_to_world[:7], intrinsics=short.intrinsics[:7]),
+    )
+    with pytest.raises(InputError, match=r"7 poses but the clip has 9 frames.*--num_frames 7"):
+        work(Preview(source, files.add(tmp_path / "short.npz")), files, out)
+
+
+def test_a_path_for_the_whole_clip_is_taken_for_the_frames_that_are_used(work, studio, tmp_path):
     files, source, path, out = studio
-    short = replace(source, settings=SourceSettings(frames=5))
-    with pytest.raises(InputError, match="9 poses but the clip has 5"):
-        work(Preview(short, path), files, out)
+    used = replace(source, settings=SourceSettings(start=3, frames=5))
+    facts = work(Generate(used, path), files, out)
+    kept, whole = camera_path.load(out / take.CAMERA, 5, 64, 48), camera_path.load(tmp_path / "path.npz", 9, 64, 48)
+    assert np.array_equal(kept.camera_to_world, whole.camera_to_world[3:8])
+    assert any(
+        "9 poses, one for each frame of the whole clip; those of the 5 frames" in note for note in facts["notes"]
+    )
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 99, "version": "9.9"}'])
