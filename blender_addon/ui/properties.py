@@ -97,7 +97,8 @@ class ClipChoices:
     )
     match_scene: BoolProperty(
         name="Match Scene",
-        description="Give the scene the clip's frame range, frame rate and picture size",
+        description="Give the scene the clip's frame range, frame rate, picture size and colours, and let the 3D views"
+        " of this workspace show the footage; off: the scene and all views stay as they are",
         default=True,
     )
     estimator_name: StringProperty(name="Depth", default=capabilities.AUTO)

@@ -84,8 +84,20 @@ def open_small(
     depth: DepthVideo | None = None,
 ) -> DepthVideo:
     """Put the small shot into the current scene."""
-    depth, scene = depth or small_depth(), bpy.context.scene
-    clip = tmp_path / "small.mp4"
+    depth = depth or small_depth()
+    said_when_opened(tmp_path, match_scene, fps, poses, depth)
+    return depth
+
+
+def said_when_opened(
+    tmp_path: Path,
+    match_scene: bool = True,
+    fps: Fraction = FPS,
+    poses: np.ndarray | None = None,
+    depth: DepthVideo | None = None,
+) -> str:
+    """Put the small shot into the current scene; returns what the artist is told."""
+    scene, clip = bpy.context.scene, tmp_path / "small.mp4"
     request = OpenRequest(
         scene.name,
         source.new_shot(clip),
@@ -97,8 +109,7 @@ def open_small(
         match_scene=match_scene,
         source=source_of("small.mp4"),
     )
-    bring_in(request, deliver(tmp_path / "job", depth, fps, poses))
-    return depth
+    return bring_in(request, deliver(tmp_path / "job", depth or small_depth(), fps, poses))
 
 
 def open_again(tmp_path: Path, depth: DepthVideo, poses: np.ndarray | None = None, **more) -> str:

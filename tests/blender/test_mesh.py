@@ -119,10 +119,45 @@ def test_rates_come_back_from_the_scene_exactly(scene, rate):
     assert source.rate_of(scene) == Fraction(rate)
 
 
-def test_the_scene_is_left_alone_when_asked(scene, tmp_path):
-    before = (scene.frame_end, scene.render.fps, scene.render.resolution_x)
-    shots.open_small(tmp_path, match_scene=False)
-    assert (scene.frame_end, scene.render.fps, scene.render.resolution_x) == before
+def shadings():
+    """How the 3D views of each workspace are shaded."""
+    return {
+        workspace.name: [
+            area.spaces.active.shading.type
+            for screen in workspace.screens
+            for area in screen.areas
+            if area.type == "VIEW_3D"
+        ]
+        for workspace in bpy.data.workspaces
+    }
+
+
+def test_the_scene_and_all_views_are_left_alone_when_asked(scene, tmp_path):
+    scene.view_settings.view_transform = "AgX"
+
+    def facts():
+        return (scene.frame_end, scene.render.fps, scene.render.resolution_x, scene.view_settings.view_transform)
+
+    before, views = facts(), shadings()
+    said = shots.said_when_opened(tmp_path, match_scene=False)
+    assert facts() == before
+    assert shadings() == views
+    assert "The view transform is still AgX, which shows the footage in other colours: Match Scene changes it." in said
+    bpy.ops.ex4d.match_scene(what="ALL")
+    assert scene.view_settings.view_transform == "Standard"
+    assert shadings() == views
+
+
+def test_a_new_shot_is_shown_in_this_workspace_and_all_others_keep_their_shading(scene, tmp_path):
+    before, here = shadings(), bpy.context.workspace.name
+    assert before[here] == ["SOLID"]
+    assert sum("SOLID" in types for types in before.values()) > 1
+    said = shots.said_when_opened(tmp_path)
+    after = shadings()
+    assert after.pop(here) == ["MATERIAL"]
+    assert all(before[name] == types for name, types in after.items())
+    assert "The view transform is Standard now" in said
+    assert "view transform" not in shots.said_when_opened(tmp_path / "two")
 
 
 def test_a_second_clip_hides_the_first_and_loses_nothing(scene, tmp_path):
