@@ -13,7 +13,7 @@ from ex4d.errors import InputError
 from ex4d.geometry import presets
 from ex4d.geometry.camera_path import CameraPath
 
-from ..scene import axes, compat, objects
+from ..scene import axes, compat, objects, rig
 
 KEY_TOLERANCE = 5e-4
 """Keys are added until the curve is this near to the path: radians, and shares of the path's size."""
@@ -137,6 +137,13 @@ def path_camera(scene: bpy.types.Scene) -> bpy.types.Object:
     return chosen
 
 
+def choose(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
+    """Take the shot with `camera`, and show it as the scene's camera where that was the camera chosen before."""
+    before, scene.ex4d.camera = scene.ex4d.camera, camera
+    if scene.camera in (None, before):
+        scene.camera = camera
+
+
 def own_camera(scene: bpy.types.Scene) -> bpy.types.Object:
     """The shot's own camera for artists; made again at the source view when it was deleted."""
     found = objects.find(scene, objects.CAMERA)
@@ -181,11 +188,12 @@ def key_path(scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, s
     values = _channel_values(poses)
     slopes = np.gradient(values, axis=0) if len(values) > 1 else np.zeros_like(values)
     keys = _needed_keys(values, slopes)
-    if camera.animation_data is not None:
-        camera.animation_data.action = None  # the old move goes as a whole: half of it would be neither
+    compat.remove_fcurves(camera, rig.PLACE_CHANNELS)  # the old move goes as a whole: half of it would be neither
     for k in keys:
         _key(camera, values[k], start + k)
     for curve in compat.fcurves(camera):
+        if (curve.data_path, curve.array_index) not in CHANNELS:
+            continue
         channel = CHANNELS.index((curve.data_path, curve.array_index))
         _shape(curve, [int(k) for k in keys], slopes[:, channel])
     return [start + int(k) for k in keys]
@@ -253,9 +261,14 @@ def _shape(curve: bpy.types.FCurve, keys: list[int], slopes: NDArray) -> None:
 
 
 def snap_to_source(scene: bpy.types.Scene, camera: bpy.types.Object, frame: int) -> None:
-    """Put `camera` on the source view of a scene frame, with the source's lens; keys what is animated of it."""
+    """Put `camera` on the source view of a scene frame, with the source's lens; keys what is animated of it.
+
+    Raises:
+        InputError: no shot, or something else than keys moves the camera, see `rig.movers`.
+    """
     facts = scene.ex4d
     frame_facts(scene)
+    rig.refuse(scene, camera)
     number = facts.frame_of(frame)
     lens, _aspect = axes.lens_from_intrinsics(facts.every_intrinsics[number], facts.width, facts.height)
     animated, animated_lens = (any(True for _curve in compat.fcurves(owner)) for owner in (camera, camera.data))
@@ -381,10 +394,13 @@ def restore(scene: bpy.types.Scene, camera: bpy.types.Object, path: CameraPath) 
     """Write a path as keys of `camera`, and its lens (keyed in every frame where it changes); returns the keys' frames.
 
     What was keyed of them before goes.
+
+    Raises:
+        InputError: something else than keys moves the camera, see `rig.movers`.
     """
+    rig.refuse(scene, camera)
     keys = key_path(scene, camera, path.camera_to_world, scene.ex4d.start)
-    if camera.data.animation_data is not None:
-        camera.data.animation_data.action = None
+    compat.remove_fcurves(camera.data, rig.LENS_CHANNELS)
     lenses = [axes.lens_from_intrinsics(k, path.width, path.height)[0] for k in path.intrinsics]
     _key_lenses(camera.data, lenses, scene.ex4d.start)
     return keys

@@ -12,7 +12,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 from ex4d.errors import EX4DError
 from ex4d.geometry.presets import RELEASE_FRAMES
 
-from ..scene import camera, compat
+from ..scene import bake, camera, compat
 from ..shot import asking, source, takes
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
@@ -236,8 +236,12 @@ class EX4D_OT_camera_preset(_Safe):
         chosen = camera.path_camera(scene)
         amount = from_blender(properties.PATH["amount"], self.amount)
         path = camera.preset_path(scene, self.preset, amount, self.rise, self.frames or None)
+        free = chosen.parent is None
         keys = camera.restore(scene, chosen, path)
-        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now.")
+        also = (
+            " It is a child of EX-4D Source now, so that it goes where the shot goes." if free and chosen.parent else ""
+        )
+        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now.{also}")
 
 
 class EX4D_OT_snap_to_source(_Safe):
@@ -280,7 +284,25 @@ class EX4D_OT_use_own_camera(_Safe):
 
     def act(self, context: bpy.types.Context) -> None:
         """Choose it."""
-        context.scene.ex4d.camera = camera.own_camera(context.scene)
+        camera.choose(context.scene, camera.own_camera(context.scene))
+
+
+class EX4D_OT_bake_camera(_Safe):
+    """Make a new camera with keys alone that moves as the chosen one does, and choose it; the old one stays"""
+
+    bl_idname = "ex4d.bake_camera"
+    bl_label = "Bake to New Camera"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Make it."""
+        before = camera.path_camera(context.scene)
+        made = bake.bake(context.scene)
+        self.tell(f"{made.name} moves as {before.name} did and has keys alone; it is the chosen camera now.")
 
 
 class EX4D_OT_hide(_Safe):
@@ -309,8 +331,10 @@ class EX4D_OT_match_scene(_Safe):
         name="What",
         description="What to take from the clip",
         items=(
-            ("ALL", "All", "Frame range, frame rate, picture size and camera"),
+            ("ALL", "All", "Frame range, frame rate, picture size, view transform and camera"),
             ("RATE", "Frame Rate", "Only the frame rate"),
+            ("RANGE", "Frame Range", "Only the frame range"),
+            ("CAMERA", "Camera", "Only the camera: the chosen one becomes the scene's"),
         ),
     )
 
@@ -321,10 +345,15 @@ class EX4D_OT_match_scene(_Safe):
 
     def act(self, context: bpy.types.Context) -> None:
         """Change the scene."""
+        scene = context.scene
         if self.what == "RATE":
-            source.set_rate(context.scene, context.scene.ex4d.fraction)
+            source.set_rate(scene, scene.ex4d.fraction)
+        elif self.what == "RANGE":
+            source.set_range(scene)
+        elif self.what == "CAMERA":
+            scene.camera = camera.path_camera(scene)
         else:
-            source.match_scene(context.scene)
+            source.match_scene(scene)
 
 
 class EX4D_OT_server_start(_Safe):
@@ -562,6 +591,7 @@ CLASSES = (
     EX4D_OT_camera_preset,
     EX4D_OT_snap_to_source,
     EX4D_OT_use_own_camera,
+    EX4D_OT_bake_camera,
     EX4D_OT_hide,
     EX4D_OT_match_scene,
     EX4D_OT_server_start,

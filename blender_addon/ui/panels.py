@@ -211,6 +211,8 @@ def draw_camera(layout: Layout, context: Context) -> None:
     """The camera to take the shot with, and presets for it."""
     facts = context.scene.ex4d
     layout.prop(facts, "camera", text="")
+    for advice in checks.rig_trouble(context.scene):
+        advise(layout, context, advice)
     column = layout.column(align=True)
     column.prop(facts, "preset", text="")
     row = column.row(align=True)

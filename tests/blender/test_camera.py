@@ -2,6 +2,7 @@
 
 import math
 
+import announced
 import bpy
 import numpy as np
 import pytest
@@ -177,6 +178,7 @@ def test_a_path_that_starts_elsewhere_is_warned_about_and_the_button_mends_it(sc
     bpy.context.view_layer.update()
     (advice,) = [a for a in checks.warnings(scene) if a.operator == "ex4d.snap_to_source"]
     bpy.ops.ex4d.snap_to_source(**dict(advice.settings))
+    announced.by()
     assert not checks.warnings(scene)
     assert np.array_equal(camera.sample(scene).camera_to_world[0], np.eye(4))
 
