@@ -307,7 +307,8 @@ def _insert(
 ) -> tuple[str, compat.Strip]:
     """The strip of a take, with what made it in its custom properties, and the take's title."""
     if request.preview:
-        title, movie, generator, is_preview = f"View {number:03d}", take.COLOUR, "conditioning", True
+        movie = take.VIEW if take.VIEW in placed else take.COLOUR  # a server of an earlier version has no tinted one
+        title, generator, is_preview = f"View {number:03d}", "conditioning", True
     else:
         generator, is_preview = made.generator, update.facts["is_preview"]
         made_by = "preview" if is_preview else made.quality

@@ -38,7 +38,7 @@ def deliver(scene, folder, fps=None, preview=False, made_by="preview"):
     request = takes.request_take(scene, preview)
     is_preview = made_by == "preview"
     frames = np.zeros((shots.FRAMES, shots.HEIGHT, shots.WIDTH, 3), np.uint8)
-    names = ("colour.mp4", "mask.mp4") if preview else ("result.mp4", "colour.mp4", "mask.mp4")
+    names = ("colour.mp4", "mask.mp4", "view.mp4") if preview else ("result.mp4", "colour.mp4", "mask.mp4")
     for name in names:
         write_movie(folder / name, frames, fps or Fraction(request.generation["fps"]))
     used = {} if is_preview else {"quality": "final", **request.generation["options"].get(made_by, {})}
@@ -117,6 +117,15 @@ def test_a_scene_that_is_edited_in_the_sequencer_goes_on_to_render_its_strips(sc
     compat.new_movie_strip(scene, "other", movie, 1, 5)
     take(scene, tmp_path / "one")
     assert scene.render.use_sequencer
+
+
+def test_a_view_shows_holes_in_the_colour_of_the_legend_where_the_server_made_such_a_video(scene, tmp_path):
+    take(scene, tmp_path / "view", preview=True)
+    assert Path(takes.strip_of(scene, 1, view=True).filepath).name == "view.mp4"
+    request, update = deliver(scene, tmp_path / "older", preview=True)
+    older = {name: path for name, path in update.files.items() if name != "view.mp4"}
+    shots.outcome(takes.bring_in(request, replace(update, files=older)))
+    assert Path(takes.strip_of(scene, 2, view=True).filepath).name == "colour.mp4"
 
 
 def test_numbers_of_deleted_takes_do_not_come_back_while_their_files_are_there(scene, tmp_path):
