@@ -2,7 +2,7 @@
 
 import bpy
 
-from ..scene import camera, objects, rig
+from ..scene import backdrop, camera, objects, rig
 
 
 def bake(scene: bpy.types.Scene) -> bpy.types.Object:
@@ -21,6 +21,7 @@ def bake(scene: bpy.types.Scene) -> bpy.types.Object:
             data.animation_data.drivers.remove(driver)
         for track in list(data.animation_data.nla_tracks):
             data.animation_data.nla_tracks.remove(track)
+    backdrop.tint(data)
     made = objects.make(scene, objects.BAKED, f"{chosen.name} Baked", data, objects.find(scene, objects.ROOT))
     camera.restore(scene, made, path)
     camera.choose(scene, made)

@@ -13,7 +13,7 @@ from ex4d.errors import InputError
 from ex4d.geometry import presets
 from ex4d.geometry.camera_path import CameraPath
 
-from ..scene import axes, compat, objects, rig
+from ..scene import axes, backdrop, compat, objects, rig
 
 KEY_TOLERANCE = 5e-4
 """Keys are added until the curve is this near to the path: radians, and shares of the path's size."""
@@ -71,6 +71,7 @@ def make_cameras(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
     made = objects.make(scene, objects.CAMERA, "EX-4D Camera", data, root)
     made.matrix_basis = Matrix(axes.pose_to_blender(np.eye(4)).tolist())
     see_all(data, facts)
+    backdrop.tint(data)
     facts.camera = made
 
 
@@ -154,6 +155,7 @@ def own_camera(scene: bpy.types.Scene) -> bpy.types.Object:
     data.animation_data_clear()
     data.name = "EX-4D Camera"
     made = objects.make(scene, objects.CAMERA, "EX-4D Camera", data, objects.find(scene, objects.ROOT))
+    backdrop.tint(data)
     bpy.context.view_layer.update()
     snap_to_source(scene, made, scene.ex4d.start)
     return made

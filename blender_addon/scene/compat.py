@@ -30,6 +30,13 @@ def strip_range(strip: Strip) -> tuple[int, int]:
     return int(strip.frame_final_start), int(strip.frame_final_end)
 
 
+def is_topmost(scene: bpy.types.Scene, strip: Strip) -> bool:
+    """Whether no other strip of `scene` covers `strip` in any of its frames."""
+    first, end = strip_range(strip)
+    above = [other for other in strips(scene) if other.channel > strip.channel and not other.mute]
+    return all(strip_range(other)[1] <= first or end <= strip_range(other)[0] for other in above)
+
+
 def select_only(scene: bpy.types.Scene, strip: Strip) -> None:
     """Make `strip` the active and only selected strip of `scene`."""
     for other in all_strips(scene):

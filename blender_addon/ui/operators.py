@@ -189,7 +189,7 @@ class EX4D_OT_generate(_AlongPath):
 
 
 class EX4D_OT_preview(_AlongPath):
-    """See what is real along the path: the source as the camera sees it, black where something must be invented"""
+    """See what is real along the path: the source as the camera sees it, magenta where something must be invented"""
 
     bl_idname = "ex4d.preview"
     bl_label = "Preview Path"

@@ -15,8 +15,9 @@ import bpy
 
 from ex4d.jobs.messages import GeneratorInfo
 
+from ..scene import backdrop
 from ..shot import checks, options
-from ..ui import operators
+from ..ui import operators, result, view
 from ..ui.preferences import preferences
 from ..ui.properties import EX4DTake
 from ..words import count, pace, seconds
@@ -223,6 +224,15 @@ def draw_camera(layout: Layout, context: Context) -> None:
     keys = column.operator(operators.EX4D_OT_camera_preset.bl_idname, icon="KEYINGSET")
     keys.preset, keys.amount, keys.rise = facts.preset, facts.amount, facts.rise
     layout.operator(operators.EX4D_OT_snap_to_source.bl_idname, icon="SNAP_ON").at = "CURRENT"
+    layout.operator(view.EX4D_OT_look_through_source.bl_idname, icon="VIEW_CAMERA")
+    row = layout.row(align=True)
+    row.operator(view.EX4D_OT_show_footage.bl_idname, text="Footage", icon="SHADING_TEXTURE").shading = "MATERIAL"
+    row.operator(view.EX4D_OT_show_footage.bl_idname, text="Footage, Fast", icon="SHADING_SOLID").shading = "SOLID"
+    chosen = facts.camera
+    if chosen is not None and backdrop.is_tinted(chosen.data):
+        layout.prop(chosen.data, "show_background_images", text="Tint Outside of the Mesh")
+    else:
+        layout.operator(view.EX4D_OT_tint_outside.bl_idname)
 
 
 def draw_check(layout: Layout, context: Context) -> None:
@@ -233,6 +243,7 @@ def draw_check(layout: Layout, context: Context) -> None:
     if not found:
         layout.label(text="Ready to generate", icon="CHECKMARK")
     layout.operator(operators.EX4D_OT_preview.bl_idname, icon="HIDE_OFF")
+    layout.label(text="Magenta: to be invented", icon="COLOR")
 
 
 def draw_generate(layout: Layout, context: Context) -> None:
@@ -289,6 +300,7 @@ def draw_takes(layout: Layout, context: Context) -> None:
     active = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
     if active is not None and active.made:
         say(layout, context, active.made)
+    layout.operator(result.EX4D_OT_show_result.bl_idname, icon="PLAY").number = 0
     layout.operator(operators.EX4D_OT_take_restore_camera.bl_idname, icon="CAMERA_DATA").number = 0
     row = layout.row(align=True)
     row.enabled = active is not None and not active.view
