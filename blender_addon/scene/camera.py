@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import bpy
 import numpy as np
@@ -167,6 +168,7 @@ def preset_path(
     amount: float | None = None,
     rise: float = presets.ORBIT_RISE,
     frames: int | None = None,
+    **more: Any,
 ) -> CameraPath:
     """A preset for the scene's shot, in library axes; the parameters are those of `presets.preset`."""
     facts = scene.ex4d
@@ -174,7 +176,7 @@ def preset_path(
     numbers = np.minimum(np.arange(frames or facts.frames), facts.frames - 1)
     k = facts.every_intrinsics[numbers]
     size, walked = (facts.width, facts.height), facts.poses[numbers]
-    return presets.preset(name, facts.radius, k, *size, len(numbers), amount, rise, source_to_world=walked)
+    return presets.preset(name, facts.radius, k, *size, len(numbers), amount, rise, source_to_world=walked, **more)
 
 
 def key_path(scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, start: int) -> list[int]:

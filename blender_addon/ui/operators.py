@@ -223,6 +223,9 @@ class EX4D_OT_camera_preset(_Safe):
     preset: property_of(properties.PATH["cam"], default="30")
     amount: property_of(properties.PATH["amount"])
     rise: property_of(properties.PATH["rise"])
+    easing: property_of(properties.PATH["easing"])
+    shake: property_of(properties.PATH["shake"])
+    shake_seed: property_of(properties.PATH["shake_seed"])
     frames: IntProperty(name="Frames", description="Length of the move; 0 takes the clip's", min=0)
 
     @classmethod
@@ -235,7 +238,8 @@ class EX4D_OT_camera_preset(_Safe):
         scene = context.scene
         chosen = camera.path_camera(scene)
         amount = from_blender(properties.PATH["amount"], self.amount)
-        path = camera.preset_path(scene, self.preset, amount, self.rise, self.frames or None)
+        style = {"easing": self.easing, "shake": self.shake, "shake_seed": self.shake_seed}
+        path = camera.preset_path(scene, self.preset, amount, self.rise, self.frames or None, **style)
         free = chosen.parent is None
         keys = camera.restore(scene, chosen, path)
         also = (

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import bpy
 
+from ex4d.geometry.presets import RISING
 from ex4d.jobs.messages import GeneratorInfo
 
 from ..scene import backdrop
@@ -217,12 +218,19 @@ def draw_camera(layout: Layout, context: Context) -> None:
     column = layout.column(align=True)
     column.prop(facts, "preset", text="")
     row = column.row(align=True)
-    row.prop(facts, "amount")
-    rise = row.row(align=True)
-    rise.active = not facts.preset.startswith("zoom")
+    amount, rise = row.row(align=True), row.row(align=True)
+    amount.active, rise.active = facts.preset != "hold", facts.preset in RISING
+    amount.prop(facts, "amount")
     rise.prop(facts, "rise")
+    column.prop(facts, "easing", text="")
+    row = column.row(align=True)
+    row.prop(facts, "shake")
+    seed = row.row(align=True)
+    seed.active = facts.shake > 0
+    seed.prop(facts, "shake_seed", text="Seed")
     keys = column.operator(operators.EX4D_OT_camera_preset.bl_idname, icon="KEYINGSET")
-    keys.preset, keys.amount, keys.rise = facts.preset, facts.amount, facts.rise
+    for name in ("preset", "amount", "rise", "easing", "shake", "shake_seed"):
+        setattr(keys, name, getattr(facts, name))
     layout.operator(operators.EX4D_OT_snap_to_source.bl_idname, icon="SNAP_ON").at = "CURRENT"
     layout.operator(view.EX4D_OT_look_through_source.bl_idname, icon="VIEW_CAMERA")
     row = layout.row(align=True)

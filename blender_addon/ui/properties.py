@@ -191,6 +191,9 @@ class TakeChoices:
     preset: property_of(PATH["cam"], default="30", update=_take_usual_amount)
     amount: property_of(PATH["amount"], default=30.0, soft_min=0.0, soft_max=180.0)
     rise: property_of(PATH["rise"], soft_min=-1.0, soft_max=1.0)
+    easing: property_of(PATH["easing"])
+    shake: property_of(PATH["shake"], soft_max=5.0)
+    shake_seed: property_of(PATH["shake_seed"])
     generator_name: StringProperty(name="Generator", default=capabilities.AUTO)
     generator: choice_by_name(
         GENERATE["generator"],
