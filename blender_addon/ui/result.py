@@ -2,6 +2,7 @@
 # ruff: noqa: N801
 
 from collections.abc import Iterator
+from functools import partial
 
 import bpy
 
@@ -34,6 +35,18 @@ class EX4D_OT_show_result(_OnTake):
         space.display_channel = 0 if compat.is_topmost(scene, strip) else strip.channel
         scene.frame_set(compat.strip_range(strip)[0])
         area.tag_redraw()
+        if not bpy.app.background:
+            bpy.app.timers.register(partial(_fit, context.window, area.as_pointer()), first_interval=0.2)
+
+
+def _fit(window: bpy.types.Window, pointer: int) -> None:
+    """Let the picture fill the preview of an area, which has its size only once it was drawn."""
+    area = next((area for area in window.screen.areas if area.as_pointer() == pointer), None)
+    region = next((r for r in area.regions if r.type == "PREVIEW" and r.width > 1), None) if area else None
+    if region is not None and area.type == "SEQUENCE_EDITOR":
+        with bpy.context.temp_override(window=window, area=area, region=region):
+            if bpy.ops.sequencer.view_all_preview.poll():
+                bpy.ops.sequencer.view_all_preview()
 
 
 def _sequencer(context: bpy.types.Context) -> tuple[bpy.types.Area, bpy.types.WorkSpace]:
