@@ -1,7 +1,6 @@
 """What moves a camera besides its own keys: such a camera is read as it is evaluated, and never written to."""
 
 import bpy
-import numpy as np
 
 from ex4d.errors import InputError
 
@@ -34,7 +33,7 @@ def movers(scene: bpy.types.Scene, camera: bpy.types.Object) -> list[str]:
     for owner in (camera, camera.data):
         animation = owner.animation_data
         if animation is not None:
-            if any(driver.data_path in MOVE_CHANNELS for driver in animation.drivers):
+            if any(driver.data_path in MOVE_CHANNELS and not driver.mute for driver in animation.drivers):
                 found.append("a driver")
             if any(not track.mute and len(track.strips) for track in animation.nla_tracks):
                 found.append("a track of the Nonlinear Animation editor")
@@ -63,8 +62,8 @@ def stands_still(scene: bpy.types.Scene, camera: bpy.types.Object) -> bool:
     frames = range(scene.ex4d.start, scene.ex4d.last + 1)
     for owner in (camera, camera.data):
         for curve in compat.fcurves(owner):
-            if curve.data_path in MOVE_CHANNELS:
-                values = [curve.evaluate(frame) for frame in frames]
-                if np.ptp(values) > 1e-6 * max(1.0, float(np.abs(values).max())):
+            if curve.data_path in MOVE_CHANNELS and not curve.mute:
+                first = curve.evaluate(frames[0])
+                if any(abs(curve.evaluate(frame) - first) > 1e-6 * max(1.0, abs(first)) for frame in frames):
                     return False
     return True

@@ -70,7 +70,11 @@ class EX4D_OT_show_footage(_Safe):
         description="Shading of the 3D View to show it with",
         items=(
             ("MATERIAL", "Material", "As the material shows it: all of its pixels, tinted where something is missing"),
-            ("SOLID", "Solid", "Faster: flat colours from a texture, tinted where the mesh bridges an occlusion"),
+            (
+                "SOLID",
+                "Solid",
+                "Faster: flat colours from one texture, so what the mesh bridges is outlined from the source view too",
+            ),
         ),
     )
 
