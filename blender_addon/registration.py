@@ -3,7 +3,7 @@
 import bpy
 
 from .shot import files
-from .ui import operators, panels, preferences, properties
+from .ui import menu, operators, panels, preferences, properties, result, view
 from .work import handlers, session
 
 CLASSES = (
@@ -11,6 +11,9 @@ CLASSES = (
     properties.EX4DTake,
     properties.EX4DScene,
     *operators.CLASSES,
+    *view.CLASSES,
+    *result.CLASSES,
+    *menu.CLASSES,
     *panels.CLASSES,
 )
 
@@ -20,6 +23,7 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.ex4d = bpy.props.PointerProperty(type=properties.EX4DScene)
+    menu.register()
     session.begin()
     files.tidy()
     handlers.register()
@@ -29,6 +33,7 @@ def unregister() -> None:
     """Called by Blender when the extension is disabled, and when Blender ends."""
     handlers.unregister()
     session.end()
+    menu.unregister()
     del bpy.types.Scene.ex4d
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

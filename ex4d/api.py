@@ -99,8 +99,8 @@ def render_path(
         shot: of `open_clip`.
         path: cameras, or a file of them; None takes the preset that `cam` names.
         progress: told after each frame.
-        settings: fields of `PathSettings` (`cam`, `amount`, `rise`) and `RenderSettings` (`engine`, `occlusion`, ...)
-            in `ex4d.pipeline.settings`.
+        settings: fields of `PathSettings` (`cam`, `amount`, `easing`, ...) and `RenderSettings` (`engine`,
+            `occlusion`, ...) in `ex4d.pipeline.settings`.
 
     Raises:
         InputError: the path does not fit the shot, or a setting is out of range.

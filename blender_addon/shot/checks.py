@@ -7,8 +7,10 @@ import bpy
 from ex4d.errors import InputError
 from ex4d.geometry.presets import RELEASE_FRAMES
 
-from ..scene import camera, objects
+from ..scene import camera, objects, rig
 from ..shot import asking, files, options, takes
+from ..ui.preferences import preferences
+from ..words import listed
 from ..work import capabilities, session
 
 
@@ -24,23 +26,26 @@ class Advice:
 
 def warnings(scene: bpy.types.Scene) -> list[Advice]:
     """All that is worth saying about the shot and the chosen camera, most important first."""
-    facts, found, chosen = scene.ex4d, [*_missing(scene), *_in_the_way(scene)], None
+    facts, found, chosen = scene.ex4d, [*_no_server(), *_missing(scene), *_in_the_way(scene)], None
     try:
         chosen = camera.path_camera(scene)
         camera.lens_of(chosen.data)
     except InputError as error:
         button = ("ex4d.use_own_camera", (), "Use the EX-4D Camera") if chosen is None else ()
         return [*found, Advice(str(error), *button)]
-    if scene.frame_current == facts.start:  # only there the camera's place is known without evaluating frames
+    still = rig.stands_still(scene, chosen)
+    if still or scene.frame_current == facts.start:  # only there is its place known without evaluating frames
         session.current().off_source[facts.shot] = camera.off_source(scene)
-    if session.current().off_source.get(facts.shot):
+    found += _not_shown(scene, chosen)
+    off = session.current().off_source.get(facts.shot)
+    if off:
+        text = "The path does not start at the source view, where the generator needs it."
+        snap = Advice(text, "ex4d.snap_to_source", (("at", "FIRST"),), "Snap First Frame")
+        bake = Advice(text, "ex4d.bake_camera", (), "Bake to New Camera")  # keys can be mended
+        found.append(bake if rig.movers(scene, chosen) else snap)
+    elif still and not facts.path:
         found.append(
-            Advice(
-                "The path does not start at the source view, where the generator needs it.",
-                "ex4d.snap_to_source",
-                (("at", "FIRST"),),
-                "Snap First Frame",
-            )
+            Advice(f"{chosen.name} does not move, so the take would be the clip itself: add keys in the Camera panel.")
         )
     picture = camera.picture_of(scene)
     if picture.width * facts.height != picture.height * facts.width:
@@ -63,6 +68,57 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
         )
     found += _length(facts)
     return found
+
+
+def _not_shown(scene: bpy.types.Scene, chosen: bpy.types.Object) -> list[Advice]:
+    """Advice where the scene shows another camera than the take is made with, or other frames."""
+    facts, found = scene.ex4d, []
+    if scene.camera != chosen:
+        shown = f"that of {scene.camera.name}" if scene.camera is not None else "no camera's"
+        found.append(
+            Advice(
+                f"The take is made with {chosen.name}, but the scene's camera view is {shown}.",
+                "ex4d.match_scene",
+                (("what", "CAMERA"),),
+                f"Show {chosen.name}",
+            )
+        )
+    if scene.frame_end < facts.start or facts.last < scene.frame_start:
+        found.append(
+            Advice(
+                f"The scene plays frames {scene.frame_start} to {scene.frame_end},"
+                f" but the clip is in frames {facts.start} to {facts.last}.",
+                "ex4d.match_scene",
+                (("what", "RANGE"),),
+                "Match Frame Range",
+            )
+        )
+    return found
+
+
+def rig_trouble(scene: bpy.types.Scene) -> list[Advice]:
+    """Why presets and snapping do not write to the chosen camera, with what helps."""
+    try:
+        chosen = camera.path_camera(scene)
+    except InputError:
+        return []
+    found = rig.movers(scene, chosen)
+    if not found:
+        return []
+    text = f"{chosen.name} is moved by {listed(found)}: takes follow that; presets and snapping need keys alone."
+    return [Advice(text, "ex4d.bake_camera", (), "Bake to New Camera")]
+
+
+def _no_server() -> list[Advice]:
+    """Advice where no server has answered, and none would be started by Generate."""
+    now = session.current()
+    if (trouble := server_trouble()) is not None:
+        return [trouble]
+    if now.capabilities is not None or (now.client is None and preferences().python):
+        return []
+    if now.client is not None:
+        return [Advice("The server has not answered yet.")]
+    return [Advice("No server is connected, and none is set up on this machine.", "ex4d.connect", (), "Connect")]
 
 
 def _length(facts: bpy.types.PropertyGroup) -> list[Advice]:

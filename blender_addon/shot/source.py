@@ -5,7 +5,7 @@ import math
 import re
 import secrets
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -40,6 +40,9 @@ Steps = Generator[tuple[str, int, int], None, Any]
 
 PART = ("start", "frames", "step", "longest_side", "fps", "gaps")
 """Settings that say which frames of a clip are used, and how they are read."""
+
+FAITHFUL = "Standard"
+"""The view transform that shows footage as it is."""
 
 FARTHER = 1.25
 """From this ratio on, distances after opening again are so different that a keyed move looks different."""
@@ -224,15 +227,12 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
         told += _still_scaled(root) if told or facts.depth.get("scale") != unit else ""
         return f"{name} is open again; camera and takes are as they were.{told}"
     objects.hide_other_shots(scene)
-    scene.view_settings.view_transform = "Standard"
-    _show_textures()
+    looks = colours(scene, request.match_scene)
     if request.match_scene:
         match_scene(scene)
+        show_footage(window.workspace for window in bpy.context.window_manager.windows)
     cube = objects.hide_factory_cube(scene)
-    return (
-        f"{name} is open: {count(facts.frames, 'frame')} of {facts.width}x{facts.height}."
-        " The view transform is Standard now, so that the footage keeps its colours."
-    ) + (
+    return (f"{name} is open: {count(facts.frames, 'frame')} of {facts.width}x{facts.height}.{looks}") + (
         (f" {cube} stood around the camera and is hidden now." if cube else "")
         + (" The earlier shot is hidden; its takes stay in the sequencer and in its folder." if earlier else "")
     )
@@ -283,11 +283,27 @@ def see_all(scene: bpy.types.Scene) -> None:
         space.clip_end = max(space.clip_end, facts.reach * scale * 4)
 
 
-def _show_textures() -> None:
-    """Let the 3D views show the footage."""
-    for space in _views():
-        if space.shading.type in ("WIREFRAME", "SOLID"):
-            space.shading.type = "MATERIAL"
+def colours(scene: bpy.types.Scene, may_change: bool) -> str:
+    """Give the scene the view transform that shows footage as it is, if it may be changed; returns what to tell."""
+    settings = scene.view_settings
+    if settings.view_transform == FAITHFUL:
+        return ""
+    if not may_change:
+        return (
+            f" The view transform is still {settings.view_transform}, which shows the footage in other colours:"
+            " Match Scene changes it."
+        )
+    settings.view_transform = FAITHFUL
+    return f" The view transform is {FAITHFUL} now, so that the footage keeps its colours."
+
+
+def show_footage(workspaces: Iterable[bpy.types.WorkSpace]) -> None:
+    """Let the 3D views of these workspaces show the footage; all others keep their shading."""
+    for workspace in workspaces:
+        for screen in workspace.screens:
+            for space in (a.spaces.active for a in screen.areas if a.type == "VIEW_3D"):
+                if space.shading.type in ("WIREFRAME", "SOLID"):
+                    space.shading.type = "MATERIAL"
 
 
 def _views() -> list[bpy.types.SpaceView3D]:
@@ -323,16 +339,22 @@ def set_scale(scene: bpy.types.Scene, distance: float) -> float:
 
 
 def match_scene(scene: bpy.types.Scene) -> None:
-    """Give the scene the clip's range, rate, picture size and camera."""
+    """Give the scene the clip's range, rate, picture size, colours and camera."""
     facts, render = scene.ex4d, scene.render
-    scene.frame_start, scene.frame_end = facts.start, facts.last
-    scene.frame_set(facts.start)
+    scene.view_settings.view_transform = FAITHFUL
+    set_range(scene)
     set_rate(scene, facts.fraction)
     render.resolution_x, render.resolution_y, render.resolution_percentage = facts.width, facts.height, 100
     _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
     render.pixel_aspect_x, render.pixel_aspect_y = max(1.0, 1 / aspect), max(1.0, aspect)
     if facts.camera is not None:
         scene.camera = facts.camera
+
+
+def set_range(scene: bpy.types.Scene) -> None:
+    """Let the scene play the shot's frames, and show the first."""
+    scene.frame_start, scene.frame_end = scene.ex4d.start, scene.ex4d.last
+    scene.frame_set(scene.ex4d.start)
 
 
 def rate_of(scene: bpy.types.Scene) -> Fraction:

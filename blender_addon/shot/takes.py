@@ -75,6 +75,17 @@ def insert_strip(scene: bpy.types.Scene, name: str, movie: Path, start: int, fra
     return strip
 
 
+def keep_rendering_the_scene(scene: bpy.types.Scene) -> str:
+    """Before a scene's first strip, which would make F12 render strips: let it go on to render its camera's view.
+
+    Where strips are there already, whoever edits them has decided. Returns what to tell.
+    """
+    if compat.all_strips(scene) or not scene.render.use_sequencer:
+        return ""
+    scene.render.use_sequencer = False
+    return "F12 still renders the scene: turn on Sequencer under Post Processing in the Output properties for strips."
+
+
 def show_in_new_workspaces() -> None:
     """Let a workspace that was added after the last take, such as *Video Editing*, show the takes as well."""
     new = [workspace for workspace in compat.empty_sequencers() if not compat.is_filled(workspace)]
@@ -221,6 +232,7 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
         # The server's camera file says the same, rounded; the job was run from ours, to the bit.
         placed = files.bring(update.files, folder) | files.bring({take.CAMERA: Path(request.path)}, folder)
         _tell_inputs(folder, request, placed)
+        rendered = keep_rendering_the_scene(scene)
         title, strip = _insert(scene, request, update, number, placed, made)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -236,7 +248,8 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
         f"{title} is in the sequencer: {100 * sum(coverage) / len(coverage):.0f}% of the picture is real,"
         f" {100 * min(coverage):.0f}% in the worst frame."
     )
-    return " ".join([said, *(note for note in update.facts.get("notes", ()) if note not in known)])
+    notes = [note for note in update.facts.get("notes", ()) if note not in known]
+    return " ".join([said, *notes, *([rendered] if rendered else [])])
 
 
 def _tell_inputs(folder: Path, request: TakeRequest, placed: dict[str, Path]) -> None:
@@ -295,7 +308,8 @@ def _insert(
 ) -> tuple[str, compat.Strip]:
     """The strip of a take, with what made it in its custom properties, and the take's title."""
     if request.preview:
-        title, movie, generator, is_preview = f"View {number:03d}", take.COLOUR, "conditioning", True
+        movie = take.VIEW if take.VIEW in placed else take.COLOUR  # a server of an earlier version has no tinted one
+        title, generator, is_preview = f"View {number:03d}", "conditioning", True
     else:
         generator, is_preview = made.generator, update.facts["is_preview"]
         made_by = "preview" if is_preview else made.quality

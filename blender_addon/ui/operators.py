@@ -14,7 +14,7 @@ from ex4d.geometry.presets import RELEASE_FRAMES
 from ex4d.storage.names import CLIP_ENDINGS, VIDEO_ENDINGS
 from ex4d.storage.sequence import clip_at
 
-from ..scene import camera, camera_files, compat
+from ..scene import bake, camera, camera_files, compat
 from ..shot import asking, source, suggestion, takes
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
@@ -196,7 +196,7 @@ class EX4D_OT_generate(_AlongPath):
 
 
 class EX4D_OT_preview(_AlongPath):
-    """See what is real along the path: the source as the camera sees it, black where something must be invented"""
+    """See what is real along the path: the source as the camera sees it, magenta where something must be invented"""
 
     bl_idname = "ex4d.preview"
     bl_label = "Preview Path"
@@ -230,6 +230,9 @@ class EX4D_OT_camera_preset(_Safe):
     preset: property_of(properties.PATH["cam"], default="30")
     amount: property_of(properties.PATH["amount"])
     rise: property_of(properties.PATH["rise"])
+    easing: property_of(properties.PATH["easing"])
+    shake: property_of(properties.PATH["shake"])
+    shake_seed: property_of(properties.PATH["shake_seed"])
     frames: IntProperty(name="Frames", description="Length of the move; 0 takes the clip's", min=0)
 
     @classmethod
@@ -242,9 +245,14 @@ class EX4D_OT_camera_preset(_Safe):
         scene = context.scene
         chosen = camera.path_camera(scene)
         amount = from_blender(properties.PATH["amount"], self.amount)
-        path = camera.preset_path(scene, self.preset, amount, self.rise, self.frames or None)
+        style = {"easing": self.easing, "shake": self.shake, "shake_seed": self.shake_seed}
+        path = camera.preset_path(scene, self.preset, amount, self.rise, self.frames or None, **style)
+        free = chosen.parent is None
         keys = camera.restore(scene, chosen, path)
-        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now.")
+        also = (
+            " It is a child of EX-4D Source now, so that it goes where the shot goes." if free and chosen.parent else ""
+        )
+        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now.{also}")
 
 
 class EX4D_OT_import_path(_Safe):
@@ -350,7 +358,25 @@ class EX4D_OT_use_own_camera(_Safe):
 
     def act(self, context: bpy.types.Context) -> None:
         """Choose it."""
-        context.scene.ex4d.camera = camera.own_camera(context.scene)
+        camera.choose(context.scene, camera.own_camera(context.scene))
+
+
+class EX4D_OT_bake_camera(_Safe):
+    """Make a new camera with keys alone that moves as the chosen one does, and choose it; the old one stays"""
+
+    bl_idname = "ex4d.bake_camera"
+    bl_label = "Bake to New Camera"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Make it."""
+        before = camera.path_camera(context.scene)
+        made = bake.bake(context.scene)
+        self.tell(f"{made.name} moves as {before.name} did and has keys alone; it is the chosen camera now.")
 
 
 class EX4D_OT_hide(_Safe):
@@ -379,8 +405,10 @@ class EX4D_OT_match_scene(_Safe):
         name="What",
         description="What to take from the clip",
         items=(
-            ("ALL", "All", "Frame range, frame rate, picture size and camera"),
+            ("ALL", "All", "Frame range, frame rate, picture size, view transform and camera"),
             ("RATE", "Frame Rate", "Only the frame rate"),
+            ("RANGE", "Frame Range", "Only the frame range"),
+            ("CAMERA", "Camera", "Only the camera: the chosen one becomes the scene's"),
         ),
     )
 
@@ -391,10 +419,15 @@ class EX4D_OT_match_scene(_Safe):
 
     def act(self, context: bpy.types.Context) -> None:
         """Change the scene."""
+        scene = context.scene
         if self.what == "RATE":
-            source.set_rate(context.scene, context.scene.ex4d.fraction)
+            source.set_rate(scene, scene.ex4d.fraction)
+        elif self.what == "RANGE":
+            source.set_range(scene)
+        elif self.what == "CAMERA":
+            scene.camera = camera.path_camera(scene)
         else:
-            source.match_scene(context.scene)
+            source.match_scene(scene)
 
 
 class EX4D_OT_server_start(_Safe):
@@ -652,6 +685,7 @@ CLASSES = (
     EX4D_OT_export_path,
     EX4D_OT_snap_to_source,
     EX4D_OT_use_own_camera,
+    EX4D_OT_bake_camera,
     EX4D_OT_hide,
     EX4D_OT_match_scene,
     EX4D_OT_server_start,

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 import bpy
 
+from ex4d.geometry.presets import RISING
 from ex4d.jobs.messages import GeneratorInfo
 
+from ..scene import backdrop
 from ..shot import checks, options, suggestion
-from ..ui import operators
+from ..ui import operators, result, view
 from ..ui.preferences import preferences
 from ..ui.properties import EX4DTake
 from ..words import count, pace, seconds
@@ -217,19 +219,37 @@ def draw_camera(layout: Layout, context: Context) -> None:
     """The camera to take the shot with, and presets for it."""
     facts = context.scene.ex4d
     layout.prop(facts, "camera", text="")
+    for advice in checks.rig_trouble(context.scene):
+        advise(layout, context, advice)
     column = layout.column(align=True)
     column.prop(facts, "preset", text="")
     row = column.row(align=True)
-    row.prop(facts, "amount")
-    rise = row.row(align=True)
-    rise.active = not facts.preset.startswith("zoom")
+    amount, rise = row.row(align=True), row.row(align=True)
+    amount.active, rise.active = facts.preset != "hold", facts.preset in RISING
+    amount.prop(facts, "amount")
     rise.prop(facts, "rise")
+    column.prop(facts, "easing", text="")
+    row = column.row(align=True)
+    row.prop(facts, "shake")
+    seed = row.row(align=True)
+    seed.active = facts.shake > 0
+    seed.prop(facts, "shake_seed", text="Seed")
     keys = column.operator(operators.EX4D_OT_camera_preset.bl_idname, icon="KEYINGSET")
-    keys.preset, keys.amount, keys.rise = facts.preset, facts.amount, facts.rise
+    for name in ("preset", "amount", "rise", "easing", "shake", "shake_seed"):
+        setattr(keys, name, getattr(facts, name))
     layout.operator(operators.EX4D_OT_snap_to_source.bl_idname, icon="SNAP_ON").at = "CURRENT"
     row = layout.row(align=True)
     row.operator(operators.EX4D_OT_import_path.bl_idname, text="Import", icon="IMPORT")
     row.operator(operators.EX4D_OT_export_path.bl_idname, text="Export", icon="EXPORT")
+    layout.operator(view.EX4D_OT_look_through_source.bl_idname, icon="VIEW_CAMERA")
+    row = layout.row(align=True)
+    row.operator(view.EX4D_OT_show_footage.bl_idname, text="Footage", icon="SHADING_TEXTURE").shading = "MATERIAL"
+    row.operator(view.EX4D_OT_show_footage.bl_idname, text="Footage, Fast", icon="SHADING_SOLID").shading = "SOLID"
+    chosen = facts.camera
+    if chosen is not None and backdrop.is_tinted(chosen.data):
+        layout.prop(chosen.data, "show_background_images", text="Tint Outside of the Mesh")
+    else:
+        layout.operator(view.EX4D_OT_tint_outside.bl_idname)
 
 
 def draw_check(layout: Layout, context: Context) -> None:
@@ -240,6 +260,7 @@ def draw_check(layout: Layout, context: Context) -> None:
     if not found:
         layout.label(text="Ready to generate", icon="CHECKMARK")
     layout.operator(operators.EX4D_OT_preview.bl_idname, icon="HIDE_OFF")
+    layout.label(text="Magenta: to be invented", icon="COLOR")
 
 
 def draw_generate(layout: Layout, context: Context) -> None:
@@ -296,6 +317,7 @@ def draw_takes(layout: Layout, context: Context) -> None:
     active = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
     if active is not None and active.made:
         say(layout, context, active.made)
+    layout.operator(result.EX4D_OT_show_result.bl_idname, icon="PLAY").number = 0
     layout.operator(operators.EX4D_OT_take_restore_camera.bl_idname, icon="CAMERA_DATA").number = 0
     row = layout.row(align=True)
     row.enabled = active is not None and not active.view

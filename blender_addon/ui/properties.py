@@ -98,7 +98,8 @@ class ClipChoices:
     )
     match_scene: BoolProperty(
         name="Match Scene",
-        description="Give the scene the clip's frame range, frame rate and picture size",
+        description="Give the scene the clip's frame range, frame rate, picture size and colours, and let the 3D views"
+        " of this workspace show the footage; off: the scene and all views stay as they are",
         default=True,
     )
     estimator_name: StringProperty(name="Depth", default=capabilities.AUTO)
@@ -193,6 +194,9 @@ class TakeChoices:
     preset: property_of(PATH["cam"], default="30", update=_take_usual_amount)
     amount: property_of(PATH["amount"], default=30.0, soft_min=0.0, soft_max=180.0)
     rise: property_of(PATH["rise"], soft_min=-1.0, soft_max=1.0)
+    easing: property_of(PATH["easing"])
+    shake: property_of(PATH["shake"], soft_max=5.0)
+    shake_seed: property_of(PATH["shake_seed"])
     generator_name: StringProperty(name="Generator", default=capabilities.AUTO)
     generator: choice_by_name(
         GENERATE["generator"],

@@ -48,6 +48,9 @@ def path_of(
         preset.rise,
         release_compat=settings.release_compat,
         source_to_world=shot.source_to_world,
+        easing=preset.easing,
+        shake=preset.shake,
+        shake_seed=preset.shake_seed,
     )
 
 

@@ -71,7 +71,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Reconstruct(Tagged):
-    """Clip and depth to the working size -> source.mp4, reliable.mp4, depth.npz, source_camera.npz.
+    """Clip and depth to the working size -> source.mp4, reliable.mp4, solid.mp4, depth.npz, source_camera.npz.
 
     `again` estimates the depth anew, even where it was kept from an earlier job.
     """
@@ -82,7 +82,10 @@ class Reconstruct(Tagged):
 
 @dataclass(frozen=True)
 class Preview(Tagged):
-    """What a camera path will see -> colour.mp4, mask.mp4. `path` is a file of `ex4d.geometry.camera_path.save`."""
+    """What a camera path will see -> colour.mp4, mask.mp4, view.mp4.
+
+    `path` is a file of `ex4d.geometry.camera_path.save`.
+    """
 
     source: Source
     path: Blob

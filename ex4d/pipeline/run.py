@@ -22,6 +22,7 @@ from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import PathSettings, RenderSettings
 from ex4d.pipeline.writing import Writer
 from ex4d.progress import Progress
+from ex4d.render import legend
 from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.coverage import Coverage
 from ex4d.render.engines import engine
@@ -86,16 +87,18 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
     for t, vertices in enumerate(reliable_vertices(mesh)):
         reliable[t] = vertices * np.uint8(255)
         progress("Finding occlusions", t + 1, len(mesh))
-    progress("Writing files", 0, 3)
+    progress("Writing files", 0, 4)
     write_movie(out / "source.mp4", clip.frames, clip.fps)
-    progress("Writing files", 1, 3)
+    progress("Writing files", 1, 4)
     write_movie(out / "reliable.mp4", reliable, clip.fps, lossless=True)
-    progress("Writing files", 2, 3)
+    progress("Writing files", 2, 4)
+    write_movie(out / "solid.mp4", legend.tint(clip.frames, reliable > 0), clip.fps)
+    progress("Writing files", 3, 4)
     shot.estimate.save(out / "depth.npz")
     if shot.source_to_world is not None:
         moving = pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
         pose_files.save(out / "source_camera.npz", moving)
-    progress("Writing files", 3, 3)
+    progress("Writing files", 4, 4)
     return {
         "width": mesh.width,
         "height": mesh.height,
@@ -112,7 +115,7 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
 
 
 def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progress: Progress) -> dict[str, Any]:
-    """Write colour and mask along a path."""
+    """Write colour and mask along a path, and both in one to look at."""
     shot = _shot(job, files, runtime, progress)
     assert files.path is not None
     scene = rendering.scene_of(shot, files.path, PathSettings(), job.render)
@@ -120,6 +123,7 @@ def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progres
     notes = [*shot.notes, *seen.notes]
     with Writer(progress) as writer:
         _write_conditioning(writer, out, seen, shot.clip.fps, notes)
+    write_movie(out / take.VIEW, legend.tint(seen.colour, seen.mask > 0), shot.clip.fps)
     return {
         **_coverage_facts(seen.coverage),
         "fps": str(shot.clip.fps),

@@ -15,7 +15,7 @@ from ex4d.depth.encoding import Convention, DepthEncoding, Distance, unit_of
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import FIELD_OF_VIEW
 from ex4d.geometry.occlusion import OcclusionName
-from ex4d.geometry.presets import ORBIT_RISE, Preset
+from ex4d.geometry.presets import ORBIT_RISE, Easing, Preset
 from ex4d.plain import check_json
 from ex4d.render.scene import EngineName
 from ex4d.schema import AUTO, Choice, Settings, setting
@@ -174,12 +174,21 @@ class PathSettings(Settings):
             Choice("180", "Swing ±45°", "Swing 45 degrees to one side, back, to the other side, and back"),
             Choice("zoom_in", "Zoom In", "Move straight towards what stands nearest"),
             Choice("zoom_out", "Zoom Out", "Move straight back"),
+            Choice("dolly", "Dolly", "Move straight forward; a negative amount moves back"),
+            Choice("truck", "Truck", "Move to the right without turning; a negative amount moves to the left"),
+            Choice("crane", "Crane", "Rise, looking at what stands nearest; a negative amount sinks"),
+            Choice("arc", "Arc", "Swing around what stands nearest without rising"),
+            Choice(
+                "dolly_zoom", "Dolly Zoom", "Move forward while the lens widens: what stands nearest keeps its size"
+            ),
+            Choice("hold", "Hold", "Stay at the source view; for a hand-held camera"),
         ),
     )
     amount: float | None = setting(
         None,
         "Amount",
-        "How far to move: degrees, or for zooms a fraction of the distance to the pivot; by default the preset's own",
+        "How far to move: degrees for orbits, swing and arc, else a fraction of the distance to the pivot;"
+        " by default the preset's own",
         minimum=-360,
         maximum=360,
     )
@@ -199,6 +208,26 @@ class PathSettings(Settings):
             Choice("source_camera", "Source Camera File", "Both files are from one scene or solve"),
         ),
     )
+    easing: Easing = setting(
+        "even",
+        "Easing",
+        "How the speed of the move changes",
+        choices=(
+            Choice("even", "Even", "The same speed all the way"),
+            Choice("in_out", "Ease In and Out", "Slow at the start and at the end"),
+            Choice("in", "Ease In", "Slow at the start"),
+            Choice("out", "Ease Out", "Slow at the end"),
+        ),
+    )
+    shake: float = setting(
+        0.0,
+        "Hand-Held",
+        "How much the camera sways as if it were held by hand; 0.5 is a steady hand, 2 a walk",
+        unit="degrees",
+        minimum=0,
+        maximum=45,
+    )
+    shake_seed: int = setting(0, "Hand-Held Seed", "The same seed sways in the same way", minimum=0, maximum=2**31 - 1)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,9 @@ RESULT, COLOUR, MASK, CAMERA, SIDECAR = "result.mp4", "colour.mp4", "mask.mp4", 
 GENERATED, COMPOSITED = "generated.mp4", "composited.mp4"
 """Names of the other video of a take: the generator's own frames, or those with the source's pixels put back."""
 
+VIEW = "view.mp4"
+"""Name of the video that a preview of a path adds: the colour, with the legend's tint where nothing real is seen."""
+
 SOURCE_CAMERA = "source_camera.npz"
 """How the clip's own camera moved, where several files say so, which become this one."""
 

@@ -18,6 +18,7 @@ from ex4d.media.movie import write_movie
 from ex4d.pipeline.requests import Blob, Source
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.plain import to_plain
+from ex4d.render import legend
 from ex4d.source_camera import pose_files
 
 WIDTH, HEIGHT, FRAMES, FPS = 96, 64, 13, Fraction(24)
@@ -56,8 +57,9 @@ def deliver(
     reliable = np.stack([mesh.reliable_vertices(t) for t in range(len(mesh))]).astype(np.uint8) * 255
     write_movie(folder / "source.mp4", small_frames(depth), fps)
     write_movie(folder / "reliable.mp4", reliable, fps, lossless=True)
+    write_movie(folder / "solid.mp4", legend.tint(small_frames(depth), reliable > 0), fps)
     save_depth(folder / "depth.npz", depth)
-    names = ["source.mp4", "reliable.mp4", "depth.npz"]
+    names = ["source.mp4", "reliable.mp4", "solid.mp4", "depth.npz"]
     if poses is not None:
         pose_files.save(folder / "source_camera.npz", pose_files.SourceCamera(poses, np.zeros((0, 3))))
         names.append("source_camera.npz")
@@ -84,8 +86,20 @@ def open_small(
     depth: DepthVideo | None = None,
 ) -> DepthVideo:
     """Put the small shot into the current scene."""
-    depth, scene = depth or small_depth(), bpy.context.scene
-    clip = tmp_path / "small.mp4"
+    depth = depth or small_depth()
+    said_when_opened(tmp_path, match_scene, fps, poses, depth)
+    return depth
+
+
+def said_when_opened(
+    tmp_path: Path,
+    match_scene: bool = True,
+    fps: Fraction = FPS,
+    poses: np.ndarray | None = None,
+    depth: DepthVideo | None = None,
+) -> str:
+    """Put the small shot into the current scene; returns what the artist is told."""
+    scene, clip = bpy.context.scene, tmp_path / "small.mp4"
     request = OpenRequest(
         scene.name,
         source.new_shot(clip),
@@ -97,8 +111,7 @@ def open_small(
         match_scene=match_scene,
         source=source_of("small.mp4"),
     )
-    bring_in(request, deliver(tmp_path / "job", depth, fps, poses))
-    return depth
+    return bring_in(request, deliver(tmp_path / "job", depth or small_depth(), fps, poses))
 
 
 def open_again(tmp_path: Path, depth: DepthVideo, poses: np.ndarray | None = None, **more) -> str:

@@ -40,7 +40,7 @@ def test_camera_takes_and_strips_stay_when_the_clip_is_opened_again(scene, shot,
     facts = scene.ex4d
     chosen, keys, name, folder = facts.camera, keys_of(facts.camera), facts.shot, facts.folder
     scene.frame_start, scene.render.fps = 3, 30  # what the artist has changed
-    views = [a.spaces.active for s in bpy.data.screens for a in s.areas if a.type == "VIEW_3D"]
+    views = [a.spaces.active for s in bpy.context.workspace.screens for a in s.areas if a.type == "VIEW_3D"]
     assert {view.shading.type for view in views} == {"MATERIAL"}
     views[0].shading.type = "SOLID"
     root = objects.find(scene, objects.ROOT)
@@ -98,7 +98,7 @@ def test_a_material_that_the_artist_has_changed_stays_and_shows_the_new_footage(
     assert [m.type for m in mesh.modifiers] == ["MESH_CACHE", "SUBSURF"]
     images = {n.image.filepath for n in material.node_tree.nodes if n.type == "TEX_IMAGE"}
     assert {files.absolute(i).parent.name for i in images} == {"again_001"}
-    assert {files.absolute(i).name for i in images} == {"source.mp4", "reliable.mp4"}
+    assert {files.absolute(i).name for i in images} == {"source.mp4", "reliable.mp4", "solid.mp4"}
 
 
 def test_undo_brings_the_earlier_mesh_back_with_its_files(scene, shot, tmp_path):

@@ -430,3 +430,21 @@ def test_the_panel_says_that_the_settings_of_the_file_cannot_be_read(scene, shot
     drawn = draw(panels.draw_generate)
     assert "The settings that this file keeps cannot be read, so the usual ones hold" in drawn.text
     assert ("steps" in drawn.shown) == (server is not None)
+
+
+def test_the_camera_panel_hands_all_of_a_presets_settings_to_add_keys(scene, shot):
+    facts = scene.ex4d
+    facts.preset = "crane"
+    assert facts.amount == pytest.approx(0.3)
+    facts.amount, facts.easing, facts.shake, facts.shake_seed = -0.5, "out", 2.0, 9
+    drawn = draw(panels.draw_camera)
+    button = drawn.pressed["Add Keys"]
+    assert {"preset", "amount", "rise", "easing", "shake", "shake_seed"} <= set(drawn.shown)
+    assert (button.preset, button.amount, button.easing) == ("crane", -0.5, "out")
+    assert (button.shake, button.shake_seed) == (2.0, 9)
+
+
+def test_the_check_says_what_magenta_means_and_the_takes_lead_to_the_result(scene, shot):
+    assert "Magenta: to be invented" in draw(panels.draw_check).labels
+    a_take(scene, "sketch", "")
+    assert "Show Result" in draw(panels.draw_takes).buttons

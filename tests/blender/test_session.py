@@ -174,12 +174,14 @@ def test_a_button_that_works_takes_the_last_error_away_and_keeps_good_news(scene
 
 def test_the_check_chooses_the_shots_own_camera_and_makes_it_again_when_it_was_deleted(scene, tmp_path):
     shots.open_small(tmp_path)
+    announced.by()
     for _again in range(2):
         bpy.data.objects.remove(scene.ex4d.camera)
         (advice,) = [a for a in checks.warnings(scene) if a.operator]
         getattr(bpy.ops.ex4d, advice.operator.removeprefix("ex4d."))()
         assert scene.ex4d.camera.name == "EX-4D Camera"
-        assert not checks.warnings(scene)
+        (advice,) = checks.warnings(scene)
+        assert "does not move" in advice.text
         assert np.array_equal(camera.sample(scene).camera_to_world[0], np.eye(4))
 
 
@@ -187,6 +189,7 @@ def test_the_check_chooses_the_shots_own_camera_and_makes_it_again_when_it_was_d
 def test_a_camera_of_the_wrong_kind_is_called_by_its_name(scene, tmp_path, kind, name):
     shots.open_small(tmp_path)
     scene.ex4d.camera.data.type = kind
+    announced.by()
     (advice,) = checks.warnings(scene)
     assert f"The camera is {name}: set its lens" in advice.text
 

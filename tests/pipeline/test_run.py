@@ -23,6 +23,7 @@ from ex4d.pipeline.run import run
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.progress import silent
+from ex4d.render import legend
 
 
 class Files:
@@ -77,7 +78,7 @@ def studio(tmp_path, moving_box):
 def test_reconstruct_gives_what_the_viewport_shows(work, studio, moving_box):
     files, source, _, out = studio
     facts = work(Reconstruct(source), files, out)
-    assert {p.name for p in out.iterdir()} == {"source.mp4", "reliable.mp4", "depth.npz"}
+    assert {p.name for p in out.iterdir()} == {"source.mp4", "reliable.mp4", "solid.mp4", "depth.npz"}
     assert (facts["width"], facts["height"], facts["frames"], facts["fps"]) == (64, 48, 9, "24")
     assert facts["shell"] > facts["depth_max"] > facts["depth_min"] == 4
     assert json.loads(json.dumps(facts)) == facts
@@ -86,6 +87,12 @@ def test_reconstruct_gives_what_the_viewport_shows(work, studio, moving_box):
     reliable = read_movie(out / "reliable.mp4").frames
     assert set(np.unique(reliable)) == {0, 255}
     assert (reliable[0, 16:32, 18:30] == 255).all()
+    solid, colour = (read_movie(out / name).frames.astype(int) for name in ("solid.mp4", "source.mp4"))
+    bridges = reliable[..., 0] == 0  # lines of a pixel or two, whose colour the movie has at half the size
+    assert (
+        np.median(np.abs(solid - legend.INVENTED)[bridges]) < 60 < np.median(np.abs(colour - legend.INVENTED)[bridges])
+    )
+    assert np.median(np.abs(solid - colour)[reliable[..., 0] > 0]) < 6
 
 
 def test_the_depth_that_stands_gives_the_same_again_and_tells_the_same(work, studio, tmp_path, monkeypatch):
@@ -120,9 +127,14 @@ def test_opening_looks_anew_for_depth_and_taking_does_not(work, studio, monkeypa
 def test_preview_gives_colour_mask_and_coverage_without_a_result(work, studio):
     files, source, path, out = studio
     facts = work(Preview(source, path), files, out)
-    assert {p.name for p in out.iterdir()} == {"colour.mp4", "mask.mp4"}
+    assert {p.name for p in out.iterdir()} == {"colour.mp4", "mask.mp4", "view.mp4"}
     assert facts["coverage"][0] == 1
     assert facts["coverage"][-1] < 0.9
+    colour, mask, view = (read_movie(out / name).frames.astype(int) for name in ("colour.mp4", "mask.mp4", "view.mp4"))
+    real = mask[..., 0] > 127
+    assert colour[~real].mean() < 20
+    assert np.median(np.abs(view - legend.INVENTED)[~real]) < 10
+    assert np.median(np.abs(view - colour)[real]) < 6
 
 
 def test_generate_gives_a_take_that_says_how_to_make_it_again(work, studio):
