@@ -16,7 +16,7 @@ import bpy
 from ex4d.jobs.messages import GeneratorInfo
 
 from ..shot import checks, options
-from ..ui import operators
+from ..ui import operators, server_setup
 from ..ui.preferences import preferences
 from ..ui.properties import EX4DTake
 from ..words import count, pace, seconds
@@ -132,6 +132,10 @@ def draw_elsewhere(layout: Layout, context: Context) -> None:
 def draw_source(layout: Layout, context: Context) -> None:
     """The clip, where its depth comes from, and opening it."""
     facts, now = context.scene.ex4d, session.current()
+    if now.lacks_server:
+        box = layout.box()
+        say(box, context, "EX-4D works with a server on this machine, which is not set up yet.", "INFO")
+        server_setup.draw(box)
     open_clip = operators.EX4D_OT_open_clip.bl_idname
     layout.operator(open_clip, icon="FILE_MOVIE")
     layout.prop(facts, "match_scene")
@@ -146,7 +150,7 @@ def draw_source(layout: Layout, context: Context) -> None:
         column.prop(facts, "depth_path")
         if facts.depth_found and not facts.depth_path:
             column.label(text=bpy.path.basename(facts.depth_found), icon="FILE")
-    if now.client is None:
+    if now.client is None and not now.lacks_server:
         column.label(text="Estimators are listed once connected", icon="INFO")
         column.operator(operators.EX4D_OT_connect.bl_idname)
     server = now.capabilities
@@ -351,7 +355,7 @@ def draw_backend(layout: Layout, context: Context) -> None:
         row.operator(operators.EX4D_OT_connect.bl_idname)
     elif connected.status == "ready":
         row.operator(operators.EX4D_OT_unload.bl_idname)
-    settings_column(layout).prop(settings, "python", text="Server Python")
+    server_setup.draw(layout.column())
 
 
 class EX4D_UL_takes(bpy.types.UIList):
