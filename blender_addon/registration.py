@@ -3,7 +3,7 @@
 import bpy
 
 from .shot import files
-from .ui import menu, operators, panels, preferences, properties, result, view
+from .ui import menu, operators, panels, preferences, properties, result, server_setup, view
 from .work import handlers, session
 
 CLASSES = (
@@ -11,6 +11,7 @@ CLASSES = (
     properties.EX4DTake,
     properties.EX4DScene,
     *operators.CLASSES,
+    *server_setup.CLASSES,
     *view.CLASSES,
     *result.CLASSES,
     *menu.CLASSES,

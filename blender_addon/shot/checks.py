@@ -211,4 +211,6 @@ def server_trouble() -> Advice | None:
         return None
     if now.server.is_running:
         return Advice(now.state.trouble)
+    if not now.server_python:
+        return Advice(now.state.trouble, "ex4d.server_set_up", (), "Set Up Server")
     return Advice(now.state.trouble, "ex4d.server_start", (), "Start Server")

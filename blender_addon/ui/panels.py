@@ -18,7 +18,7 @@ from ex4d.jobs.messages import GeneratorInfo
 
 from ..scene import backdrop
 from ..shot import checks, options, suggestion
-from ..ui import operators, result, view
+from ..ui import operators, result, server_setup, view
 from ..ui.preferences import preferences
 from ..ui.properties import EX4DTake
 from ..words import count, pace, seconds
@@ -139,6 +139,10 @@ def draw_elsewhere(layout: Layout, context: Context) -> None:
 def draw_source(layout: Layout, context: Context) -> None:
     """The clip, where its depth comes from, and opening it."""
     facts, now = context.scene.ex4d, session.current()
+    if now.lacks_server:
+        box = layout.box()
+        say(box, context, "EX-4D works with a server on this machine, which is not set up yet.", "INFO")
+        server_setup.draw(box)
     open_clip = operators.EX4D_OT_open_clip.bl_idname
     layout.operator(open_clip, icon="FILE_MOVIE")
     layout.prop(facts, "match_scene")
@@ -153,7 +157,7 @@ def draw_source(layout: Layout, context: Context) -> None:
         column.prop(facts, "depth_path")
         if facts.depth_found and not facts.depth_path:
             column.label(text=bpy.path.basename(facts.depth_found), icon="FILE")
-    if now.client is None:
+    if now.client is None and not now.lacks_server:
         column.label(text="Estimators are listed once connected", icon="INFO")
         column.operator(operators.EX4D_OT_connect.bl_idname)
     server = now.capabilities
@@ -382,7 +386,7 @@ def draw_backend(layout: Layout, context: Context) -> None:
         row.operator(operators.EX4D_OT_connect.bl_idname)
     elif connected.status == "ready":
         row.operator(operators.EX4D_OT_unload.bl_idname)
-    settings_column(layout).prop(settings, "python", text="Server Python")
+    server_setup.draw(layout.column())
 
 
 class EX4D_UL_takes(bpy.types.UIList):

@@ -315,7 +315,7 @@ def test_a_clip_that_could_not_be_opened_is_offered_again_beside_the_one_that_st
     scene.ex4d.clip_path = "/clips/other.mp4"
     drawn = draw(panels.draw_source)
     assert {"Open Again", "Open other.mp4"} <= set(drawn.buttons)
-    assert drawn.labels[0] == "small.mp4"
+    assert "small.mp4" in drawn.labels
 
 
 def test_opening_is_told_in_the_source_panel_and_takes_where_they_are_made(scene, shot):
