@@ -3,7 +3,7 @@
 import bpy
 
 from .shot import files
-from .ui import menu, operators, panels, preferences, properties, result, server_setup, view
+from .ui import get_model, menu, operators, panels, preferences, properties, result, server_setup, view
 from .work import handlers, session
 
 CLASSES = (
@@ -12,6 +12,7 @@ CLASSES = (
     properties.EX4DScene,
     *operators.CLASSES,
     *server_setup.CLASSES,
+    *get_model.CLASSES,
     *view.CLASSES,
     *result.CLASSES,
     *menu.CLASSES,

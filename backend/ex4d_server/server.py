@@ -52,9 +52,11 @@ from ex4d.jobs.messages import (
     Unload,
     Welcome,
 )
+from ex4d.pipeline import model_files
 from ex4d.pipeline.requests import Fill, Generate, Job, blobs_of, job_hash
 from ex4d.plain import Tagged
 from ex4d.schema import describe
+from ex4d.weights import store
 from ex4d_server.blobs import BlobStore
 from ex4d_server.bulk import Bulk
 from ex4d_server.content import BlobError
@@ -537,6 +539,7 @@ def _capabilities() -> Capabilities:
                 commercial=spec.commercial,
                 terms=spec.terms,
                 missing=sentence(registry.missing(spec)),
+                lacking_gb=_lacking(spec.name),
             )
             for spec in registry.estimators().values()
             if not spec.is_helper
@@ -561,7 +564,15 @@ def _announced(spec: Spec) -> GeneratorInfo:
         least_gb=need.least,
         best_gb=need.best,
         files_gb=spec.gigabytes,
+        lacking_gb=_lacking(spec.name),
     )
+
+
+def _lacking(name: str) -> float:
+    try:
+        return model_files.lacking_gigabytes(name, store.folder())
+    except (EX4DError, OSError):  # `missing` says so
+        return 0.0
 
 
 def _refused(job: Job) -> str:

@@ -18,7 +18,7 @@ from ex4d.jobs.messages import GeneratorInfo
 
 from ..scene import backdrop
 from ..shot import checks, options, suggestion
-from ..ui import operators, result, server_setup, view
+from ..ui import get_model, operators, result, server_setup, view
 from ..ui.preferences import preferences
 from ..ui.properties import EX4DTake
 from ..words import count, pace, seconds
@@ -166,6 +166,9 @@ def draw_source(layout: Layout, context: Context) -> None:
         box = layout.box()
         say(box, context, f"{chosen.terms}.", "INFO")
         box.prop(preferences(), "accept_licence")
+    wanted = capabilities.estimator_to_get(facts.estimator_name, server) if server is not None else None
+    if wanted is not None and not facts.uses_depth_file:
+        get_model.draw(layout, wanted)
     for advice in checks.depth_trouble(context.scene):
         advise(layout, context, advice)
     if facts.shot:
@@ -300,6 +303,7 @@ def draw_models(layout: Layout, context: Context) -> None:
             column.label(text=line, icon="BLANK1")
         if info.missing:
             say(box, context, info.missing)
+        get_model.draw(box, info)
 
 
 def about_model(info: GeneratorInfo) -> list[str]:

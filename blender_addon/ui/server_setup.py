@@ -10,17 +10,28 @@ from ..setup.server_environment import KINDS, Kind
 from ..work import session, state
 
 OFFLINE = (
-    "Blender is not allowed online, and the server's packages come from the internet: switch Allow Online Access on, in"
-    " Preferences > System, then press Set Up Server again."
+    "Blender is not allowed online, and this comes from the internet: switch Allow Online Access on, in Preferences >"
+    " System, then press the button again."
 )
 
 
-class _OnSetup(bpy.types.Operator):
+def check_online() -> None:
+    """Refuse to go online where Blender may not.
+
+    Raises:
+        InputError: says where to allow it.
+    """
+    if not bpy.app.online_access:
+        raise InputError(OFFLINE)
+
+
+class OnSetup(bpy.types.Operator):
     """Base: errors become a report and the panel's message."""
 
     bl_options = {"REGISTER"}
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        """Act, and tell what went wrong."""
         try:
             self.act()
         except (EX4DError, OSError) as error:
@@ -30,7 +41,7 @@ class _OnSetup(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class EX4D_OT_server_set_up(_OnSetup):
+class EX4D_OT_server_set_up(OnSetup):
     """Download the server and set it up on this machine; nothing is installed outside of the add-on's own folder"""
 
     bl_idname = "ex4d.server_set_up"
@@ -69,12 +80,11 @@ class EX4D_OT_server_set_up(_OnSetup):
 
     def act(self) -> None:
         """Begin."""
-        if not bpy.app.online_access:
-            raise InputError(OFFLINE)
+        check_online()
         session.current().environment.set_up(self.kind)
 
 
-class EX4D_OT_server_set_up_cancel(_OnSetup):
+class EX4D_OT_server_set_up_cancel(OnSetup):
     """Stop setting up the server"""
 
     bl_idname = "ex4d.server_set_up_cancel"
@@ -85,7 +95,7 @@ class EX4D_OT_server_set_up_cancel(_OnSetup):
         session.current().environment.cancel()
 
 
-class EX4D_OT_server_remove(_OnSetup):
+class EX4D_OT_server_remove(OnSetup):
     """Remove the server that was set up here; clips, takes and models stay"""
 
     bl_idname = "ex4d.server_remove"

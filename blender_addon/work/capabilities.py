@@ -39,6 +39,19 @@ def estimator_for(wish: str, known: Capabilities) -> Chosen:
     return _choose(wish, offered, "way to depth")
 
 
+def estimator_to_get(wish: str, known: Capabilities) -> EstimatorInfo | None:
+    """The way to depth that lacks files, for a name, or the best one for "auto"; None where all files are there."""
+    for info in known.estimators:
+        if info.name == wish:
+            return info if info.lacking_gb else None
+        if wish == AUTO and info.name != FILE and not info.terms:
+            if info.lacking_gb:
+                return info
+            if not info.missing:
+                return None
+    return None
+
+
 def find(name: str, infos: Sequence[Info]) -> Info | None:
     """What has this name."""
     return next((info for info in infos if info.name == name), None)

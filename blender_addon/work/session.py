@@ -21,6 +21,7 @@ from ex4d.jobs.messages import Capabilities
 
 from ..identity import PACKAGE
 from ..scene import compat, motion, objects
+from ..setup.model_fetch import ModelFetch
 from ..setup.server_environment import ServerEnvironment
 from ..shot import from_0_1, source, takes
 from ..ui.generators import Groups
@@ -75,6 +76,19 @@ class Session:
     def environment(self) -> ServerEnvironment:
         """The server's own Python environment."""
         return ServerEnvironment(compat.user_folder(PACKAGE) / "server-python")
+
+    @cached_property
+    def model_fetch(self) -> ModelFetch:
+        """Files of a model on their way."""
+        return ModelFetch(compat.user_folder(PACKAGE) / "model_fetch.log")
+
+    def fetch_model(self, name: str) -> None:
+        """Begin to fetch what a generator or depth estimator lacks.
+
+        Raises:
+            InputError, OSError: see `ModelFetch.start`.
+        """
+        self.model_fetch.start(self.server_python, name, preferences().accept_licence)
 
     @property
     def server_python(self) -> str:
@@ -186,6 +200,7 @@ class Session:
         try:
             self.enter_file()
             self._hear_setup()
+            self._hear_model_fetch()
             if self.client is not None:
                 self._hear(self.client, budget / 2)
             # The panel shows the status, which is no part of the state: nothing else might draw it again.
@@ -228,6 +243,18 @@ class Session:
                 self.stop_server()
             if not server.answers(preferences().address):
                 self.start_server()
+        if now != before:
+            _redraw()
+
+    def _hear_model_fetch(self) -> None:
+        """How far a model's files are. Once they are there, the server is asked again what it can run."""
+        before, ended = self.model_fetch.progress, self.model_fetch.poll()
+        now = self.model_fetch.progress
+        if ended:
+            self.dispatch(state.Said(now.done or now.failed, failed=bool(now.failed)))
+        if ended and now.done and self.client is not None and not self.state.busy:
+            self.disconnect()
+            self.connect()
         if now != before:
             _redraw()
 
@@ -347,6 +374,7 @@ class Session:
         """End everything."""
         self.leave_file()
         self.environment.close()
+        self.model_fetch.close()
         self.disconnect()
         self.generators.remove()
         self.server.stop()

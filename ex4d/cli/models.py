@@ -9,18 +9,12 @@ from rich.table import Column, Table
 
 from ex4d.cli.output import bars, say, show
 from ex4d.depth import registry as depth_registry
-from ex4d.errors import EX4DError, InputError, PluginError
+from ex4d.errors import EX4DError, PluginError
 from ex4d.generate import registry as generate_registry
 from ex4d.generate.base import Spec
+from ex4d.pipeline import model_files
 from ex4d.weights import store
 from ex4d.weights.store import Part
-
-
-def _fetchable() -> dict[str, tuple[Part, ...]]:
-    """What can be fetched, by name."""
-    parts = {name: spec.parts for name, spec in generate_registry.generators().items()}
-    parts |= {name: spec.usual_parts for name, spec in depth_registry.estimators().items()}
-    return {name: needed for name, needed in parts.items() if needed}
 
 
 def models(
@@ -31,7 +25,9 @@ def models(
     fetch: Annotated[
         str | None,
         typer.Option(
-            "--fetch", metavar="NAME", help=f"First fetch a model from its publisher: {', '.join(_fetchable())}."
+            "--fetch",
+            metavar="NAME",
+            help=f"First fetch a model from its publisher: {', '.join(model_files.fetchable())}.",
         ),
     ] = None,
     accept_licence: Annotated[
@@ -44,7 +40,8 @@ def models(
     """
     root = store.folder()
     if fetch is not None:
-        _fetch(fetch, root, accept_licence)
+        with bars() as progress:
+            model_files.fetch(fetch, root, say, progress, accept_licence=accept_licence)
     if convert:
         _convert(root)
     for spec in generate_registry.generators().values():
@@ -54,19 +51,6 @@ def models(
         say("The weights are random, to try the machine: the pictures will mean nothing.")
     _list_estimators(root)
     say(f"The folder is that of {store.VARIABLE}, or in the user's cache where that is not set.")
-
-
-def _fetch(name: str, root: Path, accept_licence: bool) -> None:
-    known = _fetchable()
-    if name not in known:
-        raise InputError(f"{name!r} has no files to fetch: choose one of {', '.join(known)}.")
-    store.check_disk(known[name], root)
-    for part in known[name]:
-        if not part.revision and store.state(part, root) != "ready":
-            say(f"The {part.name} is not pinned: what {part.hub} has today is fetched, and only its names are checked.")
-    with bars() as progress:
-        for part in known[name]:
-            store.fetch(part, root, progress, accept_licence=accept_licence)
 
 
 def _convert(root: Path) -> None:

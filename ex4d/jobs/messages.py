@@ -46,7 +46,7 @@ class GeneratorInfo:
 
     `missing` is a sentence about why it cannot run, empty where it can; `stride` is that of frame counts that suit it;
     `least_gb` and `best_gb` are what of a GPU's memory it needs with its default settings, see
-    `ex4d.generate.base.Memory`; `files_gb` are its model files.
+    `ex4d.generate.base.Memory`; `files_gb` are its model files, and `lacking_gb` those that are not there.
     """
 
     name: Word
@@ -60,11 +60,15 @@ class GeneratorInfo:
     least_gb: Gigabytes = 0.0
     best_gb: Gigabytes = 0.0
     files_gb: Gigabytes = 0.0
+    lacking_gb: Gigabytes = 0.0
 
 
 @dataclass(frozen=True)
 class EstimatorInfo:
-    """A way to depth that the server has, see `ex4d.depth.base.Spec`; `terms` is what the user has to accept."""
+    """A way to depth that the server has, see `ex4d.depth.base.Spec`.
+
+    `terms` is what the user has to accept; `lacking_gb` are model files that are not there.
+    """
 
     name: Word
     title: Word
@@ -73,6 +77,7 @@ class EstimatorInfo:
     commercial: bool
     terms: Text = ""
     missing: Text = ""
+    lacking_gb: Gigabytes = 0.0
 
 
 @dataclass(frozen=True)

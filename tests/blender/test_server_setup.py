@@ -5,8 +5,10 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import announced
 import bpy
 import pytest
 from test_panels import draw
@@ -18,6 +20,7 @@ from blender_addon.ui import panels
 from blender_addon.work import session
 from ex4d import __version__
 from ex4d.errors import InputError
+from ex4d.jobs.messages import Capabilities
 
 REPO = Path(__file__).parents[2]
 
@@ -145,6 +148,39 @@ def test_where_no_server_is_set_up_the_panel_has_the_button_for_it(user_folder):
     assert "Set Up Server" not in draw(panels.draw_source).buttons
     assert session.current().server_python == sys.executable
     assert {"Repair", "Remove"} <= set(draw(panels.draw_backend).buttons)
+
+
+def test_each_model_that_lacks_files_has_a_button_that_fetches_them_unless_blender_is_offline():
+    painter = replace(announced.PAINTER, missing="Its files are not there.", lacking_gb=19.0)
+    ruler = replace(announced.RULER, missing="Its files are not there.", lacking_gb=0.12)
+    announced.by(Capabilities((painter, announced.SKETCH), (announced.FROM_FILE, ruler, announced.DICE)))
+    assert draw(panels.draw_models).buttons == ["Get The Painter (19 GB)"]
+    assert "Get Ruler (0.1 GB)" in draw(panels.draw_source).buttons
+    bpy.context.preferences.system.use_online_access = False
+    with pytest.raises(RuntimeError, match="Allow Online Access"):
+        bpy.ops.ex4d.get_model(name="ruler")
+    bpy.context.preferences.system.use_online_access = True
+    with pytest.raises(RuntimeError, match="press Set Up Server first"):
+        bpy.ops.ex4d.get_model(name="ruler")
+
+
+def test_where_no_file_is_lacking_nothing_is_offered():
+    announced.by()
+    assert not [text for text in draw(panels.draw_models).buttons if text.startswith("Get ")]
+    assert not [text for text in draw(panels.draw_source).buttons if text.startswith("Get ")]
+
+
+@pytest.mark.skipif("EX4D_PYTHON" not in os.environ, reason="needs EX4D_PYTHON, a Python with the server")
+def test_the_servers_python_fetches_and_says_how_that_ended():
+    now = session.current()
+    bpy.context.preferences.system.use_online_access = True
+    bpy.context.preferences.addons["blender_addon"].preferences.python = os.environ["EX4D_PYTHON"]
+    assert bpy.ops.ex4d.get_model(name="nothing") == {"FINISHED"}
+    while now.model_fetch.busy:
+        now.tick()
+        time.sleep(0.02)
+    assert now.state.failed
+    assert now.state.message.startswith("'nothing' has no files to fetch: choose one of wan")
 
 
 @pytest.mark.setup
