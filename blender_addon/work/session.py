@@ -248,9 +248,9 @@ class Session:
                     takes.forget_path(request)
                 elif motion.is_recording(request.camera):
                     Path(request.camera).unlink(missing_ok=True)
-            case state.PushUndo(message):
+            case state.PushUndo(name):
                 if bpy.ops.ed.undo_push.poll():
-                    bpy.ops.ed.undo_push(message=f"EX-4D: {message.partition(':')[0].partition('.')[0]}")
+                    bpy.ops.ed.undo_push(message=name)
 
     def _step(self) -> None:
         """Let the running task do one step."""
@@ -304,6 +304,7 @@ class Session:
 
     def after_undo(self) -> None:
         """Undo stops no server, so the .blend must say again what is under way; and it may bring old values back."""
+        self.dispatch(state.SteppedBack())
         self._tell(from_0_1.migrate_file())
         if self.state.busy and self.state.job_id:
             self._run(state.Remember(self.state.request, self.state.job_id))

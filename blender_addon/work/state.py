@@ -8,6 +8,7 @@ One thing at a time. Effects are data; `session.py` carries them out and turns w
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePath
 from typing import Any, Literal
 
 # -- what was asked ---------------------------------------------------------------------------------
@@ -74,6 +75,13 @@ Request = OpenRequest | TakeRequest
 
 FORMAT = 2
 """Of a request in the .blend; 0.1 wrote none."""
+
+
+def undo_name(request: Request) -> str:
+    """What a request is called in Blender's list of undo steps, which has room for 64 bytes."""
+    if isinstance(request, OpenRequest):
+        return f"EX-4D: Open {PurePath(request.clip).name}".encode()[:63].decode(errors="ignore")
+    return "EX-4D: Preview Path" if request.preview else "EX-4D: Generate"
 
 
 def request_to_json(request: Request) -> str:
@@ -208,6 +216,11 @@ class Said:
 
 
 @dataclass(frozen=True)
+class SteppedBack:
+    """Undo or redo has changed the scene: what was said to be done there may not be so any more."""
+
+
+@dataclass(frozen=True)
 class CancelPressed:
     """The user wants to stop."""
 
@@ -228,6 +241,7 @@ Event = (
     | Imported
     | Failed
     | Said
+    | SteppedBack
     | CancelPressed
     | GaveUp
 )
@@ -294,9 +308,9 @@ class Forget:
 
 @dataclass(frozen=True)
 class PushUndo:
-    """What came in by timer becomes one undo step."""
+    """What came in by timer becomes one undo step of this name, as Blender's list of them shows it."""
 
-    message: str
+    name: str
 
 
 Effect = Prepare | Submit | Remember | Follow | Import | CancelJob | Drop | Forget | PushUndo
@@ -324,7 +338,7 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return replace(state, trouble=text), ()
         case Imported(message) if state.phase == "importing":
             ended = State(message=message, trouble=state.trouble, opening=state.opening)
-            return ended, (Forget(state.request), PushUndo(message))
+            return ended, (Forget(state.request), PushUndo(undo_name(state.request)))
         case Failed(message) if state.busy:
             return _ended(state, message, failed=True, also=(Drop(),))
         case Failed(message):
@@ -333,6 +347,8 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return replace(state, message=text, failed=failed, opening=state.opening if state.busy else opening), ()
         case Said() if state.failed:
             return replace(state, message="", failed=False), ()
+        case SteppedBack() if not state.busy:
+            return State(trouble=state.trouble), ()
         case CancelPressed() if state.busy:
             cancel = (CancelJob(state.job_id),) if state.phase == "working" and state.job_id else ()
             return _ended(state, "Cancelled.", failed=False, also=(*cancel, Drop()))
