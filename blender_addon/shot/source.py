@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.frame_numbers import renumbered
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.presets import pivot_distance
@@ -175,6 +176,8 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
     facts = scene.ex4d
     stood, earlier = facts.shot == request.shot, len(facts.takes)
     radius, lens, unit = (facts.radius, facts.intrinsics, facts.depth.get("scale")) if stood else (0.0, None, None)
+    if not stood:
+        facts.start = scene.frame_start
     _write_facts(scene, request, job, mesh, stood)
     root = objects.find(scene, objects.ROOT)
     if root is None:
@@ -185,7 +188,6 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
         camera.place_source(scene, root)
         camera.follow_lens(scene, lens)
     else:
-        facts.start = scene.frame_start
         facts.takes.clear()
         camera.make_cameras(scene, root)
     mesh_object.stand(scene, mesh, folder, root)
@@ -226,7 +228,8 @@ def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: 
     facts.path = "" if (poses == np.eye(4)).all() else json.dumps(poses.tolist())
     facts.radius = pivot_distance(mesh.depth[0])
     facts.reach = mesh.shell + float(np.linalg.norm(poses[:, :3, 3], axis=-1).max())
-    facts.notes = "\n".join([*job.get("notes", ()), *request.notes.splitlines()])
+    notes = [*job.get("notes", ()), *request.notes.splitlines()]
+    facts.notes = "\n".join(renumbered(note, facts.start) for note in notes)
 
 
 def _ratio(ratio: float) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import bpy
 
 from ex4d.errors import InputError
+from ex4d.frame_numbers import renumbered
 from ex4d.geometry import camera_path
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.jobs.messages import Capabilities
@@ -235,7 +236,8 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
         f"{title} is in the sequencer: {100 * sum(coverage) / len(coverage):.0f}% of the picture is real,"
         f" {100 * min(coverage):.0f}% in the worst frame."
     )
-    return " ".join([said, *(note for note in update.facts.get("notes", ()) if note not in known)])
+    notes = [renumbered(note, facts.start) for note in update.facts.get("notes", ())]
+    return " ".join([said, *(note for note in notes if note not in known)])
 
 
 def _tell_inputs(folder: Path, request: TakeRequest, placed: dict[str, Path]) -> None:

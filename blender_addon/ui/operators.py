@@ -45,8 +45,9 @@ class _Safe(bpy.types.Operator):
         try:
             done = self.act(context) or {"FINISHED"}
         except (EX4DError, OSError) as error:
-            session.current().dispatch(state.Said(str(error), failed=True, opening=self.opening))
-            self.report({"ERROR"}, str(error))
+            said = session.current().on_timeline(str(error))
+            session.current().dispatch(state.Said(said, failed=True, opening=self.opening))
+            self.report({"ERROR"}, said)
             return {"CANCELLED"}
         if not isinstance(self, _Job):
             session.current().dispatch(state.Said(""))

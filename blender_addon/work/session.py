@@ -14,6 +14,7 @@ from pathlib import Path
 import bpy
 
 from ex4d.errors import EX4DError
+from ex4d.frame_numbers import renumbered
 from ex4d.jobs.client import Client
 from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
 from ex4d.jobs.messages import Capabilities
@@ -147,9 +148,14 @@ class Session:
     # -- events and effects
 
     def dispatch(self, event: state.Event) -> None:
-        """Feed one event to the state machine and carry out what comes of it."""
+        """Feed one event to the state machine and carry out what comes of it.
+
+        All that panels say comes through here, so here its frames are counted as the timeline counts them.
+        """
         before = self.state
         self.state, effects = state.transition(self.state, event)
+        if self.state.message != before.message:
+            self.state = replace(self.state, message=self.on_timeline(self.state.message, before.request))
         for effect in effects:
             try:
                 self._run(effect)
@@ -160,6 +166,16 @@ class Session:
             self.picture.show(self.state.picture)
         if self.state != before:
             _redraw()
+
+    def on_timeline(self, sentence: str, request: Request | None = None) -> str:
+        """A sentence of the library or the server with its frames numbered as the timeline of the scene numbers them.
+
+        The scene is that of a request, or the one that is shown.
+        """
+        scene = (objects.find_scene(request) if request is not None else None) or bpy.context.scene
+        facts = scene.ex4d
+        stands = bool(facts.shot) and (request is None or facts.shot == request.shot)
+        return renumbered(sentence, facts.start if stands else scene.frame_start)
 
     def tick(self, budget: float = TICK_S) -> None:
         """Hear the server and work for about `budget` seconds. Never raises: errors become the panel's message."""

@@ -17,6 +17,7 @@ from ex4d.depth.alignment import relative_depth
 from ex4d.depth.encoding import MILLIMETRE, DepthEncoding
 from ex4d.depth.estimate import METRES, NO_UNIT, THE_FILES, Estimate
 from ex4d.errors import InputError
+from ex4d.frame_numbers import in_file
 from ex4d.geometry import depth_video, intrinsics
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.intrinsics import FrameFit
@@ -252,8 +253,8 @@ def _repaired(depth: NDArray[np.float32], path: Path, number: int, distances: bo
     if bad > MOST_INVALID * depth.size:
         what = "a distance (NaN, 0, negative or very far)" if distances else "a number (NaN or infinite)"
         raise InputError(
-            f"{100 * bad / depth.size:.0f}% of frame {number} of the depth {path} is not {what}: at most half may be;"
-            f" write it as {'distances above 0' if distances else 'numbers'}."
+            f"{100 * bad / depth.size:.0f}% of {in_file(number)} of the depth {path} is not {what}: at most half may"
+            f" be; write it as {'distances above 0' if distances else 'numbers'}."
         )
     import cv2
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.frame_numbers import in_file
 from ex4d.geometry.intrinsics import FrameFit, fit_frame
 from ex4d.media.folder import PictureFolder, index_folder
 from ex4d.media.info import PICTURES_FPS, ClipInfo
@@ -127,11 +128,13 @@ class ClipSource:
         if start < 0 or (stop is not None and stop <= start):
             raise InputError("The first frame must be 0 or later and the number of frames at least 1.")
         if start >= total:
-            raise InputError(f"{name} has {total} frames{cut}: start at frame {total - 1} or before, not at {start}.")
+            raise InputError(
+                f"{name} has {total} frames{cut}: start at {in_file(total - 1)} or before, not at {in_file(start)}."
+            )
         if stop is not None and stop > total:
             raise InputError(
-                f"{name} has {total} frames{cut}, which is fewer than the {stop - start} asked for from frame {start}:"
-                f" ask for at most {total - start}."
+                f"{name} has {total} frames{cut}, which is fewer than the {stop - start} asked for from"
+                f" {in_file(start)}: ask for at most {total - start}."
             )
         return self.content.shown[start:stop]
 
@@ -147,7 +150,7 @@ class ClipSource:
             done, stand_ins = done + 1, stand_ins + is_stand_in
         if done < len(wanted) and stop is not None:
             raise InputError(
-                f"{name} is damaged or cut off: only {done} of the {stop - start} frames from frame {start} can be"
+                f"{name} is damaged or cut off: only {done} of the {stop - start} frames from {in_file(start)} can be"
                 f" decoded; ask for at most {done} or use a whole file."
             )
         if done == 0:

@@ -199,7 +199,7 @@ def test_half_a_frame_is_repaired_and_more_is_refused(tmp_path):
     repaired = read_depth(npz(tmp_path / "a.npz", depth=stored), clip_of()).depth
     assert np.array_equal(repaired[1, :24], np.broadcast_to(stored[1, 24], (24, 64)))
     stored[1, 24, 0] = 0
-    with pytest.raises(InputError, match="50% of frame 1 of the depth"):
+    with pytest.raises(InputError, match=r"50% of frame 1 \(from 0 in the file\) of the depth"):
         read_depth(npz(tmp_path / "b.npz", depth=stored), clip_of())
     stored[:] = np.nan
     with pytest.raises(InputError, match="100% of frame 0"):
