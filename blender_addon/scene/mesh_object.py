@@ -76,6 +76,7 @@ def stand(scene: bpy.types.Scene, mesh: DWMesh, folder: Path, parent: bpy.types.
                 image.filepath = files.as_blender_writes(folder / place.name)
         for material in made.data.materials:
             data.materials.append(material)
+            _play(material, folder, facts)
     if made is None:
         made = objects.make(scene, objects.MESH, "EX-4D Mesh", data, parent)
     else:
@@ -89,6 +90,19 @@ def stand(scene: bpy.types.Scene, mesh: DWMesh, folder: Path, parent: bpy.types.
     modifier.forward_axis, modifier.up_axis = "POS_Y", "POS_Z"
     modifier.interpolation = "NONE"
     modifier.frame_start = facts.start
+
+
+def _play(material: bpy.types.Material | None, folder: Path, facts: bpy.types.PropertyGroup) -> None:
+    """Let a material's movies of `folder` play along with the shot's frames."""
+    for node in material.node_tree.nodes if material is not None and material.node_tree is not None else ():
+        if node.type != "TEX_IMAGE" or node.image is None:
+            continue
+        if node.image.filepath and files.absolute(node.image.filepath).parent == folder:
+            _frames_of(node.image_user, facts)
+
+
+def _frames_of(user: bpy.types.ImageUser, facts: bpy.types.PropertyGroup) -> None:
+    user.frame_duration, user.frame_start, user.use_auto_refresh = facts.frames, facts.start, True
 
 
 def _mesh_data(mesh: DWMesh) -> bpy.types.Mesh:
@@ -122,8 +136,7 @@ def _material(scene: bpy.types.Scene, colour: Path, reliable: Path) -> bpy.types
         texture.image = bpy.data.images.load(str(path))
         texture.image.filepath = files.as_blender_writes(path)
         texture.interpolation, texture.extension = "Linear", "EXTEND"
-        user = texture.image_user
-        user.frame_duration, user.frame_start, user.use_auto_refresh = facts.frames, facts.start, True
+        _frames_of(texture.image_user, facts)
         return texture
 
     footage, seen = movie(colour, -600, 200), movie(reliable, -600, -150)

@@ -17,10 +17,11 @@ from ex4d.storage.names import beside
 from ex4d.storage.npz import open_arrays
 
 from ..scene import axes, motion
-from ..shot import source
+from ..shot import part, source
 from ..ui import properties
 from ..ui.from_schema import from_blender, shortest
 from ..ui.preferences import preferences
+from ..words import count
 from ..work import capabilities, session
 from ..work.state import OpenRequest
 
@@ -49,14 +50,18 @@ def request_open(
     there, picture = _look_at(clip)
     frames = frames or RELEASE_FRAMES
     if there is not None:
-        frames = max(1, min(frames, there - start))
+        if start >= there:
+            raise InputError(f"{clip.name} has {count(there, 'frame')}: begin at frame {there} or before.")
+        frames = min(frames, there - start)
     fps = str(source.rate_of(scene)) if clip.is_dir() else None
-    part = {"start": start, "frames": frames, "longest_side": longest_side, "fps": fps}
-    return replace(_request(scene, source.new_shot(clip), clip, part, picture, chosen), before=before)
+    what = {"start": start, "frames": frames, "longest_side": longest_side, "fps": fps}
+    return replace(_request(scene, source.new_shot(clip), clip, what, picture, chosen), before=before)
 
 
 def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
-    """What it takes to open the scene's clip again with the panel's settings; its shot, camera and takes stay.
+    """What it takes to open the scene's clip again with the panel's settings and the part that the panel asks for.
+
+    Its shot, camera and takes stay.
 
     Raises:
         InputError: as `request_open`.
@@ -64,10 +69,15 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
     facts, clip = scene.ex4d, Path(scene.ex4d.opened)
     if not clip.exists():
         raise InputError(f"There is no clip {clip} any more: bring it back, or open another.")
-    old = json.loads(facts.source)["settings"]
-    part = {name: old[name] for name in ("start", "frames", "longest_side", "fps")}
-    request = _request(scene, facts.shot, clip, part, _look_at(clip)[1], facts.settings)
-    return replace(request, again=estimate)
+    stands, wanted = part.opened(facts), part.asked(facts)
+    what = {**wanted.settings, "fps": json.loads(facts.source)["settings"]["fps"]}
+    request = _request(scene, facts.shot, clip, what, _look_at(clip)[1], facts.settings)
+    if estimate or wanted == stands or not wanted.is_in(stands) or facts.asked != asked(facts):
+        return replace(request, again=estimate)
+    # Fewer frames of what stands: their depth is there, and keeps its distances.
+    depth = source.standing_depth(facts)
+    settings = SourceSettings(**what, estimator=capabilities.FILE)
+    return replace(request, depth=depth, settings=settings.plain()) if depth else request
 
 
 def _settings_for(facts: bpy.types.PropertyGroup, clip: Path, depth: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -109,11 +119,11 @@ def _request(
     scene: bpy.types.Scene,
     shot: str,
     clip: Path,
-    part: dict[str, Any],
+    frames: dict[str, Any],
     picture: axes.Picture,
     chosen: dict[str, Any],
 ) -> OpenRequest:
-    """The request for a `part` of a clip, with the panel's settings as they are `chosen` for it."""
+    """The request for some `frames` of a clip (settings of a source), with the panel's settings as `chosen` for it."""
     facts, wish, notes = scene.ex4d, SimpleNamespace(**chosen), []
     depth = _depth_of(wish, clip)
     if not facts.shot or facts.opened == str(clip):
@@ -125,7 +135,7 @@ def _request(
         if not Path(camera_file).is_file():
             raise InputError("There is no camera file: choose one as Camera File, or set Camera Motion to Still.")
     elif wish.motion == "CAMERA":
-        recorded = motion.record(scene, part["start"], part["frames"], picture, again=shot == facts.shot)
+        recorded = motion.record(scene, frames["start"], frames["frames"], picture, again=shot == facts.shot)
         camera_file = str(motion.save(recorded))
         if field_of_view is None and not (depth and _tells_lens(depth)):
             field_of_view = field_of_view_of(recorded.intrinsics[0, 0], picture.width)
@@ -136,7 +146,7 @@ def _request(
     settings = build(
         SourceSettings,
         {
-            **part,
+            **frames,
             "estimator": wish.estimator,
             "accept_licence": accepted,
             **(_encoding(wish) if depth else {}),
@@ -225,7 +235,7 @@ def _look_at(clip: Path) -> tuple[int | None, axes.Picture]:
     pictures = source.input_files(clip, "clip", source.CLIP_PICTURES)
     image = bpy.data.images.load(str(pictures[0]))
     try:
-        count = len(pictures) if clip.is_dir() else image.frame_duration if image.source == "MOVIE" else None
-        return count, axes.Picture(max(1, image.size[0]), max(1, image.size[1]))
+        frames = len(pictures) if clip.is_dir() else image.frame_duration if image.source == "MOVIE" else None
+        return frames, axes.Picture(max(1, image.size[0]), max(1, image.size[1]))
     finally:
         bpy.data.images.remove(image)

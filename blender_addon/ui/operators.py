@@ -13,7 +13,7 @@ from ex4d.errors import EX4DError
 from ex4d.geometry.presets import RELEASE_FRAMES
 
 from ..scene import camera, compat
-from ..shot import asking, source, takes
+from ..shot import asking, part, source, takes
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
 from ..words import count
@@ -98,7 +98,9 @@ class EX4D_OT_open_clip(_Job):
         description="An .npz file or a folder of PNG or EXR pictures; empty: the one beside the clip",
         options={"SKIP_SAVE"},
     )
-    start: property_of(properties.SOURCE["start"])
+    first_frame: IntProperty(
+        name="First Frame", description="First frame of the clip to use, counted from 1", min=1, default=1
+    )
     frames: property_of(properties.SOURCE["frames"], default=RELEASE_FRAMES)
     longest_side: property_of(properties.SOURCE["longest_side"])
 
@@ -121,14 +123,14 @@ class EX4D_OT_open_clip(_Job):
             context.scene,
             clip,
             str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
-            self.start,
+            self.first_frame - 1,
             from_blender(properties.SOURCE["frames"], self.frames),
             from_blender(properties.SOURCE["longest_side"], self.longest_side),
         )
 
 
 class EX4D_OT_open_again(_Job):
-    """Open the clip again with the present settings; camera, keys, takes and strips stay"""
+    """Open the clip again with the present settings, frames and size; camera, keys, takes and strips stay"""
 
     bl_idname = "ex4d.open_again"
     bl_label = "Open Again"
@@ -500,7 +502,8 @@ class EX4D_OT_take_restore_camera(_OnTake):
         take = self.chosen(context)
         path = takes.camera_of(scene, take.number, take.view)
         chosen = camera.path_camera(scene)
-        keys = camera.restore(scene, chosen, path)
+        start = part.scene_frame(scene.ex4d, take.start) if take.frames else None
+        keys = camera.restore(scene, chosen, path, start)
         self.tell(f"{chosen.name} has {count(len(keys), 'key')} now, those of {take.title}.")
 
 

@@ -17,9 +17,10 @@ from ex4d.jobs.messages import GeneratorInfo
 
 from ..shot import checks, options
 from ..ui import operators
+from ..ui.part import draw_part
 from ..ui.preferences import preferences
 from ..ui.properties import EX4DTake
-from ..words import count, pace, seconds
+from ..words import pace, seconds
 from ..work import capabilities, session
 
 Layout, Context = bpy.types.UILayout, bpy.types.Context
@@ -136,10 +137,7 @@ def draw_source(layout: Layout, context: Context) -> None:
     layout.operator(open_clip, icon="FILE_MOVIE")
     layout.prop(facts, "match_scene")
     if facts.shot:
-        column = layout.column(align=True)
-        column.label(text=bpy.path.basename(facts.opened), icon="CHECKMARK")
-        column.label(text=f"{count(facts.frames, 'frame')}, {facts.width}x{facts.height}", icon="BLANK1")
-        column.label(text=f"{float(facts.fraction):.5g} frames a second", icon="BLANK1")
+        draw_part(layout, facts)
     column = settings_column(layout)
     column.prop(facts, "estimator")
     if facts.estimator_name in (capabilities.AUTO, capabilities.FILE):

@@ -21,7 +21,7 @@ from ex4d.jobs.messages import Capabilities
 
 from ..identity import PACKAGE
 from ..scene import compat, motion, objects
-from ..shot import from_0_1, source, takes
+from ..shot import from_0_1, part, source, takes
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
@@ -298,6 +298,7 @@ class Session:
             return
         self._entered = True
         lost = from_0_1.migrate_file()
+        part.show_where_missing()
         for scene in bpy.data.scenes:
             if (remembered := scene.ex4d.remembered) is not None:
                 request = replace(remembered[0], scene=scene.name, scene_uid=scene.session_uid)
@@ -322,6 +323,7 @@ class Session:
         """Undo stops no server, so the .blend must say again what is under way; and it may bring old values back."""
         self.dispatch(state.SteppedBack())
         self._tell(from_0_1.migrate_file())
+        part.show_where_missing()
         if self.state.busy and self.state.job_id:
             self._run(state.Remember(self.state.request, self.state.job_id))
 

@@ -98,7 +98,7 @@ def read_estimate(
             " or EXR pictures."
         )
     with _open_folder(path, reading) if path.is_dir() else _open_npz(path, reading) as stored:
-        chosen = _chosen_frames(path, stored.frames, clip)
+        chosen = _chosen_frames(path, stored, clip)
         k, lens_note = _lens(stored, chosen, clip, focal_px)
         if reading.distance == "ray" and focal_px is None and stored.intrinsics is None:
             raise InputError(
@@ -198,11 +198,21 @@ class _Stored:
     scale_note: str = THE_FILES
     licence: str = "that of the depth file"
     is_guess: bool = False
+    part: tuple[int, int] | None = None
 
 
-def _chosen_frames(path: Path, frames: int, clip: "Clip") -> NDArray[np.int64]:
+def _chosen_frames(path: Path, stored: _Stored, clip: "Clip") -> NDArray[np.int64]:
     """Which stored frame of depth belongs to each frame of the clip (T,)."""
     assert clip.stored is not None
+    frames = stored.frames
+    if stored.part is not None and stored.part[1] == clip.source_frames:
+        first = clip.start - stored.part[0]
+        if first < 0 or first + len(clip.frames) > frames:
+            raise InputError(
+                f"The depth {path} begins at {in_file(stored.part[0])} and is {frames} frames long, but"
+                f" {len(clip.frames)} from {in_file(clip.start)} on are used: use frames that it has, or other depth."
+            )
+        return first + np.arange(len(clip.frames))
     if frames == clip.source_frames:
         return clip.start + np.arange(len(clip.frames))
     if frames == len(clip.frames):
@@ -210,9 +220,9 @@ def _chosen_frames(path: Path, frames: int, clip: "Clip") -> NDArray[np.int64]:
     if frames == clip.stored_pictures:
         return clip.stored
     uneven = clip.stored_pictures not in (0, clip.source_frames)
-    stored = f" ({clip.stored_pictures} pictures at a variable rate)" if uneven else ""
+    told = f" ({clip.stored_pictures} pictures at a variable rate)" if uneven else ""
     raise InputError(
-        f"The depth {path} has {frames} frames, but {clip.source} has {clip.source_frames}{stored}, of which"
+        f"The depth {path} has {frames} frames, but {clip.source} has {clip.source_frames}{told}, of which"
         f" {len(clip.frames)} are used: give as many frames of depth as one of these."
     )
 
@@ -316,8 +326,18 @@ def _open_npz(path: Path, reading: DepthEncoding) -> Iterator[_Stored]:
             arrays.read("intrinsics") if "intrinsics" in arrays.headers else None,
             notes,
             is_guess=depth_video.flag(arrays, "is_guess"),
+            part=_part(arrays),
             **about,
         )
+
+
+def _part(arrays: Arrays) -> tuple[int, int] | None:
+    """First frame and number of frames of the source that the depth is a part of, as `Estimate.save` wrote them."""
+    header = arrays.headers.get("part")
+    if header is None or header.shape != (2,) or header.dtype.kind != "i":
+        return None
+    first, of = arrays.read("part").tolist()
+    return first, of
 
 
 def _texts(arrays: Arrays, key: str) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
     progress("Writing files", 1, 3)
     write_movie(out / "reliable.mp4", reliable, clip.fps, lossless=True)
     progress("Writing files", 2, 3)
-    shot.estimate.save(out / "depth.npz")
+    shot.estimate.save(out / "depth.npz", (clip.start, clip.source_frames))
     if shot.source_to_world is not None:
         moving = pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
         pose_files.save(out / "source_camera.npz", moving)
@@ -102,6 +102,9 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
         "width": mesh.width,
         "height": mesh.height,
         "frames": len(mesh),
+        "clip_frames": clip.source_frames,
+        "clip_width": clip.fit.source_width,
+        "clip_height": clip.fit.source_height,
         "fps": str(clip.fps),
         "focal_px": float(depth.intrinsics[0, 0, 0]),
         "depth_min": float(depth.depth.min()),

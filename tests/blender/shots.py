@@ -23,9 +23,10 @@ from ex4d.source_camera import pose_files
 WIDTH, HEIGHT, FRAMES, FPS = 96, 64, 13, Fraction(24)
 
 
-def source_of(name: str) -> str:
+def source_of(name: str, start: int = 0, frames: int = FRAMES, longest_side: int | None = 1024) -> str:
     """A source as jobs name it, in JSON, whose clip has this name."""
-    return json.dumps(to_plain(Source((Blob("1" * 64, 1, name),), settings=SourceSettings(frames=FRAMES))))
+    settings = SourceSettings(start, frames, longest_side)
+    return json.dumps(to_plain(Source((Blob("1" * 64, 1, name),), settings=settings)))
 
 
 def small_depth(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) -> DepthVideo:
@@ -48,9 +49,14 @@ def small_frames(depth: DepthVideo) -> np.ndarray:
 
 
 def deliver(
-    folder: Path, depth: DepthVideo, fps: Fraction = FPS, poses: np.ndarray | None = None, caution: str = ""
+    folder: Path,
+    depth: DepthVideo,
+    fps: Fraction = FPS,
+    poses: np.ndarray | None = None,
+    caution: str = "",
+    of: int = 0,
 ) -> JobUpdate:
-    """The files of a `reconstruct` job."""
+    """The files of a `reconstruct` job of a clip that is `of` frames long (0: the server does not tell)."""
     folder.mkdir(parents=True, exist_ok=True)
     mesh = DWMesh.from_depth(depth, poses)
     reliable = np.stack([mesh.reliable_vertices(t) for t in range(len(mesh))]).astype(np.uint8) * 255
@@ -63,6 +69,7 @@ def deliver(
         names.append("source_camera.npz")
     about = {"provider": depth.provider, "scale": "The distances have no unit.", "licence": "", "caution": caution}
     facts = {"fps": str(fps), "depth": about, "notes": list(depth.notes)}
+    facts |= {"clip_frames": of, "clip_width": 2 * depth.depth.shape[2], "clip_height": 2 * depth.depth.shape[1]}
     return JobUpdate("job", "done", facts=facts, files={name: folder / name for name in names})
 
 
@@ -82,8 +89,9 @@ def open_small(
     fps: Fraction = FPS,
     poses: np.ndarray | None = None,
     depth: DepthVideo | None = None,
+    of: int = 0,
 ) -> DepthVideo:
-    """Put the small shot into the current scene."""
+    """Put the small shot, which begins a clip that is `of` frames long, into the current scene."""
     depth, scene = depth or small_depth(), bpy.context.scene
     clip = tmp_path / "small.mp4"
     request = OpenRequest(
@@ -97,7 +105,7 @@ def open_small(
         match_scene=match_scene,
         source=source_of("small.mp4"),
     )
-    bring_in(request, deliver(tmp_path / "job", depth, fps, poses))
+    bring_in(request, deliver(tmp_path / "job", depth, fps, poses, of=of))
     return depth
 
 

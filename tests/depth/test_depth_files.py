@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ex4d.depth.encoding import DepthEncoding, unit_of
+from ex4d.depth.estimate import Estimate
 from ex4d.depth.files import depth_channel, read_depth
 from ex4d.errors import InputError
 from ex4d.geometry.depth_video import DepthVideo, load_depth_npz, save_depth
@@ -617,3 +618,16 @@ def test_the_guess_is_still_called_a_guess_when_it_is_read_from_a_file(tmp_path)
     read = read_depth(tmp_path / "d.npz", clip_of())
     assert read.is_guess
     assert "Guessed." in read.notes
+
+
+def test_depth_that_tells_which_part_of_the_source_it_is_gives_any_frames_in_it(tmp_path):
+    """As a shot's own file does when fewer of its frames are asked for."""
+    stored = scene(9)
+    made = Estimate(DepthVideo(stored, K, "some"), "metres", "free")
+    made.save(tmp_path / "depth.npz", (10, 40))
+    part = read_depth(tmp_path / "depth.npz", clip_of(4, start=12, source_frames=40))
+    assert np.array_equal(part.depth, stored[2:6])
+    with pytest.raises(InputError, match=r"begins at frame 10 .* 9 frames long, but 9 from frame 11"):
+        read_depth(tmp_path / "depth.npz", clip_of(9, start=11, source_frames=40))
+    other = read_depth(tmp_path / "depth.npz", clip_of(9, start=0, source_frames=9))  # the clip was cut meanwhile
+    assert np.array_equal(other.depth, stored)
