@@ -3,7 +3,7 @@
 import bpy
 
 from .shot import files
-from .ui import operators, panels, preferences, properties
+from .ui import find_clip, operators, panels, preferences, properties
 from .work import handlers, session
 
 CLASSES = (
@@ -11,6 +11,7 @@ CLASSES = (
     properties.EX4DTake,
     properties.EX4DScene,
     *operators.CLASSES,
+    *find_clip.CLASSES,
     *panels.CLASSES,
 )
 

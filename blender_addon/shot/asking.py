@@ -68,7 +68,7 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
     """
     facts, clip = scene.ex4d, Path(scene.ex4d.opened)
     if not clip.exists():
-        raise InputError(f"There is no clip {clip} any more: bring it back, or open another.")
+        raise InputError(f"There is no clip {clip} any more: bring it back, or press Find Clip.")
     stands, wanted = part.opened(facts), part.asked(facts)
     what = {**wanted.settings, "fps": json.loads(facts.source)["settings"]["fps"]}
     request = _request(scene, facts.shot, clip, what, _look_at(clip)[1], facts.settings)

@@ -73,8 +73,11 @@ class _Job(_Safe):
         self.from_panel = True
         return self.execute(context)
 
-    def act(self, context: bpy.types.Context) -> set[str]:
+    def begin(self, context: bpy.types.Context) -> None:
         session.current().press(self.request(context))
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        self.begin(context)
         if self.from_panel:
             return {"FINISHED"}
         ended = session.current().finish()

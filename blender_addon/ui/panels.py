@@ -153,7 +153,7 @@ def draw_source(layout: Layout, context: Context) -> None:
         box = layout.box()
         say(box, context, f"{chosen.terms}.", "INFO")
         box.prop(preferences(), "accept_licence")
-    for advice in checks.depth_trouble(context.scene):
+    for advice in [*checks.lost_clip(context.scene), *checks.depth_trouble(context.scene)]:
         advise(layout, context, advice)
     if facts.shot:
         row = layout.row(align=True)

@@ -21,7 +21,7 @@ from ex4d.jobs.messages import Capabilities
 
 from ..identity import PACKAGE
 from ..scene import compat, motion, objects
-from ..shot import from_0_1, part, source, takes
+from ..shot import find, from_0_1, part, source, takes
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
@@ -205,7 +205,7 @@ class Session:
         while self.state.busy:
             self.tick(0.1)
             patience = SERVER_START_S if self.server.is_running else PATIENCE_S
-            if self.client is None or self.client.status == "ready":
+            if self.client is None or self.client.status == "ready" or self.state.phase != "working":
                 answered = time.monotonic()
             elif self.client.status == "refused" or time.monotonic() - answered > patience:
                 self.dispatch(state.GaveUp())
@@ -236,6 +236,8 @@ class Session:
 
     def _run(self, effect: state.Effect) -> None:
         match effect:
+            case state.Prepare(state.FindRequest() as request):
+                self._task_event, self._task = state.Imported, find.find(request)
             case state.Prepare(request):
                 self._task_event = state.Prepared
                 self._task = (source if isinstance(request, OpenRequest) else takes).prepare(request)
@@ -262,7 +264,7 @@ class Session:
                     scene.ex4d.forget()
                 if isinstance(request, TakeRequest):
                     takes.forget_path(request)
-                elif motion.is_recording(request.camera):
+                elif isinstance(request, OpenRequest) and motion.is_recording(request.camera):
                     Path(request.camera).unlink(missing_ok=True)
             case state.PushUndo(name):
                 if bpy.ops.ed.undo_push.poll():

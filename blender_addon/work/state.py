@@ -71,7 +71,22 @@ class TakeRequest:
     scene_uid: int = 0
 
 
-Request = OpenRequest | TakeRequest
+@dataclass(frozen=True)
+class FindRequest:
+    """The shot's clip was moved: is it the file or folder `clip` now? Needs no server.
+
+    Attributes:
+        scene, scene_uid, shot: as in `OpenRequest`.
+        clip: its absolute path.
+    """
+
+    scene: str
+    shot: str
+    clip: str
+    scene_uid: int = 0
+
+
+Request = OpenRequest | TakeRequest | FindRequest
 
 FORMAT = 2
 """Of a request in the .blend; 0.1 wrote none."""
@@ -79,6 +94,8 @@ FORMAT = 2
 
 def undo_name(request: Request) -> str:
     """What a request is called in Blender's list of undo steps, which has room for 64 bytes."""
+    if isinstance(request, FindRequest):
+        return "EX-4D: Find Clip"
     if isinstance(request, OpenRequest):
         return f"EX-4D: Open {PurePath(request.clip).name}".encode()[:63].decode(errors="ignore")
     return "EX-4D: Preview Path" if request.preview else "EX-4D: Generate"
@@ -251,7 +268,7 @@ Event = (
 
 @dataclass(frozen=True)
 class Prepare:
-    """Start hashing the request's files."""
+    """Start hashing the request's files; of a clip to be found that is all there is to do."""
 
     request: Request
 
@@ -319,6 +336,9 @@ Effect = Prepare | Submit | Remember | Follow | Import | CancelJob | Drop | Forg
 def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
     """The next state, and what has to be done. Events that come too late change nothing."""
     match event:
+        case Pressed(FindRequest() as request) if not state.busy:
+            reading = State("importing", request, stage="Reading Files", trouble=state.trouble, opening=True)
+            return reading, (Prepare(request),)
         case Pressed(request) if not state.busy:
             begun = State("preparing", request, stage="Reading Files", trouble=state.trouble)
             return replace(begun, opening=isinstance(request, OpenRequest)), (Prepare(request),)

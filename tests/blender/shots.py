@@ -94,6 +94,8 @@ def open_small(
     """Put the small shot, which begins a clip that is `of` frames long, into the current scene."""
     depth, scene = depth or small_depth(), bpy.context.scene
     clip = tmp_path / "small.mp4"
+    clip.parent.mkdir(exist_ok=True)
+    clip.touch()  # what is in it nobody asks here
     request = OpenRequest(
         scene.name,
         source.new_shot(clip),
