@@ -2,7 +2,7 @@
 
 import bpy
 
-from .shot import files
+from .shot import homes
 from .ui import find_clip, operators, panels, preferences, properties
 from .work import handlers, session
 
@@ -22,7 +22,8 @@ def register() -> None:
         bpy.utils.register_class(cls)
     bpy.types.Scene.ex4d = bpy.props.PointerProperty(type=properties.EX4DScene)
     session.begin()
-    files.tidy()
+    homes.tidy()
+    homes.take_over()
     handlers.register()
 
 

@@ -1,9 +1,12 @@
 """Everything that differs between Blender 4.2 and 5.3, in one place."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import bpy
+
+from ex4d.storage import user_data
 
 Strip = bpy.types.Strip if hasattr(bpy.types, "Strip") else bpy.types.Sequence
 """The type of strips; it got its name in 4.4."""
@@ -93,8 +96,18 @@ def enable_nodes(material: bpy.types.Material) -> bpy.types.NodeTree:
 
 
 def user_folder(package: str) -> Path:
-    """Where the add-on may write as long as the .blend has no place on disk."""
-    try:
-        return Path(bpy.utils.extension_path_user(package, create=True))
-    except ValueError:  # run from a source tree, not installed as an extension
-        return Path(bpy.utils.user_resource("DATAFILES", path="ex4d", create=True))
+    """Where the add-on may write as long as the .blend has no place on disk.
+
+    Not `extension_path_user`: from 5.2 on Blender removes that folder with the extension.
+    """
+    folder = user_data.folder() / "blender"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def former_user_folders(package: str) -> list[Path]:
+    """What `user_folder` was in earlier versions, as far as it is there."""
+    found = [Path(bpy.utils.user_resource("DATAFILES", path="ex4d"))]
+    with suppress(ValueError):  # run from a source tree, not installed as an extension
+        found.append(Path(bpy.utils.extension_path_user(package)))
+    return [folder for folder in found if folder.is_dir()]

@@ -21,7 +21,7 @@ from ex4d.jobs.messages import Capabilities
 
 from ..identity import PACKAGE
 from ..scene import compat, motion, objects
-from ..shot import find, from_0_1, part, source, takes
+from ..shot import find, from_0_1, homes, part, saving, source, takes
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
@@ -51,6 +51,7 @@ class Session:
         server: the server that was started here.
         generators: the properties of the generators that the server announced.
         picture: of what is being made.
+        settled: what was done for the file that is being written right now.
         off_source: whether a shot's camera starts off the source view, as it was when its first frame was shown last.
     """
 
@@ -60,6 +61,7 @@ class Session:
         self.server = server.OwnServer()
         self.generators = Groups()
         self.picture = Picture()
+        self.settled: saving.Settled | None = None
         self.off_source: dict[str, bool] = {}
         self._address = ""
         self._entered = False
@@ -110,8 +112,10 @@ class Session:
         Raises:
             InputError: see `OwnServer.start` and `connect`.
         """
-        settings = preferences()
+        settings, place = preferences(), self.server.state
         self.server.start(bpy.path.abspath(settings.python), settings.address)
+        if self.server.state != place:  # the client knows the keys of the server by its folder
+            self.disconnect()
         return self.connect()
 
     @property
@@ -300,6 +304,7 @@ class Session:
             return
         self._entered = True
         lost = from_0_1.migrate_file()
+        homes.look_again()
         part.show_where_missing()
         for scene in bpy.data.scenes:
             if (remembered := scene.ex4d.remembered) is not None:
