@@ -164,6 +164,7 @@ def _request(
         notes="\n".join(notes),
         scene_uid=scene.session_uid,
         match_scene=facts.match_scene,
+        pixels=part.pixels(picture.width, picture.height, frames["longest_side"]),
     )
 
 

@@ -91,6 +91,15 @@ def size(facts: bpy.types.PropertyGroup, part: Part) -> tuple[int, int]:
     return fit.width, fit.height
 
 
+def pixels(width: int, height: int, longest_side: int | None) -> int:
+    """Of the working picture of a clip of this size; 0 where it is too small, which the server will say."""
+    try:
+        fit = fit_frame(width, height, longest_side)
+    except InputError:
+        return 0
+    return fit.width * fit.height
+
+
 def scene_frame(facts: bpy.types.PropertyGroup, start: int) -> int:
     """The scene frame that shows frame `start` (from 0) of the clip: it stays the same whatever part is open."""
     return facts.start + start - opened(facts).start

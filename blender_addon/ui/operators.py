@@ -13,7 +13,7 @@ from ex4d.errors import EX4DError
 from ex4d.geometry.presets import RELEASE_FRAMES
 
 from ..scene import camera, compat
-from ..shot import asking, part, source, takes
+from ..shot import asking, estimates, part, source, takes
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
 from ..words import count
@@ -74,7 +74,10 @@ class _Job(_Safe):
         return self.execute(context)
 
     def begin(self, context: bpy.types.Context) -> None:
-        session.current().press(self.request(context))
+        request, now = self.request(context), session.current()
+        now.press(request)
+        if not now.state.message:
+            now.dispatch(state.Said(estimates.told_at_start(request), opening=self.opening))
 
     def act(self, context: bpy.types.Context) -> set[str]:
         self.begin(context)

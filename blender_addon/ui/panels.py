@@ -15,8 +15,9 @@ import bpy
 
 from ex4d.jobs.messages import GeneratorInfo
 
-from ..shot import checks, options
+from ..shot import checks, estimates, options
 from ..ui import operators
+from ..ui.estimate import draw_estimate
 from ..ui.part import draw_part
 from ..ui.preferences import preferences
 from ..ui.properties import EX4DTake
@@ -229,6 +230,8 @@ def draw_check(layout: Layout, context: Context) -> None:
     if not found:
         layout.label(text="Ready to generate", icon="CHECKMARK")
     layout.operator(operators.EX4D_OT_preview.bl_idname, icon="HIDE_OFF")
+    if not session.current().state.busy:
+        draw_estimate(layout, estimates.of_take(context.scene.ex4d, preview=True))
 
 
 def draw_generate(layout: Layout, context: Context) -> None:
@@ -237,6 +240,8 @@ def draw_generate(layout: Layout, context: Context) -> None:
     button = layout.column()
     button.scale_y = 1.6
     button.operator(operators.EX4D_OT_generate.bl_idname, icon="RENDER_ANIMATION")
+    if not session.current().state.busy:
+        draw_estimate(layout, estimates.of_take(facts))
     draw_trouble(layout, context)
     if not session.current().state.opening:
         draw_progress(layout, context)

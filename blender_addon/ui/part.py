@@ -2,7 +2,8 @@
 
 import bpy
 
-from ..shot import part
+from ..shot import estimates, part
+from ..ui.estimate import draw_estimate
 from ..ui.operators import EX4D_OT_open_again
 from ..words import count
 from ..work import session
@@ -29,3 +30,4 @@ def draw_part(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> Non
     else:
         text = f"Open {part.told(wanted, facts.clip_frames).capitalize()}"
     layout.operator(EX4D_OT_open_again.bl_idname, text=text, icon="FILE_REFRESH")
+    draw_estimate(layout, estimates.of_part(facts, wanted))

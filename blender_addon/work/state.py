@@ -25,6 +25,7 @@ class OpenRequest:
         clip, depth, camera: files or folders; depth and camera are "" where there is none.
         settings: `ex4d.pipeline.settings.SourceSettings` in plain JSON.
         asked: the panel's settings behind all this, in JSON.
+        pixels: of the working picture; 0 where that is not known.
         before: the panel's settings of the shot that stands, as long as it stands; empty where they are not others.
         notes: what the add-on itself has to say.
         match_scene: give a new shot's scene the clip's range, rate and size.
@@ -46,6 +47,7 @@ class OpenRequest:
     files: Mapping[str, str] = field(default_factory=dict)
     scene_uid: int = 0
     before: Mapping[str, Any] = field(default_factory=dict)
+    pixels: int = 0
 
 
 @dataclass(frozen=True)
