@@ -17,7 +17,7 @@ from ex4d.storage.names import beside
 from ex4d.storage.npz import open_arrays
 
 from ..scene import axes, motion
-from ..shot import part, source
+from ..shot import looks, part, source
 from ..ui import properties
 from ..ui.from_schema import from_blender, shortest
 from ..ui.preferences import preferences
@@ -47,7 +47,7 @@ def request_open(
     facts.clip_path = str(clip)
     if not clip.exists():
         raise InputError(f"There is no clip {clip}: choose another file.")
-    there, picture = _look_at(clip)
+    there, picture = looks.look_at(clip)
     frames = frames or RELEASE_FRAMES
     if there is not None:
         if start >= there:
@@ -71,7 +71,7 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
         raise InputError(f"There is no clip {clip} any more: bring it back, or press Find Clip.")
     stands, wanted = part.opened(facts), part.asked(facts)
     what = {**wanted.settings, "fps": json.loads(facts.source)["settings"]["fps"]}
-    request = _request(scene, facts.shot, clip, what, _look_at(clip)[1], facts.settings)
+    request = _request(scene, facts.shot, clip, what, looks.look_at(clip)[1], facts.settings)
     if estimate or wanted == stands or not wanted.is_in(stands) or facts.asked != asked(facts):
         return replace(request, again=estimate)
     # Fewer frames of what stands: their depth is there, and keeps its distances.
@@ -228,15 +228,3 @@ def _tells_lens(depth: Path) -> bool:
             return "intrinsics" in arrays.headers
     except InputError:
         return False
-
-
-def _look_at(clip: Path) -> tuple[int | None, axes.Picture]:
-    """How many frames Blender sees in a clip (None where it sees no movie: the server will say what is wrong), and
-    how big they are."""
-    pictures = source.input_files(clip, "clip", source.CLIP_PICTURES)
-    image = bpy.data.images.load(str(pictures[0]))
-    try:
-        frames = len(pictures) if clip.is_dir() else image.frame_duration if image.source == "MOVIE" else None
-        return frames, axes.Picture(max(1, image.size[0]), max(1, image.size[1]))
-    finally:
-        bpy.data.images.remove(image)

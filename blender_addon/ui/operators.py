@@ -16,6 +16,7 @@ from ..scene import camera, compat
 from ..shot import asking, estimates, part, source, takes
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
+from ..ui.open_dialog import draw_open_dialog
 from ..words import count
 from ..work import session, state
 
@@ -117,6 +118,10 @@ class EX4D_OT_open_clip(_Job):
             return self.execute(context)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The settings, and what they mean for the chosen file."""
+        draw_open_dialog(self, context)
 
     def request(self, context: bpy.types.Context) -> state.OpenRequest:
         """What to open, after a look at whether it is there."""

@@ -22,7 +22,7 @@ from ex4d.jobs.messages import Capabilities
 
 from ..identity import PACKAGE
 from ..scene import compat, motion, objects
-from ..shot import files, find, from_0_1, homes, part, saving, source, takes
+from ..shot import files, find, from_0_1, homes, looks, part, saving, source, takes
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
@@ -52,6 +52,7 @@ class Session:
         server: the server that was started here.
         generators: the properties of the generators that the server announced.
         picture: of what is being made.
+        looks: what was seen of clips that a file dialog shows.
         settled: what was done for the file that is being written right now.
         off_source: whether a shot's camera starts off the source view, as it was when its first frame was shown last.
     """
@@ -64,6 +65,7 @@ class Session:
         self.picture = Picture()
         self.settled: saving.Settled | None = None
         self.off_source: dict[str, bool] = {}
+        self.looks = looks.Looks()
         self._watch = pace.Stopwatch()
         self._result: Mapping[str, Any] | None = None
         self._paces: tuple[str, dict[str, pace.Known]] | None = None
@@ -239,6 +241,8 @@ class Session:
                 self._drawn_status = status
                 _redraw()
             takes.show_in_new_workspaces()
+            if self.looks.take():
+                _redraw()
             while self._task is not None:
                 self._step()
                 if time.monotonic() > end:
@@ -423,5 +427,5 @@ def timer() -> float:
 def _redraw() -> None:
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in ("VIEW_3D", "SEQUENCE_EDITOR"):
+            if area.type in ("VIEW_3D", "SEQUENCE_EDITOR", "FILE_BROWSER"):
                 area.tag_redraw()

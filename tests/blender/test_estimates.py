@@ -1,6 +1,7 @@
 """Seconds and bytes before anything that takes more than a moment, learned from what has ended here."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import announced
 import bpy
@@ -11,7 +12,7 @@ from test_panels import draw
 from test_takes import deliver
 
 from blender_addon.shot import estimates
-from blender_addon.ui import panels
+from blender_addon.ui import open_dialog, panels
 from blender_addon.work import pace, session, state
 from blender_addon.work.state import OpenRequest
 from ex4d.jobs.client import JobUpdate
@@ -167,3 +168,29 @@ def test_fewer_frames_are_estimated_as_what_they_are_a_depth_that_is_there(scene
     assert "About 61 s, " in draw(panels.draw_source).text
     facts.part_frames = 20
     assert "About 20 min, " in draw(panels.draw_source).text
+
+
+def in_dialog(clip, scene, **settings):
+    """What the sidebar of the file dialog says of a file that is chosen there."""
+    operator = SimpleNamespace(**{"first_frame": 1, "frames": 49, "longest_side": 1024, **settings})
+    return draw(lambda layout, context: open_dialog.draw_clip(layout, operator, clip, scene.ex4d)).labels
+
+
+def test_the_file_dialog_says_how_much_of_a_clip_is_opened_and_what_that_takes(scene, addon, tmp_path):
+    clip = tmp_path / "long.mp4"
+    write_movie(clip, np.zeros((200, 128, 192, 3), np.uint8), shots.FPS)
+    session.current()._paces = ("tcp://127.0.0.1:5750", {"open auto": pace.Known({"all": 100.0}, {}, 16.0)})
+    assert in_dialog(clip, scene) == [], "nobody has looked at the clip yet, and drawing must be quick"
+    session.current().tick()
+    assert not bpy.data.images.get("long.mp4")
+    assert in_dialog(clip, scene) == ["Frames 1 to 49 of 200", "About 2 min, 19 MB of disk"]
+    assert in_dialog(clip, scene, first_frame=101, frames=999, longest_side=96) == [
+        "Frames 101 to 200 of 200",
+        "About 61 s, 10 MB of disk",
+    ]
+    assert in_dialog(clip, scene, first_frame=201) == ["The clip has 200 frames"]
+    text = tmp_path / "text.mp4"
+    text.write_text("no movie")
+    for _again in range(2):
+        assert in_dialog(text, scene) == []
+        session.current().tick()

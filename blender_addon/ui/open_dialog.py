@@ -1,0 +1,56 @@
+"""The sidebar of the dialog that opens a clip: its settings, how much of the clip that is, and what it will cost."""
+
+from pathlib import Path
+
+import bpy
+
+from ex4d.geometry.presets import RELEASE_FRAMES
+
+from ..shot import estimates, part, source
+from ..ui.estimate import draw_estimate
+from ..work import session
+
+NOT_DRAWN = ("filepath", "filter_glob")
+
+
+def draw_open_dialog(operator: bpy.types.Operator, context: bpy.types.Context) -> None:
+    """Every property of the operator, and below what is known of the file that is chosen."""
+    column = operator.layout.column()
+    column.use_property_split, column.use_property_decorate = True, False
+    for name in operator.__annotations__:
+        if name not in NOT_DRAWN:
+            column.prop(operator, name)
+    clip = chosen(context)
+    if clip is not None:
+        draw_clip(operator.layout, operator, clip, context.scene.ex4d)
+
+
+def chosen(context: bpy.types.Context) -> Path | None:
+    """The file that is chosen in the dialog; None where there is none."""
+    params = getattr(context.space_data, "params", None)
+    if params is None or not params.filename:
+        return None
+    clip = Path(bpy.path.abspath(params.directory.decode())) / params.filename
+    if not clip.is_file():
+        return None
+    return clip.parent if clip.suffix.lower() in source.CLIP_PICTURES else clip
+
+
+def draw_clip(
+    layout: bpy.types.UILayout, operator: bpy.types.Operator, clip: Path, facts: bpy.types.PropertyGroup
+) -> None:
+    """How many frames of a clip will be open, and what opening them will take."""
+    look = session.current().looks.of(clip)
+    if look is None or look[0] is None:
+        return
+    there, picture = look
+    start = operator.first_frame - 1
+    wanted = part.Part(start, min(operator.frames or RELEASE_FRAMES, there - start), operator.longest_side or None)
+    if wanted.frames < 1:
+        layout.label(text=f"The clip has {there} frames", icon="ERROR")
+        return
+    told = part.told(wanted, there)
+    layout.label(text=f"{told[0].upper()}{told[1:]}", icon="FILE_MOVIE")
+    pixels = part.pixels(picture.width, picture.height, wanted.longest_side)
+    if pixels:
+        draw_estimate(layout, estimates.of_opening(facts, wanted.frames * pixels))
