@@ -3,7 +3,7 @@
 import bpy
 
 from .shot import homes
-from .ui import find_clip, operators, panels, preferences, properties
+from .ui import disk, find_clip, operators, panels, preferences, properties
 from .work import handlers, session
 
 CLASSES = (
@@ -12,6 +12,7 @@ CLASSES = (
     properties.EX4DScene,
     *operators.CLASSES,
     *find_clip.CLASSES,
+    *disk.CLASSES,
     *panels.CLASSES,
 )
 

@@ -10,14 +10,14 @@ from ..shot import estimates, part, source
 from ..ui.estimate import draw_estimate
 from ..work import session
 
-NOT_DRAWN = ("filepath", "filter_glob")
+NOT_DRAWN = ("rna_type", "filepath", "filter_glob")
 
 
 def draw_open_dialog(operator: bpy.types.Operator, context: bpy.types.Context) -> None:
     """Every property of the operator, and below what is known of the file that is chosen."""
     column = operator.layout.column()
     column.use_property_split, column.use_property_decorate = True, False
-    for name in operator.__annotations__:
+    for name in operator.properties.bl_rna.properties.keys():  # noqa: SIM118 - no mapping
         if name not in NOT_DRAWN:
             column.prop(operator, name)
     clip = chosen(context)

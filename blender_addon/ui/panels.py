@@ -17,6 +17,7 @@ from ex4d.jobs.messages import GeneratorInfo
 
 from ..shot import checks, estimates, options
 from ..ui import operators
+from ..ui.disk import draw_disk
 from ..ui.estimate import draw_estimate
 from ..ui.part import draw_part
 from ..ui.preferences import preferences
@@ -404,6 +405,7 @@ PANELS = (
     Panel("Depth", draw_depth, inside="Source"),
     Panel("Source Camera", draw_source_camera, inside="Source"),
     Panel("Notes", draw_notes, has_shot, inside="Source"),
+    Panel("Disk", draw_disk, has_shot, inside="Source"),
     Panel("Camera", draw_camera, has_shot),
     Panel("Check", draw_check, has_shot),
     Panel("Generate", draw_generate, has_shot, in_sequencer=True),

@@ -26,8 +26,8 @@ WAITING = ("Queued", "Reconnecting", "Sending", "Uploading", "Upload")
 ONCE = ("Running", "Loading", "Starting", "Fetching", "Compiling")
 """How the names of stages begin that take as long for a few frames as for many."""
 
-NEWEST = 0.5
-"""The weight of the job that ended last."""
+ENOUGH = 5e6
+"""Pixels in all frames from which on a job tells more of the next one than the figures of another machine do."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,17 @@ class Known:
         each: seconds for a million pixels (frames times width times height), by stage.
         once: seconds whatever the size, by stage.
         bytes: on disk for a pixel.
+        pixels: how large the jobs were that this was learned from: small ones tell little.
     """
 
     each: Mapping[str, float] = field(default_factory=dict)
     once: Mapping[str, float] = field(default_factory=dict)
     bytes: float = 0.0
+    pixels: float = 0.0
+
+    def seconds(self, pixels: int) -> float:
+        """For so many pixels in all frames."""
+        return sum(self.each.values()) * pixels / 1e6 + sum(self.once.values())
 
 
 @dataclass(frozen=True)
@@ -120,11 +126,14 @@ def of_job(request: Request, facts: Mapping[str, Any], size: tuple[int, int]) ->
 
 def estimate(kind: str, pixels: int, learned: Mapping[str, Known]) -> Estimate:
     """What a job of a kind will take for so many pixels in all its frames."""
-    known = learned.get(kind) or ELSEWHERE.get(kind)
+    here, elsewhere = learned.get(kind), ELSEWHERE.get(kind)
+    known = here or elsewhere
     if known is None:
         return Estimate(None, DISK[kind.partition(" ")[0]] * pixels, False)
-    time = sum(known.each.values()) * pixels / 1e6 + sum(known.once.values())
-    return Estimate(time, known.bytes * pixels, kind in learned)
+    share = 0.0 if here is None else 1.0 if elsewhere is None else here.pixels**2 / (here.pixels**2 + ENOUGH**2)
+    time = share * here.seconds(pixels) if here is not None else 0.0
+    time += (1 - share) * elsewhere.seconds(pixels) if elsewhere is not None else 0.0
+    return Estimate(time, known.bytes * pixels, share >= 0.5)
 
 
 def learn(known: Known | None, stages: Mapping[str, float], pixels: int, bytes_: float) -> Known:
@@ -137,14 +146,16 @@ def learn(known: Known | None, stages: Mapping[str, float], pixels: int, bytes_:
         bytes_: that its files take on disk.
     """
     before = known or Known()
-    each, once = dict(before.each), dict(before.once)
+    # As a line through the origin is fitted: jobs count by their size squared, earlier ones half.
+    each, once, weight = dict(before.each), dict(before.once), pixels**2 + before.pixels**2 / 2
+    newest = pixels**2 / weight
     for stage, took in stages.items():
         if stage in WAITING:
             continue
         into, value = (once, took) if stage.startswith(ONCE) else (each, 1e6 * took / pixels)
-        into[stage] = NEWEST * value + (1 - NEWEST) * into[stage] if stage in into else value
-    now = bytes_ / pixels
-    return Known(each, once, NEWEST * now + (1 - NEWEST) * before.bytes if before.bytes else now)
+        into[stage] = newest * value + (1 - newest) * into[stage] if stage in into else value
+    on_disk = newest * bytes_ / pixels + (1 - newest) * before.bytes
+    return Known(each, once, on_disk, weight**0.5)
 
 
 def load(file: Path, server: str) -> dict[str, Known]:

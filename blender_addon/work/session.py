@@ -52,6 +52,7 @@ class Session:
         server: the server that was started here.
         generators: the properties of the generators that the server announced.
         picture: of what is being made.
+        disk_use: what a shot's folder took when it was looked at last.
         looks: what was seen of clips that a file dialog shows.
         settled: what was done for the file that is being written right now.
         off_source: whether a shot's camera starts off the source view, as it was when its first frame was shown last.
@@ -66,6 +67,7 @@ class Session:
         self.settled: saving.Settled | None = None
         self.off_source: dict[str, bool] = {}
         self.looks = looks.Looks()
+        self.disk_use: tuple[Path, float, Any] | None = None
         self._watch = pace.Stopwatch()
         self._result: Mapping[str, Any] | None = None
         self._paces: tuple[str, dict[str, pace.Known]] | None = None

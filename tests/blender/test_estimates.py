@@ -68,7 +68,19 @@ def test_an_estimate_grows_with_frames_and_pixels_and_not_with_what_is_done_once
 def test_a_job_whose_depth_was_there_already_does_not_make_the_next_estimate_small():
     known = pace.learn(None, {"Guessing": 8.0, "Writing": 2.0}, 1_000_000, 16e6)
     known = pace.learn(known, {"Writing": 4.0}, 1_000_000, 16e6)
-    assert pace.estimate("open dice", 1_000_000, {"open dice": known}).seconds == pytest.approx(8 + 3)
+    seconds = pace.estimate("open dice", 1_000_000, {"open dice": known}).seconds
+    assert seconds == pytest.approx(8 + 2 / 3 * 4 + 1 / 3 * 2), "the newest counts double"
+
+
+def test_a_tiny_job_teaches_little_and_a_large_one_much():
+    tiny = pace.learn(None, {"Importing": 5.0}, 300_000, 16 * 300_000)
+    assert pace.estimate("open plane", 145_700_000, {"open plane": tiny}).seconds == pytest.approx(235, rel=0.1)
+    assert not pace.estimate("open plane", 145_700_000, {"open plane": tiny}).is_learned
+    large = pace.learn(tiny, {"Importing": 14.0}, 28_900_000, 16 * 28_900_000)
+    assert pace.estimate("open plane", 28_900_000, {"open plane": large}).seconds == pytest.approx(20, rel=0.1)
+    assert pace.estimate("open plane", 28_900_000, {"open plane": large}).is_learned
+    after = pace.learn(large, {"Importing": 5.0}, 300_000, 16 * 300_000)
+    assert pace.estimate("open plane", 28_900_000, {"open plane": after}).seconds == pytest.approx(20, rel=0.1)
 
 
 def test_what_nobody_knows_is_said_to_be_unknown():
@@ -162,7 +174,7 @@ def test_fewer_frames_are_estimated_as_what_they_are_a_depth_that_is_there(scene
     facts.estimator_name = "dice"
     session.current()._paces = (
         "tcp://127.0.0.1:5750",
-        {"open dice": pace.Known({"all": 1e4}, {}, 16.0), "open file": pace.Known({"all": 1e3}, {}, 16.0)},
+        {"open dice": pace.Known({"all": 1e4}, {}, 16.0), "open file": pace.Known({"all": 1e3}, {}, 16.0, 1e9)},
     )
     facts.part_frames = 10
     assert "About 61 s, " in draw(panels.draw_source).text
