@@ -3,7 +3,7 @@
 import bpy
 
 from .shot import homes
-from .ui import disk, find_clip, operators, panels, preferences, properties
+from .ui import disk, find_clip, operators, panels, preferences, properties, take_list
 from .work import handlers, session
 
 CLASSES = (
@@ -13,6 +13,7 @@ CLASSES = (
     *operators.CLASSES,
     *find_clip.CLASSES,
     *disk.CLASSES,
+    *take_list.CLASSES,
     *panels.CLASSES,
 )
 

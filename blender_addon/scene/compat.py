@@ -26,6 +26,16 @@ def all_strips(scene: bpy.types.Scene) -> list:
     return list(editor.strips_all if hasattr(editor, "strips_all") else editor.sequences_all)
 
 
+def remove_strip(scene: bpy.types.Scene, strip: Strip) -> None:
+    """Remove a strip, also from inside a meta strip."""
+    metas = [each for each in all_strips(scene) if each.type == "META"]
+    for holder in (scene.sequence_editor, *metas):
+        inside = holder.strips if hasattr(holder, "strips") else holder.sequences
+        if any(each == strip for each in inside):
+            inside.remove(strip)
+            return
+
+
 def strip_range(strip: Strip) -> tuple[int, int]:
     """First scene frame of a strip and the frame after its last."""
     if "left_handle" in strip.bl_rna.properties:  # the old names are deprecated since 5.1

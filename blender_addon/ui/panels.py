@@ -22,6 +22,7 @@ from ..ui.estimate import draw_estimate
 from ..ui.part import draw_part
 from ..ui.preferences import preferences
 from ..ui.properties import EX4DTake
+from ..ui.take_list import EX4D_OT_takes_list, draw_entry, draw_removing
 from ..words import pace, seconds
 from ..work import capabilities, session
 
@@ -286,9 +287,12 @@ def draw_takes(layout: Layout, context: Context) -> None:
     facts = context.scene.ex4d
     if not facts.takes:
         layout.label(text="No takes yet")
+        layout.operator(EX4D_OT_takes_list.bl_idname, icon="FILE_FOLDER")
         return
     layout.template_list("EX4D_UL_takes", "", facts, "takes", facts, "take_index", rows=3)
     active = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
+    if active is not None:
+        draw_entry(layout, active)
     if active is not None and active.made:
         say(layout, context, active.made)
     layout.operator(operators.EX4D_OT_take_restore_camera.bl_idname, icon="CAMERA_DATA").number = 0
@@ -299,7 +303,7 @@ def draw_takes(layout: Layout, context: Context) -> None:
     if better is not None:
         again = row.operator(operators.EX4D_OT_take_again.bl_idname, text=better.label)
         again.number, again.generator, again.options = 0, better.generator, better.options
-    layout.operator(operators.EX4D_OT_take_remove.bl_idname, icon="REMOVE").number = 0
+    draw_removing(layout)
 
 
 @dataclass(frozen=True)
@@ -373,7 +377,8 @@ class EX4D_UL_takes(bpy.types.UIList):
     ) -> None:
         """Name and a button that selects the strip."""
         row = layout.row(align=True)
-        row.label(text=item.title, icon="SEQUENCE")
+        row.prop(item, "favourite", text="", icon="SOLO_ON" if item.favourite else "SOLO_OFF", emboss=False)
+        row.prop(item, "title", text="", emboss=False)
         button = row.operator(
             operators.EX4D_OT_take_select.bl_idname, text="", icon="RESTRICT_SELECT_OFF", emboss=False
         )

@@ -219,7 +219,9 @@ class EX4DTake(bpy.types.PropertyGroup):
         name="Moved", description="Where the world that it was made in lies in that of the shot now, in JSON; or empty"
     )
     view: BoolProperty(name="View", description="Made by Preview Path")
-    title: StringProperty(name="Title")
+    title: StringProperty(name="Title", description="Its name in the list; the strip and the folder keep theirs")
+    note: StringProperty(name="Note", description="Whatever is to be remembered of it")
+    favourite: BoolProperty(name="Favourite", description="Mark it with a star")
     made: StringProperty(name="Made By", description="Generator and settings that made it")
     generator: StringProperty(name="Generator", description="Name of the generator that made it; empty of a view")
     quality: StringProperty(name="Quality", description="At which it was made, where its generator knows such")

@@ -77,10 +77,10 @@ def test_a_tiny_job_teaches_little_and_a_large_one_much():
     assert pace.estimate("open plane", 145_700_000, {"open plane": tiny}).seconds == pytest.approx(235, rel=0.1)
     assert not pace.estimate("open plane", 145_700_000, {"open plane": tiny}).is_learned
     large = pace.learn(tiny, {"Importing": 14.0}, 28_900_000, 16 * 28_900_000)
-    assert pace.estimate("open plane", 28_900_000, {"open plane": large}).seconds == pytest.approx(20, rel=0.1)
+    assert pace.estimate("open plane", 28_900_000, {"open plane": large}).seconds == pytest.approx(15, rel=0.1)
     assert pace.estimate("open plane", 28_900_000, {"open plane": large}).is_learned
     after = pace.learn(large, {"Importing": 5.0}, 300_000, 16 * 300_000)
-    assert pace.estimate("open plane", 28_900_000, {"open plane": after}).seconds == pytest.approx(20, rel=0.1)
+    assert pace.estimate("open plane", 28_900_000, {"open plane": after}).seconds == pytest.approx(15, rel=0.1)
 
 
 def test_what_nobody_knows_is_said_to_be_unknown():
