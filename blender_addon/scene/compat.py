@@ -117,7 +117,7 @@ def user_folder(package: str) -> Path:
 
 def former_user_folders(package: str) -> list[Path]:
     """What `user_folder` was in earlier versions, as far as it is there."""
-    found = [Path(bpy.utils.user_resource("DATAFILES", path="ex4d"))]
+    found = [bpy.utils.user_resource("DATAFILES", path="ex4d")]
     with suppress(ValueError):  # run from a source tree, not installed as an extension
-        found.append(Path(bpy.utils.extension_path_user(package)))
-    return [folder for folder in found if folder.is_dir()]
+        found.append(bpy.utils.extension_path_user(package))
+    return [Path(folder) for folder in found if folder and Path(folder).is_dir()]

@@ -1,21 +1,29 @@
 """What the next job will take: which kind it is and how big, for `pace` to tell."""
 
+from pathlib import Path
+
 import bpy
+
+from ex4d.storage.names import beside
 
 from ..shot import options, part
 from ..work import capabilities, pace, session
 from ..work.state import OpenRequest, Request
 
 
-def of_opening(facts: bpy.types.PropertyGroup, pixels: int) -> pace.Estimate:
+def of_opening(facts: bpy.types.PropertyGroup, clip: Path, pixels: int) -> pace.Estimate:
     """Of opening a clip with the panel's settings; `pixels` in all its frames."""
-    return pace.estimate(pace.kind_of_opening(_estimator(facts)), pixels, session.current().paces)
+    found = facts.estimator_name == capabilities.AUTO and beside(clip) is not None
+    estimator = capabilities.FILE if found else _estimator(facts)
+    return pace.estimate(pace.kind_of_opening(estimator), pixels, session.current().paces)
 
 
-def of_part(facts: bpy.types.PropertyGroup, wanted: part.Part) -> pace.Estimate:
-    """Of opening another part of the clip that is open."""
+def of_part(facts: bpy.types.PropertyGroup, wanted: part.Part, anew: bool = False) -> pace.Estimate:
+    """Of opening the clip that is open again, or another part of it; `anew` where its depth is estimated again."""
     width, height = part.size(facts, wanted)
-    estimator = capabilities.FILE if wanted.is_in(part.opened(facts)) else _estimator(facts)
+    stands = part.opened(facts)
+    is_there = wanted != stands and wanted.is_in(stands) and not anew
+    estimator = capabilities.FILE if is_there else _estimator(facts)
     return pace.estimate(pace.kind_of_opening(estimator), wanted.frames * width * height, session.current().paces)
 
 

@@ -53,4 +53,4 @@ def draw_clip(
     layout.label(text=f"{told[0].upper()}{told[1:]}", icon="FILE_MOVIE")
     pixels = part.pixels(picture.width, picture.height, wanted.longest_side)
     if pixels:
-        draw_estimate(layout, estimates.of_opening(facts, wanted.frames * pixels))
+        draw_estimate(layout, estimates.of_opening(facts, clip, wanted.frames * pixels))

@@ -152,6 +152,14 @@ class EX4D_OT_open_again(_Job):
     )
 
     @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """The tooltip, with what it will take."""
+        facts = context.scene.ex4d
+        if not facts.shot:
+            return cls.__doc__
+        return f"{cls.__doc__}. {estimates.of_part(facts, part.asked(facts), properties.estimate).told}"
+
+    @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a shot, and nothing under way."""
         return _has_shot(cls, context) and _is_idle(cls, context)

@@ -1,6 +1,7 @@
 """Seconds and bytes before anything that takes more than a moment, learned from what has ended here."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import announced
@@ -102,16 +103,16 @@ def test_a_clip_that_was_opened_tells_how_long_more_of_it_will_take(scene, tmp_p
     facts = scene.ex4d
     folder = sum(file.stat().st_size for file in facts.folder.rglob("*") if file.is_file())
     facts.part_frames, facts.estimator_name = 130, "dice"
-    found = estimates.of_opening(facts, 10 * PIXELS)
+    found = estimates.of_opening(facts, Path("other.mp4"), 10 * PIXELS)
     assert found.seconds == pytest.approx(78, rel=1e-6)
     assert found.bytes == pytest.approx(10 * folder, rel=1e-6)
     assert "About 78 s, " in draw(panels.draw_source).text
     assert "another machine" not in draw(panels.draw_source).text
 
     session.current()._paces = None  # Blender is started again
-    assert estimates.of_opening(facts, PIXELS).seconds == pytest.approx(7.8, rel=1e-6)
+    assert estimates.of_opening(facts, Path("other.mp4"), PIXELS).seconds == pytest.approx(7.8, rel=1e-6)
     bpy.context.preferences.addons["blender_addon"].preferences.address = "tcp://127.0.0.1:5999"
-    assert estimates.of_opening(facts, PIXELS).seconds is None, "another server has another pace"
+    assert estimates.of_opening(facts, Path("other.mp4"), PIXELS).seconds is None, "another server has another pace"
 
 
 def test_a_take_tells_how_long_the_next_one_will_take_by_generator_and_quality(scene, tmp_path, addon, clock):
@@ -178,6 +179,9 @@ def test_fewer_frames_are_estimated_as_what_they_are_a_depth_that_is_there(scene
     )
     facts.part_frames = 10
     assert "About 61 s, " in draw(panels.draw_source).text
+    again = bpy.types.EX4D_OT_open_again
+    assert again.description(bpy.context, SimpleNamespace(estimate=False)).endswith("About 61 s, 1 MB of disk")
+    assert "About 10 min" in again.description(bpy.context, SimpleNamespace(estimate=True))
     facts.part_frames = 20
     assert "About 20 min, " in draw(panels.draw_source).text
 
@@ -201,6 +205,9 @@ def test_the_file_dialog_says_how_much_of_a_clip_is_opened_and_what_that_takes(s
         "About 61 s, 10 MB of disk",
     ]
     assert in_dialog(clip, scene, first_frame=201) == ["The clip has 200 frames"]
+    clip.with_name("long.depth.npz").touch()
+    session.current().paces["open file"] = pace.Known({"all": 10.0}, {}, 16.0, 1e9)
+    assert in_dialog(clip, scene)[1] == "About 12 s, 19 MB of disk"
     text = tmp_path / "text.mp4"
     text.write_text("no movie")
     for _again in range(2):
