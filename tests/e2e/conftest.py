@@ -76,7 +76,7 @@ def addon(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> It
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     assert addon_utils.enable("blender_addon", default_set=True) is not None
     user = tmp_path / "user"
-    user.mkdir()
+    user.mkdir(exist_ok=True)  # enabling the add-on makes it
     monkeypatch.setattr("blender_addon.scene.compat.user_folder", lambda package: user)
     settings = bpy.context.preferences.addons["blender_addon"].preferences
     settings.address, settings.python = server.address, PYTHON
