@@ -15,7 +15,7 @@ def of_opening(facts: bpy.types.PropertyGroup, clip: Path, pixels: int) -> pace.
     """Of opening a clip with the panel's settings; `pixels` in all its frames."""
     found = facts.estimator_name == capabilities.AUTO and beside(clip) is not None
     estimator = capabilities.FILE if found else _estimator(facts)
-    return pace.estimate(pace.kind_of_opening(estimator), pixels, session.current().paces)
+    return pace.estimate(pace.kind_of_opening(estimator), pixels, session.current().learning.paces)
 
 
 def of_part(facts: bpy.types.PropertyGroup, wanted: part.Part, anew: bool = False) -> pace.Estimate:
@@ -24,21 +24,23 @@ def of_part(facts: bpy.types.PropertyGroup, wanted: part.Part, anew: bool = Fals
     stands = part.opened(facts)
     is_there = wanted != stands and wanted.is_in(stands) and not anew
     estimator = capabilities.FILE if is_there else _estimator(facts)
-    return pace.estimate(pace.kind_of_opening(estimator), wanted.frames * width * height, session.current().paces)
+    return pace.estimate(
+        pace.kind_of_opening(estimator), wanted.frames * width * height, session.current().learning.paces
+    )
 
 
 def of_take(facts: bpy.types.PropertyGroup, preview: bool = False) -> pace.Estimate | None:
     """Of Generate or Preview Path with the panel's settings; None where nobody knows what will run."""
     pixels = facts.frames * facts.width * facts.height
     if preview:
-        return pace.estimate(pace.VIEW, pixels, session.current().paces)
+        return pace.estimate(pace.VIEW, pixels, session.current().learning.paces)
     server = session.current().capabilities
     info = capabilities.generator_for(facts.generator_name, server).info if server is not None else None
     if info is None:
         return None
     chosen = {setting.name: setting.default for setting in info.settings} | options.stored(facts).get(info.name, {})
     return pace.estimate(
-        pace.kind_of_take(info.name, str(chosen.get("quality") or "")), pixels, session.current().paces
+        pace.kind_of_take(info.name, str(chosen.get("quality") or "")), pixels, session.current().learning.paces
     )
 
 
@@ -48,7 +50,7 @@ def told_at_start(request: Request) -> str:
         return ""
     frames = request.settings["frames"]
     estimator = capabilities.FILE if request.depth else _estimator_of(request.settings["estimator"], False)
-    found = pace.estimate(pace.kind_of_opening(estimator), frames * request.pixels, session.current().paces)
+    found = pace.estimate(pace.kind_of_opening(estimator), frames * request.pixels, session.current().learning.paces)
     return f"{found.told}." if found.is_worth_telling else ""
 
 

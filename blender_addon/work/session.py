@@ -6,7 +6,7 @@
 
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,11 +22,12 @@ from ex4d.jobs.messages import Capabilities
 
 from ..identity import PACKAGE
 from ..scene import compat, motion, objects
-from ..shot import files, find, from_0_1, homes, looks, part, saving, source, takes
+from ..shot import find, from_0_1, homes, looks, part, saving, source, takes
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
-from ..work import pace, server, state
+from ..work import server, state
+from ..work.learning import Learning
 from ..work.state import OpenRequest, Request, State, TakeRequest
 
 TICK_S = 0.008
@@ -53,6 +54,7 @@ class Session:
         generators: the properties of the generators that the server announced.
         picture: of what is being made.
         disk_use: what a shot's folder took when it was looked at last.
+        learning: how long things take.
         looks: what was seen of clips that a file dialog shows.
         settled: what was done for the file that is being written right now.
         off_source: whether a shot's camera starts off the source view, as it was when its first frame was shown last.
@@ -68,9 +70,7 @@ class Session:
         self.off_source: dict[str, bool] = {}
         self.looks = looks.Looks()
         self.disk_use: tuple[Path, float, Any] | None = None
-        self._watch = pace.Stopwatch()
-        self._result: Mapping[str, Any] | None = None
-        self._paces: tuple[str, dict[str, pace.Known]] | None = None
+        self.learning = Learning()
         self._address = ""
         self._entered = False
         self._drawn_status = ""
@@ -166,7 +166,7 @@ class Session:
         """
         before = self.state
         self.state, effects = state.transition(self.state, event)
-        self._time(event, before)
+        self.learning.follow(event, before, self.state)
         if self.state.message != before.message:
             self.state = replace(self.state, message=self.on_timeline(self.state.message, before.request))
         for effect in effects:
@@ -179,47 +179,6 @@ class Session:
             self.picture.show(self.state.picture)
         if self.state != before:
             _redraw()
-
-    def _time(self, event: state.Event, before: State) -> None:
-        """Measure what goes on; what has ended is learned from."""
-        now = time.monotonic()
-        if isinstance(event, state.Reopened):
-            self._watch.stages = None
-        elif self.state.busy and not before.busy:
-            self._watch.begin(now)
-        self._watch.see(self.state.stage if self.state.busy and not self.state.trouble else "", now)
-        if isinstance(event, state.Imported) and before.phase == "importing" and self._watch.stages:
-            self._learn(before.request, self._watch.stages)
-
-    def _learn(self, request: Request, stages: dict[str, float]) -> None:
-        scene = objects.find_scene(request)
-        if scene is None or self._result is None:
-            return
-        facts = scene.ex4d
-        about = pace.of_job(request, self._result, (facts.width, facts.height))
-        if about is None or not about[1]:
-            return
-        kind, pixels = about
-        if isinstance(request, OpenRequest):
-            folder = files.absolute(facts.image.filepath).parent
-        else:
-            folder = takes.take_folder(scene, facts.takes[-1].number, request.preview)
-        taken = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        paces = self.paces
-        paces[kind] = pace.learn(paces.get(kind), stages, pixels, taken)
-        pace.save(self._pace_file, preferences().address, paces)
-
-    @property
-    def _pace_file(self) -> Path:
-        return compat.user_folder(PACKAGE) / "pace.json"
-
-    @property
-    def paces(self) -> dict[str, pace.Known]:
-        """What is known of how long things take on the server, by kind of job."""
-        address = preferences().address
-        if self._paces is None or self._paces[0] != address:
-            self._paces = address, pace.load(self._pace_file, address)
-        return self._paces[1]
 
     def on_timeline(self, sentence: str, request: Request | None = None) -> str:
         """A sentence of the library or the server with its frames numbered as the timeline of the scene numbers them.
@@ -306,7 +265,7 @@ class Session:
             case state.Follow(job_id):
                 self.connect().follow(job_id)
             case state.Import(request, update):
-                self._task_event, self._result = state.Imported, update.facts
+                self._task_event = state.Imported
                 if isinstance(request, OpenRequest):
                     self._task = source.bring_in(request, update)
                 else:

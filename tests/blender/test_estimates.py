@@ -37,7 +37,7 @@ def clock(monkeypatch):
             self.now += seconds
 
     made = Clock()
-    monkeypatch.setattr("blender_addon.work.session.time", made)
+    monkeypatch.setattr("blender_addon.work.learning.time", made)
     return made
 
 
@@ -45,8 +45,8 @@ def go_through(clock, request, update, stages):
     """Let the session live through a job whose stages take the seconds given, without a server."""
     here = session.current()
     here.state = state.State("working", request, JOB, stage="Queued", opening=isinstance(request, OpenRequest))
-    here._watch.begin(clock.now)
-    here._watch.see("Queued", clock.now)
+    here.learning.watch.begin(clock.now)
+    here.learning.watch.see("Queued", clock.now)
     for stage, took in stages.items():
         here.dispatch(state.Updated(JobUpdate(JOB, "running", stage=stage, step=1, steps=2)))
         clock.now += took
@@ -109,7 +109,7 @@ def test_a_clip_that_was_opened_tells_how_long_more_of_it_will_take(scene, tmp_p
     assert "About 78 s, " in draw(panels.draw_source).text
     assert "another machine" not in draw(panels.draw_source).text
 
-    session.current()._paces = None  # Blender is started again
+    session.current().learning.known = None  # Blender is started again
     assert estimates.of_opening(facts, Path("other.mp4"), PIXELS).seconds == pytest.approx(7.8, rel=1e-6)
     bpy.context.preferences.addons["blender_addon"].preferences.address = "tcp://127.0.0.1:5999"
     assert estimates.of_opening(facts, Path("other.mp4"), PIXELS).seconds is None, "another server has another pace"
@@ -140,7 +140,7 @@ def test_waiting_for_a_server_and_following_after_a_restart_teach_nothing(scene,
     here.dispatch(state.Updated(replace(update, job_id=JOB)))
     while here.state.busy:
         here._step()
-    assert here.paces == {}
+    assert here.learning.paces == {}
     watch = pace.Stopwatch()
     watch.begin(0.0)
     for stage, now in (("Sampling", 0.0), ("", 5.0), ("Sampling", 500.0), ("", 503.0)):
@@ -152,7 +152,7 @@ def test_what_opening_will_take_is_told_when_it_begins(scene, addon, tmp_path, m
     clip = tmp_path / "long.mp4"
     write_movie(clip, np.zeros((200, 64, 96, 3), np.uint8), shots.FPS)
     here = session.current()
-    here._paces = ("tcp://127.0.0.1:5750", {"open auto": pace.Known({"all": 100.0}, {}, 16.0)})
+    here.learning.known = ("tcp://127.0.0.1:5750", {"open auto": pace.Known({"all": 100.0}, {}, 16.0)})
     monkeypatch.setattr(session.Session, "press", lambda self, request: None)
     monkeypatch.setattr(session.Session, "finish", lambda self: self.state)
     bpy.ops.ex4d.open_clip(filepath=str(clip), frames=200)
@@ -173,7 +173,7 @@ def test_fewer_frames_are_estimated_as_what_they_are_a_depth_that_is_there(scene
     shots.open_small(tmp_path, of=40)
     facts = scene.ex4d
     facts.estimator_name = "dice"
-    session.current()._paces = (
+    session.current().learning.known = (
         "tcp://127.0.0.1:5750",
         {"open dice": pace.Known({"all": 1e4}, {}, 16.0), "open file": pace.Known({"all": 1e3}, {}, 16.0, 1e9)},
     )
@@ -195,7 +195,7 @@ def in_dialog(clip, scene, **settings):
 def test_the_file_dialog_says_how_much_of_a_clip_is_opened_and_what_that_takes(scene, addon, tmp_path):
     clip = tmp_path / "long.mp4"
     write_movie(clip, np.zeros((200, 128, 192, 3), np.uint8), shots.FPS)
-    session.current()._paces = ("tcp://127.0.0.1:5750", {"open auto": pace.Known({"all": 100.0}, {}, 16.0)})
+    session.current().learning.known = ("tcp://127.0.0.1:5750", {"open auto": pace.Known({"all": 100.0}, {}, 16.0)})
     assert in_dialog(clip, scene) == [], "nobody has looked at the clip yet, and drawing must be quick"
     session.current().tick()
     assert not bpy.data.images.get("long.mp4")
@@ -206,7 +206,7 @@ def test_the_file_dialog_says_how_much_of_a_clip_is_opened_and_what_that_takes(s
     ]
     assert in_dialog(clip, scene, first_frame=201) == ["The clip has 200 frames"]
     clip.with_name("long.depth.npz").touch()
-    session.current().paces["open file"] = pace.Known({"all": 10.0}, {}, 16.0, 1e9)
+    session.current().learning.paces["open file"] = pace.Known({"all": 10.0}, {}, 16.0, 1e9)
     assert in_dialog(clip, scene)[1] == "About 12 s, 19 MB of disk"
     text = tmp_path / "text.mp4"
     text.write_text("no movie")
