@@ -27,7 +27,7 @@ WAN_READY := $(WAN)/.ready-$(VERSION)
 BLENDER_READY := $(BLENDER)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 
-.PHONY: demo test test-ex4d test-wan test-blender test-matrix lint format sample extension benchmark clean
+.PHONY: demo test test-ex4d test-wan test-blender test-setup test-matrix lint format sample extension benchmark clean
 
 demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist does it; results in out/demo (CLIP=my.mp4: another clip, in out/clip)
 	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir out/$(if $(CLIP),clip,demo) $(if $(CLIP),--clip "$(CLIP)")
@@ -41,7 +41,10 @@ test-wan: $(WAN_READY)  ## generator and depth models with tiny weights on the C
 	$(WAN)/bin/python -m pytest tests/generate tests/depth tests/weights -m "(wan or depth) and not gpu"
 
 test-blender: $(READY) $(BLENDER_READY)
-	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not gpu"
+	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not gpu and not setup"
+
+test-setup: $(BLENDER_READY)  ## Set Up Server as an artist presses it: about 1 GB of packages, a minute or more
+	$(BLENDER)/bin/python -m pytest tests/blender -m setup
 
 test-matrix:  ## Blender 4.2 to 5.3, with both Pythons; about 1 GB of disk each
 	$(call need,3.11)$(call need,3.13)

@@ -2,7 +2,9 @@
 
     python benchmarks/hostile.py [MESSAGES]
 
-Prints how many honest jobs were served, and by how much the server's memory grew at most.
+Half of the messages come from clients with a key that is right for the port, the others from those who have none: with
+a key that nobody knows, without encryption, and without ZeroMQ. Prints how many honest jobs were served, how many
+messages the server answered, and by how much its memory grew; a line for each 50,000 messages meanwhile.
 """
 
 import contextlib
@@ -13,7 +15,9 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import zmq
@@ -31,10 +35,49 @@ from ex4d.pipeline.requests import Reconstruct, Source
 JOB = "00000000-0000-4000-8000-000000000000"
 IN_A_ROW = 200
 """Messages on one connection."""
+ANSWER_MS = 200
+"""How long a client with a key waits for the next answer; one whose connection was ended, and a worker, get none."""
+EACH = 50_000
+"""Messages between two lines of progress."""
+SAMPLE_SECONDS = 0.1
+
+
+class Tally:
+    """What was sent and answered so far, counted by many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.sent = self.answered = self.connections = 0
+
+    def add(self, sent: int, answered: int = 0) -> None:
+        """Count what one connection did."""
+        with self._lock:
+            self.sent, self.answered = self.sent + sent, self.answered + answered
+            self.connections += 1
+
+
+class Memory:
+    """The memory of a process, looked at by a thread: how much more it is than at first, now and at most, in bytes."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        self._process, self._first, self._end = process, process.memory_info().rss, threading.Event()
+        self.grown = self.most = 0
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while not self._end.wait(SAMPLE_SECONDS):
+            self.grown = self._process.memory_info().rss - self._first
+            self.most = max(self.most, self.grown)
+
+    def stop(self) -> None:
+        """End; `most` stays."""
+        self._end.set()
+        self._thread.join()
 
 
 def message(chance: random.Random) -> list[bytes]:
-    """Anything: garbage, good messages of all kinds, good ones that are damaged, many frames, large frames."""
+    """Anything: garbage, good messages of all kinds, good ones that are damaged, many frames."""
     sha256 = f"{chance.getrandbits(256):064x}"
     good = [
         *(Hello(PROTOCOL_VERSION, "x"), Follow(JOB, 0), Cancel(JOB), Unload(), Ping(), Get(sha256, 0)),
@@ -42,7 +85,7 @@ def message(chance: random.Random) -> list[bytes]:
         *(Failed(1, "m"), Stopped(1)),
     ]
     frame = encode(chance.choice(good))
-    kind = chance.randrange(6)
+    kind = chance.randrange(5)
     if kind == 0:
         return [chance.randbytes(chance.randrange(400))]
     if kind == 1:
@@ -50,45 +93,74 @@ def message(chance: random.Random) -> list[bytes]:
         return [frame[:place] + chance.randbytes(1) + frame[place + 1 :]]
     if kind == 2:
         return [frame] * chance.randrange(2, 12)
-    if kind == 3 and chance.random() < 0.05:
-        return [bytes(chance.randrange(1 << 20))]
     return [frame, b"x" * 10] if chance.random() < 0.3 else [frame]
 
 
-def blow(address: str, keys: ClientKeys | None, count: int, chance: random.Random) -> None:
-    """Send as many messages to one port, on a new connection after each few."""
+def worker_keys(state: Path) -> ClientKeys | None:
+    """Those of the worker that there is now; `Unload` ends one, and the next has others. None where there is none."""
+    for worker in processes_with(STATE_VARIABLE, str(state)):
+        with contextlib.suppress(psutil.Error, KeyError):
+            public, *pair = worker.environ()[KEYS_VARIABLE].split()
+            return ClientKeys(public, KeyPair(*pair))
+    return None
+
+
+def blow(
+    address: str,
+    get_keys: Callable[[], ClientKeys | None],
+    gets_in: bool,
+    count: int,
+    chance: random.Random,
+    tally: Tally,
+) -> None:
+    """Send as many messages to one port, on a new connection after each few.
+
+    Whoever gets in closes when all was sent and answered, as far as it is; or ends with a frame that is too large for
+    most ports, so that the server ends the connection.
+    """
     context = zmq.Context()
-    sent = 0
-    while sent < count:
+    begun = 0
+    while begun < count:
         peer = context.socket(zmq.DEALER)
-        peer.linger, peer.sndtimeo, peer.sndhwm = 50, 100, 1000
-        if keys is not None:
+        peer.linger, peer.sndtimeo, peer.sndhwm = 2000 if gets_in else 50, 100, 1000
+        if (keys := get_keys()) is not None:
             keys.put_on(peer)
         peer.connect(address)
+        sent = answered = 0
         with contextlib.suppress(zmq.Again):  # the server has ended that connection
-            for _ in range(IN_A_ROW):
+            for _ in range(min(IN_A_ROW, count - begun)):
                 peer.send_multipart(message(chance))
                 sent += 1
                 while peer.poll(0):
                     peer.recv_multipart()
-        sent += 1
+                    answered += 1
+        while gets_in and answered < sent and peer.poll(ANSWER_MS):
+            peer.recv_multipart()
+            answered += 1
+        with contextlib.suppress(zmq.Again):
+            if chance.random() < 0.5:
+                peer.send(bytes(chance.randrange(1 << 20)))
+                sent += 1
+        begun += max(sent, 1)
         peer.close()
-    context.destroy(linger=0)
+        tally.add(sent, answered)
+    context.destroy(linger=2000)
 
 
-def blow_raw(address: str, count: int, chance: random.Random) -> None:
+def blow_raw(address: str, count: int, chance: random.Random, tally: Tally) -> None:
     """Likewise without ZeroMQ: bytes, some of which begin as its greeting does."""
     host, port = address.removeprefix("tcp://").split(":")
     greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00CURVE".ljust(24, b"\0") + bytes(32)
     for _ in range(count):
         with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 2) as peer:
             peer.sendall(greeting[: chance.randrange(64)] + chance.randbytes(chance.randrange(2000)))
+        tally.add(1)
 
 
 def main(count: int = 100_000) -> int:
     """Run it all; returns how many honest jobs were not served."""
     os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp()
-    chance, failures, served, peak = random.Random(1), 0, 0, 0
+    chance, failures, served = random.Random(1), 0, 0
     with tempfile.TemporaryDirectory() as name, serving(Path(name)) as (address, process):
         folder, server = Path(name), psutil.Process(process.pid)
         clip = folder / "copy.mp4"
@@ -107,35 +179,47 @@ def main(count: int = 100_000) -> int:
         assert own is not None
         assert client.server is not None
         (worker,) = processes_with(STATE_VARIABLE, str(state.resolve()))
-        public, *pair = worker.environ()[KEYS_VARIABLE].split()
         command = worker.cmdline()
-        ports = {
-            address: own,
-            f"tcp://127.0.0.1:{client.server.bulk_port}": own,
-            command[command.index("--connect") + 1]: ClientKeys(public, KeyPair(*pair)),
+        ports: dict[str, Callable[[], ClientKeys | None]] = {
+            address: lambda: own,
+            f"tcp://127.0.0.1:{client.server.bulk_port}": lambda: own,
+            command[command.index("--connect") + 1]: lambda: worker_keys(state.resolve()),
         }
-        threads = []
-        each = count // (4 * len(ports))
+        stranger = ClientKeys(own.server, KeyPair.new())
+        tally, threads = Tally(), []
+        some = count // (6 * len(ports))
+
+        def start(target: Callable[..., None], *arguments: Any) -> None:
+            threads.append(threading.Thread(target=target, args=(*arguments, random.Random(chance.random()), tally)))
+
         for port, good in ports.items():
-            stranger = ClientKeys(own.server, KeyPair.new())
-            for keys in (good, stranger, None):
-                threads.append(threading.Thread(target=blow, args=(port, keys, each, random.Random(chance.random()))))
-            threads.append(threading.Thread(target=blow_raw, args=(port, each, random.Random(chance.random()))))
-        before = server.memory_info().rss
+            start(blow, port, good, True, 3 * some)
+            start(blow, port, lambda: stranger, False, some)
+            start(blow, port, lambda: None, False, some)
+            start(blow_raw, port, some)
+        memory = Memory(server)
         for thread in threads:
             thread.start()
-        began = time.monotonic()
+        began, told = time.monotonic(), 0
+
+        def report() -> str:
+            return (
+                f"{tally.sent} messages on {tally.connections} connections, {tally.answered} answered, in"
+                f" {time.monotonic() - began:.0f} s; {served - failures} of {served} honest jobs served; the server is"
+                f" {memory.grown / 2**20:.0f} MiB larger than at first, {memory.most / 2**20:.0f} MiB at most"
+            )
+
         while any(thread.is_alive() for thread in threads):
             failures += one_job() != "done"
             served += 1
-            peak = max(peak, server.memory_info().rss - before)
+            if tally.sent // EACH > told:
+                told = tally.sent // EACH
+                print(report(), flush=True)
         failures += one_job() != "done"
-        seconds = time.monotonic() - began
+        served += 1
+        memory.stop()
         client.close()
-    print(
-        f"{each * len(threads)} messages in {seconds:.0f} s: {served - failures} of {served} honest jobs served,"
-        f" the server grew by {peak >> 20} MiB at most"
-    )
+    print(report())
     return failures
 
 

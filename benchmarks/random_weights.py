@@ -13,7 +13,6 @@ import typer
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ex4d.generate.diffsynth import parts
 from ex4d.generate.diffsynth.library import library
 from ex4d.generate.vace.model_files import LARGE, SMALL, Model
 from ex4d.generate.wan import model_files
@@ -45,8 +44,8 @@ def shapes_of_vace(model: Model) -> dict[store.Part, dict[str, tuple[int, ...]]]
         vace = pipelines.VaceWanModel(vace_layers=tuple(range(0, count, count // controls)), vace_in_dim=96, **block)
         models = {
             model.video_model: (dit, vace),
-            parts.VAE: (pipelines.WanVideoVAE(),),
-            parts.TEXT_ENCODER: (pipelines.WanTextEncoder(),),
+            model.shared.vae: (pipelines.WanVideoVAE(),),
+            model.shared.text_encoder: (pipelines.WanTextEncoder(),),
         }
     return {
         part: {name.removeprefix("model."): tuple(t.shape) for m in each for name, t in m.state_dict().items()}
@@ -135,7 +134,9 @@ def main(
             tensors = dict(weights(chosen, dtype, 100 * number + n))
             save_file(tensors, path) if path.suffix == ".safetensors" else torch.save(tensors, path)
             print(f"{path.stat().st_size / 1e9:6.2f} GB {file}", flush=True)
-    write_tokenizer((folder / parts.TOKENIZER.files[0]).parent)
+    tokenizer = VACE[model].shared.tokenizer if model in VACE else model_files.TOKENIZER
+    if not store.is_there(tokenizer, folder):
+        write_tokenizer((folder / tokenizer.files[0]).parent)
     (folder / store.RANDOM).touch()
 
 

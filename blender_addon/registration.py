@@ -3,7 +3,19 @@
 import bpy
 
 from .shot import homes
-from .ui import disk, find_clip, operators, panels, preferences, properties, take_list
+from .ui import (
+    disk,
+    find_clip,
+    menu,
+    operators,
+    panels,
+    preferences,
+    properties,
+    result,
+    server_setup,
+    take_list,
+    view,
+)
 from .work import handlers, session
 
 CLASSES = (
@@ -14,6 +26,10 @@ CLASSES = (
     *find_clip.CLASSES,
     *disk.CLASSES,
     *take_list.CLASSES,
+    *server_setup.CLASSES,
+    *view.CLASSES,
+    *result.CLASSES,
+    *menu.CLASSES,
     *panels.CLASSES,
 )
 
@@ -23,6 +39,7 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.ex4d = bpy.props.PointerProperty(type=properties.EX4DScene)
+    menu.register()
     session.begin()
     homes.tidy()
     homes.take_over()
@@ -33,6 +50,7 @@ def unregister() -> None:
     """Called by Blender when the extension is disabled, and when Blender ends."""
     handlers.unregister()
     session.end()
+    menu.unregister()
     del bpy.types.Scene.ex4d
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

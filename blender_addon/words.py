@@ -23,3 +23,8 @@ def size(bytes_: float) -> str:
 def pace(rate: float) -> str:
     """Steps a second as people say it, whether they take moments or minutes."""
     return f"{rate:.1f} a second" if rate >= 1 else f"{seconds(1 / rate)} a step"
+
+
+def listed(things: list[str]) -> str:
+    """Things as people list them."""
+    return " and ".join([", ".join(things[:-1]), things[-1]]) if len(things) > 1 else "".join(things)

@@ -21,6 +21,7 @@ from ex4d.render.conditioning import Conditioning
 from ex4d.render.engines import engine
 from ex4d.render.scene import Scene
 from ex4d.schema import build, describe
+from ex4d.storage.sequence import clip_at
 
 Where = str | PathLike[str]
 
@@ -56,7 +57,7 @@ def open_clip(
     """Open a video file or a folder of pictures: its frames, its depth and its lens.
 
     Args:
-        clip: the file or folder.
+        clip: the file or folder, or one picture of a sequence.
         depth: a depth file or folder; None takes the one beside the clip, or else estimates it.
         source_camera: a file that says how the clip's own camera moved.
         release_lens: assume the EX-4D release's focal length where no other is known; goes with `release_compat`.
@@ -67,7 +68,7 @@ def open_clip(
         InputError: something cannot be read, does not fit, or cannot be estimated here; a setting out of range.
     """
     files = SourceFiles(
-        Path(clip),
+        clip_at(Path(clip)),
         Path(depth) if depth is not None else None,
         Path(source_camera) if source_camera is not None else None,
     )
@@ -98,8 +99,8 @@ def render_path(
         shot: of `open_clip`.
         path: cameras, or a file of them; None takes the preset that `cam` names.
         progress: told after each frame.
-        settings: fields of `PathSettings` (`cam`, `amount`, `rise`) and `RenderSettings` (`engine`, `occlusion`, ...)
-            in `ex4d.pipeline.settings`.
+        settings: fields of `PathSettings` (`cam`, `amount`, `easing`, ...) and `RenderSettings` (`engine`,
+            `occlusion`, ...) in `ex4d.pipeline.settings`.
 
     Raises:
         InputError: the path does not fit the shot, or a setting is out of range.
@@ -110,7 +111,7 @@ def render_path(
     cameras = path if path is None or isinstance(path, CameraPath) else Path(path)
     scene = rendering.scene_of(shot, cameras, move, how)
     seen = rendering.view(scene, how, progress)
-    return Rendering(scene, seen, how, shot.clip.fps, (*shot.choice_notes, *shot.notes, *seen.notes))
+    return Rendering(scene, seen, how, shot.clip.fps, (*shot.choice_notes, *shot.notes, *scene.path.notes, *seen.notes))
 
 
 def generate_video(

@@ -87,6 +87,7 @@ Facts = Annotated[dict, check_json]
 # What is said of a generator or an estimator, in its specification and on the wire.
 Text = Annotated[str, length(0, 2000)]
 Word = Annotated[str, length(1, 100)]
+Gigabytes = Annotated[float, between(0, 1e6)]
 Stride = Annotated[int, between(1, 1000)]
 Described = Annotated[tuple[Setting, ...], length(0, 200)]
 

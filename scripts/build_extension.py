@@ -1,4 +1,4 @@
-"""Build dist/ex4d-<version>.zip, the extension that artists install: code, manifest, licence and wheels.
+"""Build dist/ex4d-<version>.zip, the extension that artists install: code, manifest, licence, wheels and server.
 
 Run it with a Python that has `bpy`, whose own tool builds and checks the zip:
     .venv-bpy-4.5.15/bin/python scripts/build_extension.py
@@ -55,6 +55,7 @@ def main() -> None:
         stage = Path(folder) / "stage"
         shutil.copytree(REPO / "blender_addon", stage, ignore=shutil.ignore_patterns("__pycache__"))
         collect_wheels(stage / "wheels")
+        collect_server(stage / "server")
         write_manifest(stage)
         target = REPO / "dist" / f"ex4d-{version()}.zip"
         target.parent.mkdir(exist_ok=True)
@@ -92,6 +93,12 @@ def collect_wheels(folder: Path) -> None:
             platforms = [word for tag in tags for word in ("--platform", tag)]
             fixed = ("--quiet", "--no-deps", "--only-binary=:all:", "--python-version", python, "--dest", folder)
             run("-m", "pip", "download", *fixed, *platforms, *pins())
+
+
+def collect_server(folder: Path) -> None:
+    """What Set Up Server installs: the wheel of the whole project, and the versions of all that it needs."""
+    run("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, REPO)
+    shutil.copy(REPO / "constraints.txt", folder)
 
 
 def stage_library(folder: Path) -> None:

@@ -341,6 +341,24 @@ def test_a_generator_whose_answer_is_no_text_cannot_run():
     )
 
 
+@pytest.mark.parametrize(
+    "memory", [lambda settings: 1 / 0, lambda settings: None, lambda settings: Memory(float("nan"))]
+)
+def test_a_generator_that_cannot_tell_its_memory_cannot_run(memory):
+    model = replace(spec("model", 2), memory=memory)
+    assert registry.missing(model, False).startswith("Model cannot tell how much memory it needs: ")
+
+
+def test_a_generator_that_cannot_tell_its_memory_with_some_settings_is_not_chosen_for_them():
+    def memory(settings):
+        return Memory(0 / (settings.gigabytes - 8))
+
+    model = replace(spec("model", 2), settings=Sizes, memory=memory)
+    assert registry.choose("model", known(model), {"model": {"gigabytes": 9.0}}).spec is model
+    with pytest.raises(InputError, match=r"^Model cannot tell how much memory it needs: ZeroDivisionError: "):
+        registry.choose("model", known(model), {"model": {"gigabytes": 8.0}})
+
+
 SEEN = Conditioning(np.zeros((2, 4, 6, 3), np.uint8), np.zeros((2, 4, 6), np.uint8), Coverage(*np.ones((3, 2))))
 
 

@@ -321,8 +321,13 @@ class BlobStore:
         os.utime(path, ns=(int(now * 1e9), stamp(sha256)))
         path.chmod(0o444)
         with self._lock:
-            remove_file(self.path(sha256))
-            os.replace(path, self.path(sha256))
+            try:
+                os.replace(path, self.path(sha256))  # in one step: jobs and other clients may be reading it
+            except PermissionError:  # Windows: what is read-only or open stays
+                same = self._size(sha256) == size
+                remove_file(path if same else self.path(sha256))
+                if not same:
+                    os.replace(path, self.path(sha256))
             self._stored[sha256] = _Stored(size, now)
 
     # -- in steps, for the thread that moves files

@@ -12,6 +12,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ DESCRIPTORS = 65536
 """As many open files and connections as the server asks for, where the system allows it."""
 SPARE_DESCRIPTORS = 512
 """As many of them as connections cannot take: more than may wait to be accepted at the moment they are lent."""
+KILLED_POLL_SECONDS = 0.01
 LOCKED_BYTE = 1 << 30
 """On Windows a locked byte cannot be read, so one far behind the content is locked."""
 CREATE_NEW_PROCESS_GROUP = 0x200
@@ -234,7 +236,24 @@ def kill_all(processes: list[psutil.Process], seconds: float) -> list[psutil.Pro
     for process in processes:
         with suppress(psutil.Error):
             process.kill()
-    return psutil.wait_procs(processes, timeout=seconds)[1]
+    end = time.monotonic() + seconds
+    while (living := [process for process in processes if _lives(process)]) and time.monotonic() < end:
+        time.sleep(KILLED_POLL_SECONDS)
+    return living
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Whether a process still has anything.
+
+    One that has ended stays in the list until its parent has asked how, which in a container may be never. While a
+    thread of it hangs in a driver, the list says the same of it, but names more than one thread.
+    """
+    try:
+        return process.is_running() and not (process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1)
+    except psutil.AccessDenied:
+        return True
+    except psutil.Error:
+        return False
 
 
 def remove_tree(folder: Path) -> None:

@@ -25,8 +25,8 @@ import zmq
 from ex4d import __version__
 from ex4d.depth import registry
 from ex4d.errors import EX4DError, InputError, ServerError
-from ex4d.generate.base import Spec
-from ex4d.generate.registry import AUTO, check_options, generators, missing
+from ex4d.generate.base import Memory, Spec
+from ex4d.generate.registry import AUTO, check_options, generators, memory, missing
 from ex4d.jobs.address import DEFAULT_ADDRESS, parse_address
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
 from ex4d.jobs.keys import admitted, announce, check_folder, make_keys
@@ -34,6 +34,7 @@ from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CURVE_BYTES, HEARTBEAT_
 from ex4d.jobs.messages import (
     CLIENT_CONTROL,
     PROTOCOL_VERSION,
+    TERMINAL,
     Cancel,
     Capabilities,
     Error,
@@ -350,8 +351,10 @@ class Server:
     def _forget(self, peer: bytes) -> None:
         if known := self._peers.pop(peer, None):
             self._sessions.close(known.session)
-        for followers in self._followers.values():
+        for job_id, followers in list(self._followers.items()):
             followers.pop(peer, None)
+            if not followers:
+                del self._followers[job_id]
 
     def _handle(self, received: Received) -> Tagged:
         peer, frames, now = received.peer, received.frames, self._clock()
@@ -461,6 +464,8 @@ class Server:
         for job_id in changed:
             try:
                 caught_up = all([self._push(job_id, peer) for peer in list(self._followers.get(job_id, ()))])
+                if caught_up and self._has_ended(job_id):  # nothing comes after that, unless somebody asks again
+                    self._followers.pop(job_id, None)
             except JournalError as error:
                 self._troubles.warning("%s", error)
                 caught_up = False
@@ -469,6 +474,10 @@ class Server:
                 caught_up = True
             if not caught_up:
                 self._behind.add(job_id)
+
+    def _has_ended(self, job_id: str) -> bool:
+        row = self._journal.get(job_id)
+        return row is not None and row.state in TERMINAL
 
     def _push(self, job_id: str, peer: bytes) -> bool:
         """Send a follower what it lacks; False when there is more but its queue is full."""
@@ -536,7 +545,10 @@ def _capabilities() -> Capabilities:
 
 
 def _announced(spec: Spec) -> GeneratorInfo:
-    memory = spec.memory(spec.settings())
+    try:
+        need = memory(spec, spec.settings())
+    except EX4DError:  # `missing` says so
+        need = Memory()
     return GeneratorInfo(
         name=spec.name,
         title=spec.title,
@@ -546,8 +558,8 @@ def _announced(spec: Spec) -> GeneratorInfo:
         stride=spec.stride,
         missing=sentence(missing(spec, False)),
         settings=describe(spec.settings),
-        least_gb=memory.least,
-        best_gb=memory.best,
+        least_gb=need.least,
+        best_gb=need.best,
         files_gb=spec.gigabytes,
     )
 

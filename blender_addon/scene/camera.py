@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import bpy
 import numpy as np
@@ -13,7 +14,7 @@ from ex4d.errors import InputError
 from ex4d.geometry import presets
 from ex4d.geometry.camera_path import CameraPath
 
-from ..scene import axes, compat, objects
+from ..scene import axes, backdrop, compat, objects, rig
 
 KEY_TOLERANCE = 5e-4
 """Keys are added until the curve is this near to the path: radians, and shares of the path's size."""
@@ -71,6 +72,7 @@ def make_cameras(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
     made = objects.make(scene, objects.CAMERA, "EX-4D Camera", data, root)
     made.matrix_basis = Matrix(axes.pose_to_blender(np.eye(4)).tolist())
     see_all(data, facts)
+    backdrop.tint(data)
     facts.camera = made
 
 
@@ -90,8 +92,7 @@ def place_source(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
         for t, channels in enumerate(_channel_values(facts.poses)):
             _key(source, channels, facts.start + t)
         for curve in compat.fcurves(source):  # between two frames nothing is known, and nothing may overshoot
-            for point in curve.keyframe_points:
-                point.interpolation = "LINEAR"
+            _straighten(curve)
     lenses = [axes.lens_from_intrinsics(k, facts.width, facts.height)[0] for k in facts.every_intrinsics]
     _key_lenses(source.data, lenses, facts.start)
     see_all(source.data, facts)
@@ -140,6 +141,13 @@ def path_camera(scene: bpy.types.Scene) -> bpy.types.Object:
     return chosen
 
 
+def choose(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
+    """Take the shot with `camera`, and show it as the scene's camera where that was the camera chosen before."""
+    before, scene.ex4d.camera = scene.ex4d.camera, camera
+    if scene.camera in (None, before):
+        scene.camera = camera
+
+
 def own_camera(scene: bpy.types.Scene) -> bpy.types.Object:
     """The shot's own camera for artists; made again at the source view when it was deleted."""
     found = objects.find(scene, objects.CAMERA)
@@ -150,6 +158,7 @@ def own_camera(scene: bpy.types.Scene) -> bpy.types.Object:
     data.animation_data_clear()
     data.name = "EX-4D Camera"
     made = objects.make(scene, objects.CAMERA, "EX-4D Camera", data, objects.find(scene, objects.ROOT))
+    backdrop.tint(data)
     bpy.context.view_layer.update()
     snap_to_source(scene, made, scene.ex4d.start)
     return made
@@ -161,6 +170,7 @@ def preset_path(
     amount: float | None = None,
     rise: float = presets.ORBIT_RISE,
     frames: int | None = None,
+    **more: Any,
 ) -> CameraPath:
     """A preset for the scene's shot, in library axes; the parameters are those of `presets.preset`."""
     facts = scene.ex4d
@@ -168,11 +178,15 @@ def preset_path(
     numbers = np.minimum(np.arange(frames or facts.frames), facts.frames - 1)
     k = facts.every_intrinsics[numbers]
     size, walked = (facts.width, facts.height), facts.poses[numbers]
-    return presets.preset(name, facts.radius, k, *size, len(numbers), amount, rise, source_to_world=walked)
+    return presets.preset(name, facts.radius, k, *size, len(numbers), amount, rise, source_to_world=walked, **more)
 
 
-def key_path(scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, start: int) -> list[int]:
+def key_path(
+    scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, start: int, every: bool = False
+) -> list[int]:
     """Write library poses (T,4,4) as keys of `camera`, as few as the curve needs; returns their scene frames.
+
+    With `every` each frame has a key, and the curve is straight between them: then no pose is off at all.
 
     The camera becomes a plain child of the shot's root, so that the keys mean the same wherever the shot stands.
     """
@@ -183,12 +197,16 @@ def key_path(scene: bpy.types.Scene, camera: bpy.types.Object, poses: NDArray, s
     camera.scale = (1, 1, 1)
     values = _channel_values(poses)
     slopes = np.gradient(values, axis=0) if len(values) > 1 else np.zeros_like(values)
-    keys = _needed_keys(values, slopes)
-    if camera.animation_data is not None:
-        camera.animation_data.action = None  # the old move goes as a whole: half of it would be neither
+    keys = list(range(len(values))) if every else _needed_keys(values, slopes)
+    compat.remove_fcurves(camera, rig.PLACE_CHANNELS)  # the old move goes as a whole: half of it would be neither
     for k in keys:
         _key(camera, values[k], start + k)
     for curve in compat.fcurves(camera):
+        if (curve.data_path, curve.array_index) not in CHANNELS:
+            continue
+        if every:
+            _straighten(curve)
+            continue
         channel = CHANNELS.index((curve.data_path, curve.array_index))
         _shape(curve, [int(k) for k in keys], slopes[:, channel])
     return [start + int(k) for k in keys]
@@ -255,10 +273,21 @@ def _shape(curve: bpy.types.FCurve, keys: list[int], slopes: NDArray) -> None:
     curve.update()
 
 
+def _straighten(curve: bpy.types.FCurve) -> None:
+    """Let a curve go straight from key to key."""
+    for point in curve.keyframe_points:
+        point.interpolation = "LINEAR"
+
+
 def snap_to_source(scene: bpy.types.Scene, camera: bpy.types.Object, frame: int) -> None:
-    """Put `camera` on the source view of a scene frame, with the source's lens; keys what is animated of it."""
+    """Put `camera` on the source view of a scene frame, with the source's lens; keys what is animated of it.
+
+    Raises:
+        InputError: no shot, or something else than keys moves the camera, see `rig.movers`.
+    """
     facts = scene.ex4d
     frame_facts(scene)
+    rig.refuse(scene, camera)
     number = facts.frame_of(frame)
     lens, _aspect = axes.lens_from_intrinsics(facts.every_intrinsics[number], facts.width, facts.height)
     animated, animated_lens = (any(True for _curve in compat.fcurves(owner)) for owner in (camera, camera.data))
@@ -380,15 +409,25 @@ def off_source(scene: bpy.types.Scene) -> bool:
     )
 
 
-def restore(scene: bpy.types.Scene, camera: bpy.types.Object, path: CameraPath, start: int | None = None) -> list[int]:
+def restore(
+    scene: bpy.types.Scene,
+    camera: bpy.types.Object,
+    path: CameraPath,
+    start: int | None = None,
+    every: bool = False,
+) -> list[int]:
     """Write a path as keys of `camera`, and its lens (keyed in every frame where it changes); returns the keys' frames.
 
-    What was keyed of them before goes. The path begins at scene frame `start`; None: at the shot's first.
+    What was keyed of them before goes. The path begins at scene frame `start`; None: at the shot's first. With `every`
+    each frame has a key, see `key_path`.
+
+    Raises:
+        InputError: something else than keys moves the camera, see `rig.movers`.
     """
+    rig.refuse(scene, camera)
     start = scene.ex4d.start if start is None else start
-    keys = key_path(scene, camera, path.camera_to_world, start)
-    if camera.data.animation_data is not None:
-        camera.data.animation_data.action = None
+    keys = key_path(scene, camera, path.camera_to_world, start, every)
+    compat.remove_fcurves(camera.data, rig.LENS_CHANNELS)
     lenses = [axes.lens_from_intrinsics(k, path.width, path.height)[0] for k in path.intrinsics]
     _key_lenses(camera.data, lenses, start)
     return keys

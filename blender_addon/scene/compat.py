@@ -1,6 +1,6 @@
 """Everything that differs between Blender 4.2 and 5.3, in one place."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,6 +43,13 @@ def strip_range(strip: Strip) -> tuple[int, int]:
     return int(strip.frame_final_start), int(strip.frame_final_end)
 
 
+def is_topmost(scene: bpy.types.Scene, strip: Strip) -> bool:
+    """Whether no other strip of `scene` covers `strip` in any of its frames."""
+    first, end = strip_range(strip)
+    above = [other for other in strips(scene) if other.channel > strip.channel and not other.mute]
+    return all(strip_range(other)[1] <= first or end <= strip_range(other)[0] for other in above)
+
+
 def select_only(scene: bpy.types.Scene, strip: Strip) -> None:
     """Make `strip` the active and only selected strip of `scene`."""
     for other in all_strips(scene):
@@ -79,17 +86,41 @@ def fcurves(owner: bpy.types.ID) -> Iterator[bpy.types.FCurve]:
     Since 4.4 several owners share an action and have a slot each, with the curves in its channel bag: there
     `Action.fcurves`, as long as it exists, tells only those of the first slot.
     """
+    for curves in _curve_lists(owner):
+        yield from curves
+
+
+def _curve_lists(owner: bpy.types.ID) -> Iterator[bpy.types.bpy_prop_collection]:
     data = owner.animation_data
     if data is None or data.action is None:
         return
     if not hasattr(data.action, "layers"):
-        yield from data.action.fcurves
+        yield data.action.fcurves
         return
     for layer in data.action.layers:
         for strip in layer.strips:
             bag = strip.channelbag(data.action_slot)
             if bag is not None:
-                yield from bag.fcurves
+                yield bag.fcurves
+
+
+def remove_fcurves(owner: bpy.types.ID, paths: Set[str]) -> None:
+    """Remove the F-curves of `owner` with these data paths; another owner that shares them keeps its own."""
+    if not any(curve.data_path in paths for curve in fcurves(owner)):
+        return
+    data = owner.animation_data
+    slot = getattr(data, "action_slot", None)
+    shared = len(slot.users()) > 1 if slot is not None else data.action.users - data.action.use_fake_user > 1
+    if shared:
+        identifier = slot.identifier if slot is not None else ""
+        data.action = data.action.copy()
+        if slot is not None:
+            data.action_slot = data.action.slots[identifier]
+    for curves in _curve_lists(owner):
+        for curve in [c for c in curves if c.data_path in paths]:
+            curves.remove(curve)
+    if not any(True for _curve in fcurves(owner)):
+        data.action = None
 
 
 def path_options() -> set[str]:

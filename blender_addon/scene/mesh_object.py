@@ -11,14 +11,11 @@ import numpy as np
 from ex4d.errors import InputError
 from ex4d.geometry.mesh import DWMesh
 
-from ..scene import axes, compat, objects
+from ..scene import axes, footage, objects
 from ..shot import files
 
-INVENTED_COLOUR = (1.0, 0.0, 1.0, 1.0)
-"""Shown where the source saw nothing: what a generator will have to invent. No footage has this colour."""
-
-COLOUR, RELIABLE = "source.mp4", "reliable.mp4"
-"""Files of a shot: the footage, and where the mesh is a surface and not a bridge."""
+COLOUR, RELIABLE, SOLID = "source.mp4", "reliable.mp4", "solid.mp4"
+"""Files of a shot: the footage, where the mesh is a surface and not a bridge, and both in one for Solid view."""
 
 PC2_HEADER = struct.Struct("<12siiffi")
 PC2_SIGN = b"POINTCACHE2\0"
@@ -68,15 +65,19 @@ def stand(scene: bpy.types.Scene, mesh: DWMesh, folder: Path, parent: bpy.types.
         raise InputError(f"The mesh cache {cache.name} belongs to another mesh: open the clip again.")
     made = objects.find(scene, objects.MESH)
     if made is None or facts.image is None:
-        data.materials.append(_material(scene, folder / COLOUR, folder / RELIABLE))
+        material = footage.make_material(facts, folder / COLOUR, folder / RELIABLE, folder / SOLID)
+        data.materials.append(material)
     else:
         old = files.absolute(facts.image.filepath).parent
         for image in bpy.data.images:
-            if image.filepath and (place := files.absolute(image.filepath)).parent == old:
+            place = files.absolute(image.filepath)
+            if image.filepath and place.parent == old and (folder / place.name).is_file():
                 image.filepath = files.as_blender_writes(folder / place.name)
         for material in made.data.materials:
             data.materials.append(material)
-            _play(material, folder, facts)
+            if material is not None:
+                footage.play(material, folder, facts)
+                footage.place_source(material, facts)
     if made is None:
         made = objects.make(scene, objects.MESH, "EX-4D Mesh", data, parent)
     else:
@@ -92,19 +93,6 @@ def stand(scene: bpy.types.Scene, mesh: DWMesh, folder: Path, parent: bpy.types.
     modifier.frame_start = facts.start
 
 
-def _play(material: bpy.types.Material | None, folder: Path, facts: bpy.types.PropertyGroup) -> None:
-    """Let a material's movies of `folder` play along with the shot's frames."""
-    for node in material.node_tree.nodes if material is not None and material.node_tree is not None else ():
-        if node.type != "TEX_IMAGE" or node.image is None:
-            continue
-        if node.image.filepath and files.absolute(node.image.filepath).parent == folder:
-            _frames_of(node.image_user, facts)
-
-
-def _frames_of(user: bpy.types.ImageUser, facts: bpy.types.PropertyGroup) -> None:
-    user.frame_duration, user.frame_start, user.use_auto_refresh = facts.frames, facts.start, True
-
-
 def _mesh_data(mesh: DWMesh) -> bpy.types.Mesh:
     data = bpy.data.meshes.new("EX-4D Mesh")
     faces = mesh.faces
@@ -117,45 +105,3 @@ def _mesh_data(mesh: DWMesh) -> bpy.types.Mesh:
     data.uv_layers.new(name="UVMap").uv.foreach_set("vector", mesh.uv[faces.ravel()].ravel())
     data.update(calc_edges=True)
     return data
-
-
-def _material(scene: bpy.types.Scene, colour: Path, reliable: Path) -> bpy.types.Material:
-    """The footage as it is, unlit; `INVENTED_COLOUR` where the source's view of the mesh is not reliable."""
-    facts = scene.ex4d
-    material = bpy.data.materials.new("EX-4D Footage")
-    material.use_backface_culling = False
-    tree = compat.enable_nodes(material)
-
-    def node(kind: str, x: int, y: int) -> bpy.types.Node:
-        made = tree.nodes.new(kind)
-        made.location = (x, y)
-        return made
-
-    def movie(path: Path, x: int, y: int) -> bpy.types.Node:
-        texture = node("ShaderNodeTexImage", x, y)
-        texture.image = bpy.data.images.load(str(path))
-        texture.image.filepath = files.as_blender_writes(path)
-        texture.interpolation, texture.extension = "Linear", "EXTEND"
-        _frames_of(texture.image_user, facts)
-        return texture
-
-    footage, seen = movie(colour, -600, 200), movie(reliable, -600, -150)
-    seen.image.colorspace_settings.name = "Non-Color"
-    facts.image = footage.image
-    threshold = node("ShaderNodeMath", -300, -150)
-    threshold.operation = "GREATER_THAN"
-    threshold.inputs[1].default_value = 0.5
-    real, invented = node("ShaderNodeEmission", -300, 200), node("ShaderNodeEmission", -300, 50)
-    invented.inputs["Color"].default_value = INVENTED_COLOUR
-    mix, output = node("ShaderNodeMixShader", -50, 100), node("ShaderNodeOutputMaterial", 150, 100)
-    for start, end in (
-        (footage.outputs["Color"], real.inputs["Color"]),
-        (seen.outputs["Color"], threshold.inputs[0]),
-        (threshold.outputs[0], mix.inputs[0]),
-        (invented.outputs[0], mix.inputs[1]),
-        (real.outputs[0], mix.inputs[2]),
-        (mix.outputs[0], output.inputs["Surface"]),
-    ):
-        tree.links.new(start, end)
-    tree.nodes.active = footage
-    return material

@@ -8,6 +8,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.cameras import registry
 from ex4d.errors import InputError
 from ex4d.source_camera import pose_files
 
@@ -49,7 +50,9 @@ def tracked_camera(scene: bpy.types.Scene) -> bpy.types.Object:
     return chosen
 
 
-def record(scene: bpy.types.Scene, start: int, frames: int, picture: axes.Picture, again: bool = False) -> Recorded:
+def record(
+    scene: bpy.types.Scene, start: int, frames: int, picture: axes.Picture, again: bool = False, step: int = 1
+) -> Recorded:
     """The tracked camera in `frames` frames of the clip from `start` on.
 
     Where a movie clip was solved, they are counted from where that begins. Otherwise they are the scene frames that
@@ -60,6 +63,7 @@ def record(scene: bpy.types.Scene, start: int, frames: int, picture: axes.Pictur
         start, frames: which frames of the clip.
         picture: displayed size of the clip, to which the lens is fitted.
         again: whether this is for the shot that stands, whose root may have been moved and scaled.
+        step: every how many-th frame of a solved movie clip belongs to the clip.
 
     Raises:
         InputError: see `tracked_camera`; camera or root is scaled unevenly, or the camera is not perspective.
@@ -68,7 +72,8 @@ def record(scene: bpy.types.Scene, start: int, frames: int, picture: axes.Pictur
     clip = _movie_clip(scene, chosen)
     shown = part.scene_frame(scene.ex4d, start) if again else scene.frame_start
     first = clip.frame_start + start if clip else shown
-    numbers = range(first, first + frames)
+    step = step if clip else 1
+    numbers = range(first, first + frames * step, step)
     matrices, lenses = [], []
     with camera.free_to_play(scene, chosen):
         for number in numbers:
@@ -89,6 +94,17 @@ def save(recorded: Recorded) -> Path:
     file = files.recordings() / f"tracked_{secrets.token_hex(8)}.npz"
     pose_files.save(file, pose_files.SourceCamera(recorded.poses, recorded.points))
     return file
+
+
+def one_file(path: Path) -> Path:
+    """The camera file that goes to the server: itself, or one in the user folder with all of a COLMAP model.
+
+    Raises:
+        InputError: nothing is there, or the model cannot be read.
+    """
+    if not registry.needs_several_files(path):
+        return path
+    return registry.packed(path, files.recordings() / f"tracked_{secrets.token_hex(8)}.npz")
 
 
 def is_recording(path: str) -> bool:

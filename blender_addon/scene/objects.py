@@ -7,7 +7,7 @@ from ex4d.errors import InputError
 
 from ..work.state import Request
 
-ROOT, MESH, SOURCE_CAMERA, CAMERA = "root", "mesh", "source_camera", "camera"
+ROOT, MESH, SOURCE_CAMERA, CAMERA, BAKED = "root", "mesh", "source_camera", "camera", "baked_camera"
 
 
 def mark(thing: bpy.types.ID, role: str, shot: str) -> None:
@@ -44,8 +44,9 @@ def make(
 def adopt(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
     """Make the shot's objects children of a new `root`; those that have another parent by now stay there."""
     for thing in scene.objects:
-        ours = thing.get("ex4d_shot") == scene.ex4d.shot and thing.get("ex4d_role") in (MESH, SOURCE_CAMERA, CAMERA)
-        if ours and thing.parent is None:
+        ours = thing.get("ex4d_shot") == scene.ex4d.shot
+        child = thing.get("ex4d_role") in (MESH, SOURCE_CAMERA, CAMERA, BAKED)
+        if ours and child and thing.parent is None:
             thing.parent = root
 
 

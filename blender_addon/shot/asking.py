@@ -8,13 +8,15 @@ from typing import Any
 
 import bpy
 
+from ex4d.depth.encoding import LENS_KEYS
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import field_of_view_of
 from ex4d.geometry.presets import RELEASE_FRAMES
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.schema import build
-from ex4d.storage.names import beside
+from ex4d.storage.names import beside, maybe_depth_note
 from ex4d.storage.npz import open_arrays
+from ex4d.storage.sequence import Gaps, is_sequence, sequence_at
 
 from ..scene import axes, motion
 from ..shot import looks, part, source
@@ -33,11 +35,14 @@ def request_open(
     start: int,
     frames: int | None,
     longest_side: int | None,
+    step: int = 1,
+    fps: str | None = None,
+    gaps: Gaps = "hold",
 ) -> OpenRequest:
     """What it takes to open a clip as a new shot, with the panel's settings for it, see `_settings_for`.
 
-    `depth` names the depth file, as the panel's Depth File does; "" leaves that as it is. `start`, `frames` and
-    `longest_side` are those of `SourceSettings`.
+    `depth` names the depth file, as the panel's Depth File does; "" leaves that as it is. What follows are fields of
+    `SourceSettings`; without `fps`, pictures run at the scene's rate.
 
     Raises:
         InputError: the clip, the depth or the camera is not there, or settings do not go together.
@@ -47,15 +52,17 @@ def request_open(
     facts.clip_path = str(clip)
     if not clip.exists():
         raise InputError(f"There is no clip {clip}: choose another file.")
-    there, picture = looks.look_at(clip)
-    frames = frames or RELEASE_FRAMES
-    if there is not None:
-        if start >= there:
-            raise InputError(f"{clip.name} has {count(there, 'frame')}: begin at frame {there} or before.")
-        frames = min(frames, there - start)
-    fps = str(source.rate_of(scene)) if clip.is_dir() else None
-    what = {"start": start, "frames": frames, "longest_side": longest_side, "fps": fps}
-    return replace(_request(scene, source.new_shot(clip), clip, what, picture, chosen), before=before)
+    looked = looks.look_at(clip, gaps)
+    there = looked.frames
+    if fps is None and is_sequence(clip):
+        fps = str(source.rate_of(scene))
+    elif fps is not None and not is_sequence(clip):
+        there = None  # at another rate there are more or fewer
+    if there is not None and start >= there:
+        raise InputError(f"{clip.name} has {count(there, 'frame')}: begin at frame {there} or before.")
+    frames = _frames_to_ask_for(frames or RELEASE_FRAMES, start, step, there)
+    used = {"start": start, "frames": frames, "step": step, "longest_side": longest_side, "fps": fps, "gaps": gaps}
+    return replace(_request(scene, source.new_shot(clip), clip, used, looked.picture, chosen), before=before)
 
 
 def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
@@ -64,19 +71,22 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
     Its shot, camera and takes stay.
 
     Raises:
-        InputError: as `request_open`.
+        InputError: as `request_open`, or the scene does not know how its clip was opened.
     """
     facts, clip = scene.ex4d, Path(scene.ex4d.opened)
     if not clip.exists():
         raise InputError(f"There is no clip {clip} any more: bring it back, or press Find Clip.")
+    source.read_source(facts.source)  # refuses a damaged one
     stands, wanted = part.opened(facts), part.asked(facts)
-    what = {**wanted.settings, "fps": json.loads(facts.source)["settings"]["fps"]}
-    request = _request(scene, facts.shot, clip, what, looks.look_at(clip)[1], facts.settings)
-    if estimate or wanted == stands or not wanted.is_in(stands) or facts.asked != asked(facts):
+    looked = looks.look_at(clip, wanted.gaps)
+    request = _request(scene, facts.shot, clip, wanted.settings, looked.picture, facts.settings)
+    if estimate or wanted == stands or not wanted.is_in(stands) or have_changed(facts):
         return replace(request, again=estimate)
     # Fewer frames of what stands: their depth is there, and keeps its distances.
     depth = source.standing_depth(facts)
-    settings = SourceSettings(**what, estimator=capabilities.FILE)
+    settings = SourceSettings(
+        **wanted.settings, estimator=capabilities.FILE, camera_scale=request.settings["camera_scale"]
+    )
     return replace(request, depth=depth, settings=settings.plain()) if depth else request
 
 
@@ -119,23 +129,36 @@ def _request(
     scene: bpy.types.Scene,
     shot: str,
     clip: Path,
-    frames: dict[str, Any],
-    picture: axes.Picture,
+    used: dict[str, Any],
+    picture: axes.Picture | None,
     chosen: dict[str, Any],
 ) -> OpenRequest:
-    """The request for some `frames` of a clip (settings of a source), with the panel's settings as `chosen` for it."""
-    facts, wish, notes = scene.ex4d, SimpleNamespace(**chosen), []
+    """The request for the part of a clip that is `used` (settings of a source), with the panel's settings as they are
+    `chosen` for it.
+    """
+    facts, wish = scene.ex4d, SimpleNamespace(**chosen)
+    notes = list(sequence_at(clip).notes) if is_sequence(clip) else []
     depth = _depth_of(wish, clip)
+    if depth is None and wish.estimator == capabilities.AUTO and (near_miss := maybe_depth_note(clip)):
+        notes.append(near_miss)
     if not facts.shot or facts.opened == str(clip):
         facts.depth_found = str(depth or "")
     accepted = _accepted_licence(wish.estimator)
     camera_file, field_of_view = "", from_blender(properties.SOURCE["field_of_view"], wish.field_of_view)
     if wish.motion == "FILE":
-        camera_file = str(Path(bpy.path.abspath(wish.motion_path)))
-        if not Path(camera_file).is_file():
+        path = Path(bpy.path.abspath(wish.motion_path))
+        if not wish.motion_path or not path.exists():
             raise InputError("There is no camera file: choose one as Camera File, or set Camera Motion to Still.")
+        camera_file = str(motion.one_file(path))
     elif wish.motion == "CAMERA":
-        recorded = motion.record(scene, frames["start"], frames["frames"], picture, again=shot == facts.shot)
+        again = shot == facts.shot
+        frames = used["frames"] or (facts.frames if again else None)
+        if frames is None or picture is None:
+            raise InputError(
+                f"Blender cannot tell how long {clip.name} is or how big its pictures are, so the tracked camera cannot"
+                " be read for it: make an .mp4 or a folder of pictures of it."
+            )
+        recorded = motion.record(scene, used["start"], frames, picture, again, used["step"])
         camera_file = str(motion.save(recorded))
         if field_of_view is None and not (depth and _tells_lens(depth)):
             field_of_view = field_of_view_of(recorded.intrinsics[0, 0], picture.width)
@@ -146,11 +169,12 @@ def _request(
     settings = build(
         SourceSettings,
         {
-            **frames,
+            **used,
             "estimator": wish.estimator,
             "accept_licence": accepted,
             **(_encoding(wish) if depth else {}),
             "field_of_view": field_of_view,
+            "camera_scale": from_blender(properties.SOURCE["camera_scale"], wish.motion_scale) if camera_file else None,
         },
     )
     return OpenRequest(
@@ -164,13 +188,26 @@ def _request(
         notes="\n".join(notes),
         scene_uid=scene.session_uid,
         match_scene=facts.match_scene,
-        pixels=part.pixels(picture.width, picture.height, frames["longest_side"]),
+        pixels=part.pixels(picture.width, picture.height, used["longest_side"]) if picture is not None else 0,
     )
 
 
 def asked(facts: bpy.types.PropertyGroup) -> str:
     """The settings that decide how a clip stands up, as text to be compared."""
     return _as_text(facts.settings)
+
+
+def have_changed(facts: bpy.types.PropertyGroup) -> bool:
+    """Whether the panel's settings are others than those that the shot was made with.
+
+    A setting that the add-on did not have then is as it was when it has its default; new ones stand last.
+    """
+    if facts.asked == asked(facts):
+        return False
+    now, then = facts.settings, json.loads(facts.asked or "[]")
+    usual = facts.settings_of_new_clip
+    added = list(now)[len(then) :] if then else []
+    return not added or json.dumps([*then, *(usual.get(name) for name in added)]) != asked(facts)
 
 
 def _as_text(settings: dict[str, Any]) -> str:
@@ -206,6 +243,7 @@ def _depth_of(wish: SimpleNamespace, clip: Path) -> Path | None:
     if found is None and wish.estimator == capabilities.FILE:
         raise InputError(
             f"There is no depth file beside {clip.name}: choose one as Depth File, or another way to depth."
+            f" {maybe_depth_note(clip)}".rstrip()
         )
     return found
 
@@ -225,6 +263,13 @@ def _tells_lens(depth: Path) -> bool:
         return False
     try:
         with open_arrays(depth, "depth file") as arrays:
-            return "intrinsics" in arrays.headers
+            return any(key in arrays.headers for key in LENS_KEYS)
     except InputError:
         return False
+
+
+def _frames_to_ask_for(frames: int, start: int, step: int, there: int | None) -> int | None:
+    """As many of a clip's frames as there are; None leaves it to the server, where Blender cannot count them."""
+    if there is None:
+        return None if frames == RELEASE_FRAMES else frames
+    return max(1, min(frames, len(range(start, there, step))))

@@ -8,8 +8,10 @@ import bpy
 from ex4d.errors import InputError
 from ex4d.geometry.presets import RELEASE_FRAMES
 
-from ..scene import camera, objects
-from ..shot import asking, files, find, options, takes
+from ..scene import camera, objects, rig
+from ..shot import asking, files, find, options, part, takes
+from ..ui.preferences import preferences
+from ..words import listed
 from ..work import capabilities, session
 
 
@@ -25,23 +27,26 @@ class Advice:
 
 def warnings(scene: bpy.types.Scene) -> list[Advice]:
     """All that is worth saying about the shot and the chosen camera, most important first."""
-    facts, found, chosen = scene.ex4d, [*_missing(scene), *_in_the_way(scene)], None
+    facts, found, chosen = scene.ex4d, [*_no_server(), *_missing(scene), *_in_the_way(scene)], None
     try:
         chosen = camera.path_camera(scene)
         camera.lens_of(chosen.data)
     except InputError as error:
         button = ("ex4d.use_own_camera", (), "Use the EX-4D Camera") if chosen is None else ()
         return [*found, Advice(str(error), *button)]
-    if scene.frame_current == facts.start:  # only there the camera's place is known without evaluating frames
+    still = rig.stands_still(scene, chosen)
+    if still or scene.frame_current == facts.start:  # only there is its place known without evaluating frames
         session.current().off_source[facts.shot] = camera.off_source(scene)
-    if session.current().off_source.get(facts.shot):
+    found += _not_shown(scene, chosen)
+    off = session.current().off_source.get(facts.shot)
+    if off:
+        text = "The path does not start at the source view, where the generator needs it."
+        snap = Advice(text, "ex4d.snap_to_source", (("at", "FIRST"),), "Snap First Frame")
+        bake = Advice(text, "ex4d.bake_camera", (), "Bake to New Camera")  # keys can be mended
+        found.append(bake if rig.movers(scene, chosen) else snap)
+    elif still and not facts.path:
         found.append(
-            Advice(
-                "The path does not start at the source view, where the generator needs it.",
-                "ex4d.snap_to_source",
-                (("at", "FIRST"),),
-                "Snap First Frame",
-            )
+            Advice(f"{chosen.name} does not move, so the take would be the clip itself: add keys in the Camera panel.")
         )
     picture = camera.picture_of(scene)
     if picture.width * facts.height != picture.height * facts.width:
@@ -64,6 +69,57 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
         )
     found += _length(facts)
     return found
+
+
+def _not_shown(scene: bpy.types.Scene, chosen: bpy.types.Object) -> list[Advice]:
+    """Advice where the scene shows another camera than the take is made with, or other frames."""
+    facts, found = scene.ex4d, []
+    if scene.camera != chosen:
+        shown = f"that of {scene.camera.name}" if scene.camera is not None else "no camera's"
+        found.append(
+            Advice(
+                f"The take is made with {chosen.name}, but the scene's camera view is {shown}.",
+                "ex4d.match_scene",
+                (("what", "CAMERA"),),
+                f"Show {chosen.name}",
+            )
+        )
+    if scene.frame_end < facts.start or facts.last < scene.frame_start:
+        found.append(
+            Advice(
+                f"The scene plays frames {scene.frame_start} to {scene.frame_end},"
+                f" but the clip is in frames {facts.start} to {facts.last}.",
+                "ex4d.match_scene",
+                (("what", "RANGE"),),
+                "Match Frame Range",
+            )
+        )
+    return found
+
+
+def rig_trouble(scene: bpy.types.Scene) -> list[Advice]:
+    """Why presets and snapping do not write to the chosen camera, with what helps."""
+    try:
+        chosen = camera.path_camera(scene)
+    except InputError:
+        return []
+    found = rig.movers(scene, chosen)
+    if not found:
+        return []
+    text = f"{chosen.name} is moved by {listed(found)}: takes follow that; presets and snapping need keys alone."
+    return [Advice(text, "ex4d.bake_camera", (), "Bake to New Camera")]
+
+
+def _no_server() -> list[Advice]:
+    """Advice where no server has answered, and none would be started by Generate."""
+    now = session.current()
+    if (trouble := server_trouble()) is not None:
+        return [trouble]
+    if now.capabilities is not None or (now.client is None and preferences().python):
+        return []
+    if now.client is not None:
+        return [Advice("The server has not answered yet.")]
+    return [Advice("No server is connected, and none is set up on this machine.", "ex4d.connect", (), "Connect")]
 
 
 def _length(facts: bpy.types.PropertyGroup) -> list[Advice]:
@@ -133,9 +189,11 @@ def generator_trouble(scene: bpy.types.Scene) -> list[Advice]:
     return found
 
 
-def lost_clip(scene: bpy.types.Scene) -> list[Advice]:
-    """That the clip is not where it was; all that was made from it is there and plays."""
+def clip_trouble(scene: bpy.types.Scene) -> list[Advice]:
+    """That the clip cannot be opened again as it is; all that was made from it is there and plays."""
     opened = Path(scene.ex4d.opened)
+    if scene.ex4d.shot and not part.is_known(scene.ex4d):
+        return [Advice(part.DAMAGED)]
     if not find.is_lost(scene.ex4d) or session.current().state.busy:
         return []
     text = f"{opened.name} is not where it was: it is needed for other frames, and by a server that has not seen it."
@@ -153,7 +211,7 @@ def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
             if facts.estimator_name == capabilities.AUTO and chosen.info is not None:
                 told = f"Without a depth file, the depth comes from {chosen.info.title}. "
             found.insert(0, Advice(told + " ".join(chosen.reasons), "ex4d.connect", (), "Look Again"))
-    if facts.shot and facts.asked != asking.asked(facts) and not now.state.busy:
+    if facts.shot and asking.have_changed(facts) and not now.state.busy:
         found.append(Advice("The settings have changed since: press Open Again."))
     return found
 
@@ -165,4 +223,6 @@ def server_trouble() -> Advice | None:
         return None
     if now.server.is_running:
         return Advice(now.state.trouble)
+    if not now.server_python:
+        return Advice(now.state.trouble, "ex4d.server_set_up", (), "Set Up Server")
     return Advice(now.state.trouble, "ex4d.server_start", (), "Start Server")

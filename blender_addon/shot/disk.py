@@ -17,7 +17,7 @@ from ..work import session
 LOOK_INTERVAL_S = 5.0
 """How often the disk is looked at while panels are drawn."""
 
-MADE_BY_OPENING = (mesh_object.COLOUR, mesh_object.RELIABLE, "mesh.pc2", "depth.npz")
+MADE_BY_OPENING = (mesh_object.COLOUR, mesh_object.RELIABLE, mesh_object.SOLID, "mesh.pc2", "depth.npz")
 """Files that opening the clip again would make again."""
 
 

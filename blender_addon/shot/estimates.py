@@ -49,6 +49,8 @@ def told_at_start(request: Request) -> str:
     if not isinstance(request, OpenRequest) or not request.pixels:
         return ""
     frames = request.settings["frames"]
+    if frames is None:  # the server will count them
+        return ""
     estimator = capabilities.FILE if request.depth else _estimator_of(request.settings["estimator"], False)
     found = pace.estimate(pace.kind_of_opening(estimator), frames * request.pixels, session.current().learning.paces)
     return f"{found.told}." if found.is_worth_telling else ""

@@ -6,7 +6,8 @@ from pathlib import Path
 import bpy
 
 from ex4d.errors import InputError
-from ex4d.storage.names import beside
+from ex4d.pipeline.requests import Source
+from ex4d.storage.names import CLIP_ENDINGS, beside, pictures_in
 
 from ..scene import objects
 from ..shot import source
@@ -26,8 +27,10 @@ def find(request: FindRequest) -> source.Steps:
         InputError: what was chosen is not there, or has another content than the clip that was opened.
     """
     clip, facts = Path(request.clip), _facts(request)
+    if not clip.exists():
+        raise InputError(f"There is no clip {clip}: choose another file.")
     known, opened = json.loads(facts.source)["clip"], Path(facts.opened)
-    files = source.input_files(clip, "clip", source.CLIP_PICTURES)
+    files = _used_files(clip, source.read_source(facts.source))
     if len(files) != len(known):
         raise InputError(
             f"{clip.name} is another clip: it has {count(len(files), 'file')}, and the one that is open {len(known)}."
@@ -47,6 +50,13 @@ def find(request: FindRequest) -> source.Steps:
     if facts.depth_found and not Path(facts.depth_found).exists():
         facts.depth_found = str(beside(clip) or "")
     return f"The clip is found: {clip}."
+
+
+def _used_files(clip: Path, opened: Source) -> list[Path]:
+    """The files of a clip that a shot was made from, as far as they are there."""
+    if opened.numbering is None and clip.is_dir():  # of an earlier version, which took every picture
+        return pictures_in(clip, CLIP_ENDINGS)
+    return source.clip_files(clip, opened.settings)
 
 
 def _facts(request: FindRequest) -> bpy.types.PropertyGroup:

@@ -69,11 +69,12 @@ def world_stays(scene: bpy.types.Scene, was: Before, root: bpy.types.Object) -> 
     Cameras and takes stay where they are in that world. Returns what has to be told, "" where all is well.
     """
     facts, now = scene.ex4d, part.opened(scene.ex4d)
-    shift = now.start - was.part.start
-    if not shift or (np.array_equal(facts.poses[0], facts.poses[-1]) and np.array_equal(was.poses[0], was.poses[-1])):
+    shift, between = divmod(now.start - was.part.start, now.step)
+    is_still = np.array_equal(facts.poses[0], facts.poses[-1]) and np.array_equal(was.poses[0], was.poses[-1])
+    if is_still or not (shift or between):
         return ""
     theirs, ours = max(0, shift), max(0, -shift)  # a frame that both parts have
-    if theirs >= was.part.frames or ours >= now.frames:
+    if between or theirs >= was.part.frames or ours >= now.frames:
         return (
             " The source camera moves, and none of these frames was open before: look whether your camera is where you"
             " want it."

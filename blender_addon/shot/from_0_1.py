@@ -10,10 +10,12 @@ from typing import Any
 
 import bpy
 
+from ex4d.errors import InputError
 from ex4d.pipeline import since_0_1
 
 from ..scene import compat
 from ..shot import options
+from ..shot.source import read_source
 
 VERSION = 2
 """What `scene.ex4d.version` is once a scene has today's form."""
@@ -41,7 +43,20 @@ def migrate_file() -> list[str]:
         if scene.library is None and scene.ex4d.version < VERSION:
             told += _migrate(scene)
             scene.ex4d.version = VERSION
+        if scene.library is None:
+            _keep_convention(scene.ex4d)
     return told
+
+
+def _keep_convention(facts: bpy.types.PropertyGroup) -> None:
+    """Let a shot that was read as distances, when nothing else was the default, say so itself."""
+    try:
+        asked = json.loads(facts.asked or "[]")
+    except ValueError:
+        return
+    then = dict(zip(facts.settings, asked, strict=False)) if isinstance(asked, list) else {}
+    if then.get("depth_convention") == "depth" and not facts.is_property_set("depth_convention"):
+        facts.depth_convention = "depth"
 
 
 def _migrate(scene: bpy.types.Scene) -> list[str]:
@@ -79,10 +94,14 @@ def _is_one_of(number: Any, values: tuple[str, ...]) -> bool:
 
 def _source(text: str) -> str | None:
     """A source in today's form; None where it is damaged."""
+    if not text:
+        return text
     try:
-        return json.dumps(since_0_1.source(json.loads(text))) if text else text
-    except (ValueError, TypeError, AttributeError):
+        today = json.dumps(since_0_1.source(json.loads(text)))
+        read_source(today)
+    except (InputError, ValueError, TypeError, AttributeError):
         return None
+    return today
 
 
 def _depth(text: str) -> str | None:

@@ -1,31 +1,49 @@
 """How long and how big clips are, also those of a file dialog: looked at between two drawings, which must be quick."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
 
-from ..scene import axes
-from ..shot import source
+from ex4d.storage.sequence import Gaps, clip_at, is_sequence, sequence_at
 
-Look = tuple[int | None, axes.Picture]
-"""Frames (None where Blender sees no movie: the server will say what is wrong), and the size of the picture."""
+from ..scene import axes
 
 MOST = 100
 """Clips that are remembered."""
 
 
-def look_at(clip: Path) -> Look:
-    """Look at a video file, or at a folder of pictures.
+@dataclass(frozen=True)
+class Look:
+    """What Blender sees of a clip.
+
+    Attributes:
+        clip: the path that it is known by.
+        is_sequence: whether it is made of pictures.
+        frames: how many it has at its own rate; None where Blender cannot tell: the server will.
+        picture: how big they are; None likewise.
+    """
+
+    clip: Path
+    is_sequence: bool
+    frames: int | None
+    picture: axes.Picture | None
+
+
+def look_at(clip: Path, gaps: Gaps = "hold") -> Look:
+    """Look at a video file, a folder of pictures, or a picture that stands for its sequence.
 
     Raises:
         InputError: a folder without pictures.
     """
-    pictures = source.input_files(clip, "clip", source.CLIP_PICTURES)
-    image = bpy.data.images.load(str(pictures[0]))
+    pictures = sequence_at(clip) if is_sequence(clip) else None
+    image = bpy.data.images.load(str(pictures.files[0] if pictures else clip))
     try:
-        is_movie = image.source == "MOVIE" and image.size[0] > 0
-        frames = len(pictures) if clip.is_dir() else image.frame_duration if is_movie else None
-        return frames, axes.Picture(max(1, image.size[0]), max(1, image.size[1]))
+        width, height = image.size
+        frames = image.frame_duration if image.source == "MOVIE" and width and height else None
+        if pictures is not None:
+            frames = len(pictures.numbering.shown(gaps))
+        return Look(clip, pictures is not None, frames, axes.Picture(width, height) if width and height else None)
     finally:
         bpy.data.images.remove(image)
 
@@ -34,24 +52,25 @@ class Looks:
     """What was seen of clips."""
 
     def __init__(self) -> None:
-        self._seen: dict[Path, Look | None] = {}
-        self._wanted: Path | None = None
+        self._seen: dict[tuple[Path, Gaps], Look | None] = {}
+        self._wanted: tuple[Path, Gaps] | None = None
 
-    def of(self, clip: Path) -> Look | None:
+    def of(self, clip: Path, gaps: Gaps = "hold") -> Look | None:
         """What is known of a clip; where nothing is yet, `take` will look."""
-        if clip not in self._seen:
-            self._wanted = clip
-        return self._seen.get(clip)
+        if (clip, gaps) not in self._seen:
+            self._wanted = clip, gaps
+        return self._seen.get((clip, gaps))
 
     def take(self) -> bool:
         """Look at the clip that was asked for last; whether there was one."""
         if self._wanted is None:
             return False
-        clip, self._wanted = self._wanted, None
+        wanted, self._wanted = self._wanted, None
+        clip, gaps = wanted
         if len(self._seen) >= MOST:
             self._seen.clear()
         try:
-            self._seen[clip] = look_at(clip)
+            self._seen[wanted] = look_at(clip_at(clip), gaps)
         except Exception:  # whatever is wrong with a file is told when it is opened
-            self._seen[clip] = None
+            self._seen[wanted] = None
         return True

@@ -1,18 +1,23 @@
 """Which part of a clip is open, and which part the artist asks for: first frame, number of frames, size.
 
-The frames of a clip are counted from 1 wherever Blender shows them; jobs count from 0.
+How the clip is read, its step, rate and gaps, was chosen when it was opened and stays. The frames of a clip are counted
+from 1 wherever Blender shows them; jobs count from 0.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import bpy
 
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import fit_frame
+from ex4d.pipeline.pictures import ordinal
+from ex4d.storage.sequence import Gaps
 
 from ..words import count
+
+DAMAGED = "What the scene kept of how its clip was opened is damaged: choose the clip once more with Open Clip."
 
 
 @dataclass(frozen=True)
@@ -23,38 +28,69 @@ class Part:
         start: its first frame, from 0.
         frames: how many.
         longest_side: of the working picture in pixels; None keeps the clip's own size.
+        step: every how many-th frame of the clip is one of them.
+        fps: rate at which the clip is read, as a fraction; None keeps its own.
+        gaps: what stands for missing pictures.
     """
 
     start: int
     frames: int
     longest_side: int | None
+    step: int = 1
+    fps: str | None = None
+    gaps: Gaps = "hold"
 
     @property
     def settings(self) -> dict[str, Any]:
         """As settings of a source, see `SourceSettings`."""
         return asdict(self)
 
+    @property
+    def last(self) -> int:
+        """Its last frame, from 0."""
+        return self.start + (self.frames - 1) * self.step
+
     def is_in(self, other: "Part") -> bool:
-        """Whether all its frames are frames of another part, in the same size."""
-        inside = other.start <= self.start and self.start + self.frames <= other.start + other.frames
-        return inside and self.longest_side == other.longest_side
+        """Whether all its frames are frames of another part, read and scaled in the same way."""
+        inside = other.start <= self.start and self.last <= other.last
+        alike = self == replace(other, start=self.start, frames=self.frames)
+        return inside and alike and (self.start - other.start) % self.step == 0
+
+
+def is_known(facts: bpy.types.PropertyGroup) -> bool:
+    """Whether the scene knows which part stands; else what it kept of that is damaged."""
+    try:
+        opened(facts)
+    except InputError:
+        return False
+    return True
 
 
 def opened(facts: bpy.types.PropertyGroup) -> Part:
-    """The part that stands."""
-    settings = json.loads(facts.source)["settings"]
-    return Part(settings["start"], facts.frames, settings["longest_side"])
+    """The part that stands.
+
+    Raises:
+        InputError: what the scene kept of it is damaged.
+    """
+    try:
+        # A shot from before there were these has every picture, one a frame.
+        kept = {"step": 1, "gaps": "leave", **json.loads(facts.source)["settings"]}
+        how = {name: kept[name] for name in ("longest_side", "step", "fps", "gaps")}
+        return Part(kept["start"], facts.frames, **how)
+    except (ValueError, KeyError, TypeError):
+        raise InputError(DAMAGED) from None
 
 
 def asked(facts: bpy.types.PropertyGroup) -> Part:
     """The part that the panel asks for, as far as the clip has so much."""
+    stands = opened(facts)
     if not facts.part_frames:  # opened by an earlier version and not shown yet
-        return opened(facts)
+        return stands
     start, frames = facts.part_first - 1, facts.part_frames
     if facts.clip_frames:
         start = min(start, facts.clip_frames - 1)
-        frames = min(frames, facts.clip_frames - start)
-    return Part(start, frames, facts.part_side or None)
+        frames = min(frames, len(range(start, facts.clip_frames, stands.step)))
+    return replace(stands, start=start, frames=frames, longest_side=facts.part_side or None)
 
 
 def show(facts: bpy.types.PropertyGroup) -> None:
@@ -67,17 +103,18 @@ def show_where_missing() -> None:
     """`show` in scenes of earlier versions, which did not keep what the panel asks for."""
     for scene in bpy.data.scenes:
         facts = scene.ex4d
-        if scene.library is None and facts.shot and facts.source and not facts.part_frames:
+        if scene.library is None and facts.shot and is_known(facts) and not facts.part_frames:
             show(facts)
 
 
 def told(part: Part, of: int) -> str:
     """The frames of a part in words; `of` is how many the clip has, 0 where that is not known."""
+    every = f", every {ordinal(part.step)} one" if part.step > 1 else ""
     if part.start == 0 and of in (0, part.frames):
-        return count(part.frames, "frame")
-    first, last = part.start + 1, part.start + part.frames
+        return count(part.frames, "frame") + every
+    first, last = part.start + 1, part.last + 1
     frames = f"frame {first}" if first == last else f"frames {first} to {last}"
-    return f"{frames} of {of}" if of else frames
+    return (f"{frames} of {of}" if of else frames) + every
 
 
 def size(facts: bpy.types.PropertyGroup, part: Part) -> tuple[int, int]:
@@ -101,5 +138,9 @@ def pixels(width: int, height: int, longest_side: int | None) -> int:
 
 
 def scene_frame(facts: bpy.types.PropertyGroup, start: int) -> int:
-    """The scene frame that shows frame `start` (from 0) of the clip: it stays the same whatever part is open."""
-    return facts.start + start - opened(facts).start
+    """The scene frame that shows frame `start` (from 0) of the clip: it stays the same whatever part is open.
+
+    A frame that the step of the clip leaves out belongs to the scene frame that shows the one before it.
+    """
+    stands = opened(facts)
+    return facts.start + (start - stands.start) // stands.step

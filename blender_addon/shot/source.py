@@ -5,7 +5,7 @@ import math
 import re
 import secrets
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,12 +21,14 @@ from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.presets import pivot_distance
 from ex4d.pipeline.hashing import Hasher
+from ex4d.pipeline.pictures import depth_for, shown_by
 from ex4d.pipeline.requests import Reconstruct, Source, safe_name
 from ex4d.pipeline.settings import SourceSettings
-from ex4d.plain import from_plain, to_plain
+from ex4d.plain import PlainError, from_plain, to_plain
 from ex4d.schema import build
-from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, pictures_in
+from ex4d.storage.names import DEPTH_ENDINGS, pictures_in
 from ex4d.storage.npz import open_arrays
+from ex4d.storage.sequence import is_sequence, sequence_at
 
 from ..scene import axes, camera, mesh_object, motion, objects
 from ..shot import files, follow, part
@@ -36,8 +38,11 @@ from ..work.state import OpenRequest
 Steps = Generator[tuple[str, int, int], None, Any]
 """Work cut into steps of some milliseconds: yields stage, step and steps; returns its result."""
 
-CLIP_PICTURES, DEPTH_PICTURES = CLIP_ENDINGS, DEPTH_ENDINGS
+PART = ("start", "frames", "step", "longest_side", "fps", "gaps")
+"""Settings that say which frames of a clip are used, and how they are read."""
 
+FAITHFUL = "Standard"
+"""The view transform that shows footage as it is."""
 
 FARTHER = 1.25
 """From this ratio on, distances after opening again are so different that a keyed move looks different."""
@@ -48,8 +53,20 @@ def new_shot(clip: Path) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_-]+', '_', clip.stem)[:40] or 'clip'}_{secrets.token_hex(4)}"
 
 
-def input_files(path: Path, what: str, pictures: tuple[str, ...]) -> list[Path]:
-    """A file alone, or the pictures of a folder in order.
+def read_source(text: str) -> Source:
+    """What a scene or a request keeps of how a clip was opened.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        return from_plain(Source, json.loads(text), "source")
+    except (ValueError, PlainError):
+        raise InputError(part.DAMAGED) from None
+
+
+def depth_files(path: Path) -> list[Path]:
+    """A depth file alone, or the pictures of a folder in order.
 
     Raises:
         InputError: neither is there.
@@ -57,10 +74,10 @@ def input_files(path: Path, what: str, pictures: tuple[str, ...]) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise InputError(f"There is no {what} {path}: choose another file.")
-    found = pictures_in(path, pictures)
+        raise InputError(f"There is no depth {path}: choose another file.")
+    found = pictures_in(path, DEPTH_ENDINGS)
     if not found:
-        raise InputError(f"The folder {path} holds no pictures: choose another {what}.")
+        raise InputError(f"The folder {path} holds no pictures: choose another depth.")
     return found
 
 
@@ -75,18 +92,40 @@ def hash_files(paths: list[Path]) -> Steps:
     return blobs
 
 
+def clip_files(clip: Path, settings: SourceSettings) -> list[Path]:
+    """The files that a job needs of a clip: the video, or those pictures of a sequence that are used.
+
+    Raises:
+        InputError: a folder without pictures.
+    """
+    if not is_sequence(clip):
+        return [clip]
+    pictures = sequence_at(clip)
+    return [pictures.files[number] for number in np.unique(shown_by(pictures.numbering, settings))]
+
+
 def prepare(request: OpenRequest) -> Steps:
-    """Hash the files of a clip; returns the request that knows them, and the job."""
-    clips = input_files(Path(request.clip), "clip", CLIP_PICTURES)
-    depths = input_files(Path(request.depth), "depth", DEPTH_PICTURES) if request.depth else []
+    """Hash the files of a clip, of pictures only those that are used; returns the request that knows them, and the job.
+
+    Raises:
+        InputError: a file is not there.
+    """
+    clip, settings = Path(request.clip), build(SourceSettings, request.settings)
+    if not clip.exists():
+        raise InputError(f"There is no clip {clip}: choose another file.")
+    pictures = sequence_at(clip) if is_sequence(clip) else None
+    clips, depths = clip_files(clip, settings), depth_files(Path(request.depth)) if request.depth else []
+    if pictures is not None:
+        depths = depth_for(depths, pictures.numbering, settings) if Path(request.depth).is_dir() else depths
     paths = [*clips, *depths, *([Path(request.camera)] if request.camera else [])]
     blobs = yield from hash_files(paths)
     source = Source(
         clip=tuple(blobs[: len(clips)]),
         depth=tuple(blobs[len(clips) :][: len(depths)]),
         camera=blobs[-1] if request.camera else None,
-        settings=build(SourceSettings, request.settings),
-        folder=safe_name(Path(request.clip).name) if Path(request.clip).is_dir() else None,
+        settings=settings,
+        folder=safe_name(clips[0].parent.name) if pictures else None,
+        numbering=pictures.numbering if pictures else None,
     )
     known = {blob.sha256: str(path) for blob, path in zip(blobs, paths, strict=True)}
     return replace(request, source=json.dumps(to_plain(source)), files=known), Reconstruct(source, request.again)
@@ -139,10 +178,11 @@ def _with_depth(request: OpenRequest, depth: Path) -> Steps:
     Takes are made with what stands in the viewport, whatever models have come to the server or gone since.
     """
     (blob,) = yield from hash_files([depth])
-    source = from_plain(Source, json.loads(request.source), "source")
+    source = read_source(request.source)
     old = source.settings
     # What tells how to read or to estimate depth, and the lens, goes: it is all in the file now.
-    settings = SourceSettings(old.start, old.frames, old.longest_side, old.fps, estimator=FILE)
+    part = {name: getattr(old, name) for name in PART}
+    settings = SourceSettings(**part, estimator=FILE, camera_scale=old.camera_scale)
     source = replace(source, depth=(blob,), settings=settings)
     return replace(request, source=json.dumps(to_plain(source)), files={**request.files, blob.sha256: str(depth)})
 
@@ -209,15 +249,15 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
         now = f": {frames}, {facts.width}x{facts.height}" if part.opened(facts) != was.part else ""
         return f"{name} is open again{now}; camera and takes are as they were.{told}{moved}"
     objects.hide_other_shots(scene)
-    scene.view_settings.view_transform = "Standard"
-    _show_textures()
+    looks = colours(scene, request.match_scene)
     if request.match_scene:
         match_scene(scene)
+        show_footage(window.workspace for window in bpy.context.window_manager.windows)
     cube = objects.hide_factory_cube(scene)
     return (
         f"{name} is open: {frames}, {facts.width}x{facts.height}."
         + (" First Frame and Frames in the Source panel open more." if facts.frames < facts.clip_frames else "")
-        + " The view transform is Standard now, so that the footage keeps its colours."
+        + looks
     ) + (
         (f" {cube} stood around the camera and is hidden now." if cube else "")
         + (" The earlier shot is hidden; its takes stay in the sequencer and in its folder." if earlier else "")
@@ -276,11 +316,27 @@ def see_all(scene: bpy.types.Scene) -> None:
         space.clip_end = max(space.clip_end, facts.reach * scale * 4)
 
 
-def _show_textures() -> None:
-    """Let the 3D views show the footage."""
-    for space in _views():
-        if space.shading.type in ("WIREFRAME", "SOLID"):
-            space.shading.type = "MATERIAL"
+def colours(scene: bpy.types.Scene, may_change: bool) -> str:
+    """Give the scene the view transform that shows footage as it is, if it may be changed; returns what to tell."""
+    settings = scene.view_settings
+    if settings.view_transform == FAITHFUL:
+        return ""
+    if not may_change:
+        return (
+            f" The view transform is still {settings.view_transform}, which shows the footage in other colours:"
+            " Match Scene changes it."
+        )
+    settings.view_transform = FAITHFUL
+    return f" The view transform is {FAITHFUL} now, so that the footage keeps its colours."
+
+
+def show_footage(workspaces: Iterable[bpy.types.WorkSpace]) -> None:
+    """Let the 3D views of these workspaces show the footage; all others keep their shading."""
+    for workspace in workspaces:
+        for screen in workspace.screens:
+            for space in (a.spaces.active for a in screen.areas if a.type == "VIEW_3D"):
+                if space.shading.type in ("WIREFRAME", "SOLID"):
+                    space.shading.type = "MATERIAL"
 
 
 def _views() -> list[bpy.types.SpaceView3D]:
@@ -316,16 +372,22 @@ def set_scale(scene: bpy.types.Scene, distance: float) -> float:
 
 
 def match_scene(scene: bpy.types.Scene) -> None:
-    """Give the scene the clip's range, rate, picture size and camera."""
+    """Give the scene the clip's range, rate, picture size, colours and camera."""
     facts, render = scene.ex4d, scene.render
-    scene.frame_start, scene.frame_end = facts.start, facts.last
-    scene.frame_set(facts.start)
+    scene.view_settings.view_transform = FAITHFUL
+    set_range(scene)
     set_rate(scene, facts.fraction)
     render.resolution_x, render.resolution_y, render.resolution_percentage = facts.width, facts.height, 100
     _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
     render.pixel_aspect_x, render.pixel_aspect_y = max(1.0, 1 / aspect), max(1.0, aspect)
     if facts.camera is not None:
         scene.camera = facts.camera
+
+
+def set_range(scene: bpy.types.Scene) -> None:
+    """Let the scene play the shot's frames, and show the first."""
+    scene.frame_start, scene.frame_end = scene.ex4d.start, scene.ex4d.last
+    scene.frame_set(scene.ex4d.start)
 
 
 def rate_of(scene: bpy.types.Scene) -> Fraction:

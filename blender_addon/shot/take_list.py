@@ -50,7 +50,8 @@ def _list(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> None
     entry.name = entry.title
     facts.take_index = len(facts.takes) - 1
     if takes.strip_of(scene, number, view) is None:
-        movie, start = folder / (take.COLOUR if view else take.RESULT), part.scene_frame(facts, entry.start)
+        start, names = part.scene_frame(facts, entry.start), (take.VIEW, take.COLOUR) if view else (take.RESULT,)
+        movie = next(folder / name for name in names if (folder / name).is_file())
         strip = takes.insert_strip(scene, f"EX-4D {entry.title}", movie, start, entry.frames)
         strip["ex4d_take"], strip["ex4d_shot"], strip["ex4d_view"] = number, facts.shot, view
 

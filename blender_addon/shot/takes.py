@@ -18,13 +18,13 @@ from ex4d.geometry import camera_path
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.jobs.messages import Capabilities
 from ex4d.pipeline import take
-from ex4d.pipeline.requests import Generate, Preview, Source
+from ex4d.pipeline.requests import Generate, Preview
 from ex4d.pipeline.settings import GenerateSettings, RenderSettings
 from ex4d.plain import from_plain, to_plain
 
 from ..scene import camera, compat, objects
 from ..shot import files, follow, options, part
-from ..shot.source import Steps, hash_files, rate_of
+from ..shot.source import Steps, hash_files, rate_of, read_source
 from ..words import count
 from ..work import capabilities
 from ..work.state import TakeRequest
@@ -76,6 +76,17 @@ def insert_strip(scene: bpy.types.Scene, name: str, movie: Path, start: int, fra
     return strip
 
 
+def keep_rendering_the_scene(scene: bpy.types.Scene) -> str:
+    """Before a scene's first strip, which would make F12 render strips: let it go on to render its camera's view.
+
+    Where strips are there already, whoever edits them has decided. Returns what to tell.
+    """
+    if compat.all_strips(scene) or not scene.render.use_sequencer:
+        return ""
+    scene.render.use_sequencer = False
+    return "F12 still renders the scene: turn on Sequencer under Post Processing in the Output properties for strips."
+
+
 def show_in_new_workspaces() -> None:
     """Let a workspace that was added after the last take, such as *Video Editing*, show the takes as well."""
     new = [workspace for workspace in compat.empty_sequencers() if not compat.is_filled(workspace)]
@@ -92,9 +103,10 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         server: what the server has, where that is known.
 
     Raises:
-        InputError: see `camera.sample`, or a setting of the generator that it does not take.
+        InputError: see `camera.sample` and `read_source`, or a setting of the generator that it does not take.
     """
     facts = scene.ex4d
+    read_source(facts.source)  # before anything is written or sent
     generation = GenerateSettings(
         generator=facts.generator_name,
         seed=facts.seed,
@@ -192,7 +204,7 @@ def forget_path(request: TakeRequest) -> None:
 def prepare(request: TakeRequest) -> Steps:
     """Hash the camera file; returns the request that knows it, and the job."""
     (blob,) = yield from hash_files([Path(request.path)])
-    source = from_plain(Source, json.loads(request.source), "source")
+    source = read_source(request.source)
     render = from_plain(RenderSettings, request.render, "render")
     request = replace(request, files={**request.files, blob.sha256: request.path})
     if request.preview:
@@ -221,6 +233,7 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
         # The server's camera file says the same, rounded; the job was run from ours, to the bit.
         placed = files.bring(update.files, folder) | files.bring({take.CAMERA: Path(request.path)}, folder)
         _tell_inputs(folder, request, placed)
+        rendered = keep_rendering_the_scene(scene)
         title, strip = _insert(scene, request, update, number, placed, made)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -238,7 +251,7 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
         f" {100 * min(coverage):.0f}% in the worst frame."
     )
     notes = [renumbered(note, facts.start) for note in update.facts.get("notes", ())]
-    return " ".join([said, *(note for note in notes if note not in known)])
+    return " ".join([said, *(note for note in notes if note not in known), *([rendered] if rendered else [])])
 
 
 def _tell_inputs(folder: Path, request: TakeRequest, placed: dict[str, Path]) -> None:
@@ -297,7 +310,8 @@ def _insert(
 ) -> tuple[str, compat.Strip]:
     """The strip of a take, with what made it in its custom properties, and the take's title."""
     if request.preview:
-        title, movie, generator, is_preview = f"View {number:03d}", take.COLOUR, "conditioning", True
+        movie = take.VIEW if take.VIEW in placed else take.COLOUR  # a server of an earlier version has no tinted one
+        title, generator, is_preview = f"View {number:03d}", "conditioning", True
     else:
         generator, is_preview = made.generator, update.facts["is_preview"]
         made_by = "preview" if is_preview else made.quality

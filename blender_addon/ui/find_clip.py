@@ -6,7 +6,8 @@ from pathlib import Path
 import bpy
 from bpy.props import StringProperty
 
-from ..shot import source
+from ex4d.storage.sequence import clip_at
+
 from ..ui.operators import _has_shot, _is_idle, _Job
 from ..work import session, state
 
@@ -34,9 +35,7 @@ class EX4D_OT_find_clip(_Job):
 
     def begin(self, context: bpy.types.Context) -> None:
         """Start reading it; no server is needed for that."""
-        clip = Path(bpy.path.abspath(self.filepath))
-        if clip.suffix.lower() in source.CLIP_PICTURES and clip.is_file():
-            clip = clip.parent  # one picture of a folder was chosen
+        clip = clip_at(Path(bpy.path.abspath(self.filepath)))
         scene = context.scene
         request = state.FindRequest(scene.name, scene.ex4d.shot, str(clip), scene.session_uid)
         session.current().dispatch(state.Pressed(request))

@@ -6,7 +6,7 @@ import bpy
 
 from ex4d.geometry.presets import RELEASE_FRAMES
 
-from ..shot import estimates, part, source
+from ..shot import estimates, part
 from ..ui.estimate import draw_estimate
 from ..work import session
 
@@ -31,26 +31,28 @@ def chosen(context: bpy.types.Context) -> Path | None:
     if params is None or not params.filename:
         return None
     clip = Path(bpy.path.abspath(params.directory.decode())) / params.filename
-    if not clip.is_file():
-        return None
-    return clip.parent if clip.suffix.lower() in source.CLIP_PICTURES else clip
+    return clip if clip.is_file() else None
 
 
 def draw_clip(
-    layout: bpy.types.UILayout, operator: bpy.types.Operator, clip: Path, facts: bpy.types.PropertyGroup
+    layout: bpy.types.UILayout, operator: bpy.types.Operator, file: Path, facts: bpy.types.PropertyGroup
 ) -> None:
-    """How many frames of a clip will be open, and what opening them will take."""
-    look = session.current().looks.of(clip)
-    if look is None or look[0] is None:
+    """How many frames of a clip will be open, and what opening them will take, as far as Blender can tell."""
+    look = session.current().looks.of(file, operator.gaps)
+    if look is None or look.frames is None:
         return
-    there, picture = look
-    start = operator.first_frame - 1
-    wanted = part.Part(start, min(operator.frames or RELEASE_FRAMES, there - start), operator.longest_side or None)
-    if wanted.frames < 1:
+    if operator.fps and not look.is_sequence:
+        return  # at another rate there are more or fewer
+    there, start = look.frames, operator.first_frame - 1
+    frames = min(operator.frames or RELEASE_FRAMES, len(range(start, there, operator.step)))
+    if frames < 1:
         layout.label(text=f"The clip has {there} frames", icon="ERROR")
         return
+    wanted = part.Part(start, frames, operator.longest_side or None, operator.step)
     told = part.told(wanted, there)
     layout.label(text=f"{told[0].upper()}{told[1:]}", icon="FILE_MOVIE")
-    pixels = part.pixels(picture.width, picture.height, wanted.longest_side)
+    if look.picture is None:
+        return
+    pixels = part.pixels(look.picture.width, look.picture.height, wanted.longest_side)
     if pixels:
-        draw_estimate(layout, estimates.of_opening(facts, clip, wanted.frames * pixels))
+        draw_estimate(layout, estimates.of_opening(facts, look.clip, wanted.frames * pixels))

@@ -11,9 +11,11 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, St
 
 from ex4d.errors import EX4DError
 from ex4d.geometry.presets import RELEASE_FRAMES
+from ex4d.storage.names import CLIP_ENDINGS, VIDEO_ENDINGS
+from ex4d.storage.sequence import clip_at
 
-from ..scene import camera, compat
-from ..shot import asking, estimates, part, source, takes
+from ..scene import bake, camera, camera_files, compat
+from ..shot import asking, estimates, part, source, suggestion, takes
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
 from ..ui.open_dialog import draw_open_dialog
@@ -98,17 +100,21 @@ class EX4D_OT_open_clip(_Job):
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     filter_glob: StringProperty(
-        default="*.mp4;*.mov;*.mkv;*.avi;*.webm;*.m4v;*.mpg;*.mxf;*.png;*.jpg;*.jpeg", options={"HIDDEN"}
+        default=";".join(f"*{ending}" for ending in (*VIDEO_ENDINGS, *CLIP_ENDINGS)), options={"HIDDEN"}
     )
     depth: StringProperty(
         name="Depth",
-        description="An .npz file or a folder of PNG or EXR pictures; empty: the one beside the clip",
+        description="An .npz or .npy file, a folder of EXR or grey PNG pictures, or a grey video; empty: the one beside"
+        " the clip",
         options={"SKIP_SAVE"},
     )
     first_frame: IntProperty(
         name="First Frame", description="First frame of the clip to use, counted from 1", min=1, default=1
     )
     frames: property_of(properties.SOURCE["frames"], default=RELEASE_FRAMES)
+    step: property_of(properties.SOURCE["step"])
+    fps: property_of(properties.SOURCE["fps"])
+    gaps: property_of(properties.SOURCE["gaps"])
     longest_side: property_of(properties.SOURCE["longest_side"])
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -128,15 +134,16 @@ class EX4D_OT_open_clip(_Job):
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:
             raise source.InputError("No clip is named: choose a video file or a folder of pictures.")
-        if clip.suffix.lower() in source.CLIP_PICTURES and clip.is_file():
-            clip = clip.parent  # one picture of a folder was chosen
         return asking.request_open(
             context.scene,
-            clip,
+            clip_at(clip),
             str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
             self.first_frame - 1,
             from_blender(properties.SOURCE["frames"], self.frames),
             from_blender(properties.SOURCE["longest_side"], self.longest_side),
+            self.step,
+            from_blender(properties.SOURCE["fps"], self.fps),
+            self.gaps,
         )
 
 
@@ -155,7 +162,7 @@ class EX4D_OT_open_again(_Job):
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         """The tooltip, with what it will take."""
         facts = context.scene.ex4d
-        if not facts.shot:
+        if not facts.shot or not part.is_known(facts):
             return cls.__doc__
         return f"{cls.__doc__}. {estimates.of_part(facts, part.asked(facts), properties.estimate).told}"
 
@@ -211,7 +218,7 @@ class EX4D_OT_generate(_AlongPath):
 
 
 class EX4D_OT_preview(_AlongPath):
-    """See what is real along the path: the source as the camera sees it, black where something must be invented"""
+    """See what is real along the path: the source as the camera sees it, magenta where something must be invented"""
 
     bl_idname = "ex4d.preview"
     bl_label = "Preview Path"
@@ -245,6 +252,9 @@ class EX4D_OT_camera_preset(_Safe):
     preset: property_of(properties.PATH["cam"], default="30")
     amount: property_of(properties.PATH["amount"])
     rise: property_of(properties.PATH["rise"])
+    easing: property_of(properties.PATH["easing"])
+    shake: property_of(properties.PATH["shake"])
+    shake_seed: property_of(properties.PATH["shake_seed"])
     frames: IntProperty(name="Frames", description="Length of the move; 0 takes the clip's", min=0)
 
     @classmethod
@@ -257,9 +267,77 @@ class EX4D_OT_camera_preset(_Safe):
         scene = context.scene
         chosen = camera.path_camera(scene)
         amount = from_blender(properties.PATH["amount"], self.amount)
-        path = camera.preset_path(scene, self.preset, amount, self.rise, self.frames or None)
+        style = {"easing": self.easing, "shake": self.shake, "shake_seed": self.shake_seed}
+        path = camera.preset_path(scene, self.preset, amount, self.rise, self.frames or None, **style)
+        free = chosen.parent is None
         keys = camera.restore(scene, chosen, path)
-        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now.")
+        also = (
+            " It is a child of EX-4D Source now, so that it goes where the shot goes." if free and chosen.parent else ""
+        )
+        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now.{also}")
+
+
+class EX4D_OT_import_path(_Safe):
+    """Write the camera path of a file (.npz, .chan, transforms.json, COLMAP, TUM, ...) as keys of the chosen camera"""
+
+    bl_idname = "ex4d.import_path"
+    bl_label = "Import Camera Path"
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(default=camera_files.FILTER, options={"HIDDEN"})
+    world: property_of(properties.PATH["camera_world"], items=camera_files.WORLDS)
+    scale: property_of(properties.PATH["camera_scale"])
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Choose a file."""
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Write the keys."""
+        chosen, file = camera.path_camera(context.scene), Path(bpy.path.abspath(self.filepath))
+        scale = from_blender(properties.PATH["camera_scale"], self.scale)
+        keys, notes = camera_files.import_path(context.scene, chosen, file, scale, self.world)
+        self.tell(" ".join([f"{chosen.name} has {count(keys, 'key')} now.", *notes]))
+
+
+class EX4D_OT_export_path(_Safe):
+    """Write the chosen camera, as it moves through the shot, for another program"""
+
+    bl_idname = "ex4d.export_path"
+    bl_label = "Export Camera Path"
+    bl_options = {"REGISTER"}
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    check_existing: BoolProperty(default=True, options={"HIDDEN"})
+    format: EnumProperty(name="Format", description="Kind of file to write", items=camera_files.EXPORT_ITEMS)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Choose where to write."""
+        self.filepath = self.filepath or camera_files.file_for(Path("camera"), self.format).name
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def check(self, context: bpy.types.Context) -> bool:
+        """Let the name end as the format's do."""
+        named = str(camera_files.file_for(Path(self.filepath), self.format))
+        changed, self.filepath = named != self.filepath, named
+        return changed
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Write it."""
+        file = camera_files.file_for(Path(bpy.path.abspath(self.filepath)), self.format)
+        self.tell(" ".join(camera_files.export_path(context.scene, file, self.format)))
 
 
 class EX4D_OT_snap_to_source(_Safe):
@@ -302,7 +380,25 @@ class EX4D_OT_use_own_camera(_Safe):
 
     def act(self, context: bpy.types.Context) -> None:
         """Choose it."""
-        context.scene.ex4d.camera = camera.own_camera(context.scene)
+        camera.choose(context.scene, camera.own_camera(context.scene))
+
+
+class EX4D_OT_bake_camera(_Safe):
+    """Make a new camera with keys alone that moves as the chosen one does, and choose it; the old one stays"""
+
+    bl_idname = "ex4d.bake_camera"
+    bl_label = "Bake to New Camera"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Make it."""
+        before = camera.path_camera(context.scene)
+        made = bake.bake(context.scene)
+        self.tell(f"{made.name} moves as {before.name} did and has keys alone; it is the chosen camera now.")
 
 
 class EX4D_OT_hide(_Safe):
@@ -331,8 +427,10 @@ class EX4D_OT_match_scene(_Safe):
         name="What",
         description="What to take from the clip",
         items=(
-            ("ALL", "All", "Frame range, frame rate, picture size and camera"),
+            ("ALL", "All", "Frame range, frame rate, picture size, view transform and camera"),
             ("RATE", "Frame Rate", "Only the frame rate"),
+            ("RANGE", "Frame Range", "Only the frame range"),
+            ("CAMERA", "Camera", "Only the camera: the chosen one becomes the scene's"),
         ),
     )
 
@@ -343,10 +441,15 @@ class EX4D_OT_match_scene(_Safe):
 
     def act(self, context: bpy.types.Context) -> None:
         """Change the scene."""
+        scene = context.scene
         if self.what == "RATE":
-            source.set_rate(context.scene, context.scene.ex4d.fraction)
+            source.set_rate(scene, scene.ex4d.fraction)
+        elif self.what == "RANGE":
+            source.set_range(scene)
+        elif self.what == "CAMERA":
+            scene.camera = camera.path_camera(scene)
         else:
-            source.match_scene(context.scene)
+            source.match_scene(scene)
 
 
 class EX4D_OT_server_start(_Safe):
@@ -561,6 +664,24 @@ class EX4D_OT_take_again(_OnTake, _Job):
         return takes.request_again(context.scene, taken.number, self.generator, changed, server)
 
 
+class EX4D_OT_suggest_prompt(_Safe):
+    """Fill the empty prompt with what the name of the clip says; a prompt that is there stays"""
+
+    bl_idname = "ex4d.suggest_prompt"
+    bl_label = "Suggest"
+
+    generator: StringProperty(name="Generator", description="Name of the generator whose prompt is meant")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Fill it."""
+        self.tell(f"The prompt is “{suggestion.fill(context.scene.ex4d, self.generator)}” now: make it your own.")
+
+
 class EX4D_OT_take_remove(_OnTake):
     """Remove the take from the list; its strip and files stay"""
 
@@ -583,8 +704,11 @@ CLASSES = (
     EX4D_OT_preview,
     EX4D_OT_cancel,
     EX4D_OT_camera_preset,
+    EX4D_OT_import_path,
+    EX4D_OT_export_path,
     EX4D_OT_snap_to_source,
     EX4D_OT_use_own_camera,
+    EX4D_OT_bake_camera,
     EX4D_OT_hide,
     EX4D_OT_match_scene,
     EX4D_OT_server_start,
@@ -595,5 +719,6 @@ CLASSES = (
     EX4D_OT_show_scene,
     EX4D_OT_take_restore_camera,
     EX4D_OT_take_again,
+    EX4D_OT_suggest_prompt,
     EX4D_OT_take_remove,
 )

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 
 import bpy
 
+from ex4d.geometry.presets import RISING
 from ex4d.jobs.messages import GeneratorInfo
 
-from ..shot import checks, estimates, options
-from ..ui import operators
+from ..scene import backdrop
+from ..shot import checks, estimates, options, suggestion
+from ..ui import operators, result, server_setup, view
 from ..ui.disk import draw_disk
 from ..ui.estimate import draw_estimate
 from ..ui.part import draw_part
@@ -108,7 +110,12 @@ def draw_options(layout: Layout, context: Context) -> None:
     if facts.generator_name == capabilities.AUTO:
         layout.label(text=f"{info.title} will be used", icon="BLANK1")
     for name in shown.properties:
-        layout.prop(group, name)
+        if name == suggestion.PROMPT and has_shot(scene) and suggestion.is_empty(facts, info):
+            row = layout.row(align=True)
+            row.prop(group, name)
+            row.operator(operators.EX4D_OT_suggest_prompt.bl_idname).generator = info.name
+        else:
+            layout.prop(group, name)
 
 
 # -- panels -----------------------------------------------------------------------------------------
@@ -136,6 +143,10 @@ def draw_elsewhere(layout: Layout, context: Context) -> None:
 def draw_source(layout: Layout, context: Context) -> None:
     """The clip, where its depth comes from, and opening it."""
     facts, now = context.scene.ex4d, session.current()
+    if now.lacks_server:
+        box = layout.box()
+        say(box, context, "EX-4D works with a server on this machine, which is not set up yet.", "INFO")
+        server_setup.draw(box)
     open_clip = operators.EX4D_OT_open_clip.bl_idname
     layout.operator(open_clip, icon="FILE_MOVIE")
     layout.prop(facts, "match_scene")
@@ -147,7 +158,7 @@ def draw_source(layout: Layout, context: Context) -> None:
         column.prop(facts, "depth_path")
         if facts.depth_found and not facts.depth_path:
             column.label(text=bpy.path.basename(facts.depth_found), icon="FILE")
-    if now.client is None:
+    if now.client is None and not now.lacks_server:
         column.label(text="Estimators are listed once connected", icon="INFO")
         column.operator(operators.EX4D_OT_connect.bl_idname)
     server = now.capabilities
@@ -156,7 +167,7 @@ def draw_source(layout: Layout, context: Context) -> None:
         box = layout.box()
         say(box, context, f"{chosen.terms}.", "INFO")
         box.prop(preferences(), "accept_licence")
-    for advice in [*checks.lost_clip(context.scene), *checks.depth_trouble(context.scene)]:
+    for advice in [*checks.clip_trouble(context.scene), *checks.depth_trouble(context.scene)]:
         advise(layout, context, advice)
     if facts.shot:
         row = layout.row(align=True)
@@ -198,6 +209,7 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
     column.prop(facts, "motion")
     if facts.motion == "FILE":
         column.prop(facts, "motion_path")
+        column.prop(facts, "motion_scale")
     elif facts.motion == "CAMERA":
         column.prop(facts, "tracked_camera")
 
@@ -212,16 +224,37 @@ def draw_camera(layout: Layout, context: Context) -> None:
     """The camera to take the shot with, and presets for it."""
     facts = context.scene.ex4d
     layout.prop(facts, "camera", text="")
+    for advice in checks.rig_trouble(context.scene):
+        advise(layout, context, advice)
     column = layout.column(align=True)
     column.prop(facts, "preset", text="")
     row = column.row(align=True)
-    row.prop(facts, "amount")
-    rise = row.row(align=True)
-    rise.active = not facts.preset.startswith("zoom")
+    amount, rise = row.row(align=True), row.row(align=True)
+    amount.active, rise.active = facts.preset != "hold", facts.preset in RISING
+    amount.prop(facts, "amount")
     rise.prop(facts, "rise")
+    column.prop(facts, "easing", text="")
+    row = column.row(align=True)
+    row.prop(facts, "shake")
+    seed = row.row(align=True)
+    seed.active = facts.shake > 0
+    seed.prop(facts, "shake_seed", text="Seed")
     keys = column.operator(operators.EX4D_OT_camera_preset.bl_idname, icon="KEYINGSET")
-    keys.preset, keys.amount, keys.rise = facts.preset, facts.amount, facts.rise
+    for name in ("preset", "amount", "rise", "easing", "shake", "shake_seed"):
+        setattr(keys, name, getattr(facts, name))
     layout.operator(operators.EX4D_OT_snap_to_source.bl_idname, icon="SNAP_ON").at = "CURRENT"
+    row = layout.row(align=True)
+    row.operator(operators.EX4D_OT_import_path.bl_idname, text="Import", icon="IMPORT")
+    row.operator(operators.EX4D_OT_export_path.bl_idname, text="Export", icon="EXPORT")
+    layout.operator(view.EX4D_OT_look_through_source.bl_idname, icon="VIEW_CAMERA")
+    row = layout.row(align=True)
+    row.operator(view.EX4D_OT_show_footage.bl_idname, text="Footage", icon="SHADING_TEXTURE").shading = "MATERIAL"
+    row.operator(view.EX4D_OT_show_footage.bl_idname, text="Footage, Fast", icon="SHADING_SOLID").shading = "SOLID"
+    chosen = facts.camera
+    if chosen is not None and backdrop.is_tinted(chosen.data):
+        layout.prop(chosen.data, "show_background_images", text="Tint Outside of the Mesh")
+    else:
+        layout.operator(view.EX4D_OT_tint_outside.bl_idname)
 
 
 def draw_check(layout: Layout, context: Context) -> None:
@@ -234,6 +267,7 @@ def draw_check(layout: Layout, context: Context) -> None:
     layout.operator(operators.EX4D_OT_preview.bl_idname, icon="HIDE_OFF")
     if not session.current().state.busy:
         draw_estimate(layout, estimates.of_take(context.scene.ex4d, preview=True))
+    layout.label(text="Magenta: to be invented", icon="COLOR")
 
 
 def draw_generate(layout: Layout, context: Context) -> None:
@@ -295,6 +329,7 @@ def draw_takes(layout: Layout, context: Context) -> None:
         draw_entry(layout, active)
     if active is not None and active.made:
         say(layout, context, active.made)
+    layout.operator(result.EX4D_OT_show_result.bl_idname, icon="PLAY").number = 0
     layout.operator(operators.EX4D_OT_take_restore_camera.bl_idname, icon="CAMERA_DATA").number = 0
     row = layout.row(align=True)
     row.enabled = active is not None and not active.view
@@ -359,7 +394,7 @@ def draw_backend(layout: Layout, context: Context) -> None:
         row.operator(operators.EX4D_OT_connect.bl_idname)
     elif connected.status == "ready":
         row.operator(operators.EX4D_OT_unload.bl_idname)
-    settings_column(layout).prop(settings, "python", text="Server Python")
+    server_setup.draw(layout.column())
 
 
 class EX4D_UL_takes(bpy.types.UIList):

@@ -11,9 +11,11 @@ from ..work import session
 
 def draw_part(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> None:
     """What is open of the clip, fields to change it, and the button that does so once they are changed."""
-    stands, wanted = part.opened(facts), part.asked(facts)
     column = layout.column(align=True)
     column.label(text=bpy.path.basename(facts.opened), icon="CHECKMARK")
+    if not part.is_known(facts):  # which `checks.clip_trouble` tells
+        return
+    stands, wanted = part.opened(facts), part.asked(facts)
     told = part.told(stands, facts.clip_frames)
     column.label(text=f"{told[0].upper()}{told[1:]}, {facts.width}x{facts.height}", icon="BLANK1")
     column.label(text=f"{float(facts.fraction):.5g} frames a second", icon="BLANK1")
@@ -28,6 +30,7 @@ def draw_part(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> Non
     elif wanted.frames == facts.clip_frames:
         text = f"Open All {count(wanted.frames, 'Frame')}"
     else:
-        text = f"Open {part.told(wanted, facts.clip_frames).capitalize()}"
+        told = part.told(wanted, facts.clip_frames)
+        text = f"Open {told[0].upper()}{told[1:]}"
     layout.operator(EX4D_OT_open_again.bl_idname, text=text, icon="FILE_REFRESH")
     draw_estimate(layout, estimates.of_part(facts, wanted))

@@ -1,9 +1,10 @@
-"""Facts about this machine: where the server is, and how to start one."""
+"""Facts about this machine: where the server is, and how to get and start one."""
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
 from ..identity import PACKAGE
+from ..ui import server_setup
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5750"
 
@@ -20,7 +21,7 @@ class EX4DPreferences(bpy.types.AddonPreferences):
     )
     python: StringProperty(
         name="Server Python",
-        description="Python program that has ex4d[backend] installed; Start Server runs it",
+        description="A Python that has the server in it already; empty: the one that Set Up Server makes",
         subtype="FILE_PATH",
     )
 
@@ -30,7 +31,8 @@ class EX4DPreferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw both settings."""
+        """Draw the server's set-up and both settings."""
+        server_setup.draw(self.layout.column())
         self.layout.use_property_split = True
         self.layout.prop(self, "address")
         self.layout.prop(self, "python")

@@ -31,7 +31,7 @@ GENERATE = {setting.name: setting for setting in describe(GenerateSettings)}
 """The descriptions by name; what Blender draws of them comes from there."""
 
 UNIT_ITEMS = (
-    ("as_it_is", "As It Is", "Take the numbers as they are; PNG pictures are in millimetres"),
+    ("as_it_is", "As It Is", "Take the numbers as they are; PNG pictures of 16 bits are in millimetres"),
     ("m", "Metres", "A stored 1 is a metre"),
     ("cm", "Centimetres", "A stored 1 is a centimetre"),
     ("mm", "Millimetres", "A stored 1 is a millimetre"),
@@ -41,7 +41,7 @@ UNIT_ITEMS = (
 
 MOTION_ITEMS = (
     ("STILL", "Still", "The camera did not move while it shot the clip"),
-    ("FILE", "From File", "One pose for each frame from an .npz file"),
+    ("FILE", "From File", "One pose for each frame from a file, such as that of a solver"),
     ("CAMERA", "Tracked Camera", "Follow a camera of the scene, such as one that Blender's tracker solved"),
 )
 
@@ -56,6 +56,7 @@ OF_ONE_CLIP = (
     "motion",
     "motion_path",
     "tracked_camera",
+    "motion_scale",
 )
 """Settings that say something about one clip and nothing about another."""
 
@@ -102,7 +103,8 @@ class ClipChoices:
     part_side: property_of(SOURCE["longest_side"])
     match_scene: BoolProperty(
         name="Match Scene",
-        description="Give the scene the clip's frame range, frame rate and picture size",
+        description="Give the scene the clip's frame range, frame rate, picture size and colours, and let the 3D views"
+        " of this workspace show the footage; off: the scene and all views stay as they are",
         default=True,
     )
     estimator_name: StringProperty(name="Depth", default=capabilities.AUTO)
@@ -111,13 +113,13 @@ class ClipChoices:
         "estimator_name",
         (
             ("auto", "Best Available", "The depth file of the clip, else the best estimator that can run"),
-            ("file", "Depth File", "An .npz file, or a folder of PNG or EXR pictures"),
+            ("file", "Depth File", "An .npz or .npy file, a folder of EXR or grey PNG pictures, or a grey video"),
         ),
         _estimators,
     )
     depth_path: StringProperty(
         name="Depth File",
-        description="Depth of the clip as an .npz file or a folder of PNG or EXR pictures;"
+        description="Depth of the clip as .npz or .npy, a folder of EXR or grey PNG pictures, or a grey video;"
         " empty: the one beside the clip",
         subtype="FILE_PATH",
         options=compat.path_options(),
@@ -135,7 +137,8 @@ class ClipChoices:
     )
     motion_path: StringProperty(
         name="Camera File",
-        description="An .npz file with one pose for each frame",
+        description="How the clip's own camera moved, one pose for each frame: .npz, .chan, transforms.json, TUM,"
+        " KITTI, RealEstate10K, or images.txt of a COLMAP model",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
@@ -145,6 +148,7 @@ class ClipChoices:
         description="A camera of the scene that moves as the clip's own camera did",
         poll=_is_other_camera,
     )
+    motion_scale: property_of(SOURCE["camera_scale"])
     known_distance: FloatProperty(
         name="Known Distance",
         description="True distance from the source camera to what the 3D cursor marks",
@@ -195,6 +199,9 @@ class TakeChoices:
     preset: property_of(PATH["cam"], default="30", update=_take_usual_amount)
     amount: property_of(PATH["amount"], default=30.0, soft_min=0.0, soft_max=180.0)
     rise: property_of(PATH["rise"], soft_min=-1.0, soft_max=1.0)
+    easing: property_of(PATH["easing"])
+    shake: property_of(PATH["shake"], soft_max=5.0)
+    shake_seed: property_of(PATH["shake_seed"])
     generator_name: StringProperty(name="Generator", default=capabilities.AUTO)
     generator: choice_by_name(
         GENERATE["generator"],

@@ -52,9 +52,11 @@ class OwnServer:
         # Blender's preferences may say ~, and Popen has another working directory. Links stay: a venv's python is one.
         python = python and os.path.abspath(os.path.expanduser(python))
         if not python:
-            raise InputError("No Python for the server is chosen: set Server Python in the add-on's preferences.")
+            raise InputError("No server is set up on this machine: press Set Up Server.")
         if not Path(python).is_file():
-            raise InputError(f"There is no Python at {python}: set Server Python in the add-on's preferences.")
+            raise InputError(
+                f"There is no Python at {python}: clear Server Python in the preferences, or choose another."
+            )
         state = compat.user_folder(PACKAGE) / "server"
         if self.state != state:
             shutil.move(self.state, state)
@@ -104,7 +106,8 @@ class OwnServer:
         last = lines[-1] if lines else ""
         if "No module named" in last:
             return (
-                "The Server Python has no ex4d[backend]: install it there, or choose another Python in the preferences."
+                "Server Python has no EX-4D server in it: clear it in the preferences and press Set Up Server, or"
+                " choose another Python."
             )
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         # The server leaves with code 2 and one sentence when it cannot serve; other last lines are no reasons.

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ex4d.jobs.messages import Capabilities
 
 from ..identity import PACKAGE
 from ..scene import compat, motion, objects
+from ..setup.server_environment import ServerEnvironment
 from ..shot import find, from_0_1, homes, looks, part, saving, source, takes
 from ..ui.generators import Groups
 from ..ui.picture import Picture
@@ -80,6 +82,24 @@ class Session:
 
     # -- the server
 
+    @cached_property
+    def environment(self) -> ServerEnvironment:
+        """The server's own Python environment."""
+        return ServerEnvironment(compat.user_folder(PACKAGE) / "server-python")
+
+    @property
+    def server_python(self) -> str:
+        """The Python that runs a server on this machine: the chosen one, else that of Set Up Server; "" if neither."""
+        if chosen := preferences().python:
+            return bpy.path.abspath(chosen)
+        found = self.environment.current
+        return str(found.python) if found is not None else ""
+
+    @property
+    def lacks_server(self) -> bool:
+        """Whether nothing can be done before a server is set up: none answers, and none can be started."""
+        return self.client is None and not self.server_python
+
     @property
     def capabilities(self) -> Capabilities | None:
         """What the server has; None where it has not said so yet."""
@@ -115,13 +135,13 @@ class Session:
                     self.connect()
 
     def start_server(self) -> Client:
-        """Start the server that the preferences name; returns the client, which hears when it answers.
+        """Start the server on this machine; returns the client, which hears when it answers.
 
         Raises:
             InputError: see `OwnServer.start` and `connect`.
         """
-        settings, place = preferences(), self.server.state
-        self.server.start(bpy.path.abspath(settings.python), settings.address)
+        place = self.server.state
+        self.server.start(self.server_python, preferences().address)
         if self.server.state != place:  # the client knows the keys of the server by its folder
             self.disconnect()
         return self.connect()
@@ -143,14 +163,14 @@ class Session:
             self.server.ask_to_end()
 
     def press(self, request: Request) -> None:
-        """Start what the user asked for, and the server for it where none answers and Server Python is known.
+        """Start what the user asked for, and the server for it where none answers and one can be started.
 
         Raises:
             InputError: the server's address may not be used, or the server cannot be started.
         """
-        settings = preferences()
         self.connect()
-        started = bool(settings.python) and not self.server.is_running and not server.answers(settings.address)
+        answers = server.answers(preferences().address)
+        started = bool(self.server_python) and not self.server.is_running and not answers
         if started:
             self.start_server()
         self.dispatch(state.Pressed(request))
@@ -195,6 +215,7 @@ class Session:
         end = time.monotonic() + budget
         try:
             self.enter_file()
+            self._hear_setup()
             if self.client is not None:
                 self._hear(self.client, budget / 2)
             # The panel shows the status, which is no part of the state: nothing else might draw it again.
@@ -228,6 +249,20 @@ class Session:
                 time.sleep(0.005)
         return self.state
 
+    def _hear_setup(self) -> None:
+        """How far Set Up Server is. Once it is through, the new server starts, in place of an old one that rests."""
+        before, ended = self.environment.progress, self.environment.poll()
+        now = self.environment.progress
+        if ended:
+            self.dispatch(state.Said(now.done or now.failed, failed=bool(now.failed)))
+        if ended and now.done and not preferences().python:
+            if not self.state.busy:
+                self.stop_server()
+            if not server.answers(preferences().address):
+                self.start_server()
+        if now != before:
+            _redraw()
+
     def _hear(self, client: Client, budget: float) -> None:
         for update in client.poll(max(budget, MOVING_BUDGET_S) if client.moving else budget):
             self.dispatch(state.Updated(update))
@@ -246,7 +281,8 @@ class Session:
         if self.server.is_running and client.status == "unreachable":
             return "The server that was started here does not answer yet."
         if client.status == "unreachable":
-            return self.server.trouble or f"The server at {self._address} does not answer: press Start Server."
+            button = "Start Server" if self.server_python else "Set Up Server"
+            return self.server.trouble or f"The server at {self._address} does not answer: press {button}."
         return client.problem
 
     def _run(self, effect: state.Effect) -> None:
@@ -348,6 +384,7 @@ class Session:
     def end(self) -> None:
         """End everything."""
         self.leave_file()
+        self.environment.close()
         self.disconnect()
         self.generators.remove()
         self.server.stop()
@@ -388,5 +425,5 @@ def timer() -> float:
 def _redraw() -> None:
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in ("VIEW_3D", "SEQUENCE_EDITOR", "FILE_BROWSER"):
+            if area.type in ("VIEW_3D", "SEQUENCE_EDITOR", "FILE_BROWSER", "PREFERENCES"):
                 area.tag_redraw()

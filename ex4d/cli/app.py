@@ -7,6 +7,7 @@ import typer
 
 from ex4d import __version__
 from ex4d.cli.again import again
+from ex4d.cli.camera import camera
 from ex4d.cli.commands import add, commands
 from ex4d.cli.demo import demo
 from ex4d.cli.depth import depth
@@ -23,6 +24,7 @@ OWN = {
     "depth": depth,
     "generate": generate,
     "again": again,
+    "camera": camera,
     "demo": demo,
     "doctor": doctor,
     "models": models,

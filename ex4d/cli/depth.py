@@ -8,7 +8,7 @@ import typer
 from ex4d.cli.options import DepthFile, InputVideo, OutputDir, estimator_names, source_files, with_settings
 from ex4d.cli.output import bars, refuse_overwriting, result_folder, results, say
 from ex4d.pipeline.settings import SourceSettings
-from ex4d.storage.names import clip_name
+from ex4d.storage.names import DEPTH_VIEWS, clip_name
 
 
 @with_settings(choices={"estimator": estimator_names()}, source=SourceSettings)
@@ -29,7 +29,9 @@ def depth(
     from ex4d.pipeline.open import open_shot
 
     files = source_files(input_video, depth, None)
-    written = [output_dir / f"{clip_name(files.clip)}{end}" for end in (".depth.npz", "_depth.mp4", "_depth.json")]
+    written = [
+        output_dir / f"{clip_name(files.clip)}{end}" for end in (".depth.npz", f"{DEPTH_VIEWS}.mp4", "_depth.json")
+    ]
     refuse_overwriting(written, input_video, depth)
     with bars() as progress, result_folder(output_dir):
         shot = open_shot(files, source, look_beside=True, again=again, progress=progress)

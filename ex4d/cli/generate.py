@@ -26,7 +26,9 @@ from ex4d.errors import InputError
 from ex4d.generate.registry import AUTO, generators
 from ex4d.pipeline.requests import Fill, Generate
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
-from ex4d.storage.atomic import replacing
+from ex4d.pipeline.take import SOURCE_CAMERA
+from ex4d.storage.atomic import check_there, replacing
+from ex4d.storage.names import with_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,8 +98,9 @@ def generate(
         named = NamedFiles(progress)
         job: Generate | Fill
         if color_video is None and mask_video is None:
-            files = source_files(input_video, depth, source_camera)
-            job = named.generate(files, camera, source, preset, render, generation)
+            moved = _one_file(source_camera, Path(links) / "source_camera")
+            path = _one_file(camera, Path(links) / "path")
+            job = named.generate(source_files(input_video, depth, moved), path, source, preset, render, generation)
         else:
             _refuse_beside_colour_and_mask(input_video, (depth, source_camera, camera), source, preset, render)
             job = _fill(named, color_video, mask_video, source, generation, render)
@@ -105,13 +108,36 @@ def generate(
             with takes.written(folder) as temporary:
                 gathered = gather(job, named.locate, Path(links), in_place=True)
                 facts = run(job, gathered, temporary, Runtime(), progress, kept.__setitem__)
+                _keep_source_camera(job, named, Path(links), temporary, folder)
                 record = take.read_record(temporary / take.SIDECAR)
                 take.write_record(temporary / take.SIDECAR, take.with_inputs(record, folder, named.places))
             written = [
                 _leave(folder / inside, frames, videos[inside], output_format) for inside, frames in kept.items()
             ]
-    say(*facts["notes"])
+    say(*named.notes, *facts["notes"])
     results(*written, folder)
+
+
+def _one_file(path: Path | None, folder: Path) -> Path | None:
+    """A camera file for a job: where several tell it, as of a COLMAP model, they become one in a new folder."""
+    from ex4d.cameras import registry
+
+    if path is None or not registry.needs_several_files(check_there(path, "camera file")):
+        return path
+    folder.mkdir()
+    return registry.packed(path, folder / f"{with_name(path).stem}.npz")
+
+
+def _keep_source_camera(job: Generate | Fill, named: "NamedFiles", links: Path, temporary: Path, folder: Path) -> None:
+    """Keep with the take what `_one_file` made of a source camera, for making it again; its own path it has anyway."""
+    if not isinstance(job, Generate):
+        return
+    made = {sha256: place for sha256, place in named.places.items() if place.is_relative_to(links)}
+    for sha256, place in made.items():
+        del named.places[sha256]
+        if job.source.camera is not None and sha256 == job.source.camera.sha256:
+            shutil.copyfile(place, temporary / SOURCE_CAMERA)
+            named.places[sha256] = folder / SOURCE_CAMERA
 
 
 def _check_names(videos: dict[str, Path], output_format: OutputFormat) -> None:

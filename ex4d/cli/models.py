@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from ex4d.cli.output import bars, say, show
 from ex4d.depth import registry as depth_registry
-from ex4d.errors import InputError
+from ex4d.errors import EX4DError, InputError, PluginError
 from ex4d.generate import registry as generate_registry
 from ex4d.generate.base import Spec
 from ex4d.weights import store
@@ -74,9 +74,11 @@ def _convert(root: Path) -> None:
     can = [spec for spec in generate_registry.generators().values() if spec.convert is not None]
     whole = [spec for spec in can if all(store.is_there(part, root) for part in spec.parts)]
     for spec in whole or can:
-        assert spec.convert is not None
-        with bars() as progress:
-            notes = spec.convert(root, progress)
+        try:
+            with bars() as progress:
+                notes = generate_registry.convert(spec, root, progress)
+        except PluginError as error:  # of a package that is not ours: the others are converted all the same
+            notes = (str(error),)
         say(*notes)
 
 
@@ -84,8 +86,13 @@ def _list_generator(spec: Spec, root: Path) -> None:
     """The files of a generator, and what is to be done about them."""
     listing = store.listing(spec.name, spec.parts, root, deep=True)
     table = _table(f"{spec.title}: files in {root}")
-    wrong = _add_rows(table, listing.states)
-    for file in spec.own_files(root) if spec.own_files is not None else ():
+    wrong = _add_rows(table, listing.states, root)
+    try:
+        own_files = generate_registry.own_files(spec, root)
+    except (EX4DError, OSError) as error:
+        own_files = ()
+        wrong.append(str(error))
+    for file in own_files:
         wrong += [file.problem] if file.problem else []
         state = "unusable" if file.problem else file.found or "none"
         table.add_row(f"{file.name} (optional)", state, "", "yours to check", file.place)
@@ -114,7 +121,7 @@ def _list_estimators(root: Path) -> None:
         if spec.parts
     ]
     table = _table(f"Depth models, all optional: files in {root}")
-    wrong = _add_rows(table, tuple(pair for listing in listings for pair in listing.states))
+    wrong = _add_rows(table, tuple(pair for listing in listings for pair in listing.states), root)
     show(table)
     say(*wrong)
     wanted = {listing.name: listing.wanted for listing in listings if listing.wanted}
@@ -128,10 +135,12 @@ def _table(title: str) -> Table:
     return Table("Part", "State", "GB", "Licence", Column("Expected at", overflow="fold"), title=title)
 
 
-def _add_rows(table: Table, states: tuple[tuple[Part, str], ...]) -> list[str]:
+def _add_rows(table: Table, states: tuple[tuple[Part, str], ...], root: Path) -> list[str]:
     """A row for each part; returns the sentences about those that are unusable, which have no place in a table."""
     for part, state in states:
         more = f" and {len(part.files) - 1} more" if len(part.files) > 1 else ""
         short = "unusable" if state.endswith(".") else state
-        table.add_row(part.name, short, f"{part.gigabytes:g}", part.licence, f"{part.files[0]}{more}")
+        folder = store.places(part, root)[0].relative_to(root).parts[0]
+        place = f"{folder}/{part.inside(part.files[0])}{more}"
+        table.add_row(part.name, short, f"{part.gigabytes:g}", part.licence, place)
     return [state for _, state in states if state.endswith(".")]

@@ -24,35 +24,40 @@ from ex4d.errors import InputError
 from ex4d.generate.base import Spec
 from ex4d.pipeline.open import SourceFiles
 from ex4d.schema import Choice, Scalar, Setting, Settings, describe
+from ex4d.storage.sequence import clip_at
 
 Command = Callable[..., None]
 """What typer makes a command of."""
 
 InputVideo = Annotated[
-    Path | None, typer.Option("--input_video", help="Video file, or folder of PNG or JPEG pictures.")
+    Path | None,
+    typer.Option(
+        "--input_video",
+        help="Video file, folder of pictures (PNG, JPEG, TIFF, WebP, EXR), or one picture of a sequence.",
+    ),
 ]
 DepthFile = Annotated[
     Path | None,
     typer.Option(
         "--depth",
-        help="Depth of the clip: .npz with the key depth (T,H,W), or a folder of 16-bit PNG (millimetres) or EXR."
-        " Default: the file beside the clip, such as clip.depth.npz for clip.mp4.",
+        help="Depth of the clip: .npz or .npy (T,H,W), a folder of EXR or PNG (16 bits: millimetres, 8 bits: relative),"
+        " or a grey video. Default: what lies beside the clip, such as clip.depth.npz or clip_depth.mp4 for clip.mp4.",
     ),
 ]
 SourceCamera = Annotated[
     Path | None,
     typer.Option(
         "--source_camera",
-        help="How the clip's own camera moved: .npz with camera_to_world or extrinsics (T,4,4), OpenCV axes, and points"
-        " (M,3) that stand still, if its unit is not that of the depth.",
+        help="How the clip's own camera moved, one pose for each frame: .npz with camera_to_world or extrinsics, .chan,"
+        " transforms.json, TUM, KITTI, RealEstate10K, or the folder of a COLMAP model as text; see docs/formats.md.",
     ),
 ]
 CameraFile = Annotated[
     Path | None,
     typer.Option(
         "--camera",
-        help="Camera path of your own instead of --cam: .npz with extrinsics (T,4,4) world-to-camera, OpenCV axes,"
-        " world = source camera of frame 0, and intrinsics (3,3) or (T,3,3).",
+        help="Camera path of your own instead of --cam, of the same formats as --source_camera. Its world is the source"
+        " camera of frame 0, unless --camera_world says otherwise.",
     ),
 ]
 OutputFormat = Literal["mp4", "png"]
@@ -75,7 +80,7 @@ def source_files(video: Path | None, depth: Path | None, camera: Path | None) ->
     """
     if video is None:
         raise InputError("Which video? Give --input_video with a file or a folder of pictures.")
-    return SourceFiles(video, depth, camera)
+    return SourceFiles(clip_at(video), depth, camera)
 
 
 def with_settings(

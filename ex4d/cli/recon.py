@@ -67,7 +67,7 @@ def recon(
         shot = open_shot(files, source, look_beside=True, release_lens=render.release_compat, progress=progress)
         scene = rendering.scene_of(shot, camera, preset, render)
         seen = rendering.view(scene, render, progress)
-        notes = (*shot.choice_notes, *shot.notes, *seen.notes)
+        notes = (*shot.choice_notes, *shot.notes, *scene.path.notes, *seen.notes)
         with result_folder(output_dir):
             written = [
                 _write(output_dir / f"color_{name}", seen.colour, shot.clip.fps, output_format, notes),

@@ -13,7 +13,10 @@ MILLIMETRE = 0.001
 UNITS = {"m": 1.0, "cm": 0.01, "mm": MILLIMETRE}
 """Units of length by their signs, in metres."""
 
-Convention = Literal["depth", "disparity", "inverse"]
+LENS_KEYS = ("intrinsics", "intrinsic")
+"""Names of the lens in an .npz file; the second is MegaSaM's."""
+
+Convention = Literal["depth", "disparity", "inverse", "auto"]
 Distance = Literal["planar", "ray"]
 
 
@@ -24,7 +27,9 @@ class DepthEncoding:
     Attributes:
         unit: how many metres a stored 1 is; of inverse depth, the distance where a 1 is stored. None leaves the
             numbers as they are, and takes 16-bit PNG for millimetres.
-        convention: "depth" for distances; "inverse" for 1 / distance, 0 being infinitely far; "disparity" for what
+        convention: "auto" for what the kind of file says: relative disparity in grey video, 8-bit numbers and arrays
+            that are named so, and else distances, with a warning where they look otherwise. The others are not
+            doubted: "depth" for distances; "inverse" for 1 / distance, 0 being infinitely far; "disparity" for what
             grows towards the camera by an unknown scale and shift, as most estimators write: it is normalised once
             for the shot and mapped as in EX-4D's release.
         distance: "planar" along the optical axis, or "ray" for the straight way to the camera's centre.
@@ -35,7 +40,7 @@ class DepthEncoding:
     """
 
     unit: float | None = None
-    convention: Convention = "depth"
+    convention: Convention = "auto"
     distance: Distance = "planar"
     channel: str | None = None
 

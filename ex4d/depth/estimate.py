@@ -11,7 +11,9 @@ from ex4d.geometry.depth_video import DepthVideo, save_depth
 
 NO_UNIT = "The distances have no unit: the disparity of the shot was mapped as in EX-4D's release."
 METRES = "The distances are in metres."
+ASSUMED_METRES = "The distances are in metres if the file's numbers are millimetres, which was assumed."
 THE_FILES = "The distances are in the unit of the file."
+UNKNOWN = "The unit of the distances is not known."
 """Sentences about the unit of distances."""
 
 
@@ -36,18 +38,20 @@ class Estimate:
     caution: str = ""
     choice_note: str = ""
 
-    def save(self, path: Path, part: tuple[int, int] | None = None) -> None:
+    def save(self, path: Path, part: tuple[int, int, int] | None = None) -> None:
         """Write .npz with the depth and all that is known about it; all or nothing.
 
         Args:
             path: of the file.
-            part: first frame and number of frames of the source, of which this may be a part; `read_estimate` then
-                takes any frames in it from the file. None where that is not to be told.
+            part: first frame, step, and number of frames of the source, of which this may be a part; `read_estimate`
+                then takes any frames in it from the file. None where that is not to be told.
 
         Raises:
             InputError: the file cannot be written (disk full, no permission).
         """
-        about = {} if self.confidence is None else {"confidence": self.confidence}
+        about: dict[str, NDArray | str] = {} if self.confidence is None else {"confidence": self.confidence}
+        if self.caution:
+            about["caution"] = self.caution
         if part is not None:
             about["part"] = np.array(part, np.int64)
         save_depth(path, self.depth, scale_note=self.scale_note, licence=self.licence, **about)

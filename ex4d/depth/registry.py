@@ -22,7 +22,7 @@ from ex4d.geometry.depth_video import DepthVideo
 from ex4d.plain import PlainError, check
 from ex4d.progress import Progress, silent
 from ex4d.schema import AUTO
-from ex4d.storage.names import beside
+from ex4d.storage.names import beside, maybe_depth_note
 from ex4d.weights import store
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Choice:
     Attributes:
         spec: of the estimator.
         file: the depth file or folder that it reads; None where it estimates.
-        note: a sentence about why it is not a better one where it was left open, or "".
+        note: sentences about why it is not a better one where it was left open, or what may be the clip's depth, or "".
     """
 
     spec: Spec
@@ -100,7 +100,9 @@ def choose(
     choices = {name: spec for name, spec in known.items() if not spec.is_helper}
     found = file or (beside(video) if video else None)
     if wish == AUTO:
-        return _best(choices, found)
+        best = _best(choices, found)
+        near_miss = maybe_depth_note(video) if video and found is None else ""
+        return replace(best, note=" ".join(filter(None, (near_miss, best.note))))
     names = ", ".join([AUTO, *choices])
     if wish not in known:
         raise InputError(f"There is no depth estimator {wish[:100]!r} here: choose one of {names}.")
@@ -112,7 +114,10 @@ def choose(
     if spec.reads_file:
         if found is None:
             beside_what = f" beside {video.name}" if video else ""
-            raise InputError(f"There is no depth file{beside_what}: name one, or choose another estimator.")
+            near_miss = maybe_depth_note(video) if video else ""
+            raise InputError(
+                f"There is no depth file{beside_what}: name one, or choose another estimator. {near_miss}".rstrip()
+            )
         return Choice(spec, found)
     if file is not None:
         raise InputError(f"{spec.title} estimates the depth and reads no depth file: leave one of them out.")
@@ -170,7 +175,8 @@ def estimate(
     if spec.reads_file:
         read = _run(spec, clip, request)
         return _marked(read, known.get(read.depth.provider))
-    if reading not in (None, DepthEncoding()):
+    # Jobs of earlier versions say "depth" where nobody had chosen.
+    if reading not in (None, DepthEncoding(), DepthEncoding(convention="depth")):
         raise InputError(
             f"How a depth file is to be read was given, but there is none, and {spec.title} reads none: name the file,"
             " or leave that out."
@@ -237,7 +243,7 @@ def _marked(made: Estimate, spec: Spec | None) -> Estimate:
     terms = f"{spec.terms}." if spec.terms else ""
     new = [sentence for sentence in (terms, spec.caution) if sentence and sentence not in made.depth.notes]
     depth = replace(made.depth, notes=(*new, *made.depth.notes), is_guess=made.depth.is_guess or spec.is_guess)
-    return replace(made, depth=depth, licence=terms or made.licence, caution=spec.caution)
+    return replace(made, depth=depth, licence=terms or made.licence, caution=spec.caution or made.caution)
 
 
 def _helper(known: Mapping[str, Spec]) -> Spec | None:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.plain import Facts, Stride, Text, Word
+from ex4d.plain import Facts, Gigabytes, Stride, Text, Word
 from ex4d.progress import Progress
 from ex4d.render.conditioning import Conditioning
 from ex4d.render.scene import Engine, Scene
@@ -98,8 +98,8 @@ class Memory:
         best: from so much on, no weights are copied to the GPU while it works.
     """
 
-    least: float = 0.0
-    best: float = 0.0
+    least: Gigabytes = 0.0
+    best: Gigabytes = 0.0
 
 
 def no_memory(settings: Any) -> Memory:

@@ -1,14 +1,17 @@
 """Which generators there are, and choosing one. Other packages add theirs by an entry point, see docs/extending.md."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ex4d import plugins
-from ex4d.errors import EX4DError, InputError
-from ex4d.generate.base import Spec
-from ex4d.schema import AUTO, build
+from ex4d.errors import EX4DError, InputError, PluginError
+from ex4d.generate.base import Memory, OwnFile, Spec
+from ex4d.plain import PlainError, check
+from ex4d.progress import Progress
+from ex4d.schema import AUTO, Settings, build
 
 GROUP = "ex4d.generators"
 """Group of the entry points, each of which names a `Spec`."""
@@ -47,7 +50,57 @@ def missing(spec: Spec, deep: bool) -> str:
         return f"{spec.title} cannot tell whether it can run here: {type(error).__name__}: {error}"
     if not isinstance(reason, str):
         return f"{spec.title} cannot tell whether it can run here: it answers {reason!r:.100}, which is no text."
+    if not reason:
+        try:
+            memory(spec, spec.settings())
+        except EX4DError as error:
+            return str(error)
     return reason
+
+
+def memory(spec: Spec, settings: Settings) -> Memory:
+    """What of a GPU's memory a generator needs with these settings.
+
+    Raises:
+        PluginError: it cannot tell.
+    """
+    return _asked(spec, "cannot tell how much memory it needs", lambda: spec.memory(settings), Memory)
+
+
+def own_files(spec: Spec, root: Path) -> tuple[OwnFile, ...]:
+    """The files that a generator takes from the user; `root` is the folder of all models.
+
+    Raises:
+        PluginError: it cannot tell.
+    """
+    look = spec.own_files
+    return () if look is None else _asked(spec, "cannot list its own files", lambda: look(root), tuple[OwnFile, ...])
+
+
+def convert(spec: Spec, root: Path, progress: Progress) -> tuple[str, ...]:
+    """Rewrite a generator's model files, see `Spec.convert`; returns sentences for the user.
+
+    Raises:
+        PluginError: it failed with an error that is not one of ours.
+    """
+    rewrite = spec.convert
+    said = "cannot convert its files"
+    return () if rewrite is None else _asked(spec, said, lambda: rewrite(root, progress), tuple[str, ...])
+
+
+def _asked(spec: Spec, said: str, ask: Callable[[], Any], kind: Any) -> Any:
+    """What a function of a specification answers, which may be one of a package that is not ours."""
+    try:
+        answer = ask()
+    except (EX4DError, OSError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{spec.title} {said}: {type(error).__name__}: {error}") from error
+    try:
+        check(kind, answer, "the answer")
+    except PlainError as error:
+        raise PluginError(f"{spec.title} {said}: {error}") from error
+    return answer
 
 
 def short_of_memory(spec: Spec, given: Mapping[str, Any]) -> str:
@@ -60,9 +113,11 @@ def short_of_memory(spec: Spec, given: Mapping[str, Any]) -> str:
         given: settings of it; those that it does not take are refused elsewhere.
     """
     try:
-        need = spec.memory(build(spec.settings, given)).least
+        need = memory(spec, build(spec.settings, given)).least
     except InputError:
         return ""
+    except PluginError as error:
+        return str(error)
     if not need or find_spec("torch") is None:
         return ""
     from ex4d.generate.runtime.offload import largest_free

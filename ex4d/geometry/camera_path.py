@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.geometry import intrinsics, transforms
-from ex4d.storage.npz import open_arrays, write_arrays
+from ex4d.storage.npz import Arrays, open_arrays, write_arrays
 
 MOST_PIXELS_A_SIDE = 16384
 """Largest side of a picture that can be rendered."""
@@ -22,12 +22,14 @@ class CameraPath:
         camera_to_world: (T,4,4) float64, OpenCV axes; world is the source camera of frame 0.
         intrinsics: (T,3,3) float64 in pixels of the picture below, pixel centres at +0.5.
         width, height: size of the picture in pixels.
+        notes: sentences about how it was read from a file; not stored.
     """
 
     camera_to_world: NDArray[np.float64]
     intrinsics: NDArray[np.float64]
     width: int
     height: int
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         poses = transforms.check(self.camera_to_world, name="camera_to_world")
@@ -86,7 +88,9 @@ def save(path: Path, cameras: CameraPath) -> None:
 
 
 def load(path: Path, frames: int, width: int, height: int) -> CameraPath:
-    """Read a camera file for a clip of `frames` frames of `width` x `height` pixels.
+    """Read a file of `save` for a clip of `frames` frames of `width` x `height` pixels.
+
+    `ex4d.cameras` reads what other tools write.
 
     Keys: `extrinsics` (T,4,4) world-to-camera or `camera_to_world` (T,4,4), OpenCV axes, the second being read where
     there are both; `intrinsics` (3,3) or (T,3,3) in pixels; optional `width` and `height` of the picture, the clip's
@@ -100,14 +104,19 @@ def load(path: Path, frames: int, width: int, height: int) -> CameraPath:
         if "intrinsics" not in arrays.headers:
             raise InputError(f"The camera file {path} has no key 'intrinsics': it needs them beside the poses.")
         k = intrinsics.per_frame(arrays.read("intrinsics"), frames, f"intrinsics in {path}")
-        if {"width", "height"} <= set(arrays.headers):
-            size = [arrays.read(key) for key in ("width", "height")]
-            if any(s.shape != () or s.dtype.kind not in "iu" for s in size):
-                raise InputError(f"width and height in {path} must be single whole numbers.")
-            width, height = int(size[0]), int(size[1])
-    if np.allclose(poses[0, :3, :3], np.diag([1, -1, -1]), atol=1e-4):
-        raise InputError(
-            f"The cameras in {path} look along -z with y up, as OpenGL's and the EX-4D release's own camera files do:"
-            " multiply the second and third rows of extrinsics, or columns of camera_to_world, by -1 first."
-        )
+        width, height = size_of(arrays) or (width, height)
     return CameraPath(poses, k, width, height)
+
+
+def size_of(arrays: Arrays) -> tuple[int, int] | None:
+    """Width and height of the picture that a camera file is for; None where it does not say.
+
+    Raises:
+        InputError: they are no whole numbers.
+    """
+    if not {"width", "height"} <= set(arrays.headers):
+        return None
+    size = [arrays.headers[key] for key in ("width", "height")]
+    if any(s.shape != () or s.dtype.kind not in "iu" for s in size):
+        raise InputError(f"width and height in {arrays.path} must be single whole numbers.")
+    return int(arrays.read("width")), int(arrays.read("height"))

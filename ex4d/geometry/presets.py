@@ -9,9 +9,15 @@ from ex4d.errors import InputError
 from ex4d.geometry import intrinsics, transforms
 from ex4d.geometry.camera_path import CameraPath
 
-Preset = Literal["30", "60", "90", "180", "zoom_in", "zoom_out"]
+Preset = Literal["30", "60", "90", "180", "zoom_in", "zoom_out", "dolly", "truck", "crane", "arc", "dolly_zoom", "hold"]
 PRESETS: tuple[str, ...] = get_args(Preset)
-"""Orbits by their greatest angle in degrees ("180" swings +45, 0, -45), and moves along the axis."""
+"""Orbits by their greatest angle in degrees ("180" swings +45, 0, -45), and moves along and across the axis."""
+
+RISING = frozenset({"30", "60", "90", "180"})
+"""Presets that have a rise."""
+
+Easing = Literal["even", "in_out", "in", "out"]
+"""How the speed changes on the way."""
 
 RELEASE_FRAMES = 49
 """Number of frames that the release's presets were written for."""
@@ -25,8 +31,15 @@ ORBIT_RISE = 0.2
 SWING_DEGREES = 45.0
 """Yaw that the preset "180" reaches on either side (release, recon.py: eye at one radius sideways)."""
 
-ZOOM_FRACTION = 0.5
-"""Part of the distance to the pivot by which zoom_in goes forward and zoom_out back; ours."""
+USUAL_AMOUNTS = {
+    **{"30": 30.0, "60": 60.0, "90": 90.0, "180": SWING_DEGREES, "zoom_in": 0.5, "zoom_out": 0.5},
+    **{"dolly": 0.25, "truck": 0.2, "crane": 0.3, "arc": 25.0, "dolly_zoom": 0.3, "hold": 0.0},
+}
+"""How far a preset moves where nobody says: degrees for orbits, swing and arc, else parts of the distance to the pivot;
+those of all but the release's orbits and swing are ours."""
+
+FARTHEST = 10.0
+"""No preset moves farther along or across the axis, in distances to the pivot."""
 
 
 def pivot_distance(mesh_depth_of_frame_0: NDArray) -> float:
@@ -39,10 +52,17 @@ def pivot_distance(mesh_depth_of_frame_0: NDArray) -> float:
 
 
 def usual_amount(name: str) -> float:
-    """What a preset does where nobody says how much: degrees, or for zooms the part of the way to the pivot."""
-    if name in ("zoom_in", "zoom_out"):
-        return ZOOM_FRACTION
-    return SWING_DEGREES if name == "180" else float(name)
+    """What a preset does where nobody says how much, see `USUAL_AMOUNTS`."""
+    return USUAL_AMOUNTS[name]
+
+
+def eased(way: NDArray[np.float64], easing: Easing) -> NDArray[np.float64]:
+    """Progress 0 to 1 of an even move, with another speed: slow at its start, its end, or both (smoothstep)."""
+    if easing == "in_out":
+        return way**2 * (3 - 2 * way)
+    if easing == "in":
+        return way**2
+    return 1 - (1 - way) ** 2 if easing == "out" else way
 
 
 def preset_eyes(
@@ -52,22 +72,24 @@ def preset_eyes(
     amount: float | None = None,
     rise: float = ORBIT_RISE,
     release_compat: bool = False,
+    easing: Easing = "even",
 ) -> NDArray[np.float64]:
     """Camera positions (T,3) of a preset about the pivot (0, 0, `radius`), starting at the origin.
 
     "30", "60" and "90" sweep to that angle on a circle; "180" swings sideways until the pivot is seen
     45 degrees from the right, back, and the same on the left (recon.py). All rise by `rise` times the
-    radius times (1 - cos a). zoom_in and zoom_out move evenly along the optical axis.
+    radius times (1 - cos a). "arc" sweeps on a level circle. zoom_in, zoom_out, dolly and dolly_zoom move along the
+    optical axis, truck to the right, crane up; hold stays.
 
     Args:
         name: one of `PRESETS`.
         radius: distance of the pivot, in the depth's unit.
         frames: T.
-        amount: instead of the preset's own: the greatest angle in degrees, or for zooms the part of
-            the radius to move by.
+        amount: instead of `usual_amount`: the greatest angle in degrees, or the part of the radius to move by.
         rise: height of the arc as a part of the radius.
         release_compat: as released, sweeps are max(49/T, T/49) times as long when T is not 49, and an
             orbit beyond 90 degrees comes back in depth, |cos a| standing for cos a.
+        easing: how the speed changes.
 
     Raises:
         InputError: unknown preset, an amount out of range, or fewer than one frame.
@@ -78,32 +100,52 @@ def preset_eyes(
         raise InputError("A camera path needs at least one frame.")
     if not (np.isfinite(radius) and radius > 0):
         raise InputError(f"The pivot must be in front of the camera, not at a distance of {radius}.")
-    eyes = np.zeros((frames, 3))
-    way = np.linspace(0, 1, frames)
+    far = usual_amount(name) if amount is None else amount
+    _check_amount(name, far)
+    eyes, way = np.zeros((frames, 3)), eased(np.linspace(0, 1, frames), easing)
     if release_compat:
         way *= max(RELEASE_FRAMES / frames, frames / RELEASE_FRAMES)
-    if name in ("zoom_in", "zoom_out"):
-        part = usual_amount(name) if amount is None else amount
-        if not 0 <= part < 1:
-            raise InputError(f"A zoom moves by 0 to 1 times the distance to the pivot, not {part}.")
-        eyes[:, 2] = (1 if name == "zoom_in" else -1) * part * radius * way
+    if name in ("zoom_in", "zoom_out", "dolly", "dolly_zoom"):
+        eyes[:, 2] = (-1 if name == "zoom_out" else 1) * far * radius * way
+    elif name == "truck":
+        eyes[:, 0] = far * radius * way
+    elif name == "crane":
+        eyes[:, 1] = -far * radius * way
     elif name == "180":
-        yaw = usual_amount(name) if amount is None else amount
-        if not -90 < yaw < 90:
-            raise InputError(f"A swing goes to less than 90 degrees on each side, not {yaw}.")
         a = 2 * np.pi * way
-        eyes[:, 0] = np.sin(a) * radius * np.tan(np.radians(yaw))
+        eyes[:, 0] = np.sin(a) * radius * np.tan(np.radians(far))
         eyes[:, 1] = rise * radius * (np.cos(a) - 1)
-    else:
-        degrees = usual_amount(name) if amount is None else amount
-        if not -360 <= degrees <= 360:
-            raise InputError(f"An orbit goes to at most 360 degrees, not {degrees}.")
-        a = np.radians(degrees) * way
+    elif name != "hold":
+        a = np.radians(far) * way
         cos = np.abs(np.cos(a)) if release_compat else np.cos(a)
         eyes[:, 0] = np.sin(a) * radius
-        eyes[:, 1] = rise * radius * (cos - 1)
+        eyes[:, 1] = (rise if name in RISING else 0.0) * radius * (cos - 1)
         eyes[:, 2] = radius * (1 - cos)
     return eyes
+
+
+def _check_amount(name: str, far: float) -> None:
+    """Refuse an amount with which a preset does not work."""
+    if name in ("zoom_in", "zoom_out"):
+        if not 0 <= far < 1:
+            raise InputError(f"A zoom moves by 0 to 1 times the distance to the pivot, not {far}.")
+    elif name in ("dolly", "dolly_zoom"):
+        if not -FARTHEST <= far < 1:
+            raise InputError(
+                f"A dolly moves by less than the distance to the pivot, and back by at most {FARTHEST:g} times that:"
+                f" choose an amount from {-FARTHEST:g} to 1, not {far}."
+            )
+    elif name in ("truck", "crane"):
+        if not -FARTHEST <= far <= FARTHEST:
+            raise InputError(
+                f"A {name} moves by at most {FARTHEST:g} times the distance to the pivot:"
+                f" choose an amount from {-FARTHEST:g} to {FARTHEST:g}, not {far}."
+            )
+    elif name == "180":
+        if not -90 < far < 90:
+            raise InputError(f"A swing goes to less than 90 degrees on each side, not {far}.")
+    elif not -360 <= far <= 360:
+        raise InputError(f"An orbit goes to at most 360 degrees, not {far}.")
 
 
 def preset(
@@ -117,14 +159,75 @@ def preset(
     rise: float = ORBIT_RISE,
     release_compat: bool = False,
     source_to_world: NDArray[np.float64] | None = None,
+    easing: Easing = "even",
+    shake: float = 0.0,
+    shake_seed: int = 0,
 ) -> CameraPath:
     """`preset_eyes` looking at the pivot, upright, with the lens `k` (3,3) or (T,3,3).
 
-    Each frame is relative to the source camera of that frame, `source_to_world` (T,4,4), None where it stands still:
-    where the clip was shot walking, the preset walks.
+    A truck looks straight ahead all the time. A dolly zoom changes the lens so that what is as far as the pivot keeps
+    its size. Each frame is relative to the source camera of that frame, `source_to_world` (T,4,4), None where it
+    stands still: where the clip was shot walking, the preset walks.
+
+    `shake` and `shake_seed` are those of `hand_held`.
     """
-    eyes = preset_eyes(name, radius, frames, amount, rise, release_compat)
-    poses = np.stack([transforms.look_at(eye, np.array([0, 0, radius])) for eye in eyes])
+    eyes = preset_eyes(name, radius, frames, amount, rise, release_compat, easing)
+    pivot = np.array([0, 0, radius])
+    ahead = eyes + pivot if name == "truck" else np.broadcast_to(pivot, eyes.shape)
+    poses = np.stack([transforms.look_at(eye, target) for eye, target in zip(eyes, ahead, strict=True)])
+    if shake:
+        poses = poses @ hand_held(frames, radius, shake, shake_seed)
     if source_to_world is not None:
         poses = source_to_world @ poses
-    return CameraPath(poses, intrinsics.per_frame(k, frames), width, height)
+    lenses = intrinsics.per_frame(k, frames)
+    if name == "dolly_zoom":
+        lenses = lenses.copy()
+        lenses[:, [0, 1], [0, 1]] *= (1 - eyes[:, 2] / radius)[:, None]
+    return CameraPath(poses, lenses, width, height)
+
+
+SHAKE_PERIODS = (97.0, 43.0, 19.0, 9.0)
+"""Frames that each part of a hand's motion takes: breathing, swaying, and two kinds of trembling; ours."""
+
+SHAKE_WEIGHTS = (1.0, 0.6, 0.25, 0.08)
+"""How strong each part is; slow ones are the largest, as in footage from the shoulder; ours."""
+
+SHAKE_AXES = (1.0, 1.0, 0.4, 0.5, 0.5, 0.25)
+"""Strength in pitch, yaw and roll, and then of the position along x, y and z; ours."""
+
+
+def hand_held(frames: int, radius: float, strength: float, seed: int) -> NDArray[np.float64]:
+    """Small motions (T,4,4) of a camera in a hand, in the camera's own axes; the first is the identity.
+
+    Sums of sines whose phases the seed draws; the same seed gives the same motion in every shot, however long it is.
+
+    Args:
+        frames: T.
+        radius: distance of the pivot: positions change with it as much as angles do.
+        strength: root mean square of the motion in pitch and in yaw, in degrees.
+        seed: another one gives another motion.
+
+    Raises:
+        InputError: a strength that is negative or above 45 degrees.
+    """
+    if not 0 <= strength <= 45:
+        raise InputError(f"A hand-held camera turns by 0 to 45 degrees, not {strength}.")
+    random = np.random.default_rng(seed)
+    phases = random.uniform(0, 2 * np.pi, (len(SHAKE_AXES), len(SHAKE_PERIODS)))
+    periods = np.array(SHAKE_PERIODS) * random.uniform(0.85, 1.15, phases.shape)
+    weights = np.array(SHAKE_WEIGHTS) / np.sqrt(np.sum(np.square(SHAKE_WEIGHTS)) / 2)
+    turns = 2 * np.pi * np.arange(frames)[:, None, None] / periods + phases
+    moved = (np.sin(turns) * weights).sum(axis=-1) * SHAKE_AXES * np.radians(strength)
+    moved -= moved[0]
+    poses = np.repeat(np.eye(4)[None], frames, axis=0)
+    poses[:, :3, :3] = _turned(moved[:, 1], 0, 2) @ _turned(moved[:, 0], 2, 1) @ _turned(moved[:, 2], 1, 0)
+    poses[:, :3, 3] = moved[:, 3:] * radius
+    return poses
+
+
+def _turned(angles: NDArray[np.float64], one: int, other: int) -> NDArray[np.float64]:
+    """Rotations (T,3,3) by angles in radians in the plane of two axes."""
+    found = np.repeat(np.eye(3)[None], len(angles), axis=0)
+    found[:, one, one] = found[:, other, other] = np.cos(angles)
+    found[:, one, other], found[:, other, one] = np.sin(angles), -np.sin(angles)
+    return found

@@ -78,10 +78,19 @@ def check(poses: NDArray, frames: int | None = None, name: str = "extrinsics") -
     return poses
 
 
+def completed(poses: NDArray) -> NDArray:
+    """Transforms (T,4,4) of rows (T,3,4), as many tools write them; anything else as it is."""
+    if poses.ndim != 3 or poses.shape[1:] != (3, 4) or poses.dtype.kind not in "fiu":
+        return poses
+    last = np.broadcast_to(np.array([[0, 0, 0, 1]], poses.dtype), (len(poses), 1, 4))
+    return np.concatenate([poses, last], axis=1)
+
+
 def read(arrays: Arrays, frames: int | None = None) -> NDArray[np.float64]:
     """Camera-to-world (T,4,4) of an .npz file with `camera_to_world`, or with `extrinsics` (world-to-camera).
 
-    Where a file has both, `camera_to_world` is taken as it is, and `extrinsics` must agree with it.
+    Both may be without their last rows, (T,3,4). Where a file has both, `camera_to_world` is taken as it is, and
+    `extrinsics` must agree with it.
 
     Raises:
         InputError: neither key, keys that contradict each other, or values that `check` refuses.
@@ -93,10 +102,10 @@ def read(arrays: Arrays, frames: int | None = None) -> NDArray[np.float64]:
             " one matrix a frame."
         )
     if "camera_to_world" not in keys:
-        return inverse(check(arrays.read("extrinsics"), frames, f"extrinsics in {path}"))
-    poses = check(arrays.read("camera_to_world"), frames, f"camera_to_world in {path}")
+        return inverse(check(completed(arrays.read("extrinsics")), frames, f"extrinsics in {path}"))
+    poses = check(completed(arrays.read("camera_to_world")), frames, f"camera_to_world in {path}")
     if "extrinsics" in keys:
-        inverted = inverse(check(arrays.read("extrinsics"), len(poses), f"extrinsics in {path}"))
+        inverted = inverse(check(completed(arrays.read("extrinsics")), len(poses), f"extrinsics in {path}"))
         if not np.allclose(inverted, poses, rtol=0, atol=1e-3 * max(1, np.abs(poses).max())):
             raise InputError(
                 f"The camera file {path} has both camera_to_world and extrinsics, but they are not each other's"

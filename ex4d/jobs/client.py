@@ -28,7 +28,7 @@ from zmq.utils.monitor import recv_monitor_message
 from ex4d import __version__
 from ex4d.errors import InputError, ServerError
 from ex4d.jobs.address import parse_address
-from ex4d.jobs.codec import ProtocolError, decode, encode
+from ex4d.jobs.codec import ProtocolError, TooLargeError, decode, encode
 from ex4d.jobs.keys import ClientKeys, check_curve, client_keys, find_state
 from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CURVE_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, JOB_FILES
 from ex4d.jobs.messages import (
@@ -289,23 +289,32 @@ class Client:
 
         Raises:
             ProtocolError: a field of the job is not allowed; names it.
-            InputError: a file of the job is not among `files`.
+            InputError: a file of the job is not among `files`, or there are too many.
             ServerError: the server refused this client.
         """
         if self.status == "refused":
             raise ServerError(self.problem)
         job = from_plain(Job, to_plain(job), "job")
-        if len(blobs_of(job)) > JOB_FILES:
+        number = len(blobs_of(job))
+        if number > JOB_FILES:
             raise InputError(
-                f"This shot has {len(blobs_of(job))} pictures, and {JOB_FILES} at most can be sent in one job: use"
-                " fewer, or make a video of them."
+                f"This range needs {number} pictures, and {JOB_FILES} at most can be sent in one job:"
+                " use fewer frames, or make a video of them."
             )
         if lacking := [blob.name for blob in blobs_of(job) if blob.sha256 not in files]:
             raise InputError(
                 f"The job names the file {lacking[0]}, but it was not given: pass its place on this machine."
             )
         submit = Submit(job_id or str(uuid.uuid4()), job_hash(job), job)
-        encode(submit)
+        try:
+            encode(submit)
+        except TooLargeError:
+            if number < 100:  # then it is not the files
+                raise
+            raise InputError(
+                f"{number} pictures with such long names are too many for one job: use fewer frames, shorter names, or"
+                " make a video of them."
+            ) from None
         self._track(_Tracked(JobUpdate(submit.job_id, "uploading"), submit, files))
         return submit.job_id
 

@@ -12,18 +12,23 @@ ProtocolError = PlainError
 """A message that cannot be read; the sentence names the field."""
 
 
+class TooLargeError(ProtocolError):
+    """A message that names more than one control frame holds."""
+
+
 def encode(message: Any) -> bytes:
     """The control frame of a message.
 
     Raises:
-        ProtocolError: it is larger than one control frame may be, or holds what msgpack does not know.
+        TooLargeError: it is larger than one control frame may be.
+        ProtocolError: it holds what msgpack does not know.
     """
     try:
         frame = msgpack.packb(to_plain(message))
     except (TypeError, ValueError, OverflowError) as error:
         raise ProtocolError(f"A {kind_of(type(message))} message cannot be written: {error}.") from error
     if len(frame) > CONTROL_BYTES:
-        raise ProtocolError(
+        raise TooLargeError(
             f"A {kind_of(type(message))} message of {len(frame)} bytes is over the limit of {CONTROL_BYTES}:"
             " it names too many files or facts."
         )
@@ -67,5 +72,5 @@ def decode(frame: bytes, allowed: Sequence[type]) -> Any:
 
 
 def sentence(message: object) -> str:
-    """Any text as a `Text` field takes it."""
-    return str(message).encode(errors="replace").decode()[:2000]
+    """Any text as a `Text` field takes it, and as Blender shows it, which ends a text at a NUL."""
+    return str(message).encode(errors="replace").decode().replace("\0", "\ufffd")[:2000]

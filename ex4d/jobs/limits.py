@@ -1,20 +1,5 @@
 """How much may travel: limits of both ends of the wire."""
 
-from ex4d.pipeline.requests import BLOB_BYTES
-
-__all__ = [
-    "BLOB_BYTES",
-    "CHUNK_BYTES",
-    "CONTROL_BYTES",
-    "CREDIT",
-    "CURVE_BYTES",
-    "JOB_FILES",
-    "MESSAGE_FRAMES",
-    "MOVING_BUDGET_S",
-    "MOVING_INTERVAL_S",
-    "PICTURE_BYTES",
-]
-
 JOB_FILES = 2000
 """Most files of one job; their names and hashes travel in one message."""
 

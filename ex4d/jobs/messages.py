@@ -7,13 +7,12 @@ have one raw frame of file content after it. File names on the wire are checked 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ex4d.jobs.limits import BLOB_BYTES, CHUNK_BYTES, CONTROL_BYTES, CREDIT, JOB_FILES, PICTURE_BYTES
+from ex4d.jobs.limits import CHUNK_BYTES, CREDIT, JOB_FILES, PICTURE_BYTES
 from ex4d.pipeline.requests import Blob, Job, Sha256
-from ex4d.plain import Described, Facts, Stride, Tagged, Text, Word, between, length, matches
+from ex4d.plain import Described, Facts, Gigabytes, Stride, Tagged, Text, Word, between, length, matches
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 
-Gigabytes = Annotated[float, between(0, 1e6)]
 Count = Annotated[int, between(0, 2**53)]
 JobId = Annotated[str, matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]
 Ticket = Annotated[str, matches("[0-9a-f]{32}", "32 hexadecimal digits")]
@@ -35,12 +34,10 @@ class Hello(Tagged):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one client may send."""
+    """What one client may send: bytes in a chunk, and chunks under way."""
 
     chunk: Count = CHUNK_BYTES
     credit: Annotated[int, between(1, 1000)] = CREDIT
-    control_bytes: Count = CONTROL_BYTES
-    blob_bytes: Count = BLOB_BYTES
 
 
 @dataclass(frozen=True)

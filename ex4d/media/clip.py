@@ -1,4 +1,4 @@
-"""Clips: frames of a video file or of a folder of pictures, at the working size.
+"""Clips: frames of a video file or of a sequence of pictures, at the working size.
 
 `open_source` indexes a source once; `ClipSource.frames` then streams any range of it, one frame in memory at a time.
 `read_clip` reads a range as a whole. Both need PyAV and OpenCV, which are imported where they are used.
@@ -16,21 +16,21 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 from ex4d.frame_numbers import in_file
 from ex4d.geometry.intrinsics import FrameFit, fit_frame
+from ex4d.media.conform import at_rate
+from ex4d.media.deinterlace import deinterlaced
 from ex4d.media.folder import PictureFolder, index_folder
 from ex4d.media.info import PICTURES_FPS, ClipInfo
-from ex4d.media.picture import Bits, at_working_size
+from ex4d.media.picture import Bits, at_working_size, notes_of, telling_transparency
 from ex4d.media.video import VideoFile, index_video
 from ex4d.progress import Progress, silent
 from ex4d.storage.atomic import check_there
+from ex4d.storage.sequence import Gaps, Numbering, is_sequence
 
 if TYPE_CHECKING:
     import av
 
 LIMIT_BYTES = 8 << 30
 """Most memory that the frames of one clip may take."""
-
-_HDR_TRANSFERS = (16, 18)  # PQ and HLG, numbers of ITU-T H.273
-_HDR_NOTE = "The clip is HDR and was read without tone mapping; colours may look flat."
 
 Tell = Callable[[str], None]
 """Takes a sentence for the user."""
@@ -45,15 +45,16 @@ class Clip:
 
     Attributes:
         frames: (T,H,W,3) uint8 RGB.
-        fps: constant frame rate.
+        fps: constant frame rate: the source's, divided by `step`.
         source: name of the file or folder, for people; without its folder.
         start: index of the first frame in the source's constant-rate stream.
         fit: how the displayed picture of the source was brought to (H, W).
         notes: sentences about what was changed on the way, for the user.
-        source_frames: frames of the whole source at its constant rate; start + T where it is not known.
+        source_frames: frames of the whole source at its constant rate; up to the last frame where it is not known.
         stored: (T,) the picture of the file that each frame shows, counted from 0; frame numbers where it is
             not known. They differ from frame numbers in sources of a variable rate only.
         stored_pictures: pictures in the whole file.
+        step: every how many-th frame of the source was taken.
     """
 
     frames: NDArray[np.uint8]
@@ -65,22 +66,34 @@ class Clip:
     source_frames: int = 0
     stored: NDArray[np.int64] | None = None
     stored_pictures: int = 0
+    step: int = 1
 
     def __post_init__(self) -> None:
         if self.stored is None:
-            object.__setattr__(self, "stored", self.start + np.arange(len(self.frames)))
-        object.__setattr__(self, "source_frames", max(self.source_frames, self.start + len(self.frames)))
+            object.__setattr__(self, "stored", self.numbers)
+        object.__setattr__(self, "source_frames", max(self.source_frames, int(self.numbers[-1:].max(initial=-1)) + 1))
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """The frame of the source (T,), at its constant rate, that each frame is."""
+        return self.start + self.step * np.arange(len(self.frames))
 
 
 @dataclass(frozen=True)
 class ClipSource:
-    """A video file or folder of pictures whose frames can be had by ranges; made by `open_source`.
+    """A video file or sequence of pictures whose frames can be had by ranges; made by `open_source`.
 
     No file is held open between calls.
+
+    Attributes:
+        path: the file or folder.
+        content: where its frames are.
+        own_fps: the rate that a video has itself where it is read at another one.
     """
 
     path: Path
     content: VideoFile | PictureFolder
+    own_fps: Fraction | None = None
 
     @property
     def info(self) -> ClipInfo:
@@ -96,6 +109,7 @@ class ClipSource:
         start: int = 0,
         stop: int | None = None,
         *,
+        step: int = 1,
         longest_side: int | None = 1024,
         multiple: int = 16,
         bits: Bits = 8,
@@ -103,14 +117,16 @@ class ClipSource:
     ) -> Iterator[NDArray]:
         """Frames `start` to `stop`, one at a time: RGB (H,W,3), full range, uint8 or uint16 by `bits`.
 
-        Pictures are shown upright and with square pixels, converted to full-range RGB by the matrix and range that
-        the file names, scaled to the size of `fit` and cropped about the centre. A variable rate is brought to a
+        Pictures are shown upright and with square pixels, deinterlaced where they are flagged as interlaced, converted
+        to full-range RGB of BT.709 by the matrix, range, transfer and primaries that the file names (see
+        `ex4d.media.colour`), scaled to the size of `fit` and cropped about the centre. A variable rate is brought to a
         constant one: each frame shows what is on screen in the middle of its time. A picture that cannot be decoded
         repeats the one before it. Transparency is left out.
 
         Args:
             start: first frame.
             stop: the frame after the last one; None for all up to the end, however early a damaged file ends.
+            step: every how many-th frame.
             longest_side: greatest width or height of the frames in pixels; None keeps the source's.
             multiple: the frames' sides are multiples of it.
             bits: 8 or 16 a channel. Scaling too is done in them.
@@ -119,24 +135,27 @@ class ClipSource:
         Raises:
             InputError: fewer frames than asked for, a picture too small; while reading also damage.
         """
-        return self._read(self._wanted(start, stop), start, stop, self.fit(longest_side, multiple), bits, tell)
+        wanted = self._wanted(start, stop, step)
+        return self._read(wanted, start, stop, self.fit(longest_side, multiple), bits, tell)
 
-    def _wanted(self, start: int, stop: int | None) -> NDArray[np.int64]:
+    def _wanted(self, start: int, stop: int | None, step: int) -> NDArray[np.int64]:
         """The stored picture that each frame of the range shows, once the range is known to be there."""
         name, total, missing = self.path.name, self.info.frames, self.content.missing
         cut = f" (it is cut off: {missing} more are missing)" if missing else ""
-        if start < 0 or (stop is not None and stop <= start):
+        if start < 0 or step < 1 or (stop is not None and stop <= start):
             raise InputError("The first frame must be 0 or later and the number of frames at least 1.")
         if start >= total:
             raise InputError(
                 f"{name} has {total} frames{cut}: start at {in_file(total - 1)} or before, not at {in_file(start)}."
             )
         if stop is not None and stop > total:
+            asked, most = (len(range(start, end, step)) for end in (stop, total))
+            every = f" in steps of {step}" if step > 1 else ""
             raise InputError(
-                f"{name} has {total} frames{cut}, which is fewer than the {stop - start} asked for from"
-                f" {in_file(start)}: ask for at most {total - start}."
+                f"{name} has {total} frames{cut}, which is fewer than the {asked} asked for from"
+                f" {in_file(start)}{every}: ask for at most {most}."
             )
-        return self.content.shown[start:stop]
+        return self.content.shown[start:stop:step]
 
     def _read(
         self, wanted: NDArray[np.int64], start: int, stop: int | None, fit: FrameFit, bits: Bits, tell: Tell
@@ -144,13 +163,19 @@ class ClipSource:
         name, missing = self.path.name, self.content.missing
         if self.info.variable:
             tell(f"{name} has a variable frame rate; it was read at {_rate(self.info.fps)} frames a second.")
+        elif self.own_fps is not None:
+            tell(f"{name} was read at {_rate(self.info.fps)} frames a second instead of its own {_rate(self.own_fps)}.")
+        for note in self.content.notes:
+            tell(note)
+        stored = telling_transparency(name, int(wanted[0]), self.content.pictures(wanted), tell)
+        pictures = deinterlaced(stored, lambda: tell(self._deinterlaced_note()))
         done = stand_ins = 0
-        for frame, is_stand_in in _in_place(wanted, self.content.pictures(wanted), fit, bits, tell):
+        for frame, is_stand_in in _in_place(wanted, pictures, fit, bits, tell):
             yield frame
             done, stand_ins = done + 1, stand_ins + is_stand_in
         if done < len(wanted) and stop is not None:
             raise InputError(
-                f"{name} is damaged or cut off: only {done} of the {stop - start} frames from {in_file(start)} can be"
+                f"{name} is damaged or cut off: only {done} of the {len(wanted)} frames from {in_file(start)} can be"
                 f" decoded; ask for at most {done} or use a whole file."
             )
         if done == 0:
@@ -160,25 +185,37 @@ class ClipSource:
         if stand_ins:
             tell(f"{stand_ins} damaged frames of {name} repeat the frame before them.")
 
+    def _deinterlaced_note(self) -> str:
+        rate = _rate(self.info.fps)
+        return (
+            f"{self.path.name} is interlaced: the two fields of each picture were made one frame without combing"
+            f" (bwdif). It has {self.info.frames} frames at {rate} a second; fields would be twice as many."
+        )
 
-def open_source(path: Path, fps: Fraction | None = None) -> ClipSource:
-    """Find out what frames a video file or a folder of PNG or JPEG pictures has, and where.
+
+def open_source(
+    path: Path, fps: Fraction | None = None, gaps: Gaps = "hold", numbering: Numbering | None = None
+) -> ClipSource:
+    """Find out what frames a video file or a sequence of pictures has, and where.
 
     Reads all packets of a file and decodes its first picture.
 
     Args:
-        path: the file or folder.
-        fps: rate of an image folder, `PICTURES_FPS` if None; must be None for a video file.
+        path: a video, a folder of pictures, or a picture that stands for its sequence.
+        fps: rate of a sequence of pictures, `PICTURES_FPS` if None. A video that has another rate is brought to this
+            one: each frame shows what is on screen in the middle of its time. None keeps the video's.
+        gaps, numbering: of pictures, see `ex4d.media.folder.index_folder`.
 
     Raises:
-        InputError: missing, not a video, damaged, too large, or a rate for a video file.
+        InputError: missing, not a video, damaged, or too large.
     """
     path = check_there(path, "video file or image folder")
-    if path.is_dir():
-        return ClipSource(path, index_folder(path, PICTURES_FPS if fps is None else fps))
-    if fps is not None:
-        raise InputError(f"{path.name} has a frame rate of its own: give a rate for image folders only.")
-    return ClipSource(path, index_video(path))
+    if is_sequence(path):
+        return ClipSource(path, index_folder(path, PICTURES_FPS if fps is None else fps, gaps, numbering))
+    video = index_video(path)
+    if fps is None or fps == video.info.fps:
+        return ClipSource(path, video)
+    return ClipSource(path, at_rate(video, fps), video.info.fps)
 
 
 def clip_info(path: Path) -> ClipInfo:
@@ -195,29 +232,34 @@ def read_clip(
     *,
     start: int = 0,
     frames: int | None = 49,
+    step: int = 1,
     longest_side: int | None = 1024,
     fps: Fraction | None = None,
+    gaps: Gaps = "hold",
+    numbering: Numbering | None = None,
     multiple: int = 16,
     progress: Progress = silent,
 ) -> Clip:
-    """Frames `start` to `start + frames` of a video file or of a folder of PNG or JPEG pictures, in 8 bits.
+    """`frames` frames of a video file or of a sequence of pictures, from `start` on, in 8 bits.
 
     Args:
-        path: the file or folder.
+        path: the file or folder, see `open_source`.
         start: first frame.
         frames: how many; None for all up to the end.
+        step: every how many-th frame; the clip's rate is divided by it, so that it plays as fast as before.
         longest_side, multiple: see `ClipSource.frames`, which says how they are read.
-        fps: rate of an image folder, `PICTURES_FPS` if None; must be None for a video file.
+        fps, gaps, numbering: see `open_source`.
         progress: told after each frame.
 
     Raises:
         InputError: missing, not a video, cut off, fewer frames than asked, too small or too large.
     """
-    source = open_source(path, fps)
-    stop = None if frames is None else start + frames
+    source = open_source(path, fps, gaps, numbering)
+    stop = None if frames is None else start + max(0, (frames - 1) * step + 1)
     notes: list[str] = []
-    reading = source.frames(start, stop, longest_side=longest_side, multiple=multiple, tell=notes.append)
-    fit, total = source.fit(longest_side, multiple), (source.info.frames if stop is None else stop) - start
+    reading = source.frames(start, stop, step=step, longest_side=longest_side, multiple=multiple, tell=notes.append)
+    fit = source.fit(longest_side, multiple)
+    total = len(range(start, source.info.frames if stop is None else stop, step))
     _check_memory(total, fit)
     result = np.empty((total, fit.height, fit.width, 3), np.uint8)
     done = 0
@@ -225,10 +267,10 @@ def read_clip(
         result[done] = frame
         done += 1
         progress("Reading the clip", done, total)
-    stored = source.content.shown[start : start + done]
+    stored = source.content.shown[start::step][:done]
     return Clip(
         result[:done],
-        source.info.fps,
+        source.info.fps / step,
         source.path.name,
         start,
         fit,
@@ -236,6 +278,7 @@ def read_clip(
         source.info.frames,
         stored,
         source.content.stored_pictures,
+        step,
     )
 
 
@@ -246,13 +289,15 @@ def _in_place(
 
     An array is given once only, so that whoever takes it may write to it.
     """
-    done, before, hdr = 0, None, False
+    done, before = 0, None
+    told: set[str] = set()
     for number, picture in pictures:
         if number < wanted[done]:
             continue  # before the range, or shown too shortly to be seen at the constant rate
-        if picture.color_trc in _HDR_TRANSFERS and not hdr:
-            hdr = True
-            tell(_HDR_NOTE)
+        for note in notes_of(picture):
+            if note not in told:
+                told.add(note)
+                tell(note)
         lost, due = (int(n) for n in (np.searchsorted(wanted, number), np.searchsorted(wanted, number, "right")))
         for _ in range(done, lost):
             yield at_working_size(before or picture, fit, bits), True

@@ -1,6 +1,5 @@
-"""Folders of PNG or JPEG pictures as clips."""
+"""Pictures as clips: a folder of them, or one that stands for its sequence."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.media import still
 from ex4d.media.info import ClipInfo
-from ex4d.media.picture import check_pixels, decoded, displayed_size
+from ex4d.media.picture import displayed_size
 from ex4d.storage.names import CLIP_ENDINGS, pictures_in
+from ex4d.storage.sequence import Gaps, Numbering, sequence_at
 
 if TYPE_CHECKING:
     import av
@@ -21,26 +22,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PictureFolder:
-    """The pictures of a folder in natural order, one a frame; made by `index_folder`. See `ex4d.media.video.VideoFile`.
+    """The pictures of a sequence; made by `index_folder`. See `ex4d.media.video.VideoFile`.
 
     Attributes:
         info: the first picture's size stands for all.
-        files: (T) pictures.
+        files: the pictures in order: all of the sequence, or only those that a range of its frames shows.
+        shown: (T,) the picture of the sequence that each frame shows.
+        stored_pictures: pictures in the whole sequence.
+        notes: sentences about the sequence, for the user.
     """
 
     info: ClipInfo
     files: tuple[Path, ...]
+    shown: NDArray[np.int64]
+    stored_pictures: int
+    notes: tuple[str, ...] = ()
     missing: int = 0
-
-    @property
-    def shown(self) -> NDArray[np.int64]:
-        """The picture (T,) that each frame shows."""
-        return np.arange(len(self.files))
-
-    @property
-    def stored_pictures(self) -> int:
-        """Pictures in the folder."""
-        return len(self.files)
 
     def pictures(self, wanted: NDArray[np.int64]) -> Iterator[tuple[int, "av.VideoFrame"]]:
         """The pictures of these numbers, each with its number.
@@ -49,9 +46,9 @@ class PictureFolder:
             InputError: one cannot be read, or is of another size than the first.
         """
         size = self.info.width, self.info.height
-        for number in wanted:
-            file = self.files[number]
-            picture = _read_picture(file)
+        numbers = np.unique(wanted)
+        for number, file in zip(numbers, self._files_of(numbers), strict=True):
+            picture = still.read(file)
             this = displayed_size(picture)
             if this != size:
                 raise InputError(
@@ -60,41 +57,41 @@ class PictureFolder:
                 )
             yield int(number), picture
 
-
-def pictures_of(folder: Path) -> tuple[Path, ...]:
-    """The pictures of a folder in natural order.
-
-    Raises:
-        InputError: it holds none.
-    """
-    found = pictures_in(folder, CLIP_ENDINGS)
-    if not found:
-        raise InputError(f"The folder {folder} holds no PNG or JPEG pictures: choose the folder of the frames.")
-    return tuple(found)
+    def _files_of(self, numbers: NDArray[np.int64]) -> list[Path]:
+        if len(self.files) == self.stored_pictures:
+            return [self.files[number] for number in numbers]
+        if len(numbers) != len(self.files):
+            raise InputError(
+                f"Of the {self.stored_pictures} pictures of the clip, {len(self.files)} came along and {len(numbers)}"
+                " are needed: open the clip again."
+            )
+        return list(self.files)
 
 
-def index_folder(folder: Path, fps: Fraction) -> PictureFolder:
-    """List the pictures of a folder and decode the first.
+def index_folder(path: Path, fps: Fraction, gaps: Gaps = "hold", numbering: Numbering | None = None) -> PictureFolder:
+    """List the pictures of a sequence and decode the first.
+
+    Args:
+        path: a folder, or a picture that stands for its sequence, see `ex4d.storage.sequence.sequence_at`.
+        fps: its frame rate.
+        gaps: what stands for missing pictures.
+        numbering: of the sequence whose pictures lie in the folder, or those of them that are needed; None where
+            their names say.
 
     Raises:
         InputError: no pictures, the first cannot be read, or the rate is not positive.
     """
     if fps <= 0:
         raise InputError(f"The frame rate of an image folder must be above 0, not {fps}.")
-    files = pictures_of(folder)
-    width, height = displayed_size(_read_picture(files[0]))
-    return PictureFolder(ClipInfo(width, height, Fraction(fps), len(files), variable=False), files)
-
-
-def _read_picture(path: Path) -> "av.VideoFrame":
-    import av
-
-    try:
-        # Bytes and not a name: a name with a % in it would be taken for a pattern.
-        data = io.BytesIO(path.read_bytes())
-        with av.open(data, "r", options={"format_whitelist": "png_pipe,jpeg_pipe"}) as container:
-            stream = container.streams.video[0]
-            check_pixels(path, stream)
-            return next(decoded(container, stream))
-    except (av.FFmpegError, OSError, StopIteration, IndexError) as error:
-        raise InputError(f"The picture {path} cannot be read as PNG or JPEG: replace or remove it.") from error
+    if numbering is None:
+        sequence = sequence_at(path)
+        files, numbering, notes, name = sequence.files, sequence.numbering, sequence.notes, sequence.pattern
+    else:
+        files, notes, name = tuple(pictures_in(path, CLIP_ENDINGS)), (), path.name
+    if not files:
+        raise InputError(f"The folder {path} holds no pictures: choose the folder of the frames.")
+    width, height = displayed_size(still.read(files[0]))
+    shown = numbering.shown(gaps)
+    notes = (*notes, *numbering.notes(name, gaps), *still.notes(files[0]))
+    info = ClipInfo(width, height, Fraction(fps), len(shown), variable=False)
+    return PictureFolder(info, files, shown, numbering.pictures, notes)

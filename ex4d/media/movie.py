@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.media.clip import Clip, read_clip
+from ex4d.progress import Progress, silent
 from ex4d.storage.atomic import replacing
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def write_movie(
     *,
     lossless: bool = False,
     metadata: dict[str, str] | None = None,
+    progress: Progress = silent,
 ) -> None:
     """Write frames as H.264 in .mp4; all or nothing.
 
@@ -42,6 +44,7 @@ def write_movie(
         lossless: grey frames come back bit for bit; for masks. Blender plays that profile of H.264 (High
             4:4:4 Predictive), not every browser does.
         metadata: texts by the names in `METADATA_KEYS`.
+        progress: told before each frame; raises `Cancelled` to stop.
 
     Raises:
         InputError: no frames, an odd size, or the file cannot be written (disk full, no permission).
@@ -81,6 +84,7 @@ def write_movie(
         codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
         codec.color_range = 2 if lossless else 1  # full, limited
         for number, frame in enumerate(frames):
+            progress("Writing video", number, len(frames))
             picture = _full_range_grey(frame) if lossless else _bt709(frame)
             picture.pts, picture.time_base = number, 1 / fps
             container.mux(stream.encode(picture))

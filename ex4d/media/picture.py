@@ -1,6 +1,6 @@
-"""One decoded picture: its size on screen, and its RGB at the working size in 8 or 16 bits a channel."""
+"""One decoded picture: its size on screen, and its RGB (BT.709) at the working size in 8 or 16 bits a channel."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import FrameFit
+from ex4d.media import colour
+from ex4d.media.clock import on_one_clock
+from ex4d.media.orientation import orientation_of
 
 if TYPE_CHECKING:
     import av
@@ -38,7 +41,7 @@ def decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["av.
     """All pictures of a stream that can be decoded; damaged ones are passed over."""
     import av
 
-    packets = container.demux(stream)
+    packets = on_one_clock(container.demux(stream), container.format.name)
     while True:
         try:
             packet = next(packets)
@@ -52,6 +55,24 @@ def decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["av.
             return
 
 
+def telling_transparency(
+    name: str, first: int, pictures: Iterator[tuple[int, "av.VideoFrame"]], tell: Callable[[str], None]
+) -> Iterator[tuple[int, "av.VideoFrame"]]:
+    """Numbered pictures as they are; of the first one from number `first` on that is not opaque the user is told."""
+    told = False
+    for number, picture in pictures:
+        if not told and number >= first and _is_transparent(picture):
+            told = True
+            tell(f"The transparency of {name} was left out: its colours were taken as they are.")
+        yield number, picture
+
+
+def _is_transparent(picture: "av.VideoFrame") -> bool:
+    if not any(component.is_alpha for component in picture.format.components):
+        return False
+    return bool(picture.reformat(format="rgba").to_ndarray()[..., 3].min() < 255)
+
+
 def displayed_size(picture: "av.VideoFrame", pixel_aspect: Fraction | None = None) -> tuple[int, int]:
     """Width and height of the upright picture with square pixels.
 
@@ -62,35 +83,52 @@ def displayed_size(picture: "av.VideoFrame", pixel_aspect: Fraction | None = Non
     width, height = picture.width, picture.height
     if pixel_aspect and pixel_aspect > 0:
         width = max(1, round(width * pixel_aspect))
-    return (height, width) if _quarter_turns(picture) % 2 else (width, height)
+    return (height, width) if orientation_of(picture).transposed else (width, height)
+
+
+def notes_of(picture: "av.VideoFrame") -> tuple[str, ...]:
+    """Sentences about what `at_working_size` does to a picture, or cannot do, for the user."""
+    converted = colour.conversion(picture.color_primaries, picture.color_trc)
+    notes = (
+        orientation_of(picture).note,
+        converted and converted.note,
+        colour.left_as_it_is(picture.color_primaries, picture.colorspace),
+    )
+    return tuple(note for note in notes if note)
 
 
 def at_working_size(picture: "av.VideoFrame", fit: FrameFit, bits: Bits) -> NDArray:
     """Full-range RGB (fit.height, fit.width, 3) of a picture: upright, scaled, cropped about the centre.
 
-    uint8 or uint16. A source of 8 bits a channel gives 257 times its 8-bit value in 16 bits.
+    uint8 or uint16. A source of 8 bits a channel gives 257 times its 8-bit value in 16 bits, unless its colours are
+    converted (see `ex4d.media.colour`), which is always done in 16 bits.
     """
-    upright = np.rot90(_rgb8(picture) if bits == 8 else _rgb16(picture), _quarter_turns(picture))
-    scaled = _scale(upright, fit.scaled_width, fit.scaled_height)
-    cropped = scaled[fit.top : fit.top + fit.height, fit.left : fit.left + fit.width]
-    return np.ascontiguousarray(cropped)
+    converted = colour.conversion(picture.color_primaries, picture.color_trc)
+    if converted:
+        stored: NDArray = _rgb16(picture)
+    elif bits == 8:
+        stored = _converted(picture, "rgb24").astype(np.uint8, copy=False)
+    elif _bits(picture) <= 8:
+        stored = _converted(picture, "rgb24").astype(np.uint16) * np.uint16(257)
+    else:
+        stored = _rgb16(picture)
+    scaled = _scale(orientation_of(picture).upright(stored), fit.scaled_width, fit.scaled_height)
+    cropped = np.ascontiguousarray(scaled[fit.top : fit.top + fit.height, fit.left : fit.left + fit.width])
+    if not converted:
+        return cropped
+    cropped = converted.apply(cropped)
+    return cropped if bits == 16 else ((cropped.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _quarter_turns(picture: "av.VideoFrame") -> int:
-    """Counter-clockwise quarter turns that bring a stored picture upright."""
-    return round(picture.rotation / 90) % 4
-
-
-def _rgb8(picture: "av.VideoFrame") -> NDArray[np.uint8]:
-    """Full-range RGB (h,w,3) of a picture in its stored orientation and pixel shape."""
-    return _converted(picture, "rgb24").astype(np.uint8, copy=False)
+def _bits(picture: "av.VideoFrame") -> int:
+    return max(component.bits for component in picture.format.components)
 
 
 def _rgb16(picture: "av.VideoFrame") -> NDArray[np.uint16]:
-    """As `_rgb8`, in 16 bits."""
-    stored_bits = max(component.bits for component in picture.format.components)
-    if stored_bits <= 8:
-        return _rgb8(picture).astype(np.uint16) * np.uint16(257)
+    """Full-range RGB (h,w,3) of a picture in its stored orientation and pixel shape."""
+    stored_bits = max(8, _bits(picture))
+    if picture.format.is_rgb and stored_bits == 8:
+        return _converted(picture, "rgb24").astype(np.uint16) * np.uint16(257)
     rgb = _converted(picture, "rgb48le").astype(np.uint16, copy=False)
     if picture.format.is_rgb:
         return rgb
@@ -115,6 +153,8 @@ def _converted(picture: "av.VideoFrame", pixel_format: str) -> NDArray:
         # Untagged video: what players do is BT.709 for high definition and BT.601 below.
         high = picture.width >= 1280 or picture.height >= 720
         matrix = Colorspace.ITU709 if high else Colorspace.ITU601
+        if picture.color_primaries == colour.BT2020_PRIMARIES or picture.color_trc in (colour.PQ, colour.HLG):
+            matrix = Colorspace.BT2020
     rgb = picture.reformat(
         format=pixel_format,
         src_colorspace=matrix,

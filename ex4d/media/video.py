@@ -4,16 +4,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.media.clock import Clock
+from ex4d.media.colour import UNSPECIFIED
 from ex4d.media.info import PICTURES_FPS, ClipInfo
 from ex4d.media.picture import check_pixels, decoded, displayed_size
+from ex4d.media.tracks import Track, best, is_whole_avi, repeated, without_second_fields
 
 if TYPE_CHECKING:
     import av
@@ -27,6 +30,8 @@ _FORMATS = (
     "mjpeg,yuv4mpegpipe,nut,dv,rm,png_pipe,jpeg_pipe"
 )
 
+_PROGRESSIVE = 1  # FFmpeg's numbers of field orders: 0 is unknown, greater ones are interlaced
+
 _USUAL_RATES = [Fraction(n) for n in (10, 12, 15, 24, 25, 30, 48, 50, 60, 90, 100, 120, 240)] + [
     Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)
 ]
@@ -39,23 +44,27 @@ class VideoFile:
     Attributes:
         info: size, rate and length.
         path: the file.
+        stream: the stream's number among those of the container.
         shown: (T,) the stored picture, counted in display order, that each frame shows.
-        times: presentation time of each stored picture in ticks of the stream; None where there are none.
-        keys: presentation times at which decoding can start.
+        times: presentation time of each stored picture in ticks of the stream, on one clock (see
+            `ex4d.media.clock`); None where there are none.
+        keys: presentation times at which decoding can start; none where the file can be read from its beginning only.
+        stored_pictures: pictures in the file.
         missing: pictures that the file promises and does not hold.
+        interlaced: a picture needs the one before it to be shown.
+        notes: sentences about which pictures were taken, for the user.
     """
 
     info: ClipInfo
     path: Path
+    stream: int
     shown: NDArray[np.int64]
     times: NDArray[np.int64] | None
     keys: NDArray[np.int64]
+    stored_pictures: int
     missing: int = 0
-
-    @property
-    def stored_pictures(self) -> int:
-        """Pictures in the file."""
-        return len(self.shown if self.times is None else self.times)
+    interlaced: bool = False
+    notes: tuple[str, ...] = ()
 
     def pictures(self, wanted: NDArray[np.int64]) -> Iterator[tuple[int, "av.VideoFrame"]]:
         """Pictures with their number in display order, from `wanted[0]` or somewhat before, up to the file's end.
@@ -63,18 +72,24 @@ class VideoFile:
         Raises:
             InputError: their size changes midway.
         """
-        return self._pictures_from(int(wanted[0]))
+        return self._pictures_from(max(0, int(wanted[0]) - self.interlaced))
 
     def _pictures_from(self, first: int) -> Iterator[tuple[int, "av.VideoFrame"]]:
-        with _open_video(self.path) as (container, stream):
+        import av
+
+        with _open_video(self.path) as (container, streams):
+            (stream,) = (s for s in streams if s.index == self.stream)
+            named = _named_colours(stream)
             pictures = decoded(container, stream)
             times = self.times
             key = 0 if times is None else int(self.keys[self.keys <= times[first]].max(initial=times[0]))
             if times is not None and key > times[0]:
-                container.seek(key, stream=stream)
-                head = next(pictures, None)
+                head = None
+                with suppress(av.FFmpegError):  # such as Matroska without an index
+                    container.seek(key, stream=stream)
+                    head = next(pictures, None)
                 if head is None or head.pts is None or head.pts > times[first]:
-                    yield from self._pictures_from(0)  # some containers land too late: from the beginning
+                    yield from self._pictures_from(0)  # or the place is too late: from the beginning
                     return
                 pictures = chain([head], pictures)
             size = None
@@ -82,6 +97,7 @@ class VideoFile:
                 if size not in (None, (picture.width, picture.height)):
                     raise InputError(f"The pictures of {self.path} change their size midway: convert it to one size.")
                 size = (picture.width, picture.height)
+                _name_colours(picture, named)
                 if times is None or picture.pts is None:
                     yield order, picture
                 else:
@@ -89,55 +105,99 @@ class VideoFile:
 
 
 def index_video(path: Path) -> VideoFile:
-    """Read all packets of a video file, without decoding more than its first picture.
+    """Read all packets of a video file, without decoding more than its first picture; nine of interlaced ones.
 
     Raises:
         InputError: not a video, damaged so that nothing can be decoded, or too large.
     """
     import av
 
-    with _open_video(path) as (container, stream):
+    with _open_video(path) as (container, streams):
         metadata = dict(container.metadata)
+        tracks = {s.index: Track(Clock(container.format.name)) for s in streams}
+        with suppress(av.FFmpegError):  # cut off: what came before it counts
+            for packet in container.demux(*streams):
+                tracks[packet.stream_index].add(packet)
+        number, notes = best(streams, tracks)
+        (stream,) = (s for s in streams if s.index == number)
         guesses = [Fraction(r) for r in (stream.guessed_rate, stream.average_rate) if r and 0 < r <= 1000]
         stores_no_times = container.format.name == "avi"  # what it gives as such is the decoding order
         tick = stream.time_base or Fraction(1, 90000)
         promised, aspect = stream.frames, stream.sample_aspect_ratio
-        packets: list[tuple[Any, bool]] = []  # presentation time, or None in old containers; can decoding start here
-        trimmed, reached = 0, None
-        with suppress(av.FFmpegError):  # cut off: what came before it counts
-            for packet in container.demux(stream):
-                if packet.is_discard:
-                    trimmed += 1
-                elif packet.size and not packet.is_corrupt:
-                    packets.append((packet.pts, packet.is_keyframe))
-                    reached = packet.dts
-    with _open_video(path) as (container, stream):
-        picture = next(decoded(container, stream), None)
-    if picture is None or not packets:
-        raise InputError(f"No picture of {path} can be decoded: the file is damaged or empty; use another copy.")
-    width, height = displayed_size(picture, aspect)
-    timed = not stores_no_times and all(pts is not None for pts, _ in packets)
-    if timed and reached is not None and promised - trimmed > len(packets):
-        # Pictures are stored out of order: only up to the time that decoding has reached is none missing.
-        packets = [(pts, key) for pts, key in packets if pts <= max(reached, packets[0][0])]
-    missing = max(0, promised - trimmed - len(packets))
+    with _open_video(path) as (container, streams):
+        (stream,) = (s for s in streams if s.index == number)
+        pictures = decoded(container, stream)
+        picture = next(pictures, None)
+        if picture is None:
+            raise _nothing_there(path)
+        width, height = displayed_size(picture, aspect)
+        interlaced = picture.interlaced_frame or stream.codec_context.field_order > _PROGRESSIVE
+        first_times = [p.pts for p in (picture, *islice(pictures, 8 if interlaced else 0)) if p.pts is not None]
+    track = tracks[number]
+    packets = track.without_cut_end()
+    if not packets:
+        raise _nothing_there(path)
+    missing = max(0, promised - track.trimmed - len(packets))
+    if interlaced:
+        packets = without_second_fields(packets, first_times)
 
-    if not timed:
+    if stores_no_times or any(packet.pts is None for packet in packets):
         fps = guesses[0] if guesses else PICTURES_FPS
-        info = ClipInfo(width, height, fps, len(packets), False, metadata)
-        return VideoFile(info, path, np.arange(len(packets)), None, np.zeros(0, np.int64), missing)
-    packets.sort()
-    times = np.array([pts for pts, _ in packets], np.int64)
-    keys = np.array([pts for pts, key in packets if key], np.int64)
+        shown = np.arange(len(packets))
+        if stores_no_times:
+            shown = repeated([packet.dts for packet in packets], promised if is_whole_avi(path) else 0)
+            missing = max(0, missing + len(packets) - len(shown) - (packets[0].dts or 0))
+        info = ClipInfo(width, height, fps, len(shown), False, metadata)
+        no_keys = np.zeros(0, np.int64)
+        return VideoFile(info, path, number, shown, None, no_keys, len(packets), missing, interlaced, notes)
+
+    timed = [(packet.pts, packet.key) for packet in packets if packet.pts is not None]
+    reached = packets[-1].dts
+    if reached is not None and missing:
+        # Pictures are stored out of order: only up to the time that decoding has reached is none missing.
+        early = [(pts, key) for pts, key in timed if pts <= max(reached, timed[0][0])]
+        missing, timed = missing + len(timed) - len(early), early
+    timed.sort()
+    if first_times and (lead_in := sum(pts < first_times[0] for pts, _ in timed)):
+        timed = timed[lead_in:] or timed
+        notes += (f"The first {lead_in} pictures of {path.name} need others that are not there: they were left out.",)
+    if track.clock.joints:
+        recordings = track.clock.joints + 1
+        notes += (f"{path.name} is {recordings} recordings in one file: they were read one after the other.",)
+    times = np.array([pts for pts, _ in timed], np.int64)
+    keys = np.array([pts for pts, key in timed if key and not track.clock.joints], np.int64)
     seconds = (times - times[0]) * float(tick)
     fps, variable = _constant_rate(seconds, guesses)
     shown = _on_screen(path, seconds, fps) if variable else np.arange(len(times))
     info = ClipInfo(width, height, fps, len(shown), variable, metadata)
-    return VideoFile(info, path, shown, times, keys, missing)
+    return VideoFile(info, path, number, shown, times, keys, len(times), missing, interlaced, notes)
+
+
+def _nothing_there(path: Path) -> InputError:
+    return InputError(f"No picture of {path} can be decoded: the file is damaged or empty; use another copy.")
+
+
+def _named_colours(stream: "VideoStream") -> tuple[int, int, int]:
+    """Primaries, transfer and matrix that the container names; to be asked before anything is decoded."""
+    context = stream.codec_context
+    return context.color_primaries, context.color_trc, context.colorspace
+
+
+def _name_colours(picture: "av.VideoFrame", named: tuple[int, int, int]) -> None:
+    """Give a picture the container's colours where it does not name its own."""
+    unknown = (0, UNSPECIFIED)
+    primaries, transfer, matrix = named
+    if picture.color_primaries in unknown and primaries not in unknown:
+        picture.color_primaries = primaries
+    if picture.color_trc in unknown and transfer not in unknown:
+        picture.color_trc = transfer
+    if picture.colorspace in unknown and matrix not in unknown and not picture.format.is_rgb:
+        picture.colorspace = matrix
 
 
 @contextmanager
-def _open_video(path: Path) -> Iterator[tuple["InputContainer", "VideoStream"]]:
+def _open_video(path: Path) -> Iterator[tuple["InputContainer", list["VideoStream"]]]:
+    """A video file with all its streams of pictures that can be decoded, but for cover pictures."""
     import av
 
     try:
@@ -155,13 +215,14 @@ def _open_video(path: Path) -> Iterator[tuple["InputContainer", "VideoStream"]]:
         ) from error
     with container:
         cover = av.stream.Disposition.attached_pic
-        streams = [s for s in container.streams.video if not s.disposition & cover]
-        if not streams or streams[0].codec_context is None:
+        streams = [s for s in container.streams.video if not s.disposition & cover and s.codec_context is not None]
+        if not streams:
             raise InputError(f"{path} has no video stream that can be decoded: use a file with pictures.")
-        check_pixels(path, streams[0])
-        # Not frame threads: an error in one picture would take its neighbours in the other threads along.
-        streams[0].thread_type = "SLICE"
-        yield container, streams[0]
+        for stream in streams:
+            check_pixels(path, stream)
+            # Not frame threads: an error in one picture would take its neighbours in the other threads along.
+            stream.thread_type = "SLICE"
+        yield container, streams
 
 
 def _constant_rate(seconds: NDArray[np.float64], guesses: list[Fraction]) -> tuple[Fraction, bool]:

@@ -55,7 +55,8 @@ def _with_camera(job: Generate | Fill, folder: Path) -> Generate | Fill:
     not."""
     if isinstance(job, Fill) or job.path is None:
         return job
-    return replace(job, path=blob_of(folder / take.CAMERA))
+    as_it_is = replace(job.preset, camera_scale=1.0, camera_world="source")  # scaled and placed already
+    return replace(job, path=blob_of(folder / take.CAMERA), preset=as_it_is)
 
 
 def _found(record: take.TakeRecord, folder: Path, blob: Blob, moved: "_Moved | None") -> Path:

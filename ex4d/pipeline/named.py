@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from ex4d.depth import registry
 from ex4d.errors import InputError
-from ex4d.media.folder import pictures_of
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.open import SourceFiles
+from ex4d.pipeline.pictures import depth_for, shown_by
 from ex4d.pipeline.requests import MOST_PICTURES, Blob, Fill, Generate, Source, safe_name
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.progress import Progress, silent
 from ex4d.storage.atomic import check_there
 from ex4d.storage.names import DEPTH_ENDINGS, pictures_in
+from ex4d.storage.sequence import PictureSequence, is_sequence, sequence_at
 
 
 class NamedFiles:
@@ -22,10 +25,12 @@ class NamedFiles:
 
     Attributes:
         places: paths by hash.
+        notes: sentences about the files, for the user.
     """
 
     def __init__(self, progress: Progress = silent) -> None:
         self.places: dict[str, Path] = {}
+        self.notes: list[str] = []
         self._progress = progress
 
     def locate(self, blob: Blob) -> Path:
@@ -52,15 +57,16 @@ class NamedFiles:
             InputError: a file cannot be read, or the estimator cannot run here.
         """
         check_there(files.clip, "video file or image folder")
-        is_folder = files.clip.is_dir()
+        pictures = sequence_at(files.clip) if is_sequence(files.clip) else None
         depth = registry.choose(source.estimator, files.clip, files.depth).file
         return Generate(
             Source(
-                self._clip(files.clip),
-                self._depth(depth) if depth is not None else (),
+                self._pictures(pictures, source) if pictures else self._files((files.clip,)),
+                self._depth(depth, pictures, source) if depth is not None else (),
                 self._file(files.camera, "camera file") if files.camera is not None else None,
                 source,
-                safe_name(files.clip.resolve().name) if is_folder else None,
+                safe_name(pictures.files[0].resolve().parent.name) if pictures else None,
+                pictures.numbering if pictures else None,
             ),
             self._file(path, "camera file") if path is not None else None,
             preset,
@@ -80,16 +86,21 @@ class NamedFiles:
 
     def _clip(self, path: Path) -> tuple[Blob, ...]:
         check_there(path, "video file or image folder")
-        return self._files(pictures_of(path) if path.is_dir() else (path,))
+        return self._files(sequence_at(path).files if is_sequence(path) else (path,))
 
-    def _depth(self, path: Path) -> tuple[Blob, ...]:
+    def _pictures(self, sequence: PictureSequence, settings: SourceSettings) -> tuple[Blob, ...]:
+        """Only the pictures that the frames show which are used."""
+        self.notes += sequence.notes
+        return self._files(tuple(sequence.files[n] for n in np.unique(shown_by(sequence.numbering, settings))))
+
+    def _depth(self, path: Path, clip: PictureSequence | None, settings: SourceSettings) -> tuple[Blob, ...]:
         check_there(path, "depth file or folder")
         if not path.is_dir():
             return self._files((path,))
         found = pictures_in(path, DEPTH_ENDINGS)
         if not found:
-            raise InputError(f"The depth folder {path} must hold pictures of one kind, 16-bit PNG or EXR.")
-        return self._files(tuple(found))
+            raise InputError(f"The depth folder {path} must hold pictures of one kind, grey PNG or EXR.")
+        return self._files(tuple(depth_for(found, clip.numbering, settings) if clip else found))
 
     def _file(self, path: Path, what: str) -> Blob:
         (blob,) = self._files((check_there(path, what),))

@@ -16,13 +16,14 @@ from ex4d.depth import registry
 from ex4d.depth.estimate import Estimate
 from ex4d.geometry import intrinsics
 from ex4d.geometry.depth_video import DepthVideo
-from ex4d.geometry.presets import RELEASE_FRAMES
-from ex4d.media.clip import Clip, clip_info, read_clip
+from ex4d.media.clip import Clip, open_source, read_clip
+from ex4d.pipeline.pictures import frames_to_use, note_on_length
 from ex4d.pipeline.requests import Blob, Fill, Job, Reconstruct
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.progress import Progress, silent
 from ex4d.source_camera import pose_files
-from ex4d.storage.names import natural_order
+from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, natural_order
+from ex4d.storage.sequence import Numbering, unnumbered
 
 Locate = Callable[[Blob], Path]
 """Where the content of a blob lies on this machine; the file's name may differ from the blob's."""
@@ -33,14 +34,17 @@ class SourceFiles:
     """Where the files of a source lie.
 
     Attributes:
-        clip: a video file, or a folder of pictures.
+        clip: a video file, a folder of pictures, or a picture that stands for its sequence.
         depth: a depth file or folder; None where it is looked for beside the clip, or estimated.
         camera: a file that says how the clip's own camera moved; None where it stood still.
+        numbering: of the sequence whose pictures, or those of them that are needed, lie in the folder; None where the
+            names of the pictures say.
     """
 
     clip: Path
     depth: Path | None = None
     camera: Path | None = None
+    numbering: Numbering | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Shot:
         clip: frames at the working size.
         estimate: its depth.
         source_to_world: (T,4,4) poses of the clip's own camera; None where it stands still.
+        from_file: (4,4) from the world of the source camera's file into that of the shot; None where there is none.
         notes: sentences about all three that stay true wherever their result goes.
     """
 
@@ -74,6 +79,7 @@ class Shot:
     estimate: Estimate
     source_to_world: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
+    from_file: NDArray[np.float64] | None = None
 
     @property
     def choice_notes(self) -> tuple[str, ...]:
@@ -120,12 +126,19 @@ def open_shot(
     Raises:
         InputError: something cannot be read, does not fit, or cannot be estimated here.
     """
+    fps = Fraction(settings.fps) if settings.fps else None
+    frames = settings.frames
+    if frames is None:
+        frames = frames_to_use(open_source(files.clip, fps, settings.gaps, files.numbering).info.frames, settings)
     clip = read_clip(
         files.clip,
         start=settings.start,
-        frames=_frames(files.clip, settings),
+        frames=frames,
+        step=settings.step,
         longest_side=settings.longest_side,
-        fps=Fraction(settings.fps) if settings.fps else None,
+        fps=fps,
+        gaps=settings.gaps,
+        numbering=files.numbering,
         progress=progress,
     )
     focal_px = settings.focal_px
@@ -146,16 +159,25 @@ def open_shot(
         device=device,
         progress=progress,
     )
-    notes = (*clip.notes, *estimate.depth.notes)
+    length = note_on_length(clip.source, len(clip.frames), clip.source_frames, settings)
+    notes = (*length, *clip.notes, *estimate.depth.notes)
     if moving is None:
         return Shot(clip, estimate, None, notes)
-    moving, said = pose_files.in_unit_of(moving, estimate.depth)
-    return Shot(clip, estimate, moving.camera_to_world, (*notes, said))
+    moving, said = pose_files.in_unit_of(moving, estimate.depth, settings.camera_scale)
+    notes = (*notes, *moving.notes, said, *_other_lens(moving, estimate.depth, clip))
+    return Shot(clip, estimate, moving.camera_to_world, notes, moving.from_file)
 
 
-def _frames(clip: Path, settings: SourceSettings) -> int:
-    """How many frames to read: those asked for, else the release's number or what there is."""
-    return settings.frames or max(1, min(RELEASE_FRAMES, clip_info(clip).frames - settings.start))
+def _other_lens(moving: pose_files.SourceCamera, depth: DepthVideo, clip: Clip) -> tuple[str, ...]:
+    """Say that the source camera's file has another lens than the depth: poses and depth only fit with one lens."""
+    if moving.lens is None or np.allclose(moving.lens[:, 0, 0], depth.intrinsics[:, 0, 0], rtol=0.01):
+        return ()
+    width = clip.fit.scaled_width  # of the whole picture, for which the option counts
+    theirs, ours = (intrinsics.field_of_view_of(float(k[0, 0, 0]), width) for k in (moving.lens, depth.intrinsics))
+    return (
+        f"The source camera's file has a lens of {theirs:.1f} degrees, and {ours:.1f} are used: if the file is right,"
+        f" set the field of view to it (--fov {theirs:.2f}).",
+    )
 
 
 def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) -> JobFiles:
@@ -171,16 +193,28 @@ def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) ->
     """
     gathered = partial(_gathered, locate=locate, folder=folder, in_place=in_place)
     if isinstance(job, Fill):
-        return JobFiles(colour=gathered(job.colour, what="colour"), mask=gathered(job.mask, what="mask"))
+        colour, mask = (
+            gathered(blobs, what=what, as_folder=_are_pictures(blobs, CLIP_ENDINGS))
+            for what, blobs in (("colour", job.colour), ("mask", job.mask))
+        )
+        return JobFiles(colour=colour, mask=mask)
     source = job.source
+    numbering = None if source.folder is None else source.numbering or unnumbered(len(source.clip))
+    depth_is_folder = bool(source.depth) and _are_pictures(source.depth, DEPTH_ENDINGS)
     files = SourceFiles(
         gathered(source.clip, what=source.folder or "clip", as_folder=source.folder is not None),
-        gathered(source.depth, what="depth") if source.depth else None,
+        gathered(source.depth, what="depth", as_folder=depth_is_folder) if source.depth else None,
         gathered((source.camera,), what="camera") if source.camera else None,
+        numbering,
     )
     if isinstance(job, Reconstruct) or job.path is None:
         return JobFiles(files)
     return JobFiles(files, gathered((job.path,), what="path"))
+
+
+def _are_pictures(blobs: tuple[Blob, ...], endings: tuple[str, ...]) -> bool:
+    """Whether files are from a folder of pictures, even if only one of them is needed."""
+    return Path(blobs[0].name).suffix.lower() in endings
 
 
 def _gathered(

@@ -5,16 +5,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ex4d.geometry import camera_path, presets
+from ex4d.cameras import fitting, registry
+from ex4d.geometry import presets
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS
 from ex4d.pipeline.open import Shot
-from ex4d.pipeline.settings import PathSettings, RenderSettings
+from ex4d.pipeline.settings import Fit, PathSettings, RenderSettings
 from ex4d.progress import Progress, silent
 from ex4d.render.conditioning import Conditioning, render, render_stereo
 from ex4d.render.engines import engine
 from ex4d.render.scene import Scene
+from ex4d.source_camera.pose_files import clip_frames
 
 
 def mesh_of(shot: Shot, settings: RenderSettings) -> DWMesh:
@@ -35,7 +37,7 @@ def path_of(
     if isinstance(path, CameraPath):
         return path
     if path is not None:
-        return camera_path.load(path, len(mesh), *size)
+        return _from_file(path, mesh, shot, preset)
     return presets.preset(
         preset.cam,
         presets.pivot_distance(mesh.depth[0]),
@@ -46,7 +48,20 @@ def path_of(
         preset.rise,
         release_compat=settings.release_compat,
         source_to_world=shot.source_to_world,
+        easing=preset.easing,
+        shake=preset.shake,
+        shake_seed=preset.shake_seed,
     )
+
+
+def _from_file(path: Path, mesh: DWMesh, shot: Shot, settings: PathSettings) -> CameraPath:
+    """A camera path of a file of any format, see `ex4d.cameras.registry`, with sentences about how it was read."""
+    read = registry.read(path)
+    track, notes = fitting.path_track(read, clip_frames(shot.clip), str(path))
+    poses = fitting.placed(track, settings.camera_scale, settings.camera_world, shot.from_file)
+    where = fitting.placing_notes(read, poses, settings.camera_scale)
+    cameras = fitting.with_lens(track, poses, shot.depth.intrinsics, mesh.width, mesh.height)
+    return replace(cameras, notes=(*notes, *where, *cameras.notes))
 
 
 def scene_of(shot: Shot, path: CameraPath | Path | None, preset: PathSettings, settings: RenderSettings) -> Scene:
@@ -60,11 +75,36 @@ def scene_of(shot: Shot, path: CameraPath | Path | None, preset: PathSettings, s
     return Scene(mesh, shot.clip.frames, cameras, settings.release_compat)
 
 
-def resized(scene: Scene, width: int, height: int) -> Scene:
-    """The same cameras with a picture of another size, squeezed where the aspect differs, as the release does."""
+def resized(scene: Scene, width: int, height: int, fit: Fit) -> tuple[Scene, tuple[str, ...]]:
+    """The same cameras with a picture of another size, and a sentence where its aspect is another.
+
+    Args:
+        scene: in the working size.
+        width, height: of the result, in pixels.
+        fit: "crop" lets the picture fill the result and cuts evenly what stands over; "squeeze" scales both sides.
+    """
     path = scene.path
-    scale = np.diag([width / path.width, height / path.height, 1])
-    return replace(scene, path=CameraPath(path.camera_to_world, scale @ path.intrinsics, width, height))
+    across, down = width / path.width, height / path.height
+    notes = note_on_aspect((path.width, path.height), (width, height), fit)
+    if fit == "crop":
+        across = down = max(across, down)
+    left, top = (path.width * across - width) / 2, (path.height * down - height) / 2
+    to_size = np.array([[across, 0, -left], [0, down, -top], [0, 0, 1]])
+    path = replace(path, intrinsics=to_size @ path.intrinsics, width=width, height=height)
+    return replace(scene, path=path), notes
+
+
+def note_on_aspect(old: tuple[int, int], new: tuple[int, int], fit: Fit) -> tuple[str, ...]:
+    """A sentence about a picture (width, height) that was brought to another aspect."""
+    across, down = new[0] / old[0], new[1] / old[1]
+    kept = min(across, down) / max(across, down)
+    if kept > 1 - 1e-9:
+        return ()
+    said = f"The result is {new[0]}x{new[1]} and the clip {old[0]}x{old[1]}, another aspect: "
+    if fit == "squeeze":
+        return (f"{said}the picture was squeezed to {kept:.0%} of its {'width' if across < down else 'height'}.",)
+    sides = "at the sides" if across < down else "above and below"
+    return (f"{said}{1 - kept:.0%} of the picture was cropped {sides}.",)
 
 
 def view(scene: Scene, settings: RenderSettings, progress: Progress = silent) -> Conditioning:

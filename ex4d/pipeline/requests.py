@@ -12,6 +12,7 @@ from typing import Annotated
 
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.plain import Tagged, between, length, matches, to_plain
+from ex4d.storage.sequence import Numbering
 
 MOST_PICTURES = 100_000
 """Most pictures of a folder in one job; far fewer travel to a server, see `ex4d.jobs.limits`."""
@@ -52,11 +53,12 @@ class Source:
     """A clip, where its depth comes from, and the part of them to use.
 
     Attributes:
-        clip: one video file, or the pictures of a folder in order.
-        depth: one .npz file, or PNG or EXR pictures in order; empty where it is to be estimated.
+        clip: one video file, or pictures of a folder in order: those that the settings' range shows.
+        depth: one file (.npz, .npy, a video), or PNG or EXR pictures in order; empty where it is to be estimated.
         camera: how the camera of the clip moved, see `ex4d.source_camera`; None where it stands still.
         settings: all else.
         folder: name of the folder that the pictures of the clip are from; empty for a video file.
+        numbering: of the whole sequence that the pictures are from; None where they are all there is, one a frame.
     """
 
     clip: Annotated[tuple[Blob, ...], length(1, MOST_PICTURES)]
@@ -64,11 +66,12 @@ class Source:
     camera: Blob | None = None
     settings: SourceSettings = field(default_factory=SourceSettings)
     folder: Name | None = None
+    numbering: Numbering | None = None
 
 
 @dataclass(frozen=True)
 class Reconstruct(Tagged):
-    """Clip and depth to the working size -> source.mp4, reliable.mp4, depth.npz, source_camera.npz.
+    """Clip and depth to the working size -> source.mp4, reliable.mp4, solid.mp4, depth.npz, source_camera.npz.
 
     `again` estimates the depth anew, even where it was kept from an earlier job.
     """
@@ -79,7 +82,10 @@ class Reconstruct(Tagged):
 
 @dataclass(frozen=True)
 class Preview(Tagged):
-    """What a camera path will see -> colour.mp4, mask.mp4. `path` is a file of `ex4d.geometry.camera_path.save`."""
+    """What a camera path will see -> colour.mp4, mask.mp4, view.mp4.
+
+    `path` is a file of `ex4d.geometry.camera_path.save`.
+    """
 
     source: Source
     path: Blob
@@ -148,8 +154,10 @@ def blobs_of(job: Job) -> list[Blob]:
 
 
 def safe_name(name: str) -> str:
-    """The nearest name that may travel: forbidden characters become "_", very long stems are cut."""
+    """The nearest name that may travel: forbidden characters become "_", very long stems and suffixes are cut."""
     name = _FORBIDDEN_IN_NAMES.sub("_", name.encode(errors="replace").decode()).rstrip(". ") or "_"
+    if _RESERVED_NAMES.fullmatch(name):
+        name = f"_{name}"
     stem, suffix = Path(name).stem, Path(name).suffix[:12]
     name = stem.encode()[:200].decode(errors="ignore") + suffix
-    return f"_{name}" if _RESERVED_NAMES.fullmatch(name) else name
+    return re.sub("[. ]$", "_", name)  # where it was cut after one of them

@@ -7,23 +7,22 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.errors import InputError
 from ex4d.generate.base import Generated, metadata
 from ex4d.geometry import camera_path, presets
-from ex4d.media.clip import clip_info, read_clip
 from ex4d.media.movie import write_movie
+from ex4d.pipeline import conditioning, take
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import render as rendering
-from ex4d.pipeline import take
 from ex4d.pipeline.open import JobFiles, Shot, open_shot
 from ex4d.pipeline.requests import Fill, Generate, Job, Preview, Reconstruct
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import PathSettings, RenderSettings
+from ex4d.pipeline.writing import Writer
 from ex4d.progress import Progress
+from ex4d.render import legend
 from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.coverage import Coverage
 from ex4d.render.engines import engine
@@ -88,16 +87,18 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
     for t, vertices in enumerate(reliable_vertices(mesh)):
         reliable[t] = vertices * np.uint8(255)
         progress("Finding occlusions", t + 1, len(mesh))
-    progress("Writing files", 0, 3)
+    progress("Writing files", 0, 4)
     write_movie(out / "source.mp4", clip.frames, clip.fps)
-    progress("Writing files", 1, 3)
+    progress("Writing files", 1, 4)
     write_movie(out / "reliable.mp4", reliable, clip.fps, lossless=True)
-    progress("Writing files", 2, 3)
-    shot.estimate.save(out / "depth.npz", (clip.start, clip.source_frames))
+    progress("Writing files", 2, 4)
+    write_movie(out / "solid.mp4", legend.tint(clip.frames, reliable > 0), clip.fps)
+    progress("Writing files", 3, 4)
+    shot.estimate.save(out / "depth.npz", (clip.start, clip.step, clip.source_frames))
     if shot.source_to_world is not None:
         moving = pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
         pose_files.save(out / "source_camera.npz", moving)
-    progress("Writing files", 3, 3)
+    progress("Writing files", 4, 4)
     return {
         "width": mesh.width,
         "height": mesh.height,
@@ -117,14 +118,20 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
 
 
 def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progress: Progress) -> dict[str, Any]:
-    """Write colour and mask along a path."""
+    """Write colour and mask along a path, and both in one to look at."""
     shot = _shot(job, files, runtime, progress)
     assert files.path is not None
     scene = rendering.scene_of(shot, files.path, PathSettings(), job.render)
     seen = rendering.view(scene, job.render, progress)
     notes = [*shot.notes, *seen.notes]
-    _write_conditioning(out, seen, shot.clip.fps, notes)
-    return {**_coverage_facts(seen.coverage), "fps": str(shot.clip.fps), "notes": [*shot.choice_notes, *notes]}
+    with Writer(progress) as writer:
+        _write_conditioning(writer, out, seen, shot.clip.fps, notes)
+    write_movie(out / take.VIEW, legend.tint(seen.colour, seen.mask > 0), shot.clip.fps)
+    return {
+        **_coverage_facts(seen.coverage),
+        "fps": str(shot.clip.fps),
+        "notes": [*shot.choice_notes, *scene.path.notes, *notes],
+    }
 
 
 def _take(
@@ -134,24 +141,31 @@ def _take(
     wanted = generation.plan(job.generation)  # before anything takes time
     if isinstance(job, Generate):
         generation.refuse_stereo(job.render)
-    shot, scene, as_released = None, None, False
+    shot, scene, drawn, as_released = None, None, None, False
     if isinstance(job, Generate):
         shot = _shot(job, files, runtime, watch)
         scene = rendering.scene_of(shot, files.path, job.preset, job.render)
-        if job.generation.width is not None and job.generation.height is not None:
-            scene = rendering.resized(scene, job.generation.width, job.generation.height)
-        seen, clip_fps = rendering.view(scene, job.render, watch), shot.clip.fps
+        drawn, seen = conditioning.rendered(scene, job, watch)
+        clip_fps = shot.clip.fps
         drawn_by, as_released = engine(job.render.engine), job.render.release_compat
     else:
-        seen, clip_fps = _read_conditioning(job, files, watch)
+        seen, clip_fps = conditioning.read(job, files, watch)
         drawn_by, as_released = engine(), job.release_compat
     notes = [*(shot.notes if shot else ()), *seen.notes]
     fps = Fraction(job.generation.fps) if job.generation.fps else clip_fps
-    _write_conditioning(out, without_rim(seen, wanted.seed), fps, notes)
-    made, other = generation.generate(seen, scene, wanted, runtime, watch, engine=drawn_by, as_released=as_released)
-    made = replace(made, notes=(*notes, *made.notes))
-    choices = [*(shot.choice_notes if shot else ()), *wanted.choice.notes]
-    _write_result(out, made, other, fps, wanted, keep)
+    # How the path's file was read is not for videos, which must be the same when made again from the take's own file.
+    choices = [
+        *(shot.choice_notes if shot else ()),
+        *(scene.path.notes if scene else ()),
+        *wanted.choice.notes,
+    ]
+    with Writer(watch) as writer:
+        _write_conditioning(writer, out, without_rim(seen, wanted.seed), fps, notes)
+        made, other = generation.generate(
+            seen, drawn, wanted, runtime, writer.progress, engine=drawn_by, as_released=as_released
+        )
+        made = replace(made, notes=(*notes, *made.notes))
+        _write_result(writer, out, made, other, fps, wanted, keep)
     if scene is not None:
         camera_path.save(out / take.CAMERA, scene.path)
     record = take.TakeRecord(
@@ -185,14 +199,20 @@ def _take(
     }
 
 
-def _write_conditioning(out: Path, seen: Conditioning, fps: Fraction, notes: list[str]) -> None:
+def _write_conditioning(writer: Writer, out: Path, seen: Conditioning, fps: Fraction, notes: list[str]) -> None:
     about = {"comment": " ".join(notes)}
-    write_movie(out / take.COLOUR, seen.colour, fps, metadata=about)
-    write_movie(out / take.MASK, seen.mask, fps, lossless=True, metadata=about)
+    writer.write(out / take.COLOUR, seen.colour, fps, metadata=about)
+    writer.write(out / take.MASK, seen.mask, fps, lossless=True, metadata=about)
 
 
 def _write_result(
-    out: Path, made: Generated, other: NDArray[np.uint8], fps: Fraction, wanted: generation.Plan, keep: Keep | None
+    writer: Writer,
+    out: Path,
+    made: Generated,
+    other: NDArray[np.uint8],
+    fps: Fraction,
+    wanted: generation.Plan,
+    keep: Keep | None,
 ) -> None:
     """The result, and the other video where there is one: as released, the model's own is all there is."""
     about = metadata(wanted.spec, made)
@@ -200,7 +220,7 @@ def _write_result(
     if other is not made.frames:
         videos[take.GENERATED if wanted.keep_source else take.COMPOSITED] = other
     for name, frames in videos.items():
-        write_movie(out / name, frames, fps, metadata=about)
+        writer.write(out / name, frames, fps, metadata=about)
         if keep is not None:
             keep(name, frames)
 
@@ -212,30 +232,6 @@ def _coverage_facts(coverage: Coverage) -> dict[str, Any]:
         "angle": [None if np.isnan(angle) else round(float(angle), 1) for angle in coverage.angle],
         "level": [int(level) for level in coverage.level],
     }
-
-
-def _read_conditioning(job: Fill, files: JobFiles, progress: Progress) -> tuple[Conditioning, Fraction]:
-    """Colour and mask from files, brought to the size asked for as the release does, without keeping the aspect."""
-    assert files.colour is not None
-    assert files.mask is not None
-    frames = job.frames or min(presets.RELEASE_FRAMES, clip_info(files.colour).frames)
-    colour = read_clip(files.colour, frames=frames, longest_side=None, multiple=2, progress=progress)
-    mask = read_clip(files.mask, frames=frames, longest_side=None, multiple=2, progress=progress)
-    if colour.frames.shape != mask.frames.shape:
-        (_, h, w, _), (_, mh, mw, _) = colour.frames.shape, mask.frames.shape
-        raise InputError(
-            f"{colour.source} is {w}x{h} but {mask.source} is {mw}x{mh}: take colour and mask of one recon run."
-        )
-    pictures, real = colour.frames, np.where(mask.frames[..., 0] > 127, 255, 0).astype(np.uint8)
-    if job.generation.width is not None and job.generation.height is not None:
-        size = job.generation.width, job.generation.height
-        pictures = np.stack([cv2.resize(p, size, interpolation=cv2.INTER_AREA) for p in pictures])
-        real = np.stack([cv2.resize(m, size, interpolation=cv2.INTER_NEAREST) for m in real])
-    # Where the camera was is not in these files, so there is no angle to tell.
-    part = (real > 0).mean(axis=(1, 2))
-    coverage = Coverage(part, np.full(len(part), np.nan), np.zeros(len(part), np.int64))
-    pictures = pictures * (real[..., None] > 0)
-    return Conditioning(pictures, real, coverage, (*colour.notes, *mask.notes)), colour.fps
 
 
 class _Stopwatch:

@@ -8,16 +8,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
+from ex4d.cameras.fitting import World
 from ex4d.depth.encoding import Convention, DepthEncoding, Distance, unit_of
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import FIELD_OF_VIEW
 from ex4d.geometry.occlusion import OcclusionName
-from ex4d.geometry.presets import ORBIT_RISE, Preset
+from ex4d.geometry.presets import ORBIT_RISE, Easing, Preset
 from ex4d.plain import check_json
 from ex4d.render.scene import EngineName
 from ex4d.schema import AUTO, Choice, Settings, setting
+from ex4d.storage.sequence import Gaps
+
+Fit = Literal["crop", "squeeze"]
+"""How a picture is brought to another aspect."""
 
 LONGEST_SIDE = 1024
 """Longest side of the working picture in pixels where nobody says another."""
@@ -50,6 +55,13 @@ class SourceSettings(Settings):
         maximum=100_000,
         option="--num_frames",
     )
+    step: int = setting(
+        1,
+        "Step",
+        "Use every n-th frame only; the frame rate is divided by it, so that the clip plays as fast as before",
+        minimum=1,
+        maximum=1000,
+    )
     longest_side: int | None = setting(
         LONGEST_SIDE,
         "Longest Side",
@@ -59,7 +71,19 @@ class SourceSettings(Settings):
         maximum=16384,
     )
     fps: str | None = setting(
-        None, "Frame Rate", "Frame rate of an image folder, such as 24 or 24000/1001", unit="frames a second"
+        None,
+        "Frame Rate",
+        "Frame rate to read the clip at, such as 24 or 24000/1001; by default a video's own, and 24 for pictures",
+        unit="frames a second",
+    )
+    gaps: Gaps = setting(
+        "hold",
+        "Missing Pictures",
+        "What to show in place of pictures that are missing from a numbered sequence",
+        choices=(
+            Choice("hold", "Hold", "The picture before the gap, so that the timing is kept"),
+            Choice("leave", "Leave Out", "The next picture, so that those which are there follow each other"),
+        ),
     )
     estimator: str = setting(
         AUTO,
@@ -72,7 +96,7 @@ class SourceSettings(Settings):
     )
     depth_unit: str | None = setting(None, "Unit", "Unit of the depth file: m, cm, mm, or metres per stored unit")
     depth_convention: Convention = setting(
-        "depth",
+        "auto",
         "Values",
         "What the numbers of the depth file stand for",
         choices=(
@@ -83,6 +107,8 @@ class SourceSettings(Settings):
                 "Relative Disparity",
                 "Larger is nearer, by an unknown scale and shift, as most estimators write",
             ),
+            # Last, as files of Blender hold the number of a choice.
+            Choice("auto", "Automatic", "Disparity in grey video, 8-bit PNG and arrays of that name; else distances"),
         ),
     )
     depth_distance: Distance = setting(
@@ -109,6 +135,15 @@ class SourceSettings(Settings):
         maximum=FIELD_OF_VIEW[1],
         option="--fov",
     )
+    camera_scale: float | None = setting(
+        None,
+        "Camera Scale",
+        "Units of the depth in one unit of the source camera's file; by default found from the points in that file,"
+        " else 1",
+        minimum=1e-9,
+        maximum=1e9,
+        option="--source_camera_scale",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,7 +161,7 @@ class SourceSettings(Settings):
 
 @dataclass(frozen=True)
 class PathSettings(Settings):
-    """A camera move that is known by name, see `ex4d.geometry.presets`."""
+    """A camera move that is known by name, see `ex4d.geometry.presets`, and how a file of one is taken."""
 
     cam: Preset = setting(
         "180",
@@ -139,18 +174,60 @@ class PathSettings(Settings):
             Choice("180", "Swing ±45°", "Swing 45 degrees to one side, back, to the other side, and back"),
             Choice("zoom_in", "Zoom In", "Move straight towards what stands nearest"),
             Choice("zoom_out", "Zoom Out", "Move straight back"),
+            Choice("dolly", "Dolly", "Move straight forward; a negative amount moves back"),
+            Choice("truck", "Truck", "Move to the right without turning; a negative amount moves to the left"),
+            Choice("crane", "Crane", "Rise, looking at what stands nearest; a negative amount sinks"),
+            Choice("arc", "Arc", "Swing around what stands nearest without rising"),
+            Choice(
+                "dolly_zoom", "Dolly Zoom", "Move forward while the lens widens: what stands nearest keeps its size"
+            ),
+            Choice("hold", "Hold", "Stay at the source view; for a hand-held camera"),
         ),
     )
     amount: float | None = setting(
         None,
         "Amount",
-        "How far to move: degrees, or for zooms a fraction of the distance to the pivot; by default the preset's own",
+        "How far to move: degrees for orbits, swing and arc, else a fraction of the distance to the pivot;"
+        " by default the preset's own",
         minimum=-360,
         maximum=360,
     )
     rise: float = setting(
         ORBIT_RISE, "Rise", "How much an orbit rises, as a fraction of its radius", minimum=-10, maximum=10
     )
+    camera_scale: float = setting(
+        1.0, "Scale", "Units of the depth in one unit of the camera file", minimum=1e-9, maximum=1e9
+    )
+    camera_world: World = setting(
+        "source",
+        "World",
+        "What the cameras of the camera file are relative to",
+        choices=(
+            Choice("source", "Source View", "The source camera of the first frame is the file's origin"),
+            Choice("first", "First Pose", "The first pose is put on the source view"),
+            Choice("source_camera", "Source Camera File", "Both files are from one scene or solve"),
+        ),
+    )
+    easing: Easing = setting(
+        "even",
+        "Easing",
+        "How the speed of the move changes",
+        choices=(
+            Choice("even", "Even", "The same speed all the way"),
+            Choice("in_out", "Ease In and Out", "Slow at the start and at the end"),
+            Choice("in", "Ease In", "Slow at the start"),
+            Choice("out", "Ease Out", "Slow at the end"),
+        ),
+    )
+    shake: float = setting(
+        0.0,
+        "Hand-Held",
+        "How much the camera sways as if it were held by hand; 0.5 is a steady hand, 2 a walk",
+        unit="degrees",
+        minimum=0,
+        maximum=45,
+    )
+    shake_seed: int = setting(0, "Hand-Held Seed", "The same seed sways in the same way", minimum=0, maximum=2**31 - 1)
 
 
 @dataclass(frozen=True)
@@ -231,6 +308,15 @@ class GenerateSettings(Settings):
     )
     height: int | None = setting(
         None, "Height", "Height of the result; by default that of the working picture", unit="pixels", minimum=16
+    )
+    fit: Fit = setting(
+        "crop",
+        "Fit",
+        "What happens where width and height have another aspect than the clip",
+        choices=(
+            Choice("crop", "Crop", "The picture fills the result, and what is too wide or too high is cut off"),
+            Choice("squeeze", "Squeeze", "The picture is squeezed, as the EX-4D release does"),
+        ),
     )
     fps: str | None = setting(
         None,

@@ -23,7 +23,13 @@ RESULT, COLOUR, MASK, CAMERA, SIDECAR = "result.mp4", "colour.mp4", "mask.mp4", 
 GENERATED, COMPOSITED = "generated.mp4", "composited.mp4"
 """Names of the other video of a take: the generator's own frames, or those with the source's pixels put back."""
 
-FILES = frozenset({RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED})
+VIEW = "view.mp4"
+"""Name of the video that a preview of a path adds: the colour, with the legend's tint where nothing real is seen."""
+
+SOURCE_CAMERA = "source_camera.npz"
+"""How the clip's own camera moved, where several files say so, which become this one."""
+
+FILES = frozenset({RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED, SOURCE_CAMERA})
 """All names that there can be in the folder of a take."""
 
 
@@ -94,6 +100,8 @@ def read_record(path: Path) -> TakeRecord:
             raise InputError(f"{path} was written by a later version of EX-4D ({data['version']}): update this one.")
         if data["format"] == 1:
             data = since_0_1.record(data)
+        if "generation" in data["job"]:  # before there was a choice, another aspect was squeezed
+            data["job"]["generation"].setdefault("fit", "squeeze")
     except OSError as error:
         raise InputError(f"The take's record {path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -4,6 +4,10 @@ Along silhouettes a pixel of the source mixes foreground and background, and dep
 within the rim is given up (`erode`) and blended (`soft_edge`) instead of being kept as it is.
 """
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +38,15 @@ def soft_edge(mask: NDArray[np.uint8], sure: NDArray[np.uint8]) -> NDArray[np.fl
         mask: (T,h,w), 255 where the colour is real.
         sure: the same, eroded.
     """
-    weights = np.empty(mask.shape, np.float32)
-    for weight, real, certain in zip(weights, mask, sure, strict=True):
+
+    def weigh(weight: NDArray[np.float32], real: NDArray[np.uint8], certain: NDArray[np.uint8]) -> None:
         # Distances in pixels to the nearest pixel that is not real, and to the nearest that is certain.
         outward = cv2.distanceTransform((real > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         inward = cv2.distanceTransform((certain == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
         weight[:] = outward / np.maximum(outward + inward, 1e-6)
+
+    weights = np.empty(mask.shape, np.float32)
+    _for_each_frame(weigh, weights, mask, sure)
     return weights
 
 
@@ -47,7 +54,19 @@ def composite(
     source: NDArray[np.uint8], generated: NDArray[np.uint8], weight: NDArray[np.float32]
 ) -> NDArray[np.uint8]:
     """Source over generated frames (T,h,w,3) by the source's weight (T,h,w) in [0,1]; exact where it is 0 or 1."""
-    result = np.empty_like(generated)
-    for out, s, g, w in zip(result, source, generated, weight[..., None], strict=True):
+
+    def blend(out: NDArray[np.uint8], s: NDArray[np.uint8], g: NDArray[np.uint8], w: NDArray[np.float32]) -> None:
         out[:] = (s * w + g * (1 - w) + 0.5).astype(np.uint8)
+
+    result = np.empty_like(generated)
+    _for_each_frame(blend, result, source, generated, weight[..., None])
     return result
+
+
+def _for_each_frame(work: Callable[..., None], *videos: NDArray[Any]) -> None:
+    """Call `work` with the frames of each number, on all cores: numpy and OpenCV let go of Python meanwhile."""
+    if len({len(video) for video in videos}) > 1:
+        raise ValueError("videos of different lengths")
+    with ThreadPoolExecutor() as threads:
+        for _ in threads.map(work, *videos):
+            pass  # errors are raised here

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.errors import InputError
+from ex4d.cameras import registry
+from ex4d.cameras.fitting import ClipFrames, source_track
+from ex4d.cameras.formats.arrays import MOST_POINTS
 from ex4d.geometry import transforms
 from ex4d.geometry.depth_video import DepthVideo
-from ex4d.storage.npz import Arrays, open_arrays, write_arrays
+from ex4d.storage.npz import write_arrays
 
 if TYPE_CHECKING:
     from ex4d.media.clip import Clip
 
-MOST_POINTS = 100_000
-"""Most points that a file may hold."""
+__all__ = ["MOST_POINTS", "SourceCamera", "in_unit_of", "load", "save"]
 
 LEAST_SEEN = 8
 """So many times points must be seen in front of the camera before they tell a scale."""
@@ -30,10 +31,17 @@ class SourceCamera:
         camera_to_world: (T,4,4) float64, OpenCV axes; the first is the identity.
         points: (M,3) float64, things that stand still and that the clip shows, in the same world, such as a tracker's
             bundles; M may be 0.
+        from_file: (4,4) float64, from the world of the file into that of the shot, scale included; None where it came
+            from no file.
+        lens: (T,3,3) float64, the lens that the file tells, in pixels of the working picture; None where it tells none.
+        notes: sentences about how the file was read.
     """
 
     camera_to_world: NDArray[np.float64]
     points: NDArray[np.float64]
+    from_file: NDArray[np.float64] | None = None
+    lens: NDArray[np.float64] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def save(path: Path, camera: SourceCamera) -> None:
@@ -49,29 +57,49 @@ def load(path: Path, clip: "Clip") -> SourceCamera:
     """The source camera from a file.
 
     Args:
-        path: .npz with `camera_to_world` (N,4,4), or with its inverse `extrinsics` (N,4,4), world-to-camera, or with
-            both; OpenCV axes (x right, y down, z forward). The world may be any: it is turned so that it becomes the
-            camera of the clip's first frame. Optional: `points` (M,3) in that world, see `SourceCamera`; without them
+        path: of any format of `ex4d.cameras.registry`. The world may be any: it is turned so that it becomes the
+            camera of the clip's first frame. Points that stand still may be in it, see `SourceCamera`; without them
             the distances must be in the unit of the clip's depth.
-        clip: whose camera it is. N is the number of its frames, of those of the whole source, or of the source's
-            pictures where its rate is variable.
+        clip: whose camera it is. There is a pose for each of its frames, or of those of the whole source, or of the
+            source's pictures where its rate is variable; or else frame numbers or times tell, see `cameras.fitting`.
 
     Raises:
         InputError: missing, damaged, without poses or with two kinds that disagree, of another number, or not rigid.
     """
-    with open_arrays(path, "camera file") as arrays:
-        poses, points = transforms.read(arrays), _points(arrays, path)
-    poses = poses[_frames(path, len(poses), clip)]
-    to_first = transforms.inverse(poses[0])
-    return SourceCamera(to_first @ poses, points @ to_first[:3, :3].T + to_first[:3, 3])
+    read = registry.read(path)
+    track, notes = source_track(read, clip_frames(clip), str(path))
+    to_first = transforms.inverse(track.camera_to_world[0])
+    points = track.points if track.points is not None else np.zeros((0, 3))
+    lens = track.lens.in_pixels(clip.fit.width, clip.fit.height)[0] if track.lens is not None else None
+    return SourceCamera(
+        to_first @ track.camera_to_world, points @ to_first[:3, :3].T + to_first[:3, 3], to_first, lens, notes
+    )
 
 
-def in_unit_of(camera: SourceCamera, depth: DepthVideo) -> tuple[SourceCamera, str]:
+def clip_frames(clip: "Clip") -> ClipFrames:
+    """Which frames of a clip are used, for `ex4d.cameras.fitting`."""
+    return ClipFrames(
+        used=len(clip.frames),
+        start=clip.start,
+        step=clip.step,
+        whole=clip.source_frames,
+        stored=clip.stored,
+        stored_pictures=clip.stored_pictures,
+        rate=clip.fps * clip.step,
+        name=clip.source,
+    )
+
+
+def in_unit_of(camera: SourceCamera, depth: DepthVideo, scale: float | None = None) -> tuple[SourceCamera, str]:
     """The camera with its distances in the unit of the depth, and a sentence about how that is known.
+
+    A `scale`, units of the depth in one of the file, counts more than points.
 
     A tracker's unit is its own. Where its points are seen, the depth tells how far away they are in the other unit: the
     median of depth over distance, over all points and frames, is the scale. What hides a point, or moves, is outvoted.
     """
+    if scale is not None:
+        return _scaled(camera, scale), f"The source camera moves; its distances were scaled by {scale:g}, as asked for."
     if not len(camera.points):
         guessed = " That unit is a guess, so the two will hardly fit." if depth.is_guess else ""
         return camera, f"The source camera moves, in the unit of the depth.{guessed}"
@@ -91,37 +119,14 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo) -> tuple[SourceCamera, s
             " tell no scale."
         )
     scale = float(np.median(found))
-    poses = camera.camera_to_world.copy()
-    poses[:, :3, 3] *= scale
     said = (
         f"The source camera moves; its distances were scaled by {scale:.4g}, after {len(camera.points)} points of it."
     )
-    return replace(camera, camera_to_world=poses, points=camera.points * scale), said
+    return _scaled(camera, scale), said
 
 
-def _points(arrays: Arrays, path: Path) -> NDArray[np.float64]:
-    """Points of a file (M,3); none where it has none."""
-    if "points" not in arrays.headers:
-        return np.zeros((0, 3))
-    shape, kind = arrays.headers["points"].shape, arrays.headers["points"].dtype.kind
-    if len(shape) != 2 or shape[1] != 3 or shape[0] > MOST_POINTS or kind != "f":
-        raise InputError(f"The points in {path} must be numbers of the shape (M, 3), M at most {MOST_POINTS}.")
-    points = arrays.read("points").astype(np.float64)
-    if not np.isfinite(points).all():
-        raise InputError(f"The points in {path} hold values that are not finite: leave those points out.")
-    return points
-
-
-def _frames(path: Path, count: int, clip: "Clip") -> NDArray[np.int64]:
-    """Which stored pose belongs to each frame of the clip (T,)."""
-    assert clip.stored is not None
-    if count == clip.source_frames:
-        return clip.start + np.arange(len(clip.frames))
-    if count == len(clip.frames):
-        return np.arange(len(clip.frames))
-    if count == clip.stored_pictures:
-        return clip.stored
-    raise InputError(
-        f"The camera file {path} has {count} poses, but {clip.source} has {clip.source_frames} frames, of which"
-        f" {len(clip.frames)} are used: give one pose for each frame."
-    )
+def _scaled(camera: SourceCamera, scale: float) -> SourceCamera:
+    poses = camera.camera_to_world.copy()
+    poses[:, :3, 3] *= scale
+    from_file = None if camera.from_file is None else np.diag([scale, scale, scale, 1.0]) @ camera.from_file
+    return replace(camera, camera_to_world=poses, points=camera.points * scale, from_file=from_file)

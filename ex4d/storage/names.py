@@ -3,11 +3,37 @@
 import re
 from pathlib import Path
 
-CLIP_ENDINGS = (".png", ".jpg", ".jpeg")
+CLIP_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".exr")
 """Endings of pictures that make a clip."""
+
+VIDEO_ENDINGS = (
+    *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".mxf", ".dv"),
+    *(".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".m2v", ".ogv", ".ogg", ".gif", ".apng", ".ivf", ".y4m"),
+    *(".h264", ".264", ".avc", ".hevc", ".h265", ".265"),
+)
+"""Endings that videos have. One with another ending, or none, is opened too: its content tells what it is. Blender's
+file dialog takes no longer list."""
+
 
 DEPTH_ENDINGS = (".png", ".exr")
 """Endings of pictures that hold depth."""
+
+DEPTH_FILES = (".depth.npz", "_depth.npz", ".depth.npy", "_depth.npy", "_depths.npz", "_sgd_cvd_hr.npz")
+"""What files with the depth of clip.mp4 are called after "clip", the first that is there being taken. The last but one
+is Video-Depth-Anything's name, the last MegaSaM's."""
+
+DEPTH_FOLDERS = (".depth", "_depth", "_depths", "_depths_exr")
+"""The same for folders of pictures; the last is Video-Depth-Anything's."""
+
+DEPTH_VIDEOS = tuple(
+    name + ending for name in ("_depth", ".depth", "_depths") for ending in (".mp4", ".mov", ".mkv", ".avi", ".webm")
+)
+"""The same for videos; clip_depth.mp4 is DepthCrafter's."""
+
+DEPTH_VIEWS = "_depth_views"
+"""What `ex4d depth` calls its video to look at, which is no depth file."""
+
+_DEPTH_SUFFIXES = {".npz", ".npy", ".zip", ".mp4", ".mov", ".mkv", ".avi", ".webm", *DEPTH_ENDINGS}
 
 
 def pictures_in(folder: Path, endings: tuple[str, ...]) -> list[Path]:
@@ -38,16 +64,64 @@ def clip_name(path: Path) -> str:
 
 
 def beside(path: Path) -> Path | None:
-    """The depth that belongs to a clip by its name.
-
-    For clip.mp4 (or the folder clip): clip.depth.npz, clip_depth.npz, clip.depth/ or clip_depth/.
-    """
+    """The depth that belongs to a clip by its name, see `DEPTH_FILES`, `DEPTH_FOLDERS` and `DEPTH_VIDEOS`."""
     path = with_name(Path(path))
     name = clip_name(path)
-    for ending in (".depth.npz", "_depth.npz"):
-        if (found := path.with_name(name + ending)).is_file():
-            return found
-    for ending in (".depth", "_depth"):
-        if (found := path.with_name(name + ending)).is_dir():
-            return found
+    for endings, is_there in ((DEPTH_FILES, Path.is_file), (DEPTH_FOLDERS, Path.is_dir), (DEPTH_VIDEOS, Path.is_file)):
+        for ending in endings:
+            if is_there(found := path.with_name(name + ending)):
+                return found
     return None
+
+
+def maybe_depth_of(path: Path) -> list[Path]:
+    """What lies beside a clip and may be its depth by its name, but is called by none that `beside` knows."""
+    path = with_name(Path(path))
+    try:
+        there = sorted(path.parent.iterdir(), key=natural_order)
+    except OSError:  # a folder that does not let us look
+        return []
+    # DepthCrafter names its array after the clip alone.
+    name = re.escape(clip_name(path))
+    pattern = re.compile(rf"{name}([ ._-].*(depth|disp)|\.np[yz]$)", re.IGNORECASE)
+    return [
+        other
+        for other in there
+        if pattern.match(other.name)
+        and not other.stem.endswith(DEPTH_VIEWS)
+        and (other.suffix.lower() in _DEPTH_SUFFIXES or other.is_dir())
+        and other != path
+    ]
+
+
+def maybe_depth_note(path: Path) -> str:
+    """A sentence that names what may be the depth of a clip and was not taken for it; "" where there is nothing."""
+    names = [found.name for found in maybe_depth_of(path)]
+    if not names:
+        return ""
+    more = f" (and {len(names) - 3} more)" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more} beside {path.name} may be its depth: if so, name it as the depth file."
+
+
+_CAMERAS_AND_VERSIONS = """
+aces alexa arri at bmpcc cam camera canon clip clips comp copy cut dcim dji dsc dscf dscn edit export exr fin final
+finals footage fps frame frames gopr gopro grade graded hd hdr image images img input iphone mov movie mvi out output
+picture pictures plate plates preview proxy pxl raw rec recording render rendered renders result sample sc screen
+seq sequence shot shots sony source src take test tests tmp uhd untitled ver version vid video videos whatsapp wip
+youtube
+"""
+OF_NO_SUBJECT = frozenset(_CAMERAS_AND_VERSIONS.split())
+"""Words in names of clips, as cameras and people give them, that say nothing about what the clip shows."""
+
+
+def words_in(name: str) -> str:
+    """What the name of a clip says of what it shows: "old-town_walk v03" gives "old town walk", "IMG_2034" nothing.
+
+    Args:
+        name: without its ending, see `clip_name`.
+    """
+    # Numbers, sizes, versions and cameras' counts (2034, 1080p, v03, C0012) have digits in them.
+    words = [word for word in re.findall(r"[^\W_]+", name) if word.isalpha() and word.lower() not in OF_NO_SUBJECT]
+    parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", " ".join(words)).lower().split()  # OldTown is two
+    said = [part for part in parts if part not in OF_NO_SUBJECT]
+    return " ".join(said) if any(len(part) > 2 or not part.isascii() for part in said) else ""

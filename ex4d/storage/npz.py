@@ -62,8 +62,8 @@ class Arrays:
                 f"{key} in {self.path} claims {header.nbytes / 2**30:.0f} GB, which is too much: the file is"
                 " damaged or too large; split it."
             )
-        with _readable(self.path, self.what), self._values(key) as values:
-            flat = np.frombuffer(_exactly(values, header.nbytes), header.dtype)
+        with readable(self.path, self.what), self._values(key) as values:
+            flat = np.frombuffer(exactly(values, header.nbytes), header.dtype)
         return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
 
     def rows(self, key: str, start: int, stop: int) -> Iterator[NDArray]:
@@ -79,13 +79,13 @@ class Arrays:
             yield from self.read(key)[start:stop]
             return
         size = prod(header.shape[1:]) * header.dtype.itemsize
-        with _readable(self.path, self.what), self._values(key, start * size) as values:
+        with readable(self.path, self.what), self._values(key, start * size) as values:
             for _ in range(start, stop):
-                yield np.frombuffer(_exactly(values, size), header.dtype).reshape(header.shape[1:])
+                yield np.frombuffer(exactly(values, size), header.dtype).reshape(header.shape[1:])
 
     def _header(self, name: str) -> Header:
         with self.archive.open(name) as file:
-            header, begin = _read_header(file)
+            header, begin = read_header(file)
         if header.dtype.hasobject:
             raise ValueError(f"{name} holds Python objects, which are never read")
         if self.archive.getinfo(name).file_size != begin + header.nbytes:
@@ -96,7 +96,7 @@ class Arrays:
     def _values(self, key: str, skip: int = 0) -> Iterator[IO[bytes]]:
         """The file at an array's numbers, from the byte `skip` of them on."""
         with self.archive.open(f"{key}.npy") as file:
-            _, begin = _read_header(file)
+            _, begin = read_header(file)
             entry = self.archive.getinfo(f"{key}.npy")
             if not skip or entry.compress_type != zipfile.ZIP_STORED:
                 file.seek(skip, 1)
@@ -118,10 +118,10 @@ def open_arrays(path: Path, what: str) -> Iterator[Arrays]:
     Raises:
         InputError: missing, not .npz, damaged or cut off.
     """
-    with _readable(path, what):
+    with readable(path, what):
         archive = zipfile.ZipFile(path)
     with archive:
-        with _readable(path, what):
+        with readable(path, what):
             arrays = Arrays(path, what, archive)
         yield arrays
 
@@ -139,8 +139,12 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
 
 
 @contextmanager
-def _readable(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever the readers of zip and npy raise on a bad file into one sentence."""
+def readable(path: Path, what: str, kind: str = ".npz arrays") -> Iterator[None]:
+    """Turn whatever the readers of zip and npy raise on a bad file into one sentence.
+
+    Raises:
+        InputError: names the file, `what` it is and of which `kind` it should be.
+    """
     try:
         yield
     except FileNotFoundError:
@@ -151,12 +155,17 @@ def _readable(path: Path, what: str) -> Iterator[None]:
         raise InputError(f"{path} is a folder: give the .npz file of the {what.split()[0]}.") from None
     except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(
-            f"The {what} {path} cannot be read as .npz arrays ({error}): it is damaged or of another kind;"
-            " write plain numbers with numpy.savez."
+            f"The {what} {path} cannot be read as {kind} ({error}): it is damaged or of another kind;"
+            f" write plain numbers with numpy.save{'z' if kind == '.npz arrays' else ''}."
         ) from error
 
 
-def _read_header(file: IO[bytes]) -> tuple[Header, int]:
+def read_header(file: IO[bytes]) -> tuple[Header, int]:
+    """The header of an array in the .npy format, and where its numbers begin.
+
+    Raises:
+        ValueError: it is not in that format, or of a version that is not known.
+    """
     version = npy.read_magic(file)
     if version == (1, 0):
         shape, fortran_order, dtype = npy.read_array_header_1_0(file)
@@ -169,7 +178,12 @@ def _read_header(file: IO[bytes]) -> tuple[Header, int]:
     return Header(shape, dtype, fortran_order), file.tell()
 
 
-def _exactly(file: IO[bytes], size: int) -> bytes:
+def exactly(file: IO[bytes], size: int) -> bytes:
+    """So many bytes of a file.
+
+    Raises:
+        EOFError: there are fewer.
+    """
     data = file.read(size)
     if len(data) != size:
         raise EOFError("it ends early")

@@ -47,6 +47,7 @@ class Part:
         convert: writes a torch file as .safetensors beside it and returns the new path; None where a plain state dict
             is in it.
         check: raises InputError where the first file is not what it should be; needs torch, and imports it itself.
+        elsewhere: folders of other repositories that have the same files by the same names, see `places`.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Part:
     extra: str = ""
     convert: Callable[[Path], Path] | None = None
     check: Callable[[Path], object] | None = None
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -104,9 +106,18 @@ def located(file: str, root: Path) -> Path:
     return other if path.suffix in PICKLES and not path.is_file() and other.is_file() else path
 
 
+def places(part: Part, root: Path) -> tuple[Path, ...]:
+    """Where its files are, or are expected: in its own folder, unless only another folder has all of them."""
+    own, *others = (
+        tuple(located(f"{folder}/{part.inside(file)}", root) for file in part.files)
+        for folder in (part.folder, *part.elsewhere)
+    )
+    return next((paths for paths in (own, *others) if all(path.is_file() for path in paths)), own)
+
+
 def is_there(part: Part, root: Path) -> bool:
     """Whether all its files are there, whatever is in them."""
-    return all(located(file, root).is_file() for file in part.files)
+    return all(path.is_file() for path in places(part, root))
 
 
 def state(part: Part, root: Path, *, deep: bool = False) -> str:
@@ -118,7 +129,7 @@ def state(part: Part, root: Path, *, deep: bool = False) -> str:
         deep: also look into torch files and run the part's own check, where torch is installed; else next to nothing
             of a file is read.
     """
-    paths = [located(file, root) for file in part.files]
+    paths = places(part, root)
     missing = [path for path in paths if not path.is_file()]
     if missing:
         return "missing" if len(missing) == len(paths) else f"{len(missing)} of {len(paths)} files missing"
@@ -161,7 +172,12 @@ def _check(part: Part, paths: Sequence[Path], deep: bool = False) -> None:
     if part.keys:
         _check_keys(part, paths, deep)
     if part.check is not None and deep:
-        part.check(paths[0])
+        try:
+            part.check(paths[0])
+        except InputError:
+            raise
+        except Exception as error:  # of a package that is not ours
+            raise InputError(f"The {part.name} cannot be checked: {type(error).__name__}: {error}.") from error
 
 
 def _check_keys(part: Part, paths: Sequence[Path], deep: bool) -> None:
@@ -238,7 +254,8 @@ def _partial(place: Path) -> Path:
 
 
 def fetch(part: Part, root: Path, progress: Progress = silent, *, accept_licence: bool = False) -> tuple[Path, ...]:
-    """Download a part to the folder of all models; files that are there and whole stay.
+    """Download a part to its own folder below that of all models; files that are there and whole stay, and where they
+    are in another folder (see `places`) nothing is downloaded.
 
     An interrupted download resumes where it stopped. Torch files are read once, without unpickling more than tensors,
     and kept as .safetensors. `HF_HUB_OFFLINE` is obeyed.
@@ -263,6 +280,8 @@ def fetch(part: Part, root: Path, progress: Progress = silent, *, accept_licence
         raise InputError(
             f"Fetching needs the Python package {hub.name}: {hub.install}, or {_by_hand(part, root, part.files)}."
         )
+    if part.elsewhere and state(part, root) == "ready":
+        return places(part, root)
     digests = part.sha256 or ("",) * len(part.files)
     fetched = tuple(
         _fetched(part, file, digest, root, progress) for file, digest in zip(part.files, digests, strict=True)
@@ -299,7 +318,12 @@ def _fetched(part: Part, file: str, digest: str, root: Path, progress: Progress)
 
 def _converted(part: Part, path: Path) -> Path:
     if part.convert is not None:
-        return part.convert(path)
+        try:
+            return part.convert(path)
+        except (EX4DError, OSError):
+            raise
+        except Exception as error:  # of a package that is not ours
+            raise InputError(f"The {part.name} cannot be converted: {type(error).__name__}: {error}.") from error
     from ex4d.weights.tensors import as_safetensors
 
     return as_safetensors(path, part.name)

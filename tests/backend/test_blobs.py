@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import os
 import shutil
+import threading
 import time
 from collections import namedtuple
 from functools import partial
@@ -257,6 +258,51 @@ def test_room_is_made_for_an_upload_that_needs_it(store, clock, monkeypatch):
     assert store.path(recent.sha256).exists()
     with pytest.raises(BlobError, match="free some space"):
         store.missing([Blob("2" * 64, 1400, "b.mp4")])
+
+
+def test_a_file_that_is_stored_once_more_is_there_all_the_time(store, tmp_path):
+    content = os.urandom(300 * 1024)
+    blob = add(store, content)
+    reading = threading.Event()
+
+    def store_again() -> None:
+        for number in range(500):
+            result = tmp_path / f"result_{number}.mp4"
+            result.write_bytes(content)
+            store.adopt(result, blob)
+        reading.set()
+
+    other = threading.Thread(target=store_again)
+    other.start()
+    while not reading.is_set():
+        assert run(store.read(blob.sha256, 0)) == content  # BlobError: the server does not have this file any more
+        assert checked(store.path(blob.sha256), blob) == store.path(blob.sha256)
+    other.join()
+
+
+def test_where_a_file_in_use_cannot_be_replaced_the_same_that_is_there_stays_and_an_altered_one_goes(
+    store, tmp_path, monkeypatch
+):
+    content, replace = os.urandom(300 * 1024), os.replace
+    blob = add(store, content)
+
+    def as_on_windows(source, target):
+        if os.path.exists(target) and not os.stat(target).st_mode & 0o200:
+            raise PermissionError(13, "Access is denied", target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", as_on_windows)
+    for altered in (False, True):
+        if altered:
+            scribble(store.path(blob.sha256), b"x" * len(content))
+            store.path(blob.sha256).chmod(0o444)
+        there = store.path(blob.sha256).stat().st_ino
+        result = tmp_path / "result.mp4"
+        result.write_bytes(content)
+        store.adopt(result, blob)
+        assert not result.exists()
+        assert store.path(blob.sha256).read_bytes() == content
+        assert (store.path(blob.sha256).stat().st_ino == there) is not altered
 
 
 def test_when_files_were_used_survives_a_restart(store, tmp_path, clock):

@@ -8,6 +8,7 @@ import pytest
 from server_process import until
 
 from ex4d.jobs.client import Client
+from ex4d.weights import store
 
 BROKEN = {
     "raises_on_import": ("ex4d.generators", "raise RuntimeError('no such GPU')\n"),
@@ -42,7 +43,24 @@ BROKEN = {
         "def missing(deep): raise KeyError('driver')\n"
         "SPEC = Spec('cannot_tell', 'Mute', 'Mute', Settings, print, missing, rank=5000)\n",
     ),
+    "no_memory": (
+        "ex4d.generators",
+        "from ex4d.generate.base import Spec\n"
+        "from ex4d.schema import Settings\n"
+        "SPEC = Spec('no_memory', 'Vague', 'Vague', Settings, print, lambda deep: '', memory=lambda settings: 1 / 0)\n",
+    ),
+    "no_files": (
+        "ex4d.generators",
+        "from ex4d.generate.base import Spec\n"
+        "from ex4d.schema import Settings\n"
+        "from ex4d.weights.store import Part\n"
+        "def convert(root, progress): raise KeyError('weights')\n"
+        "SPEC = Spec('no_files', 'Bare', 'Bare', Settings, print, lambda deep: '', convert=convert,\n"
+        "    own_files=lambda root: None, parts=(Part('bare model', ('Bare/a.pth',), 0.1, 'MIT', 'nobody/Bare'),))\n",
+    ),
 }
+RUN_BESIDE = {"cannot_tell", "no_memory", "no_files"}
+"""What is wrong with these shows only when they are asked."""
 
 
 @pytest.fixture
@@ -65,6 +83,9 @@ def test_a_server_beside_broken_packages_says_what_it_has(environment, tmp_path)
             until(lambda: client.poll() is not None and client.server is not None)
             told = {info.name: info.missing for info in client.server.capabilities.generators}
             assert told["cannot_tell"] == "Mute cannot tell whether it can run here: KeyError: 'driver'"
+            assert (
+                told["no_memory"] == "Vague cannot tell how much memory it needs: ZeroDivisionError: division by zero"
+            )
             assert told["preview"] == ""
             assert not {"odd", "no_spec", "raises_on_import"} & set(told)
             assert "plane" in {info.name for info in client.server.capabilities.estimators}
@@ -79,6 +100,25 @@ def test_doctor_names_each_broken_package_and_the_others_work(environment):
         [sys.executable, "-m", "ex4d.cli", "doctor"], capture_output=True, text=True, env=environment, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    for name in set(BROKEN) - {"cannot_tell"}:
+    for name in set(BROKEN) - RUN_BESIDE:
         assert f"Plug-in: {name}" in done.stdout
     assert "cannot tell whether it can run here" in done.stdout
+
+
+def test_models_says_what_a_package_fails_at_and_lists_and_converts_the_others(environment, tmp_path):
+    models = tmp_path / "models"
+    (models / "Bare").mkdir(parents=True)
+    (models / "Bare/a.pth").write_bytes(b"")  # so that only this one has all its files
+    done = subprocess.run(
+        [sys.executable, "-m", "ex4d.cli", "models", "--convert"],
+        capture_output=True,
+        text=True,
+        env=environment | {store.VARIABLE: str(models)},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Bare cannot convert its files: KeyError: 'weights'\n" in done.stderr
+    assert "Bare cannot list its own files: the answer must be a tuple, not NoneType.\n" in done.stderr
+    assert "bare model" in done.stdout
+    assert "VACE" in done.stdout
+    assert "Depth models, all optional" in done.stdout

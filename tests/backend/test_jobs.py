@@ -1,17 +1,21 @@
 """Whole jobs through a true server, a true worker process and the client."""
 
 import os
+import threading
 import uuid
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from ex4d_server import server as server_module
+from ex4d_server.server import Server
 from server_process import until
 
 from ex4d.errors import InputError
 from ex4d.generate.registry import generators
+from ex4d.jobs.client import Client
 from ex4d.jobs.codec import ProtocolError
 from ex4d.jobs.limits import PICTURE_BYTES
 from ex4d.jobs.messages import Unloaded
@@ -383,3 +387,31 @@ def test_more_pictures_than_one_job_may_name_are_refused_in_a_sentence(server, c
     job = replace(job, source=replace(job.source, clip=many, folder="frames"))
     with pytest.raises(InputError, match="2002 pictures, and 2000 at most can be sent"):
         client.submit(job, files)
+    long = tuple(Blob(f"{number:064x}", 1, f"{number:04d}_{'x' * 90}.png") for number in range(1900))
+    job = replace(job, source=replace(job.source, clip=long))
+    with pytest.raises(InputError, match=r"1901 pictures with such long names are too many .* use fewer frames"):
+        client.submit(job, {**files, **{blob.sha256: next(iter(files.values())) for blob in long}})
+
+
+def test_a_server_keeps_nothing_in_memory_of_those_who_followed_a_job_that_has_ended(tmp_path, shot, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # of the worker, which imports `runners`
+    server = Server("tcp://127.0.0.1:0", tmp_path / "state", runner="runners:make")
+    states = []
+
+    def two_jobs() -> None:
+        client = Client(server.address, tmp_path / "downloads")
+        for name in ("copy", "refuse"):
+            job, files = shot(name)
+            job_id = client.submit(job, files)
+            states.append(client.wait(job_id, timeout=20).state)
+            client.follow(job_id)
+            states.append(client.wait(job_id, timeout=20).state)
+        client.close()
+
+    jobs = threading.Thread(target=two_jobs)
+    jobs.start()
+    server.run(lambda: not jobs.is_alive())  # the journal belongs to this thread
+    followers = dict(server._followers)
+    server.close()
+    assert states == ["done", "done", "failed", "failed"]
+    assert followers == {}

@@ -243,6 +243,17 @@ def test_processes_are_found_by_their_environment_and_ended_though_they_are_stop
     assert processes_with("EX4D_TEST_TREE", str(tmp_path)) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="parents that have to ask")
+def test_a_process_that_has_ended_is_not_waited_for_though_its_parent_never_asks():
+    code = "import subprocess; child = subprocess.Popen(['sleep', '60']); print(child.pid, flush=True); input()"
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        child = psutil.Process(int(parent.stdout.readline()))
+        assert kill_all([child], 20) == []
+        assert child.status() == psutil.STATUS_ZOMBIE
+        parent.communicate("\n")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups")
 def test_a_group_is_asked_and_killed_as_one():
     process = subprocess.Popen(["sh", "-c", "sleep 60 & wait"], **host.spawn_options)

@@ -18,6 +18,7 @@ from ex4d.media.movie import write_movie
 from ex4d.pipeline.requests import Blob, Source
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.plain import to_plain
+from ex4d.render import legend
 from ex4d.source_camera import pose_files
 
 WIDTH, HEIGHT, FRAMES, FPS = 96, 64, 13, Fraction(24)
@@ -25,7 +26,7 @@ WIDTH, HEIGHT, FRAMES, FPS = 96, 64, 13, Fraction(24)
 
 def source_of(name: str, start: int = 0, frames: int = FRAMES, longest_side: int | None = 1024) -> str:
     """A source as jobs name it, in JSON, whose clip has this name."""
-    settings = SourceSettings(start, frames, longest_side)
+    settings = SourceSettings(start, frames, longest_side=longest_side)
     return json.dumps(to_plain(Source((Blob("1" * 64, 1, name),), settings=settings)))
 
 
@@ -62,8 +63,9 @@ def deliver(
     reliable = np.stack([mesh.reliable_vertices(t) for t in range(len(mesh))]).astype(np.uint8) * 255
     write_movie(folder / "source.mp4", small_frames(depth), fps)
     write_movie(folder / "reliable.mp4", reliable, fps, lossless=True)
+    write_movie(folder / "solid.mp4", legend.tint(small_frames(depth), reliable > 0), fps)
     save_depth(folder / "depth.npz", depth)
-    names = ["source.mp4", "reliable.mp4", "depth.npz"]
+    names = ["source.mp4", "reliable.mp4", "solid.mp4", "depth.npz"]
     if poses is not None:
         pose_files.save(folder / "source_camera.npz", pose_files.SourceCamera(poses, np.zeros((0, 3))))
         names.append("source_camera.npz")
@@ -92,8 +94,21 @@ def open_small(
     of: int = 0,
 ) -> DepthVideo:
     """Put the small shot, which begins a clip that is `of` frames long, into the current scene."""
-    depth, scene = depth or small_depth(), bpy.context.scene
-    clip = tmp_path / "small.mp4"
+    depth = depth or small_depth()
+    said_when_opened(tmp_path, match_scene, fps, poses, depth, of)
+    return depth
+
+
+def said_when_opened(
+    tmp_path: Path,
+    match_scene: bool = True,
+    fps: Fraction = FPS,
+    poses: np.ndarray | None = None,
+    depth: DepthVideo | None = None,
+    of: int = 0,
+) -> str:
+    """Put the small shot into the current scene; returns what the artist is told."""
+    scene, clip = bpy.context.scene, tmp_path / "small.mp4"
     clip.parent.mkdir(exist_ok=True)
     clip.touch()  # what is in it nobody asks here
     request = OpenRequest(
@@ -107,8 +122,7 @@ def open_small(
         match_scene=match_scene,
         source=source_of("small.mp4"),
     )
-    bring_in(request, deliver(tmp_path / "job", depth, fps, poses, of=of))
-    return depth
+    return bring_in(request, deliver(tmp_path / "job", depth or small_depth(), fps, poses, of=of))
 
 
 def open_again(tmp_path: Path, depth: DepthVideo, poses: np.ndarray | None = None, **more) -> str:

@@ -2,6 +2,7 @@
 
 import math
 
+import announced
 import bpy
 import numpy as np
 import pytest
@@ -49,6 +50,20 @@ def test_a_preset_becomes_keys_that_give_the_preset_back(scene, shot, name):
     assert path.camera_to_world[:, :3, 3] == pytest.approx(wanted.camera_to_world[:, :3, 3], abs=2e-3 * radius)
     assert path.camera_to_world[:, :3, :3] == pytest.approx(wanted.camera_to_world[:, :3, :3], abs=2e-3)
     assert np.array_equal(path.camera_to_world[0], np.eye(4))
+
+
+def test_a_dolly_zoom_keys_the_lens_and_easing_and_hand_held_come_from_the_panel(scene, shot):
+    facts, radius = scene.ex4d, presets.pivot_distance(shot.depth[0])
+    path = preset(scene, "dolly_zoom", amount=0.5)
+    focal, first = path.intrinsics[:, 0, 0], shot.intrinsics[0, 0, 0]
+    assert focal == pytest.approx(first * (1 - path.camera_to_world[:, 2, 3] / radius), rel=2e-3)
+    assert focal[-1] == pytest.approx(first / 2, rel=1e-5)
+    facts.preset, facts.easing, facts.shake, facts.shake_seed = "truck", "in", 1.0, 3
+    path = preset(scene, "truck", easing=facts.easing, shake=facts.shake, shake_seed=facts.shake_seed)
+    k, size = shot.intrinsics[0], (shots.WIDTH, shots.HEIGHT, shots.FRAMES)
+    wanted = presets.preset("truck", radius, k, *size, easing="in", shake=1.0, shake_seed=3)
+    assert path.camera_to_world == pytest.approx(wanted.camera_to_world, abs=3e-3 * radius)
+    assert path.intrinsics == pytest.approx(np.broadcast_to(k, (shots.FRAMES, 3, 3)), rel=1e-6)
 
 
 def test_a_preset_of_a_long_clip_has_few_keys(scene):
@@ -177,6 +192,7 @@ def test_a_path_that_starts_elsewhere_is_warned_about_and_the_button_mends_it(sc
     bpy.context.view_layer.update()
     (advice,) = [a for a in checks.warnings(scene) if a.operator == "ex4d.snap_to_source"]
     bpy.ops.ex4d.snap_to_source(**dict(advice.settings))
+    announced.by()
     assert not checks.warnings(scene)
     assert np.array_equal(camera.sample(scene).camera_to_world[0], np.eye(4))
 

@@ -86,7 +86,7 @@ def test_depth_that_a_take_was_made_with_stays_for_take_again(scene, shot, tmp_p
 
 def test_it_is_asked_and_a_file_beside_that_may_show_the_same_is_named(scene, shot, tmp_path):
     opened_thrice(scene, shot, tmp_path)
-    assert question(scene).startswith("Remove 8 files of earlier openings, ")
+    assert question(scene).startswith("Remove 10 files of earlier openings, ")
     assert "undo will not bring" in question(scene)
     blend = tmp_path / "project" / "a.blend"
     blend.parent.mkdir()

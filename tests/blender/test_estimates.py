@@ -188,7 +188,9 @@ def test_fewer_frames_are_estimated_as_what_they_are_a_depth_that_is_there(scene
 
 def in_dialog(clip, scene, **settings):
     """What the sidebar of the file dialog says of a file that is chosen there."""
-    operator = SimpleNamespace(**{"first_frame": 1, "frames": 49, "longest_side": 1024, **settings})
+    operator = SimpleNamespace(
+        **{"first_frame": 1, "frames": 49, "longest_side": 1024, "step": 1, "fps": "", "gaps": "hold", **settings}
+    )
     return draw(lambda layout, context: open_dialog.draw_clip(layout, operator, clip, scene.ex4d)).labels
 
 
@@ -205,6 +207,8 @@ def test_the_file_dialog_says_how_much_of_a_clip_is_opened_and_what_that_takes(s
         "About 61 s, 10 MB of disk",
     ]
     assert in_dialog(clip, scene, first_frame=201) == ["The clip has 200 frames"]
+    assert in_dialog(clip, scene, frames=49, step=3)[0] == "Frames 1 to 145 of 200, every 3rd one"
+    assert in_dialog(clip, scene, fps="12") == [], "how many there are at another rate, Blender cannot tell"
     clip.with_name("long.depth.npz").touch()
     session.current().learning.paces["open file"] = pace.Known({"all": 10.0}, {}, 16.0, 1e9)
     assert in_dialog(clip, scene)[1] == "About 12 s, 19 MB of disk"

@@ -117,7 +117,7 @@ def test_the_manifest_has_the_librarys_version_and_the_zip_its_licence(extension
 def library(extension) -> dict[str, str]:
     """The text of every Python file of ex4d in the zip, by its name in the wheel."""
     with zipfile.ZipFile(extension) as archive:
-        (name,) = (name for name in archive.namelist() if Path(name).name.startswith("ex4d-"))
+        (name,) = (name for name in archive.namelist() if name.startswith("wheels/ex4d-"))
         with zipfile.ZipFile(BytesIO(archive.read(name))) as wheel:
             return {name: wheel.read(name).decode() for name in wheel.namelist() if name.endswith(".py")}
 
@@ -159,7 +159,17 @@ def test_the_library_in_the_zip_is_complete_and_needs_only_what_blender_has(libr
     assert {file: name for file, name in wanted if name.partition(".")[0] not in there} == {}
 
 
-def test_neither_server_nor_models_are_in_the_zip(extension, library):
+def test_the_zip_carries_the_whole_server_for_set_up_server_and_its_pins(extension):
+    with zipfile.ZipFile(extension) as archive:
+        (name,) = (name for name in archive.namelist() if name.startswith("server/ex4d-"))
+        with zipfile.ZipFile(BytesIO(archive.read(name))) as wheel:
+            names = set(wheel.namelist())
+        pins = archive.read("server/constraints.txt").decode()
+    assert {"ex4d_server/server.py", "ex4d/generate/wan/spec.py", "ex4d/render/engines/kernels.cu"} <= names
+    assert pins == (REPO / "constraints.txt").read_text(encoding="utf-8")
+
+
+def test_neither_server_nor_models_are_in_the_library_that_blender_imports(library):
     assert "ex4d/jobs/client.py" in library
     assert not [name for name in library if name.startswith("ex4d_server/")]
     assert not [name for name in library if "/wan/" in name or "/estimators/" in name or "/engines/" in name]
@@ -167,7 +177,7 @@ def test_neither_server_nor_models_are_in_the_zip(extension, library):
 
 def test_the_wheel_of_the_library_is_typed_and_lists_its_files(extension):
     with zipfile.ZipFile(extension) as archive:
-        (name,) = (name for name in archive.namelist() if Path(name).name.startswith("ex4d-"))
+        (name,) = (name for name in archive.namelist() if name.startswith("wheels/ex4d-"))
         with zipfile.ZipFile(BytesIO(archive.read(name))) as wheel:
             names = set(wheel.namelist())
             (record,) = (name for name in names if name.endswith("RECORD"))

@@ -10,7 +10,7 @@ import pytest
 import shots
 from test_panels import draw
 
-from blender_addon.shot import asking
+from blender_addon.shot import asking, source
 from blender_addon.ui import panels
 from blender_addon.work import session, state
 from ex4d.media.movie import write_movie
@@ -84,6 +84,28 @@ def test_a_folder_of_pictures_is_found_by_one_of_them(scene, shot, tmp_path):
     assert set(scene.ex4d.input_files.values()) == {str(file) for file in moved.iterdir()}
     (moved / "3.png").write_bytes(b"one more")
     with pytest.raises(RuntimeError, match="moved is another clip: it has 4 files, and the one that is open 3"):
+        bpy.ops.ex4d.find_clip(filepath=str(moved))
+
+
+def test_of_a_sequence_only_the_pictures_that_are_used_are_compared(scene, shot, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(1, 31):
+        (folder / f"shot.{number:04d}.png").write_bytes(b"picture %d" % number)
+        (folder / f"shot_mask.{number:04d}.png").write_bytes(b"mask %d" % number)
+    request, _job = shots.outcome(source.prepare(asking.request_open(scene, folder, "", 4, 5, 1024, 2)))
+    scene.ex4d.source, scene.ex4d.inputs, scene.ex4d.opened = request.source, json.dumps(request.files), str(folder)
+    moved = folder.rename(tmp_path / "moved")
+    bpy.ops.ex4d.find_clip(filepath=str(moved / "shot.0001.png"))
+    assert scene.ex4d.opened == str(moved)
+    assert [Path(file).name for file in scene.ex4d.input_files.values()] == [
+        f"shot.{n:04d}.png" for n in range(5, 14, 2)
+    ]
+    assert {Path(file).parent for file in scene.ex4d.input_files.values()} == {moved}
+    (moved / "shot.0006.png").write_bytes(b"a picture that the step leaves out")
+    bpy.ops.ex4d.find_clip(filepath=str(moved))
+    (moved / "shot.0007.png").write_bytes(b"picture X")
+    with pytest.raises(RuntimeError, match="moved is another file than moved, which is open: its content differs"):
         bpy.ops.ex4d.find_clip(filepath=str(moved))
 
 

@@ -11,8 +11,9 @@ import pytest
 import shots
 
 from blender_addon.scene import compat
-from blender_addon.shot import from_0_1, options, takes
+from blender_addon.shot import asking, from_0_1, options, takes
 from blender_addon.work import session
+from ex4d.errors import InputError
 from ex4d.pipeline import since_0_1
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.requests import blobs_of, canonical
@@ -61,6 +62,8 @@ def all_is_there(blend):
             wanted = as_today(value, then["values"][value])
             if value in ("quality", "model_size") and value not in then["stored"]:
                 wanted = None  # nobody had chosen
+            if value == "depth_convention" and value not in then["stored"]:
+                wanted = "auto"  # the default has changed, and nobody had opened a shot with the other
             assert found(facts, value) == wanted, (name, value)
         assert facts.version == from_0_1.VERSION
         assert not NUMBERS_OF_0_1 & set(facts.keys())
@@ -161,8 +164,6 @@ def test_the_camera_of_a_take_comes_back(blend):
 
 def test_the_shot_of_0_1_is_opened_again_from_its_clip(blend):
     bpy.ops.wm.open_mainfile(filepath=str(blend))
-    from blender_addon.shot import asking
-
     facts = bpy.context.scene.ex4d
     facts.opened, facts.motion, facts.estimator_name = str(blend.with_name("walk.mp4")), "STILL", "auto"
     facts.depth_path, facts.depth_convention, facts.depth_unit = "", "depth", "as_it_is"
@@ -175,6 +176,15 @@ def test_the_shot_of_0_1_is_opened_again_from_its_clip(blend):
         "fps": None,
     }
     assert request.settings["field_of_view"] == 47.5
+
+
+def test_a_shot_that_was_read_as_distances_by_default_has_not_changed_its_settings(scene):
+    facts = scene.ex4d
+    facts.shot = "walk_1"
+    facts.asked = asking.asked(facts).replace('"auto", "planar"', '"depth", "planar"')
+    assert facts.asked != asking.asked(facts)
+    from_0_1.migrate_file()
+    assert facts.asked == asking.asked(facts)
 
 
 def test_a_guess_of_0_1_is_still_called_one(scene):
@@ -193,6 +203,8 @@ def test_a_guess_of_0_1_is_still_called_one(scene):
         ("quality", 3, "quality 3"),
         ("source", "{bad", "its source"),
         ("source", "[]", "its source"),
+        ("source", '{"clip": [], "frames": 5}', "its source"),
+        ("source", '{"settings": 5}', "its source"),
         ("depth_made", "nope", "its depth_made"),
         ("depth_made", "[]", "its depth_made"),
     ],
@@ -217,3 +229,23 @@ def test_a_damaged_value_is_left_out_with_a_sentence_and_all_others_come_over(bl
                 assert found(facts, kept) == as_today(kept, then["values"][kept]), (each, kept)
     kept_as = {"generator": "auto", "estimator": "auto", "quality": None}.get(name, "")
     assert found(bpy.data.scenes[scene_name].ex4d, name) == kept_as
+
+
+@pytest.mark.parametrize("source", ["", "{bad", '{"settings": 5}'])
+def test_a_shot_whose_source_was_damaged_says_what_to_do(blend, source):
+    from blender_addon.shot import asking
+
+    bpy.ops.wm.open_mainfile(filepath=str(blend))
+    scene = bpy.context.scene
+    scene.ex4d.source, scene.ex4d.opened = source, str(blend.with_name("walk.mp4"))
+    said = "What the scene kept of how its clip was opened is damaged: choose the clip once more with Open Clip."
+    for ask in (lambda: takes.request_take(scene, False), lambda: asking.request_again(scene, False)):
+        with pytest.raises(InputError) as told:
+            ask()
+        assert str(told.value) == said
+    request = takes.request_again(scene, 1)  # a take has a source of its own
+    steps = takes.prepare(replace(request, source=source))  # as a request that the file remembers
+    with pytest.raises(InputError) as told:
+        for _ in steps:
+            pass
+    assert str(told.value) == said

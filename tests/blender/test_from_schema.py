@@ -15,6 +15,7 @@ DRAWN = [
     (properties.SOURCE["depth_channel"], "depth_channel"),
     (properties.SOURCE["field_of_view"], "field_of_view"),
     (properties.SOURCE["estimator"], "estimator"),
+    (properties.SOURCE["camera_scale"], "motion_scale"),
     (properties.PATH["cam"], "preset"),
     (properties.PATH["amount"], "amount"),
     (properties.PATH["rise"], "rise"),
@@ -49,7 +50,7 @@ def test_what_buttons_ask_for_is_the_schemas(operator, addon):
 
 
 def test_every_setting_of_a_source_can_be_chosen_in_blender_or_is_made_from_what_can():
-    made = {"start", "frames", "longest_side", "fps", "accept_licence", "depth_unit", "focal_px"}
+    made = {"start", "frames", "step", "longest_side", "fps", "gaps", "accept_licence", "depth_unit", "focal_px"}
     drawn = {setting.name for setting, _name in DRAWN}
     assert {setting.name for setting in describe(SourceSettings)} <= made | drawn
 

@@ -16,6 +16,7 @@ from blender_addon.shot import checks, source
 from ex4d.errors import InputError
 from ex4d.geometry import camera_path
 from ex4d.geometry.mesh import DWMesh
+from ex4d.render import legend
 
 REPO = Path(__file__).parents[2]
 PYTHON = os.environ.get("EX4D_PYTHON", str(REPO / ".venv/bin/python"))
@@ -119,10 +120,45 @@ def test_rates_come_back_from_the_scene_exactly(scene, rate):
     assert source.rate_of(scene) == Fraction(rate)
 
 
-def test_the_scene_is_left_alone_when_asked(scene, tmp_path):
-    before = (scene.frame_end, scene.render.fps, scene.render.resolution_x)
-    shots.open_small(tmp_path, match_scene=False)
-    assert (scene.frame_end, scene.render.fps, scene.render.resolution_x) == before
+def shadings():
+    """How the 3D views of each workspace are shaded."""
+    return {
+        workspace.name: [
+            area.spaces.active.shading.type
+            for screen in workspace.screens
+            for area in screen.areas
+            if area.type == "VIEW_3D"
+        ]
+        for workspace in bpy.data.workspaces
+    }
+
+
+def test_the_scene_and_all_views_are_left_alone_when_asked(scene, tmp_path):
+    scene.view_settings.view_transform = "AgX"
+
+    def facts():
+        return (scene.frame_end, scene.render.fps, scene.render.resolution_x, scene.view_settings.view_transform)
+
+    before, views = facts(), shadings()
+    said = shots.said_when_opened(tmp_path, match_scene=False)
+    assert facts() == before
+    assert shadings() == views
+    assert "The view transform is still AgX, which shows the footage in other colours: Match Scene changes it." in said
+    bpy.ops.ex4d.match_scene(what="ALL")
+    assert scene.view_settings.view_transform == "Standard"
+    assert shadings() == views
+
+
+def test_a_new_shot_is_shown_in_this_workspace_and_all_others_keep_their_shading(scene, tmp_path):
+    before, here = shadings(), bpy.context.workspace.name
+    assert before[here] == ["SOLID"]
+    assert sum("SOLID" in types for types in before.values()) > 1
+    said = shots.said_when_opened(tmp_path)
+    after = shadings()
+    assert after.pop(here) == ["MATERIAL"]
+    assert all(before[name] == types for name, types in after.items())
+    assert "The view transform is Standard now" in said
+    assert "view transform" not in shots.said_when_opened(tmp_path / "two")
 
 
 def test_a_second_clip_hides_the_first_and_loses_nothing(scene, tmp_path):
@@ -132,6 +168,11 @@ def test_a_second_clip_hides_the_first_and_loses_nothing(scene, tmp_path):
     hidden = [c for c in scene.collection.children_recursive if c.get("ex4d_shot") == first]
     assert [c.hide_render for c in hidden] == [True]
     assert sum(o.get("ex4d_role") == objects.MESH for o in scene.objects) == 2
+
+
+def tinted(picture):
+    """Where a picture (H,W,4) has the colour of what must be invented (H,W)."""
+    return np.abs(picture[..., :3] * 255 - legend.INVENTED).max(axis=-1) < 64
 
 
 def rendered(scene, frame, folder):
@@ -166,8 +207,7 @@ def test_the_librarys_mask_agrees_with_blenders_render_of_the_mesh(scene, shot, 
         masks, colours = seen["mask"], seen["colour"]
     for t in (shots.FRAMES // 2, shots.FRAMES - 1):
         picture = rendered(scene, scene.ex4d.start + t, tmp_path)
-        magenta = np.abs(picture[..., :3] - mesh_object.INVENTED_COLOUR[:3]).max(axis=-1) < 0.25
-        invented = magenta | (picture[..., 3] < 0.5)
+        invented = tinted(picture) | (picture[..., 3] < 0.5)
         ours, theirs = masks[t], ~invented
         assert 0.1 < ours.mean() < 0.999
         assert (ours & theirs).sum() / (ours | theirs).sum() >= 0.98
@@ -178,10 +218,37 @@ def test_the_librarys_mask_agrees_with_blenders_render_of_the_mesh(scene, shot, 
 def test_the_first_view_in_a_new_file_is_the_source_frame(scene, shot, tmp_path):
     assert [scene.objects["Cube"].hide_render, scene.objects["Cube"].hide_viewport] == [True, True]
     picture = rendered(scene, scene.ex4d.start, tmp_path)[1:-1, 1:-1]
-    magenta = np.abs(picture[..., :3] - mesh_object.INVENTED_COLOUR[:3]).max(axis=-1) < 0.25
-    assert magenta.mean() < 0.2
+    assert tinted(picture).mean() == 0  # nothing is missing from there
     difference = np.abs(picture[..., :3] * 255 - shots.small_frames(shot)[0, 1:-1, 1:-1])
-    assert difference[~magenta].mean() < 6
+    assert difference.mean() < 6
+
+
+def test_the_source_view_has_no_tint_wherever_the_shot_stands_and_whatever_the_lens(scene, shot, tmp_path):
+    root, chosen = objects.find(scene, objects.ROOT), scene.ex4d.camera
+    root.location, root.rotation_euler, root.scale = (3, -2, 1), (0.3, 0.2, 1.1), (2.5, 2.5, 2.5)
+    for turn, lens in ((0.0, 1.0), (0.1, 1.4)):
+        chosen.rotation_euler.rotate_axis("Y", turn)
+        chosen.data.lens *= lens
+        picture = rendered(scene, scene.ex4d.start + 3, tmp_path)
+        assert tinted(picture[1:-1, 1:-1])[picture[1:-1, 1:-1, 3] > 0.99].mean() == 0
+    chosen.location.x += 0.5
+    assert tinted(rendered(scene, scene.ex4d.start + 3, tmp_path)).mean() > 0.01
+
+
+def test_the_tint_follows_a_source_that_moves_and_what_opening_again_says_of_it(scene, tmp_path):
+    still = shots.small_depth()
+    shots.open_small(tmp_path, poses=shots.walk())
+    for poses in (shots.walk(), None, shots.walk()[::-1].copy()):
+        if poses is not None and not np.array_equal(poses[0], np.eye(4)):
+            poses = np.linalg.inv(poses[0]) @ poses
+        shots.open_again(tmp_path / str(poses is None), still, poses)
+        scene.ex4d.camera = objects.find(scene, objects.SOURCE_CAMERA)
+        for t in (0, 6, shots.FRAMES - 1):
+            picture = rendered(scene, scene.ex4d.start + t, tmp_path)[1:-1, 1:-1]
+        assert tinted(picture).mean() == 0
+    for t in (0, 6):  # from where the source was when it began
+        scene.ex4d.camera = objects.find(scene, objects.CAMERA)
+        assert (tinted(rendered(scene, scene.ex4d.start + t, tmp_path)).mean() > 0) == (t > 0 or poses is None)
 
 
 def test_a_cube_that_the_artist_touched_is_only_named_and_its_button_hides_it(scene, tmp_path):

@@ -40,7 +40,7 @@ def test_camera_takes_and_strips_stay_when_the_clip_is_opened_again(scene, shot,
     facts = scene.ex4d
     chosen, keys, name, folder = facts.camera, keys_of(facts.camera), facts.shot, facts.folder
     scene.frame_start, scene.render.fps = 3, 30  # what the artist has changed
-    views = [a.spaces.active for s in bpy.data.screens for a in s.areas if a.type == "VIEW_3D"]
+    views = [a.spaces.active for s in bpy.context.workspace.screens for a in s.areas if a.type == "VIEW_3D"]
     assert {view.shading.type for view in views} == {"MATERIAL"}
     views[0].shading.type = "SOLID"
     root = objects.find(scene, objects.ROOT)
@@ -98,7 +98,7 @@ def test_a_material_that_the_artist_has_changed_stays_and_shows_the_new_footage(
     assert [m.type for m in mesh.modifiers] == ["MESH_CACHE", "SUBSURF"]
     images = {n.image.filepath for n in material.node_tree.nodes if n.type == "TEX_IMAGE"}
     assert {files.absolute(i).parent.name for i in images} == {"again_001"}
-    assert {files.absolute(i).name for i in images} == {"source.mp4", "reliable.mp4"}
+    assert {files.absolute(i).name for i in images} == {"source.mp4", "reliable.mp4", "solid.mp4"}
 
 
 def test_undo_brings_the_earlier_mesh_back_with_its_files(scene, shot, tmp_path):
@@ -184,7 +184,7 @@ def test_a_guess_is_called_one_in_panel_and_notes(scene, shot, tmp_path):
     assert scene.ex4d.notes == "This is a guess."
 
 
-CLIP_SETTINGS = ["some", "", "cm", 1.0, "depth", "planar", "", 40.0, "CAMERA", "", "tracked"]
+CLIP_SETTINGS = ["some", "", "cm", 1.0, "auto", "planar", "", 40.0, "CAMERA", "", "tracked", 0.0]
 
 
 @pytest.fixture
@@ -216,6 +216,16 @@ def test_settings_of_one_clip_are_not_used_for_another(scene, settings, tmp_path
     ]
     settings.depth_unit = "as_it_is"
     assert not checks.depth_trouble(scene)
+
+
+def test_a_shot_of_an_earlier_add_on_has_not_changed_where_what_is_new_has_its_default(scene, settings):
+    then = json.loads(settings.asked)
+    settings.asked = json.dumps(then[:-1])  # without Camera Scale
+    assert not checks.depth_trouble(scene)
+    settings.motion_scale = 2
+    assert "have changed" in checks.depth_trouble(scene)[0].text
+    settings.motion_scale, settings.field_of_view = 0, 41
+    assert "have changed" in checks.depth_trouble(scene)[0].text
 
 
 def test_a_shot_keeps_its_settings_when_another_clip_cannot_be_opened(scene, settings, tmp_path):

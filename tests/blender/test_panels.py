@@ -305,7 +305,7 @@ def test_one_of_something_is_not_called_many(scene, addon, tmp_path):
 
 
 def test_only_what_the_motion_of_the_source_camera_needs_is_asked(scene, shot):
-    for motion, more in (("STILL", []), ("FILE", ["motion_path"]), ("CAMERA", ["tracked_camera"])):
+    for motion, more in (("STILL", []), ("FILE", ["motion_path", "motion_scale"]), ("CAMERA", ["tracked_camera"])):
         scene.ex4d.motion = motion
         assert draw(panels.draw_source_camera).shown == ["field_of_view", "motion", *more]
 
@@ -315,7 +315,7 @@ def test_a_clip_that_could_not_be_opened_is_offered_again_beside_the_one_that_st
     scene.ex4d.clip_path = "/clips/other.mp4"
     drawn = draw(panels.draw_source)
     assert {"Open Again", "Open other.mp4"} <= set(drawn.buttons)
-    assert drawn.labels[0] == "small.mp4"
+    assert "small.mp4" in drawn.labels
 
 
 def test_opening_is_told_in_the_source_panel_and_takes_where_they_are_made(scene, shot):
@@ -430,3 +430,21 @@ def test_the_panel_says_that_the_settings_of_the_file_cannot_be_read(scene, shot
     drawn = draw(panels.draw_generate)
     assert "The settings that this file keeps cannot be read, so the usual ones hold" in drawn.text
     assert ("steps" in drawn.shown) == (server is not None)
+
+
+def test_the_camera_panel_hands_all_of_a_presets_settings_to_add_keys(scene, shot):
+    facts = scene.ex4d
+    facts.preset = "crane"
+    assert facts.amount == pytest.approx(0.3)
+    facts.amount, facts.easing, facts.shake, facts.shake_seed = -0.5, "out", 2.0, 9
+    drawn = draw(panels.draw_camera)
+    button = drawn.pressed["Add Keys"]
+    assert {"preset", "amount", "rise", "easing", "shake", "shake_seed"} <= set(drawn.shown)
+    assert (button.preset, button.amount, button.easing) == ("crane", -0.5, "out")
+    assert (button.shake, button.shake_seed) == (2.0, 9)
+
+
+def test_the_check_says_what_magenta_means_and_the_takes_lead_to_the_result(scene, shot):
+    assert "Magenta: to be invented" in draw(panels.draw_check).labels
+    a_take(scene, "sketch", "")
+    assert "Show Result" in draw(panels.draw_takes).buttons

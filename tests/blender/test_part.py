@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import bpy
@@ -14,7 +15,7 @@ from test_panels import draw
 from test_takes import deliver, take
 
 from blender_addon.scene import axes, camera, compat, objects
-from blender_addon.shot import asking, checks, part, takes
+from blender_addon.shot import asking, checks, part, source, takes
 from blender_addon.ui import panels
 from blender_addon.work.state import OpenRequest
 from ex4d.geometry.depth_video import DepthVideo
@@ -72,7 +73,7 @@ def test_opening_a_part_of_a_clip_says_so(scene, tmp_path, addon, whole):
         replace(request, shot="all", source=shots.source_of("small.mp4")),
         shots.deliver(tmp_path / "all", of(whole, 0, 13), of=13),
     )
-    assert whole_clip.startswith("small.mp4 is open: 13 frames, 96x64. The view")
+    assert whole_clip == "small.mp4 is open: 13 frames, 96x64."
 
 
 @pytest.mark.parametrize(
@@ -142,7 +143,7 @@ def test_pictures_camera_and_takes_stay_at_their_scene_frames(scene, shot, tmp_p
         assert np.array_equal(evaluated_vertices(scene, frame), vertices)
     nodes = objects.find(scene, objects.MESH).data.materials[0].node_tree.nodes
     users = [node.image_user for node in nodes if node.type == "TEX_IMAGE"]
-    assert [(user.frame_start, user.frame_duration) for user in users] == [(7, 20), (7, 20)]
+    assert [(user.frame_start, user.frame_duration) for user in users] == 3 * [(7, 20)]
     assert compat.strip_range(takes.strip_of(scene, 1)) == (1, 14)
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
     bpy.ops.ex4d.take_restore_camera(number=1)
@@ -216,3 +217,76 @@ def test_a_shot_of_an_earlier_version_shows_what_is_open(scene, shot):
     assert part.asked(facts) == part.opened(facts) == part.Part(0, 13, 1024)
     part.show_where_missing()
     assert (facts.part_first, facts.part_frames) == (1, 13)
+
+
+@pytest.fixture
+def stepped(scene, tmp_path, addon, whole):
+    """Every second one of a clip's 40 frames from the third on, 13 of them, at half the rate that was asked for."""
+    clip = tmp_path / "small.mp4"
+    write_movie(clip, np.zeros((OF, shots.HEIGHT, shots.WIDTH, 3), np.uint8), shots.FPS)
+    bring_stepped(tmp_path / "first", whole, asking.request_open(scene, clip, "", 2, 13, None, 2, "20", "leave"))
+
+
+def bring_stepped(folder, whole, request):
+    """What comes once the server has done what a request for every second frame asks for."""
+    request, job = shots.outcome(source.prepare(request))
+    settings = job.source.settings
+    used = np.arange(settings.start, OF, settings.step)[: settings.frames]
+    depth = replace(whole, depth=whole.depth[used], intrinsics=whole.intrinsics[used])
+    return shots.bring_in(request, shots.deliver(folder, depth, Fraction(10), of=OF))
+
+
+def test_a_clip_opened_with_a_step_keeps_it_and_its_scene_frames_when_its_range_is_changed(
+    scene, stepped, tmp_path, whole
+):
+    facts = scene.ex4d
+    assert "Frames 3 to 27 of 40, every 2nd one, 96x64" in draw(panels.draw_source).labels
+    assert (facts.start, facts.last) == (1, 13)
+    take(scene, tmp_path / "one")
+    at_seven = evaluated_vertices(scene, 7)  # frame 14, from 0, of the clip
+    facts.part_first, facts.part_frames = 11, 999
+    assert "Open Frames 11 to 39 of 40, every 2nd one" in draw(panels.draw_source).buttons
+    request = asking.request_again(scene, estimate=False)
+    asked = {name: request.settings[name] for name in source.PART}
+    assert asked == {"start": 10, "frames": 15, "step": 2, "longest_side": None, "fps": "20", "gaps": "leave"}
+    told = bring_stepped(tmp_path / "second", whole, request)
+    assert "small.mp4 is open again: frames 11 to 39 of 40, every 2nd one, 96x64;" in told
+    kept = json.loads(facts.source)["settings"]
+    assert (kept["step"], kept["fps"], kept["gaps"]) == (2, "20", "leave")
+    assert (facts.start, facts.last, facts.fraction) == (5, 19, 10)
+    assert (scene.frame_start, scene.frame_end) == (5, 19)
+    assert np.array_equal(evaluated_vertices(scene, 7), at_seven)
+    assert compat.strip_range(takes.strip_of(scene, 1)) == (1, 14)
+    assert [part.scene_frame(facts, frame) for frame in (2, 3, 10, 11, 12)] == [1, 1, 5, 5, 6]
+    take(scene, tmp_path / "two")
+    assert compat.strip_range(takes.strip_of(scene, 2)) == (5, 18), "as long as what is delivered here"
+    assert [(entry.start, entry.frames) for entry in facts.takes] == [(2, 13), (10, 13)]
+
+
+@pytest.mark.parametrize(("first", "is_there"), [(7, True), (8, False)])
+def test_fewer_frames_of_a_step_take_their_depth_from_the_shot_where_they_are_its_own(scene, stepped, first, is_there):
+    scene.ex4d.part_first, scene.ex4d.part_frames = first, 5
+    asked = asking.request_again(scene, estimate=False)
+    assert bool(asked.depth) == is_there
+    assert (asked.settings["step"], asked.settings["start"]) == (2, first - 1)
+    assert (asked.settings["fps"], asked.settings["gaps"]) == ("20", "leave")
+
+
+def test_a_shot_from_before_there_were_steps_and_gaps_leaves_gaps_out(scene, shot):
+    facts = scene.ex4d
+    source = json.loads(facts.source)
+    for name in ("step", "gaps"):
+        source["settings"].pop(name, None)
+    facts.source = json.dumps(source)
+    assert part.asked(facts) == part.opened(facts) == part.Part(0, 13, 1024, 1, None, "leave")
+
+
+@pytest.mark.parametrize("kept", ["", "{bad", '{"settings": 5}', '{"settings": {}}'])
+def test_the_panel_of_a_shot_whose_source_is_damaged_says_what_to_do(scene, shot, kept):
+    scene.ex4d.source, scene.ex4d.part_frames = kept, 0
+    part.show_where_missing()
+    drawn = draw(panels.draw_source)
+    assert part.DAMAGED in drawn.text
+    assert "Open Again" in drawn.buttons
+    again = bpy.types.EX4D_OT_open_again
+    assert again.description(bpy.context, again) == again.__doc__

@@ -16,6 +16,7 @@ from ex4d.errors import InputError
 from ex4d.geometry import presets, transforms
 from ex4d.geometry.intrinsics import field_of_view_of
 from ex4d.geometry.mesh import DWMesh
+from ex4d.storage.names import beside
 
 PICTURE = axes.Picture(shots.WIDTH, shots.HEIGHT)
 
@@ -289,15 +290,29 @@ def test_what_the_numbers_of_a_depth_file_mean_is_sent_only_with_a_file(scene, a
         names = ("depth_unit", "depth_convention", "depth_distance", "depth_channel")
         return request.depth, tuple(request.settings[name] for name in names)
 
-    assert sent() == ("", (None, "depth", "planar", None))
+    assert sent() == ("", (None, "auto", "planar", None))
     np.savez(tmp_path / "clip.depth.npz", depth=shots.small_depth().depth)
-    assert sent() == (str(tmp_path / "clip.depth.npz"), ("0.5", "depth", "ray", "Z"))
+    assert sent() == (str(tmp_path / "clip.depth.npz"), ("0.5", "auto", "ray", "Z"))
     facts.depth_unit = "cm"
     assert sent()[1][0] == "cm"
     facts.depth_convention = "disparity"
     assert sent()[1] == (None, "disparity", "planar", "Z")
     facts.estimator_name = "some"
-    assert sent() == ("", (None, "depth", "planar", None))
+    assert sent() == ("", (None, "auto", "planar", None))
+
+
+def test_depth_beside_the_clip_is_found_by_the_names_that_the_command_line_knows(scene, addon, tmp_path):
+    clip = a_clip(tmp_path)
+    (tmp_path / "clip_Depth.mov").write_bytes(b"")
+    request = asking.request_open(scene, clip, "", 0, 49, None)
+    assert (request.depth, beside(clip)) == ("", None)
+    assert request.notes == "clip_Depth.mov beside clip.mp4 may be its depth: if so, name it as the depth file."
+    for name in ("clip_depth.mp4", "clip_depths_exr", "clip_depths.npz"):
+        path = tmp_path / name
+        path.mkdir() if name.endswith("exr") else path.write_bytes(b"")
+        request = asking.request_open(scene, clip, "", 0, 49, None)
+        assert (request.depth, request.notes) == (str(path), "")
+        assert beside(clip) == path
 
 
 def test_a_folder_of_pictures_is_sent_with_its_name(scene, addon, tmp_path):

@@ -79,3 +79,11 @@ def test_a_strip_inside_a_meta_strip_is_deleted_too(scene, shot, tmp_path):
     assert len(compat.strips(scene)) == 1
     bpy.ops.ex4d.take_delete(number=1)
     assert [strip.name for strip in compat.all_strips(scene)] == ["Meta"]
+
+
+def test_a_view_that_comes_back_shows_the_holes_as_before(scene, shot, tmp_path):
+    take(scene, tmp_path / "view", preview=True)
+    compat.remove_strip(scene, takes.strip_of(scene, 1, view=True))
+    bpy.ops.ex4d.take_remove()
+    bpy.ops.ex4d.takes_list()
+    assert bpy.path.basename(takes.strip_of(scene, 1, view=True).filepath) == "view.mp4"

@@ -38,7 +38,7 @@ def deliver(scene, folder, fps=None, preview=False, made_by="preview"):
     request = takes.request_take(scene, preview)
     is_preview = made_by == "preview"
     frames = np.zeros((shots.FRAMES, shots.HEIGHT, shots.WIDTH, 3), np.uint8)
-    names = ("colour.mp4", "mask.mp4") if preview else ("result.mp4", "colour.mp4", "mask.mp4")
+    names = ("colour.mp4", "mask.mp4", "view.mp4") if preview else ("result.mp4", "colour.mp4", "mask.mp4")
     for name in names:
         write_movie(folder / name, frames, fps or Fraction(request.generation["fps"]))
     used = {} if is_preview else {"quality": "final", **request.generation["options"].get(made_by, {})}
@@ -85,6 +85,47 @@ def test_takes_are_numbered_and_never_overwrite(scene, tmp_path):
     assert first.read_bytes() == content
     ranges = [(strip.channel, *compat.strip_range(strip)) for strip in compat.strips(scene)]
     assert len({channel for channel, *_ in ranges}) == 3
+
+
+def f12(scene, folder):
+    """Mean colour of what F12 renders."""
+    render = scene.render
+    render.engine, scene.cycles.device, scene.cycles.samples = "CYCLES", "CPU", 1
+    scene.cycles.use_denoising = False
+    render.resolution_percentage, render.filepath = 25, str(folder / "f12.png")
+    render.image_settings.file_format = "PNG"
+    bpy.ops.render.render(write_still=True)
+    image = bpy.data.images.load(render.filepath)
+    return np.array(image.pixels[:]).reshape(-1, 4)[:, :3].mean(axis=0)
+
+
+def test_f12_renders_the_scene_also_when_there_are_takes(scene, tmp_path):
+    before = f12(scene, tmp_path)
+    assert before.mean() > 0.05
+    said = shots.outcome(takes.bring_in(*deliver(scene, tmp_path / "one")))
+    assert f12(scene, tmp_path) == pytest.approx(before, abs=0.02)
+    assert "F12 still renders the scene: turn on Sequencer under Post Processing" in said
+    scene.render.use_sequencer = True  # as the artist wants it now
+    assert f12(scene, tmp_path) == pytest.approx(0, abs=0.01)
+    assert "F12" not in shots.outcome(takes.bring_in(*deliver(scene, tmp_path / "two")))
+    assert scene.render.use_sequencer
+
+
+def test_a_scene_that_is_edited_in_the_sequencer_goes_on_to_render_its_strips(scene, tmp_path):
+    movie = tmp_path / "other.mp4"
+    write_movie(movie, np.zeros((30, 32, 32, 3), np.uint8), Fraction(24))
+    compat.new_movie_strip(scene, "other", movie, 1, 5)
+    take(scene, tmp_path / "one")
+    assert scene.render.use_sequencer
+
+
+def test_a_view_shows_holes_in_the_colour_of_the_legend_where_the_server_made_such_a_video(scene, tmp_path):
+    take(scene, tmp_path / "view", preview=True)
+    assert Path(takes.strip_of(scene, 1, view=True).filepath).name == "view.mp4"
+    request, update = deliver(scene, tmp_path / "older", preview=True)
+    older = {name: path for name, path in update.files.items() if name != "view.mp4"}
+    shots.outcome(takes.bring_in(request, replace(update, files=older)))
+    assert Path(takes.strip_of(scene, 2, view=True).filepath).name == "colour.mp4"
 
 
 def test_numbers_of_deleted_takes_do_not_come_back_while_their_files_are_there(scene, tmp_path):
@@ -257,7 +298,8 @@ def test_what_the_server_says_about_a_take_is_in_its_message_but_not_what_was_sa
     next(work)
     with pytest.raises(StopIteration) as end:
         next(work)
-    assert end.value.value.endswith("in the worst frame. This is a preview: holes are filled.")
+    assert "in the worst frame. This is a preview: holes are filled." in end.value.value
+    assert "focal length" not in end.value.value
     assert list(takes.strip_of(scene, 1)["ex4d_coverage"]) == [1.0] * shots.FRAMES
 
 

@@ -296,15 +296,5 @@ def test_a_camera_with_an_odd_picture_leaves_no_empty_folder(shoot):
     assert not (shoot / "out").exists()
 
 
-def test_the_releases_own_camera_file_is_recognised_and_the_cure_named(shoot):
-    negated = np.broadcast_to(np.diag([1.0, -1, -1, 1]), (9, 4, 4))
-    np.savez(shoot / "path.npz", extrinsics=negated, intrinsics=GOOD["intrinsics"])
-    done = ex4d(
-        "recon", "--input_video", shoot / "clip.mp4", "--camera", shoot / "path.npz", "--output_dir", shoot / "out"
-    )
-    assert done.returncode == 2
-    assert "second and third rows of extrinsics" in done.stderr
-
-
 def test_the_version_is_said():
     assert ex4d("--version").stdout.startswith("ex4d ")

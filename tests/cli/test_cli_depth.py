@@ -47,10 +47,10 @@ def test_a_clip_without_depth_becomes_a_video_that_says_its_depth_is_a_guess(bar
 def test_depth_leaves_a_file_a_video_and_a_report_and_recon_takes_that_file(bare):
     done = ex4d("depth", "--input_video", bare / "clip.mp4", "--output_dir", bare / "out", "--fov", "60")
     assert done.returncode == 0, done.stderr
-    assert files_below(bare / "out") == ["clip.depth.npz", "clip_depth.json", "clip_depth.mp4"]
+    assert files_below(bare / "out") == ["clip.depth.npz", "clip_depth.json", "clip_depth_views.mp4"]
     assert "Field of view: 60.0 x " in done.stderr
     assert "Licence of the depth: Apache-2.0." in done.stderr
-    clip, views = read_clip(bare / "clip.mp4", frames=None), read_movie(bare / "out" / "clip_depth.mp4")
+    clip, views = read_clip(bare / "clip.mp4", frames=None), read_movie(bare / "out" / "clip_depth_views.mp4")
     assert len(views.frames) == len(clip.frames)
     assert views.frames.shape[2] >= 3 * clip.frames.shape[2]
     report = json.loads((bare / "out" / "clip_depth.json").read_text())
@@ -119,15 +119,18 @@ def test_a_lens_by_hand_takes_the_place_of_the_files_and_says_so(bare, moving_bo
     assert "40.0 degrees across the source's width of 64 px. It takes the place of the depth file's." in done.stderr
 
 
-def test_16_bit_pictures_are_said_to_be_in_metres(bare, moving_box):
+def test_16_bit_pictures_are_in_metres_only_where_somebody_says_so(bare, moving_box):
     _, true = moving_box
     (bare / "clip_depth").mkdir()
     for number, frame in enumerate(true.depth):
         cv2.imwrite(str(bare / "clip_depth" / f"{number:03d}.png"), (frame * 1000).astype(np.uint16))
     done = ex4d("depth", "--input_video", bare / "clip.mp4", "--output_dir", bare / "out")
     assert done.returncode == 0, done.stderr
+    assert "in metres if the file's numbers are millimetres, which was assumed." in done.stderr
+    assert "The distances are in metres." not in done.stderr
+    done = ex4d("depth", "--input_video", bare / "clip.mp4", "--output_dir", bare / "out", "--depth_unit", "mm")
     assert "The distances are in metres." in done.stderr
-    assert "unit of the file" not in done.stderr
+    assert "assumed" not in done.stderr.partition("Licence")[0].partition("The distances")[2]
 
 
 INPUTS = {

@@ -19,7 +19,7 @@ OF_A_SOURCE = {
     "--depth": None,
     "--depth_estimator": "auto",
     "--depth_unit": None,
-    "--depth_convention": "depth",
+    "--depth_convention": "auto",  # "depth" in 0.1, which is what it comes to for all files that 0.1 read
     "--depth_distance": "planar",
     "--depth_channel": None,
     "--accept_licence": False,

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from ex4d.depth.encoding import DepthEncoding, unit_of
 from ex4d.depth.estimate import Estimate
-from ex4d.depth.files import depth_channel, read_depth
+from ex4d.depth.files import read_depth
+from ex4d.depth.files.pictures import depth_channel
 from ex4d.errors import InputError
 from ex4d.geometry.depth_video import DepthVideo, load_depth_npz, save_depth
 from ex4d.geometry.intrinsics import fit_frame
@@ -38,15 +39,16 @@ def clip_of(
     longest_side=None,
     start: int = 0,
     source_frames: int = 0,
+    step: int = 1,
 ) -> Clip:
     fit = fit_frame(width, height, longest_side)
     pictures = np.zeros((frames, fit.height, fit.width, 3), np.uint8)
-    return Clip(pictures, Fraction(24), "a.mp4", start, fit, (), source_frames)
+    return Clip(pictures, Fraction(24), "a.mp4", start, fit, (), source_frames, step=step)
 
 
 def scene(frames: int = 3, width: int = 64, height: int = 48) -> np.ndarray:
-    """Depth whose every pixel is told apart from every other."""
-    return (1 + np.arange(frames * height * width).reshape(frames, height, width) / 1000).astype(np.float32)
+    """Depth whose every pixel is told apart from every other; too flat to look like disparity."""
+    return (100 + np.arange(frames * height * width).reshape(frames, height, width) / 1000).astype(np.float32)
 
 
 def npz(path: Path, **arrays) -> Path:
@@ -134,7 +136,7 @@ def test_depth_follows_the_fit_by_the_nearest_pixel_centre(tmp_path, width, heig
     got = read_depth(npz(tmp_path / "d.npz", depth=stored), clip).depth[0]
     fit = clip.fit
     assert np.isin(got, stored).all(), "no value is a mixture"
-    number = np.rint((got.astype(np.float64) - 1) * 1000).astype(int)
+    number = np.rint((got.astype(np.float64) - 100) * 1000).astype(int)
     row, column = np.divmod(number, w)
     # Where the working pixel's centre lies in the stored picture, in its pixels.
     y = (np.arange(fit.height) + 0.5 + fit.top) * h / fit.scaled_height
@@ -196,10 +198,10 @@ def test_invalid_values_take_the_nearest_valid_one(tmp_path, mark):
 
 def test_half_a_frame_is_repaired_and_more_is_refused(tmp_path):
     stored = scene()
-    stored[1, :24] = np.nan
+    stored[1, 24:] = np.nan
     repaired = read_depth(npz(tmp_path / "a.npz", depth=stored), clip_of()).depth
-    assert np.array_equal(repaired[1, :24], np.broadcast_to(stored[1, 24], (24, 64)))
-    stored[1, 24, 0] = 0
+    assert np.array_equal(repaired[1, 24:], np.broadcast_to(stored[1, 23], (24, 64)))
+    stored[1, 23, 0] = 0
     with pytest.raises(InputError, match=r"50% of frame 1 \(from 0 in the file\) of the depth"):
         read_depth(npz(tmp_path / "b.npz", depth=stored), clip_of())
     stored[:] = np.nan
@@ -331,7 +333,7 @@ def test_folders_and_files_of_other_kinds_are_named(tmp_path):
 
 
 def test_what_looks_like_inverse_depth_is_said(tmp_path):
-    inverse = (scene() - 1) / (scene().max() - 1)
+    inverse = (scene().max() - scene()) / np.ptp(scene())
     depth = read_depth(npz(tmp_path / "d.npz", depth=inverse), clip_of())
     assert any("relative inverse depth" in note for note in depth.notes)
 
@@ -339,10 +341,12 @@ def test_what_looks_like_inverse_depth_is_said(tmp_path):
 def test_npz_without_usable_depth_is_named(tmp_path):
     clip = clip_of()
     for arrays, words in [
-        ({"disparity": scene()}, "has no `depth`, but disparity"),
+        ({"z": scene()}, "has no `depth`, but z"),
         ({"depth": scene()[0]}, "shape"),
-        ({"depth": scene().astype(np.int32)}, "int32"),
-        ({"depth": np.array(["far"] * 3)}, "must be floats"),
+        ({"depth": scene() > 3}, "bool"),
+        ({"depth": np.array(["far"] * 3)}, "must be numbers"),
+        ({"depths": np.ones((3, 48, 64, 3))}, "pictures in colours"),
+        ({"depths": np.ones((3, 3, 48, 64))}, "pictures in colours"),
         ({"depth": np.array([{"a": 1}], object)}, "cannot be read as"),
         ({"depth": np.zeros((3, 0, 64), np.float32)}, "shape"),
     ]:
@@ -624,10 +628,26 @@ def test_depth_that_tells_which_part_of_the_source_it_is_gives_any_frames_in_it(
     """As a shot's own file does when fewer of its frames are asked for."""
     stored = scene(9)
     made = Estimate(DepthVideo(stored, K, "some"), "metres", "free")
-    made.save(tmp_path / "depth.npz", (10, 40))
+    made.save(tmp_path / "depth.npz", (10, 1, 40))
     part = read_depth(tmp_path / "depth.npz", clip_of(4, start=12, source_frames=40))
     assert np.array_equal(part.depth, stored[2:6])
     with pytest.raises(InputError, match=r"begins at frame 10 .* 9 frames long, but 9 from frame 11"):
         read_depth(tmp_path / "depth.npz", clip_of(9, start=11, source_frames=40))
+    every_third = clip_of(3, start=11, source_frames=40, step=3)
+    assert np.array_equal(read_depth(tmp_path / "depth.npz", every_third).depth, stored[1:9:3])
     other = read_depth(tmp_path / "depth.npz", clip_of(9, start=0, source_frames=9))  # the clip was cut meanwhile
     assert np.array_equal(other.depth, stored)
+
+
+def test_depth_of_every_second_frame_gives_those_and_refuses_the_others(tmp_path):
+    stored = scene(9)
+    Estimate(DepthVideo(stored, K, "some"), "metres", "free").save(tmp_path / "depth.npz", (10, 2, 40))
+    part = read_depth(tmp_path / "depth.npz", clip_of(3, start=14, source_frames=40, step=2))
+    assert np.array_equal(part.depth, stored[2:5])
+    fourth = read_depth(tmp_path / "depth.npz", clip_of(3, start=14, source_frames=40, step=4))
+    assert np.array_equal(fourth.depth, stored[2:8:2])
+    said = r"9 frames long in steps of 2, but 3 from frame 15 \(from 0 in the file\) on in steps of 2 are used"
+    with pytest.raises(InputError, match=said):
+        read_depth(tmp_path / "depth.npz", clip_of(3, start=15, source_frames=40, step=2))
+    with pytest.raises(InputError, match=r"but 3 from frame 14 \(from 0 in the file\) on are used"):
+        read_depth(tmp_path / "depth.npz", clip_of(3, start=14, source_frames=40))

@@ -167,6 +167,13 @@ def test_a_file_is_read_as_it_is_said(tmp_path):
     assert made.confidence is None
 
 
+def test_a_job_of_before_that_calls_numbers_distances_needs_no_file():
+    made = estimate("plane", clip_of(), reading=DepthEncoding(convention="depth"))
+    assert made.depth.provider == "plane"
+    with pytest.raises(InputError, match="but there is none"):
+        estimate("plane", clip_of(), reading=DepthEncoding(convention="disparity"))
+
+
 def test_the_guess_is_labelled_in_every_output():
     made = estimate("auto", clip_of())
     assert made.depth.provider == "plane"

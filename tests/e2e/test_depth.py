@@ -53,6 +53,32 @@ def test_a_clip_without_depth_becomes_a_strip_that_says_that_its_depth_is_a_gues
     assert record["depth"]["provider"] == "plane"
 
 
+def test_disparity_that_was_taken_for_distances_is_told_in_the_panel_until_it_is_read_as_such(scene, lonely):
+    from blender_addon.shot import checks
+
+    def doubts():
+        return [advice.text for advice in checks.depth_trouble(scene) if "Near and far look swapped" in advice.text]
+
+    disparity = 1 / np.load(SAMPLE.with_name("clip.depth.npz"))["depth"]
+    disparity = 1.3 + 22.6 * (disparity - disparity.min()) / np.ptp(disparity)
+    np.savez(lonely.with_name("lonely_depths.npz"), depths=disparity.astype(np.float32))
+    open_clip(lonely)
+    facts = scene.ex4d
+    assert facts.depth_found == str(lonely.with_name("lonely_depths.npz"))
+    (told,) = doubts()
+    assert told.startswith("Near and far look swapped: the numbers in lonely_depths.npz grow towards the camera")
+    assert "in Blender: Depth > Values" in told
+    assert told in facts.notes
+    bpy.ops.ex4d.camera_preset(preset="30")
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}
+    assert "Near and far look swapped" in facts.takes[0].made  # also of the depth that stands, read from its own file
+    facts.depth_convention = "disparity"
+    assert bpy.ops.ex4d.open_again() == {"FINISHED"}
+    assert not doubts()
+    assert "mapped as in EX-4D's release" in facts.depth["scale"]
+    assert facts.radius == pytest.approx(10000 / 3900 + 0.15, rel=0.05)
+
+
 def test_takes_are_made_with_the_depth_that_stands_also_in_a_file_that_moved(scene, lonely, tmp_path, server):
     """No server knows the files any more, and the guess could not be made again: it comes from the shot's folder."""
     import shutil
@@ -125,6 +151,30 @@ def test_depth_lens_and_motion_can_be_changed_and_camera_and_takes_stay(scene, l
     assert facts.takes[2].made == "Preview, seed 0"
     assert len(compat.strips(bpy.context.scene)) == 3
     assert Path(bpy.path.abspath(objects.find(bpy.context.scene, objects.MESH).modifiers[0].filepath)).is_file()
+
+
+def test_a_solved_camera_of_another_tool_moves_the_source_by_the_scale_that_is_said_in_takes_too(
+    scene, lonely, tmp_path
+):
+    from ex4d.cameras import registry
+    from ex4d.cameras.track import CameraTrack, Lens
+
+    poses = np.repeat(np.eye(4)[None], 9, 0)
+    poses[:, 0, 3] = 0.02 * np.arange(9)
+    lens = Lens(np.repeat(np.array([[300.0, 0, 256], [0, 300, 144], [0, 0, 1]])[None], 9, 0), size=(512, 288))
+    registry.FORMATS["colmap"].write(tmp_path / "sparse", CameraTrack("test", poses, lens))
+    facts = scene.ex4d
+    facts.motion, facts.motion_path = "FILE", str(tmp_path / "sparse" / "images.txt")
+    facts.motion_scale = 2.5
+    open_clip(lonely)
+    poses[:, :3, 3] *= 2.5
+    assert facts.poses == pytest.approx(poses, abs=1e-6)
+    assert "scaled by 2.5, as asked for" in facts.notes
+    registry.FORMATS["kitti"].write(tmp_path / "path.txt", CameraTrack("test", poses))
+    assert bpy.ops.ex4d.import_path(filepath=str(tmp_path / "path.txt")) == {"FINISHED"}
+    assert bpy.ops.ex4d.preview() == {"FINISHED"}  # along the source camera everything is real
+    (strip,) = addon_modules()[1].strips(scene)
+    assert min(strip["ex4d_coverage"]) > 0.999
 
 
 def test_estimating_again_does_the_work_anew(scene, lonely):

@@ -59,3 +59,18 @@ def test_fewer_frames_and_more_are_one_click_each_and_camera_and_takes_stay(scen
     first, second = ((takes.take_folder(scene, n) / "result.mp4").read_bytes() for n in (1, 2))
     assert first == second
     assert compat.strip_range(takes.strip_of(scene, 2)) == (1, 10)
+
+
+def test_fewer_frames_of_every_second_one_keep_step_rate_and_depth(scene, lonely):
+    from blender_addon.shot import part
+
+    assert bpy.ops.ex4d.open_clip(filepath=str(lonely), frames=9, step=2, longest_side=256) == {"FINISHED"}
+    facts, first = scene.ex4d, scene.ex4d.start
+    all_nine, rate = depth_of(facts), facts.fraction
+    assert "9 of the 49 frames of lonely.mp4 are used, every 2nd one, beginning with frame 1." in facts.notes
+    facts.part_first, facts.part_frames = 5, 4
+    assert bpy.ops.ex4d.open_again() == {"FINISHED"}
+    assert part.opened(facts) == part.Part(4, 4, 256, step=2)
+    assert part.told(part.opened(facts), facts.clip_frames) == "frames 5 to 11 of 49, every 2nd one"
+    assert np.array_equal(depth_of(facts), all_nine[2:6])
+    assert (facts.start, facts.last, facts.fraction) == (first + 2, first + 5, rate)

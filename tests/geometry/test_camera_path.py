@@ -104,14 +104,6 @@ def test_the_saved_extrinsics_are_world_to_camera_for_other_programs(tmp_path):
         assert np.allclose(data["extrinsics"], np.linalg.inv(path.camera_to_world))
 
 
-@pytest.mark.parametrize("key", ["extrinsics", "camera_to_world"])
-def test_cameras_in_opengl_axes_are_refused_with_what_to_do(tmp_path, key):
-    poses = np.broadcast_to(np.diag([1.0, -1, -1, 1]), (3, 4, 4))
-    np.savez(tmp_path / "path.npz", intrinsics=K, **{key: poses})
-    with pytest.raises(InputError, match=r"along -z.*by -1 first"):
-        camera_path.load(tmp_path / "path.npz", 3, 64, 48)
-
-
 def test_a_file_without_a_size_takes_the_clips(tmp_path):
     np.savez(
         tmp_path / "path.npz",

@@ -15,6 +15,9 @@ def test_every_preset_starts_at_the_source_view_and_looks_at_the_pivot(name, fra
     path = presets.preset(name, 3.0, K, 256, 256, frames)
     assert len(path) == frames
     assert np.allclose(path.camera_to_world[0], np.eye(4))
+    if name == "truck":  # looks straight ahead
+        assert np.allclose(path.camera_to_world[:, :3, :3], np.eye(3))
+        return
     seen = path.extrinsics @ (0, 0, 3.0, 1)
     assert np.allclose(seen[:, :2], 0, atol=1e-12)
     assert (seen[:, 2] > 0).all()
@@ -37,6 +40,55 @@ def test_swing_looks_from_the_right_then_from_the_left_and_comes_back():
 def test_zooms_move_along_the_axis_by_the_documented_part():
     assert presets.preset_eyes("zoom_in", 4.0, 5)[:, 2] == pytest.approx([0, 0.5, 1, 1.5, 2])
     assert presets.preset_eyes("zoom_out", 4.0, 3, amount=0.25)[:, 2] == pytest.approx([0, -0.5, -1])
+
+
+def test_dolly_truck_crane_and_arc_move_where_their_names_say():
+    last = {name: presets.preset_eyes(name, 4.0, 9)[-1] for name in presets.PRESETS}
+    assert last["dolly"] == pytest.approx([0, 0, 1])
+    assert last["truck"] == pytest.approx([0.8, 0, 0])
+    assert last["crane"] == pytest.approx([0, -1.2, 0])  # y is down
+    assert last["arc"][1] == 0
+    assert np.degrees(np.arctan2(last["arc"][0], 4 - last["arc"][2])) == pytest.approx(25)
+    assert last["hold"] == pytest.approx([0, 0, 0])
+    assert presets.preset_eyes("dolly", 4.0, 9, amount=-2.0)[-1] == pytest.approx([0, 0, -8])
+
+
+def test_a_dolly_zoom_keeps_the_size_of_what_is_as_far_as_the_pivot_and_of_nothing_else():
+    path = presets.preset("dolly_zoom", 4.0, K, 256, 256, 9, amount=0.5)
+
+    def width_at(z):
+        ends = path.extrinsics @ np.array([[-1, 0, z, 1], [1, 0, z, 1]], float).T
+        return path.intrinsics[:, 0, 0] * (ends[:, 0, 1] / ends[:, 2, 1] - ends[:, 0, 0] / ends[:, 2, 0])
+
+    assert width_at(4.0) == pytest.approx(250)
+    assert width_at(12.0)[-1] < 0.7 * width_at(12.0)[0]
+    assert path.intrinsics[-1, :2, 2] == pytest.approx(K[:2, 2])
+
+
+@pytest.mark.parametrize(("easing", "speeds"), [("even", (1, 1)), ("in_out", (0, 0)), ("in", (0, 2)), ("out", (2, 0))])
+def test_easing_changes_the_speed_at_the_ends_and_neither_start_nor_end(easing, speeds):
+    way = presets.preset_eyes("truck", 1.0, 1001, amount=1.0, easing=easing)[:, 0]
+    assert (way[0], way[-1]) == pytest.approx((0, 1))
+    assert (1000 * (way[1] - way[0]), 1000 * (way[-1] - way[-2])) == pytest.approx(speeds, abs=0.01)
+    assert (np.diff(way) >= 0).all()
+
+
+def test_a_hand_held_camera_sways_as_strongly_as_asked_and_repeats_by_its_seed():
+    poses = presets.hand_held(20_000, 4.0, 1.5, 7)
+    assert np.array_equal(poses[0], np.eye(4))
+    pitch = np.degrees(np.arcsin(poses[:, 1, 2]))
+    assert pitch.std() == pytest.approx(1.5, rel=0.05)
+    assert np.abs(np.diff(pitch)).max() < 0.6  # in one frame
+    assert np.allclose(poses[:, :3, :3] @ poses[:, :3, :3].transpose(0, 2, 1), np.eye(3))
+    assert np.array_equal(presets.hand_held(30, 4.0, 1.5, 7), poses[:30])
+    assert not np.allclose(presets.hand_held(30, 4.0, 1.5, 8), poses[:30])
+    held = presets.preset("hold", 4.0, K, 256, 256, 30, shake=1.5, shake_seed=7)
+    assert np.array_equal(held.camera_to_world, poses[:30])
+    assert np.array_equal(
+        presets.preset("hold", 4.0, K, 256, 256, 30).camera_to_world, np.broadcast_to(np.eye(4), (30, 4, 4))
+    )
+    with pytest.raises(InputError, match="45 degrees"):
+        presets.hand_held(9, 1.0, 50.0, 0)
 
 
 def test_the_amount_replaces_the_angle():
@@ -66,6 +118,9 @@ def test_the_releases_sweep_grows_when_there_are_not_49_frames():
         (("30", 1.0, 0), "one frame"),
         (("zoom_in", 1.0, 9, 1.0), "0 to 1"),
         (("180", 1.0, 9, 90.0), "90 degrees"),
+        (("dolly", 1.0, 9, 1.0), "less than the distance to the pivot"),
+        (("dolly_zoom", 1.0, 9, 30.0), "less than the distance to the pivot"),
+        (("crane", 1.0, 9, 30.0), "A crane moves by at most 10 times"),
         (("30", 1.0, 9, 400.0), "360"),
     ],
 )

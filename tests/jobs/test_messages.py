@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ex4d.depth.encoding import DepthEncoding
@@ -106,6 +106,10 @@ def test_facts_are_not_nested_without_end():
 
 
 @given(st.text(max_size=300))
+@example("clip.of the day and night")  # is cut to twelve characters of the suffix, the last of which is a space
+@example("x" * 199 + " y")
+@example("clip.of a long suffix." + " " * 12 + "x")
+@example("con." + "x" * 300 + ".mp4")
 def test_any_file_name_has_one_that_may_travel(name):
     safe = safe_name(name)
     blob = {"sha256": "a" * 64, "size": 1, "name": safe}
@@ -196,8 +200,10 @@ def test_the_files_of_a_job_are_those_of_clip_depth_camera_and_path():
 
 
 @given(st.text(max_size=3000))
+@example("as Blender shows it \0 whole")
 def test_any_text_becomes_a_sentence_that_can_be_sent(text):
     assert len(sentence(text)) <= 2000
+    assert "\0" not in sentence(text)
     assert decode(encode(Event(JOB_ID, 1, "failed", 1, message=sentence(text))), SERVER_CONTROL)
 
 

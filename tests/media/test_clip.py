@@ -322,7 +322,8 @@ def test_damage_inside_a_video_repeats_the_frame_before_and_says_so(tmp_path):
 def test_what_is_not_a_video_is_refused(tmp_path, content, ending):
     path = tmp_path / f"a{ending}"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="not a video"):
+    refused = "cannot be read as PNG" if ending == ".png" else "not a video"
+    with pytest.raises(InputError, match=refused):
         read_clip(path)
 
 
@@ -420,10 +421,17 @@ def test_folders_that_cannot_be_a_clip_are_named(tmp_path):
         read_clip(tmp_path)
 
 
-def test_a_rate_is_only_for_image_folders(tmp_path):
-    path = encode(tmp_path / "a.mp4", numbered(3))
-    with pytest.raises(InputError, match="image folders only"):
-        read_clip(path, frames=1, fps=Fraction(24))
+def test_a_video_is_read_at_another_rate_by_what_is_on_screen_in_the_middle_of_each_frame(tmp_path):
+    path = encode(tmp_path / "a.mp4", numbered(30), fps=Fraction(30))
+    slower = read_clip(path, frames=None, fps=Fraction(24))
+    assert (slower.fps, slower.source_frames, slower.stored_pictures) == (24, 24, 30)
+    expected = [int((n + 0.5) * 30 / 24) for n in range(24)]
+    assert numbers(slower.frames) == slower.stored.tolist() == expected
+    assert slower.notes == ("a.mp4 was read at 24 frames a second instead of its own 30.",)
+    assert numbers(read_clip(path, start=6, frames=6, fps=Fraction(60)).frames) == [3, 3, 4, 4, 5, 5]
+    assert read_clip(path, fps=Fraction(30), frames=None).notes == ()
+    with pytest.raises(InputError, match="24 frames, which is fewer than the 30 asked for"):
+        read_clip(path, frames=30, fps=Fraction(24))
 
 
 def test_real_ntsc_clips_with_sound(shared):

@@ -1,6 +1,7 @@
 """Jobs from files to files, as the command line, the worker and the library run them."""
 
 import json
+import time
 from dataclasses import replace
 from fractions import Fraction
 
@@ -9,6 +10,7 @@ import pytest
 
 from ex4d.depth import registry
 from ex4d.errors import Cancelled, InputError
+from ex4d.generate.base import Generated
 from ex4d.generate.registry import generators
 from ex4d.geometry import camera_path, presets
 from ex4d.geometry.depth_video import load_depth_npz
@@ -21,6 +23,7 @@ from ex4d.pipeline.run import run
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.progress import silent
+from ex4d.render import legend
 
 
 class Files:
@@ -75,7 +78,7 @@ def studio(tmp_path, moving_box):
 def test_reconstruct_gives_what_the_viewport_shows(work, studio, moving_box):
     files, source, _, out = studio
     facts = work(Reconstruct(source), files, out)
-    assert {p.name for p in out.iterdir()} == {"source.mp4", "reliable.mp4", "depth.npz"}
+    assert {p.name for p in out.iterdir()} == {"source.mp4", "reliable.mp4", "solid.mp4", "depth.npz"}
     assert (facts["width"], facts["height"], facts["frames"], facts["fps"]) == (64, 48, 9, "24")
     assert facts["shell"] > facts["depth_max"] > facts["depth_min"] == 4
     assert json.loads(json.dumps(facts)) == facts
@@ -84,6 +87,12 @@ def test_reconstruct_gives_what_the_viewport_shows(work, studio, moving_box):
     reliable = read_movie(out / "reliable.mp4").frames
     assert set(np.unique(reliable)) == {0, 255}
     assert (reliable[0, 16:32, 18:30] == 255).all()
+    solid, colour = (read_movie(out / name).frames.astype(int) for name in ("solid.mp4", "source.mp4"))
+    bridges = reliable[..., 0] == 0  # lines of a pixel or two, whose colour the movie has at half the size
+    assert (
+        np.median(np.abs(solid - legend.INVENTED)[bridges]) < 60 < np.median(np.abs(colour - legend.INVENTED)[bridges])
+    )
+    assert np.median(np.abs(solid - colour)[reliable[..., 0] > 0]) < 6
 
 
 def test_the_depth_that_stands_gives_the_same_again_and_tells_the_same(work, studio, tmp_path, monkeypatch):
@@ -118,9 +127,14 @@ def test_opening_looks_anew_for_depth_and_taking_does_not(work, studio, monkeypa
 def test_preview_gives_colour_mask_and_coverage_without_a_result(work, studio):
     files, source, path, out = studio
     facts = work(Preview(source, path), files, out)
-    assert {p.name for p in out.iterdir()} == {"colour.mp4", "mask.mp4"}
+    assert {p.name for p in out.iterdir()} == {"colour.mp4", "mask.mp4", "view.mp4"}
     assert facts["coverage"][0] == 1
     assert facts["coverage"][-1] < 0.9
+    colour, mask, view = (read_movie(out / name).frames.astype(int) for name in ("colour.mp4", "mask.mp4", "view.mp4"))
+    real = mask[..., 0] > 127
+    assert colour[~real].mean() < 20
+    assert np.median(np.abs(view - legend.INVENTED)[~real]) < 10
+    assert np.median(np.abs(view - colour)[real]) < 6
 
 
 def test_generate_gives_a_take_that_says_how_to_make_it_again(work, studio):
@@ -179,11 +193,43 @@ def test_cancel_stops_between_two_steps(work, studio):
     assert not (out / take.RESULT).exists()
 
 
-def test_a_path_for_another_number_of_frames_is_refused(work, studio):
+def test_colour_and_mask_are_written_while_the_generator_runs(work, studio, monkeypatch):
     files, source, path, out = studio
-    short = replace(source, settings=SourceSettings(frames=5))
-    with pytest.raises(InputError, match="9 poses but the clip has 5"):
-        work(Preview(short, path), files, out)
+
+    class Slow:
+        def generate(self, request, progress):
+            end = time.monotonic() + 20
+            while not all((out / name).exists() for name in (take.COLOUR, take.MASK)):
+                assert time.monotonic() < end
+                time.sleep(0.01)
+            return Generated(request.conditioning.colour, {})
+
+    monkeypatch.setattr(work.runtime, "generator", lambda spec: Slow())
+    work(Generate(source, path), files, out)
+    assert read_movie(out / take.RESULT).frames.shape == (9, 48, 64, 3)
+    assert "Writing files" in take.read_record(out / take.SIDECAR).seconds
+
+
+def test_a_path_with_fewer_poses_than_frames_is_refused_with_both_numbers(work, studio, tmp_path):
+    files, source, _path, out = studio
+    short = camera_path.load(tmp_path / "path.npz", 9, 64, 48)
+    camera_path.save(
+        tmp_path / "short.npz",
+        replace(short, camera_to_world=short.camera_to_world[:7], intrinsics=short.intrinsics[:7]),
+    )
+    with pytest.raises(InputError, match=r"7 poses but the clip has 9 frames.*--num_frames 7"):
+        work(Preview(source, files.add(tmp_path / "short.npz")), files, out)
+
+
+def test_a_path_for_the_whole_clip_is_taken_for_the_frames_that_are_used(work, studio, tmp_path):
+    files, source, path, out = studio
+    used = replace(source, settings=SourceSettings(start=3, frames=5))
+    facts = work(Generate(used, path), files, out)
+    kept, whole = camera_path.load(out / take.CAMERA, 5, 64, 48), camera_path.load(tmp_path / "path.npz", 9, 64, 48)
+    assert np.array_equal(kept.camera_to_world, whole.camera_to_world[3:8])
+    assert any(
+        "9 poses, one for each frame of the whole clip; those of the 5 frames" in note for note in facts["notes"]
+    )
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 99, "version": "9.9"}'])

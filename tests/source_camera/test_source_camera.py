@@ -61,7 +61,7 @@ def test_camera_files_that_cannot_be_used_are_refused(tmp_path):
     scaled = poses * [[2], [2], [2], [1]]
     for arrays, words in [
         ({"camera_to_world": walk(5)}, "5 poses, but a.mp4 has 4 frames"),
-        ({"poses": poses}, "neither camera_to_world nor extrinsics"),
+        ({"motion": poses}, "neither camera_to_world nor extrinsics"),
         ({"camera_to_world": poses, "extrinsics": poses}, "both"),
         ({"camera_to_world": scaled}, "not a rotation"),
         ({"extrinsics": np.full((4, 4, 4), np.nan)}, "not finite"),

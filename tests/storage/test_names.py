@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ex4d.storage.names import beside, clip_name, natural_order
+from ex4d.storage.names import beside, clip_name, natural_order, words_in
 
 
 def test_other_digits_in_names_are_letters():
@@ -25,3 +25,25 @@ def test_depth_is_found_beside_the_working_folder(tmp_path, monkeypatch, named):
     (tmp_path / "walk.depth.npz").touch()
     monkeypatch.chdir(tmp_path / "walk")
     assert beside(Path(named)) == tmp_path / "walk.depth.npz"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("IMG_2034", ""),
+        ("old-town_walk v03", "old town walk"),
+        ("OldTownWalk", "old town walk"),
+        ("NYC street 4k 24fps final_v2", "nyc street"),
+        ("Kölner Dom-Vorplatz", "kölner dom vorplatz"),
+        ("日本_01", "日本"),
+        ("forest path.0001-0240", "forest path"),
+        ("IMG 2034 kitchen", "kitchen"),
+        ("WhatsApp Video 2024-01-01 at 12.30.11", ""),
+        ("sh010_comp_v003", ""),
+        ("GH010123", ""),
+        ("a_b", ""),
+        ("", ""),
+    ],
+)
+def test_the_name_of_a_clip_says_what_it_shows_or_nothing(name, words):
+    assert words_in(name) == words

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
-from ex4d.generate.base import Generated, Request
+from ex4d.generate.base import Generated, Memory, Request
 from ex4d.generate.diffsynth.files import Files
 from ex4d.generate.diffsynth.quality import Quality
 from ex4d.progress import Progress
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 TEXT_ENCODER_BYTES = 14e9
 """What must be free on the GPU for the text encoder to run there; the CPU takes it otherwise."""
+
+WORTHWHILE = 0.95
+"""Settings that need this part of the memory, or less, are worth being told of where it was not enough."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,12 @@ class VideoGenerator(ABC):
         """The frames of one window."""
 
     @abstractmethod
-    def less_memory(self, settings: Any) -> str:
-        """What takes less memory than these settings, as the beginning of a sentence; empty where nothing does."""
+    def memory(self, settings: Any) -> Memory:
+        """What of the GPU's memory the model needs with these settings."""
+
+    @abstractmethod
+    def lighter(self, settings: Any) -> dict[str, Any]:
+        """Settings that may take less memory than these, best first, by what has to be chosen: "draft quality"."""
 
     # What all of them share:
 
@@ -141,12 +148,28 @@ class VideoGenerator(ABC):
         except torch.OutOfMemoryError as error:
             out_of_memory = error
         # Outside of the handler, which would keep what the failed frames hold.
-        total = torch.cuda.get_device_properties(self.device).total_memory / 1e9 if self._on_gpu else 0
         del out_of_memory
         self.unload()
-        smaller = self.less_memory(request.settings)
-        raise InputError(
-            f"The GPU ran out of memory ({total:.0f} GB in all): {smaller}close other programs that use the GPU."
+        raise InputError(self._too_little_memory(request.settings))
+
+    def _too_little_memory(self, settings: Any) -> str:
+        """What a job needed that ran out of memory, and what to do."""
+        import torch
+
+        from ex4d.generate.runtime import offload
+
+        need, free = self.memory(settings).least, ""
+        if self._on_gpu:
+            free = f", and {offload.free_bytes(torch.device(self.device)) / 1e9:.1f} GB are free now"
+        others = {words: self.memory(lighter).least for words, lighter in self.lighter(settings).items()}
+        ways = [
+            f"take {words} ({gigabytes:g} GB), or "
+            for words, gigabytes in others.items()
+            if gigabytes < WORTHWHILE * need
+        ]
+        return (
+            f"The GPU ran out of memory. With these settings {need:g} GB are needed at least{free}:"
+            f" {''.join(ways)}close other programs that use the GPU."
         )
 
     def unload(self) -> None:
@@ -255,11 +278,12 @@ class VideoGenerator(ABC):
         interrupted job does not make them again."""
         import torch
 
-        from ex4d.generate.runtime.resume import checkpoint_for
+        from ex4d.generate.runtime.resume import checkpoint_for, digest_of
 
         texts, settings = (prompts.positive, prompts.negative), job.settings
-        depends_on = (*prepared.depends_on, *texts, seed, settings, models.precision, job.files.identity())
-        whole, latents = checkpoint_for("frames", *depends_on), checkpoint_for("latents", *depends_on)
+        identity = job.files.identity()
+        all_of_it = digest_of(*prepared.depends_on, *texts, seed, settings, models.precision, identity)
+        whole, latents = checkpoint_for("frames", all_of_it), checkpoint_for("latents", all_of_it)
         if kept := whole.read():
             progress("Sampling", settings.steps, settings.steps)
             return kept["frames"].numpy(), int(kept["predictions"]), whole

@@ -38,6 +38,7 @@ def library() -> SimpleNamespace:
         try:
             import_torchvision()
             from diffsynth.core import ModelConfig
+            from diffsynth.models import wan_video_vae
             from diffsynth.pipelines import wan_video
             from diffsynth.utils.lora import GeneralLoRALoader
         except ModuleNotFoundError as error:
@@ -45,7 +46,9 @@ def library() -> SimpleNamespace:
                 f"Video models need the Python package {error.name}: install it with pip install '.[wan]' -c"
                 " constraints.txt in a checkout."
             ) from error
-    return SimpleNamespace(ModelConfig=ModelConfig, wan_video=wan_video, GeneralLoRALoader=GeneralLoRALoader)
+    return SimpleNamespace(
+        ModelConfig=ModelConfig, wan_video=wan_video, wan_video_vae=wan_video_vae, GeneralLoRALoader=GeneralLoRALoader
+    )
 
 
 def pipeline(parts: dict[str, Any], device: str, tokenizer: Path | None = None) -> Any:

@@ -288,7 +288,13 @@ def sample(
 
 
 def finish(
-    models: Models, prepared: Prepared, latents: Tensor, asked: int, settings: Settings, progress: Progress
+    models: Models,
+    prepared: Prepared,
+    latents: Tensor,
+    asked: int,
+    settings: Settings,
+    progress: Progress,
+    decoder: Callable[[Any, Tensor, Progress], NDArray[np.uint8]] | None = None,
 ) -> Generated:
     """The video of finished latents, with what made it.
 
@@ -299,20 +305,22 @@ def finish(
         asked: how many predictions they took.
         settings: that they were made with.
         progress: told before and after.
+        decoder: what makes frames of latents; None takes `decode`.
     """
     progress("Decoding", 0, 1)
     models.pipe.dit.blocks.make_room()
-    frames = decode(models.pipe, latents)[: prepared.frames]
-    progress("Decoding", 1, 1)
+    frames = (decoder or decode)(models.pipe, latents, progress)[: prepared.frames]
     facts = {**asdict(settings), "precision": models.precision, "predictions": asked}
     return Generated(frames, facts, (*prepared.notes, *models.notes))
 
 
-def decode(pipe: Any, latents: Tensor) -> NDArray[np.uint8]:
-    """Frames (T,H,W,3) of latents."""
+def decode(pipe: Any, latents: Tensor, progress: Progress = silent) -> NDArray[np.uint8]:
+    """Frames (T,H,W,3) of latents, all in one go."""
     video = pipe.vae.decode(latents.to(dtype_of(pipe.vae)), device=pipe.device, tiled=False)
     pictures = ((video[0].float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
-    return pictures.permute(1, 2, 3, 0).cpu().numpy()
+    frames = pictures.permute(1, 2, 3, 0).cpu().numpy()
+    progress("Decoding", 1, 1)
+    return frames
 
 
 def encode(pipe: Any, video: Tensor) -> Tensor:

@@ -61,7 +61,17 @@ class Checkpoint:
 
 
 def checkpoint_for(*depends_on: Any) -> Checkpoint:
-    """The checkpoint of what depends on these values: arrays, tensors, and whatever has a `repr` of its content."""
+    """The checkpoint of what depends on these values, see `digest_of`."""
+    folder = user_cache.folder("unfinished")
+    for old in folder.glob("*.safetensors"):
+        with suppress(OSError):
+            if time.time() - old.stat().st_mtime > DAYS * 86400:
+                old.unlink()
+    return Checkpoint(folder / f"{digest_of(*depends_on)[:32]}.safetensors")
+
+
+def digest_of(*depends_on: Any) -> str:
+    """A hash of this version and of values: arrays, tensors, and whatever has a `repr` of its content."""
     digest = hashlib.sha256(__version__.encode())
     for value in depends_on:
         if isinstance(value, Tensor | np.ndarray):
@@ -70,9 +80,4 @@ def checkpoint_for(*depends_on: Any) -> Checkpoint:
             digest.update(flat.view(torch.uint8).numpy().data)
         else:
             digest.update(f"{value!r};".encode())
-    folder = user_cache.folder("unfinished")
-    for old in folder.glob("*.safetensors"):
-        with suppress(OSError):
-            if time.time() - old.stat().st_mtime > DAYS * 86400:
-                old.unlink()
-    return Checkpoint(folder / f"{digest.hexdigest()[:32]}.safetensors")
+    return digest.hexdigest()

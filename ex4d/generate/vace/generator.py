@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ex4d.generate.base import Generated, Request
+from ex4d.generate.base import Generated, Memory, Request
 from ex4d.generate.diffsynth.files import converted
 from ex4d.generate.diffsynth.generator import Job, VideoGenerator
 from ex4d.generate.diffsynth.quality import AREAS
@@ -11,7 +11,7 @@ from ex4d.generate.vace import model_files
 from ex4d.generate.vace.model_files import Model
 from ex4d.generate.vace.quality import QUALITIES
 from ex4d.generate.vace.settings import VaceSettings
-from ex4d.generate.vace.spec import missing, rest_bytes
+from ex4d.generate.vace.spec import memory, missing, rest_bytes
 from ex4d.progress import Progress
 from ex4d.render.conditioning import Conditioning
 from ex4d.weights import store
@@ -111,10 +111,14 @@ class VaceGenerator(VideoGenerator):
 
         return video_model.generate(models, prepared, prompts, seed, settings, progress, checkpoint)
 
-    def less_memory(self, settings: VaceSettings) -> str:
-        """What takes less memory than these settings."""
-        if settings.model_size != "512x512":
-            return "take the model size 512x512, or "
-        if settings.window != "49":
-            return "take windows of 49 frames, or "
-        return "" if QUALITIES[settings.quality].fp8 else "take balanced or draft quality, or "
+    def memory(self, settings: VaceSettings) -> Memory:
+        """What of the GPU's memory it needs with these settings."""
+        return memory(self.model, settings)
+
+    def lighter(self, settings: VaceSettings) -> dict[str, VaceSettings]:
+        """Settings that may take less memory."""
+        return {
+            "the model size 512x512": replace(settings, model_size="512x512"),
+            "windows of 49 frames": replace(settings, window="49"),
+            "balanced or draft quality": replace(settings, quality="draft"),
+        }

@@ -6,7 +6,7 @@ from pathlib import Path
 from ex4d.errors import InputError
 from ex4d.generate.diffsynth import files as common
 from ex4d.generate.diffsynth.files import Files
-from ex4d.generate.diffsynth.parts import EXTRA, TEXT_ENCODER, TOKENIZER, VAE
+from ex4d.generate.diffsynth.parts import EXTRA, Shared, shared
 from ex4d.weights import store
 from ex4d.weights.store import Part
 
@@ -33,9 +33,14 @@ class Model:
     others: int
 
     @property
+    def shared(self) -> Shared:
+        """What other models need too."""
+        return shared(self.video_model.hub, self.video_model.revision)
+
+    @property
     def parts(self) -> tuple[Part, ...]:
-        """Everything that it needs; all but the video model are files that other models need too."""
-        return (self.video_model, TEXT_ENCODER, TOKENIZER, VAE)
+        """Everything that it needs."""
+        return (self.video_model, *self.shared)
 
 
 # Revisions and hashes were seen in two public places that agree; where only one was found, the commit alone has to do.
@@ -96,9 +101,9 @@ def files(model: Model, root: Path) -> Files:
     if lacking := common.lacking(model.title, model.parts, root):
         raise InputError(lacking)
     return Files(
-        dit=tuple(store.located(file, root) for file in model.video_model.files),
-        vae=store.located(VAE.files[0], root),
-        text_encoder=store.located(TEXT_ENCODER.files[0], root),
-        tokenizer=store.located(TOKENIZER.files[0], root).parent,
+        dit=store.places(model.video_model, root),
+        vae=store.places(model.shared.vae, root)[0],
+        text_encoder=store.places(model.shared.text_encoder, root)[0],
+        tokenizer=store.places(model.shared.tokenizer, root)[0].parent,
         notes=common.notes(root),
     )

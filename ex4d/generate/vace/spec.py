@@ -16,8 +16,17 @@ from ex4d.progress import Progress
 LIGHTEST = VaceSettings(quality="draft", model_size="512x512", window="49")
 """What takes the least memory."""
 
-DECODING = 16_500
-"""Bytes a pixel that torch takes of the GPU to decode; 7.0 GB at 832x480 where it may take what it likes."""
+DECODING = 10_000
+"""Bytes a pixel for decoding one frame at a time in bfloat16; encoding takes less.
+
+At the worst moment 6,900 bytes a pixel are tensors, which the tests of `frame_by_frame` count: 4,800 are the two frames
+that each convolution keeps, of which 2,700 at full size (7 convolutions, 96 channels, 2 bytes); the rest is one frame
+at full size on its way through a block, and three frames padded for a convolution. To these come about 800 for cuDNN's
+copies of a convolution's input and output in its own order of channels, and 30 % for memory in pieces of other sizes.
+The number of frames plays no part: those that are finished are in main memory."""
+
+WORKSPACE_FOR_SAMPLING, WORKSPACE_FOR_PICTURES = 1_500_000_000, 500_000_000
+"""Bytes beside those that are counted: workspace of products and attention, and memory in pieces."""
 
 
 def make(model: Model, device: str) -> Generator:
@@ -34,9 +43,7 @@ def missing(model: Model, deep: bool, device: str = "cuda") -> str:
 
 def rest_bytes(model: Model, frames: int, pixels: int) -> int:
     """What is set aside on the GPU beside the weights: for sampling, or for encoding and decoding pictures where that
-    takes more, as with a model so small it does. Encoding and decoding use some 10,000 bytes a pixel whatever the
-    number of frames, and torch takes half as much again for them, in pieces that do not fit together. On an H100 that
-    was allowed less, 832x480 ran in 12 GB with the same bytes as without a limit, and not in 8 GB; 512x512 ran in 8 GB.
+    takes more. The two do not meet.
 
     Args:
         model: which size of VACE.
@@ -44,7 +51,8 @@ def rest_bytes(model: Model, frames: int, pixels: int) -> int:
         pixels: of a frame.
     """
     tokens = ((frames - 1) // 4 + 1) * pixels // 256
-    return max(tokens * 51 * model.dim, pixels * (DECODING + 12 * frames)) + 1_500_000_000
+    sampling = tokens * 51 * model.dim + WORKSPACE_FOR_SAMPLING
+    return max(sampling, pixels * DECODING + WORKSPACE_FOR_PICTURES)
 
 
 def memory(model: Model, settings: VaceSettings) -> Memory:

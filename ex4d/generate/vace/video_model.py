@@ -18,10 +18,11 @@ from ex4d.errors import InputError
 from ex4d.generate.base import Generated
 from ex4d.generate.diffsynth import video_model as common
 from ex4d.generate.diffsynth.files import Files
+from ex4d.generate.diffsynth.frame_by_frame import decode, encode
 from ex4d.generate.diffsynth.library import Prompts, library, pipeline
 from ex4d.generate.diffsynth.pictures import STRIDE
 from ex4d.generate.diffsynth.quality import NEGATIVE_PROMPT
-from ex4d.generate.diffsynth.video_model import Models, Placed, Precision, encode
+from ex4d.generate.diffsynth.video_model import Models, Placed, Precision
 from ex4d.generate.runtime import latent_pictures, offload
 from ex4d.generate.runtime.resume import Checkpoint
 from ex4d.generate.vace.preparation import Prepared
@@ -206,7 +207,7 @@ def generate(
     common.check(prepared, settings)
     context, colours = _encode(models, prepared, progress)
     latents, asked = _sample(models, prepared, context, colours, prompts, seed, settings, progress, checkpoint)
-    return common.finish(models, prepared, latents, asked, settings, progress)
+    return common.finish(models, prepared, latents, asked, settings, progress, decode)
 
 
 def _encode(models: Models, prepared: Prepared, progress: Progress) -> tuple[Tensor, Tensor]:

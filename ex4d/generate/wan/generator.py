@@ -3,13 +3,13 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ex4d.generate.base import Generated, Request
+from ex4d.generate.base import Generated, Memory, Request
 from ex4d.generate.diffsynth.files import converted
 from ex4d.generate.diffsynth.generator import Job, VideoGenerator
 from ex4d.generate.wan import model_files
 from ex4d.generate.wan.quality import QUALITIES
 from ex4d.generate.wan.settings import WanSettings
-from ex4d.generate.wan.spec import missing, rest_bytes
+from ex4d.generate.wan.spec import memory, missing, rest_bytes
 from ex4d.progress import Progress
 from ex4d.render.conditioning import Conditioning
 from ex4d.weights import store
@@ -106,10 +106,13 @@ class WanGenerator(VideoGenerator):
 
         return video_model.generate(models, prepared, prompts, seed, settings, progress, checkpoint)
 
-    def less_memory(self, settings: WanSettings) -> str:
-        """What takes less memory than these settings."""
-        if settings.model_size != "512x512":
-            return "take the model size 512x512, or "
-        if not QUALITIES[settings.quality].fp8:
-            return "take balanced or draft quality, which need half the memory, or "
-        return ""
+    def memory(self, settings: WanSettings) -> Memory:
+        """What of the GPU's memory it needs with these settings."""
+        return memory(settings)
+
+    def lighter(self, settings: WanSettings) -> dict[str, WanSettings]:
+        """Settings that may take less memory."""
+        return {
+            "the model size 512x512": replace(settings, model_size="512x512"),
+            "balanced or draft quality": replace(settings, quality="draft"),
+        }

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from ex4d.errors import InputError
 from ex4d.generate.diffsynth import files as common
-from ex4d.generate.diffsynth.parts import EXTRA, TEXT_ENCODER, TOKENIZER, VAE, part
+from ex4d.generate.diffsynth.parts import EXTRA, part, shared
 from ex4d.weights import store
 from ex4d.weights.store import Part
 
@@ -23,13 +23,19 @@ def _read_adapter(path: Path) -> object:
     return read_adapter(path)
 
 
+HUB, REVISION = "Wan-AI/Wan2.1-I2V-14B-480P", "6b73f84e66371cdfe870c72acd6826e1d61cf279"
+TEXT_ENCODER, TOKENIZER, VAE = shared(HUB, REVISION)
 VIDEO_MODEL = part(
+    HUB,
+    REVISION,
     "video model",
     tuple(f"diffusion_pytorch_model-{n:05d}-of-00007.safetensors" for n in range(1, 8)),
     66,
     "6bfcfb3b342cb286ce886889d519a77e",
 )
 IMAGE_ENCODER = part(
+    HUB,
+    REVISION,
     "image encoder",
     ("models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth",),
     4.8,
@@ -81,11 +87,11 @@ def files(root: Path) -> Files:
         raise InputError(lacking)
     return Files(
         dit=tuple(store.located(file, root) for file in VIDEO_MODEL.files),
-        vae=store.located(VAE.files[0], root),
+        vae=store.places(VAE, root)[0],
         image_encoder=store.located(IMAGE_ENCODER.files[0], root),
         adapter=store.located(EX4D.files[0], root),
-        text_encoder=store.located(TEXT_ENCODER.files[0], root),
-        tokenizer=store.located(TOKENIZER.files[0], root).parent,
+        text_encoder=store.places(TEXT_ENCODER, root)[0],
+        tokenizer=store.places(TOKENIZER, root)[0].parent,
         distilled=distilled_lora(root),
         notes=common.notes(root),
     )

@@ -14,7 +14,7 @@ if find_spec("diffsynth") is None:
 
 import tiny_vace as tiny
 
-from ex4d.generate.diffsynth import library, needs, parts
+from ex4d.generate.diffsynth import library, needs
 from ex4d.generate.vace import model_files, video_model
 from ex4d.generate.vace.model_files import LARGE, SMALL
 from ex4d.weights import store
@@ -47,7 +47,7 @@ def test_blocks_and_other_weights_have_the_sizes_that_plans_are_made_with(model)
     assert sum(block) == needs.block_bytes(model.dim, model.ffn_dim, False, True)
     numbers = {name.partition("locks.")[2].partition(".")[0] for name in found[model.video_model] if "vace" in name}
     assert len(numbers - {""}) == model.blocks[1]
-    everything = sum(prod(size) for part in (model.video_model, parts.VAE) for size in found[part].values())
+    everything = sum(prod(size) for part in (model.video_model, model.shared.vae) for size in found[part].values())
     others = 2 * (everything - sum(model.blocks) * sum(block))
     assert 0.8 * model.others < others < model.others
 
@@ -61,7 +61,7 @@ def test_random_files_are_written_found_and_loaded_as_the_real_ones(tmp_path, mo
     known = tiny.tree(tmp_path / "tiny")
     sizes = {
         part: {name: tuple(t.shape) for name, t in read_tensors(tmp_path / "tiny" / part.files[0], part.name).items()}
-        for part in (SMALL.video_model, parts.VAE, parts.TEXT_ENCODER)
+        for part in (SMALL.video_model, SMALL.shared.vae, SMALL.shared.text_encoder)
     }
     with monkeypatch.context() as patch:
         patch.setattr(random_weights, "shapes", lambda model: sizes)

@@ -6,7 +6,6 @@ import torch
 from family import TEXT, prompts, text_encoder, tokenizer, vae  # noqa: F401 - for those who import this module
 from safetensors.torch import save_file
 
-from ex4d.generate.diffsynth import parts
 from ex4d.generate.diffsynth.library import library
 from ex4d.generate.vace.model_files import SMALL
 
@@ -45,8 +44,8 @@ def tree(root):
             dit().state_dict() | vace().state_dict(),
             {"wan_video_dit": (dit, of_dit), "wan_video_vace": (vace, of_vace)},
         ),
-        parts.VAE: (vae().state_dict(), {"wan_video_vae": (vae, "")}),
-        parts.TEXT_ENCODER: (text_encoder().state_dict(), {"wan_video_text_encoder": (text_encoder, "")}),
+        SMALL.shared.vae: (vae().state_dict(), {"wan_video_vae": (vae, "")}),
+        SMALL.shared.text_encoder: (text_encoder().state_dict(), {"wan_video_text_encoder": (text_encoder, "")}),
     }
     known = []
     for part, (tensors, models) in files.items():
@@ -60,5 +59,5 @@ def tree(root):
             if converter:
                 config["state_dict_converter"] = f"diffsynth.utils.state_dict_converters.{converter}"
             known.append(config)
-    tokenizer(Path(root / parts.TOKENIZER.files[0]).parent)
+    tokenizer(Path(root / SMALL.shared.tokenizer.files[0]).parent)
     return known

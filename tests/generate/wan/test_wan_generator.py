@@ -379,11 +379,12 @@ def test_out_of_memory_names_the_setting_and_the_next_job_works(model, monkeypat
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
     monkeypatch.setattr(video_model, "generate", full)
-    with pytest.raises(InputError, match=r"ran out of memory .*: take balanced or draft quality"):
+    said = r"^The GPU ran out of memory\. With these settings [0-9.]+ GB are needed at least: "
+    with pytest.raises(InputError, match=said + r"take balanced or draft quality \([0-9.]+ GB\), or close other"):
         generate(model, shot(5), 0, "final")
-    with pytest.raises(InputError, match=r"ran out of memory .*: close other programs"):
+    with pytest.raises(InputError, match=said + "close other programs"):
         generate(model, shot(5), 0, "draft")
-    with pytest.raises(InputError, match="take the model size 512x512"):
+    with pytest.raises(InputError, match=said + r"take the model size 512x512 \([0-9.]+ GB\), or close"):
         generate(model, shot(5), 0, "draft", size="832x480")
     assert model._loaded is None
     monkeypatch.setattr(video_model, "generate", real)

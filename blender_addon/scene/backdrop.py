@@ -1,0 +1,38 @@
+"""The legend's tint behind all that a camera sees: past the edge of the mesh, too, everything must be invented."""
+
+import bpy
+
+from ex4d.render import legend
+
+from ..scene import objects
+
+ROLE = "backdrop"
+
+
+def is_tinted(data: bpy.types.Camera) -> bool:
+    """Whether a camera has the tint, shown or not."""
+    return any(_is_ours(background.image) for background in data.background_images)
+
+
+def tint(data: bpy.types.Camera) -> None:
+    """Show the tint behind all that a camera sees in the viewport, in Solid view too; renders do not have it."""
+    data.show_background_images = True
+    if is_tinted(data):
+        return
+    background = data.background_images.new()
+    background.image = _image()
+    background.display_depth, background.frame_method, background.alpha = "BACK", "STRETCH", 1.0
+
+
+def _image() -> bpy.types.Image:
+    """One picture of nothing but the tint, which all cameras share."""
+    found = next((image for image in bpy.data.images if _is_ours(image)), None)
+    if found is None:
+        found = bpy.data.images.new("EX-4D Invented", 8, 8)
+        found.generated_color = (*(channel / 255 for channel in legend.INVENTED), 1.0)
+        objects.mark(found, ROLE, "")
+    return found
+
+
+def _is_ours(image: bpy.types.Image | None) -> bool:
+    return image is not None and image.get("ex4d_role") == ROLE

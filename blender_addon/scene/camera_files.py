@@ -1,0 +1,99 @@
+"""Camera paths of other tools as keys of a camera, and the other way round."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ex4d.cameras import fitting, registry
+from ex4d.cameras.fitting import ClipFrames, World
+from ex4d.cameras.track import CameraTrack, Lens
+from ex4d.geometry.camera_path import CameraPath
+
+from ..scene import camera
+from ..words import count
+
+FILTER = ";".join(f"*{ending}" for ending in registry.ENDINGS)
+"""For file dialogs."""
+
+EXPORT_ITEMS = (
+    ("chan", "Nuke (.chan)", "For Nuke and other compositors; y is up"),
+    ("transforms", "transforms.json", "For nerfstudio, Instant-NGP and others of their kind"),
+    ("colmap", "COLMAP", "A folder with cameras.txt, images.txt and points3D.txt"),
+    ("npz", "EX-4D (.npz)", "For `ex4d recon --camera` and numpy"),
+)
+"""Formats to write, by their names in `ex4d.cameras.registry`."""
+
+WORLDS = (
+    ("source", "Source View", "The origin of the file is the source camera of the first frame", 0),
+    ("first", "First Pose", "The first pose is put on the source view", 1),
+)
+"""What the cameras of a file may be relative to; the shot no longer knows the world of the source camera's file."""
+
+
+def file_for(file: Path, name: str) -> Path:
+    """The file with the ending of a format; that of another format gives way."""
+    ending = registry.FORMATS[name].ending
+    if file.suffix.lower() in registry.ENDINGS:
+        file = file.with_suffix("")
+    return file.with_name(file.name + ending)
+
+
+def read_path(scene: bpy.types.Scene, file: Path, scale: float, world: World) -> CameraPath:
+    """The path of a camera file for the scene's shot, in library axes, with notes; it may end before the clip.
+
+    Raises:
+        InputError: the scene has no shot, or the file cannot be read or used.
+    """
+    camera.frame_facts(scene)
+    facts = scene.ex4d
+    clip = ClipFrames(facts.frames, rate=facts.fraction, name=Path(facts.opened).name)
+    read = registry.read(file)
+    track, notes = fitting.begun_path(read, clip, str(file))
+    poses = fitting.placed(track, scale, world)
+    path = fitting.with_lens(track, poses, facts.every_intrinsics[: len(poses)], facts.width, facts.height)
+    # Options of the command line are properties of the dialog here.
+    unit = (
+        ()
+        if scale != 1 or not read.own_unit
+        else (f"Distances of the {read.format} file are in the unit of the depth.",)
+    )
+    return replace(path, notes=(*notes, *unit, *path.notes))
+
+
+def import_path(
+    scene: bpy.types.Scene, chosen: bpy.types.Object, file: Path, scale: float, world: World
+) -> tuple[int, tuple[str, ...]]:
+    """Write the path of a file as keys of a camera, one in every frame; returns their number and what is to be said.
+
+    Raises:
+        InputError: see `read_path`.
+    """
+    path = read_path(scene, file, scale, world)
+    keys = camera.restore(scene, chosen, path, every=True)
+    if np.allclose(path.intrinsics[:, 0, 0], path.intrinsics[:, 1, 1], rtol=1e-3):
+        return len(keys), path.notes
+    said = "Pixels of the file's lens are not square, as Blender's are: the horizontal field of view was kept."
+    return len(keys), (*path.notes, said)
+
+
+def export_path(scene: bpy.types.Scene, file: Path, name: str) -> tuple[str, ...]:
+    """Write the chosen camera in every frame of the shot, numbered as the scene's frames; returns what is to be said.
+
+    The world is the source camera of the first frame, distances are in the unit of the depth, as in a take's
+    camera.npz.
+
+    Raises:
+        InputError: see `camera.sample`, or the file cannot be written.
+    """
+    path = camera.sample(scene)
+    track = CameraTrack(
+        ".npz",
+        path.camera_to_world,
+        Lens(path.intrinsics, "pixels", (path.width, path.height)),
+        scene.ex4d.start + np.arange(len(path)),
+        own_unit=False,
+    )
+    notes = registry.FORMATS[name].write(file, track)
+    return (f"{count(len(path), 'frame')} in {file.name}.", *notes)

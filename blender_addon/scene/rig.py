@@ -1,0 +1,69 @@
+"""What moves a camera besides its own keys: such a camera is read as it is evaluated, and never written to."""
+
+import bpy
+
+from ex4d.errors import InputError
+
+from ..scene import compat, objects
+from ..words import listed
+
+_ROTATIONS = ("rotation_euler", "rotation_quaternion", "rotation_axis_angle", "rotation_mode")
+_DELTAS = ("delta_location", "delta_rotation_euler", "delta_rotation_quaternion", "delta_scale")
+PLACE_CHANNELS = frozenset(("location", *_ROTATIONS, "scale", *_DELTAS))
+LENS_CHANNELS = frozenset(
+    ("type", "lens", "lens_unit", "angle", "shift_x", "shift_y", "sensor_fit", "sensor_width", "sensor_height")
+)
+MOVE_CHANNELS = PLACE_CHANNELS | LENS_CHANNELS
+"""What makes a move; all else that is keyed of a camera, such as its focus, is not our business."""
+
+
+def movers(scene: bpy.types.Scene, camera: bpy.types.Object) -> list[str]:
+    """What, besides its own keys, decides where a camera is, in words; empty for one that keys alone can move.
+
+    The shot's root does not count as a parent: keys are relative to it.
+    """
+    keyed = [curve.data_path for curve in compat.fcurves(camera)]
+    found = [
+        f"its constraint {constraint.name}"
+        for constraint in camera.constraints
+        if not constraint.mute and (constraint.influence > 0 or f"{constraint.path_from_id()}.influence" in keyed)
+    ]
+    if camera.parent is not None and camera.parent != objects.find(scene, objects.ROOT):
+        found.append(f"its parent {camera.parent.name}")
+    for owner in (camera, camera.data):
+        animation = owner.animation_data
+        if animation is not None:
+            if any(driver.data_path in MOVE_CHANNELS and not driver.mute for driver in animation.drivers):
+                found.append("a driver")
+            if any(not track.mute and len(track.strips) for track in animation.nla_tracks):
+                found.append("a track of the Nonlinear Animation editor")
+    return list(dict.fromkeys(found))
+
+
+def refuse(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
+    """Refuse to write to a camera that would not go where its new keys say.
+
+    Raises:
+        InputError: see `movers`.
+    """
+    if found := movers(scene, camera):
+        raise InputError(
+            f"{camera.name} is moved by {listed(found)}, so keys alone cannot place it:"
+            " press Bake to New Camera in the Camera panel, or choose another camera."
+        )
+
+
+def stands_still(scene: bpy.types.Scene, camera: bpy.types.Object) -> bool:
+    """Whether a camera has one place in the shot and one lens in all its frames, as far as F-curves can tell."""
+    root = objects.find(scene, objects.ROOT)
+    follows = camera.parent == root or root is None or not any(True for _curve in compat.fcurves(root))
+    if not follows or movers(scene, camera):
+        return False
+    frames = range(scene.ex4d.start, scene.ex4d.last + 1)
+    for owner in (camera, camera.data):
+        for curve in compat.fcurves(owner):
+            if curve.data_path in MOVE_CHANNELS and not curve.mute:
+                first = curve.evaluate(frames[0])
+                if any(abs(curve.evaluate(frame) - first) > 1e-6 * max(1.0, abs(first)) for frame in frames):
+                    return False
+    return True

@@ -1,0 +1,1 @@
+"""Making an environment for the server on this machine, without a terminal."""

@@ -1,0 +1,263 @@
+"""Make an environment with the server in it. A script for any Python: it needs nothing but the standard library.
+
+    python install.py FOLDER WHEEL PINS {cpu|nvidia}
+
+FOLDER gets `env-<number>`, and `current.json` names it once all is there and works; until then an earlier one stays
+in use. Progress and the end are told as `blender_addon.setup.chore` describes. It ends when its input is closed.
+"""
+
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+EXTRAS = {"cpu": "backend,depth", "nvidia": "backend,depth,wan,cuda"}
+TORCH_INDEX = {
+    ("Linux", "cpu"): "https://download.pytorch.org/whl/cpu",
+    ("Windows", "nvidia"): "https://download.pytorch.org/whl/cu130",
+}
+"""Where PyTorch's own site has the build that PyPI has not: on Linux PyPI's is for NVIDIA, on Windows for the CPU."""
+UNPACKED = 3.0
+"""Disk that packages take beside their download, as a multiple of it, at most."""
+OLD_SECONDS = 86400.0
+"""What was left unfinished before this is nobody's any more."""
+
+
+NO_TORCH = (
+    "PyTorch for the CPU could not be had from download.pytorch.org, and other sites' brings 3 GB for NVIDIA cards; so"
+    " it was left out, and depth comes from a file or is guessed. Repair adds it once that site can be reached."
+)
+NO_NETWORK = ("connection broken by", "ProxyError", "ConnectTimeout", "Could not fetch URL")
+"""What pip writes where it does not get through; it goes on to say that no version fits."""
+
+
+class SetupError(Exception):
+    """Why it did not work, in a sentence."""
+
+
+def main(folder: Path, wheel: Path, pins: Path, kind: str) -> int:
+    """Do it; see the module. Returns the exit code."""
+    installer = Installer(folder / f"env-{time.time_ns()}", wheel, pins, kind)
+    threading.Thread(target=installer.end_with_input, daemon=True).start()
+    try:
+        installer.run()
+    except SetupError as error:
+        installer.remove()
+        finish(failed=str(error))
+        return 1
+    except BaseException:
+        installer.remove()
+        raise
+    finish(done=f"The server is set up. {installer.note}".strip())
+    return 0
+
+
+class Installer:
+    """An environment in the making at `place`, and the process that works at it."""
+
+    def __init__(self, place: Path, wheel: Path, pins: Path, kind: str) -> None:
+        self.place, self.pins, self.kind = place, pins, kind
+        self.python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        self.wheel, self.extras, self.note = wheel, EXTRAS[kind], ""
+        self.child: subprocess.Popen[str] | None = None
+
+    def run(self) -> None:
+        """All steps.
+
+        Raises:
+            SetupError: one of them cannot be done.
+        """
+        tell("Making an environment")
+        self.make_environment()
+        if index := TORCH_INDEX.get((platform.system(), self.kind)):
+            tell("Downloading PyTorch")  # where that fails, `plan` sees to it
+            self.pip("--no-deps", "--index-url", index, "--retries", "1", "torch")
+        tell("Looking for packages")
+        sizes = self.plan()
+        if self.kind == "cpu" and any(name.startswith("nvidia-") for name in sizes):
+            self.extras, self.note = "backend", NO_TORCH
+            sizes = self.plan()
+        check_disk(self.place.parent, sum(sizes.values()))
+        self.install(sizes)
+        tell("Checking the server")
+        keep(self.place, {"python": str(self.python), "version": self.check(), "kind": self.kind})
+
+    @property
+    def requirement(self) -> str:
+        """The server with what it shall have, for pip."""
+        return f"ex4d[{self.extras}] @ {self.wheel.resolve().as_uri()}"
+
+    def make_environment(self) -> None:
+        """An environment with pip.
+
+        Raises:
+            SetupError: this Python cannot make one.
+        """
+        code, lines = self.call([sys.executable, "-m", "venv", self.place])
+        if code:
+            raise SetupError(f"Python could not make an environment in {self.place.parent}: {_last(lines)}")
+
+    def plan(self) -> dict[str, int]:
+        """What will be downloaded: bytes by package, 0 where nobody says how many.
+
+        Raises:
+            SetupError: a package is not offered for this machine, or the network is not there.
+        """
+        report = self.place / "report.json"
+        code, lines = self.pip("--dry-run", "--report", str(report), self.requirement)
+        if code:
+            raise SetupError(why(lines))
+        found = json.loads(report.read_text(encoding="utf-8"))["install"]
+        return {_plain(item["metadata"]["name"]): _size(item["download_info"]["url"]) for item in found}
+
+    def install(self, sizes: dict[str, int]) -> None:
+        """Download and unpack, and tell how far that is.
+
+        Raises:
+            SetupError: pip says no.
+        """
+        total, come = sum(sizes.values()), 0
+        told = f"Downloading {total / 1e6:.0f} MB"
+        tell(told, 0, total)
+
+        def hear(line: str) -> None:
+            nonlocal come
+            if found := re.match(r"\s*(?:Downloading|Using cached) \S*?([\w.]+)-[^/\s]*\.whl", line):
+                come += sizes.get(_plain(found[1]), 0)
+                tell(told, come, total)
+            elif line.startswith("Installing collected"):
+                tell(f"Unpacking {len(sizes)} packages")
+
+        code, lines = self.pip(self.requirement, hear=hear)
+        if code:
+            raise SetupError(why(lines))
+
+    def check(self) -> str:
+        """The version of the server, once all of it can be imported.
+
+        Raises:
+            SetupError: something is missing.
+        """
+        modules = "ex4d, ex4d_server.server, ex4d_server.worker, cv2, av, numba, OpenEXR"
+        modules += ", torch" if "depth" in self.extras else ""
+        code, lines = self.call([self.python, "-c", f"import {modules}; print(ex4d.__version__)"])
+        if code:
+            raise SetupError(f"The server does not run in its new environment: {_last(lines)}")
+        return _last(lines)
+
+    def pip(self, *words: str, hear: Callable[[str], None] | None = None) -> tuple[int, list[str]]:
+        """Run `pip install`; as `call`."""
+        fixed = ("--disable-pip-version-check", "--no-input", "--progress-bar=off", "--only-binary=:all:")
+        command = [self.python, "-m", "pip", "install", *fixed, "--constraint", self.pins, *words]
+        return self.call(command, hear)
+
+    def call(self, command: Sequence[str | Path], hear: Callable[[str], None] | None = None) -> tuple[int, list[str]]:
+        """Exit code and lines of a process; the lines go to the log, and to `hear` as they come."""
+        self.child = subprocess.Popen(
+            [str(word) for word in command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+        )
+        lines = []
+        assert self.child.stdout
+        for line in self.child.stdout:
+            print(line, end="", flush=True)
+            lines.append(line)
+            if hear:
+                hear(line)
+        return self.child.wait(), lines
+
+    def end_with_input(self) -> None:
+        """Whoever started this holds its input: when that closes, end, with all that was begun."""
+        while os.read(sys.stdin.fileno(), 1):  # not `sys.stdin`, whose lock would be held when Python ends
+            pass
+        finish(failed="Cancelled. What was downloaded is kept for the next time.")
+        if self.child is not None and self.child.poll() is None:
+            self.child.kill()
+            self.child.wait()
+        self.remove()
+        os._exit(1)
+
+    def remove(self) -> None:
+        """Remove what was made."""
+        shutil.rmtree(self.place, ignore_errors=True)
+
+
+def tell(stage: str, step: int = 0, steps: int = 0) -> None:
+    """A line of progress."""
+    print(json.dumps({"stage": stage, "step": step, "steps": steps}), flush=True)
+
+
+def finish(**said: str) -> None:
+    """The last line."""
+    print(json.dumps(said), flush=True)
+
+
+def check_disk(folder: Path, download: int) -> None:
+    """Compare what is to come with the room that there is.
+
+    Raises:
+        SetupError: it does not fit.
+    """
+    needed, free = download * (1 + UNPACKED), shutil.disk_usage(folder).free
+    if needed > free:
+        raise SetupError(
+            f"The server needs {needed / 1e9:.1f} GB of disk and {folder} has {free / 1e9:.1f} GB free: make some room."
+        )
+
+
+def why(lines: list[str]) -> str:
+    """What pip's output says, as a sentence."""
+    text = "".join(lines)
+    if "No space left" in text:
+        return "The disk is full: make some room and press Set Up Server again."
+    if any(word in text for word in NO_NETWORK):
+        return "The packages cannot be downloaded: check the network, and the proxy if there is one; the log says more."
+    errors = [line.strip()[7:] for line in lines if line.startswith("ERROR: ")]
+    return f"The packages could not be installed: {errors[0] if errors else 'the log says why.'}"
+
+
+def keep(place: Path, facts: dict[str, str]) -> None:
+    """Let the environment at `place` be the one in use, and remove others, but for those that are being made."""
+    temporary = place.with_suffix(".json")
+    temporary.write_text(json.dumps(facts), encoding="utf-8")
+    (place / "complete").touch()
+    os.replace(temporary, place.parent / "current.json")
+    for other in place.parent.glob("env-*"):
+        if other != place and ((other / "complete").exists() or time.time() - other.stat().st_mtime > OLD_SECONDS):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _size(url: str) -> int:
+    """Bytes of what lies at `url`."""
+    if url.startswith("file:"):
+        return 0
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10) as answer:
+            return int(answer.headers.get("Content-Length") or 0)
+    except (OSError, ValueError):
+        return 0
+
+
+def _plain(name: str) -> str:
+    """A package's name as all its files are named."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _last(lines: list[str]) -> str:
+    return lines[-1].strip() if lines else "it does not say why."
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]))

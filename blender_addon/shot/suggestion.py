@@ -1,0 +1,50 @@
+"""A prompt to begin with, from the name of the clip."""
+
+from pathlib import Path
+
+import bpy
+
+from ex4d.errors import InputError
+from ex4d.jobs.messages import GeneratorInfo
+from ex4d.schema import Setting
+from ex4d.storage.names import clip_name, words_in
+
+from ..work import capabilities, session
+from . import options
+
+PROMPT = "prompt"
+"""A text setting of this name, of whatever generator, is what the pictures should show."""
+
+
+def prompt_of(info: GeneratorInfo) -> Setting | None:
+    """The generator's prompt, if it has one."""
+    return next((setting for setting in info.settings if (setting.name, setting.kind) == (PROMPT, "text")), None)
+
+
+def is_empty(facts: bpy.types.PropertyGroup, info: GeneratorInfo) -> bool:
+    """Whether the generator has a prompt and nothing is in it."""
+    setting = prompt_of(info)
+    return setting is not None and not options.value(facts, info.name, setting)
+
+
+def fill(facts: bpy.types.PropertyGroup, generator: str) -> str:
+    """Put what the clip's name says into the generator's empty prompt, and return it.
+
+    Raises:
+        InputError: the name says nothing, the prompt is not empty, or there is none.
+    """
+    server = session.current().capabilities
+    info = capabilities.find(generator, server.generators) if server else None
+    if info is None or prompt_of(info) is None:
+        raise InputError("There is no prompt to fill: connect to a server, and choose a generator that takes one.")
+    if not is_empty(facts, info):
+        raise InputError("The prompt is not empty, so it stays: clear it first, then press Suggest.")
+    name = clip_name(Path(bpy.path.abspath(facts.opened)))
+    words = words_in(name)
+    if not words:
+        raise InputError(
+            f"The clip's name, {name}, says nothing of what it shows: write it into the prompt, such as the place and"
+            " the light, or leave it empty."
+        )
+    options.put(facts, generator, PROMPT, words)
+    return words

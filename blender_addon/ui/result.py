@@ -1,0 +1,83 @@
+"""Show Result: a take in a sequencer's preview, whatever is on the screen."""
+# ruff: noqa: N801
+
+from collections.abc import Iterator
+from functools import partial
+
+import bpy
+
+from ..scene import compat
+from ..shot import source, takes
+from ..ui import view
+from ..ui.operators import _OnTake
+
+
+class EX4D_OT_show_result(_OnTake):
+    """Show the take at its first frame, in a sequencer of this window or beside the 3D View"""
+
+    bl_idname = "ex4d.show_result"
+    bl_label = "Show Result"
+    bl_options = {"REGISTER"}  # noqa: RUF012 - Blender keeps no undo of editors
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Show it."""
+        scene, take = context.scene, self.chosen(context)
+        strip = takes.strip_of(scene, take.number, take.view)
+        if strip is None:
+            raise source.InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
+        area, workspace = _sequencer(context)
+        space = area.spaces.active
+        if space.view_type == "SEQUENCER":
+            space.view_type = "SEQUENCER_PREVIEW"
+        compat.show_in_sequencer(scene, [workspace])
+        compat.select_only(scene, strip)
+        strip.mute = False
+        space.display_channel = 0 if compat.is_topmost(scene, strip) else strip.channel
+        scene.frame_set(compat.strip_range(strip)[0])
+        area.tag_redraw()
+        if not bpy.app.background:
+            bpy.app.timers.register(partial(_fit, context.window, area.as_pointer()), first_interval=0.2)
+
+
+def _fit(window: bpy.types.Window, pointer: int) -> None:
+    """Let the picture fill the preview of an area, which has its size only once it was drawn."""
+    area = next((area for area in window.screen.areas if area.as_pointer() == pointer), None)
+    region = next((r for r in area.regions if r.type == "PREVIEW" and r.width > 1), None) if area else None
+    if region is not None and area.type == "SEQUENCE_EDITOR":
+        with bpy.context.temp_override(window=window, area=area, region=region):
+            if bpy.ops.sequencer.view_all_preview.poll():
+                bpy.ops.sequencer.view_all_preview()
+
+
+def _sequencer(context: bpy.types.Context) -> tuple[bpy.types.Area, bpy.types.WorkSpace]:
+    """A sequencer that can show the scene, one with a preview first; the 3D View is split where there is none.
+
+    Raises:
+        InputError: there is no room for one.
+    """
+    found = sorted(_sequencers(context), key=lambda pair: pair[0].spaces.active.view_type == "SEQUENCER")
+    if found:
+        return found[0]
+    area, screen = view.view_of(context), context.window.screen
+    before = set(screen.areas)
+    with context.temp_override(window=context.window, area=area, region=area.regions[-1]):
+        if bpy.ops.screen.area_split.poll():
+            bpy.ops.screen.area_split(direction="VERTICAL", factor=0.5)
+    new = next((other for other in screen.areas if other not in before), None)
+    if new is None:
+        raise source.InputError("The 3D View cannot be split: open a Video Sequencer, and press Show Result again.")
+    new.type = "SEQUENCE_EDITOR"
+    new.spaces.active.view_type = "PREVIEW"
+    return new, context.window.workspace
+
+
+def _sequencers(context: bpy.types.Context) -> Iterator[tuple[bpy.types.Area, bpy.types.WorkSpace]]:
+    """Sequencers of this window, then of others that show the same scene."""
+    others = [w for w in context.window_manager.windows if w != context.window and w.scene == context.scene]
+    for window in (context.window, *others):
+        for area in window.screen.areas:
+            if area.type == "SEQUENCE_EDITOR":
+                yield area, window.workspace
+
+
+CLASSES = (EX4D_OT_show_result,)

@@ -1,0 +1,132 @@
+"""Set Up Server: the buttons, and how it stands, in the preferences and in the sidebar."""
+# ruff: noqa: N801, RUF012
+
+import bpy
+from bpy.props import EnumProperty
+
+from ex4d.errors import EX4DError, InputError
+
+from ..setup.server_environment import KINDS, Kind
+from ..work import session, state
+
+OFFLINE = (
+    "Blender is not allowed online, and the server's packages come from the internet: switch Allow Online Access on, in"
+    " Preferences > System, then press Set Up Server again."
+)
+
+
+class _OnSetup(bpy.types.Operator):
+    """Base: errors become a report and the panel's message."""
+
+    bl_options = {"REGISTER"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            self.act()
+        except (EX4DError, OSError) as error:
+            session.current().dispatch(state.Said(str(error), failed=True))
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class EX4D_OT_server_set_up(_OnSetup):
+    """Download the server and set it up on this machine; nothing is installed outside of the add-on's own folder"""
+
+    bl_idname = "ex4d.server_set_up"
+    bl_label = "Set Up Server"
+
+    kind: EnumProperty(
+        name="For",
+        items=[
+            (kind.name, kind.label, f"{kind.description}: {kind.download_gb:g} GB to download, about", number)
+            for number, kind in enumerate(KINDS)
+        ],
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Not while it is under way."""
+        if session.current().environment.busy:
+            cls.poll_message_set("The server is being set up")
+            return False
+        return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask what for, and say how much will be downloaded."""
+        now = session.current().environment.current
+        if now is not None:
+            self.kind = now.kind
+        return context.window_manager.invoke_props_dialog(self, width=420)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The choice, and what it costs."""
+        kind = _kind(self.kind)
+        self.layout.row().prop(self, "kind", expand=True)
+        self.layout.label(text=kind.description)
+        self.layout.label(text=f"About {kind.download_gb:g} GB to download, {kind.disk_gb:g} GB on the disk")
+
+    def act(self) -> None:
+        """Begin."""
+        if not bpy.app.online_access:
+            raise InputError(OFFLINE)
+        session.current().environment.set_up(self.kind)
+
+
+class EX4D_OT_server_set_up_cancel(_OnSetup):
+    """Stop setting up the server"""
+
+    bl_idname = "ex4d.server_set_up_cancel"
+    bl_label = "Cancel Set Up"
+
+    def act(self) -> None:
+        """Cancel."""
+        session.current().environment.cancel()
+
+
+class EX4D_OT_server_remove(_OnSetup):
+    """Remove the server that was set up here; clips, takes and models stay"""
+
+    bl_idname = "ex4d.server_remove"
+    bl_label = "Remove Server"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """There is one."""
+        return session.current().environment.current is not None
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask first."""
+        return context.window_manager.invoke_confirm(self, event)
+
+    def act(self) -> None:
+        """End the server that runs in it, and remove it."""
+        now = session.current()
+        now.stop_server()
+        now.environment.remove()
+
+
+def _kind(name: str) -> Kind:
+    return next(kind for kind in KINDS if kind.name == name)
+
+
+def draw(layout: bpy.types.UILayout) -> None:
+    """How the server's set-up stands, and what can be done about it."""
+    setup = session.current().environment
+    found, now = setup.current, setup.progress
+    if setup.busy:
+        column = layout.column(align=True)
+        column.progress(factor=now.share, text=now.stage)
+        column.operator(EX4D_OT_server_set_up_cancel.bl_idname, text="Cancel", icon="CANCEL")
+        return
+    if found is None:
+        layout.operator(EX4D_OT_server_set_up.bl_idname, icon="IMPORT")
+        return
+    layout.label(text=f"Server {found.version} for {_kind(found.kind).label} is set up", icon="CHECKMARK")
+    row = layout.row(align=True)
+    row.operator(EX4D_OT_server_set_up.bl_idname, text="Update" if found.is_old else "Repair", icon="FILE_REFRESH")
+    row.operator(EX4D_OT_server_remove.bl_idname, text="Remove", icon="TRASH")
+
+
+CLASSES = (EX4D_OT_server_set_up, EX4D_OT_server_set_up_cancel, EX4D_OT_server_remove)

@@ -1,0 +1,105 @@
+"""Buttons for what the 3D View shows: the source's own view, the footage, and the tint behind the mesh."""
+# ruff: noqa: N801
+
+import bpy
+from bpy.props import EnumProperty
+
+from ..scene import backdrop, camera, objects
+from ..shot import source
+from ..ui.operators import _has_shot, _Safe
+
+
+def view_of(context: bpy.types.Context) -> bpy.types.Area:
+    """The 3D View that the mouse is in, else the largest one of the window.
+
+    Raises:
+        InputError: the window has none.
+    """
+    if context.area is not None and context.area.type == "VIEW_3D":
+        return context.area
+    areas = [area for area in context.window.screen.areas if area.type == "VIEW_3D"] if context.window else []
+    if not areas:
+        raise source.InputError("There is no 3D View in this window: open one, and press this again.")
+    return max(areas, key=lambda area: area.width * area.height)
+
+
+def looks_through_source(scene: bpy.types.Scene, space: bpy.types.SpaceView3D) -> bool:
+    """Whether a 3D View shows what the source camera sees."""
+    through = space.camera if space.use_local_camera else scene.camera
+    looks = space.region_3d is not None and space.region_3d.view_perspective == "CAMERA"
+    return looks and through is not None and through == objects.find(scene, objects.SOURCE_CAMERA)
+
+
+class EX4D_OT_look_through_source(_Safe):
+    """Look through the source camera in this 3D View alone; pressed again, through the scene's camera"""
+
+    bl_idname = "ex4d.look_through_source"
+    bl_label = "Look Through Source"
+    bl_options = {"REGISTER"}  # noqa: RUF012 - Blender keeps no undo of views
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Change the view."""
+        scene, space = context.scene, view_of(context).spaces.active
+        own = objects.find(scene, objects.SOURCE_CAMERA)
+        if own is None:
+            raise source.InputError("EX-4D Source Camera was deleted: press Open Again, which makes it anew.")
+        if looks_through_source(scene, space):
+            space.use_local_camera = False
+            if scene.camera == own and scene.ex4d.camera is not None:
+                scene.camera = scene.ex4d.camera
+        else:
+            space.use_local_camera = True  # first: otherwise the scene's camera changes with the view's
+            space.camera = own
+        space.region_3d.view_perspective = "CAMERA"
+
+
+class EX4D_OT_show_footage(_Safe):
+    """Show the footage in this 3D View as it is, without lights"""
+
+    bl_idname = "ex4d.show_footage"
+    bl_label = "Show Footage"
+    bl_options = {"REGISTER"}  # noqa: RUF012
+
+    shading: EnumProperty(
+        name="Shading",
+        description="Shading of the 3D View to show it with",
+        items=(
+            ("MATERIAL", "Material", "As the material shows it: all of its pixels, tinted where something is missing"),
+            (
+                "SOLID",
+                "Solid",
+                "Faster: flat colours from one texture, so what the mesh bridges is outlined from the source view too",
+            ),
+        ),
+    )
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Change the view."""
+        shading = view_of(context).spaces.active.shading
+        shading.type = self.shading
+        if self.shading == "SOLID":
+            shading.light, shading.color_type = "FLAT", "TEXTURE"
+
+
+class EX4D_OT_tint_outside(_Safe):
+    """Show the tint behind all that the chosen camera sees, as the EX-4D Camera does; renders do not have it"""
+
+    bl_idname = "ex4d.tint_outside"
+    bl_label = "Tint Outside of the Mesh"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Give the camera the tint."""
+        backdrop.tint(camera.path_camera(context.scene).data)
+
+
+CLASSES = (EX4D_OT_look_through_source, EX4D_OT_show_footage, EX4D_OT_tint_outside)

@@ -1,0 +1,277 @@
+"""Bringing a track to the frames of a clip, and a path to its lens and its world."""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.cameras.track import CameraTrack, Lens, centred
+from ex4d.errors import InputError
+from ex4d.geometry import transforms
+from ex4d.geometry.camera_path import CameraPath
+
+World = Literal["source", "first", "source_camera"]
+"""What a path is relative to, see `placed`."""
+
+
+@dataclass(frozen=True)
+class ClipFrames:
+    """Which frames of a clip are used.
+
+    Attributes:
+        used: how many.
+        start: the first of them, counted from 0.
+        step: how many frames of the source each of them stands for.
+        whole: how many the whole source has.
+        stored: (used,) the stored picture of each, of a source whose rate is variable; None where it is fixed.
+        stored_pictures: how many of them there are.
+        rate: frames of the whole source a second.
+        name: of the clip, for messages.
+    """
+
+    used: int
+    start: int = 0
+    whole: int = 0
+    stored: NDArray[np.int64] | None = None
+    stored_pictures: int = 0
+    rate: Fraction | None = None
+    name: str = "the clip"
+    step: int = 1
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """The frame of the source (used,) that each is, at its constant rate."""
+        return self.start + self.step * np.arange(self.used)
+
+
+def source_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraTrack, tuple[str, ...]]:
+    """The poses of the camera that shot the clip, one for each frame used, and what is to be said.
+
+    One pose for each frame of the whole source or of those used is taken in order. Else frame numbers or times tell;
+    what is missing between two poses is filled, and what is missing at an end is refused: there the camera may be
+    anywhere.
+
+    Args:
+        track: as read.
+        clip: its frames.
+        what: the file, for messages.
+
+    Raises:
+        InputError: the poses do not cover the frames; says how many there are of both.
+    """
+    found = _by_count(track, clip) or _by_number(track, clip, what) or _by_time(track, clip, what)
+    if found is None:
+        raise InputError(
+            f"The camera file {what} has {len(track)} poses, but {clip.name} has {clip.whole or clip.used} frames, of"
+            f" which {clip.used} are used: give one pose for each frame."
+        )
+    at, notes = found
+    return track.at(at), (*track.notes, *notes)
+
+
+def path_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraTrack, tuple[str, ...]]:
+    """The poses of a camera path, one for each frame used, and what is to be said.
+
+    As `source_track`; of a path with more poses, the first ones are taken.
+
+    Raises:
+        InputError: there are fewer poses than frames; says how many there are of both.
+    """
+    found = _by_count(track, clip) or _by_number(track, clip, what, path=True) or _by_time(track, clip, what)
+    if found is None and len(track) > clip.used:
+        said = (
+            f"The camera file has {len(track)} poses; the first {clip.used} were used, one for each frame of the clip."
+        )
+        found = np.arange(clip.used, dtype=np.float64), (said,)
+    if found is None:
+        raise InputError(
+            f"The camera file {what} has {len(track)} poses but the clip has {clip.used} frames: give one pose for each"
+            f" frame, or use {len(track)} frames of the clip with --num_frames {len(track)}."
+        )
+    at, notes = found
+    if len(track) == clip.whole != clip.used:
+        notes = (
+            f"The camera file has {len(track)} poses, one for each frame of the whole clip; those of the"
+            f" {clip.used} frames that are used were taken.",
+        )
+    return track.at(at), (*track.notes, *notes)
+
+
+def begun_path(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraTrack, tuple[str, ...]]:
+    """As `path_track`, but a path that ends before the clip is taken as far as it goes, and that is said.
+
+    Raises:
+        InputError: see `path_track`.
+    """
+    if track.frames is not None:
+        reach = int(track.frames[-1] - track.frames[0]) + 1
+    elif track.times is not None and clip.rate is not None:
+        reach = int(float(track.times[-1] - track.times[0]) * float(clip.rate) + 0.5) + 1
+    else:
+        reach = len(track)
+    if len(track) >= clip.used or reach >= clip.used:
+        return path_track(track, clip, what)
+    found, notes = path_track(track, replace(clip, used=reach), what)
+    said = f"The camera file has poses for {reach} of {clip.used} frames: the camera stands still after them."
+    return found, (*notes, said)
+
+
+def placed(
+    track: CameraTrack, scale: float = 1.0, world: World = "source", source_world: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Poses (T,4,4) of a path in the world of the shot, the source camera of frame 0.
+
+    Args:
+        track: one pose a frame.
+        scale: how many of the depth's units one unit of the file is.
+        world: "source": the file's world is the shot's. "first": the first pose stands on the source view.
+            "source_camera": the file's world is that of the file of the source camera.
+        source_world: (4,4) from that world into the shot's, with the scale that was found for it.
+
+    Raises:
+        InputError: "source_camera" without a file of the source camera.
+    """
+    poses = track.camera_to_world.copy()
+    if world == "first":
+        poses = transforms.inverse(poses[0]) @ poses
+    elif world == "source_camera":
+        if source_world is None:
+            raise InputError(
+                "The path is to stand in the world of the source camera's file, but there is none: give"
+                " --source_camera."
+            )
+        size = float(np.cbrt(np.linalg.det(source_world[:3, :3])))
+        turned = source_world @ poses
+        turned[:, :3, :3] /= size
+        poses = turned
+    poses[:, :3, 3] *= scale
+    return poses
+
+
+def with_lens(
+    track: CameraTrack, poses: NDArray[np.float64], lens: NDArray[np.float64], width: int, height: int
+) -> CameraPath:
+    """A path with the track's lens, else with the clip's `lens` (T,3,3) in pixels of `width` x `height`.
+
+    A lens of our own files, which name the size to render at, brings that size along.
+    """
+    if track.lens is None:
+        said = f"The {track.format} file tells no lens for the path: the clip's was taken."
+        return CameraPath(poses, lens, width, height, (said,))
+    if track.format == ".npz" and track.lens.size is not None:
+        return CameraPath(poses, track.lens.intrinsics, *track.lens.size)
+    k, notes = track.lens.in_pixels(width, height)
+    return CameraPath(poses, k, width, height, notes)
+
+
+def placing_notes(track: CameraTrack, poses: NDArray[np.float64], scale: float) -> tuple[str, ...]:
+    """What is to be said about the unit and the world of a path whose file has its own.
+
+    Args:
+        track: as read.
+        poses: (T,4,4) where it was placed.
+        scale: by which its distances were multiplied.
+    """
+    notes: list[str] = []
+    if scale != 1:
+        notes.append(f"The distances of the camera path were scaled by {scale:g}.")
+    elif track.own_unit:
+        notes.append(
+            f"The distances of the {track.format} file were taken as they are, in the unit of the depth: if the path"
+            " goes too far or not far enough, give --camera_scale."
+        )
+    if track.own_unit and not np.allclose(poses[0], np.eye(4), atol=1e-3):
+        notes.append(
+            f"The first camera of the {track.format} file is not at the source view: if its world is its own, give"
+            " --camera_world first, or source_camera where the source camera's file has the same world."
+        )
+    return tuple(notes)
+
+
+_Found = tuple[NDArray[np.float64], tuple[str, ...]]
+"""Places of the frames between the poses, and what is to be said."""
+
+
+def _by_count(track: CameraTrack, clip: ClipFrames) -> _Found | None:
+    """In order, where the number of poses fits."""
+    every, count = np.arange(clip.used, dtype=np.float64), len(track)
+    gaps = track.frames is not None and int(track.frames[-1] - track.frames[0]) + 1 == clip.whole != count
+    if count == clip.whole:
+        return clip.numbers.astype(np.float64), ()
+    if count == clip.used and not gaps:
+        return every, ()
+    if clip.stored is not None and count == clip.stored_pictures:
+        return clip.stored.astype(np.float64), ()
+    return None
+
+
+def _by_number(track: CameraTrack, clip: ClipFrames, what: str, path: bool = False) -> _Found | None:
+    """By frame numbers, which may have gaps: the first is the clip's first frame, or 0 or 1 is.
+
+    Where neither can be, a `path` begins with its first pose.
+    """
+    if track.frames is None:
+        return None
+    first, last = int(track.frames[0]), int(track.frames[-1])
+    span = last - first + 1
+    wanted = first + np.arange(clip.used)
+    if span == clip.whole:
+        wanted = first + clip.numbers
+    elif span != clip.used:
+        if first in (0, 1) and first + clip.numbers[-1] <= last:
+            wanted = first + clip.numbers
+        elif not (path and span >= clip.used):
+            if len(track) == span:
+                return None
+            raise InputError(
+                f"The camera file {what} has {len(track)} poses for the frames {first} to {last}, but {clip.name} has"
+                f" {clip.whole or clip.used} frames, of which {clip.used} are used: poses are missing at an end. Use"
+                " the frames that have one, with --start and --num_frames."
+            )
+    at = np.interp(wanted, track.frames, np.arange(len(track)))
+    missing = int((~np.isin(wanted, track.frames)).sum())
+    notes = []
+    if (wanted[0], wanted[-1]) != (first, last):
+        notes.append(
+            f"The camera file has {len(track)} poses for the frames {first} to {last}; those from {wanted[0]} to"
+            f" {wanted[-1]} were used."
+        )
+    if missing:
+        notes.append(
+            f"{missing} of {clip.used} frames have no pose in the camera file: they were filled between their"
+            " neighbours."
+        )
+    return at, tuple(notes)
+
+
+def _by_time(track: CameraTrack, clip: ClipFrames, what: str) -> _Found | None:
+    """By time at the clip's rate, the first pose being that of the source's first frame."""
+    if track.times is None or clip.rate is None:
+        return None
+    times = track.times - track.times[0]
+    wanted = clip.numbers / float(clip.rate)
+    if wanted[-1] > times[-1] + 0.5 / float(clip.rate):
+        raise InputError(
+            f"The camera file {what} has {len(track)} poses over {times[-1]:.3g} s, but the frames of {clip.name}"
+            f" reach to {wanted[-1]:.3g} s at {float(clip.rate):.5g} frames a second: give one pose for each frame, or"
+            " use fewer frames."
+        )
+    note = (
+        f"The camera file has {len(track)} poses over {times[-1]:.3g} s for {clip.used} frames: they were taken by"
+        f" their times, at {float(clip.rate):.5g} frames a second."
+    )
+    return np.interp(wanted, times, np.arange(len(track))), (note,)
+
+
+def in_pixels(track: CameraTrack, width: int, height: int, focal_px: float | None = None) -> CameraTrack:
+    """The track with its lens in pixels of a picture of this size; `focal_px` is the lens where the file tells none."""
+    if track.lens is None:
+        if focal_px is None:
+            return track
+        return replace(
+            track, lens=Lens(centred(np.full(len(track), focal_px), width, height), "pixels", (width, height))
+        )
+    k, notes = track.lens.in_pixels(width, height)
+    return replace(track, lens=Lens(k, "pixels", (width, height)), notes=(*track.notes, *notes))

@@ -1,0 +1,189 @@
+"""Arrays of numpy: our own .npz, those of other tools and of the EX-4D release, and plain .npy.
+
+Ours hold `camera_to_world` (T,4,4) and its inverse `extrinsics`, OpenCV axes, and `intrinsics` (3,3) or (T,3,3) in
+pixels of `width` x `height`; as `ex4d.geometry.camera_path.save` writes them. A file with one of the two, with rows
+(T,3,4), or with another usual name for them (`c2w`, `w2c`, `K`, ...) is read as well. `points` (M,3), `frame_numbers`
+and `times` (T,) are optional, and so are `format` and `notes`, which say of a track that was converted what it was.
+
+The release's `camera_<cam>.npz` holds OpenGL's view matrices (x right, y up, z back) of a world with OpenCV's axes:
+the second and third rows are negated. It is known by its first camera, which is the source's: diag(1, -1, -1).
+Measured on what the released renderer wrote; certain. .npy says nothing of what it holds: camera-to-world is what most
+tools write.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.cameras.rotations import FLIP
+from ex4d.cameras.text import TEXT_BYTES
+from ex4d.cameras.track import MOST_POSES, CameraTrack, Lens
+from ex4d.errors import InputError
+from ex4d.geometry import transforms
+from ex4d.geometry.camera_path import size_of
+from ex4d.storage.atomic import check_there
+from ex4d.storage.npz import Arrays, open_arrays, write_arrays
+
+CAMERA_TO_WORLD = ("camera_to_world", "c2w", "cam2world", "cam_c2w", "camera_poses")
+WORLD_TO_CAMERA = ("extrinsics", "extrinsic", "w2c", "world2cam", "world_to_camera")
+UNSAID = ("poses", "pose", "data")
+INTRINSICS = ("intrinsics", "intrinsic", "K", "Ks")
+
+MOST_POINTS = 100_000
+"""Most points that a file may hold."""
+
+MOST_TEXT_BYTES = 64 << 10
+"""Most that the sentences of a file may take."""
+
+OPENGL = "The cameras look along -z with y up, as those of the EX-4D release do: their axes were turned to OpenCV's."
+
+
+def read(path: Path) -> CameraTrack:
+    """The track of an .npz or .npy file.
+
+    Raises:
+        InputError: damaged, without poses or with two kinds that disagree, or values that cannot be used; says which.
+    """
+    if path.suffix.lower() == ".npy":
+        return _read_npy(path)
+    with open_arrays(path, "camera file") as arrays:
+        notes: list[str] = []
+        poses = _poses(arrays, notes)
+        format_name = (*_texts(arrays, "format"), ".npz")[0]
+        return CameraTrack(
+            format_name,
+            poses,
+            _lens(arrays, len(poses)),
+            _numbers(arrays, "frame_numbers", len(poses)),
+            _numbers(arrays, "times", len(poses)),
+            _points(arrays, path),
+            own_unit=format_name != ".npz",
+            notes=(*_texts(arrays, "notes"), *notes),
+        )
+
+
+def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
+    """Write an .npz file, with all that the track tells; returns what it cannot hold."""
+    arrays: dict[str, NDArray] = {
+        "camera_to_world": track.camera_to_world,
+        "extrinsics": transforms.inverse(track.camera_to_world),
+    }
+    notes: tuple[str, ...] = ()
+    if track.lens is None:
+        notes = ("The track tells no lens, so the file holds none.",)
+    else:
+        k, (width, height) = track.pixels()
+        arrays |= {"intrinsics": k, "width": np.array(width), "height": np.array(height)}
+    if track.points is not None and len(track.points):
+        arrays["points"] = track.points
+    if track.frames is not None:
+        arrays["frame_numbers"] = track.frames
+    if track.times is not None:
+        arrays["times"] = track.times
+    if track.own_unit:
+        arrays |= {"format": np.array(track.format), "notes": np.array(track.notes, np.str_)}
+    write_arrays(path, arrays)
+    return notes
+
+
+def _poses(arrays: Arrays, notes: list[str]) -> NDArray[np.float64]:
+    """Camera-to-world (N,4,4), in OpenCV axes."""
+    path, keys = arrays.path, set(arrays.headers)
+    for key in keys & {*CAMERA_TO_WORLD, *WORLD_TO_CAMERA, *UNSAID}:
+        if (arrays.headers[key].shape or (0,))[0] > MOST_POSES:
+            raise InputError(f"{key} in {path} holds more than {MOST_POSES} poses, the most that is read: cut it.")
+    if {"camera_to_world", "extrinsics"} <= keys:  # ours: nobody else writes both
+        return transforms.read(arrays)
+    if keys & {"camera_to_world", "extrinsics"}:
+        poses = transforms.read(arrays)
+    elif found := [key for key in CAMERA_TO_WORLD if key in keys]:
+        poses = transforms.check(transforms.completed(arrays.read(found[0])), name=f"{found[0]} in {path}")
+    elif found := [key for key in WORLD_TO_CAMERA if key in keys]:
+        extrinsics = transforms.completed(arrays.read(found[0]))
+        poses = transforms.inverse(transforms.check(extrinsics, name=f"{found[0]} in {path}"))
+    elif found := [key for key in UNSAID if key in keys]:
+        poses = _unsaid(transforms.completed(arrays.read(found[0])), f"{found[0]} in {path}", notes)
+    else:
+        return transforms.read(arrays)  # says what is missing
+    return _without_opengl(poses, notes)
+
+
+def _unsaid(found: NDArray, what: str, notes: list[str]) -> NDArray[np.float64]:
+    """Camera-to-world of matrices that do not say what they are."""
+    if found.ndim == 3 and found.shape[1:] == (4, 4) and np.allclose(found[0], np.diag([-1, 1, 1, 1]), atol=1e-4):
+        notes.append(f"{what} are the view matrices of the EX-4D release's renderer, mirrored in x: that was undone.")
+        return transforms.inverse(transforms.check(np.diag([-1.0, 1, 1, 1]) @ found, name=what))
+    notes.append(
+        f"{what} were read as camera-to-world; if they are world-to-camera, save them as .npz with the key extrinsics."
+    )
+    return transforms.check(found, name=what)
+
+
+def _without_opengl(poses: NDArray[np.float64], notes: list[str]) -> NDArray[np.float64]:
+    if not np.allclose(poses[0, :3, :3], FLIP[:3, :3], atol=1e-4):
+        return poses
+    notes.append(OPENGL)
+    return poses @ FLIP
+
+
+def _lens(arrays: Arrays, count: int) -> Lens | None:
+    key = next((key for key in INTRINSICS if key in arrays.headers), None)
+    if key is None:
+        return None
+    if arrays.headers[key].shape not in {(3, 3), (count, 3, 3)}:
+        raise InputError(
+            f"{key} in {arrays.path} must have the shape (3, 3) or ({count}, 3, 3), not {arrays.headers[key].shape}."
+        )
+    k = np.broadcast_to(arrays.read(key), (count, 3, 3))
+    return Lens(k, "pixels", size_of(arrays))
+
+
+def _numbers(arrays: Arrays, key: str, count: int) -> NDArray | None:
+    """Ascending numbers (N,) of the poses; None where the file has none, or others."""
+    if key not in arrays.headers or arrays.headers[key].shape != (count,):
+        return None
+    values = arrays.read(key)
+    if values.dtype.kind not in ("iu" if key == "frame_numbers" else "fiu") or not (np.diff(values) > 0).all():
+        raise InputError(f"{key} in {arrays.path} must be numbers that ascend, one for each pose.")
+    return values.astype(np.int64 if key == "frame_numbers" else np.float64)
+
+
+def _texts(arrays: Arrays, key: str) -> tuple[str, ...]:
+    """Sentences of a file; none where it has none, or too much."""
+    header = arrays.headers.get(key)
+    if header is None or header.dtype.kind != "U" or len(header.shape) > 1 or header.nbytes > MOST_TEXT_BYTES:
+        return ()
+    return tuple(str(one) for one in np.atleast_1d(arrays.read(key)))
+
+
+def _points(arrays: Arrays, path: Path) -> NDArray[np.float64] | None:
+    """Points of a file (M,3)."""
+    if "points" not in arrays.headers:
+        return None
+    shape, kind = arrays.headers["points"].shape, arrays.headers["points"].dtype.kind
+    if len(shape) != 2 or shape[1] != 3 or shape[0] > MOST_POINTS or kind != "f":
+        raise InputError(f"The points in {path} must be numbers of the shape (M, 3), M at most {MOST_POINTS}.")
+    points = arrays.read("points").astype(np.float64)
+    if not np.isfinite(points).all():
+        raise InputError(f"The points in {path} hold values that are not finite: leave those points out.")
+    return points
+
+
+def _read_npy(path: Path) -> CameraTrack:
+    check_there(path, "camera file")
+    if path.stat().st_size > TEXT_BYTES:
+        raise InputError(
+            f"{path} has {path.stat().st_size >> 20} MB, and {TEXT_BYTES >> 20} MB is the most that is read."
+        )
+    try:
+        # Mapped, so that a header that claims more than the file holds allocates nothing.
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"The camera file {path} cannot be read as an array ({error}): it is damaged; write plain numbers of the"
+            " shape (T, 4, 4) with numpy.save."
+        ) from None
+    notes: list[str] = []
+    poses = _unsaid(transforms.completed(np.array(found)), f"The matrices of {path}", notes)
+    return CameraTrack(".npy", _without_opengl(poses, notes), own_unit=False, notes=tuple(notes))

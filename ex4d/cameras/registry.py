@@ -1,0 +1,132 @@
+"""Which camera formats there are: choosing one by name and content, reading and writing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from ex4d.cameras import text
+from ex4d.cameras.formats import arrays, chan, colmap, realestate10k, trajectories, transforms_json
+from ex4d.cameras.track import CameraTrack
+from ex4d.errors import InputError
+from ex4d.storage.atomic import check_there
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of camera file.
+
+    Attributes:
+        name: for the command line.
+        title: for people.
+        ending: of names that are this format for certain; "" where the content tells.
+        read: reads a file of it.
+        write: writes one, and returns what it cannot hold.
+        columns: numbers a line, for formats that are known by them.
+    """
+
+    name: str
+    title: str
+    ending: str
+    read: Callable[[Path], CameraTrack]
+    write: Callable[[Path, CameraTrack], tuple[str, ...]]
+    columns: int = 0
+
+
+FORMATS = {
+    each.name: each
+    for each in (
+        Format("npz", ".npz or .npy with camera_to_world or extrinsics", ".npz", arrays.read, arrays.write),
+        Format("chan", "Nuke .chan", ".chan", chan.read, chan.write),
+        Format(
+            "transforms",
+            "transforms.json (NeRF, nerfstudio, Instant-NGP)",
+            ".json",
+            transforms_json.read,
+            transforms_json.write,
+        ),
+        Format("colmap", "COLMAP text model (a folder with images.txt)", "", colmap.read, colmap.write),
+        Format("tum", "TUM trajectory", "", trajectories.read_tum, trajectories.write_tum, 8),
+        Format("kitti", "KITTI trajectory", "", trajectories.read_kitti, trajectories.write_kitti, 12),
+        Format("re10k", "RealEstate10K", "", realestate10k.read, realestate10k.write, 19),
+    )
+}
+"""All formats by name."""
+
+ENDINGS = (".npz", ".npy", ".chan", ".json", ".txt")
+"""Endings of camera files, for file dialogs."""
+
+KNOWN = "What is read: " + "; ".join(each.title for each in FORMATS.values()) + "."
+
+
+def read(path: Path) -> CameraTrack:
+    """The track of a camera file, or of the folder of a COLMAP model or a transforms.json.
+
+    Raises:
+        InputError: nothing there, of no known format, or damaged; says which formats are known, or which line is wrong.
+    """
+    return format_of(path).read(inside(path))
+
+
+def inside(path: Path) -> Path:
+    """The file that a folder with a transforms.json stands for; else the path itself."""
+    return path / "transforms.json" if path.is_dir() and (path / "transforms.json").is_file() else path
+
+
+def needs_several_files(path: Path) -> bool:
+    """Whether one file is not all that there is to a track, so that it must be written anew to travel."""
+    return path.is_dir() or path.name in (colmap.IMAGES, colmap.CAMERAS, colmap.POINTS)
+
+
+def packed(path: Path, file: Path) -> Path:
+    """Write all that several files tell, such as a COLMAP model's, into one .npz `file`, and return that.
+
+    Raises:
+        InputError: see `read`, or the file cannot be written.
+    """
+    arrays.write(file, read(path))
+    return file
+
+
+def format_of(path: Path) -> Format:
+    """The format of what is there.
+
+    Raises:
+        InputError: nothing there, or of no known format.
+    """
+    path = inside(check_there(path, "camera file"))
+    if path.is_dir() or path.name in (colmap.IMAGES, colmap.CAMERAS, colmap.POINTS):
+        return FORMATS["colmap"]
+    ending = path.suffix.lower()
+    for each in FORMATS.values():
+        if ending and each.ending == (".npz" if ending == ".npy" else ending):
+            return each
+    first = [] if _is_binary(path) else list(islice(text.rows(path), 2))
+    for row in first[1:] if first and first[0].words[0].startswith("http") else first:
+        for each in FORMATS.values():
+            if len(row.words) == each.columns:
+                return each
+    raise InputError(f"{path} is of no camera format that is known. {KNOWN}")
+
+
+def _is_binary(path: Path) -> bool:
+    with path.open("rb") as file:
+        return b"\0" in file.read(4096)
+
+
+def format_for(path: Path, name: str | None) -> Format:
+    """The format to write, by its name, or by the ending of the file: none, or a folder's, is COLMAP's.
+
+    Raises:
+        InputError: the ending does not tell.
+    """
+    if name is not None:
+        return FORMATS[name]
+    ending = path.suffix.lower()
+    if not ending:
+        return FORMATS["colmap"]
+    for each in FORMATS.values():
+        if ending == each.ending:
+            return each
+    wanted = ", ".join(f"{name} ({each.title})" for name, each in FORMATS.items())
+    raise InputError(f"The ending of {path.name} does not tell the format: give --format with one of {wanted}.")

@@ -1,0 +1,97 @@
+"""`ex4d camera`: a camera track from one format to another."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ex4d.cameras import registry
+from ex4d.cli.output import results, say
+from ex4d.errors import InputError
+
+if TYPE_CHECKING:
+    from ex4d.cameras.track import CameraTrack
+
+FormatName = Literal["npz", "chan", "transforms", "colmap", "tum", "kitti", "re10k"]
+
+
+def camera(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="A camera file of any format, or the folder of a COLMAP model as text.")
+    ],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="What to write: .npz, .chan, .json, or without an ending the folder of a COLMAP model."
+        ),
+    ],
+    format_name: Annotated[
+        FormatName | None, typer.Option("--format", help="Format of OUT, where its ending does not tell.")
+    ] = None,
+    width: Annotated[int | None, typer.Option("--width", min=1, help="Width of the picture in pixels.")] = None,
+    height: Annotated[int | None, typer.Option("--height", min=1, help="Height of the picture in pixels.")] = None,
+    fov: Annotated[
+        float | None, typer.Option("--fov", help="Horizontal field of view in degrees, where IN tells no lens.")
+    ] = None,
+    scale: Annotated[float, typer.Option("--scale", help="Multiply all distances.")] = 1.0,
+    first_frame: Annotated[
+        int | None, typer.Option("--first_frame", help="Number of the first frame in OUT, such as 1001.")
+    ] = None,
+    from_first: Annotated[
+        bool, typer.Option("--from_first", help="Let the first camera be the origin of the world.")
+    ] = False,
+) -> None:
+    """Convert a camera path or a solved camera.
+
+    It reads and writes .npz, Nuke's .chan, transforms.json, COLMAP, TUM, KITTI and RealEstate10K. So a take's
+    camera.npz, and what `recon --save_camera` wrote, can be used in other programs.
+    """
+    _refuse(source, target)
+    into = registry.format_for(target, format_name)
+    read = registry.read(source)
+    track = _changed(_sized(read, width, height, fov), scale, first_frame, from_first)
+    notes = into.write(target, track)
+    numbered = f", frames {track.frames[0]} to {track.frames[-1]}" if track.frames is not None else ""
+    say(f"{len(track)} cameras of {read.format}{numbered}.", *track.notes, *notes)
+    results(target)
+
+
+def _refuse(source: Path, target: Path) -> None:
+    """Refuse to write over what is read."""
+    own = registry.inside(source).resolve()
+    if own == target.resolve() or own.is_relative_to(target.resolve()) or target.resolve().is_relative_to(own):
+        raise InputError(f"{target} is what is read: choose another name for the result.")
+
+
+def _sized(track: "CameraTrack", width: int | None, height: int | None, fov: float | None) -> "CameraTrack":
+    """The track with its lens in pixels of a picture of this size, where one is given."""
+    from ex4d.cameras.fitting import in_pixels
+    from ex4d.geometry.intrinsics import focal_of
+
+    if fov is not None and track.lens is not None:
+        raise InputError("The camera file tells its lens: leave out --fov.")
+    if width is None and height is None and fov is None:
+        return track
+    if width is None or height is None:
+        raise InputError("Give --width and --height together; a lens belongs to a picture of some size.")
+    return in_pixels(track, width, height, None if fov is None else focal_of(fov, width))
+
+
+def _changed(track: "CameraTrack", scale: float, first_frame: int | None, from_first: bool) -> "CameraTrack":
+    """The track scaled, from its first camera on, and numbered anew."""
+    import numpy as np
+
+    from ex4d.geometry import transforms
+
+    if not (np.isfinite(scale) and scale > 0):
+        raise InputError(f"--scale must be a positive number, not {scale}.")
+    to_world = transforms.inverse(track.camera_to_world[0]) if from_first else np.eye(4)
+    poses, points = to_world @ track.camera_to_world, track.points
+    poses[:, :3, 3] *= scale
+    if points is not None:
+        points = (points @ to_world[:3, :3].T + to_world[:3, 3]) * scale
+    frames = track.frames
+    if first_frame is not None:
+        frames = track.numbered(0) - track.numbered(0)[0] + first_frame
+    return replace(track, camera_to_world=poses, points=points, frames=frames)

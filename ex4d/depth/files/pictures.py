@@ -1,0 +1,190 @@
+"""Depth as pictures: a folder of PNG or EXR, or one of them."""
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.depth.encoding import DepthEncoding
+from ex4d.depth.files.stored import Stored, check_pixels, grey_of, refuse_channel
+from ex4d.errors import InputError
+from ex4d.storage.names import pictures_in
+
+PNG, EXR = ".png", ".exr"
+
+_GREY, _WITH_COLOURS, _WITH_ALPHA = 0, (2, 6), (4, 6)  # colour types of the PNG specification
+
+
+@contextmanager
+def open_pictures(path: Path, reading: DepthEncoding) -> Iterator[Stored]:
+    """Depth in the pictures of a folder, or in one picture.
+
+    Raises:
+        InputError: none or several kinds, or one that holds no depth; while reading, damage.
+    """
+    png, exr = ([path] if path.suffix.lower() == kind else [] for kind in (PNG, EXR))
+    if path.is_dir():
+        png, exr = pictures_in(path, (PNG,)), pictures_in(path, (EXR,))
+    if bool(png) == bool(exr):
+        raise InputError(f"The depth folder {path} must hold pictures of one kind, grey PNG or EXR.")
+    if png:
+        refuse_channel(path, reading)
+        yield _stored_png(png)
+    else:
+        width, height = _exr_size(exr[0])
+        pixels_of = partial(_exr_pixels, channel=reading.channel)
+        yield Stored(len(exr), width, height, partial(_read, exr, _exr_size, pixels_of))
+
+
+def _stored_png(files: list[Path]) -> Stored:
+    width, height, bits = _png_head(files[0])
+
+    def size_of(file: Path) -> tuple[int, int]:
+        *size, this = _png_head(file)
+        if this != bits:
+            raise InputError(
+                f"{file} is not {bits}-bit grey but {this}-bit, unlike {files[0].name}: all must be of one kind."
+            )
+        return size[0], size[1]
+
+    read = partial(_read, files, size_of, partial(_png_pixels, bits=bits))
+    if bits == 8:
+        return Stored(
+            len(files), width, height, read, "disparity", "8-bit PNG", whole=True, levels=1 << 8, is_picture=True
+        )
+    return Stored(len(files), width, height, read, whole=True, in_millimetres=True, levels=1 << 16, is_picture=True)
+
+
+def _read(
+    files: list[Path],
+    size_of: Callable[[Path], tuple[int, int]],
+    pixels_of: Callable[[Path], NDArray],
+    start: int,
+    stop: int,
+) -> Iterator[NDArray]:
+    """The pictures `start` to `stop`, all of the first one's size."""
+    width, height = size_of(files[0])
+    for file in files[start:stop]:
+        if (this := size_of(file)) != (width, height):
+            raise InputError(
+                f"{file} is {this[0]}x{this[1]} while {files[0].name} is {width}x{height}: all must have the same size."
+            )
+        pixels = pixels_of(file)
+        if pixels.shape != (height, width):
+            raise InputError(f"The depth picture {file} is damaged or its depth has another size: write it again.")
+        yield pixels
+
+
+def _png_head(path: Path) -> tuple[int, int, int]:
+    """Width, height and bits a channel; checks that it may hold depth before anything is decoded."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(26)
+    except OSError as error:
+        raise InputError(f"The depth picture {path} cannot be opened ({error.strerror}): look at it.") from None
+    if len(head) < 26 or head[:8] != b"\x89PNG\r\n\x1a\n":
+        raise InputError(f"{path} is not a PNG picture: replace or remove it.")
+    width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
+    # Many tools write grey as three alike channels; in 8 bits that is told from colours by a look at them.
+    if not (bits == 16 and colour == _GREY) and not (bits == 8 and colour in (_GREY, *_WITH_COLOURS, *_WITH_ALPHA)):
+        raise InputError(
+            f"{path} is not 16-bit grey but {bits}-bit{' colour' if colour else ''}: depth pictures must be grey PNG of"
+            " 16 or 8 bits, or EXR."
+        )
+    check_pixels(path, width, height)
+    return width, height, bits
+
+
+def _png_pixels(path: Path, bits: int) -> NDArray:
+    """Grey (H,W), uint8 or uint16."""
+    import cv2
+
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != (np.uint8 if bits == 8 else np.uint16):
+        raise InputError(f"The depth picture {path} is damaged: write it again.")
+    if pixels.ndim == 3:
+        return grey_of(pixels[..., :3], path)
+    return np.asarray(pixels)
+
+
+def _exr_size(path: Path) -> tuple[int, int]:
+    import OpenEXR
+
+    try:
+        with OpenEXR.File(str(path), header_only=True) as file:
+            low, high = file.header()["dataWindow"]
+    except Exception as error:  # OpenEXR raises whatever the C++ side threw
+        raise InputError(f"The depth picture {path} cannot be read as EXR: write it again.") from error
+    width, height = (int(n) for n in np.asarray(high) - np.asarray(low) + 1)
+    check_pixels(path, width, height)
+    return width, height
+
+
+def _exr_pixels(path: Path, channel: str | None) -> NDArray:
+    import OpenEXR
+
+    try:
+        with OpenEXR.File(str(path), separate_channels=True) as file:
+            several, count = len(file.parts) > 1, len(file.parts)
+            channels = {
+                # Blender and others repeat the part's name in the channel's, which is one name all the same.
+                f"{part.name()}.{name}" if several and not name.startswith(f"{part.name()}.") else name: held.pixels
+                for part in file.parts
+                for name, held in part.channels.items()
+            }
+        with OpenEXR.File(str(path), header_only=True) as file:
+            whole = len(file.parts) == count
+    except Exception as error:
+        raise InputError(f"The depth picture {path} is damaged: write it again.") from error
+    if not channels or not whole:  # damaged too: OpenEXR leaves out what it cannot read
+        raise InputError(f"The depth picture {path} is damaged: write it again.")
+    name = depth_channel(list(channels), path, channel)
+    if channels[name].dtype.kind != "f":
+        raise InputError(f"The channel {name} of {path} holds whole numbers: name one that holds the depth.")
+    return channels[name]
+
+
+def depth_channel(names: list[str], path: Path, wanted: str | None = None) -> str:
+    """The name of the channel that holds the depth.
+
+    Args:
+        names: of all channels of the picture, layers before the last dot.
+        path: for the message.
+        wanted: a name, or as much of its end as tells it apart.
+
+    Raises:
+        InputError: none or several come into question; lists them.
+    """
+    if wanted is not None:
+        found = [name for name in names if name == wanted] or [name for name in names if name.endswith(f".{wanted}")]
+        if len(found) == 1:
+            return found[0]
+        raise InputError(
+            f"{path} has the channels {', '.join(sorted(names))}, {'several' if found else 'none'} of which"
+            f" {'fit' if found else 'is'} {wanted!r}: name one of them."
+        )
+    # A layer with X, Y and Z is a vector, one with R, G and B a colour.
+    layers: dict[str, set[str]] = {}
+    for name in names:
+        layers.setdefault(name.rpartition(".")[0], set()).add(name.rpartition(".")[2])
+    single = [name for name in names if not layers[name.rpartition(".")[0]] >= {"X", "Y"}]
+    passes = [name for name in single if re.search(r"(^|\.)depth\.[^.]+$", name, re.IGNORECASE)]
+    ends = [[name for name in single if name.rpartition(".")[2] == last] for last in ("Z", "V", "Y")]
+    for found in [passes, *ends]:
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(
+                f"{path} has several channels that may be the depth ({', '.join(sorted(found))}): name one of them."
+            )
+    if len(names) == 1:
+        return names[0]
+    raise InputError(
+        f"{path} has the channels {', '.join(sorted(names))}, none of which is clearly the depth: name one of them, or"
+        " write one channel named Z."
+    )

@@ -1,0 +1,282 @@
+"""Depth for a clip from a file of any kind: what its numbers mean, and what is wrong with them."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.depth import doubt
+from ex4d.depth.alignment import relative_depth
+from ex4d.depth.encoding import MILLIMETRE, DepthEncoding
+from ex4d.depth.estimate import ASSUMED_METRES, METRES, NO_UNIT, UNKNOWN, Estimate
+from ex4d.depth.files import matching, repair
+from ex4d.depth.files.arrays import open_npy, open_npz
+from ex4d.depth.files.pictures import EXR, PNG, open_pictures
+from ex4d.depth.files.stored import Stored
+from ex4d.depth.files.video import open_video
+from ex4d.errors import InputError
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.intrinsics import FrameFit
+from ex4d.progress import Progress, silent
+from ex4d.storage.atomic import check_there
+
+if TYPE_CHECKING:
+    from ex4d.media.clip import Clip
+
+NOTHING_THERE = 1e9
+"""From here on a value is a renderer's mark for "nothing there" (Blender writes 1e10), not a distance."""
+
+COARSE = 1024
+"""Disparity in fewer levels than this makes steps that can be seen."""
+
+AS_DISPARITY = "read it as relative disparity (--depth_convention disparity; in Blender: Depth > Values)"
+AS_DISTANCE = "read it as distances (--depth_convention depth; in Blender: Depth > Values)"
+"""What to do about numbers that were not read as what they are."""
+
+
+def read_depth(
+    path: Path,
+    clip: "Clip",
+    *,
+    reading: DepthEncoding | None = None,
+    focal_px: float | None = None,
+    progress: Progress = silent,
+) -> DepthVideo:
+    """The depth of `read_estimate` alone."""
+    return read_estimate(path, clip, reading=reading, focal_px=focal_px, progress=progress).depth
+
+
+def read_estimate(
+    path: Path,
+    clip: "Clip",
+    *,
+    reading: DepthEncoding | None = None,
+    focal_px: float | None = None,
+    progress: Progress = silent,
+) -> Estimate:
+    """Depth for a clip from a file, brought to the clip's size.
+
+    - .npz: one of `arrays.DEPTH_KEYS`, of the shape (T,H,W), (T,H,W,1) or (T,1,H,W), any numbers; optional
+      `intrinsics` (3,3) or (T,3,3) in pixels of that depth. What EX-4D itself wrote about provider, notes, unit and
+      licence goes with the depth. .npy: the same array alone.
+    - PNG: 16-bit grey, in millimetres, where 0 means unknown; 8-bit grey, which is relative disparity.
+    - EXR, also of several layers or parts: the channel that `reading` names; else the one of a depth pass
+      (ViewLayer.Depth.Z), or else the only one whose name is Z, V or Y or ends so and that is no part of a vector,
+      or else the only one.
+    - grey video of any bits, which is relative disparity.
+
+    The frames are those of the whole source, of the clip's range, or as many of the source's first as reach beyond it;
+    of a file that tells its `part` of the source, any in that part.
+    The size is the clip's, or has the aspect of the source's displayed picture, or nearly so where a tool has rounded
+    it: then every pixel takes the depth nearest to its centre, never a mixture of foreground and background. Where
+    there is nothing (+infinity or `NOTHING_THERE`, as in a rendered sky, or a large invalid area at the upper edge)
+    stands the farthest depth of the shot. Other values that are NaN, not above 0 or `repair.FARTHEST_OVER_MEDIAN`
+    times the median are replaced by the nearest valid one of their frame.
+
+    Args:
+        path: file or folder.
+        clip: what the depth belongs to.
+        reading: what the numbers mean; None for what the kind of file says.
+        focal_px: focal length in pixels of the source's displayed picture (`clip.fit.source_width` wide).
+            None takes the file's intrinsics or, where it has none, a usual lens (`lens.FOCAL_OVER_SIDE`).
+        progress: told after each frame.
+
+    Raises:
+        InputError: missing, damaged, of another kind, number of frames or size, mostly invalid, or not to be read so.
+    """
+    asked = reading or DepthEncoding()
+    path = check_there(path, "depth file or folder")
+    with _open(path, asked) as stored:
+        reading, told = _settled(path, asked, stored)
+        distances = reading.convention != "disparity"
+        chosen, frames_note = matching.chosen_frames(path, stored, clip)
+        k, lens_note = matching.lens_of(stored, chosen, clip, focal_px)
+        if reading.distance == "ray" and focal_px is None and stored.intrinsics is None:
+            raise InputError(
+                f"The distances along the rays in {path} cannot be turned into depth without a lens: give the focal"
+                " length too."
+            )
+        millimetres = stored.in_millimetres and reading.unit is None and reading.convention == "depth"
+        convert = _distances(reading, MILLIMETRE if millimetres else reading.unit or 1.0)
+        rows, columns, size_note = matching.sampling(path, (stored.width, stored.height), clip.fit)
+        depth = np.empty((len(chosen), clip.fit.height, clip.fit.width), np.float32)
+        levels = np.zeros(stored.levels, np.bool_)
+        for number, frame in enumerate(stored.read(int(chosen[0]), int(chosen[-1]) + 1), int(chosen[0])):
+            shown_by = np.flatnonzero(chosen == number)
+            if len(shown_by) == 0:
+                continue  # a picture of a variable-rate source that is shown too shortly to be seen
+            if stored.levels:
+                levels[frame] = True
+            numbers = frame[rows[:, None], columns]
+            sampled = convert(numbers if stored.scale == 1 else numbers * stored.scale)
+            if reading.distance == "ray":
+                sampled = sampled / _ray_lengths(k[shown_by[0]], clip.fit)
+            depth[shown_by] = sampled
+            progress("Reading the depth", int(shown_by[-1]) + 1, len(chosen))
+    is_stretched = distances and stored.means == "depth" and reading.unit is None and doubt.is_full_range(levels)
+    doubts = []
+    if asked.convention == "auto" and not stored.is_ours:
+        doubts = _doubts(path, depth, distances) or ([_stretched(path)] if is_stretched else [])
+    elif is_stretched:
+        told.append(f"The numbers in {path.name} span the whole range of 16 bits: their unit is not known.")
+    notes = [*stored.notes, *told, *stored.told, *(note for note in (frames_note, size_note) if note)]
+    if millimetres and not is_stretched:
+        notes.append(f"The 16-bit depth in {path.name} was read as millimetres, which nothing in it says.")
+    if stored.is_picture and not distances and 0 < (count := int(levels.sum())) < COARSE:
+        notes.append(f"{path.name} tells near from far in {count} levels only, so that far things stand in steps.")
+
+    is_metric = reading.unit is not None or (millimetres and not is_stretched)
+    is_room = distances and is_metric and _farthest(depth) < repair.INDOORS
+    repaired, more = _repaired(depth, path, chosen, distances, is_room)
+    notes += more
+    if not distances:
+        if not depth.min() < depth.max():
+            raise InputError(f"The disparity {path} is the same everywhere: write it again.")
+        depth = relative_depth(depth)
+        if not told:
+            notes.append(f"The disparity in {path.name} was read as relative: its distances have no unit.")
+    if asked == DepthEncoding() and distances and not doubts and depth.max() == 1 and depth.min() < 0.5:
+        doubts.append(
+            f"The depth in {path.name} ends at exactly 1, as relative inverse depth often does; it was read as"
+            f" distances: if near and far are swapped, {AS_DISPARITY}."
+        )
+    if lens_note:
+        notes.append(lens_note)
+    caution = " ".join([*doubts, *([stored.caution] if stored.caution else [])])
+    made = DepthVideo(depth, k, stored.provider, (*doubts, *notes), repaired, stored.is_guess)
+    return Estimate(made, _scale_note(reading, stored, millimetres, is_stretched), stored.licence, caution=caution)
+
+
+def _open(path: Path, reading: DepthEncoding) -> AbstractContextManager[Stored]:
+    """What opens a file of this kind."""
+    ending = path.suffix.lower()
+    if path.is_dir() or ending in (PNG, EXR):
+        return open_pictures(path, reading)
+    if ending == ".npz":
+        return open_npz(path, reading)
+    if ending == ".npy":
+        return open_npy(path, reading)
+    if ending == ".zip":
+        raise InputError(f"{path} is a packed folder: unpack it, and name the folder of pictures in it.")
+    return open_video(path, reading)
+
+
+def _settled(path: Path, reading: DepthEncoding, stored: Stored) -> tuple[DepthEncoding, list[str]]:
+    """How to read the file where it was left open, and a sentence where that is not the usual way."""
+    told = []
+    if reading.convention == "auto":
+        # Who tells a unit, or that rays were measured, speaks of distances.
+        of_distances = stored.means == "depth" or reading.unit is not None or reading.distance == "ray"
+        reading = replace(reading, convention="depth" if of_distances else "disparity")
+        if not of_distances:
+            told.append(
+                f"{path.name} holds {stored.why}: it was read as relative disparity, where large or light is near, and"
+                " its distances have no unit."
+            )
+    if reading.convention == "inverse" and reading.unit is None and stored.whole:
+        raise InputError(
+            f"The inverse depth in {path} is stored in whole numbers, whose unit is not known: give it as the"
+            " distance where the number is 1."
+        )
+    return reading, told
+
+
+def _doubts(path: Path, depth: NDArray[np.float32], distances: bool) -> list[str]:
+    """A sentence where the numbers do not look like what they are read as."""
+    seen = doubt.evidence(depth, distances=distances)
+    if distances and seen.is_disparity:
+        return [
+            f"Near and far look swapped: the numbers in {path.name} grow towards the camera, as relative disparity"
+            f" does, and were read as distances. If the shot stands inside out, {AS_DISPARITY}."
+        ]
+    if not distances and seen.is_distance:
+        return [
+            f"Near and far look swapped: what is light in {path.name} seems to be far, and was read as near. If the"
+            f" shot stands inside out, {AS_DISTANCE}."
+        ]
+    return []
+
+
+def _stretched(path: Path) -> str:
+    return (
+        f"The numbers in {path.name} span the whole range of 16 bits, as relative depth that was stretched to it does;"
+        f" they were read as distances, in a unit that is not known. If large is near, {AS_DISPARITY}; if they are true"
+        " distances, say their unit (--depth_unit mm; in Blender: Depth > Unit)."
+    )
+
+
+def _scale_note(reading: DepthEncoding, stored: Stored, millimetres: bool, is_stretched: bool) -> str:
+    if reading.convention == "disparity":
+        return NO_UNIT
+    if reading.unit is not None:
+        return METRES
+    if is_stretched or (stored.is_picture and not millimetres):
+        return UNKNOWN
+    return ASSUMED_METRES if millimetres else stored.scale_note
+
+
+def _repaired(
+    depth: NDArray[np.float32], path: Path, chosen: NDArray[np.int64], distances: bool, is_room: bool
+) -> tuple[float, list[str]]:
+    """Make all values of a shot (T,H,W) finite, in place; the part that took a neighbour's, and sentences."""
+    notes = []
+    bad = np.stack([repair.invalid(frame, distances) for frame in depth])
+    nothing = np.float32(np.inf if distances else -np.inf)
+    marked = not is_room and repair.mark_sky(depth, bad, float(nothing))
+    for number, frame, wrong in zip(chosen, depth, bad, strict=True):
+        frame[:] = repair.fill_holes(frame, wrong, path, int(number), distances)
+    sky = depth == nothing
+    if sky.any():
+        if sky.all():
+            raise InputError(f"The depth {path} shows nothing anywhere: every value is infinite or above 1e9.")
+        depth[sky] = depth[~sky].max() if distances else depth[~sky].min()
+        why = ", for which a large invalid area at the upper edge was taken" if marked else ""
+        notes.append(
+            f"{100 * sky.mean():.2g}% of the depth in {path.name} is empty sky{why}; it stands at the farthest depth."
+        )
+    part = float(bad.mean())
+    if part:
+        notes.append(
+            f"{max(100 * part, 0.01):.2f}% of the depth in {path.name} was invalid and took the nearest valid value."
+        )
+    return part, notes
+
+
+def _farthest(depth: NDArray[np.float32]) -> float:
+    """The greatest distance that is one; infinite where there is none, or where nothing is there."""
+    return max(float(frame.max(initial=0, where=frame > 0)) for frame in depth) or np.inf
+
+
+def _distances(reading: DepthEncoding, unit: float) -> Callable[[NDArray], NDArray[np.float32]]:
+    """What turns stored numbers of any type into distances, float32; infinite where there is nothing."""
+
+    def depth(values: NDArray) -> NDArray[np.float32]:
+        values = np.where(values >= NOTHING_THERE, np.float32(np.inf), values.astype(np.float64))
+        return (values * unit).astype(np.float32)
+
+    def inverse(values: NDArray) -> NDArray[np.float32]:
+        values = np.where(values == 0, 0.0, values.astype(np.float64))  # -0.0 is as far away as 0.0
+        return (unit / values).astype(np.float32)
+
+    def disparity(values: NDArray) -> NDArray[np.float32]:
+        return values.astype(np.float32)
+
+    conversions = {"depth": depth, "inverse": inverse, "disparity": disparity}
+    convert = conversions[reading.convention]
+
+    def quietly(values: NDArray) -> NDArray[np.float32]:
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # what comes of it is repaired
+            return convert(values)
+
+    return quietly
+
+
+def _ray_lengths(k: NDArray[np.float64], fit: FrameFit) -> NDArray[np.float32]:
+    """How long the ray to each pixel's centre (H,W) is where it is 1 deep."""
+    x = (np.arange(fit.width) + 0.5 - k[0, 2]) / k[0, 0]
+    y = (np.arange(fit.height) + 0.5 - k[1, 2]) / k[1, 1]
+    return np.sqrt(1 + x**2 + y[:, None] ** 2).astype(np.float32)

@@ -1,0 +1,99 @@
+"""How a stored picture is turned and mirrored to be shown: display matrices and the eight values of EXIF."""
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import av
+    from av.buffer import Buffer
+
+# Kinds of side data that FFmpeg has and PyAV's list (`av.sidedata.sidedata.Type`) ends before: with one of them,
+# EXIF for example, PyAV refuses to read any.
+_UNKNOWN_TO_PYAV = range(28, 40)
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """What brings a stored picture upright: first the transposition, then the flips.
+
+    Attributes:
+        transposed: rows become columns.
+        flipped_across: left and right change places.
+        flipped_down: top and bottom change places.
+        exact: nothing else is asked for.
+        angle: degrees clockwise by which the file wants the picture turned further. Only whole quarter turns are done.
+    """
+
+    transposed: bool = False
+    flipped_across: bool = False
+    flipped_down: bool = False
+    exact: bool = True
+    angle: float = 0.0
+
+    def upright(self, picture: NDArray) -> NDArray:
+        """A view (H,W,...) of the stored picture (h,w,...)."""
+        if self.transposed:
+            picture = picture.swapaxes(0, 1)
+        return picture[:: -1 if self.flipped_down else 1, :: -1 if self.flipped_across else 1]
+
+    @property
+    def note(self) -> str | None:
+        """What could not be done, for the user."""
+        if self.exact:
+            return None
+        way = "clockwise" if self.angle > 0 else "counter-clockwise"
+        wish = f"turned by a further {abs(self.angle):.1f} degrees {way}" if abs(self.angle) >= 0.05 else "sheared"
+        return f"The file asks for its picture to be {wish}; only quarter turns and mirrors were applied."
+
+
+def from_matrix(matrix: tuple[int, ...]) -> Orientation:
+    """The orientation of a display matrix.
+
+    Args:
+        matrix: a, b, u, c, d, v, x, y, w as ISO 14496-12 stores them (16.16 and 2.30 fixed point): the stored point
+            (p, q), y down, is shown at (a p + c q + x, b p + d q + y). Where it lies on the canvas (x, y) and its scale
+            do not count. EXIF 1 to 8 are the matrices of the signs of a, b, c and d without a further angle.
+    """
+    a, b, _u, c, d, *_ = matrix
+    if a * d == b * c:
+        return Orientation()  # flat, such as all zeros: no picture would be left
+    transposed = abs(b) + abs(c) > abs(a) + abs(d)
+    across, down = (c, b) if transposed else (a, d)  # signs: where the picture's right and bottom edges go
+    rest = abs(a) + abs(d) if transposed else abs(b) + abs(c)
+    if rest * 1000 <= abs(across) + abs(down):  # 0 but for rounding
+        return Orientation(transposed, across < 0, down < 0)
+    done = math.atan2(math.copysign(transposed, b), math.copysign(not transposed, a))
+    angle = math.degrees(math.atan2(b, a) - done)
+    return Orientation(transposed, across < 0, down < 0, exact=False, angle=(angle + 180) % 360 - 180)
+
+
+def orientation_of(picture: "av.VideoFrame") -> Orientation:
+    """How a decoded picture is brought upright, by the display matrix that its file gave."""
+    try:
+        side_data = picture.side_data
+    except ValueError:
+        side_data = _without_unknown_side_data(picture).side_data
+    data = cast("Buffer | None", side_data.get("DISPLAYMATRIX"))
+    return Orientation() if data is None else from_matrix(struct.unpack("=9i", bytes(data)))
+
+
+def _without_unknown_side_data(picture: "av.VideoFrame") -> "av.VideoFrame":
+    """The same pixels, through a chain of filters that drops what PyAV cannot name."""
+    import av
+
+    graph = av.filter.Graph()
+    last = graph.add_buffer(
+        width=picture.width, height=picture.height, format=picture.format, time_base=picture.time_base
+    )
+    for kind in _UNKNOWN_TO_PYAV:
+        here = graph.add("sidedata", f"mode=delete:type={kind}")
+        last.link_to(here)
+        last = here
+    last.link_to(graph.add("buffersink"))
+    graph.configure()
+    graph.push(picture)
+    return cast("av.VideoFrame", graph.pull())

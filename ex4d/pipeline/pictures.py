@@ -1,0 +1,55 @@
+"""Which frames of a clip are used, and which pictures of a sequence they need. Needs numpy only: Blender asks too."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.frame_numbers import in_file
+from ex4d.geometry.presets import RELEASE_FRAMES
+from ex4d.pipeline.settings import SourceSettings
+from ex4d.storage.sequence import Numbering
+
+
+def frames_to_use(total: int, settings: SourceSettings) -> int:
+    """How many of a clip's `total` frames to use: those asked for, else the release's number or what there is."""
+    return settings.frames or max(1, min(RELEASE_FRAMES, len(range(settings.start, total, settings.step))))
+
+
+def shown_by(numbering: Numbering, settings: SourceSettings) -> NDArray[np.int64]:
+    """The picture of a sequence (T,) that each frame shows which is used; where the range lies outside, one picture."""
+    shown = numbering.shown(settings.gaps)
+    used = shown[settings.start :: settings.step][: frames_to_use(len(shown), settings)]
+    return used if len(used) else shown[:1]
+
+
+def depth_for(files: Sequence[Path], numbering: Numbering, settings: SourceSettings) -> list[Path]:
+    """Of the pictures of a depth folder those that belong to the frames that are used, one for each.
+
+    They belong to the frames of the sequence or to its pictures, if there are as many of them. Otherwise all are kept,
+    as those of a range are.
+    """
+    shown = numbering.shown(settings.gaps)
+    used = shown_by(numbering, settings)
+    if len(files) == len(used):
+        return list(files)
+    if len(files) == len(shown):
+        return list(files[settings.start :: settings.step][: len(used)])
+    if len(files) == numbering.pictures:
+        return [files[number] for number in used]
+    return list(files)
+
+
+def note_on_length(name: str, used: int, total: int, settings: SourceSettings) -> tuple[str, ...]:
+    """A sentence where fewer frames are used than the clip has."""
+    if used >= total:
+        return ()
+    every = f", every {ordinal(settings.step)} one" if settings.step > 1 else ""
+    return (f"{used} of the {total} frames of {name} are used{every}, beginning with {in_file(settings.start)}.",)
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, and so on."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

@@ -1,0 +1,121 @@
+"""What Check says before it says that all is ready."""
+
+from types import SimpleNamespace
+
+import announced
+import bpy
+import pytest
+import shots
+
+from blender_addon.scene import objects
+from blender_addon.shot import checks
+from blender_addon.ui.preferences import preferences
+from blender_addon.work import session, state
+
+
+@pytest.fixture(autouse=True)
+def shot(tmp_path, addon):
+    return shots.open_small(tmp_path)
+
+
+@pytest.fixture
+def ready(scene):
+    """A server that answers, and a camera that moves: nothing is left to say."""
+    announced.by()
+    bpy.ops.ex4d.camera_preset(preset="30")
+    assert not checks.warnings(scene)
+
+
+def press(advice):
+    group, name = advice.operator.split(".")
+    assert getattr(getattr(bpy.ops, group), name)(**dict(advice.settings)) == {"FINISHED"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "told"), [("EX-4D Source Camera", "that of EX-4D Source Camera"), (None, "no camera's")]
+)
+def test_a_chosen_camera_that_the_scene_does_not_show_is_told_and_the_button_shows_it(scene, ready, shown, told):
+    scene.camera = scene.objects[shown] if shown else None
+    (advice,) = checks.warnings(scene)
+    assert advice.text == f"The take is made with EX-4D Camera, but the scene's camera view is {told}."
+    press(advice)
+    assert scene.camera == scene.ex4d.camera
+    assert not checks.warnings(scene)
+
+
+def test_choosing_the_own_camera_again_also_shows_it_where_the_old_one_was_shown(scene):
+    other = bpy.data.objects.new("other", bpy.data.cameras.new("other"))
+    scene.collection.objects.link(other)
+    scene.ex4d.camera = scene.camera = other
+    bpy.ops.ex4d.use_own_camera()
+    assert scene.camera == scene.ex4d.camera == objects.find(scene, objects.CAMERA)
+    scene.camera = other
+    scene.ex4d.camera = None
+    bpy.ops.ex4d.use_own_camera()
+    assert scene.camera == other
+
+
+def test_a_server_that_does_not_answer_is_told_with_the_button_that_starts_one(scene, ready):
+    session.current().dispatch(
+        state.Troubled("The server at tcp://127.0.0.1:5750 does not answer: press Start Server.")
+    )
+    (advice,) = checks.warnings(scene)
+    assert "does not answer" in advice.text
+    assert advice.operator == "ex4d.server_start"
+
+
+def test_without_a_server_nothing_is_ready_unless_generate_would_start_one(scene, ready):
+    session.current().client = None
+    (advice,) = checks.warnings(scene)
+    assert advice.text == "No server is connected, and none is set up on this machine."
+    assert advice.operator == "ex4d.connect"
+    preferences().python = "/usr/bin/python3"
+    assert not checks.warnings(scene)
+    session.current().client = SimpleNamespace(server=None, status="connecting", close=lambda: None)
+    assert [a.text for a in checks.warnings(scene)] == ["The server has not answered yet."]
+
+
+def test_a_camera_that_does_not_move_is_told_at_any_frame(scene, ready):
+    chosen = scene.ex4d.camera
+    chosen.animation_data_clear()
+    bpy.ops.ex4d.snap_to_source(at="FIRST")
+    for frame in (scene.ex4d.start, scene.ex4d.last):
+        scene.frame_set(frame)
+        (advice,) = checks.warnings(scene)
+        assert "EX-4D Camera does not move, so the take would be the clip itself" in advice.text
+    for frame in (200, 240):  # after the shot
+        chosen.location.x = frame - 200
+        chosen.keyframe_insert("location", frame=frame)
+    scene.frame_set(scene.ex4d.start)
+    assert "does not move" in checks.warnings(scene)[0].text
+    bpy.ops.ex4d.camera_preset(preset="zoom_in")
+    assert not checks.warnings(scene)
+
+
+def test_a_camera_that_only_zooms_moves(scene, ready):
+    chosen = scene.ex4d.camera
+    chosen.animation_data_clear()
+    bpy.ops.ex4d.snap_to_source(at="FIRST")
+    for frame, factor in ((scene.ex4d.start, 1), (scene.ex4d.last, 2)):
+        chosen.data.lens *= factor
+        chosen.data.keyframe_insert("lens", frame=frame)
+    scene.frame_set(scene.ex4d.start)
+    assert not checks.warnings(scene)
+
+
+def test_a_still_camera_off_the_source_view_is_told_at_any_frame(scene, ready):
+    scene.ex4d.camera.animation_data_clear()
+    bpy.ops.ex4d.snap_to_source(at="FIRST")
+    scene.ex4d.camera.location.x += 1
+    scene.frame_set(scene.ex4d.last)
+    (advice,) = checks.warnings(scene)
+    assert advice.operator == "ex4d.snap_to_source"
+
+
+def test_a_scene_range_that_misses_the_shot_is_told_and_the_button_mends_it(scene, ready):
+    scene.frame_start, scene.frame_end = 100, 150
+    (advice,) = checks.warnings(scene)
+    assert advice.text == "The scene plays frames 100 to 150, but the clip is in frames 1 to 13."
+    press(advice)
+    assert (scene.frame_start, scene.frame_end) == (1, 13)
+    assert not checks.warnings(scene)

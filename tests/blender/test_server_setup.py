@@ -1,0 +1,166 @@
+"""Set Up Server: an environment for the server without a terminal."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import bpy
+import pytest
+from test_panels import draw
+
+from blender_addon.setup import pythons
+from blender_addon.setup.chore import Chore, Progress
+from blender_addon.setup.server_environment import Environment, ServerEnvironment
+from blender_addon.ui import panels
+from blender_addon.work import session
+from ex4d import __version__
+from ex4d.errors import InputError
+
+REPO = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def carried(tmp_path_factory) -> Path:
+    """What the extension carries of the server."""
+    folder = tmp_path_factory.mktemp("server parts")  # with a space, as user folders have
+    words = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, REPO]
+    subprocess.run([sys.executable, *map(str, words)], check=True)
+    (folder / "constraints.txt").write_text((REPO / "constraints.txt").read_text())
+    return folder
+
+
+def through(chore, seconds: float = 60.0) -> Progress:
+    """What a chore says at its end."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        progress = chore.poll()
+        if chore.over:
+            return progress
+        time.sleep(0.02)
+    raise AssertionError(f"not through after {seconds} s")
+
+
+def chore(tmp_path: Path, text: str) -> Chore:
+    script = tmp_path / "chore.py"
+    script.write_text(f"import json, os, sys, time\n{text}")
+    return Chore([sys.executable, script], tmp_path / "chore.log")
+
+
+def test_a_chore_tells_how_far_it_is_and_its_other_lines_are_in_the_log(tmp_path):
+    under_way = chore(
+        tmp_path,
+        "print('hello'); print(json.dumps({'stage': 'Half', 'step': 1, 'steps': 2}), flush=True)\nsys.stdin.read()",
+    )
+    while not under_way.poll().stage:
+        time.sleep(0.01)
+    assert under_way.poll() == Progress("Half", 1, 2)
+    assert under_way.poll().share == 0.5
+    under_way.cancel()
+    through(under_way)
+    assert "hello" in (tmp_path / "chore.log").read_text()
+
+
+def test_a_chore_that_dies_says_so_and_names_its_log(tmp_path):
+    assert "ended unexpectedly" in through(chore(tmp_path, "os._exit(3)")).failed
+
+
+def test_a_python_without_what_environments_need_is_passed_over(tmp_path):
+    lame = tmp_path / "python3.11"
+    lame.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -c "raise SystemExit(1)"\n')
+    lame.chmod(0o755)
+    found = list(pythons.usable([tmp_path / "none", lame, Path(sys.executable)]))
+    assert [(python.path, python.version) for python in found] == [
+        (Path(sys.executable), f"{sys.version_info[0]}.{sys.version_info[1]}")
+    ]
+
+
+def test_blenders_own_python_is_taken_first():
+    assert pythons.find() == pythons.Python(Path(sys.executable), f"{sys.version_info[0]}.{sys.version_info[1]}")
+
+
+def test_without_a_network_the_set_up_says_so_and_leaves_nothing(carried, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    setup = ServerEnvironment(tmp_path / "setup")
+    setup.set_up("cpu", carried)
+    while not setup.poll():
+        time.sleep(0.05)
+    assert "check the network" in setup.progress.failed
+    assert setup.current is None
+    assert sorted(path.name for path in setup.folder.iterdir()) == ["setup.log"]
+
+
+def test_a_cancelled_set_up_leaves_nothing_and_the_old_environment_stays(carried, tmp_path):
+    setup = ServerEnvironment(tmp_path / "setup")
+    setup.folder.mkdir()
+    record = {"python": sys.executable, "version": "0.0.1", "kind": "cpu"}
+    (setup.folder / "current.json").write_text(json.dumps(record))
+    setup.set_up("cpu", carried)
+    with pytest.raises(InputError, match="being set up already"):
+        setup.set_up("cpu", carried)
+    while not list(setup.folder.glob("env-*")):
+        setup.poll()
+        time.sleep(0.02)
+    setup.cancel()
+    while not setup.poll():
+        time.sleep(0.02)
+    assert setup.progress.failed.startswith("Cancelled")
+    assert not list(setup.folder.glob("env-*"))
+    assert setup.current == Environment(Path(sys.executable), "0.0.1", "cpu")
+    assert setup.current.is_old
+
+
+def test_a_damaged_record_counts_as_no_environment(tmp_path):
+    setup = ServerEnvironment(tmp_path)
+    for text in ("", "[]", "{}", '{"python": "/nowhere/python", "version": "1", "kind": "cpu"}'):
+        (tmp_path / "current.json").write_text(text)
+        assert setup.current is None
+
+
+def test_an_add_on_from_its_source_tree_says_that_it_carries_no_server():
+    bpy.context.preferences.system.use_online_access = True
+    with pytest.raises(RuntimeError, match="make extension"):
+        bpy.ops.ex4d.server_set_up()
+
+
+def test_nothing_is_fetched_where_blender_may_not_go_online():
+    bpy.context.preferences.system.use_online_access = False
+    with pytest.raises(RuntimeError, match="Allow Online Access"):
+        bpy.ops.ex4d.server_set_up()
+
+
+def test_where_no_server_is_set_up_the_panel_has_the_button_for_it(user_folder):
+    bpy.context.preferences.addons["blender_addon"].preferences.address = "tcp://127.0.0.1:59733"
+    assert draw(panels.draw_source).buttons[0] == "Set Up Server"
+    folder = user_folder / "server-python"
+    folder.mkdir()
+    facts = {"python": sys.executable, "version": __version__, "kind": "cpu"}
+    (folder / "current.json").write_text(json.dumps(facts))
+    assert "Set Up Server" not in draw(panels.draw_source).buttons
+    assert session.current().server_python == sys.executable
+    assert {"Repair", "Remove"} <= set(draw(panels.draw_backend).buttons)
+
+
+@pytest.mark.setup
+@pytest.mark.timeout(1500)
+def test_a_server_that_was_set_up_opens_the_sample(carried, monkeypatch, user_folder):
+    now = session.current()
+    settings = bpy.context.preferences.addons["blender_addon"].preferences
+    settings.address, settings.python = "tcp://127.0.0.1:59735", ""
+    now.environment.set_up("cpu", carried)
+    while now.environment.busy:
+        now.tick()
+        time.sleep(0.05)
+    assert now.environment.progress.done.startswith("The server is set up."), now.environment.log.read_text()
+    assert now.environment.current.version == __version__
+    assert bpy.ops.ex4d.open_clip(filepath=str(REPO / "sample/clip.mp4"), frames=9) == {"FINISHED"}
+    assert bpy.context.scene.ex4d.frames == 9
+    now.stop_server()
+    assert bpy.ops.ex4d.server_remove() == {"FINISHED"}
+    assert not now.environment.folder.exists()

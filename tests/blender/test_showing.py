@@ -1,0 +1,134 @@
+"""What is on the screen: results, the source's own view, the footage, the tint, and the menu that F3 searches."""
+
+from types import SimpleNamespace
+
+import bpy
+import numpy as np
+import pytest
+import shots
+from test_panels import Layout
+from test_takes import take
+
+from blender_addon.scene import backdrop, compat, footage, objects
+from blender_addon.shot import takes
+from blender_addon.ui import menu, view
+from ex4d.render import legend
+
+
+@pytest.fixture(autouse=True)
+def shot(tmp_path, addon):
+    return shots.open_small(tmp_path)
+
+
+def areas(kind):
+    return [area for area in bpy.context.window.screen.areas if area.type == kind]
+
+
+def show(**more):
+    (window,) = bpy.context.window_manager.windows
+    with bpy.context.temp_override(window=window):
+        assert bpy.ops.ex4d.show_result(**more) == {"FINISHED"}
+
+
+def test_a_result_shows_at_its_first_frame_in_the_sequencer_that_is_there(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    there = next(area for area in bpy.context.window.screen.areas if area.type != "VIEW_3D")
+    there.type = "SEQUENCE_EDITOR"
+    there.spaces.active.view_type = "SEQUENCER"
+    scene.frame_set(9)
+    show()
+    assert areas("SEQUENCE_EDITOR") == [there]
+    space = there.spaces.active
+    assert (space.view_type, space.display_channel) == ("SEQUENCER_PREVIEW", 0)
+    assert scene.frame_current == compat.strip_range(takes.strip_of(scene, 1))[0] == 1
+    if hasattr(bpy.types.WorkSpace, "sequencer_scene"):
+        assert bpy.context.workspace.sequencer_scene == scene
+
+
+def test_without_a_sequencer_the_3d_view_is_split_once(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    assert (len(areas("VIEW_3D")), len(areas("SEQUENCE_EDITOR"))) == (1, 0)
+    for _again in range(2):
+        show()
+        assert (len(areas("VIEW_3D")), len(areas("SEQUENCE_EDITOR"))) == (1, 1)
+    assert areas("SEQUENCE_EDITOR")[0].spaces.active.view_type == "PREVIEW"
+
+
+def test_an_earlier_take_shows_although_later_ones_lie_above_it(scene, tmp_path):
+    for name in ("one", "two"):
+        take(scene, tmp_path / name)
+    takes.strip_of(scene, 1).mute = True
+    show(number=1)
+    first, space = takes.strip_of(scene, 1), areas("SEQUENCE_EDITOR")[0].spaces.active
+    assert (first.mute, first.select, space.display_channel) == (False, True, first.channel)
+    show(number=2)
+    assert space.display_channel == 0
+
+
+def test_a_take_whose_strip_was_deleted_says_so(scene, tmp_path):
+    take(scene, tmp_path / "one")
+    compat.strips(scene).remove(takes.strip_of(scene, 1))
+    with pytest.raises(RuntimeError, match="The strip of Take 001"):
+        show()
+
+
+def look():
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=areas("VIEW_3D")[0]):
+        assert bpy.ops.ex4d.look_through_source() == {"FINISHED"}
+
+
+def test_looking_through_the_source_leaves_the_scenes_camera_and_leads_back_to_it(scene):
+    space, chosen = areas("VIEW_3D")[0].spaces.active, scene.camera
+    look()
+    assert view.looks_through_source(scene, space)
+    assert space.camera == objects.find(scene, objects.SOURCE_CAMERA)
+    assert scene.camera == chosen
+    look()
+    assert not view.looks_through_source(scene, space)
+    assert (space.region_3d.view_perspective, scene.camera, space.use_local_camera) == ("CAMERA", chosen, False)
+    scene.camera = objects.find(scene, objects.SOURCE_CAMERA)
+    look()
+    assert scene.camera == chosen
+
+
+def test_solid_view_shows_flat_colours_from_the_tinted_movie(scene):
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=areas("VIEW_3D")[0]):
+        bpy.ops.ex4d.show_footage(shading="SOLID")
+    shading = areas("VIEW_3D")[0].spaces.active.shading
+    assert (shading.type, shading.light, shading.color_type) == ("SOLID", "FLAT", "TEXTURE")
+    (material,) = objects.find(scene, objects.MESH).data.materials
+    node = material.node_tree.nodes.active  # what Solid view takes its texture from
+    assert node.image.filepath.endswith("solid.mp4")
+    assert (node.image_user.frame_duration, node.image_user.use_auto_refresh) == (shots.FRAMES, True)
+    pixels = np.array(node.image.pixels[:]).reshape(-1, 4)[:, :3] * 255
+    assert (np.abs(pixels - legend.INVENTED).max(axis=-1) < 90).mean() > 0.02
+
+
+def test_behind_the_mesh_our_cameras_have_the_legends_tint_and_others_when_asked(scene):
+    own = scene.ex4d.camera.data
+    (background,) = own.background_images
+    assert tuple(background.image.generated_color[:3]) == footage.INVENTED_COLOUR[:3]
+    assert (background.display_depth, background.frame_method, background.alpha) == ("BACK", "STRETCH", 1.0)
+    assert own.show_background_images
+    other = bpy.data.objects.new("other", bpy.data.cameras.new("other"))
+    scene.collection.objects.link(other)
+    scene.ex4d.camera = other
+    assert not backdrop.is_tinted(other.data)
+    for _again in range(2):
+        bpy.ops.ex4d.tint_outside()
+    assert [b.image for b in other.data.background_images] == [background.image]
+
+
+def test_the_menu_that_f3_searches_has_every_operator_under_the_name_of_the_addon():
+    layout = Layout()
+    menu.draw_operators(layout)
+    labels = {getattr(bpy.ops.ex4d, name).get_rna_type().name for name in dir(bpy.ops.ex4d)}
+    assert {"Open Clip", "Generate EX-4D", "Show Result", "Bake to New Camera"} <= set(layout.buttons)
+    assert labels - set(layout.buttons) == {"Hide", "Show Scene"}
+    entry = SimpleNamespace(layout=SimpleNamespace(separator=lambda: None, menu=lambda name: entries.append(name)))
+    entries = []
+    for draw in bpy.types.TOPBAR_MT_render._dyn_ui_initialize():
+        if draw.__module__.endswith("ui.menu"):
+            draw(entry, bpy.context)
+    assert entries == ["EX4D_MT_operators"]
+    assert bpy.types.EX4D_MT_operators.bl_label == "EX-4D"
