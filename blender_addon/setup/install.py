@@ -46,10 +46,13 @@ class SetupError(Exception):
 def main(folder: Path, wheel: Path, pins: Path, kind: str) -> int:
     """Do it; see the module. Returns the exit code."""
     installer = Installer(folder / f"env-{time.time_ns()}", wheel, pins, kind)
-    threading.Thread(target=installer.end_with_input, daemon=True).start()
+    watching = threading.Thread(target=installer.end_with_input, daemon=True)
+    watching.start()
     try:
         installer.run()
     except SetupError as error:
+        if installer.cancelled:
+            watching.join()  # it ends all, and has said why
         installer.remove()
         finish(failed=str(error))
         return 1
@@ -68,6 +71,7 @@ class Installer:
         self.python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         self.wheel, self.extras, self.note = wheel, EXTRAS[kind], ""
         self.child: subprocess.Popen[str] | None = None
+        self.cancelled = False
 
     def run(self) -> None:
         """All steps.
@@ -182,6 +186,7 @@ class Installer:
         """Whoever started this holds its input: when that closes, end, with all that was begun."""
         while os.read(sys.stdin.fileno(), 1):  # not `sys.stdin`, whose lock would be held when Python ends
             pass
+        self.cancelled = True
         finish(failed="Cancelled. What was downloaded is kept for the next time.")
         if self.child is not None and self.child.poll() is None:
             self.child.kill()

@@ -10,7 +10,6 @@ from ex4d.geometry.presets import RELEASE_FRAMES
 
 from ..scene import camera, objects, rig
 from ..shot import asking, files, find, options, part, takes
-from ..ui.preferences import preferences
 from ..words import listed
 from ..work import capabilities, session
 
@@ -115,11 +114,12 @@ def _no_server() -> list[Advice]:
     now = session.current()
     if (trouble := server_trouble()) is not None:
         return [trouble]
-    if now.capabilities is not None or (now.client is None and preferences().python):
+    if now.capabilities is not None or (now.client is None and now.server_python):
         return []
     if now.client is not None:
         return [Advice("The server has not answered yet.")]
-    return [Advice("No server is connected, and none is set up on this machine.", "ex4d.connect", (), "Connect")]
+    text = "No server is connected, and none is set up on this machine."
+    return [Advice(text, "ex4d.server_set_up", (), "Set Up Server")]
 
 
 def _length(facts: bpy.types.PropertyGroup) -> list[Advice]:

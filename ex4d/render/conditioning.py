@@ -107,7 +107,7 @@ def without_rim(conditioning: Conditioning, seed: int) -> Conditioning:
     from ex4d.render import mask_edges  # needs cv2, which those who only read the types need not have
 
     mask = mask_edges.erode(conditioning.mask, mask_edges.DEFAULT_KERNELS, seed)
-    return replace(conditioning, mask=mask, colour=conditioning.colour * (mask[..., None] > 0))
+    return replace(conditioning, mask=mask, colour=mask_edges.blacked_out(conditioning.colour, mask))
 
 
 def _notes(scene: Scene, coverage: Coverage, engine: Engine) -> tuple[str, ...]:

@@ -31,6 +31,17 @@ def erode(mask: NDArray[np.uint8], kernels: tuple[int, int], seed: int) -> NDArr
     return np.stack([cv2.erode(m, np.ones((side, side), np.uint8)) for m, side in zip(mask, sides, strict=True)])
 
 
+def blacked_out(colour: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Frames (T,h,w,3), black where the mask (T,h,w) is 0."""
+
+    def keep(out: NDArray[np.uint8], picture: NDArray[np.uint8], real: NDArray[np.uint8]) -> None:
+        cv2.bitwise_and(picture, picture, dst=out, mask=real)
+
+    result = np.zeros_like(colour)
+    _for_each_frame(keep, result, colour, mask)
+    return result
+
+
 def soft_edge(mask: NDArray[np.uint8], sure: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Weight (T,h,w) of the source: 1 where `sure` is set, 0 where `mask` is not, rising linearly across the rim.
 

@@ -61,6 +61,9 @@ def test_a_server_that_does_not_answer_is_told_with_the_button_that_starts_one(s
     )
     (advice,) = checks.warnings(scene)
     assert "does not answer" in advice.text
+    assert advice.operator == "ex4d.server_set_up"
+    preferences().python = "/usr/bin/python3"
+    (advice,) = checks.warnings(scene)
     assert advice.operator == "ex4d.server_start"
 
 
@@ -68,7 +71,7 @@ def test_without_a_server_nothing_is_ready_unless_generate_would_start_one(scene
     session.current().client = None
     (advice,) = checks.warnings(scene)
     assert advice.text == "No server is connected, and none is set up on this machine."
-    assert advice.operator == "ex4d.connect"
+    assert advice.operator == "ex4d.server_set_up"
     preferences().python = "/usr/bin/python3"
     assert not checks.warnings(scene)
     session.current().client = SimpleNamespace(server=None, status="connecting", close=lambda: None)

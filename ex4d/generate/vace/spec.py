@@ -23,6 +23,7 @@ At the worst moment 6,900 bytes a pixel are tensors, which the tests of `frame_b
 that each convolution keeps, of which 2,700 at full size (7 convolutions, 96 channels, 2 bytes); the rest is one frame
 at full size on its way through a block, and three frames padded for a convolution. To these come about 800 for cuDNN's
 copies of a convolution's input and output in its own order of channels, and 30 % for memory in pieces of other sizes.
+With 6 GB allowed an H100 took 5.5 at most (docs/performance.md).
 The number of frames plays no part: those that are finished are in main memory."""
 
 WORKSPACE_FOR_SAMPLING, WORKSPACE_FOR_PICTURES = 1_500_000_000, 500_000_000
@@ -86,6 +87,6 @@ def _spec(model: Model, rank: int, help: str) -> Spec:
 
 
 SPEC = _spec(
-    SMALL, 60, "Wan2.1-VACE-1.3B, for GPUs of 8 GB and more; not trained on holes of this kind, it invents freely"
+    SMALL, 60, "Wan2.1-VACE-1.3B, for GPUs of 6 GB and more; not trained on holes of this kind, it invents freely"
 )
 SPEC_14B = _spec(LARGE, 80, "Wan2.1-VACE-14B, as large as the EX-4D model, but not trained on holes of this kind")
