@@ -2,8 +2,21 @@
 
 import bpy
 
-from .shot import files
-from .ui import get_model, menu, operators, panels, preferences, properties, result, server_setup, view
+from .shot import homes
+from .ui import (
+    disk,
+    find_clip,
+    get_model,
+    menu,
+    operators,
+    panels,
+    preferences,
+    properties,
+    result,
+    server_setup,
+    take_list,
+    view,
+)
 from .work import handlers, session
 
 CLASSES = (
@@ -11,6 +24,9 @@ CLASSES = (
     properties.EX4DTake,
     properties.EX4DScene,
     *operators.CLASSES,
+    *find_clip.CLASSES,
+    *disk.CLASSES,
+    *take_list.CLASSES,
     *server_setup.CLASSES,
     *get_model.CLASSES,
     *view.CLASSES,
@@ -27,7 +43,8 @@ def register() -> None:
     bpy.types.Scene.ex4d = bpy.props.PointerProperty(type=properties.EX4DScene)
     menu.register()
     session.begin()
-    files.tidy()
+    homes.tidy()
+    homes.take_over()
     handlers.register()
 
 

@@ -11,6 +11,15 @@ def seconds(value: float) -> str:
     return f"{value:.2g} s" if value < 10 else f"{value:.0f} s" if value < 100 else f"{value / 60:.0f} min"
 
 
+def size(bytes_: float) -> str:
+    """A number of bytes as people say it, in units of 1000 as disks are sold."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if bytes_ >= 0.95 * factor:
+            amount = bytes_ / factor
+            return f"{amount:.1f} {unit}" if amount < 9.95 and unit == "GB" else f"{amount:.0f} {unit}"
+    return f"{bytes_:.0f} bytes"
+
+
 def pace(rate: float) -> str:
     """Steps a second as people say it, whether they take moments or minutes."""
     return f"{rate:.1f} a second" if rate >= 1 else f"{seconds(1 / rate)} a step"

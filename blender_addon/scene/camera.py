@@ -104,13 +104,16 @@ def see_all(data: bpy.types.Camera, facts: bpy.types.PropertyGroup, scale: float
     data.clip_start = min(data.clip_start, facts.radius * scale / 20)
 
 
-def follow_lens(scene: bpy.types.Scene, before: NDArray) -> None:
-    """Give the chosen camera the source's lens if it had the source's lens `before` (3,3), and no keys for another."""
+def follow_lens(scene: bpy.types.Scene, before: NDArray, size: tuple[int, int]) -> None:
+    """Give the chosen camera the source's lens if it had the source's lens `before`, and no keys for another.
+
+    `before` (3,3) is in pixels of a picture of `size`.
+    """
     facts = scene.ex4d
     chosen = facts.camera
     if chosen is None or any(True for _curve in compat.fcurves(chosen.data)) or chosen.data.type != "PERSP":
         return
-    k = axes.intrinsics_from_lens(lens_of(chosen.data), axes.Picture(facts.width, facts.height))
+    k = axes.intrinsics_from_lens(lens_of(chosen.data), axes.Picture(*size))
     if math.isclose(k[0, 0], before[0, 0], rel_tol=1e-4):
         apply_lens(chosen.data, axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)[0])
 
@@ -406,19 +409,27 @@ def off_source(scene: bpy.types.Scene) -> bool:
     )
 
 
-def restore(scene: bpy.types.Scene, camera: bpy.types.Object, path: CameraPath, every: bool = False) -> list[int]:
+def restore(
+    scene: bpy.types.Scene,
+    camera: bpy.types.Object,
+    path: CameraPath,
+    start: int | None = None,
+    every: bool = False,
+) -> list[int]:
     """Write a path as keys of `camera`, and its lens (keyed in every frame where it changes); returns the keys' frames.
 
-    What was keyed of them before goes. With `every` each frame has a key, see `key_path`.
+    What was keyed of them before goes. The path begins at scene frame `start`; None: at the shot's first. With `every`
+    each frame has a key, see `key_path`.
 
     Raises:
         InputError: something else than keys moves the camera, see `rig.movers`.
     """
     rig.refuse(scene, camera)
-    keys = key_path(scene, camera, path.camera_to_world, scene.ex4d.start, every)
+    start = scene.ex4d.start if start is None else start
+    keys = key_path(scene, camera, path.camera_to_world, start, every)
     compat.remove_fcurves(camera.data, rig.LENS_CHANNELS)
     lenses = [axes.lens_from_intrinsics(k, path.width, path.height)[0] for k in path.intrinsics]
-    _key_lenses(camera.data, lenses, scene.ex4d.start)
+    _key_lenses(camera.data, lenses, start)
     return keys
 
 

@@ -1,9 +1,12 @@
 """Everything that differs between Blender 4.2 and 5.3, in one place."""
 
 from collections.abc import Iterable, Iterator, Set
+from contextlib import suppress
 from pathlib import Path
 
 import bpy
+
+from ex4d.storage import user_data
 
 Strip = bpy.types.Strip if hasattr(bpy.types, "Strip") else bpy.types.Sequence
 """The type of strips; it got its name in 4.4."""
@@ -21,6 +24,16 @@ def all_strips(scene: bpy.types.Scene) -> list:
     if editor is None:
         return []
     return list(editor.strips_all if hasattr(editor, "strips_all") else editor.sequences_all)
+
+
+def remove_strip(scene: bpy.types.Scene, strip: Strip) -> None:
+    """Remove a strip, also from inside a meta strip."""
+    metas = [each for each in all_strips(scene) if each.type == "META"]
+    for holder in (scene.sequence_editor, *metas):
+        inside = holder.strips if hasattr(holder, "strips") else holder.sequences
+        if any(each == strip for each in inside):
+            inside.remove(strip)
+            return
 
 
 def strip_range(strip: Strip) -> tuple[int, int]:
@@ -124,8 +137,18 @@ def enable_nodes(material: bpy.types.Material) -> bpy.types.NodeTree:
 
 
 def user_folder(package: str) -> Path:
-    """Where the add-on may write as long as the .blend has no place on disk."""
-    try:
-        return Path(bpy.utils.extension_path_user(package, create=True))
-    except ValueError:  # run from a source tree, not installed as an extension
-        return Path(bpy.utils.user_resource("DATAFILES", path="ex4d", create=True))
+    """Where the add-on may write as long as the .blend has no place on disk.
+
+    Not `extension_path_user`: from 5.2 on Blender removes that folder with the extension.
+    """
+    folder = user_data.folder() / "blender"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def former_user_folders(package: str) -> list[Path]:
+    """What `user_folder` was in earlier versions, as far as it is there."""
+    found = [bpy.utils.user_resource("DATAFILES", path="ex4d")]
+    with suppress(ValueError):  # run from a source tree, not installed as an extension
+        found.append(bpy.utils.extension_path_user(package))
+    return [Path(folder) for folder in found if folder and Path(folder).is_dir()]

@@ -69,8 +69,7 @@ def make_material(facts: bpy.types.PropertyGroup, colour: Path, reliable: Path, 
         texture.image = bpy.data.images.load(str(path))
         texture.image.filepath = files.as_blender_writes(path)
         texture.interpolation, texture.extension = "Linear", "EXTEND"
-        user = texture.image_user
-        user.frame_duration, user.frame_start, user.use_auto_refresh = facts.frames, facts.start, True
+        _play_with_shot(texture.image_user, facts)
         return texture
 
     footage, seen = movie(colour, -600, 200), movie(reliable, -600, -150)
@@ -100,6 +99,19 @@ def _is_source_view(made: _Tree) -> bpy.types.NodeSocket:
     to_view = made.vector("NORMALIZE", -1000, -800, to_object.outputs[0])
     angle = made.vector("DISTANCE", -800, -600, to_source, to_view)
     return made.math("LESS_THAN", -600, -600, angle, second=SAME_VIEW)
+
+
+def play(material: bpy.types.Material, folder: Path, facts: bpy.types.PropertyGroup) -> None:
+    """Let a material's movies of `folder` play along with the shot's frames."""
+    for node in material.node_tree.nodes if material.node_tree is not None else ():
+        if node.type != "TEX_IMAGE" or node.image is None:
+            continue
+        if node.image.filepath and files.absolute(node.image.filepath).parent == folder:
+            _play_with_shot(node.image_user, facts)
+
+
+def _play_with_shot(user: bpy.types.ImageUser, facts: bpy.types.PropertyGroup) -> None:
+    user.frame_duration, user.frame_start, user.use_auto_refresh = facts.frames, facts.start, True
 
 
 def place_source(material: bpy.types.Material, facts: bpy.types.PropertyGroup) -> None:

@@ -76,6 +76,7 @@ def stand(scene: bpy.types.Scene, mesh: DWMesh, folder: Path, parent: bpy.types.
         for material in made.data.materials:
             data.materials.append(material)
             if material is not None:
+                footage.play(material, folder, facts)
                 footage.place_source(material, facts)
     if made is None:
         made = objects.make(scene, objects.MESH, "EX-4D Mesh", data, parent)

@@ -13,7 +13,7 @@ from ex4d.errors import InputError
 from ex4d.source_camera import pose_files
 
 from ..scene import axes, camera
-from ..shot import files
+from ..shot import files, part
 
 DRIFT = 1e-3
 """Bundles that move by more than this part of their extent while the camera moves do not belong to the camera."""
@@ -70,7 +70,8 @@ def record(
     """
     chosen = tracked_camera(scene)
     clip = _movie_clip(scene, chosen)
-    first = clip.frame_start + start if clip else scene.ex4d.start if again else scene.frame_start
+    shown = part.scene_frame(scene.ex4d, start) if again else scene.frame_start
+    first = clip.frame_start + start if clip else shown
     step = step if clip else 1
     numbers = range(first, first + frames * step, step)
     matrices, lenses = [], []

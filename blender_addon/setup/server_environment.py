@@ -1,6 +1,7 @@
 """The server's own Python environment: what there is of it, and setting it up, repairing, updating and removing it.
 
-It lies in the add-on's user folder. `install.py` makes it in a process of its own, from the wheel and the pins that
+It lies in the user's data folder, so that it serves every Blender of the user, and stays when the extension is
+uninstalled: only `remove` removes it. `install.py` makes it in a process of its own, from the wheel and the pins that
 the extension carries.
 """
 

@@ -19,10 +19,11 @@ from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import Gaps, is_sequence, sequence_at
 
 from ..scene import axes, motion
-from ..shot import source
+from ..shot import looks, part, source
 from ..ui import properties
 from ..ui.from_schema import from_blender, shortest
 from ..ui.preferences import preferences
+from ..words import count
 from ..work import capabilities, session
 from ..work.state import OpenRequest
 
@@ -51,30 +52,42 @@ def request_open(
     facts.clip_path = str(clip)
     if not clip.exists():
         raise InputError(f"There is no clip {clip}: choose another file.")
-    there, picture = _look_at(clip, gaps)
+    looked = looks.look_at(clip, gaps)
+    there = looked.frames
     if fps is None and is_sequence(clip):
         fps = str(source.rate_of(scene))
     elif fps is not None and not is_sequence(clip):
         there = None  # at another rate there are more or fewer
+    if there is not None and start >= there:
+        raise InputError(f"{clip.name} has {count(there, 'frame')}: begin at frame {there} or before.")
     frames = _frames_to_ask_for(frames or RELEASE_FRAMES, start, step, there)
-    part = {"start": start, "frames": frames, "step": step, "longest_side": longest_side, "fps": fps, "gaps": gaps}
-    return replace(_request(scene, source.new_shot(clip), clip, part, picture, chosen), before=before)
+    used = {"start": start, "frames": frames, "step": step, "longest_side": longest_side, "fps": fps, "gaps": gaps}
+    return replace(_request(scene, source.new_shot(clip), clip, used, looked.picture, chosen), before=before)
 
 
 def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
-    """What it takes to open the scene's clip again with the panel's settings; its shot, camera and takes stay.
+    """What it takes to open the scene's clip again with the panel's settings and the part that the panel asks for.
+
+    Its shot, camera and takes stay.
 
     Raises:
         InputError: as `request_open`, or the scene does not know how its clip was opened.
     """
     facts, clip = scene.ex4d, Path(scene.ex4d.opened)
     if not clip.exists():
-        raise InputError(f"There is no clip {clip} any more: bring it back, or open another.")
+        raise InputError(f"There is no clip {clip} any more: bring it back, or press Find Clip.")
     source.read_source(facts.source)  # refuses a damaged one
-    old = {"step": 1, "gaps": "leave", **json.loads(facts.source)["settings"]}  # as it was before there were these
-    part = {name: old[name] for name in source.PART}
-    request = _request(scene, facts.shot, clip, part, _look_at(clip, part["gaps"])[1], facts.settings)
-    return replace(request, again=estimate)
+    stands, wanted = part.opened(facts), part.asked(facts)
+    looked = looks.look_at(clip, wanted.gaps)
+    request = _request(scene, facts.shot, clip, wanted.settings, looked.picture, facts.settings)
+    if estimate or wanted == stands or not wanted.is_in(stands) or have_changed(facts):
+        return replace(request, again=estimate)
+    # Fewer frames of what stands: their depth is there, and keeps its distances.
+    depth = source.standing_depth(facts)
+    settings = SourceSettings(
+        **wanted.settings, estimator=capabilities.FILE, camera_scale=request.settings["camera_scale"]
+    )
+    return replace(request, depth=depth, settings=settings.plain()) if depth else request
 
 
 def _settings_for(facts: bpy.types.PropertyGroup, clip: Path, depth: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -116,11 +129,13 @@ def _request(
     scene: bpy.types.Scene,
     shot: str,
     clip: Path,
-    part: dict[str, Any],
+    used: dict[str, Any],
     picture: axes.Picture | None,
     chosen: dict[str, Any],
 ) -> OpenRequest:
-    """The request for a `part` of a clip, with the panel's settings as they are `chosen` for it."""
+    """The request for the part of a clip that is `used` (settings of a source), with the panel's settings as they are
+    `chosen` for it.
+    """
     facts, wish = scene.ex4d, SimpleNamespace(**chosen)
     notes = list(sequence_at(clip).notes) if is_sequence(clip) else []
     depth = _depth_of(wish, clip)
@@ -137,13 +152,13 @@ def _request(
         camera_file = str(motion.one_file(path))
     elif wish.motion == "CAMERA":
         again = shot == facts.shot
-        frames = part["frames"] or (facts.frames if again else None)
+        frames = used["frames"] or (facts.frames if again else None)
         if frames is None or picture is None:
             raise InputError(
                 f"Blender cannot tell how long {clip.name} is or how big its pictures are, so the tracked camera cannot"
                 " be read for it: make an .mp4 or a folder of pictures of it."
             )
-        recorded = motion.record(scene, part["start"], frames, picture, again, part["step"])
+        recorded = motion.record(scene, used["start"], frames, picture, again, used["step"])
         camera_file = str(motion.save(recorded))
         if field_of_view is None and not (depth and _tells_lens(depth)):
             field_of_view = field_of_view_of(recorded.intrinsics[0, 0], picture.width)
@@ -154,7 +169,7 @@ def _request(
     settings = build(
         SourceSettings,
         {
-            **part,
+            **used,
             "estimator": wish.estimator,
             "accept_licence": accepted,
             **(_encoding(wish) if depth else {}),
@@ -173,6 +188,7 @@ def _request(
         notes="\n".join(notes),
         scene_uid=scene.session_uid,
         match_scene=facts.match_scene,
+        pixels=part.pixels(picture.width, picture.height, used["longest_side"]) if picture is not None else 0,
     )
 
 
@@ -257,17 +273,3 @@ def _frames_to_ask_for(frames: int, start: int, step: int, there: int | None) ->
     if there is None:
         return None if frames == RELEASE_FRAMES else frames
     return max(1, min(frames, len(range(start, there, step))))
-
-
-def _look_at(clip: Path, gaps: Gaps) -> tuple[int | None, axes.Picture | None]:
-    """How many frames a clip has and how big they are; None for what Blender cannot tell: the server will."""
-    pictures = sequence_at(clip) if is_sequence(clip) else None
-    image = bpy.data.images.load(str(pictures.files[0] if pictures else clip))
-    try:
-        count = image.frame_duration if image.source == "MOVIE" else None
-        if pictures is not None:
-            count = len(pictures.numbering.shown(gaps))
-        width, height = image.size
-        return count, axes.Picture(width, height) if width and height else None
-    finally:
-        bpy.data.images.remove(image)

@@ -1,6 +1,7 @@
 """What an artist should know before generating, cheap enough to be asked each time a panel is drawn."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import bpy
 
@@ -8,7 +9,7 @@ from ex4d.errors import InputError
 from ex4d.geometry.presets import RELEASE_FRAMES
 
 from ..scene import camera, objects, rig
-from ..shot import asking, files, options, takes
+from ..shot import asking, files, find, options, part, takes
 from ..words import listed
 from ..work import capabilities, session
 
@@ -186,6 +187,17 @@ def generator_trouble(scene: bpy.types.Scene) -> list[Advice]:
     if chosen.info is not None:
         found += [Advice(text) for text in options.troubles(scene.ex4d, chosen.info)]
     return found
+
+
+def clip_trouble(scene: bpy.types.Scene) -> list[Advice]:
+    """That the clip cannot be opened again as it is; all that was made from it is there and plays."""
+    opened = Path(scene.ex4d.opened)
+    if scene.ex4d.shot and not part.is_known(scene.ex4d):
+        return [Advice(part.DAMAGED)]
+    if not find.is_lost(scene.ex4d) or session.current().state.busy:
+        return []
+    text = f"{opened.name} is not where it was: it is needed for other frames, and by a server that has not seen it."
+    return [Advice(text, "ex4d.find_clip", (), "Find Clip...")]
 
 
 def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:

@@ -56,11 +56,12 @@ def numbered(parent: Path, word: str, above: int = 0) -> tuple[int, Path]:
             number += 1
 
 
-def link_or_copy(folder: Path, target: Path) -> None:
+def link_or_copy(folder: Path, target: Path) -> int:
     """A second name for each file of a folder where the disk allows it, a copy elsewhere: caches are big.
 
-    `target` appears when it is whole, and never in part.
+    `target` appears when it is whole, and never in part. Returns how many bytes had to be copied.
     """
+    copied = 0
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     try:
@@ -69,15 +70,25 @@ def link_or_copy(folder: Path, target: Path) -> None:
             if file.is_dir():
                 place.mkdir(parents=True, exist_ok=True)
                 continue
+            if file.name == MOVED:
+                continue
             place.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                os.link(file, place)
-            except OSError:
-                shutil.copy2(file, place)
+            copied += link_or_copy_file(file, place)
         os.replace(part, target)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+    return copied
+
+
+def link_or_copy_file(file: Path, place: Path) -> int:
+    """A second name for a file, or a copy; how many bytes had to be copied."""
+    try:
+        os.link(file, place)
+    except OSError:
+        shutil.copy2(file, place)
+        return file.stat().st_size
+    return 0
 
 
 def as_blender_writes(path: Path) -> str:
@@ -101,42 +112,16 @@ def bring(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
     return placed
 
 
-def settle(blend: str) -> None:
-    """Before the file `blend` is written: bring its shots from the user folder beside it.
-
-    Files are copied, never moved, and the new paths are absolute: whether saving then succeeds, fails or is undone,
-    every path points to a file. (Blender itself makes them relative as it writes its first .blend.) What was left
-    behind is removed when Blender starts next, see `tidy`.
-
-    Raises:
-        InputError: the disk is full or the folder cannot be written. What could not be brought stays where it is and
-            in use, so that the next save can try again.
-    """
-    try:
-        _bring_shots(blend)
-    except OSError as error:
-        raise InputError(
-            f"The shot's files could not be copied beside {Path(blend).name} ({error.strerror or error}): they stay in"
-            f" {user_shots()}. Make room, or choose another folder, and save again."
-        ) from error
+def path_owners() -> list:
+    """Everything in the file that can point into a shot's folder."""
+    return [
+        *bpy.data.images,
+        *(m for o in bpy.data.objects for m in o.modifiers if m.type == "MESH_CACHE"),
+        *(s for scene in bpy.data.scenes for s in compat.all_strips(scene) if s.type == "MOVIE"),
+    ]
 
 
-def _bring_shots(blend: str) -> None:
-    home = user_shots()
-    owners = [o for o in _path_owners() if absolute(o.filepath).is_relative_to(home)]
-    for owner in owners:
-        inside = absolute(owner.filepath).relative_to(home)
-        shot = home / inside.parts[0]
-        target = shots_folder(blend) / shot.name
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            link_or_copy(shot, target)
-            _mend_records(shot, target)
-            (shot / MOVED).write_text(str(target), encoding="utf-8")
-        owner.filepath = str(shots_folder(blend) / inside)
-
-
-def _mend_records(shot: Path, target: Path) -> None:
+def mend_records(shot: Path, target: Path) -> None:
     """After the folder of a shot was copied: let the records of its takes say where their files are from there."""
     for file in target.glob(f"takes/*/{take.SIDECAR}"):
         try:
@@ -153,28 +138,3 @@ def _mend_records(shot: Path, target: Path) -> None:
             if place is not None
         }
         take.write_record(file, take.with_inputs(record, file.parent, known))
-
-
-def mend(blend: str) -> None:
-    """After `blend` could not be written: Blender has made paths relative to its folder by then, and leaves them so."""
-    for owner in _path_owners():
-        wanted = absolute(owner.filepath, blend)
-        if not absolute(owner.filepath).exists() and wanted.exists():
-            owner.filepath = str(wanted)
-
-
-def _path_owners() -> list:
-    """Everything in the file that can point into a shot's folder."""
-    return [
-        *bpy.data.images,
-        *(m for o in bpy.data.objects for m in o.modifiers if m.type == "MESH_CACHE"),
-        *(s for scene in bpy.data.scenes for s in compat.all_strips(scene) if s.type == "MOVIE"),
-    ]
-
-
-def tidy() -> None:
-    """At start: remove shots from the user folder that earlier sessions copied beside a .blend."""
-    home = user_shots()
-    for marker in home.glob(f"*/{MOVED}"):
-        if Path(marker.read_text(encoding="utf-8")).is_dir():
-            shutil.rmtree(marker.parent, ignore_errors=True)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.frame_numbers import renumbered
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.presets import pivot_distance
@@ -30,8 +31,7 @@ from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import is_sequence, sequence_at
 
 from ..scene import axes, camera, mesh_object, motion, objects
-from ..shot import files
-from ..words import count
+from ..shot import files, follow, part
 from ..work.capabilities import FILE
 from ..work.state import OpenRequest
 
@@ -62,9 +62,7 @@ def read_source(text: str) -> Source:
     try:
         return from_plain(Source, json.loads(text), "source")
     except (ValueError, PlainError):
-        raise InputError(
-            "What the scene kept of how its clip was opened is damaged: choose the clip once more with Open Clip."
-        ) from None
+        raise InputError(part.DAMAGED) from None
 
 
 def depth_files(path: Path) -> list[Path]:
@@ -94,6 +92,18 @@ def hash_files(paths: list[Path]) -> Steps:
     return blobs
 
 
+def clip_files(clip: Path, settings: SourceSettings) -> list[Path]:
+    """The files that a job needs of a clip: the video, or those pictures of a sequence that are used.
+
+    Raises:
+        InputError: a folder without pictures.
+    """
+    if not is_sequence(clip):
+        return [clip]
+    pictures = sequence_at(clip)
+    return [pictures.files[number] for number in np.unique(shown_by(pictures.numbering, settings))]
+
+
 def prepare(request: OpenRequest) -> Steps:
     """Hash the files of a clip, of pictures only those that are used; returns the request that knows them, and the job.
 
@@ -104,9 +114,8 @@ def prepare(request: OpenRequest) -> Steps:
     if not clip.exists():
         raise InputError(f"There is no clip {clip}: choose another file.")
     pictures = sequence_at(clip) if is_sequence(clip) else None
-    clips, depths = [clip], depth_files(Path(request.depth)) if request.depth else []
+    clips, depths = clip_files(clip, settings), depth_files(Path(request.depth)) if request.depth else []
     if pictures is not None:
-        clips = [pictures.files[number] for number in np.unique(shown_by(pictures.numbering, settings))]
         depths = depth_for(depths, pictures.numbering, settings) if Path(request.depth).is_dir() else depths
     paths = [*clips, *depths, *([Path(request.camera)] if request.camera else [])]
     blobs = yield from hash_files(paths)
@@ -178,6 +187,13 @@ def _with_depth(request: OpenRequest, depth: Path) -> Steps:
     return replace(request, source=json.dumps(to_plain(source)), files={**request.files, blob.sha256: str(depth)})
 
 
+def standing_depth(facts: bpy.types.PropertyGroup) -> str:
+    """The file with the depth of the shot that stands; "" where it is gone."""
+    known = facts.input_files
+    depth = [known.get(blob["sha256"], "") for blob in json.loads(facts.source)["depth"]]
+    return depth[0] if len(depth) == 1 and depth[0] and Path(depth[0]).is_file() else ""
+
+
 def _load_depth(path: Path) -> Steps:
     """`ex4d.geometry.depth_video.load_depth_npz`, a frame at a time."""
     with open_arrays(path, "depth file") as arrays:
@@ -204,35 +220,45 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
     A shot that stood before keeps its place, its camera with the keys, its takes and its material.
     """
     facts = scene.ex4d
-    stood, earlier = facts.shot == request.shot, len(facts.takes)
-    radius, lens, unit = (facts.radius, facts.intrinsics, facts.depth.get("scale")) if stood else (0.0, None, None)
+    was, earlier = follow.before(facts) if facts.shot == request.shot else None, len(facts.takes)
+    stood = was is not None
+    start = json.loads(request.source)["settings"]["start"]
+    facts.start = part.scene_frame(facts, start) if stood else scene.frame_start
     _write_facts(scene, request, job, mesh, stood)
     root = objects.find(scene, objects.ROOT)
     if root is None:
         root = objects.make(scene, objects.ROOT, "EX-4D Source", None, None)
         objects.adopt(scene, root)
     root.empty_display_size = facts.radius / 10
-    if stood:
+    moved = ""
+    if was is not None:
+        follow.takes_stay(facts, was)
+        follow.scene_follows(scene, was)
+        moved = follow.world_stays(scene, was, root)
         camera.place_source(scene, root)
-        camera.follow_lens(scene, lens)
+        camera.follow_lens(scene, was.lens, was.size)
     else:
-        facts.start = scene.frame_start
         facts.takes.clear()
         camera.make_cameras(scene, root)
     mesh_object.stand(scene, mesh, folder, root)
     see_all(scene)
-    name = Path(request.clip).name
-    if stood:
-        told = _ratio(facts.radius / radius)
-        told += _still_scaled(root) if told or facts.depth.get("scale") != unit else ""
-        return f"{name} is open again; camera and takes are as they were.{told}"
+    name, frames = Path(request.clip).name, part.told(part.opened(facts), facts.clip_frames)
+    if was is not None:
+        told = _ratio(facts.radius / was.radius)
+        told += _still_scaled(root) if told or facts.depth.get("scale") != was.unit else ""
+        now = f": {frames}, {facts.width}x{facts.height}" if part.opened(facts) != was.part else ""
+        return f"{name} is open again{now}; camera and takes are as they were.{told}{moved}"
     objects.hide_other_shots(scene)
     looks = colours(scene, request.match_scene)
     if request.match_scene:
         match_scene(scene)
         show_footage(window.workspace for window in bpy.context.window_manager.windows)
     cube = objects.hide_factory_cube(scene)
-    return (f"{name} is open: {count(facts.frames, 'frame')} of {facts.width}x{facts.height}.{looks}") + (
+    return (
+        f"{name} is open: {frames}, {facts.width}x{facts.height}."
+        + (" First Frame and Frames in the Source panel open more." if facts.frames < facts.clip_frames else "")
+        + looks
+    ) + (
         (f" {cube} stood around the camera and is hidden now." if cube else "")
         + (" The earlier shot is hidden; its takes stay in the sequencer and in its folder." if earlier else "")
     )
@@ -241,20 +267,27 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
 def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWMesh, stood: bool) -> None:
     facts = scene.ex4d
     known = json.loads(facts.inputs) if stood else {}  # what earlier takes were made from, for Take Again
+    depth = standing_depth(facts) if stood else ""
     facts.source, facts.inputs = request.source, json.dumps({**known, **request.files})
     facts.shot, facts.clip_path, facts.opened = request.shot, request.clip, request.clip
-    facts.asked, facts.depth_found = request.asked, request.depth
+    facts.asked = request.asked
+    if not depth or request.depth != depth:  # else it is a part of what was found, or made, before
+        facts.depth_found = request.depth
     facts.take_settings(request.before, json.loads(request.asked or "[]"))
     facts.depth_made = json.dumps(job.get("depth", {}))
     facts.width, facts.height, facts.frames = mesh.width, mesh.height, len(mesh)
     facts.rate = str(Fraction(job["fps"]))
+    for name in ("clip_frames", "clip_width", "clip_height"):
+        setattr(facts, name, job.get(name, 0))
+    part.show(facts)
     k, poses = mesh.intrinsics, mesh.source_to_world
     facts.lens = json.dumps(k[0].tolist())
     facts.zoom = "" if (k == k[0]).all() else json.dumps(k.tolist())
     facts.path = "" if (poses == np.eye(4)).all() else json.dumps(poses.tolist())
     facts.radius = pivot_distance(mesh.depth[0])
     facts.reach = mesh.shell + float(np.linalg.norm(poses[:, :3, 3], axis=-1).max())
-    facts.notes = "\n".join([*job.get("notes", ()), *request.notes.splitlines()])
+    notes = [*job.get("notes", ()), *request.notes.splitlines()]
+    facts.notes = "\n".join(renumbered(note, facts.start) for note in notes)
 
 
 def _ratio(ratio: float) -> str:

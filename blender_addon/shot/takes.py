@@ -13,6 +13,7 @@ from typing import Any
 import bpy
 
 from ex4d.errors import InputError
+from ex4d.frame_numbers import renumbered
 from ex4d.geometry import camera_path
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.jobs.messages import Capabilities
@@ -22,7 +23,7 @@ from ex4d.pipeline.settings import GenerateSettings, RenderSettings
 from ex4d.plain import from_plain, to_plain
 
 from ..scene import camera, compat, objects
-from ..shot import files, options
+from ..shot import files, follow, options, part
 from ..shot.source import Steps, hash_files, rate_of, read_source
 from ..words import count
 from ..work import capabilities
@@ -241,6 +242,7 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
     compat.select_only(scene, strip)
     entry = facts.takes.add()
     entry.number, entry.view, entry.title, entry.name = number, request.preview, title, title
+    entry.start, entry.frames = json.loads(request.source)["settings"]["start"], len(update.facts["coverage"])
     entry.made, entry.generator, entry.quality = made.told, made.generator, made.quality
     facts.take_index = len(facts.takes) - 1
     coverage, known = update.facts["coverage"], facts.notes.splitlines()
@@ -248,8 +250,8 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
         f"{title} is in the sequencer: {100 * sum(coverage) / len(coverage):.0f}% of the picture is real,"
         f" {100 * min(coverage):.0f}% in the worst frame."
     )
-    notes = [note for note in update.facts.get("notes", ()) if note not in known]
-    return " ".join([said, *notes, *([rendered] if rendered else [])])
+    notes = [renumbered(note, facts.start) for note in update.facts.get("notes", ())]
+    return " ".join([said, *(note for note in notes if note not in known), *([rendered] if rendered else [])])
 
 
 def _tell_inputs(folder: Path, request: TakeRequest, placed: dict[str, Path]) -> None:
@@ -315,7 +317,8 @@ def _insert(
         made_by = "preview" if is_preview else made.quality
         title, movie = f"Take {number:03d}" + (f" ({made_by})" if made_by else ""), take.RESULT
     frames, generation = len(update.facts["coverage"]), request.generation
-    strip = insert_strip(scene, f"EX-4D {title}", placed[movie], scene.ex4d.start, frames)
+    start = part.scene_frame(scene.ex4d, json.loads(request.source)["settings"]["start"])
+    strip = insert_strip(scene, f"EX-4D {title}", placed[movie], start, frames)
     strip["ex4d_take"], strip["ex4d_shot"], strip["ex4d_job"] = number, request.shot, update.job_id
     strip["ex4d_generator"], strip["ex4d_options"] = generator, json.dumps(dict(made.options))
     strip["ex4d_seed"], strip["ex4d_fps"] = generation["seed"], generation["fps"]
@@ -336,7 +339,7 @@ def strip_of(scene: bpy.types.Scene, number: int, view: bool = False) -> compat.
 
 
 def camera_of(scene: bpy.types.Scene, number: int, view: bool = False) -> CameraPath:
-    """The camera path of a take or view.
+    """The camera path of a take or view, in the world of the shot as it stands.
 
     Raises:
         InputError: its files are gone.
@@ -346,7 +349,15 @@ def camera_of(scene: bpy.types.Scene, number: int, view: bool = False) -> Camera
         raise InputError(
             f"The camera of {'view' if view else 'take'} {number:03d} is gone: its folder has no {take.CAMERA}."
         )
-    return camera_path.load(folder / take.CAMERA, facts.frames, facts.width, facts.height)
+    entry = entry_of(facts, number, view)
+    frames = entry.frames if entry is not None and entry.frames else facts.frames
+    path = camera_path.load(folder / take.CAMERA, frames, facts.width, facts.height)
+    return path if entry is None else replace(path, camera_to_world=follow.placed(entry) @ path.camera_to_world)
+
+
+def entry_of(facts: bpy.types.PropertyGroup, number: int, view: bool = False) -> bpy.types.PropertyGroup | None:
+    """A take or view in the list; None where it is not there."""
+    return next((entry for entry in facts.takes if (entry.number, entry.view) == (number, view)), None)
 
 
 def rates_differ(scene: bpy.types.Scene) -> Fraction | None:

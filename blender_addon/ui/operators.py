@@ -15,9 +15,10 @@ from ex4d.storage.names import CLIP_ENDINGS, VIDEO_ENDINGS
 from ex4d.storage.sequence import clip_at
 
 from ..scene import bake, camera, camera_files, compat
-from ..shot import asking, source, suggestion, takes
+from ..shot import asking, estimates, part, source, suggestion, takes
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
+from ..ui.open_dialog import draw_open_dialog
 from ..words import count
 from ..work import session, state
 
@@ -47,8 +48,9 @@ class _Safe(bpy.types.Operator):
         try:
             done = self.act(context) or {"FINISHED"}
         except (EX4DError, OSError) as error:
-            session.current().dispatch(state.Said(str(error), failed=True, opening=self.opening))
-            self.report({"ERROR"}, str(error))
+            said = session.current().on_timeline(str(error))
+            session.current().dispatch(state.Said(said, failed=True, opening=self.opening))
+            self.report({"ERROR"}, said)
             return {"CANCELLED"}
         if not isinstance(self, _Job):
             session.current().dispatch(state.Said(""))
@@ -74,8 +76,14 @@ class _Job(_Safe):
         self.from_panel = True
         return self.execute(context)
 
+    def begin(self, context: bpy.types.Context) -> None:
+        request, now = self.request(context), session.current()
+        now.press(request)
+        if not now.state.message:
+            now.dispatch(state.Said(estimates.told_at_start(request), opening=self.opening))
+
     def act(self, context: bpy.types.Context) -> set[str]:
-        session.current().press(self.request(context))
+        self.begin(context)
         if self.from_panel:
             return {"FINISHED"}
         ended = session.current().finish()
@@ -100,7 +108,9 @@ class EX4D_OT_open_clip(_Job):
         " the clip",
         options={"SKIP_SAVE"},
     )
-    start: property_of(properties.SOURCE["start"])
+    first_frame: IntProperty(
+        name="First Frame", description="First frame of the clip to use, counted from 1", min=1, default=1
+    )
     frames: property_of(properties.SOURCE["frames"], default=RELEASE_FRAMES)
     step: property_of(properties.SOURCE["step"])
     fps: property_of(properties.SOURCE["fps"])
@@ -115,6 +125,10 @@ class EX4D_OT_open_clip(_Job):
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
+    def draw(self, context: bpy.types.Context) -> None:
+        """The settings, and what they mean for the chosen file."""
+        draw_open_dialog(self, context)
+
     def request(self, context: bpy.types.Context) -> state.OpenRequest:
         """What to open, after a look at whether it is there."""
         clip = Path(bpy.path.abspath(self.filepath))
@@ -124,7 +138,7 @@ class EX4D_OT_open_clip(_Job):
             context.scene,
             clip_at(clip),
             str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
-            self.start,
+            self.first_frame - 1,
             from_blender(properties.SOURCE["frames"], self.frames),
             from_blender(properties.SOURCE["longest_side"], self.longest_side),
             self.step,
@@ -134,7 +148,7 @@ class EX4D_OT_open_clip(_Job):
 
 
 class EX4D_OT_open_again(_Job):
-    """Open the clip again with the present settings; camera, keys, takes and strips stay"""
+    """Open the clip again with the present settings, frames and size; camera, keys, takes and strips stay"""
 
     bl_idname = "ex4d.open_again"
     bl_label = "Open Again"
@@ -143,6 +157,14 @@ class EX4D_OT_open_again(_Job):
     estimate: BoolProperty(
         name="Estimate Again", description="Estimate the depth again, even where it is known", options={"SKIP_SAVE"}
     )
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """The tooltip, with what it will take."""
+        facts = context.scene.ex4d
+        if not facts.shot or not part.is_known(facts):
+            return cls.__doc__
+        return f"{cls.__doc__}. {estimates.of_part(facts, part.asked(facts), properties.estimate).told}"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -602,7 +624,8 @@ class EX4D_OT_take_restore_camera(_OnTake):
         take = self.chosen(context)
         path = takes.camera_of(scene, take.number, take.view)
         chosen = camera.path_camera(scene)
-        keys = camera.restore(scene, chosen, path)
+        start = part.scene_frame(scene.ex4d, take.start) if take.frames else None
+        keys = camera.restore(scene, chosen, path, start)
         self.tell(f"{chosen.name} has {count(len(keys), 'key')} now, those of {take.title}.")
 
 

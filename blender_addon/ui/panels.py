@@ -17,11 +17,15 @@ from ex4d.geometry.presets import RISING
 from ex4d.jobs.messages import GeneratorInfo
 
 from ..scene import backdrop
-from ..shot import checks, options, suggestion
+from ..shot import checks, estimates, options, suggestion
 from ..ui import get_model, operators, result, server_setup, view
+from ..ui.disk import draw_disk
+from ..ui.estimate import draw_estimate
+from ..ui.part import draw_part
 from ..ui.preferences import preferences
 from ..ui.properties import EX4DTake
-from ..words import count, pace, seconds
+from ..ui.take_list import EX4D_OT_takes_list, draw_entry, draw_removing
+from ..words import pace, seconds
 from ..work import capabilities, session
 
 Layout, Context = bpy.types.UILayout, bpy.types.Context
@@ -147,10 +151,7 @@ def draw_source(layout: Layout, context: Context) -> None:
     layout.operator(open_clip, icon="FILE_MOVIE")
     layout.prop(facts, "match_scene")
     if facts.shot:
-        column = layout.column(align=True)
-        column.label(text=bpy.path.basename(facts.opened), icon="CHECKMARK")
-        column.label(text=f"{count(facts.frames, 'frame')}, {facts.width}x{facts.height}", icon="BLANK1")
-        column.label(text=f"{float(facts.fraction):.5g} frames a second", icon="BLANK1")
+        draw_part(layout, facts)
     column = settings_column(layout)
     column.prop(facts, "estimator")
     if facts.estimator_name in (capabilities.AUTO, capabilities.FILE):
@@ -169,7 +170,7 @@ def draw_source(layout: Layout, context: Context) -> None:
     wanted = capabilities.estimator_to_get(facts.estimator_name, server) if server is not None else None
     if wanted is not None and not facts.uses_depth_file:
         get_model.draw(layout, wanted)
-    for advice in checks.depth_trouble(context.scene):
+    for advice in [*checks.clip_trouble(context.scene), *checks.depth_trouble(context.scene)]:
         advise(layout, context, advice)
     if facts.shot:
         row = layout.row(align=True)
@@ -267,6 +268,8 @@ def draw_check(layout: Layout, context: Context) -> None:
     if not found:
         layout.label(text="Ready to generate", icon="CHECKMARK")
     layout.operator(operators.EX4D_OT_preview.bl_idname, icon="HIDE_OFF")
+    if not session.current().state.busy:
+        draw_estimate(layout, estimates.of_take(context.scene.ex4d, preview=True))
     layout.label(text="Magenta: to be invented", icon="COLOR")
 
 
@@ -276,6 +279,8 @@ def draw_generate(layout: Layout, context: Context) -> None:
     button = layout.column()
     button.scale_y = 1.6
     button.operator(operators.EX4D_OT_generate.bl_idname, icon="RENDER_ANIMATION")
+    if not session.current().state.busy:
+        draw_estimate(layout, estimates.of_take(facts))
     draw_trouble(layout, context)
     if not session.current().state.opening:
         draw_progress(layout, context)
@@ -320,9 +325,12 @@ def draw_takes(layout: Layout, context: Context) -> None:
     facts = context.scene.ex4d
     if not facts.takes:
         layout.label(text="No takes yet")
+        layout.operator(EX4D_OT_takes_list.bl_idname, icon="FILE_FOLDER")
         return
     layout.template_list("EX4D_UL_takes", "", facts, "takes", facts, "take_index", rows=3)
     active = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
+    if active is not None:
+        draw_entry(layout, active)
     if active is not None and active.made:
         say(layout, context, active.made)
     layout.operator(result.EX4D_OT_show_result.bl_idname, icon="PLAY").number = 0
@@ -334,7 +342,7 @@ def draw_takes(layout: Layout, context: Context) -> None:
     if better is not None:
         again = row.operator(operators.EX4D_OT_take_again.bl_idname, text=better.label)
         again.number, again.generator, again.options = 0, better.generator, better.options
-    layout.operator(operators.EX4D_OT_take_remove.bl_idname, icon="REMOVE").number = 0
+    draw_removing(layout)
 
 
 @dataclass(frozen=True)
@@ -408,7 +416,8 @@ class EX4D_UL_takes(bpy.types.UIList):
     ) -> None:
         """Name and a button that selects the strip."""
         row = layout.row(align=True)
-        row.label(text=item.title, icon="SEQUENCE")
+        row.prop(item, "favourite", text="", icon="SOLO_ON" if item.favourite else "SOLO_OFF", emboss=False)
+        row.prop(item, "title", text="", emboss=False)
         button = row.operator(
             operators.EX4D_OT_take_select.bl_idname, text="", icon="RESTRICT_SELECT_OFF", emboss=False
         )
@@ -440,6 +449,7 @@ PANELS = (
     Panel("Depth", draw_depth, inside="Source"),
     Panel("Source Camera", draw_source_camera, inside="Source"),
     Panel("Notes", draw_notes, has_shot, inside="Source"),
+    Panel("Disk", draw_disk, has_shot, inside="Source"),
     Panel("Camera", draw_camera, has_shot),
     Panel("Check", draw_check, has_shot),
     Panel("Generate", draw_generate, has_shot, in_sequencer=True),

@@ -96,6 +96,11 @@ class ClipChoices:
         name="Put Aside",
         description="Settings as they were when another clip was first asked for, and those to open it with, in JSON",
     )
+    part_first: IntProperty(
+        name="First Frame", description="First frame of the clip to use, counted from 1", min=1, default=1
+    )
+    part_frames: IntProperty(name="Frames", description="How many frames to use; at most what the clip has", min=0)
+    part_side: property_of(SOURCE["longest_side"])
     match_scene: BoolProperty(
         name="Match Scene",
         description="Give the scene the clip's frame range, frame rate, picture size and colours, and let the 3D views"
@@ -215,8 +220,15 @@ class EX4DTake(bpy.types.PropertyGroup):
     """One result in the list; its files lie in the shot's folder, takes/take_<number> or views/view_<number>."""
 
     number: IntProperty(name="Number")
+    start: IntProperty(name="Start", description="First frame of the clip that it shows, counted from 0")
+    frames: IntProperty(name="Frames", description="Its length; 0 where that is the clip's")
+    moved: StringProperty(
+        name="Moved", description="Where the world that it was made in lies in that of the shot now, in JSON; or empty"
+    )
     view: BoolProperty(name="View", description="Made by Preview Path")
-    title: StringProperty(name="Title")
+    title: StringProperty(name="Title", description="Its name in the list; the strip and the folder keep theirs")
+    note: StringProperty(name="Note", description="Whatever is to be remembered of it")
+    favourite: BoolProperty(name="Favourite", description="Mark it with a star")
     made: StringProperty(name="Made By", description="Generator and settings that made it")
     generator: StringProperty(name="Generator", description="Name of the generator that made it; empty of a view")
     quality: StringProperty(name="Quality", description="At which it was made, where its generator knows such")

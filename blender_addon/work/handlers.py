@@ -5,7 +5,7 @@ from bpy.app.handlers import persistent
 
 from ex4d.errors import EX4DError
 
-from ..shot import files
+from ..shot import saving
 from ..work import session, state
 
 
@@ -23,20 +23,36 @@ def load_post(*_: object) -> None:
 
 @persistent
 def save_pre(path: str, *_: object) -> None:
-    """Bring shots that still lie in the user folder beside the file."""
+    """Bring shots that lie elsewhere beside the file."""
     if not path:
         return
+    here = session.current()
     try:
-        files.settle(path)
+        here.settled = saving.settle(path)
+        here.dispatch(state.Said(here.settled.told))
     except EX4DError as error:
-        session.current().dispatch(state.Said(str(error), failed=True))
+        here.settled = None
+        here.dispatch(state.Said(str(error), failed=True))
+
+
+@persistent
+def save_post(path: str, *_: object) -> None:
+    """Save Copy leaves the open file what it was."""
+    here = session.current()
+    settled, here.settled = here.settled, None
+    if settled is None:
+        return
+    if saving.is_same_file(settled.blend, bpy.data.filepath):
+        settled.leave()
+    else:
+        settled.take_back()
 
 
 @persistent
 def save_post_fail(path: str, *_: object) -> None:
     """Keep the paths of the file that stays open right."""
     if path:
-        files.mend(path)
+        saving.mend(path)
 
 
 @persistent
@@ -49,6 +65,7 @@ HANDLERS = (
     (bpy.app.handlers.load_pre, load_pre),
     (bpy.app.handlers.load_post, load_post),
     (bpy.app.handlers.save_pre, save_pre),
+    (bpy.app.handlers.save_post, save_post),
     (bpy.app.handlers.save_post_fail, save_post_fail),
     (bpy.app.handlers.undo_post, undo_post),
     (bpy.app.handlers.redo_post, undo_post),

@@ -3,6 +3,7 @@
 import atexit
 import json
 import os
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -26,8 +27,13 @@ class OwnServer:
 
     @property
     def state(self) -> Path:
-        """The folder in which servers that are started here keep what they have."""
-        return compat.user_folder(PACKAGE) / "server"
+        """The folder in which servers that are started here keep what they have.
+
+        That of an earlier version is brought along when a server is started.
+        """
+        now = compat.user_folder(PACKAGE) / "server"
+        earlier = [folder / "server" for folder in compat.former_user_folders(PACKAGE)]
+        return now if now.exists() else next((folder for folder in earlier if folder.is_dir()), now)
 
     @property
     def log_file(self) -> Path:
@@ -51,7 +57,9 @@ class OwnServer:
             raise InputError(
                 f"There is no Python at {python}: clear Server Python in the preferences, or choose another."
             )
-        state = self.state
+        state = compat.user_folder(PACKAGE) / "server"
+        if self.state != state:
+            shutil.move(self.state, state)
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         state.chmod(0o700)  # one that an earlier version made is open to all
         # Blender's own paths would make the server's Python take modules that were built for Blender.

@@ -11,10 +11,12 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import bpy
 
 from ex4d.errors import EX4DError
+from ex4d.frame_numbers import renumbered
 from ex4d.jobs.client import Client
 from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
 from ex4d.jobs.messages import Capabilities
@@ -23,11 +25,12 @@ from ..identity import PACKAGE
 from ..scene import compat, motion, objects
 from ..setup.model_fetch import ModelFetch
 from ..setup.server_environment import ServerEnvironment
-from ..shot import from_0_1, source, takes
+from ..shot import find, from_0_1, homes, looks, part, saving, source, takes
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
 from ..work import server, state
+from ..work.learning import Learning
 from ..work.state import OpenRequest, Request, State, TakeRequest
 
 TICK_S = 0.008
@@ -53,6 +56,10 @@ class Session:
         server: the server that was started here.
         generators: the properties of the generators that the server announced.
         picture: of what is being made.
+        disk_use: what a shot's folder took when it was looked at last.
+        learning: how long things take.
+        looks: what was seen of clips that a file dialog shows.
+        settled: what was done for the file that is being written right now.
         off_source: whether a shot's camera starts off the source view, as it was when its first frame was shown last.
     """
 
@@ -62,7 +69,11 @@ class Session:
         self.server = server.OwnServer()
         self.generators = Groups()
         self.picture = Picture()
+        self.settled: saving.Settled | None = None
         self.off_source: dict[str, bool] = {}
+        self.looks = looks.Looks()
+        self.disk_use: tuple[Path, float, Any] | None = None
+        self.learning = Learning()
         self._address = ""
         self._entered = False
         self._drawn_status = ""
@@ -143,7 +154,10 @@ class Session:
         Raises:
             InputError: see `OwnServer.start` and `connect`.
         """
+        place = self.server.state
         self.server.start(self.server_python, preferences().address)
+        if self.server.state != place:  # the client knows the keys of the server by its folder
+            self.disconnect()
         return self.connect()
 
     @property
@@ -180,9 +194,15 @@ class Session:
     # -- events and effects
 
     def dispatch(self, event: state.Event) -> None:
-        """Feed one event to the state machine and carry out what comes of it."""
+        """Feed one event to the state machine and carry out what comes of it.
+
+        All that panels say comes through here, so here its frames are counted as the timeline counts them.
+        """
         before = self.state
         self.state, effects = state.transition(self.state, event)
+        self.learning.follow(event, before, self.state)
+        if self.state.message != before.message:
+            self.state = replace(self.state, message=self.on_timeline(self.state.message, before.request))
         for effect in effects:
             try:
                 self._run(effect)
@@ -193,6 +213,16 @@ class Session:
             self.picture.show(self.state.picture)
         if self.state != before:
             _redraw()
+
+    def on_timeline(self, sentence: str, request: Request | None = None) -> str:
+        """A sentence of the library or the server with its frames numbered as the timeline of the scene numbers them.
+
+        The scene is that of a request, or the one that is shown.
+        """
+        scene = (objects.find_scene(request) if request is not None else None) or bpy.context.scene
+        facts = scene.ex4d
+        stands = bool(facts.shot) and (request is None or facts.shot == request.shot)
+        return renumbered(sentence, facts.start if stands else scene.frame_start)
 
     def tick(self, budget: float = TICK_S) -> None:
         """Hear the server and work for about `budget` seconds. Never raises: errors become the panel's message."""
@@ -208,6 +238,8 @@ class Session:
                 self._drawn_status = status
                 _redraw()
             takes.show_in_new_workspaces()
+            if self.looks.take():
+                _redraw()
             while self._task is not None:
                 self._step()
                 if time.monotonic() > end:
@@ -224,7 +256,7 @@ class Session:
         while self.state.busy:
             self.tick(0.1)
             patience = SERVER_START_S if self.server.is_running else PATIENCE_S
-            if self.client is None or self.client.status == "ready":
+            if self.client is None or self.client.status == "ready" or self.state.phase != "working":
                 answered = time.monotonic()
             elif self.client.status == "refused" or time.monotonic() - answered > patience:
                 self.dispatch(state.GaveUp())
@@ -282,6 +314,8 @@ class Session:
 
     def _run(self, effect: state.Effect) -> None:
         match effect:
+            case state.Prepare(state.FindRequest() as request):
+                self._task_event, self._task = state.Imported, find.find(request)
             case state.Prepare(request):
                 self._task_event = state.Prepared
                 self._task = (source if isinstance(request, OpenRequest) else takes).prepare(request)
@@ -308,11 +342,11 @@ class Session:
                     scene.ex4d.forget()
                 if isinstance(request, TakeRequest):
                     takes.forget_path(request)
-                elif motion.is_recording(request.camera):
+                elif isinstance(request, OpenRequest) and motion.is_recording(request.camera):
                     Path(request.camera).unlink(missing_ok=True)
-            case state.PushUndo(message):
+            case state.PushUndo(name):
                 if bpy.ops.ed.undo_push.poll():
-                    bpy.ops.ed.undo_push(message=f"EX-4D: {message.partition(':')[0].partition('.')[0]}")
+                    bpy.ops.ed.undo_push(message=name)
 
     def _step(self) -> None:
         """Let the running task do one step."""
@@ -344,6 +378,8 @@ class Session:
             return
         self._entered = True
         lost = from_0_1.migrate_file()
+        homes.look_again()
+        part.show_where_missing()
         for scene in bpy.data.scenes:
             if (remembered := scene.ex4d.remembered) is not None:
                 request = replace(remembered[0], scene=scene.name, scene_uid=scene.session_uid)
@@ -366,7 +402,9 @@ class Session:
 
     def after_undo(self) -> None:
         """Undo stops no server, so the .blend must say again what is under way; and it may bring old values back."""
+        self.dispatch(state.SteppedBack())
         self._tell(from_0_1.migrate_file())
+        part.show_where_missing()
         if self.state.busy and self.state.job_id:
             self._run(state.Remember(self.state.request, self.state.job_id))
 
@@ -415,5 +453,5 @@ def timer() -> float:
 def _redraw() -> None:
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in ("VIEW_3D", "SEQUENCE_EDITOR", "PREFERENCES"):
+            if area.type in ("VIEW_3D", "SEQUENCE_EDITOR", "FILE_BROWSER", "PREFERENCES"):
                 area.tag_redraw()

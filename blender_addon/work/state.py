@@ -8,6 +8,7 @@ One thing at a time. Effects are data; `session.py` carries them out and turns w
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePath
 from typing import Any, Literal
 
 # -- what was asked ---------------------------------------------------------------------------------
@@ -24,6 +25,7 @@ class OpenRequest:
         clip, depth, camera: files or folders; depth and camera are "" where there is none.
         settings: `ex4d.pipeline.settings.SourceSettings` in plain JSON.
         asked: the panel's settings behind all this, in JSON.
+        pixels: of the working picture; 0 where that is not known.
         before: the panel's settings of the shot that stands, as long as it stands; empty where they are not others.
         notes: what the add-on itself has to say.
         match_scene: give a new shot's scene the clip's range, rate and size.
@@ -45,6 +47,7 @@ class OpenRequest:
     files: Mapping[str, str] = field(default_factory=dict)
     scene_uid: int = 0
     before: Mapping[str, Any] = field(default_factory=dict)
+    pixels: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,34 @@ class TakeRequest:
     scene_uid: int = 0
 
 
-Request = OpenRequest | TakeRequest
+@dataclass(frozen=True)
+class FindRequest:
+    """The shot's clip was moved: is it the file or folder `clip` now? Needs no server.
+
+    Attributes:
+        scene, scene_uid, shot: as in `OpenRequest`.
+        clip: its absolute path.
+    """
+
+    scene: str
+    shot: str
+    clip: str
+    scene_uid: int = 0
+
+
+Request = OpenRequest | TakeRequest | FindRequest
 
 FORMAT = 2
 """Of a request in the .blend; 0.1 wrote none."""
+
+
+def undo_name(request: Request) -> str:
+    """What a request is called in Blender's list of undo steps, which has room for 64 bytes."""
+    if isinstance(request, FindRequest):
+        return "EX-4D: Find Clip"
+    if isinstance(request, OpenRequest):
+        return f"EX-4D: Open {PurePath(request.clip).name}".encode()[:63].decode(errors="ignore")
+    return "EX-4D: Preview Path" if request.preview else "EX-4D: Generate"
 
 
 def request_to_json(request: Request) -> str:
@@ -208,6 +235,11 @@ class Said:
 
 
 @dataclass(frozen=True)
+class SteppedBack:
+    """Undo or redo has changed the scene: what was said to be done there may not be so any more."""
+
+
+@dataclass(frozen=True)
 class CancelPressed:
     """The user wants to stop."""
 
@@ -228,6 +260,7 @@ Event = (
     | Imported
     | Failed
     | Said
+    | SteppedBack
     | CancelPressed
     | GaveUp
 )
@@ -237,7 +270,7 @@ Event = (
 
 @dataclass(frozen=True)
 class Prepare:
-    """Start hashing the request's files."""
+    """Start hashing the request's files; of a clip to be found that is all there is to do."""
 
     request: Request
 
@@ -294,9 +327,9 @@ class Forget:
 
 @dataclass(frozen=True)
 class PushUndo:
-    """What came in by timer becomes one undo step."""
+    """What came in by timer becomes one undo step of this name, as Blender's list of them shows it."""
 
-    message: str
+    name: str
 
 
 Effect = Prepare | Submit | Remember | Follow | Import | CancelJob | Drop | Forget | PushUndo
@@ -305,6 +338,9 @@ Effect = Prepare | Submit | Remember | Follow | Import | CancelJob | Drop | Forg
 def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
     """The next state, and what has to be done. Events that come too late change nothing."""
     match event:
+        case Pressed(FindRequest() as request) if not state.busy:
+            reading = State("importing", request, stage="Reading Files", trouble=state.trouble, opening=True)
+            return reading, (Prepare(request),)
         case Pressed(request) if not state.busy:
             begun = State("preparing", request, stage="Reading Files", trouble=state.trouble)
             return replace(begun, opening=isinstance(request, OpenRequest)), (Prepare(request),)
@@ -324,7 +360,7 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return replace(state, trouble=text), ()
         case Imported(message) if state.phase == "importing":
             ended = State(message=message, trouble=state.trouble, opening=state.opening)
-            return ended, (Forget(state.request), PushUndo(message))
+            return ended, (Forget(state.request), PushUndo(undo_name(state.request)))
         case Failed(message) if state.busy:
             return _ended(state, message, failed=True, also=(Drop(),))
         case Failed(message):
@@ -333,6 +369,8 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return replace(state, message=text, failed=failed, opening=state.opening if state.busy else opening), ()
         case Said() if state.failed:
             return replace(state, message="", failed=False), ()
+        case SteppedBack() if not state.busy:
+            return State(trouble=state.trouble), ()
         case CancelPressed() if state.busy:
             cancel = (CancelJob(state.job_id),) if state.phase == "working" and state.job_id else ()
             return _ended(state, "Cancelled.", failed=False, also=(*cancel, Drop()))

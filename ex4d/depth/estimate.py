@@ -38,8 +38,13 @@ class Estimate:
     caution: str = ""
     choice_note: str = ""
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, part: tuple[int, int, int] | None = None) -> None:
         """Write .npz with the depth and all that is known about it; all or nothing.
+
+        Args:
+            path: of the file.
+            part: first frame, step, and number of frames of the source, of which this may be a part; `read_estimate`
+                then takes any frames in it from the file. None where that is not to be told.
 
         Raises:
             InputError: the file cannot be written (disk full, no permission).
@@ -47,6 +52,8 @@ class Estimate:
         about: dict[str, NDArray | str] = {} if self.confidence is None else {"confidence": self.confidence}
         if self.caution:
             about["caution"] = self.caution
+        if part is not None:
+            about["part"] = np.array(part, np.int64)
         save_depth(path, self.depth, scale_note=self.scale_note, licence=self.licence, **about)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.frame_numbers import in_shot
 from ex4d.geometry import intrinsics
 from ex4d.storage.atomic import replacing
 from ex4d.storage.npz import LIMIT_BYTES, Arrays, open_arrays
@@ -141,7 +142,7 @@ def _check_shape(shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 def _check_distances(frame: NDArray[np.float32], number: int) -> None:
     if not (frame.min() > 0 and frame.max() < np.inf):  # NaN fails both
-        raise InputError(f"Depth must be finite and above 0 everywhere, which frame {number} is not.")
+        raise InputError(f"Depth must be finite and above 0 everywhere, which {in_shot(number)} is not.")
 
 
 def _number(arrays: Arrays, key: str) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.frame_numbers import in_file
 from ex4d.storage.npz import Arrays
 
 
@@ -65,13 +66,13 @@ def check(poses: NDArray, frames: int | None = None, name: str = "extrinsics") -
     poses = poses.astype(np.float64)
     for t, pose in enumerate(poses):
         if not np.isfinite(pose).all():
-            raise InputError(f"{name} of frame {t} holds values that are not finite: every entry must be a number.")
+            raise InputError(f"{name} of {in_file(t)} holds values that are not finite: every entry must be a number.")
         if not np.allclose(pose[3], [0, 0, 0, 1], atol=1e-6):
-            raise InputError(f"{name} of frame {t} must have (0, 0, 0, 1) as its last row.")
+            raise InputError(f"{name} of {in_file(t)} must have (0, 0, 0, 1) as its last row.")
         rotation = pose[:3, :3]
         if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-4) or np.linalg.det(rotation) < 0:
             raise InputError(
-                f"{name} of frame {t} is not a rotation and a shift: its upper left 3x3 part must be orthonormal"
+                f"{name} of {in_file(t)} is not a rotation and a shift: its upper left 3x3 part must be orthonormal"
                 " with determinant 1 (no scale, no mirror)."
             )
     return poses

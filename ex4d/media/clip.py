@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.frame_numbers import in_file
 from ex4d.geometry.intrinsics import FrameFit, fit_frame
 from ex4d.media.conform import at_rate
 from ex4d.media.deinterlace import deinterlaced
@@ -144,13 +145,15 @@ class ClipSource:
         if start < 0 or step < 1 or (stop is not None and stop <= start):
             raise InputError("The first frame must be 0 or later and the number of frames at least 1.")
         if start >= total:
-            raise InputError(f"{name} has {total} frames{cut}: start at frame {total - 1} or before, not at {start}.")
+            raise InputError(
+                f"{name} has {total} frames{cut}: start at {in_file(total - 1)} or before, not at {in_file(start)}."
+            )
         if stop is not None and stop > total:
             asked, most = (len(range(start, end, step)) for end in (stop, total))
             every = f" in steps of {step}" if step > 1 else ""
             raise InputError(
-                f"{name} has {total} frames{cut}, which is fewer than the {asked} asked for from frame {start}{every}:"
-                f" ask for at most {most}."
+                f"{name} has {total} frames{cut}, which is fewer than the {asked} asked for from"
+                f" {in_file(start)}{every}: ask for at most {most}."
             )
         return self.content.shown[start:stop:step]
 
@@ -172,7 +175,7 @@ class ClipSource:
             done, stand_ins = done + 1, stand_ins + is_stand_in
         if done < len(wanted) and stop is not None:
             raise InputError(
-                f"{name} is damaged or cut off: only {done} of the {len(wanted)} frames from frame {start} can be"
+                f"{name} is damaged or cut off: only {done} of the {len(wanted)} frames from {in_file(start)} can be"
                 f" decoded; ask for at most {done} or use a whole file."
             )
         if done == 0:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.frame_numbers import in_file
 from ex4d.geometry.presets import RELEASE_FRAMES
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.storage.sequence import Numbering
@@ -44,10 +45,11 @@ def note_on_length(name: str, used: int, total: int, settings: SourceSettings) -
     """A sentence where fewer frames are used than the clip has."""
     if used >= total:
         return ()
-    every = f", every {_ordinal(settings.step)} one," if settings.step > 1 else ""
-    return (f"{used} of the {total} frames of {name} are used{every} from frame {settings.start} on.",)
+    every = f", every {ordinal(settings.step)} one" if settings.step > 1 else ""
+    return (f"{used} of the {total} frames of {name} are used{every}, beginning with {in_file(settings.start)}.",)
 
 
-def _ordinal(number: int) -> str:
+def ordinal(number: int) -> str:
+    """1st, 2nd, and so on."""
     ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"

@@ -94,7 +94,7 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
     progress("Writing files", 2, 4)
     write_movie(out / "solid.mp4", legend.tint(clip.frames, reliable > 0), clip.fps)
     progress("Writing files", 3, 4)
-    shot.estimate.save(out / "depth.npz")
+    shot.estimate.save(out / "depth.npz", (clip.start, clip.step, clip.source_frames))
     if shot.source_to_world is not None:
         moving = pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
         pose_files.save(out / "source_camera.npz", moving)
@@ -103,6 +103,9 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
         "width": mesh.width,
         "height": mesh.height,
         "frames": len(mesh),
+        "clip_frames": clip.source_frames,
+        "clip_width": clip.fit.source_width,
+        "clip_height": clip.fit.source_height,
         "fps": str(clip.fps),
         "focal_px": float(depth.intrinsics[0, 0, 0]),
         "depth_min": float(depth.depth.min()),

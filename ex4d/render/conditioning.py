@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.frame_numbers import in_shot
 from ex4d.geometry import camera_path
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
@@ -123,7 +124,7 @@ def _coverage_notes(coverage: Coverage) -> list[str]:
     count = np.count_nonzero(coverage.level == 2)
     return [
         f"In {count} {'frame' if count == 1 else 'frames'} more than {1 - MOST_INVENTED:.0%} of the picture has to be"
-        f" invented; in frame {worst} (from 0) only {coverage.real[worst]:.0%} is real, seen from"
+        f" invented; in {in_shot(worst)} only {coverage.real[worst]:.0%} is real, seen from"
         f" {coverage.angle[worst]:.0f} degrees: a shorter move keeps more."
     ]
 
@@ -178,8 +179,8 @@ def path_notes(mesh: DWMesh, path: CameraPath) -> tuple[str, ...]:
     inside = [t for t in range(len(path)) if _is_behind_surface(mesh, path, t)]
     if inside:
         notes.append(
-            f"The camera stands inside or behind the scene's surface in {len(inside)} of {len(path)} frames (first:"
-            f" frame {inside[0]}, from 0), where little of the picture is real: keep it in front."
+            f"The camera stands inside or behind the scene's surface in {len(inside)} of {len(path)} frames, the first"
+            f" being {in_shot(inside[0])}, where little of the picture is real: keep it in front."
         )
     return tuple(notes)
 

@@ -27,10 +27,12 @@ def addon(user_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module
     """The add-on, enabled in the factory file."""
     import addon_utils
 
+    monkeypatch.setenv("EX4D_DATA", str(user_folder))
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     module = addon_utils.enable(ADDON, default_set=True)
     assert module is not None
     monkeypatch.setattr("blender_addon.scene.compat.user_folder", lambda package: user_folder)
+    monkeypatch.setattr("blender_addon.scene.compat.former_user_folders", lambda package: [])
     yield module
     addon_utils.disable(ADDON, default_set=True)
     bpy.ops.wm.read_homefile(use_factory_startup=True)

@@ -24,9 +24,10 @@ from ex4d.source_camera import pose_files
 WIDTH, HEIGHT, FRAMES, FPS = 96, 64, 13, Fraction(24)
 
 
-def source_of(name: str) -> str:
+def source_of(name: str, start: int = 0, frames: int = FRAMES, longest_side: int | None = 1024) -> str:
     """A source as jobs name it, in JSON, whose clip has this name."""
-    return json.dumps(to_plain(Source((Blob("1" * 64, 1, name),), settings=SourceSettings(frames=FRAMES))))
+    settings = SourceSettings(start, frames, longest_side=longest_side)
+    return json.dumps(to_plain(Source((Blob("1" * 64, 1, name),), settings=settings)))
 
 
 def small_depth(frames: int = FRAMES, width: int = WIDTH, height: int = HEIGHT) -> DepthVideo:
@@ -49,9 +50,14 @@ def small_frames(depth: DepthVideo) -> np.ndarray:
 
 
 def deliver(
-    folder: Path, depth: DepthVideo, fps: Fraction = FPS, poses: np.ndarray | None = None, caution: str = ""
+    folder: Path,
+    depth: DepthVideo,
+    fps: Fraction = FPS,
+    poses: np.ndarray | None = None,
+    caution: str = "",
+    of: int = 0,
 ) -> JobUpdate:
-    """The files of a `reconstruct` job."""
+    """The files of a `reconstruct` job of a clip that is `of` frames long (0: the server does not tell)."""
     folder.mkdir(parents=True, exist_ok=True)
     mesh = DWMesh.from_depth(depth, poses)
     reliable = np.stack([mesh.reliable_vertices(t) for t in range(len(mesh))]).astype(np.uint8) * 255
@@ -65,6 +71,7 @@ def deliver(
         names.append("source_camera.npz")
     about = {"provider": depth.provider, "scale": "The distances have no unit.", "licence": "", "caution": caution}
     facts = {"fps": str(fps), "depth": about, "notes": list(depth.notes)}
+    facts |= {"clip_frames": of, "clip_width": 2 * depth.depth.shape[2], "clip_height": 2 * depth.depth.shape[1]}
     return JobUpdate("job", "done", facts=facts, files={name: folder / name for name in names})
 
 
@@ -84,10 +91,11 @@ def open_small(
     fps: Fraction = FPS,
     poses: np.ndarray | None = None,
     depth: DepthVideo | None = None,
+    of: int = 0,
 ) -> DepthVideo:
-    """Put the small shot into the current scene."""
+    """Put the small shot, which begins a clip that is `of` frames long, into the current scene."""
     depth = depth or small_depth()
-    said_when_opened(tmp_path, match_scene, fps, poses, depth)
+    said_when_opened(tmp_path, match_scene, fps, poses, depth, of)
     return depth
 
 
@@ -97,9 +105,12 @@ def said_when_opened(
     fps: Fraction = FPS,
     poses: np.ndarray | None = None,
     depth: DepthVideo | None = None,
+    of: int = 0,
 ) -> str:
     """Put the small shot into the current scene; returns what the artist is told."""
     scene, clip = bpy.context.scene, tmp_path / "small.mp4"
+    clip.parent.mkdir(exist_ok=True)
+    clip.touch()  # what is in it nobody asks here
     request = OpenRequest(
         scene.name,
         source.new_shot(clip),
@@ -111,7 +122,7 @@ def said_when_opened(
         match_scene=match_scene,
         source=source_of("small.mp4"),
     )
-    return bring_in(request, deliver(tmp_path / "job", depth or small_depth(), fps, poses))
+    return bring_in(request, deliver(tmp_path / "job", depth or small_depth(), fps, poses, of=of))
 
 
 def open_again(tmp_path: Path, depth: DepthVideo, poses: np.ndarray | None = None, **more) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import announced
@@ -42,7 +43,38 @@ def test_a_request_goes_through_all_phases_and_ends_idle_with_one_undo_step():
     assert (now.phase, effects) == ("importing", (state.Import(TAKE, done),))
     now, effects = transition(now, state.Imported("There."))
     assert now == State(message="There.")
-    assert effects == (state.Forget(TAKE), state.PushUndo("There."))
+    assert effects == (state.Forget(TAKE), state.PushUndo("EX-4D: Generate"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "name"),
+    [
+        (OPEN, "EX-4D: Open clip.mp4"),
+        (TAKE, "EX-4D: Generate"),
+        (replace(TAKE, preview=True), "EX-4D: Preview Path"),
+        (replace(OPEN, clip="/footage/" + 40 * "ö" + ".mp4"), "EX-4D: Open " + 25 * "ö"),
+    ],
+)
+def test_undo_steps_have_whole_names_that_fit_into_blenders_list(request_, name):
+    now = State("importing", request_, "job")
+    _now, effects = transition(now, state.Imported("a.b.mp4 is open: 25.5% of it."))
+    assert effects[-1] == state.PushUndo(name)
+    assert len(name.encode()) < 64
+
+
+def test_after_undo_the_panel_does_not_go_on_saying_what_was_undone(scene, tmp_path):
+    bpy.ops.ed.undo_push(message="before")
+    shots.open_small(tmp_path)
+    session.current().dispatch(state.Said("small.mp4 is open: 13 frames.", opening=True))
+    bpy.ops.ed.undo_push(message="EX-4D: Open small.mp4")
+    bpy.ops.ed.undo()
+    assert not bpy.context.scene.ex4d.shot
+    assert session.current().state == State()
+
+
+def test_undo_takes_no_word_of_work_that_goes_on():
+    busy = transition(WORKING, state.Said("No server answered, so one was started."))[0]
+    assert transition(busy, state.SteppedBack()) == (busy, ())
 
 
 def test_a_second_press_is_ignored_while_something_is_under_way():

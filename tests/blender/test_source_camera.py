@@ -130,6 +130,7 @@ def test_the_scenes_frames_show_the_frames_of_the_clip_that_are_used_whichever_t
     scene, walking, tracked, again
 ):
     scene.ex4d.start, scene.frame_start = (3, 9) if again else (9, 3)  # another clip will begin at the scene's own
+    scene.ex4d.source = shots.source_of("small.mp4", start=100)
     recorded = motion.record(scene, 100, 4, PICTURE, again)
     wanted = transforms.inverse(shots.walk()[2]) @ shots.walk()[2:6]
     assert transforms.inverse(recorded.poses[0]) @ recorded.poses == pytest.approx(wanted, abs=1e-5)

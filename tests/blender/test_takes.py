@@ -15,7 +15,7 @@ import pytest
 import shots
 
 from blender_addon.scene import camera, compat, objects
-from blender_addon.shot import files, source, takes
+from blender_addon.shot import homes, saving, source, takes
 from blender_addon.work import session, state
 from ex4d.errors import InputError
 from ex4d.geometry import camera_path
@@ -264,7 +264,7 @@ def test_the_first_save_brings_all_files_beside_the_blend(scene, tmp_path, user_
         assert path.startswith("//")
         assert Path(bpy.path.abspath(path)).is_file()
     assert [entry.number for entry in fresh.ex4d.takes] == [1]
-    files.tidy()
+    homes.tidy()
     assert not list((user_folder / "shots").iterdir())
     take(fresh, tmp_path / "two")
     assert takes.take_folder(fresh, 2).is_relative_to(blend.parent)
@@ -361,11 +361,11 @@ def test_paths_that_a_failed_save_made_relative_are_made_whole_again(scene, tmp_
     take(scene, tmp_path / "one")
     blend = tmp_path / "project" / "shot.blend"
     blend.parent.mkdir()
-    files.settle(str(blend))
+    saving.settle(str(blend))
     cache = objects.find(scene, objects.MESH).modifiers[0]
     cache.filepath = bpy.path.relpath(cache.filepath, start=str(blend.parent))  # as Blender does on a full disk
     assert not all_paths_are_right(scene)
-    files.mend(str(blend))
+    saving.mend(str(blend))
     assert all_paths_are_right(scene)
 
 

@@ -61,7 +61,7 @@ def test_missing_pictures_are_held_or_left_out_and_masks_are_not_mixed_in(shot):
     movie, said = recon(shot.parent, "--input_video", shot / "shot.1002.png", "--gaps", "leave", "--num_frames", 5,
                         "--depth_estimator", "plane")  # fmt: skip
     assert shown(movie) == [0, 1, 2, 6, 7]
-    assert "5 of the 9 frames of shot are used from frame 0 on." in said
+    assert "5 of the 9 frames of shot are used, beginning with frame 0 (from 0 in the file)." in said
     movie, _ = recon(shot.parent, "--input_video", shot / "shot_mask.1002.png", "--num_frames", 1,
                      "--depth_estimator", "plane")  # fmt: skip
     assert shown(movie) == [40]
@@ -73,13 +73,15 @@ def test_start_step_and_fps_say_which_frames_are_used(tmp_path):
     movie, said = recon(tmp_path, "--input_video", "clip.mp4", "--start", 4, "--step", 3, "--num_frames", 5)
     assert shown(movie) == [4, 7, 10, 13, 16]
     assert read_movie(movie).fps == 10
-    assert "5 of the 50 frames of clip.mp4 are used, every 3rd one, from frame 4 on." in said
+    assert (
+        "5 of the 50 frames of clip.mp4 are used, every 3rd one, beginning with frame 4 (from 0 in the file)." in said
+    )
     movie, said = recon(tmp_path, "--input_video", "clip.mp4", "--fps", 12, "--num_frames", 4)
     assert shown(movie) == [1, 3, 6, 8], "what is on screen in the middle of each twelfth of a second"
     assert read_movie(movie).fps == 12
     assert "read at 12 frames a second instead of its own 30" in said
     _movie, said = recon(tmp_path, "--input_video", "clip.mp4")
-    assert "49 of the 50 frames of clip.mp4 are used from frame 0 on." in said
+    assert "49 of the 50 frames of clip.mp4 are used, beginning with frame 0 (from 0 in the file)." in said
 
 
 def test_a_take_of_pictures_keeps_only_those_of_its_range(shot):

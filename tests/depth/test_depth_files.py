@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ex4d.depth.encoding import DepthEncoding, unit_of
+from ex4d.depth.estimate import Estimate
 from ex4d.depth.files import read_depth
 from ex4d.depth.files.pictures import depth_channel
 from ex4d.errors import InputError
@@ -38,10 +39,11 @@ def clip_of(
     longest_side=None,
     start: int = 0,
     source_frames: int = 0,
+    step: int = 1,
 ) -> Clip:
     fit = fit_frame(width, height, longest_side)
     pictures = np.zeros((frames, fit.height, fit.width, 3), np.uint8)
-    return Clip(pictures, Fraction(24), "a.mp4", start, fit, (), source_frames)
+    return Clip(pictures, Fraction(24), "a.mp4", start, fit, (), source_frames, step=step)
 
 
 def scene(frames: int = 3, width: int = 64, height: int = 48) -> np.ndarray:
@@ -200,7 +202,7 @@ def test_half_a_frame_is_repaired_and_more_is_refused(tmp_path):
     repaired = read_depth(npz(tmp_path / "a.npz", depth=stored), clip_of()).depth
     assert np.array_equal(repaired[1, 24:], np.broadcast_to(stored[1, 23], (24, 64)))
     stored[1, 23, 0] = 0
-    with pytest.raises(InputError, match="50% of frame 1 of the depth"):
+    with pytest.raises(InputError, match=r"50% of frame 1 \(from 0 in the file\) of the depth"):
         read_depth(npz(tmp_path / "b.npz", depth=stored), clip_of())
     stored[:] = np.nan
     with pytest.raises(InputError, match="100% of frame 0"):
@@ -620,3 +622,32 @@ def test_the_guess_is_still_called_a_guess_when_it_is_read_from_a_file(tmp_path)
     read = read_depth(tmp_path / "d.npz", clip_of())
     assert read.is_guess
     assert "Guessed." in read.notes
+
+
+def test_depth_that_tells_which_part_of_the_source_it_is_gives_any_frames_in_it(tmp_path):
+    """As a shot's own file does when fewer of its frames are asked for."""
+    stored = scene(9)
+    made = Estimate(DepthVideo(stored, K, "some"), "metres", "free")
+    made.save(tmp_path / "depth.npz", (10, 1, 40))
+    part = read_depth(tmp_path / "depth.npz", clip_of(4, start=12, source_frames=40))
+    assert np.array_equal(part.depth, stored[2:6])
+    with pytest.raises(InputError, match=r"begins at frame 10 .* 9 frames long, but 9 from frame 11"):
+        read_depth(tmp_path / "depth.npz", clip_of(9, start=11, source_frames=40))
+    every_third = clip_of(3, start=11, source_frames=40, step=3)
+    assert np.array_equal(read_depth(tmp_path / "depth.npz", every_third).depth, stored[1:9:3])
+    other = read_depth(tmp_path / "depth.npz", clip_of(9, start=0, source_frames=9))  # the clip was cut meanwhile
+    assert np.array_equal(other.depth, stored)
+
+
+def test_depth_of_every_second_frame_gives_those_and_refuses_the_others(tmp_path):
+    stored = scene(9)
+    Estimate(DepthVideo(stored, K, "some"), "metres", "free").save(tmp_path / "depth.npz", (10, 2, 40))
+    part = read_depth(tmp_path / "depth.npz", clip_of(3, start=14, source_frames=40, step=2))
+    assert np.array_equal(part.depth, stored[2:5])
+    fourth = read_depth(tmp_path / "depth.npz", clip_of(3, start=14, source_frames=40, step=4))
+    assert np.array_equal(fourth.depth, stored[2:8:2])
+    said = r"9 frames long in steps of 2, but 3 from frame 15 \(from 0 in the file\) on in steps of 2 are used"
+    with pytest.raises(InputError, match=said):
+        read_depth(tmp_path / "depth.npz", clip_of(3, start=15, source_frames=40, step=2))
+    with pytest.raises(InputError, match=r"but 3 from frame 14 \(from 0 in the file\) on are used"):
+        read_depth(tmp_path / "depth.npz", clip_of(3, start=14, source_frames=40))

@@ -339,7 +339,7 @@ def test_a_large_invalid_area_at_the_top_is_sky(tmp_path, mark):
 def test_a_single_frame_without_most_of_its_depth_is_damaged_and_shows_no_sky(tmp_path):
     stored = street()
     stored[2, :80] = 0
-    with pytest.raises(InputError, match="83% of frame 2 of the depth"):
+    with pytest.raises(InputError, match=r"83% of frame 2 \(from 0 in the file\) of the depth"):
         read_depth(save(tmp_path / "d.npz", depth=stored), clip_of())
 
 

@@ -390,7 +390,7 @@ def not_finite_afterwards():
         (lambda: a_wall(provider="another"), "provider must be its own name, not 'another'."),
         (lambda: a_wall(notes="a note"), "notes must be a tuple, not str."),
         (lambda: replace(a_wall(), licence=None), "licence must be of type str, not NoneType."),
-        (not_finite_afterwards, "Depth must be finite and above 0 everywhere, which frame 0 is not."),
+        (not_finite_afterwards, "Depth must be finite and above 0 everywhere, which frame 0 (from 0) is not."),
     ],
 )
 def test_what_an_estimator_gives_back_must_be_depth_of_the_clip_under_its_own_name(monkeypatch, make, wrong):

@@ -72,10 +72,11 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def addon(tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     import addon_utils
 
+    monkeypatch.setenv("EX4D_DATA", str(tmp_path / "user"))
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     assert addon_utils.enable("blender_addon", default_set=True) is not None
     user = tmp_path / "user"
-    user.mkdir()
+    user.mkdir(exist_ok=True)  # enabling the add-on makes it
     monkeypatch.setattr("blender_addon.scene.compat.user_folder", lambda package: user)
     settings = bpy.context.preferences.addons["blender_addon"].preferences
     settings.address, settings.python = server.address, PYTHON

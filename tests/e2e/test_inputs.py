@@ -44,12 +44,12 @@ def test_a_picture_of_a_long_sequence_with_a_gap_opens_with_its_own_frames_alone
         picture(folder / f"Image{number:04d}.png", 4 * number)
         picture(folder / f"Image{number:04d}_depth.png", 250)
     np.savez(tmp_path / "render.depth.npz", depth=np.linspace(3, 9, 30 * HEIGHT * WIDTH).reshape(30, HEIGHT, WIDTH))
-    done = bpy.ops.ex4d.open_clip(filepath=str(folder / "Image0001.png"), start=9, frames=6, fps="12")
+    done = bpy.ops.ex4d.open_clip(filepath=str(folder / "Image0001.png"), first_frame=10, frames=6, fps="12")
     assert done == {"FINISHED"}
     facts = scene.ex4d
     assert (facts.frames, facts.fraction) == (6, 12)
     assert np.abs(np.array(source_levels(scene)) - [40, 44, 44, 44, 56, 60]).max() <= 1
-    assert "6 of the 30 frames of render are used from frame 9 on." in facts.notes
+    assert "6 of the 30 frames of render are used, beginning with frame 10." in facts.notes
     assert "Missing from render: 12 to 13." in facts.notes
     assert "Left out: Image####_depth.png (28);" in facts.notes
 

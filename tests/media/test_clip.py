@@ -262,7 +262,7 @@ def test_one_frame_works_when_one_is_asked_for_and_names_the_count_otherwise(tmp
 
 def test_a_start_beyond_the_end_names_the_count(tmp_path):
     path = encode(tmp_path / "a.mp4", numbered(5))
-    with pytest.raises(InputError, match="has 5 frames: start at frame 4 or before"):
+    with pytest.raises(InputError, match=r"has 5 frames: start at frame 4 \(from 0 in the file\) or before"):
         read_clip(path, start=5, frames=None)
     with pytest.raises(InputError, match="at most 2"):
         read_clip(path, start=3, frames=3)

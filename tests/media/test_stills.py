@@ -175,7 +175,9 @@ def test_every_second_frame_plays_as_fast_as_before(tmp_path):
     assert numbers(clip.frames) == clip.numbers.tolist() == clip.stored.tolist() == [1, 3, 5, 7]
     assert (clip.fps, clip.start, clip.step, clip.source_frames) == (Fraction(12000, 1001), 1, 2, 10)
     assert numbers(read_clip(folder, start=1, frames=None, step=3).frames) == [1, 4, 7]
-    with pytest.raises(InputError, match="fewer than the 6 asked for from frame 0 in steps of 2: ask for at most 5"):
+    with pytest.raises(
+        InputError, match=r"fewer than the 6 asked for from frame 0 \(.*\) in steps of 2: ask for at most 5"
+    ):
         read_clip(folder, frames=6, step=2)
 
 

@@ -94,7 +94,7 @@ def test_thousands_of_pictures_cost_only_those_of_the_range(tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     shot = open_shot(gather(job, named.locate, work, in_place=True).source, job.source.settings)
-    assert shot.notes[0] == "49 of the 3000 frames of long are used from frame 2000 on."
+    assert shot.notes[0] == "49 of the 3000 frames of long are used, beginning with frame 2000 (from 0 in the file)."
 
 
 def test_a_script_names_one_picture_of_a_sequence(walk):
@@ -247,5 +247,5 @@ def test_colour_and_mask_are_squeezed_and_fewer_frames_are_told(conditioning, tm
     facts, real = fill(tmp_path / "a", np.repeat(colour, 12, 0), np.repeat(mask, 12, 0), width=96, height=96)
     assert real.shape == (49, 96, 96)
     said = " ".join(facts["notes"])
-    assert "49 of the 60 frames of color.mp4 are used from frame 0 on." in said
+    assert "49 of the 60 frames of color.mp4 are used, beginning with frame 0 (from 0 in the file)." in said
     assert "squeezed to 75% of its width" in said

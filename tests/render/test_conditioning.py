@@ -81,7 +81,9 @@ def test_a_camera_behind_the_wall_is_noted_and_still_rendered(moving_box):
     conditioning = render(
         Scene(DWMesh.from_depth(depth), clip.frames, CameraPath(poses, path.intrinsics, path.width, path.height))
     )
-    assert any("inside or behind" in note and "first: frame 5" in note for note in conditioning.notes)
+    assert any(
+        "inside or behind" in note and "the first being frame 5 (from 0), where" in note for note in conditioning.notes
+    )
     assert conditioning.colour.shape == clip.frames.shape
 
 

@@ -71,6 +71,7 @@ def open_npz(path: Path, reading: DepthEncoding) -> Iterator[Stored]:
             scale_note=about("scale_note", THE_FILES),
             licence=about("licence", OF_THE_FILE),
             caution=about("caution", ""),
+            part=_part(arrays),
         )
 
 
@@ -124,6 +125,15 @@ def _meaning(key: str, header: Header) -> tuple[Literal["depth", "disparity"], s
 
 def _levels(header: Header) -> int:
     return 1 << 8 * header.dtype.itemsize if header.dtype.kind == "u" and header.dtype.itemsize <= 2 else 0
+
+
+def _part(arrays: Arrays) -> tuple[int, int, int] | None:
+    """What the depth is a part of, as `Estimate.save` wrote it; None where it is not there or no part of anything."""
+    header = arrays.headers.get("part")
+    if header is None or header.shape != (3,) or header.dtype.kind != "i":
+        return None
+    first, step, of = arrays.read("part").tolist()
+    return (first, step, of) if step > 0 else None
 
 
 def _texts(arrays: Arrays, key: str) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ex4d.depth import lens
 from ex4d.depth.files.stored import Stored
 from ex4d.errors import InputError
+from ex4d.frame_numbers import in_file
 from ex4d.geometry import intrinsics
 from ex4d.geometry.intrinsics import FrameFit
 
@@ -29,14 +30,16 @@ MOST_STRETCH = 0.2
 """A picture that would have to be stretched by more is another one."""
 
 
-def chosen_frames(path: Path, frames: int, clip: "Clip") -> tuple[NDArray[np.int64], str]:
+def chosen_frames(path: Path, stored: Stored, clip: "Clip") -> tuple[NDArray[np.int64], str]:
     """Which stored frame of depth belongs to each frame of the clip (T,), and a sentence where that is not obvious.
 
     Raises:
         InputError: too few, or it cannot be told which; says how many there are of each.
     """
     assert clip.stored is not None
-    used = len(clip.frames)
+    frames, used = stored.frames, len(clip.frames)
+    if stored.part is not None and stored.part[2] == clip.source_frames:
+        return _in_part(path, stored.part, frames, clip), ""
     if frames == clip.source_frames:
         return clip.numbers, ""
     if frames == used:
@@ -52,12 +55,29 @@ def chosen_frames(path: Path, frames: int, clip: "Clip") -> tuple[NDArray[np.int
             " the clip's first."
             + (f" If the depth is of one frame in {every}, make it again of all." if thinned else "")
         )
-    stored = f" ({clip.stored_pictures} pictures at a variable rate)" if uneven else ""
+    told = f" ({clip.stored_pictures} pictures at a variable rate)" if uneven else ""
     hint = " To use a whole sequence of pictures, name their folder." if frames == 1 and path.is_file() else ""
     raise InputError(
-        f"The depth {path} has {frames} frames, but {clip.source} has {clip.source_frames}{stored}, of which"
+        f"The depth {path} has {frames} frames, but {clip.source} has {clip.source_frames}{told}, of which"
         f" {used} are used: give as many frames of depth as one of these.{hint}"
     )
+
+
+def _in_part(path: Path, part: tuple[int, int, int], frames: int, clip: "Clip") -> NDArray[np.int64]:
+    """The stored frame of each frame of the clip (T,), in depth of a `part` of the clip's source.
+
+    Raises:
+        InputError: the part has not all of them.
+    """
+    first, step, _of = part
+    places, between = np.divmod(clip.numbers - first, step)
+    if between.any() or places[0] < 0 or places[-1] >= frames:
+        there, wanted = (f" in steps of {by}" if by > 1 else "" for by in (step, clip.step))
+        raise InputError(
+            f"The depth {path} begins at {in_file(first)} and is {frames} frames long{there}, but {len(clip.frames)}"
+            f" from {in_file(clip.start)} on{wanted} are used: use frames that it has, or other depth."
+        )
+    return places
 
 
 def sampling(path: Path, size: tuple[int, int], fit: FrameFit) -> tuple[NDArray[np.intp], NDArray[np.intp], str]:

@@ -69,7 +69,8 @@ def read_estimate(
       or else the only one.
     - grey video of any bits, which is relative disparity.
 
-    The frames are those of the whole source, of the clip's range, or as many of the source's first as reach beyond it.
+    The frames are those of the whole source, of the clip's range, or as many of the source's first as reach beyond it;
+    of a file that tells its `part` of the source, any in that part.
     The size is the clip's, or has the aspect of the source's displayed picture, or nearly so where a tool has rounded
     it: then every pixel takes the depth nearest to its centre, never a mixture of foreground and background. Where
     there is nothing (+infinity or `NOTHING_THERE`, as in a rendered sky, or a large invalid area at the upper edge)
@@ -92,7 +93,7 @@ def read_estimate(
     with _open(path, asked) as stored:
         reading, told = _settled(path, asked, stored)
         distances = reading.convention != "disparity"
-        chosen, frames_note = matching.chosen_frames(path, stored.frames, clip)
+        chosen, frames_note = matching.chosen_frames(path, stored, clip)
         k, lens_note = matching.lens_of(stored, chosen, clip, focal_px)
         if reading.distance == "ray" and focal_px is None and stored.intrinsics is None:
             raise InputError(

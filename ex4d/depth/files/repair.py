@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.frame_numbers import in_file
 
 FARTHEST_OVER_MEDIAN = 1e6
 """A value this many times the frame's median is no distance."""
@@ -88,7 +89,7 @@ def fill_holes(
         what = "a distance (NaN, 0, negative or very far)" if distances else "a number (NaN or infinite)"
         hint = "; relative disparity must be read as such (--depth_convention disparity)" if distances else ""
         raise InputError(
-            f"{100 * bad.mean():.0f}% of frame {number} of the depth {path} is not {what}: at most half may be;"
+            f"{100 * bad.mean():.0f}% of {in_file(number)} of the depth {path} is not {what}: at most half may be;"
             f" write it as {'distances above 0' if distances else 'numbers'}{hint}."
         )
     import cv2

@@ -40,6 +40,7 @@ class Stored:
             `Estimate`.
         is_ours: whether EX-4D wrote it, and so knows what its numbers are.
         told: sentences about what was chosen in the file.
+        part: first frame, step and number of frames of the source that this is a part of; None where it does not tell.
     """
 
     frames: int
@@ -62,6 +63,7 @@ class Stored:
     is_guess: bool = False
     is_ours: bool = False
     told: tuple[str, ...] = ()
+    part: tuple[int, int, int] | None = None
 
 
 def check_pixels(path: Path, width: int, height: int) -> None:

@@ -1,0 +1,95 @@
+"""What a shot takes on disk, and which of it the open file does not show any more."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from ex4d.errors import InputError
+from ex4d.pipeline import take
+from ex4d.pipeline.requests import Generate
+
+from ..scene import mesh_object
+from ..shot import files, source
+from ..work import session
+
+LOOK_INTERVAL_S = 5.0
+"""How often the disk is looked at while panels are drawn."""
+
+MADE_BY_OPENING = (mesh_object.COLOUR, mesh_object.RELIABLE, mesh_object.SOLID, "mesh.pc2", "depth.npz")
+"""Files that opening the clip again would make again."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a shot takes.
+
+    Attributes:
+        total: bytes of all its files.
+        takes: bytes of its takes and views.
+        unused: files that an earlier opening of the clip has left, and that nothing of the open file needs.
+        unused_bytes: their size.
+    """
+
+    total: int
+    takes: int
+    unused: tuple[Path, ...]
+    unused_bytes: int
+
+
+def use(scene: bpy.types.Scene) -> Use | None:
+    """What the shot of a scene takes, as it was some seconds ago at most; None where its folder is gone."""
+    now, folder = session.current(), scene.ex4d.folder
+    if folder is None or not folder.is_dir():
+        return None
+    known = now.disk_use
+    if known is None or known[0] != folder or time.monotonic() - known[1] > LOOK_INTERVAL_S:
+        known = now.disk_use = folder, time.monotonic(), look(scene)
+    return known[2]
+
+
+def look(scene: bpy.types.Scene) -> Use:
+    """What the shot of a scene takes right now."""
+    folder = scene.ex4d.folder
+    there = [path for path in folder.rglob("*") if path.is_file()]
+    of_takes = [path for path in there if path.relative_to(folder).parts[0] in ("takes", "views")]
+    needed = {files.absolute(owner.filepath) for owner in files.path_owners()} | _depth_of_takes(scene)
+    openings = [folder, *(path for path in (folder / files.AGAIN).glob("*") if path.is_dir())]
+    unused = [
+        opening / name
+        for opening in openings
+        for name in MADE_BY_OPENING
+        if (opening / name).is_file() and opening / name not in needed
+    ]
+    return Use(_size(there), _size(of_takes), tuple(unused), _size(unused))
+
+
+def clean(scene: bpy.types.Scene) -> int:
+    """Remove what is unused; returns how many bytes that were."""
+    found = look(scene)
+    for file in found.unused:
+        file.unlink(missing_ok=True)
+    for opening in {file.parent for file in found.unused}:
+        if opening.parent.name == files.AGAIN and not any(opening.iterdir()):
+            opening.rmdir()
+    session.current().disk_use = None
+    return found.unused_bytes
+
+
+def _depth_of_takes(scene: bpy.types.Scene) -> set[Path]:
+    """Depth files that stand, and those that takes were made with: Take Again needs them."""
+    facts = scene.ex4d
+    known, kept = facts.input_files, {Path(source.standing_depth(facts))}
+    for record in facts.folder.glob(f"takes/*/{take.SIDECAR}"):
+        try:
+            job = take.read_record(record).job
+        except InputError:  # whoever needs the record will be told
+            continue
+        if isinstance(job, Generate):
+            kept |= {Path(known[blob.sha256]) for blob in job.source.depth if blob.sha256 in known}
+    return kept
+
+
+def _size(paths: list[Path]) -> int:
+    return sum(path.stat().st_size for path in paths)

@@ -1,0 +1,69 @@
+"""What the next job will take: which kind it is and how big, for `pace` to tell."""
+
+from pathlib import Path
+
+import bpy
+
+from ex4d.storage.names import beside
+
+from ..shot import options, part
+from ..work import capabilities, pace, session
+from ..work.state import OpenRequest, Request
+
+
+def of_opening(facts: bpy.types.PropertyGroup, clip: Path, pixels: int) -> pace.Estimate:
+    """Of opening a clip with the panel's settings; `pixels` in all its frames."""
+    found = facts.estimator_name == capabilities.AUTO and beside(clip) is not None
+    estimator = capabilities.FILE if found else _estimator(facts)
+    return pace.estimate(pace.kind_of_opening(estimator), pixels, session.current().learning.paces)
+
+
+def of_part(facts: bpy.types.PropertyGroup, wanted: part.Part, anew: bool = False) -> pace.Estimate:
+    """Of opening the clip that is open again, or another part of it; `anew` where its depth is estimated again."""
+    width, height = part.size(facts, wanted)
+    stands = part.opened(facts)
+    is_there = wanted != stands and wanted.is_in(stands) and not anew
+    estimator = capabilities.FILE if is_there else _estimator(facts)
+    return pace.estimate(
+        pace.kind_of_opening(estimator), wanted.frames * width * height, session.current().learning.paces
+    )
+
+
+def of_take(facts: bpy.types.PropertyGroup, preview: bool = False) -> pace.Estimate | None:
+    """Of Generate or Preview Path with the panel's settings; None where nobody knows what will run."""
+    pixels = facts.frames * facts.width * facts.height
+    if preview:
+        return pace.estimate(pace.VIEW, pixels, session.current().learning.paces)
+    server = session.current().capabilities
+    info = capabilities.generator_for(facts.generator_name, server).info if server is not None else None
+    if info is None:
+        return None
+    chosen = {setting.name: setting.default for setting in info.settings} | options.stored(facts).get(info.name, {})
+    return pace.estimate(
+        pace.kind_of_take(info.name, str(chosen.get("quality") or "")), pixels, session.current().learning.paces
+    )
+
+
+def told_at_start(request: Request) -> str:
+    """What to say when a job is started; "" where it is not worth it."""
+    if not isinstance(request, OpenRequest) or not request.pixels:
+        return ""
+    frames = request.settings["frames"]
+    if frames is None:  # the server will count them
+        return ""
+    estimator = capabilities.FILE if request.depth else _estimator_of(request.settings["estimator"], False)
+    found = pace.estimate(pace.kind_of_opening(estimator), frames * request.pixels, session.current().learning.paces)
+    return f"{found.told}." if found.is_worth_telling else ""
+
+
+def _estimator(facts: bpy.types.PropertyGroup) -> str:
+    return _estimator_of(facts.estimator_name, facts.uses_depth_file)
+
+
+def _estimator_of(name: str, uses_file: bool) -> str:
+    """The estimator that will run; "auto" where nobody knows yet."""
+    if uses_file:
+        return capabilities.FILE
+    server = session.current().capabilities
+    info = capabilities.estimator_for(name, server).info if server is not None else None
+    return info.name if info is not None else name

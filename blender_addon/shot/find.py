@@ -1,0 +1,66 @@
+"""A clip that was moved or renamed since it was opened: found again, and known by its content."""
+
+import json
+from pathlib import Path
+
+import bpy
+
+from ex4d.errors import InputError
+from ex4d.pipeline.requests import Source
+from ex4d.storage.names import CLIP_ENDINGS, beside, pictures_in
+
+from ..scene import objects
+from ..shot import source
+from ..words import count
+from ..work.state import FindRequest
+
+
+def is_lost(facts: bpy.types.PropertyGroup) -> bool:
+    """Whether the clip of the shot is not where it was when it was opened."""
+    return bool(facts.shot and facts.opened) and not Path(facts.opened).exists()
+
+
+def find(request: FindRequest) -> source.Steps:
+    """Let the shot know where its clip is now; returns what to tell.
+
+    Raises:
+        InputError: what was chosen is not there, or has another content than the clip that was opened.
+    """
+    clip, facts = Path(request.clip), _facts(request)
+    if not clip.exists():
+        raise InputError(f"There is no clip {clip}: choose another file.")
+    known, opened = json.loads(facts.source)["clip"], Path(facts.opened)
+    files = _used_files(clip, source.read_source(facts.source))
+    if len(files) != len(known):
+        raise InputError(
+            f"{clip.name} is another clip: it has {count(len(files), 'file')}, and the one that is open {len(known)}."
+        )
+    # Files of another size need not be read to be told apart.
+    sizes_differ = any(file.stat().st_size != blob["size"] for file, blob in zip(files, known, strict=True))
+    blobs = yield from source.hash_files([] if sizes_differ else files)
+    if [blob.sha256 for blob in blobs] != [blob["sha256"] for blob in known]:
+        raise InputError(
+            f"{clip.name} is another file than {opened.name}, which is open: its content differs. Choose the one that"
+            " was moved, or press Open Clip to open this one as a new shot."
+        )
+    facts = _facts(request)  # looked up again: there may have been an undo
+    places = {blob.sha256: str(file) for blob, file in zip(blobs, files, strict=True)}
+    facts.inputs = json.dumps({**json.loads(facts.inputs or "{}"), **places})
+    facts.opened = facts.clip_path = str(clip)
+    if facts.depth_found and not Path(facts.depth_found).exists():
+        facts.depth_found = str(beside(clip) or "")
+    return f"The clip is found: {clip}."
+
+
+def _used_files(clip: Path, opened: Source) -> list[Path]:
+    """The files of a clip that a shot was made from, as far as they are there."""
+    if opened.numbering is None and clip.is_dir():  # of an earlier version, which took every picture
+        return pictures_in(clip, CLIP_ENDINGS)
+    return source.clip_files(clip, opened.settings)
+
+
+def _facts(request: FindRequest) -> bpy.types.PropertyGroup:
+    facts = objects.scene_of(request).ex4d
+    if facts.shot != request.shot:
+        raise InputError("The shot of this clip is not in the scene any more: undo until it is, then try again.")
+    return facts

@@ -1,0 +1,95 @@
+"""What stays where it is when another part of the clip is opened: pictures on the timeline, cameras, takes."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+from numpy.typing import NDArray
+
+from ex4d.geometry.transforms import inverse
+
+from ..scene import axes, objects
+from ..shot import part
+
+
+@dataclass(frozen=True)
+class Before:
+    """The shot as it stood until now.
+
+    Attributes:
+        part: of the clip.
+        start, last: scene frames of its first and last frame.
+        size: width and height.
+        lens: (3,3) of the first frame.
+        poses: (T,4,4) of the clip's own camera.
+        radius, unit: of its distances, see `ShotFacts`.
+    """
+
+    part: part.Part
+    start: int
+    last: int
+    size: tuple[int, int]
+    lens: NDArray[np.float64]
+    poses: NDArray[np.float64]
+    radius: float
+    unit: Any
+
+
+def before(facts: bpy.types.PropertyGroup) -> Before:
+    """The shot of a scene as it stands."""
+    size = facts.width, facts.height
+    times = facts.start, facts.last
+    return Before(
+        part.opened(facts), *times, size, facts.intrinsics, facts.poses, facts.radius, facts.depth.get("scale")
+    )
+
+
+def takes_stay(facts: bpy.types.PropertyGroup, was: Before) -> None:
+    """Let takes that were as long as the shot keep their length and place."""
+    for entry in facts.takes:
+        if not entry.frames:
+            entry.start, entry.frames = was.part.start, was.part.frames
+
+
+def scene_follows(scene: bpy.types.Scene, was: Before) -> None:
+    """Give the scene the new range and size where it had those of the shot; what the artist has set stays."""
+    facts, render = scene.ex4d, scene.render
+    if (scene.frame_start, scene.frame_end) == (was.start, was.last):
+        scene.frame_start, scene.frame_end = facts.start, facts.last
+    if (render.resolution_x, render.resolution_y) == was.size:
+        render.resolution_x, render.resolution_y = facts.width, facts.height
+
+
+def world_stays(scene: bpy.types.Scene, was: Before, root: bpy.types.Object) -> str:
+    """Move the root so that the world stays where it is, though its origin is the source camera of another frame now.
+
+    Cameras and takes stay where they are in that world. Returns what has to be told, "" where all is well.
+    """
+    facts, now = scene.ex4d, part.opened(scene.ex4d)
+    shift, between = divmod(now.start - was.part.start, now.step)
+    is_still = np.array_equal(facts.poses[0], facts.poses[-1]) and np.array_equal(was.poses[0], was.poses[-1])
+    if is_still or not (shift or between):
+        return ""
+    theirs, ours = max(0, shift), max(0, -shift)  # a frame that both parts have
+    if between or theirs >= was.part.frames or ours >= now.frames:
+        return (
+            " The source camera moves, and none of these frames was open before: look whether your camera is where you"
+            " want it."
+        )
+    moved = was.poses[theirs] @ inverse(facts.poses[ours])
+    turned = axes.WORLD @ moved @ axes.WORLD.T
+    root.matrix_basis = root.matrix_basis @ Matrix(turned.tolist())
+    for child in root.children:
+        if child.get("ex4d_role") not in (objects.MESH, objects.SOURCE_CAMERA):
+            child.matrix_parent_inverse = Matrix(inverse(turned).tolist()) @ child.matrix_parent_inverse
+    for entry in facts.takes:
+        entry.moved = json.dumps((inverse(moved) @ placed(entry)).tolist())
+    return ""
+
+
+def placed(entry: bpy.types.PropertyGroup) -> NDArray[np.float64]:
+    """Where the world that a take was made in lies (4,4) in the world of the shot, library axes."""
+    return np.array(json.loads(entry.moved), np.float64) if entry.moved else np.eye(4)

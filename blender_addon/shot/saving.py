@@ -1,0 +1,146 @@
+"""Saving: a .blend has its shots beside it, whichever folder it is saved into.
+
+What lies elsewhere, in the user's data folder or beside the .blend that it was until now, gets a second name there
+where the disk allows that, and is copied otherwise. So new takes go beside the new file, and the old file keeps what it
+has.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from ex4d.errors import InputError
+from ex4d.pipeline import take
+
+from ..shot import files, homes
+from ..words import size
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What was done before a file is written.
+
+    Attributes:
+        blend: the file.
+        before: what shows files of shots that lie elsewhere, and the path that it had.
+        told: a sentence where something had to be copied, else empty.
+        brought: folders of shots, and where they are now.
+    """
+
+    blend: str
+    before: tuple[tuple[bpy.types.bpy_struct, str], ...] = ()
+    told: str = ""
+    brought: tuple[tuple[Path, Path], ...] = ()
+
+    def leave(self) -> None:
+        """After the file was written: what was brought from the user's data folder is not needed there any more."""
+        for shot, target in self.brought:
+            if shot.parent in (files.user_shots(), *homes.former()):
+                (shot / files.MOVED).write_text(str(target), encoding="utf-8")
+
+    def take_back(self) -> None:
+        """After a copy was written: the open file stays what it was, with its own files."""
+        for owner, path in self.before:
+            owner.filepath = path
+
+
+def settle(blend: str) -> Settled:
+    """Before the file `blend` is written: bring all shots that it shows beside it.
+
+    Files are linked or copied, never moved, and every path points to a file whether saving then succeeds, fails or is
+    undone. Blender itself makes the paths relative to the folder that it writes to. What was left behind in the user's
+    data folder is removed when Blender starts next, see `homes.tidy`.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written. What could not be brought stays where it is and
+            in use, so that the next save can try again.
+    """
+    where = files.user_shots()
+    known, before, brought, copied = homes.all_homes(), [], {}, 0
+    try:
+        for owner in files.path_owners():
+            place = files.absolute(owner.filepath)
+            home = next((home for home in known if place.is_relative_to(home)), None)
+            if home is None or home == files.shots_folder(blend):
+                continue
+            shot = where = home / place.relative_to(home).parts[0]
+            if shot not in brought:
+                brought[shot], more = _bring(shot, files.shots_folder(blend))
+                copied += more
+            before.append((owner, owner.filepath))
+            _point(owner, brought[shot] / place.relative_to(shot))
+    except OSError as error:
+        raise InputError(
+            f"The shot's files could not be copied beside {Path(blend).name} ({error.strerror or error}): they stay in"
+            f" {where}. Make room, or choose another folder, and save again."
+        ) from error
+    told = f"{size(copied)} of the shot's files were copied beside {Path(blend).name}." if copied else ""
+    return Settled(blend, tuple(before), told, tuple(brought.items()))
+
+
+def _point(owner: bpy.types.bpy_struct, place: Path) -> None:
+    """Lead a path to another place; a relative one stays relative to where the open file is now.
+
+    From there Blender brings it to where the file will be.
+    """
+    relative = owner.filepath.startswith("//")
+    owner.filepath = bpy.path.relpath(str(place)) if relative else str(place)
+
+
+def _bring(shot: Path, home: Path) -> tuple[Path, int]:
+    """Where the files of a shot are in another home, once all are there, and how many bytes were copied.
+
+    The folder keeps its name, unless there is one with other takes under the same numbers.
+    """
+    target, number = home / shot.name, 1
+    while _differs(shot, target):
+        number += 1
+        target = home / f"{shot.name}_{number}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        copied = sum(_add(unit, target / unit.relative_to(shot)) for unit in _units(shot))
+    else:
+        copied = files.link_or_copy(shot, target)
+    files.mend_records(shot, target)
+    return target, copied
+
+
+def _units(shot: Path) -> list[Path]:
+    """What is written as one: folders of takes, of views and of other openings, and the files beside them."""
+    return [*(path for path in shot.iterdir() if path.is_file()), *(path for path in shot.glob("*/*") if path.is_dir())]
+
+
+def _add(unit: Path, place: Path) -> int:
+    if place.exists() or unit.name == files.MOVED:
+        return 0
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if unit.is_dir():
+        return files.link_or_copy(unit, place)
+    return files.link_or_copy_file(unit, place)
+
+
+def _differs(shot: Path, target: Path) -> bool:
+    """Whether a file of a shot has another content in another folder. Records are not asked: they tell places."""
+    for file in shot.rglob("*"):
+        other = target / file.relative_to(shot)
+        if file.is_dir() or file.name in (take.SIDECAR, files.MOVED) or not other.exists():
+            continue
+        ours, theirs = file.stat(), other.stat()
+        if (ours.st_size, int(ours.st_mtime)) != (theirs.st_size, int(theirs.st_mtime)):
+            return True
+    return False
+
+
+def is_same_file(one: str, other: str) -> bool:
+    """Whether two paths are the same."""
+    return os.path.normcase(os.path.abspath(one)) == os.path.normcase(os.path.abspath(other))
+
+
+def mend(blend: str) -> None:
+    """After `blend` could not be written: Blender has made paths relative to its folder by then, and leaves them so."""
+    for owner in files.path_owners():
+        wanted = files.absolute(owner.filepath, blend)
+        if not files.absolute(owner.filepath).exists() and wanted.exists():
+            owner.filepath = str(wanted)

@@ -1,0 +1,87 @@
+"""The list of takes and the disk: takes that are there and not in the list, and takes that are to be gone from both."""
+
+import shutil
+from pathlib import Path
+
+import bpy
+
+from ex4d.errors import InputError
+from ex4d.geometry import transforms
+from ex4d.pipeline import take
+from ex4d.pipeline.requests import Generate
+from ex4d.storage.npz import open_arrays
+
+from ..scene import compat
+from ..shot import part, takes
+
+
+def list_again(scene: bpy.types.Scene) -> int:
+    """Put takes and views of the shot's folder into the list that are not there, with strips; returns how many.
+
+    Raises:
+        InputError: the folder of the shot is gone.
+    """
+    facts, found = scene.ex4d, 0
+    if facts.folder is None or not facts.folder.is_dir():
+        raise InputError("The folder of the shot is gone, so there are no takes to list.")
+    listed = {(entry.number, entry.view) for entry in facts.takes}
+    for view, word, movie in ((False, "take", take.RESULT), (True, "view", take.COLOUR)):
+        for folder in sorted(facts.folder.glob(f"{word}s/{word}_*")):
+            number = folder.name.rpartition("_")[2]
+            if number.isdecimal() and (int(number), view) not in listed and (folder / movie).is_file():
+                _list(scene, folder, int(number), view)
+                found += 1
+    return found
+
+
+def _list(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> None:
+    """One more entry, as far as the files tell what it is, and its strip where it has none."""
+    facts, entry = scene.ex4d, scene.ex4d.takes.add()
+    entry.number, entry.view = number, view
+    entry.start, entry.frames = part.opened(facts).start, _length(folder)
+    entry.title = f"View {number:03d}" if view else f"Take {number:03d}"
+    if not view and (record := _record(folder)) is not None:
+        entry.generator, entry.quality = record.generator, str(record.settings.get("quality") or "")
+        made_by = "preview" if record.is_preview else entry.quality
+        entry.title += f" ({made_by})" if made_by else ""
+        entry.made = ", ".join([record.title, *([entry.quality] if entry.quality else []), f"seed {record.seed}"])
+        if isinstance(record.job, Generate):
+            entry.start = record.job.source.settings.start
+    entry.name = entry.title
+    facts.take_index = len(facts.takes) - 1
+    if takes.strip_of(scene, number, view) is None:
+        start, names = part.scene_frame(facts, entry.start), (take.VIEW, take.COLOUR) if view else (take.RESULT,)
+        movie = next(folder / name for name in names if (folder / name).is_file())
+        strip = takes.insert_strip(scene, f"EX-4D {entry.title}", movie, start, entry.frames)
+        strip["ex4d_take"], strip["ex4d_shot"], strip["ex4d_view"] = number, facts.shot, view
+
+
+def _length(folder: Path) -> int:
+    """Frames of a take, by its camera."""
+    with open_arrays(folder / take.CAMERA, "camera file") as arrays:
+        return len(transforms.read(arrays))
+
+
+def _record(folder: Path) -> take.TakeRecord | None:
+    """What is written of a take; None where that cannot be read, which is told when it is made again."""
+    try:
+        return take.read_record(folder / take.SIDECAR)
+    except InputError:
+        return None
+
+
+def delete(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> None:
+    """Remove a take from the list, from the sequencer and from the disk.
+
+    Raises:
+        OSError: its files cannot be removed; then nothing is.
+    """
+    facts = scene.ex4d
+    number, view = entry.number, entry.view
+    folder = takes.take_folder(scene, number, view)
+    if folder is not None and folder.is_dir():
+        shutil.rmtree(folder)
+    while (strip := takes.strip_of(scene, number, view)) is not None:
+        compat.remove_strip(scene, strip)
+    facts.takes.remove(next(at for at, one in enumerate(facts.takes) if (one.number, one.view) == (number, view)))
+    facts.take_index = max(0, min(facts.take_index, len(facts.takes) - 1))

@@ -1,0 +1,61 @@
+"""The panel that says what the shot takes on disk, with the button that removes what is not needed."""
+# ruff: noqa: N801
+
+from pathlib import Path
+
+import bpy
+
+from ..shot import disk, source
+from ..ui.operators import _has_shot, _Safe
+from ..words import count, size
+
+
+class EX4D_OT_clean(_Safe):
+    """Remove files of earlier openings of the clip that this file does not show; takes and views stay"""
+
+    bl_idname = "ex4d.clean"
+    bl_label = "Clean"
+    bl_options = {"REGISTER"}  # noqa: RUF012 - no undo brings files back
+    opening = True
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask."""
+        return context.window_manager.invoke_confirm(self, event, title="Clean", message=question(context.scene))
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Remove them."""
+        if disk.use(context.scene) is None:
+            raise source.InputError("The folder of the shot is gone: there is nothing to clean.")
+        freed = disk.clean(context.scene)
+        self.tell(f"{size(freed)} of earlier openings were removed; all takes are there.")
+
+
+def question(scene: bpy.types.Scene) -> str:
+    """What is asked before anything is removed."""
+    found = disk.look(scene)
+    text = f"Remove {count(len(found.unused), 'file')} of earlier openings, {size(found.unused_bytes)}?"
+    text += " Takes stay; undo will not bring earlier openings back."
+    blend = Path(bpy.data.filepath)
+    others = [file for file in blend.parent.glob("*.blend") if file != blend] if bpy.data.filepath else []
+    return text + (f" {others[0].name} beside this file may show them." if others else "")
+
+
+def draw_disk(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """What the shot takes, and Clean where there is something to remove."""
+    found = disk.use(context.scene)
+    if found is None:
+        layout.label(text="The folder of the shot is gone", icon="ERROR")
+        return
+    column = layout.column(align=True)
+    column.label(text=f"{size(found.total)} in all", icon="DISK_DRIVE")
+    column.label(text=f"{size(found.takes)} of takes and views", icon="BLANK1")
+    if found.unused:
+        layout.operator(EX4D_OT_clean.bl_idname, text=f"Clean ({size(found.unused_bytes)})", icon="TRASH")
+
+
+CLASSES = (EX4D_OT_clean,)

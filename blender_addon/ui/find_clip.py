@@ -1,0 +1,44 @@
+"""The button that finds a clip again which was moved."""
+# ruff: noqa: N801
+
+from pathlib import Path
+
+import bpy
+from bpy.props import StringProperty
+
+from ex4d.storage.sequence import clip_at
+
+from ..ui.operators import _has_shot, _is_idle, _Job
+from ..work import session, state
+
+
+class EX4D_OT_find_clip(_Job):
+    """Say where the clip of the shot is now; its content is compared with what was opened"""
+
+    bl_idname = "ex4d.find_clip"
+    bl_label = "Find Clip..."
+    opening = True
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot, and nothing under way."""
+        return _has_shot(cls, context) and _is_idle(cls, context)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Choose a file."""
+        self.from_panel = True
+        self.filepath = context.scene.ex4d.opened
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def begin(self, context: bpy.types.Context) -> None:
+        """Start reading it; no server is needed for that."""
+        clip = clip_at(Path(bpy.path.abspath(self.filepath)))
+        scene = context.scene
+        request = state.FindRequest(scene.name, scene.ex4d.shot, str(clip), scene.session_uid)
+        session.current().dispatch(state.Pressed(request))
+
+
+CLASSES = (EX4D_OT_find_clip,)

@@ -1,0 +1,58 @@
+"""The sidebar of the dialog that opens a clip: its settings, how much of the clip that is, and what it will cost."""
+
+from pathlib import Path
+
+import bpy
+
+from ex4d.geometry.presets import RELEASE_FRAMES
+
+from ..shot import estimates, part
+from ..ui.estimate import draw_estimate
+from ..work import session
+
+NOT_DRAWN = ("rna_type", "filepath", "filter_glob")
+
+
+def draw_open_dialog(operator: bpy.types.Operator, context: bpy.types.Context) -> None:
+    """Every property of the operator, and below what is known of the file that is chosen."""
+    column = operator.layout.column()
+    column.use_property_split, column.use_property_decorate = True, False
+    for name in operator.properties.bl_rna.properties.keys():  # noqa: SIM118 - no mapping
+        if name not in NOT_DRAWN:
+            column.prop(operator, name)
+    clip = chosen(context)
+    if clip is not None:
+        draw_clip(operator.layout, operator, clip, context.scene.ex4d)
+
+
+def chosen(context: bpy.types.Context) -> Path | None:
+    """The file that is chosen in the dialog; None where there is none."""
+    params = getattr(context.space_data, "params", None)
+    if params is None or not params.filename:
+        return None
+    clip = Path(bpy.path.abspath(params.directory.decode())) / params.filename
+    return clip if clip.is_file() else None
+
+
+def draw_clip(
+    layout: bpy.types.UILayout, operator: bpy.types.Operator, file: Path, facts: bpy.types.PropertyGroup
+) -> None:
+    """How many frames of a clip will be open, and what opening them will take, as far as Blender can tell."""
+    look = session.current().looks.of(file, operator.gaps)
+    if look is None or look.frames is None:
+        return
+    if operator.fps and not look.is_sequence:
+        return  # at another rate there are more or fewer
+    there, start = look.frames, operator.first_frame - 1
+    frames = min(operator.frames or RELEASE_FRAMES, len(range(start, there, operator.step)))
+    if frames < 1:
+        layout.label(text=f"The clip has {there} frames", icon="ERROR")
+        return
+    wanted = part.Part(start, frames, operator.longest_side or None, operator.step)
+    told = part.told(wanted, there)
+    layout.label(text=f"{told[0].upper()}{told[1:]}", icon="FILE_MOVIE")
+    if look.picture is None:
+        return
+    pixels = part.pixels(look.picture.width, look.picture.height, wanted.longest_side)
+    if pixels:
+        draw_estimate(layout, estimates.of_opening(facts, look.clip, wanted.frames * pixels))

@@ -1,0 +1,63 @@
+"""What is done to entries of the list of takes: a note, deleting with files, and listing what is on the disk."""
+# ruff: noqa: N801
+
+import bpy
+
+from ..shot import take_list, takes
+from ..ui.operators import _has_shot, _OnTake, _Safe
+from ..words import count
+
+
+class EX4D_OT_take_delete(_OnTake):
+    """Delete the take with its strip and its files"""
+
+    bl_idname = "ex4d.take_delete"
+    bl_label = "Delete with Files"
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Ask."""
+        message = f"Delete {self.chosen(context).title} with its strip and files? Undo will not bring the files back."
+        return context.window_manager.invoke_confirm(self, event, title="Delete with Files", message=message)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Delete it."""
+        chosen = self.chosen(context)
+        title, folder = chosen.title, takes.take_folder(context.scene, chosen.number, chosen.view)
+        take_list.delete(context.scene, chosen)
+        self.tell(f"{title} is deleted, with its files in {folder}.")
+
+
+class EX4D_OT_takes_list(_Safe):
+    """List takes again that are in the shot's folder but not in the list, with their strips"""
+
+    bl_idname = "ex4d.takes_list"
+    bl_label = "List from Disk"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return _has_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """List them."""
+        found = take_list.list_again(context.scene)
+        self.tell(f"{count(found, 'take')} came back into the list." if found else "All takes are in the list.")
+
+
+def draw_entry(layout: bpy.types.UILayout, entry: bpy.types.PropertyGroup) -> None:
+    """What an artist keeps with a take, below the list."""
+    column = layout.column()
+    column.use_property_split, column.use_property_decorate = True, False
+    column.prop(entry, "title")
+    column.prop(entry, "note")
+
+
+def draw_removing(layout: bpy.types.UILayout) -> None:
+    """Ways out of the list and back into it."""
+    row = layout.row(align=True)
+    row.operator("ex4d.take_remove", icon="REMOVE").number = 0
+    row.operator(EX4D_OT_take_delete.bl_idname, icon="TRASH").number = 0
+    layout.operator(EX4D_OT_takes_list.bl_idname, icon="FILE_FOLDER")
+
+
+CLASSES = (EX4D_OT_take_delete, EX4D_OT_takes_list)

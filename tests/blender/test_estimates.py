@@ -1,0 +1,219 @@
+"""Seconds and bytes before anything that takes more than a moment, learned from what has ended here."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import announced
+import bpy
+import numpy as np
+import pytest
+import shots
+from test_panels import draw
+from test_takes import deliver
+
+from blender_addon.shot import estimates
+from blender_addon.ui import open_dialog, panels
+from blender_addon.work import pace, session, state
+from blender_addon.work.state import OpenRequest
+from ex4d.jobs.client import JobUpdate
+from ex4d.media.movie import write_movie
+
+JOB = "11111111-1111-4111-8111-111111111111"
+PIXELS = shots.FRAMES * shots.WIDTH * shots.HEIGHT
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time as the test wants it."""
+
+    class Clock:
+        now = 100.0
+
+        def monotonic(self):
+            return self.now
+
+        def sleep(self, seconds):
+            self.now += seconds
+
+    made = Clock()
+    monkeypatch.setattr("blender_addon.work.learning.time", made)
+    return made
+
+
+def go_through(clock, request, update, stages):
+    """Let the session live through a job whose stages take the seconds given, without a server."""
+    here = session.current()
+    here.state = state.State("working", request, JOB, stage="Queued", opening=isinstance(request, OpenRequest))
+    here.learning.watch.begin(clock.now)
+    here.learning.watch.see("Queued", clock.now)
+    for stage, took in stages.items():
+        here.dispatch(state.Updated(JobUpdate(JOB, "running", stage=stage, step=1, steps=2)))
+        clock.now += took
+    here.dispatch(state.Updated(replace(update, job_id=JOB)))
+    while here.state.busy:
+        here._step()
+
+
+def test_an_estimate_grows_with_frames_and_pixels_and_not_with_what_is_done_once():
+    learned = {
+        "open dice": pace.learn(None, {"Guessing": 6.0, "Loading the Model": 20.0, "Queued": 500.0}, 3_000_000, 48e6)
+    }
+    found = pace.estimate("open dice", 30_000_000, learned)
+    assert found == pace.Estimate(pytest.approx(60 + 20), pytest.approx(480e6), True)
+    assert found.lines == ("About 80 s, 480 MB of disk",)
+    assert found.is_worth_telling
+    assert not pace.estimate("open dice", 1000, {"open dice": pace.Known({"Guessing": 2.0}, {}, 16)}).is_worth_telling
+
+
+def test_a_job_whose_depth_was_there_already_does_not_make_the_next_estimate_small():
+    known = pace.learn(None, {"Guessing": 8.0, "Writing": 2.0}, 1_000_000, 16e6)
+    known = pace.learn(known, {"Writing": 4.0}, 1_000_000, 16e6)
+    seconds = pace.estimate("open dice", 1_000_000, {"open dice": known}).seconds
+    assert seconds == pytest.approx(8 + 2 / 3 * 4 + 1 / 3 * 2), "the newest counts double"
+
+
+def test_a_tiny_job_teaches_little_and_a_large_one_much():
+    tiny = pace.learn(None, {"Importing": 5.0}, 300_000, 16 * 300_000)
+    assert pace.estimate("open plane", 145_700_000, {"open plane": tiny}).seconds == pytest.approx(235, rel=0.1)
+    assert not pace.estimate("open plane", 145_700_000, {"open plane": tiny}).is_learned
+    large = pace.learn(tiny, {"Importing": 14.0}, 28_900_000, 16 * 28_900_000)
+    assert pace.estimate("open plane", 28_900_000, {"open plane": large}).seconds == pytest.approx(15, rel=0.1)
+    assert pace.estimate("open plane", 28_900_000, {"open plane": large}).is_learned
+    after = pace.learn(large, {"Importing": 5.0}, 300_000, 16 * 300_000)
+    assert pace.estimate("open plane", 28_900_000, {"open plane": after}).seconds == pytest.approx(15, rel=0.1)
+
+
+def test_what_nobody_knows_is_said_to_be_unknown():
+    found = pace.estimate("generate painter final", 100_000_000, {})
+    assert (found.seconds, found.is_worth_telling) == (None, True)
+    assert found.told == "About 20 MB of disk; its time is known after the first one"
+    elsewhere = pace.estimate("open plane", 145_700_000, {})
+    assert elsewhere.told == "About 4 min, 2.3 GB of disk (measured on another machine)"
+
+
+def test_a_clip_that_was_opened_tells_how_long_more_of_it_will_take(scene, tmp_path, addon, clock):
+    announced.by()
+    depth = replace(shots.small_depth(), provider="dice")
+    update = shots.deliver(tmp_path / "job", depth, of=400)
+    update = replace(update, facts={**update.facts, "frames": shots.FRAMES, "width": 96, "height": 64})
+    request = OpenRequest("Scene", "shot", "small.mp4", "", "", {}, source=shots.source_of("small.mp4"))
+    request = replace(request, scene_uid=scene.session_uid)
+    go_through(clock, request, update, {"Guessing the depth": 6.5, "Writing files": 1.3})
+    facts = scene.ex4d
+    folder = sum(file.stat().st_size for file in facts.folder.rglob("*") if file.is_file())
+    facts.part_frames, facts.estimator_name = 130, "dice"
+    found = estimates.of_opening(facts, Path("other.mp4"), 10 * PIXELS)
+    assert found.seconds == pytest.approx(78, rel=1e-6)
+    assert found.bytes == pytest.approx(10 * folder, rel=1e-6)
+    assert "About 78 s, " in draw(panels.draw_source).text
+    assert "another machine" not in draw(panels.draw_source).text
+
+    session.current().learning.known = None  # Blender is started again
+    assert estimates.of_opening(facts, Path("other.mp4"), PIXELS).seconds == pytest.approx(7.8, rel=1e-6)
+    bpy.context.preferences.addons["blender_addon"].preferences.address = "tcp://127.0.0.1:5999"
+    assert estimates.of_opening(facts, Path("other.mp4"), PIXELS).seconds is None, "another server has another pace"
+
+
+def test_a_take_tells_how_long_the_next_one_will_take_by_generator_and_quality(scene, tmp_path, addon, clock):
+    shots.open_small(tmp_path)
+    announced.by()
+    scene.ex4d.generator = "painter"
+    assert "Its time is known after the first one" in draw(panels.draw_generate).text
+    request, update = deliver(scene, tmp_path / "one", made_by="painter")
+    go_through(clock, request, update, {"Sampling": 50.0, "Loading the model": 30.0})
+    assert estimates.of_take(scene.ex4d).seconds == pytest.approx(80, rel=1e-6)
+    assert [text for text in draw(panels.draw_generate).labels if text.startswith("About 80 s, ")]
+    scene.ex4d_generators.painter.quality = "draft"
+    assert estimates.of_take(scene.ex4d).seconds is None
+    scene.ex4d.frames = 130
+    scene.ex4d_generators.painter.quality = "final"
+    assert estimates.of_take(scene.ex4d).seconds == pytest.approx(530, rel=1e-6)
+
+
+def test_waiting_for_a_server_and_following_after_a_restart_teach_nothing(scene, tmp_path, addon, clock):
+    shots.open_small(tmp_path)
+    announced.by()
+    request, update = deliver(scene, tmp_path / "one", made_by="painter")
+    here = session.current()
+    here.dispatch(state.Reopened(request, JOB))
+    here.dispatch(state.Updated(replace(update, job_id=JOB)))
+    while here.state.busy:
+        here._step()
+    assert here.learning.paces == {}
+    watch = pace.Stopwatch()
+    watch.begin(0.0)
+    for stage, now in (("Sampling", 0.0), ("", 5.0), ("Sampling", 500.0), ("", 503.0)):
+        watch.see(stage, now)
+    assert watch.stages == {"Sampling": 8.0}
+
+
+def test_what_opening_will_take_is_told_when_it_begins(scene, addon, tmp_path, monkeypatch):
+    clip = tmp_path / "long.mp4"
+    write_movie(clip, np.zeros((200, 64, 96, 3), np.uint8), shots.FPS)
+    here = session.current()
+    here.learning.known = ("tcp://127.0.0.1:5750", {"open auto": pace.Known({"all": 100.0}, {}, 16.0)})
+    monkeypatch.setattr(session.Session, "press", lambda self, request: None)
+    monkeypatch.setattr(session.Session, "finish", lambda self: self.state)
+    bpy.ops.ex4d.open_clip(filepath=str(clip), frames=200)
+    assert here.state.message == "About 2 min, 20 MB of disk."
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"tcp://127.0.0.1:5750": 3}', '{"tcp://127.0.0.1:5750": {"view": {"odd": 1}}}']
+)
+def test_a_damaged_memory_is_no_memory(tmp_path, text):
+    (tmp_path / "pace.json").write_text(text)
+    assert pace.load(tmp_path / "pace.json", "tcp://127.0.0.1:5750") == {}
+    pace.save(tmp_path / "pace.json", "a", {"view": pace.Known({"x": 1.0}, {}, 2.0)})
+    assert pace.load(tmp_path / "pace.json", "a") == {"view": pace.Known({"x": 1.0}, {}, 2.0)}
+
+
+def test_fewer_frames_are_estimated_as_what_they_are_a_depth_that_is_there(scene, tmp_path, addon):
+    shots.open_small(tmp_path, of=40)
+    facts = scene.ex4d
+    facts.estimator_name = "dice"
+    session.current().learning.known = (
+        "tcp://127.0.0.1:5750",
+        {"open dice": pace.Known({"all": 1e4}, {}, 16.0), "open file": pace.Known({"all": 1e3}, {}, 16.0, 1e9)},
+    )
+    facts.part_frames = 10
+    assert "About 61 s, " in draw(panels.draw_source).text
+    again = bpy.types.EX4D_OT_open_again
+    assert again.description(bpy.context, SimpleNamespace(estimate=False)).endswith("About 61 s, 1 MB of disk")
+    assert "About 10 min" in again.description(bpy.context, SimpleNamespace(estimate=True))
+    facts.part_frames = 20
+    assert "About 20 min, " in draw(panels.draw_source).text
+
+
+def in_dialog(clip, scene, **settings):
+    """What the sidebar of the file dialog says of a file that is chosen there."""
+    operator = SimpleNamespace(
+        **{"first_frame": 1, "frames": 49, "longest_side": 1024, "step": 1, "fps": "", "gaps": "hold", **settings}
+    )
+    return draw(lambda layout, context: open_dialog.draw_clip(layout, operator, clip, scene.ex4d)).labels
+
+
+def test_the_file_dialog_says_how_much_of_a_clip_is_opened_and_what_that_takes(scene, addon, tmp_path):
+    clip = tmp_path / "long.mp4"
+    write_movie(clip, np.zeros((200, 128, 192, 3), np.uint8), shots.FPS)
+    session.current().learning.known = ("tcp://127.0.0.1:5750", {"open auto": pace.Known({"all": 100.0}, {}, 16.0)})
+    assert in_dialog(clip, scene) == [], "nobody has looked at the clip yet, and drawing must be quick"
+    session.current().tick()
+    assert not bpy.data.images.get("long.mp4")
+    assert in_dialog(clip, scene) == ["Frames 1 to 49 of 200", "About 2 min, 19 MB of disk"]
+    assert in_dialog(clip, scene, first_frame=101, frames=999, longest_side=96) == [
+        "Frames 101 to 200 of 200",
+        "About 61 s, 10 MB of disk",
+    ]
+    assert in_dialog(clip, scene, first_frame=201) == ["The clip has 200 frames"]
+    assert in_dialog(clip, scene, frames=49, step=3)[0] == "Frames 1 to 145 of 200, every 3rd one"
+    assert in_dialog(clip, scene, fps="12") == [], "how many there are at another rate, Blender cannot tell"
+    clip.with_name("long.depth.npz").touch()
+    session.current().learning.paces["open file"] = pace.Known({"all": 10.0}, {}, 16.0, 1e9)
+    assert in_dialog(clip, scene)[1] == "About 12 s, 19 MB of disk"
+    text = tmp_path / "text.mp4"
+    text.write_text("no movie")
+    for _again in range(2):
+        assert in_dialog(text, scene) == []
+        session.current().tick()

@@ -1,0 +1,292 @@
+"""Which frames of the clip are open, and opening others: camera, takes and pictures stay where they are."""
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+import shots
+from test_mesh import evaluated_vertices
+from test_open_again import keys_of
+from test_panels import draw
+from test_takes import deliver, take
+
+from blender_addon.scene import axes, camera, compat, objects
+from blender_addon.shot import asking, checks, part, source, takes
+from blender_addon.ui import panels
+from blender_addon.work.state import OpenRequest
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.mesh import DWMesh
+from ex4d.geometry.transforms import inverse
+from ex4d.media.movie import write_movie
+
+OF = 40
+
+
+@pytest.fixture
+def whole():
+    """Depth of the whole clip, of which the shot shows the first frames."""
+    return shots.small_depth(OF)
+
+
+def of(whole: DepthVideo, start: int, frames: int) -> DepthVideo:
+    return replace(whole, depth=whole.depth[start:][:frames], intrinsics=whole.intrinsics[start:][:frames])
+
+
+@pytest.fixture
+def shot(tmp_path, addon, whole):
+    shots.open_small(tmp_path, depth=of(whole, 0, shots.FRAMES), of=OF)
+    return whole
+
+
+def open_part(tmp_path, whole, start, frames, poses=None, longest_side=1024):
+    """What Open Again brings once the server has made another part."""
+    facts = bpy.context.scene.ex4d
+    source = shots.source_of("small.mp4", start, frames, longest_side)
+    request = OpenRequest(
+        "Scene", facts.shot, facts.opened, "", "", {}, asking.asked(facts), source=source, files={"1": "one"}
+    )
+    update = shots.deliver(tmp_path / f"part_{start}", of(whole, start, frames), poses=poses, of=OF)
+    return shots.bring_in(request, update)
+
+
+def a_clip(tmp_path, scene, frames=OF):
+    """A true file in the place of the shot's clip."""
+    write_movie(Path(scene.ex4d.opened), np.zeros((frames, shots.HEIGHT, shots.WIDTH, 3), np.uint8), shots.FPS)
+
+
+def test_the_panel_says_which_frames_of_how_many_are_open(scene, shot):
+    assert "Frames 1 to 13 of 40, 96x64" in draw(panels.draw_source).labels
+    assert draw(panels.draw_source).shown[:5] == ["match_scene", "part_first", "part_frames", "part_side", "estimator"]
+    assert (scene.ex4d.part_first, scene.ex4d.part_frames, scene.ex4d.part_side) == (1, 13, 1024)
+
+
+def test_opening_a_part_of_a_clip_says_so(scene, tmp_path, addon, whole):
+    scene.ex4d.opened = "small.mp4"
+    request = OpenRequest("Scene", "new", "small.mp4", "", "", {}, source=shots.source_of("small.mp4", 4))
+    told = shots.bring_in(request, shots.deliver(tmp_path / "job", of(whole, 4, 13), of=OF))
+    assert told.startswith("small.mp4 is open: frames 5 to 17 of 40, 96x64. First Frame and Frames in the Source panel")
+    whole_clip = shots.bring_in(
+        replace(request, shot="all", source=shots.source_of("small.mp4")),
+        shots.deliver(tmp_path / "all", of(whole, 0, 13), of=13),
+    )
+    assert whole_clip == "small.mp4 is open: 13 frames, 96x64."
+
+
+@pytest.mark.parametrize(
+    ("first", "frames", "told"),
+    [
+        (1, 13, ""),
+        (5, 20, "Open Frames 5 to 24 of 40"),
+        (1, 999, "Open All 40 Frames"),
+        (39, 9, "Open Frames 39 to 40 of 40"),
+    ],
+)
+def test_the_button_that_opens_another_part_names_what_the_clip_has(scene, shot, first, frames, told):
+    scene.ex4d.part_first, scene.ex4d.part_frames = first, frames
+    found = [
+        button for button in draw(panels.draw_source).buttons if button.startswith("Open ") and "lip" not in button
+    ]
+    assert found == ([told, "Open Again"] if told else ["Open Again"])
+
+
+def test_another_size_is_named_as_it_will_be(scene, shot):
+    scene.ex4d.part_side = 64
+    assert "Open at 64x32" in draw(panels.draw_source).buttons
+
+
+def test_the_next_request_asks_for_the_part_in_the_panel(scene, shot, tmp_path):
+    a_clip(tmp_path, scene)
+    facts = scene.ex4d
+    facts.part_first, facts.part_frames, facts.part_side = 11, 30, 512
+    asked = asking.request_again(scene, estimate=False)
+    assert (asked.shot, asked.depth) == (facts.shot, "")
+    assert {name: asked.settings[name] for name in ("start", "frames", "longest_side")} == {
+        "start": 10,
+        "frames": 30,
+        "longest_side": 512,
+    }
+
+
+def test_fewer_frames_take_their_depth_from_the_shot_and_nothing_is_estimated(scene, shot, tmp_path):
+    a_clip(tmp_path, scene)
+    facts = scene.ex4d
+    facts.estimator_name = "some"
+    shots.open_again(tmp_path, of(shot, 0, 13))
+    facts.part_first, facts.part_frames = 3, 5
+    asked = asking.request_again(scene, estimate=False)
+    assert Path(asked.depth) == facts.folder / "again" / "again_001" / "depth.npz"
+    assert (asked.settings["estimator"], asked.settings["start"], asked.settings["frames"]) == ("file", 2, 5)
+    assert asking.request_again(scene, estimate=True).depth == ""
+    facts.part_side = 512
+    assert asking.request_again(scene, estimate=False).depth == ""
+    facts.part_side, facts.field_of_view = 1024, 40
+    assert asking.request_again(scene, estimate=False).depth == ""
+
+
+def test_pictures_camera_and_takes_stay_at_their_scene_frames(scene, shot, tmp_path):
+    bpy.ops.ex4d.camera_preset(preset="60")
+    take(scene, tmp_path / "one")
+    facts, keys = scene.ex4d, keys_of(scene.ex4d.camera)
+    seen = camera.sample(scene)
+    told = open_part(tmp_path, shot, 6, 20)
+    assert "small.mp4 is open again: frames 7 to 26 of 40, 96x64; camera and takes are as they were." in told
+    assert (facts.start, facts.last, facts.frames) == (7, 26, 20)
+    assert (scene.frame_start, scene.frame_end) == (7, 26)
+    assert keys_of(facts.camera) == keys
+    assert np.array_equal(camera.sample(scene).camera_to_world[:7], seen.camera_to_world[6:])
+    for frame in (7, 13, 26):
+        vertices = axes.points_to_blender(DWMesh.from_depth(of(shot, 6, 20)).vertices(frame - 7))
+        assert np.array_equal(evaluated_vertices(scene, frame), vertices)
+    nodes = objects.find(scene, objects.MESH).data.materials[0].node_tree.nodes
+    users = [node.image_user for node in nodes if node.type == "TEX_IMAGE"]
+    assert [(user.frame_start, user.frame_duration) for user in users] == 3 * [(7, 20)]
+    assert compat.strip_range(takes.strip_of(scene, 1)) == (1, 14)
+    bpy.ops.ex4d.camera_preset(preset="zoom_in")
+    bpy.ops.ex4d.take_restore_camera(number=1)
+    scene.frame_set(1)
+    assert np.array(facts.camera.matrix_world) == pytest.approx(axes.pose_to_blender(np.eye(4)), abs=1e-5)
+    open_part(tmp_path, shot, 0, 13)
+    assert (facts.start, scene.frame_start) == (1, 1)
+    assert camera.sample(scene).camera_to_world == pytest.approx(seen.camera_to_world, abs=2e-3 * facts.radius)
+
+
+def test_a_range_and_a_size_of_the_artists_own_stay(scene, shot, tmp_path):
+    scene.frame_start, scene.frame_end, scene.render.resolution_x = 3, 300, 1920
+    open_part(tmp_path, shot, 6, 20)
+    assert (scene.frame_start, scene.frame_end, scene.render.resolution_x) == (3, 300, 1920)
+
+
+def test_another_size_keeps_the_view_through_the_lens(scene, shot, tmp_path):
+    lens = scene.ex4d.camera.data.lens
+    half = DepthVideo(shot.depth[:13, ::2, ::2].copy(), shot.intrinsics[:13] * [[0.5], [0.5], [1]], "test")
+    open_part(tmp_path, half, 0, 13, longest_side=48)
+    assert (scene.ex4d.width, scene.render.resolution_x, scene.render.resolution_y) == (48, 48, 32)
+    assert scene.ex4d.camera.data.lens == pytest.approx(lens, rel=1e-5)
+    assert not camera.off_source(scene)
+    assert not [advice for advice in checks.warnings(scene) if "renders" in advice.text]
+
+
+def test_a_take_of_an_earlier_part_that_is_made_again_goes_to_its_own_place(scene, shot, tmp_path):
+    request, update = deliver(scene, tmp_path / "again_one")
+    open_part(tmp_path, shot, 6, 20)
+    shots.outcome(takes.bring_in(request, update))
+    assert compat.strip_range(takes.strip_of(scene, 1)) == (1, 14)
+    assert (scene.ex4d.takes[0].start, scene.ex4d.takes[0].frames) == (0, 13)
+
+
+@pytest.mark.parametrize("start", [5, 0])
+def test_the_world_stays_where_it_is_when_the_source_camera_moves(scene, tmp_path, addon, whole, start):
+    """Its origin is the source camera of the first frame that is open, which is another one now."""
+    walk, stood = shots.walk(OF), 5 - start
+    first = inverse(walk[stood]) @ walk[stood:][:13]
+    scene.ex4d.opened = str(tmp_path / "small.mp4")
+    request = OpenRequest("Scene", "walk", "small.mp4", "", "", {}, source=shots.source_of("small.mp4", stood))
+    shots.bring_in(request, shots.deliver(tmp_path / "job", of(whole, stood, 13), poses=first, of=OF))
+    facts = scene.ex4d
+    bpy.ops.ex4d.camera_preset(preset="60")
+    take(scene, tmp_path / "one")
+    scene.frame_set(9)
+    eye, source = np.array(facts.camera.matrix_world), np.array(objects.find(scene, objects.SOURCE_CAMERA).matrix_world)
+    scene.ex4d.source = shots.source_of("small.mp4", stood)
+    open_part(tmp_path, whole, start, 20, inverse(walk[start]) @ walk[start:][:20])
+    scene.frame_set(9)
+    bpy.context.view_layer.update()
+    assert np.array(facts.camera.matrix_world) == pytest.approx(eye, abs=1e-5)
+    assert np.array(objects.find(scene, objects.SOURCE_CAMERA).matrix_world) == pytest.approx(source, abs=1e-5)
+    bpy.ops.ex4d.camera_preset(preset="zoom_in")
+    bpy.ops.ex4d.take_restore_camera(number=1)
+    scene.frame_set(9)
+    assert np.array(facts.camera.matrix_world) == pytest.approx(eye, abs=2e-3 * facts.radius)
+
+
+def test_frames_beyond_the_end_are_refused_before_anything_is_sent(scene, addon, tmp_path):
+    clip = tmp_path / "short.mp4"
+    write_movie(clip, np.zeros((5, 32, 32, 3), np.uint8), shots.FPS)
+    with pytest.raises(RuntimeError, match=r"short\.mp4 has 5 frames: begin at frame 5 or before"):
+        bpy.ops.ex4d.open_clip(filepath=str(clip), first_frame=6)
+
+
+def test_a_shot_of_an_earlier_version_shows_what_is_open(scene, shot):
+    facts = scene.ex4d
+    facts.source = json.dumps(json.loads(facts.source))
+    facts.part_frames, facts.clip_frames = 0, 0
+    assert part.asked(facts) == part.opened(facts) == part.Part(0, 13, 1024)
+    part.show_where_missing()
+    assert (facts.part_first, facts.part_frames) == (1, 13)
+
+
+@pytest.fixture
+def stepped(scene, tmp_path, addon, whole):
+    """Every second one of a clip's 40 frames from the third on, 13 of them, at half the rate that was asked for."""
+    clip = tmp_path / "small.mp4"
+    write_movie(clip, np.zeros((OF, shots.HEIGHT, shots.WIDTH, 3), np.uint8), shots.FPS)
+    bring_stepped(tmp_path / "first", whole, asking.request_open(scene, clip, "", 2, 13, None, 2, "20", "leave"))
+
+
+def bring_stepped(folder, whole, request):
+    """What comes once the server has done what a request for every second frame asks for."""
+    request, job = shots.outcome(source.prepare(request))
+    settings = job.source.settings
+    used = np.arange(settings.start, OF, settings.step)[: settings.frames]
+    depth = replace(whole, depth=whole.depth[used], intrinsics=whole.intrinsics[used])
+    return shots.bring_in(request, shots.deliver(folder, depth, Fraction(10), of=OF))
+
+
+def test_a_clip_opened_with_a_step_keeps_it_and_its_scene_frames_when_its_range_is_changed(
+    scene, stepped, tmp_path, whole
+):
+    facts = scene.ex4d
+    assert "Frames 3 to 27 of 40, every 2nd one, 96x64" in draw(panels.draw_source).labels
+    assert (facts.start, facts.last) == (1, 13)
+    take(scene, tmp_path / "one")
+    at_seven = evaluated_vertices(scene, 7)  # frame 14, from 0, of the clip
+    facts.part_first, facts.part_frames = 11, 999
+    assert "Open Frames 11 to 39 of 40, every 2nd one" in draw(panels.draw_source).buttons
+    request = asking.request_again(scene, estimate=False)
+    asked = {name: request.settings[name] for name in source.PART}
+    assert asked == {"start": 10, "frames": 15, "step": 2, "longest_side": None, "fps": "20", "gaps": "leave"}
+    told = bring_stepped(tmp_path / "second", whole, request)
+    assert "small.mp4 is open again: frames 11 to 39 of 40, every 2nd one, 96x64;" in told
+    kept = json.loads(facts.source)["settings"]
+    assert (kept["step"], kept["fps"], kept["gaps"]) == (2, "20", "leave")
+    assert (facts.start, facts.last, facts.fraction) == (5, 19, 10)
+    assert (scene.frame_start, scene.frame_end) == (5, 19)
+    assert np.array_equal(evaluated_vertices(scene, 7), at_seven)
+    assert compat.strip_range(takes.strip_of(scene, 1)) == (1, 14)
+    assert [part.scene_frame(facts, frame) for frame in (2, 3, 10, 11, 12)] == [1, 1, 5, 5, 6]
+    take(scene, tmp_path / "two")
+    assert compat.strip_range(takes.strip_of(scene, 2)) == (5, 18), "as long as what is delivered here"
+    assert [(entry.start, entry.frames) for entry in facts.takes] == [(2, 13), (10, 13)]
+
+
+@pytest.mark.parametrize(("first", "is_there"), [(7, True), (8, False)])
+def test_fewer_frames_of_a_step_take_their_depth_from_the_shot_where_they_are_its_own(scene, stepped, first, is_there):
+    scene.ex4d.part_first, scene.ex4d.part_frames = first, 5
+    asked = asking.request_again(scene, estimate=False)
+    assert bool(asked.depth) == is_there
+    assert (asked.settings["step"], asked.settings["start"]) == (2, first - 1)
+    assert (asked.settings["fps"], asked.settings["gaps"]) == ("20", "leave")
+
+
+def test_a_shot_from_before_there_were_steps_and_gaps_leaves_gaps_out(scene, shot):
+    facts = scene.ex4d
+    source = json.loads(facts.source)
+    for name in ("step", "gaps"):
+        source["settings"].pop(name, None)
+    facts.source = json.dumps(source)
+    assert part.asked(facts) == part.opened(facts) == part.Part(0, 13, 1024, 1, None, "leave")
+
+
+@pytest.mark.parametrize("kept", ["", "{bad", '{"settings": 5}', '{"settings": {}}'])
+def test_the_panel_of_a_shot_whose_source_is_damaged_says_what_to_do(scene, shot, kept):
+    scene.ex4d.source, scene.ex4d.part_frames = kept, 0
+    part.show_where_missing()
+    drawn = draw(panels.draw_source)
+    assert part.DAMAGED in drawn.text
+    assert "Open Again" in drawn.buttons
+    again = bpy.types.EX4D_OT_open_again
+    assert again.description(bpy.context, again) == again.__doc__
