@@ -3,7 +3,8 @@
     python install.py FOLDER WHEEL PINS {cpu|nvidia}
 
 FOLDER gets `env-<number>`, and `current.json` names it once all is there and works; until then an earlier one stays
-in use. Progress and the end are told as `blender_addon.setup.chore` describes. It ends when its input is closed.
+in use, and it is not removed here, as a server may be running in it. Progress and the end are told as
+`blender_addon.setup.chore` describes. It ends when its input is closed.
 """
 
 import json
@@ -11,10 +12,12 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,16 +30,13 @@ TORCH_INDEX = {
 """Where PyTorch's own site has the build that PyPI has not: on Linux PyPI's is for NVIDIA, on Windows for the CPU."""
 UNPACKED = 3.0
 """Disk that packages take beside their download, as a multiple of it, at most."""
-OLD_SECONDS = 86400.0
-"""What was left unfinished before this is nobody's any more."""
-
 
 NO_TORCH = (
-    "PyTorch for the CPU could not be had from download.pytorch.org, and other sites' brings 3 GB for NVIDIA cards; so"
-    " it was left out, and depth comes from a file or is guessed. Repair adds it once that site can be reached."
+    "PyTorch for the CPU could not be downloaded from download.pytorch.org, and the one on PyPI brings 3 GB for NVIDIA"
+    " cards, so it was left out: depth comes from a file or is guessed. Press Repair once that site can be reached."
 )
 NO_NETWORK = ("connection broken by", "ProxyError", "ConnectTimeout", "Could not fetch URL")
-"""What pip writes where it does not get through; it goes on to say that no version fits."""
+"""What pip writes where it does not get through, before it says that no version fits."""
 
 
 class SetupError(Exception):
@@ -68,6 +68,9 @@ class Installer:
         self.python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         self.wheel, self.extras, self.note = wheel, EXTRAS[kind], ""
         self.child: subprocess.Popen[str] | None = None
+        self.kept = False
+        self.going_on = threading.Lock()
+        """Held while a process is started, and when the environment is kept; for good once this is cancelled."""
 
     def run(self) -> None:
         """All steps.
@@ -88,7 +91,11 @@ class Installer:
         check_disk(self.place.parent, sum(sizes.values()))
         self.install(sizes)
         tell("Checking the server")
-        keep(self.place, {"python": str(self.python), "version": self.check(), "kind": self.kind})
+        version = self.check()
+        facts = {"python": str(self.python), "base": sys.executable, "version": version, "kind": self.kind}
+        with self.going_on:
+            keep(self.place, facts)
+            self.kept = True
 
     @property
     def requirement(self) -> str:
@@ -116,7 +123,7 @@ class Installer:
         if code:
             raise SetupError(why(lines))
         found = json.loads(report.read_text(encoding="utf-8"))["install"]
-        return {_plain(item["metadata"]["name"]): _size(item["download_info"]["url"]) for item in found}
+        return sizes_of({_plain(item["metadata"]["name"]): item["download_info"]["url"] for item in found})
 
     def install(self, sizes: dict[str, int]) -> None:
         """Download and unpack, and tell how far that is.
@@ -125,7 +132,7 @@ class Installer:
             SetupError: pip says no.
         """
         total, come = sum(sizes.values()), 0
-        told = f"Downloading {total / 1e6:.0f} MB"
+        told = f"Downloading {total / 1e6:.0f} MB" if total else "Downloading packages"
         tell(told, 0, total)
 
         def hear(line: str) -> None:
@@ -161,14 +168,16 @@ class Installer:
 
     def call(self, command: Sequence[str | Path], hear: Callable[[str], None] | None = None) -> tuple[int, list[str]]:
         """Exit code and lines of a process; the lines go to the log, and to `hear` as they come."""
-        self.child = subprocess.Popen(
-            [str(word) for word in command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-        )
+        with self.going_on:
+            self.child = subprocess.Popen(
+                [str(word) for word in command],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # so that `kill` reaches what it starts itself
+            )
         lines = []
         assert self.child.stdout
         for line in self.child.stdout:
@@ -176,17 +185,22 @@ class Installer:
             lines.append(line)
             if hear:
                 hear(line)
-        return self.child.wait(), lines
+        code = self.child.wait()
+        with self.going_on:  # its failure is none where it was killed
+            return code, lines
 
     def end_with_input(self) -> None:
         """Whoever started this holds its input: when that closes, end, with all that was begun."""
         while os.read(sys.stdin.fileno(), 1):  # not `sys.stdin`, whose lock would be held when Python ends
             pass
-        finish(failed="Cancelled. What was downloaded is kept for the next time.")
-        if self.child is not None and self.child.poll() is None:
-            self.child.kill()
-            self.child.wait()
+        self.going_on.acquire()
+        if self.kept:
+            self.going_on.release()
+            return
+        if self.child is not None:
+            kill(self.child)
         self.remove()
+        finish(failed="Cancelled. What was downloaded is kept for the next time.")
         os._exit(1)
 
     def remove(self) -> None:
@@ -202,6 +216,16 @@ def tell(stage: str, step: int = 0, steps: int = 0) -> None:
 def finish(**said: str) -> None:
     """The last line."""
     print(json.dumps(said), flush=True)
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    """End a process with all that it has started."""
+    if process.poll() is None:
+        if os.name == "nt":
+            subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True)
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def check_disk(folder: Path, download: int) -> None:
@@ -229,25 +253,29 @@ def why(lines: list[str]) -> str:
 
 
 def keep(place: Path, facts: dict[str, str]) -> None:
-    """Let the environment at `place` be the one in use, and remove others, but for those that are being made."""
+    """Let the environment at `place` be the one in use."""
     temporary = place.with_suffix(".json")
     temporary.write_text(json.dumps(facts), encoding="utf-8")
     (place / "complete").touch()
     os.replace(temporary, place.parent / "current.json")
-    for other in place.parent.glob("env-*"):
-        if other != place and ((other / "complete").exists() or time.time() - other.stat().st_mtime > OLD_SECONDS):
-            shutil.rmtree(other, ignore_errors=True)
 
 
-def _size(url: str) -> int:
-    """Bytes of what lies at `url`."""
-    if url.startswith("file:"):
-        return 0
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10) as answer:
-            return int(answer.headers.get("Content-Length") or 0)
-    except (OSError, ValueError):
-        return 0
+def sizes_of(urls: dict[str, str]) -> dict[str, int]:
+    """Bytes of what lies at the address of each package; 0 where nobody says.
+
+    A site that does not answer is not asked again: behind a proxy that only pip knows, each would take its time.
+    """
+    sizes, silent = dict.fromkeys(urls, 0), set()
+    for name, url in urls.items():
+        site = urllib.parse.urlsplit(url)
+        if site.scheme == "file" or site.netloc in silent:
+            continue
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10) as answer:
+                sizes[name] = int(answer.headers.get("Content-Length") or 0)
+        except (OSError, ValueError):
+            silent.add(site.netloc)
+    return sizes
 
 
 def _plain(name: str) -> str:

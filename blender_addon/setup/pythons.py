@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSIONS = ("3.13", "3.12", "3.11", "3.14")
-"""Those for which the packages of the server are offered ready-made, the most tried first."""
+"""Those for which there are wheels of all that the server needs; the first is preferred."""
 
 HOW_TO_GET = (
-    "Neither Blender's own Python nor another from 3.11 to 3.14 can make an environment here: install one from"
+    "No Python from 3.11 to 3.14 that can create environments was found, and Blender's own cannot: install one from"
     " python.org (on Debian and Ubuntu: `apt install python3-venv`), then press Set Up Server again."
 )
 _TEST = "import ensurepip, venv, sys; print('%d.%d' % sys.version_info[:2])"

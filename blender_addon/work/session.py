@@ -129,6 +129,8 @@ class Session:
         Raises:
             InputError: see `OwnServer.start` and `connect`.
         """
+        if not self.server.is_running and not server.answers(preferences().address):
+            self.environment.remove_unused()
         self.server.start(self.server_python, preferences().address)
         return self.connect()
 
@@ -218,7 +220,7 @@ class Session:
         return self.state
 
     def _hear_setup(self) -> None:
-        """How far Set Up Server is. Once it is through, the new server starts, in place of an old one that rests."""
+        """How far Set Up Server is. Once it is done, the new server starts, in place of an old one that is idle."""
         before, ended = self.environment.progress, self.environment.poll()
         now = self.environment.progress
         if ended:
