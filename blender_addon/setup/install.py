@@ -45,7 +45,8 @@ class SetupError(Exception):
 
 def main(folder: Path, wheel: Path, pins: Path, kind: str) -> int:
     """Do it; see the module. Returns the exit code."""
-    installer = Installer(folder / f"env-{time.time_ns()}", wheel, pins, kind)
+    # A short name: Windows allows 260 characters for whole paths, and PyTorch's are long.
+    installer = Installer(folder / f"env-{time.time_ns() // 10**6:x}", wheel, pins, kind)
     threading.Thread(target=installer.end_with_input, daemon=True).start()
     try:
         installer.run()
@@ -81,8 +82,10 @@ class Installer:
         tell("Making an environment")
         self.make_environment()
         if index := TORCH_INDEX.get((platform.system(), self.kind)):
-            tell("Downloading PyTorch")  # where that fails, `plan` sees to it
-            self.pip("--no-deps", "--index-url", index, "--retries", "1", "torch")
+            tell("Downloading PyTorch")
+            code, lines = self.pip("--no-deps", "--index-url", index, "--retries", "1", "torch")
+            if code and (self.kind == "nvidia" or is_full(lines)):
+                raise SetupError(why(lines))  # else `plan` sees whether PyPI's will do
         tell("Looking for packages")
         sizes = self.plan()
         if self.kind == "cpu" and any(name.startswith("nvidia-") for name in sizes):
@@ -241,11 +244,22 @@ def check_disk(folder: Path, download: int) -> None:
         )
 
 
+def is_full(lines: list[str]) -> bool:
+    """Whether pip met a full disk."""
+    return any("No space left" in line or "[WinError 112]" in line for line in lines)
+
+
 def why(lines: list[str]) -> str:
     """What pip's output says, as a sentence."""
     text = "".join(lines)
-    if "No space left" in text:
+    if is_full(lines):
         return "The disk is full: make some room and press Set Up Server again."
+    if "Long Path" in text:
+        return (
+            "Windows allows paths of 260 characters, and some packages need longer ones: set LongPathsEnabled to 1 in"
+            r" HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\FileSystem of the registry, then press Set Up Server"
+            " again."
+        )
     if any(word in text for word in NO_NETWORK):
         return "The packages cannot be downloaded: check the network, and the proxy if there is one; the log says more."
     errors = [line.strip()[7:] for line in lines if line.startswith("ERROR: ")]

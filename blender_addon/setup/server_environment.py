@@ -1,9 +1,10 @@
 """The server's own Python environment: what there is of it, and setting it up, repairing, updating and removing it.
 
-It lies in the add-on's user folder. `install.py` makes it in a process of its own, from the wheel and the pins that
+It lies in the add-on's user folder, see `folder_in`. `install.py` makes it in a process of its own, from the wheel and the pins that
 the extension carries.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -74,6 +75,17 @@ class Environment:
     def is_old(self) -> bool:
         """Whether the add-on has a server of another version."""
         return self.version != __version__
+
+
+def folder_in(user_folder: Path, local: str = os.environ.get("LOCALAPPDATA", "") if os.name == "nt" else "") -> Path:
+    """Where the environment of an add-on with this user folder lies.
+
+    Windows usually allows 260 characters for a path. In the user folder, which takes 100, PyTorch's longest would have
+    more than 300, so there it is a short folder in `local`, the user's folder for what belongs to this machine.
+    """
+    if not local:
+        return user_folder / "server-python"
+    return Path(local, "ex4d", hashlib.sha256(str(user_folder).encode()).hexdigest()[:6])
 
 
 class ServerEnvironment:

@@ -31,7 +31,7 @@ class _OnSetup(bpy.types.Operator):
 
 
 class EX4D_OT_server_set_up(_OnSetup):
-    """Download the server and set it up on this machine; nothing is installed outside the add-on's own folder"""
+    """Download the server and set it up on this machine; it gets a folder of its own, and nothing else is changed"""
 
     bl_idname = "ex4d.server_set_up"
     bl_label = "Set Up Server"

@@ -21,7 +21,7 @@ from ex4d.jobs.messages import Capabilities
 
 from ..identity import PACKAGE
 from ..scene import compat, motion, objects
-from ..setup.server_environment import ServerEnvironment
+from ..setup.server_environment import ServerEnvironment, folder_in
 from ..shot import from_0_1, source, takes
 from ..ui.generators import Groups
 from ..ui.picture import Picture
@@ -74,7 +74,7 @@ class Session:
     @cached_property
     def environment(self) -> ServerEnvironment:
         """The server's own Python environment."""
-        return ServerEnvironment(compat.user_folder(PACKAGE) / "server-python")
+        return ServerEnvironment(folder_in(compat.user_folder(PACKAGE)))
 
     @property
     def server_python(self) -> str:

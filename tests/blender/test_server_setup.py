@@ -13,7 +13,7 @@ from test_panels import draw
 
 from blender_addon.setup import install, pythons
 from blender_addon.setup.chore import Chore, Progress
-from blender_addon.setup.server_environment import Environment, ServerEnvironment
+from blender_addon.setup.server_environment import Environment, ServerEnvironment, folder_in
 from blender_addon.ui import panels, server_setup
 from blender_addon.work import session
 from ex4d import __version__
@@ -136,6 +136,30 @@ def test_a_cancel_that_comes_when_all_is_done_changes_nothing(tmp_path, monkeypa
     assert json.loads((tmp_path / "current.json").read_text())["version"] == "1.2.3"
 
 
+LONG_PATH = "HINT: This error might have occurred since this system does not have Windows Long Path support enabled.\n"
+
+
+@pytest.mark.parametrize(
+    ("system", "kind", "line", "told"),
+    [
+        ("Windows", "nvidia", "ERROR: No matching distribution found for torch\n", "No matching distribution"),
+        ("Windows", "nvidia", LONG_PATH, "LongPathsEnabled"),
+        ("Linux", "cpu", "ERROR: [Errno 28] No space left on device\n", "disk is full"),
+    ],
+)
+def test_a_pytorch_that_cannot_be_had_is_not_replaced_by_one_without_cuda(
+    tmp_path, monkeypatch, system, kind, line, told
+):
+    made = installer(tmp_path)
+    made.kind = kind
+    monkeypatch.setattr(made, "make_environment", lambda: None)
+    monkeypatch.setattr(made, "pip", lambda *words, hear=None: (1, [line]))
+    monkeypatch.setattr(made, "plan", lambda: pytest.fail("it went on"))
+    monkeypatch.setattr(install.platform, "system", lambda: system)
+    with pytest.raises(install.SetupError, match=told):
+        made.run()
+
+
 def test_a_site_that_does_not_answer_is_asked_once(monkeypatch):
     asked = []
 
@@ -224,6 +248,14 @@ def test_a_cancelled_set_up_leaves_nothing_and_the_old_environment_stays(carried
     assert not list(setup.folder.glob("env-*"))
     assert setup.current == Environment(Path(sys.executable), Path(sys.executable), "0.0.1", "cpu")
     assert setup.current.is_old
+
+
+def test_on_windows_the_longest_path_of_pytorch_fits_into_260_characters(tmp_path):
+    assert folder_in(tmp_path, "") == tmp_path / "server-python"
+    found = folder_in(tmp_path, r"C:\Users\anna.lena.meier\AppData\Local")
+    assert found != folder_in(tmp_path / "another", r"C:\Users\anna.lena.meier\AppData\Local")
+    installed = Path(found, "env-19abcdef012", "Lib", "site-packages")
+    assert len(str(installed)) + 1 + 171 < 260  # torch 2.13: a licence in torch-2.13.0+cpu.dist-info
 
 
 def test_a_damaged_record_counts_as_no_environment(tmp_path):
