@@ -1,7 +1,7 @@
 """The server's own Python environment: what there is of it, and setting it up, repairing, updating and removing it.
 
-It lies in the add-on's user folder, see `folder_in`. `install.py` makes it in a process of its own, from the wheel and the pins that
-the extension carries.
+It lies in the add-on's user folder, or elsewhere on Windows. `install.py` makes it in a process of its own, from the
+wheel and the pins that the extension carries.
 """
 
 import hashlib

@@ -87,7 +87,7 @@ class Session:
     @property
     def lacks_server(self) -> bool:
         """Whether nothing can be done before a server is set up: none answers, and none can be started."""
-        return self.client is None and not self.server_python
+        return not self.server_python and (self.client is None or self.client.status == "unreachable")
 
     @property
     def capabilities(self) -> Capabilities | None:
@@ -224,7 +224,9 @@ class Session:
         before, ended = self.environment.progress, self.environment.poll()
         now = self.environment.progress
         if ended:
-            self.dispatch(state.Said(now.done or now.failed, failed=bool(now.failed)))
+            waits = now.done and self.state.busy and self.may_stop_server
+            later = " It takes over once you press Stop Server, or when Blender starts the next time." if waits else ""
+            self.dispatch(state.Said((now.done or now.failed) + later, failed=bool(now.failed)))
         if ended and now.done and not preferences().python:
             if not self.state.busy:
                 self.stop_server()
@@ -250,6 +252,8 @@ class Session:
             return "" if client.status == "ready" else self.state.trouble
         if self.server.is_running and client.status == "unreachable":
             return "The server that was started here does not answer yet."
+        if client.status == "unreachable" and self.environment.busy:
+            return "The server is being set up; what was asked for begins once it is there."
         if client.status == "unreachable":
             button = "Start Server" if self.server_python else "Set Up Server"
             return self.server.trouble or f"The server at {self._address} does not answer: press {button}."

@@ -291,6 +291,26 @@ def test_where_no_server_is_set_up_the_panel_has_the_button_for_it(user_folder):
     assert shown == [f"Command line: {Path(sys.executable).with_name('ex4d')}"]
 
 
+def test_while_the_server_is_set_up_what_was_asked_for_is_told_to_wait(tmp_path):
+    bpy.context.preferences.addons["blender_addon"].preferences.address = "tcp://127.0.0.1:59737"
+    now = session.current()
+    now.connect()
+    end = time.monotonic() + 20
+    while "press Set Up Server" not in now.state.trouble and time.monotonic() < end:
+        now.tick(0.05)
+    assert draw(panels.draw_source).buttons.count("Set Up Server") == 1
+    now.environment._chore = chore(tmp_path, "print(json.dumps({'stage': 'Half'}), flush=True)\nsys.stdin.read()")
+    while "begins once it is there" not in now.state.trouble and time.monotonic() < end:
+        now.tick(0.05)
+    buttons = draw(panels.draw_source).buttons
+    assert "Set Up Server" not in buttons
+    assert "Cancel" in buttons
+    now.environment.cancel()
+    while now.environment.busy and time.monotonic() < end:
+        now.tick(0.05)
+    assert "ended unexpectedly" in now.state.message
+
+
 @pytest.mark.setup
 @pytest.mark.timeout(1500)
 def test_a_server_that_was_set_up_opens_the_sample(carried, monkeypatch, user_folder):
