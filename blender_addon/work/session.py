@@ -66,6 +66,7 @@ class Session:
         self._entered = False
         self._drawn_status = ""
         self._looked = -LOOK_INTERVAL_S
+        self._probe: server.Probe | None = None
         self._task: Iterator | None = None
         self._task_event: type = state.Prepared
 
@@ -117,11 +118,20 @@ class Session:
     def look_for_server(self) -> None:
         """Connect where a server answers, so that the panel knows what there is before anything is pressed."""
         now = time.monotonic()
-        if self.client is None and now - self._looked > LOOK_INTERVAL_S:
-            self._looked = now
-            with suppress(EX4DError, OSError):  # what is wrong is told when something is pressed
-                if server.answers(preferences().address):
-                    self.connect()
+        with suppress(EX4DError, OSError):  # what is wrong is told when something is pressed
+            if self._probe is None and self.client is None and now - self._looked > LOOK_INTERVAL_S:
+                self._looked = now
+                self._probe = server.Probe(preferences().address)
+            answer = self._probe.answer() if self._probe is not None else None
+            if answer is not None:
+                self._stop_looking()
+            if answer and self.client is None:
+                self.connect()
+
+    def _stop_looking(self) -> None:
+        if self._probe is not None:
+            self._probe.close()
+        self._probe = None
 
     def start_server(self) -> Client:
         """Start the server on this machine; returns the client, which hears when it answers.
@@ -353,6 +363,7 @@ class Session:
         """End everything."""
         self.leave_file()
         self.environment.close()
+        self._stop_looking()
         self.disconnect()
         self.generators.remove()
         self.server.stop()
