@@ -7,6 +7,7 @@ in use, and it is not removed here, as a server may be running in it. Progress a
 `blender_addon.setup.chore` describes. It ends when its input is closed.
 """
 
+import contextlib
 import json
 import os
 import platform
@@ -227,7 +228,8 @@ def kill(process: "subprocess.Popen[str]") -> None:
         if os.name == "nt":
             subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True)
         else:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended at this moment
+                os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 

@@ -167,7 +167,7 @@ def test_a_backend_killed_in_mid_job_is_told_and_the_next_press_works(scene, ser
     assert not session.current().state.busy
     settings = bpy.context.preferences.addons["blender_addon"].preferences
     python, settings.python = settings.python, ""
-    with pytest.raises(RuntimeError, match="does not answer: press Start Server"):
+    with pytest.raises(RuntimeError, match="does not answer: press Set Up Server"):
         bpy.ops.ex4d.generate()
     settings.python = python
     assert bpy.ops.ex4d.server_start() == {"FINISHED"}
