@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+_NVIDIA = "; in Blender, press Repair and choose NVIDIA GPU"
+REPAIR = {"depth": "; in Blender, press Repair", "wan": _NVIDIA, "cuda": _NVIDIA}
+"""How those who have no terminal get an extra: the add-on's Set Up Server brings it."""
+
 
 @dataclass(frozen=True)
 class Package:
@@ -26,4 +30,4 @@ class Package:
         """What to type, as a part of a sentence."""
         if not self.extra:
             return f"pip install {self.name}"
-        return f"pip install -c constraints.txt '.[{self.extra}]' in a checkout"
+        return f"pip install -c constraints.txt '.[{self.extra}]' in a checkout{REPAIR.get(self.extra, '')}"

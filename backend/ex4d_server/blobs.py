@@ -280,8 +280,12 @@ class BlobStore:
         stored = self._stored.setdefault(sha256, _Stored(self.path(sha256).stat().st_size, 0.0))
         if now - stored.used > 1.0:
             stored.used = now
-            with contextlib.suppress(OSError):
-                os.utime(self.path(sha256), ns=(int(now * 1e9), stamp(sha256)))
+            self._note_use(sha256, now)
+
+    def _note_use(self, sha256: str, now: float) -> None:
+        """Write on the disk that a file was used, for servers to come."""
+        with contextlib.suppress(OSError):
+            os.utime(self.path(sha256), ns=(int(now * 1e9), stamp(sha256)))
 
     def _promised(self) -> int:
         """Bytes that announced uploads will still bring."""
@@ -326,7 +330,9 @@ class BlobStore:
             except PermissionError:  # Windows: what is read-only or open stays
                 same = self._size(sha256) == size
                 remove_file(path if same else self.path(sha256))
-                if not same:
+                if same:
+                    self._note_use(sha256, now)
+                else:
                     os.replace(path, self.path(sha256))
             self._stored[sha256] = _Stored(size, now)
 

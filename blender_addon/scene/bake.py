@@ -1,5 +1,7 @@
 """A camera with constraints, parents or drivers as a new one with keys alone."""
 
+import re
+
 import bpy
 
 from ..scene import backdrop, camera, objects, rig
@@ -15,14 +17,19 @@ def bake(scene: bpy.types.Scene) -> bpy.types.Object:
     """
     chosen, path = camera.path_camera(scene), camera.sample(scene)
     data = chosen.data.copy()
-    data.name = f"{chosen.data.name} Baked"
+    data.name = _baked(chosen.data.name)
     if data.animation_data is not None:
         for driver in [d for d in data.animation_data.drivers if d.data_path in rig.MOVE_CHANNELS]:
             data.animation_data.drivers.remove(driver)
         for track in list(data.animation_data.nla_tracks):
             data.animation_data.nla_tracks.remove(track)
     backdrop.tint(data)
-    made = objects.make(scene, objects.BAKED, f"{chosen.name} Baked", data, objects.find(scene, objects.ROOT))
+    made = objects.make(scene, objects.BAKED, _baked(chosen.name), data, objects.find(scene, objects.ROOT))
     camera.restore(scene, made, path)
     camera.choose(scene, made)
     return made
+
+
+def _baked(name: str) -> str:
+    """The name of what was baked, said once: Blender numbers those that have the same."""
+    return re.sub(r" Baked(\.\d+)?$", "", name) + " Baked"

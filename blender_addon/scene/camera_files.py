@@ -40,6 +40,12 @@ def file_for(file: Path, name: str) -> Path:
     return file.with_name(file.name + ending)
 
 
+def format_of_name(file: Path) -> str:
+    """The format that a name's ending tells; "" where it tells none."""
+    ending = file.suffix.lower()
+    return next((name for name, *_ in EXPORT_ITEMS if ending and registry.FORMATS[name].ending == ending), "")
+
+
 def read_path(scene: bpy.types.Scene, file: Path, scale: float, world: World) -> CameraPath:
     """The path of a camera file for the scene's shot, in library axes, with notes; it may end before the clip.
 

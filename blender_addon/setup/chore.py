@@ -52,15 +52,18 @@ class Chore:
     def __init__(self, command: Sequence[str | Path], log: Path) -> None:
         self.log, self.progress = log, Progress()
         log.parent.mkdir(parents=True, exist_ok=True)
-        # Blender's own paths would make another Python take modules that were built for Blender.
-        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+        # Blender's own paths would make another Python take modules that were built for Blender. In UTF-8 whatever a
+        # program says can be written to the log, which Windows' code pages do not allow.
+        dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONIOENCODING", "PIP_USER", "PIP_TARGET", "PIP_PREFIX")
+        environment = {k: v for k, v in os.environ.items() if k not in dropped}
+        added = {"PYTHONUNBUFFERED": "1", "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1", "PIP_USER": "0"}
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**environment, "PYTHONUNBUFFERED": "1", "PYTHONNOUSERSITE": "1"},
+                env=environment | added,
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         self.over = False

@@ -3,18 +3,22 @@
     python install.py FOLDER WHEEL PINS {cpu|nvidia}
 
 FOLDER gets `env-<number>`, and `current.json` names it once all is there and works; until then an earlier one stays
-in use. Progress and the end are told as `blender_addon.setup.chore` describes. It ends when its input is closed.
+in use, and it is not removed here, as a server may be running in it. Progress and the end are told as
+`blender_addon.setup.chore` describes. It ends when its input is closed.
 """
 
+import contextlib
 import json
 import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,16 +31,13 @@ TORCH_INDEX = {
 """Where PyTorch's own site has the build that PyPI has not: on Linux PyPI's is for NVIDIA, on Windows for the CPU."""
 UNPACKED = 3.0
 """Disk that packages take beside their download, as a multiple of it, at most."""
-OLD_SECONDS = 86400.0
-"""What was left unfinished before this is nobody's any more."""
-
 
 NO_TORCH = (
-    "PyTorch for the CPU could not be had from download.pytorch.org, and other sites' brings 3 GB for NVIDIA cards; so"
-    " it was left out, and depth comes from a file or is guessed. Repair adds it once that site can be reached."
+    "PyTorch for the CPU could not be downloaded from download.pytorch.org, and the one on PyPI brings 3 GB for NVIDIA"
+    " cards, so it was left out: depth comes from a file or is guessed. Press Repair once that site can be reached."
 )
 NO_NETWORK = ("connection broken by", "ProxyError", "ConnectTimeout", "Could not fetch URL")
-"""What pip writes where it does not get through; it goes on to say that no version fits."""
+"""What pip writes where it does not get through, before it says that no version fits."""
 
 
 class SetupError(Exception):
@@ -45,14 +46,12 @@ class SetupError(Exception):
 
 def main(folder: Path, wheel: Path, pins: Path, kind: str) -> int:
     """Do it; see the module. Returns the exit code."""
-    installer = Installer(folder / f"env-{time.time_ns()}", wheel, pins, kind)
-    watching = threading.Thread(target=installer.end_with_input, daemon=True)
-    watching.start()
+    # A short name: Windows allows 260 characters for whole paths, and PyTorch's are long.
+    installer = Installer(folder / f"env-{time.time_ns() // 10**6:x}", wheel, pins, kind)
+    threading.Thread(target=installer.end_with_input, daemon=True).start()
     try:
         installer.run()
     except SetupError as error:
-        if installer.cancelled:
-            watching.join()  # it ends all, and has said why
         installer.remove()
         finish(failed=str(error))
         return 1
@@ -71,7 +70,9 @@ class Installer:
         self.python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         self.wheel, self.extras, self.note = wheel, EXTRAS[kind], ""
         self.child: subprocess.Popen[str] | None = None
-        self.cancelled = False
+        self.kept = False
+        self.going_on = threading.Lock()
+        """Held while a process is started, and when the environment is kept; for good once this is cancelled."""
 
     def run(self) -> None:
         """All steps.
@@ -82,8 +83,10 @@ class Installer:
         tell("Making an environment")
         self.make_environment()
         if index := TORCH_INDEX.get((platform.system(), self.kind)):
-            tell("Downloading PyTorch")  # where that fails, `plan` sees to it
-            self.pip("--no-deps", "--index-url", index, "--retries", "1", "torch")
+            tell("Downloading PyTorch")
+            code, lines = self.pip("--no-deps", "--index-url", index, "--retries", "1", "torch")
+            if code and (self.kind == "nvidia" or is_full(lines)):
+                raise SetupError(why(lines))  # else `plan` sees whether PyPI's will do
         tell("Looking for packages")
         sizes = self.plan()
         if self.kind == "cpu" and any(name.startswith("nvidia-") for name in sizes):
@@ -92,7 +95,11 @@ class Installer:
         check_disk(self.place.parent, sum(sizes.values()))
         self.install(sizes)
         tell("Checking the server")
-        keep(self.place, {"python": str(self.python), "version": self.check(), "kind": self.kind})
+        version = self.check()
+        facts = {"python": str(self.python), "base": sys.executable, "version": version, "kind": self.kind}
+        with self.going_on:
+            keep(self.place, facts)
+            self.kept = True
 
     @property
     def requirement(self) -> str:
@@ -120,7 +127,7 @@ class Installer:
         if code:
             raise SetupError(why(lines))
         found = json.loads(report.read_text(encoding="utf-8"))["install"]
-        return {_plain(item["metadata"]["name"]): _size(item["download_info"]["url"]) for item in found}
+        return sizes_of({_plain(item["metadata"]["name"]): item["download_info"]["url"] for item in found})
 
     def install(self, sizes: dict[str, int]) -> None:
         """Download and unpack, and tell how far that is.
@@ -129,7 +136,7 @@ class Installer:
             SetupError: pip says no.
         """
         total, come = sum(sizes.values()), 0
-        told = f"Downloading {total / 1e6:.0f} MB"
+        told = f"Downloading {total / 1e6:.0f} MB" if total else "Downloading packages"
         tell(told, 0, total)
 
         def hear(line: str) -> None:
@@ -165,14 +172,16 @@ class Installer:
 
     def call(self, command: Sequence[str | Path], hear: Callable[[str], None] | None = None) -> tuple[int, list[str]]:
         """Exit code and lines of a process; the lines go to the log, and to `hear` as they come."""
-        self.child = subprocess.Popen(
-            [str(word) for word in command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            errors="replace",
-        )
+        with self.going_on:
+            self.child = subprocess.Popen(
+                [str(word) for word in command],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # so that `kill` reaches what it starts itself
+            )
         lines = []
         assert self.child.stdout
         for line in self.child.stdout:
@@ -180,18 +189,22 @@ class Installer:
             lines.append(line)
             if hear:
                 hear(line)
-        return self.child.wait(), lines
+        code = self.child.wait()
+        with self.going_on:  # its failure is none where it was killed
+            return code, lines
 
     def end_with_input(self) -> None:
         """Whoever started this holds its input: when that closes, end, with all that was begun."""
         while os.read(sys.stdin.fileno(), 1):  # not `sys.stdin`, whose lock would be held when Python ends
             pass
-        self.cancelled = True
-        finish(failed="Cancelled. What was downloaded is kept for the next time.")
-        if self.child is not None and self.child.poll() is None:
-            self.child.kill()
-            self.child.wait()
+        self.going_on.acquire()
+        if self.kept:
+            self.going_on.release()
+            return
+        if self.child is not None:
+            kill(self.child)
         self.remove()
+        finish(failed="Cancelled. What was downloaded is kept for the next time.")
         os._exit(1)
 
     def remove(self) -> None:
@@ -209,6 +222,17 @@ def finish(**said: str) -> None:
     print(json.dumps(said), flush=True)
 
 
+def kill(process: "subprocess.Popen[str]") -> None:
+    """End a process with all that it has started."""
+    if process.poll() is None:
+        if os.name == "nt":
+            subprocess.run(["taskkill", "/F", "/T", "/PID", str(process.pid)], capture_output=True)
+        else:
+            with contextlib.suppress(ProcessLookupError):  # it has ended at this moment
+                os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
 def check_disk(folder: Path, download: int) -> None:
     """Compare what is to come with the room that there is.
 
@@ -222,11 +246,22 @@ def check_disk(folder: Path, download: int) -> None:
         )
 
 
+def is_full(lines: list[str]) -> bool:
+    """Whether pip met a full disk."""
+    return any("No space left" in line or "[WinError 112]" in line for line in lines)
+
+
 def why(lines: list[str]) -> str:
     """What pip's output says, as a sentence."""
     text = "".join(lines)
-    if "No space left" in text:
+    if is_full(lines):
         return "The disk is full: make some room and press Set Up Server again."
+    if "Long Path" in text:
+        return (
+            "Windows allows paths of 260 characters, and some packages need longer ones: set LongPathsEnabled to 1 in"
+            r" HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\FileSystem of the registry, then press Set Up Server"
+            " again."
+        )
     if any(word in text for word in NO_NETWORK):
         return "The packages cannot be downloaded: check the network, and the proxy if there is one; the log says more."
     errors = [line.strip()[7:] for line in lines if line.startswith("ERROR: ")]
@@ -234,25 +269,29 @@ def why(lines: list[str]) -> str:
 
 
 def keep(place: Path, facts: dict[str, str]) -> None:
-    """Let the environment at `place` be the one in use, and remove others, but for those that are being made."""
+    """Let the environment at `place` be the one in use."""
     temporary = place.with_suffix(".json")
     temporary.write_text(json.dumps(facts), encoding="utf-8")
     (place / "complete").touch()
     os.replace(temporary, place.parent / "current.json")
-    for other in place.parent.glob("env-*"):
-        if other != place and ((other / "complete").exists() or time.time() - other.stat().st_mtime > OLD_SECONDS):
-            shutil.rmtree(other, ignore_errors=True)
 
 
-def _size(url: str) -> int:
-    """Bytes of what lies at `url`."""
-    if url.startswith("file:"):
-        return 0
-    try:
-        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10) as answer:
-            return int(answer.headers.get("Content-Length") or 0)
-    except (OSError, ValueError):
-        return 0
+def sizes_of(urls: dict[str, str]) -> dict[str, int]:
+    """Bytes of what lies at the address of each package; 0 where nobody says.
+
+    A site that does not answer is not asked again: behind a proxy that only pip knows, each would take its time.
+    """
+    sizes, silent = dict.fromkeys(urls, 0), set()
+    for name, url in urls.items():
+        site = urllib.parse.urlsplit(url)
+        if site.scheme == "file" or site.netloc in silent:
+            continue
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=10) as answer:
+                sizes[name] = int(answer.headers.get("Content-Length") or 0)
+        except (OSError, ValueError):
+            silent.add(site.netloc)
+    return sizes
 
 
 def _plain(name: str) -> str:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 VERSIONS = ("3.13", "3.12", "3.11", "3.14")
-"""Those for which the packages of the server are offered ready-made, the most tried first."""
+"""Those for which there are wheels of all that the server needs; the first is preferred."""
 
 HOW_TO_GET = (
-    "Neither Blender's own Python nor another from 3.11 to 3.14 can make an environment here: install one from"
+    "No Python from 3.11 to 3.14 that can create environments was found, and Blender's own cannot: install one from"
     " python.org (on Debian and Ubuntu: `apt install python3-venv`), then press Set Up Server again."
 )
 _TEST = "import ensurepip, venv, sys; print('%d.%d' % sys.version_info[:2])"
@@ -43,20 +43,30 @@ def usable(paths: Iterable[Path]) -> Iterator[Python]:
 
 def _ask(path: Path) -> str:
     """The version of a Python that can make environments; "" of others."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     try:
-        asked = subprocess.run(
-            [path, "-c", _TEST],
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
+        asked = _run([path, "-c", _TEST])
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return asked.stdout.strip() if asked.returncode == 0 else ""
+
+
+def _run(command: list[str | Path]) -> subprocess.CompletedProcess[str]:
+    """Run a command without Blender's own Python paths, and without a window on Windows.
+
+    Raises:
+        OSError: it cannot be run.
+        subprocess.TimeoutExpired: it hangs.
+    """
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=_SECONDS,
+        env={k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")},
+        stdin=subprocess.DEVNULL,
+        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+    )
 
 
 def _others() -> Iterator[Path]:
@@ -74,9 +84,9 @@ def _others() -> Iterator[Path]:
 def _of_launcher(launcher: str) -> Iterator[Path]:
     """Windows: what the launcher lists, a line each: ` -V:3.12 *  C:\\...\\python.exe`."""
     try:
-        listed = subprocess.run([launcher, "-0p"], capture_output=True, text=True, timeout=_SECONDS).stdout
+        listed = _run([launcher, "-0p"])
     except (OSError, subprocess.TimeoutExpired):
         return
-    for line in listed.splitlines():
+    for line in listed.stdout.splitlines():
         if found := re.search(r"(\S:\\.*python\.exe)\s*$", line):
             yield Path(found[1])

@@ -1,12 +1,18 @@
 """The server's own Python environment: what there is of it, and setting it up, repairing, updating and removing it.
 
 It lies in the user's data folder, so that it serves every Blender of the user, and stays when the extension is
-uninstalled: only `remove` removes it. `install.py` makes it in a process of its own, from the wheel and the pins that
-the extension carries.
+uninstalled: only `remove` removes it. On Windows it lies elsewhere, see `folder_in`. `install.py` makes it in a process
+of its own, from the wheel and the pins that the extension carries.
 """
 
+import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +33,7 @@ FROM_SOURCE = (
 
 @dataclass(frozen=True)
 class Kind:
-    """What the server can be set up for: its download and what that takes on the disk, GB, about."""
+    """What the server can be set up for, and about how many GB that takes to download and on disk."""
 
     name: str
     label: str
@@ -36,10 +42,12 @@ class Kind:
     disk_gb: float
 
 
-KINDS = (
-    Kind("cpu", "CPU", "Depth and previews on the processor, or on Apple's GPU", 0.4, 1.5),
-    Kind("nvidia", "NVIDIA GPU", "Depth and video models on an NVIDIA card", 3.5, 8.0),
-)
+_CPU = Kind("cpu", "CPU", "Depth and previews on the processor, or on Apple's GPU", 0.4, 1.5)
+_NVIDIA = Kind("nvidia", "NVIDIA GPU", "Depth and video models on an NVIDIA card", 3.5, 8.0)
+KINDS = (_CPU,) if sys.platform == "darwin" else (_CPU, _NVIDIA)
+
+ABANDONED_SECONDS = 86400.0
+"""What was begun so long ago and is not complete is nobody's any more."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +56,37 @@ class Environment:
 
     Attributes:
         python: its Python.
+        base: the Python that it was made with and cannot do without, such as Blender's. On Windows `python` is a mere
+            launcher of it, which stays when that Blender is gone.
         version: of the server in it.
         kind: name of one of `KINDS`.
     """
 
     python: Path
+    base: Path
     version: str
     kind: str
+
+    @property
+    def command(self) -> Path:
+        """The command `ex4d` in it."""
+        return self.python.with_name(f"ex4d{'.exe' if os.name == 'nt' else ''}")
 
     @property
     def is_old(self) -> bool:
         """Whether the add-on has a server of another version."""
         return self.version != __version__
+
+
+def folder_in(user_folder: Path, local: str = os.environ.get("LOCALAPPDATA", "") if os.name == "nt" else "") -> Path:
+    """Where the environment of an add-on with this user folder lies.
+
+    Windows usually allows 260 characters for a path. In the user folder, which takes 100, PyTorch's longest would have
+    more than 300, so there it is a short folder in `local`, the user's folder for what belongs to this machine.
+    """
+    if not local:
+        return user_folder / "server-python"
+    return Path(local, "ex4d", hashlib.sha256(str(user_folder).encode()).hexdigest()[:6])
 
 
 class ServerEnvironment:
@@ -87,17 +114,18 @@ class ServerEnvironment:
 
     @property
     def current(self) -> Environment | None:
-        """The environment in use; None where there is none, or its Python is gone."""
+        """The environment in use; None where there is none, or its Python or the one it was made with is gone."""
         record = self.folder / "current.json"
         try:
             changed = record.stat().st_mtime_ns
             if changed != self._seen[0]:  # panels ask whenever they are drawn
                 facts = json.loads(record.read_text(encoding="utf-8"))
-                self._seen = changed, Environment(Path(facts["python"]), facts["version"], facts["kind"])
+                found = Environment(Path(facts["python"]), Path(facts["base"]), facts["version"], facts["kind"])
+                self._seen = changed, (found if found.kind in [kind.name for kind in KINDS] else None)
         except (OSError, ValueError, KeyError, TypeError):
             return None
         found = self._seen[1]
-        return found if found is not None and found.python.is_file() else None
+        return found if found is not None and found.python.is_file() and found.base.is_file() else None
 
     def set_up(self, kind: str, carried: Path = CARRIED) -> None:
         """Begin to make a new environment; the old one stays in use until the new one works.
@@ -137,12 +165,33 @@ class ServerEnvironment:
         """Remove the environment, with all that was downloaded for it but pip's own cache.
 
         Raises:
-            InputError: it is being made.
+            InputError: it is being made, or some of it cannot be removed.
         """
         if self.busy:
             raise InputError("The server is being set up: press Cancel first.")
+        with suppress(FileNotFoundError):
+            (self.folder / "current.json").unlink()  # first: what is left of the rest is not to be started
         shutil.rmtree(self.folder, ignore_errors=True)
-        self.progress = Progress(done="The server was removed. Clips, takes and models stay.")
+        if self.folder.exists():
+            raise InputError(f"Some files in {self.folder} are in use: end the server, then delete the folder.")
+
+    def remove_unused(self) -> subprocess.Popen | None:
+        """Remove environments that another has replaced; to be called while no server runs.
+
+        Returns:
+            The process that does it, as it takes seconds; None where there is nothing to remove.
+        """
+        now = self.current
+        if now is None or self.busy:
+            return None
+        limit = time.time() - ABANDONED_SECONDS
+        others = [place for place in self.folder.glob("env-*") if place.is_dir() and place not in now.python.parents]
+        unused = [place for place in others if (place / "complete").exists() or place.stat().st_mtime < limit]
+        if not unused:
+            return None
+        code = "import shutil, sys\nfor place in sys.argv[1:]: shutil.rmtree(place, ignore_errors=True)"
+        no_window = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+        return subprocess.Popen([now.python, "-c", code, *unused], stdin=subprocess.DEVNULL, creationflags=no_window)
 
     def close(self) -> None:
         """Let go of the chore, which ends then."""

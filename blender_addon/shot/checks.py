@@ -221,7 +221,7 @@ def server_trouble() -> Advice | None:
     now = session.current()
     if not now.state.trouble:
         return None
-    if now.server.is_running:
+    if now.server.is_running or now.environment.busy:
         return Advice(now.state.trouble)
     if not now.server_python:
         return Advice(now.state.trouble, "ex4d.server_set_up", (), "Set Up Server")

@@ -330,14 +330,22 @@ class EX4D_OT_export_path(_Safe):
 
     def check(self, context: bpy.types.Context) -> bool:
         """Let the name end as the format's do."""
+        self.follow_name()
         named = str(camera_files.file_for(Path(self.filepath), self.format))
         changed, self.filepath = named != self.filepath, named
         return changed
 
     def act(self, context: bpy.types.Context) -> None:
         """Write it."""
+        self.follow_name()
         file = camera_files.file_for(Path(bpy.path.abspath(self.filepath)), self.format)
         self.tell(" ".join(camera_files.export_path(context.scene, file, self.format)))
+
+    def follow_name(self) -> None:
+        """As long as nobody has chosen a format, the ending of the name tells it."""
+        told = camera_files.format_of_name(Path(self.filepath))
+        if told and not self.properties.is_property_set("format"):
+            self.format = told
 
 
 class EX4D_OT_snap_to_source(_Safe):

@@ -182,7 +182,8 @@ def draw_source(layout: Layout, context: Context) -> None:
         layout.operator(open_clip, text=f"Open {name}", icon="FILE_REFRESH").filepath = facts.clip_path
     if not facts.shot or now.state.opening:
         draw_progress(layout, context)
-    draw_trouble(layout, context)
+    if not now.lacks_server:
+        draw_trouble(layout, context)
 
 
 def draw_depth(layout: Layout, context: Context) -> None:

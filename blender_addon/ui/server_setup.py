@@ -10,8 +10,8 @@ from ..setup.server_environment import KINDS, Kind
 from ..work import session, state
 
 OFFLINE = (
-    "Blender is not allowed online, and this comes from the internet: switch Allow Online Access on, in Preferences >"
-    " System, then press the button again."
+    "Blender may not go online, and this comes from the internet: turn on Allow Online Access in Preferences > System,"
+    " then press the button again."
 )
 
 
@@ -42,7 +42,7 @@ class OnSetup(bpy.types.Operator):
 
 
 class EX4D_OT_server_set_up(OnSetup):
-    """Download the server and set it up on this machine; nothing is installed outside of the add-on's own folder"""
+    """Download the server and set it up on this machine; it gets a folder of its own, and nothing else is changed"""
 
     bl_idname = "ex4d.server_set_up"
     bl_label = "Set Up Server"
@@ -50,7 +50,7 @@ class EX4D_OT_server_set_up(OnSetup):
     kind: EnumProperty(
         name="For",
         items=[
-            (kind.name, kind.label, f"{kind.description}: {kind.download_gb:g} GB to download, about", number)
+            (kind.name, kind.label, f"{kind.description}: about {kind.download_gb:g} GB to download", number)
             for number, kind in enumerate(KINDS)
         ],
         options={"SKIP_SAVE"},
@@ -65,7 +65,7 @@ class EX4D_OT_server_set_up(OnSetup):
         return True
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Ask what for, and say how much will be downloaded."""
+        """Ask what for, and say how much will be downloaded. What was chosen before is chosen."""
         now = session.current().environment.current
         if now is not None:
             self.kind = now.kind
@@ -76,7 +76,7 @@ class EX4D_OT_server_set_up(OnSetup):
         kind = _kind(self.kind)
         self.layout.row().prop(self, "kind", expand=True)
         self.layout.label(text=kind.description)
-        self.layout.label(text=f"About {kind.download_gb:g} GB to download, {kind.disk_gb:g} GB on the disk")
+        self.layout.label(text=f"About {kind.download_gb:g} GB to download, {kind.disk_gb:g} GB on disk")
 
     def act(self) -> None:
         """Begin."""
@@ -115,6 +115,9 @@ class EX4D_OT_server_remove(OnSetup):
         now = session.current()
         now.stop_server()
         now.environment.remove()
+        said = "The server was removed. Clips, takes and models stay."
+        now.dispatch(state.Said(said))
+        self.report({"INFO"}, said)
 
 
 def _kind(name: str) -> Kind:
@@ -137,6 +140,13 @@ def draw(layout: bpy.types.UILayout) -> None:
     row = layout.row(align=True)
     row.operator(EX4D_OT_server_set_up.bl_idname, text="Update" if found.is_old else "Repair", icon="FILE_REFRESH")
     row.operator(EX4D_OT_server_remove.bl_idname, text="Remove", icon="TRASH")
+
+
+def draw_command(layout: bpy.types.UILayout) -> None:
+    """Where the command `ex4d` is, which fetches models; for layouts as wide as a path."""
+    found = session.current().environment.current
+    if found is not None:
+        layout.label(text=f"Command line: {found.command}", icon="CONSOLE")
 
 
 CLASSES = (EX4D_OT_server_set_up, EX4D_OT_server_set_up_cancel, EX4D_OT_server_remove)

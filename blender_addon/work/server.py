@@ -3,9 +3,11 @@
 import atexit
 import json
 import os
+import selectors
 import shutil
 import socket
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 from ex4d.errors import InputError
@@ -136,9 +138,33 @@ class OwnServer:
                 self.process.terminate()
 
 
+class Probe:
+    """A look whether anybody listens at an address, without waiting: Windows takes two seconds to say that nobody does.
+
+    Raises:
+        InputError: the address is not one that may be used.
+    """
+
+    def __init__(self, address: str) -> None:
+        host_and_port = parse_address(address)
+        self._socket = socket.socket()
+        self._socket.setblocking(False)
+        self._socket.connect_ex(host_and_port)
+
+    def answer(self, patience: float = 0.0) -> bool | None:
+        """Whether anybody does; None where that is not known after `patience` seconds."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._socket, selectors.EVENT_WRITE)
+            if not selector.select(patience):
+                return None
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+
+    def close(self) -> None:
+        """Stop looking."""
+        self._socket.close()
+
+
 def answers(address: str) -> bool:
-    """Whether anybody listens at `address`. It is on this machine, where that is known at once."""
-    host, port = parse_address(address)
-    with socket.socket() as probe:
-        probe.settimeout(0.2)
-        return probe.connect_ex((host, port)) == 0
+    """Whether anybody listens at `address`, which is on this machine: whoever is there answers at once."""
+    with closing(Probe(address)) as probe:
+        return bool(probe.answer(0.2))

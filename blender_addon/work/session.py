@@ -24,7 +24,7 @@ from ex4d.jobs.messages import Capabilities
 from ..identity import PACKAGE
 from ..scene import compat, motion, objects
 from ..setup.model_fetch import ModelFetch
-from ..setup.server_environment import ServerEnvironment
+from ..setup.server_environment import ServerEnvironment, folder_in
 from ..shot import find, from_0_1, homes, looks, part, saving, source, takes
 from ..ui.generators import Groups
 from ..ui.picture import Picture
@@ -78,6 +78,7 @@ class Session:
         self._entered = False
         self._drawn_status = ""
         self._looked = -LOOK_INTERVAL_S
+        self._probe: server.Probe | None = None
         self._task: Iterator | None = None
         self._task_event: type = state.Prepared
 
@@ -86,7 +87,7 @@ class Session:
     @cached_property
     def environment(self) -> ServerEnvironment:
         """The server's own Python environment."""
-        return ServerEnvironment(compat.user_folder(PACKAGE) / "server-python")
+        return ServerEnvironment(folder_in(compat.user_folder(PACKAGE)))
 
     @cached_property
     def model_fetch(self) -> ModelFetch:
@@ -112,7 +113,7 @@ class Session:
     @property
     def lacks_server(self) -> bool:
         """Whether nothing can be done before a server is set up: none answers, and none can be started."""
-        return self.client is None and not self.server_python
+        return not self.server_python and (self.client is None or self.client.status == "unreachable")
 
     @property
     def capabilities(self) -> Capabilities | None:
@@ -142,11 +143,20 @@ class Session:
     def look_for_server(self) -> None:
         """Connect where a server answers, so that the panel knows what there is before anything is pressed."""
         now = time.monotonic()
-        if self.client is None and now - self._looked > LOOK_INTERVAL_S:
-            self._looked = now
-            with suppress(EX4DError, OSError):  # what is wrong is told when something is pressed
-                if server.answers(preferences().address):
-                    self.connect()
+        with suppress(EX4DError, OSError):  # what is wrong is told when something is pressed
+            if self._probe is None and self.client is None and now - self._looked > LOOK_INTERVAL_S:
+                self._looked = now
+                self._probe = server.Probe(preferences().address)
+            answer = self._probe.answer() if self._probe is not None else None
+            if answer is not None:
+                self._stop_looking()
+            if answer and self.client is None:
+                self.connect()
+
+    def _stop_looking(self) -> None:
+        if self._probe is not None:
+            self._probe.close()
+        self._probe = None
 
     def start_server(self) -> Client:
         """Start the server on this machine; returns the client, which hears when it answers.
@@ -154,6 +164,8 @@ class Session:
         Raises:
             InputError: see `OwnServer.start` and `connect`.
         """
+        if not self.server.is_running and not server.answers(preferences().address):
+            self.environment.remove_unused()
         place = self.server.state
         self.server.start(self.server_python, preferences().address)
         if self.server.state != place:  # the client knows the keys of the server by its folder
@@ -265,11 +277,13 @@ class Session:
         return self.state
 
     def _hear_setup(self) -> None:
-        """How far Set Up Server is. Once it is through, the new server starts, in place of an old one that rests."""
+        """How far Set Up Server is. Once it is done, the new server starts, in place of an old one that is idle."""
         before, ended = self.environment.progress, self.environment.poll()
         now = self.environment.progress
         if ended:
-            self.dispatch(state.Said(now.done or now.failed, failed=bool(now.failed)))
+            waits = now.done and self.state.busy and self.may_stop_server
+            later = " It takes over once you press Stop Server, or when Blender starts the next time." if waits else ""
+            self.dispatch(state.Said((now.done or now.failed) + later, failed=bool(now.failed)))
         if ended and now.done and not preferences().python:
             if not self.state.busy:
                 self.stop_server()
@@ -307,6 +321,8 @@ class Session:
             return "" if client.status == "ready" else self.state.trouble
         if self.server.is_running and client.status == "unreachable":
             return "The server that was started here does not answer yet."
+        if client.status == "unreachable" and self.environment.busy:
+            return "The server is being set up; what was asked for begins once it is there."
         if client.status == "unreachable":
             button = "Start Server" if self.server_python else "Set Up Server"
             return self.server.trouble or f"The server at {self._address} does not answer: press {button}."
@@ -413,6 +429,7 @@ class Session:
         self.leave_file()
         self.environment.close()
         self.model_fetch.close()
+        self._stop_looking()
         self.disconnect()
         self.generators.remove()
         self.server.stop()

@@ -126,7 +126,7 @@ def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progres
     notes = [*shot.notes, *seen.notes]
     with Writer(progress) as writer:
         _write_conditioning(writer, out, seen, shot.clip.fps, notes)
-    write_movie(out / take.VIEW, legend.tint(seen.colour, seen.mask > 0), shot.clip.fps)
+        writer.write(out / take.VIEW, legend.tint(seen.colour, seen.mask > 0), shot.clip.fps)
     return {
         **_coverage_facts(seen.coverage),
         "fps": str(shot.clip.fps),

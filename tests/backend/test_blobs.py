@@ -281,7 +281,7 @@ def test_a_file_that_is_stored_once_more_is_there_all_the_time(store, tmp_path):
 
 
 def test_where_a_file_in_use_cannot_be_replaced_the_same_that_is_there_stays_and_an_altered_one_goes(
-    store, tmp_path, monkeypatch
+    store, tmp_path, monkeypatch, clock
 ):
     content, replace = os.urandom(300 * 1024), os.replace
     blob = add(store, content)
@@ -299,8 +299,10 @@ def test_where_a_file_in_use_cannot_be_replaced_the_same_that_is_there_stays_and
         there = store.path(blob.sha256).stat().st_ino
         result = tmp_path / "result.mp4"
         result.write_bytes(content)
+        clock.now += 3600
         store.adopt(result, blob)
         assert not result.exists()
+        assert store.path(blob.sha256).stat().st_atime == pytest.approx(clock.now, abs=1)
         assert store.path(blob.sha256).read_bytes() == content
         assert (store.path(blob.sha256).stat().st_ino == there) is not altered
 

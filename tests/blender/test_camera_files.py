@@ -111,6 +111,14 @@ def test_what_is_exported_comes_back_as_it_was(scene, tmp_path, name):
     assert found.frames.tolist() == list(range(scene.ex4d.start, scene.ex4d.start + shots.FRAMES))
 
 
+def test_the_ending_of_the_name_tells_the_format_where_none_is_chosen(scene, tmp_path):
+    for ending in ("json", "npz", "chan"):
+        assert bpy.ops.ex4d.export_path(filepath=str(tmp_path / f"out.{ending}")) == {"FINISHED"}
+    assert bpy.ops.ex4d.export_path(filepath=str(tmp_path / "other.json"), format="chan") == {"FINISHED"}
+    assert sorted(file.name for file in tmp_path.glob("o*")) == ["other.chan", "out.chan", "out.json", "out.npz"]
+    registry.read(tmp_path / "out.json")
+
+
 def test_an_export_never_replaces_a_folder_with_other_files(tmp_path):
     (tmp_path / "holiday").mkdir()
     (tmp_path / "holiday" / "picture.jpg").write_text("mine")

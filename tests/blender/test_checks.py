@@ -55,14 +55,14 @@ def test_choosing_the_own_camera_again_also_shows_it_where_the_old_one_was_shown
     assert scene.camera == other
 
 
-def test_a_server_that_does_not_answer_is_told_with_the_button_that_starts_one(scene, ready):
+def test_a_server_that_does_not_answer_is_told_with_the_button_that_sets_one_up_or_starts_it(scene, ready):
     session.current().dispatch(
         state.Troubled("The server at tcp://127.0.0.1:5750 does not answer: press Start Server.")
     )
     (advice,) = checks.warnings(scene)
     assert "does not answer" in advice.text
     assert advice.operator == "ex4d.server_set_up"
-    preferences().python = "/usr/bin/python3"
+    preferences().python = "/of/my/own/python"
     (advice,) = checks.warnings(scene)
     assert advice.operator == "ex4d.server_start"
 

@@ -78,6 +78,12 @@ def test_a_baked_copy_moves_as_the_camera_did_has_keys_alone_and_takes_presets(s
     assert on_a_path.constraints["Along the Way"].target is not None
 
 
+def test_a_copy_of_a_copy_is_called_baked_once(scene):
+    for name in ("EX-4D Camera Baked", "EX-4D Camera Baked.001", "EX-4D Camera Baked.002"):
+        assert bpy.ops.ex4d.bake_camera() == {"FINISHED"}
+        assert scene.ex4d.camera.name == name
+
+
 def test_the_panel_names_what_moves_the_camera_and_offers_the_copy(scene, on_a_path):
     (advice,) = checks.rig_trouble(scene)
     assert "Dolly is moved by its constraint Along the Way" in advice.text

@@ -13,10 +13,10 @@ import bpy
 import pytest
 from test_panels import draw
 
-from blender_addon.setup import pythons
+from blender_addon.setup import install, pythons
 from blender_addon.setup.chore import Chore, Progress
-from blender_addon.setup.server_environment import Environment, ServerEnvironment
-from blender_addon.ui import panels
+from blender_addon.setup.server_environment import Environment, ServerEnvironment, folder_in
+from blender_addon.ui import panels, server_setup
 from blender_addon.work import session
 from ex4d import __version__
 from ex4d.errors import InputError
@@ -33,6 +33,17 @@ def carried(tmp_path_factory) -> Path:
     subprocess.run([sys.executable, *map(str, words)], check=True)
     (folder / "constraints.txt").write_text((REPO / "constraints.txt").read_text())
     return folder
+
+
+def record(version: str = __version__, python=sys.executable, base=sys.executable, kind: str = "cpu") -> str:
+    """What current.json says of an environment."""
+    return json.dumps({"python": python, "base": base, "version": version, "kind": kind})
+
+
+def installer(folder: Path) -> install.Installer:
+    """One that works at an environment in `folder`, which is there."""
+    (folder / "env-1").mkdir()
+    return install.Installer(folder / "env-1", Path("none.whl"), Path("constraints.txt"), "cpu")
 
 
 def through(chore, seconds: float = 60.0) -> Progress:
@@ -70,6 +81,130 @@ def test_a_chore_that_dies_says_so_and_names_its_log(tmp_path):
     assert "ended unexpectedly" in through(chore(tmp_path, "os._exit(3)")).failed
 
 
+def test_whatever_a_program_says_can_be_heard_and_logged(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "cp1252")  # as on Windows
+    said = through(chore(tmp_path, "print('caf\u00e9 \ufffd \u4e2d'); print(json.dumps({'done': 'ok'}))"))
+    assert said == Progress(done="ok")
+
+
+CANCELLED_WHILE_IT_CALLS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {repo!r})
+from blender_addon.setup import install
+
+class Slow(install.Installer):
+    def run(self):
+        self.place.mkdir()
+        inner = f"import time; time.sleep(3); open({late!r}, 'w')"
+        self.call([sys.executable, "-c", f"import subprocess, sys; print('on', flush=True);"
+                   f" subprocess.run([sys.executable, '-c', {{inner!r}}])"])
+        open({late!r} + "2", "w")
+        raise install.SetupError("pip was killed")
+
+    def remove(self):
+        import time
+        time.sleep(0.5)
+        super().remove()
+
+install.Installer = Slow
+raise SystemExit(install.main(Path({folder!r}), Path("w"), Path("p"), "cpu"))
+"""
+
+
+def test_what_is_cancelled_says_only_that_and_nothing_of_it_goes_on(tmp_path):
+    late = str(tmp_path / "late")
+    text = CANCELLED_WHILE_IT_CALLS.format(repo=str(REPO), late=late, folder=str(tmp_path))
+    under_way = chore(tmp_path, text)
+    while "on" not in (tmp_path / "chore.log").read_text():
+        time.sleep(0.01)
+    under_way.cancel()
+    assert through(under_way).failed.startswith("Cancelled.")
+    assert not list(tmp_path.glob("env-*"))
+    time.sleep(3.5)
+    assert not list(tmp_path.glob("late*"))
+
+
+def test_a_cancel_that_comes_when_all_is_done_changes_nothing(tmp_path, monkeypatch):
+    made = installer(tmp_path)
+    monkeypatch.setattr(made, "make_environment", lambda: None)
+    monkeypatch.setattr(made, "pip", lambda *words, hear=None: (0, []))
+    monkeypatch.setattr(made, "plan", lambda: {})
+    monkeypatch.setattr(made, "check", lambda: "1.2.3")
+    made.run()
+    with open(os.devnull) as ended:
+        monkeypatch.setattr(sys, "stdin", ended)
+        made.end_with_input()
+    assert made.place.is_dir()
+    assert json.loads((tmp_path / "current.json").read_text())["version"] == "1.2.3"
+
+
+LONG_PATH = "HINT: This error might have occurred since this system does not have Windows Long Path support enabled.\n"
+
+
+@pytest.mark.parametrize(
+    ("system", "kind", "line", "told"),
+    [
+        ("Windows", "nvidia", "ERROR: No matching distribution found for torch\n", "No matching distribution"),
+        ("Windows", "nvidia", LONG_PATH, "LongPathsEnabled"),
+        ("Linux", "cpu", "ERROR: [Errno 28] No space left on device\n", "disk is full"),
+    ],
+)
+def test_a_pytorch_that_cannot_be_had_is_not_replaced_by_one_without_cuda(
+    tmp_path, monkeypatch, system, kind, line, told
+):
+    made = installer(tmp_path)
+    made.kind = kind
+    monkeypatch.setattr(made, "make_environment", lambda: None)
+    monkeypatch.setattr(made, "pip", lambda *words, hear=None: (1, [line]))
+    monkeypatch.setattr(made, "plan", lambda: pytest.fail("it went on"))
+    monkeypatch.setattr(install.platform, "system", lambda: system)
+    with pytest.raises(install.SetupError, match=told):
+        made.run()
+
+
+def test_a_site_that_does_not_answer_is_asked_once(monkeypatch):
+    asked = []
+
+    def no_answer(request, timeout):
+        asked.append(request.full_url)
+        raise TimeoutError
+
+    monkeypatch.setattr(install.urllib.request, "urlopen", no_answer)
+    urls = {"a": "https://x.org/a.whl", "b": "https://x.org/b.whl", "c": "https://y.org/c.whl", "d": "file:///d.whl"}
+    assert install.sizes_of(urls) == dict.fromkeys("abcd", 0)
+    assert asked == ["https://x.org/a.whl", "https://y.org/c.whl"]
+
+
+def test_an_environment_that_was_replaced_goes_only_when_no_server_can_run_in_it(tmp_path):
+    old, new, begun = (tmp_path / f"env-{number}" for number in (1, 2, 3))
+    for place in (old, new, begun):
+        (place / "bin").mkdir(parents=True)
+    (old / "complete").touch()
+    (new / "bin/python").symlink_to(sys.executable)
+    install.keep(new, json.loads(record(python=str(new / "bin/python"))))
+    assert old.is_dir()
+    setup = ServerEnvironment(tmp_path)
+    setup.remove_unused().wait(20)
+    assert sorted(place.name for place in tmp_path.glob("env-*")) == ["env-2", "env-3"]
+    assert setup.remove_unused() is None
+
+
+def test_removing_the_server_is_said_and_what_cannot_be_removed_too(user_folder, monkeypatch):
+    folder = user_folder / "server-python"
+    folder.mkdir()
+    (folder / "current.json").write_text(record())
+    assert bpy.ops.ex4d.server_remove() == {"FINISHED"}
+    assert not folder.exists()
+    assert session.current().state.message.startswith("The server was removed.")
+    folder.mkdir()
+    (folder / "current.json").write_text(record())
+    monkeypatch.setattr("shutil.rmtree", lambda place, ignore_errors: None)  # as on Windows, where a server runs in it
+    with pytest.raises(RuntimeError, match="in use"):
+        bpy.ops.ex4d.server_remove()
+    assert session.current().environment.current is None
+
+
 def test_a_python_without_what_environments_need_is_passed_over(tmp_path):
     lame = tmp_path / "python3.11"
     lame.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -c "raise SystemExit(1)"\n')
@@ -102,8 +237,7 @@ def test_without_a_network_the_set_up_says_so_and_leaves_nothing(carried, tmp_pa
 def test_a_cancelled_set_up_leaves_nothing_and_the_old_environment_stays(carried, tmp_path):
     setup = ServerEnvironment(tmp_path / "setup")
     setup.folder.mkdir()
-    record = {"python": sys.executable, "version": "0.0.1", "kind": "cpu"}
-    (setup.folder / "current.json").write_text(json.dumps(record))
+    (setup.folder / "current.json").write_text(record("0.0.1"))
     setup.set_up("cpu", carried)
     with pytest.raises(InputError, match="being set up already"):
         setup.set_up("cpu", carried)
@@ -115,13 +249,22 @@ def test_a_cancelled_set_up_leaves_nothing_and_the_old_environment_stays(carried
         time.sleep(0.02)
     assert setup.progress.failed.startswith("Cancelled")
     assert not list(setup.folder.glob("env-*"))
-    assert setup.current == Environment(Path(sys.executable), "0.0.1", "cpu")
+    assert setup.current == Environment(Path(sys.executable), Path(sys.executable), "0.0.1", "cpu")
     assert setup.current.is_old
+
+
+def test_on_windows_the_longest_path_of_pytorch_fits_into_260_characters(tmp_path):
+    assert folder_in(tmp_path, "") == tmp_path / "server-python"
+    found = folder_in(tmp_path, r"C:\Users\anna.lena.meier\AppData\Local")
+    assert found != folder_in(tmp_path / "another", r"C:\Users\anna.lena.meier\AppData\Local")
+    installed = Path(found, "env-19abcdef012", "Lib", "site-packages")
+    assert len(str(installed)) + 1 + 171 < 260  # torch 2.13: a licence in torch-2.13.0+cpu.dist-info
 
 
 def test_a_damaged_record_counts_as_no_environment(tmp_path):
     setup = ServerEnvironment(tmp_path)
-    for text in ("", "[]", "{}", '{"python": "/nowhere/python", "version": "1", "kind": "cpu"}'):
+    lacking = (record(python="/nowhere/python"), record(base="/a/blender/that/is/gone"), record(kind="abacus"))
+    for text in ("", "[]", "{}", *lacking):
         (tmp_path / "current.json").write_text(text)
         assert setup.current is None
 
@@ -143,11 +286,32 @@ def test_where_no_server_is_set_up_the_panel_has_the_button_for_it(user_folder):
     assert draw(panels.draw_source).buttons[0] == "Set Up Server"
     folder = user_folder / "server-python"
     folder.mkdir()
-    facts = {"python": sys.executable, "version": __version__, "kind": "cpu"}
-    (folder / "current.json").write_text(json.dumps(facts))
+    (folder / "current.json").write_text(record())
     assert "Set Up Server" not in draw(panels.draw_source).buttons
     assert session.current().server_python == sys.executable
     assert {"Repair", "Remove"} <= set(draw(panels.draw_backend).buttons)
+    shown = draw(lambda layout, context: server_setup.draw_command(layout)).labels
+    assert shown == [f"Command line: {Path(sys.executable).with_name('ex4d')}"]
+
+
+def test_while_the_server_is_set_up_what_was_asked_for_is_told_to_wait(tmp_path):
+    bpy.context.preferences.addons["blender_addon"].preferences.address = "tcp://127.0.0.1:59737"
+    now = session.current()
+    now.connect()
+    end = time.monotonic() + 20
+    while "press Set Up Server" not in now.state.trouble and time.monotonic() < end:
+        now.tick(0.05)
+    assert draw(panels.draw_source).buttons.count("Set Up Server") == 1
+    now.environment._chore = chore(tmp_path, "print(json.dumps({'stage': 'Half'}), flush=True)\nsys.stdin.read()")
+    while "begins once it is there" not in now.state.trouble and time.monotonic() < end:
+        now.tick(0.05)
+    buttons = draw(panels.draw_source).buttons
+    assert "Set Up Server" not in buttons
+    assert "Cancel" in buttons
+    now.environment.cancel()
+    while now.environment.busy and time.monotonic() < end:
+        now.tick(0.05)
+    assert "ended unexpectedly" in now.state.message
 
 
 def test_each_model_that_lacks_files_has_a_button_that_fetches_them_unless_blender_is_offline():

@@ -1,7 +1,10 @@
 """What the add-on does when: the pure state machine, and the runner when things go wrong."""
 
 import json
+import socket
 import sys
+import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -135,6 +138,24 @@ def test_an_address_that_other_machines_can_reach_is_refused(scene, addon):
     with pytest.raises(RuntimeError, match="loopback"):
         bpy.ops.ex4d.connect()
     assert session.current().state.failed
+
+
+def test_a_server_is_looked_for_without_waiting_for_an_answer(addon):
+    settings = bpy.context.preferences.addons["blender_addon"].preferences
+    now = session.current()
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as silent:
+        settings.address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with closing(socket.create_connection(silent.getsockname())):  # the queue is full: the next waits
+            began = time.monotonic()
+            now.look_for_server()
+            assert time.monotonic() - began < 0.1  # Windows takes 2 s to say that nobody listens
+            assert now.client is None
+        silent.accept()[0].close()
+        end = time.monotonic() + 10
+        while now.client is None and time.monotonic() < end:
+            now.look_for_server()
+            time.sleep(0.01)
+        assert now.client is not None
 
 
 def test_start_server_says_what_is_missing(addon, tmp_path):

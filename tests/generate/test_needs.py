@@ -4,6 +4,7 @@ import ctypes
 
 import pytest
 
+from ex4d import extras
 from ex4d.generate.base import Memory
 from ex4d.generate.diffsynth import needs
 
@@ -48,7 +49,7 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch):
 
 
 def test_a_gpu_that_is_too_small_is_told_without_torch(monkeypatch):
-    monkeypatch.setattr(needs, "find_spec", lambda name: object())
+    monkeypatch.setattr(extras, "find_spec", lambda name: object())
     monkeypatch.setattr(needs, "gpus", lambda: (4 * 10**9, 6 * 10**9))
     assert needs.missing("Model", (), 6.0, False) == ""
     assert needs.missing("Model", (), 7.4, False) == (
@@ -56,6 +57,14 @@ def test_a_gpu_that_is_too_small_is_told_without_torch(monkeypatch):
     )
     monkeypatch.setattr(needs, "gpus", lambda: ())
     assert "has none that its driver knows" in needs.missing("Model", (), 6.0, False)
+
+
+def test_a_missing_package_is_named_with_what_installs_it_from_a_terminal_and_in_blender(monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    assert needs.missing("Model", (), 6.0, False) == (
+        "The Model needs the Python package torch, which is not installed: pip install -c constraints.txt '.[wan]' in a"
+        " checkout; in Blender, press Repair and choose NVIDIA GPU."
+    )
 
 
 def test_the_least_has_room_for_two_blocks_and_the_best_for_all():

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from ex4d.errors import InputError
+from ex4d.extras import Package
 from ex4d.generate.diffsynth.files import Files
+from ex4d.generate.diffsynth.parts import EXTRA
 from ex4d.torchvision_for_cpu import import_torchvision
 from ex4d.weights.headers import check_file, check_table
 
@@ -43,8 +45,7 @@ def library() -> SimpleNamespace:
             from diffsynth.utils.lora import GeneralLoRALoader
         except ModuleNotFoundError as error:
             raise InputError(
-                f"Video models need the Python package {error.name}: install it with pip install '.[wan]' -c"
-                " constraints.txt in a checkout."
+                f"Video models need the Python package {error.name}: {Package(error.name or '', EXTRA).install}."
             ) from error
     return SimpleNamespace(
         ModelConfig=ModelConfig, wan_video=wan_video, wan_video_vae=wan_video_vae, GeneralLoRALoader=GeneralLoRALoader

@@ -2,10 +2,11 @@
 
 import ctypes
 from collections.abc import Sequence
-from importlib.util import find_spec
 
+from ex4d.extras import Package
 from ex4d.generate.base import Memory
 from ex4d.generate.diffsynth import files
+from ex4d.generate.diffsynth.parts import EXTRA
 from ex4d.weights import store
 from ex4d.weights.store import Part
 
@@ -26,12 +27,9 @@ def missing(title: str, parts: Sequence[Part], least: float, deep: bool, device:
     Raises:
         InputError: the folder of models cannot be used.
     """
-    for package in ("torch", "diffsynth", "safetensors"):
-        if find_spec(package) is None:
-            return (
-                f"The {title} needs the Python package {package}, which is not installed here: pip install '.[wan]'"
-                " -c constraints.txt in a checkout."
-            )
+    for package in (Package(name, EXTRA) for name in ("torch", "diffsynth", "safetensors")):
+        if not package.is_there:
+            return f"The {title} needs the Python package {package.name}, which is not installed: {package.install}."
     if lacking := files.lacking(title, parts, store.folder()):
         return lacking
     if device == "cpu":

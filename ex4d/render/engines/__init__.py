@@ -15,6 +15,7 @@ rasteriser rounds to 1/16 pixel.
 from typing import get_args
 
 from ex4d.errors import InputError
+from ex4d.extras import Package
 from ex4d.render.scene import Engine, EngineName
 
 ENGINES: tuple[str, ...] = get_args(EngineName)[1:]
@@ -53,7 +54,7 @@ def missing(name: str) -> str:
         return "numba is not installed (pip install '.[render]' in a checkout)"
     if name == "cuda":
         if find_spec("cupy") is None:
-            return "CuPy is not installed (pip install '.[cuda]' in a checkout)"
+            return f"CuPy is not installed ({Package('cupy', 'cuda').install})"
         from ex4d.render.engines import cuda
 
         return cuda.missing()
