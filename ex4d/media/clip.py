@@ -54,6 +54,8 @@ class Clip:
             not known. They differ from frame numbers in sources of a variable rate only.
         stored_pictures: pictures in the whole file.
         step: every how many-th frame of the source was taken.
+        places: (stored_pictures,) the frame of each picture of a sequence where gaps are held, if they are left out
+            here: depth and cameras may count the missing ones. None elsewhere.
     """
 
     frames: NDArray[np.uint8]
@@ -66,6 +68,7 @@ class Clip:
     stored: NDArray[np.int64] | None = None
     stored_pictures: int = 0
     step: int = 1
+    places: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.stored is None:
@@ -276,6 +279,7 @@ def read_clip(
         stored,
         source.content.stored_pictures,
         step,
+        source.content.places if isinstance(source.content, PictureFolder) else None,
     )
 
 

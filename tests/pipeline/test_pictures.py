@@ -60,6 +60,7 @@ def job_of(clip: Path, **settings) -> tuple[Generate, NamedFiles]:
         ({"start": 7, "frames": 6, "gaps": "leave"}, [108, 109, 113, 114, 115, 116]),
         ({"start": 1, "frames": 6, "step": 4}, [102, 106, 109, 114, 118, 122]),
         ({"start": 25}, [126, 127, 128, 129, 130]),
+        ({"frames": 27}, [*range(101, 110), *range(113, 128)]),  # as many as there are pictures
     ],
 )
 def test_only_the_pictures_of_the_range_go_along_and_give_the_same_shot(walk, tmp_path, settings, sent):
@@ -79,6 +80,29 @@ def test_only_the_pictures_of_the_range_go_along_and_give_the_same_shot(walk, tm
         f"{frames_to_use(total, job.source.settings)} of the {total} frames of walk are used"
     )
     assert any("Missing from walk: 110 to 112." in note for note in part.notes)
+
+
+def test_as_many_frames_as_pictures_are_used_and_each_takes_the_depth_of_the_picture_that_it_shows(walk):
+    shot = ex4d.open_clip(walk, frames=27)
+    shown = [*range(101, 110), 109, 109, 109, *range(113, 128)]
+    assert np.allclose(shot.depth.depth[:, 0, 0], (2000 + 10 * np.array(shown)) / 1000)
+
+
+@pytest.mark.parametrize(("start", "frames"), [(0, 27), (7, 6)])
+def test_depth_of_missing_pictures_is_left_out_with_them(walk, tmp_path, start, frames):
+    depths = walk.with_name("walk_depth")
+    for number in (110, 111, 112):
+        shutil.copyfile(depths / "walk.109.png", depths / f"walk.{number}.png")
+    shown = [*range(101, 110), *range(113, 131)][start : start + frames]
+    shot = ex4d.open_clip(walk, start=start, frames=frames, gaps="leave")
+    assert np.allclose(shot.depth.depth[:, 0, 0], (2000 + 10 * np.array(shown)) / 1000)
+    assert any("walk_depth has depth for the missing pictures of walk too" in note for note in shot.notes)
+    job, named = job_of(walk, start=start, frames=frames, gaps="leave")
+    assert [blob.name for blob in job.source.depth] == [f"walk.{number}.png" for number in shown]
+    work = tmp_path / "work"
+    work.mkdir()
+    part = open_shot(gather(job, named.locate, work, in_place=True).source, job.source.settings)
+    assert np.array_equal(part.depth.depth, shot.depth.depth)
 
 
 def test_thousands_of_pictures_cost_only_those_of_the_range(tmp_path):

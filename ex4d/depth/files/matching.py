@@ -29,8 +29,17 @@ MOST_STRETCH = 0.2
 """A picture that would have to be stretched by more is another one."""
 
 
-def chosen_frames(path: Path, frames: int, clip: "Clip") -> tuple[NDArray[np.int64], str]:
+def chosen_frames(
+    path: Path, frames: int, clip: "Clip", is_of_range: bool = False
+) -> tuple[NDArray[np.int64], str]:
     """Which stored frame of depth belongs to each frame of the clip (T,), and a sentence where that is not obvious.
+
+    Args:
+        path: for messages.
+        frames: how many frames of depth there are.
+        clip: what they belong to.
+        is_of_range: EX-4D made them, and only for frames that are used. Other tools see the stored pictures: as many
+            as those are taken for theirs, though as many frames may be used of a clip at another rate or with gaps.
 
     Raises:
         InputError: too few, or it cannot be told which; says how many there are of each.
@@ -39,10 +48,19 @@ def chosen_frames(path: Path, frames: int, clip: "Clip") -> tuple[NDArray[np.int
     used = len(clip.frames)
     if frames == clip.source_frames:
         return clip.numbers, ""
+    if frames == used == clip.stored_pictures and not is_of_range:
+        return clip.stored, (
+            f"{path.name} has as many frames of depth as {clip.source} has pictures: each frame takes that of the"
+            " picture which it shows."
+        )
     if frames == used:
         return np.arange(used), ""
     if frames == clip.stored_pictures:
         return clip.stored, ""
+    if clip.places is not None and frames == clip.places[-1] + 1:
+        return clip.places[clip.stored], (
+            f"{path.name} has depth for the missing pictures of {clip.source} too: that was left out with them."
+        )
     uneven = clip.stored_pictures not in (0, clip.source_frames)
     if frames > clip.numbers[-1] and not uneven:
         every = round(clip.source_frames / frames)

@@ -92,7 +92,7 @@ def read_estimate(
     with _open(path, asked) as stored:
         reading, told = _settled(path, asked, stored)
         distances = reading.convention != "disparity"
-        chosen, frames_note = matching.chosen_frames(path, stored.frames, clip)
+        chosen, frames_note = matching.chosen_frames(path, stored.frames, clip, stored.is_ours)
         k, lens_note = matching.lens_of(stored, chosen, clip, focal_px)
         if reading.distance == "ray" and focal_px is None and stored.intrinsics is None:
             raise InputError(
