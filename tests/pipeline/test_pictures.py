@@ -105,6 +105,24 @@ def test_depth_of_missing_pictures_is_left_out_with_them(walk, tmp_path, start, 
     assert np.array_equal(part.depth.depth, shot.depth.depth)
 
 
+def test_depth_in_the_clips_own_folder_goes_along_without_the_clips_pictures(walk, tmp_path):
+    for depth in walk.with_name("walk_depth").iterdir():
+        shutil.move(depth, walk / f"{depth.stem}_depth.png")
+    chosen = walk / "walk.105_depth.png"
+    for depth in (walk, chosen):
+        named = NamedFiles()
+        job = named.generate(SourceFiles(walk, depth), None, SourceSettings(start=2, frames=3), PathSettings("30"),
+                             RenderSettings(), GenerateSettings("preview"))  # fmt: skip
+        assert [blob.name for blob in job.source.depth] == [f"walk.{n}_depth.png" for n in (103, 104, 105)]
+        shot = open_shot(SourceFiles(walk, depth), job.source.settings)
+        assert np.allclose(shot.depth.depth[:, 0, 0], [3.03, 3.04, 3.05])
+    alone = tmp_path / "alone.png"
+    shutil.copyfile(walk / "walk.105.png", alone)
+    job = named.generate(SourceFiles(alone, chosen), None, SourceSettings(), PathSettings("30"), RenderSettings(),
+                         GenerateSettings("preview"))  # fmt: skip
+    assert [blob.name for blob in job.source.depth] == [chosen.name]
+
+
 def test_thousands_of_pictures_cost_only_those_of_the_range(tmp_path):
     folder = tmp_path / "long"
     folder.mkdir()

@@ -29,9 +29,7 @@ MOST_STRETCH = 0.2
 """A picture that would have to be stretched by more is another one."""
 
 
-def chosen_frames(
-    path: Path, frames: int, clip: "Clip", is_of_range: bool = False
-) -> tuple[NDArray[np.int64], str]:
+def chosen_frames(path: Path, frames: int, clip: "Clip", is_of_range: bool = False) -> tuple[NDArray[np.int64], str]:
     """Which stored frame of depth belongs to each frame of the clip (T,), and a sentence where that is not obvious.
 
     Args:
@@ -71,10 +69,9 @@ def chosen_frames(
             + (f" If the depth is of one frame in {every}, make it again of all." if thinned else "")
         )
     stored = f" ({clip.stored_pictures} pictures at a variable rate)" if uneven else ""
-    hint = " To use a whole sequence of pictures, name their folder." if frames == 1 and path.is_file() else ""
     raise InputError(
         f"The depth {path} has {frames} frames, but {clip.source} has {clip.source_frames}{stored}, of which"
-        f" {used} are used: give as many frames of depth as one of these.{hint}"
+        f" {used} are used: give as many frames of depth as one of these."
     )
 
 
@@ -94,6 +91,12 @@ def sampling(path: Path, size: tuple[int, int], fit: FrameFit) -> tuple[NDArray[
     # A small picture's height may be rounded by more than the tolerance.
     if abs(height - height_expected) > max(1, ASPECT_TOLERANCE * height_expected):
         if not _is_rounded(size, fit):
+            if abs(width - height * fit.source_height / fit.source_width) <= max(1, ASPECT_TOLERANCE * width):
+                raise InputError(
+                    f"The depth {path} is {width}x{height} and lies on its side: the clip is shown as"
+                    f" {fit.source_width}x{fit.source_height}, as its file says. Turn the depth too, or make it of the"
+                    " clip as it is shown."
+                )
             raise InputError(
                 f"The depth {path} is {width}x{height}, which does not fit the clip's {fit.source_width}x"
                 f"{fit.source_height}: give depth of that size or aspect ratio, or of the working size"
