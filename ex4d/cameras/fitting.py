@@ -64,9 +64,9 @@ class ClipFrames:
 def source_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraTrack, tuple[str, ...]]:
     """The poses of the camera that shot the clip, one for each frame used, and what is to be said.
 
-    One pose for each frame of the whole source, for each of its pictures or for each frame used is taken in order. Else frame numbers or times tell;
-    what is missing between two poses is filled, and what is missing at an end is refused: there the camera may be
-    anywhere.
+    One pose for each frame of the whole source, for each of its pictures or for each frame used is taken in order. Else
+    frame numbers or times tell; what is missing between two poses is filled, and what is missing at an end is refused:
+    there the camera may be anywhere.
 
     Args:
         track: as read.
@@ -76,7 +76,12 @@ def source_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[Camer
     Raises:
         InputError: the poses do not cover the frames; says how many there are of both.
     """
-    found = _by_picture(track, clip) or _by_count(track, clip) or _by_number(track, clip, what) or _by_time(track, clip, what)
+    found = (
+        _by_picture(track, clip)
+        or _by_count(track, clip)
+        or _by_number(track, clip, what)
+        or _by_time(track, clip, what)
+    )
     if found is None:
         raise InputError(
             f"The camera file {what} has {len(track)} poses, but {clip.name} has {clip.whole or clip.used} frames, of"
@@ -216,8 +221,9 @@ def _by_picture(track: CameraTrack, clip: ClipFrames) -> _Found | None:
     """
     if not len(track) == clip.stored_pictures == clip.used != clip.whole or clip.stored is None:
         return None
-    if track.format == ".npz" or (clip.stored == np.arange(clip.used)).all():
-        return None
+    if track.format == ".npz":
+        said = f"The camera file has as many poses as frames of {clip.name} are used: they were taken in order."
+        return np.arange(clip.used, dtype=np.float64), (said,)
     said = (
         f"The camera file has as many poses as {clip.name} has pictures: each frame takes that of the picture which it"
         " shows."

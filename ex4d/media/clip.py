@@ -186,10 +186,12 @@ class ClipSource:
             tell(f"{stand_ins} damaged frames of {name} repeat the frame before them.")
 
     def _deinterlaced_note(self) -> str:
-        rate = _rate(self.info.fps)
+        rate, frames = self.info.fps, self.info.frames
+        if self.own_fps is not None:
+            rate, frames = self.own_fps, self.content.stored_pictures
         return (
             f"{self.path.name} is interlaced: the two fields of each picture were made one frame without combing"
-            f" (bwdif). It has {self.info.frames} frames at {rate} a second; fields would be twice as many."
+            f" (bwdif). It has {frames} frames at {_rate(rate)} a second; fields would be twice as many."
         )
 
 

@@ -160,6 +160,10 @@ def test_poses_of_pictures_follow_them_at_another_rate_whatever_number_of_frames
     assert found[:, 0, 3] == pytest.approx(1001 + shown)
     assert "as many poses as the clip has pictures" in said
     assert at(numbered(*range(1001, 1011)), clip, path=True)[0][:, 0, 3] == pytest.approx(np.arange(1001, 1011))
+    recorded = CameraTrack(".npz", numbered(*range(10)).camera_to_world)  # by Blender, one for each frame used
+    found, said = at(recorded, clip)
+    assert found[:, 0, 3] == pytest.approx(np.arange(10))
+    assert "taken in order" in said
     gaps = numbered(*(number for number in range(1001, 1011) if number != 1003))
     for used in (9, 10):  # also where as many frames are used as there are poses
         clip = ClipFrames(used, whole=20, stored=shown[:used], stored_pictures=10)
