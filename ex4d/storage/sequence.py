@@ -120,7 +120,7 @@ def sequence_at(path: Path) -> PictureSequence:
     """The sequence that a picture belongs to by its name, or that of a folder.
 
     In a folder with several sequences it is the longest of those that are not named like depth or a mask. Where no
-    two names differ only in their numbers, all pictures of the folder follow each other.
+    two names differ only in their numbers, all pictures of the folder that are not named so follow each other.
 
     Args:
         path: a picture or a folder.
@@ -141,15 +141,18 @@ def sequence_at(path: Path) -> PictureSequence:
             " frames."
         )
     several = [one for one in found if len(one.files) > 1]
-    if not several and len(found) > 1:
-        files = sorted((file for one in found for file in one.files), key=natural_order)
-        return PictureSequence(tuple(files), folder.name, unnumbered(len(files)))
-    best = min(several or found, key=_rank)
+    colour = [one for one in found if not _words(one) & _PASSES] or found
+    if not several and len(colour) > 1:
+        files = sorted((file for one in colour for file in one.files), key=natural_order)
+        best = PictureSequence(tuple(files), folder.name, unnumbered(len(files)))
+        found = [best, *(one for one in found if one not in colour)]
+    else:
+        best = min(several or colour, key=_rank)
     others = [f"{one.pattern} ({len(one.files)})" for one in found if one is not best]
     if not others:
         return best
     said = (
-        f"{folder.name} holds other pictures too: {best.pattern} ({len(best.files)} pictures) was used."
+        f"{folder.name} holds other pictures too: {best.pattern} ({_count(len(best.files))}) was used."
         f" Left out: {_listed(others)}; to use others, choose one of them instead of the folder."
     )
     return PictureSequence(best.files, best.pattern, best.numbering, (said, *best.notes))
@@ -291,3 +294,7 @@ def _listed(names: Sequence[str]) -> str:
     """Names in a sentence: the first few."""
     shown = [*names[:6], *([f"{len(names) - 6} more"] if len(names) > 6 else [])]
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def _count(pictures: int) -> str:
+    return "1 picture" if pictures == 1 else f"{pictures} pictures"
