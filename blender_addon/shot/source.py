@@ -26,9 +26,9 @@ from ex4d.pipeline.requests import Reconstruct, Source, safe_name
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.plain import PlainError, from_plain, to_plain
 from ex4d.schema import build
-from ex4d.storage.names import DEPTH_ENDINGS, pictures_in
+from ex4d.storage.names import DEPTH_ENDINGS
 from ex4d.storage.npz import open_arrays
-from ex4d.storage.sequence import is_sequence, sequence_at
+from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequence, sequence_at
 
 from ..scene import axes, camera, mesh_object, motion, objects
 from ..shot import files, follow, part
@@ -65,17 +65,17 @@ def read_source(text: str) -> Source:
         raise InputError(part.DAMAGED) from None
 
 
-def depth_files(path: Path) -> list[Path]:
-    """A depth file alone, or the pictures of a folder in order.
+def depth_files(path: Path, clip: PictureSequence | None) -> list[Path]:
+    """A depth file alone, or the pictures of a folder, or of the sequence that one stands for, in order.
 
     Raises:
         InputError: neither is there.
     """
-    if path.is_file():
+    if path.is_file() and path.suffix.lower() not in DEPTH_ENDINGS:
         return [path]
-    if not path.is_dir():
+    if not path.exists():
         raise InputError(f"There is no depth {path}: choose another file.")
-    found = pictures_in(path, DEPTH_ENDINGS)
+    found = depth_pictures_at(path, alone=clip is not None and len(clip.files) == 1)
     if not found:
         raise InputError(f"The folder {path} holds no pictures: choose another depth.")
     return found
@@ -114,9 +114,10 @@ def prepare(request: OpenRequest) -> Steps:
     if not clip.exists():
         raise InputError(f"There is no clip {clip}: choose another file.")
     pictures = sequence_at(clip) if is_sequence(clip) else None
-    clips, depths = clip_files(clip, settings), depth_files(Path(request.depth)) if request.depth else []
+    clips = clip_files(clip, settings)
+    depths = depth_files(Path(request.depth), pictures) if request.depth else []
     if pictures is not None:
-        depths = depth_for(depths, pictures.numbering, settings) if Path(request.depth).is_dir() else depths
+        depths = depth_for(depths, pictures.numbering, settings) if len(depths) > 1 else depths
     paths = [*clips, *depths, *([Path(request.camera)] if request.camera else [])]
     blobs = yield from hash_files(paths)
     source = Source(

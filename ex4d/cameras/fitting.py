@@ -25,8 +25,9 @@ class ClipFrames:
         start: the first of them, counted from 0.
         step: how many frames of the source each of them stands for.
         whole: how many the whole source has.
-        stored: (used,) the stored picture of each, of a source whose rate is variable; None where it is fixed.
+        stored: (used,) the stored picture that each shows, where that is known.
         stored_pictures: how many of them there are.
+        places: (stored_pictures,) the frame of each stored picture with gaps counted, where those are left out.
         rate: frames of the whole source a second.
         name: of the clip, for messages.
     """
@@ -39,19 +40,33 @@ class ClipFrames:
     rate: Fraction | None = None
     name: str = "the clip"
     step: int = 1
+    places: NDArray[np.int64] | None = None
 
     @property
     def numbers(self) -> NDArray[np.int64]:
         """The frame of the source (used,) that each is, at its constant rate."""
         return self.start + self.step * np.arange(self.used)
 
+    def counted_in(self, count: int) -> NDArray[np.int64] | None:
+        """The number of each frame (used,) where `count` are those of the whole source; None where they are not.
+
+        They may be its frames, its stored pictures, or its pictures with the missing ones.
+        """
+        if count == self.whole:
+            return self.numbers
+        if self.stored is not None and count == self.stored_pictures:
+            return self.stored
+        if self.stored is not None and self.places is not None and count == self.places[-1] + 1:
+            return self.places[self.stored]
+        return None
+
 
 def source_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraTrack, tuple[str, ...]]:
     """The poses of the camera that shot the clip, one for each frame used, and what is to be said.
 
-    One pose for each frame of the whole source or of those used is taken in order. Else frame numbers or times tell;
-    what is missing between two poses is filled, and what is missing at an end is refused: there the camera may be
-    anywhere.
+    One pose for each frame of the whole source, for each of its pictures or for each frame used is taken in order. Else
+    frame numbers or times tell; what is missing between two poses is filled, and what is missing at an end is refused:
+    there the camera may be anywhere.
 
     Args:
         track: as read.
@@ -61,7 +76,12 @@ def source_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[Camer
     Raises:
         InputError: the poses do not cover the frames; says how many there are of both.
     """
-    found = _by_count(track, clip) or _by_number(track, clip, what) or _by_time(track, clip, what)
+    found = (
+        _by_picture(track, clip)
+        or _by_count(track, clip)
+        or _by_number(track, clip, what)
+        or _by_time(track, clip, what)
+    )
     if found is None:
         raise InputError(
             f"The camera file {what} has {len(track)} poses, but {clip.name} has {clip.whole or clip.used} frames, of"
@@ -194,17 +214,32 @@ _Found = tuple[NDArray[np.float64], tuple[str, ...]]
 """Places of the frames between the poses, and what is to be said."""
 
 
+def _by_picture(track: CameraTrack, clip: ClipFrames) -> _Found | None:
+    """By stored picture, where there are as many poses, and as many frames are used of a source that has more.
+
+    Trackers see the pictures. In .npz the poses are those of the frames used, as Blender records them.
+    """
+    if not len(track) == clip.stored_pictures == clip.used != clip.whole or clip.stored is None:
+        return None
+    if track.format == ".npz":
+        said = f"The camera file has as many poses as frames of {clip.name} are used: they were taken in order."
+        return np.arange(clip.used, dtype=np.float64), (said,)
+    said = (
+        f"The camera file has as many poses as {clip.name} has pictures: each frame takes that of the picture which it"
+        " shows."
+    )
+    return clip.stored.astype(np.float64), (said,)
+
+
 def _by_count(track: CameraTrack, clip: ClipFrames) -> _Found | None:
     """In order, where the number of poses fits."""
     every, count = np.arange(clip.used, dtype=np.float64), len(track)
-    gaps = track.frames is not None and int(track.frames[-1] - track.frames[0]) + 1 == clip.whole != count
-    if count == clip.whole:
-        return clip.numbers.astype(np.float64), ()
-    if count == clip.used and not gaps:
+    span = count if track.frames is None else int(track.frames[-1] - track.frames[0]) + 1
+    gaps = span != count and clip.counted_in(span) is not None
+    if count == clip.used and count != clip.whole and not gaps:
         return every, ()
-    if clip.stored is not None and count == clip.stored_pictures:
-        return clip.stored.astype(np.float64), ()
-    return None
+    numbers = clip.counted_in(count)
+    return None if numbers is None else (numbers.astype(np.float64), ())
 
 
 def _by_number(track: CameraTrack, clip: ClipFrames, what: str, path: bool = False) -> _Found | None:
@@ -217,8 +252,8 @@ def _by_number(track: CameraTrack, clip: ClipFrames, what: str, path: bool = Fal
     first, last = int(track.frames[0]), int(track.frames[-1])
     span = last - first + 1
     wanted = first + np.arange(clip.used)
-    if span == clip.whole:
-        wanted = first + clip.numbers
+    if (numbers := clip.counted_in(span)) is not None:
+        wanted = first + numbers
     elif span != clip.used:
         if first in (0, 1) and first + clip.numbers[-1] <= last:
             wanted = first + clip.numbers

@@ -55,6 +55,8 @@ class Clip:
             not known. They differ from frame numbers in sources of a variable rate only.
         stored_pictures: pictures in the whole file.
         step: every how many-th frame of the source was taken.
+        places: (stored_pictures,) the frame of each picture of a sequence where gaps are held, if they are left out
+            here: depth and cameras may count the missing ones. None elsewhere.
     """
 
     frames: NDArray[np.uint8]
@@ -67,6 +69,7 @@ class Clip:
     stored: NDArray[np.int64] | None = None
     stored_pictures: int = 0
     step: int = 1
+    places: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         if self.stored is None:
@@ -186,10 +189,12 @@ class ClipSource:
             tell(f"{stand_ins} damaged frames of {name} repeat the frame before them.")
 
     def _deinterlaced_note(self) -> str:
-        rate = _rate(self.info.fps)
+        rate, frames = self.info.fps, self.info.frames
+        if self.own_fps is not None:
+            rate, frames = self.own_fps, self.content.stored_pictures
         return (
             f"{self.path.name} is interlaced: the two fields of each picture were made one frame without combing"
-            f" (bwdif). It has {self.info.frames} frames at {rate} a second; fields would be twice as many."
+            f" (bwdif). It has {frames} frames at {_rate(rate)} a second; fields would be twice as many."
         )
 
 
@@ -279,6 +284,7 @@ def read_clip(
         stored,
         source.content.stored_pictures,
         step,
+        source.content.places if isinstance(source.content, PictureFolder) else None,
     )
 
 

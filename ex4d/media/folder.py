@@ -29,6 +29,7 @@ class PictureFolder:
         files: the pictures in order: all of the sequence, or only those that a range of its frames shows.
         shown: (T,) the picture of the sequence that each frame shows.
         stored_pictures: pictures in the whole sequence.
+        places: (stored_pictures,) the frame of each picture where gaps are held, if they are left out here; else None.
         notes: sentences about the sequence, for the user.
     """
 
@@ -38,6 +39,7 @@ class PictureFolder:
     stored_pictures: int
     notes: tuple[str, ...] = ()
     missing: int = 0
+    places: NDArray[np.int64] | None = None
 
     def pictures(self, wanted: NDArray[np.int64]) -> Iterator[tuple[int, "av.VideoFrame"]]:
         """The pictures of these numbers, each with its number.
@@ -94,4 +96,5 @@ def index_folder(path: Path, fps: Fraction, gaps: Gaps = "hold", numbering: Numb
     shown = numbering.shown(gaps)
     notes = (*notes, *numbering.notes(name, gaps), *still.notes(files[0]))
     info = ClipInfo(width, height, Fraction(fps), len(shown), variable=False)
-    return PictureFolder(info, files, shown, numbering.pictures, notes)
+    places = numbering.places if gaps == "leave" and len(numbering.runs) > 1 else None
+    return PictureFolder(info, files, shown, numbering.pictures, notes, places=places)

@@ -1,6 +1,7 @@
 """Making a take again from its record."""
 
 import itertools
+import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -45,6 +46,10 @@ def again(
         places[blob.sha256] = _found(record, folder, blob, moved)
     job = _as_then(job, record)
     facts = run(job, gather(job, lambda blob: places[blob.sha256], work, in_place=True), out, runtime, progress)
+    for sha256, place in places.items():
+        if place.resolve() == (folder / take.SOURCE_CAMERA).resolve():  # kept with each take: the old one may go
+            shutil.copyfile(place, out / take.SOURCE_CAMERA)
+            places[sha256] = out / take.SOURCE_CAMERA
     made = take.read_record(out / take.SIDECAR)
     take.write_record(out / take.SIDECAR, take.with_inputs(made, out, places))
     return facts

@@ -13,8 +13,8 @@ from ex4d.pipeline.requests import MOST_PICTURES, Blob, Fill, Generate, Source, 
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.progress import Progress, silent
 from ex4d.storage.atomic import check_there
-from ex4d.storage.names import DEPTH_ENDINGS, pictures_in
-from ex4d.storage.sequence import PictureSequence, is_sequence, sequence_at
+from ex4d.storage.names import DEPTH_ENDINGS
+from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequence, sequence_at
 
 
 class NamedFiles:
@@ -95,9 +95,9 @@ class NamedFiles:
 
     def _depth(self, path: Path, clip: PictureSequence | None, settings: SourceSettings) -> tuple[Blob, ...]:
         check_there(path, "depth file or folder")
-        if not path.is_dir():
+        if not path.is_dir() and path.suffix.lower() not in DEPTH_ENDINGS:
             return self._files((path,))
-        found = pictures_in(path, DEPTH_ENDINGS)
+        found = depth_pictures_at(path, alone=clip is not None and len(clip.files) == 1)
         if not found:
             raise InputError(f"The depth folder {path} must hold pictures of one kind, grey PNG or EXR.")
         return self._files(tuple(depth_for(found, clip.numbering, settings) if clip else found))

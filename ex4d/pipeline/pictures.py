@@ -27,17 +27,20 @@ def shown_by(numbering: Numbering, settings: SourceSettings) -> NDArray[np.int64
 def depth_for(files: Sequence[Path], numbering: Numbering, settings: SourceSettings) -> list[Path]:
     """Of the pictures of a depth folder those that belong to the frames that are used, one for each.
 
-    They belong to the frames of the sequence or to its pictures, if there are as many of them. Otherwise all are kept,
-    as those of a range are.
+    They belong to the frames of the sequence or to its pictures, if there are as many of them, or to the frames that
+    it would have with its gaps. Otherwise all are kept, as those of a range are; and also where those of a range would
+    be as many as the pictures, and so be taken for theirs (see `ex4d.depth.files.matching.chosen_frames`).
     """
     shown = numbering.shown(settings.gaps)
     used = shown_by(numbering, settings)
-    if len(files) == len(used):
+    if len(files) == len(used) or len(used) == numbering.pictures != len(shown):
         return list(files)
     if len(files) == len(shown):
         return list(files[settings.start :: settings.step][: len(used)])
     if len(files) == numbering.pictures:
         return [files[number] for number in used]
+    if len(files) == (places := numbering.places)[-1] + 1:
+        return [files[place] for place in places[used]]
     return list(files)
 
 

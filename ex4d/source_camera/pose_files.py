@@ -82,6 +82,7 @@ def clip_frames(clip: "Clip") -> ClipFrames:
         used=len(clip.frames),
         start=clip.start,
         step=clip.step,
+        places=clip.places,
         whole=clip.source_frames,
         stored=clip.stored,
         stored_pictures=clip.stored_pictures,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
-from ex4d.storage.names import CLIP_ENDINGS, natural_order, pictures_in, with_name
+from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, natural_order, pictures_in, with_name
 
 Gaps = Literal["hold", "leave"]
 """What stands for missing pictures: the one before them, or nothing."""
@@ -22,11 +22,11 @@ MOST_FRAMES = 200_000
 
 _NUMBER = re.compile(r"([0-9]{9,}\.[0-9]+|[0-9]+)")  # the first kind is a time stamp in seconds, as recorders write
 
-_PASSES = frozenset(
-    (
-        *("depth", "depths", "z", "zdepth", "disp", "disparity", "mist", "normal", "normals", "flow", "ao"),
-        *("mask", "masks", "matte", "alpha", "seg", "segmentation"),
-    )
+_DEPTHS = frozenset(("depth", "depths", "z", "zdepth", "disp", "disparity"))
+"""Words in the names of pictures that hold depth."""
+
+_PASSES = _DEPTHS.union(
+    (*("mist", "normal", "normals", "flow", "ao"), *("mask", "masks", "matte", "alpha", "seg", "segmentation"))
 )
 """Words in the names of pictures that are not the clip's colour."""
 
@@ -120,7 +120,7 @@ def sequence_at(path: Path) -> PictureSequence:
     """The sequence that a picture belongs to by its name, or that of a folder.
 
     In a folder with several sequences it is the longest of those that are not named like depth or a mask. Where no
-    two names differ only in their numbers, all pictures of the folder follow each other.
+    two names differ only in their numbers, all pictures of the folder that are not named so follow each other.
 
     Args:
         path: a picture or a folder.
@@ -129,7 +129,7 @@ def sequence_at(path: Path) -> PictureSequence:
         InputError: there are no pictures.
     """
     folder = path if path.is_dir() else path.parent
-    found = _sequences_in(folder)
+    found = _sequences_in(folder, CLIP_ENDINGS)
     if path != folder:
         chosen = next((one for one in found if any(file.name == path.name for file in one.files)), None)
         if chosen is None:
@@ -141,18 +141,52 @@ def sequence_at(path: Path) -> PictureSequence:
             " frames."
         )
     several = [one for one in found if len(one.files) > 1]
-    if not several and len(found) > 1:
-        files = sorted((file for one in found for file in one.files), key=natural_order)
-        return PictureSequence(tuple(files), folder.name, unnumbered(len(files)))
-    best = min(several or found, key=_rank)
+    colour = [one for one in found if not _words(one) & _PASSES] or found
+    if not several and len(colour) > 1:
+        files = sorted((file for one in colour for file in one.files), key=natural_order)
+        best = PictureSequence(tuple(files), folder.name, unnumbered(len(files)))
+        found = [best, *(one for one in found if one not in colour)]
+    else:
+        best = min(several or colour, key=_rank)
     others = [f"{one.pattern} ({len(one.files)})" for one in found if one is not best]
     if not others:
         return best
     said = (
-        f"{folder.name} holds other pictures too: {best.pattern} ({len(best.files)} pictures) was used."
+        f"{folder.name} holds other pictures too: {best.pattern} ({_count(len(best.files))}) was used."
         f" Left out: {_listed(others)}; to use others, choose one of them instead of the folder."
     )
     return PictureSequence(best.files, best.pattern, best.numbering, (said, *best.notes))
+
+
+def depth_pictures_at(path: Path, alone: bool = False) -> list[Path]:
+    """The pictures with depth that a picture stands for by its name, or those of a folder, in order.
+
+    In a folder with other pictures too, such as the clip's own, they are those of the sequence that is named like
+    depth. Where no two names differ only in their numbers, all pictures of the folder follow each other.
+
+    Args:
+        path: a PNG or EXR picture, or a folder.
+        alone: a picture stands for itself only, as it is for a clip of one frame.
+
+    Raises:
+        InputError: there are several sequences, and it cannot be told which is the depth.
+    """
+    if alone and path.is_file():
+        return [path]
+    folder = path if path.is_dir() else path.parent
+    found = _sequences_in(folder, DEPTH_ENDINGS)
+    if path != folder:
+        return next((list(one.files) for one in found if any(file.name == path.name for file in one.files)), [path])
+    named = [one for one in found if _words(one) & _DEPTHS]
+    if len(named) == 1:
+        return list(named[0].files)
+    several = [one.pattern for one in named or found if len(one.files) > 1]
+    if len(several) > 1:
+        raise InputError(
+            f"The depth folder {folder} holds several sequences, {_listed(several)}: choose a picture of the one that"
+            " is the depth."
+        )
+    return pictures_in(folder, DEPTH_ENDINGS)
 
 
 def is_sequence(path: Path) -> bool:
@@ -181,10 +215,10 @@ def _is_animated(path: Path) -> bool:
     return b"acTL" in head.partition(b"IDAT")[0]
 
 
-def _sequences_in(folder: Path) -> list[PictureSequence]:
-    """All sequences of a folder in natural order; a picture that has no like is one of its own."""
+def _sequences_in(folder: Path, endings: tuple[str, ...]) -> list[PictureSequence]:
+    """All sequences of a folder's pictures with these endings, in natural order; one that has no like is its own."""
     alike: dict[tuple[str, ...], list[Path]] = {}
-    for file in pictures_in(folder, CLIP_ENDINGS):
+    for file in pictures_in(folder, endings):
         alike.setdefault(tuple(_parts(file)[::2]), []).append(file)
     return [sequence for files in alike.values() for sequence in _split(files)]
 
@@ -248,11 +282,19 @@ def _numbering(numbers: Sequence[float]) -> Numbering | None:
 
 def _rank(sequence: PictureSequence) -> tuple[bool, bool, int]:
     """Sort key: colour before passes, pictures for the eye before EXR, then the longest."""
-    words = set(re.split(r"[^a-z]+", sequence.pattern.lower()))
-    return bool(words & _PASSES), sequence.pattern.lower().endswith(".exr"), -len(sequence.files)
+    return bool(_words(sequence) & _PASSES), sequence.pattern.lower().endswith(".exr"), -len(sequence.files)
+
+
+def _words(sequence: PictureSequence) -> set[str]:
+    """The words in the names of a sequence's pictures."""
+    return set(re.split(r"[^a-z]+", sequence.pattern.lower()))
 
 
 def _listed(names: Sequence[str]) -> str:
     """Names in a sentence: the first few."""
     shown = [*names[:6], *([f"{len(names) - 6} more"] if len(names) > 6 else [])]
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def _count(pictures: int) -> str:
+    return "1 picture" if pictures == 1 else f"{pictures} pictures"

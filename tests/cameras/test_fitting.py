@@ -151,3 +151,28 @@ def test_every_second_frame_takes_every_second_pose_by_count_by_number_and_by_ti
     poses[:, 0, 3] = np.arange(31) / 30
     timed = CameraTrack("TUM", poses, times=np.arange(31) / 30)
     assert at(timed, clip)[0][:, 0, 3] == pytest.approx(np.array([4, 6, 8, 10, 12]) / 24)
+
+
+def test_poses_of_pictures_follow_them_at_another_rate_whatever_number_of_frames_is_used():
+    shown = np.arange(10) // 2  # 10 of the 20 frames that 10 pictures make at twice their rate
+    clip = ClipFrames(10, whole=20, stored=shown, stored_pictures=10)
+    found, said = at(numbered(*range(1001, 1011)), clip)
+    assert found[:, 0, 3] == pytest.approx(1001 + shown)
+    assert "as many poses as the clip has pictures" in said
+    assert at(numbered(*range(1001, 1011)), clip, path=True)[0][:, 0, 3] == pytest.approx(np.arange(1001, 1011))
+    recorded = CameraTrack(".npz", numbered(*range(10)).camera_to_world)  # by Blender, one for each frame used
+    found, said = at(recorded, clip)
+    assert found[:, 0, 3] == pytest.approx(np.arange(10))
+    assert "taken in order" in said
+    gaps = numbered(*(number for number in range(1001, 1011) if number != 1003))
+    for used in (9, 10):  # also where as many frames are used as there are poses
+        clip = ClipFrames(used, whole=20, stored=shown[:used], stored_pictures=10)
+        for path in (False, True):
+            assert at(gaps, clip, path)[0][:, 0, 3] == pytest.approx(1001 + shown[:used])
+
+
+def test_poses_of_missing_pictures_are_left_out_with_them():
+    places = np.array([0, 1, 2, 6, 7, 8])
+    clip = ClipFrames(4, start=1, whole=6, stored=np.arange(1, 5), stored_pictures=6, places=places)
+    for numbers in (range(1001, 1010), [number for number in range(1001, 1010) if number != 1005]):
+        assert at(numbered(*numbers), clip)[0][:, 0, 3] == pytest.approx([1002, 1003, 1007, 1008])

@@ -110,9 +110,12 @@ def test_a_take_with_a_model_of_colmap_is_made_again_when_the_model_is_gone(shoo
     assert path.camera_to_world[-1, 0, 3] == pytest.approx(0.24)
     for file in folder.iterdir():
         file.unlink()
-    again = ex4d("again", shoot / "out.take")
-    assert again.returncode == 0, again.stderr
-    assert "the same, byte for byte" in again.stderr
+    for take, second in (("out.take", "second"), ("second", "third")):
+        again = ex4d("again", shoot / take, "--output_dir", shoot / second)
+        assert again.returncode == 0, again.stderr
+        assert "the same, byte for byte" in again.stderr
+        assert (shoot / second / "source_camera.npz").is_file()
+        shutil.rmtree(shoot / take)
 
 
 def test_camera_converts_and_says_what_the_other_program_must_know(shoot):

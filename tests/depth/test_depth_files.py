@@ -447,6 +447,18 @@ def test_depth_of_every_picture_of_a_variable_rate_clip_follows_the_pictures_sho
         read_depth(npz(tmp_path / "e.npz", depth=stored[:4]), clip)
 
 
+def test_depth_of_every_picture_follows_them_though_as_many_frames_are_used(tmp_path):
+    shown = np.array([0, 0, 1, 1, 2])  # 5 frames of the 10 that 5 pictures make at twice their rate
+    clip = replace(clip_of(5), source_frames=10, stored=shown, stored_pictures=5)
+    stored = np.broadcast_to(np.arange(1, 6, dtype=np.float32)[:, None, None], (5, 48, 64))
+    depth = read_depth(npz(tmp_path / "d.npz", depth=stored), clip)
+    assert (depth.depth[:, 0, 0] == shown + 1).all()
+    assert "d.npz has as many frames of depth as a.mp4 has pictures: each frame takes that" in " ".join(depth.notes)
+    k = np.repeat(np.diag([60.0, 60.0, 1.0])[None], 5, 0)
+    save_depth(tmp_path / "ours.npz", DepthVideo(stored.copy(), k, "a"))  # EX-4D writes depth for the frames used
+    assert (read_depth(tmp_path / "ours.npz", clip).depth[:, 0, 0] == [1, 2, 3, 4, 5]).all()
+
+
 # --- what the numbers mean ---
 
 

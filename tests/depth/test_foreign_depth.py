@@ -393,10 +393,31 @@ def test_what_may_be_depth_beside_a_clip_is_named(tmp_path):
     )
 
 
-def test_one_picture_of_a_sequence_says_what_to_name(tmp_path):
+def test_depth_of_a_turned_clip_in_the_stored_orientation_is_refused_with_what_to_do(tmp_path):
+    upright = save(tmp_path / "d.npz", depth=street().transpose(0, 2, 1))
+    with pytest.raises(InputError, match=r"96x160 and lies on its side: the clip is shown as 160x96.*Turn the depth"):
+        read_depth(upright, clip_of())
+
+
+def test_one_picture_stands_for_its_sequence_and_for_itself_where_the_clip_is_one_picture(tmp_path):
     millimetres = np.round(1000 * np.minimum(street(), 65)).astype(np.uint16)
     folder = write_pictures(tmp_path / "a", millimetres)
-    with pytest.raises(InputError, match="To use a whole sequence of pictures, name their folder"):
-        read_depth(folder / "000.png", clip_of())
-    alone = read_depth(folder / "000.png", replace(clip_of(1), source_frames=1))
-    assert np.allclose(alone.depth, millimetres[:1] / 1000)
+    assert np.allclose(read_depth(folder / "002.png", clip_of()).depth, millimetres / 1000)
+    alone = read_depth(folder / "002.png", replace(clip_of(1), source_frames=1))
+    assert np.allclose(alone.depth, millimetres[2:3] / 1000)
+
+
+def test_depth_in_one_folder_with_the_clips_pictures_is_told_from_them_by_its_name(tmp_path):
+    millimetres = np.round(1000 * np.minimum(street(), 65)).astype(np.uint16)
+    folder = tmp_path / "render"
+    folder.mkdir()
+    for number, depth in enumerate(millimetres, 1):
+        cv2.imwrite(str(folder / f"Image{number:04d}.png"), np.full((HEIGHT, WIDTH, 3), [0, 90, 200], np.uint8))
+        cv2.imwrite(str(folder / f"Image{number:04d}_depth.png"), depth)
+    for chosen in (folder, folder / "Image0001_depth.png"):
+        assert np.allclose(read_depth(chosen, clip_of()).depth, millimetres / 1000)
+    for number, depth in enumerate(millimetres, 1):
+        cv2.imwrite(str(folder / f"right_depth.{number}.png"), depth + 1000)
+    with pytest.raises(InputError, match=r"several sequences, .*Image####_depth.png.*: choose a picture of the one"):
+        read_depth(folder, clip_of())
+    assert np.allclose(read_depth(folder / "right_depth.3.png", clip_of()).depth, millimetres / 1000 + 1)

@@ -143,3 +143,10 @@ def test_only_the_interlaced_part_of_a_mixed_clip_is_changed(tmp_path):
     assert len(clip.frames) == 2 * COUNT
     assert max(errors(clip.frames)) < 3
     assert any("interlaced" in note for note in clip.notes)
+
+
+def test_the_note_counts_the_files_own_frames_whatever_rate_it_is_read_at(tmp_path):
+    path = write(tmp_path / "clip.mp4", [woven(number) for number in range(COUNT)])
+    for fps in (None, Fraction(50)):
+        notes = " ".join(read_clip(path, frames=None, fps=fps).notes)
+        assert f"It has {COUNT} frames at 25 a second; fields would be twice as many." in notes

@@ -60,6 +60,7 @@ def job_of(clip: Path, **settings) -> tuple[Generate, NamedFiles]:
         ({"start": 7, "frames": 6, "gaps": "leave"}, [108, 109, 113, 114, 115, 116]),
         ({"start": 1, "frames": 6, "step": 4}, [102, 106, 109, 114, 118, 122]),
         ({"start": 25}, [126, 127, 128, 129, 130]),
+        ({"frames": 27}, [*range(101, 110), *range(113, 128)]),  # as many as there are pictures
     ],
 )
 def test_only_the_pictures_of_the_range_go_along_and_give_the_same_shot(walk, tmp_path, settings, sent):
@@ -79,6 +80,47 @@ def test_only_the_pictures_of_the_range_go_along_and_give_the_same_shot(walk, tm
         f"{frames_to_use(total, job.source.settings)} of the {total} frames of walk are used"
     )
     assert any("Missing from walk: 110 to 112." in note for note in part.notes)
+
+
+def test_as_many_frames_as_pictures_are_used_and_each_takes_the_depth_of_the_picture_that_it_shows(walk):
+    shot = ex4d.open_clip(walk, frames=27)
+    shown = [*range(101, 110), 109, 109, 109, *range(113, 128)]
+    assert np.allclose(shot.depth.depth[:, 0, 0], (2000 + 10 * np.array(shown)) / 1000)
+
+
+@pytest.mark.parametrize(("start", "frames"), [(0, 27), (7, 6)])
+def test_depth_of_missing_pictures_is_left_out_with_them(walk, tmp_path, start, frames):
+    depths = walk.with_name("walk_depth")
+    for number in (110, 111, 112):
+        shutil.copyfile(depths / "walk.109.png", depths / f"walk.{number}.png")
+    shown = [*range(101, 110), *range(113, 131)][start : start + frames]
+    shot = ex4d.open_clip(walk, start=start, frames=frames, gaps="leave")
+    assert np.allclose(shot.depth.depth[:, 0, 0], (2000 + 10 * np.array(shown)) / 1000)
+    assert any("walk_depth has depth for the missing pictures of walk too" in note for note in shot.notes)
+    job, named = job_of(walk, start=start, frames=frames, gaps="leave")
+    assert [blob.name for blob in job.source.depth] == [f"walk.{number}.png" for number in shown]
+    work = tmp_path / "work"
+    work.mkdir()
+    part = open_shot(gather(job, named.locate, work, in_place=True).source, job.source.settings)
+    assert np.array_equal(part.depth.depth, shot.depth.depth)
+
+
+def test_depth_in_the_clips_own_folder_goes_along_without_the_clips_pictures(walk, tmp_path):
+    for depth in walk.with_name("walk_depth").iterdir():
+        shutil.move(depth, walk / f"{depth.stem}_depth.png")
+    chosen = walk / "walk.105_depth.png"
+    for depth in (walk, chosen):
+        named = NamedFiles()
+        job = named.generate(SourceFiles(walk, depth), None, SourceSettings(start=2, frames=3), PathSettings("30"),
+                             RenderSettings(), GenerateSettings("preview"))  # fmt: skip
+        assert [blob.name for blob in job.source.depth] == [f"walk.{n}_depth.png" for n in (103, 104, 105)]
+        shot = open_shot(SourceFiles(walk, depth), job.source.settings)
+        assert np.allclose(shot.depth.depth[:, 0, 0], [3.03, 3.04, 3.05])
+    alone = tmp_path / "alone.png"
+    shutil.copyfile(walk / "walk.105.png", alone)
+    job = named.generate(SourceFiles(alone, chosen), None, SourceSettings(), PathSettings("30"), RenderSettings(),
+                         GenerateSettings("preview"))  # fmt: skip
+    assert [blob.name for blob in job.source.depth] == [chosen.name]
 
 
 def test_thousands_of_pictures_cost_only_those_of_the_range(tmp_path):

@@ -115,3 +115,16 @@ def test_numbers_travel_and_wrong_ones_are_refused():
     ):
         with pytest.raises(PlainError):
             from_plain(Numbering, {"runs": runs, "step": step})
+
+
+def test_depth_and_masks_beside_pictures_named_by_words_are_no_frames(tmp_path):
+    still = folder_of(tmp_path / "still", "photo.png", "photo_depth.png")
+    assert names(still) == ["photo.png"]
+    assert sequence_at(still).notes == (
+        "still holds other pictures too: photo.png (1 picture) was used. Left out: photo_depth.png (1); to use others,"
+        " choose one of them instead of the folder.",
+    )
+    album = folder_of(tmp_path / "album", "one.png", "one_mask.png", "two.png")
+    assert names(album) == ["one.png", "two.png"]
+    assert "album (2 pictures) was used. Left out: one_mask.png (1)" in sequence_at(album).notes[0]
+    assert names(folder_of(tmp_path / "only", "near_mask.png", "far_mask.png")) == ["far_mask.png", "near_mask.png"]

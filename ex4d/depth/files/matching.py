@@ -33,6 +33,13 @@ MOST_STRETCH = 0.2
 def chosen_frames(path: Path, stored: Stored, clip: "Clip") -> tuple[NDArray[np.int64], str]:
     """Which stored frame of depth belongs to each frame of the clip (T,), and a sentence where that is not obvious.
 
+    Args:
+        path: for messages.
+        stored: the depth. EX-4D makes it for the frames that are used only. Other tools see the stored pictures: as
+            many frames as those are taken for theirs, even where as many are used of a clip at another rate or with
+            gaps.
+        clip: what it belongs to.
+
     Raises:
         InputError: too few, or it cannot be told which; says how many there are of each.
     """
@@ -42,10 +49,19 @@ def chosen_frames(path: Path, stored: Stored, clip: "Clip") -> tuple[NDArray[np.
         return _in_part(path, stored.part, frames, clip), ""
     if frames == clip.source_frames:
         return clip.numbers, ""
+    if frames == used == clip.stored_pictures and not stored.is_ours:
+        return clip.stored, (
+            f"{path.name} has as many frames of depth as {clip.source} has pictures: each frame takes that of the"
+            " picture which it shows."
+        )
     if frames == used:
         return np.arange(used), ""
     if frames == clip.stored_pictures:
         return clip.stored, ""
+    if clip.places is not None and frames == clip.places[-1] + 1:
+        return clip.places[clip.stored], (
+            f"{path.name} has depth for the missing pictures of {clip.source} too: that was left out with them."
+        )
     uneven = clip.stored_pictures not in (0, clip.source_frames)
     if frames > clip.numbers[-1] and not uneven:
         every = round(clip.source_frames / frames)
@@ -56,10 +72,9 @@ def chosen_frames(path: Path, stored: Stored, clip: "Clip") -> tuple[NDArray[np.
             + (f" If the depth is of one frame in {every}, make it again of all." if thinned else "")
         )
     told = f" ({clip.stored_pictures} pictures at a variable rate)" if uneven else ""
-    hint = " To use a whole sequence of pictures, name their folder." if frames == 1 and path.is_file() else ""
     raise InputError(
         f"The depth {path} has {frames} frames, but {clip.source} has {clip.source_frames}{told}, of which"
-        f" {used} are used: give as many frames of depth as one of these.{hint}"
+        f" {used} are used: give as many frames of depth as one of these."
     )
 
 
@@ -96,6 +111,12 @@ def sampling(path: Path, size: tuple[int, int], fit: FrameFit) -> tuple[NDArray[
     # A small picture's height may be rounded by more than the tolerance.
     if abs(height - height_expected) > max(1, ASPECT_TOLERANCE * height_expected):
         if not _is_rounded(size, fit):
+            if abs(width - height * fit.source_height / fit.source_width) <= max(1, ASPECT_TOLERANCE * width):
+                raise InputError(
+                    f"The depth {path} is {width}x{height} and lies on its side: the clip is shown as"
+                    f" {fit.source_width}x{fit.source_height}, as its file says. Turn the depth too, or make it of the"
+                    " clip as it is shown."
+                )
             raise InputError(
                 f"The depth {path} is {width}x{height}, which does not fit the clip's {fit.source_width}x"
                 f"{fit.source_height}: give depth of that size or aspect ratio, or of the working size"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.files.stored import Stored, check_pixels, grey_of, refuse_channel
 from ex4d.errors import InputError
-from ex4d.storage.names import pictures_in
+from ex4d.storage.sequence import depth_pictures_at
 
 PNG, EXR = ".png", ".exr"
 
@@ -21,15 +21,19 @@ _GREY, _WITH_COLOURS, _WITH_ALPHA = 0, (2, 6), (4, 6)  # colour types of the PNG
 
 
 @contextmanager
-def open_pictures(path: Path, reading: DepthEncoding) -> Iterator[Stored]:
-    """Depth in the pictures of a folder, or in one picture.
+def open_pictures(path: Path, reading: DepthEncoding, alone: bool = False) -> Iterator[Stored]:
+    """Depth in the pictures of a folder, or in those that one picture stands for.
+
+    Args:
+        path: a folder, or a picture, see `ex4d.storage.sequence.depth_pictures_at`.
+        reading: names the channel of EXR.
+        alone: a picture stands for itself only, see there.
 
     Raises:
         InputError: none or several kinds, or one that holds no depth; while reading, damage.
     """
-    png, exr = ([path] if path.suffix.lower() == kind else [] for kind in (PNG, EXR))
-    if path.is_dir():
-        png, exr = pictures_in(path, (PNG,)), pictures_in(path, (EXR,))
+    files = depth_pictures_at(path, alone)
+    png, exr = ([file for file in files if file.suffix.lower() == kind] for kind in (PNG, EXR))
     if bool(png) == bool(exr):
         raise InputError(f"The depth folder {path} must hold pictures of one kind, grey PNG or EXR.")
     if png:

@@ -90,7 +90,7 @@ def read_estimate(
     """
     asked = reading or DepthEncoding()
     path = check_there(path, "depth file or folder")
-    with _open(path, asked) as stored:
+    with _open(path, asked, alone=clip.source_frames == 1) as stored:
         reading, told = _settled(path, asked, stored)
         distances = reading.convention != "disparity"
         chosen, frames_note = matching.chosen_frames(path, stored, clip)
@@ -151,11 +151,11 @@ def read_estimate(
     return Estimate(made, _scale_note(reading, stored, millimetres, is_stretched), stored.licence, caution=caution)
 
 
-def _open(path: Path, reading: DepthEncoding) -> AbstractContextManager[Stored]:
+def _open(path: Path, reading: DepthEncoding, alone: bool) -> AbstractContextManager[Stored]:
     """What opens a file of this kind."""
     ending = path.suffix.lower()
     if path.is_dir() or ending in (PNG, EXR):
-        return open_pictures(path, reading)
+        return open_pictures(path, reading, alone)
     if ending == ".npz":
         return open_npz(path, reading)
     if ending == ".npy":
