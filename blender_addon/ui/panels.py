@@ -393,7 +393,7 @@ def draw_backend(layout: Layout, context: Context) -> None:
     row = layout.row(align=True)
     if now.may_stop_server:
         row.operator(operators.EX4D_OT_server_stop.bl_idname)
-    elif connected is None or connected.status != "ready":
+    elif now.server_python and (connected is None or connected.status != "ready"):
         row.operator(operators.EX4D_OT_server_start.bl_idname)
     if connected is None:
         row.operator(operators.EX4D_OT_connect.bl_idname)
