@@ -77,7 +77,11 @@ def test_what_windows_lacks_is_used_in_one_module_and_one_script_only():
         path for folder in ("ex4d", "backend", "blender_addon") for path in sorted((REPO / folder).rglob("*.py"))
     ]
     assert len(modules) > 100
-    found = {str(path.relative_to(REPO)): uses(path.read_text(encoding="utf-8")) for path in modules if path not in (ALONE, SCRIPT)}
+    found = {
+        str(path.relative_to(REPO)): uses(path.read_text(encoding="utf-8"))
+        for path in modules
+        if path not in (ALONE, SCRIPT)
+    }
     assert {path: names for path, names in found.items() if names} == {}
     assert uses(ALONE.read_text()), "or this test sees nothing"
 
