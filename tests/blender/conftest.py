@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 ADDON = "blender_addon"
+NOBODYS_ADDRESS = "tcp://127.0.0.1:59737"
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +32,8 @@ def addon(user_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Module
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     module = addon_utils.enable(ADDON, default_set=True)
     assert module is not None
+    # Not the usual address, where a server of whoever runs the tests may listen.
+    bpy.context.preferences.addons[ADDON].preferences.address = NOBODYS_ADDRESS
     monkeypatch.setattr("blender_addon.scene.compat.user_folder", lambda package: user_folder)
     monkeypatch.setattr("blender_addon.scene.compat.former_user_folders", lambda package: [])
     yield module

@@ -14,6 +14,7 @@ from test_takes import deliver
 
 from blender_addon.shot import estimates
 from blender_addon.ui import open_dialog, panels
+from blender_addon.ui.preferences import preferences
 from blender_addon.work import pace, session, state
 from blender_addon.work.state import OpenRequest
 from ex4d.jobs.client import JobUpdate
@@ -152,7 +153,7 @@ def test_what_opening_will_take_is_told_when_it_begins(scene, addon, tmp_path, m
     clip = tmp_path / "long.mp4"
     write_movie(clip, np.zeros((200, 64, 96, 3), np.uint8), shots.FPS)
     here = session.current()
-    here.learning.known = ("tcp://127.0.0.1:5750", {"open auto": pace.Known({"all": 100.0}, {}, 16.0)})
+    here.learning.known = (preferences().address, {"open auto": pace.Known({"all": 100.0}, {}, 16.0)})
     monkeypatch.setattr(session.Session, "press", lambda self, request: None)
     monkeypatch.setattr(session.Session, "finish", lambda self: self.state)
     bpy.ops.ex4d.open_clip(filepath=str(clip), frames=200)
@@ -174,7 +175,7 @@ def test_fewer_frames_are_estimated_as_what_they_are_a_depth_that_is_there(scene
     facts = scene.ex4d
     facts.estimator_name = "dice"
     session.current().learning.known = (
-        "tcp://127.0.0.1:5750",
+        preferences().address,
         {"open dice": pace.Known({"all": 1e4}, {}, 16.0), "open file": pace.Known({"all": 1e3}, {}, 16.0, 1e9)},
     )
     facts.part_frames = 10
@@ -197,7 +198,7 @@ def in_dialog(clip, scene, **settings):
 def test_the_file_dialog_says_how_much_of_a_clip_is_opened_and_what_that_takes(scene, addon, tmp_path):
     clip = tmp_path / "long.mp4"
     write_movie(clip, np.zeros((200, 128, 192, 3), np.uint8), shots.FPS)
-    session.current().learning.known = ("tcp://127.0.0.1:5750", {"open auto": pace.Known({"all": 100.0}, {}, 16.0)})
+    session.current().learning.known = (preferences().address, {"open auto": pace.Known({"all": 100.0}, {}, 16.0)})
     assert in_dialog(clip, scene) == [], "nobody has looked at the clip yet, and drawing must be quick"
     session.current().tick()
     assert not bpy.data.images.get("long.mp4")
