@@ -215,7 +215,10 @@ def test_a_damaged_value_is_left_out_with_a_sentence_and_all_others_come_over(bl
     addon_utils.disable("blender_addon", default_set=True)
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     damaged = next(scene for scene in bpy.data.scenes if expected(blend)[scene.name]["stored"])
-    bpy.data.scenes[damaged.name]["ex4d"][name] = value
+    holder = bpy.data.scenes[damaged.name]
+    if hasattr(holder, "bl_system_properties_get"):  # since 5.0 an add-on's properties are no custom ones
+        holder = holder.bl_system_properties_get()
+    holder["ex4d"][name] = value
     scene_name = damaged.name
     addon_utils.enable("blender_addon", default_set=True)
     session.current().tick()
