@@ -101,3 +101,46 @@ class Chore:
         """Let go of it; what still runs is asked to end."""
         self.cancel()
         self._read.close()
+
+
+class OneChore:
+    """At most one chore at a time.
+
+    Attributes:
+        progress: how far it is, or how the last one ended.
+    """
+
+    def __init__(self) -> None:
+        self.progress = Progress()
+        self._chore: Chore | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is one."""
+        return self._chore is not None
+
+    def begin(self, command: Sequence[str | Path], log: Path) -> None:
+        """Start one; see `Chore`."""
+        self._chore = Chore(command, log)
+        self.progress = Progress("Starting")
+
+    def poll(self) -> bool:
+        """Hear what it says; True when it has ended just now."""
+        if self._chore is None:
+            return False
+        self.progress = self._chore.poll()
+        if not self._chore.over:
+            return False
+        self._chore = None
+        return True
+
+    def cancel(self) -> None:
+        """Ask it to end; what it leaves is its own business."""
+        if self._chore is not None:
+            self._chore.cancel()
+
+    def close(self) -> None:
+        """Let go of it, which ends it."""
+        if self._chore is not None:
+            self._chore.close()
+            self._chore = None

@@ -4,26 +4,19 @@ from pathlib import Path
 
 from ex4d.errors import InputError
 
-from .chore import Chore, Progress
+from .chore import OneChore
 
 
-class ModelFetch:
-    """The fetching that is under way, or how the last one ended.
+class ModelFetch(OneChore):
+    """The fetching that is under way, or how the last one ended. Cancelling keeps what has come.
 
     Attributes:
         name: of the generator or depth estimator whose files are fetched; "" before the first.
-        progress: how far that is.
     """
 
     def __init__(self, log: Path) -> None:
-        self.name, self.progress = "", Progress()
-        self._log = log
-        self._chore: Chore | None = None
-
-    @property
-    def busy(self) -> bool:
-        """Whether files are coming."""
-        return self._chore is not None
+        super().__init__()
+        self.name, self._log = "", log
 
     def start(self, python: str, name: str, accept_licence: bool) -> None:
         """Begin to fetch, or go on where that was paused.
@@ -37,26 +30,5 @@ class ModelFetch:
         if not python:
             raise InputError("The server fetches models, and is not set up on this machine: press Set Up Server first.")
         words = ["--accept-licence"] if accept_licence else []
-        self._chore = Chore([python, "-m", "ex4d_server.fetching", name, *words], self._log)
-        self.name, self.progress = name, Progress("Starting")
-
-    def poll(self) -> bool:
-        """Hear how far it is; True when it has ended just now."""
-        if self._chore is None:
-            return False
-        self.progress = self._chore.poll()
-        if not self._chore.over:
-            return False
-        self._chore = None
-        return True
-
-    def pause(self) -> None:
-        """Stop; what has come is kept."""
-        if self._chore is not None:
-            self._chore.cancel()
-
-    def close(self) -> None:
-        """Let go of it; it ends then."""
-        if self._chore is not None:
-            self._chore.close()
-            self._chore = None
+        self.begin([python, "-m", "ex4d_server.fetching", name, *words], self._log)
+        self.name = name

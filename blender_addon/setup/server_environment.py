@@ -20,7 +20,7 @@ from ex4d import __version__
 from ex4d.errors import InputError
 
 from . import pythons
-from .chore import Chore, Progress
+from .chore import OneChore
 
 CARRIED = Path(__file__).resolve().parents[1] / "server"
 """What the extension carries of the server: its wheel and the versions of all that it needs."""
@@ -89,28 +89,18 @@ def folder_in(user_folder: Path, local: str = os.environ.get("LOCALAPPDATA", "")
     return Path(local, "ex4d", hashlib.sha256(str(user_folder).encode()).hexdigest()[:6])
 
 
-class ServerEnvironment:
-    """The environment in `folder`, and the chore that works at it.
-
-    Attributes:
-        progress: how far that is, or how the last one ended.
-    """
+class ServerEnvironment(OneChore):
+    """The environment in `folder`, and the chore that makes a new one. Cancelling leaves what was there before."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.folder = folder
-        self.progress = Progress()
-        self._chore: Chore | None = None
         self._seen: tuple[int, Environment | None] = (0, None)
 
     @property
     def log(self) -> Path:
         """All that was said while it was set up last."""
         return self.folder / "setup.log"
-
-    @property
-    def busy(self) -> bool:
-        """Whether it is being set up."""
-        return self._chore is not None
 
     @property
     def current(self) -> Environment | None:
@@ -143,23 +133,7 @@ class ServerEnvironment:
         if python is None:
             raise InputError(pythons.HOW_TO_GET)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._chore = Chore([python.path, INSTALL, self.folder, wheel, pins, kind], self.log)
-        self.progress = Progress("Starting")
-
-    def poll(self) -> bool:
-        """Hear what the chore says; True when it has ended just now."""
-        if self._chore is None:
-            return False
-        self.progress = self._chore.poll()
-        if not self._chore.over:
-            return False
-        self._chore = None
-        return True
-
-    def cancel(self) -> None:
-        """Stop setting up; what was there before stays."""
-        if self._chore is not None:
-            self._chore.cancel()
+        self.begin([python.path, INSTALL, self.folder, wheel, pins, kind], self.log)
 
     def remove(self) -> None:
         """Remove the environment, with all that was downloaded for it but pip's own cache.
@@ -192,9 +166,3 @@ class ServerEnvironment:
         code = "import shutil, sys\nfor place in sys.argv[1:]: shutil.rmtree(place, ignore_errors=True)"
         no_window = getattr(subprocess, "CREATE_NO_WINDOW", 0)
         return subprocess.Popen([now.python, "-c", code, *unused], stdin=subprocess.DEVNULL, creationflags=no_window)
-
-    def close(self) -> None:
-        """Let go of the chore, which ends then."""
-        if self._chore is not None:
-            self._chore.close()
-            self._chore = None

@@ -40,7 +40,7 @@ class EX4D_OT_get_model_pause(OnSetup):
 
     def act(self) -> None:
         """Pause."""
-        session.current().model_fetch.pause()
+        session.current().model_fetch.cancel()
 
 
 def draw(layout: bpy.types.UILayout, info: GeneratorInfo | EstimatorInfo) -> None:
