@@ -22,7 +22,7 @@ from ex4d.cameras.track import MOST_POSES, CameraTrack, Lens
 from ex4d.errors import InputError
 from ex4d.geometry import transforms
 from ex4d.geometry.camera_path import size_of
-from ex4d.storage.atomic import check_there
+from ex4d.storage.npy import open_array
 from ex4d.storage.npz import Arrays, open_arrays, write_arrays
 
 CAMERA_TO_WORLD = ("camera_to_world", "c2w", "cam2world", "cam_c2w", "camera_poses")
@@ -171,19 +171,12 @@ def _points(arrays: Arrays, path: Path) -> NDArray[np.float64] | None:
 
 
 def _read_npy(path: Path) -> CameraTrack:
-    check_there(path, "camera file")
-    if path.stat().st_size > TEXT_BYTES:
-        raise InputError(
-            f"{path} has {path.stat().st_size >> 20} MB, and {TEXT_BYTES >> 20} MB is the most that is read."
-        )
-    try:
-        # Mapped, so that a header that claims more than the file holds allocates nothing.
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(
-            f"The camera file {path} cannot be read as an array ({error}): it is damaged; write plain numbers of the"
-            " shape (T, 4, 4) with numpy.save."
-        ) from None
+    with open_array(path, "camera file") as array:
+        if array.header.nbytes > TEXT_BYTES:
+            raise InputError(
+                f"{path} holds {array.header.nbytes >> 20} MB, and {TEXT_BYTES >> 20} MB is the most that is read."
+            )
+        found = array.read()
     notes: list[str] = []
-    poses = _unsaid(transforms.completed(np.array(found)), f"The matrices of {path}", notes)
+    poses = _unsaid(transforms.completed(found), f"The matrices of {path}", notes)
     return CameraTrack(".npy", _without_opengl(poses, notes), own_unit=False, notes=tuple(notes))
