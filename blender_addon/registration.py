@@ -4,17 +4,22 @@ import bpy
 
 from .shot import homes
 from .ui import (
+    camera_operators,
+    clip_operators,
     disk,
     find_clip,
+    generate_operators,
     get_model,
     menu,
-    operators,
     panels,
     preferences,
     properties,
     result,
+    scene_operators,
+    server_operators,
     server_setup,
     take_list,
+    take_operators,
     view,
 )
 from .work import handlers, session
@@ -23,7 +28,12 @@ CLASSES = (
     preferences.EX4DPreferences,
     properties.EX4DTake,
     properties.EX4DScene,
-    *operators.CLASSES,
+    *clip_operators.CLASSES,
+    *camera_operators.CLASSES,
+    *generate_operators.CLASSES,
+    *scene_operators.CLASSES,
+    *server_operators.CLASSES,
+    *take_operators.CLASSES,
     *find_clip.CLASSES,
     *disk.CLASSES,
     *take_list.CLASSES,

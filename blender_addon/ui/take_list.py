@@ -4,11 +4,12 @@
 import bpy
 
 from ..shot import take_list, takes
-from ..ui.operators import _has_shot, _OnTake, _Safe
+from ..ui.operator import Safe, poll_shot
+from ..ui.take_operators import OnTake
 from ..words import count
 
 
-class EX4D_OT_take_delete(_OnTake):
+class EX4D_OT_take_delete(OnTake):
     """Delete the take with its strip and its files"""
 
     bl_idname = "ex4d.take_delete"
@@ -27,7 +28,7 @@ class EX4D_OT_take_delete(_OnTake):
         self.tell(f"{title} is deleted, with its files in {folder}.")
 
 
-class EX4D_OT_takes_list(_Safe):
+class EX4D_OT_takes_list(Safe):
     """List takes again that are in the shot's folder but not in the list, with their strips"""
 
     bl_idname = "ex4d.takes_list"
@@ -36,7 +37,7 @@ class EX4D_OT_takes_list(_Safe):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a shot."""
-        return _has_shot(cls, context)
+        return poll_shot(cls, context)
 
     def act(self, context: bpy.types.Context) -> None:
         """List them."""
