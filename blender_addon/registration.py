@@ -7,6 +7,7 @@ from .ui import (
     camera_operators,
     clip_operators,
     disk,
+    drop,
     find_clip,
     generate_operators,
     get_model,
@@ -18,6 +19,7 @@ from .ui import (
     scene_operators,
     server_operators,
     server_setup,
+    status_bar,
     take_list,
     take_operators,
     view,
@@ -35,6 +37,7 @@ CLASSES = (
     *server_operators.CLASSES,
     *take_operators.CLASSES,
     *find_clip.CLASSES,
+    *drop.CLASSES,
     *disk.CLASSES,
     *take_list.CLASSES,
     *server_setup.CLASSES,
@@ -52,6 +55,7 @@ def register() -> None:
         bpy.utils.register_class(cls)
     bpy.types.Scene.ex4d = bpy.props.PointerProperty(type=properties.EX4DScene)
     menu.register()
+    status_bar.register()
     session.begin()
     homes.tidy()
     homes.take_over()
@@ -62,6 +66,7 @@ def unregister() -> None:
     """Called by Blender when the extension is disabled, and when Blender ends."""
     handlers.unregister()
     session.end()
+    status_bar.unregister()
     menu.unregister()
     del bpy.types.Scene.ex4d
     for cls in reversed(CLASSES):

@@ -30,7 +30,7 @@ from ex4d.storage.names import DEPTH_ENDINGS
 from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequence, sequence_at
 
-from ..scene import axes, camera, mesh_object, motion, objects
+from ..scene import axes, camera, framing, mesh_object, motion, objects
 from ..shot import files, follow, part
 from ..work.capabilities import FILE
 from ..work.state import OpenRequest
@@ -254,6 +254,8 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
     if request.match_scene:
         match_scene(scene)
         show_footage(window.workspace for window in bpy.context.window_manager.windows)
+        if (area := framing.view_to_use(request.viewport)) is not None:
+            framing.frame_shot(scene, area)
     cube = objects.hide_factory_cube(scene)
     return (
         f"{name} is open: {frames}, {facts.width}x{facts.height}."

@@ -1,6 +1,7 @@
 """Opening a clip, opening it again, and its scale."""
 # ruff: noqa: N801
 
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -61,7 +62,7 @@ class EX4D_OT_open_clip(Job):
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:
             raise source.InputError("No clip is named: choose a video file or a folder of pictures.")
-        return asking.request_open(
+        request = asking.request_open(
             context.scene,
             clip_at(clip),
             str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
@@ -72,6 +73,8 @@ class EX4D_OT_open_clip(Job):
             from_blender(properties.SOURCE["fps"], self.fps),
             self.gaps,
         )
+        is_view = context.area is not None and context.area.type == "VIEW_3D"
+        return replace(request, viewport=context.area.as_pointer() if is_view else 0)
 
 
 class EX4D_OT_open_again(Job):

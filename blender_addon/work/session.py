@@ -25,7 +25,8 @@ from ..identity import PACKAGE
 from ..scene import compat, motion, objects
 from ..setup.model_fetch import ModelFetch
 from ..setup.server_environment import ServerEnvironment, folder_in
-from ..shot import find, from_0_1, homes, looks, part, saving, source, takes
+from ..shot import find, from_0_1, homes, looks, part, playing, saving, source, takes
+from ..ui import status_bar
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
@@ -360,6 +361,9 @@ class Session:
                     takes.forget_path(request)
                 elif isinstance(request, OpenRequest) and motion.is_recording(request.camera):
                     Path(request.camera).unlink(missing_ok=True)
+            case state.ShowResult(request):
+                if not bpy.app.background:
+                    playing.show_arrived(request)
             case state.PushUndo(name):
                 if bpy.ops.ed.undo_push.poll():
                     bpy.ops.ed.undo_push(message=name)
@@ -472,3 +476,4 @@ def _redraw() -> None:
         for area in window.screen.areas:
             if area.type in ("VIEW_3D", "SEQUENCE_EDITOR", "FILE_BROWSER", "PREFERENCES"):
                 area.tag_redraw()
+    status_bar.redraw()
