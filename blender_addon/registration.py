@@ -2,10 +2,12 @@
 
 import bpy
 
+from . import translations
 from .shot import homes
 from .ui import (
     camera_operators,
     clip_operators,
+    details,
     disk,
     drop,
     find_clip,
@@ -31,6 +33,7 @@ CLASSES = (
     properties.EX4DTake,
     properties.EX4DScene,
     *clip_operators.CLASSES,
+    *details.CLASSES,
     *camera_operators.CLASSES,
     *generate_operators.CLASSES,
     *scene_operators.CLASSES,
@@ -54,6 +57,7 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.ex4d = bpy.props.PointerProperty(type=properties.EX4DScene)
+    translations.register()
     menu.register()
     status_bar.register()
     session.begin()
@@ -68,6 +72,7 @@ def unregister() -> None:
     session.end()
     status_bar.unregister()
     menu.unregister()
+    translations.unregister()
     del bpy.types.Scene.ex4d
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -10,7 +10,11 @@ from ex4d.geometry import presets
 
 from ..scene import axes, camera, objects
 
-BESIDE_DEGREES = 12.0
+AIM = 1.5
+"""What the view turns about, in distances to what presets turn about: behind what stands nearest, for that hardly ever
+is the middle of what the clip shows."""
+
+BESIDE_DEGREES = 10.0
 """How far the view stands beside the source camera, on the way that orbits go: from its own place the shot would look
 as flat as the clip."""
 
@@ -30,16 +34,17 @@ def view_to_use(pointer: int) -> bpy.types.Area | None:
 def frame_shot(scene: bpy.types.Scene, area: bpy.types.Area) -> None:
     """Let a 3D View look at a scene's new shot from beside the source camera, all of it clear of the sidebars.
 
-    The view turns about what presets turn about. One that looks through a camera is left as it is: the shot's own
+    One that looks through a camera is left as it is: the shot's own
     camera begins at the source view.
     """
     facts, root, space = scene.ex4d, objects.find(scene, objects.ROOT), area.spaces.active
     turned = space.region_3d
     if root is None or turned is None or turned.view_perspective == "CAMERA":
         return
-    eye = presets.preset_eyes("30", facts.radius, 2, BESIDE_DEGREES)[-1]
+    aim = AIM * facts.radius
+    eye = presets.preset_eyes("30", aim, 2, BESIDE_DEGREES)[-1]
     to_world = camera.matrix_of(root)
-    pivot = np.array([0.0, 0.0, facts.radius])
+    pivot = np.array([0.0, 0.0, aim])
     eye, pivot = (Vector((to_world @ [*axes.points_to_blender(point), 1])[:3]) for point in (eye, pivot))
     away = eye - pivot
     turned.view_perspective = "PERSP"

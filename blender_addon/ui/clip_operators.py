@@ -31,7 +31,7 @@ class EX4D_OT_open_clip(Job):
         default=";".join(f"*{ending}" for ending in (*VIDEO_ENDINGS, *CLIP_ENDINGS)), options={"HIDDEN"}
     )
     depth: StringProperty(
-        name="Depth",
+        name="Depth File",
         description="An .npz or .npy file, a folder of EXR or grey PNG pictures, or a grey video; empty: the one beside"
         " the clip",
         options={"SKIP_SAVE"},

@@ -4,7 +4,7 @@
 import bpy
 from bpy.props import StringProperty
 
-from ..shot import suggestion, takes
+from ..shot import estimates, suggestion, takes
 from ..ui.operator import Job, Safe, poll_idle, poll_shot
 from ..work import session, state
 
@@ -37,6 +37,13 @@ class EX4D_OT_preview(AlongPath):
     bl_idname = "ex4d.preview"
     bl_label = "Preview Path"
     preview = True
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """The tooltip, with what it will take."""
+        facts = context.scene.ex4d
+        found = estimates.of_take(facts, preview=True) if facts.shot else None
+        return f"{cls.__doc__}. {found.told}" if found is not None and found.is_worth_telling else cls.__doc__
 
 
 class EX4D_OT_cancel(bpy.types.Operator):

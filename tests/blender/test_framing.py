@@ -27,9 +27,9 @@ def seen_at(area, point):
 
 
 def corners(scene):
-    """The corners of the clip's first frame, as far away as what presets turn about."""
+    """The corners of the clip's first frame, as far away as the view turns about."""
     facts = scene.ex4d
-    k, r = facts.intrinsics, facts.radius
+    k, r = facts.intrinsics, 1.5 * facts.radius
     for x, y in ((0, 0), (facts.width, 0), (0, facts.height), (facts.width, facts.height)):
         across, down = (x - k[0, 2]) / k[0, 0] * r, (y - k[1, 2]) / k[1, 1] * r
         yield across, r, -down
@@ -39,12 +39,12 @@ def corners(scene):
 def test_the_whole_picture_is_in_the_view_from_a_little_to_the_right(scene, addon, tmp_path, area, size):
     shots.open_small(tmp_path, depth=shots.small_depth(3, *size))
     view, window = area.spaces.active.region_3d, next(r for r in area.regions if r.type == "WINDOW")
-    pivot = np.array([0, scene.ex4d.radius, 0])
+    pivot = np.array([0, 1.5 * scene.ex4d.radius, 0])
     assert np.array(view.view_location) == pytest.approx(pivot, abs=1e-5)
     assert view.view_perspective == "PERSP"
     eye = np.array(view.view_rotation.to_matrix())[:, 2]
-    assert np.degrees(np.arctan2(eye[0], -eye[1])) == pytest.approx(12, abs=0.1)
-    assert view.view_distance >= scene.ex4d.radius * 0.99
+    assert np.degrees(np.arctan2(eye[0], -eye[1])) == pytest.approx(10, abs=0.1)
+    assert view.view_distance >= 1.5 * scene.ex4d.radius * 0.99
     for corner in corners(scene):
         x, y = seen_at(area, corner)
         assert abs(x) < window.width / 2
