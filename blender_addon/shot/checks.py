@@ -250,7 +250,8 @@ def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
     if now.capabilities is not None and not facts.uses_depth_file and facts.estimator_name != capabilities.FILE:
         chosen = capabilities.estimator_for(facts.estimator_name, now.capabilities)
         if chosen.reasons:
-            first, short = "", "Estimator cannot run"
+            first = ""
+            short = "Estimator cannot run"
             if facts.estimator_name == capabilities.AUTO and chosen.info is not None:
                 first = f"Without a depth file, the depth comes from {chosen.info.title}. "
                 short = f"Depth: {chosen.info.title}"

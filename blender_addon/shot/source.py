@@ -248,7 +248,7 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
         told = _ratio(facts.radius / was.radius)
         told += _still_scaled(root) if told or facts.depth.get("scale") != was.unit else ""
         now = f": {frames}, {facts.width}x{facts.height}" if part.opened(facts) != was.part else ""
-        return f"{name} is open again{now}; camera and takes are as they were.{told}{moved}"
+        return f"{name} is open again{now}; the camera and takes are unchanged.{told}{moved}"
     objects.hide_other_shots(scene)
     looks = colours(scene, request.match_scene)
     if request.match_scene:
@@ -259,10 +259,10 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
     cube = objects.hide_factory_cube(scene)
     return (
         f"{name} is open: {frames}, {facts.width}x{facts.height}."
-        + (" First Frame and Frames in the Source panel open more." if facts.frames < facts.clip_frames else "")
+        + (" Open more of it under Frames and Size." if facts.frames < facts.clip_frames else "")
         + looks
     ) + (
-        (f" {cube} stood around the camera and is hidden now." if cube else "")
+        (f" {cube} surrounded the camera and is now hidden." if cube else "")
         + (" The earlier shot is hidden; its takes stay in the sequencer and in its folder." if earlier else "")
     )
 
@@ -330,7 +330,7 @@ def colours(scene: bpy.types.Scene, may_change: bool) -> str:
             " Match Scene changes it."
         )
     settings.view_transform = FAITHFUL
-    return f" The view transform is {FAITHFUL} now, so that the footage keeps its colours."
+    return f" The view transform is now {FAITHFUL}, so the footage keeps its colours."
 
 
 def show_footage(workspaces: Iterable[bpy.types.WorkSpace]) -> None:

@@ -20,7 +20,7 @@ from ..work import state
 
 
 class EX4D_OT_open_clip(Job):
-    """Open a video or a folder of pictures as geometry that moves"""
+    """Open a video or an image sequence as a moving mesh"""
 
     bl_idname = "ex4d.open_clip"
     bl_label = "Open Clip"
@@ -78,7 +78,7 @@ class EX4D_OT_open_clip(Job):
 
 
 class EX4D_OT_open_again(Job):
-    """Open the clip again with the present settings, frames and size; camera, keys, takes and strips stay"""
+    """Open the clip again with the current settings, frames and size; camera, keys, takes and strips stay"""
 
     bl_idname = "ex4d.open_again"
     bl_label = "Open Again"
@@ -107,7 +107,7 @@ class EX4D_OT_open_again(Job):
 
 
 class EX4D_OT_set_scale(Safe):
-    """Scale the shot so that what the 3D cursor marks is as far from the source camera as Known Distance says"""
+    """Scale the shot so that the point at the 3D cursor is Known Distance away from the source camera"""
 
     bl_idname = "ex4d.set_scale"
     bl_label = "Set Scale"
@@ -123,7 +123,7 @@ class EX4D_OT_set_scale(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """Scale it."""
         factor = source.set_scale(context.scene, self.distance)
-        self.tell(f"The shot is {factor:.4g} times as big now.")
+        self.tell(f"The shot is now {factor:.4g} times as big.")
 
 
 CLASSES = (

@@ -16,7 +16,7 @@ LABEL = "Footage as EX-4D Shot"
 
 
 class EX4D_OT_drop_footage(Safe):
-    """Open the video, or the sequence that the picture belongs to, as geometry that moves"""
+    """Open the video, or the image sequence that the picture belongs to, as a moving mesh"""
 
     bl_idname = "ex4d.drop_footage"
     bl_label = LABEL

@@ -25,14 +25,14 @@ class AlongPath(Job):
 
 
 class EX4D_OT_generate(AlongPath):
-    """Take the shot again with the chosen camera; the result becomes a strip in the sequencer"""
+    """Shoot the clip again through the chosen camera; the result becomes a strip in the sequencer"""
 
     bl_idname = "ex4d.generate"
     bl_label = "Generate EX-4D"
 
 
 class EX4D_OT_preview(AlongPath):
-    """See what is real along the path: the source as the camera sees it, magenta where something must be invented"""
+    """Preview what the chosen camera sees of the footage; what must be invented is magenta"""
 
     bl_idname = "ex4d.preview"
     bl_label = "Preview Path"
@@ -47,7 +47,7 @@ class EX4D_OT_preview(AlongPath):
 
 
 class EX4D_OT_cancel(bpy.types.Operator):
-    """Stop what is under way and discard it"""
+    """Stop the current job and discard its result"""
 
     bl_idname = "ex4d.cancel"
     bl_label = "Cancel"
@@ -65,7 +65,7 @@ class EX4D_OT_cancel(bpy.types.Operator):
 
 
 class EX4D_OT_suggest_prompt(Safe):
-    """Fill the empty prompt with what the name of the clip says; a prompt that is there stays"""
+    """Fill the empty prompt from the clip's name; an existing prompt stays"""
 
     bl_idname = "ex4d.suggest_prompt"
     bl_label = "Suggest"

@@ -321,9 +321,9 @@ class Session:
         if client.status in ("ready", "connecting"):
             return "" if client.status == "ready" else self.state.trouble
         if self.server.is_running and client.status == "unreachable":
-            return "The server that was started here does not answer yet."
+            return "The server is starting."
         if client.status == "unreachable" and self.environment.busy:
-            return "The server is being set up; what was asked for begins once it is there."
+            return "The server is being set up; your job starts when it is ready."
         if client.status == "unreachable":
             button = "Start Server" if self.server_python else "Set Up Server"
             return self.server.trouble or f"The server at {self._address} does not answer: press {button}."

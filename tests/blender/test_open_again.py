@@ -47,7 +47,7 @@ def test_camera_takes_and_strips_stay_when_the_clip_is_opened_again(scene, shot,
     root.location, root.scale = (1, 2, 3), (2, 2, 2)
     other = replace(shot, depth=shot.depth * 1.1)
     told = shots.open_again(tmp_path, other)
-    assert "camera and takes are as they were" in told
+    assert "the camera and takes are unchanged" in told
     assert "times as far" not in told
     assert facts.camera == chosen
     assert keys_of(chosen) == keys

@@ -302,10 +302,10 @@ def test_how_a_file_is_to_be_read_can_be_said_before_the_next_try_to_open_its_cl
 def test_what_buttons_have_done_is_told_in_the_panel_in_place_of_older_messages(scene, shot):
     session.current().dispatch(state.Said("Older."))
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
-    assert draw(panels.draw_status).lines[0][0] == "EX-4D Camera has 2 keys now."
+    assert draw(panels.draw_status).lines[0][0] == "EX-4D Camera now has 2 keys."
     scene.cursor.location = (0, 3, 0)
     bpy.ops.ex4d.set_scale(distance=6)
-    assert "The shot is 2 times as big now." in draw(panels.draw_status).text
+    assert "The shot is now 2 times as big." in draw(panels.draw_status).text
     assert "Older." not in draw(panels.draw_status).text
 
 
@@ -313,7 +313,7 @@ def test_one_of_something_is_not_called_many(scene, addon, tmp_path):
     shots.open_small(tmp_path, depth=shots.small_depth(frames=1))
     assert "1 frame, 96x64 px" in draw(panels.draw_source).labels
     bpy.ops.ex4d.camera_preset(preset="60")
-    assert session.current().state.message == "EX-4D Camera has 1 key now."
+    assert session.current().state.message == "EX-4D Camera now has 1 key."
 
 
 def test_only_what_the_motion_of_the_source_camera_needs_is_asked(scene, shot):

@@ -133,7 +133,7 @@ def test_pictures_camera_and_takes_stay_at_their_scene_frames(scene, shot, tmp_p
     facts, keys = scene.ex4d, keys_of(scene.ex4d.camera)
     seen = camera.sample(scene)
     told = open_part(tmp_path, shot, 6, 20)
-    assert "small.mp4 is open again: frames 7 to 26 of 40, 96x64; camera and takes are as they were." in told
+    assert "small.mp4 is open again: frames 7 to 26 of 40, 96x64; the camera and takes are unchanged." in told
     assert (facts.start, facts.last, facts.frames) == (7, 26, 20)
     assert (scene.frame_start, scene.frame_end) == (7, 26)
     assert keys_of(facts.camera) == keys

@@ -67,7 +67,7 @@ def test_takes_that_are_on_the_disk_come_back_with_what_is_known_of_them(scene, 
     assert len(compat.strips(scene)) == 2, "the strip of the view was there"
     bpy.ops.ex4d.takes_list()
     assert len(scene.ex4d.takes) == 2
-    assert session.current().state.message == "All takes are in the list."
+    assert session.current().state.message == "Every take on disk is already in the list."
     bpy.ops.ex4d.take_restore_camera(number=1)
 
 
