@@ -107,8 +107,8 @@ def test_a_clip_that_was_opened_tells_how_long_more_of_it_will_take(scene, tmp_p
     found = estimates.of_opening(facts, Path("other.mp4"), 10 * PIXELS)
     assert found.seconds == pytest.approx(78, rel=1e-6)
     assert found.bytes == pytest.approx(10 * folder, rel=1e-6)
-    assert "About 78 s, " in draw(panels.draw_source).text
-    assert "another machine" not in draw(panels.draw_source).text
+    assert "About 78 s, " in draw(panels.draw_frames).text
+    assert "another machine" not in draw(panels.draw_frames).text
 
     session.current().learning.known = None  # Blender is started again
     assert estimates.of_opening(facts, Path("other.mp4"), PIXELS).seconds == pytest.approx(7.8, rel=1e-6)
@@ -179,12 +179,12 @@ def test_fewer_frames_are_estimated_as_what_they_are_a_depth_that_is_there(scene
         {"open dice": pace.Known({"all": 1e4}, {}, 16.0), "open file": pace.Known({"all": 1e3}, {}, 16.0, 1e9)},
     )
     facts.part_frames = 10
-    assert "About 61 s, " in draw(panels.draw_source).text
+    assert "About 61 s, " in draw(panels.draw_frames).text
     again = bpy.types.EX4D_OT_open_again
     assert again.description(bpy.context, SimpleNamespace(estimate=False)).endswith("About 61 s, 1 MB on disk")
     assert "About 10 min" in again.description(bpy.context, SimpleNamespace(estimate=True))
     facts.part_frames = 20
-    assert "About 20 min, " in draw(panels.draw_source).text
+    assert "About 20 min, " in draw(panels.draw_frames).text
 
 
 def in_dialog(clip, scene, **settings):

@@ -40,7 +40,7 @@ def test_a_take_is_deleted_with_strip_and_files_and_no_other_is(scene, shot, tmp
     take(scene, tmp_path / "view", preview=True)
     folder = takes.take_folder(scene, 1)
     bpy.ops.ex4d.take_delete(number=1)
-    assert session.current().state.message == f"Take 001 (preview) is deleted, with its files in {folder}."
+    assert session.current().state.message == f"Take 001 (preview) was deleted with its files in {folder}."
     assert not folder.exists()
     assert takes.strip_of(scene, 1) is None
     assert [entry.title for entry in scene.ex4d.takes] == ["Take 002 (preview)", "View 001"]
