@@ -173,7 +173,7 @@ def test_changed_settings_are_told_until_the_clip_is_opened_with_them(scene, sho
 
     assert not told()
     scene.ex4d.field_of_view = 40
-    assert told() == ["The settings have changed since: press Open Again."]
+    assert told() == ["The settings have changed since the clip was opened: press Open Again to use them."]
     shots.open_again(tmp_path, shot)
     assert not told()
 
@@ -212,7 +212,7 @@ def test_settings_of_one_clip_are_not_used_for_another(scene, settings, tmp_path
     assert (settings.estimator, settings.field_of_view, settings.depth_unit) == ("some", 0, "mm")
     assert (settings.motion, settings.tracked_camera) == ("STILL", None)
     assert [advice.text for advice in checks.depth_trouble(scene)] == [
-        "The settings have changed since: press Open Again."
+        "The settings have changed since the clip was opened: press Open Again to use them."
     ]
     settings.depth_unit = "as_it_is"
     assert not checks.depth_trouble(scene)
@@ -353,7 +353,7 @@ def test_what_opening_again_brings_back_is_told_with_its_button(scene, shot, tmp
     assert not told()
     for delete, said in (
         (lambda: bpy.data.objects.remove(objects.find(scene, objects.MESH)), "The mesh of the shot was deleted."),
-        (lambda: bpy.data.objects.remove(objects.find(scene, objects.ROOT)), "EX-4D Source, which holds mesh"),
+        (lambda: bpy.data.objects.remove(objects.find(scene, objects.ROOT)), "EX-4D Source, the parent of the mesh"),
         (lambda: cache().unlink(), "The file with the mesh of every frame is gone"),
     ):
         delete()
