@@ -354,7 +354,7 @@ def test_what_opening_again_brings_back_is_told_with_its_button(scene, shot, tmp
     for delete, said in (
         (lambda: bpy.data.objects.remove(objects.find(scene, objects.MESH)), "The mesh of the shot was deleted."),
         (lambda: bpy.data.objects.remove(objects.find(scene, objects.ROOT)), "EX-4D Source, the parent of the mesh"),
-        (lambda: cache().unlink(), "The file with the mesh of every frame is gone"),
+        (lambda: cache().unlink(), "The file that moves the mesh is gone"),
     ):
         delete()
         (text,) = told()
