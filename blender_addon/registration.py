@@ -20,6 +20,7 @@ from .ui import (
     server_setup,
     take_list,
     take_operators,
+    take_queue,
     view,
 )
 from .work import handlers, session
@@ -37,6 +38,7 @@ CLASSES = (
     *find_clip.CLASSES,
     *disk.CLASSES,
     *take_list.CLASSES,
+    *take_queue.CLASSES,
     *server_setup.CLASSES,
     *get_model.CLASSES,
     *view.CLASSES,

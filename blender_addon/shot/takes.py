@@ -114,7 +114,7 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         fps=str(rate_of(scene)),
         options=options.for_job(facts, server),
     )
-    path, file = camera.sample(scene), _new_path_file()
+    path, file = camera.sample(scene), new_path_file()
     camera_path.save(file, path)
     return TakeRequest(
         scene=scene.name,
@@ -156,7 +156,7 @@ def request_again(
     if not isinstance(job, Generate):
         raise InputError(f"Take {number:03d} was made from colour and mask, not from a shot: use `ex4d again` for it.")
     camera_of(scene, number)  # says what is wrong with the file
-    file = _new_path_file()
+    file = new_path_file()
     shutil.copyfile(folder / take.CAMERA, file)
     return TakeRequest(
         scene=scene.name,
@@ -186,7 +186,7 @@ def _generation_again(
     return replace(then, generator=name, options={**then.options, name: {**then.of(name), **changed}})
 
 
-def _new_path_file() -> Path:
+def new_path_file() -> Path:
     """Where a camera path waits until its take is made. Its name is that in the take, as jobs tell files' names."""
     folder = files.user_shots().parent / "paths" / secrets.token_hex(8)
     folder.mkdir(parents=True, exist_ok=True)

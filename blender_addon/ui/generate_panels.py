@@ -9,6 +9,7 @@ from ..ui import get_model
 from ..ui.estimate import draw_estimate
 from ..ui.generate_operators import EX4D_OT_generate, EX4D_OT_preview, EX4D_OT_suggest_prompt
 from ..ui.layout import Context, Layout, advise, draw_progress, draw_trouble, has_shot, say, settings_column
+from ..ui.take_queue import draw_queue, draw_variations
 from ..work import capabilities, session
 
 
@@ -36,11 +37,13 @@ def draw_generate(layout: Layout, context: Context) -> None:
     draw_trouble(layout, context)
     if not session.current().state.opening:
         draw_progress(layout, context)
+    draw_queue(layout, context)
     column = settings_column(layout)
     column.prop(facts, "generator")
     draw_options(column, context)
     column.prop(facts, "keep_source")
     column.prop(facts, "seed")
+    draw_variations(layout, context)
     for advice in checks.generator_trouble(context.scene):
         advise(layout, context, advice)
 

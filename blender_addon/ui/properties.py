@@ -213,6 +213,9 @@ class TakeChoices:
         name="Options", description="Settings of generators by their names, in JSON: see blender_addon/shot/options.py"
     )
     seed: property_of(GENERATE["seed"])
+    variations: IntProperty(
+        name="Number", description="How many takes Variations makes, each with the next seed", default=4, min=2, max=64
+    )
     keep_source: property_of(GENERATE["keep_source"])
 
 

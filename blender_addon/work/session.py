@@ -29,7 +29,7 @@ from ..shot import find, from_0_1, homes, looks, part, saving, source, takes
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
-from ..work import server, state
+from ..work import memory, queue, server, state
 from ..work.learning import Learning
 from ..work.state import OpenRequest, Request, State, TakeRequest
 
@@ -52,6 +52,7 @@ class Session:
 
     Attributes:
         state: what goes on, for panels.
+        queue: takes that wait for the one under way.
         client: the connection to a server; None until there is a reason to connect.
         server: the server that was started here.
         generators: the properties of the generators that the server announced.
@@ -65,6 +66,7 @@ class Session:
 
     def __init__(self) -> None:
         self.state = State()
+        self.queue = queue.Queue()
         self.client: Client | None = None
         self.server = server.OwnServer()
         self.generators = Groups()
@@ -205,26 +207,34 @@ class Session:
 
     # -- events and effects
 
-    def dispatch(self, event: state.Event) -> None:
+    def dispatch(self, event: state.Event | queue.QueueEvent) -> None:
         """Feed one event to the state machine and carry out what comes of it.
 
         All that panels say comes through here, so here its frames are counted as the timeline counts them.
         """
-        before = self.state
-        self.state, effects = state.transition(self.state, event)
+        before, waited = self.state, self.queue
+        self.state, self.queue, effects = queue.transition(self.state, self.queue, event)
         self.learning.follow(event, before, self.state)
+        if before.busy and (first := next(iter(waited.waiting), None)) and self._is_under_way(first):
+            self.learning.take_turn(not first.was_begun)
         if self.state.message != before.message:
             self.state = replace(self.state, message=self.on_timeline(self.state.message, before.request))
         for effect in effects:
             try:
                 self._run(effect)
             except (EX4DError, OSError) as error:
-                self.dispatch(state.Failed(str(error)))
-                break
+                if not isinstance(effect, queue.HandOver):
+                    self.dispatch(state.Failed(str(error)))
+                    break
+                self.dispatch(queue.NotTaken(effect.request, str(error)))
         if self.state.picture != before.picture:
             self.picture.show(self.state.picture)
-        if self.state != before:
+        if self.state != before or self.queue != waited:
             _redraw()
+
+    def _is_under_way(self, taken: queue.Waiting) -> bool:
+        request = self.state.request
+        return isinstance(request, TakeRequest) and request.path == taken.request.path
 
     def on_timeline(self, sentence: str, request: Request | None = None) -> str:
         """A sentence of the library or the server with its frames numbered as the timeline of the scene numbers them.
@@ -328,7 +338,7 @@ class Session:
             return self.server.trouble or f"The server at {self._address} does not answer: press {button}."
         return client.problem
 
-    def _run(self, effect: state.Effect) -> None:
+    def _run(self, effect: state.Effect | queue.QueueEffect) -> None:
         match effect:
             case state.Prepare(state.FindRequest() as request):
                 self._task_event, self._task = state.Imported, find.find(request)
@@ -338,9 +348,9 @@ class Session:
             case state.Submit(job, files):
                 job_id = self.connect().submit(job, {sha: Path(path) for sha, path in files.items()})
                 self.dispatch(state.Submitted(job_id))
-            case state.Remember(request, job_id):
+            case state.Remember(request, job_id, taken):
                 if (scene := objects.find_scene(request)) is not None:
-                    scene.ex4d.remember(request, job_id)
+                    scene.ex4d.remember(request, job_id, taken)
             case state.Follow(job_id):
                 self.connect().follow(job_id)
             case state.Import(request, update):
@@ -360,6 +370,16 @@ class Session:
                     takes.forget_path(request)
                 elif isinstance(request, OpenRequest) and motion.is_recording(request.camera):
                     Path(request.camera).unlink(missing_ok=True)
+            case queue.HandOver(request):
+                request, job = ended(takes.prepare(request))  # of one small file
+                job_id = self.connect().submit(job, {sha: Path(path) for sha, path in request.files.items()})
+                self.dispatch(queue.HandedOver(request, job_id))
+            case queue.Discard(gone):
+                if gone.job_id:
+                    self.connect().cancel(gone.job_id)
+                takes.forget_path(gone.request)
+            case queue.Keep():
+                memory.keep(self.queue.waiting)
             case state.PushUndo(name):
                 if bpy.ops.ed.undo_push.poll():
                     bpy.ops.ed.undo_push(message=name)
@@ -396,11 +416,14 @@ class Session:
         lost = from_0_1.migrate_file()
         homes.look_again()
         part.show_where_missing()
+        waiting = memory.kept()
         for scene in bpy.data.scenes:
             if (remembered := scene.ex4d.remembered) is not None:
                 request = replace(remembered[0], scene=scene.name, scene_uid=scene.session_uid)
                 self.dispatch(state.Reopened(request, remembered[1]))
                 break
+        if waiting:
+            self.dispatch(queue.Restored(waiting))
         self._tell(lost)  # last, as following a job takes away what was said before
 
     def _tell(self, lost: list[str]) -> None:
@@ -413,7 +436,7 @@ class Session:
         self.drop()
         self.picture.forget()
         self.off_source.clear()
-        self.state = State(trouble=self.state.trouble)
+        self.state, self.queue = State(trouble=self.state.trouble), queue.Queue()
         self._entered = False
 
     def after_undo(self) -> None:
@@ -422,7 +445,8 @@ class Session:
         self._tell(from_0_1.migrate_file())
         part.show_where_missing()
         if self.state.busy and self.state.job_id:
-            self._run(state.Remember(self.state.request, self.state.job_id))
+            self._run(state.Remember(self.state.request, self.state.job_id, self.state.taken))
+        self._run(queue.Keep())
 
     def end(self) -> None:
         """End everything."""
@@ -433,6 +457,15 @@ class Session:
         self.disconnect()
         self.generators.remove()
         self.server.stop()
+
+
+def ended(work: Iterator) -> Any:
+    """What work in steps returns at its end."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
 
 
 def begin() -> None:

@@ -84,7 +84,7 @@ def test_before_generating_the_panel_says_that_a_preview_will_come_and_why(scene
     drawn = draw(panels.draw_generate)
     assert f"The result will be a preview. {WHY_NOT}" in drawn.text
     assert "Look Again" in drawn.buttons
-    assert drawn.shown == ["generator", "keep_source", "seed"]
+    assert drawn.shown == ["generator", "keep_source", "seed", "variations"]
     assert "Sketch will be used" in drawn.labels
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generate)
@@ -97,19 +97,19 @@ def test_who_asks_for_a_preview_hears_nothing_of_the_model(scene, shot):
     scene.ex4d.generator = "sketch"
     drawn = draw(panels.draw_generate)
     assert WHY_NOT not in drawn.text
-    assert drawn.shown == ["generator", "keep_source", "seed"]
+    assert drawn.shown == ["generator", "keep_source", "seed", "variations"]
 
 
 def test_all_settings_are_drawn_that_the_server_announces_for_the_generator_that_will_run(scene, shot):
     announced.by()
     options = ["quality", "steps", "guidance", "prompt", "tiled", "seen", "kernel"]
     drawn = draw(panels.draw_generate)
-    assert drawn.shown == ["generator", *options, "keep_source", "seed"]
+    assert drawn.shown == ["generator", *options, "keep_source", "seed", "variations"]
     assert "The Painter will be used" in drawn.labels
     assert not checks.generator_trouble(scene)
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generate)
-    assert drawn.shown == ["generator", *options, "keep_source", "seed"]
+    assert drawn.shown == ["generator", *options, "keep_source", "seed", "variations"]
     assert "The Painter will be used" not in drawn.labels
 
 
@@ -420,7 +420,7 @@ def test_the_panel_names_a_setting_that_blender_cannot_show_and_draws_the_others
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generate)
     assert "Blender cannot show the setting 'bad' of the generator 'painter'" in drawn.text
-    assert drawn.shown == ["generator", "steps", "keep_source", "seed"]
+    assert drawn.shown == ["generator", "steps", "keep_source", "seed", "variations"]
 
 
 @pytest.mark.parametrize("server", [announced.EVERYTHING, None])
