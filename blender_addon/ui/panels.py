@@ -15,6 +15,7 @@ from ..ui.generate_panels import draw_check, draw_generate, draw_models
 from ..ui.layout import Context, Layout, has_shot
 from ..ui.server_panel import draw_backend
 from ..ui.source_panels import draw_depth, draw_elsewhere, draw_notes, draw_source, draw_source_camera, is_beside_a_shot
+from ..ui.take_list import draw_settings, has_takes
 from ..ui.take_panel import EX4D_UL_takes, draw_takes
 
 
@@ -49,6 +50,7 @@ PANELS = (
     Panel("Generate", draw_generate, has_shot, in_sequencer=True),
     Panel("Models", draw_models, has_shot, inside="Generate", in_sequencer=True),
     Panel("Takes", draw_takes, has_shot, in_sequencer=True),
+    Panel("Settings of the Take", draw_settings, has_takes, inside="Takes", in_sequencer=True),
     Panel("Backend", draw_backend),
 )
 

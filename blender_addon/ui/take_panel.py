@@ -9,9 +9,9 @@ import bpy
 from ex4d.jobs.messages import GeneratorInfo
 
 from ..ui import result
-from ..ui.layout import Context, Layout, say
+from ..ui.layout import Context, Layout
 from ..ui.properties import EX4DTake
-from ..ui.take_list import EX4D_OT_takes_list, draw_entry, draw_removing
+from ..ui.take_list import EX4D_OT_takes_list, draw_entry, draw_facts, draw_removing
 from ..ui.take_operators import EX4D_OT_take_again, EX4D_OT_take_restore_camera, EX4D_OT_take_select
 from ..work import capabilities, session
 
@@ -26,9 +26,8 @@ def draw_takes(layout: Layout, context: Context) -> None:
     layout.template_list("EX4D_UL_takes", "", facts, "takes", facts, "take_index", rows=3)
     active = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
     if active is not None:
+        draw_facts(layout, context, active)
         draw_entry(layout, active)
-    if active is not None and active.made:
-        say(layout, context, active.made)
     layout.operator(result.EX4D_OT_show_result.bl_idname, icon="PLAY").number = 0
     layout.operator(EX4D_OT_take_restore_camera.bl_idname, icon="CAMERA_DATA").number = 0
     row = layout.row(align=True)

@@ -1,6 +1,7 @@
 """The job under way, and what waits, as the .blend remembers them: they are followed again when the file is opened."""
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 
 import bpy
@@ -59,10 +60,8 @@ def kept() -> tuple[Waiting, ...]:
     found = []
     for scene in bpy.data.scenes:
         entries = [(-1, "", scene.ex4d.request)] if scene.ex4d.unsent else []
-        try:
+        with suppress(ValueError, TypeError):  # nothing, or not ours
             entries += [(int(place), str(job_id), str(text)) for place, job_id, text in json.loads(scene.ex4d.waiting)]
-        except (ValueError, TypeError):  # nothing, or not ours
-            pass
         for place, job_id, text in entries:
             if isinstance(request := state.request_from_json(text), state.TakeRequest):
                 here = replace(request, scene=scene.name, scene_uid=scene.session_uid)

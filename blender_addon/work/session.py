@@ -29,6 +29,7 @@ from ..shot import find, from_0_1, homes, looks, part, saving, source, takes
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
+from ..ui.take_looks import TakeLooks
 from ..work import memory, queue, server, state
 from ..work.learning import Learning
 from ..work.state import OpenRequest, Request, State, TakeRequest
@@ -57,6 +58,7 @@ class Session:
         server: the server that was started here.
         generators: the properties of the generators that the server announced.
         picture: of what is being made.
+        take_looks: what was seen of takes that a panel shows.
         disk_use: what a shot's folder took when it was looked at last.
         learning: how long things take.
         looks: what was seen of clips that a file dialog shows.
@@ -71,6 +73,7 @@ class Session:
         self.server = server.OwnServer()
         self.generators = Groups()
         self.picture = Picture()
+        self.take_looks = TakeLooks()
         self.settled: saving.Settled | None = None
         self.off_source: dict[str, bool] = {}
         self.looks = looks.Looks()
@@ -260,7 +263,7 @@ class Session:
                 self._drawn_status = status
                 _redraw()
             takes.show_in_new_workspaces()
-            if self.looks.take():
+            if self.looks.take() or self.take_looks.take():
                 _redraw()
             while self._task is not None:
                 self._step()
@@ -435,6 +438,7 @@ class Session:
         """Before another file is loaded: let go of what is under way; the server goes on with it."""
         self.drop()
         self.picture.forget()
+        self.take_looks.forget()
         self.off_source.clear()
         self.state, self.queue = State(trouble=self.state.trouble), queue.Queue()
         self._entered = False

@@ -366,7 +366,7 @@ def test_panels_that_need_a_shot_are_there_with_one_only(scene, tmp_path):
 
     assert there() == {"Source", "Depth", "Source Camera", "Backend"}
     shots.open_small(tmp_path)
-    assert there() == {panel.label for panel in panels.PANELS} - {"Shots in Other Scenes"}
+    assert there() == {panel.label for panel in panels.PANELS} - {"Shots in Other Scenes", "Settings of the Take"}
 
 
 @pytest.mark.parametrize(("frames", "told"), [(1, False), (47, True), (49, False), (50, False), (120, False)])

@@ -92,7 +92,7 @@ def test_a_server_that_is_killed_makes_all_of_them_once_it_is_back(scene, server
 
 
 def test_one_that_waits_is_cancelled_on_the_server_too_and_an_error_stops_no_other(scene, tmp_path):
-    queue, session, takes, variations = addon_modules()
+    queue, session, _takes, variations = addon_modules()
     open_few_frames()
     bpy.ops.ex4d.camera_preset(preset="30")
     one, two, three, four = variations.requests(scene, 4)
