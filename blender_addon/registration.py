@@ -6,6 +6,7 @@ from .shot import homes
 from .ui import (
     camera_operators,
     clip_operators,
+    compare,
     disk,
     find_clip,
     generate_operators,
@@ -39,6 +40,7 @@ CLASSES = (
     *disk.CLASSES,
     *take_list.CLASSES,
     *take_queue.CLASSES,
+    *compare.CLASSES,
     *server_setup.CLASSES,
     *get_model.CLASSES,
     *view.CLASSES,

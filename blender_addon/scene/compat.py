@@ -43,6 +43,14 @@ def strip_range(strip: Strip) -> tuple[int, int]:
     return int(strip.frame_final_start), int(strip.frame_final_end)
 
 
+def trim(strip: Strip, first: int, end: int) -> None:
+    """Let a strip show its scene frames [first, end) alone; what it shows in each of them stays."""
+    if "left_handle" in strip.bl_rna.properties:
+        strip.left_handle, strip.right_handle = first, end
+    else:
+        strip.frame_final_start, strip.frame_final_end = first, end
+
+
 def is_topmost(scene: bpy.types.Scene, strip: Strip) -> bool:
     """Whether no other strip of `scene` covers `strip` in any of its frames."""
     first, end = strip_range(strip)

@@ -22,7 +22,7 @@ from ex4d.pipeline.requests import Generate, Preview
 from ex4d.pipeline.settings import GenerateSettings, RenderSettings
 from ex4d.plain import from_plain, to_plain
 
-from ..scene import camera, compat, objects
+from ..scene import camera, comparison, compat, objects
 from ..shot import files, follow, options, part
 from ..shot.source import Steps, hash_files, rate_of, read_source
 from ..words import count
@@ -239,6 +239,7 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
         shutil.rmtree(folder, ignore_errors=True)
         raise
     strip["ex4d_camera"] = str(placed[take.CAMERA].relative_to(shot))
+    comparison.rise(scene)
     compat.select_only(scene, strip)
     entry = facts.takes.add()
     entry.number, entry.view, entry.title, entry.name = number, request.preview, title, title

@@ -19,6 +19,7 @@ from ex4d.pipeline.settings import GenerateSettings, PathSettings, SourceSetting
 from ex4d.schema import describe
 
 from ..scene import compat
+from ..shot import compare
 from ..shot.facts import ShotFacts
 from ..work import capabilities, session
 from ..work.memory import JobMemory
@@ -43,6 +44,13 @@ MOTION_ITEMS = (
     ("STILL", "Still", "The camera did not move while it shot the clip"),
     ("FILE", "From File", "One pose for each frame from a file, such as that of a solver"),
     ("CAMERA", "Tracked Camera", "Follow a camera of the scene, such as one that Blender's tracker solved"),
+)
+
+AGAINST = (
+    ("SOURCE", "Source", "The frames of the clip that are open"),
+    ("VIEW", "View", "The newest of Preview Path"),
+    ("BOTH", "Source and View", "Both of them, side by side"),
+    ("STARRED", "Starred Take", "The last take in the list that has a star"),
 )
 
 OF_ONE_CLIP = (
@@ -246,3 +254,16 @@ class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.Proper
     version: IntProperty(name="Version", description="Of what is stored here; 0 is what EX-4D 0.1 stored")
     takes: CollectionProperty(type=EX4DTake)
     take_index: IntProperty(name="Active Take")
+    compare_with: EnumProperty(
+        name="Compare With", description="What Wipe and Side by Side show beside the active take", items=AGAINST
+    )
+    wipe: FloatProperty(
+        name="Wipe",
+        description="Where the line is: 0 shows only the take, 1 only what it is compared with",
+        default=0.5,
+        min=0,
+        max=1,
+        subtype="FACTOR",
+        options=set(),
+        update=lambda facts, context: compare.place(facts.id_data),
+    )

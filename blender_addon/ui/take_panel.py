@@ -9,6 +9,7 @@ import bpy
 from ex4d.jobs.messages import GeneratorInfo
 
 from ..ui import result
+from ..ui.compare import draw_compare
 from ..ui.layout import Context, Layout
 from ..ui.properties import EX4DTake
 from ..ui.take_list import EX4D_OT_takes_list, draw_entry, draw_facts, draw_removing
@@ -29,6 +30,7 @@ def draw_takes(layout: Layout, context: Context) -> None:
         draw_facts(layout, context, active)
         draw_entry(layout, active)
     layout.operator(result.EX4D_OT_show_result.bl_idname, icon="PLAY").number = 0
+    draw_compare(layout, context)
     layout.operator(EX4D_OT_take_restore_camera.bl_idname, icon="CAMERA_DATA").number = 0
     row = layout.row(align=True)
     row.enabled = active is not None and not active.view

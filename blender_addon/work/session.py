@@ -22,7 +22,7 @@ from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
 from ex4d.jobs.messages import Capabilities
 
 from ..identity import PACKAGE
-from ..scene import compat, motion, objects
+from ..scene import comparison, compat, motion, objects
 from ..setup.model_fetch import ModelFetch
 from ..setup.server_environment import ServerEnvironment, folder_in
 from ..shot import find, from_0_1, homes, looks, part, saving, source, takes
@@ -420,6 +420,8 @@ class Session:
         homes.look_again()
         part.show_where_missing()
         waiting = memory.kept()
+        for scene in bpy.data.scenes:
+            comparison.show_after_render(scene)  # a render was under way when the file was saved
         for scene in bpy.data.scenes:
             if (remembered := scene.ex4d.remembered) is not None:
                 request = replace(remembered[0], scene=scene.name, scene_uid=scene.session_uid)

@@ -43,7 +43,7 @@ class Layout:
         assert name in data.bl_rna.properties
         self.shown.append(name)
 
-    def operator(self, idname, text=None, icon="NONE", emboss=True):
+    def operator(self, idname, text=None, icon="NONE", emboss=True, depress=False):
         group, name = idname.split(".")
         kind = getattr(getattr(bpy.ops, group), name).get_rna_type()
         self.buttons.append(text if text is not None else kind.name)
