@@ -70,6 +70,11 @@ def new_movie_strip(scene: bpy.types.Scene, name: str, path: Path, channel: int,
     return strips(scene).new_movie(name=name, filepath=str(path), channel=channel, frame_start=start)
 
 
+def new_sound_strip(scene: bpy.types.Scene, name: str, path: Path, channel: int, start: int) -> Strip:
+    """Insert the sound of a file; Blender makes it as long as the file is at the scene's rate."""
+    return strips(scene).new_sound(name=name, filepath=str(path), channel=channel, frame_start=start)
+
+
 def show_in_sequencer(scene: bpy.types.Scene, workspaces: Iterable[bpy.types.WorkSpace]) -> None:
     """Since 5.0 each workspace says which scene its sequencer shows: let it be `scene`."""
     for workspace in workspaces:

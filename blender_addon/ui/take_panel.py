@@ -12,6 +12,7 @@ from ..ui import result
 from ..ui.compare import draw_compare
 from ..ui.layout import Context, Layout
 from ..ui.properties import EX4DTake
+from ..ui.source_strip import EX4D_OT_source_strip
 from ..ui.take_list import EX4D_OT_takes_list, draw_entry, draw_facts, draw_removing
 from ..ui.take_operators import EX4D_OT_take_again, EX4D_OT_take_restore_camera, EX4D_OT_take_select
 from ..work import capabilities, session
@@ -31,6 +32,7 @@ def draw_takes(layout: Layout, context: Context) -> None:
         draw_entry(layout, active)
     layout.operator(result.EX4D_OT_show_result.bl_idname, icon="PLAY").number = 0
     draw_compare(layout, context)
+    layout.operator(EX4D_OT_source_strip.bl_idname, icon="SOUND")
     layout.operator(EX4D_OT_take_restore_camera.bl_idname, icon="CAMERA_DATA").number = 0
     row = layout.row(align=True)
     row.enabled = active is not None and not active.view
