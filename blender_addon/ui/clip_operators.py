@@ -18,11 +18,9 @@ from ..ui.operator import Job, Safe, poll_idle, poll_shot
 from ..work import state
 
 
-class EX4D_OT_open_clip(Job):
-    """Open a video or a folder of pictures as geometry that moves"""
+class OpensClip(Job):
+    """Base of what opens a clip, with a file dialog (Blender cannot register a subclass of a registered class)."""
 
-    bl_idname = "ex4d.open_clip"
-    bl_label = "Open Clip"
     opening = True
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
@@ -58,11 +56,15 @@ class EX4D_OT_open_clip(Job):
 
     def request(self, context: bpy.types.Context) -> state.OpenRequest:
         """What to open, after a look at whether it is there."""
+        return self.request_in(context.scene)
+
+    def request_in(self, scene: bpy.types.Scene) -> state.OpenRequest:
+        """What to open in a scene."""
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:
             raise source.InputError("No clip is named: choose a video file or a folder of pictures.")
         return asking.request_open(
-            context.scene,
+            scene,
             clip_at(clip),
             str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
             self.first_frame - 1,
@@ -72,6 +74,13 @@ class EX4D_OT_open_clip(Job):
             from_blender(properties.SOURCE["fps"], self.fps),
             self.gaps,
         )
+
+
+class EX4D_OT_open_clip(OpensClip):
+    """Open a video or a folder of pictures as geometry that moves"""
+
+    bl_idname = "ex4d.open_clip"
+    bl_label = "Open Clip"
 
 
 class EX4D_OT_open_again(Job):

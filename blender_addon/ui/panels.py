@@ -14,6 +14,7 @@ from ..ui.disk import draw_disk
 from ..ui.generate_panels import draw_check, draw_generate, draw_models
 from ..ui.layout import Context, Layout, has_shot
 from ..ui.server_panel import draw_backend
+from ..ui.shots import draw_shots
 from ..ui.source_panels import draw_depth, draw_elsewhere, draw_notes, draw_source, draw_source_camera, is_beside_a_shot
 from ..ui.take_list import draw_settings, has_takes
 from ..ui.take_panel import EX4D_UL_takes, draw_takes
@@ -40,6 +41,7 @@ class Panel:
 
 PANELS = (
     Panel("Shots in Other Scenes", draw_elsewhere, is_beside_a_shot, in_sequencer=True),
+    Panel("Shots", draw_shots, has_shot, in_sequencer=True),
     Panel("Source", draw_source),
     Panel("Depth", draw_depth, inside="Source"),
     Panel("Source Camera", draw_source_camera, inside="Source"),

@@ -66,4 +66,7 @@ def kept() -> tuple[Waiting, ...]:
             if isinstance(request := state.request_from_json(text), state.TakeRequest):
                 here = replace(request, scene=scene.name, scene_uid=scene.session_uid)
                 found.append((place, Waiting(here, job_id, taken=bool(job_id))))
-    return tuple(each for _place, each in sorted(found, key=lambda pair: pair[0]))
+    by_path: dict[str, Waiting] = {}
+    for _place, each in sorted(found, key=lambda pair: pair[0]):
+        by_path.setdefault(each.request.path, each)  # a scene that was copied has copies of them
+    return tuple(by_path.values())
