@@ -40,7 +40,7 @@ class EX4D_OT_preview(AlongPath):
 
 
 class EX4D_OT_cancel(bpy.types.Operator):
-    """Stop what is under way and discard it"""
+    """Stop what is under way and discard it; takes that wait go on"""
 
     bl_idname = "ex4d.cancel"
     bl_label = "Cancel"
