@@ -2,7 +2,8 @@
 
     idle -> preparing (hash files) -> working (the server) -> importing (write caches, make objects) -> idle
 
-One thing at a time; takes that wait for it are in `queue.py`. Effects are data; `session.py` carries them out and turns what happens into events.
+One thing at a time; takes that wait for it are in `queue.py`. Effects are data; `session.py` carries them out and turns
+what happens into events.
 """
 
 import json
