@@ -193,7 +193,11 @@ def estimate(
     if helper is not None:
         request = replace(request, metric=partial(_measured, helper, clip, request))
     used = [*_weight_files(spec), *(_weight_files(helper) if helper is not None else [])]
-    settings = {"focal_px": focal_px, "key_frames": KEY_FRAMES, "helper": helper and [helper.name, helper.version]}
+    settings: dict[str, object] = {
+        "focal_px": focal_px,
+        "key_frames": KEY_FRAMES,
+        "helper": helper and [helper.name, helper.version],
+    }
     if spec.has_detail:
         settings["detail"] = request.detail
     made = cached.kept(

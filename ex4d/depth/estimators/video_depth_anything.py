@@ -44,8 +44,9 @@ def run(clip: "Clip", request: Request) -> Estimate:
     made = scaled(SPEC, clip, disparity, request.focal_px, request.metric())
     if not reduced:
         return made
-    size = clip.frames.shape[1:3]
-    (h, w), (full_h, full_w) = network.working_size(*size, side), network.working_size(*size, network.SHORT_SIDE)
+    height, width = clip.frames.shape[1:3]
+    h, w = network.working_size(height, width, side)
+    full_h, full_w = network.working_size(height, width, network.SHORT_SIDE)
     note = (
         f"The depth model looked at {w}x{h} pixels instead of {full_w}x{full_h}, which is faster and coarser: set Depth"
         " Detail to Full for the other."

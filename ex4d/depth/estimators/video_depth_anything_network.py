@@ -311,8 +311,9 @@ class _Head(nn.Module):
         x = self.motion_modules[2](parts.refinenet4(parts.layer4_rn(fourth), None, third.shape[-2:]))
         x = self.motion_modules[3](parts.refinenet3(x, third, second.shape[-2:]))
         finest = []
-        for part in zip(*(level[:used].split(at_once) for level in (x, second, first)), strict=True):
-            finest.append(self._finest(*part, size))
+        parts_of = (level[:used].split(at_once) for level in (x, second, first))
+        for coarse, middle, fine in zip(*parts_of, strict=True):
+            finest.append(self._finest(coarse, middle, fine, size))
             advance(_FINISHING * len(finest[-1]))
         return torch.cat(finest)
 
