@@ -121,7 +121,8 @@ class ServerEnvironment(OneChore):
         """Begin to make a new environment; the old one stays in use until the new one works.
 
         Raises:
-            InputError: one is being made, here or in another Blender, no Python can make one, or the extension carries no server.
+            InputError: one is being made, here or in another Blender; no Python can make one; the extension carries no
+                server.
             OSError: the folder cannot be written.
         """
         if self.busy:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ex4d import plugins
 from ex4d.depth import cached
-from ex4d.depth.base import Metric, Request, Spec, detail_for
+from ex4d.depth.base import MEASURING, Metric, Request, Spec, detail_for
 from ex4d.depth.detail import Detail
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
@@ -285,14 +285,12 @@ def _measured(helper: Spec, clip: "Clip", request: Request) -> Metric:
     """What a helper measures in the key frames; where it fails, nothing but a note that says why."""
     assert helper.measure is not None
     numbers = key_frames(len(clip.frames))
-    request.progress("Measuring scale and field of view", 0, 1)
+    request.progress(MEASURING, 0, len(numbers))
     try:
-        found = helper.measure(clip, numbers, request)
+        return helper.measure(clip, numbers, request)
     except InputError as error:
         nothing = np.full((len(numbers), *clip.frames.shape[1:3]), np.nan, np.float32)
         return Metric(numbers, nothing, np.nan, f"{helper.title} gives no scale: {error}", "")
-    request.progress("Measuring scale and field of view", 1, 1)
-    return found
 
 
 def _weight_files(spec: Spec) -> list[Path]:

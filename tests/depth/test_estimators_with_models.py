@@ -78,7 +78,10 @@ def tiny_moge(tmp_path):
 def test_key_frames_are_spread_over_the_shot_and_seen_by_moge(tiny_moge, monkeypatch):
     assert missing("moge") == ""
     monkeypatch.setattr(moge, "focal_and_shift", lambda points, mask: (1.0, 9.0))  # random points tell no lens
-    seen = estimators()["moge"].measure(clip_of(9), key_frames(9), Request())
+    told = []
+    request = Request(progress=lambda stage, step, steps, picture=None: told.append((step, steps)))
+    seen = estimators()["moge"].measure(clip_of(9), key_frames(9), request)
+    assert told == [(step, 5) for step in (1, 2, 3, 4, 5)]
     assert list(seen.numbers) == [0, 2, 4, 6, 8]
     assert len(seen.numbers) == KEY_FRAMES
     assert seen.depth.shape == (5, 64, 96)
