@@ -65,6 +65,7 @@ OF_ONE_CLIP = (
     "motion_path",
     "tracked_camera",
     "motion_scale",
+    "depth_detail",
 )
 """Settings that say something about one clip and nothing about another."""
 
@@ -139,6 +140,7 @@ class ClipChoices:
     depth_convention: property_of(SOURCE["depth_convention"])
     depth_distance: property_of(SOURCE["depth_distance"])
     depth_channel: property_of(SOURCE["depth_channel"])
+    depth_detail: property_of(SOURCE["depth_detail"])
     field_of_view: property_of(SOURCE["field_of_view"], precision=1)
     motion: EnumProperty(
         name="Camera Motion", description="How the clip's own camera moved while it shot", items=MOTION_ITEMS

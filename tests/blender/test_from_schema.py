@@ -17,6 +17,7 @@ DRAWN = [
     (properties.SOURCE["estimator"], "estimator"),
     (properties.SOURCE["camera_scale"], "motion_scale"),
     (properties.PATH["cam"], "preset"),
+    (properties.SOURCE["depth_detail"], "depth_detail"),
     (properties.PATH["amount"], "amount"),
     (properties.PATH["rise"], "rise"),
     (properties.GENERATE["generator"], "generator"),

@@ -21,7 +21,7 @@ JOB = "11111111-1111-4111-8111-111111111111"
 TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {})
 NO_TORCH = "Ruler needs the Python package torch."
 OPEN = state.OpenRequest("Scene", "shot", "clip.mp4", "", "", {})
-WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to fetch them."
+WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to get them."
 
 
 class Layout:
