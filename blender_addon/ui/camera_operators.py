@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
-from ..scene import bake, camera, camera_files
+from ..scene import bake, camera, camera_files, pivot
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
 from ..ui.operator import Safe, poll_shot
@@ -25,6 +25,7 @@ class EX4D_OT_camera_preset(Safe):
     easing: property_of(properties.PATH["easing"])
     shake: property_of(properties.PATH["shake"])
     shake_seed: property_of(properties.PATH["shake_seed"])
+    pivot: properties.pivot_property()
     frames: IntProperty(name="Frames", description="Length of the move; 0 takes the clip's", min=0)
 
     @classmethod
@@ -37,7 +38,8 @@ class EX4D_OT_camera_preset(Safe):
         scene = context.scene
         chosen = camera.path_camera(scene)
         amount = from_blender(properties.PATH["amount"], self.amount)
-        style = {"easing": self.easing, "shake": self.shake, "shake_seed": self.shake_seed}
+        point = pivot.chosen(scene, self.pivot)
+        style = {"easing": self.easing, "shake": self.shake, "shake_seed": self.shake_seed, "pivot": point}
         path = camera.preset_path(scene, self.preset, amount, self.rise, self.frames or None, **style)
         free = chosen.parent is None
         keys = camera.restore(scene, chosen, path)

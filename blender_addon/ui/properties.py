@@ -18,7 +18,7 @@ from ex4d.geometry.presets import usual_amount
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, SourceSettings
 from ex4d.schema import describe
 
-from ..scene import compat
+from ..scene import compat, pivot
 from ..shot.facts import ShotFacts
 from ..work import capabilities, session
 from ..work.memory import JobMemory
@@ -59,6 +59,11 @@ OF_ONE_CLIP = (
     "motion_scale",
 )
 """Settings that say something about one clip and nothing about another."""
+
+
+def pivot_property() -> Any:
+    """What presets turn about, for the panel and for the button."""
+    return EnumProperty(name="Pivot", description="What the camera turns about, or moves towards", items=pivot.ITEMS)
 
 
 def _take_usual_amount(chosen: "TakeChoices", context: bpy.types.Context) -> None:
@@ -202,6 +207,7 @@ class TakeChoices:
     easing: property_of(PATH["easing"])
     shake: property_of(PATH["shake"], soft_max=5.0)
     shake_seed: property_of(PATH["shake_seed"])
+    pivot: pivot_property()
     generator_name: StringProperty(name="Generator", default=capabilities.AUTO)
     generator: choice_by_name(
         GENERATE["generator"],
