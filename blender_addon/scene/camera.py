@@ -21,6 +21,9 @@ KEY_TOLERANCE = 5e-4
 
 LENS_NAMES = {"ORTHO": "orthographic", "PANO": "panoramic", "CUSTOM": "custom"}
 
+ROTATIONS = {"QUATERNION": "rotation_quaternion", "AXIS_ANGLE": "rotation_axis_angle"}
+"""Which channel turns a camera, where that is not Euler angles."""
+
 CHANNELS = tuple((path, index) for path in ("location", "rotation_euler") for index in range(3))
 
 
@@ -302,9 +305,8 @@ def snap_to_source(scene: bpy.types.Scene, camera: bpy.types.Object, frame: int)
         camera.scale = scale
         apply_lens(camera.data, lens)
         if animated:
-            rotation = "rotation_quaternion" if camera.rotation_mode == "QUATERNION" else "rotation_euler"
             camera.keyframe_insert("location", frame=frame)
-            camera.keyframe_insert(rotation, frame=frame)
+            camera.keyframe_insert(ROTATIONS.get(camera.rotation_mode, "rotation_euler"), frame=frame)
         if animated_lens:
             _key_lens(camera.data, frame)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
-from ..scene import bake, camera, camera_files, pivot
+from ..scene import another_camera, bake, camera, camera_files, pivot
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
 from ..ui.operator import Safe, poll_shot
@@ -163,6 +163,32 @@ class EX4D_OT_use_own_camera(Safe):
         camera.choose(context.scene, camera.own_camera(context.scene))
 
 
+class EX4D_OT_new_camera(Safe):
+    """Make another camera of this shot where the chosen one is, without its keys, and choose it; the old one stays"""
+
+    bl_idname = "ex4d.new_camera"
+    bl_label = "New Camera"
+
+    at: EnumProperty(
+        name="At",
+        description="Where it stands, in the frame that is shown",
+        items=(
+            ("CHOSEN", "Chosen Camera", "Where the chosen camera is, with its lens"),
+            ("SOURCE", "Source View", "Where the clip's own camera is, with its lens"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return poll_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Make it."""
+        made = another_camera.make(context.scene, self.at == "SOURCE")
+        self.tell(f"{made.name} is the chosen camera now.")
+
+
 class EX4D_OT_bake_camera(Safe):
     """Make a new camera with keys alone that moves as the chosen one does, and choose it; the old one stays"""
 
@@ -187,5 +213,6 @@ CLASSES = (
     EX4D_OT_export_path,
     EX4D_OT_snap_to_source,
     EX4D_OT_use_own_camera,
+    EX4D_OT_new_camera,
     EX4D_OT_bake_camera,
 )

@@ -9,6 +9,7 @@ from ..ui.camera_operators import (
     EX4D_OT_camera_preset,
     EX4D_OT_export_path,
     EX4D_OT_import_path,
+    EX4D_OT_new_camera,
     EX4D_OT_snap_to_source,
 )
 from ..ui.layout import Context, Layout, advise
@@ -18,7 +19,9 @@ from ..ui.saved_moves import VALUES, draw_saved_moves
 def draw_camera(layout: Layout, context: Context) -> None:
     """The camera to take the shot with, and presets for it."""
     facts = context.scene.ex4d
-    layout.prop(facts, "camera", text="")
+    row = layout.row(align=True)
+    row.prop(facts, "camera", text="")
+    row.operator(EX4D_OT_new_camera.bl_idname, text="", icon="ADD")
     for advice in checks.rig_trouble(context.scene):
         advise(layout, context, advice)
     draw_saved_moves(layout)

@@ -208,6 +208,9 @@ class TakeChoices:
     shake: property_of(PATH["shake"], soft_max=5.0)
     shake_seed: property_of(PATH["shake_seed"])
     pivot: pivot_property()
+    own_objects_told: BoolProperty(
+        name="Own Objects Told", description="It was told that own objects of the scene are not in takes"
+    )
     generator_name: StringProperty(name="Generator", default=capabilities.AUTO)
     generator: choice_by_name(
         GENERATE["generator"],
@@ -235,6 +238,7 @@ class EX4DTake(bpy.types.PropertyGroup):
     title: StringProperty(name="Title", description="Its name in the list; the strip and the folder keep theirs")
     note: StringProperty(name="Note", description="Whatever is to be remembered of it")
     favourite: BoolProperty(name="Favourite", description="Mark it with a star")
+    camera: StringProperty(name="Camera", description="Name of the camera that it was made with, as it was then")
     made: StringProperty(name="Made By", description="Generator and settings that made it")
     generator: StringProperty(name="Generator", description="Name of the generator that made it; empty of a view")
     quality: StringProperty(name="Quality", description="At which it was made, where its generator knows such")

@@ -27,6 +27,8 @@ def draw_takes(layout: Layout, context: Context) -> None:
     active = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
     if active is not None:
         draw_entry(layout, active)
+    if active is not None and active.camera:
+        layout.label(text=active.camera, icon="CAMERA_DATA")
     if active is not None and active.made:
         say(layout, context, active.made)
     layout.operator(result.EX4D_OT_show_result.bl_idname, icon="PLAY").number = 0
