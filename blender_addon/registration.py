@@ -5,6 +5,7 @@ import bpy
 from .shot import homes
 from .ui import (
     camera_operators,
+    cg,
     clip_operators,
     disk,
     export_shot,
@@ -40,6 +41,7 @@ CLASSES = (
     *find_clip.CLASSES,
     *disk.CLASSES,
     *export_shot.CLASSES,
+    *cg.CLASSES,
     *take_list.CLASSES,
     *server_setup.CLASSES,
     *get_model.CLASSES,

@@ -22,7 +22,7 @@ MOST_NAMES = 3
 
 
 def told(scene: bpy.types.Scene, path: CameraPath | None = None) -> str:
-    """What is seen, in words, and that takes do not have it; "" where nothing is, or where that was told before.
+    """What is seen, in words, and that takes do not have it; "" where nothing is, or where that need not be told.
 
     Args:
         scene: with the shot.
@@ -31,7 +31,7 @@ def told(scene: bpy.types.Scene, path: CameraPath | None = None) -> str:
     Raises:
         InputError: no camera is chosen, or it is none that a take can be made with.
     """
-    if scene.ex4d.own_objects_told:
+    if scene.ex4d.own_objects_told or scene.ex4d.cg:
         return ""
     seen = list(islice(_seen(scene, _now(scene) if path is None else path), MOST_NAMES + 1))
     if not seen:

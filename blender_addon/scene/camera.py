@@ -318,8 +318,9 @@ def free_to_play(scene: bpy.types.Scene, camera: bpy.types.Object) -> Iterator[N
     A big mesh cache that is read anew in every frame would take seconds. Blender leaves what is switched off where it
     is, but never the scene's camera.
     """
-    mesh, before, subframe = objects.find(scene, objects.MESH), scene.frame_current, scene.frame_subframe
-    hidden, own = [m for m in mesh.modifiers if m.show_viewport] if mesh else [], scene.camera
+    meshes = [objects.find(scene, role) for role in (objects.MESH, objects.CATCHER)]
+    hidden = [m for mesh in meshes if mesh for m in mesh.modifiers if m.show_viewport]
+    before, subframe, own = scene.frame_current, scene.frame_subframe, scene.camera
     try:
         scene.camera = camera
         for modifier in hidden:

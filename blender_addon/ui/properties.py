@@ -211,6 +211,7 @@ class TakeChoices:
     own_objects_told: BoolProperty(
         name="Own Objects Told", description="It was told that own objects of the scene are not in takes"
     )
+    cg: StringProperty(name="CG", description="What Set Up CG has changed, in JSON; empty where it is not set up")
     generator_name: StringProperty(name="Generator", default=capabilities.AUTO)
     generator: choice_by_name(
         GENERATE["generator"],
