@@ -122,8 +122,9 @@ def test_what_the_mesh_only_bridges_hides_nothing(scene, taken, tmp_path):
 def test_faces_that_only_bridge_are_taken_away_in_their_own_frame(scene, taken, shot, number):
     mesh = DWMesh.from_depth(shot)
     bpy.ops.ex4d.cg_set_up()
-    scene.frame_set(scene.ex4d.start + number)
     caught = objects.find(scene, objects.CATCHER)
+    caught.modifiers[catcher.SURFACE].show_viewport = True
+    scene.frame_set(scene.ex4d.start + number)
     evaluated = caught.evaluated_get(bpy.context.evaluated_depsgraph_get())
     kept = {tuple(sorted(round(x, 2) for x in polygon.center)) for polygon in evaluated.data.polygons}
     vertices = axes.points_to_blender(mesh.vertices(number))[mesh.faces]
@@ -268,8 +269,6 @@ def test_the_catcher_moves_as_the_mesh_and_follows_the_shot(scene, taken):
     assert caught.is_shadow_catcher
     for frame, there in zip((scene.ex4d.start, scene.ex4d.last), wanted, strict=True):
         scene.frame_set(frame)
-        caught.modifiers[catcher.SURFACE].show_viewport = False
-        bpy.context.view_layer.update()
         assert np.array_equal(points(caught), there)
     root.matrix_world = Matrix.Translation((1, 2, 3))
     bpy.context.view_layer.update()
