@@ -33,7 +33,7 @@ def draw_camera(layout: Layout, context: Context) -> None:
     amount.prop(facts, "amount")
     rise.prop(facts, "rise")
     column.prop(facts, "easing", text="")
-    column.prop(facts, "pivot", text="")
+    column.prop(facts, "pivot")
     row = column.row(align=True)
     row.prop(facts, "shake")
     seed = row.row(align=True)

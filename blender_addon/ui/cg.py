@@ -48,7 +48,7 @@ def draw_after(layout: Layout, context: Context) -> None:
             say(layout, context, "The clip was opened again since: press Set Up CG again.", "ERROR")
         row = layout.row(align=True)
         row.operator(EX4D_OT_cg_set_up.bl_idname, icon="FILE_REFRESH").number = 0
-        row.operator(EX4D_OT_cg_remove.bl_idname, icon="X")
+        row.operator(EX4D_OT_cg_remove.bl_idname, text="Remove", icon="X")
     else:
         layout.operator(EX4D_OT_cg_set_up.bl_idname, icon="CUBE").number = 0
     layout.operator(EX4D_OT_export_shot.bl_idname, icon="EXPORT")
