@@ -136,6 +136,51 @@ def remove_fcurves(owner: bpy.types.ID, paths: Set[str]) -> None:
         data.action = None
 
 
+def compositor(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
+    """The node tree that composites what `scene` renders; None where none does."""
+    if hasattr(scene, "compositing_node_group"):
+        return scene.compositing_node_group
+    return scene.node_tree if scene.use_nodes else None
+
+
+def begin_compositing(scene: bpy.types.Scene) -> bpy.types.NodeTree:
+    """Let a node tree composite what `scene` renders, where none does; before 5.0 it may hold nodes from earlier."""
+    if not hasattr(scene, "compositing_node_group"):
+        scene.use_nodes = True
+        return scene.node_tree
+    scene.compositing_node_group = bpy.data.node_groups.new("EX-4D Compositing", "CompositorNodeTree")
+    return scene.compositing_node_group
+
+
+def end_compositing(scene: bpy.types.Scene) -> None:
+    """Undo `begin_compositing`."""
+    if not hasattr(scene, "compositing_node_group"):
+        scene.use_nodes = False
+    elif scene.compositing_node_group is not None:
+        bpy.data.node_groups.remove(scene.compositing_node_group)
+
+
+def composite_output(tree: bpy.types.NodeTree) -> bpy.types.NodeSocket:
+    """The socket of a compositing tree that takes the picture; made where it is missing."""
+    if not hasattr(bpy.types, "CompositorNodeComposite"):
+        if not any(item.in_out == "OUTPUT" for item in tree.interface.items_tree if item.item_type == "SOCKET"):
+            tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        found = [node for node in tree.nodes if node.type == "GROUP_OUTPUT"]
+        node = next((n for n in found if n.is_active_output), None) or tree.nodes.new("NodeGroupOutput")
+    else:
+        found = [node for node in tree.nodes if node.type == "COMPOSITE" and not node.mute]
+        node = found[0] if found else tree.nodes.new("CompositorNodeComposite")
+    return node.inputs[0]
+
+
+def scale_to_render_size(node: bpy.types.Node) -> None:
+    """Let a Scale node of the compositor give pictures the size that is rendered."""
+    if hasattr(node, "space"):
+        node.space = "RENDER_SIZE"
+    else:
+        node.inputs["Type"].default_value = "Render Size"
+
+
 def path_options() -> set[str]:
     """Options of a property that holds a path: from 4.5 on Blender wants to be told that it may begin with `//`."""
     return {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()

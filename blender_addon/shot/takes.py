@@ -22,7 +22,7 @@ from ex4d.pipeline.requests import Generate, Preview
 from ex4d.pipeline.settings import GenerateSettings, RenderSettings
 from ex4d.plain import from_plain, to_plain
 
-from ..scene import camera, comparison, compat, objects
+from ..scene import bystanders, camera, comparison, compat, objects
 from ..shot import files, follow, options, part
 from ..shot.source import Steps, hash_files, rate_of, read_source
 from ..words import count
@@ -126,6 +126,8 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         render=to_plain(RenderSettings()),
         preview=preview,
         scene_uid=scene.session_uid,
+        camera=camera.path_camera(scene).name,
+        bystanders="" if preview else bystanders.told(scene, path),
     )
 
 
@@ -167,6 +169,7 @@ def request_again(
         generation=to_plain(_generation_again(job.generation, record.generator, generator, changed or {}, server)),
         render=to_plain(job.render),
         scene_uid=scene.session_uid,
+        camera=entry.camera if (entry := entry_of(facts, number)) is not None else "",
     )
 
 
@@ -245,14 +248,17 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
     entry.number, entry.view, entry.title, entry.name = number, request.preview, title, title
     entry.start, entry.frames = json.loads(request.source)["settings"]["start"], len(update.facts["coverage"])
     entry.made, entry.generator, entry.quality = made.told, made.generator, made.quality
+    entry.camera = request.camera
     facts.take_index = len(facts.takes) - 1
+    facts.own_objects_told |= bool(request.bystanders)
     coverage, known = update.facts["coverage"], facts.notes.splitlines()
     said = (
         f"{title} is in the sequencer: {100 * sum(coverage) / len(coverage):.0f}% of the picture is real,"
         f" {100 * min(coverage):.0f}% in the worst frame."
     )
     notes = [renumbered(note, facts.start) for note in update.facts.get("notes", ())]
-    return " ".join([said, *(note for note in notes if note not in known), *([rendered] if rendered else [])])
+    new = [note for note in notes if note not in known]
+    return " ".join(sentence for sentence in (said, *new, rendered, request.bystanders) if sentence)
 
 
 def _tell_inputs(folder: Path, request: TakeRequest, placed: dict[str, Path]) -> None:

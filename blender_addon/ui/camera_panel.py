@@ -9,17 +9,22 @@ from ..ui.camera_operators import (
     EX4D_OT_camera_preset,
     EX4D_OT_export_path,
     EX4D_OT_import_path,
+    EX4D_OT_new_camera,
     EX4D_OT_snap_to_source,
 )
 from ..ui.layout import Context, Layout, advise
+from ..ui.saved_moves import VALUES, draw_saved_moves
 
 
 def draw_camera(layout: Layout, context: Context) -> None:
     """The camera to take the shot with, and presets for it."""
     facts = context.scene.ex4d
-    layout.prop(facts, "camera", text="")
+    row = layout.row(align=True)
+    row.prop(facts, "camera", text="")
+    row.operator(EX4D_OT_new_camera.bl_idname, text="", icon="ADD")
     for advice in checks.rig_trouble(context.scene):
         advise(layout, context, advice)
+    draw_saved_moves(layout)
     column = layout.column(align=True)
     column.prop(facts, "preset", text="")
     row = column.row(align=True)
@@ -28,13 +33,14 @@ def draw_camera(layout: Layout, context: Context) -> None:
     amount.prop(facts, "amount")
     rise.prop(facts, "rise")
     column.prop(facts, "easing", text="")
+    column.prop(facts, "pivot")
     row = column.row(align=True)
     row.prop(facts, "shake")
     seed = row.row(align=True)
     seed.active = facts.shake > 0
     seed.prop(facts, "shake_seed", text="Seed")
     keys = column.operator(EX4D_OT_camera_preset.bl_idname, icon="KEYINGSET")
-    for name in ("preset", "amount", "rise", "easing", "shake", "shake_seed"):
+    for name in VALUES:
         setattr(keys, name, getattr(facts, name))
     layout.operator(EX4D_OT_snap_to_source.bl_idname, icon="SNAP_ON").at = "CURRENT"
     row = layout.row(align=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import bpy
 
 from ..ui.camera_panel import draw_camera
+from ..ui.cg import draw_after
 from ..ui.disk import draw_disk
 from ..ui.generate_panels import draw_check, draw_generate, draw_models
 from ..ui.layout import Context, Layout, has_shot
@@ -53,6 +54,7 @@ PANELS = (
     Panel("Models", draw_models, has_shot, inside="Generate", in_sequencer=True),
     Panel("Takes", draw_takes, has_shot, in_sequencer=True),
     Panel("Settings of the Take", draw_settings, has_takes, inside="Takes", in_sequencer=True),
+    Panel("CG and Export", draw_after, has_shot),
     Panel("Backend", draw_backend),
 )
 

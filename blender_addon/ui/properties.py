@@ -18,7 +18,7 @@ from ex4d.geometry.presets import usual_amount
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, SourceSettings
 from ex4d.schema import describe
 
-from ..scene import compat
+from ..scene import compat, pivot
 from ..shot import compare
 from ..shot.facts import ShotFacts
 from ..work import capabilities, session
@@ -68,6 +68,11 @@ OF_ONE_CLIP = (
     "depth_detail",
 )
 """Settings that say something about one clip and nothing about another."""
+
+
+def pivot_property() -> Any:
+    """What presets turn about, for the panel and for the button."""
+    return EnumProperty(name="Pivot", description="What the camera turns about, or moves towards", items=pivot.ITEMS)
 
 
 def _take_usual_amount(chosen: "TakeChoices", context: bpy.types.Context) -> None:
@@ -212,6 +217,11 @@ class TakeChoices:
     easing: property_of(PATH["easing"])
     shake: property_of(PATH["shake"], soft_max=5.0)
     shake_seed: property_of(PATH["shake_seed"])
+    pivot: pivot_property()
+    own_objects_told: BoolProperty(
+        name="Own Objects Told", description="It was told that own objects of the scene are not in takes"
+    )
+    cg: StringProperty(name="CG", description="What Set Up CG has changed, in JSON; empty where it is not set up")
     generator_name: StringProperty(name="Generator", default=capabilities.AUTO)
     generator: choice_by_name(
         GENERATE["generator"],
@@ -242,6 +252,7 @@ class EX4DTake(bpy.types.PropertyGroup):
     title: StringProperty(name="Title", description="Its name in the list; the strip and the folder keep theirs")
     note: StringProperty(name="Note", description="Whatever is to be remembered of it")
     favourite: BoolProperty(name="Favourite", description="Mark it with a star")
+    camera: StringProperty(name="Camera", description="Name of the camera that it was made with, as it was then")
     made: StringProperty(name="Made By", description="Generator and settings that made it")
     generator: StringProperty(name="Generator", description="Name of the generator that made it; empty of a view")
     quality: StringProperty(name="Quality", description="At which it was made, where its generator knows such")

@@ -30,6 +30,8 @@ def draw_takes(layout: Layout, context: Context) -> None:
     if active is not None:
         draw_facts(layout, context, active)
         draw_entry(layout, active)
+    if active is not None and active.camera:
+        layout.label(text=active.camera, icon="CAMERA_DATA")
     layout.operator(result.EX4D_OT_show_result.bl_idname, icon="PLAY").number = 0
     draw_compare(layout, context)
     layout.operator(EX4D_OT_source_strip.bl_idname, icon="SOUND")

@@ -61,6 +61,8 @@ class TakeRequest:
         generation, render: `GenerateSettings` and `RenderSettings` of `ex4d.pipeline.settings`, in plain JSON.
         preview: asks only for what the camera will see.
         scene, scene_uid: as in `OpenRequest`.
+        camera: name of the camera that is followed; "" where that is not known.
+        bystanders: what has to be said of the artist's own objects.
     """
 
     scene: str
@@ -72,6 +74,8 @@ class TakeRequest:
     render: Mapping[str, Any] = field(default_factory=dict)
     preview: bool = False
     scene_uid: int = 0
+    camera: str = ""
+    bystanders: str = ""
 
 
 @dataclass(frozen=True)

@@ -238,6 +238,14 @@ class PathSettings(Settings):
         minimum=0,
         maximum=45,
     )
+    pivot_distance: float | None = setting(
+        None,
+        "Pivot Distance",
+        "Distance from the source camera to the point that the preset turns about, in the depth's unit; by default that"
+        " of what stands nearest",
+        minimum=1e-9,
+        maximum=1e9,
+    )
     shake_seed: int = setting(0, "Hand-Held Seed", "The same seed sways in the same way", minimum=0, maximum=2**31 - 1)
 
 

@@ -51,6 +51,10 @@ class Layout:
         self.pressed[self.buttons[-1]] = button
         return button
 
+    def menu(self, idname, text=""):
+        assert issubclass(getattr(bpy.types, idname), bpy.types.Menu)
+        self.labels.append(text)
+
     def progress(self, factor=0.0, text=""):
         self.bars.append(text)
 
@@ -437,11 +441,12 @@ def test_the_camera_panel_hands_all_of_a_presets_settings_to_add_keys(scene, sho
     facts.preset = "crane"
     assert facts.amount == pytest.approx(0.3)
     facts.amount, facts.easing, facts.shake, facts.shake_seed = -0.5, "out", 2.0, 9
+    facts.pivot = "CURSOR"
     drawn = draw(panels.draw_camera)
     button = drawn.pressed["Add Keys"]
-    assert {"preset", "amount", "rise", "easing", "shake", "shake_seed"} <= set(drawn.shown)
+    assert {"preset", "amount", "rise", "easing", "shake", "shake_seed", "pivot"} <= set(drawn.shown)
     assert (button.preset, button.amount, button.easing) == ("crane", -0.5, "out")
-    assert (button.shake, button.shake_seed) == (2.0, 9)
+    assert (button.shake, button.shake_seed, button.pivot) == (2.0, 9, "CURSOR")
 
 
 def test_the_check_says_what_magenta_means_and_the_takes_lead_to_the_result(scene, shot):
