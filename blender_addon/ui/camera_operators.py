@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
-from ..scene import bake, camera, camera_files
+from ..scene import another_camera, bake, camera, camera_files, pivot
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
 from ..ui.operator import Safe, poll_shot
@@ -25,6 +25,7 @@ class EX4D_OT_camera_preset(Safe):
     easing: property_of(properties.PATH["easing"])
     shake: property_of(properties.PATH["shake"])
     shake_seed: property_of(properties.PATH["shake_seed"])
+    pivot: properties.pivot_property()
     frames: IntProperty(name="Frames", description="Length of the move; 0 takes the clip's", min=0)
 
     @classmethod
@@ -37,7 +38,8 @@ class EX4D_OT_camera_preset(Safe):
         scene = context.scene
         chosen = camera.path_camera(scene)
         amount = from_blender(properties.PATH["amount"], self.amount)
-        style = {"easing": self.easing, "shake": self.shake, "shake_seed": self.shake_seed}
+        point = pivot.chosen(scene, self.pivot)
+        style = {"easing": self.easing, "shake": self.shake, "shake_seed": self.shake_seed, "pivot": point}
         path = camera.preset_path(scene, self.preset, amount, self.rise, self.frames or None, **style)
         free = chosen.parent is None
         keys = camera.restore(scene, chosen, path)
@@ -159,6 +161,32 @@ class EX4D_OT_use_own_camera(Safe):
         camera.choose(context.scene, camera.own_camera(context.scene))
 
 
+class EX4D_OT_new_camera(Safe):
+    """Make another camera of this shot where the chosen one is, without its keys, and choose it; the old one stays"""
+
+    bl_idname = "ex4d.new_camera"
+    bl_label = "New Camera"
+
+    at: EnumProperty(
+        name="At",
+        description="Where it stands, in the frame that is shown",
+        items=(
+            ("CHOSEN", "Chosen Camera", "Where the chosen camera is, with its lens"),
+            ("SOURCE", "Source View", "Where the clip's own camera is, with its lens"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return poll_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Make it."""
+        made = another_camera.make(context.scene, self.at == "SOURCE")
+        self.tell(f"{made.name} is the chosen camera now.")
+
+
 class EX4D_OT_bake_camera(Safe):
     """Bake the chosen camera's motion to keys on a new camera and choose that; the old one stays"""
 
@@ -183,5 +211,6 @@ CLASSES = (
     EX4D_OT_export_path,
     EX4D_OT_snap_to_source,
     EX4D_OT_use_own_camera,
+    EX4D_OT_new_camera,
     EX4D_OT_bake_camera,
 )

@@ -9,18 +9,22 @@ from ..ui.camera_operators import (
     EX4D_OT_camera_preset,
     EX4D_OT_export_path,
     EX4D_OT_import_path,
+    EX4D_OT_new_camera,
     EX4D_OT_snap_to_source,
 )
 from ..ui.layout import Context, Layout, advise, settings_column
+from ..ui.saved_moves import VALUES, draw_saved_moves
 
 IN_DEGREES = RISING | {"arc"}
-"""Presets whose amount is an angle; that of others is a part of the distance to what stands nearest."""
+"""Presets whose amount is an angle; that of others is a part of the distance to what they turn about."""
 
 
 def draw_camera(layout: Layout, context: Context) -> None:
     """The camera to take the shot with, and a preset for it."""
     facts = context.scene.ex4d
-    layout.prop(facts, "camera", text="")
+    row = layout.row(align=True)
+    row.prop(facts, "camera", text="")
+    row.operator(EX4D_OT_new_camera.bl_idname, text="", icon="ADD")
     for advice in checks.rig_trouble(context.scene):
         advise(layout, context, advice)
     column = layout.column(align=True)
@@ -29,13 +33,15 @@ def draw_camera(layout: Layout, context: Context) -> None:
     amount.active = facts.preset != "hold"
     amount.prop(facts, "amount", text="Amount (°)" if facts.preset in IN_DEGREES else "Amount (× distance)")
     keys = column.operator(EX4D_OT_camera_preset.bl_idname, icon="KEYINGSET")
-    for name in ("preset", "amount", "rise", "easing", "shake", "shake_seed"):
+    for name in VALUES:
         setattr(keys, name, getattr(facts, name))
 
 
 def draw_move(layout: Layout, context: Context) -> None:
     """The finer settings of a preset."""
+    draw_saved_moves(layout)
     facts, column = context.scene.ex4d, settings_column(layout)
+    column.prop(facts, "pivot")
     rise = column.row(align=True)
     rise.active = facts.preset in RISING
     rise.prop(facts, "rise")

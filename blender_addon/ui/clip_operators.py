@@ -19,11 +19,9 @@ from ..ui.operator import Job, Safe, poll_idle, poll_shot
 from ..work import state
 
 
-class EX4D_OT_open_clip(Job):
-    """Open a video or an image sequence as a moving mesh"""
+class OpensClip(Job):
+    """Base of what opens a clip, with a file dialog (Blender cannot register a subclass of a registered class)."""
 
-    bl_idname = "ex4d.open_clip"
-    bl_label = "Open Clip"
     opening = True
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
@@ -59,11 +57,16 @@ class EX4D_OT_open_clip(Job):
 
     def request(self, context: bpy.types.Context) -> state.OpenRequest:
         """What to open, after a look at whether it is there."""
+        is_view = context.area is not None and context.area.type == "VIEW_3D"
+        return replace(self.request_in(context.scene), viewport=context.area.as_pointer() if is_view else 0)
+
+    def request_in(self, scene: bpy.types.Scene) -> state.OpenRequest:
+        """What to open in a scene."""
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:
             raise source.InputError("No clip is named: choose a video file or a folder of pictures.")
-        request = asking.request_open(
-            context.scene,
+        return asking.request_open(
+            scene,
             clip_at(clip),
             str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
             self.first_frame - 1,
@@ -73,8 +76,13 @@ class EX4D_OT_open_clip(Job):
             from_blender(properties.SOURCE["fps"], self.fps),
             self.gaps,
         )
-        is_view = context.area is not None and context.area.type == "VIEW_3D"
-        return replace(request, viewport=context.area.as_pointer() if is_view else 0)
+
+
+class EX4D_OT_open_clip(OpensClip):
+    """Open a video or an image sequence as a moving mesh"""
+
+    bl_idname = "ex4d.open_clip"
+    bl_label = "Open Clip"
 
 
 class EX4D_OT_open_again(Job):

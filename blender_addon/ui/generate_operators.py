@@ -5,7 +5,7 @@ import bpy
 from bpy.props import StringProperty
 
 from ..shot import estimates, suggestion, takes
-from ..ui.operator import Job, Safe, poll_idle, poll_shot
+from ..ui.operator import Job, Safe, poll_shot, poll_takes
 from ..work import session, state
 
 
@@ -16,8 +16,8 @@ class AlongPath(Job):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs a shot, and nothing under way."""
-        return poll_shot(cls, context) and poll_idle(cls, context)
+        """Needs a shot, and no clip that is being opened."""
+        return poll_shot(cls, context) and poll_takes(cls, context)
 
     def request(self, context: bpy.types.Context) -> state.TakeRequest:
         """Read the camera."""
@@ -47,7 +47,7 @@ class EX4D_OT_preview(AlongPath):
 
 
 class EX4D_OT_cancel(bpy.types.Operator):
-    """Stop the current job and discard its result"""
+    """Stop the current job and discard its result; takes that wait go on"""
 
     bl_idname = "ex4d.cancel"
     bl_label = "Cancel"

@@ -11,6 +11,7 @@ from ..ui.estimate import draw_estimate
 from ..ui.generate_operators import EX4D_OT_generate, EX4D_OT_preview, EX4D_OT_suggest_prompt
 from ..ui.layout import Context, Layout, advise, has_shot, say, settings_column
 from ..ui.result import EX4D_OT_show_result
+from ..ui.take_queue import draw_queue, draw_variations
 from ..work import capabilities, session
 
 
@@ -36,6 +37,7 @@ def draw_generate(layout: Layout, context: Context) -> None:
     column = layout.column(align=True)
     for advice in checks.generator_trouble(context.scene):
         advise(column, context, advice)
+    draw_queue(layout, context)
     now = session.current()
     if not now.state.busy:
         draw_estimate(layout, estimates.of_take(context.scene.ex4d))
@@ -50,6 +52,7 @@ def draw_generator(layout: Layout, context: Context) -> None:
     draw_options(column, context)
     column.prop(facts, "keep_source")
     column.prop(facts, "seed")
+    draw_variations(layout, context)
 
 
 def draw_options(layout: Layout, context: Context) -> None:

@@ -5,7 +5,7 @@ import bpy
 
 from ..ui import drop
 
-TOLD_BY_PANELS = frozenset({"hide", "show_scene", "drop_footage", "details"})
+TOLD_BY_PANELS = frozenset({"hide", "show_scene", "own_objects_known", "drop_footage", "details"})
 """Operators that do nothing without what a panel, or a drop, gives them."""
 
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import bpy
 
 from ..ui.camera_panel import draw_camera, draw_camera_tools, draw_move
+from ..ui.cg import draw_after
 from ..ui.disk import draw_disk
 from ..ui.generate_panels import draw_check, draw_generate, draw_generator, draw_models
 from ..ui.layout import Context, Layout, draw_status, has_shot
 from ..ui.server_panel import draw_backend
+from ..ui.shots import draw_shots
 from ..ui.source_panels import (
     draw_depth,
     draw_elsewhere,
@@ -23,6 +25,7 @@ from ..ui.source_panels import (
     draw_source_camera,
     is_beside_a_shot,
 )
+from ..ui.take_list import draw_settings, has_takes
 from ..ui.take_panel import EX4D_UL_takes, draw_takes
 
 
@@ -52,6 +55,7 @@ class Panel:
 PANELS = (
     Panel("Status", draw_status, in_sequencer=True, bare=True),
     Panel("Shots in Other Scenes", draw_elsewhere, is_beside_a_shot, in_sequencer=True),
+    Panel("Shots", draw_shots, has_shot, in_sequencer=True, closed=True),
     Panel("Source", draw_source),
     Panel("Frames and Size", draw_frames, has_shot, inside="Source"),
     Panel("Depth", draw_depth, inside="Source"),
@@ -64,6 +68,8 @@ PANELS = (
     Panel("Models", draw_models, has_shot, inside="Generate", in_sequencer=True),
     Panel("Check", draw_check, has_shot),  # has more or fewer lines: below the buttons, so that it moves none of them
     Panel("Takes", draw_takes, has_shot, in_sequencer=True),
+    Panel("Settings of the Take", draw_settings, has_takes, inside="Takes", in_sequencer=True),
+    Panel("CG and Export", draw_after, has_shot, closed=True),
     Panel("Notes", draw_notes, has_shot, closed=True),
     Panel("Disk", draw_disk, has_shot, closed=True),
     Panel("Server", draw_backend, closed=True),

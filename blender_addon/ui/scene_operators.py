@@ -60,6 +60,17 @@ class EX4D_OT_match_scene(Safe):
             source.match_scene(scene)
 
 
+class EX4D_OT_own_objects_known(Safe):
+    """Say no more that own objects of this scene are not in takes"""
+
+    bl_idname = "ex4d.own_objects_known"
+    bl_label = "Got It"
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Remember it."""
+        context.scene.ex4d.own_objects_told = True
+
+
 class EX4D_OT_show_scene(Safe):
     """Switch to the scene, in the sequencer too"""
 
@@ -86,5 +97,6 @@ class EX4D_OT_show_scene(Safe):
 CLASSES = (
     EX4D_OT_hide,
     EX4D_OT_match_scene,
+    EX4D_OT_own_objects_known,
     EX4D_OT_show_scene,
 )

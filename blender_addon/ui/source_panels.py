@@ -67,6 +67,8 @@ def draw_depth(layout: Layout, context: Context) -> None:
         column.prop(facts, "depth_path", text="File")
         if facts.depth_found and not facts.depth_path:
             column.label(text=bpy.path.basename(facts.depth_found), icon="FILE", translate=False)
+    if not facts.uses_depth_file:
+        column.prop(facts, "depth_detail")
     if now.client is None and not now.lacks_server:
         column.label(text="Connect to see all estimators", icon="INFO")
         column.operator(EX4D_OT_connect.bl_idname)

@@ -9,7 +9,7 @@ from bpy.props import BoolProperty, IntProperty, StringProperty
 from ..scene import camera, compat
 from ..shot import part, source, takes
 from ..ui import properties
-from ..ui.operator import Job, Safe, poll_idle
+from ..ui.operator import Job, Safe, poll_takes
 from ..words import count
 from ..work import session, state
 
@@ -89,8 +89,8 @@ class EX4D_OT_take_again(OnTake, Job):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs a take, and nothing under way."""
-        return super().poll(context) and poll_idle(cls, context)
+        """Needs a take, and no clip that is being opened."""
+        return super().poll(context) and poll_takes(cls, context)
 
     def request(self, context: bpy.types.Context) -> state.TakeRequest:
         """Read the take's record."""
