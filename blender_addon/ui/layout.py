@@ -7,7 +7,7 @@ import bpy
 
 from ..shot import checks
 from ..translations import told
-from ..ui.details import draw_line
+from ..ui.details import EX4D_OT_details, draw_line
 from ..ui.generate_operators import EX4D_OT_cancel
 from ..words import pace, seconds
 from ..work import session
@@ -51,6 +51,8 @@ def draw_status(layout: Layout, context: Context) -> None:
         row = column.row(align=True)
         counted = f" {now.step}/{now.steps}" if now.steps else ""
         row.progress(factor=now.step / now.steps if now.steps else 0.0, text=f"{now.stage}{counted}")
+        if now.message:  # of the take before, where several wait
+            row.operator(EX4D_OT_details.bl_idname, text="", icon="INFO").text = now.message
         row.operator(EX4D_OT_cancel.bl_idname, text="", icon="CANCEL")
         _draw_while_busy(column)
     elif now.message:
@@ -62,7 +64,7 @@ def draw_status(layout: Layout, context: Context) -> None:
 
 
 def _draw_while_busy(column: Layout) -> None:
-    """What is wrong with the server, else the time that is left, else what was said."""
+    """What is wrong with the server, else the time that is left."""
     now = session.current().state
     details = [told("{time} left", time=seconds(now.eta_s))] if now.eta_s else []
     details += [pace(now.rate)] if now.rate else []
@@ -70,8 +72,6 @@ def _draw_while_busy(column: Layout) -> None:
         advise(column, None, trouble)
     elif details:
         column.label(text=", ".join(details), icon="BLANK1", translate=False)
-    elif now.message:
-        _draw_message(column)
     else:
         column.label(text="")
 

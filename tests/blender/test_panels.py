@@ -276,7 +276,7 @@ def test_an_estimator_with_terms_shows_them_and_asks_whether_they_are_accepted(s
 
 def test_what_a_depth_file_means_is_asked_only_where_a_file_is_used(scene, shot):
     first, last = ["estimator", "depth_path"], ["known_distance"]
-    assert draw(panels.draw_depth).shown == [*first, *last]
+    assert draw(panels.draw_depth).shown == [*first, "depth_detail", *last]
     scene.ex4d.estimator = "file"
     drawn = draw(panels.draw_depth)
     assert drawn.shown == [*first, "depth_convention", "depth_unit", "depth_distance", "depth_channel", *last]
@@ -285,7 +285,7 @@ def test_what_a_depth_file_means_is_asked_only_where_a_file_is_used(scene, shot)
     scene.ex4d.depth_convention = "disparity"
     assert draw(panels.draw_depth).shown == [*first, "depth_convention", "depth_channel", *last]
     scene.ex4d.estimator_name = "some"
-    assert draw(panels.draw_depth).shown == ["estimator", *last]
+    assert draw(panels.draw_depth).shown == ["estimator", "depth_detail", *last]
 
 
 def test_a_depth_file_that_was_found_beside_the_clip_is_named_where_one_could_be_chosen(scene, shot):
@@ -336,7 +336,7 @@ def test_a_clip_that_could_not_be_opened_is_offered_again_beside_the_one_that_st
 
 def rows(drawn):
     """How many lines a panel has that was drawn."""
-    return len(drawn.labels) + len(drawn.lines) + len(drawn.bars)
+    return len(drawn.labels) + len([text for text, _ in drawn.lines if text]) + len(drawn.bars)
 
 
 def test_whatever_is_told_at_the_top_takes_two_lines_so_that_no_button_moves(scene, shot):
@@ -351,6 +351,10 @@ def test_whatever_is_told_at_the_top_takes_two_lines_so_that_no_button_moves(sce
         )
         drawn = draw(panels.draw_status)
         assert (drawn.bars, rows(drawn)) == (["Guessing the Depth 4/9"], 2)
+        session.current().dispatch(state.Said("Take 001 is there."))
+        drawn = draw(panels.draw_status)
+        assert "Take 001 is there." in drawn.text
+        assert rows(drawn) == 2
         session.current().dispatch(state.Troubled("Nobody answers."))
         drawn = draw(panels.draw_status)
         assert "Nobody answers." in drawn.text
