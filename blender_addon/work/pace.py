@@ -96,7 +96,7 @@ VIEW = "view"
 ELSEWHERE = {
     "open file": Known({"all": 1.1}, {"start": 2.0}, 16.1),
     "open plane": Known({"all": 1.6}, {"start": 2.0}, 16.1),
-    "open video-depth-anything": Known({"all": 8.7}, {"start": 10.0}, 16.1),
+    "open video-depth-anything": Known({"all": 1.8}, {"start": 10.0}, 16.1),
     VIEW: Known({"all": 0.9}, {"start": 1.0}, 0.1),
     "generate preview": Known({"all": 4.5}, {"start": 1.0}, 0.2),
 }
