@@ -184,6 +184,11 @@ def _is_no_bridge(made: _Tree, to_source: bpy.types.NodeSocket) -> bpy.types.Nod
     return node.outputs[0]
 
 
+def slant_limit(step: int) -> float:
+    """Sine of the angle below which a face of a mesh with every `step`-th row and column bridges, see `show_detail`."""
+    return NO_BRIDGES if step == 1 else float(np.sin(np.radians(FILTERS["default"].min_angle)))
+
+
 def show_detail(material: bpy.types.Material, step: int) -> None:
     """Tell a shot's material how coarse the mesh is.
 
@@ -193,8 +198,7 @@ def show_detail(material: bpy.types.Material, step: int) -> None:
     """
     node = _node(material, BRIDGE)
     if node is not None:
-        limit = np.sin(np.radians(FILTERS["default"].min_angle))
-        node.inputs[1].default_value = NO_BRIDGES if step == 1 else limit
+        node.inputs[1].default_value = slant_limit(step)
 
 
 def tint_strength(material: bpy.types.Material) -> bpy.types.NodeSocket | None:

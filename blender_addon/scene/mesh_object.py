@@ -37,6 +37,13 @@ def cache_name(step: int) -> str:
     return "mesh.pc2" if step == 1 else f"mesh_{step}.pc2"
 
 
+def coarse_note(facts: bpy.types.PropertyGroup) -> str:
+    """What to tell where the mesh itself goes into a picture or a file; "" where it is as fine as it can be."""
+    if facts.mesh_step == 1:
+        return ""
+    return f"The mesh has one point in {facts.mesh_step} each way: set Viewport Detail to Full for all of them."
+
+
 def pc2_bytes(count: int, frames: int) -> int:
     """Size of a cache of so many vertices a frame."""
     return PC2_HEADER.size + 12 * count * frames
