@@ -10,7 +10,7 @@ import bpy
 
 from ex4d.errors import InputError
 
-from ..scene import camera, objects
+from ..scene import camera, mesh_object, objects
 from ..words import size
 
 ALEMBIC, USD = "ALEMBIC", "USD"
@@ -83,8 +83,8 @@ def write(scene: bpy.types.Scene, file: Path, kind: str) -> str:
     return (
         f"{file.name} has {chosen.name} and {mesh.name} in frames {first} to {last} ({size(file.stat().st_size)})."
         f" Its texture is {Path(bpy.path.abspath(scene.ex4d.image.filepath)).name if scene.ex4d.image else 'the clip'}"
-        " in the shot's folder."
-    )
+        f" in the shot's folder. {mesh_object.coarse_note(scene.ex4d)}"
+    ).rstrip()
 
 
 def _alembic(file: Path, holder: bpy.types.Collection, first: int, last: int) -> None:
