@@ -158,6 +158,7 @@ WORDS = {
     "Set Scale": "Skalierung setzen",
     "Set Up CG": "CG einrichten",
     "Set Up Server": "Server einrichten",
+    "Set Viewport Detail": "Viewport-Details setzen",
     "Settings changed": "Einstellungen geändert",
     "Settings of the Take": "Werte des Takes",
     "Shots": "Einstellungen",

@@ -6,6 +6,7 @@ from ..shot import checks, lens
 from ..translations import told
 from ..ui import get_model, server_setup
 from ..ui.clip_operators import EX4D_OT_open_again, EX4D_OT_open_clip, EX4D_OT_set_scale
+from ..ui.detail import draw_detail
 from ..ui.layout import Context, Layout, advise, has_shot, say, settings_column
 from ..ui.part import draw_opened, draw_part
 from ..ui.preferences import preferences
@@ -56,6 +57,7 @@ def draw_frames(layout: Layout, context: Context) -> None:
     """Opening other frames, or another size, of the clip."""
     facts = context.scene.ex4d
     draw_part(layout, facts)
+    draw_detail(layout, context.scene)
     layout.prop(facts, "match_scene")
 
 

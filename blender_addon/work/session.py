@@ -25,7 +25,7 @@ from ..identity import PACKAGE
 from ..scene import comparison, compat, motion, objects
 from ..setup.model_fetch import ModelFetch
 from ..setup.server_environment import ServerEnvironment, folder_in
-from ..shot import find, from_0_1, homes, looks, part, playing, saving, source, takes
+from ..shot import detail, find, from_0_1, homes, looks, part, playing, saving, source, takes
 from ..ui import status_bar
 from ..ui.generators import Groups
 from ..ui.picture import Picture
@@ -346,6 +346,8 @@ class Session:
         match effect:
             case state.Prepare(state.FindRequest() as request):
                 self._task_event, self._task = state.Imported, find.find(request)
+            case state.Prepare(state.DetailRequest() as request):
+                self._task_event, self._task = state.Imported, detail.change(request)
             case state.Prepare(request):
                 self._task_event = state.Prepared
                 self._task = (source if isinstance(request, OpenRequest) else takes).prepare(request)

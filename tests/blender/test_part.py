@@ -140,7 +140,7 @@ def test_pictures_camera_and_takes_stay_at_their_scene_frames(scene, shot, tmp_p
         assert np.array_equal(evaluated_vertices(scene, frame), vertices)
     nodes = objects.find(scene, objects.MESH).data.materials[0].node_tree.nodes
     users = [node.image_user for node in nodes if node.type == "TEX_IMAGE"]
-    assert [(user.frame_start, user.frame_duration) for user in users] == 3 * [(7, 20)]
+    assert [(user.frame_start, user.frame_duration) for user in users] == 2 * [(7, 20)]
     assert compat.strip_range(takes.strip_of(scene, 1)) == (1, 14)
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
     bpy.ops.ex4d.take_restore_camera(number=1)
