@@ -63,7 +63,7 @@ def tripod(frames: int, seed: int) -> World:
     """A pan of 28 degrees on a tripod across a market, by a long lens; people pass."""
     things = places.market(seed)
     things += [
-        props.person(seed + 1, straight((-2.4, 0, 5.6), (0.055, 0, 0.0))),
+        props.person(seed + 1, straight((-1.7, 0, 4.4), (0.05, 0, 0.0))),
         props.person(seed + 2, straight((2.6, 0, 7.4), (-0.06, 0, 0.004)), 20),
         props.person(seed + 4, straight((-2.6, 0, 12.6), (0.045, 0, 0.0))),
     ]
@@ -89,8 +89,8 @@ def still(frames: int, seed: int) -> World:
     """A camera that stands still at a market; people near by fill a third of the picture."""
     things = places.market(seed + 20)
     things += [
-        props.person(seed + 1, straight((-1.9, 0, 3.4), (0.045, 0, 0.0)), 24),
-        props.person(seed + 2, straight((1.6, 0, 4.4), (-0.04, 0, 0.0)), 22),
+        props.person(seed + 1, straight((-1.0, 0, 2.1), (0.03, 0, 0.0)), 24),
+        props.person(seed + 2, straight((1.3, 0, 2.5), (-0.028, 0, 0.0)), 22),
         props.person(seed + 3, straight((2.6, 0, 6.5), (-0.05, 0, 0.01)), 20),
         props.ball(0.5, seed + 4, _bouncing((-1.2, 0, 5.0), (0.04, 0, 0.0))),
     ]
@@ -150,7 +150,7 @@ def zoom(frames: int, seed: int) -> World:
     """A still camera whose lens goes from 58 to 34 degrees while it shoots; people pass."""
     things = places.market(seed + 60)
     things += [
-        props.person(seed + 1, straight((-1.6, 0, 7.5), (0.05, 0, 0.0)), 22),
+        props.person(seed + 1, straight((-1.4, 0, 5.6), (0.04, 0, 0.0)), 22),
         props.person(seed + 2, straight((1.8, 0, 9.0), (-0.05, 0, 0.0)), 22),
     ]
     camera = motion.on_tripod((0, -1.6, 0), (0, -1.4, 10), 0, frames)

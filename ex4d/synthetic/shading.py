@@ -25,7 +25,6 @@ class Solids(NamedTuple):
     Attributes:
         shapes: (N,) int64, see `ex4d.synthetic.tracing`.
         to_unit: (N,3,4) float64, from the world to the coordinates in which the solid is its unit shape.
-        turns: (N,3,3) float64, from the solid's axes to the world's.
         centres, halves: (N,3) float64 in metres: middle, and half of the size along the solid's axes.
         radii: (N,) float64, of the bounding spheres.
         things: (N,) int64, the thing that each belongs to.
@@ -38,7 +37,6 @@ class Solids(NamedTuple):
 
     shapes: NDArray[np.int64]
     to_unit: NDArray[np.float64]
-    turns: NDArray[np.float64]
     centres: NDArray[np.float64]
     halves: NDArray[np.float64]
     radii: NDArray[np.float64]
@@ -106,12 +104,16 @@ def _lit(solids, light, n, face, p, d, way, pixel, shadow_starts, shadow_found):
     """Linear colour of the solid `n` where a ray meets it."""
     q = (p[0] + way * d[0], p[1] + way * d[1], p[2] + way * d[2])
     o = point_in(solids.to_unit, n, q[0], q[1], q[2])
-    h, m, shape = solids.halves[n], solids.turns[n], solids.shapes[n]
-    x, y, z = o[0] * h[0], o[1] * h[1], o[2] * h[2]
-    a, b, c = 0.0, 0.0, 0.0  # the normal, in the solid's axes
-    u, v, w, is_solid = x, y, z, shape == BALL
-    if shape == BALL:
-        a, b, c = o[0] / h[0], o[1] / h[1], o[2] / h[2]
+    x, y, z, high = (
+        o[0] * solids.halves[n, 0],
+        o[1] * solids.halves[n, 1],
+        o[2] * solids.halves[n, 2],
+        solids.halves[n, 1],
+    )
+    a, b, c = 0.0, 0.0, 0.0  # the slope across the face, of the unit shape
+    u, v, w, is_solid = x, y, z, solids.shapes[n] == BALL
+    if is_solid:
+        a, b, c = o
     elif face == 0:
         a, u, v, w = math.copysign(1.0, o[0]), z, y, x
     elif face == 1:
@@ -119,25 +121,24 @@ def _lit(solids, light, n, face, p, d, way, pixel, shadow_starts, shadow_found):
     elif face == 2:
         c = math.copysign(1.0, o[2])
     elif face == 3:
-        a, c, u = o[0] / h[0], o[2] / h[2], math.atan2(o[2], o[0]) * h[0]
+        a, c, u = o[0], o[2], math.atan2(o[2], o[0]) * solids.halves[n, 0]
     else:
-        a, b = math.copysign(1.0, o[0]) / h[0], -0.5 / h[1]
-        u, v = z, math.sqrt(x * x + (y + h[1]) * (y + h[1]))
+        a, b = math.copysign(1.0, o[0]), -0.5
+        u, v = z, math.sqrt(x * x + (y + high) * (y + high))
+    m = solids.to_unit  # whose transpose turns slopes back
     normal = (
-        m[0, 0] * a + m[0, 1] * b + m[0, 2] * c,
-        m[1, 0] * a + m[1, 1] * b + m[1, 2] * c,
-        m[2, 0] * a + m[2, 1] * b + m[2, 2] * c,
+        m[n, 0, 0] * a + m[n, 1, 0] * b + m[n, 2, 0] * c,
+        m[n, 0, 1] * a + m[n, 1, 1] * b + m[n, 2, 1] * c,
+        m[n, 0, 2] * a + m[n, 1, 2] * b + m[n, 2, 2] * c,
     )
-    norm = math.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
-    normal = (normal[0] / norm, normal[1] / norm, normal[2] / norm)
+    norm = 1 / math.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
+    normal = (normal[0] * norm, normal[1] * norm, normal[2] * norm)
     length = math.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
     facing = abs(normal[0] * d[0] + normal[1] * d[1] + normal[2] * d[2]) / length
     size = way * length * pixel / math.sqrt(max(facing, 0.06))  # between the footprint's two sides
     kind = solids.patterns[n]
     side = face if face != 5 else 4
-    red, green, blue = colour(
-        kind, u, v, w, is_solid, side, solids.colours[n], solids.numbers[n], solids.seeds[n], size
-    )
+    red, green, blue = colour(kind, u, v, w, is_solid, side, solids.colours, solids.numbers, n, solids.seeds[n], size)
     sun = normal[0] * light.sun[0, 0] + normal[1] * light.sun[0, 1] + normal[2] * light.sun[0, 2]
     if kind == LEAVES:  # leaves look every way
         sun = 0.35 + 0.65 * sun

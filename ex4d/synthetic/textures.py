@@ -81,9 +81,9 @@ def _rows(u, v, wide, high, joint, shift, seed, size):  # type: ignore[no-untype
 
 
 @jit
-def _facade(u, v, numbers, seed, size):  # type: ignore[no-untyped-def]
+def _facade(u, v, wide, variety, strength, seed, size):  # type: ignore[no-untyped-def]
     """How much of a pixel is window pane, how much is frame, and how much light the panes give."""
-    wide, high = numbers[0], numbers[0] * 1.1
+    high = 1.1 * wide
     column, row = math.floor(u / wide), math.floor(v / high)
     x, y = u - column * wide, v - row * high
     left, right, top, bottom = 0.28 * wide, 0.72 * wide, 0.22 * high, 0.74 * high
@@ -94,70 +94,73 @@ def _facade(u, v, numbers, seed, size):  # type: ignore[no-untyped-def]
     rim, bar, middle, third = 0.07, 0.03, wide / 2, top + (bottom - top) * 0.36
     pane = _cover(x, left + rim, middle - bar, wide, size) + _cover(x, middle + bar, right - rim, wide, size)
     pane *= _cover(y, top + rim, third - bar, high, size) + _cover(y, third + bar, bottom - rim, high, size)
-    light = 1 + numbers[1] * 2 * (random_at(int(column), int(row), 1, seed) - 0.5)
+    light = 1 + variety * 2 * (random_at(int(column), int(row), 1, seed) - 0.5)
     if pane > 0:
         light *= 0.75 + 0.5 * (y - top) / (bottom - top)
-        light += 0.3 * numbers[2] * grain(u, v, 0.0, False, 0.9, seed + 5, size)
+        light += 0.3 * strength * grain(u, v, 0.0, False, 0.9, seed + 5, size)
     return pane, max(frame, sill) * (1 - pane), pane * light
 
 
 @jit
-def colour(kind, u, v, w, is_solid, face, colours, numbers, seed, size):  # type: ignore[no-untyped-def]
+def colour(  # type: ignore[no-untyped-def]
+    kind, u, v, w, is_solid, face, colours, numbers, n, seed, size
+):
     """Linear red, green, blue at (u, v) of a face, or at (u, v, w) in a solid, all in metres.
 
-    `colours` are two (2,3); `numbers` are the pattern's width in metres, how unlike its repetitions are (0: the same),
-    and how strong the grain on it is. `face` tells the sides of a solid apart.
+    `colours` (N,2,3) are two of each surface; `numbers` (N,3) are the pattern's width in metres, how unlike its
+    repetitions are (0: the same), and how strong the grain on it is; `n` tells which surface. `face` tells the sides
+    of a solid apart.
     """
     if not is_solid:
         u, v = u + 13.7 * face, v + 3.1 * face if kind != FACADE else v
     mix, light = 0.0, 1.0
     if kind == GRAIN:
-        g = grain(u, v, w, is_solid, numbers[0], seed, size)
-        mix, light = 0.5 + 1.6 * numbers[2] * g, 1 + 0.5 * numbers[2] * g
+        g = grain(u, v, w, is_solid, numbers[n, 0], seed, size)
+        mix, light = 0.5 + 1.6 * numbers[n, 2] * g, 1 + 0.5 * numbers[n, 2] * g
     elif kind == LEAVES:
-        g = grain(u, v, w, is_solid, numbers[0], seed, size)
-        mix, light = 0.4 + 2.6 * g, 1 + 2.2 * numbers[2] * g
+        g = grain(u, v, w, is_solid, numbers[n, 0], seed, size)
+        mix, light = 0.4 + 2.6 * g, 1 + 2.2 * numbers[n, 2] * g
     elif kind in (BRICK, PAVING, PLANKS):
-        high, shift, joint = numbers[0], 0.0, 0.04
+        high, shift, joint = numbers[n, 0], 0.0, 0.04
         if kind == BRICK:
-            high, shift, joint = numbers[0] * 0.36, 0.5, 0.10
+            high, shift, joint = numbers[n, 0] * 0.36, 0.5, 0.10
         elif kind == PLANKS:
-            high, shift, joint = numbers[0] * 14, 0.37, 0.08
-        brick, own = _rows(u, v, numbers[0], high, joint * numbers[0], shift, seed, size)
+            high, shift, joint = numbers[n, 0] * 14, 0.37, 0.08
+        brick, own = _rows(u, v, numbers[n, 0], high, joint * numbers[n, 0], shift, seed, size)
         mix = 1 - brick
-        light = 1 + numbers[1] * (own - 0.5) + numbers[2] * grain(u, v, w, is_solid, 0.8, seed, size)
+        light = 1 + numbers[n, 1] * (own - 0.5) + numbers[n, 2] * grain(u, v, w, is_solid, 0.8, seed, size)
     elif kind == STRIPES:
-        mix = _cover(v - math.floor(v / numbers[0]) * numbers[0], 0.0, numbers[0] / 2, numbers[0], size)
-        light = 1 + numbers[2] * grain(u, v, w, is_solid, 0.4, seed, size)
+        mix = _cover(v - math.floor(v / numbers[n, 0]) * numbers[n, 0], 0.0, numbers[n, 0] / 2, numbers[n, 0], size)
+        light = 1 + numbers[n, 2] * grain(u, v, w, is_solid, 0.4, seed, size)
     elif kind == PATCHES:
-        cell = numbers[0]
+        cell = numbers[n, 0]
         column, row = math.floor(u / cell), math.floor(v / (0.7 * cell))
         i, j = int(column), int(row)
         inside = _cover(u - column * cell, 0.06 * cell, cell, cell, size)
         inside *= _cover(v - row * 0.7 * cell, 0.06 * cell, 0.7 * cell, 0.7 * cell, size)
-        light = 1 + numbers[2] * grain(u, v, w, is_solid, 0.5 * cell, seed, size)
-        fade = numbers[1] * inside * max(0.0, min(1.0, 2 - 1.5 * size / cell))
+        light = 1 + numbers[n, 2] * grain(u, v, w, is_solid, 0.5 * cell, seed, size)
+        fade = numbers[n, 1] * inside * max(0.0, min(1.0, 2 - 1.5 * size / cell))
         red, green, blue = random_at(i, j, 2, seed), random_at(i, j, 3, seed), random_at(i, j, 4, seed)
         return (
-            light * (colours[0, 0] + fade * (0.75 * red * red + 0.03 - colours[0, 0])),
-            light * (colours[0, 1] + fade * (0.75 * green * green + 0.03 - colours[0, 1])),
-            light * (colours[0, 2] + fade * (0.75 * blue * blue + 0.03 - colours[0, 2])),
+            light * (colours[n, 0, 0] + fade * (0.75 * red * red + 0.03 - colours[n, 0, 0])),
+            light * (colours[n, 0, 1] + fade * (0.75 * green * green + 0.03 - colours[n, 0, 1])),
+            light * (colours[n, 0, 2] + fade * (0.75 * blue * blue + 0.03 - colours[n, 0, 2])),
         )
     elif kind == FACADE:
-        pane, frame, glass = _facade(u, v, numbers, seed, size)
+        pane, frame, glass = _facade(u, v, numbers[n, 0], numbers[n, 1], numbers[n, 2], seed, size)
         wall = 1 - pane - frame
         if wall > 0:
             brick, own = _rows(u, v, 0.26, 0.09, 0.018, 0.5, seed, size)
             wall *= 0.80 + 0.20 * brick + 0.25 * (own - 0.5)
-            wall *= 1 + 0.8 * numbers[2] * grain(u, v, 0.0, False, 2.5, seed, size)
+            wall *= 1 + 0.8 * numbers[n, 2] * grain(u, v, 0.0, False, 2.5, seed, size)
         return (
-            wall * colours[0, 0] + 0.62 * frame + glass * colours[1, 0],
-            wall * colours[0, 1] + 0.60 * frame + glass * colours[1, 1],
-            wall * colours[0, 2] + 0.55 * frame + glass * colours[1, 2],
+            wall * colours[n, 0, 0] + 0.62 * frame + glass * colours[n, 1, 0],
+            wall * colours[n, 0, 1] + 0.60 * frame + glass * colours[n, 1, 1],
+            wall * colours[n, 0, 2] + 0.55 * frame + glass * colours[n, 1, 2],
         )
     mix, light = max(0.0, min(1.0, mix)), max(0.05, light)
     return (
-        light * (colours[0, 0] + mix * (colours[1, 0] - colours[0, 0])),
-        light * (colours[0, 1] + mix * (colours[1, 1] - colours[0, 1])),
-        light * (colours[0, 2] + mix * (colours[1, 2] - colours[0, 2])),
+        light * (colours[n, 0, 0] + mix * (colours[n, 1, 0] - colours[n, 0, 0])),
+        light * (colours[n, 0, 1] + mix * (colours[n, 1, 1] - colours[n, 0, 1])),
+        light * (colours[n, 0, 2] + mix * (colours[n, 1, 2] - colours[n, 0, 2])),
     )

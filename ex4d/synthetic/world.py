@@ -128,7 +128,6 @@ def solids_at(world: World, time: float) -> Solids:
     return Solids(
         shapes=shapes,
         to_unit=np.ascontiguousarray(to_unit),
-        turns=np.ascontiguousarray(poses[:, :3, :3]),
         centres=np.ascontiguousarray(poses[:, :3, 3]),
         halves=halves,
         radii=longest * 1.0001,
