@@ -28,6 +28,9 @@ from ex4d.source_camera import pose_files
 ASSUMED_DEGREES = 54.0
 """Field of view where nobody knows the lens."""
 
+KEY_FRAMES = 6
+"""`pnp` lifts new points in every so-many-th frame."""
+
 Estimator = Callable[[Case, DepthVideo, bool], Found | str]
 """Takes a case, of which it may use the clip alone, a depth with the lens that is known or assumed, and whether it is
 known. Gives a camera in the depth's unit, or a sentence that says why there is none."""
@@ -66,12 +69,45 @@ def libmv(case: Case, depth: DepthVideo, lens_known: bool) -> Found | str:
     return Found(scaled.camera_to_world, lenses, f"reprojection {float(solved['error']):.2f} px")
 
 
+def pnp(case: Case, depth: DepthVideo, lens_known: bool) -> Found | str:
+    """Points followed from a key frame, lifted by its depth, and PnP: the plainest way, for comparison."""
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in case.clip.frames]
+    poses = np.tile(np.eye(4), (len(grey), 1, 1))
+    key, at_key = 0, np.zeros((0, 2), np.float32)
+    for t in range(1, len(grey)):
+        if (t - 1) % KEY_FRAMES == 0:
+            found = cv2.goodFeaturesToTrack(grey[t - 1], 1500, 0.005, 6)
+            if found is None:
+                return f"no points to follow in frame {t - 1}"
+            key, at_key = t - 1, found[:, 0]
+            at = at_key
+        after, there, _ = cv2.calcOpticalFlowPyrLK(grey[t - 1], grey[t], at, np.empty_like(at))
+        back, _, _ = cv2.calcOpticalFlowPyrLK(grey[t], grey[t - 1], after, np.empty_like(at))
+        good = (there[:, 0] > 0) & (np.linalg.norm(back - at, axis=1) < 0.3)
+        at_key, at = at_key[good], after[good]
+        # OpenCV's pixel centres are whole numbers, ours are halves.
+        column, row = np.rint(at_key).astype(int).clip(0, [grey[t].shape[1] - 1, grey[t].shape[0] - 1]).T
+        rays = np.hstack([at_key + 0.5, np.ones((len(at_key), 1))]) @ np.linalg.inv(depth.intrinsics[key]).T
+        points = rays * depth.depth[key, row, column][:, None]
+        if len(points) < 12:
+            return f"only {len(points)} points could be followed to frame {t}"
+        solved, turn, shift, _ = cv2.solvePnPRansac(
+            points, at.astype(np.float64) + 0.5, depth.intrinsics[t], None, reprojectionError=1.0, iterationsCount=300
+        )
+        if not solved:
+            return f"the points do not agree with the depth in frame {t}"
+        to_camera = np.eye(4)
+        to_camera[:3, :3], to_camera[:3, 3] = cv2.Rodrigues(turn)[0], shift[:, 0]
+        poses[t] = poses[key] @ transforms.inverse(to_camera)
+    return Found(poses, depth.intrinsics)
+
+
 def true_camera(case: Case, depth: DepthVideo, lens_known: bool) -> Found:
     """The truth: what the errors of the depth alone do."""
     return truth(case, depth)
 
 
-ESTIMATORS: dict[str, Estimator] = {"truth": true_camera, "still": still, "libmv": libmv}
+ESTIMATORS: dict[str, Estimator] = {"truth": true_camera, "still": still, "pnp": pnp, "libmv": libmv}
 BLENDER: str | None = None
 HEAD = ("ATE %", "RPE %", "RPE deg", "end deg", "focal %", "drift", "95 %", "way %", "PSNR", "(truth)", "s")
 

@@ -92,6 +92,10 @@ class Recording:
         shutter: part of a frame's time that is exposed; 0 is sharp.
         noise: strength of the sensor's noise: standard deviation in levels of 255, at middle grey.
         seed: of the noise.
+        rolling: part of a frame's time that passes from the first to the last row, of a rolling shutter; poses are
+            those of the middle row, depth is along the axis of each row's own. Things that move do so between frames
+            only.
+        distortion: of the lens, see `tracing.undistorted`; intrinsics are those without it.
     """
 
     width: int = 512
@@ -100,6 +104,8 @@ class Recording:
     shutter: float = 0.5
     noise: float = 2.0
     seed: int = 0
+    rolling: float = 0.0
+    distortion: float = 0.0
 
 
 def shoot(world: World, recording: Recording) -> tuple[Footage, Footage]:
@@ -118,7 +124,13 @@ def _shot(world: World, camera: Motion, to_first: NDArray, recording: Recording)
         random = np.random.default_rng((recording.seed, t))
         frames[t] = _developed(_exposed(world, camera, t, recording), recording.noise, random)
         shading.depth_and_things(
-            camera(t), _lens(world, t, recording), solids_at(world, t), world.light, depth[t], things[t]
+            _rows(camera, t, recording),
+            _lens(world, t, recording),
+            recording.distortion,
+            solids_at(world, t),
+            world.light,
+            depth[t],
+            things[t],
         )
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # compiled kernels let go of the interpreter
@@ -141,7 +153,8 @@ def _exposed(world: World, camera: Motion, t: int, recording: Recording) -> NDAr
         moment = t + recording.shutter * when
         solids = still if not recording.shutter else solids_at(world, moment)
         lens = _lens(world, moment, recording)
-        shading.add_rays(camera(moment), lens, solids, world.light, right, down, where, total, into)
+        poses = _rows(camera, moment, recording)
+        shading.add_rays(poses, lens, recording.distortion, solids, world.light, right, down, where, total, into)
         count[where] += 1
 
     for ray, into in zip(rays, seen, strict=True):
@@ -161,6 +174,14 @@ def _edges(seen: NDArray[np.int64]) -> NDArray[np.bool_]:
     edges[:, 1:] |= right
     edges[:, :-1] |= right
     return edges
+
+
+def _rows(camera: Motion, time: float, recording: Recording) -> NDArray[np.float64]:
+    """Where the camera stands in each row (H,4,4)."""
+    if not recording.rolling:
+        return np.broadcast_to(camera(time), (recording.height, 4, 4)).copy()
+    rows = (np.arange(recording.height) + 0.5) / recording.height - 0.5
+    return np.stack([camera(time + recording.rolling * row) for row in rows])
 
 
 def _lens(world: World, time: float, recording: Recording) -> NDArray[np.float64]:

@@ -21,7 +21,16 @@ SECOND_DEGREES = 20.0
 
 
 def make(
-    name: str, frames: int | None = None, width: int = 512, height: int = 288, seed: int = 0, noise: float = 2.0
+    name: str,
+    frames: int | None = None,
+    width: int = 512,
+    height: int = 288,
+    seed: int = 0,
+    *,
+    noise: float = 2.0,
+    shutter: float = 0.5,
+    rolling: float = 0.0,
+    distortion: float = 0.0,
 ) -> Example:
     """A scene of `SCENES`, shot.
 
@@ -30,7 +39,7 @@ def make(
         frames: how many; None takes the scene's usual number.
         width, height: in pixels.
         seed: changes the hand's unrest, the noise, and how things look; not where they are.
-        noise: of the sensor, see `footage.Recording`.
+        noise, shutter, rolling, distortion: of the source camera, see `footage.Recording`. The second has none of them.
 
     Raises:
         InputError: there is no such scene.
@@ -38,7 +47,7 @@ def make(
     if name not in SCENES:
         raise InputError(f"There is no scene {name!r}: choose one of {', '.join(SCENES)}.")
     count = frames or (3 if name == "three_frames" else 49)
-    recording = Recording(width, height, count, noise=noise, seed=seed)
+    recording = Recording(width, height, count, shutter, noise, seed, rolling, distortion)
     if name == "cut":
         return _with_cut(recording)
     return Example(name, *shoot(SCENES[name](count, seed), recording))

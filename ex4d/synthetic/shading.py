@@ -1,9 +1,13 @@
 """Pictures of solids: light, shadow and sky, and the kernels that go over the pixels. Compiled by numba."""
 
+import hashlib
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from ex4d.synthetic.textures import LEAVES, colour, grain, jit
@@ -13,9 +17,11 @@ from ex4d.synthetic.tracing import (
     direction_in,
     is_in_shadow,
     meet,
+    moves,
     point_in,
     sun_lists,
     tile_lists,
+    undistorted,
 )
 
 
@@ -158,12 +164,13 @@ def _lit(solids, light, n, face, p, d, way, pixel, shadow_starts, shadow_found):
 
 
 @jit
-def add_rays(pose, k, solids, light, right, down, where, total, seen):  # type: ignore[no-untyped-def]
+def _add_rays(poses, k, distortion, solids, light, right, down, where, total, seen):  # type: ignore[no-untyped-def]
     """Add one ray a pixel to a picture, for the pixels `where`.
 
     Args:
-        pose: (4,4) camera-to-world.
+        poses: (H,4,4) camera-to-world of each row.
         k: (3,3) intrinsics.
+        distortion: of the lens, see `tracing.undistorted`.
         solids, light: what is seen.
         right, down: of the ray from the pixel's centre, in pixels.
         where: (H,W) bool.
@@ -171,20 +178,22 @@ def add_rays(pose, k, solids, light, right, down, where, total, seen):  # type: 
         seen: (H,W) int64, becomes the solid seen, -1 the sky.
     """
     height, width = where.shape
-    starts, found, nearest = tile_lists(pose, k, height, width, solids.centres, solids.radii)
+    starts, found, nearest = tile_lists(poses, k, distortion, width, solids.centres, solids.radii)
     shadow_starts, shadow_found = sun_lists(light.sun, light.extent, solids.centres, solids.radii, solids.throws)
     across = (width + TILE - 1) // TILE
-    p = (pose[0, 3], pose[1, 3], pose[2, 3])
     shapes, to_unit = solids.shapes, solids.to_unit
     origins = np.empty((len(shapes), 3))
-    for n in range(len(shapes)):
-        origins[n, 0], origins[n, 1], origins[n, 2] = point_in(to_unit, n, p[0], p[1], p[2])
     for row in range(height):
-        y = (row + 0.5 + down - k[1, 2]) / k[1, 1]
+        pose = poses[row]
+        p = (pose[0, 3], pose[1, 3], pose[2, 3])
+        if row == 0 or moves(poses, row):
+            for n in range(len(shapes)):
+                origins[n, 0], origins[n, 1], origins[n, 2] = point_in(to_unit, n, p[0], p[1], p[2])
+        below = (row + 0.5 + down - k[1, 2]) / k[1, 1]
         for column in range(width):
             if not where[row, column]:
                 continue
-            x = (column + 0.5 + right - k[0, 2]) / k[0, 0]
+            x, y = undistorted((column + 0.5 + right - k[0, 2]) / k[0, 0], below, distortion)
             d = (
                 pose[0, 0] * x + pose[0, 1] * y + pose[0, 2],
                 pose[1, 0] * x + pose[1, 1] * y + pose[1, 2],
@@ -203,20 +212,22 @@ def add_rays(pose, k, solids, light, right, down, where, total, seen):  # type: 
 
 
 @jit
-def depth_and_things(pose, k, solids, light, depth, things):  # type: ignore[no-untyped-def]
+def _depth_and_things(poses, k, distortion, solids, light, depth, things):  # type: ignore[no-untyped-def]
     """Fill in depth (H,W) float32 along the axis, and things (H,W) uint16, at the pixels' centres; sky is thing 0."""
     height, width = depth.shape
-    starts, found, nearest = tile_lists(pose, k, height, width, solids.centres, solids.radii)
+    starts, found, nearest = tile_lists(poses, k, distortion, width, solids.centres, solids.radii)
     across = (width + TILE - 1) // TILE
-    p = (pose[0, 3], pose[1, 3], pose[2, 3])
     shapes, to_unit = solids.shapes, solids.to_unit
     origins = np.empty((len(shapes), 3))
-    for n in range(len(shapes)):
-        origins[n, 0], origins[n, 1], origins[n, 2] = point_in(to_unit, n, p[0], p[1], p[2])
     for row in range(height):
-        y = (row + 0.5 - k[1, 2]) / k[1, 1]
+        pose = poses[row]
+        p = (pose[0, 3], pose[1, 3], pose[2, 3])
+        if row == 0 or moves(poses, row):
+            for n in range(len(shapes)):
+                origins[n, 0], origins[n, 1], origins[n, 2] = point_in(to_unit, n, p[0], p[1], p[2])
+        below = (row + 0.5 - k[1, 2]) / k[1, 1]
         for column in range(width):
-            x = (column + 0.5 - k[0, 2]) / k[0, 0]
+            x, y = undistorted((column + 0.5 - k[0, 2]) / k[0, 0], below, distortion)
             d = (
                 pose[0, 0] * x + pose[0, 1] * y + pose[0, 2],
                 pose[1, 0] * x + pose[1, 1] * y + pose[1, 2],
@@ -226,3 +237,31 @@ def depth_and_things(pose, k, solids, light, depth, things):  # type: ignore[no-
             n, way, _ = _nearest(shapes, to_unit, origins, light.sky, p, d, tile, starts, found, nearest)
             depth[row, column] = way
             things[row, column] = solids.things[n] if n >= 0 else 0
+
+
+def _cached(sources: str) -> tuple[Callable[..., None], Callable[..., None]]:
+    """The kernels, kept compiled on disk.
+
+    Numba knows by itself only that this file has changed. What a function closes over is part of its key, so a hash of
+    all files does the rest.
+    """
+
+    @njit(cache=True, nogil=True, error_model="numpy")
+    def rays(poses, k, distortion, solids, light, right, down, where, total, seen):  # type: ignore[no-untyped-def]
+        len(sources)
+        _add_rays(poses, k, distortion, solids, light, right, down, where, total, seen)
+
+    @njit(cache=True, nogil=True, error_model="numpy")
+    def truth(poses, k, distortion, solids, light, depth, things):  # type: ignore[no-untyped-def]
+        len(sources)
+        _depth_and_things(poses, k, distortion, solids, light, depth, things)
+
+    return rays, truth
+
+
+def _hash_of_sources() -> str:
+    here = Path(__file__).parent
+    return hashlib.sha256(b"".join((here / f"{n}.py").read_bytes() for n in ("textures", "tracing"))).hexdigest()
+
+
+add_rays, depth_and_things = _cached(_hash_of_sources())

@@ -22,8 +22,39 @@ NOTHING = 1e30
 
 
 @jit
-def tile_lists(pose, k, height, width, centres, radii):  # type: ignore[no-untyped-def]
-    """Which solids may be seen in each tile: (start of each tile's list, solids, nearest distance of each)."""
+def undistorted(x, y, distortion):  # type: ignore[no-untyped-def]
+    """The direction (x, y, 1) of a point of the picture, of a lens of one term: seen = true * (1 + distortion * r^2).
+
+    `r` is the true distance from the axis, in focal lengths: COLMAP's SIMPLE_RADIAL.
+    """
+    a, b = x, y
+    if distortion != 0:
+        for _ in range(8):
+            factor = 1 + distortion * (a * a + b * b)
+            a, b = x / factor, y / factor
+    return a, b
+
+
+@jit
+def moves(poses, row):  # type: ignore[no-untyped-def]
+    """Whether the camera is elsewhere in this row of the picture than in the one before."""
+    here, before = poses[row], poses[row - 1]
+    return here[0, 3] != before[0, 3] or here[1, 3] != before[1, 3] or here[2, 3] != before[2, 3]
+
+
+@jit
+def tile_lists(poses, k, distortion, width, centres, radii):  # type: ignore[no-untyped-def]
+    """Which solids may be seen in each tile: (start of each tile's list, solids, nearest distance of each).
+
+    `poses` are those of each row; places count as that of the middle row, so solids are made larger by the way between.
+    """
+    height = len(poses)
+    pose = poses[height // 2]
+    slack = 0.0
+    for row in (0, height - 1):
+        x, y, z = poses[row, 0, 3] - pose[0, 3], poses[row, 1, 3] - pose[1, 3], poses[row, 2, 3] - pose[2, 3]
+        slack = max(slack, math.sqrt(x * x + y * y + z * z))
+    radii = radii + slack
     across, down = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     count = len(radii)
     starts = np.zeros(across * down + 1, np.int64)
@@ -45,11 +76,11 @@ def tile_lists(pose, k, height, width, centres, radii):  # type: ignore[no-untyp
     for tile in range(across * down):
         row, column = tile // across * TILE, tile % across * TILE
         for c in range(4):
-            x = (column - 1 + (c % 2) * (TILE + 2) - k[0, 2]) / k[0, 0]
-            y = (row - 1 + (c // 2) * (TILE + 2) - k[1, 2]) / k[1, 1]
-            length = math.sqrt(x * x + y * y + 1)
+            across_axis = (column - 1 + (c % 2) * (TILE + 2) - k[0, 2]) / k[0, 0]
+            x, y = undistorted(across_axis, (row - 1 + (c // 2) * (TILE + 2) - k[1, 2]) / k[1, 1], distortion)
+            length, turn = math.sqrt(x * x + y * y + 1), poses[min(row + (c // 2) * TILE, height - 1)]
             for i in range(3):
-                corners[c, i] = (pose[i, 0] * x + pose[i, 1] * y + pose[i, 2]) / length
+                corners[c, i] = (turn[i, 0] * x + turn[i, 1] * y + turn[i, 2]) / length
         axis = (corners[0] + corners[1] + corners[2] + corners[3]) / 4
         axis /= math.sqrt((axis * axis).sum())
         half = 0.0

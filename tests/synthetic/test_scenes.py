@@ -126,3 +126,30 @@ def test_motion_blur_and_noise_can_be_told_from_the_clean_picture():
 def test_an_unknown_scene_is_told_with_those_that_exist():
     with pytest.raises(InputError, match="no scene 'beach': choose one of street, "):
         scenes.make("beach")
+
+
+def test_a_rolling_shutter_sees_each_row_from_where_the_camera_is_then():
+    plain, rolled = (scenes.make("tripod", 9, 192, 108, noise=0, shutter=0, rolling=r).source for r in (0, 0.8))
+    a, b = plain.depth[4], rolled.depth[4]
+    assert np.array_equal(plain.cameras.camera_to_world, rolled.cameras.camera_to_world)
+    assert np.allclose(a[54], b[54], rtol=0.02)
+    # Edges of the upper rows come from before, those of the lower ones from after: the pan shears the picture.
+    shifts = []
+    for row in (20, 88):
+        one, other = (np.log(d[row - 6 : row + 6]).astype(np.float32) for d in (a, b))
+        shifts.append(cv2.phaseCorrelate(one, other, cv2.createHanningWindow(one.shape[::-1], cv2.CV_32F))[0][0])
+    assert shifts[0] > 2, shifts
+    assert shifts[1] < -2, shifts
+
+
+def test_a_lens_distorts_as_colmaps_simple_radial_does():
+    plain, bent = (scenes.make("still", 1, 192, 108, noise=0, shutter=0, distortion=d).source for d in (0, -0.2))
+    k = plain.cameras.intrinsics[0]
+    column, row = np.meshgrid(np.arange(192) + 0.5, np.arange(108) + 0.5)
+    x, y = (column - k[0, 2]) / k[0, 0], (row - k[1, 2]) / k[1, 1]
+    factor = 1 - 0.2 * (x**2 + y**2)
+    at = [(a * factor * f + c - 0.5).astype(np.float32) for a, f, c in ((x, k[0, 0], k[0, 2]), (y, k[1, 1], k[1, 2]))]
+    straight = cv2.remap(bent.frames[0], *at, cv2.INTER_LINEAR).astype(float)
+    error = np.abs(straight - plain.frames[0])
+    assert np.median(error) < 4
+    assert error.mean() < 0.4 * np.abs(bent.frames[0].astype(float) - plain.frames[0]).mean()
