@@ -8,7 +8,7 @@ import bpy
 from ex4d.errors import InputError
 from ex4d.geometry.presets import RELEASE_FRAMES
 
-from ..scene import camera, objects, rig
+from ..scene import bystanders, camera, objects, rig
 from ..shot import asking, files, find, options, part, takes
 from ..words import listed
 from ..work import capabilities, session
@@ -67,6 +67,8 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
             )
         )
     found += _length(facts)
+    if told := bystanders.told(scene):
+        found.append(Advice(told, "ex4d.own_objects_known", (), "Got It"))
     return found
 
 

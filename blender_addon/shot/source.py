@@ -30,7 +30,7 @@ from ex4d.storage.names import DEPTH_ENDINGS
 from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequence, sequence_at
 
-from ..scene import axes, camera, mesh_object, motion, objects
+from ..scene import axes, camera, cg, mesh_object, motion, objects
 from ..shot import files, follow, part
 from ..work.capabilities import FILE
 from ..work.state import OpenRequest
@@ -223,6 +223,8 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
     facts = scene.ex4d
     was, earlier = follow.before(facts) if facts.shot == request.shot else None, len(facts.takes)
     stood = was is not None
+    if not stood:
+        cg.remove(scene)
     start = json.loads(request.source)["settings"]["start"]
     facts.start = part.scene_frame(facts, start) if stood else scene.frame_start
     _write_facts(scene, request, job, mesh, stood)

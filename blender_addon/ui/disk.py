@@ -6,11 +6,11 @@ from pathlib import Path
 import bpy
 
 from ..shot import disk, source
-from ..ui.operators import _has_shot, _Safe
+from ..ui.operator import Safe, poll_shot
 from ..words import count, size
 
 
-class EX4D_OT_clean(_Safe):
+class EX4D_OT_clean(Safe):
     """Remove files of earlier openings of the clip that this file does not show; takes and views stay"""
 
     bl_idname = "ex4d.clean"
@@ -21,7 +21,7 @@ class EX4D_OT_clean(_Safe):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a shot."""
-        return _has_shot(cls, context)
+        return poll_shot(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Ask."""

@@ -8,11 +8,11 @@ from bpy.props import StringProperty
 
 from ex4d.storage.sequence import clip_at
 
-from ..ui.operators import _has_shot, _is_idle, _Job
+from ..ui.operator import Job, poll_idle, poll_shot
 from ..work import session, state
 
 
-class EX4D_OT_find_clip(_Job):
+class EX4D_OT_find_clip(Job):
     """Say where the clip of the shot is now; its content is compared with what was opened"""
 
     bl_idname = "ex4d.find_clip"
@@ -24,7 +24,7 @@ class EX4D_OT_find_clip(_Job):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a shot, and nothing under way."""
-        return _has_shot(cls, context) and _is_idle(cls, context)
+        return poll_shot(cls, context) and poll_idle(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Choose a file."""

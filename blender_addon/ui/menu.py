@@ -3,7 +3,7 @@
 
 import bpy
 
-TOLD_BY_PANELS = frozenset({"hide", "show_scene"})
+TOLD_BY_PANELS = frozenset({"hide", "show_scene", "own_objects_known"})
 """Operators that do nothing without a name that a panel gives them."""
 
 

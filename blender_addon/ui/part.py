@@ -3,8 +3,8 @@
 import bpy
 
 from ..shot import estimates, part
+from ..ui.clip_operators import EX4D_OT_open_again
 from ..ui.estimate import draw_estimate
-from ..ui.operators import EX4D_OT_open_again
 from ..words import count
 from ..work import session
 

@@ -18,7 +18,8 @@ from ex4d.geometry.presets import usual_amount
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, SourceSettings
 from ex4d.schema import describe
 
-from ..scene import compat
+from ..scene import compat, pivot
+from ..shot import compare
 from ..shot.facts import ShotFacts
 from ..work import capabilities, session
 from ..work.memory import JobMemory
@@ -45,6 +46,13 @@ MOTION_ITEMS = (
     ("CAMERA", "Tracked Camera", "Follow a camera of the scene, such as one that Blender's tracker solved"),
 )
 
+AGAINST = (
+    ("SOURCE", "Source", "The frames of the clip that are open"),
+    ("VIEW", "View", "The newest of Preview Path"),
+    ("BOTH", "Source and View", "Both of them, side by side"),
+    ("STARRED", "Starred Take", "The last take in the list that has a star"),
+)
+
 OF_ONE_CLIP = (
     "depth_path",
     "depth_unit",
@@ -57,8 +65,14 @@ OF_ONE_CLIP = (
     "motion_path",
     "tracked_camera",
     "motion_scale",
+    "depth_detail",
 )
 """Settings that say something about one clip and nothing about another."""
+
+
+def pivot_property() -> Any:
+    """What presets turn about, for the panel and for the button."""
+    return EnumProperty(name="Pivot", description="What the camera turns about, or moves towards", items=pivot.ITEMS)
 
 
 def _take_usual_amount(chosen: "TakeChoices", context: bpy.types.Context) -> None:
@@ -131,6 +145,7 @@ class ClipChoices:
     depth_convention: property_of(SOURCE["depth_convention"])
     depth_distance: property_of(SOURCE["depth_distance"])
     depth_channel: property_of(SOURCE["depth_channel"])
+    depth_detail: property_of(SOURCE["depth_detail"])
     field_of_view: property_of(SOURCE["field_of_view"], precision=1)
     motion: EnumProperty(
         name="Camera Motion", description="How the clip's own camera moved while it shot", items=MOTION_ITEMS
@@ -202,6 +217,11 @@ class TakeChoices:
     easing: property_of(PATH["easing"])
     shake: property_of(PATH["shake"], soft_max=5.0)
     shake_seed: property_of(PATH["shake_seed"])
+    pivot: pivot_property()
+    own_objects_told: BoolProperty(
+        name="Own Objects Told", description="It was told that own objects of the scene are not in takes"
+    )
+    cg: StringProperty(name="CG", description="What Set Up CG has changed, in JSON; empty where it is not set up")
     generator_name: StringProperty(name="Generator", default=capabilities.AUTO)
     generator: choice_by_name(
         GENERATE["generator"],
@@ -213,6 +233,9 @@ class TakeChoices:
         name="Options", description="Settings of generators by their names, in JSON: see blender_addon/shot/options.py"
     )
     seed: property_of(GENERATE["seed"])
+    variations: IntProperty(
+        name="Number", description="How many takes Variations makes, each with the next seed", default=4, min=2, max=64
+    )
     keep_source: property_of(GENERATE["keep_source"])
 
 
@@ -229,6 +252,7 @@ class EX4DTake(bpy.types.PropertyGroup):
     title: StringProperty(name="Title", description="Its name in the list; the strip and the folder keep theirs")
     note: StringProperty(name="Note", description="Whatever is to be remembered of it")
     favourite: BoolProperty(name="Favourite", description="Mark it with a star")
+    camera: StringProperty(name="Camera", description="Name of the camera that it was made with, as it was then")
     made: StringProperty(name="Made By", description="Generator and settings that made it")
     generator: StringProperty(name="Generator", description="Name of the generator that made it; empty of a view")
     quality: StringProperty(name="Quality", description="At which it was made, where its generator knows such")
@@ -243,3 +267,16 @@ class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.Proper
     version: IntProperty(name="Version", description="Of what is stored here; 0 is what EX-4D 0.1 stored")
     takes: CollectionProperty(type=EX4DTake)
     take_index: IntProperty(name="Active Take")
+    compare_with: EnumProperty(
+        name="Compare With", description="What Wipe and Side by Side show beside the active take", items=AGAINST
+    )
+    wipe: FloatProperty(
+        name="Wipe",
+        description="Where the line is: 0 shows only the take, 1 only what it is compared with",
+        default=0.5,
+        min=0,
+        max=1,
+        subtype="FACTOR",
+        options=set(),
+        update=lambda facts, context: compare.place(facts.id_data),
+    )

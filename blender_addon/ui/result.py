@@ -9,10 +9,10 @@ import bpy
 from ..scene import compat
 from ..shot import source, takes
 from ..ui import view
-from ..ui.operators import _OnTake
+from ..ui.take_operators import OnTake
 
 
-class EX4D_OT_show_result(_OnTake):
+class EX4D_OT_show_result(OnTake):
     """Show the take at its first frame, in a sequencer of this window or beside the 3D View"""
 
     bl_idname = "ex4d.show_result"

@@ -77,6 +77,9 @@ class EX4D_OT_server_set_up(OnSetup):
         self.layout.row().prop(self, "kind", expand=True)
         self.layout.label(text=kind.description)
         self.layout.label(text=f"About {kind.download_gb:g} GB to download, {kind.disk_gb:g} GB on disk")
+        if not bpy.app.online_access and not bpy.app.online_access_override:
+            self.layout.label(text="Blender may not go online yet, which this download needs:", icon="INTERNET_OFFLINE")
+            self.layout.prop(context.preferences.system, "use_online_access", text="Allow Online Access")
 
     def act(self) -> None:
         """Begin."""

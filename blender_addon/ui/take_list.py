@@ -3,12 +3,15 @@
 
 import bpy
 
-from ..shot import take_list, takes
-from ..ui.operators import _has_shot, _OnTake, _Safe
+from ..shot import take_facts, take_list, takes
+from ..ui.layout import Context, Layout, say
+from ..ui.operator import Safe, poll_shot
+from ..ui.take_operators import OnTake
 from ..words import count
+from ..work import capabilities, session
 
 
-class EX4D_OT_take_delete(_OnTake):
+class EX4D_OT_take_delete(OnTake):
     """Delete the take with its strip and its files"""
 
     bl_idname = "ex4d.take_delete"
@@ -27,7 +30,7 @@ class EX4D_OT_take_delete(_OnTake):
         self.tell(f"{title} is deleted, with its files in {folder}.")
 
 
-class EX4D_OT_takes_list(_Safe):
+class EX4D_OT_takes_list(Safe):
     """List takes again that are in the shot's folder but not in the list, with their strips"""
 
     bl_idname = "ex4d.takes_list"
@@ -36,7 +39,7 @@ class EX4D_OT_takes_list(_Safe):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a shot."""
-        return _has_shot(cls, context)
+        return poll_shot(cls, context)
 
     def act(self, context: bpy.types.Context) -> None:
         """List them."""
@@ -44,7 +47,43 @@ class EX4D_OT_takes_list(_Safe):
         self.tell(f"{count(found, 'take')} came back into the list." if found else "All takes are in the list.")
 
 
-def draw_entry(layout: bpy.types.UILayout, entry: bpy.types.PropertyGroup) -> None:
+def draw_facts(layout: Layout, context: Context, entry: bpy.types.PropertyGroup) -> None:
+    """The picture of a take, what made it, how much of it is real, and how long it took."""
+    looks = session.current().take_looks
+    seen, icon = looks.of(context.scene, entry), looks.icon(context.scene, entry)
+    if icon:
+        layout.template_icon(icon_value=icon, scale=7)
+    elif seen is not None and seen.trouble:
+        say(layout, context, seen.trouble, "INFO")
+    if entry.made:
+        say(layout, context, entry.made)
+    if seen is None:
+        return
+    if seen.facts.lines:
+        say(layout, context, ". ".join(seen.facts.lines))
+    if seen.facts.trouble:
+        say(layout, context, seen.facts.trouble, "INFO")
+
+
+def has_takes(scene: bpy.types.Scene) -> bool:
+    """Whether there is something in the list."""
+    return len(scene.ex4d.takes) > 0
+
+
+def draw_settings(layout: Layout, context: Context) -> None:
+    """Every setting that the active take was made with, and its seed."""
+    facts, now = context.scene.ex4d, session.current()
+    entry = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
+    seen = now.take_looks.of(context.scene, entry) if entry is not None else None
+    if seen is None or seen.facts.seed is None:
+        layout.label(text="A view is made without settings" if entry is not None and entry.view else "Not known")
+        return
+    info = capabilities.find(entry.generator, now.capabilities.generators) if now.capabilities is not None else None
+    for label, value in [*take_facts.in_words(seen.facts, info), ("Seed", str(seen.facts.seed))]:
+        say(layout, context, f"{label}: {value}")
+
+
+def draw_entry(layout: Layout, entry: bpy.types.PropertyGroup) -> None:
     """What an artist keeps with a take, below the list."""
     column = layout.column()
     column.use_property_split, column.use_property_decorate = True, False
@@ -52,7 +91,7 @@ def draw_entry(layout: bpy.types.UILayout, entry: bpy.types.PropertyGroup) -> No
     column.prop(entry, "note")
 
 
-def draw_removing(layout: bpy.types.UILayout) -> None:
+def draw_removing(layout: Layout) -> None:
     """Ways out of the list and back into it."""
     row = layout.row(align=True)
     row.operator("ex4d.take_remove", icon="REMOVE").number = 0

@@ -6,7 +6,7 @@ from bpy.props import EnumProperty
 
 from ..scene import backdrop, camera, objects
 from ..shot import source
-from ..ui.operators import _has_shot, _Safe
+from ..ui.operator import Safe, poll_shot
 
 
 def view_of(context: bpy.types.Context) -> bpy.types.Area:
@@ -30,7 +30,7 @@ def looks_through_source(scene: bpy.types.Scene, space: bpy.types.SpaceView3D) -
     return looks and through is not None and through == objects.find(scene, objects.SOURCE_CAMERA)
 
 
-class EX4D_OT_look_through_source(_Safe):
+class EX4D_OT_look_through_source(Safe):
     """Look through the source camera in this 3D View alone; pressed again, through the scene's camera"""
 
     bl_idname = "ex4d.look_through_source"
@@ -40,7 +40,7 @@ class EX4D_OT_look_through_source(_Safe):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a shot."""
-        return _has_shot(cls, context)
+        return poll_shot(cls, context)
 
     def act(self, context: bpy.types.Context) -> None:
         """Change the view."""
@@ -58,7 +58,7 @@ class EX4D_OT_look_through_source(_Safe):
         space.region_3d.view_perspective = "CAMERA"
 
 
-class EX4D_OT_show_footage(_Safe):
+class EX4D_OT_show_footage(Safe):
     """Show the footage in this 3D View as it is, without lights"""
 
     bl_idname = "ex4d.show_footage"
@@ -86,7 +86,7 @@ class EX4D_OT_show_footage(_Safe):
             shading.light, shading.color_type = "FLAT", "TEXTURE"
 
 
-class EX4D_OT_tint_outside(_Safe):
+class EX4D_OT_tint_outside(Safe):
     """Show the tint behind all that the chosen camera sees, as the EX-4D Camera does; renders do not have it"""
 
     bl_idname = "ex4d.tint_outside"
@@ -95,7 +95,7 @@ class EX4D_OT_tint_outside(_Safe):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a shot."""
-        return _has_shot(cls, context)
+        return poll_shot(cls, context)
 
     def act(self, context: bpy.types.Context) -> None:
         """Give the camera the tint."""

@@ -51,6 +51,13 @@ class Learning:
             with suppress(OSError):  # files that are gone already teach nothing
                 self._learn(before.request, self.watch.stages)
 
+    def take_turn(self, from_start: bool) -> None:
+        """A job that waited is the one under way now; measure it if its beginning can be seen."""
+        if from_start:
+            self.watch.begin(time.monotonic())
+        else:
+            self.watch.stages = None
+
     def _learn(self, request: Request, stages: Mapping[str, float]) -> None:
         scene = objects.find_scene(request)
         if scene is None:

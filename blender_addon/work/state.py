@@ -2,7 +2,8 @@
 
     idle -> preparing (hash files) -> working (the server) -> importing (write caches, make objects) -> idle
 
-One thing at a time. Effects are data; `session.py` carries them out and turns what happens into events.
+One thing at a time; takes that wait for it are in `queue.py`. Effects are data; `session.py` carries them out and turns
+what happens into events.
 """
 
 import json
@@ -60,6 +61,8 @@ class TakeRequest:
         generation, render: `GenerateSettings` and `RenderSettings` of `ex4d.pipeline.settings`, in plain JSON.
         preview: asks only for what the camera will see.
         scene, scene_uid: as in `OpenRequest`.
+        camera: name of the camera that is followed; "" where that is not known.
+        bystanders: what has to be said of the artist's own objects.
     """
 
     scene: str
@@ -71,6 +74,8 @@ class TakeRequest:
     render: Mapping[str, Any] = field(default_factory=dict)
     preview: bool = False
     scene_uid: int = 0
+    camera: str = ""
+    bystanders: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,7 @@ class State:
     Attributes:
         phase: what goes on.
         request, job_id: what was asked, and the server's name for it once it has one.
+        taken: whether the server has said that it has the job; until then it is in this Blender only.
         stage, step, steps, rate, eta_s: progress of the present stage.
         picture: JPEG of what is being made; empty where there is none.
         trouble: why the server cannot be reached right now; the job waits for it.
@@ -148,6 +154,7 @@ class State:
     message: str = ""
     failed: bool = False
     opening: bool = False
+    taken: bool = False
 
     @property
     def busy(self) -> bool:
@@ -285,10 +292,11 @@ class Submit:
 
 @dataclass(frozen=True)
 class Remember:
-    """Keep request and job in the .blend, so that it can be followed after a restart."""
+    """Keep request and job in the .blend, so that it can be followed after a restart, or sent anew if not `taken`."""
 
     request: Request
     job_id: str
+    taken: bool = False
 
 
 @dataclass(frozen=True)
@@ -350,7 +358,7 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
         case Submitted(job_id) if state.phase == "working":
             return replace(state, job_id=job_id), (Remember(state.request, job_id),)
         case Reopened(request, job_id) if not state.busy:
-            following = State("working", request, job_id, stage="Reconnecting", trouble=state.trouble)
+            following = State("working", request, job_id, stage="Reconnecting", trouble=state.trouble, taken=True)
             return replace(following, opening=isinstance(request, OpenRequest)), (Follow(job_id),)
         case Stepped(stage, step, steps) if state.phase in ("preparing", "importing"):
             return replace(state, stage=stage, step=step, steps=steps, rate=None, eta_s=None), ()
@@ -391,7 +399,7 @@ def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
         return _ended(state, "Cancelled.", failed=False)
     stage = _title(update.stage or update.state)
     progress = replace(state, stage=stage, step=update.step, steps=update.steps, rate=update.rate, eta_s=update.eta_s)
-    return replace(progress, picture=update.picture), ()
+    return replace(progress, picture=update.picture, taken=state.taken or update.state != "uploading"), ()
 
 
 def _title(stage: str) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ex4d.generate.base import Generated, metadata
 from ex4d.geometry import camera_path, presets
 from ex4d.media.movie import write_movie
-from ex4d.pipeline import conditioning, take
+from ex4d.pipeline import conditioning, take, thumbnail
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import render as rendering
 from ex4d.pipeline.open import JobFiles, Shot, open_shot
@@ -126,7 +126,9 @@ def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progres
     notes = [*shot.notes, *seen.notes]
     with Writer(progress) as writer:
         _write_conditioning(writer, out, seen, shot.clip.fps, notes)
-        writer.write(out / take.VIEW, legend.tint(seen.colour, seen.mask > 0), shot.clip.fps)
+        tinted = legend.tint(seen.colour, seen.mask > 0)
+        writer.write(out / take.VIEW, tinted, shot.clip.fps)
+        thumbnail.write(out / take.THUMBNAIL, tinted)
     return {
         **_coverage_facts(seen.coverage),
         "fps": str(shot.clip.fps),
@@ -166,6 +168,7 @@ def _take(
         )
         made = replace(made, notes=(*notes, *made.notes))
         _write_result(writer, out, made, other, fps, wanted, keep)
+        thumbnail.write(out / take.THUMBNAIL, made.frames)
     if scene is not None:
         camera_path.save(out / take.CAMERA, scene.path)
     record = take.TakeRecord(
@@ -174,7 +177,7 @@ def _take(
         title=wanted.spec.title,
         is_preview=wanted.spec.is_preview,
         seed=wanted.seed,
-        settings=made.settings,
+        settings={**wanted.settings.plain(), **made.settings},
         width=made.frames.shape[2],
         height=made.frames.shape[1],
         frames=len(made.frames),
@@ -191,7 +194,7 @@ def _take(
         "generator": record.generator,
         "title": record.title,
         "is_preview": record.is_preview,
-        "settings": record.settings,
+        "settings": made.settings,
         "depth": record.depth,
         "seed": record.seed,
         "frames": record.frames,

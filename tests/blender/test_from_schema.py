@@ -4,7 +4,7 @@ import announced
 import bpy
 import pytest
 
-from blender_addon.ui import operators, properties
+from blender_addon.ui import camera_operators, clip_operators, properties
 from blender_addon.ui.from_schema import NOT_GIVEN, from_blender, in_blender, items_of, property_of, shortest
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.schema import Choice, Setting, describe
@@ -17,6 +17,7 @@ DRAWN = [
     (properties.SOURCE["estimator"], "estimator"),
     (properties.SOURCE["camera_scale"], "motion_scale"),
     (properties.PATH["cam"], "preset"),
+    (properties.SOURCE["depth_detail"], "depth_detail"),
     (properties.PATH["amount"], "amount"),
     (properties.PATH["rise"], "rise"),
     (properties.GENERATE["generator"], "generator"),
@@ -38,12 +39,12 @@ def test_what_the_panel_shows_is_the_schemas(scene, setting, name):
         assert [item.value for item in drawn.enum_items] == list(range(len(setting.choices)))
 
 
-@pytest.mark.parametrize("operator", [operators.EX4D_OT_open_clip, operators.EX4D_OT_camera_preset])
+@pytest.mark.parametrize("operator", [clip_operators.EX4D_OT_open_clip, camera_operators.EX4D_OT_camera_preset])
 def test_what_buttons_ask_for_is_the_schemas(operator, addon):
     group, name = operator.bl_idname.split(".")
     drawn = getattr(getattr(bpy.ops, group), name).get_rna_type().properties
     wanted = {**properties.SOURCE, **properties.PATH, "preset": properties.PATH["cam"]}
-    names = [name for name in operator.__annotations__ if name in wanted and name != "frames"]
+    names = [name for name in drawn.keys() if name in wanted and name != "frames"]  # noqa: SIM118 - no mapping
     assert names
     for name in names:
         assert (drawn[name].name, wanted[name].help in drawn[name].description) == (wanted[name].label, True)

@@ -21,7 +21,7 @@ JOB = "11111111-1111-4111-8111-111111111111"
 TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {})
 NO_TORCH = "Ruler needs the Python package torch."
 OPEN = state.OpenRequest("Scene", "shot", "clip.mp4", "", "", {})
-WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to fetch them."
+WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to get them."
 
 
 class Layout:
@@ -43,13 +43,17 @@ class Layout:
         assert name in data.bl_rna.properties
         self.shown.append(name)
 
-    def operator(self, idname, text=None, icon="NONE", emboss=True):
+    def operator(self, idname, text=None, icon="NONE", emboss=True, depress=False):
         group, name = idname.split(".")
         kind = getattr(getattr(bpy.ops, group), name).get_rna_type()
         self.buttons.append(text if text is not None else kind.name)
         button = SimpleNamespace()
         self.pressed[self.buttons[-1]] = button
         return button
+
+    def menu(self, idname, text=""):
+        assert issubclass(getattr(bpy.types, idname), bpy.types.Menu)
+        self.labels.append(text)
 
     def progress(self, factor=0.0, text=""):
         self.bars.append(text)
@@ -84,7 +88,7 @@ def test_before_generating_the_panel_says_that_a_preview_will_come_and_why(scene
     drawn = draw(panels.draw_generate)
     assert f"The result will be a preview. {WHY_NOT}" in drawn.text
     assert "Look Again" in drawn.buttons
-    assert drawn.shown == ["generator", "keep_source", "seed"]
+    assert drawn.shown == ["generator", "keep_source", "seed", "variations"]
     assert "Sketch will be used" in drawn.labels
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generate)
@@ -97,19 +101,19 @@ def test_who_asks_for_a_preview_hears_nothing_of_the_model(scene, shot):
     scene.ex4d.generator = "sketch"
     drawn = draw(panels.draw_generate)
     assert WHY_NOT not in drawn.text
-    assert drawn.shown == ["generator", "keep_source", "seed"]
+    assert drawn.shown == ["generator", "keep_source", "seed", "variations"]
 
 
 def test_all_settings_are_drawn_that_the_server_announces_for_the_generator_that_will_run(scene, shot):
     announced.by()
     options = ["quality", "steps", "guidance", "prompt", "tiled", "seen", "kernel"]
     drawn = draw(panels.draw_generate)
-    assert drawn.shown == ["generator", *options, "keep_source", "seed"]
+    assert drawn.shown == ["generator", *options, "keep_source", "seed", "variations"]
     assert "The Painter will be used" in drawn.labels
     assert not checks.generator_trouble(scene)
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generate)
-    assert drawn.shown == ["generator", *options, "keep_source", "seed"]
+    assert drawn.shown == ["generator", *options, "keep_source", "seed", "variations"]
     assert "The Painter will be used" not in drawn.labels
 
 
@@ -366,7 +370,7 @@ def test_panels_that_need_a_shot_are_there_with_one_only(scene, tmp_path):
 
     assert there() == {"Source", "Depth", "Source Camera", "Backend"}
     shots.open_small(tmp_path)
-    assert there() == {panel.label for panel in panels.PANELS} - {"Shots in Other Scenes"}
+    assert there() == {panel.label for panel in panels.PANELS} - {"Shots in Other Scenes", "Settings of the Take"}
 
 
 @pytest.mark.parametrize(("frames", "told"), [(1, False), (47, True), (49, False), (50, False), (120, False)])
@@ -420,7 +424,7 @@ def test_the_panel_names_a_setting_that_blender_cannot_show_and_draws_the_others
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generate)
     assert "Blender cannot show the setting 'bad' of the generator 'painter'" in drawn.text
-    assert drawn.shown == ["generator", "steps", "keep_source", "seed"]
+    assert drawn.shown == ["generator", "steps", "keep_source", "seed", "variations"]
 
 
 @pytest.mark.parametrize("server", [announced.EVERYTHING, None])
@@ -437,11 +441,12 @@ def test_the_camera_panel_hands_all_of_a_presets_settings_to_add_keys(scene, sho
     facts.preset = "crane"
     assert facts.amount == pytest.approx(0.3)
     facts.amount, facts.easing, facts.shake, facts.shake_seed = -0.5, "out", 2.0, 9
+    facts.pivot = "CURSOR"
     drawn = draw(panels.draw_camera)
     button = drawn.pressed["Add Keys"]
-    assert {"preset", "amount", "rise", "easing", "shake", "shake_seed"} <= set(drawn.shown)
+    assert {"preset", "amount", "rise", "easing", "shake", "shake_seed", "pivot"} <= set(drawn.shown)
     assert (button.preset, button.amount, button.easing) == ("crane", -0.5, "out")
-    assert (button.shake, button.shake_seed) == (2.0, 9)
+    assert (button.shake, button.shake_seed, button.pivot) == (2.0, 9, "CURSOR")
 
 
 def test_the_check_says_what_magenta_means_and_the_takes_lead_to_the_result(scene, shot):

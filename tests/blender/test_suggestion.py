@@ -7,7 +7,7 @@ import shots
 from test_panels import draw
 
 from blender_addon.shot import options
-from blender_addon.ui import panels
+from blender_addon.ui import generate_panels
 
 
 @pytest.fixture
@@ -58,12 +58,12 @@ def test_a_generator_without_a_prompt_is_told(shot, generator):
 
 
 def test_the_button_stands_beside_an_empty_prompt_only(shot):
-    drawn = draw(panels.draw_options)
+    drawn = draw(generate_panels.draw_options)
     assert drawn.pressed["Suggest"].generator == "painter"
     assert drawn.shown.count("prompt") == 1
     shot.ex4d_generators.painter.prompt = "my own"
-    drawn = draw(panels.draw_options)
+    drawn = draw(generate_panels.draw_options)
     assert "Suggest" not in drawn.buttons
     assert drawn.shown.count("prompt") == 1
     shot.ex4d.generator = "sketch"
-    assert "Suggest" not in draw(panels.draw_options).buttons
+    assert "Suggest" not in draw(generate_panels.draw_options).buttons

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -10,7 +10,7 @@ import pytest
 
 from ex4d.depth import registry
 from ex4d.errors import Cancelled, InputError
-from ex4d.generate.base import Generated
+from ex4d.generate.base import Generated, Spec
 from ex4d.generate.registry import generators
 from ex4d.geometry import camera_path, presets
 from ex4d.geometry.depth_video import load_depth_npz
@@ -24,6 +24,7 @@ from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.progress import silent
 from ex4d.render import legend
+from ex4d.schema import Settings, setting
 
 
 class Files:
@@ -127,7 +128,7 @@ def test_opening_looks_anew_for_depth_and_taking_does_not(work, studio, monkeypa
 def test_preview_gives_colour_mask_and_coverage_without_a_result(work, studio):
     files, source, path, out = studio
     facts = work(Preview(source, path), files, out)
-    assert {p.name for p in out.iterdir()} == {"colour.mp4", "mask.mp4", "view.mp4"}
+    assert {p.name for p in out.iterdir()} == {"colour.mp4", "mask.mp4", "view.mp4", "thumbnail.jpg"}
     assert facts["coverage"][0] == 1
     assert facts["coverage"][-1] < 0.9
     colour, mask, view = (read_movie(out / name).frames.astype(int) for name in ("colour.mp4", "mask.mp4", "view.mp4"))
@@ -149,6 +150,7 @@ def test_generate_gives_a_take_that_says_how_to_make_it_again(work, studio):
         "camera.npz",
         "take.json",
         "generated.mp4",
+        "thumbnail.jpg",
     }
     record = take.read_record(out / "take.json")
     assert record.is_preview
@@ -305,3 +307,32 @@ def test_without_the_sources_pixels_the_other_video_has_them(work, studio):
     assert np.array_equal(raw, read_movie(out / "True" / "generated.mp4").frames)
     assert not np.array_equal(kept, raw)
     assert take.read_record(out / "False" / "take.json").settings["keep_source"] is False
+
+
+def test_the_record_has_every_setting_of_the_generator_also_those_that_nobody_changed(work, studio, monkeypatch):
+    @dataclass(frozen=True)
+    class Brush(Settings):
+        prompt: str = setting("a sunny day", "Prompt", "What it should look like")
+        steps: int | None = setting(None, "Steps", "How many", minimum=1)
+        radius: int = setting(5, "Radius", "How wide", minimum=1)
+
+    class Painter:
+        def generate(self, request, progress):
+            return Generated(request.conditioning.colour.copy(), {"steps": 7}, ())
+
+        def unload(self):
+            pass
+
+    painter = Spec("painter", "Painter", "Paints", Brush, lambda device: Painter(), lambda deep: "")
+    known = {**generators(), "painter": painter}
+    monkeypatch.setattr("ex4d.pipeline.generate.generators", lambda: known)
+    files, source, path, out = studio
+    asked = GenerateSettings(generator="painter", options={"painter": {"radius": 2}})
+    facts = work(Generate(source, path, generation=asked), files, out)
+    recorded = take.read_record(out / "take.json").settings
+    assert {name: recorded[name] for name in ("prompt", "steps", "radius")} == {
+        "prompt": "a sunny day",
+        "steps": 7,
+        "radius": 2,
+    }
+    assert "prompt" not in facts["settings"], "a long text has no place in an event"

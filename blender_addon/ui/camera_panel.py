@@ -1,0 +1,57 @@
+"""Panel of the camera to take the shot with."""
+
+from ex4d.geometry.presets import RISING
+
+from ..scene import backdrop
+from ..shot import checks
+from ..ui import view
+from ..ui.camera_operators import (
+    EX4D_OT_camera_preset,
+    EX4D_OT_export_path,
+    EX4D_OT_import_path,
+    EX4D_OT_new_camera,
+    EX4D_OT_snap_to_source,
+)
+from ..ui.layout import Context, Layout, advise
+from ..ui.saved_moves import VALUES, draw_saved_moves
+
+
+def draw_camera(layout: Layout, context: Context) -> None:
+    """The camera to take the shot with, and presets for it."""
+    facts = context.scene.ex4d
+    row = layout.row(align=True)
+    row.prop(facts, "camera", text="")
+    row.operator(EX4D_OT_new_camera.bl_idname, text="", icon="ADD")
+    for advice in checks.rig_trouble(context.scene):
+        advise(layout, context, advice)
+    draw_saved_moves(layout)
+    column = layout.column(align=True)
+    column.prop(facts, "preset", text="")
+    row = column.row(align=True)
+    amount, rise = row.row(align=True), row.row(align=True)
+    amount.active, rise.active = facts.preset != "hold", facts.preset in RISING
+    amount.prop(facts, "amount")
+    rise.prop(facts, "rise")
+    column.prop(facts, "easing", text="")
+    column.prop(facts, "pivot")
+    row = column.row(align=True)
+    row.prop(facts, "shake")
+    seed = row.row(align=True)
+    seed.active = facts.shake > 0
+    seed.prop(facts, "shake_seed", text="Seed")
+    keys = column.operator(EX4D_OT_camera_preset.bl_idname, icon="KEYINGSET")
+    for name in VALUES:
+        setattr(keys, name, getattr(facts, name))
+    layout.operator(EX4D_OT_snap_to_source.bl_idname, icon="SNAP_ON").at = "CURRENT"
+    row = layout.row(align=True)
+    row.operator(EX4D_OT_import_path.bl_idname, text="Import", icon="IMPORT")
+    row.operator(EX4D_OT_export_path.bl_idname, text="Export", icon="EXPORT")
+    layout.operator(view.EX4D_OT_look_through_source.bl_idname, icon="VIEW_CAMERA")
+    row = layout.row(align=True)
+    row.operator(view.EX4D_OT_show_footage.bl_idname, text="Footage", icon="SHADING_TEXTURE").shading = "MATERIAL"
+    row.operator(view.EX4D_OT_show_footage.bl_idname, text="Footage, Fast", icon="SHADING_SOLID").shading = "SOLID"
+    chosen = facts.camera
+    if chosen is not None and backdrop.is_tinted(chosen.data):
+        layout.prop(chosen.data, "show_background_images", text="Tint Outside of the Mesh")
+    else:
+        layout.operator(view.EX4D_OT_tint_outside.bl_idname)

@@ -1,0 +1,139 @@
+"""Opening a clip, opening it again, and its scale."""
+# ruff: noqa: N801
+
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, FloatProperty, IntProperty, StringProperty
+
+from ex4d.geometry.presets import RELEASE_FRAMES
+from ex4d.storage.names import CLIP_ENDINGS, VIDEO_ENDINGS
+from ex4d.storage.sequence import clip_at
+
+from ..shot import asking, estimates, part, source
+from ..ui import properties
+from ..ui.from_schema import from_blender, property_of
+from ..ui.open_dialog import draw_open_dialog
+from ..ui.operator import Job, Safe, poll_idle, poll_shot
+from ..work import state
+
+
+class OpensClip(Job):
+    """Base of what opens a clip, with a file dialog (Blender cannot register a subclass of a registered class)."""
+
+    opening = True
+
+    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_glob: StringProperty(
+        default=";".join(f"*{ending}" for ending in (*VIDEO_ENDINGS, *CLIP_ENDINGS)), options={"HIDDEN"}
+    )
+    depth: StringProperty(
+        name="Depth",
+        description="An .npz or .npy file, a folder of EXR or grey PNG pictures, or a grey video; empty: the one beside"
+        " the clip",
+        options={"SKIP_SAVE"},
+    )
+    first_frame: IntProperty(
+        name="First Frame", description="First frame of the clip to use, counted from 1", min=1, default=1
+    )
+    frames: property_of(properties.SOURCE["frames"], default=RELEASE_FRAMES)
+    step: property_of(properties.SOURCE["step"])
+    fps: property_of(properties.SOURCE["fps"])
+    gaps: property_of(properties.SOURCE["gaps"])
+    longest_side: property_of(properties.SOURCE["longest_side"])
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Choose a file, unless the panel named one."""
+        self.from_panel = True
+        if self.filepath:
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """The settings, and what they mean for the chosen file."""
+        draw_open_dialog(self, context)
+
+    def request(self, context: bpy.types.Context) -> state.OpenRequest:
+        """What to open, after a look at whether it is there."""
+        return self.request_in(context.scene)
+
+    def request_in(self, scene: bpy.types.Scene) -> state.OpenRequest:
+        """What to open in a scene."""
+        clip = Path(bpy.path.abspath(self.filepath))
+        if not clip.name:
+            raise source.InputError("No clip is named: choose a video file or a folder of pictures.")
+        return asking.request_open(
+            scene,
+            clip_at(clip),
+            str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
+            self.first_frame - 1,
+            from_blender(properties.SOURCE["frames"], self.frames),
+            from_blender(properties.SOURCE["longest_side"], self.longest_side),
+            self.step,
+            from_blender(properties.SOURCE["fps"], self.fps),
+            self.gaps,
+        )
+
+
+class EX4D_OT_open_clip(OpensClip):
+    """Open a video or a folder of pictures as geometry that moves"""
+
+    bl_idname = "ex4d.open_clip"
+    bl_label = "Open Clip"
+
+
+class EX4D_OT_open_again(Job):
+    """Open the clip again with the present settings, frames and size; camera, keys, takes and strips stay"""
+
+    bl_idname = "ex4d.open_again"
+    bl_label = "Open Again"
+    opening = True
+
+    estimate: BoolProperty(
+        name="Estimate Again", description="Estimate the depth again, even where it is known", options={"SKIP_SAVE"}
+    )
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """The tooltip, with what it will take."""
+        facts = context.scene.ex4d
+        if not facts.shot or not part.is_known(facts):
+            return cls.__doc__
+        return f"{cls.__doc__}. {estimates.of_part(facts, part.asked(facts), properties.estimate).told}"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot, and nothing under way."""
+        return poll_shot(cls, context) and poll_idle(cls, context)
+
+    def request(self, context: bpy.types.Context) -> state.OpenRequest:
+        """Read the settings."""
+        return asking.request_again(context.scene, self.estimate)
+
+
+class EX4D_OT_set_scale(Safe):
+    """Scale the shot so that what the 3D cursor marks is as far from the source camera as Known Distance says"""
+
+    bl_idname = "ex4d.set_scale"
+    bl_label = "Set Scale"
+    opening = True
+
+    distance: FloatProperty(name="Distance", description="From the source camera", min=1e-3, default=1.0, unit="LENGTH")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return poll_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Scale it."""
+        factor = source.set_scale(context.scene, self.distance)
+        self.tell(f"The shot is {factor:.4g} times as big now.")
+
+
+CLASSES = (
+    EX4D_OT_open_clip,
+    EX4D_OT_open_again,
+    EX4D_OT_set_scale,
+)

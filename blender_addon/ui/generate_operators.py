@@ -1,0 +1,83 @@
+"""Generate, Preview Path, Cancel, and a prompt to begin with."""
+# ruff: noqa: N801, RUF012
+
+import bpy
+from bpy.props import StringProperty
+
+from ..shot import suggestion, takes
+from ..ui.operator import Job, Safe, poll_shot, poll_takes
+from ..work import session, state
+
+
+class AlongPath(Job):
+    """Base of what follows the chosen camera (Blender cannot register a subclass of a registered class)."""
+
+    preview = False
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot, and no clip that is being opened."""
+        return poll_shot(cls, context) and poll_takes(cls, context)
+
+    def request(self, context: bpy.types.Context) -> state.TakeRequest:
+        """Read the camera."""
+        return takes.request_take(context.scene, self.preview, session.current().capabilities)
+
+
+class EX4D_OT_generate(AlongPath):
+    """Take the shot again with the chosen camera; the result becomes a strip in the sequencer"""
+
+    bl_idname = "ex4d.generate"
+    bl_label = "Generate EX-4D"
+
+
+class EX4D_OT_preview(AlongPath):
+    """See what is real along the path: the source as the camera sees it, magenta where something must be invented"""
+
+    bl_idname = "ex4d.preview"
+    bl_label = "Preview Path"
+    preview = True
+
+
+class EX4D_OT_cancel(bpy.types.Operator):
+    """Stop what is under way and discard it; takes that wait go on"""
+
+    bl_idname = "ex4d.cancel"
+    bl_label = "Cancel"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs something to stop."""
+        return session.current().state.busy
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Stop it."""
+        session.current().dispatch(state.CancelPressed())
+        return {"FINISHED"}
+
+
+class EX4D_OT_suggest_prompt(Safe):
+    """Fill the empty prompt with what the name of the clip says; a prompt that is there stays"""
+
+    bl_idname = "ex4d.suggest_prompt"
+    bl_label = "Suggest"
+
+    generator: StringProperty(name="Generator", description="Name of the generator whose prompt is meant")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return poll_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Fill it."""
+        self.tell(f"The prompt is “{suggestion.fill(context.scene.ex4d, self.generator)}” now: make it your own.")
+
+
+CLASSES = (
+    EX4D_OT_generate,
+    EX4D_OT_preview,
+    EX4D_OT_cancel,
+    EX4D_OT_suggest_prompt,
+)

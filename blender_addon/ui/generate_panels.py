@@ -1,0 +1,107 @@
+"""Panels before and around Generate: what should be known, the settings, the models."""
+
+import math
+
+from ex4d.jobs.messages import GeneratorInfo
+
+from ..shot import checks, estimates, options, suggestion
+from ..ui import get_model
+from ..ui.estimate import draw_estimate
+from ..ui.generate_operators import EX4D_OT_generate, EX4D_OT_preview, EX4D_OT_suggest_prompt
+from ..ui.layout import Context, Layout, advise, draw_progress, draw_trouble, has_shot, say, settings_column
+from ..ui.take_queue import draw_queue, draw_variations
+from ..work import capabilities, session
+
+
+def draw_check(layout: Layout, context: Context) -> None:
+    """What should be known before generating."""
+    found = checks.warnings(context.scene)
+    for advice in found:
+        advise(layout, context, advice)
+    if not found:
+        layout.label(text="Ready to generate", icon="CHECKMARK")
+    layout.operator(EX4D_OT_preview.bl_idname, icon="HIDE_OFF")
+    if not session.current().state.busy:
+        draw_estimate(layout, estimates.of_take(context.scene.ex4d, preview=True))
+    layout.label(text="Magenta: to be invented", icon="COLOR")
+
+
+def draw_generate(layout: Layout, context: Context) -> None:
+    """The button, how far it is, and how the unseen parts are filled."""
+    facts = context.scene.ex4d
+    button = layout.column()
+    button.scale_y = 1.6
+    button.operator(EX4D_OT_generate.bl_idname, icon="RENDER_ANIMATION")
+    if not session.current().state.busy:
+        draw_estimate(layout, estimates.of_take(facts))
+    draw_trouble(layout, context)
+    if not session.current().state.opening:
+        draw_progress(layout, context)
+    draw_queue(layout, context)
+    column = settings_column(layout)
+    column.prop(facts, "generator")
+    draw_options(column, context)
+    column.prop(facts, "keep_source")
+    column.prop(facts, "seed")
+    draw_variations(layout, context)
+    for advice in checks.generator_trouble(context.scene):
+        advise(layout, context, advice)
+
+
+def draw_options(layout: Layout, context: Context) -> None:
+    """The settings of the generator that will run, as the server describes them."""
+    scene, now = context.scene, session.current()
+    facts, server = scene.ex4d, now.capabilities
+    if not options.are_readable(facts):
+        text = "The settings that this file keeps cannot be read, so the usual ones hold; setting one replaces them."
+        say(layout, context, text, "ERROR")
+    if server is None:
+        kept = options.stored(facts)
+        told = [f"{name} {value}" for settings in kept.values() for name, value in settings.items()]
+        if told:
+            say(layout, context, f"Settings that this file keeps until a server answers: {', '.join(told)}.")
+        return
+    info = capabilities.generator_for(facts.generator_name, server).info
+    if info is None:
+        return
+    shown, group = now.generators.shown(info), now.generators.of(scene, info)
+    for text in shown.refused:
+        say(layout, context, text, "INFO")
+    if group is None:
+        return
+    if facts.generator_name == capabilities.AUTO:
+        layout.label(text=f"{info.title} will be used", icon="BLANK1")
+    for name in shown.properties:
+        if name == suggestion.PROMPT and has_shot(scene) and suggestion.is_empty(facts, info):
+            row = layout.row(align=True)
+            row.prop(group, name)
+            row.operator(EX4D_OT_suggest_prompt.bl_idname).generator = info.name
+        else:
+            layout.prop(group, name)
+
+
+def draw_models(layout: Layout, context: Context) -> None:
+    """What the server can generate with, best first: memory, files, licence, and what is missing."""
+    server = session.current().capabilities
+    if server is None:
+        layout.label(text="Models are listed once connected", icon="INFO")
+        return
+    for info in server.generators:
+        box = layout.box()
+        box.label(text=info.title, icon="CANCEL" if info.missing else "CHECKMARK")
+        column = box.column(align=True)
+        column.scale_y = 0.8
+        for line in about_model(info):
+            column.label(text=line, icon="BLANK1")
+        if info.missing:
+            say(box, context, info.missing)
+        get_model.draw(box, info)
+
+
+def about_model(info: GeneratorInfo) -> list[str]:
+    """Memory with the settings that it begins with, files and licence of a generator, a line each."""
+    memory = "No GPU needed"
+    if info.least_gb:
+        memory = f"GPU of {math.ceil(info.least_gb)} GB, faster with {math.ceil(info.best_gb)} GB"
+    files = f"{info.files_gb:.0f} GB of files" if info.files_gb else "No files needed"
+    return [memory, files, f"Licence: {info.licence}"]

@@ -1,0 +1,99 @@
+"""What every button of the add-on has in common: when it can be pressed, and what becomes of errors.
+
+`invoke` (from the panel) returns at once; `execute` (from scripts) returns when all is done.
+"""
+# ruff: noqa: RUF012
+
+import bpy
+
+from ex4d.errors import EX4DError
+
+from ..shot import estimates
+from ..work import queue, session, state
+
+
+def poll_idle(cls: type, context: bpy.types.Context) -> bool:
+    """For `poll`: whether nothing is under way."""
+    if session.current().state.busy:
+        cls.poll_message_set("EX-4D is busy: wait, or press Cancel")
+        return False
+    return True
+
+
+def poll_takes(cls: type, context: bpy.types.Context) -> bool:
+    """For `poll`: whether a take can be asked for, which waits while others are made."""
+    if not queue.may_ask_for_takes(session.current().state):
+        cls.poll_message_set("EX-4D is opening a clip: wait, or press Cancel")
+        return False
+    return True
+
+
+def poll_shot(cls: type, context: bpy.types.Context) -> bool:
+    """For `poll`: whether a clip is open in the scene."""
+    if not context.scene.ex4d.shot:
+        cls.poll_message_set("Open a clip first")
+        return False
+    return True
+
+
+class Safe(bpy.types.Operator):
+    """Base: errors that a user can act on become a report and the panel's message."""
+
+    bl_options = {"REGISTER", "UNDO"}
+    opening = False
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Do it; errors that a user can act on are reported."""
+        session.current().enter_file()
+        try:
+            done = self.act(context) or {"FINISHED"}
+        except (EX4DError, OSError) as error:
+            said = session.current().on_timeline(str(error))
+            session.current().dispatch(state.Said(said, failed=True, opening=self.opening))
+            self.report({"ERROR"}, said)
+            return {"CANCELLED"}
+        if not isinstance(self, Job):
+            session.current().dispatch(state.Said(""))
+        return done
+
+    def tell(self, text: str) -> None:
+        """Say what was done, where the panel says such things and in Blender's status bar."""
+        session.current().dispatch(state.Said(text, opening=self.opening))
+        self.report({"INFO"}, text)
+
+
+class Job(Safe):
+    """Base of what goes to the server. Its result makes its own undo step when it comes."""
+
+    bl_options = {"REGISTER"}
+    from_panel = False
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs nothing under way."""
+        return poll_idle(cls, context)
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Send it off and return."""
+        self.from_panel = True
+        return self.execute(context)
+
+    def begin(self, context: bpy.types.Context) -> None:
+        """Send off what `request` makes of the scene, and say how long it will take."""
+        request, now = self.request(context), session.current()
+        waits = now.state.busy
+        now.press(request)
+        if waits:
+            now.dispatch(state.Said(queue.told(now.queue)))
+        elif not now.state.message:
+            now.dispatch(state.Said(estimates.told_at_start(request), opening=self.opening))
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        """Send it off; a script also waits for its end."""
+        self.begin(context)
+        if self.from_panel:
+            return {"FINISHED"}
+        ended, lost = session.current().finish(), session.current().queue.lost
+        failed = ended.failed or bool(lost)
+        self.report({"ERROR"} if failed else {"INFO"}, " ".join([*lost, ended.message]))
+        return {"CANCELLED"} if failed else {"FINISHED"}

@@ -1,0 +1,30 @@
+"""Panel of the connection and the server on this machine."""
+
+from ..ui import server_setup
+from ..ui.layout import Context, Layout, say
+from ..ui.preferences import preferences
+from ..ui.server_operators import EX4D_OT_connect, EX4D_OT_server_start, EX4D_OT_server_stop, EX4D_OT_unload
+from ..work import session
+
+
+def draw_backend(layout: Layout, context: Context) -> None:
+    """The connection, and a server on this machine."""
+    now, settings = session.current(), preferences()
+    connected = now.client
+    if connected is None:
+        layout.label(text="Not connected", icon="UNLINKED")
+    elif connected.status == "ready":
+        layout.label(text=f"Connected, version {connected.server.version}", icon="LINKED")
+    else:
+        say(layout, context, now.state.trouble or "Connecting", "ERROR")
+    layout.label(text=settings.address)
+    row = layout.row(align=True)
+    if now.may_stop_server:
+        row.operator(EX4D_OT_server_stop.bl_idname)
+    elif now.server_python and (connected is None or connected.status != "ready"):
+        row.operator(EX4D_OT_server_start.bl_idname)
+    if connected is None:
+        row.operator(EX4D_OT_connect.bl_idname)
+    elif connected.status == "ready":
+        row.operator(EX4D_OT_unload.bl_idname)
+    server_setup.draw(layout.column())

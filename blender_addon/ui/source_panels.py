@@ -1,0 +1,113 @@
+"""Panels of the clip: its depth, its own camera, and what was said about it."""
+
+import bpy
+
+from ..shot import checks
+from ..ui import get_model, server_setup
+from ..ui.clip_operators import EX4D_OT_open_again, EX4D_OT_open_clip, EX4D_OT_set_scale
+from ..ui.layout import Context, Layout, advise, draw_progress, draw_trouble, has_shot, say, settings_column
+from ..ui.part import draw_part
+from ..ui.preferences import preferences
+from ..ui.scene_operators import EX4D_OT_show_scene
+from ..ui.server_operators import EX4D_OT_connect
+from ..work import capabilities, session
+
+
+def is_beside_a_shot(scene: bpy.types.Scene) -> bool:
+    """Whether clips are open in other scenes only."""
+    return not has_shot(scene) and any(has_shot(other) for other in bpy.data.scenes)
+
+
+def draw_elsewhere(layout: Layout, context: Context) -> None:
+    """The way back from a scene without a shot, such as the one that New in the sequencer's header makes."""
+    for scene in bpy.data.scenes:
+        if has_shot(scene):
+            clip = bpy.path.basename(scene.ex4d.opened)
+            say(layout, context, f"{clip} is open in the scene {scene.name}.", "INFO")
+            layout.operator(EX4D_OT_show_scene.bl_idname, text=f"Show {scene.name}").name = scene.name
+
+
+def draw_source(layout: Layout, context: Context) -> None:
+    """The clip, where its depth comes from, and opening it."""
+    facts, now = context.scene.ex4d, session.current()
+    if now.lacks_server:
+        box = layout.box()
+        say(box, context, "EX-4D works with a server on this machine, which is not set up yet.", "INFO")
+        server_setup.draw(box)
+    open_clip = EX4D_OT_open_clip.bl_idname
+    layout.operator(open_clip, icon="FILE_MOVIE")
+    layout.prop(facts, "match_scene")
+    if facts.shot:
+        draw_part(layout, facts)
+    column = settings_column(layout)
+    column.prop(facts, "estimator")
+    if facts.estimator_name in (capabilities.AUTO, capabilities.FILE):
+        column.prop(facts, "depth_path")
+        if facts.depth_found and not facts.depth_path:
+            column.label(text=bpy.path.basename(facts.depth_found), icon="FILE")
+    if not facts.uses_depth_file:
+        column.prop(facts, "depth_detail")
+    if now.client is None and not now.lacks_server:
+        column.label(text="Estimators are listed once connected", icon="INFO")
+        column.operator(EX4D_OT_connect.bl_idname)
+    server = now.capabilities
+    chosen = capabilities.find(facts.estimator_name, server.estimators) if server is not None else None
+    if chosen is not None and chosen.terms:
+        box = layout.box()
+        say(box, context, f"{chosen.terms}.", "INFO")
+        box.prop(preferences(), "accept_licence")
+    wanted = capabilities.estimator_to_get(facts.estimator_name, server) if server is not None else None
+    if wanted is not None and not facts.uses_depth_file:
+        get_model.draw(layout, wanted)
+    for advice in [*checks.clip_trouble(context.scene), *checks.depth_trouble(context.scene)]:
+        advise(layout, context, advice)
+    if facts.shot:
+        row = layout.row(align=True)
+        row.operator(EX4D_OT_open_again.bl_idname, icon="FILE_REFRESH")
+        if not facts.uses_depth_file:
+            row.operator(EX4D_OT_open_again.bl_idname, text="Estimate Again").estimate = True
+    if facts.clip_path and facts.clip_path != facts.opened and not now.state.busy:
+        name = bpy.path.basename(facts.clip_path)
+        layout.operator(open_clip, text=f"Open {name}", icon="FILE_REFRESH").filepath = facts.clip_path
+    if not facts.shot or now.state.opening:
+        draw_progress(layout, context)
+    if not now.lacks_server:
+        draw_trouble(layout, context)
+
+
+def draw_depth(layout: Layout, context: Context) -> None:
+    """What the numbers of the depth file mean, and the scale of the shot."""
+    facts = context.scene.ex4d
+    if facts.uses_depth_file or (facts.estimator_name == capabilities.AUTO and facts.clip_path != facts.opened):
+        column = settings_column(layout)
+        column.prop(facts, "depth_convention")
+        if facts.depth_convention != "disparity":
+            column.prop(facts, "depth_unit")
+            if facts.depth_unit == "other":
+                column.prop(facts, "depth_metres")
+            column.prop(facts, "depth_distance")
+        column.prop(facts, "depth_channel")
+    if facts.shot:
+        say(layout, context, facts.depth.get("scale", ""))
+        column = settings_column(layout)
+        column.prop(facts, "known_distance")
+        scale = column.operator(EX4D_OT_set_scale.bl_idname, icon="PIVOT_CURSOR")
+        scale.distance = facts.known_distance
+
+
+def draw_source_camera(layout: Layout, context: Context) -> None:
+    """Lens and motion of the clip's own camera."""
+    facts, column = context.scene.ex4d, settings_column(layout)
+    column.prop(facts, "field_of_view")
+    column.prop(facts, "motion")
+    if facts.motion == "FILE":
+        column.prop(facts, "motion_path")
+        column.prop(facts, "motion_scale")
+    elif facts.motion == "CAMERA":
+        column.prop(facts, "tracked_camera")
+
+
+def draw_notes(layout: Layout, context: Context) -> None:
+    """What the server had to say about the clip."""
+    for note in context.scene.ex4d.notes.splitlines():
+        say(layout, context, note)

@@ -1,0 +1,127 @@
+"""What is done to one take of the list."""
+# ruff: noqa: N801
+
+import json
+
+import bpy
+from bpy.props import BoolProperty, IntProperty, StringProperty
+
+from ..scene import camera, compat
+from ..shot import part, source, takes
+from ..ui import properties
+from ..ui.operator import Job, Safe, poll_takes
+from ..words import count
+from ..work import session, state
+
+
+class OnTake(Safe):
+    """Base of what is done to one take of the list."""
+
+    number: IntProperty(name="Take", description="Number of the take; 0 takes the active one", options={"SKIP_SAVE"})
+    view: BoolProperty(name="View", description="The number is that of a view", options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a take."""
+        return len(context.scene.ex4d.takes) > 0
+
+    def chosen(self, context: bpy.types.Context) -> properties.EX4DTake:
+        """The take with the number, or the active one."""
+        facts = context.scene.ex4d
+        if self.number == 0 and 0 <= facts.take_index < len(facts.takes):
+            return facts.takes[facts.take_index]
+        for take in facts.takes:
+            if (take.number, take.view) == (self.number, self.view):
+                return take
+        word = "view" if self.view else "take"
+        raise source.InputError(f"There is no {word} {self.number} in the list: choose another.")
+
+
+class EX4D_OT_take_select(OnTake):
+    """Select the strip of the take"""
+
+    bl_idname = "ex4d.take_select"
+    bl_label = "Select Strip"
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Select it."""
+        take = self.chosen(context)
+        strip = takes.strip_of(context.scene, take.number, take.view)
+        if strip is None:
+            raise source.InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
+        compat.select_only(context.scene, strip)
+        compat.show_in_sequencer(context.scene, [window.workspace for window in context.window_manager.windows])
+
+
+class EX4D_OT_take_restore_camera(OnTake):
+    """Write the take's camera path as keys of the chosen camera"""
+
+    bl_idname = "ex4d.take_restore_camera"
+    bl_label = "Restore Camera"
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Write the keys."""
+        scene = context.scene
+        take = self.chosen(context)
+        path = takes.camera_of(scene, take.number, take.view)
+        chosen = camera.path_camera(scene)
+        start = part.scene_frame(scene.ex4d, take.start) if take.frames else None
+        keys = camera.restore(scene, chosen, path, start)
+        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now, those of {take.title}.")
+
+
+class EX4D_OT_take_again(OnTake, Job):
+    """Make a new take with the camera, seed and settings of this one"""
+
+    bl_idname = "ex4d.take_again"
+    bl_label = "Take Again"
+
+    generator: StringProperty(
+        name="Generator",
+        description="Name of another generator; empty: the one that made the take",
+        options={"SKIP_SAVE"},
+    )
+    options: StringProperty(
+        name="Options",
+        description="Settings of the generator that are to be others than they were, in JSON",
+        options={"SKIP_SAVE"},
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a take, and no clip that is being opened."""
+        return super().poll(context) and poll_takes(cls, context)
+
+    def request(self, context: bpy.types.Context) -> state.TakeRequest:
+        """Read the take's record."""
+        taken = self.chosen(context)
+        if taken.view:
+            raise source.InputError(f"{taken.title} shows only what is real: choose a take, or press Generate.")
+        try:
+            changed = json.loads(self.options or "{}")
+        except ValueError as error:
+            raise source.InputError(f'Options must be JSON such as {{"quality": "final"}}: {error}.') from error
+        server = session.current().capabilities
+        return takes.request_again(context.scene, taken.number, self.generator, changed, server)
+
+
+class EX4D_OT_take_remove(OnTake):
+    """Remove the take from the list; its strip and files stay"""
+
+    bl_idname = "ex4d.take_remove"
+    bl_label = "Remove from List"
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Remove the entry."""
+        facts = context.scene.ex4d
+        chosen = self.chosen(context)
+        facts.takes.remove(next(at for at, take in enumerate(facts.takes) if take == chosen))
+        facts.take_index = max(0, min(facts.take_index, len(facts.takes) - 1))
+
+
+CLASSES = (
+    EX4D_OT_take_select,
+    EX4D_OT_take_restore_camera,
+    EX4D_OT_take_again,
+    EX4D_OT_take_remove,
+)
