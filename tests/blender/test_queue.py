@@ -279,3 +279,17 @@ def test_undo_does_not_bring_back_what_was_cancelled_nor_lose_what_waits(scene, 
     bpy.ops.ed.undo()
     assert memory.kept() == ()
     session.current().dispatch(state.CancelPressed())
+
+
+def test_what_is_heard_of_takes_that_wait_is_not_taken_for_the_result_of_the_one_that_is_brought_in(scene, addon):
+    now, held = under_way()
+    learning = session.current().learning
+    for event in (
+        state.Updated(JobUpdate("job 1", "done", facts={"coverage": [1.0]})),
+        state.Updated(JobUpdate("job 2", "running", stage="rendering")),
+    ):
+        before = now
+        now, held, _effects = queue.transition(now, held, event)
+        learning.follow(event, before, now)
+    assert now.phase == "importing"
+    assert learning._result == {"coverage": [1.0]}
