@@ -206,6 +206,7 @@ def test_the_panel_lists_what_waits_with_a_cancel_for_each(scene, from_panel):
     bpy.ops.ex4d.variations(number=3)
     drawn = draw(panels.draw_generate)
     assert "2 takes waiting" in drawn.text
+    assert "Now: Take with Seed 4" in drawn.text
     assert "1. Take with Seed 5" in drawn.text
     assert "2. Take with Seed 6" in drawn.text
     assert drawn.text.index("with Seed 5") < drawn.text.index("with Seed 6")
@@ -260,6 +261,19 @@ def test_what_the_server_has_not_said_to_have_is_sent_anew_when_the_file_is_open
     assert effects == (state.Remember(ONE, "job 1", True),)
     scene.ex4d.remember(first, "job 1", True)
     assert scene.ex4d.remembered == (first, "job 1")
+
+
+def test_the_result_of_a_take_that_came_before_its_turn_is_removed_when_it_is_cancelled(scene, from_panel, tmp_path):
+    bpy.ops.ex4d.variations(number=2)
+    now = session.current()
+    (waiting,) = now.queue.waiting
+    result = tmp_path / "result.mp4"
+    result.write_bytes(b"a take")
+    now.dispatch(queue.HandedOver(waiting.request, "job 2"))
+    now.dispatch(state.Updated(JobUpdate("job 2", "done", files={"result.mp4": result})))
+    bpy.ops.ex4d.queue_cancel()
+    assert not result.exists()
+    now.dispatch(state.CancelPressed())
 
 
 @pytest.mark.parametrize("text", ["{", "[1]", '[["a", "b", "c"]]', '[[0, "job", "{}"]]'])
