@@ -1,5 +1,6 @@
 """Camera and mesh of the shot as Alembic or USD, written by Blender's own exporters."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ import bpy
 
 from ex4d.errors import InputError
 
-from ..scene import camera, objects
+from ..scene import camera, mesh_object, objects
 from ..words import size
 
 ALEMBIC, USD = "ALEMBIC", "USD"
@@ -70,20 +71,20 @@ def write(scene: bpy.types.Scene, file: Path, kind: str) -> str:
     needed, free = expected_bytes(scene), shutil.disk_usage(file.parent).free
     if needed > free:
         raise InputError(f"The file takes about {size(needed)}, and {size(free)} are free there: choose another disk.")
-    file.unlink(missing_ok=True)
-    with _alone(scene, [mesh, chosen], first, last) as holder:
-        export = _alembic if kind == ALEMBIC else _usd
-        try:
-            export(file, holder, first, last)
-        except RuntimeError as error:
-            raise InputError(f"Blender could not write {file.name}: {error}") from error
-    if not file.is_file():
-        raise InputError(f"Blender could not write {file.name}: choose a folder that you may write to.")
+    part = file.with_name(f"{file.stem}.part{file.suffix}")
+    try:
+        with _alone(scene, [mesh, chosen], first, last) as holder:
+            (_alembic if kind == ALEMBIC else _usd)(part, holder, first, last)
+        os.replace(part, file)
+    except (RuntimeError, OSError) as error:
+        raise InputError(f"Blender could not write {file.name}: choose a folder that you may write to.") from error
+    finally:
+        part.unlink(missing_ok=True)
     return (
         f"{file.name} has {chosen.name} and {mesh.name} in frames {first} to {last} ({size(file.stat().st_size)})."
         f" Its texture is {Path(bpy.path.abspath(scene.ex4d.image.filepath)).name if scene.ex4d.image else 'the clip'}"
-        " in the shot's folder."
-    )
+        f" in the shot's folder. {mesh_object.coarse_note(scene.ex4d)}"
+    ).rstrip()
 
 
 def _alembic(file: Path, holder: bpy.types.Collection, first: int, last: int) -> None:

@@ -7,7 +7,7 @@ from ex4d.errors import InputError
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.pipeline import take
 
-from ..scene import camera, cg
+from ..scene import camera, cg, mesh_object
 from ..shot import part, source, takes
 
 SAME = 2e-3
@@ -29,7 +29,7 @@ def set_up(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> list[str]:
         raise InputError(f"The movie of {entry.title} is gone: choose another take.")
     first = part.scene_frame(facts, entry.start) if entry.frames else facts.start
     cg.set_up(scene, chosen, movie, entry.title, first, entry.frames or facts.frames)
-    said = []
+    said = [coarse] if (coarse := mesh_object.coarse_note(facts)) else []
     if _moves_otherwise(scene, entry, path):
         said.append(f"{chosen.name} does not move as in {entry.title}: Restore Camera brings that move back.")
     if scene.render.engine != "CYCLES":

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.frame_numbers import renumbered
-from ex4d.geometry.depth_video import DepthVideo
-from ex4d.geometry.mesh import DWMesh
-from ex4d.geometry.presets import pivot_distance
+from ex4d.geometry.depth_video import open_depth
+from ex4d.geometry.light_mesh import LightMesh, thinned
 from ex4d.pipeline.hashing import Hasher
 from ex4d.pipeline.pictures import depth_for, shown_by
 from ex4d.pipeline.requests import Reconstruct, Source, safe_name
@@ -148,10 +147,7 @@ def bring_in(request: OpenRequest, update: Any) -> Steps:
             known = {sha: str(kept) if path == request.camera else path for sha, path in request.files.items()}
             request = replace(request, files=known)
         request = yield from _with_depth(request, placed["depth.npz"])
-        depth = yield from _load_depth(placed["depth.npz"])
-        mesh, cache = DWMesh.from_depth(depth, _poses(placed)), folder / "mesh.pc2"
-        for done in mesh_object.write_pc2(cache, mesh):
-            yield ("Writing Mesh", done, len(mesh))
+        mesh = yield from write_mesh(folder, objects.scene_of(request).ex4d.detail, _poses(placed))
         shot, before = _folder_of(request), shot
         if shot != before and folder != before:  # the file was saved meanwhile, and its shots went along
             target = shot / folder.relative_to(before)
@@ -195,15 +191,29 @@ def standing_depth(facts: bpy.types.PropertyGroup) -> str:
     return depth[0] if len(depth) == 1 and depth[0] and Path(depth[0]).is_file() else ""
 
 
-def _load_depth(path: Path) -> Steps:
-    """`ex4d.geometry.depth_video.load_depth_npz`, a frame at a time."""
-    with open_arrays(path, "depth file") as arrays:
-        frames, height, width = arrays.headers["depth"].shape
-        depth = np.empty((frames, height, width), np.float32)
-        for t, frame in enumerate(arrays.rows("depth", 0, frames)):
-            depth[t] = frame
-            yield ("Reading Depth", t + 1, frames)
-        return DepthVideo(depth, arrays.read("intrinsics"), str(arrays.read("provider")))
+def write_mesh(folder: Path, detail: str, poses: NDArray[np.float64] | None) -> Steps:
+    """Write the cache of the mesh that belongs to the depth in `folder`; returns the mesh.
+
+    Args:
+        folder: of an opening of the shot.
+        detail: how fine; a choice of `ClipChoices.detail`.
+        poses: (T,4,4) of the clip's own camera; None where it stood still.
+
+    Raises:
+        InputError: the depth is not there or damaged, or the cache cannot be written.
+    """
+    with open_depth(folder / mesh_object.DEPTH) as depth:
+        frames, height, width = depth.shape
+        reading = thinned(depth, mesh_object.step_of(detail, width, height), poses)
+        while True:
+            try:
+                yield ("Reading Depth", next(reading), frames)
+            except StopIteration as end:
+                mesh = end.value
+                break
+    for done in mesh_object.write_pc2(folder / mesh_object.cache_name(mesh.step), mesh):
+        yield ("Writing Mesh", done, frames)
+    return mesh
 
 
 def _poses(placed: dict[str, Path]) -> NDArray[np.float64] | None:
@@ -215,7 +225,7 @@ def _poses(placed: dict[str, Path]) -> NDArray[np.float64] | None:
         return arrays.read("camera_to_world")
 
 
-def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWMesh, folder: Path) -> str:
+def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: LightMesh, folder: Path) -> str:
     """Make all objects of a new shot, or give those of the scene's shot what came; returns what to tell.
 
     A shot that stood before keeps its place, its camera with the keys, its takes and its material.
@@ -267,7 +277,7 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
     )
 
 
-def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWMesh, stood: bool) -> None:
+def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: LightMesh, stood: bool) -> None:
     facts = scene.ex4d
     known = json.loads(facts.inputs) if stood else {}  # what earlier takes were made from, for Take Again
     depth = standing_depth(facts) if stood else ""
@@ -278,7 +288,7 @@ def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: 
         facts.depth_found = request.depth
     facts.take_settings(request.before, json.loads(request.asked or "[]"))
     facts.depth_made = json.dumps(job.get("depth", {}))
-    facts.width, facts.height, facts.frames = mesh.width, mesh.height, len(mesh)
+    (facts.height, facts.width), facts.frames = mesh.size, len(mesh)
     facts.rate = str(Fraction(job["fps"]))
     for name in ("clip_frames", "clip_width", "clip_height"):
         setattr(facts, name, job.get(name, 0))
@@ -287,7 +297,7 @@ def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: 
     facts.lens = json.dumps(k[0].tolist())
     facts.zoom = "" if (k == k[0]).all() else json.dumps(k.tolist())
     facts.path = "" if (poses == np.eye(4)).all() else json.dumps(poses.tolist())
-    facts.radius = pivot_distance(mesh.depth[0])
+    facts.radius = mesh.pivot
     facts.reach = mesh.shell + float(np.linalg.norm(poses[:, :3, 3], axis=-1).max())
     notes = [*job.get("notes", ()), *request.notes.splitlines()]
     facts.notes = "\n".join(renumbered(note, facts.start) for note in notes)

@@ -45,7 +45,12 @@ def draw_after(layout: Layout, context: Context) -> None:
     scene = context.scene
     if cg.is_set_up(scene):
         if catcher.is_stale(scene):
-            say(layout, context, "The clip was opened again since: press Set Up CG again.", "ERROR")
+            say(
+                layout,
+                context,
+                "The clip was opened again, or its mesh changed, since: press Set Up CG again.",
+                "ERROR",
+            )
         row = layout.row(align=True)
         row.operator(EX4D_OT_cg_set_up.bl_idname, icon="FILE_REFRESH").number = 0
         row.operator(EX4D_OT_cg_remove.bl_idname, text="Remove", icon="X")

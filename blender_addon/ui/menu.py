@@ -4,7 +4,7 @@
 import bpy
 
 TOLD_BY_PANELS = frozenset({"hide", "show_scene", "own_objects_known"})
-"""Operators that do nothing without a name that a panel gives them."""
+"""Operators that mean nothing without the panel that offers them, or need a name that it gives them."""
 
 
 class EX4D_MT_operators(bpy.types.Menu):

@@ -115,6 +115,15 @@ class ClipChoices:
     )
     part_frames: IntProperty(name="Frames", description="How many frames to use; at most what the clip has", min=0)
     part_side: property_of(SOURCE["longest_side"])
+    detail: EnumProperty(
+        name="Viewport Detail",
+        description="How fine the mesh stands in the viewport; takes always use all of the depth",
+        items=(
+            ("LIGHT", "Light", "About 256 points across: plays at any rate, and needs little disk"),
+            ("MEDIUM", "Medium", "About 512 points across"),
+            ("FULL", "Full", "A point for each pixel, as takes are rendered: slow to play, and much disk"),
+        ),
+    )
     match_scene: BoolProperty(
         name="Match Scene",
         description="Give the scene the clip's frame range, frame rate, picture size and colours, and let the 3D views"

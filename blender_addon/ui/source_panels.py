@@ -5,6 +5,7 @@ import bpy
 from ..shot import checks
 from ..ui import get_model, server_setup
 from ..ui.clip_operators import EX4D_OT_open_again, EX4D_OT_open_clip, EX4D_OT_set_scale
+from ..ui.detail import draw_detail
 from ..ui.layout import Context, Layout, advise, draw_progress, draw_trouble, has_shot, say, settings_column
 from ..ui.part import draw_part
 from ..ui.preferences import preferences
@@ -39,6 +40,7 @@ def draw_source(layout: Layout, context: Context) -> None:
     layout.prop(facts, "match_scene")
     if facts.shot:
         draw_part(layout, facts)
+        draw_detail(layout, context.scene)
     column = settings_column(layout)
     column.prop(facts, "estimator")
     if facts.estimator_name in (capabilities.AUTO, capabilities.FILE):

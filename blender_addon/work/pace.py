@@ -94,15 +94,15 @@ VIEW = "view"
 """The kind of Preview Path."""
 
 ELSEWHERE = {
-    "open file": Known({"all": 1.1}, {"start": 2.0}, 16.1),
-    "open plane": Known({"all": 1.6}, {"start": 2.0}, 16.1),
-    "open video-depth-anything": Known({"all": 8.7}, {"start": 10.0}, 16.1),
+    "open file": Known({"all": 0.9}, {"start": 2.0}, 1.6),
+    "open plane": Known({"all": 1.4}, {"start": 2.0}, 1.6),
+    "open video-depth-anything": Known({"all": 1.6}, {"start": 10.0}, 1.6),
     VIEW: Known({"all": 0.9}, {"start": 1.0}, 0.1),
     "generate preview": Known({"all": 4.5}, {"start": 1.0}, 0.2),
 }
 """What is known of kinds of which no job has ended here yet: clips of 25 and 49 frames on two cores without a GPU."""
 
-DISK = {"open": 16.1, "view": 0.1, "generate": 0.2}
+DISK = {"open": 1.6, "view": 0.1, "generate": 0.2}
 """Bytes for a pixel by the first word of a kind, where even the time is not known."""
 
 

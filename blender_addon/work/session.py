@@ -25,7 +25,7 @@ from ..identity import PACKAGE
 from ..scene import comparison, compat, motion, objects
 from ..setup.model_fetch import ModelFetch
 from ..setup.server_environment import ServerEnvironment, folder_in
-from ..shot import find, from_0_1, homes, looks, part, saving, source, takes
+from ..shot import detail, find, from_0_1, homes, looks, part, saving, source, takes
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
@@ -345,6 +345,8 @@ class Session:
         match effect:
             case state.Prepare(state.FindRequest() as request):
                 self._task_event, self._task = state.Imported, find.find(request)
+            case state.Prepare(state.DetailRequest() as request):
+                self._task_event, self._task = state.Imported, detail.change(request)
             case state.Prepare(request):
                 self._task_event = state.Prepared
                 self._task = (source if isinstance(request, OpenRequest) else takes).prepare(request)
@@ -381,6 +383,8 @@ class Session:
                 if gone.job_id:
                     self.connect().cancel(gone.job_id)
                 takes.forget_path(gone.request)
+                for file in gone.results:
+                    file.unlink(missing_ok=True)
             case queue.Keep():
                 memory.keep(self.queue.waiting)
             case state.PushUndo(name):

@@ -93,7 +93,21 @@ class FindRequest:
     scene_uid: int = 0
 
 
-Request = OpenRequest | TakeRequest | FindRequest
+@dataclass(frozen=True)
+class DetailRequest:
+    """Let the shot's mesh stand as fine as `detail` says, see `ClipChoices.detail`. Needs no server.
+
+    Attributes:
+        scene, scene_uid, shot: as in `OpenRequest`.
+    """
+
+    scene: str
+    shot: str
+    detail: str
+    scene_uid: int = 0
+
+
+Request = OpenRequest | TakeRequest | FindRequest | DetailRequest
 
 FORMAT = 2
 """Of a request in the .blend; 0.1 wrote none."""
@@ -103,6 +117,8 @@ def undo_name(request: Request) -> str:
     """What a request is called in Blender's list of undo steps, which has room for 64 bytes."""
     if isinstance(request, FindRequest):
         return "EX-4D: Find Clip"
+    if isinstance(request, DetailRequest):
+        return "EX-4D: Set Viewport Detail"
     if isinstance(request, OpenRequest):
         return f"EX-4D: Open {PurePath(request.clip).name}".encode()[:63].decode(errors="ignore")
     return "EX-4D: Preview Path" if request.preview else "EX-4D: Generate"
@@ -277,7 +293,7 @@ Event = (
 
 @dataclass(frozen=True)
 class Prepare:
-    """Start hashing the request's files; of a clip to be found that is all there is to do."""
+    """Start hashing the request's files; what needs no server is done with that step."""
 
     request: Request
 
@@ -346,7 +362,7 @@ Effect = Prepare | Submit | Remember | Follow | Import | CancelJob | Drop | Forg
 def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
     """The next state, and what has to be done. Events that come too late change nothing."""
     match event:
-        case Pressed(FindRequest() as request) if not state.busy:
+        case Pressed(FindRequest() | DetailRequest() as request) if not state.busy:
             reading = State("importing", request, stage="Reading Files", trouble=state.trouble, opening=True)
             return reading, (Prepare(request),)
         case Pressed(request) if not state.busy:

@@ -87,18 +87,16 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
     for t, vertices in enumerate(reliable_vertices(mesh)):
         reliable[t] = vertices * np.uint8(255)
         progress("Finding occlusions", t + 1, len(mesh))
-    progress("Writing files", 0, 4)
+    progress("Writing files", 0, 3)
     write_movie(out / "source.mp4", clip.frames, clip.fps)
-    progress("Writing files", 1, 4)
+    progress("Writing files", 1, 3)
     write_movie(out / "reliable.mp4", reliable, clip.fps, lossless=True)
-    progress("Writing files", 2, 4)
-    write_movie(out / "solid.mp4", legend.tint(clip.frames, reliable > 0), clip.fps)
-    progress("Writing files", 3, 4)
-    shot.estimate.save(out / "depth.npz", (clip.start, clip.step, clip.source_frames))
+    progress("Writing files", 2, 3)
+    shot.estimate.save(out / "depth.npz", (clip.start, clip.step, clip.source_frames), packed=True)
     if shot.source_to_world is not None:
         moving = pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
         pose_files.save(out / "source_camera.npz", moving)
-    progress("Writing files", 4, 4)
+    progress("Writing files", 3, 3)
     return {
         "width": mesh.width,
         "height": mesh.height,

@@ -10,7 +10,7 @@ from mathutils import Matrix
 from test_panels import draw
 from test_takes import take
 
-from blender_addon.scene import axes, camera, catcher, cg, compat, objects, over_take
+from blender_addon.scene import axes, camera, catcher, cg, compat, mesh_object, objects, over_take
 from blender_addon.shot import checks, takes
 from blender_addon.ui import panels
 from blender_addon.ui.cg import EX4D_OT_cg_set_up
@@ -109,10 +109,16 @@ def test_each_frame_stands_on_its_own_frame_of_the_take(scene, taken, tmp_path):
     assert bpy.path.basename(background.image.filepath) == "result.mp4"
 
 
-def test_what_the_mesh_only_bridges_hides_nothing(scene, taken, tmp_path):
+@pytest.mark.parametrize("step", [1, 3])
+def test_what_the_mesh_only_bridges_hides_nothing(scene, taken, tmp_path, monkeypatch, step):
+    monkeypatch.setitem(mesh_object.ACROSS, "LIGHT", shots.WIDTH / step)
+    bpy.ops.ex4d.set_detail()
+    assert scene.ex4d.mesh_step == step
     bpy.ops.ex4d.camera_preset(preset="arc", amount=60)
     add_cube((-0.45, 6, 0), 0.4)  # behind the box, where the source camera sees nothing
     bpy.ops.ex4d.cg_set_up()
+    told = "The mesh has one point in 3 each way: set Viewport Detail to Full for all of them."
+    assert (told in session.current().state.message) == (step == 3)
     assert is_red(render(scene, scene.ex4d.last, tmp_path)).sum() > 20
     objects.find(scene, objects.CATCHER).modifiers[catcher.SURFACE].show_render = False
     assert not is_red(render(scene, scene.ex4d.last, tmp_path)).any()

@@ -144,3 +144,17 @@ def test_the_size_that_is_told_beforehand_is_about_that_of_the_file(scene, tmp_p
     bpy.ops.ex4d.export_shot(filepath=str(tmp_path / "a.usdc"))
     for name in ("a.abc", "a.usdc"):
         assert 0.5 < (tmp_path / name).stat().st_size / interchange.expected_bytes(scene) < 2, name
+
+
+@pytest.mark.parametrize("kind", ["ALEMBIC", "USD"])
+def test_a_file_that_cannot_be_written_leaves_the_one_that_was_there(scene, tmp_path, kind, monkeypatch):
+    file = tmp_path / ("shot" + interchange.ENDINGS[kind][0])
+    file.write_text("what was there")
+    monkeypatch.setattr(interchange, "_alembic" if kind == "ALEMBIC" else "_usd", lambda *arguments: None)
+    with pytest.raises(RuntimeError, match=f"could not write {file.name}"):  # as where an exporter fails and says so
+        bpy.ops.ex4d.export_shot(filepath=str(file))
+    assert file.read_text() == "what was there"
+    monkeypatch.undo()
+    bpy.ops.ex4d.export_shot(filepath=str(file))
+    assert file.stat().st_size > 100_000
+    assert sorted(path.name for path in tmp_path.glob("*.part*")) == []

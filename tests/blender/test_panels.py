@@ -39,7 +39,7 @@ class Layout:
     def label(self, text="", icon="NONE"):
         self.labels.append(text)
 
-    def prop(self, data, name, text=None):
+    def prop(self, data, name, text=None, slider=False):
         assert name in data.bl_rna.properties
         self.shown.append(name)
 

@@ -60,7 +60,7 @@ def a_clip(tmp_path, scene, frames=OF):
 
 def test_the_panel_says_which_frames_of_how_many_are_open(scene, shot):
     assert "Frames 1 to 13 of 40, 96x64" in draw(panels.draw_source).labels
-    assert draw(panels.draw_source).shown[:5] == ["match_scene", "part_first", "part_frames", "part_side", "estimator"]
+    assert draw(panels.draw_source).shown[:4] == ["match_scene", "part_first", "part_frames", "part_side"]
     assert (scene.ex4d.part_first, scene.ex4d.part_frames, scene.ex4d.part_side) == (1, 13, 1024)
 
 
@@ -143,7 +143,7 @@ def test_pictures_camera_and_takes_stay_at_their_scene_frames(scene, shot, tmp_p
         assert np.array_equal(evaluated_vertices(scene, frame), vertices)
     nodes = objects.find(scene, objects.MESH).data.materials[0].node_tree.nodes
     users = [node.image_user for node in nodes if node.type == "TEX_IMAGE"]
-    assert [(user.frame_start, user.frame_duration) for user in users] == 3 * [(7, 20)]
+    assert [(user.frame_start, user.frame_duration) for user in users] == 2 * [(7, 20)]
     assert compat.strip_range(takes.strip_of(scene, 1)) == (1, 14)
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
     bpy.ops.ex4d.take_restore_camera(number=1)
