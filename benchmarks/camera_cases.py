@@ -79,9 +79,11 @@ class Case:
         return replace(self.depth, depth=made, provider="wrong")
 
     def unit(self, depth: DepthVideo) -> float:
-        """Units of a depth in one of the true depth: median over what stands still."""
+        """Units of a depth in one of the true depth: median over what stands still, if anything does."""
         rows = slice(None, None, 4)
         there = self.static[: self.end, rows, rows]
+        if not there.any():
+            there = ~there
         return float(np.median((depth.depth / self.depth.depth)[: self.end, rows, rows][there]))
 
 
@@ -132,7 +134,8 @@ class Figures:
         rpe_shift, rpe_turn: from frame to frame: part of the mean step, or None, and degrees.
         end: degrees at the last frame.
         focal: relative error.
-        drift, drift_95: median and 95th percentile in pixels of how far static points are from where they should be.
+        drift, drift_95: median and 95th percentile in pixels of how far static points are from where they should be;
+            None where nothing stands still.
         way: length of the found path, as a part of the median distance of the scene.
         visible: PSNR in dB of the visible pixels against the true second view; None where there is none.
         visible_true: the same with the true camera and the same depth.
@@ -143,8 +146,8 @@ class Figures:
     rpe_turn: float
     end: float
     focal: float
-    drift: float
-    drift_95: float
+    drift: float | None
+    drift_95: float | None
     way: float
     visible: float | None
     visible_true: float | None
@@ -167,8 +170,8 @@ def figures(case: Case, depth: DepthVideo, found: Found) -> Figures:
         turn,
         error.rotation_at_end(found.poses[:end], true[:end]),
         error.focal(found.intrinsics[:end], case.depth.intrinsics[:end]),
-        float(np.median(away)),
-        float(np.percentile(away, 95)),
+        float(np.median(away)) if len(away) else None,
+        float(np.percentile(away, 95)) if len(away) else None,
         error.path_length(found.poses[:end]) / float(np.median(depth.depth[:end, ::4, ::4])),
         visible(case, depth, found),
         visible(case, depth, truth(case, depth)),

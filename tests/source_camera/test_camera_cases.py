@@ -39,3 +39,11 @@ def test_wrong_depth_has_a_unit_in_which_the_true_camera_is_told(street):
     assert street.unit(wrong) == pytest.approx(ratio, rel=0.05)
     assert np.allclose(found.poses[:, :3, 3], street.unit(wrong) * street.poses[:, :3, 3])
     assert figures(street, wrong, found).drift < 3
+
+
+def test_where_nothing_stands_still_there_is_no_drift_and_still_a_unit():
+    case = generated("all_moving", 5, 96)
+    wrong = case.wrong_depth(0)
+    made = figures(case, wrong, truth(case, wrong))
+    assert made.drift is None
+    assert made.ate < 1e-9
