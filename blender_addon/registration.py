@@ -2,6 +2,7 @@
 
 import bpy
 
+from . import translations
 from .shot import homes
 from .ui import (
     camera_operators,
@@ -9,7 +10,9 @@ from .ui import (
     clip_operators,
     compare,
     detail,
+    details,
     disk,
+    drop,
     export_shot,
     find_clip,
     generate_operators,
@@ -25,6 +28,7 @@ from .ui import (
     server_setup,
     shots,
     source_strip,
+    status_bar,
     take_list,
     take_operators,
     take_queue,
@@ -37,6 +41,7 @@ CLASSES = (
     properties.EX4DTake,
     properties.EX4DScene,
     *clip_operators.CLASSES,
+    *details.CLASSES,
     *camera_operators.CLASSES,
     *saved_moves.CLASSES,
     *generate_operators.CLASSES,
@@ -44,6 +49,7 @@ CLASSES = (
     *server_operators.CLASSES,
     *take_operators.CLASSES,
     *find_clip.CLASSES,
+    *drop.CLASSES,
     *detail.CLASSES,
     *disk.CLASSES,
     *export_shot.CLASSES,
@@ -67,7 +73,9 @@ def register() -> None:
     for cls in CLASSES:
         bpy.utils.register_class(cls)
     bpy.types.Scene.ex4d = bpy.props.PointerProperty(type=properties.EX4DScene)
+    translations.register()
     menu.register()
+    status_bar.register()
     session.begin()
     homes.tidy()
     homes.take_over()
@@ -78,7 +86,9 @@ def unregister() -> None:
     """Called by Blender when the extension is disabled, and when Blender ends."""
     handlers.unregister()
     session.end()
+    status_bar.unregister()
     menu.unregister()
+    translations.unregister()
     del bpy.types.Scene.ex4d
     for cls in reversed(CLASSES):
         bpy.utils.unregister_class(cls)

@@ -29,7 +29,7 @@ from ex4d.storage.names import DEPTH_ENDINGS
 from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequence, sequence_at
 
-from ..scene import axes, camera, cg, mesh_object, motion, objects
+from ..scene import axes, camera, cg, framing, mesh_object, motion, objects
 from ..shot import files, follow, part
 from ..work.capabilities import FILE
 from ..work.state import OpenRequest
@@ -260,19 +260,21 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
         told = _ratio(facts.radius / was.radius)
         told += _still_scaled(root) if told or facts.depth.get("scale") != was.unit else ""
         now = f": {frames}, {facts.width}x{facts.height}" if part.opened(facts) != was.part else ""
-        return f"{name} is open again{now}; camera and takes are as they were.{told}{moved}"
+        return f"{name} is open again{now}; the camera and takes are unchanged.{told}{moved}"
     objects.hide_other_shots(scene)
     looks = colours(scene, request.match_scene)
     if request.match_scene:
         match_scene(scene)
         show_footage(window.workspace for window in bpy.context.window_manager.windows)
+        if (area := framing.view_to_use(request.viewport)) is not None:
+            framing.frame_shot(scene, area)
     cube = objects.hide_factory_cube(scene)
     return (
         f"{name} is open: {frames}, {facts.width}x{facts.height}."
-        + (" First Frame and Frames in the Source panel open more." if facts.frames < facts.clip_frames else "")
+        + (" Open more of it under Frames and Size." if facts.frames < facts.clip_frames else "")
         + looks
     ) + (
-        (f" {cube} stood around the camera and is hidden now." if cube else "")
+        (f" {cube} surrounded the camera and is now hidden." if cube else "")
         + (" The earlier shot is hidden; its takes stay in the sequencer and in its folder." if earlier else "")
     )
 
@@ -340,7 +342,7 @@ def colours(scene: bpy.types.Scene, may_change: bool) -> str:
             " Match Scene changes it."
         )
     settings.view_transform = FAITHFUL
-    return f" The view transform is {FAITHFUL} now, so that the footage keeps its colours."
+    return f" The view transform is now {FAITHFUL}, so the footage keeps its colours."
 
 
 def show_footage(workspaces: Iterable[bpy.types.WorkSpace]) -> None:

@@ -126,6 +126,7 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         render=to_plain(RenderSettings()),
         preview=preview,
         scene_uid=scene.session_uid,
+        seen=scene.frame_current,
         camera=camera.path_camera(scene).name,
         bystanders="" if preview else bystanders.told(scene, path),
     )
@@ -169,6 +170,7 @@ def request_again(
         generation=to_plain(_generation_again(job.generation, record.generator, generator, changed or {}, server)),
         render=to_plain(job.render),
         scene_uid=scene.session_uid,
+        seen=scene.frame_current,
         camera=entry.camera if (entry := entry_of(facts, number)) is not None else "",
     )
 

@@ -32,7 +32,7 @@ GENERATE = {setting.name: setting for setting in describe(GenerateSettings)}
 """The descriptions by name; what Blender draws of them comes from there."""
 
 UNIT_ITEMS = (
-    ("as_it_is", "As It Is", "Take the numbers as they are; PNG pictures of 16 bits are in millimetres"),
+    ("as_it_is", "As It Is", "Use the numbers as they are; 16-bit PNG pictures are in millimetres"),
     ("m", "Metres", "A stored 1 is a metre"),
     ("cm", "Centimetres", "A stored 1 is a centimetre"),
     ("mm", "Millimetres", "A stored 1 is a millimetre"),
@@ -42,8 +42,8 @@ UNIT_ITEMS = (
 
 MOTION_ITEMS = (
     ("STILL", "Still", "The camera did not move while it shot the clip"),
-    ("FILE", "From File", "One pose for each frame from a file, such as that of a solver"),
-    ("CAMERA", "Tracked Camera", "Follow a camera of the scene, such as one that Blender's tracker solved"),
+    ("FILE", "From File", "One pose per frame from a file, such as a solver's"),
+    ("CAMERA", "Tracked Camera", "Follow a camera in the scene, such as one from Blender's motion tracker"),
 )
 
 AGAINST = (
@@ -169,7 +169,7 @@ class ClipChoices:
     tracked_camera: PointerProperty(
         type=bpy.types.Object,
         name="Tracked Camera",
-        description="A camera of the scene that moves as the clip's own camera did",
+        description="A camera in the scene that moves as the clip's own camera did",
         poll=_is_other_camera,
     )
     motion_scale: property_of(SOURCE["camera_scale"])
@@ -216,7 +216,7 @@ class TakeChoices:
     camera: PointerProperty(
         type=bpy.types.Object,
         name="Camera",
-        description="The camera that the shot is taken with again; any perspective camera will do",
+        description="Camera to take the shot with; any perspective camera will do",
         poll=_is_path_camera,
     )
     # The schema's default is what the release does; here the gentlest preset and its amount stand first.
@@ -258,8 +258,8 @@ class EX4DTake(bpy.types.PropertyGroup):
         name="Moved", description="Where the world that it was made in lies in that of the shot now, in JSON; or empty"
     )
     view: BoolProperty(name="View", description="Made by Preview Path")
-    title: StringProperty(name="Title", description="Its name in the list; the strip and the folder keep theirs")
-    note: StringProperty(name="Note", description="Whatever is to be remembered of it")
+    title: StringProperty(name="Title", description="Name in the list; the strip and the folder keep theirs")
+    note: StringProperty(name="Note", description="Your notes on it")
     favourite: BoolProperty(name="Favourite", description="Mark it with a star")
     camera: StringProperty(name="Camera", description="Name of the camera that it was made with, as it was then")
     made: StringProperty(name="Made By", description="Generator and settings that made it")

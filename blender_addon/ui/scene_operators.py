@@ -10,7 +10,7 @@ from ..ui.operator import Safe, poll_shot
 
 
 class EX4D_OT_hide(Safe):
-    """Hide an object in the viewport and in renders; nothing of it is lost"""
+    """Hide the object in viewports and renders; nothing is deleted"""
 
     bl_idname = "ex4d.hide"
     bl_label = "Hide"
@@ -72,7 +72,7 @@ class EX4D_OT_own_objects_known(Safe):
 
 
 class EX4D_OT_show_scene(Safe):
-    """Go to the scene, in the sequencer too"""
+    """Switch to the scene, in the sequencer too"""
 
     bl_idname = "ex4d.show_scene"
     bl_label = "Show Scene"

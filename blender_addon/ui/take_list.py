@@ -27,11 +27,11 @@ class EX4D_OT_take_delete(OnTake):
         chosen = self.chosen(context)
         title, folder = chosen.title, takes.take_folder(context.scene, chosen.number, chosen.view)
         take_list.delete(context.scene, chosen)
-        self.tell(f"{title} is deleted, with its files in {folder}.")
+        self.tell(f"{title} was deleted with its files in {folder}.")
 
 
 class EX4D_OT_takes_list(Safe):
-    """List takes again that are in the shot's folder but not in the list, with their strips"""
+    """Bring back takes that are in the shot's folder but no longer in the list, with their strips"""
 
     bl_idname = "ex4d.takes_list"
     bl_label = "List from Disk"
@@ -44,7 +44,11 @@ class EX4D_OT_takes_list(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """List them."""
         found = take_list.list_again(context.scene)
-        self.tell(f"{count(found, 'take')} came back into the list." if found else "All takes are in the list.")
+        self.tell(
+            f"{count(found, 'take')} came back into the list."
+            if found
+            else "Every take on disk is already in the list."
+        )
 
 
 def draw_facts(layout: Layout, context: Context, entry: bpy.types.PropertyGroup) -> None:

@@ -54,7 +54,7 @@ class EX4D_OT_take_select(OnTake):
 
 
 class EX4D_OT_take_restore_camera(OnTake):
-    """Write the take's camera path as keys of the chosen camera"""
+    """Key the chosen camera with the take's camera path"""
 
     bl_idname = "ex4d.take_restore_camera"
     bl_label = "Restore Camera"
@@ -67,7 +67,7 @@ class EX4D_OT_take_restore_camera(OnTake):
         chosen = camera.path_camera(scene)
         start = part.scene_frame(scene.ex4d, take.start) if take.frames else None
         keys = camera.restore(scene, chosen, path, start)
-        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now, those of {take.title}.")
+        self.tell(f"{chosen.name} now has {count(len(keys), 'key')}, those of {take.title}.")
 
 
 class EX4D_OT_take_again(OnTake, Job):

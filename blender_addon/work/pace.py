@@ -67,9 +67,9 @@ class Estimate:
     @property
     def lines(self) -> tuple[str, ...]:
         """What to say, in lines as short as a sidebar is narrow."""
-        disk = f"{size(self.bytes)} of disk"
+        disk = f"{size(self.bytes)} on disk"
         if self.seconds is None:
-            return f"About {disk}", "Its time is known after the first one"
+            return f"About {disk}", "Time is known after the first run"
         told = f"About {seconds(self.seconds)}, {disk}"
         return (told,) if self.is_learned else (told, "(measured on another machine)")
 

@@ -25,7 +25,8 @@ from ..identity import PACKAGE
 from ..scene import comparison, compat, motion, objects
 from ..setup.model_fetch import ModelFetch
 from ..setup.server_environment import ServerEnvironment, folder_in
-from ..shot import detail, find, from_0_1, homes, looks, part, saving, source, takes
+from ..shot import detail, find, from_0_1, homes, looks, part, playing, saving, source, takes
+from ..ui import status_bar
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
@@ -333,9 +334,9 @@ class Session:
         if client.status in ("ready", "connecting"):
             return "" if client.status == "ready" else self.state.trouble
         if self.server.is_running and client.status == "unreachable":
-            return "The server that was started here does not answer yet."
+            return "The server is starting."
         if client.status == "unreachable" and self.environment.busy:
-            return "The server is being set up; what was asked for begins once it is there."
+            return "The server is being set up; your job starts when it is ready."
         if client.status == "unreachable":
             button = "Start Server" if self.server_python else "Set Up Server"
             return self.server.trouble or f"The server at {self._address} does not answer: press {button}."
@@ -375,6 +376,9 @@ class Session:
                     takes.forget_path(request)
                 elif isinstance(request, OpenRequest) and motion.is_recording(request.camera):
                     Path(request.camera).unlink(missing_ok=True)
+            case state.ShowResult(request):
+                if not bpy.app.background:
+                    playing.show_arrived(request)
             case queue.HandOver(request):
                 request, job = ended(takes.prepare(request))  # of one small file
                 job_id = self.connect().submit(job, {sha: Path(path) for sha, path in request.files.items()})
@@ -515,3 +519,4 @@ def _redraw() -> None:
         for area in window.screen.areas:
             if area.type in ("VIEW_3D", "SEQUENCE_EDITOR", "FILE_BROWSER", "PREFERENCES"):
                 area.tag_redraw()
+    status_bar.redraw()

@@ -32,6 +32,7 @@ class OpenRequest:
         match_scene: give a new shot's scene the clip's range, rate and size.
         again: estimate the depth anew.
         source, files: as below; known once the files are hashed.
+        viewport: address of the 3D View that was asked, which will look at the shot; 0 for any.
     """
 
     scene: str
@@ -49,6 +50,7 @@ class OpenRequest:
     scene_uid: int = 0
     before: Mapping[str, Any] = field(default_factory=dict)
     pixels: int = 0
+    viewport: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class TakeRequest:
         generation, render: `GenerateSettings` and `RenderSettings` of `ex4d.pipeline.settings`, in plain JSON.
         preview: asks only for what the camera will see.
         scene, scene_uid: as in `OpenRequest`.
+        seen: scene frame that was shown when it was asked for.
         camera: name of the camera that is followed; "" where that is not known.
         bystanders: what has to be said of the artist's own objects.
     """
@@ -74,6 +77,7 @@ class TakeRequest:
     render: Mapping[str, Any] = field(default_factory=dict)
     preview: bool = False
     scene_uid: int = 0
+    seen: int | None = None
     camera: str = ""
     bystanders: str = ""
 
@@ -350,13 +354,20 @@ class Forget:
 
 
 @dataclass(frozen=True)
+class ShowResult:
+    """The take is there: play it where a sequencer is in sight."""
+
+    request: TakeRequest
+
+
+@dataclass(frozen=True)
 class PushUndo:
     """What came in by timer becomes one undo step of this name, as Blender's list of them shows it."""
 
     name: str
 
 
-Effect = Prepare | Submit | Remember | Follow | Import | CancelJob | Drop | Forget | PushUndo
+Effect = Prepare | Submit | Remember | Follow | Import | CancelJob | Drop | Forget | ShowResult | PushUndo
 
 
 def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
@@ -384,7 +395,8 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return replace(state, trouble=text), ()
         case Imported(message) if state.phase == "importing":
             ended = State(message=message, trouble=state.trouble, opening=state.opening)
-            return ended, (Forget(state.request), PushUndo(undo_name(state.request)))
+            shown = (ShowResult(state.request),) if isinstance(state.request, TakeRequest) else ()
+            return ended, (Forget(state.request), PushUndo(undo_name(state.request)), *shown)
         case Failed(message) if state.busy:
             return _ended(state, message, failed=True, also=(Drop(),))
         case Failed(message):

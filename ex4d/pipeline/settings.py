@@ -88,7 +88,7 @@ class SourceSettings(Settings):
     )
     estimator: str = setting(
         AUTO,
-        "Depth",
+        "Depth From",
         "Where the depth comes from; auto takes a file where there is one, else the best estimator that can run",
         option="--depth_estimator",
     )
@@ -204,7 +204,12 @@ class PathSettings(Settings):
         maximum=360,
     )
     rise: float = setting(
-        ORBIT_RISE, "Rise", "How much an orbit rises, as a fraction of its radius", minimum=-10, maximum=10
+        ORBIT_RISE,
+        "Rise",
+        "How much an orbit rises, as a fraction of its radius",
+        unit="of the radius",
+        minimum=-10,
+        maximum=10,
     )
     camera_scale: float = setting(
         1.0, "Scale", "Units of the depth in one unit of the camera file", minimum=1e-9, maximum=1e9

@@ -16,7 +16,7 @@ from test_panels import draw
 
 from blender_addon.scene import axes, footage, mesh_object, objects
 from blender_addon.shot import detail, disk
-from blender_addon.ui.source_panels import draw_source
+from blender_addon.ui.source_panels import draw_frames
 from blender_addon.work import session
 from blender_addon.work.state import OpenRequest
 from ex4d.geometry.depth_video import load_depth_npz
@@ -96,17 +96,17 @@ def test_undo_brings_the_earlier_detail_back_with_its_cache(scene, shot):
 
 
 def test_the_panel_says_which_detail_stands_and_what_another_one_costs(scene, shot):
-    drawn = draw(draw_source)
+    drawn = draw(draw_frames)
     assert "1/2: 258 x 146 points" in drawn.labels
     assert {"detail", "default_value"} <= set(drawn.shown)  # and the strength of the tint
     assert not [text for text in drawn.buttons if text.startswith("Show ")]
     scene.ex4d.detail = "FULL"
-    (button,) = [text for text in draw(draw_source).buttons if text.startswith("Show ")]
+    (button,) = [text for text in draw(draw_frames).buttons if text.startswith("Show ")]
     size = mesh_object.PC2_HEADER.size + 12 * WIDTH * HEIGHT * FRAMES
     assert button == f"Show All ({size / 1e6:.0f} MB)" == f"Show All ({detail.cache_size(scene.ex4d, 1)})"
     bpy.ops.ex4d.set_detail()
     assert (scene.ex4d.folder / "mesh.pc2").stat().st_size == size
-    assert "Full: 512 x 288 points" in draw(draw_source).labels
+    assert "Full: 512 x 288 points" in draw(draw_frames).labels
 
 
 def test_clean_removes_the_cache_of_another_detail(scene, shot):
@@ -257,7 +257,7 @@ def test_a_shot_of_an_earlier_version_stands_light_once_it_is_opened_again(scene
     scene.ex4d.property_unset("detail")
     scene.ex4d.property_unset("mesh_step")
     stands(scene, depth, 1)
-    assert "Full: 512 x 288 points" in draw(draw_source).labels
+    assert "Full: 512 x 288 points" in draw(draw_frames).labels
     shots.open_again(tmp_path, depth)
     stands(scene, depth, 2)
     assert material.node_tree.nodes.active.image.filepath.endswith("source.mp4")
@@ -275,7 +275,7 @@ def test_a_material_that_was_changed_keeps_its_nodes_and_loses_only_the_tinted_m
     assert kinds.count("ShaderNodeTexImage") == 2
     assert "ShaderNodeBsdfDiffuse" in kinds
     assert footage.tint_strength(material) is None
-    assert "default_value" not in draw(draw_source).shown
+    assert "default_value" not in draw(draw_frames).shown
 
 
 def test_footage_fast_shows_the_footage_of_an_earlier_version_without_the_tint(scene, tmp_path):

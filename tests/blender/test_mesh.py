@@ -267,7 +267,7 @@ def test_a_cube_that_the_artist_touched_is_only_named_and_its_button_hides_it(sc
     assert not cube.hide_render
     bpy.context.view_layer.update()
     (advice,) = [a for a in checks.warnings(scene) if a.operator == "ex4d.hide"]
-    assert "Cube stands around the source camera" in advice.text
+    assert "Cube surrounds the source camera" in advice.text
     bpy.ops.ex4d.hide(**dict(advice.settings))
     assert (cube.hide_render, cube.hide_viewport) == (True, True)
     assert not [a for a in checks.warnings(scene) if a.operator == "ex4d.hide"]

@@ -83,6 +83,7 @@ def test_when_one_is_in_the_scene_the_next_takes_its_place_with_what_was_heard_o
     assert effects == (
         state.Forget(ONE),
         state.PushUndo("EX-4D: Generate"),
+        state.ShowResult(ONE),
         state.Remember(TWO, "job 2", True),
         queue.Keep(),
     )

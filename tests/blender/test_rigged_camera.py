@@ -146,7 +146,7 @@ def test_a_free_camera_becomes_a_child_of_the_source_and_the_panel_says_so(scene
 
     scene.ex4d.camera.parent = None
     bpy.ops.ex4d.camera_preset(preset="30")
-    assert "It is a child of EX-4D Source now" in session.current().state.message
+    assert "It is now parented to EX-4D Source" in session.current().state.message
     bpy.ops.ex4d.camera_preset(preset="60")
     assert "child" not in session.current().state.message
 

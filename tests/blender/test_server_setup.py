@@ -414,7 +414,7 @@ def test_while_the_server_is_set_up_what_was_asked_for_is_told_to_wait(tmp_path)
         now.tick(0.05)
     assert draw(panels.draw_source).buttons.count("Set Up Server") == 1
     now.environment._chore = chore(tmp_path, "print(json.dumps({'stage': 'Half'}), flush=True)\nsys.stdin.read()")
-    while "begins once it is there" not in now.state.trouble and time.monotonic() < end:
+    while "your job starts when it is ready" not in now.state.trouble and time.monotonic() < end:
         now.tick(0.05)
     buttons = draw(panels.draw_source).buttons
     assert "Set Up Server" not in buttons
