@@ -1,9 +1,9 @@
 """Time of Video-Depth-Anything on a CPU, before and now: `python benchmarks/depth_on_cpu.py`.
 
-49 frames of 1024x576, random weights of the real size. Before: as published, every window of 32 frames anew, of which one
-is measured, as all cost the same. Now: every frame goes through the image encoder once, in full and reduced detail. Others
-may be using the machine meanwhile, so beside the time on the clock stands the CPU time divided by the cores: about what it
-takes on a machine of one's own.
+49 frames of 1024x576, random weights of the real size. Before: as published, every window of 32 frames anew, of which
+one is measured, as all cost the same. Now: every frame goes through the image encoder once, in full and reduced detail.
+Others may be using the machine meanwhile, so beside the time on the clock stands the CPU time divided by the cores:
+about what it takes on a machine of one's own.
 """
 
 import tempfile

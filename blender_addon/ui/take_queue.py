@@ -106,6 +106,7 @@ def draw_queue(layout: Layout, context: Context) -> None:
     row.label(text=f"{count(len(held.waiting), 'take')} waiting", icon="SORTTIME")
     row.operator(EX4D_OT_queue_cancel.bl_idname, text="Cancel All").path = ""
     column = box.column(align=True)
+    column.label(text=f"Now: {told(session.current().state.request, context)}")
     for place, each in enumerate(held.waiting, start=1):
         row = column.row(align=True)
         row.label(text=f"{place}. {told(each.request, context)}")

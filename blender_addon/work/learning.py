@@ -45,7 +45,7 @@ class Learning:
         elif after.busy and not before.busy:
             self.watch.begin(now)
         self.watch.see(after.stage if after.busy and not after.trouble else "", now)
-        if isinstance(event, state.Updated) and after.phase == "importing":
+        if isinstance(event, state.Updated) and before.phase == "working" and after.phase == "importing":
             self._result = event.update.facts
         if isinstance(event, state.Imported) and before.phase == "importing" and self.watch.stages:
             with suppress(OSError):  # files that are gone already teach nothing

@@ -5,6 +5,7 @@ When the one under way has ended, whether well or not, the first that waits take
 """
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ..words import count
@@ -32,6 +33,11 @@ class Waiting:
     def was_begun(self) -> bool:
         """Whether the server has begun with it."""
         return self.update is not None and self.update.state not in ("uploading", "queued")
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """Its files, where they came before its turn."""
+        return tuple(self.update.files.values()) if self.update is not None else ()
 
 
 @dataclass(frozen=True)

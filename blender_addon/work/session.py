@@ -387,6 +387,8 @@ class Session:
                 if gone.job_id:
                     self.connect().cancel(gone.job_id)
                 takes.forget_path(gone.request)
+                for file in gone.results:
+                    file.unlink(missing_ok=True)
             case queue.Keep():
                 memory.keep(self.queue.waiting)
             case state.PushUndo(name):

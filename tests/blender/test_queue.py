@@ -207,6 +207,7 @@ def test_the_panel_lists_what_waits_with_a_cancel_for_each(scene, from_panel):
     bpy.ops.ex4d.variations(number=3)
     drawn = draw(panels.draw_generate)
     assert "2 takes waiting" in drawn.text
+    assert "Now: Take with Seed 4" in drawn.text
     assert "1. Take with Seed 5" in drawn.text
     assert "2. Take with Seed 6" in drawn.text
     assert drawn.text.index("with Seed 5") < drawn.text.index("with Seed 6")
@@ -263,6 +264,19 @@ def test_what_the_server_has_not_said_to_have_is_sent_anew_when_the_file_is_open
     assert scene.ex4d.remembered == (first, "job 1")
 
 
+def test_the_result_of_a_take_that_came_before_its_turn_is_removed_when_it_is_cancelled(scene, from_panel, tmp_path):
+    bpy.ops.ex4d.variations(number=2)
+    now = session.current()
+    (waiting,) = now.queue.waiting
+    result = tmp_path / "result.mp4"
+    result.write_bytes(b"a take")
+    now.dispatch(queue.HandedOver(waiting.request, "job 2"))
+    now.dispatch(state.Updated(JobUpdate("job 2", "done", files={"result.mp4": result})))
+    bpy.ops.ex4d.queue_cancel()
+    assert not result.exists()
+    now.dispatch(state.CancelPressed())
+
+
 @pytest.mark.parametrize("text", ["{", "[1]", '[["a", "b", "c"]]', '[[0, "job", "{}"]]'])
 def test_what_another_version_kept_is_left_out(scene, addon, text):
     scene.ex4d.waiting = text
@@ -280,3 +294,17 @@ def test_undo_does_not_bring_back_what_was_cancelled_nor_lose_what_waits(scene, 
     bpy.ops.ed.undo()
     assert memory.kept() == ()
     session.current().dispatch(state.CancelPressed())
+
+
+def test_what_is_heard_of_takes_that_wait_is_not_taken_for_the_result_of_the_one_that_is_brought_in(scene, addon):
+    now, held = under_way()
+    learning = session.current().learning
+    for event in (
+        state.Updated(JobUpdate("job 1", "done", facts={"coverage": [1.0]})),
+        state.Updated(JobUpdate("job 2", "running", stage="rendering")),
+    ):
+        before = now
+        now, held, _effects = queue.transition(now, held, event)
+        learning.follow(event, before, now)
+    assert now.phase == "importing"
+    assert learning._result == {"coverage": [1.0]}
