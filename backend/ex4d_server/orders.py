@@ -1,4 +1,6 @@
-"""What supervisor and worker, or lookout and looker, say to each other: over a loopback socket, in the coding of ex4d.jobs.messages.
+"""What the server's processes say to each other, over loopback sockets, in the coding of ex4d.jobs.messages.
+
+Supervisor and worker speak of attempts, lookout and looker of looks.
 
 The worker gets in by the keys, and proves itself with the token, that it found in its environment; every message of an
 attempt carries the attempt's lease. Folders follow from the state folder, so no paths travel here either.

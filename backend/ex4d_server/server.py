@@ -220,13 +220,7 @@ class Server:
     def close(self) -> None:
         """End the worker, close everything, release the folder. Jobs under way go back to the queue."""
         assert self._gate
-        for end in (
-            self._supervisor.close,
-            self._lookout.close,
-            self._bulk.close,
-            self._journal.close,
-            self._gate.close,
-        ):
+        for end in [each.close for each in (self._supervisor, self._lookout, self._bulk, self._journal, self._gate)]:
             try:
                 end()
             except Exception:
