@@ -37,7 +37,7 @@ def answer(looker: Looker, blobs: Path, look: Look) -> Seen | Unseen:
     except FileNotFoundError:
         return Unseen(look.number, GONE)
     except (EX4DError, OSError) as error:
-        return Unseen(look.number, sentence(error))
+        return Unseen(look.number, sentence(str(error).replace(str(path), "the shot's depth file")))
     except Exception as error:
         note_exception()
         return Unseen(

@@ -92,7 +92,7 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
     progress("Writing files", 1, 4)
     write_movie(out / "reliable.mp4", reliable, clip.fps, lossless=True)
     progress("Writing files", 2, 4)
-    write_movie(out / "solid.mp4", legend.tint(clip.frames, reliable > 0), clip.fps)
+    write_movie(out / "solid.mp4", legend.tint(clip.frames, reliable > 0, striped=False), clip.fps)
     progress("Writing files", 3, 4)
     shot.estimate.save(out / "depth.npz", (clip.start, clip.step, clip.source_frames))
     if shot.source_to_world is not None:

@@ -63,7 +63,7 @@ def deliver(
     reliable = np.stack([mesh.reliable_vertices(t) for t in range(len(mesh))]).astype(np.uint8) * 255
     write_movie(folder / "source.mp4", small_frames(depth), fps)
     write_movie(folder / "reliable.mp4", reliable, fps, lossless=True)
-    write_movie(folder / "solid.mp4", legend.tint(small_frames(depth), reliable > 0), fps)
+    write_movie(folder / "solid.mp4", legend.tint(small_frames(depth), reliable > 0, striped=False), fps)
     save_depth(folder / "depth.npz", depth)
     names = ["source.mp4", "reliable.mp4", "solid.mp4", "depth.npz"]
     if poses is not None:
