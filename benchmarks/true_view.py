@@ -17,10 +17,9 @@ from ex4d.geometry import camera_path, occlusion
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import OcclusionFilter
 from ex4d.media.clip import read_clip
-from ex4d.render import legend
-from ex4d.render.contact_sheet import write_picture
-from ex4d.render import mask_edges
+from ex4d.render import legend, mask_edges
 from ex4d.render.conditioning import Conditioning, render
+from ex4d.render.contact_sheet import write_picture
 from ex4d.render.scene import Scene
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample"

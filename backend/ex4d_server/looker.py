@@ -13,6 +13,7 @@ import numpy as np
 import zmq
 
 from ex4d.errors import EX4DError
+from ex4d.geometry import transforms
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthVideo, save_depth
 from ex4d.jobs.codec import decode, encode, sentence
@@ -31,7 +32,7 @@ def answer(looker: Looker, blobs: Path, look: Look) -> Seen | Unseen:
     try:
         if not run(check(path, look.depth)):
             return Unseen(look.number, GONE)
-        source = np.reshape(look.source_to_world, (4, 4))
+        (source,) = transforms.check(np.reshape(look.source_to_world, (1, 4, 4)), name="source_to_world")
         view = View(look.frame, look.camera, source, look.render.occlusion, look.render.release_compat)
         found = looker.look(look.depth, path, view)
     except FileNotFoundError:

@@ -179,12 +179,14 @@ class Look(Tagged):
     def __post_init__(self) -> None:
         if self.width * self.height > VIEW_PIXELS:
             raise InputError(f"A view of {self.width}x{self.height} is more than {VIEW_PIXELS} pixels.")
-        self.camera  # noqa: B018 - refuses what is no camera
-        CameraPath(np.reshape(self.source_to_world, (1, 4, 4)), np.reshape(self.intrinsics, (3, 3)), 1, 1)
 
     @property
     def camera(self) -> CameraPath:
-        """The camera, as a path of one."""
+        """The camera, as a path of one.
+
+        Raises:
+            InputError: the numbers are those of no camera.
+        """
         poses, k = np.reshape(self.camera_to_world, (1, 4, 4)), np.reshape(self.intrinsics, (3, 3))
         return CameraPath(poses, k, self.width, self.height)
 

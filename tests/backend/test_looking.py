@@ -116,10 +116,17 @@ def test_a_look_at_what_was_never_sent_says_what_to_do(sent):
     client.look(replace(looks[0], depth="0" * 64, number=7))
     (view,) = views(client)
     assert view == Unseen(7, "The server has no depth of this shot: press Preview Path, which sends it.")
-    client.look(replace(looks[0], frame=FRAMES, number=8))
-    (view,) = views(client)
-    assert isinstance(view, Unseen)
-    assert f"has {FRAMES} frames" in view.message
+    wrong = {
+        f"has {FRAMES} frames": {"frame": FRAMES},
+        "camera_to_world of": {"camera_to_world": (2.0,) * 16},
+        "source_to_world of": {"source_to_world": (0.0,) * 16},
+        "intrinsics": {"intrinsics": (0.0,) * 9},
+    }
+    for number, (says, changes) in enumerate(wrong.items(), 10):
+        client.look(replace(looks[1], number=number, **changes))
+        (view,) = views(client)
+        assert isinstance(view, Unseen)
+        assert says in view.message
 
 
 def test_another_key_of_this_server_learns_nothing_of_a_shot(sent, server):
@@ -150,9 +157,8 @@ def test_a_look_before_hello_is_refused(sent, server):
     [
         ({"width": 4096, "height": 4096}, "more than"),
         ({"width": 0}, "between"),
-        ({"camera_to_world": (2.0, *(0.0,) * 15)}, "camera_to_world"),
-        ({"source_to_world": (0.0,) * 16}, "camera_to_world"),
-        ({"intrinsics": (0.0,) * 9}, "intrinsics"),
+        ({"camera_to_world": (1.0,) * 12}, "length between 16 and 16"),
+        ({"intrinsics": (float("nan"),) * 9}, "finite"),
         ({"frame": -1}, "between"),
         ({"depth": "../../etc/passwd"}, "64 hexadecimal digits"),
         ({"render": {"occlusion": "none"}}, "Occlusion"),
