@@ -31,7 +31,7 @@ class Standing:
         width, height: of the picture of a look.
     """
 
-    key: tuple[str, str, int, int]
+    key: tuple[str, str, int, int, int]
     depth: str
     poses: NDArray[np.float64]
     width: int
@@ -41,7 +41,7 @@ class Standing:
 def standing(scene: bpy.types.Scene, before: Standing | None) -> Standing | None:
     """The scene's shot; `before` where it is still the same. None without a shot, or one whose depth is not known."""
     facts = scene.ex4d
-    key = (facts.source, facts.path, facts.width, facts.height)
+    key = (facts.source, facts.path, facts.width, facts.height, facts.frames)
     if before is not None and before.key == key:
         return before
     depth = json.loads(facts.source)["depth"] if facts.shot and facts.source else []

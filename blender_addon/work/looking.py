@@ -99,6 +99,15 @@ class Looking:
         self._under_way.clear()
         self.problem, self._not_before = "", 0.0
 
+    def along(self, frame: int) -> Look | None:
+        """The look of a frame of the path, as far as it is known."""
+        return self._path.get(frame)
+
+    @property
+    def places(self) -> int:
+        """In how many frames the path is known."""
+        return len(self._path)
+
     @property
     def is_waiting(self) -> bool:
         """Whether answers are under way."""

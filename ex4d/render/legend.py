@@ -15,9 +15,11 @@ STRIPE = (64, 0, 64)
 PERIOD, STRIPE_PART = 12, 0.25
 """Pixels from stripe to stripe along a row, and how much of them the stripe takes; stripes rise to the right."""
 
+MUCH_INVENTED, MOST_INVENTED = 0.5, 0.25
+"""Where less than these parts of a frame is real, much or most of it has to be invented: warning levels 1 and 2."""
+
 LEVELS = ((230, 230, 230), (255, 128, 255), (255, 0, 255))
-"""A camera's path where little, much, and most of the picture is invented (`ex4d.render.coverage`); it is drawn wider
-from level to level, so that it can be read without its colours."""
+"""A camera's path by warning level; it is drawn wider from level to level, so that it can be read without colours."""
 
 
 def stripes(height: int, width: int) -> NDArray[np.bool_]:

@@ -1,0 +1,74 @@
+"""Where the parts of the coverage overlay stand, as plain numbers in pixels and in the world."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ex4d.render import legend
+
+Point = tuple[float, float]
+Place = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Rect:
+    """A rectangle in pixels of a region, y upwards."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    @property
+    def triangles(self) -> list[Point]:
+        """Its two triangles, as corners."""
+        low, high = (self.left, self.bottom), (self.right, self.top)
+        return [low, (self.right, self.bottom), high, low, high, (self.left, self.top)]
+
+
+def rect_around(corners: Sequence[Point]) -> Rect:
+    """The rectangle that points span."""
+    across, up = zip(*corners, strict=True)
+    return Rect(min(across), min(up), max(across), max(up))
+
+
+def curve_in(frame: Rect, height: float) -> Rect:
+    """Where the curve over the path stands: along the bottom of the camera's frame."""
+    return Rect(frame.left, frame.bottom, frame.right, frame.bottom + min(height, (frame.top - frame.bottom) / 3))
+
+
+def bars(invented: Mapping[int, float], frames: int, place: Rect) -> list[Rect]:
+    """A bar for each frame that is known, as high as the part of it that has to be invented."""
+    step, height = (place.right - place.left) / frames, place.top - place.bottom
+    return [
+        Rect(place.left + t * step, place.bottom, place.left + (t + 1) * step, place.bottom + part * height)
+        for t, part in sorted(invented.items())
+        if part > 0
+    ]
+
+
+def marker(frame: int, frames: int, place: Rect) -> Rect:
+    """The frame that is shown, as a thin bar over the whole height."""
+    middle = place.left + (frame + 0.5) * (place.right - place.left) / frames
+    return Rect(middle - 1, place.bottom, middle + 1, place.top)
+
+
+def pieces(places: Mapping[int, Place], invented: Mapping[int, float]) -> dict[int, list[Place]]:
+    """A camera's path as pieces from frame to frame: the two ends of each, by its warning level (0, 1, 2).
+
+    A piece is as bad as the worse of its ends; those of which nothing is known count as level 0.
+    """
+    found: dict[int, list[Place]] = {0: [], 1: [], 2: []}
+    for t in sorted(places):
+        if t + 1 in places:
+            worst = max(invented.get(t, 0.0), invented.get(t + 1, 0.0))
+            level = (1 - worst < legend.MUCH_INVENTED) + (1 - worst < legend.MOST_INVENTED)
+            found[level] += [places[t], places[t + 1]]
+    return found
+
+
+def told(invented: float | None, problem: str) -> str:
+    """What stands in the corner of the camera's frame."""
+    if problem:
+        return problem
+    return "" if invented is None else f"{math.ceil(100 * invented - 1e-9)}% to be invented"
