@@ -10,11 +10,15 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.jobs.messages import Look
+from ex4d.pipeline.settings import RenderSettings
 
 from ..scene import axes, camera, compat, objects, rig
 
 LONG_SIDE = 256
 """Pixels of a look: as many as a server on two cores has time for twenty times a second."""
+
+AS_TAKEN = RenderSettings()
+"""How takes are rendered. Made once, since making one takes longer than all else of a look."""
 
 LENS_KEYS = {"lens": "focal_mm", "shift_x": "shift_x", "shift_y": "shift_y"}
 """What of a lens is commonly keyed, and its name in `axes.Lens`."""
@@ -134,6 +138,7 @@ def _look(shot: Standing, to_look: NDArray, frame: int, pose: NDArray, lens: axe
         intrinsics=_numbers(k),
         width=shot.width,
         height=shot.height,
+        render=AS_TAKEN,
     )
 
 

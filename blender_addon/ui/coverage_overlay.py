@@ -156,8 +156,9 @@ def _draw_curve(
     if not along:
         return
     place = shapes.curve_in(frame, CURVE_PX * scale)
-    _fill([place], (0.0, 0.0, 0.0, 0.45))
-    _fill(shapes.bars(along, facts.frames, place), (*_as_floats(legend.INVENTED), 0.9))
+    _fill([place], (0.0, 0.0, 0.0, 0.8))
+    for level, rects in shapes.bars(along, facts.frames, place).items():
+        _fill(rects, (*_as_floats(legend.LEVELS[level]), 1.0))
     _fill([shapes.marker(facts.frame_of(scene_frame), facts.frames, place)], (1.0, 1.0, 1.0, 1.0))
 
 

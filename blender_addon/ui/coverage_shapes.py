@@ -37,14 +37,19 @@ def curve_in(frame: Rect, height: float) -> Rect:
     return Rect(frame.left, frame.bottom, frame.right, frame.bottom + min(height, (frame.top - frame.bottom) / 3))
 
 
-def bars(invented: Mapping[int, float], frames: int, place: Rect) -> list[Rect]:
-    """A bar for each frame that is known, as high as the part of it that has to be invented."""
+def level_of(invented: float) -> int:
+    """Warning level (0, 1, 2) of a frame of which this part has to be invented."""
+    return (1 - invented < legend.MUCH_INVENTED) + (1 - invented < legend.MOST_INVENTED)
+
+
+def bars(invented: Mapping[int, float], frames: int, place: Rect) -> dict[int, list[Rect]]:
+    """A bar for each frame that is known, as high as the part of it that has to be invented; by warning level."""
     step, height = (place.right - place.left) / frames, place.top - place.bottom
-    return [
-        Rect(place.left + t * step, place.bottom, place.left + (t + 1) * step, place.bottom + part * height)
-        for t, part in sorted(invented.items())
-        if part > 0
-    ]
+    found: dict[int, list[Rect]] = {0: [], 1: [], 2: []}
+    for t, part in sorted(invented.items()):
+        left = place.left + t * step
+        found[level_of(part)].append(Rect(left, place.bottom, left + step, place.bottom + part * height))
+    return found
 
 
 def marker(frame: int, frames: int, place: Rect) -> Rect:
@@ -62,8 +67,7 @@ def pieces(places: Mapping[int, Place], invented: Mapping[int, float]) -> dict[i
     for t in sorted(places):
         if t + 1 in places:
             worst = max(invented.get(t, 0.0), invented.get(t + 1, 0.0))
-            level = (1 - worst < legend.MUCH_INVENTED) + (1 - worst < legend.MOST_INVENTED)
-            found[level] += [places[t], places[t + 1]]
+            found[level_of(worst)] += [places[t], places[t + 1]]
     return found
 
 

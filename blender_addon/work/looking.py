@@ -170,7 +170,7 @@ class Looking:
         self._under_way.clear()
 
     def shown(self, now: float) -> Found | None:
-        """What to show of the camera as it is now: the newest that was seen of this frame, unless that is too old."""
+        """What to show of the camera as it is now; until that has come, for a moment the last that has."""
         wanted = self._now
         if wanted is None:
             return None
