@@ -60,6 +60,11 @@ class LiveCoverage:
         return self._looking.shown(time.monotonic())
 
     @property
+    def version(self) -> int:
+        """Another number whenever the path, or what is known of it, has changed."""
+        return self._looking.version
+
+    @property
     def along(self) -> Mapping[int, float]:
         """Part that has to be invented by frame of the shot, counted from 0, as far as it is known."""
         return self._looking.invented_along()

@@ -4,6 +4,7 @@ Draws what `session.coverage` knows, and nothing that it does not. The one modul
 """
 
 import traceback
+from collections.abc import Callable
 
 import blf
 import bpy
@@ -12,6 +13,7 @@ import numpy as np
 from bpy_extras.view3d_utils import location_3d_to_region_2d
 from gpu_extras.batch import batch_for_shader
 from mathutils import Vector
+from numpy.typing import NDArray
 
 from ex4d.render import classes, legend
 
@@ -21,6 +23,9 @@ from ..ui import coverage_shapes as shapes
 from ..work import session
 from ..work.looking import Found
 
+Colour = tuple[float, float, float, float]
+
+WHITE: Colour = (1.0, 1.0, 1.0, 1.0)
 CURVE_PX, TEXT_PX = 36, 13
 WIDTHS = (2.0, 4.0, 7.0)
 """Of the path by warning level, in pixels."""
@@ -45,6 +50,8 @@ class Overlay:
         self._handles: list[object] = []
         self._shader: gpu.types.GPUShader | None = None
         self._texture: tuple[Found, gpu.types.GPUTexture] | None = None
+        self._curve: tuple[tuple, list[tuple[Colour, gpu.types.GPUBatch]]] | None = None
+        self._path: tuple[tuple, dict[int, gpu.types.GPUBatch]] | None = None
         self._is_broken = False
 
     def add(self) -> None:
@@ -57,9 +64,9 @@ class Overlay:
         for handle in self._handles:
             bpy.types.SpaceView3D.draw_handler_remove(handle, "WINDOW")
         self._handles.clear()
-        self._shader = self._texture = None
+        self._shader = self._texture = self._curve = self._path = None
 
-    def _guarded(self, draw) -> None:  # type: ignore[no-untyped-def]
+    def _guarded(self, draw: Callable[[bpy.types.Context, bpy.types.PropertyGroup], None]) -> None:
         """A view that cannot be drawn over is still a view: say why once, and leave it alone."""
         context = bpy.context
         facts = context.scene.ex4d
@@ -86,9 +93,12 @@ class Overlay:
         gpu.state.blend_set("ALPHA")
         if found is not None:
             self._draw_tint(found, frame, facts.coverage_strength, scale)
-        _draw_curve(now.coverage, facts, context.scene.frame_current, frame, scale)
+        visible = shapes.visible(frame, context.region.width, context.region.height)
+        if visible is not None:
+            place = shapes.curve_in(visible, CURVE_PX * scale)
+            self._draw_curve(now.coverage, facts, context.scene.frame_current, place)
+            _write(shapes.told(found.invented if found is not None else None, now.coverage.problem), place, scale)
         gpu.state.blend_set("NONE")
-        _write(shapes.told(found.invented if found is not None else None, now.coverage.problem), frame, scale)
 
     def _draw_tint(self, found: Found, frame: shapes.Rect, strength: float, scale: float) -> None:
         if self._shader is None:
@@ -108,31 +118,60 @@ class Overlay:
         shader.uniform_sampler("seen", self._texture[1])
         batch.draw(shader)
 
+    def _draw_curve(
+        self,
+        coverage: live_coverage.LiveCoverage,
+        facts: bpy.types.PropertyGroup,
+        scene_frame: int,
+        place: shapes.Rect,
+    ) -> None:
+        """How much of each frame has to be invented."""
+        shader, frames = gpu.shader.from_builtin("UNIFORM_COLOR"), facts.frames
+        key = (coverage.version, frames, place)
+        if self._curve is None or self._curve[0] != key:
+            batches = [((0.0, 0.0, 0.0, 0.8), _filled(shader, [place]))]
+            for level, rects in shapes.bars(coverage.along, frames, place).items():
+                batches += [((*_as_floats(legend.LEVELS[level]), 1.0), _filled(shader, rects))] if rects else []
+            self._curve = key, batches if coverage.along else []
+        marker = _filled(shader, [shapes.marker(facts.frame_of(scene_frame), frames, place)])
+        shader.bind()
+        for colour, batch in [*self._curve[1], (WHITE, marker)] if self._curve[1] else []:
+            shader.uniform_float("color", colour)
+            batch.draw(shader)
+
     # -- other views
 
     def _draw_world(self, context: bpy.types.Context, facts: bpy.types.PropertyGroup) -> None:
         if live_coverage.is_shown(context.scene, context.space_data):
             return
-        coverage = session.current().coverage
-        root = objects.find(context.scene, objects.ROOT)
+        coverage, root = session.current().coverage, objects.find(context.scene, objects.ROOT)
         to_world = camera.matrix_of(root) if root is not None else np.eye(4)
-        places = {
-            t: tuple((to_world @ axes.pose_to_blender(np.reshape(look.camera_to_world, (4, 4))))[:3, 3].tolist())
-            for t in range(facts.frames)
-            if (look := coverage.place(t)) is not None
-        }
         shader = gpu.shader.from_builtin("POLYLINE_UNIFORM_COLOR")
+        key = (coverage.version, facts.frames, to_world.tobytes())
+        if self._path is None or self._path[0] != key:
+            pieces = shapes.pieces(_places(coverage, facts.frames, to_world), coverage.along)
+            batches = {lv: batch_for_shader(shader, "LINES", {"pos": ends}) for lv, ends in pieces.items() if ends}
+            self._path = key, batches
         shader.bind()
         shader.uniform_float("viewportSize", gpu.state.viewport_get()[2:])
         gpu.state.blend_set("ALPHA")
         gpu.state.depth_test_set("LESS_EQUAL")
-        for level, ends in shapes.pieces(places, coverage.along).items():
-            if ends:
-                shader.uniform_float("lineWidth", WIDTHS[level] * context.preferences.system.ui_scale)
-                shader.uniform_float("color", (*_as_floats(legend.LEVELS[level]), 1.0))
-                batch_for_shader(shader, "LINES", {"pos": ends}).draw(shader)
+        for level, batch in self._path[1].items():
+            shader.uniform_float("lineWidth", WIDTHS[level] * context.preferences.system.ui_scale)
+            shader.uniform_float("color", (*_as_floats(legend.LEVELS[level]), 1.0))
+            batch.draw(shader)
         gpu.state.depth_test_set("NONE")
         gpu.state.blend_set("NONE")
+
+
+def _places(coverage: live_coverage.LiveCoverage, frames: int, to_world: NDArray) -> dict[int, shapes.Place]:
+    """Where the camera is in the world, by frame, as far as it is known."""
+    looks = {t: look for t in range(frames) if (look := coverage.place(t)) is not None}
+    if not looks:
+        return {}
+    poses = np.array([look.camera_to_world for look in looks.values()]).reshape(-1, 4, 4)
+    places = (to_world @ axes.pose_to_blender(poses))[:, :3, 3].tolist()
+    return dict(zip(looks, map(tuple, places), strict=True))
 
 
 def _camera_frame(context: bpy.types.Context, chosen: bpy.types.Object) -> shapes.Rect | None:
@@ -144,41 +183,17 @@ def _camera_frame(context: bpy.types.Context, chosen: bpy.types.Object) -> shape
     return None if any(point is None for point in points) else shapes.rect_around([tuple(p) for p in points])
 
 
-def _draw_curve(
-    coverage: live_coverage.LiveCoverage,
-    facts: bpy.types.PropertyGroup,
-    scene_frame: int,
-    frame: shapes.Rect,
-    scale: float,
-) -> None:
-    """How much of each frame has to be invented, along the bottom of the camera's frame."""
-    along = coverage.along
-    if not along:
-        return
-    place = shapes.curve_in(frame, CURVE_PX * scale)
-    _fill([place], (0.0, 0.0, 0.0, 0.8))
-    for level, rects in shapes.bars(along, facts.frames, place).items():
-        _fill(rects, (*_as_floats(legend.LEVELS[level]), 1.0))
-    _fill([shapes.marker(facts.frame_of(scene_frame), facts.frames, place)], (1.0, 1.0, 1.0, 1.0))
+def _filled(shader: gpu.types.GPUShader, rects: list[shapes.Rect]) -> gpu.types.GPUBatch:
+    return batch_for_shader(shader, "TRIS", {"pos": [(x, y, 0.0) for rect in rects for x, y in rect.triangles]})
 
 
-def _fill(rects: list[shapes.Rect], colour: tuple[float, float, float, float]) -> None:
-    if not rects:
-        return
-    shader = gpu.shader.from_builtin("UNIFORM_COLOR")
-    corners = [(x, y, 0.0) for rect in rects for x, y in rect.triangles]
-    batch = batch_for_shader(shader, "TRIS", {"pos": corners})
-    shader.bind()
-    shader.uniform_float("color", colour)
-    batch.draw(shader)
-
-
-def _write(text: str, frame: shapes.Rect, scale: float) -> None:
+def _write(text: str, place: shapes.Rect, scale: float) -> None:
+    """A line of text above the curve."""
     blf.size(0, TEXT_PX * scale)
-    blf.color(0, 1.0, 1.0, 1.0, 1.0)
+    blf.color(0, *WHITE)
     blf.enable(0, blf.SHADOW)
-    blf.shadow(0, 5, 0.0, 0.0, 0.0, 1.0)
-    blf.position(0, frame.left + 8 * scale, frame.top - (TEXT_PX + 8) * scale, 0)
+    blf.shadow(0, 3, 0.0, 0.0, 0.0, 1.0)
+    blf.position(0, place.left + 8 * scale, place.top + 8 * scale, 0)
     blf.draw(0, text)
     blf.disable(0, blf.SHADOW)
 

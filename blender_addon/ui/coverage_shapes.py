@@ -32,9 +32,16 @@ def rect_around(corners: Sequence[Point]) -> Rect:
     return Rect(min(across), min(up), max(across), max(up))
 
 
-def curve_in(frame: Rect, height: float) -> Rect:
-    """Where the curve over the path stands: along the bottom of the camera's frame."""
-    return Rect(frame.left, frame.bottom, frame.right, frame.bottom + min(height, (frame.top - frame.bottom) / 3))
+def visible(frame: Rect, width: float, height: float) -> Rect | None:
+    """The part of the camera's frame that a region of this size shows; None where that is nothing."""
+    left, bottom = max(frame.left, 0), max(frame.bottom, 0)
+    right, top = min(frame.right, width), min(frame.top, height)
+    return Rect(left, bottom, right, top) if left < right and bottom < top else None
+
+
+def curve_in(place: Rect, height: float) -> Rect:
+    """Where the curve over the path stands: along the bottom of what is visible of the camera's frame."""
+    return Rect(place.left, place.bottom, place.right, place.bottom + min(height, (place.top - place.bottom) / 3))
 
 
 def level_of(invented: float) -> int:
@@ -72,7 +79,7 @@ def pieces(places: Mapping[int, Place], invented: Mapping[int, float]) -> dict[i
 
 
 def told(invented: float | None, problem: str) -> str:
-    """What stands in the corner of the camera's frame."""
+    """What stands above the curve."""
     if problem:
         return problem
     return "" if invented is None else f"{math.ceil(100 * invented - 1e-9)}% to be invented"

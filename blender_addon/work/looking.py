@@ -59,10 +59,11 @@ class Looking:
 
     Attributes:
         problem: why nothing is seen, a sentence; "" while all is well.
+        version: another number whenever the path, or what is known of it, has changed.
     """
 
     def __init__(self) -> None:
-        self.problem = ""
+        self.problem, self.version = "", 0
         self._number = 0
         self._now: Look | None = None
         self._path: dict[int, Look] = {}
@@ -79,7 +80,9 @@ class Looking:
 
     def want_along(self, frame: int, look: Look) -> None:
         """Look from a frame of the path, counted from 0, as its camera is there."""
-        self._path[frame] = look
+        if self._path.get(frame) != look:
+            self._path[frame] = look
+            self.version += 1
 
     def want_as_played(self, look: Look) -> None:
         """The camera where it is now is a frame of its path, which is not known otherwise.
@@ -89,7 +92,7 @@ class Looking:
         known = self._path.get(look.frame)
         if known is not None and not _same(known, look):
             self._path.clear()
-        self._path[look.frame] = look
+        self.want_along(look.frame, look)
 
     def forget(self) -> None:
         """Another shot, or another camera: nothing that was found holds any more."""
@@ -98,6 +101,7 @@ class Looking:
         self._found.clear()
         self._under_way.clear()
         self.problem, self._not_before = "", 0.0
+        self.version += 1
 
     def along(self, frame: int) -> Look | None:
         """The look of a frame of the path, as far as it is known."""
@@ -163,6 +167,7 @@ class Looking:
         self._latest = found
         if self._path.get(look.frame) == look:
             self._found[look.frame] = found
+            self.version += 1
         return True
 
     def unanswered(self) -> None:

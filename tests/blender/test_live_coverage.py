@@ -337,6 +337,8 @@ def test_bars_stand_under_their_frames_and_are_as_high_as_what_is_invented():
     assert made[1] == [shapes.Rect(200, 10, 250, 34)]
     assert made[2] == [shapes.Rect(250, 10, 300, 50)]
     assert shapes.marker(1, 4, place) == shapes.Rect(174, 10, 176, 50)
+    assert shapes.visible(shapes.Rect(-50, 20, 400, 900), 300, 200) == shapes.Rect(0, 20, 300, 200)
+    assert shapes.visible(shapes.Rect(-50, -20, -10, 90), 300, 200) is None
     assert shapes.curve_in(shapes.Rect(0, 0, 90, 60), 36) == shapes.Rect(0, 0, 90, 20)
 
 
