@@ -20,6 +20,12 @@ WAITING_S, READING_S, SETTLED_S, IDLE_S = 0.004, 0.02, 0.1, 0.5
 wants to see it."""
 
 
+def scene_shown() -> bpy.types.Scene:
+    """The one scene whose coverage is followed: that of the first window."""
+    windows = bpy.context.window_manager.windows
+    return windows[0].scene if len(windows) else bpy.context.scene
+
+
 def is_shown(scene: bpy.types.Scene, space: bpy.types.SpaceView3D) -> bool:
     """Whether a 3D View shows what the chosen camera sees."""
     through = space.camera if space.use_local_camera else scene.camera

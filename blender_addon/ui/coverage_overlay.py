@@ -69,9 +69,12 @@ class Overlay:
     def _guarded(self, draw: Callable[[bpy.types.Context, bpy.types.PropertyGroup], None]) -> None:
         """A view that cannot be drawn over is still a view: say why once, and leave it alone."""
         context = bpy.context
-        facts = context.scene.ex4d
-        space = context.space_data
+        facts, space = context.scene.ex4d, context.space_data
+        if not facts.show_coverage:
+            self._is_broken = False  # turned on again it has another try
         if self._is_broken or not facts.shot or not facts.show_coverage or not space.overlay.show_overlays:
+            return
+        if context.scene != live_coverage.scene_shown():
             return
         try:
             draw(context, facts)

@@ -273,7 +273,7 @@ class Session:
     def look_around(self, budget: float = LOOK_S) -> float:
         """Send looks and hear what was seen, for about `budget` seconds; returns when to do so again. Never raises."""
         try:
-            scene = bpy.context.scene
+            scene = live_coverage.scene_shown()
             if self.client is not None and self.coverage.is_waiting:
                 self._hear_updates(self.client, budget)
             news, again = self.coverage.step(scene, self.client, live_coverage.is_seen(scene))

@@ -4,17 +4,21 @@ import time
 import uuid
 from dataclasses import replace
 
+import msgpack
 import numpy as np
 import psutil
 import pytest
+import zmq
 from ex4d_server import lookout
+from ex4d_server.gate import Gate
 from raw import Raw
 from server_process import until
+from zmq.utils.monitor import recv_monitor_message
 
 from ex4d.geometry import presets
 from ex4d.geometry.depth_video import DepthVideo, save_depth
 from ex4d.geometry.mesh import DWMesh
-from ex4d.jobs.codec import decode, encode
+from ex4d.jobs.codec import decode, encode, unpack
 from ex4d.jobs.keys import ClientKeys, KeyPair, client_keys
 from ex4d.jobs.messages import SERVER_CONTROL, Error, Follow, Look, Seen, Unseen
 from ex4d.pipeline.hashing import blob_of
@@ -165,10 +169,6 @@ def test_a_look_before_hello_is_refused(sent, server):
     ],
 )
 def test_what_is_no_look_is_refused_before_anything_is_made_of_it(sent, server, changes, says):
-    import msgpack
-
-    from ex4d.jobs.codec import unpack
-
     raw = Raw(server.address)
     plain = unpack(encode(sent[1][0])) | {name: list(v) if isinstance(v, tuple) else v for name, v in changes.items()}
     answer = raw.ask_frames([msgpack.packb(plain)])
@@ -205,10 +205,27 @@ def test_a_looker_that_is_killed_comes_back_and_one_that_is_stopped_hurts_nobody
     assert views(client)[-1].number == 50
 
 
-def test_a_looker_that_hangs_is_ended_and_the_client_told(tmp_path, monkeypatch):
-    import zmq
-    from ex4d_server.gate import Gate
+def test_nobody_gets_into_the_lookers_port_with_a_clients_key(sent, server):
+    client, looks, _mesh, _path = sent
+    client.look(looks[1])
+    views(client)
+    port = next(part for part in looker_of(server).cmdline() if part.startswith("tcp://"))
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    client_keys(server.state).put_on(socket)
+    socket.linger = 0
+    monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+    socket.connect(port)
+    assert monitor.poll(5000)
+    assert recv_monitor_message(monitor)["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    socket.disable_monitor()
+    monitor.close(0)
+    context.destroy(linger=0)
+    client.look(looks[2])
+    assert isinstance(views(client)[-1], Seen)
 
+
+def test_a_looker_that_hangs_is_ended_and_the_client_told(tmp_path, monkeypatch):
     monkeypatch.setattr(lookout, "ANSWER_SECONDS", 0.5)
     (tmp_path / "logs").mkdir()
     context = zmq.Context()
