@@ -89,6 +89,7 @@ class Blender:
         self._bpy: Any = bpy
         self._session: Any = importlib.import_module("blender_addon.work.session").current()
         self._session_module: Any = importlib.import_module("blender_addon.work.session")
+        self._log = clip.with_name("log")
         self._set_address(address)
         bpy.ops.ex4d.open_clip(filepath=str(clip))
         bpy.ops.ex4d.camera_preset(preset="60")
@@ -132,6 +133,7 @@ class Blender:
         draw = self._timed(lambda: session.look(scene), ticks)
         step = self._timed(session.look_around, ticks)
         self._session_module.live_coverage.is_seen = lambda scene: True  # there is no window here
+        jobs = self._log.read_text().count(" ended")
         place, picture, due = camera.location.x, 0.0, 0.0
         began, warm = time.perf_counter(), False
         while (now := time.perf_counter()) < began + SECONDS + (2 if warm else 30):
@@ -153,12 +155,13 @@ class Blender:
         camera.location.x = place
         took = time.perf_counter() - began
         client.look, client.take_views = look, take_views
+        jobs = self._log.read_text().count(" ended") - jobs
         wall, own = 1e3 * np.array(ticks).T
         print(
             f"{condition:36s} {len(waited) / took:5.1f} answers/s, after {1e3 * np.median(waited):4.0f} ms"
             f" (95%: {1e3 * np.percentile(waited, 95):.0f}); tick {np.median(wall):.2f} ms (95%:"
             f" {np.percentile(wall, 95):.2f}, 99%: {np.percentile(wall, 99):.2f}; of the processor 99%:"
-            f" {np.percentile(own, 99):.2f})",
+            f" {np.percentile(own, 99):.2f}); {jobs} jobs ended",
             flush=True,
         )
 

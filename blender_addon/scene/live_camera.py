@@ -61,11 +61,10 @@ def look_now(scene: bpy.types.Scene, shot: Standing) -> Look | None:
     try:
         chosen = camera.path_camera(scene)
         root = _root(scene, chosen)
-        to_shot = np.linalg.inv(camera.matrix_of(root)) if root is not None else np.eye(4)
-        pose = camera.rigid(to_shot @ camera.matrix_of(chosen), "The camera")
+        pose = _rigid(_to_shot(root) @ chosen.matrix_world)
         frame = scene.ex4d.frame_of(scene.frame_current)
         return _look(shot, _to_look(scene, shot), frame, pose, camera.lens_of(chosen.data), camera.picture_of(scene))
-    except (InputError, np.linalg.LinAlgError):
+    except InputError:
         return None
 
 
@@ -91,10 +90,7 @@ class Along:
         root_moves = root is not None and any(True for _curve in compat.fcurves(root))
         if (root_moves and self._chosen.parent is None) or self._lens.keys() & (rig.LENS_CHANNELS - LENS_KEYS.keys()):
             raise InputError("The camera's path is more than its keys.")
-        if self._chosen.parent is not None:
-            self._to_shot = np.array(self._chosen.matrix_parent_inverse)
-        else:
-            self._to_shot = np.linalg.inv(camera.matrix_of(root)) if root is not None else np.eye(4)
+        self._to_shot = self._chosen.matrix_parent_inverse if self._chosen.parent is not None else _to_shot(root)
 
     def look(self, frame: int) -> Look:
         """From a frame of the shot, counted from 0.
@@ -103,7 +99,7 @@ class Along:
             InputError: the camera has no place there, such as a root that is scaled unevenly.
         """
         at = self._start + frame
-        pose = camera.rigid(self._to_shot @ np.array(_matrix_at(self._chosen, self._keyed, at)), "The camera")
+        pose = _rigid(self._to_shot @ _matrix_at(self._chosen, self._keyed, at))
         keyed = {LENS_KEYS[path]: curve.evaluate(at) for path, curve in self._lens.items() if path in LENS_KEYS}
         lens = replace(camera.lens_of(self._chosen.data), **keyed)
         return _look(self._shot, self._to_look, frame, pose, lens, self._picture)
@@ -115,6 +111,30 @@ def _root(scene: bpy.types.Scene, chosen: bpy.types.Object) -> bpy.types.Object 
     if parent is not None and (parent.get("ex4d_role"), parent.get("ex4d_shot")) == (objects.ROOT, shot):
         return parent
     return objects.find(scene, objects.ROOT)
+
+
+def _to_shot(root: bpy.types.Object | None) -> Matrix:
+    """From the world into the shot.
+
+    Raises:
+        InputError: the root is scaled to nothing.
+    """
+    try:
+        return root.matrix_world.inverted() if root is not None else Matrix()
+    except ValueError:
+        raise InputError("EX-4D Source is scaled to nothing.") from None
+
+
+def _rigid(matrix: Matrix) -> NDArray[np.float64]:
+    """As `camera.rigid`, by Blender's own arithmetic: numpy's may take milliseconds while its threads are woken.
+
+    Raises:
+        InputError: scaled unevenly, or mirrored.
+    """
+    turned = matrix.to_3x3().normalized()
+    if not turned.is_orthogonal_axis_vectors or turned.is_negative:
+        raise InputError("The camera or EX-4D Source is scaled unevenly: give it the same scale on all axes.")
+    return axes.pose_from_blender(np.array(Matrix.Translation(matrix.translation) @ turned.to_4x4(), np.float64))
 
 
 def _to_look(scene: bpy.types.Scene, shot: Standing) -> NDArray[np.float64]:
