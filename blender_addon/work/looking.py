@@ -201,7 +201,7 @@ _EXACT = ("frame", "depth", "source_to_world", "width", "height", "render")
 
 def _same(one: Look, other: Look) -> bool:
     """Whether two looks see the same, as far as Blender's single precision can tell."""
-    if one == other:
+    if one is other or one == other:
         return True
     if any(getattr(one, name) != getattr(other, name) for name in _EXACT):
         return False
