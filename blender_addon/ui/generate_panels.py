@@ -6,6 +6,7 @@ from ex4d.jobs.messages import GeneratorInfo
 
 from ..shot import checks, estimates, options, suggestion
 from ..ui import get_model
+from ..ui.coverage_panel import draw_coverage
 from ..ui.estimate import draw_estimate
 from ..ui.generate_operators import EX4D_OT_generate, EX4D_OT_preview, EX4D_OT_suggest_prompt
 from ..ui.layout import Context, Layout, advise, draw_progress, draw_trouble, has_shot, say, settings_column
@@ -23,20 +24,6 @@ def draw_check(layout: Layout, context: Context) -> None:
     if not session.current().state.busy:
         draw_estimate(layout, estimates.of_take(context.scene.ex4d, preview=True))
     draw_coverage(layout, context)
-
-
-def draw_coverage(layout: Layout, context: Context) -> None:
-    """What the tint in the camera's view means, how strong it is, and how much of the frame shown is invented."""
-    facts, coverage = context.scene.ex4d, session.current().coverage
-    row = layout.row(align=True)
-    row.prop(facts, "show_coverage")
-    strength = row.row(align=True)
-    strength.active = facts.show_coverage
-    strength.prop(facts, "coverage_strength", slider=True)
-    layout.label(text="Magenta, striped: to be invented", icon="COLOR")
-    if facts.show_coverage and (along := coverage.along):
-        worst = max(along, key=lambda frame: along[frame])
-        layout.label(text=f"At most {along[worst]:.0%}, in frame {facts.start + worst}", icon="GRAPH")
 
 
 def draw_generate(layout: Layout, context: Context) -> None:

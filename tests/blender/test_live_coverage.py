@@ -8,10 +8,12 @@ import bpy
 import numpy as np
 import pytest
 import shots
+from test_panels import draw
 
 from blender_addon.scene import bake, camera, live_camera
 from blender_addon.shot import live_coverage
 from blender_addon.ui import coverage_shapes as shapes
+from blender_addon.ui import panels
 from blender_addon.work import looking, session
 from blender_addon.work.looking import Looking
 from ex4d.jobs.messages import Look, Seen, Unseen
@@ -378,3 +380,16 @@ def test_the_view_of_the_chosen_camera_is_known_from_others(played, scene):
     assert live_coverage.is_shown(scene, space)
     space.region_3d.view_perspective = "PERSP"
     assert not live_coverage.is_shown(scene, space)
+
+
+def test_the_check_panel_has_the_switch_the_strength_the_legend_and_the_worst_frame(played, scene):
+    coverage = session.current().coverage
+    settle(played, scene, 0.75)
+    coverage._looking._found[4] = replace(coverage._looking._found[4], seen=seen(0, 0.4))
+    coverage._looking.version += 1
+    drawn = draw(panels.draw_check)
+    assert {"show_coverage", "coverage_strength"} <= set(drawn.shown)
+    assert "Magenta, striped: to be invented" in drawn.labels
+    assert "At most 60%, in frame 5" in drawn.labels
+    scene.ex4d.show_coverage = False
+    assert "At most 60%, in frame 5" not in draw(panels.draw_check).labels
