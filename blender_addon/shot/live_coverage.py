@@ -20,6 +20,10 @@ WAITING_S, READING_S, SETTLED_S, IDLE_S = 0.004, 0.02, 0.1, 0.5
 wants to see it."""
 
 
+OFFLINE = "No server is connected: nobody knows what has to be invented"
+"""What stands in the camera's view in place of a percentage."""
+
+
 def scene_shown() -> bpy.types.Scene:
     """The one scene whose coverage is followed: that of the first window."""
     windows = bpy.context.window_manager.windows
@@ -49,11 +53,13 @@ class LiveCoverage:
         self._camera = ""
         self._next = 0
         self._by_keys = True
+        self._is_offline = False
+        self._failure = ""
 
     @property
     def problem(self) -> str:
-        """Why the server sees nothing, a sentence; "" while all is well."""
-        return self._looking.problem
+        """Why nothing is seen, a sentence; "" while all is well."""
+        return self._failure or (OFFLINE if self._is_offline else self._looking.problem)
 
     @property
     def is_waiting(self) -> bool:
@@ -81,14 +87,16 @@ class LiveCoverage:
 
     def look(self, scene: bpy.types.Scene, client: Client | None) -> None:
         """Someone sees through the chosen camera: look where it is now. Quick, for draw handlers."""
-        if client is None or client.status != "ready" or not self._follow(scene):
+        if not self._follow(scene):
             return
         assert self._standing is not None
         now = live_camera.look_now(scene, self._standing)
         self._looking.want(now)
         if now is not None and not self._by_keys:
             self._looking.want_as_played(now)
-        self._send(client)
+        self._is_offline = client is None or client.status != "ready"
+        if client is not None and not self._is_offline:
+            self._send(client)
 
     def step(self, scene: bpy.types.Scene, client: Client | None, is_seen: bool) -> tuple[bool, float]:
         """Hear what was seen, read on along the path, and ask for more.
@@ -119,10 +127,17 @@ class LiveCoverage:
     def forget(self) -> None:
         """Another file."""
         self._looking.forget()
-        self._standing, self._camera, self._next = None, "", 0
+        self._standing, self._camera, self._next, self._failure = None, "", 0, ""
+
+    def give_up(self, why: str) -> None:
+        """Do nothing more in this file: what went wrong once goes wrong many times a second."""
+        self.forget()
+        self._failure = why
 
     def _follow(self, scene: bpy.types.Scene) -> bool:
         """Whether there is a shot with a camera to look through; what was found for others is forgotten."""
+        if self._failure:
+            return False
         chosen = scene.ex4d.camera
         standing = live_camera.standing(scene, self._standing)
         name = chosen.name if chosen is not None else ""

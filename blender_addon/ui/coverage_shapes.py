@@ -80,6 +80,4 @@ def pieces(places: Mapping[int, Place], invented: Mapping[int, float]) -> dict[i
 
 def told(invented: float | None, problem: str) -> str:
     """What stands above the curve."""
-    if problem:
-        return problem
-    return "" if invented is None else f"{math.ceil(100 * invented - 1e-9)}% to be invented"
+    return problem if invented is None else f"{math.ceil(100 * invented - 1e-9)}% to be invented"

@@ -279,7 +279,8 @@ class Session:
             news, again = self.coverage.step(scene, self.client, live_coverage.is_seen(scene))
         except Exception as error:
             traceback.print_exc()
-            self.dispatch(state.Said(f"Live Coverage: {type(error).__name__}: {error}", failed=True))
+            self.coverage.give_up(f"Live Coverage: {type(error).__name__}: {error}")
+            self.dispatch(state.Said(self.coverage.problem, failed=True))
             return IDLE_INTERVAL_S
         if news:
             redraw("VIEW_3D")

@@ -306,10 +306,35 @@ def test_another_shot_or_camera_is_looked_at_anew(played, scene, tmp_path):
 
 
 def test_the_timer_never_ends_whatever_happens(played, scene, monkeypatch, capsys):
-    monkeypatch.setattr(live_coverage.LiveCoverage, "step", lambda *_: 1 / 0)
-    assert session.looking_timer() == session.IDLE_INTERVAL_S
+    with monkeypatch.context() as patch:
+        patch.setattr(live_coverage.LiveCoverage, "step", lambda *_: 1 / 0)
+        assert session.looking_timer() == session.IDLE_INTERVAL_S
     assert "ZeroDivisionError" in session.current().state.message
     assert "ZeroDivisionError" in capsys.readouterr().err
+    assert session.looking_timer() == live_coverage.IDLE_S  # what went wrong is not done again and again
+    assert "ZeroDivisionError" in session.current().coverage.problem
+    session.current().leave_file()
+    assert session.current().coverage.problem == ""
+
+
+def test_without_a_server_what_is_known_stays_and_a_moved_camera_shows_nothing_old(played, scene):
+    settle(played, scene)
+    coverage = session.current().coverage
+    played.status = "unreachable"
+    scene.frame_set(5)
+    coverage.look(scene, played)
+    assert coverage.found.invented == 0.5
+    scene.ex4d.camera.location.x += 1
+    bpy.context.view_layer.update()
+    coverage.look(scene, played)
+    coverage._looking._latest = None  # as after a moment
+    assert coverage.found is None
+    assert coverage.problem == live_coverage.OFFLINE
+    assert played.looks == []
+    played.status = "ready"
+    coverage.look(scene, played)
+    assert coverage.problem == ""
+    assert len(played.looks) == 1
 
 
 def test_a_step_takes_less_than_a_millisecond(played, scene):
@@ -358,7 +383,7 @@ def test_the_label_rounds_up_so_that_something_is_never_called_nothing():
     assert shapes.told(0.0, "") == "0% to be invented"
     assert shapes.told(0.38, "") == "38% to be invented"
     assert shapes.told(None, "") == ""
-    assert shapes.told(0.38, "The server has no depth.") == "The server has no depth."
+    assert shapes.told(None, "The server has no depth.") == "The server has no depth."
 
 
 def test_looks_differ_where_anything_but_rounding_does():
