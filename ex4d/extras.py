@@ -1,11 +1,59 @@
-"""Python packages that are not always installed, and how to install them. Looking for one imports nothing."""
+"""Python packages that are not always installed, and how to get what is missing, for whoever reads it.
 
+Looking for a package imports nothing.
+"""
+
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
-_NVIDIA = "; in Blender, press Repair and choose NVIDIA GPU"
-REPAIR = {"depth": "; in Blender, press Repair", "wan": _NVIDIA, "cuda": _NVIDIA}
-"""How those who have no terminal get an extra: the add-on's Set Up Server brings it."""
+SET_UP_MARK = "set-up-by-blender"
+"""Name of the file that marks an environment made by Set Up Server."""
+
+_NVIDIA = "press Repair in the add-on's preferences and choose NVIDIA GPU"
+_REPAIR = {"wan": _NVIDIA, "cuda": _NVIDIA}
+_USUAL_REPAIR = "press Repair in the add-on's preferences"
+_OWN = "Set Up Server does not bring it; see docs/depth-models.md for a Server Python of your own"
+_NOT_BROUGHT = ("depthcrafter",)
+
+
+def is_set_up_by_blender(prefix: Path = Path(sys.prefix)) -> bool:
+    """Whether this Python's environment was made by Set Up Server: those who use it have a button and no terminal.
+
+    Args:
+        prefix: of the environment. `blender_addon/setup/install.py` leaves the file when all of it is there.
+    """
+    return (prefix / SET_UP_MARK).is_file()
+
+
+def extra_to_install(extra: str) -> str:
+    """How to get an extra of ex4d, as a part of a sentence: by the button, or by pip, as this environment was made."""
+    if not is_set_up_by_blender():
+        return f"pip install -c constraints.txt '.[{extra}]' in a checkout"
+    return _OWN if extra in _NOT_BROUGHT else _REPAIR.get(extra, _USUAL_REPAIR)
+
+
+def models_to_get() -> str:
+    """How to get a model's files, as a part of a sentence."""
+    return "press Get beside it in Blender" if is_set_up_by_blender() else "`ex4d models` says how to get them"
+
+
+def said_once(reasons: Iterable[tuple[str, str]]) -> str:
+    """Why several things cannot run, in sentences; a reason that differs by a name alone is said for the first.
+
+    Args:
+        reasons: the name of each, and a sentence that may hold it.
+    """
+    alike: dict[str, list[tuple[str, str]]] = {}
+    for name, reason in reasons:
+        alike.setdefault(reason.replace(name, "\0"), []).append((name, reason))
+    sentences = []
+    for (_, reason), *others in alike.values():
+        names = " and ".join(filter(None, (", ".join(name for name, _ in others[:-1]), *(n for n, _ in others[-1:]))))
+        sentences.append(f"{reason} The same goes for {names}." if names else reason)
+    return " ".join(sentences)
 
 
 @dataclass(frozen=True)
@@ -27,7 +75,7 @@ class Package:
 
     @property
     def install(self) -> str:
-        """What to type, as a part of a sentence."""
-        if not self.extra:
-            return f"pip install {self.name}"
-        return f"pip install -c constraints.txt '.[{self.extra}]' in a checkout{REPAIR.get(self.extra, '')}"
+        """What to do, as a part of a sentence: see `extra_to_install`."""
+        if self.extra:
+            return extra_to_install(self.extra)
+        return _USUAL_REPAIR if is_set_up_by_blender() else f"pip install {self.name}"

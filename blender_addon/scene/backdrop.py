@@ -24,6 +24,15 @@ def tint(data: bpy.types.Camera) -> None:
     background.display_depth, background.frame_method, background.alpha = "BACK", "STRETCH", 1.0
 
 
+def show(data: bpy.types.Camera, shown: bool) -> bool:
+    """Show or hide the tint where a camera has it; returns whether it was shown before."""
+    before = False
+    for background in data.background_images:
+        if _is_ours(background.image):
+            before, background.show_background_image = background.show_background_image, shown
+    return before
+
+
 def _image() -> bpy.types.Image:
     """One picture of nothing but the tint, which all cameras share."""
     found = next((image for image in bpy.data.images if _is_ours(image)), None)

@@ -21,6 +21,9 @@ KEY_TOLERANCE = 5e-4
 
 LENS_NAMES = {"ORTHO": "orthographic", "PANO": "panoramic", "CUSTOM": "custom"}
 
+ROTATIONS = {"QUATERNION": "rotation_quaternion", "AXIS_ANGLE": "rotation_axis_angle"}
+"""Which channel turns a camera, where that is not Euler angles."""
+
 CHANNELS = tuple((path, index) for path in ("location", "rotation_euler") for index in range(3))
 
 
@@ -319,9 +322,8 @@ def snap_to_source(scene: bpy.types.Scene, camera: bpy.types.Object, frame: int)
         camera.scale = scale
         apply_lens(camera.data, lens)
         if animated:
-            rotation = "rotation_quaternion" if camera.rotation_mode == "QUATERNION" else "rotation_euler"
             camera.keyframe_insert("location", frame=frame)
-            camera.keyframe_insert(rotation, frame=frame)
+            camera.keyframe_insert(ROTATIONS.get(camera.rotation_mode, "rotation_euler"), frame=frame)
         if animated_lens:
             _key_lens(camera.data, frame)
 
@@ -333,8 +335,9 @@ def free_to_play(scene: bpy.types.Scene, camera: bpy.types.Object) -> Iterator[N
     A big mesh cache that is read anew in every frame would take seconds. Blender leaves what is switched off where it
     is, but never the scene's camera.
     """
-    mesh, before, subframe = objects.find(scene, objects.MESH), scene.frame_current, scene.frame_subframe
-    hidden, own = [m for m in mesh.modifiers if m.show_viewport] if mesh else [], scene.camera
+    meshes = [objects.find(scene, role) for role in (objects.MESH, objects.CATCHER)]
+    hidden = [m for mesh in meshes if mesh for m in mesh.modifiers if m.show_viewport]
+    before, subframe, own = scene.frame_current, scene.frame_subframe, scene.camera
     try:
         scene.camera = camera
         for modifier in hidden:

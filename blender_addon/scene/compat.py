@@ -43,6 +43,14 @@ def strip_range(strip: Strip) -> tuple[int, int]:
     return int(strip.frame_final_start), int(strip.frame_final_end)
 
 
+def trim(strip: Strip, first: int, end: int) -> None:
+    """Let a strip show its scene frames [first, end) alone; what it shows in each of them stays."""
+    if "left_handle" in strip.bl_rna.properties:
+        strip.left_handle, strip.right_handle = first, end
+    else:
+        strip.frame_final_start, strip.frame_final_end = first, end
+
+
 def is_topmost(scene: bpy.types.Scene, strip: Strip) -> bool:
     """Whether no other strip of `scene` covers `strip` in any of its frames."""
     first, end = strip_range(strip)
@@ -60,6 +68,11 @@ def select_only(scene: bpy.types.Scene, strip: Strip) -> None:
 def new_movie_strip(scene: bpy.types.Scene, name: str, path: Path, channel: int, start: int) -> Strip:
     """Insert a movie through the data API (the operator crashes 5.0 when a timer calls it)."""
     return strips(scene).new_movie(name=name, filepath=str(path), channel=channel, frame_start=start)
+
+
+def new_sound_strip(scene: bpy.types.Scene, name: str, path: Path, channel: int, start: int) -> Strip:
+    """Insert the sound of a file; Blender makes it as long as the file is at the scene's rate."""
+    return strips(scene).new_sound(name=name, filepath=str(path), channel=channel, frame_start=start)
 
 
 def show_in_sequencer(scene: bpy.types.Scene, workspaces: Iterable[bpy.types.WorkSpace]) -> None:
@@ -121,6 +134,51 @@ def remove_fcurves(owner: bpy.types.ID, paths: Set[str]) -> None:
             curves.remove(curve)
     if not any(True for _curve in fcurves(owner)):
         data.action = None
+
+
+def compositor(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
+    """The node tree that composites what `scene` renders; None where none does."""
+    if hasattr(scene, "compositing_node_group"):
+        return scene.compositing_node_group
+    return scene.node_tree if scene.use_nodes else None
+
+
+def begin_compositing(scene: bpy.types.Scene) -> bpy.types.NodeTree:
+    """Let a node tree composite what `scene` renders, where none does; before 5.0 it may hold nodes from earlier."""
+    if not hasattr(scene, "compositing_node_group"):
+        scene.use_nodes = True
+        return scene.node_tree
+    scene.compositing_node_group = bpy.data.node_groups.new("EX-4D Compositing", "CompositorNodeTree")
+    return scene.compositing_node_group
+
+
+def end_compositing(scene: bpy.types.Scene) -> None:
+    """Undo `begin_compositing`."""
+    if not hasattr(scene, "compositing_node_group"):
+        scene.use_nodes = False
+    elif scene.compositing_node_group is not None:
+        bpy.data.node_groups.remove(scene.compositing_node_group)
+
+
+def composite_output(tree: bpy.types.NodeTree) -> bpy.types.NodeSocket:
+    """The socket of a compositing tree that takes the picture; made where it is missing."""
+    if not hasattr(bpy.types, "CompositorNodeComposite"):
+        if not any(item.in_out == "OUTPUT" for item in tree.interface.items_tree if item.item_type == "SOCKET"):
+            tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        found = [node for node in tree.nodes if node.type == "GROUP_OUTPUT"]
+        node = next((n for n in found if n.is_active_output), None) or tree.nodes.new("NodeGroupOutput")
+    else:
+        found = [node for node in tree.nodes if node.type == "COMPOSITE" and not node.mute]
+        node = found[0] if found else tree.nodes.new("CompositorNodeComposite")
+    return node.inputs[0]
+
+
+def scale_to_render_size(node: bpy.types.Node) -> None:
+    """Let a Scale node of the compositor give pictures the size that is rendered."""
+    if hasattr(node, "space"):
+        node.space = "RENDER_SIZE"
+    else:
+        node.inputs["Type"].default_value = "Render Size"
 
 
 def path_options() -> set[str]:

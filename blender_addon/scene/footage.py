@@ -1,10 +1,12 @@
 """The material of the shot's mesh: the footage as it is, unlit, and a tint where the source saw nothing."""
 
+from collections import Counter
 from pathlib import Path
 
 import bpy
 import numpy as np
 
+from ex4d.geometry.occlusion import FILTERS
 from ex4d.render import legend
 
 from ..scene import axes, compat
@@ -18,6 +20,37 @@ two pixels of a picture that is 1024 wide."""
 
 SOURCE_EYE = "EX-4D Source Eye"
 """Name of the node that says where the source's camera is, in the mesh's own coordinates."""
+
+TINT = "EX-4D Tint"
+"""Name of the node whose factor is the strength of the tint, 0 to 1."""
+
+BRIDGE = "EX-4D Bridge"
+"""Name of the node that knows the faces of a light mesh which bridge an occlusion: from the source's camera they are
+seen under a smaller angle than it says."""
+
+NO_BRIDGES = -1.0
+"""A limit that no face is below."""
+
+FOOTAGE, RELIABLE, SOLID = "source.mp4", "reliable.mp4", "solid.mp4"
+"""Movies of a shot: the footage; where the mesh is a surface and not a bridge; and, in shots of earlier versions, both
+in one for Solid view, which so had the tint from the source view too, where nothing is missing."""
+
+EARLIER_NODES = [
+    Counter(ShaderNodeTexImage=2, ShaderNodeEmission=2, ShaderNodeOutputMaterial=1, **counts)
+    for counts in (
+        {"ShaderNodeMath": 1, "ShaderNodeMixShader": 1},
+        {
+            "ShaderNodeMath": 3,
+            "ShaderNodeMixShader": 1,
+            "ShaderNodeVectorMath": 4,
+            "ShaderNodeCombineXYZ": 1,
+            "ShaderNodeTexCoord": 1,
+            "ShaderNodeNewGeometry": 1,
+            "ShaderNodeVectorTransform": 1,
+        },
+    )
+]
+"""How many nodes of each kind the materials of earlier versions have, without that of `SOLID`."""
 
 
 class _Tree:
@@ -38,7 +71,7 @@ class _Tree:
         """The result of a Vector Math node."""
         made = self.node("ShaderNodeVectorMath", x, y, *inputs)
         made.operation = operation
-        return made.outputs["Value" if operation == "DISTANCE" else "Vector"]
+        return made.outputs["Value" if operation in ("DISTANCE", "DOT_PRODUCT") else "Vector"]
 
     def math(
         self, operation: str, x: int, y: int, *inputs: bpy.types.NodeSocket, second: float = 0.0
@@ -51,54 +84,145 @@ class _Tree:
         return made.outputs[0]
 
 
-def make_material(facts: bpy.types.PropertyGroup, colour: Path, reliable: Path, solid: Path) -> bpy.types.Material:
-    """The material, whose movies start with the shot.
+def make_material(facts: bpy.types.PropertyGroup, colour: Path, reliable: Path) -> bpy.types.Material:
+    """The material, whose movies start with the shot. Solid view shows the footage without a tint.
 
     Args:
         facts: of the shot; they get to know the movie.
         colour: the footage.
         reliable: white where the mesh is a surface and not a bridge.
-        solid: the footage with the tint, for Solid view, which shows one texture; left out where there is none.
     """
     material = bpy.data.materials.new("EX-4D Footage")
     material.use_backface_culling = False
-    made = _Tree(compat.enable_nodes(material))
+    compat.enable_nodes(material)
 
-    def movie(path: Path, x: int, y: int) -> bpy.types.Node:
+    def movie(path: Path) -> bpy.types.Image:
+        image = bpy.data.images.load(str(path))
+        image.filepath = files.as_blender_writes(path)
+        return image
+
+    facts.image = movie(colour)
+    _make_nodes(material, facts, facts.image, movie(reliable))
+    return material
+
+
+def renew(material: bpy.types.Material, facts: bpy.types.PropertyGroup) -> None:
+    """Make the nodes of a material anew that an earlier version made and nobody has changed."""
+    tree = material.node_tree
+    if tree is None or Counter(node.bl_idname for node in tree.nodes) not in EARLIER_NODES:
+        return
+    images = {Path(n.image.filepath).name: n.image for n in tree.nodes if n.type == "TEX_IMAGE" and n.image is not None}
+    if not {FOOTAGE, RELIABLE} <= set(images):
+        return
+    tree.nodes.clear()
+    _make_nodes(material, facts, images[FOOTAGE], images[RELIABLE])
+
+
+def _make_nodes(
+    material: bpy.types.Material, facts: bpy.types.PropertyGroup, colour: bpy.types.Image, reliable: bpy.types.Image
+) -> None:
+    made = _Tree(material.node_tree)
+
+    def movie(image: bpy.types.Image, x: int, y: int) -> bpy.types.Node:
         texture = made.node("ShaderNodeTexImage", x, y)
-        texture.image = bpy.data.images.load(str(path))
-        texture.image.filepath = files.as_blender_writes(path)
+        texture.image = image
         texture.interpolation, texture.extension = "Linear", "EXTEND"
         _play_with_shot(texture.image_user, facts)
         return texture
 
     footage, seen = movie(colour, -600, 200), movie(reliable, -600, -150)
-    seen.image.colorspace_settings.name = "Non-Color"
-    facts.image = footage.image
+    reliable.colorspace_settings.name = "Non-Color"
+    to_source = _to_source(made)
     is_surface = made.math("GREATER_THAN", -300, -150, seen.outputs["Color"], second=0.5)
-    is_real = made.math("MAXIMUM", -150, -150, is_surface, _is_source_view(made))
+    is_surface = made.math("MINIMUM", -150, -300, is_surface, _is_no_bridge(made, to_source))
+    is_real = made.math("MAXIMUM", 0, -150, is_surface, _is_source_view(made, to_source))
+    strength = made.node("ShaderNodeMix", 150, -150)
+    strength.name = strength.label = TINT
+    strength.data_type = "FLOAT"
+    factor, untinted, tinted = strength.inputs[0], strength.inputs[2], strength.inputs[3]
+    factor.default_value, untinted.default_value = 1.0, 1.0
+    made.tree.links.new(is_real, tinted)
     real = made.node("ShaderNodeEmission", -300, 200, footage.outputs["Color"])
     invented = made.node("ShaderNodeEmission", -300, 50)
     invented.inputs["Color"].default_value = INVENTED_COLOUR
-    mix = made.node("ShaderNodeMixShader", 0, 100, is_real, invented.outputs[0], real.outputs[0])
-    made.node("ShaderNodeOutputMaterial", 200, 100, mix.outputs[0])
-    made.tree.nodes.active = movie(solid, -600, 550) if solid.is_file() else footage
+    mix = made.node("ShaderNodeMixShader", 350, 100, strength.outputs[0], invented.outputs[0], real.outputs[0])
+    made.node("ShaderNodeOutputMaterial", 550, 100, mix.outputs[0])
+    made.tree.nodes.active = footage
     place_source(material, facts)
-    return material
 
 
-def _is_source_view(made: _Tree) -> bpy.types.NodeSocket:
-    """1 where a point is seen from where the source's camera stands: from there nothing is missing."""
+def _to_source(made: _Tree) -> bpy.types.NodeSocket:
+    """The direction to where the source's camera stands, from the point that is drawn."""
     eye = made.node("ShaderNodeCombineXYZ", -1400, -500)
     eye.name = eye.label = SOURCE_EYE
     point = made.node("ShaderNodeTexCoord", -1400, -700).outputs["Object"]
-    to_source = made.vector("NORMALIZE", -1000, -500, made.vector("SUBTRACT", -1200, -500, eye.outputs[0], point))
+    return made.vector("NORMALIZE", -1000, -500, made.vector("SUBTRACT", -1200, -500, eye.outputs[0], point))
+
+
+def _in_object(made: _Tree, direction: bpy.types.NodeSocket, kind: str, y: int) -> bpy.types.NodeSocket:
+    """A direction or a normal of the world in the mesh's own coordinates."""
+    node = made.node("ShaderNodeVectorTransform", -1200, y, direction)
+    node.vector_type, node.convert_from, node.convert_to = kind, "WORLD", "OBJECT"
+    return made.vector("NORMALIZE", -1000, y, node.outputs[0])
+
+
+def _is_source_view(made: _Tree, to_source: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
+    """1 where a point is seen from where the source's camera stands: from there nothing is missing."""
     incoming = made.node("ShaderNodeNewGeometry", -1400, -1000).outputs["Incoming"]
-    to_object = made.node("ShaderNodeVectorTransform", -1200, -800, incoming)
-    to_object.vector_type, to_object.convert_from, to_object.convert_to = "VECTOR", "WORLD", "OBJECT"
-    to_view = made.vector("NORMALIZE", -1000, -800, to_object.outputs[0])
+    to_view = _in_object(made, incoming, "VECTOR", -800)
     angle = made.vector("DISTANCE", -800, -600, to_source, to_view)
     return made.math("LESS_THAN", -600, -600, angle, second=SAME_VIEW)
+
+
+def _is_no_bridge(made: _Tree, to_source: bpy.types.NodeSocket) -> bpy.types.NodeSocket:
+    """0 on faces that reach from something near to something far behind it; see `show_detail`."""
+    normal = _in_object(made, made.node("ShaderNodeNewGeometry", -1400, -1250).outputs["True Normal"], "NORMAL", -1100)
+    slant = made.math("ABSOLUTE", -600, -900, made.vector("DOT_PRODUCT", -800, -900, to_source, normal))
+    node = made.node("ShaderNodeMath", -400, -900, slant)
+    node.operation, node.name, node.label = "GREATER_THAN", BRIDGE, BRIDGE
+    node.inputs[1].default_value = NO_BRIDGES
+    return node.outputs[0]
+
+
+def slant_limit(step: int) -> float:
+    """Sine of the angle below which a face of a mesh with every `step`-th row and column bridges, see `show_detail`."""
+    return NO_BRIDGES if step == 1 else float(np.sin(np.radians(FILTERS["default"].min_angle)))
+
+
+def show_detail(material: bpy.types.Material, step: int) -> None:
+    """Tell a shot's material how coarse the mesh is.
+
+    The movie of reliable pixels marks the bridges of the whole mesh, which are a pixel wide. Those of a coarser one
+    are as wide as its faces, so there the faces themselves are looked at, by the limit that the renderer has for its
+    own.
+    """
+    node = _node(material, BRIDGE)
+    if node is not None:
+        node.inputs[1].default_value = slant_limit(step)
+
+
+def tint_strength(material: bpy.types.Material) -> bpy.types.NodeSocket | None:
+    """Where the strength of the tint is kept, 0 to 1; None in a material of an earlier version, or without it."""
+    node = _node(material, TINT)
+    return node.inputs[0] if node is not None else None
+
+
+def drop_solid(material: bpy.types.Material) -> None:
+    """Take from the material of a shot of an earlier version what Solid view showed: it shows the footage now."""
+    tree = material.node_tree
+    for node in list(tree.nodes) if tree is not None else ():
+        if node.type != "TEX_IMAGE" or node.image is None or Path(node.image.filepath).name != SOLID:
+            continue
+        image = node.image
+        tree.nodes.remove(node)
+        if not image.users:
+            bpy.data.images.remove(image)
+        left = [node for node in tree.nodes if node.type == "TEX_IMAGE" and node.image is not None]
+        tree.nodes.active = next((node for node in left if Path(node.image.filepath).name == FOOTAGE), None)
+
+
+def _node(material: bpy.types.Material, name: str) -> bpy.types.Node | None:
+    return material.node_tree.nodes.get(name) if material.node_tree is not None else None
 
 
 def play(material: bpy.types.Material, folder: Path, facts: bpy.types.PropertyGroup) -> None:
@@ -116,8 +240,7 @@ def _play_with_shot(user: bpy.types.ImageUser, facts: bpy.types.PropertyGroup) -
 
 def place_source(material: bpy.types.Material, facts: bpy.types.PropertyGroup) -> None:
     """Tell a shot's material where the source's camera is in every frame; one without the node is left alone."""
-    tree = material.node_tree
-    eye = tree.nodes.get(SOURCE_EYE) if tree is not None else None
+    tree, eye = material.node_tree, _node(material, SOURCE_EYE)
     if eye is None:
         return
     places = [socket.path_from_id("default_value") for socket in eye.inputs]

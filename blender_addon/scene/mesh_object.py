@@ -9,19 +9,47 @@ import bpy
 import numpy as np
 
 from ex4d.errors import InputError
-from ex4d.geometry.mesh import DWMesh
+from ex4d.geometry.light_mesh import LightMesh
 
 from ..scene import axes, footage, objects
 from ..shot import files
 
-COLOUR, RELIABLE, SOLID = "source.mp4", "reliable.mp4", "solid.mp4"
-"""Files of a shot: the footage, where the mesh is a surface and not a bridge, and both in one for Solid view."""
+DEPTH = "depth.npz"
+"""The distances of a shot, beside its movies."""
+
+CACHES = "mesh*.pc2"
+"""What the caches of a shot are called, of any detail."""
+
+ACROSS = {"LIGHT": 256, "MEDIUM": 512}
+"""How many vertices there are along the longer side, about; FULL has one a pixel."""
 
 PC2_HEADER = struct.Struct("<12siiffi")
 PC2_SIGN = b"POINTCACHE2\0"
 
 
-def write_pc2(path: Path, mesh: DWMesh) -> Iterator[int]:
+def step_of(detail: str, width: int, height: int) -> int:
+    """Every how many-th row and column of a picture of this size a detail keeps."""
+    return max(1, round(max(width, height) / ACROSS[detail])) if detail in ACROSS else 1
+
+
+def cache_name(step: int) -> str:
+    """Name of the cache that keeps every `step`-th row and column; that of all was the only one in earlier versions."""
+    return "mesh.pc2" if step == 1 else f"mesh_{step}.pc2"
+
+
+def coarse_note(facts: bpy.types.PropertyGroup) -> str:
+    """What to tell where the mesh itself goes into a picture or a file; "" where it is as fine as it can be."""
+    if facts.mesh_step == 1:
+        return ""
+    return f"The mesh has one point in {facts.mesh_step} each way: set Viewport Detail to Full for all of them."
+
+
+def pc2_bytes(count: int, frames: int) -> int:
+    """Size of a cache of so many vertices a frame."""
+    return PC2_HEADER.size + 12 * count * frames
+
+
+def write_pc2(path: Path, mesh: LightMesh) -> Iterator[int]:
     """Write the vertices of every frame in Blender axes; yields after each frame, so that Blender can go on.
 
     The file appears under its name when it is whole.
@@ -32,8 +60,7 @@ def write_pc2(path: Path, mesh: DWMesh) -> Iterator[int]:
     part = path.with_name(path.name + ".part")
     try:
         with part.open("wb") as file:
-            count = mesh.width * mesh.height
-            file.write(PC2_HEADER.pack(PC2_SIGN, 1, count, 0.0, 1.0, len(mesh)))
+            file.write(PC2_HEADER.pack(PC2_SIGN, 1, mesh.count, 0.0, 1.0, len(mesh)))
             for t in range(len(mesh)):
                 file.write(axes.points_to_blender(mesh.vertices(t)).astype("<f4").tobytes())
                 yield t + 1
@@ -51,7 +78,7 @@ def pc2_size(path: Path) -> tuple[int, int]:
     return vertices, frames
 
 
-def stand(scene: bpy.types.Scene, mesh: DWMesh, folder: Path, parent: bpy.types.Object) -> None:
+def stand(scene: bpy.types.Scene, mesh: LightMesh, folder: Path, parent: bpy.types.Object) -> None:
     """Let the shot's mesh object, made where it is missing, show what is in `folder` from the shot's first frame on.
 
     An object that is there keeps its material, which may have been changed, and all else that was done to it.
@@ -59,13 +86,13 @@ def stand(scene: bpy.types.Scene, mesh: DWMesh, folder: Path, parent: bpy.types.
     Raises:
         InputError: the cache belongs to another mesh (Blender itself would only log a line).
     """
-    facts, cache = scene.ex4d, folder / "mesh.pc2"
+    facts, cache = scene.ex4d, folder / cache_name(mesh.step)
     data = _mesh_data(mesh)
     if pc2_size(cache) != (len(data.vertices), len(mesh)):
         raise InputError(f"The mesh cache {cache.name} belongs to another mesh: open the clip again.")
     made = objects.find(scene, objects.MESH)
     if made is None or facts.image is None:
-        material = footage.make_material(facts, folder / COLOUR, folder / RELIABLE, folder / SOLID)
+        material = footage.make_material(facts, folder / footage.FOOTAGE, folder / footage.RELIABLE)
         data.materials.append(material)
     else:
         old = files.absolute(facts.image.filepath).parent
@@ -76,6 +103,8 @@ def stand(scene: bpy.types.Scene, mesh: DWMesh, folder: Path, parent: bpy.types.
         for material in made.data.materials:
             data.materials.append(material)
             if material is not None:
+                footage.drop_solid(material)
+                footage.renew(material, facts)
                 footage.play(material, folder, facts)
                 footage.place_source(material, facts)
     if made is None:
@@ -91,12 +120,16 @@ def stand(scene: bpy.types.Scene, mesh: DWMesh, folder: Path, parent: bpy.types.
     modifier.forward_axis, modifier.up_axis = "POS_Y", "POS_Z"
     modifier.interpolation = "NONE"
     modifier.frame_start = facts.start
+    for material in data.materials:
+        if material is not None:
+            footage.show_detail(material, mesh.step)
+    facts.mesh_step = mesh.step
 
 
-def _mesh_data(mesh: DWMesh) -> bpy.types.Mesh:
+def _mesh_data(mesh: LightMesh) -> bpy.types.Mesh:
     data = bpy.data.meshes.new("EX-4D Mesh")
     faces = mesh.faces
-    data.vertices.add(mesh.width * mesh.height)
+    data.vertices.add(mesh.count)
     data.vertices.foreach_set("co", axes.points_to_blender(mesh.vertices(0)).ravel())
     data.loops.add(faces.size)
     data.loops.foreach_set("vertex_index", faces.ravel())

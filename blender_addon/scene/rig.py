@@ -1,5 +1,7 @@
 """What moves a camera besides its own keys: such a camera is read as it is evaluated, and never written to."""
 
+from pathlib import Path
+
 import bpy
 
 from ex4d.errors import InputError
@@ -23,6 +25,8 @@ def movers(scene: bpy.types.Scene, camera: bpy.types.Object) -> list[str]:
     The shot's root does not count as a parent: keys are relative to it.
     """
     keyed = [curve.data_path for curve in compat.fcurves(camera)]
+    if camera.animation_data is not None:
+        keyed += [driver.data_path for driver in camera.animation_data.drivers if not driver.mute]
     found = [
         f"its constraint {constraint.name}"
         for constraint in camera.constraints
@@ -35,9 +39,19 @@ def movers(scene: bpy.types.Scene, camera: bpy.types.Object) -> list[str]:
         if animation is not None:
             if any(driver.data_path in MOVE_CHANNELS and not driver.mute for driver in animation.drivers):
                 found.append("a driver")
-            if any(not track.mute and len(track.strips) for track in animation.nla_tracks):
+            tracks = [track for track in animation.nla_tracks if not track.mute] if animation.use_nla else []
+            if any(not strip.mute for track in tracks for strip in track.strips):
                 found.append("a track of the Nonlinear Animation editor")
+        if any(curve.data_path in MOVE_CHANNELS and _is_modified(curve) for curve in compat.fcurves(owner)):
+            found.append("a modifier of its animation curves")
+        if owner.library is not None:
+            found.append(f"the file {Path(owner.library.filepath).name}, which it is linked from")
     return list(dict.fromkeys(found))
+
+
+def _is_modified(curve: bpy.types.FCurve) -> bool:
+    """Whether more than its keys decide on a curve, such as Noise."""
+    return not curve.mute and any(not modifier.mute for modifier in curve.modifiers)
 
 
 def refuse(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:

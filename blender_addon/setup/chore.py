@@ -10,6 +10,11 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
+
+from ex4d.errors import InputError
+
+from .file_lock import lock
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,19 @@ class Chore:
 
     Args:
         command: what to run.
-        log: file for all that it writes; made anew.
+        log: file for all that it writes; made anew, and locked meanwhile against other Blenders.
+        doing: what it does, for people: "setting up the server".
 
     Attributes:
         progress: how far it was when it was asked last.
         over: whether it has ended, and all that it said was heard.
 
     Raises:
+        InputError: another Blender is at it.
         OSError: it cannot be run, or the log cannot be written.
     """
 
-    def __init__(self, command: Sequence[str | Path], log: Path) -> None:
+    def __init__(self, command: Sequence[str | Path], log: Path, doing: str) -> None:
         self.log, self.progress = log, Progress()
         log.parent.mkdir(parents=True, exist_ok=True)
         # Blender's own paths would make another Python take modules that were built for Blender. In UTF-8 whatever a
@@ -57,15 +64,21 @@ class Chore:
         dropped = ("PYTHONPATH", "PYTHONHOME", "PYTHONIOENCODING", "PIP_USER", "PIP_TARGET", "PIP_PREFIX")
         environment = {k: v for k, v in os.environ.items() if k not in dropped}
         added = {"PYTHONUNBUFFERED": "1", "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1", "PIP_USER": "0"}
-        with log.open("wb") as output:
+        # The process inherits the locked file, so that on Linux and macOS it is locked until that has ended, too.
+        self._output = _locked(log, doing)
+        try:
+            self._output.truncate(0)
             self._process = subprocess.Popen(
                 [str(word) for word in command],
                 stdin=subprocess.PIPE,
-                stdout=output,
+                stdout=self._output,
                 stderr=subprocess.STDOUT,
                 env=environment | added,
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
+        except OSError:
+            self._output.close()
+            raise
         self.over = False
         self._read = log.open("rb")
         self._rest = b""
@@ -86,11 +99,7 @@ class Chore:
         return self.progress
 
     def _hear(self, line: bytes) -> None:
-        if line.startswith(b'{"'):  # other lines are those of pip and such, for the log
-            try:
-                self.progress = Progress(**json.loads(line))
-            except (ValueError, TypeError):
-                return
+        self.progress = _said(line) or self.progress
 
     def cancel(self) -> None:
         """Ask it to end; it removes what it has not finished, and says so."""
@@ -101,17 +110,55 @@ class Chore:
         """Let go of it; what still runs is asked to end."""
         self.cancel()
         self._read.close()
+        self._output.close()
+
+
+def check_nobody_else(log: Path, doing: str) -> None:
+    """Refuse what another Blender is doing.
+
+    Raises:
+        InputError: it is; says how far it is.
+        OSError: the log cannot be looked at.
+    """
+    if log.exists():
+        _locked(log, doing).close()
+
+
+def _locked(log: Path, doing: str) -> IO[bytes]:
+    """The log, open for writing at its end, and locked; see `check_nobody_else`."""
+    file = log.open("ab")
+    if lock(file):
+        return file
+    file.close()
+    told = next(filter(None, map(_said, reversed(log.read_bytes().splitlines()))), Progress())
+    share = f" ({told.share:.0%})" if told.steps else ""
+    raise InputError(
+        f"Another Blender is {doing}{f': {told.stage}{share}' if told.stage else ''}. Wait until it is done."
+    )
+
+
+def _said(line: bytes) -> Progress | None:
+    """What a line of the log tells; None for those of pip and such."""
+    if not line.startswith(b'{"'):
+        return None
+    try:
+        return Progress(**json.loads(line))
+    except (ValueError, TypeError):
+        return None
 
 
 class OneChore:
     """At most one chore at a time.
 
+    Args:
+        doing: what it does, for people.
+
     Attributes:
         progress: how far it is, or how the last one ended.
     """
 
-    def __init__(self) -> None:
-        self.progress = Progress()
+    def __init__(self, doing: str) -> None:
+        self.progress, self.doing = Progress(), doing
         self._chore: Chore | None = None
 
     @property
@@ -121,7 +168,7 @@ class OneChore:
 
     def begin(self, command: Sequence[str | Path], log: Path) -> None:
         """Start one; see `Chore`."""
-        self._chore = Chore(command, log)
+        self._chore = Chore(command, log, self.doing)
         self.progress = Progress("Starting")
 
     def poll(self) -> bool:

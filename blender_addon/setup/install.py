@@ -29,6 +29,8 @@ TORCH_INDEX = {
     ("Windows", "nvidia"): "https://download.pytorch.org/whl/cu130",
 }
 """Where PyTorch's own site has the build that PyPI has not: on Linux PyPI's is for NVIDIA, on Windows for the CPU."""
+WATCH_SECONDS = 0.5
+"""How often what has come of a download is looked at."""
 UNPACKED = 3.0
 """Disk that packages take beside their download, as a multiple of it, at most."""
 
@@ -42,6 +44,10 @@ NO_NETWORK = ("connection broken by", "ProxyError", "ConnectTimeout", "Could not
 
 class SetupError(Exception):
     """Why it did not work, in a sentence."""
+
+
+class DiskFullError(SetupError):
+    """There is no room."""
 
 
 def main(folder: Path, wheel: Path, pins: Path, kind: str) -> int:
@@ -82,18 +88,29 @@ class Installer:
         """
         tell("Making an environment")
         self.make_environment()
-        if index := TORCH_INDEX.get((platform.system(), self.kind)):
-            tell("Downloading PyTorch")
-            code, lines = self.pip("--no-deps", "--index-url", index, "--retries", "1", "torch")
-            if code and (self.kind == "nvidia" or is_full(lines)):
-                raise SetupError(why(lines))  # else `plan` sees whether PyPI's will do
         tell("Looking for packages")
-        sizes = self.plan()
-        if self.kind == "cpu" and any(name.startswith("nvidia-") for name in sizes):
+        torch: list[str] = []
+        sizes = self.plan(self.requirement)
+        if index := TORCH_INDEX.get((platform.system(), self.kind)):
+            torch = ["--no-deps", "--index-url", index, "--retries", "1", "torch"]
+            try:
+                # What PyPI's PyTorch brings is not needed beside another one.
+                sizes = {name: size for name, size in sizes.items() if not is_cuda(name)} | self.plan(*torch)
+            except DiskFullError:
+                raise
+            except SetupError:
+                if self.kind == "nvidia":
+                    raise
+                torch = []
+        if self.kind == "cpu" and any(is_cuda(name) for name in sizes):
             self.extras, self.note = "backend", NO_TORCH
-            sizes = self.plan()
+            sizes = self.plan(self.requirement)
         check_disk(self.place.parent, sum(sizes.values()))
-        self.install(sizes)
+        with Download(sizes, self.temporary) as download:
+            if torch:
+                self.install(*torch, hear=download.hear)
+            self.install(self.requirement, hear=download.hear)
+        shutil.rmtree(self.temporary, ignore_errors=True)
         tell("Checking the server")
         version = self.check()
         facts = {"python": str(self.python), "base": sys.executable, "version": version, "kind": self.kind}
@@ -116,38 +133,31 @@ class Installer:
         if code:
             raise SetupError(f"Python could not make an environment in {self.place.parent}: {_last(lines)}")
 
-    def plan(self) -> dict[str, int]:
-        """What will be downloaded: bytes by package, 0 where nobody says how many.
+    @property
+    def temporary(self) -> Path:
+        """Where pip puts what it downloads: on the disk that was checked, and gone with the environment."""
+        return self.place / "tmp"
+
+    def plan(self, *words: str) -> dict[str, int]:
+        """What `pip install` of these words would download: bytes by package, 0 where nobody says how many.
 
         Raises:
             SetupError: a package is not offered for this machine, or the network is not there.
         """
         report = self.place / "report.json"
-        code, lines = self.pip("--dry-run", "--report", str(report), self.requirement)
+        code, lines = self.pip("--dry-run", "--report", str(report), *words)
         if code:
-            raise SetupError(why(lines))
+            raise DiskFullError(why(lines)) if is_full(lines) else SetupError(why(lines))
         found = json.loads(report.read_text(encoding="utf-8"))["install"]
         return sizes_of({_plain(item["metadata"]["name"]): item["download_info"]["url"] for item in found})
 
-    def install(self, sizes: dict[str, int]) -> None:
-        """Download and unpack, and tell how far that is.
+    def install(self, *words: str, hear: Callable[[str], None]) -> None:
+        """Download and unpack; `hear` is given pip's lines.
 
         Raises:
             SetupError: pip says no.
         """
-        total, come = sum(sizes.values()), 0
-        told = f"Downloading {total / 1e6:.0f} MB" if total else "Downloading packages"
-        tell(told, 0, total)
-
-        def hear(line: str) -> None:
-            nonlocal come
-            if found := re.match(r"\s*(?:Downloading|Using cached) \S*?([\w.]+)-[^/\s]*\.whl", line):
-                come += sizes.get(_plain(found[1]), 0)
-                tell(told, come, total)
-            elif line.startswith("Installing collected"):
-                tell(f"Unpacking {len(sizes)} packages")
-
-        code, lines = self.pip(self.requirement, hear=hear)
+        code, lines = self.pip(*words, hear=hear)
         if code:
             raise SetupError(why(lines))
 
@@ -172,9 +182,11 @@ class Installer:
 
     def call(self, command: Sequence[str | Path], hear: Callable[[str], None] | None = None) -> tuple[int, list[str]]:
         """Exit code and lines of a process; the lines go to the log, and to `hear` as they come."""
+        self.temporary.mkdir(parents=True, exist_ok=True)
         with self.going_on:
             self.child = subprocess.Popen(
                 [str(word) for word in command],
+                env=os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(self.temporary)),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -210,6 +222,67 @@ class Installer:
     def remove(self) -> None:
         """Remove what was made."""
         shutil.rmtree(self.place, ignore_errors=True)
+
+
+class Download:
+    """Tells how much of a download has come, as long as it is entered.
+
+    What pip says of that differs between its versions, and those before 24.1 tell no number to a program; so the
+    wheels are looked at that grow in its folder for what is temporary.
+
+    Args:
+        sizes: bytes by package; 0 where nobody knows.
+        folder: where pip's temporary folders are.
+    """
+
+    def __init__(self, sizes: dict[str, int], folder: Path) -> None:
+        self._count, self._total, self._folder = len(sizes), sum(sizes.values()), folder
+        self._before = self._most = 0  # bytes of the runs of pip that are over, and of all
+        self._unpacking = False
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "Download":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def hear(self, line: str) -> None:
+        """A line of pip's."""
+        if line.startswith("Installing collected"):
+            self._tell()
+            self._unpacking = True
+            tell("Unpacking PyTorch" if line.strip().endswith(": torch") else f"Unpacking {self._count} packages")
+        elif line.startswith("Successfully installed"):
+            self._unpacking, self._before = False, self._most
+
+    def _watch(self) -> None:
+        while not self._over.wait(WATCH_SECONDS):
+            if not self._unpacking:
+                self._tell()
+
+    def _tell(self) -> None:
+        self._most = max(self._most, min(self._before + bytes_below(self._folder), self._total))
+        tell(f"Downloading {self._total / 1e6:.0f} MB" if self._total else "Downloading", self._most, self._total)
+
+
+def bytes_below(folder: Path) -> int:
+    """Bytes of the wheels below a folder, whose files come and go."""
+    found = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".whl"):
+                with contextlib.suppress(OSError):
+                    found += os.path.getsize(os.path.join(parent, name))
+    return found
+
+
+def is_cuda(name: str) -> bool:
+    """Whether a package is one that PyTorch brings for NVIDIA cards."""
+    return name.startswith(("nvidia-", "cuda-")) or name == "triton"
 
 
 def tell(stage: str, step: int = 0, steps: int = 0) -> None:
@@ -270,6 +343,7 @@ def why(lines: list[str]) -> str:
 
 def keep(place: Path, facts: dict[str, str]) -> None:
     """Let the environment at `place` be the one in use."""
+    (place / "set-up-by-blender").touch()  # see `ex4d.extras.is_set_up_by_blender`
     temporary = place.with_suffix(".json")
     temporary.write_text(json.dumps(facts), encoding="utf-8")
     (place / "complete").touch()

@@ -15,14 +15,14 @@ class ModelFetch(OneChore):
     """
 
     def __init__(self, log: Path) -> None:
-        super().__init__()
+        super().__init__("fetching a model")
         self.name, self._log = "", log
 
     def start(self, python: str, name: str, accept_licence: bool) -> None:
         """Begin to fetch, or go on where that was paused.
 
         Raises:
-            InputError: files of a model are coming already, or no server is set up.
+            InputError: files of a model are coming already, here or in another Blender, or no server is set up.
             OSError: its Python cannot be run.
         """
         if self.busy:

@@ -20,7 +20,7 @@ from ex4d import __version__
 from ex4d.errors import InputError
 
 from . import pythons
-from .chore import OneChore
+from .chore import OneChore, check_nobody_else
 
 CARRIED = Path(__file__).resolve().parents[1] / "server"
 """What the extension carries of the server: its wheel and the versions of all that it needs."""
@@ -93,7 +93,7 @@ class ServerEnvironment(OneChore):
     """The environment in `folder`, and the chore that makes a new one. Cancelling leaves what was there before."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__()
+        super().__init__("setting up the server")
         self.folder = folder
         self._seen: tuple[int, Environment | None] = (0, None)
 
@@ -121,7 +121,8 @@ class ServerEnvironment(OneChore):
         """Begin to make a new environment; the old one stays in use until the new one works.
 
         Raises:
-            InputError: one is being made, no Python can make one, or the extension carries no server.
+            InputError: one is being made, here or in another Blender; no Python can make one; the extension carries no
+                server.
             OSError: the folder cannot be written.
         """
         if self.busy:
@@ -129,6 +130,7 @@ class ServerEnvironment(OneChore):
         wheel, pins = next(iter(carried.glob("ex4d-*.whl")), None), carried / "constraints.txt"
         if wheel is None or not pins.is_file():
             raise InputError(FROM_SOURCE)
+        check_nobody_else(self.log, self.doing)  # before Pythons are looked for, which takes its time
         python = pythons.find()
         if python is None:
             raise InputError(pythons.HOW_TO_GET)
@@ -143,6 +145,7 @@ class ServerEnvironment(OneChore):
         """
         if self.busy:
             raise InputError("The server is being set up: press Cancel first.")
+        check_nobody_else(self.log, self.doing)
         with suppress(FileNotFoundError):
             (self.folder / "current.json").unlink()  # first: what is left of the rest is not to be started
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -172,7 +172,7 @@ def _request(
             **used,
             "estimator": wish.estimator,
             "accept_licence": accepted,
-            **(_encoding(wish) if depth else {}),
+            **(_encoding(wish) if depth else {"depth_detail": wish.depth_detail}),
             "field_of_view": field_of_view,
             "camera_scale": from_blender(properties.SOURCE["camera_scale"], wish.motion_scale) if camera_file else None,
         },

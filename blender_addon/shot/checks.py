@@ -8,20 +8,28 @@ import bpy
 from ex4d.errors import InputError
 from ex4d.geometry.presets import RELEASE_FRAMES
 
-from ..scene import camera, objects, rig
+from ..scene import bystanders, camera, objects, rig
 from ..shot import asking, files, find, options, part, takes
-from ..words import listed
+from ..translations import told
+from ..words import count, listed
 from ..work import capabilities, session
 
 
 @dataclass(frozen=True)
 class Advice:
-    """A sentence, and the button that helps: operator, its settings and label (none where nothing needs doing)."""
+    """What an artist should know, and the button that helps.
+
+    Attributes:
+        text: all of it.
+        operator, settings, label: of the button; none where nothing needs doing.
+        short: a few words that stand for the text on one line of a panel; empty shows its beginning.
+    """
 
     text: str
     operator: str = ""
     settings: tuple[tuple[str, str], ...] = ()
     label: str = ""
+    short: str = ""
 
 
 def warnings(scene: bpy.types.Scene) -> list[Advice]:
@@ -40,34 +48,54 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
     off = session.current().off_source.get(facts.shot)
     if off:
         text = "The path does not start at the source view, where the generator needs it."
-        snap = Advice(text, "ex4d.snap_to_source", (("at", "FIRST"),), "Snap First Frame")
-        bake = Advice(text, "ex4d.bake_camera", (), "Bake to New Camera")  # keys can be mended
+        short = "Starts elsewhere"
+        snap = Advice(text, "ex4d.snap_to_source", (("at", "FIRST"),), "Snap First Frame", short)
+        bake = Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", short)  # keys can be mended
         found.append(bake if rig.movers(scene, chosen) else snap)
     elif still and not facts.path:
         found.append(
-            Advice(f"{chosen.name} does not move, so the take would be the clip itself: add keys in the Camera panel.")
+            Advice(
+                f"{chosen.name} does not move, so the take would be the clip itself: add keys in the Camera panel.",
+                short="The camera does not move",
+            )
         )
     picture = camera.picture_of(scene)
     if picture.width * facts.height != picture.height * facts.width:
         found.append(
             Advice(
-                f"The scene renders {picture.width}x{picture.height}, the clip is {facts.width}x{facts.height}.",
+                f"The scene renders {picture.width}x{picture.height} px, but the clip is"
+                f" {facts.width}x{facts.height} px.",
                 "ex4d.match_scene",
                 (("what", "ALL"),),
                 "Match Scene",
+                "Render size differs",
             )
         )
     if (rate := takes.rates_differ(scene)) is not None:
         found.append(
             Advice(
-                f"The scene runs at {float(rate):.5g} frames a second, the clip at {float(facts.fraction):.5g}.",
+                f"The scene runs at {float(rate):.5g} fps, but the clip at {float(facts.fraction):.5g} fps.",
                 "ex4d.match_scene",
                 (("what", "RATE"),),
                 "Match Frame Rate",
+                "Frame rate differs",
             )
         )
     found += _length(facts)
+    if told := bystanders.told(scene):
+        found.append(Advice(told, "ex4d.own_objects_known", (), "Got It"))
     return found
+
+
+def ready(scene: bpy.types.Scene) -> str:
+    """What Generate will make, where nothing stands in its way."""
+    facts = scene.ex4d
+    return told(
+        "Ready: {frames} at {width}x{height} px",
+        frames=count(facts.frames, "frame"),
+        width=facts.width,
+        height=facts.height,
+    )
 
 
 def _not_shown(scene: bpy.types.Scene, chosen: bpy.types.Object) -> list[Advice]:
@@ -77,10 +105,11 @@ def _not_shown(scene: bpy.types.Scene, chosen: bpy.types.Object) -> list[Advice]
         shown = f"that of {scene.camera.name}" if scene.camera is not None else "no camera's"
         found.append(
             Advice(
-                f"The take is made with {chosen.name}, but the scene's camera view is {shown}.",
+                f"The take will be made with {chosen.name}, but the scene's camera view is {shown}.",
                 "ex4d.match_scene",
                 (("what", "CAMERA"),),
                 f"Show {chosen.name}",
+                "Another scene camera",
             )
         )
     if scene.frame_end < facts.start or facts.last < scene.frame_start:
@@ -91,6 +120,7 @@ def _not_shown(scene: bpy.types.Scene, chosen: bpy.types.Object) -> list[Advice]
                 "ex4d.match_scene",
                 (("what", "RANGE"),),
                 "Match Frame Range",
+                "Clip is out of range",
             )
         )
     return found
@@ -105,8 +135,11 @@ def rig_trouble(scene: bpy.types.Scene) -> list[Advice]:
     found = rig.movers(scene, chosen)
     if not found:
         return []
-    text = f"{chosen.name} is moved by {listed(found)}: takes follow that; presets and snapping need keys alone."
-    return [Advice(text, "ex4d.bake_camera", (), "Bake to New Camera")]
+    text = (
+        f"{chosen.name} is moved by {listed(found)}. Takes follow it as it moves, but presets and Snap to Source can"
+        " only write to a camera that has nothing but keys."
+    )
+    return [Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", "Not moved by keys")]
 
 
 def _no_server() -> list[Advice]:
@@ -119,7 +152,7 @@ def _no_server() -> list[Advice]:
     if now.client is not None:
         return [Advice("The server has not answered yet.")]
     text = "No server is connected, and none is set up on this machine."
-    return [Advice(text, "ex4d.server_set_up", (), "Set Up Server")]
+    return [Advice(text, "ex4d.server_set_up", (), "Set Up Server", "No server")]
 
 
 def _length(facts: bpy.types.PropertyGroup) -> list[Advice]:
@@ -133,8 +166,9 @@ def _length(facts: bpy.types.PropertyGroup) -> list[Advice]:
         return []
     return [
         Advice(
-            f"{facts.frames} frames are open, {fitting} would suit {chosen.title} best:"
-            f" it works on one frame and then on groups of {chosen.stride}."
+            f"{facts.frames} frames are open, but {fitting} would suit {chosen.title} best:"
+            f" it works on one frame, then on groups of {chosen.stride}.",
+            short=f"{fitting} frames suit better",
         )
     ]
 
@@ -146,12 +180,12 @@ def _missing(scene: bpy.types.Scene) -> list[Advice]:
     if mesh is None:
         text = "The mesh of the shot was deleted."
     elif root is None:
-        text = "EX-4D Source, which holds mesh and cameras together, was deleted."
+        text = "EX-4D Source, the parent of the mesh and the cameras, was deleted."
     elif not all(files.absolute(cache.filepath).is_file() for cache in caches):
-        text = "The file with the mesh of every frame is gone, so the mesh stands still."
+        text = "The file that moves the mesh is gone, so the mesh stands still."
     else:
         return []
-    return [Advice(text, "ex4d.open_again", (), "Open Again")]
+    return [Advice(text, "ex4d.open_again", (), "Open Again", "Part of the shot is gone")]
 
 
 def _in_the_way(scene: bpy.types.Scene) -> list[Advice]:
@@ -160,7 +194,13 @@ def _in_the_way(scene: bpy.types.Scene) -> list[Advice]:
     if source is None:
         return []
     return [
-        Advice(f"{thing.name} stands around the source camera.", "ex4d.hide", (("name", thing.name),), "Hide")
+        Advice(
+            f"{thing.name} surrounds the source camera and hides the shot.",
+            "ex4d.hide",
+            (("name", thing.name),),
+            "Hide",
+            f"{thing.name} is in the way",
+        )
         for thing in scene.objects
         if thing.type in ("MESH", "CURVE", "SURFACE", "META", "FONT")
         and not thing.hide_render
@@ -178,12 +218,14 @@ def generator_trouble(scene: bpy.types.Scene) -> list[Advice]:
     if server is None:
         if now.client is not None:  # the answer is on its way, or what is wrong is told already
             return []
-        return [Advice("What the server can generate with is not known yet.", "ex4d.connect", (), "Connect")]
+        text = "What the server can generate with is not known yet."
+        return [Advice(text, "ex4d.connect", (), "Connect", "Not connected")]
     chosen, found = capabilities.generator_for(wish, server), []
     if chosen.reasons:
         makes = "The result will be a preview. " if chosen.info is not None and chosen.info.is_preview else ""
-        told = makes if wish == capabilities.AUTO else ""
-        found.append(Advice(told + " ".join(chosen.reasons), "ex4d.connect", (), "Look Again"))
+        first = makes if wish == capabilities.AUTO else ""
+        short = "Will be a preview" if makes else "Cannot run"
+        found.append(Advice(first + " ".join(chosen.reasons), "ex4d.connect", (), "Look Again", short))
     if chosen.info is not None:
         found += [Advice(text) for text in options.troubles(scene.ex4d, chosen.info)]
     return found
@@ -196,8 +238,11 @@ def clip_trouble(scene: bpy.types.Scene) -> list[Advice]:
         return [Advice(part.DAMAGED)]
     if not find.is_lost(scene.ex4d) or session.current().state.busy:
         return []
-    text = f"{opened.name} is not where it was: it is needed for other frames, and by a server that has not seen it."
-    return [Advice(text, "ex4d.find_clip", (), "Find Clip...")]
+    text = (
+        f"{opened.name} was moved or deleted. It is needed to open other frames, and by any server that has not read"
+        " it yet."
+    )
+    return [Advice(text, "ex4d.find_clip", (), "Find Clip...", "The clip has moved")]
 
 
 def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
@@ -207,12 +252,15 @@ def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
     if now.capabilities is not None and not facts.uses_depth_file and facts.estimator_name != capabilities.FILE:
         chosen = capabilities.estimator_for(facts.estimator_name, now.capabilities)
         if chosen.reasons:
-            told = ""
+            first = ""
+            short = "Estimator cannot run"
             if facts.estimator_name == capabilities.AUTO and chosen.info is not None:
-                told = f"Without a depth file, the depth comes from {chosen.info.title}. "
-            found.insert(0, Advice(told + " ".join(chosen.reasons), "ex4d.connect", (), "Look Again"))
+                first = f"Without a depth file, the depth comes from {chosen.info.title}. "
+                short = f"Depth: {chosen.info.title}"
+            found.insert(0, Advice(first + " ".join(chosen.reasons), "ex4d.connect", (), "Look Again", short))
     if facts.shot and asking.have_changed(facts) and not now.state.busy:
-        found.append(Advice("The settings have changed since: press Open Again."))
+        text = "The settings have changed since the clip was opened: press Open Again to use them."
+        found.append(Advice(text, "ex4d.open_again", (), "Open Again", "Settings changed"))
     return found
 
 
@@ -224,5 +272,5 @@ def server_trouble() -> Advice | None:
     if now.server.is_running or now.environment.busy:
         return Advice(now.state.trouble)
     if not now.server_python:
-        return Advice(now.state.trouble, "ex4d.server_set_up", (), "Set Up Server")
-    return Advice(now.state.trouble, "ex4d.server_start", (), "Start Server")
+        return Advice(now.state.trouble, "ex4d.server_set_up", (), "Set Up Server", "No server")
+    return Advice(now.state.trouble, "ex4d.server_start", (), "Start Server", "Server does not answer")

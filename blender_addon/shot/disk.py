@@ -10,15 +10,21 @@ from ex4d.errors import InputError
 from ex4d.pipeline import take
 from ex4d.pipeline.requests import Generate
 
-from ..scene import mesh_object
+from ..scene import footage, mesh_object
 from ..shot import files, source
 from ..work import session
 
 LOOK_INTERVAL_S = 5.0
 """How often the disk is looked at while panels are drawn."""
 
-MADE_BY_OPENING = (mesh_object.COLOUR, mesh_object.RELIABLE, mesh_object.SOLID, "mesh.pc2", "depth.npz")
-"""Files that opening the clip again would make again."""
+MADE_BY_OPENING = (
+    footage.FOOTAGE,
+    footage.RELIABLE,
+    footage.SOLID,
+    mesh_object.CACHES,
+    mesh_object.DEPTH,
+)
+"""Files that opening the clip again would make again, as patterns."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,11 @@ def look(scene: bpy.types.Scene) -> Use:
     needed = {files.absolute(owner.filepath) for owner in files.path_owners()} | _depth_of_takes(scene)
     openings = [folder, *(path for path in (folder / files.AGAIN).glob("*") if path.is_dir())]
     unused = [
-        opening / name
+        file
         for opening in openings
-        for name in MADE_BY_OPENING
-        if (opening / name).is_file() and opening / name not in needed
+        for pattern in MADE_BY_OPENING
+        for file in sorted(opening.glob(pattern))
+        if file.is_file() and file not in needed
     ]
     return Use(_size(there), _size(of_takes), tuple(unused), _size(unused))
 

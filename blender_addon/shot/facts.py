@@ -48,6 +48,9 @@ class ShotFacts:
     )
     radius: FloatProperty(name="Radius", description="Distance to the point that presets turn about")
     reach: FloatProperty(name="Reach", description="How far from its origin the shot reaches")
+    mesh_step: IntProperty(
+        name="Mesh Step", description="Every how many-th row and column of the clip's picture the mesh has", default=1
+    )
     notes: StringProperty(name="Notes", description="What the server had to say about the clip")
 
     @property

@@ -10,6 +10,7 @@ from ex4d.jobs.client import Client
 from ex4d.jobs.messages import Look
 
 from ..scene import live_camera
+from ..translations import told
 from ..work.looking import Found, Looking
 
 FRAMES_A_STEP = 2
@@ -18,10 +19,6 @@ FRAMES_A_STEP = 2
 WAITING_S, READING_S, SETTLED_S, IDLE_S = 0.004, 0.02, 0.1, 0.5
 """When to step again: while answers are under way, while the path is not all known, once it is, and while nobody
 wants to see it."""
-
-
-OFFLINE = "No server is connected: nobody knows what has to be invented"
-"""What stands in the camera's view in place of a percentage."""
 
 
 def scene_shown() -> bpy.types.Scene:
@@ -59,7 +56,9 @@ class LiveCoverage:
     @property
     def problem(self) -> str:
         """Why nothing is seen, a sentence; "" while all is well."""
-        return self._failure or (OFFLINE if self._is_offline else self._looking.problem)
+        if self._failure or not self._is_offline:
+            return self._failure or self._looking.problem
+        return told("No server is connected: nobody knows what has to be invented")
 
     @property
     def is_waiting(self) -> bool:

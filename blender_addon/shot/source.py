@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.frame_numbers import renumbered
-from ex4d.geometry.depth_video import DepthVideo
-from ex4d.geometry.mesh import DWMesh
-from ex4d.geometry.presets import pivot_distance
+from ex4d.geometry.depth_video import open_depth
+from ex4d.geometry.light_mesh import LightMesh, thinned
 from ex4d.pipeline.hashing import Hasher
 from ex4d.pipeline.pictures import depth_for, shown_by
 from ex4d.pipeline.requests import Reconstruct, Source, safe_name
@@ -30,7 +29,7 @@ from ex4d.storage.names import DEPTH_ENDINGS
 from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequence, sequence_at
 
-from ..scene import axes, camera, mesh_object, motion, objects
+from ..scene import axes, camera, cg, framing, mesh_object, motion, objects
 from ..shot import files, follow, part
 from ..work.capabilities import FILE
 from ..work.state import OpenRequest
@@ -148,10 +147,7 @@ def bring_in(request: OpenRequest, update: Any) -> Steps:
             known = {sha: str(kept) if path == request.camera else path for sha, path in request.files.items()}
             request = replace(request, files=known)
         request = yield from _with_depth(request, placed["depth.npz"])
-        depth = yield from _load_depth(placed["depth.npz"])
-        mesh, cache = DWMesh.from_depth(depth, _poses(placed)), folder / "mesh.pc2"
-        for done in mesh_object.write_pc2(cache, mesh):
-            yield ("Writing Mesh", done, len(mesh))
+        mesh = yield from write_mesh(folder, objects.scene_of(request).ex4d.detail, _poses(placed))
         shot, before = _folder_of(request), shot
         if shot != before and folder != before:  # the file was saved meanwhile, and its shots went along
             target = shot / folder.relative_to(before)
@@ -195,15 +191,29 @@ def standing_depth(facts: bpy.types.PropertyGroup) -> str:
     return depth[0] if len(depth) == 1 and depth[0] and Path(depth[0]).is_file() else ""
 
 
-def _load_depth(path: Path) -> Steps:
-    """`ex4d.geometry.depth_video.load_depth_npz`, a frame at a time."""
-    with open_arrays(path, "depth file") as arrays:
-        frames, height, width = arrays.headers["depth"].shape
-        depth = np.empty((frames, height, width), np.float32)
-        for t, frame in enumerate(arrays.rows("depth", 0, frames)):
-            depth[t] = frame
-            yield ("Reading Depth", t + 1, frames)
-        return DepthVideo(depth, arrays.read("intrinsics"), str(arrays.read("provider")))
+def write_mesh(folder: Path, detail: str, poses: NDArray[np.float64] | None) -> Steps:
+    """Write the cache of the mesh that belongs to the depth in `folder`; returns the mesh.
+
+    Args:
+        folder: of an opening of the shot.
+        detail: how fine; a choice of `ClipChoices.detail`.
+        poses: (T,4,4) of the clip's own camera; None where it stood still.
+
+    Raises:
+        InputError: the depth is not there or damaged, or the cache cannot be written.
+    """
+    with open_depth(folder / mesh_object.DEPTH) as depth:
+        frames, height, width = depth.shape
+        reading = thinned(depth, mesh_object.step_of(detail, width, height), poses)
+        while True:
+            try:
+                yield ("Reading Depth", next(reading), frames)
+            except StopIteration as end:
+                mesh = end.value
+                break
+    for done in mesh_object.write_pc2(folder / mesh_object.cache_name(mesh.step), mesh):
+        yield ("Writing Mesh", done, frames)
+    return mesh
 
 
 def _poses(placed: dict[str, Path]) -> NDArray[np.float64] | None:
@@ -215,7 +225,7 @@ def _poses(placed: dict[str, Path]) -> NDArray[np.float64] | None:
         return arrays.read("camera_to_world")
 
 
-def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWMesh, folder: Path) -> str:
+def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: LightMesh, folder: Path) -> str:
     """Make all objects of a new shot, or give those of the scene's shot what came; returns what to tell.
 
     A shot that stood before keeps its place, its camera with the keys, its takes and its material.
@@ -223,6 +233,8 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
     facts = scene.ex4d
     was, earlier = follow.before(facts) if facts.shot == request.shot else None, len(facts.takes)
     stood = was is not None
+    if not stood:
+        cg.remove(scene)
     start = json.loads(request.source)["settings"]["start"]
     facts.start = part.scene_frame(facts, start) if stood else scene.frame_start
     _write_facts(scene, request, job, mesh, stood)
@@ -248,24 +260,26 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWM
         told = _ratio(facts.radius / was.radius)
         told += _still_scaled(root) if told or facts.depth.get("scale") != was.unit else ""
         now = f": {frames}, {facts.width}x{facts.height}" if part.opened(facts) != was.part else ""
-        return f"{name} is open again{now}; camera and takes are as they were.{told}{moved}"
+        return f"{name} is open again{now}; the camera and takes are unchanged.{told}{moved}"
     objects.hide_other_shots(scene)
     looks = colours(scene, request.match_scene)
     if request.match_scene:
         match_scene(scene)
         show_footage(window.workspace for window in bpy.context.window_manager.windows)
+        if (area := framing.view_to_use(request.viewport)) is not None:
+            framing.frame_shot(scene, area)
     cube = objects.hide_factory_cube(scene)
     return (
         f"{name} is open: {frames}, {facts.width}x{facts.height}."
-        + (" First Frame and Frames in the Source panel open more." if facts.frames < facts.clip_frames else "")
+        + (" Open more of it under Frames and Size." if facts.frames < facts.clip_frames else "")
         + looks
     ) + (
-        (f" {cube} stood around the camera and is hidden now." if cube else "")
+        (f" {cube} surrounded the camera and is now hidden." if cube else "")
         + (" The earlier shot is hidden; its takes stay in the sequencer and in its folder." if earlier else "")
     )
 
 
-def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: DWMesh, stood: bool) -> None:
+def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: LightMesh, stood: bool) -> None:
     facts = scene.ex4d
     known = json.loads(facts.inputs) if stood else {}  # what earlier takes were made from, for Take Again
     depth = standing_depth(facts) if stood else ""
@@ -276,7 +290,7 @@ def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: 
         facts.depth_found = request.depth
     facts.take_settings(request.before, json.loads(request.asked or "[]"))
     facts.depth_made = json.dumps(job.get("depth", {}))
-    facts.width, facts.height, facts.frames = mesh.width, mesh.height, len(mesh)
+    (facts.height, facts.width), facts.frames = mesh.size, len(mesh)
     facts.rate = str(Fraction(job["fps"]))
     for name in ("clip_frames", "clip_width", "clip_height"):
         setattr(facts, name, job.get(name, 0))
@@ -285,7 +299,7 @@ def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: 
     facts.lens = json.dumps(k[0].tolist())
     facts.zoom = "" if (k == k[0]).all() else json.dumps(k.tolist())
     facts.path = "" if (poses == np.eye(4)).all() else json.dumps(poses.tolist())
-    facts.radius = pivot_distance(mesh.depth[0])
+    facts.radius = mesh.pivot
     facts.reach = mesh.shell + float(np.linalg.norm(poses[:, :3, 3], axis=-1).max())
     notes = [*job.get("notes", ()), *request.notes.splitlines()]
     facts.notes = "\n".join(renumbered(note, facts.start) for note in notes)
@@ -328,7 +342,7 @@ def colours(scene: bpy.types.Scene, may_change: bool) -> str:
             " Match Scene changes it."
         )
     settings.view_transform = FAITHFUL
-    return f" The view transform is {FAITHFUL} now, so that the footage keeps its colours."
+    return f" The view transform is now {FAITHFUL}, so the footage keeps its colours."
 
 
 def show_footage(workspaces: Iterable[bpy.types.WorkSpace]) -> None:

@@ -12,7 +12,7 @@ from ex4d.pipeline.requests import Generate
 from ex4d.storage.npz import open_arrays
 
 from ..scene import compat
-from ..shot import part, takes
+from ..shot import compare, part, takes
 
 
 def list_again(scene: bpy.types.Scene) -> int:
@@ -79,6 +79,8 @@ def delete(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> None:
     facts = scene.ex4d
     number, view = entry.number, entry.view
     folder = takes.take_folder(scene, number, view)
+    if folder is not None:
+        compare.forget(scene, folder)
     if folder is not None and folder.is_dir():
         shutil.rmtree(folder)
     while (strip := takes.strip_of(scene, number, view)) is not None:

@@ -22,7 +22,7 @@ from ex4d.pipeline.requests import Generate, Preview
 from ex4d.pipeline.settings import GenerateSettings, RenderSettings
 from ex4d.plain import from_plain, to_plain
 
-from ..scene import camera, compat, objects
+from ..scene import bystanders, camera, comparison, compat, objects
 from ..shot import files, follow, options, part
 from ..shot.source import Steps, hash_files, rate_of, read_source
 from ..words import count
@@ -114,7 +114,7 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         fps=str(rate_of(scene)),
         options=options.for_job(facts, server),
     )
-    path, file = camera.sample(scene), _new_path_file()
+    path, file = camera.sample(scene), new_path_file()
     camera_path.save(file, path)
     return TakeRequest(
         scene=scene.name,
@@ -126,6 +126,9 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         render=to_plain(RenderSettings()),
         preview=preview,
         scene_uid=scene.session_uid,
+        seen=scene.frame_current,
+        camera=camera.path_camera(scene).name,
+        bystanders="" if preview else bystanders.told(scene, path),
     )
 
 
@@ -156,7 +159,7 @@ def request_again(
     if not isinstance(job, Generate):
         raise InputError(f"Take {number:03d} was made from colour and mask, not from a shot: use `ex4d again` for it.")
     camera_of(scene, number)  # says what is wrong with the file
-    file = _new_path_file()
+    file = new_path_file()
     shutil.copyfile(folder / take.CAMERA, file)
     return TakeRequest(
         scene=scene.name,
@@ -167,6 +170,8 @@ def request_again(
         generation=to_plain(_generation_again(job.generation, record.generator, generator, changed or {}, server)),
         render=to_plain(job.render),
         scene_uid=scene.session_uid,
+        seen=scene.frame_current,
+        camera=entry.camera if (entry := entry_of(facts, number)) is not None else "",
     )
 
 
@@ -186,7 +191,7 @@ def _generation_again(
     return replace(then, generator=name, options={**then.options, name: {**then.of(name), **changed}})
 
 
-def _new_path_file() -> Path:
+def new_path_file() -> Path:
     """Where a camera path waits until its take is made. Its name is that in the take, as jobs tell files' names."""
     folder = files.user_shots().parent / "paths" / secrets.token_hex(8)
     folder.mkdir(parents=True, exist_ok=True)
@@ -239,19 +244,23 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
         shutil.rmtree(folder, ignore_errors=True)
         raise
     strip["ex4d_camera"] = str(placed[take.CAMERA].relative_to(shot))
+    comparison.rise(scene)
     compat.select_only(scene, strip)
     entry = facts.takes.add()
     entry.number, entry.view, entry.title, entry.name = number, request.preview, title, title
     entry.start, entry.frames = json.loads(request.source)["settings"]["start"], len(update.facts["coverage"])
     entry.made, entry.generator, entry.quality = made.told, made.generator, made.quality
+    entry.camera = request.camera
     facts.take_index = len(facts.takes) - 1
+    facts.own_objects_told |= bool(request.bystanders)
     coverage, known = update.facts["coverage"], facts.notes.splitlines()
     said = (
         f"{title} is in the sequencer: {100 * sum(coverage) / len(coverage):.0f}% of the picture is real,"
         f" {100 * min(coverage):.0f}% in the worst frame."
     )
     notes = [renumbered(note, facts.start) for note in update.facts.get("notes", ())]
-    return " ".join([said, *(note for note in notes if note not in known), *([rendered] if rendered else [])])
+    new = [note for note in notes if note not in known]
+    return " ".join(sentence for sentence in (said, *new, rendered, request.bystanders) if sentence)
 
 
 def _tell_inputs(folder: Path, request: TakeRequest, placed: dict[str, Path]) -> None:

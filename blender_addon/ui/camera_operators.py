@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
-from ..scene import bake, camera, camera_files
+from ..scene import another_camera, bake, camera, camera_files, pivot
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
 from ..ui.operator import Safe, poll_shot
@@ -14,7 +14,7 @@ from ..words import count
 
 
 class EX4D_OT_camera_preset(Safe):
-    """Write a camera move as ordinary keys of the chosen camera, in place of its present move"""
+    """Key the chosen camera with this move, replacing its current keys"""
 
     bl_idname = "ex4d.camera_preset"
     bl_label = "Add Keys"
@@ -25,6 +25,7 @@ class EX4D_OT_camera_preset(Safe):
     easing: property_of(properties.PATH["easing"])
     shake: property_of(properties.PATH["shake"])
     shake_seed: property_of(properties.PATH["shake_seed"])
+    pivot: properties.pivot_property()
     frames: IntProperty(name="Frames", description="Length of the move; 0 takes the clip's", min=0)
 
     @classmethod
@@ -37,14 +38,13 @@ class EX4D_OT_camera_preset(Safe):
         scene = context.scene
         chosen = camera.path_camera(scene)
         amount = from_blender(properties.PATH["amount"], self.amount)
-        style = {"easing": self.easing, "shake": self.shake, "shake_seed": self.shake_seed}
+        point = pivot.chosen(scene, self.pivot)
+        style = {"easing": self.easing, "shake": self.shake, "shake_seed": self.shake_seed, "pivot": point}
         path = camera.preset_path(scene, self.preset, amount, self.rise, self.frames or None, **style)
         free = chosen.parent is None
         keys = camera.restore(scene, chosen, path)
-        also = (
-            " It is a child of EX-4D Source now, so that it goes where the shot goes." if free and chosen.parent else ""
-        )
-        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now.{also}")
+        also = " It is now parented to EX-4D Source, so it moves with the shot." if free and chosen.parent else ""
+        self.tell(f"{chosen.name} now has {count(len(keys), 'key')}.{also}")
 
 
 class EX4D_OT_import_path(Safe):
@@ -73,7 +73,7 @@ class EX4D_OT_import_path(Safe):
         chosen, file = camera.path_camera(context.scene), Path(bpy.path.abspath(self.filepath))
         scale = from_blender(properties.PATH["camera_scale"], self.scale)
         keys, notes = camera_files.import_path(context.scene, chosen, file, scale, self.world)
-        self.tell(" ".join([f"{chosen.name} has {count(keys, 'key')} now.", *notes]))
+        self.tell(" ".join([f"{chosen.name} now has {count(keys, 'key')}.", *notes]))
 
 
 class EX4D_OT_export_path(Safe):
@@ -119,7 +119,7 @@ class EX4D_OT_export_path(Safe):
 
 
 class EX4D_OT_snap_to_source(Safe):
-    """Put the chosen camera on the source view, with its lens; an animated camera gets a key there"""
+    """Place the chosen camera on the source view, with its lens; an animated camera gets a key"""
 
     bl_idname = "ex4d.snap_to_source"
     bl_label = "Snap to Source"
@@ -146,7 +146,7 @@ class EX4D_OT_snap_to_source(Safe):
 
 
 class EX4D_OT_use_own_camera(Safe):
-    """Choose the shot's own camera; it is made again at the source view when it was deleted"""
+    """Choose the shot's own camera; if it was deleted, it is made again at the source view"""
 
     bl_idname = "ex4d.use_own_camera"
     bl_label = "Use the EX-4D Camera"
@@ -161,8 +161,34 @@ class EX4D_OT_use_own_camera(Safe):
         camera.choose(context.scene, camera.own_camera(context.scene))
 
 
+class EX4D_OT_new_camera(Safe):
+    """Make another camera of this shot where the chosen one is, without its keys, and choose it; the old one stays"""
+
+    bl_idname = "ex4d.new_camera"
+    bl_label = "New Camera"
+
+    at: EnumProperty(
+        name="At",
+        description="Where it stands, in the frame that is shown",
+        items=(
+            ("CHOSEN", "Chosen Camera", "Where the chosen camera is, with its lens"),
+            ("SOURCE", "Source View", "Where the clip's own camera is, with its lens"),
+        ),
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return poll_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Make it."""
+        made = another_camera.make(context.scene, self.at == "SOURCE")
+        self.tell(f"{made.name} is the chosen camera now.")
+
+
 class EX4D_OT_bake_camera(Safe):
-    """Make a new camera with keys alone that moves as the chosen one does, and choose it; the old one stays"""
+    """Bake the chosen camera's motion to keys on a new camera and choose that; the old one stays"""
 
     bl_idname = "ex4d.bake_camera"
     bl_label = "Bake to New Camera"
@@ -176,7 +202,7 @@ class EX4D_OT_bake_camera(Safe):
         """Make it."""
         before = camera.path_camera(context.scene)
         made = bake.bake(context.scene)
-        self.tell(f"{made.name} moves as {before.name} did and has keys alone; it is the chosen camera now.")
+        self.tell(f"{made.name} has only keys and moves as {before.name} did. It is now the chosen camera.")
 
 
 CLASSES = (
@@ -185,5 +211,6 @@ CLASSES = (
     EX4D_OT_export_path,
     EX4D_OT_snap_to_source,
     EX4D_OT_use_own_camera,
+    EX4D_OT_new_camera,
     EX4D_OT_bake_camera,
 )

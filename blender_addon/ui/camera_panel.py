@@ -1,4 +1,4 @@
-"""Panel of the camera to take the shot with."""
+"""Panels of the camera to take the shot with."""
 
 from ex4d.geometry.presets import RISING
 
@@ -9,33 +9,52 @@ from ..ui.camera_operators import (
     EX4D_OT_camera_preset,
     EX4D_OT_export_path,
     EX4D_OT_import_path,
+    EX4D_OT_new_camera,
     EX4D_OT_snap_to_source,
 )
-from ..ui.layout import Context, Layout, advise
+from ..ui.layout import Context, Layout, advise, settings_column
+from ..ui.saved_moves import VALUES, draw_saved_moves
+
+IN_DEGREES = RISING | {"arc"}
+"""Presets whose amount is an angle; that of others is a part of the distance to what they turn about."""
 
 
 def draw_camera(layout: Layout, context: Context) -> None:
-    """The camera to take the shot with, and presets for it."""
+    """The camera to take the shot with, and a preset for it."""
     facts = context.scene.ex4d
-    layout.prop(facts, "camera", text="")
+    row = layout.row(align=True)
+    row.prop(facts, "camera", text="")
+    row.operator(EX4D_OT_new_camera.bl_idname, text="", icon="ADD")
     for advice in checks.rig_trouble(context.scene):
         advise(layout, context, advice)
     column = layout.column(align=True)
     column.prop(facts, "preset", text="")
-    row = column.row(align=True)
-    amount, rise = row.row(align=True), row.row(align=True)
-    amount.active, rise.active = facts.preset != "hold", facts.preset in RISING
-    amount.prop(facts, "amount")
-    rise.prop(facts, "rise")
-    column.prop(facts, "easing", text="")
-    row = column.row(align=True)
-    row.prop(facts, "shake")
-    seed = row.row(align=True)
-    seed.active = facts.shake > 0
-    seed.prop(facts, "shake_seed", text="Seed")
+    amount = column.row(align=True)
+    amount.active = facts.preset != "hold"
+    amount.prop(facts, "amount", text="Amount (°)" if facts.preset in IN_DEGREES else "Amount (× distance)")
     keys = column.operator(EX4D_OT_camera_preset.bl_idname, icon="KEYINGSET")
-    for name in ("preset", "amount", "rise", "easing", "shake", "shake_seed"):
+    for name in VALUES:
         setattr(keys, name, getattr(facts, name))
+
+
+def draw_move(layout: Layout, context: Context) -> None:
+    """The finer settings of a preset."""
+    draw_saved_moves(layout)
+    facts, column = context.scene.ex4d, settings_column(layout)
+    column.prop(facts, "pivot")
+    rise = column.row(align=True)
+    rise.active = facts.preset in RISING
+    rise.prop(facts, "rise")
+    column.prop(facts, "easing")
+    column.prop(facts, "shake")
+    seed = column.row(align=True)
+    seed.active = facts.shake > 0
+    seed.prop(facts, "shake_seed")
+
+
+def draw_camera_tools(layout: Layout, context: Context) -> None:
+    """What else can be done with the camera, and with the view of it."""
+    facts = context.scene.ex4d
     layout.operator(EX4D_OT_snap_to_source.bl_idname, icon="SNAP_ON").at = "CURRENT"
     row = layout.row(align=True)
     row.operator(EX4D_OT_import_path.bl_idname, text="Import", icon="IMPORT")

@@ -1,6 +1,7 @@
 """Opening a clip, opening it again, and its scale."""
 # ruff: noqa: N801
 
+from dataclasses import replace
 from pathlib import Path
 
 import bpy
@@ -18,11 +19,9 @@ from ..ui.operator import Job, Safe, poll_idle, poll_shot
 from ..work import state
 
 
-class EX4D_OT_open_clip(Job):
-    """Open a video or a folder of pictures as geometry that moves"""
+class OpensClip(Job):
+    """Base of what opens a clip, with a file dialog (Blender cannot register a subclass of a registered class)."""
 
-    bl_idname = "ex4d.open_clip"
-    bl_label = "Open Clip"
     opening = True
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
@@ -30,7 +29,7 @@ class EX4D_OT_open_clip(Job):
         default=";".join(f"*{ending}" for ending in (*VIDEO_ENDINGS, *CLIP_ENDINGS)), options={"HIDDEN"}
     )
     depth: StringProperty(
-        name="Depth",
+        name="Depth File",
         description="An .npz or .npy file, a folder of EXR or grey PNG pictures, or a grey video; empty: the one beside"
         " the clip",
         options={"SKIP_SAVE"},
@@ -58,11 +57,16 @@ class EX4D_OT_open_clip(Job):
 
     def request(self, context: bpy.types.Context) -> state.OpenRequest:
         """What to open, after a look at whether it is there."""
+        is_view = context.area is not None and context.area.type == "VIEW_3D"
+        return replace(self.request_in(context.scene), viewport=context.area.as_pointer() if is_view else 0)
+
+    def request_in(self, scene: bpy.types.Scene) -> state.OpenRequest:
+        """What to open in a scene."""
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:
             raise source.InputError("No clip is named: choose a video file or a folder of pictures.")
         return asking.request_open(
-            context.scene,
+            scene,
             clip_at(clip),
             str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
             self.first_frame - 1,
@@ -74,8 +78,15 @@ class EX4D_OT_open_clip(Job):
         )
 
 
+class EX4D_OT_open_clip(OpensClip):
+    """Open a video or an image sequence as a moving mesh"""
+
+    bl_idname = "ex4d.open_clip"
+    bl_label = "Open Clip"
+
+
 class EX4D_OT_open_again(Job):
-    """Open the clip again with the present settings, frames and size; camera, keys, takes and strips stay"""
+    """Open the clip again with the current settings, frames and size; camera, keys, takes and strips stay"""
 
     bl_idname = "ex4d.open_again"
     bl_label = "Open Again"
@@ -104,7 +115,7 @@ class EX4D_OT_open_again(Job):
 
 
 class EX4D_OT_set_scale(Safe):
-    """Scale the shot so that what the 3D cursor marks is as far from the source camera as Known Distance says"""
+    """Scale the shot so that the point at the 3D cursor is Known Distance away from the source camera"""
 
     bl_idname = "ex4d.set_scale"
     bl_label = "Set Scale"
@@ -120,7 +131,7 @@ class EX4D_OT_set_scale(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """Scale it."""
         factor = source.set_scale(context.scene, self.distance)
-        self.tell(f"The shot is {factor:.4g} times as big now.")
+        self.tell(f"The shot is now {factor:.4g} times as big.")
 
 
 CLASSES = (

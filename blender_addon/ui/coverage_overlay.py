@@ -100,7 +100,7 @@ class Overlay:
         if visible is not None:
             place = shapes.curve_in(visible, CURVE_PX * scale)
             self._draw_curve(now.coverage, facts, context.scene.frame_current, place)
-            _write(shapes.told(found.invented if found is not None else None, now.coverage.problem), place, scale)
+            _write(shapes.label(found.invented if found is not None else None, now.coverage.problem), place, scale)
         gpu.state.blend_set("NONE")
 
     def _draw_tint(self, found: Found, frame: shapes.Rect, strength: float, scale: float) -> None:

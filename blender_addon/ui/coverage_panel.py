@@ -1,5 +1,6 @@
 """Part of the Check panel: live coverage, and the legend of what it draws."""
 
+from ..translations import told
 from ..ui.layout import Context, Layout
 from ..work import session
 
@@ -15,4 +16,5 @@ def draw_coverage(layout: Layout, context: Context) -> None:
     layout.label(text="Magenta, striped: to be invented", icon="COLOR")
     if facts.show_coverage and (along := coverage.along):
         worst = max(along, key=lambda frame: along[frame])
-        layout.label(text=f"At most {along[worst]:.0%}, in frame {facts.start + worst}", icon="GRAPH")
+        text = told("At most {part}, in frame {frame}", part=f"{along[worst]:.0%}", frame=facts.start + worst)
+        layout.label(text=text, icon="GRAPH", translate=False)

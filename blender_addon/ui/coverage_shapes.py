@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from ex4d.render import legend
 
+from ..translations import told
+
 Point = tuple[float, float]
 Place = tuple[float, float, float]
 
@@ -78,6 +80,8 @@ def pieces(places: Mapping[int, Place], invented: Mapping[int, float]) -> dict[i
     return found
 
 
-def told(invented: float | None, problem: str) -> str:
+def label(invented: float | None, problem: str) -> str:
     """What stands above the curve."""
-    return problem if invented is None else f"{math.ceil(100 * invented - 1e-9)}% to be invented"
+    if invented is None:
+        return problem
+    return told("{part} to be invented", part=f"{math.ceil(100 * invented - 1e-9)}%")

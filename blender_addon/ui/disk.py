@@ -11,7 +11,7 @@ from ..words import count, size
 
 
 class EX4D_OT_clean(Safe):
-    """Remove files of earlier openings of the clip that this file does not show; takes and views stay"""
+    """Remove files left by earlier openings of the clip that this .blend no longer uses; takes and views stay"""
 
     bl_idname = "ex4d.clean"
     bl_label = "Clean"

@@ -13,7 +13,7 @@ from ..work import session, state
 
 
 class EX4D_OT_find_clip(Job):
-    """Say where the clip of the shot is now; its content is compared with what was opened"""
+    """Point to the clip's new location; its content is compared with what was opened"""
 
     bl_idname = "ex4d.find_clip"
     bl_label = "Find Clip..."

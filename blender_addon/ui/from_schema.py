@@ -22,6 +22,9 @@ from ex4d.schema import LARGEST, Scalar, Setting
 NOT_GIVEN = "NOT_GIVEN"
 """The item of an optional choice that stands for None."""
 
+SIGNS = {"pixels": "px", "degrees": "°", "frames a second": "fps", "seconds": "s", "of the radius": "× radius"}
+"""Of units, as labels show them; tooltips have them in words."""
+
 Item = tuple[str, str, str, int]
 """Of an enum: identifier, label, tooltip and the number that Blender stores."""
 
@@ -32,7 +35,7 @@ _EMPTY: dict[str, Any] = {"whole": 0, "number": 0.0, "switch": False, "text": ""
 
 def property_of(setting: Setting, **more: Any) -> Any:
     """The Blender property of a setting; `more` are arguments of Blender's that replace or add to what it says."""
-    arguments: dict[str, Any] = {"name": setting.label, "description": tooltip(setting)}
+    arguments: dict[str, Any] = {"name": label(setting), "description": tooltip(setting)}
     if setting.kind == "choice":
         items = items_of(setting)
         number = next(item[3] for item in items if item[0] == in_blender(setting, setting.default))
@@ -44,6 +47,12 @@ def property_of(setting: Setting, **more: Any) -> Any:
     if setting.kind in ("whole", "number"):
         arguments |= _range(setting)
     return _TYPES[setting.kind](**{**arguments, **more})
+
+
+def label(setting: Setting) -> str:
+    """The setting's label, with its unit where that has a sign: Blender shows only units of its own."""
+    sign = SIGNS.get(setting.unit, "")
+    return f"{setting.label} ({sign})" if sign else setting.label
 
 
 def tooltip(setting: Setting) -> str:

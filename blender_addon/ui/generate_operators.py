@@ -4,8 +4,8 @@
 import bpy
 from bpy.props import StringProperty
 
-from ..shot import suggestion, takes
-from ..ui.operator import Job, Safe, poll_idle, poll_shot
+from ..shot import estimates, suggestion, takes
+from ..ui.operator import Job, Safe, poll_shot, poll_takes
 from ..work import session, state
 
 
@@ -16,8 +16,8 @@ class AlongPath(Job):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs a shot, and nothing under way."""
-        return poll_shot(cls, context) and poll_idle(cls, context)
+        """Needs a shot, and no clip that is being opened."""
+        return poll_shot(cls, context) and poll_takes(cls, context)
 
     def request(self, context: bpy.types.Context) -> state.TakeRequest:
         """Read the camera."""
@@ -25,22 +25,29 @@ class AlongPath(Job):
 
 
 class EX4D_OT_generate(AlongPath):
-    """Take the shot again with the chosen camera; the result becomes a strip in the sequencer"""
+    """Shoot the clip again through the chosen camera; the result becomes a strip in the sequencer"""
 
     bl_idname = "ex4d.generate"
     bl_label = "Generate EX-4D"
 
 
 class EX4D_OT_preview(AlongPath):
-    """See what is real along the path: the source as the camera sees it, magenta where something must be invented"""
+    """Preview what the chosen camera sees of the footage; what must be invented is magenta"""
 
     bl_idname = "ex4d.preview"
     bl_label = "Preview Path"
     preview = True
 
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """The tooltip, with what it will take."""
+        facts = context.scene.ex4d
+        found = estimates.of_take(facts, preview=True) if facts.shot else None
+        return f"{cls.__doc__}. {found.told}" if found is not None and found.is_worth_telling else cls.__doc__
+
 
 class EX4D_OT_cancel(bpy.types.Operator):
-    """Stop what is under way and discard it"""
+    """Stop the current job and discard its result; takes that wait go on"""
 
     bl_idname = "ex4d.cancel"
     bl_label = "Cancel"
@@ -58,7 +65,7 @@ class EX4D_OT_cancel(bpy.types.Operator):
 
 
 class EX4D_OT_suggest_prompt(Safe):
-    """Fill the empty prompt with what the name of the clip says; a prompt that is there stays"""
+    """Fill the empty prompt from the clip's name; an existing prompt stays"""
 
     bl_idname = "ex4d.suggest_prompt"
     bl_label = "Suggest"

@@ -5,45 +5,55 @@ import math
 from ex4d.jobs.messages import GeneratorInfo
 
 from ..shot import checks, estimates, options, suggestion
+from ..translations import told
 from ..ui import get_model
 from ..ui.coverage_panel import draw_coverage
 from ..ui.estimate import draw_estimate
 from ..ui.generate_operators import EX4D_OT_generate, EX4D_OT_preview, EX4D_OT_suggest_prompt
-from ..ui.layout import Context, Layout, advise, draw_progress, draw_trouble, has_shot, say, settings_column
+from ..ui.layout import Context, Layout, advise, has_shot, say, settings_column
+from ..ui.result import EX4D_OT_show_result
+from ..ui.take_queue import draw_queue, draw_variations
 from ..work import capabilities, session
 
 
 def draw_check(layout: Layout, context: Context) -> None:
-    """What should be known before generating."""
+    """What should be known before generating, a line each."""
     found = checks.warnings(context.scene)
+    column = layout.column(align=True)
     for advice in found:
-        advise(layout, context, advice)
+        advise(column, context, advice)
     if not found:
-        layout.label(text="Ready to generate", icon="CHECKMARK")
-    layout.operator(EX4D_OT_preview.bl_idname, icon="HIDE_OFF")
-    if not session.current().state.busy:
-        draw_estimate(layout, estimates.of_take(context.scene.ex4d, preview=True))
+        column.label(text=checks.ready(context.scene), icon="CHECKMARK", translate=False)
     draw_coverage(layout, context)
 
 
 def draw_generate(layout: Layout, context: Context) -> None:
-    """The button, how far it is, and how the unseen parts are filled."""
-    facts = context.scene.ex4d
+    """The buttons, and what they will take."""
     button = layout.column()
     button.scale_y = 1.6
     button.operator(EX4D_OT_generate.bl_idname, icon="RENDER_ANIMATION")
-    if not session.current().state.busy:
-        draw_estimate(layout, estimates.of_take(facts))
-    draw_trouble(layout, context)
-    if not session.current().state.opening:
-        draw_progress(layout, context)
-    column = settings_column(layout)
+    row = layout.row(align=True)
+    row.operator(EX4D_OT_preview.bl_idname, icon="HIDE_OFF")
+    row.operator(EX4D_OT_show_result.bl_idname, icon="PLAY").number = 0
+    column = layout.column(align=True)
+    for advice in checks.generator_trouble(context.scene):
+        advise(column, context, advice)
+    draw_queue(layout, context)
+    now = session.current()
+    if not now.state.busy:
+        draw_estimate(layout, estimates.of_take(context.scene.ex4d))
+    elif now.picture.icon:
+        layout.template_icon(icon_value=now.picture.icon, scale=8)
+
+
+def draw_generator(layout: Layout, context: Context) -> None:
+    """How the unseen parts are filled."""
+    facts, column = context.scene.ex4d, settings_column(layout)
     column.prop(facts, "generator")
     draw_options(column, context)
     column.prop(facts, "keep_source")
     column.prop(facts, "seed")
-    for advice in checks.generator_trouble(context.scene):
-        advise(layout, context, advice)
+    draw_variations(layout, context)
 
 
 def draw_options(layout: Layout, context: Context) -> None:
@@ -51,13 +61,13 @@ def draw_options(layout: Layout, context: Context) -> None:
     scene, now = context.scene, session.current()
     facts, server = scene.ex4d, now.capabilities
     if not options.are_readable(facts):
-        text = "The settings that this file keeps cannot be read, so the usual ones hold; setting one replaces them."
+        text = "The settings in this file are damaged, so the defaults are used. Changing a setting replaces them."
         say(layout, context, text, "ERROR")
     if server is None:
         kept = options.stored(facts)
-        told = [f"{name} {value}" for settings in kept.values() for name, value in settings.items()]
-        if told:
-            say(layout, context, f"Settings that this file keeps until a server answers: {', '.join(told)}.")
+        named = [f"{name} {value}" for settings in kept.values() for name, value in settings.items()]
+        if named:
+            say(layout, context, f"Kept until a server answers: {', '.join(named)}.")
         return
     info = capabilities.generator_for(facts.generator_name, server).info
     if info is None:
@@ -68,7 +78,7 @@ def draw_options(layout: Layout, context: Context) -> None:
     if group is None:
         return
     if facts.generator_name == capabilities.AUTO:
-        layout.label(text=f"{info.title} will be used", icon="BLANK1")
+        layout.label(text=told("Uses {generator}", generator=info.title), icon="BLANK1", translate=False)
     for name in shown.properties:
         if name == suggestion.PROMPT and has_shot(scene) and suggestion.is_empty(facts, info):
             row = layout.row(align=True)
@@ -82,7 +92,7 @@ def draw_models(layout: Layout, context: Context) -> None:
     """What the server can generate with, best first: memory, files, licence, and what is missing."""
     server = session.current().capabilities
     if server is None:
-        layout.label(text="Models are listed once connected", icon="INFO")
+        layout.label(text="Connect to a server to see its models", icon="INFO")
         return
     for info in server.generators:
         box = layout.box()
@@ -100,6 +110,6 @@ def about_model(info: GeneratorInfo) -> list[str]:
     """Memory with the settings that it begins with, files and licence of a generator, a line each."""
     memory = "No GPU needed"
     if info.least_gb:
-        memory = f"GPU of {math.ceil(info.least_gb)} GB, faster with {math.ceil(info.best_gb)} GB"
+        memory = f"GPU with {math.ceil(info.least_gb)} GB, faster with {math.ceil(info.best_gb)} GB"
     files = f"{info.files_gb:.0f} GB of files" if info.files_gb else "No files needed"
     return [memory, files, f"Licence: {info.licence}"]

@@ -11,7 +11,7 @@ from ..work import session
 
 
 class EX4D_OT_get_model(OnSetup):
-    """Fetch the model's files from its publisher, while jobs and Blender go on; what was begun earlier is continued"""
+    """Download the model's files from its publisher in the background; an interrupted download resumes"""
 
     bl_idname = "ex4d.get_model"
     bl_label = "Get Model"
@@ -33,7 +33,7 @@ class EX4D_OT_get_model(OnSetup):
 
 
 class EX4D_OT_get_model_pause(OnSetup):
-    """Stop fetching; what has come is kept, and Get goes on from there"""
+    """Pause the download; Get resumes it"""
 
     bl_idname = "ex4d.get_model_pause"
     bl_label = "Pause"

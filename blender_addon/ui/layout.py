@@ -1,10 +1,13 @@
 """Pieces that several panels draw."""
 
+import re
 import textwrap
 
 import bpy
 
 from ..shot import checks
+from ..translations import told
+from ..ui.details import EX4D_OT_details, draw_line
 from ..ui.generate_operators import EX4D_OT_cancel
 from ..words import pace, seconds
 from ..work import session
@@ -28,13 +31,9 @@ def say(layout: Layout, context: Context, text: str, icon: str = "NONE") -> None
 
 
 def advise(layout: Layout, context: Context, advice: checks.Advice) -> None:
-    """A warning and its button."""
-    box = layout.box()
-    say(box, context, advice.text, "ERROR" if advice.operator else "INFO")
-    if advice.operator:
-        button = box.operator(advice.operator, text=advice.label)
-        for name, value in advice.settings:
-            setattr(button, name, value)
+    """A warning on one line, and its button."""
+    icon = "ERROR" if advice.operator else "INFO"
+    draw_line(layout, advice.text, icon, advice.short, advice.operator, dict(advice.settings), advice.label)
 
 
 def settings_column(layout: Layout) -> Layout:
@@ -44,27 +43,52 @@ def settings_column(layout: Layout) -> Layout:
     return column
 
 
-def draw_progress(layout: Layout, context: Context) -> None:
-    """What was said last, and where the work under way stands, with Cancel."""
-    now, picture = session.current().state, session.current().picture
-    if now.message:
-        say(layout, context, now.message, "ERROR" if now.failed else "INFO")
+def draw_status(layout: Layout, context: Context) -> None:
+    """How far the work under way is, or what was said last. Always two lines, so that no button below ever moves."""
+    now = session.current().state
+    column = layout.box().column(align=True)
     if now.busy:
-        column = layout.column(align=True)
-        share = now.step / now.steps if now.steps else 0.0
+        row = column.row(align=True)
         counted = f" {now.step}/{now.steps}" if now.steps else ""
-        column.progress(factor=share, text=f"{now.stage}{counted}")
-        details = [pace(now.rate)] if now.rate else []
-        details += [f"{seconds(now.eta_s)} left"] if now.eta_s else []
-        if details:
-            column.label(text=", ".join(details))
-        if picture.icon:
-            layout.template_icon(icon_value=picture.icon, scale=8)
-        layout.operator(EX4D_OT_cancel.bl_idname, icon="CANCEL")
+        row.progress(factor=now.step / now.steps if now.steps else 0.0, text=f"{now.stage}{counted}")
+        if now.message:  # of the take before, where several wait
+            row.operator(EX4D_OT_details.bl_idname, text="", icon="INFO").text = now.message
+        row.operator(EX4D_OT_cancel.bl_idname, text="", icon="CANCEL")
+        _draw_while_busy(column)
+    elif now.message:
+        _draw_message(column)
+        _draw_server(column)
+    else:
+        column.label(text="Ready" if has_shot(context.scene) else "Open a clip to begin", icon="INFO")
+        _draw_server(column)
 
 
-def draw_trouble(layout: Layout, context: Context) -> None:
-    """What is wrong with the connection, with Start Server; nothing where all is well."""
-    trouble = checks.server_trouble()
+def _draw_while_busy(column: Layout) -> None:
+    """What is wrong with the server, else the time that is left."""
+    now = session.current().state
+    details = [told("{time} left", time=seconds(now.eta_s))] if now.eta_s else []
+    details += [pace(now.rate)] if now.rate else []
+    if (trouble := checks.server_trouble()) is not None:
+        advise(column, None, trouble)
+    elif details:
+        column.label(text=", ".join(details), icon="BLANK1", translate=False)
+    else:
+        column.label(text="")
+
+
+def _draw_message(column: Layout) -> None:
+    """The first sentence of what was said; a click shows the others."""
+    now = session.current().state
+    first = re.split(r"(?<=[.!?]) ", now.message, maxsplit=1)[0]
+    draw_line(column, now.message, "ERROR" if now.failed else "INFO", first)
+
+
+def _draw_server(column: Layout) -> None:
+    """Whether a server is there."""
+    here, trouble = session.current(), checks.server_trouble()
     if trouble is not None:
-        advise(layout, context, trouble)
+        advise(column, None, trouble)
+    elif here.capabilities is not None:
+        column.label(text="Server is ready", icon="LINKED")
+    else:
+        column.label(text="Server starts when needed" if here.server_python else "No server yet", icon="UNLINKED")

@@ -1,10 +1,12 @@
-"""The menu Render > EX-4D: all buttons by name, so that F3 finds them in every editor."""
+"""Menu entries: Render > EX-4D with all buttons by name, so that F3 finds them in every editor, and File > Import."""
 # ruff: noqa: N801
 
 import bpy
 
-TOLD_BY_PANELS = frozenset({"hide", "show_scene"})
-"""Operators that do nothing without a name that a panel gives them."""
+from ..ui import drop
+
+TOLD_BY_PANELS = frozenset({"hide", "show_scene", "own_objects_known", "drop_footage", "details"})
+"""Operators that do nothing without what a panel, or a drop, gives them."""
 
 
 class EX4D_MT_operators(bpy.types.Menu):
@@ -30,14 +32,21 @@ def _draw_entry(self: bpy.types.Menu, context: bpy.types.Context) -> None:
     self.layout.menu(EX4D_MT_operators.bl_idname)
 
 
+def _draw_import(self: bpy.types.Menu, context: bpy.types.Context) -> None:
+    self.layout.operator_context = "INVOKE_DEFAULT"
+    self.layout.operator("ex4d.open_clip", text=drop.LABEL)
+
+
 CLASSES = (EX4D_MT_operators,)
 
 
 def register() -> None:
-    """Put the menu into Blender's."""
+    """Put the entries into Blender's menus."""
+    bpy.types.TOPBAR_MT_file_import.append(_draw_import)
     bpy.types.TOPBAR_MT_render.append(_draw_entry)
 
 
 def unregister() -> None:
-    """Take it out again."""
+    """Take them out again."""
+    bpy.types.TOPBAR_MT_file_import.remove(_draw_import)
     bpy.types.TOPBAR_MT_render.remove(_draw_entry)

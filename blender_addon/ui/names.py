@@ -7,7 +7,7 @@ from bpy.props import EnumProperty
 
 from ex4d.schema import Setting
 
-from .from_schema import Item, tooltip
+from .from_schema import Item, label, tooltip
 
 
 def choice_by_name(
@@ -40,7 +40,7 @@ def choice_by_name(
     def put(group: Any, number: int) -> None:
         setattr(group, stored_in, items(group, None)[number][0])
 
-    return EnumProperty(name=setting.label, description=tooltip(setting), items=items, get=get, set=put)
+    return EnumProperty(name=label(setting), description=tooltip(setting), items=items, get=get, set=put)
 
 
 def _names(texts: Sequence[tuple[str, str, str]]) -> list[str]:

@@ -9,13 +9,21 @@ import bpy
 from ex4d.errors import EX4DError
 
 from ..shot import estimates
-from ..work import session, state
+from ..work import queue, session, state
 
 
 def poll_idle(cls: type, context: bpy.types.Context) -> bool:
     """For `poll`: whether nothing is under way."""
     if session.current().state.busy:
         cls.poll_message_set("EX-4D is busy: wait, or press Cancel")
+        return False
+    return True
+
+
+def poll_takes(cls: type, context: bpy.types.Context) -> bool:
+    """For `poll`: whether a take can be asked for, which waits while others are made."""
+    if not queue.may_ask_for_takes(session.current().state):
+        cls.poll_message_set("EX-4D is opening a clip: wait, or press Cancel")
         return False
     return True
 
@@ -73,8 +81,11 @@ class Job(Safe):
     def begin(self, context: bpy.types.Context) -> None:
         """Send off what `request` makes of the scene, and say how long it will take."""
         request, now = self.request(context), session.current()
+        waits = now.state.busy
         now.press(request)
-        if not now.state.message:
+        if waits:
+            now.dispatch(state.Said(queue.told(now.queue)))
+        elif not now.state.message:
             now.dispatch(state.Said(estimates.told_at_start(request), opening=self.opening))
 
     def act(self, context: bpy.types.Context) -> set[str]:
@@ -82,6 +93,7 @@ class Job(Safe):
         self.begin(context)
         if self.from_panel:
             return {"FINISHED"}
-        ended = session.current().finish()
-        self.report({"ERROR"} if ended.failed else {"INFO"}, ended.message)
-        return {"CANCELLED"} if ended.failed else {"FINISHED"}
+        ended, lost = session.current().finish(), session.current().queue.lost
+        failed = ended.failed or bool(lost)
+        self.report({"ERROR"} if failed else {"INFO"}, " ".join([*lost, ended.message]))
+        return {"CANCELLED"} if failed else {"FINISHED"}

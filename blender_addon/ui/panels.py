@@ -9,12 +9,23 @@ from dataclasses import dataclass
 
 import bpy
 
-from ..ui.camera_panel import draw_camera
+from ..ui.camera_panel import draw_camera, draw_camera_tools, draw_move
+from ..ui.cg import draw_after
 from ..ui.disk import draw_disk
-from ..ui.generate_panels import draw_check, draw_generate, draw_models
-from ..ui.layout import Context, Layout, has_shot
+from ..ui.generate_panels import draw_check, draw_generate, draw_generator, draw_models
+from ..ui.layout import Context, Layout, draw_status, has_shot
 from ..ui.server_panel import draw_backend
-from ..ui.source_panels import draw_depth, draw_elsewhere, draw_notes, draw_source, draw_source_camera, is_beside_a_shot
+from ..ui.shots import draw_shots
+from ..ui.source_panels import (
+    draw_depth,
+    draw_elsewhere,
+    draw_frames,
+    draw_notes,
+    draw_source,
+    draw_source_camera,
+    is_beside_a_shot,
+)
+from ..ui.take_list import draw_settings, has_takes
 from ..ui.take_panel import EX4D_UL_takes, draw_takes
 
 
@@ -28,6 +39,8 @@ class Panel:
         is_there: whether it is there in a scene; None where it always is.
         inside: label of the panel that it is a part of, closed at first; "" where it stands alone.
         in_sequencer: whether the Sequencer has it too.
+        closed: whether it is closed at first, as every part of another is.
+        bare: whether it has no title and cannot be closed.
     """
 
     label: str
@@ -35,21 +48,31 @@ class Panel:
     is_there: Callable[[bpy.types.Scene], bool] | None = None
     inside: str = ""
     in_sequencer: bool = False
+    closed: bool = False
+    bare: bool = False
 
 
 PANELS = (
+    Panel("Status", draw_status, in_sequencer=True, bare=True),
     Panel("Shots in Other Scenes", draw_elsewhere, is_beside_a_shot, in_sequencer=True),
+    Panel("Shots", draw_shots, has_shot, in_sequencer=True, closed=True),
     Panel("Source", draw_source),
+    Panel("Frames and Size", draw_frames, has_shot, inside="Source"),
     Panel("Depth", draw_depth, inside="Source"),
     Panel("Source Camera", draw_source_camera, inside="Source"),
-    Panel("Notes", draw_notes, has_shot, inside="Source"),
-    Panel("Disk", draw_disk, has_shot, inside="Source"),
     Panel("Camera", draw_camera, has_shot),
-    Panel("Check", draw_check, has_shot),
+    Panel("Move", draw_move, has_shot, inside="Camera"),
+    Panel("Tools", draw_camera_tools, has_shot, inside="Camera"),
     Panel("Generate", draw_generate, has_shot, in_sequencer=True),
+    Panel("Generator", draw_generator, has_shot, inside="Generate", in_sequencer=True),
     Panel("Models", draw_models, has_shot, inside="Generate", in_sequencer=True),
+    Panel("Check", draw_check, has_shot),  # has more or fewer lines: below the buttons, so that it moves none of them
     Panel("Takes", draw_takes, has_shot, in_sequencer=True),
-    Panel("Backend", draw_backend),
+    Panel("Settings of the Take", draw_settings, has_takes, inside="Takes", in_sequencer=True),
+    Panel("CG and Export", draw_after, has_shot, closed=True),
+    Panel("Notes", draw_notes, has_shot, closed=True),
+    Panel("Disk", draw_disk, has_shot, closed=True),
+    Panel("Server", draw_backend, closed=True),
 )
 
 
@@ -73,7 +96,11 @@ def _class_of(panel: Panel, space: str, prefix: str, order: int) -> type:
         "draw": lambda self, context: panel.draw(self.layout, context),
     }
     if panel.inside:
-        members |= {"bl_parent_id": name_of(panel.inside), "bl_options": {"DEFAULT_CLOSED"}}
+        members["bl_parent_id"] = name_of(panel.inside)
+    if panel.inside or panel.closed:
+        members["bl_options"] = {"DEFAULT_CLOSED"}
+    elif panel.bare:
+        members["bl_options"] = {"HIDE_HEADER"}
     return type(members["bl_idname"], (bpy.types.Panel,), members)
 
 

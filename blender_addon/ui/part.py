@@ -1,4 +1,4 @@
-"""The part of the clip in the Source panel: which frames stand, in which size, and opening others with one click."""
+"""The part of the clip that is open: which frames, in which size, and opening others with one click."""
 
 import bpy
 
@@ -9,16 +9,22 @@ from ..words import count
 from ..work import session
 
 
-def draw_part(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> None:
-    """What is open of the clip, fields to change it, and the button that does so once they are changed."""
+def draw_opened(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> None:
+    """Two lines about what is open of which clip."""
     column = layout.column(align=True)
-    column.label(text=bpy.path.basename(facts.opened), icon="CHECKMARK")
-    if not part.is_known(facts):  # which `checks.clip_trouble` tells
+    rate = f"{float(facts.fraction):.5g} fps"
+    column.label(text=f"{bpy.path.basename(facts.opened)}, {rate}", icon="CHECKMARK", translate=False)
+    if part.is_known(facts):  # else `checks.clip_trouble` tells
+        told = part.told(part.opened(facts), facts.clip_frames)
+        text = f"{told[0].upper()}{told[1:]}, {facts.width}x{facts.height} px"
+        column.label(text=text, icon="BLANK1", translate=False)
+
+
+def draw_part(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> None:
+    """Fields to change what is open, and the button that does so once they are changed."""
+    if not part.is_known(facts):
         return
     stands, wanted = part.opened(facts), part.asked(facts)
-    told = part.told(stands, facts.clip_frames)
-    column.label(text=f"{told[0].upper()}{told[1:]}, {facts.width}x{facts.height}", icon="BLANK1")
-    column.label(text=f"{float(facts.fraction):.5g} frames a second", icon="BLANK1")
     column = layout.column(align=True)
     column.use_property_split, column.use_property_decorate = True, False
     for name in ("part_first", "part_frames", "part_side"):
@@ -26,7 +32,7 @@ def draw_part(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> Non
     if wanted == stands or session.current().state.busy:
         return
     if wanted.longest_side != stands.longest_side:
-        text = "Open at {}x{}".format(*part.size(facts, wanted))
+        text = "Open at {}x{} px".format(*part.size(facts, wanted))
     elif wanted.frames == facts.clip_frames:
         text = f"Open All {count(wanted.frames, 'Frame')}"
     else:

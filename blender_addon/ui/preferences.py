@@ -24,7 +24,12 @@ class EX4DPreferences(bpy.types.AddonPreferences):
         description="A Python that has the server in it already; empty: the one that Set Up Server makes",
         subtype="FILE_PATH",
     )
-
+    play_results: BoolProperty(
+        name="Play Takes When They Arrive",
+        description="Play a new take where a Video Sequencer's preview is in sight and nothing else is going on; no"
+        " editor is opened for it",
+        default=True,
+    )
     accept_licence: BoolProperty(
         name="Accept Licence",
         description="I have read the terms of the depth estimator and keep to them",
@@ -37,6 +42,7 @@ class EX4DPreferences(bpy.types.AddonPreferences):
         self.layout.use_property_split = True
         self.layout.prop(self, "address")
         self.layout.prop(self, "python")
+        self.layout.prop(self, "play_results")
 
 
 def preferences() -> EX4DPreferences:

@@ -18,7 +18,8 @@ from ex4d.geometry.presets import usual_amount
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, SourceSettings
 from ex4d.schema import describe
 
-from ..scene import compat
+from ..scene import compat, pivot
+from ..shot import compare
 from ..shot.facts import ShotFacts
 from ..work import capabilities, session
 from ..work.memory import JobMemory
@@ -31,7 +32,7 @@ GENERATE = {setting.name: setting for setting in describe(GenerateSettings)}
 """The descriptions by name; what Blender draws of them comes from there."""
 
 UNIT_ITEMS = (
-    ("as_it_is", "As It Is", "Take the numbers as they are; PNG pictures of 16 bits are in millimetres"),
+    ("as_it_is", "As It Is", "Use the numbers as they are; 16-bit PNG pictures are in millimetres"),
     ("m", "Metres", "A stored 1 is a metre"),
     ("cm", "Centimetres", "A stored 1 is a centimetre"),
     ("mm", "Millimetres", "A stored 1 is a millimetre"),
@@ -41,8 +42,15 @@ UNIT_ITEMS = (
 
 MOTION_ITEMS = (
     ("STILL", "Still", "The camera did not move while it shot the clip"),
-    ("FILE", "From File", "One pose for each frame from a file, such as that of a solver"),
-    ("CAMERA", "Tracked Camera", "Follow a camera of the scene, such as one that Blender's tracker solved"),
+    ("FILE", "From File", "One pose per frame from a file, such as a solver's"),
+    ("CAMERA", "Tracked Camera", "Follow a camera in the scene, such as one from Blender's motion tracker"),
+)
+
+AGAINST = (
+    ("SOURCE", "Source", "The frames of the clip that are open"),
+    ("VIEW", "View", "The newest of Preview Path"),
+    ("BOTH", "Source and View", "Both of them, side by side"),
+    ("STARRED", "Starred Take", "The last take in the list that has a star"),
 )
 
 OF_ONE_CLIP = (
@@ -57,8 +65,14 @@ OF_ONE_CLIP = (
     "motion_path",
     "tracked_camera",
     "motion_scale",
+    "depth_detail",
 )
 """Settings that say something about one clip and nothing about another."""
+
+
+def pivot_property() -> Any:
+    """What presets turn about, for the panel and for the button."""
+    return EnumProperty(name="Pivot", description="What the camera turns about, or moves towards", items=pivot.ITEMS)
 
 
 def _take_usual_amount(chosen: "TakeChoices", context: bpy.types.Context) -> None:
@@ -105,6 +119,15 @@ class ClipChoices:
     )
     part_frames: IntProperty(name="Frames", description="How many frames to use; at most what the clip has", min=0)
     part_side: property_of(SOURCE["longest_side"])
+    detail: EnumProperty(
+        name="Viewport Detail",
+        description="How fine the mesh stands in the viewport; takes always use all of the depth",
+        items=(
+            ("LIGHT", "Light", "About 256 points across: plays at any rate, and needs little disk"),
+            ("MEDIUM", "Medium", "About 512 points across"),
+            ("FULL", "Full", "A point for each pixel, as takes are rendered: slow to play, and much disk"),
+        ),
+    )
     match_scene: BoolProperty(
         name="Match Scene",
         description="Give the scene the clip's frame range, frame rate, picture size and colours, and let the 3D views"
@@ -135,6 +158,7 @@ class ClipChoices:
     depth_convention: property_of(SOURCE["depth_convention"])
     depth_distance: property_of(SOURCE["depth_distance"])
     depth_channel: property_of(SOURCE["depth_channel"])
+    depth_detail: property_of(SOURCE["depth_detail"])
     field_of_view: property_of(SOURCE["field_of_view"], precision=1)
     motion: EnumProperty(
         name="Camera Motion", description="How the clip's own camera moved while it shot", items=MOTION_ITEMS
@@ -149,7 +173,7 @@ class ClipChoices:
     tracked_camera: PointerProperty(
         type=bpy.types.Object,
         name="Tracked Camera",
-        description="A camera of the scene that moves as the clip's own camera did",
+        description="A camera in the scene that moves as the clip's own camera did",
         poll=_is_other_camera,
     )
     motion_scale: property_of(SOURCE["camera_scale"])
@@ -196,7 +220,7 @@ class TakeChoices:
     camera: PointerProperty(
         type=bpy.types.Object,
         name="Camera",
-        description="The camera that the shot is taken with again; any perspective camera will do",
+        description="Camera to take the shot with; any perspective camera will do",
         poll=_is_path_camera,
     )
     # The schema's default is what the release does; here the gentlest preset and its amount stand first.
@@ -214,14 +238,19 @@ class TakeChoices:
         update=_redraw_views,
     )
     coverage_strength: FloatProperty(
-        name="Tint",
-        description="How strongly what has to be invented is tinted",
+        name="Live Tint",
+        description="How strongly Live Coverage tints what has to be invented",
         default=0.6,
         min=0.05,
         max=1.0,
         subtype="FACTOR",
         update=_redraw_views,
     )
+    pivot: pivot_property()
+    own_objects_told: BoolProperty(
+        name="Own Objects Told", description="It was told that own objects of the scene are not in takes"
+    )
+    cg: StringProperty(name="CG", description="What Set Up CG has changed, in JSON; empty where it is not set up")
     generator_name: StringProperty(name="Generator", default=capabilities.AUTO)
     generator: choice_by_name(
         GENERATE["generator"],
@@ -233,6 +262,9 @@ class TakeChoices:
         name="Options", description="Settings of generators by their names, in JSON: see blender_addon/shot/options.py"
     )
     seed: property_of(GENERATE["seed"])
+    variations: IntProperty(
+        name="Number", description="How many takes Variations makes, each with the next seed", default=4, min=2, max=64
+    )
     keep_source: property_of(GENERATE["keep_source"])
 
 
@@ -246,9 +278,10 @@ class EX4DTake(bpy.types.PropertyGroup):
         name="Moved", description="Where the world that it was made in lies in that of the shot now, in JSON; or empty"
     )
     view: BoolProperty(name="View", description="Made by Preview Path")
-    title: StringProperty(name="Title", description="Its name in the list; the strip and the folder keep theirs")
-    note: StringProperty(name="Note", description="Whatever is to be remembered of it")
+    title: StringProperty(name="Title", description="Name in the list; the strip and the folder keep theirs")
+    note: StringProperty(name="Note", description="Your notes on it")
     favourite: BoolProperty(name="Favourite", description="Mark it with a star")
+    camera: StringProperty(name="Camera", description="Name of the camera that it was made with, as it was then")
     made: StringProperty(name="Made By", description="Generator and settings that made it")
     generator: StringProperty(name="Generator", description="Name of the generator that made it; empty of a view")
     quality: StringProperty(name="Quality", description="At which it was made, where its generator knows such")
@@ -263,3 +296,16 @@ class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.Proper
     version: IntProperty(name="Version", description="Of what is stored here; 0 is what EX-4D 0.1 stored")
     takes: CollectionProperty(type=EX4DTake)
     take_index: IntProperty(name="Active Take")
+    compare_with: EnumProperty(
+        name="Compare With", description="What Wipe and Side by Side show beside the active take", items=AGAINST
+    )
+    wipe: FloatProperty(
+        name="Wipe",
+        description="Where the line is: 0 shows only the take, 1 only what it is compared with",
+        default=0.5,
+        min=0,
+        max=1,
+        subtype="FACTOR",
+        options=set(),
+        update=lambda facts, context: compare.place(facts.id_data),
+    )

@@ -7,13 +7,13 @@ from functools import partial
 import bpy
 
 from ..scene import compat
-from ..shot import source, takes
+from ..shot import playing, source, takes
 from ..ui import view
 from ..ui.take_operators import OnTake
 
 
 class EX4D_OT_show_result(OnTake):
-    """Show the take at its first frame, in a sequencer of this window or beside the 3D View"""
+    """Play the take from its first frame, in a sequencer of this window or beside the 3D View"""
 
     bl_idname = "ex4d.show_result"
     bl_label = "Show Result"
@@ -25,18 +25,16 @@ class EX4D_OT_show_result(OnTake):
         strip = takes.strip_of(scene, take.number, take.view)
         if strip is None:
             raise source.InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
-        area, workspace = _sequencer(context)
+        window, area = _sequencer(context)
         space = area.spaces.active
         if space.view_type == "SEQUENCER":
             space.view_type = "SEQUENCER_PREVIEW"
-        compat.show_in_sequencer(scene, [workspace])
+        compat.show_in_sequencer(scene, [window.workspace])
         compat.select_only(scene, strip)
         strip.mute = False
-        space.display_channel = 0 if compat.is_topmost(scene, strip) else strip.channel
-        scene.frame_set(compat.strip_range(strip)[0])
-        area.tag_redraw()
+        playing.play(scene, strip, window, area)
         if not bpy.app.background:
-            bpy.app.timers.register(partial(_fit, context.window, area.as_pointer()), first_interval=0.2)
+            bpy.app.timers.register(partial(_fit, window, area.as_pointer()), first_interval=0.2)
 
 
 def _fit(window: bpy.types.Window, pointer: int) -> None:
@@ -49,13 +47,13 @@ def _fit(window: bpy.types.Window, pointer: int) -> None:
                 bpy.ops.sequencer.view_all_preview()
 
 
-def _sequencer(context: bpy.types.Context) -> tuple[bpy.types.Area, bpy.types.WorkSpace]:
+def _sequencer(context: bpy.types.Context) -> tuple[bpy.types.Window, bpy.types.Area]:
     """A sequencer that can show the scene, one with a preview first; the 3D View is split where there is none.
 
     Raises:
         InputError: there is no room for one.
     """
-    found = sorted(_sequencers(context), key=lambda pair: pair[0].spaces.active.view_type == "SEQUENCER")
+    found = sorted(_sequencers(context), key=lambda pair: pair[1].spaces.active.view_type == "SEQUENCER")
     if found:
         return found[0]
     area, screen = view.view_of(context), context.window.screen
@@ -68,16 +66,16 @@ def _sequencer(context: bpy.types.Context) -> tuple[bpy.types.Area, bpy.types.Wo
         raise source.InputError("The 3D View cannot be split: open a Video Sequencer, and press Show Result again.")
     new.type = "SEQUENCE_EDITOR"
     new.spaces.active.view_type = "PREVIEW"
-    return new, context.window.workspace
+    return context.window, new
 
 
-def _sequencers(context: bpy.types.Context) -> Iterator[tuple[bpy.types.Area, bpy.types.WorkSpace]]:
+def _sequencers(context: bpy.types.Context) -> Iterator[tuple[bpy.types.Window, bpy.types.Area]]:
     """Sequencers of this window, then of others that show the same scene."""
     others = [w for w in context.window_manager.windows if w != context.window and w.scene == context.scene]
     for window in (context.window, *others):
         for area in window.screen.areas:
             if area.type == "SEQUENCE_EDITOR":
-                yield area, window.workspace
+                yield window, area
 
 
 CLASSES = (EX4D_OT_show_result,)

@@ -10,7 +10,7 @@ from ..ui.operator import Safe, poll_shot
 
 
 class EX4D_OT_hide(Safe):
-    """Hide an object in the viewport and in renders; nothing of it is lost"""
+    """Hide the object in viewports and renders; nothing is deleted"""
 
     bl_idname = "ex4d.hide"
     bl_label = "Hide"
@@ -60,8 +60,19 @@ class EX4D_OT_match_scene(Safe):
             source.match_scene(scene)
 
 
+class EX4D_OT_own_objects_known(Safe):
+    """Say no more that own objects of this scene are not in takes"""
+
+    bl_idname = "ex4d.own_objects_known"
+    bl_label = "Got It"
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Remember it."""
+        context.scene.ex4d.own_objects_told = True
+
+
 class EX4D_OT_show_scene(Safe):
-    """Go to the scene, in the sequencer too"""
+    """Switch to the scene, in the sequencer too"""
 
     bl_idname = "ex4d.show_scene"
     bl_label = "Show Scene"
@@ -86,5 +97,6 @@ class EX4D_OT_show_scene(Safe):
 CLASSES = (
     EX4D_OT_hide,
     EX4D_OT_match_scene,
+    EX4D_OT_own_objects_known,
     EX4D_OT_show_scene,
 )

@@ -44,7 +44,7 @@ class EX4D_OT_server_start(Safe):
 
 
 class EX4D_OT_server_stop(Safe):
-    """End the server that was started here, also by a Blender that has crashed since. A job goes on when it is back"""
+    """Stop the server on this machine, including one left by a crash. A running job resumes when it is back"""
 
     bl_idname = "ex4d.server_stop"
     bl_label = "Stop Server"
@@ -61,7 +61,7 @@ class EX4D_OT_server_stop(Safe):
 
 
 class EX4D_OT_unload(Safe):
-    """Let the server free the memory that its models hold, on the GPU too; they are loaded again when needed"""
+    """Unload the server's models from memory and from the GPU; they are loaded again when needed"""
 
     bl_idname = "ex4d.unload"
     bl_label = "Free Memory"
@@ -73,7 +73,7 @@ class EX4D_OT_unload(Safe):
 
 
 class EX4D_OT_connect(Safe):
-    """Connect to the server, and ask what it can run"""
+    """Connect to the server and ask what it can run"""
 
     bl_idname = "ex4d.connect"
     bl_label = "Connect"

@@ -1,12 +1,14 @@
-"""Panels of the clip: its depth, its own camera, and what was said about it."""
+"""Panels of the clip: its frames, its depth, its own camera, and what was said about it."""
 
 import bpy
 
-from ..shot import checks
+from ..shot import checks, lens
+from ..translations import told
 from ..ui import get_model, server_setup
 from ..ui.clip_operators import EX4D_OT_open_again, EX4D_OT_open_clip, EX4D_OT_set_scale
-from ..ui.layout import Context, Layout, advise, draw_progress, draw_trouble, has_shot, say, settings_column
-from ..ui.part import draw_part
+from ..ui.detail import draw_detail
+from ..ui.layout import Context, Layout, advise, has_shot, say, settings_column
+from ..ui.part import draw_opened, draw_part
 from ..ui.preferences import preferences
 from ..ui.scene_operators import EX4D_OT_show_scene
 from ..ui.server_operators import EX4D_OT_connect
@@ -28,25 +30,49 @@ def draw_elsewhere(layout: Layout, context: Context) -> None:
 
 
 def draw_source(layout: Layout, context: Context) -> None:
-    """The clip, where its depth comes from, and opening it."""
+    """Opening a clip, which one is open, and what is wrong with it or its depth."""
     facts, now = context.scene.ex4d, session.current()
     if now.lacks_server:
         box = layout.box()
-        say(box, context, "EX-4D works with a server on this machine, which is not set up yet.", "INFO")
+        say(box, context, "EX-4D needs a server on this machine. Set it up once, here.", "INFO")
         server_setup.draw(box)
-    open_clip = EX4D_OT_open_clip.bl_idname
-    layout.operator(open_clip, icon="FILE_MOVIE")
-    layout.prop(facts, "match_scene")
+    layout.operator(EX4D_OT_open_clip.bl_idname, icon="FILE_MOVIE")
+    if facts.clip_path and facts.clip_path != facts.opened and not now.state.busy:
+        text = told("Open {name}", name=bpy.path.basename(facts.clip_path))
+        layout.operator(EX4D_OT_open_clip.bl_idname, text=text, icon="FILE_REFRESH").filepath = facts.clip_path
     if facts.shot:
-        draw_part(layout, facts)
-    column = settings_column(layout)
+        draw_opened(layout, facts)
+    else:
+        layout.prop(facts, "match_scene")
+    server = now.capabilities
+    wanted = capabilities.estimator_to_get(facts.estimator_name, server) if server is not None else None
+    if wanted is not None and not facts.uses_depth_file:
+        get_model.draw(layout, wanted)
+    column = layout.column(align=True)
+    for advice in [*checks.clip_trouble(context.scene), *checks.depth_trouble(context.scene)]:
+        advise(column, context, advice)
+
+
+def draw_frames(layout: Layout, context: Context) -> None:
+    """Opening other frames, or another size, of the clip."""
+    facts = context.scene.ex4d
+    draw_part(layout, facts)
+    draw_detail(layout, context.scene)
+    layout.prop(facts, "match_scene")
+
+
+def draw_depth(layout: Layout, context: Context) -> None:
+    """Where the depth comes from, what the numbers of a file mean, and the scale of the shot."""
+    facts, now, column = context.scene.ex4d, session.current(), settings_column(layout)
     column.prop(facts, "estimator")
     if facts.estimator_name in (capabilities.AUTO, capabilities.FILE):
-        column.prop(facts, "depth_path")
+        column.prop(facts, "depth_path", text="File")
         if facts.depth_found and not facts.depth_path:
-            column.label(text=bpy.path.basename(facts.depth_found), icon="FILE")
+            column.label(text=bpy.path.basename(facts.depth_found), icon="FILE", translate=False)
+    if not facts.uses_depth_file:
+        column.prop(facts, "depth_detail")
     if now.client is None and not now.lacks_server:
-        column.label(text="Estimators are listed once connected", icon="INFO")
+        column.label(text="Connect to see all estimators", icon="INFO")
         column.operator(EX4D_OT_connect.bl_idname)
     server = now.capabilities
     chosen = capabilities.find(facts.estimator_name, server.estimators) if server is not None else None
@@ -54,28 +80,6 @@ def draw_source(layout: Layout, context: Context) -> None:
         box = layout.box()
         say(box, context, f"{chosen.terms}.", "INFO")
         box.prop(preferences(), "accept_licence")
-    wanted = capabilities.estimator_to_get(facts.estimator_name, server) if server is not None else None
-    if wanted is not None and not facts.uses_depth_file:
-        get_model.draw(layout, wanted)
-    for advice in [*checks.clip_trouble(context.scene), *checks.depth_trouble(context.scene)]:
-        advise(layout, context, advice)
-    if facts.shot:
-        row = layout.row(align=True)
-        row.operator(EX4D_OT_open_again.bl_idname, icon="FILE_REFRESH")
-        if not facts.uses_depth_file:
-            row.operator(EX4D_OT_open_again.bl_idname, text="Estimate Again").estimate = True
-    if facts.clip_path and facts.clip_path != facts.opened and not now.state.busy:
-        name = bpy.path.basename(facts.clip_path)
-        layout.operator(open_clip, text=f"Open {name}", icon="FILE_REFRESH").filepath = facts.clip_path
-    if not facts.shot or now.state.opening:
-        draw_progress(layout, context)
-    if not now.lacks_server:
-        draw_trouble(layout, context)
-
-
-def draw_depth(layout: Layout, context: Context) -> None:
-    """What the numbers of the depth file mean, and the scale of the shot."""
-    facts = context.scene.ex4d
     if facts.uses_depth_file or (facts.estimator_name == capabilities.AUTO and facts.clip_path != facts.opened):
         column = settings_column(layout)
         column.prop(facts, "depth_convention")
@@ -86,6 +90,10 @@ def draw_depth(layout: Layout, context: Context) -> None:
             column.prop(facts, "depth_distance")
         column.prop(facts, "depth_channel")
     if facts.shot:
+        row = layout.row(align=True)
+        row.operator(EX4D_OT_open_again.bl_idname, icon="FILE_REFRESH")
+        if not facts.uses_depth_file:
+            row.operator(EX4D_OT_open_again.bl_idname, text="Estimate Again").estimate = True
         say(layout, context, facts.depth.get("scale", ""))
         column = settings_column(layout)
         column.prop(facts, "known_distance")
@@ -97,6 +105,8 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
     """Lens and motion of the clip's own camera."""
     facts, column = context.scene.ex4d, settings_column(layout)
     column.prop(facts, "field_of_view")
+    if facts.shot:
+        column.label(text=told("In use: {lens}", lens=lens.in_use(facts)), icon="BLANK1", translate=False)
     column.prop(facts, "motion")
     if facts.motion == "FILE":
         column.prop(facts, "motion_path")

@@ -3,10 +3,12 @@
 
 import bpy
 
-from ..shot import take_list, takes
+from ..shot import take_facts, take_list, takes
+from ..ui.layout import Context, Layout, say
 from ..ui.operator import Safe, poll_shot
 from ..ui.take_operators import OnTake
 from ..words import count
+from ..work import capabilities, session
 
 
 class EX4D_OT_take_delete(OnTake):
@@ -25,11 +27,11 @@ class EX4D_OT_take_delete(OnTake):
         chosen = self.chosen(context)
         title, folder = chosen.title, takes.take_folder(context.scene, chosen.number, chosen.view)
         take_list.delete(context.scene, chosen)
-        self.tell(f"{title} is deleted, with its files in {folder}.")
+        self.tell(f"{title} was deleted with its files in {folder}.")
 
 
 class EX4D_OT_takes_list(Safe):
-    """List takes again that are in the shot's folder but not in the list, with their strips"""
+    """Bring back takes that are in the shot's folder but no longer in the list, with their strips"""
 
     bl_idname = "ex4d.takes_list"
     bl_label = "List from Disk"
@@ -42,10 +44,50 @@ class EX4D_OT_takes_list(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """List them."""
         found = take_list.list_again(context.scene)
-        self.tell(f"{count(found, 'take')} came back into the list." if found else "All takes are in the list.")
+        self.tell(
+            f"{count(found, 'take')} came back into the list."
+            if found
+            else "Every take on disk is already in the list."
+        )
 
 
-def draw_entry(layout: bpy.types.UILayout, entry: bpy.types.PropertyGroup) -> None:
+def draw_facts(layout: Layout, context: Context, entry: bpy.types.PropertyGroup) -> None:
+    """The picture of a take, what made it, how much of it is real, and how long it took."""
+    looks = session.current().take_looks
+    seen, icon = looks.of(context.scene, entry), looks.icon(context.scene, entry)
+    if icon:
+        layout.template_icon(icon_value=icon, scale=7)
+    elif seen is not None and seen.trouble:
+        say(layout, context, seen.trouble, "INFO")
+    if entry.made:
+        say(layout, context, entry.made)
+    if seen is None:
+        return
+    if seen.facts.lines:
+        say(layout, context, ". ".join(seen.facts.lines))
+    if seen.facts.trouble:
+        say(layout, context, seen.facts.trouble, "INFO")
+
+
+def has_takes(scene: bpy.types.Scene) -> bool:
+    """Whether there is something in the list."""
+    return len(scene.ex4d.takes) > 0
+
+
+def draw_settings(layout: Layout, context: Context) -> None:
+    """Every setting that the active take was made with, and its seed."""
+    facts, now = context.scene.ex4d, session.current()
+    entry = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
+    seen = now.take_looks.of(context.scene, entry) if entry is not None else None
+    if seen is None or seen.facts.seed is None:
+        layout.label(text="A view is made without settings" if entry is not None and entry.view else "Not known")
+        return
+    info = capabilities.find(entry.generator, now.capabilities.generators) if now.capabilities is not None else None
+    for label, value in [*take_facts.in_words(seen.facts, info), ("Seed", str(seen.facts.seed))]:
+        say(layout, context, f"{label}: {value}")
+
+
+def draw_entry(layout: Layout, entry: bpy.types.PropertyGroup) -> None:
     """What an artist keeps with a take, below the list."""
     column = layout.column()
     column.use_property_split, column.use_property_decorate = True, False
@@ -53,7 +95,7 @@ def draw_entry(layout: bpy.types.UILayout, entry: bpy.types.PropertyGroup) -> No
     column.prop(entry, "note")
 
 
-def draw_removing(layout: bpy.types.UILayout) -> None:
+def draw_removing(layout: Layout) -> None:
     """Ways out of the list and back into it."""
     row = layout.row(align=True)
     row.operator("ex4d.take_remove", icon="REMOVE").number = 0

@@ -9,7 +9,7 @@ from bpy.props import BoolProperty, IntProperty, StringProperty
 from ..scene import camera, compat
 from ..shot import part, source, takes
 from ..ui import properties
-from ..ui.operator import Job, Safe, poll_idle
+from ..ui.operator import Job, Safe, poll_takes
 from ..words import count
 from ..work import session, state
 
@@ -54,7 +54,7 @@ class EX4D_OT_take_select(OnTake):
 
 
 class EX4D_OT_take_restore_camera(OnTake):
-    """Write the take's camera path as keys of the chosen camera"""
+    """Key the chosen camera with the take's camera path"""
 
     bl_idname = "ex4d.take_restore_camera"
     bl_label = "Restore Camera"
@@ -67,7 +67,7 @@ class EX4D_OT_take_restore_camera(OnTake):
         chosen = camera.path_camera(scene)
         start = part.scene_frame(scene.ex4d, take.start) if take.frames else None
         keys = camera.restore(scene, chosen, path, start)
-        self.tell(f"{chosen.name} has {count(len(keys), 'key')} now, those of {take.title}.")
+        self.tell(f"{chosen.name} now has {count(len(keys), 'key')}, those of {take.title}.")
 
 
 class EX4D_OT_take_again(OnTake, Job):
@@ -89,8 +89,8 @@ class EX4D_OT_take_again(OnTake, Job):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs a take, and nothing under way."""
-        return super().poll(context) and poll_idle(cls, context)
+        """Needs a take, and no clip that is being opened."""
+        return super().poll(context) and poll_takes(cls, context)
 
     def request(self, context: bpy.types.Context) -> state.TakeRequest:
         """Read the take's record."""

@@ -9,9 +9,11 @@ import bpy
 from ex4d.jobs.messages import GeneratorInfo
 
 from ..ui import result
-from ..ui.layout import Context, Layout, say
+from ..ui.compare import draw_compare
+from ..ui.layout import Context, Layout
 from ..ui.properties import EX4DTake
-from ..ui.take_list import EX4D_OT_takes_list, draw_entry, draw_removing
+from ..ui.source_strip import EX4D_OT_source_strip
+from ..ui.take_list import EX4D_OT_takes_list, draw_entry, draw_facts, draw_removing
 from ..ui.take_operators import EX4D_OT_take_again, EX4D_OT_take_restore_camera, EX4D_OT_take_select
 from ..work import capabilities, session
 
@@ -26,10 +28,13 @@ def draw_takes(layout: Layout, context: Context) -> None:
     layout.template_list("EX4D_UL_takes", "", facts, "takes", facts, "take_index", rows=3)
     active = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
     if active is not None:
+        draw_facts(layout, context, active)
         draw_entry(layout, active)
-    if active is not None and active.made:
-        say(layout, context, active.made)
+    if active is not None and active.camera:
+        layout.label(text=active.camera, icon="CAMERA_DATA")
     layout.operator(result.EX4D_OT_show_result.bl_idname, icon="PLAY").number = 0
+    draw_compare(layout, context)
+    layout.operator(EX4D_OT_source_strip.bl_idname, icon="SOUND")
     layout.operator(EX4D_OT_take_restore_camera.bl_idname, icon="CAMERA_DATA").number = 0
     row = layout.row(align=True)
     row.enabled = active is not None and not active.view

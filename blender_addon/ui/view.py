@@ -4,7 +4,7 @@
 import bpy
 from bpy.props import EnumProperty
 
-from ..scene import backdrop, camera, objects
+from ..scene import backdrop, camera, footage, objects
 from ..shot import source
 from ..ui.operator import Safe, poll_shot
 
@@ -73,7 +73,7 @@ class EX4D_OT_show_footage(Safe):
             (
                 "SOLID",
                 "Solid",
-                "Faster: flat colours from one texture, so what the mesh bridges is outlined from the source view too",
+                "Faster: the footage alone in flat colours, without the tint where something is missing",
             ),
         ),
     )
@@ -84,6 +84,10 @@ class EX4D_OT_show_footage(Safe):
         shading.type = self.shading
         if self.shading == "SOLID":
             shading.light, shading.color_type = "FLAT", "TEXTURE"
+            mesh = objects.find(context.scene, objects.MESH)
+            for material in mesh.data.materials if mesh is not None else ():
+                if material is not None:
+                    footage.drop_solid(material)
 
 
 class EX4D_OT_tint_outside(Safe):

@@ -1,8 +1,9 @@
 """What the server announces: which generators and depth estimators it has, and which of them run when it chooses."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from ex4d.extras import said_once
 from ex4d.jobs.messages import Capabilities, EstimatorInfo, GeneratorInfo
 
 AUTO, FILE = "auto", "file"
@@ -26,8 +27,7 @@ class Chosen:
 
 def generator_for(wish: str, known: Capabilities) -> Chosen:
     """The generator that runs for a name or "auto"; of those that are better, the best and the nearest say why not."""
-    chosen = _choose(wish, known.generators, "generator")
-    return replace(chosen, reasons=tuple(dict.fromkeys(chosen.reasons[:1] + chosen.reasons[-1:])))
+    return _choose(wish, known.generators, "generator", brief=True)
 
 
 def estimator_for(wish: str, known: Capabilities) -> Chosen:
@@ -57,7 +57,7 @@ def find(name: str, infos: Sequence[Info]) -> Info | None:
     return next((info for info in infos if info.name == name), None)
 
 
-def _choose(wish: str, infos: Sequence[Info], what: str) -> Chosen:
+def _choose(wish: str, infos: Sequence[Info], what: str, brief: bool = False) -> Chosen:
     if wish != AUTO:
         info = find(wish, infos)
         if info is None:
@@ -65,9 +65,15 @@ def _choose(wish: str, infos: Sequence[Info], what: str) -> Chosen:
                 None, (f"This server has no {what} named {wish}: choose another one, or connect to another server.",)
             )
         return Chosen(info, (info.missing,) if info.missing else ())
-    reasons: list[str] = []
+    lacking: list[Info] = []
+    runs = None
     for info in infos:
         if not info.missing:
-            return Chosen(info, tuple(reasons))
-        reasons.append(info.missing)
-    return Chosen(None, tuple(reasons) or (f"This server has no {what}: look into its log.",))
+            runs = info
+            break
+        lacking.append(info)
+    if not infos:
+        return Chosen(None, (f"This server has no {what}: look into its log.",))
+    told = lacking[:1] + lacking[1:][-1:] if brief else lacking
+    reasons = said_once((info.title, info.missing) for info in told)
+    return Chosen(runs, (reasons,) if reasons else ())

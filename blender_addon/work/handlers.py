@@ -1,10 +1,11 @@
-"""What happens when a file is loaded or saved, and after undo."""
+"""What happens when a file is loaded or saved, after undo, and around a render."""
 
 import bpy
 from bpy.app.handlers import persistent
 
 from ex4d.errors import EX4DError
 
+from ..scene import comparison
 from ..shot import saving
 from ..work import session, state
 
@@ -61,6 +62,18 @@ def undo_post(*_: object) -> None:
     session.current().after_undo()
 
 
+@persistent
+def render_init(scene: bpy.types.Scene, *_: object) -> None:
+    """What compares takes is not rendered."""
+    comparison.hide_from_render(scene)
+
+
+@persistent
+def render_end(scene: bpy.types.Scene, *_: object) -> None:
+    """Compare again."""
+    comparison.show_after_render(scene)
+
+
 HANDLERS = (
     (bpy.app.handlers.load_pre, load_pre),
     (bpy.app.handlers.load_post, load_post),
@@ -69,6 +82,9 @@ HANDLERS = (
     (bpy.app.handlers.save_post_fail, save_post_fail),
     (bpy.app.handlers.undo_post, undo_post),
     (bpy.app.handlers.redo_post, undo_post),
+    (bpy.app.handlers.render_init, render_init),
+    (bpy.app.handlers.render_complete, render_end),
+    (bpy.app.handlers.render_cancel, render_end),
 )
 
 

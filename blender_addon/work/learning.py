@@ -45,11 +45,18 @@ class Learning:
         elif after.busy and not before.busy:
             self.watch.begin(now)
         self.watch.see(after.stage if after.busy and not after.trouble else "", now)
-        if isinstance(event, state.Updated) and after.phase == "importing":
+        if isinstance(event, state.Updated) and before.phase == "working" and after.phase == "importing":
             self._result = event.update.facts
         if isinstance(event, state.Imported) and before.phase == "importing" and self.watch.stages:
             with suppress(OSError):  # files that are gone already teach nothing
                 self._learn(before.request, self.watch.stages)
+
+    def take_turn(self, from_start: bool) -> None:
+        """A job that waited is the one under way now; measure it if its beginning can be seen."""
+        if from_start:
+            self.watch.begin(time.monotonic())
+        else:
+            self.watch.stages = None
 
     def _learn(self, request: Request, stages: Mapping[str, float]) -> None:
         scene = objects.find_scene(request)

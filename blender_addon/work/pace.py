@@ -67,9 +67,9 @@ class Estimate:
     @property
     def lines(self) -> tuple[str, ...]:
         """What to say, in lines as short as a sidebar is narrow."""
-        disk = f"{size(self.bytes)} of disk"
+        disk = f"{size(self.bytes)} on disk"
         if self.seconds is None:
-            return f"About {disk}", "Its time is known after the first one"
+            return f"About {disk}", "Time is known after the first run"
         told = f"About {seconds(self.seconds)}, {disk}"
         return (told,) if self.is_learned else (told, "(measured on another machine)")
 
@@ -94,15 +94,15 @@ VIEW = "view"
 """The kind of Preview Path."""
 
 ELSEWHERE = {
-    "open file": Known({"all": 1.1}, {"start": 2.0}, 16.1),
-    "open plane": Known({"all": 1.6}, {"start": 2.0}, 16.1),
-    "open video-depth-anything": Known({"all": 8.7}, {"start": 10.0}, 16.1),
+    "open file": Known({"all": 0.9}, {"start": 2.0}, 1.6),
+    "open plane": Known({"all": 1.4}, {"start": 2.0}, 1.6),
+    "open video-depth-anything": Known({"all": 1.6}, {"start": 10.0}, 1.6),
     VIEW: Known({"all": 0.9}, {"start": 1.0}, 0.1),
     "generate preview": Known({"all": 4.5}, {"start": 1.0}, 0.2),
 }
 """What is known of kinds of which no job has ended here yet: clips of 25 and 49 frames on two cores without a GPU."""
 
-DISK = {"open": 16.1, "view": 0.1, "generate": 0.2}
+DISK = {"open": 1.6, "view": 0.1, "generate": 0.2}
 """Bytes for a pixel by the first word of a kind, where even the time is not known."""
 
 

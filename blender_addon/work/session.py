@@ -22,15 +22,17 @@ from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
 from ex4d.jobs.messages import Capabilities
 
 from ..identity import PACKAGE
-from ..scene import compat, motion, objects
+from ..scene import comparison, compat, motion, objects
 from ..setup.model_fetch import ModelFetch
 from ..setup.server_environment import ServerEnvironment, folder_in
-from ..shot import find, from_0_1, homes, live_coverage, looks, part, saving, source, takes
+from ..shot import detail, find, from_0_1, homes, live_coverage, looks, part, playing, saving, source, takes
+from ..ui import status_bar
 from ..ui.coverage_overlay import Overlay
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
-from ..work import server, state
+from ..ui.take_looks import TakeLooks
+from ..work import memory, queue, server, state
 from ..work.learning import Learning
 from ..work.state import OpenRequest, Request, State, TakeRequest
 
@@ -56,11 +58,13 @@ class Session:
 
     Attributes:
         state: what goes on, for panels.
+        queue: takes that wait for the one under way.
         client: the connection to a server; None until there is a reason to connect.
         server: the server that was started here.
         generators: the properties of the generators that the server announced.
         picture: of what is being made.
         overlay: what is drawn into the 3D Views.
+        take_looks: what was seen of takes that a panel shows.
         disk_use: what a shot's folder took when it was looked at last.
         learning: how long things take.
         looks: what was seen of clips that a file dialog shows.
@@ -71,11 +75,13 @@ class Session:
 
     def __init__(self) -> None:
         self.state = State()
+        self.queue = queue.Queue()
         self.client: Client | None = None
         self.server = server.OwnServer()
         self.generators = Groups()
         self.picture = Picture()
         self.overlay = Overlay()
+        self.take_looks = TakeLooks()
         self.settled: saving.Settled | None = None
         self.off_source: dict[str, bool] = {}
         self.looks = looks.Looks()
@@ -213,26 +219,34 @@ class Session:
 
     # -- events and effects
 
-    def dispatch(self, event: state.Event) -> None:
+    def dispatch(self, event: state.Event | queue.QueueEvent) -> None:
         """Feed one event to the state machine and carry out what comes of it.
 
         All that panels say comes through here, so here its frames are counted as the timeline counts them.
         """
-        before = self.state
-        self.state, effects = state.transition(self.state, event)
+        before, waited = self.state, self.queue
+        self.state, self.queue, effects = queue.transition(self.state, self.queue, event)
         self.learning.follow(event, before, self.state)
+        if before.busy and (first := next(iter(waited.waiting), None)) and self._is_under_way(first):
+            self.learning.take_turn(not first.was_begun)
         if self.state.message != before.message:
             self.state = replace(self.state, message=self.on_timeline(self.state.message, before.request))
         for effect in effects:
             try:
                 self._run(effect)
             except (EX4DError, OSError) as error:
-                self.dispatch(state.Failed(str(error)))
-                break
+                if not isinstance(effect, queue.HandOver):
+                    self.dispatch(state.Failed(str(error)))
+                    break
+                self.dispatch(queue.NotTaken(effect.request, str(error)))
         if self.state.picture != before.picture:
             self.picture.show(self.state.picture)
-        if self.state != before:
+        if self.state != before or self.queue != waited:
             _redraw()
+
+    def _is_under_way(self, taken: queue.Waiting) -> bool:
+        request = self.state.request
+        return isinstance(request, TakeRequest) and request.path == taken.request.path
 
     def on_timeline(self, sentence: str, request: Request | None = None) -> str:
         """A sentence of the library or the server with its frames numbered as the timeline of the scene numbers them.
@@ -258,7 +272,7 @@ class Session:
                 self._drawn_status = status
                 _redraw()
             takes.show_in_new_workspaces()
-            if self.looks.take():
+            if self.looks.take() or self.take_looks.take():
                 _redraw()
             while self._task is not None:
                 self._step()
@@ -353,27 +367,29 @@ class Session:
         if client.status in ("ready", "connecting"):
             return "" if client.status == "ready" else self.state.trouble
         if self.server.is_running and client.status == "unreachable":
-            return "The server that was started here does not answer yet."
+            return "The server is starting."
         if client.status == "unreachable" and self.environment.busy:
-            return "The server is being set up; what was asked for begins once it is there."
+            return "The server is being set up; your job starts when it is ready."
         if client.status == "unreachable":
             button = "Start Server" if self.server_python else "Set Up Server"
             return self.server.trouble or f"The server at {self._address} does not answer: press {button}."
         return client.problem
 
-    def _run(self, effect: state.Effect) -> None:
+    def _run(self, effect: state.Effect | queue.QueueEffect) -> None:
         match effect:
             case state.Prepare(state.FindRequest() as request):
                 self._task_event, self._task = state.Imported, find.find(request)
+            case state.Prepare(state.DetailRequest() as request):
+                self._task_event, self._task = state.Imported, detail.change(request)
             case state.Prepare(request):
                 self._task_event = state.Prepared
                 self._task = (source if isinstance(request, OpenRequest) else takes).prepare(request)
             case state.Submit(job, files):
                 job_id = self.connect().submit(job, {sha: Path(path) for sha, path in files.items()})
                 self.dispatch(state.Submitted(job_id))
-            case state.Remember(request, job_id):
+            case state.Remember(request, job_id, taken):
                 if (scene := objects.find_scene(request)) is not None:
-                    scene.ex4d.remember(request, job_id)
+                    scene.ex4d.remember(request, job_id, taken)
             case state.Follow(job_id):
                 self.connect().follow(job_id)
             case state.Import(request, update):
@@ -393,6 +409,21 @@ class Session:
                     takes.forget_path(request)
                 elif isinstance(request, OpenRequest) and motion.is_recording(request.camera):
                     Path(request.camera).unlink(missing_ok=True)
+            case state.ShowResult(request):
+                if not bpy.app.background:
+                    playing.show_arrived(request)
+            case queue.HandOver(request):
+                request, job = ended(takes.prepare(request))  # of one small file
+                job_id = self.connect().submit(job, {sha: Path(path) for sha, path in request.files.items()})
+                self.dispatch(queue.HandedOver(request, job_id))
+            case queue.Discard(gone):
+                if gone.job_id:
+                    self.connect().cancel(gone.job_id)
+                takes.forget_path(gone.request)
+                for file in gone.results:
+                    file.unlink(missing_ok=True)
+            case queue.Keep():
+                memory.keep(self.queue.waiting)
             case state.PushUndo(name):
                 if bpy.ops.ed.undo_push.poll():
                     bpy.ops.ed.undo_push(message=name)
@@ -429,11 +460,16 @@ class Session:
         lost = from_0_1.migrate_file()
         homes.look_again()
         part.show_where_missing()
+        waiting = memory.kept()
+        for scene in bpy.data.scenes:
+            comparison.show_after_render(scene)  # a render was under way when the file was saved
         for scene in bpy.data.scenes:
             if (remembered := scene.ex4d.remembered) is not None:
                 request = replace(remembered[0], scene=scene.name, scene_uid=scene.session_uid)
                 self.dispatch(state.Reopened(request, remembered[1]))
                 break
+        if waiting:
+            self.dispatch(queue.Restored(waiting))
         self._tell(lost)  # last, as following a job takes away what was said before
 
     def _tell(self, lost: list[str]) -> None:
@@ -446,8 +482,9 @@ class Session:
         self.drop()
         self.picture.forget()
         self.coverage.forget()
+        self.take_looks.forget()
         self.off_source.clear()
-        self.state = State(trouble=self.state.trouble)
+        self.state, self.queue = State(trouble=self.state.trouble), queue.Queue()
         self._entered = False
 
     def after_undo(self) -> None:
@@ -456,7 +493,8 @@ class Session:
         self._tell(from_0_1.migrate_file())
         part.show_where_missing()
         if self.state.busy and self.state.job_id:
-            self._run(state.Remember(self.state.request, self.state.job_id))
+            self._run(state.Remember(self.state.request, self.state.job_id, self.state.taken))
+        self._run(queue.Keep())
 
     def end(self) -> None:
         """End everything."""
@@ -467,6 +505,15 @@ class Session:
         self.disconnect()
         self.generators.remove()
         self.server.stop()
+
+
+def ended(work: Iterator) -> Any:
+    """What work in steps returns at its end."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
 
 
 def begin() -> None:
@@ -523,3 +570,4 @@ def redraw(*kinds: str) -> None:
 
 def _redraw() -> None:
     redraw("VIEW_3D", "SEQUENCE_EDITOR", "FILE_BROWSER", "PREFERENCES")
+    status_bar.redraw()

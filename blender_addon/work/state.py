@@ -2,7 +2,8 @@
 
     idle -> preparing (hash files) -> working (the server) -> importing (write caches, make objects) -> idle
 
-One thing at a time. Effects are data; `session.py` carries them out and turns what happens into events.
+One thing at a time; takes that wait for it are in `queue.py`. Effects are data; `session.py` carries them out and turns
+what happens into events.
 """
 
 import json
@@ -31,6 +32,7 @@ class OpenRequest:
         match_scene: give a new shot's scene the clip's range, rate and size.
         again: estimate the depth anew.
         source, files: as below; known once the files are hashed.
+        viewport: address of the 3D View that was asked, which will look at the shot; 0 for any.
     """
 
     scene: str
@@ -48,6 +50,7 @@ class OpenRequest:
     scene_uid: int = 0
     before: Mapping[str, Any] = field(default_factory=dict)
     pixels: int = 0
+    viewport: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ class TakeRequest:
         generation, render: `GenerateSettings` and `RenderSettings` of `ex4d.pipeline.settings`, in plain JSON.
         preview: asks only for what the camera will see.
         scene, scene_uid: as in `OpenRequest`.
+        seen: scene frame that was shown when it was asked for.
+        camera: name of the camera that is followed; "" where that is not known.
+        bystanders: what has to be said of the artist's own objects.
     """
 
     scene: str
@@ -71,6 +77,9 @@ class TakeRequest:
     render: Mapping[str, Any] = field(default_factory=dict)
     preview: bool = False
     scene_uid: int = 0
+    seen: int | None = None
+    camera: str = ""
+    bystanders: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,21 @@ class FindRequest:
     scene_uid: int = 0
 
 
-Request = OpenRequest | TakeRequest | FindRequest
+@dataclass(frozen=True)
+class DetailRequest:
+    """Let the shot's mesh stand as fine as `detail` says, see `ClipChoices.detail`. Needs no server.
+
+    Attributes:
+        scene, scene_uid, shot: as in `OpenRequest`.
+    """
+
+    scene: str
+    shot: str
+    detail: str
+    scene_uid: int = 0
+
+
+Request = OpenRequest | TakeRequest | FindRequest | DetailRequest
 
 FORMAT = 2
 """Of a request in the .blend; 0.1 wrote none."""
@@ -98,6 +121,8 @@ def undo_name(request: Request) -> str:
     """What a request is called in Blender's list of undo steps, which has room for 64 bytes."""
     if isinstance(request, FindRequest):
         return "EX-4D: Find Clip"
+    if isinstance(request, DetailRequest):
+        return "EX-4D: Set Viewport Detail"
     if isinstance(request, OpenRequest):
         return f"EX-4D: Open {PurePath(request.clip).name}".encode()[:63].decode(errors="ignore")
     return "EX-4D: Preview Path" if request.preview else "EX-4D: Generate"
@@ -128,6 +153,7 @@ class State:
     Attributes:
         phase: what goes on.
         request, job_id: what was asked, and the server's name for it once it has one.
+        taken: whether the server has said that it has the job; until then it is in this Blender only.
         stage, step, steps, rate, eta_s: progress of the present stage.
         picture: JPEG of what is being made; empty where there is none.
         trouble: why the server cannot be reached right now; the job waits for it.
@@ -148,6 +174,7 @@ class State:
     message: str = ""
     failed: bool = False
     opening: bool = False
+    taken: bool = False
 
     @property
     def busy(self) -> bool:
@@ -270,7 +297,7 @@ Event = (
 
 @dataclass(frozen=True)
 class Prepare:
-    """Start hashing the request's files; of a clip to be found that is all there is to do."""
+    """Start hashing the request's files; what needs no server is done with that step."""
 
     request: Request
 
@@ -285,10 +312,11 @@ class Submit:
 
 @dataclass(frozen=True)
 class Remember:
-    """Keep request and job in the .blend, so that it can be followed after a restart."""
+    """Keep request and job in the .blend, so that it can be followed after a restart, or sent anew if not `taken`."""
 
     request: Request
     job_id: str
+    taken: bool = False
 
 
 @dataclass(frozen=True)
@@ -326,19 +354,26 @@ class Forget:
 
 
 @dataclass(frozen=True)
+class ShowResult:
+    """The take is there: play it where a sequencer is in sight."""
+
+    request: TakeRequest
+
+
+@dataclass(frozen=True)
 class PushUndo:
     """What came in by timer becomes one undo step of this name, as Blender's list of them shows it."""
 
     name: str
 
 
-Effect = Prepare | Submit | Remember | Follow | Import | CancelJob | Drop | Forget | PushUndo
+Effect = Prepare | Submit | Remember | Follow | Import | CancelJob | Drop | Forget | ShowResult | PushUndo
 
 
 def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
     """The next state, and what has to be done. Events that come too late change nothing."""
     match event:
-        case Pressed(FindRequest() as request) if not state.busy:
+        case Pressed(FindRequest() | DetailRequest() as request) if not state.busy:
             reading = State("importing", request, stage="Reading Files", trouble=state.trouble, opening=True)
             return reading, (Prepare(request),)
         case Pressed(request) if not state.busy:
@@ -350,7 +385,7 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
         case Submitted(job_id) if state.phase == "working":
             return replace(state, job_id=job_id), (Remember(state.request, job_id),)
         case Reopened(request, job_id) if not state.busy:
-            following = State("working", request, job_id, stage="Reconnecting", trouble=state.trouble)
+            following = State("working", request, job_id, stage="Reconnecting", trouble=state.trouble, taken=True)
             return replace(following, opening=isinstance(request, OpenRequest)), (Follow(job_id),)
         case Stepped(stage, step, steps) if state.phase in ("preparing", "importing"):
             return replace(state, stage=stage, step=step, steps=steps, rate=None, eta_s=None), ()
@@ -360,7 +395,8 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return replace(state, trouble=text), ()
         case Imported(message) if state.phase == "importing":
             ended = State(message=message, trouble=state.trouble, opening=state.opening)
-            return ended, (Forget(state.request), PushUndo(undo_name(state.request)))
+            shown = (ShowResult(state.request),) if isinstance(state.request, TakeRequest) else ()
+            return ended, (Forget(state.request), PushUndo(undo_name(state.request)), *shown)
         case Failed(message) if state.busy:
             return _ended(state, message, failed=True, also=(Drop(),))
         case Failed(message):
@@ -391,7 +427,7 @@ def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
         return _ended(state, "Cancelled.", failed=False)
     stage = _title(update.stage or update.state)
     progress = replace(state, stage=stage, step=update.step, steps=update.steps, rate=update.rate, eta_s=update.eta_s)
-    return replace(progress, picture=update.picture), ()
+    return replace(progress, picture=update.picture, taken=state.taken or update.state != "uploading"), ()
 
 
 def _title(stage: str) -> str:

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.depth.detail import Detail
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
 from ex4d.extras import Package
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from ex4d.media.clip import Clip
 else:
     Clip = Any  # so that the fields of a `Spec` can be checked by their annotations without the code for video
+
+
+MEASURING = "Measuring scale and field of view"
+"""The stage in which a helper measures; its steps are frames."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Request:
         device: of torch, or "auto"; see `torch_device`.
         focal_px: focal length in pixels of the source's displayed picture; None where nobody gave it.
         file, encoding: a depth file or folder and what its numbers mean, for an estimator that reads one.
+        detail: see `ex4d.depth.detail`; "full" or "reduced" for an estimator whose specification says `has_detail`.
         metric: lens and distances of some frames, measured by another model when it is called; None where nothing here
             can measure them. Only for an estimator whose specification says `uses_metric`.
         progress: to tell after each step; raises `Cancelled` to stop.
@@ -57,6 +63,7 @@ class Request:
     focal_px: float | None = None
     file: Path | None = None
     encoding: DepthEncoding | None = None
+    detail: Detail = "auto"
     metric: Callable[[], Metric | None] = lambda: None
     progress: Progress = silent
 
@@ -83,6 +90,7 @@ class Spec:
         reads_file: whether it reads a depth file instead of estimating; "auto" takes it first where there is a file.
         is_guess: whether its distances are a stand-in for those of a model, and say so.
         uses_metric: whether it wants lens and distances of some frames from a helper.
+        has_detail: whether it can look at the pictures in full and reduced.
     """
 
     name: Word
@@ -102,6 +110,7 @@ class Spec:
     reads_file: bool = False
     is_guess: bool = False
     uses_metric: bool = False
+    has_detail: bool = False
 
     @property
     def is_helper(self) -> bool:
@@ -115,9 +124,21 @@ class Spec:
 
 
 def torch_device(device: str) -> str:
-    """The device of torch for a wish; "auto" takes CUDA where torch can use it, and else the CPU. Imports torch."""
+    """The device of torch for a wish; "auto" takes CUDA or Apple's GPU where torch can use it, and else the CPU.
+
+    Imports torch.
+    """
     if device != "auto":
         return device
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def detail_for(request: Request) -> Literal["full", "reduced"]:
+    """In which detail to estimate. May import torch, to see whether it can use a GPU."""
+    if request.detail != "auto":
+        return request.detail
+    return "reduced" if torch_device(request.device) == "cpu" else "full"

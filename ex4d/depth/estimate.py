@@ -38,23 +38,26 @@ class Estimate:
     caution: str = ""
     choice_note: str = ""
 
-    def save(self, path: Path, part: tuple[int, int, int] | None = None) -> None:
+    def save(self, path: Path, part: tuple[int, int, int] | None = None, *, packed: bool = False) -> None:
         """Write .npz with the depth and all that is known about it; all or nothing.
 
         Args:
             path: of the file.
             part: first frame, step, and number of frames of the source, of which this may be a part; `read_estimate`
                 then takes any frames in it from the file. None where that is not to be told.
+            packed: see `save_depth`; the confidence, which nothing reads back from such a file, is left out then.
 
         Raises:
             InputError: the file cannot be written (disk full, no permission).
         """
-        about: dict[str, NDArray | str] = {} if self.confidence is None else {"confidence": self.confidence}
+        about: dict[str, NDArray | str] = {}
+        if self.confidence is not None and not packed:
+            about["confidence"] = self.confidence
         if self.caution:
             about["caution"] = self.caution
         if part is not None:
             about["part"] = np.array(part, np.int64)
-        save_depth(path, self.depth, scale_note=self.scale_note, licence=self.licence, **about)
+        save_depth(path, self.depth, packed=packed, scale_note=self.scale_note, licence=self.licence, **about)
 
     def __post_init__(self) -> None:
         c = self.confidence

@@ -13,11 +13,13 @@ import numpy as np
 
 from ex4d import plugins
 from ex4d.depth import cached
-from ex4d.depth.base import Metric, Request, Spec
+from ex4d.depth.base import MEASURING, Metric, Request, Spec, detail_for
+from ex4d.depth.detail import Detail
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
 from ex4d.depth.scaling import KEY_FRAMES, key_frames
 from ex4d.errors import EX4DError, InputError, PluginError
+from ex4d.extras import models_to_get, said_once
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.plain import PlainError, check
 from ex4d.progress import Progress, silent
@@ -79,7 +81,7 @@ def _missing(spec: Spec) -> str:
     if damaged := next((state for state in wrong.values() if state.endswith(".")), ""):
         return damaged
     found = "; ".join(f"{name}: {state}" for name, state in wrong.items())
-    return f"{spec.title} lacks model files in {root} ({found}): `ex4d models` says how to get them."
+    return f"{spec.title} lacks model files in {root} ({found}): {models_to_get()}."
 
 
 def choose(
@@ -126,16 +128,16 @@ def choose(
 
 def _best(choices: Mapping[str, Spec], file: Path | None) -> Choice:
     """What "auto" takes: what reads the file where there is one, else the best that can run and asks for no consent."""
-    reasons: list[str] = []
+    reasons: list[tuple[str, str]] = []
     for spec in choices.values():
         if spec.reads_file != (file is not None) or spec.terms:
             continue
         reason = missing(spec)
         if not reason:
-            note = f"Nothing better than {spec.title} can run here: {' '.join(reasons)}" if reasons else ""
+            note = f"Nothing better than {spec.title} can run here: {said_once(reasons)}" if reasons else ""
             return Choice(spec, file, note)
-        reasons.append(reason)
-    raise InputError(f"No depth estimator can run here: {' '.join(reasons) or 'none is installed.'}")
+        reasons.append((spec.title, reason))
+    raise InputError(f"No depth estimator can run here: {said_once(reasons) or 'none is installed.'}")
 
 
 def estimate(
@@ -149,6 +151,7 @@ def estimate(
     accept_licence: bool = False,
     again: bool = False,
     device: str = "auto",
+    detail: Detail = "auto",
     progress: Progress = silent,
 ) -> Estimate:
     """The depth of a clip. What is estimated is kept by content, so that the second time costs a hash.
@@ -162,7 +165,8 @@ def estimate(
             or else the release's.
         accept_licence: the user accepts the terms of the estimator.
         again: estimate anew even where the depth was kept.
-        device: of torch; "auto" takes CUDA where torch can use it, and else the CPU.
+        device: of torch; "auto" takes a GPU where torch can use it, and else the CPU.
+        detail: how finely a model looks at the pictures; "auto" is full on a GPU and reduced on the CPU.
         progress: told after each step.
 
     Raises:
@@ -171,7 +175,7 @@ def estimate(
     known = estimators()
     choice = choose(wish, video, file, known)
     spec = choice.spec
-    request = Request(device, focal_px, choice.file, reading, progress=progress)
+    request = Request(device, focal_px, choice.file, reading, detail, progress=progress)
     if spec.reads_file:
         read = _run(spec, clip, request)
         return _marked(read, known.get(read.depth.provider))
@@ -183,19 +187,45 @@ def estimate(
         )
     if spec.terms and not accept_licence:
         raise InputError(f"{spec.terms}: accept these terms first, or choose another estimator.")
+    if spec.has_detail:
+        request = _with_detail(spec, request)
     helper = _helper(known) if spec.uses_metric else None
     if helper is not None:
         request = replace(request, metric=partial(_measured, helper, clip, request))
     used = [*_weight_files(spec), *(_weight_files(helper) if helper is not None else [])]
-    settings = {"focal_px": focal_px, "key_frames": KEY_FRAMES, "helper": helper and [helper.name, helper.version]}
+    settings: dict[str, object] = {
+        "focal_px": focal_px,
+        "key_frames": KEY_FRAMES,
+        "helper": helper and [helper.name, helper.version],
+    }
+    if spec.has_detail:
+        settings["detail"] = request.detail
     made = cached.kept(
         cached.key(clip, spec.name, spec.version, settings, tuple(used)), partial(_run, spec, clip, request), again
     )
     note = ""
+    if detail != "auto" and not spec.has_detail:
+        made = _noting(made, f"{spec.title} knows no Depth Detail: that setting has changed nothing.")
     if used and (store.folder() / store.RANDOM).exists():
         note = "Estimated with random weights, to try the machine: this depth means nothing."
     notes = (*([note] if note else []), *made.depth.notes, made.scale_note)
     return _marked(replace(made, depth=replace(made.depth, notes=notes), choice_note=choice.note), spec)
+
+
+def _with_detail(spec: Spec, request: Request) -> Request:
+    """The request with full or reduced detail.
+
+    Raises:
+        PluginError: torch, which is asked for a GPU, is broken.
+    """
+    try:
+        return replace(request, detail=detail_for(request))
+    except (ImportError, RuntimeError) as error:
+        raise PluginError(f"{spec.title} cannot tell whether there is a GPU: {error}") from error
+
+
+def _noting(made: Estimate, note: str) -> Estimate:
+    return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, note)))
 
 
 def _run(spec: Spec, clip: "Clip", request: Request) -> Estimate:
@@ -255,14 +285,12 @@ def _measured(helper: Spec, clip: "Clip", request: Request) -> Metric:
     """What a helper measures in the key frames; where it fails, nothing but a note that says why."""
     assert helper.measure is not None
     numbers = key_frames(len(clip.frames))
-    request.progress("Measuring scale and field of view", 0, 1)
+    request.progress(MEASURING, 0, len(numbers))
     try:
-        found = helper.measure(clip, numbers, request)
+        return helper.measure(clip, numbers, request)
     except InputError as error:
         nothing = np.full((len(numbers), *clip.frames.shape[1:3]), np.nan, np.float32)
         return Metric(numbers, nothing, np.nan, f"{helper.title} gives no scale: {error}", "")
-    request.progress("Measuring scale and field of view", 1, 1)
-    return found
 
 
 def _weight_files(spec: Spec) -> list[Path]:

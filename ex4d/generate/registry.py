@@ -8,6 +8,7 @@ from typing import Any
 
 from ex4d import plugins
 from ex4d.errors import EX4DError, InputError, PluginError
+from ex4d.extras import said_once
 from ex4d.generate.base import Memory, OwnFile, Spec
 from ex4d.plain import PlainError, check
 from ex4d.progress import Progress
@@ -149,27 +150,27 @@ def choose(wish: str, known: Mapping[str, Spec], options: Mapping[str, Mapping[s
             raise InputError(reason)
         return Choice(known[wish])
     better: list[Spec] = []
-    reasons: list[str] = []
+    reasons: list[tuple[str, str]] = []
     for spec in known.values():
         reason = _lacks(spec, options or {})
         if not reason:
             return Choice(spec, _why(spec, better, reasons))
         better.append(spec)
-        reasons.append(reason)
-    raise InputError(f"No generator can run here: {' '.join(reasons) or 'none is installed.'}")
+        reasons.append((spec.title, reason))
+    raise InputError(f"No generator can run here: {said_once(reasons) or 'none is installed.'}")
 
 
 def _lacks(spec: Spec, options: Mapping[str, Mapping[str, Any]]) -> str:
     return missing(spec, True) or short_of_memory(spec, options.get(spec.name, {}))
 
 
-def _why(spec: Spec, better: Sequence[Spec], reasons: Sequence[str]) -> tuple[str, ...]:
+def _why(spec: Spec, better: Sequence[Spec], reasons: Sequence[tuple[str, str]]) -> tuple[str, ...]:
     """See `Choice.notes`; nothing where the best was chosen."""
     if not better:
         return ()
     titles = " or ".join(one.title for one in better)
     said = f"{spec.title} is the best that can run here; {titles} would be better."
-    return tuple(dict.fromkeys((said, reasons[0], reasons[-1])))
+    return said, said_once(dict.fromkeys((reasons[0], reasons[-1])))
 
 
 def check_options(options: Mapping[str, Mapping[str, Any]], known: Mapping[str, Spec]) -> None:

@@ -123,12 +123,7 @@ class DWMesh:
         Two faces a quad, in the order of `ex4d.render`'s triangle ids; the last two close the shell.
         Wound as released: normals point away from the source camera, out of the closed box.
         """
-        h, w = self.height, self.width
-        top_left = (np.arange(h - 1)[:, None] * w + np.arange(w - 1)).ravel()
-        top_right, bottom_left, bottom_right = top_left + 1, top_left + w, top_left + w + 1
-        quads = np.stack([bottom_left, top_left, top_right, bottom_left, top_right, bottom_right], axis=-1)
-        closing = [[w - 1, 0, h * w - 1], [h * w - 1, 0, (h - 1) * w]]
-        return np.concatenate([quads.reshape(-1, 3), closing]).astype(np.int32)
+        return grid_faces(self.height, self.width)
 
     @property
     def uv(self) -> NDArray[np.float32]:
@@ -144,3 +139,12 @@ class DWMesh:
             reliable[[0, -1], :] = False
             reliable[:, [0, -1]] = False
         return reliable
+
+
+def grid_faces(h: int, w: int) -> NDArray[np.int32]:
+    """Faces (F,3) of a grid of h rows and w columns, see `DWMesh.faces`."""
+    top_left = (np.arange(h - 1)[:, None] * w + np.arange(w - 1)).ravel()
+    top_right, bottom_left, bottom_right = top_left + 1, top_left + w, top_left + w + 1
+    quads = np.stack([bottom_left, top_left, top_right, bottom_left, top_right, bottom_right], axis=-1)
+    closing = [[w - 1, 0, h * w - 1], [h * w - 1, 0, (h - 1) * w]]
+    return np.concatenate([quads.reshape(-1, 3), closing]).astype(np.int32)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
-from ex4d.geometry import intrinsics, transforms
+from ex4d.geometry import intrinsics, pivots, transforms
 from ex4d.geometry.camera_path import CameraPath
 
 Preset = Literal["30", "60", "90", "180", "zoom_in", "zoom_out", "dolly", "truck", "crane", "arc", "dolly_zoom", "hold"]
@@ -15,6 +15,9 @@ PRESETS: tuple[str, ...] = get_args(Preset)
 
 RISING = frozenset({"30", "60", "90", "180"})
 """Presets that have a rise."""
+
+STRAIGHT = frozenset({"zoom_in", "zoom_out", "dolly", "truck", "dolly_zoom", "hold"})
+"""Presets that do not turn; of their pivot only its distance along the axis counts."""
 
 Easing = Literal["even", "in_out", "in", "out"]
 """How the speed changes on the way."""
@@ -98,8 +101,7 @@ def preset_eyes(
         raise InputError(f"There is no camera preset {name!r}: choose one of {', '.join(PRESETS)}.")
     if frames < 1:
         raise InputError("A camera path needs at least one frame.")
-    if not (np.isfinite(radius) and radius > 0):
-        raise InputError(f"The pivot must be in front of the camera, not at a distance of {radius}.")
+    _check_radius(radius)
     far = usual_amount(name) if amount is None else amount
     _check_amount(name, far)
     eyes, way = np.zeros((frames, 3)), eased(np.linspace(0, 1, frames), easing)
@@ -122,6 +124,11 @@ def preset_eyes(
         eyes[:, 1] = (rise if name in RISING else 0.0) * radius * (cos - 1)
         eyes[:, 2] = radius * (1 - cos)
     return eyes
+
+
+def _check_radius(radius: float) -> None:
+    if not (np.isfinite(radius) and radius > 0):
+        raise InputError(f"The pivot must be in front of the camera, not at a distance of {radius}.")
 
 
 def _check_amount(name: str, far: float) -> None:
@@ -162,27 +169,41 @@ def preset(
     easing: Easing = "even",
     shake: float = 0.0,
     shake_seed: int = 0,
+    pivot: NDArray[np.float64] | None = None,
 ) -> CameraPath:
-    """`preset_eyes` looking at the pivot, upright, with the lens `k` (3,3) or (T,3,3).
+    """`preset_eyes` about a pivot, upright, with the lens `k` (3,3) or (T,3,3).
 
-    A truck looks straight ahead all the time. A dolly zoom changes the lens so that what is as far as the pivot keeps
-    its size. Each frame is relative to the source camera of that frame, `source_to_world` (T,4,4), None where it
-    stands still: where the clip was shot walking, the preset walks.
+    Presets of `STRAIGHT` look straight ahead all the time; all others turn so that the pivot stays where the source
+    camera sees it in the picture. A dolly zoom changes the lens so that what is as far as the pivot keeps its size.
+    Each frame is relative to the source camera of that frame, `source_to_world` (T,4,4), None where it stands still:
+    where the clip was shot walking, the preset walks.
+
+    The pivot is on the axis of each frame's source camera, `radius` away. With `pivot` (3,) it is that point of the
+    world instead, which stays in its place also where the source camera walks.
 
     `shake` and `shake_seed` are those of `hand_held`.
+
+    Raises:
+        InputError: see `preset_eyes`, or `pivot` is not in front of the source camera in every frame.
     """
-    eyes = preset_eyes(name, radius, frames, amount, rise, release_compat, easing)
-    pivot = np.array([0, 0, radius])
-    ahead = eyes + pivot if name == "truck" else np.broadcast_to(pivot, eyes.shape)
-    poses = np.stack([transforms.look_at(eye, target) for eye, target in zip(eyes, ahead, strict=True)])
+    _check_radius(radius)
+    unit = preset_eyes(name, 1.0, frames, amount, rise, release_compat, easing)
+    points = np.broadcast_to(np.array([0, 0, radius], np.float64), (frames, 3))
+    if pivot is not None:
+        points = pivots.seen(pivot, np.eye(4)[None].repeat(frames, 0) if source_to_world is None else source_to_world)
+    if name in STRAIGHT:
+        poses = np.repeat(np.eye(4)[None], frames, axis=0)
+        poses[:, :3, 3] = unit * points[:, 2:]
+    else:
+        poses = pivots.turning_about(points, unit)
     if shake:
-        poses = poses @ hand_held(frames, radius, shake, shake_seed)
+        poses = poses @ hand_held(frames, float(np.linalg.norm(points[0])), shake, shake_seed)
     if source_to_world is not None:
         poses = source_to_world @ poses
     lenses = intrinsics.per_frame(k, frames)
     if name == "dolly_zoom":
         lenses = lenses.copy()
-        lenses[:, [0, 1], [0, 1]] *= (1 - eyes[:, 2] / radius)[:, None]
+        lenses[:, [0, 1], [0, 1]] *= 1 - unit[:, 2:]
     return CameraPath(poses, lenses, width, height)
 
 
@@ -220,14 +241,7 @@ def hand_held(frames: int, radius: float, strength: float, seed: int) -> NDArray
     moved = (np.sin(turns) * weights).sum(axis=-1) * SHAKE_AXES * np.radians(strength)
     moved -= moved[0]
     poses = np.repeat(np.eye(4)[None], frames, axis=0)
-    poses[:, :3, :3] = _turned(moved[:, 1], 0, 2) @ _turned(moved[:, 0], 2, 1) @ _turned(moved[:, 2], 1, 0)
+    turned = transforms.turned
+    poses[:, :3, :3] = turned(moved[:, 1], 0, 2) @ turned(moved[:, 0], 2, 1) @ turned(moved[:, 2], 1, 0)
     poses[:, :3, 3] = moved[:, 3:] * radius
     return poses
-
-
-def _turned(angles: NDArray[np.float64], one: int, other: int) -> NDArray[np.float64]:
-    """Rotations (T,3,3) by angles in radians in the plane of two axes."""
-    found = np.repeat(np.eye(3)[None], len(angles), axis=0)
-    found[:, one, one] = found[:, other, other] = np.cos(angles)
-    found[:, one, other], found[:, other, one] = np.sin(angles), -np.sin(angles)
-    return found

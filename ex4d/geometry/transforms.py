@@ -22,6 +22,14 @@ def inverse(poses: NDArray) -> NDArray[np.float64]:
     return result
 
 
+def turned(angles: NDArray[np.float64], one: int, other: int) -> NDArray[np.float64]:
+    """Rotations (T,3,3) by angles in radians in the plane of two axes."""
+    found = np.repeat(np.eye(3)[None], len(angles), axis=0)
+    found[:, one, one] = found[:, other, other] = np.cos(angles)
+    found[:, one, other], found[:, other, one] = np.sin(angles), -np.sin(angles)
+    return found
+
+
 def look_at(eye: NDArray, target: NDArray) -> NDArray[np.float64]:
     """Camera-to-world (4,4) of an upright camera at `eye` (3,) that looks at `target` (3,).
 

@@ -69,7 +69,7 @@ def check_curve() -> None:
     if not zmq.has("curve"):
         raise InputError(
             "The ZeroMQ library of this Python has no CURVE, without which anybody on this machine could use the"
-            " server: install pyzmq from a wheel (`pip install --force-reinstall pyzmq`)."
+            " server: install pyzmq again, from a wheel; in Blender, install the extension again."
         )
 
 

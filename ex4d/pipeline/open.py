@@ -157,6 +157,7 @@ def open_shot(
         accept_licence=settings.accept_licence,
         again=again,
         device=device,
+        detail=settings.depth_detail,
         progress=progress,
     )
     length = note_on_length(clip.source, len(clip.frames), clip.source_frames, settings)

@@ -40,7 +40,7 @@ def path_of(
         return _from_file(path, mesh, shot, preset)
     return presets.preset(
         preset.cam,
-        presets.pivot_distance(mesh.depth[0]),
+        preset.pivot_distance or presets.pivot_distance(mesh.depth[0]),
         shot.depth.intrinsics,
         *size,
         len(mesh),

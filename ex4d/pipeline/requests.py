@@ -71,7 +71,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Reconstruct(Tagged):
-    """Clip and depth to the working size -> source.mp4, reliable.mp4, solid.mp4, depth.npz, source_camera.npz.
+    """Clip and depth to the working size -> source.mp4, reliable.mp4, depth.npz, source_camera.npz.
 
     `again` estimates the depth anew, even where it was kept from an earlier job.
     """

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ex4d.generate.base import Generated, metadata
 from ex4d.geometry import camera_path, presets
 from ex4d.media.movie import write_movie
-from ex4d.pipeline import conditioning, take
+from ex4d.pipeline import conditioning, take, thumbnail
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import render as rendering
 from ex4d.pipeline.open import JobFiles, Shot, open_shot
@@ -87,18 +87,16 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
     for t, vertices in enumerate(reliable_vertices(mesh)):
         reliable[t] = vertices * np.uint8(255)
         progress("Finding occlusions", t + 1, len(mesh))
-    progress("Writing files", 0, 4)
+    progress("Writing files", 0, 3)
     write_movie(out / "source.mp4", clip.frames, clip.fps)
-    progress("Writing files", 1, 4)
+    progress("Writing files", 1, 3)
     write_movie(out / "reliable.mp4", reliable, clip.fps, lossless=True)
-    progress("Writing files", 2, 4)
-    write_movie(out / "solid.mp4", legend.tint(clip.frames, reliable > 0, striped=False), clip.fps)
-    progress("Writing files", 3, 4)
-    shot.estimate.save(out / "depth.npz", (clip.start, clip.step, clip.source_frames))
+    progress("Writing files", 2, 3)
+    shot.estimate.save(out / "depth.npz", (clip.start, clip.step, clip.source_frames), packed=True)
     if shot.source_to_world is not None:
         moving = pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
         pose_files.save(out / "source_camera.npz", moving)
-    progress("Writing files", 4, 4)
+    progress("Writing files", 3, 3)
     return {
         "width": mesh.width,
         "height": mesh.height,
@@ -126,7 +124,9 @@ def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progres
     notes = [*shot.notes, *seen.notes]
     with Writer(progress) as writer:
         _write_conditioning(writer, out, seen, shot.clip.fps, notes)
-        writer.write(out / take.VIEW, legend.tint(seen.colour, seen.mask > 0), shot.clip.fps)
+        tinted = legend.tint(seen.colour, seen.mask > 0)
+        writer.write(out / take.VIEW, tinted, shot.clip.fps)
+        thumbnail.write(out / take.THUMBNAIL, tinted)
     return {
         **_coverage_facts(seen.coverage),
         "fps": str(shot.clip.fps),
@@ -166,6 +166,7 @@ def _take(
         )
         made = replace(made, notes=(*notes, *made.notes))
         _write_result(writer, out, made, other, fps, wanted, keep)
+        thumbnail.write(out / take.THUMBNAIL, made.frames)
     if scene is not None:
         camera_path.save(out / take.CAMERA, scene.path)
     record = take.TakeRecord(
@@ -174,7 +175,7 @@ def _take(
         title=wanted.spec.title,
         is_preview=wanted.spec.is_preview,
         seed=wanted.seed,
-        settings=made.settings,
+        settings={**wanted.settings.plain(), **made.settings},
         width=made.frames.shape[2],
         height=made.frames.shape[1],
         frames=len(made.frames),
@@ -191,7 +192,7 @@ def _take(
         "generator": record.generator,
         "title": record.title,
         "is_preview": record.is_preview,
-        "settings": record.settings,
+        "settings": made.settings,
         "depth": record.depth,
         "seed": record.seed,
         "frames": record.frames,

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from ex4d.cameras.fitting import World
+from ex4d.depth.detail import Detail
 from ex4d.depth.encoding import Convention, DepthEncoding, Distance, unit_of
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import FIELD_OF_VIEW
@@ -87,12 +88,22 @@ class SourceSettings(Settings):
     )
     estimator: str = setting(
         AUTO,
-        "Depth",
+        "Depth From",
         "Where the depth comes from; auto takes a file where there is one, else the best estimator that can run",
         option="--depth_estimator",
     )
     accept_licence: bool = setting(
         False, "Accept Licence", "Accept the licence of a depth estimator that is for research only"
+    )
+    depth_detail: Detail = setting(
+        AUTO,
+        "Depth Detail",
+        "How finely a depth model looks at the pictures, where it has a choice",
+        choices=(
+            Choice("auto", "Automatic", "Full on a GPU, reduced on the CPU"),
+            Choice("full", "Full", "The size that the model was published with"),
+            Choice("reduced", "Reduced", "Three quarters of that size: coarser, in about half the time"),
+        ),
     )
     depth_unit: str | None = setting(None, "Unit", "Unit of the depth file: m, cm, mm, or metres per stored unit")
     depth_convention: Convention = setting(
@@ -193,7 +204,12 @@ class PathSettings(Settings):
         maximum=360,
     )
     rise: float = setting(
-        ORBIT_RISE, "Rise", "How much an orbit rises, as a fraction of its radius", minimum=-10, maximum=10
+        ORBIT_RISE,
+        "Rise",
+        "How much an orbit rises, as a fraction of its radius",
+        unit="of the radius",
+        minimum=-10,
+        maximum=10,
     )
     camera_scale: float = setting(
         1.0, "Scale", "Units of the depth in one unit of the camera file", minimum=1e-9, maximum=1e9
@@ -226,6 +242,14 @@ class PathSettings(Settings):
         unit="degrees",
         minimum=0,
         maximum=45,
+    )
+    pivot_distance: float | None = setting(
+        None,
+        "Pivot Distance",
+        "Distance from the source camera to the point that the preset turns about, in the depth's unit; by default that"
+        " of what stands nearest",
+        minimum=1e-9,
+        maximum=1e9,
     )
     shake_seed: int = setting(0, "Hand-Held Seed", "The same seed sways in the same way", minimum=0, maximum=2**31 - 1)
 

@@ -26,10 +26,13 @@ GENERATED, COMPOSITED = "generated.mp4", "composited.mp4"
 VIEW = "view.mp4"
 """Name of the video that a preview of a path adds: the colour, with the legend's tint where nothing real is seen."""
 
+THUMBNAIL = "thumbnail.jpg"
+"""Name of the small picture of a take or view: its middle frame. Older takes have none."""
+
 SOURCE_CAMERA = "source_camera.npz"
 """How the clip's own camera moved, where several files say so, which become this one."""
 
-FILES = frozenset({RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED, SOURCE_CAMERA})
+FILES = frozenset({RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED, SOURCE_CAMERA, THUMBNAIL})
 """All names that there can be in the folder of a take."""
 
 
@@ -46,7 +49,8 @@ class TakeRecord:
         title: its title.
         is_preview: no model made the pictures.
         seed: of everything that was drawn.
-        settings: what the generator says that it was made with.
+        settings: each setting of the generator with the value in use, also where that is the default, and what the
+            generator says beside them.
         width, height, frames: of the result.
         fps: rate of the movie as "numerator/denominator".
         coverage: real part of each frame, 0 to 1.

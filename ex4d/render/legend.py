@@ -27,13 +27,9 @@ def stripes(height: int, width: int) -> NDArray[np.bool_]:
     return (np.arange(height)[:, None] + np.arange(width)) % PERIOD < PERIOD * STRIPE_PART
 
 
-def tint(colour: NDArray[np.uint8], real: NDArray[np.bool_], striped: bool = True) -> NDArray[np.uint8]:
-    """Pictures (...,h,w,3) with `INVENTED` in place of what is not `real` (...,h,w).
-
-    The mesh's own texture goes without stripes: it is stretched just there.
-    """
+def tint(colour: NDArray[np.uint8], real: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Pictures (...,h,w,3) with striped `INVENTED` in place of what is not `real` (...,h,w)."""
     tinted = colour.copy()
     tinted[~real] = INVENTED
-    if striped:
-        tinted[~real & stripes(*colour.shape[-3:-1])] = STRIPE
+    tinted[~real & stripes(*colour.shape[-3:-1])] = STRIPE
     return tinted

@@ -27,8 +27,6 @@ KEPT_BYTES = 256 << 20
 MOST_PIXELS = 1 << 26
 """Of one frame of depth: its mesh, and what is made of it, take some 20 bytes each."""
 
-READ_AT_ONCE_BYTES = 64 << 20
-
 
 @dataclass(frozen=True)
 class View:
@@ -113,10 +111,8 @@ class Looker:
 
 
 def _farthest(file: DepthFile) -> float:
-    """The greatest distance in all frames, read a few at a time."""
-    frames, height, width = file.shape
-    some = max(1, READ_AT_ONCE_BYTES // (4 * height * width))
-    return max(float(file.frames(t, min(t + some, frames)).max()) for t in range(0, frames, some))
+    """The greatest distance in all frames, read one at a time."""
+    return max(float(frame.max()) for frame in file.each(0, file.shape[0]))
 
 
 def _in_size_of(mesh: DWMesh, camera: CameraPath) -> CameraPath:

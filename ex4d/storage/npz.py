@@ -83,6 +83,21 @@ class Arrays:
             for _ in range(start, stop):
                 yield np.frombuffer(exactly(values, size), header.dtype).reshape(header.shape[1:])
 
+    def piece(self, key: str, start: int, stop: int) -> NDArray:
+        """`array[start:stop]` of an array with one axis, read without what is before and behind it.
+
+        Raises:
+            InputError: out of the array, larger than `LIMIT_BYTES`, damaged or cut off.
+        """
+        header = self.headers[key]
+        size = header.dtype.itemsize
+        with readable(self.path, self.what):
+            inside = len(header.shape) == 1 and 0 <= start <= stop <= header.shape[0]
+            if not inside or (stop - start) * size > LIMIT_BYTES:
+                raise ValueError(f"{key} has no numbers {start} to {stop}")
+            with self._values(key, start * size) as values:
+                return np.frombuffer(exactly(values, (stop - start) * size), header.dtype)
+
     def _header(self, name: str) -> Header:
         with self.archive.open(name) as file:
             header, begin = read_header(file)

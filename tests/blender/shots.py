@@ -18,7 +18,6 @@ from ex4d.media.movie import write_movie
 from ex4d.pipeline.requests import Blob, Source
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.plain import to_plain
-from ex4d.render import legend
 from ex4d.source_camera import pose_files
 
 WIDTH, HEIGHT, FRAMES, FPS = 96, 64, 13, Fraction(24)
@@ -56,16 +55,19 @@ def deliver(
     poses: np.ndarray | None = None,
     caution: str = "",
     of: int = 0,
+    packed: bool = False,
 ) -> JobUpdate:
-    """The files of a `reconstruct` job of a clip that is `of` frames long (0: the server does not tell)."""
+    """The files of a `reconstruct` job of a clip that is `of` frames long (0: the server does not tell).
+
+    The depth is as exact as given, unless it is to be `packed` as a server does it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     mesh = DWMesh.from_depth(depth, poses)
     reliable = np.stack([mesh.reliable_vertices(t) for t in range(len(mesh))]).astype(np.uint8) * 255
     write_movie(folder / "source.mp4", small_frames(depth), fps)
     write_movie(folder / "reliable.mp4", reliable, fps, lossless=True)
-    write_movie(folder / "solid.mp4", legend.tint(small_frames(depth), reliable > 0, striped=False), fps)
-    save_depth(folder / "depth.npz", depth)
-    names = ["source.mp4", "reliable.mp4", "solid.mp4", "depth.npz"]
+    save_depth(folder / "depth.npz", depth, packed=packed)
+    names = ["source.mp4", "reliable.mp4", "depth.npz"]
     if poses is not None:
         pose_files.save(folder / "source_camera.npz", pose_files.SourceCamera(poses, np.zeros((0, 3))))
         names.append("source_camera.npz")

@@ -52,8 +52,8 @@ def test_clean_removes_earlier_openings_and_keeps_takes_and_what_is_shown(scene,
     take(scene, tmp_path / "one")
     opened_thrice(scene, shot, tmp_path)
     folder = scene.ex4d.folder
-    gone = [folder / name for name in disk.MADE_BY_OPENING]
-    gone += [folder / "again" / "again_001" / name for name in disk.MADE_BY_OPENING]
+    made = ("source.mp4", "reliable.mp4", "mesh.pc2", "depth.npz")
+    gone = [place / name for place in (folder, folder / "again" / "again_001") for name in made]
     assert set(disk.look(scene).unused) == set(gone)
     freed = size_of(*gone)
     assert draw(panel.draw_disk).buttons == [f"Clean ({freed / 1e6:.0f} MB)"]
@@ -86,7 +86,7 @@ def test_depth_that_a_take_was_made_with_stays_for_take_again(scene, shot, tmp_p
 
 def test_it_is_asked_and_a_file_beside_that_may_show_the_same_is_named(scene, shot, tmp_path):
     opened_thrice(scene, shot, tmp_path)
-    assert question(scene).startswith("Remove 10 files of earlier openings, ")
+    assert question(scene).startswith("Remove 8 files of earlier openings, ")
     assert "undo will not bring" in question(scene)
     blend = tmp_path / "project" / "a.blend"
     blend.parent.mkdir()

@@ -44,7 +44,7 @@ def test_a_clip_that_was_moved_is_missed_and_found(scene, shot, clip, tmp_path):
     moved.parent.mkdir()
     clip.rename(moved)
     drawn = draw(panels.draw_source)
-    assert "small.mp4 is not where it was" in drawn.text
+    assert "small.mp4 was moved or deleted" in drawn.text
     assert "Find Clip..." in drawn.buttons
     with pytest.raises(RuntimeError, match="press Find Clip"):
         bpy.ops.ex4d.open_again()

@@ -5,7 +5,7 @@ import bpy
 import pytest
 
 from blender_addon.ui import camera_operators, clip_operators, properties
-from blender_addon.ui.from_schema import NOT_GIVEN, from_blender, in_blender, items_of, property_of, shortest
+from blender_addon.ui.from_schema import NOT_GIVEN, from_blender, in_blender, items_of, label, property_of, shortest
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.schema import Choice, Setting, describe
 
@@ -17,6 +17,7 @@ DRAWN = [
     (properties.SOURCE["estimator"], "estimator"),
     (properties.SOURCE["camera_scale"], "motion_scale"),
     (properties.PATH["cam"], "preset"),
+    (properties.SOURCE["depth_detail"], "depth_detail"),
     (properties.PATH["amount"], "amount"),
     (properties.PATH["rise"], "rise"),
     (properties.GENERATE["generator"], "generator"),
@@ -28,7 +29,7 @@ DRAWN = [
 @pytest.mark.parametrize(("setting", "name"), DRAWN, ids=lambda value: value if isinstance(value, str) else "")
 def test_what_the_panel_shows_is_the_schemas(scene, setting, name):
     drawn = scene.ex4d.bl_rna.properties[name]
-    assert drawn.name == setting.label
+    assert drawn.name == label(setting)
     assert drawn.description.startswith(setting.help)
     assert setting.unit in drawn.description
     if setting.kind == "choice":
@@ -43,10 +44,10 @@ def test_what_buttons_ask_for_is_the_schemas(operator, addon):
     group, name = operator.bl_idname.split(".")
     drawn = getattr(getattr(bpy.ops, group), name).get_rna_type().properties
     wanted = {**properties.SOURCE, **properties.PATH, "preset": properties.PATH["cam"]}
-    names = [name for name in operator.__annotations__ if name in wanted and name != "frames"]
+    names = [name for name in drawn.keys() if name in wanted and name != "frames"]  # noqa: SIM118 - no mapping
     assert names
     for name in names:
-        assert (drawn[name].name, wanted[name].help in drawn[name].description) == (wanted[name].label, True)
+        assert (drawn[name].name, wanted[name].help in drawn[name].description) == (label(wanted[name]), True)
 
 
 def test_every_setting_of_a_source_can_be_chosen_in_blender_or_is_made_from_what_can():

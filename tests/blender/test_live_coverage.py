@@ -329,7 +329,7 @@ def test_without_a_server_what_is_known_stays_and_a_moved_camera_shows_nothing_o
     coverage.look(scene, played)
     coverage._looking._latest = None  # as after a moment
     assert coverage.found is None
-    assert coverage.problem == live_coverage.OFFLINE
+    assert coverage.problem == "No server is connected: nobody knows what has to be invented"
     assert played.looks == []
     played.status = "ready"
     coverage.look(scene, played)
@@ -379,11 +379,11 @@ def test_a_path_is_drawn_in_pieces_of_the_level_of_their_worse_end_with_gaps_whe
 
 
 def test_the_label_rounds_up_so_that_something_is_never_called_nothing():
-    assert shapes.told(0.001, "") == "1% to be invented"
-    assert shapes.told(0.0, "") == "0% to be invented"
-    assert shapes.told(0.38, "") == "38% to be invented"
-    assert shapes.told(None, "") == ""
-    assert shapes.told(None, "The server has no depth.") == "The server has no depth."
+    assert shapes.label(0.001, "") == "1% to be invented"
+    assert shapes.label(0.0, "") == "0% to be invented"
+    assert shapes.label(0.38, "") == "38% to be invented"
+    assert shapes.label(None, "") == ""
+    assert shapes.label(None, "The server has no depth.") == "The server has no depth."
 
 
 def test_looks_differ_where_anything_but_rounding_does():

@@ -15,6 +15,8 @@ from blender_addon.scene import axes, camera, mesh_object, objects
 from blender_addon.shot import checks, source
 from ex4d.errors import InputError
 from ex4d.geometry import camera_path
+from ex4d.geometry.depth_video import open_depth, save_depth
+from ex4d.geometry.light_mesh import thinned
 from ex4d.geometry.mesh import DWMesh
 from ex4d.render import legend
 
@@ -51,6 +53,12 @@ def shot(tmp_path, addon):
     return shots.open_small(tmp_path)
 
 
+def light_mesh(tmp_path, depth, step=1):
+    save_depth(tmp_path / "depth.npz", depth)
+    with open_depth(tmp_path / "depth.npz") as file:
+        return shots.outcome(thinned(file, step))
+
+
 def evaluated_vertices(scene, frame):
     scene.frame_set(frame)
     evaluated = objects.find(scene, objects.MESH).evaluated_get(bpy.context.evaluated_depsgraph_get())
@@ -82,14 +90,14 @@ def test_the_topology_is_closed_and_valid(scene, shot):
 
 def test_a_cache_of_another_mesh_is_refused(scene, shot, tmp_path):
     other = tmp_path / "mesh.pc2"
-    for _done in mesh_object.write_pc2(other, DWMesh.from_depth(shots.small_depth(2, 32, 32))):
+    for _done in mesh_object.write_pc2(other, light_mesh(tmp_path, shots.small_depth(2, 32, 32))):
         pass
     with pytest.raises(InputError, match="belongs to another mesh"):
-        mesh_object.stand(scene, DWMesh.from_depth(shot), tmp_path, None)
+        mesh_object.stand(scene, light_mesh(tmp_path, shot), tmp_path, None)
 
 
 def test_a_cache_that_is_given_up_leaves_no_file(shot, tmp_path):
-    work = mesh_object.write_pc2(tmp_path / "given_up.pc2", DWMesh.from_depth(shot))
+    work = mesh_object.write_pc2(tmp_path / "given_up.pc2", light_mesh(tmp_path, shot))
     next(work)
     work.close()
     assert not list(tmp_path.glob("given_up*"))
@@ -259,7 +267,7 @@ def test_a_cube_that_the_artist_touched_is_only_named_and_its_button_hides_it(sc
     assert not cube.hide_render
     bpy.context.view_layer.update()
     (advice,) = [a for a in checks.warnings(scene) if a.operator == "ex4d.hide"]
-    assert "Cube stands around the source camera" in advice.text
+    assert "Cube surrounds the source camera" in advice.text
     bpy.ops.ex4d.hide(**dict(advice.settings))
     assert (cube.hide_render, cube.hide_viewport) == (True, True)
     assert not [a for a in checks.warnings(scene) if a.operator == "ex4d.hide"]

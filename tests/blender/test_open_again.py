@@ -47,7 +47,7 @@ def test_camera_takes_and_strips_stay_when_the_clip_is_opened_again(scene, shot,
     root.location, root.scale = (1, 2, 3), (2, 2, 2)
     other = replace(shot, depth=shot.depth * 1.1)
     told = shots.open_again(tmp_path, other)
-    assert "camera and takes are as they were" in told
+    assert "the camera and takes are unchanged" in told
     assert "times as far" not in told
     assert facts.camera == chosen
     assert keys_of(chosen) == keys
@@ -98,7 +98,7 @@ def test_a_material_that_the_artist_has_changed_stays_and_shows_the_new_footage(
     assert [m.type for m in mesh.modifiers] == ["MESH_CACHE", "SUBSURF"]
     images = {n.image.filepath for n in material.node_tree.nodes if n.type == "TEX_IMAGE"}
     assert {files.absolute(i).parent.name for i in images} == {"again_001"}
-    assert {files.absolute(i).name for i in images} == {"source.mp4", "reliable.mp4", "solid.mp4"}
+    assert {files.absolute(i).name for i in images} == {"source.mp4", "reliable.mp4"}
 
 
 def test_undo_brings_the_earlier_mesh_back_with_its_files(scene, shot, tmp_path):
@@ -173,7 +173,7 @@ def test_changed_settings_are_told_until_the_clip_is_opened_with_them(scene, sho
 
     assert not told()
     scene.ex4d.field_of_view = 40
-    assert told() == ["The settings have changed since: press Open Again."]
+    assert told() == ["The settings have changed since the clip was opened: press Open Again to use them."]
     shots.open_again(tmp_path, shot)
     assert not told()
 
@@ -184,7 +184,7 @@ def test_a_guess_is_called_one_in_panel_and_notes(scene, shot, tmp_path):
     assert scene.ex4d.notes == "This is a guess."
 
 
-CLIP_SETTINGS = ["some", "", "cm", 1.0, "auto", "planar", "", 40.0, "CAMERA", "", "tracked", 0.0]
+CLIP_SETTINGS = ["some", "", "cm", 1.0, "auto", "planar", "", 40.0, "CAMERA", "", "tracked", 0.0, "auto"]
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_settings_of_one_clip_are_not_used_for_another(scene, settings, tmp_path
     assert (settings.estimator, settings.field_of_view, settings.depth_unit) == ("some", 0, "mm")
     assert (settings.motion, settings.tracked_camera) == ("STILL", None)
     assert [advice.text for advice in checks.depth_trouble(scene)] == [
-        "The settings have changed since: press Open Again."
+        "The settings have changed since the clip was opened: press Open Again to use them."
     ]
     settings.depth_unit = "as_it_is"
     assert not checks.depth_trouble(scene)
@@ -353,8 +353,8 @@ def test_what_opening_again_brings_back_is_told_with_its_button(scene, shot, tmp
     assert not told()
     for delete, said in (
         (lambda: bpy.data.objects.remove(objects.find(scene, objects.MESH)), "The mesh of the shot was deleted."),
-        (lambda: bpy.data.objects.remove(objects.find(scene, objects.ROOT)), "EX-4D Source, which holds mesh"),
-        (lambda: cache().unlink(), "The file with the mesh of every frame is gone"),
+        (lambda: bpy.data.objects.remove(objects.find(scene, objects.ROOT)), "EX-4D Source, the parent of the mesh"),
+        (lambda: cache().unlink(), "The file that moves the mesh is gone"),
     ):
         delete()
         (text,) = told()

@@ -10,9 +10,10 @@ import pytest
 import shots
 
 from blender_addon.shot import checks
-from blender_addon.ui import panels
+from blender_addon.ui import details, panels
 from blender_addon.ui.picture import Picture
 from blender_addon.work import session, state
+from ex4d.depth.lens import ASSUMED
 from ex4d.jobs.client import JobUpdate
 from ex4d.jobs.messages import Capabilities
 from ex4d.schema import Setting
@@ -21,7 +22,7 @@ JOB = "11111111-1111-4111-8111-111111111111"
 TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {})
 NO_TORCH = "Ruler needs the Python package torch."
 OPEN = state.OpenRequest("Scene", "shot", "clip.mp4", "", "", {})
-WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to fetch them."
+WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to get them."
 
 
 class Layout:
@@ -29,6 +30,7 @@ class Layout:
 
     def __init__(self):
         self.labels, self.buttons, self.shown, self.icons, self.bars = [], [], [], [], []
+        self.lines, self.names = [], []
         self.pressed = {}
 
     def column(self, align=False):
@@ -36,20 +38,34 @@ class Layout:
 
     row = box = column
 
-    def label(self, text="", icon="NONE"):
+    def split(self, factor=0.5, align=False):
+        return self
+
+    def separator(self):
+        pass
+
+    def label(self, text="", icon="NONE", translate=True):
         self.labels.append(text)
 
-    def prop(self, data, name, text=None):
+    def prop(self, data, name, text=None, slider=False):
         assert name in data.bl_rna.properties
         self.shown.append(name)
+        self.names.append(text)
 
-    def operator(self, idname, text=None, icon="NONE", emboss=True):
+    def operator(self, idname, text=None, icon="NONE", emboss=True, depress=False):
         group, name = idname.split(".")
         kind = getattr(getattr(bpy.ops, group), name).get_rna_type()
+        button = SimpleNamespace(idname=idname)
+        if idname == "ex4d.details":
+            self.lines.append((text, button))
+            return button
         self.buttons.append(text if text is not None else kind.name)
-        button = SimpleNamespace()
         self.pressed[self.buttons[-1]] = button
         return button
+
+    def menu(self, idname, text=""):
+        assert issubclass(getattr(bpy.types, idname), bpy.types.Menu)
+        self.labels.append(text)
 
     def progress(self, factor=0.0, text=""):
         self.bars.append(text)
@@ -62,7 +78,8 @@ class Layout:
 
     @property
     def text(self):
-        return " ".join(self.labels)
+        """All that is said, with what a click on a line shows."""
+        return " ".join([*self.labels, *(details.text for _, details in self.lines)])
 
 
 def draw(content):
@@ -84,8 +101,10 @@ def test_before_generating_the_panel_says_that_a_preview_will_come_and_why(scene
     drawn = draw(panels.draw_generate)
     assert f"The result will be a preview. {WHY_NOT}" in drawn.text
     assert "Look Again" in drawn.buttons
-    assert drawn.shown == ["generator", "keep_source", "seed"]
-    assert "Sketch will be used" in drawn.labels
+    assert dict(drawn.lines)["Will be a preview"].button == "ex4d.connect"
+    drawn = draw(panels.draw_generator)
+    assert drawn.shown == ["generator", "keep_source", "seed", "variations"]
+    assert "Uses Sketch" in drawn.labels
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generate)
     assert WHY_NOT in drawn.text
@@ -97,27 +116,27 @@ def test_who_asks_for_a_preview_hears_nothing_of_the_model(scene, shot):
     scene.ex4d.generator = "sketch"
     drawn = draw(panels.draw_generate)
     assert WHY_NOT not in drawn.text
-    assert drawn.shown == ["generator", "keep_source", "seed"]
+    assert draw(panels.draw_generator).shown == ["generator", "keep_source", "seed", "variations"]
 
 
 def test_all_settings_are_drawn_that_the_server_announces_for_the_generator_that_will_run(scene, shot):
     announced.by()
     options = ["quality", "steps", "guidance", "prompt", "tiled", "seen", "kernel"]
-    drawn = draw(panels.draw_generate)
-    assert drawn.shown == ["generator", *options, "keep_source", "seed"]
-    assert "The Painter will be used" in drawn.labels
+    drawn = draw(panels.draw_generator)
+    assert drawn.shown == ["generator", *options, "keep_source", "seed", "variations"]
+    assert "Uses The Painter" in drawn.labels
     assert not checks.generator_trouble(scene)
     scene.ex4d.generator = "painter"
-    drawn = draw(panels.draw_generate)
-    assert drawn.shown == ["generator", *options, "keep_source", "seed"]
-    assert "The Painter will be used" not in drawn.labels
+    drawn = draw(panels.draw_generator)
+    assert drawn.shown == ["generator", *options, "keep_source", "seed", "variations"]
+    assert "Uses The Painter" not in drawn.labels
 
 
 def test_models_are_listed_with_memory_files_licence_and_what_is_missing(scene, shot):
     announced.by(announced.lacking("painter", WHY_NOT))
     drawn = draw(panels.draw_models)
     assert drawn.labels[0] == "The Painter"
-    assert drawn.labels[1:4] == ["GPU of 6 GB, faster with 12 GB", "19 GB of files", "Licence: for friends"]
+    assert drawn.labels[1:4] == ["GPU with 6 GB, faster with 12 GB", "19 GB of files", "Licence: for friends"]
     assert WHY_NOT in drawn.text
     assert drawn.labels[-3:] == ["No GPU needed", "No files needed", "Licence: free for any use"]
     announced.by()
@@ -125,7 +144,7 @@ def test_models_are_listed_with_memory_files_licence_and_what_is_missing(scene, 
 
 
 def test_models_are_not_known_before_a_server_was_asked(scene, shot):
-    assert draw(panels.draw_models).labels == ["Models are listed once connected"]
+    assert draw(panels.draw_models).labels == ["Connect to a server to see its models"]
 
 
 def test_of_several_models_that_cannot_run_the_best_and_the_nearest_say_why(scene, shot):
@@ -146,12 +165,9 @@ def test_as_long_as_no_server_was_asked_the_panel_says_that_nobody_knows(scene, 
 
 def test_what_a_file_holds_is_told_while_no_server_says_what_it_means(scene, shot):
     scene.ex4d.options = json.dumps({"painter": {"quality": "draft", "steps": 4}})
-    assert (
-        "Settings that this file keeps until a server answers: quality draft, steps 4."
-        in draw(panels.draw_generate).text
-    )
+    assert "Kept until a server answers: quality draft, steps 4." in draw(panels.draw_generator).text
     announced.by()
-    assert "this file keeps" not in draw(panels.draw_generate).text
+    assert "Kept until" not in draw(panels.draw_generator).text
 
 
 def test_what_the_server_does_not_know_is_told_and_kept(scene, shot):
@@ -175,13 +191,13 @@ def test_slow_steps_are_told_by_their_time_and_quick_ones_by_their_number(scene,
     session.current().dispatch(state.Reopened(TAKE, JOB))
     update = JobUpdate(JOB, "running", stage="Sampling", step=4, steps=25, rate=0.05, eta_s=420.0)
     session.current().dispatch(state.Updated(update))
-    drawn = draw(panels.draw_generate)
+    drawn = draw(panels.draw_status)
     assert drawn.bars == ["Sampling 4/25"]
-    assert "20 s a step, 7 min left" in drawn.labels
+    assert "7 min left, 20 s a step" in drawn.labels
     session.current().dispatch(
         state.Updated(JobUpdate(JOB, "running", stage="Writing", step=4, steps=25, rate=12.3, eta_s=1.7))
     )
-    assert "12.3 a second, 1.7 s left" in draw(panels.draw_generate).labels
+    assert "1.7 s left, 12.3 a second" in draw(panels.draw_status).labels
     session.current().dispatch(state.CancelPressed())
 
 
@@ -251,34 +267,34 @@ def test_what_an_estimator_lacks_is_told_once_the_server_has_said_it(scene, shot
 
 def test_an_estimator_with_terms_shows_them_and_asks_whether_they_are_accepted(scene, shot):
     announced.by()
-    assert "accept_licence" not in draw(panels.draw_source).shown
+    assert "accept_licence" not in draw(panels.draw_depth).shown
     scene.ex4d.estimator = "crystal"
-    drawn = draw(panels.draw_source)
+    drawn = draw(panels.draw_depth)
     assert "Crystal Ball is for looking only." in drawn.text
     assert "accept_licence" in drawn.shown
 
 
 def test_what_a_depth_file_means_is_asked_only_where_a_file_is_used(scene, shot):
-    assert draw(panels.draw_depth).shown == ["known_distance"]
+    first, last = ["estimator", "depth_path"], ["known_distance"]
+    assert draw(panels.draw_depth).shown == [*first, "depth_detail", *last]
     scene.ex4d.estimator = "file"
     drawn = draw(panels.draw_depth)
-    assert drawn.shown == ["depth_convention", "depth_unit", "depth_distance", "depth_channel", "known_distance"]
+    assert drawn.shown == [*first, "depth_convention", "depth_unit", "depth_distance", "depth_channel", *last]
     scene.ex4d.depth_unit = "other"
     assert "depth_metres" in draw(panels.draw_depth).shown
     scene.ex4d.depth_convention = "disparity"
-    assert draw(panels.draw_depth).shown == ["depth_convention", "depth_channel", "known_distance"]
+    assert draw(panels.draw_depth).shown == [*first, "depth_convention", "depth_channel", *last]
     scene.ex4d.estimator_name = "some"
-    assert draw(panels.draw_depth).shown == ["known_distance"]
-    assert "depth_path" not in draw(panels.draw_source).shown
+    assert draw(panels.draw_depth).shown == ["estimator", "depth_detail", *last]
 
 
 def test_a_depth_file_that_was_found_beside_the_clip_is_named_where_one_could_be_chosen(scene, shot):
     scene.ex4d.depth_found = "/clips/small.depth.npz"
-    assert "small.depth.npz" in draw(panels.draw_source).labels
+    assert "small.depth.npz" in draw(panels.draw_depth).labels
     scene.ex4d.depth_path = "/clips/mine.npz"
-    assert "small.depth.npz" not in draw(panels.draw_source).labels
+    assert "small.depth.npz" not in draw(panels.draw_depth).labels
     scene.ex4d.depth_path, scene.ex4d.estimator_name = "", "some"
-    assert "small.depth.npz" not in draw(panels.draw_source).labels
+    assert "small.depth.npz" not in draw(panels.draw_depth).labels
 
 
 def test_how_a_file_is_to_be_read_can_be_said_before_the_next_try_to_open_its_clip(scene, shot):
@@ -290,18 +306,18 @@ def test_how_a_file_is_to_be_read_can_be_said_before_the_next_try_to_open_its_cl
 def test_what_buttons_have_done_is_told_in_the_panel_in_place_of_older_messages(scene, shot):
     session.current().dispatch(state.Said("Older."))
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
-    assert draw(panels.draw_generate).labels[0].startswith("EX-4D Camera has 2 keys")
+    assert draw(panels.draw_status).lines[0][0] == "EX-4D Camera now has 2 keys."
     scene.cursor.location = (0, 3, 0)
     bpy.ops.ex4d.set_scale(distance=6)
-    assert "The shot is 2 times as big now." in draw(panels.draw_source).text
-    assert "Older." not in draw(panels.draw_generate).text
+    assert "The shot is now 2 times as big." in draw(panels.draw_status).text
+    assert "Older." not in draw(panels.draw_status).text
 
 
 def test_one_of_something_is_not_called_many(scene, addon, tmp_path):
     shots.open_small(tmp_path, depth=shots.small_depth(frames=1))
-    assert "1 frame, 96x64" in draw(panels.draw_source).labels
+    assert "1 frame, 96x64 px" in draw(panels.draw_source).labels
     bpy.ops.ex4d.camera_preset(preset="60")
-    assert session.current().state.message == "EX-4D Camera has 1 key now."
+    assert session.current().state.message == "EX-4D Camera now has 1 key."
 
 
 def test_only_what_the_motion_of_the_source_camera_needs_is_asked(scene, shot):
@@ -311,28 +327,101 @@ def test_only_what_the_motion_of_the_source_camera_needs_is_asked(scene, shot):
 
 
 def test_a_clip_that_could_not_be_opened_is_offered_again_beside_the_one_that_stands(scene, shot):
-    assert {"Open Again", "Estimate Again"} <= set(draw(panels.draw_source).buttons)
+    assert {"Open Again", "Estimate Again"} <= set(draw(panels.draw_depth).buttons)
     scene.ex4d.clip_path = "/clips/other.mp4"
     drawn = draw(panels.draw_source)
-    assert {"Open Again", "Open other.mp4"} <= set(drawn.buttons)
-    assert "small.mp4" in drawn.labels
+    assert "Open other.mp4" in drawn.buttons
+    assert "small.mp4, 24 fps" in drawn.labels
 
 
-def test_opening_is_told_in_the_source_panel_and_takes_where_they_are_made(scene, shot):
+def rows(drawn):
+    """How many lines a panel has that was drawn."""
+    return len(drawn.labels) + len([text for text, _ in drawn.lines if text]) + len(drawn.bars)
+
+
+def test_whatever_is_told_at_the_top_takes_two_lines_so_that_no_button_moves(scene, shot):
     session.current().connect()
-    for request, told, quiet in (
-        (OPEN, panels.draw_source, panels.draw_generate),
-        (TAKE, panels.draw_generate, panels.draw_source),
-    ):
+    assert rows(draw(panels.draw_status)) == 2
+    for request in (OPEN, TAKE):
+        session.current().dispatch(state.Reopened(request, JOB))
+        assert rows(draw(panels.draw_status)) == 2
         session.current().dispatch(state.Reopened(request, JOB))
         session.current().dispatch(
             state.Updated(JobUpdate(JOB, "running", stage="Guessing the depth", step=4, steps=9))
         )
-        assert draw(told).bars == ["Guessing the Depth 4/9"]
-        assert not draw(quiet).bars
-        session.current().dispatch(state.Updated(JobUpdate(JOB, "failed", message="It is too dark.")))
-        assert "It is too dark." in draw(told).text
-        assert "dark" not in draw(quiet).text
+        drawn = draw(panels.draw_status)
+        assert (drawn.bars, rows(drawn)) == (["Guessing the Depth 4/9"], 2)
+        session.current().dispatch(state.Said("Take 001 is there."))
+        drawn = draw(panels.draw_status)
+        assert "Take 001 is there." in drawn.text
+        assert rows(drawn) == 2
+        session.current().dispatch(state.Troubled("Nobody answers."))
+        drawn = draw(panels.draw_status)
+        assert "Nobody answers." in drawn.text
+        assert rows(drawn) == 2
+        session.current().dispatch(state.Troubled(""))
+        long = "It is too dark. " + 30 * "More light helps. "
+        session.current().dispatch(state.Updated(JobUpdate(JOB, "failed", message=long)))
+        drawn = draw(panels.draw_status)
+        assert (drawn.lines[0][0], rows(drawn)) == ("It is too dark.", 2)
+        assert drawn.lines[0][1].text == long
+    for panel in (panels.draw_source, panels.draw_generate):
+        assert "dark" not in draw(panel).text
+
+
+def test_a_line_opens_to_the_whole_message_with_its_button_and_what_it_needs(scene, shot):
+    scene.render.fps = 30
+    (line,) = [button for short, button in draw(panels.draw_check).lines if short == "Frame rate differs"]
+    assert line.text == "The scene runs at 30 fps, but the clip at 24 fps."
+    layout = Layout()
+    details.draw_details(layout, 3 * (line.text + " "), line.button, json.loads(line.settings), line.label)
+    assert layout.labels == [
+        "The scene runs at 30 fps, but the clip at 24 fps. The scene runs",
+        "at 30 fps, but the clip at 24 fps. The scene runs at 30 fps, but",
+        "the clip at 24 fps.",
+    ]
+    assert layout.pressed["Match Frame Rate"].what == "RATE"
+    kind = bpy.types.EX4D_OT_details
+    assert kind.description(bpy.context, line) == line.text[:-1]
+
+
+def test_check_says_what_will_be_made_in_frames_and_pixels(scene, shot):
+    announced.by()
+    bpy.ops.ex4d.camera_preset(preset="30")
+    assert "Ready: 13 frames at 96x64 px" in draw(panels.draw_check).labels
+
+
+def test_the_field_of_view_in_use_is_told_with_where_it_comes_from(scene, addon, tmp_path):
+    shots.open_small(tmp_path)
+    assert "In use: 48.9°, from the depth" in draw(panels.draw_source_camera).labels
+    scene.ex4d.notes = ASSUMED
+    assert "In use: 48.9°, assumed" in draw(panels.draw_source_camera).labels
+    names = list(scene.ex4d.settings)
+    scene.ex4d.asked = json.dumps([40.0 if name == "field_of_view" else None for name in names])
+    assert "In use: 48.9°, as set" in draw(panels.draw_source_camera).labels
+
+
+def test_amounts_and_settings_have_their_units(scene, shot):
+    facts = scene.ex4d
+    for preset, unit in (("30", "Amount (°)"), ("arc", "Amount (°)"), ("dolly", "Amount (× distance)")):
+        facts.preset = preset
+        assert unit in draw(panels.draw_camera).names
+    named = {name: prop.name for name, prop in facts.bl_rna.properties.items()}
+    assert (named["rise"], named["shake"]) == ("Rise (× radius)", "Hand-Held (°)")
+    assert (named["part_side"], named["field_of_view"]) == ("Longest Side (px)", "Field of View (°)")
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_no_panel_says_the_same_thing_twice(scene, shot, busy):
+    announced.by()
+    a_take(scene, "painter", "draft")
+    if busy:
+        session.current().dispatch(state.Reopened(TAKE, JOB))
+    for panel in panels.PANELS:
+        drawn = draw(panel.draw)
+        texts = [text for text in [*drawn.labels, *drawn.buttons] if text and panel.label != "Models"]
+        assert len(texts) == len(set(texts)), (panel.label, sorted(texts))
+    session.current().dispatch(state.CancelPressed())
 
 
 def test_a_guess_is_called_one(scene, shot):
@@ -345,8 +434,8 @@ def test_a_guess_is_called_one(scene, shot):
 
 def test_a_depth_file_is_not_estimated_again(scene, shot):
     scene.ex4d.estimator = "file"
-    assert "Open Again" in draw(panels.draw_source).buttons
-    assert "Estimate Again" not in draw(panels.draw_source).buttons
+    assert "Open Again" in draw(panels.draw_depth).buttons
+    assert "Estimate Again" not in draw(panels.draw_depth).buttons
 
 
 @pytest.mark.parametrize("panel", panels.PANELS, ids=lambda panel: panel.label)
@@ -364,9 +453,9 @@ def test_panels_that_need_a_shot_are_there_with_one_only(scene, tmp_path):
         classes = [cls for cls in panels.CLASSES if issubclass(cls, bpy.types.Panel)]
         return {cls.bl_label for cls in classes if cls.poll(bpy.context)}
 
-    assert there() == {"Source", "Depth", "Source Camera", "Backend"}
+    assert there() == {"Status", "Source", "Depth", "Source Camera", "Server"}
     shots.open_small(tmp_path)
-    assert there() == {panel.label for panel in panels.PANELS} - {"Shots in Other Scenes"}
+    assert there() == {panel.label for panel in panels.PANELS} - {"Shots in Other Scenes", "Settings of the Take"}
 
 
 @pytest.mark.parametrize(("frames", "told"), [(1, False), (47, True), (49, False), (50, False), (120, False)])
@@ -418,17 +507,17 @@ def test_the_panel_names_a_setting_that_blender_cannot_show_and_draws_the_others
     bad = Setting("bad", "whole", "no number", "Bad", "Bad")
     announced.by(Capabilities((replace(announced.PAINTER, settings=(bad, announced.STEPS)),)))
     scene.ex4d.generator = "painter"
-    drawn = draw(panels.draw_generate)
+    drawn = draw(panels.draw_generator)
     assert "Blender cannot show the setting 'bad' of the generator 'painter'" in drawn.text
-    assert drawn.shown == ["generator", "steps", "keep_source", "seed"]
+    assert drawn.shown == ["generator", "steps", "keep_source", "seed", "variations"]
 
 
 @pytest.mark.parametrize("server", [announced.EVERYTHING, None])
 def test_the_panel_says_that_the_settings_of_the_file_cannot_be_read(scene, shot, server):
     announced.by(server)
     scene.ex4d.generator_name, scene.ex4d.options = "painter", "{bad"
-    drawn = draw(panels.draw_generate)
-    assert "The settings that this file keeps cannot be read, so the usual ones hold" in drawn.text
+    drawn = draw(panels.draw_generator)
+    assert "The settings in this file are damaged, so the defaults are used" in drawn.text
     assert ("steps" in drawn.shown) == (server is not None)
 
 
@@ -437,11 +526,13 @@ def test_the_camera_panel_hands_all_of_a_presets_settings_to_add_keys(scene, sho
     facts.preset = "crane"
     assert facts.amount == pytest.approx(0.3)
     facts.amount, facts.easing, facts.shake, facts.shake_seed = -0.5, "out", 2.0, 9
+    facts.pivot = "CURSOR"
     drawn = draw(panels.draw_camera)
     button = drawn.pressed["Add Keys"]
-    assert {"preset", "amount", "rise", "easing", "shake", "shake_seed"} <= set(drawn.shown)
+    assert {"preset", "amount"} <= set(drawn.shown)
+    assert draw(panels.draw_move).shown == ["pivot", "rise", "easing", "shake", "shake_seed"]
     assert (button.preset, button.amount, button.easing) == ("crane", -0.5, "out")
-    assert (button.shake, button.shake_seed) == (2.0, 9)
+    assert (button.shake, button.shake_seed, button.pivot) == (2.0, 9, "CURSOR")
 
 
 def test_the_check_says_what_magenta_means_and_the_takes_lead_to_the_result(scene, shot):

@@ -59,8 +59,8 @@ def a_clip(tmp_path, scene, frames=OF):
 
 
 def test_the_panel_says_which_frames_of_how_many_are_open(scene, shot):
-    assert "Frames 1 to 13 of 40, 96x64" in draw(panels.draw_source).labels
-    assert draw(panels.draw_source).shown[:5] == ["match_scene", "part_first", "part_frames", "part_side", "estimator"]
+    assert "Frames 1 to 13 of 40, 96x64 px" in draw(panels.draw_source).labels
+    assert draw(panels.draw_frames).shown == ["part_first", "part_frames", "part_side", "match_scene"]
     assert (scene.ex4d.part_first, scene.ex4d.part_frames, scene.ex4d.part_side) == (1, 13, 1024)
 
 
@@ -68,7 +68,7 @@ def test_opening_a_part_of_a_clip_says_so(scene, tmp_path, addon, whole):
     scene.ex4d.opened = "small.mp4"
     request = OpenRequest("Scene", "new", "small.mp4", "", "", {}, source=shots.source_of("small.mp4", 4))
     told = shots.bring_in(request, shots.deliver(tmp_path / "job", of(whole, 4, 13), of=OF))
-    assert told.startswith("small.mp4 is open: frames 5 to 17 of 40, 96x64. First Frame and Frames in the Source panel")
+    assert told.startswith("small.mp4 is open: frames 5 to 17 of 40, 96x64. Open more of it under Frames and Size")
     whole_clip = shots.bring_in(
         replace(request, shot="all", source=shots.source_of("small.mp4")),
         shots.deliver(tmp_path / "all", of(whole, 0, 13), of=13),
@@ -87,15 +87,12 @@ def test_opening_a_part_of_a_clip_says_so(scene, tmp_path, addon, whole):
 )
 def test_the_button_that_opens_another_part_names_what_the_clip_has(scene, shot, first, frames, told):
     scene.ex4d.part_first, scene.ex4d.part_frames = first, frames
-    found = [
-        button for button in draw(panels.draw_source).buttons if button.startswith("Open ") and "lip" not in button
-    ]
-    assert found == ([told, "Open Again"] if told else ["Open Again"])
+    assert draw(panels.draw_frames).buttons == ([told] if told else [])
 
 
 def test_another_size_is_named_as_it_will_be(scene, shot):
     scene.ex4d.part_side = 64
-    assert "Open at 64x32" in draw(panels.draw_source).buttons
+    assert "Open at 64x32 px" in draw(panels.draw_frames).buttons
 
 
 def test_the_next_request_asks_for_the_part_in_the_panel(scene, shot, tmp_path):
@@ -133,7 +130,7 @@ def test_pictures_camera_and_takes_stay_at_their_scene_frames(scene, shot, tmp_p
     facts, keys = scene.ex4d, keys_of(scene.ex4d.camera)
     seen = camera.sample(scene)
     told = open_part(tmp_path, shot, 6, 20)
-    assert "small.mp4 is open again: frames 7 to 26 of 40, 96x64; camera and takes are as they were." in told
+    assert "small.mp4 is open again: frames 7 to 26 of 40, 96x64; the camera and takes are unchanged." in told
     assert (facts.start, facts.last, facts.frames) == (7, 26, 20)
     assert (scene.frame_start, scene.frame_end) == (7, 26)
     assert keys_of(facts.camera) == keys
@@ -143,7 +140,7 @@ def test_pictures_camera_and_takes_stay_at_their_scene_frames(scene, shot, tmp_p
         assert np.array_equal(evaluated_vertices(scene, frame), vertices)
     nodes = objects.find(scene, objects.MESH).data.materials[0].node_tree.nodes
     users = [node.image_user for node in nodes if node.type == "TEX_IMAGE"]
-    assert [(user.frame_start, user.frame_duration) for user in users] == 3 * [(7, 20)]
+    assert [(user.frame_start, user.frame_duration) for user in users] == 2 * [(7, 20)]
     assert compat.strip_range(takes.strip_of(scene, 1)) == (1, 14)
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
     bpy.ops.ex4d.take_restore_camera(number=1)
@@ -240,12 +237,12 @@ def test_a_clip_opened_with_a_step_keeps_it_and_its_scene_frames_when_its_range_
     scene, stepped, tmp_path, whole
 ):
     facts = scene.ex4d
-    assert "Frames 3 to 27 of 40, every 2nd one, 96x64" in draw(panels.draw_source).labels
+    assert "Frames 3 to 27 of 40, every 2nd one, 96x64 px" in draw(panels.draw_source).labels
     assert (facts.start, facts.last) == (1, 13)
     take(scene, tmp_path / "one")
     at_seven = evaluated_vertices(scene, 7)  # frame 14, from 0, of the clip
     facts.part_first, facts.part_frames = 11, 999
-    assert "Open Frames 11 to 39 of 40, every 2nd one" in draw(panels.draw_source).buttons
+    assert "Open Frames 11 to 39 of 40, every 2nd one" in draw(panels.draw_frames).buttons
     request = asking.request_again(scene, estimate=False)
     asked = {name: request.settings[name] for name in source.PART}
     assert asked == {"start": 10, "frames": 15, "step": 2, "longest_side": None, "fps": "20", "gaps": "leave"}
@@ -287,6 +284,7 @@ def test_the_panel_of_a_shot_whose_source_is_damaged_says_what_to_do(scene, shot
     part.show_where_missing()
     drawn = draw(panels.draw_source)
     assert part.DAMAGED in drawn.text
-    assert "Open Again" in drawn.buttons
+    assert "Open Clip" in drawn.buttons
+    assert draw(panels.draw_frames).shown == ["match_scene"]
     again = bpy.types.EX4D_OT_open_again
     assert again.description(bpy.context, again) == again.__doc__

@@ -142,4 +142,4 @@ def test_the_file_dialog_shows_every_kind_that_the_command_line_lists(addon):
     assert shown.split(";") == [f"*{ending}" for ending in (*VIDEO_ENDINGS, *CLIP_ENDINGS)]
     assert len(shown) < bpy.types.FileSelectParams.bl_rna.properties["filter_glob"].length_max
     assert {"*.3gp", "*.hevc", "*.exr", "*.webp", "*.tif"} <= set(shown.split(";"))
-    assert clip_operators.EX4D_OT_open_clip.__annotations__.keys() >= {"step", "fps", "gaps"}
+    assert clip_operators.OpensClip.__annotations__.keys() >= {"step", "fps", "gaps"}

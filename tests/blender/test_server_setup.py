@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import announced
 import bpy
@@ -60,7 +61,7 @@ def through(chore, seconds: float = 60.0) -> Progress:
 def chore(tmp_path: Path, text: str) -> Chore:
     script = tmp_path / "chore.py"
     script.write_text(f"import json, os, sys, time\n{text}")
-    return Chore([sys.executable, script], tmp_path / "chore.log")
+    return Chore([sys.executable, script], tmp_path / "chore.log", "trying")
 
 
 def test_a_chore_tells_how_far_it_is_and_its_other_lines_are_in_the_log(tmp_path):
@@ -129,7 +130,7 @@ def test_a_cancel_that_comes_when_all_is_done_changes_nothing(tmp_path, monkeypa
     made = installer(tmp_path)
     monkeypatch.setattr(made, "make_environment", lambda: None)
     monkeypatch.setattr(made, "pip", lambda *words, hear=None: (0, []))
-    monkeypatch.setattr(made, "plan", lambda: {})
+    monkeypatch.setattr(made, "plan", lambda *words: {})
     monkeypatch.setattr(made, "check", lambda: "1.2.3")
     made.run()
     with open(os.devnull) as ended:
@@ -137,6 +138,114 @@ def test_a_cancel_that_comes_when_all_is_done_changes_nothing(tmp_path, monkeypa
         made.end_with_input()
     assert made.place.is_dir()
     assert json.loads((tmp_path / "current.json").read_text())["version"] == "1.2.3"
+
+
+def test_the_disk_is_checked_before_anything_is_downloaded_with_pytorch_from_its_own_site(tmp_path, monkeypatch):
+    made = installer(tmp_path)
+    plans = {
+        made.requirement: {"numpy": 10**7, "torch": 9 * 10**8, "nvidia-cudnn": 2 * 10**9, "triton": 2 * 10**8},
+        "torch": {"torch": 2 * 10**8},
+    }
+    monkeypatch.setattr(made, "make_environment", lambda: None)
+    monkeypatch.setattr(made, "plan", lambda *words: plans[words[-1]])
+    monkeypatch.setattr(made, "pip", lambda *words, hear=None: pytest.fail("it was downloaded"))
+    monkeypatch.setattr(install.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(install.shutil, "disk_usage", lambda place: SimpleNamespace(free=8 * 10**8))
+    with pytest.raises(install.SetupError, match=r"needs 0\.8 GB of disk and .* has 0\.8 GB free"):
+        made.run()
+
+
+def test_without_pytorchs_own_site_the_cpu_gets_no_cuda(tmp_path, monkeypatch):
+    made, installed = installer(tmp_path), []
+
+    def plan(*words):
+        if "torch" in words:
+            raise install.SetupError("no such site")
+        return {"numpy": 10} if "ex4d[backend] @" in words[-1] else {"numpy": 10, "nvidia-cudnn": 10, "torch": 10}
+
+    monkeypatch.setattr(made, "make_environment", lambda: None)
+    monkeypatch.setattr(made, "plan", plan)
+    monkeypatch.setattr(made, "install", lambda *words, hear: installed.append(words))
+    monkeypatch.setattr(made, "check", lambda: "1.2.3")
+    monkeypatch.setattr(install.platform, "system", lambda: "Linux")
+    made.run()
+    assert installed == [(made.requirement,)]
+    assert "ex4d[backend] @" in made.requirement
+    assert made.note == install.NO_TORCH
+
+
+def test_the_progress_of_a_download_counts_the_bytes_of_all_runs_of_pip(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(install, "WATCH_SECONDS", 0.01)
+    told = []
+
+    def until(step):
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            told.extend(json.loads(line) for line in capsys.readouterr().out.splitlines())
+            if told and told[-1]["step"] == step:
+                return
+            time.sleep(0.01)
+        raise AssertionError(told[-3:])
+
+    wheel = tmp_path / "pip-unpack-1/torch-2.whl"
+    wheel.parent.mkdir()
+    with install.Download({"torch": 1000, "numpy": 500}, tmp_path) as download:
+        until(0)
+        wheel.write_bytes(bytes(400))
+        until(400)
+        wheel.write_bytes(bytes(1000))
+        until(1000)
+        download.hear("Installing collected packages: torch")
+        until(0)
+        assert told[-1]["stage"] == "Unpacking PyTorch"
+        wheel.unlink()
+        download.hear("Successfully installed torch-2")
+        until(1000)
+        (tmp_path / "numpy-2.whl").write_bytes(bytes(300))
+        until(1300)
+    downloading = [line for line in told if line["stage"] == "Downloading 0 MB"]
+    steps = [line["step"] for line in downloading]
+    assert steps == sorted(steps)
+    assert {line["steps"] for line in downloading} == {1500}
+
+
+BUSY_BLENDER = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {repo!r})
+from blender_addon.setup.chore import Chore
+script = "import json; print(json.dumps(dict(stage='Downloading 390 MB', step=1, steps=4)), flush=True); input()"
+chore = Chore([sys.executable, "-c", script], Path({log!r}), "setting up the server")
+while not chore.poll().stage:
+    time.sleep(0.01)
+print("on", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_second_blender_is_told_that_another_sets_up_the_server_until_that_ends_in_any_way(carried, tmp_path):
+    setup = ServerEnvironment(tmp_path)
+    code = BUSY_BLENDER.format(repo=str(REPO), log=str(setup.log))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "on\n"
+        before = setup.log.read_text()
+        for act in (lambda: setup.set_up("cpu", carried), setup.remove):
+            with pytest.raises(InputError) as refused:
+                act()
+            assert str(refused.value) == (
+                "Another Blender is setting up the server: Downloading 390 MB (25%). Wait until it is done."
+            )
+        assert setup.log.read_text() == before
+        assert not setup.busy
+        other.kill()  # as a crash does: its process ends with its input, and the lock with that
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            setup.remove()
+            break
+        except InputError:
+            time.sleep(0.05)
+    assert not tmp_path.exists()
 
 
 LONG_PATH = "HINT: This error might have occurred since this system does not have Windows Long Path support enabled.\n"
@@ -157,7 +266,9 @@ def test_a_pytorch_that_cannot_be_had_is_not_replaced_by_one_without_cuda(
     made.kind = kind
     monkeypatch.setattr(made, "make_environment", lambda: None)
     monkeypatch.setattr(made, "pip", lambda *words, hear=None: (1, [line]))
-    monkeypatch.setattr(made, "plan", lambda: pytest.fail("it went on"))
+    plan = made.plan
+    monkeypatch.setattr(made, "plan", lambda *words: plan(*words) if "torch" in words else {})
+    monkeypatch.setattr(made, "install", lambda *words, **more: pytest.fail("it went on"))
     monkeypatch.setattr(install.platform, "system", lambda: system)
     with pytest.raises(install.SetupError, match=told):
         made.run()
@@ -303,7 +414,7 @@ def test_while_the_server_is_set_up_what_was_asked_for_is_told_to_wait(tmp_path)
         now.tick(0.05)
     assert draw(panels.draw_source).buttons.count("Set Up Server") == 1
     now.environment._chore = chore(tmp_path, "print(json.dumps({'stage': 'Half'}), flush=True)\nsys.stdin.read()")
-    while "begins once it is there" not in now.state.trouble and time.monotonic() < end:
+    while "your job starts when it is ready" not in now.state.trouble and time.monotonic() < end:
         now.tick(0.05)
     buttons = draw(panels.draw_source).buttons
     assert "Set Up Server" not in buttons

@@ -40,7 +40,7 @@ def test_a_take_is_deleted_with_strip_and_files_and_no_other_is(scene, shot, tmp
     take(scene, tmp_path / "view", preview=True)
     folder = takes.take_folder(scene, 1)
     bpy.ops.ex4d.take_delete(number=1)
-    assert session.current().state.message == f"Take 001 (preview) is deleted, with its files in {folder}."
+    assert session.current().state.message == f"Take 001 (preview) was deleted with its files in {folder}."
     assert not folder.exists()
     assert takes.strip_of(scene, 1) is None
     assert [entry.title for entry in scene.ex4d.takes] == ["Take 002 (preview)", "View 001"]
@@ -67,7 +67,7 @@ def test_takes_that_are_on_the_disk_come_back_with_what_is_known_of_them(scene, 
     assert len(compat.strips(scene)) == 2, "the strip of the view was there"
     bpy.ops.ex4d.takes_list()
     assert len(scene.ex4d.takes) == 2
-    assert session.current().state.message == "All takes are in the list."
+    assert session.current().state.message == "Every take on disk is already in the list."
     bpy.ops.ex4d.take_restore_camera(number=1)
 
 

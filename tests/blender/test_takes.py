@@ -179,7 +179,7 @@ def test_the_camera_of_a_take_comes_back_as_keys(scene, tmp_path):
     take(scene, tmp_path / "one")
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
     bpy.ops.ex4d.take_restore_camera(number=1)
-    assert session.current().state.message.endswith("keys now, those of Take 001 (preview).")
+    assert session.current().state.message.endswith("keys, those of Take 001 (preview).")
     found = camera.sample(scene)
     assert found.camera_to_world == pytest.approx(wanted.camera_to_world, abs=2e-3 * scene.ex4d.radius)
     assert found.intrinsics == pytest.approx(wanted.intrinsics, rel=1e-6)

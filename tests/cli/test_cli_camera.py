@@ -180,3 +180,8 @@ def test_a_trajectory_of_another_rate_is_taken_by_its_times(tmp_path, moving_box
     path, said = shot_with(tmp_path, "--camera", tmp_path / "a.txt")
     assert path.camera_to_world[:, 0, 3] == pytest.approx(np.arange(FRAMES) / 24, abs=1e-6)
     assert "31 poses over 0.5 s for 9 frames" in said
+
+
+def test_a_preset_turns_about_a_point_at_the_distance_asked_for(shoot):
+    path, _said = shot_with(shoot, "--cam", "arc", "--amount", 90, "--pivot_distance", 2.5)
+    assert path.camera_to_world[-1, :3, 3] == pytest.approx([2.5, 0, 2.5])

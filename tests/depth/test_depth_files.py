@@ -68,9 +68,11 @@ def test_an_npz_of_the_clips_size_is_taken_as_it_is(tmp_path, dtype, order, save
     assert depth.notes == ("The focal length is that of the depth file.",)
 
 
-def test_what_was_saved_is_read_again(tmp_path):
-    depth = DepthVideo(scene(), np.stack([K, 2 * K + np.diag([0, 0, -1]), K]), "a model", ("Einheit: Meter·",))
-    save_depth(tmp_path / "d.npz", depth)
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_was_saved_is_read_again(tmp_path, packed):
+    distances = scene().astype(np.float16).astype(np.float32)  # which packing keeps to the bit
+    depth = DepthVideo(distances, np.stack([K, 2 * K + np.diag([0, 0, -1]), K]), "a model", ("Einheit: Meter·",))
+    save_depth(tmp_path / "d.npz", depth, packed=packed)
     again = load_depth_npz(tmp_path / "d.npz")
     assert np.array_equal(again.depth, depth.depth)
     assert np.array_equal(again.intrinsics, depth.intrinsics)
@@ -636,11 +638,14 @@ def test_the_guess_is_still_called_a_guess_when_it_is_read_from_a_file(tmp_path)
     assert "Guessed." in read.notes
 
 
-def test_depth_that_tells_which_part_of_the_source_it_is_gives_any_frames_in_it(tmp_path):
+@pytest.mark.parametrize("packed", [False, True])
+def test_depth_that_tells_which_part_of_the_source_it_is_gives_any_frames_in_it(tmp_path, packed):
     """As a shot's own file does when fewer of its frames are asked for."""
-    stored = scene(9)
-    made = Estimate(DepthVideo(stored, K, "some"), "metres", "free")
-    made.save(tmp_path / "depth.npz", (10, 1, 40))
+    stored = scene(9).astype(np.float16).astype(np.float32)
+    made = Estimate(DepthVideo(stored, K, "some"), "metres", "free", np.ones_like(stored))
+    made.save(tmp_path / "depth.npz", (10, 1, 40), packed=packed)
+    with np.load(tmp_path / "depth.npz") as file:
+        assert ("confidence" in file) != packed
     part = read_depth(tmp_path / "depth.npz", clip_of(4, start=12, source_frames=40))
     assert np.array_equal(part.depth, stored[2:6])
     with pytest.raises(InputError, match=r"begins at frame 10 .* 9 frames long, but 9 from frame 11"):
@@ -649,6 +654,18 @@ def test_depth_that_tells_which_part_of_the_source_it_is_gives_any_frames_in_it(
     assert np.array_equal(read_depth(tmp_path / "depth.npz", every_third).depth, stored[1:9:3])
     other = read_depth(tmp_path / "depth.npz", clip_of(9, start=0, source_frames=9))  # the clip was cut meanwhile
     assert np.array_equal(other.depth, stored)
+
+
+def test_packed_depth_that_is_damaged_or_too_large_is_told_as_any_other(tmp_path):
+    save_depth(tmp_path / "d.npz", DepthVideo(scene(), K, "some"), packed=True)
+    with np.load(tmp_path / "d.npz") as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "e.npz", **(arrays | {"packed_size": np.array([100_000, 100_000])}))
+    with pytest.raises(InputError, match="claims a depth of 100000x100000 pixels"):
+        read_depth(tmp_path / "e.npz", clip_of())
+    np.savez(tmp_path / "e.npz", **(arrays | {"packed_depth": arrays["packed_depth"][::-1]}))
+    with pytest.raises(InputError, match="damaged"):
+        read_depth(tmp_path / "e.npz", clip_of())
 
 
 def test_depth_of_every_second_frame_gives_those_and_refuses_the_others(tmp_path):

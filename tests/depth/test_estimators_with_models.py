@@ -13,7 +13,7 @@ from test_moge import TINY
 from tiny_video_depth_anything import SHAPE, published
 
 from ex4d.depth import registry
-from ex4d.depth.base import Request
+from ex4d.depth.base import Request, detail_for, torch_device
 from ex4d.depth.estimators import moge_network as moge
 from ex4d.depth.estimators.layers import dinov2
 from ex4d.depth.registry import choose, estimate, estimators
@@ -78,7 +78,10 @@ def tiny_moge(tmp_path):
 def test_key_frames_are_spread_over_the_shot_and_seen_by_moge(tiny_moge, monkeypatch):
     assert missing("moge") == ""
     monkeypatch.setattr(moge, "focal_and_shift", lambda points, mask: (1.0, 9.0))  # random points tell no lens
-    seen = estimators()["moge"].measure(clip_of(9), key_frames(9), Request())
+    told = []
+    request = Request(progress=lambda stage, step, steps, picture=None: told.append((step, steps)))
+    seen = estimators()["moge"].measure(clip_of(9), key_frames(9), request)
+    assert told == [(step, 5) for step in (1, 2, 3, 4, 5)]
     assert list(seen.numbers) == [0, 2, 4, 6, 8]
     assert len(seen.numbers) == KEY_FRAMES
     assert seen.depth.shape == (5, 64, 96)
@@ -93,7 +96,8 @@ def test_a_helper_that_measures_nothing_is_told_of_and_the_depth_has_no_unit(tmp
     from ex4d.depth.estimators.video_depth_anything import PART
 
     monkeypatch.setattr(vda, "SMALL", SHAPE)
-    monkeypatch.setattr(vda, "SHORT_SIDE", 42)
+    monkeypatch.setattr(vda, "SHORT_SIDE", 56)
+    monkeypatch.setattr(vda, "REDUCED_SIDE", 42)
     monkeypatch.setattr(moge, "focal_and_shift", lambda points, mask: None)
     published(store.located(PART.files[0], tmp_path / "models"))
     made = estimate("video-depth-anything", clip_of(3), device="cpu")
@@ -106,7 +110,8 @@ def test_video_depth_anything_runs_without_asking_where_its_file_is(tmp_path, mo
     from ex4d.depth.estimators.video_depth_anything import PART
 
     monkeypatch.setattr(vda, "SMALL", SHAPE)
-    monkeypatch.setattr(vda, "SHORT_SIDE", 42)
+    monkeypatch.setattr(vda, "SHORT_SIDE", 56)
+    monkeypatch.setattr(vda, "REDUCED_SIDE", 42)
     clip = clip_of(35)
     assert choose("auto").spec.name == "plane"
     published(store.located(PART.files[0], tmp_path / "models"))
@@ -124,3 +129,43 @@ def test_video_depth_anything_runs_without_asking_where_its_file_is(tmp_path, mo
     monkeypatch.setattr(vda, "load", None)
     again = estimate("auto", clip)
     assert np.array_equal(again.depth.depth, made.depth.depth)
+
+
+def test_on_the_cpu_the_detail_is_reduced_unless_full_is_asked_for_and_a_note_says_so(tmp_path, monkeypatch):
+    from ex4d.depth.estimators import video_depth_anything_network as vda
+    from ex4d.depth.estimators.video_depth_anything import PART
+
+    monkeypatch.setattr(vda, "SMALL", SHAPE)
+    monkeypatch.setattr(vda, "SHORT_SIDE", 56)
+    monkeypatch.setattr(vda, "REDUCED_SIDE", 42)
+    published(store.located(PART.files[0], tmp_path / "models"))
+    note = (
+        "The depth model looked at 56x42 pixels instead of 84x56, which is faster and coarser: set Depth Detail to Full"
+        " for the other."
+    )
+    reduced = estimate("video-depth-anything", clip_of(3), device="cpu")
+    assert note in reduced.depth.notes
+    full = estimate("video-depth-anything", clip_of(3), device="cpu", detail="full")
+    assert not [said for said in full.depth.notes if "Depth Detail" in said]
+    assert not np.array_equal(full.depth.depth, reduced.depth.depth)
+    # Each is kept for itself.
+    monkeypatch.setattr(vda, "load", None)
+    for kept, detail in ((reduced, "reduced"), (full, "full"), (reduced, "auto")):
+        again = estimate("video-depth-anything", clip_of(3), device="cpu", detail=detail)
+        assert np.array_equal(again.depth.depth, kept.depth.depth)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "apple", "device", "detail"),
+    [(True, True, "cuda", "full"), (False, True, "mps", "full"), (False, False, "cpu", "reduced")],
+)
+def test_a_gpu_is_taken_where_torch_can_use_one(cuda, apple, device, detail):
+    with (
+        patch.object(torch.cuda, "is_available", lambda: cuda),
+        patch.object(torch.backends.mps, "is_available", lambda: apple),
+    ):
+        assert torch_device("auto") == device
+        assert torch_device("cpu") == "cpu"
+        assert detail_for(Request()) == detail
+        assert detail_for(Request(detail="full")) == "full"
+        assert detail_for(Request("cpu")) == "reduced"

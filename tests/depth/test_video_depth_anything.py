@@ -1,3 +1,4 @@
+from itertools import pairwise
 from unittest.mock import patch
 
 import numpy as np
@@ -10,16 +11,15 @@ from tiny_video_depth_anything import SHAPE, published
 from ex4d.depth.estimators import video_depth_anything_network as vda
 from ex4d.depth.estimators.video_depth_anything import PART
 from ex4d.errors import InputError
+from ex4d.progress import silent
 from ex4d.weights import tensors
 from ex4d.weights.store import key_hash
 
 pytestmark = pytest.mark.depth
 
 
-@pytest.fixture(autouse=True)
-def small_pictures():
-    with patch.object(vda, "SHORT_SIDE", 42):
-        yield
+SIDE = 42
+"""Of the pictures that the tiny model is shown."""
 
 
 @pytest.fixture
@@ -30,6 +30,11 @@ def file(tmp_path):
 @pytest.fixture
 def model(file):
     return vda.load(file, shape=SHAPE)
+
+
+def estimated(frames, model, progress=silent):
+    """Disparity of a clip, of small pictures."""
+    return vda.estimated(frames, model, progress, SIDE)
 
 
 def clip(frames, height=30, width=44, seed=0):
@@ -48,7 +53,7 @@ def test_the_published_model_is_the_one_that_is_listed():
 @pytest.mark.parametrize("frames", [1, 9, 22, 23, 32, 33, 60])
 def test_a_clip_of_any_length_gives_one_disparity_a_frame(model, frames):
     shown = []
-    seen = list(vda.estimated(clip(frames), model, lambda *step: shown.append(step[:3])))
+    seen = list(estimated(clip(frames), model, lambda *step: shown.append(step[:3])))
     assert len(seen) == frames
     assert all(d.shape == (30, 44) and d.dtype == np.float32 and np.isfinite(d).all() for d in seen)
     assert min(d.min() for d in seen) >= 0
@@ -58,17 +63,44 @@ def test_a_clip_of_any_length_gives_one_disparity_a_frame(model, frames):
 
 def test_frames_come_before_the_whole_clip_was_seen(model):
     shown = []
-    disparities = vda.estimated(clip(120), model, lambda *step: shown.append(step[1]))
+    disparities = estimated(clip(120), model, lambda *step: shown.append(step[1]))
     for _ in range(24):
         next(disparities)
-    assert shown == [32]
+    first_window = shown[-1]
+    assert 20 < first_window < 40
     next(disparities)
-    assert shown == [32, 54]
+    assert shown[-1] > first_window
+
+
+def test_every_frame_is_encoded_once_and_only_frames_of_the_clip_are_finished(model):
+    encoded, finished = [], []
+    encode, finish = model.pretrained.forward, model.head._finest
+    with (
+        patch.object(model.pretrained, "forward", lambda p, t: encoded.append(len(p)) or encode(p, t)),
+        patch.object(model.head, "_finest", lambda x, *more: finished.append(len(x)) or finish(x, *more)),
+    ):
+        assert len(list(estimated(clip(49), model))) == 49
+    assert sum(encoded) == 49
+    assert sum(finished) == 32 + 27 + 5  # the second and third window begin with 10 frames that are known
+
+
+@pytest.mark.parametrize("frames", [9, 49, 120])
+def test_progress_rises_by_a_few_frames_at_a_time_as_the_work_does(model, frames):
+    steps, encode = [], model.pretrained.forward
+    work = []  # in frames of the image encoder, which takes most of the time
+    with patch.object(model.pretrained, "forward", lambda p, t: work.append(len(p)) or encode(p, t)):
+        list(estimated(clip(frames), model, lambda stage, step, of: steps.append((step, of, sum(work)))))
+    numbers = [step for step, _, _ in steps]
+    assert numbers == sorted(numbers)
+    assert max(b - a for a, b in pairwise(numbers)) <= 4
+    assert steps[-1] == (frames, frames, frames)
+    for step, of, encoded in steps:
+        assert abs(step / of - encoded / frames) < 0.35  # what is left can be told from what is done
 
 
 def plain(frames, model):
     """The published procedure, with every frame prepared and every window kept: windows of 32, carried frames, fit."""
-    size = vda.working_size(*frames.shape[1:3])
+    size = vda.working_size(*frames.shape[1:3], SIDE)
     extra = (22 - len(frames) % 22) % 22 + 10
     padded = torch.cat([vda._shown(frames, size), vda._shown(frames[-1:].repeat(extra, 0), size)])
     depths, before = [], None
@@ -76,9 +108,8 @@ def plain(frames, model):
         window = padded[start : start + 32].clone()
         if before is not None:
             window[:10] = before[[0, 12, *range(24, 32)]]
-        seen = torch.nn.functional.interpolate(
-            model(window)[:, None], frames.shape[1:3], mode="bilinear", align_corners=True
-        )
+        seen = model.decoded(model.encoded(window), size, len(window), lambda work: None)[:, None]
+        seen = torch.nn.functional.interpolate(seen, frames.shape[1:3], mode="bilinear", align_corners=True)
         depths.append(seen[:, 0].detach().numpy().astype(np.float64))
         before = window
     aligned = list(depths[0])
@@ -97,7 +128,7 @@ def plain(frames, model):
 def test_windows_are_made_and_joined_as_published(model):
     frames = clip(70)
     expected = plain(frames, model)
-    found = np.stack(list(vda.estimated(frames, model)))
+    found = np.stack(list(estimated(frames, model)))
     np.testing.assert_allclose(found, expected, atol=1e-3 * expected.std())
     assert expected.std() > 0.05 * expected.max()
 
@@ -130,17 +161,19 @@ def test_windows_without_any_depth_are_joined_all_the_same():
     ],
 )
 def test_the_model_is_shown_the_published_size(picture, shown):
-    with patch.object(vda, "SHORT_SIDE", 518):
-        assert vda.working_size(*picture) == shown
+    assert vda.working_size(*picture) == shown
+
+
+def test_reduced_the_model_is_shown_the_same_shape_with_fewer_pixels():
+    assert vda.working_size(576, 1024, vda.REDUCED_SIDE) == (392, 700)
+    assert vda.working_size(1024, 576, vda.REDUCED_SIDE) == (700, 392)
 
 
 def test_converted_it_gives_the_same_and_holds_no_pickle(file, model):
     converted = tensors.as_safetensors(file, vda.NAME)
     assert converted.suffix == ".safetensors"
     frames = clip(3)
-    for one, other in zip(
-        vda.estimated(frames, model), vda.estimated(frames, vda.load(converted, shape=SHAPE)), strict=True
-    ):
+    for one, other in zip(estimated(frames, model), estimated(frames, vda.load(converted, shape=SHAPE)), strict=True):
         assert np.array_equal(one, other)
 
 

@@ -55,6 +55,7 @@ def day(desk: Desk) -> Story:
     print(f"        server set up in {time.monotonic() - began:.0f} s", flush=True)
 
     yield from desk.drop(CLIP, x, y)
+    yield from desk.click("Footage as EX-4D Shot")  # Blender has a use of its own for videos, and asks
     yield from desk.wait(lambda: bool(facts().shot), "the clip is open", OPEN_S)
     yield 2.0
     desk.picture("4_open")

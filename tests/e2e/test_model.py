@@ -16,7 +16,7 @@ from conftest import Server
 from test_whole_way import addon_modules, connected, eroded, movie, open_few_frames, tick_until
 
 PLUGINS = Path(__file__).resolve().parent.parent / "plugins"
-WHY_NOT = "Files of the orange model are missing: `ex4d models` says how to fetch them."
+WHY_NOT = "Files of the orange model are missing: `ex4d models` says how to get them."
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from test_whole_way import SAMPLE, addon_modules
 
+from ex4d.geometry.depth_video import load_depth_npz
 from ex4d.jobs.client import Client
 
 
@@ -21,8 +22,7 @@ def lonely(tmp_path) -> Path:
 def depth_of(facts) -> np.ndarray:
     from blender_addon.shot import source
 
-    with np.load(source.standing_depth(facts)) as arrays:
-        return arrays["depth"]
+    return load_depth_npz(Path(source.standing_depth(facts))).depth
 
 
 def test_fewer_frames_and_more_are_one_click_each_and_camera_and_takes_stay(scene, lonely, monkeypatch):

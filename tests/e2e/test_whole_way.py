@@ -101,6 +101,7 @@ def test_a_clip_goes_in_and_a_strip_comes_out(scene, tmp_path):
         "camera.npz",
         "take.json",
         "generated.mp4",
+        "thumbnail.jpg",
     }
     assert json.loads((folder / "take.json").read_text())["seed"] == 7
     kept = takes.camera_of(scene, 1)

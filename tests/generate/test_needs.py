@@ -59,11 +59,11 @@ def test_a_gpu_that_is_too_small_is_told_without_torch(monkeypatch):
     assert "has none that its driver knows" in needs.missing("Model", (), 6.0, False)
 
 
-def test_a_missing_package_is_named_with_what_installs_it_from_a_terminal_and_in_blender(monkeypatch):
+def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     assert needs.missing("Model", (), 6.0, False) == (
         "The Model needs the Python package torch, which is not installed: pip install -c constraints.txt '.[wan]' in a"
-        " checkout; in Blender, press Repair and choose NVIDIA GPU."
+        " checkout."
     )
 
 

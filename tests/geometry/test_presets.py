@@ -5,6 +5,7 @@ import pytest
 
 from ex4d.errors import InputError
 from ex4d.geometry import intrinsics, presets
+from ex4d.geometry.camera_path import CameraPath
 
 K = intrinsics.from_focal(500, 256, 256)
 
@@ -127,3 +128,59 @@ def test_the_releases_sweep_grows_when_there_are_not_49_frames():
 def test_an_impossible_preset_is_refused_with_the_reason(arguments, word):
     with pytest.raises(InputError, match=word):
         presets.preset_eyes(*arguments)
+
+
+POINT = np.array([1.2, -0.5, 3.0])
+
+
+def seen(path, point):
+    """Where the path's cameras see a point (3,) in the picture, (T,2) pixels."""
+    pixels = path.intrinsics @ (path.extrinsics @ [*point, 1])[:, :3, None]
+    return (pixels[:, :2] / pixels[:, 2:])[..., 0]
+
+
+@pytest.mark.parametrize("name", [*sorted(set(presets.PRESETS) - presets.STRAIGHT), "dolly_zoom"])
+def test_a_pivot_beside_the_axis_keeps_its_place_in_the_picture_and_the_camera_stays_upright(name):
+    path = presets.preset(name, 9.0, K, 256, 256, 25, pivot=POINT)
+    assert np.allclose(path.camera_to_world[0], np.eye(4), atol=1e-12)
+    assert np.ptp(path.camera_to_world[:, :3, 3], axis=0).max() > 0.5
+    assert seen(path, POINT) == pytest.approx(np.broadcast_to(seen(path, POINT)[0], (25, 2)), abs=1e-9)
+    assert seen(path, POINT)[0] == pytest.approx([128 + 500 * 0.4, 128 - 500 / 6])
+    assert path.camera_to_world[:, 1, 0] == pytest.approx(np.zeros(25), abs=1e-12)  # the picture's x axis is level
+    assert np.linalg.det(path.camera_to_world[:, :3, :3]) == pytest.approx(np.ones(25))
+
+
+def test_an_arc_about_a_point_is_level_and_keeps_its_distance_from_it():
+    path = presets.preset("arc", 9.0, K, 256, 256, 25, amount=40, pivot=POINT)
+    eyes = path.camera_to_world[:, :3, 3]
+    assert eyes[:, 1] == pytest.approx(np.zeros(25), abs=1e-12)
+    assert np.linalg.norm(eyes - POINT, axis=1) == pytest.approx(np.full(25, np.linalg.norm(POINT)))
+    a, b = (eyes[t, [0, 2]] - POINT[[0, 2]] for t in (0, -1))
+    assert np.degrees(np.arccos(a @ b / (a @ a))) == pytest.approx(40)
+
+
+def test_straight_moves_go_by_parts_of_the_distance_along_the_axis():
+    assert presets.preset("dolly", 9.0, K, 256, 256, 5, 0.5, pivot=POINT).camera_to_world[-1, :3, 3] == pytest.approx(
+        [0, 0, 1.5]
+    )
+    assert presets.preset("truck", 9.0, K, 256, 256, 5, 0.5, pivot=POINT).camera_to_world[-1, :3, 3] == pytest.approx(
+        [1.5, 0, 0]
+    )
+
+
+def test_a_point_of_the_world_stays_the_pivot_while_the_source_walks():
+    walk = np.repeat(np.eye(4)[None], 9, 0)
+    walk[:, 0, 3], walk[:, 2, 3] = np.linspace(0, 1, 9), np.linspace(0, 1.5, 9)
+    path = presets.preset("arc", 9.0, K, 256, 256, 9, amount=40, pivot=POINT, source_to_world=walk)
+    along_source = CameraPath(walk, np.repeat(K[None], 9, 0), 256, 256)
+    assert seen(path, POINT) == pytest.approx(seen(along_source, POINT), abs=1e-9)
+    between = np.linalg.norm(path.camera_to_world[:, :3, 3] - POINT, axis=1)
+    assert between == pytest.approx(np.linalg.norm(walk[:, :3, 3] - POINT, axis=1))
+    assert np.linalg.norm(path.camera_to_world[-1, :3, 3] - walk[-1, :3, 3]) > 0.5
+
+
+def test_a_pivot_that_the_source_camera_passes_is_refused_with_its_frame():
+    walk = np.repeat(np.eye(4)[None], 5, 0)
+    walk[:, 2, 3] = np.arange(5.0)
+    with pytest.raises(InputError, match=r"not in front of the source camera in frame 3"):
+        presets.preset("arc", 9.0, K, 256, 256, 5, pivot=POINT, source_to_world=walk)

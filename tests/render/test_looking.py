@@ -6,7 +6,7 @@ import pytest
 from ex4d.errors import InputError
 from ex4d.geometry import presets
 from ex4d.geometry.camera_path import CameraPath
-from ex4d.geometry.depth_video import DepthFile, save_depth
+from ex4d.geometry.depth_video import DepthFile, load_depth_npz, save_depth
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS
 from ex4d.render import classes, coverage
@@ -15,11 +15,12 @@ from ex4d.render.looking import Looker, View
 from ex4d.render.scene import Scene
 
 
-@pytest.fixture
-def shot(moving_box, tmp_path):
+@pytest.fixture(params=[False, True], ids=["float32", "packed"])
+def shot(moving_box, tmp_path, request):
+    """A clip, its depth as its file has it, and the file."""
     clip, depth = moving_box
-    save_depth(tmp_path / "depth.npz", depth)
-    return clip, depth, tmp_path / "depth.npz"
+    save_depth(tmp_path / "depth.npz", depth, packed=request.param)
+    return clip, load_depth_npz(tmp_path / "depth.npz"), tmp_path / "depth.npz"
 
 
 def at(path: CameraPath, t: int) -> CameraPath:
@@ -74,8 +75,8 @@ def test_as_released_a_look_sees_what_the_release_renders(shot):
 def test_frames_are_read_once_and_only_so_many_are_kept(shot, monkeypatch):
     _clip, depth, file = shot
     mesh = DWMesh.from_depth(depth)
-    path, read, frames = orbit(mesh, 32), [], DepthFile.frames
-    monkeypatch.setattr(DepthFile, "frames", lambda self, *at: (read.append(at), frames(self, *at))[1])
+    path, read, each = orbit(mesh, 32), [], DepthFile.each
+    monkeypatch.setattr(DepthFile, "each", lambda self, *at: (read.append(at), each(self, *at))[1])
     looker = Looker(kept_bytes=2 * depth.depth[0].nbytes)
 
     def look(t):

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ex4d.depth.estimators.depthcrafter import TERMS
+from ex4d.depth.estimators.depthcrafter import EXTRA, TERMS
 from ex4d.errors import InputError
+from ex4d.extras import extra_to_install
 from ex4d.progress import Progress, silent
 from ex4d.storage.atomic import check_there
 from ex4d.torchvision_for_cpu import import_torchvision
@@ -237,8 +238,7 @@ def load(weights: Path, device: str = "cpu") -> Models:
         from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
     except ImportError as error:
         raise InputError(
-            f"DepthCrafter needs the Python packages diffusers and transformers ({error}): pip install"
-            " '.[depthcrafter]' in a checkout."
+            f"DepthCrafter needs the Python packages diffusers and transformers ({error}): {extra_to_install(EXTRA)}."
         ) from None
     kind = torch.float16 if torch.device(device).type == "cuda" else torch.float32
 

@@ -76,7 +76,7 @@ def measure(clip: "Clip", numbers: NDArray[np.intp], request: Request) -> Metric
     root = store.folder()
     part = next(part for part in PARTS if store.state(part, root) == "ready")
     weights, device = store.located(part.files[0], root), torch_device(request.device)
-    seen = network.field_of_view_and_scale(clip.frames[numbers], weights, device)
+    seen = network.field_of_view_and_scale(clip.frames[numbers], weights, device, request.progress)
     return Metric(
         numbers, seen.depth, seen.shot_focal_px, seen.note, "The distances are in metres, as MoGe-2 estimates them."
     )

@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ex4d.depth.base import MEASURING
 from ex4d.depth.estimators.layers.assembly import assemble, ready
 from ex4d.depth.estimators.layers.dinov2 import PATCH, SHAPES, DINOv2
 from ex4d.errors import InputError
 from ex4d.geometry import intrinsics
+from ex4d.progress import Progress, silent
 from ex4d.storage.atomic import check_there, replacing
 from ex4d.weights.headers import check_archive, header, readable
 
@@ -389,13 +391,16 @@ class KeyFrames:
         return float(np.nanmedian(self.focal_px))
 
 
-def field_of_view_and_scale(frames: NDArray[np.uint8], weights: Path, device: str = "cpu") -> KeyFrames:
+def field_of_view_and_scale(
+    frames: NDArray[np.uint8], weights: Path, device: str = "cpu", progress: Progress = silent
+) -> KeyFrames:
     """Metric depth and focal length of key frames, each for itself.
 
     Args:
         frames: (K,H,W,3) uint8, a few frames of one shot.
         weights: file of MoGe-2.
-        device: of torch, "cpu" or "cuda".
+        device: of torch: "cpu", "cuda", "mps".
+        progress: told after each frame.
 
     Raises:
         InputError: the file is bad, or no frame tells a lens and a distance.
@@ -409,6 +414,7 @@ def field_of_view_and_scale(frames: NDArray[np.uint8], weights: Path, device: st
         with torch.inference_mode():
             picture = torch.from_numpy(np.ascontiguousarray(frame)).to(device).permute(2, 0, 1)[None].to(kind) / 255
             points, mask, scale = (result[0].cpu().numpy() for result in model(picture))
+        progress(MEASURING, number + 1, len(frames))
         solved = focal_and_shift(points, mask > 0.5)
         if solved is None:
             continue

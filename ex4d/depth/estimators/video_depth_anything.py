@@ -3,11 +3,12 @@
 The network is in the file beside.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ex4d.depth.base import Request, Spec, torch_device
+from ex4d.depth.base import Request, Spec, detail_for, torch_device
 from ex4d.depth.estimate import Estimate
 from ex4d.depth.scaling import scaled
 from ex4d.extras import Package
@@ -35,10 +36,22 @@ def run(clip: "Clip", request: Request) -> Estimate:
 
     weights, device = store.located(PART.files[0], store.folder()), torch_device(request.device)
     disparity = np.empty(clip.frames.shape[:3], np.float32)
-    frames = network.disparity(clip.frames, weights, device, progress=request.progress)
+    reduced = detail_for(request) == "reduced"
+    side = network.REDUCED_SIDE if reduced else network.SHORT_SIDE
+    frames = network.disparity(clip.frames, weights, device, short_side=side, progress=request.progress)
     for into, frame in zip(disparity, frames, strict=True):
         into[:] = frame
-    return scaled(SPEC, clip, disparity, request.focal_px, request.metric())
+    made = scaled(SPEC, clip, disparity, request.focal_px, request.metric())
+    if not reduced:
+        return made
+    height, width = clip.frames.shape[1:3]
+    h, w = network.working_size(height, width, side)
+    full_h, full_w = network.working_size(height, width, network.SHORT_SIDE)
+    note = (
+        f"The depth model looked at {w}x{h} pixels instead of {full_w}x{full_h}, which is faster and coarser: set Depth"
+        " Detail to Full for the other."
+    )
+    return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, note)))
 
 
 SPEC = Spec(
@@ -51,4 +64,5 @@ SPEC = Spec(
     parts=(PART,),
     rank=10,
     uses_metric=True,
+    has_detail=True,
 )

@@ -2,10 +2,12 @@
 
 A DINOv2 looks at every frame for itself; the head that makes disparity of it looks along time too, over windows of 32
 frames. A window starts with ten frames of the one before, and by the disparity of two of them it is brought to the
-same scale (section 3.3). The classes bear the names of the published files, so these load without renaming.
+same scale (section 3.3). The last window is filled up with the last frame. Here every frame goes through the DINOv2
+once, however many windows show it, and what fills up is not brought to its full size: the result is that of the
+publication. The classes bear the names of the published files, so these load without renaming.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +34,23 @@ BLENDED = 8
 """Frames over which one window goes over into the next."""
 
 SHORT_SIDE = 518
-"""Pixels of the shorter side that the model is shown."""
+"""Pixels of the shorter side that the model is shown, as published."""
+
+REDUCED_SIDE = 392
+"""The same where time matters more: the model takes any multiple of 14."""
 
 _WIDEST = 1.78
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HEADS = 8
-_AT_ONCE = 8
-"""Frames that go together through the image encoder and through the finest layers, for the sake of memory."""
+_AT_ONCE, _AT_ONCE_ON_CPU = 8, 4
+"""Frames that go together through the image encoder and through the finest layers, for the sake of memory; on the CPU
+fewer are as fast, and progress is told more often."""
+
+_ENCODING, _FINISHING = 3, 1
+"""About how the time of a frame is spent on the image encoder and on the finest layers, for the sake of progress."""
+
+Advance = Callable[[int], None]
+"""Told how much work was done since the last time."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +74,21 @@ SMALL = Shape()
 
 
 def disparity(
-    frames: NDArray[np.uint8], weights: Path, device: str = "cpu", *, progress: Progress = silent
+    frames: NDArray[np.uint8],
+    weights: Path,
+    device: str = "cpu",
+    *,
+    short_side: int = SHORT_SIDE,
+    progress: Progress = silent,
 ) -> Iterator[NDArray[np.float32]]:
     """Relative disparity of a clip, frame by frame; memory does not grow with its length.
 
     Args:
         frames: (T,H,W,3) uint8.
         weights: file of the small model, as published or as .safetensors.
-        device: of torch, "cpu" or "cuda".
-        progress: told after each window.
+        device: of torch: "cpu", "cuda", "mps".
+        short_side: pixels of the shorter side that the model is shown; see `working_size`.
+        progress: told as frames of it are done, and when all are.
 
     Yields:
         (H,W) float32, larger is nearer, not below 0; one scale and shift for the whole clip.
@@ -78,48 +96,83 @@ def disparity(
     Raises:
         InputError: the file is missing, damaged, cut off, or of another model.
     """
-    return estimated(frames, load(weights, device), progress)
+    return estimated(frames, load(weights, device), progress, short_side)
 
 
 def estimated(
-    frames: NDArray[np.uint8], model: "VideoDepthAnything", progress: Progress = silent
+    frames: NDArray[np.uint8], model: "VideoDepthAnything", progress: Progress = silent, short_side: int = SHORT_SIDE
 ) -> Iterator[NDArray[np.float32]]:
     """As `disparity`, with a model that is loaded already."""
-    joined = stitched(_windows(frames, model, progress))
+    joined = stitched(_windows(frames, model, progress, short_side))
     for _, frame in zip(range(len(frames)), joined, strict=False):  # the last window is filled up
         yield frame
 
 
-def working_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width that the model is shown: multiples of 14, the shorter side 518, less for very long pictures."""
+def working_size(height: int, width: int, short_side: int = SHORT_SIDE) -> tuple[int, int]:
+    """Height and width that the model is shown: multiples of 14.
+
+    Args:
+        height, width: of the pictures.
+        short_side: that of the result, a multiple of 14; it gets less for very long pictures.
+    """
     ratio = max(height, width) / min(height, width)
-    short = SHORT_SIDE if ratio <= _WIDEST else round(int(SHORT_SIDE * 1.777 / ratio) / PATCH) * PATCH
+    short = short_side if ratio <= _WIDEST else round(int(short_side * 1.777 / ratio) / PATCH) * PATCH
     scale = short / min(height, width)
     rows, columns = (max(short, round(side * scale / PATCH) * PATCH) for side in (height, width))
     return rows, columns
 
 
 def _windows(
-    frames: NDArray[np.uint8], model: "VideoDepthAnything", progress: Progress
+    frames: NDArray[np.uint8], model: "VideoDepthAnything", progress: Progress, short_side: int
 ) -> Iterator[NDArray[np.float32]]:
-    """Disparity (32,H,W) of one window after the other, each in its own scale."""
-    height, width = frames.shape[1:3]
-    size = working_size(height, width)
-    place = next(model.parameters())
-    before: Tensor | None = None
-    for start in range(0, len(frames), STEP):
-        begin = start if before is None else start + len(CARRIED)
-        numbers = np.minimum(np.arange(begin, start + WINDOW), len(frames) - 1)
-        pictures = _shown(frames[numbers], size).to(place)
-        if before is not None:
-            pictures = torch.cat([before[list(CARRIED)], pictures])
+    """Disparity (32,H,W) of one window after the other, each in its own scale.
+
+    In place of what fills up the last window stands its last frame, which nobody uses.
+    """
+    count, (height, width) = len(frames), frames.shape[1:3]
+    size = working_size(height, width, short_side)
+    windows = list(window_numbers(count))
+    steps = _ENCODING * count + _FINISHING * sum(_used(numbers, count) for numbers in windows)
+    done = 0
+
+    def advance(work: int) -> None:
+        nonlocal done
+        done += work
+        progress("Video-Depth-Anything", count * done // steps, count)
+
+    encoded: dict[int, tuple[Tensor, ...]] = {}  # tokens at the taps, of the frames that this window shows
+    for numbers in windows:
+        shown = list(dict.fromkeys(np.minimum(numbers, count - 1).tolist()))
+        new = [number for number in shown if number not in encoded]
+        encoded = {number: tokens for number, tokens in encoded.items() if number in shown}
         with torch.inference_mode():
-            seen = functional.interpolate(
-                model(pictures)[:, None].float(), (height, width), mode="bilinear", align_corners=True
-            )
-        before = pictures
-        progress("Video-Depth-Anything", min(start + WINDOW, len(frames)), len(frames))
-        yield seen[:, 0].cpu().numpy()
+            for part in range(0, len(new), model.at_once):
+                chosen = new[part : part + model.at_once]
+                tapped = model.encoded(_shown(frames[chosen], size).to(next(model.parameters())))
+                encoded |= {number: tuple(level[n] for level in tapped) for n, number in enumerate(chosen)}
+                advance(_ENCODING * len(chosen))
+            levels = zip(*(encoded[min(number, count - 1)] for number in numbers.tolist()), strict=True)
+            used = _used(numbers, count)
+            seen = model.decoded([torch.stack(level) for level in levels], size, used, advance)
+            seen = functional.interpolate(seen[:, None].float(), (height, width), mode="bilinear", align_corners=True)[
+                :, 0
+            ]
+        yield seen.cpu().numpy()[np.minimum(np.arange(WINDOW), used - 1)]
+
+
+def window_numbers(count: int) -> Iterator[NDArray[np.intp]]:
+    """Which frames each window shows, (32,) each; those from `count` on fill up, and look like the last."""
+    numbers = np.arange(WINDOW)
+    alone = WINDOW - BLENDED  # the frames for which the first window is enough
+    for start in range(0, max(count - alone + STEP, 1), STEP):
+        if start:
+            numbers = np.concatenate([numbers[list(CARRIED)], np.arange(start + len(CARRIED), start + WINDOW)])
+        yield numbers
+
+
+def _used(numbers: NDArray[np.intp], count: int) -> int:
+    """How many frames of a window are not there to fill it up."""
+    return int((numbers < count).sum())
 
 
 def _shown(frames: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
@@ -194,6 +247,7 @@ def load(path: Path, device: str = "cpu", shape: Shape | None = None) -> "VideoD
         model = VideoDepthAnything(shape or SMALL)
     assemble(model, tensors, NAME, path)
     model = ready(model, device)
+    model.at_once = _AT_ONCE_ON_CPU if torch.device(device).type == "cpu" else _AT_ONCE
     model.head.scratch.output_conv2.float()
     return model
 
@@ -206,19 +260,25 @@ class VideoDepthAnything(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.taps = shape.taps
+        self.taps, self.at_once = shape.taps, _AT_ONCE
         self.pretrained = DINOv2(shape.backbone)
         self.head = _Head(shape)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Disparity (T,h,w), not below 0, of normalised pictures (T,3,h,w), both sides multiples of 14."""
-        rows, columns = (side // PATCH for side in pictures.shape[-2:])
-        parts = [self.pretrained(part, self.taps) for part in pictures.split(_AT_ONCE)]
-        levels = [
-            torch.cat([tokens for tokens, _ in tapped]).mT.unflatten(2, (rows, columns))
-            for tapped in zip(*parts, strict=True)
-        ]
-        return self.head(levels, (rows * PATCH, columns * PATCH))
+    def encoded(self, pictures: Tensor) -> list[Tensor]:
+        """Tokens (N,C,rows,columns) at each tap, of normalised pictures (N,3,h,w), both sides multiples of 14."""
+        grid = tuple(side // PATCH for side in pictures.shape[-2:])
+        return [tokens.mT.unflatten(2, grid) for tokens, _ in self.pretrained(pictures, self.taps)]
+
+    def decoded(self, levels: list[Tensor], size: tuple[int, int], used: int, advance: Advance) -> Tensor:
+        """Disparity (`used`,h,w), not below 0, of the first frames of a window.
+
+        Args:
+            levels: tokens (T,C,rows,columns) of the whole window at each tap.
+            size: height and width of the pictures.
+            used: how many frames are wanted.
+            advance: told as they are done.
+        """
+        return self.head(levels, size, used, self.at_once, advance)
 
 
 class _Head(nn.Module):
@@ -241,8 +301,8 @@ class _Head(nn.Module):
             _AlongTime(channels) for channels in (third, fourth, shape.features, shape.features)
         )
 
-    def forward(self, levels: list[Tensor], size: tuple[int, int]) -> Tensor:
-        """Disparity (T,h,w) at `size` from the tokens (T,C,rows,columns) of the four taps."""
+    def forward(self, levels: list[Tensor], size: tuple[int, int], used: int, at_once: int, advance: Advance) -> Tensor:
+        """Disparity (`used`,h,w) at `size` from the tokens (T,C,rows,columns) of the four taps."""
         layers = zip(self.resize_layers, self.projects, levels, strict=True)
         first, second, third, fourth = (resize(project(level)) for resize, project, level in layers)
         third, fourth = self.motion_modules[0](third), self.motion_modules[1](fourth)
@@ -250,8 +310,12 @@ class _Head(nn.Module):
         first, second, third = parts.layer1_rn(first), parts.layer2_rn(second), parts.layer3_rn(third)
         x = self.motion_modules[2](parts.refinenet4(parts.layer4_rn(fourth), None, third.shape[-2:]))
         x = self.motion_modules[3](parts.refinenet3(x, third, second.shape[-2:]))
-        fine = zip(x.split(_AT_ONCE), second.split(_AT_ONCE), first.split(_AT_ONCE), strict=True)
-        return torch.cat([self._finest(*part, size) for part in fine])
+        finest = []
+        parts_of = (level[:used].split(at_once) for level in (x, second, first))
+        for coarse, middle, fine in zip(*parts_of, strict=True):
+            finest.append(self._finest(coarse, middle, fine, size))
+            advance(_FINISHING * len(finest[-1]))
+        return torch.cat(finest)
 
     def _finest(self, x: Tensor, second: Tensor, first: Tensor, size: tuple[int, int]) -> Tensor:
         x = self.scratch.refinenet2(x, second, first.shape[-2:])

@@ -19,6 +19,9 @@ DEPTH_KEYS = ("depth", "depths", "disparity", "disp", "arr_0")
 """Names of the array, the first that is there being taken: of EX-4D, DepthCrafter and Depth-Anything-3; of
 Video-Depth-Anything and MegaSaM; of stereo tools; of numpy.savez without a name."""
 
+OURS = depth_video.PACKED
+"""A file with this array holds distances as EX-4D packs them."""
+
 DISPARITY_KEYS = ("disparity", "disp")
 """Those that say what the numbers are."""
 
@@ -34,13 +37,18 @@ def open_npz(path: Path, reading: DepthEncoding) -> Iterator[Stored]:
     """
     refuse_channel(path, reading)
     with open_arrays(path, "depth file") as arrays:
-        found = [key for key in DEPTH_KEYS if key in arrays.headers]
+        found = [key for key in (OURS, *DEPTH_KEYS) if key in arrays.headers]
         if not found:
             there = ", ".join(sorted(arrays.headers)) or "nothing"
             raise InputError(f"{path} has no `depth`, but {there}: name the array of the depth `depth`.")
         key, others = found[0], found[1:]
         header = arrays.headers[key]
-        frames, height, width = _size(path, key, header)
+        packed = depth_video.PackedFrames(arrays) if key == OURS else None
+        if packed is None:
+            frames, height, width = _size(path, key, header)
+        else:
+            frames, height, width = packed.shape
+            check_pixels(path, width, height)
         lens = next((name for name in LENS_KEYS if name in arrays.headers), None)
         named = "provider" in arrays.headers and arrays.headers["provider"].dtype.kind == "U"
 
@@ -48,10 +56,10 @@ def open_npz(path: Path, reading: DepthEncoding) -> Iterator[Stored]:
             return next(iter(_texts(arrays, name)), default)
 
         def read(start: int, stop: int) -> Iterator[NDArray]:
-            for frame in arrays.rows(key, start, stop):
+            for frame in arrays.rows(key, start, stop) if packed is None else packed.frames(start, stop):
                 yield frame.reshape(height, width)
 
-        means, why = _meaning(key, header)
+        means, why = _meaning(key, header) if packed is None else ("depth", "")
         told = f"{path.name} holds {', '.join(found)}, of which {key} was read." if others else ""
         yield Stored(
             frames,
@@ -60,8 +68,8 @@ def open_npz(path: Path, reading: DepthEncoding) -> Iterator[Stored]:
             read,
             means,
             why,
-            whole=header.dtype.kind != "f",
-            levels=_levels(header),
+            whole=packed is None and header.dtype.kind != "f",
+            levels=_levels(header) if packed is None else 0,
             provider=str(arrays.read("provider")) if named else "file",
             intrinsics=arrays.read(lens) if lens else None,
             notes=_texts(arrays, "notes"),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from ex4d.errors import InputError
-from ex4d.extras import Package
+from ex4d.extras import Package, models_to_get
 from ex4d.generate.diffsynth.parts import EXTRA
 from ex4d.progress import Progress, silent
 from ex4d.weights import store
@@ -61,7 +61,7 @@ def lacking(title: str, parts: Sequence[Part], root: Path) -> str:
     names = [part.name for part in parts if not store.is_there(part, root)]
     if not names:
         return ""
-    return f"Files of the {title} are missing ({', '.join(names)}): `ex4d models` says how to fetch them."
+    return f"Files of the {title} are missing ({', '.join(names)}): {models_to_get()}."
 
 
 def notes(root: Path) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ex4d.errors import InputError
-from ex4d.extras import Package
+from ex4d.extras import Package, models_to_get
 from ex4d.generate.diffsynth.files import Files
 from ex4d.generate.diffsynth.parts import EXTRA
 from ex4d.torchvision_for_cpu import import_torchvision
@@ -106,7 +106,7 @@ def embed_prompts(files: Files, texts: tuple[str, str], device: str) -> Prompts:
         InputError: a file is missing or is not what it should be.
     """
     if files.text_encoder is None or files.tokenizer is None:
-        raise InputError("The text encoder or its tokenizer is not there; `ex4d models` says how to fetch them.")
+        raise InputError(f"The text encoder or its tokenizer is not there: {models_to_get()}.")
     check_file(files.text_encoder, "model file")
     for path in files.tokenizer.glob("*.json"):
         check_table(path, "tokenizer file")

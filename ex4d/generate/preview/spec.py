@@ -2,6 +2,7 @@
 
 from importlib.util import find_spec
 
+from ex4d.extras import extra_to_install
 from ex4d.generate.base import Generator, Spec
 from ex4d.schema import Settings
 
@@ -16,7 +17,7 @@ def make(device: str) -> Generator:
 def missing(deep: bool) -> str:
     """Why the preview cannot run here, "" where it can."""
     if find_spec("cv2") is None:
-        return "The preview needs the Python package cv2: install it with pip install '.[render]' in a checkout."
+        return f"The preview needs the Python package cv2: {extra_to_install('render')}."
     return ""
 
 

@@ -51,7 +51,7 @@ def missing(name: str) -> str:
     from importlib.util import find_spec
 
     if name == "numba" and find_spec("numba") is None:
-        return "numba is not installed (pip install '.[render]' in a checkout)"
+        return f"numba is not installed ({Package('numba', 'render').install})"
     if name == "cuda":
         if find_spec("cupy") is None:
             return f"CuPy is not installed ({Package('cupy', 'cuda').install})"

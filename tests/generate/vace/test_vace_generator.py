@@ -177,7 +177,7 @@ def test_out_of_memory_names_the_setting_and_the_next_job_works(model, monkeypat
 def test_what_is_missing_is_said_in_one_sentence(model, tmp_path, monkeypatch):
     assert spec.missing(model_files.SMALL, True, "cpu") == ""
     assert SPEC_14B.missing(False) == (
-        "Files of the VACE 14B are missing (video model): `ex4d models` says how to fetch them."
+        "Files of the VACE 14B are missing (video model): `ex4d models` says how to get them."
     )
     monkeypatch.setattr(needs, "gpus", lambda: (10**9,))
     assert SPEC.missing(False).startswith("The VACE 1.3B needs ")

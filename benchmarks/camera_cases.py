@@ -1,0 +1,239 @@
+"""Clips whose camera is known, and how wrong another camera is on them; for `source_camera.py`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from true_view import Truth, psnr
+
+from ex4d.depth.files import read_depth
+from ex4d.geometry import camera_path, transforms
+from ex4d.geometry.camera_path import CameraPath
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.mesh import DWMesh
+from ex4d.geometry.occlusion import FILTERS
+from ex4d.media.clip import Clip, read_clip
+from ex4d.render.conditioning import render
+from ex4d.render.scene import Scene
+from ex4d.source_camera import error
+from ex4d.synthetic import depth_errors, scenes
+
+SAMPLE = Path(__file__).resolve().parents[1] / "sample"
+ANCHORS, TARGETS, EVERY = 3, 9, 6
+"""Static points are lifted from so many frames and looked for in so many others, one in a square of so many pixels."""
+
+
+@dataclass(frozen=True)
+class View:
+    """True pictures (n,H,W,3) of another camera at the frames `at`, and that camera's whole path."""
+
+    pictures: NDArray[np.uint8]
+    at: list[int]
+    path: CameraPath
+
+
+@dataclass(frozen=True)
+class Case:
+    """A clip and the truth.
+
+    Attributes:
+        name: of the scene.
+        clip: what estimators see.
+        depth: true.
+        poses: (T,4,4) of the true camera.
+        moving: (T,H,W) what moves by itself; None where it is not known.
+        view: of another camera; None where there is none.
+        cuts: first frames of new takes.
+    """
+
+    name: str
+    clip: Clip
+    depth: DepthVideo
+    poses: NDArray[np.float64]
+    moving: NDArray[np.bool_] | None
+    view: View | None
+    cuts: tuple[int, ...] = ()
+
+    @property
+    def end(self) -> int:
+        """Frames that count: those before the first cut, since the takes after it stand in other worlds."""
+        return min(self.cuts, default=len(self.clip.frames))
+
+    @cached_property
+    def static(self) -> NDArray[np.bool_]:
+        """(T,H,W) what stands still, as far as it is known."""
+        return np.ones(self.depth.depth.shape, bool) if self.moving is None else ~self.moving
+
+    @cached_property
+    def points(self) -> error.Points:
+        """Static points that two frames see, with their true depths."""
+        return _points(self)
+
+    def wrong_depth(self, seed: int) -> DepthVideo:
+        """The depth as a model would have it."""
+        made = depth_errors.wrong(self.depth.depth, depth_errors.usual(seed), seed)
+        return replace(self.depth, depth=made, provider="wrong")
+
+    def unit(self, depth: DepthVideo) -> float:
+        """Units of a depth in one of the true depth: median over what stands still, if anything does."""
+        rows = slice(None, None, 4)
+        there = self.static[: self.end, rows, rows]
+        if not there.any():
+            there = ~there
+        return float(np.median((depth.depth / self.depth.depth)[: self.end, rows, rows][there]))
+
+
+@dataclass(frozen=True)
+class Found:
+    """A camera that an estimator found: poses (T,4,4) in the unit of the depth that it was given, lens (T,3,3)."""
+
+    poses: NDArray[np.float64]
+    intrinsics: NDArray[np.float64]
+    note: str = ""
+
+
+def generated(name: str, frames: int | None, width: int) -> Case:
+    """A scene of `ex4d.synthetic`."""
+    made = scenes.make(name, frames, width, width * 9 // 16)
+    second = View(made.second.frames, list(range(len(made.second))), made.second.cameras)
+    return Case(name, made.clip, made.depth, made.source.cameras.camera_to_world, made.source.moving, second, made.cuts)
+
+
+def sample(name: str, frames: int | None, width: int) -> Case:
+    """The rendered sample, whose camera stands still."""
+    truth = Truth()
+    still = np.tile(np.eye(4), (len(truth.clip.frames), 1, 1))
+    return Case(name, truth.clip, truth.depth, still, None, View(truth.pictures, truth.at, truth.path))
+
+
+def moving_sample(name: str, frames: int | None, width: int) -> Case:
+    """The rendered sample whose camera walks; it has no second view."""
+    clip = read_clip(SAMPLE / "moving" / "clip.mp4", frames=None)
+    height, across = clip.frames.shape[1:3]
+    cameras = camera_path.load(SAMPLE / "moving" / "camera.npz", len(clip.frames), across, height)
+    return Case(name, clip, read_depth(SAMPLE / "moving" / "clip.depth.npz", clip), cameras.camera_to_world, None, None)
+
+
+CASES: dict[str, Callable[[str, int | None, int], Case]] = {
+    "sample": sample,
+    "sample/moving": moving_sample,
+    **dict.fromkeys(scenes.SCENES, generated),
+}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How wrong a camera is.
+
+    Attributes:
+        ate: of the path's length; None where the true camera stays.
+        rpe_shift, rpe_turn: from frame to frame: part of the mean step, or None, and degrees.
+        end: degrees at the last frame.
+        focal: relative error.
+        drift, drift_95: median and 95th percentile in pixels of how far static points are from where they should be;
+            None where nothing stands still.
+        way: length of the found path, as a part of the median distance of the scene.
+        visible: PSNR in dB of the visible pixels against the true second view; None where there is none.
+        visible_true: the same with the true camera and the same depth.
+    """
+
+    ate: float | None
+    rpe_shift: float | None
+    rpe_turn: float
+    end: float
+    focal: float
+    drift: float | None
+    drift_95: float | None
+    way: float
+    visible: float | None
+    visible_true: float | None
+
+
+def truth(case: Case, depth: DepthVideo) -> Found:
+    """The true camera, in the unit of a depth."""
+    return Found(_scaled(case.poses, case.unit(depth)), case.depth.intrinsics)
+
+
+def figures(case: Case, depth: DepthVideo, found: Found) -> Figures:
+    """Figures of a camera that was found with a depth."""
+    end, true = case.end, case.poses
+    shift, turn = error.relative(found.poses[:end], true[:end])
+    lifted = _with_depth(case.points, depth)
+    away = error.drift(lifted, found.poses, found.intrinsics)
+    return Figures(
+        error.absolute(found.poses[:end], true[:end]),
+        shift,
+        turn,
+        error.rotation_at_end(found.poses[:end], true[:end]),
+        error.focal(found.intrinsics[:end], case.depth.intrinsics[:end]),
+        float(np.median(away)) if len(away) else None,
+        float(np.percentile(away, 95)) if len(away) else None,
+        error.path_length(found.poses[:end]) / float(np.median(depth.depth[:end, ::4, ::4])),
+        visible(case, depth, found),
+        visible(case, depth, truth(case, depth)),
+    )
+
+
+def visible(case: Case, depth: DepthVideo, found: Found) -> float | None:
+    """Mean PSNR of the visible pixels against the second view, over the second half of its frames.
+
+    The second camera keeps its way in the unit of the depth, and sees with the lens that was found, as an artist's
+    camera would who believes it.
+    """
+    if case.view is None:
+        return None
+    at = [t for t in case.view.at if case.end / 2 <= t < case.end]
+    path = case.view.path
+    zoom = found.intrinsics[:, 0, 0] / case.depth.intrinsics[:, 0, 0]
+    lenses = path.intrinsics.copy()
+    lenses[:, [0, 1], [0, 1]] *= zoom[:, None]
+    cameras = CameraPath(_scaled(path.camera_to_world, case.unit(depth))[at], lenses[at], path.width, path.height)
+    part = replace(depth, depth=depth.depth[at], intrinsics=found.intrinsics[at])
+    mesh = DWMesh.from_depth(part, found.poses[at], occlusion=FILTERS["default"])
+    seen = render(Scene(mesh, case.clip.frames[at], cameras))
+    true = [case.view.pictures[case.view.at.index(t)] for t in at]
+    rows = [psnr(c[m > 0], p[m > 0]) for c, m, p in zip(seen.colour, seen.mask, true, strict=True) if (m > 0).any()]
+    return float(np.mean(rows)) if rows else None
+
+
+def _scaled(poses: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    poses = poses.copy()
+    poses[:, :3, 3] *= scale
+    return poses
+
+
+def _points(case: Case) -> error.Points:
+    height, width = case.depth.depth.shape[1:]
+    rows, columns = np.mgrid[EVERY // 2 : height : EVERY, EVERY // 2 : width : EVERY].reshape(2, -1)
+    parts = []
+    for a in np.unique(np.linspace(0, case.end - 1, ANCHORS, dtype=int)):
+        depth, lens = case.depth.depth[a], case.depth.intrinsics[a]
+        # Next to an edge a tenth of a pixel decides what is seen.
+        smooth = cv2.dilate(depth, np.ones((5, 5))) < 1.1 * cv2.erode(depth, np.ones((5, 5)))
+        good = (smooth & case.static[a])[rows, columns]
+        at = np.stack([columns[good] + 0.5, rows[good] + 0.5], 1)
+        z = depth[rows[good], columns[good]].astype(np.float64)
+        rays = np.hstack([at, np.ones((len(at), 1))]) @ np.linalg.inv(lens).T
+        for b in np.unique(np.linspace(0, case.end - 1, TARGETS, dtype=int)):
+            if a == b:
+                continue
+            pose = transforms.inverse(case.poses[b]) @ case.poses[a]
+            there = (rays * z[:, None]) @ pose[:3, :3].T + pose[:3, 3]
+            with np.errstate(divide="ignore", invalid="ignore"):
+                to = (there @ case.depth.intrinsics[b].T)[:, :2] / there[:, 2:]
+            inside = (there[:, 2] > 0) & (to > 0).all(axis=1) & (to < [width, height]).all(axis=1)
+            column, row = np.where(inside[:, None], to, 0).astype(int).T
+            seen = inside & case.static[b][row, column]
+            seen &= np.abs(case.depth.depth[b][row, column] / np.maximum(there[:, 2], 1e-9) - 1) < 0.03
+            count = int(seen.sum())
+            parts.append((np.full(count, a), np.full(count, b), at[seen], to[seen], z[seen]))
+    return error.Points(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _with_depth(points: error.Points, depth: DepthVideo) -> error.Points:
+    column, row = points.at_first.astype(int).T
+    return replace(points, depth=depth.depth[points.first, row, column].astype(np.float64))

@@ -1,0 +1,49 @@
+"""One more camera of the same shot."""
+
+import bpy
+import numpy as np
+from mathutils import Matrix
+
+from ex4d.errors import InputError
+
+from ..scene import axes, backdrop, camera, objects
+
+NAME = "EX-4D Camera"
+
+
+def make(scene: bpy.types.Scene, at_source: bool) -> bpy.types.Object:
+    """A new camera without keys, a child of the shot's root; it becomes the chosen one.
+
+    It stands where the chosen camera is in the frame that is shown, and has its lens and its other settings. It stands
+    at the source view of that frame, with the source's lens, with `at_source` or where no camera is chosen.
+
+    Raises:
+        InputError: no shot, the chosen camera is not perspective, or it is scaled unevenly.
+    """
+    camera.frame_facts(scene)
+    facts, root, like = scene.ex4d, objects.find(scene, objects.ROOT), None
+    try:
+        like = camera.path_camera(scene)
+    except InputError:
+        at_source = True
+    number = facts.frame_of(scene.frame_current)
+    if at_source or like is None:
+        pose = facts.poses[number]
+        lens = axes.lens_from_intrinsics(facts.every_intrinsics[number], facts.width, facts.height)[0]
+    else:
+        depsgraph = bpy.context.evaluated_depsgraph_get()
+        evaluated = like.evaluated_get(depsgraph)
+        to_shot = np.linalg.inv(camera.origin_of(scene, depsgraph))
+        pose = camera.rigid(to_shot @ camera.matrix_of(evaluated), f"{like.name} or EX-4D Source")
+        lens = camera.lens_of(evaluated.data)
+    data = like.data.copy() if like is not None else bpy.data.cameras.new(NAME)
+    data.animation_data_clear()
+    data.name = NAME
+    camera.apply_lens(data, lens)
+    camera.see_all(data, facts, max(abs(value) for value in root.scale) if root else 1.0)
+    data.display_size = facts.radius / 8
+    backdrop.tint(data)
+    made = objects.make(scene, objects.ANOTHER, NAME, data, root)
+    made.matrix_basis = Matrix(axes.pose_to_blender(pose).tolist())
+    camera.choose(scene, made)
+    return made

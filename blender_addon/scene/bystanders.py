@@ -1,0 +1,85 @@
+"""Objects of the artist's own that a camera sees: they are not in a take, which is made from the clip alone."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.geometry.camera_path import CameraPath
+
+from ..scene import axes, camera, objects
+from ..words import listed
+
+SOLID_TYPES = frozenset(
+    ("MESH", "CURVE", "SURFACE", "META", "FONT", "CURVES", "POINTCLOUD", "VOLUME", "GPENCIL", "GREASEPENCIL")
+)
+
+
+MOST_NAMES = 3
+"""More are not named: a scene may hold thousands."""
+
+
+def told(scene: bpy.types.Scene, path: CameraPath | None = None) -> str:
+    """What is seen, in words, and that takes do not have it; "" where nothing is, or where that need not be told.
+
+    Args:
+        scene: with the shot.
+        path: as `camera.sample` reads it; None looks with the chosen camera from where it is now.
+
+    Raises:
+        InputError: no camera is chosen, or it is none that a take can be made with.
+    """
+    if scene.ex4d.own_objects_told or scene.ex4d.cg:
+        return ""
+    seen = list(islice(_seen(scene, _now(scene) if path is None else path), MOST_NAMES + 1))
+    if not seen:
+        return ""
+    them = listed(seen) if len(seen) <= MOST_NAMES else f"{', '.join(seen[:MOST_NAMES])} and others"
+    return f"Takes are made from the clip alone: {them} will not be in them."
+
+
+def _seen(scene: bpy.types.Scene, path: CameraPath) -> Iterator[str]:
+    """Objects that are rendered and whose boxes, as they stand now, a frame of `path` sees, what hides them or not."""
+    root = objects.find(scene, objects.ROOT)
+    try:
+        to_shot = np.linalg.inv(camera.matrix_of(root) if root else np.eye(4))
+    except np.linalg.LinAlgError:
+        return
+    for thing in scene.objects:
+        if thing.type in SOLID_TYPES and is_own(thing) and is_rendered(thing):
+            corners = np.array([[*corner, 1.0] for corner in thing.bound_box]) @ camera.matrix_of(thing).T
+            if _sees(path, axes.points_from_blender((corners @ to_shot.T)[:, :3])):
+                yield thing.name
+
+
+def _now(scene: bpy.types.Scene) -> CameraPath:
+    """The chosen camera as it stands in the frame that is shown; evaluates nothing."""
+    chosen, root, facts = camera.path_camera(scene), objects.find(scene, objects.ROOT), scene.ex4d
+    origin = camera.matrix_of(root) if root else np.eye(4)
+    pose = camera.rigid(np.linalg.solve(origin, camera.matrix_of(chosen)), chosen.name)
+    k = axes.intrinsics_from_lens(camera.lens_of(chosen.data), axes.Picture(facts.width, facts.height))
+    return CameraPath(pose[None], k[None], facts.width, facts.height)
+
+
+def is_own(thing: bpy.types.Object) -> bool:
+    """Whether an object is none that EX-4D made."""
+    return "ex4d_role" not in thing
+
+
+def is_rendered(thing: bpy.types.Object) -> bool:
+    """Whether an object is in renders, as far as it and its collections say."""
+    return not thing.hide_render and any(not collection.hide_render for collection in thing.users_collection)
+
+
+def _sees(path: CameraPath, corners: NDArray[np.float64]) -> bool:
+    """Whether a camera of the path sees some of the box with these corners (8,3).
+
+    It does not if all corners are beyond one and the same side of the picture, or behind the camera.
+    """
+    points = np.concatenate([corners, np.ones((len(corners), 1))], axis=1)
+    seen = np.einsum("tij,nj->tni", path.intrinsics @ path.extrinsics[:, :3], points)
+    x, y, z = np.moveaxis(seen, -1, 0)
+    beyond = [x < 0, x > path.width * z, y < 0, y > path.height * z, z <= 0]
+    return bool(np.any(~np.any([side.all(axis=1) for side in beyond], axis=0)))

@@ -1,0 +1,91 @@
+"""A scene that renders its own objects into a take, and back again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ex4d.errors import InputError
+
+from ..scene import backdrop, catcher, objects, over_take
+from ..shot import files
+
+ROLE = "cg_take"
+"""Of the image that holds the take."""
+
+RENDER = ("film_transparent", "use_sequencer", "use_compositing")
+
+
+def is_set_up(scene: bpy.types.Scene) -> bool:
+    """Whether own objects are rendered into a take."""
+    return bool(scene.ex4d.cg)
+
+
+def set_up(scene: bpy.types.Scene, chosen: bpy.types.Object, movie: Path, title: str, first: int, frames: int) -> None:
+    """Let `scene` render what `chosen` sees over a movie that begins at scene frame `first`.
+
+    The catcher takes the place of the mesh, the movie stands behind the camera's view and, in the compositor, behind
+    renders. What was set up before for another take goes.
+
+    Raises:
+        InputError: the mesh was deleted.
+    """
+    mesh = objects.find(scene, objects.MESH)
+    if mesh is None:
+        raise InputError("The mesh of the shot was deleted: press Open Again.")
+    remove(scene)
+    catcher.make(scene, mesh)
+    known: dict[str, Any] = {
+        "mesh": (mesh.hide_viewport, mesh.hide_render),
+        "scene_camera": scene.camera.name if scene.camera is not None else "",
+        "tinted": backdrop.show(chosen.data, False),
+        "shows_backgrounds": chosen.data.show_background_images,
+        **{name: getattr(scene.render, name) for name in RENDER},
+    }
+    mesh.hide_viewport = mesh.hide_render = True
+    image = bpy.data.images.load(str(movie))
+    image.name, image.filepath = f"EX-4D {title}", files.as_blender_writes(movie)
+    objects.mark(image, ROLE, scene.ex4d.shot)
+    _show_behind(chosen.data, image, first, frames)
+    known["nodes"] = over_take.put(scene, image, first, frames)
+    scene.render.film_transparent, scene.render.use_sequencer, scene.render.use_compositing = True, False, True
+    scene.camera = chosen
+    scene.ex4d.cg = json.dumps(known)
+
+
+def remove(scene: bpy.types.Scene) -> None:
+    """Take everything back that `set_up` did; what the artist has deleted or renamed since stays as it is."""
+    if not is_set_up(scene):
+        return
+    known, mesh = json.loads(scene.ex4d.cg), objects.find(scene, objects.MESH)
+    scene.ex4d.cg = ""
+    over_take.remove(scene, known["nodes"])
+    catcher.remove(scene)
+    for data in bpy.data.cameras:
+        ours = [background for background in data.background_images if _is_ours(scene, background.image)]
+        for background in ours:
+            data.background_images.remove(background)
+        if ours:
+            backdrop.show(data, known["tinted"])
+            data.show_background_images = known["shows_backgrounds"]
+    for image in [image for image in bpy.data.images if _is_ours(scene, image)]:
+        bpy.data.images.remove(image)
+    if mesh is not None:
+        mesh.hide_viewport, mesh.hide_render = known["mesh"]
+    for name in RENDER:
+        setattr(scene.render, name, known[name])
+    scene.camera = scene.objects.get(known["scene_camera"], scene.camera)
+
+
+def _show_behind(data: bpy.types.Camera, image: bpy.types.Image, first: int, frames: int) -> None:
+    background = data.background_images.new()
+    background.image = image
+    background.display_depth, background.frame_method, background.alpha = "BACK", "STRETCH", 1.0
+    user = background.image_user
+    user.frame_start, user.frame_duration, user.frame_offset, user.use_auto_refresh = first, frames, 0, True
+    data.show_background_images = True
+
+
+def _is_ours(scene: bpy.types.Scene, image: bpy.types.Image | None) -> bool:
+    return image is not None and image.get("ex4d_role") == ROLE and image.get("ex4d_shot") == scene.ex4d.shot

@@ -1,0 +1,142 @@
+"""Camera and mesh of the shot as Alembic or USD, written by Blender's own exporters."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import bpy
+
+from ex4d.errors import InputError
+
+from ..scene import camera, mesh_object, objects
+from ..words import size
+
+ALEMBIC, USD = "ALEMBIC", "USD"
+ITEMS = (
+    (ALEMBIC, "Alembic (.abc)", "For Nuke, Houdini, Maya, Cinema 4D, Fusion and others"),
+    (USD, "USD (.usdc)", "For Houdini, Maya, Nuke, Omniverse, Unreal and others"),
+)
+ENDINGS = {ALEMBIC: (".abc",), USD: (".usdc", ".usd", ".usda")}
+"""Of file names; the first is the usual one."""
+
+FILTER = "*.abc;*.usdc;*.usd;*.usda"
+
+VERTEX_BYTES = 12
+"""Of one vertex in one frame: three float32. Faces and the texture's coordinates are written once."""
+
+
+def format_of_name(file: Path) -> str:
+    """The format that a name's ending stands for; "" where it stands for none."""
+    return next((kind for kind, endings in ENDINGS.items() if file.suffix.lower() in endings), "")
+
+
+def file_for(file: Path, kind: str) -> Path:
+    """`file` with an ending of this format: its own where that is one, else the usual one in its place."""
+    if file.suffix.lower() in ENDINGS[kind]:
+        return file
+    named = file.with_suffix("") if format_of_name(file) else file
+    return named.with_name(named.name + ENDINGS[kind][0])
+
+
+def is_built_in(kind: str) -> bool:
+    """Whether this Blender can write the format; builds of Linux distributions may lack one."""
+    return bool(getattr(bpy.app.build_options, {ALEMBIC: "alembic", USD: "usd"}[kind]))
+
+
+def expected_bytes(scene: bpy.types.Scene) -> int:
+    """About how large the file will be: the mesh's vertices in every frame."""
+    mesh = objects.find(scene, objects.MESH)
+    return scene.ex4d.frames * len(mesh.data.vertices) * VERTEX_BYTES if mesh is not None else 0
+
+
+def write(scene: bpy.types.Scene, file: Path, kind: str) -> str:
+    """Write the chosen camera, lens included, and the mesh in all frames of the shot; returns what to tell.
+
+    Raises:
+        InputError: no shot, no perspective camera is chosen, the mesh was deleted, this Blender lacks the exporter,
+            the disk is too full, or the file cannot be written.
+    """
+    first, last = camera.frame_facts(scene)
+    chosen, mesh = camera.path_camera(scene), objects.find(scene, objects.MESH)
+    camera.lens_of(chosen.data)
+    if mesh is None:
+        raise InputError("The mesh of the shot was deleted: press Open Again.")
+    if not is_built_in(kind):
+        name, other = ("Alembic", "USD") if kind == ALEMBIC else ("USD", "Alembic")
+        raise InputError(f"This Blender was built without {name}: choose {other}, or use a Blender from blender.org.")
+    if not file.parent.is_dir():
+        raise InputError(f"There is no folder {file.parent}: choose another place.")
+    needed, free = expected_bytes(scene), shutil.disk_usage(file.parent).free
+    if needed > free:
+        raise InputError(f"The file takes about {size(needed)}, and {size(free)} are free there: choose another disk.")
+    part = file.with_name(f"{file.stem}.part{file.suffix}")
+    try:
+        with _alone(scene, [mesh, chosen], first, last) as holder:
+            (_alembic if kind == ALEMBIC else _usd)(part, holder, first, last)
+        os.replace(part, file)
+    except (RuntimeError, OSError) as error:
+        raise InputError(f"Blender could not write {file.name}: choose a folder that you may write to.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return (
+        f"{file.name} has {chosen.name} and {mesh.name} in frames {first} to {last} ({size(file.stat().st_size)})."
+        f" Its texture is {Path(bpy.path.abspath(scene.ex4d.image.filepath)).name if scene.ex4d.image else 'the clip'}"
+        f" in the shot's folder. {mesh_object.coarse_note(scene.ex4d)}"
+    ).rstrip()
+
+
+def _alembic(file: Path, holder: bpy.types.Collection, first: int, last: int) -> None:
+    bpy.ops.wm.alembic_export(
+        filepath=str(file),
+        collection=holder.name,
+        start=first,
+        end=last,
+        flatten=True,  # every object in the world's axes: the shot's root is not needed
+        normals=False,  # of each corner in each frame: six times what the vertices take
+        evaluation_mode="RENDER",
+        export_custom_properties=False,
+        as_background_job=False,
+    )
+
+
+def _usd(file: Path, holder: bpy.types.Collection, first: int, last: int) -> None:
+    bpy.ops.wm.usd_export(
+        filepath=str(file),
+        collection=holder.name,
+        export_animation=True,
+        export_normals=False,
+        export_materials=False,  # ours plays a movie and mixes shaders; neither goes into a USD preview surface
+        evaluation_mode="RENDER",
+        export_custom_properties=False,
+        convert_world_material=False,
+    )
+
+
+@contextmanager
+def _alone(
+    scene: bpy.types.Scene, things: list[bpy.types.Object], first: int, last: int
+) -> Iterator[bpy.types.Collection]:
+    """Inside, these objects are in a collection of their own and count as rendered, and the scene has these frames.
+
+    Exporters take a collection as well as what is selected. So the selection stays as it is, and what is hidden, and
+    could not be selected, is written too.
+    """
+    hidden = [thing for thing in things if thing.hide_render]
+    frames, shown, subframe = (scene.frame_start, scene.frame_end), scene.frame_current, scene.frame_subframe
+    holder = bpy.data.collections.new("EX-4D Export")
+    try:
+        scene.collection.children.link(holder)
+        for thing in things:
+            holder.objects.link(thing)
+        for thing in hidden:
+            thing.hide_render = False
+        scene.frame_start, scene.frame_end = first, last
+        yield holder
+    finally:
+        bpy.data.collections.remove(holder)
+        for thing in hidden:
+            thing.hide_render = True
+        scene.frame_start, scene.frame_end = frames
+        scene.frame_set(shown, subframe=subframe)

@@ -1,0 +1,54 @@
+"""CG in a take: which movie it stands in, and what has to be told of it."""
+
+import bpy
+import numpy as np
+
+from ex4d.errors import InputError
+from ex4d.geometry.camera_path import CameraPath
+from ex4d.pipeline import take
+
+from ..scene import camera, cg, mesh_object
+from ..shot import part, source, takes
+
+SAME = 2e-3
+"""Camera and take are the same up to this part of the shot's radius, and this angle in radians: a few keys give a path
+back so well, see `camera.KEY_TOLERANCE`."""
+
+
+def set_up(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> list[str]:
+    """Let the scene render its own objects into a take, see `cg.set_up`; returns sentences to tell.
+
+    Raises:
+        InputError: no camera, no mesh, the take's movie is gone, or the picture has another shape than the clip.
+    """
+    facts, chosen = scene.ex4d, camera.path_camera(scene)
+    path = camera.sample(scene)
+    folder = takes.take_folder(scene, entry.number, entry.view)
+    movie = folder / (take.VIEW if entry.view else take.RESULT) if folder is not None else None
+    if movie is None or not movie.is_file():
+        raise InputError(f"The movie of {entry.title} is gone: choose another take.")
+    first = part.scene_frame(facts, entry.start) if entry.frames else facts.start
+    cg.set_up(scene, chosen, movie, entry.title, first, entry.frames or facts.frames)
+    said = [coarse] if (coarse := mesh_object.coarse_note(facts)) else []
+    if _moves_otherwise(scene, entry, path):
+        said.append(f"{chosen.name} does not move as in {entry.title}: Restore Camera brings that move back.")
+    if scene.render.engine != "CYCLES":
+        said.append("Objects behind the mesh are hidden; for shadows on the take, render with Cycles.")
+    if scene.view_settings.view_transform != source.FAITHFUL:
+        said.append(
+            f"The view transform is {scene.view_settings.view_transform}, which changes the colours of the take too:"
+            " Match Scene mends that."
+        )
+    return said
+
+
+def _moves_otherwise(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup, path: CameraPath) -> bool:
+    """Whether a camera moves otherwise than that of a take; False where they do not tell the same frames."""
+    try:
+        taken = takes.camera_of(scene, entry.number, entry.view)
+    except InputError:
+        return False
+    if len(taken) != len(path):
+        return False
+    apart = np.abs(taken.camera_to_world - path.camera_to_world)
+    return bool(apart[:, :3, 3].max() > SAME * scene.ex4d.radius or apart[:, :3, :3].max() > SAME)

@@ -1,0 +1,122 @@
+"""Source, view and take in one picture of the sequencer: strips above all others, marked as ours, that come and go.
+
+Each is a movie strip of its own, cropped (a wipe) or scaled and moved (side by side); the strips of the takes are not
+touched. They are for looking, and no part of what F12 renders; see `scene/comparison.py`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+
+from ex4d.errors import InputError
+
+from ..scene import compat
+from ..scene.comparison import MARK, clear, marked, top
+from ..shot import files, part, take_facts, takes
+
+WIPE, SIDE_BY_SIDE = "WIPE", "SIDE_BY_SIDE"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the pictures: its name, its movie, and the scene frames [first, end) that it is for."""
+
+    name: str
+    movie: Path
+    first: int
+    end: int
+
+
+def sides(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup, against: str) -> list[Side]:
+    """What stands against a take, from left to right, and last the take.
+
+    Raises:
+        InputError: there is nothing of that kind, or its video is gone.
+    """
+    facts, found = scene.ex4d, []
+    if against in ("SOURCE", "BOTH"):
+        movie = files.absolute(facts.image.filepath) if facts.image is not None else None
+        if movie is None or not movie.is_file():
+            raise InputError("The video of the shot is gone: press Open Again, which makes it anew.")
+        found.append(Side("Source", movie, facts.start, facts.last + 1))
+    if against in ("VIEW", "BOTH"):
+        views = [each for each in facts.takes if each.view and each.number != (entry.number if entry.view else 0)]
+        if not views:
+            raise InputError("There is no other view to compare with: press Preview Path first.")
+        found.append(_side(scene, max(views, key=lambda each: each.number)))
+    if against == "STARRED":
+        starred = [each for each in facts.takes if each.favourite and each != entry]
+        if not starred:
+            raise InputError("No other take has a star: click the star of the one to compare with.")
+        found.append(_side(scene, starred[-1]))
+    return [*found, _side(scene, entry)]
+
+
+def _side(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> Side:
+    facts, folder = scene.ex4d, takes.take_folder(scene, entry.number, entry.view)
+    movie = take_facts.movie_of(folder, entry.view) if folder is not None else None
+    if movie is None:
+        raise InputError(f"The video of {entry.title} is gone, so it cannot be compared.")
+    first = part.scene_frame(facts, entry.start) if entry.frames else facts.start
+    return Side(entry.title, movie, first, first + (entry.frames or facts.frames))
+
+
+def arrange(scene: bpy.types.Scene, mode: str, pictures: list[Side]) -> None:
+    """Show pictures in the frames that all of them have, in place of what was compared before.
+
+    Raises:
+        InputError: they have no frame in common, or a movie cannot be read.
+    """
+    first, end = max(side.first for side in pictures), min(side.end for side in pictures)
+    if first >= end:
+        raise InputError(f"{pictures[0].name} and {pictures[-1].name} are of other frames: nothing can be compared.")
+    if mode == WIPE and len(pictures) > 2:
+        raise InputError("A wipe has two sides: choose Source or View as what to compare with.")
+    clear(scene)
+    channel = top(scene) + 1
+    try:
+        for number, side in enumerate(pictures):
+            strip = compat.new_movie_strip(
+                scene, f"EX-4D {side.name}, compared", side.movie, channel + number, side.first
+            )
+            strip[MARK] = mode
+            strip.filepath = files.as_blender_writes(side.movie)
+            strip.blend_type = "ALPHA_OVER" if number else "REPLACE"
+            strip.select = False
+            if compat.strip_range(strip) != (side.first, side.end):
+                raise InputError(f"Blender cannot read {side.movie.name} of {side.name}: take it again.")
+            compat.trim(strip, first, end)
+    except Exception:
+        clear(scene)
+        raise
+    place(scene)
+
+
+def place(scene: bpy.types.Scene) -> None:
+    """Crop, scale and move the strips as they are arranged, and as far as the wipe is."""
+    ours = marked(scene)
+    canvas = scene.render.resolution_x, scene.render.resolution_y
+    for number, strip in enumerate(ours):
+        width, height = _size(scene, strip)
+        if strip[MARK] == WIPE:
+            strip.crop.min_x = round(scene.ex4d.wipe * width) if number else 0
+        else:
+            column = canvas[0] / len(ours)
+            scale = min(column / width, canvas[1] / height)
+            strip.transform.scale_x = strip.transform.scale_y = scale
+            strip.transform.offset_x = round((number - (len(ours) - 1) / 2) * column)
+
+
+def _size(scene: bpy.types.Scene, strip: compat.Strip) -> tuple[int, int]:
+    """Of a movie's own picture."""
+    element = strip.elements[0] if len(strip.elements) else None
+    if element is not None and element.orig_width and element.orig_height:
+        return element.orig_width, element.orig_height
+    return scene.ex4d.width, scene.ex4d.height
+
+
+def forget(scene: bpy.types.Scene, folder: Path) -> None:
+    """Before the files of a take are deleted: compare nothing with it."""
+    if any(files.absolute(strip.filepath).is_relative_to(folder) for strip in marked(scene)):
+        clear(scene)

@@ -1,0 +1,60 @@
+"""How fine the mesh of a shot stands in the viewport: changed on the open shot, from the depth that it has.
+
+Takes are always rendered from the whole depth, on the server.
+"""
+
+import bpy
+
+from ex4d.errors import InputError
+from ex4d.geometry.light_mesh import kept
+
+from ..scene import mesh_object, objects
+from ..shot import files, source
+from ..words import size
+from ..work.state import DetailRequest
+
+
+def step_asked(facts: bpy.types.PropertyGroup) -> int:
+    """Every how many-th row and column the chosen detail keeps of the shot's picture."""
+    return mesh_object.step_of(facts.detail, facts.width, facts.height)
+
+
+def grid(facts: bpy.types.PropertyGroup, step: int) -> tuple[int, int]:
+    """How many vertices there are across and down."""
+    return len(kept(facts.width, step)), len(kept(facts.height, step))
+
+
+def cache_size(facts: bpy.types.PropertyGroup, step: int) -> str:
+    """What the cache of the mesh takes on disk, in words."""
+    across, down = grid(facts, step)
+    return size(mesh_object.pc2_bytes(across * down, facts.frames))
+
+
+def told(facts: bpy.types.PropertyGroup) -> str:
+    """The detail that stands, in words."""
+    across, down = grid(facts, facts.mesh_step)
+    return f"{'Full' if facts.mesh_step == 1 else f'1/{facts.mesh_step}'}: {across} x {down} points"
+
+
+def change(request: DetailRequest) -> source.Steps:
+    """Let the shot's mesh stand as fine as asked; returns what to tell.
+
+    Raises:
+        InputError: the shot, its mesh or its depth is gone, or the disk is full.
+    """
+    facts = _facts(request)
+    folder = files.absolute(facts.image.filepath).parent
+    mesh = yield from source.write_mesh(folder, request.detail, facts.poses if facts.path else None)
+    scene, facts = objects.scene_of(request), _facts(request)  # looked up again: there may have been an undo
+    if files.absolute(facts.image.filepath).parent != folder:
+        raise InputError("The clip was opened again meanwhile: change the detail once more.")
+    mesh_object.stand(scene, mesh, folder, objects.find(scene, objects.ROOT))
+    return f"The mesh in the viewport is {told(facts)}. Takes always use all of the depth."
+
+
+def _facts(request: DetailRequest) -> bpy.types.PropertyGroup:
+    scene = objects.scene_of(request)
+    facts = scene.ex4d
+    if facts.shot != request.shot or facts.image is None or objects.find(scene, objects.MESH) is None:
+        raise InputError("The mesh of this shot is not in the scene any more: undo until it is, or press Open Again.")
+    return facts

@@ -1,0 +1,121 @@
+"""The source as a strip under the takes, with the clip's sound: takes are silent movies of the frames that are open."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import bpy
+
+from ex4d.errors import InputError
+from ex4d.storage.sequence import is_sequence
+
+from ..scene import compat
+from ..scene.comparison import MARK as COMPARES
+from ..shot import files, part, takes
+from ..shot.source import rate_of
+
+MARK = "ex4d_source_strip"
+"""Custom property of both strips: the shot."""
+
+
+def add(scene: bpy.types.Scene) -> str:
+    """Put the frames that are open into the sequencer, and their sound below them; returns what to tell.
+
+    Strips that this has made before for the shot are made anew. Where all strips are ours they rise, so that the
+    source lies under the takes; else it takes free channels, and is muted where it would hide a take.
+
+    Raises:
+        InputError: the shot's video is gone, or Blender cannot read it.
+    """
+    facts = scene.ex4d
+    movie = files.absolute(facts.image.filepath) if facts.image is not None else None
+    if movie is None or not movie.is_file():
+        raise InputError("The video of the shot is gone: press Open Again, which makes it anew.")
+    _remove(scene)
+    rendered = takes.keep_rendering_the_scene(scene)
+    first, end = facts.start, facts.last + 1
+    why_silent = _why_silent(Path(facts.opened))
+    channel = _room(scene, first, end, 1 if why_silent else 2)
+    told = ["The source is in the sequencer"]
+    if not why_silent:
+        _add_sound(scene, channel, first, end)
+        told[0] += ", its sound below it"
+    above = channel if why_silent else channel + 1
+    strip = compat.new_movie_strip(scene, "EX-4D Source", movie, above, first)
+    strip.filepath, strip[MARK] = files.as_blender_writes(movie), facts.shot
+    if compat.strip_range(strip) != (first, end):
+        _remove(scene)
+        raise InputError(f"Blender cannot read {movie.name} of the shot: press Open Again, which makes it anew.")
+    if _hides_a_take(scene, strip):
+        strip.mute = True
+        told[0] += "; it is muted, as it lies above takes"
+    told[0] += "."
+    told += [why_silent or _of_rate(scene), rendered]
+    return " ".join(sentence for sentence in told if sentence)
+
+
+def _why_silent(clip: Path) -> str:
+    """Why there is no sound for a clip; "" where there is."""
+    if is_sequence(clip):
+        return f"{clip.name} is made of pictures, which have no sound."
+    if not bpy.app.build_options.audaspace:
+        return "This Blender was built without sound, so there is none."
+    if not clip.is_file():
+        return f"{clip.name} is not where it was, so there is no sound: press Find Clip."
+    sound = bpy.data.sounds.load(str(clip))
+    has_sound = sound.channels != "INVALID"
+    bpy.data.sounds.remove(sound)
+    return "" if has_sound else f"{clip.name} has no sound."
+
+
+def _of_rate(scene: bpy.types.Scene) -> str:
+    """What a scene with another rate than the clip's does to the sound."""
+    rate = takes.rates_differ(scene)
+    if rate is None:
+        return ""
+    return (
+        f"The scene runs at {float(rate):.5g} frames a second, the clip at {float(scene.ex4d.fraction):.5g}: the sound"
+        " begins with the picture and keeps its own speed, so they drift apart. Press Match Frame Rate, and this again."
+    )
+
+
+def seconds_before(facts: bpy.types.PropertyGroup) -> Fraction:
+    """Where in the clip the first frame that is open is, in seconds.
+
+    Frames of a clip are counted at the rate at which it is read; that of the shot is `step` times lower.
+    """
+    stands = part.opened(facts)
+    return stands.start / (facts.fraction * stands.step)
+
+
+def _add_sound(scene: bpy.types.Scene, channel: int, first: int, end: int) -> None:
+    before = round(seconds_before(scene.ex4d) * rate_of(scene))
+    clip = Path(scene.ex4d.opened)
+    strip = compat.new_sound_strip(scene, f"EX-4D Sound of {clip.name}", clip, channel, first - before)
+    strip.sound.filepath, strip[MARK] = files.as_blender_writes(clip), scene.ex4d.shot
+    compat.trim(strip, first, min(end, compat.strip_range(strip)[1]))
+
+
+def _room(scene: bpy.types.Scene, first: int, end: int, wanted: int) -> int:
+    """The lowest of `wanted` channels, one above the other, without a strip in the scene frames [first, end)."""
+    there = list(compat.strips(scene))
+    if all("ex4d_take" in strip or COMPARES in strip for strip in there):
+        free = min((strip.channel for strip in there), default=wanted + 1) - 1
+        for strip in sorted(there, key=lambda strip: -strip.channel):
+            strip.channel += max(0, wanted - free)
+    taken = {s.channel for s in there if compat.strip_range(s)[0] < end and first < compat.strip_range(s)[1]}
+    return next(low for low in range(1, 1000) if not taken & set(range(low, low + wanted)))
+
+
+def _hides_a_take(scene: bpy.types.Scene, strip: compat.Strip) -> bool:
+    first, end = compat.strip_range(strip)
+    below = [other for other in compat.strips(scene) if other.channel < strip.channel and "ex4d_take" in other]
+    return any(compat.strip_range(other)[0] < end and first < compat.strip_range(other)[1] for other in below)
+
+
+def _remove(scene: bpy.types.Scene) -> None:
+    """Remove what this made before for the shot."""
+    for strip in [strip for strip in compat.all_strips(scene) if strip.get(MARK) == scene.ex4d.shot]:
+        sound = strip.sound if strip.type == "SOUND" else None
+        compat.remove_strip(scene, strip)
+        if sound is not None and not sound.users:
+            bpy.data.sounds.remove(sound)

@@ -1,0 +1,62 @@
+"""Panel and buttons for what comes after a take: CG that stands in it, and the next program."""
+# ruff: noqa: N801
+
+import bpy
+
+from ..scene import catcher, cg
+from ..shot import cg as cg_in_take
+from ..ui.export_shot import EX4D_OT_export_shot
+from ..ui.layout import Context, Layout, say
+from ..ui.operator import Safe
+from ..ui.take_operators import OnTake
+
+
+class EX4D_OT_cg_set_up(OnTake):
+    """Let this scene render its own objects into the take: the mesh hides what is behind it and catches shadows"""
+
+    bl_idname = "ex4d.cg_set_up"
+    bl_label = "Set Up CG"
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Set it up, in place of what was set up for another take."""
+        taken = self.chosen(context)
+        said = cg_in_take.set_up(context.scene, taken)
+        self.tell(" ".join([f"Renders show your own objects over {taken.title}.", *said]))
+
+
+class EX4D_OT_cg_remove(Safe):
+    """Take everything back that Set Up CG has changed; your own objects stay"""
+
+    bl_idname = "ex4d.cg_remove"
+    bl_label = "Remove CG Set-Up"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs what it removes."""
+        return cg.is_set_up(context.scene)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Remove it."""
+        cg.remove(context.scene)
+
+
+def draw_after(layout: Layout, context: Context) -> None:
+    """What can be done with a finished take, outside of EX-4D."""
+    scene = context.scene
+    if cg.is_set_up(scene):
+        if catcher.is_stale(scene):
+            say(
+                layout,
+                context,
+                "The clip was opened again, or its mesh changed, since: press Set Up CG again.",
+                "ERROR",
+            )
+        row = layout.row(align=True)
+        row.operator(EX4D_OT_cg_set_up.bl_idname, icon="FILE_REFRESH").number = 0
+        row.operator(EX4D_OT_cg_remove.bl_idname, text="Remove", icon="X")
+    else:
+        layout.operator(EX4D_OT_cg_set_up.bl_idname, icon="CUBE").number = 0
+    layout.operator(EX4D_OT_export_shot.bl_idname, icon="EXPORT")
+
+
+CLASSES = (EX4D_OT_cg_set_up, EX4D_OT_cg_remove)

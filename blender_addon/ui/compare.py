@@ -1,0 +1,61 @@
+"""Compare: a take beside the source, a view or another take, in the sequencer's preview."""
+# ruff: noqa: N801
+
+import bpy
+from bpy.props import EnumProperty
+
+from ..scene import comparison, compat
+from ..shot import compare, takes
+from ..ui.layout import Context, Layout
+from ..ui.take_operators import OnTake
+
+
+class EX4D_OT_compare(OnTake):
+    """Show the take together with what Compare With says; Single takes that away again, and strips stay as they are"""
+
+    bl_idname = "ex4d.compare"
+    bl_label = "Compare"
+
+    mode: EnumProperty(
+        name="Mode",
+        description="How to show both",
+        items=(
+            (comparison.SINGLE, "Single", "Only the take; strips that compare are removed"),
+            (compare.WIPE, "Wipe", "The other left of a line, the take right of it; Wipe moves the line"),
+            (compare.SIDE_BY_SIDE, "Side by Side", "From left to right, as big as the picture has room"),
+        ),
+        default=compare.WIPE,
+    )
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Arrange the strips."""
+        scene = context.scene
+        if self.mode == comparison.SINGLE:
+            comparison.clear(scene)
+        else:
+            pictures = compare.sides(scene, self.chosen(context), scene.ex4d.compare_with)
+            rendered = takes.keep_rendering_the_scene(scene)
+            compare.arrange(scene, self.mode, pictures)
+            names = " | ".join(side.name for side in pictures)
+            self.tell(f"The sequencer shows {names}. {rendered}".rstrip())
+        if context.window is not None:
+            compat.show_in_sequencer(scene, [context.window.workspace])
+            for area in context.window.screen.areas:
+                if area.type == "SEQUENCE_EDITOR":
+                    area.spaces.active.display_channel = 0
+
+
+def draw_compare(layout: Layout, context: Context) -> None:
+    """The choice, what to compare with, and the wipe."""
+    facts, mode = context.scene.ex4d, comparison.mode_of(context.scene)
+    row = layout.row(align=True)
+    for value, label in ((comparison.SINGLE, "Single"), (compare.WIPE, "Wipe"), (compare.SIDE_BY_SIDE, "Side by Side")):
+        row.operator(EX4D_OT_compare.bl_idname, text=label, depress=mode == value).mode = value
+    column = layout.column()
+    column.use_property_split, column.use_property_decorate = True, False
+    column.prop(facts, "compare_with")
+    if mode == compare.WIPE:
+        column.prop(facts, "wipe")
+
+
+CLASSES = (EX4D_OT_compare,)

@@ -1,0 +1,49 @@
+"""How fine the mesh stands in the viewport, and how strong its tint is: fields and a button in the Source panel."""
+# ruff: noqa: N801
+
+import bpy
+
+from ..scene import footage, objects
+from ..shot import detail
+from ..ui.operator import Job, poll_idle, poll_shot
+from ..work import session, state
+
+
+class EX4D_OT_set_detail(Job):
+    """Let the mesh in the viewport stand with the chosen detail; the depth stays, and takes always use all of it"""
+
+    bl_idname = "ex4d.set_detail"
+    bl_label = "Set Viewport Detail"
+    opening = True
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot, and nothing under way."""
+        return poll_shot(cls, context) and poll_idle(cls, context)
+
+    def begin(self, context: bpy.types.Context) -> None:
+        """Start writing the cache; no server is needed for that."""
+        scene = context.scene
+        request = state.DetailRequest(scene.name, scene.ex4d.shot, scene.ex4d.detail, scene.session_uid)
+        session.current().dispatch(state.Pressed(request))
+
+
+def draw_detail(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
+    """Which detail stands, another one with its button, and the strength of the tint."""
+    facts = scene.ex4d
+    column = layout.column(align=True)
+    column.use_property_split, column.use_property_decorate = True, False
+    column.prop(facts, "detail")
+    column.label(text=detail.told(facts), icon="BLANK1")
+    mesh = objects.find(scene, objects.MESH)
+    material = mesh.active_material if mesh is not None else None
+    strength = footage.tint_strength(material) if material is not None else None
+    if strength is not None:
+        column.prop(strength, "default_value", text="Tint of the Mesh", slider=True)
+    step = detail.step_asked(facts)
+    if step != facts.mesh_step and not session.current().state.busy:
+        text = f"Show {'All' if step == 1 else f'1/{step}'} ({detail.cache_size(facts, step)})"
+        layout.operator(EX4D_OT_set_detail.bl_idname, text=text, icon="FILE_REFRESH")
+
+
+CLASSES = (EX4D_OT_set_detail,)

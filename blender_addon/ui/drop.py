@@ -1,0 +1,66 @@
+"""A video or a picture of a sequence that is dropped into a 3D View."""
+# ruff: noqa: N801
+
+from pathlib import Path
+
+import bpy
+from bpy.props import CollectionProperty, StringProperty
+
+from ex4d.errors import InputError
+from ex4d.storage.names import CLIP_ENDINGS, VIDEO_ENDINGS
+
+from ..ui.operator import Safe
+from ..work import session
+
+LABEL = "Footage as EX-4D Shot"
+
+
+class EX4D_OT_drop_footage(Safe):
+    """Open the video, or the image sequence that the picture belongs to, as a moving mesh"""
+
+    bl_idname = "ex4d.drop_footage"
+    bl_label = LABEL
+    bl_options = {"REGISTER"}  # noqa: RUF012 - the shot makes its own undo step
+    opening = True
+
+    directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})
+    files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Open at once, with the settings of the panel."""
+        return self.execute(context)
+
+    def act(self, context: bpy.types.Context) -> set[str]:
+        """Hand the clip to Open Clip; Blender would not say why that one cannot be used now."""
+        if session.current().state.busy:
+            raise InputError("EX-4D is busy: wait, or press Cancel, and drop the clip again.")
+        return bpy.ops.ex4d.open_clip("INVOKE_DEFAULT", filepath=str(self.clip()))
+
+    def clip(self) -> Path:
+        """The one clip that was dropped.
+
+        Raises:
+            InputError: there are several, or none.
+        """
+        found = [Path(self.directory, file.name) for file in self.files if file.name]
+        videos = [file for file in found if file.suffix.lower() in VIDEO_ENDINGS]
+        if not found or len(videos) > 1 or (videos and len(found) > 1):
+            raise InputError("Drop one video, or pictures of one sequence: a shot is made from one clip.")
+        return found[0]
+
+
+class EX4D_FH_footage(bpy.types.FileHandler):
+    """Offers to open what is dropped into a 3D View; where Blender has a use for it too, it asks."""
+
+    bl_idname = "EX4D_FH_footage"
+    bl_label = LABEL
+    bl_import_operator = EX4D_OT_drop_footage.bl_idname
+    bl_file_extensions = ";".join((*VIDEO_ENDINGS, *CLIP_ENDINGS))
+
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        """Only a 3D View shows shots."""
+        return context.area is not None and context.area.type == "VIEW_3D"
+
+
+CLASSES = (EX4D_OT_drop_footage, EX4D_FH_footage)

@@ -1,0 +1,52 @@
+"""Camera moves of the user's own, kept by Blender's preset system in `scripts/presets/ex4d/camera_move`."""
+# ruff: noqa: N801
+
+import bpy
+from bl_operators.presets import AddPresetBase
+
+LABEL = "Saved Moves"
+
+VALUES = ("preset", "amount", "rise", "easing", "shake", "shake_seed", "pivot")
+"""What a move is made of, in `scene.ex4d`. The preset comes first: choosing it sets its usual amount."""
+
+
+class EX4D_MT_saved_moves(bpy.types.Menu):
+    """Choose a camera move that was saved before; Add Keys makes it"""
+
+    bl_idname = "EX4D_MT_saved_moves"
+    bl_label = LABEL
+    preset_subdir = "ex4d/camera_move"
+    preset_operator = "script.execute_preset"
+    draw = bpy.types.Menu.draw_preset
+
+
+class EX4D_OT_save_move(AddPresetBase, bpy.types.Operator):
+    """Save the camera move as it is set here under a name, for all files of yours"""
+
+    bl_idname = "ex4d.save_move"
+    bl_label = "Save Camera Move"
+    preset_menu = EX4D_MT_saved_moves.bl_idname
+    preset_subdir = EX4D_MT_saved_moves.preset_subdir
+    preset_defines = ("facts = bpy.context.scene.ex4d",)
+    preset_values = tuple(f"facts.{name}" for name in VALUES)
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """What the button does."""
+        return "Remove the saved camera move whose name stands here" if properties.remove_active else cls.__doc__ or ""
+
+    def post_cb(self, context: bpy.types.Context, filepath: str) -> None:
+        """Blender calls the menu "Presets" once something was removed."""
+        if self.remove_active or self.remove_name:
+            EX4D_MT_saved_moves.bl_label = LABEL
+
+
+def draw_saved_moves(layout: bpy.types.UILayout) -> None:
+    """The menu, and buttons that add and remove."""
+    row = layout.row(align=True)
+    row.menu(EX4D_MT_saved_moves.bl_idname, text=EX4D_MT_saved_moves.bl_label)
+    row.operator(EX4D_OT_save_move.bl_idname, text="", icon="ADD")
+    row.operator(EX4D_OT_save_move.bl_idname, text="", icon="REMOVE").remove_active = True
+
+
+CLASSES = (EX4D_MT_saved_moves, EX4D_OT_save_move)

@@ -1,0 +1,58 @@
+"""Shots: all shots of the file, each in a scene of its own, to switch between; and another one."""
+# ruff: noqa: N801, RUF012
+
+from pathlib import Path
+
+import bpy
+
+from ex4d.storage.sequence import clip_at
+
+from ..scene import compat
+from ..shot import new_shot
+from ..shot.source import InputError
+from ..ui.clip_operators import OpensClip
+from ..ui.layout import Context, Layout
+from ..ui.scene_operators import EX4D_OT_show_scene
+from ..words import count
+from ..work import state
+
+
+class EX4D_OT_new_shot(OpensClip):
+    """Open another clip in a new scene that has the settings of this one; this shot stays as it is"""
+
+    bl_idname = "ex4d.new_shot"
+    bl_label = "New Shot"
+    bl_options = {"REGISTER", "UNDO"}
+
+    def request(self, context: bpy.types.Context) -> state.OpenRequest:
+        """Make the scene; where the clip cannot be opened there is none."""
+        clip = Path(bpy.path.abspath(self.filepath))
+        if not clip.name:
+            raise InputError("No clip is named: choose a video file or a folder of pictures.")
+        before, window = context.scene, context.window
+        scene = new_shot.make_scene(clip_at(clip).stem)
+        try:
+            request = self.request_in(scene)
+        except BaseException:
+            window.scene = before
+            bpy.data.scenes.remove(scene)
+            raise
+        compat.show_in_sequencer(scene, [window.workspace])
+        return request
+
+
+def draw_shots(layout: Layout, context: Context) -> None:
+    """The shots of the file with a button each that goes to its scene."""
+    column = layout.column(align=True)
+    for scene in new_shot.with_shots():
+        facts, here = scene.ex4d, scene == context.scene
+        takes = len(facts.takes)
+        text = (
+            f"{bpy.path.basename(facts.opened)}: {count(takes, 'take')}" if takes else bpy.path.basename(facts.opened)
+        )
+        icon = "RADIOBUT_ON" if here else "RADIOBUT_OFF"
+        column.operator(EX4D_OT_show_scene.bl_idname, text=text, icon=icon, depress=here).name = scene.name
+    layout.operator(EX4D_OT_new_shot.bl_idname, icon="ADD")
+
+
+CLASSES = (EX4D_OT_new_shot,)

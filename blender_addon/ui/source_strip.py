@@ -1,0 +1,26 @@
+"""Source Strip: the clip under its takes, with its sound."""
+# ruff: noqa: N801
+
+import bpy
+
+from ..shot import source_strip
+from ..ui.operator import Safe, poll_shot
+
+
+class EX4D_OT_source_strip(Safe):
+    """Put the frames of the clip that are open into the sequencer under the takes, with their sound"""
+
+    bl_idname = "ex4d.source_strip"
+    bl_label = "Source Strip with Sound"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return poll_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Add it."""
+        self.tell(source_strip.add(context.scene))
+
+
+CLASSES = (EX4D_OT_source_strip,)

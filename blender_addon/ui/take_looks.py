@@ -1,0 +1,107 @@
+"""What the panel shows of the active take: its picture, and facts from its folder.
+
+Panels may neither read files nor load images while they are drawn. So a panel asks, and the session's next tick looks.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import bpy.utils.previews
+import numpy as np
+
+from ex4d.pipeline import take
+
+from ..scene import pixels
+from ..shot import take_facts, takes
+
+LONGEST_SIDE = 256
+MOST = 32
+"""Takes of which pictures are held, some 0.2 MB each; more begin anew."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of a take; `trouble` says why there is no picture, if there is none."""
+
+    facts: take_facts.TakeFacts
+    trouble: str = ""
+
+
+class TakeLooks:
+    """What was seen of the takes of one shot."""
+
+    def __init__(self) -> None:
+        self._shot = ""
+        self._seen: dict[str, Look] = {}
+        self._wanted: tuple[str, str, int, bool] | None = None
+        self._icons: bpy.utils.previews.ImagePreviewCollection | None = None
+
+    def of(self, scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> Look | None:
+        """What is known of an entry of the list; where nothing is yet, `take` will look."""
+        if scene.ex4d.shot != self._shot:
+            self.forget()
+            self._shot = scene.ex4d.shot
+        key = _key(scene, entry)
+        if key not in self._seen:
+            self._wanted = scene.name, key, entry.number, entry.view
+        return self._seen.get(key)
+
+    def preview(self, scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> bpy.types.ImagePreview | None:
+        """The picture of an entry as Blender holds it; None where there is none."""
+        return self._icons.get(_key(scene, entry)) if self._icons is not None else None
+
+    def icon(self, scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> int:
+        """The picture's number; 0 where there is none, and where Blender has no window."""
+        preview = self.preview(scene, entry)
+        return preview.icon_id if preview is not None else 0
+
+    def take(self) -> bool:
+        """Look at the take that was asked for last; whether there was one."""
+        if self._wanted is None:
+            return False
+        (name, key, number, view), self._wanted = self._wanted, None
+        scene = bpy.data.scenes.get(name)  # undo may have freed the one that was drawn
+        entry = takes.entry_of(scene.ex4d, number, view) if scene is not None else None
+        if entry is None:
+            return False
+        if len(self._seen) >= MOST:
+            self.forget()
+            self._shot = scene.ex4d.shot
+        folder, trouble = takes.take_folder(scene, number, view), ""
+        if folder is not None and folder.is_dir():
+            trouble = self._show(key, folder, view)
+        self._seen[key] = Look(take_facts.read(scene, entry), trouble)
+        return True
+
+    def _show(self, key: str, folder: Path, view: bool) -> str:
+        """Make the picture; returns why there is none."""
+        still, movie = folder / take.THUMBNAIL, take_facts.movie_of(folder, view)
+        shown = pixels.read(still) if still.is_file() else None
+        if shown is None and movie is not None:  # of an earlier version
+            shown = pixels.middle_of(movie, LONGEST_SIDE)
+        if shown is None:
+            return "There is no picture of it: its video is gone or cannot be read."
+        size, values = shown
+        if self._icons is None:
+            self._icons = bpy.utils.previews.new()
+        icon = self._icons.get(key) or self._icons.new(key)
+        icon.image_size = size
+        icon.image_pixels_float.foreach_set(np.ascontiguousarray(values))
+        return ""
+
+    def forget(self) -> None:
+        """Let go of everything: with the file, with the shot, with the add-on."""
+        if self._icons is not None:
+            bpy.utils.previews.remove(self._icons)
+        self._icons, self._wanted, self._seen, self._shot = None, None, {}, ""
+
+
+def _key(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> str:
+    """Names a take; a folder that was written anew, or came back, is looked at again."""
+    folder = takes.take_folder(scene, entry.number, entry.view)
+    try:
+        written = folder.stat().st_mtime_ns if folder is not None else 0
+    except OSError:
+        written = 0
+    return f"{entry.number} {entry.view} {written} {folder}"

@@ -1,0 +1,125 @@
+"""Variations, and the takes that wait: a list with a cancel for each."""
+# ruff: noqa: N801, RUF012
+
+from dataclasses import replace
+
+import bpy
+from bpy.props import IntProperty, StringProperty
+
+from ..shot import estimates, variations
+from ..ui.estimate import draw_estimate
+from ..ui.layout import Context, Layout, say
+from ..ui.operator import Job, poll_shot, poll_takes
+from ..words import count
+from ..work import queue, session, state
+
+
+class EX4D_OT_variations(Job):
+    """Take the shot several times with the camera as it is now and the seeds from Seed on, one after another"""
+
+    bl_idname = "ex4d.variations"
+    bl_label = "Variations"
+
+    number: IntProperty(
+        name="Number", description="How many takes; 0: as many as the panel says", min=0, max=64, options={"SKIP_SAVE"}
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot, and no clip that is being opened."""
+        return poll_shot(cls, context) and poll_takes(cls, context)
+
+    def begin(self, context: bpy.types.Context) -> None:
+        """Send them off, or let them wait."""
+        now, number = session.current(), self.number or context.scene.ex4d.variations
+        wanted = variations.requests(context.scene, number, now.capabilities)
+        for request in wanted:
+            now.press(request)
+        first, last = (request.generation["seed"] for request in (wanted[0], wanted[-1]))
+        seeds = f"the seeds {first} to {last}, one after another" if number > 1 else f"the seed {first}"
+        now.dispatch(state.Said(f"{count(number, 'take')} with {seeds}, all with the camera as it is now."))
+
+
+class EX4D_OT_queue_cancel(bpy.types.Operator):
+    """Take what waits out of the queue; what is under way goes on"""
+
+    bl_idname = "ex4d.queue_cancel"
+    bl_label = "Cancel What Waits"
+    bl_options = {"REGISTER"}
+
+    path: StringProperty(
+        name="Path", description="Camera path of the take; empty: all that wait", options={"SKIP_SAVE", "HIDDEN"}
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs something that waits."""
+        return bool(session.current().queue.waiting)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Take it out."""
+        session.current().dispatch(queue.CancelWaiting(self.path))
+        return {"FINISHED"}
+
+
+class EX4D_OT_queue_dismiss(bpy.types.Operator):
+    """Do not show any more which takes failed"""
+
+    bl_idname = "ex4d.queue_dismiss"
+    bl_label = "Dismiss Errors of Takes"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs one that failed."""
+        return bool(session.current().queue.lost)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Forget them."""
+        session.current().dispatch(queue.Dismissed())
+        return {"FINISHED"}
+
+
+def draw_variations(layout: Layout, context: Context) -> None:
+    """The button, how many, and what that will take."""
+    facts = context.scene.ex4d
+    row = layout.row(align=True)
+    row.operator(EX4D_OT_variations.bl_idname, icon="DUPLICATE")
+    row.prop(facts, "variations", text="")
+    one = estimates.of_take(facts)
+    if one is not None and not session.current().state.busy:
+        seconds = None if one.seconds is None else one.seconds * facts.variations
+        draw_estimate(layout, replace(one, seconds=seconds, bytes=one.bytes * facts.variations))
+
+
+def draw_queue(layout: Layout, context: Context) -> None:
+    """What waits, in order, and what failed while others went on; nothing where neither is there."""
+    held = session.current().queue
+    for sentence in held.lost:
+        say(layout, context, sentence, "ERROR")
+    if held.lost:
+        layout.operator(EX4D_OT_queue_dismiss.bl_idname, text="Dismiss", icon="X")
+    if not held.waiting:
+        return
+    box = layout.box()
+    row = box.row()
+    row.label(text=f"{count(len(held.waiting), 'take')} waiting", icon="SORTTIME")
+    row.operator(EX4D_OT_queue_cancel.bl_idname, text="Cancel All").path = ""
+    column = box.column(align=True)
+    column.label(text=f"Now: {told(session.current().state.request, context)}")
+    for place, each in enumerate(held.waiting, start=1):
+        row = column.row(align=True)
+        row.label(text=f"{place}. {told(each.request, context)}")
+        row.operator(EX4D_OT_queue_cancel.bl_idname, text="", icon="X", emboss=False).path = each.request.path
+
+
+def told(request: state.TakeRequest, context: Context) -> str:
+    """A take that waits in a few words: what it is called, its quality, and its scene where that is another one."""
+    name = request.generation.get("generator", "")
+    quality = request.generation.get("options", {}).get(name, {}).get("quality", "")
+    quality = f" ({quality})" if quality and not request.preview else ""
+    scene = f", {request.scene}" if request.scene_uid != context.scene.session_uid else ""
+    return f"{queue.name_of(request)}{quality}{scene}"
+
+
+CLASSES = (EX4D_OT_variations, EX4D_OT_queue_cancel, EX4D_OT_queue_dismiss)

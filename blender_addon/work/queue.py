@@ -1,0 +1,235 @@
+"""Takes that wait for the one under way, as a pure state machine around that of the one (`state.transition`).
+
+A take that waits is handed to the server at once, which makes its takes in this order, also while Blender is closed.
+When the one under way has ended, whether well or not, the first that waits takes its place.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..words import count
+from ..work import state
+from ..work.state import Request, State, TakeRequest
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A take that waits. Its camera was read when it was asked for, into the file `request.path`, which no other has.
+
+    Attributes:
+        request: what was asked.
+        job_id: the server's name for it, once it was handed over.
+        update: what the client said of it last; None where it has said nothing yet.
+        taken: as in `State`.
+    """
+
+    request: TakeRequest
+    job_id: str = ""
+    update: Any = None
+    taken: bool = False
+
+    @property
+    def was_begun(self) -> bool:
+        """Whether the server has begun with it."""
+        return self.update is not None and self.update.state not in ("uploading", "queued")
+
+    @property
+    def results(self) -> tuple[Path, ...]:
+        """Its files, where they came before its turn."""
+        return tuple(self.update.files.values()) if self.update is not None else ()
+
+
+@dataclass(frozen=True)
+class Queue:
+    """All that waits, in order.
+
+    Attributes:
+        waiting: the takes.
+        lost: sentences about takes that failed while others went on; until something is asked for anew.
+    """
+
+    waiting: tuple[Waiting, ...] = ()
+    lost: tuple[str, ...] = ()
+
+
+# -- events -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """The client gave a job that waits its id; the request now knows its files."""
+
+    request: TakeRequest
+    job_id: str
+
+
+@dataclass(frozen=True)
+class NotTaken:
+    """A job that waits could not be handed over."""
+
+    request: TakeRequest
+    message: str
+
+
+@dataclass(frozen=True)
+class CancelWaiting:
+    """The user does not want a take any more that waits; an empty path stands for all of them."""
+
+    path: str = ""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A .blend was loaded that was saved while these waited."""
+
+    waiting: tuple[Waiting, ...]
+
+
+@dataclass(frozen=True)
+class Dismissed:
+    """The user has read which takes failed."""
+
+
+QueueEvent = HandedOver | NotTaken | CancelWaiting | Restored | Dismissed
+
+# -- effects ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class HandOver:
+    """Give a job that waits to the client."""
+
+    request: TakeRequest
+
+
+@dataclass(frozen=True)
+class Discard:
+    """Nothing will come of a take that waited: tell the server where it has it, and remove its camera path."""
+
+    waiting: Waiting
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Write what waits into the .blend."""
+
+
+QueueEffect = HandOver | Discard | Keep
+Effects = tuple[state.Effect | QueueEffect, ...]
+
+
+def name_of(request: Request) -> str:
+    """What a take is called before it has a number."""
+    if not isinstance(request, TakeRequest) or request.preview:
+        return "Path Preview"
+    return f"Take with Seed {request.generation.get('seed', 0)}"
+
+
+def told(queue: Queue) -> str:
+    """What to say once a take was put into the queue."""
+    return f"It waits for {count(len(queue.waiting), 'take')} before it; it is made with the camera as it is now."
+
+
+def may_ask_for_takes(now: State) -> bool:
+    """Whether takes can be asked for: nothing is under way, or takes are."""
+    return not now.busy or isinstance(now.request, TakeRequest)
+
+
+def transition(now: State, queue: Queue, event: state.Event | QueueEvent) -> tuple[State, Queue, Effects]:
+    """The next state and queue, and what has to be done. Events that come too late change nothing."""
+    after, left, effects = _stepped(now, queue, event)
+    if left.waiting and not after.busy:
+        after, left, more = _next(after, left)
+        effects += more
+    if after.taken and not now.taken and after.job_id == now.job_id:
+        effects += (state.Remember(after.request, after.job_id, True),)
+    if _kept(left) != _kept(queue):
+        effects += (Keep(),)
+    return after, left, effects
+
+
+def _stepped(now: State, queue: Queue, event: state.Event | QueueEvent) -> tuple[State, Queue, Effects]:
+    """`transition`, but for who is next."""
+    match event:
+        case state.Pressed(TakeRequest() as request) if now.busy:
+            if not may_ask_for_takes(now):
+                return now, queue, ()
+            left = replace(queue, waiting=(*queue.waiting, Waiting(request)))
+            return now, left, (HandOver(request),) if now.job_id else ()
+        case HandedOver(request, job_id):
+            return now, _changed(queue, request.path, request=request, job_id=job_id), ()
+        case NotTaken(request, message):
+            return now, _without(queue, request.path, f"{name_of(request)}: {message}"), _discarded(queue, request.path)
+        case CancelWaiting(path):
+            gone = [each.request.path for each in queue.waiting if path in ("", each.request.path)]
+            left, effects = queue, ()
+            for each in gone:
+                left, effects = _without(left, each), (*effects, *_discarded(queue, each))
+            return now, left, effects
+        case Restored(waiting):
+            follow = tuple(state.Follow(each.job_id) for each in waiting if each.job_id)
+            hand_over = tuple(HandOver(each.request) for each in waiting if not each.job_id and now.job_id)
+            return now, replace(queue, waiting=(*queue.waiting, *waiting)), (*follow, *hand_over)
+        case Dismissed():
+            return now, replace(queue, lost=()), ()
+        case state.Updated(update) if any(each.job_id == update.job_id for each in queue.waiting):
+            return now, *_updated(queue, update)
+    if isinstance(event, state.GaveUp) and now.busy:  # on the server, not on one take
+        discarded = tuple(Discard(each) for each in queue.waiting)
+        after, effects = state.transition(now, event)
+        return after, Queue(), (*effects, *discarded)
+    after, effects = state.transition(now, event)
+    if isinstance(event, state.Pressed) and after.busy and not now.busy:
+        queue = Queue()
+    if isinstance(event, state.Submitted) and after.job_id != now.job_id:
+        effects += tuple(HandOver(each.request) for each in queue.waiting if not each.job_id)
+    if now.busy and not after.busy and after.failed and queue.waiting:
+        queue = replace(queue, lost=(*queue.lost, f"{name_of(now.request)}: {after.message}"))
+    return after, queue, effects
+
+
+def _next(ended: State, queue: Queue) -> tuple[State, Queue, Effects]:
+    """Let the first that waits take the place of what has ended, whose message stays."""
+    first, left = queue.waiting[0], replace(queue, waiting=queue.waiting[1:])
+    said = {"trouble": ended.trouble, "message": ended.message, "failed": ended.failed}
+    if not first.job_id:
+        begun = State("preparing", first.request, stage="Reading Files", **said)
+        return begun, left, (state.Prepare(first.request),)
+    following = State("working", first.request, first.job_id, stage="Queued", taken=first.taken, **said)
+    effects: Effects = (state.Remember(first.request, first.job_id, first.taken),)
+    if first.update is not None:
+        following, more = state.transition(following, state.Updated(first.update))
+        effects += more
+    return following, left, effects
+
+
+def _updated(queue: Queue, update: Any) -> tuple[Queue, Effects]:
+    """Keep what the client said for the time when its job is the first; what comes to nothing is not waited for."""
+    path = next(each.request.path for each in queue.waiting if each.job_id == update.job_id)
+    if update.state not in ("failed", "cancelled"):
+        return _changed(queue, path, update=update, taken=update.state != "uploading"), ()
+    request = next(each.request for each in queue.waiting if each.job_id == update.job_id)
+    message = update.message or "Cancelled."
+    return _without(queue, path, f"{name_of(request)}: {message}"), _discarded(_changed(queue, path, job_id=""), path)
+
+
+def _changed(queue: Queue, path: str, **changes: Any) -> Queue:
+    changed = (replace(each, **changes) if each.request.path == path else each for each in queue.waiting)
+    return replace(queue, waiting=tuple(changed))
+
+
+def _without(queue: Queue, path: str, lost: str = "") -> Queue:
+    waiting = tuple(each for each in queue.waiting if each.request.path != path)
+    if len(waiting) == len(queue.waiting):  # it is the one under way by now
+        return queue
+    return Queue(waiting, (*queue.lost, lost) if lost else queue.lost)
+
+
+def _discarded(queue: Queue, path: str) -> Effects:
+    return tuple(Discard(each) for each in queue.waiting if each.request.path == path)
+
+
+def _kept(queue: Queue) -> list[tuple[str, str, bool]]:
+    """What the .blend keeps of a queue, as far as it can change."""
+    return [(each.request.path, each.job_id, each.taken) for each in queue.waiting]

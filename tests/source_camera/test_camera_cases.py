@@ -1,0 +1,49 @@
+"""The benchmark's figures, on a generated scene: the truth has no error, and a camera that stands has a large one."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+from camera_cases import Case, Found, figures, generated, truth
+
+
+@pytest.fixture(scope="module")
+def street() -> Case:
+    return generated("street", 9, 192)
+
+
+def test_the_true_camera_has_no_error_and_the_second_view_agrees(street):
+    made = figures(street, street.depth, truth(street, street.depth))
+    assert made.ate < 1e-9
+    assert made.end < 1e-9
+    assert made.drift_95 < 0.01  # so projection, lifting and visibility fit together
+    assert made.visible == made.visible_true > 22
+
+
+def test_a_camera_that_stands_is_wrong_in_every_figure(street):
+    still = Found(np.tile(np.eye(4), (9, 1, 1)), street.depth.intrinsics)
+    made = figures(street, street.depth, still)
+    assert made.ate > 0.2
+    assert made.drift > 5
+    assert made.way == 0
+    assert made.visible < made.visible_true - 6
+
+
+def test_wrong_depth_has_a_unit_in_which_the_true_camera_is_told(street):
+    wrong = street.wrong_depth(0)
+    found = truth(street, wrong)
+    ratio = np.median(wrong.depth[~street.moving] / street.depth.depth[~street.moving])
+    assert street.unit(wrong) == pytest.approx(ratio, rel=0.05)
+    assert np.allclose(found.poses[:, :3, 3], street.unit(wrong) * street.poses[:, :3, 3])
+    assert figures(street, wrong, found).drift < 3
+
+
+def test_where_nothing_stands_still_there_is_no_drift_and_still_a_unit():
+    case = generated("all_moving", 5, 96)
+    wrong = case.wrong_depth(0)
+    made = figures(case, wrong, truth(case, wrong))
+    assert made.drift is None
+    assert made.ate < 1e-9
