@@ -71,11 +71,11 @@ sample: $(READY) $(BLENDER_READY)  ## render sample/ again (about ten minutes)
 extension: $(BLENDER_READY)  ## dist/ex4d-<version>.zip for Blender's Install from Disk
 	$(BLENDER)/bin/python scripts/build_extension.py
 
-benchmark: $(READY)  ## the figures of docs/performance.md
+benchmark: $(READY) $(BLENDER_READY)  ## the figures of docs/performance.md
 	$(VENV)/bin/python benchmarks/render.py
 	$(VENV)/bin/python benchmarks/transfer.py
 	$(VENV)/bin/python benchmarks/true_view.py
-	$(VENV)/bin/python benchmarks/live_coverage.py
+	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python benchmarks/live_coverage.py
 
 clean:
 	rm -rf .venv .venv-bpy-* build dist out

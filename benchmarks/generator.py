@@ -21,8 +21,8 @@ from ex4d.generate.diffsynth.quality import QualityName
 from ex4d.generate.wan.quality import QUALITIES
 from ex4d.generate.wan.settings import WanSettings
 from ex4d.generate.wan.spec import SPEC
-from ex4d.media.contact_sheet import write_picture
 from ex4d.render import conditioning
+from ex4d.render.contact_sheet import write_picture
 
 SEED = 7
 

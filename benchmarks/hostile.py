@@ -28,7 +28,7 @@ from transfer import serving
 from ex4d.jobs.client import Client
 from ex4d.jobs.codec import encode
 from ex4d.jobs.keys import ClientKeys, KeyPair, client_keys, find_state
-from ex4d.jobs.messages import PROTOCOL_VERSION, Cancel, Follow, Get, Hello, Ping, Put, Result, Unload
+from ex4d.jobs.messages import PROTOCOL_VERSION, Cancel, Follow, Get, Hello, Look, Ping, Put, Result, Unload
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.requests import Reconstruct, Source
 
@@ -82,7 +82,7 @@ def message(chance: random.Random) -> list[bytes]:
     good = [
         *(Hello(PROTOCOL_VERSION, "x"), Follow(JOB, 0), Cancel(JOB), Unload(), Ping(), Get(sha256, 0)),
         *(Put(sha256, 10, 0), Ready("x"), Beat("x"), Step(1, "s", 1, 1, 0.0), Finished(1, Result({}, ()))),
-        *(Failed(1, "m"), Stopped(1)),
+        *(Failed(1, "m"), Stopped(1), Look(1, sha256, 0, (0.0,) * 16, (0.0,) * 16, (0.0,) * 9, 16, 16)),
     ]
     frame = encode(chance.choice(good))
     kind = chance.randrange(5)

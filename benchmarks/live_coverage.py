@@ -1,42 +1,255 @@
-"""Time of the quick coverage estimate, `python benchmarks/live_coverage.py`: what a live read-out would cost."""
+"""How fast the add-on hears what is real while a camera moves, and what that takes of Blender's time.
 
-from dataclasses import replace
+    EX4D_PYTHON=.venv/bin/python .venv-bpy-4.5.15/bin/python benchmarks/live_coverage.py
+
+The sample's frames in 1024x576, opened in Blender by the add-on through a server of its own on this machine, looked at
+in 256x144. The camera is somewhere else in each of 60 pictures a second, as under a hand; each "tick" is one call that
+Blender waits for, of the add-on's timer or from its draw handler. Then the same over a connection whose round trip
+takes 30 ms, and while the server generates takes, one after the other.
+"""
+
+import asyncio
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
-from render import best
+import numpy as np
 
-from ex4d.depth.files import read_depth
-from ex4d.geometry import presets
-from ex4d.geometry.camera_path import CameraPath
-from ex4d.geometry.mesh import DWMesh
-from ex4d.media.clip import read_clip
-from ex4d.render import coverage
-from ex4d.render.conditioning import render as render_conditioning
-from ex4d.render.scene import Scene
-
-SAMPLE = Path(__file__).resolve().parents[1] / "sample"
+REPOSITORY = Path(__file__).resolve().parents[1]
+SAMPLE = REPOSITORY / "sample"
+SERVER_PYTHON = os.environ.get("EX4D_PYTHON", str(REPOSITORY / ".venv/bin/python"))
+SECONDS, PICTURES_A_SECOND, ROUND_TRIP_S = 6.0, 60, 0.030
+FAR = "127.0.0.2"
 
 
 def main() -> None:
-    """Print the time for the whole path and for one frame, beside the full picture's."""
+    """Print a line for each condition."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        os.environ |= {"EX4D_DATA": str(folder / "user"), "XDG_CONFIG_HOME": str(folder / "config")}
+        (folder / "user").mkdir()
+        run("clip", str(folder)).wait()
+        server = subprocess.Popen(
+            [SERVER_PYTHON, "-m", "ex4d_server", "--address", "tcp://127.0.0.1:0", "--state", str(folder / "state")],
+            stdout=subprocess.PIPE,
+            stderr=(folder / "log").open("w"),
+            text=True,
+        )
+        assert server.stdout
+        address = server.stdout.readline().split()[-1]
+        helpers: list[subprocess.Popen] = []
+        try:
+            measure_all(folder, address, helpers)
+        finally:
+            for process in (*helpers, server):
+                process.terminate()
+                process.wait()
+
+
+def measure_all(folder: Path, address: str, helpers: list[subprocess.Popen]) -> None:
+    """Open the clip in Blender, and measure under each condition."""
+    sys.path.insert(0, str(REPOSITORY))
+    import bpy  # noqa: F401 - Blender's own modules can be found only after it
+    import addon_utils  # isort: skip
+
+    addon_utils.enable("blender_addon", default_set=True)
+    try:
+        blender = Blender(folder / "clip.mp4", address)
+        blender.measure("idle server")
+        helpers.append(run("delay", address, str(blender.bulk_port)))
+        time.sleep(1)
+        far = address.replace("127.0.0.1", FAR)
+        blender.connect(far, folder / "state")
+        blender.measure(f"idle server, round trip {1e3 * ROUND_TRIP_S:.0f} ms")
+        helpers.append(run("jobs", str(folder), address))
+        time.sleep(8)
+        blender.measure(f"while a job runs, round trip {1e3 * ROUND_TRIP_S:.0f} ms")
+        blender.connect(address, folder / "state")
+        blender.measure("while a job runs")
+    finally:
+        addon_utils.disable("blender_addon", default_set=True)
+
+
+def run(*arguments: str) -> subprocess.Popen:
+    """This file with the server's Python."""
+    return subprocess.Popen([SERVER_PYTHON, __file__, *arguments])
+
+
+class Blender:
+    """The add-on with a clip that is open and a camera that moves."""
+
+    def __init__(self, clip: Path, address: str) -> None:
+        import bpy
+
+        self._bpy: Any = bpy
+        self._session: Any = importlib.import_module("blender_addon.work.session").current()
+        self._session_module: Any = importlib.import_module("blender_addon.work.session")
+        self._work = clip.with_name("state") / "work"
+        self._set_address(address)
+        bpy.ops.ex4d.open_clip(filepath=str(clip))
+        bpy.ops.ex4d.camera_preset(preset="60")
+        self.bulk_port = self._session.client.server.bulk_port
+
+    def _set_address(self, address: str) -> None:
+        self._bpy.context.preferences.addons["blender_addon"].preferences.address = address
+
+    def connect(self, address: str, state: Path) -> None:
+        """Talk to the server by another address."""
+        client = importlib.import_module("ex4d.jobs.client").Client
+        self._session.disconnect()
+        self._session.client = client(address, state.parent / "downloads", state=state)
+        end = time.monotonic() + 20
+        while self._session.client.status != "ready":
+            self._session.client.poll()
+            assert time.monotonic() < end, self._session.client.problem
+            time.sleep(0.01)
+
+    def measure(self, condition: str) -> None:
+        """Move the camera for a while, as Blender's event loop would, and print what came of it."""
+        scene, session = self._bpy.context.scene, self._session
+        camera, coverage, client = scene.ex4d.camera, session.coverage, session.client
+        scene.frame_set(25)
+        coverage.forget()
+        sent: dict[int, float] = {}  # looks of before that are still under way are not counted
+        waited: list[float] = []
+        look, take_views = client.look, client.take_views
+
+        def noted_look(asked: Any) -> bool:
+            sent[asked.number] = time.perf_counter()
+            return look(asked)
+
+        def noted_views() -> list:
+            views = take_views()
+            waited.extend(time.perf_counter() - sent[view.number] for view in views if view.number in sent)
+            return views
+
+        client.look, client.take_views = noted_look, noted_views
+        ticks: list[tuple[float, float]] = []
+        draw = self._timed(lambda: session.look(scene), ticks)
+        step = self._timed(session.look_around, ticks)
+        self._session_module.live_coverage.is_seen = lambda scene: True  # there is no window here
+        assert any(self._work.iterdir()) == ("job" in condition)
+        place, picture, due = camera.location.x, 0.0, 0.0
+        began, warm = time.perf_counter(), False
+        while (now := time.perf_counter()) < began + SECONDS + (2 if warm else 30):
+            if not warm and waited:  # the first look starts the process and reads the depth of the whole shot
+                began, warm = now, True
+                waited.clear()
+                ticks.clear()
+            if now >= picture:
+                picture = now + 1 / PICTURES_A_SECOND
+                camera.location.x = place + 0.3 * np.sin(3 * now)
+                self._bpy.context.view_layer.update()
+                draw()
+                due = min(due, now + 0.004)
+            if now >= due:
+                due = now + step()
+            if warm and now > began + SECONDS:
+                break
+            time.sleep(0.0005)
+        camera.location.x = place
+        took = time.perf_counter() - began
+        client.look, client.take_views = look, take_views
+        assert any(self._work.iterdir()) == ("job" in condition)
+        wall, own = 1e3 * np.array(ticks).T
+        print(
+            f"{condition:36s} {len(waited) / took:5.1f} answers/s, after {1e3 * np.median(waited):4.0f} ms"
+            f" (95%: {1e3 * np.percentile(waited, 95):.0f}); tick {np.median(wall):.2f} ms (95%:"
+            f" {np.percentile(wall, 95):.2f}, 99%: {np.percentile(wall, 99):.2f}; of the processor 99%:"
+            f" {np.percentile(own, 99):.2f})",
+            flush=True,
+        )
+
+    @staticmethod
+    def _timed(call: Any, into: list[tuple[float, float]]) -> Any:
+        """A call that notes its seconds by the clock, and those in which it had a processor."""
+
+        def timed() -> Any:
+            began, own = time.perf_counter(), time.thread_time()
+            result = call()
+            into.append((time.perf_counter() - began, time.thread_time() - own))
+            return result
+
+        return timed
+
+
+# -- what runs with the server's Python, in processes of their own
+
+
+def make_clip(folder: Path) -> None:
+    """The sample in twice its size."""
+    from dataclasses import replace
+
+    from ex4d.depth.files import read_depth
+    from ex4d.geometry.depth_video import save_depth
+    from ex4d.media.clip import read_clip
+    from ex4d.media.movie import write_movie
+
     clip = read_clip(SAMPLE / "clip.mp4")
     depth = read_depth(SAMPLE / "clip.depth.npz", clip)
-    mesh = DWMesh.from_depth(depth)
-    radius = presets.pivot_distance(depth.depth[0])
-    path = presets.preset("60", radius, depth.intrinsics, mesh.width, mesh.height, len(mesh))
-    full = best(lambda: render_conditioning(Scene(mesh, clip.frames, path)))
-    quick = best(lambda: coverage.estimate(mesh, path, 256))
-    t = len(path) // 2
-    at = slice(t, t + 1)
-    one_mesh = replace(
-        mesh, depth=mesh.depth[at], intrinsics=mesh.intrinsics[at], source_to_world=mesh.source_to_world[at]
-    )
-    one_path = CameraPath(path.camera_to_world[at], path.intrinsics[at], path.width, path.height)
-    one = best(lambda: coverage.estimate(one_mesh, one_path, 512))
-    print(f"{len(path)} frames at 512x288, colour and mask: {1e3 * full:6.1f} ms")
-    print(f"{len(path)} frames at 256x144, coverage:        {1e3 * quick:6.1f} ms")
-    print(f"one frame at 512x288, coverage:       {1e3 * one:6.1f} ms")
+    write_movie(folder / "clip.mp4", clip.frames.repeat(2, 1).repeat(2, 2), clip.fps)
+    twice = np.diag([2, 2, 1]) @ depth.intrinsics
+    save_depth(folder / "clip.depth.npz", replace(depth, depth=depth.depth.repeat(2, 1).repeat(2, 2), intrinsics=twice))
+
+
+def run_jobs(folder: Path, address: str) -> None:
+    """Generate previews of the clip for ever."""
+    from ex4d.jobs.client import Client
+    from ex4d.pipeline.hashing import blob_of
+    from ex4d.pipeline.requests import Generate, Source
+    from ex4d.pipeline.settings import GenerateSettings, PathSettings
+
+    files = {blob_of(path): path for path in (folder / "clip.mp4", folder / "clip.depth.npz")}
+    clip, depth = files
+    client = Client(address, folder / "jobs")
+    for seed in range(100):
+        job = Generate(
+            Source((clip,), (depth,)), None, PathSettings("60"), generation=GenerateSettings("preview", seed)
+        )
+        client.wait(client.submit(job, {blob.sha256: path for blob, path in files.items()}))
+
+
+async def delay(ports: list[int]) -> None:
+    """Pass on what comes to these ports of `FAR` to the same ports of 127.0.0.1, half a round trip later."""
+
+    async def later(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+
+        async def write() -> None:
+            while True:
+                due, data = await queue.get()
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                writer.write(data)
+
+        task = asyncio.create_task(write())
+        while data := await reader.read(1 << 16):
+            queue.put_nowait((time.monotonic() + ROUND_TRIP_S / 2, data))
+        task.cancel()
+        writer.close()
+
+    def accept(port: int) -> Any:
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
+            await asyncio.gather(later(reader, far_writer), later(far_reader, writer), return_exceptions=True)
+
+        return connected
+
+    for port in ports:
+        await asyncio.start_server(accept(port), FAR, port)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["clip"]:
+        make_clip(Path(sys.argv[2]))
+    elif sys.argv[1:2] == ["jobs"]:
+        run_jobs(Path(sys.argv[2]), sys.argv[3])
+    elif sys.argv[1:2] == ["delay"]:
+        asyncio.run(delay([int(sys.argv[2].rsplit(":", 1)[1]), int(sys.argv[3])]))
+    else:
+        main()

@@ -17,9 +17,9 @@ from ex4d.geometry import camera_path, occlusion
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import OcclusionFilter
 from ex4d.media.clip import read_clip
-from ex4d.media.contact_sheet import INVENTED, write_picture
-from ex4d.render import mask_edges
+from ex4d.render import legend, mask_edges
 from ex4d.render.conditioning import Conditioning, render
+from ex4d.render.contact_sheet import write_picture
 from ex4d.render.scene import Scene
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample"
@@ -71,7 +71,7 @@ def write_differences(truth: Truth, file: Path) -> None:
     for limits, kernel in ((occlusion.RELEASE, 1), (occlusion.FILTERS["default"], mask_edges.DEFAULT_KERNELS[0])):
         conditioning, true = truth.conditioning(limits), truth.pictures[-1]
         real = mask_edges.erode(conditioning.mask[truth.at[-1:]], (kernel, kernel), 0)[0][..., None] > 0
-        found = np.where(real, conditioning.colour[truth.at[-1]], np.array(INVENTED, np.uint8))
+        found = legend.tint(conditioning.colour[truth.at[-1]], real[..., 0])
         difference = np.clip(4 * np.abs(found.astype(int) - true), 0, 255) * real
         rows.append(np.concatenate([true, found, difference.astype(np.uint8)], axis=1))
     write_picture(file, np.concatenate(rows))

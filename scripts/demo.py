@@ -16,10 +16,10 @@ from pathlib import Path
 from ex4d.geometry.camera_path import load
 from ex4d.geometry.depth_video import load_depth_npz
 from ex4d.geometry.mesh import DWMesh
-from ex4d.media.contact_sheet import contact_sheet, write_picture
 from ex4d.media.movie import read_movie
 from ex4d.pipeline import take
 from ex4d.render import coverage
+from ex4d.render.contact_sheet import contact_sheet, write_picture
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sample"
 COLUMNS = 4

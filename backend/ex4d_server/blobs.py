@@ -222,6 +222,16 @@ class BlobStore:
                 self._wanted.popitem(last=False)
             return offsets
 
+    def has(self, sha256: str, owner: str) -> bool:
+        """Whether a file is here that an owner has sent or made; it counts as used now."""
+        if not self._owns(owner, sha256) and (owner, sha256) not in self._proved:
+            return False
+        with self._lock:
+            if self._size(sha256) is None:
+                return False
+            self._touch(sha256)
+        return True
+
     def adopt(self, path: Path, blob: Blob) -> None:
         """Take a finished file of this machine into the store by moving it.
 

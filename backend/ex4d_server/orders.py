@@ -1,4 +1,6 @@
-"""What supervisor and worker say to each other: over a loopback socket, in the coding of ex4d.jobs.messages.
+"""What the server's processes say to each other, over loopback sockets, in the coding of ex4d.jobs.messages.
+
+Supervisor and worker speak of attempts, lookout and looker of looks.
 
 The worker gets in by the keys, and proves itself with the token, that it found in its environment; every message of an
 attempt carries the attempt's lease. Folders follow from the state folder, so no paths travel here either.
@@ -7,7 +9,7 @@ attempt carries the attempt's lease. Folders follow from the state folder, so no
 from dataclasses import dataclass
 from pathlib import Path
 
-from ex4d.jobs.messages import Count, Jpeg, Result, Text, Word
+from ex4d.jobs.messages import Count, Jpeg, Look, Result, Seen, Text, Unseen, Word
 from ex4d.pipeline.requests import Job
 from ex4d.plain import Tagged
 
@@ -16,6 +18,10 @@ KEYS_VARIABLE = "EX4D_WORKER_KEYS"
 """In the environment of a worker: the public key of its server, and its own pair, which no other worker gets."""
 STATE_VARIABLE = "EX4D_WORKER_OF"
 """In the environment of a worker and of all it starts: the state folder. So the next server finds what was left."""
+LOOKER_VARIABLE = "EX4D_LOOKER_OF"
+"""The same for the process that looks for clients, which comes and goes without the worker."""
+GONE = "The server has no depth of this shot: press Preview Path, which sends it."
+"""What a look is answered that names a file which is not here, or not this client's."""
 BEAT_SECONDS = 1.0
 """A worker says this often that its process runs."""
 
@@ -86,6 +92,8 @@ class Stopped(Tagged):
 
 WORKER_MESSAGES = (Ready, Beat, Step, Finished, Failed, Stopped)
 SUPERVISOR_MESSAGES = (Run, Stop)
+LOOKER_MESSAGES = (Ready, Seen, Unseen)
+LOOKOUT_MESSAGES = (Look,)
 
 
 def work_folder(state: Path, lease: int) -> Path:

@@ -44,12 +44,14 @@ from ex4d.jobs.messages import (
     Hello,
     Holds,
     Limits,
+    Look,
     Missing,
     Ping,
     Pong,
     Status,
     Submit,
     Unload,
+    Unseen,
     Welcome,
 )
 from ex4d.pipeline import model_files
@@ -66,7 +68,8 @@ from ex4d_server.gate import CLIENTS, Gate
 from ex4d_server.journal import Journal, JournalError
 from ex4d_server.limited_log import LimitedLog
 from ex4d_server.local import LocalExecutor
-from ex4d_server.orders import blob_folder
+from ex4d_server.lookout import Lookout
+from ex4d_server.orders import GONE, blob_folder
 from ex4d_server.platform import host, remove_tree
 from ex4d_server.sessions import Sessions
 from ex4d_server.supervisor import Supervisor
@@ -162,6 +165,7 @@ class Server:
             bind_bulk = partial(self._bind, gate, f"tcp://{ip}:*", CHUNK_BYTES + 1024, CHUNKS_IN, CHUNKS_OUT)
             self._bulk = Bulk(bind_bulk, self._sessions, self._blobs, state / "exchange", self._instance)
             self._executor = LocalExecutor(self._context, gate, state, runner=runner, deadlines=deadlines, clock=clock)
+            self._lookout = Lookout(self._context, gate, state, clock)
             self._supervisor = Supervisor(self._journal, self._blobs, self._executor, clock)
         except BaseException:
             if self._gate:
@@ -201,11 +205,11 @@ class Server:
         """
         while not stop():
             poller = zmq.Poller()
-            for socket in (self._control, *self._executor.sockets):
+            for socket in (self._control, self._lookout.socket, *self._executor.sockets):
                 poller.register(socket, zmq.POLLIN)
             if self._control in dict(poller.poll(TICK_MS)):
                 self._drain()
-            for turn in (self._supervisor.tick, self._push_events):
+            for turn in (self._send_views, self._supervisor.tick, self._push_events):
                 try:
                     turn()
                 except Exception:
@@ -216,7 +220,7 @@ class Server:
     def close(self) -> None:
         """End the worker, close everything, release the folder. Jobs under way go back to the queue."""
         assert self._gate
-        for end in (self._supervisor.close, self._bulk.close, self._journal.close, self._gate.close):
+        for end in [each.close for each in (self._supervisor, self._lookout, self._bulk, self._journal, self._gate)]:
             try:
                 end()
             except Exception:
@@ -326,7 +330,7 @@ class Server:
                 received = receive(self._control)
             except zmq.Again:
                 return
-            answer: Tagged
+            answer: Tagged | None
             try:
                 answer = self._handle(received)
             except ProtocolError as error:
@@ -337,7 +341,20 @@ class Server:
             except Exception as error:
                 self._troubles.warning("a message was not handled", exc_info=True)
                 answer = Error("internal", f"The server failed on this message ({type(error).__name__}): see its log.")
-            self._send(received.peer, answer)
+            if answer is not None:
+                self._send(received.peer, answer)
+
+    def _send_views(self) -> None:
+        """Give clients what was seen for them; one whose queue is full asks again."""
+        for peer, view in self._lookout.tick():
+            self._send(peer, view)
+
+    def _look(self, peer: bytes, key: str, look: Look) -> Unseen | None:
+        """What is seen is sent later, unless there is nothing to look at."""
+        if not self._blobs.has(look.depth, key):
+            return Unseen(look.number, GONE)
+        self._lookout.ask(peer, look)
+        return None
 
     def _send(self, peer: bytes, message: Tagged) -> bool:
         """Send to one client; False when its queue is full or it is gone."""
@@ -351,6 +368,7 @@ class Server:
         return True
 
     def _forget(self, peer: bytes) -> None:
+        self._lookout.forget(peer)
         if known := self._peers.pop(peer, None):
             self._sessions.close(known.session)
         for job_id, followers in list(self._followers.items()):
@@ -358,7 +376,7 @@ class Server:
             if not followers:
                 del self._followers[job_id]
 
-    def _handle(self, received: Received) -> Tagged:
+    def _handle(self, received: Received) -> Tagged | None:
         peer, frames, now = received.peer, received.frames, self._clock()
         if received.key not in self._admitted:
             self._forget(peer)
@@ -383,6 +401,8 @@ class Server:
             return Pong(sentence(self._supervisor.trouble))
         if isinstance(message, Unload):
             return self._supervisor.unload(known.key)
+        if isinstance(message, Look):
+            return self._look(peer, known.key, message)
         try:
             return self._submit(peer, message) if isinstance(message, Submit) else self._about_job(peer, message)
         except JournalError as error:

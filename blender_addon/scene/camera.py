@@ -43,6 +43,23 @@ def picture_of(scene: bpy.types.Scene) -> axes.Picture:
     )
 
 
+def fitting_picture(scene: bpy.types.Scene) -> axes.Picture:
+    """`picture_of` a scene whose picture has the shape of its clip's.
+
+    Raises:
+        InputError: it has another.
+    """
+    picture, facts = picture_of(scene), scene.ex4d
+    shape, wanted = picture.height * picture.pixel_aspect / picture.width, facts.height / facts.width
+    _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
+    if abs(shape / (wanted * aspect) - 1) > 0.01:
+        raise InputError(
+            f"The scene renders {picture.width}x{picture.height} but the clip is {facts.width}x{facts.height}:"
+            " press Match Scene."
+        )
+    return picture
+
+
 def lens_of(data: bpy.types.Camera) -> axes.Lens:
     """The lens of a (possibly evaluated) camera.
 
@@ -343,14 +360,7 @@ def sample(scene: bpy.types.Scene) -> CameraPath:
     """
     first, last = frame_facts(scene)
     camera, facts = path_camera(scene), scene.ex4d
-    picture = picture_of(scene)
-    shape, wanted = picture.height * picture.pixel_aspect / picture.width, facts.height / facts.width
-    _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
-    if abs(shape / (wanted * aspect) - 1) > 0.01:
-        raise InputError(
-            f"The scene renders {picture.width}x{picture.height} but the clip is {facts.width}x{facts.height}:"
-            " press Match Scene."
-        )
+    picture = fitting_picture(scene)
     to_clip = np.diag([facts.width / picture.width, facts.height / picture.height, 1.0])
     poses, lenses = [], []
     with free_to_play(scene, camera):

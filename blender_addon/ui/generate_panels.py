@@ -7,6 +7,7 @@ from ex4d.jobs.messages import GeneratorInfo
 from ..shot import checks, estimates, options, suggestion
 from ..translations import told
 from ..ui import get_model
+from ..ui.coverage_panel import draw_coverage
 from ..ui.estimate import draw_estimate
 from ..ui.generate_operators import EX4D_OT_generate, EX4D_OT_preview, EX4D_OT_suggest_prompt
 from ..ui.layout import Context, Layout, advise, has_shot, say, settings_column
@@ -23,7 +24,7 @@ def draw_check(layout: Layout, context: Context) -> None:
         advise(column, context, advice)
     if not found:
         column.label(text=checks.ready(context.scene), icon="CHECKMARK", translate=False)
-    layout.label(text="Magenta: to be invented", icon="COLOR")
+    draw_coverage(layout, context)
 
 
 def draw_generate(layout: Layout, context: Context) -> None:

@@ -79,6 +79,10 @@ def _take_usual_amount(chosen: "TakeChoices", context: bpy.types.Context) -> Non
     chosen.amount = usual_amount(chosen.preset)
 
 
+def _redraw_views(chosen: "TakeChoices", context: bpy.types.Context) -> None:
+    session.redraw("VIEW_3D")
+
+
 def _is_other_camera(scene_facts: "EX4DScene", candidate: bpy.types.Object) -> bool:
     return candidate.type == "CAMERA" and "ex4d_role" not in candidate
 
@@ -226,6 +230,22 @@ class TakeChoices:
     easing: property_of(PATH["easing"])
     shake: property_of(PATH["shake"], soft_max=5.0)
     shake_seed: property_of(PATH["shake_seed"])
+    show_coverage: BoolProperty(
+        name="Live Coverage",
+        description="While you look through the camera, show what has to be invented, and how much of each frame along"
+        " its path; the server looks on with one processor core",
+        default=True,
+        update=_redraw_views,
+    )
+    coverage_strength: FloatProperty(
+        name="Live Tint",
+        description="How strongly Live Coverage tints what has to be invented",
+        default=0.6,
+        min=0.05,
+        max=1.0,
+        subtype="FACTOR",
+        update=_redraw_views,
+    )
     pivot: pivot_property()
     own_objects_told: BoolProperty(
         name="Own Objects Told", description="It was told that own objects of the scene are not in takes"

@@ -92,12 +92,16 @@ def register() -> None:
     """Add handlers and the timer."""
     for handlers, function in HANDLERS:
         handlers.append(function)
+    session.current().overlay.add()
     bpy.app.timers.register(session.timer, persistent=True)
+    bpy.app.timers.register(session.looking_timer, persistent=True)
 
 
 def unregister() -> None:
     """Remove them: one left over crashes Blender when it ends."""
-    if bpy.app.timers.is_registered(session.timer):
-        bpy.app.timers.unregister(session.timer)
+    session.current().overlay.remove()
+    for timer in (session.timer, session.looking_timer):
+        if bpy.app.timers.is_registered(timer):
+            bpy.app.timers.unregister(timer)
     for handlers, function in reversed(HANDLERS):
         handlers.remove(function)

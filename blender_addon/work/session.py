@@ -25,8 +25,9 @@ from ..identity import PACKAGE
 from ..scene import comparison, compat, motion, objects
 from ..setup.model_fetch import ModelFetch
 from ..setup.server_environment import ServerEnvironment, folder_in
-from ..shot import detail, find, from_0_1, homes, looks, part, playing, saving, source, takes
+from ..shot import detail, find, from_0_1, homes, live_coverage, looks, part, playing, saving, source, takes
 from ..ui import status_bar
+from ..ui.coverage_overlay import Overlay
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
@@ -37,6 +38,9 @@ from ..work.state import OpenRequest, Request, State, TakeRequest
 
 TICK_S = 0.008
 """Time that one tick may take from Blender's window; a single step of a task, or of moving a file, may need more."""
+
+LOOK_S = 0.001
+"""The same for looking while a camera is moved, which goes on many times a second."""
 
 PATIENCE_S, SERVER_START_S = 5.0, 20.0
 """How long a script waits for a server that does not answer, and for one that was started here."""
@@ -59,10 +63,12 @@ class Session:
         server: the server that was started here.
         generators: the properties of the generators that the server announced.
         picture: of what is being made.
+        overlay: what is drawn into the 3D Views.
         take_looks: what was seen of takes that a panel shows.
         disk_use: what a shot's folder took when it was looked at last.
         learning: how long things take.
         looks: what was seen of clips that a file dialog shows.
+        coverage: what is real from where the camera is, and along its path.
         settled: what was done for the file that is being written right now.
         off_source: whether a shot's camera starts off the source view, as it was when its first frame was shown last.
     """
@@ -74,10 +80,12 @@ class Session:
         self.server = server.OwnServer()
         self.generators = Groups()
         self.picture = Picture()
+        self.overlay = Overlay()
         self.take_looks = TakeLooks()
         self.settled: saving.Settled | None = None
         self.off_source: dict[str, bool] = {}
         self.looks = looks.Looks()
+        self.coverage = live_coverage.LiveCoverage()
         self.disk_use: tuple[Path, float, Any] | None = None
         self.learning = Learning()
         self._address = ""
@@ -276,6 +284,28 @@ class Session:
             traceback.print_exc()
             self.dispatch(state.Failed(f"{type(error).__name__}: {error}"))
 
+    def look_around(self, budget: float = LOOK_S) -> float:
+        """Send looks and hear what was seen, for about `budget` seconds; returns when to do so again. Never raises."""
+        try:
+            scene = live_coverage.scene_shown()
+            if self.client is not None and self.coverage.is_waiting:
+                self._hear_updates(self.client, budget)
+            news, again = self.coverage.step(scene, self.client, live_coverage.is_seen(scene))
+        except Exception as error:
+            traceback.print_exc()
+            self.coverage.give_up(f"Live Coverage: {type(error).__name__}: {error}")
+            self.dispatch(state.Said(self.coverage.problem, failed=True))
+            return IDLE_INTERVAL_S
+        if news:
+            redraw("VIEW_3D")
+        return again
+
+    def look(self, scene: bpy.types.Scene) -> None:
+        """Someone sees through the chosen camera of a scene; for draw handlers."""
+        self.coverage.look(scene, self.client)
+        if self.coverage.is_waiting:
+            look_soon()
+
     def finish(self) -> State:
         """Tick until nothing is under way, for scripts; gives up on a server that does not answer."""
         answered = time.monotonic()
@@ -318,9 +348,12 @@ class Session:
         if now != before:
             _redraw()
 
-    def _hear(self, client: Client, budget: float) -> None:
-        for update in client.poll(max(budget, MOVING_BUDGET_S) if client.moving else budget):
+    def _hear_updates(self, client: Client, budget: float) -> None:
+        for update in client.poll(budget):
             self.dispatch(state.Updated(update))
+
+    def _hear(self, client: Client, budget: float) -> None:
+        self._hear_updates(client, max(budget, MOVING_BUDGET_S) if client.moving else budget)
         if client.unloaded is not None:
             self.dispatch(state.Said(client.unloaded.message))
             client.unloaded = None
@@ -448,6 +481,7 @@ class Session:
         """Before another file is loaded: let go of what is under way; the server goes on with it."""
         self.drop()
         self.picture.forget()
+        self.coverage.forget()
         self.take_looks.forget()
         self.off_source.clear()
         self.state, self.queue = State(trouble=self.state.trouble), queue.Queue()
@@ -514,9 +548,26 @@ def timer() -> float:
     return BUSY_INTERVAL_S if session.state.busy else IDLE_INTERVAL_S
 
 
-def _redraw() -> None:
+def looking_timer() -> float:
+    """What the application's second timer calls, which goes faster while a camera is moved."""
+    return current().look_around() if not bpy.app.is_job_running("RENDER") else IDLE_INTERVAL_S
+
+
+def look_soon() -> None:
+    """Let that timer call again at once, rather than when it meant to."""
+    if bpy.app.timers.is_registered(looking_timer):
+        bpy.app.timers.unregister(looking_timer)
+    bpy.app.timers.register(looking_timer, first_interval=live_coverage.WAITING_S, persistent=True)
+
+
+def redraw(*kinds: str) -> None:
+    """Let all editors of these kinds be drawn again."""
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in ("VIEW_3D", "SEQUENCE_EDITOR", "FILE_BROWSER", "PREFERENCES"):
+            if area.type in kinds:
                 area.tag_redraw()
+
+
+def _redraw() -> None:
+    redraw("VIEW_3D", "SEQUENCE_EDITOR", "FILE_BROWSER", "PREFERENCES")
     status_bar.redraw()

@@ -53,12 +53,12 @@ def run_sample(out: Path, progress: Progress) -> tuple[str, ...]:
     from ex4d.generate.registry import generators
     from ex4d.jobs.client import Client
     from ex4d.media.clip import read_clip
-    from ex4d.media.contact_sheet import contact_sheet, write_picture
     from ex4d.media.movie import read_movie
     from ex4d.pipeline import take
     from ex4d.pipeline.named import NamedFiles
     from ex4d.pipeline.open import SourceFiles
     from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
+    from ex4d.render.contact_sheet import contact_sheet, write_picture
 
     sample = next((folder for folder in SAMPLES if (folder / "clip.depth.npz").is_file()), None)
     if sample is None:

@@ -50,6 +50,7 @@ class DWMesh:
         source_to_world: NDArray | None = None,
         release_compat: bool = False,
         occlusion: OcclusionFilter | None = None,
+        shell: float | None = None,
     ) -> "DWMesh":
         """The mesh of a depth video.
 
@@ -58,6 +59,8 @@ class DWMesh:
             source_to_world: (T,4,4) pose of the source camera a frame; it stands still when None.
             release_compat: shell at 100, and vertices half a pixel up and left, as released.
             occlusion: the filter; None takes the release's in compat mode and else the default.
+            shell: depth of the shell where `source` is a part of a shot; None takes `shell_behind` what it holds, and
+                compat mode always 100.
 
         Raises:
             InputError: a picture of fewer than 3x3 pixels, or poses that do not fit.
@@ -69,7 +72,10 @@ class DWMesh:
             poses = np.broadcast_to(np.eye(4), (frames, 4, 4))
         else:
             poses = transforms.check(source_to_world, frames, "source_to_world")
-        shell = RELEASE_SHELL if release_compat else float(source.depth.max()) * SHELL_FACTOR
+        if release_compat:
+            shell = RELEASE_SHELL
+        elif shell is None:
+            shell = DWMesh.shell_behind(float(source.depth.max()))
         depth = source.depth.copy()
         depth[:, [0, -1], :] = shell
         depth[:, :, [0, -1]] = shell
@@ -78,6 +84,11 @@ class DWMesh:
             k[:, :2, 2] += 0.5
         occlusion = occlusion or (RELEASE if release_compat else FILTERS["default"])
         return DWMesh(depth, k, poses, shell, border_is_real=release_compat, occlusion=occlusion)
+
+    @staticmethod
+    def shell_behind(farthest: float) -> float:
+        """Depth of the shell of a shot whose greatest distance is this."""
+        return farthest * SHELL_FACTOR
 
     def __len__(self) -> int:
         return len(self.depth)

@@ -46,14 +46,17 @@ from ex4d.jobs.messages import (
     Hello,
     Holds,
     Limits,
+    Look,
     Missing,
     Ping,
     Put,
     PutFile,
+    Seen,
     Status,
     Submit,
     Unload,
     Unloaded,
+    Unseen,
     Welcome,
 )
 from ex4d.jobs.transfer import Download, Exchange, Results, Upload
@@ -274,6 +277,7 @@ class Client:
         self._jobs: dict[str, _Tracked] = {}
         self._to_cancel: set[str] = set()
         self._updates: list[JobUpdate] = []
+        self._views: list[Seen | Unseen] = []
         self._polled = clock()
         self._connection = self._connect()
 
@@ -355,6 +359,24 @@ class Client:
             raise ServerError(self.problem or f"The EX-4D server at {self._address} has not answered yet.")
         self.unloaded = None
         self._send(Unload())
+
+    def look(self, look: Look) -> bool:
+        """Ask which pixels are real from a camera; what was seen is in `take_views` when it has come.
+
+        Nothing is kept or sent again: where the connection is lost, or another look takes its turn, no answer comes.
+
+        Returns:
+            Whether it was sent: only a server that has answered gets it.
+        """
+        if self.status != "ready":
+            return False
+        self._send(look)
+        return True
+
+    def take_views(self) -> list[Seen | Unseen]:
+        """What has come of looks since the last call."""
+        views, self._views = self._views, []
+        return views
 
     @property
     def moving(self) -> bool:
@@ -583,6 +605,8 @@ class Client:
             self._error(message)
         elif isinstance(message, Unloaded):
             self.unloaded = message
+        elif isinstance(message, Seen | Unseen):
+            self._views.append(message)
         elif isinstance(message, Status | Missing | Event):
             tracked = self._jobs.get(message.job_id)
             if tracked is None or tracked.update.ended:

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgpack
 
-from ex4d.jobs.limits import CONTROL_BYTES, PICTURE_BYTES
+from ex4d.jobs.limits import CONTROL_BYTES, PICTURE_BYTES, VIEW_BYTES
 from ex4d.plain import PlainError, kind_of, tagged, to_plain
 
 ProtocolError = PlainError
@@ -49,7 +49,7 @@ def unpack(frame: bytes) -> dict:
             raw=False,
             strict_map_key=True,
             ext_hook=_refuse_extension,
-            max_bin_len=PICTURE_BYTES,
+            max_bin_len=max(PICTURE_BYTES, VIEW_BYTES),
         )
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
         raise ProtocolError(f"A message is not msgpack as used here: {str(error)[:200]}.") from None

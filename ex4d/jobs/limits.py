@@ -18,6 +18,12 @@ CREDIT = 32
 PICTURE_BYTES = 16 * 1024
 """Largest picture of what is being made, a JPEG, that comes with an event."""
 
+VIEW_PIXELS = 1 << 18
+"""Most pixels of a view that shows what is real from where a camera is right now."""
+
+VIEW_BYTES = VIEW_PIXELS // 4 + 4096
+"""Largest such view: two bits a pixel, and what zlib adds to what it cannot make smaller."""
+
 MESSAGE_FRAMES = 4
 """Most frames in one message, the address that ZeroMQ adds included."""
 

@@ -4,19 +4,27 @@ A message is one msgpack map ``{"kind": "submit", ...fields}`` in one frame, see
 have one raw frame of file content after it. File names on the wire are checked base names; paths never travel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from ex4d.jobs.limits import CHUNK_BYTES, CREDIT, JOB_FILES, PICTURE_BYTES
+import numpy as np
+
+from ex4d.errors import InputError
+from ex4d.geometry.camera_path import CameraPath
+from ex4d.jobs.limits import CHUNK_BYTES, CREDIT, JOB_FILES, PICTURE_BYTES, VIEW_BYTES, VIEW_PIXELS
 from ex4d.pipeline.requests import Blob, Job, Sha256
+from ex4d.pipeline.settings import RenderSettings
 from ex4d.plain import Described, Facts, Gigabytes, Stride, Tagged, Text, Word, between, length, matches
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 
 Count = Annotated[int, between(0, 2**53)]
 JobId = Annotated[str, matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]
 Ticket = Annotated[str, matches("[0-9a-f]{32}", "32 hexadecimal digits")]
 Jpeg = Annotated[bytes, length(0, PICTURE_BYTES)]
+Matrix = Annotated[tuple[float, ...], length(16, 16)]
+"""A (4,4) matrix, row by row."""
+Side = Annotated[int, between(1, VIEW_PIXELS)]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 TERMINAL = ("done", "failed", "cancelled")
 
@@ -144,6 +152,65 @@ class Unloaded(Tagged):
 
 
 @dataclass(frozen=True)
+class Look(Tagged):
+    """Which pixels are real from this camera? Answered by `Seen` or `Unseen` of the same number, or not at all where
+    this client has asked anew before it was its turn: the newest wins.
+
+    Attributes:
+        number: rises with every look.
+        depth: the shot's depth file, which a job of this client has sent or made.
+        frame: of that file, from 0.
+        camera_to_world, source_to_world: poses (4,4) of camera and source camera, OpenCV axes.
+        intrinsics: (3,3) row by row, in pixels of the picture.
+        width, height: of the picture.
+        render: of it what decides the mask; which engine draws does not, and two eyes are not looked through.
+    """
+
+    number: Count
+    depth: Sha256
+    frame: Count
+    camera_to_world: Matrix
+    source_to_world: Matrix
+    intrinsics: Annotated[tuple[float, ...], length(9, 9)]
+    width: Side
+    height: Side
+    render: RenderSettings = field(default_factory=RenderSettings)
+
+    def __post_init__(self) -> None:
+        if self.width * self.height > VIEW_PIXELS:
+            raise InputError(f"A view of {self.width}x{self.height} is more than {VIEW_PIXELS} pixels.")
+
+    @property
+    def camera(self) -> CameraPath:
+        """The camera, as a path of one.
+
+        Raises:
+            InputError: the numbers are those of no camera.
+        """
+        poses, k = np.reshape(self.camera_to_world, (1, 4, 4)), np.reshape(self.intrinsics, (3, 3))
+        return CameraPath(poses, k, self.width, self.height)
+
+
+@dataclass(frozen=True)
+class Seen(Tagged):
+    """What a `Look` has found: `classes` as `ex4d.render.classes.pack` has them, and the part that is real, 0 to 1."""
+
+    number: Count
+    width: Side
+    height: Side
+    real: Annotated[float, between(0, 1)]
+    classes: Annotated[bytes, length(0, VIEW_BYTES)]
+
+
+@dataclass(frozen=True)
+class Unseen(Tagged):
+    """Why nothing can be said of a `Look`, in a sentence."""
+
+    number: Count
+    message: Text
+
+
+@dataclass(frozen=True)
 class Ping(Tagged):
     """Are you there?"""
 
@@ -263,7 +330,7 @@ class GetFile(Tagged):
     ticket: Ticket
 
 
-CLIENT_CONTROL = (Hello, Submit, Follow, Cancel, Unload, Ping)
-SERVER_CONTROL = (Welcome, Status, Missing, Event, Unloaded, Error, Pong)
+CLIENT_CONTROL = (Hello, Submit, Follow, Cancel, Unload, Look, Ping)
+SERVER_CONTROL = (Welcome, Status, Missing, Event, Unloaded, Seen, Unseen, Error, Pong)
 CLIENT_BULK = (Put, Get, PutFile, GetFile)
 SERVER_BULK = (Holds, Chunk, Error)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.media.contact_sheet import write_picture
+from ex4d.render.contact_sheet import write_picture
 
 LONGEST_SIDE = 256
 

@@ -10,10 +10,8 @@ from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.presets import pivot_distance
 from ex4d.render.engines import engine as default_engine
+from ex4d.render.legend import MOST_INVENTED, MUCH_INVENTED
 from ex4d.render.scene import Engine, Scene
-
-MUCH_INVENTED, MOST_INVENTED = 0.5, 0.25
-"""Below these parts of a frame much, or most, of it has to be invented: warning levels 1 and 2."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""The one legend of all pictures that show what is real: magenta is what has to be invented. Needs numpy only."""
+"""The one legend of all pictures that show what is real, in colour and in pattern. Needs numpy only.
+
+What has to be invented is magenta with dark stripes: whoever does not see the colour sees the stripes.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,9 +9,27 @@ from numpy.typing import NDArray
 INVENTED = (255, 0, 255)
 """Where nothing real is seen; hardly any footage has this colour."""
 
+STRIPE = (64, 0, 64)
+"""The stripes on it."""
+
+PERIOD, STRIPE_PART = 12, 0.25
+"""Pixels from stripe to stripe along a row, and how much of them the stripe takes; stripes rise to the right."""
+
+MUCH_INVENTED, MOST_INVENTED = 0.5, 0.25
+"""Where less than these parts of a frame is real, much or most of it has to be invented: warning levels 1 and 2."""
+
+LEVELS = ((230, 230, 230), (255, 128, 255), (255, 0, 255))
+"""A camera's path by warning level; it is drawn wider from level to level, so that it can be read without colours."""
+
+
+def stripes(height: int, width: int) -> NDArray[np.bool_]:
+    """Where the stripes (h,w) of a picture are."""
+    return (np.arange(height)[:, None] + np.arange(width)) % PERIOD < PERIOD * STRIPE_PART
+
 
 def tint(colour: NDArray[np.uint8], real: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Pictures (...,h,w,3) with `INVENTED` in place of what is not `real` (...,h,w)."""
+    """Pictures (...,h,w,3) with striped `INVENTED` in place of what is not `real` (...,h,w)."""
     tinted = colour.copy()
     tinted[~real] = INVENTED
+    tinted[~real & stripes(*colour.shape[-3:-1])] = STRIPE
     return tinted

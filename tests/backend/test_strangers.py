@@ -35,6 +35,7 @@ from ex4d.jobs.messages import (
     GetFile,
     Hello,
     Holds,
+    Look,
     Missing,
     Ping,
     Pong,
@@ -50,6 +51,7 @@ from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.requests import Reconstruct, Source, job_hash
 
 HERE = Path(__file__).parent
+EYE = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
 
 
 class Scene:
@@ -89,6 +91,7 @@ class Scene:
             *(Follow(job_id, 0) for job_id in (self.done, self.slow)),
             *(Cancel(job_id) for job_id in (self.done, self.slow)),
             Unload(),
+            Look(1, self.result.sha256, 0, EYE, EYE, (9.0, 0.0, 8.0, 0.0, 9.0, 8.0, 0.0, 0.0, 1.0), 16, 16),
             Ping(),
         ]
         assert {type(message) for message in messages} == set(CLIENT_CONTROL)

@@ -536,6 +536,6 @@ def test_the_camera_panel_hands_all_of_a_presets_settings_to_add_keys(scene, sho
 
 
 def test_the_check_says_what_magenta_means_and_the_takes_lead_to_the_result(scene, shot):
-    assert "Magenta: to be invented" in draw(panels.draw_check).labels
+    assert "Magenta, striped: to be invented" in draw(panels.draw_check).labels
     a_take(scene, "sketch", "")
     assert "Show Result" in draw(panels.draw_takes).buttons

@@ -15,7 +15,7 @@ from ex4d.depth.encoding import DepthEncoding
 from ex4d.errors import InputError
 from ex4d.jobs.address import parse_address
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence
-from ex4d.jobs.limits import CONTROL_BYTES
+from ex4d.jobs.limits import CONTROL_BYTES, VIEW_BYTES
 from ex4d.jobs.messages import (
     CLIENT_BULK,
     CLIENT_CONTROL,
@@ -23,8 +23,10 @@ from ex4d.jobs.messages import (
     SERVER_CONTROL,
     Event,
     Hello,
+    Look,
     Put,
     Result,
+    Seen,
     Submit,
     Unload,
 )
@@ -48,8 +50,16 @@ def test_a_message_comes_out_as_it_went_in():
     running = Event(JOB_ID, 8, "running", 1, "Sampling", 2, 3, 0.5, picture=b"\xff\xd8 jpeg")
     assert decode(encode(running), SERVER_CONTROL) == running
     assert decode(encode(Unload()), CLIENT_CONTROL) == Unload()
-    with pytest.raises(ProtocolError, match=r"exceeds max_bin_len\(16384\)"):
+    with pytest.raises(ProtocolError, match=r"picture must have a length between 0 and 16384"):
         decode(encode(replace(running, picture=bytes(16385))), SERVER_CONTROL)
+    look = Look(3, "a" * 64, 7, (0.5,) * 16, (1.0,) * 16, (2.0,) * 9, 256, 144)
+    assert decode(encode(look), CLIENT_CONTROL) == look
+    seen = Seen(3, 256, 144, 0.25, bytes(VIEW_BYTES))
+    assert decode(encode(seen), SERVER_CONTROL) == seen
+    with pytest.raises(ProtocolError, match=rf"exceeds max_bin_len\({VIEW_BYTES}\)"):
+        decode(encode(replace(seen, classes=bytes(VIEW_BYTES + 1))), SERVER_CONTROL)
+    with pytest.raises(ProtocolError, match="A view of 2048x144 is more than 262144 pixels"):
+        decode(msgpack.packb({**to_plain(look), "width": 2048}), CLIENT_CONTROL)
     with pytest.raises(ProtocolError, match=r"picture must be of type bytes"):
         decode(msgpack.packb({**to_plain(running), "picture": "text"}), SERVER_CONTROL)
 

@@ -6,10 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.render import legend
 from ex4d.storage.atomic import replacing
-
-INVENTED = (214, 40, 140)
-"""RGB that stands for what has to be invented, as in Blender's viewport."""
 
 GAP, LABEL = 6, 30  # pixels between pictures; height of a line of text
 
@@ -34,7 +32,7 @@ def contact_sheet(
         One picture (.,.,3) uint8 RGB.
     """
     height, width = result.shape[1:3]
-    holes = np.where(mask[..., None] > 127, colour, np.array(INVENTED, np.uint8))
+    holes = legend.tint(colour, mask > 127)
     rows = []
     for label, pictures in (("Source", source), ("Real, and to be invented", holes), (result_label, result)):
         cells = []

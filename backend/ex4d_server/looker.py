@@ -1,0 +1,83 @@
+"""The process that looks for clients: `python -m ex4d_server.looker`, started by the lookout, one look at a time.
+
+It ends when its standard input closes, as a worker does, and keeps no more than `ex4d.render.looking` says.
+"""
+
+import argparse
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import zmq
+
+from ex4d.errors import EX4DError
+from ex4d.geometry import transforms
+from ex4d.geometry.camera_path import CameraPath
+from ex4d.geometry.depth_video import DepthVideo, save_depth
+from ex4d.jobs.codec import decode, encode, sentence
+from ex4d.jobs.keys import ClientKeys, KeyPair
+from ex4d.jobs.messages import Look, Seen, Unseen
+from ex4d.render import classes
+from ex4d.render.looking import Looker, View
+from ex4d_server.content import check, run
+from ex4d_server.orders import GONE, KEYS_VARIABLE, LOOKOUT_MESSAGES, TOKEN_VARIABLE, Ready, blob_folder
+from ex4d_server.worker import end_with_supervisor, note_exception
+
+
+def answer(looker: Looker, blobs: Path, look: Look) -> Seen | Unseen:
+    """What there is to be seen, or why it cannot be."""
+    path = blobs / look.depth
+    try:
+        if not run(check(path, look.depth)):
+            return Unseen(look.number, GONE)
+        (source,) = transforms.check(np.reshape(look.source_to_world, (1, 4, 4)), name="source_to_world")
+        view = View(look.frame, look.camera, source, look.render.occlusion, look.render.release_compat)
+        found = looker.look(look.depth, path, view)
+    except FileNotFoundError:
+        return Unseen(look.number, GONE)
+    except (EX4DError, OSError) as error:
+        return Unseen(look.number, sentence(str(error).replace(str(path), "the shot's depth file")))
+    except Exception as error:
+        note_exception()
+        return Unseen(
+            look.number, sentence(f"The server failed to look ({type(error).__name__}): see logs/looker.log.")
+        )
+    real = float(np.count_nonzero(found == classes.OWN)) / found.size
+    return Seen(look.number, look.width, look.height, real, classes.pack(found))
+
+
+def warm_up(looker: Looker, folder: Path) -> None:
+    """Compile what looking needs, which takes seconds the first time."""
+    file, k = folder / "warm_up.npz", np.array([[8.0, 0, 8], [0, 8, 8], [0, 0, 1]])
+    save_depth(file, DepthVideo(np.ones((1, 16, 16), np.float32), k, "warm-up"))
+    aside = np.eye(4)
+    aside[0, 3] = 0.1
+    looker.look("warm-up", file, View(0, CameraPath(aside[None], k, 16, 16), np.eye(4)))
+    file.unlink()
+
+
+def main() -> None:
+    """Connect, get ready, show the token, then look at what comes."""
+    parser = argparse.ArgumentParser(prog="python -m ex4d_server.looker")
+    parser.add_argument("--connect", required=True)
+    parser.add_argument("--state", type=Path, required=True)
+    arguments = parser.parse_args()
+    token = os.environ.pop(TOKEN_VARIABLE)
+    server, public, secret = os.environ.pop(KEYS_VARIABLE).split()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_supervisor, daemon=True).start()
+    looker = Looker()
+    warm_up(looker, arguments.state / "logs")
+    socket = zmq.Context().socket(zmq.DEALER)
+    ClientKeys(server, KeyPair(public, secret)).put_on(socket)
+    socket.linger = 0
+    socket.connect(arguments.connect)
+    socket.send(encode(Ready(token)))
+    while True:
+        socket.send(encode(answer(looker, blob_folder(arguments.state), decode(socket.recv(), LOOKOUT_MESSAGES))))
+
+
+if __name__ == "__main__":
+    main()

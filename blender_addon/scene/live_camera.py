@@ -1,0 +1,186 @@
+"""The chosen camera as looks have it: as it is right now, and along its path. Evaluates nothing and sets no frame."""
+
+import json
+from dataclasses import dataclass, replace
+
+import bpy
+import numpy as np
+from mathutils import Euler, Matrix, Quaternion, Vector
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.jobs.messages import Look
+from ex4d.pipeline.settings import RenderSettings
+
+from ..scene import axes, camera, compat, objects, rig
+
+LONG_SIDE = 256
+"""Pixels of a look: as many as a server on two cores has time for twenty times a second."""
+
+AS_TAKEN = RenderSettings()
+"""How takes are rendered. Made once, since making one takes longer than all else of a look."""
+
+LENS_KEYS = {"lens": "focal_mm", "shift_x": "shift_x", "shift_y": "shift_y"}
+"""What of a lens is commonly keyed, and its name in `axes.Lens`."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a shot is looked at by, read once: the scene keeps it as JSON.
+
+    Attributes:
+        key: the texts that all this was read from.
+        depth: hash of the shot's depth file.
+        poses: (T,4,4) of the source camera.
+        width, height: of the picture of a look.
+    """
+
+    key: tuple[str, str, int, int, int]
+    depth: str
+    poses: NDArray[np.float64]
+    width: int
+    height: int
+
+
+def standing(scene: bpy.types.Scene, before: Standing | None) -> Standing | None:
+    """The scene's shot; `before` where it is still the same. None without a shot, or one whose depth is not known."""
+    facts = scene.ex4d
+    key = (facts.source, facts.path, facts.width, facts.height, facts.frames)
+    if before is not None and before.key == key:
+        return before
+    depth = json.loads(facts.source)["depth"] if facts.shot and facts.source else []
+    if len(depth) != 1 or min(facts.width, facts.height) < 1:
+        return None
+    scale = LONG_SIDE / max(facts.width, facts.height)
+    width, height = max(1, round(facts.width * scale)), max(1, round(facts.height * scale))
+    return Standing(key, depth[0]["sha256"], np.array(facts.poses), width, height)
+
+
+def look_now(scene: bpy.types.Scene, shot: Standing) -> Look | None:
+    """Through the chosen camera where it is right now; None where the take would be refused."""
+    try:
+        chosen = camera.path_camera(scene)
+        root = _root(scene, chosen)
+        pose = _rigid(_to_shot(root) @ chosen.matrix_world)
+        frame = scene.ex4d.frame_of(scene.frame_current)
+        return _look(shot, _to_look(scene, shot), frame, pose, camera.lens_of(chosen.data), camera.picture_of(scene))
+    except InputError:
+        return None
+
+
+class Along:
+    """The path of the chosen camera, read from its keys.
+
+    Args:
+        scene: with a shot and a chosen camera.
+        shot: of the scene.
+
+    Raises:
+        InputError: the take would be refused, or something else than keys moves the camera: then it is known only in
+            the frame that is shown.
+    """
+
+    def __init__(self, scene: bpy.types.Scene, shot: Standing) -> None:
+        self._shot, self._start, self._chosen = shot, scene.ex4d.start, camera.path_camera(scene)
+        self._picture, self._to_look = camera.picture_of(scene), _to_look(scene, shot)
+        root = _root(scene, self._chosen)
+        self._keyed = {(c.data_path, c.array_index): c for c in compat.fcurves(self._chosen) if not c.mute}
+        self._lens = {c.data_path: c for c in compat.fcurves(self._chosen.data) if not c.mute}
+        rig.refuse(scene, self._chosen)
+        root_moves = root is not None and any(True for _curve in compat.fcurves(root))
+        if (root_moves and self._chosen.parent is None) or self._lens.keys() & (rig.LENS_CHANNELS - LENS_KEYS.keys()):
+            raise InputError("The camera's path is more than its keys.")
+        self._to_shot = self._chosen.matrix_parent_inverse if self._chosen.parent is not None else _to_shot(root)
+
+    def look(self, frame: int) -> Look:
+        """From a frame of the shot, counted from 0.
+
+        Raises:
+            InputError: the camera has no place there, such as a root that is scaled unevenly.
+        """
+        at = self._start + frame
+        pose = _rigid(self._to_shot @ _matrix_at(self._chosen, self._keyed, at))
+        keyed = {LENS_KEYS[path]: curve.evaluate(at) for path, curve in self._lens.items() if path in LENS_KEYS}
+        lens = replace(camera.lens_of(self._chosen.data), **keyed)
+        return _look(self._shot, self._to_look, frame, pose, lens, self._picture)
+
+
+def _root(scene: bpy.types.Scene, chosen: bpy.types.Object) -> bpy.types.Object | None:
+    """The shot's root: mostly the camera's parent, else it is looked for among all objects."""
+    parent, shot = chosen.parent, scene.ex4d.shot
+    if parent is not None and (parent.get("ex4d_role"), parent.get("ex4d_shot")) == (objects.ROOT, shot):
+        return parent
+    return objects.find(scene, objects.ROOT)
+
+
+def _to_shot(root: bpy.types.Object | None) -> Matrix:
+    """From the world into the shot.
+
+    Raises:
+        InputError: the root is scaled to nothing.
+    """
+    try:
+        return root.matrix_world.inverted() if root is not None else Matrix()
+    except ValueError:
+        raise InputError("EX-4D Source is scaled to nothing.") from None
+
+
+def _rigid(matrix: Matrix) -> NDArray[np.float64]:
+    """As `camera.rigid`, by Blender's own arithmetic: numpy's may take milliseconds while its threads are woken.
+
+    Raises:
+        InputError: scaled unevenly, or mirrored.
+    """
+    turned = matrix.to_3x3().normalized()
+    if not turned.is_orthogonal_axis_vectors or turned.is_negative:
+        raise InputError("The camera or EX-4D Source is scaled unevenly: give it the same scale on all axes.")
+    return axes.pose_from_blender(np.array(Matrix.Translation(matrix.translation) @ turned.to_4x4(), np.float64))
+
+
+def _to_look(scene: bpy.types.Scene, shot: Standing) -> NDArray[np.float64]:
+    """Matrix (3,3) from pixels of the scene's picture to those of a look.
+
+    Raises:
+        InputError: the scene's picture has another shape than the clip's, as for `camera.sample`.
+    """
+    picture = camera.fitting_picture(scene)
+    return np.diag([shot.width / picture.width, shot.height / picture.height, 1.0])
+
+
+def _look(shot: Standing, to_look: NDArray, frame: int, pose: NDArray, lens: axes.Lens, picture: axes.Picture) -> Look:
+    k = to_look @ axes.intrinsics_from_lens(lens, picture)
+    return Look(
+        number=0,
+        depth=shot.depth,
+        frame=frame,
+        camera_to_world=_numbers(pose),
+        source_to_world=_numbers(shot.poses[frame]),
+        intrinsics=_numbers(k),
+        width=shot.width,
+        height=shot.height,
+        render=AS_TAKEN,
+    )
+
+
+def _numbers(matrix: NDArray) -> tuple[float, ...]:
+    return tuple(matrix.ravel().tolist())
+
+
+def _matrix_at(thing: bpy.types.Object, keyed: dict, at: float) -> Matrix:
+    """`matrix_basis` of an object in a scene frame, by its F-curves, without its scale."""
+
+    def values(path: str) -> list[float]:
+        now = getattr(thing, path)
+        return [keyed[path, i].evaluate(at) if (path, i) in keyed else now[i] for i in range(len(now))]
+
+    if thing.rotation_mode == "QUATERNION":
+        more = Quaternion(values("delta_rotation_quaternion")).normalized().to_matrix()
+        turn = more @ Quaternion(values("rotation_quaternion")).normalized().to_matrix()
+    elif thing.rotation_mode == "AXIS_ANGLE":
+        angle, *axis = values("rotation_axis_angle")
+        turn = Matrix.Rotation(angle, 3, Vector(axis))
+    else:
+        more = Euler(values("delta_rotation_euler"), thing.rotation_mode).to_matrix()
+        turn = more @ Euler(values("rotation_euler"), thing.rotation_mode).to_matrix()
+    place = Vector(values("location")) + Vector(values("delta_location"))
+    return Matrix.Translation(place) @ turn.to_4x4()

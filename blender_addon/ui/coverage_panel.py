@@ -1,0 +1,20 @@
+"""Part of the Check panel: live coverage, and the legend of what it draws."""
+
+from ..translations import told
+from ..ui.layout import Context, Layout
+from ..work import session
+
+
+def draw_coverage(layout: Layout, context: Context) -> None:
+    """What the tint in the camera's view means, how strong it is, and how much of the frame shown is invented."""
+    facts, coverage = context.scene.ex4d, session.current().coverage
+    row = layout.row(align=True)
+    row.prop(facts, "show_coverage")
+    strength = row.row(align=True)
+    strength.active = facts.show_coverage
+    strength.prop(facts, "coverage_strength")
+    layout.label(text="Magenta, striped: to be invented", icon="COLOR")
+    if facts.show_coverage and (along := coverage.along):
+        worst = max(along, key=lambda frame: along[frame])
+        text = told("At most {part}, in frame {frame}", part=f"{along[worst]:.0%}", frame=facts.start + worst)
+        layout.label(text=text, icon="GRAPH", translate=False)

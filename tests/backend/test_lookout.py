@@ -1,0 +1,281 @@
+"""Looks: which pixels are real from where a camera is right now, over the true wire from the true process."""
+
+import time
+import uuid
+from dataclasses import replace
+
+import msgpack
+import numpy as np
+import psutil
+import pytest
+import zmq
+from ex4d_server import lookout
+from ex4d_server.gate import Gate
+from raw import Raw
+from server_process import until
+from zmq.utils.monitor import recv_monitor_message
+
+from ex4d.geometry import presets
+from ex4d.geometry.depth_video import DepthVideo, save_depth
+from ex4d.geometry.mesh import DWMesh
+from ex4d.jobs.codec import decode, encode, unpack
+from ex4d.jobs.keys import ClientKeys, KeyPair, client_keys
+from ex4d.jobs.messages import SERVER_CONTROL, Error, Follow, Look, Seen, Unseen
+from ex4d.pipeline.hashing import blob_of
+from ex4d.pipeline.requests import Reconstruct, Source
+from ex4d.render import classes, coverage
+from ex4d.render.conditioning import render
+from ex4d.render.scene import Scene
+
+WIDTH, HEIGHT, FRAMES = 96, 64, 5
+
+
+def depth_of_a_box() -> DepthVideo:
+    depth = np.full((FRAMES, HEIGHT, WIDTH), 8, np.float32)
+    for t in range(FRAMES):
+        depth[t, 20:45, 20 + 4 * t : 50 + 4 * t] = 4
+    k = np.array([[90.0, 0, WIDTH / 2], [0, 90, HEIGHT / 2], [0, 0, 1]])
+    return DepthVideo(depth, k, "box")
+
+
+@pytest.fixture
+def sent(server, connect, tmp_path):
+    """A client whose server has a shot's depth, looks along an orbit, the shot's mesh, and the orbit."""
+    server.start()
+    client = connect(server)
+    clip, file = tmp_path / "copy.mp4", tmp_path / "depth.npz"
+    clip.write_bytes(b"clip")
+    save_depth(file, depth_of_a_box())
+    blobs = blob_of(clip), blob_of(file)
+    job = Reconstruct(Source((blobs[0],), (blobs[1],)))
+    last = client.wait(client.submit(job, {blobs[0].sha256: clip, blobs[1].sha256: file}), timeout=20)
+    assert last.state == "done"
+    mesh = DWMesh.from_depth(depth_of_a_box())
+    radius = presets.pivot_distance(mesh.depth[0])
+    path = coverage.resized(presets.preset("60", radius, mesh.intrinsics, WIDTH, HEIGHT, FRAMES), 72)
+    looks = [look_at(path, t, blobs[1].sha256) for t in range(FRAMES)]
+    return client, looks, mesh, path
+
+
+def look_at(path, t: int, sha256: str) -> Look:
+    return Look(
+        number=t,
+        depth=sha256,
+        frame=t,
+        camera_to_world=tuple(path.camera_to_world[t].ravel().tolist()),
+        source_to_world=tuple(np.eye(4).ravel().tolist()),
+        intrinsics=tuple(path.intrinsics[t].ravel().tolist()),
+        width=path.width,
+        height=path.height,
+    )
+
+
+def views(client, count: int = 1, seconds: float = 60.0) -> list:
+    found, end = [], time.monotonic() + seconds
+    while len(found) < count and time.monotonic() < end:
+        client.poll(0.01)
+        found += client.take_views()
+        time.sleep(0.002)
+    assert len(found) >= count, "no answer came"
+    return found
+
+
+def looker_of(server) -> psutil.Process:
+    (found,) = [
+        child
+        for child in psutil.Process(server.process.pid).children()
+        if "ex4d_server.looker" in " ".join(child.cmdline())
+    ]
+    return found
+
+
+def test_looks_along_a_path_are_the_masks_of_the_render(sent):
+    client, looks, mesh, path = sent
+    mask = render(Scene(mesh, np.zeros((*mesh.depth.shape, 3), np.uint8), path)).mask
+    for t, look in enumerate(looks[1:], 1):
+        assert client.look(look)
+        (seen,) = views(client)
+        assert isinstance(seen, Seen)
+        assert seen.number == look.number
+        real = classes.unpack(seen.classes, seen.width, seen.height) == classes.OWN
+        assert np.array_equal(real, mask[t] > 0)
+        assert seen.real == pytest.approx((mask[t] > 0).mean())
+    assert seen.real < 0.95
+
+
+def test_of_many_looks_at_once_the_newest_is_answered_and_old_ones_fall_away(sent):
+    client, looks, _mesh, _path = sent
+    client.look(looks[0])
+    views(client)  # the process runs
+    for number in range(100, 200):
+        client.look(replace(looks[1 + number % 4], number=number))
+    found = []
+    until(lambda: found.extend(views(client)) or found[-1].number == 199)
+    assert [view.number for view in found] == sorted(view.number for view in found)
+    assert len(found) < 100
+
+
+def test_a_look_at_what_was_never_sent_says_what_to_do(sent):
+    client, looks, _mesh, _path = sent
+    client.look(replace(looks[0], depth="0" * 64, number=7))
+    (view,) = views(client)
+    assert view == Unseen(7, "The server has no depth of this shot: press Preview Path, which sends it.")
+    wrong = {
+        f"has {FRAMES} frames": {"frame": FRAMES},
+        "camera_to_world of": {"camera_to_world": (2.0,) * 16},
+        "source_to_world of": {"source_to_world": (0.0,) * 16},
+        "intrinsics": {"intrinsics": (0.0,) * 9},
+    }
+    for number, (says, changes) in enumerate(wrong.items(), 10):
+        client.look(replace(looks[1], number=number, **changes))
+        (view,) = views(client)
+        assert isinstance(view, Unseen)
+        assert says in view.message
+
+
+def test_another_key_of_this_server_learns_nothing_of_a_shot(sent, server):
+    _client, looks, _mesh, _path = sent
+    own = client_keys(server.state)
+    other = KeyPair.new()
+    file = server.state / "keys" / "clients" / "other.pub"
+    file.write_text(other.public)
+    file.chmod(0o600)
+    time.sleep(1)  # the server looks for new keys now and then
+    stranger = Raw(server.address, keys=ClientKeys(own.server, other))
+    answer = stranger.ask(looks[1])
+    assert isinstance(answer, Unseen)
+    assert "no depth of this shot" in answer.message
+    stranger.close()
+
+
+def test_a_look_before_hello_is_refused(sent, server):
+    raw = Raw(server.address, hello=False)
+    answer = raw.ask(sent[1][0])
+    assert isinstance(answer, Error)
+    assert answer.code == "hello_first"
+    raw.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"width": 4096, "height": 4096}, "more than"),
+        ({"width": 0}, "between"),
+        ({"camera_to_world": (1.0,) * 12}, "length between 16 and 16"),
+        ({"intrinsics": (float("nan"),) * 9}, "finite"),
+        ({"frame": -1}, "between"),
+        ({"depth": "../../etc/passwd"}, "64 hexadecimal digits"),
+        ({"render": {"occlusion": "none"}}, "Occlusion"),
+    ],
+)
+def test_what_is_no_look_is_refused_before_anything_is_made_of_it(sent, server, changes, says):
+    raw = Raw(server.address)
+    plain = unpack(encode(sent[1][0])) | {name: list(v) if isinstance(v, tuple) else v for name, v in changes.items()}
+    answer = raw.ask_frames([msgpack.packb(plain)])
+    assert isinstance(answer, Error)
+    assert answer.code == "protocol"
+    assert says in answer.message
+    raw.close()
+
+
+def test_a_looker_that_is_killed_comes_back_and_one_that_is_stopped_hurts_nobody(sent, server):
+    client, looks, _mesh, _path = sent
+    client.look(looks[1])
+    views(client)
+    first = looker_of(server)
+    first.kill()
+    found = []
+
+    def asked_again():
+        client.look(replace(looks[1], number=len(found) + 10))
+        found.extend(views(client))
+        return isinstance(found[-1], Seen)
+
+    until(asked_again)
+    second = looker_of(server)
+    assert second.pid != first.pid
+    second.suspend()
+    client.look(replace(looks[2], number=50))
+    raw = Raw(server.address)
+    began = time.monotonic()
+    assert isinstance(raw.ask(Follow(str(uuid.uuid4()), 0)), Error)  # the loop answers others meanwhile
+    assert time.monotonic() - began < 1
+    raw.close()
+    second.resume()
+    assert views(client)[-1].number == 50
+
+
+def test_nobody_gets_into_the_lookers_port_with_a_clients_key(sent, server):
+    client, looks, _mesh, _path = sent
+    client.look(looks[1])
+    views(client)
+    port = next(part for part in looker_of(server).cmdline() if part.startswith("tcp://"))
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    client_keys(server.state).put_on(socket)
+    socket.linger = 0
+    monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+    socket.connect(port)
+    assert monitor.poll(5000)
+    assert recv_monitor_message(monitor)["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    socket.disable_monitor()
+    monitor.close(0)
+    context.destroy(linger=0)
+    client.look(looks[2])
+    assert isinstance(views(client)[-1], Seen)
+
+
+def test_a_looker_that_hangs_is_ended_and_the_client_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(lookout, "ANSWER_SECONDS", 0.5)
+    (tmp_path / "logs").mkdir()
+    context = zmq.Context()
+    gate = Gate(context, KeyPair.new())
+    outlook = lookout.Lookout(context, gate, tmp_path)
+    mesh = DWMesh.from_depth(depth_of_a_box())
+    path = presets.preset("60", 4.0, mesh.intrinsics, WIDTH, HEIGHT, FRAMES)
+    try:
+        outlook.ask(b"peer", look_at(path, 1, "0" * 64))
+        got = []
+        until(lambda: got.extend(outlook.tick()) or got, seconds=100)
+        assert "no depth of this shot" in got[0][1].message
+        outlook._process.popen.send_signal(19)  # SIGSTOP
+        outlook.ask(b"peer", look_at(path, 2, "0" * 64))
+        until(lambda: got.extend(outlook.tick()) or len(got) > 1)
+        assert (got[1][0], got[1][1].number) == (b"peer", 2)
+        assert "gave no answer" in got[1][1].message
+        outlook.ask(b"peer", look_at(path, 3, "0" * 64))
+        until(lambda: got.extend(outlook.tick()) or len(got) > 2)
+        assert got[2][1].number == 3
+    finally:
+        outlook.close()
+        gate.close()
+        context.destroy(linger=0)
+
+
+def test_the_looker_ends_with_a_server_that_is_killed(sent, server):
+    client, looks, _mesh, _path = sent
+    client.look(looks[1])
+    views(client)
+    process = looker_of(server)
+    server.kill()
+    until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_looks_go_on_while_a_job_runs(sent, server, connect, shot):
+    client, looks, _mesh, _path = sent
+    job, files = shot("endless")
+    job_id = client.submit(job, files)
+    until(lambda update: update.state == "running", client)
+    client.look(looks[2])
+    assert isinstance(views(client)[-1], Seen)
+    client.cancel(job_id)
+    until(lambda update: update.ended, client)
+
+
+def test_events_and_answers_share_the_socket(sent, server):
+    raw = Raw(server.address)
+    raw.control.send(encode(sent[1][3]))
+    raw.control.send(encode(Follow(str(uuid.uuid4()), 0)))
+    kinds = {type(decode(raw.control.recv(), SERVER_CONTROL)) for _ in range(2)}
+    assert kinds == {Seen, Error}
+    raw.close()

@@ -1,0 +1,108 @@
+"""A look at one view of a shot is what rendering makes of it, and reads no more than it needs."""
+
+import numpy as np
+import pytest
+
+from ex4d.errors import InputError
+from ex4d.geometry import presets
+from ex4d.geometry.camera_path import CameraPath
+from ex4d.geometry.depth_video import DepthFile, load_depth_npz, save_depth
+from ex4d.geometry.mesh import DWMesh
+from ex4d.geometry.occlusion import FILTERS
+from ex4d.render import classes, coverage
+from ex4d.render.conditioning import render
+from ex4d.render.looking import Looker, View
+from ex4d.render.scene import Scene
+
+
+@pytest.fixture(params=[False, True], ids=["float32", "packed"])
+def shot(moving_box, tmp_path, request):
+    """A clip, its depth as its file has it, and the file."""
+    clip, depth = moving_box
+    save_depth(tmp_path / "depth.npz", depth, packed=request.param)
+    return clip, load_depth_npz(tmp_path / "depth.npz"), tmp_path / "depth.npz"
+
+
+def at(path: CameraPath, t: int) -> CameraPath:
+    return CameraPath(path.camera_to_world[t : t + 1], path.intrinsics[t : t + 1], path.width, path.height)
+
+
+def orbit(mesh: DWMesh, width: int) -> CameraPath:
+    radius = presets.pivot_distance(mesh.depth[0])
+    return coverage.resized(presets.preset("60", radius, mesh.intrinsics, mesh.width, mesh.height, len(mesh)), width)
+
+
+@pytest.mark.parametrize("width", [64, 30, 200])
+@pytest.mark.parametrize("occlusion", [None, "angle_and_extent"])
+def test_a_look_sees_what_rendering_the_whole_path_sees_pixel_by_pixel(shot, width, occlusion):
+    clip, depth, file = shot
+    moved = np.broadcast_to(np.eye(4), (len(depth.depth), 4, 4)).copy()
+    moved[:, 0, 3] = np.linspace(0, 0.5, len(moved))
+    mesh = DWMesh.from_depth(depth, moved, False, FILTERS[occlusion] if occlusion else None)
+    path = orbit(mesh, width)
+    mask = render(Scene(mesh, clip.frames, path)).mask
+    looker = Looker()
+    for t in range(1, len(path)):
+        seen = looker.look("a", file, View(t, at(path, t), moved[t], occlusion))
+        assert np.array_equal(seen == classes.OWN, mask[t] > 0)
+    assert 0.02 < (mask[-1] == 0).mean() < 0.98
+
+
+def test_from_the_source_view_nothing_is_missing_in_a_picture_of_any_size(shot):
+    _clip, depth, file = shot
+    mesh = DWMesh.from_depth(depth)
+    own = CameraPath(np.eye(4)[None], mesh.intrinsics[3:4], mesh.width, mesh.height)
+    looker = Looker()
+    for width in (64, 32, 160):
+        assert (looker.look("a", file, View(3, coverage.resized(own, width), np.eye(4))) == classes.OWN).all()
+    aside = np.eye(4)
+    aside[0, 3] = 0.2
+    moved = CameraPath(aside[None], own.intrinsics, own.width, own.height)
+    assert (looker.look("a", file, View(3, moved, np.eye(4))) == classes.INVENTED).any()
+
+
+def test_as_released_a_look_sees_what_the_release_renders(shot):
+    clip, depth, file = shot
+    mesh = DWMesh.from_depth(depth, None, True)
+    path = orbit(mesh, mesh.width)
+    mask = render(Scene(mesh, clip.frames, path, True)).mask
+    looker = Looker()
+    for t in range(len(path)):
+        seen = looker.look("a", file, View(t, at(path, t), np.eye(4), None, True))
+        assert np.array_equal(seen == classes.OWN, mask[t] > 0)
+
+
+def test_frames_are_read_once_and_only_so_many_are_kept(shot, monkeypatch):
+    _clip, depth, file = shot
+    mesh = DWMesh.from_depth(depth)
+    path, read, each = orbit(mesh, 32), [], DepthFile.each
+    monkeypatch.setattr(DepthFile, "each", lambda self, *at: (read.append(at), each(self, *at))[1])
+    looker = Looker(kept_bytes=2 * depth.depth[0].nbytes)
+
+    def look(t):
+        looker.look("a", file, View(t, at(path, t), np.eye(4)))
+
+    for t in (1, 1, 2, 2, 1, 3, 2, 1):
+        look(t)
+    assert read == [(0, len(depth.depth)), (1, 2), (2, 3), (3, 4), (2, 3), (1, 2)]
+
+
+def test_a_frame_that_the_depth_does_not_have_is_refused_in_words(shot):
+    _clip, depth, file = shot
+    path = orbit(DWMesh.from_depth(depth), 32)
+    with pytest.raises(InputError, match="has 9 frames and no frame"):
+        Looker().look("a", file, View(9, at(path, 0), np.eye(4)))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 3), (256, 144)])
+def test_classes_come_back_as_they_were_packed(size):
+    width, height = size
+    made = np.random.default_rng(1).integers(0, 4, (height, width)).astype(np.uint8)
+    assert np.array_equal(classes.unpack(classes.pack(made), width, height), made)
+
+
+def test_a_packed_view_of_another_size_or_damaged_is_refused():
+    packed = classes.pack(np.ones((144, 256), np.uint8))
+    for data, width, height in ((packed, 256, 100), (packed, 256, 200), (packed[:-9], 256, 144), (b"", 4, 4)):
+        with pytest.raises(InputError, match="damaged"):
+            classes.unpack(data, width, height)
