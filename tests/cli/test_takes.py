@@ -20,7 +20,7 @@ from ex4d.pipeline.run import run
 from ex4d.pipeline.runtime import Runtime
 from ex4d.progress import silent
 
-LEFT = ["camera.npz", "colour.mp4", "generated.mp4", "mask.mp4", "result.mp4", "take.json"]
+LEFT = ["camera.npz", "colour.mp4", "generated.mp4", "mask.mp4", "result.mp4", "take.json", "thumbnail.jpg"]
 
 
 @pytest.fixture(autouse=True)
