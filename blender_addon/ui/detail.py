@@ -1,4 +1,4 @@
-"""How fine the mesh stands in the viewport, and how strong its tint is: fields and a button in the Source panel."""
+"""How fine the mesh stands in the viewport, and how strong its tint is: fields and a button under Frames and Size."""
 # ruff: noqa: N801
 
 import bpy

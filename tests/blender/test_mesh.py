@@ -165,7 +165,7 @@ def test_a_new_shot_is_shown_in_this_workspace_and_all_others_keep_their_shading
     after = shadings()
     assert after.pop(here) == ["MATERIAL"]
     assert all(before[name] == types for name, types in after.items())
-    assert "The view transform is Standard now" in said
+    assert "The view transform is now Standard" in said
     assert "view transform" not in shots.said_when_opened(tmp_path / "two")
 
 
