@@ -27,7 +27,7 @@ WAN_READY := $(WAN)/.ready-$(VERSION)
 BLENDER_READY := $(BLENDER)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 
-.PHONY: demo test test-ex4d test-wan test-blender test-setup test-desktop test-matrix lint format sample extension benchmark clean
+.PHONY: demo test test-ex4d test-wan test-blender test-setup test-desktop test-matrix lint format sample extension pictures benchmark clean
 
 demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist does it; results in out/demo (CLIP=my.mp4: another clip, in out/clip)
 	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir out/$(if $(CLIP),clip,demo) $(if $(CLIP),--clip "$(CLIP)")
@@ -49,6 +49,11 @@ test-setup: $(BLENDER_READY)  ## Set Up Server as an artist presses it: about 1 
 test-desktop: extension  ## the first day with EX-4D, by mouse and keys in a window (WINDOW=path of Blender; needs Xvfb, xdotool, ImageMagick)
 	$(PIP) $(BLENDER)/bin/python -m pip install python-xlib==0.33
 	$(BLENDER)/bin/python tests/desktop/run.py --blender $(or $(WINDOW),blender) --zip dist/ex4d-*.zip
+
+pictures: extension  ## the pictures of docs/first-shot.md and the animation in README, from a real window (WINDOW=path of Blender; ffmpeg too)
+	$(PIP) $(BLENDER)/bin/python -m pip install python-xlib==0.33
+	$(BLENDER)/bin/python tests/desktop/run.py --blender $(or $(WINDOW),blender) --zip dist/ex4d-*.zip --story page --out out/page
+	$(BLENDER)/bin/python scripts/page_pictures.py out/page docs/pictures/first-shot
 
 test-matrix:  ## Blender 4.2 to 5.3, with both Pythons; about 1 GB of disk each
 	$(call need,3.11)$(call need,3.13)

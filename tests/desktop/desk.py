@@ -82,11 +82,12 @@ class Desk:
 
     Attributes:
         clicks, drags, keys: what the hands have done so far.
+        filmed: pictures of a film that were kept so far.
     """
 
     def __init__(self, pictures: Path) -> None:
         self.pictures = pictures
-        self.clicks = self.drags = self.keys = 0
+        self.clicks = self.drags = self.keys = self.filmed = 0
         self.began = time.monotonic()
 
     def screen(self) -> np.ndarray:
@@ -161,8 +162,23 @@ class Desk:
     def press(self, key: str) -> Story:
         """Press a key, named as X does."""
         print(f"{time.monotonic() - self.began:6.1f} s  key {key}", flush=True)
+        self.hit(key)
+        yield SETTLE_S
+
+    def hit(self, key: str) -> None:
+        """Press a key without waiting for what comes of it."""
         self._hands("key", key)
         self.keys += 1
+
+    def drag(self, button: int, x: int, y: int, steps: int) -> Story:
+        """Hold a button down and move the pointer by (x, y) in so many steps; gives way after each."""
+        self._hands("mousedown", button)
+        yield 0.2
+        for _ in range(steps):
+            self._hands("mousemove_relative", "--", x // steps, y // steps)
+            yield 0.3
+        self._hands("mouseup", button)
+        self.drags += 1
         yield SETTLE_S
 
     def drop(self, file: Path, x: int, y: int) -> Story:

@@ -1,0 +1,42 @@
+"""Pictures and the animation of the documents from what `tests/desktop/page.py` left: `page_pictures.py FROM TO`.
+
+Needs ImageMagick and ffmpeg on the PATH.
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+WIDTH, FILM_WIDTH = 1280, 800
+MOST_BYTES = 2_000_000
+FILM_RATE = 8
+
+
+def pictures(folder: Path, out: Path) -> None:
+    """A JPEG of each numbered picture."""
+    for picture in sorted(folder.glob("[1-9]_*.png")):
+        to = out / f"{picture.stem}.jpg"
+        subprocess.run(["convert", picture, "-resize", f"{WIDTH}x", "-quality", "80", "-strip", to], check=True)
+
+
+def animation(folder: Path, out: Path) -> None:
+    """The film as an animated WebP, as good as its size allows.
+
+    Raises:
+        ValueError: it is too large even at the worst quality.
+    """
+    to = out / "first-shot.webp"
+    film = ["ffmpeg", "-loglevel", "error", "-y", "-framerate", str(FILM_RATE), "-i", folder / "film_%03d.png"]
+    for quality in (60, 45, 30, 20):
+        shown = ["-vf", f"scale={FILM_WIDTH}:-2:flags=lanczos", "-c:v", "libwebp_anim", "-quality", str(quality)]
+        subprocess.run([*film, *shown, "-loop", "0", to], check=True)
+        if to.stat().st_size <= MOST_BYTES:
+            return
+    raise ValueError(f"{to} has {to.stat().st_size} bytes: film fewer frames")
+
+
+if __name__ == "__main__":
+    source, target = (Path(word) for word in sys.argv[1:3])
+    target.mkdir(parents=True, exist_ok=True)
+    pictures(source, target)
+    animation(source, target)
