@@ -26,10 +26,11 @@ def animation(folder: Path, out: Path) -> None:
         ValueError: it is too large even at the worst quality.
     """
     to = out / "first-shot.webp"
-    film = ["ffmpeg", "-loglevel", "error", "-y", "-framerate", str(FILM_RATE), "-i", folder / "film_%03d.png"]
+    frames = str(folder / "film_%03d.png")
+    film = ["ffmpeg", "-loglevel", "error", "-y", "-framerate", str(FILM_RATE), "-i", frames]
     for quality in (60, 45, 30, 20):
         shown = ["-vf", f"scale={FILM_WIDTH}:-2:flags=lanczos", "-c:v", "libwebp_anim", "-quality", str(quality)]
-        subprocess.run([*film, *shown, "-loop", "0", to], check=True)
+        subprocess.run([*film, *shown, "-loop", "0", str(to)], check=True)
         if to.stat().st_size <= MOST_BYTES:
             return
     raise ValueError(f"{to} has {to.stat().st_size} bytes: film fewer frames")

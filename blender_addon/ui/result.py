@@ -11,6 +11,9 @@ from ..shot import playing, source, takes
 from ..ui import view
 from ..ui.take_operators import OnTake
 
+LOOK_S, LOOKS = 0.3, 30
+"""How often, and how many times, a new editor is looked at for its size: on a busy machine it is drawn late."""
+
 
 class EX4D_OT_show_result(OnTake):
     """Play the take from its first frame, in a sequencer of this window or beside the 3D View"""
@@ -34,17 +37,22 @@ class EX4D_OT_show_result(OnTake):
         strip.mute = False
         playing.play(scene, strip, window, area)
         if not bpy.app.background:
-            bpy.app.timers.register(partial(_fit, window, area.as_pointer()), first_interval=0.2)
+            looks = iter(range(LOOKS))
+            bpy.app.timers.register(partial(_fit, window, area.as_pointer(), looks), first_interval=LOOK_S)
 
 
-def _fit(window: bpy.types.Window, pointer: int) -> None:
-    """Let the picture fill the preview of an area, which has its size only once it was drawn."""
+def _fit(window: bpy.types.Window, pointer: int, looks: Iterator[int]) -> float | None:
+    """Let the picture fill the preview of an area, which has its size only once it was drawn; a timer's function."""
     area = next((area for area in window.screen.areas if area.as_pointer() == pointer), None)
-    region = next((r for r in area.regions if r.type == "PREVIEW" and r.width > 1), None) if area else None
-    if region is not None and area.type == "SEQUENCE_EDITOR":
-        with bpy.context.temp_override(window=window, area=area, region=region):
-            if bpy.ops.sequencer.view_all_preview.poll():
-                bpy.ops.sequencer.view_all_preview()
+    if area is None or area.type != "SEQUENCE_EDITOR":
+        return None
+    region = next((r for r in area.regions if r.type == "PREVIEW" and r.width > 1), None)
+    if region is None:
+        return LOOK_S if next(looks, None) is not None else None
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        if bpy.ops.sequencer.view_all_preview.poll():
+            bpy.ops.sequencer.view_all_preview()
+    return None
 
 
 def _sequencer(context: bpy.types.Context) -> tuple[bpy.types.Window, bpy.types.Area]:
