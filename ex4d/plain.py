@@ -14,7 +14,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ex4d.errors import EX4DError, InputError
-from ex4d.schema import Setting, Settings, build, describe
+from ex4d.schema import Setting, Settings, build, describe, lacking
 
 
 class PlainError(EX4DError):
@@ -242,6 +242,6 @@ def _settings(cls: type[Settings], annotations: dict[str, Any], value: dict, whe
         for name, v in value.items()
     }
     try:
-        return build(cls, plain)
+        return build(cls, {**lacking(cls), **plain})
     except InputError as error:
         raise PlainError(str(error)) from None

@@ -32,7 +32,7 @@ LARGEST = 2**31 - 1
 TEXT_LENGTH = 2000
 """Maximum length of a text setting."""
 
-_KEY = "ex4d_setting"
+_KEY, _BEFORE = "ex4d_setting", "ex4d_before"
 _KINDS: dict[Any, Kind] = {int: "whole", float: "number", bool: "switch", str: "text"}
 
 
@@ -140,8 +140,13 @@ def setting(
     maximum: float | None = None,
     choices: tuple[Choice, ...] = (),
     option: str = "",
+    before: Any = MISSING,
 ) -> Any:
-    """A field of a class of settings; the arguments are those of `Setting`, the kind follows from the annotation."""
+    """A field of a class of settings; the arguments are those of `Setting`, the kind follows from the annotation.
+
+    `before` is what jobs and records mean that were written when there was no such setting, see `lacking`; left out, it
+    is the default.
+    """
     described = {
         "label": label,
         "help": help,
@@ -151,7 +156,7 @@ def setting(
         "choices": choices,
         "option": option,
     }
-    return field(default=default, metadata={_KEY: described})
+    return field(default=default, metadata={_KEY: described, _BEFORE: before})
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,12 @@ def build(kind: type[S], values: Mapping[str, Any]) -> S:
         names = ", ".join(known) or "none"
         raise InputError(f"There is no setting {str(unknown[0])[:100]!r} here; known are: {names}.")
     return kind(**values)
+
+
+def lacking(kind: type[Settings]) -> dict[str, Scalar]:
+    """The values, by name, of settings that mean something else than their default where an old record lacks them."""
+    known = {known.name: known.metadata.get(_BEFORE, MISSING) for known in fields(kind)}
+    return {name: value for name, value in known.items() if value is not MISSING}
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
