@@ -12,12 +12,18 @@ from ex4d.cameras.fitting import ClipFrames, source_track
 from ex4d.cameras.formats.arrays import MOST_POINTS
 from ex4d.geometry import transforms
 from ex4d.geometry.depth_video import DepthVideo
-from ex4d.storage.npz import write_arrays
+from ex4d.storage.npz import open_arrays, write_arrays
 
 if TYPE_CHECKING:
     from ex4d.media.clip import Clip
 
 __all__ = ["MOST_POINTS", "SourceCamera", "in_unit_of", "load", "save"]
+
+FOUND = "found_from_the_clip"
+"""Name of what marks a file whose camera was found from the clip's own pictures."""
+
+SAME = 2e-3
+"""A scale this near to 1 is 1: a camera scaled to a depth stays as it is beside it, also once the depth was packed."""
 
 LEAST_SEEN = 8
 """So many times points must be seen in front of the camera before they tell a scale."""
@@ -35,6 +41,7 @@ class SourceCamera:
             from no file.
         lens: (T,3,3) float64, the lens that the file tells, in pixels of the working picture; None where it tells none.
         notes: sentences about how the file was read.
+        found: whether it was found from the clip's own pictures; then its lens counts where the depth tells none.
     """
 
     camera_to_world: NDArray[np.float64]
@@ -42,6 +49,7 @@ class SourceCamera:
     from_file: NDArray[np.float64] | None = None
     lens: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
+    found: bool = False
 
 
 def save(path: Path, camera: SourceCamera) -> None:
@@ -50,7 +58,14 @@ def save(path: Path, camera: SourceCamera) -> None:
     Raises:
         InputError: the file cannot be written.
     """
-    write_arrays(path, {"camera_to_world": camera.camera_to_world, "points": camera.points})
+    arrays: dict[str, NDArray] = {"camera_to_world": camera.camera_to_world, "points": camera.points}
+    if camera.found:
+        arrays |= {FOUND: np.array(True), "notes": np.array(camera.notes, np.str_)}
+    if camera.lens is not None:
+        # The principal point of a working picture is its centre.
+        width, height = (round(float(side)) for side in 2 * camera.lens[0, :2, 2])
+        arrays |= {"intrinsics": camera.lens, "width": np.array(width), "height": np.array(height)}
+    write_arrays(path, arrays)
 
 
 def load(path: Path, clip: "Clip") -> SourceCamera:
@@ -72,8 +87,20 @@ def load(path: Path, clip: "Clip") -> SourceCamera:
     points = track.points if track.points is not None else np.zeros((0, 3))
     lens = track.lens.in_pixels(clip.fit.width, clip.fit.height)[0] if track.lens is not None else None
     return SourceCamera(
-        to_first @ track.camera_to_world, points @ to_first[:3, :3].T + to_first[:3, 3], to_first, lens, notes
+        to_first @ track.camera_to_world,
+        points @ to_first[:3, :3].T + to_first[:3, 3],
+        to_first,
+        lens,
+        notes,
+        _was_found(path),
     )
+
+
+def _was_found(path: Path) -> bool:
+    if path.suffix.lower() != ".npz":
+        return False
+    with open_arrays(path, "camera file") as arrays:
+        return FOUND in arrays.headers
 
 
 def clip_frames(clip: "Clip") -> ClipFrames:
@@ -101,6 +128,8 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo, scale: float | None = No
     """
     if scale is not None:
         return _scaled(camera, scale), f"The source camera moves; its distances were scaled by {scale:g}, as asked for."
+    if camera.found and not camera.camera_to_world[:, :3, 3].any():
+        return camera, ""
     if not len(camera.points):
         guessed = " That unit is a guess, so the two will hardly fit." if depth.is_guess else ""
         return camera, f"The source camera moves, in the unit of the depth.{guessed}"
@@ -120,6 +149,8 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo, scale: float | None = No
             " tell no scale."
         )
     scale = float(np.median(found))
+    if camera.found and abs(scale - 1) < SAME:
+        return camera, ""
     said = (
         f"The source camera moves; its distances were scaled by {scale:.4g}, after {len(camera.points)} points of it."
     )

@@ -1,0 +1,234 @@
+"""The ways to find how a camera moved. Each gives a candidate, or a sentence that says why there is none."""
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.cameras.rotations import between
+from ex4d.errors import InputError
+from ex4d.frame_numbers import in_shot
+from ex4d.progress import Progress
+from ex4d.source_camera import from_depth, solver
+from ex4d.source_camera.candidate import Candidate
+from ex4d.source_camera.pictures import Pictures
+from ex4d.source_camera.rotation import FOCAL_KNOWN, turning
+from ex4d.source_camera.structure import triangulated
+from ex4d.source_camera.tracks import Tracks
+
+HELD = 5
+"""Every so many-th point is kept from the estimators, to judge them by."""
+
+SHORTEST = 3
+"""Points seen in fewer frames tell nothing about a camera."""
+
+STRAY_PX = 6.0
+"""A point that is farther off than this, in the median of its sightings, moves by itself."""
+
+KEYFRAMES = 60
+"""So many frames go into structure from motion at most; those between follow the points."""
+
+FEATURES, OVERLAP = 2048, 8
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the estimators are given.
+
+    Attributes:
+        pictures: of the clip.
+        tracks: points followed through them.
+        depth: (N,) distance at each sighting, by the clip's depth.
+        sure: (N,) whether that is not at an edge.
+        intrinsics: (T,3,3) in pixels of the pictures: those known, or assumed to begin with.
+        lens_known: whether they are known.
+        zooms: whether the focal length changes while shooting.
+        moving: (T,h,w) what moves by itself, of the pictures' size; None where that is not known yet.
+    """
+
+    pictures: Pictures
+    tracks: Tracks
+    depth: NDArray[np.float64]
+    sure: NDArray[np.bool_]
+    intrinsics: NDArray[np.float64]
+    lens_known: bool
+    zooms: bool
+    moving: NDArray[np.bool_] | None = None
+
+    @property
+    def count(self) -> int:
+        """Frames."""
+        return len(self.intrinsics)
+
+    @property
+    def held(self) -> NDArray[np.bool_]:
+        """Sightings (N,) of the points that are kept from the estimators."""
+        return self.tracks.track % HELD == 0
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """Sightings (N,) of those of them that are seen for long enough to tell."""
+        return self.held & (self.tracks.lengths()[self.tracks.track] >= SHORTEST + 1)
+
+    def candidate(
+        self, name: str, poses: NDArray[np.float64], intrinsics: NDArray[np.float64], *, moves: bool, lens_found: bool
+    ) -> Candidate:
+        """A candidate with the structure that all points give it."""
+        poses = np.linalg.inv(poses[0]) @ poses
+        return Candidate(
+            name, poses, intrinsics, moves, triangulated(self.tracks, poses, intrinsics), lens_found=lens_found
+        )
+
+
+def still(task: Task) -> Candidate:
+    """A camera that stands."""
+    return task.candidate(
+        "still", np.tile(np.eye(4), (task.count, 1, 1)), task.intrinsics, moves=False, lens_found=False
+    )
+
+
+def rotation(task: Task, zooms: bool | None = None) -> Candidate | str:
+    """A camera that turns where it stands."""
+    fitted = task.tracks.kept(~task.held)
+    zooms = task.zooms if zooms is None else zooms
+    found = turning(
+        fitted,
+        task.count,
+        float(task.intrinsics[0, 0, 0]),
+        task.intrinsics[0, :2, 2],
+        known=task.lens_known,
+        zooms=zooms,
+    )
+    if found is None:
+        return "too few points can be followed from frame to frame"
+    # A zoom tells how many times longer the lens becomes, and not how long it was.
+    lens_found = zooms or (not task.lens_known and found.focal_sd < FOCAL_KNOWN)
+    intrinsics = task.intrinsics
+    if lens_found:
+        intrinsics = _with_focal(intrinsics, found.focal)
+    elif not task.lens_known:  # turning does not tell it: solve again with the one assumed
+        found = turning(fitted, task.count, float(intrinsics[0, 0, 0]), intrinsics[0, :2, 2], known=True, zooms=False)
+        assert found is not None
+    return task.candidate("rotation", found.camera_to_world, intrinsics, moves=False, lens_found=lens_found)
+
+
+def depth(task: Task, progress: Progress) -> Candidate | str:
+    """Cameras from points and depth, adjusted with free points where pycolmap is there."""
+    fitted = task.tracks.kept(~task.held)
+    begun = from_depth.chain(fitted, task.depth[~task.held], task.sure[~task.held], task.intrinsics, progress)
+    if begun is None:
+        return "the points that can be followed do not agree with the depth"
+    if not solver.PYCOLMAP.is_there:
+        return task.candidate("depth", begun.camera_to_world, task.intrinsics, moves=True, lens_found=False)
+    return _adjusted(task, "depth", begun.camera_to_world, task.intrinsics, progress, rounds=2)
+
+
+def again(task: Task, before: Candidate, progress: Progress) -> Candidate | str:
+    """A candidate that moves, from where it was, with other points: those that stand still."""
+    if not solver.PYCOLMAP.is_there:
+        return task.candidate(before.name, before.camera_to_world, before.intrinsics, moves=True, lens_found=False)
+    found = _adjusted(task, before.name, before.camera_to_world, before.intrinsics, progress, rounds=1)
+    return found if isinstance(found, str) else replace(found, registered=before.registered)
+
+
+def sfm(task: Task, progress: Progress) -> Candidate | str:
+    """Structure from motion: features, global mapping, and the points followed for the frames in between."""
+    import cv2
+
+    if not solver.PYCOLMAP.is_there:
+        return f"it needs the Python package pycolmap: {solver.PYCOLMAP.install}"
+    every = int(np.ceil(task.count / KEYFRAMES))
+    keys = np.unique([*range(0, task.count, every), task.count - 1])
+    with tempfile.TemporaryDirectory(prefix="ex4d-") as folder:
+        pictures, masks = Path(folder, "pictures"), Path(folder, "masks")
+        pictures.mkdir()
+        masks.mkdir()
+        for number, t in enumerate(keys):
+            cv2.imwrite(str(pictures / f"{number:06d}.png"), task.pictures.grey[t], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            if task.moving is not None:
+                cv2.imwrite(str(masks / f"{number:06d}.png.png"), (~task.moving[t]).astype(np.uint8) * 255)
+        try:
+            solved = solver.mapped(
+                pictures,
+                len(keys),
+                masks if task.moving is not None else None,
+                float(task.intrinsics[0, 0, 0]),
+                task.pictures.size,
+                refine=not task.lens_known,
+                features=FEATURES,
+                overlap=OVERLAP,
+                progress=progress,
+            )
+        except InputError as error:
+            return str(error).rstrip(".")
+    there = np.isfinite(solved.camera_to_world[:, 0, 0])
+    if there.sum() < max(3, 0.5 * len(keys)):
+        return f"only {there.sum()} of {len(keys)} frames could be placed"
+    intrinsics = _with_focal(task.intrinsics, np.full(task.count, solved.focal[0]))
+    poses = _between(solved.camera_to_world[there], keys[there], task.count)
+    if there.all() and len(keys) == task.count:
+        return task.candidate("sfm", poses, intrinsics, moves=True, lens_found=not task.lens_known)
+    found = _adjusted(task, "sfm", poses, intrinsics, progress, rounds=1)
+    return found if isinstance(found, str) else replace(found, registered=float(there.mean()))
+
+
+def _adjusted(
+    task: Task,
+    name: str,
+    poses: NDArray[np.float64],
+    intrinsics: NDArray[np.float64],
+    progress: Progress,
+    rounds: int,
+) -> Candidate | str:
+    """A candidate from where to begin: bundle adjustment, in each round without the points that did not fit before."""
+    fitted = task.tracks.kept(~task.held)
+    fitted = fitted.kept(fitted.lengths()[fitted.track] >= SHORTEST)
+    for _ in range(rounds):
+        structure = triangulated(fitted, poses, intrinsics)
+        try:
+            solved = solver.adjusted(
+                fitted,
+                poses,
+                structure.points,
+                intrinsics[:, 0, 0],
+                task.pictures.size,
+                refine=not task.lens_known,
+                zooms=task.zooms,
+                progress=progress,
+            )
+        except InputError as error:
+            return str(error).rstrip(".")
+        poses, intrinsics = solved.camera_to_world, _with_focal(intrinsics, solved.focal)
+        if not np.isfinite(poses).all() or not (intrinsics[:, 0, 0] > 0).all():
+            return "the bundle adjustment did not converge"
+        fitted = _without_strays(fitted, triangulated(fitted, poses, intrinsics).residual)
+        if len(np.unique(fitted.frame)) < task.count:
+            lost = int(np.setdiff1d(np.arange(task.count), fitted.frame)[0])
+            return f"no point fits in {in_shot(lost)}"
+    return task.candidate(name, poses, intrinsics, moves=True, lens_found=not task.lens_known)
+
+
+def _without_strays(tracks: Tracks, residual: NDArray[np.float64]) -> Tracks:
+    """Without the points that do not fit in most of their sightings."""
+    bad = np.bincount(tracks.track, residual > STRAY_PX, tracks.count) * 2 > tracks.lengths()
+    return tracks.kept(~bad[tracks.track])
+
+
+def _with_focal(intrinsics: NDArray[np.float64], focal: NDArray[np.float64]) -> NDArray[np.float64]:
+    k = intrinsics.copy()
+    k[:, 1, 1] *= focal / k[:, 0, 0]
+    k[:, 0, 0] = focal
+    return k
+
+
+def _between(poses: NDArray[np.float64], numbers: NDArray[np.intp], count: int) -> NDArray[np.float64]:
+    """Poses of all frames from those of some: evenly in between, held before the first and after the last."""
+    made = np.empty((count, 4, 4))
+    for t in range(count):
+        after = int(np.clip(np.searchsorted(numbers, t), 1, len(numbers) - 1))
+        first, second = numbers[after - 1], numbers[after]
+        share = float(np.clip((t - first) / (second - first), 0, 1))
+        made[t] = between(poses[after - 1], poses[after], share)
+    return made

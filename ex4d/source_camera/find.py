@@ -1,0 +1,78 @@
+"""Finding how the camera of a clip moved: what can be told at once, and else the search."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.frame_numbers import in_shot
+from ex4d.progress import Progress, silent
+from ex4d.source_camera import from_depth
+from ex4d.source_camera.estimators import Task
+from ex4d.source_camera.found import AUTO, STILL, Found, Wish, not_found
+from ex4d.source_camera.masks import resized
+from ex4d.source_camera.moving import moving_mask
+from ex4d.source_camera.pictures import pictures_of
+from ex4d.source_camera.search import Search
+from ex4d.source_camera.still import stillness
+from ex4d.source_camera.tracks import Tracks, follow
+
+FEWEST_FRAMES = 5
+"""With fewer frames nothing is looked for."""
+
+CUT_SURVIVORS = 0.12
+"""A frame in which fewer of the points are found again begins another shot."""
+
+FOLLOWED = 0.6
+"""Points are lost from frame to frame where, as a rule, less than this part of them is found again: they are noise.
+Measured: 0.38 on bare walls, 0.91 and more in clips with texture."""
+
+
+def find(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, progress: Progress = silent) -> Found:
+    """Find how the camera moved.
+
+    Args:
+        frames: (T,H,W,3) uint8 RGB.
+        depth: (T,H,W), right up to a scale of each frame, or a guess.
+        wish: what is known, and wanted.
+        progress: told after each step; raises `Cancelled` to stop.
+    """
+    if len(frames) == 1:
+        return Found(STILL)
+    if len(frames) < FEWEST_FRAMES:
+        return not_found(f"{len(frames)} frames are too few to find how the camera moved")
+    progress("Looking at the camera", 0, 1)
+    pictures = pictures_of(frames)
+    if wish.method == AUTO:
+        test = stillness(pictures.grey, pictures.scale)
+        if not test.can_tell:
+            return not_found("there is too little texture to tell how the camera moved")
+        if test.is_still:
+            moving = _moving(frames, depth, wish, progress)
+            return Found(STILL, moving=moving, choice_notes=("The camera stands still.",))
+    progress("Looking at the camera", 1, 1)
+    given = None if wish.moving is None else resized(wish.moving, pictures.size)
+    tracks = follow(pictures.grey, None if given is None else ~given, progress)
+    if cuts := cuts_in(tracks):
+        where = " and ".join(in_shot(t) for t in cuts[:5])
+        return Found(
+            STILL,
+            choice_notes=(
+                f"The clip is cut at {where}, so its camera was not looked for and counts as still: open each shot by"
+                " itself, with First Frame and Frames.",
+            ),
+        )
+    if np.median(tracks.survived[1:]) < FOLLOWED:
+        return not_found("there is too little texture that can be followed from frame to frame")
+    at, sure = from_depth.depth_at(tracks, depth, pictures.scale)
+    task = Task(pictures, tracks, at, sure, pictures.intrinsics(wish.intrinsics), wish.lens_known, wish.zooms, given)
+    return Search(frames, depth, wish, task, progress).run()
+
+
+def cuts_in(tracks: Tracks) -> list[int]:
+    """The first frame of each shot but the first."""
+    return [int(t) for t in np.flatnonzero(tracks.survived < CUT_SURVIVORS)]
+
+
+def _moving(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, progress: Progress) -> NDArray[np.bool_]:
+    if wish.moving is not None:
+        return wish.moving
+    return moving_mask(frames, depth, np.tile(np.eye(4), (len(frames), 1, 1)), wish.intrinsics, progress)

@@ -1,0 +1,65 @@
+"""What is asked when a camera is looked for, and what comes out. Needs numpy only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+AUTO, STILL, ROTATION, SFM, DEPTH = "auto", "still", "rotation", "sfm", "depth"
+"""All ways, or one of them."""
+
+WHAT_TO_DO = (
+    "Track it in Blender or in another program and give the camera as a file, or give a mask of what moves (white is"
+    " left out)."
+)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is known, and wanted.
+
+    Attributes:
+        method: `AUTO` or the one estimator to use.
+        intrinsics: (T,3,3) in pixels of the working picture, known or assumed.
+        lens_known: whether they are known.
+        depth_is_guess: whether nobody measured or estimated the depth.
+        zooms: whether the focal length changes while shooting.
+        moving: (T,h,w) what moves, of any size; None finds it.
+    """
+
+    method: str
+    intrinsics: NDArray[np.float64]
+    lens_known: bool
+    depth_is_guess: bool = False
+    zooms: bool = False
+    moving: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """How the camera moved.
+
+    Attributes:
+        method: the estimator that found it; "still" also where nothing was found.
+        camera_to_world: (T,4,4), the first is the identity, in a unit of its own; None where it stands still.
+        points: (M,3) what stands still, in its world and unit.
+        lens: (T,3,3) in pixels of the working picture; None where it was known, or is not told.
+        moving: (T,h,w) what moves by itself, of any size; None where that was not looked for.
+        lens_note: a sentence about the lens that was found, or "".
+        notes: sentences that stay with what is made with this camera.
+        choice_notes: sentences for the user alone: about a camera that stands, or was not found.
+    """
+
+    method: str
+    camera_to_world: NDArray[np.float64] | None = None
+    points: NDArray[np.float64] | None = None
+    lens: NDArray[np.float64] | None = None
+    moving: NDArray[np.bool_] | None = None
+    lens_note: str = ""
+    notes: tuple[str, ...] = ()
+    choice_notes: tuple[str, ...] = ()
+
+
+def not_found(why: str) -> Found:
+    """Nothing that can be trusted, and why: a part of a sentence."""
+    return Found(STILL, choice_notes=(f"The camera was not found ({why}) and counts as still. {WHAT_TO_DO}",))

@@ -1,0 +1,121 @@
+"""What a found camera must reach before it is used: a wrong camera is worse than none. Needs numpy only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ex4d.source_camera.candidate import Candidate
+from ex4d.source_camera.judge import Evidence
+from ex4d.source_camera.tracks import Tracks
+
+REGISTERED = 0.9
+"""At least this part of the frames must have been placed."""
+
+FITTING = 0.5
+"""At least this part of the points that were kept back must fit. What moves by itself may have the rest."""
+
+ANGLE = 0.5
+"""Median angle in degrees at which the rays of a point must meet: below it nothing tells a move from a turn."""
+
+FOCAL = 0.5, 3.0
+"""Focal length over the longer side: 90 to 19 degrees."""
+
+DEPTH_SPREAD = 0.35
+"""Median distance of the logarithms of depth and found points. A depth that is a guess is not asked."""
+
+BETTER = 0.9
+"""Far frames must differ by less than this part of what they differ by with a still camera."""
+
+NEARER = 0.8
+"""Points that were kept back must be off by less than this part of what they are off by with a still camera."""
+
+TURN_FITTING = 0.45
+TURN_PX = 3.0
+"""As `FITTING`, and mean distance in pixels of the points that were kept back, for a camera that only turns."""
+
+LONG = 5
+"""Points seen in fewer frames are not asked for their angle."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is known about a candidate.
+
+    Attributes:
+        registered: part of the frames that were placed.
+        fitting: part of the sightings kept back that fit within 2 px.
+        off: their mean distance in pixels, 8 at most.
+        angle: median angle of rays in degrees.
+        reprojection: median distance in pixels of the sightings that fit.
+        focal: over the longer side.
+        depth_spread: see `DEPTH_SPREAD`; NaN where it cannot be told.
+        evidence: of the judge.
+    """
+
+    registered: float
+    fitting: float
+    off: float
+    angle: float
+    reprojection: float
+    focal: float
+    depth_spread: float
+    evidence: Evidence
+
+
+def figures(
+    candidate: Candidate, tracks: Tracks, judged: np.ndarray, side: int, depth_spread: float, evidence: Evidence
+) -> Figures:
+    """The figures of a candidate; `judged` (N,) are the sightings kept back, `side` the longer one of the picture."""
+    s = candidate.structure
+    long = tracks.lengths() >= min(LONG, len(candidate.camera_to_world))
+    fits = s.residual < 2
+    return Figures(
+        candidate.registered,
+        candidate.fitting(judged),
+        candidate.capped(judged),
+        float(np.degrees(np.median(s.angle[long]))) if long.any() else 0.0,
+        float(np.median(s.residual[fits])) if fits.any() else np.inf,
+        float(candidate.intrinsics[0, 0, 0]) / side,
+        depth_spread,
+        evidence,
+    )
+
+
+def failures(candidate: Candidate, f: Figures, still: Figures, depth_is_guess: bool) -> list[str]:
+    """Why a candidate is not to be trusted, as parts of a sentence; empty where it is."""
+    if candidate.name == "still":
+        return []
+    wrong = []
+    if f.off > NEARER * still.off:
+        wrong.append(f"points fit no better than with a still camera ({f.off:.1f} against {still.off:.1f} px)")
+    if not FOCAL[0] <= f.focal <= FOCAL[1]:
+        wrong.append(f"the lens found, {f.focal:.2f} times the picture's side, is not plausible")
+    if not candidate.moves:
+        if f.fitting < TURN_FITTING or f.off > TURN_PX:
+            wrong.append(f"only {f.fitting:.0%} of the points fit a camera that turns")
+        return wrong
+    if f.registered < REGISTERED:
+        wrong.append(f"only {f.registered:.0%} of the frames could be placed")
+    if f.fitting < FITTING:
+        wrong.append(f"only {f.fitting:.0%} of the points fit")
+    if f.angle < ANGLE:
+        wrong.append(f"points are seen from places only {f.angle:.1f} degrees apart")
+    if not depth_is_guess and f.depth_spread > DEPTH_SPREAD:
+        wrong.append(f"the depth disagrees by {f.depth_spread:.0%}")
+    if not depth_is_guess and f.evidence.levels > BETTER * still.evidence.levels:
+        wrong.append(
+            f"far frames fit no better than with a still camera ({f.evidence.levels:.1f} against"
+            f" {still.evidence.levels:.1f} levels)"
+        )
+    return wrong
+
+
+def told(candidate: Candidate, f: Figures, still: Figures) -> str:
+    """The figures, as a part of a sentence."""
+    said = [f"{f.fitting:.0%} of the points fit within 2 px (median {f.reprojection:.1f} px)"]
+    if candidate.moves:
+        said.append(f"seen {f.angle:.1f} degrees apart")
+    if np.isfinite(f.depth_spread):
+        said.append(f"the depth agrees within {f.depth_spread:.0%}")
+    said.append(f"far frames differ by {f.evidence.levels:.1f} levels, {still.evidence.levels:.1f} with a still camera")
+    return ", ".join(said)

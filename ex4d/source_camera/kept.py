@@ -1,0 +1,99 @@
+"""Found cameras, kept by what they were found from: the same shot costs a hash the second time."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.source_camera import solver
+from ex4d.source_camera.found import Found, Wish
+from ex4d.storage import user_cache
+from ex4d.storage.npz import open_arrays, write_arrays
+
+VERSION = 1
+"""Changes when the same clip would give another camera."""
+
+MOST = 500
+"""Most cameras that are kept; what was used least recently goes first."""
+
+_OPTIONAL = ("camera_to_world", "points", "lens", "moving")
+
+
+def key(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish) -> str:
+    """Hash of all that a found camera depends on."""
+    about = [VERSION, wish.method, wish.lens_known, wish.depth_is_guess, wish.zooms, solver.PYCOLMAP.is_there]
+    digest = hashlib.sha256(json.dumps([*about, frames.shape, wish.moving is not None]).encode())
+    digest.update(np.ascontiguousarray(wish.intrinsics).data)
+    for t in range(len(frames)):
+        digest.update(np.ascontiguousarray(frames[t]).data)
+        digest.update(np.ascontiguousarray(depth[t]).data)
+        if wish.moving is not None:
+            digest.update(np.packbits(wish.moving[t]).data)
+    return digest.hexdigest()
+
+
+def kept(name: str, make: Callable[[], Found], again: bool = False) -> Found:
+    """What was kept under a key, or what `make` gives, which is kept. A damaged file is made again.
+
+    Args:
+        name: from `key`.
+        make: finds the camera.
+        again: find it even if there is one already.
+    """
+    try:
+        path = user_cache.folder("source_camera") / f"{name}.npz"
+    except InputError:  # nowhere to keep anything
+        return make()
+    if path.exists() and not again:
+        try:
+            found = _load(path)
+            os.utime(path)
+            return found
+        except (InputError, OSError, ValueError, IndexError):
+            pass
+    made = make()
+    try:
+        _save(path, made)
+        for old in sorted(path.parent.glob("*.npz"), key=lambda other: other.stat().st_mtime)[:-MOST]:
+            old.unlink(missing_ok=True)
+    except (InputError, OSError) as error:
+        return replace(made, choice_notes=(*made.choice_notes, f"The camera was not kept for the next time: {error}"))
+    return made
+
+
+def _save(path: Path, found: Found) -> None:
+    arrays: dict[str, NDArray] = {
+        "method": np.array(found.method),
+        "lens_note": np.array(found.lens_note),
+        "notes": np.array(found.notes, np.str_),
+        "choice_notes": np.array(found.choice_notes, np.str_),
+    }
+    for name in _OPTIONAL:
+        value = getattr(found, name)
+        if name == "moving" and value is not None:
+            arrays["moving_shape"], value = np.array(value.shape), np.packbits(value)
+        if value is not None:
+            arrays[name] = value
+    write_arrays(path, arrays)
+
+
+def _load(path: Path) -> Found:
+    with open_arrays(path, "kept camera") as arrays:
+        found = {name: arrays.read(name) for name in _OPTIONAL if name in arrays.headers}
+        if "moving" in found:
+            shape = tuple(int(side) for side in arrays.read("moving_shape"))
+            found["moving"] = np.unpackbits(found["moving"], count=int(np.prod(shape))).reshape(shape) > 0
+        notes, choice_notes = (tuple(str(n) for n in arrays.read(k).ravel()) for k in ("notes", "choice_notes"))
+        return Found(
+            str(arrays.read("method")),
+            lens_note=str(arrays.read("lens_note")),
+            notes=notes,
+            choice_notes=choice_notes,
+            **found,
+        )

@@ -1,0 +1,64 @@
+"""Masks of what moves by itself that the user gives: white is left out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.media.clip import open_source, read_clip
+from ex4d.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from ex4d.media.clip import Clip
+
+WHITE = 128
+"""From this level on a pixel moves."""
+
+
+def read(path: Path, clip: "Clip", progress: Progress = silent) -> NDArray[np.bool_]:
+    """The mask of a clip (T,H,W) at its working size.
+
+    Args:
+        path: a picture for all frames, or a video or pictures: one for each frame of the whole source, or of those that
+            are used.
+        clip: whose mask it is.
+        progress: told after each frame.
+
+    Raises:
+        InputError: it cannot be read, or has another number of frames.
+    """
+    import cv2
+
+    count, size = len(clip.frames), (clip.fit.width, clip.fit.height)
+    there = open_source(path).info.frames
+    last = clip.start + (count - 1) * clip.step
+    if there == 1 or there == count:
+        read_ = read_clip(path, frames=there, longest_side=None, multiple=2, progress=progress)
+    elif there == clip.source_frames and last < there:
+        read_ = read_clip(
+            path, start=clip.start, frames=count, step=clip.step, longest_side=None, multiple=2, progress=progress
+        )
+    else:
+        raise InputError(
+            f"The mask {path.name} has {there} frames, but the clip uses {count} of {clip.source_frames}: give a mask"
+            " of as many, or one picture for all."
+        )
+    small = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA).max(axis=-1) for frame in read_.frames])
+    return np.broadcast_to(small >= WHITE, (count, clip.fit.height, clip.fit.width))
+
+
+def resized_mask(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.uint8]:
+    """A mask (T,h,w) at another size (T,height,width), 255 where it is set: what a mask video holds."""
+    import cv2
+
+    large = np.empty((len(mask), height, width), np.uint8)
+    for t, one in enumerate(mask):
+        large[t] = cv2.resize(one.astype(np.uint8) * 255, (width, height), interpolation=cv2.INTER_NEAREST)
+    return large
+
+
+def resized(mask: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A mask (T,h,w) at another size (width, height)."""
+    return resized_mask(mask, *size) > 0

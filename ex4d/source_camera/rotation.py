@@ -1,0 +1,196 @@
+"""A camera that only turns, as on a tripod: its rotations, and the lens where turning tells it. Needs numpy only.
+
+A point at pixel x of frame i is seen at K_j R_j^T R_i K_i^-1 x of frame j, however far away it is (R camera-to-world).
+Rotations and focal lengths minimise the robust sum over pairs of sightings, by Gauss-Newton.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.cameras.rotations import from_quaternions
+from ex4d.source_camera.tracks import Tracks
+
+APART = (1, 4, 12, 36)
+"""How many frames lie between the two sightings of a pair."""
+
+MOST_PAIRS = 20_000
+ROUNDS = (16.0, 8.0, 4.0, 2.0, *(1.0,) * 24)
+"""Scale of the Cauchy loss in pixels, a step each; a zoom needs many."""
+
+ENOUGH = 1e-5
+"""A smaller step, in radians or of the logarithm of the focal length, is the last."""
+
+FOCAL_PRIOR = 0.5
+"""The logarithm of the focal length is within so much of that assumed, loosely: it keeps what turning does not tell."""
+
+ZOOM_PRIOR = 0.02
+"""The same for the first frame of a zoom, which without a turn does not tell how long the lens was."""
+
+ZOOM_STEP = 0.003
+"""From frame to frame, a zoom gets faster or slower by about so much of the logarithm of the focal length."""
+
+FOCAL_KNOWN = 0.03
+"""The focal length counts as found where its standard deviation is below this part of it."""
+
+
+@dataclass(frozen=True)
+class Turning:
+    """How a camera turned.
+
+    Attributes:
+        camera_to_world: (T,4,4), all at the origin; the first is the identity.
+        focal: (T,) pixels.
+        focal_sd: standard deviation of the logarithm of the first focal length.
+        residual: median over pairs that are farthest apart, in pixels.
+        degrees: greatest angle from the first frame.
+    """
+
+    camera_to_world: NDArray[np.float64]
+    focal: NDArray[np.float64]
+    focal_sd: float
+    residual: float
+    degrees: float
+
+
+def turning(tracks: Tracks, count: int, focal: float, centre: NDArray, *, known: bool, zooms: bool) -> Turning | None:
+    """The rotations of `count` frames, or None where frames share no points.
+
+    Args:
+        tracks: sightings in pixels.
+        count: T.
+        focal: in pixels; kept where it is `known`, else where to begin.
+        centre: (2,) principal point.
+        known: whether the focal length is known.
+        zooms: whether it changes.
+    """
+    pairs = _pairs(tracks, count)
+    if pairs is None:
+        return None
+    a, b, apart = pairs
+    i, j, x, y = tracks.frame[a], tracks.frame[b], tracks.xy[a] - centre, tracks.xy[b] - centre
+    rotation = _chain(i, j, x, y, apart, focal, count)
+    if rotation is None:
+        return None
+    log_focal, start = np.full(count, np.log(focal)), np.log(focal)
+    normal = np.eye(1)
+    for loss in ROUNDS:
+        blocks, gradient, _ = _linearised(rotation, log_focal, i, j, x, y, loss)
+        normal, right = _constrained(blocks, gradient, log_focal, start, known=known, zooms=zooms)
+        step = -np.linalg.solve(normal, right).reshape(count, 4)
+        small = np.clip(step[:, :3], -0.2, 0.2)
+        rotation = rotation @ from_quaternions(np.concatenate([np.ones((count, 1)), small / 2], axis=1))
+        log_focal = log_focal + np.clip(step[:, 3], -0.2, 0.2)
+        if not zooms:
+            log_focal[:] = log_focal[0]
+        if loss == ROUNDS[-1] and np.abs(step).max() < ENOUGH:
+            break
+    _, _, residual = _linearised(rotation, log_focal, i, j, x, y, 1.0)
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    poses[:, :3, :3] = rotation[0].T @ rotation
+    farthest = apart == apart.max()
+    spread = float(np.median(residual)) / 0.6745  # the normal equations are in units of 1 px
+    sd = float(np.sqrt(np.linalg.inv(normal)[3, 3])) * max(spread, 0.05)
+    angles = np.degrees(np.arccos(np.clip((np.trace(poses[:, :3, :3], axis1=1, axis2=2) - 1) / 2, -1, 1)))
+    return Turning(poses, np.exp(log_focal), sd, float(np.median(residual[farthest])), float(angles.max()))
+
+
+def _pairs(tracks: Tracks, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]] | None:
+    """Pairs of sightings of the same point: their numbers, and how many frames lie between them."""
+    place = np.full((count, tracks.count), -1, np.intp)
+    place[tracks.frame, tracks.track] = np.arange(len(tracks.frame))
+    found = []
+    for apart in APART:
+        if apart >= count:
+            break
+        here, there = place[:-apart], place[apart:]
+        both = (here >= 0) & (there >= 0)
+        if apart == 1 and (both.sum(axis=1) < 8).any():
+            return None
+        found.append(np.stack([here[both], there[both], np.full(both.sum(), apart)]))
+    first, second, apart_ = np.concatenate(found, axis=1)
+    every = max(1, len(first) // MOST_PAIRS)
+    return (first[::every], second[::every], apart_[::every]) if every > 1 else (first, second, apart_)
+
+
+def _chain(
+    i: NDArray, j: NDArray, x: NDArray, y: NDArray, apart: NDArray, focal: float, count: int
+) -> NDArray[np.float64] | None:
+    """Rotations (T,3,3) from each frame to the next one after another: Wahba's problem by singular values, robust."""
+    rotation = np.tile(np.eye(3), (count, 1, 1))
+    rays_i, rays_j = _rays(x, np.full(len(x), focal)), _rays(y, np.full(len(y), focal))
+    for t in range(1, count):
+        pair = (j == t) & (apart == 1)
+        if pair.sum() < 4:
+            return None
+        u, v, weight, step = rays_i[pair], rays_j[pair], np.ones(pair.sum()), np.eye(3)
+        for _ in range(8):
+            left, _, right = np.linalg.svd((u * weight[:, None]).T @ v)
+            step = left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right  # v -> u
+            error = np.linalg.norm(v @ step.T - u, axis=1) * focal
+            weight = 1 / (1 + (error / max(1.0, float(np.median(error)))) ** 2)
+        rotation[t] = rotation[t - 1] @ step
+    return rotation
+
+
+def _rays(x: NDArray[np.float64], focal: NDArray[np.float64]) -> NDArray[np.float64]:
+    rays = np.concatenate([x / focal[:, None], np.ones((len(x), 1))], axis=1)
+    return rays / np.linalg.norm(rays, axis=1, keepdims=True)
+
+
+def _linearised(
+    rotation: NDArray, log_focal: NDArray, i: NDArray, j: NDArray, x: NDArray, y: NDArray, loss: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Normal matrix (T,T,4,4) and gradient (T,4) of rotation vectors and log focal lengths; residuals (N,)."""
+    count, f_i, f_j = len(rotation), np.exp(log_focal[i]), np.exp(log_focal[j])
+    ray = np.concatenate([x / f_i[:, None], np.ones((len(x), 1))], axis=1)
+    relative = np.einsum("nki,nkl->nil", rotation[j], rotation[i])
+    seen = np.einsum("nij,nj->ni", relative, ray)
+    z = np.where(np.abs(seen[:, 2]) < 1e-6, 1e-6, seen[:, 2])
+    residual = f_j[:, None] * seen[:, :2] / z[:, None] - y
+    project = np.zeros((len(x), 2, 3))
+    project[:, 0, 0] = project[:, 1, 1] = f_j / z
+    project[:, :, 2] = -(f_j / z**2)[:, None] * seen[:, :2]
+    by_i = np.concatenate([-relative @ _cross(ray), (relative @ (ray * (-1, -1, 0))[..., None])], axis=2)
+    jacobian_i = project @ by_i
+    jacobian_j = np.concatenate([project @ _cross(seen), (f_j[:, None] * seen[:, :2] / z[:, None])[..., None]], axis=2)
+    weight = 1 / (1 + (residual**2).sum(1) / loss**2)
+    weight[seen[:, 2] <= 0] = 0
+    blocks, gradient = np.zeros((count, count, 4, 4)), np.zeros((count, 4))
+    for first, one in ((i, jacobian_i), (j, jacobian_j)):
+        right = np.einsum("nki,nk,n->ni", one, residual, weight)
+        gradient += np.stack([np.bincount(first, right[:, c], count) for c in range(4)], axis=1)
+        for second, other in ((i, jacobian_i), (j, jacobian_j)):
+            part = np.einsum("nki,nkj,n->nij", one, other, weight).reshape(-1, 16)
+            flat = first * count + second
+            sums = [np.bincount(flat, part[:, c], count * count) for c in range(16)]
+            blocks += np.stack(sums, axis=1).reshape(count, count, 4, 4)
+    return blocks, gradient, np.hypot(*residual.T)
+
+
+def _cross(v: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Matrices (N,3,3) whose product with a vector is the cross product with v."""
+    zero = np.zeros(len(v))
+    rows = [zero, -v[:, 2], v[:, 1], v[:, 2], zero, -v[:, 0], -v[:, 1], v[:, 0], zero]
+    return np.stack(rows, axis=1).reshape(-1, 3, 3)
+
+
+def _constrained(
+    blocks: NDArray, gradient: NDArray, log_focal: NDArray, start: float, *, known: bool, zooms: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Normal equations (4T,4T), (4T,) with the first rotation held, and what is assumed of the lens."""
+    count = len(gradient)
+    normal = blocks.transpose(0, 2, 1, 3).reshape(4 * count, 4 * count).copy()
+    right = gradient.reshape(-1).copy()
+    normal[np.diag_indices(4 * count)] += 1e-6
+    normal[[0, 1, 2], [0, 1, 2]] += 1e9
+    lens = np.arange(count) * 4 + 3
+    strength = 1 / (ZOOM_PRIOR if zooms else FOCAL_PRIOR) ** 2 if not known else 1e9
+    normal[lens[0], lens[0]] += strength
+    right[lens[0]] += strength * (log_focal[0] - start)
+    # A lens that zooms changes evenly, so its second differences are small; else the first ones are 0.
+    smooth = np.diff(np.eye(count), n=2 if zooms else 1, axis=0) / (ZOOM_STEP if zooms else 3e-5)
+    normal[np.ix_(lens, lens)] += smooth.T @ smooth
+    right[lens] += smooth.T @ (smooth @ log_focal)
+    return normal, right

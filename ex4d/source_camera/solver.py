@@ -1,0 +1,215 @@
+"""Bundle adjustment and global mapping by pycolmap, in a process of its own that can be killed at any time."""
+
+import contextlib
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.extras import Package
+from ex4d.progress import Progress
+from ex4d.source_camera.tracks import Tracks
+
+PYCOLMAP = Package("pycolmap", "camera")
+
+TIMEOUT_SECONDS = 600.0
+"""A solve that takes longer is given up."""
+
+ASKED_EVERY_SECONDS = 0.2
+"""How often it is asked whether to stop."""
+
+MOST_SIGHTINGS = 120_000
+"""So many sightings go into a bundle adjustment at most: beyond them it gets slower and hardly better."""
+
+ITERATIONS = 60
+
+SCRIPT = Path(__file__).with_name("solver_process.py")
+
+
+@dataclass(frozen=True)
+class Solved:
+    """What the process gives back.
+
+    Attributes:
+        camera_to_world: (T,4,4); NaN in frames that could not be solved.
+        focal: (T,) pixels.
+    """
+
+    camera_to_world: NDArray[np.float64]
+    focal: NDArray[np.float64]
+
+
+def adjusted(
+    tracks: Tracks,
+    camera_to_world: NDArray[np.float64],
+    points: NDArray[np.float64],
+    focal: NDArray[np.float64],
+    size: tuple[int, int],
+    *,
+    refine: bool,
+    zooms: bool,
+    progress: Progress,
+) -> Solved:
+    """Cameras, points and lens that fit the sightings best: bundle adjustment with a Cauchy loss of 1 px (Ceres).
+
+    Args:
+        tracks: sightings in pixels of `size`.
+        camera_to_world: (T,4,4) where to begin.
+        points: (M,3) where to begin.
+        focal: (T,) pixels.
+        size: width and height.
+        refine: whether the focal length is found too.
+        zooms: whether each frame has its own.
+        progress: told while it runs.
+
+    Raises:
+        InputError: it fails, or takes too long.
+    """
+    track, keep = _fewer(tracks)
+    made = _run(
+        {
+            "kind": np.array("adjust"),
+            "track": track,
+            "frame": tracks.frame[keep],
+            "xy": tracks.xy[keep],
+            "poses": camera_to_world,
+            "points": points,
+            "focal": focal,
+            "size": np.array(size),
+            "refine": np.array(refine),
+            "zooms": np.array(zooms),
+            "iterations": np.array(ITERATIONS),
+        },
+        progress,
+    )
+    return Solved(made["poses"], made["focal"])
+
+
+def mapped(
+    pictures: Path,
+    count: int,
+    masks: Path | None,
+    focal: float,
+    size: tuple[int, int],
+    *,
+    refine: bool,
+    features: int,
+    overlap: int,
+    progress: Progress,
+) -> Solved:
+    """Cameras of pictures `000000.png` ... in a folder by SIFT and global mapping.
+
+    Args:
+        pictures: the folder.
+        count: how many there are.
+        masks: folder with `000000.png.png` ..., black where no features are wanted; None wants them everywhere.
+        focal: in pixels, where to begin.
+        size: width and height.
+        refine: whether the focal length is found too.
+        features: most features in a picture.
+        overlap: with so many following pictures each one is matched, and then with those 2, 4, 8... further.
+        progress: told while it runs.
+
+    Raises:
+        InputError: it fails, or takes too long.
+    """
+    made = _run(
+        {
+            "kind": np.array("map"),
+            "pictures": np.array(str(pictures)),
+            "masks": np.array("" if masks is None else str(masks)),
+            "count": np.array(count),
+            "focal": np.array([focal]),
+            "size": np.array(size),
+            "refine": np.array(refine),
+            "features": np.array(features),
+            "overlap": np.array(overlap),
+        },
+        progress,
+    )
+    return Solved(made["poses"], np.full(count, made["focal"][0]))
+
+
+def _fewer(tracks: Tracks) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Tracks' numbers and which sightings to use: of the longest tracks, where there are too many."""
+    lengths = tracks.lengths()
+    keep = lengths[tracks.track] >= 3
+    if keep.sum() > MOST_SIGHTINGS:
+        # Every n-th track of each length, so that all frames keep their share.
+        order = np.argsort(-lengths, kind="stable")
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        every = int(np.ceil(keep.sum() / MOST_SIGHTINGS))
+        keep &= (rank % every == 0)[tracks.track]
+    return tracks.track[keep], keep
+
+
+def _run(task: dict[str, NDArray], progress: Progress) -> dict[str, NDArray]:
+    """Let the process do a task.
+
+    Raises:
+        InputError: it fails, or takes too long.
+    """
+    with tempfile.TemporaryDirectory(prefix="ex4d-") as folder:
+        asked, answer = Path(folder, "task.npz"), Path(folder, "result.npz")
+        np.savez(asked, **task)  # type: ignore[arg-type]
+        with Path(folder, "log").open("w+b") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(SCRIPT), str(asked), str(answer)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+            try:
+                _wait(process, progress)
+            finally:
+                process.kill()
+                process.wait()
+                for pipe in (process.stdin, process.stdout):
+                    if pipe is not None:
+                        with contextlib.suppress(OSError):
+                            pipe.close()
+            if process.returncode or not answer.is_file():
+                log.seek(0)
+                lines = log.read().decode(errors="replace").strip().splitlines()
+                raise InputError(f"pycolmap could not solve the camera: {lines[-1][:300] if lines else 'it crashed'}.")
+        with np.load(answer, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+
+def _wait(process: "subprocess.Popen[bytes]", progress: Progress) -> None:
+    """Pass progress on until the process has ended; whatever this raises, the process is killed after it."""
+    lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(process, lines), daemon=True).start()
+    begun, said = time.monotonic(), ("Solving the camera", 0, 1)
+    while True:
+        try:
+            line = lines.get(timeout=ASKED_EVERY_SECONDS)
+        except queue.Empty:
+            line = b""
+        if line is None:
+            break
+        parts = line.decode(errors="replace").strip().split("|")
+        if len(parts) == 3 and parts[1].isdigit() and parts[2].isdigit():
+            said = parts[0], int(parts[1]), int(parts[2])
+        progress(*said)
+        if time.monotonic() - begun > TIMEOUT_SECONDS:
+            raise InputError(f"Solving the camera took more than {TIMEOUT_SECONDS / 60:.0f} minutes and was given up.")
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it has said all; if it hangs now, it is killed
+        process.wait(10)
+
+
+def _listen(process: "subprocess.Popen[bytes]", lines: "queue.SimpleQueue[bytes | None]") -> None:
+    assert process.stdout is not None
+    with contextlib.suppress(ValueError, OSError):  # closed under us
+        for line in process.stdout:
+            lines.put(line)
+    lines.put(None)
