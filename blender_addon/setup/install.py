@@ -23,7 +23,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-EXTRAS = {"cpu": "backend,depth", "nvidia": "backend,depth,wan,cuda"}
+EXTRAS = {"cpu": "backend,camera,depth", "nvidia": "backend,camera,depth,wan,cuda"}
 TORCH_INDEX = {
     ("Linux", "cpu"): "https://download.pytorch.org/whl/cpu",
     ("Windows", "nvidia"): "https://download.pytorch.org/whl/cu130",
@@ -103,7 +103,7 @@ class Installer:
                     raise
                 torch = []
         if self.kind == "cpu" and any(is_cuda(name) for name in sizes):
-            self.extras, self.note = "backend", NO_TORCH
+            self.extras, self.note = "backend,camera", NO_TORCH
             sizes = self.plan(self.requirement)
         check_disk(self.place.parent, sum(sizes.values()))
         with Download(sizes, self.temporary) as download:

@@ -85,7 +85,10 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
     # Fewer frames of what stands: their depth is there, and keeps its distances.
     depth = source.standing_depth(facts)
     settings = SourceSettings(
-        **wanted.settings, estimator=capabilities.FILE, camera_scale=request.settings["camera_scale"]
+        **wanted.settings,
+        estimator=capabilities.FILE,
+        camera_motion=request.settings["camera_motion"],
+        camera_scale=request.settings["camera_scale"],
     )
     return replace(request, depth=depth, settings=settings.plain()) if depth else request
 
@@ -174,6 +177,7 @@ def _request(
             "accept_licence": accepted,
             **(_encoding(wish) if depth else {"depth_detail": wish.depth_detail}),
             "field_of_view": field_of_view,
+            "camera_motion": "file",  # which is "still" where there is none
             "camera_scale": from_blender(properties.SOURCE["camera_scale"], wish.motion_scale) if camera_file else None,
         },
     )

@@ -146,7 +146,7 @@ def bring_in(request: OpenRequest, update: Any) -> Steps:
             kept = files.bring({"tracked_camera.npz": Path(request.camera)}, folder)["tracked_camera.npz"]
             known = {sha: str(kept) if path == request.camera else path for sha, path in request.files.items()}
             request = replace(request, files=known)
-        request = yield from _with_depth(request, placed["depth.npz"])
+        request = yield from _with_depth(request, placed["depth.npz"], placed.get("source_camera.npz"))
         mesh = yield from write_mesh(folder, objects.scene_of(request).ex4d.detail, _poses(placed))
         shot, before = _folder_of(request), shot
         if shot != before and folder != before:  # the file was saved meanwhile, and its shots went along
@@ -169,19 +169,23 @@ def _folder_of(request: OpenRequest) -> Path:
     return standing or files.shots_folder(bpy.data.filepath) / request.shot
 
 
-def _with_depth(request: OpenRequest, depth: Path) -> Steps:
-    """The request with the depth that came as its depth file, lens and all.
+def _with_depth(request: OpenRequest, depth: Path, camera: Path | None) -> Steps:
+    """The request with the depth that came as its depth file, lens and all, and the camera that was found.
 
     Takes are made with what stands in the viewport, whatever models have come to the server or gone since.
     """
     (blob,) = yield from hash_files([depth])
+    known = {**request.files, blob.sha256: str(depth)}
     source = read_source(request.source)
     old = source.settings
     # What tells how to read or to estimate depth, and the lens, goes: it is all in the file now.
     part = {name: getattr(old, name) for name in PART}
-    settings = SourceSettings(**part, estimator=FILE, camera_scale=old.camera_scale)
-    source = replace(source, depth=(blob,), settings=settings)
-    return replace(request, source=json.dumps(to_plain(source)), files={**request.files, blob.sha256: str(depth)})
+    settings = SourceSettings(**part, estimator=FILE, camera_motion="file", camera_scale=old.camera_scale)
+    source = replace(source, depth=(blob,), settings=settings, moving=())
+    if source.camera is None and camera is not None:
+        (found,) = yield from hash_files([camera])
+        source, known = replace(source, camera=found), {**known, found.sha256: str(camera)}
+    return replace(request, source=json.dumps(to_plain(source)), files=known)
 
 
 def standing_depth(facts: bpy.types.PropertyGroup) -> str:

@@ -14,6 +14,7 @@ from ex4d.cli.options import (
     DepthFile,
     Format,
     InputVideo,
+    MovingMask,
     OutputFormat,
     SourceCamera,
     estimator_names,
@@ -64,6 +65,7 @@ def generate(
     camera: CameraFile = None,
     depth: DepthFile = None,
     source_camera: SourceCamera = None,
+    moving: MovingMask = None,
     source: SourceSettings,
     generation: GenerateSettings,
     options: dict[str, dict[str, Any]],
@@ -100,9 +102,11 @@ def generate(
         if color_video is None and mask_video is None:
             moved = _one_file(source_camera, Path(links) / "source_camera")
             path = _one_file(camera, Path(links) / "path")
-            job = named.generate(source_files(input_video, depth, moved), path, source, preset, render, generation)
+            job = named.generate(
+                source_files(input_video, depth, moved, moving), path, source, preset, render, generation
+            )
         else:
-            _refuse_beside_colour_and_mask(input_video, (depth, source_camera, camera), source, preset, render)
+            _refuse_beside_colour_and_mask(input_video, (depth, source_camera, camera, moving), source, preset, render)
             job = _fill(named, color_video, mask_video, source, generation, render)
         with result_folder(output_video.parent):
             with takes.written(folder) as temporary:

@@ -52,6 +52,14 @@ SourceCamera = Annotated[
         " transforms.json, TUM, KITTI, RealEstate10K, or the folder of a COLMAP model as text; see docs/formats.md.",
     ),
 ]
+MovingMask = Annotated[
+    Path | None,
+    typer.Option(
+        "--moving",
+        help="What moves by itself, to be left out when the clip's own camera is looked for: a video, a folder or one"
+        " picture, white where it moves. Default: found too.",
+    ),
+]
 CameraFile = Annotated[
     Path | None,
     typer.Option(
@@ -72,7 +80,9 @@ def estimator_names() -> tuple[str, ...]:
     return (registry.AUTO, *(name for name, spec in registry.estimators().items() if not spec.is_helper))
 
 
-def source_files(video: Path | None, depth: Path | None, camera: Path | None) -> SourceFiles:
+def source_files(
+    video: Path | None, depth: Path | None, camera: Path | None, moving: Path | None = None
+) -> SourceFiles:
     """Where the files of a source are.
 
     Raises:
@@ -80,7 +90,7 @@ def source_files(video: Path | None, depth: Path | None, camera: Path | None) ->
     """
     if video is None:
         raise InputError("Which video? Give --input_video with a file or a folder of pictures.")
-    return SourceFiles(clip_at(video), depth, camera)
+    return SourceFiles(clip_at(video), depth, camera, moving=moving)
 
 
 def with_settings(

@@ -39,7 +39,7 @@ def again(
         InputError: the record cannot be read, or a file of the take is gone or is another one now.
     """
     record = take.read_record(folder / take.SIDECAR)
-    job = _with_camera(record.job, folder)
+    job = _with_source_camera(_with_camera(record.job, folder), folder)
     places: dict[str, Path] = {}
     moved = None if video is None else _Moved(video, blobs_of(job))
     for blob in blobs_of(job):
@@ -64,11 +64,20 @@ def _with_camera(job: Generate | Fill, folder: Path) -> Generate | Fill:
     return replace(job, path=blob_of(folder / take.CAMERA), preset=as_it_is)
 
 
+def _with_source_camera(job: Generate | Fill, folder: Path) -> Generate | Fill:
+    """The job with the source camera that was found for the take, which is kept with it: it is not looked for again."""
+    kept = folder / take.SOURCE_CAMERA
+    if isinstance(job, Fill) or job.source.camera is not None or not kept.is_file():
+        return job
+    settings = replace(job.source.settings, camera_motion="file")
+    return replace(job, source=replace(job.source, camera=blob_of(kept), settings=settings))
+
+
 def _found(record: take.TakeRecord, folder: Path, blob: Blob, moved: "_Moved | None") -> Path:
     """A file of the take, with the content that it had then."""
-    own = folder / take.CAMERA
-    if own.is_file() and blob == blob_of(own):
-        return own
+    for own in (folder / take.CAMERA, folder / take.SOURCE_CAMERA):
+        if own.is_file() and blob == blob_of(own):
+            return own
     said = take.place_of(record, folder, blob)
     found = moved.find(blob) if moved else None
     if moved and not found and moved.has_another(blob.name):  # not what was named, though the old file may be there too

@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.depth import registry
+from ex4d.depth import lens, registry
 from ex4d.depth.estimate import Estimate
+from ex4d.errors import InputError
 from ex4d.geometry import intrinsics
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.media.clip import Clip, open_source, read_clip
@@ -21,7 +22,10 @@ from ex4d.pipeline.pictures import frames_to_use, note_on_length
 from ex4d.pipeline.requests import Blob, Fill, Job, Reconstruct
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.progress import Progress, silent
-from ex4d.source_camera import pose_files
+from ex4d.schema import AUTO
+from ex4d.source_camera import kept, masks, pose_files
+from ex4d.source_camera.find import find
+from ex4d.source_camera.found import Wish
 from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, natural_order
 from ex4d.storage.sequence import Numbering, unnumbered
 
@@ -39,12 +43,14 @@ class SourceFiles:
         camera: a file that says how the clip's own camera moved; None where it stood still.
         numbering: of the sequence whose pictures, or those of them that are needed, lie in the folder; None where the
             names of the pictures say.
+        moving: a mask of what moves by itself; None where it is to be found.
     """
 
     clip: Path
     depth: Path | None = None
     camera: Path | None = None
     numbering: Numbering | None = None
+    moving: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -71,8 +77,11 @@ class Shot:
         clip: frames at the working size.
         estimate: its depth.
         source_to_world: (T,4,4) poses of the clip's own camera; None where it stands still.
-        from_file: (4,4) from the world of the source camera's file into that of the shot; None where there is none.
         notes: sentences about all three that stay true wherever their result goes.
+        from_file: (4,4) from the world of the source camera's file into that of the shot; None where there is none.
+        found: the camera as it was found from the pictures, in the unit of the depth; None elsewhere.
+        moving: (T,h,w) what moves by itself, of any size; None where that is not known.
+        about_camera: sentences about the search for the camera that are for the user alone.
     """
 
     clip: Clip
@@ -80,11 +89,15 @@ class Shot:
     source_to_world: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
     from_file: NDArray[np.float64] | None = None
+    found: pose_files.SourceCamera | None = None
+    moving: NDArray[np.bool_] | None = None
+    about_camera: tuple[str, ...] = ()
 
     @property
     def choice_notes(self) -> tuple[str, ...]:
-        """Why no better estimator made the depth: for the user, and not for files that must come out the same again."""
-        return (self.estimate.choice_note,) if self.estimate.choice_note else ()
+        """Why no better estimator made the depth, and that the camera stands: for the user, and not for files that must
+        come out the same again."""
+        return (*((self.estimate.choice_note,) if self.estimate.choice_note else ()), *self.about_camera)
 
     @property
     def depth(self) -> DepthVideo:
@@ -160,13 +173,62 @@ def open_shot(
         detail=settings.depth_detail,
         progress=progress,
     )
+    mask = None if files.moving is None else masks.read(files.moving, clip, progress)
+    about_camera: tuple[str, ...] = ()
+    if moving is None and settings.camera_motion not in ("file", "still") and not release_lens:
+        moving, mask, about_camera = _looked_for(clip, estimate, settings, mask, again, progress)
+    elif moving is not None and settings.camera_motion not in ("file", AUTO):
+        raise InputError("A camera file was given, and a camera motion that does not read it: leave one of them out.")
+    if moving is not None and moving.found:
+        estimate = _with_found_lens(estimate, moving)
     length = note_on_length(clip.source, len(clip.frames), clip.source_frames, settings)
     notes = (*length, *clip.notes, *estimate.depth.notes)
     if moving is None:
-        return Shot(clip, estimate, None, notes)
+        return Shot(clip, estimate, None, notes, moving=mask, about_camera=about_camera)
     moving, said = pose_files.in_unit_of(moving, estimate.depth, settings.camera_scale)
-    notes = (*notes, *moving.notes, said, *_other_lens(moving, estimate.depth, clip))
-    return Shot(clip, estimate, moving.camera_to_world, notes, moving.from_file)
+    moving = replace(moving, notes=(*moving.notes, *((said,) if said else ())))  # kept with a camera that was found
+    notes = (*notes, *moving.notes, *_other_lens(moving, estimate.depth, clip))
+    found = moving if moving.found else None
+    return Shot(clip, estimate, moving.camera_to_world, notes, moving.from_file, found, mask, about_camera)
+
+
+def _looked_for(
+    clip: Clip,
+    estimate: Estimate,
+    settings: SourceSettings,
+    mask: NDArray[np.bool_] | None,
+    again: bool,
+    progress: Progress,
+) -> tuple[pose_files.SourceCamera | None, NDArray[np.bool_] | None, tuple[str, ...]]:
+    """The camera found from the pictures, None where it stands still; what moves; sentences for the user alone."""
+    depth = estimate.depth
+    wish = Wish(
+        settings.camera_motion, depth.intrinsics, not _assumes_lens(depth), depth.is_guess, settings.zooms, mask
+    )
+    key = kept.key(clip.frames, depth.depth, wish)
+    found = kept.kept(key, partial(find, clip.frames, depth.depth, wish, progress), again)
+    if found.camera_to_world is None:
+        return None, found.moving, found.choice_notes
+    points = np.zeros((0, 3)) if found.points is None else found.points
+    lens_note = (found.lens_note,) if found.lens_note else ()
+    camera = pose_files.SourceCamera(
+        found.camera_to_world, points, lens=found.lens, notes=(*found.notes, *lens_note), found=True
+    )
+    return camera, found.moving, found.choice_notes
+
+
+def _assumes_lens(depth: DepthVideo) -> bool:
+    """Whether nobody knows the lens of a depth."""
+    return lens.ASSUMED in depth.notes
+
+
+def _with_found_lens(estimate: Estimate, camera: pose_files.SourceCamera) -> Estimate:
+    """The depth with the lens that was found with the camera, where nobody else knows it."""
+    depth = estimate.depth
+    if camera.lens is None or not _assumes_lens(depth):
+        return estimate
+    notes = tuple(note for note in depth.notes if note != lens.ASSUMED)
+    return replace(estimate, depth=replace(depth, intrinsics=camera.lens, notes=notes))
 
 
 def _other_lens(moving: pose_files.SourceCamera, depth: DepthVideo, clip: Clip) -> tuple[str, ...]:
@@ -207,6 +269,7 @@ def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) ->
         gathered(source.depth, what="depth", as_folder=depth_is_folder) if source.depth else None,
         gathered((source.camera,), what="camera") if source.camera else None,
         numbering,
+        gathered(source.moving, what="moving", as_folder=len(source.moving) > 1) if source.moving else None,
     )
     if isinstance(job, Reconstruct) or job.path is None:
         return JobFiles(files)

@@ -59,6 +59,8 @@ class Source:
         settings: all else.
         folder: name of the folder that the pictures of the clip are from; empty for a video file.
         numbering: of the whole sequence that the pictures are from; None where they are all there is, one a frame.
+        moving: a mask of what moves by itself, white where it does: a video, a picture, or pictures in order; empty
+            where it is to be found.
     """
 
     clip: Annotated[tuple[Blob, ...], length(1, MOST_PICTURES)]
@@ -67,11 +69,14 @@ class Source:
     settings: SourceSettings = field(default_factory=SourceSettings)
     folder: Name | None = None
     numbering: Numbering | None = None
+    moving: Annotated[tuple[Blob, ...], length(0, MOST_PICTURES)] = ()
 
 
 @dataclass(frozen=True)
 class Reconstruct(Tagged):
-    """Clip and depth to the working size -> source.mp4, reliable.mp4, depth.npz, source_camera.npz.
+    """Clip and depth to the working size -> source.mp4, reliable.mp4, depth.npz; where the camera moves
+    source_camera.npz, with points that stand still; where it was looked for moving.mp4, white where things move by
+    themselves.
 
     `again` estimates the depth anew, even where it was kept from an earlier job.
     """
@@ -147,7 +152,7 @@ def blobs_of(job: Job) -> list[Blob]:
         blobs = [*job.colour, *job.mask]
     else:
         source = job.source
-        blobs = [*source.clip, *source.depth, *([source.camera] if source.camera else [])]
+        blobs = [*source.clip, *source.depth, *([source.camera] if source.camera else []), *source.moving]
         if not isinstance(job, Reconstruct) and job.path is not None:
             blobs.append(job.path)
     return list({blob.sha256: blob for blob in blobs}.values())

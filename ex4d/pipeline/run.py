@@ -28,6 +28,7 @@ from ex4d.render.coverage import Coverage
 from ex4d.render.engines import engine
 from ex4d.render.engines.cpu import reliable_vertices
 from ex4d.source_camera import pose_files
+from ex4d.source_camera.masks import resized_mask
 
 Keep = Callable[[str, NDArray[np.uint8]], None]
 """Takes the name of a video and its frames (T,h,w,3)."""
@@ -87,16 +88,19 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
     for t, vertices in enumerate(reliable_vertices(mesh)):
         reliable[t] = vertices * np.uint8(255)
         progress("Finding occlusions", t + 1, len(mesh))
-    progress("Writing files", 0, 3)
+    progress("Writing files", 0, 4)
     write_movie(out / "source.mp4", clip.frames, clip.fps)
-    progress("Writing files", 1, 3)
+    progress("Writing files", 1, 4)
     write_movie(out / "reliable.mp4", reliable, clip.fps, lossless=True)
-    progress("Writing files", 2, 3)
+    progress("Writing files", 2, 4)
     shot.estimate.save(out / "depth.npz", (clip.start, clip.step, clip.source_frames), packed=True)
     if shot.source_to_world is not None:
-        moving = pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
-        pose_files.save(out / "source_camera.npz", moving)
-    progress("Writing files", 3, 3)
+        camera = shot.found or pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
+        pose_files.save(out / take.SOURCE_CAMERA, camera)
+    progress("Writing files", 3, 4)
+    if shot.moving is not None:
+        write_movie(out / "moving.mp4", resized_mask(shot.moving, mesh.width, mesh.height), clip.fps, lossless=True)
+    progress("Writing files", 4, 4)
     return {
         "width": mesh.width,
         "height": mesh.height,
@@ -169,6 +173,8 @@ def _take(
         thumbnail.write(out / take.THUMBNAIL, made.frames)
     if scene is not None:
         camera_path.save(out / take.CAMERA, scene.path)
+    if shot is not None and shot.found is not None:
+        pose_files.save(out / take.SOURCE_CAMERA, shot.found)
     record = take.TakeRecord(
         job=job,
         generator=wanted.spec.name,

@@ -22,6 +22,9 @@ from ex4d.render.scene import EngineName
 from ex4d.schema import AUTO, Choice, Settings, setting
 from ex4d.storage.sequence import Gaps
 
+CameraMotion = Literal["auto", "still", "rotation", "sfm", "depth", "file"]
+"""How it is known how the clip's own camera moved."""
+
 Fit = Literal["crop", "squeeze"]
 """How a picture is brought to another aspect."""
 
@@ -146,6 +149,21 @@ class SourceSettings(Settings):
         maximum=FIELD_OF_VIEW[1],
         option="--fov",
     )
+    camera_motion: CameraMotion = setting(
+        AUTO,
+        "Camera Motion",
+        "How the clip's own camera moved",
+        choices=(
+            Choice("auto", "Found", "From the camera file where there is one, else found from the pictures"),
+            Choice("still", "Still", "It stood still"),
+            Choice("rotation", "Tripod", "It turned where it stood: find how"),
+            Choice("depth", "Points and Depth", "Find it from points that are followed, beginning from the depth"),
+            Choice("sfm", "Structure from Motion", "Find it by features and global mapping"),
+            Choice("file", "From File", "From the camera file; it stood still where there is none"),
+        ),
+        before="file",
+    )
+    zooms: bool = setting(False, "Zooms", "The lens zooms while the clip is shot; it is found for every frame")
     camera_scale: float | None = setting(
         None,
         "Camera Scale",

@@ -1,0 +1,168 @@
+"""Jobs whose clip's own camera is found: what comes out, and that nobody looks for it twice."""
+
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from ex4d.errors import InputError
+from ex4d.media.movie import read_movie, write_movie
+from ex4d.pipeline import open as opening
+from ex4d.pipeline import take
+from ex4d.pipeline.again import again
+from ex4d.pipeline.named import NamedFiles
+from ex4d.pipeline.open import SourceFiles, gather, open_shot
+from ex4d.pipeline.requests import Reconstruct, Source
+from ex4d.pipeline.run import run
+from ex4d.pipeline.runtime import Runtime
+from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
+from ex4d.plain import from_plain, to_plain
+from ex4d.progress import silent
+from ex4d.source_camera import pictures, solver
+from ex4d.source_camera.error import absolute, angles
+from ex4d.synthetic import scenes
+
+pytestmark = pytest.mark.skipif(not solver.PYCOLMAP.is_there, reason="needs the extra camera")
+
+FRAMES = 13
+
+
+@pytest.fixture(scope="module")
+def small_pictures():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "SIDE", 448)
+        yield
+
+
+@pytest.fixture(scope="module")
+def flight(tmp_path_factory, small_pictures):
+    """The folder with a clip from a drone, and its true depth without a lens beside it."""
+    folder = tmp_path_factory.mktemp("flight")
+    example = scenes.make("drone", FRAMES, 256, 144)
+    write_movie(folder / "clip.mp4", example.clip.frames, example.clip.fps)
+    np.savez(folder / "clip.depth.npz", depth=example.source.depth)
+    return folder, example.source.cameras
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EX4D_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def nobody_looks(monkeypatch):
+    def find(*given):
+        raise AssertionError("The camera was looked for once more.")
+
+    monkeypatch.setattr(opening, "find", find)
+
+
+@pytest.fixture(scope="module")
+def opened(flight, cache, tmp_path_factory):
+    """The files of a finished `reconstruct`, and its facts."""
+    folder, _ = flight
+    named, out = NamedFiles(), tmp_path_factory.mktemp("out")
+    job = named.generate(
+        SourceFiles(folder / "clip.mp4"), None, SourceSettings(), PathSettings(), RenderSettings(), GenerateSettings()
+    )
+    work = tmp_path_factory.mktemp("work")
+    facts = run(Reconstruct(job.source), gather(job, named.locate, work), out, Runtime(), silent)
+    return out, facts
+
+
+def test_opening_a_clip_gives_its_camera_its_points_its_lens_and_what_moves(flight, opened):
+    (_, true), (out, facts) = flight, opened
+    with np.load(out / "source_camera.npz") as found:
+        assert absolute(found["camera_to_world"], true.camera_to_world) < 0.01
+        assert angles(found["camera_to_world"], true.camera_to_world).max() < 1.0
+        # In metres, as the depth is.
+        step = np.linalg.norm(found["camera_to_world"][-1, :3, 3])
+        assert step == pytest.approx(np.linalg.norm(true.camera_to_world[-1, :3, 3]), rel=0.1)
+        assert len(found["points"]) > 100
+    assert facts["focal_px"] == pytest.approx(true.intrinsics[0, 0, 0], rel=0.06)
+    assert read_movie(out / "moving.mp4").frames.shape[:3] == (FRAMES, 144, 256)
+    assert any("The source camera was found" in note for note in facts["notes"])
+    assert any("was found with the camera" in note for note in facts["notes"])
+    assert not any("54 degrees" in note for note in facts["notes"])
+
+
+def test_the_second_time_nobody_looks_for_it(flight, opened, nobody_looks):
+    folder, true = flight
+    shot = open_shot(SourceFiles(folder / "clip.mp4"), SourceSettings(), look_beside=True)
+    assert absolute(shot.source_to_world, true.camera_to_world) < 0.01
+
+
+def test_depth_and_camera_that_came_out_give_the_same_shot_again(flight, opened, nobody_looks):
+    (folder, _), (out, _) = flight, opened
+    first = open_shot(SourceFiles(folder / "clip.mp4"), SourceSettings(), look_beside=True)
+    files = SourceFiles(folder / "clip.mp4", out / "depth.npz", out / "source_camera.npz")
+    again_ = open_shot(files, SourceSettings(estimator="file", camera_motion="file"))
+    np.testing.assert_array_equal(again_.source_to_world, first.source_to_world)
+    np.testing.assert_allclose(again_.depth.intrinsics, first.depth.intrinsics)
+    assert again_.notes == ("The focal length is that of the depth file.", *first.notes)
+
+
+def test_a_take_is_made_again_with_the_camera_that_was_found_for_it(
+    flight, opened, nobody_looks, tmp_path, monkeypatch
+):
+    folder, _ = flight
+    named, one = NamedFiles(), tmp_path / "one"
+    one.mkdir()
+    job = named.generate(
+        SourceFiles(folder / "clip.mp4"),
+        None,
+        SourceSettings(),
+        PathSettings(cam="30"),
+        RenderSettings(),
+        GenerateSettings(generator="preview"),
+    )
+    run(job, gather(job, named.locate, tmp_path, in_place=True), one, Runtime(), silent)
+    record = take.read_record(one / take.SIDECAR)
+    take.write_record(one / take.SIDECAR, take.with_inputs(record, one, named.places))
+    assert (one / take.SOURCE_CAMERA).is_file()
+    monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "another cache"))
+    two, work = tmp_path / "two", tmp_path / "work"
+    two.mkdir()
+    work.mkdir()
+    again(one, two, work, Runtime(), silent)
+    assert (two / take.RESULT).read_bytes() == (one / take.RESULT).read_bytes()
+    assert take.read_record(two / take.SIDECAR).notes == record.notes
+
+
+def test_jobs_and_records_from_before_mean_the_file_or_a_still_camera(flight):
+    old = to_plain(Source(()))["settings"]
+    del old["camera_motion"], old["zooms"]
+    assert from_plain(SourceSettings, old).camera_motion == "file"
+    assert SourceSettings().camera_motion == "auto"
+    assert json.loads(json.dumps(old)) == old
+
+
+def test_a_camera_that_is_to_come_from_a_file_is_not_looked_for(flight, nobody_looks):
+    folder, _ = flight
+    for motion in ("file", "still"):
+        shot = open_shot(SourceFiles(folder / "clip.mp4"), SourceSettings(camera_motion=motion), look_beside=True)
+        assert (shot.source_to_world, shot.moving) == (None, None)
+
+
+def test_the_release_is_reproduced_without_looking_for_a_camera(flight, nobody_looks):
+    folder, _ = flight
+    shot = open_shot(SourceFiles(folder / "clip.mp4"), SourceSettings(), look_beside=True, release_lens=True)
+    assert shot.source_to_world is None
+
+
+def test_a_camera_file_and_a_still_camera_contradict_each_other(flight, opened):
+    (folder, _), (out, _) = flight, opened
+    files = SourceFiles(folder / "clip.mp4", camera=out / "source_camera.npz")
+    with pytest.raises(InputError, match="leave one of them out"):
+        open_shot(files, SourceSettings(camera_motion="still"), look_beside=True)
+
+
+def test_a_mask_of_another_length_is_refused_with_both_numbers(flight, tmp_path):
+    folder, _ = flight
+    write_movie(tmp_path / "mask.mp4", np.zeros((7, 144, 256), np.uint8), Fraction(24), lossless=True)
+    files = SourceFiles(folder / "clip.mp4", moving=tmp_path / "mask.mp4")
+    with pytest.raises(InputError, match=r"mask.mp4 has 7 frames, but the clip uses 13 of 13"):
+        open_shot(files, SourceSettings(), look_beside=True)
