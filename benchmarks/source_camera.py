@@ -24,6 +24,8 @@ from camera_cases import CASES, Case, Figures, Found, figures, truth
 from ex4d.geometry import intrinsics, transforms
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.source_camera import pose_files
+from ex4d.source_camera.find import find
+from ex4d.source_camera.found import AUTO, Wish
 
 ASSUMED_DEGREES = 54.0
 """Field of view where nobody knows the lens."""
@@ -107,7 +109,24 @@ def true_camera(case: Case, depth: DepthVideo, lens_known: bool) -> Found:
     return truth(case, depth)
 
 
-ESTIMATORS: dict[str, Estimator] = {"truth": true_camera, "still": still, "pnp": pnp, "libmv": libmv}
+def found(case: Case, depth: DepthVideo, lens_known: bool) -> Found | str:
+    """What opening a clip does: `ex4d.source_camera.find`, its camera in the unit of the depth."""
+    made = find(case.clip.frames, depth.depth, Wish(AUTO, depth.intrinsics, lens_known))
+    lenses = depth.intrinsics if made.lens is None else made.lens
+    if made.camera_to_world is None:
+        return Found(np.tile(np.eye(4), (len(depth.depth), 1, 1)), lenses, " ".join(made.choice_notes))
+    camera = pose_files.SourceCamera(made.camera_to_world, np.zeros((0, 3)) if made.points is None else made.points)
+    scaled, _ = pose_files.in_unit_of(camera, DepthVideo(depth.depth, lenses, depth.provider))
+    return Found(scaled.camera_to_world, lenses, " ".join((made.method, *made.notes)))
+
+
+ESTIMATORS: dict[str, Estimator] = {
+    "truth": true_camera,
+    "still": still,
+    "pnp": pnp,
+    "libmv": libmv,
+    "found": found,
+}
 BLENDER: str | None = None
 HEAD = ("ATE %", "RPE %", "RPE deg", "end deg", "focal %", "drift", "95 %", "way %", "PSNR", "(truth)", "s")
 

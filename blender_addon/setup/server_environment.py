@@ -42,7 +42,7 @@ class Kind:
     disk_gb: float
 
 
-_CPU = Kind("cpu", "CPU", "Depth and previews on the processor, or on Apple's GPU", 0.4, 1.5)
+_CPU = Kind("cpu", "CPU", "Depth and previews on the processor, or on Apple's GPU", 0.4, 1.6)
 _NVIDIA = Kind("nvidia", "NVIDIA GPU", "Depth and video models on an NVIDIA card", 3.5, 8.0)
 KINDS = (_CPU,) if sys.platform == "darwin" else (_CPU, _NVIDIA)
 
