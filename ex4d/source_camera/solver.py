@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 600.0
 ASKED_EVERY_SECONDS = 0.2
 """How often it is asked whether to stop."""
 
-MOST_SIGHTINGS = 120_000
+MOST_SIGHTINGS = 80_000
 """So many sightings go into a bundle adjustment at most: beyond them it gets slower and hardly better."""
 
 ITERATIONS = 60

@@ -39,6 +39,7 @@ def adjust(task: Task) -> dict[str, NDArray]:
     ceres.loss_function_scale = LOSS_PX
     ceres.solver_options.max_num_iterations = int(task["iterations"])
     ceres.solver_options.num_threads = THREADS
+    ceres.solver_options.function_tolerance = 1e-6  # pycolmap's 0 makes every adjustment the longest there can be
     config = pycolmap.BundleAdjustmentConfig()
     for image in model.images:
         config.add_image(image)
