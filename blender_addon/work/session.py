@@ -7,9 +7,7 @@
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +17,20 @@ from ex4d.errors import EX4DError
 from ex4d.frame_numbers import renumbered
 from ex4d.jobs.client import Client
 from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
-from ex4d.jobs.messages import Capabilities
 
-from ..identity import PACKAGE
-from ..scene import comparison, compat, motion, objects
-from ..setup.model_fetch import ModelFetch
-from ..setup.server_environment import ServerEnvironment, folder_in
-from ..shot import detail, find, from_0_1, homes, live_coverage, looks, part, playing, saving, source, takes
+from ..scene import comparison, objects
+from ..shot import from_0_1, homes, live_coverage, looks, part, saving, takes
 from ..ui import status_bar
 from ..ui.coverage_overlay import Overlay
 from ..ui.generators import Groups
 from ..ui.picture import Picture
 from ..ui.preferences import preferences
 from ..ui.take_looks import TakeLooks
-from ..work import memory, queue, server, state
+from ..work import chores, memory, queue, server, state
+from ..work.connection import Connection
+from ..work.effects import carry_out
 from ..work.learning import Learning
-from ..work.state import OpenRequest, Request, State, TakeRequest
+from ..work.state import Request, State, TakeRequest
 
 TICK_S = 0.008
 """Time that one tick may take from Blender's window; a single step of a task, or of moving a file, may need more."""
@@ -47,20 +43,15 @@ PATIENCE_S, SERVER_START_S = 5.0, 20.0
 
 BUSY_INTERVAL_S, IDLE_INTERVAL_S = 0.03, 0.5
 
-LOOK_INTERVAL_S = 3.0
-"""How often it is looked whether a server answers, as long as there is no connection."""
-
 _NAME = "ex4d_session"
 
 
-class Session:
+class Session(Connection):
     """All that the add-on holds between two calls of Blender.
 
     Attributes:
         state: what goes on, for panels.
         queue: takes that wait for the one under way.
-        client: the connection to a server; None until there is a reason to connect.
-        server: the server that was started here.
         generators: the properties of the generators that the server announced.
         picture: of what is being made.
         overlay: what is drawn into the 3D Views.
@@ -74,10 +65,9 @@ class Session:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.state = State()
         self.queue = queue.Queue()
-        self.client: Client | None = None
-        self.server = server.OwnServer()
         self.generators = Groups()
         self.picture = Picture()
         self.overlay = Overlay()
@@ -88,119 +78,10 @@ class Session:
         self.coverage = live_coverage.LiveCoverage()
         self.disk_use: tuple[Path, float, Any] | None = None
         self.learning = Learning()
-        self._address = ""
         self._entered = False
         self._drawn_status = ""
-        self._looked = -LOOK_INTERVAL_S
-        self._probe: server.Probe | None = None
         self._task: Iterator | None = None
         self._task_event: type = state.Prepared
-
-    # -- the server
-
-    @cached_property
-    def environment(self) -> ServerEnvironment:
-        """The server's own Python environment."""
-        return ServerEnvironment(folder_in(compat.user_folder(PACKAGE)))
-
-    @cached_property
-    def model_fetch(self) -> ModelFetch:
-        """Files of a model on their way."""
-        return ModelFetch(compat.user_folder(PACKAGE) / "model_fetch.log")
-
-    def fetch_model(self, name: str) -> None:
-        """Begin to fetch what a generator or depth estimator lacks.
-
-        Raises:
-            InputError, OSError: see `ModelFetch.start`.
-        """
-        self.model_fetch.start(self.server_python, name, preferences().accept_licence)
-
-    @property
-    def server_python(self) -> str:
-        """The Python that runs a server on this machine: the chosen one, else that of Set Up Server; "" if neither."""
-        if chosen := preferences().python:
-            return bpy.path.abspath(chosen)
-        found = self.environment.current
-        return str(found.python) if found is not None else ""
-
-    @property
-    def lacks_server(self) -> bool:
-        """Whether nothing can be done before a server is set up: none answers, and none can be started."""
-        return not self.server_python and (self.client is None or self.client.status == "unreachable")
-
-    @property
-    def capabilities(self) -> Capabilities | None:
-        """What the server has; None where it has not said so yet."""
-        return self.client.server.capabilities if self.client is not None and self.client.server is not None else None
-
-    def connect(self) -> Client:
-        """The client for the address in the preferences, made or replaced when needed.
-
-        Raises:
-            InputError: the address is not one that may be used.
-        """
-        address = preferences().address
-        if self.client is None or address != self._address:
-            self.disconnect()
-            # Servers say in the user's registry where their keys are; the one that is started here is known anyway.
-            self.client = Client(address, compat.user_folder(PACKAGE) / "downloads", state=self.server.state)
-            self._address = address
-        return self.client
-
-    def disconnect(self) -> None:
-        """Close the client."""
-        if self.client is not None:
-            self.client.close()
-        self.client = None
-
-    def look_for_server(self) -> None:
-        """Connect where a server answers, so that the panel knows what there is before anything is pressed."""
-        now = time.monotonic()
-        with suppress(EX4DError, OSError):  # what is wrong is told when something is pressed
-            if self._probe is None and self.client is None and now - self._looked > LOOK_INTERVAL_S:
-                self._looked = now
-                self._probe = server.Probe(preferences().address)
-            answer = self._probe.answer() if self._probe is not None else None
-            if answer is not None:
-                self._stop_looking()
-            if answer and self.client is None:
-                self.connect()
-
-    def _stop_looking(self) -> None:
-        if self._probe is not None:
-            self._probe.close()
-        self._probe = None
-
-    def start_server(self) -> Client:
-        """Start the server on this machine; returns the client, which hears when it answers.
-
-        Raises:
-            InputError: see `OwnServer.start` and `connect`.
-        """
-        if not self.server.is_running and not server.answers(preferences().address):
-            self.environment.remove_unused()
-        place = self.server.state
-        self.server.start(self.server_python, preferences().address)
-        if self.server.state != place:  # the client knows the keys of the server by its folder
-            self.disconnect()
-        return self.connect()
-
-    @property
-    def may_stop_server(self) -> bool:
-        """Whether the server is one of ours: started by this Blender, or left by one that crashed."""
-        if self.server.is_running:
-            return True
-        client = self.client
-        ready = client is not None and client.status == "ready" and client.server is not None
-        return ready and self.server.is_instance(client.server.instance)
-
-    def stop_server(self) -> None:
-        """End the server, if it is ours."""
-        if self.server.is_running:
-            self.server.stop()
-        elif self.may_stop_server:
-            self.server.ask_to_end()
 
     def press(self, request: Request) -> None:
         """Start what the user asked for, and the server for it where none answers and one can be started.
@@ -233,7 +114,7 @@ class Session:
             self.state = replace(self.state, message=self.on_timeline(self.state.message, before.request))
         for effect in effects:
             try:
-                self._run(effect)
+                carry_out(self, effect)
             except (EX4DError, OSError) as error:
                 if not isinstance(effect, queue.HandOver):
                     self.dispatch(state.Failed(str(error)))
@@ -263,8 +144,8 @@ class Session:
         end = time.monotonic() + budget
         try:
             self.enter_file()
-            self._hear_setup()
-            self._hear_model_fetch()
+            if any([chores.hear_setup(self), chores.hear_model_fetch(self)]):
+                _redraw()
             if self.client is not None:
                 self._hear(self.client, budget / 2)
             # The panel shows the status, which is no part of the state: nothing else might draw it again.
@@ -320,34 +201,6 @@ class Session:
                 time.sleep(0.005)
         return self.state
 
-    def _hear_setup(self) -> None:
-        """How far Set Up Server is. Once it is done, the new server starts, in place of an old one that is idle."""
-        before, ended = self.environment.progress, self.environment.poll()
-        now = self.environment.progress
-        if ended:
-            waits = now.done and self.state.busy and self.may_stop_server
-            later = " It takes over once you press Stop Server, or when Blender starts the next time." if waits else ""
-            self.dispatch(state.Said((now.done or now.failed) + later, failed=bool(now.failed)))
-        if ended and now.done and not preferences().python:
-            if not self.state.busy:
-                self.stop_server()
-            if not server.answers(preferences().address):
-                self.start_server()
-        if now != before:
-            _redraw()
-
-    def _hear_model_fetch(self) -> None:
-        """How far a model's files are. Once they are there, the server is asked again what it can run."""
-        before, ended = self.model_fetch.progress, self.model_fetch.poll()
-        now = self.model_fetch.progress
-        if ended:
-            self.dispatch(state.Said(now.done or now.failed, failed=bool(now.failed)))
-        if ended and now.done and self.client is not None and not self.state.busy:
-            self.disconnect()
-            self.connect()
-        if now != before:
-            _redraw()
-
     def _hear_updates(self, client: Client, budget: float) -> None:
         for update in client.poll(budget):
             self.dispatch(state.Updated(update))
@@ -359,74 +212,9 @@ class Session:
             client.unloaded = None
         self.generators.follow(self.capabilities)
         # Updates first: a last word from the server counts, even when it is gone by now.
-        trouble = self._trouble(client)
+        trouble = self.trouble(client, self.state.trouble)
         if trouble != self.state.trouble:
             self.dispatch(state.Troubled(trouble))
-
-    def _trouble(self, client: Client) -> str:
-        if client.status in ("ready", "connecting"):
-            return "" if client.status == "ready" else self.state.trouble
-        if self.server.is_running and client.status == "unreachable":
-            return "The server is starting."
-        if client.status == "unreachable" and self.environment.busy:
-            return "The server is being set up; your job starts when it is ready."
-        if client.status == "unreachable":
-            button = "Start Server" if self.server_python else "Set Up Server"
-            return self.server.trouble or f"The server at {self._address} does not answer: press {button}."
-        return client.problem
-
-    def _run(self, effect: state.Effect | queue.QueueEffect) -> None:
-        match effect:
-            case state.Prepare(state.FindRequest() as request):
-                self._task_event, self._task = state.Imported, find.find(request)
-            case state.Prepare(state.DetailRequest() as request):
-                self._task_event, self._task = state.Imported, detail.change(request)
-            case state.Prepare(request):
-                self._task_event = state.Prepared
-                self._task = (source if isinstance(request, OpenRequest) else takes).prepare(request)
-            case state.Submit(job, files):
-                job_id = self.connect().submit(job, {sha: Path(path) for sha, path in files.items()})
-                self.dispatch(state.Submitted(job_id))
-            case state.Remember(request, job_id, taken):
-                if (scene := objects.find_scene(request)) is not None:
-                    scene.ex4d.remember(request, job_id, taken)
-            case state.Follow(job_id):
-                self.connect().follow(job_id)
-            case state.Import(request, update):
-                self._task_event = state.Imported
-                if isinstance(request, OpenRequest):
-                    self._task = source.bring_in(request, update)
-                else:
-                    self._task = takes.bring_in(request, update, self.capabilities)
-            case state.CancelJob(job_id):
-                self.connect().cancel(job_id)
-            case state.Drop():
-                self.drop()
-            case state.Forget(request):
-                if (scene := objects.find_scene(request)) is not None:
-                    scene.ex4d.forget()
-                if isinstance(request, TakeRequest):
-                    takes.forget_path(request)
-                elif isinstance(request, OpenRequest) and motion.is_recording(request.camera):
-                    Path(request.camera).unlink(missing_ok=True)
-            case state.ShowResult(request):
-                if not bpy.app.background:
-                    playing.show_arrived(request)
-            case queue.HandOver(request):
-                request, job = ended(takes.prepare(request))  # of one small file
-                job_id = self.connect().submit(job, {sha: Path(path) for sha, path in request.files.items()})
-                self.dispatch(queue.HandedOver(request, job_id))
-            case queue.Discard(gone):
-                if gone.job_id:
-                    self.connect().cancel(gone.job_id)
-                takes.forget_path(gone.request)
-                for file in gone.results:
-                    file.unlink(missing_ok=True)
-            case queue.Keep():
-                memory.keep(self.queue.waiting)
-            case state.PushUndo(name):
-                if bpy.ops.ed.undo_push.poll():
-                    bpy.ops.ed.undo_push(message=name)
 
     def _step(self) -> None:
         """Let the running task do one step."""
@@ -440,6 +228,10 @@ class Session:
         except Exception:
             self._task = None
             raise
+
+    def start_task(self, work: Iterator, event: type) -> None:
+        """Let ticks step through work of Blender's own; its result becomes an event of this kind."""
+        self._task, self._task_event = work, event
 
     def drop(self) -> None:
         """Stop the running task; it cleans up after itself."""
@@ -493,27 +285,14 @@ class Session:
         self._tell(from_0_1.migrate_file())
         part.show_where_missing()
         if self.state.busy and self.state.job_id:
-            self._run(state.Remember(self.state.request, self.state.job_id, self.state.taken))
-        self._run(queue.Keep())
+            carry_out(self, state.Remember(self.state.request, self.state.job_id, self.state.taken))
+        carry_out(self, queue.Keep())
 
     def end(self) -> None:
         """End everything."""
         self.leave_file()
-        self.environment.close()
-        self.model_fetch.close()
-        self._stop_looking()
-        self.disconnect()
         self.generators.remove()
-        self.server.stop()
-
-
-def ended(work: Iterator) -> Any:
-    """What work in steps returns at its end."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
+        self.close()
 
 
 def begin() -> None:

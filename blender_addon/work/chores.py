@@ -1,0 +1,45 @@
+"""What goes on beside jobs: setting up the server, and fetching a model's files; what becomes of it when it ends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..ui.preferences import preferences
+from ..work import server, state
+
+if TYPE_CHECKING:
+    from ..work.session import Session
+
+
+def hear_setup(session: Session) -> bool:
+    """How far Set Up Server is. Once it is done, the new server starts, in place of an old one that is idle.
+
+    Returns whether panels have something new to show.
+    """
+    before, ended = session.environment.progress, session.environment.poll()
+    now = session.environment.progress
+    if ended:
+        waits = now.done and session.state.busy and session.may_stop_server
+        later = " It takes over once you press Stop Server, or when Blender starts the next time." if waits else ""
+        session.dispatch(state.Said((now.done or now.failed) + later, failed=bool(now.failed)))
+    if ended and now.done and not preferences().python:
+        if not session.state.busy:
+            session.stop_server()
+        if not server.answers(preferences().address):
+            session.start_server()
+    return now != before
+
+
+def hear_model_fetch(session: Session) -> bool:
+    """How far a model's files are. Once they are there, the server is asked again what it can run.
+
+    Returns whether panels have something new to show.
+    """
+    before, ended = session.model_fetch.progress, session.model_fetch.poll()
+    now = session.model_fetch.progress
+    if ended:
+        session.dispatch(state.Said(now.done or now.failed, failed=bool(now.failed)))
+    if ended and now.done and session.client is not None and not session.state.busy:
+        session.disconnect()
+        session.connect()
+    return now != before

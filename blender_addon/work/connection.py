@@ -1,0 +1,162 @@
+"""The server as the session has it: the one that answers, the one that was started here, and what is set up for it."""
+
+import time
+from contextlib import suppress
+from functools import cached_property
+
+import bpy
+
+from ex4d.errors import EX4DError
+from ex4d.jobs.client import Client
+from ex4d.jobs.messages import Capabilities
+
+from ..identity import PACKAGE
+from ..scene import compat
+from ..setup.model_fetch import ModelFetch
+from ..setup.server_environment import ServerEnvironment, folder_in
+from ..ui.preferences import preferences
+from ..work import server
+
+LOOK_INTERVAL_S = 3.0
+"""How often it is looked whether a server answers, as long as there is no connection."""
+
+
+class Connection:
+    """The server, as a part of the session.
+
+    Attributes:
+        client: the connection to a server; None until there is a reason to connect.
+        server: the server that was started here.
+    """
+
+    def __init__(self) -> None:
+        self.client: Client | None = None
+        self.server = server.OwnServer()
+        self._address = ""
+        self._looked = -LOOK_INTERVAL_S
+        self._probe: server.Probe | None = None
+
+    @cached_property
+    def environment(self) -> ServerEnvironment:
+        """The server's own Python environment."""
+        return ServerEnvironment(folder_in(compat.user_folder(PACKAGE)))
+
+    @cached_property
+    def model_fetch(self) -> ModelFetch:
+        """Files of a model on their way."""
+        return ModelFetch(compat.user_folder(PACKAGE) / "model_fetch.log")
+
+    def fetch_model(self, name: str) -> None:
+        """Begin to fetch what a generator or depth estimator lacks.
+
+        Raises:
+            InputError, OSError: see `ModelFetch.start`.
+        """
+        self.model_fetch.start(self.server_python, name, preferences().accept_licence)
+
+    @property
+    def server_python(self) -> str:
+        """The Python that runs a server on this machine: the chosen one, else that of Set Up Server; "" if neither."""
+        if chosen := preferences().python:
+            return bpy.path.abspath(chosen)
+        found = self.environment.current
+        return str(found.python) if found is not None else ""
+
+    @property
+    def lacks_server(self) -> bool:
+        """Whether nothing can be done before a server is set up: none answers, and none can be started."""
+        return not self.server_python and (self.client is None or self.client.status == "unreachable")
+
+    @property
+    def capabilities(self) -> Capabilities | None:
+        """What the server has; None where it has not said so yet."""
+        return self.client.server.capabilities if self.client is not None and self.client.server is not None else None
+
+    def connect(self) -> Client:
+        """The client for the address in the preferences, made or replaced when needed.
+
+        Raises:
+            InputError: the address is not one that may be used.
+        """
+        address = preferences().address
+        if self.client is None or address != self._address:
+            self.disconnect()
+            # Servers say in the user's registry where their keys are; the one that is started here is known anyway.
+            self.client = Client(address, compat.user_folder(PACKAGE) / "downloads", state=self.server.state)
+            self._address = address
+        return self.client
+
+    def disconnect(self) -> None:
+        """Close the client."""
+        if self.client is not None:
+            self.client.close()
+        self.client = None
+
+    def look_for_server(self) -> None:
+        """Connect where a server answers, so that the panel knows what there is before anything is pressed."""
+        now = time.monotonic()
+        with suppress(EX4DError, OSError):  # what is wrong is told when something is pressed
+            if self._probe is None and self.client is None and now - self._looked > LOOK_INTERVAL_S:
+                self._looked = now
+                self._probe = server.Probe(preferences().address)
+            answer = self._probe.answer() if self._probe is not None else None
+            if answer is not None:
+                self._stop_looking()
+            if answer and self.client is None:
+                self.connect()
+
+    def _stop_looking(self) -> None:
+        if self._probe is not None:
+            self._probe.close()
+        self._probe = None
+
+    def start_server(self) -> Client:
+        """Start the server on this machine; returns the client, which hears when it answers.
+
+        Raises:
+            InputError: see `OwnServer.start` and `connect`.
+        """
+        if not self.server.is_running and not server.answers(preferences().address):
+            self.environment.remove_unused()
+        place = self.server.state
+        self.server.start(self.server_python, preferences().address)
+        if self.server.state != place:  # the client knows the keys of the server by its folder
+            self.disconnect()
+        return self.connect()
+
+    @property
+    def may_stop_server(self) -> bool:
+        """Whether the server is one of ours: started by this Blender, or left by one that crashed."""
+        if self.server.is_running:
+            return True
+        client = self.client
+        ready = client is not None and client.status == "ready" and client.server is not None
+        return ready and self.server.is_instance(client.server.instance)
+
+    def stop_server(self) -> None:
+        """End the server, if it is ours."""
+        if self.server.is_running:
+            self.server.stop()
+        elif self.may_stop_server:
+            self.server.ask_to_end()
+
+    def trouble(self, client: Client, before: str) -> str:
+        """Why the server cannot be reached right now; "" where it can, and while connecting what it was `before`."""
+        if client.status in ("ready", "connecting"):
+            return "" if client.status == "ready" else before
+        if self.server.is_running and client.status == "unreachable":
+            return "The server is starting."
+        if client.status == "unreachable" and self.environment.busy:
+            return "The server is being set up; your job starts when it is ready."
+        if client.status == "unreachable":
+            button = "Start Server" if self.server_python else "Set Up Server"
+            return self.server.trouble or f"The server at {self._address} does not answer: press {button}."
+        return client.problem
+
+    def close(self) -> None:
+        """End the connection, what is being set up or fetched, and the server that was started here."""
+        self.environment.close()
+        self.model_fetch.close()
+        self._stop_looking()
+        self.disconnect()
+        self.server.stop()

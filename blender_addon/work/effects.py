@@ -1,0 +1,87 @@
+"""Carries out what the state machines ask for: hashing, sending, importing, and what the .blend remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import bpy
+
+from ..scene import motion, objects
+from ..shot import detail, find, playing, source, takes
+from ..work import memory, queue, state
+from ..work.state import OpenRequest, TakeRequest
+
+if TYPE_CHECKING:
+    from ..work.session import Session
+
+
+def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> None:
+    """Do what came of an event; what takes long becomes the session's task.
+
+    Raises:
+        EX4DError, OSError: it cannot be done.
+    """
+    match effect:
+        case state.Prepare(state.FindRequest() as request):
+            session.start_task(find.find(request), state.Imported)
+        case state.Prepare(state.DetailRequest() as request):
+            session.start_task(detail.change(request), state.Imported)
+        case state.Prepare(request):
+            prepare = source.prepare if isinstance(request, OpenRequest) else takes.prepare
+            session.start_task(prepare(request), state.Prepared)
+        case state.Submit(job, files):
+            session.dispatch(state.Submitted(_submitted(session, job, files)))
+        case state.Remember(request, job_id, taken):
+            if (scene := objects.find_scene(request)) is not None:
+                scene.ex4d.remember(request, job_id, taken)
+        case state.Follow(job_id):
+            session.connect().follow(job_id)
+        case state.Import(request, update):
+            if isinstance(request, OpenRequest):
+                session.start_task(source.bring_in(request, update), state.Imported)
+            else:
+                session.start_task(takes.bring_in(request, update, session.capabilities), state.Imported)
+        case state.CancelJob(job_id):
+            session.connect().cancel(job_id)
+        case state.Drop():
+            session.drop()
+        case state.Forget(request):
+            if (scene := objects.find_scene(request)) is not None:
+                scene.ex4d.forget()
+            if isinstance(request, TakeRequest):
+                takes.forget_path(request)
+            elif isinstance(request, OpenRequest) and motion.is_recording(request.camera):
+                Path(request.camera).unlink(missing_ok=True)
+        case state.ShowResult(request):
+            if not bpy.app.background:
+                playing.show_arrived(request)
+        case queue.HandOver(request):
+            request, job = _ended(takes.prepare(request))  # of one small file
+            session.dispatch(queue.HandedOver(request, _submitted(session, job, request.files)))
+        case queue.Discard(gone):
+            if gone.job_id:
+                session.connect().cancel(gone.job_id)
+            takes.forget_path(gone.request)
+            for file in gone.results:
+                file.unlink(missing_ok=True)
+        case queue.Keep():
+            memory.keep(session.queue.waiting)
+        case state.PushUndo(name):
+            if bpy.ops.ed.undo_push.poll():
+                bpy.ops.ed.undo_push(message=name)
+
+
+def _submitted(session: Session, job: Any, files: Mapping[str, str]) -> str:
+    """Give a job to the client; its id."""
+    return session.connect().submit(job, {sha: Path(path) for sha, path in files.items()})
+
+
+def _ended(work: Iterator) -> Any:
+    """What work in steps returns at its end."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
