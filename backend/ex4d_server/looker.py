@@ -42,7 +42,7 @@ def answer(looker: Looker, blobs: Path, look: Look) -> Seen | Unseen:
     except Exception as error:
         note_exception()
         return Unseen(
-            look.number, sentence(f"The server failed to look ({type(error).__name__}): see logs/looker.log.")
+            look.number, sentence(f"Live Coverage failed on the server ({type(error).__name__}): see logs/looker.log.")
         )
     real = float(np.count_nonzero(found == classes.OWN)) / found.size
     return Seen(look.number, look.width, look.height, real, classes.pack(found))

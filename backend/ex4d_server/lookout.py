@@ -154,7 +154,7 @@ class Lookout:
         lost, self._under_way = self._under_way, None
         if lost is None and self._waiting:  # it did not even get ready
             lost = self._waiting.popitem(last=False)
-        said = f"The server's process for looking {why}: see logs/looker.log in its state folder."
+        said = f"The server's process for Live Coverage {why}: see logs/looker.log in its state folder."
         return [(lost[0], Unseen(lost[1].number, said))] if lost is not None else []
 
     # -- the process

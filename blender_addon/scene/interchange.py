@@ -70,7 +70,7 @@ def write(scene: bpy.types.Scene, file: Path, kind: str) -> str:
         raise InputError(f"There is no folder {file.parent}: choose another place.")
     needed, free = expected_bytes(scene), shutil.disk_usage(file.parent).free
     if needed > free:
-        raise InputError(f"The file takes about {size(needed)}, and {size(free)} are free there: choose another disk.")
+        raise InputError(f"The file needs about {size(needed)}, but only {size(free)} are free: choose another disk.")
     part = file.with_name(f"{file.stem}.part{file.suffix}")
     try:
         with _alone(scene, [mesh, chosen], first, last) as holder:

@@ -11,7 +11,7 @@ from ..scene import axes, camera, objects
 
 NEAREST, CURSOR, SELECTION = "NEAREST", "CURSOR", "SELECTION"
 ITEMS = (
-    (NEAREST, "Nearest Surface", "A point on the source camera's axis, as far away as what stands nearest"),
+    (NEAREST, "Nearest Surface", "A point on the source camera's axis, as far away as the nearest surface"),
     (CURSOR, "3D Cursor", "The 3D cursor"),
     (SELECTION, "Selected Objects", "The middle of the selected objects"),
 )

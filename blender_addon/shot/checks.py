@@ -48,7 +48,7 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
     off = session.current().off_source.get(facts.shot)
     if off:
         text = "The path does not start at the source view, where the generator needs it."
-        short = "Starts elsewhere"
+        short = "Starts off source view"
         snap = Advice(text, "ex4d.snap_to_source", (("at", "FIRST"),), "Snap First Frame", short)
         bake = Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", short)  # keys can be mended
         found.append(bake if rig.movers(scene, chosen) else snap)
@@ -102,10 +102,10 @@ def _not_shown(scene: bpy.types.Scene, chosen: bpy.types.Object) -> list[Advice]
     """Advice where the scene shows another camera than the take is made with, or other frames."""
     facts, found = scene.ex4d, []
     if scene.camera != chosen:
-        shown = f"that of {scene.camera.name}" if scene.camera is not None else "no camera's"
+        shown = f"scene's camera is {scene.camera.name}" if scene.camera is not None else "scene has no camera"
         found.append(
             Advice(
-                f"The take will be made with {chosen.name}, but the scene's camera view is {shown}.",
+                f"The take will be made with {chosen.name}, but the {shown}.",
                 "ex4d.match_scene",
                 (("what", "CAMERA"),),
                 f"Show {chosen.name}",
@@ -139,7 +139,7 @@ def rig_trouble(scene: bpy.types.Scene) -> list[Advice]:
         f"{chosen.name} is moved by {listed(found)}. Takes follow it as it moves, but presets and Snap to Source can"
         " only write to a camera that has nothing but keys."
     )
-    return [Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", "Not moved by keys")]
+    return [Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", "Not driven by keys")]
 
 
 def _no_server() -> list[Advice]:
@@ -185,7 +185,7 @@ def _missing(scene: bpy.types.Scene) -> list[Advice]:
         text = "The file that moves the mesh is gone, so the mesh stands still."
     else:
         return []
-    return [Advice(text, "ex4d.open_again", (), "Open Again", "Part of the shot is gone")]
+    return [Advice(text, "ex4d.open_again", (), "Open Again", "Part of the shot is missing")]
 
 
 def _in_the_way(scene: bpy.types.Scene) -> list[Advice]:
@@ -218,14 +218,14 @@ def generator_trouble(scene: bpy.types.Scene) -> list[Advice]:
     if server is None:
         if now.client is not None:  # the answer is on its way, or what is wrong is told already
             return []
-        text = "What the server can generate with is not known yet."
+        text = "Which generators the server has is not known yet."
         return [Advice(text, "ex4d.connect", (), "Connect", "Not connected")]
     chosen, found = capabilities.generator_for(wish, server), []
     if chosen.reasons:
         makes = "The result will be a preview. " if chosen.info is not None and chosen.info.is_preview else ""
         first = makes if wish == capabilities.AUTO else ""
         short = "Will be a preview" if makes else "Cannot run"
-        found.append(Advice(first + " ".join(chosen.reasons), "ex4d.connect", (), "Look Again", short))
+        found.append(Advice(first + " ".join(chosen.reasons), "ex4d.connect", (), "Check Again", short))
     if chosen.info is not None:
         found += [Advice(text) for text in options.troubles(scene.ex4d, chosen.info)]
     return found
@@ -257,7 +257,7 @@ def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
             if facts.estimator_name == capabilities.AUTO and chosen.info is not None:
                 first = f"Without a depth file, the depth comes from {chosen.info.title}. "
                 short = f"Depth: {chosen.info.title}"
-            found.insert(0, Advice(first + " ".join(chosen.reasons), "ex4d.connect", (), "Look Again", short))
+            found.insert(0, Advice(first + " ".join(chosen.reasons), "ex4d.connect", (), "Check Again", short))
     if facts.shot and asking.have_changed(facts) and not now.state.busy:
         text = "The settings have changed since the clip was opened: press Open Again to use them."
         found.append(Advice(text, "ex4d.open_again", (), "Open Again", "Settings changed"))

@@ -70,9 +70,9 @@ def arrange(scene: bpy.types.Scene, mode: str, pictures: list[Side]) -> None:
     """
     first, end = max(side.first for side in pictures), min(side.end for side in pictures)
     if first >= end:
-        raise InputError(f"{pictures[0].name} and {pictures[-1].name} are of other frames: nothing can be compared.")
+        raise InputError(f"{pictures[0].name} and {pictures[-1].name} have no frame in common to compare.")
     if mode == WIPE and len(pictures) > 2:
-        raise InputError("A wipe has two sides: choose Source or View as what to compare with.")
+        raise InputError("A wipe has two sides: set Compare With to Source, View or Starred Take.")
     clear(scene)
     channel = top(scene) + 1
     try:

@@ -49,7 +49,7 @@ class ShotFacts:
     radius: FloatProperty(name="Radius", description="Distance to the point that presets turn about")
     reach: FloatProperty(name="Reach", description="How far from its origin the shot reaches")
     mesh_step: IntProperty(
-        name="Mesh Step", description="Every how many-th row and column of the clip's picture the mesh has", default=1
+        name="Mesh Step", description="The mesh has every n-th row and column of the clip's picture", default=1
     )
     notes: StringProperty(name="Notes", description="What the server had to say about the clip")
 

@@ -58,7 +58,7 @@ class LiveCoverage:
         """Why nothing is seen, a sentence; "" while all is well."""
         if self._failure or not self._is_offline:
             return self._failure or self._looking.problem
-        return told("No server is connected: nobody knows what has to be invented")
+        return told("No server is connected, so what has to be invented is unknown")
 
     @property
     def is_waiting(self) -> bool:

@@ -47,7 +47,7 @@ def add(scene: bpy.types.Scene) -> str:
         raise InputError(f"Blender cannot read {movie.name} of the shot: press Open Again, which makes it anew.")
     if _hides_a_take(scene, strip):
         strip.mute = True
-        told[0] += "; it is muted, as it lies above takes"
+        told[0] += "; it is muted, because it lies above takes"
     told[0] += "."
     told += [why_silent or _of_rate(scene), rendered]
     return " ".join(sentence for sentence in told if sentence)
@@ -56,9 +56,9 @@ def add(scene: bpy.types.Scene) -> str:
 def _why_silent(clip: Path) -> str:
     """Why there is no sound for a clip; "" where there is."""
     if is_sequence(clip):
-        return f"{clip.name} is made of pictures, which have no sound."
+        return f"{clip.name} is an image sequence, so it has no sound."
     if not bpy.app.build_options.audaspace:
-        return "This Blender was built without sound, so there is none."
+        return "This Blender was built without sound."
     if not clip.is_file():
         return f"{clip.name} is not where it was, so there is no sound: press Find Clip."
     sound = bpy.data.sounds.load(str(clip))

@@ -146,7 +146,7 @@ class EX4D_OT_snap_to_source(Safe):
 
 
 class EX4D_OT_use_own_camera(Safe):
-    """Choose the shot's own camera; if it was deleted, it is made again at the source view"""
+    """Choose the shot's own camera; if it was deleted, a new one is made at the source view"""
 
     bl_idname = "ex4d.use_own_camera"
     bl_label = "Use the EX-4D Camera"
@@ -162,7 +162,7 @@ class EX4D_OT_use_own_camera(Safe):
 
 
 class EX4D_OT_new_camera(Safe):
-    """Make another camera of this shot where the chosen one is, without its keys, and choose it; the old one stays"""
+    """Add a camera to this shot where the chosen one is, without its keys, and choose it; the old camera stays"""
 
     bl_idname = "ex4d.new_camera"
     bl_label = "New Camera"
@@ -184,11 +184,11 @@ class EX4D_OT_new_camera(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """Make it."""
         made = another_camera.make(context.scene, self.at == "SOURCE")
-        self.tell(f"{made.name} is the chosen camera now.")
+        self.tell(f"{made.name} is now the chosen camera.")
 
 
 class EX4D_OT_bake_camera(Safe):
-    """Bake the chosen camera's motion to keys on a new camera and choose that; the old one stays"""
+    """Bake the chosen camera's motion to keys on a new camera and choose it; the old camera stays"""
 
     bl_idname = "ex4d.bake_camera"
     bl_label = "Bake to New Camera"

@@ -62,9 +62,9 @@ def draw_camera_tools(layout: Layout, context: Context) -> None:
     layout.operator(view.EX4D_OT_look_through_source.bl_idname, icon="VIEW_CAMERA")
     row = layout.row(align=True)
     row.operator(view.EX4D_OT_show_footage.bl_idname, text="Footage", icon="SHADING_TEXTURE").shading = "MATERIAL"
-    row.operator(view.EX4D_OT_show_footage.bl_idname, text="Footage, Fast", icon="SHADING_SOLID").shading = "SOLID"
+    row.operator(view.EX4D_OT_show_footage.bl_idname, text="Footage (Fast)", icon="SHADING_SOLID").shading = "SOLID"
     chosen = facts.camera
     if chosen is not None and backdrop.is_tinted(chosen.data):
-        layout.prop(chosen.data, "show_background_images", text="Tint Outside of the Mesh")
+        layout.prop(chosen.data, "show_background_images", text="Tint Outside the Mesh")
     else:
         layout.operator(view.EX4D_OT_tint_outside.bl_idname)

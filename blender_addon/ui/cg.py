@@ -12,7 +12,7 @@ from ..ui.take_operators import OnTake
 
 
 class EX4D_OT_cg_set_up(OnTake):
-    """Let this scene render its own objects into the take: the mesh hides what is behind it and catches shadows"""
+    """Set up the scene to render your own objects into the take; the mesh hides what is behind and catches shadows"""
 
     bl_idname = "ex4d.cg_set_up"
     bl_label = "Set Up CG"
@@ -25,10 +25,10 @@ class EX4D_OT_cg_set_up(OnTake):
 
 
 class EX4D_OT_cg_remove(Safe):
-    """Take everything back that Set Up CG has changed; your own objects stay"""
+    """Revert everything that Set Up CG changed; your own objects stay"""
 
     bl_idname = "ex4d.cg_remove"
-    bl_label = "Remove CG Set-Up"
+    bl_label = "Remove CG Setup"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -48,7 +48,7 @@ def draw_after(layout: Layout, context: Context) -> None:
             say(
                 layout,
                 context,
-                "The clip was opened again, or its mesh changed, since: press Set Up CG again.",
+                "The mesh has changed since CG was set up: press Set Up CG again.",
                 "ERROR",
             )
         row = layout.row(align=True)

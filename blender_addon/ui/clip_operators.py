@@ -93,7 +93,9 @@ class EX4D_OT_open_again(Job):
     opening = True
 
     estimate: BoolProperty(
-        name="Estimate Again", description="Estimate the depth again, even where it is known", options={"SKIP_SAVE"}
+        name="Estimate Again",
+        description="Estimate the depth again, even if it is already known",
+        options={"SKIP_SAVE"},
     )
 
     @classmethod
@@ -131,7 +133,7 @@ class EX4D_OT_set_scale(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """Scale it."""
         factor = source.set_scale(context.scene, self.distance)
-        self.tell(f"The shot is now {factor:.4g} times as big.")
+        self.tell(f"The shot is now {factor:.4g} times as large.")
 
 
 CLASSES = (

@@ -11,18 +11,18 @@ from ..ui.take_operators import OnTake
 
 
 class EX4D_OT_compare(OnTake):
-    """Show the take together with what Compare With says; Single takes that away again, and strips stay as they are"""
+    """Compare the take with what Compare With names; Single ends the comparison. Other strips stay as they are"""
 
     bl_idname = "ex4d.compare"
     bl_label = "Compare"
 
     mode: EnumProperty(
         name="Mode",
-        description="How to show both",
+        description="How to show the two",
         items=(
-            (comparison.SINGLE, "Single", "Only the take; strips that compare are removed"),
-            (compare.WIPE, "Wipe", "The other left of a line, the take right of it; Wipe moves the line"),
-            (compare.SIDE_BY_SIDE, "Side by Side", "From left to right, as big as the picture has room"),
+            (comparison.SINGLE, "Single", "Only the take; the comparison strips are removed"),
+            (compare.WIPE, "Wipe", "The other picture left of a line, the take right of it; Wipe moves the line"),
+            (compare.SIDE_BY_SIDE, "Side by Side", "Left to right, each as large as fits"),
         ),
         default=compare.WIPE,
     )

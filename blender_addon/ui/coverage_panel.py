@@ -13,8 +13,8 @@ def draw_coverage(layout: Layout, context: Context) -> None:
     strength = row.row(align=True)
     strength.active = facts.show_coverage
     strength.prop(facts, "coverage_strength")
-    layout.label(text="Magenta, striped: to be invented", icon="COLOR")
+    layout.label(text="Striped magenta: to be invented", icon="COLOR")
     if facts.show_coverage and (along := coverage.along):
         worst = max(along, key=lambda frame: along[frame])
-        text = told("At most {part}, in frame {frame}", part=f"{along[worst]:.0%}", frame=facts.start + worst)
+        text = told("Worst in frame {frame}: {part}", part=f"{along[worst]:.0%}", frame=facts.start + worst)
         layout.label(text=text, icon="GRAPH", translate=False)

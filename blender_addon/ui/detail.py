@@ -10,7 +10,7 @@ from ..work import session, state
 
 
 class EX4D_OT_set_detail(Job):
-    """Let the mesh in the viewport stand with the chosen detail; the depth stays, and takes always use all of it"""
+    """Rebuild the mesh in the viewport with the chosen detail; depth and takes are not affected"""
 
     bl_idname = "ex4d.set_detail"
     bl_label = "Set Viewport Detail"
@@ -39,7 +39,7 @@ def draw_detail(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
     material = mesh.active_material if mesh is not None else None
     strength = footage.tint_strength(material) if material is not None else None
     if strength is not None:
-        column.prop(strength, "default_value", text="Tint of the Mesh", slider=True)
+        column.prop(strength, "default_value", text="Mesh Tint", slider=True)
     step = detail.step_asked(facts)
     if step != facts.mesh_step and not session.current().state.busy:
         text = f"Show {'All' if step == 1 else f'1/{step}'} ({detail.cache_size(facts, step)})"

@@ -32,24 +32,24 @@ class EX4D_OT_clean(Safe):
         if disk.use(context.scene) is None:
             raise source.InputError("The folder of the shot is gone: there is nothing to clean.")
         freed = disk.clean(context.scene)
-        self.tell(f"{size(freed)} of earlier openings were removed; all takes are there.")
+        self.tell(f"Removed {size(freed)} left by earlier openings. All takes are still there.")
 
 
 def question(scene: bpy.types.Scene) -> str:
     """What is asked before anything is removed."""
     found = disk.look(scene)
-    text = f"Remove {count(len(found.unused), 'file')} of earlier openings, {size(found.unused_bytes)}?"
-    text += " Takes stay; undo will not bring earlier openings back."
+    text = f"Remove {count(len(found.unused), 'file')} left by earlier openings ({size(found.unused_bytes)})?"
+    text += " Takes stay. Undo will not bring the files back."
     blend = Path(bpy.data.filepath)
     others = [file for file in blend.parent.glob("*.blend") if file != blend] if bpy.data.filepath else []
-    return text + (f" {others[0].name} beside this file may show them." if others else "")
+    return text + (f" {others[0].name} in the same folder may still use them." if others else "")
 
 
 def draw_disk(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """What the shot takes, and Clean where there is something to remove."""
     found = disk.use(context.scene)
     if found is None:
-        layout.label(text="The folder of the shot is gone", icon="ERROR")
+        layout.label(text="The shot's folder is gone", icon="ERROR")
         return
     column = layout.column(align=True)
     column.label(text=f"{size(found.total)} in all", icon="DISK_DRIVE")

@@ -46,7 +46,7 @@ class EX4D_OT_export_shot(Safe):
         if interchange.is_built_in(self.format):
             self.layout.label(text=f"About {size(interchange.expected_bytes(context.scene))}")
         else:
-            self.layout.label(text="This Blender was built without it", icon="ERROR")
+            self.layout.label(text="This Blender was built without this format", icon="ERROR")
 
     def act(self, context: bpy.types.Context) -> None:
         """Write it. As long as nobody has chosen a format, the ending of the name tells it."""

@@ -47,7 +47,7 @@ class EX4D_OT_preview(AlongPath):
 
 
 class EX4D_OT_cancel(bpy.types.Operator):
-    """Stop the current job and discard its result; takes that wait go on"""
+    """Stop the current job and discard its result; waiting takes continue"""
 
     bl_idname = "ex4d.cancel"
     bl_label = "Cancel"
@@ -79,7 +79,7 @@ class EX4D_OT_suggest_prompt(Safe):
 
     def act(self, context: bpy.types.Context) -> None:
         """Fill it."""
-        self.tell(f"The prompt is “{suggestion.fill(context.scene.ex4d, self.generator)}” now: make it your own.")
+        self.tell(f"The prompt is now “{suggestion.fill(context.scene.ex4d, self.generator)}”: edit it as you like.")
 
 
 CLASSES = (

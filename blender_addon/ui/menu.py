@@ -10,7 +10,7 @@ TOLD_BY_PANELS = frozenset({"hide", "show_scene", "own_objects_known", "drop_foo
 
 
 class EX4D_MT_operators(bpy.types.Menu):
-    """Everything that EX-4D can do"""
+    """All EX-4D operators"""
 
     bl_idname = "EX4D_MT_operators"
     bl_label = "EX-4D"

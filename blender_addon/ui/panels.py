@@ -68,7 +68,7 @@ PANELS = (
     Panel("Models", draw_models, has_shot, inside="Generate", in_sequencer=True),
     Panel("Check", draw_check, has_shot),  # has more or fewer lines: below the buttons, so that it moves none of them
     Panel("Takes", draw_takes, has_shot, in_sequencer=True),
-    Panel("Settings of the Take", draw_settings, has_takes, inside="Takes", in_sequencer=True),
+    Panel("Take Settings", draw_settings, has_takes, inside="Takes", in_sequencer=True),
     Panel("CG and Export", draw_after, has_shot, closed=True),
     Panel("Notes", draw_notes, has_shot, closed=True),
     Panel("Disk", draw_disk, has_shot, closed=True),

@@ -21,13 +21,13 @@ class EX4DPreferences(bpy.types.AddonPreferences):
     )
     python: StringProperty(
         name="Server Python",
-        description="A Python that has the server in it already; empty: the one that Set Up Server makes",
+        description="A Python with the EX-4D server installed; leave empty to use the one from Set Up Server",
         subtype="FILE_PATH",
     )
     play_results: BoolProperty(
         name="Play Takes When They Arrive",
-        description="Play a new take where a Video Sequencer's preview is in sight and nothing else is going on; no"
-        " editor is opened for it",
+        description="Play each new take if a Video Sequencer preview is visible and nothing else is playing; no editor"
+        " is opened for it",
         default=True,
     )
     accept_licence: BoolProperty(

@@ -33,10 +33,10 @@ GENERATE = {setting.name: setting for setting in describe(GenerateSettings)}
 
 UNIT_ITEMS = (
     ("as_it_is", "As It Is", "Use the numbers as they are; 16-bit PNG pictures are in millimetres"),
-    ("m", "Metres", "A stored 1 is a metre"),
-    ("cm", "Centimetres", "A stored 1 is a centimetre"),
-    ("mm", "Millimetres", "A stored 1 is a millimetre"),
-    ("other", "Other", "Enter how many metres a stored 1 is"),
+    ("m", "Metres", "Stored in metres"),
+    ("cm", "Centimetres", "Stored in centimetres"),
+    ("mm", "Millimetres", "Stored in millimetres"),
+    ("other", "Other", "Enter the metres per stored unit"),
 )
 """The one text `depth_unit` of the schema, as something to choose from and a number."""
 
@@ -48,7 +48,7 @@ MOTION_ITEMS = (
 
 AGAINST = (
     ("SOURCE", "Source", "The frames of the clip that are open"),
-    ("VIEW", "View", "The newest of Preview Path"),
+    ("VIEW", "View", "The newest result of Preview Path"),
     ("BOTH", "Source and View", "Both of them, side by side"),
     ("STARRED", "Starred Take", "The last take in the list that has a star"),
 )
@@ -121,11 +121,11 @@ class ClipChoices:
     part_side: property_of(SOURCE["longest_side"])
     detail: EnumProperty(
         name="Viewport Detail",
-        description="How fine the mesh stands in the viewport; takes always use all of the depth",
+        description="Resolution of the mesh in the viewport; takes always use the full depth",
         items=(
-            ("LIGHT", "Light", "About 256 points across: plays at any rate, and needs little disk"),
+            ("LIGHT", "Light", "About 256 points across: plays smoothly and takes little disk space"),
             ("MEDIUM", "Medium", "About 512 points across"),
-            ("FULL", "Full", "A point for each pixel, as takes are rendered: slow to play, and much disk"),
+            ("FULL", "Full", "One point per pixel, as takes are rendered: slow to play and large on disk"),
         ),
     )
     match_scene: BoolProperty(
@@ -152,9 +152,7 @@ class ClipChoices:
         options=compat.path_options(),
     )
     depth_unit: EnumProperty(name=SOURCE["depth_unit"].label, description="Unit of the depth file", items=UNIT_ITEMS)
-    depth_metres: FloatProperty(
-        name="Metres", description="How many metres a stored 1 is", default=1.0, min=1e-9, precision=5
-    )
+    depth_metres: FloatProperty(name="Metres", description="Metres per stored unit", default=1.0, min=1e-9, precision=5)
     depth_convention: property_of(SOURCE["depth_convention"])
     depth_distance: property_of(SOURCE["depth_distance"])
     depth_channel: property_of(SOURCE["depth_channel"])
@@ -233,12 +231,12 @@ class TakeChoices:
     show_coverage: BoolProperty(
         name="Live Coverage",
         description="While you look through the camera, show what has to be invented, and how much of each frame along"
-        " its path; the server looks on with one processor core",
+        " its path; uses one processor core of the server's machine",
         default=True,
         update=_redraw_views,
     )
     coverage_strength: FloatProperty(
-        name="Live Tint",
+        name="Tint Strength",
         description="How strongly Live Coverage tints what has to be invented",
         default=0.6,
         min=0.05,
@@ -248,7 +246,7 @@ class TakeChoices:
     )
     pivot: pivot_property()
     own_objects_told: BoolProperty(
-        name="Own Objects Told", description="It was told that own objects of the scene are not in takes"
+        name="Own Objects Dismissed", description="The notice that your own objects are not in takes was dismissed"
     )
     cg: StringProperty(name="CG", description="What Set Up CG has changed, in JSON; empty where it is not set up")
     generator_name: StringProperty(name="Generator", default=capabilities.AUTO)
@@ -263,7 +261,11 @@ class TakeChoices:
     )
     seed: property_of(GENERATE["seed"])
     variations: IntProperty(
-        name="Number", description="How many takes Variations makes, each with the next seed", default=4, min=2, max=64
+        name="Number",
+        description="Number of takes that Variations makes, each with the next seed",
+        default=4,
+        min=2,
+        max=64,
     )
     keep_source: property_of(GENERATE["keep_source"])
 
@@ -280,11 +282,13 @@ class EX4DTake(bpy.types.PropertyGroup):
     view: BoolProperty(name="View", description="Made by Preview Path")
     title: StringProperty(name="Title", description="Name in the list; the strip and the folder keep theirs")
     note: StringProperty(name="Note", description="Your notes on it")
-    favourite: BoolProperty(name="Favourite", description="Mark it with a star")
+    favourite: BoolProperty(name="Favourite", description="Star this take")
     camera: StringProperty(name="Camera", description="Name of the camera that it was made with, as it was then")
     made: StringProperty(name="Made By", description="Generator and settings that made it")
     generator: StringProperty(name="Generator", description="Name of the generator that made it; empty of a view")
-    quality: StringProperty(name="Quality", description="At which it was made, where its generator knows such")
+    quality: StringProperty(
+        name="Quality", description="Quality that it was made at, if its generator has such a setting"
+    )
 
 
 class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.PropertyGroup):

@@ -11,7 +11,7 @@ VALUES = ("preset", "amount", "rise", "easing", "shake", "shake_seed", "pivot")
 
 
 class EX4D_MT_saved_moves(bpy.types.Menu):
-    """Choose a camera move that was saved before; Add Keys makes it"""
+    """Load a saved camera move into the settings; Add Keys applies it"""
 
     bl_idname = "EX4D_MT_saved_moves"
     bl_label = LABEL
@@ -21,7 +21,7 @@ class EX4D_MT_saved_moves(bpy.types.Menu):
 
 
 class EX4D_OT_save_move(AddPresetBase, bpy.types.Operator):
-    """Save the camera move as it is set here under a name, for all files of yours"""
+    """Save these settings of the camera move under a name, for use in any file"""
 
     bl_idname = "ex4d.save_move"
     bl_label = "Save Camera Move"
@@ -33,7 +33,7 @@ class EX4D_OT_save_move(AddPresetBase, bpy.types.Operator):
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         """What the button does."""
-        return "Remove the saved camera move whose name stands here" if properties.remove_active else cls.__doc__ or ""
+        return "Remove the saved camera move whose name is shown" if properties.remove_active else cls.__doc__ or ""
 
     def post_cb(self, context: bpy.types.Context, filepath: str) -> None:
         """Blender calls the menu "Presets" once something was removed."""

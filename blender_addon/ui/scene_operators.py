@@ -61,7 +61,7 @@ class EX4D_OT_match_scene(Safe):
 
 
 class EX4D_OT_own_objects_known(Safe):
-    """Say no more that own objects of this scene are not in takes"""
+    """Do not mention again that your own objects are not in takes"""
 
     bl_idname = "ex4d.own_objects_known"
     bl_label = "Got It"

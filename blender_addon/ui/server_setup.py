@@ -78,7 +78,9 @@ class EX4D_OT_server_set_up(OnSetup):
         self.layout.label(text=kind.description)
         self.layout.label(text=f"About {kind.download_gb:g} GB to download, {kind.disk_gb:g} GB on disk")
         if not bpy.app.online_access and not bpy.app.online_access_override:
-            self.layout.label(text="Blender may not go online yet, which this download needs:", icon="INTERNET_OFFLINE")
+            self.layout.label(
+                text="The download needs online access, which is off in Blender:", icon="INTERNET_OFFLINE"
+            )
             self.layout.prop(context.preferences.system, "use_online_access", text="Allow Online Access")
 
     def act(self) -> None:
@@ -91,7 +93,7 @@ class EX4D_OT_server_set_up_cancel(OnSetup):
     """Stop setting up the server"""
 
     bl_idname = "ex4d.server_set_up_cancel"
-    bl_label = "Cancel Set Up"
+    bl_label = "Cancel Setup"
 
     def act(self) -> None:
         """Cancel."""

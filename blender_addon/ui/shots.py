@@ -18,7 +18,7 @@ from ..work import state
 
 
 class EX4D_OT_new_shot(OpensClip):
-    """Open another clip in a new scene that has the settings of this one; this shot stays as it is"""
+    """Open another clip in a new scene with the settings of this one; this shot stays as it is"""
 
     bl_idname = "ex4d.new_shot"
     bl_label = "New Shot"

@@ -8,7 +8,7 @@ from ..ui.operator import Safe, poll_shot
 
 
 class EX4D_OT_source_strip(Safe):
-    """Put the frames of the clip that are open into the sequencer under the takes, with their sound"""
+    """Add the open frames of the clip to the sequencer, below the takes, with their sound"""
 
     bl_idname = "ex4d.source_strip"
     bl_label = "Source Strip with Sound"

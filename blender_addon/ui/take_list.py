@@ -80,7 +80,7 @@ def draw_settings(layout: Layout, context: Context) -> None:
     entry = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
     seen = now.take_looks.of(context.scene, entry) if entry is not None else None
     if seen is None or seen.facts.seed is None:
-        layout.label(text="A view is made without settings" if entry is not None and entry.view else "Not known")
+        layout.label(text="Views have no settings" if entry is not None and entry.view else "Not known")
         return
     info = capabilities.find(entry.generator, now.capabilities.generators) if now.capabilities is not None else None
     for label, value in [*take_facts.in_words(seen.facts, info), ("Seed", str(seen.facts.seed))]:

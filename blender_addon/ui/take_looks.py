@@ -81,7 +81,7 @@ class TakeLooks:
         if shown is None and movie is not None:  # of an earlier version
             shown = pixels.middle_of(movie, LONGEST_SIDE)
         if shown is None:
-            return "There is no picture of it: its video is gone or cannot be read."
+            return "No thumbnail: the video is gone or cannot be read."
         size, values = shown
         if self._icons is None:
             self._icons = bpy.utils.previews.new()

@@ -83,7 +83,7 @@ class EX4D_OT_take_again(OnTake, Job):
     )
     options: StringProperty(
         name="Options",
-        description="Settings of the generator that are to be others than they were, in JSON",
+        description="Settings of the generator to change, in JSON",
         options={"SKIP_SAVE"},
     )
 

@@ -15,13 +15,17 @@ from ..work import queue, session, state
 
 
 class EX4D_OT_variations(Job):
-    """Take the shot several times with the camera as it is now and the seeds from Seed on, one after another"""
+    """Make several takes with the camera as it is now, with consecutive seeds starting at Seed"""
 
     bl_idname = "ex4d.variations"
     bl_label = "Variations"
 
     number: IntProperty(
-        name="Number", description="How many takes; 0: as many as the panel says", min=0, max=64, options={"SKIP_SAVE"}
+        name="Number",
+        description="Number of takes; 0 uses the number in the panel",
+        min=0,
+        max=64,
+        options={"SKIP_SAVE"},
     )
 
     @classmethod
@@ -36,19 +40,21 @@ class EX4D_OT_variations(Job):
         for request in wanted:
             now.press(request)
         first, last = (request.generation["seed"] for request in (wanted[0], wanted[-1]))
-        seeds = f"the seeds {first} to {last}, one after another" if number > 1 else f"the seed {first}"
-        now.dispatch(state.Said(f"{count(number, 'take')} with {seeds}, all with the camera as it is now."))
+        seeds = f"seeds {first} to {last}" if number > 1 else f"seed {first}"
+        now.dispatch(state.Said(f"{count(number, 'take')} queued with {seeds}, using the camera as it is now."))
 
 
 class EX4D_OT_queue_cancel(bpy.types.Operator):
-    """Take what waits out of the queue; what is under way goes on"""
+    """Remove waiting takes from the queue; the one under way continues"""
 
     bl_idname = "ex4d.queue_cancel"
-    bl_label = "Cancel What Waits"
+    bl_label = "Cancel Waiting Takes"
     bl_options = {"REGISTER"}
 
     path: StringProperty(
-        name="Path", description="Camera path of the take; empty: all that wait", options={"SKIP_SAVE", "HIDDEN"}
+        name="Path",
+        description="Camera path of the take; empty cancels all waiting takes",
+        options={"SKIP_SAVE", "HIDDEN"},
     )
 
     @classmethod
@@ -63,10 +69,10 @@ class EX4D_OT_queue_cancel(bpy.types.Operator):
 
 
 class EX4D_OT_queue_dismiss(bpy.types.Operator):
-    """Do not show any more which takes failed"""
+    """Clear the list of takes that failed"""
 
     bl_idname = "ex4d.queue_dismiss"
-    bl_label = "Dismiss Errors of Takes"
+    bl_label = "Dismiss Take Errors"
     bl_options = {"REGISTER"}
 
     @classmethod

@@ -31,7 +31,7 @@ def looks_through_source(scene: bpy.types.Scene, space: bpy.types.SpaceView3D) -
 
 
 class EX4D_OT_look_through_source(Safe):
-    """Look through the source camera in this 3D View alone; pressed again, through the scene's camera"""
+    """Look through the source camera in this 3D View only; press again to return to the scene's camera"""
 
     bl_idname = "ex4d.look_through_source"
     bl_label = "Look Through Source"
@@ -59,7 +59,7 @@ class EX4D_OT_look_through_source(Safe):
 
 
 class EX4D_OT_show_footage(Safe):
-    """Show the footage in this 3D View as it is, without lights"""
+    """Show the footage unlit in this 3D View"""
 
     bl_idname = "ex4d.show_footage"
     bl_label = "Show Footage"
@@ -67,13 +67,13 @@ class EX4D_OT_show_footage(Safe):
 
     shading: EnumProperty(
         name="Shading",
-        description="Shading of the 3D View to show it with",
+        description="Viewport shading to use",
         items=(
-            ("MATERIAL", "Material", "As the material shows it: all of its pixels, tinted where something is missing"),
+            ("MATERIAL", "Material", "With its material: every pixel, tinted where something is missing"),
             (
                 "SOLID",
                 "Solid",
-                "Faster: the footage alone in flat colours, without the tint where something is missing",
+                "Faster: flat colours alone, without the tint where something is missing",
             ),
         ),
     )
@@ -91,10 +91,10 @@ class EX4D_OT_show_footage(Safe):
 
 
 class EX4D_OT_tint_outside(Safe):
-    """Show the tint behind all that the chosen camera sees, as the EX-4D Camera does; renders do not have it"""
+    """Show the tint behind everything the chosen camera sees, as the EX-4D Camera does; it is never rendered"""
 
     bl_idname = "ex4d.tint_outside"
-    bl_label = "Tint Outside of the Mesh"
+    bl_label = "Tint Outside the Mesh"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

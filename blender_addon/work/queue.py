@@ -128,7 +128,7 @@ def name_of(request: Request) -> str:
 
 def told(queue: Queue) -> str:
     """What to say once a take was put into the queue."""
-    return f"It waits for {count(len(queue.waiting), 'take')} before it; it is made with the camera as it is now."
+    return f"Queued behind {count(len(queue.waiting), 'take')}; it uses the camera as it is now."
 
 
 def may_ask_for_takes(now: State) -> bool:

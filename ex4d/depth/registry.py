@@ -205,7 +205,7 @@ def estimate(
     )
     note = ""
     if detail != "auto" and not spec.has_detail:
-        made = _noting(made, f"{spec.title} knows no Depth Detail: that setting has changed nothing.")
+        made = _noting(made, f"{spec.title} has no Depth Detail: the setting was ignored.")
     if used and (store.folder() / store.RANDOM).exists():
         note = "Estimated with random weights, to try the machine: this depth means nothing."
     notes = (*([note] if note else []), *made.depth.notes, made.scale_note)

@@ -62,7 +62,7 @@ class SourceSettings(Settings):
     step: int = setting(
         1,
         "Step",
-        "Use every n-th frame only; the frame rate is divided by it, so that the clip plays as fast as before",
+        "Use only every n-th frame; the frame rate is divided by n, so the clip keeps its speed",
         minimum=1,
         maximum=1000,
     )
@@ -85,8 +85,8 @@ class SourceSettings(Settings):
         "Missing Pictures",
         "What to show in place of pictures that are missing from a numbered sequence",
         choices=(
-            Choice("hold", "Hold", "The picture before the gap, so that the timing is kept"),
-            Choice("leave", "Leave Out", "The next picture, so that those which are there follow each other"),
+            Choice("hold", "Hold", "Repeat the picture before the gap; the timing is kept"),
+            Choice("leave", "Leave Out", "Skip the gap: the next picture follows at once"),
         ),
     )
     estimator: str = setting(
@@ -101,11 +101,11 @@ class SourceSettings(Settings):
     depth_detail: Detail = setting(
         AUTO,
         "Depth Detail",
-        "How finely a depth model looks at the pictures, where it has a choice",
+        "Size of the pictures that a depth model works on, if it supports more than one",
         choices=(
             Choice("auto", "Automatic", "Full on a GPU, reduced on the CPU"),
-            Choice("full", "Full", "The size that the model was published with"),
-            Choice("reduced", "Reduced", "Three quarters of that size: coarser, in about half the time"),
+            Choice("full", "Full", "The size the model was published with"),
+            Choice("reduced", "Reduced", "Three quarters of the full size: coarser, in about half the time"),
         ),
     )
     depth_unit: str | None = setting(None, "Unit", "Unit of the depth file: m, cm, mm, or metres per stored unit")
@@ -197,18 +197,18 @@ class PathSettings(Settings):
         "Preset",
         "Camera move",
         choices=(
-            Choice("30", "Orbit 30°", "Swing 30 degrees around what stands nearest"),
-            Choice("60", "Orbit 60°", "Swing 60 degrees around what stands nearest"),
-            Choice("90", "Orbit 90°", "Swing 90 degrees around what stands nearest"),
+            Choice("30", "Orbit 30°", "Swing 30 degrees around the nearest surface"),
+            Choice("60", "Orbit 60°", "Swing 60 degrees around the nearest surface"),
+            Choice("90", "Orbit 90°", "Swing 90 degrees around the nearest surface"),
             Choice("180", "Swing ±45°", "Swing 45 degrees to one side, back, to the other side, and back"),
-            Choice("zoom_in", "Zoom In", "Move straight towards what stands nearest"),
+            Choice("zoom_in", "Zoom In", "Move straight towards the nearest surface"),
             Choice("zoom_out", "Zoom Out", "Move straight back"),
             Choice("dolly", "Dolly", "Move straight forward; a negative amount moves back"),
-            Choice("truck", "Truck", "Move to the right without turning; a negative amount moves to the left"),
-            Choice("crane", "Crane", "Rise, looking at what stands nearest; a negative amount sinks"),
-            Choice("arc", "Arc", "Swing around what stands nearest without rising"),
+            Choice("truck", "Truck", "Move right without turning; a negative amount moves left"),
+            Choice("crane", "Crane", "Rise while looking at the nearest surface; a negative amount sinks"),
+            Choice("arc", "Arc", "Swing around the nearest surface without rising"),
             Choice(
-                "dolly_zoom", "Dolly Zoom", "Move forward while the lens widens: what stands nearest keeps its size"
+                "dolly_zoom", "Dolly Zoom", "Move forward while the lens widens: the nearest surface keeps its size"
             ),
             Choice("hold", "Hold", "Stay at the source view; for a hand-held camera"),
         ),
@@ -256,7 +256,7 @@ class PathSettings(Settings):
     shake: float = setting(
         0.0,
         "Hand-Held",
-        "How much the camera sways as if it were held by hand; 0.5 is a steady hand, 2 a walk",
+        "How much the camera sways, as if hand-held; 0.5 is a steady hand, 2 is walking",
         unit="degrees",
         minimum=0,
         maximum=45,
@@ -264,8 +264,8 @@ class PathSettings(Settings):
     pivot_distance: float | None = setting(
         None,
         "Pivot Distance",
-        "Distance from the source camera to the point that the preset turns about, in the depth's unit; by default that"
-        " of what stands nearest",
+        "Distance from the source camera to the point that the preset turns about, in the depth's unit; by default"
+        " that of the nearest surface",
         minimum=1e-9,
         maximum=1e9,
     )
@@ -354,9 +354,9 @@ class GenerateSettings(Settings):
     fit: Fit = setting(
         "crop",
         "Fit",
-        "What happens where width and height have another aspect than the clip",
+        "What to do when width and height have another aspect ratio than the clip",
         choices=(
-            Choice("crop", "Crop", "The picture fills the result, and what is too wide or too high is cut off"),
+            Choice("crop", "Crop", "The picture fills the result; what sticks out is cut off"),
             Choice("squeeze", "Squeeze", "The picture is squeezed, as the EX-4D release does"),
         ),
     )

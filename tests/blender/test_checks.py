@@ -32,12 +32,12 @@ def press(advice):
 
 
 @pytest.mark.parametrize(
-    ("shown", "told"), [("EX-4D Source Camera", "that of EX-4D Source Camera"), (None, "no camera's")]
+    ("shown", "told"), [("EX-4D Source Camera", "scene's camera is EX-4D Source Camera"), (None, "scene has no camera")]
 )
 def test_a_chosen_camera_that_the_scene_does_not_show_is_told_and_the_button_shows_it(scene, ready, shown, told):
     scene.camera = scene.objects[shown] if shown else None
     (advice,) = checks.warnings(scene)
-    assert advice.text == f"The take will be made with EX-4D Camera, but the scene's camera view is {told}."
+    assert advice.text == f"The take will be made with EX-4D Camera, but the {told}."
     press(advice)
     assert scene.camera == scene.ex4d.camera
     assert not checks.warnings(scene)

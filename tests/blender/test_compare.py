@@ -182,7 +182,7 @@ def test_takes_of_other_frames_are_compared_in_those_that_both_have(scene, shot,
     assert colour(shown, 90, 9 - 4) == "green", "its frame 5 stands in the scene frame 9"
     scene.ex4d.takes[1].start = 100
     before = strips_of(scene)
-    with pytest.raises(RuntimeError, match="are of other frames"):
+    with pytest.raises(RuntimeError, match="have no frame in common"):
         bpy.ops.ex4d.compare(mode="WIPE")
     assert strips_of(scene) == before
 

@@ -60,7 +60,7 @@ def test_clean_removes_earlier_openings_and_keeps_takes_and_what_is_shown(scene,
     bpy.ops.ex4d.clean()
     assert (
         session.current().state.message
-        == f"{freed / 1e6:.0f} MB of earlier openings were removed; all takes are there."
+        == f"Removed {freed / 1e6:.0f} MB left by earlier openings. All takes are still there."
     )
     assert not any(path.exists() for path in gone)
     assert not (folder / "again" / "again_001").exists()
@@ -86,11 +86,11 @@ def test_depth_that_a_take_was_made_with_stays_for_take_again(scene, shot, tmp_p
 
 def test_it_is_asked_and_a_file_beside_that_may_show_the_same_is_named(scene, shot, tmp_path):
     opened_thrice(scene, shot, tmp_path)
-    assert question(scene).startswith("Remove 8 files of earlier openings, ")
-    assert "undo will not bring" in question(scene)
+    assert question(scene).startswith("Remove 8 files left by earlier openings (")
+    assert "Undo will not bring" in question(scene)
     blend = tmp_path / "project" / "a.blend"
     blend.parent.mkdir()
     bpy.ops.wm.save_as_mainfile(filepath=str(blend))
     assert ".blend" not in question(scene)
     (blend.parent / "a_v2.blend").touch()
-    assert question(scene).endswith("a_v2.blend beside this file may show them.")
+    assert question(scene).endswith("a_v2.blend in the same folder may still use them.")

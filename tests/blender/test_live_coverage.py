@@ -329,7 +329,7 @@ def test_without_a_server_what_is_known_stays_and_a_moved_camera_shows_nothing_o
     coverage.look(scene, played)
     coverage._looking._latest = None  # as after a moment
     assert coverage.found is None
-    assert coverage.problem == "No server is connected: nobody knows what has to be invented"
+    assert coverage.problem == "No server is connected, so what has to be invented is unknown"
     assert played.looks == []
     played.status = "ready"
     coverage.look(scene, played)
@@ -414,7 +414,7 @@ def test_the_check_panel_has_the_switch_the_strength_the_legend_and_the_worst_fr
     coverage._looking.version += 1
     drawn = draw(panels.draw_check)
     assert {"show_coverage", "coverage_strength"} <= set(drawn.shown)
-    assert "Magenta, striped: to be invented" in drawn.labels
-    assert "At most 60%, in frame 5" in drawn.labels
+    assert "Striped magenta: to be invented" in drawn.labels
+    assert "Worst in frame 5: 60%" in drawn.labels
     scene.ex4d.show_coverage = False
-    assert "At most 60%, in frame 5" not in draw(panels.draw_check).labels
+    assert "Worst in frame 5: 60%" not in draw(panels.draw_check).labels

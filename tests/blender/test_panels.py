@@ -100,7 +100,7 @@ def test_before_generating_the_panel_says_that_a_preview_will_come_and_why(scene
     announced.by(announced.lacking("painter", WHY_NOT))
     drawn = draw(panels.draw_generate)
     assert f"The result will be a preview. {WHY_NOT}" in drawn.text
-    assert "Look Again" in drawn.buttons
+    assert "Check Again" in drawn.buttons
     assert dict(drawn.lines)["Will be a preview"].button == "ex4d.connect"
     drawn = draw(panels.draw_generator)
     assert drawn.shown == ["generator", "keep_source", "seed", "variations"]
@@ -256,7 +256,7 @@ def test_what_an_estimator_lacks_is_told_once_the_server_has_said_it(scene, shot
     drawn = draw(panels.draw_source)
     assert "Without a depth file, the depth comes from Dice." in drawn.text
     assert NO_TORCH in drawn.text
-    assert "Look Again" in drawn.buttons
+    assert "Check Again" in drawn.buttons
     scene.ex4d.estimator = "ruler"
     drawn = draw(panels.draw_source)
     assert NO_TORCH in drawn.text
@@ -309,7 +309,7 @@ def test_what_buttons_have_done_is_told_in_the_panel_in_place_of_older_messages(
     assert draw(panels.draw_status).lines[0][0] == "EX-4D Camera now has 2 keys."
     scene.cursor.location = (0, 3, 0)
     bpy.ops.ex4d.set_scale(distance=6)
-    assert "The shot is now 2 times as big." in draw(panels.draw_status).text
+    assert "The shot is now 2 times as large." in draw(panels.draw_status).text
     assert "Older." not in draw(panels.draw_status).text
 
 
@@ -455,7 +455,7 @@ def test_panels_that_need_a_shot_are_there_with_one_only(scene, tmp_path):
 
     assert there() == {"Status", "Source", "Depth", "Source Camera", "Server"}
     shots.open_small(tmp_path)
-    assert there() == {panel.label for panel in panels.PANELS} - {"Shots in Other Scenes", "Settings of the Take"}
+    assert there() == {panel.label for panel in panels.PANELS} - {"Shots in Other Scenes", "Take Settings"}
 
 
 @pytest.mark.parametrize(("frames", "told"), [(1, False), (47, True), (49, False), (50, False), (120, False)])
@@ -536,6 +536,6 @@ def test_the_camera_panel_hands_all_of_a_presets_settings_to_add_keys(scene, sho
 
 
 def test_the_check_says_what_magenta_means_and_the_takes_lead_to_the_result(scene, shot):
-    assert "Magenta, striped: to be invented" in draw(panels.draw_check).labels
+    assert "Striped magenta: to be invented" in draw(panels.draw_check).labels
     a_take(scene, "sketch", "")
     assert "Show Result" in draw(panels.draw_takes).buttons

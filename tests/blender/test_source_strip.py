@@ -133,7 +133,7 @@ def test_pictures_have_no_sound_and_a_clip_that_was_moved_is_told(scene, shot, t
     folder.mkdir()
     scene.ex4d.opened = str(folder)
     bpy.ops.ex4d.source_strip()
-    assert "pictures is made of pictures, which have no sound." in session.current().state.message
+    assert "pictures is an image sequence, so it has no sound." in session.current().state.message
     scene.ex4d.opened = str(tmp_path / "gone.mov")
     bpy.ops.ex4d.source_strip()
     if bpy.app.build_options.audaspace:

@@ -81,7 +81,7 @@ def test_where_there_is_no_picture_the_panel_says_so(scene, shot, tmp_path):
     take(scene, tmp_path / "one")
     (takes.take_folder(scene, 1) / "result.mp4").write_bytes(b"no movie")
     assert picture(scene) is None
-    assert "There is no picture of it: its video is gone or cannot be read." in draw(panels.draw_takes).text
+    assert "No thumbnail: the video is gone or cannot be read." in draw(panels.draw_takes).text
 
 
 def test_the_panel_says_how_much_is_real_and_how_long_it_took(scene, shot, tmp_path):
@@ -101,7 +101,7 @@ def test_a_view_says_how_much_is_real_too(scene, shot, tmp_path):
     take(scene, tmp_path / "view", preview=True)
     picture(scene, 1, True)
     assert "100% real, 100% in the worst frame" in draw(panels.draw_takes).text
-    assert "A view is made without settings" in draw(panels.draw_settings).text
+    assert "Views have no settings" in draw(panels.draw_settings).text
 
 
 def test_every_setting_of_the_generator_is_shown_with_the_value_that_was_in_use(scene, shot, tmp_path):

@@ -48,7 +48,7 @@ def run(clip: "Clip", request: Request) -> Estimate:
     h, w = network.working_size(height, width, side)
     full_h, full_w = network.working_size(height, width, network.SHORT_SIDE)
     note = (
-        f"The depth model looked at {w}x{h} pixels instead of {full_w}x{full_h}, which is faster and coarser: set Depth"
+        f"The depth model worked at {w}x{h} pixels instead of {full_w}x{full_h}, which is faster and coarser: set Depth"
         " Detail to Full for the other."
     )
     return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, note)))

@@ -15,7 +15,7 @@ from ex4d.render.scene import NEAR, Scene, Surface, View
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-NUMPY_NOTE = "Rendered by numpy, which is some hundred times slower than numba."
+NUMPY_NOTE = "Rendered by numpy, which is about a hundred times slower than numba."
 
 
 class CPUEngine:
