@@ -22,8 +22,6 @@ from ..work import state
 class OpensClip(Job):
     """Base of what opens a clip, with a file dialog (Blender cannot register a subclass of a registered class)."""
 
-    opening = True
-
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     filter_glob: StringProperty(
         default=";".join(f"*{ending}" for ending in (*VIDEO_ENDINGS, *CLIP_ENDINGS)), options={"HIDDEN"}
@@ -90,7 +88,6 @@ class EX4D_OT_open_again(Job):
 
     bl_idname = "ex4d.open_again"
     bl_label = "Open Again"
-    opening = True
 
     estimate: BoolProperty(
         name="Estimate Again",
@@ -121,7 +118,6 @@ class EX4D_OT_set_scale(Safe):
 
     bl_idname = "ex4d.set_scale"
     bl_label = "Set Scale"
-    opening = True
 
     distance: FloatProperty(name="Distance", description="From the source camera", min=1e-3, default=1.0, unit="LENGTH")
 

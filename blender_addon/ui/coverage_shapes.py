@@ -46,18 +46,13 @@ def curve_in(place: Rect, height: float) -> Rect:
     return Rect(place.left, place.bottom, place.right, place.bottom + min(height, (place.top - place.bottom) / 3))
 
 
-def level_of(invented: float) -> int:
-    """Warning level (0, 1, 2) of a frame of which this part has to be invented."""
-    return (1 - invented < legend.MUCH_INVENTED) + (1 - invented < legend.MOST_INVENTED)
-
-
 def bars(invented: Mapping[int, float], frames: int, place: Rect) -> dict[int, list[Rect]]:
     """A bar for each frame that is known, as high as the part of it that has to be invented; by warning level."""
     step, height = (place.right - place.left) / frames, place.top - place.bottom
     found: dict[int, list[Rect]] = {0: [], 1: [], 2: []}
     for t, part in sorted(invented.items()):
         left = place.left + t * step
-        found[level_of(part)].append(Rect(left, place.bottom, left + step, place.bottom + part * height))
+        found[legend.level_of(1 - part)].append(Rect(left, place.bottom, left + step, place.bottom + part * height))
     return found
 
 
@@ -76,7 +71,7 @@ def pieces(places: Mapping[int, Place], invented: Mapping[int, float]) -> dict[i
     for t in sorted(places):
         if t + 1 in places:
             worst = max(invented.get(t, 0.0), invented.get(t + 1, 0.0))
-            found[level_of(worst)] += [places[t], places[t + 1]]
+            found[legend.level_of(1 - worst)] += [places[t], places[t + 1]]
     return found
 
 

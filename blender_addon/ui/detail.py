@@ -14,7 +14,6 @@ class EX4D_OT_set_detail(Job):
 
     bl_idname = "ex4d.set_detail"
     bl_label = "Set Viewport Detail"
-    opening = True
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -16,7 +16,6 @@ class EX4D_OT_clean(Safe):
     bl_idname = "ex4d.clean"
     bl_label = "Clean"
     bl_options = {"REGISTER"}  # noqa: RUF012 - no undo brings files back
-    opening = True
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

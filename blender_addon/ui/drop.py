@@ -21,7 +21,6 @@ class EX4D_OT_drop_footage(Safe):
     bl_idname = "ex4d.drop_footage"
     bl_label = LABEL
     bl_options = {"REGISTER"}  # noqa: RUF012 - the shot makes its own undo step
-    opening = True
 
     directory: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE", "HIDDEN"})
     files: CollectionProperty(type=bpy.types.OperatorFileListElement, options={"SKIP_SAVE", "HIDDEN"})

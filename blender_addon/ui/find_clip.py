@@ -17,7 +17,6 @@ class EX4D_OT_find_clip(Job):
 
     bl_idname = "ex4d.find_clip"
     bl_label = "Find Clip..."
-    opening = True
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
 

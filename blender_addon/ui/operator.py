@@ -40,7 +40,6 @@ class Safe(bpy.types.Operator):
     """Base: errors that a user can act on become a report and the panel's message."""
 
     bl_options = {"REGISTER", "UNDO"}
-    opening = False
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Do it; errors that a user can act on are reported."""
@@ -49,7 +48,7 @@ class Safe(bpy.types.Operator):
             done = self.act(context) or {"FINISHED"}
         except (EX4DError, OSError) as error:
             said = session.current().on_timeline(str(error))
-            session.current().dispatch(state.Said(said, failed=True, opening=self.opening))
+            session.current().dispatch(state.Said(said, failed=True))
             self.report({"ERROR"}, said)
             return {"CANCELLED"}
         if not isinstance(self, Job):
@@ -58,7 +57,7 @@ class Safe(bpy.types.Operator):
 
     def tell(self, text: str) -> None:
         """Say what was done, where the panel says such things and in Blender's status bar."""
-        session.current().dispatch(state.Said(text, opening=self.opening))
+        session.current().dispatch(state.Said(text))
         self.report({"INFO"}, text)
 
 
@@ -86,7 +85,7 @@ class Job(Safe):
         if waits:
             now.dispatch(state.Said(queue.told(now.queue)))
         elif not now.state.message:
-            now.dispatch(state.Said(estimates.told_at_start(request), opening=self.opening))
+            now.dispatch(state.Said(estimates.told_at_start(request)))
 
     def act(self, context: bpy.types.Context) -> set[str]:
         """Send it off; a script also waits for its end."""

@@ -158,7 +158,6 @@ class State:
         picture: JPEG of what is being made; empty where there is none.
         trouble: why the server cannot be reached right now; the job waits for it.
         message, failed: how the last request ended, or what else was to be told.
-        opening: whether all this is about opening a clip.
     """
 
     phase: Literal["idle", "preparing", "working", "importing"] = "idle"
@@ -173,7 +172,6 @@ class State:
     trouble: str = ""
     message: str = ""
     failed: bool = False
-    opening: bool = False
     taken: bool = False
 
     @property
@@ -258,7 +256,6 @@ class Said:
 
     text: str
     failed: bool = False
-    opening: bool = False
 
 
 @dataclass(frozen=True)
@@ -374,11 +371,10 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
     """The next state, and what has to be done. Events that come too late change nothing."""
     match event:
         case Pressed(FindRequest() | DetailRequest() as request) if not state.busy:
-            reading = State("importing", request, stage="Reading Files", trouble=state.trouble, opening=True)
+            reading = State("importing", request, stage="Reading Files", trouble=state.trouble)
             return reading, (Prepare(request),)
         case Pressed(request) if not state.busy:
-            begun = State("preparing", request, stage="Reading Files", trouble=state.trouble)
-            return replace(begun, opening=isinstance(request, OpenRequest)), (Prepare(request),)
+            return State("preparing", request, stage="Reading Files", trouble=state.trouble), (Prepare(request),)
         case Prepared(request, job) if state.phase == "preparing":
             working = replace(state, phase="working", request=request, stage="Sending", step=0, steps=0)
             return working, (Submit(job, request.files),)
@@ -386,7 +382,7 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return replace(state, job_id=job_id), (Remember(state.request, job_id),)
         case Reopened(request, job_id) if not state.busy:
             following = State("working", request, job_id, stage="Reconnecting", trouble=state.trouble, taken=True)
-            return replace(following, opening=isinstance(request, OpenRequest)), (Follow(job_id),)
+            return following, (Follow(job_id),)
         case Stepped(stage, step, steps) if state.phase in ("preparing", "importing"):
             return replace(state, stage=stage, step=step, steps=steps, rate=None, eta_s=None), ()
         case Updated(update) if state.phase == "working" and update.job_id == state.job_id:
@@ -394,15 +390,15 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
         case Troubled(text):
             return replace(state, trouble=text), ()
         case Imported(message) if state.phase == "importing":
-            ended = State(message=message, trouble=state.trouble, opening=state.opening)
+            ended = State(message=message, trouble=state.trouble)
             shown = (ShowResult(state.request),) if isinstance(state.request, TakeRequest) else ()
             return ended, (Forget(state.request), PushUndo(undo_name(state.request)), *shown)
         case Failed(message) if state.busy:
             return _ended(state, message, failed=True, also=(Drop(),))
         case Failed(message):
             return State(message=message, failed=True, trouble=state.trouble), ()
-        case Said(text, failed, opening) if text:
-            return replace(state, message=text, failed=failed, opening=state.opening if state.busy else opening), ()
+        case Said(text, failed) if text:
+            return replace(state, message=text, failed=failed), ()
         case Said() if state.failed:
             return replace(state, message="", failed=False), ()
         case SteppedBack() if not state.busy:
@@ -440,5 +436,5 @@ def _title(stage: str) -> str:
 def _ended(
     state: State, message: str, *, failed: bool, also: tuple[Effect, ...] = ()
 ) -> tuple[State, tuple[Effect, ...]]:
-    ended = State(message=message, failed=failed, trouble=state.trouble, opening=state.opening)
+    ended = State(message=message, failed=failed, trouble=state.trouble)
     return ended, (*also, Forget(state.request))

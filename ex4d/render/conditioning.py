@@ -12,7 +12,8 @@ from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.transforms import inverse
 from ex4d.progress import Progress, silent
-from ex4d.render.coverage import MOST_INVENTED, Coverage, of_masks
+from ex4d.render import legend
+from ex4d.render.coverage import Coverage, of_masks
 from ex4d.render.engines import engine as default_engine
 from ex4d.render.scene import Engine, Scene
 
@@ -123,8 +124,8 @@ def _coverage_notes(coverage: Coverage) -> list[str]:
         return []
     count = np.count_nonzero(coverage.level == 2)
     return [
-        f"In {count} {'frame' if count == 1 else 'frames'} more than {1 - MOST_INVENTED:.0%} of the picture has to be"
-        f" invented; in {in_shot(worst)} only {coverage.real[worst]:.0%} is real, seen from"
+        f"In {count} {'frame' if count == 1 else 'frames'}, more than {1 - legend.MOST_INVENTED:.0%} of the picture has"
+        f" to be invented; in {in_shot(worst)} only {coverage.real[worst]:.0%} is real, seen from"
         f" {coverage.angle[worst]:.0f} degrees: a shorter move keeps more."
     ]
 

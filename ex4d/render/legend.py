@@ -22,6 +22,11 @@ LEVELS = ((230, 230, 230), (255, 128, 255), (255, 0, 255))
 """A camera's path by warning level; it is drawn wider from level to level, so that it can be read without colours."""
 
 
+def level_of(real: float) -> int:
+    """Warning level of a frame of which this part is real: 0, 1 (much has to be invented) or 2 (most has)."""
+    return int(real < MUCH_INVENTED) + int(real < MOST_INVENTED)
+
+
 def stripes(height: int, width: int) -> NDArray[np.bool_]:
     """Where the stripes (h,w) of a picture are."""
     return (np.arange(height)[:, None] + np.arange(width)) % PERIOD < PERIOD * STRIPE_PART

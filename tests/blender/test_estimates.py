@@ -45,7 +45,7 @@ def clock(monkeypatch):
 def go_through(clock, request, update, stages):
     """Let the session live through a job whose stages take the seconds given, without a server."""
     here = session.current()
-    here.state = state.State("working", request, JOB, stage="Queued", opening=isinstance(request, OpenRequest))
+    here.state = state.State("working", request, JOB, stage="Queued")
     here.learning.watch.begin(clock.now)
     here.learning.watch.see("Queued", clock.now)
     for stage, took in stages.items():

@@ -50,7 +50,7 @@ def test_a_clip_that_was_moved_is_missed_and_found(scene, shot, clip, tmp_path):
         bpy.ops.ex4d.open_again()
     assert bpy.ops.ex4d.find_clip(filepath=str(moved)) == {"FINISHED"}
     assert session.current().client is None, "no server is needed for that"
-    assert session.current().state == state.State(message=f"The clip is found: {moved}.", opening=True)
+    assert session.current().state == state.State(message=f"The clip is found: {moved}.")
     assert scene.ex4d.opened == scene.ex4d.clip_path == str(moved)
     assert scene.ex4d.input_files == {blob_of(moved).sha256: str(moved)}
     assert "Find Clip..." not in draw(panels.draw_source).buttons

@@ -287,9 +287,7 @@ def test_a_clip_whose_scene_is_deleted_while_it_opens_is_not_put_into_another(tw
     folder, name, image, things = one.ex4d.folder, two.ex4d.shot, two.ex4d.image.filepath, len(two.objects)
     bpy.data.scenes.remove(one)
     ended = finish(tmp_path, shot)
-    assert ended == state.State(
-        message="The scene that this was for is gone: nothing was changed.", failed=True, opening=True
-    )
+    assert ended == state.State(message="The scene that this was for is gone: nothing was changed.", failed=True)
     assert (two.ex4d.shot, two.ex4d.image.filepath, len(two.objects)) == (name, image, things)
     assert [entry.title for entry in two.ex4d.takes] == ["Take 001 (preview)"]
     assert not (folder / files.AGAIN).exists()

@@ -68,7 +68,7 @@ def test_undo_steps_have_whole_names_that_fit_into_blenders_list(request_, name)
 def test_after_undo_the_panel_does_not_go_on_saying_what_was_undone(scene, tmp_path):
     bpy.ops.ed.undo_push(message="before")
     shots.open_small(tmp_path)
-    session.current().dispatch(state.Said("small.mp4 is open: 13 frames.", opening=True))
+    session.current().dispatch(state.Said("small.mp4 is open: 13 frames."))
     bpy.ops.ed.undo_push(message="EX-4D: Open small.mp4")
     bpy.ops.ed.undo()
     assert not bpy.context.scene.ex4d.shot

@@ -212,7 +212,6 @@ def test_a_research_only_estimator_is_not_sent_before_its_licence_is_accepted(sc
     settings.accept_licence = True
     with pytest.raises(RuntimeError, match=r"DepthCrafter (needs the Python package|has not all its model files)"):
         open_clip(lonely)
-    assert session.current().state.opening
     from blender_addon.shot import checks
 
     said = [advice.text for advice in checks.depth_trouble(scene)]
@@ -248,7 +247,6 @@ def test_files_that_do_not_fit_are_told_and_the_shot_stays_as_it_is(scene, lonel
     with pytest.raises(RuntimeError, match=r"There is no clip .* any more"):
         bpy.ops.ex4d.open_again()
     assert session.current().state.failed
-    assert session.current().state.opening
     assert (facts.image.filepath, facts.inputs) == (before, inputs)
     assert not list((facts.folder / "again").glob("*"))
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
