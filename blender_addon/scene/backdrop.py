@@ -38,7 +38,7 @@ def _image() -> bpy.types.Image:
     found = next((image for image in bpy.data.images if _is_ours(image)), None)
     if found is None:
         found = bpy.data.images.new("EX-4D Invented", 8, 8)
-        found.generated_color = (*(channel / 255 for channel in legend.INVENTED), 1.0)
+        found.generated_color = (*legend.as_floats(legend.INVENTED), 1.0)
         objects.mark(found, ROLE, "")
     return found
 

@@ -12,7 +12,7 @@ from ex4d.render import legend
 from ..scene import axes, compat
 from ..shot import files
 
-INVENTED_COLOUR = (*(channel / 255 for channel in legend.INVENTED), 1.0)
+INVENTED_COLOUR = (*legend.as_floats(legend.INVENTED), 1.0)
 
 SAME_VIEW = 2e-3
 """Radians. Where the view and the source see a point under a smaller angle, what lies between them is no hole: about

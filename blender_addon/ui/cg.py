@@ -40,7 +40,7 @@ class EX4D_OT_cg_remove(Safe):
         cg.remove(context.scene)
 
 
-def draw_after(layout: Layout, context: Context) -> None:
+def draw_cg_and_export(layout: Layout, context: Context) -> None:
     """What can be done with a finished take, outside of EX-4D."""
     scene = context.scene
     if cg.is_set_up(scene):

@@ -114,8 +114,8 @@ class Overlay:
         shader.bind()
         to_screen = gpu.matrix.get_projection_matrix() @ gpu.matrix.get_model_view_matrix()
         shader.uniform_float("ModelViewProjectionMatrix", to_screen)
-        shader.uniform_float("invented", _as_floats(legend.INVENTED))
-        shader.uniform_float("stripe", _as_floats(legend.STRIPE))
+        shader.uniform_float("invented", legend.as_floats(legend.INVENTED))
+        shader.uniform_float("stripe", legend.as_floats(legend.STRIPE))
         shader.uniform_float("strength", strength)
         shader.uniform_float("period", legend.PERIOD * scale)
         shader.uniform_sampler("seen", self._texture[1])
@@ -134,7 +134,7 @@ class Overlay:
         if self._curve is None or self._curve[0] != key:
             batches = [((0.0, 0.0, 0.0, 0.8), _filled(shader, [place]))]
             for level, rects in shapes.bars(coverage.along, frames, place).items():
-                batches += [((*_as_floats(legend.LEVELS[level]), 1.0), _filled(shader, rects))] if rects else []
+                batches += [((*legend.as_floats(legend.LEVELS[level]), 1.0), _filled(shader, rects))] if rects else []
             self._curve = key, batches if coverage.along else []
         marker = _filled(shader, [shapes.marker(facts.frame_of(scene_frame), frames, place)])
         shader.bind()
@@ -161,7 +161,7 @@ class Overlay:
         gpu.state.depth_test_set("LESS_EQUAL")
         for level, batch in self._path[1].items():
             shader.uniform_float("lineWidth", WIDTHS[level] * context.preferences.system.ui_scale)
-            shader.uniform_float("color", (*_as_floats(legend.LEVELS[level]), 1.0))
+            shader.uniform_float("color", (*legend.as_floats(legend.LEVELS[level]), 1.0))
             batch.draw(shader)
         gpu.state.depth_test_set("NONE")
         gpu.state.blend_set("NONE")
@@ -225,8 +225,3 @@ def _make_shader() -> gpu.types.GPUShader:
     info.vertex_source(_VERTEX)
     info.fragment_source(_FRAGMENT)
     return gpu.shader.create_from_info(info)
-
-
-def _as_floats(colour: tuple[int, int, int]) -> tuple[float, float, float]:
-    red, green, blue = (channel / 255 for channel in colour)
-    return red, green, blue

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import bpy
 
 from ..ui.camera_panel import draw_camera, draw_camera_tools, draw_move
-from ..ui.cg import draw_after
+from ..ui.cg import draw_cg_and_export
 from ..ui.disk import draw_disk
 from ..ui.generate_panels import draw_check, draw_generate, draw_generator, draw_models
 from ..ui.layout import Context, Layout, draw_status, has_shot
-from ..ui.server_panel import draw_backend
+from ..ui.server_panel import draw_server
 from ..ui.shots import draw_shots
 from ..ui.source_panels import (
     draw_depth,
@@ -69,10 +69,10 @@ PANELS = (
     Panel("Check", draw_check, has_shot),  # has more or fewer lines: below the buttons, so that it moves none of them
     Panel("Takes", draw_takes, has_shot, in_sequencer=True),
     Panel("Take Settings", draw_settings, has_takes, inside="Takes", in_sequencer=True),
-    Panel("CG and Export", draw_after, has_shot, closed=True),
+    Panel("CG and Export", draw_cg_and_export, has_shot, closed=True),
     Panel("Notes", draw_notes, has_shot, closed=True),
     Panel("Disk", draw_disk, has_shot, closed=True),
-    Panel("Server", draw_backend, closed=True),
+    Panel("Server", draw_server, closed=True),
 )
 
 

@@ -36,7 +36,7 @@ class EX4DPreferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw the server's set-up and both settings."""
+        """Draw the server's set-up and the settings."""
         server_setup.draw(self.layout.column())
         server_setup.draw_command(self.layout)
         self.layout.use_property_split = True

@@ -7,7 +7,7 @@ from ..ui.server_operators import EX4D_OT_connect, EX4D_OT_server_start, EX4D_OT
 from ..work import session
 
 
-def draw_backend(layout: Layout, context: Context) -> None:
+def draw_server(layout: Layout, context: Context) -> None:
     """The connection, and a server on this machine."""
     now, settings = session.current(), preferences()
     connected = now.client

@@ -22,6 +22,12 @@ LEVELS = ((230, 230, 230), (255, 128, 255), (255, 0, 255))
 """A camera's path by warning level; it is drawn wider from level to level, so that it can be read without colours."""
 
 
+def as_floats(colour: tuple[int, int, int]) -> tuple[float, float, float]:
+    """A colour of the legend with channels from 0 to 1."""
+    red, green, blue = (channel / 255 for channel in colour)
+    return red, green, blue
+
+
 def level_of(real: float) -> int:
     """Warning level of a frame of which this part is real: 0, 1 (much has to be invented) or 2 (most has)."""
     return int(real < MUCH_INVENTED) + int(real < MOST_INVENTED)

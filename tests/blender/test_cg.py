@@ -242,10 +242,10 @@ def test_a_take_whose_movie_is_gone_is_refused_and_the_scene_stays(scene, taken)
 
 def test_the_panel_says_when_the_clip_was_opened_again_and_pressing_again_mends_it(scene, taken, shot, tmp_path):
     bpy.ops.ex4d.cg_set_up()
-    assert "Remove" in draw(panels.draw_after).buttons
+    assert "Remove" in draw(panels.draw_cg_and_export).buttons
     shots.open_again(tmp_path, shots.small_depth())
     assert catcher.is_stale(scene)
-    assert "opened again" in draw(panels.draw_after).text
+    assert "The mesh has changed" in draw(panels.draw_cg_and_export).text
     bpy.ops.ex4d.cg_set_up()
     assert not catcher.is_stale(scene)
     assert objects.find(scene, objects.MESH).hide_render

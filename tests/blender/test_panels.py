@@ -212,9 +212,9 @@ def test_the_picture_of_what_is_made_is_in_the_panel_while_there_is_one(scene, s
 
 
 def test_memory_can_be_freed_where_a_server_answers(scene, shot):
-    assert "Free Memory" not in draw(panels.draw_backend).buttons
+    assert "Free Memory" not in draw(panels.draw_server).buttons
     announced.by()
-    assert "Free Memory" in draw(panels.draw_backend).buttons
+    assert "Free Memory" in draw(panels.draw_server).buttons
 
 
 def a_take(scene, generator, quality):
