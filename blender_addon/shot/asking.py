@@ -19,7 +19,7 @@ from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import Gaps, is_sequence, sequence_at
 
 from ..scene import axes, motion
-from ..shot import looks, part, source
+from ..shot import looks, matching, part, source
 from ..ui import properties
 from ..ui.from_schema import from_blender, shortest
 from ..ui.preferences import preferences
@@ -55,7 +55,7 @@ def request_open(
     looked = looks.look_at(clip, gaps)
     there = looked.frames
     if fps is None and is_sequence(clip):
-        fps = str(source.rate_of(scene))
+        fps = str(matching.rate_of(scene))
     elif fps is not None and not is_sequence(clip):
         there = None  # at another rate there are more or fewer
     if there is not None and start >= there:

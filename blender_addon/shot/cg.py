@@ -8,7 +8,7 @@ from ex4d.geometry.camera_path import CameraPath
 from ex4d.pipeline import take
 
 from ..scene import camera, cg, mesh_object
-from ..shot import part, source, takes
+from ..shot import matching, part, takes
 
 SAME = 2e-3
 """Camera and take are the same up to this part of the shot's radius, and this angle in radians: a few keys give a path
@@ -34,7 +34,7 @@ def set_up(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> list[str]:
         said.append(f"{chosen.name} does not move as in {entry.title}: Restore Camera brings that move back.")
     if scene.render.engine != "CYCLES":
         said.append("Objects behind the mesh are hidden; for shadows on the take, render with Cycles.")
-    if scene.view_settings.view_transform != source.FAITHFUL:
+    if scene.view_settings.view_transform != matching.FAITHFUL:
         said.append(
             f"The view transform is {scene.view_settings.view_transform}, which changes the colours of the take too:"
             " Match Scene mends that."

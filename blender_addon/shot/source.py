@@ -5,7 +5,7 @@ import math
 import re
 import secrets
 import shutil
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -30,7 +30,7 @@ from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequence, sequence_at
 
 from ..scene import axes, camera, cg, framing, mesh_object, motion, objects
-from ..shot import files, follow, part
+from ..shot import files, follow, matching, part
 from ..work.capabilities import FILE
 from ..work.state import OpenRequest
 
@@ -39,9 +39,6 @@ Steps = Generator[tuple[str, int, int], None, Any]
 
 PART = ("start", "frames", "step", "longest_side", "fps", "gaps")
 """Settings that say which frames of a clip are used, and how they are read."""
-
-FAITHFUL = "Standard"
-"""The view transform that shows footage as it is."""
 
 FARTHER = 1.25
 """From this ratio on, distances after opening again are so different that a keyed move looks different."""
@@ -266,10 +263,10 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
         now = f": {frames}, {facts.width}x{facts.height}" if part.opened(facts) != was.part else ""
         return f"{name} is open again{now}; the camera and takes are unchanged.{told}{moved}"
     objects.hide_other_shots(scene)
-    looks = colours(scene, request.match_scene)
+    looks = matching.colours(scene, request.match_scene)
     if request.match_scene:
-        match_scene(scene)
-        show_footage(window.workspace for window in bpy.context.window_manager.windows)
+        matching.match_scene(scene)
+        matching.show_footage(window.workspace for window in bpy.context.window_manager.windows)
         if (area := framing.view_to_use(request.viewport)) is not None:
             framing.frame_shot(scene, area)
     cube = objects.hide_factory_cube(scene)
@@ -335,29 +332,6 @@ def see_all(scene: bpy.types.Scene) -> None:
         space.clip_end = max(space.clip_end, facts.reach * scale * 4)
 
 
-def colours(scene: bpy.types.Scene, may_change: bool) -> str:
-    """Give the scene the view transform that shows footage as it is, if it may be changed; returns what to tell."""
-    settings = scene.view_settings
-    if settings.view_transform == FAITHFUL:
-        return ""
-    if not may_change:
-        return (
-            f" The view transform is still {settings.view_transform}, which shows the footage in other colours:"
-            " Match Scene changes it."
-        )
-    settings.view_transform = FAITHFUL
-    return f" The view transform is now {FAITHFUL}, so the footage keeps its colours."
-
-
-def show_footage(workspaces: Iterable[bpy.types.WorkSpace]) -> None:
-    """Let the 3D views of these workspaces show the footage; all others keep their shading."""
-    for workspace in workspaces:
-        for screen in workspace.screens:
-            for space in (a.spaces.active for a in screen.areas if a.type == "VIEW_3D"):
-                if space.shading.type in ("WIREFRAME", "SOLID"):
-                    space.shading.type = "MATERIAL"
-
-
 def _views() -> list[bpy.types.SpaceView3D]:
     return [a.spaces.active for screen in bpy.data.screens for a in screen.areas if a.type == "VIEW_3D"]
 
@@ -388,38 +362,3 @@ def set_scale(scene: bpy.types.Scene, distance: float) -> float:
     scene.cursor.location = to_world[:3, 3] + factor * (cursor - to_world[:3, 3])
     see_all(scene)
     return factor
-
-
-def match_scene(scene: bpy.types.Scene) -> None:
-    """Give the scene the clip's range, rate, picture size, colours and camera."""
-    facts, render = scene.ex4d, scene.render
-    scene.view_settings.view_transform = FAITHFUL
-    set_range(scene)
-    set_rate(scene, facts.fraction)
-    render.resolution_x, render.resolution_y, render.resolution_percentage = facts.width, facts.height, 100
-    _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
-    render.pixel_aspect_x, render.pixel_aspect_y = max(1.0, 1 / aspect), max(1.0, aspect)
-    if facts.camera is not None:
-        scene.camera = facts.camera
-
-
-def set_range(scene: bpy.types.Scene) -> None:
-    """Let the scene play the shot's frames, and show the first."""
-    scene.frame_start, scene.frame_end = scene.ex4d.start, scene.ex4d.last
-    scene.frame_set(scene.ex4d.start)
-
-
-def rate_of(scene: bpy.types.Scene) -> Fraction:
-    """Frames a second of the scene: the simplest fraction that Blender's float32 divisor can stand for."""
-    divisor = np.float32(scene.render.fps_base)
-    for limit in (1, 10, 100, 1001, 10_000, 1_000_000):
-        fraction = Fraction(float(divisor)).limit_denominator(limit)
-        if np.float32(float(fraction)) == divisor:
-            break
-    return Fraction(scene.render.fps) / fraction
-
-
-def set_rate(scene: bpy.types.Scene, rate: Fraction) -> None:
-    """Give the scene exactly `rate` frames a second."""
-    scene.render.fps = max(1, math.ceil(rate))
-    scene.render.fps_base = float(scene.render.fps / rate)

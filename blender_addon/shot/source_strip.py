@@ -11,7 +11,7 @@ from ex4d.storage.sequence import is_sequence
 from ..scene import compat
 from ..scene.comparison import MARK as COMPARES
 from ..shot import files, part, takes
-from ..shot.source import rate_of
+from ..shot.matching import rate_of
 
 MARK = "ex4d_source_strip"
 """Custom property of both strips: the shot."""

@@ -24,7 +24,8 @@ from ex4d.plain import from_plain, to_plain
 
 from ..scene import bystanders, camera, comparison, compat, objects
 from ..shot import files, follow, options, part
-from ..shot.source import Steps, hash_files, rate_of, read_source
+from ..shot.matching import rate_of
+from ..shot.source import Steps, hash_files, read_source
 from ..words import count
 from ..work import capabilities
 from ..work.state import TakeRequest

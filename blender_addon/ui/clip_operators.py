@@ -7,6 +7,7 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, FloatProperty, IntProperty, StringProperty
 
+from ex4d.errors import InputError
 from ex4d.geometry.presets import RELEASE_FRAMES
 from ex4d.storage.names import CLIP_ENDINGS, VIDEO_ENDINGS
 from ex4d.storage.sequence import clip_at
@@ -62,7 +63,7 @@ class OpensClip(Job):
         """What to open in a scene."""
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:
-            raise source.InputError("No clip is named: choose a video file or a folder of pictures.")
+            raise InputError("No clip is named: choose a video file or a folder of pictures.")
         return asking.request_open(
             scene,
             clip_at(clip),

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import bpy
 
-from ..shot import disk, source
+from ex4d.errors import InputError
+
+from ..shot import disk
 from ..ui.operator import Safe, poll_shot
 from ..words import count, size
 
@@ -29,7 +31,7 @@ class EX4D_OT_clean(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """Remove them."""
         if disk.use(context.scene) is None:
-            raise source.InputError("The folder of the shot is gone: there is nothing to clean.")
+            raise InputError("The folder of the shot is gone: there is nothing to clean.")
         freed = disk.clean(context.scene)
         self.tell(f"Removed {size(freed)} left by earlier openings. All takes are still there.")
 

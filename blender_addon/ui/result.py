@@ -6,8 +6,10 @@ from functools import partial
 
 import bpy
 
+from ex4d.errors import InputError
+
 from ..scene import compat
-from ..shot import playing, source, takes
+from ..shot import playing, takes
 from ..ui import view
 from ..ui.take_operators import OnTake
 
@@ -27,7 +29,7 @@ class EX4D_OT_show_result(OnTake):
         scene, take = context.scene, self.chosen(context)
         strip = takes.strip_of(scene, take.number, take.view)
         if strip is None:
-            raise source.InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
+            raise InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
         window, area = _sequencer(context)
         space = area.spaces.active
         if space.view_type == "SEQUENCER":
@@ -71,7 +73,7 @@ def _sequencer(context: bpy.types.Context) -> tuple[bpy.types.Window, bpy.types.
             bpy.ops.screen.area_split(direction="VERTICAL", factor=0.5)
     new = next((other for other in screen.areas if other not in before), None)
     if new is None:
-        raise source.InputError("The 3D View cannot be split: open a Video Sequencer, and press Show Result again.")
+        raise InputError("The 3D View cannot be split: open a Video Sequencer, and press Show Result again.")
     new.type = "SEQUENCE_EDITOR"
     new.spaces.active.view_type = "PREVIEW"
     return context.window, new

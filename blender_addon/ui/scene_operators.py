@@ -4,8 +4,10 @@
 import bpy
 from bpy.props import EnumProperty, StringProperty
 
+from ex4d.errors import InputError
+
 from ..scene import camera, compat
-from ..shot import source
+from ..shot import matching
 from ..ui.operator import Safe, poll_shot
 
 
@@ -21,7 +23,7 @@ class EX4D_OT_hide(Safe):
         """Hide it."""
         thing = context.scene.objects.get(self.name)
         if thing is None:
-            raise source.InputError(f"There is no object {self.name} in the scene.")
+            raise InputError(f"There is no object {self.name} in the scene.")
         thing.hide_viewport = thing.hide_render = True
 
 
@@ -51,13 +53,13 @@ class EX4D_OT_match_scene(Safe):
         """Change the scene."""
         scene = context.scene
         if self.what == "RATE":
-            source.set_rate(scene, scene.ex4d.fraction)
+            matching.set_rate(scene, scene.ex4d.fraction)
         elif self.what == "RANGE":
-            source.set_range(scene)
+            matching.set_range(scene)
         elif self.what == "CAMERA":
             scene.camera = camera.path_camera(scene)
         else:
-            source.match_scene(scene)
+            matching.match_scene(scene)
 
 
 class EX4D_OT_own_objects_known(Safe):
@@ -89,7 +91,7 @@ class EX4D_OT_show_scene(Safe):
         """Show it."""
         scene = bpy.data.scenes.get(self.name)
         if scene is None:
-            raise source.InputError(f"There is no scene {self.name}: it was renamed or deleted.")
+            raise InputError(f"There is no scene {self.name}: it was renamed or deleted.")
         context.window.scene = scene
         compat.show_in_sequencer(scene, [context.window.workspace])
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import bpy
 
-from ..shot import source
+from ex4d.errors import InputError
+
 from ..ui.operator import Safe, poll_idle
 from ..work import session
 
@@ -37,7 +38,7 @@ class EX4D_OT_server_start(Safe):
         now = session.current()
         now.start_server()
         if not self.from_panel and not _answered(session.SERVER_START_S, lambda: bool(now.server.trouble)):
-            raise source.InputError(
+            raise InputError(
                 now.server.trouble or f"The server was started but does not answer: look into {now.server.log_file}."
             )
         return {"FINISHED"}

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import bpy
 
+from ex4d.errors import InputError
 from ex4d.storage.sequence import clip_at
 
 from ..scene import compat
 from ..shot import new_shot
-from ..shot.source import InputError
 from ..ui.clip_operators import OpensClip
 from ..ui.layout import Context, Layout
 from ..ui.scene_operators import EX4D_OT_show_scene

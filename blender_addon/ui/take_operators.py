@@ -6,8 +6,10 @@ import json
 import bpy
 from bpy.props import BoolProperty, IntProperty, StringProperty
 
+from ex4d.errors import InputError
+
 from ..scene import camera, compat
-from ..shot import part, source, takes
+from ..shot import part, takes
 from ..ui import properties
 from ..ui.operator import Job, Safe, poll_takes
 from ..words import count
@@ -34,7 +36,7 @@ class OnTake(Safe):
             if (take.number, take.view) == (self.number, self.view):
                 return take
         word = "view" if self.view else "take"
-        raise source.InputError(f"There is no {word} {self.number} in the list: choose another.")
+        raise InputError(f"There is no {word} {self.number} in the list: choose another.")
 
 
 class EX4D_OT_take_select(OnTake):
@@ -48,7 +50,7 @@ class EX4D_OT_take_select(OnTake):
         take = self.chosen(context)
         strip = takes.strip_of(context.scene, take.number, take.view)
         if strip is None:
-            raise source.InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
+            raise InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
         compat.select_only(context.scene, strip)
         compat.show_in_sequencer(context.scene, [window.workspace for window in context.window_manager.windows])
 
@@ -96,11 +98,11 @@ class EX4D_OT_take_again(OnTake, Job):
         """Read the take's record."""
         taken = self.chosen(context)
         if taken.view:
-            raise source.InputError(f"{taken.title} shows only what is real: choose a take, or press Generate.")
+            raise InputError(f"{taken.title} shows only what is real: choose a take, or press Generate.")
         try:
             changed = json.loads(self.options or "{}")
         except ValueError as error:
-            raise source.InputError(f'Options must be JSON such as {{"quality": "final"}}: {error}.') from error
+            raise InputError(f'Options must be JSON such as {{"quality": "final"}}: {error}.') from error
         server = session.current().capabilities
         return takes.request_again(context.scene, taken.number, self.generator, changed, server)
 

@@ -12,7 +12,7 @@ import pytest
 import shots
 
 from blender_addon.scene import axes, camera, mesh_object, objects
-from blender_addon.shot import checks, source
+from blender_addon.shot import checks, matching, source
 from ex4d.errors import InputError
 from ex4d.geometry import camera_path
 from ex4d.geometry.depth_video import open_depth, save_depth
@@ -117,15 +117,15 @@ def test_opening_that_is_given_up_leaves_scene_and_folder_as_they_were(scene, tm
 
 def test_the_scene_takes_range_rate_and_size_exactly(scene, tmp_path):
     shots.open_small(tmp_path, fps=Fraction(30000, 1001))
-    assert source.rate_of(scene) == Fraction(30000, 1001)
+    assert matching.rate_of(scene) == Fraction(30000, 1001)
     assert (scene.frame_start, scene.frame_end) == (1, shots.FRAMES)
     assert (scene.render.resolution_x, scene.render.resolution_y) == (shots.WIDTH, shots.HEIGHT)
 
 
 @pytest.mark.parametrize("rate", ["24", "25", "30000/1001", "24000/1001", "60000/1001", "25/2", "16", "15/2"])
 def test_rates_come_back_from_the_scene_exactly(scene, rate):
-    source.set_rate(scene, Fraction(rate))
-    assert source.rate_of(scene) == Fraction(rate)
+    matching.set_rate(scene, Fraction(rate))
+    assert matching.rate_of(scene) == Fraction(rate)
 
 
 def shadings():

@@ -11,7 +11,7 @@ from test_panels import draw
 from test_takes import take
 
 from blender_addon.scene import compat, objects
-from blender_addon.shot import new_shot, source
+from blender_addon.shot import matching, new_shot
 from blender_addon.ui import panels
 from blender_addon.ui.shots import draw_shots
 from blender_addon.work import memory, session, state
@@ -89,7 +89,7 @@ def test_both_shots_stand_and_the_panel_goes_from_one_to_the_other(scene, shot, 
     assert one is not None
     assert two is not None
     assert one != two
-    assert (source.rate_of(scene), source.rate_of(second)) == (24, 25)
+    assert (matching.rate_of(scene), matching.rate_of(second)) == (24, 25)
     drawn = draw(draw_shots)
     assert drawn.buttons == ["small.mp4: 1 take", "small.mp4", "New Shot"]
     bpy.ops.ex4d.show_scene(name=drawn.pressed["small.mp4: 1 take"].name)

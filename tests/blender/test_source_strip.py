@@ -11,7 +11,7 @@ import shots
 from test_takes import take
 
 from blender_addon.scene import compat
-from blender_addon.shot import files, part, source, source_strip, takes
+from blender_addon.shot import files, matching, part, source_strip, takes
 from blender_addon.work import session
 from ex4d.media.movie import write_movie
 
@@ -64,7 +64,7 @@ def loud_from(scene, tmp_path):
         samples = np.concatenate([np.abs(f.to_ndarray().reshape(-1)) for f in container.decode(stream)])
     channels = stream.channels
     found = np.flatnonzero(samples > 1000)
-    return scene.frame_start + found[0] / channels / rate * float(source.rate_of(scene))
+    return scene.frame_start + found[0] / channels / rate * float(matching.rate_of(scene))
 
 
 @needs_sound
@@ -88,20 +88,20 @@ def test_what_is_heard_is_what_is_seen(scene, shot, tmp_path, start, step, rate)
     facts.source = shots.source_of("small.mov", start=start).replace('"step": 1', f'"step": {step}')
     facts.rate = rate
     assert part.opened(facts).step == step
-    source.set_rate(scene, Fraction(rate))
+    matching.set_rate(scene, Fraction(rate))
     bpy.ops.ex4d.source_strip()
     assert loud_from(scene, tmp_path) == pytest.approx(facts.start + (48 - start) / step, abs=0.05)
 
 
 @needs_sound
 def test_a_scene_of_another_rate_is_told_and_sound_begins_with_the_picture(scene, shot, tmp_path):
-    source.set_rate(scene, Fraction(30))
+    matching.set_rate(scene, Fraction(30))
     scene.ex4d.source = shots.source_of("small.mov", start=47)
     bpy.ops.ex4d.source_strip()
     said = session.current().state.message
     assert "The scene runs at 30 frames a second, the clip at 24: the sound begins with the picture" in said
     assert loud_from(scene, tmp_path) == pytest.approx(scene.ex4d.start + 30 / 24, abs=0.6), "one frame of the clip"
-    source.set_rate(scene, Fraction(24))
+    matching.set_rate(scene, Fraction(24))
     bpy.ops.ex4d.source_strip()
     assert "drift" not in session.current().state.message
     assert loud_from(scene, tmp_path) == pytest.approx(scene.ex4d.start + 1, abs=0.05)

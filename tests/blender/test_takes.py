@@ -15,7 +15,7 @@ import pytest
 import shots
 
 from blender_addon.scene import camera, compat, objects
-from blender_addon.shot import homes, saving, source, takes
+from blender_addon.shot import homes, matching, saving, takes
 from blender_addon.work import session, state
 from ex4d.errors import InputError
 from ex4d.geometry import camera_path
@@ -54,7 +54,7 @@ def take(scene, folder, **more):
 
 @pytest.mark.parametrize("rate", ["24", "25", "30000/1001", "60"])
 def test_a_take_is_as_long_as_the_clip_whatever_the_scenes_rate(scene, tmp_path, rate):
-    source.set_rate(scene, Fraction(rate))
+    matching.set_rate(scene, Fraction(rate))
     take(scene, tmp_path / "take")
     (strip,) = compat.strips(scene)
     assert compat.strip_range(strip) == (scene.ex4d.start, scene.ex4d.start + shots.FRAMES)
@@ -67,7 +67,7 @@ def test_a_rate_other_than_the_clips_is_told_and_the_button_mends_it(scene):
     scene.render.fps = 30
     (advice,) = [a for a in checks.warnings(scene) if a.label == "Match Frame Rate"]
     bpy.ops.ex4d.match_scene(**dict(advice.settings))
-    assert source.rate_of(scene) == shots.FPS
+    assert matching.rate_of(scene) == shots.FPS
     assert not [a for a in checks.warnings(scene) if a.label == "Match Frame Rate"]
 
 

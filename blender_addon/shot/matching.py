@@ -1,0 +1,71 @@
+"""The scene as the clip has it: frame range, frame rate, picture size, colours and shading."""
+
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+
+import bpy
+import numpy as np
+
+from ..scene import axes
+
+FAITHFUL = "Standard"
+"""The view transform that shows footage as it is."""
+
+
+def colours(scene: bpy.types.Scene, may_change: bool) -> str:
+    """Give the scene the view transform that shows footage as it is, if it may be changed; returns what to tell."""
+    settings = scene.view_settings
+    if settings.view_transform == FAITHFUL:
+        return ""
+    if not may_change:
+        return (
+            f" The view transform is still {settings.view_transform}, which shows the footage in other colours:"
+            " Match Scene changes it."
+        )
+    settings.view_transform = FAITHFUL
+    return f" The view transform is now {FAITHFUL}, so the footage keeps its colours."
+
+
+def show_footage(workspaces: Iterable[bpy.types.WorkSpace]) -> None:
+    """Let the 3D views of these workspaces show the footage; all others keep their shading."""
+    for workspace in workspaces:
+        for screen in workspace.screens:
+            for space in (a.spaces.active for a in screen.areas if a.type == "VIEW_3D"):
+                if space.shading.type in ("WIREFRAME", "SOLID"):
+                    space.shading.type = "MATERIAL"
+
+
+def match_scene(scene: bpy.types.Scene) -> None:
+    """Give the scene the clip's range, rate, picture size, colours and camera."""
+    facts, render = scene.ex4d, scene.render
+    scene.view_settings.view_transform = FAITHFUL
+    set_range(scene)
+    set_rate(scene, facts.fraction)
+    render.resolution_x, render.resolution_y, render.resolution_percentage = facts.width, facts.height, 100
+    _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
+    render.pixel_aspect_x, render.pixel_aspect_y = max(1.0, 1 / aspect), max(1.0, aspect)
+    if facts.camera is not None:
+        scene.camera = facts.camera
+
+
+def set_range(scene: bpy.types.Scene) -> None:
+    """Let the scene play the shot's frames, and show the first."""
+    scene.frame_start, scene.frame_end = scene.ex4d.start, scene.ex4d.last
+    scene.frame_set(scene.ex4d.start)
+
+
+def rate_of(scene: bpy.types.Scene) -> Fraction:
+    """Frames a second of the scene: the simplest fraction that Blender's float32 divisor can stand for."""
+    divisor = np.float32(scene.render.fps_base)
+    for limit in (1, 10, 100, 1001, 10_000, 1_000_000):
+        fraction = Fraction(float(divisor)).limit_denominator(limit)
+        if np.float32(float(fraction)) == divisor:
+            break
+    return Fraction(scene.render.fps) / fraction
+
+
+def set_rate(scene: bpy.types.Scene, rate: Fraction) -> None:
+    """Give the scene exactly `rate` frames a second."""
+    scene.render.fps = max(1, math.ceil(rate))
+    scene.render.fps_base = float(scene.render.fps / rate)
