@@ -33,7 +33,7 @@ def main() -> None:
     bpy.ops.wm.read_homefile(use_factory_startup=True)
     addon_utils.enable("blender_addon", default_set=True)
     from blender_addon.shot import source
-    from blender_addon.work.state import OpenRequest
+    from blender_addon.work.requests import OpenRequest
 
     scene, facts = bpy.context.scene, json.loads((folder / "facts.json").read_text())
     scene.ex4d.detail = side.upper()

@@ -5,7 +5,7 @@ import numpy as np
 
 from ex4d.errors import InputError
 
-from ..work.state import Request
+from ..work.requests import Request
 
 ROOT, MESH, SOURCE_CAMERA, CAMERA, BAKED = "root", "mesh", "source_camera", "camera", "baked_camera"
 ANOTHER, CATCHER = "another_camera", "catcher"

@@ -25,7 +25,7 @@ from ..ui.from_schema import from_blender, shortest
 from ..ui.preferences import preferences
 from ..words import count
 from ..work import capabilities, session
-from ..work.state import OpenRequest
+from ..work.requests import OpenRequest
 
 
 def request_open(

@@ -11,7 +11,7 @@ from ex4d.geometry.light_mesh import kept
 from ..scene import mesh_object, objects
 from ..shot import files, source
 from ..words import size
-from ..work.state import DetailRequest
+from ..work.requests import DetailRequest
 
 
 def step_asked(facts: bpy.types.PropertyGroup) -> int:

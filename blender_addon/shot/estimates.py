@@ -8,7 +8,7 @@ from ex4d.storage.names import beside
 
 from ..shot import options, part
 from ..work import capabilities, pace, session
-from ..work.state import OpenRequest, Request
+from ..work.requests import OpenRequest, Request
 
 
 def of_opening(facts: bpy.types.PropertyGroup, clip: Path, pixels: int) -> pace.Estimate:

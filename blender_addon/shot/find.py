@@ -12,7 +12,7 @@ from ex4d.storage.names import CLIP_ENDINGS, beside, pictures_in
 from ..scene import objects
 from ..shot import source
 from ..words import count
-from ..work.state import FindRequest
+from ..work.requests import FindRequest
 
 
 def is_lost(facts: bpy.types.PropertyGroup) -> bool:

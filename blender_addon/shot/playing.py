@@ -5,7 +5,7 @@ import bpy
 from ..scene import compat, objects
 from ..shot import takes
 from ..ui.preferences import preferences
-from ..work.state import TakeRequest
+from ..work.requests import TakeRequest
 
 
 def show_arrived(request: TakeRequest) -> None:

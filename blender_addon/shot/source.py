@@ -32,7 +32,7 @@ from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequenc
 from ..scene import axes, camera, cg, framing, mesh_object, motion, objects
 from ..shot import files, follow, matching, part
 from ..work.capabilities import FILE
-from ..work.state import OpenRequest
+from ..work.requests import OpenRequest
 
 Steps = Generator[tuple[str, int, int], None, Any]
 """Work cut into steps of some milliseconds: yields stage, step and steps; returns its result."""

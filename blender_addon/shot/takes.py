@@ -28,7 +28,7 @@ from ..shot.matching import rate_of
 from ..shot.source import Steps, hash_files, read_source
 from ..words import count
 from ..work import capabilities
-from ..work.state import TakeRequest
+from ..work.requests import TakeRequest
 
 
 def take_folder(scene: bpy.types.Scene, number: int, view: bool = False) -> Path | None:

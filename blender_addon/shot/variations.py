@@ -8,7 +8,7 @@ import bpy
 from ex4d.jobs.messages import Capabilities
 
 from ..shot import takes
-from ..work.state import TakeRequest
+from ..work.requests import TakeRequest
 
 
 def requests(scene: bpy.types.Scene, number: int, server: Capabilities | None = None) -> list[TakeRequest]:

@@ -17,7 +17,7 @@ from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
 from ..ui.open_dialog import draw_open_dialog
 from ..ui.operator import Job, Safe, poll_idle, poll_shot
-from ..work import state
+from ..work import requests
 
 
 class OpensClip(Job):
@@ -54,12 +54,12 @@ class OpensClip(Job):
         """The settings, and what they mean for the chosen file."""
         draw_open_dialog(self, context)
 
-    def request(self, context: bpy.types.Context) -> state.OpenRequest:
+    def request(self, context: bpy.types.Context) -> requests.OpenRequest:
         """What to open, after a look at whether it is there."""
         is_view = context.area is not None and context.area.type == "VIEW_3D"
         return replace(self.request_in(context.scene), viewport=context.area.as_pointer() if is_view else 0)
 
-    def request_in(self, scene: bpy.types.Scene) -> state.OpenRequest:
+    def request_in(self, scene: bpy.types.Scene) -> requests.OpenRequest:
         """What to open in a scene."""
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:
@@ -109,7 +109,7 @@ class EX4D_OT_open_again(Job):
         """Needs a shot, and nothing under way."""
         return poll_shot(cls, context) and poll_idle(cls, context)
 
-    def request(self, context: bpy.types.Context) -> state.OpenRequest:
+    def request(self, context: bpy.types.Context) -> requests.OpenRequest:
         """Read the settings."""
         return asking.request_again(context.scene, self.estimate)
 

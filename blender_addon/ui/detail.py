@@ -6,7 +6,7 @@ import bpy
 from ..scene import footage, objects
 from ..shot import detail
 from ..ui.operator import Job, poll_idle, poll_shot
-from ..work import session, state
+from ..work import requests, session, state
 
 
 class EX4D_OT_set_detail(Job):
@@ -23,7 +23,7 @@ class EX4D_OT_set_detail(Job):
     def begin(self, context: bpy.types.Context) -> None:
         """Start writing the cache; no server is needed for that."""
         scene = context.scene
-        request = state.DetailRequest(scene.name, scene.ex4d.shot, scene.ex4d.detail, scene.session_uid)
+        request = requests.DetailRequest(scene.name, scene.ex4d.shot, scene.ex4d.detail, scene.session_uid)
         session.current().dispatch(state.Pressed(request))
 
 

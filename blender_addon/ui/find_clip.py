@@ -9,7 +9,7 @@ from bpy.props import StringProperty
 from ex4d.storage.sequence import clip_at
 
 from ..ui.operator import Job, poll_idle, poll_shot
-from ..work import session, state
+from ..work import requests, session, state
 
 
 class EX4D_OT_find_clip(Job):
@@ -36,7 +36,7 @@ class EX4D_OT_find_clip(Job):
         """Start reading it; no server is needed for that."""
         clip = clip_at(Path(bpy.path.abspath(self.filepath)))
         scene = context.scene
-        request = state.FindRequest(scene.name, scene.ex4d.shot, str(clip), scene.session_uid)
+        request = requests.FindRequest(scene.name, scene.ex4d.shot, str(clip), scene.session_uid)
         session.current().dispatch(state.Pressed(request))
 
 

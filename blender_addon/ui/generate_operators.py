@@ -6,7 +6,7 @@ from bpy.props import StringProperty
 
 from ..shot import estimates, suggestion, takes
 from ..ui.operator import Job, Safe, poll_shot, poll_takes
-from ..work import session, state
+from ..work import requests, session, state
 
 
 class AlongPath(Job):
@@ -19,7 +19,7 @@ class AlongPath(Job):
         """Needs a shot, and no clip that is being opened."""
         return poll_shot(cls, context) and poll_takes(cls, context)
 
-    def request(self, context: bpy.types.Context) -> state.TakeRequest:
+    def request(self, context: bpy.types.Context) -> requests.TakeRequest:
         """Read the camera."""
         return takes.request_take(context.scene, self.preview, session.current().capabilities)
 

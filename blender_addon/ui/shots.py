@@ -14,7 +14,7 @@ from ..ui.clip_operators import OpensClip
 from ..ui.layout import Context, Layout
 from ..ui.scene_operators import EX4D_OT_show_scene
 from ..words import count
-from ..work import state
+from ..work import requests
 
 
 class EX4D_OT_new_shot(OpensClip):
@@ -24,7 +24,7 @@ class EX4D_OT_new_shot(OpensClip):
     bl_label = "New Shot"
     bl_options = {"REGISTER", "UNDO"}
 
-    def request(self, context: bpy.types.Context) -> state.OpenRequest:
+    def request(self, context: bpy.types.Context) -> requests.OpenRequest:
         """Make the scene; where the clip cannot be opened there is none."""
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:

@@ -13,7 +13,7 @@ from ..shot import part, takes
 from ..ui import properties
 from ..ui.operator import Job, Safe, poll_takes
 from ..words import count
-from ..work import session, state
+from ..work import requests, session
 
 
 class OnTake(Safe):
@@ -94,7 +94,7 @@ class EX4D_OT_take_again(OnTake, Job):
         """Needs a take, and no clip that is being opened."""
         return super().poll(context) and poll_takes(cls, context)
 
-    def request(self, context: bpy.types.Context) -> state.TakeRequest:
+    def request(self, context: bpy.types.Context) -> requests.TakeRequest:
         """Read the take's record."""
         taken = self.chosen(context)
         if taken.view:

@@ -11,7 +11,7 @@ from ..ui.estimate import draw_estimate
 from ..ui.layout import Context, Layout, say
 from ..ui.operator import Job, poll_shot, poll_takes
 from ..words import count
-from ..work import queue, session, state
+from ..work import queue, requests, session, state
 
 
 class EX4D_OT_variations(Job):
@@ -119,7 +119,7 @@ def draw_queue(layout: Layout, context: Context) -> None:
         row.operator(EX4D_OT_queue_cancel.bl_idname, text="", icon="X", emboss=False).path = each.request.path
 
 
-def told(request: state.TakeRequest, context: Context) -> str:
+def told(request: requests.TakeRequest, context: Context) -> str:
     """A take that waits in a few words: what it is called, its quality, and its scene where that is another one."""
     name = request.generation.get("generator", "")
     quality = request.generation.get("options", {}).get(name, {}).get("quality", "")

@@ -10,8 +10,8 @@ import bpy
 
 from ..scene import motion, objects
 from ..shot import detail, find, playing, source, takes
-from ..work import memory, queue, state
-from ..work.state import OpenRequest, TakeRequest
+from ..work import memory, queue, requests, state
+from ..work.requests import OpenRequest, TakeRequest
 
 if TYPE_CHECKING:
     from ..work.session import Session
@@ -24,9 +24,9 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
         EX4DError, OSError: it cannot be done.
     """
     match effect:
-        case state.Prepare(state.FindRequest() as request):
+        case state.Prepare(requests.FindRequest() as request):
             session.start_task(find.find(request), state.Imported)
-        case state.Prepare(state.DetailRequest() as request):
+        case state.Prepare(requests.DetailRequest() as request):
             session.start_task(detail.change(request), state.Imported)
         case state.Prepare(request):
             prepare = source.prepare if isinstance(request, OpenRequest) else takes.prepare

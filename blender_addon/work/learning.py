@@ -13,7 +13,8 @@ from ..scene import compat, objects
 from ..shot import files, takes
 from ..ui.preferences import preferences
 from ..work import pace, state
-from ..work.state import OpenRequest, Request, State
+from ..work.requests import OpenRequest, Request
+from ..work.state import State
 
 
 class Learning:

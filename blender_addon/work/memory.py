@@ -8,7 +8,7 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 
 from ..scene import objects
-from ..work import state
+from ..work import requests
 from ..work.queue import Waiting
 
 
@@ -25,19 +25,19 @@ class JobMemory:
 
     unsent: BoolProperty(name="Unsent", description="The server has not said yet that it has the take under way")
 
-    def remember(self, request: state.Request, job_id: str, taken: bool) -> None:
+    def remember(self, request: requests.Request, job_id: str, taken: bool) -> None:
         """Keep a job; what the server has not said to have `taken` has to be sent anew."""
-        self.job_id, self.request = job_id, state.request_to_json(request)
-        self.unsent = not taken and isinstance(request, state.TakeRequest)
+        self.job_id, self.request = job_id, requests.request_to_json(request)
+        self.unsent = not taken and isinstance(request, requests.TakeRequest)
 
     def forget(self) -> None:
         """No job is under way any more."""
         self.job_id, self.request, self.unsent = "", "", False
 
     @property
-    def remembered(self) -> tuple[state.Request, str] | None:
+    def remembered(self) -> tuple[requests.Request, str] | None:
         """What was asked and the job's id; None without one that the server has, or with one of another version."""
-        request = state.request_from_json(self.request) if self.job_id and not self.unsent else None
+        request = requests.request_from_json(self.request) if self.job_id and not self.unsent else None
         return None if request is None else (request, self.job_id)
 
 
@@ -47,7 +47,7 @@ def keep(waiting: tuple[Waiting, ...]) -> None:
     for place, each in enumerate(waiting):
         if (scene := objects.find_scene(each.request)) is not None:
             texts.setdefault(scene.name, []).append(
-                [place, each.job_id if each.taken else "", state.request_to_json(each.request)]
+                [place, each.job_id if each.taken else "", requests.request_to_json(each.request)]
             )
     for scene in bpy.data.scenes:
         text = json.dumps(texts[scene.name]) if scene.name in texts else ""
@@ -63,7 +63,7 @@ def kept() -> tuple[Waiting, ...]:
         with suppress(ValueError, TypeError):  # nothing, or not ours
             entries += [(int(place), str(job_id), str(text)) for place, job_id, text in json.loads(scene.ex4d.waiting)]
         for place, job_id, text in entries:
-            if isinstance(request := state.request_from_json(text), state.TakeRequest):
+            if isinstance(request := requests.request_from_json(text), requests.TakeRequest):
                 here = replace(request, scene=scene.name, scene_uid=scene.session_uid)
                 found.append((place, Waiting(here, job_id, taken=bool(job_id))))
     by_path: dict[str, Waiting] = {}

@@ -15,7 +15,7 @@ from ex4d.storage.atomic import replacing
 
 from ..words import seconds, size
 from ..work import capabilities
-from ..work.state import OpenRequest, Request, TakeRequest
+from ..work.requests import OpenRequest, Request, TakeRequest
 
 WORTH_TELLING_S, WORTH_TELLING_BYTES = 10.0, 1e9
 """From here on an estimate is shown."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..words import count
 from ..work import state
-from ..work.state import Request, State, TakeRequest
+from ..work.requests import Request, TakeRequest
+from ..work.state import State
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,8 @@ from ..work import chores, memory, queue, server, state
 from ..work.connection import Connection
 from ..work.effects import carry_out
 from ..work.learning import Learning
-from ..work.state import Request, State, TakeRequest
+from ..work.requests import Request, TakeRequest
+from ..work.state import State
 
 TICK_S = 0.008
 """Time that one tick may take from Blender's window; a single step of a task, or of moving a file, may need more."""

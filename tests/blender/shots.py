@@ -10,7 +10,7 @@ import bpy
 import numpy as np
 
 from blender_addon.shot import asking, source
-from blender_addon.work.state import OpenRequest
+from blender_addon.work.requests import OpenRequest
 from ex4d.geometry.depth_video import DepthVideo, save_depth
 from ex4d.geometry.mesh import DWMesh
 from ex4d.jobs.client import JobUpdate

@@ -18,7 +18,7 @@ from blender_addon.scene import axes, footage, mesh_object, objects
 from blender_addon.shot import detail, disk
 from blender_addon.ui.source_panels import draw_frames
 from blender_addon.work import session
-from blender_addon.work.state import OpenRequest
+from blender_addon.work.requests import OpenRequest
 from ex4d.geometry.depth_video import load_depth_npz
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.packed_depth import relative_error

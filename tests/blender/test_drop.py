@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from blender_addon.ui import menu
-from blender_addon.work import session, state
+from blender_addon.work import requests, session, state
 from ex4d.media.movie import write_movie
 
 JOB = "11111111-1111-4111-8111-111111111111"
@@ -68,7 +68,7 @@ def test_two_clips_at_once_are_refused_with_what_to_do(asked, tmp_path):
 def test_a_drop_while_a_job_is_under_way_says_so(addon, tmp_path):
     a_video(tmp_path / "street.mp4")
     session.current().connect()
-    session.current().dispatch(state.Reopened(state.OpenRequest("Scene", "shot", "clip.mp4", "", "", {}), JOB))
+    session.current().dispatch(state.Reopened(requests.OpenRequest("Scene", "shot", "clip.mp4", "", "", {}), JOB))
     with pytest.raises(RuntimeError, match="EX-4D is busy: wait, or press Cancel, and drop the clip again"):
         drop(tmp_path, "street.mp4")
     assert session.current().state.busy

@@ -16,7 +16,7 @@ from blender_addon.shot import estimates
 from blender_addon.ui import open_dialog, panels
 from blender_addon.ui.preferences import preferences
 from blender_addon.work import pace, session, state
-from blender_addon.work.state import OpenRequest
+from blender_addon.work.requests import OpenRequest
 from ex4d.jobs.client import JobUpdate
 from ex4d.media.movie import write_movie
 

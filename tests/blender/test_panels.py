@@ -12,16 +12,16 @@ import shots
 from blender_addon.shot import checks
 from blender_addon.ui import details, panels
 from blender_addon.ui.picture import Picture
-from blender_addon.work import session, state
+from blender_addon.work import requests, session, state
 from ex4d.depth.lens import ASSUMED
 from ex4d.jobs.client import JobUpdate
 from ex4d.jobs.messages import Capabilities
 from ex4d.schema import Setting
 
 JOB = "11111111-1111-4111-8111-111111111111"
-TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {})
+TAKE = requests.TakeRequest("Scene", "shot", "path.npz", "{}", {})
 NO_TORCH = "Ruler needs the Python package torch."
-OPEN = state.OpenRequest("Scene", "shot", "clip.mp4", "", "", {})
+OPEN = requests.OpenRequest("Scene", "shot", "clip.mp4", "", "", {})
 WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to get them."
 
 

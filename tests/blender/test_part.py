@@ -17,7 +17,7 @@ from test_takes import deliver, take
 from blender_addon.scene import axes, camera, compat, objects
 from blender_addon.shot import asking, checks, part, source, takes
 from blender_addon.ui import panels
-from blender_addon.work.state import OpenRequest
+from blender_addon.work.requests import OpenRequest
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.transforms import inverse

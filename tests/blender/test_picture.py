@@ -8,11 +8,11 @@ import bpy
 import numpy as np
 import pytest
 
-from blender_addon.work import session, state
+from blender_addon.work import requests, session, state
 from ex4d.jobs.client import JobUpdate
 
 JOB = "11111111-1111-4111-8111-111111111111"
-TAKE = state.TakeRequest("Scene", "shot", "path.npz", "{}", {})
+TAKE = requests.TakeRequest("Scene", "shot", "path.npz", "{}", {})
 
 
 def jpeg(colour, width=160, height=96):

@@ -14,7 +14,8 @@ from blender_addon.shot import variations
 from blender_addon.ui import panels
 from blender_addon.work import memory, queue, session, state
 from blender_addon.work.queue import Queue, Waiting
-from blender_addon.work.state import OpenRequest, State, TakeRequest
+from blender_addon.work.requests import OpenRequest, TakeRequest
+from blender_addon.work.state import State
 from ex4d.geometry import camera_path
 from ex4d.jobs.client import JobUpdate
 

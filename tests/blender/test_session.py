@@ -16,8 +16,9 @@ import shots
 
 from blender_addon.scene import camera
 from blender_addon.shot import checks
-from blender_addon.work import session, state
-from blender_addon.work.state import OpenRequest, State, TakeRequest, transition
+from blender_addon.work import requests, session, state
+from blender_addon.work.requests import OpenRequest, TakeRequest
+from blender_addon.work.state import State, transition
 from ex4d.jobs.client import JobUpdate
 
 OPEN = OpenRequest("Scene", "shot", "clip.mp4", "clip.depth.npz", "", {"start": 0, "frames": 49})
@@ -112,7 +113,7 @@ def test_a_lost_server_is_trouble_and_not_the_end():
 
 def test_requests_come_back_from_the_blend_file():
     for request in (OPEN, TAKE):
-        assert state.request_from_json(state.request_to_json(request)) == request
+        assert requests.request_from_json(requests.request_to_json(request)) == request
 
 
 OF_0_1 = {"kind": "OpenRequest", "scene": "", "shot": "", "clip": "", "depth": "", "camera": "", "settings": {}}
@@ -122,7 +123,7 @@ OF_0_1 = {"kind": "OpenRequest", "scene": "", "shot": "", "clip": "", "depth": "
     "text", ["", "{", "[]", '{"kind": "Other"}', '{"kind": "TakeRequest", "new": 1}', json.dumps(OF_0_1)]
 )
 def test_a_request_of_another_version_is_not_followed(text):
-    assert state.request_from_json(text) is None
+    assert requests.request_from_json(text) is None
 
 
 def test_an_error_in_the_timer_is_shown_and_the_timer_lives_on(scene, addon):

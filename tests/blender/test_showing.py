@@ -14,7 +14,7 @@ from blender_addon.shot import playing as arriving
 from blender_addon.shot import takes
 from blender_addon.ui import menu, view
 from blender_addon.ui.preferences import preferences
-from blender_addon.work import session, state
+from blender_addon.work import requests, session, state
 from ex4d.jobs.client import JobUpdate
 from ex4d.render import legend
 
@@ -116,7 +116,7 @@ def test_the_status_bar_says_what_is_under_way_and_how_long_it_will_take_and_not
 
     assert drawn() == []
     session.current().connect()
-    session.current().dispatch(state.Reopened(state.TakeRequest("Scene", "shot", "path.npz", "{}", {}), JOB))
+    session.current().dispatch(state.Reopened(requests.TakeRequest("Scene", "shot", "path.npz", "{}", {}), JOB))
     update = JobUpdate(JOB, "running", stage="sampling", step=12, steps=50, rate=0.5, eta_s=20.0)
     session.current().dispatch(state.Updated(update))
     assert drawn() == ["EX-4D: Sampling 12/50, 20 s left"]
@@ -129,8 +129,8 @@ def test_the_end_of_a_take_asks_to_show_it_and_that_of_opening_does_not():
         importing = state.State("importing", request, JOB)
         return [type(effect) for effect in state.transition(importing, state.Imported("Done."))[1]]
 
-    assert state.ShowResult in effects(state.TakeRequest("Scene", "shot", "path.npz", "{}", {}))
-    assert state.ShowResult not in effects(state.OpenRequest("Scene", "shot", "clip.mp4", "", "", {}))
+    assert state.ShowResult in effects(requests.TakeRequest("Scene", "shot", "path.npz", "{}", {}))
+    assert state.ShowResult not in effects(requests.OpenRequest("Scene", "shot", "clip.mp4", "", "", {}))
 
 
 def test_a_result_shows_at_its_first_frame_in_the_sequencer_that_is_there(scene, tmp_path):

@@ -11,7 +11,7 @@ from test_mesh import evaluated_vertices
 
 from blender_addon.scene import axes, camera, compat, motion, objects
 from blender_addon.shot import asking, source
-from blender_addon.work import session, state
+from blender_addon.work import requests, session, state
 from ex4d.errors import InputError
 from ex4d.geometry import presets, transforms
 from ex4d.geometry.intrinsics import field_of_view_of
@@ -184,7 +184,7 @@ def test_what_was_read_from_a_camera_is_removed_when_opening_is_given_up(scene, 
         file = motion.save(recorded)
         if not own:  # a file of the artist's
             file = file.rename(tmp_path / "mine.npz")
-        request = state.OpenRequest(
+        request = requests.OpenRequest(
             scene.name, "shot", "clip.mp4", "", str(file), {}, source=shots.source_of("small.mp4")
         )
         session.current().connect()

@@ -16,7 +16,7 @@ import shots
 
 from blender_addon.scene import camera, compat, objects
 from blender_addon.shot import homes, matching, saving, takes
-from blender_addon.work import session, state
+from blender_addon.work import requests, session, state
 from ex4d.errors import InputError
 from ex4d.geometry import camera_path
 from ex4d.jobs.client import JobUpdate
@@ -430,7 +430,7 @@ def test_a_take_is_made_again_by_the_very_same_job(scene, tmp_path):
     scene.ex4d.seed, scene.ex4d.options = 3, json.dumps({"painter": {"quality": "final"}})
     again = takes.request_again(scene, 1)
     assert again.path != str(folder / "camera.npz")  # that one is removed after the job
-    assert state.request_from_json(state.request_to_json(again)) == again
+    assert requests.request_from_json(requests.request_to_json(again)) == again
     assert canonical(job_of(again)) == canonical(job)
 
 

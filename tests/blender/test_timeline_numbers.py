@@ -9,7 +9,7 @@ import shots
 from test_takes import deliver
 
 from blender_addon.shot import takes
-from blender_addon.work import session, state
+from blender_addon.work import requests, session, state
 from ex4d.frame_numbers import in_shot
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
@@ -46,7 +46,7 @@ def test_a_take_is_told_of_with_the_frames_of_the_timeline(scene, shot, tmp_path
 def test_notes_of_the_clip_in_the_panel_count_as_the_timeline_does(scene, shot, tmp_path):
     update = shots.deliver(tmp_path / "again_job", shot)
     update = replace(update, facts={**update.facts, "notes": [f"From {in_shot(3)} on it is dark."]})
-    asked = state.OpenRequest(scene.name, scene.ex4d.shot, scene.ex4d.opened, "", "", {})
+    asked = requests.OpenRequest(scene.name, scene.ex4d.shot, scene.ex4d.opened, "", "", {})
     shots.bring_in(asked, update)
     assert scene.ex4d.notes == "From frame 104 on it is dark."
 
@@ -63,7 +63,7 @@ def test_a_job_that_fails_names_the_frame_of_the_timeline(scene, shot):
 def test_a_clip_that_is_not_open_yet_will_begin_at_the_scenes_first_frame(scene, addon):
     scene.frame_start = 11
     session.current().connect()
-    request = state.OpenRequest("Scene", "shot", "clip.mp4", "", "", {}, scene_uid=scene.session_uid)
+    request = requests.OpenRequest("Scene", "shot", "clip.mp4", "", "", {}, scene_uid=scene.session_uid)
     session.current().dispatch(state.Reopened(request, JOB))
     session.current().dispatch(state.Updated(JobUpdate(JOB, "failed", message=f"{in_shot(2)} is dark.")))
     assert session.current().state.message == "frame 13 is dark."

@@ -1,0 +1,135 @@
+"""What an artist can ask for, as data that the .blend keeps: opening, taking, finding the clip, another detail."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+
+@dataclass(frozen=True)
+class OpenRequest:
+    """Open a clip in the scene of this name. Paths are absolute.
+
+    Attributes:
+        scene: name of the scene.
+        scene_uid: Blender's `session_uid` of it, which stays when it is renamed; 0 where only the name is known.
+        shot: names the folder to make, or is the scene's own shot: then its camera and takes stay.
+        clip, depth, camera: files or folders; depth and camera are "" where there is none.
+        settings: `ex4d.pipeline.settings.SourceSettings` in plain JSON.
+        asked: the panel's settings behind all this, in JSON.
+        pixels: of the working picture; 0 where that is not known.
+        before: the panel's settings of the shot that stands, as long as it stands; empty where they are not others.
+        notes: what the add-on itself has to say.
+        match_scene: give a new shot's scene the clip's range, rate and size.
+        again: estimate the depth anew.
+        source, files: as below; known once the files are hashed.
+        viewport: address of the 3D View that was asked, which will look at the shot; 0 for any.
+    """
+
+    scene: str
+    shot: str
+    clip: str
+    depth: str
+    camera: str
+    settings: Mapping[str, Any]
+    asked: str = ""
+    notes: str = ""
+    match_scene: bool = True
+    again: bool = False
+    source: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    scene_uid: int = 0
+    before: Mapping[str, Any] = field(default_factory=dict)
+    pixels: int = 0
+    viewport: int = 0
+
+
+@dataclass(frozen=True)
+class TakeRequest:
+    """Take the shot again along the camera file `path`.
+
+    Attributes:
+        source: the job's source in JSON.
+        files: where the job's files are by hash.
+        generation, render: `GenerateSettings` and `RenderSettings` of `ex4d.pipeline.settings`, in plain JSON.
+        preview: asks only for what the camera will see.
+        scene, scene_uid: as in `OpenRequest`.
+        seen: scene frame that was shown when it was asked for.
+        camera: name of the camera that is followed; "" where that is not known.
+        bystanders: what has to be said of the artist's own objects.
+    """
+
+    scene: str
+    shot: str
+    path: str
+    source: str
+    files: Mapping[str, str]
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    render: Mapping[str, Any] = field(default_factory=dict)
+    preview: bool = False
+    scene_uid: int = 0
+    seen: int | None = None
+    camera: str = ""
+    bystanders: str = ""
+
+
+@dataclass(frozen=True)
+class FindRequest:
+    """The shot's clip was moved: is it the file or folder `clip` now? Needs no server.
+
+    Attributes:
+        scene, scene_uid, shot: as in `OpenRequest`.
+        clip: its absolute path.
+    """
+
+    scene: str
+    shot: str
+    clip: str
+    scene_uid: int = 0
+
+
+@dataclass(frozen=True)
+class DetailRequest:
+    """Let the shot's mesh stand as fine as `detail` says, see `ClipChoices.detail`. Needs no server.
+
+    Attributes:
+        scene, scene_uid, shot: as in `OpenRequest`.
+    """
+
+    scene: str
+    shot: str
+    detail: str
+    scene_uid: int = 0
+
+
+Request = OpenRequest | TakeRequest | FindRequest | DetailRequest
+
+FORMAT = 2
+"""Of a request in the .blend; 0.1 wrote none."""
+
+
+def undo_name(request: Request) -> str:
+    """What a request is called in Blender's list of undo steps, which has room for 64 bytes."""
+    if isinstance(request, FindRequest):
+        return "EX-4D: Find Clip"
+    if isinstance(request, DetailRequest):
+        return "EX-4D: Set Viewport Detail"
+    if isinstance(request, OpenRequest):
+        return f"EX-4D: Open {PurePath(request.clip).name}".encode()[:63].decode(errors="ignore")
+    return "EX-4D: Preview Path" if request.preview else "EX-4D: Generate"
+
+
+def request_to_json(request: Request) -> str:
+    """A request as it is kept in the .blend."""
+    return json.dumps({"kind": type(request).__name__, "format": FORMAT, **asdict(request)})
+
+
+def request_from_json(text: str) -> Request | None:
+    """Inverse of `request_to_json`; None for what another version of the add-on wrote."""
+    try:
+        fields = json.loads(text)
+        kind = {"OpenRequest": OpenRequest, "TakeRequest": TakeRequest}[fields.pop("kind")]
+        return kind(**fields) if fields.pop("format") == FORMAT else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
