@@ -19,7 +19,7 @@ from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import Gaps, is_sequence, sequence_at
 
 from ..scene import axes, motion
-from ..shot import looks, matching, part, source
+from ..shot import clip_looks, matching, part, source
 from ..ui import properties
 from ..ui.from_schema import from_blender, shortest
 from ..ui.preferences import preferences
@@ -52,7 +52,7 @@ def request_open(
     facts.clip_path = str(clip)
     if not clip.exists():
         raise InputError(f"There is no clip {clip}: choose another file.")
-    looked = looks.look_at(clip, gaps)
+    looked = clip_looks.look_at(clip, gaps)
     there = looked.frames
     if fps is None and is_sequence(clip):
         fps = str(matching.rate_of(scene))
@@ -78,7 +78,7 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
         raise InputError(f"There is no clip {clip} any more: bring it back, or press Find Clip.")
     source.read_source(facts.source)  # refuses a damaged one
     stands, wanted = part.opened(facts), part.asked(facts)
-    looked = looks.look_at(clip, wanted.gaps)
+    looked = clip_looks.look_at(clip, wanted.gaps)
     request = _request(scene, facts.shot, clip, wanted.settings, looked.picture, facts.settings)
     if estimate or wanted == stands or not wanted.is_in(stands) or have_changed(facts):
         return replace(request, again=estimate)

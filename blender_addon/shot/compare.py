@@ -36,9 +36,7 @@ def sides(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup, against: str) 
     """
     facts, found = scene.ex4d, []
     if against in ("SOURCE", "BOTH"):
-        movie = files.absolute(facts.image.filepath) if facts.image is not None else None
-        if movie is None or not movie.is_file():
-            raise InputError("The video of the shot is gone: press Open Again, which makes it anew.")
+        movie = files.movie_of(facts)
         found.append(Side("Source", movie, facts.start, facts.last + 1))
     if against in ("VIEW", "BOTH"):
         views = [each for each in facts.takes if each.view and each.number != (entry.number if entry.view else 0)]

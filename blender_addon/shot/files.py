@@ -101,6 +101,18 @@ def absolute(filepath: str, blend: str | None = None) -> Path:
     return Path(os.path.normpath(bpy.path.abspath(filepath, start=blend and str(Path(blend).parent))))
 
 
+def movie_of(facts: bpy.types.PropertyGroup) -> Path:
+    """The movie of the frames of the clip that are open.
+
+    Raises:
+        InputError: it is gone.
+    """
+    movie = absolute(facts.image.filepath) if facts.image is not None else None
+    if movie is None or not movie.is_file():
+        raise InputError("The shot's video is gone: press Open Again to make it again.")
+    return movie
+
+
 def bring(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
     """Move files under their names into the existing `folder`; returns where they are."""
     placed = {}

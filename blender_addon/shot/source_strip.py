@@ -27,9 +27,7 @@ def add(scene: bpy.types.Scene) -> str:
         InputError: the shot's video is gone, or Blender cannot read it.
     """
     facts = scene.ex4d
-    movie = files.absolute(facts.image.filepath) if facts.image is not None else None
-    if movie is None or not movie.is_file():
-        raise InputError("The video of the shot is gone: press Open Again, which makes it anew.")
+    movie = files.movie_of(facts)
     _remove(scene)
     rendered = takes.keep_rendering_the_scene(scene)
     first, end = facts.start, facts.last + 1

@@ -348,6 +348,18 @@ def strip_of(scene: bpy.types.Scene, number: int, view: bool = False) -> compat.
     return None
 
 
+def strip_to_show(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> compat.Strip:
+    """The strip of an entry of the list.
+
+    Raises:
+        InputError: it was deleted.
+    """
+    strip = strip_of(scene, entry.number, entry.view)
+    if strip is None:
+        raise InputError(f"The strip of {entry.title} was deleted; its files are still in the shot's folder.")
+    return strip
+
+
 def camera_of(scene: bpy.types.Scene, number: int, view: bool = False) -> CameraPath:
     """The camera path of a take or view, in the world of the shot as it stands.
 

@@ -59,14 +59,23 @@ class OpensClip(Job):
         is_view = context.area is not None and context.area.type == "VIEW_3D"
         return replace(self.request_in(context.scene), viewport=context.area.as_pointer() if is_view else 0)
 
-    def request_in(self, scene: bpy.types.Scene) -> requests.OpenRequest:
-        """What to open in a scene."""
+    @property
+    def clip(self) -> Path:
+        """The clip that was chosen.
+
+        Raises:
+            InputError: none was.
+        """
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:
-            raise InputError("No clip is named: choose a video file or a folder of pictures.")
+            raise InputError("No clip is chosen: choose a video file or a folder of pictures.")
+        return clip_at(clip)
+
+    def request_in(self, scene: bpy.types.Scene) -> requests.OpenRequest:
+        """What to open in a scene."""
         return asking.request_open(
             scene,
-            clip_at(clip),
+            self.clip,
             str(Path(bpy.path.abspath(self.depth))) if self.depth else "",
             self.first_frame - 1,
             from_blender(properties.SOURCE["frames"], self.frames),

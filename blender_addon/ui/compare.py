@@ -6,7 +6,7 @@ from bpy.props import EnumProperty
 
 from ..scene import comparison, compat
 from ..shot import compare, takes
-from ..ui.layout import Context, Layout
+from ..ui.layout import Context, Layout, settings_column
 from ..ui.take_operators import OnTake
 
 
@@ -51,8 +51,7 @@ def draw_compare(layout: Layout, context: Context) -> None:
     row = layout.row(align=True)
     for value, label in ((comparison.SINGLE, "Single"), (compare.WIPE, "Wipe"), (compare.SIDE_BY_SIDE, "Side by Side")):
         row.operator(EX4D_OT_compare.bl_idname, text=label, depress=mode == value).mode = value
-    column = layout.column()
-    column.use_property_split, column.use_property_decorate = True, False
+    column = settings_column(layout)
     column.prop(facts, "compare_with")
     if mode == compare.WIPE:
         column.prop(facts, "wipe")

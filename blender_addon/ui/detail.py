@@ -5,6 +5,7 @@ import bpy
 
 from ..scene import footage, objects
 from ..shot import detail
+from ..ui.layout import settings_column
 from ..ui.operator import Job, poll_idle, poll_shot
 from ..work import requests, session, state
 
@@ -30,8 +31,7 @@ class EX4D_OT_set_detail(Job):
 def draw_detail(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
     """Which detail stands, another one with its button, and the strength of the tint."""
     facts = scene.ex4d
-    column = layout.column(align=True)
-    column.use_property_split, column.use_property_decorate = True, False
+    column = settings_column(layout, align=True)
     column.prop(facts, "detail")
     column.label(text=detail.told(facts), icon="BLANK1")
     mesh = objects.find(scene, objects.MESH)

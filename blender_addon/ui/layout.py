@@ -36,9 +36,9 @@ def advise(layout: Layout, context: Context, advice: checks.Advice) -> None:
     draw_line(layout, advice.text, icon, advice.short, advice.operator, dict(advice.settings), advice.label)
 
 
-def settings_column(layout: Layout) -> Layout:
-    """A column of properties with their names beside them."""
-    column = layout.column()
+def settings_column(layout: Layout, align: bool = False) -> Layout:
+    """A column of properties with their names beside them; `align` leaves no gaps."""
+    column = layout.column(align=align)
     column.use_property_split, column.use_property_decorate = True, False
     return column
 

@@ -8,6 +8,7 @@ from ex4d.geometry.presets import RELEASE_FRAMES
 
 from ..shot import estimates, part
 from ..ui.estimate import draw_estimate
+from ..ui.layout import settings_column
 from ..work import session
 
 NOT_DRAWN = ("rna_type", "filepath", "filter_glob")
@@ -15,8 +16,7 @@ NOT_DRAWN = ("rna_type", "filepath", "filter_glob")
 
 def draw_open_dialog(operator: bpy.types.Operator, context: bpy.types.Context) -> None:
     """Every property of the operator, and below what is known of the file that is chosen."""
-    column = operator.layout.column()
-    column.use_property_split, column.use_property_decorate = True, False
+    column = settings_column(operator.layout)
     for name in operator.properties.bl_rna.properties.keys():  # noqa: SIM118 - no mapping
         if name not in NOT_DRAWN:
             column.prop(operator, name)
@@ -38,7 +38,7 @@ def draw_clip(
     layout: bpy.types.UILayout, operator: bpy.types.Operator, file: Path, facts: bpy.types.PropertyGroup
 ) -> None:
     """How many frames of a clip will be open, and what opening them will take, as far as Blender can tell."""
-    look = session.current().looks.of(file, operator.gaps)
+    look = session.current().clip_looks.of(file, operator.gaps)
     if look is None or look.frames is None:
         return
     if operator.fps and not look.is_sequence:

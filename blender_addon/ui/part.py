@@ -5,6 +5,7 @@ import bpy
 from ..shot import estimates, part
 from ..ui.clip_operators import EX4D_OT_open_again
 from ..ui.estimate import draw_estimate
+from ..ui.layout import settings_column
 from ..words import count
 from ..work import session
 
@@ -25,8 +26,7 @@ def draw_part(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> Non
     if not part.is_known(facts):
         return
     stands, wanted = part.opened(facts), part.asked(facts)
-    column = layout.column(align=True)
-    column.use_property_split, column.use_property_decorate = True, False
+    column = settings_column(layout, align=True)
     for name in ("part_first", "part_frames", "part_side"):
         column.prop(facts, name)
     if wanted == stands or session.current().state.busy:

@@ -300,6 +300,12 @@ class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.Proper
     version: IntProperty(name="Version", description="Of what is stored here; 0 is what EX-4D 0.1 stored")
     takes: CollectionProperty(type=EX4DTake)
     take_index: IntProperty(name="Active Take")
+
+    @property
+    def active_take(self) -> EX4DTake | None:
+        """The take or view that is chosen in the list; None where there is none."""
+        return self.takes[self.take_index] if 0 <= self.take_index < len(self.takes) else None
+
     compare_with: EnumProperty(
         name="Compare With", description="What Wipe and Side by Side show beside the active take", items=AGAINST
     )

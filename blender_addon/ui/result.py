@@ -27,9 +27,7 @@ class EX4D_OT_show_result(OnTake):
     def act(self, context: bpy.types.Context) -> None:
         """Show it."""
         scene, take = context.scene, self.chosen(context)
-        strip = takes.strip_of(scene, take.number, take.view)
-        if strip is None:
-            raise InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
+        strip = takes.strip_to_show(scene, take)
         window, area = _sequencer(context)
         space = area.spaces.active
         if space.view_type == "SEQUENCER":

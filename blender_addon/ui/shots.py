@@ -1,12 +1,7 @@
 """Shots: all shots of the file, each in a scene of its own, to switch between; and another one."""
 # ruff: noqa: N801, RUF012
 
-from pathlib import Path
-
 import bpy
-
-from ex4d.errors import InputError
-from ex4d.storage.sequence import clip_at
 
 from ..scene import compat
 from ..shot import new_shot
@@ -26,11 +21,8 @@ class EX4D_OT_new_shot(OpensClip):
 
     def request(self, context: bpy.types.Context) -> requests.OpenRequest:
         """Make the scene; where the clip cannot be opened there is none."""
-        clip = Path(bpy.path.abspath(self.filepath))
-        if not clip.name:
-            raise InputError("No clip is named: choose a video file or a folder of pictures.")
-        before, window = context.scene, context.window
-        scene = new_shot.make_scene(clip_at(clip).stem)
+        clip, before, window = self.clip, context.scene, context.window
+        scene = new_shot.make_scene(clip.stem)
         try:
             request = self.request_in(scene)
         except BaseException:

@@ -4,7 +4,7 @@
 import bpy
 
 from ..shot import take_facts, take_list, takes
-from ..ui.layout import Context, Layout, say
+from ..ui.layout import Context, Layout, say, settings_column
 from ..ui.operator import Safe, poll_shot
 from ..ui.take_operators import OnTake
 from ..words import count
@@ -77,7 +77,7 @@ def has_takes(scene: bpy.types.Scene) -> bool:
 def draw_settings(layout: Layout, context: Context) -> None:
     """Every setting that the active take was made with, and its seed."""
     facts, now = context.scene.ex4d, session.current()
-    entry = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
+    entry = facts.active_take
     seen = now.take_looks.of(context.scene, entry) if entry is not None else None
     if seen is None or seen.facts.seed is None:
         layout.label(text="Views have no settings" if entry is not None and entry.view else "Not known")
@@ -89,8 +89,7 @@ def draw_settings(layout: Layout, context: Context) -> None:
 
 def draw_entry(layout: Layout, entry: bpy.types.PropertyGroup) -> None:
     """What an artist keeps with a take, below the list."""
-    column = layout.column()
-    column.use_property_split, column.use_property_decorate = True, False
+    column = settings_column(layout)
     column.prop(entry, "title")
     column.prop(entry, "note")
 

@@ -30,8 +30,8 @@ class OnTake(Safe):
     def chosen(self, context: bpy.types.Context) -> properties.EX4DTake:
         """The take with the number, or the active one."""
         facts = context.scene.ex4d
-        if self.number == 0 and 0 <= facts.take_index < len(facts.takes):
-            return facts.takes[facts.take_index]
+        if self.number == 0 and facts.active_take is not None:
+            return facts.active_take
         for take in facts.takes:
             if (take.number, take.view) == (self.number, self.view):
                 return take
@@ -48,10 +48,7 @@ class EX4D_OT_take_select(OnTake):
     def act(self, context: bpy.types.Context) -> None:
         """Select it."""
         take = self.chosen(context)
-        strip = takes.strip_of(context.scene, take.number, take.view)
-        if strip is None:
-            raise InputError(f"The strip of {take.title} was deleted; its files are still in the shot's folder.")
-        compat.select_only(context.scene, strip)
+        compat.select_only(context.scene, takes.strip_to_show(context.scene, take))
         compat.show_in_sequencer(context.scene, [window.workspace for window in context.window_manager.windows])
 
 

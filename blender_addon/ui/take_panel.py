@@ -26,7 +26,7 @@ def draw_takes(layout: Layout, context: Context) -> None:
         layout.operator(EX4D_OT_takes_list.bl_idname, icon="FILE_FOLDER")
         return
     layout.template_list("EX4D_UL_takes", "", facts, "takes", facts, "take_index", rows=3)
-    active = facts.takes[facts.take_index] if 0 <= facts.take_index < len(facts.takes) else None
+    active = facts.active_take
     if active is not None:
         draw_facts(layout, context, active)
         draw_entry(layout, active)

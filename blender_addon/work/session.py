@@ -19,7 +19,7 @@ from ex4d.jobs.client import Client
 from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
 
 from ..scene import comparison, objects
-from ..shot import from_0_1, homes, live_coverage, looks, part, saving, takes
+from ..shot import clip_looks, from_0_1, homes, live_coverage, part, saving, takes
 from ..ui import status_bar
 from ..ui.coverage_overlay import Overlay
 from ..ui.generators import Groups
@@ -59,7 +59,7 @@ class Session(Connection):
         take_looks: what was seen of takes that a panel shows.
         disk_use: what a shot's folder took when it was looked at last.
         learning: how long things take.
-        looks: what was seen of clips that a file dialog shows.
+        clip_looks: what was seen of clips that a file dialog shows.
         coverage: what is real from where the camera is, and along its path.
         settled: what was done for the file that is being written right now.
         off_source: whether a shot's camera starts off the source view, as it was when its first frame was shown last.
@@ -75,7 +75,7 @@ class Session(Connection):
         self.take_looks = TakeLooks()
         self.settled: saving.Settled | None = None
         self.off_source: dict[str, bool] = {}
-        self.looks = looks.Looks()
+        self.clip_looks = clip_looks.ClipLooks()
         self.coverage = live_coverage.LiveCoverage()
         self.disk_use: tuple[Path, float, Any] | None = None
         self.learning = Learning()
@@ -154,7 +154,7 @@ class Session(Connection):
                 self._drawn_status = status
                 _redraw()
             takes.show_in_new_workspaces()
-            if self.looks.take() or self.take_looks.take():
+            if self.clip_looks.take() or self.take_looks.take():
                 _redraw()
             while self._task is not None:
                 self._step()

@@ -257,7 +257,7 @@ def test_an_expected_error_prints_no_traceback(scene, addon, capfd):
 
 def test_an_empty_name_is_no_clip(scene, addon):
     for name in ("", "/"):
-        with pytest.raises(RuntimeError, match="No clip is named"):
+        with pytest.raises(RuntimeError, match="No clip is chosen"):
             bpy.ops.ex4d.open_clip(filepath=name)
 
 

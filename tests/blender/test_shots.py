@@ -72,7 +72,7 @@ def test_another_shot_is_a_scene_of_its_own_with_the_same_settings(scene, shot, 
 
 def test_where_the_clip_cannot_be_opened_there_is_no_new_scene(scene, shot, press_new_shot, tmp_path):
     for path in (tmp_path / "gone.mp4", ""):
-        with pytest.raises(RuntimeError, match=r"There is no clip|No clip is named"):
+        with pytest.raises(RuntimeError, match=r"There is no clip|No clip is chosen"):
             press_new_shot(path)
     assert list(bpy.data.scenes) == [scene]
     assert bpy.context.window.scene == scene

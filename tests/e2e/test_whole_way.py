@@ -252,7 +252,7 @@ def test_a_folder_of_pictures_runs_at_the_scenes_rate(scene, tmp_path):
 
 def test_bad_input_is_told_in_a_sentence(scene, tmp_path):
     _camera, _compat, _objects, session, _takes = addon_modules()
-    with pytest.raises(RuntimeError, match="No clip is named"):
+    with pytest.raises(RuntimeError, match="No clip is chosen"):
         bpy.ops.ex4d.open_clip(filepath="")
     with pytest.raises(RuntimeError, match="There is no clip"):
         bpy.ops.ex4d.open_clip(filepath=str(tmp_path / "missing.mp4"))

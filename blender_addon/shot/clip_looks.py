@@ -48,7 +48,7 @@ def look_at(clip: Path, gaps: Gaps = "hold") -> Look:
         bpy.data.images.remove(image)
 
 
-class Looks:
+class ClipLooks:
     """What was seen of clips."""
 
     def __init__(self) -> None:
