@@ -154,16 +154,16 @@ class SourceSettings(Settings):
         "Camera Motion",
         "How the clip's own camera moved",
         choices=(
-            Choice("auto", "Found", "From the camera file where there is one, else found from the pictures"),
-            Choice("still", "Still", "It stood still"),
-            Choice("rotation", "Tripod", "It turned where it stood: find how"),
-            Choice("depth", "Points and Depth", "Find it from points that are followed, beginning from the depth"),
-            Choice("sfm", "Structure from Motion", "Find it by features and global mapping"),
-            Choice("file", "From File", "From the camera file; it stood still where there is none"),
+            Choice("auto", "Found", "From the camera file if there is one, else found from the pictures"),
+            Choice("still", "Still", "The camera stood still"),
+            Choice("rotation", "Tripod", "The camera turned in place: find how"),
+            Choice("depth", "Points and Depth", "Find it by tracking points, starting from the depth"),
+            Choice("sfm", "Structure from Motion", "Find it by matching features between frames"),
+            Choice("file", "From File", "From the camera file; still if there is none"),
         ),
         before="file",
     )
-    zooms: bool = setting(False, "Zooms", "The lens zooms while the clip is shot; it is found for every frame")
+    zooms: bool = setting(False, "Zooms", "The lens zooms during the clip; it is found for every frame")
     camera_scale: float | None = setting(
         None,
         "Camera Scale",

@@ -56,8 +56,8 @@ def find(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, prog
         return Found(
             STILL,
             choice_notes=(
-                f"The clip is cut at {where}, so its camera was not looked for and counts as still: open each shot by"
-                " itself, with First Frame and Frames.",
+                f"The clip is cut at {where}, so its camera was not searched for and counts as still: open each shot on"
+                " its own, with First Frame and Frames.",
             ),
         )
     if np.median(tracks.survived[1:]) < FOLLOWED:

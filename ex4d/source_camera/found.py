@@ -9,8 +9,8 @@ AUTO, STILL, ROTATION, SFM, DEPTH = "auto", "still", "rotation", "sfm", "depth"
 """All ways, or one of them."""
 
 WHAT_TO_DO = (
-    "Track it in Blender or in another program and give the camera as a file, or give a mask of what moves (white is"
-    " left out)."
+    "Track it in Blender or another program and give the camera as a file, or give a mask of what moves (white is"
+    " ignored)."
 )
 
 

@@ -61,7 +61,7 @@ class Search:
         self.add(STILL, estimators.still(self.task))
         self._try_quick()
         if self.wish.method == AUTO and self._is_zoom(self._chosen()):
-            return not_found("its lens zooms while it shoots: turn on Zooms")
+            return not_found("its lens zooms during the shot: turn on Zooms")
         if self.wish.method == SFM or (self.wish.method == AUTO and not self._convinced()):
             self.add(SFM, estimators.sfm(self.task, self.progress))
         name = self._chosen()
@@ -157,7 +157,7 @@ class Search:
         said = _TOLD[name].format(figures=gates.told(candidate, figures, still))
         notes = [said]
         if not solver.PYCOLMAP.is_there and name == DEPTH:
-            notes.append(f"It is rough, as pycolmap is not installed: {solver.PYCOLMAP.install}.")
+            notes.append(f"It is only approximate because pycolmap is not installed: {solver.PYCOLMAP.install}.")
         lens = self.working(candidate) if candidate.lens_found else None
         moving = self.wish.moving if self.wish.moving is not None else self.moving_of(name)
         lens_note = "" if lens is None else self._lens_note(lens)
@@ -215,7 +215,7 @@ _NAMES = {
 }
 _TOLD = {
     STILL: "The camera counts as still, as asked for.",
-    ROTATION: "The source camera was found: it turns where it stands; {figures}.",
-    DEPTH: "The source camera was found from points followed, begun from the depth; {figures}.",
+    ROTATION: "The source camera was found: it turns in place; {figures}.",
+    DEPTH: "The source camera was found by tracking points, starting from the depth; {figures}.",
     SFM: "The source camera was found by structure from motion; {figures}.",
 }

@@ -98,7 +98,7 @@ def test_structure_from_motion_finds_it_without_any_depth():
 def test_a_zoom_is_told_and_followed_when_it_is_asked_for():
     told = found("zoom")
     assert told.camera_to_world is None
-    assert "its lens zooms while it shoots: turn on Zooms" in told.choice_notes[0]
+    assert "its lens zooms during the shot: turn on Zooms" in told.choice_notes[0]
     made, true = found("zoom", zooms=True), scene("zoom").source.cameras
     assert made.method == ROTATION
     ratio = made.lens[:, 0, 0] / made.lens[0, 0, 0]
@@ -137,7 +137,7 @@ def test_without_pycolmap_a_moving_camera_is_rough_and_says_so(monkeypatch):
     made = find(source.frames, source.depth, Wish(AUTO, source.cameras.intrinsics, True))
     assert made.method == "depth"
     assert absolute(made.camera_to_world, source.cameras.camera_to_world) < 0.02
-    assert "It is rough, as pycolmap is not installed" in made.notes[1]
+    assert "It is only approximate because pycolmap is not installed" in made.notes[1]
 
 
 def test_a_given_mask_is_left_out_and_comes_back_as_it_was():
