@@ -117,12 +117,12 @@ def _to_shot(root: bpy.types.Object | None) -> Matrix:
     """From the world into the shot.
 
     Raises:
-        InputError: the root is scaled to nothing.
+        InputError: the root has a scale of zero.
     """
     try:
         return root.matrix_world.inverted() if root is not None else Matrix()
     except ValueError:
-        raise InputError("EX-4D Source is scaled to nothing.") from None
+        raise InputError("EX-4D Source has a scale of zero: give it another.") from None
 
 
 def _rigid(matrix: Matrix) -> NDArray[np.float64]:

@@ -41,7 +41,9 @@ def coarse_note(facts: bpy.types.PropertyGroup) -> str:
     """What to tell where the mesh itself goes into a picture or a file; "" where it is as fine as it can be."""
     if facts.mesh_step == 1:
         return ""
-    return f"The mesh has one point in {facts.mesh_step} each way: set Viewport Detail to Full for all of them."
+    return (
+        f"The mesh has one point in {facts.mesh_step} in each direction: set Viewport Detail to Full for all of them."
+    )
 
 
 def pc2_bytes(count: int, frames: int) -> int:

@@ -31,13 +31,13 @@ def set_up(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> list[str]:
     cg.set_up(scene, chosen, movie, entry.title, first, entry.frames or facts.frames)
     said = [coarse] if (coarse := mesh_object.coarse_note(facts)) else []
     if _moves_otherwise(scene, entry, path):
-        said.append(f"{chosen.name} does not move as in {entry.title}: Restore Camera brings that move back.")
+        said.append(f"{chosen.name} does not move as in {entry.title}: Restore Camera gives it that move again.")
     if scene.render.engine != "CYCLES":
         said.append("Objects behind the mesh are hidden; for shadows on the take, render with Cycles.")
     if scene.view_settings.view_transform != matching.FAITHFUL:
         said.append(
-            f"The view transform is {scene.view_settings.view_transform}, which changes the colours of the take too:"
-            " Match Scene mends that."
+            f"The view transform is {scene.view_settings.view_transform}, which also changes the colours of the take:"
+            " Match Scene sets Standard."
         )
     return said
 

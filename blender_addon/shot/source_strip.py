@@ -72,7 +72,7 @@ def _of_rate(scene: bpy.types.Scene) -> str:
         return ""
     return (
         f"The scene runs at {float(rate):.5g} frames a second, the clip at {float(scene.ex4d.fraction):.5g}: the sound"
-        " begins with the picture and keeps its own speed, so they drift apart. Press Match Frame Rate, and this again."
+        " starts in sync but drifts, because it keeps its own speed. Press Match Frame Rate, then add the strip again."
     )
 
 

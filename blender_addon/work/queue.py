@@ -123,7 +123,7 @@ Effects = tuple[state.Effect | QueueEffect, ...]
 def name_of(request: Request) -> str:
     """What a take is called before it has a number."""
     if not isinstance(request, TakeRequest) or request.preview:
-        return "Path Preview"
+        return "View"
     return f"Take with Seed {request.generation.get('seed', 0)}"
 
 

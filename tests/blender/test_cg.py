@@ -117,7 +117,7 @@ def test_what_the_mesh_only_bridges_hides_nothing(scene, taken, tmp_path, monkey
     bpy.ops.ex4d.camera_preset(preset="arc", amount=60)
     add_cube((-0.45, 6, 0), 0.4)  # behind the box, where the source camera sees nothing
     bpy.ops.ex4d.cg_set_up()
-    told = "The mesh has one point in 3 each way: set Viewport Detail to Full for all of them."
+    told = "The mesh has one point in 3 in each direction: set Viewport Detail to Full for all of them."
     assert (told in session.current().state.message) == (step == 3)
     assert is_red(render(scene, scene.ex4d.last, tmp_path)).sum() > 20
     objects.find(scene, objects.CATCHER).modifiers[catcher.SURFACE].show_render = False
