@@ -37,7 +37,7 @@ def set_up(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> list[str]:
     if scene.view_settings.view_transform != matching.FAITHFUL:
         said.append(
             f"The view transform is {scene.view_settings.view_transform}, which also changes the colours of the take:"
-            " Match Scene sets Standard."
+            f" Match Scene sets {matching.FAITHFUL}."
         )
     return said
 
