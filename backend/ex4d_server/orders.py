@@ -20,7 +20,7 @@ STATE_VARIABLE = "EX4D_WORKER_OF"
 """In the environment of a worker and of all it starts: the state folder. So the next server finds what was left."""
 LOOKER_VARIABLE = "EX4D_LOOKER_OF"
 """The same for the process that looks for clients, which comes and goes without the worker."""
-GONE = "The server has no depth of this shot: press Preview Path, which sends it."
+GONE = "The server has no depth of this shot: press Preview Path to send it."
 """What a look is answered that names a file which is not here, or not this client's."""
 BEAT_SECONDS = 1.0
 """A worker says this often that its process runs."""

@@ -40,6 +40,6 @@ def unpack(data: bytes, width: int, height: int) -> NDArray[np.uint8]:
     except zlib.error:
         packed = np.empty(0, np.uint8)
     if len(packed) != size or unpacker.unconsumed_tail:
-        raise InputError(f"A view of {width}x{height} pixels came damaged: look once more.")
+        raise InputError(f"A view of {width}x{height} pixels arrived damaged: move the camera to ask again.")
     fours = np.stack([packed >> shift & 3 for shift in (0, 2, 4, 6)], axis=-1)
     return fours.reshape(-1)[: width * height].reshape(height, width)

@@ -99,7 +99,7 @@ class Looker:
         with open_depth(path) as file:
             frames, height, width = file.shape
             if height * width > MOST_PIXELS:
-                raise InputError(f"The depth of this shot is {width}x{height}, too large to look at while you work.")
+                raise InputError(f"The depth of this shot is {width}x{height}, which is too large for Live Coverage.")
             if not 0 <= view.frame < frames:
                 raise InputError(f"The depth of this shot has {frames} frames and no {in_shot(view.frame)}.")
             if key not in self._shells:

@@ -119,7 +119,7 @@ def test_a_look_at_what_was_never_sent_says_what_to_do(sent):
     client, looks, _mesh, _path = sent
     client.look(replace(looks[0], depth="0" * 64, number=7))
     (view,) = views(client)
-    assert view == Unseen(7, "The server has no depth of this shot: press Preview Path, which sends it.")
+    assert view == Unseen(7, "The server has no depth of this shot: press Preview Path to send it.")
     wrong = {
         f"has {FRAMES} frames": {"frame": FRAMES},
         "camera_to_world of": {"camera_to_world": (2.0,) * 16},
