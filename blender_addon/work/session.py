@@ -25,7 +25,7 @@ from ..identity import PACKAGE
 from ..scene import comparison, compat, motion, objects
 from ..setup.model_fetch import ModelFetch
 from ..setup.server_environment import ServerEnvironment, folder_in
-from ..shot import detail, find, from_0_1, homes, live_coverage, looks, part, playing, saving, source, takes
+from ..shot import copies, detail, find, from_0_1, homes, live_coverage, looks, part, playing, saving, source, takes
 from ..ui import status_bar
 from ..ui.coverage_overlay import Overlay
 from ..ui.generators import Groups
@@ -263,6 +263,7 @@ class Session:
         end = time.monotonic() + budget
         try:
             self.enter_file()
+            self.settle_copies()
             self._hear_setup()
             self._hear_model_fetch()
             if self.client is not None:
@@ -464,7 +465,7 @@ class Session:
         for scene in bpy.data.scenes:
             comparison.show_after_render(scene)  # a render was under way when the file was saved
         for scene in bpy.data.scenes:
-            if (remembered := scene.ex4d.remembered) is not None:
+            if scene.library is None and (remembered := scene.ex4d.remembered) is not None:
                 request = replace(remembered[0], scene=scene.name, scene_uid=scene.session_uid)
                 self.dispatch(state.Reopened(request, remembered[1]))
                 break
@@ -476,6 +477,11 @@ class Session:
         """Say what an old file held that means nothing."""
         if lost:
             self.dispatch(state.Said(" ".join(lost), failed=True))
+
+    def settle_copies(self) -> None:
+        """Let scenes that Blender has copied stand by themselves."""
+        if said := copies.settle():
+            self.dispatch(state.Said(said))
 
     def leave_file(self) -> None:
         """Before another file is loaded: let go of what is under way; the server goes on with it."""
