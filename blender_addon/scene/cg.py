@@ -22,6 +22,12 @@ def is_set_up(scene: bpy.types.Scene) -> bool:
     return bool(scene.ex4d.cg)
 
 
+def is_rendered_into(scene: bpy.types.Scene, folder: Path) -> bool:
+    """Whether own objects of the scene are rendered into the take of this folder."""
+    shown = [image for image in bpy.data.images if _is_ours(scene, image)] if is_set_up(scene) else []
+    return any(files.absolute(image.filepath).parent == folder for image in shown)
+
+
 def set_up(scene: bpy.types.Scene, chosen: bpy.types.Object, movie: Path, title: str, first: int, frames: int) -> None:
     """Let `scene` render what `chosen` sees over a movie that begins at scene frame `first`.
 
@@ -62,7 +68,7 @@ def remove(scene: bpy.types.Scene) -> None:
     scene.ex4d.cg = ""
     over_take.remove(scene, known["nodes"])
     catcher.remove(scene)
-    for data in bpy.data.cameras:
+    for data in {thing.data for thing in scene.objects if thing.type == "CAMERA"} | _unused_cameras():
         ours = [background for background in data.background_images if _is_ours(scene, background.image)]
         for background in ours:
             data.background_images.remove(background)
@@ -70,7 +76,8 @@ def remove(scene: bpy.types.Scene) -> None:
             backdrop.show(data, known["tinted"])
             data.show_background_images = known["shows_backgrounds"]
     for image in [image for image in bpy.data.images if _is_ours(scene, image)]:
-        bpy.data.images.remove(image)
+        if not bpy.data.user_map(subset={image})[image]:  # a copy of the scene may show it; its count may be too high
+            bpy.data.images.remove(image)
     if mesh is not None:
         mesh.hide_viewport, mesh.hide_render = known["mesh"]
     for name in RENDER:
@@ -85,6 +92,12 @@ def _show_behind(data: bpy.types.Camera, image: bpy.types.Image, first: int, fra
     user = background.image_user
     user.frame_start, user.frame_duration, user.frame_offset, user.use_auto_refresh = first, frames, 0, True
     data.show_background_images = True
+
+
+def _unused_cameras() -> set[bpy.types.Camera]:
+    """Cameras in no scene: they were deleted since."""
+    used = {thing.data for scene in bpy.data.scenes for thing in scene.objects if thing.type == "CAMERA"}
+    return set(bpy.data.cameras) - used
 
 
 def _is_ours(scene: bpy.types.Scene, image: bpy.types.Image | None) -> bool:

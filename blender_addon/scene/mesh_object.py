@@ -97,10 +97,12 @@ def stand(scene: bpy.types.Scene, mesh: LightMesh, folder: Path, parent: bpy.typ
         material = footage.make_material(facts, folder / footage.FOOTAGE, folder / footage.RELIABLE)
         data.materials.append(material)
     else:
-        old = files.absolute(facts.image.filepath).parent
+        old, others = files.absolute(facts.image.filepath).parent, _shown_elsewhere(scene)
         for image in bpy.data.images:
             place = files.absolute(image.filepath)
-            if image.filepath and place.parent == old and (folder / place.name).is_file():
+            if not image.filepath or image.library is not None or image in others:
+                continue
+            if place.parent == old and (folder / place.name).is_file():
                 image.filepath = files.as_blender_writes(folder / place.name)
         for material in made.data.materials:
             data.materials.append(material)
@@ -126,6 +128,18 @@ def stand(scene: bpy.types.Scene, mesh: LightMesh, folder: Path, parent: bpy.typ
         if material is not None:
             footage.show_detail(material, mesh.step)
     facts.mesh_step = mesh.step
+
+
+def _shown_elsewhere(scene: bpy.types.Scene) -> set[bpy.types.Image]:
+    """Pictures of the shots of other scenes: a copy of this one shares its files, and goes on to show them."""
+    found = set()
+    for other in bpy.data.scenes:
+        if other != scene and other.ex4d.shot:
+            mesh = objects.find(other, objects.MESH)
+            materials = [m for m in mesh.data.materials if m is not None and m.node_tree] if mesh is not None else []
+            found |= {node.image for m in materials for node in m.node_tree.nodes if node.type == "TEX_IMAGE"}
+            found.add(other.ex4d.image)
+    return found
 
 
 def _mesh_data(mesh: LightMesh) -> bpy.types.Mesh:

@@ -61,6 +61,7 @@ def request_open(
     if there is not None and start >= there:
         raise InputError(f"{clip.name} has {count(there, 'frame')}: begin at frame {there} or before.")
     frames = _frames_to_ask_for(frames or RELEASE_FRAMES, start, step, there)
+    part.check_room(scene.frame_start, frames or 1)
     used = {"start": start, "frames": frames, "step": step, "longest_side": longest_side, "fps": fps, "gaps": gaps}
     return replace(_request(scene, source.new_shot(clip), clip, used, looked.picture, chosen), before=before)
 
@@ -78,6 +79,7 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
         raise InputError(f"There is no clip {clip} any more: bring it back, or press Find Clip.")
     source.read_source(facts.source)  # refuses a damaged one
     stands, wanted = part.opened(facts), part.asked(facts)
+    part.check_room(part.scene_frame(facts, wanted.start), wanted.frames)
     looked = clip_looks.look_at(clip, wanted.gaps)
     request = _request(scene, facts.shot, clip, wanted.settings, looked.picture, facts.settings)
     if estimate or wanted == stands or not wanted.is_in(stands) or have_changed(facts):

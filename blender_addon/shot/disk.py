@@ -11,7 +11,7 @@ from ex4d.pipeline import take
 from ex4d.pipeline.requests import Generate
 
 from ..scene import footage, mesh_object
-from ..shot import files, source
+from ..shot import copies, files, source
 from ..work import session
 
 LOOK_INTERVAL_S = 5.0
@@ -85,9 +85,11 @@ def clean(scene: bpy.types.Scene) -> int:
 
 
 def _depth_of_takes(scene: bpy.types.Scene) -> set[Path]:
-    """Depth files that stand, and those that takes were made with: Take Again needs them."""
-    facts = scene.ex4d
-    known, kept = facts.input_files, {Path(source.standing_depth(facts))}
+    """Depth files that stand, in copies of the scene too, and those of takes, which Take Again needs."""
+    facts, known, kept = scene.ex4d, {}, set()
+    for each in copies.sharing(scene):
+        known |= each.ex4d.input_files
+        kept.add(Path(source.standing_depth(each.ex4d)))
     for record in facts.folder.glob(f"takes/*/{take.SIDECAR}"):
         try:
             job = take.read_record(record).job

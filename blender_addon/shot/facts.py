@@ -21,6 +21,7 @@ class ShotFacts:
     """The facts, as a part of `scene.ex4d`."""
 
     shot: StringProperty(name="Shot", description="Name of the shot's folder; empty without a shot")
+    owner: StringProperty(name="Owner", description="Number of the scene in this session; a copy has its original's")
     image: PointerProperty(type=bpy.types.Image, name="Source Movie")
     source: StringProperty(name="Source", description="The source as jobs name it, in JSON")
     inputs: StringProperty(name="Inputs", description="Where the source's files are, by their hashes, in JSON")

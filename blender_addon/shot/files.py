@@ -125,12 +125,13 @@ def bring(files: Mapping[str, Path], folder: Path) -> dict[str, Path]:
 
 
 def path_owners() -> list:
-    """Everything in the file that can point into a shot's folder."""
-    return [
+    """Everything in the file that can point into a shot's folder; what is linked belongs to another file."""
+    found = [
         *bpy.data.images,
         *(m for o in bpy.data.objects for m in o.modifiers if m.type == "MESH_CACHE"),
         *(s for scene in bpy.data.scenes for s in compat.all_strips(scene) if s.type == "MOVIE"),
     ]
+    return [owner for owner in found if owner.id_data.library is None]
 
 
 def mend_records(shot: Path, target: Path) -> None:

@@ -25,7 +25,7 @@ def all_homes() -> list[Path]:
     homes = [files.user_shots(), *former()]
     if bpy.data.filepath:
         homes.append(files.shots_folder(bpy.data.filepath))
-    for scene in bpy.data.scenes:
+    for scene in [scene for scene in bpy.data.scenes if scene.library is None]:
         folder = scene.ex4d.folder
         if folder is not None and folder.name.startswith(scene.ex4d.shot):
             homes.append(folder.parent)

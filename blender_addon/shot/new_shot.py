@@ -6,10 +6,8 @@ transform, camera, and the strips of its takes.
 
 import bpy
 
+from ..scene import cg
 from ..ui import properties
-
-KEPT = {*properties.TakeChoices.__annotations__, "match_scene", "estimator_name"} - {"camera"}
-"""What the artist has chosen that is not about one clip."""
 
 
 def make_scene(name: str) -> bpy.types.Scene:
@@ -20,12 +18,18 @@ def make_scene(name: str) -> bpy.types.Scene:
     bpy.ops.scene.new(type="EMPTY")  # copies everything of the scene, also what is ours, but for objects and strips
     scene = bpy.context.scene
     scene.name = name
-    facts = scene.ex4d
+    forget_shot(scene)
+    return scene
+
+
+def forget_shot(scene: bpy.types.Scene) -> None:
+    """Let a scene have no shot any more; what the artist has chosen that is not about one clip stays."""
+    facts, kept = scene.ex4d, {*properties.TakeChoices.__annotations__, "match_scene", "estimator_name"} - {"camera"}
     facts.takes.clear()
     for known in facts.bl_rna.properties:
-        if known.identifier not in KEPT and not known.is_readonly:
+        if known.identifier not in kept and not known.is_readonly:
             facts.property_unset(known.identifier)
-    return scene
+    cg.remove(scene)  # what was copied of it: without a shot it touches nothing of the other scene
 
 
 def with_shots() -> list[bpy.types.Scene]:

@@ -20,6 +20,23 @@ from ..words import count
 DAMAGED = "What the scene kept of how its clip was opened is damaged: choose the clip once more with Open Clip."
 
 
+LAST_FRAME = 1_048_574
+"""The last frame that a Blender scene can have."""
+
+
+def check_room(start: int, frames: int) -> None:
+    """Refuse a shot of so many frames at scene frame `start` where Blender's frames end before it does.
+
+    Raises:
+        InputError: they do; all frames beyond would show the last one.
+    """
+    if start + frames - 1 > LAST_FRAME:
+        raise InputError(
+            f"The shot would reach from scene frame {start} to {start + frames - 1}, but Blender's last frame is"
+            f" {LAST_FRAME}: let the scene start earlier (Output properties, Frame Range)."
+        )
+
+
 @dataclass(frozen=True)
 class Part:
     """A part of a clip.

@@ -234,10 +234,12 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
     facts = scene.ex4d
     was, earlier = follow.before(facts) if facts.shot == request.shot else None, len(facts.takes)
     stood = was is not None
+    start = json.loads(request.source)["settings"]["start"]
+    first = part.scene_frame(facts, start) if stood else scene.frame_start
+    part.check_room(first, len(mesh))
     if not stood:
         cg.remove(scene)
-    start = json.loads(request.source)["settings"]["start"]
-    facts.start = part.scene_frame(facts, start) if stood else scene.frame_start
+    facts.start = first
     _write_facts(scene, request, job, mesh, stood)
     root = objects.find(scene, objects.ROOT)
     if root is None:
@@ -286,6 +288,7 @@ def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: 
     depth = standing_depth(facts) if stood else ""
     facts.source, facts.inputs = request.source, json.dumps({**known, **request.files})
     facts.shot, facts.clip_path, facts.opened = request.shot, request.clip, request.clip
+    facts.owner = str(scene.session_uid)
     facts.asked = request.asked
     if not depth or request.depth != depth:  # else it is a part of what was found, or made, before
         facts.depth_found = request.depth

@@ -11,17 +11,19 @@ from ex4d.pipeline import take
 from ex4d.pipeline.requests import Generate
 from ex4d.storage.npz import open_arrays
 
-from ..scene import compat
-from ..shot import compare, part, takes
+from ..scene import cg, compat
+from ..shot import compare, copies, part, takes
 
 
-def list_again(scene: bpy.types.Scene) -> int:
-    """Put takes and views of the shot's folder into the list that are not there, with strips; returns how many.
+def list_again(scene: bpy.types.Scene) -> tuple[int, list[str]]:
+    """Put takes and views of the shot's folder into the list that are not there, with strips.
+
+    Returns how many, and a sentence about each that is damaged, which is left out.
 
     Raises:
         InputError: the folder of the shot is gone.
     """
-    facts, found = scene.ex4d, 0
+    facts, found, damaged = scene.ex4d, 0, []
     if facts.folder is None or not facts.folder.is_dir():
         raise InputError("The folder of the shot is gone, so there are no takes to list.")
     listed = {(entry.number, entry.view) for entry in facts.takes}
@@ -29,9 +31,16 @@ def list_again(scene: bpy.types.Scene) -> int:
         for folder in sorted(facts.folder.glob(f"{word}s/{word}_*")):
             number = folder.name.rpartition("_")[2]
             if number.isdecimal() and (int(number), view) not in listed and (folder / movie).is_file():
-                _list(scene, folder, int(number), view)
-                found += 1
-    return found
+                before = len(facts.takes)
+                try:
+                    _list(scene, folder, int(number), view)
+                    found += 1
+                except InputError as error:
+                    while len(facts.takes) > before:
+                        facts.takes.remove(before)
+                    facts.take_index = max(0, min(facts.take_index, before - 1))
+                    damaged.append(f"{word.title()} {number} is damaged, so it is not listed: {error}")
+    return found, damaged
 
 
 def _list(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> None:
@@ -71,19 +80,33 @@ def _record(folder: Path) -> take.TakeRecord | None:
 
 
 def delete(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> None:
-    """Remove a take from the list, from the sequencer and from the disk.
+    """Remove a take from the list, from the sequencer and from the disk; also in copies of the scene.
 
     Raises:
+        InputError: the shot's folder is not known, or own objects are rendered into the take.
         OSError: its files cannot be removed; then nothing is.
     """
-    facts = scene.ex4d
     number, view = entry.number, entry.view
     folder = takes.take_folder(scene, number, view)
-    if folder is not None:
-        compare.forget(scene, folder)
-    if folder is not None and folder.is_dir():
+    if folder is None:
+        raise InputError(
+            f"The folder of the shot is not known any more, so the files of {entry.title} cannot be found: press Open"
+            " Again, or use Remove from List."
+        )
+    shown = copies.sharing(scene)
+    for each in shown:
+        if cg.is_rendered_into(each, folder):
+            raise InputError(
+                f"Your own objects in {each.name} are rendered into {entry.title}: press Remove under CG and Export."
+            )
+    for each in shown:
+        compare.forget(each, folder)
+    if folder.is_dir():
         shutil.rmtree(folder)
-    while (strip := takes.strip_of(scene, number, view)) is not None:
-        compat.remove_strip(scene, strip)
-    facts.takes.remove(next(at for at, one in enumerate(facts.takes) if (one.number, one.view) == (number, view)))
-    facts.take_index = max(0, min(facts.take_index, len(facts.takes) - 1))
+    for each in shown:
+        while (strip := takes.strip_of(each, number, view)) is not None:
+            compat.remove_strip(each, strip)
+        listed = each.ex4d
+        for at in reversed([at for at, one in enumerate(listed.takes) if (one.number, one.view) == (number, view)]):
+            listed.takes.remove(at)
+        listed.take_index = max(0, min(listed.take_index, len(listed.takes) - 1))

@@ -107,6 +107,8 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         InputError: see `camera.sample` and `read_source`, or a setting of the generator that it does not take.
     """
     facts = scene.ex4d
+    if facts.shot and facts.folder is None:
+        raise InputError("The video of the shot was removed from the file: press Open Again, which makes it anew.")
     read_source(facts.source)  # before anything is written or sent
     generation = GenerateSettings(
         generator=facts.generator_name,
@@ -228,11 +230,11 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
         server: what the server has, where that is known.
     """
     yield ("Adding Take", 0, 1)
-    scene = objects.scene_of(request)
-    facts = scene.ex4d
-    shot = facts.folder if facts.shot == request.shot else None
-    if shot is None:
-        raise InputError("The shot of this take is not in the scene any more: undo until it is, then take it again.")
+    scene = objects.find_scene(request)
+    facts = scene.ex4d if scene is not None else None
+    shot = facts.folder if facts is not None and facts.shot == request.shot else None
+    if scene is None or facts is None or shot is None:
+        raise InputError(_keep_on_disk(request, update))
     number, folder = new_folder(scene, shot, request.preview)
     made = _made_by(request, update.facts, server)
     try:
@@ -262,6 +264,33 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
     notes = [renumbered(note, facts.start) for note in update.facts.get("notes", ())]
     new = [note for note in notes if note not in known]
     return " ".join(sentence for sentence in (said, *new, rendered, request.bystanders) if sentence)
+
+
+def _keep_on_disk(request: TakeRequest, update: Any) -> str:
+    """Keep a result whose shot was undone, or whose scene was deleted, meanwhile; returns what to tell.
+
+    It lies with the other takes of the shot, from where *List from Disk* brings it back.
+    """
+    gone = "The shot of this take is not in the scene any more"
+    if objects.find_scene(request) is None:
+        gone = "The scene that this was for is gone"
+    shot = next((found for path in request.files.values() if (found := _shot_around(Path(path), request.shot))), None)
+    if shot is None:
+        return f"{gone}, and its folder is gone: open the clip again, and take it again."
+    word = "view" if request.preview else "take"
+    _number, folder = files.numbered(shot / f"{word}s", word)
+    try:
+        placed = files.bring(update.files, folder) | files.bring({take.CAMERA: Path(request.path)}, folder)
+        _tell_inputs(folder, request, placed)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return f"{gone}. The {word} is kept in {folder}: undo or redo until the shot is there, then press List from Disk."
+
+
+def _shot_around(file: Path, shot: str) -> Path | None:
+    """The existing folder of a shot that holds a file; None where the file lies elsewhere."""
+    return next((folder for folder in file.parents if folder.name == shot and folder.is_dir()), None)
 
 
 def _tell_inputs(folder: Path, request: TakeRequest, placed: dict[str, Path]) -> None:

@@ -8,6 +8,7 @@ from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..scene import another_camera, bake, camera, camera_files, pivot
 from ..ui import properties
+from ..ui.file_name import is_named, named_file
 from ..ui.from_schema import from_blender, property_of
 from ..ui.operator import Safe, poll_shot
 from ..words import count
@@ -101,6 +102,8 @@ class EX4D_OT_export_path(Safe):
     def check(self, context: bpy.types.Context) -> bool:
         """Let the name end as the format's do."""
         self.follow_name()
+        if not is_named(self.filepath):
+            return False
         named = str(camera_files.file_for(Path(self.filepath), self.format))
         changed, self.filepath = named != self.filepath, named
         return changed
@@ -108,7 +111,7 @@ class EX4D_OT_export_path(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """Write it."""
         self.follow_name()
-        file = camera_files.file_for(Path(bpy.path.abspath(self.filepath)), self.format)
+        file = camera_files.file_for(named_file(self.filepath), self.format)
         self.tell(" ".join(camera_files.export_path(context.scene, file, self.format)))
 
     def follow_name(self) -> None:

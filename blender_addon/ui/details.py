@@ -38,6 +38,9 @@ class EX4D_OT_details(bpy.types.Operator):
         def draw(menu: bpy.types.Menu, context: bpy.types.Context) -> None:
             draw_details(menu.layout, text, button, settings, label)
 
+        if bpy.app.background or context.window is None:  # Blender crashes where it has no window to show it in
+            self.report({"INFO"}, text)
+            return {"FINISHED"}
         context.window_manager.popup_menu(draw, title="EX-4D")
         return {"FINISHED"}
 

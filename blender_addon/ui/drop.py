@@ -33,7 +33,11 @@ class EX4D_OT_drop_footage(Safe):
         """Hand the clip to Open Clip; Blender would not say why that one cannot be used now."""
         if session.current().state.busy:
             raise InputError("EX-4D is busy: wait, or press Cancel, and drop the clip again.")
-        return bpy.ops.ex4d.open_clip("INVOKE_DEFAULT", filepath=str(self.clip()))
+        clip = str(self.clip())
+        try:
+            return bpy.ops.ex4d.open_clip("INVOKE_DEFAULT", filepath=clip)
+        except RuntimeError as error:  # how Blender passes on what the operator reported
+            raise InputError(str(error).removeprefix("Error: ").strip()) from error
 
     def clip(self) -> Path:
         """The one clip that was dropped.

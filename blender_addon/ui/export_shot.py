@@ -7,6 +7,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ..scene import interchange
+from ..ui.file_name import is_named, named_file
 from ..ui.operator import Safe, poll_shot
 from ..words import size
 
@@ -36,6 +37,8 @@ class EX4D_OT_export_shot(Safe):
 
     def check(self, context: bpy.types.Context) -> bool:
         """Let the name end as the format's do."""
+        if not is_named(self.filepath):
+            return False
         named = str(interchange.file_for(Path(self.filepath), self.format))
         changed, self.filepath = named != self.filepath, named
         return changed
@@ -50,7 +53,7 @@ class EX4D_OT_export_shot(Safe):
 
     def act(self, context: bpy.types.Context) -> None:
         """Write it. As long as nobody has chosen a format, the ending of the name tells it."""
-        file = Path(bpy.path.abspath(self.filepath))
+        file = named_file(self.filepath)
         if not self.properties.is_property_set("format"):
             self.format = interchange.format_of_name(file) or self.format
         self.tell(interchange.write(context.scene, interchange.file_for(file, self.format), self.format))

@@ -6,6 +6,7 @@ from pathlib import Path
 import bpy
 from bpy.props import StringProperty
 
+from ex4d.errors import InputError
 from ex4d.storage.sequence import clip_at
 
 from ..ui.operator import Job, poll_idle, poll_shot
@@ -34,6 +35,8 @@ class EX4D_OT_find_clip(Job):
 
     def begin(self, context: bpy.types.Context) -> None:
         """Start reading it; no server is needed for that."""
+        if not self.filepath:
+            raise InputError("No clip is named: choose the file or the folder that was moved.")
         clip = clip_at(Path(bpy.path.abspath(self.filepath)))
         scene = context.scene
         request = requests.FindRequest(scene.name, scene.ex4d.shot, str(clip), scene.session_uid)

@@ -12,6 +12,16 @@ from ..shot import estimates
 from ..work import queue, session, state
 
 
+def poll_own(cls: type, context: bpy.types.Context) -> bool:
+    """For `poll`: whether the scene is one of this file; what is done to a linked one is never saved."""
+    library = context.scene.library
+    if library is not None:
+        name = bpy.path.basename(library.filepath)
+        cls.poll_message_set(f"The scene is linked from {name}: open that file, or append the scene instead")
+        return False
+    return True
+
+
 def poll_idle(cls: type, context: bpy.types.Context) -> bool:
     """For `poll`: whether nothing is under way."""
     if session.current().state.busy:
@@ -29,7 +39,9 @@ def poll_takes(cls: type, context: bpy.types.Context) -> bool:
 
 
 def poll_shot(cls: type, context: bpy.types.Context) -> bool:
-    """For `poll`: whether a clip is open in the scene."""
+    """For `poll`: whether a clip is open in the scene, which is one of this file."""
+    if not poll_own(cls, context):
+        return False
     if not context.scene.ex4d.shot:
         cls.poll_message_set("Open a clip first")
         return False
@@ -44,6 +56,7 @@ class Safe(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Do it; errors that a user can act on are reported."""
         session.current().enter_file()
+        session.current().settle_copies()
         try:
             done = self.act(context) or {"FINISHED"}
         except (EX4DError, OSError) as error:
@@ -69,8 +82,8 @@ class Job(Safe):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs nothing under way."""
-        return poll_idle(cls, context)
+        """Needs a scene of this file, and nothing under way."""
+        return poll_own(cls, context) and poll_idle(cls, context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Send it off and return."""

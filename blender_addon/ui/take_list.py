@@ -43,12 +43,9 @@ class EX4D_OT_takes_list(Safe):
 
     def act(self, context: bpy.types.Context) -> None:
         """List them."""
-        found = take_list.list_again(context.scene)
-        self.tell(
-            f"{count(found, 'take')} came back into the list."
-            if found
-            else "Every take on disk is already in the list."
-        )
+        found, damaged = take_list.list_again(context.scene)
+        came = f"{count(found, 'take')} came back into the list." if found else ""
+        self.tell(" ".join([came, *damaged]).strip() or "Every take on disk is already in the list.")
 
 
 def draw_facts(layout: Layout, context: Context, entry: bpy.types.PropertyGroup) -> None:

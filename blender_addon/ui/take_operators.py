@@ -11,7 +11,7 @@ from ex4d.errors import InputError
 from ..scene import camera, compat
 from ..shot import part, takes
 from ..ui import properties
-from ..ui.operator import Job, Safe, poll_takes
+from ..ui.operator import Job, Safe, poll_own, poll_takes
 from ..words import count
 from ..work import requests, session
 
@@ -24,8 +24,8 @@ class OnTake(Safe):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs a take."""
-        return len(context.scene.ex4d.takes) > 0
+        """Needs a take, in a scene of this file."""
+        return poll_own(cls, context) and len(context.scene.ex4d.takes) > 0
 
     def chosen(self, context: bpy.types.Context) -> properties.EX4DTake:
         """The take with the number, or the active one."""

@@ -6,7 +6,7 @@ from bpy.app.handlers import persistent
 from ex4d.errors import EX4DError
 
 from ..scene import comparison
-from ..shot import saving
+from ..shot import copies, saving
 from ..work import session, state
 
 
@@ -19,6 +19,7 @@ def load_pre(*_: object) -> None:
 @persistent
 def load_post(*_: object) -> None:
     """Bring the new file up to date, and follow its job."""
+    copies.claim_all()
     session.current().enter_file()
 
 

@@ -58,7 +58,7 @@ def keep(waiting: tuple[Waiting, ...]) -> None:
 def kept() -> tuple[Waiting, ...]:
     """What waited when the open file was saved, in order; what another version of the add-on wrote is left out."""
     found = []
-    for scene in bpy.data.scenes:
+    for scene in [scene for scene in bpy.data.scenes if scene.library is None]:
         entries = [(-1, "", scene.ex4d.request)] if scene.ex4d.unsent else []
         with suppress(ValueError, TypeError):  # nothing, or not ours
             entries += [(int(place), str(job_id), str(text)) for place, job_id, text in json.loads(scene.ex4d.waiting)]

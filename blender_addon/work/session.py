@@ -19,7 +19,7 @@ from ex4d.jobs.client import Client
 from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
 
 from ..scene import comparison, objects
-from ..shot import clip_looks, from_0_1, homes, live_coverage, part, saving, takes
+from ..shot import clip_looks, copies, from_0_1, homes, live_coverage, part, saving, takes
 from ..ui import status_bar
 from ..ui.coverage_overlay import Overlay
 from ..ui.generators import Groups
@@ -145,6 +145,7 @@ class Session(Connection):
         end = time.monotonic() + budget
         try:
             self.enter_file()
+            self.settle_copies()
             if any([chores.hear_setup(self), chores.hear_model_fetch(self)]):
                 _redraw()
             if self.client is not None:
@@ -257,7 +258,7 @@ class Session(Connection):
         for scene in bpy.data.scenes:
             comparison.show_after_render(scene)  # a render was under way when the file was saved
         for scene in bpy.data.scenes:
-            if (remembered := scene.ex4d.remembered) is not None:
+            if scene.library is None and (remembered := scene.ex4d.remembered) is not None:
                 request = replace(remembered[0], scene=scene.name, scene_uid=scene.session_uid)
                 self.dispatch(state.Reopened(request, remembered[1]))
                 break
@@ -269,6 +270,11 @@ class Session(Connection):
         """Say what an old file held that means nothing."""
         if lost:
             self.dispatch(state.Said(" ".join(lost), failed=True))
+
+    def settle_copies(self) -> None:
+        """Let scenes that Blender has copied stand by themselves."""
+        if said := copies.settle():
+            self.dispatch(state.Said(said))
 
     def leave_file(self) -> None:
         """Before another file is loaded: let go of what is under way; the server goes on with it."""

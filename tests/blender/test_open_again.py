@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import shots
 from test_mesh import evaluated_vertices
-from test_takes import take
+from test_takes import deliver, take
 
 from blender_addon.scene import axes, camera, compat, objects
 from blender_addon.shot import asking, checks, files, source, takes
@@ -296,10 +296,10 @@ def test_a_clip_whose_scene_is_deleted_while_it_opens_is_not_put_into_another(tw
 def test_a_take_whose_scene_is_deleted_goes_into_no_other(two_scenes, tmp_path):
     one, two = two_scenes
     session.current().dispatch(state.CancelPressed())
-    request = takes.request_take(one, preview=False)
+    request, update = deliver(one, tmp_path / "of one")
     bpy.data.scenes.remove(one)
     with pytest.raises(source.InputError, match="The scene that this was for is gone"):
-        list(takes.bring_in(request, None))
+        list(takes.bring_in(request, update))
     assert [entry.title for entry in two.ex4d.takes] == ["Take 001 (preview)"]
 
 
