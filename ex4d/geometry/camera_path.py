@@ -49,6 +49,11 @@ class CameraPath:
         """World-to-camera (T,4,4)."""
         return transforms.inverse(self.camera_to_world)
 
+    def in_size(self, width: int, height: int) -> "CameraPath":
+        """The same cameras with a picture of another size in pixels; one of another aspect is squeezed."""
+        scale = np.diag([width / self.width, height / self.height, 1.0])
+        return CameraPath(self.camera_to_world, scale @ self.intrinsics, width, height)
+
 
 def stereo(cameras: CameraPath, eye_distance: float) -> tuple[CameraPath, CameraPath]:
     """The paths of a left and a right eye: parallel cameras, `eye_distance` apart in the depth's unit.

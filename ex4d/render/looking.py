@@ -76,7 +76,9 @@ class Looker:
         """
         mesh = self._mesh(key, path, view)
         mesh = replace(mesh, source_to_world=view.source_to_world[None])
-        is_source = view.frame == 0 if view.release_compat else coincides(mesh, _in_size_of(mesh, view.camera), 0)
+        is_source = (
+            view.frame == 0 if view.release_compat else coincides(mesh, view.camera.in_size(mesh.width, mesh.height), 0)
+        )
         if is_source:
             return np.full((view.camera.height, view.camera.width), classes.OWN, np.uint8)
         if self._black.shape != (*mesh.depth.shape, 3):
@@ -113,9 +115,3 @@ class Looker:
 def _farthest(file: DepthFile) -> float:
     """The greatest distance in all frames, read one at a time."""
     return max(float(frame.max()) for frame in file.each(0, file.shape[0]))
-
-
-def _in_size_of(mesh: DWMesh, camera: CameraPath) -> CameraPath:
-    """The same camera with a picture as large as the mesh's."""
-    scale = np.diag([mesh.width / camera.width, mesh.height / camera.height, 1.0])
-    return CameraPath(camera.camera_to_world, scale @ camera.intrinsics, mesh.width, mesh.height)

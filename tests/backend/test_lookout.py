@@ -23,7 +23,7 @@ from ex4d.jobs.keys import ClientKeys, KeyPair, client_keys
 from ex4d.jobs.messages import SERVER_CONTROL, Error, Follow, Look, Seen, Unseen
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.requests import Reconstruct, Source
-from ex4d.render import classes, coverage
+from ex4d.render import classes
 from ex4d.render.conditioning import render
 from ex4d.render.scene import Scene
 
@@ -52,7 +52,7 @@ def sent(server, connect, tmp_path):
     assert last.state == "done"
     mesh = DWMesh.from_depth(depth_of_a_box())
     radius = presets.pivot_distance(mesh.depth[0])
-    path = coverage.resized(presets.preset("60", radius, mesh.intrinsics, WIDTH, HEIGHT, FRAMES), 72)
+    path = presets.preset("60", radius, mesh.intrinsics, WIDTH, HEIGHT, FRAMES).in_size(72, 48)
     looks = [look_at(path, t, blobs[1].sha256) for t in range(FRAMES)]
     return client, looks, mesh, path
 

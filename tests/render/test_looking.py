@@ -9,7 +9,7 @@ from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthFile, load_depth_npz, save_depth
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS
-from ex4d.render import classes, coverage
+from ex4d.render import classes
 from ex4d.render.conditioning import render
 from ex4d.render.looking import Looker, View
 from ex4d.render.scene import Scene
@@ -29,7 +29,8 @@ def at(path: CameraPath, t: int) -> CameraPath:
 
 def orbit(mesh: DWMesh, width: int) -> CameraPath:
     radius = presets.pivot_distance(mesh.depth[0])
-    return coverage.resized(presets.preset("60", radius, mesh.intrinsics, mesh.width, mesh.height, len(mesh)), width)
+    path = presets.preset("60", radius, mesh.intrinsics, mesh.width, mesh.height, len(mesh))
+    return path.in_size(width, round(mesh.height * width / mesh.width))
 
 
 @pytest.mark.parametrize("width", [64, 30, 200])
@@ -54,7 +55,10 @@ def test_from_the_source_view_nothing_is_missing_in_a_picture_of_any_size(shot):
     own = CameraPath(np.eye(4)[None], mesh.intrinsics[3:4], mesh.width, mesh.height)
     looker = Looker()
     for width in (64, 32, 160):
-        assert (looker.look("a", file, View(3, coverage.resized(own, width), np.eye(4))) == classes.OWN).all()
+        assert (
+            looker.look("a", file, View(3, own.in_size(width, round(own.height * width / own.width)), np.eye(4)))
+            == classes.OWN
+        ).all()
     aside = np.eye(4)
     aside[0, 3] = 0.2
     moved = CameraPath(aside[None], own.intrinsics, own.width, own.height)
