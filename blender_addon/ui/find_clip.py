@@ -36,7 +36,7 @@ class EX4D_OT_find_clip(Job):
     def begin(self, context: bpy.types.Context) -> None:
         """Start reading it; no server is needed for that."""
         if not self.filepath:
-            raise InputError("No clip is named: choose the file or the folder that was moved.")
+            raise InputError("No clip is chosen: choose the file or the folder that was moved.")
         clip = clip_at(Path(bpy.path.abspath(self.filepath)))
         scene = context.scene
         request = requests.FindRequest(scene.name, scene.ex4d.shot, str(clip), scene.session_uid)

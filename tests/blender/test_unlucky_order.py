@@ -123,4 +123,4 @@ def test_details_do_not_crash_a_blender_without_a_window(scene, addon):
 
 
 def test_find_clip_without_a_name_says_so(scene, shot):
-    assert "No clip is named" in reported("find_clip")
+    assert "No clip is chosen" in reported("find_clip")
