@@ -67,7 +67,7 @@ def test_a_take_that_is_damaged_does_not_keep_others_out_of_the_list(scene, shot
         bpy.ops.ex4d.take_remove()
     for _each in range(2):
         found, (damaged,) = take_list.list_again(scene)
-        assert damaged.startswith("Take 001 is damaged, so it is not listed: The camera file")
+        assert damaged.startswith("Take 001 is not listed: The camera file")
         assert [(entry.number, bool(entry.title)) for entry in scene.ex4d.takes] == [(2, True)]
     assert found == 0
 
