@@ -57,7 +57,7 @@ def _seen(scene: bpy.types.Scene, path: CameraPath) -> Iterator[str]:
 def _now(scene: bpy.types.Scene) -> CameraPath:
     """The chosen camera as it stands in the frame that is shown; evaluates nothing."""
     chosen, root, facts = camera.path_camera(scene), objects.find(scene, objects.ROOT), scene.ex4d
-    origin = camera.matrix_of(root) if root else np.eye(4)
+    origin = camera.with_size(root) if root else np.eye(4)
     pose = camera.rigid(np.linalg.solve(origin, camera.matrix_of(chosen)), chosen.name)
     k = axes.intrinsics_from_lens(camera.lens_of(chosen.data), axes.Picture(facts.width, facts.height))
     return CameraPath(pose[None], k[None], facts.width, facts.height)

@@ -380,9 +380,25 @@ def sample(scene: bpy.types.Scene) -> CameraPath:
 
 
 def origin_of(scene: bpy.types.Scene, depsgraph: bpy.types.Depsgraph) -> NDArray[np.float64]:
-    """Matrix (4,4) of the shot's root as it is evaluated; the identity where it was deleted."""
+    """Matrix (4,4) of the shot's root as it is evaluated; the identity where it was deleted.
+
+    Raises:
+        InputError: it is scaled to nothing.
+    """
     root = objects.find(scene, objects.ROOT)
-    return matrix_of(root.evaluated_get(depsgraph)) if root else np.eye(4)
+    return with_size(root.evaluated_get(depsgraph)) if root else np.eye(4)
+
+
+def with_size(thing: bpy.types.Object) -> NDArray[np.float64]:
+    """Matrix (4,4) of an object, which can be inverted.
+
+    Raises:
+        InputError: the object is scaled to nothing.
+    """
+    matrix = matrix_of(thing)
+    if np.linalg.det(matrix) == 0:
+        raise InputError(f"{thing.name} is scaled to nothing: give it a scale other than 0 on all axes.")
+    return matrix
 
 
 def rigid(matrix: NDArray, whose: str) -> NDArray[np.float64]:

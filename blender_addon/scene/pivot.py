@@ -27,7 +27,7 @@ def chosen(scene: bpy.types.Scene, which: str) -> NDArray[np.float64] | None:
         return None
     point = np.array(scene.cursor.location) if which == CURSOR else _middle(scene)
     root = objects.find(scene, objects.ROOT)
-    origin = camera.matrix_of(root) if root else np.eye(4)
+    origin = camera.with_size(root) if root else np.eye(4)
     seen = axes.points_from_blender((np.linalg.inv(origin) @ [*point, 1.0])[:3])
     if seen[2] <= 1e-3 * scene.ex4d.radius:
         what = "The 3D cursor is" if which == CURSOR else "The selected objects are"

@@ -82,8 +82,11 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
             )
         )
     found += _length(facts)
-    if told := bystanders.told(scene):
-        found.append(Advice(told, "ex4d.own_objects_known", (), "Got It"))
+    try:
+        if told := bystanders.told(scene):
+            found.append(Advice(told, "ex4d.own_objects_known", (), "Got It"))
+    except InputError as error:
+        found.append(Advice(str(error)))
     return found
 
 

@@ -11,7 +11,7 @@ from ex4d.pipeline import take
 from ex4d.pipeline.requests import Generate
 
 from ..scene import footage, mesh_object
-from ..shot import copies, files, source
+from ..shot import copies, files, part, source
 from ..work import session
 
 LOOK_INTERVAL_S = 5.0
@@ -90,6 +90,8 @@ def _depth_of_takes(scene: bpy.types.Scene) -> set[Path]:
     for each in copies.sharing(scene):
         known |= each.ex4d.input_files
         kept.add(Path(source.standing_depth(each.ex4d)))
+        if not part.is_known(each.ex4d):  # nobody knows which depth stands, so none is removed
+            kept |= set(each.ex4d.folder.rglob(mesh_object.DEPTH))
     for record in facts.folder.glob(f"takes/*/{take.SIDECAR}"):
         try:
             job = take.read_record(record).job

@@ -90,6 +90,26 @@ def world_stays(scene: bpy.types.Scene, was: Before, root: bpy.types.Object) -> 
     return ""
 
 
+def place(facts: bpy.types.PropertyGroup, entry: bpy.types.PropertyGroup) -> bool:
+    """Let a take that came into the list know where the world that it was made in lies in today's.
+
+    That world's origin is the source camera of the first frame of the take. Returns whether that is known: it is where
+    the source camera stands still, where that frame is open, or where the list has another take of it.
+    """
+    stands = part.opened(facts)
+    at, between = divmod(entry.start - stands.start, stands.step)
+    if not facts.path or at == between == 0:
+        return True
+    if not between and 0 <= at < facts.frames:
+        entry.moved = json.dumps(facts.poses[at].tolist())
+        return True
+    like = next((each for each in facts.takes if each.start == entry.start and each.moved), None)
+    if like is None:
+        return False
+    entry.moved = like.moved
+    return True
+
+
 def placed(entry: bpy.types.PropertyGroup) -> NDArray[np.float64]:
     """Where the world that a take was made in lies (4,4) in the world of the shot, library axes."""
     return np.array(json.loads(entry.moved), np.float64) if entry.moved else np.eye(4)

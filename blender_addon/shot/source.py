@@ -187,8 +187,11 @@ def _with_depth(request: OpenRequest, depth: Path, camera: Path | None) -> Steps
 
 def standing_depth(facts: bpy.types.PropertyGroup) -> str:
     """The file with the depth of the shot that stands; "" where it is gone."""
-    known = facts.input_files
-    depth = [known.get(blob["sha256"], "") for blob in json.loads(facts.source)["depth"]]
+    try:
+        known, blobs = facts.input_files, json.loads(facts.source)["depth"]
+    except (ValueError, KeyError, TypeError):  # damaged, which is told where it matters
+        return ""
+    depth = [known.get(blob["sha256"], "") for blob in blobs]
     return depth[0] if len(depth) == 1 and depth[0] and Path(depth[0]).is_file() else ""
 
 
@@ -351,7 +354,7 @@ def set_scale(scene: bpy.types.Scene, distance: float) -> float:
     camera.frame_facts(scene)
     if root is None:
         raise InputError("EX-4D Source was deleted: undo until it is there again, or open the clip again.")
-    to_world = camera.matrix_of(root)
+    to_world = camera.with_size(root)
     pose = axes.pose_to_blender(facts.poses[facts.frame_of(scene.frame_current)])
     eye, cursor = (to_world @ pose)[:3, 3], np.array(scene.cursor.location)
     found = float(np.linalg.norm(cursor - eye))

@@ -1,5 +1,6 @@
 """The list of takes and the disk: takes that are there and not in the list, and takes that are to be gone from both."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from ex4d.pipeline.requests import Generate
 from ex4d.storage.npz import open_arrays
 
 from ..scene import cg, compat
-from ..shot import compare, copies, part, takes
+from ..shot import compare, copies, follow, part, takes
 
 
 def list_again(scene: bpy.types.Scene) -> tuple[int, list[str]]:
     """Put takes and views of the shot's folder into the list that are not there, with strips.
 
-    Returns how many, and a sentence about each that is damaged, which is left out.
+    Returns how many, and a sentence about each that is left out, as it is damaged or was made in a
+    world that is not known any more.
 
     Raises:
         InputError: the folder of the shot is gone.
@@ -39,7 +41,7 @@ def list_again(scene: bpy.types.Scene) -> tuple[int, list[str]]:
                     while len(facts.takes) > before:
                         facts.takes.remove(before)
                     facts.take_index = max(0, min(facts.take_index, before - 1))
-                    damaged.append(f"{word.title()} {number} is damaged, so it is not listed: {error}")
+                    damaged.append(f"{word.title()} {number} is not listed: {error}")
     return found, damaged
 
 
@@ -56,6 +58,13 @@ def _list(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> None
         entry.made = ", ".join([record.title, *([entry.quality] if entry.quality else []), f"seed {record.seed}"])
         if isinstance(record.job, Generate):
             entry.start = record.job.source.settings.start
+    if view:
+        entry.start = _view_begins(folder, entry.start)
+    if not follow.place(facts, entry):
+        raise InputError(
+            f"the source camera moves, and frame {entry.start + 1} of the clip, where it begins, is not open: open that"
+            " under Frames and Size, then press List from Disk again."
+        )
     entry.name = entry.title
     facts.take_index = len(facts.takes) - 1
     if takes.strip_of(scene, number, view) is None:
@@ -63,6 +72,14 @@ def _list(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> None
         movie = next(folder / name for name in names if (folder / name).is_file())
         strip = takes.insert_strip(scene, f"EX-4D {entry.title}", movie, start, entry.frames)
         strip["ex4d_take"], strip["ex4d_shot"], strip["ex4d_view"] = number, facts.shot, view
+
+
+def _view_begins(folder: Path, default: int) -> int:
+    """The clip's frame (from 0) that a view begins with; `default` for views of earlier versions."""
+    try:
+        return int(json.loads((folder / takes.VIEW_BEGINS).read_text(encoding="utf-8"))["start"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return default
 
 
 def _length(folder: Path) -> int:

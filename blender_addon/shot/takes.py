@@ -30,6 +30,9 @@ from ..words import count
 from ..work import capabilities
 from ..work.requests import TakeRequest
 
+VIEW_BEGINS = "view.json"
+"""In the folder of a view: the first frame of the clip that it shows, from 0."""
+
 
 def take_folder(scene: bpy.types.Scene, number: int, view: bool = False) -> Path | None:
     """Folder of a take, or of a view (what Preview Path makes), or None without a shot."""
@@ -254,6 +257,7 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
     entry.start, entry.frames = json.loads(request.source)["settings"]["start"], len(update.facts["coverage"])
     entry.made, entry.generator, entry.quality = made.told, made.generator, made.quality
     entry.camera = request.camera
+    follow.place(facts, entry)  # where that fails, no take is in the list that this one can have been made from
     facts.take_index = len(facts.takes) - 1
     facts.own_objects_told |= bool(request.bystanders)
     coverage, known = update.facts["coverage"], facts.notes.splitlines()
@@ -294,7 +298,13 @@ def _shot_around(file: Path, shot: str) -> Path | None:
 
 
 def _tell_inputs(folder: Path, request: TakeRequest, placed: dict[str, Path]) -> None:
-    """Write into the take's record where its files are, for `ex4d again`; a server knows only what is in them."""
+    """Write into the take's record where its files are, for `ex4d again`; a server knows only what is in them.
+
+    A view has no record; of it is written with which frame of the clip it begins.
+    """
+    if request.preview:
+        begins = {"start": json.loads(request.source)["settings"]["start"]}
+        (folder / VIEW_BEGINS).write_text(json.dumps(begins), encoding="utf-8")
     if take.SIDECAR not in placed:
         return
     record, kept = take.read_record(placed[take.SIDECAR]), str(placed[take.CAMERA])

@@ -100,6 +100,8 @@ class EX4D_OT_take_again(OnTake, Job):
             changed = json.loads(self.options or "{}")
         except ValueError as error:
             raise InputError(f'Options must be JSON such as {{"quality": "final"}}: {error}.') from error
+        if not isinstance(changed, dict):
+            raise InputError('Options must be JSON such as {"quality": "final"}, a setting and its value.')
         server = session.current().capabilities
         return takes.request_again(context.scene, taken.number, self.generator, changed, server)
 

@@ -1,6 +1,7 @@
 """Which frames of the clip are open, and opening others: camera, takes and pictures stay where they are."""
 
 import json
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -12,16 +13,18 @@ import shots
 from test_mesh import evaluated_vertices
 from test_open_again import keys_of
 from test_panels import draw
-from test_takes import deliver, take
+from test_takes import deliver, record_of, take
 
 from blender_addon.scene import axes, camera, compat, objects
 from blender_addon.shot import asking, checks, part, source, takes
 from blender_addon.ui import panels
+from blender_addon.work import session
 from blender_addon.work.requests import OpenRequest
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.transforms import inverse
 from ex4d.media.movie import write_movie
+from ex4d.pipeline.take import read_record, write_record
 
 OF = 40
 
@@ -288,3 +291,69 @@ def test_the_panel_of_a_shot_whose_source_is_damaged_says_what_to_do(scene, shot
     assert "part_first" not in draw(panels.draw_frames).shown
     again = bpy.types.EX4D_OT_open_again
     assert again.description(bpy.context, again) == again.__doc__
+
+
+def walking(tmp_path, scene, whole, start):
+    """A shot whose source camera walks, open from frame 5 on, with a take, a view, and then other frames open."""
+    walk = shots.walk(OF)
+    first = inverse(walk[5]) @ walk[5:][:13]
+    scene.ex4d.opened = str(tmp_path / "small.mp4")
+    request = OpenRequest("Scene", "walk", "small.mp4", "", "", {}, source=shots.source_of("small.mp4", 5))
+    shots.bring_in(request, shots.deliver(tmp_path / "job", of(whole, 5, 13), poses=first, of=OF))
+    bpy.ops.ex4d.camera_preset(preset="60")
+    take(scene, tmp_path / "one")
+    take(scene, tmp_path / "view", preview=True)
+    job = record_of(scene, takes.take_folder(scene, 1), "preview")
+    source = replace(job.source, settings=replace(job.source.settings, start=5))
+    sidecar = takes.take_folder(scene, 1) / "take.json"
+    write_record(sidecar, replace(read_record(sidecar), job=replace(job, source=source)))
+    scene.frame_set(9)
+    eye = np.array(scene.ex4d.camera.matrix_world)
+    open_part(tmp_path, whole, start, 20, inverse(walk[start]) @ walk[start:][:20])
+    return eye
+
+
+def restored(scene, number, view=False):
+    bpy.ops.ex4d.camera_preset(preset="zoom_in")
+    bpy.ops.ex4d.take_restore_camera(number=number, view=view)
+    scene.frame_set(9)
+    return np.array(scene.ex4d.camera.matrix_world)
+
+
+def test_takes_that_come_back_from_the_disk_after_other_frames_were_opened_are_where_they_were(
+    scene, tmp_path, addon, whole
+):
+    eye = walking(tmp_path, scene, whole, 0)
+    facts = scene.ex4d
+    before = [(entry.number, entry.view, entry.start, entry.frames) for entry in facts.takes]
+    ranges = [compat.strip_range(takes.strip_of(scene, 1, view)) for view in (False, True)]
+    for _each in range(2):
+        bpy.ops.ex4d.take_remove()
+    for strip in list(compat.all_strips(scene)):
+        compat.remove_strip(scene, strip)
+    bpy.ops.ex4d.takes_list()
+    assert [(entry.number, entry.view, entry.start, entry.frames) for entry in facts.takes] == before
+    assert [compat.strip_range(takes.strip_of(scene, 1, view)) for view in (False, True)] == ranges
+    for view in (False, True):
+        assert restored(scene, 1, view) == pytest.approx(eye, abs=2e-3 * facts.radius)
+
+
+@pytest.mark.parametrize("start", [0, 8])
+def test_a_take_of_other_frames_that_is_made_again_has_its_camera_where_it_was(scene, tmp_path, addon, whole, start):
+    eye = walking(tmp_path, scene, whole, start)
+    request = replace(deliver(scene, tmp_path / "more")[0], source=shots.source_of("small.mp4", 5))
+    _now, update = deliver(scene, tmp_path / "again_one")
+    shutil.copyfile(takes.take_folder(scene, 1) / "camera.npz", request.path)
+    shots.outcome(takes.bring_in(request, update))
+    assert (scene.ex4d.takes[-1].number, scene.ex4d.takes[-1].start) == (2, 5)
+    assert restored(scene, 2) == pytest.approx(eye, abs=2e-3 * scene.ex4d.radius)
+
+
+def test_a_take_whose_world_nobody_knows_any_more_is_not_listed_and_it_is_said_why(scene, tmp_path, addon, whole):
+    walking(tmp_path, scene, whole, 8)
+    for _each in range(2):
+        bpy.ops.ex4d.take_remove()
+    bpy.ops.ex4d.takes_list()
+    assert not scene.ex4d.takes
+    said = session.current().state.message
+    assert said.startswith("Take 001 is not listed: the source camera moves, and frame 6 of the clip")

@@ -6,10 +6,10 @@ from pathlib import Path
 import bpy
 import pytest
 import shots
-from test_takes import deliver, take
+from test_takes import deliver, record_of, take
 
 from blender_addon.scene import cg, objects
-from blender_addon.shot import part, take_list, takes
+from blender_addon.shot import checks, disk, part, take_list, takes
 from blender_addon.ui.file_name import is_named
 from blender_addon.work import session
 from ex4d.errors import InputError
@@ -67,7 +67,7 @@ def test_a_take_that_is_damaged_does_not_keep_others_out_of_the_list(scene, shot
         bpy.ops.ex4d.take_remove()
     for _each in range(2):
         found, (damaged,) = take_list.list_again(scene)
-        assert damaged.startswith("Take 001 is damaged, so it is not listed: The camera file")
+        assert damaged.startswith("Take 001 is not listed: The camera file")
         assert [(entry.number, bool(entry.title)) for entry in scene.ex4d.takes] == [(2, True)]
     assert found == 0
 
@@ -124,3 +124,27 @@ def test_details_do_not_crash_a_blender_without_a_window(scene, addon):
 
 def test_find_clip_without_a_name_says_so(scene, shot):
     assert "No clip is chosen" in reported("find_clip")
+
+
+def test_a_shot_that_is_scaled_to_nothing_says_so_everywhere(scene, shot, tmp_path):
+    take(scene, tmp_path / "one")
+    objects.find(scene, objects.ROOT).scale = 0, 0, 0
+    bpy.context.view_layer.update()
+    for name in ("generate", "new_camera", "cg_set_up", "set_scale"):
+        assert "EX-4D Source is scaled to nothing" in reported(name), name
+    assert [advice for advice in checks.warnings(scene) if "scaled to nothing" in advice.text]
+
+
+def test_options_that_are_no_settings_are_refused_in_words(scene, shot, tmp_path):
+    take(scene, tmp_path / "one")
+    record_of(scene, takes.take_folder(scene, 1), "painter")
+    assert "a setting and its value" in reported("take_again", number=1, options="[1]")
+
+
+def test_the_disk_panel_stands_where_the_source_is_damaged(scene, shot):
+    scene.ex4d.source = "{"
+    found = disk.look(scene)
+    assert found.total > 0
+    assert not [file for file in found.unused if file.name == "depth.npz"], "nobody knows which one stands"
+    disk.clean(scene)
+    assert (scene.ex4d.folder / "depth.npz").is_file()
