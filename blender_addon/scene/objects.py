@@ -8,7 +8,7 @@ from ex4d.errors import InputError
 from ..work.requests import Request
 
 ROOT, MESH, SOURCE_CAMERA, CAMERA, BAKED = "root", "mesh", "source_camera", "camera", "baked_camera"
-ANOTHER, CATCHER = "another_camera", "catcher"
+ANOTHER, CATCHER, POINTS = "another_camera", "catcher", "points"
 
 
 def mark(thing: bpy.types.ID, role: str, shot: str) -> None:
@@ -46,7 +46,7 @@ def adopt(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
     """Make the shot's objects children of a new `root`; those that have another parent by now stay there."""
     for thing in scene.objects:
         ours = thing.get("ex4d_shot") == scene.ex4d.shot
-        child = thing.get("ex4d_role") in (MESH, SOURCE_CAMERA, CAMERA, BAKED, ANOTHER, CATCHER)
+        child = thing.get("ex4d_role") in (MESH, SOURCE_CAMERA, CAMERA, BAKED, ANOTHER, CATCHER, POINTS)
         if ours and child and thing.parent is None:
             thing.parent = root
 

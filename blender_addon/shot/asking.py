@@ -19,7 +19,7 @@ from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import Gaps, is_sequence, sequence_at
 
 from ..scene import axes, motion
-from ..shot import clip_looks, matching, part, source
+from ..shot import clip_looks, found_camera, matching, part, source
 from ..ui import properties
 from ..ui.from_schema import from_blender, shortest
 from ..ui.preferences import preferences
@@ -150,13 +150,14 @@ def _request(
         facts.depth_found = str(depth or "")
     accepted = _accepted_licence(wish.estimator)
     camera_file, field_of_view = "", from_blender(properties.SOURCE["field_of_view"], wish.field_of_view)
+    again = shot == facts.shot
+    sought = found_camera.MOTIONS.get(wish.motion, "")
     if wish.motion == "FILE":
         path = Path(bpy.path.abspath(wish.motion_path))
         if not wish.motion_path or not path.exists():
             raise InputError("There is no camera file: choose one as Camera File, or set Camera Motion to Still.")
         camera_file = str(motion.one_file(path))
     elif wish.motion == "CAMERA":
-        again = shot == facts.shot
         frames = used["frames"] or (facts.frames if again else None)
         if frames is None or picture is None:
             raise InputError(
@@ -179,7 +180,8 @@ def _request(
             "accept_licence": accepted,
             **(_encoding(wish) if depth else {"depth_detail": wish.depth_detail}),
             "field_of_view": field_of_view,
-            "camera_motion": "file",  # which is "still" where there is none
+            # "file" is "still" where there is none. A new shot stands up at once, and its camera is looked for then.
+            "camera_motion": sought if sought and again else "file",
             "camera_scale": from_blender(properties.SOURCE["camera_scale"], wish.motion_scale) if camera_file else None,
         },
     )
@@ -195,6 +197,8 @@ def _request(
         scene_uid=scene.session_uid,
         match_scene=facts.match_scene,
         pixels=part.pixels(picture.width, picture.height, used["longest_side"]) if picture is not None else 0,
+        then="" if again else sought,
+        moving=found_camera.mask_path(wish.moving_path) if sought and again else "",
     )
 
 

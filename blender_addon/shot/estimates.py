@@ -6,7 +6,7 @@ import bpy
 
 from ex4d.storage.names import beside
 
-from ..shot import options, part
+from ..shot import found_camera, options, part
 from ..work import capabilities, pace, session
 from ..work.requests import OpenRequest, Request
 
@@ -24,9 +24,16 @@ def of_part(facts: bpy.types.PropertyGroup, wanted: part.Part, anew: bool = Fals
     stands = part.opened(facts)
     is_there = wanted != stands and wanted.is_in(stands) and not anew
     estimator = capabilities.FILE if is_there else _estimator(facts)
-    return pace.estimate(
-        pace.kind_of_opening(estimator), wanted.frames * width * height, session.current().learning.paces
-    )
+    pixels, paces = wanted.frames * width * height, session.current().learning.paces
+    opening = pace.estimate(pace.kind_of_opening(estimator), pixels, paces)
+    looks = facts.motion in found_camera.MOTIONS
+    return pace.together(opening, pace.estimate(pace.CAMERA, pixels, paces)) if looks else opening
+
+
+def of_camera(facts: bpy.types.PropertyGroup) -> pace.Estimate:
+    """Of looking for the source camera."""
+    pixels = facts.frames * facts.width * facts.height
+    return pace.estimate(pace.CAMERA, pixels, session.current().learning.paces)
 
 
 def of_take(facts: bpy.types.PropertyGroup, preview: bool = False) -> pace.Estimate | None:
@@ -51,6 +58,9 @@ def told_at_start(request: Request) -> str:
     frames = request.settings["frames"]
     if frames is None:  # the server will count them
         return ""
+    if request.only_camera:
+        found = pace.estimate(pace.CAMERA, frames * request.pixels, session.current().learning.paces)
+        return f"{found.told}." if found.is_worth_telling else ""
     estimator = capabilities.FILE if request.depth else _estimator_of(request.settings["estimator"], False)
     found = pace.estimate(pace.kind_of_opening(estimator), frames * request.pixels, session.current().learning.paces)
     return f"{found.told}." if found.is_worth_telling else ""

@@ -54,6 +54,10 @@ class ShotFacts:
     )
     notes: StringProperty(name="Notes", description="What the server had to say about the clip")
 
+    camera_notes: StringProperty(
+        name="Camera Notes", description="Those of them that are about the search for the source camera"
+    )
+
     @property
     def fraction(self) -> Fraction:
         """Frames a second of the clip."""

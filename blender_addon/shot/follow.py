@@ -83,7 +83,7 @@ def world_stays(scene: bpy.types.Scene, was: Before, root: bpy.types.Object) -> 
     turned = axes.WORLD @ moved @ axes.WORLD.T
     root.matrix_basis = root.matrix_basis @ Matrix(turned.tolist())
     for child in root.children:
-        if child.get("ex4d_role") not in (objects.MESH, objects.SOURCE_CAMERA):
+        if child.get("ex4d_role") not in (objects.MESH, objects.SOURCE_CAMERA, objects.POINTS):
             child.matrix_parent_inverse = Matrix(inverse(turned).tolist()) @ child.matrix_parent_inverse
     for entry in facts.takes:
         entry.moved = json.dumps((inverse(moved) @ placed(entry)).tolist())

@@ -49,12 +49,14 @@ def migrate_file() -> list[str]:
 
 
 def _keep_convention(facts: bpy.types.PropertyGroup) -> None:
-    """Let a shot that was read as distances, when nothing else was the default, say so itself."""
+    """Let a shot say itself what was the default when it was opened: depth read as distances, a camera that stands."""
     try:
         asked = json.loads(facts.asked or "[]")
     except ValueError:
         return
     then = dict(zip(facts.settings, asked, strict=False)) if isinstance(asked, list) else {}
+    if facts.shot and then.get("motion", "STILL") == "STILL" and not facts.is_property_set("motion"):
+        facts.motion = "STILL"
     if then.get("depth_convention") == "depth" and not facts.is_property_set("depth_convention"):
         facts.depth_convention = "depth"
 

@@ -6,6 +6,7 @@ import math
 import bpy
 
 from ex4d.depth.lens import ASSUMED
+from ex4d.source_camera.found import WITH_CAMERA
 
 from ..translations import told
 
@@ -19,4 +20,6 @@ def in_use(facts: bpy.types.PropertyGroup) -> str:
         return told("{angle}, as set", angle=angle)
     if ASSUMED in facts.notes:
         return told("{angle}, assumed", angle=angle)
+    if WITH_CAMERA in facts.notes:
+        return told("{angle}, found", angle=angle)
     return told("{angle}, from the depth", angle=angle)

@@ -5,7 +5,7 @@ import math
 import re
 import secrets
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +15,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.depth.lens import ASSUMED
 from ex4d.errors import InputError
 from ex4d.frame_numbers import renumbered
 from ex4d.geometry.depth_video import open_depth
@@ -29,9 +30,10 @@ from ex4d.storage.names import DEPTH_ENDINGS
 from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequence, sequence_at
 
-from ..scene import axes, camera, cg, framing, mesh_object, motion, objects
+from ..scene import axes, camera, cg, framing, going_along, mesh_object, motion, objects, points_object
 from ..shot import files, follow, matching, part
 from ..work.capabilities import FILE
+from ..work.pace import SOUGHT
 from ..work.requests import OpenRequest
 
 Steps = Generator[tuple[str, int, int], None, Any]
@@ -88,6 +90,20 @@ def hash_files(paths: list[Path]) -> Steps:
     return blobs
 
 
+def mask_files(mask: str) -> list[Path]:
+    """A mask's file, or the pictures of a folder, in order; none where `mask` is "".
+
+    Raises:
+        InputError: it is not there.
+    """
+    if not mask:
+        return []
+    path = Path(mask)
+    if not path.exists():
+        raise InputError(f"There is no mask {path}: choose another file as What Moves, or leave it empty.")
+    return list(sequence_at(path).files) if path.is_dir() else [path]
+
+
 def clip_files(clip: Path, settings: SourceSettings) -> list[Path]:
     """The files that a job needs of a clip: the video, or those pictures of a sequence that are used.
 
@@ -114,11 +130,13 @@ def prepare(request: OpenRequest) -> Steps:
     depths = depth_files(Path(request.depth), pictures) if request.depth else []
     if pictures is not None:
         depths = depth_for(depths, pictures.numbering, settings) if len(depths) > 1 else depths
-    paths = [*clips, *depths, *([Path(request.camera)] if request.camera else [])]
+    masks = mask_files(request.moving)
+    paths = [*clips, *depths, *masks, *([Path(request.camera)] if request.camera else [])]
     blobs = yield from hash_files(paths)
     source = Source(
         clip=tuple(blobs[: len(clips)]),
         depth=tuple(blobs[len(clips) :][: len(depths)]),
+        moving=tuple(blobs[len(clips) + len(depths) :][: len(masks)]),
         camera=blobs[-1] if request.camera else None,
         settings=settings,
         folder=safe_name(clips[0].parent.name) if pictures else None,
@@ -229,6 +247,15 @@ def _poses(placed: dict[str, Path]) -> NDArray[np.float64] | None:
         return arrays.read("camera_to_world")
 
 
+def _points(folder: Path) -> NDArray[np.float64]:
+    """Points (M,3) that the camera was found with; none where it was not found."""
+    path = folder / "source_camera.npz"
+    if not path.is_file():
+        return np.zeros((0, 3))
+    with open_arrays(path, "camera file") as arrays:
+        return arrays.read("points") if "points" in arrays.headers else np.zeros((0, 3))
+
+
 def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: LightMesh, folder: Path) -> str:
     """Make all objects of a new shot, or give those of the scene's shot what came; returns what to tell.
 
@@ -260,13 +287,20 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
         facts.takes.clear()
         camera.make_cameras(scene, root)
     mesh_object.stand(scene, mesh, folder, root)
+    points_object.stand(scene, root, _points(folder))
     see_all(scene)
+    went = ""
+    if was is not None and request.settings.get("camera_motion") in SOUGHT:
+        went = going_along.go_along(scene, was.start, was.poses)
+    if request.only_camera:
+        return " ".join(filter(None, (request.said, *facts.camera_notes.splitlines(), went)))
     name, frames = Path(request.clip).name, part.told(part.opened(facts), facts.clip_frames)
     if was is not None:
         told = _ratio(facts.radius / was.radius)
         told += _still_scaled(root) if told or facts.depth.get("scale") != was.unit else ""
         now = f": {frames}, {facts.width}x{facts.height}" if part.opened(facts) != was.part else ""
-        return f"{name} is open again{now}; the camera and takes are unchanged.{told}{moved}"
+        unchanged = f"; takes are unchanged. {went}" if went else "; the camera and takes are unchanged."
+        return f"{name} is open again{now}{unchanged}{told}{moved}"
     objects.hide_other_shots(scene)
     looks = matching.colours(scene, request.match_scene)
     if request.match_scene:
@@ -296,7 +330,8 @@ def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: 
     if not depth or request.depth != depth:  # else it is a part of what was found, or made, before
         facts.depth_found = request.depth
     facts.take_settings(request.before, json.loads(request.asked or "[]"))
-    facts.depth_made = json.dumps(job.get("depth", {}))
+    if not request.only_camera:
+        facts.depth_made = json.dumps(job.get("depth", {}))
     (facts.height, facts.width), facts.frames = mesh.size, len(mesh)
     facts.rate = str(Fraction(job["fps"]))
     for name in ("clip_frames", "clip_width", "clip_height"):
@@ -308,8 +343,22 @@ def _write_facts(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: 
     facts.path = "" if (poses == np.eye(4)).all() else json.dumps(poses.tolist())
     facts.radius = mesh.pivot
     facts.reach = mesh.shell + float(np.linalg.norm(poses[:, :3, 3], axis=-1).max())
+    if request.only_camera:
+        tell_of_search(facts, job.get("notes", ()))
+        return
     notes = [*job.get("notes", ()), *request.notes.splitlines()]
-    facts.notes = "\n".join(renumbered(note, facts.start) for note in notes)
+    facts.notes, facts.camera_notes = "\n".join(renumbered(note, facts.start) for note in notes), ""
+
+
+def tell_of_search(facts: bpy.types.PropertyGroup, notes: Iterable[str]) -> None:
+    """Let what a search for the camera says take the place of what an earlier one said.
+
+    What is said of the clip and its depth stays, but for a lens that was assumed and is known now.
+    """
+    told, earlier = [renumbered(note, facts.start) for note in notes], facts.camera_notes.splitlines()
+    stays = [note for note in facts.notes.splitlines() if note not in earlier and (note != ASSUMED or ASSUMED in told)]
+    new = [note for note in told if note not in stays]
+    facts.notes, facts.camera_notes = "\n".join([*stays, *new]), "\n".join(new)
 
 
 def _ratio(ratio: float) -> str:

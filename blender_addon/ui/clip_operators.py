@@ -16,12 +16,17 @@ from ..shot import asking, estimates, part, source
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
 from ..ui.open_dialog import draw_open_dialog
-from ..ui.operator import Job, Safe, poll_idle, poll_shot
+from ..ui.operator import Job, Safe, poll_open, poll_shot
 from ..work import requests
 
 
 class OpensClip(Job):
     """Base of what opens a clip, with a file dialog (Blender cannot register a subclass of a registered class)."""
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs nothing under way but the search for a camera, which gives way."""
+        return poll_open(cls, context)
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     filter_glob: StringProperty(
@@ -116,7 +121,7 @@ class EX4D_OT_open_again(Job):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs a shot, and nothing under way."""
-        return poll_shot(cls, context) and poll_idle(cls, context)
+        return poll_shot(cls, context) and poll_open(cls, context)
 
     def request(self, context: bpy.types.Context) -> requests.OpenRequest:
         """Read the settings."""

@@ -9,7 +9,7 @@ import bpy
 from ex4d.errors import EX4DError
 
 from ..shot import estimates
-from ..work import queue, session, state
+from ..work import queue, requests, session, state
 
 
 def poll_own(cls: type, context: bpy.types.Context) -> bool:
@@ -25,6 +25,15 @@ def poll_own(cls: type, context: bpy.types.Context) -> bool:
 def poll_idle(cls: type, context: bpy.types.Context) -> bool:
     """For `poll`: whether nothing is under way."""
     if session.current().state.busy:
+        cls.poll_message_set("EX-4D is busy: wait, or press Cancel")
+        return False
+    return True
+
+
+def poll_open(cls: type, context: bpy.types.Context) -> bool:
+    """For `poll`: whether a clip can be opened."""
+    now = session.current()
+    if not queue.may_open(now.state, now.queue):
         cls.poll_message_set("EX-4D is busy: wait, or press Cancel")
         return False
     return True
@@ -93,10 +102,10 @@ class Job(Safe):
     def begin(self, context: bpy.types.Context) -> None:
         """Send off what `request` makes of the scene, and say how long it will take."""
         request, now = self.request(context), session.current()
-        waits = now.state.busy
+        waits = now.state.busy and isinstance(request, requests.TakeRequest)
         now.press(request)
         if waits:
-            now.dispatch(state.Said(queue.told(now.queue)))
+            now.dispatch(state.Said(queue.told(now.state, now.queue)))
         elif not now.state.message:
             now.dispatch(state.Said(estimates.told_at_start(request)))
 

@@ -41,10 +41,13 @@ UNIT_ITEMS = (
 """The one text `depth_unit` of the schema, as something to choose from and a number."""
 
 MOTION_ITEMS = (
-    ("STILL", "Still", "The camera did not move while it shot the clip"),
-    ("FILE", "From File", "One pose per frame from a file, such as a solver's"),
-    ("CAMERA", "Tracked Camera", "Follow a camera in the scene, such as one from Blender's motion tracker"),
+    ("FOUND", "Found", "It is found from the clip once that is open; a camera that stood still is recognised", 3),
+    ("STILL", "Still", "The camera did not move while it shot the clip", 0),
+    ("TRIPOD", "Tripod", "The camera turned where it stood; how is found from the clip", 4),
+    ("CAMERA", "From Camera", "Follow a camera in the scene, such as one from Blender's motion tracker", 2),
+    ("FILE", "From File", "One pose per frame from a file, such as a solver's", 1),
 )
+"""Files keep the numbers; those up to 2 are from before cameras were found."""
 
 AGAINST = (
     ("SOURCE", "Source", "The frames of the clip that are open"),
@@ -66,6 +69,7 @@ OF_ONE_CLIP = (
     "tracked_camera",
     "motion_scale",
     "depth_detail",
+    "moving_path",
 )
 """Settings that say something about one clip and nothing about another."""
 
@@ -159,7 +163,17 @@ class ClipChoices:
     depth_detail: property_of(SOURCE["depth_detail"])
     field_of_view: property_of(SOURCE["field_of_view"], precision=1)
     motion: EnumProperty(
-        name="Camera Motion", description="How the clip's own camera moved while it shot", items=MOTION_ITEMS
+        name="Camera Motion",
+        description="How the clip's own camera moved while it shot",
+        items=MOTION_ITEMS,
+        default="FOUND",
+    )
+    moving_path: StringProperty(
+        name="What Moves",
+        description="A mask of what moves by itself, white where it does, so that the search for the camera leaves it"
+        " out: a video, a folder of pictures, or one picture; empty finds it",
+        subtype="FILE_PATH",
+        options=compat.path_options(),
     )
     motion_path: StringProperty(
         name="Camera File",

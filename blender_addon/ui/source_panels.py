@@ -2,11 +2,12 @@
 
 import bpy
 
-from ..shot import checks, lens
+from ..shot import checks, found_camera, lens
 from ..translations import told
 from ..ui import get_model, server_setup
 from ..ui.clip_operators import EX4D_OT_open_again, EX4D_OT_open_clip, EX4D_OT_set_scale
 from ..ui.detail import draw_detail
+from ..ui.find_camera import EX4D_OT_find_camera
 from ..ui.layout import Context, Layout, advise, has_shot, say, settings_column
 from ..ui.part import draw_opened, draw_part
 from ..ui.preferences import preferences
@@ -113,6 +114,10 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
         column.prop(facts, "motion_scale")
     elif facts.motion == "CAMERA":
         column.prop(facts, "tracked_camera")
+    elif facts.motion in found_camera.MOTIONS:
+        column.prop(facts, "moving_path")
+        if facts.shot:
+            layout.operator(EX4D_OT_find_camera.bl_idname, icon="TRACKER")
 
 
 def draw_notes(layout: Layout, context: Context) -> None:

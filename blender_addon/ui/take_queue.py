@@ -119,11 +119,13 @@ def draw_queue(layout: Layout, context: Context) -> None:
         row.operator(EX4D_OT_queue_cancel.bl_idname, text="", icon="X", emboss=False).path = each.request.path
 
 
-def told(request: requests.TakeRequest, context: Context) -> str:
-    """A take that waits in a few words: what it is called, its quality, and its scene where that is another one."""
-    name = request.generation.get("generator", "")
-    quality = request.generation.get("options", {}).get(name, {}).get("quality", "")
-    quality = f" ({quality})" if quality and not request.preview else ""
+def told(request: requests.Request, context: Context) -> str:
+    """What waits, or is waited for, in a few words: its name, its quality, and its scene where that is another one."""
+    quality = ""
+    if isinstance(request, requests.TakeRequest) and not request.preview:
+        name = request.generation.get("generator", "")
+        quality = request.generation.get("options", {}).get(name, {}).get("quality", "")
+    quality = f" ({quality})" if quality else ""
     scene = f", {request.scene}" if request.scene_uid != context.scene.session_uid else ""
     return f"{queue.name_of(request)}{quality}{scene}"
 

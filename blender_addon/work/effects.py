@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import bpy
 
 from ..scene import motion, objects
-from ..shot import detail, find, playing, source, takes
+from ..shot import detail, find, found_camera, playing, source, takes
 from ..work import memory, queue, requests, state
 from ..work.requests import OpenRequest, TakeRequest
 
@@ -29,8 +30,7 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
         case state.Prepare(requests.DetailRequest() as request):
             session.start_task(detail.change(request), state.Imported)
         case state.Prepare(request):
-            prepare = source.prepare if isinstance(request, OpenRequest) else takes.prepare
-            session.start_task(prepare(request), state.Prepared)
+            session.start_task(_about(request).prepare(request), state.Prepared)
         case state.Submit(job, files):
             session.dispatch(state.Submitted(_submitted(session, job, files)))
         case state.Remember(request, job_id, taken):
@@ -40,7 +40,7 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
             session.connect().follow(job_id)
         case state.Import(request, update):
             if isinstance(request, OpenRequest):
-                session.start_task(source.bring_in(request, update), state.Imported)
+                session.start_task(_about(request).bring_in(request, update), state.Imported)
             else:
                 session.start_task(takes.bring_in(request, update, session.capabilities), state.Imported)
         case state.CancelJob(job_id):
@@ -68,9 +68,19 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
                 file.unlink(missing_ok=True)
         case queue.Keep():
             memory.keep(session.queue.waiting)
+        case state.FindCamera(request, said):
+            wanted = found_camera.request(objects.scene_of(request), request.then, said)
+            session.dispatch(state.Pressed(wanted))
         case state.PushUndo(name):
             if bpy.ops.ed.undo_push.poll():
                 bpy.ops.ed.undo_push(message=name)
+
+
+def _about(request: requests.Request) -> ModuleType:
+    """Which module knows how a request is prepared and its result brought in."""
+    if not isinstance(request, OpenRequest):
+        return takes
+    return found_camera if request.only_camera else source
 
 
 def _submitted(session: Session, job: Any, files: Mapping[str, str]) -> str:

@@ -43,7 +43,7 @@ class Learning:
         now = time.monotonic()
         if isinstance(event, state.Reopened):
             self.watch.stages = None  # its beginning was not seen
-        elif after.busy and not before.busy:
+        elif after.busy and (not before.busy or (isinstance(event, state.Pressed) and after.request is event.request)):
             self.watch.begin(now)
         self.watch.see(after.stage if after.busy and not after.trouble else "", now)
         if isinstance(event, state.Updated) and before.phase == "working" and after.phase == "importing":

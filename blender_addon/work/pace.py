@@ -26,6 +26,9 @@ WAITING = ("Queued", "Reconnecting", "Sending", "Uploading", "Upload")
 ONCE = ("Running", "Loading", "Starting", "Fetching", "Compiling")
 """How the names of stages begin that take as long for a few frames as for many."""
 
+SOUGHT = ("auto", "rotation")
+"""What `camera_motion` is where the camera is looked for."""
+
 ENOUGH = 5e6
 """Pixels in all frames from which on a job tells more of the next one than the figures of another machine do."""
 
@@ -80,6 +83,12 @@ class Estimate:
         return " ".join([first if self.seconds is not None else f"{first}; {more.pop(0).lower()}", *more])
 
 
+def together(one: Estimate, other: Estimate) -> Estimate:
+    """What two things take, one after the other, whose files are the same."""
+    known = one.seconds is not None and other.seconds is not None
+    return Estimate(one.seconds + other.seconds if known else None, one.bytes, one.is_learned and other.is_learned)
+
+
 def kind_of_opening(estimator: str) -> str:
     """The kind of a job that opens a clip; `estimator` names what makes its depth."""
     return f"open {estimator}"
@@ -90,19 +99,20 @@ def kind_of_take(generator: str, quality: str = "") -> str:
     return f"generate {generator} {quality}".rstrip()
 
 
-VIEW = "view"
-"""The kind of Preview Path."""
+VIEW, CAMERA = "view", "camera"
+"""The kinds of Preview Path, and of looking for the source camera."""
 
 ELSEWHERE = {
     "open file": Known({"all": 0.9}, {"start": 2.0}, 1.6),
     "open plane": Known({"all": 1.4}, {"start": 2.0}, 1.6),
     "open video-depth-anything": Known({"all": 1.6}, {"start": 10.0}, 1.6),
+    CAMERA: Known({"all": 8.0}, {"start": 5.0}, 1.6),
     VIEW: Known({"all": 0.9}, {"start": 1.0}, 0.1),
     "generate preview": Known({"all": 4.5}, {"start": 1.0}, 0.2),
 }
 """What is known of kinds of which no job has ended here yet: clips of 25 and 49 frames on two cores without a GPU."""
 
-DISK = {"open": 1.6, "view": 0.1, "generate": 0.2}
+DISK = {"open": 1.6, "camera": 1.6, "view": 0.1, "generate": 0.2}
 """Bytes for a pixel by the first word of a kind, where even the time is not known."""
 
 
@@ -115,8 +125,13 @@ def of_job(request: Request, facts: Mapping[str, Any], size: tuple[int, int]) ->
         size: width and height of the shot.
     """
     if isinstance(request, OpenRequest):
+        pixels = facts.get("frames", 0) * size[0] * size[1]
+        if request.only_camera:
+            return CAMERA, pixels
+        if request.settings.get("camera_motion") in SOUGHT:
+            return None  # two things at once, of which each is known by itself
         maker = capabilities.FILE if request.depth else facts.get("depth", {}).get("provider", "")
-        return kind_of_opening(maker), facts.get("frames", 0) * size[0] * size[1]
+        return kind_of_opening(maker), pixels
     if isinstance(request, TakeRequest):
         quality = str(facts.get("settings", {}).get("quality") or "")
         kind = VIEW if request.preview else kind_of_take(facts["generator"], quality)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..words import count
 from ..work import state
-from ..work.requests import Request, TakeRequest
+from ..work.requests import OpenRequest, Request, TakeRequest
 from ..work.state import State
 
 
@@ -122,19 +122,31 @@ Effects = tuple[state.Effect | QueueEffect, ...]
 
 def name_of(request: Request) -> str:
     """What a take is called before it has a number."""
+    if isinstance(request, OpenRequest):
+        return "Source Camera"
     if not isinstance(request, TakeRequest) or request.preview:
         return "View"
     return f"Take with Seed {request.generation.get('seed', 0)}"
 
 
-def told(queue: Queue) -> str:
+def told(now: State, queue: Queue) -> str:
     """What to say once a take was put into the queue."""
+    if now.finds_camera:
+        return (
+            "Queued behind the search for the source camera; it uses both cameras as they are now. Press Cancel to"
+            " start it at once, or press Take Again once the camera is found."
+        )
     return f"Queued behind {count(len(queue.waiting), 'take')}; it uses the camera as it is now."
 
 
 def may_ask_for_takes(now: State) -> bool:
-    """Whether takes can be asked for: nothing is under way, or takes are."""
-    return not now.busy or isinstance(now.request, TakeRequest)
+    """Whether takes can be asked for: nothing is under way, or takes are, or the search for a camera."""
+    return not now.busy or isinstance(now.request, TakeRequest) or now.finds_camera
+
+
+def may_open(now: State, queue: Queue) -> bool:
+    """Whether a clip can be opened: nothing is under way, or only the search for a camera, which gives way."""
+    return not now.busy or (now.finds_camera and not queue.waiting)
 
 
 def transition(now: State, queue: Queue, event: state.Event | QueueEvent) -> tuple[State, Queue, Effects]:

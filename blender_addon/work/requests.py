@@ -25,6 +25,10 @@ class OpenRequest:
         again: estimate the depth anew.
         source, files: as below; known once the files are hashed.
         viewport: address of the 3D View that was asked, which will look at the shot; 0 for any.
+        then: the `camera_motion` to look for by itself once the shot stands; "" looks for none.
+        only_camera: look for the camera of the shot that stands, and change nothing else.
+        moving: a mask of what moves, for that search; "" where there is none.
+        said: what was said before the search, which its message goes on from.
     """
 
     scene: str
@@ -43,6 +47,10 @@ class OpenRequest:
     before: Mapping[str, Any] = field(default_factory=dict)
     pixels: int = 0
     viewport: int = 0
+    then: str = ""
+    only_camera: bool = False
+    moving: str = ""
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +123,8 @@ def undo_name(request: Request) -> str:
         return "EX-4D: Find Clip"
     if isinstance(request, DetailRequest):
         return "EX-4D: Set Viewport Detail"
+    if isinstance(request, OpenRequest) and request.only_camera:
+        return "EX-4D: Source Camera"
     if isinstance(request, OpenRequest):
         return f"EX-4D: Open {PurePath(request.clip).name}".encode()[:63].decode(errors="ignore")
     return "EX-4D: Preview Path" if request.preview else "EX-4D: Generate"

@@ -224,9 +224,10 @@ class Session(Connection):
             self.dispatch(state.Stepped(*next(self._task)))
         except StopIteration as end:
             self._task = None
-            self.dispatch(
-                state.Prepared(*end.value) if self._task_event is state.Prepared else state.Imported(end.value)
-            )
+            if self._task_event is state.Prepared:
+                self.dispatch(state.Prepared(*end.value))
+            else:
+                self.dispatch(end.value if isinstance(end.value, state.Imported) else state.Imported(end.value))
         except Exception:
             self._task = None
             raise

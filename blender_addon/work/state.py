@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from ..work.requests import DetailRequest, FindRequest, Request, TakeRequest, undo_name
+from ..work.requests import DetailRequest, FindRequest, OpenRequest, Request, TakeRequest, undo_name
 
 # -- state ------------------------------------------------------------------------------------------
 
@@ -47,6 +47,11 @@ class State:
     def busy(self) -> bool:
         """Whether a request is under way."""
         return self.phase != "idle"
+
+    @property
+    def finds_camera(self) -> bool:
+        """Whether the camera of a shot that stands is looked for: takes can be asked for, and another clip."""
+        return isinstance(self.request, OpenRequest) and self.request.only_camera
 
 
 # -- events -----------------------------------------------------------------------------------------
@@ -107,9 +112,10 @@ class Troubled:
 
 @dataclass(frozen=True)
 class Imported:
-    """The result is in the scene."""
+    """The result is in the scene; `changed` is False where it changed nothing that an undo would bring back."""
 
     message: str
+    changed: bool = True
 
 
 @dataclass(frozen=True)
@@ -233,7 +239,15 @@ class PushUndo:
     name: str
 
 
-Effect = Prepare | Submit | Remember | Follow | Import | CancelJob | Drop | Forget | ShowResult | PushUndo
+@dataclass(frozen=True)
+class FindCamera:
+    """The shot of `request` stands: look for how its camera moved. `said` was told of the opening."""
+
+    request: OpenRequest
+    said: str
+
+
+Effect = Prepare | Submit | Remember | Follow | Import | CancelJob | Drop | Forget | ShowResult | PushUndo | FindCamera
 
 
 def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
@@ -243,7 +257,14 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             reading = State("importing", request, stage="Reading Files", trouble=state.trouble)
             return reading, (Prepare(request),)
         case Pressed(request) if not state.busy:
-            return State("preparing", request, stage="Reading Files", trouble=state.trouble), (Prepare(request),)
+            begun = State("preparing", request, stage="Reading Files", trouble=state.trouble)
+            if begun.finds_camera:  # what was said of the opening can still be read
+                begun = replace(begun, message=state.message)
+            return begun, (Prepare(request),)
+        case Pressed(OpenRequest()) if state.finds_camera:  # the search gives way
+            cancelled, effects = transition(state, CancelPressed())
+            begun, more = transition(cancelled, event)
+            return begun, (*effects, *more)
         case Prepared(request, job) if state.phase == "preparing":
             working = replace(state, phase="working", request=request, stage="Sending", step=0, steps=0)
             return working, (Submit(job, request.files),)
@@ -258,10 +279,13 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return _updated(state, update)
         case Troubled(text):
             return replace(state, trouble=text), ()
-        case Imported(message) if state.phase == "importing":
+        case Imported(message, changed) if state.phase == "importing":
             ended = State(message=message, trouble=state.trouble)
             shown = (ShowResult(state.request),) if isinstance(state.request, TakeRequest) else ()
-            return ended, (Forget(state.request), PushUndo(undo_name(state.request)), *shown)
+            undo = (PushUndo(undo_name(state.request)),) if changed else ()
+            is_opened = isinstance(state.request, OpenRequest) and state.request.then
+            then = (FindCamera(state.request, message),) if is_opened else ()
+            return ended, (Forget(state.request), *undo, *shown, *then)
         case Failed(message) if state.busy:
             return _ended(state, message, failed=True, also=(Drop(),))
         case Failed(message):
@@ -274,7 +298,7 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return State(trouble=state.trouble), ()
         case CancelPressed() if state.busy:
             cancel = (CancelJob(state.job_id),) if state.phase == "working" and state.job_id else ()
-            return _ended(state, "Cancelled.", failed=False, also=(*cancel, Drop()))
+            return _ended(state, _cancelled(state), failed=False, also=(*cancel, Drop()))
         case GaveUp() if state.busy:
             cancel = (CancelJob(state.job_id),) if state.job_id else ()
             return _ended(state, state.trouble, failed=True, also=(*cancel, Drop()))
@@ -289,10 +313,16 @@ def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
     if update.state == "failed":
         return _ended(state, update.message, failed=True)
     if update.state == "cancelled":
-        return _ended(state, "Cancelled.", failed=False)
+        return _ended(state, _cancelled(state), failed=False)
     stage = _title(update.stage or update.state)
     progress = replace(state, stage=stage, step=update.step, steps=update.steps, rate=update.rate, eta_s=update.eta_s)
     return replace(progress, picture=update.picture, taken=state.taken or update.state != "uploading"), ()
+
+
+def _cancelled(state: State) -> str:
+    if state.finds_camera:
+        return "The search for the source camera was cancelled; the camera stays as it is. Find Camera looks again."
+    return "Cancelled."
 
 
 def _title(stage: str) -> str:

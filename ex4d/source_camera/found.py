@@ -13,6 +13,9 @@ WHAT_TO_DO = (
     " ignored)."
 )
 
+WITH_CAMERA = "found with the camera"
+"""What a note about the lens says where nobody knew it."""
+
 
 @dataclass(frozen=True)
 class Wish:

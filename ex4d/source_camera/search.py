@@ -15,7 +15,7 @@ from ex4d.progress import Progress
 from ex4d.source_camera import estimators, from_depth, gates, solver
 from ex4d.source_camera.candidate import LEAST_ANGLE, Candidate, depth_scale
 from ex4d.source_camera.estimators import Task
-from ex4d.source_camera.found import AUTO, DEPTH, ROTATION, SFM, STILL, Found, Wish, not_found
+from ex4d.source_camera.found import AUTO, DEPTH, ROTATION, SFM, STILL, WITH_CAMERA, Found, Wish, not_found
 from ex4d.source_camera.gates import Figures
 from ex4d.source_camera.judge import Judge
 from ex4d.source_camera.masks import resized
@@ -169,8 +169,8 @@ class Search:
         width = self.depth.shape[2]
         first, last = (intrinsics.field_of_view_of(float(k[0, 0]), width) for k in (lens[0], lens[-1]))
         if abs(first - last) > 0.1:
-            return f"The lens was found with the camera: it zooms from {first:.1f} to {last:.1f} degrees."
-        return f"The field of view of {first:.1f} degrees was found with the camera."
+            return f"The lens was {WITH_CAMERA}: it zooms from {first:.1f} to {last:.1f} degrees."
+        return f"The field of view of {first:.1f} degrees was {WITH_CAMERA}."
 
     def _points(self, candidate: Candidate) -> NDArray[np.float64]:
         """Points that stand still and tell their distance, the longest seen first."""

@@ -12,7 +12,7 @@ import shots
 from test_panels import draw
 from test_takes import deliver
 
-from blender_addon.shot import estimates
+from blender_addon.shot import estimates, part
 from blender_addon.ui import open_dialog, panels
 from blender_addon.ui.preferences import preferences
 from blender_addon.work import pace, session, state
@@ -103,12 +103,16 @@ def test_a_clip_that_was_opened_tells_how_long_more_of_it_will_take(scene, tmp_p
     go_through(clock, request, update, {"Guessing the depth": 6.5, "Writing files": 1.3})
     facts = scene.ex4d
     folder = sum(file.stat().st_size for file in facts.folder.rglob("*") if file.is_file())
-    facts.part_frames, facts.estimator_name = 130, "dice"
+    facts.part_frames, facts.estimator_name, facts.motion = 130, "dice", "STILL"
     found = estimates.of_opening(facts, Path("other.mp4"), 10 * PIXELS)
     assert found.seconds == pytest.approx(78, rel=1e-6)
     assert found.bytes == pytest.approx(10 * folder, rel=1e-6)
     assert "About 78 s, " in draw(panels.draw_frames).text
     assert "another machine" not in draw(panels.draw_frames).text
+    facts.motion = "FOUND"
+    camera = estimates.of_camera(facts).seconds
+    assert estimates.of_part(facts, part.asked(facts)).seconds > 78 + camera, "the camera is looked for as well"
+    facts.motion = "STILL"
 
     session.current().learning.known = None  # Blender is started again
     assert estimates.of_opening(facts, Path("other.mp4"), PIXELS).seconds == pytest.approx(7.8, rel=1e-6)
@@ -178,7 +182,7 @@ def test_fewer_frames_are_estimated_as_what_they_are_a_depth_that_is_there(scene
         preferences().address,
         {"open dice": pace.Known({"all": 1e4}, {}, 16.0), "open file": pace.Known({"all": 1e3}, {}, 16.0, 1e9)},
     )
-    facts.part_frames = 10
+    facts.part_frames, facts.motion = 10, "STILL"
     assert "About 61 s, " in draw(panels.draw_frames).text
     again = bpy.types.EX4D_OT_open_again
     assert again.description(bpy.context, SimpleNamespace(estimate=False)).endswith("About 61 s, 1 MB on disk")

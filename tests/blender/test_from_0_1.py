@@ -64,6 +64,8 @@ def all_is_there(blend):
                 wanted = None  # nobody had chosen
             if value == "depth_convention" and value not in then["stored"]:
                 wanted = "auto"  # the default has changed, and nobody had opened a shot with the other
+            if value == "motion" and value not in then["stored"] and not facts.shot:
+                wanted = "FOUND"  # a shot keeps its camera that stands
             assert found(facts, value) == wanted, (name, value)
         assert facts.version == from_0_1.VERSION
         assert not NUMBERS_OF_0_1 & set(facts.keys())

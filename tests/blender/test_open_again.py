@@ -184,7 +184,7 @@ def test_a_guess_is_called_one_in_panel_and_notes(scene, shot, tmp_path):
     assert scene.ex4d.notes == "This is a guess."
 
 
-CLIP_SETTINGS = ["some", "", "cm", 1.0, "auto", "planar", "", 40.0, "CAMERA", "", "tracked", 0.0, "auto"]
+CLIP_SETTINGS = ["some", "", "cm", 1.0, "auto", "planar", "", 40.0, "CAMERA", "", "tracked", 0.0, "auto", ""]
 
 
 @pytest.fixture
@@ -210,7 +210,7 @@ def test_settings_of_one_clip_are_not_used_for_another(scene, settings, tmp_path
     settings.depth_unit = "mm"  # changed while the clip opens
     shots.bring_in(request, shots.deliver(tmp_path / "other", shots.small_depth()))
     assert (settings.estimator, settings.field_of_view, settings.depth_unit) == ("some", 0, "mm")
-    assert (settings.motion, settings.tracked_camera) == ("STILL", None)
+    assert (settings.motion, settings.tracked_camera) == ("FOUND", None)
     assert [advice.text for advice in checks.depth_trouble(scene)] == [
         "The settings have changed since the clip was opened: press Open Again to use them."
     ]

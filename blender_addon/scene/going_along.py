@@ -1,0 +1,78 @@
+"""Cameras that go along when the source camera turns out to move otherwise than was known when they were keyed."""
+
+import bpy
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.geometry.transforms import inverse
+
+from ..scene import camera, compat, objects, rig
+from ..words import listed
+
+OURS = (objects.CAMERA, objects.ANOTHER, objects.BAKED)
+
+
+def go_along(scene: bpy.types.Scene, start: int, before: NDArray[np.float64]) -> str:
+    """Let keyed cameras of the shot see the clip in every frame from where they saw it before.
+
+    The keys of a preset stand beside the source camera of each frame, and so do keys set by hand while the footage
+    played. A camera without keys stays where it is.
+
+    Args:
+        scene: with the shot, whose source camera moves as it is known now.
+        start: scene frame of the first of `before`.
+        before: (T,4,4) how the source camera was thought to move.
+
+    Returns:
+        What has to be told; "" where no camera had to move.
+    """
+    if scene.ex4d.start != start or np.allclose(_moved(scene, before), np.eye(4), atol=1e-6):
+        return ""
+    went, stayed = [], []
+    for thing in [thing for thing in scene.objects if _is_keyed(scene, thing)]:
+        if rig.movers(scene, thing):
+            stayed.append(thing.name)
+            continue
+        try:
+            _rekey(scene, thing, before)
+        except InputError:
+            stayed.append(thing.name)
+        else:
+            went.append(thing.name)
+    told = [f"The keys of {listed(went)} went along with it."] if went else []
+    told += [f"{listed(stayed)} moves not by keys alone and was left as it is: look whether it is where you want it."
+             for _once in stayed[:1]]  # fmt: skip
+    return " ".join(told)
+
+
+def _moved(scene: bpy.types.Scene, before: NDArray[np.float64]) -> NDArray[np.float64]:
+    """From beside the old source camera to beside the new one (T,4,4), in every frame of the shot."""
+    now = scene.ex4d.poses
+    then = before[np.minimum(np.arange(len(now)), len(before) - 1)]
+    return now @ inverse(then)
+
+
+def _is_keyed(scene: bpy.types.Scene, thing: bpy.types.Object) -> bool:
+    facts = scene.ex4d
+    ours = thing.get("ex4d_role") in OURS and thing.get("ex4d_shot") == facts.shot
+    if thing.type != "CAMERA" or not (ours or thing == facts.camera):
+        return False
+    return any(curve.data_path in rig.PLACE_CHANNELS for curve in compat.fcurves(thing))
+
+
+def _rekey(scene: bpy.types.Scene, thing: bpy.types.Object, before: NDArray[np.float64]) -> None:
+    """Write its way anew, from its first key or the shot's first frame to its last key or the shot's last."""
+    facts = scene.ex4d
+    curves = [curve for curve in compat.fcurves(thing) if curve.data_path in rig.PLACE_CHANNELS]
+    keys = sorted({round(point.co.x) for curve in curves for point in curve.keyframe_points})
+    first, last = min(facts.start, *keys[:1]), max(facts.last, *keys[-1:])
+    moved, poses = _moved(scene, before), []
+    with camera.free_to_play(scene, thing):
+        for frame in range(first, last + 1):
+            scene.frame_set(frame)
+            depsgraph = bpy.context.evaluated_depsgraph_get()
+            to_shot = np.linalg.inv(camera.origin_of(scene, depsgraph))
+            pose = camera.rigid(to_shot @ camera.matrix_of(thing.evaluated_get(depsgraph)), thing.name)
+            poses.append(moved[facts.frame_of(frame)] @ pose)
+    camera.key_path(scene, thing, np.stack(poses), first, every=len(keys) >= len(poses))

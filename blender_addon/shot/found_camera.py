@@ -1,0 +1,122 @@
+"""The source camera that is found from the clip: asked for once the shot stands, and what is made of the answer.
+
+The search is a job like that which opens a clip, on the depth that stands. So what comes is brought in as when the clip
+is opened again: the shot's own cameras, keys and takes stay.
+"""
+
+import json
+from dataclasses import replace
+
+import bpy
+
+from ex4d.errors import InputError
+from ex4d.pipeline.requests import Reconstruct, Source
+from ex4d.plain import to_plain
+
+from ..scene import objects
+from ..shot import source
+from ..shot.source import Steps
+from ..work.requests import OpenRequest
+from ..work.state import Imported
+
+MOTIONS = {"FOUND": "auto", "TRIPOD": "rotation"}
+"""The choices of *Camera Motion* with which it is looked for, as `camera_motion` of a job names them."""
+
+
+def mask_path(chosen: str) -> str:
+    """The absolute path of the file that is chosen as What Moves; "" where none is."""
+    return bpy.path.abspath(chosen) if chosen else ""
+
+
+def request(scene: bpy.types.Scene, motion: str, said: str = "") -> OpenRequest:
+    """What it takes to look for the camera of the scene's shot.
+
+    Args:
+        scene: with the shot.
+        motion: what to look for, a value of `MOTIONS`.
+        said: what was told of the opening; the search's message goes on from it.
+
+    Raises:
+        InputError: what the scene kept of its clip is damaged, or its depth is gone.
+    """
+    facts = scene.ex4d
+    stands = source.read_source(facts.source)
+    depth, known = source.standing_depth(facts), facts.input_files
+    if not depth or any(blob.sha256 not in known for blob in stands.clip):
+        raise InputError("Files of the shot are gone, so its camera cannot be looked for: press Open Again.")
+    settings = replace(stands.settings, camera_motion=motion, camera_scale=None)
+    wanted = replace(stands, camera=None, moving=(), settings=settings)
+    return OpenRequest(
+        scene=scene.name,
+        shot=facts.shot,
+        clip=facts.opened,
+        depth=depth,
+        camera="",
+        settings=settings.plain(),
+        asked=_asked(facts),
+        source=json.dumps(to_plain(wanted)),
+        files={blob.sha256: known[blob.sha256] for blob in (*wanted.clip, *wanted.depth)},
+        scene_uid=scene.session_uid,
+        pixels=facts.width * facts.height,
+        only_camera=True,
+        moving=mask_path(facts.moving_path),
+        said=said,
+    )
+
+
+def prepare(request: OpenRequest) -> Steps:
+    """Hash the mask, where there is one; returns the request that knows it, and the job.
+
+    Raises:
+        InputError: the mask is not there.
+    """
+    masks = source.mask_files(request.moving)
+    blobs = yield from source.hash_files(masks)
+    wanted = replace(source.read_source(request.source), moving=tuple(blobs))
+    known = {blob.sha256: str(path) for blob, path in zip(blobs, masks, strict=True)}
+    request = replace(request, source=json.dumps(to_plain(wanted)), files={**request.files, **known})
+    return request, Reconstruct(wanted, request.again)
+
+
+def bring_in(request: OpenRequest, update: object) -> Steps:
+    """Let the shot have the camera that was found. Returns `Imported`: one that stands still changes notes only.
+
+    Where the shot is not the one any more that the search began with, nothing is changed.
+    """
+    yield ("Importing", 0, 1)
+    scene = objects.find_scene(request)
+    if scene is None or not _stands_still_there(scene, request):
+        return Imported(
+            "The source camera was found for a shot that has changed meanwhile, so nothing was changed: press Find"
+            " Camera to look again.",
+            changed=False,
+        )
+    facts = scene.ex4d
+    if "source_camera.npz" in update.files or facts.path:
+        said = yield from source.bring_in(request, update)
+        return Imported(said)
+    source.tell_of_search(facts, update.facts.get("notes", ()))
+    facts.asked = request.asked
+    return Imported(" ".join(filter(None, (request.said, *facts.camera_notes.splitlines()))), changed=False)
+
+
+def _stands_still_there(scene: bpy.types.Scene, request: OpenRequest) -> bool:
+    """Whether the shot stands as it did when its camera was asked for."""
+    facts = scene.ex4d
+    if facts.shot != request.shot or facts.folder is None or objects.find(scene, objects.ROOT) is None:
+        return False
+    return _what(source.read_source(facts.source)) == _what(source.read_source(request.source))
+
+
+def _what(found: Source) -> tuple:
+    used = found.settings
+    return found.clip, found.depth, used.start, used.frames, used.step
+
+
+def _asked(facts: bpy.types.PropertyGroup) -> str:
+    """The settings that the shot was made with, once the camera is looked for as the panel says now."""
+    now, then = facts.settings, json.loads(facts.asked or "[]")
+    if len(then) != len(now):  # an earlier version had fewer: the next opening tells them all
+        return facts.asked
+    new = ("motion", "moving_path")
+    return json.dumps([value if name in new else old for (name, value), old in zip(now.items(), then, strict=True)])

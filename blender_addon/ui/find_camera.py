@@ -1,0 +1,34 @@
+"""Looking for the source camera once more."""
+# ruff: noqa: N801
+
+import bpy
+
+from ..shot import estimates, found_camera
+from ..ui.operator import Job, poll_idle, poll_shot
+from ..work import requests
+
+
+class EX4D_OT_find_camera(Job):
+    """Find how the clip's own camera moved; keyed cameras of the shot go along with it"""
+
+    bl_idname = "ex4d.find_camera"
+    bl_label = "Find Camera"
+
+    @classmethod
+    def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        """The tooltip, with what it will take."""
+        facts = context.scene.ex4d
+        return f"{cls.__doc__}. {estimates.of_camera(facts).told}" if facts.shot else cls.__doc__
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot, and nothing under way."""
+        return poll_shot(cls, context) and poll_idle(cls, context)
+
+    def request(self, context: bpy.types.Context) -> requests.OpenRequest:
+        """Read what to look for."""
+        scene = context.scene
+        return found_camera.request(scene, found_camera.MOTIONS.get(scene.ex4d.motion, "auto"))
+
+
+CLASSES = (EX4D_OT_find_camera,)

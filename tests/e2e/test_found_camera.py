@@ -1,0 +1,225 @@
+"""The source camera arrives after the shot stands: a real server, generated clips whose true camera is known."""
+
+import subprocess
+
+import bpy
+import numpy as np
+import pytest
+from conftest import PYTHON
+from test_whole_way import tick_until
+
+# The library's own Python shoots the clips: numba and OpenCV are not in Blender.
+SHOOT = """
+import sys
+from fractions import Fraction
+import numpy as np
+from ex4d.geometry.depth_video import save_depth
+from ex4d.media.movie import write_movie
+from ex4d.synthetic import scenes
+name, folder = sys.argv[1:]
+made = scenes.make(name, 13, 192, 108)
+write_movie(f"{folder}/{name}.mp4", made.source.frames, Fraction(24))
+save_depth(f"{folder}/{name}_depth.npz", made.depth)
+np.save(f"{folder}/focal.npy", made.source.cameras.intrinsics[0, 0, 0])
+np.save(f"{folder}/truth.npy", made.source.cameras.camera_to_world)
+"""
+
+
+def addon_modules():
+    from blender_addon.scene import camera, objects
+    from blender_addon.shot import takes
+    from blender_addon.work import session
+
+    return camera, objects, session, takes
+
+
+def shoot(name, folder):
+    """A clip with its true depth beside it; returns the clip and its true camera (T,4,4)."""
+    subprocess.run([PYTHON, "-c", SHOOT, name, str(folder)], check=True, timeout=300)
+    return folder / f"{name}.mp4", np.load(folder / "truth.npy")
+
+
+def press_open(clip):
+    """Open a clip as the panel's button does, without waiting for the end; returns once it stands."""
+    _camera, _objects, session, _takes = addon_modules()
+    from blender_addon.shot import asking
+
+    session.current().press(asking.request_open(bpy.context.scene, clip, "", 0, None, 1024))
+    tick_until(lambda: bpy.context.scene.ex4d.shot or session.current().state.failed)
+
+
+def degrees(one, other):
+    turned = one[:3, :3].T @ other[:3, :3]
+    return np.degrees(np.arccos(np.clip((np.trace(turned) - 1) / 2, -1, 1)))
+
+
+def local(thing):
+    """Where an object is now, in the world of the shot, as the library has it."""
+    camera, _objects, _session, _takes = addon_modules()
+    graph = bpy.context.evaluated_depsgraph_get()
+    to_shot = np.linalg.inv(camera.origin_of(bpy.context.scene, graph))
+    return camera.rigid(to_shot @ camera.matrix_of(thing.evaluated_get(graph)), thing.name)
+
+
+def path_of(scene, thing):
+    """`local` in every frame of the shot (T,4,4)."""
+    found = []
+    for frame in range(scene.ex4d.start, scene.ex4d.last + 1):
+        scene.frame_set(frame)
+        found.append(local(thing))
+    return np.stack(found)
+
+
+def test_the_camera_comes_after_the_shot_moves_as_the_truth_and_keys_and_points_go_along(scene, tmp_path):
+    _camera, objects, session, takes = addon_modules()
+    clip, truth = shoot("street", tmp_path)
+    press_open(clip)
+    now, facts = session.current(), scene.ex4d
+    assert now.state.finds_camera, "the shot stands, and the search goes on by itself"
+    assert facts.path == ""
+    assert "street.mp4 is open" in now.state.message
+
+    # What the artist does meanwhile: keys, a take that waits.
+    bpy.ops.ed.undo_push(message="Opened")
+    bpy.ops.ex4d.camera_preset(preset="30")
+    bpy.ops.ed.undo_push(message="Keys")
+    beside = path_of(scene, facts.camera)
+    frame = scene.frame_current
+    now.press(takes.request_take(scene, True, now.capabilities))
+    assert len(now.queue.waiting) == 1
+
+    tick_until(lambda: not now.state.finds_camera, 240)
+    scene, facts = bpy.context.scene, bpy.context.scene.ex4d
+    found = facts.poses
+    assert scene.frame_current == frame
+    way = np.linalg.norm(truth[-1, :3, 3])
+    assert np.linalg.norm(found[:, :3, 3] - truth[:, :3, 3], axis=1).max() < 0.08 * way
+    assert max(degrees(a, b) for a, b in zip(found, truth, strict=True)) < 0.6
+    source = objects.find(scene, objects.SOURCE_CAMERA)
+    assert path_of(scene, source) == pytest.approx(found, abs=1e-4)
+    assert "The source camera was found from points" in facts.notes
+    assert "The source camera was found from points" in now.state.message
+    assert "The keys of EX-4D Camera went along with it." in now.state.message
+
+    went = path_of(scene, facts.camera)
+    assert went == pytest.approx(found @ beside, abs=4e-3 * facts.radius)
+    points = objects.find(scene, objects.POINTS)
+    assert points.parent == objects.find(scene, objects.ROOT)
+    assert points.hide_render
+    seen = np.array([vertex.co for vertex in points.data.vertices])
+    assert len(seen) > 100
+    # The points lie on what is seen: on the mesh, as Blender has it in the first frame.
+    from blender_addon.scene import axes
+
+    k, at = facts.intrinsics, axes.points_from_blender(seen)
+    pixels = at @ k.T
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    inside = ((pixels > 0) & (pixels < (facts.width, facts.height))).all(axis=1) & (at[:, 2] > 0)
+    assert inside.mean() > 0.5
+
+    tick_until(lambda: not now.state.busy)
+    assert len(scene.ex4d.takes) == 1, "the take that waited is made"
+
+    bpy.ops.ed.undo()  # the view
+    bpy.ops.ed.undo()  # the camera
+    scene, facts = bpy.context.scene, bpy.context.scene.ex4d
+    assert facts.path == ""
+    assert objects.find(scene, objects.POINTS) is None
+    assert path_of(scene, facts.camera) == pytest.approx(beside, abs=1e-5)
+    bpy.ops.ed.redo()
+    assert bpy.context.scene.ex4d.path != ""
+
+
+def test_a_still_clip_stays_still_and_its_keys_and_undo_steps_are_untouched(scene, tmp_path):
+    _camera, objects, session, _takes = addon_modules()
+    clip, _truth = shoot("still", tmp_path)
+    press_open(clip)
+    now, facts = session.current(), scene.ex4d
+    bpy.ops.ex4d.camera_preset(preset="30")
+    bpy.ops.ed.undo_push(message="Keys")
+    from blender_addon.scene import compat
+
+    keys = [[tuple(p.co) for p in curve.keyframe_points] for curve in compat.fcurves(facts.camera)]
+    folder = sorted(facts.folder.rglob("*"))
+    assert now.finish().failed is False
+    facts = bpy.context.scene.ex4d
+    assert facts.path == ""
+    assert [[tuple(p.co) for p in curve.keyframe_points] for curve in compat.fcurves(facts.camera)] == keys
+    assert objects.find(bpy.context.scene, objects.POINTS) is None
+    assert "The camera stands still." in facts.notes.splitlines()
+    assert now.state.message.endswith("The camera stands still.")
+    assert sorted(facts.folder.rglob("*")) == folder
+    bpy.ops.ed.undo()
+    assert bpy.context.scene.ex4d.shot, "the search has made no step that would have to be undone"
+    assert not list(compat.fcurves(bpy.context.scene.ex4d.camera))
+
+
+def test_undoing_the_opening_while_the_camera_is_looked_for_drops_what_comes(scene, tmp_path):
+    _camera, _objects, session, _takes = addon_modules()
+    clip, _truth = shoot("tripod", tmp_path)
+    bpy.ops.ed.undo_push(message="Nothing")
+    press_open(clip)
+    now = session.current()
+    assert now.state.finds_camera
+    bpy.ops.ed.undo()
+    assert bpy.context.scene.ex4d.shot == ""
+    ended = now.finish()
+    assert not ended.failed
+    assert "nothing was changed" in ended.message
+    assert bpy.context.scene.ex4d.shot == ""
+
+
+def test_another_clip_that_is_opened_meanwhile_takes_the_place_of_the_search(scene, tmp_path, monkeypatch):
+    from blender_addon.shot import lens
+    from ex4d.jobs.client import Client
+
+    camera, _objects, session, _takes = addon_modules()
+    clip, truth = shoot("tripod", tmp_path)
+    other = tmp_path / "other.mp4"
+    other.write_bytes(clip.read_bytes())
+    press_open(clip)
+    now = session.current()
+    tick_until(lambda: now.state.job_id)
+    first, jobs, submit = now.state.job_id, [], Client.submit
+    monkeypatch.setattr(Client, "submit", lambda self, job, files: jobs.append(job) or submit(self, job, files))
+    ended, cancel = [], Client.cancel
+    monkeypatch.setattr(Client, "cancel", lambda self, job_id: ended.append(job_id) or cancel(self, job_id))
+    assert bpy.ops.ex4d.open_clip.poll()
+    assert bpy.ops.ex4d.open_clip(filepath=str(other)) == {"FINISHED"}
+    assert now.state.message.startswith("other.mp4 is open")
+    assert ended == [first], "the search for the first clip's camera is over, on the server too"
+    assert [job.source.settings.camera_motion for job in jobs] == ["file", "auto"]
+    facts = bpy.context.scene.ex4d
+    assert facts.opened == str(other)
+    # Nothing tells the lens of this one, so it is found as well, and turns a little with it.
+    assert max(degrees(a, b) for a, b in zip(facts.poses, truth, strict=True)) < 1
+    assert facts.intrinsics[0, 0] == pytest.approx(np.load(tmp_path / "focal.npy"), rel=0.05)
+    assert "assumed" not in facts.notes
+    assert lens.in_use(facts).endswith("°, found")
+    data = camera.own_camera(bpy.context.scene).data
+    assert data.lens / data.sensor_width == pytest.approx(facts.intrinsics[0, 0] / 192, rel=1e-5)
+
+
+def test_find_camera_looks_again_and_leaves_out_what_a_mask_says(scene, tmp_path, monkeypatch):
+    from ex4d.jobs.client import Client
+
+    clip, truth = shoot("tripod", tmp_path)
+    scene.ex4d.motion = "STILL"
+    assert bpy.ops.ex4d.open_clip(filepath=str(clip)) == {"FINISHED"}
+    assert scene.ex4d.path == ""
+    mask = bpy.data.images.new("mask", 192, 108)
+    mask.filepath_raw, mask.file_format = str(tmp_path / "mask.png"), "PNG"
+    mask.pixels = [0.0, 0.0, 0.0, 1.0] * (192 * 108)
+    mask.save()
+    jobs, submit = [], Client.submit
+    monkeypatch.setattr(Client, "submit", lambda self, job, files: jobs.append(job) or submit(self, job, files))
+    scene.ex4d.motion, scene.ex4d.moving_path = "TRIPOD", mask.filepath_raw
+    assert bpy.ops.ex4d.find_camera() == {"FINISHED"}
+    (blob,) = jobs[-1].source.moving
+    assert (blob.name, jobs[-1].source.settings.camera_motion) == ("mask.png", "rotation")
+    facts = bpy.context.scene.ex4d
+    assert max(degrees(a, b) for a, b in zip(facts.poses, truth, strict=True)) < 0.3
+    assert not facts.poses[:, :3, 3].any()
+    from blender_addon.shot import asking
+
+    assert not asking.have_changed(facts), "the shot is as the panel says, so Open Again is not asked for"
