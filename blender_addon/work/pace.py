@@ -106,7 +106,7 @@ ELSEWHERE = {
     "open file": Known({"all": 0.9}, {"start": 2.0}, 1.6),
     "open plane": Known({"all": 1.4}, {"start": 2.0}, 1.6),
     "open video-depth-anything": Known({"all": 1.6}, {"start": 10.0}, 1.6),
-    CAMERA: Known({"all": 8.0}, {"start": 5.0}, 1.6),
+    CAMERA: Known({"all": 1.0}, {"start": 40.0}, 1.6),  # small pictures are enlarged
     VIEW: Known({"all": 0.9}, {"start": 1.0}, 0.1),
     "generate preview": Known({"all": 4.5}, {"start": 1.0}, 0.2),
 }
