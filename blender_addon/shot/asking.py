@@ -182,6 +182,7 @@ def _request(
             "field_of_view": field_of_view,
             # "file" is "still" where there is none. A new shot stands up at once, and its camera is looked for then.
             "camera_motion": sought if sought and again else "file",
+            "zooms": bool(sought and again and wish.zooms),
             "camera_scale": from_blender(properties.SOURCE["camera_scale"], wish.motion_scale) if camera_file else None,
         },
     )

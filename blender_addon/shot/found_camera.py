@@ -44,7 +44,7 @@ def request(scene: bpy.types.Scene, motion: str, said: str = "") -> OpenRequest:
     depth, known = source.standing_depth(facts), facts.input_files
     if not depth or any(blob.sha256 not in known for blob in stands.clip):
         raise InputError("Files of the shot are gone, so its camera cannot be looked for: press Open Again.")
-    settings = replace(stands.settings, camera_motion=motion, camera_scale=None)
+    settings = replace(stands.settings, camera_motion=motion, zooms=facts.zooms, camera_scale=None)
     wanted = replace(stands, camera=None, moving=(), settings=settings)
     return OpenRequest(
         scene=scene.name,
@@ -118,5 +118,5 @@ def _asked(facts: bpy.types.PropertyGroup) -> str:
     now, then = facts.settings, json.loads(facts.asked or "[]")
     if len(then) != len(now):  # an earlier version had fewer: the next opening tells them all
         return facts.asked
-    new = ("motion", "moving_path")
+    new = ("motion", "moving_path", "zooms")
     return json.dumps([value if name in new else old for (name, value), old in zip(now.items(), then, strict=True)])

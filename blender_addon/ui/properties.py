@@ -70,6 +70,7 @@ OF_ONE_CLIP = (
     "motion_scale",
     "depth_detail",
     "moving_path",
+    "zooms",
 )
 """Settings that say something about one clip and nothing about another."""
 
@@ -175,6 +176,7 @@ class ClipChoices:
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
+    zooms: property_of(SOURCE["zooms"])
     motion_path: StringProperty(
         name="Camera File",
         description="How the clip's own camera moved, one pose for each frame: .npz, .chan, transforms.json, TUM,"

@@ -116,6 +116,7 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
         column.prop(facts, "tracked_camera")
     elif facts.motion in found_camera.MOTIONS:
         column.prop(facts, "moving_path")
+        column.prop(facts, "zooms")
         if facts.shot:
             layout.operator(EX4D_OT_find_camera.bl_idname, icon="TRACKER")
 

@@ -20,6 +20,7 @@ DRAWN = [
     (properties.SOURCE["depth_detail"], "depth_detail"),
     (properties.PATH["amount"], "amount"),
     (properties.PATH["rise"], "rise"),
+    (properties.SOURCE["zooms"], "zooms"),
     (properties.GENERATE["generator"], "generator"),
     (properties.GENERATE["seed"], "seed"),
     (properties.GENERATE["keep_source"], "keep_source"),
@@ -52,6 +53,7 @@ def test_what_buttons_ask_for_is_the_schemas(operator, addon):
 
 def test_every_setting_of_a_source_can_be_chosen_in_blender_or_is_made_from_what_can():
     made = {"start", "frames", "step", "longest_side", "fps", "gaps", "accept_licence", "depth_unit", "focal_px"}
+    made |= {"camera_motion"}  # of Camera Motion, which has more choices
     drawn = {setting.name for setting, _name in DRAWN}
     assert {setting.name for setting in describe(SourceSettings)} <= made | drawn
 

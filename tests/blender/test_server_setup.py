@@ -161,7 +161,9 @@ def test_without_pytorchs_own_site_the_cpu_gets_no_cuda(tmp_path, monkeypatch):
     def plan(*words):
         if "torch" in words:
             raise install.SetupError("no such site")
-        return {"numpy": 10} if "ex4d[backend] @" in words[-1] else {"numpy": 10, "nvidia-cudnn": 10, "torch": 10}
+        return (
+            {"numpy": 10} if "ex4d[backend,camera] @" in words[-1] else {"numpy": 10, "nvidia-cudnn": 10, "torch": 10}
+        )
 
     monkeypatch.setattr(made, "make_environment", lambda: None)
     monkeypatch.setattr(made, "plan", plan)
@@ -170,7 +172,7 @@ def test_without_pytorchs_own_site_the_cpu_gets_no_cuda(tmp_path, monkeypatch):
     monkeypatch.setattr(install.platform, "system", lambda: "Linux")
     made.run()
     assert installed == [(made.requirement,)]
-    assert "ex4d[backend] @" in made.requirement
+    assert "ex4d[backend,camera] @" in made.requirement
     assert made.note == install.NO_TORCH
 
 

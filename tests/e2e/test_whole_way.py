@@ -75,7 +75,7 @@ def test_a_clip_goes_in_and_a_strip_comes_out(scene, tmp_path):
     assert (facts.width, facts.height, facts.frames) == (512, 288, 49)
     assert (scene.frame_start, scene.frame_end) == (1, 49)
     mesh = objects.find(scene, objects.MESH)
-    assert len(mesh.data.vertices) == 512 * 288
+    assert len(mesh.data.vertices) == 258 * 146  # each second pixel, and the border: a light mesh
 
     assert bpy.ops.ex4d.camera_preset(preset="30") == {"FINISHED"}
     keyed = facts.camera
