@@ -32,7 +32,8 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist does it; results in out/demo (CLIP=my.mp4: another clip, in out/clip)
 	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir out/$(if $(CLIP),clip,demo) $(if $(CLIP),--clip "$(CLIP)")
 
-test: lint test-ex4d test-blender  ## everything that CI checks
+test: lint  ## everything that CI checks; the library's tests and Blender's side by side, as most of them wait for something
+	$(MAKE) --jobs=2 --output-sync=target test-ex4d test-blender
 
 test-ex4d: $(READY)
 	$(VENV)/bin/python -m pytest tests --ignore tests/blender --ignore tests/e2e -m "not gpu"
