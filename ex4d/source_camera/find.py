@@ -18,6 +18,9 @@ from ex4d.source_camera.tracks import Tracks, follow
 FEWEST_FRAMES = 5
 """With fewer frames nothing is looked for."""
 
+LEAST_SIDE = 100
+"""Pixels. In pictures whose shorter side is less, too few points can be told apart to find anything."""
+
 CUT_SURVIVORS = 0.12
 """A frame in which fewer of the points are found again begins another shot."""
 
@@ -39,6 +42,9 @@ def find(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, prog
         return Found(STILL)
     if len(frames) < FEWEST_FRAMES:
         return not_found(f"{len(frames)} frames are too few to find how the camera moved")
+    height, width = frames.shape[1:3]
+    if min(height, width) < LEAST_SIDE:
+        return not_found(f"pictures of {width}x{height} px are too small to find how the camera moved")
     progress("Looking at the camera", 0, 1)
     pictures = pictures_of(frames)
     if wish.method == AUTO:
