@@ -286,8 +286,7 @@ def test_of_several_better_ones_the_best_and_the_nearest_say_what_they_lack():
     last = spec("last", 1)
     assert registry.choose("auto", known(one, two, three, last)).notes == (
         "Last is the best that can run here; A or B or C would be better.",
-        "No a.",
-        "No c.",
+        "No a. No c.",
     )
 
 
