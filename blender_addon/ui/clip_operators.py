@@ -25,7 +25,7 @@ class OpensClip(Job):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs nothing under way but the search for a camera, which gives way."""
+        """Needs a scene of this file, and nothing under way but the search for a camera, which gives way."""
         return poll_open(cls, context)
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})

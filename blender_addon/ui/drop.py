@@ -9,7 +9,7 @@ from bpy.props import CollectionProperty, StringProperty
 from ex4d.errors import InputError
 from ex4d.storage.names import CLIP_ENDINGS, VIDEO_ENDINGS
 
-from ..ui.operator import Safe
+from ..ui.operator import Safe, linked
 from ..work import queue, session
 
 LABEL = "Footage as EX-4D Shot"
@@ -31,6 +31,8 @@ class EX4D_OT_drop_footage(Safe):
 
     def act(self, context: bpy.types.Context) -> set[str]:
         """Hand the clip to Open Clip; Blender would not say why that one cannot be used now."""
+        if why := linked(context.scene):
+            raise InputError(f"{why}.")
         now = session.current()
         if not queue.may_open(now.state, now.queue):
             raise InputError("EX-4D is busy: wait, or press Cancel, and drop the clip again.")

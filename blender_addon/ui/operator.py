@@ -12,12 +12,18 @@ from ..shot import estimates
 from ..work import queue, requests, session, state
 
 
+def linked(scene: bpy.types.Scene) -> str:
+    """Why nothing can be done in a scene of another file, as what is done there is never saved; "" for an own one."""
+    if scene.library is None:
+        return ""
+    name = bpy.path.basename(scene.library.filepath)
+    return f"The scene is linked from {name}: open that file, or append the scene instead"
+
+
 def poll_own(cls: type, context: bpy.types.Context) -> bool:
-    """For `poll`: whether the scene is one of this file; what is done to a linked one is never saved."""
-    library = context.scene.library
-    if library is not None:
-        name = bpy.path.basename(library.filepath)
-        cls.poll_message_set(f"The scene is linked from {name}: open that file, or append the scene instead")
+    """For `poll`: whether the scene is one of this file."""
+    if why := linked(context.scene):
+        cls.poll_message_set(why)
         return False
     return True
 
@@ -31,7 +37,9 @@ def poll_idle(cls: type, context: bpy.types.Context) -> bool:
 
 
 def poll_open(cls: type, context: bpy.types.Context) -> bool:
-    """For `poll`: whether a clip can be opened."""
+    """For `poll`: whether a clip can be opened, in a scene of this file."""
+    if not poll_own(cls, context):
+        return False
     now = session.current()
     if not queue.may_open(now.state, now.queue):
         cls.poll_message_set("EX-4D is busy: wait, or press Cancel")

@@ -145,14 +145,15 @@ def answers(address: str, messages: list, keys: ClientKeys | None, seconds: floa
     """What comes back when all of this is sent."""
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)
-    socket.linger = 0
+    socket.linger, socket.sndtimeo = 0, 1000
     if keys is not None:
         keys.put_on(socket)
     socket.connect(address)
     came = []
     try:
-        for frames in messages:
-            socket.send_multipart(frames)
+        with contextlib.suppress(zmq.Again):  # refused before all was sent: nothing is left to send to
+            for frames in messages:
+                socket.send_multipart(frames)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if socket.poll(50):

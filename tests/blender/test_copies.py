@@ -148,6 +148,8 @@ def test_nothing_is_made_in_a_linked_scene_where_saving_would_lose_it(linked, tm
         operator = getattr(bpy.ops.ex4d, name)
         assert not operator.poll(), name
     assert not bpy.ops.ex4d.open_clip.poll()
+    with pytest.raises(RuntimeError, match=r"linked from other\.blend: open that file, or append the scene instead"):
+        bpy.ops.ex4d.drop_footage(directory=str(tmp_path), files=[{"name": "clip.mp4"}])
     assert bpy.ops.ex4d.show_scene.poll()
 
 

@@ -50,6 +50,7 @@ def test_measured_depth_stands_up_in_metres_with_the_proportions_it_was_measured
     poses = trajectory(RGBD / "trajectory.log")[:5]
     np.savez(tmp_path / "walk.npz", camera_to_world=poses)
     facts = scene.ex4d
+    facts.detail = "FULL"
     facts.field_of_view = float(np.degrees(2 * np.arctan(lens["width"] / 2 / k[0, 0])))
     facts.motion, facts.motion_path = "FILE", str(tmp_path / "walk.npz")
     open_clip(RGBD / "color", frames=5, depth=str(RGBD / "depth"), longest_side=0)
