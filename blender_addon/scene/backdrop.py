@@ -1,12 +1,16 @@
 """The legend's tint behind all that a camera sees: past the edge of the mesh, too, everything must be invented."""
 
 import bpy
+import numpy as np
 
 from ex4d.render import legend
 
 from ..scene import objects
 
 ROLE = "backdrop"
+
+HEIGHT, WIDTH = 270, 480
+"""Of the picture that is stretched over the camera's frame, in pixels."""
 
 
 def is_tinted(data: bpy.types.Camera) -> bool:
@@ -34,11 +38,15 @@ def show(data: bpy.types.Camera, shown: bool) -> bool:
 
 
 def _image() -> bpy.types.Image:
-    """One picture of nothing but the tint, which all cameras share."""
+    """One picture of nothing but the striped tint, which all cameras share."""
     found = next((image for image in bpy.data.images if _is_ours(image)), None)
     if found is None:
-        found = bpy.data.images.new("EX-4D Invented", 8, 8)
-        found.generated_color = (*legend.as_floats(legend.INVENTED), 1.0)
+        found = bpy.data.images.new("EX-4D Invented", WIDTH, HEIGHT)
+        tinted = legend.tint(np.zeros((HEIGHT, WIDTH, 3), np.uint8), np.zeros((HEIGHT, WIDTH), bool))
+        pixels = np.ones((HEIGHT, WIDTH, 4), np.float32)
+        pixels[..., :3] = tinted[::-1] / 255  # Blender's rows begin at the bottom
+        found.pixels.foreach_set(pixels.ravel())
+        found.pack()
         objects.mark(found, ROLE, "")
     return found
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from mathutils import Color
 
 from ex4d.geometry.occlusion import FILTERS
 from ex4d.render import legend
@@ -13,6 +14,13 @@ from ..scene import axes, compat
 from ..shot import files
 
 INVENTED_COLOUR = (*legend.as_floats(legend.INVENTED), 1.0)
+STRIPE_COLOUR = (*Color(legend.as_floats(legend.STRIPE)).from_srgb_to_scene_linear(), 1.0)
+
+STRIPES_HIGH = 60
+"""Stripes of the tint one above the other in a view or a render, whatever its size."""
+
+USUAL_STRENGTH = 0.6
+"""Of the tint: what the mesh makes up between two surfaces shows through it."""
 
 SAME_VIEW = 2e-3
 """Radians. Where the view and the source see a point under a smaller angle, what lies between them is no hole: about
@@ -140,15 +148,28 @@ def _make_nodes(
     strength.name = strength.label = TINT
     strength.data_type = "FLOAT"
     factor, untinted, tinted = strength.inputs[0], strength.inputs[2], strength.inputs[3]
-    factor.default_value, untinted.default_value = 1.0, 1.0
+    factor.default_value, untinted.default_value = USUAL_STRENGTH, 1.0
     made.tree.links.new(is_real, tinted)
     real = made.node("ShaderNodeEmission", -300, 200, footage.outputs["Color"])
-    invented = made.node("ShaderNodeEmission", -300, 50)
-    invented.inputs["Color"].default_value = INVENTED_COLOUR
+    invented = made.node("ShaderNodeEmission", -150, 50, _legend_colour(made))
     mix = made.node("ShaderNodeMixShader", 350, 100, strength.outputs[0], invented.outputs[0], real.outputs[0])
     made.node("ShaderNodeOutputMaterial", 550, 100, mix.outputs[0])
     made.tree.nodes.active = footage
     place_source(material, facts)
+
+
+def _legend_colour(made: _Tree) -> bpy.types.NodeSocket:
+    """The striped colour of the legend; the stripes rise to the right and stay where they are on the screen."""
+    window = made.node("ShaderNodeTexCoord", -1400, 500).outputs["Window"]
+    across = made.node("ShaderNodeSeparateXYZ", -1200, 500, window)
+    wide = made.math("MULTIPLY", -1000, 600, across.outputs["X"], second=STRIPES_HIGH * 16 / 9)
+    high = made.math("MULTIPLY", -1000, 450, across.outputs["Y"], second=STRIPES_HIGH)
+    along = made.math("FRACT", -700, 500, made.math("SUBTRACT", -850, 500, wide, high))
+    mix = made.node("ShaderNodeMix", -450, 450)
+    mix.data_type = "RGBA"
+    made.tree.links.new(made.math("LESS_THAN", -600, 500, along, second=legend.STRIPE_PART), mix.inputs[0])
+    mix.inputs[6].default_value, mix.inputs[7].default_value = INVENTED_COLOUR, STRIPE_COLOUR
+    return mix.outputs[2]
 
 
 def _to_source(made: _Tree) -> bpy.types.NodeSocket:

@@ -129,6 +129,7 @@ WORDS = {
     "Orbit 60°": "Orbit 60°",
     "Orbit 90°": "Orbit 90°",
     "Part of the shot is missing": "Ein Teil der Einstellung fehlt",
+    "Path and curve: pink over {much}, magenta over {most}": "Pfad und Kurve: rosa über {much}, magenta über {most}",
     "Pause": "Pausieren",
     "Pivot": "Drehpunkt",
     "Play Takes When They Arrive": "Neue Takes abspielen",

@@ -1,5 +1,7 @@
 """Part of the Check panel: live coverage, and the legend of what it draws."""
 
+from ex4d.render import legend
+
 from ..translations import told
 from ..ui.layout import Context, Layout
 from ..work import session
@@ -18,3 +20,6 @@ def draw_coverage(layout: Layout, context: Context) -> None:
         worst = max(along, key=lambda frame: along[frame])
         text = told("Worst in frame {frame}: {part}", part=f"{along[worst]:.0%}", frame=facts.start + worst)
         layout.label(text=text, icon="GRAPH", translate=False)
+        much, most = f"{1 - legend.MUCH_INVENTED:.0%}", f"{1 - legend.MOST_INVENTED:.0%}"
+        text = told("Path and curve: pink over {much}, magenta over {most}", much=much, most=most)
+        layout.label(text=text, icon="BLANK1", translate=False)

@@ -18,7 +18,10 @@ def about(server) -> dict:
     return json.loads((server.state / "server.json").read_text())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+NO_HANGUP = pytest.mark.skipif(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, reason="nohup: SIGHUP stops nothing")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGHUP, marks=NO_HANGUP)])
 def test_orderly_stops_spend_no_attempt(server, connect, shot, number):
     server.start()
     client = connect(server)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import shots
 
-from blender_addon.scene import axes, camera, mesh_object, objects
+from blender_addon.scene import axes, camera, footage, mesh_object, objects
 from blender_addon.shot import checks, matching, source
 from ex4d.errors import InputError
 from ex4d.geometry import camera_path
@@ -179,13 +179,27 @@ def test_a_second_clip_hides_the_first_and_loses_nothing(scene, tmp_path):
 
 
 def tinted(picture):
-    """Where a picture (H,W,4) has the colour of what must be invented (H,W)."""
-    return np.abs(picture[..., :3] * 255 - legend.INVENTED).max(axis=-1) < 64
+    """Where a picture (H,W,4) has the colours of what must be invented, or one between the two (H,W)."""
+    red, green, blue = np.moveaxis(picture[..., :3] * 255, -1, 0)
+    return (green < 64) & (np.abs(red - blue) < 32) & (red > legend.STRIPE[0] - 16)
 
 
-def rendered(scene, frame, folder):
-    """Blender's own picture of `frame` through the chosen camera, (H,W,4) as written to disk."""
+def near(picture, colour, levels):
+    """Where a picture (H,W,4) has a colour (H,W)."""
+    return np.abs(picture[..., :3] * 255 - colour).max(axis=-1) < levels
+
+
+def linear(picture):
+    """Colours (...,3) as light adds up, from those of sRGB pictures (...,4)."""
+    coded = picture[..., :3]
+    return np.where(coded < 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
+
+
+def rendered(scene, frame, folder, strength=1.0):
+    """Blender's own picture of `frame` through the chosen camera with the tint at a strength; (H,W,4) as on disk."""
     scene.camera = scene.ex4d.camera
+    (material,) = objects.find(scene, objects.MESH).data.materials
+    footage.tint_strength(material).default_value = strength
     render = scene.render
     render.engine, scene.cycles.device, scene.cycles.samples = "CYCLES", "CPU", 64
     scene.cycles.use_denoising = False
@@ -199,6 +213,17 @@ def rendered(scene, frame, folder):
     image = bpy.data.images.load(render.filepath)
     pixels = np.array(image.pixels[:]).reshape(image.size[1], image.size[0], 4)
     return pixels[::-1]
+
+
+def test_the_tint_is_striped_and_lets_what_it_covers_show_through(scene, shot, tmp_path):
+    (material,) = objects.find(scene, objects.MESH).data.materials
+    assert footage.tint_strength(material).default_value == pytest.approx(0.6)
+    scene.ex4d.camera.location.x += 1.5
+    picture, weaker, untinted = (rendered(scene, scene.ex4d.start + 3, tmp_path, part) for part in (1.0, 0.6, 0.0))
+    stripe, plain = near(picture, legend.STRIPE, 16), near(picture, legend.INVENTED, 16)
+    assert 0.15 < stripe.sum() / tinted(picture).sum() < 0.35  # a quarter, as in every other picture of ours
+    expected = 0.6 * linear(picture[plain]) + 0.4 * linear(untinted[plain])
+    assert np.abs(linear(weaker[plain]) - expected).max() < 0.03
 
 
 @pytest.mark.parametrize("preset", ["30", "60", "zoom_out"])

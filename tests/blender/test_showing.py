@@ -9,7 +9,7 @@ import shots
 from test_panels import Layout
 from test_takes import take
 
-from blender_addon.scene import backdrop, compat, footage, objects
+from blender_addon.scene import backdrop, compat, objects
 from blender_addon.shot import playing as arriving
 from blender_addon.shot import takes
 from blender_addon.ui import menu, view
@@ -210,7 +210,9 @@ def test_solid_view_shows_the_footage_alone_in_flat_colours(scene):
 def test_behind_the_mesh_our_cameras_have_the_legends_tint_and_others_when_asked(scene):
     own = scene.ex4d.camera.data
     (background,) = own.background_images
-    assert tuple(background.image.generated_color[:3]) == footage.INVENTED_COLOUR[:3]
+    pixels = np.array(background.image.pixels[:]).reshape(-1, 4)[:, :3] * 255
+    assert {tuple(colour) for colour in np.rint(pixels).astype(int)} == {legend.INVENTED, legend.STRIPE}
+    assert background.image.packed_file is not None  # a painted picture would be lost with the file
     assert (background.display_depth, background.frame_method, background.alpha) == ("BACK", "STRETCH", 1.0)
     assert own.show_background_images
     other = bpy.data.objects.new("other", bpy.data.cameras.new("other"))
