@@ -20,6 +20,21 @@ def size(bytes_: float) -> str:
     return f"{bytes_:.0f} bytes"
 
 
+def how_far(stage: str, step: int, steps: int) -> str:
+    """A stage and how far it is; what is sent or fetched is counted in bytes.
+
+    >>> how_far("Download", 16_686_639, 18_775_187)
+    'Download: 17 of 19 MB'
+    """
+    if not steps:
+        return stage
+    if stage not in ("Upload", "Download"):
+        return f"{stage} {step}/{steps}"
+    whole, unit = size(steps).split()
+    held = size(step).split()
+    return f"{stage}: {held[0] if held[1] == unit else ' '.join(held)} of {whole} {unit}"
+
+
 def pace(rate: float) -> str:
     """Steps a second as people say it, whether they take moments or minutes."""
     return f"{rate:.1f} a second" if rate >= 1 else f"{seconds(1 / rate)} a step"

@@ -1,10 +1,9 @@
 """Which 3D View shows a new shot, and from where."""
 
-import math
-
 import bpy
 import numpy as np
 from mathutils import Vector
+from numpy.typing import NDArray
 
 from ex4d.geometry import presets
 
@@ -21,7 +20,18 @@ as flat as the clip."""
 SENSOR_MM = 72.0
 """Width of what a 3D View shows of its longer side: Blender shows twice a camera's sensor of 36 mm."""
 
-MARGIN = 1.1
+MARGIN = 1.08
+"""How much room the shot gets, as a part of what it needs."""
+
+SHARE = 0.96
+"""So much of the shot's points have to be in sight, on each axis: a few may lie far out."""
+
+STEPS_BACK = np.geomspace(1.0, 4.0, 15)
+"""Distances that are tried, in those of the source camera, until the shot fits. Going back hardly makes smaller what is
+far behind, such as the sky; that may be cut."""
+
+POINTS = 4000
+"""Of the mesh are looked at, at most."""
 
 
 def view_to_use(pointer: int) -> bpy.types.Area | None:
@@ -45,29 +55,77 @@ def frame_shot(scene: bpy.types.Scene, area: bpy.types.Area) -> None:
     eye = presets.preset_eyes("30", aim, 2, BESIDE_DEGREES)[-1]
     to_world = camera.matrix_of(root)
     pivot = np.array([0.0, 0.0, aim])
-    eye, pivot = (Vector((to_world @ [*axes.points_to_blender(point), 1])[:3]) for point in (eye, pivot))
+    eye, pivot = ((to_world @ [*axes.points_to_blender(point), 1])[:3] for point in (eye, pivot))
     away = eye - pivot
-    turned.view_perspective = "PERSP"
-    turned.view_location, turned.view_rotation = pivot, away.to_track_quat("Z", "Y")
-    turned.view_distance = max(away.length, MARGIN * away.length * _too_wide(facts, area, space.lens))
+    rotation = Vector(away).to_track_quat("Z", "Y")
+    turned.view_perspective, turned.view_rotation = "PERSP", rotation
+    fitted = _fit(_points(scene), pivot, away, np.array(rotation.to_matrix()), clear_part(area, space.lens))
+    turned.view_location, turned.view_distance = fitted
 
 
-def _too_wide(facts: bpy.types.PropertyGroup, area: bpy.types.Area, lens: float) -> float:
-    """How many times as wide or high as the clear part of a 3D View the shot is, seen from the source's distance."""
+def _points(scene: bpy.types.Scene) -> NDArray[np.float64]:
+    """Some of the mesh's points (n,3) in the world, in the frame that is shown."""
+    mesh = objects.find(scene, objects.MESH)
+    if mesh is None:
+        return np.zeros((0, 3))
+    shown = mesh.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    corners = np.empty(3 * len(shown.data.vertices), np.float32)
+    shown.data.vertices.foreach_get("co", corners)
+    some = corners.reshape(-1, 3)[:: max(1, len(corners) // (3 * POINTS))]
+    return some @ np.array(shown.matrix_world)[:3, :3].T + np.array(shown.matrix_world)[:3, 3]
+
+
+def _fit(
+    points: NDArray[np.float64],
+    pivot: NDArray[np.float64],
+    away: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    clear: NDArray[np.float64],
+) -> tuple[Vector, float]:
+    """What a 3D View turns about and how far away it stands, so that it shows points (n,3) in its clear part.
+
+    The view stays where it looks from, seen from the pivot, but goes back along that line until all fits, and is
+    shifted so that the points are in the middle of the clear part.
+
+    Args:
+        points: in the world.
+        pivot: (3,) what the view turns about.
+        away: (3,) from there to the eye.
+        rotation: (3,3) the view's axes in the world, as columns: right, up, back.
+        clear: (2,2) least and greatest x and y of the clear part at a distance of 1, from the view's middle.
+    """
+    near = float(np.linalg.norm(away))
+    local = (points - pivot) @ rotation
+    wanted, room = clear.mean(0), (clear[1] - clear[0]) / MARGIN
+    for distance in near * STEPS_BACK:
+        middle = np.zeros(2)
+        for _again in range(3):  # a shift moves near points more than far ones
+            depth = distance - local[:, 2]
+            at = (local[depth > 0, :2] - middle) / depth[depth > 0, None]
+            if not len(at):
+                return Vector(pivot), near
+            ends = np.quantile(at, [(1 - SHARE) / 2, (1 + SHARE) / 2], axis=0)
+            middle = middle + (ends.mean(0) - wanted) * distance
+        if (ends[1] - ends[0] <= room).all():
+            break
+    return Vector(pivot + rotation[:, :2] @ middle), float(distance)
+
+
+def clear_part(area: bpy.types.Area, lens: float) -> NDArray[np.float64]:
+    """The part of a 3D View that no sidebar lies over: least and greatest x and y (2,2) at a distance of 1.
+
+    Measured from the middle of the view. What lies over more than three quarters of it is taken for nothing.
+    """
     window = next(region for region in area.regions if region.type == "WINDOW")
-    clear = clear_width(area)
-    k, longer = facts.intrinsics, max(window.width, window.height)
-    shown = SENSOR_MM / lens  # of the longer side, at a distance of 1
-    wide, high = facts.width / k[0, 0], facts.height / k[1, 1]
-    return max(wide * longer / (shown * clear), high * longer / (shown * window.height))
-
-
-def clear_width(area: bpy.types.Area) -> int:
-    """Pixels about the middle of a 3D View that no sidebar lies over; half of it at least."""
-    window = next(region for region in area.regions if region.type == "WINDOW")
-    middle, half = window.x + window.width / 2, window.width / 2
+    left, right = window.x, window.x + window.width
     for region in area.regions:
         if region.type in ("UI", "TOOLS") and region.width > 1:
-            inner = region.x - middle if region.x > middle else middle - (region.x + region.width)
-            half = min(half, inner) if inner > 0 else half
-    return math.floor(2 * max(half, window.width / 4))
+            if window.x + window.width / 2 < region.x < right:
+                right = region.x
+            elif left < region.x + region.width < window.x + window.width / 2:
+                left = region.x + region.width
+    if right - left < window.width / 4:
+        left, right = window.x, window.x + window.width
+    middle, half = window.x + window.width / 2, window.height / 2
+    pixels = np.array([[left - middle, -half], [right - middle, half]])
+    return pixels * SENSOR_MM / lens / max(window.width, window.height)

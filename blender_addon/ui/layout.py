@@ -9,7 +9,7 @@ from ..shot import checks
 from ..translations import told
 from ..ui.details import EX4D_OT_details, draw_line
 from ..ui.generate_operators import EX4D_OT_cancel
-from ..words import pace, seconds
+from ..words import how_far, pace, seconds
 from ..work import session
 
 Layout, Context = bpy.types.UILayout, bpy.types.Context
@@ -49,8 +49,8 @@ def draw_status(layout: Layout, context: Context) -> None:
     column = layout.box().column(align=True)
     if now.busy:
         row = column.row(align=True)
-        counted = f" {now.step}/{now.steps}" if now.steps else ""
-        row.progress(factor=now.step / now.steps if now.steps else 0.0, text=f"{now.stage}{counted}")
+        text = how_far(now.stage, now.step, now.steps)
+        row.progress(factor=now.step / now.steps if now.steps else 0.0, text=text)
         if now.message:  # of the take before, where several wait
             row.operator(EX4D_OT_details.bl_idname, text="", icon="INFO").text = now.message
         row.operator(EX4D_OT_cancel.bl_idname, text="", icon="CANCEL")

@@ -2,7 +2,7 @@
 
 import bpy
 
-from ..words import seconds
+from ..words import how_far, seconds
 from ..work import session
 
 
@@ -11,9 +11,8 @@ def told() -> str:
     here = session.current()
     now, set_up, fetch = here.state, here.environment, here.model_fetch
     if now.busy:
-        counted = f" {now.step}/{now.steps}" if now.steps else ""
         left = f", {seconds(now.eta_s)} left" if now.eta_s else ""
-        return f"EX-4D: {now.stage}{counted}{left}"
+        return f"EX-4D: {how_far(now.stage, now.step, now.steps)}{left}"
     for chore in (set_up, fetch):
         if chore.busy:
             return f"EX-4D: {chore.progress.stage} {100 * chore.progress.share:.0f}%"

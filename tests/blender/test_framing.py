@@ -26,30 +26,38 @@ def seen_at(area, point):
     return local[:2] / -local[2] * lens / 72 * max(window.width, window.height)
 
 
-def corners(scene):
-    """The corners of the clip's first frame, as far away as the view turns about."""
-    facts = scene.ex4d
-    k, r = facts.intrinsics, 1.5 * facts.radius
-    for x, y in ((0, 0), (facts.width, 0), (0, facts.height), (facts.width, facts.height)):
-        across, down = (x - k[0, 2]) / k[0, 0] * r, (y - k[1, 2]) / k[1, 1] * r
-        yield across, r, -down
+def mesh_points(scene):
+    mesh = objects.find(scene, objects.MESH)
+    shown = mesh.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    return [shown.matrix_world @ vertex.co for vertex in shown.data.vertices]
 
 
 @pytest.mark.parametrize("size", [(96, 64), (48, 96)])
-def test_the_whole_picture_is_in_the_view_from_a_little_to_the_right(scene, addon, tmp_path, area, size):
+def test_the_shot_is_in_the_middle_of_what_no_sidebar_covers_from_a_little_to_the_right(
+    scene, addon, tmp_path, area, size
+):
     shots.open_small(tmp_path, depth=shots.small_depth(3, *size))
-    view, window = area.spaces.active.region_3d, next(r for r in area.regions if r.type == "WINDOW")
-    pivot = np.array([0, 1.5 * scene.ex4d.radius, 0])
-    assert np.array(view.view_location) == pytest.approx(pivot, abs=1e-5)
+    view = area.spaces.active.region_3d
     assert view.view_perspective == "PERSP"
     eye = np.array(view.view_rotation.to_matrix())[:, 2]
     assert np.degrees(np.arctan2(eye[0], -eye[1])) == pytest.approx(10, abs=0.1)
-    assert view.view_distance >= 1.5 * scene.ex4d.radius * 0.99
-    for corner in corners(scene):
-        x, y = seen_at(area, corner)
-        assert abs(x) < window.width / 2
-        assert abs(y) < window.height / 2
-        assert max(abs(x) / window.width, abs(y) / window.height) > 0.1, "not a dot far away"
+    at = np.array([seen_at(area, point) for point in mesh_points(scene)])
+    window = next(region for region in area.regions if region.type == "WINDOW")
+    (left, low), (right, high) = clear_pixels(area)
+    ends = np.quantile(at, [0.02, 0.98], axis=0)
+    assert ends[0, 0] > left - 1
+    assert ends[1, 0] < right + 1
+    assert ends[0, 1] > low - 1
+    assert ends[1, 1] < high + 1
+    assert max((ends[1] - ends[0]) / [window.width, window.height]) > 0.3, "not a dot far away"
+    assert np.abs(ends.mean(0) - [(left + right) / 2, (low + high) / 2]).max() < 0.03 * window.width
+
+
+def clear_pixels(area):
+    """The corners of the clear part in pixels from the view's middle."""
+    window = next(region for region in area.regions if region.type == "WINDOW")
+    lens = area.spaces.active.lens
+    return framing.clear_part(area, lens) * lens / framing.SENSOR_MM * max(window.width, window.height)
 
 
 def test_far_walls_are_not_cut_by_the_views_clip_end(scene, addon, tmp_path, area):
@@ -90,13 +98,18 @@ def test_the_view_that_was_asked_is_turned_and_else_the_largest(area):
     assert framing.view_to_use(12345) is None
 
 
-def test_a_sidebar_over_the_view_takes_room_on_both_sides_but_never_more_than_half():
+def test_sidebars_over_the_view_are_left_out_on_their_side():
     def area(*regions):
         kinds = [SimpleNamespace(type=kind, x=x, width=width) for kind, x, width in regions]
-        return SimpleNamespace(regions=[SimpleNamespace(type="WINDOW", x=100, width=1000), *kinds])
+        window = SimpleNamespace(type="WINDOW", x=100, width=1000, height=600)
+        return SimpleNamespace(regions=[window, *kinds])
 
-    assert framing.clear_width(area(("UI", 1099, 1))) == 1000
-    assert framing.clear_width(area(("TOOLS", 100, 60))) == 880
-    assert framing.clear_width(area(("TOOLS", 100, 60), ("UI", 800, 300))) == 500
-    assert framing.clear_width(area(("UI", 900, 200))) == 600
-    assert framing.clear_width(area(("UI", 1100, 300))) == 1000, "beside the view, not over it"
+    def sides(*regions):
+        return (framing.clear_part(area(*regions), 50.0)[:, 0] * 50 / 72 * 1000).round().tolist()
+
+    assert sides(("UI", 1099, 1)) == [-500, 500]
+    assert sides(("TOOLS", 100, 60)) == [-440, 500]
+    assert sides(("TOOLS", 100, 60), ("UI", 800, 300)) == [-440, 200]
+    assert sides(("UI", 1100, 300)) == [-500, 500], "beside the view, not over it"
+    assert sides(("TOOLS", 100, 450), ("UI", 650, 450)) == [-500, 500], "no room is left: better covered than a dot"
+    assert framing.clear_part(area(), 36.0)[:, 1].tolist() == [-0.6, 0.6]

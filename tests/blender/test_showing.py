@@ -120,6 +120,10 @@ def test_the_status_bar_says_what_is_under_way_and_how_long_it_will_take_and_not
     update = JobUpdate(JOB, "running", stage="sampling", step=12, steps=50, rate=0.5, eta_s=20.0)
     session.current().dispatch(state.Updated(update))
     assert drawn() == ["EX-4D: Sampling 12/50, 20 s left"]
+    session.current().dispatch(
+        state.Updated(JobUpdate(JOB, "running", stage="download", step=840_000, steps=18_775_187))
+    )
+    assert drawn() == ["EX-4D: Download: 840 kB of 19 MB"]
     session.current().dispatch(state.CancelPressed())
     assert drawn() == []
 
