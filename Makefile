@@ -50,13 +50,13 @@ test-blender: $(READY) $(BLENDER_READY)
 test-setup: $(BLENDER_READY)  ## Set Up Server as an artist presses it: about 1 GB of packages, a minute or more
 	$(BLENDER)/bin/python -m pytest tests/blender -m setup
 
-test-desktop: extension  ## the first day with EX-4D, by mouse and keys in a window (WINDOW=path of Blender; needs Xvfb, xdotool, ImageMagick)
+test-desktop: extension  ## the first day with EX-4D, by mouse and keys in a window of 1280x800 (WINDOW=path of Blender, CLIP=my.mp4; needs Xvfb, xdotool, ImageMagick)
 	$(PIP) $(BLENDER)/bin/python -m pip install python-xlib==0.33
-	$(BLENDER)/bin/python tests/desktop/run.py --blender $(or $(WINDOW),blender) --zip dist/ex4d-*.zip
+	$(BLENDER)/bin/python tests/desktop/run.py --blender $(or $(WINDOW),blender) --zip dist/ex4d-*.zip $(if $(CLIP),--clip "$(CLIP)")
 
 pictures: extension  ## the pictures of docs/first-shot.md and the animation in README, from a real window (WINDOW=path of Blender; ffmpeg too)
 	$(PIP) $(BLENDER)/bin/python -m pip install python-xlib==0.33
-	$(BLENDER)/bin/python tests/desktop/run.py --blender $(or $(WINDOW),blender) --zip dist/ex4d-*.zip --story page --out out/page
+	$(BLENDER)/bin/python tests/desktop/run.py --blender $(or $(WINDOW),blender) --zip dist/ex4d-*.zip --story page --size 1600x1000 --out out/page
 	$(BLENDER)/bin/python scripts/page_pictures.py out/page docs/pictures/first-shot
 
 test-matrix:  ## Blender 4.2 to 5.3, with both Pythons; about 1 GB of disk each
@@ -84,6 +84,7 @@ benchmark: $(READY) $(BLENDER_READY)  ## the figures of docs/performance.md
 	$(VENV)/bin/python benchmarks/render.py
 	$(VENV)/bin/python benchmarks/transfer.py
 	$(VENV)/bin/python benchmarks/true_view.py
+	$(VENV)/bin/python benchmarks/viewport.py $(BLENDER)/bin/python
 	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python benchmarks/live_coverage.py
 
 clean:

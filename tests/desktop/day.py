@@ -13,10 +13,13 @@ import bpy
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from desk import Desk, Story, tell
+from desk import Desk, NotSeenError, Story, tell
 
 ZIP, CLIP, OUT = (Path(os.environ[name]) for name in ("DESK_ZIP", "DESK_CLIP", "DESK_OUT"))
 SETUP_S, OPEN_S, TAKE_S = 900.0, 600.0, 600.0
+MOST_CLICKS = 12
+MAIN_BUTTONS = ("Open Clip", "Add Keys", "Generate EX-4D", "Preview Path", "Show Result")
+"""They have to be in sight as soon as the clip is open, without scrolling."""
 
 
 def facts() -> bpy.types.PropertyGroup:
@@ -76,6 +79,8 @@ def open_clip(desk: Desk) -> Story:
     yield from desk.wait(lambda: bool(facts().shot), "the clip is open", OPEN_S)
     print(f"        clip open in {time.monotonic() - began:.0f} s", flush=True)
     yield 3.0
+    for label in MAIN_BUTTONS:
+        yield from desk.see(label)
     desk.picture("4_open")
 
 
@@ -110,6 +115,8 @@ def day(desk: Desk) -> Story:
     yield from show_result(desk)
     spent = time.monotonic() - desk.began
     print(f"{desk.clicks} clicks, {desk.drags} drags, {desk.keys} keys, {spent / 60:.1f} minutes", flush=True)
+    if desk.clicks > MOST_CLICKS:
+        raise NotSeenError(f"{desk.clicks} clicks to a playing take are more than {MOST_CLICKS}")
     yield from leaving(desk)
 
 

@@ -90,12 +90,16 @@ class Desk:
         self.clicks = self.drags = self.keys = self.filmed = 0
         self.began = time.monotonic()
 
-    def screen(self) -> np.ndarray:
-        """What is on the screen, (H,W) float64, grey."""
+    def colours(self) -> np.ndarray:
+        """What is on the screen, (H,W,3) float64, 0 to 255."""
         ppm = subprocess.run(["import", "-window", "root", "-depth", "8", "ppm:-"], check=True, capture_output=True)
         _sign, size, _most, pixels = ppm.stdout.split(b"\n", 3)
         width, height = (int(number) for number in size.split())
-        return np.frombuffer(pixels, np.uint8).reshape(height, width, 3).astype(np.float64).mean(2)
+        return np.frombuffer(pixels, np.uint8).reshape(height, width, 3).astype(np.float64)
+
+    def screen(self) -> np.ndarray:
+        """What is on the screen, (H,W) float64, grey."""
+        return self.colours().mean(2)
 
     def picture(self, name: str) -> None:
         """Keep what is on the screen as `name`.png."""

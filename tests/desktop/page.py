@@ -10,8 +10,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import bpy
+import numpy as np
 from day import OUT, install, leaving, make_take, middle, open_clip, set_up, show_result
-from desk import Desk, Story, tell
+from desk import Desk, NotSeenError, Story, tell
 
 EVERY = 3
 """Of the shot's frames, each third is filmed."""
@@ -34,6 +35,21 @@ def through_shot(desk: Desk) -> Story:
         yield 0.8
 
 
+def check_coverage(desk: Desk) -> Story:
+    """Live Coverage draws into Solid and Material views; the tint of the mesh is off for that."""
+    mesh = next(o for o in bpy.context.scene.objects if o.get("ex4d_role") == "mesh")
+    mesh.active_material.node_tree.nodes["EX-4D Tint"].inputs[0].default_value = 0.0
+    for view, key in (("Solid", "6"), ("Material Preview", "2")):
+        yield from desk.press("z")
+        yield from desk.press(key)  # of the pie menu
+        yield 2.0
+        red, green, blue = np.moveaxis(desk.colours(), -1, 0)
+        part = (np.minimum(red, blue) - green > 60).mean()
+        print(f"        {part:.1%} of the screen is magenta in {view}", flush=True)
+        if part < 0.02:
+            raise NotSeenError(f"Live Coverage draws nothing in {view}")
+
+
 def page(desk: Desk) -> Story:
     """The story."""
     yield from install(desk)
@@ -48,6 +64,7 @@ def page(desk: Desk) -> Story:
     yield 2.0
     yield from film(desk, through_shot(desk))
     desk.picture("8_coverage")
+    yield from check_coverage(desk)
     yield from show_result(desk)
     yield from desk.press("space")  # halt
     yield from desk.press("shift+Left")

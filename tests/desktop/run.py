@@ -22,7 +22,7 @@ def parsed(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--blender", default="blender", help="Blender's executable")
     parser.add_argument("--story", default="day", help="name of the script in this folder")
     parser.add_argument("--out", type=Path, default=Path("out/desktop"), help="where pictures go")
-    parser.add_argument("--size", default="1600x1000", help="of the screen, in pixels")
+    parser.add_argument("--size", default="1280x800", help="of the screen, in pixels")
     parser.add_argument("--minutes", type=float, default=20, help="most time that the story may take")
     return parser.parse_args(words)
 
