@@ -48,6 +48,14 @@ FORMATS = {
         Format("colmap", "COLMAP text model (a folder with images.txt)", "", colmap.read, colmap.write),
         Format("tum", "TUM trajectory", "", trajectories.read_tum, trajectories.write_tum, 8),
         Format("kitti", "KITTI trajectory", "", trajectories.read_kitti, trajectories.write_kitti, 12),
+        Format(
+            "rows16",
+            "rows of 16, world-to-camera (InSpatio-World, Vista4D)",
+            "",
+            trajectories.read_rows,
+            trajectories.write_rows,
+            16,
+        ),
         Format("re10k", "RealEstate10K", "", realestate10k.read, realestate10k.write, 19),
     )
 }
@@ -75,7 +83,8 @@ def inside(path: Path) -> Path:
 
 def needs_several_files(path: Path) -> bool:
     """Whether one file is not all that there is to a track, so that it must be written anew to travel."""
-    return path.is_dir() or path.name in (colmap.IMAGES, colmap.CAMERAS, colmap.POINTS)
+    of_colmap = path.name in (colmap.IMAGES, colmap.CAMERAS, colmap.POINTS)
+    return path.is_dir() or of_colmap or arrays.vipes_lens(path) is not None
 
 
 def packed(path: Path, file: Path) -> Path:

@@ -13,7 +13,7 @@ from ex4d.errors import InputError
 if TYPE_CHECKING:
     from ex4d.cameras.track import CameraTrack
 
-FormatName = Literal["npz", "chan", "transforms", "colmap", "tum", "kitti", "re10k"]
+FormatName = Literal["npz", "chan", "transforms", "colmap", "tum", "kitti", "rows16", "re10k"]
 
 
 def camera(
@@ -44,8 +44,9 @@ def camera(
 ) -> None:
     """Convert a camera path or a solved camera.
 
-    It reads and writes .npz, Nuke's .chan, transforms.json, COLMAP, TUM, KITTI and RealEstate10K. So a take's
-    camera.npz, and what `recon --save_camera` wrote, can be used in other programs.
+    It reads and writes .npz, Nuke's .chan, transforms.json, COLMAP, TUM, KITTI, rows of 16 (InSpatio-World) and
+    RealEstate10K, and reads what ViPE, MegaSaM and Vista4D write. So a take's camera.npz, and what
+    `recon --save_camera` wrote, can be used in other programs.
     """
     _refuse(source, target)
     into = registry.format_for(target, format_name)

@@ -49,7 +49,8 @@ SourceCamera = Annotated[
     typer.Option(
         "--source_camera",
         help="How the clip's own camera moved, one pose for each frame: .npz with camera_to_world or extrinsics, .chan,"
-        " transforms.json, TUM, KITTI, RealEstate10K, or the folder of a COLMAP model as text; see docs/formats.md.",
+        " transforms.json, TUM, KITTI, RealEstate10K, rows of 16, the folder of a COLMAP model as text, or what ViPE,"
+        " MegaSaM or Vista4D wrote; see docs/formats.md.",
     ),
 ]
 MovingMask = Annotated[

@@ -12,7 +12,7 @@ from ex4d.errors import InputError
 from ex4d.geometry import camera_path, intrinsics, presets, transforms
 
 WIDTH, HEIGHT = 640, 360
-EVERY = ("npz", "chan", "transforms", "colmap", "tum", "kitti", "re10k")
+EVERY = ("npz", "chan", "transforms", "colmap", "tum", "kitti", "rows16", "re10k")
 
 
 def turn(axis: str, degrees: float) -> np.ndarray:
@@ -59,7 +59,7 @@ def test_poses_and_lens_come_back_from_every_format(name, changes, tmp_path):
     registry.FORMATS[name].write(file, track)
     found = registry.read(file)
     assert np.abs(found.camera_to_world - track.camera_to_world).max() < 1e-9
-    if name in ("tum", "kitti"):
+    if name in ("tum", "kitti", "rows16"):
         assert found.lens is None
     else:
         k, notes = found.lens.in_pixels(WIDTH, HEIGHT)
@@ -130,6 +130,12 @@ def test_tum_has_the_real_part_of_the_quaternion_last_and_places_cameras(tmp_pat
 
 def test_kitti_has_rows_of_camera_to_world(tmp_path):
     found = registry.read(written(tmp_path / "a.txt", "0 0 1 5 0 1 0 6 -1 0 0 7\n"))
+    assert np.abs(found.camera_to_world[0, :3, :3] - turn("y", 90)).max() < 1e-15
+    assert found.camera_to_world[0, :3, 3].tolist() == [5, 6, 7]
+
+
+def test_rows_of_16_have_world_to_camera(tmp_path):
+    found = registry.read(written(tmp_path / "a.txt", "0 0 -1 7 0 1 0 -6 1 0 0 -5 0 0 0 1\n"))
     assert np.abs(found.camera_to_world[0, :3, :3] - turn("y", 90)).max() < 1e-15
     assert found.camera_to_world[0, :3, 3].tolist() == [5, 6, 7]
 
@@ -254,6 +260,48 @@ def test_rows_without_the_last_and_other_names_are_read(key, tmp_path):
     assert np.array_equal(found.lens.intrinsics, lens(4).intrinsics)
     np.savez(tmp_path / "b.npz", c2w=walk(4)[:, :3])
     assert np.array_equal(registry.read(tmp_path / "b.npz").camera_to_world, walk(4))
+
+
+def test_what_megasam_writes_has_its_lens_in_pixels_of_its_depth(tmp_path):
+    k = np.array([[250.0, 0, 160], [0, 250, 90], [0, 0, 1]])
+    np.savez(tmp_path / "a_sgd_cvd_hr.npz", cam_c2w=walk(4), intrinsic=k, depths=np.ones((4, 180, 320), np.float16))
+    found = registry.read(tmp_path / "a_sgd_cvd_hr.npz")
+    assert np.array_equal(found.camera_to_world, walk(4))
+    assert (found.lens.size, found.notes) == ((320, 180), ())
+    assert found.lens.in_pixels(WIDTH, HEIGHT)[0][3].tolist() == [[500, 0, 320], [0, 500, 180], [0, 0, 1]]
+
+
+def test_rows_of_a_lens_tell_the_size_of_their_pictures(tmp_path):
+    rows = np.tile([250.0, 251.0, 160, 90], (4, 1))
+    rows[:, :2] += np.arange(4)[:, None]
+    np.savez(tmp_path / "cameras.npz", cam_c2w=walk(4), intrinsics=rows)  # as Vista4D writes them
+    found = registry.read(tmp_path / "cameras.npz")
+    assert found.lens.size == (320, 180)
+    assert found.lens.in_pixels(WIDTH, HEIGHT)[0][3].tolist() == [[506, 0, 320], [0, 508, 180], [0, 0, 1]]
+    np.savez(tmp_path / "b.npz", cam_c2w=walk(4), intrinsics=rows + np.array([0, 0, 0.4, 0]))
+    assert registry.read(tmp_path / "b.npz").lens.size is None
+
+
+def test_what_vipe_writes_is_read_with_the_lens_beside_it_and_travels_in_one_file(tmp_path):
+    poses, lens_file = tmp_path / "pose" / "shot.npz", tmp_path / "intrinsics" / "shot.npz"
+    poses.parent.mkdir()
+    np.savez(poses, data=walk(3).astype(np.float32), inds=np.array([0, 2, 4]))
+    alone = registry.read(poses)
+    assert alone.lens is None
+    assert any("camera-to-world" in note for note in alone.notes)
+    lens_file.parent.mkdir()
+    np.savez(lens_file, data=np.tile(np.float32([500, 500, 320, 180]), (3, 1)), inds=np.array([0, 2, 4]))
+    assert registry.needs_several_files(poses)
+    for found in (registry.read(poses), registry.read(registry.packed(poses, tmp_path / "one.npz"))):
+        assert np.abs(found.camera_to_world - walk(3)).max() < 1e-6
+        assert (found.frames.tolist(), found.lens.size, found.notes) == ([0, 2, 4], (640, 360), ())
+        assert found.lens.intrinsics[2].tolist() == [[500, 0, 320], [0, 500, 180], [0, 0, 1]]
+    np.savez(lens_file, inds=np.arange(3))
+    with pytest.raises(InputError, match=r"intrinsics.shot\.npz holds no data"):
+        registry.read(poses)
+    np.savez(lens_file, data=np.ones((2, 4)))
+    with pytest.raises(InputError, match=r"\(3, 4\), not \(2, 4\)"):
+        registry.read(poses)
 
 
 def test_an_npy_file_is_read_as_camera_to_world_and_that_is_said(tmp_path):

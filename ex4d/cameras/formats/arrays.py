@@ -9,6 +9,11 @@ The release's `camera_<cam>.npz` holds OpenGL's view matrices (x right, y up, z 
 the second and third rows are negated. It is known by its first camera, which is the source's: diag(1, -1, -1).
 Measured on what the released renderer wrote; certain. .npy says nothing of what it holds: camera-to-world is what most
 tools write.
+
+MegaSaM's `_sgd_cvd_hr.npz` holds `cam_c2w`, one `intrinsic` (3,3) in pixels of its `depths`. Vista4D's cameras hold
+`cam_c2w` and rows of fx, fy, cx, cy as `intrinsics`. ViPE writes `pose/NAME.npz` with `data`, camera-to-world in OpenCV
+axes, and `inds`, the frames that they are for, and beside it `intrinsics/NAME.npz` with rows of fx, fy, cx, cy as
+`data`. Rows of four have their picture's centre as principal point, so they tell its size. Read in their code; certain.
 """
 
 from pathlib import Path
@@ -29,6 +34,12 @@ CAMERA_TO_WORLD = ("camera_to_world", "c2w", "cam2world", "cam_c2w", "camera_pos
 WORLD_TO_CAMERA = ("extrinsics", "extrinsic", "w2c", "world2cam", "world_to_camera")
 UNSAID = ("poses", "pose", "data")
 INTRINSICS = ("intrinsics", "intrinsic", "K", "Ks")
+NUMBERS = ("frame_numbers", "inds")
+PICTURES = ("depths", "depth")
+"""Arrays (T,H,W) whose size is that of the pictures which the lens is for, where nothing else tells."""
+
+CENTRED_PX = 0.01
+"""A principal point may be this far from the centre of a picture that it is the centre of, in pixels."""
 
 MOST_POINTS = 100_000
 """Most points that a file may hold."""
@@ -47,15 +58,17 @@ def read(path: Path) -> CameraTrack:
     """
     if path.suffix.lower() == ".npy":
         return _read_npy(path)
+    lens_file = vipes_lens(path)
     with open_arrays(path, "camera file") as arrays:
         notes: list[str] = []
-        poses = _poses(arrays, notes)
+        poses = _poses(arrays, notes, ("data",) if lens_file else ())
         format_name = (*_texts(arrays, "format"), ".npz")[0]
+        numbers = next((key for key in NUMBERS if key in arrays.headers), NUMBERS[0])
         return CameraTrack(
             format_name,
             poses,
-            _lens(arrays, len(poses)),
-            _numbers(arrays, "frame_numbers", len(poses)),
+            _lens(arrays, len(poses)) if lens_file is None else _vipes_lens(lens_file, len(poses)),
+            _numbers(arrays, numbers, len(poses)),
             _numbers(arrays, "times", len(poses)),
             _points(arrays, path),
             own_unit=format_name != ".npz",
@@ -87,8 +100,14 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
     return notes
 
 
-def _poses(arrays: Arrays, notes: list[str]) -> NDArray[np.float64]:
-    """Camera-to-world (N,4,4), in OpenCV axes."""
+def vipes_lens(path: Path) -> Path | None:
+    """The file with the lens that ViPE has written beside poses; None for any other file of poses."""
+    beside = path.parent.parent / "intrinsics" / path.name
+    return beside if path.parent.name == "pose" and path.suffix.lower() == ".npz" and beside.is_file() else None
+
+
+def _poses(arrays: Arrays, notes: list[str], to_world: tuple[str, ...]) -> NDArray[np.float64]:
+    """Camera-to-world (N,4,4), in OpenCV axes; `to_world` names more keys that are certain to be that."""
     path, keys = arrays.path, set(arrays.headers)
     for key in keys & {*CAMERA_TO_WORLD, *WORLD_TO_CAMERA, *UNSAID}:
         if (arrays.headers[key].shape or (0,))[0] > MOST_POSES:
@@ -97,7 +116,7 @@ def _poses(arrays: Arrays, notes: list[str]) -> NDArray[np.float64]:
         return transforms.read(arrays)
     if keys & {"camera_to_world", "extrinsics"}:
         poses = transforms.read(arrays)
-    elif found := [key for key in CAMERA_TO_WORLD if key in keys]:
+    elif found := [key for key in (*CAMERA_TO_WORLD, *to_world) if key in keys]:
         poses = transforms.check(transforms.completed(arrays.read(found[0])), name=f"{found[0]} in {path}")
     elif found := [key for key in WORLD_TO_CAMERA if key in keys]:
         extrinsics = transforms.completed(arrays.read(found[0]))
@@ -127,16 +146,45 @@ def _without_opengl(poses: NDArray[np.float64], notes: list[str]) -> NDArray[np.
     return poses @ FLIP
 
 
-def _lens(arrays: Arrays, count: int) -> Lens | None:
-    key = next((key for key in INTRINSICS if key in arrays.headers), None)
+def _vipes_lens(path: Path, count: int) -> Lens:
+    with open_arrays(path, "camera file") as arrays:
+        lens = _lens(arrays, count, ("data",))
+    if lens is None:
+        raise InputError(f"{path} holds no data, the lens of every frame: let ViPE write it again.")
+    return lens
+
+
+def _lens(arrays: Arrays, count: int, keys: tuple[str, ...] = INTRINSICS) -> Lens | None:
+    key = next((key for key in keys if key in arrays.headers), None)
     if key is None:
         return None
-    if arrays.headers[key].shape not in {(3, 3), (count, 3, 3)}:
+    shape = arrays.headers[key].shape
+    if shape not in {(3, 3), (count, 3, 3), (4,), (count, 4)}:
         raise InputError(
-            f"{key} in {arrays.path} must have the shape (3, 3) or ({count}, 3, 3), not {arrays.headers[key].shape}."
+            f"{key} in {arrays.path} must have the shape (3, 3), ({count}, 3, 3), (4,) or ({count}, 4), not {shape}."
         )
-    k = np.broadcast_to(arrays.read(key), (count, 3, 3))
-    return Lens(k, "pixels", size_of(arrays))
+    if shape[-1] == 3:
+        return Lens(np.broadcast_to(arrays.read(key), (count, 3, 3)), "pixels", size_of(arrays) or _picture(arrays))
+    rows = np.broadcast_to(arrays.read(key).astype(np.float64), (count, 4))
+    k = np.zeros((count, 3, 3))
+    k[:, 0, 0], k[:, 1, 1], k[:, 0, 2], k[:, 1, 2], k[:, 2, 2] = *rows.T, 1.0
+    return Lens(k, "pixels", size_of(arrays) or _picture(arrays) or _about_centre(rows))
+
+
+def _picture(arrays: Arrays) -> tuple[int, int] | None:
+    """Width and height of the pictures in the file; None where there are none."""
+    for key in PICTURES:
+        header = arrays.headers.get(key)
+        if header is not None and len(header.shape) == 3:
+            return header.shape[2], header.shape[1]
+    return None
+
+
+def _about_centre(rows: NDArray[np.float64]) -> tuple[int, int] | None:
+    """The size of pictures whose centre is the principal point of rows (N,4) of fx, fy, cx, cy."""
+    sides = 2 * rows[0, 2:]
+    whole = np.isfinite(sides).all() and (sides > 1).all() and np.abs(sides - np.round(sides)).max() <= 2 * CENTRED_PX
+    return (round(float(sides[0])), round(float(sides[1]))) if whole and (rows[:, 2:] == rows[0, 2:]).all() else None
 
 
 def _numbers(arrays: Arrays, key: str, count: int) -> NDArray | None:
@@ -144,9 +192,9 @@ def _numbers(arrays: Arrays, key: str, count: int) -> NDArray | None:
     if key not in arrays.headers or arrays.headers[key].shape != (count,):
         return None
     values = arrays.read(key)
-    if values.dtype.kind not in ("iu" if key == "frame_numbers" else "fiu") or not (np.diff(values) > 0).all():
+    if values.dtype.kind not in ("iu" if key in NUMBERS else "fiu") or not (np.diff(values) > 0).all():
         raise InputError(f"{key} in {arrays.path} must be numbers that ascend, one for each pose.")
-    return values.astype(np.int64 if key == "frame_numbers" else np.float64)
+    return values.astype(np.int64 if key in NUMBERS else np.float64)
 
 
 def _texts(arrays: Arrays, key: str) -> tuple[str, ...]:

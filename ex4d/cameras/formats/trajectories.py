@@ -1,4 +1,4 @@
-"""Trajectories of visual odometry, without a lens: TUM's and KITTI's.
+"""Trajectories without a lens: TUM's and KITTI's of visual odometry, and rows of 16.
 
 TUM RGB-D ("File Formats" on the benchmark's page): a line a pose, `timestamp tx ty tz qx qy qz qw`, camera-to-world:
 the place of the camera's optical centre and its orientation as a unit quaternion, real part last, in any world.
@@ -7,6 +7,9 @@ Seconds. Cameras have x right, y down, z forward; monocular SLAM has a unit of i
 
 KITTI odometry (readme of its development kit): a line a frame with the 12 numbers of a 3x4 matrix, row by row, which
 takes points of the frame's left camera (x right, y down, z forward) to that of frame 0. Metres. Certain.
+
+Rows of 16 (InSpatio-World's `target_tcw.txt`, also for Vista4D): a line a frame with a 4x4 world-to-camera matrix, row
+by row, OpenCV axes (its README). Certain.
 """
 
 from pathlib import Path
@@ -57,7 +60,7 @@ def write_tum(path: Path, track: CameraTrack) -> tuple[str, ...]:
     _write(
         path, np.concatenate([times[:, None], track.camera_to_world[:, :3, 3], quaternions[:, [1, 2, 3, 0]]], axis=1)
     )
-    return _without_lens("TUM", track)
+    return _without_lens("A TUM trajectory", track)
 
 
 def read_kitti(path: Path) -> CameraTrack:
@@ -74,7 +77,23 @@ def read_kitti(path: Path) -> CameraTrack:
 def write_kitti(path: Path, track: CameraTrack) -> tuple[str, ...]:
     """Write a KITTI trajectory; returns what it cannot hold."""
     _write(path, track.camera_to_world[:, :3].reshape(len(track), 12))
-    return _without_lens("KITTI", track)
+    return _without_lens("A KITTI trajectory", track)
+
+
+def read_rows(path: Path) -> CameraTrack:
+    """The track of rows of 16.
+
+    Raises:
+        InputError: a line that has not 16 numbers, or is no rigid matrix.
+    """
+    values = text.table(path, (16,), "a 4x4 matrix, row by row").reshape(-1, 4, 4)
+    return CameraTrack("rows of 16", transforms.inverse(transforms.check(values, name=f"The matrix in {path}")))
+
+
+def write_rows(path: Path, track: CameraTrack) -> tuple[str, ...]:
+    """Write rows of 16; returns what they cannot hold."""
+    _write(path, transforms.inverse(track.camera_to_world).reshape(len(track), 16))
+    return _without_lens("A file with rows of 16", track)
 
 
 def _write(path: Path, values: NDArray) -> None:
@@ -83,4 +102,4 @@ def _write(path: Path, values: NDArray) -> None:
 
 
 def _without_lens(name: str, track: CameraTrack) -> tuple[str, ...]:
-    return (f"A {name} trajectory holds no lens: it was left out.",) if track.lens is not None else ()
+    return (f"{name} holds no lens: it was left out.",) if track.lens is not None else ()
