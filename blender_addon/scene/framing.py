@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ex4d.geometry import presets
 
-from ..scene import axes, camera, objects
+from ..scene import axes, camera, mesh_object, objects
 
 AIM = 1.5
 """What the view turns about, in distances to what presets turn about: behind what stands nearest, for that hardly ever
@@ -29,9 +29,6 @@ SHARE = 0.96
 STEPS_BACK = np.geomspace(1.0, 4.0, 15)
 """Distances that are tried, in those of the source camera, until the shot fits. Going back hardly makes smaller what is
 far behind, such as the sky; that may be cut."""
-
-POINTS = 4000
-"""Of the mesh are looked at, at most."""
 
 
 def view_to_use(pointer: int) -> bpy.types.Area | None:
@@ -59,20 +56,10 @@ def frame_shot(scene: bpy.types.Scene, area: bpy.types.Area) -> None:
     away = eye - pivot
     rotation = Vector(away).to_track_quat("Z", "Y")
     turned.view_perspective, turned.view_rotation = "PERSP", rotation
-    fitted = _fit(_points(scene), pivot, away, np.array(rotation.to_matrix()), clear_part(area, space.lens))
+    fitted = _fit(
+        mesh_object.shown_points(scene), pivot, away, np.array(rotation.to_matrix()), clear_part(area, space.lens)
+    )
     turned.view_location, turned.view_distance = fitted
-
-
-def _points(scene: bpy.types.Scene) -> NDArray[np.float64]:
-    """Some of the mesh's points (n,3) in the world, in the frame that is shown."""
-    mesh = objects.find(scene, objects.MESH)
-    if mesh is None:
-        return np.zeros((0, 3))
-    shown = mesh.evaluated_get(bpy.context.evaluated_depsgraph_get())
-    corners = np.empty(3 * len(shown.data.vertices), np.float32)
-    shown.data.vertices.foreach_get("co", corners)
-    some = corners.reshape(-1, 3)[:: max(1, len(corners) // (3 * POINTS))]
-    return some @ np.array(shown.matrix_world)[:3, :3].T + np.array(shown.matrix_world)[:3, 3]
 
 
 def _fit(

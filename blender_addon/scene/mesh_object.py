@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.geometry.light_mesh import LightMesh
@@ -23,8 +24,24 @@ CACHES = "mesh*.pc2"
 ACROSS = {"LIGHT": 256, "MEDIUM": 512}
 """How many vertices there are along the longer side, about; FULL has one a pixel."""
 
+SHOWN_POINTS = 4000
+"""So many of the mesh's points are enough to tell where the shot is."""
+
 PC2_HEADER = struct.Struct("<12siiffi")
 PC2_SIGN = b"POINTCACHE2\0"
+
+
+def shown_points(scene: bpy.types.Scene) -> NDArray[np.float64]:
+    """Some of the mesh's points (n,3) in the world, in the frame that is shown; none without a mesh."""
+    mesh = objects.find(scene, objects.MESH)
+    if mesh is None:
+        return np.zeros((0, 3))
+    shown = mesh.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    corners = np.empty(3 * len(shown.data.vertices), np.float32)
+    shown.data.vertices.foreach_get("co", corners)
+    some = corners.reshape(-1, 3)[:: max(1, len(corners) // (3 * SHOWN_POINTS))]
+    to_world = np.array(shown.matrix_world)
+    return np.asarray(some @ to_world[:3, :3].T + to_world[:3, 3])
 
 
 def step_of(detail: str, width: int, height: int) -> int:

@@ -159,6 +159,7 @@ WORDS = {
     "Server does not answer": "Server antwortet nicht",
     "Server is ready": "Server ist bereit",
     "Server starts when needed": "Server startet bei Bedarf",
+    "Set Floor": "Boden setzen",
     "Set Scale": "Skalierung setzen",
     "Set Up CG": "CG einrichten",
     "Set Up Server": "Server einrichten",

@@ -8,6 +8,7 @@ from ..ui import get_model, server_setup
 from ..ui.clip_operators import EX4D_OT_open_again, EX4D_OT_open_clip, EX4D_OT_set_scale
 from ..ui.detail import draw_detail
 from ..ui.find_camera import EX4D_OT_find_camera
+from ..ui.floor import EX4D_OT_set_floor
 from ..ui.layout import Context, Layout, advise, has_shot, say, settings_column
 from ..ui.part import draw_opened, draw_part
 from ..ui.preferences import preferences
@@ -119,6 +120,8 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
         column.prop(facts, "zooms")
         if facts.shot:
             layout.operator(EX4D_OT_find_camera.bl_idname, icon="TRACKER")
+    if facts.shot:
+        layout.operator(EX4D_OT_set_floor.bl_idname, icon="AXIS_TOP")
 
 
 def draw_notes(layout: Layout, context: Context) -> None:

@@ -1,0 +1,79 @@
+"""Stands the shot upright: its ground becomes the floor of Blender's world."""
+
+import bmesh
+import bpy
+import numpy as np
+from mathutils import Matrix, Quaternion, Vector
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.geometry import ground
+
+from ..scene import axes, camera, mesh_object, objects
+from ..shot import source
+
+UP = Vector((0.0, 0.0, 1.0))
+
+
+def set_floor(context: bpy.types.Context) -> str:
+    """Turn and lift the shot so that its ground is at Z = 0 and points up; returns what was done, in a sentence.
+
+    The ground goes through the vertices that are selected in Edit Mode; with none, it is found among the points of the
+    mesh. The source camera keeps its place over the ground and its heading; the 3D cursor goes along.
+
+    Raises:
+        InputError: the shot's root was deleted or does not move freely, too few vertices are selected, or no ground is
+            found.
+    """
+    scene = context.scene
+    root = objects.find(scene, objects.ROOT)
+    if root is None:
+        raise InputError("EX-4D Source was deleted: undo until it is there again, or open the clip again.")
+    if root.constraints or root.animation_data is not None:
+        raise InputError("EX-4D Source is animated or has constraints: remove them, then press Set Floor again.")
+    eye, up = _eye(scene, camera.with_size(root))
+    chosen = _selected(context)
+    if chosen is not None:
+        plane, where = ground.through(chosen, up), f"through {len(chosen)} selected vertices"
+    else:
+        sought = ground.found(mesh_object.shown_points(scene), eye, up)
+        if sought is None:
+            raise InputError(
+                "No ground was found in this frame: go to a frame that shows it, or select three vertices of it in Edit"
+                " Mode, in EX-4D Points or in another mesh."
+            )
+        plane, where = sought, "where the mesh is flattest below the camera"
+    turn = Vector(plane.normal).rotation_difference(UP)
+    _move(scene, root, turn, Vector(eye), float(plane.heights(eye[None])[0]))
+    source.see_all(scene)
+    return f"The floor is {where}; the shot was turned by {np.degrees(turn.angle):.1f}°."
+
+
+def _eye(scene: bpy.types.Scene, to_world: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the source camera is in the frame that is shown (3,), and its own up (3,), in the world."""
+    facts = scene.ex4d
+    pose = to_world @ axes.pose_to_blender(facts.poses[facts.frame_of(scene.frame_current)])
+    return pose[:3, 3], pose[:3, 1] / np.linalg.norm(pose[:3, 1])
+
+
+def _selected(context: bpy.types.Context) -> NDArray[np.float64] | None:
+    """The selected vertices (N,3) of all meshes in Edit Mode, in the world; None outside of Edit Mode."""
+    edited = [thing for thing in context.objects_in_mode if thing.type == "MESH"] if context.mode == "EDIT_MESH" else []
+    if not edited:
+        return None
+    found = [
+        thing.matrix_world @ vertex.co
+        for thing in edited
+        for vertex in bmesh.from_edit_mesh(thing.data).verts
+        if vertex.select
+    ]
+    if len(found) < 3:
+        raise InputError(f"Select three or more vertices of the ground, not {len(found)}, or leave Edit Mode.")
+    return np.array([tuple(point) for point in found])
+
+
+def _move(scene: bpy.types.Scene, root: bpy.types.Object, turn: Quaternion, eye: Vector, height: float) -> None:
+    """Turn the shot about the eye, and bring that to its height over the floor."""
+    to_floor = Matrix.Translation((eye.x, eye.y, height)) @ turn.to_matrix().to_4x4() @ Matrix.Translation(-eye)
+    root.matrix_world = to_floor @ root.matrix_world
+    scene.cursor.location = to_floor @ scene.cursor.location

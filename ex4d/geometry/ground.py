@@ -1,0 +1,83 @@
+"""The ground of a shot: the plane that things stand on, through given points of it or found among all points."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+
+TRIPLETS = 1500
+"""Planes through three points that are tried."""
+
+NEAR = 0.015
+"""A point is on a plane if its height is at most this part of its distance: errors of depth grow with the distance."""
+
+TILT_DEGREES = 40.0
+"""By how much the camera may be tilted against the ground, up or down and to the side together."""
+
+LEAST_PART = 0.1
+"""So many of the points must lie on the ground, or none is found."""
+
+STRAIGHT = 1e-3
+"""Points whose second extent is less than this part of the first lie in a line."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane.
+
+    Attributes:
+        point: (3,) on it.
+        normal: (3,) of length 1.
+    """
+
+    point: NDArray[np.float64]
+    normal: NDArray[np.float64]
+
+    def heights(self, points: NDArray) -> NDArray[np.float64]:
+        """Signed distances (N,) of points (N,3), positive on the side of the normal."""
+        return np.asarray((points - self.point) @ self.normal)
+
+
+def through(points: NDArray[np.float64], up: NDArray[np.float64]) -> Plane:
+    """The plane nearest to points (N,3), its normal on the side of `up` (3,).
+
+    Raises:
+        InputError: they are fewer than three, or lie in a line.
+    """
+    if len(points) < 3:
+        raise InputError(f"A plane needs three points, not {len(points)}.")
+    middle = points.mean(0)
+    _, extent, axes = np.linalg.svd(points - middle, full_matrices=False)
+    if extent[1] <= STRAIGHT * extent[0]:
+        raise InputError("The points lie in a line: choose three that make a triangle.")
+    normal = axes[2] if axes[2] @ up > 0 else -axes[2]
+    return Plane(middle, normal)
+
+
+def found(points: NDArray[np.float64], eye: NDArray[np.float64], up: NDArray[np.float64]) -> Plane | None:
+    """The ground among points (N,3) that a camera at `eye` (3,) sees, whose own up is `up` (3,); None if there is none.
+
+    RANSAC (Fischler and Bolles 1981) with a fixed seed: of planes below the camera through three points, the one with
+    the most points on it, less those below it, for nothing is seen beneath the ground. Then least squares.
+    """
+    distances = np.linalg.norm(points - eye, axis=1)
+    points, distances = points[distances > 0], distances[distances > 0]
+    if len(points) < 3:
+        return None
+    a, b, c = points[np.random.default_rng(0).integers(0, len(points), (3, TRIPLETS))]
+    normals = np.cross(b - a, c - a)
+    lengths = np.linalg.norm(normals, axis=1)
+    normals = normals / np.where(lengths > 0, lengths, 1)[:, None] * np.sign(normals @ up)[:, None]
+    upright = (normals @ up > np.cos(np.radians(TILT_DEGREES))) & (((eye - a) * normals).sum(1) > 0)
+    best, plane = LEAST_PART * len(points), None
+    for normal, point in zip(normals[upright], a[upright], strict=True):
+        heights = (points - point) @ normal
+        score = (np.abs(heights) < NEAR * distances).sum() - (heights < -NEAR * distances).sum()
+        if score > best:
+            best, plane = score, Plane(point, normal)
+    for _again in range(3 if plane is not None else 0):
+        assert plane is not None
+        plane = through(points[np.abs(plane.heights(points)) < NEAR * distances], up)
+    return plane

@@ -1,0 +1,107 @@
+"""Set Floor: the shot stands upright, through chosen vertices or on the ground that is found."""
+
+import bpy
+import numpy as np
+import pytest
+import shots
+from mathutils import Euler, Vector
+from test_unlucky_order import reported
+
+from blender_addon.scene import camera, mesh_object, objects
+from blender_addon.work import session
+from ex4d.geometry.depth_video import DepthVideo
+
+
+def ground_depth(height: float, pitch: float) -> DepthVideo:
+    """Depth of a ground `height` under a camera that looks down by `pitch` degrees, with a wall in front."""
+    depth = shots.small_depth()
+    count, rows, columns = depth.depth.shape
+    k = depth.intrinsics[0]
+    down = (np.arange(rows) + 0.5 - k[1, 2]) / k[1, 1]
+    falls = np.cos(np.radians(pitch)) * down + np.sin(np.radians(pitch))  # of a ray, for each unit of depth
+    reach = np.where(falls > 1e-3, height / np.maximum(falls, 1e-3), np.inf)
+    picture = np.repeat(np.minimum(reach, 9.0)[:, None], columns, 1).astype(np.float32)
+    return DepthVideo(np.repeat(picture[None], count, 0), depth.intrinsics, "test")
+
+
+def points_object(scene, points):
+    """A mesh with these points of the world, in Edit Mode, all selected."""
+    mesh = bpy.data.meshes.new("points")
+    mesh.from_pydata([tuple(point) for point in points], [], [])
+    thing = bpy.data.objects.new("points", mesh)
+    scene.collection.objects.link(thing)
+    bpy.context.view_layer.objects.active = thing
+    bpy.ops.object.mode_set(mode="EDIT")
+    bpy.ops.mesh.select_all(action="SELECT")
+    return thing
+
+
+@pytest.fixture
+def tilted(scene, tmp_path):
+    """A shot from 1.5 over a ground, looking down by 25 degrees, that somebody has turned and moved."""
+    shots.open_small(tmp_path, depth=ground_depth(1.5, 25.0))
+    root = objects.find(scene, objects.ROOT)
+    root.location, root.rotation_euler = (3, -2, 5), Euler((0.2, -0.1, 0.9))
+    bpy.context.view_layer.update()
+    return root
+
+
+def eye(scene):
+    bpy.context.view_layer.update()
+    return np.array(objects.find(scene, objects.SOURCE_CAMERA).matrix_world.translation)
+
+
+def heading(scene):
+    matrix = camera.matrix_of(objects.find(scene, objects.SOURCE_CAMERA))
+    return np.degrees(np.arctan2(-matrix[1, 2], -matrix[0, 2]))
+
+
+def test_the_ground_that_is_found_becomes_the_floor(tilted, scene):
+    before, cursor = eye(scene), np.array(scene.cursor.location)
+    apart = np.linalg.norm(cursor - before)
+    assert bpy.ops.ex4d.set_floor() == {"FINISHED"}
+    assert "the shot was turned by" in session.current().state.message
+    after = eye(scene)
+    assert after == pytest.approx([*before[:2], 1.5], abs=0.02)
+    matrix = camera.matrix_of(objects.find(scene, objects.SOURCE_CAMERA))
+    assert np.degrees(np.arcsin(matrix[2, 2])) == pytest.approx(25, abs=0.5)  # looks down so far, and is level
+    assert abs(np.degrees(np.arcsin(matrix[2, 0]))) < 0.5
+    heights = mesh_object.shown_points(scene)[:, 2]
+    assert np.quantile(np.abs(heights), 0.3) < 0.02
+    assert np.linalg.norm(np.array(scene.cursor.location) - after) == pytest.approx(apart)
+
+
+def test_the_floor_goes_through_vertices_that_are_selected(tilted, scene):
+    points = [Vector((0, 0, 1)), Vector((4, 0, 1)), Vector((0, 3, 3))]
+    points_object(scene, points)
+    try:
+        before = eye(scene)
+        assert bpy.ops.ex4d.set_floor() == {"FINISHED"}
+    finally:
+        bpy.ops.object.mode_set(mode="OBJECT")
+    normal = (points[1] - points[0]).cross(points[2] - points[0]).normalized()
+    assert eye(scene) == pytest.approx([*before[:2], normal.dot(Vector(before) - points[0])], abs=1e-4)
+
+
+def test_undo_brings_the_shot_back(tilted, scene):
+    bpy.ops.ed.undo_push(message="before")
+    before = tuple(tilted.location)
+    bpy.ops.ex4d.set_floor()
+    bpy.ops.ed.undo_push(message="after")
+    assert tuple(objects.find(bpy.context.scene, objects.ROOT).location) != before
+    bpy.ops.ed.undo()
+    assert tuple(objects.find(bpy.context.scene, objects.ROOT).location) == before
+
+
+def test_a_floor_that_cannot_be_set_says_why_and_moves_nothing(scene, tmp_path):
+    shots.open_small(tmp_path)
+    root = objects.find(scene, objects.ROOT)
+    before = root.matrix_world.copy()
+    points_object(scene, [(0, 0, 0), (1, 0, 0)])
+    try:
+        assert "Select three or more vertices of the ground, not 2" in reported("set_floor")
+    finally:
+        bpy.ops.object.mode_set(mode="OBJECT")
+    root.constraints.new("LIMIT_LOCATION")
+    assert "has constraints: remove them" in reported("set_floor")
+    assert root.matrix_world == before
