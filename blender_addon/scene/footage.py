@@ -135,7 +135,7 @@ def _make_nodes(
         texture = made.node("ShaderNodeTexImage", x, y)
         texture.image = image
         texture.interpolation, texture.extension = "Linear", "EXTEND"
-        _play_with_shot(texture.image_user, facts)
+        play_with_shot(texture.image_user, facts)
         return texture
 
     footage, seen = movie(colour, -600, 200), movie(reliable, -600, -150)
@@ -252,10 +252,11 @@ def play(material: bpy.types.Material, folder: Path, facts: bpy.types.PropertyGr
         if node.type != "TEX_IMAGE" or node.image is None:
             continue
         if node.image.filepath and files.absolute(node.image.filepath).parent == folder:
-            _play_with_shot(node.image_user, facts)
+            play_with_shot(node.image_user, facts)
 
 
-def _play_with_shot(user: bpy.types.ImageUser, facts: bpy.types.PropertyGroup) -> None:
+def play_with_shot(user: bpy.types.ImageUser, facts: bpy.types.PropertyGroup) -> None:
+    """Let a movie play along with the shot's frames."""
     user.frame_duration, user.frame_start, user.use_auto_refresh = facts.frames, facts.start, True
 
 

@@ -10,7 +10,7 @@ from ex4d.errors import InputError
 from ex4d.pipeline import take
 from ex4d.pipeline.requests import Generate
 
-from ..scene import footage, mesh_object
+from ..scene import footage, mesh_object, moving_tint
 from ..shot import copies, files, part, source
 from ..work import session
 
@@ -21,6 +21,7 @@ MADE_BY_OPENING = (
     footage.FOOTAGE,
     footage.RELIABLE,
     footage.SOLID,
+    moving_tint.MOVING,
     mesh_object.CACHES,
     mesh_object.DEPTH,
 )

@@ -13,8 +13,8 @@ from ex4d.errors import InputError
 from ex4d.pipeline.requests import Reconstruct, Source
 from ex4d.plain import to_plain
 
-from ..scene import objects
-from ..shot import source
+from ..scene import moving_tint, objects
+from ..shot import files, source
 from ..shot.source import Steps
 from ..work.requests import OpenRequest
 from ..work.state import Imported
@@ -95,6 +95,10 @@ def bring_in(request: OpenRequest, update: object) -> Steps:
     if "source_camera.npz" in update.files or facts.path:
         said = yield from source.bring_in(request, update)
         return Imported(said)
+    if moving_tint.MOVING in update.files:
+        _, folder = files.numbered(facts.folder / files.AGAIN, "again")
+        movie = files.bring({moving_tint.MOVING: update.files[moving_tint.MOVING]}, folder)[moving_tint.MOVING]
+        moving_tint.stand(scene, movie)
     source.tell_of_search(facts, update.facts.get("notes", ()))
     facts.asked = request.asked
     return Imported(" ".join(filter(None, (request.said, *facts.camera_notes.splitlines()))), changed=False)

@@ -30,7 +30,7 @@ from ex4d.storage.names import DEPTH_ENDINGS
 from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequence, sequence_at
 
-from ..scene import axes, camera, cg, framing, going_along, mesh_object, motion, objects, points_object
+from ..scene import axes, camera, cg, framing, going_along, mesh_object, motion, moving_tint, objects, points_object
 from ..shot import files, follow, matching, part
 from ..work.capabilities import FILE
 from ..work.pace import SOUGHT
@@ -287,6 +287,7 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
         facts.takes.clear()
         camera.make_cameras(scene, root)
     mesh_object.stand(scene, mesh, folder, root)
+    moving_tint.stand(scene, movie if (movie := folder / moving_tint.MOVING).is_file() else None)
     points_object.stand(scene, root, _points(folder))
     see_all(scene)
     went = ""

@@ -196,6 +196,7 @@ WORDS = {
     "The clip has moved": "Der Clip wurde verschoben",
     "Tint Outside the Mesh": "Außerhalb des Meshs einfärben",
     "Tint Strength": "Tönungsstärke",
+    "Tint What Moves": "Bewegtes einfärben",
     "Title": "Titel",
     "Tools": "Werkzeuge",
     "Tracked Camera": "Getrackte Kamera",

@@ -2,6 +2,7 @@
 
 import bpy
 
+from ..scene import moving_tint
 from ..shot import checks, found_camera, lens
 from ..translations import told
 from ..ui import get_model, server_setup
@@ -120,6 +121,9 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
         column.prop(facts, "zooms")
         if facts.shot:
             layout.operator(EX4D_OT_find_camera.bl_idname, icon="TRACKER")
+    tint = moving_tint.strength(context.scene) if facts.shot else None
+    if tint is not None:
+        column.prop(tint, "default_value", text="Tint What Moves", slider=True)
     if facts.shot:
         layout.operator(EX4D_OT_set_floor.bl_idname, icon="AXIS_TOP")
 

@@ -12,6 +12,9 @@ INVENTED = (255, 0, 255)
 STRIPE = (64, 0, 64)
 """The stripes on it."""
 
+MOVES = (0, 220, 255)
+"""What moves by itself in the clip."""
+
 PERIOD, STRIPE_PART = 12, 0.25
 """Pixels from stripe to stripe along a row, and how much of them the stripe takes; stripes rise to the right."""
 

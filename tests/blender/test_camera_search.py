@@ -2,14 +2,16 @@
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 
 import bpy
 import numpy as np
 import pytest
 import shots
+from test_mesh import near, rendered
 from test_panels import draw
 
-from blender_addon.scene import camera, compat, objects
+from blender_addon.scene import camera, compat, moving_tint, objects
 from blender_addon.shot import asking, found_camera, from_0_1
 from blender_addon.ui import panels
 from blender_addon.work import pace, queue, session, state
@@ -17,6 +19,8 @@ from blender_addon.work.queue import Queue
 from blender_addon.work.requests import OpenRequest, TakeRequest, request_from_json, request_to_json
 from blender_addon.work.state import CancelJob, Drop, FindCamera, Forget, Prepare, PushUndo, State
 from ex4d.depth.lens import ASSUMED
+from ex4d.media.movie import write_movie
+from ex4d.render import legend
 from ex4d.source_camera import pose_files
 
 CLIP = OpenRequest("Scene", "shot", "/a/clip.mp4", "", "", {}, then="auto")
@@ -34,8 +38,8 @@ def shot(tmp_path, addon):
     return facts, known
 
 
-def searched(facts, tmp_path, poses=None, notes=(), points=None):
-    """Bring in what a search for the scene's camera found; returns what came of it."""
+def searched(facts, tmp_path, poses=None, notes=(), points=None, moving=None):
+    """Bring in what a search for the scene's camera found, `moving` (H,W) in each frame; returns what came of it."""
     wanted = json.loads(facts.source)
     known = {blob["sha256"]: facts.clip_path for blob in wanted["clip"]}
     facts.inputs = json.dumps({**json.loads(facts.inputs), **known})
@@ -45,6 +49,10 @@ def searched(facts, tmp_path, poses=None, notes=(), points=None):
     if points is not None:
         found = pose_files.SourceCamera(poses, points, found=True)
         pose_files.save(tmp_path / "search/source_camera.npz", found)
+    if moving is not None:
+        movie = tmp_path / "search/moving.mp4"
+        write_movie(movie, np.repeat(np.uint8(255) * moving[None], shots.FRAMES, 0), Fraction(24), lossless=True)
+        update = replace(update, files={**update.files, "moving.mp4": movie})
     return shots.outcome(found_camera.bring_in(asked, update))
 
 
@@ -140,6 +148,35 @@ def test_a_still_clip_changes_nothing_but_its_note(scene, shot, tmp_path):
     assert facts.notes.splitlines() == ["Of the clip.", ASSUMED, "The camera stands still."]
     assert [[tuple(p.co) for p in curve.keyframe_points] for curve in compat.fcurves(facts.camera)] == keys
     assert (sorted(facts.folder.rglob("*")), facts.source) == (before, source)
+
+
+@pytest.mark.parametrize("poses", [None, shots.walk()])
+def test_what_moves_by_itself_is_tinted_as_strongly_as_one_wants(scene, shot, tmp_path, poses):
+    facts, _known = shot
+    assert moving_tint.strength(scene) is None
+    left = np.zeros((facts.height, facts.width), bool)
+    left[:, : facts.width // 3] = True
+    searched(facts, tmp_path, poses, ["Found."], moving=left)
+    strength = moving_tint.strength(scene)
+    assert strength.default_value == 0  # the footage as it is, until somebody asks
+    scene.ex4d.camera = objects.find(scene, objects.SOURCE_CAMERA)
+    plain = rendered(scene, facts.start + 4, tmp_path)
+    strength.default_value = 1.0
+    marked = near(rendered(scene, facts.start + 4, tmp_path), legend.MOVES, 24)
+    assert marked[2:-2, 2 : facts.width // 3 - 3].all()
+    assert not marked[:, facts.width // 3 + 3 :].any()
+    (material,) = objects.find(scene, objects.MESH).data.materials
+    assert material.node_tree.nodes.active.image == facts.image
+
+    # Looked for once more: the strength stays. Opened again without a search: nothing is known of what moves.
+    searched(facts, tmp_path / "two", poses, ["Found."], moving=~left)
+    assert moving_tint.strength(scene).default_value == 1
+    marked = near(rendered(scene, facts.start + 4, tmp_path), legend.MOVES, 24)
+    assert not marked[:, : facts.width // 3 - 3].any()
+    shots.open_again(tmp_path / "three", shots.small_depth(), poses)
+    assert moving_tint.strength(scene) is None
+    assert np.array_equal(rendered(scene, facts.start + 4, tmp_path), plain)
+    assert not [image for image in bpy.data.images if "moving" in image.filepath]
 
 
 @pytest.mark.parametrize("what", ["root deleted", "scene deleted", "opened again"])
