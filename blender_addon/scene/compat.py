@@ -138,26 +138,49 @@ def remove_fcurves(owner: bpy.types.ID, paths: Set[str]) -> None:
 
 def compositor(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
     """The node tree that composites what `scene` renders; None where none does."""
-    if hasattr(scene, "compositing_node_group"):
+    if _knows(scene, "compositor_effects"):
+        effect = _effect(scene)
+        return effect.node_group if effect is not None else None
+    if _knows(scene, "compositing_node_group"):
         return scene.compositing_node_group
     return scene.node_tree if scene.use_nodes else None
 
 
 def begin_compositing(scene: bpy.types.Scene) -> bpy.types.NodeTree:
     """Let a node tree composite what `scene` renders, where none does; before 5.0 it may hold nodes from earlier."""
-    if not hasattr(scene, "compositing_node_group"):
+    if not _knows(scene, "compositing_node_group"):
         scene.use_nodes = True
         return scene.node_tree
-    scene.compositing_node_group = bpy.data.node_groups.new("EX-4D Compositing", "CompositorNodeTree")
-    return scene.compositing_node_group
+    name = "EX-4D Compositing"
+    tree = bpy.data.node_groups.new(name, "CompositorNodeTree")
+    if _knows(scene, "compositor_effects"):
+        scene.compositor_effects.new(name).node_group = tree
+    else:
+        scene.compositing_node_group = tree
+    return tree
 
 
 def end_compositing(scene: bpy.types.Scene) -> None:
     """Undo `begin_compositing`."""
-    if not hasattr(scene, "compositing_node_group"):
+    tree = compositor(scene)
+    if not _knows(scene, "compositing_node_group"):
         scene.use_nodes = False
-    elif scene.compositing_node_group is not None:
-        bpy.data.node_groups.remove(scene.compositing_node_group)
+        return
+    if _knows(scene, "compositor_effects") and (effect := _effect(scene)) is not None:
+        scene.compositor_effects.remove(effect)
+    if tree is not None:
+        bpy.data.node_groups.remove(tree)
+
+
+def _knows(scene: bpy.types.Scene, name: str) -> bool:
+    """Whether scenes have a property, without reading it: what Blender will remove warns when it is read."""
+    return name in scene.bl_rna.properties
+
+
+def _effect(scene: bpy.types.Scene) -> object | None:
+    """The first effect that composites renders, as Blender has them from 5.3 on; None without one."""
+    there = (each for each in scene.compositor_effects if each.node_group is not None and each.enable_for_render)
+    return next(there, None)
 
 
 def composite_output(tree: bpy.types.NodeTree) -> bpy.types.NodeSocket:

@@ -68,10 +68,10 @@ class _Tree:
         self.tree = tree
 
     def node(self, kind: str, x: int, y: int, *inputs: bpy.types.NodeSocket) -> bpy.types.Node:
-        """A new node whose first inputs come from these outputs."""
+        """A new node whose first inputs, of those that it shows, come from these outputs."""
         made = self.tree.nodes.new(kind)
         made.location = (x, y)
-        for socket, output in zip(made.inputs, inputs, strict=False):
+        for socket, output in zip((each for each in made.inputs if each.enabled), inputs, strict=False):
             self.tree.links.new(output, socket)
         return made
 

@@ -95,10 +95,10 @@ def bring_in(request: OpenRequest, update: object) -> Steps:
     if "source_camera.npz" in update.files or facts.path:
         said = yield from source.bring_in(request, update)
         return Imported(said)
-    if moving_tint.MOVING in update.files:
-        _, folder = files.numbered(facts.folder / files.AGAIN, "again")
-        movie = files.bring({moving_tint.MOVING: update.files[moving_tint.MOVING]}, folder)[moving_tint.MOVING]
-        moving_tint.stand(scene, movie)
+    if moving_tint.MOVING in update.files and facts.image is not None:
+        beside = files.absolute(facts.image.filepath).parent
+        placed = files.bring({moving_tint.MOVING: update.files[moving_tint.MOVING]}, beside)
+        moving_tint.stand(scene, placed[moving_tint.MOVING])
     source.tell_of_search(facts, update.facts.get("notes", ()))
     facts.asked = request.asked
     return Imported(" ".join(filter(None, (request.said, *facts.camera_notes.splitlines()))), changed=False)

@@ -229,7 +229,7 @@ def test_a_second_blender_is_told_that_another_sets_up_the_server_until_that_end
     setup = ServerEnvironment(tmp_path)
     code = BUSY_BLENDER.format(repo=str(REPO), log=str(setup.log))
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "on\n"
+        assert any(line == "on\n" for line in other.stdout)  # 5.3 says more before that
         before = setup.log.read_text()
         for act in (lambda: setup.set_up("cpu", carried), setup.remove):
             with pytest.raises(InputError) as refused:
