@@ -14,7 +14,7 @@ FOR_TERMINALS = (
     "backend/ex4d_server/__main__.py",
     "ex4d/extras.py",  # asks itself whether whoever reads it has buttons
 )
-COMMAND_LINE = re.compile(r"--[a-z]\w+|`(ex4d|hf|pip|apt|make|colmap)\b|\b(HF|EX4D)_[A-Z]+|\b(apt|pip) install\b")
+COMMAND_LINE = re.compile(r"--[a-z]\w+|`(ex4d|hf|pip|apt|make|colmap|chmod)\b|\b(HF|EX4D)_[A-Z]+|\b(apt|pip) install\b")
 
 
 def sentences(file: Path) -> Iterator[str]:

@@ -634,7 +634,8 @@ def _lock(state: Path) -> IO[str]:
         check_folder(state.resolve())  # which may lie on another disk, behind a link
     except InputError as error:
         raise InputError(
-            f"The state folder {state} is not for you alone: choose another, or `chmod 700` it if it is yours."
+            f"The state folder {state} is not for you alone: choose another, or take away the access of others if it is"
+            " yours."
         ) from error
     except OSError as error:
         raise InputError(f"The state folder {state} cannot be used ({error.strerror}): choose another.") from error
