@@ -55,6 +55,7 @@ def look(name: str) -> None:
     """
     found = model_files.wanted(name, store.folder())
     tell(
+        title=model_files.title(name),
         folder=str(found.folder),
         download_gb=found.download_gb,
         room_gb=found.room_gb,

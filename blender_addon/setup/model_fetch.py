@@ -16,11 +16,13 @@ class Wanted:
     """What is to be fetched for a model, as `ex4d.pipeline.model_files.Wanted` says in the server's environment.
 
     Attributes:
+        title: of the model.
         folder: where the files go.
         download_gb, room_gb, free_gb: to download, the disk that it takes meanwhile, and what is free there.
         files: address and path of each file that is not there.
     """
 
+    title: str
     folder: str
     download_gb: float
     room_gb: float

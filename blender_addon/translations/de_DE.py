@@ -86,6 +86,7 @@ WORDS = {
     "Generate EX-4D": "EX-4D generieren",
     "Generator": "Generator",
     "Get Model": "Modell laden",
+    "Get {title}": "{title} laden",
     "Get {title} ({size})": "{title} laden ({size})",
     "Got It": "Verstanden",
     "Guidance": "Guidance",

@@ -39,7 +39,8 @@ class EX4D_OT_get_model(OnSetup):
 
         def ask() -> set[str]:
             self.wanted = session.current().look_for_model(self.name)
-            return context.window_manager.invoke_props_dialog(self, width=480)
+            title = told("Get {title}", title=self.wanted.title)
+            return context.window_manager.invoke_props_dialog(self, width=480, title=title, confirm_text="Download")
 
         return self.tried(ask)
 
@@ -102,11 +103,12 @@ def draw(layout: bpy.types.UILayout, info: GeneratorInfo | EstimatorInfo) -> Non
     """The button for a model that lacks files, or how far its files are; nothing where all are there."""
     fetch = session.current().model_fetch
     if fetch.busy and fetch.name == info.name:
-        draw_chore(layout, fetch, EX4D_OT_get_model_pause.bl_idname, "Pause", "PAUSE")
+        draw_chore(layout, fetch, EX4D_OT_get_model_pause.bl_idname, "PAUSE")
     elif fetch.came and fetch.name == info.name:
         layout.label(text=told("{title} can be used after this", title=info.title), icon="CHECKMARK", translate=False)
     elif info.lacking_gb:
-        text = told("Get {title} ({size})", title=info.title, size=size(info.lacking_gb * 1e9))
+        title = "Depth Model" if isinstance(info, EstimatorInfo) else info.title  # whose own titles are too long
+        text = told("Get {title} ({size})", title=title, size=size(info.lacking_gb * 1e9))
         layout.operator(EX4D_OT_get_model.bl_idname, text=text, icon="IMPORT").name = info.name
 
 

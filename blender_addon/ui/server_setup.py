@@ -20,20 +20,26 @@ OFFLINE = (
 )
 
 
-def chore_told(chore: OneChore) -> str:
-    """How far a chore is: "Downloading: 1.2 of 83 GB, 40 min left"."""
+def amount_told(chore: OneChore) -> str:
+    """How far a download is: "1.2 of 83 GB, 40 min left"; where nothing is downloaded, what is done instead."""
     now = chore.progress
     if not now.steps:
         return now.stage
     left = [told("{time} left", time=seconds(chore.eta_s))] if chore.eta_s else []
-    return f"{now.stage}: {', '.join([part_of(now.step, now.steps), *left])}"
+    return ", ".join([part_of(now.step, now.steps), *left])
 
 
-def draw_chore(layout: bpy.types.UILayout, chore: OneChore, stop: str, label: str, icon: str) -> None:
-    """How far a chore is, with the button that stops it."""
-    column = layout.column(align=True)
-    column.progress(factor=chore.progress.share, text=chore_told(chore))
-    column.operator(stop, text=label, icon=icon)
+def chore_told(chore: OneChore) -> str:
+    """What a chore does, and how far it is: "Downloading: 1.2 of 83 GB, 40 min left"."""
+    now = chore.progress
+    return f"{now.stage}: {amount_told(chore)}" if now.steps else now.stage
+
+
+def draw_chore(layout: bpy.types.UILayout, chore: OneChore, stop: str, icon: str) -> None:
+    """How far a chore is, with the button that stops it: as high as the button that began it, so that none moves."""
+    row = layout.row(align=True)
+    row.progress(factor=chore.progress.share, text=amount_told(chore))
+    row.operator(stop, text="", icon=icon)
 
 
 def draw_online(layout: bpy.types.UILayout, context: bpy.types.Context) -> bool:
@@ -155,7 +161,7 @@ def draw(layout: bpy.types.UILayout) -> None:
     setup = session.current().environment
     found = setup.current
     if setup.busy:
-        draw_chore(layout, setup, EX4D_OT_server_set_up_cancel.bl_idname, "Cancel", "CANCEL")
+        draw_chore(layout, setup, EX4D_OT_server_set_up_cancel.bl_idname, "CANCEL")
         return
     if setup.progress.failed and setup.log.is_file():
         layout.operator("wm.path_open", text="Open Log", icon="TEXT").filepath = str(setup.log)

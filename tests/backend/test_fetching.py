@@ -47,6 +47,7 @@ def test_before_anything_is_fetched_it_can_be_asked_how_much_that_is_where_it_go
     with fetching(tmp_path, "video-depth-anything", "--look") as process:
         said = json.loads(process.stdout.read())
         assert process.wait(30) == 0
+    assert said["title"] == "Video-Depth-Anything Small"
     assert said["folder"] == str(tmp_path / "models")
     assert said["download_gb"] == pytest.approx(model.gigabytes - 0.02)
     assert said["room_gb"] == pytest.approx(2 * model.gigabytes - 0.02)  # a torch file, which is rewritten

@@ -431,9 +431,9 @@ def test_while_the_server_is_set_up_what_was_asked_for_is_told_to_wait(tmp_path)
     now.environment._chore = chore(tmp_path, "print(json.dumps({'stage': 'Half'}), flush=True)\nsys.stdin.read()")
     while "your job starts when it is ready" not in now.state.trouble and time.monotonic() < end:
         now.tick(0.05)
-    buttons = draw(panels.draw_source).buttons
-    assert "Set Up Server" not in buttons
-    assert "Cancel" in buttons
+    drawn = draw(panels.draw_source)
+    assert "Set Up Server" not in drawn.buttons
+    assert drawn.pressed[""].idname == "ex4d.server_set_up_cancel"
     now.environment.cancel()
     while now.environment.busy and time.monotonic() < end:
         now.tick(0.05)
@@ -445,7 +445,7 @@ def test_each_model_that_lacks_files_has_a_button_that_fetches_them_once_a_serve
     ruler = replace(announced.RULER, missing="Its files are not there.", lacking_gb=0.12)
     announced.by(Capabilities((painter, announced.SKETCH), (announced.FROM_FILE, ruler, announced.DICE)))
     assert draw(panels.draw_models).buttons == ["Get The Painter (19 GB)"]
-    assert "Get Ruler (120 MB)" in draw(panels.draw_source).buttons
+    assert "Get Depth Model (120 MB)" in draw(panels.draw_source).buttons
     for online in (False, True):
         bpy.context.preferences.system.use_online_access = online
         with pytest.raises(RuntimeError, match="press Set Up Server first"):
@@ -495,7 +495,7 @@ sys.stdin.read()
         now.tick(0.02)
         bars += draw(lambda layout, context: get_model.draw(layout, painter)).bars
         time.sleep(0.05)
-    assert "Fetching Painter: 42 of 83 GB" in bars
+    assert "42 of 83 GB" in bars
     told = status_bar.told()
     found = re.fullmatch(r"EX-4D: Fetching Painter: 42 of 83 GB, (\d+) min left", told)
     assert found, told
