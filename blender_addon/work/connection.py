@@ -138,6 +138,8 @@ class Connection:
         if self.server.is_running:
             return True
         client = self.client
+        if client is not None and client.status == "refused":  # a server of another version says nothing of itself
+            return self.server.about.get("address") == self._address
         ready = client is not None and client.status == "ready" and client.server is not None
         return ready and self.server.is_instance(client.server.instance)
 
