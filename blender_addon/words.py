@@ -8,7 +8,9 @@ def count(number: int, word: str) -> str:
 
 def seconds(value: float) -> str:
     """A time as people say it."""
-    return f"{value:.2g} s" if value < 10 else f"{value:.0f} s" if value < 100 else f"{value / 60:.0f} min"
+    if value < 100:
+        return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 5400 else f"{value / 3600:.1f} h"
 
 
 def size(bytes_: float) -> str:
@@ -20,19 +22,22 @@ def size(bytes_: float) -> str:
     return f"{bytes_:.0f} bytes"
 
 
-def how_far(stage: str, step: int, steps: int) -> str:
-    """A stage and how far it is; what is sent or fetched is counted in bytes.
+def part_of(part: float, whole: float) -> str:
+    """So many bytes of so many, as people say it.
 
-    >>> how_far("Download", 16_686_639, 18_775_187)
-    'Download: 17 of 19 MB'
+    >>> part_of(16_686_639, 18_775_187)
+    '17 of 19 MB'
     """
+    total, unit = size(whole).split()
+    held = size(part).split()
+    return f"{held[0] if held[1] == unit else ' '.join(held)} of {total} {unit}"
+
+
+def how_far(stage: str, step: int, steps: int) -> str:
+    """A stage and how far it is; what is sent or fetched is counted in bytes."""
     if not steps:
         return stage
-    if stage not in ("Upload", "Download"):
-        return f"{stage} {step}/{steps}"
-    whole, unit = size(steps).split()
-    held = size(step).split()
-    return f"{stage}: {held[0] if held[1] == unit else ' '.join(held)} of {whole} {unit}"
+    return f"{stage}: {part_of(step, steps)}" if stage in ("Upload", "Download") else f"{stage} {step}/{steps}"
 
 
 def pace(rate: float) -> str:

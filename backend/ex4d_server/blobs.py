@@ -315,7 +315,7 @@ class BlobStore:
             raise BlobError(
                 "disk_full",
                 f"The server has room for {max(room, 0) // 10**6} MB and the job's files need {needed // 10**6 + 1} MB:"
-                " free some space where its state folder is, or run `ex4d server clean`.",
+                " free some space on the disk where it keeps them.",
             )
         self._lack = max(self._lack, needed - room)
 

@@ -1,7 +1,8 @@
 """Fetch a model's files, in a process of its own beside running jobs: `python -m ex4d_server.fetching NAME`.
 
-Progress is told in lines of JSON, as the add-on reads them (`setup.chore`). The process ends when its input closes;
-what was fetched by then is kept, and the next time goes on from there.
+Progress is told in lines of JSON, in bytes, as the add-on reads them (`setup.chore`). The process ends when its input
+closes; what was fetched by then is kept, and the next time goes on from there. With `--look` nothing is fetched: one
+line says what would be.
 """
 
 import argparse
@@ -26,11 +27,11 @@ class Teller:
         self._last = 0.0
 
     def __call__(self, stage: str, step: int, steps: int, picture: object = None) -> None:
-        """Tell one step."""
+        """Tell one step, which is given in megabytes."""
         now = time.monotonic()
         if step == steps or now - self._last > TELL_SECONDS:
             self._last = now
-            tell(stage=f"{stage}, MB", step=step, steps=steps)
+            tell(stage=stage, step=step * 10**6, steps=steps * 10**6)
 
 
 def tell(**said: object) -> None:
@@ -42,25 +43,54 @@ def end_with_input() -> None:
     """Wait until whoever started this lets go of its input, then end."""
     while os.read(sys.stdin.fileno(), 1):
         pass
-    tell(failed="Paused. What has come is kept: press the button again to go on.")
+    tell(failed="Paused. What has been downloaded is kept; Get resumes the download.")
     os._exit(1)
 
 
+def look(name: str) -> None:
+    """Tell what would be fetched.
+
+    Raises:
+        InputError: see `model_files.wanted`.
+    """
+    found = model_files.wanted(name, store.folder())
+    tell(
+        title=model_files.title(name),
+        folder=str(found.folder),
+        download_gb=found.download_gb,
+        room_gb=found.room_gb,
+        free_gb=found.free_gb,
+        files=[(address, str(place)) for address, place in found.files],
+    )
+
+
+def fetch(name: str, accept_licence: bool) -> None:
+    """Fetch, and tell how far that is.
+
+    Raises:
+        InputError: see `model_files.fetch`.
+    """
+    threading.Thread(target=end_with_input, daemon=True).start()
+    notes: list[str] = []
+    model_files.fetch(name, store.folder(), notes.append, Teller(), accept_licence=accept_licence)
+    tell(done=" ".join([f"{model_files.title(name)} has been downloaded.", *notes]))
+
+
 def main() -> int:
-    """Fetch; returns the exit code."""
+    """Do what the command line asks for; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ex4d_server.fetching")
     parser.add_argument("name")
     parser.add_argument("--accept-licence", action="store_true")
+    parser.add_argument("--look", action="store_true")
     arguments = parser.parse_args()
-    threading.Thread(target=end_with_input, daemon=True).start()
-    notes: list[str] = []
     try:
-        root = store.folder()
-        model_files.fetch(arguments.name, root, notes.append, Teller(), accept_licence=arguments.accept_licence)
+        if arguments.look:
+            look(arguments.name)
+        else:
+            fetch(arguments.name, arguments.accept_licence)
     except (EX4DError, OSError) as error:
         tell(failed=str(error))
         return 1
-    tell(done=" ".join(["The model's files are there.", *notes]))
     return 0
 
 

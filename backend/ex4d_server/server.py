@@ -619,12 +619,11 @@ def _version_error(hello: dict) -> Error:
     theirs, name = hello.get("protocol"), sentence(hello.get("client"))[:50]
     if not isinstance(theirs, int):
         raise ProtocolError("hello.protocol must be a whole number.")
-    older = "the server" if theirs > PROTOCOL_VERSION else "the client (in Blender: the EX-4D extension)"
-    return Error(
-        "version",
-        f"The EX-4D server {__version__} speaks protocol {PROTOCOL_VERSION}, but the client {name} speaks protocol"
-        f" {theirs}: update {older}.",
-    )
+    if theirs > PROTOCOL_VERSION:
+        how, remedy = "old", "update the server (in Blender: press Update, or Repair)"
+    else:
+        how, remedy = "new", "update EX-4D (in Blender: Preferences > Get Extensions)"
+    return Error("version", f"This server is EX-4D {__version__}, which is too {how} for EX-4D {name}: {remedy}.")
 
 
 def _lock(state: Path) -> IO[str]:
@@ -635,7 +634,8 @@ def _lock(state: Path) -> IO[str]:
         check_folder(state.resolve())  # which may lie on another disk, behind a link
     except InputError as error:
         raise InputError(
-            f"The state folder {state} is not for you alone: choose another, or `chmod 700` it if it is yours."
+            f"The state folder {state} is not for you alone: choose another, or take away the access of others if it is"
+            " yours."
         ) from error
     except OSError as error:
         raise InputError(f"The state folder {state} cannot be used ({error.strerror}): choose another.") from error

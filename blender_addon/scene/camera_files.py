@@ -21,7 +21,7 @@ EXPORT_ITEMS = (
     ("chan", "Nuke (.chan)", "For Nuke and other compositors; y is up"),
     ("transforms", "transforms.json", "For nerfstudio, Instant-NGP and others of their kind"),
     ("colmap", "COLMAP", "A folder with cameras.txt, images.txt and points3D.txt"),
-    ("npz", "EX-4D (.npz)", "For `ex4d recon --camera` and numpy"),
+    ("npz", "EX-4D (.npz)", "For EX-4D itself and numpy"),
 )
 """Formats to write, by their names in `ex4d.cameras.registry`."""
 

@@ -1,12 +1,15 @@
 """A process of its own that works for minutes and tells how far it is, such as setting up the server.
 
-It writes a line of JSON to its output whenever there is news: {"stage", "step", "steps"}, and at its end {"done"} or
-{"failed"} with a sentence. It ends when its input is closed: on Cancel, and when Blender ends in any way.
+It writes a line of JSON to its output whenever there is news: {"stage", "step", "steps"}, the last two in bytes of what
+it downloads, and at its end {"done"} or {"failed"} with a sentence. It ends when its input is closed: on Cancel, and
+when Blender ends in any way.
 """
 
 import json
 import os
 import subprocess
+import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +26,7 @@ class Progress:
 
     Attributes:
         stage: what is being done, for people.
-        step, steps: how much of it is done, in any unit; 0 of 0 where that is not known.
+        step, steps: how many bytes of it have come; 0 of 0 where that is not known, and where nothing comes.
         done, failed: the sentence at the end, either of them; both empty until then.
     """
 
@@ -147,6 +150,33 @@ def _said(line: bytes) -> Progress | None:
         return None
 
 
+class Pace:
+    """How long a download still takes, from how much has come in the last minute."""
+
+    WINDOW_S, LEAST_S = 60.0, 2.0
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def see(self, now: float, progress: Progress) -> None:
+        """So much has come by now. What had come before anything was said took no time that was seen here."""
+        if not progress.steps:
+            self._seen.clear()
+            return
+        self._seen.append((now, progress.step))
+        while self._seen[0][0] < now - self.WINDOW_S:
+            self._seen.popleft()
+
+    def seconds_to(self, steps: int) -> float | None:
+        """Until all has come; None where that is not known yet, or nothing comes."""
+        if not self._seen:
+            return None
+        (began, first), (now, last) = self._seen[0], self._seen[-1]
+        if now - began < self.LEAST_S or last <= first:
+            return None
+        return (steps - last) * (now - began) / (last - first)
+
+
 class OneChore:
     """At most one chore at a time.
 
@@ -160,6 +190,7 @@ class OneChore:
     def __init__(self, doing: str) -> None:
         self.progress, self.doing = Progress(), doing
         self._chore: Chore | None = None
+        self._pace = Pace()
 
     @property
     def busy(self) -> bool:
@@ -169,13 +200,19 @@ class OneChore:
     def begin(self, command: Sequence[str | Path], log: Path) -> None:
         """Start one; see `Chore`."""
         self._chore = Chore(command, log, self.doing)
-        self.progress = Progress("Starting")
+        self.progress, self._pace = Progress("Starting"), Pace()
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until what is being downloaded has come; None where that is not known."""
+        return self._pace.seconds_to(self.progress.steps)
 
     def poll(self) -> bool:
         """Hear what it says; True when it has ended just now."""
         if self._chore is None:
             return False
         self.progress = self._chore.poll()
+        self._pace.see(time.monotonic(), self.progress)
         if not self._chore.over:
             return False
         self._chore = None

@@ -31,6 +31,8 @@ TORCH_INDEX = {
 """Where PyTorch's own site has the build that PyPI has not: on Linux PyPI's is for NVIDIA, on Windows for the CPU."""
 WATCH_SECONDS = 0.5
 """How often what has come of a download is looked at."""
+LOG = "setup.log"
+"""Name of the file in FOLDER to which whoever starts this writes all that it says."""
 UNPACKED = 3.0
 """Disk that packages take beside their download, as a multiple of it, at most."""
 
@@ -50,6 +52,10 @@ class DiskFullError(SetupError):
     """There is no room."""
 
 
+class ToolError(SetupError):
+    """A program that was run for it failed; only its own words, which are in the log, say why."""
+
+
 def main(folder: Path, wheel: Path, pins: Path, kind: str) -> int:
     """Do it; see the module. Returns the exit code."""
     # A short name: Windows allows 260 characters for whole paths, and PyTorch's are long.
@@ -59,7 +65,8 @@ def main(folder: Path, wheel: Path, pins: Path, kind: str) -> int:
         installer.run()
     except SetupError as error:
         installer.remove()
-        finish(failed=str(error))
+        log = f" The log says why: {folder / LOG}." if isinstance(error, ToolError) else ""
+        finish(failed=f"{error}{log}")
         return 1
     except BaseException:
         installer.remove()
@@ -129,9 +136,9 @@ class Installer:
         Raises:
             SetupError: this Python cannot make one.
         """
-        code, lines = self.call([sys.executable, "-m", "venv", self.place])
+        code, _ = self.call([sys.executable, "-m", "venv", self.place])
         if code:
-            raise SetupError(f"Python could not make an environment in {self.place.parent}: {_last(lines)}")
+            raise ToolError(f"Python could not make an environment in {self.place.parent}.")
 
     @property
     def temporary(self) -> Path:
@@ -147,7 +154,7 @@ class Installer:
         report = self.place / "report.json"
         code, lines = self.pip("--dry-run", "--report", str(report), *words)
         if code:
-            raise DiskFullError(why(lines)) if is_full(lines) else SetupError(why(lines))
+            raise failure(lines)
         found = json.loads(report.read_text(encoding="utf-8"))["install"]
         return sizes_of({_plain(item["metadata"]["name"]): item["download_info"]["url"] for item in found})
 
@@ -159,7 +166,7 @@ class Installer:
         """
         code, lines = self.pip(*words, hear=hear)
         if code:
-            raise SetupError(why(lines))
+            raise failure(lines)
 
     def check(self) -> str:
         """The version of the server, once all of it can be imported.
@@ -171,8 +178,8 @@ class Installer:
         modules += ", torch" if "depth" in self.extras else ""
         code, lines = self.call([self.python, "-c", f"import {modules}; print(ex4d.__version__)"])
         if code:
-            raise SetupError(f"The server does not run in its new environment: {_last(lines)}")
-        return _last(lines)
+            raise ToolError("The server was installed, but it does not start.")
+        return lines[-1].strip()
 
     def pip(self, *words: str, hear: Callable[[str], None] | None = None) -> tuple[int, list[str]]:
         """Run `pip install`; as `call`."""
@@ -266,7 +273,7 @@ class Download:
 
     def _tell(self) -> None:
         self._most = max(self._most, min(self._before + bytes_below(self._folder), self._total))
-        tell(f"Downloading {self._total / 1e6:.0f} MB" if self._total else "Downloading", self._most, self._total)
+        tell("Downloading", self._most, self._total)
 
 
 def bytes_below(folder: Path) -> int:
@@ -324,21 +331,24 @@ def is_full(lines: list[str]) -> bool:
     return any("No space left" in line or "[WinError 112]" in line for line in lines)
 
 
-def why(lines: list[str]) -> str:
-    """What pip's output says, as a sentence."""
+def failure(lines: list[str]) -> SetupError:
+    """Why pip failed, as its output tells."""
     text = "".join(lines)
     if is_full(lines):
-        return "The disk is full: make some room and press Set Up Server again."
+        return DiskFullError("The disk is full: make some room and press Set Up Server again.")
     if "Long Path" in text:
-        return (
+        return SetupError(
             "Windows allows paths of 260 characters, and some packages need longer ones: set LongPathsEnabled to 1 in"
             r" HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\FileSystem of the registry, then press Set Up Server"
             " again."
         )
     if any(word in text for word in NO_NETWORK):
-        return "The packages cannot be downloaded: check the network, and the proxy if there is one; the log says more."
-    errors = [line.strip()[7:] for line in lines if line.startswith("ERROR: ")]
-    return f"The packages could not be installed: {errors[0] if errors else 'the log says why.'}"
+        return ToolError("The packages cannot be downloaded: check the network, and the proxy if there is one.")
+    # The pins fit each other, so where pip speaks of a conflict with one, nobody offers that version for this machine.
+    if lacking := re.search(r"(?:No matching distribution found for|\(constraint\)) ([\w.-]+)", text):
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        return ToolError(f"There is no build of {lacking[1]} for this computer with Python {version}.")
+    return ToolError("The packages could not be installed.")
 
 
 def keep(place: Path, facts: dict[str, str]) -> None:
@@ -371,10 +381,6 @@ def sizes_of(urls: dict[str, str]) -> dict[str, int]:
 def _plain(name: str) -> str:
     """A package's name as all its files are named."""
     return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _last(lines: list[str]) -> str:
-    return lines[-1].strip() if lines else "it does not say why."
 
 
 if __name__ == "__main__":

@@ -1,10 +1,61 @@
 """Fetching a model's files by the server's own environment, one model at a time."""
 
+import json
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from ex4d.errors import InputError
 
+from . import pythons
 from .chore import OneChore
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be fetched for a model, as `ex4d.pipeline.model_files.Wanted` says in the server's environment.
+
+    Attributes:
+        title: of the model.
+        folder: where the files go.
+        download_gb, room_gb, free_gb: to download, the disk that it takes meanwhile, and what is free there.
+        files: address and path of each file that is not there.
+    """
+
+    title: str
+    folder: str
+    download_gb: float
+    room_gb: float
+    free_gb: float
+    files: tuple[tuple[str, str], ...]
+
+    @property
+    def by_hand(self) -> str:
+        """What to place where, a line for each file."""
+        return "\n".join(f"{address} as {place}" for address, place in self.files)
+
+
+def look(python: str, name: str) -> Wanted:
+    """What is to be fetched for a generator or depth estimator. The server's Python tells it within a second.
+
+    Raises:
+        InputError: no server is set up, or it does not know the model.
+    """
+    _check_server(python)
+    try:
+        said = json.loads(pythons.run([python, "-m", "ex4d_server.fetching", name, "--look"]).stdout)
+    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        raise InputError(
+            "The server that is set up on this machine cannot fetch models: press Update or Repair, and try again."
+        ) from error
+    if failed := said.get("failed"):
+        raise InputError(failed)
+    return Wanted(**said | {"files": tuple((address, place) for address, place in said["files"])})
+
+
+def _check_server(python: str) -> None:
+    if not python:
+        raise InputError("The server fetches models, and is not set up on this machine: press Set Up Server first.")
 
 
 class ModelFetch(OneChore):
@@ -12,11 +63,12 @@ class ModelFetch(OneChore):
 
     Attributes:
         name: of the generator or depth estimator whose files are fetched; "" before the first.
+        came: whether files have come of which the server that is connected does not know yet.
     """
 
     def __init__(self, log: Path) -> None:
         super().__init__("fetching a model")
-        self.name, self._log = "", log
+        self.name, self.came, self._log = "", False, log
 
     def start(self, python: str, name: str, accept_licence: bool) -> None:
         """Begin to fetch, or go on where that was paused.
@@ -27,8 +79,7 @@ class ModelFetch(OneChore):
         """
         if self.busy:
             raise InputError("A model is being fetched already: wait for it, or pause it.")
-        if not python:
-            raise InputError("The server fetches models, and is not set up on this machine: press Set Up Server first.")
+        _check_server(python)
         words = ["--accept-licence"] if accept_licence else []
         self.begin([python, "-m", "ex4d_server.fetching", name, *words], self._log)
         self.name = name

@@ -14,7 +14,7 @@ VERSIONS = ("3.13", "3.12", "3.11", "3.14")
 
 HOW_TO_GET = (
     "No Python from 3.11 to 3.14 that can create environments was found, and Blender's own cannot: install one from"
-    " python.org (on Debian and Ubuntu: `apt install python3-venv`), then press Set Up Server again."
+    " python.org (on Linux, your system's packages python3 and python3-venv), then press Set Up Server again."
 )
 _TEST = "import ensurepip, venv, sys; print('%d.%d' % sys.version_info[:2])"
 _SECONDS = 10.0
@@ -44,13 +44,13 @@ def usable(paths: Iterable[Path]) -> Iterator[Python]:
 def _ask(path: Path) -> str:
     """The version of a Python that can make environments; "" of others."""
     try:
-        asked = _run([path, "-c", _TEST])
+        asked = run([path, "-c", _TEST])
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return asked.stdout.strip() if asked.returncode == 0 else ""
 
 
-def _run(command: list[str | Path]) -> subprocess.CompletedProcess[str]:
+def run(command: list[str | Path]) -> subprocess.CompletedProcess[str]:
     """Run a command without Blender's own Python paths, and without a window on Windows.
 
     Raises:
@@ -84,7 +84,7 @@ def _others() -> Iterator[Path]:
 def _of_launcher(launcher: str) -> Iterator[Path]:
     """Windows: what the launcher lists, a line each: ` -V:3.12 *  C:\\...\\python.exe`."""
     try:
-        listed = _run([launcher, "-0p"])
+        listed = run([launcher, "-0p"])
     except (OSError, subprocess.TimeoutExpired):
         return
     for line in listed.stdout.splitlines():

@@ -11,23 +11,25 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ex4d import __version__
-from ex4d.errors import InputError
+from ex4d.errors import EX4DError, InputError
 
 from . import pythons
-from .chore import OneChore, check_nobody_else
+from .chore import OneChore, Progress, check_nobody_else
+from .install import LOG
 
 CARRIED = Path(__file__).resolve().parents[1] / "server"
 """What the extension carries of the server: its wheel and the versions of all that it needs."""
 INSTALL = Path(__file__).with_name("install.py")
 FROM_SOURCE = (
-    "This add-on runs from its source tree and carries no server: build the extension with `make extension`, or set"
-    " Server Python in the preferences."
+    "This add-on runs from its source code, which carries no server: install the extension's zip, or set Server Python"
+    " in the preferences."
 )
 
 
@@ -89,18 +91,38 @@ def folder_in(user_folder: Path, local: str = os.environ.get("LOCALAPPDATA", "")
     return Path(local, "ex4d", hashlib.sha256(str(user_folder).encode()).hexdigest()[:6])
 
 
+class PythonSearch(threading.Thread):
+    """Looks for a Python beside all else: each that is tried may take seconds to answer, or never do.
+
+    Attributes:
+        arguments: for `install.py`, once there is one.
+        found: the Python; None until then, and where there is none.
+        cancelled: whether nobody waits for it any more.
+    """
+
+    def __init__(self, arguments: tuple[str | Path, ...]) -> None:
+        super().__init__(daemon=True)  # Blender need not wait for it to end
+        self.arguments, self.cancelled = arguments, False
+        self.found: pythons.Python | None = None
+
+    def run(self) -> None:
+        """Look."""
+        self.found = pythons.find()
+
+
 class ServerEnvironment(OneChore):
     """The environment in `folder`, and the chore that makes a new one. Cancelling leaves what was there before."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__("setting up the server")
         self.folder = folder
+        self._search: PythonSearch | None = None
         self._seen: tuple[int, Environment | None] = (0, None)
 
     @property
     def log(self) -> Path:
         """All that was said while it was set up last."""
-        return self.folder / "setup.log"
+        return self.folder / LOG
 
     @property
     def current(self) -> Environment | None:
@@ -121,9 +143,8 @@ class ServerEnvironment(OneChore):
         """Begin to make a new environment; the old one stays in use until the new one works.
 
         Raises:
-            InputError: one is being made, here or in another Blender; no Python can make one; the extension carries no
-                server.
-            OSError: the folder cannot be written.
+            InputError: one is being made, here or in another Blender, or the extension carries no server.
+            OSError: the log cannot be looked at.
         """
         if self.busy:
             raise InputError("The server is being set up already.")
@@ -131,11 +152,44 @@ class ServerEnvironment(OneChore):
         if wheel is None or not pins.is_file():
             raise InputError(FROM_SOURCE)
         check_nobody_else(self.log, self.doing)  # before Pythons are looked for, which takes its time
-        python = pythons.find()
-        if python is None:
-            raise InputError(pythons.HOW_TO_GET)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.begin([python.path, INSTALL, self.folder, wheel, pins, kind], self.log)
+        self.progress = Progress("Looking for Python")
+        self._search = PythonSearch((INSTALL, self.folder, wheel, pins, kind))
+        self._search.start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether one is being made."""
+        return self._search is not None or super().busy
+
+    def poll(self) -> bool:
+        """Go on; True when it has ended just now."""
+        if self._search is None:
+            return super().poll()
+        if self._search.is_alive() and not self._search.cancelled:
+            return False
+        search, self._search = self._search, None
+        try:
+            if search.cancelled:
+                raise InputError("Cancelled.")
+            if search.found is None:
+                raise InputError(pythons.HOW_TO_GET)
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.begin([search.found.path, *search.arguments], self.log)
+        except (EX4DError, OSError) as error:
+            self.progress = Progress(failed=str(error))
+            return True
+        return False
+
+    def cancel(self) -> None:
+        """Ask it to end."""
+        if self._search is not None:
+            self._search.cancelled = True
+        super().cancel()
+
+    def close(self) -> None:
+        """Let go of it, which ends it."""
+        self._search = None
+        super().close()
 
     def remove(self) -> None:
         """Remove the environment, with all that was downloaded for it but pip's own cache.

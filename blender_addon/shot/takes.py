@@ -163,7 +163,9 @@ def request_again(
     record = take.read_record(folder / take.SIDECAR)
     job = record.job
     if not isinstance(job, Generate):
-        raise InputError(f"Take {number:03d} was made from colour and mask, not from a shot: use `ex4d again` for it.")
+        raise InputError(
+            f"Take {number:03d} was made from colour and mask, not from a shot: it cannot be made again here."
+        )
     camera_of(scene, number)  # says what is wrong with the file
     file = new_path_file()
     shutil.copyfile(folder / take.CAMERA, file)

@@ -4,10 +4,17 @@
 import bpy
 from bpy.props import StringProperty
 
+from ex4d.errors import InputError
 from ex4d.jobs.messages import EstimatorInfo, GeneratorInfo
 
-from ..ui.server_setup import OnSetup, check_online
+from ..setup.model_fetch import Wanted
+from ..translations import told
+from ..ui.server_setup import OFFLINE, OnSetup, draw_chore, draw_online
+from ..words import count, seconds, size
 from ..work import session
+
+USUAL_BYTES_A_SECOND = 100e6 / 8
+"""Of the line for which the time is estimated: how fast the artist's is, nobody knows beforehand."""
 
 
 class EX4D_OT_get_model(OnSetup):
@@ -17,6 +24,7 @@ class EX4D_OT_get_model(OnSetup):
     bl_label = "Get Model"
 
     name: StringProperty(name="Model", description="Name of the generator or depth estimator", options={"SKIP_SAVE"})
+    wanted = None
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -26,9 +34,25 @@ class EX4D_OT_get_model(OnSetup):
             return False
         return True
 
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Look what is to come, and ask."""
+
+        def ask() -> set[str]:
+            self.wanted = session.current().look_for_model(self.name)
+            title = told("Get {title}", title=self.wanted.title)
+            return context.window_manager.invoke_props_dialog(self, width=480, title=title, confirm_text="Download")
+
+        return self.tried(ask)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """What is to come, where it goes, and what can be done where Blender may not go online."""
+        draw_question(self.layout, context, self.wanted, self.name)
+
     def act(self) -> None:
-        """Begin."""
-        check_online()
+        """Begin; where Blender may not go online, say which file to put where."""
+        if not bpy.app.online_access:
+            by_hand = session.current().look_for_model(self.name).by_hand
+            raise InputError(f"{OFFLINE} Or download the files yourself and place them: {by_hand}")
         session.current().fetch_model(self.name)
 
 
@@ -43,17 +67,49 @@ class EX4D_OT_get_model_pause(OnSetup):
         session.current().model_fetch.cancel()
 
 
+class EX4D_OT_copy_file_list(OnSetup):
+    """Copy the web address of each missing file, and the path where it belongs"""
+
+    bl_idname = "ex4d.copy_file_list"
+    bl_label = "Copy File List"
+
+    name: StringProperty(name="Model", description="Name of the generator or depth estimator", options={"SKIP_SAVE"})
+
+    def act(self) -> None:
+        """Copy."""
+        bpy.context.window_manager.clipboard = session.current().look_for_model(self.name).by_hand
+        self.report({"INFO"}, "The list is on the clipboard: a line for each file, with its address and its path")
+
+
+def draw_question(layout: bpy.types.UILayout, context: bpy.types.Context, wanted: Wanted, name: str) -> None:
+    """What a download takes, and where it goes."""
+    download, room, free = (size(gigabytes * 1e9) for gigabytes in (wanted.download_gb, wanted.room_gb, wanted.free_gb))
+    time = seconds(wanted.download_gb * 1e9 / USUAL_BYTES_A_SECOND)
+    text = told("{size} to download, about {time} at 100 Mbit/s", size=download, time=time)
+    layout.label(text=text, translate=False)
+    layout.label(text=wanted.folder, icon="FILE_FOLDER", translate=False)
+    fits = wanted.room_gb <= wanted.free_gb
+    text = told("{room} of disk needed, {free} free", room=room, free=free)
+    layout.label(text=text, icon="DISK_DRIVE" if fits else "ERROR", translate=False)
+    if draw_online(layout, context):
+        files = count(len(wanted.files), "file")
+        layout.label(text=told("Or download {files} yourself:", files=files), translate=False)
+        layout.operator(EX4D_OT_copy_file_list.bl_idname, icon="COPYDOWN").name = name
+    else:
+        layout.label(text="You can go on working meanwhile, and pause at any time")
+
+
 def draw(layout: bpy.types.UILayout, info: GeneratorInfo | EstimatorInfo) -> None:
     """The button for a model that lacks files, or how far its files are; nothing where all are there."""
     fetch = session.current().model_fetch
     if fetch.busy and fetch.name == info.name:
-        column = layout.column(align=True)
-        column.progress(factor=fetch.progress.share, text=fetch.progress.stage)
-        column.operator(EX4D_OT_get_model_pause.bl_idname, icon="PAUSE")
+        draw_chore(layout, fetch, EX4D_OT_get_model_pause.bl_idname, "PAUSE")
+    elif fetch.came and fetch.name == info.name:
+        layout.label(text=told("{title} can be used after this", title=info.title), icon="CHECKMARK", translate=False)
     elif info.lacking_gb:
-        size = f"{info.lacking_gb:.1f}" if info.lacking_gb < 10 else f"{info.lacking_gb:.0f}"
-        text = f"Get {info.title} ({size} GB)"
+        title = "Depth Model" if isinstance(info, EstimatorInfo) else info.title  # whose own titles are too long
+        text = told("Get {title} ({size})", title=title, size=size(info.lacking_gb * 1e9))
         layout.operator(EX4D_OT_get_model.bl_idname, text=text, icon="IMPORT").name = info.name
 
 
-CLASSES = (EX4D_OT_get_model, EX4D_OT_get_model_pause)
+CLASSES = (EX4D_OT_get_model, EX4D_OT_get_model_pause, EX4D_OT_copy_file_list)

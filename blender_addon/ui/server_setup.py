@@ -1,12 +1,17 @@
 """Set Up Server: the buttons, and how it stands, in the preferences and in the sidebar."""
 # ruff: noqa: N801, RUF012
 
+from collections.abc import Callable
+
 import bpy
 from bpy.props import EnumProperty
 
 from ex4d.errors import EX4DError, InputError
 
+from ..setup.chore import OneChore
 from ..setup.server_environment import KINDS, Kind
+from ..translations import told
+from ..words import part_of, seconds
 from ..work import session, state
 
 OFFLINE = (
@@ -15,14 +20,36 @@ OFFLINE = (
 )
 
 
-def check_online() -> None:
-    """Refuse to go online where Blender may not.
+def amount_told(chore: OneChore) -> str:
+    """How far a download is: "1.2 of 83 GB, 40 min left"; where nothing is downloaded, what is done instead."""
+    now = chore.progress
+    if not now.steps:
+        return now.stage
+    left = [told("{time} left", time=seconds(chore.eta_s))] if chore.eta_s else []
+    return ", ".join([part_of(now.step, now.steps), *left])
 
-    Raises:
-        InputError: says where to allow it.
-    """
-    if not bpy.app.online_access:
-        raise InputError(OFFLINE)
+
+def chore_told(chore: OneChore) -> str:
+    """What a chore does, and how far it is: "Downloading: 1.2 of 83 GB, 40 min left"."""
+    now = chore.progress
+    return f"{now.stage}: {amount_told(chore)}" if now.steps else now.stage
+
+
+def draw_chore(layout: bpy.types.UILayout, chore: OneChore, stop: str, icon: str) -> None:
+    """How far a chore is, with the button that stops it: as high as the button that began it, so that none moves."""
+    row = layout.row(align=True)
+    row.progress(factor=chore.progress.share, text=amount_told(chore))
+    row.operator(stop, text="", icon=icon)
+
+
+def draw_online(layout: bpy.types.UILayout, context: bpy.types.Context) -> bool:
+    """Where Blender may not go online: say so, with the setting that allows it. Returns whether it may not."""
+    if bpy.app.online_access:
+        return False
+    layout.label(text="The download needs online access, which is off in Blender:", icon="INTERNET_OFFLINE")
+    if not bpy.app.online_access_override:
+        layout.prop(context.preferences.system, "use_online_access", text="Allow Online Access")
+    return True
 
 
 class OnSetup(bpy.types.Operator):
@@ -32,13 +59,16 @@ class OnSetup(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Act, and tell what went wrong."""
+        return self.tried(self.act)
+
+    def tried(self, act: Callable[[], set[str] | None]) -> set[str]:
+        """Do it, and tell what went wrong."""
         try:
-            self.act()
+            return act() or {"FINISHED"}
         except (EX4DError, OSError) as error:
             session.current().dispatch(state.Said(str(error), failed=True))
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        return {"FINISHED"}
 
 
 class EX4D_OT_server_set_up(OnSetup):
@@ -77,15 +107,12 @@ class EX4D_OT_server_set_up(OnSetup):
         self.layout.row().prop(self, "kind", expand=True)
         self.layout.label(text=kind.description)
         self.layout.label(text=f"About {kind.download_gb:g} GB to download, {kind.disk_gb:g} GB on disk")
-        if not bpy.app.online_access and not bpy.app.online_access_override:
-            self.layout.label(
-                text="The download needs online access, which is off in Blender:", icon="INTERNET_OFFLINE"
-            )
-            self.layout.prop(context.preferences.system, "use_online_access", text="Allow Online Access")
+        draw_online(self.layout, context)
 
     def act(self) -> None:
         """Begin."""
-        check_online()
+        if not bpy.app.online_access:
+            raise InputError(OFFLINE)
         session.current().environment.set_up(self.kind)
 
 
@@ -132,12 +159,12 @@ def _kind(name: str) -> Kind:
 def draw(layout: bpy.types.UILayout) -> None:
     """How the server's set-up stands, and what can be done about it."""
     setup = session.current().environment
-    found, now = setup.current, setup.progress
+    found = setup.current
     if setup.busy:
-        column = layout.column(align=True)
-        column.progress(factor=now.share, text=now.stage)
-        column.operator(EX4D_OT_server_set_up_cancel.bl_idname, text="Cancel", icon="CANCEL")
+        draw_chore(layout, setup, EX4D_OT_server_set_up_cancel.bl_idname, "CANCEL")
         return
+    if setup.progress.failed and setup.log.is_file():
+        layout.operator("wm.path_open", text="Open Log", icon="TEXT").filepath = str(setup.log)
     if found is None:
         layout.operator(EX4D_OT_server_set_up.bl_idname, icon="IMPORT")
         return

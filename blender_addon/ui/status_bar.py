@@ -2,6 +2,7 @@
 
 import bpy
 
+from ..ui.server_setup import chore_told
 from ..words import how_far, seconds
 from ..work import session
 
@@ -15,7 +16,7 @@ def told() -> str:
         return f"EX-4D: {how_far(now.stage, now.step, now.steps)}{left}"
     for chore in (set_up, fetch):
         if chore.busy:
-            return f"EX-4D: {chore.progress.stage} {100 * chore.progress.share:.0f}%"
+            return f"EX-4D: {chore_told(chore)}"
     return ""
 
 

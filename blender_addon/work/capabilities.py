@@ -36,7 +36,7 @@ def estimator_for(wish: str, known: Capabilities) -> Chosen:
     "auto" takes none whose terms have to be accepted first.
     """
     offered = [info for info in known.estimators if wish != AUTO or not (info.terms or info.name == FILE)]
-    return _choose(wish, offered, "way to depth")
+    return _choose(wish, offered, "depth estimator")
 
 
 def estimator_to_get(wish: str, known: Capabilities) -> EstimatorInfo | None:
@@ -73,7 +73,7 @@ def _choose(wish: str, infos: Sequence[Info], what: str, brief: bool = False) ->
             break
         lacking.append(info)
     if not infos:
-        return Chosen(None, (f"This server has no {what}: look into its log.",))
+        return Chosen(None, (f"This server offers no {what} at all; its log says why.",))
     told = lacking[:1] + lacking[1:][-1:] if brief else lacking
     reasons = said_once((info.title, info.missing) for info in told)
     return Chosen(runs, (reasons,) if reasons else ())

@@ -31,15 +31,21 @@ def hear_setup(session: Session) -> bool:
 
 
 def hear_model_fetch(session: Session) -> bool:
-    """How far a model's files are. Once they are there, the server is asked again what it can run.
+    """How far a model's files are. Once they are there, the server is asked again what it can run: as soon as no job
+    is under way, which would lose its connection.
 
     Returns whether panels have something new to show.
     """
-    before, ended = session.model_fetch.progress, session.model_fetch.poll()
-    now = session.model_fetch.progress
+    fetch = session.model_fetch
+    before, ended = fetch.progress, fetch.poll()
+    now = fetch.progress
     if ended:
-        session.dispatch(state.Said(now.done or now.failed, failed=bool(now.failed)))
-    if ended and now.done and session.client is not None and not session.state.busy:
-        session.disconnect()
-        session.connect()
+        fetch.came = bool(now.done)
+        later = " It can be used once the work under way has ended." if now.done and session.state.busy else ""
+        session.dispatch(state.Said((now.done or now.failed) + later, failed=bool(now.failed)))
+    if fetch.came and not session.state.busy:
+        fetch.came = False
+        if session.client is not None:
+            session.disconnect()
+            session.connect()
     return now != before

@@ -12,7 +12,7 @@ from ex4d.jobs.messages import Capabilities
 
 from ..identity import PACKAGE
 from ..scene import compat
-from ..setup.model_fetch import ModelFetch
+from ..setup.model_fetch import ModelFetch, Wanted, look
 from ..setup.server_environment import ServerEnvironment, folder_in
 from ..ui.preferences import preferences
 from ..work import server
@@ -45,6 +45,14 @@ class Connection:
     def model_fetch(self) -> ModelFetch:
         """Files of a model on their way."""
         return ModelFetch(compat.user_folder(PACKAGE) / "model_fetch.log")
+
+    def look_for_model(self, name: str) -> Wanted:
+        """What is to be fetched for a generator or depth estimator.
+
+        Raises:
+            InputError: see `setup.model_fetch.look`.
+        """
+        return look(self.server_python, name)
 
     def fetch_model(self, name: str) -> None:
         """Begin to fetch what a generator or depth estimator lacks.
@@ -130,6 +138,8 @@ class Connection:
         if self.server.is_running:
             return True
         client = self.client
+        if client is not None and client.status == "refused":  # a server of another version says nothing of itself
+            return self.server.about.get("address") == self._address
         ready = client is not None and client.status == "ready" and client.server is not None
         return ready and self.server.is_instance(client.server.instance)
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from ex4d.errors import InputError
 from ex4d.jobs.address import parse_address
@@ -92,12 +93,16 @@ class OwnServer:
     def is_instance(self, instance: str) -> bool:
         """Whether the server that says this of itself works in our state folder, which nobody else can write to."""
         if instance != self._seen[0]:  # panels ask whenever they are drawn
-            try:
-                about = json.loads((self.state / "server.json").read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                about = {}
-            self._seen = (instance, about.get("instance") == instance)
+            self._seen = (instance, self.about.get("instance") == instance)
         return self._seen[1]
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the server in our state folder says of itself there; nothing where none runs."""
+        try:
+            return dict(json.loads((self.state / "server.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
 
     @property
     def trouble(self) -> str:

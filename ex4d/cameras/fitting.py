@@ -108,7 +108,7 @@ def path_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraT
     if found is None:
         raise InputError(
             f"The camera file {what} has {len(track)} poses but the clip has {clip.used} frames: give one pose for each"
-            f" frame, or use {len(track)} frames of the clip with --num_frames {len(track)}."
+            f" frame, or use {len(track)} frames of the clip."
         )
     at, notes = found
     if len(track) == clip.whole != clip.used:
@@ -159,8 +159,7 @@ def placed(
     elif world == "source_camera":
         if source_world is None:
             raise InputError(
-                "The path is to stand in the world of the source camera's file, but there is none: give"
-                " --source_camera."
+                "The path is to stand in the world of the source camera's file, but there is none: give that file too."
             )
         size = float(np.cbrt(np.linalg.det(source_world[:3, :3])))
         turned = source_world @ poses
@@ -200,12 +199,12 @@ def placing_notes(track: CameraTrack, poses: NDArray[np.float64], scale: float) 
     elif track.own_unit:
         notes.append(
             f"The distances of the {track.format} file were taken as they are, in the unit of the depth: if the path"
-            " goes too far or not far enough, give --camera_scale."
+            " goes too far or not far enough, scale it."
         )
     if track.own_unit and not np.allclose(poses[0], np.eye(4), atol=1e-3):
         notes.append(
-            f"The first camera of the {track.format} file is not at the source view: if its world is its own, give"
-            " --camera_world first, or source_camera where the source camera's file has the same world."
+            f"The first camera of the {track.format} file is not at the source view: if its world is its own, put"
+            " its first pose there, or use the world of the source camera's file where both have the same."
         )
     return tuple(notes)
 
@@ -263,7 +262,7 @@ def _by_number(track: CameraTrack, clip: ClipFrames, what: str, path: bool = Fal
             raise InputError(
                 f"The camera file {what} has {len(track)} poses for the frames {first} to {last}, but {clip.name} has"
                 f" {clip.whole or clip.used} frames, of which {clip.used} are used: poses are missing at an end. Use"
-                " the frames that have one, with --start and --num_frames."
+                " only frames of the clip that have one."
             )
     at = np.interp(wanted, track.frames, np.arange(len(track)))
     missing = int((~np.isin(wanted, track.frames)).sum())

@@ -124,7 +124,8 @@ class CameraTrack:
         """
         if self.lens is None or self.lens.size is None:
             raise InputError(
-                "The camera file does not say for which picture its lens is: give --width and --height in pixels."
+                "The camera file does not say for which picture its lens is: give the picture's width and height in"
+                " pixels."
             )
         return self.lens.intrinsics, self.lens.size
 

@@ -1,5 +1,6 @@
 """`ex4d models`: the model files of every generator and depth estimator that is installed."""
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -88,7 +89,7 @@ def _list_generator(spec: Spec, root: Path) -> None:
             f"To fetch what is missing, {need:.0f} GB at most: `ex4d models --fetch {spec.name}`, or by hand (hf comes"
             " with pip install huggingface_hub):"
         )
-        for command in store.fetch_commands(listing.wanted, root):
+        for command in fetch_commands(listing.wanted, root):
             typer.echo(command)
     else:
         said = generate_registry.missing(spec, True)
@@ -111,8 +112,20 @@ def _list_estimators(root: Path) -> None:
     wanted = {listing.name: listing.wanted for listing in listings if listing.wanted}
     if wanted:
         say(f"`ex4d models --fetch NAME` fetches them, at the pinned commits: {', '.join(wanted)}. By hand:")
-        for command in store.fetch_commands([part for parts in wanted.values() for part in parts], root):
+        for command in fetch_commands([part for parts in wanted.values() for part in parts], root):
             typer.echo(command)
+
+
+def fetch_commands(parts: Sequence[Part], root: Path) -> list[str]:
+    """Shell commands that fetch these parts, and nothing else, from their repositories."""
+    wanted: dict[tuple[str, str, str], list[str]] = {}
+    for part in parts:
+        wanted.setdefault((part.hub, part.folder, part.revision), []).extend(map(part.inside, part.files))
+    return [
+        f"hf download {hub} {' '.join(files)}{f' --revision {revision}' if revision else ''}"
+        f' --local-dir "{root / folder}"'
+        for (hub, folder, revision), files in wanted.items()
+    ]
 
 
 def _table(title: str) -> Table:

@@ -120,7 +120,7 @@ class JobUpdate:
         return self.state in TERMINAL
 
 
-_OWN = "start your own with `ex4d serve --address tcp://127.0.0.1:5751`, say, and use that address here."
+_OWN = "choose another address here, such as tcp://127.0.0.1:5751, and start a server of your own there."
 SOMEONE_ELSES = (
     "The server at {} belongs to someone else on this machine, or is of an EX-4D version that has no keys yet, so"
     " nothing was sent to it: stop it if it is yours, or " + _OWN
@@ -505,9 +505,7 @@ class Client:
         if self.status == "unreachable":
             return
         self.status, self._turned_away = "unreachable", False
-        self.problem = (
-            f"The EX-4D server at {self._address} does not answer: start it with `ex4d serve`, or check the address."
-        )
+        self.problem = f"The EX-4D server at {self._address} does not answer: start it, or check the address."
         for tracked in self._active():
             self._emit(tracked, message=self.problem)
 

@@ -87,9 +87,9 @@ def _found(record: take.TakeRecord, folder: Path, blob: Blob, moved: "_Moved | N
     if found:
         return found
     if said is None:
-        raise InputError(f"Where {blob.name} lies is not in the take's record: name the clip with --input_video.")
+        raise InputError(f"Where {blob.name} lies is not in the take's record: say where the clip lies.")
     if not said.is_file():
-        raise InputError(f"{said} is gone: bring it back, or say with --input_video where the clip lies now.")
+        raise InputError(f"{said} is gone: bring it back, or say where the clip lies now.")
     raise InputError(f"{said} has changed since the take was made: bring the file back that it was made from.")
 
 

@@ -1,7 +1,9 @@
 """The model files of all generators and depth estimators that are installed: what is lacking, and fetching it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ex4d.depth import registry as depth_registry
 from ex4d.errors import InputError
@@ -26,7 +28,36 @@ def lacking_gigabytes(name: str, root: Path) -> float:
     else:
         estimator = depth_registry.estimators()[name]
         listing = store.listing(name, estimator.parts, root, any_part=estimator.any_part)
-    return sum(part.gigabytes for part in listing.wanted)
+    return sum(store.still_to_come(part, root) for part in listing.wanted)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `fetch` would do for a generator or estimator.
+
+    Attributes:
+        folder: of all models.
+        download_gb, room_gb, free_gb: to download, the disk that it takes meanwhile, and what is free there.
+        files: address and path of each file that is not there.
+    """
+
+    folder: Path
+    download_gb: float
+    room_gb: float
+    free_gb: float
+    files: tuple[tuple[str, Path], ...]
+
+
+def wanted(name: str, root: Path) -> Wanted:
+    """What is to be fetched for a generator or estimator.
+
+    Raises:
+        InputError: unknown name.
+    """
+    parts = [part for part in _parts(name) if store.state(part, root) != "ready"]
+    files = [pair for part in parts for pair in store.addresses(part, root, store.unusable(part, root))]
+    download = sum(store.still_to_come(part, root) for part in parts)
+    return Wanted(root, download, store.room_needed(parts, root), store.free_gigabytes(root), tuple(files))
 
 
 def fetch(
@@ -43,18 +74,53 @@ def fetch(
         name: of the generator or estimator.
         root: folder of all models.
         tell: takes sentences for the user.
-        progress: told while files come, in megabytes.
+        progress: told while files come, in megabytes of all files of the model.
         accept_licence: the user accepts the licence of what is for research only.
 
     Raises:
         InputError: unknown name, too little disk, or see `ex4d.weights.store.fetch`.
     """
+    parts = _parts(name)
+    store.check_disk(parts, root)
+    for part in parts:
+        if not part.revision and store.state(part, root) != "ready":
+            tell(f"The {part.name} is not pinned: what {part.hub} has today was asked for, and only names are checked.")
+    whole = _Whole(f"Fetching {title(name)}", parts, root, progress)
+    for part in parts:
+        store.fetch(part, root, whole.of(part), accept_licence=accept_licence)
+        whole.tell(part, 0.0)
+
+
+class _Whole:
+    """The progress of all files together: `store.fetch` tells that of each file, from 0 on."""
+
+    def __init__(self, stage: str, parts: Sequence[Part], root: Path, progress: Progress) -> None:
+        self._stage, self._root, self._progress = stage, root, progress
+        self._coming = {part: store.still_to_come(part, root) for part in parts}
+        self._total = sum(part.gigabytes for part in parts)
+
+    def of(self, part: Part) -> Progress:
+        """What to tell while a part comes."""
+
+        def came(stage: str, step: int, steps: int, picture: Any = None) -> None:
+            self.tell(part, store.still_to_come(part, self._root))
+
+        return came
+
+    def tell(self, part: Part, coming: float) -> None:
+        """So many gigabytes of a part are still to come."""
+        self._coming[part] = coming
+        there = self._total - sum(self._coming.values())
+        self._progress(self._stage, round(1e3 * there), round(1e3 * self._total))
+
+
+def _parts(name: str) -> tuple[Part, ...]:
     known = fetchable()
     if name not in known:
         raise InputError(f"{name!r} has no files to fetch: choose one of {', '.join(known)}.")
-    store.check_disk(known[name], root)
-    for part in known[name]:
-        if not part.revision and store.state(part, root) != "ready":
-            tell(f"The {part.name} is not pinned: what {part.hub} has today was asked for, and only names are checked.")
-    for part in known[name]:
-        store.fetch(part, root, progress, accept_licence=accept_licence)
+    return known[name]
+
+
+def title(name: str) -> str:
+    """The title of a generator or estimator, for people."""
+    return (generate_registry.generators().get(name) or depth_registry.estimators()[name]).title

@@ -239,7 +239,7 @@ def _other_lens(moving: pose_files.SourceCamera, depth: DepthVideo, clip: Clip) 
     theirs, ours = (intrinsics.field_of_view_of(float(k[0, 0, 0]), width) for k in (moving.lens, depth.intrinsics))
     return (
         f"The source camera's file has a lens of {theirs:.1f} degrees, and {ours:.1f} are used: if the file is right,"
-        f" set the field of view to it (--fov {theirs:.2f}).",
+        f" set the field of view to {theirs:.2f} degrees.",
     )
 
 

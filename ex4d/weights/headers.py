@@ -13,6 +13,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 from ex4d.errors import InputError
+from ex4d.extras import models_to_get
 from ex4d.storage.atomic import check_there
 
 HEADER_LIMIT = 16 << 20
@@ -21,7 +22,7 @@ HEADER_LIMIT = 16 << 20
 TABLE_LIMIT = 64 << 20
 """Longest .json file in bytes; a tokenizer has 17 MB."""
 
-REMEDY = "it was cut off on its way or is another file: download it again (`ex4d models` says where from)."
+REMEDY = f"it was cut off on its way or is another file; {models_to_get()}."
 """How messages about bad files end."""
 
 _ITEM_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}

@@ -204,21 +204,38 @@ def _torch_is_there() -> bool:
     return all(Package(name).is_there for name in ("torch", "safetensors"))
 
 
-def fetch_commands(parts: Sequence[Part], root: Path) -> list[str]:
-    """Shell commands that fetch these parts, and nothing else, from their repositories."""
-    wanted: dict[tuple[str, str, str], list[str]] = {}
-    for part in parts:
-        wanted.setdefault((part.hub, part.folder, part.revision), []).extend(map(part.inside, part.files))
-    return [
-        f"hf download {hub} {' '.join(files)}{f' --revision {revision}' if revision else ''}"
-        f' --local-dir "{root / folder}"'
-        for (hub, folder, revision), files in wanted.items()
-    ]
+def unusable(part: Part, root: Path) -> tuple[str, ...]:
+    """The files of a part that are not there; all of them where what is there is not what it should be."""
+    missing = tuple(file for file in part.files if not located(file, root).is_file())
+    return missing or part.files
+
+
+def still_to_come(part: Part, root: Path) -> float:
+    """Gigabytes of a part that are to be downloaded, about; what a download that was broken off has left is there."""
+    found = state(part, root)
+    if found == "ready":
+        return 0.0
+    whole = [located(file, root) for file in part.files] if found.endswith("missing") else []
+    kept = whole + [_partial(root / file) for file in part.files]
+    return max(0.0, part.gigabytes - sum(path.stat().st_size for path in kept if path.is_file()) / 1e9)
+
+
+def room_needed(parts: Sequence[Part], root: Path) -> float:
+    """Gigabytes of disk that fetching these parts takes: what is still to come, and the largest torch file once more,
+    as it is rewritten before it is removed."""
+    wanted = [part for part in parts if state(part, root) != "ready"]
+    rewritten = [part.gigabytes for part in wanted if Path(part.files[0]).suffix in PICKLES]
+    return sum(still_to_come(part, root) for part in wanted) + max(rewritten, default=0.0)
+
+
+def free_gigabytes(root: Path) -> float:
+    """What is free on the disk of a folder, which need not be there yet."""
+    there = next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())
+    return shutil.disk_usage(there).free / 1e9
 
 
 def check_disk(parts: Sequence[Part], root: Path) -> None:
-    """Refuse to begin what the disk cannot hold: the parts that are not there yet, and the largest of them twice, as a
-    torch file is rewritten before it is removed. Offline nothing is refused here: `fetch` says what to place where.
+    """Refuse to begin what the disk cannot hold. Offline nothing is refused here: `fetch` says what to place where.
 
     Args:
         parts: that are to be fetched.
@@ -229,23 +246,11 @@ def check_disk(parts: Sequence[Part], root: Path) -> None:
     """
     if not Package("huggingface_hub").is_there or _is_offline():
         return
-    need, twice = 0.0, 0.0
-    for part in parts:
-        found = state(part, root)
-        if found == "ready":
-            continue
-        places = [root / file for file in part.files]
-        kept = [_partial(place) for place in places] + (places if found.endswith("missing") else [])
-        need += max(0.0, part.gigabytes - sum(path.stat().st_size for path in kept if path.is_file()) / 1e9)
-        if places[0].suffix in PICKLES:
-            twice = max(twice, part.gigabytes)
-    need += twice
-    there = next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())
-    free = shutil.disk_usage(there).free / 1e9
+    need, free = room_needed(parts, root), free_gigabytes(root)
     if free < need:
         raise InputError(
-            f"{need:.1f} GB are needed in {root} and {free:.1f} GB are free: make room, or let {VARIABLE} name a folder"
-            " on another disk."
+            f"{need:.1f} GB are needed in {root} and {free:.1f} GB are free: make room, or keep the models on another"
+            " disk (see docs/models.md)."
         )
 
 
@@ -271,10 +276,7 @@ def fetch(part: Part, root: Path, progress: Progress = silent, *, accept_licence
             what was published; says what to place where.
     """
     if part.research_only and not accept_licence:
-        raise InputError(
-            f"{part.name} is not free for every use ({part.licence}): accept its licence to fetch it"
-            " (--accept_licence)."
-        )
+        raise InputError(f"{part.name} is not free for every use ({part.licence}): accept its licence to fetch it.")
     hub = Package("huggingface_hub", part.extra)
     if not hub.is_there:
         raise InputError(
@@ -338,7 +340,7 @@ def _download(part: Part, file: str, root: Path, partial: Path, progress: Progre
 
     by_hand = _by_hand(part, root, [file])
     if _is_offline():
-        raise InputError(f"{part.name} cannot be fetched, HF_HUB_OFFLINE forbids the network: {by_hand}.")
+        raise InputError(f"{part.name} cannot be fetched, as downloads are turned off on this machine: {by_hand}.")
     try:
         url = hf_hub_url(part.hub, part.inside(file), revision=part.revision or None)
         size = get_hf_file_metadata(url, token=get_token()).size
@@ -359,7 +361,7 @@ def _download(part: Part, file: str, root: Path, partial: Path, progress: Progre
     except GatedRepoError as error:
         raise InputError(
             f"{part.hub} gives its files to known users only: accept its terms at https://huggingface.co/{part.hub} and"
-            f" log in with `hf auth login`, or {by_hand}."
+            f" log in to Hugging Face on this machine, or {by_hand}."
         ) from error
     except Exception as error:  # the client's own kinds change with its version
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
@@ -374,11 +376,15 @@ def _is_offline() -> bool:
     return bool(constants.is_offline_mode())
 
 
+def addresses(part: Part, root: Path, files: Sequence[str]) -> list[tuple[str, Path]]:
+    """Where each of these files of a part is published, and the path that it belongs at."""
+    address = f"https://huggingface.co/{part.hub}/resolve/{part.revision or 'main'}/"
+    return [(f"{address}{part.inside(file)}", root / file) for file in files]
+
+
 def _by_hand(part: Part, root: Path, files: Sequence[str]) -> str:
     """What to place where, as the end of a sentence."""
-    address = f"https://huggingface.co/{part.hub}/resolve/{part.revision or 'main'}/"
-    pairs = [f"{address}{part.inside(file)} as {root / file}" for file in files]
-    return f"place {', '.join(pairs)}"
+    return f"place {', '.join(f'{address} as {place}' for address, place in addresses(part, root, files))}"
 
 
 def _bar(stage: str, progress: Progress) -> Any:

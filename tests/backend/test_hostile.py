@@ -8,6 +8,7 @@ import pytest
 from raw import Raw
 from server_process import ServerProcess, until
 
+from ex4d import __version__
 from ex4d.errors import ServerError
 from ex4d.jobs.client import Client
 from ex4d.jobs.messages import PROTOCOL_VERSION, Cancel, Follow, Ping, Pong
@@ -129,15 +130,18 @@ def test_a_job_that_nobody_submitted_is_unknown(raw):
 
 
 @pytest.mark.parametrize(
-    ("theirs", "older"),
-    [(PROTOCOL_VERSION + 1, "update the server"), (PROTOCOL_VERSION - 1, "update the client (in Blender")],
+    ("theirs", "said"),
+    [
+        (PROTOCOL_VERSION + 1, "too old for EX-4D 9.9: update the server (in Blender: press Update, or Repair)."),
+        (PROTOCOL_VERSION - 1, "too new for EX-4D 9.9: update EX-4D (in Blender: Preferences > Get Extensions)."),
+    ],
 )
-def test_another_protocol_is_refused_with_who_must_be_updated(lasting_server, theirs, older):
+def test_another_protocol_is_refused_with_both_versions_and_what_must_be_updated(lasting_server, theirs, said):
     peer = Raw(lasting_server.address, hello=False)
     hello = {"kind": "hello", "protocol": theirs, "client": "9.9", "a field of the future": 1}
     answer = peer.ask_frames([msgpack.packb(hello)])
     assert answer.code == "version"
-    assert older in answer.message
+    assert answer.message == f"This server is EX-4D {__version__}, which is {said}"
     peer.close()
 
 

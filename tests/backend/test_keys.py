@@ -173,7 +173,7 @@ def test_a_state_folder_is_made_private_if_it_is_new_or_a_servers_and_refused_ot
     work = tmp_path / "work"
     work.mkdir(mode=0o755)
     (work / "film.blend").touch()
-    with pytest.raises(InputError, match=r"is not for you alone: choose another, or `chmod 700` it"):
+    with pytest.raises(InputError, match=r"is not for you alone: choose another, or take away the access of others"):
         Server("tcp://127.0.0.1:0", work)
     assert mode(work) == 0o755, "whoever works there may want others to see it"
     (tmp_path / "link").symlink_to(state)

@@ -382,7 +382,7 @@ def test_a_client_sends_nothing_to_someone_elses_server_on_its_port(server, shot
             assert client.status == "refused"
             with pytest.raises(ServerError, match="belongs to someone else on this machine"):
                 client.wait(job_id)
-            with pytest.raises(ServerError, match="start your own with `ex4d serve --address"):
+            with pytest.raises(ServerError, match="start a server of your own there"):
                 client.submit(job, files)
             client.close()
     server.terminate()

@@ -2,10 +2,15 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,16 +19,18 @@ import bpy
 import pytest
 from test_panels import draw
 
-from blender_addon.setup import install, pythons
+from blender_addon.setup import install, model_fetch, pythons
 from blender_addon.setup.chore import Chore, Progress
 from blender_addon.setup.server_environment import Environment, ServerEnvironment, folder_in
-from blender_addon.ui import panels, server_setup
-from blender_addon.work import session
+from blender_addon.ui import get_model, panels, server_setup, status_bar
+from blender_addon.work import session, state
+from blender_addon.work.requests import OpenRequest
 from ex4d import __version__
 from ex4d.errors import InputError
 from ex4d.jobs.messages import Capabilities
 
 REPO = Path(__file__).parents[2]
+needs_server = pytest.mark.skipif("EX4D_PYTHON" not in os.environ, reason="needs EX4D_PYTHON, a Python with the server")
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +212,7 @@ def test_the_progress_of_a_download_counts_the_bytes_of_all_runs_of_pip(tmp_path
         until(1000)
         (tmp_path / "numpy-2.whl").write_bytes(bytes(300))
         until(1300)
-    downloading = [line for line in told if line["stage"] == "Downloading 0 MB"]
+    downloading = [line for line in told if line["stage"] == "Downloading"]
     steps = [line["step"] for line in downloading]
     assert steps == sorted(steps)
     assert {line["steps"] for line in downloading} == {1500}
@@ -256,7 +263,7 @@ LONG_PATH = "HINT: This error might have occurred since this system does not hav
 @pytest.mark.parametrize(
     ("system", "kind", "line", "told"),
     [
-        ("Windows", "nvidia", "ERROR: No matching distribution found for torch\n", "No matching distribution"),
+        ("Windows", "nvidia", "ERROR: No matching distribution found for torch\n", "There is no build of torch for"),
         ("Windows", "nvidia", LONG_PATH, "LongPathsEnabled"),
         ("Linux", "cpu", "ERROR: [Errno 28] No space left on device\n", "disk is full"),
     ],
@@ -342,7 +349,13 @@ def test_without_a_network_the_set_up_says_so_and_leaves_nothing(carried, tmp_pa
     setup.set_up("cpu", carried)
     while not setup.poll():
         time.sleep(0.05)
-    assert "check the network" in setup.progress.failed
+    assert setup.progress.failed == (
+        "The packages cannot be downloaded: check the network, and the proxy if there is one."
+        f" The log says why: {setup.log}."
+    )
+    session.current().__dict__["environment"] = setup
+    button = draw(lambda layout, context: server_setup.draw(layout)).pressed["Open Log"]
+    assert (button.idname, button.filepath) == ("wm.path_open", str(setup.log))
     assert setup.current is None
     assert sorted(path.name for path in setup.folder.iterdir()) == ["setup.log"]
 
@@ -384,7 +397,7 @@ def test_a_damaged_record_counts_as_no_environment(tmp_path):
 
 def test_an_add_on_from_its_source_tree_says_that_it_carries_no_server():
     bpy.context.preferences.system.use_online_access = True
-    with pytest.raises(RuntimeError, match="make extension"):
+    with pytest.raises(RuntimeError, match="install the extension's zip"):
         bpy.ops.ex4d.server_set_up()
 
 
@@ -418,27 +431,25 @@ def test_while_the_server_is_set_up_what_was_asked_for_is_told_to_wait(tmp_path)
     now.environment._chore = chore(tmp_path, "print(json.dumps({'stage': 'Half'}), flush=True)\nsys.stdin.read()")
     while "your job starts when it is ready" not in now.state.trouble and time.monotonic() < end:
         now.tick(0.05)
-    buttons = draw(panels.draw_source).buttons
-    assert "Set Up Server" not in buttons
-    assert "Cancel" in buttons
+    drawn = draw(panels.draw_source)
+    assert "Set Up Server" not in drawn.buttons
+    assert drawn.pressed[""].idname == "ex4d.server_set_up_cancel"
     now.environment.cancel()
     while now.environment.busy and time.monotonic() < end:
         now.tick(0.05)
     assert "ended unexpectedly" in now.state.message
 
 
-def test_each_model_that_lacks_files_has_a_button_that_fetches_them_unless_blender_is_offline():
+def test_each_model_that_lacks_files_has_a_button_that_fetches_them_once_a_server_is_set_up():
     painter = replace(announced.PAINTER, missing="Its files are not there.", lacking_gb=19.0)
     ruler = replace(announced.RULER, missing="Its files are not there.", lacking_gb=0.12)
     announced.by(Capabilities((painter, announced.SKETCH), (announced.FROM_FILE, ruler, announced.DICE)))
     assert draw(panels.draw_models).buttons == ["Get The Painter (19 GB)"]
-    assert "Get Ruler (0.1 GB)" in draw(panels.draw_source).buttons
-    bpy.context.preferences.system.use_online_access = False
-    with pytest.raises(RuntimeError, match="Allow Online Access"):
-        bpy.ops.ex4d.get_model(name="ruler")
-    bpy.context.preferences.system.use_online_access = True
-    with pytest.raises(RuntimeError, match="press Set Up Server first"):
-        bpy.ops.ex4d.get_model(name="ruler")
+    assert "Get Depth Model (120 MB)" in draw(panels.draw_source).buttons
+    for online in (False, True):
+        bpy.context.preferences.system.use_online_access = online
+        with pytest.raises(RuntimeError, match="press Set Up Server first"):
+            bpy.ops.ex4d.get_model(name="ruler")
 
 
 def test_where_no_file_is_lacking_nothing_is_offered():
@@ -447,7 +458,7 @@ def test_where_no_file_is_lacking_nothing_is_offered():
     assert not [text for text in draw(panels.draw_source).buttons if text.startswith("Get ")]
 
 
-@pytest.mark.skipif("EX4D_PYTHON" not in os.environ, reason="needs EX4D_PYTHON, a Python with the server")
+@needs_server
 def test_the_servers_python_fetches_and_says_how_that_ended():
     now = session.current()
     bpy.context.preferences.system.use_online_access = True
@@ -458,6 +469,202 @@ def test_the_servers_python_fetches_and_says_how_that_ended():
         time.sleep(0.02)
     assert now.state.failed
     assert now.state.message.startswith("'nothing' has no files to fetch: choose one of wan")
+
+
+NEWS = """
+def tell(**said):
+    print(json.dumps(said), flush=True)
+"""
+
+
+def test_a_download_tells_its_amount_in_both_places_and_after_a_while_the_time_that_is_left(tmp_path):
+    """One that goes on where it was paused does not count what it began with."""
+    script = """
+for gigabyte in (41.6, 41.65, 41.7):
+    tell(stage="Fetching Painter", step=int(1e9 * gigabyte), steps=83 * 10**9)
+    time.sleep(1.5)
+sys.stdin.read()
+"""
+    now = session.current()
+    now.model_fetch._chore = chore(tmp_path, NEWS + script)
+    now.model_fetch.name = "painter"
+    painter = replace(announced.PAINTER, lacking_gb=83.0)
+    bars = []
+    end = time.monotonic() + 20
+    while not now.model_fetch.eta_s and time.monotonic() < end:
+        now.tick(0.02)
+        bars += draw(lambda layout, context: get_model.draw(layout, painter)).bars
+        time.sleep(0.05)
+    assert "42 of 83 GB" in bars
+    told = status_bar.told()
+    found = re.fullmatch(r"EX-4D: Fetching Painter: 42 of 83 GB, (\d+) min left", told)
+    assert found, told
+    assert 12 < int(found[1]) < 45  # 50 MB in 1.5 s
+    now.model_fetch.cancel()
+    while now.model_fetch.busy and time.monotonic() < end + 20:
+        now.tick(0.02)
+
+
+@needs_server
+def test_the_question_before_a_download_says_how_much_it_is_where_it_goes_and_whether_it_fits(monkeypatch, tmp_path):
+    monkeypatch.setenv("EX4D_MODELS", str(tmp_path / "models"))
+    found = model_fetch.look(os.environ["EX4D_PYTHON"], "wan")
+    bpy.context.preferences.system.use_online_access = True
+    drawn = draw(lambda layout, context: get_model.draw_question(layout, context, found, "wan"))
+    size, folder, room, advice = drawn.labels
+    assert size == "83 GB to download, about 1.8 h at 100 Mbit/s"
+    assert folder == str(tmp_path / "models")
+    free = shutil.disk_usage(tmp_path).free / 1e9
+    needed, left = re.fullmatch(r"(\d+) GB of disk needed, ([\d.]+) GB free", room).groups()
+    assert 90 < int(needed) < 100  # the text encoder is rewritten
+    assert float(left) == pytest.approx(free, abs=1)
+    assert "pause" in advice
+    small = replace(found, free_gb=12.0)
+    icons = []
+    layout = SimpleNamespace(label=lambda text, icon="NONE", translate=True: icons.append(icon))
+    get_model.draw_question(layout, bpy.context, small, "wan")
+    assert "ERROR" in icons
+
+
+@needs_server
+def test_where_blender_may_not_go_online_get_says_which_file_to_put_where(monkeypatch, tmp_path):
+    monkeypatch.setenv("EX4D_MODELS", str(tmp_path / "models"))
+    bpy.context.preferences.addons["blender_addon"].preferences.python = os.environ["EX4D_PYTHON"]
+    bpy.context.preferences.system.use_online_access = False
+    with pytest.raises(RuntimeError, match="Allow Online Access") as refused:
+        bpy.ops.ex4d.get_model(name="vace")
+    found = model_fetch.look(os.environ["EX4D_PYTHON"], "vace")
+    assert len(found.files) == 5
+    for address, place in found.files:
+        assert address.startswith("https://huggingface.co/Wan-AI/Wan2.1-VACE-1.3B/resolve/")
+        assert Path(place).is_relative_to(tmp_path / "models/Wan2.1-VACE-1.3B")
+        assert f"{address} as {place}" in str(refused.value)
+        assert f"{address} as {place}" in session.current().state.message
+    drawn = draw(lambda layout, context: get_model.draw_question(layout, bpy.context, found, "vace"))
+    assert drawn.labels[-1] == "Or download 5 files yourself:"
+    assert drawn.shown == ["use_online_access"]
+    assert drawn.pressed["Copy File List"].name == "vace"
+
+
+@needs_server
+def test_a_server_that_cannot_tell_what_is_lacking_is_to_be_updated(tmp_path):
+    old = tmp_path / "python"
+    old.write_text("#!/bin/sh\necho 'error: unrecognized arguments: --look' >&2\nexit 2\n")
+    old.chmod(0o755)
+    with pytest.raises(InputError, match="press Update or Repair"):
+        model_fetch.look(str(old), "vace")
+    with pytest.raises(InputError, match="'nothing' has no files to fetch"):
+        model_fetch.look(os.environ["EX4D_PYTHON"], "nothing")
+
+
+def test_a_model_that_comes_while_a_job_runs_is_asked_for_once_that_has_ended(tmp_path):
+    painter = replace(announced.PAINTER, missing="Its files are not there.", lacking_gb=83.0)
+    announced.by(Capabilities((painter, announced.SKETCH), (announced.FROM_FILE,)))
+    now = session.current()
+    before = now.client
+    now.dispatch(state.Pressed(OpenRequest("Scene", "", "clip.mp4", "", "", {})))
+    now.drop()
+    now.model_fetch._chore = chore(tmp_path, NEWS + "tell(done='The Painter has been downloaded.')")
+    now.model_fetch.name = "painter"
+    end = time.monotonic() + 20
+    while now.model_fetch.busy and time.monotonic() < end:
+        now.tick(0.02)
+        time.sleep(0.02)
+    assert now.state.busy
+    assert now.client is before  # the job would lose its connection
+    assert now.state.message == ("The Painter has been downloaded. It can be used once the work under way has ended.")
+    drawn = draw(panels.draw_models)
+    assert "The Painter can be used after this" in drawn.labels
+    assert not [text for text in drawn.buttons if text.startswith("Get ")]
+    now.dispatch(state.CancelPressed())
+    now.tick(0.02)
+    assert now.client is not before
+    assert now.client is not None
+    assert not now.model_fetch.came
+
+
+def test_what_pip_does_not_find_for_this_computer_is_said_in_own_words(carried, tmp_path, monkeypatch):
+    class Empty(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(404)
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *_):
+            pass
+
+    index = ThreadingHTTPServer(("127.0.0.1", 0), Empty)
+    threading.Thread(target=index.serve_forever, daemon=True).start()
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{index.server_port}/simple")
+    for name in ("PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    setup = ServerEnvironment(tmp_path / "setup")
+    try:
+        setup.set_up("cpu", carried)
+        while not setup.poll():
+            time.sleep(0.05)
+    finally:
+        index.shutdown()
+        index.server_close()
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    assert re.fullmatch(
+        rf"There is no build of numpy for this computer with Python {re.escape(version)}\."
+        rf" The log says why: {re.escape(str(setup.log))}\.",
+        setup.progress.failed,
+    )
+
+
+def test_what_venv_or_the_server_itself_says_is_left_to_the_log(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(install.Installer, "call", lambda made, command: (1, ["OSError: [Errno 5] hieroglyphs"]))
+    (tmp_path / "setup").mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(install.Installer, "end_with_input", lambda made: None)
+        assert install.main(tmp_path / "setup", Path("none.whl"), Path("pins.txt"), "cpu") == 1
+    failed = json.loads(capsys.readouterr().out.splitlines()[-1])["failed"]
+    place = tmp_path / "setup"
+    assert failed == f"Python could not make an environment in {place}. The log says why: {place / 'setup.log'}."
+    with pytest.raises(install.ToolError, match="does not start"):
+        installer(tmp_path).check()
+
+
+def test_blender_goes_on_while_pythons_are_looked_for_of_which_one_hangs(carried, tmp_path, monkeypatch):
+    slow = tmp_path / "bin/python3.13"
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\nsleep 2\nexec "{sys.executable}" "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setattr(pythons, "_others", lambda: iter([slow]))
+    monkeypatch.setattr(pythons, "find", partial(pythons.find, ""))  # Blender's own is not asked
+    setup = ServerEnvironment(tmp_path / "setup")
+    began = time.monotonic()
+    setup.set_up("cpu", carried)
+    assert not setup.poll()
+    assert time.monotonic() - began < 0.5
+    assert setup.busy
+    assert setup.progress == Progress("Looking for Python")
+    while setup.progress.stage == "Looking for Python" and time.monotonic() < began + 30:
+        assert not setup.poll()
+        time.sleep(0.02)
+    assert time.monotonic() - began > 2
+    assert setup.log.is_file()
+    setup.cancel()
+    while not setup.poll():
+        time.sleep(0.02)
+    setup.set_up("cpu", carried)
+    setup.cancel()
+    assert setup.poll()
+    assert setup.progress.failed == "Cancelled."
+    assert not setup.busy
+
+
+def test_where_no_python_is_found_it_is_said_how_to_get_one(carried, tmp_path, monkeypatch):
+    monkeypatch.setattr(pythons, "find", lambda: None)
+    setup = ServerEnvironment(tmp_path / "setup")
+    setup.set_up("cpu", carried)
+    while not setup.poll():
+        time.sleep(0.02)
+    assert setup.progress.failed == pythons.HOW_TO_GET
+    assert not setup.folder.exists()
 
 
 @pytest.mark.setup

@@ -186,7 +186,7 @@ def test_a_model_is_found_below_the_folder_of_a_project(tmp_path):
 
 def test_a_binary_model_is_refused_with_the_command_that_makes_text_of_it(tmp_path):
     (tmp_path / "images.bin").write_bytes(b"\x00" * 8)
-    with pytest.raises(InputError, match=r"colmap model_converter .*--output_type TXT"):
+    with pytest.raises(InputError, match="in COLMAP, open it and choose File > Export"):
         registry.read(tmp_path)
 
 

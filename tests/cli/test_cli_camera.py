@@ -65,7 +65,7 @@ def test_the_unit_and_the_world_of_a_path_can_be_said(shoot):
     assert "scaled by 4" in said
     _path, said = shot_with(shoot, "--camera", shoot / "a.chan")
     assert "not at the source view" in said
-    assert "--camera_world first" in said
+    assert "put its first pose there" in said
 
 
 def test_a_solved_camera_of_colmap_moves_the_source_and_its_points_tell_the_scale(shoot, moving_box):
@@ -94,7 +94,7 @@ def test_a_lens_of_the_solve_that_is_not_used_is_told_with_the_option_for_it(sho
     registry.FORMATS["chan"].write(shoot / "a.chan", CameraTrack("test", to_the_right(), other))
     _path, said = shot_with(shoot, "--source_camera", shoot / "a.chan", "--cam", "30")
     assert "a lens of 29.9 degrees, and 56.1 are used" in said
-    assert "--fov 29.86" in said
+    assert "the field of view to 29.86 degrees" in said
 
 
 def test_a_take_with_a_model_of_colmap_is_made_again_when_the_model_is_gone(shoot):
@@ -157,7 +157,7 @@ def test_camera_refuses_what_it_cannot_do_and_touches_nothing(tmp_path):
     for arguments, words in [
         ((tmp_path / "a.txt", tmp_path / "holiday"), "holds other files"),
         ((tmp_path / "a.txt", tmp_path / "a.txt", "--format", "tum"), "is what is read"),
-        ((tmp_path / "a.txt", tmp_path / "b.txt"), "give --format"),
+        ((tmp_path / "a.txt", tmp_path / "b.txt"), "choose one of"),
         ((tmp_path / "a.txt", tmp_path / "model"), "needs a lens"),
         ((tmp_path / "a.txt", tmp_path / "b.chan", "--width", 64), "--width and --height together"),
         ((tmp_path / "a.txt", tmp_path / "b.chan", "--scale", 0), "positive number"),

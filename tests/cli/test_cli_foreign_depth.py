@@ -57,7 +57,7 @@ def test_disparity_that_is_taken_for_distances_is_told_with_the_option_that_mend
     done, wrong = depth(folder)
     assert done.returncode == 0, done.stderr
     assert f"{SWAPPED}: the numbers in clip_depths.npz grow towards the camera" in done.stderr
-    assert "(--depth_convention disparity;" in done.stderr
+    assert "read it as relative disparity" in done.stderr
     assert wrong[0, -1, 0] > wrong[0, 0, 0]
     done, right = depth(folder, "--depth_convention", "disparity")
     assert done.returncode == 0, done.stderr

@@ -148,7 +148,7 @@ def test_disparity_in_the_depth_channel_of_exr_is_told_and_reads_well_as_what_it
             file.write(str(tmp_path / "vda" / f"frame_{number:05d}.exr"))
     made = read_estimate(tmp_path / "vda", clip_of())
     assert made.depth.notes[0].startswith(f"{SWAPPED}: the numbers in vda grow towards the camera")
-    assert "--depth_convention disparity" in made.caution
+    assert "read it as relative disparity" in made.caution
     told = read_estimate(tmp_path / "vda", clip_of(), reading=AS_DISPARITY)
     assert planes.back(told.depth.depth, street()) < 0.01
     assert not told.caution
@@ -236,7 +236,7 @@ def test_8_bits_can_be_distances_where_somebody_says_so(tmp_path):
     folder = write_pictures(tmp_path / "a", decimetres)
     warned = read_estimate(folder, clip_of())
     assert "what is light in a seems to be far, and was read as near" in warned.caution
-    assert "--depth_convention depth" in warned.caution
+    assert "read it as distances" in warned.caution
     made = read_estimate(folder, clip_of(), reading=DepthEncoding(unit=0.1))
     assert np.allclose(made.depth.depth, decimetres / 10)
     assert made.scale_note == METRES

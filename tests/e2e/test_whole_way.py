@@ -197,6 +197,25 @@ def test_a_press_starts_the_server_where_none_answers(scene, server, tmp_path, m
     assert own.trouble == f"The server has ended (signal 9). Its log is {own.log_file}."
 
 
+def test_a_server_of_another_version_that_an_earlier_blender_has_left_can_be_stopped(scene, server, monkeypatch):
+    from ex4d.jobs.messages import PROTOCOL_VERSION
+
+    _camera, _compat, _objects, session, _takes = addon_modules()
+    server.kill()
+    now = session.current()
+    assert bpy.ops.ex4d.server_start() == {"FINISHED"}
+    process, now.server.process = now.server.process, None  # as after a crash
+    now.disconnect()
+    monkeypatch.setattr("ex4d.jobs.client.PROTOCOL_VERSION", PROTOCOL_VERSION + 1)
+    now.connect()
+    tick_until(lambda: now.client.status == "refused")
+    assert "too old for EX-4D" in now.state.trouble
+    assert "press Update, or Repair" in now.state.trouble
+    assert bpy.ops.ex4d.server_stop() == {"FINISHED"}
+    assert process.wait(20) == 0
+    assert not now.may_stop_server
+
+
 def test_a_server_that_comes_back_goes_on_with_the_job(scene, server):
     _camera, compat, _objects, session, _takes = addon_modules()
     open_few_frames()

@@ -244,7 +244,7 @@ def test_a_path_with_fewer_poses_than_frames_is_refused_with_both_numbers(work, 
         tmp_path / "short.npz",
         replace(short, camera_to_world=short.camera_to_world[:7], intrinsics=short.intrinsics[:7]),
     )
-    with pytest.raises(InputError, match=r"7 poses but the clip has 9 frames.*--num_frames 7"):
+    with pytest.raises(InputError, match=r"7 poses but the clip has 9 frames.*use 7 frames"):
         work(Preview(source, files.add(tmp_path / "short.npz")), files, out)
 
 

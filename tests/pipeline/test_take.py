@@ -80,7 +80,7 @@ def test_a_take_made_again_can_be_made_again(made, tmp_path):
 def test_a_clip_that_moved_is_linked_again_by_its_content(made, tmp_path):
     moved = made / "take_of_the_day.mp4"
     (made / "clip.mp4").rename(moved)
-    with pytest.raises(InputError, match=r"clip\.mp4 is gone: .*--input_video"):
+    with pytest.raises(InputError, match=r"clip\.mp4 is gone: bring it back, or say where"):
         once_more(made / "take", tmp_path / "lost")
     assert same(made / "take", once_more(made / "take", tmp_path / "again", moved))
 

@@ -15,6 +15,7 @@ from importlib.util import find_spec
 import pytest
 
 from ex4d import extras
+from ex4d.cli.models import fetch_commands
 from ex4d.errors import InputError
 from ex4d.weights import store
 
@@ -232,7 +233,7 @@ def test_the_disk_is_looked_at_before_anything_is_fetched(tmp_path, monkeypatch)
     monkeypatch.setattr(store, "_is_offline", lambda: False)
     root = tmp_path / "not" / "yet"
     free(3.19)
-    with pytest.raises(InputError, match=r"3\.2 GB are needed in .*yet and 3\.2 GB are free: .* EX4D_MODELS name"):
+    with pytest.raises(InputError, match=r"3\.2 GB are needed in .*yet and 3\.2 GB are free: make room, or keep"):
         store.check_disk([SMALL, SEVERAL], root)
     free(3.21)
     store.check_disk([SMALL, SEVERAL], root)
@@ -252,7 +253,7 @@ def test_the_disk_is_looked_at_before_anything_is_fetched(tmp_path, monkeypatch)
 
 
 def test_the_commands_fetch_the_pinned_revisions(tmp_path):
-    (command,) = store.fetch_commands([SMALL], tmp_path)
+    (command,) = fetch_commands([SMALL], tmp_path)
     assert command == (
         f'hf download someone/small model.pth --revision {SMALL.revision} --local-dir "{tmp_path / "Small"}"'
     )
@@ -267,7 +268,8 @@ def test_offline_the_sentence_says_what_to_place_where(tmp_path):
     said = fetched(tmp_path, HF_HUB_OFFLINE="1").strip()
     place = tmp_path / "models" / SMALL.files[0]
     assert said == (
-        f"InputError small model cannot be fetched, HF_HUB_OFFLINE forbids the network: {WHAT_TO_PLACE}{place}."
+        "InputError small model cannot be fetched, as downloads are turned off on this machine:"
+        f" {WHAT_TO_PLACE}{place}."
     )
 
 

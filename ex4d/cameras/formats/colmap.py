@@ -92,7 +92,7 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
     if path.is_dir() and not {file.name for file in path.iterdir()} <= {IMAGES, CAMERAS, POINTS}:
         raise InputError(f"{path} is a folder that holds other files than a COLMAP model: choose another name.")
     if track.lens is None:
-        raise InputError("A COLMAP model needs a lens, and the track tells none: give --fov.")
+        raise InputError("A COLMAP model needs a lens, and the track tells none: give its field of view.")
     k, (width, height) = track.pixels()
     lenses = np.stack([k[:, 0, 0], k[:, 1, 1], k[:, 0, 2], k[:, 1, 2]], axis=1)
     one = bool((lenses == lenses[0]).all())
@@ -121,10 +121,7 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
 
 def _missing(path: Path) -> str:
     if path.is_dir() and any((path / below / "images.bin").is_file() for below in WHERE):
-        return (
-            f"The COLMAP model in {path} is binary: make text of it with"
-            " `colmap model_converter --input_path MODEL --output_path MODEL --output_type TXT`."
-        )
+        return f"The COLMAP model in {path} is binary: in COLMAP, open it and choose File > Export model as text."
     return f"There is no {IMAGES} of a COLMAP model in {path if path.is_dir() else path.parent}: check the folder."
 
 
@@ -192,7 +189,7 @@ def _lens(path: Path, wanted: list[str], notes: list[str]) -> Lens | None:
     if bent:
         notes.append(
             f"The distortion of the lens ({', '.join(sorted(bent))}) was left out; undistort the pictures first, with"
-            " `colmap image_undistorter`."
+            " COLMAP's Extras > Undistortion."
         )
     return Lens(np.stack([cameras[camera][1] for camera in wanted]), "pixels", sizes.pop())
 

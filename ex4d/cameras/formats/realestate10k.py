@@ -54,7 +54,7 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
         InputError: the track tells no lens.
     """
     if track.lens is None:
-        raise InputError("A RealEstate10K file needs a lens, and the track tells none: give --fov.")
+        raise InputError("A RealEstate10K file needs a lens, and the track tells none: give its field of view.")
     if track.lens.unit == "sides":
         k = track.lens.intrinsics
     else:

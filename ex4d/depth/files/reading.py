@@ -33,8 +33,8 @@ NOTHING_THERE = 1e9
 COARSE = 1024
 """Disparity in fewer levels than this makes steps that can be seen."""
 
-AS_DISPARITY = "read it as relative disparity (--depth_convention disparity; in Blender: Depth > Values)"
-AS_DISTANCE = "read it as distances (--depth_convention depth; in Blender: Depth > Values)"
+AS_DISPARITY = "read it as relative disparity (in Blender: Depth > Values)"
+AS_DISTANCE = "read it as distances (in Blender: Depth > Values)"
 """What to do about numbers that were not read as what they are."""
 
 
@@ -205,7 +205,7 @@ def _stretched(path: Path) -> str:
     return (
         f"The numbers in {path.name} span the whole range of 16 bits, as relative depth that was stretched to it does;"
         f" they were read as distances, in a unit that is not known. If large is near, {AS_DISPARITY}; if they are true"
-        " distances, say their unit (--depth_unit mm; in Blender: Depth > Unit)."
+        " distances, say their unit (in Blender: Depth > Unit)."
     )
 
 

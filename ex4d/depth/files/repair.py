@@ -87,7 +87,7 @@ def fill_holes(
         return depth
     if bad.mean() > MOST_INVALID:
         what = "a distance (NaN, 0, negative or very far)" if distances else "a number (NaN or infinite)"
-        hint = "; relative disparity must be read as such (--depth_convention disparity)" if distances else ""
+        hint = "; relative disparity must be read as such" if distances else ""
         raise InputError(
             f"{100 * bad.mean():.0f}% of {in_file(number)} of the depth {path} is not {what}: at most half may be;"
             f" write it as {'distances above 0' if distances else 'numbers'}{hint}."

@@ -84,12 +84,12 @@ def pipeline(parts: dict[str, Any], device: str, tokenizer: Path | None = None) 
         file = next((path for path in paths if str(path) in str(error)), paths[0])
         raise InputError(
             f"diffsynth does not know the model in {file}: it is another model or not all of its files are there;"
-            " `ex4d models` says which are needed."
+            f" {models_to_get()}."
         ) from error
     if missing := [name for name in parts if getattr(pipe, name) is None]:
         raise InputError(
-            f"Among the model files is no {missing[0]} that diffsynth knows: one of them is of another model; `ex4d"
-            " models` says which are needed."
+            f"Among the model files is no {missing[0]} that diffsynth knows: one of them is of another model;"
+            f" {models_to_get()}."
         )
     return pipe
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ex4d.cli.models import fetch_commands
 from ex4d.errors import InputError
 from ex4d.generate import registry
 from ex4d.generate.diffsynth import files as common
@@ -101,7 +102,7 @@ def test_half_of_a_tokenizer_does_not_hide_a_whole_one_elsewhere(tmp_path):
 def test_what_another_model_has_is_not_fetched_again_and_else_comes_into_the_own_folder(tmp_path):
     wanted = store.listing("vace", SMALL.parts, tmp_path).wanted
     assert {part.hub for part in wanted} == {"Wan-AI/Wan2.1-VACE-1.3B"}
-    (command,) = store.fetch_commands(wanted, tmp_path)
+    (command,) = fetch_commands(wanted, tmp_path)
     assert command.endswith(f'--local-dir "{tmp_path / "Wan2.1-VACE-1.3B"}"')
     assert "google/umt5-xxl/tokenizer.json" in command
     vocabulary = tmp_path / "Wan2.1-I2V-14B-480P" / "google" / "umt5-xxl"

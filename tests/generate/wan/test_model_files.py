@@ -195,7 +195,7 @@ def test_what_is_not_pinned_says_so_before_it_is_fetched(tmp_path, monkeypatch):
     assert done.returncode == 2
     if find_spec("huggingface_hub") is None:
         pytest.skip("needs the extra depth: make test-wan")
-    assert "The EX-4D adapter is not pinned: what yihouxiang/EX-4D has today is fetched" in done.stderr
+    assert "The EX-4D adapter is not pinned: what yihouxiang/EX-4D has today was asked for" in done.stderr
     assert "place https://huggingface.co/yihouxiang/EX-4D/resolve/main/ex4d.ckpt as " in done.stderr
 
 
