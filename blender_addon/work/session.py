@@ -19,7 +19,7 @@ from ex4d.jobs.client import Client
 from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
 
 from ..scene import comparison, objects
-from ..shot import clip_looks, copies, from_0_1, homes, live_coverage, part, saving, takes
+from ..shot import clip_looks, copies, found_camera, from_0_1, homes, live_coverage, part, saving, takes
 from ..ui import status_bar
 from ..ui.coverage_overlay import Overlay
 from ..ui.generators import Groups
@@ -290,6 +290,8 @@ class Session(Connection):
     def after_undo(self) -> None:
         """Undo stops no server, so the .blend must say again what is under way; and it may bring old values back."""
         self.dispatch(state.SteppedBack())
+        if self.state.finds_camera and not found_camera.has_shot(self.state.request):
+            self.dispatch(state.ShotGone())
         self._tell(from_0_1.migrate_file())
         part.show_where_missing()
         if self.state.busy and self.state.job_id:

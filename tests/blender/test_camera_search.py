@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -158,8 +159,28 @@ def test_a_shot_that_has_changed_meanwhile_is_left_alone(scene, shot, tmp_path, 
         shots.open_again(tmp_path, replace(shots.small_depth(), depth=2 * shots.small_depth().depth))
     done = shots.outcome(found_camera.bring_in(asked, update))
     assert not done.changed
-    assert "nothing was changed" in done.message
+    assert done.message == "" if what == "scene deleted" else "nothing was changed" in done.message
     assert all(other.ex4d.path == "" for other in bpy.data.scenes)
+
+
+def test_undo_of_open_clip_ends_the_search_for_its_camera_and_says_nothing_of_the_clip(scene, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(session.Session, "connect", lambda self: SimpleNamespace(cancel=asked.append))
+    bpy.ops.ed.undo_push(message="before")
+    shots.open_small(tmp_path)
+    bpy.ops.ed.undo_push(message="EX-4D: Open small.mp4")
+    bpy.context.scene.ex4d.camera.location.x += 1
+    bpy.ops.ed.undo_push(message="Move")
+    here = session.current()
+    request = replace(SEARCH, shot=scene.ex4d.shot, scene_uid=scene.session_uid)
+    here.state = replace(SEARCHING, request=request, message="small.mp4 is open.")
+    bpy.ops.ed.undo()
+    assert here.state.finds_camera, "the shot still stands"
+    assert here.state.message == ""
+    bpy.ops.ed.undo()
+    assert not bpy.context.scene.ex4d.shot
+    assert here.state == State()
+    assert asked == ["job-1"]
 
 
 def test_a_shot_of_an_earlier_file_keeps_its_camera_that_stands_and_a_new_scene_finds(scene, shot):
