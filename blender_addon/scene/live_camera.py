@@ -68,21 +68,16 @@ def look_now(scene: bpy.types.Scene, shot: Standing) -> Look | None:
         return None
 
 
-class Along:
-    """The path of the chosen camera, read from its keys.
-
-    Args:
-        scene: with a shot and a chosen camera.
-        shot: of the scene.
+class Keyed:
+    """The chosen camera by its keys, in any frame.
 
     Raises:
-        InputError: the take would be refused, or something else than keys moves the camera: then it is known only in
-            the frame that is shown.
+        InputError: no camera is chosen, or something else than keys moves it: then it is known only in the frame that
+            is shown.
     """
 
-    def __init__(self, scene: bpy.types.Scene, shot: Standing) -> None:
-        self._shot, self._start, self._chosen = shot, scene.ex4d.start, camera.path_camera(scene)
-        self._picture, self._to_look = camera.picture_of(scene), _to_look(scene, shot)
+    def __init__(self, scene: bpy.types.Scene) -> None:
+        self._start, self._chosen = scene.ex4d.start, camera.path_camera(scene)
         root = _root(scene, self._chosen)
         self._keyed = {(c.data_path, c.array_index): c for c in compat.fcurves(self._chosen) if not c.mute}
         self._lens = {c.data_path: c for c in compat.fcurves(self._chosen.data) if not c.mute}
@@ -92,16 +87,47 @@ class Along:
             raise InputError("The camera's path is more than its keys.")
         self._to_shot = self._chosen.matrix_parent_inverse if self._chosen.parent is not None else _to_shot(root)
 
-    def look(self, frame: int) -> Look:
-        """From a frame of the shot, counted from 0.
+    def pose(self, frame: int) -> NDArray[np.float64]:
+        """Library pose (4,4) in a frame of the shot, counted from 0.
 
         Raises:
             InputError: the camera has no place there, such as a root that is scaled unevenly.
         """
+        return _rigid(self._to_shot @ _matrix_at(self._chosen, self._keyed, self._start + frame))
+
+    def lens(self, frame: int) -> axes.Lens:
+        """The lens in a frame of the shot, counted from 0.
+
+        Raises:
+            InputError: it is not perspective.
+        """
         at = self._start + frame
-        pose = _rigid(self._to_shot @ _matrix_at(self._chosen, self._keyed, at))
         keyed = {LENS_KEYS[path]: curve.evaluate(at) for path, curve in self._lens.items() if path in LENS_KEYS}
-        lens = replace(camera.lens_of(self._chosen.data), **keyed)
+        return replace(camera.lens_of(self._chosen.data), **keyed)
+
+
+class Along:
+    """The path of the chosen camera as looks have it, read from its keys.
+
+    Args:
+        scene: with a shot and a chosen camera.
+        shot: of the scene.
+
+    Raises:
+        InputError: the take would be refused, or see `Keyed`.
+    """
+
+    def __init__(self, scene: bpy.types.Scene, shot: Standing) -> None:
+        self._shot, self._picture, self._to_look = shot, camera.picture_of(scene), _to_look(scene, shot)
+        self._keyed = Keyed(scene)
+
+    def look(self, frame: int) -> Look:
+        """From a frame of the shot, counted from 0.
+
+        Raises:
+            InputError: see `Keyed.pose`.
+        """
+        pose, lens = self._keyed.pose(frame), self._keyed.lens(frame)
         return _look(self._shot, self._to_look, frame, pose, lens, self._picture)
 
 

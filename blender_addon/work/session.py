@@ -19,7 +19,18 @@ from ex4d.jobs.client import Client
 from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
 
 from ..scene import comparison, objects
-from ..shot import clip_looks, copies, found_camera, from_0_1, homes, live_coverage, part, saving, takes
+from ..shot import (
+    clip_looks,
+    copies,
+    found_camera,
+    from_0_1,
+    homes,
+    live_coverage,
+    part,
+    path_check,
+    saving,
+    takes,
+)
 from ..ui import status_bar
 from ..ui.coverage_overlay import Overlay
 from ..ui.generators import Groups
@@ -62,7 +73,7 @@ class Session(Connection):
         clip_looks: what was seen of clips that a file dialog shows.
         coverage: what is real from where the camera is, and along its path.
         settled: what was done for the file that is being written right now.
-        off_source: whether a shot's camera starts off the source view, as it was when its first frame was shown last.
+        paths: what is known of the chosen cameras' paths.
     """
 
     def __init__(self) -> None:
@@ -74,7 +85,7 @@ class Session(Connection):
         self.overlay = Overlay()
         self.take_looks = TakeLooks()
         self.settled: saving.Settled | None = None
-        self.off_source: dict[str, bool] = {}
+        self.paths = path_check.PathChecks()
         self.clip_looks = clip_looks.ClipLooks()
         self.coverage = live_coverage.LiveCoverage()
         self.disk_use: tuple[Path, float, Any] | None = None
@@ -283,7 +294,7 @@ class Session(Connection):
         self.picture.forget()
         self.coverage.forget()
         self.take_looks.forget()
-        self.off_source.clear()
+        self.paths.forget()
         self.state, self.queue = State(trouble=self.state.trouble), queue.Queue()
         self._entered = False
 

@@ -115,6 +115,74 @@ def test_a_still_camera_off_the_source_view_is_told_at_any_frame(scene, ready):
     assert advice.operator == "ex4d.snap_to_source"
 
 
+def test_a_keyed_camera_off_the_source_view_is_told_at_any_frame_and_after_a_reload(scene, ready, tmp_path):
+    scene.ex4d.camera.location.x += 1
+    scene.ex4d.camera.keyframe_insert("location", frame=scene.ex4d.start)
+    scene.frame_set(scene.ex4d.last)
+    for frame in (scene.ex4d.last, scene.ex4d.start):
+        scene.frame_set(frame)
+        assert [a.short for a in checks.warnings(scene)] == ["Starts off source view"]
+    scene.frame_set(scene.ex4d.last)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "late.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "late.blend"))
+    announced.by()
+    scene = bpy.context.scene
+    assert scene.frame_current == scene.ex4d.last
+    assert [a.short for a in checks.warnings(scene)] == ["Starts off source view"]
+    press(checks.warnings(scene)[0])
+    assert not checks.warnings(scene)
+
+
+def test_a_camera_keyed_to_move_as_the_source_camera_does_makes_the_clip_itself(scene, tmp_path):
+    announced.by()
+    shots.open_small(tmp_path / "moving", poses=shots.walk())
+    assert not checks.warnings(scene), "a camera that stands while the source camera walks sees something else"
+    bpy.ops.ex4d.camera_preset(preset="hold")
+    for frame in (scene.ex4d.start, scene.ex4d.last):
+        scene.frame_set(frame)
+        (advice,) = checks.warnings(scene)
+        assert "moves as the source camera does, so the take would be the clip itself" in advice.text
+    bpy.ops.ex4d.camera_preset(preset="zoom_in")
+    assert not checks.warnings(scene)
+
+
+def test_a_camera_that_more_than_keys_moves_is_not_ready_before_its_path_was_looked_at(scene, ready):
+    chosen, held = scene.ex4d.camera, bpy.data.objects.new("Held", None)
+    scene.collection.objects.link(held)
+    chosen.animation_data_clear()
+    bpy.ops.ex4d.snap_to_source(at="FIRST")
+    placed = chosen.matrix_world.copy()
+    follows = chosen.constraints.new("CHILD_OF")
+    follows.target = held
+    bpy.context.view_layer.update()
+    assert (chosen.matrix_world.translation - placed.translation).length < 1e-6
+    for frame in (scene.ex4d.last, scene.ex4d.start):
+        scene.frame_set(frame)
+        (advice,) = checks.warnings(scene)
+        assert (advice.short, advice.operator) == ("Path not checked", "ex4d.check_path")
+    press(advice)
+    (advice,) = checks.warnings(scene)
+    assert advice.text.startswith("EX-4D Camera does not move, so the take would be the clip itself")
+
+    for frame, x in ((scene.ex4d.start, 0.0), (scene.ex4d.last, 2.0)):
+        held.location.x = x
+        held.keyframe_insert("location", frame=frame)
+    scene.frame_set(scene.ex4d.last)
+    (advice,) = checks.warnings(scene)
+    assert advice.operator == "ex4d.check_path", "it is elsewhere than it was: what was found does not hold"
+    press(advice)
+    assert scene.frame_current == scene.ex4d.last
+    assert not checks.warnings(scene)
+
+    held.animation_data_clear()
+    held.location.x = 2
+    bpy.context.view_layer.update()
+    scene.frame_set(scene.ex4d.last)
+    assert not checks.warnings(scene), "at the last frame nothing tells that it starts elsewhere now"
+    scene.frame_set(scene.ex4d.start)
+    assert [a.short for a in checks.warnings(scene)] == ["Starts off source view"]
+
+
 def test_a_scene_range_that_misses_the_shot_is_told_and_the_button_mends_it(scene, ready):
     scene.frame_start, scene.frame_end = 100, 150
     (advice,) = checks.warnings(scene)
