@@ -57,7 +57,7 @@ def fitting_picture(scene: bpy.types.Scene) -> axes.Picture:
     _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
     if abs(shape / (wanted * aspect) - 1) > 0.01:
         raise InputError(
-            f"The scene renders {picture.width}x{picture.height} but the clip is {facts.width}x{facts.height}:"
+            f"The scene renders {picture.width}x{picture.height} px, but the clip is {facts.width}x{facts.height} px:"
             " press Match Scene."
         )
     return picture

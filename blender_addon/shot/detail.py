@@ -49,7 +49,7 @@ def change(request: DetailRequest) -> source.Steps:
     if files.absolute(facts.image.filepath).parent != folder:
         raise InputError("The clip was opened again meanwhile: change the detail once more.")
     mesh_object.stand(scene, mesh, folder, objects.find(scene, objects.ROOT))
-    return f"The mesh in the viewport is {told(facts)}. Takes always use all of the depth."
+    return f"The viewport mesh has changed. It is {told(facts)}; takes always use all of the depth."
 
 
 def _facts(request: DetailRequest) -> bpy.types.PropertyGroup:

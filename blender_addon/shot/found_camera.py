@@ -90,8 +90,7 @@ def bring_in(request: OpenRequest, update: object) -> Steps:
     scene = objects.scene_of(request)
     if not _stands_still_there(scene, request):
         return Imported(
-            "The source camera was found for a shot that has changed meanwhile, so nothing was changed: press Find"
-            " Camera to look again.",
+            "The camera that was found is not used. The shot has changed meanwhile: press Find Camera to look again.",
             changed=False,
         )
     facts = scene.ex4d

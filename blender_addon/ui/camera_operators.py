@@ -188,7 +188,7 @@ class EX4D_OT_new_camera(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """Make it."""
         made = another_camera.make(context.scene, self.at == "SOURCE")
-        self.tell(f"{made.name} is now the chosen camera.")
+        self.tell(f"{made.name} is chosen. Takes are made with it from now on.")
 
 
 class EX4D_OT_bake_camera(Safe):
@@ -206,7 +206,7 @@ class EX4D_OT_bake_camera(Safe):
         """Make it."""
         before = camera.path_camera(context.scene)
         made = bake.bake(context.scene)
-        self.tell(f"{made.name} has only keys and moves as {before.name} did. It is now the chosen camera.")
+        self.tell(f"{made.name} is chosen. It has only keys, and moves as {before.name} did.")
 
 
 class EX4D_OT_check_path(Safe):

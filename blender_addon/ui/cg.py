@@ -21,7 +21,7 @@ class EX4D_OT_cg_set_up(OnTake):
         """Set it up, in place of what was set up for another take."""
         taken = self.chosen(context)
         said = cg_in_take.set_up(context.scene, taken)
-        self.tell(" ".join([f"Renders show your own objects over {taken.title}.", *said]))
+        self.tell(" ".join([f"CG is set up. Renders show your own objects over {taken.title}.", *said]))
 
 
 class EX4D_OT_cg_remove(Safe):

@@ -47,7 +47,7 @@ def draw_generate(layout: Layout, context: Context) -> None:
 
 
 def draw_generator(layout: Layout, context: Context) -> None:
-    """How the unseen parts are filled."""
+    """How what the clip does not show is invented."""
     facts, column = context.scene.ex4d, settings_column(layout)
     column.prop(facts, "generator")
     draw_options(column, context)
@@ -65,7 +65,11 @@ def draw_options(layout: Layout, context: Context) -> None:
         say(layout, context, text, "ERROR")
     if server is None:
         kept = options.stored(facts)
-        named = [f"{name} {value}" for settings in kept.values() for name, value in settings.items()]
+        named = [
+            f"{options.label_of(None, name)} {options.told(None, name, value)}"
+            for settings in kept.values()
+            for name, value in settings.items()
+        ]
         if named:
             say(layout, context, f"Kept until a server answers: {', '.join(named)}.")
         return

@@ -27,7 +27,7 @@ class EX4D_OT_take_delete(OnTake):
         chosen = self.chosen(context)
         title, folder = chosen.title, takes.take_folder(context.scene, chosen.number, chosen.view)
         take_list.delete(context.scene, chosen)
-        self.tell(f"{title} was deleted with its files in {folder}.")
+        self.tell(f"{title} was deleted. Its files in {folder} are gone too.")
 
 
 class EX4D_OT_takes_list(Safe):
@@ -45,7 +45,7 @@ class EX4D_OT_takes_list(Safe):
         """List them."""
         found, damaged = take_list.list_again(context.scene)
         came = f"{count(found, 'take')} came back into the list." if found else ""
-        self.tell(" ".join([came, *damaged]).strip() or "Every take on disk is already in the list.")
+        self.tell(" ".join([came, *damaged]).strip() or "No take is missing from the list.")
 
 
 def draw_facts(layout: Layout, context: Context, entry: bpy.types.PropertyGroup) -> None:
@@ -77,7 +77,7 @@ def draw_settings(layout: Layout, context: Context) -> None:
     entry = facts.active_take
     seen = now.take_looks.of(context.scene, entry) if entry is not None else None
     if seen is None or seen.facts.seed is None:
-        layout.label(text="Views have no settings" if entry is not None and entry.view else "Not known")
+        layout.label(text="Path previews have no settings" if entry is not None and entry.view else "Not known")
         return
     info = capabilities.find(entry.generator, now.capabilities.generators) if now.capabilities is not None else None
     for label, value in [*take_facts.in_words(seen.facts, info), ("Seed", str(seen.facts.seed))]:

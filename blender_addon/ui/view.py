@@ -70,11 +70,11 @@ class EX4D_OT_show_footage(Safe):
         name="Shading",
         description="Viewport shading to use",
         items=(
-            ("MATERIAL", "Material", "With its material: every pixel, tinted where something is missing"),
+            ("MATERIAL", "Material", "With its material: every pixel, tinted where it is to be invented"),
             (
                 "SOLID",
                 "Solid",
-                "Faster: flat colours alone, without the tint where something is missing",
+                "Faster: flat colours alone, without the tint",
             ),
         ),
     )

@@ -332,7 +332,7 @@ def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
 
 def _cancelled(state: State) -> str:
     if state.finds_camera:
-        return "The search for the source camera was cancelled; the camera stays as it is. Find Camera looks again."
+        return "The camera search was cancelled. The source camera stays as it is; Find Camera looks again."
     return "Cancelled."
 
 

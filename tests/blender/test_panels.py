@@ -165,7 +165,7 @@ def test_as_long_as_no_server_was_asked_the_panel_says_that_nobody_knows(scene, 
 
 def test_what_a_file_holds_is_told_while_no_server_says_what_it_means(scene, shot):
     scene.ex4d.options = json.dumps({"painter": {"quality": "draft", "steps": 4}})
-    assert "Kept until a server answers: quality draft, steps 4." in draw(panels.draw_generator).text
+    assert "Kept until a server answers: Quality Draft, Steps 4." in draw(panels.draw_generator).text
     announced.by()
     assert "Kept until" not in draw(panels.draw_generator).text
 
