@@ -134,27 +134,28 @@ def _path_trouble(scene: bpy.types.Scene, chosen: bpy.types.Object, verdict: pat
     return []
 
 
-def rig_trouble(scene: bpy.types.Scene) -> list[Advice]:
-    """Why presets and snapping do not write to the chosen camera, with what helps."""
+def rig_trouble(scene: bpy.types.Scene) -> Advice | None:
+    """Why presets and snapping do not write to the chosen camera, with what helps; None where they do."""
     try:
         chosen = camera.path_camera(scene)
     except InputError:
-        return []
+        return None
     found = rig.movers(scene, chosen)
     if not found:
-        return []
+        return None
     text = (
         f"{chosen.name} is moved by {listed(found)}. Takes follow it as it moves, but presets and Snap to Source can"
         " only write to a camera that has nothing but keys."
     )
-    return [Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", "Not driven by keys")]
+    return Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", "Not driven by keys")
 
 
 def _no_server() -> list[Advice]:
     """Advice where no server has answered, and none would be started by Generate."""
     now = session.current()
-    if (trouble := server_trouble()) is not None:
-        return [trouble]
+    if now.state.trouble:  # what it is, and the button that helps, stand at the top of the tab
+        text = "No server answers, so takes have to wait: the line at the top of this tab says why."
+        return [Advice(text, short="Takes wait for a server")]
     if now.capabilities is not None or (now.client is None and now.server_python):
         return []
     if now.client is not None:

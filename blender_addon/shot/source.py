@@ -310,7 +310,7 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
         matching.show_footage(window.workspace for window in bpy.context.window_manager.windows)
         if (area := framing.view_to_use(request.viewport)) is not None:
             framing.frame_shot(scene, area)
-    cube = objects.hide_factory_cube(scene)
+    cube = objects.hide_factory_cube(scene) if request.match_scene else ""  # else Check offers to hide it
     return (
         f"{name} is open.{size}"
         + (" Open more of it under Frames and Size." if facts.frames < facts.clip_frames else "")

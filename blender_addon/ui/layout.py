@@ -32,6 +32,11 @@ def say(layout: Layout, context: Context, text: str, icon: str = "NONE") -> None
         column.label(text=line, icon=icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE")
 
 
+def say_briefly(layout: Layout, context: Context, text: str, icon: str = "INFO") -> None:
+    """What is wrong, on one line; a click shows all of it."""
+    draw_line(layout, text, icon, brief(text, characters(context)))
+
+
 def advise(layout: Layout, context: Context, advice: checks.Advice) -> None:
     """A warning on one line, and its button."""
     icon = "ERROR" if advice.operator else "INFO"

@@ -75,6 +75,12 @@ OF_ONE_CLIP = (
 """Settings that say something about one clip and nothing about another."""
 
 
+def longest_side_property() -> Any:
+    """Size of the working picture, for the panel and for the dialog; its 0 is not the default."""
+    setting = SOURCE["longest_side"]
+    return property_of(setting, description=f"{setting.help}; 0: the clip's own size ({setting.unit})")
+
+
 def pivot_property() -> Any:
     """What presets turn about, for the panel and for the button."""
     return EnumProperty(name="Pivot", description="What the camera turns about, or moves towards", items=pivot.ITEMS)
@@ -123,7 +129,7 @@ class ClipChoices:
         name="First Frame", description="First frame of the clip to use, counted from 1", min=1, default=1
     )
     part_frames: IntProperty(name="Frames", description="How many frames to use; at most what the clip has", min=0)
-    part_side: property_of(SOURCE["longest_side"])
+    part_side: longest_side_property()
     detail: EnumProperty(
         name="Viewport Detail",
         description="Resolution of the mesh in the viewport; takes always use the full depth",
@@ -136,7 +142,8 @@ class ClipChoices:
     match_scene: BoolProperty(
         name="Match Scene",
         description="Give the scene the clip's frame range, frame rate, picture size and colours, and let the 3D views"
-        " of this workspace show the footage; off: the scene and all views stay as they are",
+        " of this workspace show the footage; off: the scene and its views keep their settings, and only an earlier"
+        " shot in it is hidden",
         default=True,
     )
     estimator_name: StringProperty(name="Depth", default=capabilities.AUTO)

@@ -4,7 +4,7 @@
 import bpy
 
 from ..shot import take_facts, take_list, takes
-from ..ui.layout import Context, Layout, say, settings_column
+from ..ui.layout import Context, Layout, say, say_briefly, settings_column
 from ..ui.operator import Safe, poll_shot
 from ..ui.take_operators import OnTake
 from ..words import count
@@ -55,7 +55,7 @@ def draw_facts(layout: Layout, context: Context, entry: bpy.types.PropertyGroup)
     if icon:
         layout.template_icon(icon_value=icon, scale=7)
     elif seen is not None and seen.trouble:
-        say(layout, context, seen.trouble, "INFO")
+        say_briefly(layout, context, seen.trouble)
     if entry.made:
         say(layout, context, entry.made)
     if seen is None:
@@ -63,7 +63,7 @@ def draw_facts(layout: Layout, context: Context, entry: bpy.types.PropertyGroup)
     if seen.facts.lines:
         say(layout, context, ". ".join(seen.facts.lines))
     if seen.facts.trouble:
-        say(layout, context, seen.facts.trouble, "INFO")
+        say_briefly(layout, context, seen.facts.trouble)
 
 
 def has_takes(scene: bpy.types.Scene) -> bool:
@@ -86,9 +86,7 @@ def draw_settings(layout: Layout, context: Context) -> None:
 
 def draw_entry(layout: Layout, entry: bpy.types.PropertyGroup) -> None:
     """What an artist keeps with a take, below the list."""
-    column = settings_column(layout)
-    column.prop(entry, "title")
-    column.prop(entry, "note")
+    settings_column(layout).prop(entry, "note")
 
 
 def draw_removing(layout: Layout) -> None:

@@ -10,7 +10,7 @@ from ex4d.jobs.messages import GeneratorInfo
 
 from ..shot import estimates, options, variations
 from ..ui.estimate import draw_estimate
-from ..ui.layout import Context, Layout, say
+from ..ui.layout import Context, Layout, say_briefly
 from ..ui.operator import Job, poll_shot, poll_takes
 from ..words import count
 from ..work import capabilities, queue, requests, session, state
@@ -104,7 +104,7 @@ def draw_queue(layout: Layout, context: Context) -> None:
     """What waits, in order, and what failed while others went on; nothing where neither is there."""
     held = session.current().queue
     for sentence in held.lost:
-        say(layout, context, sentence, "ERROR")
+        say_briefly(layout, context, sentence, "ERROR")
     if held.lost:
         layout.operator(EX4D_OT_queue_dismiss.bl_idname, text="Dismiss", icon="X")
     if not held.waiting:

@@ -55,16 +55,16 @@ def test_choosing_the_own_camera_again_also_shows_it_where_the_old_one_was_shown
     assert scene.camera == other
 
 
-def test_a_server_that_does_not_answer_is_told_with_the_button_that_sets_one_up_or_starts_it(scene, ready):
+def test_a_server_that_does_not_answer_is_told_at_the_top_with_its_button_and_nothing_is_ready(scene, ready):
     session.current().dispatch(
         state.Troubled("The server at tcp://127.0.0.1:5750 does not answer: press Start Server.")
     )
-    (advice,) = checks.warnings(scene)
-    assert "does not answer" in advice.text
-    assert advice.operator == "ex4d.server_set_up"
+    assert [a.short for a in checks.warnings(scene)] == ["Takes wait for a server"]
+    assert "does not answer" in checks.server_trouble().text
+    assert checks.server_trouble().operator == "ex4d.server_set_up"
     preferences().python = "/of/my/own/python"
-    (advice,) = checks.warnings(scene)
-    assert advice.operator == "ex4d.server_start"
+    assert checks.server_trouble().operator == "ex4d.server_start"
+    assert [a.short for a in checks.warnings(scene)] == ["Takes wait for a server"]
 
 
 def test_without_a_server_nothing_is_ready_unless_generate_would_start_one(scene, ready):
@@ -190,3 +190,14 @@ def test_a_scene_range_that_misses_the_shot_is_told_and_the_button_mends_it(scen
     press(advice)
     assert (scene.frame_start, scene.frame_end) == (1, 13)
     assert not checks.warnings(scene)
+
+
+def test_with_match_scene_off_the_cube_stays_and_check_offers_to_hide_it(scene, tmp_path):
+    bpy.ops.wm.read_homefile(use_factory_startup=True)
+    scene = bpy.context.scene
+    assert "hidden" not in shots.said_when_opened(tmp_path / "kept", match_scene=False)
+    cube = scene.objects["Cube"]
+    assert not (cube.hide_viewport or cube.hide_render)
+    (advice,) = [a for a in checks.warnings(scene) if a.operator == "ex4d.hide"]
+    press(advice)
+    assert cube.hide_render
