@@ -60,10 +60,18 @@ def draw_status(layout: Layout, context: Context) -> None:
         row = column.row(align=True)
         counted = f" {now.step}/{now.steps}" if now.steps else ""
         row.progress(factor=now.step / now.steps if now.steps else 0.0, text=f"{now.stage}{counted}")
-        if now.message:  # of the take before, where several wait
+        trouble, details = checks.server_trouble(), _while_busy()
+        if now.message and (trouble or details):  # how long it will take, or what was made before
             row.operator(EX4D_OT_details.bl_idname, text="", icon="INFO").text = now.message
         row.operator(EX4D_OT_cancel.bl_idname, text="", icon="CANCEL")
-        _draw_while_busy(column, context)
+        if trouble is not None:
+            advise(column, context, trouble)
+        elif details:
+            column.label(text=", ".join(details), icon="BLANK1", translate=False)
+        elif now.message:
+            _draw_message(column, context)
+        else:
+            column.label(text="")
     elif now.message:
         _draw_message(column, context)
         _draw_server(column, context)
@@ -72,17 +80,11 @@ def draw_status(layout: Layout, context: Context) -> None:
         _draw_server(column, context)
 
 
-def _draw_while_busy(column: Layout, context: Context) -> None:
-    """What is wrong with the server, else the time that is left."""
+def _while_busy() -> list[str]:
+    """The time that is left, and the pace, as far as they are known."""
     now = session.current().state
-    details = [told("{time} left", time=seconds(now.eta_s))] if now.eta_s else []
-    details += [pace(now.rate)] if now.rate else []
-    if (trouble := checks.server_trouble()) is not None:
-        advise(column, context, trouble)
-    elif details:
-        column.label(text=", ".join(details), icon="BLANK1", translate=False)
-    else:
-        column.label(text="")
+    left = [told("{time} left", time=seconds(now.eta_s))] if now.eta_s else []
+    return left + ([pace(now.rate)] if now.rate else [])
 
 
 def _draw_message(column: Layout, context: Context) -> None:

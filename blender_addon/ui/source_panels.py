@@ -2,11 +2,12 @@
 
 import bpy
 
-from ..shot import checks, found_camera, lens
+from ..shot import checks, estimates, found_camera, lens
 from ..translations import told
 from ..ui import get_model, server_setup
 from ..ui.clip_operators import EX4D_OT_open_again, EX4D_OT_open_clip, EX4D_OT_set_scale
 from ..ui.detail import draw_detail
+from ..ui.estimate import draw_estimate
 from ..ui.find_camera import EX4D_OT_find_camera
 from ..ui.layout import Context, Layout, advise, has_shot, say, settings_column
 from ..ui.part import draw_opened, draw_part
@@ -125,6 +126,8 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
         column.prop(facts, "zooms")
         if facts.shot:
             layout.operator(EX4D_OT_find_camera.bl_idname, icon="TRACKER")
+            if not session.current().state.busy:
+                draw_estimate(layout, estimates.of_camera(facts))
 
 
 def draw_notes(layout: Layout, context: Context) -> None:

@@ -197,7 +197,7 @@ def test_with_match_scene_off_the_cube_stays_and_check_offers_to_hide_it(scene, 
     scene = bpy.context.scene
     assert "hidden" not in shots.said_when_opened(tmp_path / "kept", match_scene=False)
     cube = scene.objects["Cube"]
-    assert not (cube.hide_viewport or cube.hide_render)
+    assert (cube.hide_viewport, cube.hide_render) == (False, False)
     (advice,) = [a for a in checks.warnings(scene) if a.operator == "ex4d.hide"]
     press(advice)
     assert cube.hide_render

@@ -285,9 +285,8 @@ def test_a_shot_from_before_there_were_steps_and_gaps_leaves_gaps_out(scene, sho
 def test_the_panel_of_a_shot_whose_source_is_damaged_says_what_to_do(scene, shot, kept):
     scene.ex4d.source, scene.ex4d.part_frames = kept, 0
     part.show_where_missing()
-    drawn = draw(panels.draw_source)
-    assert part.DAMAGED in drawn.text
-    assert "Open Clip" in drawn.buttons
+    assert part.DAMAGED in draw(panels.draw_check).text
+    assert "Open Clip" in draw(panels.draw_source).buttons
     assert "part_first" not in draw(panels.draw_frames).shown
     again = bpy.types.EX4D_OT_open_again
     assert again.description(bpy.context, again) == again.__doc__
