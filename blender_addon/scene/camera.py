@@ -400,7 +400,7 @@ def with_size(thing: bpy.types.Object) -> NDArray[np.float64]:
     """
     matrix = matrix_of(thing)
     if np.linalg.det(matrix) == 0:
-        raise InputError(f"{thing.name} is scaled to nothing: give it a scale other than 0 on all axes.")
+        raise InputError(f"{thing.name} has a scale of zero: set another scale on all axes.")
     return matrix
 
 
@@ -412,7 +412,7 @@ def rigid(matrix: NDArray, whose: str) -> NDArray[np.float64]:
     """
     rotation = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     if not np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-4) or np.linalg.det(rotation) < 0:
-        raise InputError(f"{whose} is scaled unevenly: give it the same scale on all axes.")
+        raise InputError(f"{whose} is scaled unevenly: set the same scale on all axes.")
     u, _s, vt = np.linalg.svd(rotation)  # Blender holds float32: bring it back to an exact rotation
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = u @ vt, matrix[:3, 3]

@@ -148,7 +148,7 @@ def _to_shot(root: bpy.types.Object | None) -> Matrix:
     try:
         return root.matrix_world.inverted() if root is not None else Matrix()
     except ValueError:
-        raise InputError("EX-4D Source has a scale of zero: give it another.") from None
+        raise InputError("EX-4D Source has a scale of zero: set another scale on all axes.") from None
 
 
 def _rigid(matrix: Matrix) -> NDArray[np.float64]:
@@ -159,7 +159,7 @@ def _rigid(matrix: Matrix) -> NDArray[np.float64]:
     """
     turned = matrix.to_3x3().normalized()
     if not turned.is_orthogonal_axis_vectors or turned.is_negative:
-        raise InputError("The camera or EX-4D Source is scaled unevenly: give it the same scale on all axes.")
+        raise InputError("The camera or EX-4D Source is scaled unevenly: set the same scale on all axes.")
     return axes.pose_from_blender(np.array(Matrix.Translation(matrix.translation) @ turned.to_4x4(), np.float64))
 
 

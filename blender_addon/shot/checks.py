@@ -227,7 +227,7 @@ def generator_trouble(scene: bpy.types.Scene) -> list[Advice]:
     if server is None:
         if now.client is not None:  # the answer is on its way, or what is wrong is told already
             return []
-        text = "Which generators the server has is not known yet."
+        text = "No server is connected yet, so it is not known which generator will run."
         return [Advice(text, "ex4d.connect", (), "Connect", "Not connected")]
     chosen, found = capabilities.generator_for(wish, server), []
     if chosen.reasons:

@@ -404,7 +404,7 @@ def set_scale(scene: bpy.types.Scene, distance: float) -> float:
     facts, root = scene.ex4d, objects.find(scene, objects.ROOT)
     camera.frame_facts(scene)
     if root is None:
-        raise InputError("EX-4D Source was deleted: undo until it is there again, or open the clip again.")
+        raise InputError("EX-4D Source was deleted: press Undo until it is back, or open the clip again.")
     to_world = camera.with_size(root)
     pose = axes.pose_to_blender(facts.poses[facts.frame_of(scene.frame_current)])
     eye, cursor = (to_world @ pose)[:3, 3], np.array(scene.cursor.location)

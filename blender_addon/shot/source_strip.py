@@ -42,7 +42,7 @@ def add(scene: bpy.types.Scene) -> str:
     strip.filepath, strip[MARK] = files.as_blender_writes(movie), facts.shot
     if compat.strip_range(strip) != (first, end):
         _remove(scene)
-        raise InputError(f"Blender cannot read {movie.name} of the shot: press Open Again, which makes it anew.")
+        raise InputError(f"Blender cannot read {movie.name} of the shot: press Open Again to write it again.")
     if _hides_a_take(scene, strip):
         strip.mute = True
         told.append("The picture is muted, because it lies above takes.")

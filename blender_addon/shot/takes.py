@@ -122,7 +122,7 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
     """
     facts = scene.ex4d
     if facts.shot and facts.folder is None:
-        raise InputError("The video of the shot was removed from the file: press Open Again, which makes it anew.")
+        raise InputError("The video of the shot was removed from the file: press Open Again to restore it.")
     read_source(facts.source)  # before anything is written or sent
     generation = GenerateSettings(
         generator=facts.generator_name,
@@ -304,8 +304,8 @@ def _keep_on_disk(request: TakeRequest, update: Any) -> str:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return (
-        f"{gone}. The {noun(request.preview)} is kept in {folder}: undo or redo until the shot is there, then press"
-        " List from Disk."
+        f"{gone}. The {noun(request.preview)} is kept in {folder}: press Undo or Redo until the shot is back, then"
+        " press List from Disk."
     )
 
 

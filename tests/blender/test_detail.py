@@ -135,7 +135,7 @@ def test_depth_that_is_gone_is_told_and_the_mesh_stays(scene, shot):
 def test_a_mesh_that_was_deleted_is_told(scene, shot):
     bpy.data.objects.remove(objects.find(scene, objects.MESH))
     scene.ex4d.detail = "FULL"
-    with pytest.raises(RuntimeError, match="undo until it is, or press Open Again"):
+    with pytest.raises(RuntimeError, match="press Undo until it is back, or press Open Again"):
         bpy.ops.ex4d.set_detail()
 
 

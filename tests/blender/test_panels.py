@@ -169,7 +169,7 @@ def test_of_several_models_that_cannot_run_the_best_and_the_nearest_say_why(scen
 def test_as_long_as_no_server_was_asked_the_panel_says_that_nobody_knows(scene, shot):
     assert session.current().client is None
     drawn = draw(panels.draw_generate)
-    assert "is not known yet" in drawn.text
+    assert "No server is connected yet" in drawn.text
     assert "Connect" in drawn.buttons
 
 
