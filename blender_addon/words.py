@@ -1,9 +1,17 @@
 """Numbers and sentences as people write them."""
 
+import re
+import textwrap
+
 
 def count(number: int, word: str) -> str:
     """`number` of what `word` names, as people say it."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
+
+
+def capitalised(text: str) -> str:
+    """A text as a sentence begins; all other capitals stay."""
+    return text[:1].upper() + text[1:]
 
 
 def seconds(value: float) -> str:
@@ -48,3 +56,15 @@ def pace(rate: float) -> str:
 def listed(things: list[str]) -> str:
     """Things as people list them."""
     return " and ".join([", ".join(things[:-1]), things[-1]]) if len(things) > 1 else "".join(things)
+
+
+def brief(text: str, most: int) -> str:
+    """The first sentence of a text, or what fits into `most` characters of it: a clause, else whole words."""
+    first = re.split(r"(?<=[.!?]) ", text, maxsplit=1)[0]
+    if len(first) <= most:
+        return first
+    clause = re.split(r"[:;] ", first, maxsplit=1)[0]
+    if len(clause) <= most:
+        return clause
+    shortened = textwrap.shorten(first, most, placeholder="…")
+    return shortened if len(shortened) > 1 else first  # one word that is too long, which Blender cuts

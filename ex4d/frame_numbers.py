@@ -20,4 +20,9 @@ def renumbered(sentence: str, first: int) -> str:
 
     Frames of files are counted from 1 there, as timelines count those of a strip.
     """
-    return _NAMED.sub(lambda found: f"frame {int(found[1]) + (1 if found[2] else first)}", sentence)
+
+    def named(found: re.Match[str]) -> str:
+        begins = found.start() == 0 or sentence[: found.start()].endswith((". ", "! ", "? "))
+        return f"{'Frame' if begins else 'frame'} {int(found[1]) + (1 if found[2] else first)}"
+
+    return _NAMED.sub(named, sentence)

@@ -12,6 +12,11 @@ def test_frames_in_use_take_the_number_of_the_timeline_and_those_of_files_count_
     assert renumbered(sentence, first) == f"In {shot} it is dark; start at frame 40 or before."
 
 
+def test_a_sentence_that_begins_with_a_frame_begins_with_a_capital():
+    told = renumbered(f"{in_shot(3)} is dark. {in_file(4)} is not, but {in_shot(5)} is.", 10)
+    assert told == "Frame 13 is dark. Frame 5 is not, but frame 15 is."
+
+
 def test_other_numbers_stay():
     for sentence in ("49 frames are open (from 0).", "The frame 7 is dark.", "keyframe 3 (from 0)"):
         assert renumbered(sentence, 101) == sentence

@@ -19,6 +19,9 @@ from ..scene import axes, backdrop, compat, objects, rig
 KEY_TOLERANCE = 5e-4
 """Keys are added until the curve is this near to the path: radians, and shares of the path's size."""
 
+ON_SOURCE = 1e-4
+"""A camera that is as near as this to the source view is there, see `sees_as`."""
+
 LENS_NAMES = {"ORTHO": "orthographic", "PANO": "panoramic", "CUSTOM": "custom"}
 
 ROTATIONS = {"QUATERNION": "rotation_quaternion", "AXIS_ANGLE": "rotation_axis_angle"}
@@ -54,7 +57,7 @@ def fitting_picture(scene: bpy.types.Scene) -> axes.Picture:
     _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
     if abs(shape / (wanted * aspect) - 1) > 0.01:
         raise InputError(
-            f"The scene renders {picture.width}x{picture.height} but the clip is {facts.width}x{facts.height}:"
+            f"The scene renders {picture.width}x{picture.height} px, but the clip is {facts.width}x{facts.height} px:"
             " press Match Scene."
         )
     return picture
@@ -397,7 +400,7 @@ def with_size(thing: bpy.types.Object) -> NDArray[np.float64]:
     """
     matrix = matrix_of(thing)
     if np.linalg.det(matrix) == 0:
-        raise InputError(f"{thing.name} is scaled to nothing: give it a scale other than 0 on all axes.")
+        raise InputError(f"{thing.name} has a scale of zero: set another scale on all axes.")
     return matrix
 
 
@@ -409,7 +412,7 @@ def rigid(matrix: NDArray, whose: str) -> NDArray[np.float64]:
     """
     rotation = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     if not np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-4) or np.linalg.det(rotation) < 0:
-        raise InputError(f"{whose} is scaled unevenly: give it the same scale on all axes.")
+        raise InputError(f"{whose} is scaled unevenly: set the same scale on all axes.")
     u, _s, vt = np.linalg.svd(rotation)  # Blender holds float32: bring it back to an exact rotation
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = u @ vt, matrix[:3, 3]
@@ -422,20 +425,35 @@ def _without_rounding(found: NDArray, source: NDArray) -> NDArray:
     return np.where(same[..., None, None], source, found)
 
 
-def off_source(scene: bpy.types.Scene) -> bool:
-    """Whether the chosen camera, where it is right now, is off the first frame's source view. Evaluates nothing."""
-    camera, root, facts = path_camera(scene), objects.find(scene, objects.ROOT), scene.ex4d
+def pose_now(scene: bpy.types.Scene) -> NDArray[np.float64] | None:
+    """Library pose (4,4) of the chosen camera where it is right now; None where it has none. Evaluates nothing."""
+    root = objects.find(scene, objects.ROOT)
     origin = matrix_of(root) if root else np.eye(4)
     try:
-        pose = rigid(np.linalg.inv(origin) @ matrix_of(camera), "The camera")
-        k = axes.intrinsics_from_lens(lens_of(camera.data), axes.Picture(facts.width, facts.height))
+        return rigid(np.linalg.inv(origin) @ matrix_of(path_camera(scene)), "The camera")
     except (InputError, np.linalg.LinAlgError):
-        return True
-    return not (
-        np.allclose(pose[:3, 3], 0, atol=1e-4 * facts.radius)
-        and np.allclose(pose[:3, :3], np.eye(3), atol=2e-5)
-        and math.isclose(k[0, 0], facts.intrinsics[0, 0], rel_tol=1e-4)
+        return None
+
+
+def sees_as(pose: NDArray, k: NDArray, source: NDArray, source_k: NDArray, radius: float, near: float) -> bool:
+    """Whether a camera (4,4) with a lens (3,3) in pixels sees what the source camera does.
+
+    `near` is how far off it may be: in radians, in shares of `radius`, the shot's, and of the focal length.
+    """
+    return bool(
+        np.allclose(pose[:3, 3], source[:3, 3], rtol=0, atol=near * radius)
+        and np.allclose(pose[:3, :3], source[:3, :3], rtol=0, atol=near)
+        and np.allclose(k[0], source_k[0], rtol=0, atol=near * source_k[0, 0])
     )
+
+
+def off_source(scene: bpy.types.Scene) -> bool:
+    """Whether the chosen camera, where it is right now, is off the first frame's source view. Evaluates nothing."""
+    facts, pose = scene.ex4d, pose_now(scene)
+    if pose is None:
+        return True
+    k = axes.intrinsics_from_lens(lens_of(path_camera(scene).data), axes.Picture(facts.width, facts.height))
+    return not sees_as(pose, k, np.eye(4), facts.intrinsics, facts.radius, ON_SOURCE)
 
 
 def restore(

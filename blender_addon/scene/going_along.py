@@ -41,8 +41,13 @@ def go_along(scene: bpy.types.Scene, start: int, before: NDArray[np.float64]) ->
         else:
             went.append(thing.name)
     told = [f"The keys of {listed(went)} went along with it."] if went else []
-    told += [f"{listed(stayed)} moves not by keys alone and was left as it is: look whether it is where you want it."
-             for _once in stayed[:1]]  # fmt: skip
+    if len(stayed) == 1:
+        told.append(
+            f"{stayed[0]} is not moved by keys alone and was left as it is: check that it is where you want it."
+        )
+    elif stayed:
+        they = "are not moved by keys alone and were left as they are: check that they are where you want them."
+        told.append(f"{listed(stayed)} {they}")
     return " ".join(told)
 
 

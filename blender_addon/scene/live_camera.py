@@ -68,21 +68,16 @@ def look_now(scene: bpy.types.Scene, shot: Standing) -> Look | None:
         return None
 
 
-class Along:
-    """The path of the chosen camera, read from its keys.
-
-    Args:
-        scene: with a shot and a chosen camera.
-        shot: of the scene.
+class Keyed:
+    """The chosen camera by its keys, in any frame.
 
     Raises:
-        InputError: the take would be refused, or something else than keys moves the camera: then it is known only in
-            the frame that is shown.
+        InputError: no camera is chosen, or something else than keys moves it: then it is known only in the frame that
+            is shown.
     """
 
-    def __init__(self, scene: bpy.types.Scene, shot: Standing) -> None:
-        self._shot, self._start, self._chosen = shot, scene.ex4d.start, camera.path_camera(scene)
-        self._picture, self._to_look = camera.picture_of(scene), _to_look(scene, shot)
+    def __init__(self, scene: bpy.types.Scene) -> None:
+        self._start, self._chosen = scene.ex4d.start, camera.path_camera(scene)
         root = _root(scene, self._chosen)
         self._keyed = {(c.data_path, c.array_index): c for c in compat.fcurves(self._chosen) if not c.mute}
         self._lens = {c.data_path: c for c in compat.fcurves(self._chosen.data) if not c.mute}
@@ -92,16 +87,47 @@ class Along:
             raise InputError("The camera's path is more than its keys.")
         self._to_shot = self._chosen.matrix_parent_inverse if self._chosen.parent is not None else _to_shot(root)
 
-    def look(self, frame: int) -> Look:
-        """From a frame of the shot, counted from 0.
+    def pose(self, frame: int) -> NDArray[np.float64]:
+        """Library pose (4,4) in a frame of the shot, counted from 0.
 
         Raises:
             InputError: the camera has no place there, such as a root that is scaled unevenly.
         """
+        return _rigid(self._to_shot @ _matrix_at(self._chosen, self._keyed, self._start + frame))
+
+    def lens(self, frame: int) -> axes.Lens:
+        """The lens in a frame of the shot, counted from 0.
+
+        Raises:
+            InputError: it is not perspective.
+        """
         at = self._start + frame
-        pose = _rigid(self._to_shot @ _matrix_at(self._chosen, self._keyed, at))
         keyed = {LENS_KEYS[path]: curve.evaluate(at) for path, curve in self._lens.items() if path in LENS_KEYS}
-        lens = replace(camera.lens_of(self._chosen.data), **keyed)
+        return replace(camera.lens_of(self._chosen.data), **keyed)
+
+
+class Along:
+    """The path of the chosen camera as looks have it, read from its keys.
+
+    Args:
+        scene: with a shot and a chosen camera.
+        shot: of the scene.
+
+    Raises:
+        InputError: the take would be refused, or see `Keyed`.
+    """
+
+    def __init__(self, scene: bpy.types.Scene, shot: Standing) -> None:
+        self._shot, self._picture, self._to_look = shot, camera.picture_of(scene), _to_look(scene, shot)
+        self._keyed = Keyed(scene)
+
+    def look(self, frame: int) -> Look:
+        """From a frame of the shot, counted from 0.
+
+        Raises:
+            InputError: see `Keyed.pose`.
+        """
+        pose, lens = self._keyed.pose(frame), self._keyed.lens(frame)
         return _look(self._shot, self._to_look, frame, pose, lens, self._picture)
 
 
@@ -122,7 +148,7 @@ def _to_shot(root: bpy.types.Object | None) -> Matrix:
     try:
         return root.matrix_world.inverted() if root is not None else Matrix()
     except ValueError:
-        raise InputError("EX-4D Source has a scale of zero: give it another.") from None
+        raise InputError("EX-4D Source has a scale of zero: set another scale on all axes.") from None
 
 
 def _rigid(matrix: Matrix) -> NDArray[np.float64]:
@@ -133,7 +159,7 @@ def _rigid(matrix: Matrix) -> NDArray[np.float64]:
     """
     turned = matrix.to_3x3().normalized()
     if not turned.is_orthogonal_axis_vectors or turned.is_negative:
-        raise InputError("The camera or EX-4D Source is scaled unevenly: give it the same scale on all axes.")
+        raise InputError("The camera or EX-4D Source is scaled unevenly: set the same scale on all axes.")
     return axes.pose_from_blender(np.array(Matrix.Translation(matrix.translation) @ turned.to_4x4(), np.float64))
 
 

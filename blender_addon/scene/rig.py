@@ -65,19 +65,3 @@ def refuse(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
             f"{camera.name} is moved by {listed(found)}, so keys alone cannot place it:"
             " press Bake to New Camera in the Camera panel, or choose another camera."
         )
-
-
-def stands_still(scene: bpy.types.Scene, camera: bpy.types.Object) -> bool:
-    """Whether a camera has one place in the shot and one lens in all its frames, as far as F-curves can tell."""
-    root = objects.find(scene, objects.ROOT)
-    follows = camera.parent == root or root is None or not any(True for _curve in compat.fcurves(root))
-    if not follows or movers(scene, camera):
-        return False
-    frames = range(scene.ex4d.start, scene.ex4d.last + 1)
-    for owner in (camera, camera.data):
-        for curve in compat.fcurves(owner):
-            if curve.data_path in MOVE_CHANNELS and not curve.mute:
-                first = curve.evaluate(frames[0])
-                if any(abs(curve.evaluate(frame) - first) > 1e-6 * max(1.0, abs(first)) for frame in frames):
-                    return False
-    return True

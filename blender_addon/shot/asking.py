@@ -240,7 +240,7 @@ def _accepted_licence(estimator: str) -> bool:
     if info is None or not info.terms:
         return False
     if not accepted:
-        raise InputError(f"{info.terms}: tick Accept Licence if you keep to that, or choose another way to depth.")
+        raise InputError(f"{info.terms}. Tick Accept Licence if your use complies, or choose another estimator.")
     return True
 
 
@@ -253,7 +253,7 @@ def _depth_of(wish: SimpleNamespace, clip: Path) -> Path | None:
     found = beside(clip)
     if found is None and wish.estimator == capabilities.FILE:
         raise InputError(
-            f"There is no depth file beside {clip.name}: choose one as Depth File, or another way to depth."
+            f"There is no depth file beside {clip.name}: choose one as Depth File, or choose an estimator."
             f" {maybe_depth_note(clip)}".rstrip()
         )
     return found

@@ -9,7 +9,7 @@ from ex4d.errors import InputError
 from ex4d.geometry.presets import RELEASE_FRAMES
 
 from ..scene import bystanders, camera, objects, rig
-from ..shot import asking, files, find, options, part, takes
+from ..shot import asking, files, find, options, part, path_check, takes
 from ..translations import told
 from ..words import count, listed
 from ..work import capabilities, session
@@ -37,28 +37,11 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
     facts, found, chosen = scene.ex4d, [*_no_server(), *_missing(scene), *_in_the_way(scene)], None
     try:
         chosen = camera.path_camera(scene)
-        camera.lens_of(chosen.data)
+        verdict = session.current().paths.of(scene)
     except InputError as error:
         button = ("ex4d.use_own_camera", (), "Use the EX-4D Camera") if chosen is None else ()
         return [*found, Advice(str(error), *button)]
-    still = rig.stands_still(scene, chosen)
-    if still or scene.frame_current == facts.start:  # only there is its place known without evaluating frames
-        session.current().off_source[facts.shot] = camera.off_source(scene)
-    found += _not_shown(scene, chosen)
-    off = session.current().off_source.get(facts.shot)
-    if off:
-        text = "The path does not start at the source view, where the generator needs it."
-        short = "Starts off source view"
-        snap = Advice(text, "ex4d.snap_to_source", (("at", "FIRST"),), "Snap First Frame", short)
-        bake = Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", short)  # keys can be mended
-        found.append(bake if rig.movers(scene, chosen) else snap)
-    elif still and not facts.path:
-        found.append(
-            Advice(
-                f"{chosen.name} does not move, so the take would be the clip itself: add keys in the Camera panel.",
-                short="The camera does not move",
-            )
-        )
+    found += [*_not_shown(scene, chosen), *_path_trouble(scene, chosen, verdict)]
     picture = camera.picture_of(scene)
     if picture.width * facts.height != picture.height * facts.width:
         found.append(
@@ -129,27 +112,50 @@ def _not_shown(scene: bpy.types.Scene, chosen: bpy.types.Object) -> list[Advice]
     return found
 
 
-def rig_trouble(scene: bpy.types.Scene) -> list[Advice]:
-    """Why presets and snapping do not write to the chosen camera, with what helps."""
+def _path_trouble(scene: bpy.types.Scene, chosen: bpy.types.Object, verdict: path_check.Verdict) -> list[Advice]:
+    """Advice where the chosen camera starts off the source view or goes nowhere, or where that is not known."""
+    if verdict.starts_off:
+        text = "The path does not start at the source view, where the generator needs it."
+        short = "Starts off source view"
+        if rig.movers(scene, chosen):  # keys can be mended
+            return [Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", short)]
+        return [Advice(text, "ex4d.snap_to_source", (("at", "FIRST"),), "Snap First Frame", short)]
+    if verdict.is_clip:
+        does = "moves as the source camera does" if scene.ex4d.path else "does not move"
+        text = f"{chosen.name} {does}, so the take would be the clip itself: add keys in the Camera panel."
+        short = "Moves as the source" if scene.ex4d.path else "The camera does not move"
+        return [Advice(text, short=short)]
+    if verdict.is_clip is None:
+        text = (
+            f"{chosen.name} is not moved by keys alone, so its frames have to be evaluated to know where its path"
+            " starts and whether it moves."
+        )
+        return [Advice(text, "ex4d.check_path", (), "Check Path", "Path not checked")]
+    return []
+
+
+def rig_trouble(scene: bpy.types.Scene) -> Advice | None:
+    """Why presets and snapping do not write to the chosen camera, with what helps; None where they do."""
     try:
         chosen = camera.path_camera(scene)
     except InputError:
-        return []
+        return None
     found = rig.movers(scene, chosen)
     if not found:
-        return []
+        return None
     text = (
         f"{chosen.name} is moved by {listed(found)}. Takes follow it as it moves, but presets and Snap to Source can"
         " only write to a camera that has nothing but keys."
     )
-    return [Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", "Not driven by keys")]
+    return Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", "Not driven by keys")
 
 
 def _no_server() -> list[Advice]:
     """Advice where no server has answered, and none would be started by Generate."""
     now = session.current()
-    if (trouble := server_trouble()) is not None:
-        return [trouble]
+    if now.state.trouble:  # what it is, and the button that helps, stand at the top of the tab
+        text = "No server answers, so takes have to wait: the line at the top of this tab says why."
+        return [Advice(text, short="Takes wait for a server")]
     if now.capabilities is not None or (now.client is None and now.server_python):
         return []
     if now.client is not None:
@@ -221,7 +227,7 @@ def generator_trouble(scene: bpy.types.Scene) -> list[Advice]:
     if server is None:
         if now.client is not None:  # the answer is on its way, or what is wrong is told already
             return []
-        text = "Which generators the server has is not known yet."
+        text = "No server is connected yet, so it is not known which generator will run."
         return [Advice(text, "ex4d.connect", (), "Connect", "Not connected")]
     chosen, found = capabilities.generator_for(wish, server), []
     if chosen.reasons:

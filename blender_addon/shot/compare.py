@@ -37,11 +37,11 @@ def sides(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup, against: str) 
     facts, found = scene.ex4d, []
     if against in ("SOURCE", "BOTH"):
         movie = files.movie_of(facts)
-        found.append(Side("Source", movie, facts.start, facts.last + 1))
+        found.append(Side("Clip", movie, facts.start, facts.last + 1))
     if against in ("VIEW", "BOTH"):
         views = [each for each in facts.takes if each.view and each.number != (entry.number if entry.view else 0)]
         if not views:
-            raise InputError("There is no other view to compare with: press Preview Path first.")
+            raise InputError("There is no path preview to compare with: press Preview Path first.")
         found.append(_side(scene, max(views, key=lambda each: each.number)))
     if against == "STARRED":
         starred = [each for each in facts.takes if each.favourite and each != entry]
@@ -70,7 +70,7 @@ def arrange(scene: bpy.types.Scene, mode: str, pictures: list[Side]) -> None:
     if first >= end:
         raise InputError(f"{pictures[0].name} and {pictures[-1].name} have no frame in common to compare.")
     if mode == WIPE and len(pictures) > 2:
-        raise InputError("A wipe has two sides: set Compare With to Source, View or Starred Take.")
+        raise InputError("A wipe has two sides: set Compare With to Clip, Path Preview or Starred Take.")
     clear(scene)
     channel = top(scene) + 1
     try:

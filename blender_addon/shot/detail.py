@@ -47,14 +47,16 @@ def change(request: DetailRequest) -> source.Steps:
     mesh = yield from source.write_mesh(folder, request.detail, facts.poses if facts.path else None)
     scene, facts = objects.scene_of(request), _facts(request)  # looked up again: there may have been an undo
     if files.absolute(facts.image.filepath).parent != folder:
-        raise InputError("The clip was opened again meanwhile: change the detail once more.")
+        raise InputError("The clip was opened again in the meantime: set the detail again.")
     mesh_object.stand(scene, mesh, folder, objects.find(scene, objects.ROOT))
-    return f"The mesh in the viewport is {told(facts)}. Takes always use all of the depth."
+    return f"The viewport mesh has changed. It is {told(facts)}; takes always use all of the depth."
 
 
 def _facts(request: DetailRequest) -> bpy.types.PropertyGroup:
     scene = objects.scene_of(request)
     facts = scene.ex4d
     if facts.shot != request.shot or facts.image is None or objects.find(scene, objects.MESH) is None:
-        raise InputError("The mesh of this shot is not in the scene any more: undo until it is, or press Open Again.")
+        raise InputError(
+            "The mesh of this shot is no longer in the scene: press Undo until it is back, or press Open Again."
+        )
     return facts

@@ -1,14 +1,16 @@
 """What the next job will take: which kind it is and how big, for `pace` to tell."""
 
+import json
 from pathlib import Path
 
 import bpy
 
 from ex4d.storage.names import beside
 
+from ..scene import objects
 from ..shot import found_camera, options, part
 from ..work import capabilities, pace, session
-from ..work.requests import OpenRequest, Request
+from ..work.requests import OpenRequest, Request, TakeRequest
 
 
 def of_opening(facts: bpy.types.PropertyGroup, clip: Path, pixels: int) -> pace.Estimate:
@@ -51,8 +53,17 @@ def of_take(facts: bpy.types.PropertyGroup, preview: bool = False) -> pace.Estim
     )
 
 
+def of_again(facts: bpy.types.PropertyGroup, entry: bpy.types.PropertyGroup, maker: str, quality: str) -> pace.Estimate:
+    """Of making a take of the list once more, by a generator at a quality ("" for one without)."""
+    pixels = (entry.frames or facts.frames) * facts.width * facts.height
+    return pace.estimate(pace.kind_of_take(maker, quality), pixels, session.current().learning.paces)
+
+
 def told_at_start(request: Request) -> str:
     """What to say when a job is started; "" where it is not worth it."""
+    if isinstance(request, TakeRequest):
+        found = _of_request(request)
+        return f"{found.told}." if found is not None and found.is_worth_telling else ""
     if not isinstance(request, OpenRequest) or not request.pixels:
         return ""
     frames = request.settings["frames"]
@@ -64,6 +75,24 @@ def told_at_start(request: Request) -> str:
     estimator = capabilities.FILE if request.depth else _estimator_of(request.settings["estimator"], False)
     found = pace.estimate(pace.kind_of_opening(estimator), frames * request.pixels, session.current().learning.paces)
     return f"{found.told}." if found.is_worth_telling else ""
+
+
+def _of_request(request: TakeRequest) -> pace.Estimate | None:
+    """Of a take; None where its scene is gone, or nobody knows what will run."""
+    scene, server = objects.find_scene(request), session.current().capabilities
+    if scene is None:
+        return None
+    used, size = json.loads(request.source)["settings"], scene.ex4d.width * scene.ex4d.height
+    frames = used["frames"] or scene.ex4d.frames
+    if request.preview:
+        return pace.estimate(pace.VIEW, frames * size, session.current().learning.paces)
+    info = capabilities.generator_for(request.generation["generator"], server).info if server is not None else None
+    if info is None:
+        return None
+    options_of = request.generation.get("options", {}).get(info.name, {})
+    quality = ({setting.name: setting.default for setting in info.settings} | options_of).get("quality")
+    kind = pace.kind_of_take(info.name, str(quality or ""))
+    return pace.estimate(kind, frames * size, session.current().learning.paces)
 
 
 def _estimator(facts: bpy.types.PropertyGroup) -> str:

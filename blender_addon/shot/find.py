@@ -62,5 +62,7 @@ def _used_files(clip: Path, opened: Source) -> list[Path]:
 def _facts(request: FindRequest) -> bpy.types.PropertyGroup:
     facts = objects.scene_of(request).ex4d
     if facts.shot != request.shot:
-        raise InputError("The shot of this clip is not in the scene any more: undo until it is, then try again.")
+        raise InputError(
+            "The shot of this clip is no longer in the scene: press Undo until it is back, then try again."
+        )
     return facts

@@ -76,7 +76,7 @@ def world_stays(scene: bpy.types.Scene, was: Before, root: bpy.types.Object) -> 
     theirs, ours = max(0, shift), max(0, -shift)  # a frame that both parts have
     if between or theirs >= was.part.frames or ours >= now.frames:
         return (
-            " The source camera moves, and none of these frames was open before: look whether your camera is where you"
+            " The source camera moves, and none of these frames was open before: check that your camera is where you"
             " want it."
         )
     moved = was.poses[theirs] @ inverse(facts.poses[ours])

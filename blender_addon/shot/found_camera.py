@@ -81,14 +81,16 @@ def prepare(request: OpenRequest) -> Steps:
 def bring_in(request: OpenRequest, update: object) -> Steps:
     """Let the shot have the camera that was found. Returns `Imported`: one that stands still changes notes only.
 
-    Where the shot is not the one any more that the search began with, nothing is changed.
+    Where the shot is not the one any more that the search began with, nothing is changed; nor is anything said where
+    there is no shot any more whose camera could be looked for again.
     """
     yield ("Importing", 0, 1)
-    scene = objects.find_scene(request)
-    if scene is None or not _stands_still_there(scene, request):
+    if not has_shot(request):
+        return Imported("", changed=False)
+    scene = objects.scene_of(request)
+    if not _stands_still_there(scene, request):
         return Imported(
-            "The source camera was found for a shot that has changed meanwhile, so nothing was changed: press Find"
-            " Camera to look again.",
+            "The camera that was found is not used. The shot has changed meanwhile: press Find Camera to look again.",
             changed=False,
         )
     facts = scene.ex4d
@@ -104,10 +106,16 @@ def bring_in(request: OpenRequest, update: object) -> Steps:
     return Imported(" ".join(filter(None, (request.said, *facts.camera_notes.splitlines()))), changed=False)
 
 
+def has_shot(request: OpenRequest) -> bool:
+    """Whether the shot whose camera is looked for is in its scene, in whatever part of the clip."""
+    scene = objects.find_scene(request)
+    return scene is not None and scene.ex4d.shot == request.shot
+
+
 def _stands_still_there(scene: bpy.types.Scene, request: OpenRequest) -> bool:
     """Whether the shot stands as it did when its camera was asked for."""
     facts = scene.ex4d
-    if facts.shot != request.shot or facts.folder is None or objects.find(scene, objects.ROOT) is None:
+    if facts.folder is None or objects.find(scene, objects.ROOT) is None:
         return False
     return _what(source.read_source(facts.source)) == _what(source.read_source(request.source))
 

@@ -54,6 +54,32 @@ def value(facts: bpy.types.PropertyGroup, generator: str, setting: Setting) -> S
     return stored(facts).get(generator, {}).get(setting.name, setting.default)
 
 
+def label_of(info: GeneratorInfo | None, name: str) -> str:
+    """A setting's name as panels show it; made of its own where no server says what it means."""
+    known = _known(info, name)
+    return known.label if known is not None else name.replace("_", " ").title()
+
+
+def told(info: GeneratorInfo | None, name: str, held: Any) -> str:
+    """A setting's value as panels show it, with its unit: of a choice its label."""
+    known = _known(info, name)
+    if known is not None and (label := next((c.label for c in known.choices if c.value == held), None)):
+        return label
+    if isinstance(held, bool):
+        return "On" if held else "Off"
+    if held is None or held == "":
+        return "Default" if held is None else "Empty"
+    if isinstance(held, str):
+        is_name = known is None and held.isidentifier()  # else a text that somebody wrote
+        return held.replace("_", " ").title() if is_name else held
+    unit = f" {known.unit}" if known is not None and known.unit else ""
+    return (f"{held:g}" if isinstance(held, float) else f"{held}") + unit
+
+
+def _known(info: GeneratorInfo | None, name: str) -> Setting | None:
+    return next((setting for setting in info.settings if setting.name == name), None) if info is not None else None
+
+
 def is_taken(setting: Setting, held: Any) -> bool:
     """Whether a value is one that the setting takes."""
     try:

@@ -32,6 +32,7 @@ from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequenc
 
 from ..scene import axes, camera, cg, framing, going_along, mesh_object, motion, moving_tint, objects, points_object
 from ..shot import files, follow, matching, part
+from ..words import capitalised
 from ..work.capabilities import FILE
 from ..work.pace import SOUGHT
 from ..work.requests import OpenRequest
@@ -295,13 +296,14 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
         went = going_along.go_along(scene, was.start, was.poses)
     if request.only_camera:
         return " ".join(filter(None, (request.said, *facts.camera_notes.splitlines(), went)))
-    name, frames = Path(request.clip).name, part.told(part.opened(facts), facts.clip_frames)
+    name, frames = Path(request.clip).name, capitalised(part.told(part.opened(facts), facts.clip_frames))
+    size = f" {frames}, {facts.width}x{facts.height} px."
     if was is not None:
         told = _ratio(facts.radius / was.radius)
         told += _still_scaled(root) if told or facts.depth.get("scale") != was.unit else ""
-        now = f": {frames}, {facts.width}x{facts.height}" if part.opened(facts) != was.part else ""
-        unchanged = f"; takes are unchanged. {went}" if went else "; the camera and takes are unchanged."
-        return f"{name} is open again{now}{unchanged}{told}{moved}"
+        now = size if part.opened(facts) != was.part else ""
+        unchanged = f" Takes are unchanged. {went}" if went else " The camera and takes are unchanged."
+        return f"{name} is open again.{now}{unchanged}{told}{moved}"
     objects.hide_other_shots(scene)
     looks = matching.colours(scene, request.match_scene)
     if request.match_scene:
@@ -309,9 +311,9 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
         matching.show_footage(window.workspace for window in bpy.context.window_manager.windows)
         if (area := framing.view_to_use(request.viewport)) is not None:
             framing.frame_shot(scene, area)
-    cube = objects.hide_factory_cube(scene)
+    cube = objects.hide_factory_cube(scene) if request.match_scene else ""  # else Check offers to hide it
     return (
-        f"{name} is open: {frames}, {facts.width}x{facts.height}."
+        f"{name} is open.{size}"
         + (" Open more of it under Frames and Size." if facts.frames < facts.clip_frames else "")
         + looks
     ) + (
@@ -403,7 +405,7 @@ def set_scale(scene: bpy.types.Scene, distance: float) -> float:
     facts, root = scene.ex4d, objects.find(scene, objects.ROOT)
     camera.frame_facts(scene)
     if root is None:
-        raise InputError("EX-4D Source was deleted: undo until it is there again, or open the clip again.")
+        raise InputError("EX-4D Source was deleted: press Undo until it is back, or open the clip again.")
     to_world = camera.with_size(root)
     pose = axes.pose_to_blender(facts.poses[facts.frame_of(scene.frame_current)])
     eye, cursor = (to_world @ pose)[:3, 3], np.array(scene.cursor.location)

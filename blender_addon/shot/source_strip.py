@@ -33,20 +33,19 @@ def add(scene: bpy.types.Scene) -> str:
     first, end = facts.start, facts.last + 1
     why_silent = _why_silent(Path(facts.opened))
     channel = _room(scene, first, end, 1 if why_silent else 2)
-    told = ["The source is in the sequencer"]
+    told = ["The clip is in the sequencer."]
     if not why_silent:
         _add_sound(scene, channel, first, end)
-        told[0] += ", its sound below it"
+        told.append("Its sound is below it.")
     above = channel if why_silent else channel + 1
     strip = compat.new_movie_strip(scene, "EX-4D Source", movie, above, first)
     strip.filepath, strip[MARK] = files.as_blender_writes(movie), facts.shot
     if compat.strip_range(strip) != (first, end):
         _remove(scene)
-        raise InputError(f"Blender cannot read {movie.name} of the shot: press Open Again, which makes it anew.")
+        raise InputError(f"Blender cannot read {movie.name} of the shot: press Open Again to write it again.")
     if _hides_a_take(scene, strip):
         strip.mute = True
-        told[0] += "; it is muted, because it lies above takes"
-    told[0] += "."
+        told.append("The picture is muted, because it lies above takes.")
     told += [why_silent or _of_rate(scene), rendered]
     return " ".join(sentence for sentence in told if sentence)
 

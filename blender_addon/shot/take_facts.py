@@ -12,7 +12,7 @@ from ex4d.jobs.messages import GeneratorInfo
 from ex4d.pipeline import take
 from ex4d.pipeline.requests import Generate
 
-from ..shot import takes
+from ..shot import options, takes
 from ..words import seconds
 
 
@@ -39,8 +39,7 @@ class TakeFacts:
         """Coverage and time, as short as a sidebar is narrow."""
         found = []
         if self.coverage:
-            mean = sum(self.coverage) / len(self.coverage)
-            found.append(f"{100 * mean:.0f}% real, {100 * min(self.coverage):.0f}% in the worst frame")
+            found.append(takes.invented(self.coverage))
         if self.seconds is not None:
             found.append(f"Made in {seconds(self.seconds)}")
         return found
@@ -77,24 +76,8 @@ def in_words(facts: TakeFacts, info: GeneratorInfo | None) -> list[tuple[str, st
     With `info`, what the server announces of the generator, these are its settings under its labels; without, all
     that the record has.
     """
-    if info is None:
-        return [(name.replace("_", " ").title(), _word(value)) for name, value in facts.settings.items()]
-    found = []
-    for setting in info.settings:
-        if setting.name in facts.settings:
-            value = facts.settings[setting.name]
-            label = next((choice.label for choice in setting.choices if choice.value == value), None)
-            found.append((setting.label, label or _word(value) + (f" {setting.unit}" if setting.unit else "")))
-    return found
-
-
-def _word(value: Any) -> str:
-    """A value as people say it."""
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return (
-        "default" if value is None else "empty" if value == "" else f"{value:g}" if type(value) is float else f"{value}"
-    )
+    names = facts.settings if info is None else [each.name for each in info.settings if each.name in facts.settings]
+    return [(options.label_of(info, name), options.told(info, name, facts.settings[name])) for name in names]
 
 
 def movie_of(folder: Path, view: bool) -> Path | None:

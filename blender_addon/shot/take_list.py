@@ -13,7 +13,7 @@ from ex4d.pipeline.requests import Generate
 from ex4d.storage.npz import open_arrays
 
 from ..scene import cg, compat
-from ..shot import compare, copies, follow, part, takes
+from ..shot import compare, copies, follow, options, part, takes
 
 
 def list_again(scene: bpy.types.Scene) -> tuple[int, list[str]]:
@@ -41,7 +41,7 @@ def list_again(scene: bpy.types.Scene) -> tuple[int, list[str]]:
                     while len(facts.takes) > before:
                         facts.takes.remove(before)
                     facts.take_index = max(0, min(facts.take_index, before - 1))
-                    damaged.append(f"{word.title()} {number} is not listed: {error}")
+                    damaged.append(f"{takes.title_of(int(number), view)} is not listed: {error}")
     return found, damaged
 
 
@@ -50,12 +50,12 @@ def _list(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> None
     facts, entry = scene.ex4d, scene.ex4d.takes.add()
     entry.number, entry.view = number, view
     entry.start, entry.frames = part.opened(facts).start, _length(folder)
-    entry.title = f"View {number:03d}" if view else f"Take {number:03d}"
+    level = ""
     if not view and (record := _record(folder)) is not None:
         entry.generator, entry.quality = record.generator, str(record.settings.get("quality") or "")
-        made_by = "preview" if record.is_preview else entry.quality
-        entry.title += f" ({made_by})" if made_by else ""
-        entry.made = ", ".join([record.title, *([entry.quality] if entry.quality else []), f"seed {record.seed}"])
+        quality = options.told(None, "quality", entry.quality) if entry.quality else ""
+        level = "Preview" if record.is_preview else quality
+        entry.made = ", ".join([record.title, *([quality] if quality else []), f"seed {record.seed}"])
         if isinstance(record.job, Generate):
             entry.start = record.job.source.settings.start
     if view:
@@ -65,7 +65,7 @@ def _list(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> None
             f"the source camera moves, and frame {entry.start + 1} of the clip, where it begins, is not open: open that"
             " under Frames and Size, then press List from Disk again."
         )
-    entry.name = entry.title
+    entry.name = entry.title = takes.title_of(number, view, level)
     facts.take_index = len(facts.takes) - 1
     if takes.strip_of(scene, number, view) is None:
         start, names = part.scene_frame(facts, entry.start), (take.VIEW, take.COLOUR) if view else (take.RESULT,)

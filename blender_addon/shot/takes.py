@@ -3,7 +3,7 @@
 import json
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -34,6 +34,11 @@ VIEW_BEGINS = "view.json"
 """In the folder of a view: the first frame of the clip that it shows, from 0."""
 
 
+def noun(view: bool) -> str:
+    """What a take, or what Preview Path makes, is called in sentences; its folder's name has another word."""
+    return "path preview" if view else "take"
+
+
 def take_folder(scene: bpy.types.Scene, number: int, view: bool = False) -> Path | None:
     """Folder of a take, or of a view (what Preview Path makes), or None without a shot."""
     word, folder = "view" if view else "take", scene.ex4d.folder
@@ -50,6 +55,12 @@ def new_folder(scene: bpy.types.Scene, shot: Path, view: bool) -> tuple[int, Pat
     strips = [s for s in compat.all_strips(scene) if s.get("ex4d_shot") == facts.shot]
     shown = [s["ex4d_take"] for s in strips if s.get("ex4d_view", False) == view]
     return files.numbered(shot / f"{word}s", word, max(listed + shown, default=0))
+
+
+def title_of(number: int, view: bool = False, level: str = "") -> str:
+    """What a take is called at first, or what Preview Path makes; `level` says how well it is made."""
+    named = f"{'Path Preview' if view else 'Take'} {number:03d}"
+    return f"{named} ({level})" if level else named
 
 
 def free_channel(scene: bpy.types.Scene, start: int, end: int) -> int:
@@ -111,7 +122,7 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
     """
     facts = scene.ex4d
     if facts.shot and facts.folder is None:
-        raise InputError("The video of the shot was removed from the file: press Open Again, which makes it anew.")
+        raise InputError("The video of the shot was removed from the file: press Open Again to restore it.")
     read_source(facts.source)  # before anything is written or sent
     generation = GenerateSettings(
         generator=facts.generator_name,
@@ -159,7 +170,7 @@ def request_again(
     """
     folder, facts = take_folder(scene, number), scene.ex4d
     if folder is None:
-        raise InputError("The shot of this take is not in the scene any more: undo until it is.")
+        raise InputError("The shot of this take is no longer in the scene: press Undo until it is back.")
     record = take.read_record(folder / take.SIDECAR)
     job = record.job
     if not isinstance(job, Generate):
@@ -263,13 +274,16 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
     facts.take_index = len(facts.takes) - 1
     facts.own_objects_told |= bool(request.bystanders)
     coverage, known = update.facts["coverage"], facts.notes.splitlines()
-    said = (
-        f"{title} is in the sequencer: {100 * sum(coverage) / len(coverage):.0f}% of the picture is real,"
-        f" {100 * min(coverage):.0f}% in the worst frame."
-    )
+    said = f"{title} is ready. It is in the sequencer: {invented(coverage)}."
     notes = [renumbered(note, facts.start) for note in update.facts.get("notes", ())]
     new = [note for note in notes if note not in known]
     return " ".join(sentence for sentence in (said, *new, rendered, request.bystanders) if sentence)
+
+
+def invented(coverage: Sequence[float]) -> str:
+    """In words, how much of a take or path preview is invented whose frames are real to these parts, 0 to 1."""
+    mean = sum(coverage) / len(coverage)
+    return f"{100 * (1 - mean):.0f}% invented, {100 * (1 - min(coverage)):.0f}% in the worst frame"
 
 
 def _keep_on_disk(request: TakeRequest, update: Any) -> str:
@@ -277,7 +291,7 @@ def _keep_on_disk(request: TakeRequest, update: Any) -> str:
 
     It lies with the other takes of the shot, from where *List from Disk* brings it back.
     """
-    gone = "The shot of this take is not in the scene any more"
+    gone = "The shot of this take is no longer in the scene"
     if objects.find_scene(request) is None:
         gone = "The scene that this was for is gone"
     shot = next((found for path in request.files.values() if (found := _shot_around(Path(path), request.shot))), None)
@@ -291,7 +305,10 @@ def _keep_on_disk(request: TakeRequest, update: Any) -> str:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return f"{gone}. The {word} is kept in {folder}: undo or redo until the shot is there, then press List from Disk."
+    return (
+        f"{gone}. The {noun(request.preview)} is kept in {folder}: press Undo or Redo until the shot is back, then"
+        " press List from Disk."
+    )
 
 
 def _shot_around(file: Path, shot: str) -> Path | None:
@@ -322,12 +339,14 @@ class _MadeBy:
         generator: its name.
         options: settings of the generator that were asked for.
         quality: the value of its setting of this name, where it has one.
+        level: what its title says of it: the quality in words, or that it is a preview.
         told: generator and settings in words, and what has to be said of the depth.
     """
 
     generator: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     quality: str = ""
+    level: str = ""
     told: str = ""
 
 
@@ -335,15 +354,20 @@ def _made_by(request: TakeRequest, facts: Mapping[str, Any], server: Capabilitie
     if request.preview:
         return _MadeBy()
     name, generation = facts["generator"], request.generation
-    options = generation.get("options", {}).get(name, {})
-    used = {**options, **facts.get("settings", {})}
+    chosen = generation.get("options", {}).get(name, {})
+    used = {**chosen, **facts.get("settings", {})}
     # In words stands what is chosen from a list; numbers and texts are in the take's record.
     info = capabilities.find(name, server.generators) if server is not None else None
     shown = [setting.name for setting in info.settings if setting.kind == "choice"] if info is not None else ["quality"]
-    words = [facts.get("title", name), *(str(used[choice]) for choice in shown if used.get(choice))]
+    words = [
+        facts.get("title", name),
+        *(options.told(info, choice, used[choice]) for choice in shown if used.get(choice)),
+    ]
     words += [f"seed {generation['seed']}", *([] if generation["keep_source"] else ["source not kept"])]
     told = ", ".join(words) + _of_depth(facts.get("depth", {}), server)
-    return _MadeBy(name, options, str(used.get("quality", "")), told)
+    quality = str(used.get("quality") or "")
+    level = "Preview" if facts["is_preview"] else options.told(info, "quality", quality) if quality else ""
+    return _MadeBy(name, chosen, quality, level, told)
 
 
 def _of_depth(about: Mapping[str, Any], server: Capabilities | None) -> str:
@@ -362,11 +386,10 @@ def _insert(
     """The strip of a take, with what made it in its custom properties, and the take's title."""
     if request.preview:
         movie = take.VIEW if take.VIEW in placed else take.COLOUR  # a server of an earlier version has no tinted one
-        title, generator, is_preview = f"View {number:03d}", "conditioning", True
+        title, generator, is_preview = title_of(number, view=True), "conditioning", True
     else:
         generator, is_preview = made.generator, update.facts["is_preview"]
-        made_by = "preview" if is_preview else made.quality
-        title, movie = f"Take {number:03d}" + (f" ({made_by})" if made_by else ""), take.RESULT
+        title, movie = title_of(number, level=made.level), take.RESULT
     frames, generation = len(update.facts["coverage"]), request.generation
     start = part.scene_frame(scene.ex4d, json.loads(request.source)["settings"]["start"])
     strip = insert_strip(scene, f"EX-4D {title}", placed[movie], start, frames)
@@ -409,9 +432,7 @@ def camera_of(scene: bpy.types.Scene, number: int, view: bool = False) -> Camera
     """
     folder, facts = take_folder(scene, number, view), scene.ex4d
     if folder is None or not (folder / take.CAMERA).is_file():
-        raise InputError(
-            f"The camera of {'view' if view else 'take'} {number:03d} is gone: its folder has no {take.CAMERA}."
-        )
+        raise InputError(f"The camera of {title_of(number, view)} is gone: its folder has no {take.CAMERA}.")
     entry = entry_of(facts, number, view)
     frames = entry.frames if entry is not None and entry.frames else facts.frames
     path = camera_path.load(folder / take.CAMERA, frames, facts.width, facts.height)

@@ -12,6 +12,7 @@ from ..ui.file_name import is_named, named_file
 from ..ui.from_schema import from_blender, property_of
 from ..ui.operator import Safe, poll_shot
 from ..words import count
+from ..work import session
 
 
 class EX4D_OT_camera_preset(Safe):
@@ -187,7 +188,7 @@ class EX4D_OT_new_camera(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """Make it."""
         made = another_camera.make(context.scene, self.at == "SOURCE")
-        self.tell(f"{made.name} is now the chosen camera.")
+        self.tell(f"{made.name} is chosen. Takes are made with it from now on.")
 
 
 class EX4D_OT_bake_camera(Safe):
@@ -205,7 +206,24 @@ class EX4D_OT_bake_camera(Safe):
         """Make it."""
         before = camera.path_camera(context.scene)
         made = bake.bake(context.scene)
-        self.tell(f"{made.name} has only keys and moves as {before.name} did. It is now the chosen camera.")
+        self.tell(f"{made.name} is chosen. It has only keys, and moves as {before.name} did.")
+
+
+class EX4D_OT_check_path(Safe):
+    """Evaluate the chosen camera in every frame, to see whether its path starts at the source view and moves"""
+
+    bl_idname = "ex4d.check_path"
+    bl_label = "Check Path"
+    bl_options = {"REGISTER"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a shot."""
+        return poll_shot(cls, context)
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Evaluate it."""
+        session.current().paths.evaluate(context.scene)
 
 
 CLASSES = (
@@ -216,4 +234,5 @@ CLASSES = (
     EX4D_OT_use_own_camera,
     EX4D_OT_new_camera,
     EX4D_OT_bake_camera,
+    EX4D_OT_check_path,
 )

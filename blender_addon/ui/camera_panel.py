@@ -25,13 +25,14 @@ def draw_camera(layout: Layout, context: Context) -> None:
     row = layout.row(align=True)
     row.prop(facts, "camera", text="")
     row.operator(EX4D_OT_new_camera.bl_idname, text="", icon="ADD")
-    for advice in checks.rig_trouble(context.scene):
-        advise(layout, context, advice)
     column = layout.column(align=True)
     column.prop(facts, "preset", text="")
     amount = column.row(align=True)
-    amount.active = facts.preset != "hold"
-    amount.prop(facts, "amount", text="Amount (°)" if facts.preset in IN_DEGREES else "Amount (× distance)")
+    if trouble := checks.rig_trouble(context.scene):  # in the place of what would not be used, so that nothing moves
+        advise(amount, context, trouble)
+    else:
+        amount.active = facts.preset != "hold"
+        amount.prop(facts, "amount", text="Amount (°)" if facts.preset in IN_DEGREES else "Amount (× distance)")
     keys = column.operator(EX4D_OT_camera_preset.bl_idname, icon="KEYINGSET")
     for name in VALUES:
         setattr(keys, name, getattr(facts, name))
@@ -59,7 +60,8 @@ def draw_camera_tools(layout: Layout, context: Context) -> None:
     row = layout.row(align=True)
     row.operator(EX4D_OT_import_path.bl_idname, text="Import", icon="IMPORT")
     row.operator(EX4D_OT_export_path.bl_idname, text="Export", icon="EXPORT")
-    layout.operator(view.EX4D_OT_look_through_source.bl_idname, icon="VIEW_CAMERA")
+    looks = view.looks_through_source(context.scene, context.space_data)
+    layout.operator(view.EX4D_OT_look_through_source.bl_idname, icon="VIEW_CAMERA", depress=looks)
     row = layout.row(align=True)
     row.operator(view.EX4D_OT_show_footage.bl_idname, text="Footage", icon="SHADING_TEXTURE").shading = "MATERIAL"
     row.operator(view.EX4D_OT_show_footage.bl_idname, text="Footage (Fast)", icon="SHADING_SOLID").shading = "SOLID"

@@ -45,7 +45,7 @@ class OpensClip(Job):
     step: property_of(properties.SOURCE["step"])
     fps: property_of(properties.SOURCE["fps"])
     gaps: property_of(properties.SOURCE["gaps"])
-    longest_side: property_of(properties.SOURCE["longest_side"])
+    longest_side: properties.longest_side_property()
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Choose a file, unless the panel named one."""

@@ -37,7 +37,8 @@ class EX4D_OT_compare(OnTake):
             rendered = takes.keep_rendering_the_scene(scene)
             compare.arrange(scene, self.mode, pictures)
             names = " | ".join(side.name for side in pictures)
-            self.tell(f"The sequencer shows {names}. {rendered}".rstrip())
+            shown = "Wipe" if self.mode == compare.WIPE else "Side by Side"
+            self.tell(f"{shown} is on. The sequencer shows {names}. {rendered}".rstrip())
         if context.window is not None:
             compat.show_in_sequencer(scene, [context.window.workspace])
             for area in context.window.screen.areas:

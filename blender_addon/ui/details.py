@@ -10,6 +10,9 @@ from bpy.props import StringProperty
 WIDTH = 64
 """Characters in a line of the details."""
 
+BESIDE_A_BUTTON = 0.66
+"""Part of a line that a text has which stands beside a button."""
+
 LONGEST_LABEL = 13
 """Characters of a button's label that a line of the sidebar has room for; a longer one is in the details."""
 
@@ -77,7 +80,7 @@ def draw_line(
         settings: its properties.
         label: of the button.
     """
-    row = layout.split(factor=0.66, align=True) if button else layout
+    row = layout.split(factor=BESIDE_A_BUTTON, align=True) if button else layout
     left = row.row(align=True)
     left.alignment = "LEFT"
     details = left.operator(EX4D_OT_details.bl_idname, text=short or text, icon=icon, emboss=False)

@@ -13,7 +13,7 @@ from ..words import count, size
 
 
 class EX4D_OT_clean(Safe):
-    """Remove files left by earlier openings of the clip that this .blend no longer uses; takes and views stay"""
+    """Remove files of earlier openings of the clip that this .blend no longer uses; all takes stay"""
 
     bl_idname = "ex4d.clean"
     bl_label = "Clean"
@@ -33,7 +33,7 @@ class EX4D_OT_clean(Safe):
         if disk.use(context.scene) is None:
             raise InputError("The folder of the shot is gone: there is nothing to clean.")
         freed = disk.clean(context.scene)
-        self.tell(f"Removed {size(freed)} left by earlier openings. All takes are still there.")
+        self.tell(f"Removed {size(freed)}. Earlier openings had left it; all takes are still there.")
 
 
 def question(scene: bpy.types.Scene) -> str:

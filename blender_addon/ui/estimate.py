@@ -2,6 +2,7 @@
 
 import bpy
 
+from ..ui.details import draw_line
 from ..work import pace
 
 
@@ -10,3 +11,10 @@ def draw_estimate(layout: bpy.types.UILayout, estimate: pace.Estimate | None) ->
     if estimate is not None and estimate.is_worth_telling:
         for number, line in enumerate(estimate.lines):
             layout.label(text=line, icon="BLANK1" if number else "TIME")
+
+
+def draw_estimate_of(layout: bpy.types.UILayout, button: str, estimate: pace.Estimate) -> None:
+    """The same on one line, where several buttons stand together, beginning with the button's label."""
+    if estimate.is_worth_telling:
+        short, whole = (f"{button}: {text[:1].lower()}{text[1:]}" for text in (estimate.lines[0], estimate.told))
+        draw_line(layout, f"{whole}.", "TIME", short)

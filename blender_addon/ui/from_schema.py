@@ -56,8 +56,11 @@ def label(setting: Setting) -> str:
 
 
 def tooltip(setting: Setting) -> str:
-    """The setting's sentence, with its unit."""
-    return f"{setting.help} ({setting.unit})" if setting.unit else setting.help
+    """The setting's sentence, with its unit, and what the 0 means that stands where an optional number is not given."""
+    told, usual = setting.help, "; by default "
+    if setting.optional and setting.kind in ("whole", "number") and setting.default is None:
+        told = told.replace(usual, "; 0: ", 1) if usual in told else f"{told}; 0: the default"
+    return f"{told} ({setting.unit})" if setting.unit else told
 
 
 def items_of(setting: Setting) -> list[Item]:

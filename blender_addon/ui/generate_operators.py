@@ -79,7 +79,8 @@ class EX4D_OT_suggest_prompt(Safe):
 
     def act(self, context: bpy.types.Context) -> None:
         """Fill it."""
-        self.tell(f"The prompt is now “{suggestion.fill(context.scene.ex4d, self.generator)}”: edit it as you like.")
+        prompt = suggestion.fill(context.scene.ex4d, self.generator)
+        self.tell(f"The prompt is filled in. It is now “{prompt}”: edit it as you like.")
 
 
 CLASSES = (

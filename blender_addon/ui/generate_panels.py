@@ -6,12 +6,13 @@ from ex4d.jobs.messages import GeneratorInfo
 
 from ..shot import checks, estimates, options, suggestion
 from ..translations import told
-from ..ui import get_model
+from ..ui import get_model, server_setup
 from ..ui.coverage_panel import draw_coverage
 from ..ui.estimate import draw_estimate
 from ..ui.generate_operators import EX4D_OT_generate, EX4D_OT_preview, EX4D_OT_suggest_prompt
-from ..ui.layout import Context, Layout, advise, has_shot, say, settings_column
+from ..ui.layout import Context, Layout, advise, has_shot, say, say_briefly, settings_column
 from ..ui.result import EX4D_OT_show_result
+from ..ui.source_panels import draw_clip_trouble
 from ..ui.take_queue import draw_queue, draw_variations
 from ..work import capabilities, session
 
@@ -24,6 +25,9 @@ def draw_check(layout: Layout, context: Context) -> None:
         advise(column, context, advice)
     if not found:
         column.label(text=checks.ready(context.scene), icon="CHECKMARK", translate=False)
+    draw_clip_trouble(layout, context)
+    if session.current().environment.busy:
+        server_setup.draw(layout)
     draw_coverage(layout, context)
 
 
@@ -47,7 +51,7 @@ def draw_generate(layout: Layout, context: Context) -> None:
 
 
 def draw_generator(layout: Layout, context: Context) -> None:
-    """How the unseen parts are filled."""
+    """How what the clip does not show is invented."""
     facts, column = context.scene.ex4d, settings_column(layout)
     column.prop(facts, "generator")
     draw_options(column, context)
@@ -62,10 +66,14 @@ def draw_options(layout: Layout, context: Context) -> None:
     facts, server = scene.ex4d, now.capabilities
     if not options.are_readable(facts):
         text = "The settings in this file are damaged, so the defaults are used. Changing a setting replaces them."
-        say(layout, context, text, "ERROR")
+        say_briefly(layout, context, text, "ERROR")
     if server is None:
         kept = options.stored(facts)
-        named = [f"{name} {value}" for settings in kept.values() for name, value in settings.items()]
+        named = [
+            f"{options.label_of(None, name)} {options.told(None, name, value)}"
+            for settings in kept.values()
+            for name, value in settings.items()
+        ]
         if named:
             say(layout, context, f"Kept until a server answers: {', '.join(named)}.")
         return
@@ -74,7 +82,7 @@ def draw_options(layout: Layout, context: Context) -> None:
         return
     shown, group = now.generators.shown(info), now.generators.of(scene, info)
     for text in shown.refused:
-        say(layout, context, text, "INFO")
+        say_briefly(layout, context, text)
     if group is None:
         return
     if facts.generator_name == capabilities.AUTO:
@@ -102,7 +110,7 @@ def draw_models(layout: Layout, context: Context) -> None:
         for line in about_model(info):
             column.label(text=line, icon="BLANK1")
         if info.missing:
-            say(box, context, info.missing)
+            say_briefly(box, context, info.missing)
         get_model.draw(box, info)
 
 

@@ -1,15 +1,14 @@
 """Pieces that several panels draw."""
 
-import re
 import textwrap
 
 import bpy
 
 from ..shot import checks
 from ..translations import told
-from ..ui.details import EX4D_OT_details, draw_line
+from ..ui.details import BESIDE_A_BUTTON, EX4D_OT_details, draw_line
 from ..ui.generate_operators import EX4D_OT_cancel
-from ..words import how_far, pace, seconds
+from ..words import brief, how_far, pace, seconds
 from ..work import session
 
 Layout, Context = bpy.types.UILayout, bpy.types.Context
@@ -20,20 +19,30 @@ def has_shot(scene: bpy.types.Scene) -> bool:
     return bool(scene.ex4d.shot)
 
 
+def characters(context: Context) -> int:
+    """How many letters a line of the sidebar has room for."""
+    return max(18, int(context.region.width / (6.6 * context.preferences.system.ui_scale)) - 9)
+
+
 def say(layout: Layout, context: Context, text: str, icon: str = "NONE") -> None:
     """A sentence over as many lines as the sidebar's width needs."""
-    scale = context.preferences.system.ui_scale
-    characters = max(18, int(context.region.width / (6.6 * scale)) - 9)
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(text, characters)):
+    for number, line in enumerate(textwrap.wrap(text, characters(context))):
         column.label(text=line, icon=icon if number == 0 else "BLANK1" if icon != "NONE" else "NONE")
+
+
+def say_briefly(layout: Layout, context: Context, text: str, icon: str = "INFO") -> None:
+    """What is wrong, on one line; a click shows all of it."""
+    draw_line(layout, text, icon, brief(text, characters(context)))
 
 
 def advise(layout: Layout, context: Context, advice: checks.Advice) -> None:
     """A warning on one line, and its button."""
     icon = "ERROR" if advice.operator else "INFO"
-    draw_line(layout, advice.text, icon, advice.short, advice.operator, dict(advice.settings), advice.label)
+    room = characters(context) * (BESIDE_A_BUTTON if advice.operator else 1)
+    short = advice.short or brief(advice.text, int(room))
+    draw_line(layout, advice.text, icon, short, advice.operator, dict(advice.settings), advice.label)
 
 
 def settings_column(layout: Layout, align: bool = False) -> Layout:
@@ -51,43 +60,44 @@ def draw_status(layout: Layout, context: Context) -> None:
         row = column.row(align=True)
         text = how_far(now.stage, now.step, now.steps)
         row.progress(factor=now.step / now.steps if now.steps else 0.0, text=text)
-        if now.message:  # of the take before, where several wait
+        trouble, details = checks.server_trouble(), _while_busy()
+        if now.message and (trouble or details):  # how long it will take, or what was made before
             row.operator(EX4D_OT_details.bl_idname, text="", icon="INFO").text = now.message
         row.operator(EX4D_OT_cancel.bl_idname, text="", icon="CANCEL")
-        _draw_while_busy(column)
+        if trouble is not None:
+            advise(column, context, trouble)
+        elif details:
+            column.label(text=", ".join(details), icon="BLANK1", translate=False)
+        elif now.message:
+            _draw_message(column, context)
+        else:
+            column.label(text="")
     elif now.message:
-        _draw_message(column)
-        _draw_server(column)
+        _draw_message(column, context)
+        _draw_server(column, context)
     else:
         column.label(text="Ready" if has_shot(context.scene) else "Open a clip to begin", icon="INFO")
-        _draw_server(column)
+        _draw_server(column, context)
 
 
-def _draw_while_busy(column: Layout) -> None:
-    """What is wrong with the server, else the time that is left."""
+def _while_busy() -> list[str]:
+    """The time that is left, and the pace, as far as they are known."""
     now = session.current().state
-    details = [told("{time} left", time=seconds(now.eta_s))] if now.eta_s else []
-    details += [pace(now.rate)] if now.rate else []
-    if (trouble := checks.server_trouble()) is not None:
-        advise(column, None, trouble)
-    elif details:
-        column.label(text=", ".join(details), icon="BLANK1", translate=False)
-    else:
-        column.label(text="")
+    left = [told("{time} left", time=seconds(now.eta_s))] if now.eta_s else []
+    return left + ([pace(now.rate)] if now.rate else [])
 
 
-def _draw_message(column: Layout) -> None:
+def _draw_message(column: Layout, context: Context) -> None:
     """The first sentence of what was said; a click shows the others."""
     now = session.current().state
-    first = re.split(r"(?<=[.!?]) ", now.message, maxsplit=1)[0]
-    draw_line(column, now.message, "ERROR" if now.failed else "INFO", first)
+    draw_line(column, now.message, "ERROR" if now.failed else "INFO", brief(now.message, characters(context)))
 
 
-def _draw_server(column: Layout) -> None:
+def _draw_server(column: Layout, context: Context) -> None:
     """Whether a server is there."""
     here, trouble = session.current(), checks.server_trouble()
     if trouble is not None:
-        advise(column, None, trouble)
+        advise(column, context, trouble)
     elif here.capabilities is not None:
         column.label(text="Server is ready", icon="LINKED")
     else:

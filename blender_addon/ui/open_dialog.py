@@ -9,6 +9,7 @@ from ex4d.geometry.presets import RELEASE_FRAMES
 from ..shot import estimates, part
 from ..ui.estimate import draw_estimate
 from ..ui.layout import settings_column
+from ..words import capitalised
 from ..work import session
 
 NOT_DRAWN = ("rna_type", "filepath", "filter_glob")
@@ -50,7 +51,7 @@ def draw_clip(
         return
     wanted = part.Part(start, frames, operator.longest_side or None, operator.step)
     told = part.told(wanted, there)
-    layout.label(text=f"{told[0].upper()}{told[1:]}", icon="FILE_MOVIE")
+    layout.label(text=capitalised(told), icon="FILE_MOVIE")
     if look.picture is None:
         return
     pixels = part.pixels(look.picture.width, look.picture.height, wanted.longest_side)

@@ -6,7 +6,7 @@ from ..shot import estimates, part
 from ..ui.clip_operators import EX4D_OT_open_again
 from ..ui.estimate import draw_estimate
 from ..ui.layout import settings_column
-from ..words import count
+from ..words import capitalised, count
 from ..work import session
 
 
@@ -17,7 +17,7 @@ def draw_opened(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> N
     column.label(text=f"{bpy.path.basename(facts.opened)}, {rate}", icon="CHECKMARK", translate=False)
     if part.is_known(facts):  # else `checks.clip_trouble` tells
         told = part.told(part.opened(facts), facts.clip_frames)
-        text = f"{told[0].upper()}{told[1:]}, {facts.width}x{facts.height} px"
+        text = f"{capitalised(told)}, {facts.width}x{facts.height} px"
         column.label(text=text, icon="BLANK1", translate=False)
 
 
@@ -37,6 +37,6 @@ def draw_part(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> Non
         text = f"Open All {count(wanted.frames, 'Frame')}"
     else:
         told = part.told(wanted, facts.clip_frames)
-        text = f"Open {told[0].upper()}{told[1:]}"
+        text = f"Open {capitalised(told)}"
     layout.operator(EX4D_OT_open_again.bl_idname, text=text, icon="FILE_REFRESH")
     draw_estimate(layout, estimates.of_part(facts, wanted))

@@ -49,10 +49,10 @@ MOTION_ITEMS = (
 )
 """Files keep the numbers; those up to 2 are from before cameras were found."""
 
-AGAINST = (
-    ("SOURCE", "Source", "The frames of the clip that are open"),
-    ("VIEW", "View", "The newest result of Preview Path"),
-    ("BOTH", "Source and View", "Both of them, side by side"),
+AGAINST_ITEMS = (
+    ("SOURCE", "Clip", "The frames of the clip that are open"),
+    ("VIEW", "Path Preview", "The newest one that Preview Path made"),
+    ("BOTH", "Clip and Path Preview", "Both of them, side by side"),
     ("STARRED", "Starred Take", "The last take in the list that has a star"),
 )
 
@@ -73,6 +73,12 @@ OF_ONE_CLIP = (
     "zooms",
 )
 """Settings that say something about one clip and nothing about another."""
+
+
+def longest_side_property() -> Any:
+    """Size of the working picture, for the panel and for the dialog; its 0 is not the default."""
+    setting = SOURCE["longest_side"]
+    return property_of(setting, description=f"{setting.help}; 0: the clip's own size ({setting.unit})")
 
 
 def pivot_property() -> Any:
@@ -123,7 +129,7 @@ class ClipChoices:
         name="First Frame", description="First frame of the clip to use, counted from 1", min=1, default=1
     )
     part_frames: IntProperty(name="Frames", description="How many frames to use; at most what the clip has", min=0)
-    part_side: property_of(SOURCE["longest_side"])
+    part_side: longest_side_property()
     detail: EnumProperty(
         name="Viewport Detail",
         description="Resolution of the mesh in the viewport; takes always use the full depth",
@@ -136,7 +142,8 @@ class ClipChoices:
     match_scene: BoolProperty(
         name="Match Scene",
         description="Give the scene the clip's frame range, frame rate, picture size and colours, and let the 3D views"
-        " of this workspace show the footage; off: the scene and all views stay as they are",
+        " of this workspace show the footage; off: the scene and its views keep their settings, and only an earlier"
+        " shot in it is hidden",
         default=True,
     )
     estimator_name: StringProperty(name="Depth", default=capabilities.AUTO)
@@ -295,13 +302,13 @@ class EX4DTake(bpy.types.PropertyGroup):
     moved: StringProperty(
         name="Moved", description="Where the world that it was made in lies in that of the shot now, in JSON; or empty"
     )
-    view: BoolProperty(name="View", description="Made by Preview Path")
+    view: BoolProperty(name="Path Preview", description="Made by Preview Path")
     title: StringProperty(name="Title", description="Name in the list; the strip and the folder keep theirs")
     note: StringProperty(name="Note", description="Your notes on it")
     favourite: BoolProperty(name="Favourite", description="Star this take")
     camera: StringProperty(name="Camera", description="Name of the camera that it was made with, as it was then")
     made: StringProperty(name="Made By", description="Generator and settings that made it")
-    generator: StringProperty(name="Generator", description="Name of the generator that made it; empty of a view")
+    generator: StringProperty(name="Generator", description="Name of the generator; empty for a path preview")
     quality: StringProperty(
         name="Quality", description="Quality that it was made at, if its generator has such a setting"
     )
@@ -323,7 +330,7 @@ class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.Proper
         return self.takes[self.take_index] if 0 <= self.take_index < len(self.takes) else None
 
     compare_with: EnumProperty(
-        name="Compare With", description="What Wipe and Side by Side show beside the active take", items=AGAINST
+        name="Compare With", description="What Wipe and Side by Side show beside the active take", items=AGAINST_ITEMS
     )
     wipe: FloatProperty(
         name="Wipe",

@@ -39,7 +39,7 @@ class EX4D_OT_server_start(Safe):
         now.start_server()
         if not self.from_panel and not _answered(session.SERVER_START_S, lambda: bool(now.server.trouble)):
             raise InputError(
-                now.server.trouble or f"The server was started but does not answer: look into {now.server.log_file}."
+                now.server.trouble or f"The server was started but does not answer: see its log, {now.server.log_file}."
             )
         return {"FINISHED"}
 

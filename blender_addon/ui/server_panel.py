@@ -1,7 +1,7 @@
 """Panel of the connection and the server on this machine."""
 
 from ..ui import server_setup
-from ..ui.layout import Context, Layout, say
+from ..ui.layout import Context, Layout
 from ..ui.preferences import preferences
 from ..ui.server_operators import EX4D_OT_connect, EX4D_OT_server_start, EX4D_OT_server_stop, EX4D_OT_unload
 from ..work import session
@@ -15,8 +15,8 @@ def draw_server(layout: Layout, context: Context) -> None:
         layout.label(text="Not connected", icon="UNLINKED")
     elif connected.status == "ready":
         layout.label(text=f"Connected, version {connected.server.version}", icon="LINKED")
-    else:
-        say(layout, context, now.state.trouble or "Connecting", "ERROR")
+    else:  # what is wrong is told at the top of the tab
+        layout.label(text="Not answering" if now.state.trouble else "Connecting", icon="UNLINKED")
     layout.label(text=settings.address)
     row = layout.row(align=True)
     if now.may_stop_server:

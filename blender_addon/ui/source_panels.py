@@ -3,11 +3,12 @@
 import bpy
 
 from ..scene import moving_tint
-from ..shot import checks, found_camera, lens
+from ..shot import checks, estimates, found_camera, lens
 from ..translations import told
 from ..ui import get_model, server_setup
 from ..ui.clip_operators import EX4D_OT_open_again, EX4D_OT_open_clip, EX4D_OT_set_scale
 from ..ui.detail import draw_detail
+from ..ui.estimate import draw_estimate
 from ..ui.find_camera import EX4D_OT_find_camera
 from ..ui.floor import EX4D_OT_set_floor
 from ..ui.layout import Context, Layout, advise, has_shot, say, settings_column
@@ -33,27 +34,33 @@ def draw_elsewhere(layout: Layout, context: Context) -> None:
 
 
 def draw_source(layout: Layout, context: Context) -> None:
-    """Opening a clip, which one is open, and what is wrong with it or its depth."""
+    """Opening a clip, and which one is open: as high with a shot as it ever gets, so that no button below moves."""
     facts, now = context.scene.ex4d, session.current()
-    if now.lacks_server:
+    if now.lacks_server and not facts.shot:
         box = layout.box()
         say(box, context, "EX-4D needs a server on this machine. Set it up once, here.", "INFO")
         server_setup.draw(box)
-    layout.operator(EX4D_OT_open_clip.bl_idname, icon="FILE_MOVIE")
+    row = layout.row(align=True)
+    row.operator(EX4D_OT_open_clip.bl_idname, icon="FILE_MOVIE")
     if facts.clip_path and facts.clip_path != facts.opened and not now.state.busy:
         text = told("Open {name}", name=bpy.path.basename(facts.clip_path))
-        layout.operator(EX4D_OT_open_clip.bl_idname, text=text, icon="FILE_REFRESH").filepath = facts.clip_path
+        row.operator(EX4D_OT_open_clip.bl_idname, text=text, icon="FILE_REFRESH").filepath = facts.clip_path
     if facts.shot:
         draw_opened(layout, facts)
     else:
         layout.prop(facts, "match_scene")
-    server = now.capabilities
-    wanted = capabilities.estimator_to_get(facts.estimator_name, server) if server is not None else None
-    if wanted is not None and not facts.uses_depth_file:
-        get_model.draw(layout, wanted)
+        draw_clip_trouble(layout, context)
+
+
+def draw_clip_trouble(layout: Layout, context: Context) -> None:
+    """What is wrong with the clip or its depth, and the model that the depth lacks."""
+    facts, server = context.scene.ex4d, session.current().capabilities
     column = layout.column(align=True)
     for advice in [*checks.clip_trouble(context.scene), *checks.depth_trouble(context.scene)]:
         advise(column, context, advice)
+    wanted = capabilities.estimator_to_get(facts.estimator_name, server) if server is not None else None
+    if wanted is not None and not facts.uses_depth_file:
+        get_model.draw(layout, wanted)
 
 
 def draw_frames(layout: Layout, context: Context) -> None:
@@ -121,6 +128,8 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
         column.prop(facts, "zooms")
         if facts.shot:
             layout.operator(EX4D_OT_find_camera.bl_idname, icon="TRACKER")
+            if not session.current().state.busy:
+                draw_estimate(layout, estimates.of_camera(facts))
     tint = moving_tint.strength(context.scene) if facts.shot else None
     if tint is not None:
         column.prop(tint, "default_value", text="Tint What Moves", slider=True)

@@ -4,7 +4,7 @@
 import bpy
 
 from ..shot import take_facts, take_list, takes
-from ..ui.layout import Context, Layout, say, settings_column
+from ..ui.layout import Context, Layout, say, say_briefly, settings_column
 from ..ui.operator import Safe, poll_shot
 from ..ui.take_operators import OnTake
 from ..words import count
@@ -27,7 +27,7 @@ class EX4D_OT_take_delete(OnTake):
         chosen = self.chosen(context)
         title, folder = chosen.title, takes.take_folder(context.scene, chosen.number, chosen.view)
         take_list.delete(context.scene, chosen)
-        self.tell(f"{title} was deleted with its files in {folder}.")
+        self.tell(f"{title} was deleted. Its files in {folder} are gone too.")
 
 
 class EX4D_OT_takes_list(Safe):
@@ -45,7 +45,7 @@ class EX4D_OT_takes_list(Safe):
         """List them."""
         found, damaged = take_list.list_again(context.scene)
         came = f"{count(found, 'take')} came back into the list." if found else ""
-        self.tell(" ".join([came, *damaged]).strip() or "Every take on disk is already in the list.")
+        self.tell(" ".join([came, *damaged]).strip() or "No take is missing from the list.")
 
 
 def draw_facts(layout: Layout, context: Context, entry: bpy.types.PropertyGroup) -> None:
@@ -55,7 +55,7 @@ def draw_facts(layout: Layout, context: Context, entry: bpy.types.PropertyGroup)
     if icon:
         layout.template_icon(icon_value=icon, scale=7)
     elif seen is not None and seen.trouble:
-        say(layout, context, seen.trouble, "INFO")
+        say_briefly(layout, context, seen.trouble)
     if entry.made:
         say(layout, context, entry.made)
     if seen is None:
@@ -63,7 +63,7 @@ def draw_facts(layout: Layout, context: Context, entry: bpy.types.PropertyGroup)
     if seen.facts.lines:
         say(layout, context, ". ".join(seen.facts.lines))
     if seen.facts.trouble:
-        say(layout, context, seen.facts.trouble, "INFO")
+        say_briefly(layout, context, seen.facts.trouble)
 
 
 def has_takes(scene: bpy.types.Scene) -> bool:
@@ -77,7 +77,7 @@ def draw_settings(layout: Layout, context: Context) -> None:
     entry = facts.active_take
     seen = now.take_looks.of(context.scene, entry) if entry is not None else None
     if seen is None or seen.facts.seed is None:
-        layout.label(text="Views have no settings" if entry is not None and entry.view else "Not known")
+        layout.label(text="Path previews have no settings" if entry is not None and entry.view else "Not known")
         return
     info = capabilities.find(entry.generator, now.capabilities.generators) if now.capabilities is not None else None
     for label, value in [*take_facts.in_words(seen.facts, info), ("Seed", str(seen.facts.seed))]:
@@ -86,9 +86,7 @@ def draw_settings(layout: Layout, context: Context) -> None:
 
 def draw_entry(layout: Layout, entry: bpy.types.PropertyGroup) -> None:
     """What an artist keeps with a take, below the list."""
-    column = settings_column(layout)
-    column.prop(entry, "title")
-    column.prop(entry, "note")
+    settings_column(layout).prop(entry, "note")
 
 
 def draw_removing(layout: Layout) -> None:

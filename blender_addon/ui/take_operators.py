@@ -20,7 +20,7 @@ class OnTake(Safe):
     """Base of what is done to one take of the list."""
 
     number: IntProperty(name="Take", description="Number of the take; 0 takes the active one", options={"SKIP_SAVE"})
-    view: BoolProperty(name="View", description="The number is that of a view", options={"SKIP_SAVE"})
+    view: BoolProperty(name="Path Preview", description="The number is that of a path preview", options={"SKIP_SAVE"})
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -35,8 +35,7 @@ class OnTake(Safe):
         for take in facts.takes:
             if (take.number, take.view) == (self.number, self.view):
                 return take
-        word = "view" if self.view else "take"
-        raise InputError(f"There is no {word} {self.number} in the list: choose another.")
+        raise InputError(f"There is no {takes.noun(self.view)} {self.number} in the list: choose another.")
 
 
 class EX4D_OT_take_select(OnTake):
@@ -66,7 +65,7 @@ class EX4D_OT_take_restore_camera(OnTake):
         chosen = camera.path_camera(scene)
         start = part.scene_frame(scene.ex4d, take.start) if take.frames else None
         keys = camera.restore(scene, chosen, path, start)
-        self.tell(f"{chosen.name} now has {count(len(keys), 'key')}, those of {take.title}.")
+        self.tell(f"{chosen.name} now has {count(len(keys), 'key')}. It moves as in {take.title}.")
 
 
 class EX4D_OT_take_again(OnTake, Job):
@@ -95,7 +94,7 @@ class EX4D_OT_take_again(OnTake, Job):
         """Read the take's record."""
         taken = self.chosen(context)
         if taken.view:
-            raise InputError(f"{taken.title} shows only what is real: choose a take, or press Generate.")
+            raise InputError(f"{taken.title} is only a preview of the path: choose a take, or press Generate EX-4D.")
         try:
             changed = json.loads(self.options or "{}")
         except ValueError as error:

@@ -8,8 +8,10 @@ import bpy
 
 from ex4d.jobs.messages import GeneratorInfo
 
+from ..shot import estimates
 from ..ui import result
 from ..ui.compare import draw_compare
+from ..ui.estimate import draw_estimate_of
 from ..ui.layout import Context, Layout
 from ..ui.properties import EX4DTake
 from ..ui.source_strip import EX4D_OT_source_strip
@@ -43,6 +45,13 @@ def draw_takes(layout: Layout, context: Context) -> None:
     if better is not None:
         again = row.operator(EX4D_OT_take_again.bl_idname, text=better.label)
         again.number, again.generator, again.options = 0, better.generator, better.options
+    if active is not None and active.generator and not session.current().state.busy:
+        column = layout.column(align=True)
+        same = estimates.of_again(facts, active, active.generator, active.quality)
+        draw_estimate_of(column, EX4D_OT_take_again.bl_label, same)
+        if better is not None:
+            quality = json.loads(better.options or "{}").get("quality", "")
+            draw_estimate_of(column, better.label, estimates.of_again(facts, active, better.generator, quality))
     draw_removing(layout)
 
 

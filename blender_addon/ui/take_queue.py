@@ -6,12 +6,14 @@ from dataclasses import replace
 import bpy
 from bpy.props import IntProperty, StringProperty
 
-from ..shot import estimates, variations
+from ex4d.jobs.messages import GeneratorInfo
+
+from ..shot import estimates, options, variations
 from ..ui.estimate import draw_estimate
-from ..ui.layout import Context, Layout, say
+from ..ui.layout import Context, Layout, say_briefly
 from ..ui.operator import Job, poll_shot, poll_takes
 from ..words import count
-from ..work import queue, requests, session, state
+from ..work import capabilities, queue, requests, session, state
 
 
 class EX4D_OT_variations(Job):
@@ -41,7 +43,7 @@ class EX4D_OT_variations(Job):
             now.press(request)
         first, last = (request.generation["seed"] for request in (wanted[0], wanted[-1]))
         seeds = f"seeds {first} to {last}" if number > 1 else f"seed {first}"
-        now.dispatch(state.Said(f"{count(number, 'take')} queued with {seeds}, using the camera as it is now."))
+        now.dispatch(state.Said(f"{count(number, 'take')} queued. They have {seeds}, and use the camera as it is now."))
 
 
 class EX4D_OT_queue_cancel(bpy.types.Operator):
@@ -102,7 +104,7 @@ def draw_queue(layout: Layout, context: Context) -> None:
     """What waits, in order, and what failed while others went on; nothing where neither is there."""
     held = session.current().queue
     for sentence in held.lost:
-        say(layout, context, sentence, "ERROR")
+        say_briefly(layout, context, sentence, "ERROR")
     if held.lost:
         layout.operator(EX4D_OT_queue_dismiss.bl_idname, text="Dismiss", icon="X")
     if not held.waiting:
@@ -125,9 +127,15 @@ def told(request: requests.Request, context: Context) -> str:
     if isinstance(request, requests.TakeRequest) and not request.preview:
         name = request.generation.get("generator", "")
         quality = request.generation.get("options", {}).get(name, {}).get("quality", "")
+        quality = options.told(_generator(name), "quality", quality) if quality else ""
     quality = f" ({quality})" if quality else ""
     scene = f", {request.scene}" if request.scene_uid != context.scene.session_uid else ""
     return f"{queue.name_of(request)}{quality}{scene}"
+
+
+def _generator(name: str) -> GeneratorInfo | None:
+    server = session.current().capabilities
+    return capabilities.find(name, server.generators) if server is not None else None
 
 
 CLASSES = (EX4D_OT_variations, EX4D_OT_queue_cancel, EX4D_OT_queue_dismiss)

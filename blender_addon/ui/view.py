@@ -48,7 +48,7 @@ class EX4D_OT_look_through_source(Safe):
         scene, space = context.scene, view_of(context).spaces.active
         own = objects.find(scene, objects.SOURCE_CAMERA)
         if own is None:
-            raise InputError("EX-4D Source Camera was deleted: press Open Again, which makes it anew.")
+            raise InputError("EX-4D Source Camera was deleted: press Open Again to restore it.")
         if looks_through_source(scene, space):
             space.use_local_camera = False
             if scene.camera == own and scene.ex4d.camera is not None:
@@ -70,11 +70,11 @@ class EX4D_OT_show_footage(Safe):
         name="Shading",
         description="Viewport shading to use",
         items=(
-            ("MATERIAL", "Material", "With its material: every pixel, tinted where something is missing"),
+            ("MATERIAL", "Material", "With its material: every pixel, tinted where it is to be invented"),
             (
                 "SOLID",
                 "Solid",
-                "Faster: flat colours alone, without the tint where something is missing",
+                "Faster: flat colours alone, without the tint",
             ),
         ),
     )

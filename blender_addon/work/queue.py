@@ -125,7 +125,7 @@ def name_of(request: Request) -> str:
     if isinstance(request, OpenRequest):
         return "Source Camera"
     if not isinstance(request, TakeRequest) or request.preview:
-        return "View"
+        return "Path Preview"
     return f"Take with Seed {request.generation.get('seed', 0)}"
 
 
@@ -133,10 +133,10 @@ def told(now: State, queue: Queue) -> str:
     """What to say once a take was put into the queue."""
     if now.finds_camera:
         return (
-            "Queued behind the search for the source camera; it uses both cameras as they are now. Press Cancel to"
-            " start it at once, or press Take Again once the camera is found."
+            "Queued behind the camera search. It uses both cameras as they are now. Press Cancel to start it at once,"
+            " or press Take Again once the camera is found."
         )
-    return f"Queued behind {count(len(queue.waiting), 'take')}; it uses the camera as it is now."
+    return f"Queued behind {count(len(queue.waiting), 'take')}. It uses the camera as it is now."
 
 
 def may_ask_for_takes(now: State) -> bool:

@@ -19,7 +19,18 @@ from ex4d.jobs.client import Client
 from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
 
 from ..scene import comparison, objects
-from ..shot import clip_looks, copies, from_0_1, homes, live_coverage, part, saving, takes
+from ..shot import (
+    clip_looks,
+    copies,
+    found_camera,
+    from_0_1,
+    homes,
+    live_coverage,
+    part,
+    path_check,
+    saving,
+    takes,
+)
 from ..ui import status_bar
 from ..ui.coverage_overlay import Overlay
 from ..ui.generators import Groups
@@ -62,7 +73,7 @@ class Session(Connection):
         clip_looks: what was seen of clips that a file dialog shows.
         coverage: what is real from where the camera is, and along its path.
         settled: what was done for the file that is being written right now.
-        off_source: whether a shot's camera starts off the source view, as it was when its first frame was shown last.
+        paths: what is known of the chosen cameras' paths.
     """
 
     def __init__(self) -> None:
@@ -74,7 +85,7 @@ class Session(Connection):
         self.overlay = Overlay()
         self.take_looks = TakeLooks()
         self.settled: saving.Settled | None = None
-        self.off_source: dict[str, bool] = {}
+        self.paths = path_check.PathChecks()
         self.clip_looks = clip_looks.ClipLooks()
         self.coverage = live_coverage.LiveCoverage()
         self.disk_use: tuple[Path, float, Any] | None = None
@@ -97,7 +108,7 @@ class Session(Connection):
             self.start_server()
         self.dispatch(state.Pressed(request))
         if started:
-            self.dispatch(state.Said("No server answered, so one was started on this machine; it ends with Blender."))
+            self.dispatch(state.Said("A server was started on this machine. It ends with Blender."))
 
     # -- events and effects
 
@@ -283,13 +294,15 @@ class Session(Connection):
         self.picture.forget()
         self.coverage.forget()
         self.take_looks.forget()
-        self.off_source.clear()
+        self.paths.forget()
         self.state, self.queue = State(trouble=self.state.trouble), queue.Queue()
         self._entered = False
 
     def after_undo(self) -> None:
         """Undo stops no server, so the .blend must say again what is under way; and it may bring old values back."""
         self.dispatch(state.SteppedBack())
+        if self.state.finds_camera and not found_camera.has_shot(self.state.request):
+            self.dispatch(state.ShotGone())
         self._tell(from_0_1.migrate_file())
         part.show_where_missing()
         if self.state.busy and self.state.job_id:

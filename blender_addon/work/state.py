@@ -139,6 +139,11 @@ class SteppedBack:
 
 
 @dataclass(frozen=True)
+class ShotGone:
+    """Undo has taken away the shot whose camera is looked for."""
+
+
+@dataclass(frozen=True)
 class CancelPressed:
     """The user wants to stop."""
 
@@ -160,6 +165,7 @@ Event = (
     | Failed
     | Said
     | SteppedBack
+    | ShotGone
     | CancelPressed
     | GaveUp
 )
@@ -296,6 +302,11 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return replace(state, message="", failed=False), ()
         case SteppedBack() if not state.busy:
             return State(trouble=state.trouble), ()
+        case SteppedBack() if state.finds_camera:  # its message is of the opening, which may be undone
+            return replace(state, message="", failed=False), ()
+        case ShotGone() if state.finds_camera:
+            cancel = (CancelJob(state.job_id),) if state.phase == "working" and state.job_id else ()
+            return _ended(state, "", failed=False, also=(*cancel, Drop()))
         case CancelPressed() if state.busy:
             cancel = (CancelJob(state.job_id),) if state.phase == "working" and state.job_id else ()
             return _ended(state, _cancelled(state), failed=False, also=(*cancel, Drop()))
@@ -321,7 +332,7 @@ def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
 
 def _cancelled(state: State) -> str:
     if state.finds_camera:
-        return "The search for the source camera was cancelled; the camera stays as it is. Find Camera looks again."
+        return "The camera search was cancelled. The source camera stays as it is; Find Camera looks again."
     return "Cancelled."
 
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from fractions import Fraction
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -76,7 +77,7 @@ def test_takes_wait_for_the_search_and_another_clip_takes_its_place():
     assert not queue.may_open(now, held), "the take that waits is of this shot"
     now, held, effects = queue.transition(now, held, state.CancelPressed())
     assert now.request == TAKE
-    assert "search for the source camera was cancelled" in now.message
+    assert "camera search was cancelled" in now.message
 
     other = replace(CLIP, clip="/a/other.mp4", shot="other")
     assert queue.may_open(SEARCHING, Queue())
@@ -111,8 +112,8 @@ def test_preset_keys_go_along_and_a_camera_that_a_constraint_moves_is_left_and_t
     done = searched(facts, tmp_path, shots.walk(), ["The source camera was found."], np.array([[0.5, 1, 4], [0, 0, 8]]))
     assert done.changed
     assert done.message == (
-        "small.mp4 is open. The source camera was found. The keys of EX-4D Camera went along with it. Held moves not by"
-        " keys alone and was left as it is: look whether it is where you want it."
+        "small.mp4 is open. The source camera was found. The keys of EX-4D Camera went along with it. Held is not moved"
+        " by keys alone and was left as it is: check that it is where you want it."
     )
     went = camera.sample(scene).camera_to_world
     assert went == pytest.approx(shots.walk() @ beside, abs=4e-3 * facts.radius)
@@ -195,8 +196,28 @@ def test_a_shot_that_has_changed_meanwhile_is_left_alone(scene, shot, tmp_path, 
         shots.open_again(tmp_path, replace(shots.small_depth(), depth=2 * shots.small_depth().depth))
     done = shots.outcome(found_camera.bring_in(asked, update))
     assert not done.changed
-    assert "nothing was changed" in done.message
+    assert done.message == "" if what == "scene deleted" else "is not used" in done.message
     assert all(other.ex4d.path == "" for other in bpy.data.scenes)
+
+
+def test_undo_of_open_clip_ends_the_search_for_its_camera_and_says_nothing_of_the_clip(scene, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(session.Session, "connect", lambda self: SimpleNamespace(cancel=asked.append))
+    bpy.ops.ed.undo_push(message="before")
+    shots.open_small(tmp_path)
+    bpy.ops.ed.undo_push(message="EX-4D: Open small.mp4")
+    bpy.context.scene.ex4d.camera.location.x += 1
+    bpy.ops.ed.undo_push(message="Move")
+    here = session.current()
+    request = replace(SEARCH, shot=scene.ex4d.shot, scene_uid=scene.session_uid)
+    here.state = replace(SEARCHING, request=request, message="small.mp4 is open.")
+    bpy.ops.ed.undo()
+    assert here.state.finds_camera, "the shot still stands"
+    assert here.state.message == ""
+    bpy.ops.ed.undo()
+    assert not bpy.context.scene.ex4d.shot
+    assert here.state == State()
+    assert asked == ["job-1"]
 
 
 def test_a_shot_of_an_earlier_file_keeps_its_camera_that_stands_and_a_new_scene_finds(scene, shot):

@@ -214,13 +214,13 @@ def test_undo_takes_all_of_it_back_in_one_step(scene, taken):
 
 def test_what_is_not_as_in_the_take_is_told(scene, taken):
     bpy.ops.ex4d.cg_set_up()
-    assert session.current().state.message == "Renders show your own objects over Take 001 (preview)."
+    assert session.current().state.message == "CG is set up. Renders show your own objects over Take 001 (Preview)."
     bpy.ops.ex4d.camera_preset(preset="arc", amount=20)
     scene.render.engine = "BLENDER_WORKBENCH"
     scene.view_settings.view_transform = "AgX"
     bpy.ops.ex4d.cg_set_up()
     said = session.current().state.message
-    assert "EX-4D Camera does not move as in Take 001 (preview): Restore Camera" in said
+    assert "EX-4D Camera does not move as in Take 001 (Preview): Restore Camera" in said
     assert "for shadows on the take, render with Cycles" in said
     assert "The view transform is AgX" in said
 
@@ -235,7 +235,7 @@ def test_own_objects_are_not_told_to_be_missing_once_they_are_rendered_over_a_ta
 def test_a_take_whose_movie_is_gone_is_refused_and_the_scene_stays(scene, taken):
     (takes.take_folder(scene, 1) / "result.mp4").unlink()
     before = state(scene)
-    with pytest.raises(RuntimeError, match=r"The movie of Take 001 \(preview\) is gone"):
+    with pytest.raises(RuntimeError, match=r"The movie of Take 001 \(Preview\) is gone"):
         bpy.ops.ex4d.cg_set_up()
     assert state(scene) == before
 

@@ -55,16 +55,16 @@ def test_choosing_the_own_camera_again_also_shows_it_where_the_old_one_was_shown
     assert scene.camera == other
 
 
-def test_a_server_that_does_not_answer_is_told_with_the_button_that_sets_one_up_or_starts_it(scene, ready):
+def test_a_server_that_does_not_answer_is_told_at_the_top_with_its_button_and_nothing_is_ready(scene, ready):
     session.current().dispatch(
         state.Troubled("The server at tcp://127.0.0.1:5750 does not answer: press Start Server.")
     )
-    (advice,) = checks.warnings(scene)
-    assert "does not answer" in advice.text
-    assert advice.operator == "ex4d.server_set_up"
+    assert [a.short for a in checks.warnings(scene)] == ["Takes wait for a server"]
+    assert "does not answer" in checks.server_trouble().text
+    assert checks.server_trouble().operator == "ex4d.server_set_up"
     preferences().python = "/of/my/own/python"
-    (advice,) = checks.warnings(scene)
-    assert advice.operator == "ex4d.server_start"
+    assert checks.server_trouble().operator == "ex4d.server_start"
+    assert [a.short for a in checks.warnings(scene)] == ["Takes wait for a server"]
 
 
 def test_without_a_server_nothing_is_ready_unless_generate_would_start_one(scene, ready):
@@ -115,6 +115,74 @@ def test_a_still_camera_off_the_source_view_is_told_at_any_frame(scene, ready):
     assert advice.operator == "ex4d.snap_to_source"
 
 
+def test_a_keyed_camera_off_the_source_view_is_told_at_any_frame_and_after_a_reload(scene, ready, tmp_path):
+    scene.ex4d.camera.location.x += 1
+    scene.ex4d.camera.keyframe_insert("location", frame=scene.ex4d.start)
+    scene.frame_set(scene.ex4d.last)
+    for frame in (scene.ex4d.last, scene.ex4d.start):
+        scene.frame_set(frame)
+        assert [a.short for a in checks.warnings(scene)] == ["Starts off source view"]
+    scene.frame_set(scene.ex4d.last)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "late.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "late.blend"))
+    announced.by()
+    scene = bpy.context.scene
+    assert scene.frame_current == scene.ex4d.last
+    assert [a.short for a in checks.warnings(scene)] == ["Starts off source view"]
+    press(checks.warnings(scene)[0])
+    assert not checks.warnings(scene)
+
+
+def test_a_camera_keyed_to_move_as_the_source_camera_does_makes_the_clip_itself(scene, tmp_path):
+    announced.by()
+    shots.open_small(tmp_path / "moving", poses=shots.walk())
+    assert not checks.warnings(scene), "a camera that stands while the source camera walks sees something else"
+    bpy.ops.ex4d.camera_preset(preset="hold")
+    for frame in (scene.ex4d.start, scene.ex4d.last):
+        scene.frame_set(frame)
+        (advice,) = checks.warnings(scene)
+        assert "moves as the source camera does, so the take would be the clip itself" in advice.text
+    bpy.ops.ex4d.camera_preset(preset="zoom_in")
+    assert not checks.warnings(scene)
+
+
+def test_a_camera_that_more_than_keys_moves_is_not_ready_before_its_path_was_looked_at(scene, ready):
+    chosen, held = scene.ex4d.camera, bpy.data.objects.new("Held", None)
+    scene.collection.objects.link(held)
+    chosen.animation_data_clear()
+    bpy.ops.ex4d.snap_to_source(at="FIRST")
+    placed = chosen.matrix_world.copy()
+    follows = chosen.constraints.new("CHILD_OF")
+    follows.target = held
+    bpy.context.view_layer.update()
+    assert (chosen.matrix_world.translation - placed.translation).length < 1e-6
+    for frame in (scene.ex4d.last, scene.ex4d.start):
+        scene.frame_set(frame)
+        (advice,) = checks.warnings(scene)
+        assert (advice.short, advice.operator) == ("Path not checked", "ex4d.check_path")
+    press(advice)
+    (advice,) = checks.warnings(scene)
+    assert advice.text.startswith("EX-4D Camera does not move, so the take would be the clip itself")
+
+    for frame, x in ((scene.ex4d.start, 0.0), (scene.ex4d.last, 2.0)):
+        held.location.x = x
+        held.keyframe_insert("location", frame=frame)
+    scene.frame_set(scene.ex4d.last)
+    (advice,) = checks.warnings(scene)
+    assert advice.operator == "ex4d.check_path", "it is elsewhere than it was: what was found does not hold"
+    press(advice)
+    assert scene.frame_current == scene.ex4d.last
+    assert not checks.warnings(scene)
+
+    held.animation_data_clear()
+    held.location.x = 2
+    bpy.context.view_layer.update()
+    scene.frame_set(scene.ex4d.last)
+    assert not checks.warnings(scene), "at the last frame nothing tells that it starts elsewhere now"
+    scene.frame_set(scene.ex4d.start)
+    assert [a.short for a in checks.warnings(scene)] == ["Starts off source view"]
+
+
 def test_a_scene_range_that_misses_the_shot_is_told_and_the_button_mends_it(scene, ready):
     scene.frame_start, scene.frame_end = 100, 150
     (advice,) = checks.warnings(scene)
@@ -122,3 +190,14 @@ def test_a_scene_range_that_misses_the_shot_is_told_and_the_button_mends_it(scen
     press(advice)
     assert (scene.frame_start, scene.frame_end) == (1, 13)
     assert not checks.warnings(scene)
+
+
+def test_with_match_scene_off_the_cube_stays_and_check_offers_to_hide_it(scene, tmp_path):
+    bpy.ops.wm.read_homefile(use_factory_startup=True)
+    scene = bpy.context.scene
+    assert "hidden" not in shots.said_when_opened(tmp_path / "kept", match_scene=False)
+    cube = scene.objects["Cube"]
+    assert (cube.hide_viewport, cube.hide_render) == (False, False)
+    (advice,) = [a for a in checks.warnings(scene) if a.operator == "ex4d.hide"]
+    press(advice)
+    assert cube.hide_render

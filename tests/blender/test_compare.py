@@ -78,7 +78,7 @@ def colour(pixels, column, frame=5):
 
 def test_a_wipe_shows_the_source_left_of_the_line_and_the_take_right_of_it(scene, shot, preview):
     bpy.ops.ex4d.compare(mode="WIPE")
-    assert session.current().state.message == "The sequencer shows Source | Take 001 (preview)."
+    assert session.current().state.message == "Wipe is on. The sequencer shows Clip | Take 001 (Preview)."
     shown = preview()
     assert [colour(shown, column) for column in (1, 46, 49, 94)] == ["red", "red", "green", "green"]
     scene.ex4d.wipe = 0.25
@@ -193,7 +193,7 @@ def test_what_cannot_be_compared_says_why(scene, shot, tmp_path):
         bpy.ops.ex4d.compare(mode="WIPE")
     scene.ex4d.compare_with = "SOURCE"
     (takes.take_folder(scene, 1) / "result.mp4").unlink()
-    with pytest.raises(RuntimeError, match=r"The video of Take 001 \(preview\) is gone"):
+    with pytest.raises(RuntimeError, match=r"The video of Take 001 \(Preview\) is gone"):
         bpy.ops.ex4d.compare(mode="WIPE")
     bpy.ops.ex4d.take_delete(number=1, view=True)
     scene.ex4d.compare_with = "VIEW"

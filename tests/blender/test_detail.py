@@ -78,7 +78,7 @@ def test_the_detail_is_changed_on_the_open_shot_and_back_without_its_server(scen
         set_detail(scene, choice)
         stands(scene, shot, step)
         words = "Full: 512 x 288" if step == 1 else "1/2: 258 x 146"
-        told = f"The mesh in the viewport is {words} points. Takes always use all of the depth."
+        told = f"The viewport mesh has changed. It is {words} points; takes always use all of the depth."
         assert session.current().state.message == told
     assert (scene.ex4d.camera, tuple(root.scale)) == (chosen, (2, 2, 2))
     assert [*objects.find(scene, objects.MESH).data.materials] == [material]
@@ -135,7 +135,7 @@ def test_depth_that_is_gone_is_told_and_the_mesh_stays(scene, shot):
 def test_a_mesh_that_was_deleted_is_told(scene, shot):
     bpy.data.objects.remove(objects.find(scene, objects.MESH))
     scene.ex4d.detail = "FULL"
-    with pytest.raises(RuntimeError, match="undo until it is, or press Open Again"):
+    with pytest.raises(RuntimeError, match="press Undo until it is back, or press Open Again"):
         bpy.ops.ex4d.set_detail()
 
 

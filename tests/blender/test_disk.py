@@ -60,7 +60,7 @@ def test_clean_removes_earlier_openings_and_keeps_takes_and_what_is_shown(scene,
     bpy.ops.ex4d.clean()
     assert (
         session.current().state.message
-        == f"Removed {freed / 1e6:.0f} MB left by earlier openings. All takes are still there."
+        == f"Removed {freed / 1e6:.0f} MB. Earlier openings had left it; all takes are still there."
     )
     assert not any(path.exists() for path in gone)
     assert not (folder / "again" / "again_001").exists()

@@ -12,7 +12,7 @@ import shots
 from test_panels import draw
 from test_takes import deliver
 
-from blender_addon.shot import estimates, part
+from blender_addon.shot import estimates, part, takes
 from blender_addon.ui import open_dialog, panels
 from blender_addon.ui.preferences import preferences
 from blender_addon.work import pace, session, state
@@ -134,6 +134,40 @@ def test_a_take_tells_how_long_the_next_one_will_take_by_generator_and_quality(s
     scene.ex4d.frames = 130
     scene.ex4d_generators.painter.quality = "final"
     assert estimates.of_take(scene.ex4d).seconds == pytest.approx(530, rel=1e-6)
+
+
+def test_a_take_made_again_says_what_it_takes_beside_its_buttons_and_when_it_begins(
+    scene, tmp_path, addon, monkeypatch
+):
+    shots.open_small(tmp_path)
+    announced.by()
+    request, update = deliver(scene, tmp_path / "one", made_by="painter")
+    shots.outcome(takes.bring_in(request, update, session.current().capabilities))
+    entry = scene.ex4d.takes[0]
+    entry.quality = "draft"
+    slow = {name: pace.Known({"Sampling": each}, {}, 0.2, 1e9) for name, each in (("draft", 3e3), ("final", 9e3))}
+    known = {f"generate painter {name}": pace_of for name, pace_of in slow.items()}
+    known["view"] = pace.Known({"Rendering": 1e3}, {}, 0.1, 1e9)
+    session.current().learning.known = (preferences().address, known)
+    lines = [text for text, _ in draw(panels.draw_takes).lines]
+    assert "Take Again: about 4 min, 16 kB on disk" in lines, "13 frames of 96x64 px are 0.08 million pixels"
+    assert "As Final: about 12 min, 16 kB on disk" in lines
+
+    here, pressed = session.current(), []
+    monkeypatch.setattr(session.Session, "press", lambda self, request: pressed.append(request))
+    monkeypatch.setattr(session.Session, "finish", lambda self: self.state)
+    again = replace(request, generation={**request.generation, "generator": "painter"})
+    assert estimates.told_at_start(again) == "About 12 min, 16 kB on disk."
+    bpy.ops.ex4d.preview()
+    assert here.state.message == "About 80 s, 8 kB on disk."
+    here.state = state.State("working", pressed[0], JOB, stage="Queued", message=here.state.message)
+    drawn = draw(panels.draw_status)
+    assert [text for text, _ in drawn.lines] == ["About 80 s, 8 kB on disk."], "until the server says how long"
+    here.state = replace(here.state, eta_s=70.0)
+    drawn = draw(panels.draw_status)
+    assert "70 s left" in drawn.labels
+    assert [text for text, _ in drawn.lines] == [""]
+    here.state = state.State()
 
 
 def test_waiting_for_a_server_and_following_after_a_restart_teach_nothing(scene, tmp_path, addon, clock):

@@ -39,11 +39,11 @@ def knows(scene, files):
 
 
 def test_a_clip_that_was_moved_is_missed_and_found(scene, shot, clip, tmp_path):
-    assert "Find Clip..." not in draw(panels.draw_source).buttons
+    assert "Find Clip..." not in draw(panels.draw_check).buttons
     moved = tmp_path / "footage" / "renamed.mp4"
     moved.parent.mkdir()
     clip.rename(moved)
-    drawn = draw(panels.draw_source)
+    drawn = draw(panels.draw_check)
     assert "small.mp4 was moved or deleted" in drawn.text
     assert "Find Clip..." in drawn.buttons
     with pytest.raises(RuntimeError, match="press Find Clip"):
@@ -53,7 +53,7 @@ def test_a_clip_that_was_moved_is_missed_and_found(scene, shot, clip, tmp_path):
     assert session.current().state == state.State(message=f"The clip is found: {moved}.")
     assert scene.ex4d.opened == scene.ex4d.clip_path == str(moved)
     assert scene.ex4d.input_files == {blob_of(moved).sha256: str(moved)}
-    assert "Find Clip..." not in draw(panels.draw_source).buttons
+    assert "Find Clip..." not in draw(panels.draw_check).buttons
     again = asking.request_again(scene, estimate=False)
     assert (again.clip, again.shot) == (str(moved), scene.ex4d.shot)
 

@@ -5,7 +5,16 @@ import bpy
 import pytest
 
 from blender_addon.ui import camera_operators, clip_operators, properties
-from blender_addon.ui.from_schema import NOT_GIVEN, from_blender, in_blender, items_of, label, property_of, shortest
+from blender_addon.ui.from_schema import (
+    NOT_GIVEN,
+    from_blender,
+    in_blender,
+    items_of,
+    label,
+    property_of,
+    shortest,
+    tooltip,
+)
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.schema import Choice, Setting, describe
 
@@ -31,7 +40,7 @@ DRAWN = [
 def test_what_the_panel_shows_is_the_schemas(scene, setting, name):
     drawn = scene.ex4d.bl_rna.properties[name]
     assert drawn.name == label(setting)
-    assert drawn.description.startswith(setting.help)
+    assert drawn.description.startswith(tooltip(setting).removesuffix(f" ({setting.unit})"))
     assert setting.unit in drawn.description
     if setting.kind == "choice":
         assert [(i.identifier, i.name, i.description) for i in drawn.enum_items] == [
@@ -48,7 +57,8 @@ def test_what_buttons_ask_for_is_the_schemas(operator, addon):
     names = [name for name in drawn.keys() if name in wanted and name != "frames"]  # noqa: SIM118 - no mapping
     assert names
     for name in names:
-        assert (drawn[name].name, wanted[name].help in drawn[name].description) == (label(wanted[name]), True)
+        assert drawn[name].name == label(wanted[name])
+        assert drawn[name].description.startswith(wanted[name].help.partition("; by default")[0])
 
 
 def test_every_setting_of_a_source_can_be_chosen_in_blender_or_is_made_from_what_can():
@@ -76,7 +86,7 @@ def test_a_setting_of_any_kind_becomes_a_property_with_its_default_range_and_wor
         held, drawn = scene.ex4d_test, scene.ex4d_test.bl_rna.properties["it"]
         assert from_blender(setting, held.it) == setting.default
         assert held.it == in_blender(setting, setting.default)
-        assert (drawn.name, setting.help in drawn.description) == (setting.label, True)
+        assert (drawn.name, drawn.description) == (setting.label, tooltip(setting))
         if setting.maximum is not None:
             held.it = type(held.it)(setting.maximum + 1)
             assert held.it == setting.maximum
@@ -92,6 +102,21 @@ def test_the_largest_number_that_blender_holds_is_the_end_of_a_range_beyond_it(s
     scene.ex4d.seed = 2**31 - 1
     assert scene.ex4d.seed == 2**31 - 1
     assert scene.ex4d.bl_rna.properties["seed"].hard_max == 2**31 - 1
+
+
+def test_a_number_that_need_not_be_given_says_what_its_0_means(scene):
+    drawn = scene.ex4d.bl_rna.properties
+    assert drawn["field_of_view"].description == (
+        "Horizontal field of view of the source; 0: from the depth, else 54 degrees along the longer side (degrees)"
+    )
+    assert drawn["part_side"].description.endswith("are scaled down; 0: the clip's own size (pixels)")
+    assert "; 0: found from the points in that file, else 1" in drawn["motion_scale"].description
+    plain = Setting("plain", "whole", None, "Plain", "How many", unit="steps", optional=True)
+    assert tooltip(plain) == "How many; 0: the default (steps)"
+    every = [setting for kind in (properties.SOURCE, properties.PATH) for setting in kind.values()]
+    optional = [s for s in every if s.optional and s.kind in ("whole", "number") and s.default is None]
+    assert len(optional) > 5
+    assert all("; 0: " in tooltip(setting) for setting in optional)
 
 
 def test_an_optional_choice_has_an_item_for_not_given_before_the_others():

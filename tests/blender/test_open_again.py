@@ -47,14 +47,14 @@ def test_camera_takes_and_strips_stay_when_the_clip_is_opened_again(scene, shot,
     root.location, root.scale = (1, 2, 3), (2, 2, 2)
     other = replace(shot, depth=shot.depth * 1.1)
     told = shots.open_again(tmp_path, other)
-    assert "the camera and takes are unchanged" in told
+    assert "The camera and takes are unchanged" in told
     assert "times as far" not in told
     assert facts.camera == chosen
     assert keys_of(chosen) == keys
     assert (facts.shot, facts.folder, facts.start) == (name, folder, 1)
     assert (scene.frame_start, scene.render.fps, views[0].shading.type) == (3, 30, "SOLID")
     assert (objects.find(scene, objects.ROOT), tuple(root.location), tuple(root.scale)) == (root, (1, 2, 3), (2, 2, 2))
-    assert [entry.title for entry in facts.takes] == ["Take 001 (preview)"]
+    assert [entry.title for entry in facts.takes] == ["Take 001 (Preview)"]
     assert takes.strip_of(scene, 1) is not None
     assert takes.take_folder(scene, 1).is_dir()
     assert [o.name for o in scene.objects if o.get("ex4d_role") == "mesh"] == ["EX-4D Mesh"]
@@ -289,7 +289,7 @@ def test_a_clip_whose_scene_is_deleted_while_it_opens_is_not_put_into_another(tw
     ended = finish(tmp_path, shot)
     assert ended == state.State(message="The scene that this was for is gone: nothing was changed.", failed=True)
     assert (two.ex4d.shot, two.ex4d.image.filepath, len(two.objects)) == (name, image, things)
-    assert [entry.title for entry in two.ex4d.takes] == ["Take 001 (preview)"]
+    assert [entry.title for entry in two.ex4d.takes] == ["Take 001 (Preview)"]
     assert not (folder / files.AGAIN).exists()
 
 
@@ -300,7 +300,7 @@ def test_a_take_whose_scene_is_deleted_goes_into_no_other(two_scenes, tmp_path):
     bpy.data.scenes.remove(one)
     with pytest.raises(source.InputError, match="The scene that this was for is gone"):
         list(takes.bring_in(request, update))
-    assert [entry.title for entry in two.ex4d.takes] == ["Take 001 (preview)"]
+    assert [entry.title for entry in two.ex4d.takes] == ["Take 001 (Preview)"]
 
 
 def test_a_scene_that_is_renamed_while_its_clip_opens_is_found(two_scenes, shot, tmp_path):

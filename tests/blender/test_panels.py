@@ -10,8 +10,10 @@ import pytest
 import shots
 
 from blender_addon.shot import checks
+from blender_addon.shot.take_facts import TakeFacts
 from blender_addon.ui import details, panels
 from blender_addon.ui.picture import Picture
+from blender_addon.ui.take_looks import Look
 from blender_addon.work import requests, session, state
 from ex4d.depth.lens import ASSUMED
 from ex4d.jobs.client import JobUpdate
@@ -30,8 +32,8 @@ class Layout:
 
     def __init__(self):
         self.labels, self.buttons, self.shown, self.icons, self.bars = [], [], [], [], []
-        self.lines, self.names = [], []
-        self.pressed = {}
+        self.lines, self.names, self.fields = [], [], []
+        self.pressed, self.depressed = {}, []
 
     def column(self, align=False):
         return self
@@ -47,10 +49,12 @@ class Layout:
     def label(self, text="", icon="NONE", translate=True):
         self.labels.append(text)
 
-    def prop(self, data, name, text=None, slider=False):
+    def prop(self, data, name, text=None, slider=False, icon="NONE", emboss=True):
         assert name in data.bl_rna.properties
         self.shown.append(name)
         self.names.append(text)
+        if data.bl_rna.properties[name].type == "STRING":
+            self.fields.append(getattr(data, name))
 
     def operator(self, idname, text=None, icon="NONE", emboss=True, depress=False):
         group, name = idname.split(".")
@@ -61,6 +65,7 @@ class Layout:
             return button
         self.buttons.append(text if text is not None else kind.name)
         self.pressed[self.buttons[-1]] = button
+        self.depressed += [self.buttons[-1]] if depress else []
         return button
 
     def menu(self, idname, text=""):
@@ -70,8 +75,9 @@ class Layout:
     def progress(self, factor=0.0, text=""):
         self.bars.append(text)
 
-    def template_list(self, *arguments, rows=5):
-        pass
+    def template_list(self, list_type, list_id, data, name, active_data, active_name, rows=5):
+        for item in getattr(data, name):
+            getattr(panels, list_type).draw_item(None, bpy.context, self, data, item, 0, active_data, active_name)
 
     def template_icon(self, icon_value, scale=1.0):
         self.icons.append(icon_value)
@@ -86,7 +92,11 @@ def draw(content):
     """What one of the functions of `panels` draws."""
     layout = Layout()
     preferences = SimpleNamespace(system=SimpleNamespace(ui_scale=1.0))
-    context = SimpleNamespace(scene=bpy.context.scene, preferences=preferences, region=SimpleNamespace(width=300))
+    views = [area.spaces.active for area in bpy.context.screen.areas if area.type == "VIEW_3D"]
+    region = SimpleNamespace(width=300)
+    context = SimpleNamespace(
+        scene=bpy.context.scene, preferences=preferences, region=region, space_data=views[0] if views else None
+    )
     content(layout, context)
     return layout
 
@@ -159,13 +169,13 @@ def test_of_several_models_that_cannot_run_the_best_and_the_nearest_say_why(scen
 def test_as_long_as_no_server_was_asked_the_panel_says_that_nobody_knows(scene, shot):
     assert session.current().client is None
     drawn = draw(panels.draw_generate)
-    assert "is not known yet" in drawn.text
+    assert "No server is connected yet" in drawn.text
     assert "Connect" in drawn.buttons
 
 
 def test_what_a_file_holds_is_told_while_no_server_says_what_it_means(scene, shot):
     scene.ex4d.options = json.dumps({"painter": {"quality": "draft", "steps": 4}})
-    assert "Kept until a server answers: quality draft, steps 4." in draw(panels.draw_generator).text
+    assert "Kept until a server answers: Quality Draft, Steps 4." in draw(panels.draw_generator).text
     announced.by()
     assert "Kept until" not in draw(panels.draw_generator).text
 
@@ -251,18 +261,18 @@ def test_a_preview_is_made_again_by_a_generator_that_has_no_quality(scene, shot)
 
 
 def test_what_an_estimator_lacks_is_told_once_the_server_has_said_it(scene, shot):
-    assert "torch" not in draw(panels.draw_source).text
+    assert "torch" not in draw(panels.draw_check).text
     announced.by(announced.lacking("ruler", NO_TORCH))
-    drawn = draw(panels.draw_source)
+    drawn = draw(panels.draw_check)
     assert "Without a depth file, the depth comes from Dice." in drawn.text
     assert NO_TORCH in drawn.text
     assert "Check Again" in drawn.buttons
     scene.ex4d.estimator = "ruler"
-    drawn = draw(panels.draw_source)
+    drawn = draw(panels.draw_check)
     assert NO_TORCH in drawn.text
     assert "Dice" not in drawn.text
     scene.ex4d.estimator, scene.ex4d.depth_path = "auto", "clip.depth.npz"
-    assert NO_TORCH not in draw(panels.draw_source).text
+    assert NO_TORCH not in draw(panels.draw_check).text
 
 
 def test_an_estimator_with_terms_shows_them_and_asks_whether_they_are_accepted(scene, shot):
@@ -419,17 +429,76 @@ def test_no_panel_says_the_same_thing_twice(scene, shot, busy):
         session.current().dispatch(state.Reopened(TAKE, JOB))
     for panel in panels.PANELS:
         drawn = draw(panel.draw)
-        texts = [text for text in [*drawn.labels, *drawn.buttons] if text and panel.label != "Models"]
+        texts = [*drawn.labels, *drawn.buttons, *drawn.fields, *(text for text, _ in drawn.lines)]
+        texts = [text for text in texts if text and panel.label != "Models"]
         assert len(texts) == len(set(texts)), (panel.label, sorted(texts))
     session.current().dispatch(state.CancelPressed())
 
 
-def test_a_guess_is_called_one(scene, shot):
-    assert "guess" not in draw(panels.draw_source).text
+def height(drawn):
+    """How many things stand in a panel."""
+    return len([*drawn.labels, *drawn.lines, *drawn.shown, *drawn.buttons, *drawn.bars])
+
+
+def test_no_warning_moves_a_button_of_source_or_camera(scene, shot):
+    announced.by(announced.lacking("ruler", NO_TORCH))
+    before = height(draw(panels.draw_source)), height(draw(panels.draw_camera))
+    scene.ex4d.estimator, scene.ex4d.opened = "ruler", "/gone/small.mp4"
     scene.ex4d.depth_made = json.dumps({"provider": "dice", "scale": "", "licence": "", "caution": "This is a guess."})
-    assert "This is a guess." in draw(panels.draw_source).text
+    scene.ex4d.field_of_view = 40
+    scene.ex4d.camera.constraints.new("LIMIT_LOCATION")
+    assert "Bake to New Camera" in draw(panels.draw_camera).lines[0][1].label
+    scene.ex4d.clip_path = scene.ex4d.opened
+    assert (height(draw(panels.draw_source)), height(draw(panels.draw_camera))) == (before[0], before[1] + 1), (
+        "the line and its button in the place of the amount"
+    )
+    told = draw(panels.draw_check).text
+    assert "This is a guess." in told
+    assert NO_TORCH in told
+    assert "settings have changed" in told
+
+
+def test_errors_are_one_line_each_in_all_panels(scene, shot, monkeypatch):
+    long = "Something went wrong in a way that takes very many words to tell, more than fit into any sidebar. " * 3
+    broken = replace(announced.PAINTER, missing=long)
+    announced.by(Capabilities((broken, announced.SKETCH), announced.EVERYTHING.estimators))
+    a_take(scene, "painter", "draft")
+    now = session.current()
+    now.queue = replace(now.queue, lost=(long,))
+    now.state = state.State(message=long, failed=True, trouble=long)
+    scene.ex4d.options = "{bad"
+    monkeypatch.setattr(now.take_looks, "of", lambda *_: Look(TakeFacts(trouble=long), long))
+    for panel in panels.PANELS:
+        drawn = draw(panel.draw)
+        assert not [label for label in drawn.labels if label in long and len(label) > 12], panel.label
+        assert all(len(text) <= 36 for text, details in drawn.lines if details.text == long.strip()), panel.label
+    said = [details.text for panel in panels.PANELS for _, details in draw(panel.draw).lines]
+    assert said.count(long) >= 4
+
+
+def test_what_is_wrong_with_the_server_is_told_in_one_place(scene, shot):
     announced.by()
-    assert "This is a guess." in draw(panels.draw_source).text
+    trouble = "The server at tcp://127.0.0.1:5750 does not answer: press Start Server."
+    session.current().dispatch(state.Troubled(trouble))
+    told = {panel.label: draw(panel.draw) for panel in panels.PANELS}
+    assert [label for label, drawn in told.items() if trouble in drawn.text] == ["Status"]
+    assert "Takes wait for a server" in dict(told["Check"].lines)
+    assert not [label for label in told["Check"].labels if label.startswith("Ready")]
+
+
+def test_look_through_source_looks_pressed_while_it_is(scene, shot):
+    pressed = draw(panels.draw_camera_tools).depressed
+    assert "Look Through Source" not in pressed
+    bpy.ops.ex4d.look_through_source()
+    assert "Look Through Source" in draw(panels.draw_camera_tools).depressed
+
+
+def test_a_guess_is_called_one(scene, shot):
+    assert "guess" not in draw(panels.draw_check).text
+    scene.ex4d.depth_made = json.dumps({"provider": "dice", "scale": "", "licence": "", "caution": "This is a guess."})
+    assert "This is a guess." in draw(panels.draw_check).text
+    announced.by()
+    assert "This is a guess." in draw(panels.draw_check).text
 
 
 def test_a_depth_file_is_not_estimated_again(scene, shot):

@@ -71,12 +71,12 @@ def test_opening_a_part_of_a_clip_says_so(scene, tmp_path, addon, whole):
     scene.ex4d.opened = "small.mp4"
     request = OpenRequest("Scene", "new", "small.mp4", "", "", {}, source=shots.source_of("small.mp4", 4))
     told = shots.bring_in(request, shots.deliver(tmp_path / "job", of(whole, 4, 13), of=OF))
-    assert told.startswith("small.mp4 is open: frames 5 to 17 of 40, 96x64. Open more of it under Frames and Size")
+    assert told.startswith("small.mp4 is open. Frames 5 to 17 of 40, 96x64 px. Open more of it under Frames and Size")
     whole_clip = shots.bring_in(
         replace(request, shot="all", source=shots.source_of("small.mp4")),
         shots.deliver(tmp_path / "all", of(whole, 0, 13), of=13),
     )
-    assert whole_clip == "small.mp4 is open: 13 frames, 96x64."
+    assert whole_clip == "small.mp4 is open. 13 frames, 96x64 px."
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_pictures_camera_and_takes_stay_at_their_scene_frames(scene, shot, tmp_p
     facts, keys = scene.ex4d, keys_of(scene.ex4d.camera)
     seen = camera.sample(scene)
     told = open_part(tmp_path, shot, 6, 20)
-    assert "small.mp4 is open again: frames 7 to 26 of 40, 96x64; the camera and takes are unchanged." in told
+    assert "small.mp4 is open again. Frames 7 to 26 of 40, 96x64 px. The camera and takes are unchanged." in told
     assert (facts.start, facts.last, facts.frames) == (7, 26, 20)
     assert (scene.frame_start, scene.frame_end) == (7, 26)
     assert keys_of(facts.camera) == keys
@@ -250,7 +250,7 @@ def test_a_clip_opened_with_a_step_keeps_it_and_its_scene_frames_when_its_range_
     asked = {name: request.settings[name] for name in source.PART}
     assert asked == {"start": 10, "frames": 15, "step": 2, "longest_side": None, "fps": "20", "gaps": "leave"}
     told = bring_stepped(tmp_path / "second", whole, request)
-    assert "small.mp4 is open again: frames 11 to 39 of 40, every 2nd one, 96x64;" in told
+    assert "small.mp4 is open again. Frames 11 to 39 of 40, every 2nd one, 96x64 px." in told
     kept = json.loads(facts.source)["settings"]
     assert (kept["step"], kept["fps"], kept["gaps"]) == (2, "20", "leave")
     assert (facts.start, facts.last, facts.fraction) == (5, 19, 10)
@@ -285,9 +285,8 @@ def test_a_shot_from_before_there_were_steps_and_gaps_leaves_gaps_out(scene, sho
 def test_the_panel_of_a_shot_whose_source_is_damaged_says_what_to_do(scene, shot, kept):
     scene.ex4d.source, scene.ex4d.part_frames = kept, 0
     part.show_where_missing()
-    drawn = draw(panels.draw_source)
-    assert part.DAMAGED in drawn.text
-    assert "Open Clip" in drawn.buttons
+    assert part.DAMAGED in draw(panels.draw_check).text
+    assert "Open Clip" in draw(panels.draw_source).buttons
     assert "part_first" not in draw(panels.draw_frames).shown
     again = bpy.types.EX4D_OT_open_again
     assert again.description(bpy.context, again) == again.__doc__

@@ -196,7 +196,7 @@ def test_moving_the_camera_later_does_not_change_takes_that_wait(scene, from_pan
     one, two = (each.request for each in now.queue.waiting)
     assert np.array_equal(paths(one)[0].camera_to_world, before.camera_to_world)
     assert not np.array_equal(paths(two)[0].camera_to_world, before.camera_to_world)
-    assert now.state.message == "Queued behind 2 takes; it uses the camera as it is now."
+    assert now.state.message == "Queued behind 2 takes. It uses the camera as it is now."
     for _each in range(3):
         now.dispatch(state.CancelPressed())
     assert not now.state.busy

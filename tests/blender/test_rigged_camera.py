@@ -85,7 +85,7 @@ def test_a_copy_of_a_copy_is_called_baked_once(scene):
 
 
 def test_the_panel_names_what_moves_the_camera_and_offers_the_copy(scene, on_a_path):
-    (advice,) = checks.rig_trouble(scene)
+    advice = checks.rig_trouble(scene)
     assert "Dolly is moved by its constraint Along the Way" in advice.text
     assert advice.operator == "ex4d.bake_camera"
     on_a_path.constraints["Along the Way"].mute = True

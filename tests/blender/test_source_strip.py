@@ -71,7 +71,7 @@ def loud_from(scene, tmp_path):
 def test_source_and_sound_lie_under_the_takes_at_the_frames_that_are_open(scene, shot, tmp_path):
     take(scene, tmp_path / "one")
     bpy.ops.ex4d.source_strip()
-    assert session.current().state.message == "The source is in the sequencer, its sound below it."
+    assert session.current().state.message == "The clip is in the sequencer. Its sound is below it."
     (sound,), (below, above) = ours(scene, "SOUND"), sorted(ours(scene, "MOVIE"), key=lambda s: s.channel)
     assert (sound.channel, below.channel, above.channel) == (1, 2, 3)
     assert above == takes.strip_of(scene, 1)
@@ -121,7 +121,7 @@ def test_a_clip_without_sound_is_told_in_one_sentence(scene, shot, tmp_path):
     scene.ex4d.opened = str(tmp_path / "silent.mov")
     bpy.ops.ex4d.source_strip()
     silent = "silent.mov has no sound." if bpy.app.build_options.audaspace else "This Blender was built without sound"
-    assert session.current().state.message.startswith(f"The source is in the sequencer. {silent}")
+    assert session.current().state.message.startswith(f"The clip is in the sequencer. {silent}")
     assert not ours(scene, "SOUND")
     assert not bpy.data.sounds
     (strip,) = ours(scene, "MOVIE")
@@ -151,7 +151,7 @@ def test_strips_of_the_artist_stay_where_they_are_and_the_source_hides_no_take(s
     assert {name: after[name] for name in before} == before
     strip = next(strip for strip in compat.strips(scene) if strip.name == "EX-4D Source")
     assert strip.mute
-    assert "it is muted, because it lies above takes" in session.current().state.message
+    assert "The picture is muted, because it lies above takes." in session.current().state.message
 
 
 def test_f12_goes_on_to_render_the_scene_where_the_source_is_the_first_strip(scene, shot, tmp_path):

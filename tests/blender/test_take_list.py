@@ -31,7 +31,7 @@ def test_a_take_can_be_renamed_and_keeps_a_note_and_a_star(scene, shot, tmp_path
     assert (entry.title, entry.note, entry.favourite) == ("Hero", "The hand is good", True)
     assert takes.strip_of(fresh, 1) is not None
     take(fresh, tmp_path / "two")
-    assert [each.title for each in fresh.ex4d.takes] == ["Hero", "Take 002 (preview)"]
+    assert [each.title for each in fresh.ex4d.takes] == ["Hero", "Take 002 (Preview)"]
 
 
 def test_a_take_is_deleted_with_strip_and_files_and_no_other_is(scene, shot, tmp_path):
@@ -40,10 +40,10 @@ def test_a_take_is_deleted_with_strip_and_files_and_no_other_is(scene, shot, tmp
     take(scene, tmp_path / "view", preview=True)
     folder = takes.take_folder(scene, 1)
     bpy.ops.ex4d.take_delete(number=1)
-    assert session.current().state.message == f"Take 001 (preview) was deleted with its files in {folder}."
+    assert session.current().state.message == f"Take 001 (Preview) was deleted. Its files in {folder} are gone too."
     assert not folder.exists()
     assert takes.strip_of(scene, 1) is None
-    assert [entry.title for entry in scene.ex4d.takes] == ["Take 002 (preview)", "View 001"]
+    assert [entry.title for entry in scene.ex4d.takes] == ["Take 002 (Preview)", "Path Preview 001"]
     assert takes.take_folder(scene, 2).is_dir()
     assert takes.take_folder(scene, 1, view=True).is_dir()
     assert takes.strip_of(scene, 1, view=True) is not None
@@ -62,12 +62,12 @@ def test_takes_that_are_on_the_disk_come_back_with_what_is_known_of_them(scene, 
     made, view = scene.ex4d.takes
     assert (made.number, made.view, made.title, made.generator) == (1, False, "Take 001", "painter")
     assert made.made == "painter, seed 7"
-    assert (view.number, view.view, view.title) == (1, True, "View 001")
+    assert (view.number, view.view, view.title) == (1, True, "Path Preview 001")
     assert compat.strip_range(takes.strip_of(scene, 1)) == (1, 14)
     assert len(compat.strips(scene)) == 2, "the strip of the view was there"
     bpy.ops.ex4d.takes_list()
     assert len(scene.ex4d.takes) == 2
-    assert session.current().state.message == "Every take on disk is already in the list."
+    assert session.current().state.message == "No take is missing from the list."
     bpy.ops.ex4d.take_restore_camera(number=1)
 
 

@@ -84,7 +84,7 @@ def test_where_there_is_no_picture_the_panel_says_so(scene, shot, tmp_path):
     assert "No thumbnail: the video is gone or cannot be read." in draw(panels.draw_takes).text
 
 
-def test_the_panel_says_how_much_is_real_and_how_long_it_took(scene, shot, tmp_path):
+def test_the_panel_says_how_much_is_invented_and_how_long_it_took(scene, shot, tmp_path):
     take(scene, tmp_path / "one")
     folder = takes.take_folder(scene, 1)
     record_of(scene, folder, "painter", seed=7)
@@ -93,15 +93,15 @@ def test_the_panel_says_how_much_is_real_and_how_long_it_took(scene, shot, tmp_p
     (folder / "take.json").write_text(json.dumps(plain))
     picture(scene)
     drawn = draw(panels.draw_takes).text
-    assert "75% real, 50% in the worst frame. Made in 42 s" in drawn
+    assert "25% invented, 50% in the worst frame. Made in 42 s" in drawn
     assert "Preview, seed 0" in drawn, "what made it, as the server said it then"
 
 
-def test_a_view_says_how_much_is_real_too(scene, shot, tmp_path):
+def test_a_path_preview_says_how_much_is_invented_too(scene, shot, tmp_path):
     take(scene, tmp_path / "view", preview=True)
     picture(scene, 1, True)
-    assert "100% real, 100% in the worst frame" in draw(panels.draw_takes).text
-    assert "Views have no settings" in draw(panels.draw_settings).text
+    assert "0% invented, 0% in the worst frame" in draw(panels.draw_takes).text
+    assert "Path previews have no settings" in draw(panels.draw_settings).text
 
 
 def test_every_setting_of_the_generator_is_shown_with_the_value_that_was_in_use(scene, shot, tmp_path):
@@ -120,8 +120,8 @@ def test_every_setting_of_the_generator_is_shown_with_the_value_that_was_in_use(
         "Steps: 4 steps",
         "Guidance: 5.5",
         "Prompt: A quiet street",
-        "Tiled: off",
-        "Seen: default",
+        "Tiled: Off",
+        "Seen: Default",
         "Kernel: Box",
         "Seed: 9",
     ]
@@ -137,7 +137,7 @@ def test_a_record_that_cannot_be_read_is_told_and_the_picture_is_there(scene, sh
     assert shows_the_middle(picture(scene))
     drawn = draw(panels.draw_takes).text
     assert "is not the record of a take" in drawn
-    assert "100% real" in drawn, "the strip knows that"
+    assert "0% invented" in drawn, "the strip knows that"
 
 
 def test_pictures_are_let_go_with_the_shot_the_file_and_the_add_on(scene, shot, tmp_path):

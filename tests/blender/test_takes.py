@@ -78,10 +78,14 @@ def test_takes_are_numbered_and_never_overwrite(scene, tmp_path):
     take(scene, tmp_path / "two")
     take(scene, tmp_path / "view", preview=True)
     assert (takes.strip_of(scene, 1).name, takes.strip_of(scene, 1, view=True).name) == (
-        "EX-4D Take 001 (preview)",
-        "EX-4D View 001",
+        "EX-4D Take 001 (Preview)",
+        "EX-4D Path Preview 001",
     )
-    assert [entry.title for entry in scene.ex4d.takes] == ["Take 001 (preview)", "Take 002 (preview)", "View 001"]
+    assert [entry.title for entry in scene.ex4d.takes] == [
+        "Take 001 (Preview)",
+        "Take 002 (Preview)",
+        "Path Preview 001",
+    ]
     assert first.read_bytes() == content
     ranges = [(strip.channel, *compat.strip_range(strip)) for strip in compat.strips(scene)]
     assert len({channel for channel, *_ in ranges}) == 3
@@ -145,10 +149,10 @@ def test_a_number_that_is_in_the_list_or_on_a_strip_does_not_come_back_when_the_
             bpy.ops.ex4d.take_remove()  # its strip stays
     take(scene, tmp_path / "view", preview=True)
     assert [entry.title for entry in scene.ex4d.takes] == [
-        "Take 001 (preview)",
-        "Take 002 (preview)",
-        "Take 004 (preview)",
-        "View 001",
+        "Take 001 (Preview)",
+        "Take 002 (Preview)",
+        "Take 004 (Preview)",
+        "Path Preview 001",
     ]
 
 
@@ -179,7 +183,7 @@ def test_the_camera_of_a_take_comes_back_as_keys(scene, tmp_path):
     take(scene, tmp_path / "one")
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
     bpy.ops.ex4d.take_restore_camera(number=1)
-    assert session.current().state.message.endswith("keys, those of Take 001 (preview).")
+    assert session.current().state.message.endswith("keys. It moves as in Take 001 (Preview).")
     found = camera.sample(scene)
     assert found.camera_to_world == pytest.approx(wanted.camera_to_world, abs=2e-3 * scene.ex4d.radius)
     assert found.intrinsics == pytest.approx(wanted.intrinsics, rel=1e-6)
@@ -376,8 +380,8 @@ def test_a_take_says_what_made_it_and_only_a_preview_is_called_one(scene, tmp_pa
     take(scene, tmp_path / "one", made_by="painter")
     take(scene, tmp_path / "two")
     model, preview = scene.ex4d.takes
-    assert (model.title, preview.title) == ("Take 001 (draft)", "Take 002 (preview)")
-    assert model.made == "Painter, draft, seed 5, source not kept"
+    assert (model.title, preview.title) == ("Take 001 (Draft)", "Take 002 (Preview)")
+    assert model.made == "Painter, Draft, seed 5, source not kept"
     assert preview.made == "Preview, seed 5, source not kept"
     strip = takes.strip_of(scene, 1)
     assert (strip["ex4d_generator"], strip["ex4d_quality"], strip["ex4d_is_preview"]) == ("painter", "draft", False)
@@ -461,7 +465,7 @@ def test_a_take_that_cannot_be_made_again_says_why(scene, tmp_path):
     take(scene, tmp_path / "view", preview=True)
     with pytest.raises(RuntimeError, match=r"record .*take\.json cannot be read"):
         bpy.ops.ex4d.take_again(number=1)
-    with pytest.raises(RuntimeError, match="View 001 shows only what is real"):
+    with pytest.raises(RuntimeError, match="Path Preview 001 is only a preview of the path"):
         bpy.ops.ex4d.take_again(number=1, view=True)
     folder = takes.take_folder(scene, 1)
     record_of(scene, folder, "preview")

@@ -66,7 +66,7 @@ def test_a_clip_that_is_not_open_yet_will_begin_at_the_scenes_first_frame(scene,
     request = requests.OpenRequest("Scene", "shot", "clip.mp4", "", "", {}, scene_uid=scene.session_uid)
     session.current().dispatch(state.Reopened(request, JOB))
     session.current().dispatch(state.Updated(JobUpdate(JOB, "failed", message=f"{in_shot(2)} is dark.")))
-    assert session.current().state.message == "frame 13 is dark."
+    assert session.current().state.message == "Frame 13 is dark."
 
 
 def test_a_button_that_meets_a_damaged_camera_file_names_no_frame_from_0(scene, shot, tmp_path):

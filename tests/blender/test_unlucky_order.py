@@ -39,7 +39,7 @@ def test_a_take_whose_shot_was_undone_or_deleted_meanwhile_is_kept_on_the_disk(s
     else:
         bpy.context.window.scene = bpy.data.scenes.new("Other")
         bpy.data.scenes.remove(scene)
-    with pytest.raises(InputError, match=r"is kept in .*_001: undo or redo until the shot is there"):
+    with pytest.raises(InputError, match=r"is kept in .*_001: press Undo or Redo until the shot is back"):
         shots.outcome(takes.bring_in(request, update))
     kept = folder / ("views" if preview else "takes") / ("view_001" if preview else "take_001")
     assert (kept / "camera.npz").read_bytes() == camera
@@ -91,7 +91,7 @@ def test_without_the_shots_video_nothing_is_said_to_be_deleted_and_no_take_is_be
     assert "cannot be found: press Open Again" in reported("take_delete", number=1)
     assert len(scene.ex4d.takes) == 1
     assert folder.is_dir()
-    assert "press Open Again, which makes it anew" in reported("generate")
+    assert "press Open Again to restore it" in reported("generate")
     assert not session.current().state.busy
 
 
@@ -131,8 +131,8 @@ def test_a_shot_that_is_scaled_to_nothing_says_so_everywhere(scene, shot, tmp_pa
     objects.find(scene, objects.ROOT).scale = 0, 0, 0
     bpy.context.view_layer.update()
     for name in ("generate", "new_camera", "cg_set_up", "set_scale"):
-        assert "EX-4D Source is scaled to nothing" in reported(name), name
-    assert [advice for advice in checks.warnings(scene) if "scaled to nothing" in advice.text]
+        assert "EX-4D Source has a scale of zero" in reported(name), name
+    assert [advice for advice in checks.warnings(scene) if "has a scale of zero" in advice.text]
 
 
 def test_options_that_are_no_settings_are_refused_in_words(scene, shot, tmp_path):

@@ -138,7 +138,7 @@ def test_depth_lens_and_motion_can_be_changed_and_camera_and_takes_stay(scene, l
 
     assert bpy.ops.ex4d.open_again(estimate=True) == {"FINISHED"}
     assert (facts.camera, keys_of(facts.camera), facts.shot) == (chosen, keys, shot)
-    assert [entry.title for entry in facts.takes] == ["Take 001 (preview)"]
+    assert [entry.title for entry in facts.takes] == ["Take 001 (Preview)"]
     assert takes.strip_of(scene, 1) is not None
     assert bpy.ops.ex4d.take_again(number=1) == {"FINISHED"}  # with the depth that it was made with
     assert "a guess" in facts.takes[1].made

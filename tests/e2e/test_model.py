@@ -55,7 +55,7 @@ def test_the_model_makes_a_take_that_shows_pictures_meanwhile_and_says_its_quali
     assert session.current().picture.preview is None
 
     (strip,) = compat.strips(scene)
-    assert strip.name == "EX-4D Take 001 (draft)"
+    assert strip.name == "EX-4D Take 001 (Draft)"
     assert not strip["ex4d_is_preview"]
     assert "Made at draft quality" in session.current().state.message
     assert "preview" not in session.current().state.message
@@ -83,7 +83,7 @@ def test_a_take_by_the_model_is_made_again_the_same(scene, server):
     scene.ex4d.seed, scene.ex4d.keep_source = 9, True
     assert bpy.ops.ex4d.take_again(number=1) == {"FINISHED"}
     assert bpy.ops.ex4d.take_again(number=1, options='{"quality": "final"}') == {"FINISHED"}
-    assert [take.title for take in scene.ex4d.takes] == ["Take 001 (draft)", "Take 002 (draft)", "Take 003 (final)"]
+    assert [take.title for take in scene.ex4d.takes] == ["Take 001 (Draft)", "Take 002 (Draft)", "Take 003 (Final)"]
     one, two, three = (takes.take_folder(scene, number) for number in (1, 2, 3))
     for name in ("result.mp4", "composited.mp4", "camera.npz"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
@@ -136,7 +136,7 @@ def test_where_the_model_cannot_run_it_is_known_before_and_refused_or_replaced(s
     assert not (scene.ex4d.folder / "takes").exists()
     scene.ex4d.generator = "auto"
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
-    assert compat.strips(scene)[0].name == "EX-4D Take 001 (preview)"
+    assert compat.strips(scene)[0].name == "EX-4D Take 001 (Preview)"
     assert WHY_NOT in session.current().state.message
 
     # The files come: the button looks again, and the next take is the model's.
@@ -146,7 +146,7 @@ def test_where_the_model_cannot_run_it_is_known_before_and_refused_or_replaced(s
     tick_until(lambda: now.capabilities is not None and not now.capabilities.generators[0].missing)
     assert checks.generator_trouble(scene) == []
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
-    assert [take.title for take in scene.ex4d.takes] == ["Take 001 (preview)", "Take 002 (final)"]
+    assert [take.title for take in scene.ex4d.takes] == ["Take 001 (Preview)", "Take 002 (Final)"]
 
 
 def test_settings_of_the_generator_travel_stay_and_are_checked(scene, server, tmp_path):
@@ -199,4 +199,4 @@ def test_a_file_opened_again_while_the_model_works_shows_its_picture(scene, serv
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "running.blend"))
     tick_until(lambda: session.current().state.picture != b"")
     tick_until(lambda: not session.current().state.busy)
-    assert compat.strips(bpy.context.scene)[0].name == "EX-4D Take 001 (final)"
+    assert compat.strips(bpy.context.scene)[0].name == "EX-4D Take 001 (Final)"

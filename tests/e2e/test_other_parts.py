@@ -34,7 +34,7 @@ def test_fewer_frames_and_more_are_one_click_each_and_camera_and_takes_stay(scen
     assert bpy.ops.ex4d.open_clip(filepath=str(lonely), frames=9, longest_side=256) == {"FINISHED"}
     facts = scene.ex4d
     assert (facts.clip_frames, facts.clip_width, facts.clip_height) == (49, 512, 288)
-    assert "lonely.mp4 is open: frames 1 to 9 of 49, 256x144" in session.current().state.message
+    assert "lonely.mp4 is open. Frames 1 to 9 of 49, 256x144 px." in session.current().state.message
     bpy.ops.ex4d.camera_preset(preset="30")
     keys = [[tuple(p.co) for p in curve.keyframe_points] for curve in compat.fcurves(facts.camera)]
     assert bpy.ops.ex4d.generate() == {"FINISHED"}

@@ -88,7 +88,7 @@ def test_a_clip_goes_in_and_a_strip_comes_out(scene, tmp_path):
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
     (strip,) = compat.strips(scene)
     assert compat.strip_range(strip) == (1, 50)
-    assert strip.name == "EX-4D Take 001 (preview)"
+    assert strip.name == "EX-4D Take 001 (Preview)"
     assert (strip["ex4d_take"], strip["ex4d_seed"], strip["ex4d_generator"]) == (1, 7, "preview")
     assert strip["ex4d_is_preview"]
     assert strip["ex4d_job"]
@@ -129,14 +129,14 @@ def test_a_clip_goes_in_and_a_strip_comes_out(scene, tmp_path):
     (strip,) = compat.strips(scene)
     assert strip.filepath.startswith("//")
     assert Path(bpy.path.abspath(strip.filepath)) == folder / "result.mp4"
-    assert [take.title for take in scene.ex4d.takes] == ["Take 001 (preview)"]
+    assert [take.title for take in scene.ex4d.takes] == ["Take 001 (Preview)"]
     assert Path(bpy.path.abspath(objects.find(scene, objects.MESH).modifiers[0].filepath)).is_file()
     assert camera.sample(scene).camera_to_world == pytest.approx(path.camera_to_world, abs=1e-6)
 
     # A second take stands beside the first.
     assert bpy.ops.ex4d.preview() == {"FINISHED"}
     names = {strip.name for strip in compat.strips(scene)}
-    assert names == {"EX-4D Take 001 (preview)", "EX-4D View 001"}
+    assert names == {"EX-4D Take 001 (Preview)", "EX-4D Path Preview 001"}
     assert len({strip.channel for strip in compat.strips(scene)}) == 2
     assert np.array_equal(movie(folder / "result.mp4")[0], result)
 
