@@ -1,8 +1,10 @@
 """What a shot takes on disk, and which of it the open file does not show any more."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import bpy
 
@@ -47,13 +49,24 @@ class Use:
 
 def use(scene: bpy.types.Scene) -> Use | None:
     """What the shot of a scene takes, as it was some seconds ago at most; None where its folder is gone."""
-    now, folder = session.current(), scene.ex4d.folder
+    folder = scene.ex4d.folder
     if folder is None or not folder.is_dir():
         return None
-    known = now.disk_use
-    if known is None or known[0] != folder or time.monotonic() - known[1] > LOOK_INTERVAL_S:
-        known = now.disk_use = folder, time.monotonic(), look(scene)
-    return known[2]
+    return _lately(folder, lambda: look(scene))
+
+
+def unsaved() -> int:
+    """Bytes of the shots of files that were never saved, of all sessions, as it was some seconds ago at most."""
+    home = files.user_shots()
+    return _lately(home, lambda: _size([path for path in home.rglob("*") if path.is_file()]))
+
+
+def _lately(folder: Path, looked: Callable[[], Any]) -> Any:
+    """What a look at a folder told some seconds ago at most."""
+    known = session.current().disk_use
+    if folder not in known or time.monotonic() - known[folder][0] > LOOK_INTERVAL_S:
+        known[folder] = time.monotonic(), looked()
+    return known[folder][1]
 
 
 def look(scene: bpy.types.Scene) -> Use:
@@ -81,7 +94,7 @@ def clean(scene: bpy.types.Scene) -> int:
     for opening in {file.parent for file in found.unused}:
         if opening.parent.name == files.AGAIN and not any(opening.iterdir()):
             opening.rmdir()
-    session.current().disk_use = None
+    session.current().disk_use.clear()
     return found.unused_bytes
 
 

@@ -7,7 +7,7 @@ import bpy
 
 from ex4d.errors import InputError
 
-from ..shot import disk
+from ..shot import disk, files
 from ..ui.operator import Safe, poll_shot
 from ..words import count, size
 
@@ -57,6 +57,16 @@ def draw_disk(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     column.label(text=f"{size(found.takes)} of takes and views", icon="BLANK1")
     if found.unused:
         layout.operator(EX4D_OT_clean.bl_idname, text=f"Clean ({size(found.unused_bytes)})", icon="TRASH")
+
+
+def draw_unsaved(layout: bpy.types.UILayout) -> None:
+    """What the shots of files that were never saved take, and their folder; nothing where there are none."""
+    bytes_ = disk.unsaved()
+    if not bytes_:
+        return
+    row = layout.row()
+    row.label(text=f"Shots of unsaved files: {size(bytes_)}", icon="DISK_DRIVE")
+    row.operator("wm.path_open", text="Open Folder", icon="FILE_FOLDER").filepath = str(files.user_shots())
 
 
 CLASSES = (EX4D_OT_clean,)

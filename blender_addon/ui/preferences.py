@@ -4,7 +4,7 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 
 from ..identity import PACKAGE
-from ..ui import server_setup
+from ..ui import disk, server_setup
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5750"
 
@@ -43,6 +43,7 @@ class EX4DPreferences(bpy.types.AddonPreferences):
         self.layout.prop(self, "address")
         self.layout.prop(self, "python")
         self.layout.prop(self, "play_results")
+        disk.draw_unsaved(self.layout)
 
 
 def preferences() -> EX4DPreferences:

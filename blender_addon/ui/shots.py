@@ -4,11 +4,11 @@
 import bpy
 
 from ..scene import compat
-from ..shot import new_shot
+from ..shot import disk, new_shot
 from ..ui.clip_operators import OpensClip
 from ..ui.layout import Context, Layout
 from ..ui.scene_operators import EX4D_OT_show_scene
-from ..words import count
+from ..words import count, size
 from ..work import requests
 
 
@@ -38,10 +38,11 @@ def draw_shots(layout: Layout, context: Context) -> None:
     column = layout.column(align=True)
     for scene in new_shot.with_shots():
         facts, here = scene.ex4d, scene == context.scene
-        takes = len(facts.takes)
-        text = (
-            f"{bpy.path.basename(facts.opened)}: {count(takes, 'take')}" if takes else bpy.path.basename(facts.opened)
-        )
+        used = disk.use(scene)
+        known = [count(len(facts.takes), "take")] if facts.takes else []
+        known += [size(used.total)] if used is not None else []
+        name = bpy.path.basename(facts.opened)
+        text = f"{name}: {', '.join(known)}" if known else name
         icon = "RADIOBUT_ON" if here else "RADIOBUT_OFF"
         column.operator(EX4D_OT_show_scene.bl_idname, text=text, icon=icon, depress=here).name = scene.name
     layout.operator(EX4D_OT_new_shot.bl_idname, icon="ADD")

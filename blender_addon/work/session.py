@@ -68,7 +68,7 @@ class Session(Connection):
         picture: of what is being made.
         overlay: what is drawn into the 3D Views.
         take_looks: what was seen of takes that a panel shows.
-        disk_use: what a shot's folder took when it was looked at last.
+        disk_use: what folders took when each was looked at last, and when that was.
         learning: how long things take.
         clip_looks: what was seen of clips that a file dialog shows.
         coverage: what is real from where the camera is, and along its path.
@@ -88,7 +88,7 @@ class Session(Connection):
         self.paths = path_check.PathChecks()
         self.clip_looks = clip_looks.ClipLooks()
         self.coverage = live_coverage.LiveCoverage()
-        self.disk_use: tuple[Path, float, Any] | None = None
+        self.disk_use: dict[Path, tuple[float, Any]] = {}
         self.learning = Learning()
         self._entered = False
         self._drawn_status = ""

@@ -1,6 +1,7 @@
 """What a shot takes on disk, and removing what is not needed."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,13 +9,14 @@ import bpy
 import pytest
 import shots
 from test_mesh import evaluated_vertices
-from test_panels import draw
+from test_panels import Layout, draw
 from test_takes import take
 
 from blender_addon.scene import axes
-from blender_addon.shot import disk, takes
+from blender_addon.shot import disk, files, takes
 from blender_addon.ui import disk as panel
 from blender_addon.ui.disk import question
+from blender_addon.words import size
 from blender_addon.work import session
 from ex4d.geometry.mesh import DWMesh
 from ex4d.pipeline.hashing import blob_of
@@ -30,7 +32,7 @@ def shot(tmp_path, addon):
 def opened_thrice(scene, shot, tmp_path):
     for number in (1, 2):
         shots.open_again(tmp_path / str(number), replace(shot, depth=shot.depth * (1 + number / 10)))
-    session.current().disk_use = None
+    session.current().disk_use.clear()
 
 
 def size_of(*paths):
@@ -46,6 +48,23 @@ def test_the_panel_says_what_the_shot_takes_and_offers_nothing_where_all_is_used
     assert found.unused == ()
     assert draw(panel.draw_disk).buttons == []
     assert draw(panel.draw_disk).labels[0].endswith(" MB in all")
+
+
+def test_the_preferences_say_what_shots_of_unsaved_files_take_and_where_they_are(scene, shot, tmp_path):
+    def drawn():
+        layout = Layout()
+        panel.draw_unsaved(layout)
+        return layout
+
+    home = files.user_shots()
+    assert scene.ex4d.folder.parent == home
+    total = size_of(*(path for path in home.rglob("*") if path.is_file()))
+    layout = drawn()
+    assert (layout.labels, layout.buttons) == ([f"Shots of unsaved files: {size(total)}"], ["Open Folder"])
+    assert layout.pressed["Open Folder"].filepath == str(home)
+    shutil.rmtree(home)
+    session.current().disk_use.clear()
+    assert drawn().labels == []
 
 
 def test_clean_removes_earlier_openings_and_keeps_takes_and_what_is_shown(scene, shot, tmp_path):

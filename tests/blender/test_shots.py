@@ -11,9 +11,10 @@ from test_panels import draw
 from test_takes import take
 
 from blender_addon.scene import compat, objects
-from blender_addon.shot import matching, new_shot
+from blender_addon.shot import disk, matching, new_shot
 from blender_addon.ui import panels
 from blender_addon.ui.shots import draw_shots
+from blender_addon.words import size
 from blender_addon.work import memory, session, state
 from ex4d.media.movie import write_movie
 
@@ -91,8 +92,9 @@ def test_both_shots_stand_and_the_panel_goes_from_one_to_the_other(scene, shot, 
     assert one != two
     assert (matching.rate_of(scene), matching.rate_of(second)) == (24, 25)
     drawn = draw(draw_shots)
-    assert drawn.buttons == ["small.mp4: 1 take", "small.mp4", "New Shot"]
-    bpy.ops.ex4d.show_scene(name=drawn.pressed["small.mp4: 1 take"].name)
+    first, other = (size(disk.look(each).total) for each in (scene, second))
+    assert drawn.buttons == [f"small.mp4: 1 take, {first}", f"small.mp4: {other}", "New Shot"]
+    bpy.ops.ex4d.show_scene(name=drawn.pressed[drawn.buttons[0]].name)
     assert bpy.context.window.scene == scene
     assert "Shots" in [panel.label for panel in panels.PANELS if panel.is_there is None or panel.is_there(scene)]
 
