@@ -231,7 +231,7 @@ def generator_trouble(scene: bpy.types.Scene) -> list[Advice]:
         return [Advice(text, "ex4d.connect", (), "Connect", "Not connected")]
     chosen, found = capabilities.generator_for(wish, server), []
     if chosen.reasons:
-        makes = "The result will be a preview. " if chosen.info is not None and chosen.info.is_preview else ""
+        makes = "The take will be a preview. " if chosen.info is not None and chosen.info.is_preview else ""
         first = makes if wish == capabilities.AUTO else ""
         short = "Will be a preview" if makes else "Cannot run"
         found.append(Advice(first + " ".join(chosen.reasons), "ex4d.connect", (), "Check Again", short))

@@ -1,4 +1,4 @@
-"""Source Strip: the clip under its takes, with its sound."""
+"""Clip Strip: the clip under its takes, with its sound."""
 # ruff: noqa: N801
 
 import bpy
@@ -11,7 +11,7 @@ class EX4D_OT_source_strip(Safe):
     """Add the open frames of the clip to the sequencer, below the takes, with their sound"""
 
     bl_idname = "ex4d.source_strip"
-    bl_label = "Source Strip with Sound"
+    bl_label = "Clip Strip with Sound"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -109,7 +109,7 @@ def shot(tmp_path, addon):
 def test_before_generating_the_panel_says_that_a_preview_will_come_and_why(scene, shot):
     announced.by(announced.lacking("painter", WHY_NOT))
     drawn = draw(panels.draw_generate)
-    assert f"The result will be a preview. {WHY_NOT}" in drawn.text
+    assert f"The take will be a preview. {WHY_NOT}" in drawn.text
     assert "Check Again" in drawn.buttons
     assert dict(drawn.lines)["Will be a preview"].button == "ex4d.connect"
     drawn = draw(panels.draw_generator)
@@ -161,7 +161,7 @@ def test_of_several_models_that_cannot_run_the_best_and_the_nearest_say_why(scen
     others = tuple(replace(announced.PAINTER, name=name, missing=f"No {name}.") for name in "abc")
     announced.by(Capabilities((*others, announced.SKETCH), announced.EVERYTHING.estimators))
     told = draw(panels.draw_generate).text
-    assert "The result will be a preview. No a. No c." in told
+    assert "The take will be a preview. No a. No c." in told
     assert "No b." not in told
     assert "No b." in draw(panels.draw_models).text
 

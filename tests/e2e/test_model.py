@@ -126,7 +126,7 @@ def test_where_the_model_cannot_run_it_is_known_before_and_refused_or_replaced(s
     now = connected()
     assert now.capabilities.generators[0].missing == WHY_NOT
     (advice,) = checks.generator_trouble(scene)
-    assert advice.text.startswith(f"The result will be a preview. {WHY_NOT}")
+    assert advice.text.startswith(f"The take will be a preview. {WHY_NOT}")
     a_shot_that_moves(scene)
     scene.ex4d.generator = "orange"
     with pytest.raises(RuntimeError, match="Files of the orange model are missing"):
