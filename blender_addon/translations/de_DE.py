@@ -140,8 +140,8 @@ WORDS = {
     "Orbit 60°": "Orbit 60°",
     "Orbit 90°": "Orbit 90°",
     "Part of the shot is missing": "Ein Teil der Einstellung fehlt",
-    "Path and curve: pink over {much}, magenta over {most}": "Pfad und Kurve: rosa über {much}, magenta über {most}",
     "Path Preview": "Pfadvorschau",
+    "Path and curve: pink over {much}, magenta over {most}": "Pfad und Kurve: rosa über {much}, magenta über {most}",
     "Path not checked": "Pfad nicht geprüft",
     "Path previews have no settings": "Pfadvorschauen haben keine Einstellungen",
     "Pause": "Pausieren",
@@ -228,6 +228,7 @@ WORDS = {
     "Wipe": "Wischblende",
     "World": "Welt",
     "Worst in frame {frame}: {part}": "Am meisten in Frame {frame}: {part}",
+    "You can go on working meanwhile, and pause at any time": "Währenddessen weiterarbeiten oder pausieren ist möglich",
     "Zoom In": "Hineinzoomen",
     "Zoom Out": "Herauszoomen",
     "{angle}, as set": "{angle}, wie eingestellt",
@@ -239,5 +240,4 @@ WORDS = {
     "{size} to download, about {time} at 100 Mbit/s": "{size} herunterzuladen, etwa {time} bei 100 Mbit/s",
     "{time} left": "noch {time}",
     "{title} can be used after this": "{title} ist danach verfügbar",
-    "You can go on working meanwhile, and pause at any time": "Währenddessen weiterarbeiten oder pausieren ist möglich",
 }
