@@ -108,7 +108,7 @@ class Session(Connection):
             self.start_server()
         self.dispatch(state.Pressed(request))
         if started:
-            self.dispatch(state.Said("A server was started on this machine. It ends with Blender."))
+            self.dispatch(state.Said("A server was started. It runs on this machine, and ends with Blender."))
 
     # -- events and effects
 

@@ -187,7 +187,7 @@ def test_a_press_starts_the_server_where_none_answers(scene, server, tmp_path, m
     settings.python = os.path.relpath(settings.python)  # from Blender's working folder
     assert not own.is_running
     session.current().press(takes.request_take(scene, preview=False))
-    assert "one was started on this machine" in session.current().state.message
+    assert "A server was started. It runs on this machine" in session.current().state.message
     tick_until(lambda: not session.current().state.busy)
     assert not session.current().state.failed, session.current().state
     assert len(compat.strips(scene)) == 1
