@@ -205,7 +205,7 @@ def test_a_research_only_estimator_is_not_sent_before_its_licence_is_accepted(sc
     connected()
     scene.ex4d.estimator = "depthcrafter"
     with pytest.raises(
-        RuntimeError, match=r"DepthCrafter may be used for academic, research .* never commercially.*: tick"
+        RuntimeError, match=r"DepthCrafter may be used for academic, research .* never commercially.* Tick"
     ):
         open_clip(lonely)
     assert not session.current().state.job_id  # nobody was even asked

@@ -59,7 +59,7 @@ def test_the_model_makes_a_take_that_shows_pictures_meanwhile_and_says_its_quali
     assert not strip["ex4d_is_preview"]
     assert "Made at draft quality" in session.current().state.message
     assert "preview" not in session.current().state.message
-    assert scene.ex4d.takes[0].made == "Orange Model, draft, seed 3"
+    assert scene.ex4d.takes[0].made == "Orange Model, Draft, seed 3"
     folder = takes.take_folder(scene, 1)
     record = json.loads((folder / "take.json").read_text())
     assert (record["generator"], record["settings"]["quality"], record["seed"]) == ("orange", "draft", 3)
