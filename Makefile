@@ -56,7 +56,7 @@ test-desktop: extension  ## the first day with EX-4D, by mouse and keys in a win
 
 pictures: extension  ## the pictures of docs/first-shot.md and the animation in README, from a real window (WINDOW=path of Blender; ffmpeg too)
 	$(PIP) $(BLENDER)/bin/python -m pip install python-xlib==0.33
-	$(BLENDER)/bin/python tests/desktop/run.py --blender $(or $(WINDOW),blender) --zip dist/ex4d-*.zip --story page --size 1600x1000 --out out/page
+	$(BLENDER)/bin/python tests/desktop/run.py --blender $(or $(WINDOW),blender) --zip dist/ex4d-*.zip --story page --out out/page
 	$(BLENDER)/bin/python scripts/page_pictures.py out/page docs/pictures/first-shot
 
 test-matrix:  ## Blender 4.2 to 5.3, with both Pythons; about 1 GB of disk each

@@ -9,7 +9,7 @@ from pathlib import Path
 
 WIDTH, FILM_WIDTH = 1280, 800
 MOST_BYTES = 2_000_000
-FILM_RATE = 8
+FILM_RATE = 5
 
 
 def pictures(folder: Path, out: Path) -> None:

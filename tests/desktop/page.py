@@ -14,8 +14,8 @@ import numpy as np
 from day import OUT, install, leaving, make_take, middle, open_clip, set_up, show_result
 from desk import Desk, NotSeenError, Story, tell
 
-EVERY = 3
-"""Of the shot's frames, each third is filmed."""
+EVERY = 6
+"""Of the shot's frames, each sixth is filmed."""
 
 
 def film(desk: Desk, story: Story) -> Story:
@@ -56,8 +56,8 @@ def page(desk: Desk) -> Story:
     yield from set_up(desk)
     yield from open_clip(desk)
     yield from desk.move(*middle())
-    yield from film(desk, desk.drag(2, -180, 40, 9))
-    yield from film(desk, desk.drag(2, 240, -20, 12))
+    yield from film(desk, desk.drag(2, -180, 40, 6))
+    yield from film(desk, desk.drag(2, 240, -20, 8))
     yield from make_take(desk)
     yield from desk.move(*middle())
     yield from desk.press("KP_0")  # through the camera
