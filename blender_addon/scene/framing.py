@@ -26,9 +26,12 @@ MARGIN = 1.08
 SHARE = 0.96
 """So much of the shot's points have to be in sight, on each axis: a few may lie far out."""
 
+FAR = 2.5
+"""What is farther from the source camera than this, in distances of what the view turns about, may be cut: going back
+hardly makes it smaller, and from the side it lies far out."""
+
 STEPS_BACK = np.geomspace(1.0, 4.0, 15)
-"""Distances that are tried, in those of the source camera, until the shot fits. Going back hardly makes smaller what is
-far behind, such as the sky; that may be cut."""
+"""Distances that are tried, in those of the source camera, until the shot fits."""
 
 
 def view_to_use(pointer: int) -> bpy.types.Area | None:
@@ -56,10 +59,16 @@ def frame_shot(scene: bpy.types.Scene, area: bpy.types.Area) -> None:
     away = eye - pivot
     rotation = Vector(away).to_track_quat("Z", "Y")
     turned.view_perspective, turned.view_rotation = "PERSP", rotation
-    fitted = _fit(
-        mesh_object.shown_points(scene), pivot, away, np.array(rotation.to_matrix()), clear_part(area, space.lens)
-    )
+    near = _near(mesh_object.shown_points(scene), to_world[:3, 3], float(np.linalg.norm(pivot - to_world[:3, 3])))
+    fitted = _fit(near, pivot, away, np.array(rotation.to_matrix()), clear_part(area, space.lens))
     turned.view_location, turned.view_distance = fitted
+
+
+def _near(points: NDArray[np.float64], source: NDArray[np.float64], aim: float) -> NDArray[np.float64]:
+    """Those of points (n,3) that a view should show: `FAR`, or the nearer half if that is more."""
+    distances = np.linalg.norm(points - source, axis=1)
+    half = float(np.quantile(distances, 0.5)) if len(points) else 0.0
+    return points[distances <= max(FAR * aim, half)]
 
 
 def _fit(
