@@ -174,6 +174,21 @@ class Desk:
         self._hands("key", key)
         self.keys += 1
 
+    def scroll_to(self, label: str, x: int, y: int) -> Story:
+        """Turn the wheel down over a place of the screen until a label is in sight.
+
+        Raises:
+            NotSeenError: it never was.
+        """
+        yield from self.move(x, y)
+        for _ in range(20):
+            if self.find(label) is not None:
+                return
+            self._hands("click", 5)
+            yield SETTLE_S
+        self.picture("not_seen")
+        raise NotSeenError(f"{label!r} is nowhere in the panel: see not_seen.png")
+
     def drag(self, button: int, x: int, y: int, steps: int) -> Story:
         """Hold a button down and move the pointer by (x, y) in so many steps; gives way after each."""
         self._hands("mousedown", button)

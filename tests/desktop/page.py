@@ -69,6 +69,8 @@ def page(desk: Desk) -> Story:
     yield from desk.press("space")  # halt
     yield from desk.press("shift+Left")
     yield from film(desk, through_shot(desk))
+    x, y = yield from desk.see("Generate EX-4D")
+    yield from desk.scroll_to("Wipe", x, y)
     yield from desk.click("Wipe")
     yield 2.0
     desk.picture("9_wipe")
