@@ -24,8 +24,9 @@ HELD = 5
 SHORTEST = 3
 """Points seen in fewer frames tell nothing about a camera."""
 
-STRAY_PX = 6.0
-"""A point that is farther off than this, in the median of its sightings, moves by itself."""
+COARSE, FINE = (1.0, 6.0), (0.3, 2.0)
+"""A bundle adjustment: scale of its loss, and the points that are farther off after it, in most of their sightings, are
+left out of the next one: they move by themselves. In pixels; the fine one is for refined points."""
 
 KEYFRAMES = 60
 """So many frames go into structure from motion at most; those between follow the points."""
@@ -65,7 +66,11 @@ class Task:
     @property
     def held(self) -> NDArray[np.bool_]:
         """Sightings (N,) of the points that are kept from the estimators."""
-        return self.tracks.track % HELD == 0
+        return self.of_held(self.tracks)
+
+    def of_held(self, tracks: Tracks) -> NDArray[np.bool_]:
+        """Those among the sightings (N,) of some tracks."""
+        return tracks.track % HELD == 0
 
     @property
     def judged(self) -> NDArray[np.bool_]:
@@ -89,8 +94,8 @@ def still(task: Task) -> Candidate:
     )
 
 
-def rotation(task: Task, zooms: bool | None = None) -> Candidate | str:
-    """A camera that turns where it stands."""
+def rotation(task: Task, zooms: bool | None = None, loss: float = COARSE[0]) -> Candidate | str:
+    """A camera that turns where it stands; `loss` is the scale of the loss in pixels."""
     fitted = task.tracks.kept(~task.held)
     zooms = task.zooms if zooms is None else zooms
     found = turning(
@@ -100,6 +105,7 @@ def rotation(task: Task, zooms: bool | None = None) -> Candidate | str:
         task.intrinsics[0, :2, 2],
         known=task.lens_known,
         zooms=zooms,
+        loss=loss,
     )
     if found is None:
         return "too few points can be followed from frame to frame"
@@ -109,7 +115,8 @@ def rotation(task: Task, zooms: bool | None = None) -> Candidate | str:
     if lens_found:
         intrinsics = _with_focal(intrinsics, found.focal)
     elif not task.lens_known:  # turning does not tell it: solve again with the one assumed
-        found = turning(fitted, task.count, float(intrinsics[0, 0, 0]), intrinsics[0, :2, 2], known=True, zooms=False)
+        start = float(intrinsics[0, 0, 0]), intrinsics[0, :2, 2]
+        found = turning(fitted, task.count, *start, known=True, zooms=False, loss=loss)
         assert found is not None
     return task.candidate("rotation", found.camera_to_world, intrinsics, moves=False, lens_found=lens_found)
 
@@ -122,14 +129,22 @@ def depth(task: Task, progress: Progress) -> Candidate | str:
         return "the points that can be followed do not agree with the depth"
     if not solver.PYCOLMAP.is_there:
         return task.candidate("depth", begun.camera_to_world, task.intrinsics, moves=True, lens_found=False)
-    return _adjusted(task, "depth", begun.camera_to_world, task.intrinsics, progress, rounds=2)
+    return _adjusted(task, "depth", begun.camera_to_world, task.intrinsics, progress, (COARSE, COARSE))
 
 
 def again(task: Task, before: Candidate, progress: Progress) -> Candidate | str:
     """A candidate that moves, from where it was, with other points: those that stand still."""
     if not solver.PYCOLMAP.is_there:
         return task.candidate(before.name, before.camera_to_world, before.intrinsics, moves=True, lens_found=False)
-    found = _adjusted(task, before.name, before.camera_to_world, before.intrinsics, progress, rounds=1)
+    found = _adjusted(task, before.name, before.camera_to_world, before.intrinsics, progress, (COARSE,))
+    return found if isinstance(found, str) else replace(found, registered=before.registered)
+
+
+def sharpened(task: Task, before: Candidate, progress: Progress) -> Candidate | str:
+    """A candidate from where it was, with points that were refined."""
+    if not before.moves:
+        return rotation(task, loss=FINE[0])
+    found = _adjusted(task, before.name, before.camera_to_world, before.intrinsics, progress, (COARSE, FINE))
     return found if isinstance(found, str) else replace(found, registered=before.registered)
 
 
@@ -170,7 +185,7 @@ def sfm(task: Task, progress: Progress) -> Candidate | str:
     poses = _between(solved.camera_to_world[there], keys[there], task.count)
     if there.all() and len(keys) == task.count:
         return task.candidate("sfm", poses, intrinsics, moves=True, lens_found=not task.lens_known)
-    found = _adjusted(task, "sfm", poses, intrinsics, progress, rounds=1)
+    found = _adjusted(task, "sfm", poses, intrinsics, progress, (COARSE,))
     return found if isinstance(found, str) else replace(found, registered=float(there.mean()))
 
 
@@ -180,12 +195,12 @@ def _adjusted(
     poses: NDArray[np.float64],
     intrinsics: NDArray[np.float64],
     progress: Progress,
-    rounds: int,
+    rounds: tuple[tuple[float, float], ...],
 ) -> Candidate | str:
     """A candidate from where to begin: bundle adjustment, in each round without the points that did not fit before."""
     fitted = task.tracks.kept(~task.held)
     fitted = fitted.kept(fitted.lengths()[fitted.track] >= SHORTEST)
-    for _ in range(rounds):
+    for loss, stray in rounds:
         structure = triangulated(fitted, poses, intrinsics)
         try:
             solved = solver.adjusted(
@@ -196,6 +211,7 @@ def _adjusted(
                 task.pictures.size,
                 refine=not task.lens_known,
                 zooms=task.zooms,
+                loss=loss,
                 progress=progress,
             )
         except InputError as error:
@@ -203,16 +219,16 @@ def _adjusted(
         poses, intrinsics = solved.camera_to_world, _with_focal(intrinsics, solved.focal)
         if not np.isfinite(poses).all() or not (intrinsics[:, 0, 0] > 0).all():
             return "the bundle adjustment did not converge"
-        fitted = _without_strays(fitted, triangulated(fitted, poses, intrinsics).residual)
+        fitted = _without_strays(fitted, triangulated(fitted, poses, intrinsics).residual, stray)
         if len(np.unique(fitted.frame)) < task.count:
             lost = int(np.setdiff1d(np.arange(task.count), fitted.frame)[0])
             return f"no point fits in {in_shot(lost)}"
     return task.candidate(name, poses, intrinsics, moves=True, lens_found=not task.lens_known)
 
 
-def _without_strays(tracks: Tracks, residual: NDArray[np.float64]) -> Tracks:
+def _without_strays(tracks: Tracks, residual: NDArray[np.float64], stray: float) -> Tracks:
     """Without the points that do not fit in most of their sightings."""
-    bad = np.bincount(tracks.track, residual > STRAY_PX, tracks.count) * 2 > tracks.lengths()
+    bad = np.bincount(tracks.track, residual > stray, tracks.count) * 2 > tracks.lengths()
     return tracks.kept(~bad[tracks.track])
 
 

@@ -16,8 +16,8 @@ APART = (1, 4, 12, 36)
 """How many frames lie between the two sightings of a pair."""
 
 MOST_PAIRS = 20_000
-ROUNDS = (16.0, 8.0, 4.0, 2.0, *(1.0,) * 24)
-"""Scale of the Cauchy loss in pixels, a step each; a zoom needs many."""
+ROUNDS, LAST_ROUNDS = (16.0, 8.0, 4.0, 2.0, 1.0), 24
+"""Scale of the Cauchy loss in pixels, a step each, before that of the end; a zoom needs many of those."""
 
 ENOUGH = 1e-5
 """A smaller step, in radians or of the logarithm of the focal length, is the last."""
@@ -54,7 +54,9 @@ class Turning:
     degrees: float
 
 
-def turning(tracks: Tracks, count: int, focal: float, centre: NDArray, *, known: bool, zooms: bool) -> Turning | None:
+def turning(
+    tracks: Tracks, count: int, focal: float, centre: NDArray, *, known: bool, zooms: bool, loss: float = 1.0
+) -> Turning | None:
     """The rotations of `count` frames, or None where frames share no points.
 
     Args:
@@ -64,6 +66,7 @@ def turning(tracks: Tracks, count: int, focal: float, centre: NDArray, *, known:
         centre: (2,) principal point.
         known: whether the focal length is known.
         zooms: whether it changes.
+        loss: scale of the Cauchy loss in pixels in the end.
     """
     pairs = _pairs(tracks, count)
     if pairs is None:
@@ -75,8 +78,8 @@ def turning(tracks: Tracks, count: int, focal: float, centre: NDArray, *, known:
         return None
     log_focal, start = np.full(count, np.log(focal)), np.log(focal)
     normal = np.eye(1)
-    for loss in ROUNDS:
-        blocks, gradient, _ = _linearised(rotation, log_focal, i, j, x, y, loss)
+    for scale in (*ROUNDS, *(loss,) * LAST_ROUNDS):
+        blocks, gradient, _ = _linearised(rotation, log_focal, i, j, x, y, scale)
         normal, right = _constrained(blocks, gradient, log_focal, start, known=known, zooms=zooms)
         step = -np.linalg.solve(normal, right).reshape(count, 4)
         small = np.clip(step[:, :3], -0.2, 0.2)
@@ -84,9 +87,9 @@ def turning(tracks: Tracks, count: int, focal: float, centre: NDArray, *, known:
         log_focal = log_focal + np.clip(step[:, 3], -0.2, 0.2)
         if not zooms:
             log_focal[:] = log_focal[0]
-        if loss == ROUNDS[-1] and np.abs(step).max() < ENOUGH:
+        if scale == loss and np.abs(step).max() < ENOUGH:
             break
-    _, _, residual = _linearised(rotation, log_focal, i, j, x, y, 1.0)
+    _, _, residual = _linearised(rotation, log_focal, i, j, x, y, loss)
     poses = np.tile(np.eye(4), (count, 1, 1))
     poses[:, :3, :3] = rotation[0].T @ rotation
     farthest = apart == apart.max()

@@ -1,8 +1,8 @@
 """Trying the ways to find a camera on one clip, and choosing among what they give.
 
-From the simplest to the most capable: a camera that stands, one that turns, one whose points began from the depth, and
 From the simplest to the most capable: a camera that stands, one that turns, one that begins from points and depth, and
-the gates is not used: then the next simpler one is, or none.
+structure from motion. A more capable one is chosen where it is clearly better, and is then solved once more with
+refined points. One that does not reach the gates is not used: then the next simpler one is, or none.
 """
 
 from dataclasses import replace
@@ -20,6 +20,8 @@ from ex4d.source_camera.gates import Figures
 from ex4d.source_camera.judge import Judge
 from ex4d.source_camera.masks import resized
 from ex4d.source_camera.moving import moving_mask
+from ex4d.source_camera.refinement import refined
+from ex4d.source_camera.tracks import Tracks
 
 CLEARLY = 0.92
 """A more capable camera explains the clip clearly better where far frames differ by less than this part..."""
@@ -36,6 +38,9 @@ ZOOMS = 1.05
 
 ZOOM_AS_WELL = 0.9
 """A zoom explains a clip better than a camera that moves where far frames differ by less than this part."""
+
+AS_WELL = 1.02
+"""A camera of refined points is kept where far frames differ by less than so many times as much as before."""
 
 WORTH_MASKING = 0.005
 """Less than this part of the picture that moves is not worth a second pass."""
@@ -70,6 +75,8 @@ class Search:
             if moving.mean() > WORTH_MASKING:
                 self._again_without(moving)
                 name = self._chosen()
+        if name != STILL:
+            self._sharpen(name)
         return self._found(name)
 
     def add(self, name: str, made: Candidate | str) -> None:
@@ -132,22 +139,48 @@ class Search:
 
     def _again_without(self, moving: NDArray[np.bool_]) -> None:
         """Try the ways that lead to a moving camera once more, without what moves."""
-        task = self.task
-        mask = resized(moving, task.pictures.size)
-        row, column = (task.tracks.xy[:, c].astype(np.intp) for c in (1, 0))
-        tracks = task.tracks.kept(~mask[task.tracks.frame, row, column])
-        if len(np.unique(tracks.frame)) < task.count:
+        before = self.tried
+        mask = resized(moving, self.task.pictures.size)
+        if not self._begin_again(_outside(mask, self.task.tracks), mask):
             return
-        at, sure = from_depth.depth_at(tracks, self.depth, task.pictures.scale)
-        before, self.tried = self.tried, {}
-        self.task = replace(task, tracks=tracks, depth=at, sure=sure, moving=mask)
-        self.judge = Judge(self.frames, self.depth, ~moving)
-        self.add(STILL, estimators.still(self.task))
         for name, (candidate, _, _) in before.items():
             if name == ROTATION:
                 self.add(name, estimators.rotation(self.task))
             elif candidate.moves:
                 self.add(name, estimators.again(self.task, candidate, self.progress))
+
+    def _sharpen(self, name: str) -> None:
+        """Solve a candidate once more with refined points, and keep that where far frames agree as well."""
+        before = self.tried, self.task, self.judge
+        candidate, _, scale = self.tried[name]
+        if candidate.moves and not solver.PYCOLMAP.is_there:
+            return
+        tracks, mask = self.task.tracks, self.task.moving
+        if candidate.moves and self.wish.moving is None:
+            mask = resized(self.moving_of(name), self.task.pictures.size)
+            tracks = _outside(mask, tracks)
+        pictures = self.task.pictures
+        tracks = tracks.kept(solver.fewer(tracks) | self.task.of_held(tracks))
+        if self._begin_again(refined(pictures.grey, tracks, pictures.scale, self.progress), mask):
+            self.add(name, estimators.sharpened(self.task, candidate, self.progress))
+            if name in self.tried and not self.wrong(name):
+                now = self.judge.evidence(candidate.camera_to_world, self.working(candidate), scale)
+                if self.tried[name][1].evidence.levels < AS_WELL * now.levels:
+                    return
+        self.tried, self.task, self.judge = before
+
+    def _begin_again(self, tracks: Tracks, mask: NDArray[np.bool_] | None) -> bool:
+        """Take other points, and a mask of what moves at the pictures' size; False where not all frames see points."""
+        task = self.task
+        if len(np.unique(tracks.frame)) < task.count:
+            return False
+        at, sure = from_depth.depth_at(tracks, self.depth, task.pictures.scale)
+        self.task = replace(task, tracks=tracks, depth=at, sure=sure, moving=mask)
+        self.tried = {}
+        if mask is not None:
+            self.judge = Judge(self.frames, self.depth, ~mask)
+        self.add(STILL, estimators.still(self.task))
+        return True
 
     def _found(self, name: str) -> Found:
         candidate, figures, _ = self.tried[name]
@@ -205,6 +238,12 @@ class Search:
         as_it_is = np.ones(self.task.count)
         levels = self.judge.evidence(zoomed.camera_to_world, self.working(zoomed), as_it_is).levels
         return levels < ZOOM_AS_WELL * chosen.evidence.levels
+
+
+def _outside(mask: NDArray[np.bool_], tracks: Tracks) -> Tracks:
+    """The sightings outside of a mask (T,h,w)."""
+    row, column = (tracks.xy[:, c].astype(np.intp) for c in (1, 0))
+    return tracks.kept(~mask[tracks.frame, row, column])
 
 
 _NAMES = {

@@ -56,9 +56,10 @@ def adjusted(
     *,
     refine: bool,
     zooms: bool,
+    loss: float,
     progress: Progress,
 ) -> Solved:
-    """Cameras, points and lens that fit the sightings best: bundle adjustment with a Cauchy loss of 1 px (Ceres).
+    """Cameras, points and lens that fit the sightings best: bundle adjustment with a Cauchy loss (Ceres).
 
     Args:
         tracks: sightings in pixels of `size`.
@@ -68,16 +69,17 @@ def adjusted(
         size: width and height.
         refine: whether the focal length is found too.
         zooms: whether each frame has its own.
+        loss: scale of the loss in pixels: sightings that are farther off count less and less.
         progress: told while it runs.
 
     Raises:
         InputError: it fails, or takes too long.
     """
-    track, keep = _fewer(tracks)
+    keep = fewer(tracks)
     made = _run(
         {
             "kind": np.array("adjust"),
-            "track": track,
+            "track": tracks.track[keep],
             "frame": tracks.frame[keep],
             "xy": tracks.xy[keep],
             "poses": camera_to_world,
@@ -86,6 +88,7 @@ def adjusted(
             "size": np.array(size),
             "refine": np.array(refine),
             "zooms": np.array(zooms),
+            "loss": np.array(loss),
             "iterations": np.array(ITERATIONS),
         },
         progress,
@@ -138,8 +141,8 @@ def mapped(
     return Solved(made["poses"], np.full(count, made["focal"][0]))
 
 
-def _fewer(tracks: Tracks) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Tracks' numbers and which sightings to use: of the longest tracks, where there are too many."""
+def fewer(tracks: Tracks) -> NDArray[np.bool_]:
+    """Which sightings (N,) go into a bundle adjustment: those of every so many-th track, where there are too many."""
     lengths = tracks.lengths()
     keep = lengths[tracks.track] >= 3
     if keep.sum() > MOST_SIGHTINGS:
@@ -149,7 +152,7 @@ def _fewer(tracks: Tracks) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
         rank[order] = np.arange(len(order))
         every = int(np.ceil(keep.sum() / MOST_SIGHTINGS))
         keep &= (rank % every == 0)[tracks.track]
-    return tracks.track[keep], keep
+    return keep
 
 
 def _run(task: dict[str, NDArray], progress: Progress) -> dict[str, NDArray]:

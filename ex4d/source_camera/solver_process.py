@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 Task = dict[str, Any]
 """Arrays by name, see `ex4d.source_camera.solver`."""
 
-THREADS = max(1, min(8, os.cpu_count() or 1))
-LOSS_PX = 1.0
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+THREADS = max(1, min(8, CORES))
 
 
 def tell(stage: str, step: int, steps: int) -> None:
@@ -36,7 +36,7 @@ def adjust(task: Task) -> dict[str, NDArray]:
     options.refine_principal_point = options.refine_extra_params = options.print_summary = False
     ceres = options.ceres
     ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
-    ceres.loss_function_scale = LOSS_PX
+    ceres.loss_function_scale = float(task["loss"])
     ceres.solver_options.max_num_iterations = int(task["iterations"])
     ceres.solver_options.num_threads = THREADS
     ceres.solver_options.function_tolerance = 1e-6  # pycolmap's 0 makes every adjustment the longest there can be

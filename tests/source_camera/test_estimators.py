@@ -120,6 +120,7 @@ def test_bundle_adjustment_mends_cameras_depth_and_lens_that_are_wrong():
         SIZE,
         refine=True,
         zooms=False,
+        loss=1.0,
         progress=silent,
     )
     before, after = (absolute(poses, walk()) for poses in (begun.camera_to_world, made.camera_to_world))
@@ -164,7 +165,15 @@ def test_cancelling_kills_the_process_at_once(monkeypatch, tmp_path):
     tracks, _ = sightings(walk())
     with pytest.raises(Cancelled):
         solver.adjusted(
-            tracks, walk(), np.zeros((400, 3)), np.full(COUNT, FOCAL), SIZE, refine=True, zooms=False, progress=stop
+            tracks,
+            walk(),
+            np.zeros((400, 3)),
+            np.full(COUNT, FOCAL),
+            SIZE,
+            refine=True,
+            zooms=False,
+            loss=1.0,
+            progress=stop,
         )
     assert processes[0].poll() is not None
     assert time.monotonic() - begun < 60
@@ -177,5 +186,13 @@ def test_a_solver_that_crashes_says_why_in_one_sentence(monkeypatch, tmp_path):
     tracks, _ = sightings(walk())
     with pytest.raises(InputError, match="could not solve the camera: out of memory"):
         solver.adjusted(
-            tracks, walk(), np.zeros((400, 3)), np.full(COUNT, FOCAL), SIZE, refine=True, zooms=False, progress=silent
+            tracks,
+            walk(),
+            np.zeros((400, 3)),
+            np.full(COUNT, FOCAL),
+            SIZE,
+            refine=True,
+            zooms=False,
+            loss=1.0,
+            progress=silent,
         )
