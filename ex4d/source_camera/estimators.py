@@ -24,14 +24,31 @@ HELD = 5
 SHORTEST = 3
 """Points seen in fewer frames tell nothing about a camera."""
 
-COARSE, FINE = (1.0, 6.0), (0.3, 2.0)
-"""A bundle adjustment: scale of its loss, and the points that are farther off after it, in most of their sightings, are
-left out of the next one: they move by themselves. In pixels; the fine one is for refined points."""
 
 KEYFRAMES = 60
 """So many frames go into structure from motion at most; those between follow the points."""
 
 FEATURES, OVERLAP = 2048, 8
+
+
+@dataclass(frozen=True)
+class Round:
+    """A bundle adjustment.
+
+    Attributes:
+        loss: scale of its Cauchy loss in pixels.
+        stray: points that are farther off than so many pixels after it, in most of their sightings, are left out of the
+            next round: they move by themselves.
+        most: so many sightings go into it at most: beyond them it gets slower and hardly better.
+    """
+
+    loss: float
+    stray: float
+    most: int
+
+
+COARSE, FINE = Round(1.0, 6.0, 25_000), Round(0.3, 2.0, 80_000)
+"""The first ones, and the last one, with refined points."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +111,7 @@ def still(task: Task) -> Candidate:
     )
 
 
-def rotation(task: Task, zooms: bool | None = None, loss: float = COARSE[0]) -> Candidate | str:
+def rotation(task: Task, zooms: bool | None = None, loss: float = COARSE.loss) -> Candidate | str:
     """A camera that turns where it stands; `loss` is the scale of the loss in pixels."""
     fitted = task.tracks.kept(~task.held)
     zooms = task.zooms if zooms is None else zooms
@@ -143,7 +160,7 @@ def again(task: Task, before: Candidate, progress: Progress) -> Candidate | str:
 def sharpened(task: Task, before: Candidate, progress: Progress) -> Candidate | str:
     """A candidate from where it was, with points that were refined."""
     if not before.moves:
-        return rotation(task, loss=FINE[0])
+        return rotation(task, loss=FINE.loss)
     found = _adjusted(task, before.name, before.camera_to_world, before.intrinsics, progress, (COARSE, FINE))
     return found if isinstance(found, str) else replace(found, registered=before.registered)
 
@@ -195,12 +212,12 @@ def _adjusted(
     poses: NDArray[np.float64],
     intrinsics: NDArray[np.float64],
     progress: Progress,
-    rounds: tuple[tuple[float, float], ...],
+    rounds: tuple[Round, ...],
 ) -> Candidate | str:
     """A candidate from where to begin: bundle adjustment, in each round without the points that did not fit before."""
     fitted = task.tracks.kept(~task.held)
     fitted = fitted.kept(fitted.lengths()[fitted.track] >= SHORTEST)
-    for loss, stray in rounds:
+    for one in rounds:
         structure = triangulated(fitted, poses, intrinsics)
         try:
             solved = solver.adjusted(
@@ -211,7 +228,8 @@ def _adjusted(
                 task.pictures.size,
                 refine=not task.lens_known,
                 zooms=task.zooms,
-                loss=loss,
+                loss=one.loss,
+                most=one.most,
                 progress=progress,
             )
         except InputError as error:
@@ -219,7 +237,7 @@ def _adjusted(
         poses, intrinsics = solved.camera_to_world, _with_focal(intrinsics, solved.focal)
         if not np.isfinite(poses).all() or not (intrinsics[:, 0, 0] > 0).all():
             return "the bundle adjustment did not converge"
-        fitted = _without_strays(fitted, triangulated(fitted, poses, intrinsics).residual, stray)
+        fitted = _without_strays(fitted, triangulated(fitted, poses, intrinsics).residual, one.stray)
         if len(np.unique(fitted.frame)) < task.count:
             lost = int(np.setdiff1d(np.arange(task.count), fitted.frame)[0])
             return f"no point fits in {in_shot(lost)}"

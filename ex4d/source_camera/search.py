@@ -60,6 +60,7 @@ class Search:
         self.judge = Judge(frames, depth, static)
         self.tried: dict[str, tuple[Candidate, Figures, NDArray[np.float64]]] = {}
         self.failed: dict[str, str] = {}
+        self.moving = wish.moving
 
     def run(self) -> Found:
         """Try, choose, and try once more without what moves."""
@@ -73,7 +74,8 @@ class Search:
         if self.tried[name][0].moves and self.task.moving is None:
             moving = self.moving_of(name)
             if moving.mean() > WORTH_MASKING:
-                self._again_without(moving)
+                if not self._again_without(moving):
+                    return not_found("nearly everything moves by itself")
                 name = self._chosen()
         if name != STILL:
             self._sharpen(name)
@@ -99,7 +101,8 @@ class Search:
     def wrong(self, name: str) -> list[str]:
         """Why a candidate may not be used."""
         candidate, figures, _ = self.tried[name]
-        return gates.failures(candidate, figures, self.tried[STILL][1], self.wish.depth_is_guess)
+        guess, masked = self.wish.depth_is_guess, self.wish.moving is None and self.task.moving is not None
+        return gates.failures(candidate, figures, self.tried[STILL][1], depth_is_guess=guess, masked=masked)
 
     def _try_quick(self) -> None:
         task, method = self.task, self.wish.method
@@ -137,17 +140,18 @@ class Search:
         lens = self.working(candidate)
         return moving_mask(self.frames, self.depth, candidate.camera_to_world, lens, self.progress, scale)
 
-    def _again_without(self, moving: NDArray[np.bool_]) -> None:
-        """Try the ways that lead to a moving camera once more, without what moves."""
+    def _again_without(self, moving: NDArray[np.bool_]) -> bool:
+        """Try the ways to a camera that moves once more, without what moves; False where that leaves too little."""
         before = self.tried
         mask = resized(moving, self.task.pictures.size)
         if not self._begin_again(_outside(mask, self.task.tracks), mask):
-            return
+            return False
         for name, (candidate, _, _) in before.items():
             if name == ROTATION:
                 self.add(name, estimators.rotation(self.task))
             elif candidate.moves:
                 self.add(name, estimators.again(self.task, candidate, self.progress))
+        return True
 
     def _sharpen(self, name: str) -> None:
         """Solve a candidate once more with refined points, and keep that where far frames agree as well."""
@@ -157,10 +161,11 @@ class Search:
             return
         tracks, mask = self.task.tracks, self.task.moving
         if candidate.moves and self.wish.moving is None:
-            mask = resized(self.moving_of(name), self.task.pictures.size)
+            self.moving = self.moving_of(name)
+            mask = resized(self.moving, self.task.pictures.size)
             tracks = _outside(mask, tracks)
         pictures = self.task.pictures
-        tracks = tracks.kept(solver.fewer(tracks) | self.task.of_held(tracks))
+        tracks = tracks.kept(solver.fewer(tracks, estimators.FINE.most) | self.task.of_held(tracks))
         if self._begin_again(refined(pictures.grey, tracks, pictures.scale, self.progress), mask):
             self.add(name, estimators.sharpened(self.task, candidate, self.progress))
             if name in self.tried and not self.wrong(name):
@@ -192,7 +197,7 @@ class Search:
         if not solver.PYCOLMAP.is_there and name == DEPTH:
             notes.append(f"It is only approximate because pycolmap is not installed: {solver.PYCOLMAP.install}.")
         lens = self.working(candidate) if candidate.lens_found else None
-        moving = self.wish.moving if self.wish.moving is not None else self.moving_of(name)
+        moving = self.moving_of(name) if self.moving is None else self.moving
         lens_note = "" if lens is None else self._lens_note(lens)
         if name == STILL:
             return Found(STILL, moving=moving)

@@ -26,9 +26,6 @@ TIMEOUT_SECONDS = 600.0
 ASKED_EVERY_SECONDS = 0.2
 """How often it is asked whether to stop."""
 
-MOST_SIGHTINGS = 80_000
-"""So many sightings go into a bundle adjustment at most: beyond them it gets slower and hardly better."""
-
 ITERATIONS = 60
 
 SCRIPT = Path(__file__).with_name("solver_process.py")
@@ -57,6 +54,7 @@ def adjusted(
     refine: bool,
     zooms: bool,
     loss: float,
+    most: int,
     progress: Progress,
 ) -> Solved:
     """Cameras, points and lens that fit the sightings best: bundle adjustment with a Cauchy loss (Ceres).
@@ -70,12 +68,13 @@ def adjusted(
         refine: whether the focal length is found too.
         zooms: whether each frame has its own.
         loss: scale of the loss in pixels: sightings that are farther off count less and less.
+        most: so many sightings are used at most.
         progress: told while it runs.
 
     Raises:
         InputError: it fails, or takes too long.
     """
-    keep = fewer(tracks)
+    keep = fewer(tracks, most)
     made = _run(
         {
             "kind": np.array("adjust"),
@@ -141,16 +140,16 @@ def mapped(
     return Solved(made["poses"], np.full(count, made["focal"][0]))
 
 
-def fewer(tracks: Tracks) -> NDArray[np.bool_]:
-    """Which sightings (N,) go into a bundle adjustment: those of every so many-th track, where there are too many."""
+def fewer(tracks: Tracks, most: int) -> NDArray[np.bool_]:
+    """Which sightings (N,) to use where there are more than `most`: those of every so many-th track of each length."""
     lengths = tracks.lengths()
     keep = lengths[tracks.track] >= 3
-    if keep.sum() > MOST_SIGHTINGS:
+    if keep.sum() > most:
         # Every n-th track of each length, so that all frames keep their share.
         order = np.argsort(-lengths, kind="stable")
         rank = np.empty_like(order)
         rank[order] = np.arange(len(order))
-        every = int(np.ceil(keep.sum() / MOST_SIGHTINGS))
+        every = int(np.ceil(keep.sum() / most))
         keep &= (rank % every == 0)[tracks.track]
     return keep
 

@@ -121,6 +121,7 @@ def test_bundle_adjustment_mends_cameras_depth_and_lens_that_are_wrong():
         refine=True,
         zooms=False,
         loss=1.0,
+        most=25_000,
         progress=silent,
     )
     before, after = (absolute(poses, walk()) for poses in (begun.camera_to_world, made.camera_to_world))
