@@ -30,6 +30,7 @@ class Candidate:
         structure: of all tracks, with this camera.
         registered: part of the frames, 0 to 1, that the estimator could place by itself.
         lens_found: whether the focal length was found, not given or assumed.
+        distortion: of the lens, see `ex4d.source_camera.distortion`; points fit sightings without it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Candidate:
     structure: Structure
     registered: float = 1.0
     lens_found: bool = False
+    distortion: float = 0.0
 
     def capped(self, of: NDArray[np.bool_]) -> float:
         """Mean distance in pixels of the sightings `of` (N,) from where they would be seen, `CAP_PX` at most."""
@@ -52,6 +54,30 @@ class Candidate:
         """The sightings (N,) whose points stand still and tell their distance."""
         s = self.structure
         return (s.angle[tracks.track] > LEAST_ANGLE) & (s.residual < FITS_PX) & (s.z > 0)
+
+
+def against_depth(
+    candidate: Candidate, tracks: Tracks, at: NDArray[np.float64], scale: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """How far (M,) each point's distance is from that of the depth: median of the logarithms' distance.
+
+    0 where the point does not tell its distance. What moves along with the camera looks as if it stood still at
+    another distance: only this shows it.
+
+    Args:
+        candidate: the camera with its points.
+        tracks: their sightings.
+        at: (N,) depth at each.
+        scale: (T,) by what the depth of each frame is multiplied, of `depth_scale`.
+    """
+    good = np.flatnonzero(candidate.tells_depth(tracks))
+    off = np.abs(np.log(candidate.structure.z[good] / (at[good] * scale[tracks.frame[good]])))
+    order = np.lexsort((off, tracks.track[good]))
+    ends = np.searchsorted(tracks.track[good][order], np.arange(tracks.count + 1))
+    there = np.flatnonzero(np.diff(ends))
+    median = np.zeros(tracks.count)
+    median[there] = off[order][(ends[there] + ends[there + 1] - 1) // 2]
+    return median
 
 
 def depth_scale(candidate: Candidate, tracks: Tracks, at: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:

@@ -20,6 +20,10 @@ EDGE = 1.15
 """Where distances beside a point differ by more than this ratio, its own is unsure."""
 
 
+SURFACE = 0.01
+"""Around a point on one surface, the mean disparity differs from its own by less than this part."""
+
+
 @dataclass(frozen=True)
 class Chain:
     """Cameras from depth.
@@ -53,6 +57,30 @@ def depth_at(tracks: Tracks, depth: NDArray[np.float32], scale: float) -> tuple[
     ]
     sure = np.max(around, axis=0) < EDGE * np.min(around, axis=0)
     return around[4].astype(np.float64), sure
+
+
+def on_surface(tracks: Tracks, depth: NDArray[np.float32], scale: float, half: int) -> NDArray[np.bool_]:
+    """Whether what surrounds each sighting (N,) is one surface: what lies before something else slides over it.
+
+    The disparity of a plane is linear in the picture, so that there its mean around a point is its value.
+
+    Args:
+        tracks, depth, scale: as in `depth_at`.
+        half: pixels to each side that count, of the picture.
+    """
+    import cv2
+
+    height, width = depth.shape[1:]
+    column = np.clip((tracks.xy[:, 0] / scale).astype(np.intp), 0, width - 1)
+    row = np.clip((tracks.xy[:, 1] / scale).astype(np.intp), 0, height - 1)
+    side = 2 * max(1, round(half / scale)) + 1
+    one = np.zeros(len(column), bool)
+    for t, frame in enumerate(depth):
+        disparity = 1 / frame
+        off = np.abs(cv2.blur(disparity, (side, side)) / disparity - 1)
+        own = tracks.frame == t
+        one[own] = off[row[own], column[own]] < SURFACE
+    return one
 
 
 def chain(

@@ -14,8 +14,8 @@ REGISTERED = 0.9
 FITTING = 0.5
 """At least this part of the points that were kept back must fit. What moves by itself may have the rest."""
 
-MASKED_FITTING = 0.75
-"""The same once what moves was found and left out. Measured: 0.93 and more where the camera was right, 0.67 and less
+MASKED_FITTING = 0.8
+"""The same once what moves was found and left out. Measured: 0.93 and more where the camera was right, 0.72 and less
 where everything moved."""
 
 ANGLE = 0.5

@@ -55,6 +55,11 @@ class _Looks:
     steps: NDArray[np.float32]
 
 
+def half_window(scale: float) -> int:
+    """Pixels to each side of a point that are compared, in pictures `scale` times as large as the clip's."""
+    return max(HALF, round(HALF_OF_CLIP * scale))
+
+
 def refined(grey: NDArray[np.uint8], tracks: Tracks, scale: float, progress: Progress = silent) -> Tracks:
     """The sightings that were found again, where they were found.
 
@@ -67,7 +72,7 @@ def refined(grey: NDArray[np.uint8], tracks: Tracks, scale: float, progress: Pro
     order = np.argsort(tracks.track, kind="stable")  # by point, then by frame
     ends = np.searchsorted(tracks.track[order], np.arange(tracks.count + 1))
     xy, found = tracks.xy - 0.5, np.zeros(len(tracks.xy), bool)  # OpenCV's pixels
-    half = max(HALF, round(HALF_OF_CLIP * scale))
+    half = half_window(scale)
     seen = np.flatnonzero(np.diff(ends))
     for begin in range(0, len(seen), AT_ONCE):
         points = seen[begin : begin + AT_ONCE]

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from ex4d.geometry import intrinsics
 from ex4d.progress import Progress
-from ex4d.source_camera import estimators, from_depth, gates, solver
-from ex4d.source_camera.candidate import LEAST_ANGLE, Candidate, depth_scale
+from ex4d.source_camera import estimators, from_depth, gates, shutter, solver
+from ex4d.source_camera.candidate import LEAST_ANGLE, Candidate, against_depth, depth_scale
+from ex4d.source_camera.distortion import at_corner
 from ex4d.source_camera.estimators import Task
 from ex4d.source_camera.found import AUTO, DEPTH, ROTATION, SFM, STILL, WITH_CAMERA, Found, Wish, not_found
 from ex4d.source_camera.gates import Figures
 from ex4d.source_camera.judge import Judge
 from ex4d.source_camera.masks import resized
 from ex4d.source_camera.moving import moving_mask
-from ex4d.source_camera.refinement import refined
+from ex4d.source_camera.refinement import half_window, refined
 from ex4d.source_camera.tracks import Tracks
 
 CLEARLY = 0.92
@@ -41,6 +42,12 @@ ZOOM_AS_WELL = 0.9
 
 AS_WELL = 1.02
 """A camera of refined points is kept where far frames differ by less than so many times as much as before."""
+
+DEPTH_OFF, DEPTH_TIMES = 0.05, 5.0
+"""A point moves along with the camera where its distance is off by this part, and so many times the usual."""
+
+FEWEST_POINTS = 200
+"""Points that may move, or lie at the edges of things, are left out where so many others are left in each frame."""
 
 WORTH_MASKING = 0.005
 """Less than this part of the picture that moves is not worth a second pass."""
@@ -156,23 +163,36 @@ class Search:
     def _sharpen(self, name: str) -> None:
         """Solve a candidate once more with refined points, and keep that where far frames agree as well."""
         before = self.tried, self.task, self.judge
-        candidate, _, scale = self.tried[name]
+        candidate, figures, scale = self.tried[name]
         if candidate.moves and not solver.PYCOLMAP.is_there:
             return
-        tracks, mask = self.task.tracks, self.task.moving
-        if candidate.moves and self.wish.moving is None:
-            self.moving = self.moving_of(name)
-            mask = resized(self.moving, self.task.pictures.size)
-            tracks = _outside(mask, tracks)
-        pictures = self.task.pictures
+        pictures, tracks, mask = self.task.pictures, self.task.tracks, self.task.moving
+        if candidate.moves:
+            if not self.wish.depth_is_guess:
+                off = against_depth(candidate, tracks, self.task.depth, scale)
+                limit = max(DEPTH_OFF, DEPTH_TIMES * figures.depth_spread)
+                tracks = self._if_enough(tracks, off[tracks.track] < limit)
+            if self.wish.moving is None:
+                self.moving = self.moving_of(name)
+                mask = resized(self.moving, pictures.size)
+                tracks = _outside(mask, tracks)
+            half = half_window(pictures.scale)
+            tracks = self._if_enough(tracks, from_depth.on_surface(tracks, self.depth, pictures.scale, half))
         tracks = tracks.kept(solver.fewer(tracks, estimators.FINE.most) | self.task.of_held(tracks))
         if self._begin_again(refined(pictures.grey, tracks, pictures.scale, self.progress), mask):
             self.add(name, estimators.sharpened(self.task, candidate, self.progress))
             if name in self.tried and not self.wrong(name):
                 now = self.judge.evidence(candidate.camera_to_world, self.working(candidate), scale)
-                if self.tried[name][1].evidence.levels < AS_WELL * now.levels:
+                made, told, _ = self.tried[name]
+                # The judge knows no distortion: by its pictures, a wrong focal length makes up for some of it.
+                if made.distortion or told.evidence.levels < AS_WELL * now.levels:
                     return
         self.tried, self.task, self.judge = before
+
+    def _if_enough(self, tracks: Tracks, keep: NDArray[np.bool_]) -> Tracks:
+        """Those sightings (N,) alone, if enough are left in each frame; else all."""
+        least = np.bincount(tracks.frame[keep], minlength=self.task.count).min()
+        return tracks.kept(keep) if least >= FEWEST_POINTS else tracks
 
     def _begin_again(self, tracks: Tracks, mask: NDArray[np.bool_] | None) -> bool:
         """Take other points, and a mask of what moves at the pictures' size; False where not all frames see points."""
@@ -196,12 +216,30 @@ class Search:
         notes = [said]
         if not solver.PYCOLMAP.is_there and name == DEPTH:
             notes.append(f"It is only approximate because pycolmap is not installed: {solver.PYCOLMAP.install}.")
+        notes += self._recording_notes(candidate)
         lens = self.working(candidate) if candidate.lens_found else None
         moving = self.moving_of(name) if self.moving is None else self.moving
         lens_note = "" if lens is None else self._lens_note(lens)
         if name == STILL:
             return Found(STILL, moving=moving)
         return Found(name, candidate.camera_to_world, self._points(candidate), lens, moving, lens_note, tuple(notes))
+
+    def _recording_notes(self, candidate: Candidate) -> list[str]:
+        """What the points tell about how the clip was recorded."""
+        if not candidate.moves:
+            return []
+        notes = []
+        bent = at_corner(candidate.distortion, candidate.intrinsics[0])
+        if bent:
+            shape, way = ("barrel", "inwards") if bent < 0 else ("pincushion", "outwards")
+            notes.append(
+                f"The lens has a {shape} distortion that shifts the corners by {abs(bent):.1%} {way}: remove it before"
+                " opening the clip if straight lines matter."
+            )
+        height = self.task.pictures.size[1]
+        if shutter.rolling(self.task.tracks, candidate.structure, self.task.count, height) > shutter.SHOWS:
+            notes.append("The clip shows a rolling shutter, which makes the camera and its lens less exact.")
+        return notes
 
     def _lens_note(self, lens: NDArray[np.float64]) -> str:
         width = self.depth.shape[2]

@@ -38,10 +38,12 @@ class Solved:
     Attributes:
         camera_to_world: (T,4,4); NaN in frames that could not be solved.
         focal: (T,) pixels.
+        distortion: of the lens, see `ex4d.source_camera.distortion`; 0 where it was not looked for.
     """
 
     camera_to_world: NDArray[np.float64]
     focal: NDArray[np.float64]
+    distortion: float = 0.0
 
 
 def adjusted(
@@ -53,6 +55,7 @@ def adjusted(
     *,
     refine: bool,
     zooms: bool,
+    distorts: bool,
     loss: float,
     most: int,
     progress: Progress,
@@ -67,6 +70,7 @@ def adjusted(
         size: width and height.
         refine: whether the focal length is found too.
         zooms: whether each frame has its own.
+        distorts: whether the distortion of the lens is found too; not together with `zooms`.
         loss: scale of the loss in pixels: sightings that are farther off count less and less.
         most: so many sightings are used at most.
         progress: told while it runs.
@@ -87,12 +91,13 @@ def adjusted(
             "size": np.array(size),
             "refine": np.array(refine),
             "zooms": np.array(zooms),
+            "distorts": np.array(distorts),
             "loss": np.array(loss),
             "iterations": np.array(ITERATIONS),
         },
         progress,
     )
-    return Solved(made["poses"], made["focal"])
+    return Solved(made["poses"], made["focal"], float(made["distortion"]))
 
 
 def mapped(

@@ -29,11 +29,12 @@ def tell(stage: str, step: int, steps: int) -> None:
 
 
 def adjust(task: Task) -> dict[str, NDArray]:
-    """Bundle adjustment with free points: cameras, points and, if wanted, the focal length."""
+    """Bundle adjustment with free points: cameras, points and, if wanted, the focal length and distortion."""
     model, points = _model(task)
     options = pycolmap.BundleAdjustmentOptions()
     options.refine_focal_length = bool(task["refine"])
-    options.refine_principal_point = options.refine_extra_params = options.print_summary = False
+    options.refine_principal_point = options.print_summary = False
+    options.refine_extra_params = bool(task["distorts"])
     ceres = options.ceres
     ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     ceres.loss_function_scale = float(task["loss"])
@@ -55,7 +56,8 @@ def adjust(task: Task) -> dict[str, NDArray]:
         if key is not None:
             placed[number] = model.point3D(key).xyz
     each = [model.cameras[model.image(t + 1).camera_id].params[0] for t in range(count)]
-    return {"poses": poses, "points": placed, "focal": np.array(each)}
+    distortion = model.cameras[1].params[3] if task["distorts"] else 0.0
+    return {"poses": poses, "points": placed, "focal": np.array(each), "distortion": np.array(distortion)}
 
 
 def _model(task: Task) -> tuple[Any, list[int | None]]:
@@ -63,10 +65,10 @@ def _model(task: Task) -> tuple[Any, list[int | None]]:
     track, frame, xy = task["track"], task["frame"], task["xy"]
     width, height = (int(side) for side in task["size"])
     model, count = pycolmap.Reconstruction(), len(task["poses"])
-    zooms = bool(task["zooms"])
+    zooms, kind = bool(task["zooms"]), "SIMPLE_RADIAL" if task["distorts"] else "SIMPLE_PINHOLE"
     for t in range(count if zooms else 1):
-        lens = [float(task["focal"][t]), width / 2, height / 2]
-        camera = pycolmap.Camera(model="SIMPLE_PINHOLE", width=width, height=height, params=lens, camera_id=t + 1)
+        lens = [float(task["focal"][t]), width / 2, height / 2, *([0.0] if task["distorts"] else [])]
+        camera = pycolmap.Camera(model=kind, width=width, height=height, params=lens, camera_id=t + 1)
         model.add_camera_with_trivial_rig(camera)
     place = np.zeros(len(track), int)
     for t in range(count):

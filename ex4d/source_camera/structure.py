@@ -1,6 +1,7 @@
 """Where followed points stand in the world, given cameras, and how well the two agree. Needs numpy only."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +25,19 @@ class Structure:
     Attributes:
         points: (M,3) float64 in the world of the cameras.
         angle: (M,) radians between the two rays that are farthest apart; about 0 where nothing tells the distance.
-        residual: (N,) pixels between each sighting and where the point would be seen.
+        off: (N,2) pixels from where the point would be seen to each sighting.
         z: (N,) distance along the optical axis of each sighting's camera.
     """
 
     points: NDArray[np.float64]
     angle: NDArray[np.float64]
-    residual: NDArray[np.float64]
+    off: NDArray[np.float64]
     z: NDArray[np.float64]
+
+    @cached_property
+    def residual(self) -> NDArray[np.float64]:
+        """(N,) length of `off`."""
+        return np.asarray(np.hypot(*self.off.T), np.float64)
 
 
 def triangulated(tracks: Tracks, camera_to_world: NDArray[np.float64], intrinsics: NDArray[np.float64]) -> Structure:
@@ -74,7 +80,7 @@ def triangulated(tracks: Tracks, camera_to_world: NDArray[np.float64], intrinsic
     middle /= np.linalg.norm(middle, axis=1, keepdims=True) + 1e-12
     apart = np.arccos(np.clip((direction * middle[t]).sum(1), -1, 1))
     np.maximum.at(angle, t, 2 * apart)
-    return Structure(points, angle, np.hypot(*residual.T), z)
+    return Structure(points, angle, -residual, z)
 
 
 def _refined(

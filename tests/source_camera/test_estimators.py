@@ -120,6 +120,7 @@ def test_bundle_adjustment_mends_cameras_depth_and_lens_that_are_wrong():
         SIZE,
         refine=True,
         zooms=False,
+        distorts=False,
         loss=1.0,
         most=25_000,
         progress=silent,
@@ -173,7 +174,9 @@ def test_cancelling_kills_the_process_at_once(monkeypatch, tmp_path):
             SIZE,
             refine=True,
             zooms=False,
+            distorts=False,
             loss=1.0,
+            most=25_000,
             progress=stop,
         )
     assert processes[0].poll() is not None
@@ -194,6 +197,8 @@ def test_a_solver_that_crashes_says_why_in_one_sentence(monkeypatch, tmp_path):
             SIZE,
             refine=True,
             zooms=False,
+            distorts=False,
             loss=1.0,
+            most=25_000,
             progress=silent,
         )
