@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ex4d.geometry import intrinsics
 from ex4d.progress import Progress
-from ex4d.source_camera import estimators, from_depth, gates, shutter, solver
-from ex4d.source_camera.candidate import LEAST_ANGLE, Candidate, against_depth, depth_scale
+from ex4d.source_camera import estimators, from_depth, gates, selection, shutter, solver
+from ex4d.source_camera.candidate import LEAST_ANGLE, Candidate, depth_scale
 from ex4d.source_camera.distortion import at_corner
 from ex4d.source_camera.estimators import Task
 from ex4d.source_camera.found import AUTO, DEPTH, ROTATION, SFM, STILL, WITH_CAMERA, Found, Wish, not_found
@@ -21,7 +21,7 @@ from ex4d.source_camera.gates import Figures
 from ex4d.source_camera.judge import Judge
 from ex4d.source_camera.masks import resized
 from ex4d.source_camera.moving import moving_mask
-from ex4d.source_camera.refinement import half_window, refined
+from ex4d.source_camera.refinement import refined
 from ex4d.source_camera.tracks import Tracks
 
 CLEARLY = 0.92
@@ -42,12 +42,6 @@ ZOOM_AS_WELL = 0.9
 
 AS_WELL = 1.02
 """A camera of refined points is kept where far frames differ by less than so many times as much as before."""
-
-DEPTH_OFF, DEPTH_TIMES = 0.05, 5.0
-"""A point moves along with the camera where its distance is off by this part, and so many times the usual."""
-
-FEWEST_POINTS = 200
-"""Points that may move, or lie at the edges of things, are left out where so many others are left in each frame."""
 
 WORTH_MASKING = 0.005
 """Less than this part of the picture that moves is not worth a second pass."""
@@ -151,7 +145,7 @@ class Search:
         """Try the ways to a camera that moves once more, without what moves; False where that leaves too little."""
         before = self.tried
         mask = resized(moving, self.task.pictures.size)
-        if not self._begin_again(_outside(mask, self.task.tracks), mask):
+        if not self._begin_again(selection.outside(mask, self.task.tracks), mask):
             return False
         for name, (candidate, _, _) in before.items():
             if name == ROTATION:
@@ -169,15 +163,12 @@ class Search:
         pictures, tracks, mask = self.task.pictures, self.task.tracks, self.task.moving
         if candidate.moves:
             if not self.wish.depth_is_guess:
-                off = against_depth(candidate, tracks, self.task.depth, scale)
-                limit = max(DEPTH_OFF, DEPTH_TIMES * figures.depth_spread)
-                tracks = self._if_enough(tracks, off[tracks.track] < limit)
+                tracks = selection.agreeing(self.task, candidate, scale, figures.depth_spread)
             if self.wish.moving is None:
                 self.moving = self.moving_of(name)
                 mask = resized(self.moving, pictures.size)
-                tracks = _outside(mask, tracks)
-            half = half_window(pictures.scale)
-            tracks = self._if_enough(tracks, from_depth.on_surface(tracks, self.depth, pictures.scale, half))
+                tracks = selection.outside(mask, tracks)
+            tracks = selection.on_surfaces(tracks, self.depth, pictures.scale)
         tracks = tracks.kept(solver.fewer(tracks, estimators.FINE.most) | self.task.of_held(tracks))
         if self._begin_again(refined(pictures.grey, tracks, pictures.scale, self.progress), mask):
             self.add(name, estimators.sharpened(self.task, candidate, self.progress))
@@ -188,11 +179,6 @@ class Search:
                 if made.distortion or told.evidence.levels < AS_WELL * now.levels:
                     return
         self.tried, self.task, self.judge = before
-
-    def _if_enough(self, tracks: Tracks, keep: NDArray[np.bool_]) -> Tracks:
-        """Those sightings (N,) alone, if enough are left in each frame; else all."""
-        least = np.bincount(tracks.frame[keep], minlength=self.task.count).min()
-        return tracks.kept(keep) if least >= FEWEST_POINTS else tracks
 
     def _begin_again(self, tracks: Tracks, mask: NDArray[np.bool_] | None) -> bool:
         """Take other points, and a mask of what moves at the pictures' size; False where not all frames see points."""
@@ -281,12 +267,6 @@ class Search:
         as_it_is = np.ones(self.task.count)
         levels = self.judge.evidence(zoomed.camera_to_world, self.working(zoomed), as_it_is).levels
         return levels < ZOOM_AS_WELL * chosen.evidence.levels
-
-
-def _outside(mask: NDArray[np.bool_], tracks: Tracks) -> Tracks:
-    """The sightings outside of a mask (T,h,w)."""
-    row, column = (tracks.xy[:, c].astype(np.intp) for c in (1, 0))
-    return tracks.kept(~mask[tracks.frame, row, column])
 
 
 _NAMES = {
