@@ -96,21 +96,33 @@ class Found:
     note: str = ""
 
 
-def generated(name: str, frames: int | None, width: int) -> Case:
+@dataclass(frozen=True)
+class Take:
+    """How generated scenes are shot, see `ex4d.synthetic.scenes.make`: frames, None for as many as usual, and so on."""
+
+    frames: int | None = None
+    width: int = 512
+    seed: int = 0
+    rolling: float = 0.0
+    distortion: float = 0.0
+
+
+def generated(name: str, take: Take) -> Case:
     """A scene of `ex4d.synthetic`."""
-    made = scenes.make(name, frames, width, width * 9 // 16)
+    size = take.width, take.width * 9 // 16
+    made = scenes.make(name, take.frames, *size, take.seed, rolling=take.rolling, distortion=take.distortion)
     second = View(made.second.frames, list(range(len(made.second))), made.second.cameras)
     return Case(name, made.clip, made.depth, made.source.cameras.camera_to_world, made.source.moving, second, made.cuts)
 
 
-def sample(name: str, frames: int | None, width: int) -> Case:
+def sample(name: str, take: Take) -> Case:
     """The rendered sample, whose camera stands still."""
     truth = Truth()
     still = np.tile(np.eye(4), (len(truth.clip.frames), 1, 1))
     return Case(name, truth.clip, truth.depth, still, None, View(truth.pictures, truth.at, truth.path))
 
 
-def moving_sample(name: str, frames: int | None, width: int) -> Case:
+def moving_sample(name: str, take: Take) -> Case:
     """The rendered sample whose camera walks; it has no second view."""
     clip = read_clip(SAMPLE / "moving" / "clip.mp4", frames=None)
     height, across = clip.frames.shape[1:3]
@@ -118,7 +130,7 @@ def moving_sample(name: str, frames: int | None, width: int) -> Case:
     return Case(name, clip, read_depth(SAMPLE / "moving" / "clip.depth.npz", clip), cameras.camera_to_world, None, None)
 
 
-CASES: dict[str, Callable[[str, int | None, int], Case]] = {
+CASES: dict[str, Callable[[str, Take], Case]] = {
     "sample": sample,
     "sample/moving": moving_sample,
     **dict.fromkeys(scenes.SCENES, generated),

@@ -19,7 +19,7 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
-from camera_cases import CASES, Case, Figures, Found, figures, truth
+from camera_cases import CASES, Case, Figures, Found, Take, figures, truth
 
 from ex4d.geometry import intrinsics, transforms
 from ex4d.geometry.depth_video import DepthVideo
@@ -111,7 +111,7 @@ def true_camera(case: Case, depth: DepthVideo, lens_known: bool) -> Found:
 
 def found(case: Case, depth: DepthVideo, lens_known: bool) -> Found | str:
     """What opening a clip does: `ex4d.source_camera.find`, its camera in the unit of the depth."""
-    made = find(case.clip.frames, depth.depth, Wish(AUTO, depth.intrinsics, lens_known))
+    made = find(case.clip.frames, depth.depth, Wish(AUTO, depth.intrinsics, lens_known, zooms=ZOOMS))
     lenses = depth.intrinsics if made.lens is None else made.lens
     if made.camera_to_world is None:
         return Found(np.tile(np.eye(4), (len(depth.depth), 1, 1)), lenses, " ".join(made.choice_notes))
@@ -128,6 +128,7 @@ ESTIMATORS: dict[str, Estimator] = {
     "found": found,
 }
 BLENDER: str | None = None
+ZOOMS = False
 HEAD = ("ATE %", "RPE %", "RPE deg", "end deg", "focal %", "drift", "95 %", "way %", "PSNR", "(truth)", "s")
 
 
@@ -137,17 +138,20 @@ def main(
     frames: Annotated[int | None, typer.Option(help="Of each generated scene; usually 49.")] = None,
     width: Annotated[int, typer.Option(help="Of generated scenes, in pixels.")] = 512,
     lens_known: Annotated[bool, typer.Option(help="Tell the true lens; else 54 degrees are assumed.")] = False,
-    seed: Annotated[int, typer.Option(help="Of the errors of depth.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of generated scenes, and of the errors of depth.")] = 0,
+    rolling: Annotated[float, typer.Option(help="Part of a frame's time that a rolling shutter takes.")] = 0.0,
+    distortion: Annotated[float, typer.Option(help="Of the lens, as COLMAP's SIMPLE_RADIAL has it.")] = 0.0,
+    zooms: Annotated[bool, typer.Option(help="Turn Zooms on.")] = False,
     blender: Annotated[str | None, typer.Option(help="A Python that has bpy, for libmv.")] = None,
     output: Annotated[Path | None, typer.Option(help="JSON file for all rows.")] = None,
 ) -> None:
     """Print a table for each scene."""
-    global BLENDER
-    BLENDER = blender
+    global BLENDER, ZOOMS
+    BLENDER, ZOOMS = blender, zooms
     rows = []
     for name in scenes.split(","):
         began = time.perf_counter()
-        case = CASES[name](name, frames, width)
+        case = CASES[name](name, Take(frames, width, seed, rolling, distortion))
         count, height, across = case.depth.depth.shape
         degrees = intrinsics.field_of_view_of(float(case.depth.intrinsics[0, 0, 0]), across)
         moving = "" if case.moving is None else f", {case.moving.mean():.0%} moves"

@@ -43,6 +43,9 @@ ZOOM_AS_WELL = 0.9
 AS_WELL = 1.02
 """A camera of refined points is kept where far frames differ by less than so many times as much as before."""
 
+STANDS = 0.9
+"""A camera that stands is taken for found where it explains this part of the points."""
+
 WORTH_MASKING = 0.005
 """Less than this part of the picture that moves is not worth a second pass."""
 
@@ -246,7 +249,9 @@ class Search:
         return s.points[good][order][:MOST_POINTS]
 
     def _nothing(self) -> Found:
-        """Nothing is trusted: say why, of what came nearest."""
+        """Nothing is trusted: say why, of what came nearest. Where a known lens zooms, a camera that stands fits."""
+        if self.tried[STILL][1].fitting > STANDS:
+            return Found(STILL, moving=self.moving_of(STILL), choice_notes=("The camera stands still.",))
         reasons = [f"{_NAMES[name]}: {'; '.join(self.wrong(name))}" for name in self.tried if self.wrong(name)]
         reasons += [f"{_NAMES[name]}: {why}" for name, why in self.failed.items()]
         return not_found(" / ".join(reasons) or "a still camera explains the clip as well as one that moves")

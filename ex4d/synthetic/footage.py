@@ -112,7 +112,12 @@ def shoot(world: World, recording: Recording) -> tuple[Footage, Footage]:
     """The footage of the source camera, and that of the second camera, which neither blurs nor has noise."""
     clean = Recording(recording.width, recording.height, recording.frames, shutter=0, noise=0)
     to_first = transforms.inverse(world.camera(0.0))
-    return _shot(world, world.camera, to_first, recording), _shot(world, world.second_camera, to_first, clean)
+    return film(world, recording), _shot(world, world.second_camera, to_first, clean)
+
+
+def film(world: World, recording: Recording) -> Footage:
+    """The footage of the source camera alone."""
+    return _shot(world, world.camera, transforms.inverse(world.camera(0.0)), recording)
 
 
 def _shot(world: World, camera: Motion, to_first: NDArray, recording: Recording) -> Footage:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-from camera_cases import Case, Found, figures, generated, truth
+from camera_cases import Case, Found, Take, figures, generated, truth
 
 
 @pytest.fixture(scope="module")
 def street() -> Case:
-    return generated("street", 9, 192)
+    return generated("street", Take(9, 192))
 
 
 def test_the_true_camera_has_no_error_and_the_second_view_agrees(street):
@@ -42,7 +42,7 @@ def test_wrong_depth_has_a_unit_in_which_the_true_camera_is_told(street):
 
 
 def test_where_nothing_stands_still_there_is_no_drift_and_still_a_unit():
-    case = generated("all_moving", 5, 96)
+    case = generated("all_moving", Take(5, 96))
     wrong = case.wrong_depth(0)
     made = figures(case, wrong, truth(case, wrong))
     assert made.drift is None

@@ -1,0 +1,65 @@
+"""How long finding a camera takes, and how much memory: `taskset -c 0,1 python benchmarks/source_camera_time.py`.
+
+A generated scene of the working size of 1080p clips, with depth that is wrong as models make it, and the lens unknown.
+The processes that do the work keep to the processors that they are started on.
+"""
+
+import resource
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from ex4d.geometry import intrinsics
+from ex4d.source_camera import error
+from ex4d.source_camera.find import find
+from ex4d.source_camera.found import AUTO, Wish
+from ex4d.synthetic import depth_errors, footage
+from ex4d.synthetic.scenes import SCENES
+
+ASSUMED_DEGREES = 54.0
+
+
+def main(
+    scene: Annotated[str, typer.Argument(help="Of ex4d.synthetic.")] = "street",
+    frames: Annotated[int, typer.Option(help="How many.")] = 250,
+    width: Annotated[int, typer.Option(help="In pixels.")] = 1024,
+) -> None:
+    """Print seconds by stage, and memory."""
+    world, recording = SCENES[scene](frames, 0), footage.Recording(width, width * 9 // 16, frames)
+    source = footage.film(world, recording)
+    depth = depth_errors.wrong(source.depth, depth_errors.usual(0), 0)
+    assumed = intrinsics.from_focal(intrinsics.focal_of(ASSUMED_DEGREES, width), width, width * 9 // 16)
+    stages: dict[str, float] = defaultdict(float)
+    before, began = _megabytes_now(), time.perf_counter()
+    last = began
+
+    def progress(stage: str, step: int, steps: int, picture: NDArray | None = None) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        stages[stage] += now - last
+        last = now
+
+    made = find(source.frames, depth, Wish(AUTO, intrinsics.per_frame(assumed, frames), False), progress)
+    print(f"{scene}, {frames} frames of {width}x{width * 9 // 16}: {time.perf_counter() - began:.0f} s, {made.method}")
+    print(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in sorted(stages.items(), key=lambda item: -item[1])))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"{before} MB with clip and depth before, {peak} MB at most")
+    if made.camera_to_world is not None:
+        true = source.cameras
+        longer = np.nan if made.lens is None else error.focal(made.lens, true.intrinsics)
+        print(f"ATE {error.absolute(made.camera_to_world, true.camera_to_world):.3%}, focal length {longer:+.2%}")
+    print(*made.notes, *made.choice_notes)
+
+
+def _megabytes_now() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() // 2**20
+
+
+if __name__ == "__main__":
+    typer.run(main)
