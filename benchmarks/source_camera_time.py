@@ -4,7 +4,6 @@ A generated scene of the working size of 1080p clips, with depth that is wrong a
 The processes that do the work keep to the processors that they are started on.
 """
 
-import resource
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -35,7 +34,7 @@ def main(
     depth = depth_errors.wrong(source.depth, depth_errors.usual(0), 0)
     assumed = intrinsics.from_focal(intrinsics.focal_of(ASSUMED_DEGREES, width), width, width * 9 // 16)
     stages: dict[str, float] = defaultdict(float)
-    before, began = _megabytes_now(), time.perf_counter()
+    before, began = _megabytes("VmRSS"), time.perf_counter()
     last = began
 
     def progress(stage: str, step: int, steps: int, picture: NDArray | None = None) -> None:
@@ -47,8 +46,7 @@ def main(
     made = find(source.frames, depth, Wish(AUTO, intrinsics.per_frame(assumed, frames), False), progress)
     print(f"{scene}, {frames} frames of {width}x{width * 9 // 16}: {time.perf_counter() - began:.0f} s, {made.method}")
     print(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in sorted(stages.items(), key=lambda item: -item[1])))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{before} MB with clip and depth before, {peak} MB at most")
+    print(f"{before} MB with clip and depth before, {_megabytes('VmHWM')} MB at most")
     if made.camera_to_world is not None:
         true = source.cameras
         longer = np.nan if made.lens is None else error.focal(made.lens, true.intrinsics)
@@ -56,9 +54,10 @@ def main(
     print(*made.notes, *made.choice_notes)
 
 
-def _megabytes_now() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() // 2**20
+def _megabytes(line: str) -> int:
+    """Memory of this process, of Linux' status file."""
+    lines = dict(one.split(":", 1) for one in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[line].split()[0]) // 1024
 
 
 if __name__ == "__main__":

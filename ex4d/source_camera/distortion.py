@@ -8,9 +8,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.source_camera.rotation import turning
 from ex4d.source_camera.tracks import Tracks
 
 STEPS = 8
+
+TURN_STEPS, TURN_PAIRS = (0.02, 0.01, 0.005, 0.0025), 5000
+"""Shifts of the corners between which the distortion of a camera that turns is looked for, round after round, by so
+many pairs of sightings."""
 
 
 def at_corner(distortion: float, intrinsics: NDArray[np.float64]) -> float:
@@ -35,3 +40,44 @@ def undistorted(tracks: Tracks, intrinsics: NDArray[np.float64], distortion: flo
     for _ in range(STEPS):
         true = seen / (1 + distortion * (true**2).sum(axis=1, keepdims=True))
     return replace(tracks, xy=true * focal + centre)
+
+
+def of_turn(
+    tracks: Tracks,
+    camera_to_world: NDArray[np.float64],
+    intrinsics: NDArray[np.float64],
+    *,
+    lens_known: bool,
+    loss: float,
+) -> float:
+    """The distortion with which sightings fit a camera that only turns best.
+
+    Args:
+        tracks: sightings in pixels.
+        camera_to_world: (T,4,4) as found without distortion.
+        intrinsics: (T,3,3), likewise; the distortion is for these.
+        lens_known: whether the focal length is kept.
+        loss: scale of the Cauchy loss in pixels.
+    """
+    k, near, unit = intrinsics[0], camera_to_world[:, :3, :3], at_corner(1.0, intrinsics[0])
+
+    def cost(corner: float) -> float:
+        made = turning(
+            undistorted(tracks, intrinsics, corner / unit),
+            len(near),
+            float(k[0, 0]),
+            k[:2, 2],
+            known=lens_known,
+            zooms=False,
+            loss=loss,
+            near=near,
+            most=TURN_PAIRS,
+        )
+        return np.inf if made is None else made.cost
+
+    best = 0.0
+    for step in TURN_STEPS:  # the minimum of a parabola through three
+        before, here, after = (cost(best + shift) for shift in (-step, 0.0, step))
+        bend = before - 2 * here + after
+        best += float(np.clip(0.5 * step * (before - after) / bend, -2 * step, 2 * step)) if bend > 0 else 0.0
+    return best / unit

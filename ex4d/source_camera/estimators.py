@@ -13,9 +13,9 @@ from ex4d.frame_numbers import in_shot
 from ex4d.progress import Progress
 from ex4d.source_camera import from_depth, solver
 from ex4d.source_camera.candidate import Candidate
-from ex4d.source_camera.distortion import at_corner, undistorted
+from ex4d.source_camera.distortion import at_corner, of_turn, undistorted
 from ex4d.source_camera.pictures import Pictures
-from ex4d.source_camera.rotation import FOCAL_KNOWN, turning
+from ex4d.source_camera.rotation import FOCAL_KNOWN, Turning, turning
 from ex4d.source_camera.structure import triangulated
 from ex4d.source_camera.tracks import Tracks
 
@@ -127,19 +127,25 @@ def still(task: Task) -> Candidate:
     )
 
 
-def rotation(task: Task, zooms: bool | None = None, loss: float = COARSE.loss) -> Candidate | str:
-    """A camera that turns where it stands; `loss` is the scale of the loss in pixels."""
+def rotation(
+    task: Task,
+    zooms: bool | None = None,
+    loss: float = COARSE.loss,
+    bent: tuple[NDArray[np.float64], float] | None = None,
+) -> Candidate | str:
+    """A camera that turns where it stands.
+
+    Args:
+        task: see `Task`.
+        zooms: whether its lens zooms; None as the task says.
+        loss: scale of the loss in pixels.
+        bent: intrinsics (T,3,3) and distortion of the lens for these; None is straight.
+    """
     fitted = task.tracks.kept(~task.held)
+    if bent is not None:
+        fitted = undistorted(fitted, *bent)
     zooms = task.zooms if zooms is None else zooms
-    found = turning(
-        fitted,
-        task.count,
-        float(task.intrinsics[0, 0, 0]),
-        task.intrinsics[0, :2, 2],
-        known=task.lens_known,
-        zooms=zooms,
-        loss=loss,
-    )
+    found = _turning(task, fitted, float(task.intrinsics[0, 0, 0]), task.lens_known, zooms, loss)
     if found is None:
         return "too few points can be followed from frame to frame"
     # A zoom tells how many times longer the lens becomes, and not how long it was.
@@ -148,10 +154,29 @@ def rotation(task: Task, zooms: bool | None = None, loss: float = COARSE.loss) -
     if lens_found:
         intrinsics = _with_focal(intrinsics, found.focal)
     elif not task.lens_known:  # turning does not tell it: solve again with the one assumed
-        start = float(intrinsics[0, 0, 0]), intrinsics[0, :2, 2]
-        found = turning(fitted, task.count, *start, known=True, zooms=False, loss=loss)
+        found = _turning(task, fitted, float(intrinsics[0, 0, 0]), True, False, loss)
         assert found is not None
-    return task.candidate("rotation", found.camera_to_world, intrinsics, moves=False, lens_found=lens_found)
+    # The same shift in pixels, in other focal lengths.
+    distortion = 0.0 if bent is None else bent[1] * float(intrinsics[0, 0, 0] / bent[0][0, 0, 0]) ** 2
+    return task.candidate(
+        "rotation", found.camera_to_world, intrinsics, moves=False, lens_found=lens_found, distortion=distortion
+    )
+
+
+def _turning(task: Task, fitted: Tracks, focal: float, known: bool, zooms: bool, loss: float) -> Turning | None:
+    return turning(fitted, task.count, focal, task.intrinsics[0, :2, 2], known=known, zooms=zooms, loss=loss)
+
+
+def _sharp_turn(task: Task) -> Candidate | str:
+    """A camera that turns, with refined points, and the distortion of its lens where the turn tells that."""
+    straight = rotation(task, loss=FINE.loss)
+    if isinstance(straight, str) or task.zooms or not (task.lens_known or straight.lens_found):
+        return straight
+    k, fitted = straight.intrinsics, task.tracks.kept(~task.held)
+    found = of_turn(fitted, straight.camera_to_world, k, lens_known=task.lens_known, loss=FINE.loss)
+    if abs(at_corner(found, k[0])) < LEAST_BENT:
+        return straight
+    return rotation(task, loss=FINE.loss, bent=(k, found))
 
 
 def depth(task: Task, progress: Progress) -> Candidate | str:
@@ -176,7 +201,7 @@ def again(task: Task, before: Candidate, progress: Progress) -> Candidate | str:
 def sharpened(task: Task, before: Candidate, progress: Progress) -> Candidate | str:
     """A candidate from where it was, with points that were refined."""
     if not before.moves:
-        return rotation(task, loss=FINE.loss)
+        return _sharp_turn(task)
     found = _adjusted(task, before.name, before.camera_to_world, before.intrinsics, progress, (COARSE, FINE))
     if isinstance(found, str):
         return found

@@ -44,6 +44,7 @@ class Turning:
         focal: (T,) pixels.
         focal_sd: standard deviation of the logarithm of the first focal length.
         residual: median over pairs that are farthest apart, in pixels.
+        cost: what was minimised, over pairs: mean of the Cauchy loss.
         degrees: greatest angle from the first frame.
     """
 
@@ -51,11 +52,21 @@ class Turning:
     focal: NDArray[np.float64]
     focal_sd: float
     residual: float
+    cost: float
     degrees: float
 
 
 def turning(
-    tracks: Tracks, count: int, focal: float, centre: NDArray, *, known: bool, zooms: bool, loss: float = 1.0
+    tracks: Tracks,
+    count: int,
+    focal: float,
+    centre: NDArray,
+    *,
+    known: bool,
+    zooms: bool,
+    loss: float = 1.0,
+    near: NDArray[np.float64] | None = None,
+    most: int = MOST_PAIRS,
 ) -> Turning | None:
     """The rotations of `count` frames, or None where frames share no points.
 
@@ -67,18 +78,20 @@ def turning(
         known: whether the focal length is known.
         zooms: whether it changes.
         loss: scale of the Cauchy loss in pixels in the end.
+        near: (T,3,3) rotations that are nearly right already.
+        most: so many pairs of sightings are used at most.
     """
-    pairs = _pairs(tracks, count)
+    pairs = _pairs(tracks, count, most)
     if pairs is None:
         return None
     a, b, apart = pairs
     i, j, x, y = tracks.frame[a], tracks.frame[b], tracks.xy[a] - centre, tracks.xy[b] - centre
-    rotation = _chain(i, j, x, y, apart, focal, count)
+    rotation = _chain(i, j, x, y, apart, focal, count) if near is None else near
     if rotation is None:
         return None
     log_focal, start = np.full(count, np.log(focal)), np.log(focal)
     normal = np.eye(1)
-    for scale in (*ROUNDS, *(loss,) * LAST_ROUNDS):
+    for scale in (*(ROUNDS if near is None else ()), *(loss,) * LAST_ROUNDS):
         blocks, gradient, _ = _linearised(rotation, log_focal, i, j, x, y, scale)
         normal, right = _constrained(blocks, gradient, log_focal, start, known=known, zooms=zooms)
         step = -np.linalg.solve(normal, right).reshape(count, 4)
@@ -96,10 +109,11 @@ def turning(
     spread = float(np.median(residual)) / 0.6745  # the normal equations are in units of 1 px
     sd = float(np.sqrt(np.linalg.inv(normal)[3, 3])) * max(spread, 0.05)
     angles = np.degrees(np.arccos(np.clip((np.trace(poses[:, :3, :3], axis1=1, axis2=2) - 1) / 2, -1, 1)))
-    return Turning(poses, np.exp(log_focal), sd, float(np.median(residual[farthest])), float(angles.max()))
+    cost = float(np.log1p((residual / loss) ** 2).mean())
+    return Turning(poses, np.exp(log_focal), sd, float(np.median(residual[farthest])), cost, float(angles.max()))
 
 
-def _pairs(tracks: Tracks, count: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]] | None:
+def _pairs(tracks: Tracks, count: int, most: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]] | None:
     """Pairs of sightings of the same point: their numbers, and how many frames lie between them."""
     place = np.full((count, tracks.count), -1, np.intp)
     place[tracks.frame, tracks.track] = np.arange(len(tracks.frame))
@@ -113,7 +127,7 @@ def _pairs(tracks: Tracks, count: int) -> tuple[NDArray[np.intp], NDArray[np.int
             return None
         found.append(np.stack([here[both], there[both], np.full(both.sum(), apart)]))
     first, second, apart_ = np.concatenate(found, axis=1)
-    every = max(1, len(first) // MOST_PAIRS)
+    every = max(1, len(first) // most)
     return (first[::every], second[::every], apart_[::every]) if every > 1 else (first, second, apart_)
 
 

@@ -215,8 +215,6 @@ class Search:
 
     def _recording_notes(self, candidate: Candidate) -> list[str]:
         """What the points tell about how the clip was recorded."""
-        if not candidate.moves:
-            return []
         notes = []
         bent = at_corner(candidate.distortion, candidate.intrinsics[0])
         if bent:
@@ -226,7 +224,10 @@ class Search:
                 " opening the clip if straight lines matter."
             )
         height = self.task.pictures.size[1]
-        if shutter.rolling(self.task.tracks, candidate.structure, self.task.count, height) > shutter.SHOWS:
+        if (
+            candidate.moves
+            and shutter.rolling(self.task.tracks, candidate.structure, self.task.count, height) > shutter.SHOWS
+        ):
             notes.append("The clip shows a rolling shutter, which makes the camera and its lens less exact.")
         return notes
 

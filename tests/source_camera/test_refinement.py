@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_estimators import CENTRE, COUNT, FOCAL, SIZE, lens, sightings, walk
+from test_estimators import CENTRE, COUNT, FOCAL, SIZE, lens, sightings, turned, walk
 
 from ex4d.progress import silent
 from ex4d.source_camera import estimators, from_depth, selection, shutter, solver
@@ -155,6 +155,18 @@ def test_a_lens_that_distorts_is_found_and_one_that_does_not_is_left_straight(di
     assert made.intrinsics[0, 0, 0] == pytest.approx(FOCAL, rel=0.01)
     assert angles(made.camera_to_world, walk()).max() < 0.15
     assert made.fitting(task.judged) > 0.95
+
+
+@pytest.mark.parametrize("distortion", [0.0, -0.06])
+def test_the_distortion_of_a_camera_that_turns_is_found(distortion):
+    poses = turned(degrees=25)
+    tracks, z = sightings(poses, noise=0.1)
+    task = task_of(bent(tracks, distortion), z, focal=1.1 * FOCAL)
+    straight = estimators.rotation(task)
+    made = estimators.sharpened(task, straight, silent)
+    assert made.distortion == (0.0 if distortion == 0 else pytest.approx(distortion, rel=0.2))
+    assert made.intrinsics[0, 0, 0] == pytest.approx(FOCAL, rel=0.01)
+    assert angles(made.camera_to_world, poses).max() < 0.15
 
 
 def by_hand(poses):
