@@ -56,9 +56,8 @@ COARSE, FINE = Round(1.0, 6.0, 25_000), Round(0.3, 2.0, 80_000)
 BENT = Round(0.3, 2.0, 80_000, distorts=True)
 """One more, which asks for the distortion of the lens..."""
 
-LEAST_BENT = 0.005
-"""...and is kept where that shifts the corners by this part of their distance from the centre. Measured: up to 0.0025
-where there is none."""
+LEAST_BENT_PX = 1.5
+"""...and is kept where that shifts the corners by so many pixels of the clip. Measured without any: 0.8 at most."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +166,12 @@ def _turning(task: Task, fitted: Tracks, focal: float, known: bool, zooms: bool,
     return turning(fitted, task.count, focal, task.intrinsics[0, :2, 2], known=known, zooms=zooms, loss=loss)
 
 
+def _bends(task: Task, intrinsics: NDArray[np.float64], distortion: float) -> bool:
+    """Whether a distortion is more than noise; intrinsics (3,3)."""
+    reach = float(np.hypot(*intrinsics[:2, 2])) / task.pictures.scale
+    return abs(at_corner(distortion, intrinsics)) * reach > LEAST_BENT_PX
+
+
 def _sharp_turn(task: Task) -> Candidate | str:
     """A camera that turns, with refined points, and the distortion of its lens where the turn tells that."""
     straight = rotation(task, loss=FINE.loss)
@@ -174,7 +179,7 @@ def _sharp_turn(task: Task) -> Candidate | str:
         return straight
     k, fitted = straight.intrinsics, task.tracks.kept(~task.held)
     found = of_turn(fitted, straight.camera_to_world, k, lens_known=task.lens_known, loss=FINE.loss)
-    if abs(at_corner(found, k[0])) < LEAST_BENT:
+    if not _bends(task, k[0], found):
         return straight
     return rotation(task, loss=FINE.loss, bent=(k, found))
 
@@ -207,7 +212,7 @@ def sharpened(task: Task, before: Candidate, progress: Progress) -> Candidate | 
         return found
     if not task.zooms:
         bent = _adjusted(task, before.name, found.camera_to_world, found.intrinsics, progress, (BENT,))
-        if not isinstance(bent, str) and abs(at_corner(bent.distortion, bent.intrinsics[0])) > LEAST_BENT:
+        if not isinstance(bent, str) and _bends(task, bent.intrinsics[0], bent.distortion):
             found = bent
     return replace(found, registered=before.registered)
 
