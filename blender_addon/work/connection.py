@@ -72,6 +72,11 @@ class Connection:
         return str(found.python) if found is not None else ""
 
     @property
+    def has_chosen_python(self) -> bool:
+        """Whether the preferences name a Python, which runs the server in place of that of Set Up Server."""
+        return bool(preferences().python)
+
+    @property
     def lacks_server(self) -> bool:
         """Whether nothing can be done before a server is set up: none answers, and none can be started."""
         return not self.server_python and (self.client is None or self.client.status == "unreachable")
