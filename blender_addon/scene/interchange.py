@@ -21,6 +21,9 @@ ITEMS = (
 ENDINGS = {ALEMBIC: (".abc",), USD: (".usdc", ".usd", ".usda")}
 """Of file names; the first is the usual one."""
 
+OFFICIAL = "use a Blender from blender.org"
+"""What helps where a build lacks a format, as those of Linux distributions may."""
+
 FILTER = "*.abc;*.usdc;*.usd;*.usda"
 
 VERTEX_BYTES = 12
@@ -64,8 +67,10 @@ def write(scene: bpy.types.Scene, file: Path, kind: str) -> str:
     if mesh is None:
         raise InputError("The mesh of the shot was deleted: press Open Again.")
     if not is_built_in(kind):
-        name, other = ("Alembic", "USD") if kind == ALEMBIC else ("USD", "Alembic")
-        raise InputError(f"This Blender was built without {name}: choose {other}, or use a Blender from blender.org.")
+        name, other, its_name = ("Alembic", USD, "USD") if kind == ALEMBIC else ("USD", ALEMBIC, "Alembic")
+        if is_built_in(other):
+            raise InputError(f"This Blender was built without {name}: choose {its_name}, or {OFFICIAL}.")
+        raise InputError(f"This Blender was built without Alembic and USD: {OFFICIAL}, whose builds have both.")
     if not file.parent.is_dir():
         raise InputError(f"There is no folder {file.parent}: choose another place.")
     needed, free = expected_bytes(scene), shutil.disk_usage(file.parent).free

@@ -280,6 +280,9 @@ def server_trouble() -> Advice | None:
         return None
     if now.server.is_running or now.environment.busy:
         return Advice(now.state.trouble)
+    if now.taken_port:
+        short = told("Port {port} is taken by another server", port=now.taken_port)
+        return Advice(now.state.trouble, short=short)
     if not now.server_python:
         return Advice(now.state.trouble, "ex4d.server_set_up", (), "Set Up Server", "No server")
     return Advice(now.state.trouble, "ex4d.server_start", (), "Start Server", "Server does not answer")

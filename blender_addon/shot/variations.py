@@ -8,7 +8,19 @@ import bpy
 from ex4d.jobs.messages import Capabilities
 
 from ..shot import takes
+from ..work import capabilities
 from ..work.requests import TakeRequest
+
+
+def refusal(scene: bpy.types.Scene, server: Capabilities | None) -> str:
+    """Why several takes would all be the same one: no model makes them, so nothing depends on the seed; "" otherwise.
+
+    What a server that has not answered yet would run is not known, and not refused.
+    """
+    chosen = capabilities.generator_for(scene.ex4d.generator_name, server).info if server is not None else None
+    if chosen is None or not chosen.is_preview:
+        return ""
+    return "The preview looks the same with every seed."
 
 
 def requests(scene: bpy.types.Scene, number: int, server: Capabilities | None = None) -> list[TakeRequest]:

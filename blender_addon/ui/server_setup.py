@@ -169,6 +169,8 @@ def draw(layout: bpy.types.UILayout) -> None:
         layout.operator(EX4D_OT_server_set_up.bl_idname, icon="IMPORT")
         return
     layout.label(text=f"Server {found.version} for {_kind(found.kind).label} is set up", icon="CHECKMARK")
+    if session.current().has_chosen_python:  # another server than this one runs
+        layout.label(text="Server Python from the preferences is used", icon="INFO")
     row = layout.row(align=True)
     row.operator(EX4D_OT_server_set_up.bl_idname, text="Update" if found.is_old else "Repair", icon="FILE_REFRESH")
     row.operator(EX4D_OT_server_remove.bl_idname, text="Remove", icon="TRASH")

@@ -32,8 +32,13 @@ class EX4D_OT_variations(Job):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        """Needs a shot, and no clip that is being opened."""
-        return poll_shot(cls, context) and poll_takes(cls, context)
+        """Needs a shot, no clip that is being opened, and a generator that makes something else with another seed."""
+        if not (poll_shot(cls, context) and poll_takes(cls, context)):
+            return False
+        if refusal := variations.refusal(context.scene, session.current().capabilities):
+            cls.poll_message_set(refusal.rstrip("."))
+            return False
+        return True
 
     def begin(self, context: bpy.types.Context) -> None:
         """Send them off, or let them wait."""
@@ -94,6 +99,9 @@ def draw_variations(layout: Layout, context: Context) -> None:
     row = layout.row(align=True)
     row.operator(EX4D_OT_variations.bl_idname, icon="DUPLICATE")
     row.prop(facts, "variations", text="")
+    if refusal := variations.refusal(context.scene, session.current().capabilities):
+        say_briefly(layout, context, refusal)
+        return
     one = estimates.of_take(facts)
     if one is not None and not session.current().state.busy:
         seconds = None if one.seconds is None else one.seconds * facts.variations

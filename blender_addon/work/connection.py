@@ -7,6 +7,7 @@ from functools import cached_property
 import bpy
 
 from ex4d.errors import EX4DError
+from ex4d.jobs.address import parse_address
 from ex4d.jobs.client import Client
 from ex4d.jobs.messages import Capabilities
 
@@ -69,6 +70,11 @@ class Connection:
             return bpy.path.abspath(chosen)
         found = self.environment.current
         return str(found.python) if found is not None else ""
+
+    @property
+    def has_chosen_python(self) -> bool:
+        """Whether the preferences name a Python, which runs the server in place of that of Set Up Server."""
+        return bool(preferences().python)
 
     @property
     def lacks_server(self) -> bool:
@@ -150,6 +156,12 @@ class Connection:
         elif self.may_stop_server:
             self.server.ask_to_end()
 
+    @property
+    def taken_port(self) -> int:
+        """The port at which somebody listens who is not this user's server; 0 where nobody does."""
+        occupied = self.client is not None and self.client.status != "ready" and self.client.occupied
+        return parse_address(self._address)[1] if occupied else 0
+
     def trouble(self, client: Client, before: str) -> str:
         """Why the server cannot be reached right now; "" where it can, and while connecting what it was `before`."""
         if client.status in ("ready", "connecting"):
@@ -158,6 +170,12 @@ class Connection:
             return "The server is starting."
         if client.status == "unreachable" and self.environment.busy:
             return "The server is being set up; your job starts when it is ready."
+        if self.taken_port:
+            what = f"Another program uses port {self.taken_port}, or a server that hangs:"
+            help_ = "stop it, or set another Server Address in the preferences, with another number at its end."
+            if client.status == "refused":
+                what, help_ = client.problem, "The setting is Server Address in the preferences."
+            return f"{self.server.trouble} {what} {help_}".lstrip()
         if client.status == "unreachable":
             button = "Start Server" if self.server_python else "Set Up Server"
             return self.server.trouble or f"The server at {self._address} does not answer: press {button}."

@@ -225,8 +225,11 @@ class Session(Connection):
             client.unloaded = None
         self.generators.follow(self.capabilities)
         # Updates first: a last word from the server counts, even when it is gone by now.
-        trouble = self.trouble(client, self.state.trouble)
-        if trouble != self.state.trouble:
+        before, ended = self.state.trouble, self.server.trouble
+        trouble = self.trouble(client, before)
+        if ended and ended in trouble and ended not in before and not self.state.busy:
+            self.dispatch(state.Said(ended, failed=True))
+        if trouble != before:
             self.dispatch(state.Troubled(trouble))
 
     def _step(self) -> None:

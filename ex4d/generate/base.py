@@ -122,7 +122,8 @@ class Spec:
             that a server can ask for every client, and may overlook what only an import can tell.
         rank: "auto" takes the highest that can run here; the default stays behind every generator of ex4d's own.
         memory: what of a GPU's memory it needs with given settings, for a shot as long as the model takes at once.
-        is_preview: whether its pictures stand in for those of a model; everything made from them says so.
+        is_preview: whether its pictures stand in for those of a model; everything made from them says so. They are the
+            same with every seed.
         licence: of its weights, for people.
         stride: it works on one frame and then on groups of this many; shots of other lengths are padded.
         parts: model files that it needs.

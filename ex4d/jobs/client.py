@@ -76,7 +76,8 @@ SENDING_TRIES = 2
 SMALL_BYTES = 256 * 1024
 """Files up to this size go over the socket in one piece also where the server sees the same disk."""
 WATCHED = (
-    zmq.EVENT_DISCONNECTED
+    zmq.EVENT_CONNECTED
+    | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -135,6 +136,7 @@ class _Connection:
         asked: for each chunk under way, whose it is. Answers come in this order, and each gives its credit back.
         keys: with which it is made; None where this user's server is not known.
         verdict: why there is no talking to whoever listens there, a sentence with {} for the address; or "".
+        reached: somebody listens there.
         control, bulk, monitors: its sockets; bulk is there after the welcome.
         began, heard, pinged: when it was made, when the server spoke last, when it was pinged last.
     """
@@ -142,7 +144,7 @@ class _Connection:
     def __init__(self, context: zmq.Context, address: str, keys: ClientKeys | None, now: float) -> None:
         self._context, self._host = context, address.rsplit(":", 1)[0]
         self.keys, self._used = keys, keys or ClientKeys.nobodys()
-        self.verdict = ""
+        self.verdict, self.reached = "", False
         self._drops, self._failed = 0, False
         self.control = _dealer(context, CONTROL_BYTES + CURVE_BYTES, self._used)
         self.monitors = [self.control.get_monitor_socket(WATCHED)]
@@ -164,7 +166,9 @@ class _Connection:
         for monitor in self.monitors:
             while monitor.poll(0):
                 event = recv_monitor_message(monitor)
-                if event["event"] == zmq.EVENT_DISCONNECTED:  # after a failed handshake ZeroMQ tries again
+                if event["event"] == zmq.EVENT_CONNECTED:
+                    self.reached = True
+                elif event["event"] == zmq.EVENT_DISCONNECTED:  # after a failed handshake ZeroMQ tries again
                     lost, self._failed = lost or not self._failed, False
                 else:
                     self._failed = True
@@ -244,6 +248,8 @@ class Client:
             no job is sent then.
         problem: a sentence for the user, "" if there is none.
         server: what the server said of itself, once it has.
+        occupied: somebody listens at the address and has not said a word of ours: another program, another user's
+            server, or one that hangs.
         unloaded: the answer to the last `unload`; None until it comes.
 
     Raises:
@@ -266,6 +272,7 @@ class Client:
         self.status: Literal["connecting", "ready", "unreachable", "refused"] = "connecting"
         self.problem = ""
         self.server: ServerInfo | None = None
+        self.occupied = False
         self.unloaded: Unloaded | None = None
         self._address, self._connect_to = address, f"tcp://{host}:{port}"
         self._folder, self._state, self._clock = Path(downloads), state, clock
@@ -464,6 +471,7 @@ class Client:
             self._connection.close()  # our server has been started meanwhile
             self._connection = self._connect()
             return
+        self.occupied |= link.reached
         problem = link.verdict.format(self._address)
         if self._turned_away and problem == self.problem:
             return
@@ -500,6 +508,7 @@ class Client:
                 self._send(Follow(tracked.update.job_id, tracked.update.seq))
 
     def _reconnect(self) -> None:
+        self.occupied = self._connection.reached and self._connection.bulk is None
         self._connection.close()
         self._connection = self._connect()
         if self.status == "unreachable":
@@ -517,7 +526,7 @@ class Client:
 
     def _welcomed(self, welcome: Welcome) -> None:
         self.status, self.problem, self.server, self._limits = "ready", "", welcome, welcome.limits
-        self._turned_away = False
+        self._turned_away = self.occupied = False
         self._connection.open_bulk(welcome.bulk_port, welcome.session)
         self._exchange = Exchange.of(welcome.exchange, welcome.instance) if self._same_disk else None
         for job_id in self._to_cancel:
@@ -532,7 +541,7 @@ class Client:
             self._introduce(tracked)
 
     def _refused(self, sentence: str) -> None:
-        self.status, self.problem = "refused", sentence
+        self.status, self.problem, self.occupied = "refused", sentence, False
         for tracked in self._active():
             self._end(tracked, "failed", sentence)
 

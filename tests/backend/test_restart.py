@@ -22,6 +22,7 @@ def test_a_job_that_ran_when_the_server_was_killed_runs_again_and_the_waiting_cl
     dead = until(lambda update: "does not answer" in update.message, client)
     assert dead[-1].state == "running"
     assert client.status == "unreachable"
+    assert not client.occupied, "nobody listens there now"
     assert "start it, or check the address" in client.problem
     server.start()
     updates = []

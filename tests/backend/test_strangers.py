@@ -403,11 +403,13 @@ def test_a_client_that_met_a_strangers_server_goes_on_when_its_own_is_there(serv
     job, files = shot("copy")
     job_id = client.submit(job, files)
     until(lambda update: "belongs to someone else" in update.message, client)
+    assert client.occupied
     assert stranger.poll(300) == 0
     context.destroy(linger=0)
     server.start()
     updates = until(lambda update: update.ended, client)
     assert (updates[-1].job_id, updates[-1].state) == (job_id, "done")
+    assert not client.occupied
     assert client.problem == ""
 
 

@@ -1,5 +1,10 @@
 """What Check says before it says that all is ready."""
 
+import contextlib
+import os
+import socket
+import threading
+import time
 from types import SimpleNamespace
 
 import announced
@@ -65,6 +70,64 @@ def test_a_server_that_does_not_answer_is_told_at_the_top_with_its_button_and_no
     preferences().python = "/of/my/own/python"
     assert checks.server_trouble().operator == "ex4d.server_start"
     assert [a.short for a in checks.warnings(scene)] == ["Takes wait for a server"]
+
+
+@pytest.fixture(params=["says nothing", "hangs up"])
+def stranger(request, addon):
+    """The port of another program, at which the add-on looks for its server."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    if request.param == "hangs up":
+
+        def hang_up():
+            with contextlib.suppress(OSError):
+                while True:
+                    listener.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+    preferences().address = f"tcp://127.0.0.1:{port}"
+    yield port
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+def tick_until(happened, seconds=30):
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        session.current().tick()
+        time.sleep(0.01)
+
+
+def test_another_program_at_the_port_is_told_and_why_no_server_could_be_started(scene, stranger):
+    now = session.current()
+    now.connect()
+    tick_until(lambda: now.state.trouble)
+    advice = checks.server_trouble()
+    assert (advice.short, advice.operator) == (f"Port {stranger} is taken by another server", "")
+    assert "Server Address" in advice.text
+    assert "in the preferences" in advice.text
+    if "EX4D_PYTHON" not in os.environ:
+        return
+    preferences().python = os.environ["EX4D_PYTHON"]
+    now.start_server()
+    tick_until(lambda: "has ended" in now.state.trouble)
+    last = now.server.log_file.read_text().strip().splitlines()[-1]
+    assert str(stranger) in last
+    assert now.state.message.startswith(f"The server has ended (exit code 2): {last.rstrip('.')}.")
+    assert now.state.failed
+    advice = checks.server_trouble()
+    assert advice.short == f"Port {stranger} is taken by another server"
+    assert last.rstrip(".") in advice.text
+
+
+def test_where_nobody_listens_the_server_does_not_answer(scene, addon):
+    now = session.current()
+    now.connect()
+    tick_until(lambda: now.state.trouble)
+    assert "does not answer" in checks.server_trouble().text
+    assert now.taken_port == 0
 
 
 def test_without_a_server_nothing_is_ready_unless_generate_would_start_one(scene, ready):

@@ -131,6 +131,12 @@ def test_what_cannot_be_written_is_said_and_nothing_is_left_behind(scene, tmp_pa
     monkeypatch.setattr(interchange, "is_built_in", lambda kind: kind == "ALEMBIC")
     with pytest.raises(RuntimeError, match="built without USD: choose Alembic"):
         bpy.ops.ex4d.export_shot(filepath=str(tmp_path / "a.usdc"))
+    monkeypatch.setattr(interchange, "is_built_in", lambda kind: False)
+    for name in ("a.usdc", "a.abc"):
+        with pytest.raises(
+            RuntimeError, match=r"without Alembic and USD: use a Blender from blender\.org, whose builds"
+        ):
+            bpy.ops.ex4d.export_shot(filepath=str(tmp_path / name))
     monkeypatch.undo()
     monkeypatch.setattr(interchange, "expected_bytes", lambda scene: 10**18)
     with pytest.raises(RuntimeError, match=r"needs about 1000000000 GB, but only .* are free"):

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import announced
 import bpy
 import numpy as np
 import pytest
@@ -183,6 +184,22 @@ def test_variations_have_seeds_in_a_row_and_one_camera_each_in_a_file_of_its_own
     }
     first, *others = paths(*found)
     assert all(np.array_equal(first.camera_to_world, other.camera_to_world) for other in others)
+
+
+def test_a_preview_has_no_variations_and_the_panel_says_why(scene, shot):
+    announced.by(announced.lacking("painter", "It needs an NVIDIA GPU."))
+    why = "The preview looks the same with every seed"
+    assert f"{why}." in draw(panels.draw_generator).text, "Best Available is the preview here"
+    with pytest.raises(RuntimeError, match=why):
+        bpy.ops.ex4d.variations(number=2)
+    assert not session.current().state.busy
+    announced.by()
+    assert bpy.ops.ex4d.variations.poll()
+    assert why not in draw(panels.draw_generator).text
+    scene.ex4d.generator = "sketch"
+    assert not bpy.ops.ex4d.variations.poll()
+    session.current().client = None
+    assert bpy.ops.ex4d.variations.poll(), "what will run is not known"
 
 
 def test_moving_the_camera_later_does_not_change_takes_that_wait(scene, from_panel):

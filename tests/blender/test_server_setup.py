@@ -415,7 +415,13 @@ def test_where_no_server_is_set_up_the_panel_has_the_button_for_it(user_folder):
     (folder / "current.json").write_text(record())
     assert "Set Up Server" not in draw(panels.draw_source).buttons
     assert session.current().server_python == sys.executable
-    assert {"Repair", "Remove"} <= set(draw(panels.draw_server).buttons)
+    drawn = draw(panels.draw_server)
+    assert {"Repair", "Remove"} <= set(drawn.buttons)
+    chosen = "Server Python from the preferences is used"
+    assert chosen not in drawn.labels
+    bpy.context.preferences.addons["blender_addon"].preferences.python = "/of/my/own/python"
+    assert chosen in draw(panels.draw_server).labels
+    bpy.context.preferences.addons["blender_addon"].preferences.python = ""
     shown = draw(lambda layout, context: server_setup.draw_command(layout)).labels
     assert shown == [f"Command line: {Path(sys.executable).with_name('ex4d')}"]
 

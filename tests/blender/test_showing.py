@@ -9,7 +9,7 @@ import shots
 from test_panels import Layout
 from test_takes import take
 
-from blender_addon.scene import backdrop, compat, objects
+from blender_addon.scene import backdrop, comparison, compat, objects
 from blender_addon.shot import playing as arriving
 from blender_addon.shot import takes
 from blender_addon.ui import menu, view
@@ -79,6 +79,23 @@ def test_a_take_that_comes_plays_in_a_preview_that_is_in_sight(scene, tmp_path, 
     assert playing()
     assert scene.frame_current == 1
     assert there.type == "SEQUENCE_EDITOR"
+
+
+@pytest.mark.parametrize("how", ["it comes", "Show Result"])
+def test_playing_a_take_ends_the_comparison_that_it_would_hide(scene, tmp_path, playing, how):
+    there = sequencer_in_sight()
+    take(scene, tmp_path / "one")
+    bpy.ops.ex4d.compare(mode="WIPE")
+    request = arrive(scene, tmp_path / "two")
+    assert comparison.mode_of(scene) == "WIPE"
+    if how == "it comes":
+        arriving.show_arrived(request)
+    else:
+        show()
+    assert playing()
+    assert (comparison.mode_of(scene), comparison.marked(scene)) == (comparison.SINGLE, [])
+    assert there.spaces.active.display_channel == 0, "nothing lies above the new take"
+    assert takes.strip_of(scene, 1) is not None
 
 
 @pytest.mark.parametrize("why", ["no sequencer", "no preview", "another frame", "switched off"])

@@ -34,7 +34,8 @@ def test_variations_are_takes_with_seeds_in_a_row_and_one_camera(scene, tmp_path
     open_few_frames()
     bpy.ops.ex4d.camera_preset(preset="30")
     scene.ex4d.seed = 3
-    assert bpy.ops.ex4d.variations(number=3) == {"FINISHED"}
+    press_variations(3)
+    tick_until(lambda: not session.current().state.busy)
     assert seeds_of_takes(scene) == [3, 4, 5]
     assert not session.current().queue.waiting
     assert (scene.ex4d.job_id, scene.ex4d.waiting) == ("", "")
