@@ -96,6 +96,7 @@ fresh = $(if $(wildcard $@),,--clear)
 $(READY) $(WAN_READY): pyproject.toml constraints.txt
 	$(if $(filter 3.11 3.13,$(VERSION)),,$(call no_python,Python 3.11 or 3.13,3.13,PYTHON))
 	$(PYTHON) -m venv $(fresh) $(@D)
+	@echo "Installing packages into $(@D), a few minutes"
 	$(PIP) $(@D)/bin/python -m pip install -c constraints.txt -e ".[$(EXTRAS)]"
 	touch $@
 
@@ -105,5 +106,6 @@ $(WAN_READY): EXTRAS := dev,wan,depthcrafter
 $(BLENDER_READY): pyproject.toml $(BPY_PINS)
 	$(call need,$(BPY_VERSION), for bpy $(BPY))
 	$(PYTHON_$(subst .,,$(BPY_VERSION))) -m venv $(fresh) $(BLENDER)
+	@echo "Installing packages into $(BLENDER), a few minutes"
 	$(PIP) $(BLENDER)/bin/python -m pip install -c $(BPY_PINS) bpy==$(BPY) -e ".[client]" pytest pytest-timeout av build
 	touch $@

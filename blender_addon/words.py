@@ -41,16 +41,42 @@ def part_of(part: float, whole: float) -> str:
     return f"{held[0] if held[1] == unit else ' '.join(held)} of {total} {unit}"
 
 
+TRANSFERS = {
+    "Uploading": "Sending to server",
+    "Upload": "Sending to server",
+    "Downloading": "Fetching result",
+    "Download": "Fetching result",
+}
+"""What artists read in place of a stage's own title: the server is mostly their own machine, and no cloud."""
+
+OF_FRAMES = (
+    "Reading the Clip",
+    "Reading the Depth",
+    "Video-Depth-Anything",
+    "Following what Moves",
+    "Guessing the Depth",
+    "Finding Occlusions",
+    "Following Points",
+    "Locating the Camera",
+    "Rendering Colour and Mask",
+    "Filling Holes (preview)",
+    "Writing Video",
+)
+"""Stages whose steps are frames."""
+
+
 def how_far(stage: str, step: int, steps: int) -> str:
     """A stage and how far it is; what is sent or fetched is counted in bytes."""
+    title = TRANSFERS.get(stage, stage)
     if not steps:
-        return stage
-    return f"{stage}: {part_of(step, steps)}" if stage in ("Upload", "Download") else f"{stage} {step}/{steps}"
+        return title
+    return f"{title}: {part_of(step, steps)}" if stage in TRANSFERS else f"{title} {step}/{steps}"
 
 
-def pace(rate: float) -> str:
-    """Steps a second as people say it, whether they take moments or minutes."""
-    return f"{rate:.1f} a second" if rate >= 1 else f"{seconds(1 / rate)} a step"
+def pace(stage: str, rate: float) -> str:
+    """How fast a stage is, whether its steps take moments or minutes."""
+    one = "frame" if stage in OF_FRAMES else "step"
+    return f"{rate:.1f} {one}s/s" if rate >= 1 else f"{seconds(1 / rate)} per {one}"
 
 
 def listed(things: list[str]) -> str:

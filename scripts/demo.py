@@ -19,7 +19,7 @@ from ex4d.geometry.mesh import DWMesh
 from ex4d.media.movie import read_movie
 from ex4d.pipeline import take
 from ex4d.render import coverage
-from ex4d.render.contact_sheet import contact_sheet, write_picture
+from ex4d.render.contact_sheet import contact_sheet, heading, write_picture
 
 SAMPLE = Path(__file__).resolve().parent.parent / "sample"
 COLUMNS = 4
@@ -58,7 +58,7 @@ def write_sheet(folder: Path, file: Path) -> Path:
     mesh = DWMesh.from_depth(load_depth_npz(shot / "depth.npz"))
     angles = coverage.angles(mesh, path)
     shown = [round(n * (len(result) - 1) / (COLUMNS - 1)) for n in range(COLUMNS)]
-    columns = [(t, f"frame {t}, {angles[t]:.0f} degrees") for t in shown]
+    columns = [(t, heading(t, angles[t])) for t in shown]
     is_preview = take.read_record(folder / take.SIDECAR).is_preview
     label = "Result (preview, not the EX-4D model)" if is_preview else "Result"
     write_picture(file, contact_sheet(source, colour, mask[..., 0], result, columns, label))

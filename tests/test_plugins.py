@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
-from ex4d import plugins
+from ex4d import extras, plugins
 from ex4d.cli import commands
 from ex4d.cli.app import build_app
 from ex4d.depth import base as depth_base
@@ -285,9 +285,18 @@ def test_of_several_better_ones_the_best_and_the_nearest_say_what_they_lack():
     one, two, three = (spec(name, rank, lambda deep, n=name: f"No {n}.") for name, rank in ranks.items())
     last = spec("last", 1)
     assert registry.choose("auto", known(one, two, three, last)).notes == (
-        "Last is the best that can run here; A or B or C would be better.",
+        "Last is the best that can run here; A, B or C would be better.",
         "No a. No c.",
     )
+
+
+def test_a_package_that_all_models_lack_is_told_once(monkeypatch):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    (said, reasons) = registry.choose("auto", registry.generators()).notes
+    assert said == "Preview is the best that can run here; EX-4D Model, VACE 14B or VACE 1.3B would be better."
+    assert reasons.count("pip install") == 1
+    assert reasons.startswith("EX-4D Model needs the Python package torch")
+    assert reasons.endswith("The same goes for VACE 1.3B.")
 
 
 def test_auto_takes_what_fits_the_free_memory_with_the_settings_that_were_given(monkeypatch):
@@ -303,7 +312,7 @@ def test_auto_takes_what_fits_the_free_memory_with_the_settings_that_were_given(
     assert choice.spec is small
     assert choice.notes == (
         "Small is the best that can run here; Large would be better.",
-        "The Large needs 12 GB of GPU memory with these settings, and 10.0 GB are free: choose settings that need less,"
+        "Large needs 12 GB of GPU memory with these settings, and 10.0 GB are free: choose settings that need less,"
         " or close other programs that use the GPU.",
     )
     assert registry.choose("auto", every, {"large": {"gigabytes": 8.0}}) == registry.Choice(large)

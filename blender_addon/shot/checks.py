@@ -14,6 +14,9 @@ from ..translations import told
 from ..words import count, listed
 from ..work import capabilities, session
 
+GUESSING = "plane"
+"""The estimator whose depth is a guess."""
+
 
 @dataclass(frozen=True)
 class Advice:
@@ -257,7 +260,8 @@ def clip_trouble(scene: bpy.types.Scene) -> list[Advice]:
 def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
     """What the chosen way to depth lacks, and what is to be known about the depth that stands."""
     facts, now = scene.ex4d, session.current()
-    found = [Advice(facts.depth["caution"])] if facts.shot and facts.depth.get("caution") else []
+    made_by, caution = (facts.depth.get(fact, "") if facts.shot else "" for fact in ("provider", "caution"))
+    found = [_caution(made_by, caution)] if caution else []
     if now.capabilities is not None and not facts.uses_depth_file and facts.estimator_name != capabilities.FILE:
         chosen = capabilities.estimator_for(facts.estimator_name, now.capabilities)
         if chosen.reasons:
@@ -266,11 +270,24 @@ def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
             if facts.estimator_name == capabilities.AUTO and chosen.info is not None:
                 first = f"Without a depth file, the depth comes from {chosen.info.title}. "
                 short = f"Depth: {chosen.info.title}"
+                if chosen.info.name == GUESSING:
+                    short = "Depth will be a guess"
+                if chosen.info.name == made_by and found:  # one matter, and so one line
+                    known = found.pop()
+                    first, short = f"{known.text} ", known.short or short
             found.insert(0, Advice(first + " ".join(chosen.reasons), "ex4d.connect", (), "Check Again", short))
     if facts.shot and asking.have_changed(facts) and not now.state.busy:
         text = "The settings have changed since the clip was opened: press Open Again to use them."
         found.append(Advice(text, "ex4d.open_again", (), "Open Again", "Settings changed"))
     return found
+
+
+def _caution(made_by: str, caution: str) -> Advice:
+    """What stays to be said of a depth, by the name of what made it."""
+    short = ""
+    if made_by == GUESSING:
+        short = "Depth is a guess"
+    return Advice(caution, short=short)
 
 
 def server_trouble() -> Advice | None:

@@ -24,7 +24,7 @@ MOTIONS = {"FOUND": "auto", "TRIPOD": "rotation"}
 
 
 def mask_path(chosen: str) -> str:
-    """The absolute path of the file that is chosen as What Moves; "" where none is."""
+    """The absolute path of the file that is chosen as Mask of What Moves; "" where none is."""
     return bpy.path.abspath(chosen) if chosen else ""
 
 

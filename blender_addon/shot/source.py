@@ -101,7 +101,7 @@ def mask_files(mask: str) -> list[Path]:
         return []
     path = Path(mask)
     if not path.exists():
-        raise InputError(f"There is no mask {path}: choose another file as What Moves, or leave it empty.")
+        raise InputError(f"There is no mask {path}: choose another file as Mask of What Moves, or leave it empty.")
     return list(sequence_at(path).files) if path.is_dir() else [path]
 
 

@@ -18,8 +18,10 @@ def draw_coverage(layout: Layout, context: Context) -> None:
     layout.label(text="Striped magenta: to be invented", icon="COLOR")
     if facts.show_coverage and (along := coverage.along):
         worst = max(along, key=lambda frame: along[frame])
-        text = told("Worst in frame {frame}: {part}", part=f"{along[worst]:.0%}", frame=facts.start + worst)
-        layout.label(text=text, icon="GRAPH", translate=False)
+        part = f"{along[worst]:.0%}"
+        if part != "0%":
+            text = told("Worst in frame {frame}: {part}", part=part, frame=facts.start + worst)
+            layout.label(text=text, icon="GRAPH", translate=False)
         much, most = f"{1 - legend.MUCH_INVENTED:.0%}", f"{1 - legend.MOST_INVENTED:.0%}"
-        text = told("Path and curve: pink over {much}, magenta over {most}", much=much, most=most)
+        text = told("Path: pink > {much}, magenta > {most}", much=much, most=most)
         layout.label(text=text, icon="BLANK1", translate=False)

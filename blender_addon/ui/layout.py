@@ -84,7 +84,7 @@ def _while_busy() -> list[str]:
     """The time that is left, and the pace, as far as they are known."""
     now = session.current().state
     left = [told("{time} left", time=seconds(now.eta_s))] if now.eta_s else []
-    return left + ([pace(now.rate)] if now.rate else [])
+    return left + ([pace(now.stage, now.rate)] if now.rate else [])
 
 
 def _draw_message(column: Layout, context: Context) -> None:

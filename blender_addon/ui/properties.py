@@ -177,7 +177,7 @@ class ClipChoices:
         default="FOUND",
     )
     moving_path: StringProperty(
-        name="What Moves",
+        name="Mask of What Moves",
         description="A mask of what moves by itself, white where it does, so that the search for the camera leaves it"
         " out: a video, a folder of pictures, or one picture; empty finds it",
         subtype="FILE_PATH",
@@ -259,7 +259,7 @@ class TakeChoices:
         update=_redraw_views,
     )
     coverage_strength: FloatProperty(
-        name="Tint Strength",
+        name="Tint",
         description="How strongly Live Coverage tints what has to be invented",
         default=0.6,
         min=0.05,

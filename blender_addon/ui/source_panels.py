@@ -132,7 +132,7 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
                 draw_estimate(layout, estimates.of_camera(facts))
     tint = moving_tint.strength(context.scene) if facts.shot else None
     if tint is not None:
-        column.prop(tint, "default_value", text="Tint What Moves", slider=True)
+        column.prop(tint, "default_value", text="Motion Tint", slider=True)
     if facts.shot:
         layout.operator(EX4D_OT_set_floor.bl_idname, icon="AXIS_TOP")
 

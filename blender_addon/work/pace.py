@@ -72,7 +72,7 @@ class Estimate:
         """What to say, in lines as short as a sidebar is narrow."""
         disk = f"{size(self.bytes)} on disk"
         if self.seconds is None:
-            return f"About {disk}", "Time is known after the first run"
+            return f"About {disk}", "Time will be known after the first run"
         told = f"About {seconds(self.seconds)}, {disk}"
         return (told,) if self.is_learned else (told, "(measured on another machine)")
 

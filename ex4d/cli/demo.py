@@ -58,7 +58,7 @@ def run_sample(out: Path, progress: Progress) -> tuple[str, ...]:
     from ex4d.pipeline.named import NamedFiles
     from ex4d.pipeline.open import SourceFiles
     from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
-    from ex4d.render.contact_sheet import contact_sheet, write_picture
+    from ex4d.render.contact_sheet import contact_sheet, heading, write_picture
 
     sample = next((folder for folder in SAMPLES if (folder / "clip.depth.npz").is_file()), None)
     if sample is None:
@@ -90,7 +90,7 @@ def run_sample(out: Path, progress: Progress) -> tuple[str, ...]:
     clip = read_clip(sample / "clip.mp4", progress=progress)
     result, colour, mask = (read_movie(out / name).frames for name in (take.RESULT, take.COLOUR, take.MASK))
     angles = update.facts["angle"]
-    columns = [(t, f"frame {t}, {angles[t]:.0f} deg") for t in (0, 16, 32, 48)]
+    columns = [(t, heading(t, angles[t])) for t in (0, 16, 32, 48)]
     write_picture(out / SHEET, contact_sheet(clip.frames, colour, mask[..., 0], result, columns, "Result (preview)"))
     return tuple(update.facts["notes"])
 

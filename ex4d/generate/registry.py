@@ -127,7 +127,7 @@ def short_of_memory(spec: Spec, given: Mapping[str, Any]) -> str:
     if not free or free >= need:
         return ""
     return (
-        f"The {spec.title} needs {need:g} GB of GPU memory with these settings, and {free:.1f} GB are free: choose"
+        f"{spec.title} needs {need:g} GB of GPU memory with these settings, and {free:.1f} GB are free: choose"
         " settings that need less, or close other programs that use the GPU."
     )
 
@@ -168,7 +168,8 @@ def _why(spec: Spec, better: Sequence[Spec], reasons: Sequence[tuple[str, str]])
     """See `Choice.notes`; nothing where the best was chosen."""
     if not better:
         return ()
-    titles = " or ".join(one.title for one in better)
+    *others, last = (one.title for one in better)
+    titles = f"{', '.join(others)} or {last}" if others else last
     said = f"{spec.title} is the best that can run here; {titles} would be better."
     return said, said_once(dict.fromkeys((reasons[0], reasons[-1])))
 

@@ -18,7 +18,7 @@ from ex4d.errors import InputError
 from ex4d.geometry import intrinsics
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.media.clip import Clip, open_source, read_clip
-from ex4d.pipeline.pictures import frames_to_use, note_on_length
+from ex4d.pipeline.pictures import frames_to_use, note_on_crop, note_on_length
 from ex4d.pipeline.requests import Blob, Fill, Job, Reconstruct
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.progress import Progress, silent
@@ -182,7 +182,7 @@ def open_shot(
     if moving is not None and moving.found:
         estimate = _with_found_lens(estimate, moving)
     length = note_on_length(clip.source, len(clip.frames), clip.source_frames, settings)
-    notes = (*length, *clip.notes, *estimate.depth.notes)
+    notes = (*length, *clip.notes, *note_on_crop(clip.fit), *estimate.depth.notes)
     if moving is None:
         return Shot(clip, estimate, None, notes, moving=mask, about_camera=about_camera)
     moving, said = pose_files.in_unit_of(moving, estimate.depth, settings.camera_scale)

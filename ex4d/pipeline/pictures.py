@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.frame_numbers import in_file
+from ex4d.geometry.intrinsics import FrameFit
 from ex4d.geometry.presets import RELEASE_FRAMES
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.storage.sequence import Numbering
@@ -42,6 +43,17 @@ def depth_for(files: Sequence[Path], numbering: Numbering, settings: SourceSetti
     if len(files) == (places := numbering.places)[-1] + 1:
         return [files[place] for place in places[used]]
     return list(files)
+
+
+def note_on_crop(fit: FrameFit) -> tuple[str, ...]:
+    """A sentence about the pixels that are cut off so that both sides are multiples of 16; nothing where none are."""
+    down, across = fit.scaled_height - fit.height, fit.scaled_width - fit.width
+    edges = {"top": fit.top, "bottom": down - fit.top, "left": fit.left, "right": across - fit.left}
+    cut = ", ".join(f"{pixels} off the {edge}" for edge, pixels in edges.items() if pixels)
+    if not cut:
+        return ()
+    before, after = f"{fit.scaled_width}x{fit.scaled_height}", f"{fit.width}x{fit.height}"
+    return (f"The picture was cropped from {before} to {after} pixels ({cut}): both sides must be multiples of 16.",)
 
 
 def note_on_length(name: str, used: int, total: int, settings: SourceSettings) -> tuple[str, ...]:

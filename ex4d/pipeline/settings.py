@@ -68,7 +68,7 @@ class SourceSettings(Settings):
     )
     longest_side: int | None = setting(
         LONGEST_SIDE,
-        "Longest Side",
+        "Max Side",
         "Longer side of the working picture, to which larger clips are scaled down",
         unit="pixels",
         minimum=16,
@@ -82,7 +82,7 @@ class SourceSettings(Settings):
     )
     gaps: Gaps = setting(
         "hold",
-        "Missing Pictures",
+        "Gaps",
         "What to show in place of pictures that are missing from a numbered sequence",
         choices=(
             Choice("hold", "Hold", "Repeat the picture before the gap; the timing is kept"),
@@ -135,7 +135,7 @@ class SourceSettings(Settings):
         ),
     )
     depth_channel: str | None = setting(
-        None, "Channel", "EXR channel that holds the depth, or the end of its name; needed only if ambiguous"
+        None, "EXR Channel", "EXR channel that holds the depth, or the end of its name; needed only if ambiguous"
     )
     focal_px: float | None = setting(
         None, "Focal Length", "Focal length of the source, instead of a field of view", unit="pixels", minimum=1e-6
@@ -163,7 +163,7 @@ class SourceSettings(Settings):
         ),
         before="file",
     )
-    zooms: bool = setting(False, "Zooms", "The lens zooms during the clip; it is found for every frame")
+    zooms: bool = setting(False, "Lens Zooms", "The lens zooms during the clip; it is found for every frame")
     camera_scale: float | None = setting(
         None,
         "Camera Scale",
@@ -269,7 +269,7 @@ class PathSettings(Settings):
         minimum=1e-9,
         maximum=1e9,
     )
-    shake_seed: int = setting(0, "Hand-Held Seed", "The same seed sways in the same way", minimum=0, maximum=2**31 - 1)
+    shake_seed: int = setting(0, "Sway Seed", "The same seed sways in the same way", minimum=0, maximum=2**31 - 1)
 
 
 @dataclass(frozen=True)

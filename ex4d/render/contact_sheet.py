@@ -12,6 +12,16 @@ from ex4d.storage.atomic import replacing
 GAP, LABEL = 6, 30  # pixels between pictures; height of a line of text
 
 
+def heading(frame: int, angle: float) -> str:
+    """What stands above a column: the frame, from 1 on as Blender counts, and how far round the camera is in degrees.
+
+    Args:
+        frame: number from 0 on.
+        angle: in degrees.
+    """
+    return f"frame {frame + 1}, {angle:.0f} degrees"
+
+
 def contact_sheet(
     source: NDArray[np.uint8],
     colour: NDArray[np.uint8],
@@ -25,7 +35,7 @@ def contact_sheet(
     Args:
         source: (T,H,W,3) uint8 RGB.
         colour, mask, result: (T,h,w,3), (T,h,w), (T,h,w,3) uint8.
-        columns: frame number and heading of each column.
+        columns: frame number, from 0 on, and `heading` of each column.
         result_label: what the last row is called, which tells a preview from a generated result.
 
     Returns:
@@ -36,13 +46,13 @@ def contact_sheet(
     rows = []
     for label, pictures in (("Source", source), ("Real, and to be invented", holes), (result_label, result)):
         cells = []
-        for frame, heading in columns:
+        for frame, title in columns:
             cell = np.full((LABEL + height, width, 3), 255, np.uint8)
             picture = pictures[frame]
             if picture.shape[:2] != (height, width):
                 picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
             cell[LABEL:] = picture
-            text = f"{label}  |  {heading}"
+            text = f"{label}  |  {title}"
             cv2.putText(cell, text, (4, LABEL - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (30, 30, 30), 1, cv2.LINE_AA)
             cells += [cell, np.full((LABEL + height, GAP, 3), 255, np.uint8)]
         rows += [

@@ -71,7 +71,7 @@ class Search:
         self.add(STILL, estimators.still(self.task))
         self._try_quick()
         if self.wish.method == AUTO and self._is_zoom(self._chosen()):
-            return not_found("its lens zooms during the shot: turn on Zooms")
+            return not_found("its lens zooms during the shot: turn on Lens Zooms")
         if self.wish.method == SFM or (self.wish.method == AUTO and not self._convinced()):
             self.add(SFM, estimators.sfm(self.task, self.progress))
         name = self._chosen()

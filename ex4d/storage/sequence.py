@@ -87,7 +87,7 @@ class Numbering:
             held, there = len(self.shown("hold")), self.pictures
             done = {
                 "hold": f"The picture before each gap is held, so {there} pictures make {held} frames; to use those"
-                f" {there} alone, leave the missing pictures out (in Blender: Missing Pictures > Leave Out).",
+                f" {there} alone, leave the missing pictures out (in Blender: Gaps > Leave Out).",
                 "leave": f"The gaps are left out, so there are {there} frames instead of {held}.",
             }
             said.append(f"Missing from {name}: {gone}. {done[gaps]}")

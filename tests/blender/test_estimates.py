@@ -88,7 +88,7 @@ def test_a_tiny_job_teaches_little_and_a_large_one_much():
 def test_what_nobody_knows_is_said_to_be_unknown():
     found = pace.estimate("generate painter final", 100_000_000, {})
     assert (found.seconds, found.is_worth_telling) == (None, True)
-    assert found.told == "About 20 MB on disk; time is known after the first run"
+    assert found.told == "About 20 MB on disk; time will be known after the first run"
     elsewhere = pace.estimate("open plane", 145_700_000, {})
     assert elsewhere.told == "About 3 min, 233 MB on disk (measured on another machine)"
 
@@ -124,7 +124,7 @@ def test_a_take_tells_how_long_the_next_one_will_take_by_generator_and_quality(s
     shots.open_small(tmp_path)
     announced.by()
     scene.ex4d.generator = "painter"
-    assert "Time is known after the first run" in draw(panels.draw_generate).text
+    assert "Time will be known after the first run" in draw(panels.draw_generate).text
     request, update = deliver(scene, tmp_path / "one", made_by="painter")
     go_through(clock, request, update, {"Sampling": 50.0, "Loading the model": 30.0})
     assert estimates.of_take(scene.ex4d).seconds == pytest.approx(80, rel=1e-6)

@@ -400,3 +400,15 @@ def test_the_check_panel_has_the_switch_the_strength_the_legend_and_the_worst_fr
     assert "Worst in frame 5: 60%" in drawn.labels
     scene.ex4d.show_coverage = False
     assert "Worst in frame 5: 60%" not in draw(panels.draw_check).labels
+
+
+def test_where_nothing_is_invented_no_frame_is_the_worst(played, scene):
+    coverage = session.current().coverage
+    settle(played, scene, 0.75)
+    for number, found in coverage._looking._found.items():
+        coverage._looking._found[number] = replace(found, seen=seen(0, 1.0))
+    coverage._looking.version += 1
+    labels = draw(panels.draw_check).labels
+    assert not [label for label in labels if label.startswith("Worst")]
+    assert "Path: pink > 50%, magenta > 75%" in labels
+    assert all(len(label) <= 36 for label in labels)

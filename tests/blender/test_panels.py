@@ -9,7 +9,7 @@ import bpy
 import pytest
 import shots
 
-from blender_addon.shot import checks
+from blender_addon.shot import checks, from_0_1
 from blender_addon.shot.take_facts import TakeFacts
 from blender_addon.ui import details, panels
 from blender_addon.ui.picture import Picture
@@ -17,14 +17,14 @@ from blender_addon.ui.take_looks import Look
 from blender_addon.work import requests, session, state
 from ex4d.depth.lens import ASSUMED
 from ex4d.jobs.client import JobUpdate
-from ex4d.jobs.messages import Capabilities
+from ex4d.jobs.messages import Capabilities, EstimatorInfo
 from ex4d.schema import Setting
 
 JOB = "11111111-1111-4111-8111-111111111111"
 TAKE = requests.TakeRequest("Scene", "shot", "path.npz", "{}", {})
 NO_TORCH = "Ruler needs the Python package torch."
 OPEN = requests.OpenRequest("Scene", "shot", "clip.mp4", "", "", {})
-WHY_NOT = "Files of the EX-4D model are missing (adapter): `ex4d models` says how to get them."
+WHY_NOT = "Files of the EX-4D Model are missing (adapter): `ex4d models` says how to get them."
 
 
 class Layout:
@@ -203,11 +203,11 @@ def test_slow_steps_are_told_by_their_time_and_quick_ones_by_their_number(scene,
     session.current().dispatch(state.Updated(update))
     drawn = draw(panels.draw_status)
     assert drawn.bars == ["Sampling 4/25"]
-    assert "7 min left, 20 s a step" in drawn.labels
+    assert "7 min left, 20 s per step" in drawn.labels
     session.current().dispatch(
         state.Updated(JobUpdate(JOB, "running", stage="Writing", step=4, steps=25, rate=12.3, eta_s=1.7))
     )
-    assert "1.7 s left, 12.3 a second" in draw(panels.draw_status).labels
+    assert "1.7 s left, 12.3 steps/s" in draw(panels.draw_status).labels
     session.current().dispatch(state.CancelPressed())
 
 
@@ -418,7 +418,7 @@ def test_amounts_and_settings_have_their_units(scene, shot):
         assert unit in draw(panels.draw_camera).names
     named = {name: prop.name for name, prop in facts.bl_rna.properties.items()}
     assert (named["rise"], named["shake"]) == ("Rise (× radius)", "Hand-Held (°)")
-    assert (named["part_side"], named["field_of_view"]) == ("Longest Side (px)", "Field of View (°)")
+    assert (named["part_side"], named["field_of_view"]) == ("Max Side (px)", "Field of View (°)")
 
 
 @pytest.mark.parametrize("busy", [False, True])
@@ -499,6 +499,33 @@ def test_a_guess_is_called_one(scene, shot):
     assert "This is a guess." in draw(panels.draw_check).text
     announced.by()
     assert "This is a guess." in draw(panels.draw_check).text
+
+
+def test_that_the_depth_is_a_guess_is_one_line_with_its_reasons_and_its_button(scene, shot):
+    plane = EstimatorInfo("plane", "Ground Plane and Parallax", "A guess", "MIT", True)
+    better = EstimatorInfo("ruler", "Ruler", "Better", "MIT", True, missing=NO_TORCH)
+    made = {"provider": "plane", "scale": "", "licence": "", "caution": from_0_1.GUESS[1]}
+    scene.ex4d.depth_made = json.dumps(made)
+    announced.by(Capabilities((), (better, plane)))
+    lines = {short: details.text for short, details in draw(panels.draw_check).lines if "guess" in details.text}
+    assert lines == {"Depth is a guess": f"{from_0_1.GUESS[1]} {NO_TORCH}"}
+    assert [advice.label for advice in checks.depth_trouble(scene)] == ["Check Again"]
+    scene.ex4d.depth_made = json.dumps({**made, "provider": "dice", "caution": ""})
+    assert [advice.short for advice in checks.depth_trouble(scene)] == ["Depth will be a guess"]
+
+
+def test_a_stage_that_works_on_frames_tells_frames_a_second(scene, shot):
+    session.current().connect()
+    session.current().dispatch(state.Reopened(TAKE, JOB))
+    for stage, told in {
+        "Rendering colour and mask": "1.5 frames/s",
+        "Following what moves": "1.5 frames/s",
+        "Filling holes (preview)": "1.5 frames/s",
+        "Sampling": "1.5 steps/s",
+    }.items():
+        session.current().dispatch(state.Updated(JobUpdate(JOB, "running", stage=stage, step=4, steps=25, rate=1.5)))
+        assert told in draw(panels.draw_status).labels
+    session.current().dispatch(state.CancelPressed())
 
 
 def test_a_depth_file_is_not_estimated_again(scene, shot):

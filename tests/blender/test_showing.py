@@ -140,7 +140,7 @@ def test_the_status_bar_says_what_is_under_way_and_how_long_it_will_take_and_not
     session.current().dispatch(
         state.Updated(JobUpdate(JOB, "running", stage="download", step=840_000, steps=18_775_187))
     )
-    assert drawn() == ["EX-4D: Download: 840 kB of 19 MB"]
+    assert drawn() == ["EX-4D: Fetching result: 840 kB of 19 MB"]
     session.current().dispatch(state.CancelPressed())
     assert drawn() == []
 

@@ -29,7 +29,7 @@ def test_the_list_of_texts_is_that_of_the_code():
 
 def test_the_list_has_labels_tooltips_settings_and_what_is_put_together_from_numbers():
     assert {"Open Clip", "Open a video or an image sequence as a moving mesh", "{time} left"} <= ENGLISH
-    assert {"Longest Side (px)", "Orbit 30°", "Render size differs"} <= ENGLISH
+    assert {"Max Side (px)", "Orbit 30°", "Render size differs"} <= ENGLISH
     assert "Slow at the start" in ENGLISH
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import ex4d
 from ex4d.errors import InputError
+from ex4d.geometry.intrinsics import fit_frame
 from ex4d.jobs.codec import encode
 from ex4d.jobs.messages import Submit
 from ex4d.media.movie import read_movie, write_movie
@@ -20,7 +21,7 @@ from ex4d.pipeline import take
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.named import NamedFiles
 from ex4d.pipeline.open import SourceFiles, gather, open_shot
-from ex4d.pipeline.pictures import frames_to_use
+from ex4d.pipeline.pictures import frames_to_use, note_on_crop
 from ex4d.pipeline.render import resized, scene_of
 from ex4d.pipeline.requests import Fill, Generate, Reconstruct, job_hash
 from ex4d.pipeline.run import run
@@ -137,6 +138,23 @@ def test_thousands_of_pictures_cost_only_those_of_the_range(tmp_path):
     work.mkdir()
     shot = open_shot(gather(job, named.locate, work, in_place=True).source, job.source.settings)
     assert shot.notes[0] == "49 of the 3000 frames of long are used, beginning with frame 2000 (from 0 in the file)."
+
+
+@pytest.mark.parametrize(
+    ("size", "longest", "said"),
+    [
+        ((1280, 720), 640, "640x360 to 640x352 pixels (4 off the top, 4 off the bottom)"),
+        ((50, 65), None, "49x64 to 48x64 pixels (1 off the right)"),
+        ((512, 288), None, ""),
+    ],
+)
+def test_the_pixels_that_are_cropped_to_multiples_of_16_are_told_and_only_where_there_are_any(size, longest, said):
+    notes = note_on_crop(fit_frame(*size, longest))
+    assert notes == ((f"The picture was cropped from {said}: both sides must be multiples of 16.",) if said else ())
+
+
+def test_a_shot_says_that_its_pictures_were_cropped(walk):
+    assert "(4 off the top, 4 off the bottom)" in " ".join(ex4d.open_clip(walk, longest_side=32, frames=2).notes)
 
 
 def test_a_script_names_one_picture_of_a_sequence(walk):

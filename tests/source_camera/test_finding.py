@@ -108,7 +108,7 @@ def test_structure_from_motion_finds_it_without_any_depth():
 def test_a_zoom_is_told_and_followed_when_it_is_asked_for():
     told = found("zoom")
     assert told.camera_to_world is None
-    assert "its lens zooms during the shot: turn on Zooms" in told.choice_notes[0]
+    assert "its lens zooms during the shot: turn on Lens Zooms" in told.choice_notes[0]
     made, true = found("zoom", zooms=True), scene("zoom").source.cameras
     assert made.method == ROTATION
     ratio = made.lens[:, 0, 0] / made.lens[0, 0, 0]

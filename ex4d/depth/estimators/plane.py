@@ -59,7 +59,7 @@ RADIUS, SHARPNESS = 0.025, 0.06
 def run(clip: "Clip", request: Request) -> Estimate:
     """`estimate` with what is said about its unit and licence."""
     depth = estimate(clip, request.focal_px, request.progress)
-    return Estimate(depth, "The unit is the height of the camera above the ground, as guessed.", "Apache-2.0")
+    return Estimate(depth, "1 unit is the camera's height above the ground (a guess).", "Apache-2.0")
 
 
 SPEC = Spec(

@@ -29,21 +29,21 @@ def missing(title: str, parts: Sequence[Part], least: float, deep: bool, device:
     """
     for package in (Package(name, EXTRA) for name in ("torch", "diffsynth", "safetensors")):
         if not package.is_there:
-            return f"The {title} needs the Python package {package.name}, which is not installed: {package.install}."
+            return f"{title} needs the Python package {package.name}, which is not installed: {package.install}."
     if lacking := files.lacking(title, parts, store.folder()):
         return lacking
     if device == "cpu":
         return ""
     there = gpus()
     if not there:
-        return f"The {title} needs an NVIDIA GPU, and this machine has none that its driver knows."
+        return f"{title} needs an NVIDIA GPU, and this machine has none that its driver knows."
     if max(there) < least * 1e9:
-        return f"The {title} needs {least:g} GB of GPU memory at least, and the GPU has {max(there) / 1e9:.1f} GB."
+        return f"{title} needs {least:g} GB of GPU memory at least, and the GPU has {max(there) / 1e9:.1f} GB."
     if deep:
         import torch
 
         if not torch.cuda.is_available():
-            return f"The {title} needs a torch that can use the GPU, but the one installed cannot: install it for CUDA."
+            return f"{title} needs a torch that can use the GPU, but the one installed cannot: install it for CUDA."
     return ""
 
 

@@ -10,7 +10,7 @@ from ex4d.generate.diffsynth.parts import EXTRA, part, shared
 from ex4d.weights import store
 from ex4d.weights.store import Part
 
-TITLE = "EX-4D model"
+TITLE = "EX-4D Model"
 """In sentences."""
 
 DISTILLED = "Draft-LoRA"

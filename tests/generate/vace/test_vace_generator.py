@@ -180,7 +180,7 @@ def test_what_is_missing_is_said_in_one_sentence(model, tmp_path, monkeypatch):
         "Files of the VACE 14B are missing (video model): `ex4d models` says how to get them."
     )
     monkeypatch.setattr(needs, "gpus", lambda: (10**9,))
-    assert SPEC.missing(False).startswith("The VACE 1.3B needs ")
+    assert SPEC.missing(False).startswith("VACE 1.3B needs ")
     assert SPEC.missing(False).endswith(" GB of GPU memory at least, and the GPU has 1.0 GB.")
     monkeypatch.setenv("EX4D_MODELS", str(tmp_path))
     assert "(video model, text encoder, tokenizer, VAE)" in SPEC.missing(True)

@@ -147,7 +147,7 @@ def test_a_lora_for_drafts_is_listed_and_random_weights_are_owned_up_to(tmp_path
 def test_doctor_says_what_the_model_lacks(tmp_path):
     done = ex4d(tmp_path, "doctor")
     assert row(done, "Generator: EX-4D Model") == "missing"
-    lacks = "Files of the EX-4D model are missing" if find_spec("diffsynth") else "needs the Python package"
+    lacks = "Files of the EX-4D Model are missing" if find_spec("diffsynth") else "needs the Python package"
     assert lacks in done.stdout
 
 
