@@ -7,15 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+SHOWN = ("1_installed", "2_set_up", "4_open", "6_generating", "7_playing", "8_coverage", "9_wipe")
+"""Of the story's pictures, those that docs/first-shot.md shows."""
+
 WIDTH, FILM_WIDTH = 1280, 800
 MOST_BYTES = 2_000_000
 FILM_RATE = 5
 
 
 def pictures(folder: Path, out: Path) -> None:
-    """A JPEG of each numbered picture."""
-    for picture in sorted(folder.glob("[1-9]_*.png")):
-        to = out / f"{picture.stem}.jpg"
+    """A JPEG of each picture that is shown."""
+    for name in SHOWN:
+        to, picture = out / f"{name}.jpg", folder / f"{name}.png"
         subprocess.run(["convert", picture, "-resize", f"{WIDTH}x", "-quality", "80", "-strip", to], check=True)
 
 
