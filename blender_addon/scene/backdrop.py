@@ -40,14 +40,17 @@ def show(data: bpy.types.Camera, shown: bool) -> bool:
 def _image() -> bpy.types.Image:
     """One picture of nothing but the striped tint, which all cameras share."""
     found = next((image for image in bpy.data.images if _is_ours(image)), None)
-    if found is None:
-        found = bpy.data.images.new("EX-4D Invented", WIDTH, HEIGHT)
+    if found is None or found.size[0] != WIDTH:  # earlier versions had a flat one
+        before, found = found, bpy.data.images.new("EX-4D Invented", WIDTH, HEIGHT)
         tinted = legend.tint(np.zeros((HEIGHT, WIDTH, 3), np.uint8), np.zeros((HEIGHT, WIDTH), bool))
         pixels = np.ones((HEIGHT, WIDTH, 4), np.float32)
         pixels[..., :3] = tinted[::-1] / 255  # Blender's rows begin at the bottom
         found.pixels.foreach_set(pixels.ravel())
         found.pack()
         objects.mark(found, ROLE, "")
+        if before is not None:
+            before.user_remap(found)
+            bpy.data.images.remove(before)
     return found
 
 

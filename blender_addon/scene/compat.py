@@ -148,28 +148,35 @@ def compositor(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
 
 def begin_compositing(scene: bpy.types.Scene) -> bpy.types.NodeTree:
     """Let a node tree composite what `scene` renders, where none does; before 5.0 it may hold nodes from earlier."""
-    if not _knows(scene, "compositing_node_group"):
-        scene.use_nodes = True
-        return scene.node_tree
     name = "EX-4D Compositing"
-    tree = bpy.data.node_groups.new(name, "CompositorNodeTree")
     if _knows(scene, "compositor_effects"):
-        scene.compositor_effects.new(name).node_group = tree
-    else:
-        scene.compositing_node_group = tree
-    return tree
+        effect = scene.compositor_effects.new(name)
+        effect.node_group = bpy.data.node_groups.new(name, "CompositorNodeTree")
+        return effect.node_group
+    if _knows(scene, "compositing_node_group"):
+        scene.compositing_node_group = bpy.data.node_groups.new(name, "CompositorNodeTree")
+        return scene.compositing_node_group
+    scene.use_nodes = True
+    return scene.node_tree
 
 
-def end_compositing(scene: bpy.types.Scene) -> None:
-    """Undo `begin_compositing`."""
-    tree = compositor(scene)
-    if not _knows(scene, "compositing_node_group"):
+def compositors(scene: bpy.types.Scene) -> list[bpy.types.NodeTree]:
+    """Every node tree of a scene that composites, or could."""
+    if _knows(scene, "compositor_effects"):
+        return [each.node_group for each in scene.compositor_effects if each.node_group is not None]
+    tree = scene.compositing_node_group if _knows(scene, "compositing_node_group") else scene.node_tree
+    return [tree] if tree is not None else []
+
+
+def end_compositing(scene: bpy.types.Scene, tree: bpy.types.NodeTree) -> None:
+    """Undo `begin_compositing`, which made this tree or switched it on."""
+    if not _knows(scene, "compositor_effects") and not _knows(scene, "compositing_node_group"):
         scene.use_nodes = False
         return
-    if _knows(scene, "compositor_effects") and (effect := _effect(scene)) is not None:
-        scene.compositor_effects.remove(effect)
-    if tree is not None:
-        bpy.data.node_groups.remove(tree)
+    if _knows(scene, "compositor_effects"):
+        for effect in [each for each in scene.compositor_effects if each.node_group == tree]:
+            scene.compositor_effects.remove(effect)
+    bpy.data.node_groups.remove(tree)
 
 
 def _knows(scene: bpy.types.Scene, name: str) -> bool:

@@ -20,7 +20,7 @@ MASK, STRENGTH, COLOUR, MIX = "EX-4D Moving", "EX-4D Moving Tint", "EX-4D Moving
 def stand(scene: bpy.types.Scene, movie: Path | None) -> None:
     """Let the mesh of a scene's shot have the tint by this movie, or none; the strength stays as it is.
 
-    A material that somebody has given another surface is left alone.
+    Whatever surface a material has gets the tint over it; one without a surface is left alone.
     """
     for material in _materials(scene):
         if movie is None:
@@ -54,7 +54,8 @@ def _materials(scene: bpy.types.Scene) -> list[bpy.types.Material]:
 
 def _add(material: bpy.types.Material, movie: Path, facts: bpy.types.PropertyGroup) -> None:
     tree = material.node_tree
-    output = next((node for node in tree.nodes if node.type == "OUTPUT_MATERIAL"), None)
+    outputs = [node for node in tree.nodes if node.type == "OUTPUT_MATERIAL"]
+    output = next((node for node in outputs if node.is_active_output), None)
     if output is None or not output.inputs["Surface"].links:
         return
     shown = output.inputs["Surface"].links[0].from_socket

@@ -39,7 +39,7 @@ def put(scene: bpy.types.Scene, movie: bpy.types.Image, first: int, frames: int)
 
 def remove(scene: bpy.types.Scene, known: dict[str, object]) -> None:
     """Take the nodes out again: what was above the take goes to the output, as it did before."""
-    tree = compat.compositor(scene)
+    tree = next((tree for tree in compat.compositors(scene) if OVER in tree.nodes), None) or compat.compositor(scene)
     if tree is None:
         return
     over = tree.nodes.get(OVER)
@@ -57,7 +57,7 @@ def remove(scene: bpy.types.Scene, known: dict[str, object]) -> None:
         if name in tree.nodes:
             tree.nodes.remove(tree.nodes[name])
     if not known.get("had_compositor"):
-        compat.end_compositing(scene)
+        compat.end_compositing(scene, tree)
 
 
 def _new(tree: bpy.types.NodeTree, kind: str, name: str, x: int, y: int) -> bpy.types.Node:

@@ -44,13 +44,18 @@ def look(python: str, name: str) -> Wanted:
     _check_server(python)
     try:
         said = json.loads(pythons.run([python, "-m", "ex4d_server.fetching", name, "--look"]).stdout)
-    except (OSError, subprocess.TimeoutExpired, ValueError) as error:
+        failed = str(said.get("failed", ""))
+        if not failed:
+            files = tuple((str(address), str(place)) for address, place in said["files"])
+            rooms = (float(said[key]) for key in ("download_gb", "room_gb", "free_gb"))
+            return Wanted(str(said["title"]), str(said["folder"]), *rooms, files)
+    except subprocess.TimeoutExpired as error:
+        raise InputError("The server's Python did not answer in time: press the button again.") from error
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:  # also of another version
         raise InputError(
             "The server that is set up on this machine cannot fetch models: press Update or Repair, and try again."
         ) from error
-    if failed := said.get("failed"):
-        raise InputError(failed)
-    return Wanted(**said | {"files": tuple((address, place) for address, place in said["files"])})
+    raise InputError(failed)
 
 
 def _check_server(python: str) -> None:

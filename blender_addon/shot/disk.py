@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,4 +118,8 @@ def _depth_of_takes(scene: bpy.types.Scene) -> set[Path]:
 
 
 def _size(paths: list[Path]) -> int:
-    return sum(path.stat().st_size for path in paths)
+    total = 0
+    for path in paths:
+        with suppress(FileNotFoundError):  # another Blender may have removed it by now
+            total += path.stat().st_size
+    return total

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 from ex4d.geometry import ground
 
-from ..scene import axes, camera, mesh_object, objects
+from ..scene import axes, camera, compat, mesh_object, objects
 from ..shot import source
+from ..words import listed
 
 UP = Vector((0.0, 0.0, 1.0))
 
@@ -18,8 +19,9 @@ UP = Vector((0.0, 0.0, 1.0))
 def set_floor(context: bpy.types.Context) -> str:
     """Turn and lift the shot so that its ground is at Z = 0 and points up; returns what was done, in a sentence.
 
-    The ground goes through the vertices that are selected in Edit Mode; with none, it is found among the points of the
-    mesh. The source camera keeps its place over the ground and its heading; the 3D cursor goes along.
+    The ground goes through the vertices that are selected in Edit Mode, which is left, and the camera is above it; with
+    none, it is found among the points of the mesh. The source camera keeps its place over the ground and its heading;
+    the 3D cursor goes along.
 
     Raises:
         InputError: the shot's root was deleted or does not move freely, too few vertices are selected, or no ground is
@@ -29,12 +31,13 @@ def set_floor(context: bpy.types.Context) -> str:
     root = objects.find(scene, objects.ROOT)
     if root is None:
         raise InputError("EX-4D Source was deleted: undo until it is there again, or open the clip again.")
-    if root.constraints or root.animation_data is not None:
-        raise InputError("EX-4D Source is animated or has constraints: remove them, then press Set Floor again.")
+    if movers := _movers(root):
+        raise InputError(f"EX-4D Source is moved by {listed(movers)}: remove that, then press Set Floor again.")
     eye, up = _eye(scene, camera.with_size(root))
     chosen = _selected(context)
     if chosen is not None:
-        plane, where = ground.through(chosen, up), f"through {len(chosen)} selected vertices"
+        bpy.ops.object.mode_set(mode="OBJECT")  # an undo step of Edit Mode would not hold where the shot stands
+        plane, where = ground.through(chosen, eye - chosen.mean(0)), f"through {len(chosen)} selected vertices"
     else:
         sought = ground.found(mesh_object.shown_points(scene), eye, up)
         if sought is None:
@@ -47,6 +50,16 @@ def set_floor(context: bpy.types.Context) -> str:
     _move(scene, root, turn, Vector(eye), float(plane.heights(eye[None])[0]))
     source.see_all(scene)
     return f"The floor is {where}; the shot was turned by {np.degrees(turn.angle):.1f}°."
+
+
+def _movers(root: bpy.types.Object) -> list[str]:
+    """What would undo whatever is done to the root."""
+    found = [f"its constraint {constraint.name}" for constraint in root.constraints if not constraint.mute]
+    animation = root.animation_data  # stays when the last key was removed
+    if animation is not None:
+        found += ["a driver"] if animation.drivers else []
+        found += ["a track of the Nonlinear Animation editor"] if animation.nla_tracks else []
+    return found + (["its keys"] if any(True for _curve in compat.fcurves(root)) else [])
 
 
 def _eye(scene: bpy.types.Scene, to_world: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

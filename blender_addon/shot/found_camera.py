@@ -98,8 +98,8 @@ def bring_in(request: OpenRequest, update: object) -> Steps:
         said = yield from source.bring_in(request, update)
         return Imported(said)
     if moving_tint.MOVING in update.files and facts.image is not None:
-        beside = files.absolute(facts.image.filepath).parent
-        placed = files.bring({moving_tint.MOVING: update.files[moving_tint.MOVING]}, beside)
+        _, folder = files.numbered(facts.folder / files.AGAIN, "again")  # undo may show the mask that was there before
+        placed = files.bring({moving_tint.MOVING: update.files[moving_tint.MOVING]}, folder)
         moving_tint.stand(scene, placed[moving_tint.MOVING])
     source.tell_of_search(facts, update.facts.get("notes", ()))
     facts.asked = request.asked

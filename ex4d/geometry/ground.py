@@ -77,7 +77,12 @@ def found(points: NDArray[np.float64], eye: NDArray[np.float64], up: NDArray[np.
         score = (np.abs(heights) < NEAR * distances).sum() - (heights < -NEAR * distances).sum()
         if score > best:
             best, plane = score, Plane(point, normal)
-    for _again in range(3 if plane is not None else 0):
-        assert plane is not None
-        plane = through(points[np.abs(plane.heights(points)) < NEAR * distances], up)
+    for _again in range(3):
+        if plane is None:
+            return None
+        on_it = points[np.abs(plane.heights(points)) < NEAR * distances]
+        try:
+            plane = through(on_it, up)
+        except InputError:  # in a line, or too few
+            return None
     return plane

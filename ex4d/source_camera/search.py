@@ -250,9 +250,13 @@ class Search:
         return s.points[good][order][:MOST_POINTS]
 
     def _nothing(self) -> Found:
-        """Nothing is trusted: say why, of what came nearest. Where a known lens zooms, a camera that stands fits."""
+        """Nothing is trusted: the camera stands where nearly all points say so, else why, of what came nearest.
+
+        Looking at the pictures alone had not told that it stands: with a known lens that zooms they all move.
+        """
         if self.tried[STILL][1].fitting > STANDS:
-            return Found(STILL, moving=self.moving_of(STILL), choice_notes=("The camera stands still.",))
+            moving = self.moving if self.moving is not None else self.moving_of(STILL)
+            return Found(STILL, moving=moving, choice_notes=("The camera stands still.",))
         reasons = [f"{_NAMES[name]}: {'; '.join(self.wrong(name))}" for name in self.tried if self.wrong(name)]
         reasons += [f"{_NAMES[name]}: {why}" for name, why in self.failed.items()]
         return not_found(" / ".join(reasons) or "a still camera explains the clip as well as one that moves")

@@ -185,6 +185,19 @@ def test_remove_brings_everything_back(scene, taken, compositor):
     assert not cg.is_set_up(scene)
 
 
+@pytest.mark.skipif(
+    "compositor_effects" not in bpy.types.Scene.bl_rna.properties, reason="one scene composites once before Blender 5.3"
+)
+def test_remove_leaves_an_effect_that_somebody_has_added_since(scene, taken):
+    bpy.ops.ex4d.cg_set_up()
+    scene.compositor_effects[0].enable_for_render = False
+    mine = bpy.data.node_groups.new("Mine", "CompositorNodeTree")
+    scene.compositor_effects.new("Mine").node_group = mine
+    assert bpy.ops.ex4d.cg_remove() == {"FINISHED"}
+    assert [effect.node_group for effect in scene.compositor_effects] == [mine]
+    assert not [tree for tree in bpy.data.node_groups if "EX-4D" in tree.name]
+
+
 def test_what_the_scene_composites_already_goes_over_the_take(scene, taken, tmp_path):
     tree = compat.begin_compositing(scene)
     layers = next((n for n in tree.nodes if n.type == "R_LAYERS"), None) or tree.nodes.new("CompositorNodeRLayers")

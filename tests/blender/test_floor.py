@@ -74,13 +74,21 @@ def test_the_ground_that_is_found_becomes_the_floor(tilted, scene):
 def test_the_floor_goes_through_vertices_that_are_selected(tilted, scene):
     points = [Vector((0, 0, 1)), Vector((4, 0, 1)), Vector((0, 3, 3))]
     points_object(scene, points)
-    try:
-        before = eye(scene)
-        assert bpy.ops.ex4d.set_floor() == {"FINISHED"}
-    finally:
-        bpy.ops.object.mode_set(mode="OBJECT")
+    before = eye(scene)
+    assert bpy.ops.ex4d.set_floor() == {"FINISHED"}
+    assert bpy.context.mode == "OBJECT"
     normal = (points[1] - points[0]).cross(points[2] - points[0]).normalized()
     assert eye(scene) == pytest.approx([*before[:2], normal.dot(Vector(before) - points[0])], abs=1e-4)
+
+
+@pytest.mark.parametrize("turn", [0.0, 1.0, 2.5, 4.0])
+def test_a_camera_that_looks_straight_down_ends_above_the_floor(tilted, scene, turn):
+    tilted.rotation_euler = (-np.pi / 2, 0, turn)  # the camera looked along Y
+    bpy.context.view_layer.update()
+    below = np.array([[0, 0, -3], [2, 0.01, -3.01], [0.5, 2, -3]]) + eye(scene)
+    points_object(scene, [Vector(point) for point in below])
+    assert bpy.ops.ex4d.set_floor() == {"FINISHED"}
+    assert eye(scene)[2] == pytest.approx(3, abs=0.05)
 
 
 def test_undo_brings_the_shot_back(tilted, scene):
@@ -102,6 +110,12 @@ def test_a_floor_that_cannot_be_set_says_why_and_moves_nothing(scene, tmp_path):
         assert "Select three or more vertices of the ground, not 2" in reported("set_floor")
     finally:
         bpy.ops.object.mode_set(mode="OBJECT")
-    root.constraints.new("LIMIT_LOCATION")
-    assert "has constraints: remove them" in reported("set_floor")
+    held = root.constraints.new("LIMIT_LOCATION")
+    assert "is moved by its constraint Limit Location: remove that" in reported("set_floor")
+    root.constraints.remove(held)
+    root.keyframe_insert("location", frame=1)
+    assert "is moved by its keys: remove that" in reported("set_floor")
+    root.keyframe_delete("location", frame=1)
+    assert root.animation_data is not None
+    assert "No ground was found" in reported("set_floor")
     assert root.matrix_world == before

@@ -296,7 +296,10 @@ def test_what_vipe_writes_is_read_with_the_lens_beside_it_and_travels_in_one_fil
         assert np.abs(found.camera_to_world - walk(3)).max() < 1e-6
         assert (found.frames.tolist(), found.lens.size, found.notes) == ([0, 2, 4], (640, 360), ())
         assert found.lens.intrinsics[2].tolist() == [[500, 0, 320], [0, 500, 180], [0, 0, 1]]
-    np.savez(lens_file, inds=np.arange(3))
+    np.savez(lens_file, data=np.ones((3, 4)), inds=np.array([0, 1, 2]))
+    with pytest.raises(InputError, match=r"is for other frames than .*shot\.npz: let ViPE write both again"):
+        registry.read(poses)
+    np.savez(lens_file, inds=np.array([0, 2, 4]))
     with pytest.raises(InputError, match=r"intrinsics.shot\.npz holds no data"):
         registry.read(poses)
     np.savez(lens_file, data=np.ones((2, 4)))

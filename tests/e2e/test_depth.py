@@ -223,7 +223,7 @@ def test_files_that_do_not_fit_are_told_and_the_shot_stays_as_it_is(scene, lonel
     _camera, _compat, _objects, session, _takes = addon_modules()
     open_clip(lonely)
     facts = scene.ex4d
-    before, inputs = facts.image.filepath, facts.inputs
+    before, inputs, there = facts.image.filepath, facts.inputs, sorted(facts.folder.rglob("*"))
     facts.motion, facts.motion_path = "FILE", str(tmp_path / "missing.npz")
     with pytest.raises(RuntimeError, match="There is no camera file"):
         bpy.ops.ex4d.open_again()
@@ -248,7 +248,7 @@ def test_files_that_do_not_fit_are_told_and_the_shot_stays_as_it_is(scene, lonel
         bpy.ops.ex4d.open_again()
     assert session.current().state.failed
     assert (facts.image.filepath, facts.inputs) == (before, inputs)
-    assert not list((facts.folder / "again").glob("*"))
+    assert sorted(facts.folder.rglob("*")) == there
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
 
 

@@ -63,6 +63,11 @@ def test_a_plane_goes_through_three_points_and_its_normal_points_up():
     assert plane.normal.tolist() == pytest.approx([0, -1, 0])
 
 
+def test_points_of_which_only_a_line_is_level_are_no_ground():
+    line = np.stack([np.linspace(-3, 3, 400), np.full(400, 1.5), np.full(400, 4.0)], -1)
+    assert ground.found(line, EYE, UP) is None
+
+
 def test_points_in_a_line_and_too_few_are_refused():
     with pytest.raises(InputError, match="in a line: choose three"):
         ground.through(np.array([[0.0, 0, 1], [1, 0, 2], [2, 0, 3]]), UP)

@@ -67,7 +67,7 @@ def read(path: Path) -> CameraTrack:
         return CameraTrack(
             format_name,
             poses,
-            _lens(arrays, len(poses)) if lens_file is None else _vipes_lens(lens_file, len(poses)),
+            _lens(arrays, len(poses)) if lens_file is None else _vipes_lens(lens_file, arrays, len(poses)),
             _numbers(arrays, numbers, len(poses)),
             _numbers(arrays, "times", len(poses)),
             _points(arrays, path),
@@ -146,9 +146,12 @@ def _without_opengl(poses: NDArray[np.float64], notes: list[str]) -> NDArray[np.
     return poses @ FLIP
 
 
-def _vipes_lens(path: Path, count: int) -> Lens:
+def _vipes_lens(path: Path, poses: Arrays, count: int) -> Lens:
     with open_arrays(path, "camera file") as arrays:
         lens = _lens(arrays, count, ("data",))
+        of_poses, of_lens = (_numbers(each, "inds", count) for each in (poses, arrays))
+        if of_poses is not None and of_lens is not None and not np.array_equal(of_poses, of_lens):
+            raise InputError(f"{path} is for other frames than {poses.path}: let ViPE write both again.")
     if lens is None:
         raise InputError(f"{path} holds no data, the lens of every frame: let ViPE write it again.")
     return lens
