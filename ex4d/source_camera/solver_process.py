@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 Task = dict[str, Any]
 """Arrays by name, see `ex4d.source_camera.solver`."""
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-THREADS = max(1, min(8, CORES))
+THREADS = max(1, min(8, os.cpu_count() or 1))
 
 
 def tell(stage: str, step: int, steps: int) -> None:

@@ -18,10 +18,12 @@ def about(server) -> dict:
     return json.loads((server.state / "server.json").read_text())
 
 
-NO_HANGUP = pytest.mark.skipif(signal.getsignal(signal.SIGHUP) == signal.SIG_IGN, reason="nohup: SIGHUP stops nothing")
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+HEARD = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]
+"""The others stop nothing where these tests run: not SIGHUP under nohup, nor SIGINT beside a shell."""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGHUP, marks=NO_HANGUP)])
+@pytest.mark.parametrize("number", HEARD)
 def test_orderly_stops_spend_no_attempt(server, connect, shot, number):
     server.start()
     client = connect(server)
