@@ -56,7 +56,7 @@ def test_depth_leaves_a_file_a_video_and_a_report_and_recon_takes_that_file(bare
     report = json.loads((bare / "out" / "clip_depth.json").read_text())
     assert report["provider"] == "plane"
     with np.load(bare / "out" / "clip.depth.npz") as kept:
-        assert "height of the camera" in str(kept["scale_note"])
+        assert "camera's height" in str(kept["scale_note"])
         assert str(kept["licence"]) == "Apache-2.0"
     again = ex4d(
         "recon", "--input_video", bare / "clip.mp4", "--depth", bare / "out" / "clip.depth.npz", "--cam", "30",
