@@ -30,6 +30,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """What earlier runs have found or made is not used: a test passes or fails by the code alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EX4D_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def no_registry_of_the_user(tmp_path_factory):
     """Servers write where they are into a folder of the tests."""
     folder = str(tmp_path_factory.mktemp("config"))
