@@ -138,4 +138,4 @@ def format_for(path: Path, name: str | None) -> Format:
         if ending == each.ending:
             return each
     wanted = ", ".join(f"{name} ({each.title})" for name, each in FORMATS.items())
-    raise InputError(f"The ending of {path.name} does not tell the format: give --format with one of {wanted}.")
+    raise InputError(f"The ending of {path.name} does not tell the format: choose one of {wanted}.")

@@ -272,6 +272,7 @@ def test_the_folder_is_the_variables_or_the_users_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("EX4D_MODELS", str(tmp_path))
     assert store.folder() == tmp_path
     monkeypatch.delenv("EX4D_MODELS")
+    monkeypatch.delenv("EX4D_CACHE")
     assert store.folder().name == "models"
     assert "ex4d" in str(store.folder())
 
