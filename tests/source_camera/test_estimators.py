@@ -164,41 +164,22 @@ def test_cancelling_kills_the_process_at_once(monkeypatch, tmp_path):
         if stage == "Busy":
             raise Cancelled("Stop.")
 
-    tracks, _ = sightings(walk())
     with pytest.raises(Cancelled):
-        solver.adjusted(
-            tracks,
-            walk(),
-            np.zeros((400, 3)),
-            np.full(COUNT, FOCAL),
-            SIZE,
-            refine=True,
-            zooms=False,
-            distorts=False,
-            loss=1.0,
-            most=25_000,
-            progress=stop,
-        )
+        adjust_something(stop)
     assert processes[0].poll() is not None
     assert time.monotonic() - begun < 60
+
+
+def adjust_something(progress):
+    """Give the solver something to do."""
+    tracks, _ = sightings(walk())
+    start = tracks, walk(), np.zeros((400, 3)), np.full(COUNT, FOCAL), SIZE
+    solver.adjusted(*start, refine=True, zooms=False, distorts=False, loss=1.0, most=25_000, progress=progress)
 
 
 def test_a_solver_that_crashes_says_why_in_one_sentence(monkeypatch, tmp_path):
     crashes = tmp_path / "crashes.py"
     crashes.write_text("raise SystemExit('out of memory')\n")
     monkeypatch.setattr(solver, "SCRIPT", crashes)
-    tracks, _ = sightings(walk())
     with pytest.raises(InputError, match="could not solve the camera: out of memory"):
-        solver.adjusted(
-            tracks,
-            walk(),
-            np.zeros((400, 3)),
-            np.full(COUNT, FOCAL),
-            SIZE,
-            refine=True,
-            zooms=False,
-            distorts=False,
-            loss=1.0,
-            most=25_000,
-            progress=silent,
-        )
+        adjust_something(silent)
