@@ -75,7 +75,8 @@ class AfterDepth:
 def reconstruct(clip: Path, depth: Path, out: Path, frames: int, longest_side: int) -> tuple[dict, str]:
     """Facts of the job, and its seconds after depth is there, in words."""
     out.mkdir()
-    settings = SourceSettings(frames=frames, longest_side=longest_side, estimator="file")
+    # A camera is looked for when the shot already stands.
+    settings = SourceSettings(frames=frames, longest_side=longest_side, estimator="file", camera_motion="file")
     blobs = {blob_of(file): file for file in (clip, depth)}
     first, second = blobs
     job = Reconstruct(Source((first,), (second,), settings=settings))

@@ -36,15 +36,25 @@ def pack(frame: NDArray[np.float32], mantissa_bits: int = MANTISSA_BITS) -> byte
         mantissa_bits: 1 to `MANTISSA_BITS`.
     """
     shift = 23 - mantissa_bits
-    bits = np.ascontiguousarray(frame, np.float32).view(np.uint32)
     # Half a step is added before cutting; the largest floats would become infinite so, and are cut.
-    kept = np.minimum(bits + np.uint32(1 << (shift - 1)), _LARGEST) >> np.uint32(shift)
-    steps = np.maximum(kept, 1).astype(np.int32)
-    steps = np.diff(np.diff(steps, axis=0, prepend=0), axis=1, prepend=0)
-    folded = ((steps << 1) ^ (steps >> 31)).astype("<u4")  # small numbers of either sign become small and positive
-    planes = np.ascontiguousarray(folded.view(np.uint8).reshape(-1, 4)[:, :_BYTES].T)
+    kept = np.ascontiguousarray(frame, np.float32).view(np.uint32) + np.uint32(1 << (shift - 1))
+    np.minimum(kept, _LARGEST, out=kept)
+    kept >>= np.uint32(shift)
+    np.maximum(kept, 1, out=kept)
+    # The differences go to and fro between two arrays: new memory would cost as much as the arithmetic.
+    steps = kept.view(np.int32)
+    rows = np.diff(steps, axis=0, prepend=0)
+    steps[:, 0] = rows[:, 0]
+    np.subtract(rows[:, 1:], rows[:, :-1], out=steps[:, 1:])
+    signs = np.right_shift(steps, 31, out=rows)
+    steps <<= 1
+    steps ^= signs  # small numbers of either sign become small and positive
+    numbers = steps.astype("<i4", copy=False).view(np.uint8).reshape(-1, 4)
+    planes = np.empty((_BYTES, steps.size), np.uint8)
+    for number, plane in enumerate(planes):
+        plane[:] = numbers[:, number]
     packer = zlib.compressobj(level=1, strategy=zlib.Z_RLE)  # best of both, measured; see docs/performance.md
-    return packer.compress(planes.tobytes()) + packer.flush()
+    return packer.compress(planes.data) + packer.flush()
 
 
 def unpack(data: bytes, shape: tuple[int, int], mantissa_bits: int = MANTISSA_BITS) -> NDArray[np.float32]:

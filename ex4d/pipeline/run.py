@@ -85,22 +85,19 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
     shot = _shot(job, files, runtime, progress)
     clip, depth, mesh = shot.clip, shot.depth, rendering.mesh_of(shot, RenderSettings())
     reliable = np.empty(depth.depth.shape, np.uint8)
-    for t, vertices in enumerate(reliable_vertices(mesh)):
-        reliable[t] = vertices * np.uint8(255)
-        progress("Finding occlusions", t + 1, len(mesh))
-    progress("Writing files", 0, 4)
-    write_movie(out / "source.mp4", clip.frames, clip.fps)
-    progress("Writing files", 1, 4)
-    write_movie(out / "reliable.mp4", reliable, clip.fps, lossless=True)
-    progress("Writing files", 2, 4)
-    shot.estimate.save(out / "depth.npz", (clip.start, clip.step, clip.source_frames), packed=True)
-    if shot.source_to_world is not None:
-        camera = shot.found or pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
-        pose_files.save(out / take.SOURCE_CAMERA, camera)
-    progress("Writing files", 3, 4)
-    if shot.moving is not None:
-        write_movie(out / "moving.mp4", resized_mask(shot.moving, mesh.width, mesh.height), clip.fps, lossless=True)
-    progress("Writing files", 4, 4)
+    with Writer(progress) as writer:
+        writer.write(out / "source.mp4", clip.frames, clip.fps)
+        if shot.moving is not None:
+            moving = resized_mask(shot.moving, mesh.width, mesh.height)
+            writer.write(out / "moving.mp4", moving, clip.fps, lossless=True)
+        for t, vertices in enumerate(reliable_vertices(mesh)):
+            reliable[t] = vertices * np.uint8(255)
+            writer.progress("Finding occlusions", t + 1, len(mesh))
+        writer.write(out / "reliable.mp4", reliable, clip.fps, lossless=True)
+        if shot.source_to_world is not None:
+            camera = shot.found or pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))
+            pose_files.save(out / take.SOURCE_CAMERA, camera)
+        shot.estimate.save(out / "depth.npz", (clip.start, clip.step, clip.source_frames), packed=True)
     return {
         "width": mesh.width,
         "height": mesh.height,
