@@ -82,8 +82,10 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
     part.check_room(part.scene_frame(facts, wanted.start), wanted.frames)
     looked = clip_looks.look_at(clip, wanted.gaps)
     request = _request(scene, facts.shot, clip, wanted.settings, looked.picture, facts.settings)
-    if estimate or wanted == stands or not wanted.is_in(stands) or have_changed(facts):
+    if estimate or wanted == stands:
         return replace(request, again=estimate)
+    if not wanted.is_in(stands) or have_changed(facts):
+        return _keeping_depth(request, facts, stands, wanted)
     # Fewer frames of what stands: their depth is there, and keeps its distances.
     depth = source.standing_depth(facts)
     settings = SourceSettings(
@@ -93,6 +95,31 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
         camera_scale=request.settings["camera_scale"],
     )
     return replace(request, depth=depth, settings=settings.plain()) if depth else request
+
+
+def _keeping_depth(
+    request: OpenRequest, facts: bpy.types.PropertyGroup, stands: part.Part, wanted: part.Part
+) -> OpenRequest:
+    """A request for another part of the clip that keeps the depth which stands, or says why it cannot.
+
+    Where a file has the depth of all frames, there is nothing to say.
+    """
+    if request.depth:
+        return request
+    depth = source.standing_depth(facts)
+    why = ""
+    if not depth:
+        why = "the file with the shot's depth is gone"
+    elif facts.depth_has_changed:
+        why = "settings of the depth were changed"
+    elif wanted.longest_side != stands.longest_side:
+        why = "the size was changed"
+    elif not wanted.shared(stands):
+        why = "no frame that was open is among them"
+    if not why:
+        return replace(request, standing=depth, standing_source=facts.source)
+    note = f"The depth of all frames was estimated again: {why}."
+    return replace(request, notes="\n".join(filter(None, (request.notes, note))))
 
 
 def _settings_for(facts: bpy.types.PropertyGroup, clip: Path, depth: str) -> tuple[dict[str, Any], dict[str, Any]]:

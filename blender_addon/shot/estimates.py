@@ -5,6 +5,7 @@ from pathlib import Path
 
 import bpy
 
+from ex4d.depth import extension
 from ex4d.storage.names import beside
 
 from ..scene import objects
@@ -24,12 +25,28 @@ def of_part(facts: bpy.types.PropertyGroup, wanted: part.Part, anew: bool = Fals
     """Of opening the clip that is open again, or another part of it; `anew` where its depth is estimated again."""
     width, height = part.size(facts, wanted)
     stands = part.opened(facts)
-    is_there = wanted != stands and wanted.is_in(stands) and not anew
-    estimator = capabilities.FILE if is_there else _estimator(facts)
     pixels, paces = wanted.frames * width * height, session.current().learning.paces
-    opening = pace.estimate(pace.kind_of_opening(estimator), pixels, paces)
+    stays = wanted != stands and not anew and not facts.depth_has_changed
+    opening = _of_more(wanted, stands if stays else None, width * height, _estimator(facts))
     looks = facts.motion in found_camera.MOTIONS
     return pace.together(opening, pace.estimate(pace.CAMERA, pixels, paces)) if looks else opening
+
+
+def _of_more(wanted: part.Part, stands: part.Part | None, pixels: int, estimator: str) -> pace.Estimate:
+    """Of opening a part of a clip by an estimator; `stands` is that whose depth stays, `pixels` those of a frame."""
+    there = range(0) if stands is None else wanted.shared(stands)
+
+    def of(maker: str, frames: int) -> pace.Estimate:
+        return pace.estimate(pace.kind_of_opening(maker), frames * pixels, session.current().learning.paces)
+
+    if not there:
+        return of(estimator, wanted.frames)
+    estimated = sum(run.stop - run.start for run in extension.runs(wanted.frames, there.start, len(there)))
+    if estimated == 0 or estimator == capabilities.FILE:
+        return of(capabilities.FILE, wanted.frames)
+    if estimated >= wanted.frames:
+        return of(estimator, wanted.frames)
+    return pace.of_both(of(estimator, estimated), of(capabilities.FILE, wanted.frames - estimated))
 
 
 def of_camera(facts: bpy.types.PropertyGroup) -> pace.Estimate:
@@ -73,7 +90,9 @@ def told_at_start(request: Request) -> str:
         found = pace.estimate(pace.CAMERA, frames * request.pixels, session.current().learning.paces)
         return f"{found.told}." if found.is_worth_telling else ""
     estimator = capabilities.FILE if request.depth else _estimator_of(request.settings["estimator"], False)
-    found = pace.estimate(pace.kind_of_opening(estimator), frames * request.pixels, session.current().learning.paces)
+    wanted = part.of_settings(request.settings, frames)
+    scene = objects.find_scene(request) if request.standing else None
+    found = _of_more(wanted, part.opened(scene.ex4d) if scene is not None else None, request.pixels, estimator)
     return f"{found.told}." if found.is_worth_telling else ""
 
 

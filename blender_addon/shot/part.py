@@ -5,6 +5,7 @@ from 1 wherever Blender shows them; jobs count from 0.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -67,11 +68,16 @@ class Part:
         """Its last frame, from 0."""
         return self.start + (self.frames - 1) * self.step
 
+    def shared(self, other: "Part") -> range:
+        """Which of its frames, counted from its first, are frames of another part, read and scaled in the same way."""
+        ahead, between = divmod(other.start - self.start, self.step)
+        if between or self != replace(other, start=self.start, frames=self.frames):
+            return range(0)
+        return range(max(0, ahead), min(self.frames, ahead + other.frames))
+
     def is_in(self, other: "Part") -> bool:
         """Whether all its frames are frames of another part, read and scaled in the same way."""
-        inside = other.start <= self.start and self.last <= other.last
-        alike = self == replace(other, start=self.start, frames=self.frames)
-        return inside and alike and (self.start - other.start) % self.step == 0
+        return len(self.shared(other)) == self.frames
 
 
 def is_known(facts: bpy.types.PropertyGroup) -> bool:
@@ -90,12 +96,20 @@ def opened(facts: bpy.types.PropertyGroup) -> Part:
         InputError: what the scene kept of it is damaged.
     """
     try:
-        # A shot from before there were these has every picture, one a frame.
-        kept = {"step": 1, "gaps": "leave", **json.loads(facts.source)["settings"]}
-        how = {name: kept[name] for name in ("longest_side", "step", "fps", "gaps")}
-        return Part(kept["start"], facts.frames, **how)
+        return of_settings(json.loads(facts.source)["settings"], facts.frames)
     except (ValueError, KeyError, TypeError):
         raise InputError(DAMAGED) from None
+
+
+def of_settings(settings: Mapping[str, Any], frames: int) -> Part:
+    """The part that settings of a source ask for, where it has so many `frames`.
+
+    Raises:
+        KeyError, TypeError: they are damaged.
+    """
+    # A shot from before there were these has every picture, one a frame.
+    kept = {"step": 1, "gaps": "leave", **settings}
+    return Part(kept["start"], frames, **{name: kept[name] for name in ("longest_side", "step", "fps", "gaps")})
 
 
 def asked(facts: bpy.types.PropertyGroup) -> Part:

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -132,19 +133,31 @@ def prepare(request: OpenRequest) -> Steps:
     if pictures is not None:
         depths = depth_for(depths, pictures.numbering, settings) if len(depths) > 1 else depths
     masks = mask_files(request.moving)
-    paths = [*clips, *depths, *masks, *([Path(request.camera)] if request.camera else [])]
+    paths = [*clips, *depths, *masks, *(Path(file) for file in (request.camera, request.standing) if file)]
     blobs = yield from hash_files(paths)
+    known = {blob.sha256: str(path) for blob, path in zip(blobs, paths, strict=True)}
+    in_order = iter(blobs)
     source = Source(
-        clip=tuple(blobs[: len(clips)]),
-        depth=tuple(blobs[len(clips) :][: len(depths)]),
-        moving=tuple(blobs[len(clips) + len(depths) :][: len(masks)]),
-        camera=blobs[-1] if request.camera else None,
+        clip=tuple(islice(in_order, len(clips))),
+        depth=tuple(islice(in_order, len(depths))),
+        moving=tuple(islice(in_order, len(masks))),
+        camera=next(in_order) if request.camera else None,
+        standing=next(in_order) if request.standing else None,
         settings=settings,
         folder=safe_name(clips[0].parent.name) if pictures else None,
         numbering=pictures.numbering if pictures else None,
     )
-    known = {blob.sha256: str(path) for blob, path in zip(blobs, paths, strict=True)}
+    if request.standing and not _shows_the_same(source, read_source(request.standing_source)):
+        source = replace(source, standing=None)
+        note = f"The depth of all frames was estimated again: {clip.name} has changed since it was opened."
+        request = replace(request, standing="", notes="\n".join(filter(None, (request.notes, note))))
     return replace(request, source=json.dumps(to_plain(source)), files=known), Reconstruct(source, request.again)
+
+
+def _shows_the_same(now: Source, then: Source) -> bool:
+    """Whether no picture, or video, of one name has another content in one of two sources than in the other."""
+    known = {blob.name: blob.sha256 for blob in then.clip}
+    return all(known.get(blob.name, blob.sha256) == blob.sha256 for blob in now.clip)
 
 
 def bring_in(request: OpenRequest, update: Any) -> Steps:
@@ -197,7 +210,7 @@ def _with_depth(request: OpenRequest, depth: Path, camera: Path | None) -> Steps
     # What tells how to read or to estimate depth, and the lens, goes: it is all in the file now.
     part = {name: getattr(old, name) for name in PART}
     settings = SourceSettings(**part, estimator=FILE, camera_motion="file", camera_scale=old.camera_scale)
-    source = replace(source, depth=(blob,), settings=settings, moving=())
+    source = replace(source, depth=(blob,), settings=settings, moving=(), standing=None)
     if source.camera is None and camera is not None:
         (found,) = yield from hash_files([camera])
         source, known = replace(source, camera=found), {**known, found.sha256: str(camera)}

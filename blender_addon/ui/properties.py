@@ -1,5 +1,6 @@
 """What a scene remembers (`scene.ex4d`). Everything else is looked up again, for undo frees all references."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -73,6 +74,9 @@ OF_ONE_CLIP = (
     "zooms",
 )
 """Settings that say something about one clip and nothing about another."""
+
+OF_THE_CAMERA = ("motion", "motion_path", "tracked_camera", "motion_scale", "moving_path", "zooms")
+"""Those of them that the depth does not depend on."""
 
 
 def longest_side_property() -> Any:
@@ -219,6 +223,13 @@ class ClipChoices:
         """`settings` of `OF_ONE_CLIP` as long as nobody has changed them."""
         known = self.bl_rna.properties
         return {name: "" if name == "tracked_camera" else known[name].default for name in OF_ONE_CLIP}
+
+    @property
+    def depth_has_changed(self) -> bool:
+        """Whether settings that the depth is made by are others than those that the shot was made with."""
+        now = self.settings
+        then = {**self.settings_of_new_clip, **dict(zip(now, json.loads(self.asked or "[]"), strict=False))}
+        return any(value != then.get(name) for name, value in now.items() if name not in OF_THE_CAMERA)
 
     def take_settings(self, before: Mapping[str, Any], values: Sequence[Any]) -> None:
         """Take over the values of `settings` where the present ones still are as `before`."""

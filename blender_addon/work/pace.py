@@ -6,7 +6,7 @@ it grows with frames times pixels; what does not is told apart by the name of it
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,11 @@ def together(one: Estimate, other: Estimate) -> Estimate:
     return Estimate(one.seconds + other.seconds if known else None, one.bytes, one.is_learned and other.is_learned)
 
 
+def of_both(one: Estimate, other: Estimate) -> Estimate:
+    """What two things take, one after the other, each with files of its own."""
+    return replace(together(one, other), bytes=one.bytes + other.bytes)
+
+
 def kind_of_opening(estimator: str) -> str:
     """The kind of a job that opens a clip; `estimator` names what makes its depth."""
     return f"open {estimator}"
@@ -130,6 +135,8 @@ def of_job(request: Request, facts: Mapping[str, Any], size: tuple[int, int]) ->
             return CAMERA, pixels
         if request.settings.get("camera_motion") in SOUGHT:
             return None  # two things at once, of which each is known by itself
+        if request.standing:
+            return None  # a part of the frames was estimated, and all of them were brought in
         maker = capabilities.FILE if request.depth else facts.get("depth", {}).get("provider", "")
         return kind_of_opening(maker), pixels
     if isinstance(request, TakeRequest):

@@ -29,6 +29,9 @@ class OpenRequest:
         only_camera: look for the camera of the shot that stands, and change nothing else.
         moving: a mask of what moves, for that search; "" where there is none.
         said: what was said before the search, which its message goes on from.
+        standing: file with the depth of the shot, which stays while that of new frames is estimated; "" where all
+            frames are estimated, or none.
+        standing_source: what the shot was opened with, in JSON, where its depth is `standing`.
     """
 
     scene: str
@@ -51,6 +54,8 @@ class OpenRequest:
     only_camera: bool = False
     moving: str = ""
     said: str = ""
+    standing: str = ""
+    standing_source: str = ""
 
 
 @dataclass(frozen=True)

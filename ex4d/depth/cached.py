@@ -53,14 +53,11 @@ def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estima
         again: estimate even if there is one already.
     """
     notes: tuple[str, ...] = ()
-    path = user_cache.folder("depth") / f"{name}.npz"
+    path = _place(name)
     if path.exists() and not again:
-        try:
-            found = _load(path)
-            os.utime(path)
-            return found
-        except (InputError, OSError, ValueError, IndexError):
-            notes = ("The depth kept from an earlier run was damaged and was estimated again.",)
+        if (there := found(name)) is not None:
+            return there
+        notes = ("The depth kept from an earlier run was damaged and was estimated again.",)
     made = make()
     try:
         made.save(path)
@@ -68,6 +65,21 @@ def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estima
     except (InputError, OSError) as error:
         notes = (*notes, f"The depth was not kept for the next time: {error}")
     return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, *notes))) if notes else made
+
+
+def found(name: str) -> Estimate | None:
+    """What was kept under a key; None where nothing was, or it is damaged."""
+    path = _place(name)
+    try:
+        there = _load(path)
+        os.utime(path)
+    except (InputError, OSError, ValueError, IndexError):
+        return None
+    return there
+
+
+def _place(name: str) -> Path:
+    return user_cache.folder("depth") / f"{name}.npz"
 
 
 def _load(path: Path) -> Estimate:

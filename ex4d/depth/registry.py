@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ex4d import plugins
-from ex4d.depth import cached
+from ex4d.depth import cached, extension
 from ex4d.depth.base import MEASURING, Metric, Request, Spec, detail_for
 from ex4d.depth.detail import Detail
 from ex4d.depth.encoding import DepthEncoding
@@ -152,6 +152,7 @@ def estimate(
     again: bool = False,
     device: str = "auto",
     detail: Detail = "auto",
+    standing: Path | None = None,
     progress: Progress = silent,
 ) -> Estimate:
     """The depth of a clip. What is estimated is kept by content, so that the second time costs a hash.
@@ -167,6 +168,8 @@ def estimate(
         again: estimate anew even where the depth was kept.
         device: of torch; "auto" takes a GPU where torch can use it, and else the CPU.
         detail: how finely a model looks at the pictures; "auto" is full on a GPU and reduced on the CPU.
+        standing: depth of a part of the clip that is to stay, as EX-4D wrote it: only other frames are estimated, and
+            fitted to it. Where it does not apply, all frames are estimated, and a note says why.
         progress: told after each step.
 
     Raises:
@@ -177,6 +180,8 @@ def estimate(
     spec = choice.spec
     request = Request(device, focal_px, choice.file, reading, detail, progress=progress)
     if spec.reads_file:
+        if standing is not None:
+            raise InputError("A depth file has the depth of all frames, so that of a part has no use: leave one out.")
         read = _run(spec, clip, request)
         return _marked(read, known.get(read.depth.provider))
     # Jobs of earlier versions say "depth" where nobody had chosen.
@@ -190,26 +195,52 @@ def estimate(
     if spec.has_detail:
         request = _with_detail(spec, request)
     helper = _helper(known) if spec.uses_metric else None
+    made, note = None, ""
+    if standing is not None:
+        made, note = extension.extended(
+            standing,
+            clip,
+            spec.name,
+            focal_px,
+            # Their scale is that of the depth they are fitted to, so no helper measures one.
+            estimate=lambda frames: _kept(spec, None, frames, request, again),
+            kept=lambda: None if again else cached.found(_key(spec, helper, clip, request)),
+        )
+    if made is None:
+        made = _kept(spec, helper, clip, request, again)
+    notes = [note] if note else []
+    if _used_weights(spec, helper) and (store.folder() / store.RANDOM).exists():
+        notes.append("Estimated with random weights, to try the machine: this depth means nothing.")
+    notes += made.depth.notes
+    if detail != "auto" and not spec.has_detail:
+        notes.append(f"{spec.title} has no Depth Detail: the setting was ignored.")
+    notes.append(made.scale_note)
+    depth = replace(made.depth, notes=tuple(dict.fromkeys(notes)))  # depth that is extended has told some already
+    return _marked(replace(made, depth=depth, choice_note=choice.note), spec)
+
+
+def _kept(spec: Spec, helper: Spec | None, clip: "Clip", request: Request, again: bool) -> Estimate:
+    """What an estimator makes of a clip, or has made of it before; with a helper's measurements where there is one."""
     if helper is not None:
         request = replace(request, metric=partial(_measured, helper, clip, request))
-    used = [*_weight_files(spec), *(_weight_files(helper) if helper is not None else [])]
+    return cached.kept(_key(spec, helper, clip, request), partial(_run, spec, clip, request), again)
+
+
+def _key(spec: Spec, helper: Spec | None, clip: "Clip", request: Request) -> str:
+    """Under which the depth of a clip by an estimator is kept."""
     settings: dict[str, object] = {
-        "focal_px": focal_px,
+        "focal_px": request.focal_px,
         "key_frames": KEY_FRAMES,
         "helper": helper and [helper.name, helper.version],
     }
     if spec.has_detail:
         settings["detail"] = request.detail
-    made = cached.kept(
-        cached.key(clip, spec.name, spec.version, settings, tuple(used)), partial(_run, spec, clip, request), again
-    )
-    note = ""
-    if detail != "auto" and not spec.has_detail:
-        made = _noting(made, f"{spec.title} has no Depth Detail: the setting was ignored.")
-    if used and (store.folder() / store.RANDOM).exists():
-        note = "Estimated with random weights, to try the machine: this depth means nothing."
-    notes = (*([note] if note else []), *made.depth.notes, made.scale_note)
-    return _marked(replace(made, depth=replace(made.depth, notes=notes), choice_note=choice.note), spec)
+    return cached.key(clip, spec.name, spec.version, settings, _used_weights(spec, helper))
+
+
+def _used_weights(spec: Spec, helper: Spec | None) -> tuple[Path, ...]:
+    """The model files that are there of an estimator and its helper."""
+    return (*_weight_files(spec), *(_weight_files(helper) if helper is not None else []))
 
 
 def _with_detail(spec: Spec, request: Request) -> Request:
@@ -222,10 +253,6 @@ def _with_detail(spec: Spec, request: Request) -> Request:
         return replace(request, detail=detail_for(request))
     except (ImportError, RuntimeError) as error:
         raise PluginError(f"{spec.title} cannot tell whether there is a GPU: {error}") from error
-
-
-def _noting(made: Estimate, note: str) -> Estimate:
-    return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, note)))
 
 
 def _run(spec: Spec, clip: "Clip", request: Request) -> Estimate:

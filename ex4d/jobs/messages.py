@@ -16,7 +16,7 @@ from ex4d.pipeline.requests import Blob, Job, Sha256
 from ex4d.pipeline.settings import RenderSettings
 from ex4d.plain import Described, Facts, Gigabytes, Stride, Tagged, Text, Word, between, length, matches
 
-PROTOCOL_VERSION = 7
+PROTOCOL_VERSION = 8
 
 Count = Annotated[int, between(0, 2**53)]
 JobId = Annotated[str, matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]

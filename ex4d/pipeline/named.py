@@ -68,6 +68,7 @@ class NamedFiles:
                 safe_name(pictures.files[0].resolve().parent.name) if pictures else None,
                 pictures.numbering if pictures else None,
                 self._clip(files.moving) if files.moving is not None else (),
+                self._file(files.standing, "depth file") if files.standing is not None else None,
             ),
             self._file(path, "camera file") if path is not None else None,
             preset,

@@ -44,6 +44,7 @@ class SourceFiles:
         numbering: of the sequence whose pictures, or those of them that are needed, lie in the folder; None where the
             names of the pictures say.
         moving: a mask of what moves by itself; None where it is to be found.
+        standing: a file with the depth of a part of the clip, which stays while that of other frames is estimated.
     """
 
     clip: Path
@@ -51,6 +52,7 @@ class SourceFiles:
     camera: Path | None = None
     numbering: Numbering | None = None
     moving: Path | None = None
+    standing: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def open_shot(
         again=again,
         device=device,
         detail=settings.depth_detail,
+        standing=files.standing,
         progress=progress,
     )
     mask = None if files.moving is None else masks.read(files.moving, clip, progress)
@@ -270,6 +273,7 @@ def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) ->
         gathered((source.camera,), what="camera") if source.camera else None,
         numbering,
         gathered(source.moving, what="moving", as_folder=len(source.moving) > 1) if source.moving else None,
+        gathered((source.standing,), what="standing") if source.standing else None,
     )
     if isinstance(job, Reconstruct) or job.path is None:
         return JobFiles(files)

@@ -61,6 +61,8 @@ class Source:
         numbering: of the whole sequence that the pictures are from; None where they are all there is, one a frame.
         moving: a mask of what moves by itself, white where it does: a video, a picture, or pictures in order; empty
             where it is to be found.
+        standing: depth of a part of the clip that is to stay, a file of EX-4D that tells which part it is of: only
+            other frames are estimated, and fitted to it. None where there is none.
     """
 
     clip: Annotated[tuple[Blob, ...], length(1, MOST_PICTURES)]
@@ -70,6 +72,7 @@ class Source:
     folder: Name | None = None
     numbering: Numbering | None = None
     moving: Annotated[tuple[Blob, ...], length(0, MOST_PICTURES)] = ()
+    standing: Blob | None = None
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,8 @@ def blobs_of(job: Job) -> list[Blob]:
         blobs = [*job.colour, *job.mask]
     else:
         source = job.source
-        blobs = [*source.clip, *source.depth, *([source.camera] if source.camera else []), *source.moving]
+        alone = [blob for blob in (source.camera, source.standing) if blob is not None]
+        blobs = [*source.clip, *source.depth, *alone, *source.moving]
         if not isinstance(job, Reconstruct) and job.path is not None:
             blobs.append(job.path)
     return list({blob.sha256: blob for blob in blobs}.values())
