@@ -12,7 +12,7 @@ import shots
 from test_panels import draw
 from test_takes import deliver
 
-from blender_addon.shot import estimates, part, takes
+from blender_addon.shot import asking, estimates, part, takes
 from blender_addon.ui import open_dialog, panels
 from blender_addon.ui.preferences import preferences
 from blender_addon.work import pace, session, state
@@ -217,12 +217,29 @@ def test_fewer_frames_are_estimated_as_what_they_are_a_depth_that_is_there(scene
         {"open dice": pace.Known({"all": 1e4}, {}, 16.0), "open file": pace.Known({"all": 1e3}, {}, 16.0, 1e9)},
     )
     facts.part_frames, facts.motion = 10, "STILL"
+    facts.asked = asking.asked(facts)
     assert "About 61 s, " in draw(panels.draw_frames).text
     again = bpy.types.EX4D_OT_open_again
     assert again.description(bpy.context, SimpleNamespace(estimate=False)).endswith("About 61 s, 1 MB on disk")
     assert "About 10 min" in again.description(bpy.context, SimpleNamespace(estimate=True))
+
+
+def test_of_more_frames_only_the_new_ones_and_those_they_are_fitted_to_count_as_estimated(scene, tmp_path, addon):
+    shots.open_small(tmp_path, of=40)
+    facts = scene.ex4d
+    facts.estimator_name, facts.motion = "dice", "STILL"
+    facts.asked = asking.asked(facts)
+    session.current().learning.known = (
+        preferences().address,
+        {"open dice": pace.Known({"all": 1e4}, {}, 16.0), "open file": pace.Known({"all": 0.0}, {}, 16.0, 1e9)},
+    )
     facts.part_frames = 20
-    assert "About 20 min, " in draw(panels.draw_frames).text
+    # 7 new frames and 8 beside them, of 96x64 pixels; about a minute each. Disk is that of all 20.
+    assert estimates.of_part(facts, part.asked(facts)).seconds == pytest.approx(15 * 61.44)
+    assert estimates.of_part(facts, part.asked(facts)).bytes == 20 * 96 * 64 * 16
+    assert "About 15 min, " in draw(panels.draw_frames).text
+    facts.depth_detail = "full"
+    assert estimates.of_part(facts, part.asked(facts)).seconds == pytest.approx(20 * 61.44), "all are estimated again"
 
 
 def in_dialog(clip, scene, **settings):

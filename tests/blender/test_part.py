@@ -24,7 +24,10 @@ from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.transforms import inverse
 from ex4d.media.movie import write_movie
+from ex4d.pipeline.hashing import blob_of
+from ex4d.pipeline.requests import blobs_of
 from ex4d.pipeline.take import read_record, write_record
+from ex4d.plain import to_plain
 
 OF = 40
 
@@ -125,6 +128,65 @@ def test_fewer_frames_take_their_depth_from_the_shot_and_nothing_is_estimated(sc
     assert asking.request_again(scene, estimate=False).depth == ""
     facts.part_side, facts.field_of_view = 1024, 40
     assert asking.request_again(scene, estimate=False).depth == ""
+
+
+def more(scene, shot, tmp_path, first, frames):
+    """What is asked for when other frames of a shot with estimated depth are opened."""
+    facts = scene.ex4d
+    facts.estimator_name = "some"
+    a_clip(tmp_path, scene)
+    facts.asked = asking.asked(facts)
+    known = json.loads(facts.source)
+    facts.source = json.dumps({**known, "clip": [to_plain(blob_of(Path(facts.opened)))]})
+    file = Path(source.standing_depth(facts))
+    facts.part_first, facts.part_frames = first, frames
+    return file, blob_of(file)
+
+
+@pytest.mark.parametrize(("first", "frames"), [(1, 40), (5, 30), (1, 14)])
+def test_more_frames_take_the_depth_of_the_shot_along_and_takes_do_not_know_of_it(scene, shot, tmp_path, first, frames):
+    file, blob = more(scene, shot, tmp_path, first, frames)
+    asked = asking.request_again(scene, estimate=False)
+    assert (asked.standing, asked.depth, asked.settings["estimator"]) == (str(file), "", "some")
+    request, job = shots.outcome(source.prepare(asked))
+    assert job.source.standing == blob
+    assert blob in blobs_of(job)
+    assert request.files[blob.sha256] == str(file)
+    keys = keys_of(scene.ex4d.camera)
+    take(scene, tmp_path / "one")
+    told = shots.bring_in(request, shots.deliver(tmp_path / "more", of(shot, first - 1, frames), of=OF))
+    assert "The camera and takes are unchanged." in told
+    assert keys_of(scene.ex4d.camera) == keys
+    assert [(entry.start, entry.frames) for entry in scene.ex4d.takes] == [(0, 13)]
+    assert json.loads(scene.ex4d.source)["standing"] is None
+    assert asking.request_again(scene, estimate=True).standing == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"part_first": 14, "part_frames": 20}, "no frame that was open is among them"),
+        ({"part_side": 512}, "the size was changed"),
+        ({"depth_detail": "full"}, "settings of the depth were changed"),
+        ({"field_of_view": 40.0}, "settings of the depth were changed"),
+        ({"zooms": True}, ""),
+    ],
+)
+def test_where_the_depth_of_the_shot_cannot_stay_the_artist_is_told_why(scene, shot, tmp_path, change, why):
+    more(scene, shot, tmp_path, 1, 40)
+    for name, value in change.items():
+        setattr(scene.ex4d, name, value)
+    asked = asking.request_again(scene, estimate=False)
+    assert bool(asked.standing) == (not why)
+    assert asked.notes == (f"The depth of all frames was estimated again: {why}." if why else "")
+
+
+def test_a_clip_that_was_replaced_has_its_depth_estimated_again(scene, shot, tmp_path):
+    more(scene, shot, tmp_path, 1, 40)
+    write_movie(Path(scene.ex4d.opened), np.full((OF, shots.HEIGHT, shots.WIDTH, 3), 99, np.uint8), shots.FPS)
+    request, job = shots.outcome(source.prepare(asking.request_again(scene, estimate=False)))
+    assert (job.source.standing, request.standing) == (None, "")
+    assert request.notes == "The depth of all frames was estimated again: small.mp4 has changed since it was opened."
 
 
 def test_pictures_camera_and_takes_stay_at_their_scene_frames(scene, shot, tmp_path):

@@ -1,6 +1,7 @@
 """Any clip stands up, as an artist makes it: estimators, depth files, lens, a camera that moved, opening again."""
 
 import json
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import bpy
 import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
+from conftest import PYTHON
 from mathutils import Matrix, Vector
 from test_whole_way import SAMPLE, addon_modules, connected, tick_until
 
@@ -197,6 +199,40 @@ def test_estimating_again_does_the_work_anew(scene, lonely):
 
     assert not {"Following What Moves", "Guessing the Depth"} & stages(False)
     assert {"Following What Moves", "Guessing the Depth"} & stages(True)
+
+
+def test_more_frames_of_a_shot_keep_its_depth_camera_and_takes_and_takes_of_them_are_made_again(
+    scene, lonely, tmp_path
+):
+    """Only the new frames are estimated, and those they are fitted to."""
+    from blender_addon.shot import source
+    from ex4d.geometry.depth_video import load_depth_npz
+
+    _camera, compat, _objects, session, takes = addon_modules()
+    scene.ex4d.motion = "STILL"
+    open_clip(lonely, frames=16)
+    facts = scene.ex4d
+    bpy.ops.ex4d.camera_preset(preset="30")
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}
+    keys, before = keys_of(facts.camera), load_depth_npz(Path(source.standing_depth(facts))).depth
+    facts.part_frames = 24
+    assert bpy.ops.ex4d.open_again() == {"FINISHED"}, session.current().state.message
+    after = load_depth_npz(Path(source.standing_depth(facts))).depth
+    assert len(after) == facts.frames == 24
+    assert np.array_equal(after[:8], before[:8])
+    (told,) = [note for note in facts.notes.splitlines() if "estimated later" in note]
+    assert told.startswith("The 8 frames from frame 17 on were estimated later and fitted to the depth that was there")
+    assert keys_of(facts.camera) == keys
+    assert [(entry.start, entry.frames) for entry in facts.takes] == [(0, 16)]
+    assert bpy.ops.ex4d.generate() == {"FINISHED"}
+    assert len(compat.strips(scene)) == 2
+    folder = takes.take_folder(scene, 2)
+    record = json.loads((folder / "take.json").read_text())
+    assert (len(record["coverage"]), told.partition("frame 17")[2] in " ".join(record["notes"])) == (24, True)
+    command = [PYTHON, "-m", "ex4d.cli", "again", str(folder), "--output_dir", str(tmp_path / "made_again")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "byte for byte" in done.stdout + done.stderr
 
 
 def test_a_research_only_estimator_is_not_sent_before_its_licence_is_accepted(scene, lonely):
