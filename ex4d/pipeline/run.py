@@ -21,7 +21,7 @@ from ex4d.pipeline.requests import Fill, Generate, Job, Preview, Reconstruct
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import PathSettings, RenderSettings
 from ex4d.pipeline.writing import Writer
-from ex4d.progress import Progress
+from ex4d.progress import OCCLUSIONS, Progress
 from ex4d.render import legend
 from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.coverage import Coverage
@@ -87,7 +87,7 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
     reliable = np.empty(depth.depth.shape, np.uint8)
     for t, vertices in enumerate(reliable_vertices(mesh)):
         reliable[t] = vertices * np.uint8(255)
-        progress("Finding occlusions", t + 1, len(mesh))
+        progress(OCCLUSIONS, t + 1, len(mesh))
     progress("Writing files", 0, 4)
     write_movie(out / "source.mp4", clip.frames, clip.fps)
     progress("Writing files", 1, 4)
