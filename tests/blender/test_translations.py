@@ -129,6 +129,22 @@ def test_no_sentence_of_the_add_on_is_shown_in_english_alone():
     assert found == []
 
 
+def test_every_template_is_given_the_values_that_it_names():
+    wrong, seen = [], 0
+    for file in (REPO / "blender_addon").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or called(node) not in ("told", "ChoreError", "SetupError", "ToolError"):
+                continue
+            template = literal(node.args[0]) if node.args else None
+            if template is None or "\0" in template or None in (given := [each.arg for each in node.keywords]):
+                continue
+            seen += 1
+            if set(fields(template)) != set(given):
+                wrong.append(f"{file.name}:{node.lineno}: {template!r}")
+    assert seen > 250
+    assert wrong == []
+
+
 @pytest.mark.parametrize(
     "code",
     [
