@@ -3,10 +3,14 @@
 import re
 import textwrap
 
+from ex4d.progress import OF_FRAMES
 
-def count(number: int, word: str) -> str:
-    """`number` of what `word` names, as people say it."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+from .translations import told, word
+
+
+def count(number: int, noun: str) -> str:
+    """`number` of what `noun` names, as people say it, in Blender's language."""
+    return told(f"{{number}} {noun}" if number == 1 else f"{{number}} {noun}s", number=number)
 
 
 def capitalised(text: str) -> str:
@@ -27,7 +31,7 @@ def size(bytes_: float) -> str:
         if bytes_ >= 0.95 * factor:
             amount = bytes_ / factor
             return f"{amount:.1f} {unit}" if amount < 9.95 and unit == "GB" else f"{amount:.0f} {unit}"
-    return f"{bytes_:.0f} bytes"
+    return told("{number} bytes", number=round(bytes_))
 
 
 def part_of(part: float, whole: float) -> str:
@@ -38,36 +42,25 @@ def part_of(part: float, whole: float) -> str:
     """
     total, unit = size(whole).split()
     held = size(part).split()
-    return f"{held[0] if held[1] == unit else ' '.join(held)} of {total} {unit}"
+    some = held[0] if held[1] == unit else " ".join(held)
+    return told("{some} of {total} {unit}", some=some, total=total, unit=unit)
 
 
-TRANSFERS = {
-    "Uploading": "Sending to server",
-    "Upload": "Sending to server",
-    "Downloading": "Fetching result",
-    "Download": "Fetching result",
-}
+SENDING, FETCHING = "Sending to server", "Fetching result"
+TRANSFERS = {"Uploading": SENDING, "Upload": SENDING, "Downloading": FETCHING, "Download": FETCHING}
 """What artists read in place of a stage's own title: the server is mostly their own machine, and no cloud."""
 
-OF_FRAMES = (
-    "Reading the Clip",
-    "Reading the Depth",
-    "Video-Depth-Anything",
-    "Following what Moves",
-    "Guessing the Depth",
-    "Finding Occlusions",
-    "Following Points",
-    "Locating the Camera",
-    "Rendering Colour and Mask",
-    "Filling Holes (preview)",
-    "Writing Video",
-)
-"""Stages whose steps are frames."""
+
+def titled(stage: str) -> str:
+    """A stage in title case, as Blender writes it; names keep their own capitals."""
+    small = ("a", "and", "of", "the", "what", "with")
+    words = stage.replace("_", " ").split()
+    return " ".join(w if n and w in small else w[:1].upper() + w[1:] for n, w in enumerate(words))
 
 
 def how_far(stage: str, step: int, steps: int) -> str:
     """A stage and how far it is; what is sent or fetched is counted in bytes."""
-    title = TRANSFERS.get(stage, stage)
+    title = word(TRANSFERS.get(stage, stage))
     if not steps:
         return title
     return f"{title}: {part_of(step, steps)}" if stage in TRANSFERS else f"{title} {step}/{steps}"
@@ -75,13 +68,16 @@ def how_far(stage: str, step: int, steps: int) -> str:
 
 def pace(stage: str, rate: float) -> str:
     """How fast a stage is, whether its steps take moments or minutes."""
-    one = "frame" if stage in OF_FRAMES else "step"
-    return f"{rate:.1f} {one}s/s" if rate >= 1 else f"{seconds(1 / rate)} per {one}"
+    if stage in map(titled, OF_FRAMES):
+        return told("{rate:.1f} frames/s", rate=rate) if rate >= 1 else told("{time} per frame", time=seconds(1 / rate))
+    return told("{rate:.1f} steps/s", rate=rate) if rate >= 1 else told("{time} per step", time=seconds(1 / rate))
 
 
 def listed(things: list[str]) -> str:
     """Things as people list them."""
-    return " and ".join([", ".join(things[:-1]), things[-1]]) if len(things) > 1 else "".join(things)
+    return (
+        told("{some} and {last}", some=", ".join(things[:-1]), last=things[-1]) if len(things) > 1 else "".join(things)
+    )
 
 
 def brief(text: str, most: int) -> str:

@@ -7,6 +7,38 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+READING_CLIP = "Reading the clip"
+READING_DEPTH = "Reading the depth"
+VIDEO_DEPTH = "Video-Depth-Anything"
+FOLLOWING_MOVES = "Following what moves"
+GUESSING = "Guessing the depth"
+MEASURING = "Measuring scale and field of view"
+OCCLUSIONS = "Finding occlusions"
+FOLLOWING_POINTS = "Following points"
+FINDING_MOVES = "Finding what moves"
+LOCATING = "Locating the camera"
+RENDERING = "Rendering colour and mask"
+FILLING = "Filling holes (preview)"
+WRITING_VIDEO = "Writing video"
+
+OF_FRAMES = (
+    READING_CLIP,
+    READING_DEPTH,
+    VIDEO_DEPTH,
+    FOLLOWING_MOVES,
+    GUESSING,
+    MEASURING,
+    OCCLUSIONS,
+    FOLLOWING_POINTS,
+    FINDING_MOVES,
+    LOCATING,
+    RENDERING,
+    FILLING,
+    WRITING_VIDEO,
+)
+"""Stages whose steps are frames."""
+
+
 class Progress(Protocol):
     """Called after each step; raises `Cancelled` to stop the work."""
 

@@ -1,7 +1,9 @@
 """Write blender_addon/translations/messages.txt: every text of the add-on that can be translated, a line each.
 
-Texts are found in the code by where they stand: labels and tooltips of classes and properties, texts in layouts, and
-what goes through `told`. Those of settings come from their descriptions in ex4d. Run it with a Python that has `bpy`:
+Texts are found in the code by where they stand: labels and tooltips of classes and properties, texts in layouts, what
+goes through `told`, `word` and `count`, sentences that are constants of a module, and what the server's set-up says.
+Those of settings come from their descriptions in ex4d, and stages from where ex4d reports them. Run it with a Python
+that has `bpy`:
     .venv-bpy-4.5.15/bin/python scripts/translatable.py
 """
 
@@ -15,35 +17,53 @@ LIST = REPO / "blender_addon/translations/messages.txt"
 
 IN_LAYOUTS = ("label", "operator", "prop", "menu", "progress")
 PLACES = {"bl_label", "bl_description"}
+TOLD = ("told", "word", "Panel", "tell", "Progress", "ChoreError", "SetupError", "ToolError", "DiskFullError")
+"""Calls whose first argument is a text."""
+ALL_TOLD = ("_Lacking",)
+"""Calls whose arguments all are."""
 
 
 def texts() -> list[str]:
     """All texts, sorted, each once."""
-    found = set(of_settings())
+    found = {*of_settings(), *of_stages()}
     for file in sorted((REPO / "blender_addon").rglob("*.py")):
-        if "setup" not in file.relative_to(REPO).parts:
-            found |= set(in_code(file))
+        found |= set(in_code(file))
     return sorted(text for text in found if any(letter.isalpha() for letter in text))
 
 
 def in_code(file: Path) -> Iterator[str]:
     """Texts that stand in a file."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign):
+            yield from in_constant(statement)
+    for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             labels = [
-                statement.value
-                for statement in node.body
-                if isinstance(statement, ast.Assign) and {getattr(t, "id", "") for t in statement.targets} & PLACES
+                each.value
+                for each in node.body
+                if isinstance(each, ast.Assign) and {getattr(t, "id", "") for t in each.targets} & PLACES
             ]
             yield from (text for label in labels for text in constants(label))
             if labels:
                 yield (ast.get_docstring(node) or "").partition("\n")[0]
-        elif isinstance(node, ast.Assign) and any(getattr(t, "id", "").endswith("_ITEMS") for t in node.targets):
+        elif isinstance(node, ast.Assign) and any(getattr(t, "id", "").endswith("ITEMS") for t in node.targets):
             yield from of_items(node.value)
         elif isinstance(node, ast.Assign) and any(getattr(t, "id", "") in ("LABEL", "short") for t in node.targets):
             yield from constants(node.value)
         elif isinstance(node, ast.Call):
             yield from in_call(node)
+        elif isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple):  # a stage, and how far it is
+            yield from constants(node.value.elts[0])
+
+
+def in_constant(assigned: ast.Assign) -> Iterator[str]:
+    """Texts that are constants of a module: sentences, and words by the name of what they stand for."""
+    parts = assigned.value.elts if isinstance(assigned.value, ast.Tuple) else [assigned.value]
+    yield from (text for part in parts for text in constants(part) if " " in text and text.endswith("."))
+    names = {getattr(target, "id", "") for target in assigned.targets}
+    if "LENS_NAMES" in names and isinstance(assigned.value, ast.Dict):
+        yield from (text for value in assigned.value.values for text in constants(value))
 
 
 def in_call(call: ast.Call) -> Iterator[str]:
@@ -55,10 +75,22 @@ def in_call(call: ast.Call) -> Iterator[str]:
         yield from of_items(given.get("items"))
     elif name in IN_LAYOUTS:
         yield from constants(given.get("text"))
-    elif name in ("told", "Panel") and call.args:
+    elif name in TOLD and call.args:
         yield from constants(call.args[0])
+    elif name in ALL_TOLD:
+        yield from (text for part in call.args for text in constants(part))
+    elif name == "count" and len(call.args) == 2:
+        yield from (f"{{number}} {noun}{many}" for noun in constants(call.args[1]) for many in ("", "s"))
+    elif name == "Kind":  # of a server: its name comes first
+        yield from (text for part in call.args[1:3] for text in constants(part))
+    elif name == "finish":  # of the server's set-up: templates and their values
+        yield from (
+            text for part in call.args[1:] for inner in ast.walk(part) for text in constants(inner) if " " in text
+        )
     elif name == "choice_by_name":
         yield from of_items(call.args[2])
+    elif "stage" in given or "doing" in given:
+        yield from constants(given.get("stage") or given.get("doing"))
     elif name == "Advice":
         told = [*call.args[:1], *call.args[3:], *given.values()]
         yield from (text for part in told for text in constants(part))
@@ -71,7 +103,7 @@ def of_items(items: ast.expr | None) -> Iterator[str]:
             yield from constants(part)
 
 
-def constants(node: ast.expr | None) -> Iterator[str]:
+def constants(node: ast.AST | None) -> Iterator[str]:
     """The texts that an expression may be."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
@@ -91,9 +123,21 @@ def of_settings() -> Iterator[str]:
     settings = [setting for kind in (SourceSettings, PathSettings, GenerateSettings) for setting in describe(kind)]
     settings += [setting for spec in registry.generators().values() for setting in describe(spec.settings)]
     for setting in settings:
-        yield from (label(setting), tooltip(setting))
+        yield from (label(setting), tooltip(setting), setting.unit or "")
         if setting.kind == "choice":
             yield from (text for item in items_of(setting) for text in item[1:3])
+
+
+def of_stages() -> Iterator[str]:
+    """Titles of the library's stages, as panels show them."""
+    from blender_addon.words import FETCHING, SENDING, titled
+    from ex4d.progress import OF_FRAMES
+
+    yield from (SENDING, FETCHING, *map(titled, OF_FRAMES))
+    for file in sorted((REPO / "ex4d").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "progress":
+                yield from (titled(text) for text in constants(node.args[0] if node.args else None))
 
 
 if __name__ == "__main__":

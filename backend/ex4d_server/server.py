@@ -560,6 +560,7 @@ def _capabilities() -> Capabilities:
                 terms=spec.terms,
                 missing=sentence(registry.missing(spec)),
                 lacking_gb=_lacking(spec.name),
+                is_guess=spec.is_guess,
             )
             for spec in registry.estimators().values()
             if not spec.is_helper

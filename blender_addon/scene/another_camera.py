@@ -7,6 +7,7 @@ from mathutils import Matrix
 from ex4d.errors import InputError
 
 from ..scene import axes, backdrop, camera, objects
+from ..translations import told
 
 NAME = "EX-4D Camera"
 
@@ -34,7 +35,7 @@ def make(scene: bpy.types.Scene, at_source: bool) -> bpy.types.Object:
         depsgraph = bpy.context.evaluated_depsgraph_get()
         evaluated = like.evaluated_get(depsgraph)
         to_shot = np.linalg.inv(camera.origin_of(scene, depsgraph))
-        pose = camera.rigid(to_shot @ camera.matrix_of(evaluated), f"{like.name} or EX-4D Source")
+        pose = camera.rigid(to_shot @ camera.matrix_of(evaluated), told("{camera} or EX-4D Source", camera=like.name))
         lens = camera.lens_of(evaluated.data)
     data = like.data.copy() if like is not None else bpy.data.cameras.new(NAME)
     data.animation_data_clear()

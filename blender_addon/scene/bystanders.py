@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ex4d.geometry.camera_path import CameraPath
 
+from .. import translations
 from ..scene import axes, camera, objects
 from ..words import listed
 
@@ -36,8 +37,12 @@ def told(scene: bpy.types.Scene, path: CameraPath | None = None) -> str:
     seen = list(islice(_seen(scene, _now(scene) if path is None else path), MOST_NAMES + 1))
     if not seen:
         return ""
-    them = listed(seen) if len(seen) <= MOST_NAMES else f"{', '.join(seen[:MOST_NAMES])} and others"
-    return f"Takes are made from the clip alone: {them} will not be in them."
+    them = (
+        listed(seen)
+        if len(seen) <= MOST_NAMES
+        else translations.told("{names} and others", names=", ".join(seen[:MOST_NAMES]))
+    )
+    return translations.told("Takes are made from the clip alone: {them} will not be in them.", them=them)
 
 
 def _seen(scene: bpy.types.Scene, path: CameraPath) -> Iterator[str]:

@@ -15,6 +15,7 @@ from ex4d.geometry import presets
 from ex4d.geometry.camera_path import CameraPath
 
 from ..scene import axes, backdrop, compat, objects, rig
+from ..translations import told, word
 
 KEY_TOLERANCE = 5e-4
 """Keys are added until the curve is this near to the path: radians, and shares of the path's size."""
@@ -57,8 +58,14 @@ def fitting_picture(scene: bpy.types.Scene) -> axes.Picture:
     _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
     if abs(shape / (wanted * aspect) - 1) > 0.01:
         raise InputError(
-            f"The scene renders {picture.width}x{picture.height} px, but the clip is {facts.width}x{facts.height} px:"
-            " press Match Scene."
+            told(
+                "The scene renders {width}x{height} px, but the clip is {clip_width}x{clip_height} px: press Match"
+                " Scene.",
+                width=picture.width,
+                height=picture.height,
+                clip_width=facts.width,
+                clip_height=facts.height,
+            )
         )
     return picture
 
@@ -70,7 +77,12 @@ def lens_of(data: bpy.types.Camera) -> axes.Lens:
         InputError: orthographic or panoramic.
     """
     if data.type != "PERSP":
-        raise InputError(f"The camera is {LENS_NAMES.get(data.type, data.type)}: set its lens type to Perspective.")
+        raise InputError(
+            told(
+                "The camera is {lens}: set its lens type to Perspective.",
+                lens=word(LENS_NAMES.get(data.type, data.type)),
+            )
+        )
     return axes.Lens(data.lens, data.sensor_fit, data.sensor_width, data.sensor_height, data.shift_x, data.shift_y)
 
 
@@ -148,7 +160,7 @@ def frame_facts(scene: bpy.types.Scene) -> tuple[int, int]:
         InputError: the scene has no shot.
     """
     if not scene.ex4d.shot:
-        raise InputError("The scene has no clip: press Open Clip.")
+        raise InputError(told("The scene has no clip: press Open Clip."))
     return scene.ex4d.start, scene.ex4d.last
 
 
@@ -160,7 +172,7 @@ def path_camera(scene: bpy.types.Scene) -> bpy.types.Object:
     """
     chosen = scene.ex4d.camera
     if chosen is None or chosen.name not in scene.objects or chosen.type != "CAMERA":
-        raise InputError("No camera is chosen: choose one in the Camera panel.")
+        raise InputError(told("No camera is chosen: choose one in the Camera panel."))
     return chosen
 
 
@@ -372,7 +384,7 @@ def sample(scene: bpy.types.Scene) -> CameraPath:
             depsgraph = bpy.context.evaluated_depsgraph_get()
             evaluated = camera.evaluated_get(depsgraph)
             to_shot = np.linalg.inv(origin_of(scene, depsgraph))
-            poses.append(rigid(to_shot @ matrix_of(evaluated), "The camera or EX-4D Source"))
+            poses.append(rigid(to_shot @ matrix_of(evaluated), told("The camera or EX-4D Source")))
             lenses.append(to_clip @ axes.intrinsics_from_lens(lens_of(evaluated.data), picture))
     return CameraPath(
         _without_rounding(np.stack(poses), facts.poses),
@@ -400,7 +412,7 @@ def with_size(thing: bpy.types.Object) -> NDArray[np.float64]:
     """
     matrix = matrix_of(thing)
     if np.linalg.det(matrix) == 0:
-        raise InputError(f"{thing.name} has a scale of zero: set another scale on all axes.")
+        raise InputError(told("{name} has a scale of zero: set another scale on all axes.", name=thing.name))
     return matrix
 
 
@@ -412,7 +424,7 @@ def rigid(matrix: NDArray, whose: str) -> NDArray[np.float64]:
     """
     rotation = matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
     if not np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-4) or np.linalg.det(rotation) < 0:
-        raise InputError(f"{whose} is scaled unevenly: set the same scale on all axes.")
+        raise InputError(told("{whose} is scaled unevenly: set the same scale on all axes.", whose=whose))
     u, _s, vt = np.linalg.svd(rotation)  # Blender holds float32: bring it back to an exact rotation
     pose = np.eye(4)
     pose[:3, :3], pose[:3, 3] = u @ vt, matrix[:3, 3]
@@ -430,7 +442,7 @@ def pose_now(scene: bpy.types.Scene) -> NDArray[np.float64] | None:
     root = objects.find(scene, objects.ROOT)
     origin = matrix_of(root) if root else np.eye(4)
     try:
-        return rigid(np.linalg.inv(origin) @ matrix_of(path_camera(scene)), "The camera")
+        return rigid(np.linalg.inv(origin) @ matrix_of(path_camera(scene)), told("The camera"))
     except (InputError, np.linalg.LinAlgError):
         return None
 

@@ -12,6 +12,7 @@ from ex4d.cameras.track import CameraTrack, Lens
 from ex4d.geometry.camera_path import CameraPath
 
 from ..scene import camera
+from ..translations import told
 from ..words import count
 
 FILTER = ";".join(f"*{ending}" for ending in registry.ENDINGS)
@@ -63,7 +64,7 @@ def read_path(scene: bpy.types.Scene, file: Path, scale: float, world: World) ->
     unit = (
         ()
         if scale != 1 or not read.own_unit
-        else (f"Distances of the {read.format} file are in the unit of the depth.",)
+        else (told("Distances of the {format} file are in the unit of the depth.", format=read.format),)
     )
     return replace(path, notes=(*notes, *unit, *path.notes))
 
@@ -80,7 +81,7 @@ def import_path(
     keys = camera.restore(scene, chosen, path, every=True)
     if np.allclose(path.intrinsics[:, 0, 0], path.intrinsics[:, 1, 1], rtol=1e-3):
         return len(keys), path.notes
-    said = "Pixels of the file's lens are not square, as Blender's are: the horizontal field of view was kept."
+    said = told("Pixels of the file's lens are not square, as Blender's are: the horizontal field of view was kept.")
     return len(keys), (*path.notes, said)
 
 
@@ -102,4 +103,4 @@ def export_path(scene: bpy.types.Scene, file: Path, name: str) -> tuple[str, ...
         own_unit=False,
     )
     notes = registry.FORMATS[name].write(file, track)
-    return (f"{count(len(path), 'frame')} in {file.name}.", *notes)
+    return (told("{frames} in {file}.", frames=count(len(path), "frame"), file=file.name), *notes)

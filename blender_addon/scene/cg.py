@@ -10,6 +10,7 @@ from ex4d.errors import InputError
 
 from ..scene import backdrop, catcher, objects, over_take
 from ..shot import files
+from ..translations import told
 
 ROLE = "cg_take"
 """Of the image that holds the take."""
@@ -39,7 +40,7 @@ def set_up(scene: bpy.types.Scene, chosen: bpy.types.Object, movie: Path, title:
     """
     mesh = objects.find(scene, objects.MESH)
     if mesh is None:
-        raise InputError("The mesh of the shot was deleted: press Open Again.")
+        raise InputError(told("The mesh of the shot was deleted: press Open Again."))
     remove(scene)
     catcher.make(scene, mesh)
     known: dict[str, Any] = {

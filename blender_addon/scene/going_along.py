@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 from ex4d.geometry.transforms import inverse
 
+from .. import translations
 from ..scene import camera, compat, objects, rig
 from ..words import listed
 
@@ -40,14 +41,22 @@ def go_along(scene: bpy.types.Scene, start: int, before: NDArray[np.float64]) ->
             stayed.append(thing.name)
         else:
             went.append(thing.name)
-    told = [f"The keys of {listed(went)} went along with it."] if went else []
+    told = [translations.told("The keys of {names} went along with it.", names=listed(went))] if went else []
     if len(stayed) == 1:
         told.append(
-            f"{stayed[0]} is not moved by keys alone and was left as it is: check that it is where you want it."
+            translations.told(
+                "{camera} is not moved by keys alone and was left as it is: check that it is where you want it.",
+                camera=stayed[0],
+            )
         )
     elif stayed:
-        they = "are not moved by keys alone and were left as they are: check that they are where you want them."
-        told.append(f"{listed(stayed)} {they}")
+        told.append(
+            translations.told(
+                "{cameras} are not moved by keys alone and were left as they are: check that they are where you want"
+                " them.",
+                cameras=listed(stayed),
+            )
+        )
     return " ".join(told)
 
 

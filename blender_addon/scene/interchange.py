@@ -11,6 +11,7 @@ import bpy
 from ex4d.errors import InputError
 
 from ..scene import camera, mesh_object, objects
+from ..translations import told
 from ..words import size
 
 ALEMBIC, USD = "ALEMBIC", "USD"
@@ -20,9 +21,6 @@ ITEMS = (
 )
 ENDINGS = {ALEMBIC: (".abc",), USD: (".usdc", ".usd", ".usda")}
 """Of file names; the first is the usual one."""
-
-OFFICIAL = "use a Blender from blender.org"
-"""What helps where a build lacks a format, as those of Linux distributions may."""
 
 FILTER = "*.abc;*.usdc;*.usd;*.usda"
 
@@ -50,8 +48,7 @@ def is_built_in(kind: str) -> bool:
 
 def expected_bytes(scene: bpy.types.Scene) -> int:
     """About how large the file will be: the mesh's vertices in every frame."""
-    mesh = objects.find(scene, objects.MESH)
-    return scene.ex4d.frames * len(mesh.data.vertices) * VERTEX_BYTES if mesh is not None else 0
+    return mesh_object.points(scene) * VERTEX_BYTES
 
 
 def write(scene: bpy.types.Scene, file: Path, kind: str) -> str:
@@ -65,31 +62,57 @@ def write(scene: bpy.types.Scene, file: Path, kind: str) -> str:
     chosen, mesh = camera.path_camera(scene), objects.find(scene, objects.MESH)
     camera.lens_of(chosen.data)
     if mesh is None:
-        raise InputError("The mesh of the shot was deleted: press Open Again.")
+        raise InputError(told("The mesh of the shot was deleted: press Open Again."))
     if not is_built_in(kind):
         name, other, its_name = ("Alembic", USD, "USD") if kind == ALEMBIC else ("USD", ALEMBIC, "Alembic")
         if is_built_in(other):
-            raise InputError(f"This Blender was built without {name}: choose {its_name}, or {OFFICIAL}.")
-        raise InputError(f"This Blender was built without Alembic and USD: {OFFICIAL}, whose builds have both.")
+            raise InputError(
+                told(
+                    "This Blender was built without {format}: choose {other}, or use a Blender from blender.org.",
+                    format=name,
+                    other=its_name,
+                )
+            )
+        raise InputError(
+            told("This Blender was built without Alembic and USD: use a Blender from blender.org, which has both.")
+        )
     if not file.parent.is_dir():
-        raise InputError(f"There is no folder {file.parent}: choose another place.")
+        raise InputError(told("There is no folder {folder}: choose another place.", folder=file.parent))
     needed, free = expected_bytes(scene), shutil.disk_usage(file.parent).free
     if needed > free:
-        raise InputError(f"The file needs about {size(needed)}, but only {size(free)} are free: choose another disk.")
+        raise InputError(
+            told(
+                "The file needs about {needed}, but only {free} are free: choose another disk.",
+                needed=size(needed),
+                free=size(free),
+            )
+        )
     part = file.with_name(f"{file.stem}.part{file.suffix}")
     try:
         with _alone(scene, [mesh, chosen], first, last) as holder:
             (_alembic if kind == ALEMBIC else _usd)(part, holder, first, last)
         os.replace(part, file)
     except (RuntimeError, OSError) as error:
-        raise InputError(f"Blender could not write {file.name}: choose a folder that you may write to.") from error
+        raise InputError(
+            told("Blender could not write {file}: choose a folder that you may write to.", file=file.name)
+        ) from error
     finally:
         part.unlink(missing_ok=True)
-    return (
-        f"{file.name} has {chosen.name} and {mesh.name} in frames {first} to {last} ({size(file.stat().st_size)})."
-        f" Its texture is {Path(bpy.path.abspath(scene.ex4d.image.filepath)).name if scene.ex4d.image else 'the clip'}"
-        f" in the shot's folder. {mesh_object.coarse_note(scene.ex4d)}"
-    ).rstrip()
+    written = told(
+        "{file} has {camera} and {mesh} in frames {first} to {last} ({size}).",
+        file=file.name,
+        camera=chosen.name,
+        mesh=mesh.name,
+        first=first,
+        last=last,
+        size=size(file.stat().st_size),
+    )
+    image = scene.ex4d.image
+    texture = told("Its texture is the clip in the shot's folder.")
+    if image is not None:
+        movie = Path(bpy.path.abspath(image.filepath)).name
+        texture = told("Its texture is {movie} in the shot's folder.", movie=movie)
+    return f"{written} {texture} {mesh_object.coarse_note(scene.ex4d)}".rstrip()
 
 
 def _alembic(file: Path, holder: bpy.types.Collection, first: int, last: int) -> None:

@@ -13,6 +13,7 @@ from ex4d.jobs.messages import Look
 from ex4d.pipeline.settings import RenderSettings
 
 from ..scene import axes, camera, compat, objects, rig
+from ..translations import told
 
 LONG_SIDE = 256
 """Pixels of a look: as many as a server on two cores has time for twenty times a second."""
@@ -84,7 +85,7 @@ class Keyed:
         rig.refuse(scene, self._chosen)
         root_moves = root is not None and any(True for _curve in compat.fcurves(root))
         if (root_moves and self._chosen.parent is None) or self._lens.keys() & (rig.LENS_CHANNELS - LENS_KEYS.keys()):
-            raise InputError("The camera's path is more than its keys.")
+            raise InputError(told("The camera's path is more than its keys."))
         self._to_shot = self._chosen.matrix_parent_inverse if self._chosen.parent is not None else _to_shot(root)
 
     def pose(self, frame: int) -> NDArray[np.float64]:
@@ -148,7 +149,7 @@ def _to_shot(root: bpy.types.Object | None) -> Matrix:
     try:
         return root.matrix_world.inverted() if root is not None else Matrix()
     except ValueError:
-        raise InputError("EX-4D Source has a scale of zero: set another scale on all axes.") from None
+        raise InputError(told("EX-4D Source has a scale of zero: set another scale on all axes.")) from None
 
 
 def _rigid(matrix: Matrix) -> NDArray[np.float64]:
@@ -159,7 +160,7 @@ def _rigid(matrix: Matrix) -> NDArray[np.float64]:
     """
     turned = matrix.to_3x3().normalized()
     if not turned.is_orthogonal_axis_vectors or turned.is_negative:
-        raise InputError("The camera or EX-4D Source is scaled unevenly: set the same scale on all axes.")
+        raise InputError(told("The camera or EX-4D Source is scaled unevenly: set the same scale on all axes."))
     return axes.pose_from_blender(np.array(Matrix.Translation(matrix.translation) @ turned.to_4x4(), np.float64))
 
 

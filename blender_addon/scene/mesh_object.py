@@ -14,6 +14,7 @@ from ex4d.geometry.light_mesh import LightMesh
 
 from ..scene import axes, footage, objects
 from ..shot import files
+from ..translations import told
 
 DEPTH = "depth.npz"
 """The distances of a shot, beside its movies."""
@@ -58,9 +59,16 @@ def coarse_note(facts: bpy.types.PropertyGroup) -> str:
     """What to tell where the mesh itself goes into a picture or a file; "" where it is as fine as it can be."""
     if facts.mesh_step == 1:
         return ""
-    return (
-        f"The mesh has one point in {facts.mesh_step} in each direction: set Viewport Detail to Full for all of them."
+    return told(
+        "The mesh has one point in {step} in each direction: set Viewport Detail to Full for all of them.",
+        step=facts.mesh_step,
     )
+
+
+def points(scene: bpy.types.Scene) -> int:
+    """Vertices of the mesh that stands, in all frames together; 0 where it was deleted."""
+    mesh = objects.find(scene, objects.MESH)
+    return scene.ex4d.frames * len(mesh.data.vertices) if mesh is not None else 0
 
 
 def pc2_bytes(count: int, frames: int) -> int:
@@ -85,7 +93,9 @@ def write_pc2(path: Path, mesh: LightMesh) -> Iterator[int]:
                 yield t + 1
         os.replace(part, path)
     except OSError as error:
-        raise InputError(f"The mesh cache {path.name} cannot be written: {error.strerror}.") from error
+        raise InputError(
+            told("The mesh cache {file} cannot be written: {why}.", file=path.name, why=error.strerror)
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -108,7 +118,7 @@ def stand(scene: bpy.types.Scene, mesh: LightMesh, folder: Path, parent: bpy.typ
     facts, cache = scene.ex4d, folder / cache_name(mesh.step)
     data = _mesh_data(mesh)
     if pc2_size(cache) != (len(data.vertices), len(mesh)):
-        raise InputError(f"The mesh cache {cache.name} belongs to another mesh: open the clip again.")
+        raise InputError(told("The mesh cache {file} belongs to another mesh: open the clip again.", file=cache.name))
     made = objects.find(scene, objects.MESH)
     if made is None or facts.image is None:
         material = footage.make_material(facts, folder / footage.FOOTAGE, folder / footage.RELIABLE)

@@ -14,6 +14,7 @@ from ex4d.source_camera import pose_files
 
 from ..scene import axes, camera
 from ..shot import files, part
+from ..translations import told
 
 DRIFT = 1e-3
 """Bundles that move by more than this part of their extent while the camera moves do not belong to the camera."""
@@ -45,7 +46,10 @@ def tracked_camera(scene: bpy.types.Scene) -> bpy.types.Object:
     chosen = scene.ex4d.tracked_camera
     if chosen is None or chosen.name not in scene.objects or chosen.type != "CAMERA":
         raise InputError(
-            "No tracked camera is chosen: choose one that moves as the clip's own did, or set Camera Motion to Still."
+            told(
+                "No tracked camera is chosen: choose one that moves as the clip's own did, or set Camera"
+                " Motion to Still."
+            )
         )
     return chosen
 
@@ -83,7 +87,7 @@ def record(
             origin = camera.origin_of(scene, depsgraph) if again else np.eye(4)
             matrices.append(np.linalg.inv(origin) @ camera.matrix_of(evaluated))
             lenses.append(axes.intrinsics_from_lens(camera.lens_of(evaluated.data), picture))
-    whose = f"{chosen.name} or EX-4D Source" if again else chosen.name
+    whose = told("{camera} or EX-4D Source", camera=chosen.name) if again else chosen.name
     poses = np.stack([camera.rigid(matrix, whose) for matrix in matrices])
     points = axes.points_from_blender(_bundles(clip or scene.active_clip, numbers, matrices))
     return Recorded(poses, points, lenses[0], not np.allclose(lenses, lenses[0], rtol=1e-4))

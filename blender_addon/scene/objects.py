@@ -5,6 +5,7 @@ import numpy as np
 
 from ex4d.errors import InputError
 
+from ..translations import told
 from ..work.requests import Request
 
 ROOT, MESH, SOURCE_CAMERA, CAMERA, BAKED = "root", "mesh", "source_camera", "camera", "baked_camera"
@@ -109,5 +110,5 @@ def scene_of(request: Request) -> bpy.types.Scene:
     """
     scene = find_scene(request)
     if scene is None:
-        raise InputError("The scene that this was for is gone: nothing was changed.")
+        raise InputError(told("The scene that this was for is gone: nothing was changed."))
     return scene

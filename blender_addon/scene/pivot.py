@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 
 from ..scene import axes, camera, objects
+from ..translations import told
 
 NEAREST, CURSOR, SELECTION = "NEAREST", "CURSOR", "SELECTION"
 ITEMS = (
@@ -30,10 +31,15 @@ def chosen(scene: bpy.types.Scene, which: str) -> NDArray[np.float64] | None:
     origin = camera.with_size(root) if root else np.eye(4)
     seen = axes.points_from_blender((np.linalg.inv(origin) @ [*point, 1.0])[:3])
     if seen[2] <= 1e-3 * scene.ex4d.radius:
-        what = "The 3D cursor is" if which == CURSOR else "The selected objects are"
+        if which == CURSOR:
+            raise InputError(
+                told("The 3D cursor is not in front of the source camera: put it on what the camera is to turn about.")
+            )
         raise InputError(
-            f"{what} not in front of the source camera: put {'it' if which == CURSOR else 'them'} on what the camera"
-            " is to turn about."
+            told(
+                "The selected objects are not in front of the source camera: put them on what the camera is to turn"
+                " about."
+            )
         )
     return seen
 
@@ -49,7 +55,9 @@ def _middle(scene: bpy.types.Scene) -> NDArray[np.float64]:
         corners += [np.array(evaluated.matrix_world @ Vector(corner)) for corner in box]
     if not corners:
         raise InputError(
-            "No object is selected that the camera could turn about: select one (those of the shot itself do not"
-            " count), or choose another pivot."
+            told(
+                "No object is selected that the camera could turn about: select one (those of the shot"
+                " itself do not count), or choose another pivot."
+            )
         )
     return (np.min(corners, axis=0) + np.max(corners, axis=0)) / 2

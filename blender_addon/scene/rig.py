@@ -7,6 +7,7 @@ import bpy
 from ex4d.errors import InputError
 
 from ..scene import compat, objects
+from ..translations import told
 from ..words import listed
 
 _ROTATIONS = ("rotation_euler", "rotation_quaternion", "rotation_axis_angle", "rotation_mode")
@@ -28,24 +29,24 @@ def movers(scene: bpy.types.Scene, camera: bpy.types.Object) -> list[str]:
     if camera.animation_data is not None:
         keyed += [driver.data_path for driver in camera.animation_data.drivers if not driver.mute]
     found = [
-        f"its constraint {constraint.name}"
+        told("its constraint {constraint}", constraint=constraint.name)
         for constraint in camera.constraints
         if not constraint.mute and (constraint.influence > 0 or f"{constraint.path_from_id()}.influence" in keyed)
     ]
     if camera.parent is not None and camera.parent != objects.find(scene, objects.ROOT):
-        found.append(f"its parent {camera.parent.name}")
+        found.append(told("its parent {parent}", parent=camera.parent.name))
     for owner in (camera, camera.data):
         animation = owner.animation_data
         if animation is not None:
             if any(driver.data_path in MOVE_CHANNELS and not driver.mute for driver in animation.drivers):
-                found.append("a driver")
+                found.append(told("a driver"))
             tracks = [track for track in animation.nla_tracks if not track.mute] if animation.use_nla else []
             if any(not strip.mute for track in tracks for strip in track.strips):
-                found.append("a track of the Nonlinear Animation editor")
+                found.append(told("a track of the Nonlinear Animation editor"))
         if any(curve.data_path in MOVE_CHANNELS and _is_modified(curve) for curve in compat.fcurves(owner)):
-            found.append("a modifier of its animation curves")
+            found.append(told("a modifier of its animation curves"))
         if owner.library is not None:
-            found.append(f"the file {Path(owner.library.filepath).name}, which it is linked from")
+            found.append(told("the file {file}, which it is linked from", file=Path(owner.library.filepath).name))
     return list(dict.fromkeys(found))
 
 
@@ -62,6 +63,10 @@ def refuse(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
     """
     if found := movers(scene, camera):
         raise InputError(
-            f"{camera.name} is moved by {listed(found)}, so keys alone cannot place it:"
-            " press Bake to New Camera in the Camera panel, or choose another camera."
+            told(
+                "{camera} is moved by {movers}, so keys alone cannot place it: press Bake to New Camera in"
+                " the Camera panel, or choose another camera.",
+                camera=camera.name,
+                movers=listed(found),
+            )
         )

@@ -1,8 +1,9 @@
 """A process of its own that works for minutes and tells how far it is, such as setting up the server.
 
 It writes a line of JSON to its output whenever there is news: {"stage", "step", "steps"}, the last two in bytes of what
-it downloads, and at its end {"done"} or {"failed"} with a sentence. It ends when its input is closed: on Cancel, and
-when Blender ends in any way.
+it downloads, and at its end {"done"} or {"failed"} with a sentence. Each may have {"parts"} beside it: the sentences
+that it is put together of, as templates and values, so that whoever shows it can translate them. It ends when its
+input is closed: on Cancel, and when Blender ends in any way.
 """
 
 import json
@@ -13,11 +14,22 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ex4d.errors import InputError
 
 from .file_lock import lock
+
+Parts = Sequence[tuple[str, dict[str, Any]]]
+"""Sentences as templates with `{names}` and the values for them; one alone may be no sentence."""
+
+
+class ChoreError(InputError):
+    """Why a chore cannot be done, in a sentence that can be translated; see `Parts`."""
+
+    def __init__(self, template: str, **values: object) -> None:
+        super().__init__(template.format(**values))
+        self.parts: Parts = ((template, values),)
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,7 @@ class Progress:
         stage: what is being done, for people.
         step, steps: how many bytes of it have come; 0 of 0 where that is not known, and where nothing comes.
         done, failed: the sentence at the end, either of them; both empty until then.
+        parts: what the sentence, or the stage, is put together of; empty where it is known only as a whole.
     """
 
     stage: str = ""
@@ -35,6 +48,7 @@ class Progress:
     steps: int = 0
     done: str = ""
     failed: str = ""
+    parts: Parts = ()
 
     @property
     def share(self) -> float:
@@ -95,8 +109,8 @@ class Chore:
         for line in lines:
             self._hear(line)
         if self.over and not (self.progress.done or self.progress.failed):
-            why = f"It ended unexpectedly: see {self.log}."
-            self.progress = replace(self.progress, failed=why)
+            why = ChoreError("It ended unexpectedly: see {log}.", log=str(self.log))
+            self.progress = replace(self.progress, failed=str(why), parts=why.parts)
         if self.over:
             self.close()
         return self.progress
@@ -134,9 +148,11 @@ def _locked(log: Path, doing: str) -> IO[bytes]:
         return file
     file.close()
     told = next(filter(None, map(_said, reversed(log.read_bytes().splitlines()))), Progress())
+    if not told.stage:
+        raise ChoreError("Another Blender is {doing}. Wait until it is done.", doing=doing)
     share = f" ({told.share:.0%})" if told.steps else ""
-    raise InputError(
-        f"Another Blender is {doing}{f': {told.stage}{share}' if told.stage else ''}. Wait until it is done."
+    raise ChoreError(
+        "Another Blender is {doing}: {stage}{share}. Wait until it is done.", doing=doing, stage=told.stage, share=share
     )
 
 

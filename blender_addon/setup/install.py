@@ -45,7 +45,11 @@ NO_NETWORK = ("connection broken by", "ProxyError", "ConnectTimeout", "Could not
 
 
 class SetupError(Exception):
-    """Why it did not work, in a sentence."""
+    """Why it did not work, in a sentence: a template and the values in it, see `finish`."""
+
+    def __init__(self, template: str, **values: object) -> None:
+        super().__init__(template.format(**values))
+        self.part = (template, values)
 
 
 class DiskFullError(SetupError):
@@ -65,13 +69,15 @@ def main(folder: Path, wheel: Path, pins: Path, kind: str) -> int:
         installer.run()
     except SetupError as error:
         installer.remove()
-        log = f" The log says why: {folder / LOG}." if isinstance(error, ToolError) else ""
-        finish(failed=f"{error}{log}")
+        if isinstance(error, ToolError):
+            finish("failed", error.part, ("The log says why: {log}.", {"log": str(folder / LOG)}))
+        else:
+            finish("failed", error.part)
         return 1
     except BaseException:
         installer.remove()
         raise
-    finish(done=f"The server is set up. {installer.note}".strip())
+    finish("done", ("The server is set up.", {}), *([(installer.note, {})] if installer.note else []))
     return 0
 
 
@@ -138,7 +144,7 @@ class Installer:
         """
         code, _ = self.call([sys.executable, "-m", "venv", self.place])
         if code:
-            raise ToolError(f"Python could not make an environment in {self.place.parent}.")
+            raise ToolError("Python could not make an environment in {folder}.", folder=str(self.place.parent))
 
     @property
     def temporary(self) -> Path:
@@ -223,7 +229,7 @@ class Installer:
         if self.child is not None:
             kill(self.child)
         self.remove()
-        finish(failed="Cancelled. What was downloaded is kept for the next time.")
+        finish("failed", ("Cancelled. What was downloaded is kept for the next time.", {}))
         os._exit(1)
 
     def remove(self) -> None:
@@ -262,7 +268,10 @@ class Download:
         if line.startswith("Installing collected"):
             self._tell()
             self._unpacking = True
-            tell("Unpacking PyTorch" if line.strip().endswith(": torch") else f"Unpacking {self._count} packages")
+            if line.strip().endswith(": torch"):
+                tell("Unpacking PyTorch")
+            else:
+                tell("Unpacking {count} packages", count=self._count)
         elif line.startswith("Successfully installed"):
             self._unpacking, self._before = False, self._most
 
@@ -292,14 +301,16 @@ def is_cuda(name: str) -> bool:
     return name.startswith(("nvidia-", "cuda-")) or name == "triton"
 
 
-def tell(stage: str, step: int = 0, steps: int = 0) -> None:
+def tell(stage: str, step: int = 0, steps: int = 0, **values: object) -> None:
     """A line of progress."""
-    print(json.dumps({"stage": stage, "step": step, "steps": steps}), flush=True)
-
-
-def finish(**said: str) -> None:
-    """The last line."""
+    said = {"stage": stage.format(**values), "step": step, "steps": steps, "parts": [(stage, values)]}
     print(json.dumps(said), flush=True)
+
+
+def finish(how: str, *parts: tuple[str, dict]) -> None:
+    """The last line: how it ended, "done" or "failed", in sentences that are templates and their values."""
+    sentence = " ".join(template.format(**values) for template, values in parts)
+    print(json.dumps({how: sentence, "parts": parts}), flush=True)
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
@@ -322,7 +333,10 @@ def check_disk(folder: Path, download: int) -> None:
     needed, free = download * (1 + UNPACKED), shutil.disk_usage(folder).free
     if needed > free:
         raise SetupError(
-            f"The server needs {needed / 1e9:.1f} GB of disk and {folder} has {free / 1e9:.1f} GB free: make some room."
+            "The server needs {needed:.1f} GB of disk and {folder} has {free:.1f} GB free: make some room.",
+            needed=needed / 1e9,
+            folder=str(folder),
+            free=free / 1e9,
         )
 
 
@@ -347,7 +361,11 @@ def failure(lines: list[str]) -> SetupError:
     # The pins fit each other, so where pip speaks of a conflict with one, nobody offers that version for this machine.
     if lacking := re.search(r"(?:No matching distribution found for|\(constraint\)) ([\w.-]+)", text):
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        return ToolError(f"There is no build of {lacking[1]} for this computer with Python {version}.")
+        return ToolError(
+            "There is no build of {package} for this computer with Python {version}.",
+            package=lacking[1],
+            version=version,
+        )
     return ToolError("The packages could not be installed.")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ex4d.errors import InputError
 
 from . import pythons
-from .chore import OneChore
+from .chore import ChoreError, OneChore
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ def look(python: str, name: str) -> Wanted:
             rooms = (float(said[key]) for key in ("download_gb", "room_gb", "free_gb"))
             return Wanted(str(said["title"]), str(said["folder"]), *rooms, files)
     except subprocess.TimeoutExpired as error:
-        raise InputError("The server's Python did not answer in time: press the button again.") from error
+        raise ChoreError("The server's Python did not answer in time: press the button again.") from error
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:  # also of another version
-        raise InputError(
+        raise ChoreError(
             "The server that is set up on this machine cannot fetch models: press Update or Repair, and try again."
         ) from error
     raise InputError(failed)
@@ -60,7 +60,7 @@ def look(python: str, name: str) -> Wanted:
 
 def _check_server(python: str) -> None:
     if not python:
-        raise InputError("The server fetches models, and is not set up on this machine: press Set Up Server first.")
+        raise ChoreError("The server fetches models, and is not set up on this machine: press Set Up Server first.")
 
 
 class ModelFetch(OneChore):
@@ -72,7 +72,7 @@ class ModelFetch(OneChore):
     """
 
     def __init__(self, log: Path) -> None:
-        super().__init__("fetching a model")
+        super().__init__(doing="fetching a model")
         self.name, self.came, self._log = "", False, log
 
     def start(self, python: str, name: str, accept_licence: bool) -> None:
@@ -83,7 +83,7 @@ class ModelFetch(OneChore):
             OSError: its Python cannot be run.
         """
         if self.busy:
-            raise InputError("A model is being fetched already: wait for it, or pause it.")
+            raise ChoreError("A model is being fetched already: wait for it, or pause it.")
         _check_server(python)
         words = ["--accept-licence"] if accept_licence else []
         self.begin([python, "-m", "ex4d_server.fetching", name, *words], self._log)

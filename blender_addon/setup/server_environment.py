@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ex4d import __version__
-from ex4d.errors import EX4DError, InputError
+from ex4d.errors import EX4DError
 
 from . import pythons
-from .chore import OneChore, Progress, check_nobody_else
+from .chore import ChoreError, OneChore, Progress, check_nobody_else
 from .install import LOG
 
 CARRIED = Path(__file__).resolve().parents[1] / "server"
@@ -114,7 +114,7 @@ class ServerEnvironment(OneChore):
     """The environment in `folder`, and the chore that makes a new one. Cancelling leaves what was there before."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__("setting up the server")
+        super().__init__(doing="setting up the server")
         self.folder = folder
         self._search: PythonSearch | None = None
         self._seen: tuple[int, Environment | None] = (0, None)
@@ -147,10 +147,10 @@ class ServerEnvironment(OneChore):
             OSError: the log cannot be looked at.
         """
         if self.busy:
-            raise InputError("The server is being set up already.")
+            raise ChoreError("The server is being set up already.")
         wheel, pins = next(iter(carried.glob("ex4d-*.whl")), None), carried / "constraints.txt"
         if wheel is None or not pins.is_file():
-            raise InputError(FROM_SOURCE)
+            raise ChoreError(FROM_SOURCE)
         check_nobody_else(self.log, self.doing)  # before Pythons are looked for, which takes its time
         self.progress = Progress("Looking for Python")
         self._search = PythonSearch((INSTALL, self.folder, wheel, pins, kind))
@@ -170,13 +170,13 @@ class ServerEnvironment(OneChore):
         search, self._search = self._search, None
         try:
             if search.cancelled:
-                raise InputError("Cancelled.")
+                raise ChoreError("Cancelled.")
             if search.found is None:
-                raise InputError(pythons.HOW_TO_GET)
+                raise ChoreError(pythons.HOW_TO_GET)
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.begin([search.found.path, *search.arguments], self.log)
         except (EX4DError, OSError) as error:
-            self.progress = Progress(failed=str(error))
+            self.progress = Progress(failed=str(error), parts=getattr(error, "parts", ()))
             return True
         return False
 
@@ -198,13 +198,15 @@ class ServerEnvironment(OneChore):
             InputError: it is being made, or some of it cannot be removed.
         """
         if self.busy:
-            raise InputError("The server is being set up: press Cancel first.")
+            raise ChoreError("The server is being set up: press Cancel first.")
         check_nobody_else(self.log, self.doing)
         with suppress(FileNotFoundError):
             (self.folder / "current.json").unlink()  # first: what is left of the rest is not to be started
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.folder.exists():
-            raise InputError(f"Some files in {self.folder} are in use: end the server, then delete the folder.")
+            raise ChoreError(
+                "Some files in {folder} are in use: end the server, then delete the folder.", folder=str(self.folder)
+            )
 
     def remove_unused(self) -> subprocess.Popen | None:
         """Remove environments that another has replaced; to be called while no server runs.

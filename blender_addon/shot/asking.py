@@ -20,6 +20,7 @@ from ex4d.storage.sequence import Gaps, is_sequence, sequence_at
 
 from ..scene import axes, motion
 from ..shot import clip_looks, found_camera, matching, part, source
+from ..translations import told
 from ..ui import properties
 from ..ui.from_schema import from_blender, shortest
 from ..ui.preferences import preferences
@@ -51,7 +52,7 @@ def request_open(
     chosen, before = _settings_for(facts, clip, depth)
     facts.clip_path = str(clip)
     if not clip.exists():
-        raise InputError(f"There is no clip {clip}: choose another file.")
+        raise InputError(told("There is no clip {clip}: choose another file.", clip=clip))
     looked = clip_looks.look_at(clip, gaps)
     there = looked.frames
     if fps is None and is_sequence(clip):
@@ -59,7 +60,14 @@ def request_open(
     elif fps is not None and not is_sequence(clip):
         there = None  # at another rate there are more or fewer
     if there is not None and start >= there:
-        raise InputError(f"{clip.name} has {count(there, 'frame')}: begin at frame {there} or before.")
+        raise InputError(
+            told(
+                "{clip} has {frames}: begin at frame {there} or before.",
+                clip=clip.name,
+                frames=count(there, "frame"),
+                there=there,
+            )
+        )
     frames = _frames_to_ask_for(frames or RELEASE_FRAMES, start, step, there)
     part.check_room(scene.frame_start, frames or 1)
     used = {"start": start, "frames": frames, "step": step, "longest_side": longest_side, "fps": fps, "gaps": gaps}
@@ -76,7 +84,7 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
     """
     facts, clip = scene.ex4d, Path(scene.ex4d.opened)
     if not clip.exists():
-        raise InputError(f"There is no clip {clip} any more: bring it back, or press Find Clip.")
+        raise InputError(told("There is no clip {clip} any more: bring it back, or press Find Clip.", clip=clip))
     source.read_source(facts.source)  # refuses a damaged one
     stands, wanted = part.opened(facts), part.asked(facts)
     part.check_room(part.scene_frame(facts, wanted.start), wanted.frames)
@@ -182,22 +190,29 @@ def _request(
     if wish.motion == "FILE":
         path = Path(bpy.path.abspath(wish.motion_path))
         if not wish.motion_path or not path.exists():
-            raise InputError("There is no camera file: choose one as Camera File, or set Camera Motion to Still.")
+            raise InputError(told("There is no camera file: choose one as Camera File, or set Camera Motion to Still."))
         camera_file = str(motion.one_file(path))
     elif wish.motion == "CAMERA":
         frames = used["frames"] or (facts.frames if again else None)
         if frames is None or picture is None:
             raise InputError(
-                f"Blender cannot tell how long {clip.name} is or how big its pictures are, so the tracked camera cannot"
-                " be read for it: make an .mp4 or a folder of pictures of it."
+                told(
+                    "Blender cannot tell how long {clip} is or how big its pictures are, so the tracked camera"
+                    " cannot be read for it: make an .mp4 or a folder of pictures of it.",
+                    clip=clip.name,
+                )
             )
         recorded = motion.record(scene, used["start"], frames, picture, again, used["step"])
         camera_file = str(motion.save(recorded))
         if field_of_view is None and not (depth and _tells_lens(depth)):
             field_of_view = field_of_view_of(recorded.intrinsics[0, 0], picture.width)
             notes.append(
-                f"The field of view of {field_of_view:.1f} degrees is that of {facts.tracked_camera.name}"
-                + (" in the first frame; it changes later, which is not followed." if recorded.zooms else ".")
+                told(
+                    "The field of view of {angle:.1f} degrees is that of {camera} in the first frame.",
+                    angle=field_of_view,
+                    camera=facts.tracked_camera.name,
+                )
+                + (" " + told("It changes later, which is not followed.") if recorded.zooms else "")
             )
     settings = build(
         SourceSettings,
@@ -267,7 +282,9 @@ def _accepted_licence(estimator: str) -> bool:
     if info is None or not info.terms:
         return False
     if not accepted:
-        raise InputError(f"{info.terms}. Tick Accept Licence if your use complies, or choose another estimator.")
+        raise InputError(
+            told("{terms}. Tick Accept Licence if your use complies, or choose another estimator.", terms=info.terms)
+        )
     return True
 
 
@@ -280,8 +297,11 @@ def _depth_of(wish: SimpleNamespace, clip: Path) -> Path | None:
     found = beside(clip)
     if found is None and wish.estimator == capabilities.FILE:
         raise InputError(
-            f"There is no depth file beside {clip.name}: choose one as Depth File, or choose an estimator."
-            f" {maybe_depth_note(clip)}".rstrip()
+            told(
+                "There is no depth file beside {clip}: choose one as Depth File, or choose an estimator. {note}",
+                clip=clip.name,
+                note=maybe_depth_note(clip),
+            ).rstrip()
         )
     return found
 

@@ -9,6 +9,7 @@ from ex4d.pipeline import take
 
 from ..scene import camera, cg, mesh_object
 from ..shot import matching, part, takes
+from ..translations import told
 
 SAME = 2e-3
 """Camera and take are the same up to this part of the shot's radius, and this angle in radians: a few keys give a path
@@ -26,18 +27,27 @@ def set_up(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> list[str]:
     folder = takes.take_folder(scene, entry.number, entry.view)
     movie = folder / (take.VIEW if entry.view else take.RESULT) if folder is not None else None
     if movie is None or not movie.is_file():
-        raise InputError(f"The movie of {entry.title} is gone: choose another take.")
+        raise InputError(told("The movie of {title} is gone: choose another take.", title=entry.title))
     first = part.scene_frame(facts, entry.start) if entry.frames else facts.start
     cg.set_up(scene, chosen, movie, entry.title, first, entry.frames or facts.frames)
     said = [coarse] if (coarse := mesh_object.coarse_note(facts)) else []
     if _moves_otherwise(scene, entry, path):
-        said.append(f"{chosen.name} does not move as in {entry.title}: Restore Camera gives it that move again.")
+        said.append(
+            told(
+                "{camera} does not move as in {title}: Restore Camera gives it that move again.",
+                camera=chosen.name,
+                title=entry.title,
+            )
+        )
     if scene.render.engine != "CYCLES":
-        said.append("Objects behind the mesh are hidden; for shadows on the take, render with Cycles.")
+        said.append(told("Objects behind the mesh are hidden; for shadows on the take, render with Cycles."))
     if scene.view_settings.view_transform != matching.FAITHFUL:
         said.append(
-            f"The view transform is {scene.view_settings.view_transform}, which also changes the colours of the take:"
-            f" Match Scene sets {matching.FAITHFUL}."
+            told(
+                "The view transform is {now}, which also changes the colours of the take: Match Scene sets {other}.",
+                now=scene.view_settings.view_transform,
+                other=matching.FAITHFUL,
+            )
         )
     return said
 

@@ -10,12 +10,9 @@ from ex4d.geometry.presets import RELEASE_FRAMES
 
 from ..scene import bystanders, camera, objects, rig
 from ..shot import asking, files, find, options, part, path_check, takes
-from ..translations import told
+from ..translations import told, word
 from ..words import count, listed
 from ..work import capabilities, session
-
-GUESSING = "plane"
-"""The estimator whose depth is a guess."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,13 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
     if picture.width * facts.height != picture.height * facts.width:
         found.append(
             Advice(
-                f"The scene renders {picture.width}x{picture.height} px, but the clip is"
-                f" {facts.width}x{facts.height} px.",
+                told(
+                    "The scene renders {width}x{height} px, but the clip is {clip_width}x{clip_height} px.",
+                    width=picture.width,
+                    height=picture.height,
+                    clip_width=facts.width,
+                    clip_height=facts.height,
+                ),
                 "ex4d.match_scene",
                 (("what", "ALL"),),
                 "Match Scene",
@@ -60,7 +62,11 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
     if (rate := takes.rates_differ(scene)) is not None:
         found.append(
             Advice(
-                f"The scene runs at {float(rate):.5g} fps, but the clip at {float(facts.fraction):.5g} fps.",
+                told(
+                    "The scene runs at {rate:.5g} fps, but the clip at {clip:.5g} fps.",
+                    rate=float(rate),
+                    clip=float(facts.fraction),
+                ),
                 "ex4d.match_scene",
                 (("what", "RATE"),),
                 "Match Frame Rate",
@@ -69,8 +75,8 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
         )
     found += _length(facts)
     try:
-        if told := bystanders.told(scene):
-            found.append(Advice(told, "ex4d.own_objects_known", (), "Got It"))
+        if unseen := bystanders.told(scene):
+            found.append(Advice(unseen, "ex4d.own_objects_known", (), "Got It"))
     except InputError as error:
         found.append(Advice(str(error)))
     return found
@@ -91,21 +97,32 @@ def _not_shown(scene: bpy.types.Scene, chosen: bpy.types.Object) -> list[Advice]
     """Advice where the scene shows another camera than the take is made with, or other frames."""
     facts, found = scene.ex4d, []
     if scene.camera != chosen:
-        shown = f"scene's camera is {scene.camera.name}" if scene.camera is not None else "scene has no camera"
+        text = told("The take will be made with {camera}, but the scene has no camera.", camera=chosen.name)
+        if scene.camera is not None:
+            text = told(
+                "The take will be made with {camera}, but the scene's camera is {other}.",
+                camera=chosen.name,
+                other=scene.camera.name,
+            )
         found.append(
             Advice(
-                f"The take will be made with {chosen.name}, but the {shown}.",
+                text,
                 "ex4d.match_scene",
                 (("what", "CAMERA"),),
-                f"Show {chosen.name}",
+                told("Show {camera}", camera=chosen.name),
                 "Another scene camera",
             )
         )
     if scene.frame_end < facts.start or facts.last < scene.frame_start:
         found.append(
             Advice(
-                f"The scene plays frames {scene.frame_start} to {scene.frame_end},"
-                f" but the clip is in frames {facts.start} to {facts.last}.",
+                told(
+                    "The scene plays frames {first} to {end}, but the clip is in frames {start} to {last}.",
+                    first=scene.frame_start,
+                    end=scene.frame_end,
+                    start=facts.start,
+                    last=facts.last,
+                ),
                 "ex4d.match_scene",
                 (("what", "RANGE"),),
                 "Match Frame Range",
@@ -118,20 +135,29 @@ def _not_shown(scene: bpy.types.Scene, chosen: bpy.types.Object) -> list[Advice]
 def _path_trouble(scene: bpy.types.Scene, chosen: bpy.types.Object, verdict: path_check.Verdict) -> list[Advice]:
     """Advice where the chosen camera starts off the source view or goes nowhere, or where that is not known."""
     if verdict.starts_off:
-        text = "The path does not start at the source view, where the generator needs it."
+        text = told("The path does not start at the source view, where the generator needs it.")
         short = "Starts off source view"
         if rig.movers(scene, chosen):  # keys can be mended
             return [Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", short)]
         return [Advice(text, "ex4d.snap_to_source", (("at", "FIRST"),), "Snap First Frame", short)]
     if verdict.is_clip:
-        does = "moves as the source camera does" if scene.ex4d.path else "does not move"
-        text = f"{chosen.name} {does}, so the take would be the clip itself: add keys in the Camera panel."
+        text = told(
+            "{camera} does not move, so the take would be the clip itself: add keys in the Camera panel.",
+            camera=chosen.name,
+        )
+        if scene.ex4d.path:
+            text = told(
+                "{camera} moves as the source camera does, so the take would be the clip itself: add keys in the Camera"
+                " panel.",
+                camera=chosen.name,
+            )
         short = "Moves as the source" if scene.ex4d.path else "The camera does not move"
         return [Advice(text, short=short)]
     if verdict.is_clip is None:
-        text = (
-            f"{chosen.name} is not moved by keys alone, so its frames have to be evaluated to know where its path"
-            " starts and whether it moves."
+        text = told(
+            "{camera} is not moved by keys alone, so its frames have to be evaluated to know where its"
+            " path starts and whether it moves.",
+            camera=chosen.name,
         )
         return [Advice(text, "ex4d.check_path", (), "Check Path", "Path not checked")]
     return []
@@ -146,9 +172,11 @@ def rig_trouble(scene: bpy.types.Scene) -> Advice | None:
     found = rig.movers(scene, chosen)
     if not found:
         return None
-    text = (
-        f"{chosen.name} is moved by {listed(found)}. Takes follow it as it moves, but presets and Snap to Source can"
-        " only write to a camera that has nothing but keys."
+    text = told(
+        "{camera} is moved by {movers}. Takes follow it as it moves, but presets and Snap to Source"
+        " can only write to a camera that has nothing but keys.",
+        camera=chosen.name,
+        movers=listed(found),
     )
     return Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", "Not driven by keys")
 
@@ -157,13 +185,13 @@ def _no_server() -> list[Advice]:
     """Advice where no server has answered, and none would be started by Generate."""
     now = session.current()
     if now.state.trouble:  # what it is, and the button that helps, stand at the top of the tab
-        text = "No server answers, so takes have to wait: the line at the top of this tab says why."
+        text = told("No server answers, so takes have to wait: the line at the top of this tab says why.")
         return [Advice(text, short="Takes wait for a server")]
     if now.capabilities is not None or (now.client is None and now.server_python):
         return []
     if now.client is not None:
-        return [Advice("The server has not answered yet.")]
-    text = "No server is connected, and none is set up on this machine."
+        return [Advice(told("The server has not answered yet."))]
+    text = told("No server is connected, and none is set up on this machine.")
     return [Advice(text, "ex4d.server_set_up", (), "Set Up Server", "No server")]
 
 
@@ -178,9 +206,15 @@ def _length(facts: bpy.types.PropertyGroup) -> list[Advice]:
         return []
     return [
         Advice(
-            f"{facts.frames} frames are open, but {fitting} would suit {chosen.title} best:"
-            f" it works on one frame, then on groups of {chosen.stride}.",
-            short=f"{fitting} frames suit better",
+            told(
+                "{frames} frames are open, but {fitting} would suit {generator} best: it works on one frame,"
+                " then on groups of {stride}.",
+                frames=facts.frames,
+                fitting=fitting,
+                generator=chosen.title,
+                stride=chosen.stride,
+            ),
+            short=told("{fitting} frames suit better", fitting=fitting),
         )
     ]
 
@@ -190,11 +224,11 @@ def _missing(scene: bpy.types.Scene) -> list[Advice]:
     root, mesh = objects.find(scene, objects.ROOT), objects.find(scene, objects.MESH)
     caches = [m for m in mesh.modifiers if m.type == "MESH_CACHE"] if mesh else []
     if mesh is None:
-        text = "The mesh of the shot was deleted."
+        text = told("The mesh of the shot was deleted.")
     elif root is None:
-        text = "EX-4D Source, the parent of the mesh and the cameras, was deleted."
+        text = told("EX-4D Source, the parent of the mesh and the cameras, was deleted.")
     elif not all(files.absolute(cache.filepath).is_file() for cache in caches):
-        text = "The file that moves the mesh is gone, so the mesh stands still."
+        text = told("The file that moves the mesh is gone, so the mesh stands still.")
     else:
         return []
     return [Advice(text, "ex4d.open_again", (), "Open Again", "Part of the shot is missing")]
@@ -207,11 +241,11 @@ def _in_the_way(scene: bpy.types.Scene) -> list[Advice]:
         return []
     return [
         Advice(
-            f"{thing.name} surrounds the source camera and hides the shot.",
+            told("{name} surrounds the source camera and hides the shot.", name=thing.name),
             "ex4d.hide",
             (("name", thing.name),),
             "Hide",
-            f"{thing.name} is in the way",
+            told("{name} is in the way", name=thing.name),
         )
         for thing in scene.objects
         if thing.type in ("MESH", "CURVE", "SURFACE", "META", "FONT")
@@ -230,11 +264,11 @@ def generator_trouble(scene: bpy.types.Scene) -> list[Advice]:
     if server is None:
         if now.client is not None:  # the answer is on its way, or what is wrong is told already
             return []
-        text = "No server is connected yet, so it is not known which generator will run."
+        text = told("No server is connected yet, so it is not known which generator will run.")
         return [Advice(text, "ex4d.connect", (), "Connect", "Not connected")]
     chosen, found = capabilities.generator_for(wish, server), []
     if chosen.reasons:
-        makes = "The take will be a preview. " if chosen.info is not None and chosen.info.is_preview else ""
+        makes = told("The take will be a preview.") + " " if chosen.info is not None and chosen.info.is_preview else ""
         first = makes if wish == capabilities.AUTO else ""
         short = "Will be a preview" if makes else "Cannot run"
         found.append(Advice(first + " ".join(chosen.reasons), "ex4d.connect", (), "Check Again", short))
@@ -247,12 +281,12 @@ def clip_trouble(scene: bpy.types.Scene) -> list[Advice]:
     """That the clip cannot be opened again as it is; all that was made from it is there and plays."""
     opened = Path(scene.ex4d.opened)
     if scene.ex4d.shot and not part.is_known(scene.ex4d):
-        return [Advice(part.DAMAGED)]
+        return [Advice(word(part.DAMAGED))]
     if not find.is_lost(scene.ex4d) or session.current().state.busy:
         return []
-    text = (
-        f"{opened.name} was moved or deleted. It is needed to open other frames, and by any server that has not read"
-        " it yet."
+    text = told(
+        "{name} was moved or deleted. It is needed to open other frames, and by any server that has not read it yet.",
+        name=opened.name,
     )
     return [Advice(text, "ex4d.find_clip", (), "Find Clip...", "The clip has moved")]
 
@@ -268,26 +302,26 @@ def depth_trouble(scene: bpy.types.Scene) -> list[Advice]:
             first = ""
             short = "Estimator cannot run"
             if facts.estimator_name == capabilities.AUTO and chosen.info is not None:
-                first = f"Without a depth file, the depth comes from {chosen.info.title}. "
-                short = f"Depth: {chosen.info.title}"
-                if chosen.info.name == GUESSING:
+                first = told("Without a depth file, the depth comes from {title}.", title=chosen.info.title) + " "
+                short = told("Depth: {title}", title=chosen.info.title)
+                if chosen.info.is_guess:
                     short = "Depth will be a guess"
                 if chosen.info.name == made_by and found:  # one matter, and so one line
                     known = found.pop()
                     first, short = f"{known.text} ", known.short or short
             found.insert(0, Advice(first + " ".join(chosen.reasons), "ex4d.connect", (), "Check Again", short))
     if facts.shot and asking.have_changed(facts) and not now.state.busy:
-        text = "The settings have changed since the clip was opened: press Open Again to use them."
+        text = told("The settings have changed since the clip was opened: press Open Again to use them.")
         found.append(Advice(text, "ex4d.open_again", (), "Open Again", "Settings changed"))
     return found
 
 
 def _caution(made_by: str, caution: str) -> Advice:
     """What stays to be said of a depth, by the name of what made it."""
-    short = ""
-    if made_by == GUESSING:
-        short = "Depth is a guess"
-    return Advice(caution, short=short)
+    server = session.current().capabilities
+    info = capabilities.find(made_by, server.estimators) if server is not None else None
+    short = "Depth is a guess" if info is not None and info.is_guess else ""
+    return Advice(word(caution), short=short)
 
 
 def server_trouble() -> Advice | None:

@@ -14,6 +14,7 @@ from ex4d.errors import InputError
 from ..scene import compat
 from ..scene.comparison import MARK, clear, marked, top
 from ..shot import files, part, take_facts, takes
+from ..translations import told, word
 
 WIPE, SIDE_BY_SIDE = "WIPE", "SIDE_BY_SIDE"
 
@@ -37,16 +38,16 @@ def sides(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup, against: str) 
     facts, found = scene.ex4d, []
     if against in ("SOURCE", "BOTH"):
         movie = files.movie_of(facts)
-        found.append(Side("Clip", movie, facts.start, facts.last + 1))
+        found.append(Side(word("Clip"), movie, facts.start, facts.last + 1))
     if against in ("VIEW", "BOTH"):
         views = [each for each in facts.takes if each.view and each.number != (entry.number if entry.view else 0)]
         if not views:
-            raise InputError("There is no path preview to compare with: press Preview Path first.")
+            raise InputError(told("There is no path preview to compare with: press Preview Path first."))
         found.append(_side(scene, max(views, key=lambda each: each.number)))
     if against == "STARRED":
         starred = [each for each in facts.takes if each.favourite and each != entry]
         if not starred:
-            raise InputError("No other take has a star: click the star of the one to compare with.")
+            raise InputError(told("No other take has a star: click the star of the one to compare with."))
         found.append(_side(scene, starred[-1]))
     return [*found, _side(scene, entry)]
 
@@ -55,7 +56,7 @@ def _side(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> Side:
     facts, folder = scene.ex4d, takes.take_folder(scene, entry.number, entry.view)
     movie = take_facts.movie_of(folder, entry.view) if folder is not None else None
     if movie is None:
-        raise InputError(f"The video of {entry.title} is gone, so it cannot be compared.")
+        raise InputError(told("The video of {title} is gone, so it cannot be compared.", title=entry.title))
     first = part.scene_frame(facts, entry.start) if entry.frames else facts.start
     return Side(entry.title, movie, first, first + (entry.frames or facts.frames))
 
@@ -68,9 +69,11 @@ def arrange(scene: bpy.types.Scene, mode: str, pictures: list[Side]) -> None:
     """
     first, end = max(side.first for side in pictures), min(side.end for side in pictures)
     if first >= end:
-        raise InputError(f"{pictures[0].name} and {pictures[-1].name} have no frame in common to compare.")
+        raise InputError(
+            told("{one} and {other} have no frame in common to compare.", one=pictures[0].name, other=pictures[-1].name)
+        )
     if mode == WIPE and len(pictures) > 2:
-        raise InputError("A wipe has two sides: set Compare With to Clip, Path Preview or Starred Take.")
+        raise InputError(told("A wipe has two sides: set Compare With to Clip, Path Preview or Starred Take."))
     clear(scene)
     channel = top(scene) + 1
     try:
@@ -83,7 +86,9 @@ def arrange(scene: bpy.types.Scene, mode: str, pictures: list[Side]) -> None:
             strip.blend_type = "ALPHA_OVER" if number else "REPLACE"
             strip.select = False
             if compat.strip_range(strip) != (side.first, side.end):
-                raise InputError(f"Blender cannot read {side.movie.name} of {side.name}: take it again.")
+                raise InputError(
+                    told("Blender cannot read {file} of {side}: take it again.", file=side.movie.name, side=side.name)
+                )
             compat.trim(strip, first, end)
     except Exception:
         clear(scene)

@@ -6,6 +6,7 @@ as Blender does not copy those. The other copies have none of the shot's objects
 
 import bpy
 
+from .. import translations
 from ..scene import objects
 from ..shot import files, new_shot
 
@@ -51,9 +52,10 @@ def _stand_alone(scene: bpy.types.Scene, original: bpy.types.Scene) -> str:
     mesh, theirs = objects.find(scene, objects.MESH), objects.find(original, objects.MESH)
     if mesh is None or mesh == theirs:
         new_shot.forget_shot(scene)
-        return (
-            f"{scene.name} is a copy of {original.name} without objects of its own, so it has no shot:"
-            " open a clip in it."
+        return translations.told(
+            "{scene} is a copy of {original} without objects of its own, so it has no shot: open a clip in it.",
+            scene=scene.name,
+            original=original.name,
         )
     _own_pictures(scene, mesh)
     return ""

@@ -8,6 +8,7 @@ import bpy
 from ex4d.errors import InputError
 from ex4d.geometry.light_mesh import kept
 
+from .. import translations
 from ..scene import mesh_object, objects
 from ..shot import files, source
 from ..words import size
@@ -33,7 +34,9 @@ def cache_size(facts: bpy.types.PropertyGroup, step: int) -> str:
 def told(facts: bpy.types.PropertyGroup) -> str:
     """The detail that stands, in words."""
     across, down = grid(facts, facts.mesh_step)
-    return f"{'Full' if facts.mesh_step == 1 else f'1/{facts.mesh_step}'}: {across} x {down} points"
+    if facts.mesh_step == 1:
+        return translations.told("Full: {across} x {down} points", across=across, down=down)
+    return translations.told("1/{step}: {across} x {down} points", step=facts.mesh_step, across=across, down=down)
 
 
 def change(request: DetailRequest) -> source.Steps:
@@ -47,9 +50,11 @@ def change(request: DetailRequest) -> source.Steps:
     mesh = yield from source.write_mesh(folder, request.detail, facts.poses if facts.path else None)
     scene, facts = objects.scene_of(request), _facts(request)  # looked up again: there may have been an undo
     if files.absolute(facts.image.filepath).parent != folder:
-        raise InputError("The clip was opened again in the meantime: set the detail again.")
+        raise InputError(translations.told("The clip was opened again in the meantime: set the detail again."))
     mesh_object.stand(scene, mesh, folder, objects.find(scene, objects.ROOT))
-    return f"The viewport mesh has changed. It is {told(facts)}; takes always use all of the depth."
+    return translations.told(
+        "The viewport mesh has changed. It is {detail}; takes always use all of the depth.", detail=told(facts)
+    )
 
 
 def _facts(request: DetailRequest) -> bpy.types.PropertyGroup:
@@ -57,6 +62,8 @@ def _facts(request: DetailRequest) -> bpy.types.PropertyGroup:
     facts = scene.ex4d
     if facts.shot != request.shot or facts.image is None or objects.find(scene, objects.MESH) is None:
         raise InputError(
-            "The mesh of this shot is no longer in the scene: press Undo until it is back, or press Open Again."
+            translations.told(
+                "The mesh of this shot is no longer in the scene: press Undo until it is back, or press Open Again."
+            )
         )
     return facts

@@ -8,7 +8,7 @@ import bpy
 from ex4d.depth import extension
 from ex4d.storage.names import beside
 
-from ..scene import objects
+from ..scene import mesh_object, objects
 from ..shot import found_camera, options, part
 from ..work import capabilities, pace, session
 from ..work.requests import OpenRequest, Request, TakeRequest
@@ -74,6 +74,16 @@ def of_again(facts: bpy.types.PropertyGroup, entry: bpy.types.PropertyGroup, mak
     """Of making a take of the list once more, by a generator at a quality ("" for one without)."""
     pixels = (entry.frames or facts.frames) * facts.width * facts.height
     return pace.estimate(pace.kind_of_take(maker, quality), pixels, session.current().learning.paces)
+
+
+def of_detail(facts: bpy.types.PropertyGroup, points: int) -> pace.Estimate:
+    """Of Set Viewport Detail, for so many vertices in each frame."""
+    return pace.estimate(pace.DETAIL, points * facts.frames, session.current().learning.here)
+
+
+def of_export(scene: bpy.types.Scene, written: str) -> pace.Estimate:
+    """Of Export Shot in a format, with the mesh that stands."""
+    return pace.estimate(pace.kind_of_export(written), mesh_object.points(scene), session.current().learning.here)
 
 
 def told_at_start(request: Request) -> str:

@@ -14,6 +14,7 @@ from ex4d.pipeline.requests import blobs_of
 
 from ..identity import PACKAGE
 from ..scene import compat
+from ..translations import told
 
 MOVED = "moved_to.txt"
 """Written into a shot's folder in the user folder once it was copied beside a .blend."""
@@ -109,7 +110,7 @@ def movie_of(facts: bpy.types.PropertyGroup) -> Path:
     """
     movie = absolute(facts.image.filepath) if facts.image is not None else None
     if movie is None or not movie.is_file():
-        raise InputError("The shot's video is gone: press Open Again to make it again.")
+        raise InputError(told("The shot's video is gone: press Open Again to make it again."))
     return movie
 
 

@@ -11,6 +11,7 @@ from ex4d.storage.names import CLIP_ENDINGS, beside, pictures_in
 
 from ..scene import objects
 from ..shot import source
+from ..translations import told
 from ..words import count
 from ..work.requests import FindRequest
 
@@ -28,20 +29,29 @@ def find(request: FindRequest) -> source.Steps:
     """
     clip, facts = Path(request.clip), _facts(request)
     if not clip.exists():
-        raise InputError(f"There is no clip {clip}: choose another file.")
+        raise InputError(told("There is no clip {clip}: choose another file.", clip=clip))
     known, opened = json.loads(facts.source)["clip"], Path(facts.opened)
     files = _used_files(clip, source.read_source(facts.source))
     if len(files) != len(known):
         raise InputError(
-            f"{clip.name} is another clip: it has {count(len(files), 'file')}, and the one that is open {len(known)}."
+            told(
+                "{clip} is another clip: it has {files}, and the one that is open {known}.",
+                clip=clip.name,
+                files=count(len(files), "file"),
+                known=len(known),
+            )
         )
     # Files of another size need not be read to be told apart.
     sizes_differ = any(file.stat().st_size != blob["size"] for file, blob in zip(files, known, strict=True))
     blobs = yield from source.hash_files([] if sizes_differ else files)
     if [blob.sha256 for blob in blobs] != [blob["sha256"] for blob in known]:
         raise InputError(
-            f"{clip.name} is another file than {opened.name}, which is open: its content differs. Choose the one that"
-            " was moved, or press Open Clip to open this one as a new shot."
+            told(
+                "{clip} is another file than {name}, which is open: its content differs. Choose the one that"
+                " was moved, or press Open Clip to open this one as a new shot.",
+                clip=clip.name,
+                name=opened.name,
+            )
         )
     facts = _facts(request)  # looked up again: there may have been an undo
     places = {blob.sha256: str(file) for blob, file in zip(blobs, files, strict=True)}
@@ -49,7 +59,7 @@ def find(request: FindRequest) -> source.Steps:
     facts.opened = facts.clip_path = str(clip)
     if facts.depth_found and not Path(facts.depth_found).exists():
         facts.depth_found = str(beside(clip) or "")
-    return f"The clip is found: {clip}."
+    return told("The clip is found: {clip}.", clip=clip)
 
 
 def _used_files(clip: Path, opened: Source) -> list[Path]:
@@ -63,6 +73,6 @@ def _facts(request: FindRequest) -> bpy.types.PropertyGroup:
     facts = objects.scene_of(request).ex4d
     if facts.shot != request.shot:
         raise InputError(
-            "The shot of this clip is no longer in the scene: press Undo until it is back, then try again."
+            told("The shot of this clip is no longer in the scene: press Undo until it is back, then try again.")
         )
     return facts

@@ -11,6 +11,7 @@ from ex4d.geometry import ground
 
 from ..scene import axes, camera, compat, mesh_object, objects
 from ..shot import source
+from ..translations import told
 from ..words import listed
 
 UP = Vector((0.0, 0.0, 1.0))
@@ -30,36 +31,47 @@ def set_floor(context: bpy.types.Context) -> str:
     scene = context.scene
     root = objects.find(scene, objects.ROOT)
     if root is None:
-        raise InputError("EX-4D Source was deleted: undo until it is there again, or open the clip again.")
+        raise InputError(told("EX-4D Source was deleted: undo until it is there again, or open the clip again."))
     if movers := _movers(root):
-        raise InputError(f"EX-4D Source is moved by {listed(movers)}: remove that, then press Set Floor again.")
+        raise InputError(
+            told("EX-4D Source is moved by {movers}: remove that, then press Set Floor again.", movers=listed(movers))
+        )
     eye, up = _eye(scene, camera.with_size(root))
     chosen = _selected(context)
     if chosen is not None:
         bpy.ops.object.mode_set(mode="OBJECT")  # an undo step of Edit Mode would not hold where the shot stands
-        plane, where = ground.through(chosen, eye - chosen.mean(0)), f"through {len(chosen)} selected vertices"
+        plane, where = (
+            ground.through(chosen, eye - chosen.mean(0)),
+            told("through {number} selected vertices", number=len(chosen)),
+        )
     else:
         sought = ground.found(mesh_object.shown_points(scene), eye, up)
         if sought is None:
             raise InputError(
-                "No ground was found in this frame: go to a frame that shows it, or select three vertices of it in Edit"
-                " Mode, in EX-4D Points or in another mesh."
+                told(
+                    "No ground was found in this frame: go to a frame that shows it, or select three vertices of"
+                    " it in Edit Mode, in EX-4D Points or in another mesh."
+                )
             )
-        plane, where = sought, "where the mesh is flattest below the camera"
+        plane, where = sought, told("where the mesh is flattest below the camera")
     turn = Vector(plane.normal).rotation_difference(UP)
     _move(scene, root, turn, Vector(eye), float(plane.heights(eye[None])[0]))
     source.see_all(scene)
-    return f"The floor is {where}; the shot was turned by {np.degrees(turn.angle):.1f}°."
+    return told("The floor is {where}; the shot was turned by {angle:.1f}°.", where=where, angle=np.degrees(turn.angle))
 
 
 def _movers(root: bpy.types.Object) -> list[str]:
     """What would undo whatever is done to the root."""
-    found = [f"its constraint {constraint.name}" for constraint in root.constraints if not constraint.mute]
+    found = [
+        told("its constraint {constraint}", constraint=constraint.name)
+        for constraint in root.constraints
+        if not constraint.mute
+    ]
     animation = root.animation_data  # stays when the last key was removed
     if animation is not None:
-        found += ["a driver"] if animation.drivers else []
-        found += ["a track of the Nonlinear Animation editor"] if animation.nla_tracks else []
-    return found + (["its keys"] if any(True for _curve in compat.fcurves(root)) else [])
+        found += [told("a driver")] if animation.drivers else []
+        found += [told("a track of the Nonlinear Animation editor")] if animation.nla_tracks else []
+    return found + ([told("its keys")] if any(True for _curve in compat.fcurves(root)) else [])
 
 
 def _eye(scene: bpy.types.Scene, to_world: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -81,7 +93,9 @@ def _selected(context: bpy.types.Context) -> NDArray[np.float64] | None:
         if vertex.select
     ]
     if len(found) < 3:
-        raise InputError(f"Select three or more vertices of the ground, not {len(found)}, or leave Edit Mode.")
+        raise InputError(
+            told("Select three or more vertices of the ground, not {number}, or leave Edit Mode.", number=len(found))
+        )
     return np.array([tuple(point) for point in found])
 
 

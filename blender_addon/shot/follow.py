@@ -13,6 +13,7 @@ from ex4d.geometry.transforms import inverse
 
 from ..scene import axes, objects
 from ..shot import part
+from ..translations import told
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ def world_stays(scene: bpy.types.Scene, was: Before, root: bpy.types.Object) -> 
         return ""
     theirs, ours = max(0, shift), max(0, -shift)  # a frame that both parts have
     if between or theirs >= was.part.frames or ours >= now.frames:
-        return (
-            " The source camera moves, and none of these frames was open before: check that your camera is where you"
-            " want it."
+        return " " + told(
+            "The source camera moves, and none of these frames was open before: check that your camera"
+            " is where you want it."
         )
     moved = was.poses[theirs] @ inverse(facts.poses[ours])
     turned = axes.WORLD @ moved @ axes.WORLD.T

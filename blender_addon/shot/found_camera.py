@@ -16,6 +16,7 @@ from ex4d.plain import to_plain
 from ..scene import moving_tint, objects
 from ..shot import files, source
 from ..shot.source import Steps
+from ..translations import told
 from ..work.requests import OpenRequest
 from ..work.state import Imported
 
@@ -43,7 +44,7 @@ def request(scene: bpy.types.Scene, motion: str, said: str = "") -> OpenRequest:
     stands = source.read_source(facts.source)
     depth, known = source.standing_depth(facts), facts.input_files
     if not depth or any(blob.sha256 not in known for blob in stands.clip):
-        raise InputError("Files of the shot are gone, so its camera cannot be looked for: press Open Again.")
+        raise InputError(told("Files of the shot are gone, so its camera cannot be looked for: press Open Again."))
     settings = replace(stands.settings, camera_motion=motion, zooms=facts.zooms, camera_scale=None)
     wanted = replace(stands, camera=None, moving=(), settings=settings)
     return OpenRequest(
@@ -90,7 +91,10 @@ def bring_in(request: OpenRequest, update: object) -> Steps:
     scene = objects.scene_of(request)
     if not _stands_still_there(scene, request):
         return Imported(
-            "The camera that was found is not used. The shot has changed meanwhile: press Find Camera to look again.",
+            told(
+                "The camera that was found is not used. The shot has changed meanwhile: press Find Camera to"
+                " look again."
+            ),
             changed=False,
         )
     facts = scene.ex4d

@@ -13,6 +13,7 @@ import bpy
 from ex4d.errors import InputError
 from ex4d.pipeline import since_0_1
 
+from .. import translations
 from ..scene import compat
 from ..shot import options
 from ..shot.source import read_source
@@ -68,8 +69,8 @@ def _migrate(scene: bpy.types.Scene) -> list[str]:
     meant = {name: NUMBERS[name][number] for name, number in stored.items() if _is_one_of(number, NUMBERS[name])}
     lost += [f"{name} {number!r}" for name, number in stored.items() if name not in meant]
     source, depth = _source(facts.source), _depth(facts.depth_made)
-    lost += ["its source"] if source is None else []
-    lost += ["its depth_made"] if depth is None else []
+    lost += [translations.told("its source")] if source is None else []
+    lost += [translations.told("its depth_made")] if depth is None else []
 
     facts.estimator_name = meant.get("estimator", facts.estimator_name)
     facts.generator_name = meant.get("generator", facts.generator_name)
@@ -87,7 +88,10 @@ def _migrate(scene: bpy.types.Scene) -> list[str]:
     for take in facts.takes:
         if not take.view:
             take.generator, take.quality = made_by.get(take.number, ("", ""))
-    return [f"In the scene {scene.name}, {what} means nothing and is left out." for what in lost]
+    return [
+        translations.told("In the scene {scene}, {what} means nothing and is left out.", scene=scene.name, what=what)
+        for what in lost
+    ]
 
 
 def _is_one_of(number: Any, values: tuple[str, ...]) -> bool:

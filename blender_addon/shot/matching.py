@@ -8,6 +8,7 @@ import bpy
 import numpy as np
 
 from ..scene import axes
+from ..translations import told
 
 FAITHFUL = "Standard"
 """The view transform that shows footage as it is."""
@@ -19,12 +20,12 @@ def colours(scene: bpy.types.Scene, may_change: bool) -> str:
     if settings.view_transform == FAITHFUL:
         return ""
     if not may_change:
-        return (
-            f" The view transform is still {settings.view_transform}, which shows the footage in other colours:"
-            " Match Scene changes it."
+        return " " + told(
+            "The view transform is still {now}, which shows the footage in other colours: Match Scene changes it.",
+            now=settings.view_transform,
         )
     settings.view_transform = FAITHFUL
-    return f" The view transform is now {FAITHFUL}, so the footage keeps its colours."
+    return " " + told("The view transform is now {name}, so the footage keeps its colours.", name=FAITHFUL)
 
 
 def show_footage(workspaces: Iterable[bpy.types.WorkSpace]) -> None:

@@ -13,6 +13,7 @@ from ex4d.errors import InputError
 from ex4d.jobs.messages import Capabilities, GeneratorInfo
 from ex4d.schema import Scalar, Setting
 
+from .. import translations
 from ..work import capabilities
 
 
@@ -38,7 +39,7 @@ def _read(text: str) -> dict[str, dict[str, Scalar]] | None:
 
 def _whole(digits: str) -> int:
     if abs(number := int(digits)) >= 2**63:
-        raise ValueError(f"{digits} is larger than any setting")
+        raise ValueError(translations.told("{digits} is larger than any setting", digits=digits))
     return number
 
 
@@ -64,15 +65,15 @@ def told(info: GeneratorInfo | None, name: str, held: Any) -> str:
     """A setting's value as panels show it, with its unit: of a choice its label."""
     known = _known(info, name)
     if known is not None and (label := next((c.label for c in known.choices if c.value == held), None)):
-        return label
+        return translations.word(label)
     if isinstance(held, bool):
-        return "On" if held else "Off"
+        return translations.told("On") if held else translations.told("Off")
     if held is None or held == "":
-        return "Default" if held is None else "Empty"
+        return translations.told("Default") if held is None else translations.told("Empty")
     if isinstance(held, str):
         is_name = known is None and held.isidentifier()  # else a text that somebody wrote
         return held.replace("_", " ").title() if is_name else held
-    unit = f" {known.unit}" if known is not None and known.unit else ""
+    unit = f" {translations.word(known.unit)}" if known is not None and known.unit else ""
     return (f"{held:g}" if isinstance(held, float) else f"{held}") + unit
 
 
@@ -96,11 +97,23 @@ def troubles(facts: bpy.types.PropertyGroup, info: GeneratorInfo) -> list[str]:
     for name, held in stored(facts).get(info.name, {}).items():
         if name not in known:
             found.append(
-                f"On this server, {info.title} has no setting {name}: {held} stays in the file and is not used."
+                translations.told(
+                    "On this server, {title} has no setting {name}: {held} stays in the file and is not used.",
+                    title=info.title,
+                    name=name,
+                    held=held,
+                )
             )
         elif not is_taken(known[name], held):
             label = known[name].label
-            found.append(f"On this server, {info.title} does not take {held} as {label}: choose another value.")
+            found.append(
+                translations.told(
+                    "On this server, {title} does not take {held} as {setting}: choose another value.",
+                    title=info.title,
+                    held=held,
+                    setting=label,
+                )
+            )
     return found
 
 

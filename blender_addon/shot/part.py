@@ -16,6 +16,7 @@ from ex4d.geometry.intrinsics import fit_frame
 from ex4d.pipeline.pictures import ordinal
 from ex4d.storage.sequence import Gaps
 
+from .. import translations
 from ..words import count
 
 DAMAGED = "What the scene kept of how its clip was opened is damaged: choose the clip once more with Open Clip."
@@ -33,8 +34,13 @@ def check_room(start: int, frames: int) -> None:
     """
     if start + frames - 1 > LAST_FRAME:
         raise InputError(
-            f"The shot would reach from scene frame {start} to {start + frames - 1}, but Blender's last frame is"
-            f" {LAST_FRAME}: let the scene start earlier (Output properties, Frame Range)."
+            translations.told(
+                "The shot would reach from scene frame {start} to {end}, but Blender's last frame is"
+                " {most}: let the scene start earlier (Output properties, Frame Range).",
+                start=start,
+                end=start + frames - 1,
+                most=LAST_FRAME,
+            )
         )
 
 
@@ -98,7 +104,7 @@ def opened(facts: bpy.types.PropertyGroup) -> Part:
     try:
         return of_settings(json.loads(facts.source)["settings"], facts.frames)
     except (ValueError, KeyError, TypeError):
-        raise InputError(DAMAGED) from None
+        raise InputError(translations.word(DAMAGED)) from None
 
 
 def of_settings(settings: Mapping[str, Any], frames: int) -> Part:
@@ -138,14 +144,25 @@ def show_where_missing() -> None:
             show(facts)
 
 
+class _Nth(int):
+    """A number that English writes with its ending, where a template says `{step:th}`, and others with a full stop."""
+
+    def __format__(self, form: str) -> str:
+        return ordinal(int(self)) if form == "th" else format(int(self), form)
+
+
 def told(part: Part, of: int) -> str:
     """The frames of a part in words; `of` is how many the clip has, 0 where that is not known."""
-    every = f", every {ordinal(part.step)} one" if part.step > 1 else ""
+    every = translations.told(", every {step:th} one", step=_Nth(part.step)) if part.step > 1 else ""
     if part.start == 0 and of in (0, part.frames):
         return count(part.frames, "frame") + every
     first, last = part.start + 1, part.last + 1
-    frames = f"frame {first}" if first == last else f"frames {first} to {last}"
-    return (f"{frames} of {of}" if of else frames) + every
+    frames = (
+        translations.told("frame {first}", first=first)
+        if first == last
+        else translations.told("frames {first} to {last}", first=first, last=last)
+    )
+    return (translations.told("{frames} of {of}", frames=frames, of=of) if of else frames) + every
 
 
 def size(facts: bpy.types.PropertyGroup, part: Part) -> tuple[int, int]:

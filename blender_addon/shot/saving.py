@@ -14,6 +14,7 @@ import bpy
 from ex4d.errors import InputError
 from ex4d.pipeline import take
 
+from .. import translations
 from ..shot import files, homes
 from ..words import size
 
@@ -73,10 +74,21 @@ def settle(blend: str) -> Settled:
             _point(owner, brought[shot] / place.relative_to(shot))
     except OSError as error:
         raise InputError(
-            f"The shot's files could not be copied beside {Path(blend).name} ({error.strerror or error}): they stay in"
-            f" {where}. Make room, or choose another folder, and save again."
+            translations.told(
+                "The shot's files could not be copied beside {file} ({why}): they stay in {where}. Make"
+                " room, or choose another folder, and save again.",
+                file=Path(blend).name,
+                why=error.strerror or error,
+                where=where,
+            )
         ) from error
-    told = f"{size(copied)} of the shot's files were copied beside {Path(blend).name}." if copied else ""
+    told = (
+        translations.told(
+            "{copied} of the shot's files were copied beside {file}.", copied=size(copied), file=Path(blend).name
+        )
+        if copied
+        else ""
+    )
     return Settled(blend, tuple(before), told, tuple(brought.items()))
 
 

@@ -31,6 +31,7 @@ from ex4d.storage.names import DEPTH_ENDINGS
 from ex4d.storage.npz import open_arrays
 from ex4d.storage.sequence import PictureSequence, depth_pictures_at, is_sequence, sequence_at
 
+from .. import translations
 from ..scene import axes, camera, cg, framing, going_along, mesh_object, motion, moving_tint, objects, points_object
 from ..shot import files, follow, matching, part
 from ..words import capitalised
@@ -62,7 +63,7 @@ def read_source(text: str) -> Source:
     try:
         return from_plain(Source, json.loads(text), "source")
     except (ValueError, PlainError):
-        raise InputError(part.DAMAGED) from None
+        raise InputError(translations.word(part.DAMAGED)) from None
 
 
 def depth_files(path: Path, clip: PictureSequence | None) -> list[Path]:
@@ -74,10 +75,10 @@ def depth_files(path: Path, clip: PictureSequence | None) -> list[Path]:
     if path.is_file() and path.suffix.lower() not in DEPTH_ENDINGS:
         return [path]
     if not path.exists():
-        raise InputError(f"There is no depth {path}: choose another file.")
+        raise InputError(translations.told("There is no depth {path}: choose another file.", path=path))
     found = depth_pictures_at(path, alone=clip is not None and len(clip.files) == 1)
     if not found:
-        raise InputError(f"The folder {path} holds no pictures: choose another depth.")
+        raise InputError(translations.told("The folder {path} holds no pictures: choose another depth.", path=path))
     return found
 
 
@@ -102,7 +103,11 @@ def mask_files(mask: str) -> list[Path]:
         return []
     path = Path(mask)
     if not path.exists():
-        raise InputError(f"There is no mask {path}: choose another file as Mask of What Moves, or leave it empty.")
+        raise InputError(
+            translations.told(
+                "There is no mask {path}: choose another file as Mask of What Moves, or leave it empty.", path=path
+            )
+        )
     return list(sequence_at(path).files) if path.is_dir() else [path]
 
 
@@ -126,7 +131,7 @@ def prepare(request: OpenRequest) -> Steps:
     """
     clip, settings = Path(request.clip), build(SourceSettings, request.settings)
     if not clip.exists():
-        raise InputError(f"There is no clip {clip}: choose another file.")
+        raise InputError(translations.told("There is no clip {clip}: choose another file.", clip=clip))
     pictures = sequence_at(clip) if is_sequence(clip) else None
     clips = clip_files(clip, settings)
     depths = depth_files(Path(request.depth), pictures) if request.depth else []
@@ -310,13 +315,19 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
     if request.only_camera:
         return " ".join(filter(None, (request.said, *facts.camera_notes.splitlines(), went)))
     name, frames = Path(request.clip).name, capitalised(part.told(part.opened(facts), facts.clip_frames))
-    size = f" {frames}, {facts.width}x{facts.height} px."
+    size = " " + translations.told(
+        "{frames}, {width}x{height} px.", frames=frames, width=facts.width, height=facts.height
+    )
     if was is not None:
         told = _ratio(facts.radius / was.radius)
         told += _still_scaled(root) if told or facts.depth.get("scale") != was.unit else ""
         now = size if part.opened(facts) != was.part else ""
-        unchanged = f" Takes are unchanged. {went}" if went else " The camera and takes are unchanged."
-        return f"{name} is open again.{now}{unchanged}{told}{moved}"
+        unchanged = (
+            " " + f"{translations.told('Takes are unchanged.')} {went}"
+            if went
+            else " " + translations.told("The camera and takes are unchanged.")
+        )
+        return translations.told("{name} is open again.", name=name) + now + unchanged + told + moved
     objects.hide_other_shots(scene)
     looks = matching.colours(scene, request.match_scene)
     if request.match_scene:
@@ -326,12 +337,21 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
             framing.frame_shot(scene, area)
     cube = objects.hide_factory_cube(scene) if request.match_scene else ""  # else Check offers to hide it
     return (
-        f"{name} is open.{size}"
-        + (" Open more of it under Frames and Size." if facts.frames < facts.clip_frames else "")
+        translations.told("{name} is open.", name=name)
+        + size
+        + (
+            " " + translations.told("Open more of it under Frames and Size.")
+            if facts.frames < facts.clip_frames
+            else ""
+        )
         + looks
     ) + (
-        (f" {cube} surrounded the camera and is now hidden." if cube else "")
-        + (" The earlier shot is hidden; its takes stay in the sequencer and in its folder." if earlier else "")
+        (" " + translations.told("{cube} surrounded the camera and is now hidden.", cube=cube) if cube else "")
+        + (
+            " " + translations.told("The earlier shot is hidden; its takes stay in the sequencer and in its folder.")
+            if earlier
+            else ""
+        )
     )
 
 
@@ -381,7 +401,10 @@ def _ratio(ratio: float) -> str:
     """What to tell where the same clip has other distances than before."""
     if 1 / FARTHER < ratio < FARTHER:
         return ""
-    return f" What is nearest stands {ratio:.2g} times as far as before, so the same camera move looks different."
+    return " " + translations.told(
+        "What is nearest stands {ratio:.2g} times as far as before, so the same camera move looks different.",
+        ratio=ratio,
+    )
 
 
 def _still_scaled(root: bpy.types.Object) -> str:
@@ -389,7 +412,11 @@ def _still_scaled(root: bpy.types.Object) -> str:
     scale = max(abs(value) for value in root.scale)
     if math.isclose(scale, 1, rel_tol=1e-4):
         return ""
-    return f" {root.name} is still scaled by {scale:.4g}: set its scale to 1 to see the distances as they come."
+    return " " + translations.told(
+        "{name} is still scaled by {scale:.4g}: set its scale to 1 to see the distances as they come.",
+        name=root.name,
+        scale=scale,
+    )
 
 
 def see_all(scene: bpy.types.Scene) -> None:
@@ -418,15 +445,19 @@ def set_scale(scene: bpy.types.Scene, distance: float) -> float:
     facts, root = scene.ex4d, objects.find(scene, objects.ROOT)
     camera.frame_facts(scene)
     if root is None:
-        raise InputError("EX-4D Source was deleted: press Undo until it is back, or open the clip again.")
+        raise InputError(
+            translations.told("EX-4D Source was deleted: press Undo until it is back, or open the clip again.")
+        )
     to_world = camera.with_size(root)
     pose = axes.pose_to_blender(facts.poses[facts.frame_of(scene.frame_current)])
     eye, cursor = (to_world @ pose)[:3, 3], np.array(scene.cursor.location)
     found = float(np.linalg.norm(cursor - eye))
     if found < 1e-3 * facts.radius * np.linalg.norm(to_world[:3, 0]):
         raise InputError(
-            "The 3D cursor is at the source camera: put it on something in the mesh whose distance you know"
-            " (Shift and the right mouse button)."
+            translations.told(
+                "The 3D cursor is at the source camera: put it on something in the mesh whose distance you"
+                " know (Shift and the right mouse button)."
+            )
         )
     factor = distance / found
     root.scale *= factor

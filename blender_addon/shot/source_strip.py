@@ -8,6 +8,7 @@ import bpy
 from ex4d.errors import InputError
 from ex4d.storage.sequence import is_sequence
 
+from .. import translations
 from ..scene import compat
 from ..scene.comparison import MARK as COMPARES
 from ..shot import files, part, takes
@@ -33,19 +34,23 @@ def add(scene: bpy.types.Scene) -> str:
     first, end = facts.start, facts.last + 1
     why_silent = _why_silent(Path(facts.opened))
     channel = _room(scene, first, end, 1 if why_silent else 2)
-    told = ["The clip is in the sequencer."]
+    told = [translations.told("The clip is in the sequencer.")]
     if not why_silent:
         _add_sound(scene, channel, first, end)
-        told.append("Its sound is below it.")
+        told.append(translations.told("Its sound is below it."))
     above = channel if why_silent else channel + 1
     strip = compat.new_movie_strip(scene, "EX-4D Source", movie, above, first)
     strip.filepath, strip[MARK] = files.as_blender_writes(movie), facts.shot
     if compat.strip_range(strip) != (first, end):
         _remove(scene)
-        raise InputError(f"Blender cannot read {movie.name} of the shot: press Open Again to write it again.")
+        raise InputError(
+            translations.told(
+                "Blender cannot read {file} of the shot: press Open Again to write it again.", file=movie.name
+            )
+        )
     if _hides_a_take(scene, strip):
         strip.mute = True
-        told.append("The picture is muted, because it lies above takes.")
+        told.append(translations.told("The picture is muted, because it lies above takes."))
     told += [why_silent or _of_rate(scene), rendered]
     return " ".join(sentence for sentence in told if sentence)
 
@@ -53,15 +58,15 @@ def add(scene: bpy.types.Scene) -> str:
 def _why_silent(clip: Path) -> str:
     """Why there is no sound for a clip; "" where there is."""
     if is_sequence(clip):
-        return f"{clip.name} is an image sequence, so it has no sound."
+        return translations.told("{clip} is an image sequence, so it has no sound.", clip=clip.name)
     if not bpy.app.build_options.audaspace:
-        return "This Blender was built without sound."
+        return translations.told("This Blender was built without sound.")
     if not clip.is_file():
-        return f"{clip.name} is not where it was, so there is no sound: press Find Clip."
+        return translations.told("{clip} is not where it was, so there is no sound: press Find Clip.", clip=clip.name)
     sound = bpy.data.sounds.load(str(clip))
     has_sound = sound.channels != "INVALID"
     bpy.data.sounds.remove(sound)
-    return "" if has_sound else f"{clip.name} has no sound."
+    return "" if has_sound else translations.told("{clip} has no sound.", clip=clip.name)
 
 
 def _of_rate(scene: bpy.types.Scene) -> str:
@@ -69,9 +74,12 @@ def _of_rate(scene: bpy.types.Scene) -> str:
     rate = takes.rates_differ(scene)
     if rate is None:
         return ""
-    return (
-        f"The scene runs at {float(rate):.5g} frames a second, the clip at {float(scene.ex4d.fraction):.5g}: the sound"
-        " starts in sync but drifts, because it keeps its own speed. Press Match Frame Rate, then add the strip again."
+    return translations.told(
+        "The scene runs at {rate:.5g} frames a second, the clip at {clip:.5g}: the sound starts in"
+        " sync but drifts, because it keeps its own speed. Press Match Frame Rate, then add the"
+        " strip again.",
+        rate=float(rate),
+        clip=float(scene.ex4d.fraction),
     )
 
 

@@ -9,6 +9,7 @@ from ex4d.jobs.messages import GeneratorInfo
 from ex4d.schema import Setting
 from ex4d.storage.names import clip_name, words_in
 
+from ..translations import told
 from ..work import capabilities, session
 from . import options
 
@@ -36,15 +37,20 @@ def fill(facts: bpy.types.PropertyGroup, generator: str) -> str:
     server = session.current().capabilities
     info = capabilities.find(generator, server.generators) if server else None
     if info is None or prompt_of(info) is None:
-        raise InputError("There is no prompt to fill: connect to a server, and choose a generator that takes one.")
+        raise InputError(
+            told("There is no prompt to fill: connect to a server, and choose a generator that takes one.")
+        )
     if not is_empty(facts, info):
-        raise InputError("The prompt is not empty, so it stays: clear it first, then press Suggest.")
+        raise InputError(told("The prompt is not empty, so it stays: clear it first, then press Suggest."))
     name = clip_name(Path(bpy.path.abspath(facts.opened)))
     words = words_in(name)
     if not words:
         raise InputError(
-            f"The clip's name, {name}, says nothing of what it shows: write it into the prompt, such as the place and"
-            " the light, or leave it empty."
+            told(
+                "The clip's name, {name}, says nothing of what it shows: write it into the prompt, such as"
+                " the place and the light, or leave it empty.",
+                name=name,
+            )
         )
     options.put(facts, generator, PROMPT, words)
     return words

@@ -13,6 +13,7 @@ from ex4d.pipeline import take
 from ex4d.pipeline.requests import Generate
 
 from ..shot import options, takes
+from ..translations import told
 from ..words import seconds
 
 
@@ -41,7 +42,7 @@ class TakeFacts:
         if self.coverage:
             found.append(takes.invented(self.coverage))
         if self.seconds is not None:
-            found.append(f"Made in {seconds(self.seconds)}")
+            found.append(told("Made in {seconds}", seconds=seconds(self.seconds)))
         return found
 
 
@@ -49,7 +50,7 @@ def read(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> TakeFacts:
     """Look at the disk for what is known of an entry of the list."""
     folder = takes.take_folder(scene, entry.number, entry.view)
     if folder is None or not folder.is_dir():
-        return TakeFacts(trouble="Its folder is gone.")
+        return TakeFacts(trouble=told("Its folder is gone."))
     strip = takes.strip_of(scene, entry.number, entry.view)
     coverage = tuple(strip.get("ex4d_coverage", ())) if strip is not None else ()
     if entry.view:

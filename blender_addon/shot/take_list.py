@@ -14,6 +14,7 @@ from ex4d.storage.npz import open_arrays
 
 from ..scene import cg, compat
 from ..shot import compare, copies, follow, options, part, takes
+from ..translations import told
 
 
 def list_again(scene: bpy.types.Scene) -> tuple[int, list[str]]:
@@ -27,7 +28,7 @@ def list_again(scene: bpy.types.Scene) -> tuple[int, list[str]]:
     """
     facts, found, damaged = scene.ex4d, 0, []
     if facts.folder is None or not facts.folder.is_dir():
-        raise InputError("The folder of the shot is gone, so there are no takes to list.")
+        raise InputError(told("The folder of the shot is gone, so there are no takes to list."))
     listed = {(entry.number, entry.view) for entry in facts.takes}
     for view, word, movie in ((False, "take", take.RESULT), (True, "view", take.COLOUR)):
         for folder in sorted(facts.folder.glob(f"{word}s/{word}_*")):
@@ -41,7 +42,9 @@ def list_again(scene: bpy.types.Scene) -> tuple[int, list[str]]:
                     while len(facts.takes) > before:
                         facts.takes.remove(before)
                     facts.take_index = max(0, min(facts.take_index, before - 1))
-                    damaged.append(f"{takes.title_of(int(number), view)} is not listed: {error}")
+                    damaged.append(
+                        told("{title} is not listed: {error}", title=takes.title_of(int(number), view), error=error)
+                    )
     return found, damaged
 
 
@@ -55,15 +58,18 @@ def _list(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> None
         entry.generator, entry.quality = record.generator, str(record.settings.get("quality") or "")
         quality = options.told(None, "quality", entry.quality) if entry.quality else ""
         level = "Preview" if record.is_preview else quality
-        entry.made = ", ".join([record.title, *([quality] if quality else []), f"seed {record.seed}"])
+        entry.made = ", ".join([record.title, *([quality] if quality else []), told("seed {seed}", seed=record.seed)])
         if isinstance(record.job, Generate):
             entry.start = record.job.source.settings.start
     if view:
         entry.start = _view_begins(folder, entry.start)
     if not follow.place(facts, entry):
         raise InputError(
-            f"the source camera moves, and frame {entry.start + 1} of the clip, where it begins, is not open: open that"
-            " under Frames and Size, then press List from Disk again."
+            told(
+                "the source camera moves, and frame {frame} of the clip, where it begins, is not open: open"
+                " that under Frames and Size, then press List from Disk again.",
+                frame=entry.start + 1,
+            )
         )
     entry.name = entry.title = takes.title_of(number, view, level)
     facts.take_index = len(facts.takes) - 1
@@ -107,14 +113,21 @@ def delete(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> None:
     folder = takes.take_folder(scene, number, view)
     if folder is None:
         raise InputError(
-            f"The folder of the shot is not known any more, so the files of {entry.title} cannot be found: press Open"
-            " Again, or use Remove from List."
+            told(
+                "The folder of the shot is not known any more, so the files of {title} cannot be found:"
+                " press Open Again, or use Remove from List.",
+                title=entry.title,
+            )
         )
     shown = copies.sharing(scene)
     for each in shown:
         if cg.is_rendered_into(each, folder):
             raise InputError(
-                f"Your own objects in {each.name} are rendered into {entry.title}: press Remove under CG and Export."
+                told(
+                    "Your own objects in {each} are rendered into {title}: press Remove under CG and Export.",
+                    each=each.name,
+                    title=entry.title,
+                )
             )
     for each in shown:
         compare.forget(each, folder)

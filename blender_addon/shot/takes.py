@@ -22,6 +22,7 @@ from ex4d.pipeline.requests import Generate, Preview
 from ex4d.pipeline.settings import GenerateSettings, RenderSettings
 from ex4d.plain import from_plain, to_plain
 
+from .. import translations
 from ..scene import bystanders, camera, comparison, compat, objects
 from ..shot import files, follow, options, part
 from ..shot.matching import rate_of
@@ -32,11 +33,6 @@ from ..work.requests import TakeRequest
 
 VIEW_BEGINS = "view.json"
 """In the folder of a view: the first frame of the clip that it shows, from 0."""
-
-
-def noun(view: bool) -> str:
-    """What a take, or what Preview Path makes, is called in sentences; its folder's name has another word."""
-    return "path preview" if view else "take"
 
 
 def take_folder(scene: bpy.types.Scene, number: int, view: bool = False) -> Path | None:
@@ -86,7 +82,14 @@ def insert_strip(scene: bpy.types.Scene, name: str, movie: Path, start: int, fra
     if (first, end) != (start, start + frames):
         compat.strips(scene).remove(strip)
         read = count(end - first, "frame")
-        raise InputError(f"Blender reads {read} from {movie.name} instead of {frames}: take it again.")
+        raise InputError(
+            translations.told(
+                "Blender reads {read} from {file} instead of {frames}: take it again.",
+                read=read,
+                file=movie.name,
+                frames=frames,
+            )
+        )
     compat.show_in_sequencer(scene, compat.empty_sequencers())
     return strip
 
@@ -99,7 +102,9 @@ def keep_rendering_the_scene(scene: bpy.types.Scene) -> str:
     if compat.all_strips(scene) or not scene.render.use_sequencer:
         return ""
     scene.render.use_sequencer = False
-    return "F12 still renders the scene: turn on Sequencer under Post Processing in the Output properties for strips."
+    return translations.told(
+        "F12 still renders the scene: turn on Sequencer under Post Processing in the Output properties for strips."
+    )
 
 
 def show_in_new_workspaces() -> None:
@@ -122,7 +127,9 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
     """
     facts = scene.ex4d
     if facts.shot and facts.folder is None:
-        raise InputError("The video of the shot was removed from the file: press Open Again to restore it.")
+        raise InputError(
+            translations.told("The video of the shot was removed from the file: press Open Again to restore it.")
+        )
     read_source(facts.source)  # before anything is written or sent
     generation = GenerateSettings(
         generator=facts.generator_name,
@@ -170,12 +177,17 @@ def request_again(
     """
     folder, facts = take_folder(scene, number), scene.ex4d
     if folder is None:
-        raise InputError("The shot of this take is no longer in the scene: press Undo until it is back.")
+        raise InputError(
+            translations.told("The shot of this take is no longer in the scene: press Undo until it is back.")
+        )
     record = take.read_record(folder / take.SIDECAR)
     job = record.job
     if not isinstance(job, Generate):
         raise InputError(
-            f"Take {number:03d} was made from colour and mask, not from a shot: it cannot be made again here."
+            translations.told(
+                "Take {number:03d} was made from colour and mask, not from a shot: it cannot be made again here.",
+                number=number,
+            )
         )
     camera_of(scene, number)  # says what is wrong with the file
     file = new_path_file()
@@ -274,7 +286,9 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
     facts.take_index = len(facts.takes) - 1
     facts.own_objects_told |= bool(request.bystanders)
     coverage, known = update.facts["coverage"], facts.notes.splitlines()
-    said = f"{title} is ready. It is in the sequencer: {invented(coverage)}."
+    said = translations.told(
+        "{title} is ready. It is in the sequencer: {invented}.", title=title, invented=invented(coverage)
+    )
     notes = [renumbered(note, facts.start) for note in update.facts.get("notes", ())]
     new = [note for note in notes if note not in known]
     return " ".join(sentence for sentence in (said, *new, rendered, request.bystanders) if sentence)
@@ -283,7 +297,9 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
 def invented(coverage: Sequence[float]) -> str:
     """In words, how much of a take or path preview is invented whose frames are real to these parts, 0 to 1."""
     mean = sum(coverage) / len(coverage)
-    return f"{100 * (1 - mean):.0f}% invented, {100 * (1 - min(coverage)):.0f}% in the worst frame"
+    return translations.told(
+        "{part:.0f}% invented, {worst:.0f}% in the worst frame", part=100 * (1 - mean), worst=100 * (1 - min(coverage))
+    )
 
 
 def _keep_on_disk(request: TakeRequest, update: Any) -> str:
@@ -291,12 +307,12 @@ def _keep_on_disk(request: TakeRequest, update: Any) -> str:
 
     It lies with the other takes of the shot, from where *List from Disk* brings it back.
     """
-    gone = "The shot of this take is no longer in the scene"
+    gone = translations.told("The shot of this take is no longer in the scene")
     if objects.find_scene(request) is None:
-        gone = "The scene that this was for is gone"
+        gone = translations.told("The scene that this was for is gone")
     shot = next((found for path in request.files.values() if (found := _shot_around(Path(path), request.shot))), None)
     if shot is None:
-        return f"{gone}, and its folder is gone: open the clip again, and take it again."
+        return translations.told("{gone}, and its folder is gone: open the clip again, and take it again.", gone=gone)
     word = "view" if request.preview else "take"
     _number, folder = files.numbered(shot / f"{word}s", word)
     try:
@@ -305,10 +321,18 @@ def _keep_on_disk(request: TakeRequest, update: Any) -> str:
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return (
-        f"{gone}. The {noun(request.preview)} is kept in {folder}: press Undo or Redo until the shot is back, then"
-        " press List from Disk."
-    )
+    if request.preview:
+        kept = translations.told(
+            "The path preview is kept in {folder}: press Undo or Redo until the shot is back, then press List from"
+            " Disk.",
+            folder=folder,
+        )
+    else:
+        kept = translations.told(
+            "The take is kept in {folder}: press Undo or Redo until the shot is back, then press List from Disk.",
+            folder=folder,
+        )
+    return f"{gone}. {kept}"
 
 
 def _shot_around(file: Path, shot: str) -> Path | None:
@@ -363,7 +387,10 @@ def _made_by(request: TakeRequest, facts: Mapping[str, Any], server: Capabilitie
         facts.get("title", name),
         *(options.told(info, choice, used[choice]) for choice in shown if used.get(choice)),
     ]
-    words += [f"seed {generation['seed']}", *([] if generation["keep_source"] else ["source not kept"])]
+    words += [
+        translations.told("seed {seed}", seed=generation["seed"]),
+        *([] if generation["keep_source"] else [translations.told("source not kept")]),
+    ]
     told = ", ".join(words) + _of_depth(facts.get("depth", {}), server)
     quality = str(used.get("quality") or "")
     level = "Preview" if facts["is_preview"] else options.told(info, "quality", quality) if quality else ""
@@ -373,11 +400,13 @@ def _made_by(request: TakeRequest, facts: Mapping[str, Any], server: Capabilitie
 def _of_depth(about: Mapping[str, Any], server: Capabilities | None) -> str:
     """What has to be said of the depth of a take: that it is a guess, or may not be used for everything."""
     if about.get("caution"):
-        return f". {about['caution']} Its licence: {about['licence']}."
+        licence = translations.told("Its licence: {licence}.", licence=about["licence"])
+        return f". {about['caution']} {licence}"
     estimator = capabilities.find(about.get("provider", ""), server.estimators) if server is not None else None
     if estimator is None or estimator.commercial:
         return ""
-    return f". The depth is by {estimator.title}. {about['licence']}"
+    said = translations.told("The depth is by {estimator}.", estimator=estimator.title)
+    return f". {said} {about['licence']}"
 
 
 def _insert(
@@ -420,7 +449,11 @@ def strip_to_show(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> com
     """
     strip = strip_of(scene, entry.number, entry.view)
     if strip is None:
-        raise InputError(f"The strip of {entry.title} was deleted; its files are still in the shot's folder.")
+        raise InputError(
+            translations.told(
+                "The strip of {title} was deleted; its files are still in the shot's folder.", title=entry.title
+            )
+        )
     return strip
 
 
@@ -432,7 +465,13 @@ def camera_of(scene: bpy.types.Scene, number: int, view: bool = False) -> Camera
     """
     folder, facts = take_folder(scene, number, view), scene.ex4d
     if folder is None or not (folder / take.CAMERA).is_file():
-        raise InputError(f"The camera of {title_of(number, view)} is gone: its folder has no {take.CAMERA}.")
+        raise InputError(
+            translations.told(
+                "The camera of {title} is gone: its folder has no {file}.",
+                title=title_of(number, view),
+                file=take.CAMERA,
+            )
+        )
     entry = entry_of(facts, number, view)
     frames = entry.frames if entry is not None and entry.frames else facts.frames
     path = camera_path.load(folder / take.CAMERA, frames, facts.width, facts.height)

@@ -8,6 +8,7 @@ import bpy
 from ex4d.jobs.messages import Capabilities
 
 from ..shot import takes
+from ..translations import told
 from ..work import capabilities
 from ..work.requests import TakeRequest
 
@@ -20,7 +21,7 @@ def refusal(scene: bpy.types.Scene, server: Capabilities | None) -> str:
     chosen = capabilities.generator_for(scene.ex4d.generator_name, server).info if server is not None else None
     if chosen is None or not chosen.is_preview:
         return ""
-    return "The preview looks the same with every seed."
+    return told("The preview looks the same with every seed.")
 
 
 def requests(scene: bpy.types.Scene, number: int, server: Capabilities | None = None) -> list[TakeRequest]:

@@ -5,6 +5,9 @@ put together of numbers and names goes through `told`. A language is a module wh
 `messages.txt` lists; what is missing stays English.
 """
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import bpy
 
 from ..identity import PACKAGE
@@ -15,7 +18,28 @@ LANGUAGES = {"de_DE": de_DE.WORDS}
 
 def told(template: str, **values: object) -> str:
     """A text with `{names}` of values in it, in Blender's language."""
-    return bpy.app.translations.pgettext_iface(template).format(**values)
+    return _found(template).format(**values)
+
+
+def word(text: str) -> str:
+    """A text as it is, in Blender's language where it is known; braces in it mean nothing."""
+    return _found(text) if text else ""
+
+
+def _found(text: str) -> str:
+    """What Blender has for a text: the text itself where the language does not know it."""
+    return bpy.app.translations.pgettext_iface(text)
+
+
+def of_parts(parts: Iterable[tuple[str, Mapping[str, Any]]], whole: str) -> str:
+    """What is put together of templates and values, where `setup` did so without Blender; else `whole`."""
+    said = [told(part, **{name: word(v) if isinstance(v, str) else v for name, v in vs.items()}) for part, vs in parts]
+    return " ".join(said) or word(whole)
+
+
+def of_error(error: Exception) -> str:
+    """What an error says. Those of the library are English."""
+    return of_parts(getattr(error, "parts", ()), str(error))
 
 
 def dictionary() -> dict[str, dict[tuple[str, str], str]]:

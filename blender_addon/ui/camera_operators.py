@@ -6,6 +6,7 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
+from .. import translations
 from ..scene import another_camera, bake, camera, camera_files, pivot
 from ..ui import properties
 from ..ui.file_name import is_named, named_file
@@ -45,8 +46,14 @@ class EX4D_OT_camera_preset(Safe):
         path = camera.preset_path(scene, self.preset, amount, self.rise, self.frames or None, **style)
         free = chosen.parent is None
         keys = camera.restore(scene, chosen, path)
-        also = " It is now parented to EX-4D Source, so it moves with the shot." if free and chosen.parent else ""
-        self.tell(f"{chosen.name} now has {count(len(keys), 'key')}.{also}")
+        also = (
+            " " + translations.told("It is now parented to EX-4D Source, so it moves with the shot.")
+            if free and chosen.parent
+            else ""
+        )
+        self.tell(
+            translations.told("{camera} now has {keys}.", camera=chosen.name, keys=count(len(keys), "key")) + also
+        )
 
 
 class EX4D_OT_import_path(Safe):
@@ -75,7 +82,11 @@ class EX4D_OT_import_path(Safe):
         chosen, file = camera.path_camera(context.scene), Path(bpy.path.abspath(self.filepath))
         scale = from_blender(properties.PATH["camera_scale"], self.scale)
         keys, notes = camera_files.import_path(context.scene, chosen, file, scale, self.world)
-        self.tell(" ".join([f"{chosen.name} now has {count(keys, 'key')}.", *notes]))
+        self.tell(
+            " ".join(
+                [translations.told("{camera} now has {keys}.", camera=chosen.name, keys=count(keys, "key")), *notes]
+            )
+        )
 
 
 class EX4D_OT_export_path(Safe):
@@ -188,7 +199,7 @@ class EX4D_OT_new_camera(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """Make it."""
         made = another_camera.make(context.scene, self.at == "SOURCE")
-        self.tell(f"{made.name} is chosen. Takes are made with it from now on.")
+        self.tell(translations.told("{camera} is chosen. Takes are made with it from now on.", camera=made.name))
 
 
 class EX4D_OT_bake_camera(Safe):
@@ -206,7 +217,11 @@ class EX4D_OT_bake_camera(Safe):
         """Make it."""
         before = camera.path_camera(context.scene)
         made = bake.bake(context.scene)
-        self.tell(f"{made.name} is chosen. It has only keys, and moves as {before.name} did.")
+        self.tell(
+            translations.told(
+                "{camera} is chosen. It has only keys, and moves as {other} did.", camera=made.name, other=before.name
+            )
+        )
 
 
 class EX4D_OT_check_path(Safe):

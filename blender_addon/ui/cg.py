@@ -5,6 +5,7 @@ import bpy
 
 from ..scene import catcher, cg
 from ..shot import cg as cg_in_take
+from ..translations import told
 from ..ui.export_shot import EX4D_OT_export_shot
 from ..ui.layout import Context, Layout, say_briefly
 from ..ui.operator import Safe
@@ -21,7 +22,7 @@ class EX4D_OT_cg_set_up(OnTake):
         """Set it up, in place of what was set up for another take."""
         taken = self.chosen(context)
         said = cg_in_take.set_up(context.scene, taken)
-        self.tell(" ".join([f"CG is set up. Renders show your own objects over {taken.title}.", *said]))
+        self.tell(" ".join([told("CG is set up. Renders show your own objects over {take}.", take=taken.title), *said]))
 
 
 class EX4D_OT_cg_remove(Safe):
@@ -45,7 +46,7 @@ def draw_cg_and_export(layout: Layout, context: Context) -> None:
     scene = context.scene
     if cg.is_set_up(scene):
         if catcher.is_stale(scene):
-            text = "The mesh has changed. CG was set up with the earlier one: press Set Up CG again."
+            text = told("The mesh has changed. CG was set up with the earlier one: press Set Up CG again.")
             say_briefly(layout, context, text, "ERROR")
         row = layout.row(align=True)
         row.operator(EX4D_OT_cg_set_up.bl_idname, icon="FILE_REFRESH").number = 0

@@ -13,6 +13,7 @@ from ex4d.storage.names import CLIP_ENDINGS, VIDEO_ENDINGS
 from ex4d.storage.sequence import clip_at
 
 from ..shot import asking, estimates, part, source
+from ..translations import told, word
 from ..ui import properties
 from ..ui.from_schema import from_blender, property_of
 from ..ui.open_dialog import draw_open_dialog
@@ -73,7 +74,7 @@ class OpensClip(Job):
         """
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:
-            raise InputError("No clip is chosen: choose a video file or a folder of pictures.")
+            raise InputError(told("No clip is chosen: choose a video file or a folder of pictures."))
         return clip_at(clip)
 
     def request_in(self, scene: bpy.types.Scene) -> requests.OpenRequest:
@@ -115,8 +116,8 @@ class EX4D_OT_open_again(Job):
         """The tooltip, with what it will take."""
         facts = context.scene.ex4d
         if not facts.shot or not part.is_known(facts):
-            return cls.__doc__
-        return f"{cls.__doc__}. {estimates.of_part(facts, part.asked(facts), properties.estimate).told}"
+            return word(cls.__doc__)
+        return f"{word(cls.__doc__)}. {estimates.of_part(facts, part.asked(facts), properties.estimate).told}"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -144,7 +145,7 @@ class EX4D_OT_set_scale(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """Scale it."""
         factor = source.set_scale(context.scene, self.distance)
-        self.tell(f"The shot is now {factor:.4g} times as large.")
+        self.tell(told("The shot is now {factor:.4g} times as large.", factor=factor))
 
 
 CLASSES = (

@@ -6,6 +6,7 @@ from bpy.props import EnumProperty
 
 from ..scene import comparison, compat
 from ..shot import compare, takes
+from ..translations import told
 from ..ui.layout import Context, Layout, settings_column
 from ..ui.take_operators import OnTake
 
@@ -37,8 +38,10 @@ class EX4D_OT_compare(OnTake):
             rendered = takes.keep_rendering_the_scene(scene)
             compare.arrange(scene, self.mode, pictures)
             names = " | ".join(side.name for side in pictures)
-            shown = "Wipe" if self.mode == compare.WIPE else "Side by Side"
-            self.tell(f"{shown} is on. The sequencer shows {names}. {rendered}".rstrip())
+            said = told("Side by Side is on. The sequencer shows {names}.", names=names)
+            if self.mode == compare.WIPE:
+                said = told("Wipe is on. The sequencer shows {names}.", names=names)
+            self.tell(f"{said} {rendered}".rstrip())
         if context.window is not None:
             compat.show_in_sequencer(scene, [context.window.workspace])
             for area in context.window.screen.areas:

@@ -4,7 +4,9 @@
 import bpy
 
 from ..scene import footage, objects
-from ..shot import detail
+from ..shot import detail, estimates
+from ..translations import told
+from ..ui.estimate import draw_estimate
 from ..ui.layout import settings_column
 from ..ui.operator import Job, poll_idle, poll_shot
 from ..work import requests, session, state
@@ -41,8 +43,13 @@ def draw_detail(layout: bpy.types.UILayout, scene: bpy.types.Scene) -> None:
         column.prop(strength, "default_value", text="Mesh Tint", slider=True)
     step = detail.step_asked(facts)
     if step != facts.mesh_step and not session.current().state.busy:
-        text = f"Show {'All' if step == 1 else f'1/{step}'} ({detail.cache_size(facts, step)})"
+        size = detail.cache_size(facts, step)
+        text = (
+            told("Show All ({size})", size=size) if step == 1 else told("Show 1/{step} ({size})", step=step, size=size)
+        )
         layout.operator(EX4D_OT_set_detail.bl_idname, text=text, icon="FILE_REFRESH")
+        across, down = detail.grid(facts, step)
+        draw_estimate(layout, estimates.of_detail(facts, across * down))
 
 
 CLASSES = (EX4D_OT_set_detail,)

@@ -8,6 +8,7 @@ import bpy
 from ex4d.errors import InputError
 
 from ..shot import disk, files
+from ..translations import told
 from ..ui.operator import Safe, poll_shot
 from ..words import count, size
 
@@ -31,19 +32,25 @@ class EX4D_OT_clean(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """Remove them."""
         if disk.use(context.scene) is None:
-            raise InputError("The folder of the shot is gone: there is nothing to clean.")
+            raise InputError(told("The folder of the shot is gone: there is nothing to clean."))
         freed = disk.clean(context.scene)
-        self.tell(f"Removed {size(freed)}. Earlier openings had left it; all takes are still there.")
+        self.tell(told("Removed {freed}. Earlier openings had left it; all takes are still there.", freed=size(freed)))
 
 
 def question(scene: bpy.types.Scene) -> str:
     """What is asked before anything is removed."""
     found = disk.look(scene)
-    text = f"Remove {count(len(found.unused), 'file')} left by earlier openings ({size(found.unused_bytes)})?"
-    text += " Takes stay. Undo will not bring the files back."
+    text = told(
+        "Remove {files} left by earlier openings ({size})?",
+        files=count(len(found.unused), "file"),
+        size=size(found.unused_bytes),
+    )
+    text += " " + told("Takes stay. Undo will not bring the files back.")
     blend = Path(bpy.data.filepath)
     others = [file for file in blend.parent.glob("*.blend") if file != blend] if bpy.data.filepath else []
-    return text + (f" {others[0].name} in the same folder may still use them." if others else "")
+    return text + (
+        " " + told("{others} in the same folder may still use them.", others=others[0].name) if others else ""
+    )
 
 
 def draw_disk(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -53,10 +60,12 @@ def draw_disk(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         layout.label(text="The shot's folder is gone", icon="ERROR")
         return
     column = layout.column(align=True)
-    column.label(text=f"{size(found.total)} in all", icon="DISK_DRIVE")
-    column.label(text=f"{size(found.takes)} of takes and views", icon="BLANK1")
+    column.label(text=told("{total} in all", total=size(found.total)), icon="DISK_DRIVE")
+    column.label(text=told("{takes} of takes and views", takes=size(found.takes)), icon="BLANK1")
     if found.unused:
-        layout.operator(EX4D_OT_clean.bl_idname, text=f"Clean ({size(found.unused_bytes)})", icon="TRASH")
+        layout.operator(
+            EX4D_OT_clean.bl_idname, text=told("Clean ({size})", size=size(found.unused_bytes)), icon="TRASH"
+        )
 
 
 def draw_unsaved(layout: bpy.types.UILayout) -> None:
@@ -65,7 +74,7 @@ def draw_unsaved(layout: bpy.types.UILayout) -> None:
     if not bytes_:
         return
     row = layout.row()
-    row.label(text=f"Shots of unsaved files: {size(bytes_)}", icon="DISK_DRIVE")
+    row.label(text=told("Shots of unsaved files: {bytes}", bytes=size(bytes_)), icon="DISK_DRIVE")
     row.operator("wm.path_open", text="Open Folder", icon="FILE_FOLDER").filepath = str(files.user_shots())
 
 

@@ -9,6 +9,7 @@ from bpy.props import CollectionProperty, StringProperty
 from ex4d.errors import InputError
 from ex4d.storage.names import CLIP_ENDINGS, VIDEO_ENDINGS
 
+from ..translations import told
 from ..ui.operator import Safe, linked
 from ..work import queue, session
 
@@ -35,12 +36,12 @@ class EX4D_OT_drop_footage(Safe):
             raise InputError(f"{why}.")
         now = session.current()
         if not queue.may_open(now.state, now.queue):
-            raise InputError("EX-4D is busy: wait, or press Cancel, and drop the clip again.")
+            raise InputError(told("EX-4D is busy: wait, or press Cancel, and drop the clip again."))
         clip = str(self.clip())
         try:
             return bpy.ops.ex4d.open_clip("INVOKE_DEFAULT", filepath=clip)
         except RuntimeError as error:  # how Blender passes on what the operator reported
-            raise InputError(str(error).removeprefix("Error: ").strip()) from error
+            raise InputError(str(error).partition(": ")[2].strip()) from error  # the kind of report, in some language
 
     def clip(self) -> Path:
         """The one clip that was dropped.
@@ -51,7 +52,7 @@ class EX4D_OT_drop_footage(Safe):
         found = [Path(self.directory, file.name) for file in self.files if file.name]
         videos = [file for file in found if file.suffix.lower() in VIDEO_ENDINGS]
         if not found or len(videos) > 1 or (videos and len(found) > 1):
-            raise InputError("Drop one video, or pictures of one sequence: a shot is made from one clip.")
+            raise InputError(told("Drop one video, or pictures of one sequence: a shot is made from one clip."))
         return found[0]
 
 

@@ -1,15 +1,20 @@
 """Export Shot: camera and mesh for the next program."""
 # ruff: noqa: N801, RUF012
 
+import time
 from pathlib import Path
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
-from ..scene import interchange
+from ..scene import interchange, mesh_object
+from ..shot import estimates
+from ..translations import told
+from ..ui.estimate import draw_estimate
 from ..ui.file_name import is_named, named_file
 from ..ui.operator import Safe, poll_shot
 from ..words import size
+from ..work import pace, session
 
 
 class EX4D_OT_export_shot(Safe):
@@ -47,7 +52,11 @@ class EX4D_OT_export_shot(Safe):
         """The format, how large the file will be, and what is missing."""
         self.layout.prop(self, "format")
         if interchange.is_built_in(self.format):
-            self.layout.label(text=f"About {size(interchange.expected_bytes(context.scene))}")
+            estimate = estimates.of_export(context.scene, self.format)
+            if estimate.is_worth_telling:
+                draw_estimate(self.layout, estimate)
+            else:
+                self.layout.label(text=told("About {size}", size=size(interchange.expected_bytes(context.scene))))
         else:
             self.layout.label(text="This Blender was built without this format", icon="ERROR")
 
@@ -56,7 +65,12 @@ class EX4D_OT_export_shot(Safe):
         file = named_file(self.filepath)
         if not self.properties.is_property_set("format"):
             self.format = interchange.format_of_name(file) or self.format
-        self.tell(interchange.write(context.scene, interchange.file_for(file, self.format), self.format))
+        target, began = interchange.file_for(file, self.format), time.monotonic()
+        said = interchange.write(context.scene, target, self.format)
+        took, kind = time.monotonic() - began, pace.kind_of_export(self.format)
+        points = mesh_object.points(context.scene)
+        session.current().learning.learn_here(kind, took, points, target.stat().st_size)
+        self.tell(said)
 
 
 CLASSES = (EX4D_OT_export_shot,)

@@ -7,6 +7,8 @@ import bpy
 
 from ex4d.errors import InputError
 
+from ..translations import told
+
 
 def is_named(filepath: str) -> bool:
     """Whether a file is named, and not only a folder or nothing."""
@@ -20,5 +22,5 @@ def named_file(filepath: str) -> Path:
         InputError: none is named.
     """
     if not is_named(filepath):
-        raise InputError("No file is named: enter a name to write to.")
+        raise InputError(told("No file is named: enter a name to write to."))
     return Path(bpy.path.abspath(filepath))

@@ -4,6 +4,7 @@
 import bpy
 
 from ..shot import estimates, found_camera
+from ..translations import word
 from ..ui.operator import Job, poll_idle, poll_shot
 from ..work import requests
 
@@ -18,7 +19,7 @@ class EX4D_OT_find_camera(Job):
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         """The tooltip, with what it will take."""
         facts = context.scene.ex4d
-        return f"{cls.__doc__}. {estimates.of_camera(facts).told}" if facts.shot else cls.__doc__
+        return f"{word(cls.__doc__)}. {estimates.of_camera(facts).told}" if facts.shot else word(cls.__doc__)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -9,6 +9,7 @@ from bpy.props import StringProperty
 from ex4d.errors import InputError
 from ex4d.storage.sequence import clip_at
 
+from ..translations import told
 from ..ui.operator import Job, poll_idle, poll_shot
 from ..work import requests, session, state
 
@@ -36,7 +37,7 @@ class EX4D_OT_find_clip(Job):
     def begin(self, context: bpy.types.Context) -> None:
         """Start reading it; no server is needed for that."""
         if not self.filepath:
-            raise InputError("No clip is chosen: choose the file or the folder that was moved.")
+            raise InputError(told("No clip is chosen: choose the file or the folder that was moved."))
         clip = clip_at(Path(bpy.path.abspath(self.filepath)))
         scene = context.scene
         request = requests.FindRequest(scene.name, scene.ex4d.shot, str(clip), scene.session_uid)

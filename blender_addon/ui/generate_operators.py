@@ -5,6 +5,7 @@ import bpy
 from bpy.props import StringProperty
 
 from ..shot import estimates, suggestion, takes
+from ..translations import told, word
 from ..ui.operator import Job, Safe, poll_shot, poll_takes
 from ..work import requests, session, state
 
@@ -43,7 +44,8 @@ class EX4D_OT_preview(AlongPath):
         """The tooltip, with what it will take."""
         facts = context.scene.ex4d
         found = estimates.of_take(facts, preview=True) if facts.shot else None
-        return f"{cls.__doc__}. {found.told}" if found is not None and found.is_worth_telling else cls.__doc__
+        help_ = word(cls.__doc__)
+        return f"{help_}. {found.told}" if found is not None and found.is_worth_telling else help_
 
 
 class EX4D_OT_cancel(bpy.types.Operator):
@@ -80,7 +82,7 @@ class EX4D_OT_suggest_prompt(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """Fill it."""
         prompt = suggestion.fill(context.scene.ex4d, self.generator)
-        self.tell(f"The prompt is filled in. It is now “{prompt}”: edit it as you like.")
+        self.tell(told("The prompt is filled in. It is now “{prompt}”: edit it as you like.", prompt=prompt))
 
 
 CLASSES = (

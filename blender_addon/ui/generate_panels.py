@@ -65,7 +65,9 @@ def draw_options(layout: Layout, context: Context) -> None:
     scene, now = context.scene, session.current()
     facts, server = scene.ex4d, now.capabilities
     if not options.are_readable(facts):
-        text = "The settings in this file are damaged, so the defaults are used. Changing a setting replaces them."
+        text = told(
+            "The settings in this file are damaged, so the defaults are used. Changing a setting replaces them."
+        )
         say_briefly(layout, context, text, "ERROR")
     if server is None:
         kept = options.stored(facts)
@@ -75,7 +77,7 @@ def draw_options(layout: Layout, context: Context) -> None:
             for name, value in settings.items()
         ]
         if named:
-            say(layout, context, f"Kept until a server answers: {', '.join(named)}.")
+            say(layout, context, told("Kept until a server answers: {names}.", names=", ".join(named)))
         return
     info = capabilities.generator_for(facts.generator_name, server).info
     if info is None:
@@ -116,8 +118,10 @@ def draw_models(layout: Layout, context: Context) -> None:
 
 def about_model(info: GeneratorInfo) -> list[str]:
     """Memory with the settings that it begins with, files and licence of a generator, a line each."""
-    memory = "No GPU needed"
+    memory = told("No GPU needed")
     if info.least_gb:
-        memory = f"GPU with {math.ceil(info.least_gb)} GB, faster with {math.ceil(info.best_gb)} GB"
-    files = f"{info.files_gb:.0f} GB of files" if info.files_gb else "No files needed"
-    return [memory, files, f"Licence: {info.licence}"]
+        memory = told(
+            "GPU with {least} GB, faster with {best} GB", least=math.ceil(info.least_gb), best=math.ceil(info.best_gb)
+        )
+    files = told("{size:.0f} GB of files", size=info.files_gb) if info.files_gb else told("No files needed")
+    return [memory, files, told("Licence: {licence}", licence=info.licence)]

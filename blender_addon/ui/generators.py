@@ -22,6 +22,7 @@ from ex4d.jobs.messages import Capabilities, GeneratorInfo
 from ex4d.schema import Setting
 
 from ..shot import options
+from ..translations import told
 from .from_schema import NOT_GIVEN, Item, from_blender, in_blender, items_of, property_of, within
 
 ATTRIBUTE = "ex4d_generators"
@@ -68,7 +69,10 @@ class Groups:
             pointer = partial(PointerProperty, type=group, name=info.title, description=info.help)
             if (made := _accepted(attribute, pointer)) is None:
                 refused.append(
-                    f"Blender cannot show the settings of the generator {info.name!r}: they stay as they are."
+                    told(
+                        "Blender cannot show the settings of the generator {title!r}: they stay as they are.",
+                        title=info.name,
+                    )
                 )
                 attribute, properties = "", {}
             else:
@@ -132,7 +136,11 @@ def _properties(info: GeneratorInfo) -> tuple[dict[str, Any], list[str]]:
             properties[names[setting.name]] = made
         else:
             refused.append(
-                f"Blender cannot show the setting {setting.name!r} of the generator {info.name!r}: it stays as it is."
+                told(
+                    "Blender cannot show the setting {setting!r} of the generator {title!r}: it stays as it is.",
+                    setting=setting.name,
+                    title=info.name,
+                )
             )
     return properties, refused
 
@@ -173,7 +181,7 @@ def _property(generator: str, setting: Setting) -> Any:
         held = setting.default if group is None else options.value(group.id_data.ex4d, generator, setting)
         known = items_of(setting)
         if not options.is_taken(setting, held):
-            known.append((str(held), str(held), "Not known to this server", len(known)))
+            known.append((str(held), str(held), told("Not known to this server"), len(known)))
         return kept.setdefault(repr(held), known)
 
     def get_choice(group: bpy.types.PropertyGroup) -> int:

@@ -8,7 +8,7 @@ from ex4d.errors import InputError
 from ex4d.jobs.messages import EstimatorInfo, GeneratorInfo
 
 from ..setup.model_fetch import Wanted
-from ..translations import told
+from ..translations import told, word
 from ..ui.server_setup import OFFLINE, OnSetup, draw_chore, draw_online
 from ..words import count, seconds, size
 from ..work import session
@@ -30,7 +30,7 @@ class EX4D_OT_get_model(OnSetup):
     def poll(cls, context: bpy.types.Context) -> bool:
         """One at a time."""
         if session.current().model_fetch.busy:
-            cls.poll_message_set("A model is being fetched")
+            cls.poll_message_set(told("A model is being fetched"))
             return False
         return True
 
@@ -52,7 +52,13 @@ class EX4D_OT_get_model(OnSetup):
         """Begin; where Blender may not go online, say which file to put where."""
         if not bpy.app.online_access:
             by_hand = session.current().look_for_model(self.name).by_hand
-            raise InputError(f"{OFFLINE} Or download the files yourself and place them: {by_hand}")
+            raise InputError(
+                told(
+                    "{offline} Or download the files yourself and place them: {by_hand}",
+                    offline=word(OFFLINE),
+                    by_hand=by_hand,
+                )
+            )
         session.current().fetch_model(self.name)
 
 
@@ -78,7 +84,7 @@ class EX4D_OT_copy_file_list(OnSetup):
     def act(self) -> None:
         """Copy."""
         bpy.context.window_manager.clipboard = session.current().look_for_model(self.name).by_hand
-        self.report({"INFO"}, "The list is on the clipboard: a line for each file, with its address and its path")
+        self.report({"INFO"}, told("The list is on the clipboard: a line for each file, with its address and its path"))
 
 
 def draw_question(layout: bpy.types.UILayout, context: bpy.types.Context, wanted: Wanted, name: str) -> None:
@@ -107,7 +113,7 @@ def draw(layout: bpy.types.UILayout, info: GeneratorInfo | EstimatorInfo) -> Non
     elif fetch.came and fetch.name == info.name:
         layout.label(text=told("{title} can be used after this", title=info.title), icon="CHECKMARK", translate=False)
     elif info.lacking_gb:
-        title = "Depth Model" if isinstance(info, EstimatorInfo) else info.title  # whose own titles are too long
+        title = word("Depth Model") if isinstance(info, EstimatorInfo) else info.title  # whose own titles are too long
         text = told("Get {title} ({size})", title=title, size=size(info.lacking_gb * 1e9))
         layout.operator(EX4D_OT_get_model.bl_idname, text=text, icon="IMPORT").name = info.name
 

@@ -7,6 +7,7 @@ from bpy.props import EnumProperty
 
 from ex4d.schema import Setting
 
+from ..translations import told
 from .from_schema import Item, label, tooltip
 
 
@@ -31,7 +32,7 @@ def choice_by_name(
         texts += [(i.name, i.title, f"{i.help} ({i.licence})") for i in announced() if i.name not in _names(always)]
         held = always[0][0] if group is None else getattr(group, stored_in)
         if held not in _names(texts):
-            texts.append((held, held, "Not known to this server"))
+            texts.append((held, held, told("Not known to this server")))
         return kept.setdefault(tuple(texts), [(*text, number) for number, text in enumerate(texts)])
 
     def get(group: Any) -> int:

@@ -6,6 +6,7 @@ import bpy
 
 from ex4d.geometry.presets import RELEASE_FRAMES
 
+from .. import translations
 from ..shot import estimates, part
 from ..ui.estimate import draw_estimate
 from ..ui.layout import settings_column
@@ -47,7 +48,7 @@ def draw_clip(
     there, start = look.frames, operator.first_frame - 1
     frames = min(operator.frames or RELEASE_FRAMES, len(range(start, there, operator.step)))
     if frames < 1:
-        layout.label(text=f"The clip has {there} frames", icon="ERROR")
+        layout.label(text=translations.told("The clip has {there} frames", there=there), icon="ERROR")
         return
     wanted = part.Part(start, frames, operator.longest_side or None, operator.step)
     told = part.told(wanted, there)

@@ -9,6 +9,7 @@ import bpy
 from ex4d.errors import EX4DError
 
 from ..shot import estimates
+from ..translations import told
 from ..work import queue, requests, session, state
 
 
@@ -17,7 +18,7 @@ def linked(scene: bpy.types.Scene) -> str:
     if scene.library is None:
         return ""
     name = bpy.path.basename(scene.library.filepath)
-    return f"The scene is linked from {name}: open that file, or append the scene instead"
+    return told("The scene is linked from {name}: open that file, or append the scene instead", name=name)
 
 
 def poll_own(cls: type, context: bpy.types.Context) -> bool:
@@ -31,7 +32,7 @@ def poll_own(cls: type, context: bpy.types.Context) -> bool:
 def poll_idle(cls: type, context: bpy.types.Context) -> bool:
     """For `poll`: whether nothing is under way."""
     if session.current().state.busy:
-        cls.poll_message_set("EX-4D is busy: wait, or press Cancel")
+        cls.poll_message_set(told("EX-4D is busy: wait, or press Cancel"))
         return False
     return True
 
@@ -42,7 +43,7 @@ def poll_open(cls: type, context: bpy.types.Context) -> bool:
         return False
     now = session.current()
     if not queue.may_open(now.state, now.queue):
-        cls.poll_message_set("EX-4D is busy: wait, or press Cancel")
+        cls.poll_message_set(told("EX-4D is busy: wait, or press Cancel"))
         return False
     return True
 
@@ -50,7 +51,7 @@ def poll_open(cls: type, context: bpy.types.Context) -> bool:
 def poll_takes(cls: type, context: bpy.types.Context) -> bool:
     """For `poll`: whether a take can be asked for, which waits while others are made."""
     if not queue.may_ask_for_takes(session.current().state):
-        cls.poll_message_set("EX-4D is opening a clip: wait, or press Cancel")
+        cls.poll_message_set(told("EX-4D is opening a clip: wait, or press Cancel"))
         return False
     return True
 
@@ -60,7 +61,7 @@ def poll_shot(cls: type, context: bpy.types.Context) -> bool:
     if not poll_own(cls, context):
         return False
     if not context.scene.ex4d.shot:
-        cls.poll_message_set("Open a clip first")
+        cls.poll_message_set(told("Open a clip first"))
         return False
     return True
 

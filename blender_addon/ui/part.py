@@ -2,6 +2,7 @@
 
 import bpy
 
+from .. import translations
 from ..shot import estimates, part
 from ..ui.clip_operators import EX4D_OT_open_again
 from ..ui.estimate import draw_estimate
@@ -13,7 +14,7 @@ from ..work import session
 def draw_opened(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> None:
     """Two lines about what is open of which clip."""
     column = layout.column(align=True)
-    rate = f"{float(facts.fraction):.5g} fps"
+    rate = translations.told("{rate:.5g} fps", rate=float(facts.fraction))
     column.label(text=f"{bpy.path.basename(facts.opened)}, {rate}", icon="CHECKMARK", translate=False)
     if part.is_known(facts):  # else `checks.clip_trouble` tells
         told = part.told(part.opened(facts), facts.clip_frames)
@@ -32,11 +33,13 @@ def draw_part(layout: bpy.types.UILayout, facts: bpy.types.PropertyGroup) -> Non
     if wanted == stands or session.current().state.busy:
         return
     if wanted.longest_side != stands.longest_side:
-        text = "Open at {}x{} px".format(*part.size(facts, wanted))
+        text = translations.told(
+            "Open at {width}x{height} px", **dict(zip(("width", "height"), part.size(facts, wanted), strict=True))
+        )
     elif wanted.frames == facts.clip_frames:
-        text = f"Open All {count(wanted.frames, 'Frame')}"
+        text = translations.told("Open All {frames}", frames=count(wanted.frames, "Frame"))
     else:
         told = part.told(wanted, facts.clip_frames)
-        text = f"Open {capitalised(told)}"
+        text = translations.told("Open {frames}", frames=capitalised(told))
     layout.operator(EX4D_OT_open_again.bl_idname, text=text, icon="FILE_REFRESH")
     draw_estimate(layout, estimates.of_part(facts, wanted))

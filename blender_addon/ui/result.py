@@ -10,6 +10,7 @@ from ex4d.errors import InputError
 
 from ..scene import compat
 from ..shot import playing, takes
+from ..translations import told
 from ..ui import view
 from ..ui.take_operators import OnTake
 
@@ -71,7 +72,7 @@ def _sequencer(context: bpy.types.Context) -> tuple[bpy.types.Window, bpy.types.
             bpy.ops.screen.area_split(direction="VERTICAL", factor=0.5)
     new = next((other for other in screen.areas if other not in before), None)
     if new is None:
-        raise InputError("The 3D View cannot be split: open a Video Sequencer, and press Show Result again.")
+        raise InputError(told("The 3D View cannot be split: open a Video Sequencer, and press Show Result again."))
     new.type = "SEQUENCE_EDITOR"
     new.spaces.active.view_type = "PREVIEW"
     return context.window, new

@@ -4,6 +4,8 @@
 import bpy
 from bl_operators.presets import AddPresetBase
 
+from ..translations import told, word
+
 LABEL = "Saved Moves"
 
 VALUES = ("preset", "amount", "rise", "easing", "shake", "shake_seed", "pivot")
@@ -33,7 +35,11 @@ class EX4D_OT_save_move(AddPresetBase, bpy.types.Operator):
     @classmethod
     def description(cls, context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         """What the button does."""
-        return "Remove the saved camera move whose name is shown" if properties.remove_active else cls.__doc__ or ""
+        return (
+            told("Remove the saved camera move whose name is shown")
+            if properties.remove_active
+            else word(cls.__doc__ or "")
+        )
 
     def post_cb(self, context: bpy.types.Context, filepath: str) -> None:
         """Blender calls the menu "Presets" once something was removed."""

@@ -8,6 +8,7 @@ from ex4d.errors import InputError
 
 from ..scene import camera, compat
 from ..shot import matching
+from ..translations import told
 from ..ui.operator import Safe, poll_shot
 
 
@@ -23,7 +24,7 @@ class EX4D_OT_hide(Safe):
         """Hide it."""
         thing = context.scene.objects.get(self.name)
         if thing is None:
-            raise InputError(f"There is no object {self.name} in the scene.")
+            raise InputError(told("There is no object {name} in the scene.", name=self.name))
         thing.hide_viewport = thing.hide_render = True
 
 
@@ -91,7 +92,7 @@ class EX4D_OT_show_scene(Safe):
         """Show it."""
         scene = bpy.data.scenes.get(self.name)
         if scene is None:
-            raise InputError(f"There is no scene {self.name}: it was renamed or deleted.")
+            raise InputError(told("There is no scene {name}: it was renamed or deleted.", name=self.name))
         context.window.scene = scene
         compat.show_in_sequencer(scene, [context.window.workspace])
 

@@ -8,6 +8,7 @@ import bpy
 
 from ex4d.errors import InputError
 
+from ..translations import told
 from ..ui.operator import Safe, poll_idle
 from ..work import session
 
@@ -24,7 +25,7 @@ class EX4D_OT_server_start(Safe):
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs no server of ours that is running."""
         if session.current().server.is_running:
-            cls.poll_message_set("The server is running")
+            cls.poll_message_set(told("The server is running"))
             return False
         return True
 
@@ -39,7 +40,8 @@ class EX4D_OT_server_start(Safe):
         now.start_server()
         if not self.from_panel and not _answered(session.SERVER_START_S, lambda: bool(now.server.trouble)):
             raise InputError(
-                now.server.trouble or f"The server was started but does not answer: see its log, {now.server.log_file}."
+                now.server.trouble
+                or told("The server was started but does not answer: see its log, {log}.", log=now.server.log_file)
             )
         return {"FINISHED"}
 

@@ -1,5 +1,6 @@
 """Panel of the connection and the server on this machine."""
 
+from ..translations import told
 from ..ui import server_setup
 from ..ui.layout import Context, Layout
 from ..ui.preferences import preferences
@@ -14,7 +15,7 @@ def draw_server(layout: Layout, context: Context) -> None:
     if connected is None:
         layout.label(text="Not connected", icon="UNLINKED")
     elif connected.status == "ready":
-        layout.label(text=f"Connected, version {connected.server.version}", icon="LINKED")
+        layout.label(text=told("Connected, version {version}", version=connected.server.version), icon="LINKED")
     else:  # what is wrong is told at the top of the tab
         layout.label(text="Not answering" if now.state.trouble else "Connecting", icon="UNLINKED")
     layout.label(text=settings.address)

@@ -8,9 +8,9 @@ from bpy.props import EnumProperty
 
 from ex4d.errors import EX4DError, InputError
 
-from ..setup.chore import OneChore
+from ..setup.chore import OneChore, Progress
 from ..setup.server_environment import KINDS, Kind
-from ..translations import told
+from ..translations import of_error, of_parts, told, word
 from ..words import part_of, seconds
 from ..work import session, state
 
@@ -24,7 +24,7 @@ def amount_told(chore: OneChore) -> str:
     """How far a download is: "1.2 of 83 GB, 40 min left"; where nothing is downloaded, what is done instead."""
     now = chore.progress
     if not now.steps:
-        return now.stage
+        return _doing(now)
     left = [told("{time} left", time=seconds(chore.eta_s))] if chore.eta_s else []
     return ", ".join([part_of(now.step, now.steps), *left])
 
@@ -32,7 +32,11 @@ def amount_told(chore: OneChore) -> str:
 def chore_told(chore: OneChore) -> str:
     """What a chore does, and how far it is: "Downloading: 1.2 of 83 GB, 40 min left"."""
     now = chore.progress
-    return f"{now.stage}: {amount_told(chore)}" if now.steps else now.stage
+    return f"{_doing(now)}: {amount_told(chore)}" if now.steps else _doing(now)
+
+
+def _doing(now: Progress) -> str:
+    return "" if now.done or now.failed else of_parts(now.parts, now.stage)
 
 
 def draw_chore(layout: bpy.types.UILayout, chore: OneChore, stop: str, icon: str) -> None:
@@ -66,8 +70,9 @@ class OnSetup(bpy.types.Operator):
         try:
             return act() or {"FINISHED"}
         except (EX4DError, OSError) as error:
-            session.current().dispatch(state.Said(str(error), failed=True))
-            self.report({"ERROR"}, str(error))
+            said = of_error(error)
+            session.current().dispatch(state.Said(said, failed=True))
+            self.report({"ERROR"}, said)
             return {"CANCELLED"}
 
 
@@ -79,10 +84,7 @@ class EX4D_OT_server_set_up(OnSetup):
 
     kind: EnumProperty(
         name="For",
-        items=[
-            (kind.name, kind.label, f"{kind.description}: about {kind.download_gb:g} GB to download", number)
-            for number, kind in enumerate(KINDS)
-        ],
+        items=[(kind.name, kind.label, kind.description, number) for number, kind in enumerate(KINDS)],
         options={"SKIP_SAVE"},
     )
 
@@ -90,7 +92,7 @@ class EX4D_OT_server_set_up(OnSetup):
     def poll(cls, context: bpy.types.Context) -> bool:
         """Not while it is under way."""
         if session.current().environment.busy:
-            cls.poll_message_set("The server is being set up")
+            cls.poll_message_set(told("The server is being set up"))
             return False
         return True
 
@@ -106,13 +108,17 @@ class EX4D_OT_server_set_up(OnSetup):
         kind = _kind(self.kind)
         self.layout.row().prop(self, "kind", expand=True)
         self.layout.label(text=kind.description)
-        self.layout.label(text=f"About {kind.download_gb:g} GB to download, {kind.disk_gb:g} GB on disk")
+        self.layout.label(
+            text=told(
+                "About {download:g} GB to download, {disk:g} GB on disk", download=kind.download_gb, disk=kind.disk_gb
+            )
+        )
         draw_online(self.layout, context)
 
     def act(self) -> None:
         """Begin."""
         if not bpy.app.online_access:
-            raise InputError(OFFLINE)
+            raise InputError(word(OFFLINE))
         session.current().environment.set_up(self.kind)
 
 
@@ -147,7 +153,7 @@ class EX4D_OT_server_remove(OnSetup):
         now = session.current()
         now.stop_server()
         now.environment.remove()
-        said = "The server was removed. Clips, takes and models stay."
+        said = told("The server was removed. Clips, takes and models stay.")
         now.dispatch(state.Said(said))
         self.report({"INFO"}, said)
 
@@ -168,7 +174,10 @@ def draw(layout: bpy.types.UILayout) -> None:
     if found is None:
         layout.operator(EX4D_OT_server_set_up.bl_idname, icon="IMPORT")
         return
-    layout.label(text=f"Server {found.version} for {_kind(found.kind).label} is set up", icon="CHECKMARK")
+    layout.label(
+        text=told("Server {version} for {kind} is set up", version=found.version, kind=_kind(found.kind).label),
+        icon="CHECKMARK",
+    )
     if session.current().has_chosen_python:  # another server than this one runs
         layout.label(text="Server Python from the preferences is used", icon="INFO")
     row = layout.row(align=True)
@@ -180,7 +189,7 @@ def draw_command(layout: bpy.types.UILayout) -> None:
     """Where the command `ex4d` is, which fetches models; for layouts as wide as a path."""
     found = session.current().environment.current
     if found is not None:
-        layout.label(text=f"Command line: {found.command}", icon="CONSOLE")
+        layout.label(text=told("Command line: {command}", command=found.command), icon="CONSOLE")
 
 
 CLASSES = (EX4D_OT_server_set_up, EX4D_OT_server_set_up_cancel, EX4D_OT_server_remove)

@@ -29,8 +29,8 @@ def draw_elsewhere(layout: Layout, context: Context) -> None:
     for scene in bpy.data.scenes:
         if has_shot(scene):
             clip = bpy.path.basename(scene.ex4d.opened)
-            say(layout, context, f"{clip} is open in the scene {scene.name}.", "INFO")
-            layout.operator(EX4D_OT_show_scene.bl_idname, text=f"Show {scene.name}").name = scene.name
+            say(layout, context, told("{clip} is open in the scene {scene}.", clip=clip, scene=scene.name), "INFO")
+            layout.operator(EX4D_OT_show_scene.bl_idname, text=told("Show {scene}", scene=scene.name)).name = scene.name
 
 
 def draw_source(layout: Layout, context: Context) -> None:
@@ -38,7 +38,7 @@ def draw_source(layout: Layout, context: Context) -> None:
     facts, now = context.scene.ex4d, session.current()
     if now.lacks_server and not facts.shot:
         box = layout.box()
-        say(box, context, "EX-4D needs a server on this machine. Set it up once, here.", "INFO")
+        say(box, context, told("EX-4D needs a server on this machine. Set it up once, here."), "INFO")
         server_setup.draw(box)
     row = layout.row(align=True)
     row.operator(EX4D_OT_open_clip.bl_idname, icon="FILE_MOVIE")

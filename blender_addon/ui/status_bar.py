@@ -2,6 +2,7 @@
 
 import bpy
 
+from .. import translations
 from ..ui.server_setup import chore_told
 from ..words import how_far, seconds
 from ..work import session
@@ -12,7 +13,7 @@ def told() -> str:
     here = session.current()
     now, set_up, fetch = here.state, here.environment, here.model_fetch
     if now.busy:
-        left = f", {seconds(now.eta_s)} left" if now.eta_s else ""
+        left = translations.told(", {time} left", time=seconds(now.eta_s)) if now.eta_s else ""
         return f"EX-4D: {how_far(now.stage, now.step, now.steps)}{left}"
     for chore in (set_up, fetch):
         if chore.busy:

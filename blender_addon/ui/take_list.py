@@ -4,6 +4,7 @@
 import bpy
 
 from ..shot import take_facts, take_list, takes
+from ..translations import told
 from ..ui.layout import Context, Layout, say, say_briefly, settings_column
 from ..ui.operator import Safe, poll_shot
 from ..ui.take_operators import OnTake
@@ -19,7 +20,10 @@ class EX4D_OT_take_delete(OnTake):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Ask."""
-        message = f"Delete {self.chosen(context).title} with its strip and files? Undo will not bring the files back."
+        message = told(
+            "Delete {take} with its strip and files? Undo will not bring the files back.",
+            take=self.chosen(context).title,
+        )
         return context.window_manager.invoke_confirm(self, event, title="Delete with Files", message=message)
 
     def act(self, context: bpy.types.Context) -> None:
@@ -27,7 +31,7 @@ class EX4D_OT_take_delete(OnTake):
         chosen = self.chosen(context)
         title, folder = chosen.title, takes.take_folder(context.scene, chosen.number, chosen.view)
         take_list.delete(context.scene, chosen)
-        self.tell(f"{title} was deleted. Its files in {folder} are gone too.")
+        self.tell(told("{title} was deleted. Its files in {folder} are gone too.", title=title, folder=folder))
 
 
 class EX4D_OT_takes_list(Safe):
@@ -44,8 +48,8 @@ class EX4D_OT_takes_list(Safe):
     def act(self, context: bpy.types.Context) -> None:
         """List them."""
         found, damaged = take_list.list_again(context.scene)
-        came = f"{count(found, 'take')} came back into the list." if found else ""
-        self.tell(" ".join([came, *damaged]).strip() or "No take is missing from the list.")
+        came = told("{takes} came back into the list.", takes=count(found, "take")) if found else ""
+        self.tell(" ".join([came, *damaged]).strip() or told("No take is missing from the list."))
 
 
 def draw_facts(layout: Layout, context: Context, entry: bpy.types.PropertyGroup) -> None:

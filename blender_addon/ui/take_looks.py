@@ -14,6 +14,7 @@ from ex4d.pipeline import take
 
 from ..scene import pixels
 from ..shot import take_facts, takes
+from ..translations import told
 
 LONGEST_SIDE = 256
 MOST = 32
@@ -81,7 +82,7 @@ class TakeLooks:
         if shown is None and movie is not None:  # of an earlier version
             shown = pixels.middle_of(movie, LONGEST_SIDE)
         if shown is None:
-            return "No thumbnail: the video is gone or cannot be read."
+            return told("No thumbnail: the video is gone or cannot be read.")
         size, values = shown
         if self._icons is None:
             self._icons = bpy.utils.previews.new()

@@ -10,6 +10,7 @@ from ex4d.errors import InputError
 
 from ..scene import camera, compat
 from ..shot import part, takes
+from ..translations import told
 from ..ui import properties
 from ..ui.operator import Job, Safe, poll_own, poll_takes
 from ..words import count
@@ -35,7 +36,9 @@ class OnTake(Safe):
         for take in facts.takes:
             if (take.number, take.view) == (self.number, self.view):
                 return take
-        raise InputError(f"There is no {takes.noun(self.view)} {self.number} in the list: choose another.")
+        if self.view:
+            raise InputError(told("There is no path preview {number} in the list: choose another.", number=self.number))
+        raise InputError(told("There is no take {number} in the list: choose another.", number=self.number))
 
 
 class EX4D_OT_take_select(OnTake):
@@ -65,7 +68,14 @@ class EX4D_OT_take_restore_camera(OnTake):
         chosen = camera.path_camera(scene)
         start = part.scene_frame(scene.ex4d, take.start) if take.frames else None
         keys = camera.restore(scene, chosen, path, start)
-        self.tell(f"{chosen.name} now has {count(len(keys), 'key')}. It moves as in {take.title}.")
+        self.tell(
+            told(
+                "{camera} now has {keys}. It moves as in {take}.",
+                camera=chosen.name,
+                keys=count(len(keys), "key"),
+                take=take.title,
+            )
+        )
 
 
 class EX4D_OT_take_again(OnTake, Job):
@@ -94,13 +104,17 @@ class EX4D_OT_take_again(OnTake, Job):
         """Read the take's record."""
         taken = self.chosen(context)
         if taken.view:
-            raise InputError(f"{taken.title} is only a preview of the path: choose a take, or press Generate EX-4D.")
+            raise InputError(
+                told("{take} is only a preview of the path: choose a take, or press Generate EX-4D.", take=taken.title)
+            )
         try:
             changed = json.loads(self.options or "{}")
         except ValueError as error:
-            raise InputError(f'Options must be JSON such as {{"quality": "final"}}: {error}.') from error
+            raise InputError(
+                told('Options must be JSON such as {{"quality": "final"}}: {error}.', error=error)
+            ) from error
         if not isinstance(changed, dict):
-            raise InputError('Options must be JSON such as {"quality": "final"}, a setting and its value.')
+            raise InputError(told('Options must be JSON such as {{"quality": "final"}}, a setting and its value.'))
         server = session.current().capabilities
         return takes.request_again(context.scene, taken.number, self.generator, changed, server)
 

@@ -9,6 +9,7 @@ import bpy
 from ex4d.jobs.messages import GeneratorInfo
 
 from ..shot import estimates
+from ..translations import told
 from ..ui import result
 from ..ui.compare import draw_compare
 from ..ui.estimate import draw_estimate_of
@@ -76,10 +77,10 @@ def better_than(take: EX4DTake) -> Better | None:
         return None
     best = _best_quality(info)
     if best is None:
-        return None if info.name == take.generator else Better(f"With {info.title}", info.name, "")
+        return None if info.name == take.generator else Better(told("With {title}", title=info.title), info.name, "")
     if info.name == take.generator and take.quality == best[0]:
         return None
-    return Better(f"As {best[1]}", info.name, json.dumps({"quality": best[0]}))
+    return Better(told("As {quality}", quality=best[1]), info.name, json.dumps({"quality": best[0]}))
 
 
 def _best_quality(info: GeneratorInfo) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ from bpy.props import IntProperty, StringProperty
 
 from ex4d.jobs.messages import GeneratorInfo
 
+from .. import translations
 from ..shot import estimates, options, variations
 from ..ui.estimate import draw_estimate
 from ..ui.layout import Context, Layout, say_briefly
@@ -47,8 +48,15 @@ class EX4D_OT_variations(Job):
         for request in wanted:
             now.press(request)
         first, last = (request.generation["seed"] for request in (wanted[0], wanted[-1]))
-        seeds = f"seeds {first} to {last}" if number > 1 else f"seed {first}"
-        now.dispatch(state.Said(f"{count(number, 'take')} queued. They have {seeds}, and use the camera as it is now."))
+        said = translations.told(
+            "{takes} queued, with seeds {first} to {last}. They use the camera as it is now.",
+            takes=count(number, "take"),
+            first=first,
+            last=last,
+        )
+        if number == 1:
+            said = translations.told("1 take queued, with seed {seed}. It uses the camera as it is now.", seed=first)
+        now.dispatch(state.Said(said))
 
 
 class EX4D_OT_queue_cancel(bpy.types.Operator):
@@ -119,10 +127,10 @@ def draw_queue(layout: Layout, context: Context) -> None:
         return
     box = layout.box()
     row = box.row()
-    row.label(text=f"{count(len(held.waiting), 'take')} waiting", icon="SORTTIME")
+    row.label(text=translations.told("{takes} waiting", takes=count(len(held.waiting), "take")), icon="SORTTIME")
     row.operator(EX4D_OT_queue_cancel.bl_idname, text="Cancel All").path = ""
     column = box.column(align=True)
-    column.label(text=f"Now: {told(session.current().state.request, context)}")
+    column.label(text=translations.told("Now: {take}", take=told(session.current().state.request, context)))
     for place, each in enumerate(held.waiting, start=1):
         row = column.row(align=True)
         row.label(text=f"{place}. {told(each.request, context)}")

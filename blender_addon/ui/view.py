@@ -7,6 +7,7 @@ from bpy.props import EnumProperty
 from ex4d.errors import InputError
 
 from ..scene import backdrop, camera, footage, objects
+from ..translations import told
 from ..ui.operator import Safe, poll_shot
 
 
@@ -20,7 +21,7 @@ def view_of(context: bpy.types.Context) -> bpy.types.Area:
         return context.area
     areas = [area for area in context.window.screen.areas if area.type == "VIEW_3D"] if context.window else []
     if not areas:
-        raise InputError("There is no 3D View in this window: open one, and press this again.")
+        raise InputError(told("There is no 3D View in this window: open one, and press this again."))
     return max(areas, key=lambda area: area.width * area.height)
 
 
@@ -48,7 +49,7 @@ class EX4D_OT_look_through_source(Safe):
         scene, space = context.scene, view_of(context).spaces.active
         own = objects.find(scene, objects.SOURCE_CAMERA)
         if own is None:
-            raise InputError("EX-4D Source Camera was deleted: press Open Again to restore it.")
+            raise InputError(told("EX-4D Source Camera was deleted: press Open Again to restore it."))
         if looks_through_source(scene, space):
             space.use_local_camera = False
             if scene.camera == own and scene.ex4d.camera is not None:

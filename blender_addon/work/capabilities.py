@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from ex4d.extras import said_once
 from ex4d.jobs.messages import Capabilities, EstimatorInfo, GeneratorInfo
 
+from .. import translations
+
 AUTO, FILE = "auto", "file"
 """Names that stand for the best that can run, and for a depth file."""
 
@@ -25,9 +27,27 @@ class Chosen:
     reasons: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Lacking:
+    """What to say where the server has not what was wished for, and where it has nothing of the kind at all."""
+
+    unknown: str
+    none: str
+
+
+_NO_GENERATOR = _Lacking(
+    "This server has no generator named {wish}: choose another one, or connect to another server.",
+    "This server offers no generator at all; its log says why.",
+)
+_NO_ESTIMATOR = _Lacking(
+    "This server has no depth estimator named {wish}: choose another one, or connect to another server.",
+    "This server offers no depth estimator at all; its log says why.",
+)
+
+
 def generator_for(wish: str, known: Capabilities) -> Chosen:
     """The generator that runs for a name or "auto"; of those that are better, the best and the nearest say why not."""
-    return _choose(wish, known.generators, "generator", brief=True)
+    return _choose(wish, known.generators, _NO_GENERATOR, brief=True)
 
 
 def estimator_for(wish: str, known: Capabilities) -> Chosen:
@@ -36,7 +56,7 @@ def estimator_for(wish: str, known: Capabilities) -> Chosen:
     "auto" takes none whose terms have to be accepted first.
     """
     offered = [info for info in known.estimators if wish != AUTO or not (info.terms or info.name == FILE)]
-    return _choose(wish, offered, "depth estimator")
+    return _choose(wish, offered, _NO_ESTIMATOR)
 
 
 def estimator_to_get(wish: str, known: Capabilities) -> EstimatorInfo | None:
@@ -57,13 +77,11 @@ def find(name: str, infos: Sequence[Info]) -> Info | None:
     return next((info for info in infos if info.name == name), None)
 
 
-def _choose(wish: str, infos: Sequence[Info], what: str, brief: bool = False) -> Chosen:
+def _choose(wish: str, infos: Sequence[Info], what: _Lacking, brief: bool = False) -> Chosen:
     if wish != AUTO:
         info = find(wish, infos)
         if info is None:
-            return Chosen(
-                None, (f"This server has no {what} named {wish}: choose another one, or connect to another server.",)
-            )
+            return Chosen(None, (translations.told(what.unknown, wish=wish),))
         return Chosen(info, (info.missing,) if info.missing else ())
     lacking: list[Info] = []
     runs = None
@@ -73,7 +91,7 @@ def _choose(wish: str, infos: Sequence[Info], what: str, brief: bool = False) ->
             break
         lacking.append(info)
     if not infos:
-        return Chosen(None, (f"This server offers no {what} at all; its log says why.",))
+        return Chosen(None, (translations.word(what.none),))
     told = lacking[:1] + lacking[1:][-1:] if brief else lacking
     reasons = said_once((info.title, info.missing) for info in told)
     return Chosen(runs, (reasons,) if reasons else ())

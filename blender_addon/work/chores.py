@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..translations import of_parts, told
 from ..ui.preferences import preferences
 from ..work import server, state
 
@@ -20,8 +21,12 @@ def hear_setup(session: Session) -> bool:
     now = session.environment.progress
     if ended:
         waits = now.done and session.state.busy and session.may_stop_server
-        later = " It takes over once you press Stop Server, or when Blender starts the next time." if waits else ""
-        session.dispatch(state.Said((now.done or now.failed) + later, failed=bool(now.failed)))
+        later = (
+            " " + told("It takes over once you press Stop Server, or when Blender starts the next time.")
+            if waits
+            else ""
+        )
+        session.dispatch(state.Said(of_parts(now.parts, now.done or now.failed) + later, failed=bool(now.failed)))
     if ended and now.done and not preferences().python:
         if not session.state.busy:
             session.stop_server()
@@ -41,8 +46,10 @@ def hear_model_fetch(session: Session) -> bool:
     now = fetch.progress
     if ended:
         fetch.came = bool(now.done)
-        later = " It can be used once the work under way has ended." if now.done and session.state.busy else ""
-        session.dispatch(state.Said((now.done or now.failed) + later, failed=bool(now.failed)))
+        later = (
+            " " + told("It can be used once the work under way has ended.") if now.done and session.state.busy else ""
+        )
+        session.dispatch(state.Said(of_parts(now.parts, now.done or now.failed) + later, failed=bool(now.failed)))
     if fetch.came and not session.state.busy:
         fetch.came = False
         if session.client is not None:

@@ -15,6 +15,7 @@ from ..identity import PACKAGE
 from ..scene import compat
 from ..setup.model_fetch import ModelFetch, Wanted, look
 from ..setup.server_environment import ServerEnvironment, folder_in
+from ..translations import told
 from ..ui.preferences import preferences
 from ..work import server
 
@@ -167,18 +168,24 @@ class Connection:
         if client.status in ("ready", "connecting"):
             return "" if client.status == "ready" else before
         if self.server.is_running and client.status == "unreachable":
-            return "The server is starting."
+            return told("The server is starting.")
         if client.status == "unreachable" and self.environment.busy:
-            return "The server is being set up; your job starts when it is ready."
+            return told("The server is being set up; your job starts when it is ready.")
         if self.taken_port:
-            what = f"Another program uses port {self.taken_port}, or a server that hangs:"
-            help_ = "stop it, or set another Server Address in the preferences, with another number at its end."
+            said = told(
+                "Another program uses port {port}, or a server that hangs: stop it, or set another Server Address in"
+                " the preferences, with another number at its end.",
+                port=self.taken_port,
+            )
             if client.status == "refused":
-                what, help_ = client.problem, "The setting is Server Address in the preferences."
-            return f"{self.server.trouble} {what} {help_}".lstrip()
+                said = f"{client.problem} {told('The setting is Server Address in the preferences.')}"
+            return f"{self.server.trouble} {said}".lstrip()
         if client.status == "unreachable":
-            button = "Start Server" if self.server_python else "Set Up Server"
-            return self.server.trouble or f"The server at {self._address} does not answer: press {button}."
+            if self.server.trouble:
+                return self.server.trouble
+            if self.server_python:
+                return told("The server at {address} does not answer: press Start Server.", address=self._address)
+            return told("The server at {address} does not answer: press Set Up Server.", address=self._address)
         return client.problem
 
     def close(self) -> None:

@@ -9,12 +9,15 @@ from typing import Any
 import bpy
 
 from ..identity import PACKAGE
-from ..scene import compat, objects
+from ..scene import compat, mesh_object, objects
 from ..shot import files, takes
 from ..ui.preferences import preferences
 from ..work import pace, state
-from ..work.requests import OpenRequest, Request
+from ..work.requests import DetailRequest, OpenRequest, Request
 from ..work.state import State
+
+BLENDER = "Blender"
+"""Stands for the server's address where Blender does the work."""
 
 
 class Learning:
@@ -37,6 +40,18 @@ class Learning:
         if self.known is None or self.known[0] != address:
             self.known = address, pace.load(_file(), address)
         return self.known[1]
+
+    @property
+    def here(self) -> dict[str, pace.Known]:
+        """The same of what Blender does itself, whatever the server."""
+        return pace.load(_file(), BLENDER)
+
+    def learn_here(self, kind: str, seconds: float, points: int, bytes_: float) -> None:
+        """Learn from what Blender has done itself, for so many vertices in all frames."""
+        if points:
+            known = self.here
+            known[kind] = pace.learn(known.get(kind), {"all": seconds}, points, bytes_)
+            pace.save(_file(), BLENDER, known)
 
     def follow(self, event: state.Event, before: State, after: State) -> None:
         """Measure what goes on; learn from what has ended well."""
@@ -64,6 +79,10 @@ class Learning:
         if scene is None:
             return
         facts = scene.ex4d
+        if isinstance(request, DetailRequest):
+            points = mesh_object.points(scene)
+            self.learn_here(pace.DETAIL, sum(stages.values()), points, mesh_object.pc2_bytes(points, 1))
+            return
         about = pace.of_job(request, self._result, (facts.width, facts.height))
         if about is None or not about[1]:
             return

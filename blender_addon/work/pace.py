@@ -13,6 +13,7 @@ from typing import Any
 from ex4d.errors import InputError
 from ex4d.storage.atomic import replacing
 
+from .. import translations
 from ..words import seconds, size
 from ..work import capabilities
 from ..work.requests import OpenRequest, Request, TakeRequest
@@ -70,17 +71,22 @@ class Estimate:
     @property
     def lines(self) -> tuple[str, ...]:
         """What to say, in lines as short as a sidebar is narrow."""
-        disk = f"{size(self.bytes)} on disk"
+        disk = translations.told("{size} on disk", size=size(self.bytes))
         if self.seconds is None:
-            return f"About {disk}", "Time will be known after the first run"
-        told = f"About {seconds(self.seconds)}, {disk}"
-        return (told,) if self.is_learned else (told, "(measured on another machine)")
+            return translations.told("About {disk}", disk=disk), translations.told(
+                "Time will be known after the first run"
+            )
+        told = translations.told("About {seconds}, {disk}", seconds=seconds(self.seconds), disk=disk)
+        return (told,) if self.is_learned else (told, translations.told("(measured on another machine)"))
 
     @property
     def told(self) -> str:
         """`lines` as one sentence, without its full stop."""
-        first, *more = self.lines
-        return " ".join([first if self.seconds is not None else f"{first}; {more.pop(0).lower()}", *more])
+        if self.seconds is None:
+            return translations.told(
+                "About {size} on disk; time will be known after the first run", size=size(self.bytes)
+            )
+        return " ".join(self.lines)
 
 
 def together(one: Estimate, other: Estimate) -> Estimate:
@@ -104,8 +110,16 @@ def kind_of_take(generator: str, quality: str = "") -> str:
     return f"generate {generator} {quality}".rstrip()
 
 
+def kind_of_export(written: str) -> str:
+    """The kind of Export Shot; `written` names the format. It grows with vertices times frames, as `DETAIL` does."""
+    return f"export {written.lower()}"
+
+
 VIEW, CAMERA = "view", "camera"
 """The kinds of Preview Path, and of looking for the source camera."""
+
+DETAIL = "detail"
+"""The kind of Set Viewport Detail, which Blender does itself: what grows is vertices times frames."""
 
 ELSEWHERE = {
     "open file": Known({"all": 0.9}, {"start": 2.0}, 1.6),
@@ -114,6 +128,9 @@ ELSEWHERE = {
     CAMERA: Known({"all": 1.0}, {"start": 40.0}, 1.6),  # small pictures are enlarged
     VIEW: Known({"all": 0.9}, {"start": 1.0}, 0.1),
     "generate preview": Known({"all": 4.5}, {"start": 1.0}, 0.2),
+    DETAIL: Known({"all": 0.07}, {}, 12.0),
+    "export alembic": Known({"all": 0.25}, {}, 13.5),
+    "export usd": Known({"all": 0.12}, {}, 13.0),
 }
 """What is known of kinds of which no job has ended here yet: clips of 25 and 49 frames on two cores without a GPU."""
 

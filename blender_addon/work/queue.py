@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from .. import translations
 from ..words import count
 from ..work import state
 from ..work.requests import OpenRequest, Request, TakeRequest
@@ -123,20 +124,22 @@ Effects = tuple[state.Effect | QueueEffect, ...]
 def name_of(request: Request) -> str:
     """What a take is called before it has a number."""
     if isinstance(request, OpenRequest):
-        return "Source Camera"
+        return translations.word("Source Camera")
     if not isinstance(request, TakeRequest) or request.preview:
-        return "Path Preview"
-    return f"Take with Seed {request.generation.get('seed', 0)}"
+        return translations.word("Path Preview")
+    return translations.told("Take with Seed {seed}", seed=request.generation.get("seed", 0))
 
 
 def told(now: State, queue: Queue) -> str:
     """What to say once a take was put into the queue."""
     if now.finds_camera:
-        return (
-            "Queued behind the camera search. It uses both cameras as they are now. Press Cancel to start it at once,"
-            " or press Take Again once the camera is found."
+        return translations.told(
+            "Queued behind the camera search. It uses both cameras as they are now. Press Cancel to"
+            " start it at once, or press Take Again once the camera is found."
         )
-    return f"Queued behind {count(len(queue.waiting), 'take')}. It uses the camera as it is now."
+    return translations.told(
+        "Queued behind {takes}. It uses the camera as it is now.", takes=count(len(queue.waiting), "take")
+    )
 
 
 def may_ask_for_takes(now: State) -> bool:
@@ -223,7 +226,7 @@ def _updated(queue: Queue, update: Any) -> tuple[Queue, Effects]:
     if update.state not in ("failed", "cancelled"):
         return _changed(queue, path, update=update, taken=update.state != "uploading"), ()
     request = next(each.request for each in queue.waiting if each.job_id == update.job_id)
-    message = update.message or "Cancelled."
+    message = update.message or translations.told("Cancelled.")
     return _without(queue, path, f"{name_of(request)}: {message}"), _discarded(_changed(queue, path, job_id=""), path)
 
 

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from ..translations import told
+
 
 @dataclass(frozen=True)
 class OpenRequest:
@@ -125,14 +127,14 @@ FORMAT = 2
 def undo_name(request: Request) -> str:
     """What a request is called in Blender's list of undo steps, which has room for 64 bytes."""
     if isinstance(request, FindRequest):
-        return "EX-4D: Find Clip"
+        return told("EX-4D: Find Clip")
     if isinstance(request, DetailRequest):
-        return "EX-4D: Set Viewport Detail"
+        return told("EX-4D: Set Viewport Detail")
     if isinstance(request, OpenRequest) and request.only_camera:
-        return "EX-4D: Source Camera"
+        return told("EX-4D: Source Camera")
     if isinstance(request, OpenRequest):
-        return f"EX-4D: Open {PurePath(request.clip).name}".encode()[:63].decode(errors="ignore")
-    return "EX-4D: Preview Path" if request.preview else "EX-4D: Generate"
+        return told("EX-4D: Open {clip}", clip=PurePath(request.clip).name).encode()[:63].decode(errors="ignore")
+    return told("EX-4D: Preview Path") if request.preview else told("EX-4D: Generate")
 
 
 def request_to_json(request: Request) -> str:

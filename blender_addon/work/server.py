@@ -16,6 +16,7 @@ from ex4d.jobs.address import parse_address
 
 from ..identity import PACKAGE
 from ..scene import compat
+from ..translations import told
 
 LINGER_S = 900
 """A server that was started here ends after so long without a Blender and without a job: Blender may have crashed."""
@@ -55,10 +56,13 @@ class OwnServer:
         # Blender's preferences may say ~, and Popen has another working directory. Links stay: a venv's python is one.
         python = python and os.path.abspath(os.path.expanduser(python))
         if not python:
-            raise InputError("No server is set up on this machine: press Set Up Server.")
+            raise InputError(told("No server is set up on this machine: press Set Up Server."))
         if not Path(python).is_file():
             raise InputError(
-                f"There is no Python at {python}: clear Server Python in the preferences, or choose another."
+                told(
+                    "There is no Python at {python}: clear Server Python in the preferences, or choose another.",
+                    python=python,
+                )
             )
         state = compat.user_folder(PACKAGE) / "server"
         if self.state != state:
@@ -82,7 +86,7 @@ class OwnServer:
                     creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
                 )
         except OSError as error:
-            raise InputError(f"{python} cannot be run: {error.strerror}.") from error
+            raise InputError(told("{python} cannot be run: {why}.", python=python, why=error.strerror)) from error
         atexit.register(self.stop)
 
     @property
@@ -112,14 +116,14 @@ class OwnServer:
         lines = self.log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         last = lines[-1] if lines else ""
         if "No module named" in last:
-            return (
-                "Server Python has no EX-4D server in it: clear it in the preferences and press Set Up Server, or"
-                " choose another Python."
+            return told(
+                "Server Python has no EX-4D server in it: clear it in the preferences and press Set Up"
+                " Server, or choose another Python."
             )
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        how = told("signal {signal}", signal=-code) if code < 0 else told("exit code {code}", code=code)
         # The server leaves with code 2 and one sentence when it cannot serve; other last lines are no reasons.
         why = f": {last.rstrip('.')}" if code == 2 and last else ""
-        return f"The server has ended ({how}){why}. Its log is {self.log_file}."
+        return told("The server has ended ({how}){why}. Its log is {log}.", how=how, why=why, log=self.log_file)
 
     def stop(self) -> None:
         """End the server that we started."""

@@ -31,6 +31,7 @@ from ..shot import (
     saving,
     takes,
 )
+from ..translations import told
 from ..ui import status_bar
 from ..ui.coverage_overlay import Overlay
 from ..ui.generators import Groups
@@ -108,7 +109,7 @@ class Session(Connection):
             self.start_server()
         self.dispatch(state.Pressed(request))
         if started:
-            self.dispatch(state.Said("A server was started. It runs on this machine, and ends with Blender."))
+            self.dispatch(state.Said(told("A server was started. It runs on this machine, and ends with Blender.")))
 
     # -- events and effects
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from ..translations import told
+from ..words import titled
 from ..work.requests import DetailRequest, FindRequest, OpenRequest, Request, TakeRequest, undo_name
 
 # -- state ------------------------------------------------------------------------------------------
@@ -325,22 +327,15 @@ def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
         return _ended(state, update.message, failed=True)
     if update.state == "cancelled":
         return _ended(state, _cancelled(state), failed=False)
-    stage = _title(update.stage or update.state)
+    stage = titled(update.stage or update.state)
     progress = replace(state, stage=stage, step=update.step, steps=update.steps, rate=update.rate, eta_s=update.eta_s)
     return replace(progress, picture=update.picture, taken=state.taken or update.state != "uploading"), ()
 
 
 def _cancelled(state: State) -> str:
     if state.finds_camera:
-        return "The camera search was cancelled. The source camera stays as it is; Find Camera looks again."
-    return "Cancelled."
-
-
-def _title(stage: str) -> str:
-    """A stage in title case, as Blender writes it; names keep their own capitals."""
-    small = ("a", "and", "of", "the", "what", "with")
-    words = stage.replace("_", " ").split()
-    return " ".join(w if n and w in small else w[:1].upper() + w[1:] for n, w in enumerate(words))
+        return told("The camera search was cancelled. The source camera stays as it is; Find Camera looks again.")
+    return told("Cancelled.")
 
 
 def _ended(

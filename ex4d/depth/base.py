@@ -22,10 +22,6 @@ else:
     Clip = Any  # so that the fields of a `Spec` can be checked by their annotations without the code for video
 
 
-MEASURING = "Measuring scale and field of view"
-"""The stage in which a helper measures; its steps are frames."""
-
-
 @dataclass(frozen=True)
 class Metric:
     """What some frames of a clip say about its lens and its distances.

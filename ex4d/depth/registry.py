@@ -13,7 +13,7 @@ import numpy as np
 
 from ex4d import plugins
 from ex4d.depth import cached, extension
-from ex4d.depth.base import MEASURING, Metric, Request, Spec, detail_for
+from ex4d.depth.base import Metric, Request, Spec, detail_for
 from ex4d.depth.detail import Detail
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
@@ -22,7 +22,7 @@ from ex4d.errors import EX4DError, InputError, PluginError
 from ex4d.extras import models_to_get, said_once
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.plain import PlainError, check
-from ex4d.progress import Progress, silent
+from ex4d.progress import MEASURING, Progress, silent
 from ex4d.schema import AUTO
 from ex4d.storage.names import beside, maybe_depth_note
 from ex4d.weights import store

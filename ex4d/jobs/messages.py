@@ -75,7 +75,8 @@ class GeneratorInfo:
 class EstimatorInfo:
     """A way to depth that the server has, see `ex4d.depth.base.Spec`.
 
-    `terms` is what the user has to accept; `lacking_gb` are model files that are not there.
+    `terms` is what the user has to accept; `lacking_gb` are model files that are not there; `is_guess` says that its
+    distances stand in for those of a model.
     """
 
     name: Word
@@ -86,6 +87,7 @@ class EstimatorInfo:
     terms: Text = ""
     missing: Text = ""
     lacking_gb: Gigabytes = 0.0
+    is_guess: bool = False
 
 
 @dataclass(frozen=True)

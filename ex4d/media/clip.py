@@ -22,7 +22,7 @@ from ex4d.media.folder import PictureFolder, index_folder
 from ex4d.media.info import PICTURES_FPS, ClipInfo
 from ex4d.media.picture import Bits, at_working_size, notes_of, telling_transparency
 from ex4d.media.video import VideoFile, index_video
-from ex4d.progress import Progress, silent
+from ex4d.progress import READING_CLIP, Progress, silent
 from ex4d.storage.atomic import check_there
 from ex4d.storage.sequence import Gaps, Numbering, is_sequence
 
@@ -271,7 +271,7 @@ def read_clip(
     for frame in reading:
         result[done] = frame
         done += 1
-        progress("Reading the clip", done, total)
+        progress(READING_CLIP, done, total)
     stored = source.content.shown[start::step][:done]
     return Clip(
         result[:done],

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.media.clip import Clip, read_clip
-from ex4d.progress import Progress, silent
+from ex4d.progress import WRITING_VIDEO, Progress, silent
 from ex4d.storage.atomic import replacing
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def write_movie(
         codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
         codec.color_range = 2 if lossless else 1  # full, limited
         for number, frame in enumerate(frames):
-            progress("Writing video", number, len(frames))
+            progress(WRITING_VIDEO, number, len(frames))
             picture = _full_range_grey(frame) if lossless else _bt709(frame)
             picture.pts, picture.time_base = number, 1 / fps
             container.mux(stream.encode(picture))

@@ -20,7 +20,7 @@ from ex4d.pipeline.requests import Fill, Generate, Job, Preview, Reconstruct
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import PathSettings, RenderSettings
 from ex4d.pipeline.writing import Writer
-from ex4d.progress import Progress
+from ex4d.progress import OCCLUSIONS, Progress
 from ex4d.render import legend
 from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.coverage import Coverage
@@ -91,7 +91,7 @@ def _reconstruct(job: Reconstruct, files: JobFiles, out: Path, runtime: Runtime,
             writer.write(out / "moving.mp4", moving, clip.fps, lossless=True)
         for t, vertices in enumerate(reliable_vertices(mesh)):
             reliable[t] = vertices * np.uint8(255)
-            writer.progress("Finding occlusions", t + 1, len(mesh))
+            writer.progress(OCCLUSIONS, t + 1, len(mesh))
         writer.write(out / "reliable.mp4", reliable, clip.fps, lossless=True)
         if shot.source_to_world is not None:
             camera = shot.found or pose_files.SourceCamera(shot.source_to_world, np.zeros((0, 3)))

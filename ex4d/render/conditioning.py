@@ -11,7 +11,7 @@ from ex4d.geometry import camera_path
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.transforms import inverse
-from ex4d.progress import Progress, silent
+from ex4d.progress import RENDERING, Progress, silent
 from ex4d.render import legend
 from ex4d.render.coverage import Coverage, of_masks
 from ex4d.render.engines import engine as default_engine
@@ -63,12 +63,12 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
     engine = engine or default_engine()
     drawn = [t for t in range(len(path)) if t not in set(kept)]
     if kept:
-        progress("Rendering colour and mask", len(kept), len(path))
+        progress(RENDERING, len(kept), len(path))
     for done, (t, view) in enumerate(
         zip(drawn, engine.views(scene, [(t, t) for t in drawn]), strict=True), len(kept) + 1
     ):
         colour[t], mask[t] = view.colour, view.mask
-        progress("Rendering colour and mask", done, len(path))
+        progress(RENDERING, done, len(path))
     coverage = of_masks(mask, mesh, path)
     return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.progress import Progress, silent
+from ex4d.progress import LOCATING, Progress, silent
 from ex4d.source_camera.tracks import Tracks
 
 INLIER_PX = 3.0
@@ -128,7 +128,7 @@ def chain(
         world = scales[t] * local[use] @ poses[t][:3, :3].T + poses[t][:3, 3]
         np.add.at(total, tracks.track[use], world)
         np.add.at(seen, tracks.track[use], 1)
-        progress("Locating the camera", t + 1, count)
+        progress(LOCATING, t + 1, count)
     return Chain(np.stack(poses), np.array(scales), fits)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.media.flow import Flow, followed
-from ex4d.progress import Progress, silent
+from ex4d.progress import FINDING_MOVES, Progress, silent
 
 WIDTH = 384
 """Width at which flow is computed."""
@@ -75,7 +75,7 @@ def moving_mask(
                 for at in (there_alone, pixels[..., :2] + moved)
             )
             votes[i] |= seen & (off > limit) & (by_camera - by_flow > WORSE)
-        progress("Finding what moves", t + 1, count - apart)
+        progress(FINDING_MOVES, t + 1, count - apart)
     return _cleaned(votes)
 
 

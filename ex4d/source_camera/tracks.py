@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.progress import Progress, silent
+from ex4d.progress import FOLLOWING_POINTS, Progress, silent
 
 MOST_POINTS = 1500
 """So many points are followed at a time."""
@@ -89,7 +89,7 @@ def follow(grey: NDArray[np.uint8], allowed: NDArray[np.bool_] | None = None, pr
         tracks.append(ids)
         frames.append(np.full(len(ids), t))
         places.append(p.astype(np.float64) + 0.5)
-        progress("Following points", t + 1, len(grey))
+        progress(FOLLOWING_POINTS, t + 1, len(grey))
     return Tracks(np.concatenate(tracks), np.concatenate(frames), np.concatenate(places), survived)
 
 

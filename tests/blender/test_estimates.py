@@ -273,3 +273,40 @@ def test_the_file_dialog_says_how_much_of_a_clip_is_opened_and_what_that_takes(s
     for _again in range(2):
         assert in_dialog(text, scene) == []
         session.current().tick()
+
+
+def test_set_viewport_detail_tells_seconds_that_follow_from_rate_and_points_and_learns(scene, tmp_path, addon):
+    shots.open_small(tmp_path, depth=shots.small_depth(3, 512, 288))
+    facts = scene.ex4d
+    known = pace.ELSEWHERE[pace.DETAIL]
+    assert estimates.of_detail(facts, 1_000_000).seconds == pytest.approx(3 * known.each["all"])
+    facts.detail = "FULL"
+    assert "About" not in draw(panels.draw_frames).text, "moments are not worth a word"
+    session.current().learning.learn_here(pace.DETAIL, 600.0, 12_000_000, 144e6)
+    points = 512 * 288
+    found = estimates.of_detail(facts, points)
+    share = 12e6**2 / (12e6**2 + pace.ENOUGH**2)
+    rate = share * 600 / 12 + (1 - share) * known.each["all"]
+    assert found.seconds == pytest.approx(3 * points / 1e6 * rate)
+    assert found.lines[0] in draw(panels.draw_frames).text
+    before = session.current().learning.here[pace.DETAIL]
+    bpy.ops.ex4d.set_detail()
+    after = session.current().learning.here[pace.DETAIL]
+    assert after.pixels == pytest.approx(((3 * points) ** 2 + before.pixels**2 / 2) ** 0.5)
+    assert after.seconds(10**6) < before.seconds(10**6), "this run was faster than ten minutes"
+
+
+@pytest.mark.parametrize("written", ["ALEMBIC", "USD"])
+def test_export_shot_tells_seconds_by_format_and_learns_from_what_was_written(scene, tmp_path, addon, written):
+    shots.open_small(tmp_path)
+    points = shots.FRAMES * 96 * 64
+    kind = pace.kind_of_export(written)
+    assert estimates.of_export(scene, written).seconds == pytest.approx(points / 1e6 * pace.ELSEWHERE[kind].each["all"])
+    file = tmp_path / f"shot.{'abc' if written == 'ALEMBIC' else 'usdc'}"
+    bpy.ops.ex4d.export_shot(filepath=str(file), format=written)
+    learned = session.current().learning.here[kind]
+    assert learned.pixels == points
+    assert learned.bytes == pytest.approx(file.stat().st_size / points)
+    assert set(session.current().learning.here) == {kind}, "the other format has its own pace"
+    session.current().learning.learn_here(kind, 40.0, 40 * points, 1.0)
+    assert estimates.of_export(scene, written).seconds > pace.ELSEWHERE[kind].seconds(points)

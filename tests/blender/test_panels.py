@@ -502,7 +502,7 @@ def test_a_guess_is_called_one(scene, shot):
 
 
 def test_that_the_depth_is_a_guess_is_one_line_with_its_reasons_and_its_button(scene, shot):
-    plane = EstimatorInfo("plane", "Ground Plane and Parallax", "A guess", "MIT", True)
+    plane = EstimatorInfo("plane", "Ground Plane and Parallax", "A guess", "MIT", True, is_guess=True)
     better = EstimatorInfo("ruler", "Ruler", "Better", "MIT", True, missing=NO_TORCH)
     made = {"provider": "plane", "scale": "", "licence": "", "caution": from_0_1.GUESS[1]}
     scene.ex4d.depth_made = json.dumps(made)

@@ -15,7 +15,7 @@ from ex4d.depth.estimate import Estimate
 from ex4d.extras import Package
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.media import flow as optical
-from ex4d.progress import Progress, silent
+from ex4d.progress import FOLLOWING_MOVES, GUESSING, Progress, silent
 
 if TYPE_CHECKING:
     from ex4d.media.clip import Clip
@@ -98,7 +98,7 @@ def estimate(clip: "Clip", focal_px: float | None = None, progress: Progress = s
         out = np.clip(_guided(standing[t], greys[t], frame), 0, 1)
         nearness = ground + out * np.maximum(IN_FRONT * _foot(standing[t], frame) - ground, 0)
         depth[t] = bottom[t] / nearness
-        progress("Guessing the depth", t + 1, len(depth))
+        progress(GUESSING, t + 1, len(depth))
     return DepthVideo(depth, k, NAME, (NOTE, lens_note), is_guess=True)
 
 
@@ -138,7 +138,7 @@ def _standing_out(greys: list[NDArray[np.uint8]], progress: Progress) -> NDArray
     back = []
     for number, (a, b) in enumerate(pairwise(greys)):
         back.append(flow(b, a))
-        progress("Following what moves", number + 1, count - 1)
+        progress(FOLLOWING_MOVES, number + 1, count - 1)
     for t in range(count):
         moves = [_against_the_picture(f) for f in [*there[t : t + 1], *back[max(t - 1, 0) : t]]]
         result[t] = cv2.GaussianBlur(np.minimum.reduce(moves), (0, 0), 1.5)

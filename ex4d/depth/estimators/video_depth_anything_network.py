@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from ex4d.depth.estimators.layers.assembly import assemble, ready
 from ex4d.depth.estimators.layers.dinov2 import PATCH, SHAPES, BackboneShape, DINOv2
-from ex4d.progress import Progress, silent
+from ex4d.progress import VIDEO_DEPTH, Progress, silent
 from ex4d.weights.tensors import read_tensors
 
 NAME = "Video-Depth-Anything weights"
@@ -138,7 +138,7 @@ def _windows(
     def advance(work: int) -> None:
         nonlocal done
         done += work
-        progress("Video-Depth-Anything", count * done // steps, count)
+        progress(VIDEO_DEPTH, count * done // steps, count)
 
     encoded: dict[int, tuple[Tensor, ...]] = {}  # tokens at the taps, of the frames that this window shows
     for numbers in windows:

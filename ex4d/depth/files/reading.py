@@ -21,7 +21,7 @@ from ex4d.depth.files.video import open_video
 from ex4d.errors import InputError
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.intrinsics import FrameFit
-from ex4d.progress import Progress, silent
+from ex4d.progress import READING_DEPTH, Progress, silent
 from ex4d.storage.atomic import check_there
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def read_estimate(
             if reading.distance == "ray":
                 sampled = sampled / _ray_lengths(k[shown_by[0]], clip.fit)
             depth[shown_by] = sampled
-            progress("Reading the depth", int(shown_by[-1]) + 1, len(chosen))
+            progress(READING_DEPTH, int(shown_by[-1]) + 1, len(chosen))
     is_stretched = distances and stored.means == "depth" and reading.unit is None and doubt.is_full_range(levels)
     doubts = []
     if asked.convention == "auto" and not stored.is_ours:

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.generate.base import Generated, Request
-from ex4d.progress import Progress, silent
+from ex4d.progress import FILLING, Progress, silent
 from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.engines import engine as default_engine
 from ex4d.render.scene import Engine, Scene
@@ -62,7 +62,7 @@ def filled(
             hole = _fill_from_others(scene, engine, donors, result[t], hole, t)
         if hole.any() and not hole.all():  # A frame in which nothing is real stays black.
             result[t] = _inpaint(result[t], hole)
-        progress("Filling holes (preview)", t + 1, count)
+        progress(FILLING, t + 1, count)
     return result
 
 
