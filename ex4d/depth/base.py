@@ -12,6 +12,7 @@ from ex4d.depth.detail import Detail
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
 from ex4d.extras import Package
+from ex4d.networks.devices import torch_device
 from ex4d.plain import Text, Word
 from ex4d.progress import Progress, silent
 from ex4d.weights.store import Part
@@ -117,20 +118,6 @@ class Spec:
     def usual_parts(self) -> tuple[Part, ...]:
         """The files to fetch where nothing is there yet: all parts, or the best where one is enough."""
         return self.parts[:1] if self.any_part else self.parts
-
-
-def torch_device(device: str) -> str:
-    """The device of torch for a wish; "auto" takes CUDA or Apple's GPU where torch can use it, and else the CPU.
-
-    Imports torch.
-    """
-    if device != "auto":
-        return device
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def detail_for(request: Request) -> Literal["full", "reduced"]:

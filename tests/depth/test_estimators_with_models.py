@@ -13,13 +13,14 @@ from test_moge import TINY
 from tiny_video_depth_anything import SHAPE, published
 
 from ex4d.depth import registry
-from ex4d.depth.base import Request, detail_for, torch_device
+from ex4d.depth.base import Request, detail_for
 from ex4d.depth.estimators import moge_network as moge
-from ex4d.depth.estimators.layers import dinov2
 from ex4d.depth.registry import choose, estimate, estimators
 from ex4d.depth.scaling import KEY_FRAMES, key_frames
 from ex4d.geometry.intrinsics import fit_frame
 from ex4d.media.clip import Clip
+from ex4d.networks import dinov2
+from ex4d.networks.devices import torch_device
 from ex4d.weights import store
 
 pytestmark = [

@@ -9,9 +9,9 @@ torch = pytest.importorskip("torch", reason="needs the extra depth: make test-wa
 pytest.importorskip("safetensors", reason="needs the extra depth: make test-wan")
 
 from ex4d.depth.estimators import moge_network as moge
-from ex4d.depth.estimators.layers import dinov2
 from ex4d.depth.estimators.moge import PARTS
 from ex4d.errors import InputError
+from ex4d.networks import dinov2
 from ex4d.weights.store import key_hash
 
 pytestmark = pytest.mark.depth

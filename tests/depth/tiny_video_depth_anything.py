@@ -3,7 +3,7 @@
 import torch
 
 from ex4d.depth.estimators import video_depth_anything_network as vda
-from ex4d.depth.estimators.layers.dinov2 import BackboneShape
+from ex4d.networks.dinov2 import BackboneShape
 
 SHAPE = vda.Shape(BackboneShape(24, 4, 2, side=5), (0, 1, 2, 3), (8, 16, 32, 32), 32)
 

@@ -5,10 +5,11 @@ The network is in the file beside.
 
 from typing import TYPE_CHECKING
 
-from ex4d.depth.base import Request, Spec, torch_device
+from ex4d.depth.base import Request, Spec
 from ex4d.depth.estimate import Estimate
 from ex4d.depth.scaling import scaled
 from ex4d.extras import Package
+from ex4d.networks.devices import torch_device
 from ex4d.weights import store
 from ex4d.weights.store import Part
 

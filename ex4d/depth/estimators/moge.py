@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.depth.base import Metric, Request, Spec, torch_device
+from ex4d.depth.base import Metric, Request, Spec
 from ex4d.extras import Package
+from ex4d.networks.devices import torch_device
 from ex4d.weights import store
 
 if TYPE_CHECKING:

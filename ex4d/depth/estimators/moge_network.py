@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ex4d.depth.estimators.layers.assembly import assemble, ready
-from ex4d.depth.estimators.layers.dinov2 import PATCH, SHAPES, DINOv2
 from ex4d.errors import InputError
 from ex4d.geometry import intrinsics
+from ex4d.networks.assembly import assemble, ready
+from ex4d.networks.dinov2 import PATCH, SHAPES, DINOv2
 from ex4d.progress import MEASURING, Progress, silent
 from ex4d.storage.atomic import check_there, replacing
 from ex4d.weights.headers import check_archive, header, readable

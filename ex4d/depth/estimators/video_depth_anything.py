@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ex4d.depth.base import Request, Spec, detail_for, torch_device
+from ex4d.depth.base import Request, Spec, detail_for
 from ex4d.depth.estimate import Estimate
 from ex4d.depth.scaling import scaled
 from ex4d.extras import Package
+from ex4d.networks.devices import torch_device
 from ex4d.weights import store
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ex4d.depth.estimators.layers.assembly import assemble, ready
-from ex4d.depth.estimators.layers.dinov2 import PATCH, SHAPES, BackboneShape, DINOv2
+from ex4d.networks.assembly import assemble, ready
+from ex4d.networks.dinov2 import PATCH, SHAPES, BackboneShape, DINOv2
 from ex4d.progress import VIDEO_DEPTH, Progress, silent
 from ex4d.weights.tensors import read_tensors
 

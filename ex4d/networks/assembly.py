@@ -1,4 +1,4 @@
-"""Putting the tensors of a file into a depth network, every one of them and no other."""
+"""Putting the tensors of a file into a network, every one of them and no other."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The image encoder DINOv2 (arXiv 2304.07193), without registers, as several depth models have it inside.
+"""The image encoder DINOv2 (arXiv 2304.07193), without registers, as several models have it inside.
 
 The classes bear the names of the published files, so these load without renaming.
 """
@@ -40,8 +40,8 @@ class DINOv2(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + shape.side**2, shape.dim))
         self.mask_token = nn.Parameter(torch.zeros(1, shape.dim))  # of its training; it is in the files
-        self.patch_embed = _Patches(shape.dim)
-        self.blocks = nn.ModuleList(_Block(shape) for _ in range(shape.depth))
+        self.patch_embed = Patches(shape.dim)
+        self.blocks = nn.ModuleList(Block(shape) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.dim, eps=1e-6)
 
     def forward(self, pictures: Tensor, taps: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
@@ -52,7 +52,7 @@ class DINOv2(nn.Module):
             taps: numbers of blocks, ascending.
         """
         patches = self.patch_embed(pictures)
-        places = self._places(*patches.shape[-2:]).to(patches)
+        places = embedded_places(self.pos_embed, self.side, *patches.shape[-2:]).to(patches)
         x = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches.flatten(2).mT], 1) + places
         tapped = []
         for number, block in enumerate(self.blocks):
@@ -61,38 +61,60 @@ class DINOv2(nn.Module):
                 tapped.append(self.norm(x))
         return [(tokens[:, 1:], tokens[:, 0]) for tokens in tapped]
 
-    def _places(self, rows: int, columns: int) -> Tensor:
-        """Embedded places of all tokens (1, 1 + rows * columns, C), float32."""
-        places = self.pos_embed.float()
-        if rows == columns == self.side:
-            return places
-        grid = places[:, 1:].unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)
-        # DINOv2 stretches by a little more than it needs, and was trained so.
-        stretch = ((rows + 0.1) / self.side, (columns + 0.1) / self.side)
-        grid = functional.interpolate(grid, scale_factor=stretch, mode="bicubic")
-        return torch.cat([places[:, :1], grid.flatten(2).mT], 1)
+
+def embedded_places(embedding: Tensor, side: int, rows: int, columns: int) -> Tensor:
+    """Embedded places of all tokens (1, 1 + rows * columns, C), float32; the first is the class token's.
+
+    Args:
+        embedding: (1, 1 + side * side, C), of the grid that the network was trained on.
+        side: of that grid.
+        rows, columns: of the grid that is wanted.
+    """
+    places = embedding.float()
+    if rows == columns == side:
+        return places
+    grid = places[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+    # DINOv2 stretches by a little more than it needs, and was trained so.
+    stretch = ((rows + 0.1) / side, (columns + 0.1) / side)
+    grid = functional.interpolate(grid, scale_factor=stretch, mode="bicubic")
+    return torch.cat([places[:, :1], grid.flatten(2).mT], 1)
 
 
-class _Block(nn.Module):
-    def __init__(self, shape: BackboneShape) -> None:
+class Block(nn.Module):
+    """One block of the transformer.
+
+    Args:
+        shape: of the encoder.
+        attention: in place of the usual one; takes the tokens, and what else `forward` is given.
+    """
+
+    def __init__(self, shape: BackboneShape, attention: nn.Module | None = None) -> None:
         super().__init__()
         self.norm1, self.norm2 = (nn.LayerNorm(shape.dim, eps=1e-6) for _ in range(2))
-        self.attn = _Attention(shape)
+        self.attn = attention or Attention(shape)
         self.ls1, self.ls2 = _Scale(shape.dim), _Scale(shape.dim)
         self.mlp = _Perceptron(shape.dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.ls1(self.attn(self.norm1(x)))
+    def forward(self, x: Tensor, *more: object) -> Tensor:
+        """The same size (B,N,C)."""
+        x = x + self.ls1(self.attn(self.norm1(x), *more))
+        return self.each(x)
+
+    def each(self, x: Tensor) -> Tensor:
+        """The second half of the block, in which every token is for itself."""
         return x + self.ls2(self.mlp(self.norm2(x)))
 
 
-class _Attention(nn.Module):
+class Attention(nn.Module):
+    """Lets the tokens (B,N,C) of a picture see one another."""
+
     def __init__(self, shape: BackboneShape) -> None:
         super().__init__()
         self.heads = shape.heads
         self.qkv, self.proj = nn.Linear(shape.dim, 3 * shape.dim), nn.Linear(shape.dim, shape.dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """The same size."""
         q, k, v = self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return self.proj(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
@@ -106,12 +128,15 @@ class _Scale(nn.Module):
         return x * self.gamma
 
 
-class _Patches(nn.Module):
+class Patches(nn.Module):
+    """A token (B,C,rows,columns) of every `PATCH` x `PATCH` pixels of pictures (B,3,H,W)."""
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, dim, PATCH, PATCH)
 
     def forward(self, pictures: Tensor) -> Tensor:
+        """Tokens of pictures whose sides are multiples of `PATCH`."""
         return self.proj(pictures)
 
 

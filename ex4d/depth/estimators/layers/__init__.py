@@ -1,1 +1,0 @@
-"""Network layers that several estimators share."""

@@ -1,0 +1,1 @@
+"""What neural networks of several packages share: layers, filling them from files, choosing a device. Needs torch."""
