@@ -16,6 +16,7 @@ from ex4d.extras import Package
 from ex4d.generate import base as generate_base
 from ex4d.generate import registry as generate_registry
 from ex4d.render.engines import ENGINES, missing
+from ex4d.source_camera import da3
 from ex4d.weights import store
 
 PACKAGES = {
@@ -40,6 +41,8 @@ def doctor() -> None:
         reason = depth_registry.missing(estimator)
         state = "missing" if reason else "ready"
         table.add_row(f"Depth: {estimator.title}", state if estimator.commercial else f"{state}, research only", reason)
+    reason = da3.missing()
+    table.add_row(f"Source camera: {da3.TITLE}", "missing" if reason else "ready", reason)
     gpu = _gpu()
     table.add_row("GPU", gpu or "none found", "" if gpu else "Not needed: rendering and previews run on the CPU.")
     for generator in generate_registry.generators().values():

@@ -1,4 +1,4 @@
-"""`ex4d models`: the model files of every generator and depth estimator that is installed."""
+"""`ex4d models`: the model files of every generator and depth estimator that is installed, and of what sees cameras."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -14,6 +14,7 @@ from ex4d.errors import EX4DError, PluginError
 from ex4d.generate import registry as generate_registry
 from ex4d.generate.base import Spec
 from ex4d.pipeline import model_files
+from ex4d.source_camera import da3
 from ex4d.weights import store
 from ex4d.weights.store import Part
 
@@ -99,13 +100,14 @@ def _list_generator(spec: Spec, root: Path) -> None:
 
 
 def _list_estimators(root: Path) -> None:
-    """The files of all depth estimators, and how to fetch those that are missing."""
+    """The files of what estimates depth or sees cameras, and how to fetch those that are missing."""
     listings = [
         store.listing(spec.name, spec.parts, root, any_part=spec.any_part, deep=True)
         for spec in depth_registry.estimators().values()
         if spec.parts
     ]
-    table = _table(f"Depth models, all optional: files in {root}")
+    listings.append(store.listing(da3.NAME, (da3.PART,), root, deep=True))
+    table = _table(f"Models for depth and for the source camera, all optional: files in {root}")
     wrong = _add_rows(table, tuple(pair for listing in listings for pair in listing.states), root)
     show(table)
     say(*wrong)

@@ -19,13 +19,14 @@ from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
 from ex4d.depth.scaling import KEY_FRAMES, key_frames
 from ex4d.errors import EX4DError, InputError, PluginError
-from ex4d.extras import models_to_get, said_once
+from ex4d.extras import said_once
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.plain import PlainError, check
 from ex4d.progress import MEASURING, Progress, silent
 from ex4d.schema import AUTO
 from ex4d.storage.names import beside, maybe_depth_note
 from ex4d.weights import store
+from ex4d.weights.lacking import lacking
 
 if TYPE_CHECKING:
     from ex4d.media.clip import Clip
@@ -60,28 +61,11 @@ def missing(spec: Spec) -> str:
     Where that cannot be found out, the sentence says why.
     """
     try:
-        return _missing(spec)
+        return lacking(spec.title, spec.packages, spec.parts, any_part=spec.any_part)
     except (EX4DError, OSError) as error:  # such as a folder of models that is gone
         return str(error)
     except Exception as error:  # of a package that is not ours
         return f"{spec.title} cannot tell whether it can run here: {type(error).__name__}: {error}"
-
-
-def _missing(spec: Spec) -> str:
-    for package in spec.packages:
-        if not package.is_there:
-            return f"{spec.title} needs the Python package {package.name}: {package.install}."
-    if not spec.parts:
-        return ""
-    root = store.folder()
-    listing = store.listing(spec.name, spec.parts, root, any_part=spec.any_part)
-    if not listing.wanted:
-        return ""
-    wrong = {part.name: state for part, state in listing.states if state != "ready"}
-    if damaged := next((state for state in wrong.values() if state.endswith(".")), ""):
-        return damaged
-    found = "; ".join(f"{name}: {state}" for name, state in wrong.items())
-    return f"{spec.title} lacks model files in {root} ({found}): {models_to_get()}."
 
 
 def choose(

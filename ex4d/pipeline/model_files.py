@@ -1,4 +1,4 @@
-"""The model files of all generators and depth estimators that are installed: what is lacking, and fetching it."""
+"""The model files of all generators, depth estimators and models that see cameras: what is lacking, and fetching it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from ex4d.depth import registry as depth_registry
 from ex4d.errors import InputError
 from ex4d.generate import registry as generate_registry
 from ex4d.progress import Progress, silent
+from ex4d.source_camera import da3
 from ex4d.weights import store
 from ex4d.weights.store import Part
 
@@ -17,13 +18,16 @@ def fetchable() -> dict[str, tuple[Part, ...]]:
     """What can be fetched, by the name of the generator or estimator."""
     parts = {name: spec.parts for name, spec in generate_registry.generators().items()}
     parts |= {name: spec.usual_parts for name, spec in depth_registry.estimators().items()}
+    parts |= {da3.NAME: (da3.PART,)}
     return {name: needed for name, needed in parts.items() if needed}
 
 
 def lacking_gigabytes(name: str, root: Path) -> float:
     """Size of the files that a generator or estimator lacks; 0 where all are there, or none are needed."""
     found = generate_registry.generators().get(name)
-    if found is not None:
+    if name == da3.NAME:
+        listing = store.listing(name, (da3.PART,), root)
+    elif found is not None:
         listing = store.listing(name, found.parts, root)
     else:
         estimator = depth_registry.estimators()[name]
@@ -123,4 +127,6 @@ def _parts(name: str) -> tuple[Part, ...]:
 
 def title(name: str) -> str:
     """The title of a generator or estimator, for people."""
+    if name == da3.NAME:
+        return da3.TITLE
     return (generate_registry.generators().get(name) or depth_registry.estimators()[name]).title

@@ -179,7 +179,7 @@ def open_shot(
     mask = None if files.moving is None else masks.read(files.moving, clip, progress)
     about_camera: tuple[str, ...] = ()
     if moving is None and settings.camera_motion not in ("file", "still") and not release_lens:
-        moving, mask, about_camera = _looked_for(clip, estimate, settings, mask, again, progress)
+        moving, mask, about_camera = _looked_for(clip, estimate, settings, mask, again, device, progress)
     elif moving is not None and settings.camera_motion not in ("file", AUTO):
         raise InputError("A camera file was given, and a camera motion that does not read it: leave one of them out.")
     if moving is not None and moving.found:
@@ -201,12 +201,13 @@ def _looked_for(
     settings: SourceSettings,
     mask: NDArray[np.bool_] | None,
     again: bool,
+    device: str,
     progress: Progress,
 ) -> tuple[pose_files.SourceCamera | None, NDArray[np.bool_] | None, tuple[str, ...]]:
     """The camera found from the pictures, None where it stands still; what moves; sentences for the user alone."""
     depth = estimate.depth
     wish = Wish(
-        settings.camera_motion, depth.intrinsics, not _assumes_lens(depth), depth.is_guess, settings.zooms, mask
+        settings.camera_motion, depth.intrinsics, not _assumes_lens(depth), depth.is_guess, settings.zooms, mask, device
     )
     key = kept.key(clip.frames, depth.depth, wish)
     found = kept.kept(key, partial(find, clip.frames, depth.depth, wish, progress), again)

@@ -22,7 +22,7 @@ from ex4d.render.scene import EngineName
 from ex4d.schema import AUTO, Choice, Settings, setting
 from ex4d.storage.sequence import Gaps
 
-CameraMotion = Literal["auto", "still", "rotation", "sfm", "depth", "file"]
+CameraMotion = Literal["auto", "still", "rotation", "depth", "da3", "sfm", "file"]
 """How it is known how the clip's own camera moved."""
 
 Fit = Literal["crop", "squeeze"]
@@ -158,6 +158,11 @@ class SourceSettings(Settings):
             Choice("still", "Still", "The camera stood still"),
             Choice("rotation", "Tripod", "The camera turned in place: find how"),
             Choice("depth", "Points and Depth", "Find it by tracking points, starting from the depth"),
+            Choice(
+                "da3",
+                "Depth Anything 3",
+                "Find it by tracking points, starting from what this model sees",
+            ),
             Choice("sfm", "Structure from Motion", "Find it by matching features between frames"),
             Choice("file", "From File", "From the camera file; still if there is none"),
         ),

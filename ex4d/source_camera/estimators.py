@@ -11,7 +11,7 @@ from ex4d.cameras.rotations import between
 from ex4d.errors import InputError
 from ex4d.frame_numbers import in_shot
 from ex4d.progress import Progress
-from ex4d.source_camera import from_depth, solver
+from ex4d.source_camera import da3, from_depth, solver
 from ex4d.source_camera.candidate import Candidate
 from ex4d.source_camera.distortion import at_corner, of_turn, undistorted
 from ex4d.source_camera.pictures import Pictures
@@ -223,8 +223,7 @@ def sfm(task: Task, progress: Progress) -> Candidate | str:
 
     if not solver.PYCOLMAP.is_there:
         return f"it needs the Python package pycolmap: {solver.PYCOLMAP.install}"
-    every = int(np.ceil(task.count / KEYFRAMES))
-    keys = np.unique([*range(0, task.count, every), task.count - 1])
+    keys = _keys(task.count, KEYFRAMES)
     with tempfile.TemporaryDirectory(prefix="ex4d-") as folder:
         pictures, masks = Path(folder, "pictures"), Path(folder, "masks")
         pictures.mkdir()
@@ -256,6 +255,36 @@ def sfm(task: Task, progress: Progress) -> Candidate | str:
         return task.candidate("sfm", poses, intrinsics, moves=True, lens_found=not task.lens_known)
     found = _adjusted(task, "sfm", poses, intrinsics, progress, (COARSE,))
     return found if isinstance(found, str) else replace(found, registered=float(there.mean()))
+
+
+def model(task: Task, frames: NDArray[np.uint8], device: str, progress: Progress) -> Candidate | str:
+    """Cameras that Depth Anything 3 sees in some frames, and the points followed for exactness and those in between.
+
+    Args:
+        task: see `Task`.
+        frames: (T,H,W,3) uint8 RGB.
+        device: of torch, or "auto".
+        progress: told after each step.
+    """
+    if lacks := da3.missing():
+        return lacks.rstrip(".")
+    keys = _keys(task.count, da3.most_frames(device))
+    try:
+        seen = da3.seen(frames[keys], device, progress)
+    except InputError as error:
+        return str(error).rstrip(".")
+    if not np.isfinite(seen.camera_to_world).all():
+        return "its cameras are not finite"
+    poses, intrinsics = _between(seen.camera_to_world, keys, task.count), task.intrinsics
+    tells = ~np.isnan(seen.focal_px)
+    if not task.lens_known and tells.any():
+        focal = seen.focal_px * task.pictures.size[0] / frames.shape[2]
+        each = np.interp(np.arange(task.count), keys[tells], focal[tells])
+        intrinsics = _with_focal(intrinsics, each if task.zooms else np.full(task.count, np.median(focal[tells])))
+    if not solver.PYCOLMAP.is_there:
+        found = not task.lens_known and bool(tells.any())
+        return task.candidate("da3", poses, intrinsics, moves=True, lens_found=found)
+    return _adjusted(task, "da3", poses, intrinsics, progress, (COARSE, COARSE))
 
 
 def _adjusted(
@@ -303,6 +332,12 @@ def _without_strays(tracks: Tracks, residual: NDArray[np.float64], stray: float)
     """Without the points that do not fit in most of their sightings."""
     bad = np.bincount(tracks.track, residual > stray, tracks.count) * 2 > tracks.lengths()
     return tracks.kept(~bad[tracks.track])
+
+
+def _keys(count: int, most: int) -> NDArray[np.intp]:
+    """Every so many-th of `count` frames, and the last, so that they are hardly more than `most`."""
+    every = int(np.ceil(count / most))
+    return np.unique([*range(0, count, every), count - 1])
 
 
 def _with_focal(intrinsics: NDArray[np.float64], focal: NDArray[np.float64]) -> NDArray[np.float64]:

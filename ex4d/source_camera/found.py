@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-AUTO, STILL, ROTATION, SFM, DEPTH = "auto", "still", "rotation", "sfm", "depth"
+AUTO, STILL, ROTATION, SFM, DEPTH, DA3 = "auto", "still", "rotation", "sfm", "depth", "da3"
 """All ways, or one of them."""
 
 WHAT_TO_DO = (
@@ -28,6 +28,7 @@ class Wish:
         depth_is_guess: whether nobody measured or estimated the depth.
         zooms: whether the focal length changes while shooting.
         moving: (T,h,w) what moves, of any size; None finds it.
+        device: of torch, or "auto", for a model.
     """
 
     method: str
@@ -36,6 +37,7 @@ class Wish:
     depth_is_guess: bool = False
     zooms: bool = False
     moving: NDArray[np.bool_] | None = None
+    device: str = "auto"
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
-from ex4d.source_camera import solver
-from ex4d.source_camera.found import Found, Wish
+from ex4d.source_camera import da3, solver
+from ex4d.source_camera.found import AUTO, DA3, Found, Wish
 from ex4d.storage import user_cache
 from ex4d.storage.npz import open_arrays, write_arrays
 
@@ -28,6 +28,8 @@ _OPTIONAL = ("camera_to_world", "points", "lens", "moving")
 def key(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish) -> str:
     """Hash of all that a found camera depends on."""
     about = [VERSION, wish.method, wish.lens_known, wish.depth_is_guess, wish.zooms, solver.PYCOLMAP.is_there]
+    if wish.method in (AUTO, DA3) and (file := da3.file_shown()):  # without it keys are those of earlier versions
+        about.append(file)
     digest = hashlib.sha256(json.dumps([*about, frames.shape, wish.moving is not None]).encode())
     digest.update(np.ascontiguousarray(wish.intrinsics).data)
     for t in range(len(frames)):

@@ -1,8 +1,9 @@
 """Trying the ways to find a camera on one clip, and choosing among what they give.
 
-From the simplest to the most capable: a camera that stands, one that turns, one that begins from points and depth, and
-structure from motion. A more capable one is chosen where it is clearly better, and is then solved once more with
-refined points. One that does not reach the gates is not used: then the next simpler one is, or none.
+From the simplest to the most capable: a camera that stands, one that turns, one that begins from points and depth, one
+that begins from what a model sees, where its file is there, and structure from motion. A more capable one is chosen
+where it is clearly better, and is then solved once more with refined points. One that does not reach the gates is not
+used: then the next simpler one is, or none.
 """
 
 from dataclasses import replace
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 
 from ex4d.geometry import intrinsics
 from ex4d.progress import Progress
-from ex4d.source_camera import estimators, from_depth, gates, selection, shutter, solver
+from ex4d.source_camera import da3, estimators, from_depth, gates, selection, shutter, solver
 from ex4d.source_camera.candidate import LEAST_ANGLE, Candidate, depth_scale
 from ex4d.source_camera.distortion import at_corner
 from ex4d.source_camera.estimators import Task
-from ex4d.source_camera.found import AUTO, DEPTH, ROTATION, SFM, STILL, WITH_CAMERA, Found, Wish, not_found
+from ex4d.source_camera.found import AUTO, DA3, DEPTH, ROTATION, SFM, STILL, WITH_CAMERA, Found, Wish, not_found
 from ex4d.source_camera.gates import Figures
 from ex4d.source_camera.judge import Judge
 from ex4d.source_camera.masks import resized
@@ -72,6 +73,8 @@ class Search:
         self._try_quick()
         if self.wish.method == AUTO and self._is_zoom(self._chosen()):
             return not_found("its lens zooms during the shot: turn on Lens Zooms")
+        if self.wish.method == DA3 or (self.wish.method == AUTO and not self._convinced() and not da3.missing()):
+            self.add(DA3, estimators.model(self.task, self.frames, self.wish.device, self.progress))
         if self.wish.method == SFM or (self.wish.method == AUTO and not self._convinced()):
             self.add(SFM, estimators.sfm(self.task, self.progress))
         name = self._chosen()
@@ -118,7 +121,7 @@ class Search:
     def _convinced(self) -> bool:
         """Whether what was tried so far explains the clip, so that the slowest way can be left out."""
         still = self.tried[STILL][1]
-        for name in (ROTATION, DEPTH):
+        for name in (ROTATION, DEPTH, DA3):
             if name in self.tried and not self.wrong(name):
                 figures = self.tried[name][1]
                 if figures.fitting > CONVINCING and figures.evidence.levels < CONVINCING * still.evidence.levels:
@@ -127,7 +130,7 @@ class Search:
 
     def _chosen(self) -> str:
         """The simplest that no other one beats clearly, of those that reach the gates."""
-        usable = [name for name in (STILL, ROTATION, DEPTH, SFM) if name in self.tried and not self.wrong(name)]
+        usable = [name for name in (STILL, ROTATION, DEPTH, DA3, SFM) if name in self.tried and not self.wrong(name)]
         best = usable[0]
         for name in usable[1:]:
             ours, theirs = self.tried[best][1], self.tried[name][1]
@@ -203,7 +206,7 @@ class Search:
             return self._nothing()
         said = _TOLD[name].format(figures=gates.told(candidate, figures, still))
         notes = [said]
-        if not solver.PYCOLMAP.is_there and name == DEPTH:
+        if not solver.PYCOLMAP.is_there and name in (DEPTH, DA3):
             notes.append(f"It is only approximate because pycolmap is not installed: {solver.PYCOLMAP.install}.")
         notes += self._recording_notes(candidate)
         lens = self.working(candidate) if candidate.lens_found else None
@@ -283,11 +286,13 @@ _NAMES = {
     STILL: "still",
     ROTATION: "turning",
     DEPTH: "from points and depth",
+    DA3: "by a model",
     SFM: "structure from motion",
 }
 _TOLD = {
     STILL: "The camera counts as still, as asked for.",
     ROTATION: "The source camera was found: it turns in place; {figures}.",
     DEPTH: "The source camera was found by tracking points, starting from the depth; {figures}.",
+    DA3: "The source camera was found by tracking points, starting from what Depth Anything 3 sees; {figures}.",
     SFM: "The source camera was found by structure from motion; {figures}.",
 }

@@ -121,4 +121,4 @@ def test_models_says_what_a_package_fails_at_and_lists_and_converts_the_others(e
     assert "Bare cannot list its own files: the answer must be a tuple, not NoneType.\n" in done.stderr
     assert "bare model" in done.stdout
     assert "VACE" in done.stdout
-    assert "Depth models, all optional" in done.stdout
+    assert "Models for depth and for the source camera, all optional" in done.stdout
