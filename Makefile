@@ -42,7 +42,7 @@ test-server: $(READY)
 	$(VENV)/bin/python -m pytest tests/backend -m "not gpu"
 
 test-wan: $(WAN_READY)  ## generator and depth models with tiny weights on the CPU; on Linux torch brings 3 GB of CUDA unless pip finds a CPU wheel
-	$(WAN)/bin/python -m pytest tests/generate tests/depth tests/weights tests/backend/test_fetching.py -m "(wan or depth) and not gpu"
+	$(WAN)/bin/python -m pytest tests/generate tests/depth tests/source_camera tests/weights tests/backend/test_fetching.py -m "(wan or depth) and not gpu"
 
 test-blender: $(READY) $(BLENDER_READY)
 	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not gpu and not setup"

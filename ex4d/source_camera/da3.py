@@ -5,7 +5,7 @@ under a free licence. MapAnything, which has such weights too and takes the clip
 and its code needs hydra, rerun, tensorboard and a library of networks; weights of VGGT and Pi3 have other licences.
 """
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,6 @@ from ex4d.networks.devices import torch_device
 from ex4d.progress import Progress
 from ex4d.weights import store
 from ex4d.weights.lacking import lacking
-
-if TYPE_CHECKING:
-    from ex4d.source_camera.da3_network import Seen
 
 NAME, TITLE = "da3", "Depth Anything 3"
 
@@ -38,6 +35,19 @@ PACKAGES = (Package("torch", "depth"), Package("safetensors", "depth"))
 
 MOST, MOST_ON_CPU = 60, 24
 """So many frames are shown to it at most: all of them see one another, which takes time with their square."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the model sees in K pictures.
+
+    Attributes:
+        camera_to_world: (K,4,4) in a world and a unit of its own; not finite where the model gives no rotation.
+        focal_px: (K,) in pixels of the pictures that were given; NaN where it is that of no lens.
+    """
+
+    camera_to_world: NDArray[np.float64]
+    focal_px: NDArray[np.float64]
 
 
 def missing() -> str:
@@ -61,7 +71,7 @@ def most_frames(device: str) -> int:
     return MOST_ON_CPU if torch_device(device) == "cpu" else MOST
 
 
-def seen(frames: NDArray[np.uint8], device: str, progress: Progress) -> "Seen":
+def seen(frames: NDArray[np.uint8], device: str, progress: Progress) -> Seen:
     """Cameras and lens of some frames (K,H,W,3).
 
     Raises:

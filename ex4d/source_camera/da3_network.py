@@ -23,6 +23,7 @@ from ex4d.geometry.intrinsics import FIELD_OF_VIEW
 from ex4d.networks.assembly import assemble
 from ex4d.networks.dinov2 import PATCH, SHAPES, Attention, BackboneShape, Block, Patches, embedded_places
 from ex4d.progress import Progress, silent
+from ex4d.source_camera.da3 import Seen
 from ex4d.weights.tensors import read_tensors
 
 NAME = "Depth Anything 3 weights"
@@ -57,19 +58,6 @@ class Shape:
 
 
 BASE = Shape()
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What the model sees in K pictures.
-
-    Attributes:
-        camera_to_world: (K,4,4) in a world and a unit of its own; not finite where the model gives no rotation.
-        focal_px: (K,) in pixels of the pictures that were given; NaN where it is that of no lens.
-    """
-
-    camera_to_world: NDArray[np.float64]
-    focal_px: NDArray[np.float64]
 
 
 def cameras(
