@@ -206,14 +206,18 @@ def _request(
         camera_file = str(motion.save(recorded))
         if field_of_view is None and not (depth and _tells_lens(depth)):
             field_of_view = field_of_view_of(recorded.intrinsics[0, 0], picture.width)
-            notes.append(
-                told(
-                    "The field of view of {angle:.1f} degrees is that of {camera} in the first frame.",
-                    angle=field_of_view,
-                    camera=facts.tracked_camera.name,
-                )
-                + (" " + told("It changes later, which is not followed.") if recorded.zooms else "")
+            name = facts.tracked_camera.name
+            note = told(
+                "The field of view of {angle:.1f} degrees is that of {camera}.", angle=field_of_view, camera=name
             )
+            if recorded.zooms:
+                note = told(
+                    "The field of view of {angle:.1f} degrees is that of {camera} in the first frame; it changes later,"
+                    " which is not followed.",
+                    angle=field_of_view,
+                    camera=name,
+                )
+            notes.append(note)
     settings = build(
         SourceSettings,
         {
