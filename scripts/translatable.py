@@ -138,6 +138,8 @@ def of_stages() -> Iterator[str]:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "progress":
                 yield from (titled(text) for text in constants(node.args[0] if node.args else None))
+            elif isinstance(node, ast.Assign) and any(getattr(t, "id", "") == "STAGE" for t in node.targets):
+                yield from map(titled, constants(node.value))
 
 
 if __name__ == "__main__":

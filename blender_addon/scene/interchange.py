@@ -74,7 +74,10 @@ def write(scene: bpy.types.Scene, file: Path, kind: str) -> str:
                 )
             )
         raise InputError(
-            told("This Blender was built without Alembic and USD: use a Blender from blender.org, which has both.")
+            told(
+                "This Blender was built without Alembic and USD: use a Blender from blender.org, whose builds have"
+                " both."
+            )
         )
     if not file.parent.is_dir():
         raise InputError(told("There is no folder {folder}: choose another place.", folder=file.parent))

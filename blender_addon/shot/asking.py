@@ -117,16 +117,16 @@ def _keeping_depth(
     depth = source.standing_depth(facts)
     why = ""
     if not depth:
-        why = "the file with the shot's depth is gone"
+        why = told("the file with the shot's depth is gone")
     elif facts.depth_has_changed:
-        why = "settings of the depth were changed"
+        why = told("settings of the depth were changed")
     elif wanted.longest_side != stands.longest_side:
-        why = "the size was changed"
+        why = told("the size was changed")
     elif not wanted.shared(stands):
-        why = "no frame that was open is among them"
+        why = told("no frame that was open is among them")
     if not why:
         return replace(request, standing=depth, standing_source=facts.source)
-    note = f"The depth of all frames was estimated again: {why}."
+    note = told("The depth of all frames was estimated again: {why}.", why=why)
     return replace(request, notes="\n".join(filter(None, (request.notes, note))))
 
 
@@ -206,14 +206,18 @@ def _request(
         camera_file = str(motion.save(recorded))
         if field_of_view is None and not (depth and _tells_lens(depth)):
             field_of_view = field_of_view_of(recorded.intrinsics[0, 0], picture.width)
-            notes.append(
-                told(
-                    "The field of view of {angle:.1f} degrees is that of {camera} in the first frame.",
-                    angle=field_of_view,
-                    camera=facts.tracked_camera.name,
-                )
-                + (" " + told("It changes later, which is not followed.") if recorded.zooms else "")
+            name = facts.tracked_camera.name
+            note = told(
+                "The field of view of {angle:.1f} degrees is that of {camera}.", angle=field_of_view, camera=name
             )
+            if recorded.zooms:
+                note = told(
+                    "The field of view of {angle:.1f} degrees is that of {camera} in the first frame; it changes later,"
+                    " which is not followed.",
+                    angle=field_of_view,
+                    camera=name,
+                )
+            notes.append(note)
     settings = build(
         SourceSettings,
         {

@@ -154,7 +154,9 @@ def prepare(request: OpenRequest) -> Steps:
     )
     if request.standing and not _shows_the_same(source, read_source(request.standing_source)):
         source = replace(source, standing=None)
-        note = f"The depth of all frames was estimated again: {clip.name} has changed since it was opened."
+        note = translations.told(
+            "The depth of all frames was estimated again: {clip} has changed since it was opened.", clip=clip.name
+        )
         request = replace(request, standing="", notes="\n".join(filter(None, (request.notes, note))))
     return replace(request, source=json.dumps(to_plain(source)), files=known), Reconstruct(source, request.again)
 
