@@ -1,5 +1,7 @@
 """Finding how the camera of a clip moved: what can be told at once, and else the search."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,7 +32,7 @@ Measured: 0.38 on bare walls, 0.91 and more in clips with texture."""
 
 
 def find(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, progress: Progress = silent) -> Found:
-    """Find how the camera moved.
+    """Find how the camera moved. A given mask of what moves comes back as it was, whatever is found.
 
     Args:
         frames: (T,H,W,3) uint8 RGB.
@@ -38,6 +40,11 @@ def find(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, prog
         wish: what is known, and wanted.
         progress: told after each step; raises `Cancelled` to stop.
     """
+    found = _found(frames, depth, wish, progress)
+    return found if wish.moving is None else replace(found, moving=wish.moving)
+
+
+def _found(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, progress: Progress) -> Found:
     if len(frames) == 1:
         return Found(STILL)
     if len(frames) < FEWEST_FRAMES:
@@ -52,7 +59,8 @@ def find(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, prog
         if not test.can_tell:
             return not_found("there is too little texture to tell how the camera moved")
         if test.is_still:
-            moving = _moving(frames, depth, wish, progress)
+            still = np.tile(np.eye(4), (len(frames), 1, 1))
+            moving = None if wish.moving is not None else moving_mask(frames, depth, still, wish.intrinsics, progress)
             return Found(STILL, moving=moving, choice_notes=("The camera stands still.",))
     progress("Looking at the camera", 1, 1)
     given = None if wish.moving is None else resized(wish.moving, pictures.size)
@@ -76,9 +84,3 @@ def find(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, prog
 def cuts_in(tracks: Tracks) -> list[int]:
     """The first frame of each shot but the first."""
     return [int(t) for t in np.flatnonzero(tracks.survived < CUT_SURVIVORS)]
-
-
-def _moving(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, progress: Progress) -> NDArray[np.bool_]:
-    if wish.moving is not None:
-        return wish.moving
-    return moving_mask(frames, depth, np.tile(np.eye(4), (len(frames), 1, 1)), wish.intrinsics, progress)

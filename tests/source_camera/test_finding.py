@@ -175,6 +175,16 @@ def test_a_given_mask_is_left_out_and_comes_back_as_it_was():
     assert angles(made.camera_to_world, source.cameras.camera_to_world).max() < 0.2
 
 
+@pytest.mark.parametrize("name", ["blank_room", "cut", "three_frames"])
+def test_a_given_mask_comes_back_where_no_camera_was_found_too(name):
+    source = scene(name, 3 if name == "three_frames" else 13).source
+    wish = Wish(AUTO, source.cameras.intrinsics, True, moving=source.moving)
+    made = find(source.frames, source.depth, wish)
+    assert "counts as still" in made.choice_notes[0]
+    assert made.moving is not None
+    assert (made.moving == source.moving).all()
+
+
 def test_the_judge_prefers_the_true_camera_also_by_wrong_depth():
     source = scene("drone").source
     cameras, depth = source.cameras, wrong_depth("drone")
