@@ -229,6 +229,7 @@ def _request(
             # "file" is "still" where there is none. A new shot stands up at once, and its camera is looked for then.
             "camera_motion": sought if sought and again else "file",
             "zooms": bool(sought and again and wish.zooms),
+            "steady_depth": wish.steady_depth,
             "camera_scale": from_blender(properties.SOURCE["camera_scale"], wish.motion_scale) if camera_file else None,
         },
     )

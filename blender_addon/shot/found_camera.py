@@ -45,7 +45,13 @@ def request(scene: bpy.types.Scene, motion: str, said: str = "") -> OpenRequest:
     depth, known = source.standing_depth(facts), facts.input_files
     if not depth or any(blob.sha256 not in known for blob in stands.clip):
         raise InputError(told("Files of the shot are gone, so its camera cannot be looked for: press Open Again."))
-    settings = replace(stands.settings, camera_motion=motion, zooms=facts.zooms, camera_scale=None)
+    settings = replace(
+        stands.settings,
+        camera_motion=motion,
+        zooms=facts.zooms,
+        steady_depth=facts.steady_depth,
+        camera_scale=None,
+    )
     wanted = replace(stands, camera=None, moving=(), settings=settings)
     return OpenRequest(
         scene=scene.name,
@@ -134,5 +140,5 @@ def _asked(facts: bpy.types.PropertyGroup) -> str:
     now, then = facts.settings, json.loads(facts.asked or "[]")
     if len(then) != len(now):  # an earlier version had fewer: the next opening tells them all
         return facts.asked
-    new = ("motion", "moving_path", "zooms")
+    new = ("motion", "moving_path", "zooms", "steady_depth")
     return json.dumps([value if name in new else old for (name, value), old in zip(now.items(), then, strict=True)])

@@ -72,6 +72,7 @@ OF_ONE_CLIP = (
     "depth_detail",
     "moving_path",
     "zooms",
+    "steady_depth",
 )
 """Settings that say something about one clip and nothing about another."""
 
@@ -188,6 +189,7 @@ class ClipChoices:
         options=compat.path_options(),
     )
     zooms: property_of(SOURCE["zooms"])
+    steady_depth: property_of(SOURCE["steady_depth"])
     motion_path: StringProperty(
         name="Camera File",
         description="How the clip's own camera moved, one pose for each frame: .npz, .chan, transforms.json, TUM,"

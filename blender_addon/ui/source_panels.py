@@ -126,6 +126,7 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
     elif facts.motion in found_camera.MOTIONS:
         column.prop(facts, "moving_path")
         column.prop(facts, "zooms")
+        column.prop(facts, "steady_depth")
         if facts.shot:
             layout.operator(EX4D_OT_find_camera.bl_idname, icon="TRACKER")
             if not session.current().state.busy:

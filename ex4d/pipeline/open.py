@@ -26,6 +26,7 @@ from ex4d.schema import AUTO
 from ex4d.source_camera import kept, masks, pose_files
 from ex4d.source_camera.find import find
 from ex4d.source_camera.found import Wish
+from ex4d.source_camera.steadying import steadied
 from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, natural_order
 from ex4d.storage.sequence import Numbering, unnumbered
 
@@ -184,6 +185,8 @@ def open_shot(
         raise InputError("A camera file was given, and a camera motion that does not read it: leave one of them out.")
     if moving is not None and moving.found:
         estimate = _with_found_lens(estimate, moving)
+        if settings.steady_depth and moving.steady is not None:
+            estimate = replace(estimate, depth=steadied(estimate.depth, moving.steady))
     length = note_on_length(clip.source, len(clip.frames), clip.source_frames, settings)
     notes = (*length, *clip.notes, *note_on_crop(clip.fit), *estimate.depth.notes)
     if moving is None:
@@ -216,7 +219,12 @@ def _looked_for(
     points = np.zeros((0, 3)) if found.points is None else found.points
     lens_note = (found.lens_note,) if found.lens_note else ()
     camera = pose_files.SourceCamera(
-        found.camera_to_world, points, lens=found.lens, notes=(*found.notes, *lens_note), found=True
+        found.camera_to_world,
+        points,
+        lens=found.lens,
+        notes=(*found.notes, *lens_note),
+        found=True,
+        steady=found.steady,
     )
     return camera, found.moving, found.choice_notes
 

@@ -169,6 +169,13 @@ class SourceSettings(Settings):
         before="file",
     )
     zooms: bool = setting(False, "Lens Zooms", "The lens zooms during the clip; it is found for every frame")
+    steady_depth: bool = setting(
+        True,
+        "Steady Depth",
+        "Take the pumping out of the depth: where a camera is found whose points tell distances, the scale and shift of"
+        " every frame are fitted to them",
+        before=False,
+    )
     camera_scale: float | None = setting(
         None,
         "Camera Scale",

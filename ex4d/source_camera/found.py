@@ -50,6 +50,7 @@ class Found:
         points: (M,3) what stands still, in its world and unit.
         lens: (T,3,3) in pixels of the working picture; None where it was known, or is not told.
         moving: (T,h,w) what moves by itself, of any size; None where that was not looked for.
+        steady: (T,2) what takes the pumping out of the depth, see `steadying`; None where it hardly pumps.
         lens_note: a sentence about the lens that was found, or "".
         notes: sentences that stay with what is made with this camera.
         choice_notes: sentences for the user alone: about a camera that stands, or was not found.
@@ -60,6 +61,7 @@ class Found:
     points: NDArray[np.float64] | None = None
     lens: NDArray[np.float64] | None = None
     moving: NDArray[np.bool_] | None = None
+    steady: NDArray[np.float64] | None = None
     lens_note: str = ""
     notes: tuple[str, ...] = ()
     choice_notes: tuple[str, ...] = ()

@@ -16,13 +16,13 @@ from ex4d.source_camera.found import AUTO, DA3, Found, Wish
 from ex4d.storage import user_cache
 from ex4d.storage.npz import open_arrays, write_arrays
 
-VERSION = 2
+VERSION = 3
 """Changes when the same clip would give another camera."""
 
 MOST = 500
 """Most cameras that are kept; what was used least recently goes first."""
 
-_OPTIONAL = ("camera_to_world", "points", "lens", "moving")
+_OPTIONAL = ("camera_to_world", "points", "lens", "moving", "steady")
 
 
 def key(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish) -> str:

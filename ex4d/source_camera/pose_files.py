@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ex4d.cameras import registry
 from ex4d.cameras.fitting import ClipFrames, source_track
 from ex4d.cameras.formats.arrays import MOST_POINTS
+from ex4d.errors import InputError
 from ex4d.geometry import transforms
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.storage.npz import open_arrays, write_arrays
@@ -21,6 +22,9 @@ __all__ = ["MOST_POINTS", "SourceCamera", "in_unit_of", "load", "save"]
 
 FOUND = "found_from_the_clip"
 """Name of what marks a file whose camera was found from the clip's own pictures."""
+
+STEADY = "steady_depth"
+"""Name of what takes the pumping out of the depth, in such a file that lies beside the depth as it was."""
 
 SAME = 2e-3
 """A scale this near to 1 is 1: a camera scaled to a depth stays as it is beside it, also once the depth was packed."""
@@ -42,6 +46,8 @@ class SourceCamera:
         lens: (T,3,3) float64, the lens that the file tells, in pixels of the working picture; None where it tells none.
         notes: sentences about how the file was read.
         found: whether it was found from the clip's own pictures; then its lens counts where the depth tells none.
+        steady: (T,2) what takes the pumping out of the depth that it was found with, see `steadying`; None where there
+            is nothing to do.
     """
 
     camera_to_world: NDArray[np.float64]
@@ -50,6 +56,7 @@ class SourceCamera:
     lens: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
     found: bool = False
+    steady: NDArray[np.float64] | None = None
 
 
 def save(path: Path, camera: SourceCamera) -> None:
@@ -61,6 +68,8 @@ def save(path: Path, camera: SourceCamera) -> None:
     arrays: dict[str, NDArray] = {"camera_to_world": camera.camera_to_world, "points": camera.points}
     if camera.found:
         arrays |= {FOUND: np.array(True), "notes": np.array(camera.notes, np.str_)}
+    if camera.steady is not None:
+        arrays[STEADY] = camera.steady
     if camera.lens is not None:
         # The principal point of a working picture is its centre.
         width, height = (round(float(side)) for side in 2 * camera.lens[0, :2, 2])
@@ -92,15 +101,22 @@ def load(path: Path, clip: "Clip") -> SourceCamera:
         to_first,
         lens,
         notes,
-        _was_found(path),
+        *_when_found(path, len(clip.frames)),
     )
 
 
-def _was_found(path: Path) -> bool:
+def _when_found(path: Path, frames: int) -> tuple[bool, NDArray[np.float64] | None]:
+    """Whether the camera was found from the clip, and what steadies the depth, where it is of as many frames."""
     if path.suffix.lower() != ".npz":
-        return False
+        return False, None
     with open_arrays(path, "camera file") as arrays:
-        return FOUND in arrays.headers
+        steady = np.asarray(arrays.read(STEADY), np.float64) if STEADY in arrays.headers else None
+        found = FOUND in arrays.headers
+    if steady is None or steady.shape != (frames, 2):
+        return found, None
+    if not (np.isfinite(steady).all() and (steady[:, 0] > 0).all()):
+        raise InputError(f"What steadies the depth in the camera file {path} is damaged: find the camera again.")
+    return found, steady
 
 
 def clip_frames(clip: "Clip") -> ClipFrames:

@@ -23,6 +23,7 @@ from ex4d.source_camera.judge import Judge
 from ex4d.source_camera.masks import resized
 from ex4d.source_camera.moving import moving_mask
 from ex4d.source_camera.refinement import refined
+from ex4d.source_camera.steadying import steadying
 from ex4d.source_camera.tracks import Tracks
 
 CLEARLY = 0.92
@@ -214,7 +215,9 @@ class Search:
         lens_note = "" if lens is None else self._lens_note(lens)
         if name == STILL:
             return Found(STILL, moving=moving)
-        return Found(name, candidate.camera_to_world, self._points(candidate), lens, moving, lens_note, tuple(notes))
+        points, task = self._points(candidate), self.task
+        steady = None if self.wish.depth_is_guess else steadying(candidate, task.tracks, task.depth, task.sure)
+        return Found(name, candidate.camera_to_world, points, lens, moving, steady, lens_note, tuple(notes))
 
     def _recording_notes(self, candidate: Candidate) -> list[str]:
         """What the points tell about how the clip was recorded."""

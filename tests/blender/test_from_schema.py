@@ -30,6 +30,7 @@ DRAWN = [
     (properties.PATH["amount"], "amount"),
     (properties.PATH["rise"], "rise"),
     (properties.SOURCE["zooms"], "zooms"),
+    (properties.SOURCE["steady_depth"], "steady_depth"),
     (properties.GENERATE["generator"], "generator"),
     (properties.GENERATE["seed"], "seed"),
     (properties.GENERATE["keep_source"], "keep_source"),

@@ -1,6 +1,7 @@
 """Jobs whose clip's own camera is found: what comes out, and that nobody looks for it twice."""
 
 import json
+import shutil
 from fractions import Fraction
 
 import numpy as np
@@ -166,3 +167,73 @@ def test_a_mask_of_another_length_is_refused_with_both_numbers(flight, tmp_path)
     files = SourceFiles(folder / "clip.mp4", moving=tmp_path / "mask.mp4")
     with pytest.raises(InputError, match=r"mask.mp4 has 7 frames, but the clip uses 13 of 13"):
         open_shot(files, SourceSettings(), look_beside=True)
+
+
+@pytest.fixture(scope="module")
+def pumping(flight, cache, tmp_path_factory):
+    """The folder with the same clip and depth whose scale changes by 5 % from frame to frame; the true depth."""
+    folder = tmp_path_factory.mktemp("pumping")
+    shutil.copyfile(flight[0] / "clip.mp4", folder / "clip.mp4")
+    true = np.load(flight[0] / "clip.depth.npz")["depth"]
+    jitter = np.exp(0.05 * np.random.default_rng(4).standard_normal((FRAMES, 1, 1))).astype(np.float32)
+    np.savez(folder / "clip.depth.npz", depth=true * jitter)
+    return folder, true
+
+
+def pumps(depth, true):
+    """By how much the scale of a depth changes from frame to frame, median."""
+    return np.median(np.abs(np.diff(np.log(np.median(depth / true, axis=(1, 2))))))
+
+
+def test_depth_that_pumps_is_steadied_by_the_points_of_the_camera_unless_one_does_not_want_it(pumping):
+    folder, true = pumping
+    made, kept_as_is = (
+        open_shot(SourceFiles(folder / "clip.mp4"), SourceSettings(steady_depth=steady), look_beside=True)
+        for steady in (True, False)
+    )
+    assert pumps(kept_as_is.depth.depth, true) > 0.03
+    assert pumps(made.depth.depth, true) < 0.005
+    assert sum("depth's scale pumped by" in note for note in made.notes) == 1
+    assert not any("pumped" in note for note in kept_as_is.notes)
+    assert absolute(made.source_to_world, kept_as_is.source_to_world) < 1e-3  # the unit differs by a part of a percent
+
+
+def test_what_came_out_of_a_depth_that_pumps_is_not_steadied_twice_and_takes_are_the_same_again(
+    pumping, nobody_looks, tmp_path
+):
+    folder, true = pumping
+    named, outs = NamedFiles(), [tmp_path / name for name in ("opened", "take", "again", "work")]
+    for out in outs:
+        out.mkdir()
+    job = named.generate(
+        SourceFiles(folder / "clip.mp4"),
+        None,
+        SourceSettings(),
+        PathSettings(cam="30"),
+        RenderSettings(),
+        GenerateSettings(generator="preview"),
+    )
+    opened, one, two, work = outs
+    files = gather(job, named.locate, tmp_path, in_place=True)
+    run(Reconstruct(job.source), files, opened, Runtime(), silent)
+    with np.load(opened / "source_camera.npz") as camera:
+        assert "steady_depth" not in camera
+    shot = open_shot(
+        SourceFiles(folder / "clip.mp4", opened / "depth.npz", opened / "source_camera.npz"),
+        SourceSettings(estimator="file", camera_motion="file"),
+    )
+    assert pumps(shot.depth.depth, true) < 0.005
+    assert sum("depth's scale pumped by" in note for note in shot.notes) == 1
+    run(job, files, one, Runtime(), silent)
+    record = take.read_record(one / take.SIDECAR)
+    take.write_record(one / take.SIDECAR, take.with_inputs(record, one, named.places))
+    again(one, two, work, Runtime(), silent)
+    assert (two / take.RESULT).read_bytes() == (one / take.RESULT).read_bytes()
+    assert take.read_record(two / take.SIDECAR).notes == record.notes
+
+
+def test_jobs_from_before_leave_their_depth_as_it_is():
+    old = to_plain(Source(()))["settings"]
+    del old["steady_depth"]
+    assert from_plain(SourceSettings, old).steady_depth is False
+    assert SourceSettings().steady_depth is True

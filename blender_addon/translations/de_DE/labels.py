@@ -258,6 +258,7 @@ LABELS = {
     "Starting": "Startet",
     "Starts off source view": "Beginnt woanders",
     "Status": "Status",
+    "Steady Depth": "Tiefe beruhigen",
     "Step": "Schritt",
     "Steps": "Schritte",
     "Still": "Unbewegt",

@@ -1,0 +1,113 @@
+"""Depth without its pumping: the disparity of each frame fitted to points that stand still. Needs numpy only.
+
+Models that look at one frame, or at a few, give every frame a scale and shift of disparity of its own, so that the
+scene breathes. Each point has one true distance in every frame, by the camera that was found; what changes from frame
+to frame in the depth at its sightings is the depth's error. Only what is faster than `TREND_FRAMES` is taken out: a
+slow error differs from place to place in the picture, and one scale and shift for all of it makes it no smaller.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.source_camera.candidate import Candidate
+from ex4d.source_camera.tracks import Tracks
+
+TREND_FRAMES = 15
+"""Frames over which the scale and shift of the depth are taken for right on average."""
+
+FEWEST_POINTS = 50
+"""A frame with fewer points stays as it is."""
+
+LEAST_SPREAD = 1.5
+"""A shift is fitted where the far points (9 of 10 are nearer) are so many times as far as the near ones, else scale
+alone."""
+
+PUMPS = 0.005
+"""Depth that pumps by less is left as it is. Measured: 0.0005 at most where the depth is true."""
+
+ROUNDS = 30
+
+FARTHEST_OFF = 2.0
+"""The shift changes a distance by this factor at most: it says little about what is farther than all points."""
+
+
+def steadying(
+    candidate: Candidate, tracks: Tracks, at: NDArray[np.float64], sure: NDArray[np.bool_]
+) -> NDArray[np.float64] | None:
+    """Scale and shift of each frame's disparity that keep points where they stand; None where the depth hardly pumps.
+
+    Points and frames are fitted in turn: for each point how far off the depth is at its place as a rule, for each frame
+    what it is off on top of that, by iteratively reweighted least squares.
+
+    Args:
+        candidate: the camera with its points.
+        tracks: their sightings.
+        at: (N,) depth at each.
+        sure: (N,) whether that is not at an edge.
+
+    Returns:
+        (T,2) float64: disparity becomes `scale / depth + shift`, the shift in one over the depth's unit.
+    """
+    count = len(candidate.camera_to_world)
+    good = candidate.tells_depth(tracks) & sure
+    enough = np.bincount(tracks.frame[good], minlength=count) >= FEWEST_POINTS
+    good &= enough[tracks.frame]
+    if not candidate.moves or enough.sum() < 2:
+        return None
+    frame, track = tracks.frame[good], np.unique(tracks.track[good], return_inverse=True)[1]
+    theirs, own = 1 / at[good], 1 / candidate.structure.z[good]
+    own *= np.median(theirs / own)
+    off = np.log(own / theirs)
+    middle = float(np.median(own))
+    design = np.stack([np.ones(len(own)), middle / own - 1], axis=1)
+    near, far = np.percentile(own, (90, 10))
+    if near < LEAST_SPREAD * far:
+        design = design[:, :1]
+    of_frame = np.zeros((count, design.shape[1]))
+    sightings = [np.flatnonzero(frame == t) for t in range(count)]
+    for _ in range(ROUNDS):
+        rest = off - (design * of_frame[frame]).sum(1)
+        of_point = np.bincount(track, rest) / np.bincount(track)
+        for t in np.flatnonzero(enough):
+            seen = sightings[t]
+            of_frame[t] = _robust(design[seen], off[seen] - of_point[track[seen]])
+    fast = np.zeros((count, 2))
+    fast[enough, : design.shape[1]] = (of_frame - _trend(of_frame, enough))[enough]
+    if np.sqrt((fast[:, 0] ** 2).mean()) < PUMPS:
+        return None
+    return np.stack([np.exp(fast[:, 0]) * (1 - fast[:, 1]), fast[:, 1] * middle], axis=1)
+
+
+def steadied(depth: DepthVideo, steady: NDArray[np.float64]) -> DepthVideo:
+    """Depth with the (T,2) of `steadying`, and a note with the root mean square of what it changes halfway away."""
+    made, changes = np.empty_like(depth.depth), np.empty(len(steady))
+    for t, (scale, shift) in enumerate(steady.astype(np.float32)):
+        disparity = scale / depth.depth[t]
+        made[t] = 1 / np.clip(disparity + shift, disparity / FARTHEST_OFF, disparity * FARTHEST_OFF)
+        changes[t] = np.log(np.median(depth.depth[t]) / np.median(made[t]))
+    said = (
+        f"The depth's scale pumped by {np.sqrt((changes**2).mean()):.1%} from frame to frame; it was fitted to the"
+        " camera's points."
+    )
+    return replace(depth, depth=made, notes=(*depth.notes, said))
+
+
+def _robust(design: NDArray[np.float64], off: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Least squares that outliers hardly pull, with Cauchy's weights."""
+    weight = np.ones(len(off))
+    for _ in range(3):
+        weighted = (design * weight[:, None]).T
+        found = np.linalg.solve(weighted @ design + 1e-9 * np.eye(design.shape[1]), weighted @ off)
+        error = design @ found - off
+        weight = 1 / (1 + (error / (1.4826 * np.median(np.abs(error)) + 1e-5)) ** 2)
+    return np.asarray(found, np.float64)
+
+
+def _trend(of_frame: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(T,n) averaged over the `known` frames about each, with a Gaussian as wide as `TREND_FRAMES` evenly weighted."""
+    t = np.arange(len(of_frame))
+    weight = np.exp(-0.5 * ((t[:, None] - t) / (TREND_FRAMES / np.sqrt(12))) ** 2) * known
+    return np.asarray(weight @ of_frame / weight.sum(1, keepdims=True), np.float64)
