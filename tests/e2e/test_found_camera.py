@@ -11,15 +11,18 @@ from test_whole_way import tick_until
 # The library's own Python shoots the clips: numba and OpenCV are not in Blender.
 SHOOT = """
 import sys
+from dataclasses import replace
 from fractions import Fraction
 import numpy as np
 from ex4d.geometry.depth_video import save_depth
 from ex4d.media.movie import write_movie
 from ex4d.synthetic import scenes
-name, folder = sys.argv[1:]
+name, folder, pumping = sys.argv[1:]
 made = scenes.make(name, 13, 384, 208)
 write_movie(f"{folder}/{name}.mp4", made.source.frames, Fraction(24))
-save_depth(f"{folder}/{name}_depth.npz", made.depth)
+jitter = np.exp(float(pumping) * np.random.default_rng(4).standard_normal((13, 1, 1))).astype(np.float32)
+save_depth(f"{folder}/{name}_depth.npz", replace(made.depth, depth=made.depth.depth * jitter))
+np.save(f"{folder}/median.npy", np.median(made.depth.depth, axis=(1, 2)))
 np.save(f"{folder}/focal.npy", made.source.cameras.intrinsics[0, 0, 0])
 np.save(f"{folder}/truth.npy", made.source.cameras.camera_to_world)
 """
@@ -33,9 +36,9 @@ def addon_modules():
     return camera, objects, session, takes
 
 
-def shoot(name, folder):
-    """A clip with its true depth beside it; returns the clip and its true camera (T,4,4)."""
-    subprocess.run([PYTHON, "-c", SHOOT, name, str(folder)], check=True, timeout=300)
+def shoot(name, folder, pumping=0.0):
+    """A clip with its true depth beside it, or one that pumps; returns the clip and its true camera (T,4,4)."""
+    subprocess.run([PYTHON, "-c", SHOOT, name, str(folder), str(pumping)], check=True, timeout=300)
     return folder / f"{name}.mp4", np.load(folder / "truth.npy")
 
 
@@ -128,6 +131,40 @@ def test_the_camera_comes_after_the_shot_moves_as_the_truth_and_keys_and_points_
     assert path_of(scene, facts.camera) == pytest.approx(beside, abs=1e-5)
     bpy.ops.ed.redo()
     assert bpy.context.scene.ex4d.path != ""
+
+
+def pumps(scene, true):
+    """By how much the distances of the mesh change from frame to frame against the truth's, median."""
+    _camera, objects, _session, _takes = addon_modules()
+    from blender_addon.scene import axes
+
+    facts, off = scene.ex4d, []
+    for t, pose in enumerate(facts.poses if facts.path else np.tile(np.eye(4), (len(true), 1, 1))):
+        scene.frame_set(facts.start + t)
+        mesh = objects.find(scene, objects.MESH).evaluated_get(bpy.context.evaluated_depsgraph_get()).data
+        at = axes.points_from_blender(np.array([vertex.co for vertex in mesh.vertices]))
+        off.append(np.median(((at - pose[:3, 3]) @ pose[:3, :3])[:, 2]) / true[t])
+    return np.median(np.abs(np.diff(np.log(off))))
+
+
+def test_with_the_camera_comes_a_mesh_that_no_longer_pumps_and_one_undo_takes_both_back(scene, tmp_path):
+    _camera, _objects, session, _takes = addon_modules()
+    clip, _truth = shoot("drone", tmp_path, 0.05)
+    true = np.load(tmp_path / "median.npy")
+    press_open(clip)
+    bpy.ops.ed.undo_push(message="Opened")
+    assert pumps(scene, true) > 0.03
+    now = session.current()
+    tick_until(lambda: not now.state.finds_camera, 240)
+    scene = bpy.context.scene
+    assert "The source camera was found" in scene.ex4d.notes
+    assert "The depth's scale pumped by" in scene.ex4d.notes
+    assert pumps(scene, true) < 0.01
+
+    bpy.ops.ed.undo()
+    scene = bpy.context.scene
+    assert scene.ex4d.path == ""
+    assert pumps(scene, true) > 0.03
 
 
 def test_a_still_clip_stays_still_and_its_keys_and_undo_steps_are_untouched(scene, tmp_path):
