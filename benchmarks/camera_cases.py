@@ -89,11 +89,15 @@ class Case:
 
 @dataclass(frozen=True)
 class Found:
-    """A camera that an estimator found: poses (T,4,4) in the unit of the depth that it was given, lens (T,3,3)."""
+    """A camera that an estimator found: poses (T,4,4) in the unit of the depth, lens (T,3,3).
+
+    `depth` is what the mesh is made of then; None takes the depth that the estimator was given.
+    """
 
     poses: NDArray[np.float64]
     intrinsics: NDArray[np.float64]
     note: str = ""
+    depth: DepthVideo | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +154,10 @@ class Figures:
             None where nothing stands still.
         way: length of the found path, as a part of the median distance of the scene.
         visible: PSNR in dB of the visible pixels against the true second view; None where there is none.
-        visible_true: the same with the true camera and the same depth.
+        visible_true: the same with the true camera and the depth that was given.
+        pumping, pumping_95: median and 95th percentile in pixels of how far static points jump from one frame to the
+            next for the second camera; None where there is none, or nothing stands still.
+        pumping_before: the median with the depth that was given.
     """
 
     ate: float | None
@@ -163,6 +170,9 @@ class Figures:
     way: float
     visible: float | None
     visible_true: float | None
+    pumping: float | None
+    pumping_95: float | None
+    pumping_before: float | None
 
 
 def truth(case: Case, depth: DepthVideo) -> Found:
@@ -174,7 +184,9 @@ def figures(case: Case, depth: DepthVideo, found: Found) -> Figures:
     """Figures of a camera that was found with a depth."""
     end, true = case.end, case.poses
     shift, turn = error.relative(found.poses[:end], true[:end])
-    lifted = _with_depth(case.points, depth)
+    shown = depth if found.depth is None else found.depth
+    lifted = _with_depth(case.points, shown)
+    jumps, before = pumping(case, shown, found), pumping(case, depth, found)
     away = error.drift(lifted, found.poses, found.intrinsics)
     return Figures(
         error.absolute(found.poses[:end], true[:end]),
@@ -185,9 +197,34 @@ def figures(case: Case, depth: DepthVideo, found: Found) -> Figures:
         float(np.median(away)) if len(away) else None,
         float(np.percentile(away, 95)) if len(away) else None,
         error.path_length(found.poses[:end]) / float(np.median(depth.depth[:end, ::4, ::4])),
-        visible(case, depth, found),
+        visible(case, shown, found),
         visible(case, depth, truth(case, depth)),
+        float(np.median(jumps)) if len(jumps) else None,
+        float(np.percentile(jumps, 95)) if len(jumps) else None,
+        float(np.median(before)) if len(before) else None,
     )
+
+
+def pumping(case: Case, depth: DepthVideo, found: Found) -> NDArray[np.float64]:
+    """How far in pixels static points jump (N,) between their places by two frames, seen by the second camera."""
+    if case.view is None:
+        return np.zeros(0)
+    height, width = depth.depth.shape[1:]
+    rows, columns = np.mgrid[EVERY // 2 : height : EVERY, EVERY // 2 : width : EVERY].reshape(2, -1)
+    cameras = _scaled(case.view.path.camera_to_world, case.unit(depth))
+    jumps = []
+    for a in range(case.end // 2, case.end - 1):
+        at, to, _ = _pairs(case, a, a + 1, rows, columns)
+        view = transforms.inverse(cameras[a])
+        seen = []
+        for t, pixels in ((a, at), (a + 1, to)):
+            column, row = pixels.astype(int).T
+            rays = np.hstack([pixels, np.ones((len(pixels), 1))]) @ np.linalg.inv(found.intrinsics[t]).T
+            pose = view @ found.poses[t]
+            there = rays * depth.depth[t][row, column][:, None] @ pose[:3, :3].T + pose[:3, 3]
+            seen.append((there @ found.intrinsics[a].T)[:, :2] / np.maximum(there[:, 2:], 1e-6))
+        jumps.append(np.linalg.norm(seen[1] - seen[0], axis=1))
+    return np.concatenate(jumps)
 
 
 def visible(case: Case, depth: DepthVideo, found: Found) -> float | None:
@@ -223,27 +260,35 @@ def _points(case: Case) -> error.Points:
     rows, columns = np.mgrid[EVERY // 2 : height : EVERY, EVERY // 2 : width : EVERY].reshape(2, -1)
     parts = []
     for a in np.unique(np.linspace(0, case.end - 1, ANCHORS, dtype=int)):
-        depth, lens = case.depth.depth[a], case.depth.intrinsics[a]
-        # Next to an edge a tenth of a pixel decides what is seen.
-        smooth = cv2.dilate(depth, np.ones((5, 5))) < 1.1 * cv2.erode(depth, np.ones((5, 5)))
-        good = (smooth & case.static[a])[rows, columns]
-        at = np.stack([columns[good] + 0.5, rows[good] + 0.5], 1)
-        z = depth[rows[good], columns[good]].astype(np.float64)
-        rays = np.hstack([at, np.ones((len(at), 1))]) @ np.linalg.inv(lens).T
         for b in np.unique(np.linspace(0, case.end - 1, TARGETS, dtype=int)):
             if a == b:
                 continue
-            pose = transforms.inverse(case.poses[b]) @ case.poses[a]
-            there = (rays * z[:, None]) @ pose[:3, :3].T + pose[:3, 3]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                to = (there @ case.depth.intrinsics[b].T)[:, :2] / there[:, 2:]
-            inside = (there[:, 2] > 0) & (to > 0).all(axis=1) & (to < [width, height]).all(axis=1)
-            column, row = np.where(inside[:, None], to, 0).astype(int).T
-            seen = inside & case.static[b][row, column]
-            seen &= np.abs(case.depth.depth[b][row, column] / np.maximum(there[:, 2], 1e-9) - 1) < 0.03
-            count = int(seen.sum())
-            parts.append((np.full(count, a), np.full(count, b), at[seen], to[seen], z[seen]))
+            at, to, z = _pairs(case, a, b, rows, columns)
+            parts.append((np.full(len(z), a), np.full(len(z), b), at, to, z))
     return error.Points(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _pairs(
+    case: Case, a: int, b: int, rows: NDArray[np.intp], columns: NDArray[np.intp]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Static points that frames `a` and `b` see: where they are in both (N,2), and their distances in `a` (N,)."""
+    depth, lens = case.depth.depth[a], case.depth.intrinsics[a]
+    height, width = depth.shape
+    # Next to an edge a tenth of a pixel decides what is seen.
+    smooth = cv2.dilate(depth, np.ones((5, 5))) < 1.1 * cv2.erode(depth, np.ones((5, 5)))
+    good = (smooth & case.static[a])[rows, columns]
+    at = np.stack([columns[good] + 0.5, rows[good] + 0.5], 1)
+    z = depth[rows[good], columns[good]].astype(np.float64)
+    rays = np.hstack([at, np.ones((len(at), 1))]) @ np.linalg.inv(lens).T
+    pose = transforms.inverse(case.poses[b]) @ case.poses[a]
+    there = (rays * z[:, None]) @ pose[:3, :3].T + pose[:3, 3]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        to = (there @ case.depth.intrinsics[b].T)[:, :2] / there[:, 2:]
+    inside = (there[:, 2] > 0) & (to > 0).all(axis=1) & (to < [width, height]).all(axis=1)
+    column, row = np.where(inside[:, None], to, 0).astype(int).T
+    seen = inside & case.static[b][row, column]
+    seen &= np.abs(case.depth.depth[b][row, column] / np.maximum(there[:, 2], 1e-9) - 1) < 0.03
+    return at[seen], to[seen], z[seen]
 
 
 def _with_depth(points: error.Points, depth: DepthVideo) -> error.Points:

@@ -5,6 +5,8 @@ unknown scale and shift of disparity, 5 % jitter of scale from frame to frame, a
 edges. ATE and RPE are after the best similarity. Drift is that of static points in pixels, median and 95 %. Way is the
 length of the found path over the median distance of the scene: it tells false motion where the camera stays. PSNR is
 that of the visible pixels against the true view of a second camera; in brackets, how much more the true camera has.
+Jump is how far static points jump from frame to frame for that camera, in pixels, median and 95 %: the pumping of the
+depth, in brackets before it was steadied.
 """
 
 import json
@@ -26,6 +28,7 @@ from ex4d.geometry.depth_video import DepthVideo
 from ex4d.source_camera import pose_files
 from ex4d.source_camera.find import find
 from ex4d.source_camera.found import AUTO, Wish
+from ex4d.source_camera.steadying import steadied
 
 ASSUMED_DEGREES = 54.0
 """Field of view where nobody knows the lens."""
@@ -116,8 +119,11 @@ def found(case: Case, depth: DepthVideo, lens_known: bool) -> Found | str:
     if made.camera_to_world is None:
         return Found(np.tile(np.eye(4), (len(depth.depth), 1, 1)), lenses, " ".join(made.choice_notes))
     camera = pose_files.SourceCamera(made.camera_to_world, np.zeros((0, 3)) if made.points is None else made.points)
-    scaled, _ = pose_files.in_unit_of(camera, DepthVideo(depth.depth, lenses, depth.provider))
-    return Found(scaled.camera_to_world, lenses, " ".join((made.method, *made.notes)))
+    shown = DepthVideo(depth.depth, lenses, depth.provider)
+    if made.steady is not None:
+        shown = steadied(shown, made.steady)
+    scaled, _ = pose_files.in_unit_of(camera, shown)
+    return Found(scaled.camera_to_world, lenses, " ".join((made.method, *made.notes, *shown.notes)), shown)
 
 
 ESTIMATORS: dict[str, Estimator] = {
@@ -129,7 +135,22 @@ ESTIMATORS: dict[str, Estimator] = {
 }
 BLENDER: str | None = None
 ZOOMS = False
-HEAD = ("ATE %", "RPE %", "RPE deg", "end deg", "focal %", "drift", "95 %", "way %", "PSNR", "(truth)", "s")
+HEAD = (
+    "ATE %",
+    "RPE %",
+    "RPE deg",
+    "end deg",
+    "focal %",
+    "drift",
+    "95 %",
+    "way %",
+    "PSNR",
+    "(truth)",
+    "jump",
+    "95 %",
+    "(before)",
+    "s",
+)
 
 
 def main(
@@ -186,7 +207,9 @@ def line(f: Figures, seconds: float) -> str:
     numbers = [
         *(_number(f.ate, 100, 2), _number(f.rpe_shift, 100, 1), _number(f.rpe_turn, 1, 3), _number(f.end, 1, 2)),
         *(_number(f.focal, 100, 1), _number(f.drift, 1, 2), _number(f.drift_95, 1, 1), _number(f.way, 100, 1)),
-        *(_number(f.visible, 1, 2), "-" if less is None else f"({less:.2f})", f"{seconds:.1f}"),
+        *(_number(f.visible, 1, 2), "-" if less is None else f"({less:.2f})"),
+        *(_number(f.pumping, 1, 2), _number(f.pumping_95, 1, 1), f"({_number(f.pumping_before, 1, 2)})"),
+        f"{seconds:.1f}",
     ]
     return " ".join(f"{number:>8}" for number in numbers)
 
