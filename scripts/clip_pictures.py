@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ex4d import api
 from ex4d.pipeline.open import Shot
 from ex4d.render import legend
-from ex4d.render.contact_sheet import write_picture
 from ex4d.source_camera import error
 
 CLIPS = ("05_default_juggle", "02_cups", "04_coffee", "flower")
@@ -112,11 +111,11 @@ def steadiness(shot: Shot, label: str) -> NDArray[np.uint8]:
 
 
 def labelled(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
-    """A picture at the size of all, below a line of text."""
+    """A picture as large as a cell lets it be, below a line of text."""
     width, height = CELL
     scale = min(width / picture.shape[1], height / picture.shape[0])
     size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
-    cell = np.full((LABEL + height, width, 3), 255, np.uint8)
+    cell = np.full((LABEL + size[1], width, 3), 255, np.uint8)
     left = (width - size[0]) // 2
     cell[LABEL : LABEL + size[1], left : left + size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     cv2.putText(cell, text, (3, LABEL - 7), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (30, 30, 30), 1, cv2.LINE_AA)
@@ -125,7 +124,8 @@ def labelled(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
 
 def write(path: Path, rows: list[list[NDArray[np.uint8]]]) -> None:
     """A sheet of rows."""
-    write_picture(path, np.concatenate([np.concatenate(cells, axis=1) for cells in rows], axis=0))
+    sheet = np.concatenate([np.concatenate(cells, axis=1) for cells in rows], axis=0)
+    cv2.imwrite(str(path), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 if __name__ == "__main__":

@@ -101,8 +101,11 @@ def _sky(light, d):  # type: ignore[no-untyped-def]
         u, v = d[0] / length / (abs(up) + 0.35), d[2] / length / (abs(up) + 0.35)
         g = grain(u, v, 0.0, False, 0.9, 77, 0.004)
         cloud = max(0.0, min(1.0, 2.2 * (g + light.clouds - 0.5)))
-    c = light.colours[4] + high * (light.colours[3] - light.colours[4])
-    return c[0] + cloud * (0.85 - c[0]), c[1] + cloud * (0.86 - c[1]), c[2] + cloud * (0.90 - c[2])
+    c = light.colours
+    red = c[4, 0] + high * (c[3, 0] - c[4, 0])
+    green = c[4, 1] + high * (c[3, 1] - c[4, 1])
+    blue = c[4, 2] + high * (c[3, 2] - c[4, 2])
+    return red + cloud * (0.85 - red), green + cloud * (0.86 - green), blue + cloud * (0.90 - blue)
 
 
 @jit

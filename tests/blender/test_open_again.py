@@ -184,7 +184,24 @@ def test_a_guess_is_called_one_in_panel_and_notes(scene, shot, tmp_path):
     assert scene.ex4d.notes == "This is a guess."
 
 
-CLIP_SETTINGS = ["some", "", "cm", 1.0, "auto", "planar", "", 40.0, "CAMERA", "", "tracked", 0.0, "auto", "", False]
+CLIP_SETTINGS = [
+    "some",
+    "",
+    "cm",
+    1.0,
+    "auto",
+    "planar",
+    "",
+    40.0,
+    "CAMERA",
+    "",
+    "tracked",
+    0.0,
+    "auto",
+    "",
+    False,
+    True,
+]
 
 
 @pytest.fixture
