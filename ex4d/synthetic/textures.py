@@ -13,8 +13,8 @@ PLAIN, GRAIN, BRICK, FACADE, PAVING, LEAVES, STRIPES, PATCHES, PLANKS = range(9)
 a mosaic of colours, as of posters and stalls; boards."""
 
 jit = njit(nogil=True, forceinline=True, error_model="numpy", fastmath={"contract", "arcp", "nsz", "reassoc"})
-"""Inlined by force: else the arrays of all solids are handed on at each pixel, an eighth of all time. Not cached: what is
-compiled into others would be cached there without being looked at again, see `shading`."""
+"""Inlined by force: else the arrays of all solids are handed on at each pixel, an eighth of all time. Not cached: what
+is compiled into others would be cached there without being looked at again, see `shading`."""
 
 _OCTAVES = 6
 _GAIN = 0.62
