@@ -8,7 +8,6 @@ file, so it loads without renaming.
 The publisher's package is no dependency: it demands open3d, xformers, numpy below 2, a server and evo, which is GPL.
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,25 +188,24 @@ class _Encoder(nn.Module):
         alone, among = (
             tuple(part.to(pictures) for part in turns(places, self.features)) for places in _places(rows, columns)
         )
-        with _mixed(pictures.device):
-            patches = torch.cat([self.patch_embed(part) for part in pictures.split(_AT_ONCE)]).flatten(2).mT
-            x = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], 1).float()
-            x = x + embedded_places(self.pos_embed, self.side, rows, columns).to(x)
-            first, local = 0, x[:, 0]
-            for number, block in enumerate(self.blocks):
-                if number == self.together - 1:
-                    first = reference(x[:, 0].float())
-                if number == self.together:
-                    # The world is that of one picture: it alone gets the first token.
-                    x[:, 0] = self.camera_token[0, 1]
-                    x[first, 0] = self.camera_token[0, 0]
-                if number >= self.together and number % 2:
-                    x = _all(block, x, among)
-                else:
-                    more = (alone,) if number >= self.together else ()
-                    x = torch.cat([block(part, *more) for part in x.split(_AT_ONCE)])
-                    local = x[:, 0]
-                progress("Depth Anything 3", number + 1, len(self.blocks))
+        patches = torch.cat([self.patch_embed(part) for part in pictures.split(_AT_ONCE)]).flatten(2).mT
+        x = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], 1).float()
+        x = x + embedded_places(self.pos_embed, self.side, rows, columns).to(x)
+        first, local = 0, x[:, 0]
+        for number, block in enumerate(self.blocks):
+            if number == self.together - 1:
+                first = reference(x[:, 0].float())
+            if number == self.together:
+                # The world is that of one picture: it alone gets the first token.
+                x[:, 0] = self.camera_token[0, 1]
+                x[first, 0] = self.camera_token[0, 0]
+            if number >= self.together and number % 2:
+                x = _all(block, x, among)
+            else:
+                more = (alone,) if number >= self.together else ()
+                x = torch.cat([block(part, *more) for part in x.split(_AT_ONCE)])
+                local = x[:, 0]
+            progress("Depth Anything 3", number + 1, len(self.blocks))
         return torch.cat([local, x[:, 0]], -1).float()
 
 
@@ -262,8 +260,7 @@ def reference(tokens: Tensor) -> int:
         return 0
     size = tokens.norm(dim=-1, keepdim=True)
     unit = tokens / size
-    with torch.autocast(tokens.device.type, enabled=False):
-        like = (unit @ unit.T).sum(-1)
+    like = (unit @ unit.T).sum(-1)
     off = torch.zeros_like(like)
     for measure in (like / (len(tokens) - 1), size[:, 0], unit.var(-1)):
         least, most = measure.aminmax()
@@ -300,10 +297,3 @@ def turned(x: Tensor, places: Turns) -> Tensor:
     cosines, sines = places
     a, b, c, d = x.chunk(4, -1)
     return x * cosines + torch.cat((-b, a, -d, c), -1) * sines
-
-
-def _mixed(device: torch.device) -> AbstractContextManager:
-    """On a GPU of NVIDIA, products in 16 bits as published; elsewhere all in float32."""
-    if device.type != "cuda":
-        return nullcontext()
-    return torch.autocast("cuda", torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
