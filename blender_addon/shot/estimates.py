@@ -5,7 +5,7 @@ from pathlib import Path
 
 import bpy
 
-from ex4d.depth import extension
+from ex4d.depth.runs import runs
 from ex4d.storage.names import beside
 
 from ..scene import mesh_object, objects
@@ -41,7 +41,7 @@ def _of_more(wanted: part.Part, stands: part.Part | None, pixels: int, estimator
 
     if not there:
         return of(estimator, wanted.frames)
-    estimated = sum(run.stop - run.start for run in extension.runs(wanted.frames, there.start, len(there)))
+    estimated = sum(run.stop - run.start for run in runs(wanted.frames, there.start, len(there)))
     if estimated == 0 or estimator == capabilities.FILE:
         return of(capabilities.FILE, wanted.frames)
     if estimated >= wanted.frames:

@@ -19,6 +19,7 @@ from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
 from ex4d.depth.files.arrays import open_npz
 from ex4d.depth.files.stored import Stored
+from ex4d.depth.runs import Run, runs
 from ex4d.errors import InputError
 from ex4d.frame_numbers import in_file
 from ex4d.geometry import intrinsics
@@ -26,9 +27,6 @@ from ex4d.geometry.depth_video import DepthVideo
 
 if TYPE_CHECKING:
     from ex4d.media.clip import Clip
-
-OVERLAP = 8
-"""Frames with depth that a run of the estimator shows besides the new ones."""
 
 MOST_LEFT = 0.25
 """Median relative difference after the fit from which on the depth is that of other pictures, or worth nothing."""
@@ -41,38 +39,6 @@ SAME = 1e-4
 
 SAME_LENS = 1e-3
 """Relative difference up to which a focal length is the same."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """Frames that are estimated together, numbered within the clip.
-
-    Attributes:
-        start, stop: the first, and the one after the last.
-        shared: how many of them have depth already: the last ones of a run that leads up to the standing frames, the
-            first ones of one that follows them.
-        leads: whether it is such a run.
-    """
-
-    start: int
-    stop: int
-    shared: int
-    leads: bool
-
-    @property
-    def new(self) -> int:
-        """How many frames have no depth yet."""
-        return self.stop - self.start - self.shared
-
-
-def runs(count: int, first: int, standing: int) -> tuple[Run, ...]:
-    """What to estimate of a clip of `count` frames, of which `standing` many from `first` on have depth."""
-    last = first + standing
-    both = first > 0 and last < count
-    shared = min(OVERLAP, max(1, standing // 2) if both else standing)
-    leading = (Run(0, first + shared, shared, True),) if first > 0 else ()
-    following = (Run(last - shared, count, shared, False),) if last < count else ()
-    return leading + following
 
 
 @dataclass(frozen=True)

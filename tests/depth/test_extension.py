@@ -10,7 +10,7 @@ import pytest
 from ex4d.depth import alignment, registry
 from ex4d.depth.base import Request, Spec
 from ex4d.depth.estimate import METRES, Estimate
-from ex4d.depth.extension import OVERLAP, Run, runs
+from ex4d.depth.runs import OVERLAP, Run, runs
 from ex4d.errors import InputError
 from ex4d.frame_numbers import renumbered
 from ex4d.geometry.depth_video import DepthVideo, load_depth_npz
