@@ -35,6 +35,7 @@ class DWMesh:
         shell: depth of the shell.
         border_is_real: whether the border can count as seen, as in the release; ours never does.
         occlusion: which faces are no surface.
+        left_out: (T,H,W) vertices that never count as seen, such as those of what moves; None leaves out none.
     """
 
     depth: NDArray[np.float32]
@@ -43,6 +44,7 @@ class DWMesh:
     shell: float
     border_is_real: bool
     occlusion: OcclusionFilter
+    left_out: NDArray[np.bool_] | None = None
 
     @staticmethod
     def from_depth(
@@ -138,6 +140,8 @@ class DWMesh:
         if not self.border_is_real:
             reliable[[0, -1], :] = False
             reliable[:, [0, -1]] = False
+        if self.left_out is not None:
+            reliable &= ~self.left_out[t]
         return reliable
 
 

@@ -47,12 +47,17 @@ def again(
     job = _as_then(job, record)
     facts = run(job, gather(job, lambda blob: places[blob.sha256], work, in_place=True), out, runtime, progress)
     for sha256, place in places.items():
-        if place.resolve() == (folder / take.SOURCE_CAMERA).resolve():  # kept with each take: the old one may go
-            shutil.copyfile(place, out / take.SOURCE_CAMERA)
-            places[sha256] = out / take.SOURCE_CAMERA
+        for name in _KEPT:
+            if place.resolve() == (folder / name).resolve():  # kept with each take: the old one may go
+                shutil.copyfile(place, out / name)
+                places[sha256] = out / name
     made = take.read_record(out / take.SIDECAR)
     take.write_record(out / take.SIDECAR, take.with_inputs(made, out, places))
     return facts
+
+
+_KEPT = (take.SOURCE_CAMERA, take.MOVING)
+"""What was found for a take and is kept with it."""
 
 
 def _with_camera(job: Generate | Fill, folder: Path) -> Generate | Fill:
@@ -65,17 +70,21 @@ def _with_camera(job: Generate | Fill, folder: Path) -> Generate | Fill:
 
 
 def _with_source_camera(job: Generate | Fill, folder: Path) -> Generate | Fill:
-    """The job with the source camera that was found for the take, which is kept with it: it is not looked for again."""
+    """The job with the source camera and what moves, which were found for the take and are kept with it: they are not
+    looked for again."""
     kept = folder / take.SOURCE_CAMERA
     if isinstance(job, Fill) or job.source.camera is not None or not kept.is_file():
         return job
     settings = replace(job.source.settings, camera_motion="file")
-    return replace(job, source=replace(job.source, camera=blob_of(kept), settings=settings))
+    moving = job.source.moving
+    if not moving and (folder / take.MOVING).is_file():
+        moving = (blob_of(folder / take.MOVING),)
+    return replace(job, source=replace(job.source, camera=blob_of(kept), moving=moving, settings=settings))
 
 
 def _found(record: take.TakeRecord, folder: Path, blob: Blob, moved: "_Moved | None") -> Path:
     """A file of the take, with the content that it had then."""
-    for own in (folder / take.CAMERA, folder / take.SOURCE_CAMERA):
+    for own in (folder / name for name in (take.CAMERA, *_KEPT)):
         if own.is_file() and blob == blob_of(own):
             return own
     said = take.place_of(record, folder, blob)

@@ -16,6 +16,7 @@ from ex4d.progress import Progress, silent
 from ex4d.render.conditioning import Conditioning, render, render_stereo
 from ex4d.render.engines import engine
 from ex4d.render.scene import Scene
+from ex4d.source_camera.masks import resized_mask
 from ex4d.source_camera.pose_files import clip_frames
 
 
@@ -72,7 +73,10 @@ def scene_of(shot: Shot, path: CameraPath | Path | None, preset: PathSettings, s
     """
     mesh = mesh_of(shot, settings)
     cameras = path_of(mesh, shot, path, preset, settings)
-    return Scene(mesh, shot.clip.frames, cameras, settings.release_compat)
+    if settings.release_compat or settings.persistence == "off":
+        return Scene(mesh, shot.clip.frames, cameras, settings.release_compat)
+    moving = None if shot.moving is None else resized_mask(shot.moving, mesh.width, mesh.height) > 0
+    return Scene(mesh, shot.clip.frames, cameras, persistence=settings.persistence, moving=moving)
 
 
 def resized(scene: Scene, width: int, height: int, fit: Fit) -> tuple[Scene, tuple[str, ...]]:

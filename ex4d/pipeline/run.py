@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ex4d.generate.base import Generated, metadata
 from ex4d.geometry import camera_path, presets
+from ex4d.media.movie import write_movie
 from ex4d.pipeline import conditioning, take, thumbnail
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import render as rendering
@@ -23,7 +24,6 @@ from ex4d.pipeline.writing import Writer
 from ex4d.progress import OCCLUSIONS, Progress
 from ex4d.render import legend
 from ex4d.render.conditioning import Conditioning, without_rim
-from ex4d.render.coverage import Coverage
 from ex4d.render.engines import engine
 from ex4d.render.engines.cpu import reliable_vertices
 from ex4d.source_camera import pose_files
@@ -125,11 +125,11 @@ def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progres
     notes = [*shot.notes, *seen.notes]
     with Writer(progress) as writer:
         _write_conditioning(writer, out, seen, shot.clip.fps, notes)
-        tinted = legend.tint(seen.colour, seen.mask > 0)
+        tinted = legend.tint(seen.colour, seen.mask > 0, None if seen.borrowed is None else seen.borrowed > 0)
         writer.write(out / take.VIEW, tinted, shot.clip.fps)
         thumbnail.write(out / take.THUMBNAIL, tinted)
     return {
-        **_coverage_facts(seen.coverage),
+        **_coverage_facts(seen),
         "fps": str(shot.clip.fps),
         "notes": [*shot.choice_notes, *scene.path.notes, *notes],
     }
@@ -170,8 +170,10 @@ def _take(
         thumbnail.write(out / take.THUMBNAIL, made.frames)
     if scene is not None:
         camera_path.save(out / take.CAMERA, scene.path)
-    if shot is not None and shot.found is not None:
+    if isinstance(job, Generate) and shot is not None and shot.found is not None:
         pose_files.save(out / take.SOURCE_CAMERA, shot.found)
+        if scene is not None and scene.moving is not None and not job.source.moving:
+            write_movie(out / take.MOVING, scene.moving * np.uint8(255), shot.clip.fps, lossless=True)
     record = take.TakeRecord(
         job=job,
         generator=wanted.spec.name,
@@ -184,13 +186,14 @@ def _take(
         frames=len(made.frames),
         fps=str(fps),
         coverage=[round(float(real), 4) for real in seen.coverage.real],
+        borrowed=_parts(seen.borrowed),
         notes=[*choices, *made.notes],
         seconds=watch.seconds(),
         depth=shot.about_depth if shot else {},
     )
     take.write_record(out / take.SIDECAR, record)
     return {
-        **_coverage_facts(seen.coverage),
+        **_coverage_facts(seen),
         "fps": str(fps),
         "generator": record.generator,
         "title": record.title,
@@ -229,13 +232,20 @@ def _write_result(
             keep(name, frames)
 
 
-def _coverage_facts(coverage: Coverage) -> dict[str, Any]:
+def _coverage_facts(seen: Conditioning) -> dict[str, Any]:
     """Coverage as plain values; where the camera was is not known of colour and mask that came as files."""
+    coverage = seen.coverage
     return {
         "coverage": [round(float(real), 4) for real in coverage.real],
+        "borrowed": _parts(seen.borrowed),
         "angle": [None if np.isnan(angle) else round(float(angle), 1) for angle in coverage.angle],
         "level": [int(level) for level in coverage.level],
     }
+
+
+def _parts(mask: NDArray[np.uint8] | None) -> list[float]:
+    """The part of each frame of a mask (T,h,w) that is set; empty where there is no mask."""
+    return [] if mask is None else [round(np.count_nonzero(frame) / frame.size, 4) for frame in mask]
 
 
 class _Stopwatch:

@@ -18,7 +18,7 @@ from ex4d.geometry.intrinsics import FIELD_OF_VIEW
 from ex4d.geometry.occlusion import OcclusionName
 from ex4d.geometry.presets import ORBIT_RISE, Easing, Preset
 from ex4d.plain import check_json
-from ex4d.render.scene import EngineName
+from ex4d.render.scene import EngineName, Persistence
 from ex4d.schema import AUTO, Choice, Settings, setting
 from ex4d.storage.sequence import Gaps
 
@@ -310,6 +310,18 @@ class RenderSettings(Settings):
             Choice("angle_and_extent", "Angle and Extent", "Narrow faces, and faces that reach far"),
             Choice("boundary", "Boundary", "Faces that reach deeper than they are wide"),
         ),
+    )
+    persistence: Persistence = setting(
+        "fill",
+        "Other Frames",
+        "What other frames saw of the parts that stand still; it counts once what moves is known, which the search for"
+        " the camera finds",
+        choices=(
+            Choice("off", "Off", "Each frame shows only what it saw itself"),
+            Choice("fill", "Fill", "They fill what a frame did not see, except in front of it and behind what moves"),
+            Choice("all", "All", "They count wherever they saw something; what moves may leave traces"),
+        ),
+        before="off",
     )
     stereo: float | None = setting(
         None,

@@ -32,7 +32,10 @@ THUMBNAIL = "thumbnail.jpg"
 SOURCE_CAMERA = "source_camera.npz"
 """How the clip's own camera moved, where several files say so, which become this one."""
 
-FILES = frozenset({RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED, SOURCE_CAMERA, THUMBNAIL})
+MOVING = "moving.mp4"
+"""What moves by itself, white where it does, where it was found together with the clip's own camera."""
+
+FILES = frozenset({RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED, SOURCE_CAMERA, MOVING, THUMBNAIL})
 """All names that there can be in the folder of a take."""
 
 
@@ -54,6 +57,7 @@ class TakeRecord:
         width, height, frames: of the result.
         fps: rate of the movie as "numerator/denominator".
         coverage: real part of each frame, 0 to 1.
+        borrowed: the part of that which other frames saw; empty where none was asked.
         notes: sentences for the user.
         seconds: time each stage took.
         depth: where the depth came from: provider, scale (a sentence) and licence; empty where it is not known.
@@ -77,6 +81,7 @@ class TakeRecord:
     seconds: dict[str, float]
     depth: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
+    borrowed: list[float] = field(default_factory=list)
     version: str = __version__
     format: int = FORMAT
 

@@ -16,6 +16,7 @@ from ex4d.render import legend
 from ex4d.render.coverage import Coverage, of_masks
 from ex4d.render.engines import engine as default_engine
 from ex4d.render.scene import Engine, Scene
+from ex4d.render.world import World
 
 LIMIT_BYTES = 8 << 30
 """Most memory that colour and mask of one path may take."""
@@ -30,12 +31,14 @@ class Conditioning:
         mask: (T,h,w) uint8, 255 where the colour is real, 0 where it has to be invented.
         coverage: how much of each frame is real, and how far the camera has turned.
         notes: sentences for the user about the path.
+        borrowed: (T,h,w) uint8, 255 where another frame saw what is real; None where no other was asked.
     """
 
     colour: NDArray[np.uint8]
     mask: NDArray[np.uint8]
     coverage: Coverage
     notes: tuple[str, ...] = ()
+    borrowed: NDArray[np.uint8] | None = None
 
 
 def render(scene: Scene, engine: Engine | None = None, progress: Progress = silent) -> Conditioning:
@@ -46,7 +49,7 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
     As released, that holds for frame 0 alone, wherever its camera stands.
 
     Args:
-        scene: T frames and T cameras.
+        scene: T frames and T cameras; its `persistence` says whether other frames fill what a frame did not see.
         engine: what draws; None takes the fastest that can run here.
         progress: told after each frame; raises `Cancelled` to stop.
 
@@ -64,13 +67,17 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
     drawn = [t for t in range(len(path)) if t not in set(kept)]
     if kept:
         progress(RENDERING, len(kept), len(path))
-    for done, (t, view) in enumerate(
-        zip(drawn, engine.views(scene, [(t, t) for t in drawn]), strict=True), len(kept) + 1
-    ):
+    world = World(scene, engine) if scene.persistence != "off" and scene.moving is not None else None
+    borrowed = np.zeros(shape, np.uint8) if world is not None else None
+    views = engine.views(scene, [(t, t) for t in drawn], surfaces=world is not None)
+    for done, (t, view) in enumerate(zip(drawn, views, strict=True), len(kept) + 1):
         colour[t], mask[t] = view.colour, view.mask
+        if world is not None and borrowed is not None:
+            filled = world.fill(t, view)
+            colour[t], mask[t], borrowed[t] = filled.colour, filled.mask, filled.borrowed * np.uint8(255)
         progress(RENDERING, done, len(path))
     coverage = of_masks(mask, mesh, path)
-    return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine))
+    return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine, borrowed), borrowed)
 
 
 def render_stereo(
@@ -92,7 +99,9 @@ def render_stereo(
     ]
     mask = np.concatenate([eye.mask for eye in eyes], axis=2)
     colour, coverage = np.concatenate([eye.colour for eye in eyes], axis=2), of_masks(mask, scene.mesh, scene.path)
-    return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine))
+    asked = [eye.borrowed for eye in eyes if eye.borrowed is not None]
+    borrowed = np.concatenate(asked, axis=2) if asked else None
+    return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine, borrowed), borrowed)
 
 
 def without_rim(conditioning: Conditioning, seed: int) -> Conditioning:
@@ -108,13 +117,32 @@ def without_rim(conditioning: Conditioning, seed: int) -> Conditioning:
     from ex4d.render import mask_edges  # needs cv2, which those who only read the types need not have
 
     mask = mask_edges.erode(conditioning.mask, mask_edges.DEFAULT_KERNELS, seed)
-    return replace(conditioning, mask=mask, colour=mask_edges.blacked_out(conditioning.colour, mask))
+    borrowed = None if conditioning.borrowed is None else conditioning.borrowed & mask
+    colour = mask_edges.blacked_out(conditioning.colour, mask)
+    return replace(conditioning, mask=mask, colour=colour, borrowed=borrowed)
 
 
-def _notes(scene: Scene, coverage: Coverage, engine: Engine) -> tuple[str, ...]:
+def _notes(
+    scene: Scene, coverage: Coverage, engine: Engine, borrowed: NDArray[np.uint8] | None = None
+) -> tuple[str, ...]:
     """What the user should know about a rendered path."""
     of_engine = [engine.note] if engine.note else []
-    return (*path_notes(scene.mesh, scene.path), *_coverage_notes(coverage), *of_engine)
+    return (
+        *path_notes(scene.mesh, scene.path),
+        *_borrowed_notes(scene, borrowed),
+        *_coverage_notes(coverage),
+        *of_engine,
+    )
+
+
+def _borrowed_notes(scene: Scene, borrowed: NDArray[np.uint8] | None) -> list[str]:
+    """A sentence about what other frames have filled, or why they did not."""
+    if borrowed is None:
+        if scene.persistence == "off":
+            return []
+        return ["Other frames filled nothing: what moves in the clip is not known until its camera is looked for."]
+    part = np.count_nonzero(borrowed) / borrowed.size
+    return [f"{100 * part:.2g}% of the pixels were seen by other frames only."] if part else []
 
 
 def _coverage_notes(coverage: Coverage) -> list[str]:

@@ -12,6 +12,12 @@ INVENTED = (255, 0, 255)
 STRIPE = (64, 0, 64)
 """The stripes on it."""
 
+BORROWED = (255, 190, 0)
+"""Where another frame saw what is shown; in dots, so that it can be seen all the same."""
+
+DOT, DOT_PERIOD = 2, 8
+"""Side of a dot in pixels, and from dot to dot along rows and columns."""
+
 MOVES = (0, 220, 255)
 """What moves by itself in the clip."""
 
@@ -41,9 +47,19 @@ def stripes(height: int, width: int) -> NDArray[np.bool_]:
     return (np.arange(height)[:, None] + np.arange(width)) % PERIOD < PERIOD * STRIPE_PART
 
 
-def tint(colour: NDArray[np.uint8], real: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Pictures (...,h,w,3) with striped `INVENTED` in place of what is not `real` (...,h,w)."""
+def dots(height: int, width: int) -> NDArray[np.bool_]:
+    """Where the dots (h,w) of a picture are."""
+    return (np.arange(height)[:, None] % DOT_PERIOD < DOT) & (np.arange(width) % DOT_PERIOD < DOT)
+
+
+def tint(
+    colour: NDArray[np.uint8], real: NDArray[np.bool_], borrowed: NDArray[np.bool_] | None = None
+) -> NDArray[np.uint8]:
+    """Pictures (...,h,w,3) with striped `INVENTED` in place of what is not `real` (...,h,w), and dots of `BORROWED` on
+    what is `borrowed` (...,h,w)."""
     tinted = colour.copy()
     tinted[~real] = INVENTED
     tinted[~real & stripes(*colour.shape[-3:-1])] = STRIPE
+    if borrowed is not None:
+        tinted[borrowed & dots(*colour.shape[-3:-1])] = BORROWED
     return tinted

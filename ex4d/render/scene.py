@@ -14,6 +14,10 @@ from ex4d.geometry.transforms import inverse
 EngineName = Literal["auto", "numba", "numpy", "cuda", "nvdiffrast"]
 """What can draw; see `ex4d.render.engines`."""
 
+Persistence = Literal["off", "fill", "all"]
+"""Whether what other frames saw counts: not at all, where the frame itself saw nothing and nothing that it knows speaks
+against it, or wherever it is nearer; see `ex4d.render.world`."""
+
 NEAR = 1e-3
 """Distance of the near plane, in the depth's unit (release, recon.py)."""
 
@@ -30,12 +34,16 @@ class Scene:
         pictures: (T,H,W,3) uint8, the mesh's colours.
         path: cameras.
         release_compat: the release's far plane and its colours that fade towards unreliable vertices.
+        persistence: whether other frames fill what a frame did not see, see `ex4d.render.world`.
+        moving: (T,H,W) bool, what moves by itself; None where nobody knows: then no other frame fills anything.
     """
 
     mesh: DWMesh
     pictures: NDArray[np.uint8]
     path: CameraPath
     release_compat: bool = False
+    persistence: Persistence = "off"
+    moving: NDArray[np.bool_] | None = None
 
     @property
     def far(self) -> float:

@@ -29,7 +29,8 @@ class PreviewGenerator:
         """Fill the holes, and the rim of the mask with them; see `ex4d.generate.base.Generator`."""
         sure = without_rim(request.conditioning, request.seed)
         frames = filled(sure, request.scene, request.engine, progress)
-        asked = 0 if request.scene is None else len(_donors(len(frames)))
+        is_known = request.scene is None or sure.borrowed is not None
+        asked = 0 if is_known else len(_donors(len(frames)))
         return Generated(frames, {"donor_frames": asked, "witnesses": WITNESSES}, (NOTE,))
 
     def unload(self) -> None:
@@ -44,8 +45,9 @@ def filled(
 ) -> NDArray[np.uint8]:
     """Frames (T,h,w,3) with the holes of the conditioning filled; pixels that are real stay as they are.
 
-    A hole first takes the farthest surface that any of `DONOR_FRAMES` frames saw at that place: what moves
-    in front uncovers what is behind. The rest is inpainted.
+    Where nobody knew what moves, so that no other frame was asked when it was rendered (`ex4d.render.world`), a hole
+    first takes the farthest surface that any of `DONOR_FRAMES` frames saw at that place: what moves in front uncovers
+    what is behind. The rest is inpainted.
 
     Args:
         conditioning: T frames.
@@ -58,7 +60,7 @@ def filled(
     engine = engine or default_engine()
     for t in range(count):
         hole = conditioning.mask[t] == 0
-        if scene is not None and hole.any():
+        if scene is not None and hole.any() and conditioning.borrowed is None:
             hole = _fill_from_others(scene, engine, donors, result[t], hole, t)
         if hole.any() and not hole.all():  # A frame in which nothing is real stays black.
             result[t] = _inpaint(result[t], hole)

@@ -110,6 +110,7 @@ class Batch:
         depth, pictures, lenses, extent_limits: (n,H,W) f32, (n,H,W,3) u8, (n,3,3) f64, (n,) f64 of the frames.
         matrices: (n,3,4) f64, `Scene.projection` of each pair.
         reliable, keys, queue, queued: what the kernels hand on.
+        left_out: (n,H,W) bool, vertices that never count as seen; None leaves out none.
         colour, mask: (n,h,w,3) u8, (n,h,w) u8.
         ids, inverse_distance: (n,h,w) i32, (n,h,w) f32, or None where nobody asked.
     """
@@ -121,6 +122,7 @@ class Batch:
     extent_limits: Any
     matrices: Any
     reliable: Any
+    left_out: Any
     keys: Any
     queue: Any
     queued: Any
@@ -152,6 +154,7 @@ def upload(scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool) -> Ba
         cupy.asarray(limits),
         cupy.asarray(np.stack([scene.projection(t, view) for t, view in pairs])),
         reliable=cupy.empty(depth.shape, np.uint8),
+        left_out=None if mesh.left_out is None else cupy.asarray(mesh.left_out[together]),
         keys=cupy.empty(shape, np.uint64),
         queue=cupy.empty(n * faces, np.uint64),
         queued=cupy.empty(2, np.uint32),
@@ -183,6 +186,8 @@ def launch(batch: Batch) -> None:
         *over(mesh.width, mesh.height),
         (batch.depth, batch.lenses, batch.extent_limits, size, *limits, np.int32(mesh.border_is_real), batch.reliable),
     )
+    if batch.left_out is not None:
+        batch.reliable[batch.left_out] = 0
     drawn = batch.depth, batch.matrices, size, np.float64(NEAR), np.float64(scene.far), batch.keys, batch.queue
     capacity = np.uint32(len(batch.queue))
     kernels["rasterise_small"](

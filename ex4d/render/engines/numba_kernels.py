@@ -383,4 +383,7 @@ def shade(depth, matrix, ids, reliable, picture, release_compat, colour, mask): 
 def reliable_vertices_of(mesh: DWMesh, t: int) -> NDArray[np.uint8]:
     """`DWMesh.reliable_vertices`, compiled: (H,W) uint8 in {0,1}."""
     limits = mesh.occlusion.cos_limit, mesh.occlusion.max_extent, mesh.occlusion.max_slope
-    return reliable_vertices(mesh.depth[t], mesh.intrinsics[t], *limits, mesh.border_is_real)
+    reliable: NDArray[np.uint8] = reliable_vertices(mesh.depth[t], mesh.intrinsics[t], *limits, mesh.border_is_real)
+    if mesh.left_out is not None:
+        reliable[mesh.left_out[t]] = 0
+    return reliable

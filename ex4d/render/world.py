@@ -1,0 +1,185 @@
+"""What other frames saw of the world that stands still, brought to where the frame itself saw nothing.
+
+A frame's own mesh is drawn first, then the meshes of other frames, without what moves, from the same camera. Their
+surfaces fill what the frame itself leaves open, unless something that the frame knows speaks against it:
+
+- In front of its own mesh all is empty: the frame has looked through there.
+- Right behind something that moves is its other side, which nobody has seen: as deep as the thing is wide, nothing is
+  filled there.
+
+Figures are in docs/performance.md; the idea is the "4D persistence" of Vista4D (2026) and CamDirector (arXiv
+2603.02256), on meshes instead of points.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.geometry import transforms
+from ex4d.render.scene import Engine, Scene, Surface, View
+
+DONOR_FRAMES = 8
+"""So many frames, evenly spread over the shot, are asked what they saw: twice as many show half a percent more."""
+
+SAME_DISTANCE = 0.02
+"""Distances whose ratio differs from 1 by less than this are the same."""
+
+RIM = 3
+"""Side in pixels of the square by which masks are eroded before anything is filled: rims are the least certain."""
+
+_AROUND = 7
+"""Side of the square by which what moves is widened in other frames: its mask is never exact."""
+
+_ACROSS, _LEAST_OVERLAP = 128, 100
+"""Exposures are compared at so many places along a row, if so many of all places show the same surface in both."""
+
+_GAIN = 1.5
+"""Most that a frame is made brighter or darker, to the exposure of the one that it fills."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A view of which other frames have filled a part.
+
+    Attributes:
+        colour: (h,w,3) uint8, black where nobody saw anything.
+        mask: (h,w) uint8, 255 where the colour is real, whoever saw it.
+        borrowed: (h,w) bool, where another frame saw it.
+    """
+
+    colour: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    borrowed: NDArray[np.bool_]
+
+
+class World:
+    """What stands still in a shot, as its other frames saw it.
+
+    Args:
+        scene: the shot, what moves in it, and the path.
+        engine: what draws.
+    """
+
+    def __init__(self, scene: Scene, engine: Engine) -> None:
+        if scene.moving is None:
+            raise ValueError("what moves is not known")
+        self._scene, self._moving, self._engine = scene, scene.moving, engine
+        self._donors = donors(len(scene.mesh))
+        left_out = np.zeros(self._moving.shape, np.bool_)
+        for t in self._donors:
+            left_out[t] = cv2.dilate(self._moving[t].astype(np.uint8), _square(_AROUND)) > 0
+        self._still = replace(scene, mesh=replace(scene.mesh, left_out=left_out))
+
+    def fill(self, t: int, own: View) -> Filled:
+        """The view of frame `t` from camera `t`, filled.
+
+        Args:
+            t: frame and camera.
+            own: what frame `t` itself shows there, with its surface.
+        """
+        assert own.surface is not None
+        colour, mask, borrowed = own.colour.copy(), own.mask.copy(), np.zeros(own.mask.shape, np.bool_)
+        sure = _eroded(own.mask)
+        everywhere = self._scene.persistence == "all"
+        wanted = np.ones_like(sure) if everywhere else ~(sure | self._beside_movers(t, own.surface))
+        asked = sorted((donor for donor in self._donors if donor != t), key=lambda donor: abs(donor - t))
+        if not asked or not wanted.any():
+            return Filled(colour, mask, borrowed)
+        views = list(self._engine.views(self._still, [(donor, t) for donor in asked], surfaces=True))
+        surfaces = [view.surface.inverse_distance for view in views if view.surface]
+        behind = own.surface.inverse_distance[wanted] * np.float32(1 + SAME_DISTANCE)
+        inverse = np.stack([surface[wanted] for surface in surfaces])
+        inverse[~np.stack([_eroded(view.mask)[wanted] for view in views])] = 0
+        inverse[inverse > (np.inf if everywhere else behind)] = 0
+        nearest = inverse.max(axis=0)
+        # The nearest surface; of frames that show the same one, the nearest in time.
+        chosen = (inverse >= nearest * np.float32(1 - SAME_DISTANCE)).argmax(axis=0)
+        fills = (nearest > 0) & (~sure[wanted] | (nearest > behind))
+        rows, columns = (index[fills] for index in np.nonzero(wanted))
+        chosen = chosen[fills]
+        for number in np.unique(chosen):
+            at = rows[chosen == number], columns[chosen == number]
+            gain = _gain(own, sure, views[number])
+            colour[at] = np.clip(views[number].colour[at] * gain + 0.5, 0, 255).astype(np.uint8)
+        mask[rows, columns], borrowed[rows, columns] = 255, True
+        return Filled(colour, mask, borrowed)
+
+    def _beside_movers(self, t: int, surface: Surface) -> NDArray[np.bool_]:
+        """Where (h,w) the other side of something that moves may be seen.
+
+        There the camera looks between the thing and what is behind it, so the first face that it meets is one of those
+        that bridge both.
+        """
+        shape, mesh, path = surface.ids.shape, self._scene.mesh, self._scene.path
+        if not self._moving[t].any():
+            return np.zeros(shape, np.bool_)
+        front, back = _extent(self._moving[t], mesh.depth[t], float(mesh.intrinsics[t, 0, 0]))
+        corner = np.clip(surface.ids >> 1, 0, front.size - 1)
+        row, column = np.divmod(corner, mesh.width)
+        below, right = np.minimum(row + 1, mesh.height - 1), np.minimum(column + 1, mesh.width - 1)
+        corners = [(row, column), (below, column), (row, right), (below, right)]
+        nearest = np.minimum.reduce([front[at] for at in corners])
+        deepest = np.maximum.reduce([back[at] for at in corners])
+        # Distances of the faces seen, from the source camera.
+        to_source = transforms.inverse(mesh.source_to_world[t]) @ path.camera_to_world[t]
+        with np.errstate(divide="ignore"):
+            distance = 1 / surface.inverse_distance
+        k = path.intrinsics[t]
+        x = (np.arange(shape[1]) + 0.5 - k[0, 2]) / k[0, 0]
+        y = ((np.arange(shape[0]) + 0.5 - k[1, 2]) / k[1, 1])[:, None]
+        depth = distance * (to_source[2, 0] * x + to_source[2, 1] * y + to_source[2, 2]) + to_source[2, 3]
+        inside = (surface.ids >= 0) & np.isfinite(nearest) & (depth < deepest)
+        return cv2.dilate(inside.astype(np.uint8), _square(5)) > 0
+
+
+def donors(frames: int) -> Sequence[int]:
+    """Numbers of the frames that are asked, of a shot of so many frames."""
+    return [int(t) for t in np.unique(np.linspace(0, frames - 1, min(DONOR_FRAMES, frames)).round())]
+
+
+def _square(side: int) -> NDArray[np.uint8]:
+    return np.ones((side, side), np.uint8)
+
+
+def _eroded(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where a mask (h,w) is set, without its rim."""
+    return cv2.erode(mask, _square(RIM)) > 0
+
+
+def _extent(
+    moving: NDArray[np.bool_], depth: NDArray[np.float32], focal: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """From which distance (H,W) to which each thing that moves reaches, taken to be as deep as it is wide or high.
+
+    Infinite and 0 where nothing moves.
+    """
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8))
+    front: NDArray[np.float32] = np.where(moving, depth, np.float32(np.inf))
+    back = np.zeros_like(depth)
+    for label in range(1, count):
+        x, y, width, height, _ = boxes[label]
+        box = slice(y, y + height), slice(x, x + width)
+        thing = labels[box] == label
+        distances = depth[box][thing]
+        deep = min(width, height) * float(np.median(distances)) / focal
+        back[box][thing] = distances + np.float32(deep)
+    # The faces that bridge to the background begin at its rim, which the mask may miss by some pixels.
+    square = _square(_AROUND)
+    return np.asarray(cv2.erode(front, square), np.float32), np.asarray(cv2.dilate(back, square), np.float32)
+
+
+def _gain(own: View, sure: NDArray[np.bool_], other: View) -> NDArray[np.float64]:
+    """By what the channels (3,) of another frame's colours are multiplied, to this frame's exposure: by the surfaces
+    that both see."""
+    assert own.surface is not None
+    assert other.surface is not None
+    every = (slice(None, None, max(1, own.mask.shape[1] // _ACROSS)),) * 2
+    ours, theirs = own.surface.inverse_distance[every], other.surface.inverse_distance[every]
+    both = sure[every] & (other.mask[every] > 0) & (np.abs(theirs - ours) < SAME_DISTANCE * ours)
+    if np.count_nonzero(both) < _LEAST_OVERLAP:
+        return np.ones(3)
+    ratio = np.median((own.colour[every][both] + 1.0) / (other.colour[every][both] + 1.0), axis=0)
+    return np.asarray(np.clip(ratio, 1 / _GAIN, _GAIN))
