@@ -1,6 +1,7 @@
 """Conditioning: the colour and mask that the generator is given, rendered along a camera path."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from ex4d.render import legend
 from ex4d.render.coverage import Coverage, of_masks
 from ex4d.render.engines import engine as default_engine
 from ex4d.render.scene import Engine, Scene
-from ex4d.render.world import World
+
+if TYPE_CHECKING:
+    from ex4d.render.world import World
 
 LIMIT_BYTES = 8 << 30
 """Most memory that colour and mask of one path may take."""
@@ -67,7 +70,7 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
     drawn = [t for t in range(len(path)) if t not in set(kept)]
     if kept:
         progress(RENDERING, len(kept), len(path))
-    world = World(scene, engine) if scene.persistence != "off" and scene.moving is not None else None
+    world = _world(scene, engine)
     borrowed = np.zeros(shape, np.uint8) if world is not None else None
     views = engine.views(scene, [(t, t) for t in drawn], surfaces=world is not None)
     for done, (t, view) in enumerate(zip(drawn, views, strict=True), len(kept) + 1):
@@ -78,6 +81,15 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
         progress(RENDERING, done, len(path))
     coverage = of_masks(mask, mesh, path)
     return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine, borrowed), borrowed)
+
+
+def _world(scene: Scene, engine: Engine) -> "World | None":
+    """What other frames saw, where that counts and it is known what moves."""
+    if scene.persistence == "off" or scene.moving is None:
+        return None
+    from ex4d.render.world import World  # needs cv2, which those who only read the types need not have
+
+    return World(scene, engine)
 
 
 def render_stereo(
