@@ -319,7 +319,7 @@ class RenderSettings(Settings):
         choices=(
             Choice("off", "Off", "Each frame shows only what it saw itself"),
             Choice("fill", "Fill", "They fill what a frame did not see, except in front of it and behind what moves"),
-            Choice("all", "All", "They count wherever they saw something; what moves may leave traces"),
+            Choice("all", "All", "They fill all that they saw; what moves may leave traces"),
         ),
         before="off",
     )

@@ -15,8 +15,8 @@ EngineName = Literal["auto", "numba", "numpy", "cuda", "nvdiffrast"]
 """What can draw; see `ex4d.render.engines`."""
 
 Persistence = Literal["off", "fill", "all"]
-"""Whether what other frames saw counts: not at all, where the frame itself saw nothing and nothing that it knows speaks
-against it, or wherever it is nearer; see `ex4d.render.world`."""
+"""Whether what other frames saw fills what a frame itself did not see: never, where nothing that the frame knows speaks
+against it, or always; see `ex4d.render.world`."""
 
 NEAR = 1e-3
 """Distance of the near plane, in the depth's unit (release, recon.py)."""

@@ -84,7 +84,7 @@ class World:
         colour, mask, borrowed = own.colour.copy(), own.mask.copy(), np.zeros(own.mask.shape, np.bool_)
         sure = _eroded(own.mask)
         everywhere = self._scene.persistence == "all"
-        wanted = np.ones_like(sure) if everywhere else ~(sure | self._beside_movers(t, own.surface))
+        wanted = ~sure if everywhere else ~(sure | self._beside_movers(t, own.surface))
         asked = sorted((donor for donor in self._donors if donor != t), key=lambda donor: abs(donor - t))
         if not asked or not wanted.any():
             return Filled(colour, mask, borrowed)
@@ -97,7 +97,7 @@ class World:
         nearest = inverse.max(axis=0)
         # The nearest surface; of frames that show the same one, the nearest in time.
         chosen = (inverse >= nearest * np.float32(1 - SAME_DISTANCE)).argmax(axis=0)
-        fills = (nearest > 0) & (~sure[wanted] | (nearest > behind))
+        fills = nearest > 0
         rows, columns = (index[fills] for index in np.nonzero(wanted))
         chosen = chosen[fills]
         for number in np.unique(chosen):

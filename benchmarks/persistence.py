@@ -1,0 +1,127 @@
+"""What other frames add to what a frame itself saw: `python benchmarks/persistence.py [--scenes NAMES]`.
+
+Each scene twice: with the true depth, camera and mask of what moves, and with depth that is wrong as models make it
+and the camera and the mask that are found with it. "own" and "real" are the parts of the picture that the frame itself
+saw, and that any frame saw, from the second camera, or where there is none from an orbit of 30 degrees; "added" is the
+PSNR of the pixels between, in the mean of the frames, and "of own" that of the frame's own. "movers" is how much of the
+added pixels shows something that moves in truth, which is wrong there whatever is shown. Frames near the source view,
+of which hardly anything is hidden, are left out.
+"""
+
+import time
+from dataclasses import replace
+from typing import Annotated, get_args
+
+import numpy as np
+import typer
+from camera_cases import CASES, Case, Found, Take, truth
+from numpy.typing import NDArray
+from true_view import psnr
+
+from ex4d.geometry import presets
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.mesh import DWMesh
+from ex4d.render.conditioning import Conditioning, render, without_rim
+from ex4d.render.scene import Persistence, Scene
+from ex4d.source_camera import pose_files
+from ex4d.source_camera.find import find
+from ex4d.source_camera.found import AUTO, Wish
+from ex4d.source_camera.masks import resized
+from ex4d.synthetic import scenes
+
+DEGREES = 30.0
+SKIPPED, LEAST = 8, 50
+"""Frames near the source view, and pixels from which on a frame has a PSNR."""
+
+SCENES = "sample/moving,street,drone,still"
+HEAD = ("own", "real", "of own", "added", "movers", "s")
+
+
+def found(case: Case, depth: DepthVideo) -> tuple[Found, NDArray[np.bool_]]:
+    """The camera that is found with a depth, in its unit, and what moves."""
+    made = find(case.clip.frames, depth.depth, Wish(AUTO, depth.intrinsics, lens_known=True))
+    assert made.moving is not None
+    moving = resized(made.moving, depth.depth.shape[:0:-1])
+    if made.camera_to_world is None:
+        return Found(np.tile(np.eye(4), (len(depth.depth), 1, 1)), depth.intrinsics), moving
+    camera = pose_files.SourceCamera(made.camera_to_world, np.zeros((0, 3)) if made.points is None else made.points)
+    scaled, _ = pose_files.in_unit_of(camera, depth)
+    return Found(scaled.camera_to_world, depth.intrinsics), moving
+
+
+def scene_of(case: Case, depth: DepthVideo, camera: Found, moving: NDArray[np.bool_]) -> Scene:
+    """The shot from its second camera, or from an orbit."""
+    mesh = DWMesh.from_depth(depth, camera.poses)
+    if case.view is None:
+        pivot = presets.pivot_distance(mesh.depth[0])
+        path = presets.preset(
+            "30", pivot, depth.intrinsics, mesh.width, mesh.height, len(mesh),
+            source_to_world=camera.poses,
+        )  # fmt: skip
+    else:
+        poses = case.view.path.camera_to_world.copy()
+        poses[:, :3, 3] *= case.unit(depth)
+        path = replace(case.view.path, camera_to_world=poses)
+    return Scene(mesh, case.clip.frames, path, moving=moving)
+
+
+def row(case: Case, seen: Conditioning, things: NDArray[np.bool_] | None, seconds: float) -> tuple[float | None, ...]:
+    """The figures of `HEAD`."""
+    sure = without_rim(seen, 0)
+    real = sure.mask > 0
+    added = np.zeros_like(real) if sure.borrowed is None else sure.borrowed > 0
+    late = slice(SKIPPED, None)
+    parts = float((real & ~added)[late].mean()), float(real[late].mean())
+    if case.view is None:
+        return (*parts, None, None, None, seconds)
+    at = [t for t in case.view.at if t >= SKIPPED]
+    true = [case.view.pictures[case.view.at.index(t)] for t in at]
+
+    def against_truth(where: NDArray[np.bool_]) -> float | None:
+        rows = [
+            psnr(seen.colour[t][where[t]], p[where[t]]) for t, p in zip(at, true, strict=True) if where[t].sum() > 50
+        ]
+        return float(np.mean(rows)) if rows else None
+
+    movers = None
+    if things is not None and added[late].any():
+        movers = float((added & things)[late].sum() / added[late].sum())
+    return (*parts, against_truth(real & ~added), against_truth(added), movers, seconds)
+
+
+def main(
+    names: Annotated[
+        str, typer.Option("--scenes", help="Names, with commas between.")
+    ] = "sample/moving,street,drone,still",
+    frames: Annotated[int | None, typer.Option(help="Of each generated scene; usually 49.")] = None,
+    width: Annotated[int, typer.Option(help="Of generated scenes, in pixels.")] = 512,
+) -> None:
+    """Print a table."""
+    print(f"{'':48s}" + "".join(f"{name:>8s}" for name in HEAD))
+    for name in names.split(","):
+        case = CASES[name](name, Take(frames, width))
+        things = None if case.view is None else _second_moving(name, frames, width)
+        true, wrong = case.depth, case.wrong_depth(0)
+        moves = found(case, true)[1] if case.moving is None else case.moving
+        sides = {"true": (true, truth(case, true), moves), "found": (wrong, *found(case, wrong))}
+        for side, (depth, camera, moving) in sides.items():
+            scene = scene_of(case, depth, camera, moving)
+            for persistence in get_args(Persistence):
+                began = time.monotonic()
+                seen = render(replace(scene, persistence=persistence))
+                figures = row(case, seen, things, time.monotonic() - began)
+                text = "".join("       -" if figure is None else f"{figure:8.3f}" for figure in figures[:2])
+                text += "".join("       -" if figure is None else f"{figure:8.2f}" for figure in figures[2:4])
+                text += "       -" if figures[4] is None else f"{figures[4]:8.4f}"
+                print(f"{name:16s} {side:6s} {persistence:24s}{text}{figures[5]:8.1f}", flush=True)
+
+
+def _second_moving(name: str, frames: int | None, width: int) -> NDArray[np.bool_] | None:
+    if name not in scenes.SCENES:
+        return None
+    return scenes.make(name, frames, width, width * 9 // 16).second.moving
+
+
+if __name__ == "__main__":
+    scenes.SECOND_DEGREES = DEGREES
+    typer.run(main)
