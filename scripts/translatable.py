@@ -17,6 +17,8 @@ LIST = REPO / "blender_addon/translations/messages.txt"
 
 IN_LAYOUTS = ("label", "operator", "prop", "menu", "progress")
 PLACES = {"bl_label", "bl_description"}
+IN_BLENDER = ("persistence",)
+"""Settings of rendering that panels show."""
 TOLD = ("told", "word", "Panel", "tell", "Progress", "ChoreError", "SetupError", "ToolError", "DiskFullError")
 """Calls whose first argument is a text."""
 ALL_TOLD = ("_Lacking",)
@@ -117,10 +119,11 @@ def of_settings() -> Iterator[str]:
     sys.path.insert(0, str(REPO))
     from blender_addon.ui.from_schema import items_of, label, tooltip
     from ex4d.generate import registry
-    from ex4d.pipeline.settings import GenerateSettings, PathSettings, SourceSettings
+    from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
     from ex4d.schema import describe
 
     settings = [setting for kind in (SourceSettings, PathSettings, GenerateSettings) for setting in describe(kind)]
+    settings += [setting for setting in describe(RenderSettings) if setting.name in IN_BLENDER]
     settings += [setting for spec in registry.generators().values() for setting in describe(spec.settings)]
     for setting in settings:
         yield from (label(setting), tooltip(setting), setting.unit or "")

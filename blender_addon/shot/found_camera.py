@@ -6,6 +6,7 @@ is opened again: the shot's own cameras, keys and takes stay.
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import bpy
 
@@ -111,9 +112,17 @@ def bring_in(request: OpenRequest, update: object) -> Steps:
         _, folder = files.numbered(facts.folder / files.AGAIN, "again")  # undo may show the mask that was there before
         placed = files.bring({moving_tint.MOVING: update.files[moving_tint.MOVING]}, folder)
         moving_tint.stand(scene, placed[moving_tint.MOVING])
+        yield from _takes_know(facts, placed[moving_tint.MOVING])
     source.tell_of_search(facts, update.facts.get("notes", ()))
     facts.asked = request.asked
     return Imported(" ".join(filter(None, (request.said, *facts.camera_notes.splitlines()))), changed=False)
+
+
+def _takes_know(facts: bpy.types.PropertyGroup, moving: Path) -> Steps:
+    """Let takes from now on know what moves."""
+    masks = yield from source.hash_files([moving])
+    facts.source = json.dumps(to_plain(replace(source.read_source(facts.source), moving=tuple(masks))))
+    facts.inputs = json.dumps({**json.loads(facts.inputs or "{}"), masks[0].sha256: str(moving)})
 
 
 def has_shot(request: OpenRequest) -> bool:

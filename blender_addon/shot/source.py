@@ -182,7 +182,7 @@ def bring_in(request: OpenRequest, update: Any) -> Steps:
             kept = files.bring({"tracked_camera.npz": Path(request.camera)}, folder)["tracked_camera.npz"]
             known = {sha: str(kept) if path == request.camera else path for sha, path in request.files.items()}
             request = replace(request, files=known)
-        request = yield from _with_depth(request, placed["depth.npz"], placed.get("source_camera.npz"))
+        request = yield from _with_depth(request, placed)
         mesh = yield from write_mesh(folder, objects.scene_of(request).ex4d.detail, _poses(placed))
         shot, before = _folder_of(request), shot
         if shot != before and folder != before:  # the file was saved meanwhile, and its shots went along
@@ -205,11 +205,13 @@ def _folder_of(request: OpenRequest) -> Path:
     return standing or files.shots_folder(bpy.data.filepath) / request.shot
 
 
-def _with_depth(request: OpenRequest, depth: Path, camera: Path | None) -> Steps:
-    """The request with the depth that came as its depth file, lens and all, and the camera that was found.
+def _with_depth(request: OpenRequest, placed: dict[str, Path]) -> Steps:
+    """The request with the depth that came as its depth file, lens and all, the camera that was found, and what moves.
 
     Takes are made with what stands in the viewport, whatever models have come to the server or gone since.
     """
+    depth, camera, moving = (placed.get(name) for name in ("depth.npz", "source_camera.npz", moving_tint.MOVING))
+    assert depth is not None
     (blob,) = yield from hash_files([depth])
     known = {**request.files, blob.sha256: str(depth)}
     source = read_source(request.source)
@@ -221,6 +223,9 @@ def _with_depth(request: OpenRequest, depth: Path, camera: Path | None) -> Steps
     if source.camera is None and camera is not None:
         (found,) = yield from hash_files([camera])
         source, known = replace(source, camera=found), {**known, found.sha256: str(camera)}
+    if moving is not None:
+        masks = yield from hash_files([moving])
+        source, known = replace(source, moving=tuple(masks)), {**known, masks[0].sha256: str(moving)}
     return replace(request, source=json.dumps(to_plain(source)), files=known)
 
 

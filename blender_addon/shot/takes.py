@@ -147,7 +147,7 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         source=facts.source,
         files=facts.input_files,
         generation=to_plain(generation),
-        render=to_plain(RenderSettings()),
+        render=to_plain(RenderSettings(persistence=facts.persistence)),
         preview=preview,
         scene_uid=scene.session_uid,
         seen=scene.frame_current,

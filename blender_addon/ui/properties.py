@@ -16,7 +16,7 @@ from bpy.props import (
 )
 
 from ex4d.geometry.presets import usual_amount
-from ex4d.pipeline.settings import GenerateSettings, PathSettings, SourceSettings
+from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.schema import describe
 
 from ..scene import compat, pivot
@@ -29,6 +29,7 @@ from .names import choice_by_name
 
 SOURCE = {setting.name: setting for setting in describe(SourceSettings)}
 PATH = {setting.name: setting for setting in describe(PathSettings)}
+RENDER = {setting.name: setting for setting in describe(RenderSettings)}
 GENERATE = {setting.name: setting for setting in describe(GenerateSettings)}
 """The descriptions by name; what Blender draws of them comes from there."""
 
@@ -304,6 +305,7 @@ class TakeChoices:
         max=64,
     )
     keep_source: property_of(GENERATE["keep_source"])
+    persistence: property_of(RENDER["persistence"])
 
 
 class EX4DTake(bpy.types.PropertyGroup):
