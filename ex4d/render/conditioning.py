@@ -72,12 +72,11 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
         progress(RENDERING, len(kept), len(path))
     world = _world(scene, engine)
     borrowed = np.zeros(shape, np.uint8) if world is not None else None
-    views = engine.views(scene, [(t, t) for t in drawn], surfaces=world is not None)
+    views = engine.views(scene, [(t, t) for t in drawn]) if world is None else world.views(drawn)
     for done, (t, view) in enumerate(zip(drawn, views, strict=True), len(kept) + 1):
         colour[t], mask[t] = view.colour, view.mask
-        if world is not None and borrowed is not None:
-            filled = world.fill(t, view)
-            colour[t], mask[t], borrowed[t] = filled.colour, filled.mask, filled.borrowed * np.uint8(255)
+        if borrowed is not None and view.borrowed is not None:
+            borrowed[t] = view.borrowed * np.uint8(255)
         progress(RENDERING, done, len(path))
     coverage = of_masks(mask, mesh, path)
     return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine, borrowed), borrowed)

@@ -68,11 +68,13 @@ class View:
         colour: (h,w,3) uint8, black where nothing real is seen.
         mask: (h,w) uint8, 255 where the colour is real.
         surface: which faces are seen and how far away, where it was asked for.
+        borrowed: (h,w) bool, where another frame of the shot saw what is real; None where no other was asked.
     """
 
     colour: NDArray[np.uint8]
     mask: NDArray[np.uint8]
     surface: "Surface | None" = None
+    borrowed: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ Figures are in docs/performance.md; the idea is the "4D persistence" of Vista4D 
 2603.02256), on meshes instead of points.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -36,23 +37,11 @@ _AROUND = 7
 _ACROSS, _LEAST_OVERLAP = 128, 100
 """Exposures are compared at so many places along a row, if so many of all places show the same surface in both."""
 
+_AT_ONCE = 4
+"""Frames that are filled at a time; each takes some 60 MB of views at 1024x576."""
+
 _GAIN = 1.5
 """Most that a frame is made brighter or darker, to the exposure of the one that it fills."""
-
-
-@dataclass(frozen=True)
-class Filled:
-    """A view of which other frames have filled a part.
-
-    Attributes:
-        colour: (h,w,3) uint8, black where nobody saw anything.
-        mask: (h,w) uint8, 255 where the colour is real, whoever saw it.
-        borrowed: (h,w) bool, where another frame saw it.
-    """
-
-    colour: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
-    borrowed: NDArray[np.bool_]
 
 
 class World:
@@ -73,66 +62,75 @@ class World:
             left_out[t] = cv2.dilate(self._moving[t].astype(np.uint8), _square(_AROUND)) > 0
         self._still = replace(scene, mesh=replace(scene.mesh, left_out=left_out))
 
-    def fill(self, t: int, own: View) -> Filled:
-        """The view of frame `t` from camera `t`, filled.
+    def views(self, frames: Sequence[int]) -> Iterator[View]:
+        """What these frames show from their own cameras, filled, in their order.
 
-        Args:
-            t: frame and camera.
-            own: what frame `t` itself shows there, with its surface.
+        A few at a time are in memory, each with those that fill it.
         """
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for first in range(0, len(frames), _AT_ONCE):
+                some, waiting = frames[first : first + _AT_ONCE], []
+                for t, own in zip(some, self._engine.views(self._scene, [(t, t) for t in some], True), strict=True):
+                    asked = sorted((donor for donor in self._donors if donor != t), key=lambda donor: abs(donor - t))
+                    views = list(self._engine.views(self._still, [(donor, t) for donor in asked], surfaces=True))
+                    waiting.append(pool.submit(self._fill, t, own, views))
+                for filled in waiting:
+                    yield filled.result()
+
+    def _fill(self, t: int, own: View, views: Sequence[View]) -> View:
+        """What frame `t` shows from camera `t`, filled from views of other frames, the nearest in time first."""
         assert own.surface is not None
         colour, mask, borrowed = own.colour.copy(), own.mask.copy(), np.zeros(own.mask.shape, np.bool_)
         sure = _eroded(own.mask)
         everywhere = self._scene.persistence == "all"
-        wanted = ~sure if everywhere else ~(sure | self._beside_movers(t, own.surface))
-        asked = sorted((donor for donor in self._donors if donor != t), key=lambda donor: abs(donor - t))
-        if not asked or not wanted.any():
-            return Filled(colour, mask, borrowed)
-        views = list(self._engine.views(self._still, [(donor, t) for donor in asked], surfaces=True))
+        wanted = ~sure if everywhere else ~sure & ~self._beside_movers(t, own.surface, sure)
+        if not views or not wanted.any():
+            return View(colour, mask, borrowed=borrowed)
         surfaces = [view.surface.inverse_distance for view in views if view.surface]
-        behind = own.surface.inverse_distance[wanted] * np.float32(1 + SAME_DISTANCE)
-        inverse = np.stack([surface[wanted] for surface in surfaces])
-        inverse[~np.stack([_eroded(view.mask)[wanted] for view in views])] = 0
-        inverse[inverse > (np.inf if everywhere else behind)] = 0
+        rows, columns = np.nonzero(wanted)
+        inverse = np.stack([surface[rows, columns] for surface in surfaces])
+        for seen, view in zip(inverse, views, strict=True):
+            seen[~_eroded(view.mask)[rows, columns]] = 0
+        if not everywhere:
+            inverse[inverse > own.surface.inverse_distance[rows, columns] * np.float32(1 + SAME_DISTANCE)] = 0
         nearest = inverse.max(axis=0)
-        # The nearest surface; of frames that show the same one, the nearest in time.
-        chosen = (inverse >= nearest * np.float32(1 - SAME_DISTANCE)).argmax(axis=0)
         fills = nearest > 0
-        rows, columns = (index[fills] for index in np.nonzero(wanted))
-        chosen = chosen[fills]
+        # The nearest surface; of frames that show the same one, the nearest in time.
+        chosen = (inverse[:, fills] >= nearest[fills] * np.float32(1 - SAME_DISTANCE)).argmax(axis=0)
+        rows, columns = rows[fills], columns[fills]
         for number in np.unique(chosen):
             at = rows[chosen == number], columns[chosen == number]
             gain = _gain(own, sure, views[number])
             colour[at] = np.clip(views[number].colour[at] * gain + 0.5, 0, 255).astype(np.uint8)
         mask[rows, columns], borrowed[rows, columns] = 255, True
-        return Filled(colour, mask, borrowed)
+        return View(colour, mask, borrowed=borrowed)
 
-    def _beside_movers(self, t: int, surface: Surface) -> NDArray[np.bool_]:
-        """Where (h,w) the other side of something that moves may be seen.
+    def _beside_movers(self, t: int, surface: Surface, sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Where (h,w) the other side of something that moves may be seen, among what the frame is not `sure` of.
 
         There the camera looks between the thing and what is behind it, so the first face that it meets is one of those
         that bridge both.
         """
-        shape, mesh, path = surface.ids.shape, self._scene.mesh, self._scene.path
+        mesh, path = self._scene.mesh, self._scene.path
+        beside = np.zeros(sure.shape, np.uint8)
         if not self._moving[t].any():
-            return np.zeros(shape, np.bool_)
+            return beside > 0
+        rows, columns = np.nonzero(~sure & (surface.ids >= 0))
         front, back = _extent(self._moving[t], mesh.depth[t], float(mesh.intrinsics[t, 0, 0]))
-        corner = np.clip(surface.ids >> 1, 0, front.size - 1)
-        row, column = np.divmod(corner, mesh.width)
+        row, column = np.divmod(np.minimum(surface.ids[rows, columns] >> 1, front.size - 1), mesh.width)
         below, right = np.minimum(row + 1, mesh.height - 1), np.minimum(column + 1, mesh.width - 1)
         corners = [(row, column), (below, column), (row, right), (below, right)]
         nearest = np.minimum.reduce([front[at] for at in corners])
         deepest = np.maximum.reduce([back[at] for at in corners])
-        # Distances of the faces seen, from the source camera.
+        # How far the faces are from the source camera.
         to_source = transforms.inverse(mesh.source_to_world[t]) @ path.camera_to_world[t]
-        with np.errstate(divide="ignore"):
-            distance = 1 / surface.inverse_distance
         k = path.intrinsics[t]
-        x = (np.arange(shape[1]) + 0.5 - k[0, 2]) / k[0, 0]
-        y = ((np.arange(shape[0]) + 0.5 - k[1, 2]) / k[1, 1])[:, None]
-        depth = distance * (to_source[2, 0] * x + to_source[2, 1] * y + to_source[2, 2]) + to_source[2, 3]
-        inside = (surface.ids >= 0) & np.isfinite(nearest) & (depth < deepest)
-        return cv2.dilate(inside.astype(np.uint8), _square(5)) > 0
+        x, y = (columns + 0.5 - k[0, 2]) / k[0, 0], (rows + 0.5 - k[1, 2]) / k[1, 1]
+        along = to_source[2, 0] * x + to_source[2, 1] * y + to_source[2, 2]
+        depth = along / surface.inverse_distance[rows, columns] + to_source[2, 3]
+        inside = np.isfinite(nearest) & (depth < deepest)
+        beside[rows[inside], columns[inside]] = 1
+        return cv2.dilate(beside, _square(5)) > 0
 
 
 def donors(frames: int) -> Sequence[int]:
