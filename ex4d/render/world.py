@@ -92,7 +92,7 @@ class World:
         for seen, view in zip(inverse, views, strict=True):
             seen[~_eroded(view.mask)[rows, columns]] = 0
         if not everywhere:
-            inverse[inverse > own.surface.inverse_distance[rows, columns] * np.float32(1 + SAME_DISTANCE)] = 0
+            inverse[self._is_seen_empty(t, rows, columns, inverse)] = 0
         nearest = inverse.max(axis=0)
         fills = nearest > 0
         # The nearest surface; of frames that show the same one, the nearest in time.
@@ -104,6 +104,33 @@ class World:
             colour[at] = np.clip(views[number].colour[at] * gain + 0.5, 0, 255).astype(np.uint8)
         mask[rows, columns], borrowed[rows, columns] = 255, True
         return View(colour, mask, borrowed=borrowed)
+
+    def _is_seen_empty(
+        self, t: int, rows: NDArray[np.int_], columns: NDArray[np.int_], inverse: NDArray[np.float32]
+    ) -> NDArray[np.bool_]:
+        """Whether places lie in front of what frame `t` sees there: it has looked through them.
+
+        Args:
+            t: frame and camera.
+            rows, columns: (m,) of pixels of the camera.
+            inverse: (n,m) 1 / distance from it; 0 where there is no place.
+        """
+        mesh, path = self._scene.mesh, self._scene.path
+        to_source = mesh.intrinsics[t] @ (transforms.inverse(mesh.source_to_world[t]) @ path.camera_to_world[t])[:3]
+        k = path.intrinsics[t]
+        ray = np.stack([(columns + 0.5 - k[0, 2]) / k[0, 0], (rows + 0.5 - k[1, 2]) / k[1, 1], np.ones(len(rows))])
+        along, from_eye = (to_source[:, :3] @ ray).astype(np.float32), to_source[:, 3:].astype(np.float32)
+        seen = cv2.erode(mesh.depth[t], _square(RIM))  # next to an edge, what is behind either side may be there
+        empty = np.zeros(inverse.shape, np.bool_)
+        for one, into in zip(inverse, empty, strict=True):
+            there = np.flatnonzero(one)
+            x, y, z = along[:, there] / one[there] + from_eye
+            z = np.where(z > 0, z, np.float32(np.nan))
+            with np.errstate(invalid="ignore"):
+                inside = (x >= 0) & (x < mesh.width * z) & (y >= 0) & (y < mesh.height * z)
+            there, x, y, z = there[inside], x[inside], y[inside], z[inside]
+            into[there] = z * (1 + SAME_DISTANCE) < seen[(y / z).astype(int), (x / z).astype(int)]
+        return empty
 
     def _beside_movers(self, t: int, surface: Surface, sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Where (h,w) the other side of something that moves may be seen, among what the frame is not `sure` of.
