@@ -10,6 +10,7 @@ of which hardly anything is hidden, are left out.
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, get_args
 
 import numpy as np
@@ -21,7 +22,9 @@ from true_view import psnr
 from ex4d.geometry import presets
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
+from ex4d.render import legend
 from ex4d.render.conditioning import Conditioning, render, without_rim
+from ex4d.render.contact_sheet import write_picture
 from ex4d.render.scene import Persistence, Scene
 from ex4d.source_camera import pose_files
 from ex4d.source_camera.find import find
@@ -32,6 +35,9 @@ from ex4d.synthetic import scenes
 DEGREES = 30.0
 SKIPPED, LEAST = 8, 50
 """Frames near the source view, and pixels from which on a frame has a PSNR."""
+
+PICTURED = 0.75
+"""How far along the shot the picture is taken."""
 
 SCENES = "sample/moving,street,drone,still"
 HEAD = ("own", "real", "of own", "added", "movers", "s")
@@ -95,8 +101,15 @@ def main(
     ] = "sample/moving,street,drone,still",
     frames: Annotated[int | None, typer.Option(help="Of each generated scene; usually 49.")] = None,
     width: Annotated[int, typer.Option(help="Of generated scenes, in pixels.")] = 512,
+    picture: Annotated[
+        Path | None, typer.Option(help="File for a picture of the last scene with a second view, and no table.")
+    ] = None,
 ) -> None:
-    """Print a table."""
+    """Print a table, or make a picture."""
+    if picture is not None:
+        name = names.split(",")[-1]
+        write(picture, CASES[name](name, Take(frames, width)))
+        return
     print(f"{'':48s}" + "".join(f"{name:>8s}" for name in HEAD))
     for name in names.split(","):
         case = CASES[name](name, Take(frames, width))
@@ -114,6 +127,20 @@ def main(
                 text += "".join("       -" if figure is None else f"{figure:8.2f}" for figure in figures[2:4])
                 text += "       -" if figures[4] is None else f"{figures[4]:8.4f}"
                 print(f"{name:16s} {side:6s} {persistence:24s}{text}{figures[5]:8.1f}", flush=True)
+
+
+def write(file: Path, case: Case) -> None:
+    """What the frame itself saw, what other frames add, and the truth, with the true depth and camera."""
+    assert case.view is not None
+    assert case.moving is not None
+    scene = scene_of(case, case.depth, truth(case, case.depth), case.moving)
+    t = case.view.at[int(PICTURED * len(case.view.at))]
+    panels = []
+    for persistence in ("off", "fill"):
+        seen = without_rim(render(replace(scene, persistence=persistence)), 0)
+        borrowed = None if seen.borrowed is None else seen.borrowed[t] > 0
+        panels.append(legend.tint(seen.colour[t], seen.mask[t] > 0, borrowed))
+    write_picture(file, np.concatenate([*panels, case.view.pictures[case.view.at.index(t)]], axis=1))
 
 
 def _second_moving(name: str, frames: int | None, width: int) -> NDArray[np.bool_] | None:

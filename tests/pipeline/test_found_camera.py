@@ -124,13 +124,17 @@ def test_a_take_is_made_again_with_the_camera_that_was_found_for_it(
     record = take.read_record(one / take.SIDECAR)
     take.write_record(one / take.SIDECAR, take.with_inputs(record, one, named.places))
     assert (one / take.SOURCE_CAMERA).is_file()
+    assert (one / take.MOVING).is_file()
+    assert max(record.borrowed) > 0.005, "other frames filled something"
     monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "another cache"))
     two, work = tmp_path / "two", tmp_path / "work"
     two.mkdir()
     work.mkdir()
     again(one, two, work, Runtime(), silent)
-    assert (two / take.RESULT).read_bytes() == (one / take.RESULT).read_bytes()
+    for name in (take.RESULT, take.COLOUR, take.MASK, take.MOVING):
+        assert (two / name).read_bytes() == (one / name).read_bytes()
     assert take.read_record(two / take.SIDECAR).notes == record.notes
+    assert take.read_record(two / take.SIDECAR).borrowed == record.borrowed
 
 
 def test_jobs_and_records_from_before_mean_the_file_or_a_still_camera(flight):
@@ -171,12 +175,14 @@ def test_a_mask_of_another_length_is_refused_with_both_numbers(flight, tmp_path)
 
 @pytest.fixture(scope="module")
 def pumping(flight, cache, tmp_path_factory):
-    """The folder with the same clip and depth whose scale changes by 5 % from frame to frame; the true depth."""
+    """The folder with the same clip and depth whose scale changes by 5 % from frame to frame; the true depth. Its camera
+    was looked for once."""
     folder = tmp_path_factory.mktemp("pumping")
     shutil.copyfile(flight[0] / "clip.mp4", folder / "clip.mp4")
     true = np.load(flight[0] / "clip.depth.npz")["depth"]
     jitter = np.exp(0.05 * np.random.default_rng(4).standard_normal((FRAMES, 1, 1))).astype(np.float32)
     np.savez(folder / "clip.depth.npz", depth=true * jitter)
+    open_shot(SourceFiles(folder / "clip.mp4"), SourceSettings(), look_beside=True)
     return folder, true
 
 
