@@ -24,7 +24,7 @@ def missing(deep: bool) -> str:
 SPEC = Spec(
     name="preview",
     title="Preview",
-    help="Fill holes from other frames and by classical inpainting, in seconds",
+    help="Fill holes with the background that the clip saw, in seconds",
     settings=Settings,
     make=make,
     missing=missing,

@@ -1,15 +1,27 @@
-import numpy as np
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 
+import cv2
+import numpy as np
+import pytest
+
+from ex4d.depth.files import read_depth
 from ex4d.generate import registry
 from ex4d.generate.base import Request, metadata
 from ex4d.generate.preview import fill
 from ex4d.generate.preview.spec import SPEC
-from ex4d.geometry import presets
+from ex4d.geometry import camera_path, intrinsics, presets
+from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
+from ex4d.media.clip import Clip, read_clip
 from ex4d.progress import silent
 from ex4d.render.conditioning import render, without_rim
 from ex4d.render.scene import Scene
+from ex4d.synthetic import depth_errors
+
+SAMPLE = Path(__file__).resolve().parents[3] / "sample"
 
 
 def shoot(clip, depth, name="30"):
@@ -52,6 +64,87 @@ def test_a_place_that_another_frame_saw_is_filled_with_what_it_saw(moving_box):
     assert error(filled) < 0.6 * error(inpainted)
 
 
+@pytest.fixture(scope="module")
+def sample():
+    """The sample along its second camera's path, and its true pictures there by frame."""
+    clip = read_clip(SAMPLE / "clip.mp4")
+    height, width = clip.frames.shape[1:3]
+    path = camera_path.load(SAMPLE / "truth_camera.npz", len(clip.frames), width, height)
+    scene = Scene(DWMesh.from_depth(read_depth(SAMPLE / "clip.depth.npz", clip)), clip.frames, path)
+    truth = {int(file.stem[-2:]): cv2.imread(str(file))[..., ::-1] for file in (SAMPLE / "truth").glob("frame_*.png")}
+    return scene, without_rim(render(scene), 0), truth
+
+
+def psnr_of_invented(frames, sample):
+    """Mean over the true pictures but the first, in dB."""
+    _, sure, truth = sample
+    holes = {t: sure.mask[t] == 0 for t in truth if t}
+    errors = [np.mean((frames[t][hole].astype(float) - truth[t][hole]) ** 2) for t, hole in holes.items()]
+    return np.mean(10 * np.log10(255**2 / np.array(errors)))
+
+
+def test_what_is_invented_in_the_sample_agrees_with_its_true_second_view(sample):
+    scene, sure, _ = sample
+    assert psnr_of_invented(fill.filled(sure), sample) < 15  # what inpainting reaches
+    assert psnr_of_invented(fill.filled(sure, scene), sample) > 18.5
+
+
+def test_the_same_with_depth_that_is_wrong_as_models_make_it(sample):
+    scene, _, truth = sample
+    depth = depth_errors.wrong(scene.mesh.depth, depth_errors.DepthErrors(), 0)
+    wrong = replace(scene, mesh=DWMesh.from_depth(DepthVideo(depth, scene.mesh.intrinsics, "wrong")))
+    sure = without_rim(render(wrong), 0)
+    assert psnr_of_invented(fill.filled(sure, wrong), (wrong, sure, truth)) > 17.5
+
+
+def red_box():
+    """A red box before a grey wall, along a turn of 30 degrees."""
+    shape = (3, 96, 160)
+    frames, depth = np.full((*shape, 3), 120, np.uint8), np.full(shape, 10, np.float32)
+    frames[:, 30:70, 60:90], depth[:, 30:70, 60:90] = (230, 20, 20), 4
+    clip = Clip(frames, Fraction(24), "box", 0, intrinsics.fit_frame(160, 96))
+    k = intrinsics.per_frame(intrinsics.from_focal(100.0, 160, 96), 3)
+    return shoot(clip, DepthVideo(depth, k, "made"))
+
+
+def test_a_thing_in_front_is_not_smeared_into_the_background():
+    scene, conditioning = red_box()
+
+    def red_far_from_the_box(frames):
+        red = frames[-1][..., 0].astype(int) - frames[-1][..., 1] > 20
+        box = (conditioning.mask[-1] > 0) & (conditioning.colour[-1][..., 0] > 180)
+        return (red & (cv2.dilate(box.astype(np.uint8), np.ones((13, 13))) == 0)).sum()
+
+    assert (conditioning.mask[-1] == 0).mean() > 0.3
+    assert red_far_from_the_box(fill.filled(conditioning)) > 100
+    assert red_far_from_the_box(fill.filled(conditioning, scene)) == 0
+
+
+def test_what_is_invented_of_a_far_background_does_not_flicker():
+    rows, columns = np.mgrid[:96, :160]
+    still = np.stack([rows * 2, columns, (rows + columns) // 2], axis=-1)
+    noise = np.random.default_rng(0).normal(0, 6, (12, 96, 160, 3))
+    frames = np.clip(still + noise, 0, 255).astype(np.uint8)
+    depth = np.full(frames.shape[:3], 200, np.float32)
+    for t in range(12):  # a post that comes by
+        frames[t, :, 20 + 8 * t : 40 + 8 * t], depth[t, :, 20 + 8 * t : 40 + 8 * t] = (230, 20, 20), 4
+    clip = Clip(frames, Fraction(24), "far", 0, intrinsics.fit_frame(160, 96))
+    k = intrinsics.per_frame(intrinsics.from_focal(100.0, 160, 96), 12)
+    mesh = DWMesh.from_depth(DepthVideo(depth, k, "made"))
+    aside = np.broadcast_to(np.eye(4), (12, 4, 4)).copy()
+    aside[:, 0, 3] = 1.0  # no parallax for what is far away
+    scene = Scene(mesh, clip.frames, CameraPath(aside, k, 160, 96), moving=depth < 100)
+    sure = without_rim(render(scene), 0)
+    result, hole = fill.filled(sure, scene).astype(float), sure.mask == 0
+    far = hole & (np.abs(result[..., 0] - result[..., 2]) < 150)  # not the post's rim
+    both = far[1:] & far[:-1]
+    flicker = np.abs(np.diff(result, axis=0))[both].mean()
+    of_source = np.abs(np.diff(frames.astype(float), axis=0))[(depth[1:] > 100) & (depth[:-1] > 100)].mean()
+    assert both.sum() > 1000
+    assert flicker < 0.5 * of_source
+    assert np.abs(np.diff(fill.filled(sure).astype(float), axis=0))[both].mean() > of_source  # inpainted
+
+
 def generate(conditioning, scene, seed=0):
     return SPEC.make("cpu").generate(Request(conditioning, scene, SPEC.settings(), seed), silent)
 
@@ -62,9 +155,14 @@ def test_the_result_says_that_it_is_a_preview(moving_box):
     result = generate(conditioning, scene, seed=7)
     assert SPEC.is_preview
     assert metadata(SPEC, result) == {"title": "EX-4D preview, not made by a model", "comment": result.notes[0]}
-    assert result.notes == ("Holes are filled from other frames and by classical inpainting.",)
-    assert result.settings == {"donor_frames": 8, "witnesses": 2}
-    assert generate(conditioning, None).settings == {"donor_frames": 0, "witnesses": 2}
+    assert result.notes == (
+        "Holes show the background that the clip saw there, or where it saw none, the mean of what it saw at that"
+        " height; the sides of things have the colour of their edges.",
+    )
+    assert result.settings == {"background_frames": 8}
+    without = generate(conditioning, None)
+    assert without.notes == ("Holes are filled smoothly from around.",)
+    assert without.settings == {"background_frames": 0}
 
 
 def test_the_rim_of_the_mask_is_filled_too_and_what_is_within_stays_the_sources(moving_box):

@@ -1,0 +1,131 @@
+"""How things go on beside what the source saw of them.
+
+The mesh has faces between a thing and what is behind it. Where the camera sees such a face close to the thing, it looks
+at the thing's side, at its rim, or at a surface that the source saw at a grazing angle: there the thing's own colour
+goes on. Farther along the face it looks past the thing, at the background.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.geometry.camera_path import CameraPath
+from ex4d.geometry.transforms import inverse
+from ex4d.render.scene import Engine, Scene, View
+
+DEEP = 0.03
+"""A thing goes on by this part of its distance; measured best on generated scenes, see docs/performance.md."""
+
+_COLUMNS = 512
+"""Sides are looked for on a mesh of about so many columns, in pictures of half the size: they have no detail."""
+
+_SMOOTH = (5, 5)
+"""The square of the mesh's pixels over which a thing's colour is averaged: its edges are noisy."""
+
+_STEP = 1.1
+"""Where distances in that square differ by this factor there is a step, and its sides are not mixed."""
+
+_TOGETHER = 16
+"""So many frames are drawn together."""
+
+_LEAST = 3
+"""Specks narrower than this many of those pixels are errors of depth along an edge."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What a view shows of things, with their sides.
+
+    Attributes:
+        colour: (h,w,3) uint8, of no meaning where the weight is 0.
+        weight: (h,w) float32 from 0 to 1, the thing's share of a pixel.
+    """
+
+    colour: NDArray[np.uint8]
+    weight: NDArray[np.float32]
+
+
+def sides(scene: Scene, engine: Engine, frames: Sequence[int]) -> Iterator[Sides]:
+    """The sides of things in these frames of the path, in their order."""
+    path = scene.path
+    for first in range(0, len(frames), _TOGETHER):
+        light, smaller = _light(scene, frames[first : first + _TOGETHER])
+        size = (smaller * light.path.width, smaller * light.path.height)
+        within = (slice(path.height), slice(path.width))
+        pairs = [(t, t) for t in range(len(light.mesh))]
+        for (t, _), view in zip(pairs, engine.views(light, pairs, surfaces=True), strict=True):
+            colour, is_thing = _things(light, t, view)
+            further = cv2.resize(_two_pixels_further(colour, is_thing), size)[within]
+            weight = cv2.resize(cv2.blur(is_thing.astype(np.float32), (3, 3)), size)[within]
+            yield Sides(np.asarray(further, np.uint8), np.asarray(weight, np.float32))
+
+
+def _light(scene: Scene, frames: Sequence[int]) -> tuple[Scene, int]:
+    """These frames on a mesh of fewer vertices, in smaller pictures, and by how much smaller."""
+    mesh, path = scene.mesh, scene.path
+    apart = max(1, round(mesh.width / _COLUMNS))
+    depth = np.stack([mesh.depth[t, ::apart, ::apart] for t in frames])
+    depth[:, [0, -1], :] = mesh.shell
+    depth[:, :, [0, -1]] = mesh.shell
+    k = mesh.intrinsics[frames].copy()
+    k[:, :2] /= apart
+    k[:, :2, 2] += 0.5 - 0.5 / apart  # of each apart x apart pixels the top left one is kept
+    poses = mesh.source_to_world[frames]
+    few = replace(mesh, depth=depth, intrinsics=k, source_to_world=poses, left_out=None)
+    smaller = max(1, round(2 * path.width / _COLUMNS))
+    lens = path.intrinsics[frames].copy()
+    lens[:, :2] /= smaller
+    size = (-(-path.width // smaller), -(-path.height // smaller))
+    small = (cv2.blur(scene.pictures[t], (apart, apart))[::apart, ::apart] for t in frames)
+    pictures = np.stack([_smoothed(picture, of_frame) for picture, of_frame in zip(small, depth, strict=True)])
+    return Scene(few, pictures, CameraPath(path.camera_to_world[frames], lens, *size)), smaller
+
+
+def _smoothed(colour: NDArray, depth: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The colour (h,w,3) averaged, but never across a step of the depth (h,w)."""
+    square = np.ones(_SMOOTH, np.uint8)
+    nearest, farthest = cv2.erode(depth, square), cv2.dilate(depth, square)
+    is_step, is_near = farthest > _STEP * nearest, depth * depth < nearest * farthest
+    result = cv2.blur(colour, _SMOOTH)
+    for side in (is_step & is_near, is_step & ~is_near):
+        weight = side.astype(np.uint8)
+        sums = cv2.boxFilter(cv2.copyTo(colour, weight), cv2.CV_16S, _SMOOTH, normalize=False)[side]
+        result[side] = sums / cv2.boxFilter(weight, cv2.CV_16S, _SMOOTH, normalize=False)[side][:, None]
+    return np.asarray(result, np.uint8)
+
+
+def _things(scene: Scene, t: int, view: View) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Colour (h,w,3) of the nearest corner of the faces seen, and where (h,w) it is real or goes on."""
+    assert view.surface is not None
+    mesh, path, ids = scene.mesh, scene.path, view.surface.ids
+    row, column = np.divmod(ids >> 1, mesh.width)
+    # Faces of the outermost quads lead to the shell, the last two close it: nothing of them was seen.
+    inside = (row > 0) & (column > 0) & (row < mesh.height - 2) & (column < mesh.width - 2)
+    corner = np.where(inside, ids >> 1, 0)
+    depth, nearest = mesh.depth[t].ravel(), corner
+    near = depth[corner]
+    for other in (1, mesh.width, mesh.width + 1):
+        at_other = depth[corner + other]
+        nearest = np.where(at_other < near, corner + other, nearest)
+        near = np.minimum(near, at_other)
+    to_source = inverse(mesh.source_to_world[t]) @ path.camera_to_world[t]
+    k = path.intrinsics[t]
+    x = (np.arange(path.width) + 0.5 - k[0, 2]) / k[0, 0] * to_source[2, 0]
+    y = (np.arange(path.height) + 0.5 - k[1, 2]) / k[1, 1] * to_source[2, 1]
+    # depth = to_source[2, :3] @ (x, y, 1) * distance + to_source[2, 3], with distance = 1 / inverse_distance
+    slope = (x + (y + to_source[2, 2])[:, None]).astype(np.float32)
+    limit = near * np.float32(1 + DEEP) - np.float32(to_source[2, 3])
+    is_side = inside & (slope < limit * view.surface.inverse_distance)
+    is_thing = ((view.mask > 0) | is_side).astype(np.uint8)
+    is_thing = cv2.morphologyEx(is_thing, cv2.MORPH_OPEN, np.ones((_LEAST, _LEAST), np.uint8))
+    return scene.pictures[t].reshape(-1, 3)[nearest], is_thing > 0
+
+
+def _two_pixels_further(colour: NDArray[np.uint8], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The colour (h,w,3), around where it is known (h,w) that of its neighbours: it is about to be enlarged."""
+    weight = known.astype(np.float32)[..., None]
+    sums = cv2.boxFilter(np.dstack([colour * weight, weight]), -1, (5, 5), normalize=False)
+    return np.where(known[..., None], colour, sums[..., :3] / np.maximum(sums[..., 3:], 1)).astype(np.uint8)
