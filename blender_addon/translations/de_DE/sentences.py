@@ -149,7 +149,9 @@ SENTENCES = {
     "The depth is a guess without a depth model: ground plane and parallax only.": "Die Tiefe ist ohne Tiefenmodell geschätzt: nur aus Bodenebene und Parallaxe.",
     "The depth of all frames was estimated again: {clip} has changed since it was opened.": "Die Tiefe aller Frames wurde neu geschätzt: {clip} hat sich seit dem Öffnen geändert.",
     "The depth of all frames was estimated again: {why}.": "Die Tiefe aller Frames wurde neu geschätzt: {why}.",
-    "the file with the shot's depth is gone": "Die Datei mit der Tiefe der Einstellung fehlt",
+    "the file with the shot's depth is gone or damaged": (
+        "Die Datei mit der Tiefe der Einstellung fehlt oder ist beschädigt"
+    ),
     "settings of the depth were changed": "Werte der Tiefe wurden geändert",
     "the size was changed": "Die Größe wurde geändert",
     "no frame that was open is among them": "Kein bisher offener Frame ist darunter",
