@@ -166,7 +166,7 @@ SENTENCES = {
     "The folder of the shot is gone: there is nothing to clean.": "Der Ordner der Einstellung fehlt: Es gibt nichts aufzuräumen.",
     "The folder of the shot is not known any more, so the files of {title} cannot be found: press Open Again, or use Remove from List.": "Der Ordner der Einstellung ist nicht mehr bekannt, deshalb sind die Dateien von {title} nicht zu finden: „Neu öffnen“ drücken oder „Aus Liste entfernen“ verwenden.",
     "The folder {path} holds no pictures: choose another depth.": "Der Ordner {path} enthält keine Bilder: eine andere Tiefe wählen.",
-    "The keys of {names} went along with it.": "Die Keyframes von {names} haben sich mitbewegt.",
+    "The keys of {names} went along with the source camera.": "Die Keyframes von {names} gehen mit der Originalkamera mit.",
     "The list is on the clipboard: a line for each file, with its address and its path": "Die Liste ist in der Zwischenablage: eine Zeile je Datei, mit Adresse und Pfad",
     "The log says why: {log}.": "Das Protokoll nennt den Grund: {log}.",
     "The mesh cache {file} belongs to another mesh: open the clip again.": "Der Mesh-Cache {file} gehört zu einem anderen Mesh: den Clip neu öffnen.",
