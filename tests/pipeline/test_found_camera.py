@@ -180,8 +180,10 @@ def test_a_mask_of_another_length_is_refused_with_both_numbers(flight, tmp_path)
 
 @pytest.fixture(scope="module")
 def pumping(flight, cache, tmp_path_factory):
-    """The folder with the same clip and depth whose scale changes by 5 % from frame to frame; the true depth. Its camera
-    was looked for once."""
+    """The folder with the same clip and depth whose scale changes by 5 % from frame to frame; the true depth.
+
+    Its camera was looked for once.
+    """
     folder = tmp_path_factory.mktemp("pumping")
     shutil.copyfile(flight[0] / "clip.mp4", folder / "clip.mp4")
     true = np.load(flight[0] / "clip.depth.npz")["depth"]
