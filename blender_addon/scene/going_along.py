@@ -41,7 +41,11 @@ def go_along(scene: bpy.types.Scene, start: int, before: NDArray[np.float64]) ->
             stayed.append(thing.name)
         else:
             went.append(thing.name)
-    told = [translations.told("The keys of {names} went along with it.", names=listed(went))] if went else []
+    told = (
+        [translations.told("The keys of {names} went along with the source camera.", names=listed(went))]
+        if went
+        else []
+    )
     if len(stayed) == 1:
         told.append(
             translations.told(

@@ -92,32 +92,33 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
     request = _request(scene, facts.shot, clip, wanted.settings, looked.picture, facts.settings)
     if estimate or wanted == stands:
         return replace(request, again=estimate)
-    if not wanted.is_in(stands) or have_changed(facts):
-        return _keeping_depth(request, facts, stands, wanted)
-    # Fewer frames of what stands: their depth is there, and keeps its distances.
     depth = source.standing_depth(facts)
+    if not depth or not wanted.is_in(stands) or have_changed(facts):
+        return _keeping_depth(request, facts, depth, stands, wanted)
+    # Fewer frames of what stands: their depth is there, and keeps its distances.
     settings = SourceSettings(
         **wanted.settings,
         estimator=capabilities.FILE,
         camera_motion=request.settings["camera_motion"],
+        zooms=request.settings["zooms"],
+        steady_depth=request.settings["steady_depth"],
         camera_scale=request.settings["camera_scale"],
     )
-    return replace(request, depth=depth, settings=settings.plain()) if depth else request
+    return replace(request, depth=depth, settings=settings.plain())
 
 
 def _keeping_depth(
-    request: OpenRequest, facts: bpy.types.PropertyGroup, stands: part.Part, wanted: part.Part
+    request: OpenRequest, facts: bpy.types.PropertyGroup, depth: str, stands: part.Part, wanted: part.Part
 ) -> OpenRequest:
-    """A request for another part of the clip that keeps the depth which stands, or says why it cannot.
+    """A request for another part of the clip that keeps the `depth` which stands, or says why it cannot.
 
     Where a file has the depth of all frames, there is nothing to say.
     """
     if request.depth:
         return request
-    depth = source.standing_depth(facts)
     why = ""
     if not depth:
-        why = told("the file with the shot's depth is gone")
+        why = told("the file with the shot's depth is gone or damaged")
     elif facts.depth_has_changed:
         why = told("settings of the depth were changed")
     elif wanted.longest_side != stands.longest_side:

@@ -31,7 +31,7 @@ def set_floor(context: bpy.types.Context) -> str:
     scene = context.scene
     root = objects.find(scene, objects.ROOT)
     if root is None:
-        raise InputError(told("EX-4D Source was deleted: undo until it is there again, or open the clip again."))
+        raise InputError(told("EX-4D Source was deleted: press Undo until it is back, or open the clip again."))
     if movers := _movers(root):
         raise InputError(
             told("EX-4D Source is moved by {movers}: remove that, then press Set Floor again.", movers=listed(movers))

@@ -230,13 +230,13 @@ def _with_depth(request: OpenRequest, placed: dict[str, Path]) -> Steps:
 
 
 def standing_depth(facts: bpy.types.PropertyGroup) -> str:
-    """The file with the depth of the shot that stands; "" where it is gone."""
+    """The file with the depth of the shot that stands; "" where it is gone, or only a part of it is there."""
     try:
-        known, blobs = facts.input_files, json.loads(facts.source)["depth"]
+        known, (blob,) = facts.input_files, json.loads(facts.source)["depth"]
+        depth, size = known.get(blob["sha256"], ""), blob["size"]
     except (ValueError, KeyError, TypeError):  # damaged, which is told where it matters
         return ""
-    depth = [known.get(blob["sha256"], "") for blob in blobs]
-    return depth[0] if len(depth) == 1 and depth[0] and Path(depth[0]).is_file() else ""
+    return depth if depth and Path(depth).is_file() and Path(depth).stat().st_size == size else ""
 
 
 def write_mesh(folder: Path, detail: str, poses: NDArray[np.float64] | None) -> Steps:

@@ -29,6 +29,7 @@ class Estimate:
         choice_note: a sentence about why no better estimator made it, where the choice was left to us; it is about this
             machine and this moment, and stays behind when the depth is kept in a file.
         confidence: (T,H,W) float32 in [0,1] of the values of `depth`; None where the estimator does not tell.
+        steady: frames that were steadied by a found camera or turned out not to pump; no frame is steadied twice.
     """
 
     depth: DepthVideo
@@ -37,6 +38,7 @@ class Estimate:
     confidence: NDArray[np.float32] | None = None
     caution: str = ""
     choice_note: str = ""
+    steady: range = range(0)
 
     def save(self, path: Path, part: tuple[int, int, int] | None = None, *, packed: bool = False) -> None:
         """Write .npz with the depth and all that is known about it; all or nothing.
@@ -57,6 +59,8 @@ class Estimate:
             about["caution"] = self.caution
         if part is not None:
             about["part"] = np.array(part, np.int64)
+        if len(self.steady) == len(self.depth.depth):
+            about["steady"] = np.array(True)
         save_depth(path, self.depth, packed=packed, scale_note=self.scale_note, licence=self.licence, **about)
 
     def __post_init__(self) -> None:

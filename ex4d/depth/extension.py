@@ -6,7 +6,7 @@ goes over from one into the other, as Video-Depth-Anything joins its windows: wi
 as strong as the change from frame to frame is elsewhere; see docs/depth.md. Needs numpy only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,11 +58,23 @@ class Standing:
         """Distances (S,H,W)."""
         return self.estimate.depth.depth
 
+    @property
+    def lens(self) -> NDArray[np.float64] | None:
+        """The lens (3,3) of all its frames; None where it zooms, and nobody knows how it goes on."""
+        k = self.estimate.depth.intrinsics
+        return k[0] if np.allclose(k, k[0]) else None
+
+    @property
+    def steady(self) -> range:
+        """Which frames of the clip are steady, see `Estimate`."""
+        return range(self.first, self.first + len(self.estimate.steady))
+
 
 def extended(
     path: Path,
     clip: "Clip",
     provider: str,
+    titles: Mapping[str, str],
     focal_px: float | None,
     estimate: Callable[["Clip"], Estimate],
     kept: Callable[[], Estimate | None],
@@ -73,6 +85,7 @@ def extended(
         path: a depth file of EX-4D that tells which `part` of the clip's source it is of.
         clip: all frames.
         provider: name of the estimator.
+        titles: of all estimators, by name.
         focal_px: focal length in pixels of the source's displayed picture, if it was given.
         estimate: estimates the depth of some successive frames of the clip.
         kept: what is known from an earlier estimate of the whole clip.
@@ -81,22 +94,31 @@ def extended(
         The depth of all frames, or None and a sentence about why that of the file cannot stay.
 
     Raises:
-        InputError: the file is damaged, or the estimator refuses.
+        InputError: the estimator refuses.
     """
-    standing, why = _read(path, clip, provider, focal_px)
+    try:
+        standing, why = _read(path, clip, provider, titles, focal_px)
+    except InputError:  # it speaks of a file that the artist has never seen
+        standing, why = None, "the file with the shot's depth is damaged"
     if standing is None:
         return None, f"The depth of all frames was estimated again: {why}."
     whole = kept()  # such as of frames that were open before
     if whole is not None and _is_same(standing, whole.depth.depth):
-        return whole, ""
+        return _with_lens(whole, standing), ""
     try:
         return _joined(standing, clip, estimate), ""
     except InputError as error:
         return None, f"The depth of all frames was estimated again. {error}"
 
 
-def _read(path: Path, clip: "Clip", provider: str, focal_px: float | None) -> tuple[Standing | None, str]:
-    """The depth that frames of a clip have, or None and why it does not apply, as a part of a sentence."""
+def _read(
+    path: Path, clip: "Clip", provider: str, titles: Mapping[str, str], focal_px: float | None
+) -> tuple[Standing | None, str]:
+    """The depth that frames of a clip have, or None and why it does not apply, as a part of a sentence.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     with open_npz(path, DepthEncoding()) as stored:
         if stored.part is None or not stored.is_ours or stored.intrinsics is None:
             return None, f"{path.name} does not tell which frames it is of"
@@ -112,8 +134,9 @@ def _read(path: Path, clip: "Clip", provider: str, focal_px: float | None) -> tu
                 f"it was {stored.width}x{stored.height} pixels large and is to be {clip.fit.width}x{clip.fit.height}"
             )
         if stored.provider != provider:
-            made = "read from a file" if stored.provider == "file" else f"made by {stored.provider}"
-            return None, f"it was {made}, and {provider} runs now"
+            before, now = (titles.get(name, name) for name in (stored.provider, provider))
+            made = "read from a file" if stored.provider == "file" else f"made by {before}"
+            return None, f"it was {made}, and {now} runs now"
         k = intrinsics.per_frame(stored.intrinsics, stored.frames)[places[common]]
         if focal_px is not None:
             given, _note = lens.given_or_assumed(clip, focal_px)
@@ -127,13 +150,23 @@ def _read_frames(stored: Stored, start: int, k: NDArray[np.float64]) -> Estimate
     for into, frame in zip(depth, stored.read(start, start + len(k)), strict=True):
         into[:] = frame
     made = DepthVideo(depth, k, stored.provider, stored.notes, is_guess=stored.is_guess)
-    return Estimate(made, stored.scale_note, stored.licence, caution=stored.caution)
+    steady = range(len(depth) if stored.steady else 0)
+    return Estimate(made, stored.scale_note, stored.licence, caution=stored.caution, steady=steady)
 
 
 def _is_same(standing: Standing, whole: NDArray[np.float32]) -> bool:
     """Whether depth of the whole clip (T,H,W) is the one that stands, as far as that goes."""
     there = whole[standing.first :][: len(standing.depth)]
     return all(np.allclose(one, other, rtol=SAME, atol=0) for one, other in zip(there, standing.depth, strict=True))
+
+
+def _with_lens(whole: Estimate, standing: Standing) -> Estimate:
+    """An estimate of all frames, with the lens that the standing ones have got since."""
+    whole = replace(whole, steady=standing.steady)
+    if standing.lens is None or np.allclose(whole.depth.intrinsics, standing.lens, rtol=SAME_LENS):
+        return whole
+    notes = tuple(note for note in whole.depth.notes if note != lens.ASSUMED)
+    return replace(whole, depth=replace(whole.depth, intrinsics=standing.lens, notes=notes))
 
 
 def _joined(standing: Standing, clip: "Clip", estimate: Callable[["Clip"], Estimate]) -> Estimate:
@@ -146,13 +179,14 @@ def _joined(standing: Standing, clip: "Clip", estimate: Callable[["Clip"], Estim
     depth = np.empty((len(clip.frames), *standing.depth.shape[1:]), np.float32)
     depth[standing.first :][: len(standing.depth)] = standing.depth
     notes = list(known.depth.notes)
-    k = known.depth.intrinsics
-    zooms = not np.allclose(k, k[0])
+    k, zooms = standing.lens, standing.lens is None
+    steady = standing.steady
     for run in runs(len(clip.frames), standing.first, len(standing.depth)):
         made = estimate(_frames(clip, run))
         scale, left = join(depth[run.start : run.stop], made.depth.depth, run)
-        if zooms:  # nobody knows how it goes on
-            k = made.depth.intrinsics
+        if zooms:
+            k = made.depth.intrinsics[0]
+        steady = steady[run.shared :] if run.leads else steady[: -run.shared]
         notes += [note for note in made.depth.notes if note not in notes and (zooms or note != lens.ASSUMED)]
         first_new = clip.numbers[run.start if run.leads else run.start + run.shared]
         frames = f"{run.new} frames" if run.new > 1 else "frame"
@@ -160,8 +194,10 @@ def _joined(standing: Standing, clip: "Clip", estimate: Callable[["Clip"], Estim
             f"The {frames} from {in_file(int(first_new))} on {'were' if run.new > 1 else 'was'} estimated later and"
             f" fitted to the depth that was there (scale {scale:.3g}, remaining difference {100 * left:.1f} %)."
         )
-    k = k if len(k) == len(depth) else k[0]
-    return replace(known, depth=replace(known.depth, depth=depth, intrinsics=k, notes=tuple(notes)))
+    if k is None:  # no frame is new
+        k = known.depth.intrinsics
+    joined = replace(known.depth, depth=depth, intrinsics=k, notes=tuple(notes))
+    return replace(known, depth=joined, steady=steady)
 
 
 def _frames(clip: "Clip", run: Run) -> "Clip":

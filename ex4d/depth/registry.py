@@ -185,6 +185,7 @@ def estimate(
             standing,
             clip,
             spec.name,
+            {name: each.title for name, each in known.items()},
             focal_px,
             # Their scale is that of the depth they are fitted to, so no helper measures one.
             estimate=lambda frames: _kept(spec, None, frames, request, again),

@@ -185,8 +185,8 @@ def open_shot(
         raise InputError("A camera file was given, and a camera motion that does not read it: leave one of them out.")
     if moving is not None and moving.found:
         estimate = _with_found_lens(estimate, moving)
-        if settings.steady_depth and moving.steady is not None:
-            estimate = replace(estimate, depth=steadied(estimate.depth, moving.steady))
+        if settings.steady_depth:
+            estimate = _steadied(estimate, moving)
     length = note_on_length(clip.source, len(clip.frames), clip.source_frames, settings)
     notes = (*length, *clip.notes, *note_on_crop(clip.fit), *estimate.depth.notes)
     if moving is None:
@@ -241,6 +241,16 @@ def _with_found_lens(estimate: Estimate, camera: pose_files.SourceCamera) -> Est
         return estimate
     notes = tuple(note for note in depth.notes if note != lens.ASSUMED)
     return replace(estimate, depth=replace(depth, intrinsics=camera.lens, notes=notes))
+
+
+def _steadied(estimate: Estimate, camera: pose_files.SourceCamera) -> Estimate:
+    """The depth without its pumping, where the points of the camera show any."""
+    if not len(camera.points):  # it only turns: nobody knows whether the depth pumps
+        return estimate
+    depth = estimate.depth
+    if camera.steady is not None:
+        depth = steadied(depth, camera.steady, already=estimate.steady)
+    return replace(estimate, depth=depth, steady=range(len(depth.depth)))
 
 
 def _other_lens(moving: pose_files.SourceCamera, depth: DepthVideo, clip: Clip) -> tuple[str, ...]:

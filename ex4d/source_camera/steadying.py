@@ -30,6 +30,9 @@ PUMPS = 0.005
 
 ROUNDS = 30
 
+PUMPED = "The depth's scale pumped by"
+"""How the note about it begins."""
+
 FARTHEST_OFF = 2.0
 """The shift changes a distance by this factor at most: it says little about what is farther than all points."""
 
@@ -81,18 +84,25 @@ def steadying(
     return np.stack([np.exp(fast[:, 0]) * (1 - fast[:, 1]), fast[:, 1] * middle], axis=1)
 
 
-def steadied(depth: DepthVideo, steady: NDArray[np.float64]) -> DepthVideo:
-    """Depth with the (T,2) of `steadying`, and a note with the root mean square of what it changes halfway away."""
-    made, changes = np.empty_like(depth.depth), np.empty(len(steady))
+def steadied(depth: DepthVideo, steady: NDArray[np.float64], already: range = range(0)) -> DepthVideo:
+    """Depth with the (T,2) of `steadying`, and a note with the root mean square of what it changes halfway away.
+
+    Frames that are steady `already` stay to the bit; the note is about the others, and takes the place of an earlier
+    one.
+    """
+    made, changes = depth.depth.copy(), []
     for t, (scale, shift) in enumerate(steady.astype(np.float32)):
+        if t in already:
+            continue
         disparity = scale / depth.depth[t]
         made[t] = 1 / np.clip(disparity + shift, disparity / FARTHEST_OFF, disparity * FARTHEST_OFF)
-        changes[t] = np.log(np.median(depth.depth[t]) / np.median(made[t]))
-    said = (
-        f"The depth's scale pumped by {np.sqrt((changes**2).mean()):.1%} from frame to frame; it was fitted to the"
-        " camera's points."
-    )
-    return replace(depth, depth=made, notes=(*depth.notes, said))
+        changes.append(np.log(np.median(depth.depth[t]) / np.median(made[t])))
+    if not changes:
+        return depth
+    pumped = np.sqrt(np.square(changes).mean())
+    said = f"{PUMPED} {pumped:.1%} from frame to frame; it was fitted to the camera's points."
+    notes = [note for note in depth.notes if not note.startswith(PUMPED)]
+    return replace(depth, depth=made, notes=(*notes, said))
 
 
 def _robust(design: NDArray[np.float64], off: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -242,6 +242,25 @@ def test_of_more_frames_only_the_new_ones_and_those_they_are_fitted_to_count_as_
     assert estimates.of_part(facts, part.asked(facts)).seconds == pytest.approx(20 * 61.44), "all are estimated again"
 
 
+def test_what_is_told_when_more_frames_begin_is_what_stood_beside_the_button_with_the_search(scene, tmp_path, addon):
+    shots.open_small(tmp_path, of=40)
+    facts = scene.ex4d
+    facts.estimator_name, facts.motion = "dice", "FOUND"
+    facts.asked = asking.asked(facts)
+    write_movie(Path(facts.opened), np.zeros((40, 64, 96, 3), np.uint8), shots.FPS)
+    session.current().learning.known = (
+        preferences().address,
+        {
+            "open dice": pace.Known({"all": 1e4}, {}, 16.0),
+            pace.CAMERA: pace.Known({"all": 1e4}, {}, 16.0, 1e9),
+        },
+    )
+    facts.part_frames = 20
+    found = estimates.of_part(facts, part.asked(facts))
+    assert found.seconds > 30 * 61.44, "15 frames are estimated, and the camera is looked for in 20"
+    assert estimates.told_at_start(asking.request_again(scene, estimate=False)) == f"{found.told}."
+
+
 def in_dialog(clip, scene, **settings):
     """What the sidebar of the file dialog says of a file that is chosen there."""
     operator = SimpleNamespace(

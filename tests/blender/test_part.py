@@ -181,6 +181,32 @@ def test_where_the_depth_of_the_shot_cannot_stay_the_artist_is_told_why(scene, s
     assert asked.notes == (f"The depth of all frames was estimated again: {why}." if why else "")
 
 
+@pytest.mark.parametrize("frames", [10, 40])
+@pytest.mark.parametrize("keep", [None, 0, 100])
+def test_where_the_file_with_the_depth_is_gone_or_cut_off_all_is_estimated_and_the_artist_is_told(
+    scene, shot, tmp_path, frames, keep
+):
+    file, _blob = more(scene, shot, tmp_path, 1, frames)
+    kept = file.read_bytes()
+    file.unlink()
+    if keep is not None:
+        file.write_bytes(kept[:keep])
+    asked = asking.request_again(scene, estimate=False)
+    assert (asked.standing, asked.depth, asked.settings["estimator"]) == ("", "", "some")
+    assert asked.notes == (
+        "The depth of all frames was estimated again: the file with the shot's depth is gone or damaged."
+    )
+
+
+def test_fewer_frames_look_for_their_camera_as_all_frames_would(scene, shot, tmp_path):
+    facts = scene.ex4d
+    facts.motion, facts.zooms, facts.steady_depth = "FOUND", True, False
+    file, _blob = more(scene, shot, tmp_path, 1, 10)
+    asked = asking.request_again(scene, estimate=False)
+    assert asked.depth == str(file)
+    assert [asked.settings[name] for name in ("camera_motion", "zooms", "steady_depth")] == ["auto", True, False]
+
+
 def test_a_clip_that_was_replaced_has_its_depth_estimated_again(scene, shot, tmp_path):
     more(scene, shot, tmp_path, 1, 40)
     write_movie(Path(scene.ex4d.opened), np.full((OF, shots.HEIGHT, shots.WIDTH, 3), 99, np.uint8), shots.FPS)

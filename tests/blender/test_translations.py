@@ -51,6 +51,15 @@ def test_a_language_translates_texts_that_are_there_and_keeps_their_fields(langu
         assert word.strip() == word != ""
 
 
+def test_in_german_a_guess_does_not_pass_for_an_estimate():
+    """The warning is there because no estimator ran."""
+    german = translations.LANGUAGES["de_DE"]
+    guesses = [word for english, word in german.items() if re.search(r"\bguess", english, re.IGNORECASE)]
+    assert len(guesses) >= 4
+    assert [word for word in guesses if "schätz" in word] == []
+    assert any("schätz" in word for english, word in german.items() if "estimate" in english)
+
+
 def test_german_has_nearly_all_panels_and_buttons(addon):
     """Not all, so that a new button needs nobody who knows German."""
     labels = {cls.bl_label for cls in registration.CLASSES if issubclass(cls, bpy.types.Panel | bpy.types.Operator)}

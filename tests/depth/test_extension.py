@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ex4d.depth import alignment, registry
+from ex4d.depth import alignment, lens, registry
 from ex4d.depth.base import Request, Spec
 from ex4d.depth.estimate import METRES, Estimate
 from ex4d.depth.runs import OVERLAP, Run, runs
@@ -33,7 +33,7 @@ class Estimator:
     """Estimates with a scale and shift of each run's own, and counts what it is given."""
 
     def __init__(self, example, name: str = "own-scale") -> None:
-        self.truth, self.runs = example.source.depth, []
+        self.truth, self.runs, self.notes = example.source.depth, [], ("As estimated.",)
         self.spec = Spec(name, "Own Scale", "Each run has a scale of its own", self.run)
 
     def run(self, clip: Clip, request: Request) -> Estimate:
@@ -43,7 +43,7 @@ class Estimator:
         made = wrong(self.truth[numbers], replace(ERRORS, shift=random.uniform(-0.08, 0.08)), len(self.runs))
         depth = alignment.relative_depth(random.uniform(0.3, 3) / made)
         k = from_focal(request.focal_px or 90, WIDTH, HEIGHT)
-        return Estimate(DepthVideo(depth, k, self.spec.name, ("As estimated.",)), METRES, "free")
+        return Estimate(DepthVideo(depth, k, self.spec.name, self.notes), METRES, "free")
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_going_back_to_all_frames_of_a_shot_that_was_made_shorter_estimates_noth
         ({"start": 0, "frames": 20, "step": 2}, "no frame that was open is among them"),
         ({"focal_px": 60}, "another field of view is given now"),
         ({"of": 50}, "street.mp4 had 50 frames and has 40 now"),
-        ({"name": "other"}, "it was made by own-scale, and other runs now"),
+        ({"name": "other"}, "it was made by Own Scale, and Another runs now"),
         ({"size": 48}, "it was 96x54 pixels large and is to be 48x54"),
     ],
 )
@@ -187,8 +187,9 @@ def test_depth_that_does_not_apply_is_made_again_and_it_is_said_why(
     clip = part(street, change.get("start", 0), change.get("frames", 30), change.get("step", 1))
     name = change.get("name", "own-scale")
     if "name" in change:
-        other = Estimator(street, name)
-        monkeypatch.setattr(registry, "estimators", lambda: {name: other.spec})
+        other, known = Estimator(street, name), registry.estimators()
+        other.spec = replace(other.spec, title="Another")
+        monkeypatch.setattr(registry, "estimators", lambda: {**known, name: other.spec})
         estimator = other
     if "size" in change:
         clip = replace(clip, frames=clip.frames[:, :, :48], fit=replace(clip.fit, width=48))
@@ -214,6 +215,43 @@ def test_the_lens_that_stands_stays(estimator, street, tmp_path):
     found.save(path, (0, 1, FRAMES), packed=True)
     made = estimate(part(street, 0, FRAMES), path)
     assert (made.depth.intrinsics[:, 0, 0] == 123).all()
+
+
+@pytest.mark.parametrize("first", [5, 0])
+def test_the_lens_that_stands_stays_also_with_kept_depth_of_all_frames(estimator, street, tmp_path, first):
+    """It was found with the camera after the depth had been kept, which only knows that it was assumed."""
+    estimator.notes = (lens.ASSUMED,)
+    whole = estimate(part(street, 0, FRAMES))
+    some = replace(whole.depth, depth=whole.depth.depth[first:25], intrinsics=from_focal(123, WIDTH, HEIGHT), notes=())
+    replace(whole, depth=some).save(tmp_path / "depth.npz", (first, 1, FRAMES), packed=True)
+    back = estimate(part(street, 0, FRAMES), tmp_path / "depth.npz")
+    assert np.array_equal(back.depth.depth, whole.depth.depth)
+    assert (back.depth.intrinsics[:, 0, 0] == 123).all()
+    assert lens.ASSUMED not in back.depth.notes
+
+
+@pytest.mark.parametrize("keep", [0, 200, 0.5])
+def test_damaged_depth_is_made_again_and_it_is_said_without_naming_a_file_that_nobody_knows(
+    estimator, street, tmp_path, keep
+):
+    path = stood(street, tmp_path, 0)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole)) if keep < 1 else keep])
+    made = estimate(part(street, 0, FRAMES), path)
+    assert made.depth.notes[0] == (
+        "The depth of all frames was estimated again: the file with the shot's depth is damaged."
+    )
+    assert estimator.runs[-1] == (0, FRAMES)
+
+
+def test_depth_whose_distances_are_none_is_made_again(estimator, street, tmp_path):
+    path = stood(street, tmp_path, 0)
+    with np.load(path) as arrays:
+        broken = {name: arrays[name] for name in arrays.files}
+    broken["packed_depth"] = broken["packed_depth"][::-1]
+    np.savez(path, **broken)
+    made = estimate(part(street, 0, FRAMES), path)
+    assert "the file with the shot's depth is damaged" in made.depth.notes[0]
 
 
 def test_a_flat_wall_is_fitted_by_its_distance_alone(estimator, street, tmp_path):

@@ -7,13 +7,18 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from ex4d.depth import registry
+from ex4d.depth.base import Spec
+from ex4d.depth.estimate import METRES, Estimate
 from ex4d.errors import InputError
+from ex4d.geometry.depth_video import DepthVideo, load_depth_npz
 from ex4d.media.movie import read_movie, write_movie
 from ex4d.pipeline import open as opening
 from ex4d.pipeline import take
 from ex4d.pipeline.again import again
+from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.named import NamedFiles
-from ex4d.pipeline.open import SourceFiles, gather, open_shot
+from ex4d.pipeline.open import JobFiles, SourceFiles, gather, open_shot
 from ex4d.pipeline.requests import Reconstruct, Source
 from ex4d.pipeline.run import run
 from ex4d.pipeline.runtime import Runtime
@@ -238,6 +243,67 @@ def test_what_came_out_of_a_depth_that_pumps_is_not_steadied_twice_and_takes_are
     again(one, two, work, Runtime(), silent)
     assert (two / take.RESULT).read_bytes() == (one / take.RESULT).read_bytes()
     assert take.read_record(two / take.SIDECAR).notes == record.notes
+
+
+@pytest.fixture
+def pumping_estimator(cache, tmp_path, monkeypatch):
+    """A clip, its true depth, and an estimator whose runs have a scale of their own and pump by 4 %."""
+    example = scenes.make("drone", 20, 256, 144)
+    clip, true = tmp_path / "clip.mp4", example.source.depth
+    write_movie(clip, example.clip.frames, example.clip.fps)
+    jitter = np.exp(0.04 * np.random.default_rng(1).standard_normal((len(true), 1, 1))).astype(np.float32)
+    k = example.source.cameras.intrinsics[0]
+
+    def estimated(frames, request):
+        depth = true * jitter * np.float32(1 + 0.1 * len(frames.frames))
+        return Estimate(DepthVideo(depth[frames.numbers], k, "pumping"), METRES, "free")
+
+    known = {**registry.estimators(), "pumping": Spec("pumping", "Pumping", "Pumps", estimated)}
+    monkeypatch.setattr(registry, "estimators", lambda: known)
+    return clip, true
+
+
+def opened_part(clip, out, start, frames, standing=None, **settings):
+    """Depth and notes of a part of a clip as opening it leaves them."""
+    out.mkdir()
+    wanted = SourceSettings(start=start, frames=frames, estimator="pumping", **settings)
+    source = Source((blob_of(clip),), settings=wanted, standing=blob_of(standing) if standing else None)
+    files = JobFiles(SourceFiles(clip, standing=standing))
+    facts = run(Reconstruct(source), files, out, Runtime(), silent)
+    return load_depth_npz(out / "depth.npz").depth, facts["notes"]
+
+
+def test_frames_that_were_steadied_stay_to_the_bit_when_more_are_opened_and_only_new_ones_are_steadied(
+    pumping_estimator, tmp_path
+):
+    clip, true = pumping_estimator
+    before, _notes = opened_part(clip, tmp_path / "some", 4, 12)
+    assert pumps(before, true[4:16]) < 0.005
+    after, notes = opened_part(clip, tmp_path / "more", 4, 16, tmp_path / "some" / "depth.npz")
+    assert np.array_equal(after[:4], before[:4]), "the other eight go over into the new ones"
+    assert pumps(after, true[4:]) < 0.01
+    assert sum("depth's scale pumped by" in note for note in notes) == 1
+
+
+def test_frames_that_nobody_had_steadied_are_steadied_with_the_new_ones(pumping_estimator, tmp_path):
+    """The artist did not wait for the camera before opening more."""
+    clip, true = pumping_estimator
+    before, _notes = opened_part(clip, tmp_path / "some", 4, 12, camera_motion="file")
+    assert pumps(before, true[4:16]) > 0.02
+    after, _notes = opened_part(clip, tmp_path / "more", 4, 16, tmp_path / "some" / "depth.npz")
+    assert pumps(after, true[4:]) < 0.01
+
+
+def test_looking_for_the_camera_once_more_leaves_depth_that_was_steadied_and_says_it_once(pumping_estimator, tmp_path):
+    clip, _true = pumping_estimator
+    before, _notes = opened_part(clip, tmp_path / "some", 0, 20)
+    depth = tmp_path / "some" / "depth.npz"
+    for start, frames in ((0, 20), (3, 9)):
+        wanted = SourceSettings(start=start, frames=frames, estimator="file")
+        shot = open_shot(SourceFiles(clip, depth), wanted)
+        assert shot.found is not None
+        assert np.array_equal(shot.depth.depth, before[start:][:frames])
+        assert sum("depth's scale pumped by" in note for note in shot.notes) == 1
 
 
 def test_jobs_from_before_leave_their_depth_as_it_is():

@@ -79,6 +79,7 @@ def open_npz(path: Path, reading: DepthEncoding) -> Iterator[Stored]:
             scale_note=about("scale_note", THE_FILES),
             licence=about("licence", OF_THE_FILE),
             caution=about("caution", ""),
+            steady=depth_video.flag(arrays, "steady"),
             part=_part(arrays),
         )
 

@@ -148,7 +148,9 @@ def read_estimate(
         notes.append(lens_note)
     caution = " ".join([*doubts, *([stored.caution] if stored.caution else [])])
     made = DepthVideo(depth, k, stored.provider, (*doubts, *notes), repaired, stored.is_guess)
-    return Estimate(made, _scale_note(reading, stored, millimetres, is_stretched), stored.licence, caution=caution)
+    scale_note = _scale_note(reading, stored, millimetres, is_stretched)
+    steady = range(len(depth) if stored.steady else 0)
+    return Estimate(made, scale_note, stored.licence, caution=caution, steady=steady)
 
 
 def _open(path: Path, reading: DepthEncoding, alone: bool) -> AbstractContextManager[Stored]:

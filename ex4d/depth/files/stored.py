@@ -40,6 +40,7 @@ class Stored:
             `Estimate`.
         is_ours: whether EX-4D wrote it, and so knows what its numbers are.
         told: sentences about what was chosen in the file.
+        steady: whether it needs no steadying any more, see `Estimate`.
         part: first frame, step and number of frames of the source that this is a part of; None where it does not tell.
     """
 
@@ -63,6 +64,7 @@ class Stored:
     is_guess: bool = False
     is_ours: bool = False
     told: tuple[str, ...] = ()
+    steady: bool = False
     part: tuple[int, int, int] | None = None
 
 
