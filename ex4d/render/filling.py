@@ -1,0 +1,199 @@
+"""Which pixels of a view other frames fill: one rule for rendering and for live coverage.
+
+Surfaces of other frames fill what a frame itself leaves open, unless something that the frame knows speaks against it,
+see `Frame`; `ex4d.render.world` tells why.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.geometry.mesh import DWMesh
+from ex4d.render.scene import Surface, View
+
+SAME_DISTANCE = 0.02
+"""Distances whose ratio differs from 1 by less than this are the same."""
+
+RIM = 3
+"""Side in pixels of the square by which masks are eroded before anything is filled: rims are the least certain."""
+
+_AROUND = 7
+"""Side of the square by which what moves is widened in other frames: its mask is never exact."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What speaks against filling a frame, wherever it is seen from.
+
+    - In front of its own mesh all is empty: the frame has looked through there.
+    - Right behind something that moves is its other side, which nobody has seen.
+
+    Attributes:
+        intrinsics: (3,3) of the source camera.
+        seen: (H,W) float32, up to which distance the frame has looked through.
+        front, back: (H,W) float32, from which distance to which a thing that moves reaches, taken to be as deep as it
+            is wide or high; infinite and 0 where nothing moves, and None where nothing does in the whole frame.
+    """
+
+    intrinsics: NDArray[np.float64]
+    seen: NDArray[np.float32]
+    front: NDArray[np.float32] | None
+    back: NDArray[np.float32] | None
+
+    @staticmethod
+    def of(mesh: DWMesh, t: int, moving: NDArray[np.bool_]) -> "Frame":
+        """What frame `t` of a mesh knows, where (H,W) is what moves in it."""
+        seen = cv2.erode(mesh.depth[t], _square(RIM))  # next to an edge, what is behind either side may be there
+        ends = _extent(moving, mesh.depth[t], float(mesh.intrinsics[t, 0, 0])) if moving.any() else (None, None)
+        return Frame(mesh.intrinsics[t], np.asarray(seen, np.float32), *ends)
+
+    def has_looked_through(self, camera: "Camera", at: "Pixels", inverse: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether places (n,m) lie in front of what the frame sees there.
+
+        Args:
+            camera: from which the places are seen.
+            at: the m pixels.
+            inverse: (n,m) 1 / distance from it; 0 where there is no place.
+        """
+        height, width = self.seen.shape
+        to_source = self.intrinsics @ camera.to_source[:3]
+        along = (to_source[:, :3] @ camera.rays(at)).astype(np.float32)
+        from_eye = to_source[:, 3:].astype(np.float32)
+        empty = np.zeros(inverse.shape, np.bool_)
+        for one, into in zip(inverse, empty, strict=True):
+            there = np.flatnonzero(one)
+            x, y, z = along[:, there] / one[there] + from_eye
+            z = np.where(z > 0, z, np.float32(np.nan))
+            with np.errstate(invalid="ignore"):
+                inside = (x >= 0) & (x < width * z) & (y >= 0) & (y < height * z)
+            there, x, y, z = there[inside], x[inside], y[inside], z[inside]
+            into[there] = z * (1 + SAME_DISTANCE) < self.seen[(y / z).astype(int), (x / z).astype(int)]
+        return empty
+
+    def beside_movers(self, camera: "Camera", surface: Surface, sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Where (h,w) the other side of something that moves may be seen, among what the frame is not `sure` of.
+
+        There the camera looks between the thing and what is behind it, so the first face that it meets is one of those
+        that bridge both.
+        """
+        beside = np.zeros(sure.shape, np.uint8)
+        if self.front is None or self.back is None:
+            return beside > 0
+        height, width = self.seen.shape
+        rows, columns = np.nonzero(~sure & (surface.ids >= 0))
+        row, column = np.divmod(np.minimum(surface.ids[rows, columns] >> 1, self.seen.size - 1), width)
+        below, right = np.minimum(row + 1, height - 1), np.minimum(column + 1, width - 1)
+        corners = [(row, column), (below, column), (row, right), (below, right)]
+        nearest = np.minimum.reduce([self.front[at] for at in corners])
+        deepest = np.maximum.reduce([self.back[at] for at in corners])
+        # How far the faces are from the source camera.
+        x, y, _ = camera.rays((rows, columns))
+        along = camera.to_source[2, 0] * x + camera.to_source[2, 1] * y + camera.to_source[2, 2]
+        depth = along / surface.inverse_distance[rows, columns] + camera.to_source[2, 3]
+        inside = np.isfinite(nearest) & (depth < deepest)
+        beside[rows[inside], columns[inside]] = 1
+        return cv2.dilate(beside, _square(5)) > 0
+
+
+Pixels = tuple[NDArray[np.int_], NDArray[np.int_]]
+"""Rows (m,) and columns (m,)."""
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Who looks at a frame.
+
+    Attributes:
+        to_source: (4,4) from its axes to those of the frame's source camera.
+        intrinsics: (3,3), pixels.
+    """
+
+    to_source: NDArray[np.float64]
+    intrinsics: NDArray[np.float64]
+
+    def rays(self, at: Pixels) -> NDArray[np.float64]:
+        """Directions (3,m) through the centres of pixels, 1 along the optical axis."""
+        (rows, columns), k = at, self.intrinsics
+        return np.stack([(columns + 0.5 - k[0, 2]) / k[0, 0], (rows + 0.5 - k[1, 2]) / k[1, 1], np.ones(len(rows))])
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Which pixels are filled, and by whom.
+
+    Attributes:
+        at: the m pixels.
+        by: (m,) numbers of the views that fill them.
+    """
+
+    at: Pixels
+    by: NDArray[np.int_]
+
+
+def filled(
+    own: View, sure: NDArray[np.bool_], others: Sequence[View], frame: Frame | None, camera: Camera
+) -> Filled | None:
+    """What views of other frames fill of a frame's own view.
+
+    Args:
+        own: with its surface.
+        sure: (h,w) what the frame itself shows for certain, see `eroded`.
+        others: from the same camera, with their surfaces; the nearest in time first.
+        frame: what speaks against it; None fills all that others saw.
+        camera: of all these views.
+
+    Returns:
+        None where there is nothing to fill, or nobody to do it.
+    """
+    assert own.surface is not None
+    wanted = ~sure if frame is None else ~sure & ~frame.beside_movers(camera, own.surface, sure)
+    if not others or not wanted.any():
+        return None
+    surfaces = [view.surface.inverse_distance for view in others if view.surface]
+    rows, columns = np.nonzero(wanted)
+    inverse = np.stack([surface[rows, columns] for surface in surfaces])
+    for seen, view in zip(inverse, others, strict=True):
+        seen[~eroded(view.mask)[rows, columns]] = 0
+    if frame is not None:
+        inverse[frame.has_looked_through(camera, (rows, columns), inverse)] = 0
+    nearest = inverse.max(axis=0)
+    fills = nearest > 0
+    # The nearest surface; of frames that show the same one, the nearest in time.
+    by = (inverse[:, fills] >= nearest[fills] * np.float32(1 - SAME_DISTANCE)).argmax(axis=0)
+    return Filled((rows[fills], columns[fills]), by)
+
+
+def eroded(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where a mask (h,w) is set, without its rim."""
+    return cv2.erode(mask, _square(RIM)) > 0
+
+
+def widened(moving: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What moves (H,W), with so much around it that nothing of it is left in what another frame lends."""
+    return cv2.dilate(moving.astype(np.uint8), _square(_AROUND)) > 0
+
+
+def _square(side: int) -> NDArray[np.uint8]:
+    return np.ones((side, side), np.uint8)
+
+
+def _extent(
+    moving: NDArray[np.bool_], depth: NDArray[np.float32], focal: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`Frame.front` and `Frame.back`."""
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(moving.astype(np.uint8))
+    front: NDArray[np.float32] = np.where(moving, depth, np.float32(np.inf))
+    back = np.zeros_like(depth)
+    for label in range(1, count):
+        x, y, width, height, _ = boxes[label]
+        box = slice(y, y + height), slice(x, x + width)
+        thing = labels[box] == label
+        distances = depth[box][thing]
+        deep = min(width, height) * float(np.median(distances)) / focal
+        back[box][thing] = distances + np.float32(deep)
+    # The faces that bridge to the background begin at its rim, which the mask may miss by some pixels.
+    square = _square(_AROUND)
+    return np.asarray(cv2.erode(front, square), np.float32), np.asarray(cv2.dilate(back, square), np.float32)
