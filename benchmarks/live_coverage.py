@@ -5,7 +5,8 @@
 The sample's frames in 1024x576, opened in Blender by the add-on through a server of its own on this machine, looked at
 in 256x144. The camera is somewhere else in each of 60 pictures a second, as under a hand; each "tick" is one call that
 Blender waits for, of the add-on's timer or from its draw handler. Then the same over a connection whose round trip
-takes 30 ms, and while the server generates takes, one after the other.
+takes 30 ms, and while the server generates takes, one after the other. Other frames are asked too,
+but for one line.
 """
 
 import asyncio
@@ -61,6 +62,9 @@ def measure_all(folder: Path, address: str, helpers: list[subprocess.Popen]) -> 
     try:
         blender = Blender(folder / "clip.mp4", address)
         blender.measure("idle server")
+        blender.ask_others("off")
+        blender.measure("idle server, frames alone")
+        blender.ask_others("fill")
         helpers.append(run("delay", address, str(blender.bulk_port)))
         time.sleep(1)
         far = address.replace("127.0.0.1", FAR)
@@ -97,6 +101,10 @@ class Blender:
 
     def _set_address(self, address: str) -> None:
         self._bpy.context.preferences.addons["blender_addon"].preferences.address = address
+
+    def ask_others(self, persistence: str) -> None:
+        """Whether other frames are looked at too."""
+        self._bpy.context.scene.ex4d.persistence = persistence
 
     def connect(self, address: str, state: Path) -> None:
         """Talk to the server by another address."""
@@ -154,6 +162,7 @@ class Blender:
             time.sleep(0.0005)
         camera.location.x = place
         took = time.perf_counter() - began
+        assert coverage.asks_others == (scene.ex4d.persistence != "off")
         client.look, client.take_views = look, take_views
         assert any(self._work.iterdir()) == ("job" in condition)
         wall, own = 1e3 * np.array(ticks).T

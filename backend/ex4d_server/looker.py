@@ -20,10 +20,12 @@ from ex4d.jobs.codec import decode, encode, sentence
 from ex4d.jobs.keys import ClientKeys, KeyPair
 from ex4d.jobs.messages import Look, Seen, Unseen
 from ex4d.render import classes
-from ex4d.render.looking import Looker, View
+from ex4d.render.looking import Looker, Others, View
 from ex4d_server.content import check, run
 from ex4d_server.orders import GONE, KEYS_VARIABLE, LOOKOUT_MESSAGES, TOKEN_VARIABLE, Ready, blob_folder
 from ex4d_server.worker import end_with_supervisor, note_exception
+
+WHAT_MOVES = "the video of what moves"
 
 
 def answer(looker: Looker, blobs: Path, look: Look) -> Seen | Unseen:
@@ -33,19 +35,42 @@ def answer(looker: Looker, blobs: Path, look: Look) -> Seen | Unseen:
         if not run(check(path, look.depth)):
             return Unseen(look.number, GONE)
         (source,) = transforms.check(np.reshape(look.source_to_world, (1, 4, 4)), name="source_to_world")
-        view = View(look.frame, look.camera, source, look.render.occlusion, look.render.release_compat)
+        others = others_of(look, blobs)
+        view = View(look.frame, look.camera, source, look.render.occlusion, look.render.release_compat, others)
         found = looker.look(look.depth, path, view)
     except FileNotFoundError:
         return Unseen(look.number, GONE)
     except (EX4DError, OSError) as error:
-        return Unseen(look.number, sentence(str(error).replace(str(path), "the shot's depth file")))
+        return Unseen(look.number, said(error, look, blobs))
     except Exception as error:
         note_exception()
         return Unseen(
             look.number, sentence(f"Live Coverage failed on the server ({type(error).__name__}): see logs/looker.log.")
         )
-    real = float(np.count_nonzero(found == classes.OWN)) / found.size
+    real = float(np.count_nonzero(found != classes.INVENTED)) / found.size
     return Seen(look.number, look.width, look.height, real, classes.pack(found))
+
+
+def others_of(look: Look, blobs: Path) -> Others | None:
+    """The other frames that are asked; None where none are to be, or what moves is not here any more."""
+    if look.moving is None or not look.others or look.render.persistence == "off":
+        return None
+    path = blobs / look.moving
+    try:
+        if not run(check(path, look.moving)):
+            return None
+    except FileNotFoundError:
+        return None
+    poses = transforms.check(np.reshape(look.others, (-1, 4, 4)), name="others")
+    return Others(look.moving, path, poses, look.render.persistence)
+
+
+def said(error: Exception, look: Look, blobs: Path) -> str:
+    """What went wrong, with files named by what they hold."""
+    text = str(error).replace(str(blobs / look.depth), "the shot's depth file")
+    if look.moving is not None:
+        text = text.replace(str(blobs / look.moving), WHAT_MOVES).replace(look.moving, WHAT_MOVES)
+    return sentence(text)
 
 
 def warm_up(looker: Looker, folder: Path) -> None:

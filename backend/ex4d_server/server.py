@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -353,6 +353,8 @@ class Server:
         """What is seen is sent later, unless there is nothing to look at."""
         if not self._blobs.has(look.depth, key):
             return Unseen(look.number, GONE)
+        if look.moving is not None and not self._blobs.has(look.moving, key):
+            look = replace(look, moving=None)
         self._lookout.ask(peer, look)
         return None
 

@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 from ex4d.jobs.messages import Look
 from ex4d.pipeline.settings import RenderSettings
+from ex4d.render.donors import donors
 
 from ..scene import axes, camera, compat, objects, rig
 from ..translations import told
 
 LONG_SIDE = 256
 """Pixels of a look: as many as a server on two cores has time for twenty times a second."""
-
-AS_TAKEN = RenderSettings()
-"""How takes are rendered. Made once, since making one takes longer than all else of a look."""
 
 LENS_KEYS = {"lens": "focal_mm", "shift_x": "shift_x", "shift_y": "shift_y"}
 """What of a lens is commonly keyed, and its name in `axes.Lens`."""
@@ -34,27 +32,38 @@ class Standing:
         depth: hash of the shot's depth file.
         poses: (T,4,4) of the source camera.
         width, height: of the picture of a look.
+        render: how takes are rendered. Made once, since making it takes longer than all else of a look.
+        moving, others: what a look at other frames takes, see `ex4d.jobs.messages.Look`; None and empty where they are
+            not asked, or nobody knows what moves.
     """
 
-    key: tuple[str, str, int, int, int]
+    key: tuple[str, str, int, int, int, str]
     depth: str
     poses: NDArray[np.float64]
     width: int
     height: int
+    render: RenderSettings
+    moving: str | None = None
+    others: tuple[float, ...] = ()
 
 
 def standing(scene: bpy.types.Scene, before: Standing | None) -> Standing | None:
     """The scene's shot; `before` where it is still the same. None without a shot, or one whose depth is not known."""
     facts = scene.ex4d
-    key = (facts.source, facts.path, facts.width, facts.height, facts.frames)
+    key = (facts.source, facts.path, facts.width, facts.height, facts.frames, facts.persistence)
     if before is not None and before.key == key:
         return before
-    depth = json.loads(facts.source)["depth"] if facts.shot and facts.source else []
+    source = json.loads(facts.source) if facts.shot and facts.source else {}
+    depth, moving = source.get("depth", []), source.get("moving", [])
     if len(depth) != 1 or min(facts.width, facts.height) < 1:
         return None
     scale = LONG_SIDE / max(facts.width, facts.height)
     width, height = max(1, round(facts.width * scale)), max(1, round(facts.height * scale))
-    return Standing(key, depth[0]["sha256"], np.array(facts.poses), width, height)
+    render, poses = RenderSettings(persistence=facts.persistence), np.array(facts.poses)
+    shot = Standing(key, depth[0]["sha256"], poses, width, height, render)
+    if facts.persistence == "off" or len(moving) != 1:
+        return shot
+    return replace(shot, moving=moving[0]["sha256"], others=_numbers(poses[donors(len(poses))]))
 
 
 def look_now(scene: bpy.types.Scene, shot: Standing) -> Look | None:
@@ -185,7 +194,9 @@ def _look(shot: Standing, to_look: NDArray, frame: int, pose: NDArray, lens: axe
         intrinsics=_numbers(k),
         width=shot.width,
         height=shot.height,
-        render=AS_TAKEN,
+        render=shot.render,
+        moving=shot.moving,
+        others=shot.others,
     )
 
 

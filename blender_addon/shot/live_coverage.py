@@ -66,6 +66,11 @@ class LiveCoverage:
         return self._looking.is_waiting
 
     @property
+    def asks_others(self) -> bool:
+        """Whether looks ask other frames too."""
+        return self._standing is not None and bool(self._standing.others)
+
+    @property
     def found(self) -> Found | None:
         """What to show of the chosen camera as it is now."""
         return self._looking.shown(time.monotonic())

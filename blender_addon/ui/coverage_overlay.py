@@ -1,4 +1,5 @@
-"""What is drawn into 3D Views: in the chosen camera's view what has to be invented, elsewhere the camera's path.
+"""What is drawn into 3D Views: in the chosen camera's view what has to be invented and what other frames saw, elsewhere
+the camera's path.
 
 Draws what `session.coverage` knows, and nothing that it does not. The one module that knows Blender's `gpu`.
 """
@@ -35,10 +36,15 @@ _FRAGMENT = f"""
 void main() {{
   ivec2 size = textureSize(seen, 0);
   ivec2 texel = clamp(ivec2(at * vec2(size)), ivec2(0), size - 1);
-  if (int(texelFetch(seen, texel, 0).r * 255.0 + 0.5) != {classes.INVENTED}) {{ discard; }}
-  float along = mod(gl_FragCoord.x - gl_FragCoord.y, period);
-  vec3 colour = along < period * {legend.STRIPE_PART} ? stripe : invented;
-  result = vec4(colour, strength);
+  int what = int(texelFetch(seen, texel, 0).r * 255.0 + 0.5);
+  if (what == {classes.INVENTED}) {{
+    float along = mod(gl_FragCoord.x - gl_FragCoord.y, period);
+    result = vec4(along < period * {legend.STRIPE_PART} ? stripe : invented, strength);
+    return;
+  }}
+  bvec2 in_dot = lessThan(mod(gl_FragCoord.xy, dots), vec2(dots * {legend.DOT / legend.DOT_PERIOD}));
+  if (what != {classes.BORROWED} || !all(in_dot)) {{ discard; }}
+  result = vec4(borrowed, sqrt(strength)); // dots are small: less of what is behind them shows
 }}
 """
 
@@ -118,6 +124,8 @@ class Overlay:
         shader.uniform_float("stripe", legend.as_floats(legend.STRIPE))
         shader.uniform_float("strength", strength)
         shader.uniform_float("period", legend.PERIOD * scale)
+        shader.uniform_float("borrowed", legend.as_floats(legend.BORROWED))
+        shader.uniform_float("dots", legend.DOT_PERIOD * scale)
         shader.uniform_sampler("seen", self._texture[1])
         batch.draw(shader)
 
@@ -215,6 +223,8 @@ def _make_shader() -> gpu.types.GPUShader:
     info.push_constant("FLOAT", "strength")
     info.push_constant("VEC3", "stripe")
     info.push_constant("FLOAT", "period")
+    info.push_constant("VEC3", "borrowed")
+    info.push_constant("FLOAT", "dots")
     info.sampler(0, "FLOAT_2D", "seen")
     info.vertex_in(0, "VEC2", "pos")
     info.vertex_in(1, "VEC2", "uv")

@@ -2,7 +2,6 @@
 
 from ex4d.render import legend
 
-from ..scene import moving_tint
 from ..translations import told
 from ..ui.layout import Context, Layout
 from ..work import session
@@ -17,8 +16,8 @@ def draw_coverage(layout: Layout, context: Context) -> None:
     strength.active = facts.show_coverage
     strength.prop(facts, "coverage_strength")
     layout.label(text="Striped magenta: to be invented", icon="COLOR")
-    if facts.persistence != "off" and moving_tint.strength(context.scene) is not None:
-        layout.label(text="Other frames may fill some of it", icon="BLANK1")
+    if facts.persistence != "off" and coverage.asks_others:
+        layout.label(text="Amber dots: seen by other frames", icon="BLANK1")
     if facts.show_coverage and (along := coverage.along):
         worst = max(along, key=lambda frame: along[frame])
         part = f"{along[worst]:.0%}"

@@ -15,6 +15,7 @@ from ex4d.jobs.limits import CHUNK_BYTES, CREDIT, JOB_FILES, PICTURE_BYTES, VIEW
 from ex4d.pipeline.requests import Blob, Job, Sha256
 from ex4d.pipeline.settings import RenderSettings
 from ex4d.plain import Described, Facts, Gigabytes, Stride, Tagged, Text, Word, between, length, matches
+from ex4d.render.donors import DONOR_FRAMES
 
 PROTOCOL_VERSION = 8
 
@@ -166,6 +167,9 @@ class Look(Tagged):
         intrinsics: (3,3) row by row, in pixels of the picture.
         width, height: of the picture.
         render: of it what decides the mask; which engine draws does not, and two eyes are not looked through.
+        moving: what moves in the shot, a movie that a job of this client has sent or made; where it is None or not
+            there, or `others` is empty, the frame is looked at alone.
+        others: poses (4,4) of the source camera in the frames that `ex4d.render.donors` names, one after another.
     """
 
     number: Count
@@ -177,8 +181,12 @@ class Look(Tagged):
     width: Side
     height: Side
     render: RenderSettings = field(default_factory=RenderSettings)
+    moving: Sha256 | None = None
+    others: Annotated[tuple[float, ...], length(0, 16 * DONOR_FRAMES)] = ()
 
     def __post_init__(self) -> None:
+        if len(self.others) % 16:
+            raise InputError(f"Poses of other frames have 16 numbers each, not {len(self.others)} in all.")
         if self.width * self.height > VIEW_PIXELS:
             raise InputError(f"A view of {self.width}x{self.height} is more than {VIEW_PIXELS} pixels.")
 

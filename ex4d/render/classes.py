@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 
-OWN, INVENTED = 0, 1
-"""What the frame itself shows there; what nobody saw. Two bits a pixel leave room for two more."""
+OWN, INVENTED, BORROWED = 0, 1, 2
+"""What the frame itself shows there; what nobody saw; what another frame saw. Two bits a pixel leave room for one more.
+"""
 
 _PER_BYTE = 4
 

@@ -1,9 +1,11 @@
 """Which pixels are real in one view of a shot, from its depth file: quick enough to look while a camera is moved.
 
 Frames of depth are read when they are looked at, and the last ones are kept, so memory does not grow with the shot.
+What other frames saw is kept of a few shots, see `ex4d.render.neighbours`.
 """
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,16 +18,40 @@ from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthFile, DepthVideo, open_depth
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS, OcclusionName
-from ex4d.render import classes
+from ex4d.geometry.transforms import inverse
+from ex4d.render import classes, filling
+from ex4d.render import scene as drawn
 from ex4d.render.conditioning import coincides
+from ex4d.render.donors import donors, nearest_first
 from ex4d.render.engines import engine, missing
-from ex4d.render.scene import Scene
+from ex4d.render.neighbours import Moving, coarse_meshes
+from ex4d.render.scene import Persistence, Scene
 
 KEPT_BYTES = 256 << 20
 """Depth that is kept, of whatever shots."""
 
 MOST_PIXELS = 1 << 26
 """Of one frame of depth: its mesh, and what is made of it, take some 20 bytes each."""
+
+KEPT_SHOTS = 4
+"""Shots whose other frames are kept; those of one take some 2 MB, and what moves in it no more than `MOST_BYTES`."""
+
+
+@dataclass(frozen=True)
+class Others:
+    """Other frames of a shot, to be asked what they saw.
+
+    Attributes:
+        key: names the content of the file of what moves.
+        path: that file, a movie that is white where things move.
+        source_to_world: (n,4,4) poses of the source camera in the frames that `ex4d.render.donors.donors` names.
+        persistence: "fill" or "all", see `ex4d.pipeline.settings.RenderSettings`.
+    """
+
+    key: str
+    path: Path
+    source_to_world: NDArray[np.float64]
+    persistence: Persistence = "fill"
 
 
 @dataclass(frozen=True)
@@ -38,6 +64,7 @@ class View:
         source_to_world: (4,4) pose of the source camera in that frame.
         occlusion, release_compat: which faces are no surface, and whether all is as the release has it; see
             `ex4d.pipeline.settings.RenderSettings`.
+        others: the other frames that are asked; None asks none. As released none is asked.
     """
 
     frame: int
@@ -45,6 +72,16 @@ class View:
     source_to_world: NDArray[np.float64]
     occlusion: OcclusionName | None = None
     release_compat: bool = False
+    others: Others | None = None
+
+
+@dataclass(frozen=True)
+class _Neighbours:
+    """What is kept of a shot's other frames: their numbers, their meshes, and what moves in all frames."""
+
+    frames: Sequence[int]
+    mesh: DWMesh
+    moving: Moving
 
 
 class Looker:
@@ -59,11 +96,14 @@ class Looker:
         self._kept_bytes = kept_bytes
         self._shells: dict[str, float] = {}
         self._meshes: OrderedDict[tuple, DWMesh] = OrderedDict()
-        self._black = np.zeros((1, 3, 3, 3), np.uint8)
+        self._neighbours: OrderedDict[tuple, _Neighbours] = OrderedDict()
+        self._frame: tuple[tuple, filling.Frame | None] = ((), None)
+        self._black: dict[int, NDArray[np.uint8]] = {}
 
     def look(self, key: str, path: Path, view: View) -> NDArray[np.uint8]:
-        """Classes (h,w) of the pixels of a view, see `ex4d.render.classes`: the same as the mask of `render.render`.
+        """Classes (h,w) of the pixels of a view, see `ex4d.render.classes`: as `render.render` makes mask and borrowed.
 
+        What the frame saw itself is exact; what others saw is, as their meshes are coarse, but for rims of surfaces.
         From the source's own view nothing is missing, however small the picture.
 
         Args:
@@ -72,7 +112,8 @@ class Looker:
             view: frame and camera.
 
         Raises:
-            InputError: the file cannot be read, or has no such frame, or is too large.
+            InputError: a file cannot be read, or has no such frame, or is too large, or there are not as many poses as
+                other frames.
         """
         mesh = self._mesh(key, path, view)
         mesh = replace(mesh, source_to_world=view.source_to_world[None])
@@ -81,11 +122,61 @@ class Looker:
         )
         if is_source:
             return np.full((view.camera.height, view.camera.width), classes.OWN, np.uint8)
-        if self._black.shape != (*mesh.depth.shape, 3):
-            self._black = np.zeros((*mesh.depth.shape, 3), np.uint8)
-        scene = Scene(mesh, self._black, view.camera, view.release_compat)
-        (seen,) = self._engine.views(scene, [(0, 0)])
-        return classes.of_mask(seen.mask)
+        (own,) = self._draw(mesh, view, [0])
+        found = classes.of_mask(own.mask)
+        if view.others is None or view.release_compat:
+            return found
+        known = self._known(key, path, view, view.others)
+        near = nearest_first(known.frames, view.frame)
+        lent = self._draw(
+            replace(known.mesh, source_to_world=view.others.source_to_world),
+            view,
+            [known.frames.index(t) for t in near],
+        )
+        camera = filling.Camera(
+            inverse(view.source_to_world) @ view.camera.camera_to_world[0], view.camera.intrinsics[0]
+        )
+        against = None if view.others.persistence == "all" else self._against(key, view, view.others, mesh, known)
+        filled = filling.filled(own, filling.eroded(own.mask), lent, against, camera)
+        if filled is not None:
+            found[filled.at] = classes.BORROWED
+        return found
+
+    def _draw(self, mesh: DWMesh, view: View, frames: Sequence[int]) -> list[drawn.View]:
+        """Frames of a mesh from the camera of a view, with their surfaces; their colours are black."""
+        black = self._black.get(len(mesh))
+        if black is None or black.shape[:-1] != mesh.depth.shape:
+            black = self._black[len(mesh)] = np.zeros((*mesh.depth.shape, 3), np.uint8)
+        scene = Scene(mesh, black, view.camera, view.release_compat)
+        return list(self._engine.views(scene, [(t, 0) for t in frames], surfaces=True))
+
+    def _known(self, key: str, path: Path, view: View, others: Others) -> _Neighbours:
+        """The other frames of the shot, read at the first look."""
+        wanted = (key, others.key, view.occlusion)
+        if wanted not in self._neighbours:
+            with open_depth(path) as file:
+                count, height, width = file.shape
+                moving, frames = Moving(others.path, count, width, height), donors(count)
+                mesh = coarse_meshes(file, frames, moving, self._shells[key], FILTERS[view.occlusion or "default"])
+            self._neighbours[wanted] = _Neighbours(frames, mesh, moving)
+            while len(self._neighbours) > KEPT_SHOTS:
+                self._neighbours.popitem(last=False)
+        self._neighbours.move_to_end(wanted)
+        known = self._neighbours[wanted]
+        if len(others.source_to_world) != len(known.frames):
+            raise InputError(
+                f"Live Coverage was asked with {len(others.source_to_world)} other frames where the shot has"
+                f" {len(known.frames)}: press Open Again."
+            )
+        return known
+
+    def _against(self, key: str, view: View, others: Others, mesh: DWMesh, known: _Neighbours) -> filling.Frame:
+        """What speaks against filling the frame; that of the last frame is kept, as one camera is moved at a time."""
+        wanted = (key, others.key, view.frame)
+        if self._frame[0] != wanted:
+            self._frame = wanted, filling.Frame.of(mesh, 0, known.moving.of(view.frame))
+        assert self._frame[1] is not None
+        return self._frame[1]
 
     def _mesh(self, key: str, path: Path, view: View) -> DWMesh:
         """The mesh of one frame, with its source camera at the origin."""

@@ -3,6 +3,7 @@
 import time
 import uuid
 from dataclasses import replace
+from fractions import Fraction
 
 import msgpack
 import numpy as np
@@ -20,11 +21,14 @@ from ex4d.geometry.depth_video import DepthVideo, save_depth
 from ex4d.geometry.mesh import DWMesh
 from ex4d.jobs.codec import decode, encode, unpack
 from ex4d.jobs.keys import ClientKeys, KeyPair, client_keys
-from ex4d.jobs.messages import SERVER_CONTROL, Error, Follow, Look, Seen, Unseen
+from ex4d.jobs.messages import SERVER_CONTROL, Error, Follow, Holds, Look, Missing, Put, Seen, Submit, Unseen
+from ex4d.media.movie import write_movie
 from ex4d.pipeline.hashing import blob_of
-from ex4d.pipeline.requests import Reconstruct, Source
+from ex4d.pipeline.requests import Reconstruct, Source, job_hash
+from ex4d.pipeline.settings import RenderSettings
 from ex4d.render import classes
 from ex4d.render.conditioning import render
+from ex4d.render.donors import donors
 from ex4d.render.scene import Scene
 
 WIDTH, HEIGHT, FRAMES = 96, 64, 5
@@ -103,6 +107,80 @@ def test_looks_along_a_path_are_the_masks_of_the_render(sent):
     assert seen.real < 0.95
 
 
+@pytest.fixture
+def with_others(sent, server, tmp_path):
+    """A client that has sent what moves as well, looks that ask other frames, and what rendering makes of them."""
+    client, looks, mesh, path = sent
+    file, moves, poses = tmp_path / "moving.mp4", depth_of_a_box().depth < 6, donors(FRAMES)
+    write_movie(file, moves * np.uint8(255), Fraction(24), lossless=True)
+    clip, depth = tmp_path / "copy.mp4", tmp_path / "depth.npz"
+    paths = {blob_of(path): path for path in (clip, depth, file)}
+    blobs = list(paths)
+    job = Reconstruct(Source((blobs[0],), (blobs[1],), moving=(blobs[2],)))
+    client.wait(client.submit(job, {blob.sha256: path for blob, path in paths.items()}), timeout=20)
+    eyes = tuple(np.eye(4).ravel().tolist()) * len(poses)
+    asking = [replace(look, moving=blobs[2].sha256, others=eyes) for look in looks]
+    seen = render(Scene(mesh, np.zeros((*mesh.depth.shape, 3), np.uint8), path, False, "fill", moves))
+    found = np.where(seen.mask > 0, classes.OWN, classes.INVENTED)
+    found[seen.borrowed > 0] = classes.BORROWED
+    return client, asking, found
+
+
+def test_looks_that_ask_other_frames_tell_what_they_saw_as_the_render_does(with_others):
+    client, looks, rendered = with_others
+    for t, look in enumerate(looks[1:], 1):
+        client.look(look)
+        (seen,) = views(client)
+        assert isinstance(seen, Seen), seen
+        assert np.mean(classes.unpack(seen.classes, seen.width, seen.height) == rendered[t]) > 0.999
+        assert seen.real == pytest.approx((rendered[t] != classes.INVENTED).mean(), abs=1e-3)
+    assert np.count_nonzero(rendered == classes.BORROWED) > 50
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"others": ()}, {"moving": None}, {"moving": "0" * 64}, {"render": RenderSettings(persistence="off")}],
+    ids=["no poses", "nobody knows what moves", "never sent", "off"],
+)
+def test_without_what_others_need_a_frame_is_looked_at_alone(with_others, sent, changes):
+    client, looks, _rendered = with_others
+    client.look(replace(looks[4], **changes))
+    client_alone, plain = sent[0], sent[1][4]
+    (seen,) = views(client)
+    client_alone.look(replace(plain, number=77))
+    (alone,) = views(client_alone)
+    assert seen.classes == alone.classes
+    assert seen.real == alone.real
+
+
+def test_what_moves_in_another_clients_shot_is_not_read(with_others, sent, server, tmp_path):
+    _client, looks, rendered = with_others
+    stranger, depth = another_client(server), (tmp_path / "depth.npz").read_bytes()
+    job = Reconstruct(Source((blob_of(tmp_path / "depth.npz"),)))
+    assert isinstance(stranger.ask(Submit(str(uuid.uuid4()), job_hash(job), job)), Missing)
+    held = stranger.ask_bulk(Put(looks[4].depth, len(depth), 0), depth)
+    assert held == Holds(looks[4].depth, len(depth))
+    seen, alone = stranger.ask(looks[4]), stranger.ask(sent[1][4])
+    assert isinstance(seen, Seen)
+    assert seen.classes == alone.classes
+    assert (rendered[4] == classes.BORROWED).any()
+    stranger.close()
+
+
+def test_what_cannot_be_read_of_other_frames_is_said_without_a_path(with_others, server, tmp_path):
+    client, looks, _rendered = with_others
+    no_video = blob_of(tmp_path / "copy.mp4").sha256
+    client.look(replace(looks[4], number=20, moving=no_video))
+    (view,) = views(client)
+    assert isinstance(view, Unseen)
+    assert "the video of what moves" in view.message
+    assert no_video not in view.message
+    assert str(server.state) not in view.message
+    client.look(replace(looks[4], number=21, others=looks[4].others[:32]))
+    (view,) = views(client)
+    assert f"2 other frames where the shot has {FRAMES}" in view.message
+
+
 def test_of_many_looks_at_once_the_newest_is_answered_and_old_ones_fall_away(sent):
     client, looks, _mesh, _path = sent
     client.look(looks[0])
@@ -133,15 +211,20 @@ def test_a_look_at_what_was_never_sent_says_what_to_do(sent):
         assert says in view.message
 
 
-def test_another_key_of_this_server_learns_nothing_of_a_shot(sent, server):
-    _client, looks, _mesh, _path = sent
+def another_client(server) -> Raw:
+    """One with a key of its own."""
     own = client_keys(server.state)
     other = KeyPair.new()
     file = server.state / "keys" / "clients" / "other.pub"
     file.write_text(other.public)
     file.chmod(0o600)
     time.sleep(1)  # the server looks for new keys now and then
-    stranger = Raw(server.address, keys=ClientKeys(own.server, other))
+    return Raw(server.address, keys=ClientKeys(own.server, other))
+
+
+def test_another_key_of_this_server_learns_nothing_of_a_shot(sent, server):
+    _client, looks, _mesh, _path = sent
+    stranger = another_client(server)
     answer = stranger.ask(looks[1])
     assert isinstance(answer, Unseen)
     assert "no depth of this shot" in answer.message
@@ -165,6 +248,9 @@ def test_a_look_before_hello_is_refused(sent, server):
         ({"intrinsics": (float("nan"),) * 9}, "finite"),
         ({"frame": -1}, "between"),
         ({"depth": "../../etc/passwd"}, "64 hexadecimal digits"),
+        ({"moving": "../../etc/passwd"}, "64 hexadecimal digits"),
+        ({"others": (1.0,) * 17}, "16 numbers each"),
+        ({"others": (1.0,) * 144}, "length between 0 and 128"),
         ({"render": {"occlusion": "none"}}, "Occlusion"),
     ],
 )

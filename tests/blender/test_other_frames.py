@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 import shots
 from test_camera_search import searched, shot  # noqa: F401 - a fixture
+from test_live_coverage import PlayedServer, settle
 from test_panels import draw
 
+from blender_addon.scene import live_camera
 from blender_addon.shot import takes
 from blender_addon.ui import panels
+from blender_addon.work import session
+from ex4d.render.donors import donors
 
 
 @pytest.mark.parametrize("poses", [None, shots.walk()], ids=["still", "walking"])
@@ -31,12 +35,47 @@ def test_a_take_is_asked_for_as_other_frames_are_set_and_fills_by_default(scene,
     assert takes.request_take(scene, False).render["persistence"] == "off"
 
 
-def test_the_panel_says_where_others_may_fill_what_is_striped(scene, shot, tmp_path):  # noqa: F811
+def test_looks_ask_the_frames_that_takes_ask_once_it_is_known_what_moves(scene, shot, tmp_path):  # noqa: F811
     facts, _known = shot
-    said = "Other frames may fill some of it"
-    assert said not in draw(panels.draw_check).text
+    bpy.ops.ex4d.camera_preset(preset="30", amount=30)
+    alone = live_camera.standing(scene, None)
+    assert (alone.moving, alone.others) == (None, ())
+    searched(facts, tmp_path, shots.walk(), moving=np.eye(shots.HEIGHT, shots.WIDTH, dtype=np.uint8))
+    known = live_camera.standing(scene, alone)
+    look = live_camera.Along(scene, known).look(3)
+    assert look.moving == json.loads(takes.request_take(scene, False).source)["moving"][0]["sha256"]
+    np.testing.assert_allclose(np.reshape(look.others, (-1, 4, 4)), shots.walk()[donors(shots.FRAMES)], atol=1e-6)
+    assert look.render.persistence == "fill"
+    assert live_camera.standing(scene, known) is known
+
+
+def test_another_choice_of_other_frames_is_looked_at_anew(scene, shot, tmp_path):  # noqa: F811
+    facts, _known = shot
     searched(facts, tmp_path, moving=np.eye(shots.HEIGHT, shots.WIDTH, dtype=np.uint8))
-    assert said in draw(panels.draw_check).text
+    bpy.ops.ex4d.camera_preset(preset="30", amount=30)
+    played = session.current().client = PlayedServer()
+    coverage = session.current().coverage
+    assert settle(played, scene) == shots.FRAMES
+    for choice in ("all", "off"):
+        scene.ex4d.persistence = choice
+        coverage.step(scene, played, True)
+        assert coverage.along == {}
+        (asked, *_) = played.looks
+        assert asked.render.persistence == choice
+        assert (asked.moving is not None, bool(asked.others)) == (choice == "all", choice == "all")
+        assert settle(played, scene) > 0
+
+
+def test_the_panel_says_what_dots_mean_where_other_frames_are_looked_at(scene, shot, tmp_path):  # noqa: F811
+    facts, _known = shot
+    bpy.ops.ex4d.camera_preset(preset="30", amount=30)
+    played, coverage = PlayedServer(), session.current().coverage
+    said = "Amber dots: seen by other frames"
+    coverage.step(scene, played, True)
+    assert said not in draw(panels.draw_check).labels
+    searched(facts, tmp_path, moving=np.eye(shots.HEIGHT, shots.WIDTH, dtype=np.uint8))
+    coverage.step(scene, played, True)
+    assert said in draw(panels.draw_check).labels
     scene.ex4d.persistence = "off"
-    assert said not in draw(panels.draw_check).text
+    assert said not in draw(panels.draw_check).labels
     assert bpy.context.scene == scene

@@ -1,5 +1,6 @@
 """Live coverage from a true server: the pixels that Preview Path calls real, and those of a camera that is moved."""
 
+import re
 import time
 from pathlib import Path
 
@@ -41,15 +42,28 @@ def test_the_camera_view_shows_what_preview_path_calls_invented_and_the_curve_is
 
     scene.ex4d.persistence = "off"  # what the camera view shows is of the frame alone
     assert bpy.ops.ex4d.preview() == {"FINISHED"}
+    message = session.current().state.message
     strip = takes.strip_of(scene, 1, view=True)
     real = mask_of(takes.take_folder(scene, 1, view=True) / "mask.mp4")
     assert [1 - coverage.along[t] for t in range(9)] == pytest.approx(list(strip["ex4d_coverage"]), abs=2e-3)
     assert coverage.along[8] > 0.2
+    filled, borrowed = dict(coverage.along), 0
     for t in range(9):
         scene.frame_set(scene.ex4d.start + t)
         look_until(lambda t=t: coverage.found is not None and coverage.found.look.frame == t, scene)
         # The keys are read in single precision by Blender when it renders: a pixel here and there may differ.
-        assert ((coverage.found.classes() == classes.OWN) != real[t]).mean() < 2e-3
+        found = coverage.found.classes()
+        assert ((found != classes.INVENTED) != real[t]).mean() < 2e-3
+        borrowed += (found == classes.BORROWED).mean() / 9
+    (told,) = re.findall(r"([\d.]+)% of the pixels were seen by other frames only", message)
+    assert 100 * borrowed == pytest.approx(float(told), abs=0.05)
+    assert borrowed > 0.005
+
+    # Without other frames more has to be invented: the curve is asked for anew.
+    scene.ex4d.persistence = "off"
+    look_until(lambda: len(coverage.along) == 9 and not coverage.asks_others, scene)
+    assert np.mean(list(coverage.along.values())) - np.mean(list(filled.values())) > 0.001
+    scene.ex4d.persistence = "fill"
 
     # A camera that is moved by hand, no key set: what it sees now is shown, not what its keys say.
     before = coverage.found

@@ -1,5 +1,7 @@
 """A look at one view of a shot is what rendering makes of it, and reads no more than it needs."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,13 @@ from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthFile, load_depth_npz, save_depth
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS
+from ex4d.media.movie import write_movie
 from ex4d.render import classes
 from ex4d.render.conditioning import render
-from ex4d.render.looking import Looker, View
+from ex4d.render.donors import donors
+from ex4d.render.looking import Looker, Others, View
 from ex4d.render.scene import Scene
+from ex4d.synthetic import scenes
 
 
 @pytest.fixture(params=[False, True], ids=["float32", "packed"])
@@ -96,6 +101,70 @@ def test_a_frame_that_the_depth_does_not_have_is_refused_in_words(shot):
     path = orbit(DWMesh.from_depth(depth), 32)
     with pytest.raises(InputError, match="has 9 frames and no frame"):
         Looker().look("a", file, View(9, at(path, 0), np.eye(4)))
+
+
+class Drone:
+    """A short flight over a village in which cars drive, as files, and its classes as they are rendered."""
+
+    def __init__(self, folder, width, height, persistence="fill"):
+        example = scenes.make("drone", 7, width, height)
+        source, self.poses = example.source, example.source.cameras.camera_to_world
+        self.file, self.moving, self.persistence = folder / "depth.npz", folder / "moving.mp4", persistence
+        save_depth(self.file, example.depth)
+        write_movie(self.moving, source.moving * np.uint8(255), Fraction(24), lossless=True)
+        self.path = example.second.cameras.in_size(256, 144)
+        self.mesh = DWMesh.from_depth(example.depth, self.poses)
+        seen = render(Scene(self.mesh, source.frames, self.path, False, persistence, source.moving))
+        lent, real = seen.borrowed > 0, seen.mask > 0
+        self.classes = np.where(lent, classes.BORROWED, np.where(real, classes.OWN, classes.INVENTED))
+
+    def view(self, t):
+        others = Others("moving", self.moving, self.poses[donors(len(self.poses))], self.persistence)
+        return View(t, at(self.path, t), self.poses[t], others=others)
+
+    def looks(self):
+        looker = Looker()
+        return np.stack([looker.look("depth", self.file, self.view(t)) for t in range(len(self.path))])
+
+
+@pytest.mark.parametrize("persistence", ["fill", "all"])
+def test_what_other_frames_saw_is_told_apart_as_rendering_does_pixel_by_pixel(tmp_path, persistence):
+    drone = Drone(tmp_path, 256, 144, persistence)
+    found = drone.looks()
+    assert np.mean(found == drone.classes) > 0.999
+    assert np.mean(found == classes.BORROWED) > 0.1
+    assert np.mean(found == classes.INVENTED) > 0.1
+
+
+def test_of_a_large_shot_other_frames_are_looked_at_coarsely_and_still_say_nearly_the_same(tmp_path):
+    drone = Drone(tmp_path, 768, 432)
+    found, invented = drone.looks(), drone.classes == classes.INVENTED
+    assert np.mean(found == drone.classes) > 0.94  # the rim of what a frame saw itself is anyone's
+    assert np.mean((found == classes.INVENTED) == invented) > 0.96
+    assert np.mean(found == classes.INVENTED, axis=(1, 2)) == pytest.approx(invented.mean(axis=(1, 2)), abs=0.03)
+    alone = Looker().look("depth", drone.file, View(6, at(drone.path, 6), drone.poses[6]))
+    assert np.mean(alone == classes.INVENTED) > 2 * np.mean(found[6] == classes.INVENTED)
+
+
+def test_what_moves_is_read_once_and_other_frames_too(tmp_path, monkeypatch):
+    drone, read, each = Drone(tmp_path, 256, 144), [], DepthFile.each
+    monkeypatch.setattr(DepthFile, "each", lambda self, *at: (read.append(at), each(self, *at))[1])
+    looker = Looker()
+    first = looker.look("depth", drone.file, drone.view(6))
+    drone.moving.unlink()
+    count = len(read)
+    assert np.array_equal(looker.look("depth", drone.file, drone.view(6)), first)
+    assert len(read) == count
+
+
+def test_what_moves_in_a_movie_of_another_length_or_from_other_frames_is_refused_in_words(tmp_path):
+    drone = Drone(tmp_path, 256, 144)
+    few = Others("moving", drone.moving, drone.poses[:2])
+    with pytest.raises(InputError, match="2 other frames where the shot has 7"):
+        Looker().look("depth", drone.file, View(6, at(drone.path, 6), drone.poses[6], others=few))
+    write_movie(drone.moving, np.zeros((3, 144, 256), np.uint8), Fraction(24), lossless=True)
+    with pytest.raises(InputError, match="What moves is known in 3 frames, but the shot has 7"):
+        drone.looks()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (256, 144)])

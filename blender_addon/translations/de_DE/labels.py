@@ -323,7 +323,7 @@ LABELS = {
     "Each frame shows only what it saw itself": "Jeder Frame zeigt nur, was er selbst gesehen hat",
     "Fill": "Füllen",
     "Other Frames": "Andere Frames",
-    "Other frames may fill some of it": "Andere Frames füllen davon vielleicht etwas",
+    "Amber dots: seen by other frames": "Gelbe Punkte: andere Frames sahen es",
     "They fill all that they saw; what moves may leave traces": "Sie füllen alles, was sie gesehen haben; Bewegtes kann Spuren hinterlassen",
     "They fill what a frame did not see, except in front of it and behind what moves": "Sie füllen, was ein Frame nicht gesehen hat, außer davor und hinter Bewegtem",
     "What other frames saw of the parts that stand still; it counts once what moves is known, which the search for the camera finds": "Was andere Frames von allem gesehen haben, das stillsteht; es zählt, sobald bekannt ist, was sich bewegt. Das findet die Suche nach der Kamera",

@@ -1,0 +1,108 @@
+"""What live coverage keeps of the other frames of a shot: their surfaces on a coarse grid, and what moves in each.
+
+A picture of a look is small, so vertices as far apart as its pixels are enough. Which of them count as seen is decided
+on all pixels of the depth: a coarse face that bridges two surfaces is not as narrow as the fine ones are.
+"""
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.geometry.depth_video import DepthFile, DepthVideo
+from ex4d.geometry.mesh import DWMesh
+from ex4d.geometry.occlusion import OcclusionFilter
+from ex4d.media.clip import open_source
+from ex4d.render import filling
+from ex4d.render.engines.cpu import reliable_vertices
+
+GRID = 256
+"""Vertices along the longer side of the coarse grid, at least, where the depth has as many."""
+
+WHITE = 128
+"""From this level on a pixel moves, as in `ex4d.source_camera.masks`."""
+
+MOST_BYTES = 64 << 20
+"""Most memory for what moves in one shot; a frame of 1024x576 takes one to three KB."""
+
+ALL_SEEN = OcclusionFilter(min_angle=0.0)
+"""Lets every face count as a surface: what does not count is among the vertices that are left out."""
+
+
+class Moving:
+    """What moves in every frame of a shot, packed.
+
+    Args:
+        path: the movie, white where things move.
+        frames, width, height: of the shot's depth.
+
+    Raises:
+        InputError: it cannot be read, has another number of frames than one or `frames`, or takes too much memory.
+    """
+
+    def __init__(self, path: Path, frames: int, width: int, height: int) -> None:
+        self._shape, self._packed, kept = (height, width), [], 0
+        source = open_source(path)
+        if source.info.frames not in (1, frames):
+            raise InputError(f"What moves is known in {source.info.frames} frames, but the shot has {frames}.")
+        for frame in source.frames(longest_side=None, multiple=2):
+            white = frame.max(axis=-1) >= WHITE
+            if white.shape != self._shape:
+                white = cv2.resize(white.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+            self._packed.append(zlib.compress(np.packbits(white).tobytes(), 1))
+            kept += len(self._packed[-1])
+            if kept > MOST_BYTES:
+                raise InputError("What moves in this shot takes too much memory for Live Coverage.")
+
+    def of(self, t: int) -> NDArray[np.bool_]:
+        """The mask (H,W) of a frame."""
+        height, width = self._shape
+        packed = np.frombuffer(zlib.decompress(self._packed[min(t, len(self._packed) - 1)]), np.uint8)
+        return np.unpackbits(packed, count=height * width).reshape(height, width) > 0
+
+
+def coarse_meshes(
+    file: DepthFile, frames: Sequence[int], moving: Moving, shell: float, occlusion: OcclusionFilter
+) -> DWMesh:
+    """The meshes of some frames without what moves, on a coarse grid, their source cameras at the origin.
+
+    Args:
+        file: the shot's depth.
+        frames: their numbers.
+        moving: what moves in the shot.
+        shell: depth of the shot's shell.
+        occlusion: which faces are no surface.
+
+    Returns:
+        A mesh of as many frames. A ring of vertices at the shell stands around those that were taken from the depth.
+    """
+    _count, height, width = file.shape
+    step = max(1, max(height, width) // GRID)
+    rows, columns = _taken(height, step), _taken(width, step)
+    depth = np.full((len(frames), len(rows) + 2, len(columns) + 2), shell, np.float32)
+    left_out = np.ones(depth.shape, np.bool_)
+    for number, t in enumerate(frames):
+        fine = DepthVideo(file.frames(t, t + 1), file.intrinsics[t : t + 1], file.provider)
+        mesh = DWMesh.from_depth(fine, None, False, occlusion, shell)
+        (reliable,) = reliable_vertices(mesh)
+        unsure = ((reliable == 0) | filling.widened(moving.of(t))).astype(np.uint8)
+        # Half of a coarse face, so that none bridges two surfaces from one vertex that counts to another.
+        unsure = cv2.dilate(unsure, np.ones((step // 2 * 2 + 1,) * 2, np.uint8))
+        depth[number, 1:-1, 1:-1] = mesh.depth[0][np.ix_(rows, columns)]
+        left_out[number, 1:-1, 1:-1] = unsure[np.ix_(rows, columns)] > 0
+    intrinsics = file.intrinsics[list(frames)].copy()
+    intrinsics[:, :2] /= step
+    # Vertex 1 of the coarse grid stands at the centre of the first pixel that was taken.
+    intrinsics[:, 0, 2] += 1.5 - (columns[0] + 0.5) / step
+    intrinsics[:, 1, 2] += 1.5 - (rows[0] + 0.5) / step
+    poses = np.broadcast_to(np.eye(4), (len(frames), 4, 4))
+    return DWMesh(depth, intrinsics, poses, shell, border_is_real=True, occlusion=ALL_SEEN, left_out=left_out)
+
+
+def _taken(size: int, step: int) -> NDArray[np.int_]:
+    """Every `step`-th of so many rows or columns, in the middle."""
+    return np.arange((size - 1) % step // 2, size, step)
