@@ -40,7 +40,6 @@ def test_the_camera_view_shows_what_preview_path_calls_invented_and_the_curve_is
     coverage = session.current().coverage
     look_until(lambda: len(coverage.along) == 9, scene)
 
-    scene.ex4d.persistence = "off"  # what the camera view shows is of the frame alone
     assert bpy.ops.ex4d.preview() == {"FINISHED"}
     message = session.current().state.message
     strip = takes.strip_of(scene, 1, view=True)

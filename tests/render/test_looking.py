@@ -138,12 +138,14 @@ def test_what_other_frames_saw_is_told_apart_as_rendering_does_pixel_by_pixel(tm
 
 def test_of_a_large_shot_other_frames_are_looked_at_coarsely_and_still_say_nearly_the_same(tmp_path):
     drone = Drone(tmp_path, 768, 432)
-    found, invented = drone.looks(), drone.classes == classes.INVENTED
-    assert np.mean(found == drone.classes) > 0.94  # the rim of what a frame saw itself is anyone's
+    # The first frame is seen from the source's own place, from where a look misses nothing.
+    found, rendered = drone.looks()[1:], drone.classes[1:]
+    invented = rendered == classes.INVENTED
+    assert np.mean(found == rendered) > 0.94  # the rim of what a frame saw itself is anyone's
     assert np.mean((found == classes.INVENTED) == invented) > 0.96
     assert np.mean(found == classes.INVENTED, axis=(1, 2)) == pytest.approx(invented.mean(axis=(1, 2)), abs=0.03)
     alone = Looker().look("depth", drone.file, View(6, at(drone.path, 6), drone.poses[6]))
-    assert np.mean(alone == classes.INVENTED) > 2 * np.mean(found[6] == classes.INVENTED)
+    assert np.mean(alone == classes.INVENTED) > 2 * np.mean(found[5] == classes.INVENTED)
 
 
 def test_what_moves_is_read_once_and_other_frames_too(tmp_path, monkeypatch):
