@@ -324,6 +324,8 @@ LABELS = {
     "Fill": "Füllen",
     "Other Frames": "Andere Frames",
     "Amber dots: seen by other frames": "Gelbe Punkte: andere Frames sahen es",
+    "Lead-In": "Vorlauf",
+    "Where the path does not begin at the source view: also generate 8 to 16 frames that lead from there to its first camera, and cut them off": "Wo der Pfad nicht in der Originalansicht beginnt: außerdem 8 bis 16 Frames erzeugen, die von dort zu seiner ersten Kamera führen, und sie abschneiden",
     "They fill all that they saw; what moves may leave traces": "Sie füllen alles, was sie gesehen haben; Bewegtes kann Spuren hinterlassen",
     "They fill what a frame did not see, except in front of it and behind what moves": "Sie füllen, was ein Frame nicht gesehen hat, außer davor und hinter Bewegtem",
     "What other frames saw of the parts that stand still; it counts once what moves is known, which the search for the camera finds": "Was andere Frames von allem gesehen haben, das stillsteht; es zählt, sobald bekannt ist, was sich bewegt. Das findet die Suche nach der Kamera",
