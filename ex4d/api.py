@@ -19,6 +19,7 @@ from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSetting
 from ex4d.progress import Progress, silent
 from ex4d.render.conditioning import Conditioning
 from ex4d.render.engines import engine
+from ex4d.render.lead_in import with_lead_in
 from ex4d.render.scene import Scene
 from ex4d.schema import build, describe
 from ex4d.storage.sequence import clip_at
@@ -123,6 +124,7 @@ def generate_video(
     *,
     seed: int = 0,
     keep_source: bool = True,
+    lead_in: bool = False,
     options: Mapping[str, Any] | None = None,
     runtime: Runtime | None = None,
     progress: Progress = silent,
@@ -134,6 +136,7 @@ def generate_video(
         generator: its name; "auto" takes the best that can run here.
         seed: the same seed and settings give the same result.
         keep_source: keep what the source saw as it is.
+        lead_in: also generate frames from the source view to where the path begins, and cut them off.
         options: settings of the generator by name; `ex4d generate --help` lists them.
         runtime: keeps models loaded between calls; None loads and forgets them.
         progress: told after each step.
@@ -144,11 +147,15 @@ def generate_video(
     generation.refuse_stereo(view.settings)
     name = choose(generator, generators()).spec.name
     wanted = generation.plan(GenerateSettings(generator, seed, keep_source, options={name: dict(options or {})}))
-    used = runtime or Runtime()
+    used, scene, conditioning = runtime or Runtime(), view.scene, view.conditioning
+    if lead_in:
+        generation.refuse_lead_in(view.settings)
+        scene = with_lead_in(scene, wanted.spec.stride)
+        conditioning = rendering.view(scene, view.settings, progress) if scene.lead_in else conditioning
     try:
         made, _other = generation.generate(
-            view.conditioning,
-            view.scene,
+            conditioning,
+            scene,
             wanted,
             used,
             progress,

@@ -134,8 +134,11 @@ def _not_shown(scene: bpy.types.Scene, chosen: bpy.types.Object) -> list[Advice]
 
 def _path_trouble(scene: bpy.types.Scene, chosen: bpy.types.Object, verdict: path_check.Verdict) -> list[Advice]:
     """Advice where the chosen camera starts off the source view or goes nowhere, or where that is not known."""
-    if verdict.starts_off:
-        text = told("The path does not start at the source view, where the generator needs it.")
+    if verdict.starts_off and not scene.ex4d.lead_in:
+        text = told(
+            "The path does not start at the source view, where the generator needs it: start it there, or turn on"
+            " Lead-In in the Generator panel."
+        )
         short = "Starts off source view"
         if rig.movers(scene, chosen):  # keys can be mended
             return [Advice(text, "ex4d.bake_camera", (), "Bake to New Camera", short)]

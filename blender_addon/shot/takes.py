@@ -135,6 +135,7 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         generator=facts.generator_name,
         seed=facts.seed,
         keep_source=facts.keep_source,
+        lead_in=facts.lead_in,
         fps=str(rate_of(scene)),
         options=options.for_job(facts, server),
     )

@@ -56,6 +56,7 @@ def draw_generator(layout: Layout, context: Context) -> None:
     column.prop(facts, "generator")
     draw_options(column, context)
     column.prop(facts, "keep_source")
+    column.prop(facts, "lead_in")
     column.prop(facts, "persistence")
     column.prop(facts, "seed")
     draw_variations(layout, context)

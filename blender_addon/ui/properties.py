@@ -305,6 +305,7 @@ class TakeChoices:
         max=64,
     )
     keep_source: property_of(GENERATE["keep_source"])
+    lead_in: property_of(GENERATE["lead_in"])
     persistence: property_of(RENDER["persistence"])
 
 

@@ -3,19 +3,23 @@
 import shutil
 import tempfile
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ex4d.cli import takes
+from ex4d.cli.leaving import Leaving
 from ex4d.cli.options import (
+    ENDINGS,
     CameraFile,
+    Crf,
     DepthFile,
-    Format,
     InputVideo,
     MovingMask,
-    OutputFormat,
+    Result,
+    ResultFormat,
     SourceCamera,
     estimator_names,
     source_files,
@@ -27,8 +31,8 @@ from ex4d.errors import InputError
 from ex4d.generate.registry import AUTO, generators
 from ex4d.pipeline.requests import Fill, Generate
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
-from ex4d.pipeline.take import SOURCE_CAMERA
-from ex4d.storage.atomic import check_there, replacing
+from ex4d.pipeline.take import MASK, SOURCE_CAMERA
+from ex4d.storage.atomic import check_there
 from ex4d.storage.names import with_name
 
 if TYPE_CHECKING:
@@ -52,7 +56,11 @@ _GENERATORS = generators()
 def generate(
     *,
     output_video: Annotated[
-        Path, typer.Option("--output_video", help="Video to write, ending in .mp4; with png, a folder of frames.")
+        Path,
+        typer.Option(
+            "--output_video",
+            help="Video to write, ending in .mp4, or as --output_format says; with png and exr, a folder of frames.",
+        ),
     ],
     input_video: InputVideo = None,
     color_video: Annotated[
@@ -69,7 +77,8 @@ def generate(
     source: SourceSettings,
     generation: GenerateSettings,
     options: dict[str, dict[str, Any]],
-    output_format: Format = "mp4",
+    output_format: Result = "mp4",
+    crf: Crf = None,
     render: RenderSettings,
 ) -> None:
     """Shoot a clip again from another camera.
@@ -93,6 +102,8 @@ def generate(
     beside = output_video.with_name(f"{output_video.stem}.{Path(name).stem}{output_video.suffix}")
     videos = {take.RESULT: output_video, name: beside}
     _check_names(videos, output_format)
+    if crf is not None and output_format != "mp4":
+        raise InputError(f"--crf is for H.264: leave it out, as --output_format is {output_format}.")
     refuse_overwriting([*videos.values(), folder], input_video, color_video, mask_video, depth, camera, source_camera)
     takes.check_free(folder)
     kept: dict[str, NDArray[np.uint8]] = {}
@@ -115,10 +126,10 @@ def generate(
                 _keep_source_camera(job, named, Path(links), temporary, folder)
                 record = take.read_record(temporary / take.SIDECAR)
                 take.write_record(temporary / take.SIDECAR, take.with_inputs(record, folder, named.places))
-            written = [
-                _leave(folder / inside, frames, videos[inside], output_format) for inside, frames in kept.items()
-            ]
-    say(*named.notes, *facts["notes"])
+            alpha, said = _alpha(folder, kept, output_format)
+            leave = Leaving(output_format, crf, Fraction(record.fps), alpha, progress)
+            written = [leave(folder / inside, frames, videos[inside]) for inside, frames in kept.items()]
+    say(*named.notes, *facts["notes"], *said)
     results(*written, folder)
 
 
@@ -144,16 +155,19 @@ def _keep_source_camera(job: Generate | Fill, named: "NamedFiles", links: Path, 
             named.places[sha256] = folder / SOURCE_CAMERA
 
 
-def _check_names(videos: dict[str, Path], output_format: OutputFormat) -> None:
+def _check_names(videos: dict[str, Path], output_format: ResultFormat) -> None:
     """Refuse names that a video or a folder of frames cannot have, before anything takes time."""
-    from ex4d.media.movie import check_png_folder
+    from ex4d.media.movie import check_frames_folder
 
     for video in videos.values():
-        if output_format == "png":
-            check_png_folder(video)
+        if output_format not in ENDINGS:
+            check_frames_folder(video)
             continue
-        if video.suffix.lower() != ".mp4":
-            raise InputError(f"The video is written as MP4: let --output_video end in .mp4, not {video.name!r}.")
+        ending = ENDINGS[output_format]
+        if video.suffix.lower() != ending:
+            raise InputError(
+                f"With --output_format {output_format}, let --output_video end in {ending}, not {video.name!r}."
+            )
         if video.is_dir():
             raise InputError(f"{video} cannot be written because there is a folder of that name: choose another name.")
 
@@ -190,13 +204,15 @@ def _fill(
     return named.fill(colour, mask, source.frames, generation, render.release_compat)
 
 
-def _leave(inside: Path, frames: "NDArray[np.uint8]", place: Path, output_format: OutputFormat) -> Path:
-    """A video of the take under the user's name: a copy, or the frames as pictures, which lose nothing."""
-    from ex4d.media.movie import write_png_frames
+def _alpha(
+    folder: Path, kept: "dict[str, NDArray[np.uint8]]", output_format: ResultFormat
+) -> "tuple[NDArray[np.uint8] | None, tuple[str, ...]]":
+    """The mask of a take where the format holds one, and a sentence where it does not fit the video."""
+    from ex4d.media.movie import read_movie
 
-    if output_format == "png":
-        write_png_frames(place, frames)
-    else:
-        with replacing(place) as temporary:
-            shutil.copyfile(inside, temporary)
-    return place
+    if output_format not in ("prores", "exr"):
+        return None, ()
+    mask = read_movie(folder / MASK).frames[..., 0]
+    if any(frames.shape[:3] != mask.shape for frames in kept.values()):
+        return None, ("The video has another size or length than the mask, as released, so the mask is not in it.",)
+    return mask, ()

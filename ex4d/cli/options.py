@@ -22,6 +22,7 @@ import typer
 from ex4d.depth import registry
 from ex4d.errors import InputError
 from ex4d.generate.base import Spec
+from ex4d.media.movie import CRF
 from ex4d.pipeline.open import SourceFiles
 from ex4d.schema import Choice, Scalar, Setting, Settings, describe
 from ex4d.storage.sequence import clip_at
@@ -71,6 +72,27 @@ CameraFile = Annotated[
 ]
 OutputFormat = Literal["mp4", "png"]
 Format = Annotated[OutputFormat, typer.Option("--output_format", help="Video, or a folder of PNG frames.")]
+ResultFormat = Literal["mp4", "prores", "ffv1", "png", "exr"]
+ENDINGS: dict[ResultFormat, str] = {"mp4": ".mp4", "prores": ".mov", "ffv1": ".mkv"}
+"""How the names of videos end; the other formats are folders of frames."""
+Result = Annotated[
+    ResultFormat,
+    typer.Option(
+        "--output_format",
+        help="What --output_video is. mp4: H.264, see --crf; prores: ProRes 4444 in .mov, with the mask as alpha; ffv1:"
+        " FFV1 in .mkv, lossless; png: a folder of frames; exr: a folder of frames as scene-linear half floats, with"
+        " the mask as the layer mask.A. All hold pictures of 8 bits. The take itself always holds .mp4.",
+    ),
+]
+Crf = Annotated[
+    int | None,
+    typer.Option(
+        "--crf",
+        min=0,
+        max=51,
+        help=f"Quality of --output_video as H.264: less is better and larger.  [default: {CRF}]",
+    ),
+]
 OutputDir = Annotated[Path, typer.Option("--output_dir", help="Folder for the results.")]
 
 _TYPES: dict[str, Any] = {"whole": int, "number": float, "switch": bool, "text": str}

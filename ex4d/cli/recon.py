@@ -52,7 +52,7 @@ def recon(
     Colour is the clip's mesh seen from the new camera; the mask marks the pixels that are real.
     """
     from ex4d.geometry import camera_path
-    from ex4d.media.movie import check_png_folder
+    from ex4d.media.movie import check_frames_folder
     from ex4d.pipeline import render as rendering
     from ex4d.pipeline.open import open_shot
     from ex4d.storage.atomic import replacing
@@ -64,7 +64,7 @@ def recon(
     camera_file = output_dir / f"camera_{name}.npz"
     refuse_overwriting([*outputs, *([camera_file] if save_camera else [])], input_video, depth, camera, source_camera)
     for folder in outputs if output_format == "png" else ():
-        check_png_folder(folder)
+        check_frames_folder(folder)
     with bars() as progress:
         shot = open_shot(files, source, look_beside=True, release_lens=render.release_compat, progress=progress)
         scene = rendering.scene_of(shot, camera, preset, render)

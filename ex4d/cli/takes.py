@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ex4d.cli.options import ENDINGS
 from ex4d.errors import InputError
 from ex4d.pipeline import take
 from ex4d.storage.atomic import replacing
@@ -16,7 +17,7 @@ ENDING = ".take"
 
 def folder_of(video: Path) -> Path:
     """The folder for the take of a video, or of a folder of pictures."""
-    name = video.stem if video.suffix.lower() == ".mp4" else video.name
+    name = video.stem if video.suffix.lower() in ENDINGS.values() else video.name
     return video.with_name(name + ENDING)
 
 

@@ -36,7 +36,8 @@ class Request:
     """What a generator is asked for.
 
     Attributes:
-        conditioning: T frames as rendered: what is real along the path. The rim of its mask is not eroded yet.
+        conditioning: T frames as rendered: what is real along the path, its lead-in included, which is cut off of the
+            result later. The rim of its mask is not eroded yet.
         scene: what it was rendered from; None where only colour and mask are known.
         settings: an instance of the specification's `settings`.
         seed: for everything that is drawn at random.

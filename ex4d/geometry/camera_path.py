@@ -1,6 +1,6 @@
 """Camera paths: one camera a frame, and the file that holds them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,10 @@ class CameraPath:
     def extrinsics(self) -> NDArray[np.float64]:
         """World-to-camera (T,4,4)."""
         return transforms.inverse(self.camera_to_world)
+
+    def after(self, first: int) -> "CameraPath":
+        """The cameras from number `first` on."""
+        return replace(self, camera_to_world=self.camera_to_world[first:], intrinsics=self.intrinsics[first:])
 
     def in_size(self, width: int, height: int) -> "CameraPath":
         """The same cameras with a picture of another size in pixels; one of another aspect is squeezed."""

@@ -10,18 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
-from ex4d.media.clip import Clip, read_clip
+from ex4d.media.clip import Clip, clip_info, read_clip
 from ex4d.progress import WRITING_VIDEO, Progress, silent
 from ex4d.storage.atomic import replacing
 
 if TYPE_CHECKING:
     import av
 
-QUALITY = "12"
+CRF = 12
 """Constant rate factor of x264: 1 level of error on average, at some 4 Mbit/s for 1024x576."""
 
 METADATA_KEYS = ("title", "comment", "description", "artist", "copyright", "date")
-"""What an .mp4 file can carry as texts."""
+"""What results can carry as texts."""
+
+PNG, EXR = ".png", ".exr"
+"""Endings of the pictures that a folder of frames holds."""
 
 _BT709 = 1  # number of the primaries, transfer and matrix in ITU-T H.273
 
@@ -32,6 +35,7 @@ def write_movie(
     fps: Fraction,
     *,
     lossless: bool = False,
+    crf: int = CRF,
     metadata: dict[str, str] | None = None,
     progress: Progress = silent,
 ) -> None:
@@ -43,6 +47,7 @@ def write_movie(
         fps: frame rate, kept exactly.
         lossless: grey frames come back bit for bit; for masks. Blender plays that profile of H.264 (High
             4:4:4 Predictive), not every browser does.
+        crf: constant rate factor of x264, 0 to 51: less is better and larger; nothing where `lossless`.
         metadata: texts by the names in `METADATA_KEYS`.
         progress: told before each frame; raises `Cancelled` to stop.
 
@@ -56,8 +61,7 @@ def write_movie(
         raise ValueError(f"frames must be uint8 (T,H,W,3) or (T,H,W), not {frames.dtype} {frames.shape}")
     if lossless and frames.ndim == 4:
         raise ValueError("lossless movies are for grey frames (T,H,W)")
-    if unknown := set(metadata or {}) - set(METADATA_KEYS):
-        raise ValueError(f"an .mp4 file cannot carry the metadata {sorted(unknown)}")
+    texts_fit(metadata or {})
     if len(frames) == 0:
         raise InputError(f"{path} cannot be written: there are no frames.")
     height, width = frames.shape[1:3]
@@ -79,7 +83,7 @@ def write_movie(
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         # Without mbtree: x264's fast code for it reads memory that nobody wrote in small pictures, so that the same
         # frames would not always give the same file.
-        stream.options = {"qp": "0"} if lossless else {"crf": QUALITY, "x264-params": "mbtree=0"}
+        stream.options = {"qp": "0"} if lossless else {"crf": str(crf), "x264-params": "mbtree=0"}
         codec = stream.codec_context
         codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
         codec.color_range = 2 if lossless else 1  # full, limited
@@ -91,6 +95,17 @@ def write_movie(
         container.mux(stream.encode())
     with replacing(path) as temporary:
         temporary.write_bytes(movie.getvalue())  # not a copy; a view in the traceback of a failure would outlive it
+
+
+def texts_of(path: Path) -> dict[str, str]:
+    """The texts of a video that `write_movie` wrote, by the names in `METADATA_KEYS`."""
+    return {key: text for key, text in clip_info(path).metadata.items() if key in METADATA_KEYS}
+
+
+def texts_fit(metadata: dict[str, str]) -> None:
+    """Raise ValueError for texts that a result cannot carry."""
+    if unknown := set(metadata) - set(METADATA_KEYS):
+        raise ValueError(f"a video cannot carry the metadata {sorted(unknown)}")
 
 
 def read_movie(path: Path) -> Clip:
@@ -109,17 +124,17 @@ def write_png_frames(folder: Path, frames: NDArray[np.uint8]) -> None:
     import cv2
 
     folder = Path(folder)
-    check_png_folder(folder)
+    check_frames_folder(folder)
     with replacing(folder) as temporary:
         temporary.mkdir()
         for number, frame in enumerate(frames):
             picture = frame[..., ::-1] if frame.ndim == 3 else frame
             encoded = cv2.imencode(".png", picture)[1]
-            (temporary / f"frame_{number:05d}.png").write_bytes(encoded.tobytes())
+            (temporary / f"frame_{number:05d}{PNG}").write_bytes(encoded.tobytes())
 
 
-def check_png_folder(folder: Path) -> None:
-    """Refuse a folder that `write_png_frames` would refuse, before anything takes time.
+def check_frames_folder(folder: Path) -> None:
+    """Refuse a folder that cannot become one of frames, before anything takes time.
 
     Raises:
         InputError: it is a file, or holds other files than frames.
@@ -131,7 +146,7 @@ def check_png_folder(folder: Path) -> None:
         raise InputError(f"The folder {folder} holds other files ({min(others)}): choose a new or empty folder.")
 
 
-_FRAME_NAME = re.compile(r"frame_[0-9]{5,}\.png")
+_FRAME_NAME = re.compile(rf"frame_[0-9]{{5,}}({re.escape(PNG)}|{re.escape(EXR)})")
 
 
 def _bt709(frame: NDArray[np.uint8]) -> "av.VideoFrame":

@@ -18,21 +18,31 @@ from ex4d.pipeline.settings import GenerateSettings, SourceSettings
 from ex4d.progress import Progress
 from ex4d.render.conditioning import Conditioning
 from ex4d.render.coverage import Coverage
+from ex4d.render.lead_in import with_lead_in
 from ex4d.render.scene import Scene
 
 BLACK = 24
 """Highest level of a pixel that was black before a video was compressed."""
 
 
-def rendered(scene: Scene, job: Generate, progress: Progress) -> tuple[Scene | None, Conditioning]:
+def rendered(scene: Scene, job: Generate, stride: int, progress: Progress) -> tuple[Scene | None, Conditioning]:
     """Colour and mask along the path, and the scene in their size for generators that draw from it.
 
-    As released, pictures are rendered in the clip's size and squeezed afterwards; no scene has their size then.
+    Both have the lead-in that was asked for. As released, pictures are rendered in the clip's size and squeezed
+    afterwards; no scene has their size then.
+
+    Args:
+        scene: in the working size, as long as the shot.
+        job: what to do.
+        stride: of the generator, see `ex4d.generate.base.Spec`.
+        progress: told after each frame.
 
     Raises:
         InputError: see `ex4d.pipeline.render.view`.
     """
     size = _size(job.generation)
+    if job.generation.lead_in:
+        scene = with_lead_in(scene, stride)
     if size is None or size == (scene.path.width, scene.path.height):
         return scene, rendering.view(scene, job.render, progress)
     if job.render.release_compat:
@@ -52,6 +62,11 @@ def read(job: Fill, files: JobFiles, progress: Progress) -> tuple[Conditioning, 
     """
     assert files.colour is not None
     assert files.mask is not None
+    if job.generation.lead_in:
+        raise InputError(
+            "A lead-in is rendered from the clip, and there are only colour and mask: leave Lead-In out, or start from"
+            " the clip."
+        )
     total = clip_info(files.colour).frames
     frames = job.frames or min(presets.RELEASE_FRAMES, total)
     colour = read_clip(files.colour, frames=frames, longest_side=None, multiple=2, progress=progress)

@@ -64,6 +64,12 @@ def refuse_stereo(settings: RenderSettings) -> None:
         raise InputError("A take is made for one camera: leave Stereo out, and make a take for each eye.")
 
 
+def refuse_lead_in(settings: RenderSettings) -> None:
+    """Raise InputError where a lead-in is asked for as released: a path is taken as it is then."""
+    if settings.release_compat:
+        raise InputError("The EX-4D release makes no lead-in: turn off Lead-In or Release Compatibility.")
+
+
 def generate(
     conditioning: Conditioning,
     scene: Scene | None,
@@ -80,7 +86,7 @@ def generate(
     `ex4d.render.mask_edges`). As released, nothing is put back: the result is the model's, in its size.
 
     Args:
-        conditioning: what is real along the path.
+        conditioning: what is real along the path. A lead-in is generated too, and cut off.
         scene: what it was rendered from, where that is known.
         wanted: the generator and its settings.
         runtime: has the generator.
@@ -97,6 +103,8 @@ def generate(
     """
     request = Request(conditioning, scene, wanted.settings, wanted.seed, engine, as_released)
     made = _made(wanted.spec, request, runtime, progress)
+    lead_in, conditioning = conditioning.lead_in, conditioning.without_lead_in
+    made = replace(made, frames=made.frames[lead_in:])
     if wanted.spec.is_preview:
         made = replace(made, notes=("This is a preview: no video model made its pictures.", *made.notes))
     if as_released and not wanted.spec.is_preview:
@@ -105,6 +113,8 @@ def generate(
     weight = mask_edges.soft_edge(conditioning.mask, sure.mask)
     composited = mask_edges.composite(conditioning.colour, made.frames, weight)
     settings = {**made.settings, "keep_source": wanted.keep_source, "eroded_by": mask_edges.DEFAULT_KERNELS}
+    if lead_in:
+        settings["lead_in_frames"] = lead_in
     pair = (composited, made.frames) if wanted.keep_source else (made.frames, composited)
     return replace(made, frames=pair[0], settings=settings), pair[1]
 

@@ -142,16 +142,19 @@ def _take(
     wanted = generation.plan(job.generation)  # before anything takes time
     if isinstance(job, Generate):
         generation.refuse_stereo(job.render)
+        if job.generation.lead_in:
+            generation.refuse_lead_in(job.render)
     shot, scene, drawn, as_released = None, None, None, False
     if isinstance(job, Generate):
         shot = _shot(job, files, runtime, watch)
         scene = rendering.scene_of(shot, files.path, job.preset, job.render)
-        drawn, seen = conditioning.rendered(scene, job, watch)
+        drawn, whole = conditioning.rendered(scene, job, wanted.spec.stride, watch)
         clip_fps = shot.clip.fps
         drawn_by, as_released = engine(job.render.engine), job.render.release_compat
     else:
-        seen, clip_fps = conditioning.read(job, files, watch)
+        whole, clip_fps = conditioning.read(job, files, watch)
         drawn_by, as_released = engine(), job.release_compat
+    seen = whole.without_lead_in
     notes = [*(shot.notes if shot else ()), *seen.notes]
     fps = Fraction(job.generation.fps) if job.generation.fps else clip_fps
     # How the path's file was read is not for videos, which must be the same when made again from the take's own file.
@@ -163,7 +166,7 @@ def _take(
     with Writer(watch) as writer:
         _write_conditioning(writer, out, without_rim(seen, wanted.seed), fps, notes)
         made, other = generation.generate(
-            seen, drawn, wanted, runtime, writer.progress, engine=drawn_by, as_released=as_released
+            whole, drawn, wanted, runtime, writer.progress, engine=drawn_by, as_released=as_released
         )
         made = replace(made, notes=(*notes, *made.notes))
         _write_result(writer, out, made, other, fps, wanted, keep)

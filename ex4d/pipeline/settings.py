@@ -369,6 +369,12 @@ class GenerateSettings(Settings):
         "Keep Source",
         "Keep what the source saw as it is; the other video is written beside the result",
     )
+    lead_in: bool = setting(
+        False,
+        "Lead-In",
+        "Where the path does not begin at the source view: also generate 8 to 16 frames that lead from there to its"
+        " first camera, and cut them off",
+    )
     width: int | None = setting(
         None, "Width", "Width of the result; by default that of the working picture", unit="pixels", minimum=16
     )

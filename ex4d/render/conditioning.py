@@ -32,9 +32,10 @@ class Conditioning:
     Attributes:
         colour: (T,h,w,3) uint8, black where nothing real is seen.
         mask: (T,h,w) uint8, 255 where the colour is real, 0 where it has to be invented.
-        coverage: how much of each frame is real, and how far the camera has turned.
+        coverage: how much of each of the shot's frames is real, and how far the camera has turned.
         notes: sentences for the user about the path.
         borrowed: (T,h,w) uint8, 255 where another frame saw what is real; None where no other was asked.
+        lead_in: so many of the T frames come before the shot's first, see `ex4d.render.lead_in`.
     """
 
     colour: NDArray[np.uint8]
@@ -42,6 +43,14 @@ class Conditioning:
     coverage: Coverage
     notes: tuple[str, ...] = ()
     borrowed: NDArray[np.uint8] | None = None
+    lead_in: int = 0
+
+    @property
+    def without_lead_in(self) -> "Conditioning":
+        """The shot alone; the arrays are views of these."""
+        colour, mask = self.colour[self.lead_in :], self.mask[self.lead_in :]
+        borrowed = None if self.borrowed is None else self.borrowed[self.lead_in :]
+        return replace(self, colour=colour, mask=mask, borrowed=borrowed, lead_in=0)
 
 
 def render(scene: Scene, engine: Engine | None = None, progress: Progress = silent) -> Conditioning:
@@ -52,7 +61,8 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
     As released, that holds for frame 0 alone, wherever its camera stands.
 
     Args:
-        scene: T frames and T cameras; its `persistence` says whether other frames fill what a frame did not see.
+        scene: T frames and T cameras, or more with a lead-in; its `persistence` says whether other frames fill what a
+            frame did not see.
         engine: what draws; None takes the fastest that can run here.
         progress: told after each frame; raises `Cancelled` to stop.
 
@@ -61,25 +71,27 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
     """
     mesh, frames, path = scene.mesh, scene.pictures, scene.path
     _check(scene)
-    kept = [0] if scene.release_compat else [t for t in range(len(path)) if coincides(mesh, path, t)]
+    kept = [0] if scene.release_compat else [c for c in range(len(path)) if coincides(mesh, path, c, scene.frame_of(c))]
     shape = (len(path), path.height, path.width)
     colour, mask = np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8)
-    for t in kept:
-        colour[t], mask[t] = frames[t], 255
+    for camera in kept:
+        colour[camera], mask[camera] = frames[scene.frame_of(camera)], 255
     engine = engine or default_engine()
-    drawn = [t for t in range(len(path)) if t not in set(kept)]
+    drawn = [camera for camera in range(len(path)) if camera not in set(kept)]
     if kept:
         progress(RENDERING, len(kept), len(path))
     world = _world(scene, engine)
     borrowed = np.zeros(shape, np.uint8) if world is not None else None
-    views = engine.views(scene, [(t, t) for t in drawn]) if world is None else world.views(drawn)
-    for done, (t, view) in enumerate(zip(drawn, views, strict=True), len(kept) + 1):
-        colour[t], mask[t] = view.colour, view.mask
+    views = world.views(drawn) if world else engine.views(scene, [(scene.frame_of(c), c) for c in drawn])
+    for done, (camera, view) in enumerate(zip(drawn, views, strict=True), len(kept) + 1):
+        colour[camera], mask[camera] = view.colour, view.mask
         if borrowed is not None and view.borrowed is not None:
-            borrowed[t] = view.borrowed * np.uint8(255)
+            borrowed[camera] = view.borrowed * np.uint8(255)
         progress(RENDERING, done, len(path))
-    coverage = of_masks(mask, mesh, path)
-    return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine, borrowed), borrowed)
+    coverage = of_masks(mask[scene.lead_in :], mesh, path.after(scene.lead_in))
+    about = None if borrowed is None else borrowed[scene.lead_in :]
+    notes = _notes(scene, coverage, engine, about)
+    return Conditioning(colour, mask, coverage, notes, borrowed, scene.lead_in)
 
 
 def _world(scene: Scene, engine: Engine) -> "World | None":
@@ -139,7 +151,7 @@ def _notes(
     """What the user should know about a rendered path."""
     of_engine = [engine.note] if engine.note else []
     return (
-        *path_notes(scene.mesh, scene.path),
+        *path_notes(scene.mesh, scene.path.after(scene.lead_in), scene.lead_in),
         *_borrowed_notes(scene, borrowed),
         *_coverage_notes(coverage),
         *of_engine,
@@ -177,8 +189,8 @@ def _check(scene: Scene) -> None:
             f"The mesh has {len(mesh)} frames of {mesh.width}x{mesh.height} pixels but the clip's frames have the"
             f" shape {scene.pictures.shape}: they must belong together."
         )
-    if len(path) != len(mesh):
-        raise InputError(f"The camera path has {len(path)} frames but the clip has {len(mesh)}: they must match.")
+    if (own := len(path) - scene.lead_in) != len(mesh):
+        raise InputError(f"The camera path has {own} frames but the clip has {len(mesh)}: they must match.")
     if scene.release_compat and (path.height, path.width) != (mesh.height, mesh.width):
         raise InputError(
             f"The release's frame rule needs a path of the clip's size {mesh.width}x{mesh.height},"
@@ -192,29 +204,45 @@ def _check(scene: Scene) -> None:
         )
 
 
-def coincides(mesh: DWMesh, path: CameraPath, t: int) -> bool:
-    """Whether camera `t` of the path is the source camera of that frame: place, direction, lens and picture."""
+def coincides(mesh: DWMesh, path: CameraPath, camera: int, t: int) -> bool:
+    """Whether a camera of the path is the source camera of frame `t`: place, direction, lens and picture."""
     return (
         (path.height, path.width) == (mesh.height, mesh.width)
-        and _same_pose(mesh, path, t)
-        and np.allclose(path.intrinsics[t], mesh.intrinsics[t], rtol=0, atol=1e-2)
+        and _same_pose(mesh, path, camera, t)
+        and np.allclose(path.intrinsics[camera], mesh.intrinsics[t], rtol=0, atol=1e-2)
     )
 
 
-def _same_pose(mesh: DWMesh, path: CameraPath, t: int) -> bool:
+def begins_at_source(mesh: DWMesh, path: CameraPath) -> bool:
+    """Whether a path begins where the source camera stands in the first frame, and looks where it does."""
+    return _same_pose(mesh, path, 0, 0)
+
+
+def _same_pose(mesh: DWMesh, path: CameraPath, camera: int, t: int) -> bool:
     """Equal poses, as far as single precision and a millionth of a turn can tell."""
-    ours, theirs = path.camera_to_world[t], mesh.source_to_world[t]
+    ours, theirs = path.camera_to_world[camera], mesh.source_to_world[t]
     shift = np.abs(ours[:3, 3] - theirs[:3, 3]).max()
     return bool(np.abs(ours[:3, :3] - theirs[:3, :3]).max() < 1e-5 and shift < 1e-4 * mesh.depth[t].min())
 
 
-def path_notes(mesh: DWMesh, path: CameraPath) -> tuple[str, ...]:
-    """What the user should know about a path before generating along it."""
+def path_notes(mesh: DWMesh, path: CameraPath, lead_in: int = 0) -> tuple[str, ...]:
+    """What the user should know about a path before generating along it.
+
+    Args:
+        mesh: of the shot.
+        path: the shot's own cameras.
+        lead_in: frames of a lead-in before them.
+    """
     notes = []
-    if not _same_pose(mesh, path, 0):
+    if lead_in:
+        notes.append(
+            f"The camera does not start at the source view: a lead-in of {lead_in} frames from there was generated with"
+            " the shot and cut off."
+        )
+    elif not begins_at_source(mesh, path):
         notes.append(
             "The camera does not start at the source view: EX-4D was trained on paths that do, so start the path"
-            " there for the best result."
+            " there, or turn on Lead-In, for the best result."
         )
     inside = [t for t in range(len(path)) if _is_behind_surface(mesh, path, t)]
     if inside:

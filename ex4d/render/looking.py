@@ -118,7 +118,9 @@ class Looker:
         mesh = self._mesh(key, path, view)
         mesh = replace(mesh, source_to_world=view.source_to_world[None])
         is_source = (
-            view.frame == 0 if view.release_compat else coincides(mesh, view.camera.in_size(mesh.width, mesh.height), 0)
+            view.frame == 0
+            if view.release_compat
+            else coincides(mesh, view.camera.in_size(mesh.width, mesh.height), 0, 0)
         )
         if is_source:
             return np.full((view.camera.height, view.camera.width), classes.OWN, np.uint8)

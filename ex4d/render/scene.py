@@ -1,7 +1,7 @@
 """What is drawn, from where, and what comes of it; the interface of the engines that draw."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -36,6 +36,8 @@ class Scene:
         release_compat: the release's far plane and its colours that fade towards unreliable vertices.
         persistence: whether other frames fill what a frame did not see, see `ex4d.render.world`.
         moving: (T,H,W) bool, what moves by itself; None where nobody knows: then no other frame fills anything.
+        lead_in: so many of the path's cameras come before the shot's own and look at its first frame, see
+            `ex4d.render.lead_in`.
     """
 
     mesh: DWMesh
@@ -44,6 +46,16 @@ class Scene:
     release_compat: bool = False
     persistence: Persistence = "off"
     moving: NDArray[np.bool_] | None = None
+    lead_in: int = 0
+
+    def frame_of(self, view: int) -> int:
+        """Number of the frame that a camera of the path looks at."""
+        return max(0, view - self.lead_in)
+
+    @property
+    def without_lead_in(self) -> "Scene":
+        """The shot alone: T frames and T cameras."""
+        return replace(self, path=self.path.after(self.lead_in), lead_in=0) if self.lead_in else self
 
     @property
     def far(self) -> float:

@@ -51,28 +51,29 @@ class World:
             left_out[t] = filling.widened(self._moving[t])
         self._still = replace(scene, mesh=replace(scene.mesh, left_out=left_out))
 
-    def views(self, frames: Sequence[int]) -> Iterator[View]:
-        """What these frames show from their own cameras, filled, in their order.
+    def views(self, cameras: Sequence[int]) -> Iterator[View]:
+        """What these cameras of the path show of their own frames, filled, in their order.
 
         A few at a time are in memory, each with those that fill it.
         """
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            for first in range(0, len(frames), _AT_ONCE):
-                some, waiting = frames[first : first + _AT_ONCE], []
-                for t, own in zip(some, self._engine.views(self._scene, [(t, t) for t in some], True), strict=True):
+            for first in range(0, len(cameras), _AT_ONCE):
+                some = [(self._scene.frame_of(camera), camera) for camera in cameras[first : first + _AT_ONCE]]
+                waiting = []
+                for (t, camera), own in zip(some, self._engine.views(self._scene, some, True), strict=True):
                     asked = nearest_first(self._donors, t)
-                    views = list(self._engine.views(self._still, [(donor, t) for donor in asked], surfaces=True))
-                    waiting.append(pool.submit(self._fill, t, own, views))
+                    views = list(self._engine.views(self._still, [(donor, camera) for donor in asked], surfaces=True))
+                    waiting.append(pool.submit(self._fill, t, camera, own, views))
                 for filled in waiting:
                     yield filled.result()
 
-    def _fill(self, t: int, own: View, views: Sequence[View]) -> View:
-        """What frame `t` shows from camera `t`, filled from views of other frames, the nearest in time first."""
+    def _fill(self, t: int, camera: int, own: View, views: Sequence[View]) -> View:
+        """What frame `t` shows from a camera of the path, filled from views of others, the nearest in time first."""
         colour, mask, borrowed = own.colour.copy(), own.mask.copy(), np.zeros(own.mask.shape, np.bool_)
         mesh, path, sure = self._scene.mesh, self._scene.path, filling.eroded(own.mask)
         frame = None if self._scene.persistence == "all" else filling.Frame.of(mesh, t, self._moving[t])
-        to_source = transforms.inverse(mesh.source_to_world[t]) @ path.camera_to_world[t]
-        filled = filling.filled(own, sure, views, frame, filling.Camera(to_source, path.intrinsics[t]))
+        to_source = transforms.inverse(mesh.source_to_world[t]) @ path.camera_to_world[camera]
+        filled = filling.filled(own, sure, views, frame, filling.Camera(to_source, path.intrinsics[camera]))
         if filled is None:
             return View(colour, mask, borrowed=borrowed)
         rows, columns = filled.at

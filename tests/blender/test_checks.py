@@ -13,7 +13,7 @@ import pytest
 import shots
 
 from blender_addon.scene import objects
-from blender_addon.shot import checks
+from blender_addon.shot import checks, takes
 from blender_addon.ui.preferences import preferences
 from blender_addon.work import session, state
 
@@ -264,3 +264,14 @@ def test_with_match_scene_off_the_cube_stays_and_check_offers_to_hide_it(scene, 
     (advice,) = [a for a in checks.warnings(scene) if a.operator == "ex4d.hide"]
     press(advice)
     assert cube.hide_render
+
+
+def test_with_a_lead_in_a_path_may_begin_anywhere_and_the_take_is_asked_for_with_it(scene, ready):
+    scene.ex4d.camera.location.x += 1
+    scene.ex4d.camera.keyframe_insert("location", frame=scene.ex4d.start)
+    (advice,) = checks.warnings(scene)
+    assert advice.text.endswith("start it there, or turn on Lead-In in the Generator panel.")
+    assert takes.request_take(scene, False).generation["lead_in"] is False
+    scene.ex4d.lead_in = True
+    assert not checks.warnings(scene)
+    assert takes.request_take(scene, False).generation["lead_in"] is True

@@ -113,7 +113,7 @@ def test_before_generating_the_panel_says_that_a_preview_will_come_and_why(scene
     assert "Check Again" in drawn.buttons
     assert dict(drawn.lines)["Will be a preview"].button == "ex4d.connect"
     drawn = draw(panels.draw_generator)
-    assert drawn.shown == ["generator", "keep_source", "persistence", "seed", "variations"]
+    assert drawn.shown == ["generator", "keep_source", "lead_in", "persistence", "seed", "variations"]
     assert "Uses Sketch" in drawn.labels
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generate)
@@ -126,19 +126,26 @@ def test_who_asks_for_a_preview_hears_nothing_of_the_model(scene, shot):
     scene.ex4d.generator = "sketch"
     drawn = draw(panels.draw_generate)
     assert WHY_NOT not in drawn.text
-    assert draw(panels.draw_generator).shown == ["generator", "keep_source", "persistence", "seed", "variations"]
+    assert draw(panels.draw_generator).shown == [
+        "generator",
+        "keep_source",
+        "lead_in",
+        "persistence",
+        "seed",
+        "variations",
+    ]
 
 
 def test_all_settings_are_drawn_that_the_server_announces_for_the_generator_that_will_run(scene, shot):
     announced.by()
     options = ["quality", "steps", "guidance", "prompt", "tiled", "seen", "kernel"]
     drawn = draw(panels.draw_generator)
-    assert drawn.shown == ["generator", *options, "keep_source", "persistence", "seed", "variations"]
+    assert drawn.shown == ["generator", *options, "keep_source", "lead_in", "persistence", "seed", "variations"]
     assert "Uses The Painter" in drawn.labels
     assert not checks.generator_trouble(scene)
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generator)
-    assert drawn.shown == ["generator", *options, "keep_source", "persistence", "seed", "variations"]
+    assert drawn.shown == ["generator", *options, "keep_source", "lead_in", "persistence", "seed", "variations"]
     assert "Uses The Painter" not in drawn.labels
 
 
@@ -605,7 +612,7 @@ def test_the_panel_names_a_setting_that_blender_cannot_show_and_draws_the_others
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generator)
     assert "Blender cannot show the setting 'bad' of the generator 'painter'" in drawn.text
-    assert drawn.shown == ["generator", "steps", "keep_source", "persistence", "seed", "variations"]
+    assert drawn.shown == ["generator", "steps", "keep_source", "lead_in", "persistence", "seed", "variations"]
 
 
 @pytest.mark.parametrize("server", [announced.EVERYTHING, None])

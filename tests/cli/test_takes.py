@@ -5,14 +5,17 @@ import shutil
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
+import OpenEXR
 import pytest
 from test_cli import PLUGINS, ex4d, files_below
 
 from ex4d.geometry.depth_video import save_depth
-from ex4d.media.clip import read_clip
+from ex4d.media.clip import clip_info, read_clip
 from ex4d.media.movie import read_movie, write_movie, write_png_frames
+from ex4d.media.still import srgb
 from ex4d.pipeline import take
 from ex4d.pipeline.open import gather
 from ex4d.pipeline.requests import blobs_of
@@ -338,3 +341,83 @@ def test_pictures_in_a_folder_named_depth_that_holds_a_text_too_become_a_take(tm
     done = ex4d("generate", "--input_video", "depth", "--depth", "dep", "--output_video", "shot.mp4", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert same(tmp_path / "shot.take", made_again("shot.take", cwd=tmp_path))
+
+
+@pytest.fixture
+def png(shoot) -> dict[str, np.ndarray]:
+    """What the take's videos are before they are compressed."""
+    done = ex4d(
+        "generate", "--input_video", "clip.mp4", "--cam", "30", "--output_video", "png", "--output_format", "png",
+        cwd=shoot,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return {name: read_clip(shoot / name, frames=None).frames for name in ("png", "png.generated")}
+
+
+def left_as(shoot, output_format, ending):
+    done = ex4d(
+        "generate", "--input_video", "clip.mp4", "--cam", "30", "--output_video", f"shot{ending}", "--output_format",
+        output_format, cwd=shoot,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [f"shot{ending}", f"shot.generated{ending}", "shot.take"]
+    assert files_below(shoot / "shot.take") == LEFT
+
+
+def test_as_ffv1_the_videos_lose_nothing_and_name_their_take(shoot, png):
+    left_as(shoot, "ffv1", ".mkv")
+    for name in ("shot", "shot.generated"):
+        assert np.array_equal(read_movie(shoot / f"{name}.mkv").frames, png[name.replace("shot", "png")])
+    assert clip_info(shoot / "shot.mkv").fps == 24
+    title = {key.lower(): text for key, text in clip_info(shoot / "shot.mkv").metadata.items()}["title"]
+    assert title == "EX-4D preview, not made by a model"
+    assert same(shoot / "shot.take", made_again("shot.mkv", cwd=shoot))
+
+
+def test_as_prores_the_video_has_the_takes_mask_as_alpha(shoot, png):
+    left_as(shoot, "prores", ".mov")
+    mask = read_movie(shoot / "shot.take" / "mask.mp4").frames[..., 0]
+    with av.open(str(shoot / "shot.mov")) as container:
+        pictures = [picture.reformat(format="rgba").to_ndarray() for picture in container.decode(video=0)]
+    found = np.stack(pictures)
+    assert np.array_equal(found[..., 3], mask)
+    assert np.abs(found[..., :3].astype(int) - png["png"]).mean() < 1
+
+
+def test_as_exr_each_picture_has_the_takes_mask_as_a_layer(shoot, png):
+    left_as(shoot, "exr", "")
+    mask = read_movie(shoot / "shot.take" / "mask.mp4").frames[..., 0]
+    for number, (picture, real) in enumerate(zip(png["png"], mask, strict=True)):
+        with OpenEXR.File(str(shoot / "shot" / f"frame_{number:05d}.exr"), separate_channels=True) as file:
+            channels = {name: held.pixels for name, held in file.channels().items()}
+        assert np.array_equal(channels["mask.A"], real / 255)
+        assert np.array_equal(np.rint(255 * srgb(np.dstack([channels[c] for c in "RGB"]))), picture)
+
+
+def test_a_rate_factor_changes_the_video_beside_the_take_and_not_the_take(shoot):
+    generate(shoot)
+    plain = (shoot / "shot.mp4").read_bytes()
+    generate(shoot, "--crf", "35")
+    assert (shoot / "shot.take" / "result.mp4").read_bytes() == plain
+    assert len((shoot / "shot.mp4").read_bytes()) < 0.7 * len(plain)
+    assert clip_info(shoot / "shot.mp4").metadata["title"] == "EX-4D preview, not made by a model"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (
+            ("--output_video", "shot.mp4", "--output_format", "prores"),
+            "With --output_format prores, let --output_video end in .mov",
+        ),
+        (("--output_video", "shot.mov"), "With --output_format mp4, let --output_video end in .mp4"),
+        (("--output_video", "shot", "--output_format", "exr", "--crf", "5"), "--crf is for H.264: leave it out"),
+    ],
+)  # fmt: skip
+def test_a_name_or_quality_that_does_not_go_with_the_format_is_refused_before_anything_runs(shoot, more, said):
+    before = files_below(shoot)
+    done = ex4d("generate", "--input_video", "clip.mp4", *more, cwd=shoot)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert "Reading" not in done.stderr
+    assert files_below(shoot) == before

@@ -179,7 +179,7 @@ SENTENCES = {
     "The movie of {title} is gone: choose another take.": "Das Video von {title} fehlt: einen anderen Take wählen.",
     "The packages cannot be downloaded: check the network, and the proxy if there is one.": "Die Pakete können nicht geladen werden: Netzwerk und gegebenenfalls den Proxy prüfen.",
     "The packages could not be installed.": "Die Pakete konnten nicht installiert werden.",
-    "The path does not start at the source view, where the generator needs it.": "Der Pfad beginnt nicht in der Originalansicht, wo der Generator ihn braucht.",
+    "The path does not start at the source view, where the generator needs it: start it there, or turn on Lead-In in the Generator panel.": "Der Pfad beginnt nicht in der Originalansicht, wo der Generator ihn braucht: dort beginnen lassen oder im Panel Generator Vorlauf einschalten.",
     "The path preview is kept in {folder}: press Undo or Redo until the shot is back, then press List from Disk.": "Die Pfadvorschau liegt in {folder}: rückgängig machen oder wiederholen, bis die Einstellung wieder da ist, dann „Von Festplatte auflisten“ drücken.",
     "The picture is muted, because it lies above takes.": "Das Bild ist stummgeschaltet, weil es über Takes liegt.",
     "The preview looks the same with every seed.": "Die Vorschau sieht mit jedem Seed gleich aus.",

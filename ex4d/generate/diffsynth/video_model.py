@@ -242,6 +242,7 @@ def sample(
     settings: Settings,
     progress: Progress,
     checkpoint: Checkpoint | None = None,
+    steer: Callable[[Tensor, float], Tensor] | None = None,
 ) -> tuple[Tensor, int]:
     """Latents of the finished video, and how many predictions that took.
 
@@ -254,6 +255,7 @@ def sample(
         settings: how the model is run.
         progress: told after each step; raises `Cancelled` to stop.
         checkpoint: where latents are kept every few steps, and gone on from.
+        steer: see `sampling.sample`.
     """
     pipe, stage = models.pipe, "Sampling"
     pipe.scheduler.set_timesteps(settings.steps, denoising_strength=1.0, shift=settings.shift)
@@ -281,7 +283,7 @@ def sample(
 
     progress(stage, first, settings.steps)
     with computing(models):
-        result, asked = sampling.sample(guess, latents.to(models.device), schedule, after, first)
+        result, asked = sampling.sample(guess, latents.to(models.device), schedule, after, first, steer)
     if checkpoint:
         checkpoint.forget()
     return result, before + asked

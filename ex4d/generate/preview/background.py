@@ -74,7 +74,7 @@ def background(scene: Scene) -> Panorama:
     pixel = 1.5 / float(mesh.intrinsics[:, 0, 0].max())
     grid = Grid(int(np.clip(np.pi / pixel, _ROWS, _FINEST)))
     seen = _farthest(scene, frames, to_panorama, grid)
-    cameras = scene.path.camera_to_world[:, :3, 3] @ to_panorama[:3, :3].T + to_panorama[:3, 3]
+    cameras = scene.path.camera_to_world[scene.lead_in :, :3, 3] @ to_panorama[:3, :3].T + to_panorama[:3, 3]
     behind, farther_half = _without_things(seen, float(np.linalg.norm(cameras, axis=1).max()))
     return _completed(replace(seen, known=behind), farther_half, to_panorama)
 

@@ -32,7 +32,7 @@ class PreviewGenerator:
         frames = filled(sure, request.scene, request.engine, progress)
         if request.scene is None:
             return Generated(frames, {"background_frames": 0}, (NOTE_WITHOUT_DEPTH,))
-        return Generated(frames, {"background_frames": min(FRAMES, len(frames))}, (NOTE,))
+        return Generated(frames, {"background_frames": min(FRAMES, len(request.scene.mesh))}, (NOTE,))
 
     def unload(self) -> None:
         """Nothing is held."""

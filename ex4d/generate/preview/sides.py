@@ -48,11 +48,11 @@ class Sides:
     weight: NDArray[np.float32]
 
 
-def sides(scene: Scene, engine: Engine, frames: Sequence[int]) -> Iterator[Sides]:
-    """The sides of things in these frames of the path, in their order."""
+def sides(scene: Scene, engine: Engine, cameras: Sequence[int]) -> Iterator[Sides]:
+    """The sides of things that these cameras of the path see, in their order."""
     path = scene.path
-    for first in range(0, len(frames), _TOGETHER):
-        light, smaller = _light(scene, frames[first : first + _TOGETHER])
+    for first in range(0, len(cameras), _TOGETHER):
+        light, smaller = _light(scene, cameras[first : first + _TOGETHER])
         size = (smaller * light.path.width, smaller * light.path.height)
         within = (slice(path.height), slice(path.width))
         pairs = [(t, t) for t in range(len(light.mesh))]
@@ -63,9 +63,9 @@ def sides(scene: Scene, engine: Engine, frames: Sequence[int]) -> Iterator[Sides
             yield Sides(np.asarray(further, np.uint8), np.asarray(weight, np.float32))
 
 
-def _light(scene: Scene, frames: Sequence[int]) -> tuple[Scene, int]:
-    """These frames on a mesh of fewer vertices, in smaller pictures, and by how much smaller."""
-    mesh, path = scene.mesh, scene.path
+def _light(scene: Scene, cameras: Sequence[int]) -> tuple[Scene, int]:
+    """What these cameras look at on a mesh of fewer vertices, in smaller pictures, and by how much smaller."""
+    mesh, path, frames = scene.mesh, scene.path, [scene.frame_of(camera) for camera in cameras]
     apart = max(1, round(mesh.width / _COLUMNS))
     depth = np.stack([mesh.depth[t, ::apart, ::apart] for t in frames])
     depth[:, [0, -1], :] = mesh.shell
@@ -76,12 +76,12 @@ def _light(scene: Scene, frames: Sequence[int]) -> tuple[Scene, int]:
     poses = mesh.source_to_world[frames]
     few = replace(mesh, depth=depth, intrinsics=k, source_to_world=poses, left_out=None)
     smaller = max(1, round(2 * path.width / _COLUMNS))
-    lens = path.intrinsics[frames].copy()
+    lens = path.intrinsics[cameras].copy()
     lens[:, :2] /= smaller
     size = (-(-path.width // smaller), -(-path.height // smaller))
     small = (cv2.blur(scene.pictures[t], (apart, apart))[::apart, ::apart] for t in frames)
     pictures = np.stack([_smoothed(picture, of_frame) for picture, of_frame in zip(small, depth, strict=True)])
-    return Scene(few, pictures, CameraPath(path.camera_to_world[frames], lens, *size)), smaller
+    return Scene(few, pictures, CameraPath(path.camera_to_world[cameras], lens, *size)), smaller
 
 
 def _smoothed(colour: NDArray, depth: NDArray[np.float32]) -> NDArray[np.uint8]:

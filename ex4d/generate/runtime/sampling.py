@@ -37,6 +37,7 @@ def sample(
     schedule: Schedule,
     after: Callable[[int, Tensor, Tensor, int], None],
     first: int = 0,
+    steer: Callable[[Tensor, float], Tensor] | None = None,
 ) -> tuple[Tensor, int]:
     """Euler steps of flow matching, from noise to a picture without any.
 
@@ -47,6 +48,8 @@ def sample(
         after: told after each step: how many are done, the latents, the finished latents as they look from here, and
             how many predictions were computed.
         first: step to go on from.
+        steer: changes the finished latents, as they look from a step, for the part of noise that it begins with; the
+            noise of the next step stays what it is.
 
     Returns:
         The latents after the last step, and how many predictions were computed.
@@ -65,5 +68,9 @@ def sample(
         flow = guesses[1] + schedule.guidance * (guesses[0] - guesses[1]) if guided else guesses[0]
         finished = latents - flow * schedule.sigmas[step]
         latents = latents + flow * (schedule.sigmas[step + 1] - schedule.sigmas[step])
+        if steer is not None:
+            steered = steer(finished, schedule.sigmas[step])
+            latents = latents + (1 - schedule.sigmas[step + 1]) * (steered - finished)
+            finished = steered
         after(step + 1, latents, finished, asked)
     return latents, asked

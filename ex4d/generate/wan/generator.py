@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ex4d.errors import InputError
 from ex4d.generate.base import Generated, Memory, Request
 from ex4d.generate.diffsynth.files import converted
 from ex4d.generate.diffsynth.generator import Job, VideoGenerator
@@ -38,6 +39,8 @@ class WanGenerator(VideoGenerator):
         from ex4d.generate.wan import preparation, video_model
 
         wanted: WanSettings = request.settings
+        if wanted.hold and request.as_released:
+            raise InputError("The EX-4D release holds nothing: turn off Hold Real Part or Release Compatibility.")
         level = QUALITIES[wanted.quality]
         if wanted.steps is not None:
             level = replace(level, steps=wanted.steps)
@@ -54,6 +57,7 @@ class WanGenerator(VideoGenerator):
             guided=level.guided,
             reuse=level.reuse,
             prompt=wanted.prompt,
+            hold=wanted.hold,
         )
         return Job(
             files=files,

@@ -48,3 +48,8 @@ class WanSettings(Settings):
         "Prompt",
         "What the video should look like, the release's prompt by default; an empty one leaves it to the frames alone",
     )
+    hold: bool = setting(
+        False,
+        "Hold Real Part",
+        "While sampling, keep leading what is real back to the clip; wrong depth is held as well",
+    )

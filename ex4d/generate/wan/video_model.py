@@ -5,7 +5,7 @@ The camera latent is added by a forward hook on the model's patch embedding; all
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from ex4d.generate.diffsynth.quality import NEGATIVE_PROMPT
 from ex4d.generate.diffsynth.video_model import LATENT_CHANNELS, Placed, Precision, dtype_of, encode
 from ex4d.generate.runtime import blocks, latent_pictures, offload
 from ex4d.generate.runtime.resume import Checkpoint
+from ex4d.generate.wan import hold
 from ex4d.generate.wan.adapter import Adapter, ModelShape, read_adapter
 from ex4d.generate.wan.camera_encoder import CameraEncoder
 from ex4d.generate.wan.model_files import Files
@@ -38,9 +39,14 @@ IMAGE_TOKENS = 257
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(common.Settings):
-    """How the model is run; the defaults are the release's."""
+    """How the model is run; the defaults are the release's.
+
+    Attributes:
+        hold: whether what is real is held, see `ex4d.generate.wan.hold`.
+    """
 
     steps: int = 25
+    hold: bool = False
     prompt: str = PROMPT
     negative_prompt: str = NEGATIVE_PROMPT
 
@@ -224,7 +230,7 @@ def generate(
     prepared: Prepared,
     prompts: Prompts,
     seed: int = 0,
-    settings: common.Settings | None = None,
+    settings: Settings | None = None,
     progress: Progress = silent,
     checkpoint: Checkpoint | None = None,
 ) -> Generated:
@@ -248,7 +254,8 @@ def generate(
     settings = settings or Settings()
     common.check(prepared, settings)
     inputs = _encode(models, prepared, progress)
-    latents, asked = _sample(models, inputs, prompts, seed, settings, progress, checkpoint)
+    steer = _holding(models, prepared) if settings.hold else None
+    latents, asked = _sample(models, inputs, prompts, seed, settings, progress, checkpoint, steer)
     return common.finish(models, prepared, latents, asked, settings, progress)
 
 
@@ -292,6 +299,13 @@ def _encode(models: Models, prepared: Prepared, progress: Progress) -> _Inputs:
     return _Inputs(y, feature, camera, colours)
 
 
+def _holding(models: Models, prepared: Prepared) -> Callable[[Tensor, float], Tensor]:
+    """What leads latents back to the warped clip, see `hold`; costs encoding it once more."""
+    warped = encode(models.pipe, hold.filled(prepared.colour, prepared.mask)).float()
+    count, height, width = warped.shape[2:]
+    return hold.towards(warped, hold.known_cells(prepared.mask, (count, height, width)))
+
+
 def _sample(
     models: Models,
     inputs: _Inputs,
@@ -300,6 +314,7 @@ def _sample(
     settings: common.Settings,
     progress: Progress,
     checkpoint: Checkpoint | None = None,
+    steer: Callable[[Tensor, float], Tensor] | None = None,
 ) -> tuple[Tensor, int]:
     """Latents (1,16,T',H',W') of the finished video, and how many predictions that took."""
     run, dit = library().wan_video.model_fn_wan_video, models.pipe.dit
@@ -311,4 +326,4 @@ def _sample(
 
     start = common.noise((1, LATENT_CHANNELS, *inputs.y.shape[2:]), seed)
     with camera_latent(dit, inputs.camera):
-        return common.sample(models, predict, start, prompts, inputs.colours, settings, progress, checkpoint)
+        return common.sample(models, predict, start, prompts, inputs.colours, settings, progress, checkpoint, steer)

@@ -16,12 +16,13 @@ from ex4d.schema import build, describe
 
 def test_they_keep_their_order_and_the_names_of_their_options():
     told = {setting.name: setting for setting in describe(SPEC.settings)}
-    assert list(told) == ["quality", "model_size", "steps", "prompt"]
+    assert list(told) == ["quality", "model_size", "steps", "prompt", "hold"]
     assert [setting.flag for setting in told.values()] == [
         "--quality",
         "--model_size",
         "--num_inference_steps",
         "--prompt",
+        "--hold",
     ]
     assert [choice.value for choice in told["quality"].choices] == list(QUALITIES) == ["final", "balanced", "draft"]
     assert [choice.value for choice in told["model_size"].choices] == ["512x512", "832x480"]
