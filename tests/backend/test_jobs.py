@@ -362,7 +362,7 @@ def test_what_cannot_be_looked_at_is_told_and_ends_nobody(monkeypatch):
 
     known = {name: replace(spec, missing=gone) for name, spec in generators().items()}
     monkeypatch.setattr(server_module, "generators", lambda: known)
-    monkeypatch.setattr(server_module.registry, "missing", gone)
+    monkeypatch.setattr(server_module.registry, "lacking", gone)
     able = server_module._capabilities()
     assert {info.missing for info in able.generators} == {"The folder of models is gone."}
     assert {info.missing for info in able.estimators} == {"The folder of models is gone."}
