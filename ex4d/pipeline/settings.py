@@ -314,12 +314,12 @@ class RenderSettings(Settings):
     persistence: Persistence = setting(
         "fill",
         "Other Frames",
-        "What other frames saw of the parts that stand still; it counts once what moves is known, which the search for"
-        " the camera finds",
+        "Fill what a frame did not see with what other frames saw of everything that stands still. What moves has to be"
+        " known; the search for the camera finds it",
         choices=(
             Choice("off", "Off", "Each frame shows only what it saw itself"),
-            Choice("fill", "Fill", "They fill what a frame did not see, except in front of it and behind what moves"),
-            Choice("all", "All", "They fill all that they saw; what moves may leave traces"),
+            Choice("fill", "Fill", "Fill holes unless something in the frame itself speaks against it"),
+            Choice("all", "All", "Fill wherever another frame saw something; moving things may leave traces"),
         ),
         before="off",
     )

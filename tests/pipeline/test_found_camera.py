@@ -111,20 +111,19 @@ def test_depth_and_camera_that_came_out_give_the_same_shot_again(flight, opened,
     assert again_.notes == ("The focal length is that of the depth file.", *first.notes)
 
 
+def preview_of(clip, named):
+    """A job for the preview of a clip from 30 degrees, whose files `named` knows."""
+    render, generation = RenderSettings(), GenerateSettings(generator="preview")
+    return named.generate(SourceFiles(clip), None, SourceSettings(), PathSettings(cam="30"), render, generation)
+
+
 def test_a_take_is_made_again_with_the_camera_that_was_found_for_it(
     flight, opened, nobody_looks, tmp_path, monkeypatch
 ):
     folder, _ = flight
     named, one = NamedFiles(), tmp_path / "one"
     one.mkdir()
-    job = named.generate(
-        SourceFiles(folder / "clip.mp4"),
-        None,
-        SourceSettings(),
-        PathSettings(cam="30"),
-        RenderSettings(),
-        GenerateSettings(generator="preview"),
-    )
+    job = preview_of(folder / "clip.mp4", named)
     run(job, gather(job, named.locate, tmp_path, in_place=True), one, Runtime(), silent)
     record = take.read_record(one / take.SIDECAR)
     take.write_record(one / take.SIDECAR, take.with_inputs(record, one, named.places))
@@ -218,14 +217,7 @@ def test_what_came_out_of_a_depth_that_pumps_is_not_steadied_twice_and_takes_are
     named, outs = NamedFiles(), [tmp_path / name for name in ("opened", "take", "again", "work")]
     for out in outs:
         out.mkdir()
-    job = named.generate(
-        SourceFiles(folder / "clip.mp4"),
-        None,
-        SourceSettings(),
-        PathSettings(cam="30"),
-        RenderSettings(),
-        GenerateSettings(generator="preview"),
-    )
+    job = preview_of(folder / "clip.mp4", named)
     opened, one, two, work = outs
     files = gather(job, named.locate, tmp_path, in_place=True)
     run(Reconstruct(job.source), files, opened, Runtime(), silent)

@@ -328,7 +328,7 @@ LABELS = {
     "Lead-In": "Vorlauf",
     "Where the path does not begin at the source view: also generate 8 to 16 frames that lead from there to its first camera, and cut them off": "Wo der Pfad nicht in der Originalansicht beginnt: außerdem 8 bis 16 Frames erzeugen, die von dort zu seiner ersten Kamera führen, und sie abschneiden",
     "While sampling, keep leading what is real back to the clip; wrong depth is held as well": "Beim Sampling das Reale immer wieder zum Clip zurückführen; auch falsche Tiefe wird festgehalten",
-    "They fill all that they saw; what moves may leave traces": "Sie füllen alles, was sie gesehen haben; Bewegtes kann Spuren hinterlassen",
-    "They fill what a frame did not see, except in front of it and behind what moves": "Sie füllen, was ein Frame nicht gesehen hat, außer davor und hinter Bewegtem",
-    "What other frames saw of the parts that stand still; it counts once what moves is known, which the search for the camera finds": "Was andere Frames von allem gesehen haben, das stillsteht; es zählt, sobald bekannt ist, was sich bewegt. Das findet die Suche nach der Kamera",
+    "Fill wherever another frame saw something; moving things may leave traces": "Überall füllen, wo ein anderer Frame etwas gesehen hat; Bewegtes kann Spuren hinterlassen",
+    "Fill holes unless something in the frame itself speaks against it": "Löcher füllen, wenn nichts im Frame selbst dagegen spricht",
+    "Fill what a frame did not see with what other frames saw of everything that stands still. What moves has to be known; the search for the camera finds it": "Füllt, was ein Frame nicht gesehen hat, mit dem, was andere Frames von allem Stillstehenden gesehen haben. Dafür muss bekannt sein, was sich bewegt; die Suche nach der Kamera findet es",
 }
