@@ -68,7 +68,9 @@ def test_the_hash_is_that_of_the_canonical_job_whatever_number_type_was_given():
     assert job_hash(JOB) == job_hash(from_plain(Generate, to_plain(JOB)))
     whole = from_plain(Source, {**to_plain(SOURCE), "settings": {"field_of_view": 60}})
     assert canonical(Reconstruct(whole)) == canonical(
-        Reconstruct(replace(SOURCE, settings=SourceSettings(field_of_view=60.0, camera_motion="file")))
+        Reconstruct(
+            replace(SOURCE, settings=SourceSettings(field_of_view=60.0, camera_motion="file", steady_depth=False))
+        )
     )
 
 

@@ -82,7 +82,7 @@ def listing(root):
     """What is said of the EX-4D model; not of other generators; what is said of depth models is `depth`."""
     done = ex4d(root, "models")
     assert done.returncode == 0, done.stderr
-    done.stdout, _, done.depth = done.stdout.partition("Depth models")
+    done.stdout, _, done.depth = done.stdout.partition("Models for depth")
     done.stdout = done.stdout.partition("VACE 14B: files in")[0]
     return done
 
