@@ -18,17 +18,19 @@ def go_along(scene: bpy.types.Scene, start: int, before: NDArray[np.float64]) ->
     """Let keyed cameras of the shot see the clip in every frame from where they saw it before.
 
     The keys of a preset stand beside the source camera of each frame, and so do keys set by hand while the footage
-    played. A camera without keys stays where it is.
+    played. A camera without keys stays where it is. In frames that were not open before, cameras go along from the
+    nearest one that was.
 
     Args:
         scene: with the shot, whose source camera moves as it is known now.
         start: scene frame of the first of `before`.
-        before: (T,4,4) how the source camera was thought to move.
+        before: (T,4,4) how the source camera was thought to move, in the world of today's shot.
 
     Returns:
         What has to be told; "" where no camera had to move.
     """
-    if scene.ex4d.start != start or np.allclose(_moved(scene, before), np.eye(4), atol=1e-6):
+    moved = _moved(scene.ex4d, start, before)
+    if np.allclose(moved, np.eye(4), atol=1e-6):
         return ""
     went, stayed = [], []
     for thing in [thing for thing in scene.objects if _is_keyed(scene, thing)]:
@@ -36,7 +38,7 @@ def go_along(scene: bpy.types.Scene, start: int, before: NDArray[np.float64]) ->
             stayed.append(thing.name)
             continue
         try:
-            _rekey(scene, thing, before)
+            _rekey(scene, thing, moved)
         except InputError:
             stayed.append(thing.name)
         else:
@@ -64,10 +66,10 @@ def go_along(scene: bpy.types.Scene, start: int, before: NDArray[np.float64]) ->
     return " ".join(told)
 
 
-def _moved(scene: bpy.types.Scene, before: NDArray[np.float64]) -> NDArray[np.float64]:
+def _moved(facts: bpy.types.PropertyGroup, start: int, before: NDArray[np.float64]) -> NDArray[np.float64]:
     """From beside the old source camera to beside the new one (T,4,4), in every frame of the shot."""
-    now = scene.ex4d.poses
-    then = before[np.minimum(np.arange(len(now)), len(before) - 1)]
+    now = facts.poses
+    then = before[np.clip(np.arange(len(now)) + facts.start - start, 0, len(before) - 1)]
     return now @ inverse(then)
 
 
@@ -79,13 +81,13 @@ def _is_keyed(scene: bpy.types.Scene, thing: bpy.types.Object) -> bool:
     return any(curve.data_path in rig.PLACE_CHANNELS for curve in compat.fcurves(thing))
 
 
-def _rekey(scene: bpy.types.Scene, thing: bpy.types.Object, before: NDArray[np.float64]) -> None:
+def _rekey(scene: bpy.types.Scene, thing: bpy.types.Object, moved: NDArray[np.float64]) -> None:
     """Write its way anew, from its first key or the shot's first frame to its last key or the shot's last."""
     facts = scene.ex4d
     curves = [curve for curve in compat.fcurves(thing) if curve.data_path in rig.PLACE_CHANNELS]
     keys = sorted({round(point.co.x) for curve in curves for point in curve.keyframe_points})
     first, last = min(facts.start, *keys[:1]), max(facts.last, *keys[-1:])
-    moved, poses = _moved(scene, before), []
+    poses = []
     with camera.free_to_play(scene, thing):
         for frame in range(first, last + 1):
             scene.frame_set(frame)

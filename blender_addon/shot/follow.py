@@ -64,30 +64,42 @@ def scene_follows(scene: bpy.types.Scene, was: Before) -> None:
         render.resolution_x, render.resolution_y = facts.width, facts.height
 
 
-def world_stays(scene: bpy.types.Scene, was: Before, root: bpy.types.Object) -> str:
-    """Move the root so that the world stays where it is, though its origin is the source camera of another frame now.
+def old_world(facts: bpy.types.PropertyGroup, was: Before) -> NDArray[np.float64] | None:
+    """Where the world of the shot as it stood lies (4,4) in today's, library axes, by a frame that both have.
 
-    Cameras and takes stay where they are in that world. Returns what has to be told, "" where all is well.
+    None where the source camera moves and they have no frame in common.
     """
-    facts, now = scene.ex4d, part.opened(scene.ex4d)
+    now = part.opened(facts)
     shift, between = divmod(now.start - was.part.start, now.step)
     is_still = np.array_equal(facts.poses[0], facts.poses[-1]) and np.array_equal(was.poses[0], was.poses[-1])
     if is_still or not (shift or between):
-        return ""
-    theirs, ours = max(0, shift), max(0, -shift)  # a frame that both parts have
+        return np.eye(4)
+    theirs, ours = max(0, shift), max(0, -shift)
     if between or theirs >= was.part.frames or ours >= now.frames:
+        return None
+    return np.asarray(facts.poses[ours] @ inverse(was.poses[theirs]), np.float64)
+
+
+def world_stays(scene: bpy.types.Scene, old: NDArray[np.float64] | None, root: bpy.types.Object) -> str:
+    """Move the root so that the world stays where it is, though its origin is the source camera of another frame now.
+
+    Cameras and takes stay where they are in that world. `old` is where it lies in today's, see `old_world`. Returns
+    what has to be told, "" where all is well.
+    """
+    if old is None:
         return " " + told(
             "The source camera moves, and none of these frames was open before: check that your camera"
             " is where you want it."
         )
-    moved = was.poses[theirs] @ inverse(facts.poses[ours])
-    turned = axes.WORLD @ moved @ axes.WORLD.T
+    if np.array_equal(old, np.eye(4)):
+        return ""
+    turned = axes.WORLD @ inverse(old) @ axes.WORLD.T
     root.matrix_basis = root.matrix_basis @ Matrix(turned.tolist())
     for child in root.children:
         if child.get("ex4d_role") not in (objects.MESH, objects.SOURCE_CAMERA, objects.POINTS):
             child.matrix_parent_inverse = Matrix(inverse(turned).tolist()) @ child.matrix_parent_inverse
-    for entry in facts.takes:
-        entry.moved = json.dumps((inverse(moved) @ placed(entry)).tolist())
+    for entry in scene.ex4d.takes:
+        entry.moved = json.dumps((old @ placed(entry)).tolist())
     return ""
 
 

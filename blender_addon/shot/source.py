@@ -16,7 +16,7 @@ import bpy
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.depth.lens import ASSUMED
+from ex4d.depth.lens import ASSUMED, GOES_ON
 from ex4d.errors import InputError
 from ex4d.frame_numbers import renumbered
 from ex4d.geometry.depth_video import open_depth
@@ -302,11 +302,12 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
         root = objects.make(scene, objects.ROOT, "EX-4D Source", None, None)
         objects.adopt(scene, root)
     root.empty_display_size = facts.radius / 10
-    moved = ""
+    moved, old = "", None
     if was is not None:
         follow.takes_stay(facts, was)
         follow.scene_follows(scene, was)
-        moved = follow.world_stays(scene, was, root)
+        old = follow.old_world(facts, was)
+        moved = follow.world_stays(scene, old, root)
         camera.place_source(scene, root)
         camera.follow_lens(scene, was.lens, was.size)
     else:
@@ -317,8 +318,8 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
     points_object.stand(scene, root, _points(folder))
     see_all(scene)
     went = ""
-    if was is not None and request.settings.get("camera_motion") in SOUGHT:
-        went = going_along.go_along(scene, was.start, was.poses)
+    if was is not None and old is not None and request.settings.get("camera_motion") in SOUGHT:
+        went = going_along.go_along(scene, was.start, old @ was.poses)
     if request.only_camera:
         return " ".join(filter(None, (request.said, *facts.camera_notes.splitlines(), went)))
     name, frames = Path(request.clip).name, capitalised(part.told(part.opened(facts), facts.clip_frames))
@@ -399,7 +400,8 @@ def tell_of_search(facts: bpy.types.PropertyGroup, notes: Iterable[str]) -> None
     What is said of the clip and its depth stays, but for a lens that was assumed and is known now.
     """
     told, earlier = [renumbered(note, facts.start) for note in notes], facts.camera_notes.splitlines()
-    stays = [note for note in facts.notes.splitlines() if note not in earlier and (note != ASSUMED or ASSUMED in told)]
+    gone = {ASSUMED, GOES_ON, *earlier} - {note for note in told if note not in earlier}
+    stays = [note for note in facts.notes.splitlines() if note not in gone]
     new = [note for note in told if note not in stays]
     facts.notes, facts.camera_notes = "\n".join([*stays, *new]), "\n".join(new)
 

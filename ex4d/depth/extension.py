@@ -59,10 +59,15 @@ class Standing:
         return self.estimate.depth.depth
 
     @property
-    def lens(self) -> NDArray[np.float64] | None:
-        """The lens (3,3) of all its frames; None where it zooms, and nobody knows how it goes on."""
+    def zooms(self) -> bool:
+        """Whether its lens zooms: nobody knows how that goes on."""
         k = self.estimate.depth.intrinsics
-        return k[0] if np.allclose(k, k[0]) else None
+        return not np.allclose(k, k[0])
+
+    def lenses(self, count: int) -> NDArray[np.float64]:
+        """The lens (count,3,3) of all frames of the clip: in those outside, that of the nearest one that has depth."""
+        k = self.estimate.depth.intrinsics
+        return k[np.clip(np.arange(count) - self.first, 0, len(k) - 1)]
 
     @property
     def steady(self) -> range:
@@ -162,11 +167,17 @@ def _is_same(standing: Standing, whole: NDArray[np.float32]) -> bool:
 
 def _with_lens(whole: Estimate, standing: Standing) -> Estimate:
     """An estimate of all frames, with the lens that the standing ones have got since."""
-    whole = replace(whole, steady=standing.steady)
-    if standing.lens is None or np.allclose(whole.depth.intrinsics, standing.lens, rtol=SAME_LENS):
+    whole, k = replace(whole, steady=standing.steady), standing.lenses(len(whole.depth.depth))
+    if np.allclose(whole.depth.intrinsics, k, rtol=SAME_LENS):
         return whole
-    notes = tuple(note for note in whole.depth.notes if note != lens.ASSUMED)
-    return replace(whole, depth=replace(whole.depth, intrinsics=standing.lens, notes=notes))
+    goes_on: tuple[str, ...] = ()
+    others = np.setdiff1d(np.arange(len(k)), standing.first + np.arange(len(standing.depth)))
+    if standing.zooms and lens.ASSUMED not in whole.depth.notes:
+        k[others] = whole.depth.intrinsics[others]
+    elif standing.zooms and len(others):
+        goes_on = (lens.GOES_ON,)
+    told = (*standing.estimate.depth.notes, *(note for note in whole.depth.notes if note != lens.ASSUMED), *goes_on)
+    return replace(whole, depth=replace(whole.depth, intrinsics=k, notes=tuple(dict.fromkeys(told))))
 
 
 def _joined(standing: Standing, clip: "Clip", estimate: Callable[["Clip"], Estimate]) -> Estimate:
@@ -179,23 +190,23 @@ def _joined(standing: Standing, clip: "Clip", estimate: Callable[["Clip"], Estim
     depth = np.empty((len(clip.frames), *standing.depth.shape[1:]), np.float32)
     depth[standing.first :][: len(standing.depth)] = standing.depth
     notes = list(known.depth.notes)
-    k, zooms = standing.lens, standing.lens is None
-    steady = standing.steady
+    k, steady = standing.lenses(len(clip.frames)), standing.steady
     for run in runs(len(clip.frames), standing.first, len(standing.depth)):
         made = estimate(_frames(clip, run))
         scale, left = join(depth[run.start : run.stop], made.depth.depth, run)
-        if zooms:
-            k = made.depth.intrinsics[0]
+        if standing.zooms and lens.ASSUMED not in made.depth.notes:
+            new = slice(0, run.new) if run.leads else slice(run.shared, None)
+            k[run.start : run.stop][new] = made.depth.intrinsics[new]
+        elif standing.zooms and lens.GOES_ON not in notes:
+            notes.append(lens.GOES_ON)
         steady = steady[run.shared :] if run.leads else steady[: -run.shared]
-        notes += [note for note in made.depth.notes if note not in notes and (zooms or note != lens.ASSUMED)]
+        notes += [note for note in made.depth.notes if note not in notes and note != lens.ASSUMED]
         first_new = clip.numbers[run.start if run.leads else run.start + run.shared]
         frames = f"{run.new} frames" if run.new > 1 else "frame"
         notes.append(
             f"The {frames} from {in_file(int(first_new))} on {'were' if run.new > 1 else 'was'} estimated later and"
             f" fitted to the depth that was there (scale {scale:.3g}, remaining difference {100 * left:.1f} %)."
         )
-    if k is None:  # no frame is new
-        k = known.depth.intrinsics
     joined = replace(known.depth, depth=depth, intrinsics=k, notes=tuple(notes))
     return replace(known, depth=joined, steady=steady)
 

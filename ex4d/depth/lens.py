@@ -17,6 +17,8 @@ FOCAL_OVER_SIDE = intrinsics.RELEASE_FOCAL_PX / 512
 
 ASSUMED = "The focal length is unknown; a field of view of 54 degrees along the longer side is assumed."
 
+GOES_ON = "The lens zooms: in frames that were not open before, that of the nearest one that was is assumed."
+
 
 def given_or_assumed(clip: "Clip", focal_px: float | None) -> tuple[NDArray[np.float64], str]:
     """Intrinsics (T,3,3) at the working size, and a sentence that says where they are from.

@@ -25,10 +25,12 @@ from ex4d.progress import Progress, silent
 from ex4d.schema import AUTO
 from ex4d.source_camera import kept, masks, pose_files
 from ex4d.source_camera.find import find
-from ex4d.source_camera.found import Wish
+from ex4d.source_camera.found import WITH_CAMERA, Wish
 from ex4d.source_camera.steadying import steadied
 from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, natural_order
 from ex4d.storage.sequence import Numbering, unnumbered
+
+ANEW = "The lens zooms, so it was found anew for all frames, also for those that were open before."
 
 Locate = Callable[[Blob], Path]
 """Where the content of a blob lies on this machine; the file's name may differ from the blob's."""
@@ -193,7 +195,7 @@ def open_shot(
         return Shot(clip, estimate, None, notes, moving=mask, about_camera=about_camera)
     moving, said = pose_files.in_unit_of(moving, estimate.depth, settings.camera_scale)
     moving = replace(moving, notes=(*moving.notes, *((said,) if said else ())))  # kept with a camera that was found
-    notes = (*notes, *moving.notes, *_other_lens(moving, estimate.depth, clip))
+    notes = (*notes, *(note for note in moving.notes if note not in notes), *_other_lens(moving, estimate.depth, clip))
     found = moving if moving.found else None
     return Shot(clip, estimate, moving.camera_to_world, notes, moving.from_file, found, mask, about_camera)
 
@@ -230,17 +232,22 @@ def _looked_for(
 
 
 def _assumes_lens(depth: DepthVideo) -> bool:
-    """Whether nobody knows the lens of a depth."""
-    return lens.ASSUMED in depth.notes
+    """Whether nobody knows the lens of a depth in all its frames."""
+    return lens.ASSUMED in depth.notes or lens.GOES_ON in depth.notes
 
 
 def _with_found_lens(estimate: Estimate, camera: pose_files.SourceCamera) -> Estimate:
-    """The depth with the lens that was found with the camera, where nobody else knows it."""
+    """The depth with the lens that was found with the camera, where nobody else knows it.
+
+    It says so from then on: other frames of the clip will have that lens too.
+    """
     depth = estimate.depth
     if camera.lens is None or not _assumes_lens(depth):
         return estimate
-    notes = tuple(note for note in depth.notes if note != lens.ASSUMED)
-    return replace(estimate, depth=replace(depth, intrinsics=camera.lens, notes=notes))
+    stay = (note for note in depth.notes if note not in (lens.ASSUMED, lens.GOES_ON, ANEW) and WITH_CAMERA not in note)
+    found = [note for note in camera.notes if WITH_CAMERA in note]
+    anew = (ANEW,) if lens.GOES_ON in depth.notes else ()
+    return replace(estimate, depth=replace(depth, intrinsics=camera.lens, notes=(*stay, *found, *anew)))
 
 
 def _steadied(estimate: Estimate, camera: pose_files.SourceCamera) -> Estimate:

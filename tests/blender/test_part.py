@@ -291,6 +291,63 @@ def test_the_world_stays_where_it_is_when_the_source_camera_moves(scene, tmp_pat
     assert np.array(facts.camera.matrix_world) == pytest.approx(eye, abs=2e-3 * facts.radius)
 
 
+@pytest.mark.parametrize(("start", "frames"), [(0, 20), (9, 20), (5, 30)])
+def test_keys_go_along_with_the_camera_that_is_found_anew_for_other_frames_in_one_undo_step(
+    scene, tmp_path, addon, whole, start, frames
+):
+    """They stand beside the source camera as they did, and in new frames as in the nearest one that was open."""
+    stood, walk, other = 5, shots.walk(OF), shots.walk(OF)
+    other[:, 0, 3] *= 1.3  # what the search makes of more frames
+    open_found(scene, tmp_path, whole, stood, 13, walk)
+    bpy.ops.ex4d.camera_preset(preset="60")
+    before, at, keys = beside_source(scene), at_clip(scene, max(stood, start)), keys_of(scene.ex4d.camera)
+    bpy.ops.ed.undo_push(message="before")
+    told = open_found(scene, tmp_path, whole, start, frames, other)
+    assert "Takes are unchanged. The keys of EX-4D Camera went along with the source camera." in told
+    after = beside_source(scene)
+    for number in range(frames):
+        same = np.clip(start + number - stood, 0, 12)
+        assert after[number] == pytest.approx(before[same], abs=1e-2 * scene.ex4d.radius), number
+    assert at_clip(scene, max(stood, start)) == pytest.approx(at, abs=1e-5), "the world stays where it is"
+    bpy.ops.ed.undo_push(message="EX-4D: Open small.mp4 Again")
+    bpy.ops.ed.undo()
+    scene = bpy.context.scene
+    assert keys_of(scene.ex4d.camera) == keys
+    assert beside_source(scene) == pytest.approx(before, abs=1e-6)
+
+
+def test_keys_stay_where_the_camera_is_found_for_frames_of_which_none_was_open(scene, tmp_path, addon, whole):
+    walk = shots.walk(OF)
+    open_found(scene, tmp_path, whole, 0, 13, walk)
+    bpy.ops.ex4d.camera_preset(preset="60")
+    keys = keys_of(scene.ex4d.camera)
+    told = open_found(scene, tmp_path, whole, 20, 13, walk)
+    assert "none of these frames was open before" in told
+    assert keys_of(scene.ex4d.camera) == keys
+
+
+def open_found(scene, tmp_path, whole, start, frames, walk):
+    """Open a part of the clip whose camera walks as a search for it has found; returns what is told."""
+    shot = scene.ex4d.shot or "walk"
+    name, poses = "small.mp4", inverse(walk[start]) @ walk[start:][:frames]
+    scene.ex4d.opened = str(tmp_path / name)
+    settings, wanted = {"camera_motion": "auto"}, shots.source_of(name, start, frames)
+    request = OpenRequest(scene.name, shot, name, "", "", settings, source=wanted)
+    update = shots.deliver(tmp_path / f"{start}_{frames}", of(whole, start, frames), poses=poses, of=OF)
+    return shots.bring_in(request, update)
+
+
+def beside_source(scene):
+    """Where the shot's camera is beside the source camera (T,4,4) in each frame."""
+    return inverse(scene.ex4d.poses) @ camera.sample(scene).camera_to_world
+
+
+def at_clip(scene, frame):
+    """Where the source camera is in Blender's world at a frame of the clip."""
+    scene.frame_set(part.scene_frame(scene.ex4d, frame))
+    return np.array(objects.find(scene, objects.SOURCE_CAMERA).matrix_world)
+
+
 def test_frames_beyond_the_end_are_refused_before_anything_is_sent(scene, addon, tmp_path):
     clip = tmp_path / "short.mp4"
     write_movie(clip, np.zeros((5, 32, 32, 3), np.uint8), shots.FPS)

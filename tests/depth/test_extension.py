@@ -230,6 +230,28 @@ def test_the_lens_that_stands_stays_also_with_kept_depth_of_all_frames(estimator
     assert lens.ASSUMED not in back.depth.notes
 
 
+@pytest.mark.parametrize("is_told", [False, True])
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_lens_that_zooms_stays_in_frames_that_were_open_and_it_is_said_where_nobody_knows_how_it_goes_on(
+    estimator, street, tmp_path, is_told, kept
+):
+    estimator.notes = () if is_told else (lens.ASSUMED,)
+    here, focal = slice(3, 3 + STOOD), np.linspace(100.0, 130.0, STOOD)
+    known = estimate(part(street, 0, FRAMES) if kept else part(street, 3, STOOD))
+    depth, k = known.depth.depth[here if kept else slice(None)], np.stack([from_focal(f, WIDTH, HEIGHT) for f in focal])
+    zooms = replace(known.depth, depth=depth, intrinsics=k, notes=("The lens was found with the camera: it zooms.",))
+    replace(known, depth=zooms).save(tmp_path / "depth.npz", (3, 1, FRAMES), packed=True)
+    made = estimate(part(street, 0, FRAMES), tmp_path / "depth.npz").depth
+    assert made.notes[0] == zooms.notes[0]
+    assert len(estimator.runs) == (1 if kept else 3)
+    np.testing.assert_allclose(made.intrinsics[here, 0, 0], focal)
+    before, after = made.intrinsics[: here.start, 0, 0], made.intrinsics[here.stop :, 0, 0]
+    np.testing.assert_allclose([before.min(), before.max()], 90 if is_told else 100)
+    np.testing.assert_allclose([after.min(), after.max()], 90 if is_told else 130)
+    assert made.notes.count(lens.GOES_ON) == (0 if is_told else 1)
+    assert lens.ASSUMED not in made.notes
+
+
 @pytest.mark.parametrize("keep", [0, 200, 0.5])
 def test_damaged_depth_is_made_again_and_it_is_said_without_naming_a_file_that_nobody_knows(
     estimator, street, tmp_path, keep

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from ex4d.depth import registry
+from ex4d.depth import lens, registry
 from ex4d.depth.base import Spec
 from ex4d.depth.estimate import METRES, Estimate
 from ex4d.errors import InputError
@@ -27,6 +28,7 @@ from ex4d.plain import from_plain, to_plain
 from ex4d.progress import silent
 from ex4d.source_camera import pictures, solver
 from ex4d.source_camera.error import absolute, angles
+from ex4d.source_camera.found import WITH_CAMERA, Found
 from ex4d.synthetic import scenes
 
 pytestmark = pytest.mark.skipif(not solver.PYCOLMAP.is_there, reason="needs the extra camera")
@@ -108,7 +110,7 @@ def test_depth_and_camera_that_came_out_give_the_same_shot_again(flight, opened,
     again_ = open_shot(files, SourceSettings(estimator="file", camera_motion="file"))
     np.testing.assert_array_equal(again_.source_to_world, first.source_to_world)
     np.testing.assert_allclose(again_.depth.intrinsics, first.depth.intrinsics)
-    assert again_.notes == ("The focal length is that of the depth file.", *first.notes)
+    assert again_.notes == first.notes
 
 
 def preview_of(clip, named):
@@ -296,6 +298,67 @@ def test_looking_for_the_camera_once_more_leaves_depth_that_was_steadied_and_say
         assert shot.found is not None
         assert np.array_equal(shot.depth.depth, before[start:][:frames])
         assert sum("depth's scale pumped by" in note for note in shot.notes) == 1
+
+
+@pytest.fixture
+def lens_unknown(pumping_estimator, tmp_path, monkeypatch):
+    """The same clip, with an estimator that does not know the lens either."""
+    monkeypatch.setenv("EX4D_CACHE", str(tmp_path / "cache"))  # elsewhere is depth with a lens
+    spec = registry.estimators()["pumping"]
+
+    def estimated(clip, request):
+        made, (k, note) = spec.run(clip, request), lens.given_or_assumed(clip, None)
+        return replace(made, depth=replace(made.depth, intrinsics=k, notes=(note,)))
+
+    monkeypatch.setattr(registry, "estimators", lambda: {"pumping": replace(spec, run=estimated)})
+    return pumping_estimator[0]
+
+
+def test_where_a_lens_comes_from_is_said_when_more_frames_are_opened_too(lens_unknown, tmp_path):
+    _depth, before = opened_part(lens_unknown, tmp_path / "some", 4, 12)
+    _depth, after = opened_part(lens_unknown, tmp_path / "more", 4, 16, tmp_path / "some" / "depth.npz")
+    (found,) = [note for note in before if WITH_CAMERA in note]
+    assert [note for note in after if WITH_CAMERA in note] == [found]
+    assert lens.ASSUMED not in after
+    lenses = [load_depth_npz(tmp_path / name / "depth.npz").intrinsics for name in ("some", "more")]
+    assert (lenses[1] == lenses[0][0]).all()
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+def test_a_lens_that_zooms_is_found_anew_for_all_frames_and_says_so_or_stays_where_it_was(
+    lens_unknown, tmp_path, monkeypatch, is_found
+):
+    def find(frames, depth, wish, progress):
+        assert not wish.lens_known
+        asked.append(wish.intrinsics[:, 0, 0])
+        k = wish.intrinsics.copy()
+        k[:, [0, 1], [0, 1]] = np.linspace(200, 300, len(k))[:, None]
+        note = f"The lens was {WITH_CAMERA}: it zooms in {len(k)} frames."
+        turns = np.tile(np.eye(4), (len(k), 1, 1))
+        return Found("rotation", turns, lens=k, lens_note=note) if len(asked) == 1 or is_found else Found("still")
+
+    asked = []
+    monkeypatch.setattr(opening, "find", find)
+    _depth, before = opened_part(lens_unknown, tmp_path / "some", 4, 12, zooms=True)
+    assert [note for note in before if WITH_CAMERA in note] == [
+        "The lens was found with the camera: it zooms in 12 frames."
+    ]
+    assert opening.ANEW not in before
+    _depth, after = opened_part(lens_unknown, tmp_path / "more", 4, 16, tmp_path / "some" / "depth.npz", zooms=True)
+    np.testing.assert_allclose(
+        asked[1], [*np.linspace(200, 300, 12), *[300] * 4], err_msg="it is begun with what was known"
+    )
+    focal = load_depth_npz(tmp_path / "more" / "depth.npz").intrinsics[:, 0, 0]
+    if is_found:
+        np.testing.assert_allclose(focal, np.linspace(200, 300, 16))
+        assert [note for note in after if WITH_CAMERA in note] == [
+            "The lens was found with the camera: it zooms in 16 frames."
+        ]
+        assert after.count(opening.ANEW) == 1
+        assert lens.GOES_ON not in after
+    else:
+        np.testing.assert_allclose(focal, asked[1])
+        assert lens.GOES_ON in after
 
 
 def test_jobs_from_before_leave_their_depth_as_it_is():
