@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from placing import Seen, placed, placing
 from true_view import Truth, psnr
 
 from ex4d.depth.files import read_depth
@@ -155,6 +156,7 @@ class Figures:
         way: length of the found path, as a part of the median distance of the scene.
         visible: PSNR in dB of the visible pixels against the true second view; None where there is none.
         visible_true: the same with the true camera and the depth that was given.
+        placed, placed_true: the same, with the second camera placed by what it shows.
         pumping, pumping_95: median and 95th percentile in pixels of how far static points jump from one frame to the
             next for the second camera; None where there is none, or nothing stands still.
         pumping_before: the median with the depth that was given.
@@ -170,6 +172,8 @@ class Figures:
     way: float
     visible: float | None
     visible_true: float | None
+    placed: float | None
+    placed_true: float | None
     pumping: float | None
     pumping_95: float | None
     pumping_before: float | None
@@ -199,6 +203,8 @@ def figures(case: Case, depth: DepthVideo, found: Found) -> Figures:
         error.path_length(found.poses[:end]) / float(np.median(depth.depth[:end, ::4, ::4])),
         visible(case, shown, found),
         visible(case, depth, truth(case, depth)),
+        visible(case, shown, found, by_eye=True),
+        visible(case, depth, truth(case, depth), by_eye=True),
         float(np.median(jumps)) if len(jumps) else None,
         float(np.percentile(jumps, 95)) if len(jumps) else None,
         float(np.median(before)) if len(before) else None,
@@ -227,11 +233,12 @@ def pumping(case: Case, depth: DepthVideo, found: Found) -> NDArray[np.float64]:
     return np.concatenate(jumps)
 
 
-def visible(case: Case, depth: DepthVideo, found: Found) -> float | None:
+def visible(case: Case, depth: DepthVideo, found: Found, by_eye: bool = False) -> float | None:
     """Mean PSNR of the visible pixels against the second view, over the second half of its frames.
 
     The second camera keeps its way in the unit of the depth, and sees with the lens that was found, as an artist's
-    camera would who believes it.
+    camera would who believes it. `by_eye`, it is placed so that static points come to lie where they should: one scale,
+    turn and shift of its whole way.
     """
     if case.view is None:
         return None
@@ -240,13 +247,58 @@ def visible(case: Case, depth: DepthVideo, found: Found) -> float | None:
     zoom = found.intrinsics[:, 0, 0] / case.depth.intrinsics[:, 0, 0]
     lenses = path.intrinsics.copy()
     lenses[:, [0, 1], [0, 1]] *= zoom[:, None]
-    cameras = CameraPath(_scaled(path.camera_to_world, case.unit(depth))[at], lenses[at], path.width, path.height)
+    poses = _scaled(path.camera_to_world, case.unit(depth))
+    if by_eye:
+        poses = placed(poses, placing(_seen(case, depth, found, at, poses, lenses)))
+    cameras = CameraPath(poses[at], lenses[at], path.width, path.height)
     part = replace(depth, depth=depth.depth[at], intrinsics=found.intrinsics[at])
     mesh = DWMesh.from_depth(part, found.poses[at], occlusion=FILTERS["default"])
     seen = render(Scene(mesh, case.clip.frames[at], cameras))
     true = [case.view.pictures[case.view.at.index(t)] for t in at]
     rows = [psnr(c[m > 0], p[m > 0]) for c, m, p in zip(seen.colour, seen.mask, true, strict=True) if (m > 0).any()]
     return float(np.mean(rows)) if rows else None
+
+
+def _seen(
+    case: Case,
+    depth: DepthVideo,
+    found: Found,
+    at: list[int],
+    poses: NDArray[np.float64],
+    lenses: NDArray[np.float64],
+) -> Seen:
+    """Static points by a camera that was found, and where the second view truly sees them."""
+    assert case.view is not None
+    height, width = depth.depth.shape[1:]
+    rows, columns = np.mgrid[EVERY // 2 : height : EVERY, EVERY // 2 : width : EVERY].reshape(2, -1)
+    path, parts = case.view.path, []
+    for t in at:
+        there = case.static[t][rows, columns] | ~case.static[t].any()
+        row, column = rows[there], columns[there]
+        pixels = np.stack([column + 0.5, row + 0.5], axis=1)
+        true, ours = (
+            _world(pixels, d.depth[t][row, column], k[t], pose[t])
+            for d, k, pose in (
+                (case.depth, case.depth.intrinsics, case.poses),
+                (depth, found.intrinsics, found.poses),
+            )
+        )
+        to_camera = transforms.inverse(path.camera_to_world[t])
+        local = true @ to_camera[:3, :3].T + to_camera[:3, 3]
+        seen = local @ path.intrinsics[t].T
+        seen = seen[:, :2] / np.maximum(seen[:, 2:], 1e-6)
+        good = (local[:, 2] > 0) & (seen > 0).all(axis=1) & (seen < [path.width, path.height]).all(axis=1)
+        shape = (int(good.sum()), 1, 1)
+        parts.append((ours[good], seen[good], np.tile(transforms.inverse(poses[t]), shape), np.tile(lenses[t], shape)))
+    return Seen(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _world(
+    pixels: NDArray[np.float64], z: NDArray[np.float32], lens: NDArray[np.float64], pose: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Where pixels (N,2) at distances (N,) are in the world."""
+    rays = np.hstack([pixels, np.ones((len(pixels), 1))]) @ np.linalg.inv(lens).T
+    return np.asarray(rays * z[:, None] @ pose[:3, :3].T + pose[:3, 3])
 
 
 def _scaled(poses: NDArray[np.float64], scale: float) -> NDArray[np.float64]:

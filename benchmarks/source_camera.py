@@ -5,6 +5,7 @@ unknown scale and shift of disparity, 5 % jitter of scale from frame to frame, a
 edges. ATE and RPE are after the best similarity. Drift is that of static points in pixels, median and 95 %. Way is the
 length of the found path over the median distance of the scene: it tells false motion where the camera stays. PSNR is
 that of the visible pixels against the true view of a second camera; in brackets, how much more the true camera has.
+By eye, the second camera is placed by what it shows: one scale, turn and shift of its way, as an artist would place it.
 Jump is how far static points jump from frame to frame for that camera, in pixels, median and 95 %: the pumping of the
 depth, in brackets before it was steadied.
 """
@@ -146,6 +147,8 @@ HEAD = (
     "way %",
     "PSNR",
     "(truth)",
+    "by eye",
+    "(truth)",
     "jump",
     "95 %",
     "(before)",
@@ -203,11 +206,14 @@ def main(
 
 def line(f: Figures, seconds: float) -> str:
     """The figures of a row."""
-    less = None if f.visible is None or f.visible_true is None else f.visible_true - f.visible
+    less, by_eye = (
+        "-" if ours is None or true is None else f"({true - ours:.2f})"
+        for ours, true in ((f.visible, f.visible_true), (f.placed, f.placed_true))
+    )
     numbers = [
         *(_number(f.ate, 100, 2), _number(f.rpe_shift, 100, 1), _number(f.rpe_turn, 1, 3), _number(f.end, 1, 2)),
         *(_number(f.focal, 100, 1), _number(f.drift, 1, 2), _number(f.drift_95, 1, 1), _number(f.way, 100, 1)),
-        *(_number(f.visible, 1, 2), "-" if less is None else f"({less:.2f})"),
+        *(_number(f.visible, 1, 2), less, _number(f.placed, 1, 2), by_eye),
         *(_number(f.pumping, 1, 2), _number(f.pumping_95, 1, 1), f"({_number(f.pumping_before, 1, 2)})"),
         f"{seconds:.1f}",
     ]

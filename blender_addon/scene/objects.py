@@ -9,7 +9,7 @@ from ..translations import told
 from ..work.requests import Request
 
 ROOT, MESH, SOURCE_CAMERA, CAMERA, BAKED = "root", "mesh", "source_camera", "camera", "baked_camera"
-ANOTHER, CATCHER, POINTS = "another_camera", "catcher", "points"
+ANOTHER, CATCHER, POINTS, SOURCE_PATH = "another_camera", "catcher", "points", "source_path"
 
 
 def mark(thing: bpy.types.ID, role: str, shot: str) -> None:
@@ -47,7 +47,7 @@ def adopt(scene: bpy.types.Scene, root: bpy.types.Object) -> None:
     """Make the shot's objects children of a new `root`; those that have another parent by now stay there."""
     for thing in scene.objects:
         ours = thing.get("ex4d_shot") == scene.ex4d.shot
-        child = thing.get("ex4d_role") in (MESH, SOURCE_CAMERA, CAMERA, BAKED, ANOTHER, CATCHER, POINTS)
+        child = thing.get("ex4d_role") in (MESH, SOURCE_CAMERA, CAMERA, BAKED, ANOTHER, CATCHER, POINTS, SOURCE_PATH)
         if ours and child and thing.parent is None:
             thing.parent = root
 

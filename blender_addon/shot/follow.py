@@ -96,7 +96,7 @@ def world_stays(scene: bpy.types.Scene, old: NDArray[np.float64] | None, root: b
     turned = axes.WORLD @ inverse(old) @ axes.WORLD.T
     root.matrix_basis = root.matrix_basis @ Matrix(turned.tolist())
     for child in root.children:
-        if child.get("ex4d_role") not in (objects.MESH, objects.SOURCE_CAMERA, objects.POINTS):
+        if child.get("ex4d_role") not in (objects.MESH, objects.SOURCE_CAMERA, objects.POINTS, objects.SOURCE_PATH):
             child.matrix_parent_inverse = Matrix(inverse(turned).tolist()) @ child.matrix_parent_inverse
     for entry in scene.ex4d.takes:
         entry.moved = json.dumps((old @ placed(entry)).tolist())

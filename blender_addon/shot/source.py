@@ -316,6 +316,7 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
     mesh_object.stand(scene, mesh, folder, root)
     moving_tint.stand(scene, movie if (movie := folder / moving_tint.MOVING).is_file() else None)
     points_object.stand(scene, root, _points(folder))
+    points_object.stand_path(scene, root)
     see_all(scene)
     went = ""
     if was is not None and old is not None and request.settings.get("camera_motion") in SOUGHT:

@@ -19,7 +19,7 @@ from blender_addon.work import pace, queue, session, state
 from blender_addon.work.queue import Queue
 from blender_addon.work.requests import OpenRequest, TakeRequest, request_from_json, request_to_json
 from blender_addon.work.state import CancelJob, Drop, FindCamera, Forget, Prepare, PushUndo, State
-from ex4d.depth.lens import ASSUMED
+from ex4d.depth.lens import ASSUMED, GOES_ON
 from ex4d.media.movie import write_movie
 from ex4d.render import legend
 from ex4d.source_camera import pose_files
@@ -122,6 +122,15 @@ def test_preset_keys_go_along_and_a_camera_that_a_constraint_moves_is_left_and_t
     points = objects.find(scene, objects.POINTS)
     assert [tuple(v.co) for v in points.data.vertices] == [(0.5, 4, -1), (0, 8, 0)]
     assert (points.parent, points.hide_render) == (objects.find(scene, objects.ROOT), True)
+    path = objects.find(scene, objects.SOURCE_PATH)
+    assert [tuple(edge.vertices) for edge in path.data.edges] == [(t, t + 1) for t in range(facts.frames - 1)]
+    source = objects.find(scene, objects.SOURCE_CAMERA)
+    for frame in (facts.start, facts.last):
+        scene.frame_set(frame)
+        bpy.context.view_layer.update()
+        there = path.matrix_world @ path.data.vertices[frame - facts.start].co
+        assert tuple(there) == pytest.approx(tuple(source.matrix_world.translation), abs=1e-5)
+    assert (path.parent, path.hide_render) == (objects.find(scene, objects.ROOT), True)
 
     # Found once more, elsewhere: the same object with other points, and keys that are off by the difference alone.
     other = shots.walk()
@@ -137,6 +146,15 @@ def test_preset_keys_go_along_and_a_camera_that_a_constraint_moves_is_left_and_t
     searched(facts, tmp_path, None, ["Not found."])
     assert facts.path == ""
     assert objects.find(scene, objects.POINTS) is None
+    assert objects.find(scene, objects.SOURCE_PATH) is None
+    assert not [mesh for mesh in bpy.data.meshes if mesh.name.startswith("EX-4D Source Path")]
+
+
+def test_a_lens_that_goes_on_as_assumed_is_no_longer_said_once_it_is_found(scene, shot, tmp_path):
+    facts, _known = shot
+    facts.notes = f"Of the clip.\n{GOES_ON}"
+    searched(facts, tmp_path, shots.walk(), ["The source camera was found.", "Of the clip."])
+    assert facts.notes.splitlines() == ["Of the clip.", "The source camera was found."]
 
 
 def test_a_still_clip_changes_nothing_but_its_note(scene, shot, tmp_path):

@@ -285,6 +285,8 @@ def test_the_world_stays_where_it_is_when_the_source_camera_moves(scene, tmp_pat
     bpy.context.view_layer.update()
     assert np.array(facts.camera.matrix_world) == pytest.approx(eye, abs=1e-5)
     assert np.array(objects.find(scene, objects.SOURCE_CAMERA).matrix_world) == pytest.approx(source, abs=1e-5)
+    path = objects.find(scene, objects.SOURCE_PATH)
+    assert tuple(path.matrix_world @ path.data.vertices[9 - facts.start].co) == pytest.approx(source[:3, 3], abs=1e-5)
     bpy.ops.ex4d.camera_preset(preset="zoom_in")
     bpy.ops.ex4d.take_restore_camera(number=1)
     scene.frame_set(9)
