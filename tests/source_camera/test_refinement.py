@@ -1,5 +1,7 @@
 """Points made more exact, which of them decide, and what they tell about lens and shutter."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from test_estimators import CENTRE, COUNT, FOCAL, SIZE, lens, sightings, turned, walk
@@ -12,6 +14,7 @@ from ex4d.source_camera.error import angles
 from ex4d.source_camera.estimators import Task
 from ex4d.source_camera.pictures import Pictures
 from ex4d.source_camera.refinement import refined
+from ex4d.source_camera.search import Search
 from ex4d.source_camera.structure import triangulated
 from ex4d.source_camera.tracks import Tracks
 
@@ -193,3 +196,11 @@ def test_a_rolling_shutter_shows_in_what_the_camera_leaves_of_the_points_motion(
     found = shutter.rolling(rolled, structure, COUNT, SIZE[1])
     assert shutter.rolling(tracks, true, COUNT, SIZE[1]) < shutter.SHOWS
     assert (found > shutter.SHOWS) == (share > 0)
+    nothing = np.zeros(len(rolled.xy))
+    pictures = Pictures(np.zeros((COUNT, SIZE[1], SIZE[0]), np.uint8), 1.0)
+    task = Task(pictures, rolled, nothing, nothing > 0, lens(), True, False)
+    candidate = task.candidate("depth", poses, lens(), moves=True, lens_found=False)
+    told = Search._recording_notes(SimpleNamespace(task=task), candidate)
+    assert told == (
+        ["The clip shows a rolling shutter, which makes the camera and its lens less exact."] if share else []
+    )
