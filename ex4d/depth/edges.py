@@ -1,8 +1,8 @@
 """Soft edges of depth made steps again, where the picture has its edges.
 
-Depth models blur the edge of a thing over some pixels and put it next to where it is. A mesh of such depth has a slope of
-pixels there that are at no surface's distance, and they fly off as soon as the camera moves. Two steps, both a frame at
-a time and in disparity, in which planes have no curvature:
+Depth models blur the edge of a thing over some pixels, and put it beside where it is. A mesh of such depth has a slope
+there, whose pixels are at no surface's distance and smear as soon as the camera moves. Two steps, each a frame at a time
+and in disparity, in which planes have no curvature:
 
 1. A shock filter (Osher and Rudin 1990, in the morphological form of Kramer and Bruckner 1975): each pixel of a blurred
    edge takes the nearest or the farthest of its neighbours by the sign of the curvature, until the edge is a step.
@@ -11,6 +11,7 @@ a time and in disparity, in which planes have no curvature:
 Edges that are steps already, as those of rendered depth, stay as they are. Lengths are in pixels at a width of 512.
 """
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -37,7 +38,13 @@ _ROUNDS = 6
 """Times that the shock filter goes on by a pixel, which is how wide a slope it makes a step."""
 
 _CURVED = 0.007
-"""Least curvature (second difference at a spacing of 1) of an edge as a part of the disparity; less may be a surface's."""
+"""Least curvature (second difference at a spacing of 1) of an edge, as a part of the disparity; surfaces have less."""
+
+_GRAINY = 0.001
+"""Median curvature, in the same terms, from which depth is grainy, and smoothed more before its curvature is taken."""
+
+_SMOOTH, _SMOOTH_GRAIN = 0.5, 0.7
+"""Standard deviations of the Gaussian before the curvature is taken, in pictures wider than 512 and where there is grain."""
 
 _CURVED_OF_STEP = 0.05
 """The same for the near side, as a part of what the pixels about differ by: outlines of round things are curved too."""
@@ -57,7 +64,9 @@ _COLOUR = 15.0
 _CLEARLY = 2.0
 """How many times as alike the other side must be."""
 
-_SQUARE = np.ones((3, 3), np.uint8)
+_LIMIT_BYTES, _BYTES_A_PIXEL = 1 << 30, 150
+"""Most memory that frames take while they are worked on, and what one takes a pixel."""
+
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
@@ -72,7 +81,8 @@ def snapped(depth: DepthVideo, frames: NDArray[np.uint8], progress: Progress = s
     if depth.is_guess or any(note.startswith(SNAPPED) for note in depth.notes):
         return depth
     made, moved = np.empty_like(depth.depth), 0
-    with ThreadPoolExecutor() as threads:  # numpy and OpenCV let go of Python meanwhile
+    at_once = max(1, min(os.cpu_count() or 1, _LIMIT_BYTES // (_BYTES_A_PIXEL * depth.depth[0].size)))
+    with ThreadPoolExecutor(at_once) as threads:  # numpy and OpenCV let go of Python meanwhile
         results = threads.map(snap, depth.depth, frames)
         try:
             for t, (old, new) in enumerate(zip(depth.depth, results, strict=True)):
@@ -88,7 +98,7 @@ def snapped(depth: DepthVideo, frames: NDArray[np.uint8], progress: Progress = s
 
 def snap(depth: NDArray[np.float32], picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Depth (H,W) of a picture (H,W,3) with its soft edges snapped, float32; the same bytes on every call."""
-    disparity = 1 / depth
+    disparity = np.float32(1) / depth
     scale = max(1, round(depth.shape[1] / 512))
     soft = _soft(disparity, scale)
     if not soft.any():
@@ -112,13 +122,19 @@ def _to_steps(disparity: NDArray[np.float32], soft: NDArray[np.bool_], scale: in
     """The shock filter."""
     hardly = _CURVED / scale**2 * disparity
     on_near_side = np.maximum(hardly, _CURVED_OF_STEP / scale**2 * _range(disparity, _box(_AROUND * scale)))
+    grain = float(np.median((np.abs(_curvature(disparity)) / disparity)[::scale, ::scale]))
+    smooth = scale * _SMOOTH_GRAIN if grain > _GRAINY else scale * _SMOOTH if scale > 1 else 0
     for _ in range(_ROUNDS * scale):
-        smooth = disparity if scale == 1 else cv2.GaussianBlur(disparity, (0, 0), scale / 2)
-        curvature = cv2.Laplacian(smooth, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE)
+        smoothed = np.asarray(cv2.GaussianBlur(disparity, (0, 0), smooth), np.float32) if smooth else disparity
+        curvature = _curvature(smoothed)
         to_near, to_far = soft & (curvature < -on_near_side), soft & (curvature > hardly)
         nearest, farthest = cv2.dilate(disparity, _CROSS), cv2.erode(disparity, _CROSS)
         disparity = np.where(to_near, nearest, np.where(to_far, farthest, disparity))
     return disparity
+
+
+def _curvature(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(cv2.Laplacian(values, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _by_colour(
@@ -129,7 +145,7 @@ def _by_colour(
     A pixel's likeness to a side is the mean of a Gaussian of its colour's distances to that side's pixels, in which
     those far from the step count most. What goes over takes the disparity of the pixel that is alike and near.
     """
-    height, width = disparity.shape
+    width = disparity.shape[1]
     at_step = cv2.dilate(disparity, _CROSS) > cv2.erode(disparity, _CROSS) * (1 + STEP)
     away = cv2.distanceTransform((~at_step).astype(np.uint8), cv2.DIST_L2, 3)
     rows, columns = np.nonzero(soft & (away <= _REACH * scale - 1))
@@ -144,47 +160,62 @@ def _by_colour(
 
     wide = width + 2 * reach
     at = (rows + reach) * wide + columns + reach
-    all_disparities = padded(disparity).ravel()
-    all_weights = padded(np.minimum((away + 0.5) / (_REACH * scale), 1).astype(np.float32) + np.float32(0.05)).ravel()
-    all_colours = padded(picture).reshape(-1, 3).astype(np.float32) / np.float32(np.sqrt(2) * _COLOUR)
-    own = all_colours[at]
-    alike, weight, best, best_disparity = (np.zeros((2, len(at)), np.float32) for _ in range(4))
-    for dy in range(-reach, reach + 1, _SPACING * scale):
-        for dx in range(-reach, reach + 1, _SPACING * scale):
-            if dx * dx + dy * dy > reach * reach + 1:
-                continue
-            other = at + (dy * wide + dx)
-            difference = all_colours[other] - own
-            likeness = np.exp(-np.einsum("ij,ij->i", difference, difference))
-            there, counts = all_disparities[other], all_weights[other]
-            is_near = there > middle
-            rank = (likeness + np.float32(0.1)) * counts / np.float32(1 + (dx * dx + dy * dy) / scale**2)
-            for side, on_side in enumerate((~is_near, is_near)):
-                here = counts * on_side
-                alike[side] += likeness * here
-                weight[side] += here
-                better = rank * on_side > best[side]
-                best[side, better] = rank[better]
-                best_disparity[side, better] = there[better]
-    mean = alike / np.maximum(weight, 1e-9) + np.float32(0.01)
-    nearer = _smoothed(np.log(mean[1] / mean[0]), rows, columns, disparity.shape, scale)
-    is_near = disparity[rows, columns] > middle
-    clearly = np.float32(np.log(_CLEARLY))
+    disparities = padded(disparity).ravel()
+    counts = padded(np.minimum((away + 0.5) / (_REACH * scale), 1).astype(np.float32) + np.float32(0.05)).ravel()
+    colours = padded(picture).reshape(-1, 3).astype(np.float32) / np.float32(np.sqrt(2) * _COLOUR)
+    steps = range(-reach, reach + 1, _SPACING * scale)
+    offsets = [(dx, dy) for dy in steps for dx in steps if dx * dx + dy * dy <= reach * reach + 1]
+
+    own = colours[at]
+    alike, weight, near_alike, near_weight = (np.zeros(len(at), np.float32) for _ in range(4))
+    for dx, dy in offsets:
+        other = at + (dy * wide + dx)
+        count = counts[other]
+        likeness = count * _likeness(colours[other], own)
+        is_near = disparities[other] > middle
+        alike += likeness
+        weight += count
+        near_alike += likeness * is_near
+        near_weight += count * is_near
+    near, far = (
+        mine / np.maximum(of, 1e-6) + np.float32(0.01)
+        for mine, of in ((near_alike, near_weight), (alike - near_alike, weight - near_weight))
+    )
+    nearer = _smoothed(np.log(near / np.maximum(far, np.float32(0.01))), rows, columns, disparity.shape, scale)
+    is_near, clearly = disparity[rows, columns] > middle, np.log(_CLEARLY)
+    goes = np.flatnonzero(np.where(is_near, nearer < -clearly, nearer > clearly))
+
+    at, own, middle, to_near = at[goes], own[goes], middle[goes], ~is_near[goes]
+    best, found = np.zeros(len(at), np.float32), disparity[rows[goes], columns[goes]]
+    for dx, dy in offsets:
+        other = at + (dy * wide + dx)
+        rank = (_likeness(colours[other], own) + np.float32(0.1)) * counts[other]
+        rank /= np.float32(1 + (dx * dx + dy * dy) / scale**2)
+        better = (rank > best) & ((disparities[other] > middle) == to_near)
+        best[better], found[better] = rank[better], disparities[other[better]]
     result = disparity.copy()
-    for side, goes in enumerate(((nearer < -clearly) & is_near, (nearer > clearly) & ~is_near)):
-        goes &= best[side] > 0
-        result[rows[goes], columns[goes]] = best_disparity[side, goes]
+    result[rows[goes], columns[goes]] = found
     return result
+
+
+def _likeness(colours: NDArray[np.float32], own: NDArray[np.float32]) -> NDArray[np.float32]:
+    """1 for colours (n,3) that are the same, falling as a Gaussian; they are in units in which that is exp(-d*d)."""
+    difference = colours - own
+    likeness: NDArray[np.float32] = np.exp(-np.einsum("ij,ij->i", difference, difference))
+    return likeness
 
 
 def _smoothed(
     values: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp], shape: tuple[int, ...], scale: int
 ) -> NDArray[np.float32]:
     """Values at some pixels of a picture, each averaged with the mean of those about it."""
-    spread, there = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    spread[rows, columns], there[rows, columns] = values, 1
-    spread, there = (cv2.GaussianBlur(each, (0, 0), scale) for each in (spread, there))
-    mean: NDArray[np.float32] = (values + spread[rows, columns] / there[rows, columns]) / 2
+
+    def spread(there: NDArray[np.float32] | float) -> NDArray[np.float32]:
+        image = np.zeros(shape, np.float32)
+        image[rows, columns] = there
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), scale), np.float32)[rows, columns]
+
+    mean: NDArray[np.float32] = (values + spread(values) / spread(1)) / 2
     return mean
 
 
@@ -194,4 +225,4 @@ def _box(reach: int) -> NDArray[np.uint8]:
 
 def _range(values: NDArray[np.float32], around: NDArray[np.uint8]) -> NDArray[np.float32]:
     """By how much the values about each pixel differ."""
-    return cv2.dilate(values, around) - cv2.erode(values, around)
+    return np.asarray(cv2.dilate(values, around) - cv2.erode(values, around), np.float32)
