@@ -1,8 +1,8 @@
 """Soft edges of depth made steps again, where the picture has its edges.
 
 Depth models blur the edge of a thing over some pixels, and put it beside where it is. A mesh of such depth has a slope
-there, whose pixels are at no surface's distance and smear as soon as the camera moves. Two steps, each a frame at a time
-and in disparity, in which planes have no curvature:
+there, whose pixels are at no surface's distance and smear as soon as the camera moves. Two steps, each a frame at a
+time and in disparity, in which planes have no curvature:
 
 1. A shock filter (Osher and Rudin 1990, in the morphological form of Kramer and Bruckner 1975): each pixel of a blurred
    edge takes the nearest or the farthest of its neighbours by the sign of the curvature, until the edge is a step.
@@ -44,7 +44,7 @@ _GRAINY = 0.001
 """Median curvature, in the same terms, from which depth is grainy, and smoothed more before its curvature is taken."""
 
 _SMOOTH, _SMOOTH_GRAIN = 0.5, 0.7
-"""Standard deviations of the Gaussian before the curvature is taken, in pictures wider than 512 and where there is grain."""
+"""Standard deviations of the Gaussian before curvature is taken: in pictures wider than 512, and for grain."""
 
 _CURVED_OF_STEP = 0.05
 """The same for the near side, as a part of what the pixels about differ by: outlines of round things are curved too."""
@@ -134,7 +134,10 @@ def _to_steps(disparity: NDArray[np.float32], soft: NDArray[np.bool_], scale: in
 
 
 def _curvature(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(cv2.Laplacian(values, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE), np.float32)
+    curvature = np.asarray(cv2.Laplacian(values, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE), np.float32)
+    curvature[[0, -1]] = curvature[[1, -2]]  # planes have none at the picture's border either
+    curvature[:, [0, -1]] = curvature[:, [1, -2]]
+    return curvature
 
 
 def _by_colour(
@@ -215,8 +218,7 @@ def _smoothed(
         image[rows, columns] = there
         return np.asarray(cv2.GaussianBlur(image, (0, 0), scale), np.float32)[rows, columns]
 
-    mean: NDArray[np.float32] = (values + spread(values) / spread(1)) / 2
-    return mean
+    return np.asarray((values + spread(values) / spread(1)) / 2, np.float32)
 
 
 def _box(reach: int) -> NDArray[np.uint8]:
