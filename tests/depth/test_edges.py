@@ -35,7 +35,7 @@ def test_a_blurred_edge_becomes_a_step_where_the_picture_has_it(square):
 
 
 def test_an_edge_beside_the_pictures_moves_there_where_colours_tell(square):
-    picture, true, near = square
+    picture, true, _ = square
     soft = np.roll(depth_errors.wrong(true[None], BLUR, 0)[0], 2, axis=1)
     left, right = np.s_[32:64, 98:104], np.s_[32:64, 136:144]
     for sides in (left, right):  # 64 pixels of each are on the wrong side
@@ -105,8 +105,16 @@ def test_a_note_says_how_much_moved_and_it_is_not_done_twice(square):
     assert steps == [("Sharpening edges of the depth", 1, 2), ("Sharpening edges of the depth", 2, 2)]
     np.testing.assert_array_equal(made.depth, edges.snapped(soft, frames).depth)
     assert edges.snapped(made, frames) is made
-    sharp = DepthVideo(np.stack([true, true]), np.diag([200.0, 200, 1]), "some")
-    assert edges.snapped(sharp, frames) is sharp
+
+
+@pytest.mark.parametrize("name", ["still", "drone"])
+def test_true_depth_of_a_whole_scene_stays_as_it_is_also_where_some_of_it_is_soft(name):
+    example = scenes.make(name, 2, 256, 144)
+    depth = DepthVideo(example.source.depth, example.source.cameras.intrinsics, "some")
+    assert not np.array_equal(edges.snap(depth.depth[0], example.source.frames[0]), depth.depth[0])
+    assert edges.snapped(depth, example.source.frames) is depth
+    soft = DepthVideo(depth_errors.wrong(depth.depth, BLUR, 0), depth.intrinsics, "some")
+    assert edges.snapped(soft, example.source.frames) is not soft
 
 
 def test_a_generated_scene_has_fewer_pixels_at_a_wrong_distance():
