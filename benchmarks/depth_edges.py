@@ -3,7 +3,8 @@
 The sample along its true second camera (10 to 60 degrees), and frames of generated scenes from a second camera at 30
 degrees, with the true depth and with depth whose edges are wrong as models make them. A cell is the PSNR of the visible
 pixels against the truth, and the part of the picture that is visible, with a rim of one pixel given up (3x3). "gain" is
-what snapping brings where as much is visible, by a rim of another width. Then the time that a clip of 1024x576 takes. With a folder as argument it also writes a picture of the sample's rims there.
+what snapping brings where as much is visible, by a rim of another width. Then the time that a clip of 1024x576 takes.
+With a folder as argument it also writes a picture of some rims there.
 """
 
 import time
@@ -37,8 +38,9 @@ RIMS = (1, 2, 3, 5)
 """Sides of the square by which the mask is eroded."""
 
 KINDS = ("true", "blur 1.2", "blur 2", "blur 1.2, 2 px beside", "all")
-CORNER = np.s_[60:170, 400:512]
-"""What the picture shows of the sample at 40 degrees: a tree against the sky."""
+SHOWN = "street"
+FRAME, CORNER = 1, np.s_[90:250, 270:430]
+"""What the picture shows: of the scene `SHOWN`, a part of one of the frames `AT`."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,14 @@ def at_the_same_part(before: NDArray[np.float64], after: NDArray[np.float64]) ->
 
 
 def write_rims(case: Case, file: Path) -> None:
-    """The truth, and what is shown with blurred depth, before and after, of a part of the sample."""
-    parts = [case.true[3]]
+    """The truth, and what is shown with blurred depth, before and after, of a part of a frame."""
+    parts = [case.true[FRAME][CORNER]]
     soft = wrong(case.depth, "blur 1.2")
     for depth in (soft, snapped(case, soft)):
-        view = list(case.views(depth))[3]
+        view = list(case.views(depth))[FRAME]
         real = cv2.erode(view.mask, np.ones((3, 3), np.uint8)) > 0
-        parts.append(legend.tint(view.colour, real))
-    wide = [cv2.resize(part[CORNER], None, fx=3, fy=3, interpolation=cv2.INTER_NEAREST) for part in parts]
+        parts.append(legend.tint(view.colour, real)[CORNER])
+    wide = [cv2.resize(part, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST) for part in parts]
     write_picture(file, np.concatenate(wide, axis=1))
 
 
@@ -153,8 +155,8 @@ def main(
     began, used = time.monotonic(), time.process_time()
     edges.snapped(DepthVideo(soft, case.intrinsics[0], "some"), frames)
     print(f"49 frames of 1024x576: {time.monotonic() - began:.1f} s, {time.process_time() - used:.1f} s of CPU time")
-    if pictures is not None:
-        write_rims(case, pictures / "depth_edges.jpg")
+    if pictures is not None and SHOWN in cases:
+        write_rims(cases[SHOWN], pictures / "depth_edges.jpg")
         print(pictures / "depth_edges.jpg")
 
 

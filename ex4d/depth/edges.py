@@ -8,8 +8,8 @@ time and in disparity, in which planes have no curvature:
    edge takes the nearest or the farthest of its neighbours by the sign of the curvature, until the edge is a step.
 2. Within 3 pixels of such a step, a pixel whose colour is clearly that of the other side goes over to it.
 
-Edges that are steps already stay as they are, and so does depth whose edges mostly are, such as a renderer's. Lengths are
-in pixels at a width of 512.
+Edges that are steps already stay as they are, and so does depth whose edges mostly are, such as a renderer's. Lengths
+are in pixels at a width of 512.
 """
 
 import os
@@ -60,7 +60,7 @@ STEP = 0.1
 _REACH = 3
 """How far from a step a pixel may change sides."""
 
-_WINDOW, _SPACING = 6, 3
+_WINDOW, _SPACING = 6, 2
 """Pixels of both sides are compared as far as this, at this spacing."""
 
 _COLOUR = 15.0
