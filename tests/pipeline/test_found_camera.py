@@ -108,7 +108,7 @@ def test_depth_and_camera_that_came_out_give_the_same_shot_again(flight, opened,
     again_ = open_shot(files, SourceSettings(estimator="file", camera_motion="file"))
     np.testing.assert_array_equal(again_.source_to_world, first.source_to_world)
     np.testing.assert_allclose(again_.depth.intrinsics, first.depth.intrinsics)
-    assert again_.notes == first.notes
+    assert again_.notes == ("The focal length is that of the depth file.", *first.notes)
 
 
 def preview_of(clip, named):
