@@ -12,6 +12,7 @@ Edges that are steps already stay as they are, and so does depth whose edges mos
 are in pixels at a width of 512.
 """
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.depth import edge_kernels
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.progress import SNAPPING, Progress, silent
 
@@ -42,6 +44,9 @@ _AROUND = 3
 _ROUNDS = 6
 """Times that the shock filter goes on by a pixel, which is how wide a slope it makes a step."""
 
+_LEAST_EDGE = 0.03
+"""Relative difference of the pixels about one from which it may be at an edge."""
+
 _CURVED = 0.007
 """Least curvature (second difference at a spacing of 1) of an edge, as a part of the disparity; surfaces have less."""
 
@@ -62,9 +67,6 @@ _REACH = 3
 
 _WINDOW, _SPACING = 6, 2
 """Pixels of both sides are compared as far as this, at this spacing."""
-
-_COLOUR = 15.0
-"""Standard deviation of the colours of a surface, in levels of 8 bits."""
 
 _CLEARLY = 2.0
 """How many times as alike the other side must be."""
@@ -87,14 +89,18 @@ def snapped(depth: DepthVideo, frames: NDArray[np.uint8], progress: Progress = s
         return depth
     if _is_sharp(depth.depth):
         return depth
-    made, moved = np.empty_like(depth.depth), 0
-    at_once = max(1, min(os.cpu_count() or 1, _LIMIT_BYTES // (_BYTES_A_PIXEL * depth.depth[0].size)))
-    with ThreadPoolExecutor(at_once) as threads:  # numpy and OpenCV let go of Python meanwhile
-        results = threads.map(snap, depth.depth, frames)
+    made = np.empty_like(depth.depth)
+
+    def one(t: int) -> int:
+        made[t] = snap(depth.depth[t], frames[t])
+        return int(np.count_nonzero(cv2.absdiff(made[t], depth.depth[t]) > MOVED * depth.depth[t]))
+
+    moved = 0
+    at_once = max(1, min(os.cpu_count() or 1, _LIMIT_BYTES // (_BYTES_A_PIXEL * made[0].size)))
+    with ThreadPoolExecutor(at_once) as threads:  # OpenCV and compiled loops let go of Python meanwhile
         try:
-            for t, (old, new) in enumerate(zip(depth.depth, results, strict=True)):
-                made[t] = new
-                moved += int(np.count_nonzero(np.abs(new - old) > MOVED * old))
+            for t, count in enumerate(threads.map(one, range(len(made)))):
+                moved += count
                 progress(SNAPPING, t + 1, len(made))
         finally:
             threads.shutdown(cancel_futures=True)
@@ -106,10 +112,11 @@ def snapped(depth: DepthVideo, frames: NDArray[np.uint8], progress: Progress = s
 def snap(depth: NDArray[np.float32], picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Depth (H,W) of a picture (H,W,3) with its soft edges snapped, float32; the same bytes on every call."""
     disparity, scale = np.float32(1) / depth, _scale(depth)
-    soft = _soft(disparity, scale)
+    around = _range(disparity, _box(_AROUND * scale))
+    soft = _soft(disparity, around, scale)
     if not soft.any():
         return depth
-    steep = _to_steps(disparity, soft, scale)
+    steep = _to_steps(disparity, soft, around, scale)
     decided = _by_colour(steep, soft, picture, scale)
     # Pixels that did not change keep their very bits, which 1 / (1 / x) would not.
     return np.where(decided == disparity, depth, 1 / decided)
@@ -120,9 +127,10 @@ def _is_sharp(depth: NDArray[np.float32]) -> bool:
     edges, sharp = 0, 0
     for t in np.unique(np.linspace(0, len(depth) - 1, _LOOKED_AT).astype(int)):
         disparity, scale = np.float32(1) / depth[t], _scale(depth[t])
-        edge = _range(disparity, _box(_AROUND * scale)) > STEP * disparity
+        around = _range(disparity, _box(_AROUND * scale))
+        edge = around > STEP * disparity
         edges += int(np.count_nonzero(edge))
-        sharp += int(np.count_nonzero(edge & ~_soft(disparity, scale)))
+        sharp += int(np.count_nonzero(edge & ~_soft(disparity, around, scale)))
     return sharp > SHARP * edges
 
 
@@ -130,35 +138,30 @@ def _scale(depth: NDArray[np.float32]) -> int:
     return max(1, round(depth.shape[1] / 512))
 
 
-def _soft(disparity: NDArray[np.float32], scale: int) -> NDArray[np.bool_]:
-    """Where the edges about a pixel (H,W) are soft."""
+def _soft(disparity: NDArray[np.float32], around: NDArray[np.float32], scale: int) -> NDArray[np.bool_]:
+    """Where the edges about a pixel (H,W) are soft; `around` is by how much the pixels there differ."""
     jump = np.zeros_like(disparity)
-    jump[:, 1:] = np.abs(np.diff(disparity, axis=1))
-    jump[1:] = np.maximum(jump[1:], np.abs(np.diff(disparity, axis=0)))
-    around = _box(_AROUND * scale)
-    return cv2.dilate(jump, around) < SOFT * _range(disparity, around)
+    jump[:, 1:] = cv2.absdiff(disparity[:, 1:], disparity[:, :-1])
+    jump[1:] = cv2.max(jump[1:], cv2.absdiff(disparity[1:], disparity[:-1]))
+    return np.asarray(cv2.dilate(jump, _box(_AROUND * scale)) < SOFT * around)
 
 
-def _to_steps(disparity: NDArray[np.float32], soft: NDArray[np.bool_], scale: int) -> NDArray[np.float32]:
-    """The shock filter."""
-    hardly = _CURVED / scale**2 * disparity
-    on_near_side = np.maximum(hardly, _CURVED_OF_STEP / scale**2 * _range(disparity, _box(_AROUND * scale)))
-    grain = float(np.median((np.abs(_curvature(disparity)) / disparity)[::scale, ::scale]))
+def _to_steps(
+    disparity: NDArray[np.float32], soft: NDArray[np.bool_], around: NDArray[np.float32], scale: int
+) -> NDArray[np.float32]:
+    """The shock filter, where the pixels about one differ at all."""
+    curvature = cv2.Laplacian(disparity, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE)[::scale, ::scale]
+    grain = float(np.median(np.abs(curvature) / disparity[::scale, ::scale]))
     smooth = scale * _SMOOTH_GRAIN if grain > _GRAINY else scale * _SMOOTH if scale > 1 else 0
+    at_edge = soft & (around > _LEAST_EDGE * disparity)
+    hardly = np.where(at_edge, np.float32(_CURVED / scale**2) * disparity, np.float32(np.inf))
+    on_near_side = np.maximum(hardly, np.float32(_CURVED_OF_STEP / scale**2) * around)
+    made, following, blurred = disparity, np.empty_like(disparity), np.empty_like(disparity)
     for _ in range(_ROUNDS * scale):
-        smoothed = np.asarray(cv2.GaussianBlur(disparity, (0, 0), smooth), np.float32) if smooth else disparity
-        curvature = _curvature(smoothed)
-        to_near, to_far = soft & (curvature < -on_near_side), soft & (curvature > hardly)
-        nearest, farthest = cv2.dilate(disparity, _CROSS), cv2.erode(disparity, _CROSS)
-        disparity = np.where(to_near, nearest, np.where(to_far, farthest, disparity))
-    return disparity
-
-
-def _curvature(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    curvature = np.asarray(cv2.Laplacian(values, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE), np.float32)
-    curvature[[0, -1]] = curvature[[1, -2]]  # planes have none at the picture's border either
-    curvature[:, [0, -1]] = curvature[:, [1, -2]]
-    return curvature
+        smoothed = _blurred(made, smooth, blurred) if smooth else made
+        edge_kernels.shocked(made, smoothed, hardly, on_near_side, following)
+        made, following = following, (np.empty_like(disparity) if made is disparity else made)
+    return made
 
 
 def _by_colour(
@@ -169,77 +172,39 @@ def _by_colour(
     A pixel's likeness to a side is the mean of a Gaussian of its colour's distances to that side's pixels, in which
     those far from the step count most. What goes over takes the disparity of the pixel that is alike and near.
     """
-    width = disparity.shape[1]
     at_step = cv2.dilate(disparity, _CROSS) > cv2.erode(disparity, _CROSS) * (1 + STEP)
     away = cv2.distanceTransform((~at_step).astype(np.uint8), cv2.DIST_L2, 3)
-    rows, columns = np.nonzero(soft & (away <= _REACH * scale - 1))
-    if not len(rows):
+    band = soft & (away <= _REACH * scale - 1)
+    if not band.any():
         return disparity
     reach = _WINDOW * scale
     window = _box(reach)
-    middle = ((cv2.dilate(disparity, window) + cv2.erode(disparity, window)) / 2)[rows, columns]
+    middle = np.asarray((cv2.dilate(disparity, window) + cv2.erode(disparity, window)) / 2, np.float32)
+    counts = (np.minimum((away + 0.5) / (_REACH * scale), 1) + 0.05).astype(np.float32)
+    looked_at = edge_kernels.looked_at(disparity, picture, counts, middle, reach)
+    steps = np.arange(-reach, reach + 1, _SPACING * scale)
+    dx, dy = (each.ravel() for each in np.meshgrid(steps, steps))
+    square = dx * dx + dy * dy
+    offsets = np.stack([dy, dx], axis=-1)[square <= reach * reach + 1]
+    closeness = (1 / (1 + square[square <= reach * reach + 1] / scale**2)).astype(np.float32)
 
-    def padded(values: NDArray) -> NDArray:
-        return cv2.copyMakeBorder(values, reach, reach, reach, reach, cv2.BORDER_REFLECT_101)
-
-    wide = width + 2 * reach
-    at = (rows + reach) * wide + columns + reach
-    disparities = padded(disparity).ravel()
-    counts = padded(np.minimum((away + 0.5) / (_REACH * scale), 1).astype(np.float32) + np.float32(0.05)).ravel()
-    colours = padded(picture).reshape(-1, 3).astype(np.float32) / np.float32(np.sqrt(2) * _COLOUR)
-    steps = range(-reach, reach + 1, _SPACING * scale)
-    offsets = [(dx, dy) for dy in steps for dx in steps if dx * dx + dy * dy <= reach * reach + 1]
-
-    own = colours[at]
-    alike, weight, near_alike, near_weight = (np.zeros(len(at), np.float32) for _ in range(4))
-    for dx, dy in offsets:
-        other = at + (dy * wide + dx)
-        count = counts[other]
-        likeness = count * _likeness(colours[other], own)
-        is_near = disparities[other] > middle
-        alike += likeness
-        weight += count
-        near_alike += likeness * is_near
-        near_weight += count * is_near
-    near, far = (
-        mine / np.maximum(of, 1e-6) + np.float32(0.01)
-        for mine, of in ((near_alike, near_weight), (alike - near_alike, weight - near_weight))
-    )
-    nearer = _smoothed(np.log(near / np.maximum(far, np.float32(0.01))), rows, columns, disparity.shape, scale)
-    is_near, clearly = disparity[rows, columns] > middle, np.log(_CLEARLY)
-    goes = np.flatnonzero(np.where(is_near, nearer < -clearly, nearer > clearly))
-
-    at, own, middle, to_near = at[goes], own[goes], middle[goes], ~is_near[goes]
-    best, found = np.zeros(len(at), np.float32), disparity[rows[goes], columns[goes]]
-    for dx, dy in offsets:
-        other = at + (dy * wide + dx)
-        rank = (_likeness(colours[other], own) + np.float32(0.1)) * counts[other]
-        rank /= np.float32(1 + (dx * dx + dy * dy) / scale**2)
-        better = (rank > best) & ((disparities[other] > middle) == to_near)
-        best[better], found[better] = rank[better], disparities[other[better]]
-    result = disparity.copy()
-    result[rows[goes], columns[goes]] = found
-    return result
+    # In wide pictures every fourth pixel is asked, and the others follow those about them.
+    asked = band.copy()
+    if scale > 1:
+        asked[1::2] = asked[:, 1::2] = False
+    nearer = edge_kernels.nearer(looked_at, asked, offsets)
+    about = _blurred(nearer, scale)
+    share = _blurred(asked.astype(np.float32), scale)
+    clearly = np.float32(np.log(_CLEARLY))
+    return edge_kernels.on_clearer_side(looked_at, band, asked, nearer, about, share, clearly, offsets, closeness)
 
 
-def _likeness(colours: NDArray[np.float32], own: NDArray[np.float32]) -> NDArray[np.float32]:
-    """1 for colours (n,3) that are the same, falling as a Gaussian; they are in units in which that is exp(-d*d)."""
-    difference = colours - own
-    likeness: NDArray[np.float32] = np.exp(-np.einsum("ij,ij->i", difference, difference))
-    return likeness
-
-
-def _smoothed(
-    values: NDArray[np.float32], rows: NDArray[np.intp], columns: NDArray[np.intp], shape: tuple[int, ...], scale: int
+def _blurred(
+    values: NDArray[np.float32], deviation: float, into: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """Values at some pixels of a picture, each averaged with the mean of those about it."""
-
-    def spread(there: NDArray[np.float32] | float) -> NDArray[np.float32]:
-        image = np.zeros(shape, np.float32)
-        image[rows, columns] = there
-        return np.asarray(cv2.GaussianBlur(image, (0, 0), scale), np.float32)[rows, columns]
-
-    return np.asarray((values + spread(values) / spread(1)) / 2, np.float32)
+    """By a Gaussian that ends at twice its standard deviation, which takes half the time of OpenCV's usual one."""
+    side = 2 * math.ceil(2 * deviation) + 1
+    return np.asarray(cv2.GaussianBlur(values, (side, side), deviation, dst=into), np.float32)
 
 
 def _box(reach: int) -> NDArray[np.uint8]:

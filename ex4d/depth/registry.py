@@ -19,7 +19,7 @@ from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
 from ex4d.depth.scaling import KEY_FRAMES, key_frames
 from ex4d.errors import EX4DError, InputError, PluginError
-from ex4d.extras import said_once
+from ex4d.extras import Package, said_once
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.plain import PlainError, check
 from ex4d.progress import MEASURING, Progress, silent
@@ -168,7 +168,11 @@ def estimate(
     def edged(made: Estimate, of: "Clip") -> Estimate:
         if not snap:
             return made
-        from ex4d.depth.edges import snapped  # needs cv2, which listing estimators does not
+        numba = Package("numba", "render")
+        if not numba.is_there:
+            note = f"The depth's edges stay as soft as they are, since sharpening them needs numba: {numba.install}."
+            return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, note)))
+        from ex4d.depth.edges import snapped  # needs cv2 and numba, which listing estimators does not
 
         return replace(made, depth=snapped(made.depth, of.frames, progress))
 

@@ -1,5 +1,7 @@
 """Soft edges of a shot's depth are snapped once, when it is opened, unless one does not want it."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,14 @@ def test_a_shots_depth_is_snapped_unless_one_does_not_want_it(soft):
     ):
         np.testing.assert_array_equal(as_is.depth.depth, depth)
         assert not any(SNAPPED in note for note in as_is.notes)
+
+
+def test_without_numba_the_depth_stays_and_a_note_says_so(soft, monkeypatch):
+    folder, depth, _ = soft
+    monkeypatch.setitem(sys.modules, "numba", None)
+    shot = open_shot(SourceFiles(folder / "clip.mp4"), STILL, look_beside=True)
+    np.testing.assert_array_equal(shot.depth.depth, depth)
+    assert [note for note in shot.notes if "numba" in note and "edges stay as soft" in note]
 
 
 def test_depth_that_came_out_is_not_snapped_twice_and_takes_are_the_same_again(soft, tmp_path):
