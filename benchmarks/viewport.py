@@ -30,6 +30,7 @@ from ex4d.pipeline.requests import Reconstruct, Source
 from ex4d.pipeline.run import run
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import LONGEST_SIDE, SourceSettings
+from ex4d.progress import SNAPPING
 from ex4d.storage.npz import open_arrays
 
 SAMPLE = Path(__file__).resolve().parents[1] / "sample"
@@ -68,7 +69,7 @@ class AfterDepth:
 
     def __call__(self, stage: str, step: int, steps: int, picture: object = None) -> None:
         """The last step of any stage before these is when depth is there."""
-        if stage not in ("Finding occlusions", "Writing files"):
+        if stage not in (SNAPPING, "Finding occlusions", "Writing files"):
             self.since, self.cpu_since = time.monotonic(), time.process_time()
 
 

@@ -13,6 +13,7 @@ VIDEO_DEPTH = "Video-Depth-Anything"
 FOLLOWING_MOVES = "Following what moves"
 GUESSING = "Guessing the depth"
 MEASURING = "Measuring scale and field of view"
+SNAPPING = "Sharpening edges of the depth"
 OCCLUSIONS = "Finding occlusions"
 FOLLOWING_POINTS = "Following points"
 FINDING_MOVES = "Finding what moves"
@@ -28,6 +29,7 @@ OF_FRAMES = (
     FOLLOWING_MOVES,
     GUESSING,
     MEASURING,
+    SNAPPING,
     OCCLUSIONS,
     FOLLOWING_POINTS,
     FINDING_MOVES,

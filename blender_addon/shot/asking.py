@@ -99,6 +99,7 @@ def request_again(scene: bpy.types.Scene, estimate: bool) -> OpenRequest:
     settings = SourceSettings(
         **wanted.settings,
         estimator=capabilities.FILE,
+        depth_edges="off",  # snapped already, if they were to be
         camera_motion=request.settings["camera_motion"],
         zooms=request.settings["zooms"],
         steady_depth=request.settings["steady_depth"],
@@ -231,6 +232,7 @@ def _request(
             "camera_motion": sought if sought and again else "file",
             "zooms": bool(sought and again and wish.zooms),
             "steady_depth": wish.steady_depth,
+            "depth_edges": wish.depth_edges,
             "camera_scale": from_blender(properties.SOURCE["camera_scale"], wish.motion_scale) if camera_file else None,
         },
     )

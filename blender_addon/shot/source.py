@@ -216,9 +216,11 @@ def _with_depth(request: OpenRequest, placed: dict[str, Path]) -> Steps:
     known = {**request.files, blob.sha256: str(depth)}
     source = read_source(request.source)
     old = source.settings
-    # What tells how to read or to estimate depth, and the lens, goes: it is all in the file now.
+    # What tells how to read, estimate or change depth, and the lens, goes: it is all in the file now.
     part = {name: getattr(old, name) for name in PART}
-    settings = SourceSettings(**part, estimator=FILE, camera_motion="file", camera_scale=old.camera_scale)
+    settings = SourceSettings(
+        **part, estimator=FILE, depth_edges="off", camera_motion="file", camera_scale=old.camera_scale
+    )
     source = replace(source, depth=(blob,), settings=settings, moving=(), standing=None)
     if source.camera is None and camera is not None:
         (found,) = yield from hash_files([camera])

@@ -74,6 +74,7 @@ OF_ONE_CLIP = (
     "moving_path",
     "zooms",
     "steady_depth",
+    "depth_edges",
 )
 """Settings that say something about one clip and nothing about another."""
 
@@ -175,6 +176,7 @@ class ClipChoices:
     depth_distance: property_of(SOURCE["depth_distance"])
     depth_channel: property_of(SOURCE["depth_channel"])
     depth_detail: property_of(SOURCE["depth_detail"])
+    depth_edges: property_of(SOURCE["depth_edges"])
     field_of_view: property_of(SOURCE["field_of_view"], precision=1)
     motion: EnumProperty(
         name="Camera Motion",

@@ -81,6 +81,7 @@ def draw_depth(layout: Layout, context: Context) -> None:
             column.label(text=bpy.path.basename(facts.depth_found), icon="FILE", translate=False)
     if not facts.uses_depth_file:
         column.prop(facts, "depth_detail")
+    column.prop(facts, "depth_edges")
     if now.client is None and not now.lacks_server:
         column.label(text="Connect to see all estimators", icon="INFO")
         column.operator(EX4D_OT_connect.bl_idname)

@@ -19,7 +19,7 @@ from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
 from ex4d.depth.scaling import KEY_FRAMES, key_frames
 from ex4d.errors import EX4DError, InputError, PluginError
-from ex4d.extras import said_once
+from ex4d.extras import Package, said_once
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.plain import PlainError, check
 from ex4d.progress import MEASURING, Progress, silent
@@ -137,6 +137,7 @@ def estimate(
     device: str = "auto",
     detail: Detail = "auto",
     standing: Path | None = None,
+    snap: bool = False,
     progress: Progress = silent,
 ) -> Estimate:
     """The depth of a clip. What is estimated is kept by content, so that the second time costs a hash.
@@ -154,6 +155,7 @@ def estimate(
         detail: how finely a model looks at the pictures; "auto" is full on a GPU and reduced on the CPU.
         standing: depth of a part of the clip that is to stay, as EX-4D wrote it: only other frames are estimated, and
             fitted to it. Where it does not apply, all frames are estimated, and a note says why.
+        snap: snap soft edges to the picture's, see `ex4d.depth.edges`; those of `standing` stay as they are.
         progress: told after each step.
 
     Raises:
@@ -162,11 +164,23 @@ def estimate(
     known = estimators()
     choice = choose(wish, video, file, known)
     spec = choice.spec
+
+    def edged(made: Estimate, of: "Clip") -> Estimate:
+        if not snap:
+            return made
+        numba = Package("numba", "render")
+        if not numba.is_there:
+            note = f"The depth's edges stay as soft as they are, since sharpening them needs numba: {numba.install}."
+            return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, note)))
+        from ex4d.depth.edges import snapped  # needs cv2 and numba, which listing estimators does not
+
+        return replace(made, depth=snapped(made.depth, of.frames, progress))
+
     request = Request(device, focal_px, choice.file, reading, detail, progress=progress)
     if spec.reads_file:
         if standing is not None:
             raise InputError("A depth file has the depth of all frames, so that of a part has no use: leave one out.")
-        read = _run(spec, clip, request)
+        read = edged(_run(spec, clip, request), clip)
         return _marked(read, known.get(read.depth.provider))
     # Jobs of earlier versions say "depth" where nobody had chosen.
     if reading not in (None, DepthEncoding(), DepthEncoding(convention="depth")):
@@ -180,6 +194,12 @@ def estimate(
         request = _with_detail(spec, request)
     helper = _helper(known) if spec.uses_metric else None
     made, note = None, ""
+
+    def kept_before() -> Estimate | None:
+        # As it would stand: depth that stands is compared with it.
+        found = None if again else cached.found(_key(spec, helper, clip, request))
+        return found and edged(found, clip)
+
     if standing is not None:
         made, note = extension.extended(
             standing,
@@ -188,11 +208,11 @@ def estimate(
             {name: each.title for name, each in known.items()},
             focal_px,
             # Their scale is that of the depth they are fitted to, so no helper measures one.
-            estimate=lambda frames: _kept(spec, None, frames, request, again),
-            kept=lambda: None if again else cached.found(_key(spec, helper, clip, request)),
+            estimate=lambda frames: edged(_kept(spec, None, frames, request, again), frames),
+            kept=kept_before,
         )
     if made is None:
-        made = _kept(spec, helper, clip, request, again)
+        made = edged(_kept(spec, helper, clip, request, again), clip)
     notes = [note] if note else []
     if _used_weights(spec, helper) and (store.folder() / store.RANDOM).exists():
         notes.append("Estimated with random weights, to try the machine: this depth means nothing.")

@@ -177,6 +177,7 @@ def open_shot(
         device=device,
         detail=settings.depth_detail,
         standing=files.standing,
+        snap=settings.depth_edges == "snap" and not release_lens,
         progress=progress,
     )
     mask = None if files.moving is None else masks.read(files.moving, clip, progress)

@@ -25,6 +25,9 @@ from ex4d.storage.sequence import Gaps
 CameraMotion = Literal["auto", "still", "rotation", "depth", "da3", "sfm", "file"]
 """How it is known how the clip's own camera moved."""
 
+DepthEdges = Literal["snap", "off"]
+"""Whether soft edges of the depth are snapped to those of the picture, see `ex4d.depth.edges`."""
+
 Fit = Literal["crop", "squeeze"]
 """How a picture is brought to another aspect."""
 
@@ -107,6 +110,16 @@ class SourceSettings(Settings):
             Choice("full", "Full", "The size the model was published with"),
             Choice("reduced", "Reduced", "Three quarters of the full size: coarser, in about half the time"),
         ),
+    )
+    depth_edges: DepthEdges = setting(
+        "snap",
+        "Depth Edges",
+        "What happens to edges that are soft in the depth, so that things do not smear when the camera moves",
+        choices=(
+            Choice("snap", "Snap", "Make them sharp, where the picture has its edges; sharp ones stay as they are"),
+            Choice("off", "Off", "Leave the depth as it is"),
+        ),
+        before="off",
     )
     depth_unit: str | None = setting(None, "Unit", "Unit of the depth file: m, cm, mm, or metres per stored unit")
     depth_convention: Convention = setting(

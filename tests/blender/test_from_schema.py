@@ -31,6 +31,7 @@ DRAWN = [
     (properties.PATH["rise"], "rise"),
     (properties.SOURCE["zooms"], "zooms"),
     (properties.SOURCE["steady_depth"], "steady_depth"),
+    (properties.SOURCE["depth_edges"], "depth_edges"),
     (properties.GENERATE["generator"], "generator"),
     (properties.GENERATE["seed"], "seed"),
     (properties.GENERATE["keep_source"], "keep_source"),

@@ -201,6 +201,7 @@ CLIP_SETTINGS = [
     "",
     False,
     True,
+    "snap",
 ]
 
 

@@ -293,16 +293,24 @@ def test_an_estimator_with_terms_shows_them_and_asks_whether_they_are_accepted(s
 
 def test_what_a_depth_file_means_is_asked_only_where_a_file_is_used(scene, shot):
     first, last = ["estimator", "depth_path"], ["known_distance"]
-    assert draw(panels.draw_depth).shown == [*first, "depth_detail", *last]
+    assert draw(panels.draw_depth).shown == [*first, "depth_detail", "depth_edges", *last]
     scene.ex4d.estimator = "file"
     drawn = draw(panels.draw_depth)
-    assert drawn.shown == [*first, "depth_convention", "depth_unit", "depth_distance", "depth_channel", *last]
+    assert drawn.shown == [
+        *first,
+        "depth_edges",
+        "depth_convention",
+        "depth_unit",
+        "depth_distance",
+        "depth_channel",
+        *last,
+    ]
     scene.ex4d.depth_unit = "other"
     assert "depth_metres" in draw(panels.draw_depth).shown
     scene.ex4d.depth_convention = "disparity"
-    assert draw(panels.draw_depth).shown == [*first, "depth_convention", "depth_channel", *last]
+    assert draw(panels.draw_depth).shown == [*first, "depth_edges", "depth_convention", "depth_channel", *last]
     scene.ex4d.estimator_name = "some"
-    assert draw(panels.draw_depth).shown == ["estimator", "depth_detail", *last]
+    assert draw(panels.draw_depth).shown == ["estimator", "depth_detail", "depth_edges", *last]
 
 
 def test_a_depth_file_that_was_found_beside_the_clip_is_named_where_one_could_be_chosen(scene, shot):

@@ -58,6 +58,7 @@ LABELS = {
     "Delete with Files": "Mit Dateien löschen",
     "Depth": "Tiefe",
     "Depth Detail": "Tiefendetail",
+    "Depth Edges": "Tiefenkanten",
     "Depth File": "Tiefendatei",
     "Depth From": "Tiefe aus",
     "Depth Model": "Tiefenmodell",
