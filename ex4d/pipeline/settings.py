@@ -28,6 +28,9 @@ CameraMotion = Literal["auto", "still", "rotation", "depth", "da3", "sfm", "file
 Fit = Literal["crop", "squeeze"]
 """How a picture is brought to another aspect."""
 
+ResultSize = Literal["clip", "model"]
+"""Whether a result has the clip's own size or that of the working picture."""
+
 LONGEST_SIDE = 1024
 """Longest side of the working picture in pixels where nobody says another."""
 
@@ -375,11 +378,21 @@ class GenerateSettings(Settings):
         "Where the path does not begin at the source view: also generate 8 to 16 frames that lead from there to its"
         " first camera, and cut them off",
     )
+    result_size: ResultSize = setting(
+        "clip",
+        "Result Size",
+        "How large the result is, unless width and height say so",
+        choices=(
+            Choice("clip", "Clip", "As large as the clip, 4096 pixels at most; what is real has the clip's own pixels"),
+            Choice("model", "Working Picture", "As large as the working picture, see Max Side; faster"),
+        ),
+        before="model",
+    )
     width: int | None = setting(
-        None, "Width", "Width of the result; by default that of the working picture", unit="pixels", minimum=16
+        None, "Width", "Width of the result, which is then generated in this size", unit="pixels", minimum=16
     )
     height: int | None = setting(
-        None, "Height", "Height of the result; by default that of the working picture", unit="pixels", minimum=16
+        None, "Height", "Height of the result, which is then generated in this size", unit="pixels", minimum=16
     )
     fit: Fit = setting(
         "crop",
