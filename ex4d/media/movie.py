@@ -34,6 +34,9 @@ METADATA_KEYS = ("title", "comment", "description", "artist", "copyright", "date
 PNG, EXR = ".png", ".exr"
 """Endings of the pictures that a folder of frames holds."""
 
+_WHITE_16 = ((np.arange(1 << 16, dtype=np.uint32) * (255 << 8) + 32767) // 65535).astype(np.uint16)
+"""Levels of 16 bits as FFmpeg's converter to YCbCr takes them: its white is that of 8 bits, shifted to the left."""
+
 _BT709 = 1  # number of the primaries, transfer and matrix in ITU-T H.273
 
 
@@ -184,6 +187,9 @@ def as_video(frame: NDArray, pixel_format: str, stored: str) -> "av.VideoFrame":
     import av
     from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
+    if frame.dtype == np.uint16:
+        frame = frame.copy()
+        frame[..., :3] = _WHITE_16[frame[..., :3]]
     return av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=pixel_format).reformat(
         format=stored,
         dst_colorspace=Colorspace.ITU709,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.geometry import transforms
+from ex4d.geometry.full_size import LONGEST_SIDE, FullSize
 from ex4d.media.clip import Clip, ClipSource, open_source
 from ex4d.media.picture import Bits
 from ex4d.pipeline.open import SourceFiles
@@ -22,7 +23,7 @@ from ex4d.pipeline.requests import Generate
 from ex4d.progress import FINISHING, Progress, silent
 from ex4d.render import mask_edges
 from ex4d.render.conditioning import Conditioning, coincides
-from ex4d.render.full_size import LONGEST_SIDE, Between, FullSize, LentHere
+from ex4d.render.full_size import Between, LentHere, scaled_up
 from ex4d.render.scene import Engine, Scene, View
 
 _BYTES_A_PIXEL, _MEMORY = 120, 1 << 30
@@ -183,7 +184,7 @@ class Finishing:
         return np.asarray(cv2.erode(mask, np.ones((self.kernel, self.kernel), np.uint8)), np.uint8)
 
     def _scaled_up(self, generated: NDArray[np.uint8]) -> NDArray:
-        made = self.full.scaled_up(generated)
+        made = scaled_up(generated, self.full)
         return made if self.bits == 8 else made.astype(np.uint16) * np.uint16(257)
 
 

@@ -4,20 +4,15 @@ All work up to the generator is done at the working size. Here its mesh only say
 large picture is followed to the surface that it shows, and from there into the clip's picture, whose pixels are whole.
 """
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.geometry.camera_path import CameraPath
-from ex4d.geometry.intrinsics import FrameFit, fit_frame
+from ex4d.geometry.full_size import FullSize
 from ex4d.render.filling import SAME_DISTANCE
 from ex4d.render.scene import Lent
-
-LONGEST_SIDE = 4096
-"""Longest side of a result in pixels: larger clips are scaled down to it."""
 
 _BESIDE = 0.05
 """Least weight of what other frames lend, where the frame itself shows nothing."""
@@ -26,65 +21,13 @@ _A_ROW = 1024
 """Pixels that are sampled singly are handed to OpenCV in rows of so many."""
 
 
-@dataclass(frozen=True)
-class FullSize:
-    """The part of the clip's own picture that the working picture shows.
-
-    Attributes:
-        left, top: columns and rows of the clip's picture that come before it.
-        width, height: in pixels; even, as videos need it.
-        to_full: (3,3) from pixels of the working picture to pixels of this one.
-    """
-
-    left: int
-    top: int
-    width: int
-    height: int
-    to_full: NDArray[np.float64]
-
-    @staticmethod
-    def of(fit: FrameFit) -> "FullSize":
-        """Of a clip that was brought to the working size so; in whole pixels, so that none of them is resampled.
-
-        Its picture is what `ClipSource.frames` gives for `LONGEST_SIDE` and multiples of 1.
-        """
-        whole = fit_frame(fit.source_width, fit.source_height, LONGEST_SIDE, 1)
-        across, down = whole.scaled_width / fit.scaled_width, whole.scaled_height / fit.scaled_height
-        left, width = _whole_pixels(fit.left * across - whole.left, fit.width * across, whole.width)
-        top, height = _whole_pixels(fit.top * down - whole.top, fit.height * down, whole.height)
-        x, y = fit.left * across - whole.left - left, fit.top * down - whole.top - top
-        return FullSize(left, top, width, height, np.array([[across, 0, x], [0, down, y], [0, 0, 1]]))
-
-    @property
-    def scale(self) -> float:
-        """So many of its pixels are one of the working size."""
-        return float(self.to_full[0, 0])
-
-    def is_of(self, width: int, height: int) -> bool:
-        """Whether it is the working picture of this size itself."""
-        return (self.width, self.height) == (width, height) and np.allclose(self.to_full, np.eye(3), atol=1e-6)
-
-    def path(self, path: CameraPath) -> CameraPath:
-        """Cameras of the working size with a picture of this size."""
-        return replace(path, intrinsics=self.to_full @ path.intrinsics, width=self.width, height=self.height)
-
-    def cropped(self, picture: NDArray) -> NDArray:
-        """This part of a picture (H,W,...) of the clip; a view of it."""
-        return picture[self.top : self.top + self.height, self.left : self.left + self.width]
-
-    def scaled_up(self, picture: NDArray, interpolation: int = cv2.INTER_CUBIC) -> NDArray:
-        """A picture (h,w,...) of the working size in this one; beyond its edges it is repeated."""
-        # From our pixels, whose centres are at +0.5, to OpenCV's, whose centres are whole.
-        half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
-        to_working = np.linalg.inv(half) @ np.linalg.inv(self.to_full) @ half
-        size, flags = (self.width, self.height), interpolation | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(picture, to_working[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _whole_pixels(start: float, length: float, most: int) -> tuple[int, int]:
-    """The first of the whole pixels between `start` and `start + length`, and their number, made even."""
-    first = max(0, math.ceil(start - 1e-6))
-    return first, (min(most, math.floor(start + length + 1e-6)) - first) // 2 * 2
+def scaled_up(picture: NDArray, full: FullSize, interpolation: int = cv2.INTER_CUBIC) -> NDArray:
+    """A picture (h,w,...) of the working size in the clip's own; beyond its edges it is repeated."""
+    # From our pixels, whose centres are at +0.5, to OpenCV's, whose centres are whole.
+    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    to_working = np.linalg.inv(half) @ np.linalg.inv(full.to_full) @ half
+    size, flags = (full.width, full.height), interpolation | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(picture, to_working[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 
 @dataclass(frozen=True)
@@ -165,9 +108,9 @@ class LentHere:
             at = lent.rows[by], lent.columns[by]
             known, distances = np.zeros(working, np.float32), np.zeros(working, np.float32)
             known[at], distances[at] = 1, lent.inverse_distance[by]
-            weight, smooth = (full.scaled_up(values, cv2.INTER_LINEAR) for values in (known, distances))
+            weight, smooth = (scaled_up(values, full, cv2.INTER_LINEAR) for values in (known, distances))
             smooth /= np.maximum(weight, np.float32(1e-6))
-            nearest = full.scaled_up(distances, cv2.INTER_NEAREST)
+            nearest = scaled_up(distances, full, cv2.INTER_NEAREST)
             is_step = (nearest > 0) & (np.abs(smooth - nearest) > np.float32(SAME_DISTANCE / 2) * nearest)
             total += weight
             more = weight > best
