@@ -90,7 +90,7 @@ class Job:
 class Collected:
     """The frames of a take and their masks, before they are compressed."""
 
-    bits, wants_mask = 8, True
+    bits, wants_mask, names = 8, True, frozenset({take.RESULT})
 
     def __init__(self) -> None:
         self.frames: dict[str, list[NDArray]] = {}

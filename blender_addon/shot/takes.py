@@ -136,6 +136,8 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         seed=facts.seed,
         keep_source=facts.keep_source,
         lead_in=facts.lead_in,
+        result_size=facts.result_size,
+        master=facts.master,
         fps=str(rate_of(scene)),
         options=options.for_job(facts, server),
     )

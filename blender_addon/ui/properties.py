@@ -306,6 +306,8 @@ class TakeChoices:
     )
     keep_source: property_of(GENERATE["keep_source"])
     lead_in: property_of(GENERATE["lead_in"])
+    result_size: property_of(GENERATE["result_size"])
+    master: property_of(GENERATE["master"])
     persistence: property_of(RENDER["persistence"])
 
 

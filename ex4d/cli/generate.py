@@ -46,7 +46,7 @@ _GENERATORS = generators()
 @with_generators("options", _GENERATORS)
 @with_settings(
     choices={"estimator": estimator_names(), "generator": (AUTO, *_GENERATORS)},
-    without=("stereo",),
+    without=("stereo", "master"),
     source=SourceSettings,
     preset=PathSettings,
     render=RenderSettings,

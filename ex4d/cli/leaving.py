@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Leaving:
-    """How the videos of a take are left; as a function, `ex4d.pipeline.run.Leave`.
+    """How the videos of a take are left; as a function, `ex4d.pipeline.leaving.Leave`.
 
     Attributes:
         output_format: of the file or folder.
@@ -48,6 +48,11 @@ class Leaving:
             raise InputError(f"With --output_format {self.output_format}, --bits is {said}, not {self.stored}.")
 
     @property
+    def names(self) -> frozenset[str]:
+        """All videos."""
+        return frozenset(self.places)
+
+    @property
     def copies(self) -> bool:
         """Whether the videos are those of the take."""
         return self.output_format == "mp4" and (self.crf, self.stored or 8, self.chroma or "420") == (None, 8, "420")
@@ -74,7 +79,7 @@ class Leaving:
         *,
         progress: Progress,
     ) -> None:
-        """Write the video of this name; see `ex4d.pipeline.run.Leave`.
+        """Write the video of this name; see `ex4d.pipeline.leaving.Leave`.
 
         Raises:
             InputError: it cannot be written.

@@ -5,20 +5,22 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.generate.base import Generated, metadata
 from ex4d.geometry import camera_path, presets
-from ex4d.media.frames import Frames, Stream, apart, in_8_bits
+from ex4d.media.clip import clip_info
+from ex4d.media.frames import Stream, apart, in_8_bits
 from ex4d.media.movie import write_movie
 from ex4d.media.picture import Bits
 from ex4d.pipeline import conditioning, take, thumbnail
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import render as rendering
 from ex4d.pipeline.finishing import Finished, Finishing, finishing_of
+from ex4d.pipeline.leaving import Leave, MasterFile
 from ex4d.pipeline.open import JobFiles, Shot, open_shot
 from ex4d.pipeline.requests import Fill, Generate, Job, Preview, Reconstruct
 from ex4d.pipeline.runtime import Runtime
@@ -31,30 +33,6 @@ from ex4d.render.engines import engine
 from ex4d.render.engines.cpu import reliable_vertices
 from ex4d.source_camera import pose_files
 from ex4d.source_camera.masks import resized_mask
-
-
-class Leave(Protocol):
-    """Writes the result and the other video of a take in another format, before they are compressed."""
-
-    @property
-    def bits(self) -> Bits:
-        """Bits a channel, 8 or 16, of the frames that it wants."""
-
-    @property
-    def wants_mask(self) -> bool:
-        """Whether it also wants their masks."""
-
-    def __call__(
-        self,
-        name: str,
-        frames: Frames,
-        mask: Frames | None,
-        fps: Fraction,
-        metadata: dict[str, str],
-        *,
-        progress: Progress,
-    ) -> None:
-        """Write the video of this name: (H,W,3) and (H,W) uint8 each; no mask where it has another size."""
 
 
 def run(
@@ -187,9 +165,9 @@ def _take(
         *(scene.path.notes if scene else ()),
         *wanted.choice.notes,
     ]
-    finishing = None
+    leaves, finishing = _leaves(leave, job, files, out), None
     if isinstance(job, Generate) and shot is not None and scene is not None and files.source is not None:
-        bits = leave.bits if leave is not None else 8
+        bits: Bits = 16 if any(each.bits == 16 for each in leaves) else 8
         finishing = finishing_of(job, files.source, shot.clip, scene, drawn_by, bits)
         notes += finishing.notes if finishing else ()
     with Writer(watch) as writer:
@@ -199,7 +177,7 @@ def _take(
             whole, drawn, wanted, runtime, writer.progress, engine=drawn_by, as_released=as_released
         )
         made = replace(made, notes=(*notes, *made.notes))
-        videos = _Videos(writer, out, fps, wanted, leave)
+        videos = _Videos(writer, out, fps, wanted, leaves)
         if finishing is None:
             made, other = generation.put_back(whole, made, wanted, as_released)
             videos.write(made, other, seen)
@@ -243,6 +221,8 @@ def _take(
         "settings": made.settings,
         "depth": record.depth,
         "seed": record.seed,
+        "width": record.width,
+        "height": record.height,
         "frames": record.frames,
         "notes": record.notes,
     }
@@ -254,12 +234,21 @@ def _write_conditioning(writer: Writer, out: Path, seen: Conditioning, fps: Frac
     writer.write(out / take.MASK, seen.mask, fps, lossless=True, metadata=about)
 
 
+def _leaves(leave: Leave | None, job: Generate | Fill, files: JobFiles, out: Path) -> list[Leave]:
+    """All that leaves a take's videos in other formats."""
+    leaves = [] if leave is None else [leave]
+    if job.generation.master != "none":
+        deep = files.source is not None and clip_info(files.source.clip).bits > 8
+        leaves.append(MasterFile(out, job.generation.master, 16 if deep else 8))
+    return leaves
+
+
 class _Videos:
     """The videos of a take: the result, and the other one where there is one: as released, the model's own is all there
     is."""
 
-    def __init__(self, writer: Writer, out: Path, fps: Fraction, wanted: generation.Plan, leave: Leave | None) -> None:
-        self._writer, self._out, self._fps, self._wanted, self._leave = writer, out, fps, wanted, leave
+    def __init__(self, writer: Writer, out: Path, fps: Fraction, wanted: generation.Plan, leaves: list[Leave]) -> None:
+        self._writer, self._out, self._fps, self._wanted, self._leaves = writer, out, fps, wanted, leaves
         self._other = take.GENERATED if wanted.keep_source else take.COMPOSITED
 
     def write(self, made: Generated, other: NDArray[np.uint8], seen: Conditioning) -> None:
@@ -270,39 +259,39 @@ class _Videos:
             videos[self._other] = other
         for name, frames in videos.items():
             self._writer.write(self._out / name, frames, self._fps, metadata=about)
-            if self._leave is not None:
-                fits = self._leave.wants_mask and frames.shape[:3] == seen.mask.shape
-                mask = without_rim(seen, self._wanted.seed).mask if fits else None
-                self._writer.begin(partial(self._leave, name, frames, mask, self._fps, about))
+            for leave in self._leaves:
+                if name in leave.names:
+                    fits = leave.wants_mask and frames.shape[:3] == seen.mask.shape
+                    mask = without_rim(seen, self._wanted.seed).mask if fits else None
+                    self._writer.begin(partial(leave, name, frames, mask, self._fps, about))
 
     def feed(self, made: Generated, finishing: Finishing, seen: Conditioning, notes: list[str]) -> None:
         """Write a take of the clip's own size, frame by frame, with its colour, its mask and its thumbnail."""
-        count, fps, out = len(made.frames), self._fps, self._out
-        about, of_path = metadata(self._wanted.spec, made), {"comment": " ".join(notes)}
-
-        def movie(name: str, texts: dict[str, str], lossless: bool = False) -> Feed[Any]:
-            how = partial(write_movie, out / name, fps=fps, lossless=lossless, metadata=texts)
-            return self._writer.feed(how, count)
-
-        colour, mask = movie(take.COLOUR, of_path), movie(take.MASK, of_path, lossless=True)
+        count, of_path = len(made.frames), {"comment": " ".join(notes)}
+        about = metadata(self._wanted.spec, made)
+        colour, mask = self._movie(take.COLOUR, count, of_path), self._movie(take.MASK, count, of_path, lossless=True)
         names = (take.RESULT, self._other)
-        movies = [movie(name, about) for name in names]
-        left = [self._left(name, count, about) for name in names] if self._leave is not None else []
+        movies = {name: self._movie(name, count, about) for name in names}
+        left = {
+            name: [self._left(each, name, count, about) for each in self._leaves if name in each.names]
+            for name in names
+        }
         for t, frame in enumerate(finishing.frames(seen, made.frames, self._writer.progress)):
+            pictures = dict(zip(names, _in_order(frame, self._wanted.keep_source), strict=True))
             colour.add(in_8_bits(frame.colour))
             mask.add(frame.mask)
-            pair = _in_order(frame, self._wanted.keep_source)
-            for fed, picture in zip(movies, pair, strict=True):
-                fed.add(in_8_bits(picture))
-            for fed, picture in zip(left, pair, strict=False):
-                fed.add((picture, frame.mask))
+            for name, picture in pictures.items():
+                movies[name].add(in_8_bits(picture))
+                for fed in left[name]:
+                    fed.add((picture, frame.mask))
             if t == count // 2:
-                thumbnail.write(out / take.THUMBNAIL, in_8_bits(pair[0])[None])
+                thumbnail.write(self._out / take.THUMBNAIL, in_8_bits(pictures[take.RESULT])[None])
 
-    def _left(self, name: str, count: int, about: dict[str, str]) -> Feed[Any]:
-        leave = self._leave
-        assert leave is not None
+    def _movie(self, name: str, count: int, texts: dict[str, str], lossless: bool = False) -> Feed[Any]:
+        how = partial(write_movie, self._out / name, fps=self._fps, lossless=lossless, metadata=texts)
+        return self._writer.feed(how, count)
 
+    def _left(self, leave: Leave, name: str, count: int, about: dict[str, str]) -> Feed[Any]:
         def write(stream: Stream, *, progress: Progress) -> None:
             frames, masks = apart(stream)
             leave(name, frames, masks if leave.wants_mask else None, self._fps, about, progress=progress)

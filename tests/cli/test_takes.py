@@ -411,7 +411,7 @@ def test_a_rate_factor_changes_the_video_beside_the_take_and_not_the_take(shoot)
             "With --output_format prores, let --output_video end in .mov",
         ),
         (("--output_video", "shot.mov"), "With --output_format mp4, let --output_video end in .mp4"),
-        (("--output_video", "shot", "--output_format", "exr", "--crf", "5"), "--crf is for H.264: leave it out"),
+        (("--output_video", "shot", "--output_format", "exr", "--crf", "5"), "--crf is for mp4 and hevc: leave it out"),
     ],
 )  # fmt: skip
 def test_a_name_or_quality_that_does_not_go_with_the_format_is_refused_before_anything_runs(shoot, more, said):

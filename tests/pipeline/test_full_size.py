@@ -12,7 +12,7 @@ from ex4d.errors import InputError
 from ex4d.geometry import camera_path
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.intrinsics import fit_frame
-from ex4d.media.clip import clip_info
+from ex4d.media.clip import clip_info, open_source
 from ex4d.media.mastering import write_ffv1
 from ex4d.media.movie import read_movie, write_movie, write_png_frames
 from ex4d.pipeline import take
@@ -46,6 +46,8 @@ class Collected:
     """Keeps what is left."""
 
     wants_mask = True
+
+    names = frozenset({take.RESULT, take.GENERATED})
 
     def __init__(self, bits=8):
         self.bits, self.frames, self.masks = bits, {}, {}
@@ -265,3 +267,28 @@ def test_a_clip_that_is_gone_meanwhile_is_told_of(studio, monkeypatch):
     monkeypatch.setattr(Path, "read_bytes", lambda path: b"" if path.name == "frame_00003.png" else real(path))
     with pytest.raises(InputError, match=r"frame_00003\.png"):
         studio(4 * np.arange(FRAMES))
+
+
+@pytest.mark.parametrize(("master", "name"), [("prores", "result.mov"), ("ffv1", "result.mkv")])
+@pytest.mark.parametrize("longest_side", [128, 256])
+def test_a_master_lies_beside_the_result_with_more_than_8_bits_where_the_clip_has_them(
+    master, name, longest_side, tmp_path
+):
+    ramp = np.repeat(np.linspace(0, 65535, 2 * WIDTH)[None, :, None], HEIGHT, 0).repeat(3, 2).astype(np.uint16)
+    studio = Studio(tmp_path, picture=ramp)
+    wanted = GenerateSettings(generator="preview", master=master)
+    out = studio(4 * np.arange(FRAMES), generation=wanted, longest_side=longest_side)
+    assert name in take.FILES
+    found = next(open_source(out / name).frames(longest_side=None, multiple=1, bits=16))
+    assert found.shape == (HEIGHT, WIDTH, 3)
+    assert len(np.unique(found[HEIGHT // 2, :, 1])) > 230  # of 256 columns of half the ramp
+    assert np.abs(found.astype(int) - studio.clip[0]).max() < 300
+    assert clip_info(out / take.RESULT).bits == 8
+
+
+def test_the_master_of_a_clip_of_8_bits_has_8_bits_and_holds_the_result_as_it_was(studio):
+    left = Collected()
+    wanted = GenerateSettings(generator="preview", master="ffv1")
+    out = studio(4 * np.arange(FRAMES), left, generation=wanted)
+    assert clip_info(out / "result.mkv").bits == 8
+    assert np.array_equal(read_movie(out / "result.mkv").frames, left.frames[take.RESULT])
