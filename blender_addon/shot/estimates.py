@@ -76,7 +76,7 @@ def of_take(facts: bpy.types.PropertyGroup, preview: bool = False) -> pace.Estim
 def of_again(facts: bpy.types.PropertyGroup, entry: bpy.types.PropertyGroup, maker: str, quality: str) -> pace.Estimate:
     """Of making a take of the list once more, by a generator at a quality ("" for one without)."""
     frames = entry.frames or facts.frames
-    pixels, result = (frames * size for size in (facts.width * facts.height, of_result(facts)))
+    pixels, result = (frames * size for size in (facts.width * facts.height, entry.pixels))
     return pace.estimate(pace.kind_of_take(maker, quality), pixels, session.current().learning.paces, result)
 
 

@@ -56,8 +56,9 @@ class Known:
     bytes: float = 0.0
     pixels: float = 0.0
 
-    def seconds(self, pixels: int, result: int) -> float:
-        """For so many pixels in all frames of the working size, and in those of the result."""
+    def seconds(self, pixels: int, result: int = 0) -> float:
+        """For so many pixels in all frames; `result` where those of the result are more."""
+        result = max(result, pixels)
         each = sum(each * (result if stage in OF_RESULT else pixels) for stage, each in self.each.items())
         return each / 1e6 + sum(self.once.values())
 

@@ -40,9 +40,7 @@ class Leaving:
         coded = self.output_format in ("mp4", "hevc")
         for flag, value in (("--crf", self.crf), ("--chroma", self.chroma)):
             if value is not None and not coded:
-                raise InputError(
-                    f"{flag} is for H.264 and HEVC: leave it out with --output_format {self.output_format}."
-                )
+                raise InputError(f"{flag} is for mp4 and hevc: leave it out with --output_format {self.output_format}.")
         if self.stored is not None and self.stored not in (known := BITS[self.output_format]):
             said = " or ".join(str(bits) for bits in known)
             raise InputError(f"With --output_format {self.output_format}, --bits is {said}, not {self.stored}.")

@@ -4,7 +4,7 @@ What is real comes from the clip's own pixels; what was invented is scaled up, a
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,9 +22,9 @@ from ex4d.pipeline.open import SourceFiles
 from ex4d.pipeline.requests import Generate
 from ex4d.progress import FINISHING, Progress, silent
 from ex4d.render import mask_edges
-from ex4d.render.conditioning import Conditioning, coincides
+from ex4d.render.conditioning import coincides
 from ex4d.render.full_size import Between, LentHere, scaled_up
-from ex4d.render.scene import Engine, Scene, View
+from ex4d.render.scene import Engine, Lent, Scene, View
 
 _BYTES_A_PIXEL, _MEMORY = 120, 1 << 30
 """About what a pixel of a frame needs while it is made, and how much memory the frames in work may take together."""
@@ -86,12 +86,12 @@ class Finishing:
         return (f"The result is {full.width}x{full.height} pixels and the clip {clip[0]}x{clip[1]}: {why}.",)
 
     def frames(
-        self, seen: Conditioning, generated: NDArray[np.uint8], progress: Progress = silent
+        self, lent: Sequence[Lent | None], generated: NDArray[np.uint8], progress: Progress = silent
     ) -> Iterator[Finished]:
         """The frames of a take in order; a few of them at a time are in memory.
 
         Args:
-            seen: what is real along the path, in the working size, without a lead-in.
+            lent: what other frames lend to each, in the working size; empty where they were not asked.
             generated: (T,h,w,3), in the working size.
             progress: told after each frame; raises `Cancelled` to stop.
 
@@ -99,7 +99,7 @@ class Finishing:
             InputError: the clip cannot be read again, or a picture of this size cannot be drawn.
         """
         count, at_once = len(generated), self._at_once()
-        lenders = self._lenders(seen)
+        lenders = self._lenders(lent, lambda: progress(FINISHING, 0, count))
         pictures = self._pictures()
         large = Scene(self.scene.mesh, self.scene.pictures, self.full.path(self.scene.path))
         with ThreadPoolExecutor(at_once) as pool:
@@ -110,12 +110,11 @@ class Finishing:
                 views = dict(zip(drawn, self.engine.views(large, [(t, t) for t in drawn], surfaces=True), strict=True))
                 waiting = []
                 for t in numbers:
-                    picture = next(pictures)
-                    work = (
-                        partial(self._same, picture)
-                        if t in own
-                        else partial(self._finished, t, large, views.pop(t), picture, seen, lenders)
-                    )
+                    picture, lends = next(pictures), lent[t] if lent else None
+                    if t in own:
+                        work = partial(self._same, picture)
+                    else:
+                        work = partial(self._finished, t, large, views.pop(t), picture, lends, lenders)
                     waiting.append(pool.submit(work, generated[t]))
                 while waiting:
                     yield waiting.pop(0).result()
@@ -134,13 +133,15 @@ class Finishing:
         )
         return (np.ascontiguousarray(self.full.cropped(frame)) for frame in frames)
 
-    def _lenders(self, seen: Conditioning) -> dict[int, NDArray]:
+    def _lenders(self, every: Sequence[Lent | None], after_each: Callable[[], None]) -> dict[int, NDArray]:
         """The pictures of the frames that lend anything."""
-        wanted = {int(frame) for lent in seen.lent if lent is not None for frame in lent.gains}
-        if not wanted:
-            return {}
-        numbered = zip(range(max(wanted) + 1), self._pictures(), strict=False)
-        return {t: picture for t, picture in numbered if t in wanted}
+        wanted = {frame for lent in every if lent is not None for frame in lent.gains}
+        found: dict[int, NDArray] = {}
+        for t, picture in zip(range(max(wanted, default=-1) + 1), self._pictures(), strict=False):
+            if t in wanted:
+                found[t] = picture
+            after_each()
+        return found
 
     def _same(self, picture: NDArray, generated: NDArray[np.uint8]) -> Finished:
         """A frame whose camera is the clip's own: the clip's picture, untouched."""
@@ -152,15 +153,14 @@ class Finishing:
         large: Scene,
         view: View,
         picture: NDArray,
-        seen: Conditioning,
+        lent: Lent | None,
         lenders: dict[int, NDArray],
         generated: NDArray[np.uint8],
     ) -> Finished:
         assert view.surface is not None
         colour, mask = self._between(t, t, large).whole(picture, view.surface.inverse_distance), view.mask.copy()
-        lent = seen.lent[t] if seen.lent else None
         if lent is not None:
-            here = LentHere.of(lent, seen.mask.shape[1:], self.full)
+            here = LentHere.of(lent, generated.shape[:2], self.full)
             fills = here.where(mask, self._eroded(mask))
             for frame, gain in lent.gains.items():
                 ours = fills & (here.frames == frame)
@@ -170,7 +170,7 @@ class Finishing:
             mask[fills] = 255
         sure = self._eroded(mask)
         made = self._scaled_up(generated)
-        composited = _blended(colour, made, mask_edges.weight_of(mask, sure))
+        composited = _blended(colour, made, mask_edges.weight_of(mask, sure, cv2.DIST_MASK_5))
         colour[sure == 0] = 0
         return Finished(colour, sure, composited, made)
 

@@ -1,6 +1,7 @@
 """Running a job, from files to files: what the command line, the server's worker and the library all call."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -31,6 +32,7 @@ from ex4d.render import legend
 from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.engines import engine
 from ex4d.render.engines.cpu import reliable_vertices
+from ex4d.render.scene import Lent
 from ex4d.source_camera import pose_files
 from ex4d.source_camera.masks import resized_mask
 
@@ -157,6 +159,7 @@ def _take(
         whole, clip_fps = conditioning.read(job, files, watch)
         drawn_by, as_released = engine(), job.release_compat
     seen = whole.without_lead_in
+    coverage = _coverage_facts(seen)
     notes = [*(shot.notes if shot else ()), *seen.notes]
     fps = Fraction(job.generation.fps) if job.generation.fps else clip_fps
     # How the path's file was read is not for videos, which must be the same when made again from the take's own file.
@@ -186,8 +189,9 @@ def _take(
         else:
             width, height = finishing.full.width, finishing.full.height
             made = generation.with_edge(made, wanted, (finishing.kernel, finishing.kernel))
-            del whole, drawn
-            videos.feed(made, finishing, seen, notes)
+            lent = seen.lent
+            del whole, drawn, seen  # what follows needs their memory
+            videos.feed(made, finishing, lent, notes)
     if scene is not None:
         camera_path.save(out / take.CAMERA, scene.path)
     if isinstance(job, Generate) and shot is not None and shot.found is not None:
@@ -205,15 +209,15 @@ def _take(
         height=height,
         frames=len(made.frames),
         fps=str(fps),
-        coverage=[round(float(real), 4) for real in seen.coverage.real],
-        borrowed=_parts(seen.borrowed),
+        coverage=coverage["coverage"],
+        borrowed=coverage["borrowed"],
         notes=[*choices, *made.notes],
         seconds=watch.seconds(),
         depth=shot.about_depth if shot else {},
     )
     take.write_record(out / take.SIDECAR, record)
     return {
-        **_coverage_facts(seen),
+        **coverage,
         "fps": str(fps),
         "generator": record.generator,
         "title": record.title,
@@ -265,7 +269,7 @@ class _Videos:
                     mask = without_rim(seen, self._wanted.seed).mask if fits else None
                     self._writer.begin(partial(leave, name, frames, mask, self._fps, about))
 
-    def feed(self, made: Generated, finishing: Finishing, seen: Conditioning, notes: list[str]) -> None:
+    def feed(self, made: Generated, finishing: Finishing, lent: Sequence[Lent | None], notes: list[str]) -> None:
         """Write a take of the clip's own size, frame by frame, with its colour, its mask and its thumbnail."""
         count, of_path = len(made.frames), {"comment": " ".join(notes)}
         about = metadata(self._wanted.spec, made)
@@ -276,7 +280,7 @@ class _Videos:
             name: [self._left(each, name, count, about) for each in self._leaves if name in each.names]
             for name in names
         }
-        for t, frame in enumerate(finishing.frames(seen, made.frames, self._writer.progress)):
+        for t, frame in enumerate(finishing.frames(lent, made.frames, self._writer.progress)):
             pictures = dict(zip(names, _in_order(frame, self._wanted.keep_source), strict=True))
             colour.add(in_8_bits(frame.colour))
             mask.add(frame.mask)

@@ -23,10 +23,16 @@ _A_ROW = 1024
 
 def scaled_up(picture: NDArray, full: FullSize, interpolation: int = cv2.INTER_CUBIC) -> NDArray:
     """A picture (h,w,...) of the working size in the clip's own; beyond its edges it is repeated."""
+    size = (full.width, full.height)
+    if (
+        np.allclose(full.to_full @ (picture.shape[1], picture.shape[0], 1), (*size, 1))
+        and not full.to_full[:2, 2].any()
+    ):
+        return cv2.resize(picture, size, interpolation=interpolation)  # the same, ten times as fast
     # From our pixels, whose centres are at +0.5, to OpenCV's, whose centres are whole.
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
     to_working = np.linalg.inv(half) @ np.linalg.inv(full.to_full) @ half
-    size, flags = (full.width, full.height), interpolation | cv2.WARP_INVERSE_MAP
+    flags = interpolation | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(picture, to_working[:2], size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
 
 

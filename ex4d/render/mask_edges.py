@@ -63,11 +63,13 @@ def soft_edge(mask: NDArray[np.uint8], sure: NDArray[np.uint8]) -> NDArray[np.fl
     return weights
 
 
-def weight_of(mask: NDArray[np.uint8], sure: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """`soft_edge` of one frame: (h,w) each."""
+def weight_of(
+    mask: NDArray[np.uint8], sure: NDArray[np.uint8], how: int = cv2.DIST_MASK_PRECISE
+) -> NDArray[np.float32]:
+    """`soft_edge` of one frame: (h,w) each; `how` is OpenCV's way to measure distances."""
     # Distances in pixels to the nearest pixel that is not real, and to the nearest that is certain.
-    outward = cv2.distanceTransform((mask > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    inward = cv2.distanceTransform((sure == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    outward = cv2.distanceTransform((mask > 0).astype(np.uint8), cv2.DIST_L2, how)
+    inward = cv2.distanceTransform((sure == 0).astype(np.uint8), cv2.DIST_L2, how)
     return np.asarray(outward / np.maximum(outward + inward, 1e-6), np.float32)
 
 
