@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.errors import InputError
 from ex4d.geometry import transforms
 from ex4d.geometry.full_size import LONGEST_SIDE, FullSize
 from ex4d.media.clip import Clip, ClipSource, open_source
@@ -23,6 +24,8 @@ from ex4d.pipeline.requests import Generate
 from ex4d.progress import FINISHING, Progress, silent
 from ex4d.render import mask_edges
 from ex4d.render.conditioning import coincides
+from ex4d.render.engines import engine as engine_of
+from ex4d.render.engines import missing
 from ex4d.render.full_size import Between, LentHere, scaled_up
 from ex4d.render.scene import Engine, Lent, Scene, View
 
@@ -107,7 +110,7 @@ class Finishing:
                 numbers = range(first, min(first + at_once, count))
                 own = [t for t in numbers if coincides(self.scene.mesh, self.scene.path, t, t)]
                 drawn = [t for t in numbers if t not in own]
-                views = dict(zip(drawn, self.engine.views(large, [(t, t) for t in drawn], surfaces=True), strict=True))
+                views = dict(zip(drawn, self._views(large, drawn), strict=True))
                 waiting = []
                 for t in numbers:
                     picture, lends = next(pictures), lent[t] if lent else None
@@ -119,6 +122,20 @@ class Finishing:
                 while waiting:
                     yield waiting.pop(0).result()
                     progress(FINISHING, numbers[-1] + 1 - len(waiting), count)
+
+    def _views(self, large: Scene, frames: list[int]) -> list[View]:
+        """What the path's cameras see of their own frames.
+
+        A GPU may have no memory left beside a generator's model: then the CPU draws the same, and no take is lost.
+        """
+        pairs = [(t, t) for t in frames]
+        try:
+            return list(self.engine.views(large, pairs, surfaces=True))
+        except InputError:
+            if self.engine.name != "cuda":
+                raise
+            on_cpu = "numpy" if missing("numba") else "numba"
+            return list(engine_of(on_cpu).views(large, pairs, surfaces=True))
 
     def _at_once(self) -> int:
         size = self.full.width * self.full.height * _BYTES_A_PIXEL
@@ -207,6 +224,8 @@ def finishing_of(
     full = FullSize.of(clip.fit)
     if bits == 8 and full.is_of(scene.mesh.width, scene.mesh.height):
         return None
+    if engine.name == "nvdiffrast":  # which draws few sizes; where things are is the same with ours
+        engine = engine_of()
     fps = Fraction(used.fps) if used.fps else None
     source = open_source(files.clip, fps, used.gaps, files.numbering)
     return Finishing(source, clip, scene.without_lead_in, full, engine, bits)

@@ -11,11 +11,15 @@ import pytest
 from ex4d.errors import InputError
 from ex4d.geometry import camera_path
 from ex4d.geometry.camera_path import CameraPath
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.full_size import FullSize
 from ex4d.geometry.intrinsics import fit_frame
-from ex4d.media.clip import clip_info, open_source
+from ex4d.geometry.mesh import DWMesh
+from ex4d.media.clip import clip_info, open_source, read_clip
 from ex4d.media.mastering import write_ffv1
 from ex4d.media.movie import read_movie, write_movie, write_png_frames
 from ex4d.pipeline import take
+from ex4d.pipeline.finishing import Finishing
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.open import gather
 from ex4d.pipeline.requests import Generate, Source
@@ -24,6 +28,7 @@ from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import GenerateSettings, RenderSettings, SourceSettings
 from ex4d.plain import from_plain, to_plain
 from ex4d.progress import silent
+from ex4d.render.scene import Scene
 
 WIDTH, HEIGHT, FRAMES = 256, 160, 5
 """Of the clip; the working picture has half of that."""
@@ -260,6 +265,30 @@ def test_more_than_8_bits_of_the_clip_stay_in_the_pictures_that_are_left(longest
     assert np.array_equal(found[0], studio.clip[0])
     real = left.masks[take.RESULT][3][HEIGHT // 2] > 0
     assert np.abs(found[3, HEIGHT // 2, real].astype(int) - ramp[0, 12 : 12 + WIDTH][real]).max() < 32
+
+
+def test_a_gpu_without_memory_beside_the_generators_model_loses_no_take(studio):
+    left = Collected()
+    shifts = 4 * np.arange(FRAMES)
+    out = studio(shifts, left)
+    clip = read_clip(studio.folder / "clip", frames=None, longest_side=128)
+    depth = DepthVideo(np.full((FRAMES, 80, 128), DISTANCE, np.float32), clip.fit.apply_to_intrinsics(studio.k), "wall")
+    path = camera_path.load(out / take.CAMERA, FRAMES, 128, 80)
+
+    class Full:
+        name, note = "cuda", ""
+
+        def views(self, scene, pairs, surfaces=False):
+            raise InputError("The GPU has no memory for a picture of this size.")
+
+    mesh, source = DWMesh.from_depth(depth), open_source(studio.folder / "clip")
+    finishing = Finishing(source, clip, Scene(mesh, clip.frames, path), FullSize.of(clip.fit), Full())
+    found = [frame.mask for frame in finishing.frames((), clip.frames)]
+    assert np.array_equal(found, left.masks[take.RESULT])
+    other = Full()
+    other.name = "numba"
+    with pytest.raises(InputError, match="no memory"):
+        list(replace(finishing, engine=other).frames((), clip.frames))
 
 
 def test_a_clip_that_is_gone_meanwhile_is_told_of(studio, monkeypatch):
