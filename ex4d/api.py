@@ -153,15 +153,17 @@ def generate_video(
         scene = with_lead_in(scene, wanted.spec.stride)
         conditioning = rendering.view(scene, view.settings, progress) if scene.lead_in else conditioning
     try:
-        made, _other = generation.generate(
+        released = view.settings.release_compat
+        made = generation.generate(
             conditioning,
             scene,
             wanted,
             used,
             progress,
             engine=engine(view.settings.engine),
-            as_released=view.settings.release_compat,
+            as_released=released,
         )
+        made, _other = generation.put_back(conditioning, made, wanted, released)
     finally:
         if runtime is None:
             used.unload()

@@ -20,6 +20,7 @@ FINDING_MOVES = "Finding what moves"
 LOCATING = "Locating the camera"
 RENDERING = "Rendering colour and mask"
 FILLING = "Filling holes (preview)"
+FINISHING = "Bringing to full size"
 WRITING_VIDEO = "Writing video"
 
 OF_FRAMES = (
@@ -36,6 +37,7 @@ OF_FRAMES = (
     LOCATING,
     RENDERING,
     FILLING,
+    FINISHING,
     WRITING_VIDEO,
 )
 """Stages whose steps are frames."""

@@ -384,7 +384,8 @@ def generated(make, *, is_preview=True):
             pass
 
     one = replace(spec("odd", 0), settings=Settings, make=Made, is_preview=is_preview)
-    return generate.generate(SEEN, None, generate.Plan(registry.Choice(one), Settings(), 0, False), Runtime(), silent)
+    plan = generate.Plan(registry.Choice(one), Settings(), 0, False)
+    return generate.put_back(SEEN, generate.generate(SEEN, None, plan, Runtime(), silent), plan)
 
 
 def fails(error):

@@ -66,8 +66,11 @@ def select_only(scene: bpy.types.Scene, strip: Strip) -> None:
 
 
 def new_movie_strip(scene: bpy.types.Scene, name: str, path: Path, channel: int, start: int) -> Strip:
-    """Insert a movie through the data API (the operator crashes 5.0 when a timer calls it)."""
-    return strips(scene).new_movie(name=name, filepath=str(path), channel=channel, frame_start=start)
+    """Insert a movie through the data API (the operator crashes 5.0 when a timer calls it), as large as the scene.
+
+    A take may have the clip's own size, and the scene that of the working picture.
+    """
+    return strips(scene).new_movie(name=name, filepath=str(path), channel=channel, frame_start=start, fit_method="FIT")
 
 
 def new_sound_strip(scene: bpy.types.Scene, name: str, path: Path, channel: int, start: int) -> Strip:

@@ -6,6 +6,10 @@ from pathlib import Path
 import bpy
 
 from ex4d.depth.runs import runs
+from ex4d.errors import InputError
+from ex4d.geometry.full_size import FullSize
+from ex4d.geometry.intrinsics import fit_frame
+from ex4d.pipeline.settings import ResultSize
 from ex4d.storage.names import beside
 
 from ..scene import mesh_object, objects
@@ -65,15 +69,28 @@ def of_take(facts: bpy.types.PropertyGroup, preview: bool = False) -> pace.Estim
     if info is None:
         return None
     chosen = {setting.name: setting.default for setting in info.settings} | options.stored(facts).get(info.name, {})
-    return pace.estimate(
-        pace.kind_of_take(info.name, str(chosen.get("quality") or "")), pixels, session.current().learning.paces
-    )
+    kind = pace.kind_of_take(info.name, str(chosen.get("quality") or ""))
+    return pace.estimate(kind, pixels, session.current().learning.paces, facts.frames * of_result(facts))
 
 
 def of_again(facts: bpy.types.PropertyGroup, entry: bpy.types.PropertyGroup, maker: str, quality: str) -> pace.Estimate:
     """Of making a take of the list once more, by a generator at a quality ("" for one without)."""
-    pixels = (entry.frames or facts.frames) * facts.width * facts.height
-    return pace.estimate(pace.kind_of_take(maker, quality), pixels, session.current().learning.paces)
+    frames = entry.frames or facts.frames
+    pixels, result = (frames * size for size in (facts.width * facts.height, entry.pixels))
+    return pace.estimate(pace.kind_of_take(maker, quality), pixels, session.current().learning.paces, result)
+
+
+def of_result(facts: bpy.types.PropertyGroup, size: ResultSize | None = None) -> int:
+    """Pixels of a frame of a take, of the size that the panel says where no other is given."""
+    working = facts.width * facts.height
+    if (size or facts.result_size) != "clip" or not facts.clip_width:
+        return working
+    try:
+        fit = fit_frame(facts.clip_width, facts.clip_height, part.opened(facts).longest_side)
+    except InputError:
+        return working
+    full = FullSize.of(fit)
+    return full.width * full.height
 
 
 def of_detail(facts: bpy.types.PropertyGroup, points: int) -> pace.Estimate:
@@ -123,7 +140,8 @@ def _of_request(request: TakeRequest) -> pace.Estimate | None:
     options_of = request.generation.get("options", {}).get(info.name, {})
     quality = ({setting.name: setting.default for setting in info.settings} | options_of).get("quality")
     kind = pace.kind_of_take(info.name, str(quality or ""))
-    return pace.estimate(kind, frames * size, session.current().learning.paces)
+    asked = request.generation.get("result_size", "model")
+    return pace.estimate(kind, frames * size, session.current().learning.paces, frames * of_result(scene.ex4d, asked))
 
 
 def _estimator(facts: bpy.types.PropertyGroup) -> str:

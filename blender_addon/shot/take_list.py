@@ -55,6 +55,7 @@ def _list(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> None
     entry.start, entry.frames = part.opened(facts).start, _length(folder)
     level = ""
     if not view and (record := _record(folder)) is not None:
+        entry.pixels = record.width * record.height
         entry.generator, entry.quality = record.generator, str(record.settings.get("quality") or "")
         quality = options.told(None, "quality", entry.quality) if entry.quality else ""
         level = "Preview" if record.is_preview else quality

@@ -136,6 +136,8 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         seed=facts.seed,
         keep_source=facts.keep_source,
         lead_in=facts.lead_in,
+        result_size=facts.result_size,
+        master=facts.master,
         fps=str(rate_of(scene)),
         options=options.for_job(facts, server),
     )
@@ -281,6 +283,7 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
     entry = facts.takes.add()
     entry.number, entry.view, entry.title, entry.name = number, request.preview, title, title
     entry.start, entry.frames = json.loads(request.source)["settings"]["start"], len(update.facts["coverage"])
+    entry.pixels = update.facts.get("width", 0) * update.facts.get("height", 0)  # older servers do not tell
     entry.made, entry.generator, entry.quality = made.told, made.generator, made.quality
     entry.camera = request.camera
     follow.place(facts, entry)  # where that fails, no take is in the list that this one can have been made from

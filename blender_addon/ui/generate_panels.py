@@ -57,6 +57,8 @@ def draw_generator(layout: Layout, context: Context) -> None:
     draw_options(column, context)
     column.prop(facts, "keep_source")
     column.prop(facts, "lead_in")
+    column.prop(facts, "result_size")
+    column.prop(facts, "master")
     column.prop(facts, "persistence")
     column.prop(facts, "seed")
     draw_variations(layout, context)

@@ -308,6 +308,8 @@ class TakeChoices:
     )
     keep_source: property_of(GENERATE["keep_source"])
     lead_in: property_of(GENERATE["lead_in"])
+    result_size: property_of(GENERATE["result_size"])
+    master: property_of(GENERATE["master"])
     persistence: property_of(RENDER["persistence"])
 
 
@@ -317,6 +319,7 @@ class EX4DTake(bpy.types.PropertyGroup):
     number: IntProperty(name="Number")
     start: IntProperty(name="Start", description="First frame of the clip that it shows, counted from 0")
     frames: IntProperty(name="Frames", description="Its length; 0 where that is the clip's")
+    pixels: IntProperty(name="Pixels", description="Of a frame of its video; 0 where it has the working picture's")
     moved: StringProperty(
         name="Moved", description="Where the world that it was made in lies in that of the shot now, in JSON; or empty"
     )

@@ -13,7 +13,7 @@ from ..scene import compat, mesh_object, objects
 from ..shot import files, takes
 from ..ui.preferences import preferences
 from ..work import pace, state
-from ..work.requests import DetailRequest, OpenRequest, Request
+from ..work.requests import DetailRequest, OpenRequest, Request, TakeRequest
 from ..work.state import State
 
 BLENDER = "Blender"
@@ -87,7 +87,11 @@ class Learning:
         if about is None or not about[1]:
             return
         kind, pixels = about
-        self.paces[kind] = pace.learn(self.paces.get(kind), stages, pixels, _bytes(_folder(scene, request)))
+        result = pixels
+        if isinstance(request, TakeRequest) and not request.preview:
+            frames, told = pixels // (facts.width * facts.height), self._result
+            result = frames * told.get("width", 0) * told.get("height", 0)  # older servers do not tell
+        self.paces[kind] = pace.learn(self.paces.get(kind), stages, pixels, _bytes(_folder(scene, request)), result)
         pace.save(_file(), preferences().address, self.paces)
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ex4d.errors import InputError
+from ex4d.progress import FINISHING
 from ex4d.storage.atomic import replacing
 
 from .. import translations
-from ..words import seconds, size
+from ..words import seconds, size, titled
 from ..work import capabilities
 from ..work.requests import OpenRequest, Request, TakeRequest
 
@@ -30,6 +31,10 @@ ONCE = ("Running", "Loading", "Starting", "Fetching", "Compiling")
 SOUGHT = ("auto", "rotation")
 """What `camera_motion` is where the camera is looked for."""
 
+OF_RESULT = (titled(FINISHING), "Writing Files")
+"""Stages that grow with the pixels of the result, which may be as large as the clip; all others grow with those of the
+working picture."""
+
 ENOUGH = 5e6
 """Pixels in all frames from which on a job tells more of the next one than the figures of another machine do."""
 
@@ -39,9 +44,10 @@ class Known:
     """What is known of one kind of job.
 
     Attributes:
-        each: seconds for a million pixels (frames times width times height), by stage.
+        each: seconds for a million pixels (frames times width times height), by stage; those of the result in the
+            stages of `OF_RESULT`.
         once: seconds whatever the size, by stage.
-        bytes: on disk for a pixel.
+        bytes: on disk for a pixel of the result.
         pixels: how large the jobs were that this was learned from: small ones tell little.
     """
 
@@ -50,9 +56,11 @@ class Known:
     bytes: float = 0.0
     pixels: float = 0.0
 
-    def seconds(self, pixels: int) -> float:
-        """For so many pixels in all frames."""
-        return sum(self.each.values()) * pixels / 1e6 + sum(self.once.values())
+    def seconds(self, pixels: int, result: int = 0) -> float:
+        """For so many pixels in all frames; `result` where those of the result are more."""
+        result = max(result, pixels)
+        each = sum(each * (result if stage in OF_RESULT else pixels) for stage, each in self.each.items())
+        return each / 1e6 + sum(self.once.values())
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,7 @@ ELSEWHERE = {
     "open video-depth-anything": Known({"all": 1.6}, {"start": 10.0}, 1.6),
     CAMERA: Known({"all": 1.0}, {"start": 40.0}, 1.6),  # small pictures are enlarged
     VIEW: Known({"all": 0.9}, {"start": 1.0}, 0.1),
-    "generate preview": Known({"all": 4.5}, {"start": 1.0}, 0.2),
+    "generate preview": Known({"all": 4.5, titled(FINISHING): 0.4}, {"start": 1.0}, 0.2),
     DETAIL: Known({"all": 0.07}, {}, 12.0),
     "export alembic": Known({"all": 0.25}, {}, 13.5),
     "export usd": Known({"all": 0.12}, {}, 13.0),
@@ -163,19 +171,20 @@ def of_job(request: Request, facts: Mapping[str, Any], size: tuple[int, int]) ->
     return None
 
 
-def estimate(kind: str, pixels: int, learned: Mapping[str, Known]) -> Estimate:
-    """What a job of a kind will take for so many pixels in all its frames."""
+def estimate(kind: str, pixels: int, learned: Mapping[str, Known], result: int = 0) -> Estimate:
+    """What a job of a kind will take for so many pixels in all frames; `result` where those of the result are more."""
+    result = max(result, pixels)
     here, elsewhere = learned.get(kind), ELSEWHERE.get(kind)
     known = here or elsewhere
     if known is None:
-        return Estimate(None, DISK[kind.partition(" ")[0]] * pixels, False)
+        return Estimate(None, DISK[kind.partition(" ")[0]] * result, False)
     share = 0.0 if here is None else 1.0 if elsewhere is None else here.pixels**2 / (here.pixels**2 + ENOUGH**2)
-    time = share * here.seconds(pixels) if here is not None else 0.0
-    time += (1 - share) * elsewhere.seconds(pixels) if elsewhere is not None else 0.0
-    return Estimate(time, known.bytes * pixels, share >= 0.5)
+    time = share * here.seconds(pixels, result) if here is not None else 0.0
+    time += (1 - share) * elsewhere.seconds(pixels, result) if elsewhere is not None else 0.0
+    return Estimate(time, known.bytes * result, share >= 0.5)
 
 
-def learn(known: Known | None, stages: Mapping[str, float], pixels: int, bytes_: float) -> Known:
+def learn(known: Known | None, stages: Mapping[str, float], pixels: int, bytes_: float, result: int = 0) -> Known:
     """What is known after one more job.
 
     Args:
@@ -183,7 +192,9 @@ def learn(known: Known | None, stages: Mapping[str, float], pixels: int, bytes_:
         stages: seconds that each stage took.
         pixels: in all its frames.
         bytes_: that its files take on disk.
+        result: pixels in all frames of the result, where they are more.
     """
+    result = max(result, pixels)
     before = known or Known()
     # As a line through the origin is fitted: jobs count by their size squared, earlier ones half.
     each, once, weight = dict(before.each), dict(before.once), pixels**2 + before.pixels**2 / 2
@@ -191,9 +202,10 @@ def learn(known: Known | None, stages: Mapping[str, float], pixels: int, bytes_:
     for stage, took in stages.items():
         if stage in WAITING:
             continue
-        into, value = (once, took) if stage.startswith(ONCE) else (each, 1e6 * took / pixels)
+        grows_with = result if stage in OF_RESULT else pixels
+        into, value = (once, took) if stage.startswith(ONCE) else (each, 1e6 * took / grows_with)
         into[stage] = newest * value + (1 - newest) * into[stage] if stage in into else value
-    on_disk = newest * bytes_ / pixels + (1 - newest) * before.bytes
+    on_disk = newest * bytes_ / result + (1 - newest) * before.bytes
     return Known(each, once, on_disk, weight**0.5)
 
 

@@ -3,7 +3,6 @@
 import shutil
 import tempfile
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,12 +12,14 @@ from ex4d.cli import takes
 from ex4d.cli.leaving import Leaving
 from ex4d.cli.options import (
     ENDINGS,
+    Bits,
     CameraFile,
     Crf,
     DepthFile,
     InputVideo,
     MovingMask,
     Result,
+    ResultChroma,
     ResultFormat,
     SourceCamera,
     estimator_names,
@@ -31,15 +32,13 @@ from ex4d.errors import InputError
 from ex4d.generate.registry import AUTO, generators
 from ex4d.pipeline.requests import Fill, Generate
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
-from ex4d.pipeline.take import MASK, SOURCE_CAMERA
+from ex4d.pipeline.take import SOURCE_CAMERA
 from ex4d.storage.atomic import check_there
 from ex4d.storage.names import with_name
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from ex4d.pipeline.named import NamedFiles
+    from ex4d.pipeline.take import TakeRecord
 
 _GENERATORS = generators()
 
@@ -47,7 +46,7 @@ _GENERATORS = generators()
 @with_generators("options", _GENERATORS)
 @with_settings(
     choices={"estimator": estimator_names(), "generator": (AUTO, *_GENERATORS)},
-    without=("stereo",),
+    without=("stereo", "master"),
     source=SourceSettings,
     preset=PathSettings,
     render=RenderSettings,
@@ -79,6 +78,8 @@ def generate(
     options: dict[str, dict[str, Any]],
     output_format: Result = "mp4",
     crf: Crf = None,
+    bits: Bits = None,
+    chroma: ResultChroma = None,
     render: RenderSettings,
 ) -> None:
     """Shoot a clip again from another camera.
@@ -88,6 +89,7 @@ def generate(
     pixels put back), and shot.take, a folder with the same videos, what they were conditioned on, the camera path and a
     record, from which `ex4d again shot.take` makes the take again. An older shot.take is replaced.
     """
+    from ex4d.media.clip import clip_info
     from ex4d.pipeline import take
     from ex4d.pipeline.named import NamedFiles
     from ex4d.pipeline.open import gather
@@ -102,11 +104,9 @@ def generate(
     beside = output_video.with_name(f"{output_video.stem}.{Path(name).stem}{output_video.suffix}")
     videos = {take.RESULT: output_video, name: beside}
     _check_names(videos, output_format)
-    if crf is not None and output_format != "mp4":
-        raise InputError(f"--crf is for H.264: leave it out, as --output_format is {output_format}.")
+    leaving = Leaving(output_format, crf, bits, chroma, videos)
     refuse_overwriting([*videos.values(), folder], input_video, color_video, mask_video, depth, camera, source_camera)
     takes.check_free(folder)
-    kept: dict[str, NDArray[np.uint8]] = {}
     with bars() as progress, tempfile.TemporaryDirectory(prefix="ex4d-") as links:
         named = NamedFiles(progress)
         job: Generate | Fill
@@ -122,15 +122,28 @@ def generate(
         with result_folder(output_video.parent):
             with takes.written(folder) as temporary:
                 gathered = gather(job, named.locate, Path(links), in_place=True)
-                facts = run(job, gathered, temporary, Runtime(), progress, kept.__setitem__)
+                if gathered.source is not None and not leaving.copies:
+                    leaving = replace(leaving, deep=clip_info(gathered.source.clip).bits > 8)
+                facts = run(job, gathered, temporary, Runtime(), progress, None if leaving.copies else leaving)
                 _keep_source_camera(job, named, Path(links), temporary, folder)
                 record = take.read_record(temporary / take.SIDECAR)
                 take.write_record(temporary / take.SIDECAR, take.with_inputs(record, folder, named.places))
-            alpha, said = _alpha(folder, kept, output_format)
-            leave = Leaving(output_format, crf, Fraction(record.fps), alpha, progress)
-            written = [leave(folder / inside, frames, videos[inside]) for inside, frames in kept.items()]
+            if leaving.copies:
+                leaving.copy(folder)
+            said = _without_mask(folder, record) if leaving.wants_mask else ()
     say(*named.notes, *facts["notes"], *said)
-    results(*written, folder)
+    results(*(place for name, place in videos.items() if (folder / name).is_file()), folder)
+
+
+def _without_mask(folder: Path, record: "TakeRecord") -> tuple[str, ...]:
+    """A sentence where the mask of a take does not fit its video."""
+    from ex4d.media.clip import clip_info
+    from ex4d.pipeline.take import MASK
+
+    mask = clip_info(folder / MASK)
+    if (mask.width, mask.height, mask.frames) == (record.width, record.height, record.frames):
+        return ()
+    return ("The video has another size or length than the mask, as released, so the mask is not in it.",)
 
 
 def _one_file(path: Path | None, folder: Path) -> Path | None:
@@ -202,17 +215,3 @@ def _fill(
     if colour is None or mask is None:
         raise InputError("--color_video and --mask_video belong together: give both, or --input_video instead.")
     return named.fill(colour, mask, source.frames, generation, render.release_compat)
-
-
-def _alpha(
-    folder: Path, kept: "dict[str, NDArray[np.uint8]]", output_format: ResultFormat
-) -> "tuple[NDArray[np.uint8] | None, tuple[str, ...]]":
-    """The mask of a take where the format holds one, and a sentence where it does not fit the video."""
-    from ex4d.media.movie import read_movie
-
-    if output_format not in ("prores", "exr"):
-        return None, ()
-    mask = read_movie(folder / MASK).frames[..., 0]
-    if any(frames.shape[:3] != mask.shape for frames in kept.values()):
-        return None, ("The video has another size or length than the mask, as released, so the mask is not in it.",)
-    return mask, ()

@@ -72,16 +72,42 @@ CameraFile = Annotated[
 ]
 OutputFormat = Literal["mp4", "png"]
 Format = Annotated[OutputFormat, typer.Option("--output_format", help="Video, or a folder of PNG frames.")]
-ResultFormat = Literal["mp4", "prores", "ffv1", "png", "exr"]
-ENDINGS: dict[ResultFormat, str] = {"mp4": ".mp4", "prores": ".mov", "ffv1": ".mkv"}
+ResultFormat = Literal["mp4", "hevc", "prores", "ffv1", "png", "exr"]
+ENDINGS: dict[ResultFormat, str] = {"mp4": ".mp4", "hevc": ".mp4", "prores": ".mov", "ffv1": ".mkv"}
 """How the names of videos end; the other formats are folders of frames."""
 Result = Annotated[
     ResultFormat,
     typer.Option(
         "--output_format",
-        help="What --output_video is. mp4: H.264, see --crf; prores: ProRes 4444 in .mov, with the mask as alpha; ffv1:"
-        " FFV1 in .mkv, lossless; png: a folder of frames; exr: a folder of frames as scene-linear half floats, with"
-        " the mask as the layer mask.A. All hold pictures of 8 bits. The take itself always holds .mp4.",
+        help="What --output_video is. mp4: H.264; hevc: HEVC in .mp4; prores: ProRes 4444 in .mov, with the mask as"
+        " alpha; ffv1: FFV1 in .mkv, lossless; png: a folder of frames; exr: a folder of frames as scene-linear half"
+        " floats, with the mask as the layer mask.A. The take itself always holds .mp4 of 8 bits.",
+    ),
+]
+BITS: dict[ResultFormat, tuple[int, ...]] = {
+    "mp4": (8, 10),
+    "hevc": (8, 10),
+    "prores": (10,),
+    "ffv1": (8, 16),
+    "png": (8, 16),
+    "exr": (16,),
+}
+"""Bits a channel that each format holds."""
+Bits = Annotated[
+    int | None,
+    typer.Option(
+        "--bits",
+        help="Bits a channel of --output_video: 8 or 10 with mp4 and hevc (8 by default), 8 or 16 with png (8 by"
+        " default) and ffv1 (by default as many as the clip needs).",
+    ),
+]
+Chroma = Literal["420", "422", "444"]
+ResultChroma = Annotated[
+    Chroma | None,
+    typer.Option(
+        "--chroma",
+        help="Colour in mp4 and hevc: 420, half its size both ways, as players expect; 422, half its width; 444, whole."
+        "  [default: 420]",
     ),
 ]
 Crf = Annotated[
@@ -90,7 +116,7 @@ Crf = Annotated[
         "--crf",
         min=0,
         max=51,
-        help=f"Quality of --output_video as H.264: less is better and larger.  [default: {CRF}]",
+        help=f"Quality of --output_video as H.264 or HEVC: less is better and larger.  [default: {CRF}]",
     ),
 ]
 OutputDir = Annotated[Path, typer.Option("--output_dir", help="Folder for the results.")]

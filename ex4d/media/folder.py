@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 from ex4d.media import still
 from ex4d.media.info import ClipInfo
-from ex4d.media.picture import displayed_size
+from ex4d.media.picture import bits_of, displayed_size
 from ex4d.storage.names import CLIP_ENDINGS, pictures_in
 from ex4d.storage.sequence import Gaps, Numbering, sequence_at
 
@@ -92,9 +92,10 @@ def index_folder(path: Path, fps: Fraction, gaps: Gaps = "hold", numbering: Numb
         files, notes, name = tuple(pictures_in(path, CLIP_ENDINGS)), (), path.name
     if not files:
         raise InputError(f"The folder {path} holds no pictures: choose the folder of the frames.")
-    width, height = displayed_size(still.read(files[0]))
+    picture = still.read(files[0])
+    width, height = displayed_size(picture)
     shown = numbering.shown(gaps)
     notes = (*notes, *numbering.notes(name, gaps), *still.notes(files[0]))
-    info = ClipInfo(width, height, Fraction(fps), len(shown), variable=False)
+    info = ClipInfo(width, height, Fraction(fps), len(shown), variable=False, bits=bits_of(picture))
     places = numbering.places if gaps == "leave" and len(numbering.runs) > 1 else None
     return PictureFolder(info, files, shown, numbering.pictures, notes, places=places)

@@ -17,6 +17,7 @@ class ClipInfo:
         frames: number of frames at that rate.
         variable: the pictures come at uneven times and are brought to a constant rate.
         metadata: texts that the file carries (title, comment, ...).
+        bits: a channel, that its first picture is stored with.
     """
 
     width: int
@@ -25,3 +26,4 @@ class ClipInfo:
     frames: int
     variable: bool
     metadata: dict[str, str] = field(default_factory=dict)
+    bits: int = 8

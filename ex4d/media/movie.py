@@ -4,18 +4,26 @@ import io
 import re
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
 from ex4d.media.clip import Clip, clip_info, read_clip
+from ex4d.media.frames import Frames, in_8_bits, in_16_bits, with_first
 from ex4d.progress import WRITING_VIDEO, Progress, silent
 from ex4d.storage.atomic import replacing
 
 if TYPE_CHECKING:
     import av
+
+Codec = Literal["h264", "hevc"]
+Depth = Literal[8, 10]
+Chroma = Literal["420", "422", "444"]
+"""How a movie is stored: bits a channel, and the size of colour: half that of light both ways, across, or neither."""
+
+_ENCODERS: dict[Codec, Literal["libx264", "libx265"]] = {"h264": "libx264", "hevc": "libx265"}
 
 CRF = 12
 """Constant rate factor of x264: 1 level of error on average, at some 4 Mbit/s for 1024x576."""
@@ -26,28 +34,35 @@ METADATA_KEYS = ("title", "comment", "description", "artist", "copyright", "date
 PNG, EXR = ".png", ".exr"
 """Endings of the pictures that a folder of frames holds."""
 
+_WHITE_16 = ((np.arange(1 << 16, dtype=np.uint32) * (255 << 8) + 32767) // 65535).astype(np.uint16)
+"""Levels of 16 bits as FFmpeg's converter to YCbCr takes them: its white is that of 8 bits, shifted to the left."""
+
 _BT709 = 1  # number of the primaries, transfer and matrix in ITU-T H.273
 
 
 def write_movie(
     path: Path,
-    frames: NDArray[np.uint8],
+    frames: Frames,
     fps: Fraction,
     *,
     lossless: bool = False,
     crf: int = CRF,
+    codec: Codec = "h264",
+    bits: Depth = 8,
+    chroma: Chroma = "420",
     metadata: dict[str, str] | None = None,
     progress: Progress = silent,
 ) -> None:
-    """Write frames as H.264 in .mp4; all or nothing.
+    """Write frames as H.264 or HEVC in .mp4; all or nothing.
 
     Args:
         path: file to write or replace, ending in .mp4.
-        frames: (T,H,W,3) RGB or (T,H,W) grey, uint8; H and W even.
+        frames: (H,W,3) RGB or (H,W) grey each, uint8 or uint16; H and W even.
         fps: frame rate, kept exactly.
-        lossless: grey frames come back bit for bit; for masks. Blender plays that profile of H.264 (High
+        lossless: grey frames of 8 bits come back bit for bit; for masks. Blender plays that profile of H.264 (High
             4:4:4 Predictive), not every browser does.
-        crf: constant rate factor of x264, 0 to 51: less is better and larger; nothing where `lossless`.
+        crf: constant rate factor of the encoder, 0 to 51: less is better and larger; nothing where `lossless`.
+        codec, bits, chroma: how it is stored; every player shows H.264 of 8 bits and 4:2:0.
         metadata: texts by the names in `METADATA_KEYS`.
         progress: told before each frame; raises `Cancelled` to stop.
 
@@ -57,19 +72,19 @@ def write_movie(
     """
     import av
 
-    if frames.dtype != np.uint8 or frames.ndim not in (3, 4) or frames.shape[3:] not in ((), (3,)):
-        raise ValueError(f"frames must be uint8 (T,H,W,3) or (T,H,W), not {frames.dtype} {frames.shape}")
-    if lossless and frames.ndim == 4:
-        raise ValueError("lossless movies are for grey frames (T,H,W)")
     texts_fit(metadata or {})
     if len(frames) == 0:
         raise InputError(f"{path} cannot be written: there are no frames.")
-    height, width = frames.shape[1:3]
+    first, every = with_first(frames)
+    if first.dtype not in (np.uint8, np.uint16) or first.ndim not in (2, 3) or first.shape[2:] not in ((), (3,)):
+        raise ValueError(f"frames must be uint8 or uint16 (H,W,3) or (H,W), not {first.dtype} {first.shape}")
+    if lossless and (first.ndim == 3 or first.dtype != np.uint8):
+        raise ValueError("lossless movies are for grey frames (H,W) of 8 bits")
+    height, width = first.shape[:2]
     if height % 2 or width % 2:
         raise InputError(f"A video cannot be {width}x{height} pixels: both sides must be even.")
 
-    # In memory first: the frames are there anyway and far larger, and PyAV leaves a file that it has opened
-    # open when the disk is full.
+    # In memory first: the frames are far larger, and PyAV leaves a file that it has opened open when the disk is full.
     movie = io.BytesIO()
     with av.open(
         movie,
@@ -79,22 +94,32 @@ def write_movie(
         io_open=lambda url, flags, options: io.BytesIO(movie.getvalue()),  # how the index gets there
     ) as container:
         container.metadata.update(metadata or {})
-        stream = container.add_stream("libx264", rate=fps)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        # Without mbtree: x264's fast code for it reads memory that nobody wrote in small pictures, so that the same
-        # frames would not always give the same file.
-        stream.options = {"qp": "0"} if lossless else {"crf": str(crf), "x264-params": "mbtree=0"}
-        codec = stream.codec_context
-        codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
-        codec.color_range = 2 if lossless else 1  # full, limited
-        for number, frame in enumerate(frames):
+        stored = f"yuv{chroma}p10le" if bits == 10 else f"yuv{chroma}p"
+        stream = container.add_stream(_ENCODERS[codec], rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, stored
+        stream.options = _options(codec, None if lossless else crf)
+        context = stream.codec_context
+        context.color_primaries = context.color_trc = context.colorspace = _BT709
+        context.color_range = 2 if lossless else 1  # full, limited
+        if codec == "hevc":
+            context.codec_tag = "hvc1"  # without it Apple's players refuse the file
+        for number, frame in enumerate(every):
             progress(WRITING_VIDEO, number, len(frames))
-            picture = _full_range_grey(frame) if lossless else _bt709(frame)
+            picture = _full_range_grey(frame) if lossless else _bt709(frame, stored)
             picture.pts, picture.time_base = number, 1 / fps
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
     with replacing(path) as temporary:
         temporary.write_bytes(movie.getvalue())  # not a copy; a view in the traceback of a failure would outlive it
+
+
+def _options(codec: Codec, crf: int | None) -> dict[str, object]:
+    """Of the encoder; without a rate factor nothing is lost."""
+    if codec == "hevc":
+        return {"crf": str(crf), "x265-params": "log-level=error"}
+    # Without mbtree: x264's fast code for it reads memory that nobody wrote in small pictures, so that the same
+    # frames would not always give the same file.
+    return {"qp": "0"} if crf is None else {"crf": str(crf), "x264-params": "mbtree=0"}
 
 
 def texts_of(path: Path) -> dict[str, str]:
@@ -113,8 +138,9 @@ def read_movie(path: Path) -> Clip:
     return read_clip(path, frames=None, longest_side=None, multiple=1)
 
 
-def write_png_frames(folder: Path, frames: NDArray[np.uint8]) -> None:
-    """Write frames (T,H,W,3) RGB or (T,H,W) grey as frame_00000.png and on; all or nothing.
+def write_png_frames(folder: Path, frames: Frames) -> None:
+    """Write frames, (H,W,3) RGB or (H,W) grey, as frame_00000.png and on, in the 8 or 16 bits that they have; all or
+    nothing.
 
     A folder that is there is replaced if it holds nothing but such frames.
 
@@ -149,14 +175,23 @@ def check_frames_folder(folder: Path) -> None:
 _FRAME_NAME = re.compile(rf"frame_[0-9]{{5,}}({re.escape(PNG)}|{re.escape(EXR)})")
 
 
-def _bt709(frame: NDArray[np.uint8]) -> "av.VideoFrame":
+def _bt709(frame: NDArray, stored: str) -> "av.VideoFrame":
     """An RGB or grey frame as limited-range BT.709, the kind of video that every player expects."""
+    rgb = np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else frame
+    deep = stored.endswith("10le") and rgb.dtype == np.uint16
+    return as_video(in_16_bits(rgb) if deep else in_8_bits(rgb), "rgb48le" if deep else "rgb24", stored)
+
+
+def as_video(frame: NDArray, pixel_format: str, stored: str) -> "av.VideoFrame":
+    """A frame in a pixel format of FFmpeg as another, YCbCr of limited range by BT.709."""
     import av
     from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-    rgb = np.repeat(frame[..., None], 3, axis=2) if frame.ndim == 2 else np.ascontiguousarray(frame)
-    return av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
-        format="yuv420p",
+    if frame.dtype == np.uint16:
+        frame = frame.copy()
+        frame[..., :3] = _WHITE_16[frame[..., :3]]
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=pixel_format).reformat(
+        format=stored,
         dst_colorspace=Colorspace.ITU709,
         dst_color_range=ColorRange.MPEG,
         interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,

@@ -108,7 +108,7 @@ def at_working_size(picture: "av.VideoFrame", fit: FrameFit, bits: Bits) -> NDAr
         stored: NDArray = _rgb16(picture)
     elif bits == 8:
         stored = _converted(picture, "rgb24").astype(np.uint8, copy=False)
-    elif _bits(picture) <= 8:
+    elif bits_of(picture) <= 8:
         stored = _converted(picture, "rgb24").astype(np.uint16) * np.uint16(257)
     else:
         stored = _rgb16(picture)
@@ -120,13 +120,14 @@ def at_working_size(picture: "av.VideoFrame", fit: FrameFit, bits: Bits) -> NDAr
     return cropped if bits == 16 else ((cropped.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _bits(picture: "av.VideoFrame") -> int:
+def bits_of(picture: "av.VideoFrame") -> int:
+    """Bits a channel that a picture is stored with."""
     return max(component.bits for component in picture.format.components)
 
 
 def _rgb16(picture: "av.VideoFrame") -> NDArray[np.uint16]:
     """Full-range RGB (h,w,3) of a picture in its stored orientation and pixel shape."""
-    stored_bits = max(8, _bits(picture))
+    stored_bits = max(8, bits_of(picture))
     if picture.format.is_rgb and stored_bits == 8:
         return _converted(picture, "rgb24").astype(np.uint16) * np.uint16(257)
     rgb = _converted(picture, "rgb48le").astype(np.uint16, copy=False)

@@ -15,7 +15,7 @@ from ex4d.errors import InputError
 from ex4d.media.clock import Clock
 from ex4d.media.colour import UNSPECIFIED
 from ex4d.media.info import PICTURES_FPS, ClipInfo
-from ex4d.media.picture import check_pixels, decoded, displayed_size
+from ex4d.media.picture import bits_of, check_pixels, decoded, displayed_size
 from ex4d.media.tracks import Track, best, is_whole_avi, repeated, without_second_fields
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def index_video(path: Path) -> VideoFile:
         picture = next(pictures, None)
         if picture is None:
             raise _nothing_there(path)
-        width, height = displayed_size(picture, aspect)
+        (width, height), bits = displayed_size(picture, aspect), bits_of(picture)
         interlaced = picture.interlaced_frame or stream.codec_context.field_order > _PROGRESSIVE
         first_times = [p.pts for p in (picture, *islice(pictures, 8 if interlaced else 0)) if p.pts is not None]
     track = tracks[number]
@@ -147,7 +147,7 @@ def index_video(path: Path) -> VideoFile:
         if stores_no_times:
             shown = repeated([packet.dts for packet in packets], promised if is_whole_avi(path) else 0)
             missing = max(0, missing + len(packets) - len(shown) - (packets[0].dts or 0))
-        info = ClipInfo(width, height, fps, len(shown), False, metadata)
+        info = ClipInfo(width, height, fps, len(shown), False, metadata, bits)
         no_keys = np.zeros(0, np.int64)
         return VideoFile(info, path, number, shown, None, no_keys, len(packets), missing, interlaced, notes)
 
@@ -169,7 +169,7 @@ def index_video(path: Path) -> VideoFile:
     seconds = (times - times[0]) * float(tick)
     fps, variable = _constant_rate(seconds, guesses)
     shown = _on_screen(path, seconds, fps) if variable else np.arange(len(times))
-    info = ClipInfo(width, height, fps, len(shown), variable, metadata)
+    info = ClipInfo(width, height, fps, len(shown), variable, metadata, bits)
     return VideoFile(info, path, number, shown, times, keys, len(times), missing, interlaced, notes)
 
 

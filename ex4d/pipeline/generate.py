@@ -79,11 +79,8 @@ def generate(
     *,
     engine: Engine | None = None,
     as_released: bool = False,
-) -> tuple[Generated, NDArray[np.uint8]]:
-    """Generate a shot.
-
-    The rim of the mask is not trusted: it is generated too, and blended with the source (see
-    `ex4d.render.mask_edges`). As released, nothing is put back: the result is the model's, in its size.
+) -> Generated:
+    """Generate a shot: the generator's own frames, without a lead-in.
 
     Args:
         conditioning: what is real along the path. A lead-in is generated too, and cut off.
@@ -94,29 +91,48 @@ def generate(
         engine: what draws, where the generator draws; None takes the fastest that can run here.
         as_released: as the EX-4D release does.
 
-    Returns:
-        The result, and the frames of the other way to finish it: without the source's pixels, or with them.
-
     Raises:
         InputError: the generator cannot make it, as where the GPU is too small.
         PluginError: it fails with an error that is not one of ours, or gives back what is no video of this shot.
     """
     request = Request(conditioning, scene, wanted.settings, wanted.seed, engine, as_released)
     made = _made(wanted.spec, request, runtime, progress)
-    lead_in, conditioning = conditioning.lead_in, conditioning.without_lead_in
-    made = replace(made, frames=made.frames[lead_in:])
+    notes, settings = made.notes, dict(made.settings)
     if wanted.spec.is_preview:
-        made = replace(made, notes=("This is a preview: no video model made its pictures.", *made.notes))
+        notes = ("This is a preview: no video model made its pictures.", *notes)
+    if conditioning.lead_in:
+        settings["lead_in_frames"] = conditioning.lead_in
+    return replace(made, frames=made.frames[conditioning.lead_in :], notes=notes, settings=settings)
+
+
+def put_back(
+    conditioning: Conditioning, made: Generated, wanted: Plan, as_released: bool = False
+) -> tuple[Generated, NDArray[np.uint8]]:
+    """The result with the source's pixels put back, or without them, as is wanted; and the frames of the other way.
+
+    The rim of the mask is not trusted: it is generated too, and blended with the source (see
+    `ex4d.render.mask_edges`). As released, nothing is put back: the result is the model's, in its size.
+
+    Args:
+        conditioning: what is real along the path, with a lead-in or without.
+        made: of `generate`.
+        wanted: the generator and its settings.
+        as_released: as the EX-4D release does.
+    """
     if as_released and not wanted.spec.is_preview:
         return made, made.frames
+    conditioning = conditioning.without_lead_in
     sure = without_rim(conditioning, wanted.seed)
     weight = mask_edges.soft_edge(conditioning.mask, sure.mask)
     composited = mask_edges.composite(conditioning.colour, made.frames, weight)
-    settings = {**made.settings, "keep_source": wanted.keep_source, "eroded_by": mask_edges.DEFAULT_KERNELS}
-    if lead_in:
-        settings["lead_in_frames"] = lead_in
+    made = with_edge(made, wanted, mask_edges.DEFAULT_KERNELS)
     pair = (composited, made.frames) if wanted.keep_source else (made.frames, composited)
-    return replace(made, frames=pair[0], settings=settings), pair[1]
+    return replace(made, frames=pair[0]), pair[1]
+
+
+def with_edge(made: Generated, wanted: Plan, eroded_by: tuple[int, int]) -> Generated:
+    """What was generated, with how the source's pixels are put back into it."""
+    return replace(made, settings={**made.settings, "keep_source": wanted.keep_source, "eroded_by": eroded_by})
 
 
 def _made(spec: Spec, request: Request, runtime: Runtime, progress: Progress) -> Generated:

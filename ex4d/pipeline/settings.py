@@ -31,6 +31,12 @@ DepthEdges = Literal["snap", "off"]
 Fit = Literal["crop", "squeeze"]
 """How a picture is brought to another aspect."""
 
+ResultSize = Literal["clip", "model"]
+"""Whether a result has the clip's own size or that of the working picture."""
+
+Master = Literal["none", "prores", "ffv1"]
+"""In which format a take also holds its result, for grading."""
+
 LONGEST_SIDE = 1024
 """Longest side of the working picture in pixels where nobody says another."""
 
@@ -388,11 +394,39 @@ class GenerateSettings(Settings):
         "Where the path does not begin at the source view: also generate 8 to 16 frames that lead from there to its"
         " first camera, and cut them off",
     )
+    result_size: ResultSize = setting(
+        "clip",
+        "Result Size",
+        "How large the result is, where no width and height are given",
+        choices=(
+            Choice("clip", "Clip", "As large as the clip, 4096 pixels at most; what is real has the clip's own pixels"),
+            Choice("model", "Working Picture", "As large as the working picture, see Max Side; faster"),
+        ),
+        before="model",
+    )
+    master: Master = setting(
+        "none",
+        "Master",
+        "Also leave the result in the take's folder as a file for grading, with the bits that the clip has",
+        choices=(
+            Choice("none", "None"),
+            Choice("prores", "ProRes 4444", "As .mov of 10 bits, with the mask as alpha"),
+            Choice("ffv1", "FFV1", "As .mkv, lossless: large"),
+        ),
+    )
     width: int | None = setting(
-        None, "Width", "Width of the result; by default that of the working picture", unit="pixels", minimum=16
+        None,
+        "Width",
+        "Width of the result, which is then generated in this size; by default as Result Size says",
+        unit="pixels",
+        minimum=16,
     )
     height: int | None = setting(
-        None, "Height", "Height of the result; by default that of the working picture", unit="pixels", minimum=16
+        None,
+        "Height",
+        "Height of the result, which is then generated in this size; by default as Result Size says",
+        unit="pixels",
+        minimum=16,
     )
     fit: Fit = setting(
         "crop",

@@ -23,6 +23,9 @@ RESULT, COLOUR, MASK, CAMERA, SIDECAR = "result.mp4", "colour.mp4", "mask.mp4", 
 GENERATED, COMPOSITED = "generated.mp4", "composited.mp4"
 """Names of the other video of a take: the generator's own frames, or those with the source's pixels put back."""
 
+MASTERS = {"prores": "result.mov", "ffv1": "result.mkv"}
+"""Name of the result for grading, where one was asked for, by its format."""
+
 VIEW = "view.mp4"
 """Name of the video that a preview of a path adds: the colour, with the legend's tint where nothing real is seen."""
 
@@ -35,7 +38,9 @@ SOURCE_CAMERA = "source_camera.npz"
 MOVING = "moving.mp4"
 """What moves by itself, white where it does, where it was found together with the clip's own camera."""
 
-FILES = frozenset({RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED, SOURCE_CAMERA, MOVING, THUMBNAIL})
+FILES = frozenset(
+    {RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED, SOURCE_CAMERA, MOVING, THUMBNAIL, *MASTERS.values()}
+)
 """All names that there can be in the folder of a take."""
 
 

@@ -16,7 +16,7 @@ from ex4d.progress import RENDERING, Progress, silent
 from ex4d.render import legend
 from ex4d.render.coverage import Coverage, of_masks
 from ex4d.render.engines import engine as default_engine
-from ex4d.render.scene import Engine, Scene
+from ex4d.render.scene import Engine, Lent, Scene
 
 if TYPE_CHECKING:
     from ex4d.render.world import World
@@ -36,6 +36,7 @@ class Conditioning:
         notes: sentences for the user about the path.
         borrowed: (T,h,w) uint8, 255 where another frame saw what is real; None where no other was asked.
         lead_in: so many of the T frames come before the shot's first, see `ex4d.render.lead_in`.
+        lent: (T) what other frames lend to each, None where they lend nothing; empty where no other was asked.
     """
 
     colour: NDArray[np.uint8]
@@ -44,13 +45,15 @@ class Conditioning:
     notes: tuple[str, ...] = ()
     borrowed: NDArray[np.uint8] | None = None
     lead_in: int = 0
+    lent: tuple[Lent | None, ...] = ()
 
     @property
     def without_lead_in(self) -> "Conditioning":
         """The shot alone; the arrays are views of these."""
         colour, mask = self.colour[self.lead_in :], self.mask[self.lead_in :]
         borrowed = None if self.borrowed is None else self.borrowed[self.lead_in :]
-        return replace(self, colour=colour, mask=mask, borrowed=borrowed, lead_in=0)
+        lent = self.lent[self.lead_in :]
+        return replace(self, colour=colour, mask=mask, borrowed=borrowed, lead_in=0, lent=lent)
 
 
 def render(scene: Scene, engine: Engine | None = None, progress: Progress = silent) -> Conditioning:
@@ -82,16 +85,17 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
         progress(RENDERING, len(kept), len(path))
     world = _world(scene, engine)
     borrowed = np.zeros(shape, np.uint8) if world is not None else None
+    lent: list[Lent | None] = [None] * len(path)
     views = world.views(drawn) if world else engine.views(scene, [(scene.frame_of(c), c) for c in drawn])
     for done, (camera, view) in enumerate(zip(drawn, views, strict=True), len(kept) + 1):
-        colour[camera], mask[camera] = view.colour, view.mask
+        colour[camera], mask[camera], lent[camera] = view.colour, view.mask, view.lent
         if borrowed is not None and view.borrowed is not None:
             borrowed[camera] = view.borrowed * np.uint8(255)
         progress(RENDERING, done, len(path))
     coverage = of_masks(mask[scene.lead_in :], mesh, path.after(scene.lead_in))
     about = None if borrowed is None else borrowed[scene.lead_in :]
     notes = _notes(scene, coverage, engine, about)
-    return Conditioning(colour, mask, coverage, notes, borrowed, scene.lead_in)
+    return Conditioning(colour, mask, coverage, notes, borrowed, scene.lead_in, tuple(lent) if world else ())
 
 
 def _world(scene: Scene, engine: Engine) -> "World | None":

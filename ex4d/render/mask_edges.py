@@ -19,6 +19,11 @@ DEFAULT_KERNELS = (3, 3)
 """One pixel on each side: measured best on the sample, see docs/performance.md."""
 
 
+def side_at(scale: float) -> int:
+    """Side of the square of `DEFAULT_KERNELS` in a picture that is so many times as large as the working picture."""
+    return 1 + (DEFAULT_KERNELS[0] - 1) // 2 * 2 * round(scale)
+
+
 def erode(mask: NDArray[np.uint8], kernels: tuple[int, int], seed: int) -> NDArray[np.uint8]:
     """The mask (T,h,w) in {0,255} without its rim; the picture's border is no rim.
 
@@ -51,14 +56,21 @@ def soft_edge(mask: NDArray[np.uint8], sure: NDArray[np.uint8]) -> NDArray[np.fl
     """
 
     def weigh(weight: NDArray[np.float32], real: NDArray[np.uint8], certain: NDArray[np.uint8]) -> None:
-        # Distances in pixels to the nearest pixel that is not real, and to the nearest that is certain.
-        outward = cv2.distanceTransform((real > 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        inward = cv2.distanceTransform((certain == 0).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        weight[:] = outward / np.maximum(outward + inward, 1e-6)
+        weight[:] = weight_of(real, certain)
 
     weights = np.empty(mask.shape, np.float32)
     _for_each_frame(weigh, weights, mask, sure)
     return weights
+
+
+def weight_of(
+    mask: NDArray[np.uint8], sure: NDArray[np.uint8], how: int = cv2.DIST_MASK_PRECISE
+) -> NDArray[np.float32]:
+    """`soft_edge` of one frame: (h,w) each; `how` is OpenCV's way to measure distances."""
+    # Distances in pixels to the nearest pixel that is not real, and to the nearest that is certain.
+    outward = cv2.distanceTransform((mask > 0).astype(np.uint8), cv2.DIST_L2, how)
+    inward = cv2.distanceTransform((sure == 0).astype(np.uint8), cv2.DIST_L2, how)
+    return np.asarray(outward / np.maximum(outward + inward, 1e-6), np.float32)
 
 
 def composite(

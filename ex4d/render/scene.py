@@ -1,6 +1,6 @@
 """What is drawn, from where, and what comes of it; the interface of the engines that draw."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
@@ -81,12 +81,32 @@ class View:
         mask: (h,w) uint8, 255 where the colour is real.
         surface: which faces are seen and how far away, where it was asked for.
         borrowed: (h,w) bool, where another frame of the shot saw what is real; None where no other was asked.
+        lent: who saw that, and how far away it is.
     """
 
     colour: NDArray[np.uint8]
     mask: NDArray[np.uint8]
     surface: "Surface | None" = None
     borrowed: NDArray[np.bool_] | None = None
+    lent: "Lent | None" = None
+
+
+@dataclass(frozen=True)
+class Lent:
+    """What other frames lend to one picture, pixel by pixel (m,), and in few bytes: a long shot has one for each frame.
+
+    Attributes:
+        rows, columns: (m,) uint16, the pixels.
+        frames: (m,) uint16, the frame of the shot that saw each.
+        inverse_distance: (m,) float32, 1 / distance along the optical axis of the camera that they are seen from.
+        gains: by what the channels (3,) of a frame's colours are multiplied, to the exposure of the one that it fills.
+    """
+
+    rows: NDArray[np.uint16]
+    columns: NDArray[np.uint16]
+    frames: NDArray[np.uint16]
+    inverse_distance: NDArray[np.float32]
+    gains: Mapping[int, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)

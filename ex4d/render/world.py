@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ex4d.geometry import transforms
 from ex4d.render import filling
 from ex4d.render.donors import donors, nearest_first
-from ex4d.render.scene import Engine, Scene, View
+from ex4d.render.scene import Engine, Lent, Scene, View
 
 _ACROSS, _LEAST_OVERLAP = 128, 100
 """Exposures are compared at so many places along a row, if so many of all places show the same surface in both."""
@@ -63,11 +63,11 @@ class World:
                 for (t, camera), own in zip(some, self._engine.views(self._scene, some, True), strict=True):
                     asked = nearest_first(self._donors, t)
                     views = list(self._engine.views(self._still, [(donor, camera) for donor in asked], surfaces=True))
-                    waiting.append(pool.submit(self._fill, t, camera, own, views))
+                    waiting.append(pool.submit(self._fill, t, camera, own, views, asked))
                 for filled in waiting:
                     yield filled.result()
 
-    def _fill(self, t: int, camera: int, own: View, views: Sequence[View]) -> View:
+    def _fill(self, t: int, camera: int, own: View, views: Sequence[View], asked: Sequence[int]) -> View:
         """What frame `t` shows from a camera of the path, filled from views of others, the nearest in time first."""
         colour, mask, borrowed = own.colour.copy(), own.mask.copy(), np.zeros(own.mask.shape, np.bool_)
         mesh, path, sure = self._scene.mesh, self._scene.path, filling.eroded(own.mask)
@@ -77,12 +77,18 @@ class World:
         if filled is None:
             return View(colour, mask, borrowed=borrowed)
         rows, columns = filled.at
+        inverse_distance, gains = np.empty(len(rows), np.float32), {}
         for number in np.unique(filled.by):
-            at = rows[filled.by == number], columns[filled.by == number]
-            gain = _gain(own, sure, views[number])
-            colour[at] = np.clip(views[number].colour[at] * gain + 0.5, 0, 255).astype(np.uint8)
+            by = filled.by == number
+            at, view = (rows[by], columns[by]), views[number]
+            assert view.surface is not None
+            gains[asked[number]] = gain = _gain(own, sure, view)
+            colour[at] = np.clip(view.colour[at] * gain + 0.5, 0, 255).astype(np.uint8)
+            inverse_distance[by] = view.surface.inverse_distance[at]
         mask[rows, columns], borrowed[rows, columns] = 255, True
-        return View(colour, mask, borrowed=borrowed)
+        frames = np.asarray(asked, np.uint16)[filled.by]
+        lent = Lent(rows.astype(np.uint16), columns.astype(np.uint16), frames, inverse_distance, gains)
+        return View(colour, mask, borrowed=borrowed, lent=lent)
 
 
 def _gain(own: View, sure: NDArray[np.bool_], other: View) -> NDArray[np.float64]:

@@ -157,7 +157,7 @@ def test_a_take_made_again_says_what_it_takes_beside_its_buttons_and_when_it_beg
     monkeypatch.setattr(session.Session, "press", lambda self, request: pressed.append(request))
     monkeypatch.setattr(session.Session, "finish", lambda self: self.state)
     again = replace(request, generation={**request.generation, "generator": "painter"})
-    assert estimates.told_at_start(again) == "About 12 min, 16 kB on disk."
+    assert estimates.told_at_start(again) == "About 12 min, 64 kB on disk.", "in the size of the clip, as asked for"
     bpy.ops.ex4d.preview()
     assert here.state.message == "About 80 s, 8 kB on disk."
     here.state = state.State("working", pressed[0], JOB, stage="Queued", message=here.state.message)

@@ -26,6 +26,9 @@ NO_TORCH = "Ruler needs the Python package torch."
 OPEN = requests.OpenRequest("Scene", "shot", "clip.mp4", "", "", {})
 WHY_NOT = "Files of the EX-4D Model are missing (adapter): `ex4d models` says how to get them."
 
+LAST = ("lead_in", "result_size", "master", "persistence", "seed", "variations")
+"""Settings that every generator has, as they are drawn below its own."""
+
 
 class Layout:
     """Takes the place of `UILayout`, which only Blender can make; parts of it are the layout itself."""
@@ -113,7 +116,7 @@ def test_before_generating_the_panel_says_that_a_preview_will_come_and_why(scene
     assert "Check Again" in drawn.buttons
     assert dict(drawn.lines)["Will be a preview"].button == "ex4d.connect"
     drawn = draw(panels.draw_generator)
-    assert drawn.shown == ["generator", "keep_source", "lead_in", "persistence", "seed", "variations"]
+    assert drawn.shown == ["generator", "keep_source", *LAST]
     assert "Uses Sketch" in drawn.labels
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generate)
@@ -129,10 +132,7 @@ def test_who_asks_for_a_preview_hears_nothing_of_the_model(scene, shot):
     assert draw(panels.draw_generator).shown == [
         "generator",
         "keep_source",
-        "lead_in",
-        "persistence",
-        "seed",
-        "variations",
+        *LAST,
     ]
 
 
@@ -140,12 +140,12 @@ def test_all_settings_are_drawn_that_the_server_announces_for_the_generator_that
     announced.by()
     options = ["quality", "steps", "guidance", "prompt", "tiled", "seen", "kernel"]
     drawn = draw(panels.draw_generator)
-    assert drawn.shown == ["generator", *options, "keep_source", "lead_in", "persistence", "seed", "variations"]
+    assert drawn.shown == ["generator", *options, "keep_source", *LAST]
     assert "Uses The Painter" in drawn.labels
     assert not checks.generator_trouble(scene)
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generator)
-    assert drawn.shown == ["generator", *options, "keep_source", "lead_in", "persistence", "seed", "variations"]
+    assert drawn.shown == ["generator", *options, "keep_source", *LAST]
     assert "Uses The Painter" not in drawn.labels
 
 
@@ -620,7 +620,7 @@ def test_the_panel_names_a_setting_that_blender_cannot_show_and_draws_the_others
     scene.ex4d.generator = "painter"
     drawn = draw(panels.draw_generator)
     assert "Blender cannot show the setting 'bad' of the generator 'painter'" in drawn.text
-    assert drawn.shown == ["generator", "steps", "keep_source", "lead_in", "persistence", "seed", "variations"]
+    assert drawn.shown == ["generator", "steps", "keep_source", *LAST]
 
 
 @pytest.mark.parametrize("server", [announced.EVERYTHING, None])

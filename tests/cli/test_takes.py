@@ -13,7 +13,8 @@ import pytest
 from test_cli import PLUGINS, ex4d, files_below
 
 from ex4d.geometry.depth_video import save_depth
-from ex4d.media.clip import clip_info, read_clip
+from ex4d.media.clip import clip_info, open_source, read_clip
+from ex4d.media.mastering import write_ffv1
 from ex4d.media.movie import read_movie, write_movie, write_png_frames
 from ex4d.media.still import srgb
 from ex4d.pipeline import take
@@ -394,6 +395,44 @@ def test_as_exr_each_picture_has_the_takes_mask_as_a_layer(shoot, png):
         assert np.array_equal(np.rint(255 * srgb(np.dstack([channels[c] for c in "RGB"]))), picture)
 
 
+@pytest.fixture
+def deep(shoot):
+    """The same folder with a clip of 16 bits: a ramp of as many levels as it has columns."""
+    clip = read_movie(shoot / "clip.mp4")
+    frames = len(clip.frames)
+    row = np.linspace(0, 65535, 1024).astype(np.uint16)
+    ramp = np.broadcast_to(row[None, None, :, None], (frames, 768, 1024, 3))
+    write_ffv1(shoot / "deep.mkv", ramp, clip.fps)
+    depth = np.full((frames, 24, 32), 4, np.float32)
+    np.savez(shoot / "deep.depth.npz", depth=depth, intrinsics=np.array([[30.0, 0, 16], [0, 30, 12], [0, 0, 1]]))
+    return shoot
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "least"),
+    [
+        ("a.mp4", (), 200),
+        ("a.mp4", ("--bits", "10"), 700),
+        ("a.mp4", ("--output_format", "hevc", "--bits", "10", "--chroma", "444"), 700),
+        ("a.mov", ("--output_format", "prores"), 700),
+        ("a.mkv", ("--output_format", "ffv1"), 1000),
+        ("exr", ("--output_format", "exr"), 700),
+        ("png", ("--output_format", "png", "--bits", "16"), 1000),
+    ],
+)
+def test_the_levels_of_a_deep_clip_leave_with_it(deep, name, more, least):
+    done = ex4d(
+        "generate", "--input_video", "deep.mkv", "--num_frames", "2", "--cam", "hold", "--longest_side", "128",
+        "--output_video", name, *more, cwd=deep,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = next(open_source(deep / name).frames(0, 1, longest_side=None, multiple=1, bits=16))
+    levels = len(np.unique(found[:, :, 1]))
+    assert levels >= least
+    if name == "a.mp4" and not more:
+        assert levels <= 256
+
+
 def test_a_rate_factor_changes_the_video_beside_the_take_and_not_the_take(shoot):
     generate(shoot)
     plain = (shoot / "shot.mp4").read_bytes()
@@ -411,7 +450,12 @@ def test_a_rate_factor_changes_the_video_beside_the_take_and_not_the_take(shoot)
             "With --output_format prores, let --output_video end in .mov",
         ),
         (("--output_video", "shot.mov"), "With --output_format mp4, let --output_video end in .mp4"),
-        (("--output_video", "shot", "--output_format", "exr", "--crf", "5"), "--crf is for H.264: leave it out"),
+        (("--output_video", "shot", "--output_format", "exr", "--crf", "5"), "--crf is for mp4 and hevc: leave it out"),
+        (("--output_video", "shot", "--output_format", "png", "--chroma", "444"), "--chroma is for mp4 and hevc"),
+        (
+            ("--output_video", "shot.mp4", "--bits", "16"),
+            "With --output_format mp4, --bits is 8 or 10, not 16.",
+        ),
     ],
 )  # fmt: skip
 def test_a_name_or_quality_that_does_not_go_with_the_format_is_refused_before_anything_runs(shoot, more, said):

@@ -9,7 +9,7 @@ import pytest
 
 from ex4d.errors import Cancelled, InputError
 from ex4d.media.movie import write_movie
-from ex4d.pipeline.writing import STAGE, Writer
+from ex4d.pipeline.writing import STAGE, WAITING, Writer
 from ex4d.progress import silent
 
 FPS = Fraction(24)
@@ -98,5 +98,69 @@ def test_it_can_be_stopped_while_it_waits_for_videos(tmp_path):
     began = time.monotonic()
     with pytest.raises(Cancelled, match="stop"), Writer(stop) as writer:
         long_video(writer, tmp_path / "a.mp4")
+    assert time.monotonic() - began < 5
+    assert list(tmp_path.iterdir()) == []
+
+
+def fed(writer, path, count):
+    return writer.feed(lambda frames, progress: write_movie(path, frames, FPS, progress=progress), count)
+
+
+def test_a_video_that_is_fed_is_the_one_that_is_written_at_once(tmp_path):
+    frames = noise(12)
+    write_movie(tmp_path / "a.mp4", frames, FPS)
+    with Writer(silent) as writer:
+        feed = fed(writer, tmp_path / "b.mp4", len(frames))
+        for frame in frames:
+            feed.add(frame)
+    assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "a.mp4").read_bytes()
+
+
+def test_few_frames_wait_for_a_slow_video(tmp_path):
+    taken, may_go_on = [], threading.Event()
+
+    def slowly(frames, progress):
+        for frame in frames:
+            taken.append(frame)
+            may_go_on.wait(20)
+
+    with Writer(silent) as writer:
+        feed, added = writer.feed(slowly, 10), []
+
+        def work():
+            for number in range(10):
+                feed.add(number)
+                added.append(number)
+
+        adding = threading.Thread(target=work)
+        adding.start()
+        wait_for(lambda: len(added) == 1 + WAITING)
+        time.sleep(0.3)
+        assert len(added) == 1 + WAITING
+        may_go_on.set()
+        adding.join()
+    assert taken == list(range(10))
+
+
+def test_a_fed_video_that_cannot_be_written_ends_the_work_at_the_next_frame(tmp_path):
+    def work():
+        with Writer(silent) as writer:
+            feed = fed(writer, tmp_path / "missing" / "a.mp4", 1000)
+            for frame in noise(1).repeat(1000, 0):
+                feed.add(frame)
+
+    with pytest.raises(InputError, match=r"a\.mp4"):
+        work()
+
+
+def test_a_fed_video_is_given_up_with_the_work(tmp_path):
+    def work():
+        with Writer(silent) as writer:
+            fed(writer, tmp_path / "a.mp4", 1000).add(noise(1)[0])
+            raise Cancelled("stop")
+
+    began = time.monotonic()
+    with pytest.raises(Cancelled, match="stop"):
+        work()
     assert time.monotonic() - began < 5
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,240 @@
+"""The last stage of a take: bringing it to the clip's own size, one frame after the other.
+
+What is real comes from the clip's own pixels; what was invented is scaled up, and blended at the edge of the mask.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.geometry import transforms
+from ex4d.geometry.full_size import LONGEST_SIDE, FullSize
+from ex4d.media.clip import Clip, ClipSource, open_source
+from ex4d.media.picture import Bits
+from ex4d.pipeline.open import SourceFiles
+from ex4d.pipeline.requests import Generate
+from ex4d.progress import FINISHING, Progress, silent
+from ex4d.render import mask_edges
+from ex4d.render.conditioning import coincides
+from ex4d.render.engines import engine as engine_of
+from ex4d.render.engines import missing
+from ex4d.render.full_size import Between, LentHere, scaled_up
+from ex4d.render.scene import Engine, Lent, Scene, View
+
+_BYTES_A_PIXEL, _MEMORY = 120, 1 << 30
+"""About what a pixel of a frame needs while it is made, and how much memory the frames in work may take together."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One frame in the clip's own size; uint8 or uint16 as the pictures were asked for.
+
+    Attributes:
+        colour: (H,W,3) what is real, black elsewhere.
+        mask: (H,W) uint8, 255 where it is real, without its rim.
+        composited: (H,W,3) what is real over what was generated.
+        generated: (H,W,3) what was generated, scaled up.
+    """
+
+    colour: NDArray
+    mask: NDArray[np.uint8]
+    composited: NDArray
+    generated: NDArray
+
+
+@dataclass(frozen=True)
+class Finishing:
+    """A take that is to be brought to the clip's own size.
+
+    Attributes:
+        source: the clip's frames in their own size.
+        clip: those of the working size.
+        scene: what was rendered, without a lead-in.
+        full: the clip's own size.
+        engine: what draws.
+        bits: 8 or 16 a channel.
+    """
+
+    source: ClipSource
+    clip: Clip
+    scene: Scene
+    full: FullSize
+    engine: Engine
+    bits: Bits = 8
+
+    @property
+    def kernel(self) -> int:
+        """Side of the square by which the mask's rim is given up."""
+        return mask_edges.side_at(self.full.scale)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence about the size, where it is not simply the clip's."""
+        fit, full = self.clip.fit, self.full
+        clip = (fit.source_width, fit.source_height)
+        if clip == (full.width, full.height):
+            return ()
+        if max(clip) > LONGEST_SIDE:
+            why = f"no side is made longer than {LONGEST_SIDE} pixels"
+        else:
+            why = "the rest lies outside of the working picture"
+        return (f"The result is {full.width}x{full.height} pixels and the clip {clip[0]}x{clip[1]}: {why}.",)
+
+    def frames(
+        self, lent: Sequence[Lent | None], generated: NDArray[np.uint8], progress: Progress = silent
+    ) -> Iterator[Finished]:
+        """The frames of a take in order; a few of them at a time are in memory.
+
+        Args:
+            lent: what other frames lend to each, in the working size; empty where they were not asked.
+            generated: (T,h,w,3), in the working size.
+            progress: told after each frame; raises `Cancelled` to stop.
+
+        Raises:
+            InputError: the clip cannot be read again, or a picture of this size cannot be drawn.
+        """
+        count, at_once = len(generated), self._at_once()
+        lenders = self._lenders(lent, lambda: progress(FINISHING, 0, count))
+        pictures = self._pictures()
+        large = Scene(self.scene.mesh, self.scene.pictures, self.full.path(self.scene.path))
+        with ThreadPoolExecutor(at_once) as pool:
+            for first in range(0, count, at_once):
+                numbers = range(first, min(first + at_once, count))
+                own = [t for t in numbers if coincides(self.scene.mesh, self.scene.path, t, t)]
+                drawn = [t for t in numbers if t not in own]
+                views = dict(zip(drawn, self._views(large, drawn), strict=True))
+                waiting = []
+                for t in numbers:
+                    picture, lends = next(pictures), lent[t] if lent else None
+                    if t in own:
+                        work = partial(self._same, picture)
+                    else:
+                        work = partial(self._finished, t, large, views.pop(t), picture, lends, lenders)
+                    waiting.append(pool.submit(work, generated[t]))
+                while waiting:
+                    yield waiting.pop(0).result()
+                    progress(FINISHING, numbers[-1] + 1 - len(waiting), count)
+
+    def _views(self, large: Scene, frames: list[int]) -> list[View]:
+        """What the path's cameras see of their own frames.
+
+        A GPU may have no memory left beside a generator's model: then the CPU draws the same, and no take is lost.
+        """
+        pairs = [(t, t) for t in frames]
+        try:
+            return list(self.engine.views(large, pairs, surfaces=True))
+        except InputError:
+            if self.engine.name != "cuda":
+                raise
+            on_cpu = "numpy" if missing("numba") else "numba"
+            return list(engine_of(on_cpu).views(large, pairs, surfaces=True))
+
+    def _at_once(self) -> int:
+        size = self.full.width * self.full.height * _BYTES_A_PIXEL
+        return max(1, min(os.cpu_count() or 1, _MEMORY // size))
+
+    def _pictures(self) -> Iterator[NDArray]:
+        """The clip's frames, this part of them."""
+        clip = self.clip
+        stop = clip.start + (len(clip.frames) - 1) * clip.step + 1
+        frames = self.source.frames(
+            clip.start, stop, step=clip.step, longest_side=LONGEST_SIDE, multiple=1, bits=self.bits
+        )
+        return (np.ascontiguousarray(self.full.cropped(frame)) for frame in frames)
+
+    def _lenders(self, every: Sequence[Lent | None], after_each: Callable[[], None]) -> dict[int, NDArray]:
+        """The pictures of the frames that lend anything."""
+        wanted = {frame for lent in every if lent is not None for frame in lent.gains}
+        found: dict[int, NDArray] = {}
+        for t, picture in zip(range(max(wanted, default=-1) + 1), self._pictures(), strict=False):
+            if t in wanted:
+                found[t] = picture
+            after_each()
+        return found
+
+    def _same(self, picture: NDArray, generated: NDArray[np.uint8]) -> Finished:
+        """A frame whose camera is the clip's own: the clip's picture, untouched."""
+        return Finished(picture, np.full(picture.shape[:2], 255, np.uint8), picture, self._scaled_up(generated))
+
+    def _finished(
+        self,
+        t: int,
+        large: Scene,
+        view: View,
+        picture: NDArray,
+        lent: Lent | None,
+        lenders: dict[int, NDArray],
+        generated: NDArray[np.uint8],
+    ) -> Finished:
+        assert view.surface is not None
+        colour, mask = self._between(t, t, large).whole(picture, view.surface.inverse_distance), view.mask.copy()
+        if lent is not None:
+            here = LentHere.of(lent, generated.shape[:2], self.full)
+            fills = here.where(mask, self._eroded(mask))
+            for frame, gain in lent.gains.items():
+                ours = fills & (here.frames == frame)
+                shown = self._between(frame, t, large).some(lenders[frame], ours, here.inverse_distance)
+                brightest = np.iinfo(colour.dtype).max
+                colour[ours] = np.clip(shown * gain.astype(np.float32) + 0.5, 0, brightest).astype(colour.dtype)
+            mask[fills] = 255
+        sure = self._eroded(mask)
+        made = self._scaled_up(generated)
+        composited = _blended(colour, made, mask_edges.weight_of(mask, sure, cv2.DIST_MASK_5))
+        colour[sure == 0] = 0
+        return Finished(colour, sure, composited, made)
+
+    def _between(self, frame: int, camera: int, large: Scene) -> Between:
+        """From a camera of the path to the source camera of a frame."""
+        mesh, path = large.mesh, large.path
+        to_source = transforms.inverse(mesh.source_to_world[frame]) @ path.camera_to_world[camera]
+        return Between(to_source, path.intrinsics[camera], self.full.to_full @ mesh.intrinsics[frame])
+
+    def _eroded(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(cv2.erode(mask, np.ones((self.kernel, self.kernel), np.uint8)), np.uint8)
+
+    def _scaled_up(self, generated: NDArray[np.uint8]) -> NDArray:
+        made = scaled_up(generated, self.full)
+        return made if self.bits == 8 else made.astype(np.uint16) * np.uint16(257)
+
+
+def finishing_of(
+    job: Generate, files: SourceFiles, clip: Clip, scene: Scene, engine: Engine, bits: Bits
+) -> Finishing | None:
+    """How a take is brought to the clip's own size; None where its size is another, or the clip has no other.
+
+    Args:
+        job: what to do.
+        files: of the clip.
+        clip: as it was read.
+        scene: what was rendered; its lead-in is left out.
+        engine: what draws.
+        bits: a channel, of the pictures that are wanted.
+    """
+    asked, used = job.generation, job.source.settings
+    if asked.result_size != "clip" or asked.width is not None or job.render.release_compat:
+        return None
+    full = FullSize.of(clip.fit)
+    if bits == 8 and full.is_of(scene.mesh.width, scene.mesh.height):
+        return None
+    if engine.name == "nvdiffrast":  # which draws few sizes; where things are is the same with ours
+        engine = engine_of()
+    fps = Fraction(used.fps) if used.fps else None
+    source = open_source(files.clip, fps, used.gaps, files.numbering)
+    return Finishing(source, clip, scene.without_lead_in, full, engine, bits)
+
+
+def _blended(source: NDArray, generated: NDArray, weight: NDArray[np.float32]) -> NDArray:
+    """Source over generated (H,W,3) by the source's weight (H,W) in [0,1]; exact where it is 0 or 1."""
+    result = np.where(weight[..., None] >= 1, source, generated)
+    rim = (weight > 0) & (weight < 1)
+    of_source = weight[rim][:, None]
+    result[rim] = (source[rim] * of_source + generated[rim] * (1 - of_source) + 0.5).astype(source.dtype)
+    return result

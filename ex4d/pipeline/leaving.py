@@ -1,0 +1,87 @@
+"""What a take's videos are written as beside the take's own: the interface, and the file for grading in its folder."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+from ex4d.media import mastering
+from ex4d.media.frames import Frames
+from ex4d.media.picture import Bits
+from ex4d.pipeline import take
+from ex4d.pipeline.settings import Master
+from ex4d.progress import Progress
+
+
+class Leave(Protocol):
+    """Writes the result of a take, and perhaps its other video, in another format, before they are compressed."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the take's videos that it wants."""
+
+    @property
+    def bits(self) -> Bits:
+        """Bits a channel, 8 or 16, of the frames that it wants."""
+
+    @property
+    def wants_mask(self) -> bool:
+        """Whether it also wants their masks."""
+
+    def __call__(
+        self,
+        name: str,
+        frames: Frames,
+        mask: Frames | None,
+        fps: Fraction,
+        metadata: dict[str, str],
+        *,
+        progress: Progress,
+    ) -> None:
+        """Write the video of this name: (H,W,3) and (H,W) uint8 each; no mask where it has another size.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+
+
+@dataclass(frozen=True)
+class MasterFile:
+    """Leaves the result in the take's folder as a file for grading.
+
+    Attributes:
+        folder: of the take.
+        master: the format; not "none".
+        bits: a channel, as many as the clip needs.
+    """
+
+    folder: Path
+    master: Master
+    bits: Bits
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The result alone."""
+        return frozenset({take.RESULT})
+
+    @property
+    def wants_mask(self) -> bool:
+        """ProRes has the mask as alpha."""
+        return self.master == "prores"
+
+    def __call__(
+        self,
+        name: str,
+        frames: Frames,
+        mask: Frames | None,
+        fps: Fraction,
+        metadata: dict[str, str],
+        *,
+        progress: Progress,
+    ) -> None:
+        """See `Leave`."""
+        place = self.folder / take.MASTERS[self.master]
+        if self.master == "prores":
+            mastering.write_prores(place, frames, fps, alpha=mask, metadata=metadata, progress=progress)
+        else:
+            mastering.write_ffv1(place, frames, fps, metadata=metadata, progress=progress)
