@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.geometry import transforms
-from ex4d.render import filling
+from ex4d.render import filling, looked_through
 from ex4d.render.donors import donors, nearest_first
 from ex4d.render.scene import Engine, Scene, View
 
@@ -49,7 +49,10 @@ class World:
         left_out = np.zeros(self._moving.shape, np.bool_)
         for t in self._donors:
             left_out[t] = filling.widened(self._moving[t])
-        self._still = replace(scene, mesh=replace(scene.mesh, left_out=left_out))
+        mesh = scene.mesh
+        self._still = replace(scene, mesh=replace(mesh, left_out=left_out, see_through=scene.persistence == "fill"))
+        grids = [looked_through.coarse(mesh.depth[t], mesh.intrinsics[t]) for t in self._donors]
+        self._looks = looked_through.looks(self._donors, grids, mesh.source_to_world[self._donors])
 
     def views(self, cameras: Sequence[int]) -> Iterator[View]:
         """What these cameras of the path show of their own frames, filled, in their order.
@@ -73,7 +76,8 @@ class World:
         mesh, path, sure = self._scene.mesh, self._scene.path, filling.eroded(own.mask)
         frame = None if self._scene.persistence == "all" else filling.Frame.of(mesh, t, self._moving[t])
         to_source = transforms.inverse(mesh.source_to_world[t]) @ path.camera_to_world[camera]
-        filled = filling.filled(own, sure, views, frame, filling.Camera(to_source, path.intrinsics[camera]))
+        sight = self._looks.from_camera(path.camera_to_world[camera], t)
+        filled = filling.filled(own, sure, views, frame, filling.Camera(to_source, path.intrinsics[camera]), sight)
         if filled is None:
             return View(colour, mask, borrowed=borrowed)
         rows, columns = filled.at
