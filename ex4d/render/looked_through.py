@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.transforms import inverse
 from ex4d.render.engines import missing
 
@@ -26,6 +27,12 @@ docs/performance.md."""
 
 SOON = 12
 """Most frames between one that was blocked by something that moves and one that tells what is behind."""
+
+ANY_TIME = -1
+"""Number of a frame that counts as near in time to all: one of a clean plate."""
+
+GONE = 0.15
+"""What a frame saw is not there if another has looked through it, and on by this part of the distance."""
 
 GRID = 256
 """Places along the longer side at which it is kept how far a frame saw, at least, where its depth has as many."""
@@ -39,7 +46,7 @@ class Looks:
     """How far frames saw.
 
     Attributes:
-        numbers: n of the shot's frames.
+        numbers: of n frames of the shot; `ANY_TIME` for frames of another clip.
         seen: (n,h,w) float32, up to which distance along its axis each has looked through, on a coarse grid.
         to_pixels: (n,3,4) from the world to (column d, row d, d) on that grid, with the distance d along the axis.
     """
@@ -50,8 +57,19 @@ class Looks:
 
     def from_camera(self, camera_to_world: NDArray[np.float64], t: int) -> "Sight":
         """The same as seen from a camera (4,4) that shows frame `t`."""
-        soon = np.array([0 < abs(number - t) <= SOON for number in self.numbers], np.bool_)
+        soon = np.array([n >= 0 and 0 < abs(n - t) <= SOON for n in self.numbers], np.bool_)
         return Sight(self.seen, self.to_pixels @ camera_to_world, soon)
+
+    def and_those_of(self, others: "Looks") -> "Looks":
+        """These frames and others, whose grids are brought to the size of ours."""
+        (height, width), (h, w) = self.seen.shape[1:], others.seen.shape[1:]
+        seen = [cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST) for one in others.seen]
+        to_pixels = np.array([width / w, height / h, 1])[:, None] * others.to_pixels
+        return Looks(
+            [*self.numbers, *others.numbers],
+            np.concatenate([self.seen, np.stack(seen)]),
+            np.concatenate([self.to_pixels, to_pixels]),
+        )
 
 
 @dataclass(frozen=True)
@@ -104,6 +122,18 @@ def looks(
     """Frames by their numbers, what `coarse` gives for each, and poses (n,4,4)."""
     to_pixels = [k @ inverse(pose)[:3] for (_, k), pose in zip(grids, source_to_world, strict=True)]
     return Looks(numbers, np.stack([seen for seen, _ in grids]), np.stack(to_pixels))
+
+
+def is_gone(mesh: DWMesh, t: int, looks: Looks) -> NDArray[np.bool_]:
+    """Where (H,W) others have looked through what frame `t` of a mesh saw: it moved, or came, or went."""
+    points = mesh.camera_vertices(t).reshape(-1, 3)
+    pose, gone = mesh.source_to_world[t], np.zeros(len(points), np.bool_)
+    places = (points @ pose[:3, :3].T + pose[:3, 3]).T
+    for matrix, seen in zip(looks.to_pixels, looks.seen, strict=True):
+        limit, z = _looked_up(matrix, places, seen)
+        gone |= z * (1 + GONE) < limit
+    small = gone.reshape(mesh.height, mesh.width).astype(np.uint8)
+    return cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
 
 
 def crosses_unseen(

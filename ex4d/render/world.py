@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from ex4d.geometry import transforms
 from ex4d.render import filling, looked_through
 from ex4d.render.donors import donors, nearest_first
-from ex4d.render.scene import Engine, Scene, View
+from ex4d.geometry.mesh import DWMesh
+from ex4d.render.scene import Engine, Plate, Scene, View
 
 _ACROSS, _LEAST_OVERLAP = 128, 100
 """Exposures are compared at so many places along a row, if so many of all places show the same surface in both."""
@@ -51,8 +52,20 @@ class World:
             left_out[t] = filling.widened(self._moving[t])
         mesh = scene.mesh
         self._still = replace(scene, mesh=replace(mesh, left_out=left_out, see_through=scene.persistence == "fill"))
-        grids = [looked_through.coarse(mesh.depth[t], mesh.intrinsics[t]) for t in self._donors]
-        self._looks = looked_through.looks(self._donors, grids, mesh.source_to_world[self._donors])
+        self._looks = looks_of(mesh, self._donors, self._donors)
+        self._plate = None if scene.plate is None else self._lent_by(scene.plate)
+
+    def _lent_by(self, plate: Plate) -> Scene:
+        """What a plate shows of the place, without what others say is not there."""
+        numbers = range(len(plate.mesh))
+        between = looks_of(plate.mesh, numbers, [looked_through.ANY_TIME] * len(plate.mesh))
+        left_out = np.zeros(plate.mesh.depth.shape, np.bool_)
+        for t in numbers:
+            gone = looked_through.is_gone(plate.mesh, t, self._looks) | looked_through.is_gone(plate.mesh, t, between)
+            left_out[t] = filling.widened(gone)
+        self._looks = self._looks.and_those_of(between)
+        mesh = replace(plate.mesh, left_out=left_out, see_through=self._still.mesh.see_through)
+        return Scene(mesh, plate.pictures, self._scene.path, lead_in=self._scene.lead_in)
 
     def views(self, cameras: Sequence[int]) -> Iterator[View]:
         """What these cameras of the path show of their own frames, filled, in their order.
@@ -66,6 +79,9 @@ class World:
                 for (t, camera), own in zip(some, self._engine.views(self._scene, some, True), strict=True):
                     asked = nearest_first(self._donors, t)
                     views = list(self._engine.views(self._still, [(donor, camera) for donor in asked], surfaces=True))
+                    if self._plate is not None:
+                        pairs = [(number, camera) for number in range(len(self._plate.mesh))]
+                        views += self._engine.views(self._plate, pairs, surfaces=True)
                     waiting.append(pool.submit(self._fill, t, camera, own, views))
                 for filled in waiting:
                     yield filled.result()
@@ -87,6 +103,12 @@ class World:
             colour[at] = np.clip(views[number].colour[at] * gain + 0.5, 0, 255).astype(np.uint8)
         mask[rows, columns], borrowed[rows, columns] = 255, True
         return View(colour, mask, borrowed=borrowed)
+
+
+def looks_of(mesh: DWMesh, frames: Sequence[int], numbers: Sequence[int]) -> looked_through.Looks:
+    """How far some frames of a mesh saw, under these numbers."""
+    grids = [looked_through.coarse(mesh.depth[t], mesh.intrinsics[t]) for t in frames]
+    return looked_through.looks(numbers, grids, mesh.source_to_world[list(frames)])
 
 
 def _gain(own: View, sure: NDArray[np.bool_], other: View) -> NDArray[np.float64]:
