@@ -31,8 +31,9 @@ SOON = 12
 ANY_TIME = -1
 """Number of a frame that counts as near in time to all: one of a clean plate."""
 
-GONE = 0.15
-"""What a frame saw is not there if another has looked through it, and on by this part of the distance."""
+GONE, GONE_TIMES = 0.03, 5.0
+"""What a frame saw is not there if another has looked through it, and on by this part of the distance, or by so many
+times the median difference of the two frames' depths."""
 
 GRID = 256
 """Places along the longer side at which it is kept how far a frame saw, at least, where its depth has as many."""
@@ -131,7 +132,10 @@ def is_gone(mesh: DWMesh, t: int, looks: Looks) -> NDArray[np.bool_]:
     places = (points @ pose[:3, :3].T + pose[:3, 3]).T
     for matrix, seen in zip(looks.to_pixels, looks.seen, strict=True):
         limit, z = _looked_up(matrix, places, seen)
-        gone |= z * (1 + GONE) < limit
+        with np.errstate(invalid="ignore"):
+            farther = np.log(limit / z)
+        if np.isfinite(farther).any():
+            gone |= farther > max(GONE, GONE_TIMES * float(np.nanmedian(np.abs(farther))))
     small = gone.reshape(mesh.height, mesh.width).astype(np.uint8)
     return cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
 

@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.geometry import transforms
+from ex4d.geometry.mesh import DWMesh
 from ex4d.render import filling, looked_through
 from ex4d.render.donors import donors, nearest_first
-from ex4d.geometry.mesh import DWMesh
 from ex4d.render.scene import Engine, Plate, Scene, View
 
 _ACROSS, _LEAST_OVERLAP = 128, 100

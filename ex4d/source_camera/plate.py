@@ -103,7 +103,7 @@ _Points = tuple[NDArray[np.float64], NDArray[np.float32]]
 def _features(picture: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Pixels (n,2), centres at +0.5, and what is there (n,128)."""
     grey = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2GRAY)
-    found, looks = cv2.SIFT.create(FEATURES, contrastThreshold=0.02).detectAndCompute(grey, None)  # type: ignore[call-overload]
+    found, looks = cv2.SIFT.create(FEATURES, contrastThreshold=0.02).detectAndCompute(grey, None)
     if looks is None:
         return np.zeros((0, 2)), np.zeros((0, 128), np.float32)
     return np.array([point.pt for point in found], np.float64) + 0.5, np.asarray(looks, np.float32)
@@ -151,8 +151,8 @@ def _placed(plate: Frames, t: int, known: list[_Points]) -> Placed | None:
     pixel, place = pixel[agree[:, 0]], place[agree[:, 0]]
     height, width = plate.depth.shape[1:]
     parts = np.unique((at[pixel] * PARTS // (width, height)).astype(int), axis=0)
-    points = len(np.unique(pixel))
-    if points < LEAST_POINTS or len(parts) < LEAST_PARTS:
+    agreeing = len(np.unique(pixel))
+    if agreeing < LEAST_POINTS or len(parts) < LEAST_PARTS:
         return None
     for _ in range(ROUNDS):  # those that agree best decide
         off = np.linalg.norm(cv2.projectPoints(place, turn, shift, lens, None)[0][:, 0] - at[pixel], axis=1)
@@ -167,7 +167,7 @@ def _placed(plate: Frames, t: int, known: list[_Points]) -> Placed | None:
     scale = float(np.median(ratio))
     if np.median(np.abs(np.log(ratio / scale))) > MOST_SPREAD:
         return None
-    return Placed(t, inverse(world_to_camera), scale, points)
+    return Placed(t, inverse(world_to_camera), scale, agreeing)
 
 
 def _pixels(at: NDArray[np.float64], shape: tuple[int, ...]) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
