@@ -25,12 +25,13 @@ from ex4d.geometry.mesh import DWMesh
 from ex4d.render import legend
 from ex4d.render.conditioning import Conditioning, render, without_rim
 from ex4d.render.contact_sheet import write_picture
-from ex4d.render.scene import Persistence, Scene
+from ex4d.render.scene import Persistence, Plate, Scene
+from ex4d.source_camera import plate as plates
 from ex4d.source_camera import pose_files
 from ex4d.source_camera.find import find
 from ex4d.source_camera.found import AUTO, Wish
 from ex4d.source_camera.masks import resized
-from ex4d.synthetic import scenes
+from ex4d.synthetic import depth_errors, scenes
 
 DEGREES = 30.0
 SKIPPED, LEAST = 8, 50
@@ -71,6 +72,21 @@ def scene_of(case: Case, depth: DepthVideo, camera: Found, moving: NDArray[np.bo
     return Scene(mesh, case.clip.frames, path, moving=moving)
 
 
+def joined(name: str, width: int, case: Case, scene: Scene, wrong: bool) -> Plate | None:
+    """A clean plate of a generated scene, its camera found in the world of the shot, with true or with wrong depth."""
+    footage = scenes.clean_plate(name, 4, width, width * 9 // 16)
+    depth = depth_errors.wrong(footage.depth, depth_errors.usual(9), 9) if wrong else footage.depth
+    mesh, lens = scene.mesh, footage.cameras.intrinsics
+    shot = plates.Frames(scene.pictures, mesh.depth, mesh.intrinsics, mesh.source_to_world, scene.moving)
+    placed = plates.register(shot, plates.Frames(footage.frames, depth, lens))
+    if not placed:
+        return None
+    at = [one.frame for one in placed]
+    scaled = depth[at] * np.array([one.scale for one in placed], np.float32)[:, None, None]
+    poses = np.stack([one.camera_to_world for one in placed])
+    return Plate(DWMesh.from_depth(DepthVideo(scaled, lens[at], "plate"), poses), footage.frames[at])
+
+
 def row(case: Case, seen: Conditioning, things: NDArray[np.bool_] | None, seconds: float) -> tuple[float | None, ...]:
     """The figures of `HEAD`."""
     sure = without_rim(seen, 0)
@@ -101,6 +117,7 @@ def main(
     ] = "sample/moving,street,drone,still",
     frames: Annotated[int | None, typer.Option(help="Of each generated scene; usually 49.")] = None,
     width: Annotated[int, typer.Option(help="Of generated scenes, in pixels.")] = 512,
+    plate: Annotated[bool, typer.Option(help="Also with a clean plate of each generated scene, four frames.")] = False,
     picture: Annotated[
         Path | None, typer.Option(help="File for a picture of the last scene with a second view, and no table.")
     ] = None,
@@ -119,9 +136,12 @@ def main(
         sides = {"true": (true, truth(case, true), moves), "found": (wrong, *found(case, wrong))}
         for side, (depth, camera, moving) in sides.items():
             scene = scene_of(case, depth, camera, moving)
-            for persistence in get_args(Persistence):
+            shown = {choice: replace(scene, persistence=choice) for choice in get_args(Persistence)}
+            if plate and case.view is not None:
+                shown["fill, plate"] = replace(shown["fill"], plate=joined(name, width, case, scene, side == "found"))
+            for persistence, wanted in shown.items():
                 began = time.monotonic()
-                seen = render(replace(scene, persistence=persistence))
+                seen = render(wanted)
                 figures = row(case, seen, things, time.monotonic() - began)
                 text = "".join("       -" if figure is None else f"{figure:8.3f}" for figure in figures[:2])
                 text += "".join("       -" if figure is None else f"{figure:8.2f}" for figure in figures[2:4])

@@ -52,6 +52,7 @@ def open_clip(
     depth: Where | None = None,
     source_camera: Where | None = None,
     moving: Where | None = None,
+    plate: Where | None = None,
     release_lens: bool = False,
     progress: Progress = silent,
     **settings: Any,
@@ -63,6 +64,7 @@ def open_clip(
         depth: a depth file or folder; None takes the one beside the clip, or else estimates it.
         source_camera: a file that says how the clip's own camera moved; None finds it, see `camera_motion`.
         moving: a mask of what moves by itself, white where it does; None finds it.
+        plate: a clean plate, a second clip or a picture of the same place; None uses none.
         release_lens: assume the EX-4D release's focal length where no other is known; goes with `release_compat`.
         progress: told after each step.
         settings: fields of `ex4d.pipeline.settings.SourceSettings`, such as `frames`, `field_of_view`, `estimator`.
@@ -75,6 +77,7 @@ def open_clip(
         Path(depth) if depth is not None else None,
         Path(source_camera) if source_camera is not None else None,
         moving=Path(moving) if moving is not None else None,
+        plate=Path(plate) if plate is not None else None,
     )
     return open_shot(
         files, build(SourceSettings, settings), look_beside=True, release_lens=release_lens, progress=progress

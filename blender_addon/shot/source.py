@@ -111,6 +111,24 @@ def mask_files(mask: str) -> list[Path]:
     return list(sequence_at(path).files) if path.is_dir() else [path]
 
 
+def plate_files(plate: str) -> list[Path]:
+    """A clean plate's file, or the pictures of a folder, in order; none where `plate` is "".
+
+    Raises:
+        InputError: it is not there.
+    """
+    if not plate:
+        return []
+    path = Path(plate)
+    if not path.exists():
+        raise InputError(
+            translations.told(
+                "There is no clean plate {path}: choose another file as Clean Plate, or leave it empty.", path=path
+            )
+        )
+    return list(sequence_at(path).files) if path.is_dir() else [path]
+
+
 def clip_files(clip: Path, settings: SourceSettings) -> list[Path]:
     """The files that a job needs of a clip: the video, or those pictures of a sequence that are used.
 

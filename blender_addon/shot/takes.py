@@ -26,7 +26,7 @@ from .. import translations
 from ..scene import bystanders, camera, comparison, compat, objects
 from ..shot import files, follow, options, part
 from ..shot.matching import rate_of
-from ..shot.source import Steps, hash_files, read_source
+from ..shot.source import Steps, hash_files, plate_files, read_source
 from ..words import count
 from ..work import capabilities
 from ..work.requests import TakeRequest
@@ -156,6 +156,7 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         seen=scene.frame_current,
         camera=camera.path_camera(scene).name,
         bystanders="" if preview else bystanders.told(scene, path),
+        plate=bpy.path.abspath(facts.plate_path) if facts.plate_path else "",
     )
 
 
@@ -241,9 +242,18 @@ def forget_path(request: TakeRequest) -> None:
 
 
 def prepare(request: TakeRequest) -> Steps:
-    """Hash the camera file; returns the request that knows it, and the job."""
-    (blob,) = yield from hash_files([Path(request.path)])
+    """Hash the camera file and the clean plate; returns the request that knows them, and the job.
+
+    Raises:
+        InputError: there is no such plate.
+    """
+    plates = plate_files(request.plate)
+    blob, *plate = yield from hash_files([Path(request.path), *plates])
     source = read_source(request.source)
+    if plate:
+        known = {one.sha256: str(file) for one, file in zip(plate, plates, strict=True)}
+        source, request = replace(source, plate=tuple(plate)), replace(request, files={**request.files, **known})
+        request = replace(request, source=json.dumps(to_plain(source)), plate="")
     render = from_plain(RenderSettings, request.render, "render")
     request = replace(request, files={**request.files, blob.sha256: request.path})
     if request.preview:

@@ -311,6 +311,13 @@ class TakeChoices:
     result_size: property_of(GENERATE["result_size"])
     master: property_of(GENERATE["master"])
     persistence: property_of(RENDER["persistence"])
+    plate_path: StringProperty(
+        name="Clean Plate",
+        description="A second clip of the same place, shot with the same lens, or one picture of it: a video, a folder"
+        " of pictures, or a picture. What it saw fills what no frame of the clip saw",
+        subtype="FILE_PATH",
+        options=compat.path_options(),
+    )
 
 
 class EX4DTake(bpy.types.PropertyGroup):

@@ -132,6 +132,7 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
             layout.operator(EX4D_OT_find_camera.bl_idname, icon="TRACKER")
             if not session.current().state.busy:
                 draw_estimate(layout, estimates.of_camera(facts))
+    column.prop(facts, "plate_path")
     tint = moving_tint.strength(context.scene) if facts.shot else None
     if tint is not None:
         column.prop(tint, "default_value", text="Motion Tint", slider=True)

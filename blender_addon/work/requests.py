@@ -73,6 +73,7 @@ class TakeRequest:
         seen: scene frame that was shown when it was asked for.
         camera: name of the camera that is followed; "" where that is not known.
         bystanders: what has to be said of the artist's own objects.
+        plate: absolute path of a clean plate; "" takes that of the source, if it has one.
     """
 
     scene: str
@@ -87,6 +88,7 @@ class TakeRequest:
     seen: int | None = None
     camera: str = ""
     bystanders: str = ""
+    plate: str = ""
 
 
 @dataclass(frozen=True)

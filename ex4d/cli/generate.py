@@ -18,6 +18,7 @@ from ex4d.cli.options import (
     DepthFile,
     InputVideo,
     MovingMask,
+    PlateClip,
     Result,
     ResultChroma,
     ResultFormat,
@@ -73,6 +74,7 @@ def generate(
     depth: DepthFile = None,
     source_camera: SourceCamera = None,
     moving: MovingMask = None,
+    plate: PlateClip = None,
     source: SourceSettings,
     generation: GenerateSettings,
     options: dict[str, dict[str, Any]],
@@ -105,7 +107,9 @@ def generate(
     videos = {take.RESULT: output_video, name: beside}
     _check_names(videos, output_format)
     leaving = Leaving(output_format, crf, bits, chroma, videos)
-    refuse_overwriting([*videos.values(), folder], input_video, color_video, mask_video, depth, camera, source_camera)
+    refuse_overwriting(
+        [*videos.values(), folder], input_video, color_video, mask_video, depth, camera, source_camera, plate
+    )
     takes.check_free(folder)
     with bars() as progress, tempfile.TemporaryDirectory(prefix="ex4d-") as links:
         named = NamedFiles(progress)
@@ -114,10 +118,12 @@ def generate(
             moved = _one_file(source_camera, Path(links) / "source_camera")
             path = _one_file(camera, Path(links) / "path")
             job = named.generate(
-                source_files(input_video, depth, moved, moving), path, source, preset, render, generation
+                source_files(input_video, depth, moved, moving, plate), path, source, preset, render, generation
             )
         else:
-            _refuse_beside_colour_and_mask(input_video, (depth, source_camera, camera, moving), source, preset, render)
+            _refuse_beside_colour_and_mask(
+                input_video, (depth, source_camera, camera, moving, plate), source, preset, render
+            )
             job = _fill(named, color_video, mask_video, source, generation, render)
         with result_folder(output_video.parent):
             with takes.written(folder) as temporary:

@@ -62,6 +62,14 @@ MovingMask = Annotated[
         " picture, white where it moves. Default: found too.",
     ),
 ]
+PlateClip = Annotated[
+    Path | None,
+    typer.Option(
+        "--plate",
+        help="A clean plate: a second clip of the same place, shot with the same lens, or one picture of it. What it"
+        " saw fills what no frame of the clip saw; see --persistence.",
+    ),
+]
 CameraFile = Annotated[
     Path | None,
     typer.Option(
@@ -130,7 +138,11 @@ def estimator_names() -> tuple[str, ...]:
 
 
 def source_files(
-    video: Path | None, depth: Path | None, camera: Path | None, moving: Path | None = None
+    video: Path | None,
+    depth: Path | None,
+    camera: Path | None,
+    moving: Path | None = None,
+    plate: Path | None = None,
 ) -> SourceFiles:
     """Where the files of a source are.
 
@@ -139,7 +151,7 @@ def source_files(
     """
     if video is None:
         raise InputError("Which video? Give --input_video with a file or a folder of pictures.")
-    return SourceFiles(clip_at(video), depth, camera, moving=moving)
+    return SourceFiles(clip_at(video), depth, camera, moving=moving, plate=plate)
 
 
 def with_settings(

@@ -14,6 +14,7 @@ from ex4d.cli.options import (
     MovingMask,
     OutputDir,
     OutputFormat,
+    PlateClip,
     SourceCamera,
     estimator_names,
     source_files,
@@ -41,6 +42,7 @@ def recon(
     depth: DepthFile = None,
     source_camera: SourceCamera = None,
     moving: MovingMask = None,
+    plate: PlateClip = None,
     source: SourceSettings,
     save_mesh: Annotated[bool, typer.Option("--save_mesh", help="Also write DW-Mesh.ply of frame 0.")] = False,
     save_camera: Annotated[bool, typer.Option("--save_camera", help="Also write camera_<cam>.npz.")] = False,
@@ -57,7 +59,7 @@ def recon(
     from ex4d.pipeline.open import open_shot
     from ex4d.storage.atomic import replacing
 
-    files = source_files(input_video, depth, source_camera, moving)
+    files = source_files(input_video, depth, source_camera, moving, plate)
     name = preset.cam if camera is None else camera.stem
     ending = "" if output_format == "png" else ".mp4"
     outputs = [output_dir / f"{what}_{name}{ending}" for what in ("color", "mask")]

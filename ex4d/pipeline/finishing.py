@@ -77,7 +77,11 @@ class Finishing:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence about the size, where it is not simply the clip's."""
+        """Sentences about the size, where it is not simply the clip's, and about what has another sharpness."""
+        of_plate = ("What only the clean plate saw is as sharp as its working picture.",)
+        return (*self._note_on_size(), *(of_plate if self.scene.plate is not None else ()))
+
+    def _note_on_size(self) -> tuple[str, ...]:
         fit, full = self.clip.fit, self.full
         clip = (fit.source_width, fit.source_height)
         if clip == (full.width, full.height):
@@ -151,10 +155,15 @@ class Finishing:
         return (np.ascontiguousarray(self.full.cropped(frame)) for frame in frames)
 
     def _lenders(self, every: Sequence[Lent | None], after_each: Callable[[], None]) -> dict[int, NDArray]:
-        """The pictures of the frames that lend anything."""
+        """The pictures of the frames that lend anything; those of a plate in its working size."""
+        count = len(self.scene.mesh)
         wanted = {frame for lent in every if lent is not None for frame in lent.gains}
         found: dict[int, NDArray] = {}
-        for t, picture in zip(range(max(wanted, default=-1) + 1), self._pictures(), strict=False):
+        if self.scene.plate is not None:
+            pictures = self.scene.plate.pictures
+            found = {frame: self._in_bits(pictures[frame - count]) for frame in wanted if frame >= count}
+        last = max((frame for frame in wanted if frame < count), default=-1)
+        for t, picture in zip(range(last + 1), self._pictures(), strict=False):
             if t in wanted:
                 found[t] = picture
             after_each()
@@ -192,17 +201,25 @@ class Finishing:
         return Finished(colour, sure, composited, made)
 
     def _between(self, frame: int, camera: int, large: Scene) -> Between:
-        """From a camera of the path to the source camera of a frame."""
-        mesh, path = large.mesh, large.path
-        to_source = transforms.inverse(mesh.source_to_world[frame]) @ path.camera_to_world[camera]
-        return Between(to_source, path.intrinsics[camera], self.full.to_full @ mesh.intrinsics[frame])
+        """From a camera of the path to the source camera of a frame, see `Lent`."""
+        mesh, path, plate = large.mesh, large.path, self.scene.plate
+        if frame >= len(mesh) and plate is not None:
+            number = frame - len(mesh)
+            source_to_world, k = plate.mesh.source_to_world[number], plate.mesh.intrinsics[number]
+        else:
+            source_to_world, k = mesh.source_to_world[frame], self.full.to_full @ mesh.intrinsics[frame]
+        to_source = transforms.inverse(source_to_world) @ path.camera_to_world[camera]
+        return Between(to_source, path.intrinsics[camera], k)
 
     def _eroded(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.asarray(cv2.erode(mask, np.ones((self.kernel, self.kernel), np.uint8)), np.uint8)
 
     def _scaled_up(self, generated: NDArray[np.uint8]) -> NDArray:
-        made = scaled_up(generated, self.full)
-        return made if self.bits == 8 else made.astype(np.uint16) * np.uint16(257)
+        return self._in_bits(scaled_up(generated, self.full))
+
+    def _in_bits(self, picture: NDArray[np.uint8]) -> NDArray:
+        """A picture of 8 bits a channel in those that are wanted."""
+        return picture if self.bits == 8 else picture.astype(np.uint16) * np.uint16(257)
 
 
 def finishing_of(

@@ -69,6 +69,7 @@ class NamedFiles:
                 pictures.numbering if pictures else None,
                 self._clip(files.moving) if files.moving is not None else (),
                 self._file(files.standing, "depth file") if files.standing is not None else None,
+                self._clip(files.plate) if files.plate is not None else (),
             ),
             self._file(path, "camera file") if path is not None else None,
             preset,

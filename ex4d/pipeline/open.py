@@ -19,6 +19,7 @@ from ex4d.geometry import intrinsics
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.media.clip import Clip, open_source, read_clip
 from ex4d.pipeline.pictures import frames_to_use, note_on_crop, note_on_length
+from ex4d.pipeline.plate import Plate, joined
 from ex4d.pipeline.requests import Blob, Fill, Job, Reconstruct
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.progress import Progress, silent
@@ -48,6 +49,7 @@ class SourceFiles:
             names of the pictures say.
         moving: a mask of what moves by itself; None where it is to be found.
         standing: a file with the depth of a part of the clip, which stays while that of other frames is estimated.
+        plate: a clean plate, see `ex4d.pipeline.plate`; None where there is none.
     """
 
     clip: Path
@@ -56,6 +58,7 @@ class SourceFiles:
     numbering: Numbering | None = None
     moving: Path | None = None
     standing: Path | None = None
+    plate: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Shot:
         found: the camera as it was found from the pictures, in the unit of the depth; None elsewhere.
         moving: (T,h,w) what moves by itself, of any size; None where that is not known.
         about_camera: sentences about the search for the camera that are for the user alone.
+        plate: frames of a clean plate, in the world of the clip; None where there are none.
     """
 
     clip: Clip
@@ -97,6 +101,7 @@ class Shot:
     found: pose_files.SourceCamera | None = None
     moving: NDArray[np.bool_] | None = None
     about_camera: tuple[str, ...] = ()
+    plate: Plate | None = None
 
     @property
     def choice_notes(self) -> tuple[str, ...]:
@@ -193,12 +198,22 @@ def open_shot(
     length = note_on_length(clip.source, len(clip.frames), clip.source_frames, settings)
     notes = (*length, *clip.notes, *note_on_crop(clip.fit), *estimate.depth.notes)
     if moving is None:
-        return Shot(clip, estimate, None, notes, moving=mask, about_camera=about_camera)
+        shot = Shot(clip, estimate, None, notes, moving=mask, about_camera=about_camera)
+        return _with_plate(shot, files.plate, settings, device, progress)
     moving, said = pose_files.in_unit_of(moving, estimate.depth, settings.camera_scale)
     moving = replace(moving, notes=(*moving.notes, *((said,) if said else ())))  # kept with a camera that was found
     notes = (*notes, *(note for note in moving.notes if note not in notes), *_other_lens(moving, estimate.depth, clip))
     found = moving if moving.found else None
-    return Shot(clip, estimate, moving.camera_to_world, notes, moving.from_file, found, mask, about_camera)
+    shot = Shot(clip, estimate, moving.camera_to_world, notes, moving.from_file, found, mask, about_camera)
+    return _with_plate(shot, files.plate, settings, device, progress)
+
+
+def _with_plate(shot: Shot, path: Path | None, settings: SourceSettings, device: str, progress: Progress) -> Shot:
+    """The shot with what a clean plate shows of its place, where there is one."""
+    if path is None:
+        return shot
+    plate, note = joined(path, shot.clip, shot.depth, shot.source_to_world, shot.moving, settings, device, progress)
+    return replace(shot, plate=plate, notes=(*shot.notes, note))
 
 
 def _looked_for(
@@ -301,6 +316,7 @@ def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) ->
         numbering,
         gathered(source.moving, what="moving", as_folder=len(source.moving) > 1) if source.moving else None,
         gathered((source.standing,), what="standing") if source.standing else None,
+        gathered(source.plate, what="plate", as_folder=len(source.plate) > 1) if source.plate else None,
     )
     if isinstance(job, Reconstruct) or job.path is None:
         return JobFiles(files)

@@ -63,6 +63,8 @@ class Source:
             where it is to be found.
         standing: depth of a part of the clip that is to stay, a file of EX-4D that tells which part it is of: only
             other frames are estimated, and fitted to it. None where there is none.
+        plate: a clean plate, a second clip of the same place: a video, a picture, or pictures in order; empty where
+            there is none.
     """
 
     clip: Annotated[tuple[Blob, ...], length(1, MOST_PICTURES)]
@@ -73,6 +75,7 @@ class Source:
     numbering: Numbering | None = None
     moving: Annotated[tuple[Blob, ...], length(0, MOST_PICTURES)] = ()
     standing: Blob | None = None
+    plate: Annotated[tuple[Blob, ...], length(0, MOST_PICTURES)] = ()
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ def blobs_of(job: Job) -> list[Blob]:
     else:
         source = job.source
         alone = [blob for blob in (source.camera, source.standing) if blob is not None]
-        blobs = [*source.clip, *source.depth, *alone, *source.moving]
+        blobs = [*source.clip, *source.depth, *alone, *source.moving, *source.plate]
         if not isinstance(job, Reconstruct) and job.path is not None:
             blobs.append(job.path)
     return list({blob.sha256: blob for blob in blobs}.values())

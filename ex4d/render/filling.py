@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.geometry.mesh import DWMesh
+from ex4d.render import looked_through
 from ex4d.render.scene import Surface, View
 
 SAME_DISTANCE = 0.02
@@ -19,6 +20,9 @@ SAME_DISTANCE = 0.02
 
 RIM = 3
 """Side in pixels of the square by which masks are eroded before anything is filled: rims are the least certain."""
+
+NEAREST = 0.999
+"""Part of a view that is farther than what counts as its nearest surface."""
 
 _AROUND = 7
 """Side of the square by which what moves is widened in other frames: its mask is never exact."""
@@ -30,6 +34,7 @@ class Frame:
 
     - In front of its own mesh all is empty: the frame has looked through there.
     - Right behind something that moves is its other side, which nobody has seen.
+    - No line of sight leads through space into which nobody has looked, see `ex4d.render.looked_through`.
 
     Attributes:
         intrinsics: (3,3) of the source camera.
@@ -72,6 +77,11 @@ class Frame:
             there, x, y, z = there[inside], x[inside], y[inside], z[inside]
             into[there] = z * (1 + SAME_DISTANCE) < self.seen[(y / z).astype(int), (x / z).astype(int)]
         return empty
+
+    def own(self, camera: "Camera") -> looked_through.Own:
+        """What the frame knows about the space before a camera."""
+        back = np.zeros_like(self.seen) if self.back is None else self.back
+        return looked_through.Own(self.seen, back, self.intrinsics @ camera.to_source[:3])
 
     def beside_movers(self, camera: "Camera", surface: Surface, sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Where (h,w) the other side of something that moves may be seen, among what the frame is not `sure` of.
@@ -134,7 +144,12 @@ class Filled:
 
 
 def filled(
-    own: View, sure: NDArray[np.bool_], others: Sequence[View], frame: Frame | None, camera: Camera
+    own: View,
+    sure: NDArray[np.bool_],
+    others: Sequence[View],
+    frame: Frame | None,
+    camera: Camera,
+    sight: looked_through.Sight,
 ) -> Filled | None:
     """What views of other frames fill of a frame's own view.
 
@@ -144,6 +159,7 @@ def filled(
         others: from the same camera, with their surfaces; the nearest in time first.
         frame: what speaks against it; None fills all that others saw.
         camera: of all these views.
+        sight: how far other frames saw, from that camera.
 
     Returns:
         None where there is nothing to fill, or nobody to do it.
@@ -163,7 +179,12 @@ def filled(
     fills = nearest > 0
     # The nearest surface; of frames that show the same one, the nearest in time.
     by = (inverse[:, fills] >= nearest[fills] * np.float32(1 - SAME_DISTANCE)).argmax(axis=0)
-    return Filled((rows[fills], columns[fills]), by)
+    at = rows[fills], columns[fills]
+    if frame is not None:
+        in_view = float(np.quantile(own.surface.inverse_distance, NEAREST))
+        crosses = looked_through.crosses_unseen(camera.rays(at), nearest[fills], in_view, frame.own(camera), sight)
+        at, by = (at[0][~crosses], at[1][~crosses]), by[~crosses]
+    return Filled(at, by)
 
 
 def eroded(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:

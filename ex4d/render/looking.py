@@ -19,7 +19,7 @@ from ex4d.geometry.depth_video import DepthFile, DepthVideo, open_depth
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS, OcclusionName
 from ex4d.geometry.transforms import inverse
-from ex4d.render import classes, filling
+from ex4d.render import classes, filling, looked_through
 from ex4d.render import scene as drawn
 from ex4d.render.conditioning import coincides
 from ex4d.render.donors import donors, nearest_first
@@ -77,10 +77,12 @@ class View:
 
 @dataclass(frozen=True)
 class _Neighbours:
-    """What is kept of a shot's other frames: their numbers, their meshes, and what moves in all frames."""
+    """What is kept of a shot's other frames: their numbers, their meshes, how far they saw, and what moves in all
+    frames."""
 
     frames: Sequence[int]
     mesh: DWMesh
+    grids: Sequence[looked_through.Grid]
     moving: Moving
 
 
@@ -129,9 +131,9 @@ class Looker:
         if view.others is None or view.release_compat:
             return found
         known = self._known(key, path, view, view.others)
-        near = nearest_first(known.frames, view.frame)
+        near, poses = nearest_first(known.frames, view.frame), view.others.source_to_world
         lent = self._draw(
-            replace(known.mesh, source_to_world=view.others.source_to_world),
+            replace(known.mesh, source_to_world=poses, see_through=view.others.persistence == "fill"),
             view,
             [known.frames.index(t) for t in near],
         )
@@ -139,7 +141,10 @@ class Looker:
             inverse(view.source_to_world) @ view.camera.camera_to_world[0], view.camera.intrinsics[0]
         )
         against = None if view.others.persistence == "all" else self._against(key, view, view.others, mesh, known)
-        filled = filling.filled(own, filling.eroded(own.mask), lent, against, camera)
+        sight = looked_through.looks(known.frames, known.grids, poses).from_camera(
+            view.camera.camera_to_world[0], view.frame
+        )
+        filled = filling.filled(own, filling.eroded(own.mask), lent, against, camera, sight)
         if filled is not None:
             found[filled.at] = classes.BORROWED
         return found
@@ -159,8 +164,10 @@ class Looker:
             with open_depth(path) as file:
                 count, height, width = file.shape
                 moving, frames = Moving(others.path, count, width, height), donors(count)
-                mesh = coarse_meshes(file, frames, moving, self._shells[key], FILTERS[view.occlusion or "default"])
-            self._neighbours[wanted] = _Neighbours(frames, mesh, moving)
+                mesh, grids = coarse_meshes(
+                    file, frames, moving, self._shells[key], FILTERS[view.occlusion or "default"]
+                )
+            self._neighbours[wanted] = _Neighbours(frames, mesh, grids, moving)
             while len(self._neighbours) > KEPT_SHOTS:
                 self._neighbours.popitem(last=False)
         self._neighbours.move_to_end(wanted)

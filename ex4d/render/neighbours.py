@@ -17,7 +17,7 @@ from ex4d.geometry.depth_video import DepthFile, DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import OcclusionFilter
 from ex4d.media.clip import open_source
-from ex4d.render import filling
+from ex4d.render import filling, looked_through
 from ex4d.render.engines.cpu import reliable_vertices
 
 GRID = 256
@@ -67,7 +67,7 @@ class Moving:
 
 def coarse_meshes(
     file: DepthFile, frames: Sequence[int], moving: Moving, shell: float, occlusion: OcclusionFilter
-) -> DWMesh:
+) -> tuple[DWMesh, list[looked_through.Grid]]:
     """The meshes of some frames without what moves, on a coarse grid, their source cameras at the origin.
 
     Args:
@@ -78,16 +78,18 @@ def coarse_meshes(
         occlusion: which faces are no surface.
 
     Returns:
-        A mesh of as many frames. A ring of vertices at the shell stands around those that were taken from the depth.
+        A mesh of as many frames, and how far each saw. A ring of vertices at the shell stands around those that were
+        taken from the depth.
     """
     _count, height, width = file.shape
     step = max(1, max(height, width) // GRID)
     rows, columns = _taken(height, step), _taken(width, step)
     depth = np.full((len(frames), len(rows) + 2, len(columns) + 2), shell, np.float32)
-    left_out = np.ones(depth.shape, np.bool_)
+    left_out, grids = np.ones(depth.shape, np.bool_), []
     for number, t in enumerate(frames):
         fine = DepthVideo(file.frames(t, t + 1), file.intrinsics[t : t + 1], file.provider)
         mesh = DWMesh.from_depth(fine, None, False, occlusion, shell)
+        grids.append(looked_through.coarse(mesh.depth[0], mesh.intrinsics[0]))
         (reliable,) = reliable_vertices(mesh)
         unsure = ((reliable == 0) | filling.widened(moving.of(t))).astype(np.uint8)
         # Half of a coarse face, so that none bridges two surfaces from one vertex that counts to another.
@@ -100,7 +102,8 @@ def coarse_meshes(
     intrinsics[:, 0, 2] += 1.5 - (columns[0] + 0.5) / step
     intrinsics[:, 1, 2] += 1.5 - (rows[0] + 0.5) / step
     poses = np.broadcast_to(np.eye(4), (len(frames), 4, 4))
-    return DWMesh(depth, intrinsics, poses, shell, border_is_real=True, occlusion=ALL_SEEN, left_out=left_out)
+    mesh = DWMesh(depth, intrinsics, poses, shell, border_is_real=True, occlusion=ALL_SEEN, left_out=left_out)
+    return mesh, grids
 
 
 def _taken(size: int, step: int) -> NDArray[np.int_]:

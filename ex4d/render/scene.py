@@ -26,6 +26,19 @@ RELEASE_FAR = 1e3
 
 
 @dataclass(frozen=True)
+class Plate:
+    """Frames of a second clip of the same place, in the shot's world.
+
+    Attributes:
+        mesh: n frames, of any size.
+        pictures: (n,H,W,3) uint8, the mesh's colours.
+    """
+
+    mesh: DWMesh
+    pictures: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
 class Scene:
     """What is drawn and from where.
 
@@ -38,6 +51,7 @@ class Scene:
         moving: (T,H,W) bool, what moves by itself; None where nobody knows: then no other frame fills anything.
         lead_in: so many of the path's cameras come before the shot's own and look at its first frame, see
             `ex4d.render.lead_in`.
+        plate: what a second clip saw of the place; None where there is none.
     """
 
     mesh: DWMesh
@@ -47,6 +61,7 @@ class Scene:
     persistence: Persistence = "off"
     moving: NDArray[np.bool_] | None = None
     lead_in: int = 0
+    plate: Plate | None = None
 
     def frame_of(self, view: int) -> int:
         """Number of the frame that a camera of the path looks at."""
@@ -97,7 +112,7 @@ class Lent:
 
     Attributes:
         rows, columns: (m,) uint16, the pixels.
-        frames: (m,) uint16, the frame of the shot that saw each.
+        frames: (m,) uint16, the frame of the shot that saw each; T + n is frame n of the plate of a shot of T frames.
         inverse_distance: (m,) float32, 1 / distance along the optical axis of the camera that they are seen from.
         gains: by what the channels (3,) of a frame's colours are multiplied, to the exposure of the one that it fills.
     """

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.geometry import transforms
-from ex4d.render import filling
+from ex4d.geometry.mesh import DWMesh
+from ex4d.render import filling, looked_through
 from ex4d.render.donors import donors, nearest_first
-from ex4d.render.scene import Engine, Lent, Scene, View
+from ex4d.render.scene import Engine, Lent, Plate, Scene, View
 
 _ACROSS, _LEAST_OVERLAP = 128, 100
 """Exposures are compared at so many places along a row, if so many of all places show the same surface in both."""
@@ -49,7 +50,22 @@ class World:
         left_out = np.zeros(self._moving.shape, np.bool_)
         for t in self._donors:
             left_out[t] = filling.widened(self._moving[t])
-        self._still = replace(scene, mesh=replace(scene.mesh, left_out=left_out))
+        mesh = scene.mesh
+        self._still = replace(scene, mesh=replace(mesh, left_out=left_out, see_through=scene.persistence == "fill"))
+        self._looks = looks_of(mesh, self._donors, self._donors)
+        self._plate = None if scene.plate is None else self._lent_by(scene.plate)
+
+    def _lent_by(self, plate: Plate) -> Scene:
+        """What a plate shows of the place, without what others say is not there."""
+        numbers = range(len(plate.mesh))
+        between = looks_of(plate.mesh, numbers, [looked_through.ANY_TIME] * len(plate.mesh))
+        left_out = np.zeros(plate.mesh.depth.shape, np.bool_)
+        for t in numbers:
+            gone = looked_through.is_gone(plate.mesh, t, self._looks) | looked_through.is_gone(plate.mesh, t, between)
+            left_out[t] = filling.widened(gone)
+        self._looks = self._looks.and_those_of(between)
+        mesh = replace(plate.mesh, left_out=left_out, see_through=self._still.mesh.see_through)
+        return Scene(mesh, plate.pictures, self._scene.path, lead_in=self._scene.lead_in)
 
     def views(self, cameras: Sequence[int]) -> Iterator[View]:
         """What these cameras of the path show of their own frames, filled, in their order.
@@ -63,6 +79,10 @@ class World:
                 for (t, camera), own in zip(some, self._engine.views(self._scene, some, True), strict=True):
                     asked = nearest_first(self._donors, t)
                     views = list(self._engine.views(self._still, [(donor, camera) for donor in asked], surfaces=True))
+                    if self._plate is not None:
+                        plates = range(len(self._plate.mesh))
+                        views += self._engine.views(self._plate, [(n, camera) for n in plates], surfaces=True)
+                        asked = [*asked, *(len(self._scene.mesh) + n for n in plates)]
                     waiting.append(pool.submit(self._fill, t, camera, own, views, asked))
                 for filled in waiting:
                     yield filled.result()
@@ -73,7 +93,8 @@ class World:
         mesh, path, sure = self._scene.mesh, self._scene.path, filling.eroded(own.mask)
         frame = None if self._scene.persistence == "all" else filling.Frame.of(mesh, t, self._moving[t])
         to_source = transforms.inverse(mesh.source_to_world[t]) @ path.camera_to_world[camera]
-        filled = filling.filled(own, sure, views, frame, filling.Camera(to_source, path.intrinsics[camera]))
+        sight = self._looks.from_camera(path.camera_to_world[camera], t)
+        filled = filling.filled(own, sure, views, frame, filling.Camera(to_source, path.intrinsics[camera]), sight)
         if filled is None:
             return View(colour, mask, borrowed=borrowed)
         rows, columns = filled.at
@@ -89,6 +110,12 @@ class World:
         frames = np.asarray(asked, np.uint16)[filled.by]
         lent = Lent(rows.astype(np.uint16), columns.astype(np.uint16), frames, inverse_distance, gains)
         return View(colour, mask, borrowed=borrowed, lent=lent)
+
+
+def looks_of(mesh: DWMesh, frames: Sequence[int], numbers: Sequence[int]) -> looked_through.Looks:
+    """How far some frames of a mesh saw, under these numbers."""
+    grids = [looked_through.coarse(mesh.depth[t], mesh.intrinsics[t]) for t in frames]
+    return looked_through.looks(numbers, grids, mesh.source_to_world[list(frames)])
 
 
 def _gain(own: View, sure: NDArray[np.bool_], other: View) -> NDArray[np.float64]:

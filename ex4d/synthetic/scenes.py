@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
+from ex4d.geometry import transforms
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.synthetic import motion, places, props
-from ex4d.synthetic.footage import Example, Footage, Recording, shoot
+from ex4d.synthetic.footage import Example, Footage, Recording, film, shoot
 from ex4d.synthetic.props import straight
 from ex4d.synthetic.shading import Light
 from ex4d.synthetic.textures import PATCHES, PLAIN
@@ -180,6 +181,32 @@ SCENES: dict[str, Callable[[int, int], World]] = {
     "cut": street,
 }
 """For a number of frames and a seed. `cut` is the street, and from the middle on the drone's shot."""
+
+
+def clean_plate(name: str, frames: int = 4, width: int = 512, height: int = 288, *, movers: bool = False) -> Footage:
+    """The place of a scene once more, by a camera on the way of the second one and a little higher.
+
+    Args:
+        name: of the scene, whose usual length this goes by.
+        frames: how many.
+        width, height: in pixels.
+        movers: whether that which moves is there again, at the same times.
+
+    Returns:
+        What the camera saw; its poses are in the world of the scene, whose origin is the source camera of frame 0.
+    """
+    world, middle = SCENES[name](49, 0), 24.0
+    things = world.things if movers else tuple(thing for thing in world.things if thing.motion is None)
+
+    def camera(t: float) -> NDArray[np.float64]:
+        pose = world.second_camera(middle + t).copy()
+        pose[1, 3] -= 0.2
+        return pose
+
+    made = film(replace(world, things=things, camera=camera), Recording(width, height, frames, seed=1))
+    from_plate = transforms.inverse(world.camera(0.0)) @ camera(0.0)
+    poses = from_plate @ made.cameras.camera_to_world
+    return replace(made, cameras=replace(made.cameras, camera_to_world=poses))
 
 
 def _with_cut(recording: Recording) -> Example:

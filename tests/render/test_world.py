@@ -10,7 +10,7 @@ from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.render import engines, world
 from ex4d.render.conditioning import render, render_stereo
-from ex4d.render.scene import Scene
+from ex4d.render.scene import Plate, Scene
 from ex4d.synthetic import scenes
 
 
@@ -136,3 +136,32 @@ def shot(clip, depth):
     path = presets.preset("30", radius, depth.intrinsics, mesh.width, mesh.height, len(mesh))
     moving = depth.depth < 6
     return Scene(mesh, clip.frames, path, persistence="fill", moving=moving)
+
+
+def plate_of(name, movers=False):
+    footage = scenes.clean_plate(name, 2, 256, 144, movers=movers)
+    depth = DepthVideo(footage.depth, footage.cameras.intrinsics, "plate")
+    return Plate(DWMesh.from_depth(depth, footage.cameras.camera_to_world), footage.frames), footage
+
+
+@pytest.mark.parametrize("movers", [False, True], ids=["clean", "with what moves"])
+def test_a_clean_plate_shows_more_of_the_place_as_it_is_and_nothing_that_moves(drone, movers):
+    example, scene = drone
+    truth, late = example.second, slice(4, None)
+    alone = render(scene)
+    filled = render(replace(scene, plate=plate_of("drone", movers)[0]))
+    new = (filled.borrowed > 0) & (alone.mask == 0)
+    assert filled.coverage.real[late].mean() > alone.coverage.real[late].mean() + 0.02
+    assert psnr(filled.colour[late][new[late]], truth.frames[late][new[late]]) > 24  # of 256x144 pixels, as above
+    assert np.count_nonzero(new & truth.moving) < 0.02 * np.count_nonzero(new)
+
+
+def test_what_moved_through_a_plate_is_left_out_of_it(drone):
+    _example, scene = drone
+    plate, footage = plate_of("drone", True)
+    lent = world.World(replace(scene, plate=plate), engines.engine())._plate
+    there = footage.moving
+    assert there.mean() > 0.01
+    # Half of it is where no frame of the clip has looked, and so cannot be seen to be gone.
+    assert np.mean(lent.mesh.left_out[there]) > 0.4
+    assert np.mean(lent.mesh.left_out[~there]) < 0.05

@@ -39,6 +39,7 @@ LABELS = {
     "Check Again": "Neu prüfen",
     "Check Path": "Pfad prüfen",
     "Clean": "Aufräumen",
+    "Clean Plate": "Clean Plate",
     "Clip": "Clip",
     "Clip Strip with Sound": "Clip-Strip mit Ton",
     "Clip and Path Preview": "Clip und Pfadvorschau",

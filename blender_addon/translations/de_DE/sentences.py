@@ -148,6 +148,7 @@ SENTENCES = {
     "The depth is a guess without a depth model: ground plane and parallax only.": "Die Tiefe ist ohne Tiefenmodell geraten: nur aus Bodenebene und Parallaxe.",
     "The depth of all frames was estimated again: {clip} has changed since it was opened.": "Die Tiefe aller Frames wurde neu geschätzt: {clip} hat sich seit dem Öffnen geändert.",
     "The depth of all frames was estimated again: {why}.": "Die Tiefe aller Frames wurde neu geschätzt: {why}.",
+    "There is no clean plate {path}: choose another file as Clean Plate, or leave it empty.": "Es gibt keine Clean Plate {path}: eine andere Datei als „Clean Plate“ wählen oder das Feld leer lassen.",
     "the file with the shot's depth is gone or damaged": (
         "Die Datei mit der Tiefe der Einstellung fehlt oder ist beschädigt"
     ),

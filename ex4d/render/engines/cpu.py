@@ -36,9 +36,10 @@ def _view_by_numba(scene: Scene, t: int, view: int) -> View:
 
     depth, matrix = scene.mesh.depth[t], scene.projection(t, view)
     size = (scene.path.height, scene.path.width)
-    inverse_distance, ids = kernels.rasterise(depth, matrix, *size, NEAR, scene.far)
-    colour, mask = np.empty((*size, 3), np.uint8), np.empty(size, np.uint8)
     reliable = kernels.reliable_vertices_of(scene.mesh, t)
+    needed = reliable if scene.mesh.see_through else None
+    inverse_distance, ids = kernels.rasterise(depth, matrix, *size, NEAR, scene.far, needed)
+    colour, mask = np.empty((*size, 3), np.uint8), np.empty(size, np.uint8)
     kernels.shade(depth, matrix, ids, reliable, scene.pictures[t], scene.release_compat, colour, mask)
     return View(colour, mask, Surface(ids, inverse_distance))
 
@@ -50,8 +51,9 @@ def _view_by_numpy(scene: Scene, t: int, view: int) -> View:
     size = (scene.path.height, scene.path.width)
     # Depth is checked before it becomes a mesh; what is no number all the same draws nothing, in silence.
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        inverse_distance, ids = reference.rasterise(depth, matrix, *size, NEAR, scene.far)
         reliable = scene.mesh.reliable_vertices(t).astype(np.uint8)
+        needed = reliable if scene.mesh.see_through else None
+        inverse_distance, ids = reference.rasterise(depth, matrix, *size, NEAR, scene.far, needed)
         colour, mask = reference.shade(depth, matrix, ids, reliable, scene.pictures[t], scene.release_compat)
     return View(colour, mask, Surface(ids, inverse_distance))
 

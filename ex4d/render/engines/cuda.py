@@ -190,13 +190,14 @@ def launch(batch: Batch) -> None:
         batch.reliable[batch.left_out] = 0
     drawn = batch.depth, batch.matrices, size, np.float64(NEAR), np.float64(scene.far), batch.keys, batch.queue
     capacity = np.uint32(len(batch.queue))
+    nowhere = np.uint64(0)
+    needed = batch.reliable if mesh.see_through else nowhere
     kernels["rasterise_small"](
-        *over(mesh.width - 1, mesh.height - 1), (*drawn, batch.queued, capacity, np.int32(SMALL_BOX))
+        *over(mesh.width - 1, mesh.height - 1), (*drawn, batch.queued, capacity, np.int32(SMALL_BOX), needed)
     )
     blocks = 8 * cupy.cuda.Device().attributes["MultiProcessorCount"]
     for wide, slices in ((0, 1), (1, 8)):
         kernels["rasterise_large"]((blocks, slices), (_THREADS,), (*drawn, batch.queued, capacity, np.int32(wide)))
-    nowhere = np.uint64(0)
     kernels["shade"](
         *over(width, height),
         (

@@ -128,23 +128,33 @@ __device__ inline bool is_wide(double xa, double ya, double xb, double yb, doubl
 
 extern "C" __global__ void rasterise_small(
     const float* depths, const double* matrices, Size size, double near, double far, Key* keys, Key* queue,
-    unsigned* queued, unsigned capacity, int small_box) {
+    unsigned* queued, unsigned capacity, int small_box, const Byte* needed) {
     int j = blockIdx.x * blockDim.x + threadIdx.x, i = blockIdx.y, frame = blockIdx.z;
     int cols = size.cols, rows = size.rows, width = size.width, height = size.height;
     if (j >= cols - 1) return;
     const float* depth = depths + (long long)frame * rows * cols;
     const double* m = matrices + 12 * frame;
-    if (i == 0 && j == 0) {
+    // Faces of which it is 0 at all corners are not there; without it all are.
+    if (needed) needed += (long long)frame * rows * cols;
+    if (i == 0 && j == 0 &&
+        (!needed || needed[0] | needed[cols - 1] | needed[(rows - 1) * cols] | needed[rows * cols - 1])) {
         push(queue, queued, capacity, true, frame, 2 * rows * cols);
         push(queue, queued, capacity, true, frame, 2 * rows * cols + 1);
+    }
+    bool first = true, second = true;
+    if (needed) {
+        Byte across = needed[(i + 1) * cols + j] | needed[i * cols + j + 1];
+        first = across | needed[i * cols + j];
+        second = across | needed[(i + 1) * cols + j + 1];
+        if (!first && !second) return;
     }
     Vertex v0 = vertex(depth, m, cols, i, j), v1 = vertex(depth, m, cols, i + 1, j);
     Vertex v2 = vertex(depth, m, cols, i, j + 1), v3 = vertex(depth, m, cols, i + 1, j + 1);
     int id = 2 * (i * cols + j);
     if (fmin(fmin(v0.w, v1.w), fmin(v2.w, v3.w)) < near) {
         if (fmax(fmax(v0.w, v1.w), fmax(v2.w, v3.w)) < near) return;
-        push(queue, queued, capacity, true, frame, id);
-        push(queue, queued, capacity, true, frame, id + 1);
+        if (first) push(queue, queued, capacity, true, frame, id);
+        if (second) push(queue, queued, capacity, true, frame, id + 1);
         return;
     }
     double u0 = 1 / v0.w, u1 = 1 / v1.w, u2 = 1 / v2.w, u3 = 1 / v3.w;
@@ -159,8 +169,8 @@ extern "C" __global__ void rasterise_small(
     int r0 = (int)ceil(fmax(y_low, 0.5) - 0.5), r1 = (int)floor(fmin(y_high, height - 0.5) - 0.5);
     if (r0 > r1) return;
     if ((long long)(c1 - c0 + 1) * (r1 - r0 + 1) > small_box) {
-        push(queue, queued, capacity, is_wide(p0, q0, p1, q1, p2, q2), frame, id);
-        push(queue, queued, capacity, is_wide(p2, q2, p1, q1, p3, q3), frame, id + 1);
+        if (first) push(queue, queued, capacity, is_wide(p0, q0, p1, q1, p2, q2), frame, id);
+        if (second) push(queue, queued, capacity, is_wide(p2, q2, p1, q1, p3, q3), frame, id + 1);
         return;
     }
     Key* picture = keys + (long long)frame * height * width;
@@ -173,10 +183,12 @@ extern "C" __global__ void rasterise_small(
             double a0 = v0.x - xc * v0.w, a1 = v1.x - xc * v1.w, a2 = v2.x - xc * v2.w, a3 = v3.x - xc * v3.w;
             double diagonal = a1 * b2 - a2 * b1;
             Key* key = picture + (long long)r * width + c;
-            put(key, diagonal, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0, v0.w, v1.w, v2.w, fmin(low, u0), fmax(high, u0),
-                false, farthest, id);
-            put(key, a1 * b3 - a3 * b1, a3 * b2 - a2 * b3, -diagonal, v2.w, v1.w, v3.w, fmin(low, u3), fmax(high, u3),
-                false, farthest, id + 1);
+            if (first)
+                put(key, diagonal, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0, v0.w, v1.w, v2.w, fmin(low, u0), fmax(high, u0),
+                    false, farthest, id);
+            if (second)
+                put(key, a1 * b3 - a3 * b1, a3 * b2 - a2 * b3, -diagonal, v2.w, v1.w, v3.w, fmin(low, u3),
+                    fmax(high, u3), false, farthest, id + 1);
         }
     }
 }

@@ -216,7 +216,7 @@ def _face(inv_w, ids, v0, v1, v2, near, far, face):  # type: ignore[no-untyped-d
 
 
 @_jit
-def rasterise(depth, matrix, height, width, near, far):  # type: ignore[no-untyped-def]
+def rasterise(depth, matrix, height, width, near, far, needed=None):  # type: ignore[no-untyped-def]
     """Nearest face at every pixel centre.
 
     Args:
@@ -225,6 +225,7 @@ def rasterise(depth, matrix, height, width, near, far):  # type: ignore[no-untyp
             pixels = clip[:2] / clip[2] and clip[2] the distance along the optical axis.
         height, width: size of the picture.
         near, far: distances of the clipping planes.
+        needed: (H,W) uint8; faces of which it is 0 at all corners are not there. None draws all.
 
     Returns:
         inv_w (height,width) float32, 1/distance, 0 where nothing is; ids (height,width) int32, -1 there.
@@ -253,6 +254,12 @@ def rasterise(depth, matrix, height, width, near, far):  # type: ignore[no-untyp
         for j in range(cols - 1):
             w0, w1, w2, w3 = w[before, j], w[now, j], w[before, j + 1], w[now, j + 1]
             base = 2 * ((i - 1) * cols + j)
+            first, second = True, True
+            if needed is not None:
+                across = needed[i, j] | needed[i - 1, j + 1]
+                first, second = (across | needed[i - 1, j]) > 0, (across | needed[i, j + 1]) > 0
+                if not first and not second:
+                    continue
             least = min(min(w0, w1), min(w2, w3))
             if least >= near:
                 p0, p1, p2, p3 = px[before, j], px[now, j], px[before, j + 1], px[now, j + 1]
@@ -283,16 +290,18 @@ def rasterise(depth, matrix, height, width, near, far):  # type: ignore[no-untyp
                             xc = c + 0.5
                             a0, a1, a2, a3 = x0 - xc * w0, x1 - xc * w1, x2 - xc * w2, x3 - xc * w3
                             diagonal = a1 * b2 - a2 * b1
-                            _put(
-                                inv_w, ids, r, c,
-                                diagonal, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0,
-                                w0, w1, w2, min(low, u0), max(high, u0), False, farthest, base,
-                            )  # fmt: skip
-                            _put(
-                                inv_w, ids, r, c,
-                                a1 * b3 - a3 * b1, a3 * b2 - a2 * b3, -diagonal,
-                                w2, w1, w3, min(low, u3), max(high, u3), False, farthest, base + 1,
-                            )  # fmt: skip
+                            if first:
+                                _put(
+                                    inv_w, ids, r, c,
+                                    diagonal, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0,
+                                    w0, w1, w2, min(low, u0), max(high, u0), False, farthest, base,
+                                )  # fmt: skip
+                            if second:
+                                _put(
+                                    inv_w, ids, r, c,
+                                    a1 * b3 - a3 * b1, a3 * b2 - a2 * b3, -diagonal,
+                                    w2, w1, w3, min(low, u3), max(high, u3), False, farthest, base + 1,
+                                )  # fmt: skip
                     continue
             elif max(max(w0, w1), max(w2, w3)) < near:
                 continue
@@ -300,8 +309,12 @@ def rasterise(depth, matrix, height, width, near, far):  # type: ignore[no-untyp
             v1 = (x[now, j], y[now, j], w1)
             v2 = (x[before, j + 1], y[before, j + 1], w2)
             v3 = (x[now, j + 1], y[now, j + 1], w3)
-            _face(inv_w, ids, v0, v1, v2, near, far, base)
-            _face(inv_w, ids, v2, v1, v3, near, far, base + 1)
+            if first:
+                _face(inv_w, ids, v0, v1, v2, near, far, base)
+            if second:
+                _face(inv_w, ids, v2, v1, v3, near, far, base + 1)
+    if needed is not None and not (needed[0, 0] | needed[0, -1] | needed[-1, 0] | needed[-1, -1]):
+        return inv_w, ids
     # The two faces that close the shell: top right, top left, bottom right; bottom right, top left, bottom left.
     top_left, top_right = _vertex(depth, matrix, 0, 0), _vertex(depth, matrix, 0, cols - 1)
     bottom_left, bottom_right = (

@@ -15,10 +15,19 @@ _PAIRS = 1 << 21
 
 
 def rasterise(
-    depth: NDArray[np.float32], matrix: NDArray[np.float64], height: int, width: int, near: float, far: float
+    depth: NDArray[np.float32],
+    matrix: NDArray[np.float64],
+    height: int,
+    width: int,
+    near: float,
+    far: float,
+    needed: NDArray[np.uint8] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Nearest face at every pixel centre; arguments and results as of `numba_kernels.rasterise`."""
     corners, ids = _faces(depth.shape)
+    if needed is not None:
+        there = needed.ravel()[corners].any(axis=1)
+        corners, ids = corners[there], ids[there]
     vertices = clip_coordinates(depth, matrix)
     keys = np.zeros(height * width, np.uint64)
     for part in _parts(np.full(len(ids), 8), _PAIRS):

@@ -55,9 +55,12 @@ class NvdiffrastEngine:
         mesh, size = scene.mesh, (scene.path.height, scene.path.width)
         matrix = scene.projection(t, view)
         positions = torch.from_numpy(_gl_clip(reference.clip_coordinates(mesh.depth[t], matrix), scene)).cuda()[None]
+        reliable = mesh.reliable_vertices(t).astype(np.uint8)
+        if mesh.see_through:  # faces without extent draw nothing, and the others keep their numbers
+            there = torch.from_numpy(reliable.ravel()[mesh.faces].any(axis=1)).cuda()
+            faces = faces * there[:, None]
         raster, _ = dr.rasterize(self._context, positions, faces, resolution=size)
         ids = _our_ids(raster[0, ..., 3].cpu().numpy(), mesh.depth.shape[1:])
-        reliable = mesh.reliable_vertices(t).astype(np.uint8)
         if scene.release_compat:
             rgba = np.concatenate([scene.pictures[t], np.full((*reliable.shape, 1), 255, np.uint8)], axis=-1)
             rgba = torch.from_numpy((rgba * reliable[..., None]).reshape(-1, 4).astype(np.float32)).cuda()

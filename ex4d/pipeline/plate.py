@@ -1,0 +1,113 @@
+"""A clean plate: a second clip, or one picture, of the place that a shot shows. It fills what the shot did not see.
+
+Its depth is estimated as that of the shot, and its camera is looked for in the shot's world, see
+`ex4d.source_camera.plate`. A few of its frames are enough.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.depth import registry
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.media.clip import Clip, open_source, read_clip
+from ex4d.pipeline.settings import SourceSettings
+from ex4d.progress import Progress, silent
+from ex4d.schema import AUTO
+from ex4d.source_camera.masks import resized
+from ex4d.source_camera.plate import Frames, register
+
+MOST_FRAMES = 4
+"""Frames that are used of a plate, evenly spread over it."""
+
+
+@dataclass(frozen=True)
+class Plate:
+    """Frames of a clean plate in the world of a shot.
+
+    Attributes:
+        pictures: (n,H,W,3) uint8, of a size of their own.
+        depth: of the n frames, in the unit of the shot's.
+        camera_to_world: (n,4,4).
+    """
+
+    pictures: NDArray[np.uint8]
+    depth: DepthVideo
+    camera_to_world: NDArray[np.float64]
+
+
+def joined(
+    path: Path,
+    clip: Clip,
+    depth: DepthVideo,
+    source_to_world: NDArray[np.float64] | None,
+    moving: NDArray[np.bool_] | None,
+    settings: SourceSettings,
+    device: str = "auto",
+    progress: Progress = silent,
+) -> tuple[Plate | None, str]:
+    """The frames of a plate that have a place in the world of a shot, and a sentence about it.
+
+    The plate is taken to be shot with the shot's lens, at its first frame.
+
+    Args:
+        path: a video, a picture, or a folder of pictures.
+        clip, depth, source_to_world, moving: of the shot, see `ex4d.pipeline.open.Shot`.
+        settings: of the shot.
+        device, progress: as for `ex4d.pipeline.open.open_shot`.
+
+    Raises:
+        InputError: the plate cannot be read, or its depth cannot be estimated here.
+    """
+    count = open_source(path).info.frames
+    used = min(count, MOST_FRAMES)
+    plate = read_clip(
+        path,
+        frames=used,
+        step=max(1, (count - 1) // max(used - 1, 1)),
+        longest_side=settings.longest_side,
+        progress=progress,
+    )
+    across = float(depth.intrinsics[0, 0, 0]) / clip.fit.scaled_width  # the focal length in widths of the picture
+    estimate = registry.estimate(
+        _estimator(depth.provider),
+        plate,
+        focal_px=across * plate.fit.source_width,
+        accept_licence=settings.accept_licence,
+        device=device,
+        detail=settings.depth_detail,
+        progress=progress,
+    )
+    if depth.is_guess or estimate.depth.is_guess:
+        return (
+            None,
+            f"The clean plate {path.name} was not used: that needs depth, of the clip and of the plate, no guess.",
+        )
+    still = None if moving is None else resized(moving, (depth.depth.shape[2], depth.depth.shape[1]))
+    placed = register(
+        Frames(clip.frames, depth.depth, depth.intrinsics, source_to_world, still),
+        Frames(plate.frames, estimate.depth.depth, estimate.depth.intrinsics),
+        progress,
+    )
+    if not placed:
+        return None, (
+            f"The clean plate {path.name} was not used: it shows another place, or too little of what the clip shows,"
+            " or was shot with another lens."
+        )
+    at = [one.frame for one in placed]
+    scales = np.array([one.scale for one in placed], np.float32)[:, None, None]
+    made = DepthVideo(estimate.depth.depth[at] * scales, estimate.depth.intrinsics[at], estimate.depth.provider)
+    said = (
+        f"The clean plate {path.name} shows the same place in {len(at)} of {used} frames, which fill what no frame saw."
+    )
+    if len(at) == used == 1:
+        said = f"The clean plate {path.name} shows the same place and fills what no frame of the clip saw."
+    return Plate(plate.frames[at], made, np.stack([one.camera_to_world for one in placed])), said
+
+
+def _estimator(provider: str) -> str:
+    """The estimator that made the depth of the shot, where it is there; else the best that is."""
+    spec = registry.estimators().get(provider)
+    return AUTO if spec is None or spec.reads_file or registry.missing(spec) else provider

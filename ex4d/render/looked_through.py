@@ -1,0 +1,207 @@
+"""Whether a line of sight crosses space into which nobody has looked.
+
+What other frames saw may be shown behind an edge only if nothing can stand in between. So the line from the new camera
+to the surface is followed in steps of equal parallax. At each step, some frame must have looked through the place: it
+lies in front of what that frame saw there. This is space carving (Kutulakos and Seitz, 2000), only along the lines that
+are needed. A place that lies outside of all pictures is taken to be empty.
+
+Behind something that moves, something else that moves may hide. So where the frame's own view was blocked by such a
+thing, only frames at most `SOON` away count; and right behind the thing is its other side, see
+`ex4d.render.filling.Frame`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.geometry.mesh import DWMesh
+from ex4d.geometry.transforms import inverse
+from ex4d.render.engines import missing
+
+STEPS = 48
+"""Places that are tested along each line. Twice as many bring 0.5 dB and cost 0.6 points on the walk of
+docs/performance.md."""
+
+SOON = 12
+"""Most frames between one that was blocked by something that moves and one that tells what is behind."""
+
+ANY_TIME = -1
+"""Number of a frame that counts as near in time to all: one of a clean plate."""
+
+GONE, GONE_TIMES = 0.03, 5.0
+"""What a frame saw is not there if another has looked through it, and on by this part of the distance, or by so many
+times the median difference of the two frames' depths."""
+
+GRID = 256
+"""Places along the longer side at which it is kept how far a frame saw, at least, where its depth has as many."""
+
+CLEAR = 0.01
+"""A place lies in front of a surface if it is nearer by this part of its distance; a line ends twice as far before."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """How far frames saw.
+
+    Attributes:
+        numbers: of n frames of the shot; `ANY_TIME` for frames of another clip.
+        seen: (n,h,w) float32, up to which distance along its axis each has looked through, on a coarse grid.
+        to_pixels: (n,3,4) from the world to (column d, row d, d) on that grid, with the distance d along the axis.
+    """
+
+    numbers: Sequence[int]
+    seen: NDArray[np.float32]
+    to_pixels: NDArray[np.float64]
+
+    def from_camera(self, camera_to_world: NDArray[np.float64], t: int) -> "Sight":
+        """The same as seen from a camera (4,4) that shows frame `t`."""
+        soon = np.array([n >= 0 and 0 < abs(n - t) <= SOON for n in self.numbers], np.bool_)
+        return Sight(self.seen, self.to_pixels @ camera_to_world, soon)
+
+    def and_those_of(self, others: "Looks") -> "Looks":
+        """These frames and others, whose grids are brought to the size of ours."""
+        (height, width), (h, w) = self.seen.shape[1:], others.seen.shape[1:]
+        seen = [cv2.resize(one, (width, height), interpolation=cv2.INTER_NEAREST) for one in others.seen]
+        to_pixels = np.array([width / w, height / h, 1])[:, None] * others.to_pixels
+        return Looks(
+            [*self.numbers, *others.numbers],
+            np.concatenate([self.seen, np.stack(seen)]),
+            np.concatenate([self.to_pixels, to_pixels]),
+        )
+
+
+@dataclass(frozen=True)
+class Sight:
+    """`Looks` from one camera: `to_pixels` (n,3,4) are from its axes, and `soon` (n,) tells which are near in time."""
+
+    seen: NDArray[np.float32]
+    to_pixels: NDArray[np.float64]
+    soon: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Own:
+    """What the frame itself knows.
+
+    Attributes:
+        seen: (H,W) float32, up to which distance it has looked through.
+        back: (H,W) float32, up to which distance a thing reaches that moves; 0 where nothing does.
+        to_pixels: (3,4) as of `Sight`.
+    """
+
+    seen: NDArray[np.float32]
+    back: NDArray[np.float32]
+    to_pixels: NDArray[np.float64]
+
+
+Grid = tuple[NDArray[np.float32], NDArray[np.float64]]
+"""How far a frame saw, (h,w), and the intrinsics (3,3) of that grid."""
+
+
+def coarse(depth: NDArray[np.float32], intrinsics: NDArray[np.float64]) -> Grid:
+    """How far a frame of this depth (H,W) saw, on a coarse grid.
+
+    Each place has the nearest of the pixels about it: next to an edge, what is behind may be hidden.
+    """
+    step = max(1, max(depth.shape) // GRID)
+    side = step + 2
+    near = cv2.erode(depth, np.ones((side, side), np.uint8), anchor=(1, 1), borderType=cv2.BORDER_REPLICATE)
+    height, width = (size // step * step for size in depth.shape)
+    intrinsics = intrinsics.copy()
+    intrinsics[:2] /= step
+    return np.ascontiguousarray(near[:height:step, :width:step]), intrinsics
+
+
+def looks(
+    numbers: Sequence[int],
+    grids: Sequence[Grid],
+    source_to_world: NDArray[np.float64],
+) -> Looks:
+    """Frames by their numbers, what `coarse` gives for each, and poses (n,4,4)."""
+    to_pixels = [k @ inverse(pose)[:3] for (_, k), pose in zip(grids, source_to_world, strict=True)]
+    return Looks(numbers, np.stack([seen for seen, _ in grids]), np.stack(to_pixels))
+
+
+def is_gone(mesh: DWMesh, t: int, looks: Looks) -> NDArray[np.bool_]:
+    """Where (H,W) others have looked through what frame `t` of a mesh saw: it moved, or came, or went."""
+    points = mesh.camera_vertices(t).reshape(-1, 3)
+    pose, gone = mesh.source_to_world[t], np.zeros(len(points), np.bool_)
+    places = (points @ pose[:3, :3].T + pose[:3, 3]).T
+    for matrix, seen in zip(looks.to_pixels, looks.seen, strict=True):
+        limit, z = _looked_up(matrix, places, seen)
+        with np.errstate(invalid="ignore"):
+            farther = np.log(limit / z)
+        if np.isfinite(farther).any():
+            gone |= farther > max(GONE, GONE_TIMES * float(np.nanmedian(np.abs(farther))))
+    small = gone.reshape(mesh.height, mesh.width).astype(np.uint8)
+    return cv2.morphologyEx(small, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)) > 0
+
+
+def crosses_unseen(
+    rays: NDArray[np.float64], inverse_distance: NDArray[np.float32], nearest: float, own: Own, others: Sight
+) -> NDArray[np.bool_]:
+    """Which lines of sight (m,) cross space that nobody has looked into.
+
+    Args:
+        rays: (3,m) directions in the axes of the camera, 1 along its axis.
+        inverse_distance: (m,) 1 / distance of the surfaces at which the lines end.
+        nearest: 1 / distance of the nearest surface that is seen from the camera.
+        own: what the frame itself knows.
+        others: what other frames know.
+    """
+    if missing("numba"):
+        return _by_numpy(rays, inverse_distance, nearest, own, others)
+    from ex4d.render.engines.lines_of_sight import crosses_unseen as compiled
+
+    about = others.seen, others.to_pixels, others.soon, own.seen, own.back, own.to_pixels
+    crossing: NDArray[np.bool_] = compiled(rays, inverse_distance, nearest, STEPS, CLEAR, *about)
+    return crossing
+
+
+def _by_numpy(
+    rays: NDArray[np.float64], inverse_distance: NDArray[np.float32], nearest: float, own: Own, others: Sight
+) -> NDArray[np.bool_]:
+    """The same, step by step for all lines at once; slower by far."""
+    ends = inverse_distance.astype(np.float64) / (1 - 2 * CLEAR)
+    crossing, left = np.zeros(len(ends), np.bool_), np.flatnonzero(ends < nearest)
+    for step in range(STEPS):
+        distance = 1 / (ends[left] + (step + 0.5) / STEPS * (nearest - ends[left]))
+        points = rays[:, left] * distance
+        seen, back, z = _looked_up(own.to_pixels, points, own.seen, own.back)
+        empty, hidden = z * (1 + CLEAR) < seen, z * (1 + CLEAR) >= seen
+        blocked = (back > 0) & (z > seen)
+        behind = blocked & (z < back)
+        empty_soon = np.zeros(len(left), np.bool_)
+        for matrix, other, soon in zip(others.to_pixels, others.seen, others.soon, strict=True):
+            seen, z = _looked_up(matrix, points, other)
+            through = z * (1 + CLEAR) < seen
+            empty, hidden = empty | through, hidden | (z * (1 + CLEAR) >= seen)
+            if soon:
+                empty_soon |= through
+        bad = behind | (hidden & ~empty) | (blocked & ~empty_soon)
+        crossing[left[bad]] = True
+        left = left[~bad]
+    return crossing
+
+
+def _looked_up(matrix: NDArray[np.float64], points: NDArray[np.float64], *maps: NDArray) -> list[NDArray]:
+    """The values of maps (h,w) at points (3,m), and their distances; NaN outside."""
+    height, width = maps[0].shape
+    x, y, z = (
+        matrix[:, 0, None] * points[0]
+        + matrix[:, 1, None] * points[1]
+        + matrix[:, 2, None] * points[2]
+        + (matrix[:, 3, None])
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x, y = x / z, y / z
+        inside = (z > 0) & (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    found = [np.full(len(z), np.nan) for _ in (*maps, z)]
+    at = y[inside].astype(int), x[inside].astype(int)
+    for into, values in zip(found, maps, strict=False):
+        into[inside] = values[at]
+    found[-1][inside] = z[inside]
+    return found

@@ -1,0 +1,42 @@
+"""A clean plate in the add-on: takes name its file, and one that is gone is told."""
+
+import json
+from pathlib import Path
+
+import pytest
+from test_camera_search import shot  # noqa: F401 - a fixture
+
+from blender_addon.shot import takes
+from ex4d.errors import InputError
+
+
+def prepared(scene):
+    steps = takes.prepare(takes.request_take(scene, False))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def test_a_take_names_the_plate_and_knows_where_it_lies(scene, shot, tmp_path):  # noqa: F811
+    assert json.loads(prepared(scene)[0].source)["plate"] == []
+    folder = tmp_path / "plate"
+    folder.mkdir()
+    for number in range(2):
+        (folder / f"frame_{number:05d}.png").write_bytes(bytes([number]))  # they are not looked into here
+    scene.ex4d.plate_path = str(folder)
+    request, job = prepared(scene)
+    assert [Path(request.files[blob.sha256]).name for blob in job.source.plate] == [
+        "frame_00000.png",
+        "frame_00001.png",
+    ]
+    assert json.loads(request.source)["plate"] == [vars(blob) for blob in job.source.plate]
+    scene.ex4d.plate_path = str(folder / "frame_00001.png")
+    assert prepared(scene)[1].source.plate == job.source.plate[1:]
+
+
+def test_a_plate_that_is_gone_is_named(scene, shot, tmp_path):  # noqa: F811
+    scene.ex4d.plate_path = str(tmp_path / "gone.mov")
+    with pytest.raises(InputError, match=r"There is no clean plate .*gone\.mov: choose another file as Clean Plate"):
+        prepared(scene)

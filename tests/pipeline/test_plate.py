@@ -1,0 +1,130 @@
+"""A clean plate in a job: a file of the take; it joins where it shows the same place, and else is refused in words."""
+
+import numpy as np
+import pytest
+
+from ex4d.depth.estimate import METRES, Estimate
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.media.movie import read_movie, write_movie, write_png_frames
+from ex4d.pipeline import plate as plates
+from ex4d.pipeline import take
+from ex4d.pipeline.again import again
+from ex4d.pipeline.named import NamedFiles
+from ex4d.pipeline.open import SourceFiles, gather
+from ex4d.pipeline.requests import blobs_of
+from ex4d.pipeline.run import run
+from ex4d.pipeline.runtime import Runtime
+from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
+from ex4d.progress import silent
+from ex4d.source_camera import pose_files
+from ex4d.synthetic import scenes
+
+SIZE = 256, 144
+
+
+@pytest.fixture(scope="module")
+def flight(tmp_path_factory):
+    """A clip from a drone with depth, camera and mask of what moves; plates of the same and of another place."""
+    folder = tmp_path_factory.mktemp("flight")
+    example = scenes.make("drone", 9, *SIZE)
+    source = example.source
+    write_movie(folder / "clip.mp4", example.clip.frames, example.clip.fps)
+    np.savez(folder / "clip.depth.npz", depth=source.depth, intrinsics=source.cameras.intrinsics)
+    pose_files.save(folder / "camera.npz", pose_files.SourceCamera(source.cameras.camera_to_world, np.zeros((0, 3))))
+    write_movie(folder / "moving.mp4", source.moving * np.uint8(255), example.clip.fps, lossless=True)
+    plate, other = scenes.clean_plate("drone", 3, *SIZE), scenes.clean_plate("street", 3, *SIZE)
+    write_movie(folder / "plate.mp4", plate.frames, example.clip.fps)
+    write_movie(folder / "other.mp4", other.frames, example.clip.fps)
+    return folder, source, plate
+
+
+@pytest.fixture
+def known_depth(flight, monkeypatch):
+    """The plate's depth is estimated to be the true one; yields the focal lengths that the estimator was told."""
+    _folder, _source, plate = flight
+    told = []
+
+    def estimate(wish, clip, *, focal_px, **_):
+        told.append(focal_px)
+        count = len(clip.frames)
+        k = np.tile(plate.cameras.intrinsics[:1], (count, 1, 1))
+        return Estimate(DepthVideo(plate.depth[:count], k, "made"), METRES, "")
+
+    monkeypatch.setattr(plates.registry, "estimate", _only_for_plates(estimate))
+    return told
+
+
+def _only_for_plates(estimate):
+    whole = plates.registry.estimate
+
+    def either(wish, clip, **known):
+        return estimate(wish, clip, **known) if "video" not in known else whole(wish, clip, **known)
+
+    return either
+
+
+def taken(folder, out, plate):
+    out.mkdir()
+    named = NamedFiles()
+    depth, camera = folder / "clip.depth.npz", folder / "camera.npz"
+    files = SourceFiles(folder / "clip.mp4", depth, camera, moving=folder / "moving.mp4", plate=plate)
+    job = named.generate(
+        files, None, SourceSettings(), PathSettings(cam="30"), RenderSettings(), GenerateSettings(generator="preview")
+    )
+    work = out.with_name(f"{out.name}_work")
+    work.mkdir()
+    facts = run(job, gather(job, named.locate, work), out, Runtime(), silent)
+    record = take.read_record(out / take.SIDECAR)
+    take.write_record(out / take.SIDECAR, take.with_inputs(record, out, named.places))
+    return job, facts
+
+
+def test_a_plate_of_the_same_place_adds_to_a_take_is_named_in_it_and_makes_it_again(flight, known_depth, tmp_path):
+    folder, source, _plate = flight
+    _job, alone = taken(folder, tmp_path / "alone", None)
+    job, facts = taken(folder, tmp_path / "with", folder / "plate.mp4")
+    assert np.mean(facts["borrowed"]) > np.mean(alone["borrowed"]) + 0.003
+    assert (
+        "The clean plate plate.mp4 shows the same place in 3 of 3 frames, which fill what no frame saw."
+        in facts["notes"]
+    )
+    assert known_depth == [pytest.approx(source.cameras.intrinsics[0, 0, 0], rel=0.01)]
+    record = take.read_record(tmp_path / "with" / take.SIDECAR)
+    (plate,) = record.job.source.plate
+    assert plate in blobs_of(job)
+    assert record.inputs[plate.sha256].endswith("plate.mp4")
+    (tmp_path / "made").mkdir()
+    (tmp_path / "links").mkdir()
+    again(tmp_path / "with", tmp_path / "made", tmp_path / "links", Runtime(), silent)
+    for name in (take.COLOUR, take.MASK):
+        assert (tmp_path / "made" / name).read_bytes() == (tmp_path / "with" / name).read_bytes()
+
+
+def test_one_picture_is_a_plate_too(flight, known_depth, tmp_path):
+    folder, _source, plate = flight
+    write_png_frames(tmp_path / "plate", plate.frames[:1])
+    (picture,) = (tmp_path / "plate").iterdir()
+    _job, facts = taken(folder, tmp_path / "take", picture)
+    said = f"The clean plate {picture.name} shows the same place and fills what no frame of the clip saw."
+    assert said in facts["notes"]
+
+
+def test_a_plate_of_another_place_is_refused_in_a_sentence_and_lends_nothing(flight, known_depth, tmp_path):
+    folder, _source, _plate = flight
+    taken(folder, tmp_path / "alone", None)
+    _job, facts = taken(folder, tmp_path / "with", folder / "other.mp4")
+    (said,) = [note for note in facts["notes"] if "other.mp4" in note]
+    assert said.startswith("The clean plate other.mp4 was not used: it shows another place")
+    for name in (take.COLOUR, take.MASK):  # their notes differ, and their pictures do not
+        assert _frames(tmp_path / "with" / name) == _frames(tmp_path / "alone" / name)
+
+
+def test_without_a_model_for_depth_a_plate_is_not_used_and_the_note_says_why(flight, tmp_path, monkeypatch):
+    folder, _source, _plate = flight
+    monkeypatch.setattr(plates, "_estimator", lambda provider: "plane")
+    _job, facts = taken(folder, tmp_path / "take", folder / "plate.mp4")
+    assert any("plate.mp4 was not used: that needs depth" in note for note in facts["notes"])
+
+
+def _frames(path):
+    return read_movie(path).frames.tobytes()

@@ -1,0 +1,125 @@
+"""Behind an edge only what lies beyond space that some frame has looked through."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ex4d.geometry.camera_path import CameraPath
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.mesh import DWMesh
+from ex4d.render import engines, looked_through
+from ex4d.render.conditioning import render
+from ex4d.render.scene import Scene
+
+K = np.array([[80.0, 0, 48], [0, 80, 32], [0, 0, 1]])
+ASIDE = 1.6
+"""How far the new camera stands to the right of the clip's, which stands at the origin in its first frame."""
+
+
+def pose(x):
+    made = np.eye(4)
+    made[0, 3] = x
+    return made
+
+
+def seen_from(x, boxes):
+    """Depth (64,96) and picture of a wall 10 away, in stripes, with grey boxes (left, right, near, far) before it, from
+    a camera at x: what an exact renderer of this flat world would give."""
+    columns = (np.arange(96) + 0.5 - K[0, 2]) / K[0, 0]
+    depth = np.full(96, 10.0)
+    for left, right, near, far in boxes:
+        for z in np.linspace(near, far, 200):
+            inside = (columns * z + x > left) & (columns * z + x < right) & (z < depth)
+            depth[inside] = z
+    place = columns * depth + x
+    shade = np.where(depth < 10, 90, np.where(np.floor(place * 2) % 2, 200, 40))
+    return np.tile(depth.astype(np.float32), (64, 1)), np.repeat(np.tile(shade, (64, 1))[..., None], 3, 2).astype(
+        np.uint8
+    )
+
+
+def shot(places, boxes, persistence="fill"):
+    """A clip from cameras at these places, seen from another camera."""
+    views = [seen_from(x, boxes) for x in places]
+    depth, pictures = (np.stack(part) for part in zip(*views, strict=True))
+    count = len(places)
+    mesh = DWMesh.from_depth(DepthVideo(depth, np.tile(K, (count, 1, 1)), "made"), np.stack([pose(x) for x in places]))
+    path = CameraPath(np.stack([pose(ASIDE)] * count), np.tile(K, (count, 1, 1)), 96, 64)
+    return Scene(mesh, pictures, path, persistence=persistence, moving=np.zeros(depth.shape, np.bool_))
+
+
+POLE = (-0.15, 0.15, 4.0, 4.3)
+
+
+def test_behind_a_thin_thing_the_wall_is_shown_where_another_frame_has_looked_past_it():
+    scene = shot([0.0, -1.5, -0.8, 0.8], [POLE])
+    _depth, truth = seen_from(ASIDE, [POLE])
+    filled = render(scene)
+    closed = render(replace(scene, persistence="all"))  # there, what bridges pole and wall hides the wall
+    beside = slice(None), slice(0, 48)
+    added = filled.borrowed[0] > 0
+    assert np.count_nonzero(added[beside]) > 1.4 * np.count_nonzero(closed.borrowed[0][beside]) > 0
+    assert np.mean(np.abs(filled.colour[0].astype(int) - truth)[added].max(axis=-1) > 40) < 0.12  # edges of the stripes
+
+
+def test_where_nobody_has_looked_nothing_is_shown():
+    hidden = (-0.35, 0.35, 6.5, 7.5)
+    wide = (-0.5, 0.5, 4.0, 4.2)
+    scene = shot([0.0, 0.1], [wide, hidden])  # neither frame sees the second box
+    depth, _truth = seen_from(ASIDE, [wide, hidden])
+    filled = render(scene)
+    there = (depth > 6) & (depth < 8)
+    assert there.sum() > 100
+    assert not (filled.borrowed[0] > 0)[there].any()
+
+
+def test_behind_something_that_moves_only_frames_that_are_near_in_time_count():
+    depth = np.stack([seen_from(0.0, [POLE])[0], seen_from(0.8, [])[0]])  # it is gone in the other frame
+    grids = [looked_through.coarse(one, K) for one in depth]
+    back = np.where(depth[0] < 9, np.float32(4.5), np.float32(0))
+    own = looked_through.Own(depth[0], back, K @ pose(ASIDE)[:3])
+    columns = (np.arange(96) + 0.5 - K[0, 2]) / K[0, 0]
+    rays, ends = np.stack([columns, np.zeros(96), np.ones(96)]), np.full(96, 0.1, np.float32)
+
+    def crossing(numbers):
+        looks = looked_through.looks(numbers, grids, np.stack([pose(0.0), pose(0.8)]))
+        return looked_through.crosses_unseen(rays, ends, 0.25, own, looks.from_camera(pose(ASIDE), 0))
+
+    soon, late = crossing([0, looked_through.SOON]), crossing([0, looked_through.SOON + 1])
+    assert (late | ~soon).all()
+    assert np.count_nonzero(late) > np.count_nonzero(soon) + 5  # the pole's shadow is some 12 pixels wide
+
+
+@pytest.mark.parametrize("name", ["numpy", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_every_engine_leaves_out_the_same_faces(name):
+    if reason := engines.missing(name):
+        pytest.skip(reason)
+    scene = shot([0.0, 0.8], [POLE])
+    scene = replace(scene, mesh=replace(scene.mesh, see_through=True))
+    pairs = [(0, 0), (1, 1)]
+    whole = list(
+        engines.engine("numba").views(replace(scene, mesh=replace(scene.mesh, see_through=False)), pairs, True)
+    )
+    ours = list(engines.engine("numba").views(scene, pairs, surfaces=True))
+    theirs = list(engines.engine(name).views(scene, pairs, surfaces=True))
+    for a, b, closed in zip(ours, theirs, whole, strict=True):
+        assert np.array_equal(a.surface.ids, b.surface.ids)
+        assert np.array_equal(a.colour, b.colour)
+        assert np.count_nonzero(a.mask) > np.count_nonzero(closed.mask)
+
+
+def test_without_numba_the_same_lines_are_followed(monkeypatch):
+    scene = shot([0.0, 0.8, 0.4], [POLE])
+    mesh = scene.mesh
+    grids = [looked_through.coarse(mesh.depth[t], mesh.intrinsics[t]) for t in range(3)]
+    sight = looked_through.looks(range(3), grids, mesh.source_to_world).from_camera(pose(ASIDE), 0)
+    back = np.where(mesh.depth[0] < 9, np.float32(5), np.float32(0))
+    own = looked_through.Own(mesh.depth[0], back, K @ pose(ASIDE)[:3])
+    random = np.random.default_rng(0)
+    rays = np.stack([random.uniform(-0.6, 0.6, 4000), random.uniform(-0.4, 0.4, 4000), np.ones(4000)])
+    ends = random.uniform(0.1, 0.2, 4000).astype(np.float32)
+    compiled = looked_through.crosses_unseen(rays, ends, 0.3, own, sight)
+    monkeypatch.setattr(looked_through, "missing", lambda name: "not here")
+    assert np.array_equal(looked_through.crosses_unseen(rays, ends, 0.3, own, sight), compiled)
+    assert 0.1 < compiled.mean() < 0.9
