@@ -27,6 +27,23 @@ def serve(
         str, typer.Option("--address", help="Loopback address to listen on; port 0 takes any free one.")
     ] = DEFAULT_ADDRESS,
     state: State = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            help="Jobs that run at the same time: by default one for each NVIDIA GPU, or one without a GPU.",
+            min=1,
+            max=64,
+        ),
+    ] = None,
+    idle: Annotated[
+        float | None,
+        typer.Option(
+            "--idle",
+            help="End a worker that had no job for so many seconds, by default 15 minutes; that frees its GPU.",
+            min=1,
+        ),
+    ] = None,
     linger: Annotated[
         float | None,
         typer.Option("--linger", help="End so many seconds after the last client and job; by default never.", min=0),
@@ -45,7 +62,8 @@ def serve(
     from ex4d_server.executor import Deadlines
     from ex4d_server.server import serve as run_server
 
-    run_server(address, state, deadlines=Deadlines.for_step(step_deadline or Deadlines.step), linger=linger)
+    deadlines = replace(Deadlines.for_step(step_deadline or Deadlines.step), idle=idle or Deadlines.idle)
+    run_server(address, state, deadlines=deadlines, workers=workers, linger=linger)
 
 
 @server.command()

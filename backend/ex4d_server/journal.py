@@ -28,6 +28,8 @@ from ex4d_server.disk import Reserve
 T = TypeVar("T")
 
 MAX_ATTEMPTS = 2
+SHORT = ("reconstruct", "preview")
+"""Kinds of jobs that somebody waits for at a screen: opening a clip, and looking at a path."""
 EVENTS_AT_ONCE = 200
 DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """The second is what SQLite makes of a quota and of a limit on the size of files."""
@@ -189,13 +191,14 @@ class Journal:
             return {sha256 for files in self._in_use.values() for sha256 in files}
 
     def next_queued(self) -> str | None:
-        """Id of the job whose turn it is: owners take turns, and so do those of one owner, whose jobs go in order.
+        """Id of the job whose turn it is: what somebody waits for at a screen first, then owners take turns, and so do
+        those of one owner, whose jobs go in order.
 
         Leases rise, so the one with the oldest last lease has waited longest; one that never had any comes first.
         """
         found = self._read(
             "SELECT id FROM jobs AS job WHERE state = 'queued'"
-            " ORDER BY (SELECT max(lease) FROM jobs WHERE owner = job.owner),"
+            f" ORDER BY kind NOT IN {SHORT}, (SELECT max(lease) FROM jobs WHERE owner = job.owner),"
             " (SELECT max(lease) FROM jobs WHERE owner = job.owner AND turn = job.turn), rowid LIMIT 1"
         )
         return found[0][0] if found else None
@@ -298,7 +301,7 @@ class Journal:
             if row is not None and row.attempt >= MAX_ATTEMPTS:
                 message = (
                     "The server or its worker was lost twice while this job ran, so it is not tried again:"
-                    " look into logs/worker.log in the server's state folder, then start the job anew."
+                    " look into the workers' logs, in the server's state folder, then start the job anew."
                 )
             else:
                 message = "The server was restarted while this job ran."

@@ -62,15 +62,16 @@ from ex4d.weights import store
 from ex4d_server.blobs import BlobStore
 from ex4d_server.bulk import Bulk
 from ex4d_server.content import BlobError
+from ex4d_server.devices import devices
 from ex4d_server.disk import Reserve
 from ex4d_server.executor import Deadlines
 from ex4d_server.gate import CLIENTS, Gate
 from ex4d_server.journal import Journal, JournalError
 from ex4d_server.limited_log import LimitedLog
-from ex4d_server.local import LocalExecutor
 from ex4d_server.lookout import Lookout
 from ex4d_server.orders import GONE, blob_folder
 from ex4d_server.platform import host, remove_tree
+from ex4d_server.pool import Pool
 from ex4d_server.sessions import Sessions
 from ex4d_server.supervisor import Supervisor
 from ex4d_server.wire import Received, receive
@@ -115,11 +116,12 @@ class Server:
         state: folder for journal, files and logs, absolute; made if it is missing.
         runner: "module:function" that makes what the worker calls for each job.
         deadlines: how long a worker may be silent.
+        workers: how many there are, see `ex4d_server.devices`.
         linger: `run` returns after so many seconds without a client and without a job; None stays for ever.
         clock: monotonic seconds.
 
     Raises:
-        InputError: the address is not loopback, or its port is taken; the folder cannot be used.
+        InputError: the address is not loopback, or its port is taken; the folder cannot be used; too many workers.
         ServerError: another server uses the folder, or its journal is of another version.
     """
 
@@ -130,10 +132,12 @@ class Server:
         *,
         runner: str = "ex4d_server.worker:pipeline",
         deadlines: Deadlines | None = None,
+        workers: int | None = None,
         linger: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         ip, port = parse_address(address)
+        workers_on = devices(workers)
         self._state, self._linger, self._clock = state, linger, clock
         self._instance = secrets.token_hex(8)
         self._peers: dict[bytes, Peer] = {}
@@ -164,7 +168,9 @@ class Server:
             )
             bind_bulk = partial(self._bind, gate, f"tcp://{ip}:*", CHUNK_BYTES + 1024, CHUNKS_IN, CHUNKS_OUT)
             self._bulk = Bulk(bind_bulk, self._sessions, self._blobs, state / "exchange", self._instance)
-            self._executor = LocalExecutor(self._context, gate, state, runner=runner, deadlines=deadlines, clock=clock)
+            self._executor = Pool(
+                self._context, gate, state, workers_on, runner=runner, deadlines=deadlines, clock=clock
+            )
             self._lookout = Lookout(self._context, gate, state, clock)
             self._supervisor = Supervisor(self._journal, self._blobs, self._executor, clock)
         except BaseException:
@@ -522,6 +528,7 @@ def serve(
     *,
     runner: str = "ex4d_server.worker:pipeline",
     deadlines: Deadlines | None = None,
+    workers: int | None = None,
     linger: float | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Prints one line with the address when it listens.
@@ -529,14 +536,14 @@ def serve(
     Args:
         address: a loopback address; port 0 takes any free one.
         state_folder: where jobs, files and logs are kept; None for the user's own folder.
-        runner, deadlines, linger: see `Server`.
+        runner, deadlines, workers, linger: see `Server`.
 
     Raises:
         InputError, ServerError: as `Server`.
     """
     stopping = threading.Event()
     state = platformdirs.user_state_path("ex4d") if state_folder is None else state_folder
-    server = Server(address, state.absolute(), runner=runner, deadlines=deadlines, linger=linger)
+    server = Server(address, state.absolute(), runner=runner, deadlines=deadlines, workers=workers, linger=linger)
     try:
         for number in host.stop_signals():
             if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it for SIGHUP

@@ -11,10 +11,11 @@ class Runtime:
 
     Args:
         device: on which models run ("cuda:0", "cpu"); "auto" takes a GPU where there is one.
+        name: of the device, for people; empty where nobody knows.
     """
 
-    def __init__(self, device: str = "auto") -> None:
-        self.device = device
+    def __init__(self, device: str = "auto", name: str = "") -> None:
+        self.device, self.name = device, name
         self._generator: tuple[str, Generator] | None = None
         self._shot: tuple[object, Shot] | None = None
 

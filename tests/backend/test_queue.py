@@ -12,10 +12,11 @@ from server_process import until
 from ex4d.jobs.codec import decode, encode
 from ex4d.jobs.keys import client_keys
 from ex4d.jobs.messages import PROTOCOL_VERSION, SERVER_CONTROL, Event, Follow, Hello, Submit
-from ex4d.pipeline.requests import Blob, Reconstruct, Source, job_hash
+from ex4d.pipeline.requests import Blob, Generate, Reconstruct, Source, job_hash
 
 BLOB = Blob("0" * 64, 1, "a.mp4")
 JOB = Reconstruct(Source((BLOB,), (BLOB,)))
+TAKE = Generate(Source((BLOB,), (BLOB,)))
 
 
 def order(journal: Journal, steps: int) -> list[str]:
@@ -46,6 +47,17 @@ def test_one_who_comes_late_waits_for_one_job_and_not_for_all_of_another():
     journal.add("b0", JOB, "b")
     journal.add("b1", JOB, "b")
     assert order(journal, 5) == ["b0", "a3", "b1", "a4", "a5"]
+    journal.close()
+
+
+def test_what_somebody_waits_for_at_a_screen_comes_before_takes_of_all():
+    journal = Journal(":memory:")
+    for number in range(3):
+        journal.add(f"a{number}", TAKE, "a")
+    journal.add("b0", TAKE, "b")
+    journal.add("b1", JOB, "b")
+    journal.add("a3", JOB, "a")
+    assert order(journal, 6) == ["b1", "a3", "b0", "a0", "a1", "a2"]
     journal.close()
 
 
