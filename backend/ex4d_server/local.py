@@ -28,6 +28,7 @@ from ex4d_server.orders import (
     DEVICE_VARIABLE,
     KEYS_VARIABLE,
     NUMBER_VARIABLE,
+    RUNS_ON_VARIABLE,
     STATE_VARIABLE,
     TOKEN_VARIABLE,
     WORKER_MESSAGES,
@@ -301,7 +302,7 @@ class LocalExecutor:
         token, keys = secrets.token_hex(16), KeyPair.new()
         self._admitted = (keys.public,)
         secret = {TOKEN_VARIABLE: token, KEYS_VARIABLE: f"{self._gate.public} {keys.public} {keys.secret}"}
-        about = {**self._mark, DEVICE_VARIABLE: self._device.title}
+        about = {**self._mark, DEVICE_VARIABLE: self._device.title, RUNS_ON_VARIABLE: self._device.names}
         with host.spare_descriptors(), self._open_log() as output:
             leavings = processes_with(NUMBER_VARIABLE, self._mark[NUMBER_VARIABLE])
             for orphan in kill_all(leavings, ORPHAN_SECONDS):

@@ -38,6 +38,7 @@ from ex4d_server.orders import (
     DEVICE_VARIABLE,
     KEYS_VARIABLE,
     NUMBER_VARIABLE,
+    RUNS_ON_VARIABLE,
     SUPERVISOR_MESSAGES,
     TOKEN_VARIABLE,
     Beat,
@@ -194,7 +195,7 @@ def pipeline() -> Runner:
     from ex4d.pipeline.run import run
     from ex4d.pipeline.runtime import Runtime
 
-    runtime = Runtime(name=os.environ.get(DEVICE_VARIABLE, ""))
+    runtime = Runtime(os.environ.get(RUNS_ON_VARIABLE, "auto"), os.environ.get(DEVICE_VARIABLE, ""))
     return lambda job, locate, out, progress: run(job, gather(job, locate, Path()), out, runtime, progress)
 
 

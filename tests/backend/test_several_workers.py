@@ -63,6 +63,14 @@ def test_without_workers_named_there_is_one_for_each_gpu_and_each_sees_its_own_a
     assert seen(devices(2)) == ["GPU-aaaa", "GPU-bbbb"]
 
 
+def test_with_half_as_many_workers_as_gpus_each_has_two_and_no_more(driver):
+    driver(GPUS)
+    (pair,) = devices(1)
+    assert pair.title == "GPUs 0 and 1, NVIDIA H100 80GB HBM3 and NVIDIA L40S"
+    assert [uuid[:8] for uuid in pair.environment["CUDA_VISIBLE_DEVICES"].split(",")] == ["GPU-aaaa", "GPU-bbbb"]
+    assert pair.names == "cuda:0,cuda:1"
+
+
 @pytest.mark.parametrize(
     ("visible", "expected"),
     [

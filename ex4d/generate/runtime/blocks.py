@@ -7,6 +7,7 @@ gates and the turns of rotary embedding.
 """
 
 import shutil
+import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -21,8 +22,12 @@ EPS = 1e-6
 NATIVE_8BIT = (8, 9)
 """Compute capability from which NVIDIA GPUs multiply in 8 bits."""
 
-MOST_SIZES = 8
-"""For so many numbers of tokens torch's compiler keeps kernels of one function; it refuses to make another."""
+MOST_SIZES = 4
+"""For so many numbers of tokens kernels are kept: torch's compiler keeps eight of one function, and there may be two
+GPUs."""
+
+_COMPILING = threading.Lock()
+"""Held while torch compiles, as it does so once a size and GPU, and two threads may ask at the same time."""
 
 LARGEST_8BIT = 448.0
 """Largest number of float8_e4m3fn."""
@@ -207,7 +212,7 @@ def runner(device: torch.device, head: int, image_tokens: int) -> tuple[Callable
     """`run` as diffsynth calls a block, the fastest that this device can, and a sentence where it could be faster.
 
     Where it is compiled, everything between the products is fused; the first call of each size takes half a minute.
-    Kernels of earlier runners, and those of all sizes before the ninth, are let go and come from torch's cache on disk.
+    Kernels of earlier runners, and those of all sizes before the fifth, are let go and come from torch's cache on disk.
 
     Args:
         device: that computes.
@@ -228,10 +233,12 @@ def runner(device: torch.device, head: int, image_tokens: int) -> tuple[Callable
     def call(weights: BlockWeights, x: Tensor, context: Tensor, t_mod: Tensor, freqs: Tensor) -> Tensor:
         cos, sin = freqs.real.float(), freqs.imag.float()
         if kernel is not run and x.shape not in sizes:
-            if len(sizes) == MOST_SIZES:
-                torch.compiler.reset()
-                sizes.clear()
-            sizes.add(x.shape)
+            with _COMPILING:
+                if len(sizes) == MOST_SIZES:
+                    torch.compiler.reset()
+                    sizes.clear()
+                sizes.add(x.shape)
+                return kernel(weights, x, context, t_mod, cos, sin, head, image_tokens, native)
         return kernel(weights, x, context, t_mod, cos, sin, head, image_tokens, native)
 
     return call, why_slow

@@ -1,6 +1,7 @@
 """Sampling: from noise to latents in Euler steps of flow matching, with guidance and a step cache."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -10,6 +11,10 @@ from ex4d.generate.runtime.step_cache import StepCache
 Guess = Callable[[Tensor, Tensor, int], Tensor]
 """The model's prediction for (latents, time, prompt): prompt 0 is what is wanted, 1 what is not. A model of several
 transformers chooses among them by the time."""
+
+
+class BesideError(Exception):
+    """What predicts on another GPU failed; the first one is as it was."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ def sample(
     after: Callable[[int, Tensor, Tensor, int], None],
     first: int = 0,
     steer: Callable[[Tensor, float], Tensor] | None = None,
+    beside: Guess | None = None,
 ) -> tuple[Tensor, int]:
     """Euler steps of flow matching, from noise to a picture without any.
 
@@ -50,9 +56,13 @@ def sample(
         first: step to go on from.
         steer: changes the finished latents, as they look from a step, for the part of noise that it begins with; the
             noise of the next step stays what it is.
+        beside: the same model on another GPU, which predicts for prompt 1 meanwhile; called from a thread of its own.
 
     Returns:
         The latents after the last step, and how many predictions were computed.
+
+    Raises:
+        BesideError: the model on the other GPU failed.
     """
     steps, asked = len(schedule.times), 0
     cache = StepCache(schedule.reuse, steps)
@@ -62,7 +72,7 @@ def sample(
         if cache.can_skip(step, latents, prompts):
             guesses = {prompt: cache.prediction(latents, prompt) for prompt in prompts}
         else:
-            guesses = {prompt: guess(latents, schedule.times[step], prompt) for prompt in prompts}
+            guesses = _guesses(guess, beside, latents, schedule.times[step], prompts)
             cache.store(latents, guesses)
             asked += len(prompts)
         flow = guesses[1] + schedule.guidance * (guesses[0] - guesses[1]) if guided else guesses[0]
@@ -74,3 +84,18 @@ def sample(
             finished = steered
         after(step + 1, latents, finished, asked)
     return latents, asked
+
+
+def _guesses(
+    guess: Guess, beside: Guess | None, latents: Tensor, time: Tensor, prompts: tuple[int, ...]
+) -> dict[int, Tensor]:
+    """Predictions by prompt, both at the same time where there is somebody for the second."""
+    if beside is None or len(prompts) == 1:
+        return {prompt: guess(latents, time, prompt) for prompt in prompts}
+    with ThreadPoolExecutor(1, thread_name_prefix="beside") as thread:
+        other = thread.submit(beside, latents, time, 1)
+        wanted = guess(latents, time, 0)
+        try:
+            return {0: wanted, 1: other.result()}
+        except RuntimeError as error:  # of CUDA, out of memory among them
+            raise BesideError(str(error).split("\n")[0]) from error
