@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ex4d.errors import EX4DError
@@ -19,6 +20,14 @@ def main() -> int:
     parser.add_argument(
         "--linger", type=float, metavar="SECONDS", help="end so long after the last client and job (default: never)"
     )
+    parser.add_argument("--workers", type=int, metavar="N", help="jobs at a time (default: one for each GPU, or one)")
+    parser.add_argument(
+        "--idle",
+        type=float,
+        metavar="SECONDS",
+        default=Deadlines.idle,
+        help="end a worker that had no job for so long (default: %(default)g)",
+    )
     parser.add_argument(
         "--step-deadline",
         type=float,
@@ -29,8 +38,13 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     try:
-        deadlines = Deadlines.for_step(arguments.step_deadline)
-        serve(arguments.address, arguments.state, deadlines=deadlines, linger=arguments.linger)
+        serve(
+            arguments.address,
+            arguments.state,
+            deadlines=replace(Deadlines.for_step(arguments.step_deadline), idle=arguments.idle),
+            workers=arguments.workers,
+            linger=arguments.linger,
+        )
     except EX4DError as error:
         print(error, file=sys.stderr)
         return 2
