@@ -71,9 +71,10 @@ def finals() -> None:
     made = []
     for device in ("cuda:0", "cuda:0,cuda:1"):
         model = SPEC.make(device)
-        job(model, seen, "balanced", f"{device} cold")
-        job(model, seen, "balanced", f"{device} warm")
-        made.append(job(model, seen, "final", f"{device} warm"))
+        for quality in ("balanced", "final"):
+            job(model, seen, quality, f"{device} cold")
+            last = job(model, seen, quality, f"{device} warm")
+        made.append(last)
         model.unload()
     one, two = (each.frames for each in made)
     same = one.tobytes() == two.tobytes()

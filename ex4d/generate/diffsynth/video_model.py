@@ -5,6 +5,7 @@ stands and stop between two steps. What conditions a step is each model's own.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
@@ -285,7 +286,6 @@ def sample(
     first, before = (int(kept["step"]), int(kept["predictions"])) if kept else (0, 0)
     latents = kept["latents"] if kept else start
     guess = _guess(models, predict, prompts)
-    other = None if models.beside is None or beside is None else _guess_beside(models, models.beside, beside, prompts)
 
     def after(step: int, latents: Tensor, finished: Tensor, asked: int) -> None:
         if checkpoint and step % KEPT_EVERY == 0 and step < settings.steps:
@@ -293,7 +293,10 @@ def sample(
         progress(stage, step, settings.steps, latent_pictures.picture(finished, colours))
 
     progress(stage, first, settings.steps)
-    with computing(models):
+    with computing(models), ThreadPoolExecutor(1, thread_name_prefix="beside") as thread:
+        other = None
+        if models.beside is not None and beside is not None:
+            other = _guess_beside(models, models.beside, beside, prompts, thread)
         result, asked = sampling.sample(guess, latents.to(models.device), schedule, after, first, steer, other)
     if checkpoint:
         checkpoint.forget()
@@ -310,16 +313,21 @@ def _guess(models: Models, predict: Predict, prompts: Prompts) -> sampling.Guess
     return guess
 
 
-def _guess_beside(models: Models, beside: Models, predict: Predict, prompts: Prompts) -> sampling.Guess:
-    """The same of the model on the other GPU, for latents on the first one and back to it, from any thread."""
+def _guess_beside(
+    models: Models, beside: Models, predict: Predict, prompts: Prompts, thread: Executor
+) -> sampling.Beside:
+    """The same of the model on the other GPU, for latents on the first one and back to it."""
     guess = _guess(beside, predict, prompts)
 
-    def elsewhere(latents: Tensor, time: Tensor, prompt: int) -> Tensor:
+    def work(latents: Tensor, time: Tensor, prompt: int) -> Tensor:
         # Of what `computing` sets, attention's kernels hold for all threads, the rest for the one that sets it.
         with torch.no_grad(), beside.as_current(), autocast(beside):
-            return guess(latents.to(beside.device), time, prompt).to(models.device)
+            return guess(latents, time, prompt).to(models.device)
 
-    return elsewhere
+    def begin(latents: Tensor, time: Tensor, prompt: int) -> Callable[[], Tensor]:
+        return thread.submit(work, latents.to(beside.device), time, prompt).result
+
+    return begin
 
 
 def finish(

@@ -7,7 +7,6 @@ gates and the turns of rotary embedding.
 """
 
 import shutil
-import threading
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -25,9 +24,6 @@ NATIVE_8BIT = (8, 9)
 MOST_SIZES = 4
 """For so many numbers of tokens kernels are kept: torch's compiler keeps eight of one function, and there may be two
 GPUs."""
-
-_COMPILING = threading.Lock()
-"""Held while torch compiles, as it does so once a size and GPU, and two threads may ask at the same time."""
 
 LARGEST_8BIT = 448.0
 """Largest number of float8_e4m3fn."""
@@ -233,12 +229,10 @@ def runner(device: torch.device, head: int, image_tokens: int) -> tuple[Callable
     def call(weights: BlockWeights, x: Tensor, context: Tensor, t_mod: Tensor, freqs: Tensor) -> Tensor:
         cos, sin = freqs.real.float(), freqs.imag.float()
         if kernel is not run and x.shape not in sizes:
-            with _COMPILING:
-                if len(sizes) == MOST_SIZES:
-                    torch.compiler.reset()
-                    sizes.clear()
-                sizes.add(x.shape)
-                return kernel(weights, x, context, t_mod, cos, sin, head, image_tokens, native)
+            if len(sizes) == MOST_SIZES:
+                torch.compiler.reset()
+                sizes.clear()
+            sizes.add(x.shape)
         return kernel(weights, x, context, t_mod, cos, sin, head, image_tokens, native)
 
     return call, why_slow

@@ -84,16 +84,17 @@ def test_where_the_second_gpu_fails_midway_the_first_goes_on_from_the_last_kept_
     expected = generate(alone, shot(20), 3, steps=12)
     real, made = common._guess_beside, []
 
-    def failing(models, beside, predict, prompts):
-        guess = real(models, beside, predict, prompts)
+    def failing(models, beside, predict, prompts, thread):
+        begin = real(models, beside, predict, prompts, thread)
 
-        def fail(latents, time, prompt):
+        def fail():
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate much.")
+
+        def begin_or_fail(latents, time, prompt):
             made.append(prompt)
-            if len(made) == 8:
-                raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate much.")
-            return guess(latents, time, prompt)
+            return fail if len(made) == 8 else begin(latents, time, prompt)
 
-        return fail
+        return begin_or_fail
 
     monkeypatch.setattr(common, "_guess_beside", failing)
     told = []
