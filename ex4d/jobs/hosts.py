@@ -89,15 +89,14 @@ def known() -> tuple[KnownServer, ...]:
     path = folder() / SERVERS
     try:
         private_files.check_folder(path.parent, _MAKE_AGAIN)
-        plain = json.loads(private_files.read(path, _MAKE_AGAIN))
-        return tuple(sorted((_server(each) for each in plain), key=lambda server: server.name.casefold()))
+        text = private_files.read(path, _MAKE_AGAIN)
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from error
+    try:
+        return tuple(sorted(map(_server, json.loads(text)), key=lambda server: server.name.casefold()))
     except (ValueError, TypeError, InputError) as error:
-        if isinstance(error, InputError) and str(path) in str(error):
-            raise
         raise InputError(f"The list of servers {path} is damaged: delete it and {_MAKE_AGAIN}.") from error
 
 
