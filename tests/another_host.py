@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 
 def why_not() -> str:
@@ -42,11 +43,23 @@ class AnotherHost:
         """What makes a command run there."""
         return ["ip", "netns", "exec", self.name]
 
-    def slow_down(self, rate: str, delay: str) -> None:
-        """Let the cable carry so much each way, so late in all: "20mbit", "40ms"."""
-        queue = ("root", "netem", "rate", rate, "delay", delay)
+    def slow_down(self, rate: str) -> None:
+        """Let the cable carry so much each way, such as "20mbit"."""
+        queue = ("root", "tbf", "rate", rate, "burst", "64kb", "latency", "400ms")
         subprocess.run(["tc", "qdisc", "add", "dev", self.cable, *queue], check=True)
         subprocess.run([*self.on_it, "tc", "qdisc", "add", "dev", "far", *queue], check=True)
+
+    @contextmanager
+    def long_way(self, ports: tuple[int, ...], seconds: float) -> Iterator[None]:
+        """At this end, let these ports of `here` lead to those of `ip`, with what is sent arriving so much later."""
+        command = [sys.executable, str(Path(__file__).with_name("long_way.py")), self.here, self.ip, str(seconds)]
+        with subprocess.Popen([*command, *map(str, ports)], stdout=subprocess.PIPE) as relay:
+            try:
+                assert relay.stdout
+                relay.stdout.readline()
+                yield
+            finally:
+                relay.kill()
 
     def pull_the_cable(self, out: bool = True) -> None:
         """Nothing gets through, and nobody is told; or it is put back."""

@@ -31,7 +31,10 @@ def parse_own_address(address: str) -> tuple[str, int]:
     """
     host, port = parse_address(address)
     if not is_loopback(host):
-        raise InputError(f"{address} can be reached from other machines: use one such as {DEFAULT_ADDRESS}.")
+        raise InputError(
+            f"{address} is not on this machine: use one such as {DEFAULT_ADDRESS}, and import a server file for a"
+            " server elsewhere."
+        )
     return host, port
 
 

@@ -300,6 +300,11 @@ class Client:
         self._polled = clock()
         self._connection = self._connect()
 
+    @property
+    def lacks_admission(self) -> bool:
+        """The server is there and does not let this key in, or not any more."""
+        return self._connection.not_admitted
+
     # -- what callers use
 
     def submit(self, job: Job, files: Mapping[str, Path] = NO_FILES, *, job_id: str | None = None) -> str:
