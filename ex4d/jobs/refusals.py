@@ -1,5 +1,6 @@
 """Why a client and a server do not come together, in sentences for whoever sits in front of the client."""
 
+from ex4d.jobs.address import is_loopback, parse_address
 from ex4d.jobs.hosts import KnownServer
 
 _OWN = "choose another address here, such as tcp://127.0.0.1:5751, and start a server of your own there."
@@ -30,6 +31,11 @@ def not_admitted(address: str, server: KnownServer | None) -> str:
 
 def no_answer(address: str, server: KnownServer | None) -> str:
     """Nobody listens there, or says nothing."""
+    if server is not None and is_loopback(parse_address(address)[0]):
+        return (
+            f"{server.name} does not answer at {address}, which is on this machine: start its tunnel, or ask whoever"
+            " looks after it whether its server runs."
+        )
     if server is not None:
         return (
             f"{server.name} does not answer at {address}: check your network or VPN, or ask whoever looks after it"
