@@ -15,7 +15,10 @@ from ex4d_server.server import serve
 def main() -> int:
     """Serve; returns 2 with one sentence when that is not possible."""
     parser = argparse.ArgumentParser(prog="python -m ex4d_server", description="The EX-4D server.")
-    parser.add_argument("--address", default=DEFAULT_ADDRESS, help="loopback address; port 0 takes any free one")
+    parser.add_argument("--address", default=DEFAULT_ADDRESS, help="where to listen; port 0 takes any free one")
+    parser.add_argument(
+        "--files-port", type=int, metavar="PORT", help="port for files (default: see ex4d serve --help)"
+    )
     parser.add_argument("--state", type=Path, help="folder for jobs, files and logs (default: the user's own)")
     parser.add_argument(
         "--linger", type=float, metavar="SECONDS", help="end so long after the last client and job (default: never)"
@@ -41,6 +44,7 @@ def main() -> int:
         serve(
             arguments.address,
             arguments.state,
+            files_port=arguments.files_port,
             deadlines=replace(Deadlines.for_step(arguments.step_deadline), idle=arguments.idle),
             workers=arguments.workers,
             linger=arguments.linger,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ex4d.jobs.address import DEFAULT_ADDRESS
+from ex4d_server import access_commands
 
 if TYPE_CHECKING:
     from ex4d_server.blobs import BlobStore, StoreLimits
@@ -24,8 +25,23 @@ server = typer.Typer(no_args_is_help=True, help="Look after what a server keeps.
 
 def serve(
     address: Annotated[
-        str, typer.Option("--address", help="Loopback address to listen on; port 0 takes any free one.")
+        str,
+        typer.Option(
+            "--address",
+            help="Where to listen; port 0 takes any free one. Other machines can reach tcp://0.0.0.0:5750: let one in"
+            " first, with `ex4d server authorize`.",
+        ),
     ] = DEFAULT_ADDRESS,
+    files_port: Annotated[
+        int | None,
+        typer.Option(
+            "--files-port",
+            help="Port for files. By default the one after that of the address, and any free one where only this"
+            " machine can reach the server.",
+            min=0,
+            max=65535,
+        ),
+    ] = None,
     state: State = None,
     workers: Annotated[
         int | None,
@@ -63,7 +79,7 @@ def serve(
     from ex4d_server.server import serve as run_server
 
     deadlines = replace(Deadlines.for_step(step_deadline or Deadlines.step), idle=idle or Deadlines.idle)
-    run_server(address, state, deadlines=deadlines, workers=workers, linger=linger)
+    run_server(address, state, files_port=files_port, deadlines=deadlines, workers=workers, linger=linger)
 
 
 @server.command()
@@ -170,3 +186,7 @@ def _changed(limits: "StoreLimits", gb: float | None, days: float | None) -> "St
 
 def _gigabytes(count: int) -> str:
     return f"{count / 10**9:.2f} GB"
+
+
+for _command in access_commands.COMMANDS:
+    server.command()(_command)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from ex4d.errors import ServerError
 from ex4d.jobs.codec import sentence
-from ex4d.jobs.messages import TERMINAL, Event, Result, State
+from ex4d.jobs.messages import TERMINAL, Event, Load, Result, State
 from ex4d.pipeline.requests import Job, blobs_of, canonical, job_hash
 from ex4d.plain import from_plain, to_plain
 from ex4d_server.disk import Reserve
@@ -206,6 +206,12 @@ class Journal:
     def unfinished(self) -> bool:
         """Whether any job waits or runs."""
         return bool(self._read("SELECT 1 FROM jobs WHERE state IN ('queued', 'running') LIMIT 1"))
+
+    def load(self) -> Load:
+        """How many jobs run and wait."""
+        counted = "SELECT state, count(*) FROM jobs WHERE state IN ('queued', 'running') GROUP BY state"
+        counts = dict(self._read(counted))
+        return Load(counts.get("running", 0), counts.get("queued", 0))
 
     def start(self, job_id: str) -> int:
         """queued -> running under a new lease, which is returned."""

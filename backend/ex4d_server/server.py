@@ -27,9 +27,9 @@ from ex4d.depth import registry
 from ex4d.errors import EX4DError, InputError, ServerError
 from ex4d.generate.base import Memory, Spec
 from ex4d.generate.registry import AUTO, check_options, generators, memory, missing
-from ex4d.jobs.address import DEFAULT_ADDRESS, parse_address
+from ex4d.jobs.address import DEFAULT_ADDRESS, is_loopback, is_numeric, parse_address
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
-from ex4d.jobs.keys import admitted, announce, check_folder, make_keys
+from ex4d.jobs.keys import admitted, announce, further_clients, make_keys
 from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CURVE_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
 from ex4d.jobs.messages import (
     CLIENT_CONTROL,
@@ -54,6 +54,7 @@ from ex4d.jobs.messages import (
     Unseen,
     Welcome,
 )
+from ex4d.jobs.private_files import check_folder
 from ex4d.pipeline import model_files
 from ex4d.pipeline.requests import Fill, Generate, Job, blobs_of, job_hash
 from ex4d.plain import Tagged
@@ -74,7 +75,7 @@ from ex4d_server.platform import host, remove_tree
 from ex4d_server.pool import Pool
 from ex4d_server.sessions import Sessions
 from ex4d_server.supervisor import Supervisor
-from ex4d_server.wire import Received, receive
+from ex4d_server.wire import Received, bind_again, receive
 
 log = logging.getLogger("ex4d.server")
 
@@ -83,7 +84,6 @@ TURN = 20
 """Messages taken from one socket before the others have their turn."""
 PEER_SECONDS = 600.0
 """A client that was silent for so long must say hello again."""
-REBIND_SECONDS = 5.0
 AGAIN_SECONDS = 0.2
 """Until events are sent again to a client whose queue was full."""
 HOUSEKEEPING_SECONDS = 0.25
@@ -109,10 +109,11 @@ class Peer:
 
 
 class Server:
-    """One state folder served on one loopback address.
+    """One state folder served on one address.
 
     Args:
-        address: "tcp://127.0.0.1:PORT"; port 0 takes any free one.
+        address: "tcp://127.0.0.1:PORT", or one that other machines can reach; port 0 takes any free one.
+        files_port: of the bulk socket; None takes any free one on loopback, and elsewhere the port after the address's.
         state: folder for journal, files and logs, absolute; made if it is missing.
         runner: "module:function" that makes what the worker calls for each job.
         deadlines: how long a worker may be silent.
@@ -121,7 +122,8 @@ class Server:
         clock: monotonic seconds.
 
     Raises:
-        InputError: the address is not loopback, or its port is taken; the folder cannot be used; too many workers.
+        InputError: other machines can reach the address and nobody there is let in yet, or it is no numeric one, or a
+            port is taken; the folder cannot be used; more workers than GPUs.
         ServerError: another server uses the folder, or its journal is of another version.
     """
 
@@ -130,13 +132,14 @@ class Server:
         address: str,
         state: Path,
         *,
+        files_port: int | None = None,
         runner: str = "ex4d_server.worker:pipeline",
         deadlines: Deadlines | None = None,
         workers: int | None = None,
         linger: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        ip, port = parse_address(address)
+        ip, port = _numeric(address)
         workers_on = devices(workers)
         self._state, self._linger, self._clock = state, linger, clock
         self._instance = secrets.token_hex(8)
@@ -156,6 +159,7 @@ class Server:
             remove_tree(state / "work")
             self._gate = gate = Gate(self._context, make_keys(state))
             self._admitted = admitted(state)
+            _check_guarded(address, ip, state)
             self._reserve = Reserve(state / "reserve")
             self._journal = Journal(state / "journal.sqlite", reserve=self._reserve)
             self._make_folders()
@@ -166,7 +170,10 @@ class Server:
             self._blobs = BlobStore(
                 blob_folder(state), state / "incoming", in_use=self._journal.files_in_use, owns=self._journal.owns
             )
-            bind_bulk = partial(self._bind, gate, f"tcp://{ip}:*", CHUNK_BYTES + 1024, CHUNKS_IN, CHUNKS_OUT)
+            if files_port is None:
+                files_port = 0 if is_loopback(ip) else _port(self._control) + 1
+            bulk_address = f"tcp://{ip}:{files_port or '*'}"
+            bind_bulk = partial(self._bind, gate, bulk_address, CHUNK_BYTES + 1024, CHUNKS_IN, CHUNKS_OUT)
             self._bulk = Bulk(bind_bulk, self._sessions, self._blobs, state / "exchange", self._instance)
             self._executor = Pool(
                 self._context, gate, state, workers_on, runner=runner, deadlines=deadlines, clock=clock
@@ -288,15 +295,7 @@ class Server:
         self._bulk.renew()
         assert self._gate
         self._control.close(0)
-        end = self._clock() + REBIND_SECONDS
-        while True:
-            try:
-                self._control = self._bind_control(self._gate, self.address)
-                break
-            except InputError:
-                if self._clock() > end:
-                    raise
-                time.sleep(0.02)
+        self._control = bind_again(partial(self._bind_control, self._gate, self.address))
         host.give_memory_back()
 
     def _is_forsaken(self) -> bool:
@@ -435,6 +434,7 @@ class Server:
             Limits(),
             self._bulk.exchange,
             self._peers[peer].session,
+            self._journal.load(),
         )
 
     def _about_job(self, peer: bytes, message: Follow | Cancel) -> Tagged:
@@ -526,6 +526,7 @@ def serve(
     address: str = DEFAULT_ADDRESS,
     state_folder: Path | None = None,
     *,
+    files_port: int | None = None,
     runner: str = "ex4d_server.worker:pipeline",
     deadlines: Deadlines | None = None,
     workers: int | None = None,
@@ -534,16 +535,23 @@ def serve(
     """Serve until SIGTERM or SIGINT. Prints one line with the address when it listens.
 
     Args:
-        address: a loopback address; port 0 takes any free one.
         state_folder: where jobs, files and logs are kept; None for the user's own folder.
-        runner, deadlines, workers, linger: see `Server`.
+        address, files_port, runner, deadlines, workers, linger: see `Server`.
 
     Raises:
         InputError, ServerError: as `Server`.
     """
     stopping = threading.Event()
     state = platformdirs.user_state_path("ex4d") if state_folder is None else state_folder
-    server = Server(address, state.absolute(), runner=runner, deadlines=deadlines, workers=workers, linger=linger)
+    server = Server(
+        address,
+        state.absolute(),
+        files_port=files_port,
+        runner=runner,
+        deadlines=deadlines,
+        workers=workers,
+        linger=linger,
+    )
     try:
         for number in host.stop_signals():
             if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it for SIGHUP
@@ -617,6 +625,30 @@ def _refused(job: Job) -> str:
     except InputError as error:
         return sentence(error)
     return ""
+
+
+def _numeric(address: str) -> tuple[str, int]:
+    """IPv4 address and port of an address to listen on.
+
+    Raises:
+        InputError: it is none.
+    """
+    host, port = parse_address(address)
+    if not is_numeric(host):
+        raise InputError(
+            f"{address} names a machine, and a server listens on an address: write the IPv4 address of this machine, or"
+            f" tcp://0.0.0.0:{port or '*'} for all that it has."
+        )
+    return host, port
+
+
+def _check_guarded(address: str, ip: str, state: Path) -> None:
+    """Raises `InputError` where other machines could reach a server that lets none of them in."""
+    if not is_loopback(ip) and not further_clients(state):
+        raise InputError(
+            f"Other machines can reach {address}, and none is let in yet: let one in with `ex4d server authorize KEY"
+            " --name NAME`; the key comes from Copy My Key in its Blender's preferences, or from `ex4d hosts key`."
+        )
 
 
 def _port(socket: zmq.Socket) -> int:

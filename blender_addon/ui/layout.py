@@ -99,6 +99,9 @@ def _draw_server(column: Layout, context: Context) -> None:
     if trouble is not None:
         advise(column, context, trouble)
     elif here.capabilities is not None:
-        column.label(text="Server is ready", icon="LINKED")
+        name = here.hosts.name
+        column.label(text=told("{name} is ready", name=name) if name else told("Server is ready"), icon="LINKED")
+    elif here.hosts.name:
+        column.label(text=told("Connecting to {name}", name=here.hosts.name), icon="UNLINKED")
     else:
         column.label(text="Server starts when needed" if here.server_python else "No server yet", icon="UNLINKED")

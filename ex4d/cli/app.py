@@ -13,6 +13,7 @@ from ex4d.cli.demo import demo
 from ex4d.cli.depth import depth
 from ex4d.cli.doctor import doctor
 from ex4d.cli.generate import generate
+from ex4d.cli.hosts import hosts
 from ex4d.cli.models import models
 from ex4d.cli.output import fail
 from ex4d.cli.recon import recon
@@ -28,6 +29,7 @@ OWN = {
     "demo": demo,
     "doctor": doctor,
     "models": models,
+    "hosts": hosts,
     "unload": unload,
 }
 """This package's commands, in the order of the help."""

@@ -13,12 +13,18 @@ from ex4d.jobs.address import DEFAULT_ADDRESS
 
 def unload(
     address: Annotated[str, typer.Option("--address", help="Address of the server.")] = DEFAULT_ADDRESS,
+    server: Annotated[
+        str | None, typer.Option("--server", help="A server of your list, by its name, in place of an address.")
+    ] = None,
 ) -> None:
     """Tell a running server to unload its models."""
+    from ex4d.jobs import hosts
     from ex4d.jobs.client import HELLO_SECONDS, Client
 
+    known = hosts.find(server) if server is not None else None
+    address = known.address if known is not None else address
     with tempfile.TemporaryDirectory() as nothing:
-        client = Client(address, Path(nothing))
+        client = Client(address, Path(nothing), known=known)
         deadline = time.monotonic() + HELLO_SECONDS + 2
         asked = False
         try:

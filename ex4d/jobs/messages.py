@@ -17,7 +17,7 @@ from ex4d.pipeline.settings import RenderSettings
 from ex4d.plain import Described, Facts, Gigabytes, Stride, Tagged, Text, Word, between, length, matches
 from ex4d.render.donors import DONOR_FRAMES
 
-PROTOCOL_VERSION = 8
+PROTOCOL_VERSION = 9
 
 Count = Annotated[int, between(0, 2**53)]
 JobId = Annotated[str, matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]
@@ -100,6 +100,14 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Load:
+    """How busy the server is: jobs of all its clients that run and that wait."""
+
+    running: Count = 0
+    waiting: Count = 0
+
+
+@dataclass(frozen=True)
 class Welcome(Tagged):
     """Answer to `Hello`. `instance` is new each time the server starts; `bulk_port` is where files go.
 
@@ -115,6 +123,7 @@ class Welcome(Tagged):
     limits: Limits
     exchange: Annotated[str, length(0, 4096)] = ""
     session: Annotated[str, length(0, 100)] = ""
+    load: Load = field(default_factory=Load)
 
 
 @dataclass(frozen=True)
