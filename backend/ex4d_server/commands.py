@@ -10,6 +10,7 @@ import typer
 
 from ex4d.jobs.address import DEFAULT_ADDRESS
 from ex4d_server import access_commands
+from ex4d_server.queue_command import queue
 
 if TYPE_CHECKING:
     from ex4d_server.blobs import BlobStore, StoreLimits
@@ -188,5 +189,5 @@ def _gigabytes(count: int) -> str:
     return f"{count / 10**9:.2f} GB"
 
 
-for _command in access_commands.COMMANDS:
+for _command in (*access_commands.COMMANDS, queue):
     server.command()(_command)

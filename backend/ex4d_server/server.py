@@ -29,12 +29,15 @@ from ex4d.generate.base import Memory, Spec
 from ex4d.generate.registry import AUTO, check_options, generators, memory, missing
 from ex4d.jobs.address import DEFAULT_ADDRESS, is_loopback, is_numeric, parse_address
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
-from ex4d.jobs.keys import admitted, announce, further_clients, make_keys
+from ex4d.jobs.keys import admitted, announce, client_keys, further_clients, make_keys
 from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CURVE_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
 from ex4d.jobs.messages import (
     CLIENT_CONTROL,
     PROTOCOL_VERSION,
+    QUEUE_TOLD,
     TERMINAL,
+    Ahead,
+    AskQueue,
     Cancel,
     Capabilities,
     Error,
@@ -48,6 +51,8 @@ from ex4d.jobs.messages import (
     Missing,
     Ping,
     Pong,
+    Queue,
+    QueueEntry,
     Status,
     Submit,
     Unload,
@@ -95,6 +100,8 @@ EVENTS_WAITING, CHUNKS_IN, CHUNKS_OUT = 300, 8, 16
 MEMORY_BYTES = 512 << 20
 """The server may grow by so much before it drops all connections with what waits in them: ZeroMQ keeps the frames of
 a message until the last has come, however many there are. Clients come back by themselves."""
+OWN_PROGRAMS, GONE_CLIENT = "this machine", "let in no longer"
+"""Whose jobs are those of the server's own user, and those of clients that were revoked, in the queue."""
 FOLDERS = ("blobs", "incoming", "logs", "work")
 ABOUT_FILE, STOP_FILE = "server.json", "stop"
 
@@ -405,7 +412,9 @@ class Server:
             return Error("hello_first", "The first message must be a hello.")
         known.heard = self._heard = now
         if isinstance(message, Ping):
-            return Pong(sentence(self._supervisor.trouble))
+            return self._pong(known.key)
+        if isinstance(message, AskQueue):
+            return self._queue(known.key)
         if isinstance(message, Unload):
             return self._supervisor.unload(known.key)
         if isinstance(message, Look):
@@ -415,6 +424,33 @@ class Server:
         except JournalError as error:
             self._troubles.warning("%s", error)
             return Error("journal", sentence(error), message.job_id)
+
+    def _pong(self, key: str) -> Pong:
+        """With how many jobs are ahead of the client's own; nothing of that where the journal cannot be read now."""
+        try:
+            order = self._journal.in_turn(QUEUE_TOLD * TURN) if self._journal.waits_for(key) else []
+            own = [Ahead(job_id, ahead) for ahead, job_id in enumerate(order) if self._journal.is_of(job_id, key)]
+        except JournalError:
+            own = []
+        return Pong(sentence(self._supervisor.trouble), tuple(own[:QUEUE_TOLD]))
+
+    def _queue(self, key: str) -> Queue:
+        names = {known: name for name, known in further_clients(self._state).items()}
+        if (own := client_keys(self._state)) is not None:
+            names[own.own.public] = OWN_PROGRAMS
+
+        def told(job_id: str) -> QueueEntry:
+            owner, entry = self._journal.entry(job_id)
+            return replace(
+                entry,
+                client=names.get(owner, GONE_CLIENT),
+                device=self._supervisor.device(job_id),
+                job_id=job_id if owner == key else "",
+            )
+
+        waiting, load = self._journal.in_turn(QUEUE_TOLD), self._journal.load()
+        running = [told(job_id) for job_id in self._journal.running()[:QUEUE_TOLD]]
+        return Queue(tuple(running), tuple(map(told, waiting)), max(load.waiting - len(waiting), 0))
 
     def _welcome(self, peer: bytes, key: str) -> Welcome:
         now = self._clock()

@@ -47,6 +47,7 @@ class Supervisor:
     ) -> None:
         self._journal, self._blobs, self._executor, self._clock = journal, blobs, executor, clock
         self._running: dict[int, str] = {}
+        self._devices: dict[str, str] = {}
         self._to_cancel: set[str] = set()
         self._owed: deque[Callable[[], None]] = deque([journal.recover])
         self._not_before = 0.0
@@ -73,6 +74,10 @@ class Supervisor:
                 self._to_cancel.add(job_id)
                 self._executor.cancel(lease)
 
+    def device(self, job_id: str) -> str:
+        """What a job runs on; empty where it does not run."""
+        return self._devices.get(job_id, "")
+
     def unload(self, owner: str) -> Unloaded:
         """Free the memory of idle workers for the owner of what they did last; to others nothing is loaded."""
         return self._executor.unload(owner)
@@ -97,6 +102,7 @@ class Supervisor:
             self._note_step(job_id, event)
             return
         del self._running[event.lease]
+        self._devices.pop(job_id, None)
         fact = self._fact(job_id, event)
         # Before the journal is written: what a job has left may be what fills the disk.
         self._executor.clean(event.lease)
@@ -170,6 +176,6 @@ class Supervisor:
             return False
         self.trouble = ""
         self._running[lease] = job_id
-        device = self._executor.start(lease, job, row.owner)
+        device = self._devices[job_id] = self._executor.start(lease, job, row.owner)
         log.info("job %s starts under lease %d on %s", job_id, lease, device)
         return True

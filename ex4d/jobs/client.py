@@ -38,6 +38,7 @@ from ex4d.jobs.messages import (
     SERVER_BULK,
     SERVER_CONTROL,
     TERMINAL,
+    AskQueue,
     Cancel,
     Chunk,
     Error,
@@ -51,8 +52,10 @@ from ex4d.jobs.messages import (
     Look,
     Missing,
     Ping,
+    Pong,
     Put,
     PutFile,
+    Queue,
     Seen,
     Status,
     Submit,
@@ -101,6 +104,7 @@ class JobUpdate:
         facts, files: what the job found, and its files by name, when done.
         seq: number of the last event seen, for `Client.follow` after a restart.
         attempt: how often the server has started it.
+        ahead: while it waits, so many jobs start before it, as things stand; None where that is not known.
         picture: small JPEG of what is being made, the latest there was; empty where there was none.
     """
 
@@ -117,6 +121,7 @@ class JobUpdate:
     seq: int = 0
     attempt: int = 0
     picture: bytes = b""
+    ahead: int | None = None
 
     @property
     def ended(self) -> bool:
@@ -258,6 +263,7 @@ class Client:
         occupied: somebody listens at the address and has not said a word of ours: another program, another user's
             server, or one that hangs.
         unloaded: the answer to the last `unload`; None until it comes.
+        queue: the answer to the last `ask_queue`; None until it comes.
 
     Raises:
         InputError: the address is none that can be connected to, or ZeroMQ cannot encrypt here.
@@ -285,6 +291,7 @@ class Client:
         self.server: ServerInfo | None = None
         self.occupied = False
         self.unloaded: Unloaded | None = None
+        self.queue: Queue | None = None
         self.known, self._given = known, known is not None
         self._address, self._port, self._host = address, port, NameLookup(host)
         self._folder, self._state, self._clock = Path(downloads), state, clock
@@ -383,6 +390,11 @@ class Client:
             raise ServerError(self.problem or f"The EX-4D server at {self._address} has not answered yet.")
         self.unloaded = None
         self._send(Unload())
+
+    def ask_queue(self) -> None:
+        """Ask who waits for what; `queue` is the answer, some time later."""
+        self.queue = None
+        self._send(AskQueue())
 
     def look(self, look: Look) -> bool:
         """Ask which pixels are real from a camera; what was seen is in `take_views` when it has come.
@@ -647,6 +659,10 @@ class Client:
             self._error(message)
         elif isinstance(message, Unloaded):
             self.unloaded = message
+        elif isinstance(message, Queue):
+            self.queue = message
+        elif isinstance(message, Pong):
+            self._told_ahead(message)
         elif isinstance(message, Seen | Unseen):
             self._views.append(message)
         elif isinstance(message, Status | Missing | Event):
@@ -661,6 +677,12 @@ class Client:
                 tracked.drop_uploads()
             elif message.seq > tracked.update.seq:
                 self._event(tracked, message)
+
+    def _told_ahead(self, pong: Pong) -> None:
+        for each in pong.ahead:
+            tracked = self._jobs.get(each.job_id)
+            if tracked is not None and tracked.update.state == "queued" and tracked.update.ahead != each.jobs:
+                self._emit(tracked, ahead=each.jobs)
 
     def _error(self, error: Error) -> None:
         tracked = self._jobs.get(error.about)
@@ -691,6 +713,7 @@ class Client:
             "message": event.message,
             "attempt": event.attempt,
             "picture": event.picture or tracked.update.picture,
+            "ahead": None,
         }
         if event.state != "done" or event.result is None:
             self._emit(tracked, **changes, state=event.state, seq=event.seq)
