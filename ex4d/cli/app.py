@@ -17,6 +17,7 @@ from ex4d.cli.hosts import hosts
 from ex4d.cli.models import models
 from ex4d.cli.output import fail
 from ex4d.cli.recon import recon
+from ex4d.cli.run import run_job
 from ex4d.cli.unload import unload
 from ex4d.errors import EX4DError
 
@@ -25,6 +26,7 @@ OWN = {
     "depth": depth,
     "generate": generate,
     "again": again,
+    "run": run_job,
     "camera": camera,
     "demo": demo,
     "doctor": doctor,
