@@ -81,8 +81,8 @@ def test_what_is_wrong_is_said_to_the_farm_too_and_nothing_is_left(job_file, cha
 
 @pytest.mark.skipif(sys.platform == "win32", reason="farms end processes otherwise there")
 def test_a_job_that_the_farm_ends_leaves_nothing_half_made(job_file):
-    command = [sys.executable, "-m", "ex4d", "run", job_file, "--output_dir", job_file.parent / "out" / "shot.take"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ}) as process:
+    command = [sys.executable, "-m", "ex4d.cli", "run", job_file, "--output_dir", job_file.parent / "out" / "shot.take"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
             if line.startswith("openjd_status: Rendering"):
                 break
@@ -90,7 +90,7 @@ def test_a_job_that_the_farm_ends_leaves_nothing_half_made(job_file):
         end = time.monotonic() + 60
         while process.poll() is None and time.monotonic() < end:
             time.sleep(0.05)
-        assert process.returncode == 128 + signal.SIGTERM
+        assert process.returncode == 128 + signal.SIGTERM, process.stderr.read()
     assert not (job_file.parent / "out").exists()
 
 
