@@ -1,7 +1,6 @@
 """`ex4d run`: a job file on a farm."""
 
 import json
-import os
 import re
 import shutil
 import signal
