@@ -77,9 +77,10 @@ def clip(folder: Path) -> tuple[Source, dict[str, Path]]:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
+def serving(folder: Path, *options: str) -> Iterator[str]:
     """The address of a server that ends with this."""
     command = [sys.executable, "-m", "ex4d_server", "--address", "tcp://127.0.0.1:0", "--state", str(folder / "state")]
+    command += options
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout

@@ -1,4 +1,5 @@
-"""Jobs while worker, server and client are killed at random moments: python benchmarks/server_kills.py [KILLS] [SEED].
+"""Jobs while workers, server and client are killed at random moments: python benchmarks/server_kills.py [KILLS] [SEED]
+[WORKERS]. As many jobs run at a time as there are workers, by default one; a kill meets one worker and one client.
 
 Every job that a server has taken must end as done, once, with the right bytes. Prints what was killed and what was
 lost, done twice or wrong; the exit code is 1 where anything was.
@@ -15,6 +16,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -67,7 +69,8 @@ def be_client(address: str, folder: Path, job_id: str, clip: Path) -> None:
 class Bench:
     """A server process that comes back after each kill, and client processes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: int) -> None:
+        self.most = workers
         self.folder, self.state = folder, folder / "state"
         self.address = "tcp://127.0.0.1:0"
         self.log = open(folder / "server.log", "ab")  # noqa: SIM115 - as long as there are servers
@@ -76,7 +79,7 @@ class Bench:
     def start(self) -> None:
         """Start the server, or start it again at the same address."""
         self.server = subprocess.Popen(
-            [sys.executable, __file__, "serve", self.address, str(self.state)],
+            [sys.executable, __file__, "serve", self.address, str(self.state), str(self.most)],
             stdout=subprocess.PIPE,
             stderr=self.log,
             text=True,
@@ -96,8 +99,9 @@ class Bench:
         self.server.stdout.close()
         self.start()
 
-    def client(self, job_id: str, clip: Path) -> subprocess.Popen:
-        """A client process that waits for this job."""
+    def client(self, job_id: str) -> subprocess.Popen:
+        """A client process that waits for this job, whose clip has its name."""
+        clip = self.folder / f"{job_id}.mp4"
         command = [sys.executable, __file__, "client", self.address, str(self.folder / "downloads"), job_id, str(clip)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -115,25 +119,34 @@ class Bench:
 
 
 def one(bench: Bench, target: str, chance: random.Random, lasts: float) -> str:
-    """One job with one kill; returns what is wrong with its end, or nothing."""
-    clip = bench.folder / "clip.mp4"
-    clip.write_bytes(chance.randbytes(CLIP_BYTES))
-    job_id = str(uuid.UUID(int=chance.getrandbits(128), version=4))
-    client = bench.client(job_id, clip)
+    """A job for each worker with one kill; returns what is wrong with their ends, or nothing."""
+    ids = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(bench.most)]
+    for job_id in ids:
+        (bench.folder / f"{job_id}.mp4").write_bytes(chance.randbytes(CLIP_BYTES))
+    clients = [bench.client(job_id) for job_id in ids]
     time.sleep(chance.uniform(0.1, lasts))
+    workers = bench.workers()
     if target == "client":
-        client.kill()
-        client.wait()
-        assert client.stdout is not None
-        client.stdout.close()
-        client = bench.client(job_id, clip)
-    elif target == "worker":
-        kill_all(bench.workers(), 5)
-    elif target.startswith("stopped"):
-        for worker in bench.workers():
-            worker.suspend()
+        clients[0].kill()
+        clients[0].wait()
+        assert clients[0].stdout is not None
+        clients[0].stdout.close()
+        clients[0] = bench.client(ids[0])
+    elif target == "worker" and workers:
+        kill_all([chance.choice(workers)], 5)
+    elif target.startswith("stopped") and workers:
+        with suppress(psutil.Error):
+            chance.choice(workers).suspend()
     if target.endswith("server"):
         bench.kill_server()
+    said = [ending(bench, client, job_id) for client, job_id in zip(clients, ids, strict=True)]
+    for job_id in ids:
+        (bench.folder / f"{job_id}.mp4").unlink()
+    return "; ".join(filter(None, said))
+
+
+def ending(bench: Bench, client: subprocess.Popen, job_id: str) -> str:
+    """What is wrong with the end of a job, or nothing."""
     try:
         said, _ = client.communicate(timeout=PATIENCE_S + 10)
     except subprocess.TimeoutExpired:
@@ -145,16 +158,17 @@ def one(bench: Bench, target: str, chance: random.Random, lasts: float) -> str:
     result = bench.folder / "downloads" / job_id / "result.bin"
     if not result.exists():
         return "done, but its file is missing"
-    return "" if result.read_bytes() == clip.read_bytes()[::-1] else "wrong bytes"
+    right = (bench.folder / f"{job_id}.mp4").read_bytes()[::-1]
+    return "" if result.read_bytes() == right else "wrong bytes"
 
 
-def main(kills: int = 200, seed: int = 0) -> int:
+def main(kills: int = 200, seed: int = 0, workers: int = 1) -> int:
     """Kill and count."""
     chance = random.Random(seed)
     killed: Counter[str] = Counter()
     wrong, slowest = [], 0.0
     with TemporaryDirectory(prefix="ex4d-kills-") as name:
-        bench = Bench(Path(name))
+        bench = Bench(Path(name), workers)
         try:
             began = time.monotonic()
             assert one(bench, "nothing", chance, 0.2) == ""
@@ -167,7 +181,7 @@ def main(kills: int = 200, seed: int = 0) -> int:
                     wrong.append(f"kill {number} ({target}): {said}")
                     print(wrong[-1], flush=True)
                 slowest = max(slowest, time.monotonic() - began)
-                if len(bench.workers()) > 1:
+                if len(bench.workers()) > workers:
                     wrong.append(f"kill {number} ({target}): {len(bench.workers())} workers")
         finally:
             bench.close()
@@ -178,7 +192,10 @@ def main(kills: int = 200, seed: int = 0) -> int:
             ).fetchall()
         journal.close()
         left = len(list((bench.state / "work").glob("*"))) + len(bench.workers())
-    print(f"{kills} kills: " + ", ".join(f"{target} {count}" for target, count in sorted(killed.items())))
+    print(
+        f"{kills} kills, {workers} workers: "
+        + ", ".join(f"{target} {count}" for target, count in sorted(killed.items()))
+    )
     print(f"{len(wrong)} lost or wrong, {len(twice)} ended twice, {left} folders or processes left")
     print(f"jobs in the journal: {dict(jobs)}; the slowest job took {slowest:.1f} s, one without a kill {lasts:.1f} s")
     return int(bool(wrong or twice or left))
@@ -186,9 +203,15 @@ def main(kills: int = 200, seed: int = 0) -> int:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["serve", address, state]:
+        case ["serve", address, state, workers]:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-            serve(address, Path(state), runner="server_kills:make", deadlines=Deadlines(beat=BEAT_SECONDS))
+            serve(
+                address,
+                Path(state),
+                runner="server_kills:make",
+                deadlines=Deadlines(beat=BEAT_SECONDS),
+                workers=int(workers),
+            )
         case ["client", address, folder, job_id, clip]:
             be_client(address, Path(folder), job_id, Path(clip))
         case numbers:

@@ -1,4 +1,5 @@
-"""How fast files go between a client and a server on this machine, and what that does to those who wait.
+"""How fast files go between a client and a server on this machine, what encryption costs, and what that does to those
+who wait.
 
     python benchmarks/transfer.py [MIB]
 
@@ -22,8 +23,8 @@ import zmq
 
 from ex4d.jobs.client import Client
 from ex4d.jobs.codec import encode
-from ex4d.jobs.keys import client_keys, find_state
-from ex4d.jobs.limits import MOVING_BUDGET_S, MOVING_INTERVAL_S
+from ex4d.jobs.keys import ClientKeys, KeyPair, client_keys, find_state
+from ex4d.jobs.limits import CHUNK_BYTES, CREDIT, MOVING_BUDGET_S, MOVING_INTERVAL_S
 from ex4d.jobs.messages import PROTOCOL_VERSION, Hello, Ping
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.requests import Blob, Reconstruct, Source
@@ -154,6 +155,43 @@ def measure(folder: Path, clip: Path, *, same_disk: bool, addon: bool, polls: li
     return seconds
 
 
+def bare(mib: int, encrypted: bool) -> float:
+    """MiB/s of chunks from one socket to another in another process, and nothing else, with the credit of a client."""
+    spawning = multiprocessing.get_context("spawn")
+    ports, server, own = spawning.SimpleQueue(), KeyPair.new(), KeyPair.new()
+    sender = spawning.Process(target=send_chunks, args=(ports, server if encrypted else None))
+    sender.start()
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    if encrypted:
+        ClientKeys(server.public, own).put_on(socket)
+    socket.connect(f"tcp://127.0.0.1:{ports.get()}")
+    for _ in range(CREDIT):
+        socket.send(b"")
+    socket.recv(copy=False)  # the handshake is over
+    began, chunks = time.perf_counter(), (mib << 20) // CHUNK_BYTES - 1
+    for _ in range(chunks):
+        socket.recv(copy=False)
+        socket.send(b"")
+    rate = chunks * CHUNK_BYTES / (1 << 20) / (time.perf_counter() - began)
+    sender.terminate()
+    sender.join()
+    context.destroy(linger=0)
+    return rate
+
+
+def send_chunks(ports: "SimpleQueue[int]", server: KeyPair | None) -> None:
+    """Answer each message with a chunk, until ended."""
+    socket = zmq.Context().socket(zmq.ROUTER)
+    if server is not None:
+        socket.curve_server, socket.curve_secretkey = True, server.secret.encode()
+    ports.put(socket.bind_to_random_port("tcp://127.0.0.1"))
+    chunk = os.urandom(CHUNK_BYTES)
+    while True:
+        peer, _ = socket.recv_multipart()
+        socket.send_multipart([peer, chunk], copy=False)
+
+
 def rates(mib: int = 512) -> None:
     """Print all rates beside that of copying and hashing: the best of some rounds, as other programs disturb."""
     with TemporaryDirectory(dir=SHM if SHM.is_dir() else None) as name:
@@ -178,8 +216,10 @@ def rates(mib: int = 512) -> None:
                 with TemporaryDirectory(dir=folder) as inner:
                     seconds = measure(Path(inner), clip, **way, polls=polls[title], pings=pings[title])
                 best[title] = [min(pair) for pair in zip(best[title], seconds, strict=True)]
+        plain, curve = (max(bare(mib, encrypted) for _ in range(ROUNDS)) for encrypted in (False, True))
         reference = mib / min(base)
         print(f"{mib} MiB, best of {ROUNDS}; copying and hashing in one thread: {reference:.0f} MiB/s")
+        print(f"sockets alone: plain {plain:.0f} MiB/s, encrypted {curve:.0f} MiB/s ({curve / plain:.0%})")
         for title, (up, down) in best.items():
             up, down = mib / up, mib / down
             line = f"{title}: up {up:.0f} MiB/s ({up / reference:.0%}), down {down:.0f} MiB/s ({down / reference:.0%})"

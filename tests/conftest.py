@@ -78,3 +78,15 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder of reference files is not beside the checkout")
     return folder
+
+
+@pytest.fixture
+def far():
+    """Another machine at the other end of a cable; see `another_host.AnotherHost`."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from another_host import another_host, why_not
+
+    if why := why_not():
+        pytest.skip(why)
+    with another_host() as there:
+        yield there

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from ex4d.errors import EX4DError
@@ -14,10 +15,21 @@ from ex4d_server.server import serve
 def main() -> int:
     """Serve; returns 2 with one sentence when that is not possible."""
     parser = argparse.ArgumentParser(prog="python -m ex4d_server", description="The EX-4D server.")
-    parser.add_argument("--address", default=DEFAULT_ADDRESS, help="loopback address; port 0 takes any free one")
+    parser.add_argument("--address", default=DEFAULT_ADDRESS, help="where to listen; port 0 takes any free one")
+    parser.add_argument(
+        "--files-port", type=int, metavar="PORT", help="port for files (default: see ex4d serve --help)"
+    )
     parser.add_argument("--state", type=Path, help="folder for jobs, files and logs (default: the user's own)")
     parser.add_argument(
         "--linger", type=float, metavar="SECONDS", help="end so long after the last client and job (default: never)"
+    )
+    parser.add_argument("--workers", type=int, metavar="N", help="jobs at a time (default: one for each GPU, or one)")
+    parser.add_argument(
+        "--idle",
+        type=float,
+        metavar="SECONDS",
+        default=Deadlines.idle,
+        help="end a worker that had no job for so long (default: %(default)g)",
     )
     parser.add_argument(
         "--step-deadline",
@@ -29,8 +41,14 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     try:
-        deadlines = Deadlines.for_step(arguments.step_deadline)
-        serve(arguments.address, arguments.state, deadlines=deadlines, linger=arguments.linger)
+        serve(
+            arguments.address,
+            arguments.state,
+            files_port=arguments.files_port,
+            deadlines=replace(Deadlines.for_step(arguments.step_deadline), idle=arguments.idle),
+            workers=arguments.workers,
+            linger=arguments.linger,
+        )
     except EX4DError as error:
         print(error, file=sys.stderr)
         return 2

@@ -25,7 +25,7 @@ from ex4d_server.blobs import NO_FILE, BlobStore
 from ex4d_server.content import BlobError, Steps
 from ex4d_server.limited_log import LimitedLog
 from ex4d_server.sessions import Session, Sessions
-from ex4d_server.wire import receive
+from ex4d_server.wire import bind_again, receive
 
 log = logging.getLogger("ex4d.server")
 
@@ -35,6 +35,8 @@ TURN = 20
 HELD_BYTES = 256 << 20
 RENEW_SECONDS = 10.0
 
+HELLO_FIRST = "hello_first", "Say hello on the control socket first."
+
 Answer = list[Tagged | bytes]
 
 
@@ -42,13 +44,13 @@ class Peer:
     """What one client asked for and has not been answered.
 
     Attributes:
-        asked: the requests, each with the size of its content.
+        asked: the requests, each with the size of its content and the session that it came by.
         answer: one that the socket had no room for.
         beyond: how many requests came without credit after those.
     """
 
     def __init__(self) -> None:
-        self.asked: deque[tuple[Steps[Answer], int]] = deque()
+        self.asked: deque[tuple[Steps[Answer], int, Session | None]] = deque()
         self.answer: Answer | None = None
         self.beyond = 0
 
@@ -105,7 +107,7 @@ class Bulk:
         return int(endpoint.rsplit(b":", 1)[1].rstrip(b"\0"))
 
     def renew(self) -> None:
-        """Drop all connections, and all that waits in them; `port` is another after this."""
+        """Drop all connections, and all that waits in them; `port` may be another after this."""
         self._renewed.clear()
         self._renew.set()
         self._renewed.wait(RENEW_SECONDS)
@@ -141,7 +143,7 @@ class Bulk:
     def _start_anew(self) -> None:
         self._socket.close(0)
         self._peers, self._held = {}, 0
-        self._socket = self._bind()
+        self._socket = bind_again(self._bind)
         self._renew.clear()
         self._renewed.set()
 
@@ -158,10 +160,10 @@ class Bulk:
                 continue
             session = self._sessions.find(received.peer, received.key)
             if session is None:
-                peer.asked.append((_refuse("hello_first", "Say hello on the control socket first."), 0))
+                peer.asked.append((_refuse(*HELLO_FIRST), 0, None))
                 continue
             self._held += size
-            peer.asked.append((self._steps(received.frames, session), size))
+            peer.asked.append((self._steps(received.frames, session), size, session))
 
     def _turn(self, identity: bytes, peer: Peer) -> bool:
         """One step for a client; False when it has no room for its answer."""
@@ -169,10 +171,14 @@ class Bulk:
             peer.answer = [Error("credit", "More chunks were sent than the server gives credit for.")]
             peer.beyond -= 1
         elif peer.answer is None:
-            steps, size = peer.asked[0]
+            steps, size, session = peer.asked[0]
             try:
-                next(steps)
-                return True
+                if session is not None and not session.is_open:  # closed after the request: nothing goes on
+                    steps.close()
+                    peer.answer = [Error(*HELLO_FIRST)]
+                else:
+                    next(steps)
+                    return True
             except StopIteration as end:
                 peer.answer = end.value
             peer.asked.popleft()
@@ -184,7 +190,7 @@ class Bulk:
         except zmq.Again:
             return False
         except zmq.ZMQError:  # gone
-            self._held -= sum(size for _, size in peer.asked)
+            self._held -= sum(size for _, size, _ in peer.asked)
             del self._peers[identity]
             return True
         peer.answer = None

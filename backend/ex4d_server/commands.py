@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ex4d.jobs.address import DEFAULT_ADDRESS
+from ex4d_server import access_commands
+from ex4d_server.queue_command import queue
 
 if TYPE_CHECKING:
     from ex4d_server.blobs import BlobStore, StoreLimits
@@ -24,9 +26,41 @@ server = typer.Typer(no_args_is_help=True, help="Look after what a server keeps.
 
 def serve(
     address: Annotated[
-        str, typer.Option("--address", help="Loopback address to listen on; port 0 takes any free one.")
+        str,
+        typer.Option(
+            "--address",
+            help="Where to listen; port 0 takes any free one. Other machines can reach tcp://0.0.0.0:5750: let one in"
+            " first, with `ex4d server authorize`.",
+        ),
     ] = DEFAULT_ADDRESS,
+    files_port: Annotated[
+        int | None,
+        typer.Option(
+            "--files-port",
+            help="Port for files. By default the one after that of the address, and any free one where only this"
+            " machine can reach the server.",
+            min=0,
+            max=65535,
+        ),
+    ] = None,
     state: State = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            help="Jobs that run at the same time: by default one for each NVIDIA GPU, or one without a GPU.",
+            min=1,
+            max=64,
+        ),
+    ] = None,
+    idle: Annotated[
+        float | None,
+        typer.Option(
+            "--idle",
+            help="End a worker that had no job for so many seconds, by default 15 minutes; that frees its GPU.",
+            min=1,
+        ),
+    ] = None,
     linger: Annotated[
         float | None,
         typer.Option("--linger", help="End so many seconds after the last client and job; by default never.", min=0),
@@ -45,7 +79,8 @@ def serve(
     from ex4d_server.executor import Deadlines
     from ex4d_server.server import serve as run_server
 
-    run_server(address, state, deadlines=Deadlines.for_step(step_deadline or Deadlines.step), linger=linger)
+    deadlines = replace(Deadlines.for_step(step_deadline or Deadlines.step), idle=idle or Deadlines.idle)
+    run_server(address, state, files_port=files_port, deadlines=deadlines, workers=workers, linger=linger)
 
 
 @server.command()
@@ -152,3 +187,7 @@ def _changed(limits: "StoreLimits", gb: float | None, days: float | None) -> "St
 
 def _gigabytes(count: int) -> str:
     return f"{count / 10**9:.2f} GB"
+
+
+for _command in (*access_commands.COMMANDS, queue):
+    server.command()(_command)

@@ -1,8 +1,8 @@
 """Where attempts run: the small interface between the supervisor and whatever has processes.
 
 The supervisor decides which job runs and writes down what came of it; it alone touches the journal. An executor has
-processes and clocks, and knows attempts by their leases. Here is one for this machine, `ex4d_server.local`; another
-host, or several GPUs, are further classes with these methods.
+processes and clocks, and knows attempts by their leases. `ex4d_server.local` has one for a device of this machine, and
+`ex4d_server.pool` several of these as one.
 """
 
 from dataclasses import dataclass
@@ -44,6 +44,7 @@ class Deadlines:
             decoding, and what comes before the first stage, such as a download of weights.
         cancel: for a job that was told to stop, before its worker is asked to end.
         term: for a worker that was asked to end, before it is ended.
+        idle: for a worker without a job, before it is ended and gives back what it holds.
     """
 
     beat: float = 120.0
@@ -51,6 +52,7 @@ class Deadlines:
     whole: float = WHOLE_STEPS * 1800.0
     cancel: float = 5.0
     term: float = 2.0
+    idle: float = 900.0
 
     @classmethod
     def for_step(cls, step: float) -> "Deadlines":
@@ -68,8 +70,8 @@ class Executor(Protocol):
     def has_room(self) -> bool:
         """Whether `start` may be called."""
 
-    def start(self, lease: int, job: Job) -> None:
-        """Begin an attempt. Never raises: what goes wrong comes as `Lost`."""
+    def start(self, lease: int, job: Job, owner: str) -> str:
+        """Begin an attempt for an owner, and say on what it runs. Never raises: what goes wrong comes as `Lost`."""
 
     def cancel(self, lease: int) -> None:
         """Tell an attempt to stop, and end it when it does not."""
@@ -83,8 +85,8 @@ class Executor(Protocol):
     def clean(self, lease: int) -> None:
         """Remove what is left of an attempt that has ended."""
 
-    def unload(self) -> Unloaded:
-        """Free the memory of idle workers."""
+    def unload(self, owner: str) -> Unloaded:
+        """Free the memory of idle workers whose last job was this owner's; to others nothing is loaded."""
 
     def close(self) -> None:
         """End all workers with all they started."""

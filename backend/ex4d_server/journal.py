@@ -12,6 +12,7 @@ import json
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 
 from ex4d.errors import ServerError
 from ex4d.jobs.codec import sentence
-from ex4d.jobs.messages import TERMINAL, Event, Result, State
+from ex4d.jobs.messages import TERMINAL, Event, Load, QueueEntry, Result, State
 from ex4d.pipeline.requests import Job, blobs_of, canonical, job_hash
 from ex4d.plain import from_plain, to_plain
 from ex4d_server.disk import Reserve
@@ -28,6 +29,8 @@ from ex4d_server.disk import Reserve
 T = TypeVar("T")
 
 MAX_ATTEMPTS = 2
+SHORT = ("reconstruct", "preview")
+"""Kinds of jobs that somebody waits for at a screen: opening a clip, and looking at a path."""
 EVENTS_AT_ONCE = 200
 DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """The second is what SQLite makes of a quota and of a limit on the size of files."""
@@ -189,20 +192,66 @@ class Journal:
             return {sha256 for files in self._in_use.values() for sha256 in files}
 
     def next_queued(self) -> str | None:
-        """Id of the job whose turn it is: owners take turns, and so do those of one owner, whose jobs go in order.
+        """Id of the job whose turn it is, see `in_turn`."""
+        return next(iter(self.in_turn(1)), None)
+
+    def in_turn(self, most: int) -> list[str]:
+        """Ids of the jobs that would start next if none came any more: what somebody waits for at a screen first, then
+        owners take turns, and so do those of one owner, whose jobs go in order.
 
         Leases rise, so the one with the oldest last lease has waited longest; one that never had any comes first.
         """
-        found = self._read(
-            "SELECT id FROM jobs AS job WHERE state = 'queued'"
-            " ORDER BY (SELECT max(lease) FROM jobs WHERE owner = job.owner),"
-            " (SELECT max(lease) FROM jobs WHERE owner = job.owner AND turn = job.turn), rowid LIMIT 1"
-        )
-        return found[0][0] if found else None
+        lines: dict[tuple[bool, str, str], deque[tuple[int, str]]] = {}
+        for row, job_id, kind, owner, turn in self._read(
+            "SELECT rowid, id, kind, owner, turn FROM jobs WHERE state = 'queued' ORDER BY rowid"
+        ):
+            lines.setdefault((kind not in SHORT, owner, turn), deque()).append((row, job_id))
+        last: dict[tuple[str, ...], int] = {}
+        for _, owner, turn in lines:
+            last[owner, turn] = self._last_lease("owner = ? AND turn = ?", owner, turn)
+            last[owner,] = self._last_lease("owner = ?", owner)
+        lease = max(last.values(), default=0)
+        found: list[str] = []
+        while lines and len(found) < most:
+            waiting = min(lines, key=lambda line: (line[0], last[line[1],], last[line[1:]], lines[line][0]))
+            found.append(lines[waiting].popleft()[1])
+            lease += 1
+            last[waiting[1],] = last[waiting[1:]] = lease
+            if not lines[waiting]:
+                del lines[waiting]
+        return found
+
+    def _last_lease(self, whose: str, *values: str) -> int:
+        return self._read(f"SELECT coalesce(max(lease), 0) FROM jobs WHERE {whose}", *values)[0][0]
 
     def unfinished(self) -> bool:
         """Whether any job waits or runs."""
         return bool(self._read("SELECT 1 FROM jobs WHERE state IN ('queued', 'running') LIMIT 1"))
+
+    def waits_for(self, owner: str) -> bool:
+        """Whether a job of this owner waits."""
+        return bool(self._read("SELECT 1 FROM jobs WHERE state = 'queued' AND owner = ? LIMIT 1", owner))
+
+    def is_of(self, job_id: str, owner: str) -> bool:
+        """Whether a job is this owner's."""
+        return bool(self._read("SELECT 1 FROM jobs WHERE id = ? AND owner = ?", job_id, owner))
+
+    def running(self) -> list[str]:
+        """Ids of the jobs that run, the one that began first in front."""
+        return [job_id for (job_id,) in self._read("SELECT id FROM jobs WHERE state = 'running' ORDER BY lease")]
+
+    def entry(self, job_id: str) -> tuple[str, QueueEntry]:
+        """The owner of a job, and what the queue says of it; whose it is, and on what it runs, others know."""
+        owner, kind = self._read("SELECT owner, kind FROM jobs WHERE id = ?", job_id)[0]
+        query = "SELECT stage, step, steps FROM events WHERE job = ? ORDER BY seq DESC LIMIT 1"
+        stage, step, steps = self._read(query, job_id)[0]
+        return owner, QueueEntry("", kind, "", stage, step, steps, job_id)
+
+    def load(self) -> Load:
+        """How many jobs run and wait."""
+        counted = "SELECT state, count(*) FROM jobs WHERE state IN ('queued', 'running') GROUP BY state"
+        counts = dict(self._read(counted))
+        return Load(counts.get("running", 0), counts.get("queued", 0))
 
     def start(self, job_id: str) -> int:
         """queued -> running under a new lease, which is returned."""
@@ -298,7 +347,7 @@ class Journal:
             if row is not None and row.attempt >= MAX_ATTEMPTS:
                 message = (
                     "The server or its worker was lost twice while this job ran, so it is not tried again:"
-                    " look into logs/worker.log in the server's state folder, then start the job anew."
+                    " look into the workers' logs, in the server's state folder, then start the job anew."
                 )
             else:
                 message = "The server was restarted while this job ran."

@@ -1,4 +1,4 @@
-"""The executor of this machine: one worker process, and the clocks that end what does not end by itself."""
+"""The executor of one device: its worker process, and the clocks that end what does not end by itself."""
 
 import logging
 import os
@@ -20,11 +20,15 @@ from ex4d.jobs.limits import CONTROL_BYTES, CURVE_BYTES
 from ex4d.jobs.messages import Unloaded
 from ex4d.pipeline.requests import Job
 from ex4d.plain import Tagged
+from ex4d_server.devices import PROCESSOR, Device
 from ex4d_server.executor import NOTHING_LOADED, AttemptEvent, Deadlines, Lost
 from ex4d_server.gate import WORKERS, Gate
 from ex4d_server.limited_log import LimitedLog
 from ex4d_server.orders import (
+    DEVICE_VARIABLE,
     KEYS_VARIABLE,
+    NUMBER_VARIABLE,
+    RUNS_ON_VARIABLE,
     STATE_VARIABLE,
     TOKEN_VARIABLE,
     WORKER_MESSAGES,
@@ -34,6 +38,7 @@ from ex4d_server.orders import (
     Step,
     Stop,
     Stopped,
+    log_name,
     work_folder,
 )
 from ex4d_server.platform import host, kill_all, processes_with, remove_tree
@@ -50,7 +55,6 @@ SLEPT_SECONDS = 5.0
 ORPHAN_SECONDS = 5.0
 KILL_SECONDS = 1.0
 """How long the loop waits for the end of a process that was killed; it mostly takes milliseconds."""
-LOG_HINT = "see logs/worker.log in the server's state folder."
 
 
 @dataclass
@@ -79,12 +83,14 @@ class Worker:
 
 
 class LocalExecutor:
-    """One worker process, started for the first attempt and kept warm after it.
+    """One worker process, started when it is needed, kept warm after it, and ended when it was idle for long.
 
     Args:
         context: the server's ZeroMQ context.
         gate: that of the context; it lets in nobody but the worker.
         state: the state folder, absolute.
+        device: what the worker runs on.
+        number: of this worker, from 1.
         runner: "module:function" that makes what the worker calls for each job.
         deadlines: how long a worker may be silent.
         clock: monotonic seconds.
@@ -95,6 +101,8 @@ class LocalExecutor:
         context: zmq.Context,
         gate: Gate,
         state: Path,
+        device: Device = PROCESSOR,
+        number: int = 1,
         *,
         runner: str = "ex4d_server.worker:pipeline",
         deadlines: Deadlines | None = None,
@@ -102,25 +110,27 @@ class LocalExecutor:
     ) -> None:
         self._state, self._runner, self._clock = state, runner, clock
         self._deadlines = deadlines or Deadlines()
-        self._gate = gate
+        self._gate, self._device = gate, device
         self._admitted: tuple[str, ...] = ()
         self._worker: Worker | None = None
         self._attempt: Attempt | None = None
+        self._owner = ""
         self._events: list[AttemptEvent] = []
         self._refusals = LimitedLog(log, clock)
         self._ticked = clock()
         self._dying: list[subprocess.Popen] = []
-        self._mark = str(state.resolve())
-        kill_all(processes_with(STATE_VARIABLE, self._mark), ORPHAN_SECONDS)  # of a server that was killed
+        self._idle_since = self._ticked
+        self._mark = {STATE_VARIABLE: str(state.resolve()), NUMBER_VARIABLE: f"{number} {state.resolve()}"}
         self._socket = context.socket(zmq.ROUTER)
         self._socket.linger = 0
         self._socket.router_mandatory = True
         self._socket.maxmsgsize = CONTROL_BYTES + CURVE_BYTES
         self._socket.rcvhwm = QUEUE
         self._socket.handshake_ivl = 5000
-        gate.guard(self._socket, WORKERS, lambda: self._admitted)
+        gate.guard(self._socket, f"{WORKERS}-{number}", lambda: self._admitted)
         self._port = self._socket.bind_to_random_port("tcp://127.0.0.1")
-        self._log = state / "logs" / "worker.log"
+        self._log = state / "logs" / log_name(number)
+        self._hint = f"see logs/{self._log.name} in the server's state folder."
         with suppress(OSError):
             self._log.parent.mkdir(exist_ok=True)
             if self._log.exists():
@@ -136,17 +146,24 @@ class LocalExecutor:
         self._dying = [process for process in self._dying if process.poll() is None]
         return self._attempt is None and not self._dying
 
-    def start(self, lease: int, job: Job) -> None:
+    @property
+    def is_running(self) -> bool:
+        """Whether the worker process is there, with what it has loaded."""
+        return self._worker is not None
+
+    def start(self, lease: int, job: Job, owner: str) -> str:
         """See `Executor`."""
         assert self._attempt is None
+        self._owner = owner
         self._attempt = Attempt(lease, job, self._clock(), self._deadlines.whole)
         if self._worker is None:
             try:
                 self._worker = self._spawn()
             except (OSError, subprocess.SubprocessError) as error:
                 self._lose(f"No worker process could be started ({error}): free some memory, disk or open files.")
-                return
+                return self._device.title
         self._hand_over()
+        return self._device.title
 
     def cancel(self, lease: int) -> None:
         """See `Executor`."""
@@ -173,8 +190,10 @@ class LocalExecutor:
         """See `Executor`."""
         remove_tree(self.folder(lease))
 
-    def unload(self) -> Unloaded:
+    def unload(self, owner: str) -> Unloaded:
         """See `Executor`. The worker ends, and with it everything that it holds, on the GPU too."""
+        if owner != self._owner:
+            return NOTHING_LOADED
         if self._attempt:
             return Unloaded(False, "A job is running: wait for it, or cancel it first.")
         if self._worker is None:
@@ -246,8 +265,11 @@ class LocalExecutor:
         worker, attempt = self._worker, self._attempt
         if worker and slept > SLEPT_SECONDS:
             worker.heard += slept
+            self._idle_since += slept
             if attempt:
                 attempt.stepped += slept
+        if attempt:
+            self._idle_since = now
         if worker is None:
             return
         silent = now - worker.heard
@@ -263,13 +285,16 @@ class LocalExecutor:
         elif attempt and now - attempt.stepped > attempt.patience:
             where = f"in the stage {attempt.stage!r}" if attempt.stage else "before its first stage"
             self._give_up(worker, f"made no step for {now - attempt.stepped:.0f} s {where} and was ended")
+        elif now - self._idle_since > self._deadlines.idle:
+            log.info("worker %d was idle for long and is ended", worker.process.pid)
+            self._end_worker(worker)
 
     def _give_up(self, worker: Worker, why: str) -> None:
         """End a worker that is not worth waiting for; the next attempt gets a new one."""
         log.warning("worker %d %s", worker.process.pid, why)
         self._end_worker(worker)
         if self._attempt:
-            self._lose(f"The worker process {why} while it ran this job: {LOG_HINT}")
+            self._lose(f"The worker process {why} while it ran this job: {self._hint}")
 
     # -- the process
 
@@ -277,8 +302,10 @@ class LocalExecutor:
         token, keys = secrets.token_hex(16), KeyPair.new()
         self._admitted = (keys.public,)
         secret = {TOKEN_VARIABLE: token, KEYS_VARIABLE: f"{self._gate.public} {keys.public} {keys.secret}"}
+        about = {**self._mark, DEVICE_VARIABLE: self._device.title, RUNS_ON_VARIABLE: self._device.names}
         with host.spare_descriptors(), self._open_log() as output:
-            for orphan in kill_all(processes_with(STATE_VARIABLE, self._mark), ORPHAN_SECONDS):
+            leavings = processes_with(NUMBER_VARIABLE, self._mark[NUMBER_VARIABLE])
+            for orphan in kill_all(leavings, ORPHAN_SECONDS):
                 raise OSError(f"process {orphan.pid} of an earlier worker cannot be ended")
             process = subprocess.Popen(
                 [
@@ -288,10 +315,10 @@ class LocalExecutor:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **secret, STATE_VARIABLE: self._mark},
+                env={**os.environ, **self._device.environment, **about, **secret},
                 **host.spawn_options,
             )
-        log.info("worker %d started", process.pid)
+        log.info("worker %d started on %s", process.pid, self._device.title)
         return Worker(process, token, keys, self._clock())
 
     def _open_log(self) -> IO[bytes]:
@@ -330,7 +357,7 @@ class LocalExecutor:
         how = host.how_it_ended(worker.process.returncode)
         log.warning("worker %d %s", worker.process.pid, how)
         if self._attempt:
-            self._lose(f"The worker process {how} while it ran this job: {LOG_HINT}")
+            self._lose(f"The worker process {how} while it ran this job: {self._hint}")
 
     def _read_last_words(self) -> None:
         """A result that was sent before the process died counts."""

@@ -18,6 +18,11 @@ KEYS_VARIABLE = "EX4D_WORKER_KEYS"
 """In the environment of a worker: the public key of its server, and its own pair, which no other worker gets."""
 STATE_VARIABLE = "EX4D_WORKER_OF"
 """In the environment of a worker and of all it starts: the state folder. So the next server finds what was left."""
+NUMBER_VARIABLE = "EX4D_WORKER_NUMBER"
+"""The same with the worker's number before it: each of several finds what an earlier one in its place has left."""
+DEVICE_VARIABLE = "EX4D_WORKER_DEVICE"
+RUNS_ON_VARIABLE = "EX4D_WORKER_RUNS_ON"
+"""In the environment of a worker: what it runs on, for people and for torch."""
 LOOKER_VARIABLE = "EX4D_LOOKER_OF"
 """The same for the process that looks for clients, which comes and goes without the worker."""
 GONE = "The server has no depth of this shot: press Preview Path to send it."
@@ -94,6 +99,11 @@ WORKER_MESSAGES = (Ready, Beat, Step, Finished, Failed, Stopped)
 SUPERVISOR_MESSAGES = (Run, Stop)
 LOOKER_MESSAGES = (Ready, Seen, Unseen)
 LOOKOUT_MESSAGES = (Look,)
+
+
+def log_name(number: int) -> str:
+    """File, in the state folder's `logs`, of what a worker prints."""
+    return "worker.log" if number == 1 else f"worker-{number}.log"
 
 
 def work_folder(state: Path, lease: int) -> Path:

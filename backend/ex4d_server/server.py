@@ -27,14 +27,17 @@ from ex4d.depth import registry
 from ex4d.errors import EX4DError, InputError, ServerError
 from ex4d.generate.base import Memory, Spec
 from ex4d.generate.registry import AUTO, check_options, generators, memory, missing
-from ex4d.jobs.address import DEFAULT_ADDRESS, parse_address
+from ex4d.jobs.address import DEFAULT_ADDRESS, is_loopback, is_numeric, parse_address
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
-from ex4d.jobs.keys import admitted, announce, check_folder, make_keys
+from ex4d.jobs.keys import admitted, announce, client_keys, further_clients, make_keys
 from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CURVE_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
 from ex4d.jobs.messages import (
     CLIENT_CONTROL,
     PROTOCOL_VERSION,
+    QUEUE_TOLD,
     TERMINAL,
+    Ahead,
+    AskQueue,
     Cancel,
     Capabilities,
     Error,
@@ -48,12 +51,15 @@ from ex4d.jobs.messages import (
     Missing,
     Ping,
     Pong,
+    Queue,
+    QueueEntry,
     Status,
     Submit,
     Unload,
     Unseen,
     Welcome,
 )
+from ex4d.jobs.private_files import check_folder
 from ex4d.pipeline import model_files
 from ex4d.pipeline.requests import Fill, Generate, Job, blobs_of, job_hash
 from ex4d.plain import Tagged
@@ -62,18 +68,19 @@ from ex4d.weights import store
 from ex4d_server.blobs import BlobStore
 from ex4d_server.bulk import Bulk
 from ex4d_server.content import BlobError
+from ex4d_server.devices import devices
 from ex4d_server.disk import Reserve
 from ex4d_server.executor import Deadlines
 from ex4d_server.gate import CLIENTS, Gate
 from ex4d_server.journal import Journal, JournalError
 from ex4d_server.limited_log import LimitedLog
-from ex4d_server.local import LocalExecutor
 from ex4d_server.lookout import Lookout
 from ex4d_server.orders import GONE, blob_folder
 from ex4d_server.platform import host, remove_tree
+from ex4d_server.pool import Pool
 from ex4d_server.sessions import Sessions
 from ex4d_server.supervisor import Supervisor
-from ex4d_server.wire import Received, receive
+from ex4d_server.wire import Received, bind_again, receive
 
 log = logging.getLogger("ex4d.server")
 
@@ -82,7 +89,6 @@ TURN = 20
 """Messages taken from one socket before the others have their turn."""
 PEER_SECONDS = 600.0
 """A client that was silent for so long must say hello again."""
-REBIND_SECONDS = 5.0
 AGAIN_SECONDS = 0.2
 """Until events are sent again to a client whose queue was full."""
 HOUSEKEEPING_SECONDS = 0.25
@@ -94,6 +100,8 @@ EVENTS_WAITING, CHUNKS_IN, CHUNKS_OUT = 300, 8, 16
 MEMORY_BYTES = 512 << 20
 """The server may grow by so much before it drops all connections with what waits in them: ZeroMQ keeps the frames of
 a message until the last has come, however many there are. Clients come back by themselves."""
+OWN_PROGRAMS, GONE_CLIENT = "this machine", "let in no longer"
+"""Whose jobs are those of the server's own user, and those of clients that were revoked, in the queue."""
 FOLDERS = ("blobs", "incoming", "logs", "work")
 ABOUT_FILE, STOP_FILE = "server.json", "stop"
 
@@ -108,18 +116,21 @@ class Peer:
 
 
 class Server:
-    """One state folder served on one loopback address.
+    """One state folder served on one address.
 
     Args:
-        address: "tcp://127.0.0.1:PORT"; port 0 takes any free one.
+        address: "tcp://127.0.0.1:PORT", or one that other machines can reach; port 0 takes any free one.
+        files_port: of the bulk socket; None takes any free one on loopback, and elsewhere the port after the address's.
         state: folder for journal, files and logs, absolute; made if it is missing.
         runner: "module:function" that makes what the worker calls for each job.
         deadlines: how long a worker may be silent.
+        workers: how many there are, see `ex4d_server.devices`.
         linger: `run` returns after so many seconds without a client and without a job; None stays for ever.
         clock: monotonic seconds.
 
     Raises:
-        InputError: the address is not loopback, or its port is taken; the folder cannot be used.
+        InputError: other machines can reach the address and nobody there is let in yet, or it is no numeric one, or a
+            port is taken; the folder cannot be used; more workers than GPUs.
         ServerError: another server uses the folder, or its journal is of another version.
     """
 
@@ -128,12 +139,15 @@ class Server:
         address: str,
         state: Path,
         *,
+        files_port: int | None = None,
         runner: str = "ex4d_server.worker:pipeline",
         deadlines: Deadlines | None = None,
+        workers: int | None = None,
         linger: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        ip, port = parse_address(address)
+        ip, port = _numeric(address)
+        workers_on = devices(workers)
         self._state, self._linger, self._clock = state, linger, clock
         self._instance = secrets.token_hex(8)
         self._peers: dict[bytes, Peer] = {}
@@ -152,6 +166,7 @@ class Server:
             remove_tree(state / "work")
             self._gate = gate = Gate(self._context, make_keys(state))
             self._admitted = admitted(state)
+            _check_guarded(address, ip, state)
             self._reserve = Reserve(state / "reserve")
             self._journal = Journal(state / "journal.sqlite", reserve=self._reserve)
             self._make_folders()
@@ -162,9 +177,14 @@ class Server:
             self._blobs = BlobStore(
                 blob_folder(state), state / "incoming", in_use=self._journal.files_in_use, owns=self._journal.owns
             )
-            bind_bulk = partial(self._bind, gate, f"tcp://{ip}:*", CHUNK_BYTES + 1024, CHUNKS_IN, CHUNKS_OUT)
+            if files_port is None:
+                files_port = 0 if is_loopback(ip) else _port(self._control) + 1
+            bulk_address = f"tcp://{ip}:{files_port or '*'}"
+            bind_bulk = partial(self._bind, gate, bulk_address, CHUNK_BYTES + 1024, CHUNKS_IN, CHUNKS_OUT)
             self._bulk = Bulk(bind_bulk, self._sessions, self._blobs, state / "exchange", self._instance)
-            self._executor = LocalExecutor(self._context, gate, state, runner=runner, deadlines=deadlines, clock=clock)
+            self._executor = Pool(
+                self._context, gate, state, workers_on, runner=runner, deadlines=deadlines, clock=clock
+            )
             self._lookout = Lookout(self._context, gate, state, clock)
             self._supervisor = Supervisor(self._journal, self._blobs, self._executor, clock)
         except BaseException:
@@ -282,15 +302,7 @@ class Server:
         self._bulk.renew()
         assert self._gate
         self._control.close(0)
-        end = self._clock() + REBIND_SECONDS
-        while True:
-            try:
-                self._control = self._bind_control(self._gate, self.address)
-                break
-            except InputError:
-                if self._clock() > end:
-                    raise
-                time.sleep(0.02)
+        self._control = bind_again(partial(self._bind_control, self._gate, self.address))
         host.give_memory_back()
 
     def _is_forsaken(self) -> bool:
@@ -400,7 +412,9 @@ class Server:
             return Error("hello_first", "The first message must be a hello.")
         known.heard = self._heard = now
         if isinstance(message, Ping):
-            return Pong(sentence(self._supervisor.trouble))
+            return self._pong(known.key)
+        if isinstance(message, AskQueue):
+            return self._queue(known.key)
         if isinstance(message, Unload):
             return self._supervisor.unload(known.key)
         if isinstance(message, Look):
@@ -410,6 +424,33 @@ class Server:
         except JournalError as error:
             self._troubles.warning("%s", error)
             return Error("journal", sentence(error), message.job_id)
+
+    def _pong(self, key: str) -> Pong:
+        """With how many jobs are ahead of the client's own; nothing of that where the journal cannot be read now."""
+        try:
+            order = self._journal.in_turn(QUEUE_TOLD * TURN) if self._journal.waits_for(key) else []
+            own = [Ahead(job_id, ahead) for ahead, job_id in enumerate(order) if self._journal.is_of(job_id, key)]
+        except JournalError:
+            own = []
+        return Pong(sentence(self._supervisor.trouble), tuple(own[:QUEUE_TOLD]))
+
+    def _queue(self, key: str) -> Queue:
+        names = {known: name for name, known in further_clients(self._state).items()}
+        if (own := client_keys(self._state)) is not None:
+            names[own.own.public] = OWN_PROGRAMS
+
+        def told(job_id: str) -> QueueEntry:
+            owner, entry = self._journal.entry(job_id)
+            return replace(
+                entry,
+                client=names.get(owner, GONE_CLIENT),
+                device=self._supervisor.device(job_id),
+                job_id=job_id if owner == key else "",
+            )
+
+        waiting, load = self._journal.in_turn(QUEUE_TOLD), self._journal.load()
+        running = [told(job_id) for job_id in self._journal.running()[:QUEUE_TOLD]]
+        return Queue(tuple(running), tuple(map(told, waiting)), max(load.waiting - len(waiting), 0))
 
     def _welcome(self, peer: bytes, key: str) -> Welcome:
         now = self._clock()
@@ -429,6 +470,7 @@ class Server:
             Limits(),
             self._bulk.exchange,
             self._peers[peer].session,
+            self._journal.load(),
         )
 
     def _about_job(self, peer: bytes, message: Follow | Cancel) -> Tagged:
@@ -520,23 +562,32 @@ def serve(
     address: str = DEFAULT_ADDRESS,
     state_folder: Path | None = None,
     *,
+    files_port: int | None = None,
     runner: str = "ex4d_server.worker:pipeline",
     deadlines: Deadlines | None = None,
+    workers: int | None = None,
     linger: float | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Prints one line with the address when it listens.
 
     Args:
-        address: a loopback address; port 0 takes any free one.
         state_folder: where jobs, files and logs are kept; None for the user's own folder.
-        runner, deadlines, linger: see `Server`.
+        address, files_port, runner, deadlines, workers, linger: see `Server`.
 
     Raises:
         InputError, ServerError: as `Server`.
     """
     stopping = threading.Event()
     state = platformdirs.user_state_path("ex4d") if state_folder is None else state_folder
-    server = Server(address, state.absolute(), runner=runner, deadlines=deadlines, linger=linger)
+    server = Server(
+        address,
+        state.absolute(),
+        files_port=files_port,
+        runner=runner,
+        deadlines=deadlines,
+        workers=workers,
+        linger=linger,
+    )
     try:
         for number in host.stop_signals():
             if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it for SIGHUP
@@ -610,6 +661,30 @@ def _refused(job: Job) -> str:
     except InputError as error:
         return sentence(error)
     return ""
+
+
+def _numeric(address: str) -> tuple[str, int]:
+    """IPv4 address and port of an address to listen on.
+
+    Raises:
+        InputError: it is none.
+    """
+    host, port = parse_address(address)
+    if not is_numeric(host):
+        raise InputError(
+            f"{address} names a machine, and a server listens on an address: write the IPv4 address of this machine, or"
+            f" tcp://0.0.0.0:{port or '*'} for all that it has."
+        )
+    return host, port
+
+
+def _check_guarded(address: str, ip: str, state: Path) -> None:
+    """Raises `InputError` where other machines could reach a server that lets none of them in."""
+    if not is_loopback(ip) and not further_clients(state):
+        raise InputError(
+            f"Other machines can reach {address}, and none is let in yet: let one in with `ex4d server authorize KEY"
+            " --name NAME`; the key comes from Copy My Key in its Blender's preferences, or from `ex4d hosts key`."
+        )
 
 
 def _port(socket: zmq.Socket) -> int:

@@ -12,10 +12,12 @@ class Session:
     Attributes:
         key: its public key.
         files: hashes of the results that it was told of, and so may fetch.
+        is_open: whether it is served; not where it came back, was forgotten, or its key was taken back.
     """
 
     key: str
     files: set[str] = field(default_factory=set)
+    is_open: bool = True
 
 
 class Sessions:
@@ -39,6 +41,7 @@ class Sessions:
         return session if session is not None and session.key == key else None
 
     def close(self, secret: str) -> None:
-        """Forget a session."""
+        """Forget a session; what it still has under way is answered no more."""
         with self._lock:
-            self._sessions.pop(secret.encode(), None)
+            if session := self._sessions.pop(secret.encode(), None):
+                session.is_open = False

@@ -14,7 +14,7 @@ from ex4d.errors import EX4DError, ServerError
 from ex4d.jobs.codec import ProtocolError
 from ex4d.jobs.messages import Unloaded
 from ex4d_server.blobs import BlobStore
-from ex4d_server.executor import NOTHING_LOADED, AttemptEvent, Executor, Lost
+from ex4d_server.executor import AttemptEvent, Executor, Lost
 from ex4d_server.journal import Journal, JournalError
 from ex4d_server.limited_log import LimitedLog
 from ex4d_server.orders import Failed, Finished, Step, Stopped
@@ -47,10 +47,10 @@ class Supervisor:
     ) -> None:
         self._journal, self._blobs, self._executor, self._clock = journal, blobs, executor, clock
         self._running: dict[int, str] = {}
+        self._devices: dict[str, str] = {}
         self._to_cancel: set[str] = set()
         self._owed: deque[Callable[[], None]] = deque([journal.recover])
         self._not_before = 0.0
-        self._last_owner = ""
         self.trouble = ""
         self._troubles = LimitedLog(log, clock)
 
@@ -74,11 +74,13 @@ class Supervisor:
                 self._to_cancel.add(job_id)
                 self._executor.cancel(lease)
 
+    def device(self, job_id: str) -> str:
+        """What a job runs on; empty where it does not run."""
+        return self._devices.get(job_id, "")
+
     def unload(self, owner: str) -> Unloaded:
         """Free the memory of idle workers for the owner of what they did last; to others nothing is loaded."""
-        if owner != self._last_owner:
-            return NOTHING_LOADED
-        return self._executor.unload()
+        return self._executor.unload(owner)
 
     def close(self) -> None:
         """End the workers. Jobs under way go back to the queue, and the attempt does not count."""
@@ -100,6 +102,7 @@ class Supervisor:
             self._note_step(job_id, event)
             return
         del self._running[event.lease]
+        self._devices.pop(job_id, None)
         fact = self._fact(job_id, event)
         # Before the journal is written: what a job has left may be what fills the disk.
         self._executor.clean(event.lease)
@@ -172,7 +175,7 @@ class Supervisor:
             self._blocked(error)
             return False
         self.trouble = ""
-        log.info("job %s starts under lease %d", job_id, lease)
-        self._running[lease], self._last_owner = job_id, row.owner
-        self._executor.start(lease, job)
+        self._running[lease] = job_id
+        device = self._devices[job_id] = self._executor.start(lease, job, row.owner)
+        log.info("job %s starts under lease %d on %s", job_id, lease, device)
         return True

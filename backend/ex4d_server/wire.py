@@ -1,10 +1,15 @@
-"""Reading a message of bounded size, and who sent it."""
+"""Reading a message of bounded size, and who sent it; and a socket in place of another."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import zmq
 
+from ex4d.errors import InputError
 from ex4d.jobs.limits import MESSAGE_FRAMES
+
+REBIND_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -35,3 +40,19 @@ def receive(socket: zmq.Socket) -> Received:
         if len(frames) < MESSAGE_FRAMES:
             frames.append(frame)
     return Received(peer.bytes, key, frames)
+
+
+def bind_again(bind: Callable[[], zmq.Socket]) -> zmq.Socket:
+    """Bind a socket to the port of one that was just closed, which takes ZeroMQ a moment.
+
+    Raises:
+        InputError: somebody else holds the port now.
+    """
+    end = time.monotonic() + REBIND_SECONDS
+    while True:
+        try:
+            return bind()
+        except InputError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)

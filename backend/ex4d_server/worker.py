@@ -35,7 +35,10 @@ from ex4d_server.content import checked
 from ex4d_server.disk import nothing_fits, says_disk_full
 from ex4d_server.orders import (
     BEAT_SECONDS,
+    DEVICE_VARIABLE,
     KEYS_VARIABLE,
+    NUMBER_VARIABLE,
+    RUNS_ON_VARIABLE,
     SUPERVISOR_MESSAGES,
     TOKEN_VARIABLE,
     Beat,
@@ -47,6 +50,7 @@ from ex4d_server.orders import (
     Stop,
     Stopped,
     blob_folder,
+    log_name,
     work_folder,
 )
 from ex4d_server.platform import host
@@ -158,7 +162,7 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner) -> None
             note_exception()
             text = (
                 f"The job stopped on an unexpected error ({type(error).__name__}: {str(error)[:500]}); the server's"
-                " log has the details: logs/worker.log in its state folder."
+                f" log has the details: logs/{own_log()} in its state folder."
             )
         ending = Failed(order.lease, sentence(text))
     finally:
@@ -166,6 +170,11 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner) -> None
     with suppress(OSError):
         sys.stderr.flush()
     socket.send(encode(ending))
+
+
+def own_log() -> str:
+    """Name of the file that this worker prints to."""
+    return log_name(int(os.environ.get(NUMBER_VARIABLE, "1").split()[0]))
 
 
 def note_exception() -> None:
@@ -186,7 +195,7 @@ def pipeline() -> Runner:
     from ex4d.pipeline.run import run
     from ex4d.pipeline.runtime import Runtime
 
-    runtime = Runtime()
+    runtime = Runtime(os.environ.get(RUNS_ON_VARIABLE, "auto"), os.environ.get(DEVICE_VARIABLE, ""))
     return lambda job, locate, out, progress: run(job, gather(job, locate, Path()), out, runtime, progress)
 
 

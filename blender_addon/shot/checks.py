@@ -190,7 +190,7 @@ def _no_server() -> list[Advice]:
     if now.state.trouble:  # what it is, and the button that helps, stand at the top of the tab
         text = told("No server answers, so takes have to wait: the line at the top of this tab says why.")
         return [Advice(text, short="Takes wait for a server")]
-    if now.capabilities is not None or (now.client is None and now.server_python):
+    if now.capabilities is not None or (now.client is None and (now.server_python or now.hosts.name)):
         return []
     if now.client is not None:
         return [Advice(told("The server has not answered yet."))]
@@ -332,6 +332,12 @@ def server_trouble() -> Advice | None:
     now = session.current()
     if not now.state.trouble:
         return None
+    if name := now.hosts.name:
+        if now.client is not None and now.client.status == "refused" and now.client.lacks_admission:
+            return Advice(
+                now.state.trouble, "ex4d.copy_key", (), "Copy My Key", told("{name} does not let you in", name=name)
+            )
+        return Advice(now.state.trouble, short=told("{name} cannot be used now", name=name))
     if now.server.is_running or now.environment.busy:
         return Advice(now.state.trouble)
     if now.taken_port:

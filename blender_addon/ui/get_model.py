@@ -112,6 +112,11 @@ def draw(layout: bpy.types.UILayout, info: GeneratorInfo | EstimatorInfo) -> Non
         draw_chore(layout, fetch, EX4D_OT_get_model_pause.bl_idname, "PAUSE")
     elif fetch.came and fetch.name == info.name:
         layout.label(text=told("{title} can be used after this", title=info.title), icon="CHECKMARK", translate=False)
+    elif info.lacking_gb and session.current().hosts.name:
+        text = told(
+            "{size} of files are missing on {name}", size=size(info.lacking_gb * 1e9), name=session.current().hosts.name
+        )
+        layout.label(text=text, icon="INFO", translate=False)
     elif info.lacking_gb:
         title = word("Depth Model") if isinstance(info, EstimatorInfo) else info.title  # whose own titles are too long
         text = told("Get {title} ({size})", title=title, size=size(info.lacking_gb * 1e9))

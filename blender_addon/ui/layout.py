@@ -8,7 +8,7 @@ from ..shot import checks
 from ..translations import told
 from ..ui.details import BESIDE_A_BUTTON, EX4D_OT_details, draw_line
 from ..ui.generate_operators import EX4D_OT_cancel
-from ..words import brief, how_far, pace, seconds
+from ..words import brief, count, how_far, pace, seconds
 from ..work import session
 
 Layout, Context = bpy.types.UILayout, bpy.types.Context
@@ -81,8 +81,12 @@ def draw_status(layout: Layout, context: Context) -> None:
 
 
 def _while_busy() -> list[str]:
-    """The time that is left, and the pace, as far as they are known."""
+    """The place in the queue, or the time that is left and the pace, as far as they are known."""
     now = session.current().state
+    if now.ahead is not None:
+        return [
+            told("{jobs} before this one", jobs=count(now.ahead, "job")) if now.ahead else told("Next in the queue")
+        ]
     left = [told("{time} left", time=seconds(now.eta_s))] if now.eta_s else []
     return left + ([pace(now.stage, now.rate)] if now.rate else [])
 
@@ -99,6 +103,9 @@ def _draw_server(column: Layout, context: Context) -> None:
     if trouble is not None:
         advise(column, context, trouble)
     elif here.capabilities is not None:
-        column.label(text="Server is ready", icon="LINKED")
+        name = here.hosts.name
+        column.label(text=told("{name} is ready", name=name) if name else told("Server is ready"), icon="LINKED")
+    elif here.hosts.name:
+        column.label(text=told("Connecting to {name}", name=here.hosts.name), icon="UNLINKED")
     else:
         column.label(text="Server starts when needed" if here.server_python else "No server yet", icon="UNLINKED")

@@ -5,7 +5,9 @@ import bpy
 
 from ..ui import drop
 
-TOLD_BY_PANELS = frozenset({"hide", "show_scene", "own_objects_known", "drop_footage", "details"})
+TOLD_BY_PANELS = frozenset(
+    {"hide", "show_scene", "own_objects_known", "drop_footage", "details", "use_server", "forget_server"}
+)
 """Operators that do nothing without what a panel, or a drop, gives them."""
 
 

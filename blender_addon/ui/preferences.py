@@ -4,7 +4,7 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 
 from ..identity import PACKAGE
-from ..ui import disk, server_setup
+from ..ui import disk, hosts, server_setup
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5750"
 
@@ -14,9 +14,13 @@ class EX4DPreferences(bpy.types.AddonPreferences):
 
     bl_idname = PACKAGE
 
+    server: StringProperty(
+        name="Server",
+        description="Which server of your list does the work; empty for the one on this machine",
+    )
     address: StringProperty(
         name="Server Address",
-        description="Address of the EX-4D server, on this machine",
+        description="Address of the EX-4D server on this machine",
         default=DEFAULT_ADDRESS,
     )
     python: StringProperty(
@@ -39,6 +43,7 @@ class EX4DPreferences(bpy.types.AddonPreferences):
         """Draw the server's set-up and the settings."""
         server_setup.draw(self.layout.column())
         server_setup.draw_command(self.layout)
+        hosts.draw_list(self.layout)
         self.layout.use_property_split = True
         self.layout.prop(self, "address")
         self.layout.prop(self, "python")

@@ -24,6 +24,9 @@ class EX4D_OT_server_start(Safe):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Needs no server of ours that is running."""
+        if name := session.current().hosts.name:
+            cls.poll_message_set(told("{name} does the work: choose This Machine in the Server panel first", name=name))
+            return False
         if session.current().server.is_running:
             cls.poll_message_set(told("The server is running"))
             return False

@@ -46,11 +46,13 @@ def draw_chore(layout: bpy.types.UILayout, chore: OneChore, stop: str, icon: str
     row.operator(stop, text="", icon=icon)
 
 
-def draw_online(layout: bpy.types.UILayout, context: bpy.types.Context) -> bool:
+def draw_online(layout: bpy.types.UILayout, context: bpy.types.Context, text: str = "") -> bool:
     """Where Blender may not go online: say so, with the setting that allows it. Returns whether it may not."""
     if bpy.app.online_access:
         return False
-    layout.label(text="The download needs online access, which is off in Blender:", icon="INTERNET_OFFLINE")
+    layout.label(
+        text=text or told("The download needs online access, which is off in Blender:"), icon="INTERNET_OFFLINE"
+    )
     if not bpy.app.online_access_override:
         layout.prop(context.preferences.system, "use_online_access", text="Allow Online Access")
     return True

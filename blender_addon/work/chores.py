@@ -27,7 +27,7 @@ def hear_setup(session: Session) -> bool:
             else ""
         )
         session.dispatch(state.Said(of_parts(now.parts, now.done or now.failed) + later, failed=bool(now.failed)))
-    if ended and now.done and not preferences().python:
+    if ended and now.done and not preferences().python and not session.hosts.name:
         if not session.state.busy:
             session.stop_server()
         if not server.answers(preferences().address):

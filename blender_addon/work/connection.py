@@ -7,8 +7,9 @@ from functools import cached_property
 import bpy
 
 from ex4d.errors import EX4DError
-from ex4d.jobs.address import parse_address
+from ex4d.jobs.address import parse_address, parse_own_address
 from ex4d.jobs.client import Client
+from ex4d.jobs.hosts import KnownServer
 from ex4d.jobs.messages import Capabilities
 
 from ..identity import PACKAGE
@@ -18,6 +19,8 @@ from ..setup.server_environment import ServerEnvironment, folder_in
 from ..translations import told
 from ..ui.preferences import preferences
 from ..work import server
+from ..work.hosts import Hosts
+from ..work.survey import Survey
 
 LOOK_INTERVAL_S = 3.0
 """How often it is looked whether a server answers, as long as there is no connection."""
@@ -29,12 +32,15 @@ class Connection:
     Attributes:
         client: the connection to a server; None until there is a reason to connect.
         server: the server that was started here.
+        hosts: which server does the work.
     """
 
     def __init__(self) -> None:
         self.client: Client | None = None
         self.server = server.OwnServer()
+        self.hosts = Hosts()
         self._address = ""
+        self._known: KnownServer | None = None
         self._looked = -LOOK_INTERVAL_S
         self._probe: server.Probe | None = None
 
@@ -47,6 +53,11 @@ class Connection:
     def model_fetch(self) -> ModelFetch:
         """Files of a model on their way."""
         return ModelFetch(compat.user_folder(PACKAGE) / "model_fetch.log")
+
+    @cached_property
+    def survey(self) -> Survey:
+        """What each server can do and how busy it is."""
+        return Survey(compat.user_folder(PACKAGE) / "downloads")
 
     def look_for_model(self, name: str) -> Wanted:
         """What is to be fetched for a generator or depth estimator.
@@ -79,8 +90,9 @@ class Connection:
 
     @property
     def lacks_server(self) -> bool:
-        """Whether nothing can be done before a server is set up: none answers, and none can be started."""
-        return not self.server_python and (self.client is None or self.client.status == "unreachable")
+        """Whether nothing can be done before a server is set up here: none answers, and none can be started."""
+        gone = self.client is None or self.client.status == "unreachable"
+        return not self.hosts.name and not self.server_python and gone
 
     @property
     def capabilities(self) -> Capabilities | None:
@@ -88,18 +100,36 @@ class Connection:
         return self.client.server.capabilities if self.client is not None and self.client.server is not None else None
 
     def connect(self) -> Client:
-        """The client for the address in the preferences, made or replaced when needed.
+        """The client for the chosen server, made or replaced when needed.
 
         Raises:
-            InputError: the address is not one that may be used.
+            InputError: the address is not one that may be used, or Blender may not go online.
         """
-        address = preferences().address
-        if self.client is None or address != self._address:
+        self.hosts.check()
+        known, downloads = self.hosts.chosen, compat.user_folder(PACKAGE) / "downloads"
+        address = preferences().address if known is None else known.address
+        if self.client is None or (address, known) != (self._address, self._known):
             self.disconnect()
-            # Servers say in the user's registry where their keys are; the one that is started here is known anyway.
-            self.client = Client(address, compat.user_folder(PACKAGE) / "downloads", state=self.server.state)
-            self._address = address
+            if known is None:
+                parse_own_address(address)
+                # Servers say in the user's registry where their keys are; the one that is started here is known anyway.
+                self.client = Client(address, downloads, state=self.server.state)
+            else:
+                self.client = Client(address, downloads, known=known)
+            self._address, self._known = address, known
         return self.client
+
+    def use_server(self, name: str) -> None:
+        """Let another server do the work, "" for the one on this machine, which is looked for when the timer does.
+
+        Raises:
+            InputError: there may be no talking to it.
+        """
+        self.disconnect()
+        self._stop_looking()
+        self.hosts.choose(name)
+        if name:
+            self.connect()
 
     def disconnect(self) -> None:
         """Close the client."""
@@ -111,6 +141,11 @@ class Connection:
         """Connect where a server answers, so that the panel knows what there is before anything is pressed."""
         now = time.monotonic()
         with suppress(EX4DError, OSError):  # what is wrong is told when something is pressed
+            if self.hosts.name:  # the client itself never waits
+                if self.client is None and now - self._looked > LOOK_INTERVAL_S:
+                    self._looked = now
+                    self.connect()
+                return
             if self._probe is None and self.client is None and now - self._looked > LOOK_INTERVAL_S:
                 self._looked = now
                 self._probe = server.Probe(preferences().address)
@@ -161,12 +196,15 @@ class Connection:
     def taken_port(self) -> int:
         """The port at which somebody listens who is not this user's server; 0 where nobody does."""
         occupied = self.client is not None and self.client.status != "ready" and self.client.occupied
+        occupied = occupied and not self.hosts.name
         return parse_address(self._address)[1] if occupied else 0
 
     def trouble(self, client: Client, before: str) -> str:
         """Why the server cannot be reached right now; "" where it can, and while connecting what it was `before`."""
         if client.status in ("ready", "connecting"):
             return "" if client.status == "ready" else before
+        if self.hosts.name:
+            return client.problem
         if self.server.is_running and client.status == "unreachable":
             return told("The server is starting.")
         if client.status == "unreachable" and self.environment.busy:
@@ -193,5 +231,6 @@ class Connection:
         self.environment.close()
         self.model_fetch.close()
         self._stop_looking()
+        self.survey.close()
         self.disconnect()
         self.server.stop()

@@ -36,7 +36,7 @@ class Learning:
     @property
     def paces(self) -> dict[str, pace.Known]:
         """What is known of how long things take on the server, by kind of job."""
-        address = preferences().address
+        address = preferences().server or preferences().address
         if self.known is None or self.known[0] != address:
             self.known = address, pace.load(_file(), address)
         return self.known[1]
@@ -92,7 +92,7 @@ class Learning:
             frames, told = pixels // (facts.width * facts.height), self._result
             result = frames * told.get("width", 0) * told.get("height", 0)  # older servers do not tell
         self.paces[kind] = pace.learn(self.paces.get(kind), stages, pixels, _bytes(_folder(scene, request)), result)
-        pace.save(_file(), preferences().address, self.paces)
+        pace.save(_file(), preferences().server or preferences().address, self.paces)
 
 
 def _file() -> Path:

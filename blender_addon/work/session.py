@@ -103,13 +103,18 @@ class Session(Connection):
             InputError: the server's address may not be used, or the server cannot be started.
         """
         self.connect()
-        answers = server.answers(preferences().address)
-        started = bool(self.server_python) and not self.server.is_running and not answers
+        started = self._lacks_own_server()
         if started:
             self.start_server()
         self.dispatch(state.Pressed(request))
         if started:
             self.dispatch(state.Said(told("A server was started. It runs on this machine, and ends with Blender.")))
+
+    def _lacks_own_server(self) -> bool:
+        """Whether a server on this machine is to do the work, none answers, and one can be started."""
+        if self.hosts.name or not self.server_python or self.server.is_running:
+            return False
+        return not server.answers(preferences().address)
 
     # -- events and effects
 
@@ -159,6 +164,9 @@ class Session(Connection):
             self.enter_file()
             self.settle_copies()
             if any([chores.hear_setup(self), chores.hear_model_fetch(self)]):
+                _redraw()
+            self._stay_offline()
+            if self.survey.step(self.hosts.servers):
                 _redraw()
             if self.client is not None:
                 self._hear(self.client, budget / 2)
@@ -214,6 +222,17 @@ class Session(Connection):
             if self._task is None:
                 time.sleep(0.005)
         return self.state
+
+    def _stay_offline(self) -> None:
+        """Where Blender may not go online any more, leave a server on another machine; it goes on with what it has."""
+        offline = self.hosts.offline
+        if self.client is not None and offline:
+            self.dispatch(state.Troubled(offline))
+            if self.state.busy:
+                self.dispatch(state.Failed(offline))
+            self.disconnect()
+        elif self.client is None and (offline or self.hosts.name) and self.state.trouble != offline:
+            self.dispatch(state.Troubled(offline))
 
     def _hear_updates(self, client: Client, budget: float) -> None:
         for update in client.poll(budget):

@@ -26,6 +26,7 @@ class State:
         request, job_id: what was asked, and the server's name for it once it has one.
         taken: whether the server has said that it has the job; until then it is in this Blender only.
         stage, step, steps, rate, eta_s: progress of the present stage.
+        ahead: jobs that start before this one, while it waits; None where that is not known.
         picture: JPEG of what is being made; empty where there is none.
         trouble: why the server cannot be reached right now; the job waits for it.
         message, failed: how the last request ended, or what else was to be told.
@@ -39,6 +40,7 @@ class State:
     steps: int = 0
     rate: float | None = None
     eta_s: float | None = None
+    ahead: int | None = None
     picture: bytes = b""
     trouble: str = ""
     message: str = ""
@@ -329,6 +331,7 @@ def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
         return _ended(state, _cancelled(state), failed=False)
     stage = titled(update.stage or update.state)
     progress = replace(state, stage=stage, step=update.step, steps=update.steps, rate=update.rate, eta_s=update.eta_s)
+    progress = replace(progress, ahead=update.ahead)
     return replace(progress, picture=update.picture, taken=state.taken or update.state != "uploading"), ()
 
 

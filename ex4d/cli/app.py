@@ -13,9 +13,11 @@ from ex4d.cli.demo import demo
 from ex4d.cli.depth import depth
 from ex4d.cli.doctor import doctor
 from ex4d.cli.generate import generate
+from ex4d.cli.hosts import hosts
 from ex4d.cli.models import models
 from ex4d.cli.output import fail
 from ex4d.cli.recon import recon
+from ex4d.cli.run import run_job
 from ex4d.cli.unload import unload
 from ex4d.errors import EX4DError
 
@@ -24,10 +26,12 @@ OWN = {
     "depth": depth,
     "generate": generate,
     "again": again,
+    "run": run_job,
     "camera": camera,
     "demo": demo,
     "doctor": doctor,
     "models": models,
+    "hosts": hosts,
     "unload": unload,
 }
 """This package's commands, in the order of the help."""

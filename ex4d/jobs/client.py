@@ -8,7 +8,8 @@
 Needs zmq and msgpack, no threads. When the connection is lost it is built anew from nothing: fresh sockets,
 hello, then for each job either the submission again or the events since the last one seen.
 
-Everything is encrypted for one server: that of this user, whose key is in its state folder (`ex4d.jobs.keys`).
+Everything is encrypted for one server: that of this user, whose key is in its state folder (`ex4d.jobs.keys`), or one
+on another machine, whose key is in the user's list (`ex4d.jobs.hosts`).
 """
 
 import errno
@@ -27,7 +28,8 @@ from zmq.utils.monitor import recv_monitor_message
 
 from ex4d import __version__
 from ex4d.errors import InputError, ServerError
-from ex4d.jobs.address import parse_address
+from ex4d.jobs import hosts, refusals
+from ex4d.jobs.address import EVERYWHERE, is_loopback, parse_address
 from ex4d.jobs.codec import ProtocolError, TooLargeError, decode, encode
 from ex4d.jobs.keys import ClientKeys, check_curve, client_keys, find_state
 from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CURVE_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, JOB_FILES
@@ -36,6 +38,7 @@ from ex4d.jobs.messages import (
     SERVER_BULK,
     SERVER_CONTROL,
     TERMINAL,
+    AskQueue,
     Cancel,
     Chunk,
     Error,
@@ -49,8 +52,10 @@ from ex4d.jobs.messages import (
     Look,
     Missing,
     Ping,
+    Pong,
     Put,
     PutFile,
+    Queue,
     Seen,
     Status,
     Submit,
@@ -59,6 +64,7 @@ from ex4d.jobs.messages import (
     Unseen,
     Welcome,
 )
+from ex4d.jobs.name_lookup import NameLookup
 from ex4d.jobs.transfer import Download, Exchange, Results, Upload
 from ex4d.pipeline.requests import Job, blobs_of, job_hash
 from ex4d.plain import Tagged, from_plain, to_plain
@@ -98,6 +104,7 @@ class JobUpdate:
         facts, files: what the job found, and its files by name, when done.
         seq: number of the last event seen, for `Client.follow` after a restart.
         attempt: how often the server has started it.
+        ahead: while it waits, so many jobs start before it, as things stand; None where that is not known.
         picture: small JPEG of what is being made, the latest there was; empty where there was none.
     """
 
@@ -114,19 +121,12 @@ class JobUpdate:
     seq: int = 0
     attempt: int = 0
     picture: bytes = b""
+    ahead: int | None = None
 
     @property
     def ended(self) -> bool:
         """Nothing more will come."""
         return self.state in TERMINAL
-
-
-_OWN = "choose another address here, such as tcp://127.0.0.1:5751, and start a server of your own there."
-SOMEONE_ELSES = (
-    "The server at {} belongs to someone else on this machine, or is of an EX-4D version that has no keys yet, so"
-    " nothing was sent to it: stop it if it is yours, or " + _OWN
-)
-NOT_ADMITTED = "The server at {} does not admit this program's key, which may have been taken off its list: " + _OWN
 
 
 class _Connection:
@@ -135,33 +135,43 @@ class _Connection:
     Attributes:
         asked: for each chunk under way, whose it is. Answers come in this order, and each gives its credit back.
         keys: with which it is made; None where this user's server is not known.
-        verdict: why there is no talking to whoever listens there, a sentence with {} for the address; or "".
+        host: whose address is looked up before anything is sent.
         reached: somebody listens there.
+        not_admitted, is_another: it does not let these keys in; or it is not the server that they are for.
         control, bulk, monitors: its sockets; bulk is there after the welcome.
         began, heard, pinged: when it was made, when the server spoke last, when it was pinged last.
     """
 
-    def __init__(self, context: zmq.Context, address: str, keys: ClientKeys | None, now: float) -> None:
-        self._context, self._host = context, address.rsplit(":", 1)[0]
+    def __init__(self, context: zmq.Context, host: NameLookup, port: int, keys: ClientKeys | None, now: float) -> None:
+        self._context, self.host, self._port = context, host, port
         self.keys, self._used = keys, keys or ClientKeys.nobodys()
-        self.verdict, self.reached = "", False
-        self._drops, self._failed = 0, False
+        self.reached = self.not_admitted = self.is_another = False
+        self._drops, self._failed, self._connected = 0, False, False
         self.control = _dealer(context, CONTROL_BYTES + CURVE_BYTES, self._used)
         self.monitors = [self.control.get_monitor_socket(WATCHED)]
-        self.control.connect(address)
         self.bulk: zmq.Socket | None = None
         self.asked: deque[tuple[_Tracked, Upload | Download]] = deque()
         self.began = self.heard = self.pinged = now
+        self.reach()
+
+    def reach(self) -> None:
+        """Connect once it is known where to; without keys only on this machine, to see whether somebody is there."""
+        if self._connected or not self.host.address or (self.keys is None and not is_loopback(self.host.host)):
+            return
+        self._connected = True
+        self.control.connect(f"tcp://{self.host.address}:{self._port}")
+        if self.keys is not None:
+            self.send(Hello(PROTOCOL_VERSION, __version__))
 
     def open_bulk(self, port: int, session: str) -> None:
         self.bulk = _dealer(self._context, 2 * CHUNK_BYTES, self._used)
         if session:
             self.bulk.routing_id = session.encode()
         self.monitors.append(self.bulk.get_monitor_socket(WATCHED))
-        self.bulk.connect(f"{self._host}:{port}")
+        self.bulk.connect(f"tcp://{self.host.address}:{port}")
 
     def lost(self) -> bool:
-        """The server closed the connection, or its machine stopped answering heartbeats. May give a verdict."""
+        """The server closed the connection, or its machine stopped answering heartbeats. May tell who is there."""
         lost = False
         for monitor in self.monitors:
             while monitor.poll(0):
@@ -177,12 +187,12 @@ class _Connection:
 
     def _judge(self, event: int, value: int) -> None:
         if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-            self.verdict = NOT_ADMITTED
+            self.not_admitted = True
         elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-            self.verdict = SOMEONE_ELSES
+            self.is_another = True
         elif value not in (errno.EAGAIN, errno.ETIMEDOUT):
             self._drops += 1
-            self.verdict = SOMEONE_ELSES if self._drops >= DROPS else ""
+            self.is_another = self._drops >= DROPS
 
     def send(self, *parts: Tagged | memoryview, bulk: bool = False) -> None:
         """Queue a message; raises `zmq.Again` when the queue is full."""
@@ -237,10 +247,11 @@ class Client:
     """One server, seen from here. Make it, then call `poll` again and again.
 
     Args:
-        address: "tcp://127.0.0.1:5750"; only loopback in this version.
+        address: "tcp://127.0.0.1:5750", or that of a server in the user's list.
         downloads: folder for results; each job gets a folder of its own in it.
         same_disk: let the server copy files itself where it sees the same disk; else all goes over the socket.
         state: state folder of the server, for where the user's registry does not know the address.
+        known: the server on another machine; None looks for the address in the user's registry, then in the list.
         clock: monotonic seconds.
 
     Attributes:
@@ -248,12 +259,14 @@ class Client:
             no job is sent then.
         problem: a sentence for the user, "" if there is none.
         server: what the server said of itself, once it has.
+        known: the server of the user's list that this is; None for one of this machine.
         occupied: somebody listens at the address and has not said a word of ours: another program, another user's
             server, or one that hangs.
         unloaded: the answer to the last `unload`; None until it comes.
+        queue: the answer to the last `ask_queue`; None until it comes.
 
     Raises:
-        InputError: the address is none, or not loopback; or ZeroMQ cannot encrypt here.
+        InputError: the address is none that can be connected to, or ZeroMQ cannot encrypt here.
     """
 
     def __init__(
@@ -263,18 +276,24 @@ class Client:
         *,
         same_disk: bool = True,
         state: Path | None = None,
+        known: hosts.KnownServer | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         check_curve()
         host, port = parse_address(address)
-        if port == 0:
-            raise InputError(f"{address} names no port: write the one that the server prints when it starts.")
+        if port == 0 or host == EVERYWHERE:
+            raise InputError(
+                f"{address} is where a server listens, but no address to connect to: write its port, and its own"
+                " address or name."
+            )
         self.status: Literal["connecting", "ready", "unreachable", "refused"] = "connecting"
         self.problem = ""
         self.server: ServerInfo | None = None
         self.occupied = False
         self.unloaded: Unloaded | None = None
-        self._address, self._connect_to = address, f"tcp://{host}:{port}"
+        self.queue: Queue | None = None
+        self.known, self._given = known, known is not None
+        self._address, self._port, self._host = address, port, NameLookup(host)
         self._folder, self._state, self._clock = Path(downloads), state, clock
         self._turned_away = False
         self._limits = Limits()
@@ -287,6 +306,11 @@ class Client:
         self._views: list[Seen | Unseen] = []
         self._polled = clock()
         self._connection = self._connect()
+
+    @property
+    def lacks_admission(self) -> bool:
+        """The server is there and does not let this key in, or not any more."""
+        return self._connection.not_admitted
 
     # -- what callers use
 
@@ -366,6 +390,11 @@ class Client:
             raise ServerError(self.problem or f"The EX-4D server at {self._address} has not answered yet.")
         self.unloaded = None
         self._send(Unload())
+
+    def ask_queue(self) -> None:
+        """Ask who waits for what; `queue` is the answer, some time later."""
+        self.queue = None
+        self._send(AskQueue())
 
     def look(self, look: Look) -> bool:
         """Ask which pixels are real from a camera; what was seen is in `take_views` when it has come.
@@ -449,20 +478,33 @@ class Client:
     # -- connection
 
     def _connect(self) -> _Connection:
-        keys, verdict = self._find_keys()
-        connection = _Connection(self._context, self._connect_to, keys, self._clock())
-        connection.verdict = verdict
-        if keys is not None:
-            connection.send(Hello(PROTOCOL_VERSION, __version__))
-        return connection
+        keys, self._no_keys = self._find_keys()
+        if not self._host.pending:
+            self._host = NameLookup(self._host.host)  # a name may mean another machine by now
+        return _Connection(self._context, self._host, self._port, keys, self._clock())
 
     def _find_keys(self) -> tuple[ClientKeys | None, str]:
         """The keys for the server at this address, looked up anew, or why there are none."""
         try:
-            state = find_state(self._connect_to) or self._state
-            return (client_keys(state) if state else None), ""
+            if not self._given:
+                state = find_state(self._address) or self._state
+                self.known = None if state else hosts.at(self._address)
+                if state:
+                    return client_keys(state), ""
+            if self.known is not None:
+                return self.known.keys, ""
         except InputError as error:
-            return None, str(error).replace("{", "{{").replace("}", "}}")
+            return None, str(error)
+        return None, "" if is_loopback(self._host.host) else refusals.not_in_list(self._address)
+
+    @property
+    def _verdict(self) -> str:
+        """Why there is no talking to whoever listens there, in a sentence; "" where nothing speaks against it."""
+        if self._connection.not_admitted:
+            return refusals.not_admitted(self._address, self.known)
+        if self._connection.is_another:
+            return refusals.someone_elses(self._address, self.known)
+        return self._no_keys
 
     def _turn_away(self) -> None:
         """Whoever listens there is not this user's server. It is looked again now and then whether that has changed."""
@@ -472,7 +514,7 @@ class Client:
             self._connection = self._connect()
             return
         self.occupied |= link.reached
-        problem = link.verdict.format(self._address)
+        problem = self._verdict
         if self._turned_away and problem == self.problem:
             return
         self._turned_away, self.status, self.problem = True, "refused", problem
@@ -488,10 +530,11 @@ class Client:
         silent = self.status == "ready" and now - link.heard > SILENCE_SECONDS
         waiting = self.status in ("connecting", "unreachable") or self._turned_away
         unheard = waiting and now - link.began > HELLO_SECONDS
+        link.reach()
         lost = link.lost()
-        if link.verdict and not unheard:
+        if self._verdict and not unheard:
             self._turn_away()
-        elif link.verdict:
+        elif self._verdict:
             link.close()
             self._connection = self._connect()
         elif lost or silent or unheard:
@@ -509,12 +552,15 @@ class Client:
 
     def _reconnect(self) -> None:
         self.occupied = self._connection.reached and self._connection.bulk is None
+        named = self._connection.host
         self._connection.close()
         self._connection = self._connect()
-        if self.status == "unreachable":
+        problem = refusals.no_answer(self._address, self.known)
+        if not named.address and self.known is not None:
+            problem = refusals.no_such_name(named.host, self.known)
+        if (self.status, self.problem) == ("unreachable", problem):
             return
-        self.status, self._turned_away = "unreachable", False
-        self.problem = f"The EX-4D server at {self._address} does not answer: start it, or check the address."
+        self.status, self._turned_away, self.problem = "unreachable", False, problem
         for tracked in self._active():
             self._emit(tracked, message=self.problem)
 
@@ -528,7 +574,8 @@ class Client:
         self.status, self.problem, self.server, self._limits = "ready", "", welcome, welcome.limits
         self._turned_away = self.occupied = False
         self._connection.open_bulk(welcome.bulk_port, welcome.session)
-        self._exchange = Exchange.of(welcome.exchange, welcome.instance) if self._same_disk else None
+        same_disk = self._same_disk and self.known is None
+        self._exchange = Exchange.of(welcome.exchange, welcome.instance) if same_disk else None
         for job_id in self._to_cancel:
             self._send(Cancel(job_id))
         self._to_cancel.clear()
@@ -612,6 +659,10 @@ class Client:
             self._error(message)
         elif isinstance(message, Unloaded):
             self.unloaded = message
+        elif isinstance(message, Queue):
+            self.queue = message
+        elif isinstance(message, Pong):
+            self._told_ahead(message)
         elif isinstance(message, Seen | Unseen):
             self._views.append(message)
         elif isinstance(message, Status | Missing | Event):
@@ -627,10 +678,18 @@ class Client:
             elif message.seq > tracked.update.seq:
                 self._event(tracked, message)
 
+    def _told_ahead(self, pong: Pong) -> None:
+        for each in pong.ahead:
+            tracked = self._jobs.get(each.job_id)
+            if tracked is not None and tracked.update.state == "queued" and tracked.update.ahead != each.jobs:
+                self._emit(tracked, ahead=each.jobs)
+
     def _error(self, error: Error) -> None:
         tracked = self._jobs.get(error.about)
         if error.code == "hello_first":
             self._reconnect()
+        elif error.code == "not_admitted":  # it is asked again now and then, as the key may be let in again
+            self._connection.not_admitted, self._connection.began = True, self._clock()
         elif tracked is None or tracked.update.ended:
             if not error.about:
                 self._refused(error.message)
@@ -654,6 +713,7 @@ class Client:
             "message": event.message,
             "attempt": event.attempt,
             "picture": event.picture or tracked.update.picture,
+            "ahead": None,
         }
         if event.state != "done" or event.result is None:
             self._emit(tracked, **changes, state=event.state, seq=event.seq)

@@ -7,14 +7,14 @@ A state folder has a folder `keys`, which the server makes at its first start:
     clients/*.pub     public keys of further programs that the server lets in, one in each file
 
 A client finds the state folder of its server by the address: the user's configuration folder has a file for each
-address, which the server writes when it starts. All of this is for the user alone (mode 700 and 600), and is not used
-where it is not: a key that others can read proves nothing. Windows keeps such folders for the user by itself.
+address, which the server writes when it starts. All of this is for the user alone (`ex4d.jobs.private_files`).
+Servers on other machines, and the key for them, are in `ex4d.jobs.hosts`.
 """
 
 import json
 import os
-import secrets
-import stat
+import re
+import struct
 import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,10 +24,10 @@ import zmq
 from zmq.utils import z85
 
 from ex4d.errors import InputError
-from ex4d.jobs.address import parse_address
+from ex4d.jobs.address import EVERYWHERE, parse_address
+from ex4d.jobs.private_files import START_AGAIN, check_folder, read, write
 
 KEYS, SERVER, CLIENT, CLIENTS = "keys", "server.key", "client.key", "clients"
-MOST_BYTES = 16 * 1024
 MOST_CLIENTS = 1000
 
 
@@ -88,11 +88,10 @@ def make_keys(state: Path) -> KeyPair:
             check_folder(private)
         for name in (SERVER, CLIENT):
             if not (folder / name).exists():
-                pair = KeyPair.new()
-                _write(folder / name, json.dumps({"public": pair.public, "secret": pair.secret}))
+                write_pair(folder / name, KeyPair.new())
     except OSError as error:
         raise InputError(f"The keys in {folder} cannot be made ({error.strerror}): choose another folder.") from error
-    return _pair(folder / SERVER)
+    return read_pair(folder / SERVER)
 
 
 def client_keys(state: Path) -> ClientKeys | None:
@@ -104,7 +103,7 @@ def client_keys(state: Path) -> ClientKeys | None:
     folder = state / KEYS
     try:
         check_folder(folder)
-        return ClientKeys(_pair(folder / SERVER).public, _pair(folder / CLIENT))
+        return ClientKeys(read_pair(folder / SERVER).public, read_pair(folder / CLIENT))
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -117,20 +116,30 @@ def admitted(state: Path) -> frozenset[str]:
     Raises:
         OSError: something that is there cannot be read now.
     """
-    folder, found = state / KEYS, set()
+    own = set()
+    with suppress(FileNotFoundError, InputError):
+        check_folder(state / KEYS)
+        own.add(read_pair(state / KEYS / CLIENT).public)
+    return frozenset(own | set(further_clients(state).values()))
+
+
+def further_clients(state: Path) -> dict[str, str]:
+    """Public keys of whom the server lets in besides this user's own programs, by name.
+
+    Raises:
+        OSError: something that is there cannot be read now.
+    """
+    folder, found = state / KEYS / CLIENTS, {}
     with suppress(FileNotFoundError, InputError):
         check_folder(folder)
-        found.add(_pair(folder / CLIENT).public)
-    with suppress(FileNotFoundError, InputError):
-        check_folder(folder / CLIENTS)
-        for path in sorted((folder / CLIENTS).glob("*.pub"))[:MOST_CLIENTS]:
+        for path in sorted(folder.glob("*.pub"))[:MOST_CLIENTS]:
             with suppress(FileNotFoundError, InputError):
-                found.add(_key(_read(path).strip(), path))
-    return frozenset(found)
+                found[path.stem] = _read_public(path)
+    return found
 
 
-def registry() -> Path:
-    """The folder of the user in which servers write where their state folders are."""
+def config_folder() -> Path:
+    """Where this user's programs keep what they know of servers."""
     home = Path.home()
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
@@ -138,7 +147,12 @@ def registry() -> Path:
         base = home / "Library" / "Application Support"
     else:
         base = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
-    return base / "ex4d" / "servers"
+    return base / "ex4d"
+
+
+def registry() -> Path:
+    """The folder of the user in which servers write where their state folders are."""
+    return config_folder() / "servers"
 
 
 def announce(address: str, state: Path) -> None:
@@ -157,9 +171,9 @@ def announce(address: str, state: Path) -> None:
             if other != entry and (where == state or not where.is_dir()):
                 other.unlink()
     with suppress(OSError, InputError):
-        if _read(entry) == text:
+        if read(entry, START_AGAIN) == text:
             return  # so a full disk is no trouble
-    _write(entry, text)
+    write(entry, text)
 
 
 def find_state(address: str) -> Path | None:
@@ -180,84 +194,63 @@ def find_state(address: str) -> Path | None:
 
 def _entry(address: str) -> Path:
     host, port = parse_address(address)
+    host = "127.0.0.1" if host == EVERYWHERE else host  # programs of this machine connect to it there
     return registry() / f"{host}_{port}.json"
 
 
 def _state(entry: Path) -> Path:
     try:
-        return Path(json.loads(_read(entry))["state"])
+        return Path(json.loads(read(entry, START_AGAIN))["state"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{entry} is damaged: start the server again.") from error
 
 
-def _pair(path: Path) -> KeyPair:
+def read_pair(path: Path, remedy: str = START_AGAIN) -> KeyPair:
+    """A key pair from a file for this user alone; `remedy` is what to do where it is damaged.
+
+    Raises:
+        OSError: it cannot be read.
+        InputError: others can read it, or it is damaged.
+    """
     try:
-        plain = json.loads(_read(path))
-        pair = KeyPair(_key(plain["public"], path), _key(plain["secret"], path))
+        plain = json.loads(read(path, remedy))
+        pair = KeyPair(read_key(plain["public"]), read_key(plain["secret"]))
         if zmq.curve_public(pair.secret.encode()).decode() != pair.public:
             raise ValueError("the two do not belong together")
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"The key file {path} is damaged: delete it and start the server again.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"The key file {path} is damaged: delete it and {remedy}.") from error
     return pair
 
 
-def _key(text: str, path: Path) -> str:
+def write_pair(path: Path, pair: KeyPair) -> None:
+    """Write a key pair into a file for this user alone."""
+    write(path, json.dumps({"public": pair.public, "secret": pair.secret}))
+
+
+def shown_key(key: str) -> str:
+    """A key as people copy it: 64 hexadecimal digits, which no shell and no mail program takes for anything else."""
+    return z85.decode(key).hex()
+
+
+def read_key(text: str) -> str:
+    """A key as 40 characters of Z85, from that or from what `shown_key` gives.
+
+    Raises:
+        ValueError: it is no key.
+    """
+    text = text.strip()
+    if re.fullmatch("[0-9a-fA-F]{64}", text):
+        return z85.encode(bytes.fromhex(text)).decode()
     try:
         if len(text) == 40 and len(z85.decode(text)) == 32:
             return text
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    raise InputError(f"The key file {path} is damaged: delete it and start the server again.")
+    except (KeyError, struct.error) as error:
+        raise ValueError("no key") from error
+    raise ValueError("no key")
 
 
-def _read(path: Path) -> str:
-    """Content of a small file that is for this user alone.
-
-    Raises:
-        OSError: it cannot be read. InputError: others can use it, too.
-    """
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    if path.is_symlink():
-        raise InputError(f"{path} is a link, and none is followed here: delete it and start the server again.")
-    with os.fdopen(os.open(path, flags), "rb") as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise InputError(f"{path} is no file: delete it and start the server again.")
-        _check_private(path, about)
-        return file.read(MOST_BYTES).decode("utf-8")
-
-
-def check_folder(folder: Path) -> None:
-    """Raises `InputError` where a folder is not for this user alone, `OSError` where it cannot be looked at."""
-    about = os.lstat(folder)
-    if not stat.S_ISDIR(about.st_mode):
-        raise InputError(f"{folder} is no folder, and no link is followed here: delete it and start the server again.")
-    _check_private(folder, about)
-
-
-def _check_private(path: Path, about: os.stat_result) -> None:
-    """Raises `InputError` where somebody else can read or change a file; systems without users' modes know none."""
-    user = getattr(os, "getuid", None)
-    if user is None:
-        return
-    if about.st_uid != user():
-        raise InputError(f"{path} belongs to another user of this machine: use a state folder of your own.")
-    if about.st_mode & 0o077:
-        raise InputError(
-            f"{path} is open to other users of this machine, who may have seen or changed it: delete it and start the"
-            " server again, which makes it anew."
-        )
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file for this user alone, in one step."""
-    written = path.with_name(f".{secrets.token_hex(4)}.new")
+def _read_public(path: Path) -> str:
     try:
-        with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(written, path)
-    except BaseException:
-        written.unlink(missing_ok=True)
-        raise
+        return read_key(read(path, START_AGAIN))
+    except ValueError as error:
+        raise InputError(f"The key file {path} is damaged: delete it and authorize the client again.") from error

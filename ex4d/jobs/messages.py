@@ -17,7 +17,7 @@ from ex4d.pipeline.settings import RenderSettings
 from ex4d.plain import Described, Facts, Gigabytes, Stride, Tagged, Text, Word, between, length, matches
 from ex4d.render.donors import DONOR_FRAMES
 
-PROTOCOL_VERSION = 8
+PROTOCOL_VERSION = 9
 
 Count = Annotated[int, between(0, 2**53)]
 JobId = Annotated[str, matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]
@@ -28,6 +28,8 @@ Matrix = Annotated[tuple[float, ...], length(16, 16)]
 Side = Annotated[int, between(1, VIEW_PIXELS)]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 TERMINAL = ("done", "failed", "cancelled")
+QUEUE_TOLD = 100
+"""At most so many jobs are named in one answer about the queue."""
 
 
 # -- messages of the control socket -----------------------------------------------------------------
@@ -100,6 +102,14 @@ class Capabilities:
 
 
 @dataclass(frozen=True)
+class Load:
+    """How busy the server is: jobs of all its clients that run and that wait."""
+
+    running: Count = 0
+    waiting: Count = 0
+
+
+@dataclass(frozen=True)
 class Welcome(Tagged):
     """Answer to `Hello`. `instance` is new each time the server starts; `bulk_port` is where files go.
 
@@ -115,6 +125,7 @@ class Welcome(Tagged):
     limits: Limits
     exchange: Annotated[str, length(0, 4096)] = ""
     session: Annotated[str, length(0, 100)] = ""
+    load: Load = field(default_factory=Load)
 
 
 @dataclass(frozen=True)
@@ -226,10 +237,58 @@ class Ping(Tagged):
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """So many jobs of anybody start before this one, as things stand."""
+
+    job_id: JobId
+    jobs: Count
+
+
+@dataclass(frozen=True)
 class Pong(Tagged):
-    """Yes. `trouble` is a sentence about the server that concerns all its clients, as of a full disk; else empty."""
+    """Yes. `trouble` is a sentence about the server that concerns all its clients, as of a full disk; else empty.
+
+    `ahead` tells of the client's own jobs that wait, the next of them first.
+    """
 
     trouble: Text = ""
+    ahead: Annotated[tuple[Ahead, ...], length(0, QUEUE_TOLD)] = ()
+
+
+@dataclass(frozen=True)
+class AskQueue(Tagged):
+    """Who waits for what? Answered by `Queue`."""
+
+
+@dataclass(frozen=True)
+class QueueEntry:
+    """A job that runs or waits.
+
+    Attributes:
+        client: whose it is: the name by which the server lets it in, or "this machine" for programs of its own
+            user.
+        work: what it does: the kind of its job.
+        device: what it runs on; empty where it waits.
+        stage, step, steps: how far it is.
+        job_id: of a job of the client that asks; empty for those of others.
+    """
+
+    client: Word
+    work: Word
+    device: Annotated[str, length(0, 200)] = ""
+    stage: Annotated[str, length(0, 100)] = ""
+    step: Count = 0
+    steps: Count = 0
+    job_id: Annotated[str, length(0, 36)] = ""
+
+
+@dataclass(frozen=True)
+class Queue(Tagged):
+    """What runs, and what waits in the order in which it will start as things stand; `more` jobs wait behind those."""
+
+    running: Annotated[tuple[QueueEntry, ...], length(0, QUEUE_TOLD)]
+    waiting: Annotated[tuple[QueueEntry, ...], length(0, QUEUE_TOLD)]
+    more: Count = 0
 
 
 @dataclass(frozen=True)
@@ -340,7 +399,7 @@ class GetFile(Tagged):
     ticket: Ticket
 
 
-CLIENT_CONTROL = (Hello, Submit, Follow, Cancel, Unload, Look, Ping)
-SERVER_CONTROL = (Welcome, Status, Missing, Event, Unloaded, Seen, Unseen, Error, Pong)
+CLIENT_CONTROL = (Hello, Submit, Follow, Cancel, Unload, Look, Ping, AskQueue)
+SERVER_CONTROL = (Welcome, Status, Missing, Event, Unloaded, Seen, Unseen, Error, Pong, Queue)
 CLIENT_BULK = (Put, Get, PutFile, GetFile)
 SERVER_BULK = (Holds, Chunk, Error)

@@ -214,6 +214,7 @@ def _take(
         notes=[*choices, *made.notes],
         seconds=watch.seconds(),
         depth=shot.about_depth if shot else {},
+        device=runtime.name,
     )
     take.write_record(out / take.SIDECAR, record)
     return {

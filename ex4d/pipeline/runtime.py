@@ -10,11 +10,18 @@ class Runtime:
     """Makes generators and keeps them, one at a time, since each may want all of a GPU's memory.
 
     Args:
-        device: on which models run ("cuda:0", "cpu"); "auto" takes a GPU where there is one.
+        device: on which models run ("cuda:0", "cpu"); "auto" takes a GPU where there is one. Two of them, as
+            "cuda:0,cuda:1", are for models that can use both; others do as with "auto".
+        name: of the device, for people; empty where nobody knows.
+
+    Attributes:
+        device: for models that run on one.
+        name: as given.
     """
 
-    def __init__(self, device: str = "auto") -> None:
-        self.device = device
+    def __init__(self, device: str = "auto", name: str = "") -> None:
+        self.device, self.name = "auto" if "," in device else device, name
+        self._devices = device
         self._generator: tuple[str, Generator] | None = None
         self._shot: tuple[object, Shot] | None = None
 
@@ -22,7 +29,7 @@ class Runtime:
         """The generator of a specification, warm from the last time where that was the same."""
         if self._generator is None or self._generator[0] != spec.name:
             self.unload()
-            self._generator = spec.name, spec.make(self.device)
+            self._generator = spec.name, spec.make(self._devices if spec.two_gpus else self.device)
         return self._generator[1]
 
     def shot(self, key: object, open: Callable[[], Shot], fresh: bool) -> Shot:

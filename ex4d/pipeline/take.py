@@ -1,7 +1,6 @@
 """A take: the files of one result, and the record (take.json) that says how to make it again. Needs numpy only."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from ex4d.pipeline import since_0_1
 from ex4d.pipeline.requests import Blob, Fill, Generate, blobs_of
 from ex4d.plain import Facts, PlainError, between, from_plain, matches, to_plain
 from ex4d.storage.atomic import replacing
+from ex4d.storage.places import found_from, seen_from
 
 FORMAT = 2
 """Version of the record's layout."""
@@ -67,6 +67,7 @@ class TakeRecord:
         seconds: time each stage took.
         depth: where the depth came from: provider, scale (a sentence) and licence; empty where it is not known.
         inputs: where the job's files lie, by their hash; paths relative to the take's folder where that is possible.
+        device: what it was made on, such as "GPU 0, NVIDIA H100 80GB HBM3"; empty where that is not known.
         version: of ex4d.
         format: of this record.
     """
@@ -87,6 +88,7 @@ class TakeRecord:
     depth: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     borrowed: list[float] = field(default_factory=list)
+    device: str = ""
     version: str = __version__
     format: int = FORMAT
 
@@ -135,30 +137,11 @@ def with_inputs(record: TakeRecord, folder: Path, files: Mapping[str, Path]) -> 
         files: where files lie by their hash; others than the job's are left out.
     """
     wanted = [blob.sha256 for blob in blobs_of(record.job)]
-    places = {sha256: _seen_from(folder, Path(files[sha256])) for sha256 in wanted if sha256 in files}
+    places = {sha256: seen_from(folder, Path(files[sha256])) for sha256 in wanted if sha256 in files}
     return replace(record, inputs=places)
-
-
-def _seen_from(folder: Path, path: Path) -> str:
-    try:
-        said = os.path.relpath(path, folder)
-        if _place(folder, said).resolve() != path.resolve():  # the way leads through links of folders
-            said = os.path.relpath(path.parent.resolve() / path.name, folder.parent.resolve() / folder.name)
-    except ValueError:  # on Windows, another drive
-        return path.absolute().as_posix()
-    return Path(said).as_posix()
-
-
-def _place(folder: Path, said: str) -> Path:
-    """Where a path leads from the folder of a take, by whatever links that folder is reached."""
-    place = Path(os.path.normpath(folder / said))
-    if folder.absolute() == (real := folder.resolve()):
-        return place
-    really = Path(os.path.normpath(real / said))
-    return place if place.resolve() == really.resolve() else really  # better by the names that the user knows
 
 
 def place_of(record: TakeRecord, folder: Path, blob: Blob) -> Path | None:
     """Where a file of the job lies, as the record in `folder` says; None where it does not say."""
     said = record.inputs.get(blob.sha256)
-    return None if said is None else _place(folder, said)
+    return None if said is None else found_from(folder, said)

@@ -66,6 +66,13 @@ def wait(progress):
     return {}
 
 
+def one_second(job, locate, out, progress):
+    """Takes its time, and none of the processor's."""
+    progress("wait", 1, 2)
+    time.sleep(1.0)
+    return {"device": os.environ["EX4D_WORKER_DEVICE"], "pid": os.getpid()}
+
+
 def slow_once(job, locate, out, progress):
     """Slow until its server is killed; quick when it runs again."""
     mark = Path(os.environ["EX4D_TEST_MARK"])

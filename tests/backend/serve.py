@@ -1,7 +1,7 @@
 """A server whose workers run tests/backend/runners.py: python serve.py ADDRESS STATE [OPTIONS as JSON].
 
 Options: fields of `Deadlines`, "linger", "file_limit" (bytes), "descriptors" (most that it may have open),
-"soft_descriptors" (to begin with).
+"soft_descriptors" (to begin with), "workers".
 """
 
 import json
@@ -26,8 +26,15 @@ if __name__ == "__main__":
             resource.setrlimit(limit, (value, value))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the workers, which import `runners`
-    linger = options.pop("linger", None)
+    linger, workers = options.pop("linger", None), options.pop("workers", None)
     try:
-        serve(address, Path(state), runner="runners:make", deadlines=Deadlines(**options), linger=linger)
+        serve(
+            address,
+            Path(state),
+            runner="runners:make",
+            deadlines=Deadlines(**options),
+            workers=workers,
+            linger=linger,
+        )
     except EX4DError as error:
         sys.exit(str(error))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,14 @@ PATIENCE = 20.0
 
 
 class ServerProcess:
-    def __init__(self, folder: Path) -> None:
+    """
+    Attributes:
+        prefix: what makes its command run elsewhere, as in another network namespace.
+        environment: added to that of the test.
+    """
+
+    def __init__(self, folder: Path, prefix: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> None:
+        self.prefix, self.environment = tuple(prefix), dict(environment or {})
         self.state = folder / "state"
         self.mark = folder / "mark"
         self.process = None
@@ -35,11 +43,11 @@ class ServerProcess:
         if self.process:
             self.process.stdout.close()
         self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "serve.py"), self.address, str(self.state), json.dumps(options)],
+            [*self.prefix, sys.executable, str(HERE / "serve.py"), self.address, str(self.state), json.dumps(options)],
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env={**os.environ, "EX4D_TEST_MARK": str(self.mark)},
+            env={**os.environ, **self.environment, "EX4D_TEST_MARK": str(self.mark)},
         )
         ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
         line = self.process.stdout.readline() if ready else ""

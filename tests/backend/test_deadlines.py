@@ -11,12 +11,13 @@ import pytest
 from ex4d_server.executor import Deadlines, Lost
 from ex4d_server.gate import Gate
 from ex4d_server.local import LocalExecutor
-from ex4d_server.orders import STATE_VARIABLE, Beat, Ready, Run, Step
+from ex4d_server.orders import STATE_VARIABLE, Beat, Finished, Ready, Run, Step
 from ex4d_server.platform import processes_with
 from server_process import until
 
 from ex4d.jobs.codec import encode
 from ex4d.jobs.keys import KeyPair
+from ex4d.jobs.messages import Result
 from ex4d.pipeline.requests import Blob, Reconstruct, Source
 
 BLOB = Blob("0" * 64, 1, "slow.mp4")
@@ -117,7 +118,7 @@ class Watch:
         )
         self.gate = Gate(context, KeyPair.new())
         self.executor = LocalExecutor(context, self.gate, state, deadlines=Deadlines(), clock=lambda: self.now)
-        self.executor.start(7, JOB)
+        self.executor.start(7, JOB, "owner")
         self.worker = self.executor._worker
         self.peer = b"peer"
 
@@ -178,6 +179,18 @@ def test_each_stage_has_its_own_patience(watch, step, patience):
     assert "made no step for" in lost.message
 
 
+def test_a_worker_that_has_had_no_job_for_long_is_ended_and_gives_back_what_it_holds(watch):
+    watch.executor._send = lambda message: None
+    watch.say(Ready(watch.worker.token))
+    watch.after(1000)
+    watch.say(Finished(7, Result({}, ())))
+    assert watch.after(898) == [Finished(7, Result({}, ()))]
+    assert watch.executor.is_running
+    assert watch.after(6) == []
+    assert not watch.executor.is_running
+    assert watch.worker.process.poll() is not None
+
+
 def test_time_in_which_the_server_itself_stood_still_does_not_count(watch):
     watch.after(10)
     watch.now += 100_000
@@ -195,7 +208,7 @@ def test_a_worker_that_cannot_be_started_fails_the_attempt_and_nothing_else(tmp_
     gate = Gate(context, KeyPair.new())
     executor = LocalExecutor(context, gate, tmp_path)
     monkeypatch.setattr("ex4d_server.local.subprocess.Popen", refuse)
-    executor.start(1, JOB)
+    executor.start(1, JOB, "owner")
     (lost,) = executor.tick()
     assert "Too many open files" in lost.message
     assert executor.has_room()

@@ -252,9 +252,10 @@ class Scripted:
     def has_room(self):
         return len(self.started) == len(self.cleaned)
 
-    def start(self, lease, job):
+    def start(self, lease, job, owner):
         self.started.append(lease)
         (self.folder(lease) / "out").mkdir(parents=True)
+        return "CPU"
 
     def tick(self):
         said, self.said = self.said, []

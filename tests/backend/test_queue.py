@@ -1,9 +1,11 @@
 """Whose job runs next, and who hears of its end."""
 
+import random
 import re
 import time
 import uuid
 
+import pytest
 import zmq
 from ex4d_server.journal import Journal
 from raw import Raw
@@ -12,10 +14,11 @@ from server_process import until
 from ex4d.jobs.codec import decode, encode
 from ex4d.jobs.keys import client_keys
 from ex4d.jobs.messages import PROTOCOL_VERSION, SERVER_CONTROL, Event, Follow, Hello, Submit
-from ex4d.pipeline.requests import Blob, Reconstruct, Source, job_hash
+from ex4d.pipeline.requests import Blob, Generate, Reconstruct, Source, job_hash
 
 BLOB = Blob("0" * 64, 1, "a.mp4")
 JOB = Reconstruct(Source((BLOB,), (BLOB,)))
+TAKE = Generate(Source((BLOB,), (BLOB,)))
 
 
 def order(journal: Journal, steps: int) -> list[str]:
@@ -49,6 +52,17 @@ def test_one_who_comes_late_waits_for_one_job_and_not_for_all_of_another():
     journal.close()
 
 
+def test_what_somebody_waits_for_at_a_screen_comes_before_takes_of_all():
+    journal = Journal(":memory:")
+    for number in range(3):
+        journal.add(f"a{number}", TAKE, "a")
+    journal.add("b0", TAKE, "b")
+    journal.add("b1", JOB, "b")
+    journal.add("a3", JOB, "a")
+    assert order(journal, 6) == ["b1", "a3", "b0", "a0", "a1", "a2"]
+    journal.close()
+
+
 def test_turns_are_remembered_over_a_restart(tmp_path):
     journal = Journal(tmp_path / "journal.sqlite")
     for owner in "ab":
@@ -61,13 +75,28 @@ def test_turns_are_remembered_over_a_restart(tmp_path):
     journal.close()
 
 
-def test_turns_cost_little_with_many_jobs_of_many_owners():
+def test_each_of_a_hundred_owners_starts_once_before_any_starts_twice():
     journal = Journal(":memory:")
-    for number in range(2000):
+    for number in range(400):
         journal.add(f"j{number}", JOB, f"owner{number % 100}")
-    began = time.perf_counter()
-    order(journal, 20)
-    assert (time.perf_counter() - began) / 20 < 0.05
+    expected = [f"j{number}" for number in range(400)]
+    assert journal.in_turn(1000) == expected, "as it will be"
+    assert order(journal, 400) == expected, "and is"
+    journal.close()
+
+
+@pytest.mark.parametrize("started", range(0, 12, 3))
+def test_the_order_that_is_foretold_is_the_order_in_which_jobs_start(started):
+    """Owners and connections with different numbers of jobs, some of which have run."""
+    chance, journal = random.Random(started), Journal(":memory:")
+    for number in range(24):
+        owner = chance.choice("abc")
+        journal.add(f"j{number}", chance.choice((JOB, TAKE)), owner, owner + chance.choice("12"))
+    order(journal, started)
+    foretold = journal.in_turn(100)
+    assert len(foretold) == 24 - started
+    assert journal.in_turn(5) == foretold[:5]
+    assert order(journal, 24 - started) == foretold
     journal.close()
 
 

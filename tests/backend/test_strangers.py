@@ -14,11 +14,12 @@ from pathlib import Path
 import psutil
 import pytest
 import zmq
-from ex4d_server.orders import STATE_VARIABLE, Beat, Failed, Finished, Ready, Step, Stopped
+from ex4d_server.orders import STATE_VARIABLE
 from ex4d_server.platform import processes_with
 from ex4d_server.server import MEMORY_BYTES
 from raw import Raw
 from server_process import until
+from strangers import Scene, admit, answers
 
 from ex4d.errors import ServerError
 from ex4d.jobs.client import Client
@@ -26,141 +27,27 @@ from ex4d.jobs.codec import encode
 from ex4d.jobs.keys import ClientKeys, KeyPair, client_keys, make_keys
 from ex4d.jobs.limits import CHUNK_BYTES, CREDIT
 from ex4d.jobs.messages import (
-    CLIENT_BULK,
-    CLIENT_CONTROL,
-    PROTOCOL_VERSION,
     Cancel,
     Follow,
     Get,
     GetFile,
-    Hello,
     Holds,
-    Look,
-    Missing,
     Ping,
     Pong,
     Put,
-    PutFile,
-    Result,
     Status,
     Submit,
     Unload,
     Unloaded,
 )
-from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.requests import Reconstruct, Source, job_hash
 
 HERE = Path(__file__).parent
-EYE = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
-
-
-class Scene:
-    """A server at work: one job done, another under way, a third being sent; and what its journal and files hold."""
-
-    def __init__(self, server, connect, shot, tmp_path) -> None:
-        server.start()
-        self.server, self.client = server, connect(server)
-        self.done_job, self.files = shot("copy", os.urandom(300_000))
-        self.done = self.client.submit(self.done_job, self.files)
-        assert self.client.wait(self.done, timeout=20).state == "done"
-        self.slow_job, files = shot("slow")
-        self.slow = self.client.submit(self.slow_job, files)
-        until(lambda update: update.stage == "wait", self.client)
-        self.content = os.urandom(2 * CHUNK_BYTES)
-        path = tmp_path / "half.mp4"
-        path.write_bytes(self.content)
-        self.half = blob_of(path)
-        own = Raw(server.address)
-        job = Reconstruct(Source((self.half,), (self.half,)))
-        self.half_job = Submit(str(uuid.uuid4()), job_hash(job), job)
-        assert isinstance(own.ask(self.half_job), Missing)
-        assert own.ask_bulk(Put(self.half.sha256, self.half.size, 0), self.content[:CHUNK_BYTES])
-        own.close()
-        self.public = client_keys(server.state).server
-        (worker,) = processes_with(STATE_VARIABLE, str(server.state.resolve()))
-        self.worker_port = worker.cmdline()[worker.cmdline().index("--connect") + 1]
-        self.result = next(blob for blob in self.done_job.source.clip)
-
-    def control(self) -> list:
-        """Every message that a client may send."""
-        job = Reconstruct(Source((self.result,), (self.result,)))
-        messages = [
-            Hello(PROTOCOL_VERSION, "stranger"),
-            Submit(str(uuid.uuid4()), job_hash(job), job),
-            Submit(self.slow, job_hash(self.slow_job), self.slow_job),
-            *(Follow(job_id, 0) for job_id in (self.done, self.slow)),
-            *(Cancel(job_id) for job_id in (self.done, self.slow)),
-            Unload(),
-            Look(1, self.result.sha256, 0, EYE, EYE, (9.0, 0.0, 8.0, 0.0, 9.0, 8.0, 0.0, 0.0, 1.0), 16, 16),
-            Ping(),
-        ]
-        assert {type(message) for message in messages} == set(CLIENT_CONTROL)
-        return [[encode(message)] for message in messages]
-
-    def bulk(self) -> list:
-        messages = [
-            (Put(self.half.sha256, self.half.size, CHUNK_BYTES), self.content[CHUNK_BYTES:]),
-            (Get(self.result.sha256, 0),),
-            (PutFile(self.half.sha256, self.half.size, "0" * 32),),
-            (GetFile(self.result.sha256, "0" * 32),),
-        ]
-        assert {type(message[0]) for message in messages} == set(CLIENT_BULK)
-        return [[encode(message[0]), *message[1:]] for message in messages]
-
-    @staticmethod
-    def worker() -> list:
-        said = [Ready("x"), Beat("x"), Step(2, "s", 1, 1, 0.0), Finished(2, Result({}, ())), Failed(2, "m"), Stopped(2)]
-        return [[encode(message)] for message in said]
-
-    def ports(self) -> list[tuple[str, list]]:
-        own = Raw(self.server.address)
-        bulk = f"tcp://127.0.0.1:{own.welcome.bulk_port}"
-        own.close()
-        return [(self.server.address, self.control()), (bulk, self.bulk()), (self.worker_port, self.worker())]
-
-    def check_unchanged(self) -> None:
-        """The job runs, the result is there, the part has the length that it had; an honest client is served."""
-        own = Raw(self.server.address)
-        assert own.ask(Follow(self.done, 0)).state == "done"
-        assert own.ask(Follow(self.slow, 0)).state == "running"
-        missing = own.ask(self.half_job)
-        assert [(holds.sha256, holds.offset) for holds in missing.blobs] == [(self.half.sha256, CHUNK_BYTES)]
-        assert own.ask(Ping()) == Pong()
-        own.close()
-        self.client.cancel(self.slow)
-        assert self.client.wait(self.slow, timeout=20).state == "cancelled"
-        self.server.terminate()
-        with sqlite3.connect(self.server.state / "journal.sqlite") as journal:
-            jobs = dict(journal.execute("SELECT id, state FROM jobs").fetchall())
-        journal.close()
-        assert jobs == {self.done: "done", self.slow: "cancelled"}
 
 
 @pytest.fixture
 def scene(server, connect, shot, tmp_path):
     return Scene(server, connect, shot, tmp_path)
-
-
-def answers(address: str, messages: list, keys: ClientKeys | None, seconds: float = 0.4) -> list:
-    """What comes back when all of this is sent."""
-    context = zmq.Context()
-    socket = context.socket(zmq.DEALER)
-    socket.linger, socket.sndtimeo = 0, 1000
-    if keys is not None:
-        keys.put_on(socket)
-    socket.connect(address)
-    came = []
-    try:
-        with contextlib.suppress(zmq.Again):  # refused before all was sent: nothing is left to send to
-            for frames in messages:
-                socket.send_multipart(frames)
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if socket.poll(50):
-                came.append(socket.recv_multipart())
-    finally:
-        context.destroy(linger=0)
-    return came
 
 
 def test_a_strangers_key_sees_and_changes_nothing_by_any_message_on_any_port(scene):
@@ -191,16 +78,6 @@ def test_the_key_of_a_client_opens_no_door_of_the_workers_and_theirs_none_of_the
     assert answers(scene.server.address, scene.control(), of_worker) == []
     assert answers(bulk, scene.bulk(), of_worker) == []
     scene.check_unchanged()
-
-
-def admit(server, name: str) -> ClientKeys:
-    """Another key that the server lets in."""
-    pair = KeyPair.new()
-    file = server.state / "keys" / "clients" / f"{name}.pub"
-    file.write_text(pair.public)
-    file.chmod(0o600)
-    time.sleep(0.6)  # the server looks four times a second
-    return ClientKeys(client_keys(server.state).server, pair)
 
 
 def test_a_key_that_was_taken_back_is_served_no_longer_on_no_connection(scene):
@@ -235,7 +112,7 @@ def test_a_client_whose_key_was_taken_back_says_so(server, tmp_path, monkeypatch
     until(lambda: (client.poll(), client.status == "ready")[1])
     (server.state / "keys" / "clients" / "other.pub").unlink()
     until(lambda: (client.poll(), client.status == "refused")[1])
-    assert client.problem == "The server does not admit this program's key any more."
+    assert f"The server at {server.address} does not admit this program's key" in client.problem
     client.close()
     client = Client(server.address, tmp_path / "downloads", state=theirs)
     until(lambda: (client.poll(), client.status == "refused")[1])

@@ -218,6 +218,20 @@ def test_slow_steps_are_told_by_their_time_and_quick_ones_by_their_number(scene,
     session.current().dispatch(state.CancelPressed())
 
 
+def test_a_take_that_waits_says_how_many_jobs_are_before_it(scene, shot):
+    session.current().connect()
+    session.current().dispatch(state.Reopened(TAKE, JOB))
+    for ahead, said in ((2, "2 jobs before this one"), (1, "1 job before this one"), (0, "Next in the queue")):
+        session.current().dispatch(state.Updated(JobUpdate(JOB, "queued", ahead=ahead)))
+        drawn = draw(panels.draw_status)
+        assert drawn.bars == ["Queued"]
+        assert said in drawn.labels
+    update = JobUpdate(JOB, "running", stage="Sampling", step=4, steps=25, rate=0.05, eta_s=420.0)
+    session.current().dispatch(state.Updated(update))
+    assert "7 min left, 20 s per step" in draw(panels.draw_status).labels
+    session.current().dispatch(state.CancelPressed())
+
+
 def test_the_picture_of_what_is_made_is_in_the_panel_while_there_is_one(scene, shot, monkeypatch):
     session.current().connect()
     session.current().dispatch(state.Reopened(TAKE, JOB))

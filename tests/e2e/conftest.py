@@ -23,27 +23,29 @@ sys.path.insert(0, str(REPO))
 class Server:
     """A server that the test started; `address` stays the same over restarts.
 
-    `environment` is added to that of the test.
+    `environment` is added to that of the test; `prefix` makes its command run elsewhere.
     """
 
     state: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     address: str = "tcp://127.0.0.1:0"
     process: subprocess.Popen | None = None
+    prefix: tuple[str, ...] = ()
 
     def start(self) -> None:
         """Start it and wait until it says where it listens."""
         log = (self.state / "test.log").open("ab")
         began = log.tell()
-        command = [PYTHON, "-m", "ex4d_server", "--address", self.address, "--state", str(self.state / "server")]
+        command = [*self.prefix, PYTHON, "-m", "ex4d_server", "--address", self.address]
+        command += ["--state", str(self.state / "server")]
         self.process = subprocess.Popen(
             command, stdout=log, stderr=log, start_new_session=True, cwd=self.state, env=os.environ | self.environment
         )
         log.close()
         for _ in range(600):
             said = (self.state / "test.log").read_bytes()[began:].decode()
-            if found := re.search(r"tcp://127\.0\.0\.1:[1-9]\d*", said):
-                self.address = found[0]
+            if found := re.search(r"listening on (tcp://[\d.]+:[1-9]\d*)", said):
+                self.address = found[1]
                 return
             assert self.process.poll() is None, said
             time.sleep(0.05)

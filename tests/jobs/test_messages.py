@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.errors import InputError
-from ex4d.jobs.address import parse_address
+from ex4d.jobs.address import parse_address, parse_own_address
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence
 from ex4d.jobs.limits import CONTROL_BYTES, VIEW_BYTES
 from ex4d.jobs.messages import (
@@ -225,16 +225,30 @@ def test_any_text_becomes_a_sentence_that_can_be_sent(text):
         ("tcp://127.0.0.1:5750", ("127.0.0.1", 5750)),
         ("tcp://127.1.2.3:*", ("127.1.2.3", 0)),
         ("tcp://localhost:0", ("127.0.0.1", 0)),
+        ("tcp://10.0.0.1:1", ("10.0.0.1", 1)),
+        ("tcp://gpu-box.studio:5750", ("gpu-box.studio", 5750)),
     ],
 )
-def test_loopback_addresses_are_read(address, parsed):
+def test_addresses_are_read(address, parsed):
     assert parse_address(address) == parsed
 
 
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1.example.org:1", "tcp://10.0.0.1:1", "tcp://[::]:1", "udp://x:1"])
-def test_other_addresses_are_refused(address):
-    with pytest.raises(InputError):
+@pytest.mark.parametrize(
+    "address",
+    ["tcp://[::]:1", "udp://x:1", "tcp://x", "tcp://x:65536", "tcp://-x:1", "tcp://a b:1", "tcp://x:1/", "tcp://:1"],
+)
+def test_what_is_no_address_is_refused(address):
+    with pytest.raises(InputError, match="is not a server address"):
         parse_address(address)
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://127.0.0.1.example.org:1", "tcp://10.0.0.1:1", "tcp://0.0.0.0:1", "tcp://127.1:1"]
+)
+def test_only_numbers_of_this_machine_count_as_its_own(address):
+    """A name may lead elsewhere tomorrow, whatever it looks like."""
+    with pytest.raises(InputError, match="is not on this machine"):
+        parse_own_address(address)
 
 
 def test_the_client_needs_neither_the_backend_nor_heavy_packages():

@@ -4,7 +4,8 @@ import gc
 import hashlib
 import sys
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -76,11 +77,13 @@ class VideoGenerator(ABC):
     """A video model on one device; what it has loaded stays in memory for the next request.
 
     Args:
-        device: "cuda", "cuda:1"; "cpu" for tests with small models.
+        device: "cuda", "cuda:1"; "cpu" for tests with small models. "cuda:0,cuda:1" are two GPUs, of which the second
+            makes one of the two predictions of each guided step.
     """
 
     def __init__(self, device: str) -> None:
-        self.device = device
+        self.device, _, self._other_device = device.partition(",")
+        self._beside: VideoGenerator | None = None
         self._loaded: _Loaded | None = None
 
     # What each model does in its own way:
@@ -174,6 +177,8 @@ class VideoGenerator(ABC):
 
     def unload(self) -> None:
         """Give back all memory that the models hold."""
+        if self._beside is not None:
+            self._beside.unload()
         if self._loaded is not None:
             self._loaded.models.pipe.dit.blocks.release()
             self._loaded = None
@@ -197,18 +202,25 @@ class VideoGenerator(ABC):
     def _generate(self, request: Request, progress: Progress) -> Generated:
         from ex4d.generate.diffsynth import pictures
         from ex4d.generate.runtime import windows
+        from ex4d.generate.runtime.sampling import BesideError
 
         conditioning, job = request.conditioning, self.plan(request)
         count, height, width = conditioning.mask.shape
         prompts = self._prompts(job, progress)
         models = self._warm(job, progress)
+        beside, alone = self._models_beside(job, progress)
+        models = replace(models, beside=beside)
         result = np.empty((count, height, width, 3), np.uint8)
         asked, done, places = 0, 0, []
         for number, window in enumerate(job.windows):
             part = window_part(conditioning, window, result if number else None, min(job.begun, done - window.start))
             prepared = self.prepare(job, request, part)
-            share = _Share(progress, number, len(job.windows))
-            made, predictions, place = self._window(job, models, prepared, prompts, request.seed + number, share)
+            share, seed = _Share(progress, number, len(job.windows)), request.seed + number
+            try:
+                made, predictions, place = self._window(job, models, prepared, prompts, seed, share)
+            except BesideError as error:
+                models, alone = replace(models, beside=None), self._without_beside(error)
+                made, predictions, place = self._window(job, models, prepared, prompts, seed, share)
             places.append(place)
             asked += predictions
             if job.keeps_size:
@@ -225,8 +237,10 @@ class VideoGenerator(ABC):
             "model_size": list(job.size),
             "blocks_on_gpu": models.layout.blocks - len(models.layout.streamed),
         }
+        if models.beside is not None:
+            facts["gpus"] = 2
         says = job.level.says(job.final)
-        said = (*job.files.notes, *job.notes, *((says,) if says else ()), *models.notes, *prepared.notes)
+        said = (*job.files.notes, *job.notes, *((says,) if says else ()), *models.notes, *alone, *prepared.notes)
         return Generated(result, facts, tuple(dict.fromkeys(said)))
 
     def _warm(self, job: Job, progress: Progress) -> "Models":
@@ -239,6 +253,30 @@ class VideoGenerator(ABC):
         models = self.load(job, progress)
         self._loaded = _Loaded(job.key, job.rest, models)
         return models
+
+    def _models_beside(self, job: Job, progress: Progress) -> "tuple[Models | None, tuple[str, ...]]":
+        """The models on the second GPU, where there is one and steps are guided; a sentence where they do not fit."""
+        if not self._other_device or job.settings.guidance == 1:
+            return None, ()
+        import torch
+
+        if self._beside is None:
+            self._beside = copy(self)
+            self._beside.device, self._beside._other_device, self._beside._loaded = self._other_device, "", None
+        try:
+            with self._beside._current():
+                return self._beside._warm(job, progress), ()
+        except (InputError, torch.OutOfMemoryError) as error:
+            failed = error
+        return None, self._without_beside(failed)
+
+    def _without_beside(self, error: Exception) -> tuple[str, ...]:
+        """Go on with the first GPU, now and later, and say so."""
+        if self._beside is not None:
+            with suppress(RuntimeError):  # it may not even let go
+                self._beside.unload()
+        self._beside, self._other_device = None, ""
+        return (f"The second GPU could not help ({error}), so the first one made the video alone.",)
 
     def _prompts(self, job: Job, progress: Progress) -> "Prompts":
         """The prompt and the negative one as the text encoder sees them.

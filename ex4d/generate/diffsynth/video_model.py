@@ -5,6 +5,7 @@ stands and stop between two steps. What conditions a step is each model's own.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
@@ -59,6 +60,10 @@ class Settings:
     negative_prompt: str
 
 
+Predict = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""One prediction of a model for (latents, time (1), context)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Models:
     """What is loaded; a model that has more adds it.
@@ -69,6 +74,8 @@ class Models:
         dtype: of the weights outside of the blocks.
         layout: where the blocks lie.
         notes: sentences for the user.
+        beside: the same on another GPU, which makes the other prediction of each guided step; None where one GPU makes
+            both.
     """
 
     pipe: Any
@@ -76,11 +83,16 @@ class Models:
     dtype: torch.dtype
     layout: offload.Plan
     notes: tuple[str, ...] = ()
+    beside: "Models | None" = None
 
     @property
     def device(self) -> torch.device:
         """Where it is computed."""
         return torch.device(self.pipe.device)
+
+    def as_current(self) -> AbstractContextManager[Any]:
+        """Within, libraries that ask torch for the current GPU get this one."""
+        return torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
 
     def enough_beside(self, rest: int) -> bool:
         """Whether so many bytes are free on the GPU beside what is loaded, and what streamed blocks take again."""
@@ -235,7 +247,7 @@ def noise(shape: tuple[int, ...], seed: int) -> Tensor:
 
 def sample(
     models: Models,
-    predict: Callable[[Tensor, Tensor, Tensor], Tensor],
+    predict: Predict,
     start: Tensor,
     prompts: Prompts,
     colours: Tensor,
@@ -243,12 +255,13 @@ def sample(
     progress: Progress,
     checkpoint: Checkpoint | None = None,
     steer: Callable[[Tensor, float], Tensor] | None = None,
+    beside: Predict | None = None,
 ) -> tuple[Tensor, int]:
     """Latents of the finished video, and how many predictions that took.
 
     Args:
         models: what is loaded.
-        predict: one prediction for (latents, time (1), context).
+        predict: the model.
         start: noise (1,16,T',H',W') to begin with.
         prompts: embedded.
         colours: how to show latents, see `latent_pictures`.
@@ -256,6 +269,7 @@ def sample(
         progress: told after each step; raises `Cancelled` to stop.
         checkpoint: where latents are kept every few steps, and gone on from.
         steer: see `sampling.sample`.
+        beside: the model on the GPU of `models.beside`.
     """
     pipe, stage = models.pipe, "Sampling"
     pipe.scheduler.set_timesteps(settings.steps, denoising_strength=1.0, shift=settings.shift)
@@ -271,10 +285,7 @@ def sample(
     kept = checkpoint.read() if checkpoint else {}
     first, before = (int(kept["step"]), int(kept["predictions"])) if kept else (0, 0)
     latents = kept["latents"] if kept else start
-    contexts = [context.to(models.device, torch.float32) for context in (prompts.positive, prompts.negative)]
-
-    def guess(latents: Tensor, time: Tensor, prompt: int) -> Tensor:
-        return predict(latents, time[None].to(models.device, torch.float32), contexts[prompt]).float()
+    guess = _guess(models, predict, prompts)
 
     def after(step: int, latents: Tensor, finished: Tensor, asked: int) -> None:
         if checkpoint and step % KEPT_EVERY == 0 and step < settings.steps:
@@ -282,11 +293,41 @@ def sample(
         progress(stage, step, settings.steps, latent_pictures.picture(finished, colours))
 
     progress(stage, first, settings.steps)
-    with computing(models):
-        result, asked = sampling.sample(guess, latents.to(models.device), schedule, after, first, steer)
+    with computing(models), ThreadPoolExecutor(1, thread_name_prefix="beside") as thread:
+        other = None
+        if models.beside is not None and beside is not None:
+            other = _guess_beside(models, models.beside, beside, prompts, thread)
+        result, asked = sampling.sample(guess, latents.to(models.device), schedule, after, first, steer, other)
     if checkpoint:
         checkpoint.forget()
     return result, before + asked
+
+
+def _guess(models: Models, predict: Predict, prompts: Prompts) -> sampling.Guess:
+    """A model's predictions by prompt, on its device."""
+    contexts = [context.to(models.device, torch.float32) for context in (prompts.positive, prompts.negative)]
+
+    def guess(latents: Tensor, time: Tensor, prompt: int) -> Tensor:
+        return predict(latents, time[None].to(models.device, torch.float32), contexts[prompt]).float()
+
+    return guess
+
+
+def _guess_beside(
+    models: Models, beside: Models, predict: Predict, prompts: Prompts, thread: Executor
+) -> sampling.Beside:
+    """The same of the model on the other GPU, for latents on the first one and back to it."""
+    guess = _guess(beside, predict, prompts)
+
+    def work(latents: Tensor, time: Tensor, prompt: int) -> Tensor:
+        # Of what `computing` sets, attention's kernels hold for all threads, the rest for the one that sets it.
+        with torch.no_grad(), beside.as_current(), autocast(beside):
+            return guess(latents, time, prompt).to(models.device)
+
+    def begin(latents: Tensor, time: Tensor, prompt: int) -> Callable[[], Tensor]:
+        return thread.submit(work, latents.to(beside.device), time, prompt).result
+
+    return begin
 
 
 def finish(
@@ -334,11 +375,13 @@ def encode(pipe: Any, video: Tensor) -> Tensor:
 @contextmanager
 def computing(models: Models) -> Iterator[None]:
     """Within, products are in bfloat16 where the weights are, and attention takes the GPU's fastest kernel."""
-    autocast: AbstractContextManager[Any] = nullcontext()
-    if models.dtype != torch.float32:
-        autocast = torch.autocast(models.device.type, dtype=models.dtype)
-    with autocast, _attention(models.device):
+    with autocast(models), _attention(models.device):
         yield
+
+
+def autocast(models: Models) -> AbstractContextManager[Any]:
+    """Within, products are in bfloat16 where the weights are."""
+    return nullcontext() if models.dtype == torch.float32 else torch.autocast(models.device.type, dtype=models.dtype)
 
 
 def _attention(device: torch.device) -> AbstractContextManager[Any]:

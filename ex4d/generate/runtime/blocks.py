@@ -21,8 +21,9 @@ EPS = 1e-6
 NATIVE_8BIT = (8, 9)
 """Compute capability from which NVIDIA GPUs multiply in 8 bits."""
 
-MOST_SIZES = 8
-"""For so many numbers of tokens torch's compiler keeps kernels of one function; it refuses to make another."""
+MOST_SIZES = 4
+"""For so many numbers of tokens kernels are kept: torch's compiler keeps eight of one function, and there may be two
+GPUs."""
 
 LARGEST_8BIT = 448.0
 """Largest number of float8_e4m3fn."""
@@ -207,7 +208,7 @@ def runner(device: torch.device, head: int, image_tokens: int) -> tuple[Callable
     """`run` as diffsynth calls a block, the fastest that this device can, and a sentence where it could be faster.
 
     Where it is compiled, everything between the products is fused; the first call of each size takes half a minute.
-    Kernels of earlier runners, and those of all sizes before the ninth, are let go and come from torch's cache on disk.
+    Kernels of earlier runners, and those of all sizes before the fifth, are let go and come from torch's cache on disk.
 
     Args:
         device: that computes.

@@ -12,6 +12,14 @@ Guess = Callable[[Tensor, Tensor, int], Tensor]
 transformers chooses among them by the time."""
 
 
+class BesideError(Exception):
+    """What predicts on another GPU failed; the first one is as it was."""
+
+
+Beside = Callable[[Tensor, Tensor, int], Callable[[], Tensor]]
+"""The same model on another GPU: begins a prediction, and returns what waits for it."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How the steps are taken.
@@ -38,6 +46,7 @@ def sample(
     after: Callable[[int, Tensor, Tensor, int], None],
     first: int = 0,
     steer: Callable[[Tensor, float], Tensor] | None = None,
+    beside: Beside | None = None,
 ) -> tuple[Tensor, int]:
     """Euler steps of flow matching, from noise to a picture without any.
 
@@ -50,9 +59,13 @@ def sample(
         first: step to go on from.
         steer: changes the finished latents, as they look from a step, for the part of noise that it begins with; the
             noise of the next step stays what it is.
+        beside: predicts for prompt 1 meanwhile, where there is another GPU.
 
     Returns:
         The latents after the last step, and how many predictions were computed.
+
+    Raises:
+        BesideError: the model on the other GPU failed.
     """
     steps, asked = len(schedule.times), 0
     cache = StepCache(schedule.reuse, steps)
@@ -62,7 +75,8 @@ def sample(
         if cache.can_skip(step, latents, prompts):
             guesses = {prompt: cache.prediction(latents, prompt) for prompt in prompts}
         else:
-            guesses = {prompt: guess(latents, schedule.times[step], prompt) for prompt in prompts}
+            # At the first step torch compiles, and refuses calls of other threads meanwhile.
+            guesses = _guesses(guess, beside, step > first, latents, schedule.times[step], prompts)
             cache.store(latents, guesses)
             asked += len(prompts)
         flow = guesses[1] + schedule.guidance * (guesses[0] - guesses[1]) if guided else guesses[0]
@@ -74,3 +88,26 @@ def sample(
             finished = steered
         after(step + 1, latents, finished, asked)
     return latents, asked
+
+
+def _guesses(
+    guess: Guess, beside: Beside | None, at_once: bool, latents: Tensor, time: Tensor, prompts: tuple[int, ...]
+) -> dict[int, Tensor]:
+    """Predictions by prompt, the second by whoever is there for it: at the same time, or after the first."""
+    if beside is None or len(prompts) == 1:
+        return {prompt: guess(latents, time, prompt) for prompt in prompts}
+    try:
+        # Begun before this GPU is busy, which it has to copy the latents from.
+        wait = beside(latents, time, 1) if at_once else None
+    except RuntimeError as error:
+        raise _failed(error) from error
+    wanted = guess(latents, time, 0)
+    try:
+        return {0: wanted, 1: (wait or beside(latents, time, 1))()}
+    except RuntimeError as error:
+        raise _failed(error) from error
+
+
+def _failed(error: RuntimeError) -> BesideError:
+    """An error of CUDA, such as that its memory is full."""
+    return BesideError(str(error).split("\n")[0])

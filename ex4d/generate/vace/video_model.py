@@ -250,13 +250,27 @@ def _sample(
     checkpoint: Checkpoint | None = None,
 ) -> tuple[Tensor, int]:
     """Latents (1,16,T',H',W') of the finished video, and how many predictions that took."""
-    run, dit = library().wan_video.model_fn_wan_video, models.pipe.dit
     shown = 0 if prepared.reference is None else 1
+    start = common.noise((1, common.LATENT_CHANNELS, *context.shape[2:]), seed).roll(shown, dims=2)
+    by = context, settings.scale
+    with common.computing(models), _predictor(models, *by) as predict, _predictor(models.beside, *by) as beside:
+        assert predict is not None
+        latents, asked = common.sample(
+            models, predict, start, prompts, colours, settings, progress, checkpoint, beside=beside
+        )
+    return latents[:, :, shown:], asked
+
+
+@contextmanager
+def _predictor(models: Models | None, context: Tensor, scale: float) -> Iterator[common.Predict | None]:
+    """Within, what predicts on the device of these models, controlled by a context; None where there are none."""
+    if models is None:
+        yield None
+        return
+    run, dit = library().wan_video.model_fn_wan_video, models.pipe.dit
 
     def predict(latents: Tensor, time: Tensor, text: Tensor) -> Tensor:
         return run(dit=dit, latents=latents, timestep=time, context=text)
 
-    start = common.noise((1, common.LATENT_CHANNELS, *context.shape[2:]), seed).roll(shown, dims=2)
-    with common.computing(models), dit.blocks.by(context, settings.scale):
-        latents, asked = common.sample(models, predict, start, prompts, colours, settings, progress, checkpoint)
-    return latents[:, :, shown:], asked
+    with dit.blocks.by(context.to(models.device), scale):
+        yield predict

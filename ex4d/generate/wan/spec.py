@@ -70,6 +70,7 @@ SPEC = Spec(
     rank=100,
     memory=memory,
     licence="Apache-2.0",
+    two_gpus=True,
     stride=4,
     parts=model_files.PARTS,
     convert=convert,

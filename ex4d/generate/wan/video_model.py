@@ -317,13 +317,25 @@ def _sample(
     steer: Callable[[Tensor, float], Tensor] | None = None,
 ) -> tuple[Tensor, int]:
     """Latents (1,16,T',H',W') of the finished video, and how many predictions that took."""
-    run, dit = library().wan_video.model_fn_wan_video, models.pipe.dit
-
-    def predict(latents: Tensor, time: Tensor, context: Tensor) -> Tensor:
-        return run(
-            dit=dit, latents=latents, timestep=time, context=context, clip_feature=inputs.clip_feature, y=inputs.y
+    start = common.noise((1, LATENT_CHANNELS, *inputs.y.shape[2:]), seed)
+    with _predictor(models, inputs) as predict, _predictor(models.beside, inputs) as beside:
+        assert predict is not None
+        return common.sample(
+            models, predict, start, prompts, inputs.colours, settings, progress, checkpoint, steer, beside
         )
 
-    start = common.noise((1, LATENT_CHANNELS, *inputs.y.shape[2:]), seed)
-    with camera_latent(dit, inputs.camera):
-        return common.sample(models, predict, start, prompts, inputs.colours, settings, progress, checkpoint, steer)
+
+@contextmanager
+def _predictor(models: common.Models | None, inputs: _Inputs) -> Iterator[common.Predict | None]:
+    """Within, what predicts on the device of these models; None where there are none."""
+    if models is None:
+        yield None
+        return
+    run, dit, device = library().wan_video.model_fn_wan_video, models.pipe.dit, models.device
+    fixed = {"clip_feature": inputs.clip_feature.to(device), "y": inputs.y.to(device)}
+
+    def predict(latents: Tensor, time: Tensor, context: Tensor) -> Tensor:
+        return run(dit=dit, latents=latents, timestep=time, context=context, **fixed)
+
+    with camera_latent(dit, inputs.camera.to(device)):
+        yield predict

@@ -1,0 +1,133 @@
+"""Whom a server on this machine lets in from other machines: a public key for each, by name, in its state folder.
+
+A server that runs notices changes within half a second.
+"""
+
+import json
+import re
+import socket
+from pathlib import Path
+
+from ex4d.errors import InputError
+from ex4d.jobs import private_files
+from ex4d.jobs.address import DEFAULT_ADDRESS, EVERYWHERE, is_loopback, parse_address
+from ex4d.jobs.hosts import KnownServer
+from ex4d.jobs.keys import CLIENTS, KEYS, further_clients, make_keys, read_key
+
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"
+"""Of a client: it becomes a file's."""
+
+
+def prepare(state: Path) -> str:
+    """The server's public key; folder and keys are made where there are none.
+
+    Raises:
+        InputError: the folder or a key is open to others, or cannot be made.
+    """
+    try:
+        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_files.check_folder(state.resolve(), "start the server again")
+    except OSError as error:
+        raise InputError(f"The state folder {state} cannot be used ({error.strerror}): choose another.") from error
+    return make_keys(state).public
+
+
+def authorize(state: Path, key: str, name: str) -> str:
+    """Let a client in; returns its name, which is another where the key was in the list already.
+
+    Args:
+        key: public key, as `ex4d.jobs.keys.read_key` takes it.
+        name: for whoever looks after the server.
+
+    Raises:
+        InputError: it is no key or no name, or the name stands for another key; see `prepare`.
+    """
+    try:
+        public = read_key(key)
+    except ValueError as error:
+        raise InputError(
+            "This is no key: it has 64 digits from 0 to f, and comes from Copy My Key in Blender's preferences or from"
+            " `ex4d hosts key`."
+        ) from error
+    if not re.fullmatch(NAME, name):
+        raise InputError("A client's name has up to 60 letters from a to z, digits, dots, hyphens and underscores.")
+    if public == prepare(state):
+        raise InputError("This is the key of this server itself: ask for that of the client.")
+    there = clients(state)
+    for known, other in there.items():
+        if other == public:
+            return known
+    if name in there:
+        raise InputError(f"{name} stands for another key: choose another name, or first `ex4d server revoke {name}`.")
+    path = state / KEYS / CLIENTS / f"{name}.pub"
+    try:
+        private_files.write(path, f"{public}\n")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}).") from error
+    return name
+
+
+def revoke(state: Path, who: str) -> str:
+    """Let a client in no longer, by its name or key; returns the name.
+
+    Raises:
+        InputError: there is none such, or its file cannot be removed.
+    """
+    there = clients(state)
+    try:
+        key = read_key(who)
+    except ValueError:
+        key = ""
+    names = [name for name, known in there.items() if name == who or known == key]
+    if not names:
+        known = f"The clients are {', '.join(there)}." if there else "No client is let in."
+        raise InputError(f"No client named {who[:100]} is let in. {known}")
+    path = state / KEYS / CLIENTS / f"{names[0]}.pub"
+    try:
+        path.unlink()
+    except OSError as error:
+        raise InputError(f"{path} cannot be removed ({error.strerror}).") from error
+    return names[0]
+
+
+def clients(state: Path) -> dict[str, str]:
+    """Public keys of whom the server lets in, by name.
+
+    Raises:
+        InputError: the list cannot be read.
+    """
+    try:
+        return further_clients(state)
+    except OSError as error:
+        raise InputError(f"The keys in {state / KEYS} cannot be read ({error.strerror}).") from error
+
+
+def invitation(state: Path, name: str | None, address: str | None) -> KnownServer:
+    """What a client has to know of the server.
+
+    Args:
+        name: what clients call it; None takes this machine's name.
+        address: by which clients reach it; None takes that of the server that runs, with this machine's name where
+            it listens everywhere.
+
+    Raises:
+        InputError: no address is given and the server says none that others can reach; see `KnownServer`, `prepare`.
+    """
+    key, here = prepare(state), socket.gethostname()
+    if address is None:
+        host, port = parse_address(_served(state))
+        if is_loopback(host):
+            raise InputError(
+                "Only this machine can reach the server as it runs: start it with `ex4d serve --address"
+                " tcp://0.0.0.0:5750`, or say with --address how clients reach it, as through a tunnel."
+            )
+        address = f"tcp://{here if host == EVERYWHERE else host}:{port}"
+    return KnownServer(name or here, address, key)
+
+
+def _served(state: Path) -> str:
+    """Where the server of a state folder listens; where one would by default, if none runs."""
+    try:
+        return str(json.loads((state / "server.json").read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return DEFAULT_ADDRESS

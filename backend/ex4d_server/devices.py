@@ -1,0 +1,130 @@
+"""What this machine has for workers: its NVIDIA GPUs, by their UUIDs, or its processor."""
+
+import logging
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ex4d.errors import InputError
+
+log = logging.getLogger("ex4d.server")
+
+ASK_SECONDS = 20.0
+AT_MOST = 2
+"""GPUs of one worker: more than two cannot share a video yet."""
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Device:
+    """What one worker runs on.
+
+    Attributes:
+        title: for people, such as "GPU 1, NVIDIA H100 80GB HBM3".
+        environment: variables that its worker gets, so that it sees nothing else.
+        names: of that, for torch, see `ex4d.pipeline.runtime.Runtime`.
+    """
+
+    title: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    names: str = "auto"
+
+
+PROCESSOR = Device("CPU")
+
+
+class Gpu(NamedTuple):
+    """What the driver says of a GPU."""
+
+    number: str
+    uuid: str
+    name: str
+
+
+def devices(workers: int | None) -> tuple[Device, ...]:
+    """What the workers run on, one each.
+
+    Args:
+        workers: how many; None takes one for each GPU, or one where there is none. Where there are at least twice as
+            many GPUs, each gets two, which share the work on one video.
+
+    Raises:
+        InputError: more than there are GPUs. Two on one would take each other's memory.
+    """
+    gpus = _gpus()
+    if not gpus:
+        return _on_the_processor(workers or 1)
+    if workers is not None and workers > len(gpus):
+        count = "1 GPU" if len(gpus) == 1 else f"{len(gpus)} GPUs"
+        raise InputError(
+            f"{workers} workers are too many for {count}, as each takes one for itself: choose {len(gpus)} or fewer."
+        )
+    each = min(AT_MOST, len(gpus) // (workers or len(gpus)))
+    groups = [gpus[first : first + each] for first in range(0, each * (workers or len(gpus)), each)]
+    if unused := len(gpus) - sum(len(group) for group in groups):
+        log.warning("%d of %d GPUs have no worker", unused, len(gpus))
+    return tuple(_device(group) for group in groups)
+
+
+def _device(gpus: list[Gpu]) -> Device:
+    titles = {gpu.name for gpu in gpus}
+    numbers = " and ".join(gpu.number for gpu in gpus)
+    return Device(
+        f"GPU{'s' if len(gpus) > 1 else ''} {numbers}, {' and '.join(sorted(titles))}",
+        {VISIBLE: ",".join(gpu.uuid for gpu in gpus), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+        "cuda:0,cuda:1" if len(gpus) > 1 else "auto",
+    )
+
+
+def _on_the_processor(workers: int) -> tuple[Device, ...]:
+    """Several workers share the cores, where nobody has said how many threads they may have."""
+    if workers == 1:
+        return (PROCESSOR,)
+    share = str(max(1, (os.cpu_count() or 1) // workers))
+    threads = {name: share for name in THREADS if name not in os.environ}
+    return tuple(Device(f"CPU, worker {number}", threads) for number in range(1, workers + 1))
+
+
+def _gpus() -> list[Gpu]:
+    """The GPUs that this process may use, as the driver lists them, or in the order that CUDA_VISIBLE_DEVICES names."""
+    listed = _listed()
+    visible = os.environ.get(VISIBLE)
+    return listed if visible is None else _chosen(listed, visible)
+
+
+def _chosen(listed: list[Gpu], visible: str) -> list[Gpu]:
+    """Those that a list of numbers or beginnings of UUIDs names, up to its first mistake, as CUDA reads it."""
+    chosen: list[Gpu] = []
+    for wanted in (word.strip() for word in visible.split(",")):
+        found = [gpu for gpu in listed if gpu.number == wanted or (wanted and gpu.uuid.startswith(wanted))]
+        if not found and wanted.startswith("MIG-"):  # a part of a GPU, which the driver lists elsewhere
+            found = [Gpu(str(len(chosen)), wanted, "part of a GPU")]
+        if len(found) != 1:
+            break
+        chosen += found
+    return chosen
+
+
+def _listed() -> list[Gpu]:
+    """All GPUs, from the driver's own tool; none where there is no driver."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    try:
+        done = subprocess.run(
+            [tool, "--query-gpu=index,uuid,name", "--format=csv,noheader"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            timeout=ASK_SECONDS,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("the GPUs cannot be listed (%s): one worker takes what it finds", error)
+        return []
+    rows = [[part.strip() for part in line.split(",", 2)] for line in done.stdout.splitlines()]
+    return [Gpu(*row) for row in rows if len(row) == 3 and row[1].startswith("GPU-")]

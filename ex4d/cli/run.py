@@ -1,0 +1,89 @@
+"""`ex4d run`: one job from a job file, as render farms run it."""
+
+import signal
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ex4d.cli import takes
+from ex4d.cli.output import refuse_overwriting, result_folder, results, say
+from ex4d.errors import Cancelled, EX4DError
+from ex4d.progress import WRITING_VIDEO
+from ex4d.storage.names import with_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SHARES = {"Sampling": 60.0, "Loading the model": 10.0}
+"""Stages that take longest, and their part of a job among others of one each; farms are told of one percentage."""
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code of a job that its farm has ended."""
+
+
+def run_job(
+    path: Annotated[Path, typer.Argument(metavar="JOB", help="A job file, as `ex4d generate --job_file` writes it.")],
+    output_dir: Annotated[Path, typer.Option("--output_dir", help="Folder for the take; an older take is replaced.")],
+) -> None:
+    """Make the take of a job file, on a render farm.
+
+    Progress goes to standard output as lines of Open Job Description (openjd_progress, openjd_status, openjd_fail).
+    Exit code 0 means that the take is there, whole. Files are found where the job file says, and their contents are
+    checked.
+    """
+    from ex4d.pipeline import take
+    from ex4d.pipeline.job_file import located, read_job
+    from ex4d.pipeline.open import gather
+    from ex4d.pipeline.run import run
+    from ex4d.pipeline.runtime import Runtime
+
+    signal.signal(signal.SIGTERM, _leave)
+    out = with_name(output_dir)
+    try:
+        found = read_job(path)
+        places = located(found, path)
+        refuse_overwriting([out], None, path, *places.values())
+        with (
+            tempfile.TemporaryDirectory(prefix="ex4d-") as links,
+            result_folder(out.parent),
+            takes.written(out) as temporary,
+        ):
+            files = gather(found.job, lambda blob: places[blob.sha256], Path(links), in_place=True)
+            facts = run(found.job, files, temporary, Runtime(), Report())
+            record = take.read_record(temporary / take.SIDECAR)
+            take.write_record(temporary / take.SIDECAR, take.with_inputs(record, out, places))
+    except Cancelled as error:
+        print(f"openjd_fail: {error}", flush=True)
+        raise typer.Exit(TERMINATED) from error
+    except EX4DError as error:
+        print(f"openjd_fail: {error}", flush=True)
+        raise
+    print("openjd_progress: 100.0", flush=True)
+    say(*facts["notes"])
+    results(out)
+
+
+def _leave(*_: Any) -> None:
+    """End in order: nothing half-made stays."""
+    raise Cancelled("The job was told to end, and nothing of it was kept.")
+
+
+class Report:
+    """Progress as lines of Open Job Description, on standard output."""
+
+    def __init__(self) -> None:
+        self._done: dict[str, float] = {}
+        self._told = 0.0
+
+    def __call__(self, stage: str, step: int, steps: int, picture: "NDArray[np.uint8] | None" = None) -> None:
+        """Tell how far the whole job is: it never goes back, though which stages come is not known beforehand."""
+        self._done[stage] = step / steps if steps else 0.0
+        share = {name: SHARES.get(name, 1.0) for name in (*self._done, *SHARES, WRITING_VIDEO)}
+        part = sum(share[name] * done for name, done in self._done.items()) / sum(share.values())
+        if 100 * part - self._told >= 0.1:
+            self._told = 100 * part
+            print(f"openjd_progress: {self._told:.1f}", flush=True)
+        print(f"openjd_status: {stage} {step}/{steps}", flush=True)

@@ -1,0 +1,183 @@
+"""The list of servers in Blender: who comes into it, which does the work, and when Blender may talk to it."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import announced
+import bpy
+import pytest
+from test_panels import Layout
+
+from blender_addon.shot import checks
+from blender_addon.ui import get_model, panels
+from blender_addon.ui import hosts as panel
+from blender_addon.ui.preferences import preferences
+from blender_addon.work import requests, session, state
+from ex4d.jobs import hosts
+from ex4d.jobs.hosts import KnownServer
+from ex4d.jobs.keys import KeyPair, shown_key
+
+AT_WORK = state.State(phase="working", request=requests.OpenRequest("Scene", "shot", "c.mp4", "", "", {}), job_id="1")
+BOX = KnownServer("gpu-box", "tcp://192.0.2.7:5750", KeyPair.new().public)
+
+
+@pytest.fixture(autouse=True)
+def own_list(tmp_path, monkeypatch):
+    for name in ("XDG_CONFIG_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "config"))
+    bpy.context.preferences.system.use_online_access = False
+    preferences().server = ""
+    yield
+    bpy.context.preferences.system.use_online_access = False
+    preferences().server = ""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "gpu-box.json"
+    path.write_text(BOX.to_file())
+    return path
+
+
+def draw(draw_panel) -> Layout:
+    layout = Layout()
+    draw_panel(layout, bpy.context)
+    return layout
+
+
+def online(allowed: bool = True) -> None:
+    bpy.context.preferences.system.use_online_access = allowed
+
+
+def test_a_server_file_is_imported_shown_in_the_preferences_and_removed(file):
+    assert bpy.ops.ex4d.import_server(filepath=str(file)) == {"FINISHED"}
+    assert hosts.known() == (BOX,)
+    assert session.current().state.message == "gpu-box is in the list of servers: choose it in the Server panel."
+    drawn = draw(lambda layout, context: panel.draw_list(layout))
+    assert f"gpu-box at tcp://192.0.2.7:5750, key {shown_key(BOX.key)[:8]}…" in drawn.labels
+    assert drawn.buttons == ["", "Import Server File", "Copy My Key"]
+    assert drawn.pressed[""].name == "gpu-box"
+    assert bpy.ops.ex4d.forget_server(name="gpu-box") == {"FINISHED"}
+    assert hosts.known() == ()
+
+
+def test_what_is_no_server_file_is_refused_with_what_to_do(tmp_path, file):
+    (tmp_path / "film.json").write_text(json.dumps({"shot": 1}))
+    with pytest.raises(RuntimeError, match="This is no server file: ask whoever looks after the server"):
+        bpy.ops.ex4d.import_server(filepath=str(tmp_path / "film.json"))
+    bpy.ops.ex4d.import_server(filepath=str(file))
+    file.write_text(replace(BOX, key=KeyPair.new().public).to_file())
+    with pytest.raises(RuntimeError, match="a server named gpu-box with another key"):
+        bpy.ops.ex4d.import_server(filepath=str(file))
+    assert hosts.known() == (BOX,)
+
+
+def test_the_key_that_is_copied_is_the_public_one():
+    window_manager, said = SimpleNamespace(clipboard=""), []
+    operator = SimpleNamespace(tell=said.append)
+    panel.EX4D_OT_copy_key.act(operator, SimpleNamespace(window_manager=window_manager))
+    assert window_manager.clipboard == shown_key(hosts.own_pair().public)
+    assert said == ["Your public key is on the clipboard. The secret one stays on this machine."]
+
+
+def test_nothing_goes_to_another_machine_before_blender_may_go_online(monkeypatch):
+    hosts.add(BOX)
+    made = []
+    monkeypatch.setattr("blender_addon.work.connection.Client", lambda *given, **named: made.append(given))
+    monkeypatch.setattr("blender_addon.work.survey.Client", lambda *given, **named: made.append(given))
+    now = session.current()
+    with pytest.raises(RuntimeError, match="Blender may not go online, and gpu-box is another machine"):
+        bpy.ops.ex4d.use_server(name="gpu-box")
+    assert preferences().server == "gpu-box"
+    now._looked = 0.0
+    now.look_for_server()
+    now.survey.of(BOX)
+    for _ in range(3):
+        now.tick()
+    with pytest.raises(RuntimeError, match="Allow Online Access"):
+        bpy.ops.ex4d.connect()
+    assert made == []
+    assert "turn on Allow Online Access" in now.state.trouble
+    drawn = draw(panels.draw_server)
+    assert "gpu-box needs online access, which is off in Blender:" in drawn.labels
+    assert drawn.shown == ["use_online_access"]
+    assert checks.server_trouble().short == "gpu-box cannot be used now"
+
+
+def test_a_tunnel_begins_on_this_machine_and_needs_no_online_access():
+    hosts.add(replace(BOX, address="tcp://127.0.0.1:59738"))
+    assert bpy.ops.ex4d.use_server(name="gpu-box") == {"FINISHED"}
+    now = session.current()
+    assert now.client.known.name == "gpu-box"
+    assert not now.hosts.offline
+
+
+def test_a_server_is_left_when_blender_may_not_go_online_any_more(monkeypatch):
+    hosts.add(BOX)
+    online()
+    assert bpy.ops.ex4d.use_server(name="gpu-box") == {"FINISHED"}
+    now = session.current()
+    assert now.client is not None
+    now.state = state.State(
+        phase="working", request=requests.OpenRequest("Scene", "shot", "c.mp4", "", "", {}), job_id="1"
+    )
+    online(False)
+    now.tick()
+    assert now.client is None
+    assert not now.state.busy
+    assert "turn on Allow Online Access" in now.state.message
+    online()
+    now.tick()
+    assert now.state.trouble == ""
+
+
+def test_the_panel_has_a_menu_of_servers_and_no_buttons_for_one_that_is_elsewhere(file):
+    hosts.add(BOX)
+    drawn = draw(panels.draw_server)
+    assert drawn.labels[0] == "This Machine"
+    assert "Set Up Server" in drawn.buttons
+    online()
+    bpy.ops.ex4d.use_server(name="gpu-box")
+    session.current().hosts.read_again()
+    drawn = draw(panels.draw_server)
+    assert drawn.labels[0] == "gpu-box"
+    assert "tcp://192.0.2.7:5750" in drawn.labels
+    assert not {"Set Up Server", "Start Server", "Stop Server"} & set(drawn.buttons)
+    assert not session.current().lacks_server
+    with pytest.raises(RuntimeError, match=r"ex4d\.server_start\.poll.*gpu-box does the work: choose This Machine"):
+        bpy.ops.ex4d.server_start()
+    menu = Layout()
+    panel.EX4D_MT_servers.draw(SimpleNamespace(layout=menu), bpy.context)
+    assert menu.buttons == ["This Machine", "gpu-box: being asked", "Import Server File", "Copy My Key"]
+    assert [menu.pressed[text].name for text in menu.buttons[:2]] == ["", "gpu-box"]
+
+
+def test_what_a_model_lacks_elsewhere_is_said_and_not_fetched_to_this_machine():
+    hosts.add(BOX)
+    announced.by()
+    painter = replace(announced.PAINTER, lacking_gb=19.0)
+    assert draw(lambda layout, context: get_model.draw(layout, painter)).buttons == ["Get The Painter (19 GB)"]
+    preferences().server = "gpu-box"
+    drawn = draw(lambda layout, context: get_model.draw(layout, painter))
+    assert drawn.buttons == []
+    assert drawn.labels == ["19 GB of files are missing on gpu-box"]
+
+
+def test_a_server_is_not_changed_under_work_that_goes_on_and_one_that_is_gone_is_named():
+    hosts.add(BOX)
+    now = session.current()
+    now.state = state.State(
+        phase="working", request=requests.OpenRequest("Scene", "shot", "c.mp4", "", "", {}), job_id="1"
+    )
+    with pytest.raises(RuntimeError, match="EX-4D is busy"):
+        bpy.ops.ex4d.use_server(name="gpu-box")
+    now.state = state.State()
+    online()
+    bpy.ops.ex4d.use_server(name="gpu-box")
+    hosts.remove("gpu-box")  # by another program
+    now.hosts.read_again()
+    with pytest.raises(RuntimeError, match="gpu-box is in your list no longer: choose a server"):
+        bpy.ops.ex4d.connect()
+    assert bpy.ops.ex4d.use_server(name="") == {"FINISHED"}
+    assert now.hosts.chosen is None
