@@ -135,7 +135,7 @@ ELSEWHERE = {
     "open video-depth-anything": Known({"all": 1.6}, {"start": 10.0}, 1.6),
     CAMERA: Known({"all": 1.0}, {"start": 40.0}, 1.6),  # small pictures are enlarged
     VIEW: Known({"all": 0.9}, {"start": 1.0}, 0.1),
-    "generate preview": Known({"all": 4.5, titled(FINISHING): 0.4}, {"start": 1.0}, 0.2),
+    "generate preview": Known({"all": 4.5, titled(FINISHING): 0.3}, {"start": 1.0}, 0.2),
     DETAIL: Known({"all": 0.07}, {}, 12.0),
     "export alembic": Known({"all": 0.25}, {}, 13.5),
     "export usd": Known({"all": 0.12}, {}, 13.0),

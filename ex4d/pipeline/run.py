@@ -1,38 +1,33 @@
 """Running a job, from files to files: what the command line, the server's worker and the library all call."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.generate.base import Generated, metadata
 from ex4d.geometry import camera_path, presets
-from ex4d.media.clip import clip_info
-from ex4d.media.frames import Stream, apart, in_8_bits
 from ex4d.media.movie import write_movie
 from ex4d.media.picture import Bits
 from ex4d.pipeline import conditioning, take, thumbnail
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import render as rendering
-from ex4d.pipeline.finishing import Finished, Finishing, finishing_of
-from ex4d.pipeline.leaving import Leave, MasterFile
+from ex4d.pipeline.finishing import finishing_of
+from ex4d.pipeline.leaving import Leave
 from ex4d.pipeline.open import JobFiles, Shot, open_shot
 from ex4d.pipeline.requests import Fill, Generate, Job, Preview, Reconstruct
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import PathSettings, RenderSettings
-from ex4d.pipeline.writing import Feed, Writer
+from ex4d.pipeline.take_videos import TakeVideos, leaves_of
+from ex4d.pipeline.writing import Writer
 from ex4d.progress import OCCLUSIONS, Progress
 from ex4d.render import legend
 from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.engines import engine
 from ex4d.render.engines.cpu import reliable_vertices
-from ex4d.render.scene import Lent
 from ex4d.source_camera import pose_files
 from ex4d.source_camera.masks import resized_mask
 
@@ -168,7 +163,7 @@ def _take(
         *(scene.path.notes if scene else ()),
         *wanted.choice.notes,
     ]
-    leaves, finishing = _leaves(leave, job, files, out), None
+    leaves, finishing = leaves_of(leave, job, files, out), None
     if isinstance(job, Generate) and shot is not None and scene is not None and files.source is not None:
         bits: Bits = 16 if any(each.bits == 16 for each in leaves) else 8
         finishing = finishing_of(job, files.source, shot.clip, scene, drawn_by, bits)
@@ -180,7 +175,7 @@ def _take(
             whole, drawn, wanted, runtime, writer.progress, engine=drawn_by, as_released=as_released
         )
         made = replace(made, notes=(*notes, *made.notes))
-        videos = _Videos(writer, out, fps, wanted, leaves)
+        videos = TakeVideos(writer, out, fps, wanted, leaves)
         if finishing is None:
             made, other = generation.put_back(whole, made, wanted, as_released)
             videos.write(made, other, seen)
@@ -237,77 +232,6 @@ def _write_conditioning(writer: Writer, out: Path, seen: Conditioning, fps: Frac
     about = {"comment": " ".join(notes)}
     writer.write(out / take.COLOUR, seen.colour, fps, metadata=about)
     writer.write(out / take.MASK, seen.mask, fps, lossless=True, metadata=about)
-
-
-def _leaves(leave: Leave | None, job: Generate | Fill, files: JobFiles, out: Path) -> list[Leave]:
-    """All that leaves a take's videos in other formats."""
-    leaves = [] if leave is None else [leave]
-    if job.generation.master != "none":
-        deep = files.source is not None and clip_info(files.source.clip).bits > 8
-        leaves.append(MasterFile(out, job.generation.master, 16 if deep else 8))
-    return leaves
-
-
-class _Videos:
-    """The videos of a take: the result, and the other one where there is one: as released, the model's own is all there
-    is."""
-
-    def __init__(self, writer: Writer, out: Path, fps: Fraction, wanted: generation.Plan, leaves: list[Leave]) -> None:
-        self._writer, self._out, self._fps, self._wanted, self._leaves = writer, out, fps, wanted, leaves
-        self._other = take.GENERATED if wanted.keep_source else take.COMPOSITED
-
-    def write(self, made: Generated, other: NDArray[np.uint8], seen: Conditioning) -> None:
-        """Write a take of the working size, whose frames are all there."""
-        about = metadata(self._wanted.spec, made)
-        videos = {take.RESULT: made.frames}
-        if other is not made.frames:
-            videos[self._other] = other
-        for name, frames in videos.items():
-            self._writer.write(self._out / name, frames, self._fps, metadata=about)
-            for leave in self._leaves:
-                if name in leave.names:
-                    fits = leave.wants_mask and frames.shape[:3] == seen.mask.shape
-                    mask = without_rim(seen, self._wanted.seed).mask if fits else None
-                    self._writer.begin(partial(leave, name, frames, mask, self._fps, about))
-
-    def feed(self, made: Generated, finishing: Finishing, lent: Sequence[Lent | None], notes: list[str]) -> None:
-        """Write a take of the clip's own size, frame by frame, with its colour, its mask and its thumbnail."""
-        count, of_path = len(made.frames), {"comment": " ".join(notes)}
-        about = metadata(self._wanted.spec, made)
-        colour, mask = self._movie(take.COLOUR, count, of_path), self._movie(take.MASK, count, of_path, lossless=True)
-        names = (take.RESULT, self._other)
-        movies = {name: self._movie(name, count, about) for name in names}
-        left = {
-            name: [self._left(each, name, count, about) for each in self._leaves if name in each.names]
-            for name in names
-        }
-        for t, frame in enumerate(finishing.frames(lent, made.frames, self._writer.progress)):
-            pictures = dict(zip(names, _in_order(frame, self._wanted.keep_source), strict=True))
-            colour.add(in_8_bits(frame.colour))
-            mask.add(frame.mask)
-            for name, picture in pictures.items():
-                movies[name].add(in_8_bits(picture))
-                for fed in left[name]:
-                    fed.add((picture, frame.mask))
-            if t == count // 2:
-                thumbnail.write(self._out / take.THUMBNAIL, in_8_bits(pictures[take.RESULT])[None])
-
-    def _movie(self, name: str, count: int, texts: dict[str, str], lossless: bool = False) -> Feed[Any]:
-        how = partial(write_movie, self._out / name, fps=self._fps, lossless=lossless, metadata=texts)
-        return self._writer.feed(how, count)
-
-    def _left(self, leave: Leave, name: str, count: int, about: dict[str, str]) -> Feed[Any]:
-        def write(stream: Stream, *, progress: Progress) -> None:
-            frames, masks = apart(stream)
-            leave(name, frames, masks if leave.wants_mask else None, self._fps, about, progress=progress)
-
-        return self._writer.feed(write, count)
-
-
-def _in_order(frame: Finished, keep_source: bool) -> tuple[NDArray, NDArray]:
-    """The result and the other picture of a frame."""
-    pair = frame.composited, frame.generated
-    return pair if keep_source else pair[::-1]
 
 
 def _coverage_facts(seen: Conditioning) -> dict[str, Any]:

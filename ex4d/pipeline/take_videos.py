@@ -1,0 +1,96 @@
+"""The videos of a take: its own, and those that leave it in other formats, written while the frames come."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.generate.base import Generated, metadata
+from ex4d.media.clip import clip_info
+from ex4d.media.frames import Stream, apart, in_8_bits
+from ex4d.media.movie import write_movie
+from ex4d.pipeline import generate as generation
+from ex4d.pipeline import take, thumbnail
+from ex4d.pipeline.finishing import Finished, Finishing
+from ex4d.pipeline.leaving import Leave, MasterFile
+from ex4d.pipeline.open import JobFiles
+from ex4d.pipeline.requests import Fill, Generate
+from ex4d.pipeline.writing import Feed, Writer
+from ex4d.progress import Progress
+from ex4d.render.conditioning import Conditioning, without_rim
+from ex4d.render.scene import Lent
+
+
+def leaves_of(leave: Leave | None, job: Generate | Fill, files: JobFiles, out: Path) -> list[Leave]:
+    """All that leaves a take's videos in other formats."""
+    leaves = [] if leave is None else [leave]
+    if job.generation.master != "none":
+        deep = files.source is not None and clip_info(files.source.clip).bits > 8
+        leaves.append(MasterFile(out, job.generation.master, 16 if deep else 8))
+    return leaves
+
+
+class TakeVideos:
+    """The videos of a take: the result, and the other one where there is one: as released, the model's own is all there
+    is."""
+
+    def __init__(self, writer: Writer, out: Path, fps: Fraction, wanted: generation.Plan, leaves: list[Leave]) -> None:
+        self._writer, self._out, self._fps, self._wanted, self._leaves = writer, out, fps, wanted, leaves
+        self._other = take.GENERATED if wanted.keep_source else take.COMPOSITED
+
+    def write(self, made: Generated, other: NDArray[np.uint8], seen: Conditioning) -> None:
+        """Write a take of the working size, whose frames are all there."""
+        about = metadata(self._wanted.spec, made)
+        videos = {take.RESULT: made.frames}
+        if other is not made.frames:
+            videos[self._other] = other
+        for name, frames in videos.items():
+            self._writer.write(self._out / name, frames, self._fps, metadata=about)
+            for leave in self._leaves:
+                if name in leave.names:
+                    fits = leave.wants_mask and frames.shape[:3] == seen.mask.shape
+                    mask = without_rim(seen, self._wanted.seed).mask if fits else None
+                    self._writer.begin(partial(leave, name, frames, mask, self._fps, about))
+
+    def feed(self, made: Generated, finishing: Finishing, lent: Sequence[Lent | None], notes: list[str]) -> None:
+        """Write a take of the clip's own size, frame by frame, with its colour, its mask and its thumbnail."""
+        count, of_path = len(made.frames), {"comment": " ".join(notes)}
+        about = metadata(self._wanted.spec, made)
+        colour, mask = self._movie(take.COLOUR, count, of_path), self._movie(take.MASK, count, of_path, lossless=True)
+        names = (take.RESULT, self._other)
+        movies = {name: self._movie(name, count, about) for name in names}
+        left = {
+            name: [self._left(each, name, count, about) for each in self._leaves if name in each.names]
+            for name in names
+        }
+        for t, frame in enumerate(finishing.frames(lent, made.frames, self._writer.progress)):
+            pictures = dict(zip(names, _in_order(frame, self._wanted.keep_source), strict=True))
+            colour.add(in_8_bits(frame.colour))
+            mask.add(frame.mask)
+            for name, picture in pictures.items():
+                movies[name].add(in_8_bits(picture))
+                for fed in left[name]:
+                    fed.add((picture, frame.mask))
+            if t == count // 2:
+                thumbnail.write(self._out / take.THUMBNAIL, in_8_bits(pictures[take.RESULT])[None])
+
+    def _movie(self, name: str, count: int, texts: dict[str, str], lossless: bool = False) -> Feed[Any]:
+        how = partial(write_movie, self._out / name, fps=self._fps, lossless=lossless, metadata=texts)
+        return self._writer.feed(how, count)
+
+    def _left(self, leave: Leave, name: str, count: int, about: dict[str, str]) -> Feed[Any]:
+        def write(stream: Stream, *, progress: Progress) -> None:
+            frames, masks = apart(stream)
+            leave(name, frames, masks if leave.wants_mask else None, self._fps, about, progress=progress)
+
+        return self._writer.feed(write, count)
+
+
+def _in_order(frame: Finished, keep_source: bool) -> tuple[NDArray, NDArray]:
+    """The result and the other picture of a frame."""
+    pair = frame.composited, frame.generated
+    return pair if keep_source else pair[::-1]
