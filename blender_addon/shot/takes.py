@@ -194,6 +194,9 @@ def request_again(
             )
         )
     camera_of(scene, number)  # says what is wrong with the file
+    plates = {
+        blob.sha256: take.place_of(record, folder, blob) for blob in job.source.plate
+    }  # the shot does not know them
     file = new_path_file()
     shutil.copyfile(folder / take.CAMERA, file)
     return TakeRequest(
@@ -201,7 +204,7 @@ def request_again(
         shot=facts.shot,
         path=str(file),
         source=json.dumps(to_plain(job.source)),
-        files=facts.input_files,
+        files={**facts.input_files, **{sha256: str(place) for sha256, place in plates.items() if place is not None}},
         generation=to_plain(_generation_again(job.generation, record.generator, generator, changed or {}, server)),
         render=to_plain(job.render),
         scene_uid=scene.session_uid,

@@ -61,6 +61,8 @@ def joined(
     Raises:
         InputError: the plate cannot be read, or its depth cannot be estimated here.
     """
+    if moving is None:
+        return None, f"The clean plate {path.name} was not used: what moves in the clip is not known."
     count = open_source(path).info.frames
     used = min(count, MOST_FRAMES)
     plate = read_clip(
@@ -85,7 +87,7 @@ def joined(
             None,
             f"The clean plate {path.name} was not used: that needs depth, of the clip and of the plate, no guess.",
         )
-    still = None if moving is None else resized(moving, (depth.depth.shape[2], depth.depth.shape[1]))
+    still = resized(moving, (depth.depth.shape[2], depth.depth.shape[1]))
     placed = register(
         Frames(clip.frames, depth.depth, depth.intrinsics, source_to_world, still),
         Frames(plate.frames, estimate.depth.depth, estimate.depth.intrinsics),

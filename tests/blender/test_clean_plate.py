@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 from test_camera_search import shot  # noqa: F401 - a fixture
+from test_takes import take
 
 from blender_addon.shot import takes
 from ex4d.errors import InputError
+from ex4d.pipeline.hashing import blob_of
+from ex4d.pipeline.requests import Blob, Generate, Source
+from ex4d.pipeline.take import CAMERA, SIDECAR, TakeRecord, with_inputs, write_record
 
 
 def prepared(scene):
@@ -40,3 +44,18 @@ def test_a_plate_that_is_gone_is_named(scene, shot, tmp_path):  # noqa: F811
     scene.ex4d.plate_path = str(tmp_path / "gone.mov")
     with pytest.raises(InputError, match=r"There is no clean plate .*gone\.mov: choose another file as Clean Plate"):
         prepared(scene)
+
+
+def test_a_take_that_is_made_again_knows_where_its_plate_lies(scene, shot, tmp_path):  # noqa: F811
+    take(scene, tmp_path / "one")
+    plate = tmp_path / "plate.png"
+    plate.write_bytes(b"plate")
+    folder, blob = takes.take_folder(scene, 1), blob_of(plate)
+    source = Source((Blob("0" * 64, 1, "clip.mp4"),), plate=(blob,))
+    record = TakeRecord(
+        Generate(source, blob_of(folder / CAMERA)), "a", "a", False, 0, {}, 96, 64, 13, "24", [1.0], [], {}
+    )
+    write_record(folder / SIDECAR, with_inputs(record, folder, {blob.sha256: plate}))
+    request = takes.request_again(scene, 1)
+    assert Path(request.files[blob.sha256]) == plate
+    assert scene.ex4d.input_files.items() <= request.files.items()
