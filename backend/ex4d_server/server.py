@@ -44,6 +44,7 @@ from ex4d.jobs.messages import (
     Hello,
     Holds,
     Limits,
+    Load,
     Look,
     Missing,
     Ping,
@@ -429,8 +430,16 @@ class Server:
             Limits(),
             self._bulk.exchange,
             self._peers[peer].session,
-            self._journal.load(),
+            self._load(),
         )
+
+    def _load(self) -> Load:
+        """How busy the server is; where the journal cannot be read, hello has other things to say."""
+        try:
+            return self._journal.load()
+        except JournalError as error:
+            self._troubles.warning("%s", error)
+            return Load()
 
     def _about_job(self, peer: bytes, message: Follow | Cancel) -> Tagged:
         row = self._journal.get(message.job_id)
