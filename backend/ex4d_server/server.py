@@ -139,6 +139,7 @@ class Server:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         ip, port = access.place_to_listen(address)
+        access.check_guarded(address, state)
         self._state, self._linger, self._clock = state, linger, clock
         self._instance = secrets.token_hex(8)
         self._peers: dict[bytes, Peer] = {}
@@ -157,7 +158,6 @@ class Server:
             remove_tree(state / "work")
             self._gate = gate = Gate(self._context, make_keys(state))
             self._admitted = admitted(state)
-            access.check_guarded(address, state)
             self._reserve = Reserve(state / "reserve")
             self._journal = Journal(state / "journal.sqlite", reserve=self._reserve)
             self._make_folders()
