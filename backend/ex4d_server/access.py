@@ -10,12 +10,36 @@ from pathlib import Path
 
 from ex4d.errors import InputError
 from ex4d.jobs import private_files
-from ex4d.jobs.address import DEFAULT_ADDRESS, EVERYWHERE, is_loopback, parse_address
+from ex4d.jobs.address import DEFAULT_ADDRESS, EVERYWHERE, is_loopback, is_numeric, parse_address
 from ex4d.jobs.hosts import KnownServer
 from ex4d.jobs.keys import CLIENTS, KEYS, further_clients, make_keys, read_key
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"
 """Of a client: it becomes a file's."""
+
+
+def place_to_listen(address: str) -> tuple[str, int]:
+    """IPv4 address and port of an address to listen on.
+
+    Raises:
+        InputError: it is none.
+    """
+    host, port = parse_address(address)
+    if not is_numeric(host):
+        raise InputError(
+            f"{address} names a machine, and a server listens on an address: write the IPv4 address of this machine, or"
+            f" tcp://{EVERYWHERE}:{port or '*'} for all that it has."
+        )
+    return host, port
+
+
+def check_guarded(address: str, state: Path) -> None:
+    """Raises `InputError` where other machines could reach a server that lets none of them in."""
+    if not is_loopback(parse_address(address)[0]) and not clients(state):
+        raise InputError(
+            f"Other machines can reach {address}, and none is let in yet: let one in with `ex4d server authorize KEY"
+            " --name NAME`; the key comes from Copy My Key in its Blender's preferences, or from `ex4d hosts key`."
+        )
 
 
 def prepare(state: Path) -> str:

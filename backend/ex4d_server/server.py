@@ -27,7 +27,7 @@ from ex4d.depth import registry
 from ex4d.errors import EX4DError, InputError, ServerError
 from ex4d.generate.base import Memory, Spec
 from ex4d.generate.registry import AUTO, check_options, generators, memory, missing
-from ex4d.jobs.address import DEFAULT_ADDRESS, is_loopback, is_numeric, parse_address
+from ex4d.jobs.address import DEFAULT_ADDRESS, is_loopback
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
 from ex4d.jobs.keys import admitted, announce, client_keys, further_clients, make_keys
 from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CURVE_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
@@ -47,6 +47,7 @@ from ex4d.jobs.messages import (
     Hello,
     Holds,
     Limits,
+    Load,
     Look,
     Missing,
     Ping,
@@ -65,6 +66,7 @@ from ex4d.pipeline.requests import Fill, Generate, Job, blobs_of, job_hash
 from ex4d.plain import Tagged
 from ex4d.schema import describe
 from ex4d.weights import store
+from ex4d_server import access
 from ex4d_server.blobs import BlobStore
 from ex4d_server.bulk import Bulk
 from ex4d_server.content import BlobError
@@ -146,7 +148,8 @@ class Server:
         linger: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        ip, port = _numeric(address)
+        ip, port = access.place_to_listen(address)
+        access.check_guarded(address, state)
         workers_on = devices(workers)
         self._state, self._linger, self._clock = state, linger, clock
         self._instance = secrets.token_hex(8)
@@ -166,7 +169,6 @@ class Server:
             remove_tree(state / "work")
             self._gate = gate = Gate(self._context, make_keys(state))
             self._admitted = admitted(state)
-            _check_guarded(address, ip, state)
             self._reserve = Reserve(state / "reserve")
             self._journal = Journal(state / "journal.sqlite", reserve=self._reserve)
             self._make_folders()
@@ -470,8 +472,16 @@ class Server:
             Limits(),
             self._bulk.exchange,
             self._peers[peer].session,
-            self._journal.load(),
+            self._load(),
         )
+
+    def _load(self) -> Load:
+        """How busy the server is; where the journal cannot be read, hello has other things to say."""
+        try:
+            return self._journal.load()
+        except JournalError as error:
+            self._troubles.warning("%s", error)
+            return Load()
 
     def _about_job(self, peer: bytes, message: Follow | Cancel) -> Tagged:
         row = self._journal.get(message.job_id)
@@ -661,30 +671,6 @@ def _refused(job: Job) -> str:
     except InputError as error:
         return sentence(error)
     return ""
-
-
-def _numeric(address: str) -> tuple[str, int]:
-    """IPv4 address and port of an address to listen on.
-
-    Raises:
-        InputError: it is none.
-    """
-    host, port = parse_address(address)
-    if not is_numeric(host):
-        raise InputError(
-            f"{address} names a machine, and a server listens on an address: write the IPv4 address of this machine, or"
-            f" tcp://0.0.0.0:{port or '*'} for all that it has."
-        )
-    return host, port
-
-
-def _check_guarded(address: str, ip: str, state: Path) -> None:
-    """Raises `InputError` where other machines could reach a server that lets none of them in."""
-    if not is_loopback(ip) and not further_clients(state):
-        raise InputError(
-            f"Other machines can reach {address}, and none is let in yet: let one in with `ex4d server authorize KEY"
-            " --name NAME`; the key comes from Copy My Key in its Blender's preferences, or from `ex4d hosts key`."
-        )
 
 
 def _port(socket: zmq.Socket) -> int:

@@ -8,6 +8,7 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 
 from ..scene import objects
+from ..ui.preferences import preferences
 from ..work import requests
 from ..work.queue import Waiting
 
@@ -17,6 +18,10 @@ class JobMemory:
 
     job_id: StringProperty(name="Job", description="The job under way, followed again when the file is opened")
     request: StringProperty(name="Request", description="What the job under way was asked, in JSON")
+    server: StringProperty(
+        name="Server of Jobs",
+        description="The server that has the job under way and what waits; empty for the one on this machine",
+    )
 
     waiting: StringProperty(
         name="Waiting",
@@ -28,6 +33,7 @@ class JobMemory:
     def remember(self, request: requests.Request, job_id: str, taken: bool) -> None:
         """Keep a job; what the server has not said to have `taken` has to be sent anew."""
         self.job_id, self.request = job_id, requests.request_to_json(request)
+        self.server = preferences().server
         self.unsent = not taken and isinstance(request, requests.TakeRequest)
 
     def forget(self) -> None:
@@ -52,7 +58,16 @@ def keep(waiting: tuple[Waiting, ...]) -> None:
     for scene in bpy.data.scenes:
         text = json.dumps(texts[scene.name]) if scene.name in texts else ""
         if scene.library is None and scene.ex4d.waiting != text:
-            scene.ex4d.waiting = text
+            scene.ex4d.waiting, scene.ex4d.server = text, preferences().server
+
+
+def elsewhere() -> str | None:
+    """Name of the server that has jobs of the open file, where another does the work now; else None."""
+    for scene in [scene for scene in bpy.data.scenes if scene.library is None]:
+        facts = scene.ex4d
+        if (facts.job_id or facts.waiting) and facts.server != preferences().server:
+            return str(facts.server)
+    return None
 
 
 def kept() -> tuple[Waiting, ...]:

@@ -289,15 +289,17 @@ class Session(Connection):
         lost = from_0_1.migrate_file()
         homes.look_again()
         part.show_where_missing()
-        waiting = memory.kept()
+        waiting, server_of_jobs = memory.kept(), memory.elsewhere()
         for scene in bpy.data.scenes:
             comparison.show_after_render(scene)  # a render was under way when the file was saved
         for scene in bpy.data.scenes:
-            if scene.library is None and (remembered := scene.ex4d.remembered) is not None:
+            if server_of_jobs is None and scene.library is None and (remembered := scene.ex4d.remembered) is not None:
                 request = replace(remembered[0], scene=scene.name, scene_uid=scene.session_uid)
                 self.dispatch(state.Reopened(request, remembered[1]))
                 break
-        if waiting:
+        if server_of_jobs is not None:
+            lost = [*lost, _told_elsewhere(server_of_jobs)]
+        elif waiting:
             self.dispatch(queue.Restored(waiting))
         self._tell(lost)  # last, as following a job takes away what was said before
 
@@ -337,6 +339,14 @@ class Session(Connection):
         self.leave_file()
         self.generators.remove()
         self.close()
+
+
+def _told_elsewhere(name: str) -> str:
+    """What is said of jobs that a server has which was not chosen."""
+    return told(
+        "Work of this file is on {name}: choose it in the Server panel, then open the file again.",
+        name=name or told("This Machine"),
+    )
 
 
 def begin() -> None:

@@ -5,8 +5,9 @@
     for update in client.poll(): ...          # from a timer, or
     last = client.wait(job_id)                # from a script
 
-Needs zmq and msgpack, no threads. When the connection is lost it is built anew from nothing: fresh sockets,
-hello, then for each job either the submission again or the events since the last one seen.
+Needs zmq and msgpack, and no threads but one that looks up the name of another machine. When the connection is lost it
+is built anew from nothing: fresh sockets, hello, then for each job either the submission again or the events since the
+last one seen.
 
 Everything is encrypted for one server: that of this user, whose key is in its state folder (`ex4d.jobs.keys`), or one
 on another machine, whose key is in the user's list (`ex4d.jobs.hosts`).

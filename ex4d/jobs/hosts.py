@@ -135,7 +135,7 @@ def read_file(text: str | bytes) -> KnownServer:
         return _server(json.loads(text))
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(
-            "This is no server file: ask whoever looks after the server for the one that `ex4d server invite` makes."
+            "This is no server file: ask whoever looks after the server for one, which its invite command makes."
         ) from error
 
 

@@ -85,6 +85,8 @@ def test_who_listens_for_other_machines_must_have_let_one_in(tmp_path):
     assert started.returncode == 2
     assert "Other machines can reach tcp://0.0.0.0:0, and none is let in yet" in started.stderr
     assert "`ex4d server authorize KEY --name NAME`" in started.stderr
+    assert not (tmp_path / "state").exists()
+    access.prepare(tmp_path / "state")
     anna = tmp_path / "state" / "keys" / "clients" / "anna.pub"
     anna.write_text(KeyPair.new().public)
     anna.chmod(0o644)

@@ -107,9 +107,11 @@ def test_the_registry_of_the_user_says_where_the_server_of_an_address_has_its_fo
     assert [mode(path) for path in keys.registry().iterdir()] == [0o600]
     announce("tcp://127.0.0.1:5751", state)
     assert find_state("tcp://127.0.0.1:5750") is None, "a folder is served at one address"
+    announce("tcp://0.0.0.0:5752", state)
+    assert find_state("tcp://127.0.0.1:5752") == state, "who listens everywhere is found on this machine, too"
     keys.registry().chmod(0o777)
     with pytest.raises(InputError, match="open to other users"):
-        find_state("tcp://127.0.0.1:5751")
+        find_state("tcp://127.0.0.1:5752")
 
 
 def test_a_registry_that_others_can_write_is_told_and_nothing_is_sent(state, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from ex4d.jobs.hosts import KnownServer
 from ex4d.jobs.keys import KeyPair, shown_key
 
 AT_WORK = state.State(phase="working", request=requests.OpenRequest("Scene", "shot", "c.mp4", "", "", {}), job_id="1")
+JOB = "11111111-1111-4111-8111-111111111111"
 BOX = KnownServer("gpu-box", "tcp://192.0.2.7:5750", KeyPair.new().public)
 
 
@@ -181,3 +182,26 @@ def test_a_server_is_not_changed_under_work_that_goes_on_and_one_that_is_gone_is
         bpy.ops.ex4d.connect()
     assert bpy.ops.ex4d.use_server(name="") == {"FINISHED"}
     assert now.hosts.chosen is None
+
+
+def test_work_of_a_file_is_looked_for_on_the_server_that_has_it(scene, monkeypatch):
+    hosts.add(BOX)
+    followed, now = [], session.current()
+    client = SimpleNamespace(
+        follow=followed.append, status="ready", problem="", server=None, unloaded=None, moving=False
+    )
+    client.poll, client.close = lambda budget: [], lambda: None
+    monkeypatch.setattr(now, "connect", lambda: client)
+    preferences().server = "gpu-box"
+    scene.ex4d.remember(AT_WORK.request, JOB, True)
+    preferences().server = ""
+    now.leave_file()
+    now.enter_file()
+    assert followed == []
+    assert "Work of this file is on gpu-box: choose it in the Server panel" in now.state.message
+    assert scene.ex4d.job_id == JOB, "it is there when the file is opened with the right server"
+    preferences().server = "gpu-box"
+    now.leave_file()
+    now.enter_file()
+    assert followed == [JOB]
+    now.leave_file()

@@ -241,6 +241,7 @@ LABELS = {
     "Server Python from the preferences is used": "Server-Python aus den Voreinstellungen wird benutzt",
     "Server does not answer": "Server antwortet nicht",
     "Server is ready": "Server ist bereit",
+    "Server of Jobs": "Server der Aufträge",
     "Server starts when needed": "Server startet bei Bedarf",
     "Servers on Other Machines": "Server auf anderen Rechnern",
     "Set Floor": "Boden setzen",
