@@ -56,12 +56,19 @@ _GENERATORS = generators()
 def generate(
     *,
     output_video: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--output_video",
             help="Video to write, ending in .mp4, or as --output_format says; with png and exr, a folder of frames.",
         ),
-    ],
+    ] = None,
+    job_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--job_file",
+            help="Make nothing now: write the job into this file, for `ex4d run` on another machine or a render farm.",
+        ),
+    ] = None,
     input_video: InputVideo = None,
     color_video: Annotated[
         Path | None, typer.Option("--color_video", help="Colour as recon writes it, instead of --input_video.")
@@ -90,6 +97,8 @@ def generate(
     leaves shot.generated.mp4, the generator's own frames (with --no_keep_source: shot.composited.mp4, with the source's
     pixels put back), and shot.take, a folder with the same videos, what they were conditioned on, the camera path and a
     record, from which `ex4d again shot.take` makes the take again. An older shot.take is replaced.
+
+    With --job_file shot.json in place of --output_video, nothing is made now: `ex4d run shot.json` makes the take.
     """
     from ex4d.media.clip import clip_info
     from ex4d.pipeline import take
@@ -99,18 +108,20 @@ def generate(
     from ex4d.pipeline.runtime import Runtime
 
     generation = replace(generation, options=options)
-    if not output_video.name:
-        raise InputError("Give the video a name of its own with --output_video.")
-    folder = takes.folder_of(output_video)
+    wanted = _wanted(output_video, job_file)
+    folder = takes.folder_of(wanted)
     name = take.GENERATED if generation.keep_source else take.COMPOSITED
-    beside = output_video.with_name(f"{output_video.stem}.{Path(name).stem}{output_video.suffix}")
-    videos = {take.RESULT: output_video, name: beside}
-    _check_names(videos, output_format)
+    videos = {take.RESULT: wanted, name: wanted.with_name(f"{wanted.stem}.{Path(name).stem}{wanted.suffix}")}
+    given = (input_video, color_video, mask_video, depth, camera, source_camera, plate)
+    if job_file is None:
+        _check_names(videos, output_format)
+        refuse_overwriting([*videos.values(), folder], *given)
+        takes.check_free(folder)
+    else:
+        refuse_overwriting([job_file], *given)
+        if (output_format, crf, bits, chroma) != ("mp4", None, None, None):
+            raise InputError("A job file makes a take, whose videos are .mp4: leave out the format of the video.")
     leaving = Leaving(output_format, crf, bits, chroma, videos)
-    refuse_overwriting(
-        [*videos.values(), folder], input_video, color_video, mask_video, depth, camera, source_camera, plate
-    )
-    takes.check_free(folder)
     with bars() as progress, tempfile.TemporaryDirectory(prefix="ex4d-") as links:
         named = NamedFiles(progress)
         job: Generate | Fill
@@ -125,7 +136,10 @@ def generate(
                 input_video, (depth, source_camera, camera, moving, plate), source, preset, render
             )
             job = _fill(named, color_video, mask_video, source, generation, render)
-        with result_folder(output_video.parent):
+        if job_file is not None:
+            _write_job(job_file, job, named, Path(links))
+            return
+        with result_folder(wanted.parent):
             with takes.written(folder) as temporary:
                 gathered = gather(job, named.locate, Path(links), in_place=True)
                 if gathered.source is not None and not leaving.copies:
@@ -139,6 +153,38 @@ def generate(
             said = _without_mask(folder, record) if leaving.wants_mask else ()
     say(*named.notes, *facts["notes"], *said)
     results(*(place for name, place in videos.items() if (folder / name).is_file()), folder)
+
+
+def _wanted(video: Path | None, job_file: Path | None) -> Path:
+    """What is to be written: a video, or a job file.
+
+    Raises:
+        InputError: neither or both are named, or by no name of their own.
+    """
+    if (video is None) == (job_file is None):
+        raise InputError(
+            "Name either the video, as --output_video shot.mp4, or a job file that makes it later, as --job_file"
+            " shot.json."
+        )
+    wanted = video or job_file
+    if wanted is None or not wanted.name:
+        raise InputError("Give the video a name of its own with --output_video.")
+    return wanted
+
+
+def _write_job(path: Path, job: Generate | Fill, named: "NamedFiles", links: Path) -> None:
+    """Write a job file; what `_one_file` made of cameras is kept beside it."""
+    from ex4d.pipeline.job_file import write_job
+
+    with result_folder(path.parent):
+        for sha256, place in named.places.items():
+            if place.is_relative_to(links):
+                kept = path.with_name(f"{path.stem}.{place.parent.name}{place.suffix}")
+                shutil.copyfile(place, kept)
+                named.places[sha256] = kept
+        write_job(path, job, named.places)
+    say(*named.notes)
+    results(path)
 
 
 def _without_mask(folder: Path, record: "TakeRecord") -> tuple[str, ...]:

@@ -12,31 +12,29 @@ from pathlib import Path
 import pytest
 from test_cli import ex4d
 
-from ex4d.pipeline.hashing import blob_of
-from ex4d.pipeline.job_file import write_job
-from ex4d.pipeline.requests import Generate, Source
-from ex4d.pipeline.settings import GenerateSettings, PathSettings
 from ex4d.pipeline.take import SIDECAR, read_record
 
 FARM = Path(__file__).parents[2] / "examples" / "farm"
 
 
+WISH = ("--cam", "30", "--generator", "preview")
+
+
 @pytest.fixture
 def job_file(shoot):
     """A job file for a preview, beside its clip."""
-    places = [shoot / name for name in ("clip.mp4", "clip.depth.npz")]
-    clip, depth = map(blob_of, places)
-    job = Generate(Source((clip,), (depth,)), preset=PathSettings(cam="30"), generation=GenerateSettings("preview"))
     path = shoot / "shot.job.json"
-    write_job(path, job, dict(zip((clip.sha256, depth.sha256), places, strict=True)))
+    done = ex4d("generate", "--input_video", shoot / "clip.mp4", *WISH, "--job_file", path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(path)
+    assert not [place for place in shoot.iterdir() if place.suffix == ".take"]
     return path
 
 
 def test_a_job_file_gives_the_bytes_of_the_command_wherever_the_folder_is_and_tells_how_far_it_is(job_file, tmp_path):
     done = ex4d(
-        "generate", "--input_video", job_file.parent / "clip.mp4", "--cam", "30", "--generator", "preview",
-        "--output_video", tmp_path / "command.mp4",
-    )  # fmt: skip
+        "generate", "--input_video", job_file.parent / "clip.mp4", *WISH, "--output_video", tmp_path / "command.mp4"
+    )
     assert done.returncode == 0, done.stderr
     moved = tmp_path / "elsewhere"
     shutil.copytree(job_file.parent, moved, ignore=shutil.ignore_patterns("elsewhere", "command*"))
@@ -52,6 +50,36 @@ def test_a_job_file_gives_the_bytes_of_the_command_wherever_the_folder_is_and_te
     assert re.search(r"^openjd_status: Rendering colour and mask \d+/\d+$", done.stdout, re.MULTILINE)
     assert done.stdout.splitlines()[-1] == str(take)
     assert "openjd_fail" not in done.stdout
+
+
+def test_a_camera_of_several_files_is_kept_beside_the_job_file(job_file, tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "cameras.txt").write_text("1 PINHOLE 160 96 150 150 80 48\n")
+    rows = (f"{n} 1 0 0 0 {0.01 * n} 0 0 1 {n:04d}.png\n\n" for n in range(1, 26))
+    (model / "images.txt").write_text("".join(rows))
+    (model / "points3D.txt").write_text("")
+    path = job_file.with_name("colmap.json")
+    done = ex4d("generate", "--input_video", job_file.parent / "clip.mp4", "--camera", model, "--job_file", path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(json.loads(path.read_text())["inputs"].values()) == ["clip.depth.npz", "clip.mp4", "colmap.path.npz"]
+    assert (path.parent / "colmap.path.npz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), "Name either the video, as --output_video shot.mp4, or a job file"),
+        (("--job_file", "a.json", "--output_video", "a.mp4"), "Name either the video, as --output_video shot.mp4"),
+        (("--job_file", "clip.mp4"), "is what the result is made from"),
+        (("--job_file", "a.json", "--output_format", "prores"), "A job file makes a take, whose videos are .mp4"),
+    ],
+)
+def test_a_job_file_is_refused_where_it_is_not_what_is_meant(shoot, more, said):
+    done = ex4d("generate", "--input_video", "clip.mp4", *WISH, *more, cwd=shoot)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert not (shoot / "a.json").exists()
 
 
 @pytest.mark.parametrize(
