@@ -67,9 +67,9 @@ def test_a_take_is_asked_for_in_the_clips_size_and_the_panel_may_say_otherwise(s
     asked = takes.request_take(scene, preview=False).generation
     assert from_plain(GenerateSettings, asked, "generation").result_size == "clip"
     assert "result_size" in draw(panels.draw_generator).shown
-    scene.ex4d.result_size = "model"
-    asked = takes.request_take(scene, preview=False).generation
-    assert from_plain(GenerateSettings, asked, "generation").result_size == "model"
+    scene.ex4d.result_size, scene.ex4d.master = "model", "prores"
+    asked = from_plain(GenerateSettings, takes.request_take(scene, preview=False).generation, "generation")
+    assert (asked.result_size, asked.master) == ("model", "prores")
 
 
 @pytest.mark.parametrize(("wipe", "there"), [(0.0, True), (0.5, True), (1.0, False)])
