@@ -128,11 +128,11 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
         column.prop(facts, "moving_path")
         column.prop(facts, "zooms")
         column.prop(facts, "steady_depth")
+        column.prop(facts, "plate_path")  # is used where it is known what moves
         if facts.shot:
             layout.operator(EX4D_OT_find_camera.bl_idname, icon="TRACKER")
             if not session.current().state.busy:
                 draw_estimate(layout, estimates.of_camera(facts))
-    column.prop(facts, "plate_path")
     tint = moving_tint.strength(context.scene) if facts.shot else None
     if tint is not None:
         column.prop(tint, "default_value", text="Motion Tint", slider=True)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 from test_camera_search import shot  # noqa: F401 - a fixture
+from test_panels import draw
 from test_takes import take
 
 from blender_addon.shot import takes
+from blender_addon.ui import panels
 from ex4d.errors import InputError
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.requests import Blob, Generate, Source
@@ -59,3 +61,9 @@ def test_a_take_that_is_made_again_knows_where_its_plate_lies(scene, shot, tmp_p
     request = takes.request_again(scene, 1)
     assert Path(request.files[blob.sha256]) == plate
     assert scene.ex4d.input_files.items() <= request.files.items()
+
+
+def test_the_plate_is_asked_for_where_the_search_tells_what_moves(scene, shot):  # noqa: F811
+    for motion, shown in (("FOUND", True), ("TRIPOD", True), ("STILL", False)):
+        scene.ex4d.motion = motion
+        assert ("plate_path" in draw(panels.draw_source_camera).shown) == shown
