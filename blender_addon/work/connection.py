@@ -202,7 +202,7 @@ class Connection:
     def trouble(self, client: Client, before: str) -> str:
         """Why the server cannot be reached right now; "" where it can, and while connecting what it was `before`."""
         if client.status in ("ready", "connecting"):
-            return "" if client.status == "ready" else before
+            return client.problem if client.status == "ready" else before
         if self.hosts.name:
             return client.problem
         if self.server.is_running and client.status == "unreachable":

@@ -137,7 +137,7 @@ class _Connection:
         asked: for each chunk under way, whose it is. Answers come in this order, and each gives its credit back.
         keys: with which it is made; None where this user's server is not known.
         host: whose address is looked up before anything is sent.
-        reached: somebody listens there.
+        reached, files_reached: somebody listens there; and at the port for files, which `files_port` is.
         not_admitted, is_another: it does not let these keys in; or it is not the server that they are for.
         control, bulk, monitors: its sockets; bulk is there after the welcome.
         began, heard, pinged: when it was made, when the server spoke last, when it was pinged last.
@@ -151,6 +151,7 @@ class _Connection:
         self.control = _dealer(context, CONTROL_BYTES + CURVE_BYTES, self._used)
         self.monitors = [self.control.get_monitor_socket(WATCHED)]
         self.bulk: zmq.Socket | None = None
+        self.files_reached, self.files_port, self.files_began = False, 0, now
         self.asked: deque[tuple[_Tracked, Upload | Download]] = deque()
         self.began = self.heard = self.pinged = now
         self.reach()
@@ -164,7 +165,8 @@ class _Connection:
         if self.keys is not None:
             self.send(Hello(PROTOCOL_VERSION, __version__))
 
-    def open_bulk(self, port: int, session: str) -> None:
+    def open_bulk(self, port: int, session: str, now: float) -> None:
+        self.files_port, self.files_began = port, now
         self.bulk = _dealer(self._context, 2 * CHUNK_BYTES, self._used)
         if session:
             self.bulk.routing_id = session.encode()
@@ -174,11 +176,12 @@ class _Connection:
     def lost(self) -> bool:
         """The server closed the connection, or its machine stopped answering heartbeats. May tell who is there."""
         lost = False
-        for monitor in self.monitors:
+        for number, monitor in enumerate(self.monitors):
             while monitor.poll(0):
                 event = recv_monitor_message(monitor)
                 if event["event"] == zmq.EVENT_CONNECTED:
                     self.reached = True
+                    self.files_reached |= number == 1
                 elif event["event"] == zmq.EVENT_DISCONNECTED:  # after a failed handshake ZeroMQ tries again
                     lost, self._failed = lost or not self._failed, False
                 else:
@@ -258,7 +261,7 @@ class Client:
     Attributes:
         status: "refused" means that the server answers but does not want this client, or that it is not this user's;
             no job is sent then.
-        problem: a sentence for the user, "" if there is none.
+        problem: a sentence for the user, "" if there is none; a server that is "ready" may not let files through.
         server: what the server said of itself, once it has.
         known: the server of the user's list that this is; None for one of this machine.
         occupied: somebody listens at the address and has not said a word of ours: another program, another user's
@@ -457,7 +460,7 @@ class Client:
                 raise ServerError(f"The job {job_id} was never submitted or followed here.")
             if tracked.update.ended:
                 return tracked.update
-            if self.status == "ready":
+            if self.status == "ready" and not self.problem:
                 answered = now
             if self.status == "refused" or now - answered > PATIENCE_SECONDS:
                 raise ServerError(self.problem)
@@ -533,6 +536,8 @@ class Client:
         unheard = waiting and now - link.began > HELLO_SECONDS
         link.reach()
         lost = link.lost()
+        if self.status == "ready":
+            self._look_after_files(now)
         if self._verdict and not unheard:
             self._turn_away()
         elif self._verdict:
@@ -544,6 +549,16 @@ class Client:
             link.pinged = now
             self._send(Ping())
             self._ask_about_the_silent(now)
+
+    def _look_after_files(self, now: float) -> None:
+        """Say so where a firewall lets the control socket through and not the one for files."""
+        link = self._connection
+        blocked = bool(link.asked) and not link.files_reached and now - link.files_began > HELLO_SECONDS
+        problem = refusals.no_files(self._address, link.files_port, self.known) if blocked else ""
+        if problem != self.problem:
+            self.problem = problem
+            for tracked in self._active():
+                self._emit(tracked, message=problem)
 
     def _ask_about_the_silent(self, now: float) -> None:
         """Events may be lost, the last one too: ask for what came after the last that was seen."""
@@ -574,7 +589,7 @@ class Client:
     def _welcomed(self, welcome: Welcome) -> None:
         self.status, self.problem, self.server, self._limits = "ready", "", welcome, welcome.limits
         self._turned_away = self.occupied = False
-        self._connection.open_bulk(welcome.bulk_port, welcome.session)
+        self._connection.open_bulk(welcome.bulk_port, welcome.session, self._clock())
         same_disk = self._same_disk and self.known is None
         self._exchange = Exchange.of(welcome.exchange, welcome.instance) if same_disk else None
         for job_id in self._to_cancel:

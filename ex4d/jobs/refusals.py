@@ -44,6 +44,15 @@ def no_answer(address: str, server: KnownServer | None) -> str:
     return f"The EX-4D server at {address} does not answer: start it, or check the address."
 
 
+def no_files(address: str, port: int, server: KnownServer | None) -> str:
+    """The server answers, and its port for files does not."""
+    name = f"The server at {address}" if server is None else server.name
+    return (
+        f"{name} answers, but no file gets through: its firewall, or the tunnel, has to let port {port} through as"
+        " well; ask whoever looks after it."
+    )
+
+
 def no_such_name(host: str, server: KnownServer) -> str:
     """The name of the machine cannot be looked up."""
     return (

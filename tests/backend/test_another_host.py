@@ -18,7 +18,7 @@ from raw import Raw
 from server_process import ServerProcess, until
 from strangers import Scene, admit, answers
 
-from ex4d.errors import InputError
+from ex4d.errors import InputError, ServerError
 from ex4d.jobs import hosts
 from ex4d.jobs.client import Client
 from ex4d.jobs.codec import encode
@@ -385,6 +385,24 @@ def test_a_cable_that_is_pulled_is_told_and_the_job_goes_on_when_it_is_back(box,
     until(lambda: (client.poll(), client.status == "ready")[1])
     client.cancel(job_id)
     assert client.wait(job_id, timeout=20).state == "cancelled"
+
+
+def test_a_firewall_that_lets_no_files_through_is_told_and_the_job_goes_on_when_it_does(box, far, shot, tmp_path):
+    port, server = int(box.address.rsplit(":", 1)[1]), hosts.find("gpu-box")
+    way = KnownServer("gpu-box", f"tcp://{far.here}:{port}", server.key)
+    client = Client(way.address, tmp_path / "downloads", known=way)
+    with far.long_way((port,), 0.0):
+        job, files = shot("copy", b"clip")
+        job_id = client.submit(job, files)
+        updates = until(lambda update: "no file gets through" in update.message, client)
+        assert f"has to let port {port + 1} through as well" in updates[-1].message
+        assert (client.status, updates[-1].state) == ("ready", "uploading")
+        with pytest.raises(ServerError, match="gpu-box answers, but no file gets through"):
+            client.wait(job_id, timeout=40)
+        with far.long_way((port + 1,), 0.0):
+            assert client.wait(job_id, timeout=20).state == "done"
+            assert client.problem == ""
+            client.close()
 
 
 def test_nothing_waits_while_a_name_is_looked_up(tmp_path, monkeypatch):

@@ -66,6 +66,6 @@ def by(capabilities: Capabilities | None = EVERYTHING) -> None:
     """Let the session have a client whose server has said this; None: has not said anything yet."""
     said = None if capabilities is None else welcome(capabilities)
     session.current().client = SimpleNamespace(
-        server=said, status="ready", unloaded=None, moving=False, poll=lambda budget: [], close=lambda: None
+        server=said, status="ready", problem="", unloaded=None, moving=False, poll=lambda budget: [], close=lambda: None
     )
     session.current().tick()
