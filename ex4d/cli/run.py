@@ -2,6 +2,7 @@
 
 import signal
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,15 +11,18 @@ import typer
 from ex4d.cli import takes
 from ex4d.cli.output import refuse_overwriting, result_folder, results, say
 from ex4d.errors import Cancelled, EX4DError
-from ex4d.progress import WRITING_VIDEO
+from ex4d.progress import FILLING, READING_CLIP, RENDERING, WRITING_VIDEO
 from ex4d.storage.names import with_name
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-SHARES = {"Sampling": 60.0, "Loading the model": 10.0}
-"""Stages that take longest, and their part of a job among others of one each; farms are told of one percentage."""
+OF_MODELS = {"Loading the model": 10.0, "Sampling": 60.0, "Decoding": 3.0}
+OF_ALL = {READING_CLIP: 1.0, RENDERING: 2.0, WRITING_VIDEO: 1.0}
+OF_PREVIEWS = {FILLING: 2.0}
+"""Stages that a job will have, and their part in it; any other counts 1 once it begins. Farms are told of one
+percentage."""
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a job that its farm has ended."""
@@ -35,6 +39,7 @@ def run_job(
     checked.
     """
     from ex4d.pipeline import take
+    from ex4d.pipeline.generate import plan
     from ex4d.pipeline.job_file import located, read_job
     from ex4d.pipeline.open import gather
     from ex4d.pipeline.run import run
@@ -52,7 +57,8 @@ def run_job(
             takes.written(out) as temporary,
         ):
             files = gather(found.job, lambda blob: places[blob.sha256], Path(links), in_place=True)
-            facts = run(found.job, files, temporary, Runtime(), Report())
+            more = OF_PREVIEWS if plan(found.job.generation).spec.is_preview else OF_MODELS
+            facts = run(found.job, files, temporary, Runtime(), Report({**OF_ALL, **more}))
             record = take.read_record(temporary / take.SIDECAR)
             take.write_record(temporary / take.SIDECAR, take.with_inputs(record, out, places))
     except Cancelled as error:
@@ -72,16 +78,21 @@ def _leave(*_: Any) -> None:
 
 
 class Report:
-    """Progress as lines of Open Job Description, on standard output."""
+    """Progress as lines of Open Job Description, on standard output.
 
-    def __init__(self) -> None:
+    Args:
+        expected: stages that the job will have, and their parts in it.
+    """
+
+    def __init__(self, expected: Mapping[str, float]) -> None:
+        self._expected = expected
         self._done: dict[str, float] = {}
         self._told = 0.0
 
     def __call__(self, stage: str, step: int, steps: int, picture: "NDArray[np.uint8] | None" = None) -> None:
         """Tell how far the whole job is: it never goes back, though which stages come is not known beforehand."""
         self._done[stage] = step / steps if steps else 0.0
-        share = {name: SHARES.get(name, 1.0) for name in (*self._done, *SHARES, WRITING_VIDEO)}
+        share = {**dict.fromkeys(self._done, 1.0), **self._expected}
         part = sum(share[name] * done for name, done in self._done.items()) / sum(share.values())
         if 100 * part - self._told >= 0.1:
             self._told = 100 * part

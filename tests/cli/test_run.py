@@ -47,6 +47,7 @@ def test_a_job_file_gives_the_bytes_of_the_command_wherever_the_folder_is_and_te
     assert told == sorted(told)
     assert told[-1] == 100
     assert len(told) > 5
+    assert told[-2] > 50, "it does not wait for stages that a preview does not have"
     assert re.search(r"^openjd_status: Rendering colour and mask \d+/\d+$", done.stdout, re.MULTILINE)
     assert done.stdout.splitlines()[-1] == str(take)
     assert "openjd_fail" not in done.stdout
