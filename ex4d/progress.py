@@ -22,6 +22,9 @@ RENDERING = "Rendering colour and mask"
 FILLING = "Filling holes (preview)"
 FINISHING = "Bringing to full size"
 WRITING_VIDEO = "Writing video"
+LOADING = "Loading the model"
+SAMPLING = "Sampling"
+DECODING = "Decoding"
 
 OF_FRAMES = (
     READING_CLIP,
@@ -41,6 +44,9 @@ OF_FRAMES = (
     WRITING_VIDEO,
 )
 """Stages whose steps are frames."""
+
+OF_MODELS = (LOADING, SAMPLING, DECODING)
+"""Stages that all video models have."""
 
 
 class Progress(Protocol):

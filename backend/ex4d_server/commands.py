@@ -57,7 +57,7 @@ def serve(
         float | None,
         typer.Option(
             "--idle",
-            help="End a worker that had no job for so many seconds, by default 15 minutes; that frees its GPU.",
+            help="Stop a worker after this many seconds without a job, by default 900, which frees its GPU.",
             min=1,
         ),
     ] = None,

@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -15,7 +16,7 @@ log = logging.getLogger("ex4d.server")
 ASK_SECONDS = 20.0
 AT_MOST = 2
 """GPUs of one worker: more than two cannot share a video yet."""
-VISIBLE = "CUDA_VISIBLE_DEVICES"
+VISIBLE, ORDER, BY_BUS = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "PCI_BUS_ID"
 THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -34,7 +35,9 @@ class Device:
     names: str = "auto"
 
 
-PROCESSOR = Device("CPU")
+PROCESSOR = Device("Apple GPU or CPU" if sys.platform == "darwin" else "CPU")
+UNKNOWN = Device("GPU or CPU, as torch finds them")
+"""Where the driver does not say what there is."""
 
 
 class Gpu(NamedTuple):
@@ -53,15 +56,22 @@ def devices(workers: int | None) -> tuple[Device, ...]:
             many GPUs, each gets two, which share the work on one video.
 
     Raises:
-        InputError: more than there are GPUs. Two on one would take each other's memory.
+        InputError: more than there are GPUs, or than can be told apart. Two on one would take each other's memory.
     """
     gpus = _gpus()
+    if gpus is None and (workers or 1) > 1:
+        raise InputError(
+            "nvidia-smi does not list the GPUs of this machine, and workers must not share one: use --workers 1, or"
+            " repair the driver."
+        )
+    if gpus is None:
+        return (UNKNOWN,)
     if not gpus:
         return _on_the_processor(workers or 1)
     if workers is not None and workers > len(gpus):
-        count = "1 GPU" if len(gpus) == 1 else f"{len(gpus)} GPUs"
         raise InputError(
-            f"{workers} workers are too many for {count}, as each takes one for itself: choose {len(gpus)} or fewer."
+            f"Each worker needs a GPU of its own, and there {'is' if len(gpus) == 1 else 'are'} only {len(gpus)}: use"
+            f" --workers {len(gpus)}."
         )
     each = min(AT_MOST, len(gpus) // (workers or len(gpus)))
     groups = [gpus[first : first + each] for first in range(0, each * (workers or len(gpus)), each)]
@@ -75,7 +85,7 @@ def _device(gpus: list[Gpu]) -> Device:
     numbers = " and ".join(gpu.number for gpu in gpus)
     return Device(
         f"GPU{'s' if len(gpus) > 1 else ''} {numbers}, {' and '.join(sorted(titles))}",
-        {VISIBLE: ",".join(gpu.uuid for gpu in gpus), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"},
+        {VISIBLE: ",".join(gpu.uuid for gpu in gpus), ORDER: BY_BUS},
         "cuda:0,cuda:1" if len(gpus) > 1 else "auto",
     )
 
@@ -89,11 +99,16 @@ def _on_the_processor(workers: int) -> tuple[Device, ...]:
     return tuple(Device(f"CPU, worker {number}", threads) for number in range(1, workers + 1))
 
 
-def _gpus() -> list[Gpu]:
-    """The GPUs that this process may use, as the driver lists them, or in the order that CUDA_VISIBLE_DEVICES names."""
+def _gpus() -> list[Gpu] | None:
+    """The GPUs that this process may use, as the driver lists them, or in the order that CUDA_VISIBLE_DEVICES names;
+    None where there is a driver that does not say."""
     listed = _listed()
     visible = os.environ.get(VISIBLE)
-    return listed if visible is None else _chosen(listed, visible)
+    if listed is None or visible is None:
+        return listed
+    if len({gpu.name for gpu in listed}) > 1 and os.environ.get(ORDER) != BY_BUS:
+        log.warning("numbers in %s are taken as those of nvidia-smi, not in CUDA's own order", VISIBLE)
+    return _chosen(listed, visible)
 
 
 def _chosen(listed: list[Gpu], visible: str) -> list[Gpu]:
@@ -105,12 +120,12 @@ def _chosen(listed: list[Gpu], visible: str) -> list[Gpu]:
             found = [Gpu(str(len(chosen)), wanted, "part of a GPU")]
         if len(found) != 1:
             break
-        chosen += found
+        chosen += [gpu for gpu in found if gpu not in chosen]
     return chosen
 
 
-def _listed() -> list[Gpu]:
-    """All GPUs, from the driver's own tool; none where there is no driver."""
+def _listed() -> list[Gpu] | None:
+    """All GPUs, from the driver's own tool; none where there is no driver, and None where it does not say."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -124,7 +139,7 @@ def _listed() -> list[Gpu]:
             check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        log.warning("the GPUs cannot be listed (%s): one worker takes what it finds", error)
-        return []
+        log.warning("the GPUs cannot be listed (%s): one worker takes what torch finds", error)
+        return None
     rows = [[part.strip() for part in line.split(",", 2)] for line in done.stdout.splitlines()]
     return [Gpu(*row) for row in rows if len(row) == 3 and row[1].startswith("GPU-")]

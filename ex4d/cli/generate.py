@@ -66,7 +66,7 @@ def generate(
         Path | None,
         typer.Option(
             "--job_file",
-            help="Make nothing now: write the job into this file, for `ex4d run` on another machine or a render farm.",
+            help="Write the job to this file instead of running it; `ex4d run` makes it, on a render farm for example.",
         ),
     ] = None,
     input_video: InputVideo = None,
@@ -168,7 +168,7 @@ def _wanted(video: Path | None, job_file: Path | None) -> Path:
         )
     wanted = video or job_file
     if wanted is None or not wanted.name:
-        raise InputError("Give the video a name of its own with --output_video.")
+        raise InputError("Give the video, or the job file, a name of its own.")
     return wanted
 
 
@@ -180,6 +180,7 @@ def _write_job(path: Path, job: Generate | Fill, named: "NamedFiles", links: Pat
         for sha256, place in named.places.items():
             if place.is_relative_to(links):
                 kept = path.with_name(f"{path.stem}.{place.parent.name}{place.suffix}")
+                refuse_overwriting([kept], None, *named.places.values())
                 shutil.copyfile(place, kept)
                 named.places[sha256] = kept
         write_job(path, job, named.places)

@@ -11,16 +11,16 @@ import typer
 from ex4d.cli import takes
 from ex4d.cli.output import refuse_overwriting, result_folder, results, say
 from ex4d.errors import Cancelled, EX4DError
-from ex4d.progress import FILLING, READING_CLIP, RENDERING, WRITING_VIDEO
+from ex4d.progress import DECODING, FILLING, LOADING, READING_CLIP, RENDERING, SAMPLING, WRITING_VIDEO
 from ex4d.storage.names import with_name
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-OF_MODELS = {"Loading the model": 10.0, "Sampling": 60.0, "Decoding": 3.0}
-OF_ALL = {READING_CLIP: 1.0, RENDERING: 2.0, WRITING_VIDEO: 1.0}
-OF_PREVIEWS = {FILLING: 2.0}
+MODEL_SHARES = {LOADING: 10.0, SAMPLING: 60.0, DECODING: 3.0}
+SHARES = {READING_CLIP: 1.0, RENDERING: 2.0, WRITING_VIDEO: 1.0}
+PREVIEW_SHARES = {FILLING: 2.0}
 """Stages that a job will have, and their part in it; any other counts 1 once it begins. Farms are told of one
 percentage."""
 
@@ -57,8 +57,8 @@ def run_job(
             takes.written(out) as temporary,
         ):
             files = gather(found.job, lambda blob: places[blob.sha256], Path(links), in_place=True)
-            more = OF_PREVIEWS if plan(found.job.generation).spec.is_preview else OF_MODELS
-            facts = run(found.job, files, temporary, Runtime(), Report({**OF_ALL, **more}))
+            more = PREVIEW_SHARES if plan(found.job.generation).spec.is_preview else MODEL_SHARES
+            facts = run(found.job, files, temporary, Runtime(), Report({**SHARES, **more}))
             record = take.read_record(temporary / take.SIDECAR)
             take.write_record(temporary / take.SIDECAR, take.with_inputs(record, out, places))
     except Cancelled as error:

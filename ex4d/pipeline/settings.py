@@ -407,7 +407,7 @@ class GenerateSettings(Settings):
     master: Master = setting(
         "none",
         "Master",
-        "Also leave the result in the take's folder as a file for grading, with the bits that the clip has",
+        "Also write a master for grading into the take's folder, at the clip's bit depth",
         choices=(
             Choice("none", "None"),
             Choice("prores", "ProRes 4444", "As .mov of 10 bits, with the mask as alpha"),

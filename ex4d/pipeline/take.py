@@ -67,7 +67,7 @@ class TakeRecord:
         seconds: time each stage took.
         depth: where the depth came from: provider, scale (a sentence) and licence; empty where it is not known.
         inputs: where the job's files lie, by their hash; paths relative to the take's folder where that is possible.
-        device: what it was made on, such as "GPU 0, NVIDIA H100 80GB HBM3"; empty where that is not known.
+        device: of the worker that made it, such as "GPU 0, NVIDIA H100 80GB HBM3"; empty where that is not known.
         version: of ex4d.
         format: of this record.
     """

@@ -4,7 +4,7 @@ import re
 import uuid
 
 import pytest
-from ex4d_server.devices import Device, devices
+from ex4d_server.devices import PROCESSOR, Device, devices
 from ex4d_server.orders import STATE_VARIABLE
 from ex4d_server.platform import processes_with
 from raw import Raw
@@ -75,7 +75,8 @@ def test_with_half_as_many_workers_as_gpus_each_has_two_and_no_more(driver):
     ("visible", "expected"),
     [
         ("2,0", ["GPU-bbcc", "GPU-aaaa"]),
-        ("GPU-bbbb,1", ["GPU-bbbb", "GPU-bbbb"]),
+        ("GPU-bbbb,1", ["GPU-bbbb"]),
+        ("0,0,2", ["GPU-aaaa", "GPU-bbcc"]),
         ("GPU-bb", []),  # two begin so
         ("0,9,1", ["GPU-aaaa"]),
         ("MIG-1f2e,0", ["MIG-1f2e", "GPU-aaaa"]),
@@ -89,7 +90,18 @@ def test_gpus_that_the_server_may_not_see_get_no_worker(driver, monkeypatch, vis
 
 def test_more_workers_than_gpus_are_refused(driver):
     driver(GPUS.splitlines(keepends=True)[0])
-    with pytest.raises(InputError, match="2 workers are too many for 1 GPU"):
+    with pytest.raises(InputError, match="needs a GPU of its own, and there is only 1: use --workers 1"):
+        devices(2)
+
+
+def test_where_the_driver_does_not_say_what_there_is_one_worker_takes_what_torch_finds_and_two_are_refused(
+    driver, tmp_path
+):
+    driver("")
+    (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    (found,) = devices(None)
+    assert (found.title, found.names, dict(found.environment)) == ("GPU or CPU, as torch finds them", "auto", {})
+    with pytest.raises(InputError, match="use --workers 1, or repair the driver"):
         devices(2)
 
 
@@ -99,7 +111,7 @@ def test_workers_without_a_gpu_share_the_cores(driver, monkeypatch):
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert [dict(device.environment) for device in devices(2)] == [{"NUMBA_NUM_THREADS": "4"}] * 2
-    assert devices(None) == (Device("CPU"),)
+    assert devices(None) == (PROCESSOR,)
 
 
 def most_at_once(log: str) -> int:

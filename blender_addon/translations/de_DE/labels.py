@@ -353,7 +353,7 @@ LABELS = {
     "As large as the clip, 4096 pixels at most; what is real has the clip's own pixels": "So groß wie der Clip, höchstens 4096 Pixel; was echt ist, hat die Pixel des Clips selbst",
     "Working Picture": "Arbeitsbild",
     "Master": "Master",
-    "Also leave the result in the take's folder as a file for grading, with the bits that the clip has": "Das Ergebnis zusätzlich als Datei fürs Grading in den Ordner des Takes legen, mit so vielen Bits, wie der Clip hat",
+    "Also write a master for grading into the take's folder, at the clip's bit depth": "Zusätzlich einen Master fürs Grading in den Ordner des Takes schreiben, in der Bittiefe des Clips",
     "As .mov of 10 bits, with the mask as alpha": "Als .mov mit 10 Bit und der Maske als Alpha",
     "As .mkv, lossless: large": "Als .mkv, verlustfrei: groß",
     "As large as the working picture, see Max Side; faster": "So groß wie das Arbeitsbild, siehe Max. Seite; schneller",

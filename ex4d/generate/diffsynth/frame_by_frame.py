@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ex4d.generate.diffsynth.library import library
 from ex4d.generate.diffsynth.pictures import STRIDE
 from ex4d.generate.diffsynth.video_model import dtype_of
-from ex4d.progress import Progress, silent
+from ex4d.progress import DECODING, Progress, silent
 
 KEPT = 2
 """Frames that a causal convolution keeps for the next call."""
@@ -38,7 +38,7 @@ def decode(pipe: Any, latents: Tensor, progress: Progress = silent) -> NDArray[n
     for number, frame in enumerate(decoded(pipe, latents), 1):
         picture = ((frame.clamp(-1, 1).float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
         pictures.append(picture.permute(1, 2, 0).cpu().numpy())
-        progress("Decoding", number, count)
+        progress(DECODING, number, count)
     return np.stack(pictures)
 
 

@@ -16,7 +16,7 @@ from ex4d.errors import InputError
 from ex4d.generate.base import Generated, Memory, Request
 from ex4d.generate.diffsynth.files import Files
 from ex4d.generate.diffsynth.quality import Quality
-from ex4d.progress import Progress
+from ex4d.progress import SAMPLING, Progress
 from ex4d.render import mask_edges
 from ex4d.render.conditioning import Conditioning
 from ex4d.storage import user_cache
@@ -216,10 +216,13 @@ class VideoGenerator(ABC):
             part = window_part(conditioning, window, result if number else None, min(job.begun, done - window.start))
             prepared = self.prepare(job, request, part)
             share, seed = _Share(progress, number, len(job.windows)), request.seed + number
+            failed = ""
             try:
                 made, predictions, place = self._window(job, models, prepared, prompts, seed, share)
             except BesideError as error:
-                models, alone = replace(models, beside=None), self._without_beside(error)
+                failed = str(error)
+            if failed:  # outside of the handler, which would keep what the failed frames hold
+                models, alone = replace(models, beside=None), self._without_beside(failed)
                 made, predictions, place = self._window(job, models, prepared, prompts, seed, share)
             places.append(place)
             asked += predictions
@@ -258,25 +261,23 @@ class VideoGenerator(ABC):
         """The models on the second GPU, where there is one and steps are guided; a sentence where they do not fit."""
         if not self._other_device or job.settings.guidance == 1:
             return None, ()
-        import torch
-
         if self._beside is None:
             self._beside = copy(self)
             self._beside.device, self._beside._other_device, self._beside._loaded = self._other_device, "", None
         try:
             with self._beside._current():
                 return self._beside._warm(job, progress), ()
-        except (InputError, torch.OutOfMemoryError) as error:
-            failed = error
+        except (InputError, RuntimeError) as error:  # the second is what CUDA raises, out of memory too
+            failed = str(error).split("\n")[0]
         return None, self._without_beside(failed)
 
-    def _without_beside(self, error: Exception) -> tuple[str, ...]:
-        """Go on with the first GPU, now and later, and say so."""
+    def _without_beside(self, why: str) -> tuple[str, ...]:
+        """Go on with the first GPU alone, and say so; the next job asks the second again."""
         if self._beside is not None:
             with suppress(RuntimeError):  # it may not even let go
                 self._beside.unload()
-        self._beside, self._other_device = None, ""
-        return (f"The second GPU could not help ({error}), so the first one made the video alone.",)
+        self._beside = None
+        return (f"The second GPU could not help ({why}), so the first one made the video alone.",)
 
     def _prompts(self, job: Job, progress: Progress) -> "Prompts":
         """The prompt and the negative one as the text encoder sees them.
@@ -323,7 +324,7 @@ class VideoGenerator(ABC):
         all_of_it = digest_of(*prepared.depends_on, *texts, seed, settings, models.precision, identity)
         whole, latents = checkpoint_for("frames", all_of_it), checkpoint_for("latents", all_of_it)
         if kept := whole.read():
-            progress("Sampling", settings.steps, settings.steps)
+            progress(SAMPLING, settings.steps, settings.steps)
             return kept["frames"].numpy(), int(kept["predictions"]), whole
         made = self.make(models, prepared, prompts, seed, settings, progress, latents)
         predictions = made.settings["predictions"]

@@ -21,7 +21,7 @@ from ex4d.generate.diffsynth.library import Prompts
 from ex4d.generate.diffsynth.pictures import MULTIPLE, STRIDE
 from ex4d.generate.runtime import blocks, latent_pictures, offload, sampling
 from ex4d.generate.runtime.resume import Checkpoint
-from ex4d.progress import Progress, silent
+from ex4d.progress import DECODING, LOADING, SAMPLING, Progress, silent
 
 Precision = Literal["reference", "fast"]
 """`reference` computes as the release does: products in bfloat16, everything between them in float32. `fast` keeps the
@@ -187,7 +187,7 @@ def place(
         for count, one in enumerate(stack):
             weights = blocks.gather(one.block.to(device), list(one.loras), precision == "fast")
             one.group[one.number] = nn.Identity()
-            progress("Loading the model", count + 1, len(stack))
+            progress(LOADING, count + 1, len(stack))
             yield weights
 
     placed = offload.OffloadedBlocks(gathered(), layout, device, run)
@@ -271,7 +271,7 @@ def sample(
         steer: see `sampling.sample`.
         beside: the model on the GPU of `models.beside`.
     """
-    pipe, stage = models.pipe, "Sampling"
+    pipe, stage = models.pipe, SAMPLING
     pipe.scheduler.set_timesteps(settings.steps, denoising_strength=1.0, shift=settings.shift)
     schedule = sampling.Schedule(
         sigmas=(*(float(sigma) for sigma in pipe.scheduler.sigmas), 0.0),
@@ -350,7 +350,7 @@ def finish(
         progress: told before and after.
         decoder: what makes frames of latents; None takes `decode`.
     """
-    progress("Decoding", 0, 1)
+    progress(DECODING, 0, 1)
     models.pipe.dit.blocks.make_room()
     frames = (decoder or decode)(models.pipe, latents, progress)[: prepared.frames]
     facts = {**asdict(settings), "precision": models.precision, "predictions": asked}
@@ -362,7 +362,7 @@ def decode(pipe: Any, latents: Tensor, progress: Progress = silent) -> NDArray[n
     video = pipe.vae.decode(latents.to(dtype_of(pipe.vae)), device=pipe.device, tiled=False)
     pictures = ((video[0].float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
     frames = pictures.permute(1, 2, 3, 0).cpu().numpy()
-    progress("Decoding", 1, 1)
+    progress(DECODING, 1, 1)
     return frames
 
 

@@ -26,7 +26,7 @@ from ex4d.generate.diffsynth.video_model import Models, Placed, Precision
 from ex4d.generate.runtime import latent_pictures, offload
 from ex4d.generate.runtime.resume import Checkpoint
 from ex4d.generate.vace.preparation import Prepared
-from ex4d.progress import Progress, silent
+from ex4d.progress import LOADING, Progress, silent
 from ex4d.weights.headers import check_file
 
 CELL = 8
@@ -121,7 +121,7 @@ def load(
     """
     for path in (*files.dit, files.vae):
         check_file(path, "model file")
-    progress("Loading the model", 0, 1)
+    progress(LOADING, 0, 1)
     pipe = pipeline({"vae": files.vae}, device)
     # The whole model may pass through the GPU where it fits there; block by block otherwise.
     whole = sum(path.stat().st_size for path in files.dit)

@@ -29,7 +29,7 @@ from ex4d.generate.wan.camera_encoder import CameraEncoder
 from ex4d.generate.wan.model_files import Files
 from ex4d.generate.wan.preparation import Prepared
 from ex4d.generate.wan.settings import PROMPT
-from ex4d.progress import Progress, silent
+from ex4d.progress import LOADING, Progress, silent
 from ex4d.weights.headers import check_file
 from ex4d.weights.tensors import read_tensors
 
@@ -90,7 +90,7 @@ def load(
     """
     for path in (*files.dit, files.vae, files.image_encoder):
         check_file(path, "model file")
-    progress("Loading the model", 0, 1)
+    progress(LOADING, 0, 1)
     small = pipeline({"vae": files.vae, "image_encoder": files.image_encoder}, device)
     # The whole model may pass through the GPU where it fits there; block by block otherwise.
     whole = sum(path.stat().st_size for path in files.dit)

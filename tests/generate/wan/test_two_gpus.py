@@ -78,6 +78,7 @@ def test_where_the_second_gpu_has_no_room_the_first_makes_the_video_alone_and_sa
     assert "The second GPU could not help (The GPU is too small.), so the first one made the video alone." in made.notes
     assert "gpus" not in made.settings
     assert made.frames.tobytes() == generate(alone, shot(5), 1).frames.tobytes()
+    assert generate(pair, shot(5), 1).settings["gpus"] == 2, "the next job asks it again"
 
 
 def test_where_the_second_gpu_fails_midway_the_first_goes_on_from_the_last_kept_step(alone, pair, monkeypatch):
@@ -105,3 +106,4 @@ def test_where_the_second_gpu_fails_midway_the_first_goes_on_from_the_last_kept_
     assert sampling[:10] == [0, 1, 2, 3, 4, 5, 6, 7, 5, 6], "the eighth step failed, and the fifth was kept"
     assert len(made) == 8, "it is not asked again, in later windows either"
     assert pair._beside is None
+    assert generate(pair, shot(5), 3, steps=2).settings["gpus"] == 2, "the next job asks it again"
