@@ -19,6 +19,7 @@ from ex4d.jobs.messages import (
     CLIENT_BULK,
     CLIENT_CONTROL,
     PROTOCOL_VERSION,
+    AskQueue,
     Cancel,
     Follow,
     Get,
@@ -79,6 +80,7 @@ class Scene:
             Unload(),
             Look(1, self.result.sha256, 0, EYE, EYE, (9.0, 0.0, 8.0, 0.0, 9.0, 8.0, 0.0, 0.0, 1.0), 16, 16),
             Ping(),
+            AskQueue(),
         ]
         assert {type(message) for message in messages} == set(CLIENT_CONTROL)
         return [[encode(message)] for message in messages]
