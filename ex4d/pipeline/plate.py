@@ -53,7 +53,7 @@ def joined(
     The plate is taken to be shot with the shot's lens, at its first frame.
 
     Args:
-        path: a video, a picture, or a folder of pictures.
+        path: a video, a folder of pictures, or a picture, which stands for itself only.
         clip, depth, source_to_world, moving: of the shot, see `ex4d.pipeline.open.Shot`.
         settings: of the shot.
         device, progress: as for `ex4d.pipeline.open.open_shot`.
@@ -63,13 +63,14 @@ def joined(
     """
     if moving is None:
         return None, f"The clean plate {path.name} was not used: what moves in the clip is not known."
-    count = open_source(path).info.frames
+    count = open_source(path, alone=True).info.frames
     used = min(count, MOST_FRAMES)
     plate = read_clip(
         path,
         frames=used,
         step=max(1, (count - 1) // max(used - 1, 1)),
         longest_side=settings.longest_side,
+        alone=True,
         progress=progress,
     )
     across = float(depth.intrinsics[0, 0, 0]) / clip.fit.scaled_width  # the focal length in widths of the picture

@@ -5,10 +5,12 @@ import pytest
 
 from ex4d.depth.estimate import METRES, Estimate
 from ex4d.geometry.depth_video import DepthVideo
+from ex4d.media.clip import read_clip
 from ex4d.media.movie import read_movie, write_movie, write_png_frames
 from ex4d.pipeline import plate as plates
 from ex4d.pipeline import take
 from ex4d.pipeline.again import again
+from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.named import NamedFiles
 from ex4d.pipeline.open import SourceFiles, gather
 from ex4d.pipeline.requests import blobs_of
@@ -16,7 +18,7 @@ from ex4d.pipeline.run import run
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.progress import silent
-from ex4d.source_camera import pose_files
+from ex4d.source_camera import masks, pose_files
 from ex4d.synthetic import scenes
 
 SIZE = 256, 144
@@ -107,6 +109,44 @@ def test_one_picture_is_a_plate_too(flight, known_depth, tmp_path):
     _job, facts = taken(folder, tmp_path / "take", picture)
     said = f"The clean plate {picture.name} shows the same place and fills what no frame of the clip saw."
     assert said in facts["notes"]
+
+
+def test_a_picture_is_the_plate_alone_whatever_is_numbered_beside_it(flight, known_depth, tmp_path):
+    folder, _source, plate = flight
+    pictures = tmp_path / "pictures"
+    write_png_frames(pictures, plate.frames)
+    picture = sorted(pictures.iterdir())[0]
+    job, facts = taken(folder, tmp_path / "take", picture)
+    assert job.source.plate == (blob_of(picture),)
+    said = f"The clean plate {picture.name} shows the same place and fills what no frame of the clip saw."
+    assert said in facts["notes"]
+    for other in set(pictures.iterdir()) - {picture}:
+        other.write_bytes(b"no picture any more")
+    for name in ("made", "links"):
+        (tmp_path / name).mkdir()
+    again(tmp_path / "take", tmp_path / "made", tmp_path / "links", Runtime(), silent)
+    assert (tmp_path / "made" / take.COLOUR).read_bytes() == (tmp_path / "take" / take.COLOUR).read_bytes()
+
+
+def test_a_picture_is_the_mask_of_all_frames_whatever_is_numbered_beside_it(flight, tmp_path):
+    folder, _source, _plate = flight
+    masks_of = tmp_path / "masks"
+    masks_of.mkdir()
+    clip = read_clip(folder / "clip.mp4", frames=3)
+    white, black = np.full((*SIZE[::-1], 3), 255, np.uint8), np.zeros((*SIZE[::-1], 3), np.uint8)
+    left = black.copy()
+    left[:, : SIZE[0] // 2] = 255
+    write_png_frames(masks_of, np.stack([left, white, black]))  # as many as the clip uses
+    picture = sorted(masks_of.iterdir())[0]
+    mask = masks.read(picture, clip)
+    assert mask[:, :, : SIZE[0] // 2].all()
+    assert not mask[:, :, SIZE[0] // 2 :].any()
+    assert np.array_equal(masks.read(masks_of, clip).mean(axis=(1, 2)), [0.5, 1, 0])
+    job = NamedFiles().generate(
+        SourceFiles(folder / "clip.mp4", folder / "clip.depth.npz", moving=picture),
+        None, SourceSettings(), PathSettings(), RenderSettings(), GenerateSettings(generator="preview"),
+    )  # fmt: skip
+    assert job.source.moving == (blob_of(picture),)
 
 
 def test_a_plate_of_another_place_is_refused_in_a_sentence_and_lends_nothing(flight, known_depth, tmp_path):
