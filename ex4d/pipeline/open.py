@@ -132,6 +132,7 @@ def open_shot(
     look_beside: bool = False,
     again: bool = False,
     release_lens: bool = False,
+    without_plate: str = "",
     device: str = "auto",
     progress: Progress = silent,
 ) -> Shot:
@@ -143,6 +144,7 @@ def open_shot(
         look_beside: take the depth file that lies beside the clip where none is named.
         again: estimate the depth anew, even where it was kept from an earlier time.
         release_lens: assume the EX-4D release's focal length where no other is given.
+        without_plate: why a clean plate is not opened, see `ex4d.pipeline.plate.why_not`; empty opens it.
         device: on which a depth model runs; "auto" takes a GPU where there is one.
         progress: told after each step.
 
@@ -199,19 +201,23 @@ def open_shot(
     notes = (*length, *clip.notes, *note_on_crop(clip.fit), *estimate.depth.notes)
     if moving is None:
         shot = Shot(clip, estimate, None, notes, moving=mask, about_camera=about_camera)
-        return _with_plate(shot, files.plate, settings, device, progress)
+        return _with_plate(shot, files.plate, settings, without_plate, device, progress)
     moving, said = pose_files.in_unit_of(moving, estimate.depth, settings.camera_scale)
     moving = replace(moving, notes=(*moving.notes, *((said,) if said else ())))  # kept with a camera that was found
     notes = (*notes, *(note for note in moving.notes if note not in notes), *_other_lens(moving, estimate.depth, clip))
     found = moving if moving.found else None
     shot = Shot(clip, estimate, moving.camera_to_world, notes, moving.from_file, found, mask, about_camera)
-    return _with_plate(shot, files.plate, settings, device, progress)
+    return _with_plate(shot, files.plate, settings, without_plate, device, progress)
 
 
-def _with_plate(shot: Shot, path: Path | None, settings: SourceSettings, device: str, progress: Progress) -> Shot:
+def _with_plate(
+    shot: Shot, path: Path | None, settings: SourceSettings, without: str, device: str, progress: Progress
+) -> Shot:
     """The shot with what a clean plate shows of its place, where there is one."""
     if path is None:
         return shot
+    if without:
+        return replace(shot, notes=(*shot.notes, without))
     plate, note = joined(path, shot.clip, shot.depth, shot.source_to_world, shot.moving, settings, device, progress)
     return replace(shot, plate=plate, notes=(*shot.notes, note))
 

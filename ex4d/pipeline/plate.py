@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ex4d.depth import registry
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.media.clip import Clip, open_source, read_clip
-from ex4d.pipeline.settings import SourceSettings
+from ex4d.pipeline.settings import RenderSettings, SourceSettings
 from ex4d.progress import Progress, silent
 from ex4d.schema import AUTO
 from ex4d.source_camera.masks import resized
@@ -36,6 +36,15 @@ class Plate:
     pictures: NDArray[np.uint8]
     depth: DepthVideo
     camera_to_world: NDArray[np.float64]
+
+
+def why_not(settings: RenderSettings) -> str:
+    """A sentence about why a shot that is drawn so has no use for a plate; empty where it has."""
+    if settings.release_compat:
+        return "The clean plate was not used: the EX-4D release fills nothing from elsewhere."
+    if settings.persistence == "off":
+        return "The clean plate was not used: Other Frames is off."
+    return ""
 
 
 def joined(

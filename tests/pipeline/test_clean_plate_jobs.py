@@ -65,13 +65,18 @@ def _only_for_plates(estimate):
     return either
 
 
-def taken(folder, out, plate):
+def taken(folder, out, plate, render=None, **source):
     out.mkdir()
     named = NamedFiles()
     depth, camera = folder / "clip.depth.npz", folder / "camera.npz"
     files = SourceFiles(folder / "clip.mp4", depth, camera, moving=folder / "moving.mp4", plate=plate)
     job = named.generate(
-        files, None, SourceSettings(), PathSettings(cam="30"), RenderSettings(), GenerateSettings(generator="preview")
+        files,
+        None,
+        SourceSettings(**source),
+        PathSettings(cam="30"),
+        render or RenderSettings(),
+        GenerateSettings(generator="preview"),
     )
     work = out.with_name(f"{out.name}_work")
     work.mkdir()
@@ -164,6 +169,14 @@ def test_without_a_model_for_depth_a_plate_is_not_used_and_the_note_says_why(fli
     monkeypatch.setattr(plates, "_estimator", lambda provider: "plane")
     _job, facts = taken(folder, tmp_path / "take", folder / "plate.mp4")
     assert any("plate.mp4 was not used: that needs depth" in note for note in facts["notes"])
+
+
+def test_with_other_frames_off_a_plate_is_not_even_opened_and_the_note_says_why(flight, tmp_path):
+    folder, _source, _plate = flight
+    (tmp_path / "plate.mp4").write_bytes(b"whoever opens this fails")
+    _job, facts = taken(folder, tmp_path / "take", tmp_path / "plate.mp4", RenderSettings(persistence="off"))
+    said = [note for note in facts["notes"] if "clean plate" in note]
+    assert said == ["The clean plate was not used: Other Frames is off."]
 
 
 def _frames(path):
