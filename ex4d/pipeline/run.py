@@ -181,7 +181,8 @@ def _take(
         videos = TakeVideos(writer, out, fps, wanted, leaves)
         if finishing is None:
             made, other = generation.put_back(whole, made, wanted, as_released)
-            videos.write(made, other, seen)
+            of_files = videos.write(made, other, seen)
+            made = replace(made, notes=(*made.notes, *of_files))
             width, height = made.frames.shape[2], made.frames.shape[1]
             thumbnail.write(out / take.THUMBNAIL, made.frames)
         else:
