@@ -85,7 +85,8 @@ class Finishing:
     def frames(
         self, lent: Sequence[Lent | None], generated: NDArray[np.uint8], progress: Progress = silent
     ) -> Iterator[Finished]:
-        """The frames of a take in order; a few of them at a time are in memory.
+        """The frames of a take in order; a few of them at a time are in memory, and beside them every frame of the clip
+        that lends anything, in full size.
 
         Args:
             lent: what other frames lend to each, in the working size; empty where they were not asked.
