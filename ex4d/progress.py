@@ -18,6 +18,7 @@ OCCLUSIONS = "Finding occlusions"
 FOLLOWING_POINTS = "Following points"
 FINDING_MOVES = "Finding what moves"
 LOCATING = "Locating the camera"
+LOCATING_PLATE = "Looking for the clean plate's camera"
 RENDERING = "Rendering colour and mask"
 FILLING = "Filling holes (preview)"
 FINISHING = "Bringing to full size"
@@ -38,6 +39,7 @@ OF_FRAMES = (
     FOLLOWING_POINTS,
     FINDING_MOVES,
     LOCATING,
+    LOCATING_PLATE,
     RENDERING,
     FILLING,
     FINISHING,

@@ -21,7 +21,7 @@ from ex4d.errors import InputError
 from ex4d.frame_numbers import renumbered
 from ex4d.geometry.depth_video import open_depth
 from ex4d.geometry.light_mesh import LightMesh, thinned
-from ex4d.pipeline.hashing import Hasher
+from ex4d.pipeline.hashing import Hasher, KnownFiles, as_it_is
 from ex4d.pipeline.pictures import depth_for, shown_by
 from ex4d.pipeline.requests import Reconstruct, Source, safe_name
 from ex4d.pipeline.settings import SourceSettings
@@ -82,14 +82,28 @@ def depth_files(path: Path, clip: PictureSequence | None) -> list[Path]:
     return found
 
 
-def hash_files(paths: list[Path]) -> Steps:
-    """Blobs of files, a chunk at a time."""
+def hash_files(paths: list[Path], known: KnownFiles | None = None) -> Steps:
+    """Blobs of files, a chunk at a time.
+
+    Args:
+        paths: where they are.
+        known: files that were hashed before, which are not read again; those of `paths` are added.
+    """
     blobs = []
     for number, path in enumerate(paths):
+        at = as_it_is(path)
+        if known is not None and at in known:
+            blobs.append(known[at])
+            continue
         hasher = Hasher(path)
-        while not hasher.step():
-            yield ("Reading Files", number, len(paths))
+        try:
+            while not hasher.step():
+                yield ("Reading Files", number, len(paths))
+        finally:
+            hasher.close()
         blobs.append(hasher.blob)
+        if known is not None and as_it_is(path) == at:
+            known[at] = hasher.blob
     return blobs
 
 

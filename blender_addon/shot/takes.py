@@ -18,6 +18,7 @@ from ex4d.geometry import camera_path
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.jobs.messages import Capabilities
 from ex4d.pipeline import take
+from ex4d.pipeline.hashing import KnownFiles
 from ex4d.pipeline.requests import Generate, Preview
 from ex4d.pipeline.settings import GenerateSettings, RenderSettings
 from ex4d.plain import from_plain, to_plain
@@ -244,14 +245,18 @@ def forget_path(request: TakeRequest) -> None:
         path.parent.rmdir()
 
 
-def prepare(request: TakeRequest) -> Steps:
+def prepare(request: TakeRequest, known_files: KnownFiles | None = None) -> Steps:
     """Hash the camera file and the clean plate; returns the request that knows them, and the job.
+
+    Args:
+        request: what was asked.
+        known_files: see `hash_files`.
 
     Raises:
         InputError: there is no such plate.
     """
     plates = plate_files(request.plate)
-    blob, *plate = yield from hash_files([Path(request.path), *plates])
+    blob, *plate = yield from hash_files([Path(request.path), *plates], known_files)
     source = read_source(request.source)
     if plate:
         known = {one.sha256: str(file) for one, file in zip(plate, plates, strict=True)}

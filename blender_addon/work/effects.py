@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import bpy
 
 from ..scene import motion, objects
 from ..shot import detail, find, found_camera, playing, source, takes
 from ..work import memory, queue, requests, state
+from ..work.handing_over import submitted
 from ..work.requests import OpenRequest, TakeRequest
 
 if TYPE_CHECKING:
@@ -29,10 +29,12 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
             session.start_task(find.find(request), state.Imported)
         case state.Prepare(requests.DetailRequest() as request):
             session.start_task(detail.change(request), state.Imported)
+        case state.Prepare(TakeRequest() as request):
+            session.start_task(takes.prepare(request, session.handing_over.known), state.Prepared)
         case state.Prepare(request):
             session.start_task(_about(request).prepare(request), state.Prepared)
         case state.Submit(job, files):
-            session.dispatch(state.Submitted(_submitted(session, job, files)))
+            session.dispatch(state.Submitted(submitted(session, job, files)))
         case state.Remember(request, job_id, taken):
             if (scene := objects.find_scene(request)) is not None:
                 scene.ex4d.remember(request, job_id, taken)
@@ -58,8 +60,7 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
             if not bpy.app.background:
                 playing.show_arrived(request)
         case queue.HandOver(request):
-            request, job = _ended(takes.prepare(request))  # of one small file
-            session.dispatch(queue.HandedOver(request, _submitted(session, job, request.files)))
+            session.handing_over.add(request)
         case queue.Discard(gone):
             if gone.job_id:
                 session.connect().cancel(gone.job_id)
@@ -76,22 +77,6 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
                 bpy.ops.ed.undo_push(message=name)
 
 
-def _about(request: requests.Request) -> ModuleType:
+def _about(request: OpenRequest) -> ModuleType:
     """Which module knows how a request is prepared and its result brought in."""
-    if not isinstance(request, OpenRequest):
-        return takes
     return found_camera if request.only_camera else source
-
-
-def _submitted(session: Session, job: Any, files: Mapping[str, str]) -> str:
-    """Give a job to the client; its id."""
-    return session.connect().submit(job, {sha: Path(path) for sha, path in files.items()})
-
-
-def _ended(work: Iterator) -> Any:
-    """What work in steps returns at its end."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value

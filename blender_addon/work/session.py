@@ -41,6 +41,7 @@ from ..ui.take_looks import TakeLooks
 from ..work import chores, memory, queue, server, state
 from ..work.connection import Connection
 from ..work.effects import carry_out
+from ..work.handing_over import HandingOver
 from ..work.learning import Learning
 from ..work.requests import Request, TakeRequest
 from ..work.state import State
@@ -65,6 +66,7 @@ class Session(Connection):
     Attributes:
         state: what goes on, for panels.
         queue: takes that wait for the one under way.
+        handing_over: those of them that the client does not have yet.
         generators: the properties of the generators that the server announced.
         picture: of what is being made.
         overlay: what is drawn into the 3D Views.
@@ -81,6 +83,7 @@ class Session(Connection):
         super().__init__()
         self.state = State()
         self.queue = queue.Queue()
+        self.handing_over = HandingOver()
         self.generators = Groups()
         self.picture = Picture()
         self.overlay = Overlay()
@@ -134,10 +137,8 @@ class Session(Connection):
             try:
                 carry_out(self, effect)
             except (EX4DError, OSError) as error:
-                if not isinstance(effect, queue.HandOver):
-                    self.dispatch(state.Failed(str(error)))
-                    break
-                self.dispatch(queue.NotTaken(effect.request, str(error)))
+                self.dispatch(state.Failed(str(error)))
+                break
         if self.state.picture != before.picture:
             self.picture.show(self.state.picture)
         if self.state != before or self.queue != waited:
@@ -181,6 +182,8 @@ class Session(Connection):
                 self._step()
                 if time.monotonic() > end:
                     break
+            while self.handing_over.step(self) and time.monotonic() < end:
+                pass
         except EX4DError as error:
             self.dispatch(state.Failed(str(error)))
         except Exception as error:
@@ -316,6 +319,7 @@ class Session(Connection):
     def leave_file(self) -> None:
         """Before another file is loaded: let go of what is under way; the server goes on with it."""
         self.drop()
+        self.handing_over.forget()
         self.picture.forget()
         self.coverage.forget()
         self.take_looks.forget()

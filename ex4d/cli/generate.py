@@ -39,7 +39,6 @@ from ex4d.storage.names import with_name
 
 if TYPE_CHECKING:
     from ex4d.pipeline.named import NamedFiles
-    from ex4d.pipeline.take import TakeRecord
 
 _GENERATORS = generators()
 
@@ -150,8 +149,7 @@ def generate(
                 take.write_record(temporary / take.SIDECAR, take.with_inputs(record, folder, named.places))
             if leaving.copies:
                 leaving.copy(folder)
-            said = _without_mask(folder, record) if leaving.wants_mask else ()
-    say(*named.notes, *facts["notes"], *said)
+    say(*named.notes, *facts["notes"])
     results(*(place for name, place in videos.items() if (folder / name).is_file()), folder)
 
 
@@ -186,17 +184,6 @@ def _write_job(path: Path, job: Generate | Fill, named: "NamedFiles", links: Pat
         write_job(path, job, named.places)
     say(*named.notes)
     results(path)
-
-
-def _without_mask(folder: Path, record: "TakeRecord") -> tuple[str, ...]:
-    """A sentence where the mask of a take does not fit its video."""
-    from ex4d.media.clip import clip_info
-    from ex4d.pipeline.take import MASK
-
-    mask = clip_info(folder / MASK)
-    if (mask.width, mask.height, mask.frames) == (record.width, record.height, record.frames):
-        return ()
-    return ("The video has another size or length than the mask, as released, so the mask is not in it.",)
 
 
 def _one_file(path: Path | None, folder: Path) -> Path | None:

@@ -57,6 +57,7 @@ def recon(
     from ex4d.media.movie import check_frames_folder
     from ex4d.pipeline import render as rendering
     from ex4d.pipeline.open import open_shot
+    from ex4d.pipeline.plate import why_not
     from ex4d.storage.atomic import replacing
 
     files = source_files(input_video, depth, source_camera, moving, plate)
@@ -68,7 +69,14 @@ def recon(
     for folder in outputs if output_format == "png" else ():
         check_frames_folder(folder)
     with bars() as progress:
-        shot = open_shot(files, source, look_beside=True, release_lens=render.release_compat, progress=progress)
+        shot = open_shot(
+            files,
+            source,
+            look_beside=True,
+            release_lens=render.release_compat,
+            without_plate=why_not(render),
+            progress=progress,
+        )
         scene = rendering.scene_of(shot, camera, preset, render)
         seen = rendering.view(scene, render, progress)
         notes = (*shot.choice_notes, *shot.notes, *scene.path.notes, *seen.notes)

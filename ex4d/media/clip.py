@@ -199,7 +199,11 @@ class ClipSource:
 
 
 def open_source(
-    path: Path, fps: Fraction | None = None, gaps: Gaps = "hold", numbering: Numbering | None = None
+    path: Path,
+    fps: Fraction | None = None,
+    gaps: Gaps = "hold",
+    numbering: Numbering | None = None,
+    alone: bool = False,
 ) -> ClipSource:
     """Find out what frames a video file or a sequence of pictures has, and where.
 
@@ -209,14 +213,14 @@ def open_source(
         path: a video, a folder of pictures, or a picture that stands for its sequence.
         fps: rate of a sequence of pictures, `PICTURES_FPS` if None. A video that has another rate is brought to this
             one: each frame shows what is on screen in the middle of its time. None keeps the video's.
-        gaps, numbering: of pictures, see `ex4d.media.folder.index_folder`.
+        gaps, numbering, alone: of pictures, see `ex4d.media.folder.index_folder`.
 
     Raises:
         InputError: missing, not a video, damaged, or too large.
     """
     path = check_there(path, "video file or image folder")
     if is_sequence(path):
-        return ClipSource(path, index_folder(path, PICTURES_FPS if fps is None else fps, gaps, numbering))
+        return ClipSource(path, index_folder(path, PICTURES_FPS if fps is None else fps, gaps, numbering, alone))
     video = index_video(path)
     if fps is None or fps == video.info.fps:
         return ClipSource(path, video)
@@ -242,6 +246,7 @@ def read_clip(
     fps: Fraction | None = None,
     gaps: Gaps = "hold",
     numbering: Numbering | None = None,
+    alone: bool = False,
     multiple: int = 16,
     progress: Progress = silent,
 ) -> Clip:
@@ -253,13 +258,13 @@ def read_clip(
         frames: how many; None for all up to the end.
         step: every how many-th frame; the clip's rate is divided by it, so that it plays as fast as before.
         longest_side, multiple: see `ClipSource.frames`, which says how they are read.
-        fps, gaps, numbering: see `open_source`.
+        fps, gaps, numbering, alone: see `open_source`.
         progress: told after each frame.
 
     Raises:
         InputError: missing, not a video, cut off, fewer frames than asked, too small or too large.
     """
-    source = open_source(path, fps, gaps, numbering)
+    source = open_source(path, fps, gaps, numbering, alone)
     stop = None if frames is None else start + max(0, (frames - 1) * step + 1)
     notes: list[str] = []
     reading = source.frames(start, stop, step=step, longest_side=longest_side, multiple=multiple, tell=notes.append)

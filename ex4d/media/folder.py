@@ -70,7 +70,9 @@ class PictureFolder:
         return list(self.files)
 
 
-def index_folder(path: Path, fps: Fraction, gaps: Gaps = "hold", numbering: Numbering | None = None) -> PictureFolder:
+def index_folder(
+    path: Path, fps: Fraction, gaps: Gaps = "hold", numbering: Numbering | None = None, alone: bool = False
+) -> PictureFolder:
     """List the pictures of a sequence and decode the first.
 
     Args:
@@ -79,6 +81,7 @@ def index_folder(path: Path, fps: Fraction, gaps: Gaps = "hold", numbering: Numb
         gaps: what stands for missing pictures.
         numbering: of the sequence whose pictures lie in the folder, or those of them that are needed; None where
             their names say.
+        alone: a picture stands for itself only, whatever lies beside it.
 
     Raises:
         InputError: no pictures, the first cannot be read, or the rate is not positive.
@@ -86,7 +89,7 @@ def index_folder(path: Path, fps: Fraction, gaps: Gaps = "hold", numbering: Numb
     if fps <= 0:
         raise InputError(f"The frame rate of an image folder must be above 0, not {fps}.")
     if numbering is None:
-        sequence = sequence_at(path)
+        sequence = sequence_at(path, alone)
         files, numbering, notes, name = sequence.files, sequence.numbering, sequence.notes, sequence.pattern
     else:
         files, notes, name = tuple(pictures_in(path, CLIP_ENDINGS)), (), path.name

@@ -68,3 +68,8 @@ def in_8_bits(frame: NDArray) -> NDArray[np.uint8]:
 def in_16_bits(frame: NDArray) -> NDArray[np.uint16]:
     """A frame of 8 or 16 bits a channel, full range, in 16."""
     return frame if frame.dtype == np.uint16 else frame.astype(np.uint16) * np.uint16(257)
+
+
+def all_in_16_bits(frames: Frames) -> Stream:
+    """Frames of 8 or 16 bits a channel in 16, each as it is asked for."""
+    return Stream(map(in_16_bits, frames), len(frames))

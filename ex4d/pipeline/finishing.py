@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 from ex4d.geometry import transforms
 from ex4d.geometry.full_size import LONGEST_SIDE, FullSize
+from ex4d.geometry.intrinsics import FrameFit, fit_frame
 from ex4d.media.clip import Clip, ClipSource, open_source
 from ex4d.media.picture import Bits
 from ex4d.pipeline.open import SourceFiles
@@ -79,23 +80,13 @@ class Finishing:
     def notes(self) -> tuple[str, ...]:
         """Sentences about the size, where it is not simply the clip's, and about what has another sharpness."""
         of_plate = ("What only the clean plate saw is as sharp as its working picture.",)
-        return (*self._note_on_size(), *(of_plate if self.scene.plate is not None else ()))
-
-    def _note_on_size(self) -> tuple[str, ...]:
-        fit, full = self.clip.fit, self.full
-        clip = (fit.source_width, fit.source_height)
-        if clip == (full.width, full.height):
-            return ()
-        if max(clip) > LONGEST_SIDE:
-            why = f"no side is made longer than {LONGEST_SIDE} pixels"
-        else:
-            why = "the rest lies outside of the working picture"
-        return (f"The result is {full.width}x{full.height} pixels and the clip {clip[0]}x{clip[1]}: {why}.",)
+        return (*note_on_size(self.clip.fit), *(of_plate if self.scene.plate is not None else ()))
 
     def frames(
         self, lent: Sequence[Lent | None], generated: NDArray[np.uint8], progress: Progress = silent
     ) -> Iterator[Finished]:
-        """The frames of a take in order; a few of them at a time are in memory.
+        """The frames of a take in order; a few of them at a time are in memory, and beside them every frame of the clip
+        that lends anything, in full size.
 
         Args:
             lent: what other frames lend to each, in the working size; empty where they were not asked.
@@ -220,6 +211,21 @@ class Finishing:
     def _in_bits(self, picture: NDArray[np.uint8]) -> NDArray:
         """A picture of 8 bits a channel in those that are wanted."""
         return picture if self.bits == 8 else picture.astype(np.uint16) * np.uint16(257)
+
+
+def note_on_size(fit: FrameFit) -> tuple[str, ...]:
+    """A sentence about why a result in the size of a clip, that was brought to the working size so, is smaller."""
+    full, width, height = FullSize.of(fit), fit.source_width, fit.source_height
+    if (width, height) == (full.width, full.height):
+        return ()
+    whole = fit_frame(width, height, LONGEST_SIDE, 1)
+    cut = {"columns": whole.width - full.width, "rows": whole.height - full.height}
+    why = [f"no side is made longer than {LONGEST_SIDE} pixels"] if max(width, height) > LONGEST_SIDE else []
+    if outside := [f"{number} {what}" for what, number in cut.items() if number > 1]:
+        why.append(f"{' and '.join(outside)} lie outside of the working picture")
+    if 1 in cut.values():
+        why.append("the sides of a video have to be even")
+    return (f"The result is {full.width}x{full.height} pixels and the clip {width}x{height}: {', and '.join(why)}.",)
 
 
 def finishing_of(

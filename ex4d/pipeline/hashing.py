@@ -21,7 +21,7 @@ class Hasher:
         self.done = 0
         self._hash = hashlib.sha256()
         try:
-            self._file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed by `step`
+            self._file: BinaryIO = open(path, "rb")  # noqa: SIM115 - closed by `step` and `close`
             self.size = path.stat().st_size
         except OSError as error:
             raise _unreadable(path, error) from error
@@ -41,6 +41,30 @@ class Hasher:
             self._file.close()
             self.blob = Blob(self._hash.hexdigest(), self.done, safe_name(self.path.name))
         return self.blob is not None
+
+    def close(self) -> None:
+        """Read no more of the file."""
+        self._file.close()
+
+
+FileAsItIs = tuple[str, int, int]
+"""A file that was not written since: path, bytes, time of its last change in ns."""
+
+KnownFiles = dict[FileAsItIs, Blob]
+"""Files that were hashed, and need not be read again."""
+
+
+def as_it_is(path: Path) -> FileAsItIs:
+    """What tells that a file has not been written since.
+
+    Raises:
+        InputError: it is not there.
+    """
+    try:
+        about = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return str(path), about.st_size, about.st_mtime_ns
 
 
 def blob_of(path: Path) -> Blob:

@@ -38,7 +38,8 @@ class Leave(Protocol):
         *,
         progress: Progress,
     ) -> None:
-        """Write the video of this name: (H,W,3) and (H,W) uint8 each; no mask where it has another size.
+        """Write the video of this name: (H,W,3) uint8 or uint16 by `bits`, and masks (H,W) uint8; None where it has
+        another size.
 
         Raises:
             InputError: it cannot be written.

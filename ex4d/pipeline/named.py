@@ -67,9 +67,9 @@ class NamedFiles:
                 source,
                 safe_name(pictures.files[0].resolve().parent.name) if pictures else None,
                 pictures.numbering if pictures else None,
-                self._clip(files.moving) if files.moving is not None else (),
+                self._clip(files.moving, alone=True) if files.moving is not None else (),
                 self._file(files.standing, "depth file") if files.standing is not None else None,
-                self._clip(files.plate) if files.plate is not None else (),
+                self._clip(files.plate, alone=True) if files.plate is not None else (),
             ),
             self._file(path, "camera file") if path is not None else None,
             preset,
@@ -87,9 +87,10 @@ class NamedFiles:
         """
         return Fill(self._clip(colour), self._clip(mask), frames, generation, release_compat)
 
-    def _clip(self, path: Path) -> tuple[Blob, ...]:
+    def _clip(self, path: Path, alone: bool = False) -> tuple[Blob, ...]:
+        """The files of a clip; `alone`: a picture stands for itself only."""
         check_there(path, "video file or image folder")
-        return self._files(sequence_at(path).files if is_sequence(path) else (path,))
+        return self._files(sequence_at(path, alone).files if is_sequence(path) else (path,))
 
     def _pictures(self, sequence: PictureSequence, settings: SourceSettings) -> tuple[Blob, ...]:
         """Only the pictures that the frames show which are used."""

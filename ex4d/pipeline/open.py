@@ -132,6 +132,7 @@ def open_shot(
     look_beside: bool = False,
     again: bool = False,
     release_lens: bool = False,
+    without_plate: str = "",
     device: str = "auto",
     progress: Progress = silent,
 ) -> Shot:
@@ -143,6 +144,7 @@ def open_shot(
         look_beside: take the depth file that lies beside the clip where none is named.
         again: estimate the depth anew, even where it was kept from an earlier time.
         release_lens: assume the EX-4D release's focal length where no other is given.
+        without_plate: why a clean plate is not opened, see `ex4d.pipeline.plate.why_not`; empty opens it.
         device: on which a depth model runs; "auto" takes a GPU where there is one.
         progress: told after each step.
 
@@ -170,6 +172,7 @@ def open_shot(
     elif focal_px is None and release_lens:
         focal_px = intrinsics.RELEASE_FOCAL_PX * clip.fit.source_width / clip.fit.scaled_width
     moving = pose_files.load(files.camera, clip) if files.camera is not None else None
+    snap = settings.depth_edges == "snap" and not release_lens
     estimate = registry.estimate(
         settings.estimator,
         clip,
@@ -182,7 +185,7 @@ def open_shot(
         device=device,
         detail=settings.depth_detail,
         standing=files.standing,
-        snap=settings.depth_edges == "snap" and not release_lens,
+        snap=snap,
         progress=progress,
     )
     mask = None if files.moving is None else masks.read(files.moving, clip, progress)
@@ -199,21 +202,26 @@ def open_shot(
     notes = (*length, *clip.notes, *note_on_crop(clip.fit), *estimate.depth.notes)
     if moving is None:
         shot = Shot(clip, estimate, None, notes, moving=mask, about_camera=about_camera)
-        return _with_plate(shot, files.plate, settings, device, progress)
+        return _with_plate(shot, files.plate, settings, without_plate, snap, device, progress)
     moving, said = pose_files.in_unit_of(moving, estimate.depth, settings.camera_scale)
     moving = replace(moving, notes=(*moving.notes, *((said,) if said else ())))  # kept with a camera that was found
     notes = (*notes, *(note for note in moving.notes if note not in notes), *_other_lens(moving, estimate.depth, clip))
     found = moving if moving.found else None
     shot = Shot(clip, estimate, moving.camera_to_world, notes, moving.from_file, found, mask, about_camera)
-    return _with_plate(shot, files.plate, settings, device, progress)
+    return _with_plate(shot, files.plate, settings, without_plate, snap, device, progress)
 
 
-def _with_plate(shot: Shot, path: Path | None, settings: SourceSettings, device: str, progress: Progress) -> Shot:
+def _with_plate(
+    shot: Shot, path: Path | None, settings: SourceSettings, without: str, snap: bool, device: str, progress: Progress
+) -> Shot:
     """The shot with what a clean plate shows of its place, where there is one."""
     if path is None:
         return shot
-    plate, note = joined(path, shot.clip, shot.depth, shot.source_to_world, shot.moving, settings, device, progress)
-    return replace(shot, plate=plate, notes=(*shot.notes, note))
+    if without:
+        return replace(shot, notes=(*shot.notes, without))
+    known = shot.clip, shot.estimate, shot.source_to_world, shot.moving
+    plate, notes = joined(path, *known, settings, snap, device, progress)
+    return replace(shot, plate=plate, notes=(*shot.notes, *notes))
 
 
 def _looked_for(

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.depth import registry
+from ex4d.depth.estimate import Estimate
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.media.clip import Clip, open_source, read_clip
-from ex4d.pipeline.settings import SourceSettings
+from ex4d.pipeline.settings import RenderSettings, SourceSettings
 from ex4d.progress import Progress, silent
 from ex4d.schema import AUTO
 from ex4d.source_camera.masks import resized
@@ -38,38 +39,51 @@ class Plate:
     camera_to_world: NDArray[np.float64]
 
 
+def why_not(settings: RenderSettings) -> str:
+    """A sentence about why a shot that is drawn so has no use for a plate; empty where it has."""
+    if settings.release_compat:
+        return "The clean plate was not used: the EX-4D release fills nothing from elsewhere."
+    if settings.persistence == "off":
+        return "The clean plate was not used: Other Frames is off."
+    return ""
+
+
 def joined(
     path: Path,
     clip: Clip,
-    depth: DepthVideo,
+    known: Estimate,
     source_to_world: NDArray[np.float64] | None,
     moving: NDArray[np.bool_] | None,
     settings: SourceSettings,
+    snap: bool = False,
     device: str = "auto",
     progress: Progress = silent,
-) -> tuple[Plate | None, str]:
-    """The frames of a plate that have a place in the world of a shot, and a sentence about it.
+) -> tuple[Plate | None, tuple[str, ...]]:
+    """The frames of a plate that have a place in the world of a shot, and sentences about them.
 
     The plate is taken to be shot with the shot's lens, at its first frame.
 
     Args:
-        path: a video, a picture, or a folder of pictures.
-        clip, depth, source_to_world, moving: of the shot, see `ex4d.pipeline.open.Shot`.
+        path: a video, a folder of pictures, or a picture, which stands for itself only.
+        clip, known, source_to_world, moving: of the shot, see `ex4d.pipeline.open.Shot`; `known` is its depth.
         settings: of the shot.
+        snap: as for `ex4d.depth.registry.estimate`.
         device, progress: as for `ex4d.pipeline.open.open_shot`.
 
     Raises:
         InputError: the plate cannot be read, or its depth cannot be estimated here.
     """
+    depth, unused = known.depth, f"The clean plate {path.name} was not used:"
     if moving is None:
-        return None, f"The clean plate {path.name} was not used: what moves in the clip is not known."
-    count = open_source(path).info.frames
+        return None, (f"{unused} what moves in the clip is not known.",)
+    count = open_source(path, alone=True).info.frames
     used = min(count, MOST_FRAMES)
     plate = read_clip(
         path,
         frames=used,
         step=max(1, (count - 1) // max(used - 1, 1)),
         longest_side=settings.longest_side,
+        alone=True,
         progress=progress,
     )
     across = float(depth.intrinsics[0, 0, 0]) / clip.fit.scaled_width  # the focal length in widths of the picture
@@ -80,23 +94,20 @@ def joined(
         accept_licence=settings.accept_licence,
         device=device,
         detail=settings.depth_detail,
+        snap=snap,
         progress=progress,
     )
     if depth.is_guess or estimate.depth.is_guess:
-        return (
-            None,
-            f"The clean plate {path.name} was not used: that needs depth, of the clip and of the plate, no guess.",
-        )
-    still = resized(moving, (depth.depth.shape[2], depth.depth.shape[1]))
+        return None, (f"{unused} both the clip and the plate need real depth, and one of them has only a guess.",)
+    moves = resized(moving, (depth.depth.shape[2], depth.depth.shape[1]))
     placed = register(
-        Frames(clip.frames, depth.depth, depth.intrinsics, source_to_world, still),
+        Frames(clip.frames, depth.depth, depth.intrinsics, source_to_world, moves),
         Frames(plate.frames, estimate.depth.depth, estimate.depth.intrinsics),
         progress,
     )
     if not placed:
         return None, (
-            f"The clean plate {path.name} was not used: it shows another place, or too little of what the clip shows,"
-            " or was shot with another lens."
+            f"{unused} it shows another place, or too little of what the clip shows, or was shot with another lens.",
         )
     at = [one.frame for one in placed]
     scales = np.array([one.scale for one in placed], np.float32)[:, None, None]
@@ -106,7 +117,21 @@ def joined(
     )
     if len(at) == used == 1:
         said = f"The clean plate {path.name} shows the same place and fills what no frame of the clip saw."
-    return Plate(plate.frames[at], made, np.stack([one.camera_to_world for one in placed])), said
+    poses = np.stack([one.camera_to_world for one in placed])
+    return Plate(plate.frames[at], made, poses), (said, *_about_depth(estimate, known))
+
+
+def _about_depth(estimate: Estimate, of_clip: Estimate) -> list[str]:
+    """What has to be said of a plate's depth and is not said of the clip's; its scale is the clip's by now."""
+    told = {*of_clip.depth.notes, estimate.scale_note}
+    said = [f"Clean plate: {note}" for note in estimate.depth.notes if note not in told]
+    provider, licence = estimate.depth.provider, estimate.licence
+    if (provider, licence) != (of_clip.depth.provider, of_clip.licence):
+        spec = registry.estimators().get(provider)
+        by = provider if spec is None else spec.title
+        terms = "" if licence in estimate.depth.notes else f" Its licence: {licence.rstrip('.')}."
+        said.insert(0, f"The clean plate's depth is by {by}.{terms}")
+    return said
 
 
 def _estimator(provider: str) -> str:

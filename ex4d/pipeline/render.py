@@ -73,7 +73,7 @@ def scene_of(shot: Shot, path: CameraPath | Path | None, preset: PathSettings, s
     """
     mesh = mesh_of(shot, settings)
     cameras = path_of(mesh, shot, path, preset, settings)
-    if settings.release_compat or settings.persistence == "off":
+    if settings.release_compat or settings.persistence == "off":  # as `ex4d.pipeline.plate.why_not` says
         return Scene(mesh, shot.clip.frames, cameras, settings.release_compat)
     moving = None if shot.moving is None else resized_mask(shot.moving, mesh.width, mesh.height) > 0
     plate = _plate_of(shot, mesh)

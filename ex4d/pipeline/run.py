@@ -18,6 +18,7 @@ from ex4d.pipeline import render as rendering
 from ex4d.pipeline.finishing import finishing_of
 from ex4d.pipeline.leaving import Leave
 from ex4d.pipeline.open import JobFiles, Shot, open_shot
+from ex4d.pipeline.plate import why_not
 from ex4d.pipeline.requests import Fill, Generate, Job, Preview, Reconstruct
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import PathSettings, RenderSettings
@@ -64,13 +65,15 @@ def _shot(job: Reconstruct | Preview | Generate, files: JobFiles, runtime: Runti
     assert files.source is not None
     source_files = files.source
     opening, release_lens = isinstance(job, Reconstruct), not isinstance(job, Reconstruct) and job.render.release_compat
+    without_plate = "" if isinstance(job, Reconstruct) or not job.source.plate else why_not(job.render)
     return runtime.shot(
-        (job.source, release_lens),
+        (job.source, release_lens, without_plate),
         lambda: open_shot(
             source_files,
             job.source.settings,
             again=isinstance(job, Reconstruct) and job.again,
             release_lens=release_lens,
+            without_plate=without_plate,
             device=runtime.device,
             progress=progress,
         ),
@@ -178,7 +181,8 @@ def _take(
         videos = TakeVideos(writer, out, fps, wanted, leaves)
         if finishing is None:
             made, other = generation.put_back(whole, made, wanted, as_released)
-            videos.write(made, other, seen)
+            of_files = videos.write(made, other, seen)
+            made = replace(made, notes=(*made.notes, *of_files))
             width, height = made.frames.shape[2], made.frames.shape[1]
             thumbnail.write(out / take.THUMBNAIL, made.frames)
         else:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ex4d.generate.base import Generated, metadata
 from ex4d.media.clip import clip_info
-from ex4d.media.frames import Stream, apart, in_8_bits
+from ex4d.media.frames import Stream, all_in_16_bits, apart, in_8_bits
 from ex4d.media.movie import write_movie
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import take, thumbnail
@@ -23,6 +23,12 @@ from ex4d.pipeline.writing import Feed, Writer
 from ex4d.progress import Progress
 from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.scene import Lent
+
+WITHOUT_MASK = "The video has another size or length than the mask, as released, so the mask is not in it."
+ONLY_8_BITS = (
+    "The file has room for more than 8 bits a channel, but its pixels have 8: only results in the clip's own size have"
+    " more."
+)
 
 
 def leaves_of(leave: Leave | None, job: Generate | Fill, files: JobFiles, out: Path) -> list[Leave]:
@@ -42,19 +48,27 @@ class TakeVideos:
         self._writer, self._out, self._fps, self._wanted, self._leaves = writer, out, fps, wanted, leaves
         self._other = take.GENERATED if wanted.keep_source else take.COMPOSITED
 
-    def write(self, made: Generated, other: NDArray[np.uint8], seen: Conditioning) -> None:
-        """Write a take of the working size, whose frames are all there."""
-        about = metadata(self._wanted.spec, made)
+    def write(self, made: Generated, other: NDArray[np.uint8], seen: Conditioning) -> tuple[str, ...]:
+        """Write a take of the working size, whose frames are all there; sentences about what the files lack."""
+        about, notes = metadata(self._wanted.spec, made), list[str]()
         videos = {take.RESULT: made.frames}
         if other is not made.frames:
             videos[self._other] = other
         for name, frames in videos.items():
             self._writer.write(self._out / name, frames, self._fps, metadata=about)
             for leave in self._leaves:
-                if name in leave.names:
-                    fits = leave.wants_mask and frames.shape[:3] == seen.mask.shape
-                    mask = without_rim(seen, self._wanted.seed).mask if fits else None
-                    self._writer.begin(partial(leave, name, frames, mask, self._fps, about))
+                if name not in leave.names:
+                    continue
+                mask = None
+                if leave.wants_mask and frames.shape[:3] == seen.mask.shape:
+                    mask = without_rim(seen, self._wanted.seed).mask
+                elif leave.wants_mask:
+                    notes.append(WITHOUT_MASK)
+                if leave.bits == 16:
+                    notes.append(ONLY_8_BITS)
+                left = all_in_16_bits(frames) if leave.bits == 16 else frames
+                self._writer.begin(partial(leave, name, left, mask, self._fps, about))
+        return tuple(dict.fromkeys(notes))
 
     def feed(self, made: Generated, finishing: Finishing, lent: Sequence[Lent | None], notes: list[str]) -> None:
         """Write a take of the clip's own size, frame by frame, with its colour, its mask and its thumbnail."""

@@ -169,7 +169,8 @@ def _borrowed_notes(scene: Scene, borrowed: NDArray[np.uint8] | None) -> list[st
             return []
         return ["Other frames filled nothing: what moves in the clip is not known until its camera is looked for."]
     part = np.count_nonzero(borrowed) / borrowed.size
-    return [f"{100 * part:.2g}% of the pixels were seen by other frames only."] if part else []
+    by = "by other frames only" if scene.plate is None else "only by other frames or the clean plate"
+    return [f"{100 * part:.2g}% of the pixels were seen {by}."] if part else []
 
 
 def _coverage_notes(coverage: Coverage) -> list[str]:

@@ -6,8 +6,8 @@ lies in front of what that frame saw there. This is space carving (Kutulakos and
 are needed. A place that lies outside of all pictures is taken to be empty.
 
 Behind something that moves, something else that moves may hide. So where the frame's own view was blocked by such a
-thing, only frames at most `SOON` away count; and right behind the thing is its other side, see
-`ex4d.render.filling.Frame`.
+thing, only frames at most `SOON` away count, and those of a clean plate, which show what stands there; and right behind
+the thing is its other side, see `ex4d.render.filling.Frame`.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,8 @@ SOON = 12
 """Most frames between one that was blocked by something that moves and one that tells what is behind."""
 
 ANY_TIME = -1
-"""Number of a frame that counts as near in time to all: one of a clean plate."""
+"""Number of a frame that counts as near in time to all: one of a clean plate. Else a plate that saw the place behind an
+actor who stands would fill none of it; figures are in docs/performance.md."""
 
 GONE, GONE_TIMES = 0.03, 5.0
 """What a frame saw is not there if another has looked through it, and on by this part of the distance, or by so many
@@ -58,7 +59,7 @@ class Looks:
 
     def from_camera(self, camera_to_world: NDArray[np.float64], t: int) -> "Sight":
         """The same as seen from a camera (4,4) that shows frame `t`."""
-        soon = np.array([n >= 0 and 0 < abs(n - t) <= SOON for n in self.numbers], np.bool_)
+        soon = np.array([n == ANY_TIME or 0 < abs(n - t) <= SOON for n in self.numbers], np.bool_)
         return Sight(self.seen, self.to_pixels @ camera_to_world, soon)
 
     def and_those_of(self, others: "Looks") -> "Looks":

@@ -21,8 +21,8 @@ def read(path: Path, clip: "Clip", progress: Progress = silent) -> NDArray[np.bo
     """The mask of a clip (T,H,W) at its working size.
 
     Args:
-        path: a picture for all frames, or a video or pictures: one for each frame of the whole source, or of those that
-            are used.
+        path: a picture for all frames, whatever lies beside it, or a video or a folder of pictures: one for each frame
+            of the whole source, or of those that are used.
         clip: whose mask it is.
         progress: told after each frame.
 
@@ -32,10 +32,10 @@ def read(path: Path, clip: "Clip", progress: Progress = silent) -> NDArray[np.bo
     import cv2
 
     count, size = len(clip.frames), (clip.fit.width, clip.fit.height)
-    there = open_source(path).info.frames
+    there = open_source(path, alone=True).info.frames
     last = clip.start + (count - 1) * clip.step
     if there == 1 or there == count:
-        read_ = read_clip(path, frames=there, longest_side=None, multiple=2, progress=progress)
+        read_ = read_clip(path, frames=there, longest_side=None, alone=True, multiple=2, progress=progress)
     elif there == clip.source_frames and last < there:
         read_ = read_clip(
             path, start=clip.start, frames=count, step=clip.step, longest_side=None, multiple=2, progress=progress

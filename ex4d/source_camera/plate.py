@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.geometry.transforms import inverse
-from ex4d.progress import Progress, silent
+from ex4d.progress import LOCATING_PLATE, Progress, silent
 
 KEY_FRAMES = 8
 """Frames of the clip whose features are looked for in the plate."""
@@ -86,13 +86,13 @@ def register(clip: Frames, plate: Frames, progress: Progress = silent) -> list[P
     known = []
     for done, t in enumerate(keys, 1):
         known.append(_points(clip, int(t)))
-        progress("Looking for the clean plate's camera", done, steps)
+        progress(LOCATING_PLATE, done, steps)
     placed = []
     for t in range(len(plate.pictures)):
         one = _placed(plate, t, known)
         if one is not None:
             placed.append(one)
-        progress("Looking for the clean plate's camera", len(keys) + t + 1, steps)
+        progress(LOCATING_PLATE, len(keys) + t + 1, steps)
     return placed
 
 

@@ -116,7 +116,7 @@ class PictureSequence:
     notes: tuple[str, ...] = ()
 
 
-def sequence_at(path: Path) -> PictureSequence:
+def sequence_at(path: Path, alone: bool = False) -> PictureSequence:
     """The sequence that a picture belongs to by its name, or that of a folder.
 
     In a folder with several sequences it is the longest of those that are not named like depth or a mask. Where no
@@ -124,10 +124,13 @@ def sequence_at(path: Path) -> PictureSequence:
 
     Args:
         path: a picture or a folder.
+        alone: a picture stands for itself only.
 
     Raises:
         InputError: there are no pictures.
     """
+    if alone and path.is_file():
+        return PictureSequence((path,), path.name, unnumbered(1))
     folder = path if path.is_dir() else path.parent
     found = _sequences_in(folder, CLIP_ENDINGS)
     if path != folder:

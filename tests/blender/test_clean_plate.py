@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import announced
 import pytest
 from test_camera_search import shot  # noqa: F401 - a fixture
 from test_panels import draw
@@ -10,8 +12,9 @@ from test_takes import take
 
 from blender_addon.shot import takes
 from blender_addon.ui import panels
+from blender_addon.work import queue, session, state
 from ex4d.errors import InputError
-from ex4d.pipeline.hashing import blob_of
+from ex4d.pipeline.hashing import Hasher, blob_of
 from ex4d.pipeline.requests import Blob, Generate, Source
 from ex4d.pipeline.take import CAMERA, SIDECAR, TakeRecord, with_inputs, write_record
 
@@ -67,3 +70,47 @@ def test_the_plate_is_asked_for_where_the_search_tells_what_moves(scene, shot): 
     for motion, shown in (("FOUND", True), ("TRIPOD", True), ("STILL", False)):
         scene.ex4d.motion = motion
         assert ("plate_path" in draw(panels.draw_source_camera).shown) == shown
+
+
+def test_a_queued_take_with_a_large_plate_is_handed_over_in_steps_and_the_plate_is_read_once(
+    scene,
+    shot,  # noqa: F811
+    tmp_path,
+    monkeypatch,
+):
+    plate = tmp_path / "plate.mov"
+    plate.write_bytes(bytes(40 << 20))
+    scene.ex4d.plate_path = str(plate)
+    read, submitted = [], []
+    step = Hasher.step
+
+    def counted(hasher, size=1 << 20):
+        read.append(hasher.path)
+        return step(hasher, size)
+
+    def submit(job, files):
+        submitted.append((job, files))
+        return f"job {len(submitted) + 1}"
+
+    monkeypatch.setattr(Hasher, "step", counted)
+    announced.by()
+    now = session.current()
+    monkeypatch.setattr(session.Session, "connect", lambda self: SimpleNamespace(submit=submit))
+    first, *others = (takes.request_take(scene, False) for _ in range(3))
+    now.state = state.State("working", first, "job 1")
+    for request in others:
+        now.dispatch(state.Pressed(request))
+    assert read == []  # Blender does not wait
+    now.tick(0)
+    assert len(read) == 1
+    now.dispatch(queue.CancelWaiting(others[0].path))
+    later = takes.request_take(scene, False)
+    now.dispatch(state.Pressed(later))
+    for _ in range(200):
+        now.tick(0)
+    assert now.queue.lost == ()
+    assert read.count(plate) == 41  # a megabyte at a time, and one that tells that it ends
+    assert [Path(files[job.path.sha256]) for job, files in submitted] == [Path(others[1].path), Path(later.path)]
+    assert {job.source.plate for job, _files in submitted} == {(blob_of(plate),)}
+    assert [each.job_id for each in now.queue.waiting] == ["job 2", "job 3"]
+    now.state, now.queue = state.State(), queue.Queue()

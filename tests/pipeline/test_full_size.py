@@ -18,8 +18,9 @@ from ex4d.geometry.mesh import DWMesh
 from ex4d.media.clip import clip_info, open_source, read_clip
 from ex4d.media.mastering import write_ffv1
 from ex4d.media.movie import read_movie, write_movie, write_png_frames
-from ex4d.pipeline import take
-from ex4d.pipeline.finishing import Finishing
+from ex4d.pipeline import generate as generation
+from ex4d.pipeline import take, take_videos
+from ex4d.pipeline.finishing import Finishing, note_on_size
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.open import gather
 from ex4d.pipeline.requests import Generate, Source
@@ -213,7 +214,29 @@ def test_a_clip_that_does_not_fit_is_cut_in_whole_pixels_and_the_take_says_so(si
     ]
     assert len(places) == 1  # the clip's pixels, none resampled
     (note,) = (note for note in studio.facts["notes"] if "The result is" in note)
-    assert note.startswith(f"The result is {width}x{height} pixels and the clip {size[0]}x{size[1]}: the rest lies")
+    assert note.startswith(f"The result is {width}x{height} pixels and the clip {size[0]}x{size[1]}: ")
+
+
+@pytest.mark.parametrize(
+    ("clip", "said"),
+    [
+        ((1920, 1080), None),
+        ((1921, 1081), "1920x1080 pixels and the clip 1921x1081: the sides of a video have to be even."),
+        ((5000, 5000), "4096x4096 pixels and the clip 5000x5000: no side is made longer than 4096 pixels."),
+        (
+            (8192, 4320),
+            "4096x2112 pixels and the clip 8192x4320: no side is made longer than 4096 pixels, and 48 rows lie outside"
+            " of the working picture.",
+        ),
+        (
+            (1281, 720),
+            "1280x700 pixels and the clip 1281x720: 20 rows lie outside of the working picture, and the sides of a"
+            " video have to be even.",
+        ),
+    ],
+)
+def test_each_reason_for_another_size_is_said_where_it_holds(clip, said):
+    assert note_on_size(fit_frame(*clip, 1024, 16)) == (() if said is None else (f"The result is {said}",))
 
 
 def test_cut_pictures_lie_where_they_belong(tmp_path):
@@ -313,6 +336,41 @@ def test_a_master_lies_beside_the_result_with_more_than_8_bits_where_the_clip_ha
     assert len(np.unique(found[HEIGHT // 2, :, 1])) > 230  # of 256 columns of half the ramp
     assert np.abs(found.astype(int) - studio.clip[0]).max() < 300
     assert clip_info(out / take.RESULT).bits == 8
+
+
+def test_the_master_of_a_deep_clip_has_its_bits_also_in_the_working_size_and_the_take_says_that_its_pixels_do_not(
+    tmp_path,
+):
+    ramp = np.repeat(np.linspace(0, 65535, 2 * WIDTH)[None, :, None], HEIGHT, 0).repeat(3, 2).astype(np.uint16)
+    studio, left = Studio(tmp_path, picture=ramp), Collected(bits=16)
+    wanted = GenerateSettings(generator="preview", master="ffv1", result_size="model")
+    out = studio(4 * np.arange(FRAMES), left, generation=wanted)
+    assert clip_info(out / "result.mkv").bits == 16
+    found = np.stack(list(open_source(out / "result.mkv").frames(longest_side=None, multiple=1, bits=16)))
+    assert found.shape[1:3] == (80, 128)
+    assert left.frames[take.RESULT].dtype == np.uint16
+    assert np.array_equal(found, left.frames[take.RESULT])
+    assert (found % 257 == 0).all()
+    assert studio.facts["notes"].count(take_videos.ONLY_8_BITS) == 1
+
+
+def test_a_master_without_its_mask_says_so(studio, monkeypatch):
+    """As of a model that is run as released and makes fewer frames than the clip has."""
+    whole = generation.put_back
+
+    def fewer(*given):
+        made, _other = whole(*given)
+        made = replace(made, frames=made.frames[:3])
+        return made, made.frames
+
+    wanted = GenerateSettings(generator="preview", master="prores")
+    studio(4 * np.arange(FRAMES), generation=wanted, release_compat=True)
+    assert take_videos.WITHOUT_MASK not in studio.facts["notes"]
+    monkeypatch.setattr(generation, "put_back", fewer)
+    out = studio(4 * np.arange(FRAMES), generation=wanted, release_compat=True)
+    assert clip_info(out / "result.mov").frames == 3
+    assert clip_info(out / take.MASK).frames == FRAMES
+    assert take_videos.WITHOUT_MASK in studio.facts["notes"]
 
 
 def test_the_master_of_a_clip_of_8_bits_has_8_bits_and_holds_the_result_as_it_was(studio):

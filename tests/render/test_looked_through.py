@@ -10,7 +10,7 @@ from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.render import engines, looked_through
 from ex4d.render.conditioning import render
-from ex4d.render.scene import Scene
+from ex4d.render.scene import Plate, Scene
 
 K = np.array([[80.0, 0, 48], [0, 80, 32], [0, 0, 1]])
 ASIDE = 1.6
@@ -89,6 +89,22 @@ def test_behind_something_that_moves_only_frames_that_are_near_in_time_count():
     soon, late = crossing([0, looked_through.SOON]), crossing([0, looked_through.SOON + 1])
     assert (late | ~soon).all()
     assert np.count_nonzero(late) > np.count_nonzero(soon) + 5  # the pole's shadow is some 12 pixels wide
+    assert np.array_equal(crossing([0, looked_through.ANY_TIME]), soon)  # a clean plate
+
+
+def test_behind_an_actor_who_stands_all_the_time_a_plate_that_saw_the_wall_fills_it_with_the_wall():
+    scene = shot([0.0] * 3, [POLE])
+    moves = scene.mesh.depth < 9
+    scene = replace(scene, moving=moves)
+    depth, picture = seen_from(0.8, [])  # before the actor came
+    plate = Plate(DWMesh.from_depth(DepthVideo(depth[None], K[None], "plate"), pose(0.8)[None]), picture[None])
+    alone, filled = render(scene), render(replace(scene, plate=plate))
+    behind = (filled.borrowed > 0) & (alone.mask == 0)
+    _depth, truth = seen_from(ASIDE, [POLE])
+    assert not np.count_nonzero(alone.borrowed)
+    assert np.count_nonzero(behind[1][:, :48]) > 64 * 5  # the actor's shadow; the rest is at the picture's side
+    off = np.abs(filled.colour[1].astype(int) - truth)[behind[1]].max(axis=-1)
+    assert np.mean(off > 40) < 0.2  # edges of the stripes
 
 
 @pytest.mark.parametrize("name", ["numpy", pytest.param("cuda", marks=pytest.mark.gpu)])

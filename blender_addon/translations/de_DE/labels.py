@@ -149,6 +149,7 @@ LABELS = {
     "Live Coverage": "Live-Abdeckung",
     "Loading the Model": "Modell wird geladen",
     "Locating the Camera": "Kamera wird geortet",
+    "Looking For the Clean Plate's Camera": "Kamera der Clean Plate wird gesucht",
     "Look Through Source": "Durch Originalkamera sehen",
     "Looking At the Camera": "Kamera wird betrachtet",
     "Mask of What Moves": "Maske des Bewegten",

@@ -1,0 +1,87 @@
+"""Hands takes that wait in the queue to the client, in their order, a step at a time: a clean plate may be large."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ex4d.errors import EX4DError
+from ex4d.pipeline.hashing import KnownFiles
+
+from ..shot import takes
+from ..work import queue
+from ..work.requests import TakeRequest
+
+if TYPE_CHECKING:
+    from ..shot.source import Steps
+    from ..work.session import Session
+
+
+class HandingOver:
+    """What is still to be handed over.
+
+    Attributes:
+        known: files that were hashed, of all takes.
+    """
+
+    def __init__(self) -> None:
+        self.known: KnownFiles = {}
+        self._requests: deque[TakeRequest] = deque()
+        self._work: Steps | None = None
+
+    def add(self, request: TakeRequest) -> None:
+        """Hand over this take after those before it."""
+        if all(request.path != other.path for other in self._requests):
+            self._requests.append(request)
+
+    def forget(self) -> None:
+        """Hand nothing over any more."""
+        self._requests.clear()
+        self._drop()
+
+    def step(self, session: Session) -> bool:
+        """Go on a little; returns whether anything is left."""
+        if not self._requests:
+            return False
+        request = self._requests[0]
+        if not _waits(session, request):  # it was cancelled, or its turn came
+            self._ended()
+            return bool(self._requests)
+        try:
+            if self._work is None:
+                self._work = takes.prepare(request, self.known)
+            next(self._work)
+        except StopIteration as end:
+            self._ended()
+            prepared, job = end.value
+            try:
+                job_id = submitted(session, job, prepared.files)
+            except (EX4DError, OSError) as error:
+                session.dispatch(queue.NotTaken(request, str(error)))
+            else:
+                session.dispatch(queue.HandedOver(prepared, job_id))
+        except (EX4DError, OSError) as error:
+            self._ended()
+            session.dispatch(queue.NotTaken(request, str(error)))
+        return bool(self._requests)
+
+    def _ended(self) -> None:
+        self._requests.popleft()
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._work is not None:
+            self._work.close()
+        self._work = None
+
+
+def submitted(session: Session, job: Any, files: Mapping[str, str]) -> str:
+    """Give a job to the client; its id."""
+    return session.connect().submit(job, {sha: Path(path) for sha, path in files.items()})
+
+
+def _waits(session: Session, request: TakeRequest) -> bool:
+    """Whether a take still waits, and the client does not have it."""
+    return any(each.request.path == request.path and not each.job_id for each in session.queue.waiting)
