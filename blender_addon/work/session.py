@@ -7,6 +7,7 @@
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,8 @@ class Session(Connection):
             self.settle_copies()
             if any([chores.hear_setup(self), chores.hear_model_fetch(self)]):
                 _redraw()
-            self._stay_offline()
+            self._keep_away()
+            self._take_up()
             if self.survey.step(self.hosts.servers):
                 _redraw()
             if self.client is not None:
@@ -177,7 +179,7 @@ class Session(Connection):
             takes.show_in_new_workspaces()
             if self.clip_looks.take() or self.take_looks.take():
                 _redraw()
-            while self._task is not None:
+            while self._task is not None and not (self.state.phase == "preparing" and self.hosts.barred):
                 self._step()
                 if time.monotonic() > end:
                     break
@@ -215,24 +217,35 @@ class Session(Connection):
         while self.state.busy:
             self.tick(0.1)
             patience = SERVER_START_S if self.server.is_running else PATIENCE_S
-            if self.client is None or self.client.status == "ready" or self.state.phase != "working":
+            status = "ready" if self.client is None else self.client.status
+            waits = self.state.phase == "working" and status != "ready"
+            if not waits and (self.state.phase == "importing" or not self.hosts.barred):
                 answered = time.monotonic()
-            elif self.client.status == "refused" or time.monotonic() - answered > patience:
+            elif status == "refused" or time.monotonic() - answered > patience:
                 self.dispatch(state.GaveUp())
             if self._task is None:
                 time.sleep(0.005)
         return self.state
 
-    def _stay_offline(self) -> None:
-        """Where Blender may not go online any more, leave a server on another machine; it goes on with what it has."""
-        offline = self.hosts.offline
-        if self.client is not None and offline:
-            self.dispatch(state.Troubled(offline))
-            if self.state.busy:
-                self.dispatch(state.Failed(offline))
+    def _keep_away(self) -> None:
+        """Leave a server that there may be no talking to any more, and come back to it once there may.
+
+        It goes on with what it has, so nothing of that is given up here.
+        """
+        barred = self.hosts.barred
+        if barred:
             self.disconnect()
-        elif self.client is None and (offline or self.hosts.name) and self.state.trouble != offline:
-            self.dispatch(state.Troubled(offline))
+        if self.client is None and (barred or self.hosts.name) and self.state.trouble != barred:
+            self.dispatch(state.Troubled(barred))
+        if self.client is None and self.hosts.name and not barred and self.state.phase == "working":
+            with suppress(EX4DError):  # what is wrong is told when something is pressed
+                self.connect()
+
+    def _take_up(self) -> None:
+        """Let a new client look after the jobs that the one before it did."""
+        if self._is_new and self.client is not None:
+            self._is_new = False
+            self.dispatch(state.Reconnected(self.client.jobs))
 
     def _hear_updates(self, client: Client, budget: float) -> None:
         for update in client.poll(budget):

@@ -2,24 +2,29 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import announced
 import bpy
 import pytest
+import shots
 from test_panels import Layout
 
 from blender_addon.shot import checks
 from blender_addon.ui import get_model, panels
 from blender_addon.ui import hosts as panel
 from blender_addon.ui.preferences import preferences
-from blender_addon.work import requests, session, state
+from blender_addon.work import memory, queue, requests, session, state
 from ex4d.jobs import hosts
+from ex4d.jobs.client import JobUpdate
 from ex4d.jobs.hosts import KnownServer
 from ex4d.jobs.keys import KeyPair, shown_key
 
 AT_WORK = state.State(phase="working", request=requests.OpenRequest("Scene", "shot", "c.mp4", "", "", {}), job_id="1")
 JOB = "11111111-1111-4111-8111-111111111111"
+A, B, C, D = (f"{number}111111-1111-4111-8111-111111111111" for number in (11, 12, 13, 23))
+FINISH = session.Session.finish
 BOX = KnownServer("gpu-box", "tcp://192.0.2.7:5750", KeyPair.new().public)
 
 
@@ -39,6 +44,14 @@ def file(tmp_path):
     path = tmp_path / "gpu-box.json"
     path.write_text(BOX.to_file())
     return path
+
+
+def until(happened) -> None:
+    for _ in range(200):
+        session.current().tick()
+        if happened():
+            return
+    pytest.fail("it did not happen")
 
 
 def draw(draw_panel) -> Layout:
@@ -126,11 +139,120 @@ def test_a_server_is_left_when_blender_may_not_go_online_any_more(monkeypatch):
     online(False)
     now.tick()
     assert now.client is None
-    assert not now.state.busy
-    assert "turn on Allow Online Access" in now.state.message
+    assert now.state.busy
+    assert "turn on Allow Online Access" in now.state.trouble
     online()
     now.tick()
     assert now.state.trouble == ""
+
+
+@pytest.fixture
+def queued(tmp_path, monkeypatch):
+    """Take A is made on gpu-box, B waits there, and C waits here as the server has not said to have it."""
+    shots.open_small(tmp_path)
+    hosts.add(BOX)
+    clients = []
+
+    class Box:
+        """What of a client the session uses."""
+
+        def __init__(self, *given, **named):
+            self.did, self.jobs, self.updates = [], set(), []
+            self.status, self.problem, self.server, self.unloaded, self.moving = "ready", "", None, None, False
+            clients.append(self)
+
+        def poll(self, budget):
+            updates, self.updates = self.updates, []
+            return updates
+
+        def follow(self, job_id):
+            self.jobs.add(job_id)
+            self.did.append(("follow", job_id))
+
+        def cancel(self, job_id):
+            self.did.append(("cancel", job_id))
+
+        def submit(self, job, files):
+            made = f"{len(clients)}{len(self.jobs) + 1}111111-1111-4111-8111-111111111111"
+            self.jobs.add(made)
+            self.did.append(("submit", type(job).__name__))
+            return made
+
+        def close(self):
+            self.did.append(("close", ""))
+
+    monkeypatch.setattr("blender_addon.work.connection.Client", Box)
+    online()
+    assert bpy.ops.ex4d.use_server(name="gpu-box") == {"FINISHED"}
+    now = session.current()
+    monkeypatch.setattr(session.Session, "finish", lambda self: self.state)  # as in the panel
+    assert bpy.ops.ex4d.variations(number=3) == {"FINISHED"}
+    until(lambda: now.queue.waiting[-1].job_id)
+    (box,) = clients
+    box.updates = [JobUpdate(A, "running"), JobUpdate(B, "queued")]
+    now.tick()
+    del box.did[:]
+    paths = [Path(request.path) for request in (now.state.request, *(each.request for each in now.queue.waiting))]
+    assert [(each.job_id, each.taken) for each in now.queue.waiting] == [(B, True), (C, False)]
+    yield now, clients, paths
+    now.leave_file()
+
+
+def test_takes_on_a_server_outlast_that_blender_may_not_go_online(queued):
+    now, clients, paths = queued
+    online(False)
+    for _ in range(3):
+        now.tick()
+    assert clients[0].did == [("close", "")]
+    assert (now.state.job_id, [each.job_id for each in now.queue.waiting]) == (A, [B, C])
+    assert all(path.exists() for path in paths)
+    assert "turn on Allow Online Access" in now.state.trouble
+    online()
+    for _ in range(3):
+        now.tick()
+    assert clients[1].did == [("follow", A), ("follow", B), ("submit", "Generate")]
+    assert (now.state.job_id, [each.job_id for each in now.queue.waiting]) == (A, [B, D])
+    assert not now.queue.lost
+
+
+def test_a_take_that_is_cancelled_while_blender_may_not_go_online_is_stopped_when_it_may(queued):
+    now, clients, _paths = queued
+    online(False)
+    now.tick()
+    assert bpy.ops.ex4d.cancel() == {"FINISHED"}
+    assert (now.state.job_id, now.state.message) == (B, "Cancelled.")
+    now.dispatch(queue.CancelWaiting())
+    online()
+    for _ in range(3):
+        now.tick()
+    assert clients[1].did[:2] in ([("follow", A), ("cancel", A)], [("follow", C), ("cancel", C)])
+    assert sorted(clients[1].did[:4]) == sorted((what, job) for what in ("follow", "cancel") for job in (A, C))
+    assert clients[1].did[4:] == [("follow", B)]
+
+
+def test_a_file_with_a_take_under_way_can_be_opened_while_blender_may_not_go_online(queued):
+    now, clients, paths = queued
+    scene = bpy.context.scene
+    scene.ex4d.remember(now.state.request, A, True)
+    memory.keep(now.queue.waiting)
+    online(False)
+    now.leave_file()
+    now.tick()
+    assert scene.ex4d.job_id == A
+    assert (now.state.job_id, len(now.queue.waiting)) == (A, 2)
+    online()
+    now.tick()
+    assert clients[1].did == [("follow", A), ("follow", B), ("submit", "Generate")]
+    assert not now.queue.lost
+    assert all(path.exists() for path in paths)
+
+
+def test_a_script_does_not_wait_for_ever_for_online_access(queued, monkeypatch):
+    now, _clients, _paths = queued
+    monkeypatch.setattr(session, "PATIENCE_S", 0.1)
+    online(False)
+    assert not FINISH(now).busy
+    assert "turn on Allow Online Access" in now.state.message
 
 
 def test_the_panel_has_a_menu_of_servers_and_no_buttons_for_one_that_is_elsewhere(file):
@@ -186,22 +308,24 @@ def test_a_server_is_not_changed_under_work_that_goes_on_and_one_that_is_gone_is
 
 def test_work_of_a_file_is_looked_for_on_the_server_that_has_it(scene, monkeypatch):
     hosts.add(BOX)
+    online()
     followed, now = [], session.current()
+    now.hosts.read_again()
     client = SimpleNamespace(
         follow=followed.append, status="ready", problem="", server=None, unloaded=None, moving=False
     )
     client.poll, client.close = lambda budget: [], lambda: None
     monkeypatch.setattr(now, "connect", lambda: client)
     preferences().server = "gpu-box"
-    scene.ex4d.remember(AT_WORK.request, JOB, True)
+    scene.ex4d.remember(AT_WORK.request, A, True)
     preferences().server = ""
     now.leave_file()
     now.enter_file()
     assert followed == []
     assert "Work of this file is on gpu-box: choose it in the Server panel" in now.state.message
-    assert scene.ex4d.job_id == JOB, "it is there when the file is opened with the right server"
+    assert scene.ex4d.job_id == A, "it is there when the file is opened with the right server"
     preferences().server = "gpu-box"
     now.leave_file()
     now.enter_file()
-    assert followed == [JOB]
+    assert followed == [A]
     now.leave_file()
