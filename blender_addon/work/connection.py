@@ -122,8 +122,7 @@ class Connection:
             late = {pair for pair in self._to_cancel if pair[0] == self.hosts.name}
             self._to_cancel -= late
             for _name, job_id in late:
-                self.client.follow(job_id)  # a client cancels what it looks after
-                self.client.cancel(job_id)
+                _cancel(self.client, job_id)
         return self.client
 
     def follow(self, job_id: str) -> None:
@@ -146,8 +145,9 @@ class Connection:
             return
         client = self.connect()
         if self._is_new:
-            client.follow(job_id)  # as above
-        client.cancel(job_id)
+            _cancel(client, job_id)
+        else:
+            client.cancel(job_id)
 
     def use_server(self, name: str) -> None:
         """Let another server do the work, "" for the one on this machine, which is looked for when the timer does.
@@ -264,3 +264,11 @@ class Connection:
         self.survey.close()
         self.disconnect()
         self.server.stop()
+
+
+def _cancel(client: Client, job_id: str) -> None:
+    """Cancel a job that perhaps another client looked after."""
+    with suppress(EX4DError):  # what is no id has no job
+        if job_id not in client.jobs:
+            client.follow(job_id)  # a client cancels what it looks after
+        client.cancel(job_id)

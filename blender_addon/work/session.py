@@ -302,19 +302,32 @@ class Session(Connection):
         lost = from_0_1.migrate_file()
         homes.look_again()
         part.show_where_missing()
-        waiting, server_of_jobs = memory.kept(), memory.elsewhere()
         for scene in bpy.data.scenes:
             comparison.show_after_render(scene)  # a render was under way when the file was saved
+        self._follow_file(lost)
+
+    def _follow_file(self, lost: list[str]) -> None:
+        """Follow the jobs of the open file that the chosen server has, and say which others have some."""
+        others, waiting = memory.turn(), memory.kept()
         for scene in bpy.data.scenes:
-            if server_of_jobs is None and scene.library is None and (remembered := scene.ex4d.remembered) is not None:
+            if scene.library is None and (remembered := scene.ex4d.remembered) is not None:
                 request = replace(remembered[0], scene=scene.name, scene_uid=scene.session_uid)
                 self.dispatch(state.Reopened(request, remembered[1]))
                 break
-        if server_of_jobs is not None:
-            lost = [*lost, _told_elsewhere(server_of_jobs)]
-        elif waiting:
+        if waiting:
             self.dispatch(queue.Restored(waiting))
-        self._tell(lost)  # last, as following a job takes away what was said before
+        self._tell([*lost, *map(_told_elsewhere, others)])  # last, as following a job takes away what was said before
+
+    def use_server(self, name: str) -> None:
+        """See `Connection.use_server`. Jobs of the open file that this server has are followed again.
+
+        Raises:
+            InputError: as there.
+        """
+        try:
+            super().use_server(name)
+        finally:
+            self._follow_file([])
 
     def _tell(self, lost: list[str]) -> None:
         """Say what an old file held that means nothing."""
@@ -357,7 +370,7 @@ class Session(Connection):
 def _told_elsewhere(name: str) -> str:
     """What is said of jobs that a server has which was not chosen."""
     return told(
-        "Work of this file is on {name}: choose it in the Server panel, then open the file again.",
+        "Work of this file is on {name}: choose it in the Server panel.",
         name=name or told("This Machine"),
     )
 

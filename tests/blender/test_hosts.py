@@ -306,10 +306,18 @@ def test_a_server_is_not_changed_under_work_that_goes_on_and_one_that_is_gone_is
     assert now.hosts.chosen is None
 
 
-def test_work_of_a_file_is_looked_for_on_the_server_that_has_it(scene, monkeypatch):
+def asked(scene, seed) -> requests.TakeRequest:
+    return requests.TakeRequest(
+        scene.name, "shot", f"{seed}/camera.npz", "{}", {}, {"seed": seed}, scene_uid=scene.session_uid
+    )
+
+
+@pytest.fixture
+def two_scenes(scene, monkeypatch):
+    """A file with a take on gpu-box in one scene and one here in the other, where this machine does the work now."""
     hosts.add(BOX)
     online()
-    followed, now = [], session.current()
+    followed, now, other = [], session.current(), bpy.data.scenes.new("Other")
     now.hosts.read_again()
     client = SimpleNamespace(
         follow=followed.append, status="ready", problem="", server=None, unloaded=None, moving=False
@@ -317,15 +325,48 @@ def test_work_of_a_file_is_looked_for_on_the_server_that_has_it(scene, monkeypat
     client.poll, client.close = lambda budget: [], lambda: None
     monkeypatch.setattr(now, "connect", lambda: client)
     preferences().server = "gpu-box"
-    scene.ex4d.remember(AT_WORK.request, A, True)
+    scene.ex4d.remember(asked(scene, 1), A, True)
+    memory.keep((queue.Waiting(asked(scene, 2), B, taken=True),))
     preferences().server = ""
+    other.ex4d.remember(asked(other, 3), C, True)
     now.leave_file()
+    yield now, other, followed
+    now.leave_file()
+
+
+def test_of_a_file_the_work_on_the_chosen_server_is_followed_and_that_on_another_told(two_scenes):
+    now, _other, followed = two_scenes
     now.enter_file()
-    assert followed == []
-    assert "Work of this file is on gpu-box: choose it in the Server panel" in now.state.message
-    assert scene.ex4d.job_id == A, "it is there when the file is opened with the right server"
+    assert followed == [C]
+    assert now.state.request.scene == "Other"
+    assert now.state.message == "Work of this file is on gpu-box: choose it in the Server panel."
     preferences().server = "gpu-box"
     now.leave_file()
     now.enter_file()
-    assert followed == [A]
-    now.leave_file()
+    assert followed == [C, A, B]
+    assert now.state.message == "Work of this file is on This Machine: choose it in the Server panel."
+
+
+def test_takes_made_here_meanwhile_do_not_make_the_file_forget_those_on_another_server(two_scenes, scene):
+    now, other, followed = two_scenes
+    now.enter_file()
+    now.state = state.State()
+    other.ex4d.forget()
+    scene.ex4d.remember(asked(scene, 4), D, True)  # in the scene that has takes over there
+    memory.keep((queue.Waiting(asked(scene, 5), "", taken=False), queue.Waiting(asked(other, 6), "", taken=False)))
+    now.state = state.State()
+    scene.ex4d.forget()
+    memory.keep(())
+    followed.clear()
+    assert bpy.ops.ex4d.use_server(name="gpu-box") == {"FINISHED"}
+    assert followed == [A, B], "without opening the file again"
+    assert [each.request.generation["seed"] for each in now.queue.waiting] == [2]
+
+
+def test_what_a_file_says_of_other_servers_and_is_not_ours_is_left_out(two_scenes, scene):
+    now, _other, followed = two_scenes
+    for text in ("{", "[1]", '{"gpu-box": 1}', '{"gpu-box": [1]}'):
+        scene.ex4d.elsewhere = text
+        assert scene.ex4d.servers_elsewhere == set()
+    now.enter_file()
+    assert followed == [C]

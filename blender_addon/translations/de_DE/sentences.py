@@ -163,7 +163,7 @@ SENTENCES = {
     "The server that does the work": "Der Server, der die Arbeit macht",
     "The server that has the job under way and what waits; empty for the one on this machine": "Der Server, der den laufenden Auftrag und die wartenden hat; leer für den auf diesem Rechner",
     "Which server of your list does the work; empty for the one on this machine": "Welcher Server der Liste die Arbeit macht; leer für den auf diesem Rechner",
-    "Work of this file is on {name}: choose it in the Server panel, then open the file again.": "Arbeit dieser Datei ist auf {name}: diesen Server im Panel „Server“ wählen und die Datei noch einmal öffnen.",
+    "Work of this file is on {name}: choose it in the Server panel.": "Arbeit dieser Datei ist auf {name}: diesen Server im Panel „Server“ wählen.",
     "Your public key is on the clipboard. The secret one stays on this machine.": "Der öffentliche Schlüssel ist in der Zwischenablage. Der geheime bleibt auf diesem Rechner.",
     "settings of the depth were changed": "Werte der Tiefe wurden geändert",
     "the size was changed": "Die Größe wurde geändert",
