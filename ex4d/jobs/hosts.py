@@ -96,7 +96,7 @@ def known() -> tuple[KnownServer, ...]:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from error
     try:
         return tuple(sorted(map(_server, json.loads(text)), key=lambda server: server.name.casefold()))
-    except (ValueError, TypeError, InputError) as error:
+    except (ValueError, TypeError, RecursionError, InputError) as error:
         raise InputError(f"The list of servers {path} is damaged: delete it and {_MAKE_AGAIN}.") from error
 
 
@@ -133,7 +133,7 @@ def read_file(text: str | bytes) -> KnownServer:
         if len(text) > MOST_FILE_BYTES:
             raise ValueError("too long")
         return _server(json.loads(text))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(
             "This is no server file: ask whoever looks after the server for one, which its invite command makes."
         ) from error

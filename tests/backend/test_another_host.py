@@ -162,6 +162,7 @@ def test_a_server_comes_into_the_list_by_its_file_and_no_other_takes_its_name(tm
         b'{"ex4d_server": "a", "address": "tcp://a:1", "key": 1}',
         b'{"ex4d_server": "a", "address": "tcp://a:1", "key": "00"}',
         b" " * 5000,
+        b"[" * 4000,
     ],
 )
 def test_what_is_no_server_file_is_said_to_be_none(content):
@@ -194,9 +195,10 @@ def test_the_users_key_is_made_once_and_not_used_where_others_can_read_it(laptop
         hosts.known()
     (hosts.folder() / "servers.json").chmod(0o600)
     assert hosts.known() == ()
-    (hosts.folder() / "servers.json").write_text("[1]")
-    with pytest.raises(InputError, match="is damaged: delete it and import your servers again"):
-        hosts.known()
+    for damaged in ("[1]", "[" * 4000):
+        (hosts.folder() / "servers.json").write_text(damaged)
+        with pytest.raises(InputError, match="is damaged: delete it and import your servers again"):
+            hosts.known()
     hosts.folder().chmod(0o770)
     with pytest.raises(InputError, match="open to other users"):
         hosts.known()
