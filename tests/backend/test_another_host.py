@@ -111,11 +111,19 @@ def test_clients_are_let_in_and_turned_away_by_name(tmp_path):
     other = shown_key(KeyPair.new().public)
     for key_and_name, why in {
         (other, "anna"): "anna stands for another key",
+        (other, "Anna"): "anna stands for another key: choose another name, or first `ex4d server revoke anna`",
         (other, "../../x"): "A client's name has up to 60 letters",
+        (other, "con"): "Windows can have no file named con: choose another name",
+        (other, "LPT1.anna"): "Windows can have no file named LPT1.anna",
         ("0" * 63, "ben"): "This is no key: it has 64 digits",
         (public, "ben"): "This is the key of this server itself",
     }.items():
         assert why in refused("server", "authorize", key_and_name[0], "--name", key_and_name[1], "--state", state)
+    unusable = state / "keys" / "clients" / "ben.pub"
+    unusable.write_text("no key")
+    assert "ben.pub is there already" in refused("server", "authorize", other, "--name", "ben", "--state", state)
+    assert unusable.read_text() == "no key"
+    unusable.unlink()
     assert "No client named ben is let in. The clients are anna." in refused(
         "server", "revoke", "ben", "--state", state
     )
