@@ -1,6 +1,8 @@
 """The list of servers in Blender: who comes into it, which does the work, and when Blender may talk to it."""
 
 import json
+import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +17,7 @@ from blender_addon.shot import checks
 from blender_addon.ui import get_model, panels
 from blender_addon.ui import hosts as panel
 from blender_addon.ui.preferences import preferences
-from blender_addon.work import memory, queue, requests, session, state
+from blender_addon.work import memory, queue, requests, session, state, survey
 from ex4d.jobs import hosts
 from ex4d.jobs.client import JobUpdate
 from ex4d.jobs.hosts import KnownServer
@@ -117,6 +119,21 @@ def test_nothing_goes_to_another_machine_before_blender_may_go_online(monkeypatc
     assert "gpu-box needs online access, which is off in Blender:" in drawn.labels
     assert drawn.shown == ["use_online_access"]
     assert checks.server_trouble().short == "gpu-box cannot be used now"
+
+
+def test_a_server_that_says_nothing_while_it_is_visited_cannot_be_used_now(tmp_path, monkeypatch):
+    monkeypatch.setattr("blender_addon.work.survey.VISIT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        box, seen = replace(BOX, address=f"tcp://127.0.0.1:{hangs.getsockname()[1]}"), survey.Survey(tmp_path)
+        for _ in range(200):
+            glance = seen.of(box)
+            seen.step([box])
+            if glance is not None:
+                break
+            time.sleep(0.01)
+        seen.close()
+    assert glance.problem.startswith("gpu-box does not answer at tcp://127.0.0.1:")
+    assert panel.glance_told(box, glance) == "cannot be used now"
 
 
 def test_a_tunnel_begins_on_this_machine_and_needs_no_online_access():
