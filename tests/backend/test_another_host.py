@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import zmq
 from ex4d_server import access
+from ex4d_server.server import Server
 from proxy import Proxy
 from raw import Raw
 from server_process import ServerProcess, until
@@ -94,6 +95,19 @@ def test_who_listens_for_other_machines_must_have_let_one_in(tmp_path):
         "a file that others can read lets nobody in"
     )
     assert "a server listens on an address" in refused("serve", "--address", "tcp://gpu-box:5750")
+
+
+def test_files_need_a_port_and_take_any_free_one_where_the_server_does(tmp_path):
+    state = tmp_path / "state"
+    access.authorize(state, shown_key(KeyPair.new().public), "anna")
+    last = refused("serve", "--address", "tcp://0.0.0.0:65535", "--state", state)
+    assert "There is no port after that of tcp://0.0.0.0:65535 for files: give one with --files-port." in last
+    apart = []
+    for _ in range(3):  # by chance it may be the one after
+        server = Server("tcp://0.0.0.0:0", state)
+        apart.append(server._bulk.port - int(server.address.rsplit(":", 1)[1]))
+        server.close()
+    assert apart != [1, 1, 1]
 
 
 def test_clients_are_let_in_and_turned_away_by_name(tmp_path):
