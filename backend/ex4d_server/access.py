@@ -72,7 +72,7 @@ def authorize(state: Path, key: str, name: str) -> str:
         public = read_key(key)
     except ValueError as error:
         raise InputError(
-            "This is no key: it has 64 digits from 0 to f, and comes from Copy My Key in Blender's preferences or from"
+            "That is not a key. A key has 64 hexadecimal digits; get it with Copy My Key in Blender's preferences or"
             " `ex4d hosts key`."
         ) from error
     if not re.fullmatch(NAME, name):

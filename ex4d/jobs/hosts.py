@@ -110,8 +110,9 @@ def find(name: str) -> KnownServer:
     for server in servers:
         if server.name == name:
             return server
-    others = f"your list has {', '.join(server.name for server in servers)}." if servers else "your list is empty."
-    raise InputError(f"No server named {name} is in your list: import its server file. Now {others}")
+    there = " and ".join(", ".join(server.name for server in servers).rsplit(", ", 1))
+    only = f"no server named {name}, only {there}" if servers else "no servers"
+    raise InputError(f"Your list has {only}: import {name}'s server file.")
 
 
 def at(address: str) -> KnownServer | None:
@@ -135,7 +136,7 @@ def read_file(text: str | bytes) -> KnownServer:
         return _server(json.loads(text))
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(
-            "This is no server file: ask whoever looks after the server for one, which its invite command makes."
+            "This is not a server file: ask whoever looks after the server for one, which its invite command makes."
         ) from error
 
 

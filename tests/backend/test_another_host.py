@@ -117,7 +117,7 @@ def test_clients_are_let_in_and_turned_away_by_name(tmp_path):
     assert done("server", "keygen", "--state", state) == public
     assert stat.S_IMODE((state / "keys" / "server.key").stat().st_mode) == 0o600
     assert "No client is let in" in done("server", "clients", "--state", state)
-    assert done("server", "authorize", key, "--name", "anna", "--state", state) == "anna is let in."
+    assert done("server", "authorize", key, "--name", "anna", "--state", state) == "anna can now connect."
     assert stat.S_IMODE((state / "keys" / "clients" / "anna.pub").stat().st_mode) == 0o600
     assert done("server", "clients", "--state", state) == f"anna  {key}"
     again = done("server", "authorize", read_key(key), "--name", "ann", "--state", state)
@@ -129,7 +129,7 @@ def test_clients_are_let_in_and_turned_away_by_name(tmp_path):
         (other, "../../x"): "A client's name has up to 60 letters",
         (other, "con"): "Windows can have no file named con: choose another name",
         (other, "LPT1.anna"): "Windows can have no file named LPT1.anna",
-        ("0" * 63, "ben"): "This is no key: it has 64 digits",
+        ("0" * 63, "ben"): "That is not a key. A key has 64 hexadecimal digits; get it with Copy My Key",
         (public, "ben"): "This is the key of this server itself",
     }.items():
         assert why in refused("server", "authorize", key_and_name[0], "--name", key_and_name[1], "--state", state)
@@ -141,7 +141,7 @@ def test_clients_are_let_in_and_turned_away_by_name(tmp_path):
     assert "No client named ben is let in. The clients are anna." in refused(
         "server", "revoke", "ben", "--state", state
     )
-    assert done("server", "revoke", key, "--state", state) == "anna is let in no longer."
+    assert done("server", "revoke", key, "--state", state) == "anna can no longer connect."
     assert list((state / "keys" / "clients").iterdir()) == []
 
 
@@ -168,8 +168,11 @@ def test_a_server_comes_into_the_list_by_its_file_and_no_other_takes_its_name(tm
     file.write_text(KnownServer("other", "tcp://10.1.2.3:5750", KeyPair.new().public).to_file())
     assert "is in your list already, as gpu-box" in refused("hosts", "add", file)
     assert hosts.find("gpu-box").key == public
-    assert "Now your list has gpu-box." in refused("hosts", "remove", "box")
-    done("hosts", "remove", "gpu-box")
+    assert "Your list has no server named box, only gpu-box: import box's server file." in refused(
+        "hosts", "remove", "box"
+    )
+    assert done("hosts", "remove", "gpu-box") == "gpu-box was removed from your list."
+    assert "Your list has no servers: import box's server file." in refused("hosts", "remove", "box")
     assert hosts.known() == ()
 
 
@@ -188,7 +191,7 @@ def test_a_server_comes_into_the_list_by_its_file_and_no_other_takes_its_name(tm
     ],
 )
 def test_what_is_no_server_file_is_said_to_be_none(content):
-    with pytest.raises(InputError, match="This is no server file: ask whoever looks after the server"):
+    with pytest.raises(InputError, match="This is not a server file: ask whoever looks after the server"):
         hosts.read_file(content)
 
 

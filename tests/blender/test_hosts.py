@@ -76,11 +76,12 @@ def test_a_server_file_is_imported_shown_in_the_preferences_and_removed(file):
     assert drawn.pressed[""].name == "gpu-box"
     assert bpy.ops.ex4d.forget_server(name="gpu-box") == {"FINISHED"}
     assert hosts.known() == ()
+    assert session.current().state.message == "gpu-box was removed from your list."
 
 
 def test_what_is_no_server_file_is_refused_with_what_to_do(tmp_path, file):
     (tmp_path / "film.json").write_text(json.dumps({"shot": 1}))
-    with pytest.raises(RuntimeError, match="This is no server file: ask whoever looks after the server"):
+    with pytest.raises(RuntimeError, match="This is not a server file: ask whoever looks after the server"):
         bpy.ops.ex4d.import_server(filepath=str(tmp_path / "film.json"))
     bpy.ops.ex4d.import_server(filepath=str(file))
     file.write_text(replace(BOX, key=KeyPair.new().public).to_file())
