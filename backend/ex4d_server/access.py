@@ -16,6 +16,8 @@ from ex4d.jobs.keys import CLIENTS, KEYS, further_clients, make_keys, read_key
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"
 """Of a client: it becomes a file's."""
+RESERVED = r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?"
+"""Names that Windows gives no file, whatever comes after their first dot."""
 
 
 def place_to_listen(address: str) -> tuple[str, int]:
@@ -70,22 +72,27 @@ def authorize(state: Path, key: str, name: str) -> str:
         public = read_key(key)
     except ValueError as error:
         raise InputError(
-            "This is no key: it has 64 digits from 0 to f, and comes from Copy My Key in Blender's preferences or from"
+            "That is not a key. A key has 64 hexadecimal digits; get it with Copy My Key in Blender's preferences or"
             " `ex4d hosts key`."
         ) from error
     if not re.fullmatch(NAME, name):
         raise InputError("A client's name has up to 60 letters from a to z, digits, dots, hyphens and underscores.")
+    if re.fullmatch(RESERVED, name, re.IGNORECASE):
+        raise InputError(f"Windows can have no file named {name}: choose another name.")
     if public == prepare(state):
         raise InputError("This is the key of this server itself: ask for that of the client.")
     there = clients(state)
     for known, other in there.items():
         if other == public:
             return known
-    if name in there:
-        raise InputError(f"{name} stands for another key: choose another name, or first `ex4d server revoke {name}`.")
+    # Disks of macOS and Windows do not tell Anna from anna.
+    if taken := next((known for known in there if known.casefold() == name.casefold()), ""):
+        raise InputError(f"{taken} stands for another key: choose another name, or first `ex4d server revoke {taken}`.")
     path = state / KEYS / CLIENTS / f"{name}.pub"
     try:
-        private_files.write(path, f"{public}\n")
+        private_files.write_new(path, f"{public}\n")
+    except FileExistsError as error:
+        raise InputError(f"{path} is there already, and is no key that can be used: delete it first.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}).") from error
     return name

@@ -28,7 +28,7 @@ def authorize(
     from ex4d_server import access
 
     found = access.authorize(_folder(state), key, name)
-    typer.echo(f"{found} is let in." if found == name else f"This key is let in already, as {found}.")
+    typer.echo(f"{found} can now connect." if found == name else f"This key is let in already, as {found}.")
 
 
 def revoke(
@@ -40,7 +40,7 @@ def revoke(
     """
     from ex4d_server import access
 
-    typer.echo(f"{access.revoke(_folder(state), who)} is let in no longer.")
+    typer.echo(f"{access.revoke(_folder(state), who)} can no longer connect.")
 
 
 def clients(state: State = None) -> None:

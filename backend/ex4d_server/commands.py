@@ -37,8 +37,8 @@ def serve(
         int | None,
         typer.Option(
             "--files-port",
-            help="Port for files. By default the one after that of the address, and any free one where only this"
-            " machine can reach the server.",
+            help="Port for files. By default the one after that of the address, and any free one where the address has"
+            " port 0 or only this machine can reach the server.",
             min=0,
             max=65535,
         ),

@@ -193,11 +193,11 @@ class Journal:
 
     def next_queued(self) -> str | None:
         """Id of the job whose turn it is, see `in_turn`."""
-        return next(iter(self.in_turn(1)), None)
+        return next((job_id for job_id, _ in self.in_turn(1)), None)
 
-    def in_turn(self, most: int) -> list[str]:
-        """Ids of the jobs that would start next if none came any more: what somebody waits for at a screen first, then
-        owners take turns, and so do those of one owner, whose jobs go in order.
+    def in_turn(self, most: int) -> list[tuple[str, str]]:
+        """Ids and owners of the jobs that would start next if none came any more: what somebody waits for at a screen
+        first, then owners take turns, and so do those of one owner, whose jobs go in order.
 
         Leases rise, so the one with the oldest last lease has waited longest; one that never had any comes first.
         """
@@ -211,10 +211,10 @@ class Journal:
             last[owner, turn] = self._last_lease("owner = ? AND turn = ?", owner, turn)
             last[owner,] = self._last_lease("owner = ?", owner)
         lease = max(last.values(), default=0)
-        found: list[str] = []
+        found: list[tuple[str, str]] = []
         while lines and len(found) < most:
             waiting = min(lines, key=lambda line: (line[0], last[line[1],], last[line[1:]], lines[line][0]))
-            found.append(lines[waiting].popleft()[1])
+            found.append((lines[waiting].popleft()[1], waiting[1]))
             lease += 1
             last[waiting[1],] = last[waiting[1:]] = lease
             if not lines[waiting]:
@@ -231,10 +231,6 @@ class Journal:
     def waits_for(self, owner: str) -> bool:
         """Whether a job of this owner waits."""
         return bool(self._read("SELECT 1 FROM jobs WHERE state = 'queued' AND owner = ? LIMIT 1", owner))
-
-    def is_of(self, job_id: str, owner: str) -> bool:
-        """Whether a job is this owner's."""
-        return bool(self._read("SELECT 1 FROM jobs WHERE id = ? AND owner = ?", job_id, owner))
 
     def running(self) -> list[str]:
         """Ids of the jobs that run, the one that began first in front."""

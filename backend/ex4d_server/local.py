@@ -53,6 +53,7 @@ QUEUE = 100
 SLEPT_SECONDS = 5.0
 """Where two ticks are further apart, it was this process that stood still, and the clocks of others stood with it."""
 ORPHAN_SECONDS = 5.0
+"""How long to wait for the end of what an earlier server or worker has left."""
 KILL_SECONDS = 1.0
 """How long the loop waits for the end of a process that was killed; it mostly takes milliseconds."""
 

@@ -13,21 +13,18 @@ from ex4d.pipeline.requests import Fill, Generate, Job
 from ex4d_server.devices import Device
 from ex4d_server.executor import NOTHING_LOADED, AttemptEvent, Deadlines
 from ex4d_server.gate import Gate
-from ex4d_server.local import LocalExecutor
+from ex4d_server.local import ORPHAN_SECONDS, LocalExecutor
 from ex4d_server.orders import STATE_VARIABLE, work_folder
 from ex4d_server.platform import kill_all, processes_with, remove_tree
 
 log = logging.getLogger("ex4d.server")
 
-ORPHAN_SECONDS = 5.0
-
 
 @dataclass
 class Place:
-    """One worker's place, and whose job it had last; that job's models and shot are what it has warm."""
+    """One worker's place, and the job that it had last, whose models and shot are what it has warm."""
 
     executor: LocalExecutor
-    owner: str = ""
     job: Job | None = None
     lease: int = 0
 
@@ -74,7 +71,7 @@ class Pool:
         free = [place for place in self._places if place.executor.has_room()]
         # Of equals the one that waited longest, so that what others have warm stays warm.
         place = max(free, key=lambda place: (_warmth(place, job), -place.lease))
-        place.owner, place.job, place.lease = owner, job, lease
+        place.job, place.lease = job, lease
         self._busy[lease] = place
         return place.executor.start(lease, job, owner)
 
@@ -98,9 +95,10 @@ class Pool:
 
     def unload(self, owner: str) -> Unloaded:
         """See `Executor`."""
-        answers = [place.executor.unload(owner) for place in self._places if place.owner == owner]
+        answers = [place.executor.unload(owner) for place in self._places]
         freed = [answer for answer in answers if answer.freed]
-        return next(iter(freed or answers), NOTHING_LOADED)
+        others = [answer for answer in answers if answer != NOTHING_LOADED]
+        return next(iter(freed or others), NOTHING_LOADED)
 
     def close(self) -> None:
         """See `Executor`."""

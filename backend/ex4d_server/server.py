@@ -102,8 +102,11 @@ EVENTS_WAITING, CHUNKS_IN, CHUNKS_OUT = 300, 8, 16
 MEMORY_BYTES = 512 << 20
 """The server may grow by so much before it drops all connections with what waits in them: ZeroMQ keeps the frames of
 a message until the last has come, however many there are. Clients come back by themselves."""
+FORETOLD = 2000
+"""So many jobs at the head of the queue are put in order to tell a client how many are ahead of its own."""
 OWN_PROGRAMS, GONE_CLIENT = "this machine", "let in no longer"
 """Whose jobs are those of the server's own user, and those of clients that were revoked, in the queue."""
+LAST_PORT = 65535
 FOLDERS = ("blobs", "incoming", "logs", "work")
 ABOUT_FILE, STOP_FILE = "server.json", "stop"
 
@@ -122,7 +125,8 @@ class Server:
 
     Args:
         address: "tcp://127.0.0.1:PORT", or one that other machines can reach; port 0 takes any free one.
-        files_port: of the bulk socket; None takes any free one on loopback, and elsewhere the port after the address's.
+        files_port: of the bulk socket; None takes the port after the address's, and any free one on loopback and where
+            the address takes any free one.
         state: folder for journal, files and logs, absolute; made if it is missing.
         runner: "module:function" that makes what the worker calls for each job.
         deadlines: how long a worker may be silent.
@@ -132,7 +136,7 @@ class Server:
 
     Raises:
         InputError: other machines can reach the address and nobody there is let in yet, or it is no numeric one, or a
-            port is taken; the folder cannot be used; more workers than GPUs.
+            port is taken or there is none for files; the folder cannot be used; more workers than GPUs.
         ServerError: another server uses the folder, or its journal is of another version.
     """
 
@@ -150,6 +154,10 @@ class Server:
     ) -> None:
         ip, port = access.place_to_listen(address)
         access.check_guarded(address, state)
+        if files_port is None:
+            files_port = 0 if is_loopback(ip) or not port else port + 1
+        if files_port > LAST_PORT:
+            raise InputError(f"There is no port after that of {address} for files: give one with --files-port.")
         workers_on = devices(workers)
         self._state, self._linger, self._clock = state, linger, clock
         self._instance = secrets.token_hex(8)
@@ -179,8 +187,6 @@ class Server:
             self._blobs = BlobStore(
                 blob_folder(state), state / "incoming", in_use=self._journal.files_in_use, owns=self._journal.owns
             )
-            if files_port is None:
-                files_port = 0 if is_loopback(ip) else _port(self._control) + 1
             bulk_address = f"tcp://{ip}:{files_port or '*'}"
             bind_bulk = partial(self._bind, gate, bulk_address, CHUNK_BYTES + 1024, CHUNKS_IN, CHUNKS_OUT)
             self._bulk = Bulk(bind_bulk, self._sessions, self._blobs, state / "exchange", self._instance)
@@ -430,8 +436,8 @@ class Server:
     def _pong(self, key: str) -> Pong:
         """With how many jobs are ahead of the client's own; nothing of that where the journal cannot be read now."""
         try:
-            order = self._journal.in_turn(QUEUE_TOLD * TURN) if self._journal.waits_for(key) else []
-            own = [Ahead(job_id, ahead) for ahead, job_id in enumerate(order) if self._journal.is_of(job_id, key)]
+            order = self._journal.in_turn(FORETOLD) if self._journal.waits_for(key) else []
+            own = [Ahead(job_id, ahead) for ahead, (job_id, owner) in enumerate(order) if owner == key]
         except JournalError:
             own = []
         return Pong(sentence(self._supervisor.trouble), tuple(own[:QUEUE_TOLD]))
@@ -452,7 +458,7 @@ class Server:
 
         waiting, load = self._journal.in_turn(QUEUE_TOLD), self._journal.load()
         running = [told(job_id) for job_id in self._journal.running()[:QUEUE_TOLD]]
-        return Queue(tuple(running), tuple(map(told, waiting)), max(load.waiting - len(waiting), 0))
+        return Queue(tuple(running), tuple(told(job_id) for job_id, _ in waiting), max(load.waiting - len(waiting), 0))
 
     def _welcome(self, peer: bytes, key: str) -> Welcome:
         now = self._clock()

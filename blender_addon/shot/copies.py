@@ -48,7 +48,7 @@ def sharing(scene: bpy.types.Scene) -> list[bpy.types.Scene]:
 def _stand_alone(scene: bpy.types.Scene, original: bpy.types.Scene) -> str:
     """Make a copy independent of its original; returns what to tell."""
     scene.ex4d.forget()
-    scene.ex4d.waiting = ""
+    scene.ex4d.waiting = scene.ex4d.elsewhere = ""
     mesh, theirs = objects.find(scene, objects.MESH), objects.find(original, objects.MESH)
     if mesh is None or mesh == theirs:
         new_shot.forget_shot(scene)

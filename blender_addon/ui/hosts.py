@@ -108,7 +108,7 @@ class EX4D_OT_forget_server(Safe):
         now.hosts.read_again()
         if now.hosts.name == self.name:
             now.use_server("")
-        self.tell(told("{name} is in the list of servers no longer.", name=self.name))
+        self.tell(told("{name} was removed from your list.", name=self.name))
 
 
 class EX4D_MT_servers(bpy.types.Menu):

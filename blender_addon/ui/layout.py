@@ -85,7 +85,7 @@ def _while_busy() -> list[str]:
     now = session.current().state
     if now.ahead is not None:
         return [
-            told("{jobs} before this one", jobs=count(now.ahead, "job")) if now.ahead else told("Next in the queue")
+            told("{jobs} ahead of this one", jobs=count(now.ahead, "job")) if now.ahead else told("Next in the queue")
         ]
     left = [told("{time} left", time=seconds(now.eta_s))] if now.eta_s else []
     return left + ([pace(now.stage, now.rate)] if now.rate else [])

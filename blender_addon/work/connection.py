@@ -43,6 +43,8 @@ class Connection:
         self._known: KnownServer | None = None
         self._looked = -LOOK_INTERVAL_S
         self._probe: server.Probe | None = None
+        self._is_new = False
+        self._to_cancel: set[tuple[str, str]] = set()
 
     @cached_property
     def environment(self) -> ServerEnvironment:
@@ -116,8 +118,36 @@ class Connection:
                 self.client = Client(address, downloads, state=self.server.state)
             else:
                 self.client = Client(address, downloads, known=known)
-            self._address, self._known = address, known
+            self._address, self._known, self._is_new = address, known, True
+            late = {pair for pair in self._to_cancel if pair[0] == self.hosts.name}
+            self._to_cancel -= late
+            for _name, job_id in late:
+                _cancel(self.client, job_id)
         return self.client
+
+    def follow(self, job_id: str) -> None:
+        """Look after a job of the server. Where there may be no talking to it now, the next connection does.
+
+        Raises:
+            EX4DError: see `connect`, `Client.follow`.
+        """
+        if not self.hosts.barred:
+            self.connect().follow(job_id)
+
+    def cancel(self, job_id: str) -> None:
+        """Ask the server to stop a job. Where there may be no talking to it now, the next connection does.
+
+        Raises:
+            EX4DError: see `connect`.
+        """
+        if self.hosts.barred:
+            self._to_cancel.add((self.hosts.name, job_id))
+            return
+        client = self.connect()
+        if self._is_new:
+            _cancel(client, job_id)
+        else:
+            client.cancel(job_id)
 
     def use_server(self, name: str) -> None:
         """Let another server do the work, "" for the one on this machine, which is looked for when the timer does.
@@ -234,3 +264,11 @@ class Connection:
         self.survey.close()
         self.disconnect()
         self.server.stop()
+
+
+def _cancel(client: Client, job_id: str) -> None:
+    """Cancel a job that perhaps another client looked after."""
+    with suppress(EX4DError):  # what is no id has no job
+        if job_id not in client.jobs:
+            client.follow(job_id)  # a client cancels what it looks after
+        client.cancel(job_id)

@@ -39,14 +39,14 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
             if (scene := objects.find_scene(request)) is not None:
                 scene.ex4d.remember(request, job_id, taken)
         case state.Follow(job_id):
-            session.connect().follow(job_id)
+            session.follow(job_id)
         case state.Import(request, update):
             if isinstance(request, OpenRequest):
                 session.start_task(_about(request).bring_in(request, update), state.Imported)
             else:
                 session.start_task(takes.bring_in(request, update, session.capabilities), state.Imported)
         case state.CancelJob(job_id):
-            session.connect().cancel(job_id)
+            session.cancel(job_id)
         case state.Drop():
             session.drop()
         case state.Forget(request):
@@ -59,11 +59,13 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
         case state.ShowResult(request):
             if not bpy.app.background:
                 playing.show_arrived(request)
+        case queue.HandOver(_) if session.hosts.barred:
+            pass  # the next connection gets it
         case queue.HandOver(request):
             session.handing_over.add(request)
         case queue.Discard(gone):
             if gone.job_id:
-                session.connect().cancel(gone.job_id)
+                session.cancel(gone.job_id)
             takes.forget_path(gone.request)
             for file in gone.results:
                 file.unlink(missing_ok=True)

@@ -48,10 +48,15 @@ class Hosts:
 
     def check(self) -> None:
         """Raises `InputError` where there may be no talking to the chosen server."""
+        if self.barred:
+            raise InputError(self.barred)
+
+    @property
+    def barred(self) -> str:
+        """Why there may be no talking to the chosen server; "" where there may."""
         if self.name and self.chosen is None:
-            raise InputError(self.trouble or told("{name} is in your list no longer: choose a server.", name=self.name))
-        if self.offline:
-            raise InputError(self.offline)
+            return self.trouble or told("{name} is in your list no longer: choose a server.", name=self.name)
+        return self.offline
 
     @property
     def offline(self) -> str:

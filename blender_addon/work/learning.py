@@ -56,8 +56,8 @@ class Learning:
     def follow(self, event: state.Event, before: State, after: State) -> None:
         """Measure what goes on; learn from what has ended well."""
         now = time.monotonic()
-        if isinstance(event, state.Reopened):
-            self.watch.stages = None  # its beginning was not seen
+        if isinstance(event, state.Reopened | state.Reconnected):
+            self.watch.stages = None  # its beginning was not seen, or what followed
         elif after.busy and (not before.busy or (isinstance(event, state.Pressed) and after.request is event.request)):
             self.watch.begin(now)
         self.watch.see(after.stage if after.busy and not after.trouble else "", now)

@@ -28,17 +28,46 @@ class JobMemory:
         description="Takes of the scene that wait, each with its place in the queue and its job, in JSON",
     )
 
+    elsewhere: StringProperty(
+        name="Elsewhere",
+        description="The same of servers that do the work no longer, by their names, in JSON; empty without one",
+    )
+
     unsent: BoolProperty(name="Unsent", description="The server has not said yet that it has the take under way")
 
     def remember(self, request: requests.Request, job_id: str, taken: bool) -> None:
         """Keep a job; what the server has not said to have `taken` has to be sent anew."""
+        self.turn_to(preferences().server)
         self.job_id, self.request = job_id, requests.request_to_json(request)
-        self.server = preferences().server
         self.unsent = not taken and isinstance(request, requests.TakeRequest)
 
     def forget(self) -> None:
         """No job is under way any more."""
         self.job_id, self.request, self.unsent = "", "", False
+
+    def turn_to(self, server: str) -> None:
+        """Set aside what another server has of the scene, and bring back what this one has, see `elsewhere`."""
+        if self.server == server:
+            return
+        aside = self._aside()
+        if self.job_id or self.waiting:
+            aside[self.server] = [self.job_id, self.request, self.unsent, self.waiting]
+        self.server = server
+        self.job_id, self.request, self.unsent, self.waiting = aside.pop(server, ["", "", False, ""])
+        self.elsewhere = json.dumps(aside) if aside else ""
+
+    @property
+    def servers_elsewhere(self) -> set[str]:
+        """Names of servers that do the work no longer and have something of the scene."""
+        return set(self._aside())
+
+    def _aside(self) -> dict[str, list]:
+        with suppress(ValueError, TypeError, AttributeError):  # nothing, or not ours
+            return {
+                str(server): [str(job_id), str(request), bool(unsent), str(waiting)]
+                for server, (job_id, request, unsent, waiting) in json.loads(self.elsewhere).items()
+            }
+        return {}
 
     @property
     def remembered(self) -> tuple[requests.Request, str] | None:
@@ -58,16 +87,17 @@ def keep(waiting: tuple[Waiting, ...]) -> None:
     for scene in bpy.data.scenes:
         text = json.dumps(texts[scene.name]) if scene.name in texts else ""
         if scene.library is None and scene.ex4d.waiting != text:
-            scene.ex4d.waiting, scene.ex4d.server = text, preferences().server
+            scene.ex4d.turn_to(preferences().server)
+            scene.ex4d.waiting = text
 
 
-def elsewhere() -> str | None:
-    """Name of the server that has jobs of the open file, where another does the work now; else None."""
+def turn() -> tuple[str, ...]:
+    """Let all scenes of the open file remember what the chosen server has; names of others that have something."""
+    names = set()
     for scene in [scene for scene in bpy.data.scenes if scene.library is None]:
-        facts = scene.ex4d
-        if (facts.job_id or facts.waiting) and facts.server != preferences().server:
-            return str(facts.server)
-    return None
+        scene.ex4d.turn_to(preferences().server)
+        names |= scene.ex4d.servers_elsewhere
+    return tuple(sorted(names))
 
 
 def kept() -> tuple[Waiting, ...]:

@@ -187,6 +187,10 @@ def _stepped(now: State, queue: Queue, event: state.Event | QueueEvent) -> tuple
             follow = tuple(state.Follow(each.job_id) for each in waiting if each.job_id)
             hand_over = tuple(HandOver(each.request) for each in waiting if not each.job_id and now.job_id)
             return now, replace(queue, waiting=(*queue.waiting, *waiting)), (*follow, *hand_over)
+        case state.Reconnected(known):
+            after, effects = state.transition(now, event)
+            left, more = _introduced(after, queue, known)
+            return after, left, (*effects, *more)
         case Dismissed():
             return now, replace(queue, lost=()), ()
         case state.Updated(update) if any(each.job_id == update.job_id for each in queue.waiting):
@@ -228,6 +232,20 @@ def _updated(queue: Queue, update: Any) -> tuple[Queue, Effects]:
     request = next(each.request for each in queue.waiting if each.job_id == update.job_id)
     message = update.message or translations.told("Cancelled.")
     return _without(queue, path, f"{name_of(request)}: {message}"), _discarded(_changed(queue, path, job_id=""), path)
+
+
+def _introduced(now: State, queue: Queue, known: frozenset[str]) -> tuple[Queue, Effects]:
+    """Let a new client follow what waits; it gets anew what the server has not said to have, as its turn comes."""
+    effects: Effects = ()
+    for each in queue.waiting:
+        if each.job_id in known or (each.update is not None and each.update.state == "done"):
+            continue
+        if each.taken:
+            effects += (state.Follow(each.job_id),)
+            continue
+        queue = _changed(queue, each.request.path, job_id="", update=None)
+        effects += (HandOver(each.request),) if now.job_id else ()
+    return queue, effects
 
 
 def _changed(queue: Queue, path: str, **changes: Any) -> Queue:

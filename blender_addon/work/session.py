@@ -7,6 +7,7 @@
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,8 @@ class Session(Connection):
             self.settle_copies()
             if any([chores.hear_setup(self), chores.hear_model_fetch(self)]):
                 _redraw()
-            self._stay_offline()
+            self._keep_away()
+            self._take_up()
             if self.survey.step(self.hosts.servers):
                 _redraw()
             if self.client is not None:
@@ -178,7 +180,7 @@ class Session(Connection):
             takes.show_in_new_workspaces()
             if self.clip_looks.take() or self.take_looks.take():
                 _redraw()
-            while self._task is not None:
+            while self._task is not None and not (self.state.phase == "preparing" and self.hosts.barred):
                 self._step()
                 if time.monotonic() > end:
                     break
@@ -218,24 +220,35 @@ class Session(Connection):
         while self.state.busy:
             self.tick(0.1)
             patience = SERVER_START_S if self.server.is_running else PATIENCE_S
-            if self.client is None or self.client.status == "ready" or self.state.phase != "working":
+            status = "ready" if self.client is None else self.client.status
+            waits = self.state.phase == "working" and status != "ready"
+            if not waits and (self.state.phase == "importing" or not self.hosts.barred):
                 answered = time.monotonic()
-            elif self.client.status == "refused" or time.monotonic() - answered > patience:
+            elif status == "refused" or time.monotonic() - answered > patience:
                 self.dispatch(state.GaveUp())
             if self._task is None:
                 time.sleep(0.005)
         return self.state
 
-    def _stay_offline(self) -> None:
-        """Where Blender may not go online any more, leave a server on another machine; it goes on with what it has."""
-        offline = self.hosts.offline
-        if self.client is not None and offline:
-            self.dispatch(state.Troubled(offline))
-            if self.state.busy:
-                self.dispatch(state.Failed(offline))
+    def _keep_away(self) -> None:
+        """Leave a server that there may be no talking to any more, and come back to it once there may.
+
+        It goes on with what it has, so nothing of that is given up here.
+        """
+        barred = self.hosts.barred
+        if barred:
             self.disconnect()
-        elif self.client is None and (offline or self.hosts.name) and self.state.trouble != offline:
-            self.dispatch(state.Troubled(offline))
+        if self.client is None and (barred or self.hosts.name) and self.state.trouble != barred:
+            self.dispatch(state.Troubled(barred))
+        if self.client is None and self.hosts.name and not barred and self.state.phase == "working":
+            with suppress(EX4DError):  # what is wrong is told when something is pressed
+                self.connect()
+
+    def _take_up(self) -> None:
+        """Let a new client look after the jobs that the one before it did."""
+        if self._is_new and self.client is not None:
+            self._is_new = False
+            self.dispatch(state.Reconnected(self.client.jobs))
 
     def _hear_updates(self, client: Client, budget: float) -> None:
         for update in client.poll(budget):
@@ -292,19 +305,32 @@ class Session(Connection):
         lost = from_0_1.migrate_file()
         homes.look_again()
         part.show_where_missing()
-        waiting, server_of_jobs = memory.kept(), memory.elsewhere()
         for scene in bpy.data.scenes:
             comparison.show_after_render(scene)  # a render was under way when the file was saved
+        self._follow_file(lost)
+
+    def _follow_file(self, lost: list[str]) -> None:
+        """Follow the jobs of the open file that the chosen server has, and say which others have some."""
+        others, waiting = memory.turn(), memory.kept()
         for scene in bpy.data.scenes:
-            if server_of_jobs is None and scene.library is None and (remembered := scene.ex4d.remembered) is not None:
+            if scene.library is None and (remembered := scene.ex4d.remembered) is not None:
                 request = replace(remembered[0], scene=scene.name, scene_uid=scene.session_uid)
                 self.dispatch(state.Reopened(request, remembered[1]))
                 break
-        if server_of_jobs is not None:
-            lost = [*lost, _told_elsewhere(server_of_jobs)]
-        elif waiting:
+        if waiting:
             self.dispatch(queue.Restored(waiting))
-        self._tell(lost)  # last, as following a job takes away what was said before
+        self._tell([*lost, *map(_told_elsewhere, others)])  # last, as following a job takes away what was said before
+
+    def use_server(self, name: str) -> None:
+        """See `Connection.use_server`. Jobs of the open file that this server has are followed again.
+
+        Raises:
+            InputError: as there.
+        """
+        try:
+            super().use_server(name)
+        finally:
+            self._follow_file([])
 
     def _tell(self, lost: list[str]) -> None:
         """Say what an old file held that means nothing."""
@@ -348,7 +374,7 @@ class Session(Connection):
 def _told_elsewhere(name: str) -> str:
     """What is said of jobs that a server has which was not chosen."""
     return told(
-        "Work of this file is on {name}: choose it in the Server panel, then open the file again.",
+        "Work of this file is on {name}: choose it in the Server panel.",
         name=name or told("This Machine"),
     )
 

@@ -115,6 +115,13 @@ class Troubled:
 
 
 @dataclass(frozen=True)
+class Reconnected:
+    """There is a new client, which looks after the jobs `known` and no others."""
+
+    known: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Imported:
     """The result is in the scene; `changed` is False where it changed nothing that an undo would bring back."""
 
@@ -165,6 +172,7 @@ Event = (
     | Stepped
     | Updated
     | Troubled
+    | Reconnected
     | Imported
     | Failed
     | Said
@@ -289,6 +297,11 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return _updated(state, update)
         case Troubled(text):
             return replace(state, trouble=text), ()
+        case Reconnected(known) if state.phase == "working" and state.job_id and state.job_id not in known:
+            if state.taken:
+                return state, (Follow(state.job_id),)
+            again = replace(state, phase="preparing", job_id="", stage="Reading Files", step=0, steps=0)
+            return replace(again, rate=None, eta_s=None), (Prepare(state.request),)
         case Imported(message, changed) if state.phase == "importing":
             ended = State(message=message, trouble=state.trouble)
             shown = (ShowResult(state.request),) if isinstance(state.request, TakeRequest) else ()

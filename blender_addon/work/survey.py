@@ -9,6 +9,7 @@ from ex4d.errors import EX4DError
 from ex4d.jobs.client import Client
 from ex4d.jobs.hosts import KnownServer
 from ex4d.jobs.messages import Load
+from ex4d.jobs.refusals import no_answer
 
 from ..work.hosts import may_reach
 
@@ -78,7 +79,7 @@ class Survey:
                 self._glances[name] = Glance(able, client.server.load)
                 self._leave(name)
             elif client.problem or now - began > VISIT_S:
-                self._glances[name] = Glance(problem=client.problem)
+                self._glances[name] = Glance(problem=client.problem or no_answer(known[name].address, known[name]))
                 self._leave(name)
         return self._glances != before
 

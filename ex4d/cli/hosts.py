@@ -47,7 +47,7 @@ def remove(name: str) -> None:
     from ex4d.jobs.hosts import remove as remove_server
 
     remove_server(name)
-    typer.echo(f"{name} is in your list no longer.")
+    typer.echo(f"{name} was removed from your list.")
 
 
 @hosts.command(name="list")

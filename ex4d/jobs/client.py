@@ -362,6 +362,11 @@ class Client:
         from_plain(Follow, {"kind": "follow", "job_id": job_id, "since": since}, "follow")
         self._track(_Tracked(JobUpdate(job_id, "queued", seq=since), None, {}))
 
+    @property
+    def jobs(self) -> frozenset[str]:
+        """Ids of the jobs that this client looks after, or did until they ended."""
+        return frozenset(self._jobs)
+
     def cancel(self, job_id: str) -> None:
         """Ask the server to stop a job.
 

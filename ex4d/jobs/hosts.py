@@ -96,7 +96,7 @@ def known() -> tuple[KnownServer, ...]:
         raise InputError(f"{path} cannot be read ({error.strerror}).") from error
     try:
         return tuple(sorted(map(_server, json.loads(text)), key=lambda server: server.name.casefold()))
-    except (ValueError, TypeError, InputError) as error:
+    except (ValueError, TypeError, RecursionError, InputError) as error:
         raise InputError(f"The list of servers {path} is damaged: delete it and {_MAKE_AGAIN}.") from error
 
 
@@ -110,8 +110,9 @@ def find(name: str) -> KnownServer:
     for server in servers:
         if server.name == name:
             return server
-    others = f"your list has {', '.join(server.name for server in servers)}." if servers else "your list is empty."
-    raise InputError(f"No server named {name} is in your list: import its server file. Now {others}")
+    there = " and ".join(", ".join(server.name for server in servers).rsplit(", ", 1))
+    only = f"no server named {name}, only {there}" if servers else "no servers"
+    raise InputError(f"Your list has {only}: import {name}'s server file.")
 
 
 def at(address: str) -> KnownServer | None:
@@ -133,9 +134,9 @@ def read_file(text: str | bytes) -> KnownServer:
         if len(text) > MOST_FILE_BYTES:
             raise ValueError("too long")
         return _server(json.loads(text))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(
-            "This is no server file: ask whoever looks after the server for one, which its invite command makes."
+            "This is not a server file: ask whoever looks after the server for one, which its invite command makes."
         ) from error
 
 

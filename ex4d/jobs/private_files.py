@@ -56,6 +56,22 @@ def _check_private(path: Path, about: os.stat_result, remedy: str) -> None:
         )
 
 
+def write_new(path: Path, text: str) -> None:
+    """Write a file for this user alone that is not there yet. Others may see it before it is whole.
+
+    Raises:
+        FileExistsError: it is there. OSError: it cannot be written.
+    """
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+
+
 def write(path: Path, text: str) -> None:
     """Write a file for this user alone, in one step."""
     written = path.with_name(f".{secrets.token_hex(4)}.new")

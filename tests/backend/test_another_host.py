@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import zmq
 from ex4d_server import access
+from ex4d_server.server import Server
 from proxy import Proxy
 from raw import Raw
 from server_process import ServerProcess, until
@@ -96,6 +97,19 @@ def test_who_listens_for_other_machines_must_have_let_one_in(tmp_path):
     assert "a server listens on an address" in refused("serve", "--address", "tcp://gpu-box:5750")
 
 
+def test_files_need_a_port_and_take_any_free_one_where_the_server_does(tmp_path):
+    state = tmp_path / "state"
+    access.authorize(state, shown_key(KeyPair.new().public), "anna")
+    last = refused("serve", "--address", "tcp://0.0.0.0:65535", "--state", state)
+    assert "There is no port after that of tcp://0.0.0.0:65535 for files: give one with --files-port." in last
+    apart = []
+    for _ in range(3):  # by chance it may be the one after
+        server = Server("tcp://0.0.0.0:0", state)
+        apart.append(server._bulk.port - int(server.address.rsplit(":", 1)[1]))
+        server.close()
+    assert apart != [1, 1, 1]
+
+
 def test_clients_are_let_in_and_turned_away_by_name(tmp_path):
     state, key = tmp_path / "state", shown_key(KeyPair.new().public)
     public = done("server", "keygen", "--state", state)
@@ -103,7 +117,7 @@ def test_clients_are_let_in_and_turned_away_by_name(tmp_path):
     assert done("server", "keygen", "--state", state) == public
     assert stat.S_IMODE((state / "keys" / "server.key").stat().st_mode) == 0o600
     assert "No client is let in" in done("server", "clients", "--state", state)
-    assert done("server", "authorize", key, "--name", "anna", "--state", state) == "anna is let in."
+    assert done("server", "authorize", key, "--name", "anna", "--state", state) == "anna can now connect."
     assert stat.S_IMODE((state / "keys" / "clients" / "anna.pub").stat().st_mode) == 0o600
     assert done("server", "clients", "--state", state) == f"anna  {key}"
     again = done("server", "authorize", read_key(key), "--name", "ann", "--state", state)
@@ -111,15 +125,23 @@ def test_clients_are_let_in_and_turned_away_by_name(tmp_path):
     other = shown_key(KeyPair.new().public)
     for key_and_name, why in {
         (other, "anna"): "anna stands for another key",
+        (other, "Anna"): "anna stands for another key: choose another name, or first `ex4d server revoke anna`",
         (other, "../../x"): "A client's name has up to 60 letters",
-        ("0" * 63, "ben"): "This is no key: it has 64 digits",
+        (other, "con"): "Windows can have no file named con: choose another name",
+        (other, "LPT1.anna"): "Windows can have no file named LPT1.anna",
+        ("0" * 63, "ben"): "That is not a key. A key has 64 hexadecimal digits; get it with Copy My Key",
         (public, "ben"): "This is the key of this server itself",
     }.items():
         assert why in refused("server", "authorize", key_and_name[0], "--name", key_and_name[1], "--state", state)
+    unusable = state / "keys" / "clients" / "ben.pub"
+    unusable.write_text("no key")
+    assert "ben.pub is there already" in refused("server", "authorize", other, "--name", "ben", "--state", state)
+    assert unusable.read_text() == "no key"
+    unusable.unlink()
     assert "No client named ben is let in. The clients are anna." in refused(
         "server", "revoke", "ben", "--state", state
     )
-    assert done("server", "revoke", key, "--state", state) == "anna is let in no longer."
+    assert done("server", "revoke", key, "--state", state) == "anna can no longer connect."
     assert list((state / "keys" / "clients").iterdir()) == []
 
 
@@ -146,8 +168,11 @@ def test_a_server_comes_into_the_list_by_its_file_and_no_other_takes_its_name(tm
     file.write_text(KnownServer("other", "tcp://10.1.2.3:5750", KeyPair.new().public).to_file())
     assert "is in your list already, as gpu-box" in refused("hosts", "add", file)
     assert hosts.find("gpu-box").key == public
-    assert "Now your list has gpu-box." in refused("hosts", "remove", "box")
-    done("hosts", "remove", "gpu-box")
+    assert "Your list has no server named box, only gpu-box: import box's server file." in refused(
+        "hosts", "remove", "box"
+    )
+    assert done("hosts", "remove", "gpu-box") == "gpu-box was removed from your list."
+    assert "Your list has no servers: import box's server file." in refused("hosts", "remove", "box")
     assert hosts.known() == ()
 
 
@@ -162,10 +187,11 @@ def test_a_server_comes_into_the_list_by_its_file_and_no_other_takes_its_name(tm
         b'{"ex4d_server": "a", "address": "tcp://a:1", "key": 1}',
         b'{"ex4d_server": "a", "address": "tcp://a:1", "key": "00"}',
         b" " * 5000,
+        b"[" * 4000,
     ],
 )
 def test_what_is_no_server_file_is_said_to_be_none(content):
-    with pytest.raises(InputError, match="This is no server file: ask whoever looks after the server"):
+    with pytest.raises(InputError, match="This is not a server file: ask whoever looks after the server"):
         hosts.read_file(content)
 
 
@@ -194,9 +220,10 @@ def test_the_users_key_is_made_once_and_not_used_where_others_can_read_it(laptop
         hosts.known()
     (hosts.folder() / "servers.json").chmod(0o600)
     assert hosts.known() == ()
-    (hosts.folder() / "servers.json").write_text("[1]")
-    with pytest.raises(InputError, match="is damaged: delete it and import your servers again"):
-        hosts.known()
+    for damaged in ("[1]", "[" * 4000):
+        (hosts.folder() / "servers.json").write_text(damaged)
+        with pytest.raises(InputError, match="is damaged: delete it and import your servers again"):
+            hosts.known()
     hosts.folder().chmod(0o770)
     with pytest.raises(InputError, match="open to other users"):
         hosts.known()

@@ -8,6 +8,7 @@ import uuid
 import pytest
 import zmq
 from ex4d_server.journal import Journal
+from ex4d_server.server import Server
 from raw import Raw
 from server_process import until
 
@@ -80,7 +81,7 @@ def test_each_of_a_hundred_owners_starts_once_before_any_starts_twice():
     for number in range(400):
         journal.add(f"j{number}", JOB, f"owner{number % 100}")
     expected = [f"j{number}" for number in range(400)]
-    assert journal.in_turn(1000) == expected, "as it will be"
+    assert journal.in_turn(1000) == [(job_id, f"owner{int(job_id[1:]) % 100}") for job_id in expected], "as it will be"
     assert order(journal, 400) == expected, "and is"
     journal.close()
 
@@ -93,11 +94,24 @@ def test_the_order_that_is_foretold_is_the_order_in_which_jobs_start(started):
         owner = chance.choice("abc")
         journal.add(f"j{number}", chance.choice((JOB, TAKE)), owner, owner + chance.choice("12"))
     order(journal, started)
-    foretold = journal.in_turn(100)
+    foretold = [job_id for job_id, _owner in journal.in_turn(100)]
     assert len(foretold) == 24 - started
-    assert journal.in_turn(5) == foretold[:5]
+    assert [job_id for job_id, _owner in journal.in_turn(5)] == foretold[:5]
     assert order(journal, 24 - started) == foretold
     journal.close()
+
+
+def test_a_ping_asks_the_journal_no_more_often_where_many_jobs_wait(tmp_path):
+    server, asked = Server("tcp://127.0.0.1:0", tmp_path / "state"), []
+    try:
+        for number in range(300):
+            server._journal.add(f"j{number}", JOB, "ab"[number % 2])
+        server._journal._db.set_trace_callback(asked.append)
+        told = server._pong("b").ahead
+        assert [(each.job_id, each.jobs) for each in told] == [(f"j{n}", n) for n in range(1, 200, 2)]
+        assert len(asked) < 10
+    finally:
+        server.close()
 
 
 def test_of_five_clients_with_jobs_the_fifth_waits_for_four(server, connect, shot):

@@ -1,25 +1,32 @@
 """The list of servers in Blender: who comes into it, which does the work, and when Blender may talk to it."""
 
 import json
+import socket
+import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import announced
 import bpy
 import pytest
+import shots
 from test_panels import Layout
 
 from blender_addon.shot import checks
 from blender_addon.ui import get_model, panels
 from blender_addon.ui import hosts as panel
 from blender_addon.ui.preferences import preferences
-from blender_addon.work import requests, session, state
+from blender_addon.work import memory, queue, requests, session, state, survey
 from ex4d.jobs import hosts
+from ex4d.jobs.client import JobUpdate
 from ex4d.jobs.hosts import KnownServer
 from ex4d.jobs.keys import KeyPair, shown_key
 
 AT_WORK = state.State(phase="working", request=requests.OpenRequest("Scene", "shot", "c.mp4", "", "", {}), job_id="1")
 JOB = "11111111-1111-4111-8111-111111111111"
+A, B, C, D = (f"{number}111111-1111-4111-8111-111111111111" for number in (11, 12, 13, 23))
+FINISH = session.Session.finish
 BOX = KnownServer("gpu-box", "tcp://192.0.2.7:5750", KeyPair.new().public)
 
 
@@ -39,6 +46,14 @@ def file(tmp_path):
     path = tmp_path / "gpu-box.json"
     path.write_text(BOX.to_file())
     return path
+
+
+def until(happened) -> None:
+    for _ in range(200):
+        session.current().tick()
+        if happened():
+            return
+    pytest.fail("it did not happen")
 
 
 def draw(draw_panel) -> Layout:
@@ -61,11 +76,12 @@ def test_a_server_file_is_imported_shown_in_the_preferences_and_removed(file):
     assert drawn.pressed[""].name == "gpu-box"
     assert bpy.ops.ex4d.forget_server(name="gpu-box") == {"FINISHED"}
     assert hosts.known() == ()
+    assert session.current().state.message == "gpu-box was removed from your list."
 
 
 def test_what_is_no_server_file_is_refused_with_what_to_do(tmp_path, file):
     (tmp_path / "film.json").write_text(json.dumps({"shot": 1}))
-    with pytest.raises(RuntimeError, match="This is no server file: ask whoever looks after the server"):
+    with pytest.raises(RuntimeError, match="This is not a server file: ask whoever looks after the server"):
         bpy.ops.ex4d.import_server(filepath=str(tmp_path / "film.json"))
     bpy.ops.ex4d.import_server(filepath=str(file))
     file.write_text(replace(BOX, key=KeyPair.new().public).to_file())
@@ -106,6 +122,21 @@ def test_nothing_goes_to_another_machine_before_blender_may_go_online(monkeypatc
     assert checks.server_trouble().short == "gpu-box cannot be used now"
 
 
+def test_a_server_that_says_nothing_while_it_is_visited_cannot_be_used_now(tmp_path, monkeypatch):
+    monkeypatch.setattr("blender_addon.work.survey.VISIT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        box, seen = replace(BOX, address=f"tcp://127.0.0.1:{hangs.getsockname()[1]}"), survey.Survey(tmp_path)
+        for _ in range(200):
+            glance = seen.of(box)
+            seen.step([box])
+            if glance is not None:
+                break
+            time.sleep(0.01)
+        seen.close()
+    assert glance.problem.startswith("gpu-box does not answer at tcp://127.0.0.1:")
+    assert panel.glance_told(box, glance) == "cannot be used now"
+
+
 def test_a_tunnel_begins_on_this_machine_and_needs_no_online_access():
     hosts.add(replace(BOX, address="tcp://127.0.0.1:59738"))
     assert bpy.ops.ex4d.use_server(name="gpu-box") == {"FINISHED"}
@@ -126,11 +157,120 @@ def test_a_server_is_left_when_blender_may_not_go_online_any_more(monkeypatch):
     online(False)
     now.tick()
     assert now.client is None
-    assert not now.state.busy
-    assert "turn on Allow Online Access" in now.state.message
+    assert now.state.busy
+    assert "turn on Allow Online Access" in now.state.trouble
     online()
     now.tick()
     assert now.state.trouble == ""
+
+
+@pytest.fixture
+def queued(tmp_path, monkeypatch):
+    """Take A is made on gpu-box, B waits there, and C waits here as the server has not said to have it."""
+    shots.open_small(tmp_path)
+    hosts.add(BOX)
+    clients = []
+
+    class Box:
+        """What of a client the session uses."""
+
+        def __init__(self, *given, **named):
+            self.did, self.jobs, self.updates = [], set(), []
+            self.status, self.problem, self.server, self.unloaded, self.moving = "ready", "", None, None, False
+            clients.append(self)
+
+        def poll(self, budget):
+            updates, self.updates = self.updates, []
+            return updates
+
+        def follow(self, job_id):
+            self.jobs.add(job_id)
+            self.did.append(("follow", job_id))
+
+        def cancel(self, job_id):
+            self.did.append(("cancel", job_id))
+
+        def submit(self, job, files):
+            made = f"{len(clients)}{len(self.jobs) + 1}111111-1111-4111-8111-111111111111"
+            self.jobs.add(made)
+            self.did.append(("submit", type(job).__name__))
+            return made
+
+        def close(self):
+            self.did.append(("close", ""))
+
+    monkeypatch.setattr("blender_addon.work.connection.Client", Box)
+    online()
+    assert bpy.ops.ex4d.use_server(name="gpu-box") == {"FINISHED"}
+    now = session.current()
+    monkeypatch.setattr(session.Session, "finish", lambda self: self.state)  # as in the panel
+    assert bpy.ops.ex4d.variations(number=3) == {"FINISHED"}
+    until(lambda: now.queue.waiting[-1].job_id)
+    (box,) = clients
+    box.updates = [JobUpdate(A, "running"), JobUpdate(B, "queued")]
+    now.tick()
+    del box.did[:]
+    paths = [Path(request.path) for request in (now.state.request, *(each.request for each in now.queue.waiting))]
+    assert [(each.job_id, each.taken) for each in now.queue.waiting] == [(B, True), (C, False)]
+    yield now, clients, paths
+    now.leave_file()
+
+
+def test_takes_on_a_server_outlast_that_blender_may_not_go_online(queued):
+    now, clients, paths = queued
+    online(False)
+    for _ in range(3):
+        now.tick()
+    assert clients[0].did == [("close", "")]
+    assert (now.state.job_id, [each.job_id for each in now.queue.waiting]) == (A, [B, C])
+    assert all(path.exists() for path in paths)
+    assert "turn on Allow Online Access" in now.state.trouble
+    online()
+    for _ in range(3):
+        now.tick()
+    assert clients[1].did == [("follow", A), ("follow", B), ("submit", "Generate")]
+    assert (now.state.job_id, [each.job_id for each in now.queue.waiting]) == (A, [B, D])
+    assert not now.queue.lost
+
+
+def test_a_take_that_is_cancelled_while_blender_may_not_go_online_is_stopped_when_it_may(queued):
+    now, clients, _paths = queued
+    online(False)
+    now.tick()
+    assert bpy.ops.ex4d.cancel() == {"FINISHED"}
+    assert (now.state.job_id, now.state.message) == (B, "Cancelled.")
+    now.dispatch(queue.CancelWaiting())
+    online()
+    for _ in range(3):
+        now.tick()
+    assert clients[1].did[:2] in ([("follow", A), ("cancel", A)], [("follow", C), ("cancel", C)])
+    assert sorted(clients[1].did[:4]) == sorted((what, job) for what in ("follow", "cancel") for job in (A, C))
+    assert clients[1].did[4:] == [("follow", B)]
+
+
+def test_a_file_with_a_take_under_way_can_be_opened_while_blender_may_not_go_online(queued):
+    now, clients, paths = queued
+    scene = bpy.context.scene
+    scene.ex4d.remember(now.state.request, A, True)
+    memory.keep(now.queue.waiting)
+    online(False)
+    now.leave_file()
+    now.tick()
+    assert scene.ex4d.job_id == A
+    assert (now.state.job_id, len(now.queue.waiting)) == (A, 2)
+    online()
+    now.tick()
+    assert clients[1].did == [("follow", A), ("follow", B), ("submit", "Generate")]
+    assert not now.queue.lost
+    assert all(path.exists() for path in paths)
+
+
+def test_a_script_does_not_wait_for_ever_for_online_access(queued, monkeypatch):
+    now, _clients, _paths = queued
+    monkeypatch.setattr(session, "PATIENCE_S", 0.1)
+    online(False)
+    assert not FINISH(now).busy
+    assert "turn on Allow Online Access" in now.state.message
 
 
 def test_the_panel_has_a_menu_of_servers_and_no_buttons_for_one_that_is_elsewhere(file):
@@ -184,24 +324,67 @@ def test_a_server_is_not_changed_under_work_that_goes_on_and_one_that_is_gone_is
     assert now.hosts.chosen is None
 
 
-def test_work_of_a_file_is_looked_for_on_the_server_that_has_it(scene, monkeypatch):
+def asked(scene, seed) -> requests.TakeRequest:
+    return requests.TakeRequest(
+        scene.name, "shot", f"{seed}/camera.npz", "{}", {}, {"seed": seed}, scene_uid=scene.session_uid
+    )
+
+
+@pytest.fixture
+def two_scenes(scene, monkeypatch):
+    """A file with a take on gpu-box in one scene and one here in the other, where this machine does the work now."""
     hosts.add(BOX)
-    followed, now = [], session.current()
+    online()
+    followed, now, other = [], session.current(), bpy.data.scenes.new("Other")
+    now.hosts.read_again()
     client = SimpleNamespace(
         follow=followed.append, status="ready", problem="", server=None, unloaded=None, moving=False
     )
     client.poll, client.close = lambda budget: [], lambda: None
     monkeypatch.setattr(now, "connect", lambda: client)
     preferences().server = "gpu-box"
-    scene.ex4d.remember(AT_WORK.request, JOB, True)
+    scene.ex4d.remember(asked(scene, 1), A, True)
+    memory.keep((queue.Waiting(asked(scene, 2), B, taken=True),))
     preferences().server = ""
+    other.ex4d.remember(asked(other, 3), C, True)
     now.leave_file()
+    yield now, other, followed
+    now.leave_file()
+
+
+def test_of_a_file_the_work_on_the_chosen_server_is_followed_and_that_on_another_told(two_scenes):
+    now, _other, followed = two_scenes
     now.enter_file()
-    assert followed == []
-    assert "Work of this file is on gpu-box: choose it in the Server panel" in now.state.message
-    assert scene.ex4d.job_id == JOB, "it is there when the file is opened with the right server"
+    assert followed == [C]
+    assert now.state.request.scene == "Other"
+    assert now.state.message == "Work of this file is on gpu-box: choose it in the Server panel."
     preferences().server = "gpu-box"
     now.leave_file()
     now.enter_file()
-    assert followed == [JOB]
-    now.leave_file()
+    assert followed == [C, A, B]
+    assert now.state.message == "Work of this file is on This Machine: choose it in the Server panel."
+
+
+def test_takes_made_here_meanwhile_do_not_make_the_file_forget_those_on_another_server(two_scenes, scene):
+    now, other, followed = two_scenes
+    now.enter_file()
+    now.state = state.State()
+    other.ex4d.forget()
+    scene.ex4d.remember(asked(scene, 4), D, True)  # in the scene that has takes over there
+    memory.keep((queue.Waiting(asked(scene, 5), "", taken=False), queue.Waiting(asked(other, 6), "", taken=False)))
+    now.state = state.State()
+    scene.ex4d.forget()
+    memory.keep(())
+    followed.clear()
+    assert bpy.ops.ex4d.use_server(name="gpu-box") == {"FINISHED"}
+    assert followed == [A, B], "without opening the file again"
+    assert [each.request.generation["seed"] for each in now.queue.waiting] == [2]
+
+
+def test_what_a_file_says_of_other_servers_and_is_not_ours_is_left_out(two_scenes, scene):
+    now, _other, followed = two_scenes
+    for text in ("{", "[1]", '{"gpu-box": 1}', '{"gpu-box": [1]}'):
+        scene.ex4d.elsewhere = text
+        assert scene.ex4d.servers_elsewhere == set()
+    now.enter_file()
+    assert followed == [C]

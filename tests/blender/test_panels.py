@@ -221,7 +221,7 @@ def test_slow_steps_are_told_by_their_time_and_quick_ones_by_their_number(scene,
 def test_a_take_that_waits_says_how_many_jobs_are_before_it(scene, shot):
     session.current().connect()
     session.current().dispatch(state.Reopened(TAKE, JOB))
-    for ahead, said in ((2, "2 jobs before this one"), (1, "1 job before this one"), (0, "Next in the queue")):
+    for ahead, said in ((2, "2 jobs ahead of this one"), (1, "1 job ahead of this one"), (0, "Next in the queue")):
         session.current().dispatch(state.Updated(JobUpdate(JOB, "queued", ahead=ahead)))
         drawn = draw(panels.draw_status)
         assert drawn.bars == ["Queued"]
