@@ -59,7 +59,7 @@ def refused(*arguments) -> str:
 def serving(folder: Path, host) -> ServerProcess:
     """A server of somebody else on another machine, which is not started yet; its registry is not ours."""
     process = ServerProcess(folder, host.on_it, {"XDG_CONFIG_HOME": str(folder / "their config")})
-    process.address = f"tcp://{host.ip}:0"
+    process.address = f"tcp://{host.ip}:5760"  # files have the next
     return process
 
 
