@@ -16,6 +16,7 @@ from ex4d.jobs.keys import CLIENTS, KEYS, further_clients, make_keys, read_key
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"
 """Of a client: it becomes a file's."""
+LAST_PORT = 65535
 RESERVED = r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?"
 """Names that Windows gives no file, whatever comes after their first dot."""
 
@@ -33,6 +34,20 @@ def place_to_listen(address: str) -> tuple[str, int]:
             f" tcp://{EVERYWHERE}:{port or '*'} for all that it has."
         )
     return host, port
+
+
+def port_for_files(address: str) -> int:
+    """The port after that of an address; 0, any free one, on loopback and where the address takes any free one.
+
+    Raises:
+        InputError: it is no address to listen on, or there is no such port.
+    """
+    host, port = place_to_listen(address)
+    if is_loopback(host) or not port:
+        return 0
+    if port == LAST_PORT:
+        raise InputError(f"There is no port after that of {address} for files: give one with --files-port.")
+    return port + 1
 
 
 def check_guarded(address: str, state: Path) -> None:

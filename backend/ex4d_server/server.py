@@ -27,7 +27,7 @@ from ex4d.depth import registry
 from ex4d.errors import EX4DError, InputError, ServerError
 from ex4d.generate.base import Memory, Spec
 from ex4d.generate.registry import AUTO, check_options, generators, memory, missing
-from ex4d.jobs.address import DEFAULT_ADDRESS, is_loopback
+from ex4d.jobs.address import DEFAULT_ADDRESS
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
 from ex4d.jobs.keys import admitted, announce, client_keys, further_clients, make_keys
 from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CURVE_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
@@ -106,7 +106,6 @@ FORETOLD = 2000
 """So many jobs at the head of the queue are put in order to tell a client how many are ahead of its own."""
 OWN_PROGRAMS, GONE_CLIENT = "this machine", "let in no longer"
 """Whose jobs are those of the server's own user, and those of clients that were revoked, in the queue."""
-LAST_PORT = 65535
 FOLDERS = ("blobs", "incoming", "logs", "work")
 ABOUT_FILE, STOP_FILE = "server.json", "stop"
 
@@ -155,9 +154,7 @@ class Server:
         ip, port = access.place_to_listen(address)
         access.check_guarded(address, state)
         if files_port is None:
-            files_port = 0 if is_loopback(ip) or not port else port + 1
-        if files_port > LAST_PORT:
-            raise InputError(f"There is no port after that of {address} for files: give one with --files-port.")
+            files_port = access.port_for_files(address)
         workers_on = devices(workers)
         self._state, self._linger, self._clock = state, linger, clock
         self._instance = secrets.token_hex(8)
