@@ -57,7 +57,7 @@ def read_job(path: Path) -> JobFile:
     except OSError as error:
         raise InputError(f"The job file {path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is not a job file: make one with `ex4d generate --job_file`.") from error
+        raise InputError(f"{path} is not a job file, or is damaged: make it again.") from error
     try:
         return from_plain(JobFile, data, "job file")
     except PlainError as error:

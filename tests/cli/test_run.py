@@ -88,7 +88,7 @@ def test_a_job_file_is_refused_where_it_is_not_what_is_meant(shoot, more, said):
     [
         (lambda file: (file.parent / "clip.mp4").unlink(), "clip.mp4 is not there: bring it back, or make it visible"),
         (lambda file: (file.parent / "clip.mp4").write_bytes(b"another"), "clip.mp4 has changed since the job file"),
-        (lambda file: file.write_text("{"), "is not a job file: make one with"),
+        (lambda file: file.write_text("{"), "is not a job file, or is damaged: make it again."),
         (lambda file: file.write_text(file.read_text().replace('"format": 1', '"format": 2')), "by a later version"),
         (
             lambda file: file.write_text(file.read_text().replace('"cam": "30"', '"cam": 30')),
