@@ -11,6 +11,7 @@ REPO = Path(__file__).parents[1]
 FOR_TERMINALS = (
     "ex4d/cli",
     "backend/ex4d_server/commands.py",
+    "backend/ex4d_server/devices.py",  # so has whoever says how many workers there are
     "backend/ex4d_server/access",  # whoever looks after a server for other machines has a terminal
     "backend/ex4d_server/__main__.py",
     "ex4d/extras.py",  # asks itself whether whoever reads it has buttons

@@ -81,7 +81,7 @@ def check_the_whole_way(scene, tmp_path, monkeypatch, box: Server) -> None:
     result, _ = movie(folder / "result.mp4")
     colour, _ = movie(folder / "colour.mp4")
     mask, _ = movie(folder / "mask.mp4")
-    assert result.shape == colour.shape == (9, 144, 256, 3)
+    assert result.shape == colour.shape == (9, 288, 512, 3)  # the clip's own size
     inside = eroded(mask[..., 0], 3) > 127
     assert np.abs(result[inside].astype(int) - colour[inside]).mean() < 4
     assert len(list((box.state / "server" / "blobs").iterdir())) > 5, "it was made over there"
