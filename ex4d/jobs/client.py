@@ -19,6 +19,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -147,7 +148,7 @@ class _Connection:
         self._context, self.host, self._port = context, host, port
         self.keys, self._used = keys, keys or ClientKeys.nobodys()
         self.reached = self.not_admitted = self.is_another = False
-        self._drops, self._failed, self._connected = 0, False, False
+        self._drops, self._failed, self._connected, self._greeted = 0, False, False, False
         self.control = _dealer(context, CONTROL_BYTES + CURVE_BYTES, self._used)
         self.monitors = [self.control.get_monitor_socket(WATCHED)]
         self.bulk: zmq.Socket | None = None
@@ -157,13 +158,17 @@ class _Connection:
         self.reach()
 
     def reach(self) -> None:
-        """Connect once it is known where to; without keys only on this machine, to see whether somebody is there."""
-        if self._connected or not self.host.address or (self.keys is None and not is_loopback(self.host.host)):
+        """Connect once it is known where to, and say hello; without keys only on this machine, and without a word, to
+        see whether somebody is there."""
+        if not self.host.address or (self.keys is None and not is_loopback(self.host.host)):
             return
-        self._connected = True
-        self.control.connect(f"tcp://{self.host.address}:{self._port}")
-        if self.keys is not None:
-            self.send(Hello(PROTOCOL_VERSION, __version__))
+        if not self._connected:
+            self._connected = True
+            self.control.connect(f"tcp://{self.host.address}:{self._port}")
+        if self.keys is not None and not self._greeted:
+            with suppress(zmq.Again):  # turned away already: there is no queue until ZeroMQ tries again
+                self.send(Hello(PROTOCOL_VERSION, __version__))
+                self._greeted = True
 
     def open_bulk(self, port: int, session: str, now: float) -> None:
         self.files_port, self.files_began = port, now

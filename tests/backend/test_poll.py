@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+import zmq
 from server_process import until
 
 from ex4d.jobs import client as client_module
@@ -80,3 +81,19 @@ def test_a_big_file_is_hashed_a_piece_at_a_time(tmp_path):
     assert steps == 5
     assert hasher.blob == blob_of(path)
     assert hasher.blob.size == 5 << 20
+
+
+def test_a_hello_that_a_connection_has_no_room_for_is_said_later(server, connect, monkeypatch):
+    server.start()
+    said, real = [], client_module._Connection.send
+
+    def send(self, *parts, **options):
+        said.append(parts)
+        if len(said) <= 2:
+            raise zmq.Again
+        real(self, *parts, **options)
+
+    monkeypatch.setattr(client_module._Connection, "send", send)
+    client = connect(server)
+    until(lambda: client.poll() or client.status == "ready")
+    assert len(said) == 3
