@@ -106,7 +106,8 @@ def main() -> None:
         began = time.monotonic()
         save_depth(folder / "packed.npz", exact, packed=True)
         packing = time.monotonic() - began
-        error = max(float(np.abs(a / b - 1).max()) for a, b in zip(whole.depth, exact.depth, strict=True))
+        packed = load_depth_npz(folder / "packed.npz").depth
+        error = max(float(np.abs(a / b - 1).max()) for a, b in zip(packed, exact.depth, strict=True))
         print(f"{frames} frames of {WIDTH}x{HEIGHT}, opened at {facts['width']}x{facts['height']}")
         print(f"depth: packing {packing:.2f} s, float32 {as_floats:.2f} s; greatest relative error {error:.2e}")
         del whole, exact
