@@ -249,7 +249,7 @@ def _request(
         match_scene=facts.match_scene,
         pixels=part.pixels(picture.width, picture.height, used["longest_side"]) if picture is not None else 0,
         then="" if again else sought,
-        moving=found_camera.mask_path(wish.moving_path) if sought and again else "",
+        **(found_camera.masks(wish.moving_path, wish.moving_mask) if sought and again else {}),
     )
 
 

@@ -25,9 +25,14 @@ MOTIONS = {"FOUND": "auto", "TRIPOD": "rotation"}
 """The choices of *Camera Motion* with which it is looked for, as `camera_motion` of a job names them."""
 
 
-def mask_path(chosen: str) -> str:
-    """The absolute path of the file that is chosen as Mask of What Moves; "" where none is."""
-    return bpy.path.abspath(chosen) if chosen else ""
+def masks(path: str, drawn: str) -> dict[str, str]:
+    """The chosen mask of what moves as fields of a request, which has one at most: a drawn one, or a file.
+
+    Args:
+        path: of the file, as the panel has it; "" where none is chosen.
+        drawn: name of a mask drawn in Blender; "" where none is chosen.
+    """
+    return {"moving_mask": drawn} if drawn else {"moving": bpy.path.abspath(path) if path else ""}
 
 
 def request(scene: bpy.types.Scene, motion: str, said: str = "") -> OpenRequest:
@@ -67,8 +72,8 @@ def request(scene: bpy.types.Scene, motion: str, said: str = "") -> OpenRequest:
         scene_uid=scene.session_uid,
         pixels=facts.width * facts.height,
         only_camera=True,
-        moving=mask_path(facts.moving_path),
         said=said,
+        **masks(facts.moving_path, facts.settings["moving_mask"]),
     )
 
 
@@ -149,5 +154,5 @@ def _asked(facts: bpy.types.PropertyGroup) -> str:
     now, then = facts.settings, json.loads(facts.asked or "[]")
     if len(then) != len(now):  # an earlier version had fewer: the next opening tells them all
         return facts.asked
-    new = ("motion", "moving_path", "zooms", "steady_depth")
+    new = ("motion", "moving_path", "zooms", "steady_depth", "moving_mask")
     return json.dumps([value if name in new else old for (name, value), old in zip(now.items(), then, strict=True)])

@@ -75,11 +75,15 @@ OF_ONE_CLIP = (
     "zooms",
     "steady_depth",
     "depth_edges",
+    "moving_mask",
 )
 """Settings that say something about one clip and nothing about another."""
 
-OF_THE_CAMERA = ("motion", "motion_path", "tracked_camera", "motion_scale", "moving_path", "zooms")
+OF_THE_CAMERA = ("motion", "motion_path", "tracked_camera", "motion_scale", "moving_path", "zooms", "moving_mask")
 """Those of them that the depth does not depend on."""
+
+POINTERS = {"tracked_camera": "objects", "moving_mask": "masks"}
+"""Those of them that are things of the file, and in which of its collections; plain settings have their names."""
 
 
 def longest_side_property() -> Any:
@@ -191,6 +195,12 @@ class ClipChoices:
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
+    moving_mask: PointerProperty(
+        type=bpy.types.Mask,
+        name="Drawn Mask",
+        description="A mask of what moves by itself, drawn over the clip in the Clip Editor or the Image Editor; the"
+        " search for the camera leaves out what it covers. It takes the place of the file",
+    )
     zooms: property_of(SOURCE["zooms"])
     steady_depth: property_of(SOURCE["steady_depth"])
     motion_path: StringProperty(
@@ -218,16 +228,16 @@ class ClipChoices:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What decides how a clip stands up, in plain JSON: a tracked camera by its name, where one is used."""
+        """What decides how a clip stands up, in plain JSON; a tracked camera only where one is used."""
         plain = {"estimator": self.estimator_name, **{name: getattr(self, name) for name in OF_ONE_CLIP}}
-        used = self.tracked_camera if self.motion == "CAMERA" else None
-        return {**plain, "tracked_camera": used.name if used else ""}
+        plain |= {name: plain[name].name if plain[name] is not None else "" for name in POINTERS}
+        return plain if self.motion == "CAMERA" else {**plain, "tracked_camera": ""}
 
     @property
     def settings_of_new_clip(self) -> dict[str, Any]:
         """`settings` of `OF_ONE_CLIP` as long as nobody has changed them."""
         known = self.bl_rna.properties
-        return {name: "" if name == "tracked_camera" else known[name].default for name in OF_ONE_CLIP}
+        return {name: "" if name in POINTERS else known[name].default for name in OF_ONE_CLIP}
 
     @property
     def depth_has_changed(self) -> bool:
@@ -241,7 +251,8 @@ class ClipChoices:
         now = self.settings
         for name, value in zip(now, values, strict=False):
             if name in OF_ONE_CLIP and name in before and now[name] == before[name]:
-                setattr(self, name, bpy.data.objects.get(value) if name == "tracked_camera" else value)
+                there = getattr(bpy.data, POINTERS[name]).get(value) if name in POINTERS else value
+                setattr(self, name, there)
 
     @property
     def uses_depth_file(self) -> bool:

@@ -3,7 +3,7 @@
 import bpy
 
 from ..scene import moving_tint
-from ..shot import checks, estimates, found_camera, lens
+from ..shot import checks, drawn_mask, estimates, found_camera, lens
 from ..translations import told
 from ..ui import get_model, server_setup
 from ..ui.clip_operators import EX4D_OT_open_again, EX4D_OT_open_clip, EX4D_OT_set_scale
@@ -125,11 +125,16 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
     elif facts.motion == "CAMERA":
         column.prop(facts, "tracked_camera")
     elif facts.motion in found_camera.MOTIONS:
-        column.prop(facts, "moving_path")
+        column.prop(facts, "moving_mask")
+        file = column.row()
+        file.active = facts.moving_mask is None
+        file.prop(facts, "moving_path")
         column.prop(facts, "zooms")
         column.prop(facts, "steady_depth")
         column.prop(facts, "plate_path")  # is used where it is known what moves
         if facts.shot:
+            if facts.moving_mask is not None:
+                say(layout, context, drawn_mask.note(facts))
             layout.operator(EX4D_OT_find_camera.bl_idname, icon="TRACKER")
             if not session.current().state.busy:
                 draw_estimate(layout, estimates.of_camera(facts))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from ..scene import motion, objects
-from ..shot import detail, find, found_camera, playing, source, takes
+from ..shot import detail, drawn_mask, find, found_camera, playing, source, takes
 from ..work import memory, queue, requests, state
 from ..work.handing_over import submitted
 from ..work.requests import OpenRequest, TakeRequest
@@ -32,7 +32,7 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
         case state.Prepare(TakeRequest() as request):
             session.start_task(takes.prepare(request, session.handing_over.known), state.Prepared)
         case state.Prepare(request):
-            session.start_task(_about(request).prepare(request), state.Prepared)
+            session.start_task(drawn_mask.prepare(request, _about(request).prepare), state.Prepared)
         case state.Submit(job, files):
             session.dispatch(state.Submitted(submitted(session, job, files)))
         case state.Remember(request, job_id, taken):
@@ -54,8 +54,10 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
                 scene.ex4d.forget()
             if isinstance(request, TakeRequest):
                 takes.forget_path(request)
-            elif isinstance(request, OpenRequest) and motion.is_recording(request.camera):
-                Path(request.camera).unlink(missing_ok=True)
+            elif isinstance(request, OpenRequest):
+                drawn_mask.forget(request)
+                if motion.is_recording(request.camera):
+                    Path(request.camera).unlink(missing_ok=True)
         case state.ShowResult(request):
             if not bpy.app.background:
                 playing.show_arrived(request)

@@ -30,6 +30,7 @@ class OpenRequest:
         then: the `camera_motion` to look for by itself once the shot stands; "" looks for none.
         only_camera: look for the camera of the shot that stands, and change nothing else.
         moving: a mask of what moves, for that search; "" where there is none.
+        moving_mask: name of a mask drawn in Blender, whose pictures `moving` will be; "" where there is none.
         said: what was said before the search, which its message goes on from.
         standing: file with the depth of the shot, which stays while that of new frames is estimated; "" where all
             frames are estimated, or none.
@@ -58,6 +59,7 @@ class OpenRequest:
     said: str = ""
     standing: str = ""
     standing_source: str = ""
+    moving_mask: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ WHITE = 128
 
 
 def read(path: Path, clip: "Clip", progress: Progress = silent) -> NDArray[np.bool_]:
-    """The mask of a clip (T,H,W) at its working size.
+    """The mask of a clip (T,H,W) at its working size: scaled and cropped as the clip is, unless it has that size.
 
     Args:
         path: a picture for all frames, whatever lies beside it, or a video or a folder of pictures: one for each frame
@@ -31,7 +31,7 @@ def read(path: Path, clip: "Clip", progress: Progress = silent) -> NDArray[np.bo
     """
     import cv2
 
-    count, size = len(clip.frames), (clip.fit.width, clip.fit.height)
+    count, fit = len(clip.frames), clip.fit
     there = open_source(path, alone=True).info.frames
     last = clip.start + (count - 1) * clip.step
     if there == 1 or there == count:
@@ -45,8 +45,12 @@ def read(path: Path, clip: "Clip", progress: Progress = silent) -> NDArray[np.bo
             f"The mask {path.name} has {there} frames, but the clip uses {count} of {clip.source_frames}: give a mask"
             " of as many, or one picture for all."
         )
-    small = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA).max(axis=-1) for frame in read_.frames])
-    return np.broadcast_to(small >= WHITE, (count, clip.fit.height, clip.fit.width))
+    if read_.frames.shape[1:3] == (fit.height, fit.width):
+        return np.broadcast_to(read_.frames.max(axis=-1) >= WHITE, (count, fit.height, fit.width))
+    size = fit.scaled_width, fit.scaled_height
+    scaled = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA).max(axis=-1) for frame in read_.frames])
+    cropped = scaled[:, fit.top : fit.top + fit.height, fit.left : fit.left + fit.width]
+    return np.broadcast_to(cropped >= WHITE, (count, fit.height, fit.width))
 
 
 def resized_mask(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.uint8]:

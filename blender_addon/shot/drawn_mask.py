@@ -1,0 +1,156 @@
+"""A mask of what moves that was drawn in Blender: pictures of it, one for each frame of the clip that is used."""
+
+import re
+import secrets
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import bpy
+
+from ex4d.errors import InputError
+
+from ..scene import mask_picture, objects, pixels
+from ..shot import files, part
+from ..shot.part import Part
+from ..shot.source import Steps, read_source
+from ..translations import told
+from ..work.requests import OpenRequest
+
+WHITE = 0.5
+"""From this level on a pixel moves."""
+
+
+def prepare(request: OpenRequest, go_on: Callable[[OpenRequest], Steps]) -> Steps:
+    """Make pictures of the drawn mask where a request has one, and let the request `go_on` with their folder.
+
+    Raises:
+        InputError: see `draw`; or what `go_on` raises.
+    """
+    if not request.moving_mask or request.moving:  # pictures that are there were made for a server that has gone
+        return (yield from go_on(request))
+    folder = files.user_shots().parent / "masks" / secrets.token_hex(8)
+    folder.mkdir(parents=True)
+    try:
+        yield from draw(request, folder)
+        return (yield from go_on(replace(request, moving=str(folder))))
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def forget(request: OpenRequest) -> None:
+    """Remove the pictures that were made for a request: what moves came back with the camera."""
+    if request.moving_mask and request.moving:
+        shutil.rmtree(request.moving, ignore_errors=True)
+
+
+def draw(request: OpenRequest, folder: Path) -> Steps:
+    """Write a picture of the mask for each frame of the clip that the request uses, in order and of the clip's size.
+
+    Scene and mask are looked up for each: there may be an undo between two steps.
+
+    Raises:
+        InputError: the mask is gone, or covers nothing at all, or everything.
+    """
+    frames = scene_frames(objects.scene_of(request).ex4d, request.settings)
+    covers_some, leaves_some = False, False
+    for number, frame in enumerate(frames):
+        yield ("Drawing Mask", number, len(frames))
+        mask = bpy.data.masks.get(request.moving_mask)
+        if mask is None:
+            raise InputError(
+                told(
+                    "The mask {mask} is gone: choose another one under Source Camera, or none.",
+                    mask=request.moving_mask,
+                )
+            )
+        drawn = mask_picture.draw(mask, frame, _size(objects.scene_of(request).ex4d), folder)
+        picture = drawn.replace(folder / f"moving_{number + 1:05d}.png")
+        seen = pixels.read(picture)
+        if seen is None:
+            raise InputError(told("Blender could not write the mask to {file}: is the disk full?", file=picture))
+        white = seen[1][::4] >= WHITE
+        covers_some, leaves_some = covers_some or bool(white.any()), leaves_some or not white.all()
+    if not covers_some:
+        raise InputError(
+            told(
+                "The mask {mask} covers nothing in scene frames {first} to {last}: draw it over what moves, or choose"
+                " no mask, and what moves is found.",
+                mask=request.moving_mask,
+                first=frames[0],
+                last=frames[-1],
+            )
+        )
+    if not leaves_some:
+        raise InputError(
+            told(
+                "The mask {mask} covers the whole picture in scene frames {first} to {last}, which leaves nothing to"
+                " find the camera by: draw it over what moves alone, or invert its layer.",
+                mask=request.moving_mask,
+                first=frames[0],
+                last=frames[-1],
+            )
+        )
+
+
+def scene_frames(facts: bpy.types.PropertyGroup, settings: dict) -> list[int]:
+    """The scene frame in which the mask belongs to each frame of the clip that settings of a source use.
+
+    That is when the Clip Editor shows this frame, if the clip is open there: the mask was drawn over it. Otherwise it
+    is when the shot does.
+    """
+    used = part.of_settings(settings, settings["frames"] or facts.frames)
+    clip = clip_of(facts)
+    if clip is None:
+        first = part.scene_frame(facts, used.start)
+        return list(range(first, first + used.frames))
+    return [clip.frame_start - clip.frame_offset + place for place in _places(facts, clip, used)]
+
+
+def clip_of(facts: bpy.types.PropertyGroup) -> bpy.types.MovieClip | None:
+    """The shot's clip as the Clip Editor has it; None where nobody has opened it there."""
+    opened = Path(facts.opened)
+    for clip in bpy.data.movieclips:
+        path = files.absolute(clip.filepath)
+        if path == opened or (clip.source == "SEQUENCE" and path.parent in (opened, opened.parent)):
+            return clip
+    return None
+
+
+def note(facts: bpy.types.PropertyGroup) -> str:
+    """What an artist should know of when the mask is read: "" where it is read as the shot plays."""
+    clip = clip_of(facts)
+    if clip is None or not part.is_known(facts):
+        return ""
+    stands = part.opened(facts)
+    frames = scene_frames(facts, stands.settings)
+    if frames == list(range(facts.start, facts.last + 1)):
+        return ""
+    return told(
+        "The mask is read in scene frames {first} to {last}, where the Clip Editor shows these frames of {clip}.",
+        first=frames[0],
+        last=frames[-1],
+        clip=clip.name,
+    )
+
+
+def _places(facts: bpy.types.PropertyGroup, clip: bpy.types.MovieClip, used: Part) -> list[int]:
+    """Where in Blender's clip each frame is, counted from its first: of pictures, from the one that it names."""
+    places = [used.start + number * used.step for number in range(used.frames)]
+    numbering = read_source(facts.source).numbering
+    if clip.source != "SEQUENCE" or numbering is None:
+        return places
+    if used.gaps == "leave":
+        places = [int(numbering.places[place]) for place in places]
+    first, named = numbering.runs[0][0], re.findall(r"\d+", Path(clip.filepath).stem)
+    return [first + place * numbering.step - (int(named[-1]) if named else first) for place in places]
+
+
+def _size(facts: bpy.types.PropertyGroup) -> tuple[int, int]:
+    """Of the pictures: the clip's own size, or the working size where that is not known."""
+    width, height = (facts.clip_width, facts.clip_height) if facts.clip_width else (facts.width, facts.height)
+    clip = clip_of(facts)
+    across, down = clip.display_aspect if clip is not None else (1.0, 1.0)
+    return round(width * across), round(height * down)
