@@ -43,12 +43,14 @@ class Finished:
         mask: (H,W) uint8, 255 where it is real, without its rim.
         composited: (H,W,3) what is real over what was generated.
         generated: (H,W,3) what was generated, scaled up.
+        lacked_gpu_memory: whether the CPU drew it, because the GPU had no memory for it.
     """
 
     colour: NDArray
     mask: NDArray[np.uint8]
     composited: NDArray
     generated: NDArray
+    lacked_gpu_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,32 +107,33 @@ class Finishing:
                 numbers = range(first, min(first + at_once, count))
                 own = [t for t in numbers if coincides(self.scene.mesh, self.scene.path, t, t)]
                 drawn = [t for t in numbers if t not in own]
-                views = dict(zip(drawn, self._views(large, drawn), strict=True))
+                seen, lacked_memory = self._views(large, drawn)
+                views = dict(zip(drawn, seen, strict=True))
                 waiting = []
                 for t in numbers:
                     picture, lends = next(pictures), lent[t] if lent else None
                     if t in own:
                         work = partial(self._same, picture)
                     else:
-                        work = partial(self._finished, t, large, views.pop(t), picture, lends, lenders)
+                        work = partial(self._finished, t, large, views.pop(t), lacked_memory, picture, lends, lenders)
                     waiting.append(pool.submit(work, generated[t]))
                 while waiting:
                     yield waiting.pop(0).result()
                     progress(FINISHING, numbers[-1] + 1 - len(waiting), count)
 
-    def _views(self, large: Scene, frames: list[int]) -> list[View]:
-        """What the path's cameras see of their own frames.
+    def _views(self, large: Scene, frames: list[int]) -> tuple[list[View], bool]:
+        """What the path's cameras see of their own frames, and whether the GPU had no memory for it.
 
-        A GPU may have no memory left beside a generator's model: then the CPU draws the same, and no take is lost.
+        There may be none left beside a generator's model: then the CPU draws the same, and no take is lost.
         """
         pairs = [(t, t) for t in frames]
         try:
-            return list(self.engine.views(large, pairs, surfaces=True))
+            return list(self.engine.views(large, pairs, surfaces=True)), False
         except InputError:
             if self.engine.name != "cuda":
                 raise
             on_cpu = "numpy" if missing("numba") else "numba"
-            return list(engine_of(on_cpu).views(large, pairs, surfaces=True))
+            return list(engine_of(on_cpu).views(large, pairs, surfaces=True)), True
 
     def _at_once(self) -> int:
         size = self.full.width * self.full.height * _BYTES_A_PIXEL
@@ -169,6 +172,7 @@ class Finishing:
         t: int,
         large: Scene,
         view: View,
+        lacked_memory: bool,
         picture: NDArray,
         lent: Lent | None,
         lenders: dict[int, NDArray],
@@ -189,7 +193,7 @@ class Finishing:
         made = self._scaled_up(generated)
         composited = _blended(colour, made, mask_edges.weight_of(mask, sure, cv2.DIST_MASK_5))
         colour[sure == 0] = 0
-        return Finished(colour, sure, composited, made)
+        return Finished(colour, sure, composited, made, lacked_memory)
 
     def _between(self, frame: int, camera: int, large: Scene) -> Between:
         """From a camera of the path to the source camera of a frame, see `Lent`."""
@@ -211,6 +215,17 @@ class Finishing:
     def _in_bits(self, picture: NDArray[np.uint8]) -> NDArray:
         """A picture of 8 bits a channel in those that are wanted."""
         return picture if self.bits == 8 else picture.astype(np.uint16) * np.uint16(257)
+
+
+def note_on_gpu_memory(frames: int, of: int, full: FullSize) -> tuple[str, ...]:
+    """A sentence where so many `frames` of a take were drawn by the CPU in the place of the GPU."""
+    if not frames:
+        return ()
+    which = "all frames" if frames == of else f"{frames} of the {of} frames"
+    return (
+        f"The GPU had too little memory left to draw {which} in {full.width}x{full.height} pixels, so the CPU did:"
+        " the pictures are the same, and it took longer.",
+    )
 
 
 def note_on_size(fit: FrameFit) -> tuple[str, ...]:

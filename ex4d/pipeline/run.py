@@ -190,7 +190,7 @@ def _take(
             made = generation.with_edge(made, wanted, (finishing.kernel, finishing.kernel))
             lent = seen.lent
             del whole, drawn, seen  # what follows needs their memory
-            videos.feed(made, finishing, lent, notes)
+            made = replace(made, notes=(*made.notes, *videos.feed(made, finishing, lent, notes)))
     if scene is not None:
         camera_path.save(out / take.CAMERA, scene.path)
     if isinstance(job, Generate) and shot is not None and shot.found is not None:

@@ -15,7 +15,7 @@ from ex4d.media.frames import Stream, all_in_16_bits, apart, in_8_bits
 from ex4d.media.movie import write_movie
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import take, thumbnail
-from ex4d.pipeline.finishing import Finished, Finishing
+from ex4d.pipeline.finishing import Finished, Finishing, note_on_gpu_memory
 from ex4d.pipeline.leaving import Leave, MasterFile
 from ex4d.pipeline.open import JobFiles
 from ex4d.pipeline.requests import Fill, Generate
@@ -70,8 +70,13 @@ class TakeVideos:
                 self._writer.begin(partial(leave, name, left, mask, self._fps, about))
         return tuple(dict.fromkeys(notes))
 
-    def feed(self, made: Generated, finishing: Finishing, lent: Sequence[Lent | None], notes: list[str]) -> None:
-        """Write a take of the clip's own size, frame by frame, with its colour, its mask and its thumbnail."""
+    def feed(
+        self, made: Generated, finishing: Finishing, lent: Sequence[Lent | None], notes: list[str]
+    ) -> tuple[str, ...]:
+        """Write a take of the clip's own size, frame by frame, with its colour, its mask and its thumbnail.
+
+        Returns sentences about what was only known once it was done, so that its videos do not tell them.
+        """
         count, of_path = len(made.frames), {"comment": " ".join(notes)}
         about = metadata(self._wanted.spec, made)
         colour, mask = self._movie(take.COLOUR, count, of_path), self._movie(take.MASK, count, of_path, lossless=True)
@@ -81,8 +86,10 @@ class TakeVideos:
             name: [self._left(each, name, count, about) for each in self._leaves if name in each.names]
             for name in names
         }
+        by_cpu = 0
         for t, frame in enumerate(finishing.frames(lent, made.frames, self._writer.progress)):
             pictures = dict(zip(names, _in_order(frame, self._wanted.keep_source), strict=True))
+            by_cpu += frame.lacked_gpu_memory
             colour.add(in_8_bits(frame.colour))
             mask.add(frame.mask)
             for name, picture in pictures.items():
@@ -91,6 +98,7 @@ class TakeVideos:
                     fed.add((picture, frame.mask))
             if t == count // 2:
                 thumbnail.write(self._out / take.THUMBNAIL, in_8_bits(pictures[take.RESULT])[None])
+        return note_on_gpu_memory(by_cpu, count, finishing.full)
 
     def _movie(self, name: str, count: int, texts: dict[str, str], lossless: bool = False) -> Feed[Any]:
         how = partial(write_movie, self._out / name, fps=self._fps, lossless=lossless, metadata=texts)

@@ -202,6 +202,7 @@ CLIP_SETTINGS = [
     False,
     True,
     "snap",
+    "",
 ]
 
 

@@ -18,8 +18,9 @@ from ex4d.geometry.mesh import DWMesh
 from ex4d.media.clip import clip_info, open_source, read_clip
 from ex4d.media.mastering import write_ffv1
 from ex4d.media.movie import read_movie, write_movie, write_png_frames
+from ex4d.pipeline import finishing, take, take_videos
 from ex4d.pipeline import generate as generation
-from ex4d.pipeline import take, take_videos
+from ex4d.pipeline import run as pipeline_run
 from ex4d.pipeline.finishing import Finishing, note_on_size
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.open import gather
@@ -29,6 +30,7 @@ from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import GenerateSettings, RenderSettings, SourceSettings
 from ex4d.plain import from_plain, to_plain
 from ex4d.progress import silent
+from ex4d.render.engines import engine as engine_of
 from ex4d.render.scene import Scene
 
 WIDTH, HEIGHT, FRAMES = 256, 160, 5
@@ -305,13 +307,46 @@ def test_a_gpu_without_memory_beside_the_generators_model_loses_no_take(studio):
             raise InputError("The GPU has no memory for a picture of this size.")
 
     mesh, source = DWMesh.from_depth(depth), open_source(studio.folder / "clip")
-    finishing = Finishing(source, clip, Scene(mesh, clip.frames, path), FullSize.of(clip.fit), Full())
-    found = [frame.mask for frame in finishing.frames((), clip.frames)]
+    at_work = Finishing(source, clip, Scene(mesh, clip.frames, path), FullSize.of(clip.fit), Full())
+    found = [frame.mask for frame in at_work.frames((), clip.frames)]
     assert np.array_equal(found, left.masks[take.RESULT])
     other = Full()
     other.name = "numba"
     with pytest.raises(InputError, match="no memory"):
-        list(replace(finishing, engine=other).frames((), clip.frames))
+        list(replace(at_work, engine=other).frames((), clip.frames))
+
+
+def test_a_take_that_the_gpu_had_no_memory_for_says_that_the_cpu_drew_it(studio, monkeypatch):
+    class Small:
+        """Draws as a GPU that has memory for the working size, and for `most` pictures of the clip's."""
+
+        name, note = "cuda", ""
+
+        def __init__(self, most):
+            self.left, self.cpu = most, engine_of("numpy")
+
+        def views(self, scene, pairs, surfaces=False):
+            if scene.path.width == WIDTH:
+                self.left -= len(pairs)
+                if self.left < 0:
+                    raise InputError("The GPU has no memory for a picture of this size.")
+            return self.cpu.views(scene, pairs, surfaces)
+
+    shifts = 4 * np.arange(FRAMES)  # in the first frame the camera is the clip's own, so nothing is drawn
+    monkeypatch.setattr(finishing.Finishing, "_at_once", lambda self: 2)
+    as_ever = studio(shifts)
+    assert not [note for note in studio.facts["notes"] if "GPU" in note]
+    for most, which in ((99, None), (1, "3 of the 5 frames"), (0, "4 of the 5 frames")):
+        monkeypatch.setattr(pipeline_run, "engine", lambda *name, most=most: Small(most))
+        out = studio(shifts)
+        said = [note for note in take.read_record(out / take.SIDECAR).notes if "GPU" in note]
+        expected = (
+            f"The GPU had too little memory left to draw {which} in 256x160 pixels, so the CPU did: the pictures"
+            " are the same, and it took longer."
+        )
+        assert said == ([expected] if which else [])
+        assert [note for note in studio.facts["notes"] if "GPU" in note] == said
+        assert (out / take.RESULT).read_bytes() == (as_ever / take.RESULT).read_bytes()
 
 
 def test_a_clip_that_is_gone_meanwhile_is_told_of(studio, monkeypatch):
