@@ -15,6 +15,7 @@ from ex4d.geometry import presets
 from ex4d.geometry.camera_path import CameraPath
 
 from ..scene import axes, backdrop, compat, objects, rig
+from ..shot import part
 from ..translations import told, word
 
 KEY_TOLERANCE = 5e-4
@@ -48,26 +49,30 @@ def picture_of(scene: bpy.types.Scene) -> axes.Picture:
 
 
 def fitting_picture(scene: bpy.types.Scene) -> axes.Picture:
-    """`picture_of` a scene whose picture has the shape of its clip's.
+    """The working picture, whose pixels those of a path count, of a scene that renders a picture of its shape.
+
+    What is rendered may be larger or smaller, and of a slightly different shape, as takes of the clip's size are.
 
     Raises:
-        InputError: it has another.
+        InputError: it has another shape.
     """
     picture, facts = picture_of(scene), scene.ex4d
-    shape, wanted = picture.height * picture.pixel_aspect / picture.width, facts.height / facts.width
     _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
-    if abs(shape / (wanted * aspect) - 1) > 0.01:
+    working = axes.Picture(facts.width, facts.height, aspect)
+    shape, wanted = (p.height * p.pixel_aspect / p.width for p in (picture, working))
+    if abs(shape / wanted - 1) > 0.01:
+        across, down = part.take_size(facts)
         raise InputError(
             told(
                 "The scene renders {width}x{height} px, but the clip is {clip_width}x{clip_height} px: press Match"
                 " Scene.",
                 width=picture.width,
                 height=picture.height,
-                clip_width=facts.width,
-                clip_height=facts.height,
+                clip_width=across,
+                clip_height=down,
             )
         )
-    return picture
+    return working
 
 
 def lens_of(data: bpy.types.Camera) -> axes.Lens:
@@ -376,7 +381,6 @@ def sample(scene: bpy.types.Scene) -> CameraPath:
     first, last = frame_facts(scene)
     camera, facts = path_camera(scene), scene.ex4d
     picture = fitting_picture(scene)
-    to_clip = np.diag([facts.width / picture.width, facts.height / picture.height, 1.0])
     poses, lenses = [], []
     with free_to_play(scene, camera):
         for frame in range(first, last + 1):
@@ -385,7 +389,7 @@ def sample(scene: bpy.types.Scene) -> CameraPath:
             evaluated = camera.evaluated_get(depsgraph)
             to_shot = np.linalg.inv(origin_of(scene, depsgraph))
             poses.append(rigid(to_shot @ matrix_of(evaluated), told("The camera or EX-4D Source")))
-            lenses.append(to_clip @ axes.intrinsics_from_lens(lens_of(evaluated.data), picture))
+            lenses.append(axes.intrinsics_from_lens(lens_of(evaluated.data), picture))
     return CameraPath(
         _without_rounding(np.stack(poses), facts.poses),
         _without_rounding(np.stack(lenses), facts.every_intrinsics),

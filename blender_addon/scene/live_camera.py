@@ -73,7 +73,7 @@ def look_now(scene: bpy.types.Scene, shot: Standing) -> Look | None:
         root = _root(scene, chosen)
         pose = _rigid(_to_shot(root) @ chosen.matrix_world)
         frame = scene.ex4d.frame_of(scene.frame_current)
-        return _look(shot, _to_look(scene, shot), frame, pose, camera.lens_of(chosen.data), camera.picture_of(scene))
+        return _look(shot, camera.fitting_picture(scene), frame, pose, camera.lens_of(chosen.data))
     except InputError:
         return None
 
@@ -128,7 +128,7 @@ class Along:
     """
 
     def __init__(self, scene: bpy.types.Scene, shot: Standing) -> None:
-        self._shot, self._picture, self._to_look = shot, camera.picture_of(scene), _to_look(scene, shot)
+        self._shot, self._picture = shot, camera.fitting_picture(scene)
         self._keyed = Keyed(scene)
 
     def look(self, frame: int) -> Look:
@@ -138,7 +138,7 @@ class Along:
             InputError: see `Keyed.pose`.
         """
         pose, lens = self._keyed.pose(frame), self._keyed.lens(frame)
-        return _look(self._shot, self._to_look, frame, pose, lens, self._picture)
+        return _look(self._shot, self._picture, frame, pose, lens)
 
 
 def _root(scene: bpy.types.Scene, chosen: bpy.types.Object) -> bpy.types.Object | None:
@@ -173,17 +173,9 @@ def _rigid(matrix: Matrix) -> NDArray[np.float64]:
     return axes.pose_from_blender(np.array(Matrix.Translation(matrix.translation) @ turned.to_4x4(), np.float64))
 
 
-def _to_look(scene: bpy.types.Scene, shot: Standing) -> NDArray[np.float64]:
-    """Matrix (3,3) from pixels of the scene's picture to those of a look.
-
-    Raises:
-        InputError: the scene's picture has another shape than the clip's, as for `camera.sample`.
-    """
-    picture = camera.fitting_picture(scene)
-    return np.diag([shot.width / picture.width, shot.height / picture.height, 1.0])
-
-
-def _look(shot: Standing, to_look: NDArray, frame: int, pose: NDArray, lens: axes.Lens, picture: axes.Picture) -> Look:
+def _look(shot: Standing, picture: axes.Picture, frame: int, pose: NDArray, lens: axes.Lens) -> Look:
+    """A look with a lens of the working picture."""
+    to_look = np.diag([shot.width / picture.width, shot.height / picture.height, 1.0])
     k = to_look @ axes.intrinsics_from_lens(lens, picture)
     return Look(
         number=0,

@@ -43,15 +43,18 @@ def warnings(scene: bpy.types.Scene) -> list[Advice]:
         return [*found, Advice(str(error), *button)]
     found += [*_not_shown(scene, chosen), *_path_trouble(scene, chosen, verdict)]
     picture = camera.picture_of(scene)
-    if picture.width * facts.height != picture.height * facts.width:
+    across, down = part.take_size(facts)
+    if all(
+        picture.width * tall != picture.height * wide for wide, tall in ((facts.width, facts.height), (across, down))
+    ):
         found.append(
             Advice(
                 told(
                     "The scene renders {width}x{height} px, but the clip is {clip_width}x{clip_height} px.",
                     width=picture.width,
                     height=picture.height,
-                    clip_width=facts.width,
-                    clip_height=facts.height,
+                    clip_width=across,
+                    clip_height=down,
                 ),
                 "ex4d.match_scene",
                 (("what", "ALL"),),

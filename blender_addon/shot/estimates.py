@@ -6,9 +6,6 @@ from pathlib import Path
 import bpy
 
 from ex4d.depth.runs import runs
-from ex4d.errors import InputError
-from ex4d.geometry.full_size import FullSize
-from ex4d.geometry.intrinsics import fit_frame
 from ex4d.pipeline.settings import ResultSize
 from ex4d.storage.names import beside
 
@@ -82,15 +79,8 @@ def of_again(facts: bpy.types.PropertyGroup, entry: bpy.types.PropertyGroup, mak
 
 def of_result(facts: bpy.types.PropertyGroup, size: ResultSize | None = None) -> int:
     """Pixels of a frame of a take, of the size that the panel says where no other is given."""
-    working = facts.width * facts.height
-    if (size or facts.result_size) != "clip" or not facts.clip_width:
-        return working
-    try:
-        fit = fit_frame(facts.clip_width, facts.clip_height, part.opened(facts).longest_side)
-    except InputError:
-        return working
-    full = FullSize.of(fit)
-    return full.width * full.height
+    width, height = part.take_size(facts, size)
+    return width * height
 
 
 def of_detail(facts: bpy.types.PropertyGroup, points: int) -> pace.Estimate:

@@ -23,7 +23,7 @@ class Before:
     Attributes:
         part: of the clip.
         start, last: scene frames of its first and last frame.
-        size: width and height.
+        size, take_size: width and height of the working picture, and of takes.
         lens: (3,3) of the first frame.
         poses: (T,4,4) of the clip's own camera.
         radius, unit: of its distances, see `ShotFacts`.
@@ -33,6 +33,7 @@ class Before:
     start: int
     last: int
     size: tuple[int, int]
+    take_size: tuple[int, int]
     lens: NDArray[np.float64]
     poses: NDArray[np.float64]
     radius: float
@@ -41,11 +42,9 @@ class Before:
 
 def before(facts: bpy.types.PropertyGroup) -> Before:
     """The shot of a scene as it stands."""
-    size = facts.width, facts.height
-    times = facts.start, facts.last
-    return Before(
-        part.opened(facts), *times, size, facts.intrinsics, facts.poses, facts.radius, facts.depth.get("scale")
-    )
+    sizes = (facts.width, facts.height), part.take_size(facts)
+    times, known = (facts.start, facts.last), (facts.intrinsics, facts.poses, facts.radius)
+    return Before(part.opened(facts), *times, *sizes, *known, facts.depth.get("scale"))
 
 
 def takes_stay(facts: bpy.types.PropertyGroup, was: Before) -> None:
@@ -60,7 +59,9 @@ def scene_follows(scene: bpy.types.Scene, was: Before) -> None:
     facts, render = scene.ex4d, scene.render
     if (scene.frame_start, scene.frame_end) == (was.start, was.last):
         scene.frame_start, scene.frame_end = facts.start, facts.last
-    if (render.resolution_x, render.resolution_y) == was.size:
+    if (render.resolution_x, render.resolution_y) == was.take_size:
+        render.resolution_x, render.resolution_y = part.take_size(facts)
+    elif (render.resolution_x, render.resolution_y) == was.size:
         render.resolution_x, render.resolution_y = facts.width, facts.height
 
 

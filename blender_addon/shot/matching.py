@@ -8,6 +8,7 @@ import bpy
 import numpy as np
 
 from ..scene import axes
+from ..shot import part
 from ..translations import told
 
 FAITHFUL = "Standard"
@@ -38,16 +39,24 @@ def show_footage(workspaces: Iterable[bpy.types.WorkSpace]) -> None:
 
 
 def match_scene(scene: bpy.types.Scene) -> None:
-    """Give the scene the clip's range, rate, picture size, colours and camera."""
+    """Give the scene the clip's range, rate, colours and camera, and the size that takes come out with."""
     facts, render = scene.ex4d, scene.render
     scene.view_settings.view_transform = FAITHFUL
     set_range(scene)
     set_rate(scene, facts.fraction)
-    render.resolution_x, render.resolution_y, render.resolution_percentage = facts.width, facts.height, 100
+    render.resolution_x, render.resolution_y = part.take_size(facts)
+    render.resolution_percentage = 100
     _lens, aspect = axes.lens_from_intrinsics(facts.intrinsics, facts.width, facts.height)
     render.pixel_aspect_x, render.pixel_aspect_y = max(1.0, 1 / aspect), max(1.0, aspect)
     if facts.camera is not None:
         scene.camera = facts.camera
+
+
+def follow_result_size(scene: bpy.types.Scene) -> None:
+    """Once another Result Size is chosen: let a scene that renders takes' size render that of the next ones."""
+    facts, render = scene.ex4d, scene.render
+    if (render.resolution_x, render.resolution_y) in (part.take_size(facts, "clip"), part.take_size(facts, "model")):
+        render.resolution_x, render.resolution_y = part.take_size(facts)
 
 
 def set_range(scene: bpy.types.Scene) -> None:

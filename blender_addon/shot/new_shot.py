@@ -24,7 +24,8 @@ def make_scene(name: str) -> bpy.types.Scene:
 
 def forget_shot(scene: bpy.types.Scene) -> None:
     """Let a scene have no shot any more; what the artist has chosen that is not about one clip stays."""
-    facts, kept = scene.ex4d, {*properties.TakeChoices.__annotations__, "match_scene", "estimator_name"} - {"camera"}
+    facts, of_clips = scene.ex4d, {"camera", "plate_path"}
+    kept = {*properties.TakeChoices.__annotations__, "match_scene", "estimator_name"} - of_clips
     facts.takes.clear()
     for known in facts.bl_rna.properties:
         if known.identifier not in kept and not known.is_readonly:

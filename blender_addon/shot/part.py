@@ -12,8 +12,10 @@ from typing import Any
 import bpy
 
 from ex4d.errors import InputError
+from ex4d.geometry.full_size import FullSize
 from ex4d.geometry.intrinsics import fit_frame
 from ex4d.pipeline.pictures import ordinal
+from ex4d.pipeline.settings import ResultSize
 from ex4d.storage.sequence import Gaps
 
 from .. import translations
@@ -174,6 +176,21 @@ def size(facts: bpy.types.PropertyGroup, part: Part) -> tuple[int, int]:
     except InputError:  # too small, which the server will say
         return facts.width, facts.height
     return fit.width, fit.height
+
+
+def take_size(facts: bpy.types.PropertyGroup, result: ResultSize | None = None) -> tuple[int, int]:
+    """Width and height of a take of the shot, of the Result Size that the panel says where no other is given.
+
+    It is that of the working picture where the clip's own size is not known.
+    """
+    working = facts.width, facts.height
+    if (result or facts.result_size) != "clip" or not facts.clip_width or not is_known(facts):
+        return working
+    try:
+        full = FullSize.of(fit_frame(facts.clip_width, facts.clip_height, opened(facts).longest_side))
+    except InputError:  # too small
+        return working
+    return full.width, full.height
 
 
 def pixels(width: int, height: int, longest_side: int | None) -> int:

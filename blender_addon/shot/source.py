@@ -330,6 +330,7 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
     if not stood:
         cg.remove(scene)
     facts.start = first
+    plate = _plate_of_before(facts, request)
     _write_facts(scene, request, job, mesh, stood)
     root = objects.find(scene, objects.ROOT)
     if root is None:
@@ -395,6 +396,17 @@ def _stand_up(scene: bpy.types.Scene, request: OpenRequest, job: dict, mesh: Lig
             if earlier
             else ""
         )
+        + plate
+    )
+
+
+def _plate_of_before(facts: bpy.types.PropertyGroup, request: OpenRequest) -> str:
+    """Clear the clean plate where another clip than that of a request was open; returns what to tell."""
+    if not facts.plate_path or facts.opened in ("", request.clip):
+        return ""
+    name, facts.plate_path = bpy.path.basename(facts.plate_path.rstrip("/\\")), ""
+    return " " + translations.told(
+        "The clean plate {plate} was cleared: it belongs to the clip that was open before.", plate=name
     )
 
 

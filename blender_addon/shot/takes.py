@@ -157,8 +157,13 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         seen=scene.frame_current,
         camera=camera.path_camera(scene).name,
         bystanders="" if preview else bystanders.told(scene, path),
-        plate=bpy.path.abspath(facts.plate_path) if facts.plate_path else "",
+        plate=bpy.path.abspath(facts.plate_path) if uses_plate(facts) else "",
     )
+
+
+def uses_plate(facts: bpy.types.PropertyGroup) -> bool:
+    """Whether a clean plate is chosen that takes are made with: with Other Frames off, nothing is filled from one."""
+    return bool(facts.plate_path) and facts.persistence != "off"
 
 
 def request_again(

@@ -2,8 +2,9 @@
 
 from ex4d.render import legend
 
+from ..shot import takes
 from ..translations import told
-from ..ui.layout import Context, Layout
+from ..ui.layout import Context, Layout, say
 from ..work import session
 
 
@@ -18,6 +19,8 @@ def draw_coverage(layout: Layout, context: Context) -> None:
     layout.label(text="Striped magenta: to be invented", icon="COLOR")
     if facts.persistence != "off" and coverage.asks_others:
         layout.label(text="Amber dots: seen by other frames", icon="BLANK1")
+    if facts.show_coverage and takes.uses_plate(facts):
+        say(layout, context, told("Live Coverage does not count the clean plate; Preview Path does."), "INFO")
     if facts.show_coverage and (along := coverage.along):
         worst = max(along, key=lambda frame: along[frame])
         part = f"{along[worst]:.0%}"

@@ -20,7 +20,7 @@ from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSetting
 from ex4d.schema import describe
 
 from ..scene import compat, pivot
-from ..shot import compare
+from ..shot import compare, matching
 from ..shot.facts import ShotFacts
 from ..work import capabilities, session
 from ..work.memory import JobMemory
@@ -99,6 +99,11 @@ def pivot_property() -> Any:
 
 def _take_usual_amount(chosen: "TakeChoices", context: bpy.types.Context) -> None:
     chosen.amount = usual_amount(chosen.preset)
+
+
+def _follow_result_size(chosen: "TakeChoices", context: bpy.types.Context) -> None:
+    if chosen.shot:
+        matching.follow_result_size(chosen.id_data)
 
 
 def _redraw_views(chosen: "TakeChoices", context: bpy.types.Context) -> None:
@@ -319,7 +324,7 @@ class TakeChoices:
     )
     keep_source: property_of(GENERATE["keep_source"])
     lead_in: property_of(GENERATE["lead_in"])
-    result_size: property_of(GENERATE["result_size"])
+    result_size: property_of(GENERATE["result_size"], update=_follow_result_size)
     master: property_of(GENERATE["master"])
     persistence: property_of(RENDER["persistence"])
     plate_path: StringProperty(

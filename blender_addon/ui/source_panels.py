@@ -3,7 +3,7 @@
 import bpy
 
 from ..scene import moving_tint
-from ..shot import checks, drawn_mask, estimates, found_camera, lens
+from ..shot import checks, drawn_mask, estimates, found_camera, lens, takes
 from ..translations import told
 from ..ui import get_model, server_setup
 from ..ui.clip_operators import EX4D_OT_open_again, EX4D_OT_open_clip, EX4D_OT_set_scale
@@ -131,7 +131,11 @@ def draw_source_camera(layout: Layout, context: Context) -> None:
         file.prop(facts, "moving_path")
         column.prop(facts, "zooms")
         column.prop(facts, "steady_depth")
-        column.prop(facts, "plate_path")  # is used where it is known what moves
+        plate = column.row()
+        plate.active = facts.persistence != "off"
+        plate.prop(facts, "plate_path")  # is used where it is known what moves
+        if facts.plate_path and not takes.uses_plate(facts):
+            say(layout, context, told("The clean plate is not used while Other Frames is off."), "INFO")
         if facts.shot:
             if facts.moving_mask is not None:
                 say(layout, context, drawn_mask.note(facts))

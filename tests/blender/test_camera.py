@@ -37,7 +37,7 @@ def test_the_source_camera_is_locked_and_has_the_source_lens(scene, shot):
     source = objects.find(scene, objects.SOURCE_CAMERA)
     assert all(source.lock_location)
     assert all(source.lock_rotation)
-    k = axes.intrinsics_from_lens(camera.lens_of(source.data), camera.picture_of(scene))
+    k = axes.intrinsics_from_lens(camera.lens_of(source.data), axes.Picture(shots.WIDTH, shots.HEIGHT))
     assert k == pytest.approx(shot.intrinsics[0], rel=1e-6)
     assert source.data.clip_end > shot.depth.max() * 2
 

@@ -57,6 +57,7 @@ def add_cube(location, size=1.0):
 def render(scene, frame, tmp_path):
     """What F12 gives, (H,W,3) from 0 to 255."""
     scene.frame_set(frame)
+    scene.ex4d.result_size = "model"  # the scene renders the working picture, which the places below are in
     scene.render.filepath = str(tmp_path / "render.png")
     if hasattr(scene.render.image_settings, "media_type"):
         scene.render.image_settings.media_type = "IMAGE"

@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import announced
 import pytest
+import shots
 from test_camera_search import shot  # noqa: F401 - a fixture
 from test_panels import draw
 from test_takes import take
 
-from blender_addon.shot import takes
+from blender_addon.shot import new_shot, takes
 from blender_addon.ui import panels
 from blender_addon.work import queue, session, state
 from ex4d.errors import InputError
@@ -70,6 +71,52 @@ def test_the_plate_is_asked_for_where_the_search_tells_what_moves(scene, shot): 
     for motion, shown in (("FOUND", True), ("TRIPOD", True), ("STILL", False)):
         scene.ex4d.motion = motion
         assert ("plate_path" in draw(panels.draw_source_camera).shown) == shown
+
+
+def said(panel):
+    return " ".join(draw(panel).labels)
+
+
+def test_with_other_frames_off_the_plate_is_neither_read_nor_sent_and_the_panel_says_so(scene, shot, tmp_path):  # noqa: F811
+    scene.ex4d.plate_path = str(tmp_path / "gone.mov")  # would be refused
+    sentence = "The clean plate is not used while Other Frames is off."
+    assert sentence not in said(panels.draw_source_camera)
+    scene.ex4d.persistence = "off"
+    assert prepared(scene)[1].source.plate == ()
+    assert sentence in said(panels.draw_source_camera)
+    scene.ex4d.persistence = "fill"
+    with pytest.raises(InputError, match=r"gone\.mov"):
+        prepared(scene)
+
+
+def test_the_panel_says_that_live_coverage_does_not_count_the_plate(scene, shot):  # noqa: F811
+    facts, sentence = scene.ex4d, "Live Coverage does not count the clean plate; Preview Path does."
+    for plate, shown, persistence, expected in (
+        ("", True, "fill", False),
+        ("/a/plate.png", True, "fill", True),
+        ("/a/plate.png", True, "all", True),
+        ("/a/plate.png", True, "off", False),
+        ("/a/plate.png", False, "fill", False),
+    ):
+        facts.plate_path, facts.show_coverage, facts.persistence = plate, shown, persistence
+        assert (sentence in said(panels.draw_check)) == expected
+
+
+def test_a_plate_belongs_to_its_clip(scene, addon, tmp_path):
+    facts = scene.ex4d
+    facts.plate_path = str(tmp_path / "plates")
+    cleared = "The clean plate plates was cleared: it belongs to the clip that was open before."
+    assert cleared not in shots.said_when_opened(tmp_path), "chosen before the first clip, it is meant for that"
+    assert facts.plate_path
+    assert cleared not in shots.said_when_opened(tmp_path), "the same clip as a new shot"
+    shots.open_again(tmp_path, shots.small_depth(), of=13)
+    assert facts.plate_path
+    assert cleared in shots.said_when_opened(tmp_path / "other")
+    assert not facts.plate_path
+    facts.plate_path, facts.seed = "/a/plate.png", 7
+    other = new_shot.make_scene("Other").ex4d
+    assert (other.plate_path, other.seed) == ("", 7), "a new shot is of another clip"
+    assert facts.plate_path
 
 
 def test_a_queued_take_with_a_large_plate_is_handed_over_in_steps_and_the_plate_is_read_once(

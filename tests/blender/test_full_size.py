@@ -12,8 +12,8 @@ from test_compare import rendered
 from test_panels import draw
 from test_takes import deliver
 
-from blender_addon.scene import comparison
-from blender_addon.shot import estimates, files, takes
+from blender_addon.scene import camera, comparison, live_camera
+from blender_addon.shot import checks, estimates, files, takes
 from blender_addon.ui import panels
 from blender_addon.work import pace
 from ex4d.media.movie import write_movie
@@ -63,6 +63,56 @@ def test_a_take_of_the_clips_size_fills_the_picture_of_the_scene_whatever_that_r
     assert shows_all(shown)
 
 
+def rendered_size(scene):
+    return scene.render.resolution_x, scene.render.resolution_y
+
+
+def test_the_scene_renders_the_size_of_takes_so_that_f12_of_the_sequencer_loses_nothing(scene, tmp_path):
+    assert rendered_size(scene) == (WIDTH, HEIGHT)
+    strip = bring_large(scene, tmp_path / "take")
+    assert (strip.transform.scale_x, strip.transform.scale_y) == (1, 1)
+    shown = rendered(scene, tmp_path)
+    assert shown.shape[:2] == (HEIGHT, WIDTH)
+    assert shows_all(shown)
+
+
+def test_the_scene_follows_another_result_size_where_it_renders_that_of_takes(scene):
+    scene.ex4d.result_size = "model"
+    assert rendered_size(scene) == (shots.WIDTH, shots.HEIGHT)
+    bpy.ops.ex4d.match_scene(what="ALL")
+    assert rendered_size(scene) == (shots.WIDTH, shots.HEIGHT)
+    scene.ex4d.result_size = "clip"
+    assert rendered_size(scene) == (WIDTH, HEIGHT)
+    scene.render.resolution_x, scene.render.resolution_y = 1920, 1080
+    scene.ex4d.result_size = "model"
+    assert rendered_size(scene) == (1920, 1080), "the artist's own size stays"
+    scene.ex4d.clip_width = 0
+    scene.ex4d.result_size = "clip"
+    bpy.ops.ex4d.match_scene(what="ALL")
+    assert rendered_size(scene) == (shots.WIDTH, shots.HEIGHT), "an older server does not tell the clip's size"
+
+
+def test_no_size_is_complained_of_and_the_camera_is_the_same_where_takes_are_cut_to_even_pixels(scene):
+    facts = scene.ex4d
+    bpy.ops.ex4d.camera_preset(preset="30")
+    path = camera.sample(scene)
+    facts.clip_width, facts.clip_height = 195, 130
+    bpy.ops.ex4d.match_scene(what="ALL")
+    across, down = rendered_size(scene)
+    assert across * facts.height != down * facts.width
+    again = camera.sample(scene)
+    assert np.array_equal(again.camera_to_world, path.camera_to_world)
+    assert np.array_equal(again.intrinsics, path.intrinsics)
+    assert np.array_equal(again.intrinsics[0], facts.intrinsics), "the first camera is the source to the bit"
+    assert not [advice for advice in checks.warnings(scene) if "renders" in advice.text]
+    looks = live_camera.Along(scene, live_camera.standing(scene, None))
+    scale = [[256 / shots.WIDTH], [171 / shots.HEIGHT], [1]]
+    assert np.reshape(looks.look(0).intrinsics, (3, 3)) == pytest.approx(facts.intrinsics * scale, rel=1e-6)
+    scene.render.resolution_y = down - 20
+    (said,) = (advice.text for advice in checks.warnings(scene) if "renders" in advice.text)
+    assert said == f"The scene renders {across}x{down - 20} px, but the clip is {across}x{down} px."
+
+
 def test_a_take_is_asked_for_in_the_clips_size_and_the_panel_may_say_otherwise(scene):
     asked = takes.request_take(scene, preview=False).generation
     assert from_plain(GenerateSettings, asked, "generation").result_size == "clip"
@@ -85,7 +135,7 @@ def test_a_wipe_against_the_clip_lays_both_on_each_other(scene, tmp_path, monkey
     left = np.abs(corners(shown)[[0, 2]].astype(int) - CORNERS[:, 0]).max() < 12
     assert (right, left) == (there, wipe == 0.0)
     if wipe == 0.5:
-        middle = shots.WIDTH // 2
+        middle = WIDTH // 2
         assert shown[4, middle - 3].min() > 220
         assert np.abs(shown[4, middle + 3].astype(int) - CORNERS[0, 1]).max() < 12
 
@@ -94,7 +144,7 @@ def test_side_by_side_shows_a_large_take_whole(scene, tmp_path, monkeypatch):
     bring_large(scene, tmp_path / "take")
     monkeypatch.setattr(comparison, "hide_from_render", lambda scene: None)
     bpy.ops.ex4d.compare(mode="SIDE_BY_SIDE")
-    half = rendered(scene, tmp_path)[shots.HEIGHT // 4 : -shots.HEIGHT // 4, shots.WIDTH // 2 :]
+    half = rendered(scene, tmp_path)[HEIGHT // 4 : -HEIGHT // 4, WIDTH // 2 :]
     assert shows_all(half)
 
 

@@ -115,11 +115,11 @@ def test_opening_that_is_given_up_leaves_scene_and_folder_as_they_were(scene, tm
     assert not list(user_folder.glob("shots/*"))
 
 
-def test_the_scene_takes_range_rate_and_size_exactly(scene, tmp_path):
+def test_the_scene_takes_range_and_rate_exactly_and_the_size_of_takes(scene, tmp_path):
     shots.open_small(tmp_path, fps=Fraction(30000, 1001))
     assert matching.rate_of(scene) == Fraction(30000, 1001)
     assert (scene.frame_start, scene.frame_end) == (1, shots.FRAMES)
-    assert (scene.render.resolution_x, scene.render.resolution_y) == (shots.WIDTH, shots.HEIGHT)
+    assert (scene.render.resolution_x, scene.render.resolution_y) == (2 * shots.WIDTH, 2 * shots.HEIGHT)
 
 
 @pytest.mark.parametrize("rate", ["24", "25", "30000/1001", "24000/1001", "60000/1001", "25/2", "16", "15/2"])
@@ -197,7 +197,7 @@ def linear(picture):
 
 def rendered(scene, frame, folder, strength=1.0):
     """Blender's own picture of `frame` through the chosen camera with the tint at a strength; (H,W,4) as on disk."""
-    scene.camera = scene.ex4d.camera
+    scene.camera, scene.ex4d.result_size = scene.ex4d.camera, "model"  # the scene renders the working picture
     (material,) = objects.find(scene, objects.MESH).data.materials
     footage.tint_strength(material).default_value = strength
     render = scene.render

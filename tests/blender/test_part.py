@@ -252,7 +252,7 @@ def test_another_size_keeps_the_view_through_the_lens(scene, shot, tmp_path):
     lens = scene.ex4d.camera.data.lens
     half = DepthVideo(shot.depth[:13, ::2, ::2].copy(), shot.intrinsics[:13] * [[0.5], [0.5], [1]], "test")
     open_part(tmp_path, half, 0, 13, longest_side=48)
-    assert (scene.ex4d.width, scene.render.resolution_x, scene.render.resolution_y) == (48, 48, 32)
+    assert (scene.ex4d.width, scene.render.resolution_x, scene.render.resolution_y) == (48, 96, 64)
     assert scene.ex4d.camera.data.lens == pytest.approx(lens, rel=1e-5)
     assert not camera.off_source(scene)
     assert not [advice for advice in checks.warnings(scene) if "renders" in advice.text]
