@@ -211,7 +211,7 @@ def test_check_speaks_german_with_the_values_of_the_scene(shot, german, scene):
     scene.frame_start, scene.frame_end = 900, 950
     scene.camera = None
     texts = [advice.text for advice in checks.warnings(scene)]
-    assert "Die Szene rendert 640x480 px, der Clip hat aber 96x64 px." in texts
+    assert "Die Szene rendert 640x480 px, der Clip hat aber 192x128 px." in texts
     last = scene.ex4d.last
     assert f"Die Szene spielt Frame 900 bis 950, der Clip liegt aber in Frame {scene.ex4d.start} bis {last}." in texts
     assert "Der Take entsteht mit EX-4D Camera, aber die Szene hat keine Kamera." in texts
