@@ -150,7 +150,4 @@ def _places(facts: bpy.types.PropertyGroup, clip: bpy.types.MovieClip, used: Par
 
 def _size(facts: bpy.types.PropertyGroup) -> tuple[int, int]:
     """Of the pictures: the clip's own size, or the working size where that is not known."""
-    width, height = (facts.clip_width, facts.clip_height) if facts.clip_width else (facts.width, facts.height)
-    clip = clip_of(facts)
-    across, down = clip.display_aspect if clip is not None else (1.0, 1.0)
-    return round(width * across), round(height * down)
+    return (facts.clip_width, facts.clip_height) if facts.clip_width else (facts.width, facts.height)

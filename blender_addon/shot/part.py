@@ -184,11 +184,11 @@ def take_size(facts: bpy.types.PropertyGroup, result: ResultSize | None = None) 
     It is that of the working picture where the clip's own size is not known.
     """
     working = facts.width, facts.height
-    if (result or facts.result_size) != "clip" or not facts.clip_width or not is_known(facts):
+    if (result or facts.result_size) != "clip" or not facts.clip_width:
         return working
     try:
         full = FullSize.of(fit_frame(facts.clip_width, facts.clip_height, opened(facts).longest_side))
-    except InputError:  # too small
+    except InputError:  # too small, or damaged, which is told where it matters
         return working
     return full.width, full.height
 

@@ -12,7 +12,7 @@ from test_camera_search import SEARCH
 from test_panels import draw
 
 from blender_addon.scene import compat, pixels
-from blender_addon.shot import asking, drawn_mask, found_camera
+from blender_addon.shot import asking, drawn_mask, found_camera, source
 from blender_addon.ui import panels
 from blender_addon.work import session, state
 from ex4d.errors import InputError
@@ -154,6 +154,8 @@ def test_over_the_clip_in_the_clip_editor_a_mask_belongs_to_the_frames_of_the_cl
     assert drawn_mask.note(facts) == (
         "The mask is read in scene frames 21 to 33, where the Clip Editor shows these frames of small.mp4."
     )
+    facts.moving_mask = mask
+    assert drawn_mask.note(facts) in draw(panels.draw_source_camera).text
     clip.frame_start = 41
     assert frames_of("later") == pytest.approx(range(61, 74, 3), abs=1)
     clip.frame_offset = 10
@@ -308,6 +310,19 @@ def test_the_job_names_the_pictures_and_they_go_once_the_search_is_over(scene, a
     with pytest.raises(InputError):
         shots.outcome(drawn_mask.prepare(request, found_camera.prepare))
     assert not list((user_folder / "masks").iterdir())
+
+
+def test_open_again_looks_for_the_camera_with_the_mask_too_in_the_frames_that_it_opens(scene, addon, tmp_path):
+    open_shot(tmp_path)
+    facts = scene.ex4d
+    facts.moving_mask = moving_square(scene, {1: (0.3, 0.4), 13: (0.5, 0.4)})
+    facts.part_first, facts.part_frames = 4, 5
+    request = asking.request_again(scene, estimate=False)
+    _known, job = shots.outcome(drawn_mask.prepare(request, source.prepare))
+    assert [blob.name for blob in job.source.moving] == [f"moving_{n:05d}.png" for n in range(1, 6)]
+    assert drawn_mask.scene_frames(facts, request.settings) == [4, 5, 6, 7, 8]
+    facts.motion = "STILL"
+    assert asking.request_again(scene, estimate=False).moving_mask == ""
 
 
 def test_the_mask_is_a_setting_of_one_clip_and_of_its_camera_alone(scene, addon, tmp_path):
