@@ -129,7 +129,8 @@ def note(facts: bpy.types.PropertyGroup) -> str:
     if frames == list(range(facts.start, facts.last + 1)):
         return ""
     return told(
-        "The mask is read in scene frames {first} to {last}, where the Clip Editor shows these frames of {clip}.",
+        "The mask is read in scene frames {first} to {last}, in which the Clip Editor shows the shot's frames of"
+        " {clip}.",
         first=frames[0],
         last=frames[-1],
         clip=clip.name,

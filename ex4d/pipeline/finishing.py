@@ -223,7 +223,7 @@ def note_on_gpu_memory(frames: int, of: int, full: FullSize) -> tuple[str, ...]:
         return ()
     which = "all frames" if frames == of else f"{frames} of the {of} frames"
     return (
-        f"The GPU had too little memory left to draw {which} in {full.width}x{full.height} pixels, so the CPU did:"
+        f"The GPU had too little memory left to draw {which} at {full.width}x{full.height} pixels, so the CPU did:"
         " the pictures are the same, and it took longer.",
     )
 

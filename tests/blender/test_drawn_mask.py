@@ -152,7 +152,7 @@ def test_over_the_clip_in_the_clip_editor_a_mask_belongs_to_the_frames_of_the_cl
     clip = movie_clip(tmp_path, scene)
     assert frames_of("clip") == pytest.approx(range(21, 34, 3), abs=1)
     assert drawn_mask.note(facts) == (
-        "The mask is read in scene frames 21 to 33, where the Clip Editor shows these frames of small.mp4."
+        "The mask is read in scene frames 21 to 33, in which the Clip Editor shows the shot's frames of small.mp4."
     )
     facts.moving_mask = mask
     assert drawn_mask.note(facts) in draw(panels.draw_source_camera).text

@@ -341,7 +341,7 @@ def test_a_take_that_the_gpu_had_no_memory_for_says_that_the_cpu_drew_it(studio,
         out = studio(shifts)
         said = [note for note in take.read_record(out / take.SIDECAR).notes if "GPU" in note]
         expected = (
-            f"The GPU had too little memory left to draw {which} in 256x160 pixels, so the CPU did: the pictures"
+            f"The GPU had too little memory left to draw {which} at 256x160 pixels, so the CPU did: the pictures"
             " are the same, and it took longer."
         )
         assert said == ([expected] if which else [])
