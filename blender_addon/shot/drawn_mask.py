@@ -66,13 +66,16 @@ def draw(request: OpenRequest, folder: Path) -> Steps:
                     mask=request.moving_mask,
                 )
             )
-        drawn = mask_picture.draw(mask, frame, _size(objects.scene_of(request).ex4d), folder)
-        picture = drawn.replace(folder / f"moving_{number + 1:05d}.png")
-        seen = pixels.read(picture)
-        if seen is None:
-            raise InputError(told("Blender could not write the mask to {file}: is the disk full?", file=picture))
-        white = seen[1][::4] >= WHITE
-        covers_some, leaves_some = covers_some or bool(white.any()), leaves_some or not white.all()
+        picture = folder / f"moving_{number + 1:05d}.png"
+        try:
+            mask_picture.draw(mask, frame, _size(objects.scene_of(request).ex4d), folder).replace(picture)
+        except (RuntimeError, OSError):
+            raise InputError(
+                told("Blender could not write the mask to {file}: is the disk full?", file=picture)
+            ) from None
+        if not (covers_some and leaves_some) and (seen := pixels.read(picture)) is not None:
+            white = seen[1][::4] >= WHITE
+            covers_some, leaves_some = covers_some or bool(white.any()), leaves_some or not white.all()
     if not covers_some:
         raise InputError(
             told(

@@ -280,6 +280,18 @@ def test_a_mask_that_covers_nothing_or_everything_or_is_gone_is_named(scene, add
         shots.outcome(drawn_mask.draw(replace(request, moving_mask="Walker"), tmp_path))
 
 
+def test_a_disk_that_takes_no_pictures_is_told_of_and_nothing_stays_in_the_file(scene, addon, tmp_path):
+    open_shot(tmp_path)
+    mask = moving_square(scene, {1: (0.3, 0.4)})
+    before = everything_of(scene)
+    (tmp_path / "full").write_bytes(b"no folder")
+    settings = json.loads(scene.ex4d.source)["settings"]
+    request = replace(SEARCH, scene=scene.name, settings=settings, moving_mask=mask.name)
+    with pytest.raises(InputError, match=r"^Blender could not write the mask to .*moving_00001\.png: is the disk full"):
+        shots.outcome(drawn_mask.draw(request, tmp_path / "full"))
+    assert everything_of(scene) == before
+
+
 def searching(scene, tmp_path):
     """The request for the camera of the scene's shot, whose files are there."""
     facts = scene.ex4d
