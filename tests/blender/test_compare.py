@@ -30,6 +30,7 @@ def paint(path, colour, frames=shots.FRAMES):
 def shot(tmp_path, scene, addon):
     """A shot whose source is red, with a green take and a blue view."""
     depth = shots.open_small(tmp_path)
+    scene.ex4d.result_size = "model"  # the scene renders as many pixels as the movies below have
     take(scene, tmp_path / "view", preview=True)
     take(scene, tmp_path / "one")
     paint(files.absolute(scene.ex4d.image.filepath), RED)
