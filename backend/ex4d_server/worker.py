@@ -106,13 +106,23 @@ class Attempt:
             self._held_back = None
 
     def result(self, facts: dict) -> Result:
-        """The facts and every file in `out`, each on the disk for good."""
-        blobs = []
-        for path in sorted(self.out.iterdir()):
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-            blobs.append(blob_of(path))
-        return Result(facts, tuple(blobs))
+        """The facts, every file in `out`, and the proxy if there is one, each on the disk for good."""
+        proxy = proxy_beside(self.out)
+        return Result(
+            facts, tuple(kept(path) for path in sorted(self.out.iterdir())), kept(proxy) if proxy.is_file() else None
+        )
+
+
+def kept(path: Path) -> Blob:
+    """A file that is on the disk for good once this returns."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+    return blob_of(path)
+
+
+def proxy_beside(out: Path) -> Path:
+    """Where a runner leaves the small movie of a take, see `ex4d.jobs.messages.Result`."""
+    return out.parent / "proxy.mp4"
 
 
 def jpeg(picture: NDArray[np.uint8]) -> bytes:
@@ -191,12 +201,15 @@ def load(factory: str) -> Runner:
 
 def pipeline() -> Runner:
     """The runner of true jobs, with what it keeps warm."""
+    from ex4d.pipeline.leaving import ProxyFile
     from ex4d.pipeline.open import gather
     from ex4d.pipeline.run import run
     from ex4d.pipeline.runtime import Runtime
 
     runtime = Runtime(os.environ.get(RUNS_ON_VARIABLE, "auto"), os.environ.get(DEVICE_VARIABLE, ""))
-    return lambda job, locate, out, progress: run(job, gather(job, locate, Path()), out, runtime, progress)
+    return lambda job, locate, out, progress: run(
+        job, gather(job, locate, Path()), out, runtime, progress, ProxyFile(proxy_beside(out))
+    )
 
 
 def end_with_supervisor() -> None:
