@@ -338,7 +338,7 @@ def server_trouble() -> Advice | None:
                 now.state.trouble, "ex4d.copy_key", (), "Copy My Key", told("{name} does not let you in", name=name)
             )
         return Advice(now.state.trouble, short=told("{name} cannot be used now", name=name))
-    if now.server.is_running or now.environment.busy:
+    if now.server.is_running or now.environment.busy or (now.client is not None and now.client.status == "ready"):
         return Advice(now.state.trouble)
     if now.taken_port:
         short = told("Port {port} is taken by another server", port=now.taken_port)

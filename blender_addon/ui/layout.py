@@ -87,7 +87,8 @@ def _while_busy() -> list[str]:
         return [
             told("{jobs} ahead of this one", jobs=count(now.ahead, "job")) if now.ahead else told("Next in the queue")
         ]
-    left = [told("{time} left", time=seconds(now.eta_s))] if now.eta_s else []
+    left = [told("A proxy is shown until the take is here")] if now.proxy else []
+    left += [told("{time} left", time=seconds(now.eta_s))] if now.eta_s else []
     return left + ([pace(now.stage, now.rate)] if now.rate else [])
 
 
