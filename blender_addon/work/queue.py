@@ -203,7 +203,9 @@ def _stepped(now: State, queue: Queue, event: state.Event | QueueEvent) -> tuple
             wanted = [each for each in queue.waiting if each.request.path == path and each.taken]
             others = [each for each in queue.waiting if each not in wanted]
             left = replace(queue, waiting=(*wanted, *others))
-            return now, left, tuple(PutFirst(each.job_id) for each in wanted)
+            # The one under way may wait on the server too: the last that is put first there is the first.
+            first = [*(each.job_id for each in wanted), *([now.job_id] if wanted and now.taken else [])]
+            return now, left, tuple(PutFirst(job_id) for job_id in first)
         case Restored(waiting):
             follow = tuple(state.Follow(each.job_id) for each in waiting if each.job_id)
             hand_over = tuple(_hand_over(each) for each in waiting if not each.job_id and now.job_id)
