@@ -58,8 +58,8 @@ def _meant(queue: "Queue", digits: str) -> str:
     if found:
         raise InputError(f"{len(found)} jobs that wait begin with {digits}: give more digits of the one you mean.")
     raise InputError(
-        f"No job that you may put first waits under {digits}: `ex4d server queue` shows the digits of each, to the user"
-        " that the server runs as."
+        f"No job that you may put first begins with {digits}: the queue shows the digits of every job that waits to the"
+        " user that the server runs as."
     )
 
 

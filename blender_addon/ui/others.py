@@ -13,8 +13,6 @@ from ..words import capitalised, count, how_far, titled
 from ..work import requests, session
 from ..work.others import Other
 
-WORK = {"reconstruct": "opening a clip", "preview": "path preview", "generate": "take", "fill": "take"}
-
 
 def _found(job_id: str) -> Other:
     """The job of another Blender with this id.
@@ -63,10 +61,12 @@ class EX4D_OT_other_cancel(OnOther, Safe):
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         """Ask."""
         try:
-            what = told_of(_found(self.job_id))
+            other = _found(self.job_id)
         except InputError:  # said when it is carried out
             return self.execute(context)
-        message = told("{job}. Cancel it? Another Blender asked for it.", job=what)
+        message = told("{job}. Cancel it? Another Blender asked for it.", job=told_of(other))
+        if other.state == "done":
+            message = told("{job}. Discard it? It is not offered again.", job=told_of(other))
         return context.window_manager.invoke_confirm(self, event, title=self.bl_label, message=message)
 
     def act(self, context: bpy.types.Context) -> None:
@@ -77,7 +77,8 @@ class EX4D_OT_other_cancel(OnOther, Safe):
         else:
             now.connect().stop(self.job_id)
         now.others.ask_soon()
-        self.tell(told("{job}: cancelled.", job=told_of(other)))
+        said = told("{job}: discarded.", job=told_of(other)) if other.state == "done" else ""
+        self.tell(said or told("{job}: cancelled.", job=told_of(other)))
 
 
 def told_of(other: Other) -> str:
@@ -87,7 +88,8 @@ def told_of(other: Other) -> str:
         far = how_far(titled(entry.stage), entry.step, entry.steps) if entry.stage else word("Running")
     else:
         far = word("waiting") if other.state == "waiting" else word("finished")
-    what = word(WORK.get(entry.work, entry.work))
+    kinds = {"reconstruct": word("opening a clip"), "preview": word("path preview")}
+    what = kinds.get(entry.work, word("take"))
     return f"{entry.file}: {what}, {far}" if entry.file else f"{capitalised(what)}, {far}"
 
 

@@ -45,6 +45,16 @@ def take(job, locate, out, progress):
     return {"coverage": [0.5, 1.0]}
 
 
+def whole_take(job, locate, out, progress):
+    """All other files of the clip as results, after a moment, and a small movie of 200 kB."""
+    progress("Sampling", 1, 1)
+    time.sleep(0.5)
+    for blob in job.source.clip[1:]:
+        (out / blob.name).write_bytes(locate(blob).read_bytes())
+    (out.parent / "proxy.mp4").write_bytes(os.urandom(204_500))
+    return {"coverage": [0.5, 1.0]}
+
+
 def stages(job, locate, out, progress):
     for stage in ("read", "render", "write"):
         for step in range(1, 301):
