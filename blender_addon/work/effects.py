@@ -42,6 +42,7 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
             session.follow(job_id)
         case state.Import(request, update):
             proxies.remove()
+            proxies.discard(update.proxy)
             if isinstance(request, requests.FetchRequest):
                 session.start_task(fetched.bring_in(request, update), state.Imported)
             elif isinstance(request, OpenRequest):

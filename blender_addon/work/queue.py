@@ -39,8 +39,10 @@ class Waiting:
 
     @property
     def results(self) -> tuple[Path, ...]:
-        """Its files, where they came before its turn."""
-        return tuple(self.update.files.values()) if self.update is not None else ()
+        """Its files, and its proxy, where they came before its turn."""
+        if self.update is None:
+            return ()
+        return (*self.update.files.values(), *([] if self.update.proxy is None else [self.update.proxy]))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.media import mastering
-from ex4d.media.frames import Frames, Stream
+from ex4d.media.frames import Frames, Stream, in_8_bits
 from ex4d.media.movie import write_movie
 from ex4d.media.picture import Bits
 from ex4d.pipeline import take
@@ -126,9 +126,9 @@ class ProxyFile:
         write_movie(self.path, small, fps, crf=PROXY_CRF, metadata=metadata, progress=progress)
 
 
-def _small(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A frame (H,W,3) with no side longer than `PROXY_SIDE`, and both even."""
+def _small(frame: NDArray) -> NDArray[np.uint8]:
+    """A frame (H,W,3) of 8 or 16 bits in 8, with no side longer than `PROXY_SIDE`, and both even."""
     height, width = frame.shape[:2]
     scale = min(1.0, PROXY_SIDE / max(height, width))
     size = max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
-    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(in_8_bits(frame), size, interpolation=cv2.INTER_AREA), np.uint8)
