@@ -128,7 +128,7 @@ class Supervisor:
                 for blob in event.result.files:
                     self._blobs.adopt(folder / "out" / blob.name, blob)
                 if (proxy := event.result.proxy) is not None:
-                    self._blobs.adopt(folder / proxy.name, proxy)
+                    self._blobs.adopt(folder / "proxy" / proxy.name, proxy)
             except (OSError, EX4DError) as error:
                 return partial(self._journal.finish, job_id, "failed", f"The result could not be stored: {error}")
             return partial(self._journal.finish, job_id, "done", result=event.result)

@@ -51,6 +51,7 @@ from ex4d_server.orders import (
     Stopped,
     blob_folder,
     log_name,
+    proxy_of,
     work_folder,
 )
 from ex4d_server.platform import host
@@ -68,12 +69,14 @@ STEP_SECONDS = 0.1
 class Attempt:
     """One job under one lease: its folders, its progress, and the order to stop."""
 
-    def __init__(self, socket: zmq.Socket, state: Path, lease: int) -> None:
+    def __init__(self, socket: zmq.Socket, state: Path, lease: int, proxy: bool = False) -> None:
         self._socket, self._lease = socket, lease
         self._blobs, folder = blob_folder(state), work_folder(state, lease)
         self.inputs, self.out = folder / "in", folder / "out"
         self.inputs.mkdir(parents=True)
         self.out.mkdir()
+        if proxy:
+            (folder / "proxy").mkdir()
         self._stage = ""
         self._stage_began = self._last_step = time.monotonic()
         self._last_sent = -math.inf
@@ -107,10 +110,8 @@ class Attempt:
 
     def result(self, facts: dict) -> Result:
         """The facts, every file in `out`, and the proxy if there is one, each on the disk for good."""
-        proxy = proxy_beside(self.out)
-        return Result(
-            facts, tuple(kept(path) for path in sorted(self.out.iterdir())), kept(proxy) if proxy.is_file() else None
-        )
+        files, proxy = tuple(kept(path) for path in sorted(self.out.iterdir())), proxy_of(self.out)
+        return Result(facts, files, kept(proxy) if proxy is not None and proxy.is_file() else None)
 
 
 def kept(path: Path) -> Blob:
@@ -118,11 +119,6 @@ def kept(path: Path) -> Blob:
     with open(path, "rb") as file:
         os.fsync(file.fileno())
     return blob_of(path)
-
-
-def proxy_beside(out: Path) -> Path:
-    """Where a runner leaves the small movie of a take, see `ex4d.jobs.messages.Result`."""
-    return out.parent / "proxy.mp4"
 
 
 def jpeg(picture: NDArray[np.uint8]) -> bytes:
@@ -145,7 +141,7 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner) -> None
     """Run one job and send how it ended."""
     ending: Tagged
     try:
-        attempt = Attempt(socket, state, order.lease)
+        attempt = Attempt(socket, state, order.lease, order.proxy)
         os.chdir(attempt.inputs)  # so that errors name files by their names alone
         facts = runner(order.job, attempt.locate, attempt.out, attempt.progress)
         frame = encode(Finished(order.lease, attempt.result(facts)))
@@ -207,9 +203,13 @@ def pipeline() -> Runner:
     from ex4d.pipeline.runtime import Runtime
 
     runtime = Runtime(os.environ.get(RUNS_ON_VARIABLE, "auto"), os.environ.get(DEVICE_VARIABLE, ""))
-    return lambda job, locate, out, progress: run(
-        job, gather(job, locate, Path()), out, runtime, progress, ProxyFile(proxy_beside(out))
-    )
+
+    def run_here(job: Job, locate: Callable[[Blob], Path], out: Path, progress: Progress) -> dict:
+        proxy = proxy_of(out)
+        leave = ProxyFile(proxy) if proxy is not None else None
+        return run(job, gather(job, locate, Path()), out, runtime, progress, leave)
+
+    return run_here
 
 
 def end_with_supervisor() -> None:

@@ -488,6 +488,7 @@ class Client:
     def _welcomed(self, welcome: Welcome) -> None:
         self.status, self.problem, self.server, self._limits = "ready", "", welcome, welcome.limits
         self._turned_away = self.occupied = False
+        self.trouble = ""
         self._connection.open_bulk(welcome.bulk_port, welcome.session, self._clock())
         same_disk = self._same_disk and self.known is None
         self._exchange = Exchange.of(welcome.exchange, welcome.instance) if same_disk else None

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from ex4d_server.orders import proxy_of
 
 from ex4d.errors import InputError
 from ex4d.jobs.codec import sentence
@@ -41,7 +42,8 @@ def take(job, locate, out, progress):
     content = locate(job.source.clip[0]).read_bytes()
     progress("Sampling", 1, 1)
     (out / "result.mp4").write_bytes(content)
-    (out.parent / "proxy.mp4").write_bytes(content[: len(content) // 50])
+    if proxy := proxy_of(out):
+        proxy.write_bytes(content[: len(content) // 50])
     return {"coverage": [0.5, 1.0]}
 
 
@@ -51,7 +53,7 @@ def whole_take(job, locate, out, progress):
     time.sleep(0.5)
     for blob in job.source.clip[1:]:
         (out / blob.name).write_bytes(locate(blob).read_bytes())
-    (out.parent / "proxy.mp4").write_bytes(os.urandom(204_500))
+    proxy_of(out).write_bytes(os.urandom(204_500))
     return {"coverage": [0.5, 1.0]}
 
 

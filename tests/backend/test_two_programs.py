@@ -208,11 +208,13 @@ def test_a_cancel_that_the_server_has_not_confirmed_is_known_as_such_and_sent_wh
     peer.close()
 
 
-def test_the_proxy_of_a_take_is_neither_fetched_nor_shown_where_the_server_is_on_this_machine(server, take, tmp_path):
+def test_the_proxy_of_a_take_is_neither_made_nor_shown_where_the_server_is_on_this_machine(server, take, tmp_path):
     server.start()
     client = Client(server.address, tmp_path / "one", proxies=True, same_disk=False)
     updates = []
-    last = client.wait(client.submit(*take("take", os.urandom(4 << 20))), updates.append, timeout=20)
+    job_id = client.submit(*take("take", os.urandom(4 << 20)))
+    last = client.wait(job_id, updates.append, timeout=20)
+    assert client._jobs[job_id].done.result.proxy is None, "it is not even made"
     assert set(last.files) == {"result.mp4"}
     assert [update for update in updates if update.proxy] == []
     assert [path.name for path in Path(tmp_path / "one").rglob("*.*")] == ["result.mp4"]
