@@ -12,7 +12,6 @@ import json
 import sqlite3
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -21,16 +20,15 @@ from typing import Any, TypeVar
 
 from ex4d.errors import ServerError
 from ex4d.jobs.codec import sentence
-from ex4d.jobs.messages import TERMINAL, Event, Load, QueueEntry, Result, State
+from ex4d.jobs.messages import DONE_TOLD, TERMINAL, Event, Load, QueueEntry, Result, State
 from ex4d.pipeline.requests import Job, blobs_of, canonical, job_hash
 from ex4d.plain import from_plain, to_plain
 from ex4d_server.disk import Reserve
+from ex4d_server.turns import Leases, Waiting, in_turn
 
 T = TypeVar("T")
 
 MAX_ATTEMPTS = 2
-SHORT = ("reconstruct", "preview")
-"""Kinds of jobs that somebody waits for at a screen: opening a clip, and looking at a path."""
 EVENTS_AT_ONCE = 200
 DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
 """The second is what SQLite makes of a quota and of a limit on the size of files."""
@@ -42,7 +40,8 @@ CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, owner TEXT NOT NULL, hash TEXT NOT NULL, kind TEXT NOT NULL, spec TEXT NOT NULL,
     state TEXT NOT NULL, attempt INTEGER NOT NULL, lease INTEGER NOT NULL, cancelling INTEGER NOT NULL,
     seq INTEGER NOT NULL, error TEXT NOT NULL, result TEXT, created REAL NOT NULL, updated REAL NOT NULL,
-    turn TEXT NOT NULL DEFAULT ''
+    turn TEXT NOT NULL DEFAULT '', file TEXT NOT NULL DEFAULT '', shot TEXT NOT NULL DEFAULT '',
+    front INTEGER NOT NULL DEFAULT 0, urgent INTEGER NOT NULL DEFAULT 0, fetched INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE INDEX IF NOT EXISTS jobs_by_state ON jobs (state);
 CREATE INDEX IF NOT EXISTS jobs_by_turn ON jobs (owner, turn, lease);
@@ -55,7 +54,7 @@ CREATE TABLE IF NOT EXISTS owned (
     owner TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (owner, sha256)
 ) STRICT, WITHOUT ROWID;
 """
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FROM_1 = """
 BEGIN;
 ALTER TABLE jobs ADD COLUMN turn TEXT NOT NULL DEFAULT '';
@@ -64,6 +63,18 @@ PRAGMA user_version = 2;
 COMMIT;
 """
 """In version 1 owners were connections, which are gone: nobody can follow such a job any more."""
+FROM_2 = """
+BEGIN;
+ALTER TABLE jobs ADD COLUMN file TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN shot TEXT NOT NULL DEFAULT '';
+ALTER TABLE jobs ADD COLUMN front INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN urgent INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN fetched INTEGER NOT NULL DEFAULT 0;
+UPDATE jobs SET fetched = 1;
+PRAGMA user_version = 3;
+COMMIT;
+"""
+"""Nobody has said of the jobs of version 2 that they were fetched; most were."""
 
 
 @dataclass(frozen=True)
@@ -129,10 +140,12 @@ class Journal:
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, 1, SCHEMA_VERSION):
+            if version not in range(SCHEMA_VERSION + 1):
                 raise ServerError(f"The journal {self._path} is of another EX-4D version: use another state folder.")
             if version == 1:
                 db.executescript(FROM_1)
+            if version in (1, 2):
+                db.executescript(FROM_2)
             db.executescript(SCHEMA)
             if version != SCHEMA_VERSION:  # with a full disk nothing is written that is there already
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -159,21 +172,22 @@ class Journal:
         spec = self._read("SELECT spec FROM jobs WHERE id = ?", job_id)[0][0]
         return from_plain(Job, json.loads(spec), "job")
 
-    def add(self, job_id: str, job: Job, owner: str, turn: str = "") -> None:
+    def add(self, job_id: str, job: Job, owner: str, turn: str = "", file: str = "", shot: str = "") -> None:
         """Write down a new job; when this returns, it survives any crash.
 
         Args:
             job_id, job: as submitted.
             owner: the key to which it belongs, and its files with it, see `owns`.
             turn: who of this owner; owners, and those of one owner, share the queue, see `next_queued`.
+            file, shot: what it is for, see `ex4d.jobs.messages.Submit`.
         """
         now, spec = self._clock(), canonical(job)
         files = frozenset(blob.sha256 for blob in blobs_of(job))
 
         def change() -> None:
             self._db.execute(
-                "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, 'queued', 0, 0, 0, 0, '', NULL, ?, ?, ?)",
-                (job_id, owner, job_hash(job), to_plain(job)["kind"], spec, now, now, turn),
+                "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, 'queued', 0, 0, 0, 0, '', NULL, ?, ?, ?, ?, ?, 0, 0, 0)",
+                (job_id, owner, job_hash(job), to_plain(job)["kind"], spec, now, now, turn, file, shot),
             )
             self._db.executemany("INSERT OR IGNORE INTO owned VALUES (?, ?)", [(owner, sha256) for sha256 in files])
             self._event(job_id)
@@ -196,33 +210,42 @@ class Journal:
         return next((job_id for job_id, _ in self.in_turn(1)), None)
 
     def in_turn(self, most: int) -> list[tuple[str, str]]:
-        """Ids and owners of the jobs that would start next if none came any more: what somebody waits for at a screen
-        first, then owners take turns, and so do those of one owner, whose jobs go in order.
-
-        Leases rise, so the one with the oldest last lease has waited longest; one that never had any comes first.
-        """
-        lines: dict[tuple[bool, str, str], deque[tuple[int, str]]] = {}
-        for row, job_id, kind, owner, turn in self._read(
-            "SELECT rowid, id, kind, owner, turn FROM jobs WHERE state = 'queued' ORDER BY rowid"
-        ):
-            lines.setdefault((kind not in SHORT, owner, turn), deque()).append((row, job_id))
-        last: dict[tuple[str, ...], int] = {}
-        for _, owner, turn in lines:
+        """Ids and owners of the jobs that would start next if none came any more, see `ex4d_server.turns.in_turn`."""
+        query = "SELECT rowid, id, kind, owner, turn, front, urgent FROM jobs WHERE state = 'queued'"
+        waiting = [Waiting(*row) for row in self._read(query)]
+        last: Leases = {}
+        for owner, turn in {(job.owner, job.turn) for job in waiting}:
             last[owner, turn] = self._last_lease("owner = ? AND turn = ?", owner, turn)
             last[owner,] = self._last_lease("owner = ?", owner)
-        lease = max(last.values(), default=0)
-        found: list[tuple[str, str]] = []
-        while lines and len(found) < most:
-            waiting = min(lines, key=lambda line: (line[0], last[line[1],], last[line[1:]], lines[line][0]))
-            found.append((lines[waiting].popleft()[1], waiting[1]))
-            lease += 1
-            last[waiting[1],] = last[waiting[1:]] = lease
-            if not lines[waiting]:
-                del lines[waiting]
-        return found
+        return [(job.id, job.owner) for job in in_turn(waiting, last, most)]
 
     def _last_lease(self, whose: str, *values: str) -> int:
         return self._read(f"SELECT coalesce(max(lease), 0) FROM jobs WHERE {whose}", *values)[0][0]
+
+    def put_first(self, job_id: str, of_all: bool) -> None:
+        """Let a waiting job be the next of its owner, or of all; what was put first before comes after it.
+
+        Raises:
+            ServerError: it does not wait.
+        """
+        column = "urgent" if of_all else "front"
+        self._write(
+            lambda: self._set(
+                job_id, ("queued",), f"{column} = 1 + (SELECT max({column}) FROM jobs WHERE state = 'queued')"
+            )
+        )
+
+    def note_fetched(self, job_id: str) -> None:
+        """The result of a job is where it belongs, or nobody wants it."""
+        self._write(lambda: self._db.execute("UPDATE jobs SET fetched = 1 WHERE id = ?", (job_id,)))
+
+    def not_fetched(self, owner: str) -> list[str]:
+        """Ids of takes of this owner that are done and that nobody has fetched, the latest first."""
+        query = (
+            "SELECT id FROM jobs WHERE owner = ? AND state = 'done' AND fetched = 0 AND kind IN ('generate', 'fill')"
+            f" ORDER BY updated DESC LIMIT {DONE_TOLD}"
+        )
+        return [job_id for (job_id,) in self._read(query, owner)]
 
     def unfinished(self) -> bool:
         """Whether any job waits or runs."""
@@ -237,11 +260,11 @@ class Journal:
         return [job_id for (job_id,) in self._read("SELECT id FROM jobs WHERE state = 'running' ORDER BY lease")]
 
     def entry(self, job_id: str) -> tuple[str, QueueEntry]:
-        """The owner of a job, and what the queue says of it; whose it is, and on what it runs, others know."""
-        owner, kind = self._read("SELECT owner, kind FROM jobs WHERE id = ?", job_id)[0]
+        """The owner of a job, and what the queue says of it to that; whose it is, and on what it runs, others know."""
+        owner, kind, file, shot = self._read("SELECT owner, kind, file, shot FROM jobs WHERE id = ?", job_id)[0]
         query = "SELECT stage, step, steps FROM events WHERE job = ? ORDER BY seq DESC LIMIT 1"
         stage, step, steps = self._read(query, job_id)[0]
-        return owner, QueueEntry("", kind, "", stage, step, steps, job_id)
+        return owner, QueueEntry("", kind, "", stage, step, steps, job_id, True, file, shot)
 
     def load(self) -> Load:
         """How many jobs run and wait."""
@@ -290,7 +313,7 @@ class Journal:
                 text,
             )
             self._event(job_id, message=sentence(message))
-            for blob in () if result is None else result.files:
+            for blob in () if result is None else result.all_files:
                 self._db.execute(
                     "INSERT OR IGNORE INTO owned SELECT owner, ? FROM jobs WHERE id = ?", (blob.sha256, job_id)
                 )

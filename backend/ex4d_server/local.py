@@ -14,8 +14,9 @@ from typing import IO
 
 import zmq
 
+from ex4d.errors import InputError
 from ex4d.jobs.codec import ProtocolError, decode, encode
-from ex4d.jobs.keys import KeyPair
+from ex4d.jobs.keys import KeyPair, client_keys
 from ex4d.jobs.limits import CONTROL_BYTES, CURVE_BYTES
 from ex4d.jobs.messages import Unloaded
 from ex4d.pipeline.requests import Job
@@ -340,7 +341,15 @@ class LocalExecutor:
             self._attempt = None
             return
         attempt.sent = True
-        self._send(Run(attempt.lease, attempt.job))
+        self._send(Run(attempt.lease, attempt.job, proxy=not self._is_of_own_user()))
+
+    def _is_of_own_user(self) -> bool:
+        """Whether the job is of a program of the server's own user, which is on this machine."""
+        try:
+            keys = client_keys(self._state)
+        except InputError:  # somebody has changed them; a proxy too many does no harm
+            return False
+        return keys is not None and keys.own.public == self._owner
 
     def _send(self, message: Tagged) -> None:
         worker = self._worker

@@ -47,10 +47,11 @@ class Beat(Tagged):
 
 @dataclass(frozen=True)
 class Run(Tagged):
-    """Supervisor: run this job."""
+    """Supervisor: run this job; `proxy` says that somebody on another machine will fetch the result, see `proxy_of`."""
 
     lease: Count
     job: Job
+    proxy: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,16 @@ def log_name(number: int) -> str:
 def work_folder(state: Path, lease: int) -> Path:
     """Folder of one attempt: `in` with links to its files, `out` for what it makes."""
     return state / "work" / str(lease)
+
+
+def proxy_of(out: Path) -> Path | None:
+    """Where a runner is to leave a small movie of a take, see `ex4d.jobs.messages.Result`; None where nobody wants one.
+
+    Args:
+        out: the runner's folder for results.
+    """
+    folder = out.parent / "proxy"
+    return folder / "proxy.mp4" if folder.is_dir() else None
 
 
 def blob_folder(state: Path) -> Path:

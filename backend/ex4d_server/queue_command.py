@@ -1,14 +1,20 @@
-"""`ex4d server queue`: what runs, and who waits for what."""
+"""`ex4d server queue`: what runs, who waits for what, and putting a job before all others."""
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ex4d.cli.asking import Address, Named, answered
+from ex4d.errors import InputError, ServerError
 from ex4d.jobs.address import DEFAULT_ADDRESS
 
 if TYPE_CHECKING:
+    from ex4d.jobs.client import Client
     from ex4d.jobs.messages import Queue, QueueEntry
+
+SHOWN = 8
+"""Digits of a job's id that are shown."""
 
 WORK = {
     "reconstruct": "opens a clip",
@@ -18,14 +24,54 @@ WORK = {
 }
 
 
-def queue(address: Address = DEFAULT_ADDRESS, server: Named = None) -> None:
+def queue(
+    address: Address = DEFAULT_ADDRESS,
+    server: Named = None,
+    first: Annotated[
+        str | None,
+        typer.Option(
+            "--first",
+            metavar="JOB",
+            help="Start this waiting job before all others, named by the digits shown before it. Only for the user that"
+            " the server runs as.",
+        ),
+    ] = None,
+) -> None:
     """Show what runs on a server and what waits, in the order in which it will start as things stand.
 
-    Opening clips and previews come first; then clients take turns.
+    Opening clips and previews come first; then clients take turns. Whoever runs the server sees the digits of each job,
+    others only those of their own.
     """
     found = answered(address, server, lambda client: client.ask_queue(), lambda client: client.queue)
+    if first is not None:
+        job_id = _meant(found, first)
+        found = answered(address, server, partial(_put_first, job_id), _queue_after)
     for line in lines(found):
         typer.echo(line)
+
+
+def _meant(queue: "Queue", digits: str) -> str:
+    """The id of the job that waits and begins with these digits."""
+    found = [entry.job_id for entry in queue.waiting if digits and entry.job_id.startswith(digits.lower())]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"{len(found)} jobs that wait begin with {digits}: give more digits of the one you mean.")
+    raise InputError(
+        f"No job that you may put first begins with {digits}: the queue shows the digits of every job that waits to the"
+        " user that the server runs as."
+    )
+
+
+def _put_first(job_id: str, client: "Client") -> None:
+    client.put_first(job_id, of_all=True)
+    client.ask_queue()
+
+
+def _queue_after(client: "Client") -> "Queue | None":
+    if client.refusal:
+        raise ServerError(client.refusal)
+    return client.queue
 
 
 def lines(queue: "Queue") -> list[str]:
@@ -33,8 +79,12 @@ def lines(queue: "Queue") -> list[str]:
     if not queue.running and not queue.waiting:
         return ["Nothing runs, and nothing waits."]
     width = max(len(entry.client) for entry in (*queue.running, *queue.waiting))
-    found = [f"now  {entry.client:{width}}  {_told(entry)}" for entry in queue.running]
-    found += [f"{place:3}  {entry.client:{width}}  {_told(entry)}" for place, entry in enumerate(queue.waiting, 1)]
+    places = [("now", entry) for entry in queue.running] + [
+        (f"{n:3}", entry) for n, entry in enumerate(queue.waiting, 1)
+    ]
+    found = [
+        f"{place}  {entry.job_id[:SHOWN]:{SHOWN}}  {entry.client:{width}}  {_told(entry)}" for place, entry in places
+    ]
     if queue.more:
         found.append(f"{queue.more} more wait behind these.")
     return found

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -27,7 +27,7 @@ from ex4d.depth import registry
 from ex4d.errors import EX4DError, InputError, ServerError
 from ex4d.generate.base import Memory, Spec
 from ex4d.generate.registry import AUTO, check_options, generators, memory, missing
-from ex4d.jobs.address import DEFAULT_ADDRESS
+from ex4d.jobs.address import DEFAULT_ADDRESS, is_loopback
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence, unpack
 from ex4d.jobs.keys import admitted, announce, client_keys, further_clients, make_keys
 from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CURVE_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, MESSAGE_FRAMES
@@ -42,6 +42,8 @@ from ex4d.jobs.messages import (
     Capabilities,
     Error,
     EstimatorInfo,
+    Fetched,
+    First,
     Follow,
     GeneratorInfo,
     Hello,
@@ -74,7 +76,7 @@ from ex4d_server.devices import devices
 from ex4d_server.disk import Reserve
 from ex4d_server.executor import Deadlines
 from ex4d_server.gate import CLIENTS, Gate
-from ex4d_server.journal import Journal, JournalError
+from ex4d_server.journal import Journal, JournalError, Row
 from ex4d_server.limited_log import LimitedLog
 from ex4d_server.lookout import Lookout
 from ex4d_server.orders import GONE, blob_folder
@@ -95,6 +97,8 @@ AGAIN_SECONDS = 0.2
 """Until events are sent again to a client whose queue was full."""
 HOUSEKEEPING_SECONDS = 0.25
 """How often folders, the reserve, the file `stop` and the lingering are looked at."""
+PRESENT_SECONDS = 10.0
+"""Somebody who was silent for so long, instead of sending a ping every other second, is taken to be gone."""
 SESSIONS = 64
 """Clients with one key at the same time; the one that was silent longest has to say hello again."""
 EVENTS_WAITING, CHUNKS_IN, CHUNKS_OUT = 300, 8, 16
@@ -112,11 +116,12 @@ ABOUT_FILE, STOP_FILE = "server.json", "stop"
 
 @dataclass
 class Peer:
-    """A client that said hello: its key, the secret of its session, and when it was heard last."""
+    """A client that said hello: its key, the secret of its session, when it was heard last, and what it looks after."""
 
     key: str
     session: str
     heard: float
+    jobs: set[str] = field(default_factory=set)
 
 
 class Server:
@@ -410,7 +415,7 @@ class Server:
         message = decode(frames[0].bytes, CLIENT_CONTROL)
         if isinstance(message, Hello):
             self._heard = now
-            return self._welcome(peer, received.key)
+            return self._welcome(peer, received.key, received.address)
         known = self._peers.get(peer)
         if known is None or known.key != received.key:
             self._forget(peer)
@@ -444,20 +449,31 @@ class Server:
         if (own := client_keys(self._state)) is not None:
             names[own.own.public] = OWN_PROGRAMS
 
+        followed = self._followed(key)
+
         def told(job_id: str) -> QueueEntry:
             owner, entry = self._journal.entry(job_id)
-            return replace(
-                entry,
-                client=names.get(owner, GONE_CLIENT),
-                device=self._supervisor.device(job_id),
-                job_id=job_id if owner == key else "",
-            )
+            told = replace(entry, client=names.get(owner, GONE_CLIENT), device=self._supervisor.device(job_id))
+            if owner == key:
+                return replace(told, followed=job_id in followed)
+            return replace(told, own=False, file="", shot="", job_id=job_id if names.get(key) == OWN_PROGRAMS else "")
 
         waiting, load = self._journal.in_turn(QUEUE_TOLD), self._journal.load()
         running = [told(job_id) for job_id in self._journal.running()[:QUEUE_TOLD]]
-        return Queue(tuple(running), tuple(told(job_id) for job_id, _ in waiting), max(load.waiting - len(waiting), 0))
+        return Queue(
+            tuple(running),
+            tuple(told(job_id) for job_id, _ in waiting),
+            max(load.waiting - len(waiting), 0),
+            tuple(told(job_id) for job_id in self._journal.not_fetched(key)),
+        )
 
-    def _welcome(self, peer: bytes, key: str) -> Welcome:
+    def _followed(self, key: str) -> set[str]:
+        """Jobs that a client with this key looks after which is there."""
+        now = self._clock()
+        there = [peer for peer in self._peers.values() if peer.key == key and now - peer.heard < PRESENT_SECONDS]
+        return {job_id for peer in there for job_id in peer.jobs}
+
+    def _welcome(self, peer: bytes, key: str, address: str) -> Welcome:
         now = self._clock()
         self._forget(peer)
         for old in [old for old, known in self._peers.items() if now - known.heard > PEER_SECONDS]:
@@ -473,7 +489,7 @@ class Server:
             self._bulk.port,
             _capabilities(),
             Limits(),
-            self._bulk.exchange,
+            self._bulk.exchange if is_loopback(address) else "",  # a folder of this machine concerns nobody else
             self._peers[peer].session,
             self._load(),
         )
@@ -486,14 +502,34 @@ class Server:
             self._troubles.warning("%s", error)
             return Load()
 
-    def _about_job(self, peer: bytes, message: Follow | Cancel) -> Tagged:
-        row = self._journal.get(message.job_id)
-        if row is None or row.owner != self._peers[peer].key:
+    def _about_job(self, peer: bytes, message: Follow | Cancel | Fetched | First) -> Tagged:
+        row, key = self._journal.get(message.job_id), self._peers[peer].key
+        if isinstance(message, First) and message.of_all:
+            return self._put_first_of_all(message, row, key)
+        if row is None or row.owner != key:
             return Error("unknown_job", "The server does not know this job.", message.job_id)
+        if isinstance(message, Fetched):
+            self._journal.note_fetched(message.job_id)
+            return self._status(peer, message.job_id)
+        if isinstance(message, First):
+            if row.state == "queued":  # else it is under way already, or over
+                self._journal.put_first(message.job_id, of_all=False)
+            return self._status(peer, message.job_id)
         if isinstance(message, Cancel):
             self._supervisor.cancel(message.job_id)
         self._follow(peer, message.job_id, message.since if isinstance(message, Follow) else None)
         return self._status(peer, message.job_id)
+
+    def _put_first_of_all(self, message: First, row: Row | None, key: str) -> Tagged:
+        own = client_keys(self._state)
+        if own is None or key != own.own.public:
+            return Error("refused", "Only whoever looks after the server may put jobs before others'.", message.job_id)
+        if row is None:
+            return Error("unknown_job", "The server does not know this job.", message.job_id)
+        if row.state != "queued":
+            return Error("not_waiting", f"This job does not wait: it is {row.state}.", message.job_id)
+        self._journal.put_first(message.job_id, of_all=True)
+        return Status(message.job_id, row.state, row.attempt, row.seq)
 
     def _submit(self, peer: bytes, message: Submit) -> Tagged:
         if message.hash != job_hash(message.job):
@@ -510,7 +546,7 @@ class Server:
                 return Error(error.code, sentence(error), message.job_id)
             if missing:
                 return Missing(message.job_id, tuple(Holds(sha256, offset) for sha256, offset in missing.items()))
-            self._journal.add(message.job_id, message.job, key, peer.hex())
+            self._journal.add(message.job_id, message.job, key, peer.hex(), message.file, message.shot)
         self._follow(peer, message.job_id, 0)
         return self._status(peer, message.job_id)
 
@@ -526,10 +562,11 @@ class Server:
         known = self._peers[peer]
         if session := self._sessions.find(known.session.encode(), known.key):
             with suppress(ProtocolError, ValueError):  # a row that is damaged has no results
-                session.files.update(blob.sha256 for blob in self._journal.result(job_id).files)
+                session.files.update(blob.sha256 for blob in self._journal.result(job_id).all_files)
 
     def _follow(self, peer: bytes, job_id: str, since: int | None) -> None:
         """Send `peer` the events after `since`; None goes on where it was, or begins at the first."""
+        self._peers[peer].jobs.add(job_id)
         followers = self._followers.setdefault(job_id, {})
         if since is not None or peer not in followers:
             followers[peer] = since or 0

@@ -124,8 +124,11 @@ class Supervisor:
         """What the journal is to be told of the end of an attempt."""
         if isinstance(event, Finished):
             try:
+                folder = self._executor.folder(event.lease)
                 for blob in event.result.files:
-                    self._blobs.adopt(self._executor.folder(event.lease) / "out" / blob.name, blob)
+                    self._blobs.adopt(folder / "out" / blob.name, blob)
+                if (proxy := event.result.proxy) is not None:
+                    self._blobs.adopt(folder / "proxy" / proxy.name, proxy)
             except (OSError, EX4DError) as error:
                 return partial(self._journal.finish, job_id, "failed", f"The result could not be stored: {error}")
             return partial(self._journal.finish, job_id, "done", result=event.result)

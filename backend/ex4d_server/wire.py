@@ -16,12 +16,13 @@ REBIND_SECONDS = 5.0
 class Received:
     """A message: the connection that it came by, the key that the gate has seen there, and its frames.
 
-    Of a message with too many frames one more than are allowed is there.
+    Of a message with too many frames one more than are allowed is there. `address` is whence the connection comes.
     """
 
     peer: bytes
     key: str
     frames: list[zmq.Frame]
+    address: str = ""
 
 
 def receive(socket: zmq.Socket) -> Received:
@@ -31,7 +32,7 @@ def receive(socket: zmq.Socket) -> Received:
         zmq.Again: there is none.
     """
     peer = socket.recv(zmq.NOBLOCK, copy=False)
-    key = str(peer.get("User-Id"))
+    key, address = str(peer.get("User-Id")), str(peer.get("Peer-Address"))
     frames: list[zmq.Frame] = []
     more = peer.more
     while more:
@@ -39,7 +40,7 @@ def receive(socket: zmq.Socket) -> Received:
         more = frame.more
         if len(frames) < MESSAGE_FRAMES:
             frames.append(frame)
-    return Received(peer.bytes, key, frames)
+    return Received(peer.bytes, key, frames, address)
 
 
 def bind_again(bind: Callable[[], zmq.Socket]) -> zmq.Socket:

@@ -51,6 +51,7 @@ from ex4d_server.orders import (
     Stopped,
     blob_folder,
     log_name,
+    proxy_of,
     work_folder,
 )
 from ex4d_server.platform import host
@@ -68,12 +69,14 @@ STEP_SECONDS = 0.1
 class Attempt:
     """One job under one lease: its folders, its progress, and the order to stop."""
 
-    def __init__(self, socket: zmq.Socket, state: Path, lease: int) -> None:
+    def __init__(self, socket: zmq.Socket, state: Path, lease: int, proxy: bool = False) -> None:
         self._socket, self._lease = socket, lease
         self._blobs, folder = blob_folder(state), work_folder(state, lease)
         self.inputs, self.out = folder / "in", folder / "out"
         self.inputs.mkdir(parents=True)
         self.out.mkdir()
+        if proxy:
+            (folder / "proxy").mkdir()
         self._stage = ""
         self._stage_began = self._last_step = time.monotonic()
         self._last_sent = -math.inf
@@ -106,13 +109,16 @@ class Attempt:
             self._held_back = None
 
     def result(self, facts: dict) -> Result:
-        """The facts and every file in `out`, each on the disk for good."""
-        blobs = []
-        for path in sorted(self.out.iterdir()):
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-            blobs.append(blob_of(path))
-        return Result(facts, tuple(blobs))
+        """The facts, every file in `out`, and the proxy if there is one, each on the disk for good."""
+        files, proxy = tuple(kept(path) for path in sorted(self.out.iterdir())), proxy_of(self.out)
+        return Result(facts, files, kept(proxy) if proxy is not None and proxy.is_file() else None)
+
+
+def kept(path: Path) -> Blob:
+    """A file that is on the disk for good once this returns."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+    return blob_of(path)
 
 
 def jpeg(picture: NDArray[np.uint8]) -> bytes:
@@ -135,7 +141,7 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner) -> None
     """Run one job and send how it ended."""
     ending: Tagged
     try:
-        attempt = Attempt(socket, state, order.lease)
+        attempt = Attempt(socket, state, order.lease, order.proxy)
         os.chdir(attempt.inputs)  # so that errors name files by their names alone
         facts = runner(order.job, attempt.locate, attempt.out, attempt.progress)
         frame = encode(Finished(order.lease, attempt.result(facts)))
@@ -191,12 +197,19 @@ def load(factory: str) -> Runner:
 
 def pipeline() -> Runner:
     """The runner of true jobs, with what it keeps warm."""
+    from ex4d.pipeline.leaving import ProxyFile
     from ex4d.pipeline.open import gather
     from ex4d.pipeline.run import run
     from ex4d.pipeline.runtime import Runtime
 
     runtime = Runtime(os.environ.get(RUNS_ON_VARIABLE, "auto"), os.environ.get(DEVICE_VARIABLE, ""))
-    return lambda job, locate, out, progress: run(job, gather(job, locate, Path()), out, runtime, progress)
+
+    def run_here(job: Job, locate: Callable[[Blob], Path], out: Path, progress: Progress) -> dict:
+        proxy = proxy_of(out)
+        leave = ProxyFile(proxy) if proxy is not None else None
+        return run(job, gather(job, locate, Path()), out, runtime, progress, leave)
+
+    return run_here
 
 
 def end_with_supervisor() -> None:

@@ -341,7 +341,8 @@ def server_trouble() -> Advice | None:
                 now.state.trouble, "ex4d.copy_key", (), "Copy My Key", told("{name} does not let you in", name=name)
             )
         return Advice(now.state.trouble, short=told("{name} cannot be used now", name=name))
-    if now.server.is_running or now.environment.busy:
+    answers = now.client is not None and now.client.status == "ready" and now.client.trouble
+    if answers or now.server.is_running or now.environment.busy:
         return Advice(now.state.trouble)
     if now.taken_port:
         short = told("Port {port} is taken by another server", port=now.taken_port)

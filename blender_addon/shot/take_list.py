@@ -36,7 +36,7 @@ def list_again(scene: bpy.types.Scene) -> tuple[int, list[str]]:
             if number.isdecimal() and (int(number), view) not in listed and (folder / movie).is_file():
                 before = len(facts.takes)
                 try:
-                    _list(scene, folder, int(number), view)
+                    list_one(scene, folder, int(number), view)
                     found += 1
                 except InputError as error:
                     while len(facts.takes) > before:
@@ -48,8 +48,12 @@ def list_again(scene: bpy.types.Scene) -> tuple[int, list[str]]:
     return found, damaged
 
 
-def _list(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> None:
-    """One more entry, as far as the files tell what it is, and its strip where it has none."""
+def list_one(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> bpy.types.PropertyGroup:
+    """One more entry, as far as the files tell what it is, and its strip where it has none.
+
+    Raises:
+        InputError: the world that it was made in is not known.
+    """
     facts, entry = scene.ex4d, scene.ex4d.takes.add()
     entry.number, entry.view = number, view
     entry.start, entry.frames = part.opened(facts).start, _length(folder)
@@ -79,6 +83,7 @@ def _list(scene: bpy.types.Scene, folder: Path, number: int, view: bool) -> None
         movie = next(folder / name for name in names if (folder / name).is_file())
         strip = takes.insert_strip(scene, f"EX-4D {entry.title}", movie, start, entry.frames)
         strip["ex4d_take"], strip["ex4d_shot"], strip["ex4d_view"] = number, facts.shot, view
+    return entry
 
 
 def _view_begins(folder: Path, default: int) -> int:

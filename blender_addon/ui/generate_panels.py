@@ -11,6 +11,7 @@ from ..ui.coverage_panel import draw_coverage
 from ..ui.estimate import draw_estimate
 from ..ui.generate_operators import EX4D_OT_generate, EX4D_OT_preview, EX4D_OT_suggest_prompt
 from ..ui.layout import Context, Layout, advise, has_shot, say, say_briefly, settings_column
+from ..ui.others import draw_others
 from ..ui.result import EX4D_OT_show_result
 from ..ui.source_panels import draw_clip_trouble
 from ..ui.take_queue import draw_queue, draw_variations
@@ -43,6 +44,7 @@ def draw_generate(layout: Layout, context: Context) -> None:
     for advice in checks.generator_trouble(context.scene):
         advise(column, context, advice)
     draw_queue(layout, context)
+    draw_others(layout, context)
     now = session.current()
     if not now.state.busy:
         draw_estimate(layout, estimates.of_take(context.scene.ex4d))

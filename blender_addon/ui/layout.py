@@ -4,7 +4,7 @@ import textwrap
 
 import bpy
 
-from ..shot import checks
+from ..shot import checks, proxies
 from ..translations import told
 from ..ui.details import BESIDE_A_BUTTON, EX4D_OT_details, draw_line
 from ..ui.generate_operators import EX4D_OT_cancel
@@ -87,7 +87,8 @@ def _while_busy() -> list[str]:
         return [
             told("{jobs} ahead of this one", jobs=count(now.ahead, "job")) if now.ahead else told("Next in the queue")
         ]
-    left = [told("{time} left", time=seconds(now.eta_s))] if now.eta_s else []
+    left = [told("A proxy is shown until the take is here")] if now.proxy and proxies.is_shown() else []
+    left += [told("{time} left", time=seconds(now.eta_s))] if now.eta_s else []
     return left + ([pace(now.stage, now.rate)] if now.rate else [])
 
 

@@ -6,7 +6,10 @@ import bpy
 from ..ui import drop
 
 TOLD_BY_PANELS = frozenset(
-    {"hide", "show_scene", "own_objects_known", "drop_footage", "details", "use_server", "forget_server"}
+    {
+        *("hide", "show_scene", "own_objects_known", "drop_footage", "details", "use_server", "forget_server"),
+        *("queue_first", "other_fetch", "other_cancel"),
+    }
 )
 """Operators that do nothing without what a panel, or a drop, gives them."""
 

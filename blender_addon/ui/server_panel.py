@@ -3,6 +3,7 @@
 from ..translations import told
 from ..ui import hosts, server_setup
 from ..ui.layout import Context, Layout
+from ..ui.others import draw_others
 from ..ui.preferences import preferences
 from ..ui.server_operators import EX4D_OT_connect, EX4D_OT_server_start, EX4D_OT_server_stop, EX4D_OT_unload
 from ..work import session
@@ -34,5 +35,6 @@ def draw_server(layout: Layout, context: Context) -> None:
         server_setup.draw_online(
             layout, context, told("{name} needs online access, which is off in Blender:", name=now.hosts.name)
         )
+    draw_others(layout, context)
     if not now.hosts.name:
         server_setup.draw(layout.column())

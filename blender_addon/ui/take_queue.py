@@ -6,13 +6,14 @@ from dataclasses import replace
 import bpy
 from bpy.props import IntProperty, StringProperty
 
+from ex4d.errors import InputError
 from ex4d.jobs.messages import GeneratorInfo
 
 from .. import translations
 from ..shot import estimates, options, variations
 from ..ui.estimate import draw_estimate
 from ..ui.layout import Context, Layout, say_briefly
-from ..ui.operator import Job, poll_shot, poll_takes
+from ..ui.operator import Job, Safe, poll_shot, poll_takes
 from ..words import count
 from ..work import capabilities, queue, requests, session, state
 
@@ -83,6 +84,29 @@ class EX4D_OT_queue_cancel(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class EX4D_OT_queue_first(Safe):
+    """Make this take next, before your other waiting takes. Other people's turns stay as they are"""
+
+    bl_idname = "ex4d.queue_first"
+    bl_label = "Next"
+    bl_options = {"REGISTER"}
+
+    path: StringProperty(name="Path", description="Camera path of the take", options={"SKIP_SAVE", "HIDDEN"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Needs a server that answers, and something that waits."""
+        now = session.current()
+        return bool(now.queue.waiting) and now.client is not None and now.client.status == "ready"
+
+    def act(self, context: bpy.types.Context) -> None:
+        """Put it before the others."""
+        now = session.current()
+        if not any(each.request.path == self.path and each.taken for each in now.queue.waiting):
+            raise InputError(translations.told("This take is not waiting on the server."))
+        now.dispatch(queue.NextPressed(self.path))
+
+
 class EX4D_OT_queue_dismiss(bpy.types.Operator):
     """Clear the list of takes that failed"""
 
@@ -118,7 +142,7 @@ def draw_variations(layout: Layout, context: Context) -> None:
 
 def draw_queue(layout: Layout, context: Context) -> None:
     """What waits, in order, and what failed while others went on; nothing where neither is there."""
-    held = session.current().queue
+    held, client = session.current().queue, session.current().client
     for sentence in held.lost:
         say_briefly(layout, context, sentence, "ERROR")
     if held.lost:
@@ -134,6 +158,8 @@ def draw_queue(layout: Layout, context: Context) -> None:
     for place, each in enumerate(held.waiting, start=1):
         row = column.row(align=True)
         row.label(text=f"{place}. {told(each.request, context)}")
+        if each.taken and client is not None and client.status == "ready":
+            row.operator(EX4D_OT_queue_first.bl_idname, text="", icon="TRIA_UP_BAR").path = each.request.path
         row.operator(EX4D_OT_queue_cancel.bl_idname, text="", icon="X", emboss=False).path = each.request.path
 
 
@@ -154,4 +180,4 @@ def _generator(name: str) -> GeneratorInfo | None:
     return capabilities.find(name, server.generators) if server is not None else None
 
 
-CLASSES = (EX4D_OT_variations, EX4D_OT_queue_cancel, EX4D_OT_queue_dismiss)
+CLASSES = (EX4D_OT_variations, EX4D_OT_queue_cancel, EX4D_OT_queue_first, EX4D_OT_queue_dismiss)

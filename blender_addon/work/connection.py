@@ -19,6 +19,7 @@ from ..setup.server_environment import ServerEnvironment, folder_in
 from ..translations import told
 from ..ui.preferences import preferences
 from ..work import server
+from ..work.cancels import Cancels
 from ..work.hosts import Hosts
 from ..work.survey import Survey
 
@@ -44,7 +45,11 @@ class Connection:
         self._looked = -LOOK_INTERVAL_S
         self._probe: server.Probe | None = None
         self._is_new = False
-        self._to_cancel: set[tuple[str, str]] = set()
+
+    @cached_property
+    def cancels(self) -> Cancels:
+        """Jobs to be cancelled as soon as their server can be reached."""
+        return Cancels(compat.user_folder(PACKAGE) / "cancels.json")
 
     @cached_property
     def environment(self) -> ServerEnvironment:
@@ -117,11 +122,9 @@ class Connection:
                 # Servers say in the user's registry where their keys are; the one that is started here is known anyway.
                 self.client = Client(address, downloads, state=self.server.state)
             else:
-                self.client = Client(address, downloads, known=known)
+                self.client = Client(address, downloads, known=known, proxies=True)
             self._address, self._known, self._is_new = address, known, True
-            late = {pair for pair in self._to_cancel if pair[0] == self.hosts.name}
-            self._to_cancel -= late
-            for _name, job_id in late:
+            for job_id in self.cancels.of(self.hosts.name):
                 _cancel(self.client, job_id)
         return self.client
 
@@ -135,19 +138,27 @@ class Connection:
             self.connect().follow(job_id)
 
     def cancel(self, job_id: str) -> None:
-        """Ask the server to stop a job. Where there may be no talking to it now, the next connection does.
+        """Ask the server to stop a job. Where it cannot be reached now, the next connection does, also after Blender
+        was closed.
 
         Raises:
             EX4DError: see `connect`.
         """
         if self.hosts.barred:
-            self._to_cancel.add((self.hosts.name, job_id))
+            self.cancels.add(self.hosts.name, job_id)
             return
         client = self.connect()
+        if client.status != "ready":
+            self.cancels.add(self.hosts.name, job_id)
         if self._is_new:
             _cancel(client, job_id)
         else:
             client.cancel(job_id)
+
+    def settle_cancels(self, client: Client) -> None:
+        """Forget what was to be cancelled once the server has spoken of its end."""
+        if client.status == "ready" and self.cancels.of(self.hosts.name):
+            self.cancels.forget_but(self.hosts.name, client.cancelling)
 
     def use_server(self, name: str) -> None:
         """Let another server do the work, "" for the one on this machine, which is looked for when the timer does.
@@ -230,9 +241,10 @@ class Connection:
         return parse_address(self._address)[1] if occupied else 0
 
     def trouble(self, client: Client, before: str) -> str:
-        """Why the server cannot be reached right now; "" where it can, and while connecting what it was `before`."""
+        """Why the server cannot be reached right now, or cannot do its work, as its disk is full, say; "" where it can,
+        and while connecting what it was `before`."""
         if client.status in ("ready", "connecting"):
-            return client.problem if client.status == "ready" else before
+            return (client.problem or client.trouble) if client.status == "ready" else before
         if self.hosts.name:
             return client.problem
         if self.server.is_running and client.status == "unreachable":

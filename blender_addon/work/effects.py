@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import bpy
 
 from ..scene import motion, objects
-from ..shot import detail, drawn_mask, find, found_camera, playing, source, takes
+from ..shot import detail, drawn_mask, fetched, find, found_camera, playing, proxies, source, takes
 from ..work import memory, queue, requests, state
 from ..work.handing_over import submitted
 from ..work.requests import OpenRequest, TakeRequest
@@ -33,18 +33,24 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
             session.start_task(takes.prepare(request, session.handing_over.known), state.Prepared)
         case state.Prepare(request):
             session.start_task(drawn_mask.prepare(request, _about(request).prepare), state.Prepared)
-        case state.Submit(job, files):
-            session.dispatch(state.Submitted(submitted(session, job, files)))
+        case state.Submit(job, files, again):
+            session.dispatch(state.Submitted(submitted(session, job, files, session.state.request.shot, again)))
         case state.Remember(request, job_id, taken):
             if (scene := objects.find_scene(request)) is not None:
                 scene.ex4d.remember(request, job_id, taken)
         case state.Follow(job_id):
             session.follow(job_id)
         case state.Import(request, update):
-            if isinstance(request, OpenRequest):
+            proxies.remove()
+            proxies.discard(update.proxy)
+            if isinstance(request, requests.FetchRequest):
+                session.start_task(fetched.bring_in(request, update), state.Imported)
+            elif isinstance(request, OpenRequest):
                 session.start_task(_about(request).bring_in(request, update), state.Imported)
             else:
                 session.start_task(takes.bring_in(request, update, session.capabilities), state.Imported)
+        case state.ShowProxy(request, update):
+            proxies.show(request, update)
         case state.CancelJob(job_id):
             session.cancel(job_id)
         case state.Drop():
@@ -52,6 +58,7 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
         case state.Forget(request):
             if (scene := objects.find_scene(request)) is not None:
                 scene.ex4d.forget()
+            proxies.remove()
             if isinstance(request, TakeRequest):
                 takes.forget_path(request)
             elif isinstance(request, OpenRequest):
@@ -63,8 +70,10 @@ def carry_out(session: Session, effect: state.Effect | queue.QueueEffect) -> Non
                 playing.show_arrived(request)
         case queue.HandOver(_) if session.hosts.barred:
             pass  # the next connection gets it
-        case queue.HandOver(request):
-            session.handing_over.add(request)
+        case queue.HandOver(request, again):
+            session.handing_over.add(request, again)
+        case queue.PutFirst(job_id):
+            session.connect().put_first(job_id)
         case queue.Discard(gone):
             if gone.job_id:
                 session.cancel(gone.job_id)

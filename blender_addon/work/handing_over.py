@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import bpy
+
 from ex4d.errors import EX4DError
 from ex4d.pipeline.hashing import KnownFiles
 
@@ -28,13 +30,13 @@ class HandingOver:
 
     def __init__(self) -> None:
         self.known: KnownFiles = {}
-        self._requests: deque[TakeRequest] = deque()
+        self._requests: deque[tuple[TakeRequest, str]] = deque()
         self._work: Steps | None = None
 
-    def add(self, request: TakeRequest) -> None:
-        """Hand over this take after those before it."""
-        if all(request.path != other.path for other in self._requests):
-            self._requests.append(request)
+    def add(self, request: TakeRequest, again: str = "") -> None:
+        """Hand over this take after those before it, under the id that it had already if there is one."""
+        if all(request.path != other.path for other, _again in self._requests):
+            self._requests.append((request, again))
 
     def forget(self) -> None:
         """Hand nothing over any more."""
@@ -45,7 +47,7 @@ class HandingOver:
         """Go on a little; returns whether anything is left."""
         if not self._requests:
             return False
-        request = self._requests[0]
+        request, again = self._requests[0]
         if not _waits(session, request):  # it was cancelled, or its turn came
             self._ended()
             return bool(self._requests)
@@ -57,7 +59,7 @@ class HandingOver:
             self._ended()
             prepared, job = end.value
             try:
-                job_id = submitted(session, job, prepared.files)
+                job_id = submitted(session, job, prepared.files, prepared.shot, again)
             except (EX4DError, OSError) as error:
                 session.dispatch(queue.NotTaken(request, str(error)))
             else:
@@ -77,9 +79,11 @@ class HandingOver:
         self._work = None
 
 
-def submitted(session: Session, job: Any, files: Mapping[str, str]) -> str:
-    """Give a job to the client; its id."""
-    return session.connect().submit(job, {sha: Path(path) for sha, path in files.items()})
+def submitted(session: Session, job: Any, files: Mapping[str, str], shot: str, again: str) -> str:
+    """Give a job of a shot to the client, under the id that it had already if there is one; its id."""
+    places = {sha: Path(path) for sha, path in files.items()}
+    file = bpy.path.basename(bpy.data.filepath)
+    return session.connect().submit(job, places, job_id=again or None, file=file, shot=shot)
 
 
 def _waits(session: Session, request: TakeRequest) -> bool:

@@ -77,12 +77,13 @@ class JobMemory:
 
 
 def keep(waiting: tuple[Waiting, ...]) -> None:
-    """Write what waits into the scenes that it is for; the job of one that the server may not have means nothing."""
+    """Write what waits into the scenes that it is for, with the id under which it was sent, and whether the server has
+    said to have it."""
     texts: dict[str, list] = {}
     for place, each in enumerate(waiting):
         if (scene := objects.find_scene(each.request)) is not None:
             texts.setdefault(scene.name, []).append(
-                [place, each.job_id if each.taken else "", requests.request_to_json(each.request)]
+                [place, each.job_id or each.again, requests.request_to_json(each.request), each.taken]
             )
     for scene in bpy.data.scenes:
         text = json.dumps(texts[scene.name]) if scene.name in texts else ""
@@ -104,14 +105,20 @@ def kept() -> tuple[Waiting, ...]:
     """What waited when the open file was saved, in order; what another version of the add-on wrote is left out."""
     found = []
     for scene in [scene for scene in bpy.data.scenes if scene.library is None]:
-        entries = [(-1, "", scene.ex4d.request)] if scene.ex4d.unsent else []
+        entries = [(-1, scene.ex4d.job_id, scene.ex4d.request, False)] if scene.ex4d.unsent else []
         with suppress(ValueError, TypeError):  # nothing, or not ours
-            entries += [(int(place), str(job_id), str(text)) for place, job_id, text in json.loads(scene.ex4d.waiting)]
-        for place, job_id, text in entries:
+            entries += [_entry(*each) for each in json.loads(scene.ex4d.waiting)]
+        for place, job_id, text, taken in entries:
             if isinstance(request := requests.request_from_json(text), requests.TakeRequest):
                 here = replace(request, scene=scene.name, scene_uid=scene.session_uid)
-                found.append((place, Waiting(here, job_id, taken=bool(job_id))))
+                known = {"job_id": job_id} if taken else {"again": job_id}
+                found.append((place, Waiting(here, taken=taken, **known)))
     by_path: dict[str, Waiting] = {}
     for _place, each in sorted(found, key=lambda pair: pair[0]):
         by_path.setdefault(each.request.path, each)  # a scene that was copied has copies of them
     return tuple(by_path.values())
+
+
+def _entry(place: int, job_id: str, text: str, taken: bool | None = None) -> tuple[int, str, str, bool]:
+    """What `keep` wrote of a take; earlier versions kept ids only of what the server had."""
+    return int(place), str(job_id), str(text), bool(job_id) if taken is None else bool(taken)

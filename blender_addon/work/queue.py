@@ -23,13 +23,14 @@ class Waiting:
         request: what was asked.
         job_id: the server's name for it, once it was handed over.
         update: what the client said of it last; None where it has said nothing yet.
-        taken: as in `State`.
+        taken, again: as in `State`.
     """
 
     request: TakeRequest
     job_id: str = ""
     update: Any = None
     taken: bool = False
+    again: str = ""
 
     @property
     def was_begun(self) -> bool:
@@ -38,8 +39,10 @@ class Waiting:
 
     @property
     def results(self) -> tuple[Path, ...]:
-        """Its files, where they came before its turn."""
-        return tuple(self.update.files.values()) if self.update is not None else ()
+        """Its files, and its proxy, where they came before its turn."""
+        if self.update is None:
+            return ()
+        return (*self.update.files.values(), *([] if self.update.proxy is None else [self.update.proxy]))
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,13 @@ class CancelWaiting:
 
 
 @dataclass(frozen=True)
+class NextPressed:
+    """The user wants a take that waits to be the next."""
+
+    path: str
+
+
+@dataclass(frozen=True)
 class Restored:
     """A .blend was loaded that was saved while these waited."""
 
@@ -93,16 +103,24 @@ class Dismissed:
     """The user has read which takes failed."""
 
 
-QueueEvent = HandedOver | NotTaken | CancelWaiting | Restored | Dismissed
+QueueEvent = HandedOver | NotTaken | CancelWaiting | NextPressed | Restored | Dismissed
 
 # -- effects ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class HandOver:
-    """Give a job that waits to the client."""
+    """Give a job that waits to the client, under the id that it had already if there is one."""
 
     request: TakeRequest
+    again: str = ""
+
+
+@dataclass(frozen=True)
+class PutFirst:
+    """Tell the server which job comes first of those that wait."""
+
+    job_id: str
 
 
 @dataclass(frozen=True)
@@ -117,7 +135,7 @@ class Keep:
     """Write what waits into the .blend."""
 
 
-QueueEffect = HandOver | Discard | Keep
+QueueEffect = HandOver | PutFirst | Discard | Keep
 Effects = tuple[state.Effect | QueueEffect, ...]
 
 
@@ -174,7 +192,7 @@ def _stepped(now: State, queue: Queue, event: state.Event | QueueEvent) -> tuple
             left = replace(queue, waiting=(*queue.waiting, Waiting(request)))
             return now, left, (HandOver(request),) if now.job_id else ()
         case HandedOver(request, job_id):
-            return now, _changed(queue, request.path, request=request, job_id=job_id), ()
+            return now, _changed(queue, request.path, request=request, job_id=job_id, again=""), ()
         case NotTaken(request, message):
             return now, _without(queue, request.path, f"{name_of(request)}: {message}"), _discarded(queue, request.path)
         case CancelWaiting(path):
@@ -183,9 +201,16 @@ def _stepped(now: State, queue: Queue, event: state.Event | QueueEvent) -> tuple
             for each in gone:
                 left, effects = _without(left, each), (*effects, *_discarded(queue, each))
             return now, left, effects
+        case NextPressed(path):
+            wanted = [each for each in queue.waiting if each.request.path == path and each.taken]
+            others = [each for each in queue.waiting if each not in wanted]
+            left = replace(queue, waiting=(*wanted, *others))
+            # The one under way may wait on the server too: the last that is put first there is the first.
+            first = [*(each.job_id for each in wanted), *([now.job_id] if wanted and now.taken else [])]
+            return now, left, tuple(PutFirst(job_id) for job_id in first)
         case Restored(waiting):
             follow = tuple(state.Follow(each.job_id) for each in waiting if each.job_id)
-            hand_over = tuple(HandOver(each.request) for each in waiting if not each.job_id and now.job_id)
+            hand_over = tuple(_hand_over(each) for each in waiting if not each.job_id and now.job_id)
             return now, replace(queue, waiting=(*queue.waiting, *waiting)), (*follow, *hand_over)
         case state.Reconnected(known):
             after, effects = state.transition(now, event)
@@ -203,7 +228,7 @@ def _stepped(now: State, queue: Queue, event: state.Event | QueueEvent) -> tuple
     if isinstance(event, state.Pressed) and after.busy and not now.busy:
         queue = Queue()
     if isinstance(event, state.Submitted) and after.job_id != now.job_id:
-        effects += tuple(HandOver(each.request) for each in queue.waiting if not each.job_id)
+        effects += tuple(_hand_over(each) for each in queue.waiting if not each.job_id)
     if now.busy and not after.busy and after.failed and queue.waiting:
         queue = replace(queue, lost=(*queue.lost, f"{name_of(now.request)}: {after.message}"))
     return after, queue, effects
@@ -214,7 +239,7 @@ def _next(ended: State, queue: Queue) -> tuple[State, Queue, Effects]:
     first, left = queue.waiting[0], replace(queue, waiting=queue.waiting[1:])
     said = {"trouble": ended.trouble, "message": ended.message, "failed": ended.failed}
     if not first.job_id:
-        begun = State("preparing", first.request, stage="Reading Files", **said)
+        begun = State("preparing", first.request, stage="Reading Files", again=first.again, **said)
         return begun, left, (state.Prepare(first.request),)
     following = State("working", first.request, first.job_id, stage="Queued", taken=first.taken, **said)
     effects: Effects = (state.Remember(first.request, first.job_id, first.taken),)
@@ -243,9 +268,14 @@ def _introduced(now: State, queue: Queue, known: frozenset[str]) -> tuple[Queue,
         if each.taken:
             effects += (state.Follow(each.job_id),)
             continue
-        queue = _changed(queue, each.request.path, job_id="", update=None)
-        effects += (HandOver(each.request),) if now.job_id else ()
+        again = each.job_id or each.again
+        queue = _changed(queue, each.request.path, job_id="", update=None, again=again)
+        effects += (HandOver(each.request, again),) if now.job_id else ()
     return queue, effects
+
+
+def _hand_over(waiting: Waiting) -> HandOver:
+    return HandOver(waiting.request, waiting.again)
 
 
 def _changed(queue: Queue, path: str, **changes: Any) -> Queue:
@@ -266,4 +296,4 @@ def _discarded(queue: Queue, path: str) -> Effects:
 
 def _kept(queue: Queue) -> list[tuple[str, str, bool]]:
     """What the .blend keeps of a queue, as far as it can change."""
-    return [(each.request.path, each.job_id, each.taken) for each in queue.waiting]
+    return [(each.request.path, each.job_id or each.again, each.taken) for each in queue.waiting]

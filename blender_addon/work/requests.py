@@ -122,7 +122,25 @@ class DetailRequest:
     scene_uid: int = 0
 
 
-Request = OpenRequest | TakeRequest | FindRequest | DetailRequest
+@dataclass(frozen=True)
+class FetchRequest:
+    """Fetch a take that another Blender of the same user has asked for and left on the server.
+
+    Attributes:
+        scene, scene_uid: as in `OpenRequest`, of the scene where this was asked.
+        shot: that the take is of; its folder may be known here or not.
+        job_id: the server's name for it.
+        file: name of the .blend that it was made for; "" where that is not known.
+    """
+
+    scene: str
+    shot: str
+    job_id: str
+    file: str = ""
+    scene_uid: int = 0
+
+
+Request = OpenRequest | TakeRequest | FindRequest | DetailRequest | FetchRequest
 
 FORMAT = 2
 """Of a request in the .blend; 0.1 wrote none."""
@@ -134,6 +152,8 @@ def undo_name(request: Request) -> str:
         return told("EX-4D: Find Clip")
     if isinstance(request, DetailRequest):
         return told("EX-4D: Set Viewport Detail")
+    if isinstance(request, FetchRequest):
+        return told("EX-4D: Fetch Take")
     if isinstance(request, OpenRequest) and request.only_camera:
         return told("EX-4D: Source Camera")
     if isinstance(request, OpenRequest):

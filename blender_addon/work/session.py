@@ -29,6 +29,7 @@ from ..shot import (
     live_coverage,
     part,
     path_check,
+    proxies,
     saving,
     takes,
 )
@@ -44,6 +45,7 @@ from ..work.connection import Connection
 from ..work.effects import carry_out
 from ..work.handing_over import HandingOver
 from ..work.learning import Learning
+from ..work.others import Others
 from ..work.requests import Request, TakeRequest
 from ..work.state import State
 
@@ -76,6 +78,7 @@ class Session(Connection):
         learning: how long things take.
         clip_looks: what was seen of clips that a file dialog shows.
         coverage: what is real from where the camera is, and along its path.
+        others: jobs of other Blenders of this user.
         settled: what was done for the file that is being written right now.
         paths: what is known of the chosen cameras' paths.
     """
@@ -95,6 +98,7 @@ class Session(Connection):
         self.coverage = live_coverage.LiveCoverage()
         self.disk_use: dict[Path, tuple[float, Any]] = {}
         self.learning = Learning()
+        self.others = Others()
         self._entered = False
         self._drawn_status = ""
         self._task: Iterator | None = None
@@ -173,6 +177,8 @@ class Session(Connection):
                 _redraw()
             if self.client is not None:
                 self._hear(self.client, budget / 2)
+            if self.others.step(self.client):
+                _redraw()
             # The panel shows the status, which is no part of the state: nothing else might draw it again.
             if (status := "" if self.client is None else self.client.status) != self._drawn_status:
                 self._drawn_status = status
@@ -256,6 +262,7 @@ class Session(Connection):
 
     def _hear(self, client: Client, budget: float) -> None:
         self._hear_updates(client, max(budget, MOVING_BUDGET_S) if client.moving else budget)
+        self.settle_cancels(client)
         if client.unloaded is not None:
             self.dispatch(state.Said(client.unloaded.message))
             client.unloaded = None
@@ -305,6 +312,7 @@ class Session(Connection):
         lost = from_0_1.migrate_file()
         homes.look_again()
         part.show_where_missing()
+        proxies.remove()
         for scene in bpy.data.scenes:
             comparison.show_after_render(scene)  # a render was under way when the file was saved
         self._follow_file(lost)
@@ -360,6 +368,7 @@ class Session(Connection):
             self.dispatch(state.ShotGone())
         self._tell(from_0_1.migrate_file())
         part.show_where_missing()
+        proxies.remove(but=self.state.job_id if self.state.proxy else "")
         if self.state.busy and self.state.job_id:
             carry_out(self, state.Remember(self.state.request, self.state.job_id, self.state.taken))
         carry_out(self, queue.Keep())

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ..translations import told
 from ..words import titled
-from ..work.requests import DetailRequest, FindRequest, OpenRequest, Request, TakeRequest, undo_name
+from ..work.requests import DetailRequest, FetchRequest, FindRequest, OpenRequest, Request, TakeRequest, undo_name
 
 # -- state ------------------------------------------------------------------------------------------
 
@@ -30,6 +30,8 @@ class State:
         picture: JPEG of what is being made; empty where there is none.
         trouble: why the server cannot be reached right now; the job waits for it.
         message, failed: how the last request ended, or what else was to be told.
+        again: the id under which the job went to a server that never said to have it: it is sent under the same one.
+        proxy: a small movie of the take stands in the sequencer until its files are here.
     """
 
     phase: Literal["idle", "preparing", "working", "importing"] = "idle"
@@ -46,6 +48,8 @@ class State:
     message: str = ""
     failed: bool = False
     taken: bool = False
+    again: str = ""
+    proxy: bool = False
 
     @property
     def busy(self) -> bool:
@@ -194,10 +198,11 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Submit:
-    """Give the job to the client."""
+    """Give the job to the client, under the id that it had already if there is one."""
 
     job: Any
     files: Mapping[str, str]
+    again: str = ""
 
 
 @dataclass(frozen=True)
@@ -221,6 +226,14 @@ class Import:
     """Start bringing the result into the scene."""
 
     request: Request
+    update: Any
+
+
+@dataclass(frozen=True)
+class ShowProxy:
+    """Put a small movie of the take into the sequencer until its files are here."""
+
+    request: TakeRequest
     update: Any
 
 
@@ -265,7 +278,20 @@ class FindCamera:
     said: str
 
 
-Effect = Prepare | Submit | Remember | Follow | Import | CancelJob | Drop | Forget | ShowResult | PushUndo | FindCamera
+Effect = (
+    Prepare
+    | Submit
+    | Remember
+    | Follow
+    | Import
+    | ShowProxy
+    | CancelJob
+    | Drop
+    | Forget
+    | ShowResult
+    | PushUndo
+    | FindCamera
+)
 
 
 def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
@@ -274,6 +300,11 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
         case Pressed(FindRequest() | DetailRequest() as request) if not state.busy:
             reading = State("importing", request, stage="Reading Files", trouble=state.trouble)
             return reading, (Prepare(request),)
+        case Pressed(FetchRequest() as request) if not state.busy:
+            fetching = State(
+                "working", request, request.job_id, stage="Reconnecting", trouble=state.trouble, taken=True
+            )
+            return fetching, (Follow(request.job_id),)
         case Pressed(request) if not state.busy:
             begun = State("preparing", request, stage="Reading Files", trouble=state.trouble)
             if begun.finds_camera:  # what was said of the opening can still be read
@@ -285,9 +316,9 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             return begun, (*effects, *more)
         case Prepared(request, job) if state.phase == "preparing":
             working = replace(state, phase="working", request=request, stage="Sending", step=0, steps=0)
-            return working, (Submit(job, request.files),)
+            return working, (Submit(job, request.files, state.again),)
         case Submitted(job_id) if state.phase == "working":
-            return replace(state, job_id=job_id), (Remember(state.request, job_id),)
+            return replace(state, job_id=job_id, again=""), (Remember(state.request, job_id),)
         case Reopened(request, job_id) if not state.busy:
             following = State("working", request, job_id, stage="Reconnecting", trouble=state.trouble, taken=True)
             return following, (Follow(job_id),)
@@ -300,7 +331,8 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
         case Reconnected(known) if state.phase == "working" and state.job_id and state.job_id not in known:
             if state.taken:
                 return state, (Follow(state.job_id),)
-            again = replace(state, phase="preparing", job_id="", stage="Reading Files", step=0, steps=0)
+            again = replace(state, phase="preparing", job_id="", again=state.job_id)
+            again = replace(again, stage="Reading Files", step=0, steps=0)
             return replace(again, rate=None, eta_s=None), (Prepare(state.request),)
         case Imported(message, changed) if state.phase == "importing":
             ended = State(message=message, trouble=state.trouble)
@@ -345,7 +377,10 @@ def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
     stage = titled(update.stage or update.state)
     progress = replace(state, stage=stage, step=update.step, steps=update.steps, rate=update.rate, eta_s=update.eta_s)
     progress = replace(progress, ahead=update.ahead)
-    return replace(progress, picture=update.picture, taken=state.taken or update.state != "uploading"), ()
+    progress = replace(progress, picture=update.picture, taken=state.taken or update.state != "uploading")
+    if update.proxy is not None and not state.proxy and isinstance(state.request, TakeRequest):
+        return replace(progress, proxy=True), (ShowProxy(state.request, update),)
+    return progress, ()
 
 
 def _cancelled(state: State) -> str:

@@ -13,30 +13,25 @@ Everything is encrypted for one server: that of this user, whose key is in its s
 on another machine, whose key is in the user's list (`ex4d.jobs.hosts`).
 """
 
-import errno
 import itertools
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
-from ex4d import __version__
 from ex4d.errors import InputError, ServerError
 from ex4d.jobs import hosts, refusals
 from ex4d.jobs.address import EVERYWHERE, is_loopback, parse_address
 from ex4d.jobs.codec import ProtocolError, TooLargeError, decode, encode
 from ex4d.jobs.keys import ClientKeys, check_curve, client_keys, find_state
-from ex4d.jobs.limits import CHUNK_BYTES, CONTROL_BYTES, CURVE_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, JOB_FILES
+from ex4d.jobs.limits import JOB_FILES
+from ex4d.jobs.link import Link
 from ex4d.jobs.messages import (
-    PROTOCOL_VERSION,
     SERVER_BULK,
     SERVER_CONTROL,
     TERMINAL,
@@ -45,10 +40,11 @@ from ex4d.jobs.messages import (
     Chunk,
     Error,
     Event,
+    Fetched,
+    First,
     Follow,
     Get,
     GetFile,
-    Hello,
     Holds,
     Limits,
     Look,
@@ -67,6 +63,7 @@ from ex4d.jobs.messages import (
     Welcome,
 )
 from ex4d.jobs.name_lookup import NameLookup
+from ex4d.jobs.tracked import SURE_SECONDS, JobUpdate, Pace, Tracked
 from ex4d.jobs.transfer import Download, Exchange, Results, Upload
 from ex4d.pipeline.requests import Job, blobs_of, job_hash
 from ex4d.plain import Tagged, from_plain, to_plain
@@ -83,173 +80,11 @@ SENDING_TRIES = 2
 """A file that arrives damaged is sent again this many times in all."""
 SMALL_BYTES = 256 * 1024
 """Files up to this size go over the socket in one piece also where the server sees the same disk."""
-WATCHED = (
-    zmq.EVENT_CONNECTED
-    | zmq.EVENT_DISCONNECTED
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-)
-DROPS = 2
-"""A listener that drops so many connections during the handshake cannot read what is meant for our server."""
+WORTH_SECONDS = 2.0
+"""A proxy is worth showing where the result takes longer than this."""
+LABEL = 100
+"""Letters of a name that are told to the user's other programs."""
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
-
-
-@dataclass(frozen=True)
-class JobUpdate:
-    """Where a job stands.
-
-    Attributes:
-        stage, step, steps: what is done now; bytes while uploading and downloading.
-        rate, eta_s: steps a second and seconds to the end of the stage; None where not known yet.
-        message: a sentence for the user: why it failed, that the server does not answer; "" if all is well.
-        facts, files: what the job found, and its files by name, when done.
-        seq: number of the last event seen, for `Client.follow` after a restart.
-        attempt: how often the server has started it.
-        ahead: while it waits, so many jobs start before it, as things stand; None where that is not known.
-        picture: small JPEG of what is being made, the latest there was; empty where there was none.
-    """
-
-    job_id: str
-    state: Literal["uploading", "queued", "running", "downloading", "done", "failed", "cancelled"]
-    stage: str = ""
-    step: int = 0
-    steps: int = 0
-    rate: float | None = None
-    eta_s: float | None = None
-    message: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, Path] = field(default_factory=dict)
-    seq: int = 0
-    attempt: int = 0
-    picture: bytes = b""
-    ahead: int | None = None
-
-    @property
-    def ended(self) -> bool:
-        """Nothing more will come."""
-        return self.state in TERMINAL
-
-
-class _Connection:
-    """The sockets of one try to reach the server.
-
-    Attributes:
-        asked: for each chunk under way, whose it is. Answers come in this order, and each gives its credit back.
-        keys: with which it is made; None where this user's server is not known.
-        host: whose address is looked up before anything is sent.
-        reached, files_reached: somebody listens there; and at the port for files, which `files_port` is.
-        not_admitted, is_another: it does not let these keys in; or it is not the server that they are for.
-        control, bulk, monitors: its sockets; bulk is there after the welcome.
-        began, heard, pinged: when it was made, when the server spoke last, when it was pinged last.
-    """
-
-    def __init__(self, context: zmq.Context, host: NameLookup, port: int, keys: ClientKeys | None, now: float) -> None:
-        self._context, self.host, self._port = context, host, port
-        self.keys, self._used = keys, keys or ClientKeys.nobodys()
-        self.reached = self.not_admitted = self.is_another = False
-        self._drops, self._failed, self._connected, self._greeted = 0, False, False, False
-        self.control = _dealer(context, CONTROL_BYTES + CURVE_BYTES, self._used)
-        self.monitors = [self.control.get_monitor_socket(WATCHED)]
-        self.bulk: zmq.Socket | None = None
-        self.files_reached, self.files_port, self.files_began = False, 0, now
-        self.asked: deque[tuple[_Tracked, Upload | Download]] = deque()
-        self.began = self.heard = self.pinged = now
-        self.reach()
-
-    def reach(self) -> None:
-        """Connect once it is known where to, and say hello; without keys only on this machine, and without a word, to
-        see whether somebody is there."""
-        if not self.host.address or (self.keys is None and not is_loopback(self.host.host)):
-            return
-        if not self._connected:
-            self._connected = True
-            self.control.connect(f"tcp://{self.host.address}:{self._port}")
-        if self.keys is not None and not self._greeted:
-            with suppress(zmq.Again):  # turned away already: there is no queue until ZeroMQ tries again
-                self.send(Hello(PROTOCOL_VERSION, __version__))
-                self._greeted = True
-
-    def open_bulk(self, port: int, session: str, now: float) -> None:
-        self.files_port, self.files_began = port, now
-        self.bulk = _dealer(self._context, 2 * CHUNK_BYTES, self._used)
-        if session:
-            self.bulk.routing_id = session.encode()
-        self.monitors.append(self.bulk.get_monitor_socket(WATCHED))
-        self.bulk.connect(f"tcp://{self.host.address}:{port}")
-
-    def lost(self) -> bool:
-        """The server closed the connection, or its machine stopped answering heartbeats. May tell who is there."""
-        lost = False
-        for number, monitor in enumerate(self.monitors):
-            while monitor.poll(0):
-                event = recv_monitor_message(monitor)
-                if event["event"] == zmq.EVENT_CONNECTED:
-                    self.reached = True
-                    self.files_reached |= number == 1
-                elif event["event"] == zmq.EVENT_DISCONNECTED:  # after a failed handshake ZeroMQ tries again
-                    lost, self._failed = lost or not self._failed, False
-                else:
-                    self._failed = True
-                    self._judge(event["event"], event["value"])
-        return lost
-
-    def _judge(self, event: int, value: int) -> None:
-        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-            self.not_admitted = True
-        elif event == zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL:
-            self.is_another = True
-        elif value not in (errno.EAGAIN, errno.ETIMEDOUT):
-            self._drops += 1
-            self.is_another = self._drops >= DROPS
-
-    def send(self, *parts: Tagged | memoryview, bulk: bool = False) -> None:
-        """Queue a message; raises `zmq.Again` when the queue is full."""
-        socket = self.bulk if bulk else self.control
-        assert socket is not None
-        socket.send_multipart([part if isinstance(part, memoryview) else encode(part) for part in parts], zmq.NOBLOCK)
-
-    def close(self) -> None:
-        for socket in self.sockets():
-            socket.disable_monitor()
-            socket.close(0)
-        for monitor in self.monitors:
-            monitor.close(0)
-
-    def sockets(self) -> list[zmq.Socket]:
-        return [self.control] if self.bulk is None else [self.control, self.bulk]
-
-
-def _dealer(context: zmq.Context, frame_bytes: int, keys: ClientKeys) -> zmq.Socket:
-    socket = context.socket(zmq.DEALER)
-    keys.put_on(socket)
-    socket.linger = 0
-    socket.maxmsgsize = frame_bytes
-    socket.sndhwm = socket.rcvhwm = 1000
-    socket.reconnect_ivl, socket.reconnect_ivl_max = 100, 1000
-    socket.handshake_ivl = 3000
-    socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
-    return socket
-
-
-class _Tracked:
-    """A job that this client looks after."""
-
-    def __init__(self, update: JobUpdate, submit: Submit | None, files: Mapping[str, Path]) -> None:
-        self.update = update
-        self.submit = submit  # None once the server has the job, or when it is only followed
-        self.files = files
-        self.uploads: dict[str, Upload] = {}
-        self.done: Event | None = None  # what the server said when it had the result
-        self.results: Results | None = None
-        self.cancelled = False
-        self.heard = 0.0  # when its last event came
-        self.met = False  # the server has said something about it on this connection
-
-    def drop_uploads(self) -> None:
-        for upload in self.uploads.values():
-            upload.close()
-        self.uploads = {}
 
 
 class Client:
@@ -261,6 +96,7 @@ class Client:
         same_disk: let the server copy files itself where it sees the same disk; else all goes over the socket.
         state: state folder of the server, for where the user's registry does not know the address.
         known: the server on another machine; None looks for the address in the user's registry, then in the list.
+        proxies: where a take comes over a slow link, fetch its small movie first, see `JobUpdate.proxy`.
         clock: monotonic seconds.
 
     Attributes:
@@ -273,6 +109,8 @@ class Client:
             server, or one that hangs.
         unloaded: the answer to the last `unload`; None until it comes.
         queue: the answer to the last `ask_queue`; None until it comes.
+        trouble: a sentence about a server that is "ready" and cannot do its work now, as of a full disk; else "".
+        refusal: why the server did not do what was asked last about a job that is not looked after here; "" if it did.
 
     Raises:
         InputError: the address is none that can be connected to, or ZeroMQ cannot encrypt here.
@@ -286,6 +124,7 @@ class Client:
         same_disk: bool = True,
         state: Path | None = None,
         known: hosts.KnownServer | None = None,
+        proxies: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         check_curve()
@@ -296,7 +135,7 @@ class Client:
                 " address or name."
             )
         self.status: Literal["connecting", "ready", "unreachable", "refused"] = "connecting"
-        self.problem = ""
+        self.problem = self.trouble = self.refusal = ""
         self.server: ServerInfo | None = None
         self.occupied = False
         self.unloaded: Unloaded | None = None
@@ -307,9 +146,9 @@ class Client:
         self._turned_away = False
         self._limits = Limits()
         self._context = zmq.Context()
-        self._same_disk = same_disk
+        self._same_disk, self._proxies = same_disk, proxies
         self._exchange: Exchange | None = None
-        self._jobs: dict[str, _Tracked] = {}
+        self._jobs: dict[str, Tracked] = {}
         self._to_cancel: set[str] = set()
         self._updates: list[JobUpdate] = []
         self._views: list[Seen | Unseen] = []
@@ -323,13 +162,22 @@ class Client:
 
     # -- what callers use
 
-    def submit(self, job: Job, files: Mapping[str, Path] = NO_FILES, *, job_id: str | None = None) -> str:
+    def submit(
+        self,
+        job: Job,
+        files: Mapping[str, Path] = NO_FILES,
+        *,
+        job_id: str | None = None,
+        file: str = "",
+        shot: str = "",
+    ) -> str:
         """Hand a job over; returns its id at once.
 
         Args:
             job: what to do.
             files: where the content of each blob in it is on this machine, by sha256.
             job_id: one that was made earlier, to submit the same job once more; None makes a new one.
+            file, shot: what it is for, for the user's other programs: name of a .blend, and of a shot in it.
 
         Raises:
             ProtocolError: a field of the job is not allowed; names it.
@@ -349,7 +197,7 @@ class Client:
             raise InputError(
                 f"The job names the file {lacking[0]}, but it was not given: pass its place on this machine."
             )
-        submit = Submit(job_id or str(uuid.uuid4()), job_hash(job), job)
+        submit = Submit(job_id or str(uuid.uuid4()), job_hash(job), job, file[:LABEL], shot[:LABEL])
         try:
             encode(submit)
         except TooLargeError:
@@ -359,13 +207,13 @@ class Client:
                 f"{number} pictures with such long names are too many for one job: use fewer frames, shorter names, or"
                 " make a video of them."
             ) from None
-        self._track(_Tracked(JobUpdate(submit.job_id, "uploading"), submit, files))
+        self._track(Tracked(JobUpdate(submit.job_id, "uploading"), submit, files))
         return submit.job_id
 
     def follow(self, job_id: str, since: int = 0) -> None:
         """Look after a job submitted before, from event number `since`; its results are fetched again."""
         from_plain(Follow, {"kind": "follow", "job_id": job_id, "since": since}, "follow")
-        self._track(_Tracked(JobUpdate(job_id, "queued", seq=since), None, {}))
+        self._track(Tracked(JobUpdate(job_id, "queued", seq=since), None, {}))
 
     @property
     def jobs(self) -> frozenset[str]:
@@ -388,11 +236,51 @@ class Client:
             self._end(tracked, "cancelled", message)
             return
         tracked.cancelled = True
+        self._to_cancel.add(job_id)
         if self.status == "ready":
             self._send(Cancel(job_id))
         elif self.status == "unreachable" or tracked.submit:
-            self._to_cancel.add(job_id)
             self._end(tracked, "cancelled")
+
+    @property
+    def cancelling(self) -> frozenset[str]:
+        """Ids of jobs that are to be cancelled and of whose end the server has not said anything yet."""
+        return frozenset(self._to_cancel)
+
+    def put_first(self, job_id: str, *, of_all: bool = False) -> None:
+        """Ask that a waiting job comes before the others of this key; `of_all`: before those of everybody, which only
+        programs of the server's own user may ask. What speaks against it is in `refusal`.
+
+        Raises:
+            ProtocolError: this is no job's id.
+            ServerError: the server cannot be reached.
+        """
+        self._ask_about(from_plain(First, {"kind": "first", "job_id": job_id, "of_all": of_all}, "first"))
+
+    def stop(self, job_id: str) -> None:
+        """Ask to cancel a job that another program of this user looks after.
+
+        Raises:
+            ProtocolError, ServerError: as `put_first`.
+        """
+        self._ask_about(from_plain(Cancel, {"kind": "cancel", "job_id": job_id}, "cancel"))
+
+    def forget_result(self, job_id: str) -> None:
+        """Say that nobody wants the result of a job any more.
+
+        Raises:
+            ProtocolError, ServerError: as `put_first`.
+        """
+        self._ask_about(from_plain(Fetched, {"kind": "fetched", "job_id": job_id}, "fetched"))
+
+    def _ask_about(self, message: First | Cancel | Fetched) -> None:
+        self._must_be_ready()
+        self.refusal = ""
+        self._send(message)
+
+    def _must_be_ready(self) -> None:
+        if self.status != "ready":
+            raise ServerError(self.problem or f"The EX-4D server at {self._address} has not answered yet.")
 
     def unload(self) -> None:
         """Ask the server to free the memory that its models hold; the answer is in `unloaded` when it has come.
@@ -400,8 +288,7 @@ class Client:
         Raises:
             ServerError: the server cannot be reached.
         """
-        if self.status != "ready":
-            raise ServerError(self.problem or f"The EX-4D server at {self._address} has not answered yet.")
+        self._must_be_ready()
         self.unloaded = None
         self._send(Unload())
 
@@ -486,16 +373,18 @@ class Client:
             tracked.drop_uploads()
             if tracked.results:
                 tracked.results.close()
+            if tracked.proxy:
+                tracked.proxy.remove()
         self._connection.close()
         self._context.term()
 
     # -- connection
 
-    def _connect(self) -> _Connection:
+    def _connect(self) -> Link:
         keys, self._no_keys = self._find_keys()
         if not self._host.pending:
             self._host = NameLookup(self._host.host)  # a name may mean another machine by now
-        return _Connection(self._context, self._host, self._port, keys, self._clock())
+        return Link(self._context, self._host, self._port, keys, self._clock())
 
     def _find_keys(self) -> tuple[ClientKeys | None, str]:
         """The keys for the server at this address, looked up anew, or why there are none."""
@@ -599,18 +488,20 @@ class Client:
     def _welcomed(self, welcome: Welcome) -> None:
         self.status, self.problem, self.server, self._limits = "ready", "", welcome, welcome.limits
         self._turned_away = self.occupied = False
+        self.trouble = ""
         self._connection.open_bulk(welcome.bulk_port, welcome.session, self._clock())
         same_disk = self._same_disk and self.known is None
         self._exchange = Exchange.of(welcome.exchange, welcome.instance) if same_disk else None
         for job_id in self._to_cancel:
             self._send(Cancel(job_id))
-        self._to_cancel.clear()
         for tracked in self._active():
             tracked.met = False
             if tracked.update.message:
                 self._emit(tracked, message="")
-            if tracked.results and tracked.results.download:
-                tracked.results.download.forget_under_way()
+            tracked.pace = None
+            for download in (tracked.proxy, tracked.results and tracked.results.download):
+                if download:
+                    download.forget_under_way()
             self._introduce(tracked)
 
     def _refused(self, sentence: str) -> None:
@@ -628,16 +519,16 @@ class Client:
 
     # -- jobs
 
-    def _active(self) -> list[_Tracked]:
+    def _active(self) -> list[Tracked]:
         return [tracked for tracked in self._jobs.values() if not tracked.update.ended]
 
-    def _track(self, tracked: _Tracked) -> None:
+    def _track(self, tracked: Tracked) -> None:
         self._jobs[tracked.update.job_id] = tracked
         self._emit(tracked, message="" if self.status == "ready" else self.problem)
         if self.status == "ready":
             self._introduce(tracked)
 
-    def _introduce(self, tracked: _Tracked) -> None:
+    def _introduce(self, tracked: Tracked) -> None:
         """Tell the server of a job, after each hello and whenever it has all files."""
         job_id = tracked.update.job_id
         if tracked.submit:
@@ -648,15 +539,18 @@ class Client:
         if tracked.cancelled:
             self._send(Cancel(job_id))
 
-    def _emit(self, tracked: _Tracked, **changes: Any) -> None:
+    def _emit(self, tracked: Tracked, **changes: Any) -> None:
         tracked.update = replace(tracked.update, **changes)
         self._updates.append(tracked.update)
 
-    def _end(self, tracked: _Tracked, state: str, message: str = "", **changes: Any) -> None:
+    def _end(self, tracked: Tracked, state: str, message: str = "", **changes: Any) -> None:
         tracked.drop_uploads()
         if tracked.results:
             tracked.results.close()
             tracked.results = None
+        if tracked.proxy:
+            tracked.proxy.remove()
+            tracked.proxy = None
         self._emit(tracked, state=state, message=message, rate=None, eta_s=None, picture=b"", **changes)
 
     # -- one thing at a time
@@ -688,10 +582,13 @@ class Client:
         elif isinstance(message, Queue):
             self.queue = message
         elif isinstance(message, Pong):
+            self.trouble = message.trouble
             self._told_ahead(message)
         elif isinstance(message, Seen | Unseen):
             self._views.append(message)
         elif isinstance(message, Status | Missing | Event):
+            if not isinstance(message, Missing) and message.state in TERMINAL:
+                self._to_cancel.discard(message.job_id)
             tracked = self._jobs.get(message.job_id)
             if tracked is None or tracked.update.ended:
                 return
@@ -712,6 +609,8 @@ class Client:
 
     def _error(self, error: Error) -> None:
         tracked = self._jobs.get(error.about)
+        if error.code == "unknown_job":
+            self._to_cancel.discard(error.about)
         if error.code == "hello_first":
             self._reconnect()
         elif error.code == "not_admitted":  # it is asked again now and then, as the key may be let in again
@@ -719,6 +618,8 @@ class Client:
         elif tracked is None or tracked.update.ended:
             if not error.about:
                 self._refused(error.message)
+            elif tracked is None:
+                self.refusal = error.message
         elif error.code != "unknown_job":
             self._end(tracked, "failed", error.message)
         elif tracked.cancelled:
@@ -727,7 +628,7 @@ class Client:
             message = "The server does not know this job (its state folder may be another now): start the job again."
             self._end(tracked, "failed", message)
 
-    def _event(self, tracked: _Tracked, event: Event) -> None:
+    def _event(self, tracked: Tracked, event: Event) -> None:
         tracked.heard = self._clock()
         rate = event.step / event.elapsed if event.step and event.elapsed > 0 else None
         changes: dict[str, Any] = {
@@ -744,17 +645,20 @@ class Client:
         if event.state != "done" or event.result is None:
             self._emit(tracked, **changes, state=event.state, seq=event.seq)
         elif tracked.results is None:
+            folder, proxy = self._folder / event.job_id, event.result.proxy
             try:
-                tracked.results = Results(event.result.files, self._folder / event.job_id)
+                tracked.results = Results(event.result.files, folder, proxy)
             except ServerError as error:
                 self._end(tracked, "failed", str(error))
                 return
-            tracked.done = event
-            self._emit(tracked, **changes, state="downloading")
+            if proxy is not None and self._proxies and self.known is not None:
+                tracked.proxy = Download(proxy, folder)
+            tracked.done, tracked.pace = event, None
+            self._emit(tracked, **changes, state="downloading", facts=event.result.facts)
 
     # -- files
 
-    def _move(self, tracked: _Tracked) -> bool:
+    def _move(self, tracked: Tracked) -> bool:
         """Send, ask for or check one chunk of a job's files; False when there is nothing to do for it now."""
         if self.status != "ready" or not tracked.met:
             return False
@@ -771,7 +675,7 @@ class Client:
             self._end(tracked, "failed", str(error))
         return False
 
-    def _send_more(self, tracked: _Tracked, upload: Upload) -> None:
+    def _send_more(self, tracked: Tracked, upload: Upload) -> None:
         blob = upload.blob
         if blob.size > SMALL_BYTES and (ticket := self._ticket(upload.path)):
             upload.by_ticket()
@@ -789,14 +693,14 @@ class Client:
             self._exchange = None
             return ""
 
-    def _ask(self, tracked: _Tracked, transfer: Upload | Download, *parts: Tagged | memoryview) -> None:
+    def _ask(self, tracked: Tracked, transfer: Upload | Download, *parts: Tagged | memoryview) -> None:
         self._connection.asked.append((tracked, transfer))
         self._send(*parts, bulk=True)
 
     def _has_credit(self) -> bool:
         return len(self._connection.asked) < self._limits.credit
 
-    def _local_error(self, tracked: _Tracked, error: OSError) -> None:
+    def _local_error(self, tracked: Tracked, error: OSError) -> None:
         name = Path(error.filename).name if isinstance(error.filename, str | Path) else "of this job"
         if tracked.results and tracked.results.download:
             name = tracked.results.download.blob.name
@@ -832,8 +736,8 @@ class Client:
         except ServerError as error:
             self._end(tracked, "failed", str(error))
 
-    def _arrived(self, tracked: _Tracked, download: Download, offset: int, frames: list[zmq.Frame]) -> None:
-        if tracked.results is None or tracked.results.download is not download:
+    def _arrived(self, tracked: Tracked, download: Download, offset: int, frames: list[zmq.Frame]) -> None:
+        if tracked.results is None or download not in (tracked.proxy, tracked.results.download):
             return
         if download.ticketed:
             download.copied()
@@ -843,7 +747,7 @@ class Client:
             raise ProtocolError("a chunk needs a second frame with the content.")
         self._emit_download(tracked, tracked.results)
 
-    def _missing(self, tracked: _Tracked, missing: Missing) -> None:
+    def _missing(self, tracked: Tracked, missing: Missing) -> None:
         if tracked.submit is None:
             return
         tracked.drop_uploads()
@@ -851,9 +755,10 @@ class Client:
         for holds in missing.blobs:
             if blob := blobs.get(holds.sha256):
                 tracked.uploads[blob.sha256] = Upload(blob, tracked.files[blob.sha256], holds.offset)
+        tracked.pace = Pace(self._clock(), sum(upload.held for upload in tracked.uploads.values()))
         self._emit_uploads(tracked)
 
-    def _held(self, tracked: _Tracked, upload: Upload, holds: Holds) -> None:
+    def _held(self, tracked: Tracked, upload: Upload, holds: Holds) -> None:
         upload.acknowledged(holds.offset)
         if upload.done:
             upload.close()
@@ -861,10 +766,14 @@ class Client:
         if all(upload.done for upload in tracked.uploads.values()):
             self._introduce(tracked)
 
-    def _not_moved(self, tracked: _Tracked, transfer: Upload | Download, error: Error) -> None:
+    def _not_moved(self, tracked: Tracked, transfer: Upload | Download, error: Error) -> None:
         if error.code == "not_seen":  # the server sees less of the disk than we do: over the socket, then
             self._exchange = None
             transfer.by_chunks()
+            return
+        if transfer is tracked.proxy:  # it can be done without
+            tracked.proxy.remove()
+            tracked.proxy = None
             return
         if isinstance(transfer, Download) or error.code != "corrupt" or transfer.tries == SENDING_TRIES:
             raise ServerError(error.message)
@@ -872,27 +781,57 @@ class Client:
         transfer.under_way -= 1
         transfer.start_at(0)
 
-    def _emit_uploads(self, tracked: _Tracked) -> None:
+    def _emit_uploads(self, tracked: Tracked) -> None:
         uploads = tracked.uploads.values()
         done, size = sum(upload.held for upload in uploads), sum(upload.blob.size for upload in uploads)
-        self._emit(tracked, stage="upload", step=done, steps=size)
+        self._emit(tracked, stage="upload", step=done, steps=size, eta_s=tracked.left(self._clock(), done, size))
 
-    def _emit_download(self, tracked: _Tracked, results: Results) -> None:
-        self._emit(tracked, stage="download", step=results.held, steps=results.size, rate=None, eta_s=None)
+    def _emit_download(self, tracked: Tracked, results: Results) -> None:
+        held, size = results.held, results.size
+        left = tracked.left(self._clock(), held, size)
+        self._emit(tracked, stage="download", step=held, steps=size, rate=None, eta_s=left)
 
-    def _fetch(self, tracked: _Tracked, results: Results) -> bool:
+    def _fetch(self, tracked: Tracked, results: Results) -> bool:
         """One thing of the download: check what is there, ask for a chunk, or end when every file is here."""
+        if tracked.proxy is not None and self._fetch_proxy(tracked, tracked.proxy, results):
+            return True
         download = results.current(copy_parts=self._exchange is None)
         if download is None:
             event = tracked.done
             assert event
             assert event.result
+            self._send(Fetched(tracked.update.job_id))
             self._end(tracked, "done", facts=event.result.facts, files=results.files, seq=event.seq)
-        elif download.look():
+            return True
+        if download.look():
             self._emit_download(tracked, results)
-        elif download.next >= download.blob.size or not self._has_credit():
+            return True
+        return self._ask_for_more(tracked, download, results.held)
+
+    def _fetch_proxy(self, tracked: Tracked, proxy: Download, results: Results) -> bool:
+        """One thing of the proxy, which comes first. Once it is here, what has come of the result by then tells whether
+        it is worth showing."""
+        if not proxy.done:
+            return proxy.look() or self._ask_for_more(tracked, proxy, results.held)
+        now = self._clock()
+        if tracked.pace is None or now - tracked.pace.began < SURE_SECONDS:
             return False
-        elif (
+        left = tracked.left(now, results.held, results.size)
+        if left is None or left > WORTH_SECONDS:
+            tracked.proxy = None
+            self._emit(tracked, proxy=proxy.path)
+        else:
+            proxy.remove()
+            tracked.proxy = None
+        return True
+
+    def _ask_for_more(self, tracked: Tracked, download: Download, held: int) -> bool:
+        """Ask for a chunk of a file, or for all of it where the server sees the same disk; False where nothing is to be
+        asked for now. `held` is what of all files is here."""
+        if download.next >= download.blob.size or not self._has_credit():
+            return False
+        tracked.pace = tracked.pace or Pace(self._clock(), held)
+        if (
             download.held == download.under_way == 0
             and download.blob.size > SMALL_BYTES
             and (ticket := self._ticket(download.part))

@@ -17,7 +17,7 @@ from ex4d.pipeline.settings import RenderSettings
 from ex4d.plain import Described, Facts, Gigabytes, Stride, Tagged, Text, Word, between, length, matches
 from ex4d.render.donors import DONOR_FRAMES
 
-PROTOCOL_VERSION = 9
+PROTOCOL_VERSION = 10
 
 Count = Annotated[int, between(0, 2**53)]
 JobId = Annotated[str, matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a uuid in lower case")]
@@ -28,8 +28,10 @@ Matrix = Annotated[tuple[float, ...], length(16, 16)]
 Side = Annotated[int, between(1, VIEW_PIXELS)]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 TERMINAL = ("done", "failed", "cancelled")
-QUEUE_TOLD = 100
-"""At most so many jobs are named in one answer about the queue."""
+QUEUE_TOLD, DONE_TOLD = 100, 20
+"""At most so many jobs that run, or wait, and results that nobody fetched, are named in one answer about the queue."""
+Label = Annotated[str, length(0, 100)]
+"""What people call something, for other programs of the same client."""
 
 
 # -- messages of the control socket -----------------------------------------------------------------
@@ -130,11 +132,16 @@ class Welcome(Tagged):
 
 @dataclass(frozen=True)
 class Submit(Tagged):
-    """Run this job. Sending it twice is harmless; answered by `Status`, `Missing` or `Error`."""
+    """Run this job. Sending it twice is harmless; answered by `Status`, `Missing` or `Error`.
+
+    `file` and `shot` tell the client's other programs what it is for: the name of a .blend, and of a shot in it.
+    """
 
     job_id: JobId
     hash: Sha256
     job: Job
+    file: Label = ""
+    shot: Label = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +157,24 @@ class Cancel(Tagged):
     """Stop this job; answered by `Status` or `Error`. A finished result is not taken back."""
 
     job_id: JobId
+
+
+@dataclass(frozen=True)
+class Fetched(Tagged):
+    """The files of this job are where they belong, or nobody wants them; answered by `Status` or `Error`."""
+
+    job_id: JobId
+
+
+@dataclass(frozen=True)
+class First(Tagged):
+    """Start this waiting job before the client's others of its kind; answered by `Status` or `Error`.
+
+    `of_all`: before those of all clients, which only programs of the server's own user may ask for.
+    """
+
+    job_id: JobId
+    of_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -270,7 +295,10 @@ class QueueEntry:
         work: what it does: the kind of its job.
         device: what it runs on; empty where it waits.
         stage, step, steps: how far it is.
-        job_id: of a job of the client that asks; empty for those of others.
+        job_id: of a job of the client that asks; empty for those of others, but for the server's own user.
+        own: it is the client's that asks. Only then:
+        file, shot: as in `Submit`.
+        followed: a program that looks after it is connected.
     """
 
     client: Word
@@ -280,15 +308,23 @@ class QueueEntry:
     step: Count = 0
     steps: Count = 0
     job_id: Annotated[str, length(0, 36)] = ""
+    own: bool = False
+    file: Label = ""
+    shot: Label = ""
+    followed: bool = False
 
 
 @dataclass(frozen=True)
 class Queue(Tagged):
-    """What runs, and what waits in the order in which it will start as things stand; `more` jobs wait behind those."""
+    """What runs, and what waits in the order in which it will start as things stand; `more` jobs wait behind those.
+
+    `done` are takes of the client that asks which are finished and not fetched yet, the latest first.
+    """
 
     running: Annotated[tuple[QueueEntry, ...], length(0, QUEUE_TOLD)]
     waiting: Annotated[tuple[QueueEntry, ...], length(0, QUEUE_TOLD)]
     more: Count = 0
+    done: Annotated[tuple[QueueEntry, ...], length(0, DONE_TOLD)] = ()
 
 
 @dataclass(frozen=True)
@@ -319,10 +355,19 @@ class Status(Tagged):
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished job made: plain facts, and files to be fetched with `Get`."""
+    """What a finished job made: plain facts, and files to be fetched with `Get`.
+
+    `proxy` is none of them: a small movie of a take's result, to look at while the files are on their way.
+    """
 
     facts: Facts
     files: Annotated[tuple[Blob, ...], length(0, 1000)]
+    proxy: Blob | None = None
+
+    @property
+    def all_files(self) -> tuple[Blob, ...]:
+        """The files, and the proxy."""
+        return self.files if self.proxy is None else (*self.files, self.proxy)
 
 
 @dataclass(frozen=True)
@@ -399,7 +444,7 @@ class GetFile(Tagged):
     ticket: Ticket
 
 
-CLIENT_CONTROL = (Hello, Submit, Follow, Cancel, Unload, Look, Ping, AskQueue)
+CLIENT_CONTROL = (Hello, Submit, Follow, Cancel, Fetched, First, Unload, Look, Ping, AskQueue)
 SERVER_CONTROL = (Welcome, Status, Missing, Event, Unloaded, Seen, Unseen, Error, Pong, Queue)
 CLIENT_BULK = (Put, Get, PutFile, GetFile)
 SERVER_BULK = (Holds, Chunk, Error)

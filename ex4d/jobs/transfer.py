@@ -315,22 +315,29 @@ class Download:
             self._file = None
 
     def discard(self) -> None:
-        """Remove the part."""
+        """Remove the part, and nothing that stands under the blob's name."""
         self.close()
         with suppress(OSError):
             self._part.unlink()
 
+    def remove(self) -> None:
+        """Remove what has come, all of it too."""
+        self.discard()
+        with suppress(OSError):
+            self.path.unlink(missing_ok=True)
+
 
 class Results:
-    """The files of a finished job on their way here, one after the other.
+    """The files of a finished job on their way here, one after the other; the proxy lies beside them, and is none.
 
     Attributes:
         files: those that are here, whole and checked, by name.
         download: the one that is on its way.
     """
 
-    def __init__(self, blobs: tuple[Blob, ...], folder: Path) -> None:
-        if len({blob.name for blob in blobs}) != len(blobs):
+    def __init__(self, blobs: tuple[Blob, ...], folder: Path, proxy: Blob | None = None) -> None:
+        names = [blob.name for blob in (*blobs, *([] if proxy is None else [proxy]))]
+        if len(set(names)) != len(names):
             raise ServerError("The server names two results alike: run the job again.")
         self._blobs, self._folder = blobs, folder
         self.files: dict[str, Path] = {}

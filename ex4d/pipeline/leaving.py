@@ -1,12 +1,18 @@
-"""What a take's videos are written as beside the take's own: the interface, and the file for grading in its folder."""
+"""What a take's videos are written as beside the take's own: the interface, the file for grading in its folder, and the
+small one to look at first."""
 
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
 from ex4d.media import mastering
-from ex4d.media.frames import Frames
+from ex4d.media.frames import Frames, Stream, in_8_bits
+from ex4d.media.movie import write_movie
 from ex4d.media.picture import Bits
 from ex4d.pipeline import take
 from ex4d.pipeline.settings import Master
@@ -86,3 +92,43 @@ class MasterFile:
             mastering.write_prores(place, frames, fps, alpha=mask, metadata=metadata, progress=progress)
         else:
             mastering.write_ffv1(place, frames, fps, metadata=metadata, progress=progress)
+
+
+PROXY_SIDE, PROXY_CRF = 512, 23
+"""Longest side of a proxy in pixels, and how it is compressed: 200 kB for 49 frames of hand-held footage with grain."""
+
+
+@dataclass(frozen=True)
+class ProxyFile:
+    """Leaves a small movie of the result, to be looked at while the result itself is on its way over a slow link."""
+
+    path: Path
+    bits: Bits = 8
+    wants_mask: bool = False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The result alone."""
+        return frozenset({take.RESULT})
+
+    def __call__(
+        self,
+        name: str,
+        frames: Frames,
+        mask: Frames | None,
+        fps: Fraction,
+        metadata: dict[str, str],
+        *,
+        progress: Progress,
+    ) -> None:
+        """See `Leave`."""
+        small = Stream(map(_small, frames), len(frames))
+        write_movie(self.path, small, fps, crf=PROXY_CRF, metadata=metadata, progress=progress)
+
+
+def _small(frame: NDArray) -> NDArray[np.uint8]:
+    """A frame (H,W,3) of 8 or 16 bits in 8, with no side longer than `PROXY_SIDE`, and both even."""
+    height, width = frame.shape[:2]
+    scale = min(1.0, PROXY_SIDE / max(height, width))
+    size = max(2, round(width * scale / 2) * 2), max(2, round(height * scale / 2) * 2)
+    return np.asarray(cv2.resize(in_8_bits(frame), size, interpolation=cv2.INTER_AREA), np.uint8)

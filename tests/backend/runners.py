@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from ex4d_server.orders import proxy_of
 
 from ex4d.errors import InputError
 from ex4d.jobs.codec import sentence
@@ -34,6 +35,26 @@ def copy(job, locate, out, progress):
     (out / "result.mp4").write_bytes(locate(job.source.clip[0]).read_bytes())
     (out / "empty.txt").write_bytes(b"")
     return {"suffix": Path(job.source.clip[0].name).suffix, "pid": os.getpid(), "coverage": [0.5, 1.0]}
+
+
+def take(job, locate, out, progress):
+    """The clip's content as a result, and a small movie of it."""
+    content = locate(job.source.clip[0]).read_bytes()
+    progress("Sampling", 1, 1)
+    (out / "result.mp4").write_bytes(content)
+    if proxy := proxy_of(out):
+        proxy.write_bytes(content[: len(content) // 50])
+    return {"coverage": [0.5, 1.0]}
+
+
+def whole_take(job, locate, out, progress):
+    """All other files of the clip as results, after a moment, and a small movie of 200 kB."""
+    progress("Sampling", 1, 1)
+    time.sleep(0.5)
+    for blob in job.source.clip[1:]:
+        (out / blob.name).write_bytes(locate(blob).read_bytes())
+    proxy_of(out).write_bytes(os.urandom(204_500))
+    return {"coverage": [0.5, 1.0]}
 
 
 def stages(job, locate, out, progress):

@@ -21,6 +21,8 @@ from ex4d.jobs.messages import (
     PROTOCOL_VERSION,
     AskQueue,
     Cancel,
+    Fetched,
+    First,
     Follow,
     Get,
     GetFile,
@@ -81,6 +83,8 @@ class Scene:
             Look(1, self.result.sha256, 0, EYE, EYE, (9.0, 0.0, 8.0, 0.0, 9.0, 8.0, 0.0, 0.0, 1.0), 16, 16),
             Ping(),
             AskQueue(),
+            *(Fetched(job_id) for job_id in (self.done, self.slow)),
+            *(First(job_id, of_all) for job_id in (self.done, self.slow) for of_all in (False, True)),
         ]
         assert {type(message) for message in messages} == set(CLIENT_CONTROL)
         return [[encode(message)] for message in messages]

@@ -479,3 +479,62 @@ def test_through_a_tunnel_a_server_is_known_by_its_key_and_sends_files_by_the_so
         client.close()
     finally:
         tunnel.close()
+
+
+def test_over_a_slow_link_a_small_movie_of_a_take_is_here_long_before_its_files(box, far, tmp_path, shot):
+    """A take of 49 frames of 1920x1080 has 36 MB, and its small movie 0.2; here a fourth of it."""
+    far.slow_down("20mbit")
+    known = KnownServer("gpu-box", box.address.replace(far.ip, far.here), client_keys(box.state).server)
+    hosts.remove("gpu-box")
+    hosts.add(known)
+    content = os.urandom(9 << 20)
+    job, files = shot("take", content)
+    seen: dict[str, float] = {}
+    left = []
+    with far.long_way((5760, 5761), 0.04):
+        client = Client(known.address, tmp_path / "one", known=known, proxies=True)
+        job_id = client.submit(job, files)
+
+        def note(update) -> None:
+            now = time.monotonic()
+            if update.state == "downloading":
+                seen.setdefault("begun", now)
+                left.append((now, update.step, update.eta_s))
+            elif update.stage == "upload":
+                left.append((now, update.step, update.eta_s))
+            if update.proxy:
+                seen.setdefault("proxy", now)
+                assert update.proxy.read_bytes() == content[: len(content) // 50]
+                assert update.facts["coverage"] == [0.5, 1.0], "with what is needed to show it"
+            if update.state == "done":
+                seen["done"] = now
+                assert set(update.files) == {"result.mp4"}
+
+        client.wait(job_id, note, timeout=60)
+        client.close()
+    first, all_ = seen["proxy"] - seen["begun"], seen["done"] - seen["begun"]
+    print(f"first picture after {first:.1f} s, all files after {all_:.1f} s")
+    assert first < 1.5
+    assert all_ > 3
+    told = [(at, eta) for at, _step, eta in left if eta is not None and at > seen["begun"]]
+    assert len(told) > 5
+    for at, eta in told[len(told) // 3 :]:
+        assert abs(seen["done"] - at - eta) < 0.5 + 0.3 * (seen["done"] - at), "the time that was left was left"
+    uploads = [eta for at, _step, eta in left if at < seen["begun"] and eta is not None]
+    assert max(uploads) > 2
+
+
+def test_over_a_fast_link_no_small_movie_is_shown(box, tmp_path, shot):
+    known = hosts.find("gpu-box")
+    client, updates = Client(known.address, tmp_path / "one", known=known, proxies=True), []
+    last = client.wait(client.submit(*shot("take", os.urandom(9 << 20))), updates.append, timeout=30)
+    client.close()
+    assert set(last.files) == {"result.mp4"}
+    assert [update for update in updates if update.proxy] == []
+    assert [path.name for path in (tmp_path / "one").rglob("*.*")] == ["result.mp4"]
+
+
+def test_a_folder_of_the_server_is_told_to_clients_on_its_machine_alone(box, tmp_path):
+    peer = Raw(box.address, keys=hosts.find("gpu-box").keys)
+    assert peer.welcome.exchange == ""
+    peer.close()

@@ -56,8 +56,8 @@ def test_the_queue_names_clients_and_their_work_and_tells_ids_to_their_owners_al
     waiting = client.submit(job, files)
     until(lambda update: update.job_id == waiting and update.state == "queued", client)
     queue = anna.ask(AskQueue())
-    assert [(e.client, e.work, e.device, e.stage, e.job_id) for e in queue.running] == [
-        ("this machine", "reconstruct", "CPU", "wait", "")
+    assert [(e.client, e.work, e.device, e.stage, e.job_id, e.own) for e in queue.running] == [
+        ("this machine", "reconstruct", "CPU", "wait", "", False)
     ]
     assert queue.running[0].steps == 6000
     assert [(e.client, e.work, e.device, e.job_id) for e in queue.waiting] == [("this machine", "reconstruct", "", "")]
@@ -90,8 +90,8 @@ def test_the_command_shows_what_runs_and_what_waits(server, busy):
     until(lambda update: update.job_id == waiting and update.state == "queued", client)
     shown = CliRunner().invoke(build_app(), ["server", "queue", "--address", server.address])
     now, then = shown.output.splitlines()
-    assert now.startswith("now  this machine  opens a clip on CPU: wait ")
-    assert then == "  1  this machine  opens a clip"
+    assert now.startswith(f"now  {blocking[:8]}  this machine  opens a clip on CPU: wait ")
+    assert then == f"  1  {waiting[:8]}  this machine  opens a clip"
     peer = Raw(server.address)
     for job_id in (waiting, blocking):
         peer.ask(Cancel(job_id))

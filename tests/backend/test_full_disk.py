@@ -148,7 +148,12 @@ def test_wherever_in_a_job_the_disk_is_full_nothing_acknowledged_is_lost(server,
     (server.state / "reserve").unlink()
     fill(small_disk / "foreign", room)
     peer.ask(Cancel(slow_id))
-    time.sleep(3)
+    told_client, end = set(), time.monotonic() + 3
+    while time.monotonic() < end:
+        client.poll(0.05)
+        told_client.add(client.trouble)
+    if room == 0:
+        assert any("disk is full" in trouble for trouble in told_client), "each client hears why nothing goes on"
     assert server.process.poll() is None
 
     def states() -> dict[str, str]:
@@ -168,6 +173,7 @@ def test_wherever_in_a_job_the_disk_is_full_nothing_acknowledged_is_lost(server,
     until(lambda: set(states().values()) <= set(ended))
     assert peer.ask(Ping()) == Pong()
     peer.close()
+    until(lambda: (client.poll(), client.status == "ready" and client.trouble == "")[1])
 
 
 def test_a_limit_on_files_is_a_full_disk_too(server, connect, shot):

@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 
 from ex4d.errors import ServerError
 from ex4d.jobs.messages import TERMINAL, Result
-from ex4d.pipeline.requests import Blob, Reconstruct, Source
+from ex4d.pipeline.requests import Blob, Generate, Preview, Reconstruct, Source
 
 BLOB = Blob("0" * 64, 1, "a.mp4")
 JOB = Reconstruct(Source((BLOB,), (BLOB,)))
 RESULT = Result({"width": 16}, (BLOB,))
+TAKE = Generate(Source((BLOB,), (BLOB,)), BLOB)
+AS_IN_2 = "".join(
+    f"ALTER TABLE jobs DROP COLUMN {column};" for column in ("file", "shot", "front", "urgent", "fetched")
+)
 
 
 @pytest.fixture
@@ -151,7 +155,7 @@ def test_a_journal_of_version_1_is_taken_over_and_its_jobs_belong_to_nobody(tmp_
     journal.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:
         db.executescript(
-            "DROP INDEX jobs_by_turn; ALTER TABLE jobs DROP COLUMN turn; DROP TABLE owned;"
+            f"DROP INDEX jobs_by_turn; {AS_IN_2} ALTER TABLE jobs DROP COLUMN turn; DROP TABLE owned;"
             " CREATE INDEX jobs_by_owner ON jobs (owner, lease); PRAGMA user_version = 1;"
         )
     journal = Journal(tmp_path / "journal.sqlite")
@@ -161,3 +165,61 @@ def test_a_journal_of_version_1_is_taken_over_and_its_jobs_belong_to_nobody(tmp_
     assert not journal.owns("connection", BLOB.sha256)
     journal.close()
     Journal(tmp_path / "journal.sqlite").close()
+
+
+def test_takes_of_version_2_are_not_offered_again_and_go_on_as_they_were(tmp_path):
+    journal = Journal(tmp_path / "journal.sqlite")
+    for job_id in ("a", "b"):
+        journal.add(job_id, TAKE, "anna", "x")
+    journal.start("a")
+    journal.finish("a", "done", result=RESULT)
+    assert journal.not_fetched("anna") == ["a"]
+    journal.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.sqlite")) as db:
+        db.executescript(f"{AS_IN_2} PRAGMA user_version = 2;")
+    journal = Journal(tmp_path / "journal.sqlite")
+    assert (journal.not_fetched("anna"), journal.in_turn(9)) == ([], [("b", "anna")])
+    assert journal.entry("b")[1].file == ""
+    journal.close()
+
+
+def order(journal) -> str:
+    return " ".join(job_id for job_id, _owner in journal.in_turn(100))
+
+
+def test_a_job_that_is_put_first_passes_its_owners_others_and_nobody_elses_also_after_a_restart(tmp_path):
+    journal = Journal(tmp_path / "journal.sqlite")
+    for job_id, owner, turn in (
+        *(("a1", "anna", "x"), ("a2", "anna", "x"), ("a3", "anna", "x"), ("a4", "anna", "y")),
+        *(("b1", "bert", "z"), ("b2", "bert", "z")),
+    ):
+        journal.add(job_id, TAKE, owner, turn)
+    assert order(journal) == "a1 b1 a4 b2 a2 a3"
+    journal.put_first("a3", of_all=False)
+    assert order(journal) == "a3 b1 a4 b2 a1 a2"
+    journal.put_first("b2", of_all=False)
+    assert order(journal) == "a3 b2 a4 b1 a1 a2", "Bert's own turn is where it was"
+    journal.put_first("a2", of_all=False)
+    assert order(journal) == "a2 b2 a3 b1 a4 a1", "the last that was put first is the first, whichever window it is of"
+    journal.close()
+    journal = Journal(tmp_path / "journal.sqlite")
+    assert order(journal) == "a2 b2 a3 b1 a4 a1"
+    journal.add("preview", Preview(Source((BLOB,), (BLOB,)), BLOB), "carl", "w")
+    assert order(journal).startswith("preview a2"), "what somebody waits for at a screen still comes before takes"
+    journal.close()
+
+
+def test_what_the_servers_user_puts_first_passes_everybody(tmp_path):
+    journal = Journal(tmp_path / "journal.sqlite")
+    for job_id, owner in (("a1", "anna"), ("a2", "anna"), ("b1", "bert"), ("b2", "bert")):
+        journal.add(job_id, TAKE, owner)
+    journal.put_first("b2", of_all=True)
+    assert order(journal) == "b2 a1 b1 a2", "which counts as a turn of Bert's"
+    journal.put_first("a2", of_all=True)
+    journal.close()
+    journal = Journal(tmp_path / "journal.sqlite")
+    assert order(journal) == "a2 b2 a1 b1"
+    journal.start("a2")
+    with pytest.raises(ServerError, match="is not queued"):
+        journal.put_first("a2", of_all=True)
+    journal.close()

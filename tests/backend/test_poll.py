@@ -9,7 +9,7 @@ import zmq
 from server_process import until
 
 from ex4d.jobs import client as client_module
-from ex4d.jobs import transfer
+from ex4d.jobs import link, transfer
 from ex4d.jobs.client import Client
 from ex4d.pipeline.hashing import Hasher, blob_of
 
@@ -44,7 +44,7 @@ def test_poll_looks_at_the_clock_after_each_thing_and_stops_when_the_budget_is_u
 
 def test_the_client_never_flushes_a_file_and_starts_no_thread():
     """A flush takes 200 ms on a busy disk, and Blender has no room for threads."""
-    for module in (client_module, transfer):
+    for module in (client_module, link, transfer):
         source = Path(module.__file__).read_text()
         assert re.findall(r"sync\(|threading|Thread|concurrent", source) == []
         assert not re.search(r"send\w*\([^)]*copy=False", source), "pyzmq would start one"
@@ -52,6 +52,7 @@ def test_the_client_never_flushes_a_file_and_starts_no_thread():
 
 def test_nothing_in_the_client_waits_but_wait():
     source = Path(client_module.__file__).read_text().replace(inspect.getsource(Client._sleep_until_readable), "")
+    source += Path(link.__file__).read_text()
     assert source.count("_sleep_until_readable(") == 1
     assert "_sleep_until_readable(" in inspect.getsource(Client.wait)
     assert "sleep(" not in source
@@ -85,7 +86,7 @@ def test_a_big_file_is_hashed_a_piece_at_a_time(tmp_path):
 
 def test_a_hello_that_a_connection_has_no_room_for_is_said_later(server, connect, monkeypatch):
     server.start()
-    said, real = [], client_module._Connection.send
+    said, real = [], client_module.Link.send
 
     def send(self, *parts, **options):
         said.append(parts)
@@ -93,7 +94,7 @@ def test_a_hello_that_a_connection_has_no_room_for_is_said_later(server, connect
             raise zmq.Again
         real(self, *parts, **options)
 
-    monkeypatch.setattr(client_module._Connection, "send", send)
+    monkeypatch.setattr(client_module.Link, "send", send)
     client = connect(server)
     until(lambda: client.poll() or client.status == "ready")
     assert len(said) == 3

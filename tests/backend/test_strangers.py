@@ -28,6 +28,8 @@ from ex4d.jobs.keys import ClientKeys, KeyPair, client_keys, make_keys
 from ex4d.jobs.limits import CHUNK_BYTES, CREDIT
 from ex4d.jobs.messages import (
     Cancel,
+    Fetched,
+    First,
     Follow,
     Get,
     GetFile,
@@ -123,9 +125,10 @@ def test_a_client_whose_key_was_taken_back_says_so(server, tmp_path, monkeypatch
 def test_another_key_of_the_same_server_learns_nothing_of_jobs_and_files(scene):
     other = Raw(scene.server.address, keys=admit(scene.server, "other"))
     for job_id in (scene.done, scene.slow, str(uuid.uuid4())):
-        for message in (Follow(job_id, 0), Cancel(job_id)):
+        for message in (Follow(job_id, 0), Cancel(job_id), Fetched(job_id), First(job_id)):
             answer = other.ask(message)
             assert (answer.code, answer.message) == ("unknown_job", "The server does not know this job.")
+        assert other.ask(First(job_id, of_all=True)).code == "refused"
     assert other.ask(Unload()) == Unloaded(False, "Nothing is loaded.")
     unknown = other.ask_bulk(Get("0" * 64, 0))
     for sha256 in (scene.result.sha256, scene.half.sha256):

@@ -130,6 +130,19 @@ def test_where_nobody_listens_the_server_does_not_answer(scene, addon):
     assert now.taken_port == 0
 
 
+@pytest.mark.parametrize("python", ["", "/usr/bin/python3"])
+def test_what_the_server_itself_lacks_is_told_without_a_button_that_would_not_help(scene, ready, python):
+    preferences().python = python
+    client = session.current().client
+    client.trouble = "The server's disk is full: free some space where its state folder is."
+    session.current().tick()
+    advice = checks.server_trouble()
+    assert (advice.text, advice.operator) == (client.trouble, "")
+    client.trouble = ""
+    session.current().tick()
+    assert checks.server_trouble() is None
+
+
 def test_without_a_server_nothing_is_ready_unless_generate_would_start_one(scene, ready):
     session.current().client = None
     (advice,) = checks.warnings(scene)

@@ -135,7 +135,7 @@ def test_a_queued_take_with_a_large_plate_is_handed_over_in_steps_and_the_plate_
         read.append(hasher.path)
         return step(hasher, size)
 
-    def submit(job, files):
+    def submit(job, files, **about):
         submitted.append((job, files))
         return f"job {len(submitted) + 1}"
 

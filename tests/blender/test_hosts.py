@@ -177,6 +177,7 @@ def queued(tmp_path, monkeypatch):
         def __init__(self, *given, **named):
             self.did, self.jobs, self.updates = [], set(), []
             self.status, self.problem, self.server, self.unloaded, self.moving = "ready", "", None, None, False
+            self.trouble, self.queue, self.cancelling = "", None, frozenset()
             clients.append(self)
 
         def poll(self, budget):
@@ -190,7 +191,14 @@ def queued(tmp_path, monkeypatch):
         def cancel(self, job_id):
             self.did.append(("cancel", job_id))
 
-        def submit(self, job, files):
+        def ask_queue(self):
+            pass
+
+        def submit(self, job, files, *, job_id=None, file="", shot=""):
+            if job_id:
+                self.jobs.add(job_id)
+                self.did.append(("submit again", job_id))
+                return job_id
             made = f"{len(clients)}{len(self.jobs) + 1}111111-1111-4111-8111-111111111111"
             self.jobs.add(made)
             self.did.append(("submit", type(job).__name__))
@@ -228,8 +236,8 @@ def test_takes_on_a_server_outlast_that_blender_may_not_go_online(queued):
     online()
     for _ in range(3):
         now.tick()
-    assert clients[1].did == [("follow", A), ("follow", B), ("submit", "Generate")]
-    assert (now.state.job_id, [each.job_id for each in now.queue.waiting]) == (A, [B, D])
+    assert clients[1].did == [("follow", A), ("follow", B), ("submit again", C)], "not twice, should the server have it"
+    assert (now.state.job_id, [each.job_id for each in now.queue.waiting]) == (A, [B, C])
     assert not now.queue.lost
 
 
@@ -260,7 +268,7 @@ def test_a_file_with_a_take_under_way_can_be_opened_while_blender_may_not_go_onl
     assert (now.state.job_id, len(now.queue.waiting)) == (A, 2)
     online()
     now.tick()
-    assert clients[1].did == [("follow", A), ("follow", B), ("submit", "Generate")]
+    assert clients[1].did == [("follow", A), ("follow", B), ("submit again", C)]
     assert not now.queue.lost
     assert all(path.exists() for path in paths)
 
@@ -338,7 +346,7 @@ def two_scenes(scene, monkeypatch):
     followed, now, other = [], session.current(), bpy.data.scenes.new("Other")
     now.hosts.read_again()
     client = SimpleNamespace(
-        follow=followed.append, status="ready", problem="", server=None, unloaded=None, moving=False
+        follow=followed.append, status="ready", problem="", trouble="", server=None, unloaded=None, moving=False
     )
     client.poll, client.close = lambda budget: [], lambda: None
     monkeypatch.setattr(now, "connect", lambda: client)

@@ -609,6 +609,7 @@ def test_the_panel_is_drawn_again_when_the_server_answers_or_does_not(addon, mon
     client = SimpleNamespace(
         status="connecting",
         problem="",
+        trouble="",
         poll=lambda seconds: [],
         moving=False,
         unloaded=None,

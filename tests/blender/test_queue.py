@@ -137,6 +137,73 @@ def test_one_that_waits_is_cancelled_and_the_others_are_made():
     assert after(queue.CancelWaiting("gone"), now=now, held=held)[2] == ()
 
 
+def test_the_take_that_shall_be_next_comes_before_the_others_here_and_on_the_server_but_for_the_one_under_way():
+    now, held, _effects = after(
+        state.Updated(JobUpdate("job 1", "queued")),
+        state.Updated(JobUpdate("job 2", "queued")),
+        state.Updated(JobUpdate("job 3", "queued")),
+        now=under_way()[0],
+        held=under_way()[1],
+    )
+    now, held, effects = after(queue.NextPressed(THREE.path), now=now, held=held)
+    assert seeds(held) == [3, 2]
+    assert effects == (queue.PutFirst("job 3"), queue.PutFirst("job 1"), queue.Keep())
+    now, held, effects = after(queue.NextPressed("gone"), now=now, held=held)
+    assert (seeds(held), effects) == ([3, 2], ())
+
+
+def test_what_a_server_never_said_to_have_is_sent_again_under_its_own_id_so_that_none_is_made_twice():
+    """The answer may have been lost, and the job not."""
+    now, held = under_way()
+    now, held, effects = after(state.Reconnected(), now=now, held=held)
+    assert (now.phase, now.again, [each.again for each in held.waiting]) == ("preparing", "job 1", ["job 2", "job 3"])
+    now, held, effects = after(state.Prepared(ONE, "a job"), now=now, held=held)
+    assert effects == (state.Submit("a job", ONE.files, "job 1"),)
+    now, held, effects = after(state.Submitted("job 1"), now=now, held=held)
+    assert effects[1:] == (queue.HandOver(TWO, "job 2"), queue.HandOver(THREE, "job 3"))
+    now, held, _effects = after(queue.HandedOver(TWO, "job 2"), now=now, held=held)
+    assert [(each.job_id, each.again) for each in held.waiting] == [("job 2", ""), ("", "job 3")]
+    now, held, effects = after(state.CancelPressed(), state.Failed("gone"), now=now, held=held)
+    assert now.again == "job 3"
+
+
+def test_the_file_keeps_the_ids_of_takes_that_were_sent_and_not_confirmed(scene):
+    waiting = tuple(
+        Waiting(replace(request, scene=scene.name), job_id, taken=taken, again=again)
+        for request, job_id, taken, again in (
+            (ONE, "job 1", True, ""),
+            (TWO, "job 2", False, ""),
+            (THREE, "", False, "3"),
+        )
+    )
+    memory.keep(waiting)
+    assert [(each.job_id, each.taken, each.again) for each in memory.kept()] == [
+        ("job 1", True, ""),
+        ("", False, "job 2"),
+        ("", False, "3"),
+    ]
+    scene.ex4d.waiting = json.dumps(
+        [entry[:3] for entry in json.loads(scene.ex4d.waiting)][:1]
+    )  # of an earlier version
+    assert [(each.job_id, each.taken) for each in memory.kept()] == [("job 1", True)]
+
+
+def test_a_proxy_is_shown_once_and_told_until_the_take_is_imported():
+    now, held = under_way()
+    coming = JobUpdate("job 1", "downloading", stage="download", step=1, steps=9, eta_s=7.0)
+    now, held, effects = after(state.Updated(coming), now=now, held=held)
+    assert not now.proxy
+    assert not any(isinstance(effect, state.ShowProxy) for effect in effects)
+    here = replace(coming, step=2, proxy=Path("proxy.mp4"))
+    now, held, effects = after(state.Updated(here), now=now, held=held)
+    assert (now.proxy, effects) == (True, (state.ShowProxy(ONE, here),))
+    now, held, effects = after(state.Updated(replace(here, step=3)), now=now, held=held)
+    assert (now.proxy, effects) == (True, ())
+    done = JobUpdate("job 1", "done", proxy=Path("proxy.mp4"))
+    now, held, effects = after(state.Updated(done), state.Imported("Take 001 is there."), now=now, held=held)
+    assert (now.request, now.proxy) == (TWO, False)
+
+
 def test_a_server_that_does_not_answer_a_script_ends_all_of_them():
     now, held = under_way()
     now, held, effects = after(state.Troubled("No answer."), state.GaveUp(), now=now, held=held)

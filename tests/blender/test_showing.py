@@ -251,6 +251,7 @@ def test_the_menu_that_f3_searches_has_every_operator_under_the_name_of_the_addo
     labels = {getattr(bpy.ops.ex4d, name).get_rna_type().name for name in dir(bpy.ops.ex4d)}
     assert {"Open Clip", "Generate EX-4D", "Show Result", "Bake to New Camera"} <= set(layout.buttons)
     of_one_thing = {"Show Scene", "Use Server", "Remove Server from List"}  # which the button names
+    of_one_thing |= {"Next", "Fetch Take", "Cancel in Another Blender"}
     assert labels - set(layout.buttons) == {"Details", "Got It", "Hide", "Footage as EX-4D Shot", *of_one_thing}
     entry = SimpleNamespace(layout=SimpleNamespace(separator=lambda: None, menu=lambda name: entries.append(name)))
     entries = []

@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import av
 import bpy
 import numpy as np
 import pytest
@@ -161,3 +162,80 @@ def test_the_menu_says_what_each_server_can_do_and_how_busy_it_is(scene, tmp_pat
     assert told("asleep") == "cannot be used now"
     assert re.fullmatch(r".+, idle", told("gpu-box"))
     now.survey.close()
+
+
+def grainy(path: Path, frames: int = 5) -> Path:
+    """A clip of 1920x1080 with grain, as cameras make it: it does not compress well, and neither do its takes."""
+    from fractions import Fraction
+
+    rng, (height, width) = np.random.default_rng(0), (1080, 1920)
+    rows, columns = np.mgrid[:height, :width]
+    picture = np.stack([rows * 0.2, columns * 0.1, (rows + columns) * 0.05], axis=-1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(24))
+        stream.width, stream.height, stream.pix_fmt, stream.options = width, height, "yuv420p", {"crf": "16"}
+        for t in range(frames):
+            grain = rng.normal(0, 9, (height, width, 1))
+            frame = np.clip(np.roll(picture, 8 * t, axis=1) + grain, 0, 255).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def test_over_a_slow_link_a_take_is_seen_as_a_proxy_until_its_files_are_here(scene, tmp_path, box, far):
+    from blender_addon.scene import compat
+    from blender_addon.shot import takes
+    from blender_addon.ui import layout
+    from blender_addon.work import session
+
+    introduce(box, tmp_path)
+    server = hosts.find("gpu-box")
+    hosts.add(hosts.KnownServer(server.name, server.address.replace(far.ip, far.here), server.key))
+    bpy.context.preferences.system.use_online_access = True
+    clip = grainy(tmp_path / "grain.mp4")
+    far.slow_down("20mbit")
+    with far.long_way((5750, 5751), 0.04):
+        bpy.ops.ex4d.use_server(name="gpu-box")
+        now = session.current()
+        tick_until(lambda: now.client.status == "ready")
+        scene.ex4d.camera_motion = "still"
+        assert bpy.ops.ex4d.open_clip(filepath=str(clip), longest_side=256) == {"FINISHED"}
+        assert bpy.ops.ex4d.camera_preset(preset="30", amount=10) == {"FINISHED"}
+        strips, rendered = compat.strips(scene), scene.render.use_sequencer
+        now.press(takes.request_take(scene, preview=False))
+        tick_until(lambda: now.state.stage == "Download", 200)
+        begun = time.monotonic()
+        tick_until(lambda: len(strips) == 1)
+        seen = time.monotonic() - begun
+        (proxy,) = strips
+        small, _ = movie(bpy.path.abspath(proxy.filepath))
+        assert (proxy.name, compat.strip_range(proxy)) == ("EX-4D Proxy", (scene.ex4d.start, scene.ex4d.start + 5))
+        assert small.shape == (5, 288, 512, 3)
+        assert not scene.ex4d.takes
+        assert not scene.render.use_sequencer, "F12 still renders the scene"
+        tick_until(lambda: bool(now.state.eta_s))
+        assert layout._while_busy()[0] == "A proxy is shown until the take is here"
+        assert layout._while_busy()[1].endswith(" left")
+        bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "meanwhile.blend"))
+        tick_until(lambda: not now.state.busy)
+        done = time.monotonic() - begun
+    print(f"seen after {seen:.1f} s, all files after {done:.1f} s")
+    assert seen < 1.5 < 3 < done
+    (strip,) = strips
+    assert strip.name.startswith("EX-4D Take 001")
+    assert compat.strip_range(strip) == (scene.ex4d.start, scene.ex4d.start + 5)
+    large, _ = movie(bpy.path.abspath(strip.filepath))
+    assert large.shape == (5, 1080, 1920, 3)
+    coarse = [m.reshape(5, 72, each, 128, each, 3).mean((2, 4)) for m, each in ((large, 15), (small, 4))]
+    assert np.abs(coarse[0] - coarse[1]).mean() < 2, "the proxy shows the take"
+    assert rendered
+    assert not scene.render.use_sequencer
+    folder = takes.take_folder(scene, 1)
+    assert not (folder / "proxy.mp4").exists()
+    assert not list((tmp_path / "user" / "downloads").rglob("proxy.mp4"))
+    now.disconnect()
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "meanwhile.blend"))
+    session.current().enter_file()
+    fresh = bpy.context.scene
+    assert compat.all_strips(fresh) == [], "one that was saved meanwhile goes when the file is opened"
+    assert fresh.render.use_sequencer, "it was off while that was the only strip"

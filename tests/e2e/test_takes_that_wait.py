@@ -75,6 +75,8 @@ def test_closing_the_file_loses_no_take_that_waits(scene, tmp_path, has_them):
     fresh = bpy.context.scene
     assert seeds_of_takes(fresh) == [0, 1, 2]
     assert (fresh.ex4d.job_id, fresh.ex4d.waiting) == ("", "")
+    strips = [_takes.strip_of(fresh, entry.number) for entry in fresh.ex4d.takes]
+    assert [strip["ex4d_job"] for strip in strips] == wanted, "none is made twice, should the server have had it"
 
 
 def test_a_server_that_is_killed_makes_all_of_them_once_it_is_back(scene, server):
