@@ -53,6 +53,14 @@ def serve(
             max=64,
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            help="Run the jobs on the machines of a Ray cluster, named by the address of its head, such as"
+            " 10.0.0.5:6379; this machine has to be one of it. See docs/cluster.md.",
+        ),
+    ] = None,
     idle: Annotated[
         float | None,
         typer.Option(
@@ -80,7 +88,9 @@ def serve(
     from ex4d_server.server import serve as run_server
 
     deadlines = replace(Deadlines.for_step(step_deadline or Deadlines.step), idle=idle or Deadlines.idle)
-    run_server(address, state, files_port=files_port, deadlines=deadlines, workers=workers, linger=linger)
+    run_server(
+        address, state, files_port=files_port, deadlines=deadlines, workers=workers, cluster=cluster, linger=linger
+    )
 
 
 @server.command()

@@ -1,7 +1,7 @@
 """A server whose workers run tests/backend/runners.py: python serve.py ADDRESS STATE [OPTIONS as JSON].
 
 Options: fields of `Deadlines`, "linger", "file_limit" (bytes), "descriptors" (most that it may have open),
-"soft_descriptors" (to begin with), "workers".
+"soft_descriptors" (to begin with), "workers", "cluster" (an address).
 """
 
 import json
@@ -26,14 +26,16 @@ if __name__ == "__main__":
             resource.setrlimit(limit, (value, value))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the workers, which import `runners`
-    linger, workers = options.pop("linger", None), options.pop("workers", None)
+    linger, workers, cluster = (options.pop(name, None) for name in ("linger", "workers", "cluster"))
+    runner = options.pop("runner", "runners:make")
     try:
         serve(
             address,
             Path(state),
-            runner="runners:make",
+            runner=runner,
             deadlines=Deadlines(**options),
             workers=workers,
+            cluster=cluster,
             linger=linger,
         )
     except EX4DError as error:
