@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import queue
+import socket
 import subprocess
 import sys
 import threading
@@ -39,6 +40,7 @@ START_SECONDS = 120.0
 AGAIN_SECONDS = 5.0
 """Between the end of the process that talks to Ray and the start of the next."""
 CLOSE_SECONDS = 5.0
+KNOCK_SECONDS = 5.0
 LOG_NAME = "cluster.log"
 RAY = Package("ray", "cluster")
 
@@ -111,9 +113,10 @@ class Cluster:
     def __init__(self, address: str, state: Path, runner: str, clock: Callable[[], float] = time.monotonic) -> None:
         if not RAY.is_there:
             raise InputError(
-                f"A cluster needs Ray, which is not installed here: {RAY.install}. Where pip finds none, Ray has none for"
-                " this system or Python: run the server on Linux."
+                f"A cluster needs Ray, which is not installed here: {RAY.install}. If pip finds none, Ray has none"
+                " for this system or Python: run the server on Linux."
             )
+        _check_listening(address)
         self._address, self._runner = address, runner
         self._state, self._clock = state, clock
         self._numbers = count(1)
@@ -292,3 +295,17 @@ def cluster_executors(
             executor.close()
         raise
     return found
+
+
+def _check_listening(address: str) -> None:
+    """Raises `InputError` where nothing listens at the address of a cluster; Ray itself looks for 40 s."""
+    name, _, port = address.rpartition(":")
+    if not name or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(f"{address} is not the address of a Ray cluster: write its head's, such as 10.0.0.5:6379.")
+    try:
+        socket.create_connection((name, int(port)), KNOCK_SECONDS).close()
+    except OSError as error:
+        raise InputError(
+            f"No Ray cluster answers at {address} ({error.strerror or error}): start one with `ray start --head`, or"
+            " name the head of one that runs."
+        ) from error

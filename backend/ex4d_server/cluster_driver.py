@@ -29,8 +29,8 @@ SUSPECT_SECONDS = 30.0
 """A machine that has lost an actor does not count for so long: it may be gone without Ray knowing that yet."""
 KNOCK_SECONDS = 60.0
 MODE, MODE_TOKEN, MODE_NONE = "RAY_AUTH_MODE", "token", "disabled"
-LET_IN, TURNED_AWAY = 0, 3
-"""What `--knock` ends with."""
+TURNED_AWAY = 3
+"""What `--knock` ends with where it is not let in."""
 
 Told = dict[str, Any]
 
@@ -189,56 +189,61 @@ class Driver:
             self._tell(**report)
 
 
+class Refused(Exception):
+    """A cluster that cannot be used, and why."""
+
+
 def connect(address: str) -> Any:
     """The package, connected to a cluster.
 
     Raises:
-        Refused: it cannot be used, and why.
+        Refused: it does not answer, is open to everybody, takes another token, or is of another version.
     """
     import ray
 
-    if knock(address) != TURNED_AWAY:
+    # With the usual connection Ray tries for half a minute, and then does not say what was wrong.
+    found = knock(address)
+    if found is None:
+        raise Refused(f"No Ray cluster answers at {address}: start one with `ray start --head`, or name its head.")
+    if not found:
         raise Refused(
-            f"The Ray cluster at {address} cannot be reached, or lets in everybody who can reach it: start all of it with"
-            " RAY_AUTH_MODE=token."
+            f"The Ray cluster at {address} does not take this user's token: copy ~/.ray/auth_token from its head, or"
+            " name such a file with RAY_AUTH_TOKEN_PATH."
+        )
+    if is_open(address):
+        raise Refused(
+            f"The Ray cluster at {address} runs whatever anybody sends to it: stop it, and start it on each machine"
+            " with RAY_AUTH_MODE=token."
         )
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
-    except ray.exceptions.AuthenticationError as error:
-        raise Refused(
-            f"The Ray cluster at {address} does not take this user's token: copy ~/.ray/auth_token from a machine of"
-            " the cluster, or name the file with RAY_AUTH_TOKEN_PATH."
-        ) from error
     except Exception as error:  # Ray raises many kinds
         raise Refused(f"The Ray cluster at {address} cannot be used: {_last_line(error)}") from error
     return ray
 
 
-class Refused(Exception):
-    """A cluster that cannot be used."""
+def knock(address: str) -> bool | None:
+    """Whether a cluster lets this process in, by the token that it has; None where no cluster answers."""
+    from ray._raylet import GcsClient
+    from ray.exceptions import AuthenticationError
+
+    try:
+        GcsClient(address=address)
+    except AuthenticationError as error:
+        print(error, file=sys.stderr, flush=True)
+        return False
+    except Exception as error:  # Ray raises many kinds
+        print(error, file=sys.stderr, flush=True)
+        return None
+    return True
 
 
-def knock(address: str) -> int:
-    """Whether a cluster lets somebody in who has no token, as an exit code of `--knock`; another one where it did not
-    answer."""
+def is_open(address: str) -> bool:
+    """Whether a cluster lets in who has no token. That is tried in another process, as Ray reads its settings once."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
-    command = [sys.executable, "-m", "ex4d_server.cluster_driver", "--knock", address]
-    environment[MODE] = MODE_NONE
-    try:
-        return subprocess.run(command, env=environment, stdout=sys.stderr, timeout=KNOCK_SECONDS).returncode
-    except subprocess.TimeoutExpired:
-        return 1
-
-
-def knock_without_token(address: str) -> int:
-    """Try to get in; for a process that has no token."""
-    import ray
-
-    try:
-        ray.init(address=address, log_to_driver=False, configure_logging=False)
-    except ray.exceptions.AuthenticationError:
-        return TURNED_AWAY
-    return LET_IN
+    command = [sys.executable, "-m", "ex4d_server.cluster_driver", address, "--knock"]
+    ran = subprocess.run(command, env={**environment, MODE: MODE_NONE}, stdout=sys.stderr, timeout=KNOCK_SECONDS)
+    return ran.returncode != TURNED_AWAY
 
 
 def _last_line(error: Exception) -> str:
@@ -259,10 +264,10 @@ def main() -> int:
     parser.add_argument("address")
     parser.add_argument("runner", nargs="?", default="")
     parser.add_argument("unit", nargs="?", default="")
-    parser.add_argument("--knock", action="store_true")
+    parser.add_argument("--knock", action="store_true", help="only see whether this process is let in")
     arguments = parser.parse_args()
     if arguments.knock:
-        return knock_without_token(arguments.address)
+        return TURNED_AWAY if knock(arguments.address) is False else 0
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what Ray prints is no report
     os.environ[MODE] = MODE_TOKEN

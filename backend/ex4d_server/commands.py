@@ -58,7 +58,7 @@ def serve(
         typer.Option(
             "--cluster",
             help="Run the jobs on the machines of a Ray cluster, named by the address of its head, such as"
-            " 10.0.0.5:6379; this machine has to be one of it. See docs/cluster.md.",
+            " 10.0.0.5:6379; this machine has to be one of it. See docs/another-host.md.",
         ),
     ] = None,
     idle: Annotated[

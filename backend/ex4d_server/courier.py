@@ -21,7 +21,7 @@ from ex4d.pipeline.requests import Blob
 from ex4d.plain import Tagged
 from ex4d.progress import Progress
 from ex4d_server.blobs import BlobStore, StoreLimits
-from ex4d_server.content import run
+from ex4d_server.content import BlobError, run
 from ex4d_server.orders import blob_folder
 
 WINDOW = CREDIT // 2
@@ -109,7 +109,13 @@ class Courier:
         lacking = [blob for blob in blobs if blob.sha256 in offsets]
         self._begin(FETCHING, sum(blob.size - offsets[blob.sha256] for blob in lacking))
         for blob in lacking:
-            self._fetch(blob, offsets[blob.sha256], store)
+            held = offsets[blob.sha256]
+            try:
+                self._fetch(blob, held, store)
+            except BlobError as error:
+                if error.code != "corrupt" or not held:
+                    raise
+                self._fetch(blob, 0, store)  # what was here already was not the beginning of it
 
     def send(self, blobs: tuple[Blob, ...], folder: Path) -> None:
         """Send what a job has made, which the server has been told of.
@@ -127,7 +133,7 @@ class Courier:
         asked, under_way, whole = held, 0, False
         while not whole:
             asked = asked if under_way else held
-            while under_way < WINDOW and (asked < blob.size or not under_way):
+            while under_way < WINDOW and (asked < blob.size or not under_way) and self._has_room():
                 self._socket.send(encode(Get(blob.sha256, asked)))
                 asked, under_way = asked + CHUNK_BYTES, under_way + 1
             answer = self._answer()
@@ -146,7 +152,7 @@ class Courier:
         upload = Upload(blob, folder / blob.name, 0)
         try:
             while not upload.done:
-                while upload.under_way < WINDOW and not upload.sent_end:
+                while upload.under_way < WINDOW and not upload.sent_end and self._has_room():
                     put = encode(Put(blob.sha256, blob.size, upload.next))
                     self._socket.send_multipart([put, upload.chunk(CHUNK_BYTES)])
                 before, answer = upload.held, self._answer()
@@ -160,6 +166,10 @@ class Courier:
                 self._note(upload.held - before)
         finally:
             upload.close()
+
+    def _has_room(self) -> bool:
+        """Whether a request can be sent now; not where there is no connection, or none any more."""
+        return bool(self._socket.poll(0, zmq.POLLOUT))
 
     def _answer(self) -> tuple[Tagged, bytes] | None:
         """The next answer, and the content in it; None where the connection had to be made anew.
@@ -178,7 +188,7 @@ class Courier:
                 return message, frames[1] if len(frames) > 1 else b""
             self._note(0)
         self._silences += 1
-        if self._silences == TRIES:
+        if self._silences >= TRIES:
             raise ServerError("The port for files does not answer: let the machines of the cluster reach the server.")
         self._socket.close(0)
         self._socket = self._connect()

@@ -8,6 +8,7 @@ its cable), "add". It ends the cluster when its input closes.
 import os
 import signal
 import sys
+from contextlib import suppress
 
 MEMORY = 80 * 1024**2
 
@@ -48,17 +49,13 @@ def main() -> None:
             processes = stopped.get(int(number)) or family(int(number))
             stopped[int(number)] = processes
             for process in processes:
-                try:
+                with suppress(psutil.NoSuchProcess):
                     process.send_signal(signals[what])
-                except psutil.NoSuchProcess:
-                    pass
         print("done", file=out, flush=True)
     for processes in stopped.values():
         for process in processes:
-            try:
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
-            except psutil.NoSuchProcess:
-                pass
     cluster.shutdown()
 
 

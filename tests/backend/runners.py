@@ -16,9 +16,17 @@ import numpy as np
 from ex4d.errors import InputError
 from ex4d.jobs.codec import sentence
 
+opened = []
+
 
 def make():
     """What a worker asks for once."""
+    return run
+
+
+def make_watched():
+    """The same, with an eye on every file that is opened from now on."""
+    sys.addaudithook(lambda event, what: opened.append(str(what[0])) if event == "open" else None)
     return run
 
 
@@ -202,3 +210,18 @@ def many_stages(job, locate, out, progress):
     for stage in range(3000):
         progress(f"stage {stage}", 1, 1, noise)
     return {}
+
+
+def several_seen(job, locate, out, progress):
+    """Every file of the clip as a result, and what this process has opened since it began, if it is watched."""
+    several(job, locate, out, progress)
+    return {"opened": opened[-2000:], "folder": str(out)}
+
+
+def copy_slowly(job, locate, out, progress):
+    """A result after forty steps in two seconds."""
+    for step in range(1, 41):
+        progress("wait", step, 40)
+        time.sleep(0.05)
+    (out / "result.mp4").write_bytes(locate(job.source.clip[0]).read_bytes())
+    return {"device": os.environ["EX4D_WORKER_DEVICE"], "pid": os.getpid()}
