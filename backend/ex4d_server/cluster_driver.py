@@ -6,6 +6,7 @@ output. It ends when its input closes; with it Ray ends the actors, and each of 
 """
 
 import argparse
+import importlib
 import json
 import os
 import queue
@@ -67,19 +68,25 @@ class Driver:
         self._unit = unit or ("GPU" if has_gpus else "CPU")
 
     def serve(self, orders: "queue.SimpleQueue[Told | None]") -> None:
-        """Do what is asked until there is a None."""
+        """Do what is asked until there is a None; then end all actors."""
         while True:
             with suppress(queue.Empty):
                 order = orders.get(timeout=LOOK_SECONDS)
                 if order is None:
-                    return
+                    break
                 self._do(order)
                 continue
             self._look_at_actors()
             self._count()
+        for number in list(self._held):
+            self._kill(number)
+        while self._held:
+            self._look_at_actors()
+            time.sleep(LOOK_SECONDS)
 
     def _tell(self, **report: Any) -> None:
-        print(json.dumps(report), file=self._out, flush=True)
+        with suppress(OSError):  # nobody reads it any more
+            print(json.dumps(report), file=self._out, flush=True)
 
     def _do(self, order: Told) -> None:
         number = order["worker"]
@@ -96,16 +103,21 @@ class Driver:
             return
         elif order["order"] == "go":
             sharing = max(1, int(self._resources(held.node).get("CPU", 1)))
-            held.call = held.actor.run.remote(order["address"], order["key"], order["token"], self._runner, sharing)
+            held.call = held.actor.start.remote(order["address"], order["key"], order["token"], self._runner, sharing)
             held.runs = True
         elif order["order"] == "ask_to_end":
             held.actor.ask_to_end.remote()
         elif order["order"] == "kill":
-            if held.runs:
-                held.actor.end.remote()
-                held.kill_at = time.monotonic() + KILL_SECONDS
-            else:
-                self._end(number, "was ended")
+            self._kill(number)
+
+    def _kill(self, number: int) -> None:
+        """End a worker, then its actor: the other way round Ray would take the GPU for free too early."""
+        held = self._held[number]
+        if not held.runs:
+            self._end(number, "was ended")
+        elif held.kill_at is None:
+            held.actor.end.remote()
+            held.kill_at = time.monotonic() + KILL_SECONDS
 
     def _look_at_actors(self) -> None:
         now = time.monotonic()
@@ -133,10 +145,12 @@ class Driver:
                 )
                 self._end(number, where)
                 continue
-            if held.runs:
-                self._end(number, str(answer))
-            else:
+            if not held.runs:
                 self._settled(number, held, answer)
+            elif answer is None:
+                held.call = held.actor.wait.remote()
+            else:
+                self._end(number, str(answer))
 
     def _settled(self, number: int, held: Held, about: dict[str, str]) -> None:
         held.host = about["host"]
@@ -199,8 +213,7 @@ def connect(address: str) -> Any:
     Raises:
         Refused: it does not answer, is open to everybody, takes another token, or is of another version.
     """
-    import ray
-
+    ray: Any = importlib.import_module("ray")
     # With the usual connection Ray tries for half a minute, and then does not say what was wrong.
     found = knock(address)
     if found is None:
@@ -224,12 +237,10 @@ def connect(address: str) -> Any:
 
 def knock(address: str) -> bool | None:
     """Whether a cluster lets this process in, by the token that it has; None where no cluster answers."""
-    from ray._raylet import GcsClient
-    from ray.exceptions import AuthenticationError
-
+    ray: Any = importlib.import_module("ray")
     try:
-        GcsClient(address=address)
-    except AuthenticationError as error:
+        ray._raylet.GcsClient(address=address)
+    except ray.exceptions.AuthenticationError as error:
         print(error, file=sys.stderr, flush=True)
         return False
     except Exception as error:  # Ray raises many kinds

@@ -4,12 +4,13 @@ The worker is the one of the server's own machine. What it says and the files of
 under keys that are made here and of which only the public one goes through Ray.
 """
 
+import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
-from typing import IO
+from typing import IO, Any
 
 import platformdirs
 
@@ -22,6 +23,7 @@ from ex4d_server.worker_process import Room, Whom, WorkerProcess
 
 FOLDER_VARIABLE = "EX4D_CLUSTER_FOLDER"
 """In the environment of Ray on a machine: the folder of its workers, if that is not to be in the user's cache."""
+WAIT_SECONDS = 1.0
 MOST_WORKERS = 1000
 
 
@@ -50,8 +52,7 @@ class Holder:
 
     def settle(self) -> dict[str, str]:
         """What the server has to know before the worker starts."""
-        import ray
-
+        ray: Any = importlib.import_module("ray")
         return {
             "node": ray.get_runtime_context().get_node_id(),
             "host": gethostname(),
@@ -61,8 +62,8 @@ class Holder:
             "version": __version__,
         }
 
-    def run(self, address: str, key: str, token: str, runner: str, workers: int) -> str:
-        """Run the worker until it ends; returns how that was, see `WorkerProcess.poll`.
+    def start(self, address: str, key: str, token: str, runner: str, workers: int) -> str | None:
+        """Start the worker; returns why that is not possible, as how it has ended.
 
         Args:
             address, key, token: of the server, see `Whom`.
@@ -75,7 +76,14 @@ class Holder:
             self._worker = WorkerProcess.start(self._room, self._keys, whom, "--runner", runner, "--far", base=base)
         except OSError as error:
             return f"could not be started ({error})"
-        return self._worker.wait()
+        return None
+
+    def wait(self) -> str | None:
+        """How the worker has ended, see `WorkerProcess.poll`; None after a second in which it has not.
+
+        Ray ends an actor whose owner is gone once no call to it is under way, so no call may last.
+        """
+        return self._worker.wait(WAIT_SECONDS) if self._worker else None
 
     def ask_to_end(self) -> None:
         """Ask the worker to end."""

@@ -135,9 +135,11 @@ class WorkerProcess:
         code = self.popen.poll()
         return None if code is None else host.how_it_ended(code)
 
-    def wait(self) -> str:
-        """Wait for its end; returns how that was."""
-        return host.how_it_ended(self.popen.wait())
+    def wait(self, seconds: float) -> str | None:
+        """`poll`, after its end or so many seconds."""
+        with suppress(subprocess.TimeoutExpired):
+            self.popen.wait(seconds)
+        return self.poll()
 
     def ask_to_end(self) -> None:
         """Ask it, and what it started, to end."""
