@@ -27,7 +27,7 @@ COUNT_SECONDS = 0.5
 KILL_SECONDS = 3.0
 """Until an actor that does not end its worker is ended itself."""
 SUSPECT_SECONDS = 30.0
-"""A machine that has lost an actor does not count for so long: it may be gone without Ray knowing that yet."""
+"""A machine that lost an actor, or was silent, does not count for so long: it may be gone and Ray not know it."""
 KNOCK_SECONDS = 60.0
 MODE, MODE_TOKEN, MODE_NONE = "RAY_AUTH_MODE", "token", "disabled"
 TURNED_AWAY = 3
@@ -123,6 +123,7 @@ class Driver:
         now = time.monotonic()
         for number, held in list(self._held.items()):
             if held.kill_at is not None and now >= held.kill_at:
+                self._suspect(held)
                 self._end(number, "was ended")
         calls = {held.call: number for number, held in self._held.items() if held.call is not None}
         if not calls:
@@ -136,14 +137,9 @@ class Driver:
                 answer = self._ray.get(call)
             except Exception as error:  # whatever it was: the actor is of no use any more
                 print(f"worker {number}: {error}", file=sys.stderr, flush=True)
-                if held.node:
-                    self._suspects[held.node] = now + SUSPECT_SECONDS
-                where = (
-                    f"was lost with its machine, {held.host},"
-                    if held.runs
-                    else f"could not be started ({_last_line(error)})"
-                )
-                self._end(number, where)
+                self._suspect(held)
+                lost = f"was lost with its machine, {held.host},"
+                self._end(number, lost if held.runs else f"could not be started ({_last_line(error)})")
                 continue
             if not held.runs:
                 self._settled(number, held, answer)
@@ -151,6 +147,10 @@ class Driver:
                 held.call = held.actor.wait.remote()
             else:
                 self._end(number, str(answer))
+
+    def _suspect(self, held: Held) -> None:
+        """Take its machine for gone, for now."""
+        self._suspects[held.node] = time.monotonic() + SUSPECT_SECONDS
 
     def _settled(self, number: int, held: Held, about: dict[str, str]) -> None:
         held.host = about["host"]

@@ -48,7 +48,8 @@ def serve(
         int | None,
         typer.Option(
             "--workers",
-            help="Jobs that run at the same time: by default one for each NVIDIA GPU, or one without a GPU.",
+            help="Jobs that run at the same time: by default one for each NVIDIA GPU of this machine or the cluster, or"
+            " one without a GPU.",
             min=1,
             max=64,
         ),

@@ -125,7 +125,7 @@ class WorkerExecutor:
             self._socket.close()
             raise InputError(
                 f"The server cannot listen on port {door.port} for worker {number} ({error.strerror}): stop what uses"
-                " it, or choose another --files-port; workers take the ports after that."
+                " it, or choose another port for files; workers take the ports after that."
             ) from error
         port = self._socket.last_endpoint.decode().rsplit(":", 1)[1]
         self._address = f"tcp://{door.reached_at}:{port}"

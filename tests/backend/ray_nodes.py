@@ -2,7 +2,7 @@
 
 Prints the head's address. Each node has a folder for its workers, FOLDER/node-1 and so on. Then it does what it is told
 by lines: "kill 1", "stop 1", "go on 1" (a node with all its processes, at once, as when a machine loses its power or
-its cable), "add". It ends the cluster when its input closes.
+its cable), "add", "add gpus 2" (as FOLDER/bin/nvidia-smi lists them). It ends the cluster when its input closes.
 """
 
 import os
@@ -27,10 +27,10 @@ def main() -> None:
     cluster = Cluster(initialize_head=True, head_node_args=head)
     started = []
 
-    def add() -> None:
+    def add(gpus: int = 0) -> None:
         place = os.path.join(folder, f"node-{len(started) + 1}")
         os.environ["EX4D_CLUSTER_FOLDER"] = place  # Ray's processes are started with the environment of this one
-        started.append(cluster.add_node(num_cpus=1, object_store_memory=MEMORY))
+        started.append(cluster.add_node(num_cpus=1, num_gpus=gpus, object_store_memory=MEMORY))
 
     def family(number: int) -> list[psutil.Process]:
         raylet = psutil.Process(started[number - 1].all_processes["raylet"][0].process.pid)
@@ -45,6 +45,9 @@ def main() -> None:
         what, _, number = line.strip().rpartition(" ")
         if line.strip() == "add":
             add()
+        elif what == "add gpus":
+            os.environ["PATH"] = os.path.join(folder, "bin") + os.pathsep + os.environ["PATH"]
+            add(int(number))
         else:
             processes = stopped.get(int(number)) or family(int(number))
             stopped[int(number)] = processes

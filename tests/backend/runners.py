@@ -225,3 +225,10 @@ def copy_slowly(job, locate, out, progress):
         time.sleep(0.05)
     (out / "result.mp4").write_bytes(locate(job.source.clip[0]).read_bytes())
     return {"device": os.environ["EX4D_WORKER_DEVICE"], "pid": os.getpid()}
+
+
+def what_it_sees(job, locate, out, progress):
+    """Four seconds, so that two run at once, and the GPUs that this process may use."""
+    progress("wait", 1, 2)
+    time.sleep(4.0)
+    return {"device": os.environ["EX4D_WORKER_DEVICE"], "sees": os.environ["CUDA_VISIBLE_DEVICES"]}

@@ -286,3 +286,26 @@ def refusal(server: ServerProcess, nodes: Nodes) -> str:
         server.start(cluster=nodes.address, workers=1)
     server.process.wait()
     return server.log.splitlines()[-1]
+
+
+GPUS = """0, GPU-aaaa1111-0000-0000-0000-000000000000, NVIDIA H100 80GB HBM3
+1, GPU-bbbb2222-0000-0000-0000-000000000000, NVIDIA L40S
+"""
+
+
+def test_where_the_cluster_has_gpus_each_worker_gets_one_and_sees_no_other(start, nodes, connect, shot):
+    tool = nodes.folder / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\ncat <<'END'\n{GPUS}END\n")
+    tool.chmod(0o755)
+    nodes.tell("add gpus 2")
+    server = start(workers=None)
+    client = connect(server)
+    ids = [client.submit(*shot("what_it_sees")) for _ in range(2)]
+    ended = [client.wait(job_id, timeout=60) for job_id in ids]
+    assert [last.state for last in ended] == ["done", "done"], [last.message for last in ended]
+    here = os.uname().nodename
+    assert {(last.facts["device"], last.facts["sees"]) for last in ended} == {
+        (f"{here}, GPU 0, NVIDIA H100 80GB HBM3", "GPU-aaaa1111-0000-0000-0000-000000000000"),
+        (f"{here}, GPU 1, NVIDIA L40S", "GPU-bbbb2222-0000-0000-0000-000000000000"),
+    }
