@@ -41,7 +41,7 @@ test-ex4d: $(READY)
 test-server: $(READY)
 	$(VENV)/bin/python -m pytest tests/backend -m "not gpu and not cluster"
 
-test-cluster: $(READY)  ## workers on a true Ray cluster of two nodes, both on this machine; three minutes, 80 MB of packages
+test-cluster: $(READY)  ## workers on a true Ray cluster of two nodes, both on this machine; five minutes, 80 MB of packages
 	$(PIP) $(VENV)/bin/python -m pip install -c constraints.txt -e ".[dev,cluster]"
 	$(VENV)/bin/python -m pytest tests/backend/test_cluster.py
 

@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections import Counter
@@ -15,12 +17,14 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from ex4d_server.access import authorize
 from ex4d_server.cluster import RAY
 from ex4d_server.journal import Journal
 from raw import Raw
 from server_process import HERE, ServerProcess, until
 
 from ex4d.jobs.client import Client
+from ex4d.jobs.keys import KeyPair, shown_key
 from ex4d.jobs.messages import AskQueue, Unload
 from ex4d.media.movie import write_movie
 from ex4d.pipeline.hashing import blob_of
@@ -235,6 +239,23 @@ def test_the_queue_names_the_machine_and_its_device_and_memory_is_freed_on_deman
     peer.close()
 
 
+def test_a_worker_that_crashes_names_its_log_and_one_that_is_idle_gives_its_place_back(start, nodes, connect, shot):
+    server = start(workers=1, idle=2.0)
+    client = connect(server)
+    last = client.wait(client.submit(*shot("leave")), timeout=60)
+    assert last.state == "failed"
+    assert "The worker process ended with code 3 while it ran this job" in last.message
+    log = re.search(r"see (\S+/worker\.log) on (\S+)\.", last.message)
+    assert Path(log[1]).is_relative_to(nodes.folder)
+    assert Path(log[1]).exists()
+    assert log[2] == os.uname().nodename
+    assert client.wait(client.submit(*shot("copy")), timeout=60).state == "done"
+    assert "idle for long" not in server.log
+    until(lambda: "idle for long and is ended" in server.log, seconds=30)
+    until(lambda: server.log.splitlines()[-1].endswith("the cluster has 2 CPUs, 2 of them free"), seconds=30)
+    assert not any(is_worker(process, nodes) for process in psutil.process_iter())
+
+
 def test_workers_end_with_their_server_however_that_ends(start, nodes, connect, shot):
     server = start(workers=1)
     client = connect(server)
@@ -309,3 +330,76 @@ def test_where_the_cluster_has_gpus_each_worker_gets_one_and_sees_no_other(start
         (f"{here}, GPU 0, NVIDIA H100 80GB HBM3", "GPU-aaaa1111-0000-0000-0000-000000000000"),
         (f"{here}, GPU 1, NVIDIA L40S", "GPU-bbbb2222-0000-0000-0000-000000000000"),
     }
+
+
+class OnTwoMachines:
+    """A head here and one node on another machine, each with one processor for jobs, started by the page's commands."""
+
+    def __init__(self, folder: Path, far) -> None:
+        self.token = folder / "token"
+        self.token.write_text(secrets.token_hex(32))
+        self.address = f"{far.here}:{free_ports(1)}"
+        self._log = open(folder / "ray.log", "ab")  # noqa: SIM115
+        self._started = []
+        here = ["--head", "--node-ip-address", far.here, "--port", self.address.rsplit(":", 1)[1]]
+        self._start(folder / "here", [], [*here, "--include-dashboard=false"])
+        self._wait_until_started(1)
+        self._start(folder / "there", far.on_it, ["--address", self.address, "--node-ip-address", far.ip])
+        self._wait_until_started(2)
+
+    def _wait_until_started(self, count: int) -> None:
+        until(lambda: Path(self._log.name).read_text().count("Ray runtime started") == count, seconds=START_SECONDS)
+
+    def _start(self, place: Path, prefix: list[str], options: list[str]) -> None:
+        ray = [str(Path(sys.executable).with_name("ray")), "start", "--num-cpus=1", "--object-store-memory=80000000"]
+        about = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token), "RAY_USAGE_STATS_ENABLED": "0"}
+        about |= {"EX4D_CLUSTER_FOLDER": str(place), "PYTHONPATH": str(HERE)}
+        command = [*prefix, *ray, "--block", *options]
+        self._started.append(subprocess.Popen(command, env={**os.environ, **about}, stdout=self._log, stderr=self._log))
+
+    def close(self) -> None:
+        family = [child for ray in self._started for child in psutil.Process(ray.pid).children(recursive=True)]
+        for process in self._started:
+            process.kill()
+            process.wait()
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._log.close()
+
+
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody uses."""
+    for first in range(20000 + os.getpid() % 5000, 32000, count):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for port in range(first, first + count):
+                stack.enter_context(socket.create_server(("", port)))
+            return first
+    raise AssertionError("no free ports")
+
+
+@pytest.fixture
+def two_machines(tmp_path, far):
+    machines = OnTwoMachines(tmp_path, far)
+    yield machines
+    machines.close()
+
+
+def test_a_machine_whose_cable_is_pulled_in_the_middle_of_a_job_costs_one_attempt(
+    two_machines, server, far, tmp_path, connect, shot
+):
+    authorize(server.state, shown_key(KeyPair.new().public), "anna")  # without anybody let in it does not start
+    server.environment["RAY_AUTH_TOKEN_PATH"] = str(two_machines.token)
+    server.address = f"tcp://{far.here}:{free_ports(4)}"
+    server.start(cluster=two_machines.address, workers=2, beat=5.0)
+    client = connect(server)
+    job, files = shot("copy_slowly", content=os.urandom(1 << 20))
+    ids = [client.submit(job, files) for _ in range(2)]
+    running(client, ids)
+    far.pull_the_cable()
+    ended = [client.wait(job_id, timeout=100) for job_id in ids]
+    assert [last.state for last in ended] == ["done", "done"], [last.message for last in ended]
+    assert sorted(last.attempt for last in ended) == [1, 2]
+    assert re.findall(r"worker \d on \S+ did not answer for \d s", server.log)
+    far.pull_the_cable(False)
+    assert sorted(ends(server, ids).values()) == [[("done", 1)], [("done", 2)]]
