@@ -19,7 +19,7 @@ from ex4d.jobs.messages import SERVER_BULK, Chunk, Error, Get, Holds, Put
 from ex4d.jobs.transfer import Upload
 from ex4d.pipeline.requests import Blob
 from ex4d.plain import Tagged
-from ex4d.progress import Progress
+from ex4d.progress import FETCHING_FILES, SENDING_FILES, Progress
 from ex4d_server.blobs import BlobStore, StoreLimits
 from ex4d_server.content import BlobError, run
 from ex4d_server.orders import blob_folder
@@ -32,7 +32,6 @@ SILENCE_SECONDS = 20.0
 """Without an answer for so long, the connection is made anew."""
 TRIES = 5
 """Connections in a row without an answer before the attempt fails."""
-FETCHING, SENDING = "Fetching files", "Sending files"
 ODD = "The server answered something else than was asked for: run the job again."
 
 Connect = Callable[[], zmq.Socket]
@@ -107,7 +106,7 @@ class Courier:
         """
         offsets = store.missing(blobs)
         lacking = [blob for blob in blobs if blob.sha256 in offsets]
-        self._begin(FETCHING, sum(blob.size - offsets[blob.sha256] for blob in lacking))
+        self._begin(FETCHING_FILES, sum(blob.size - offsets[blob.sha256] for blob in lacking))
         for blob in lacking:
             held = offsets[blob.sha256]
             try:
@@ -125,7 +124,7 @@ class Courier:
             OSError: a file cannot be read.
             Cancelled: the job is to stop.
         """
-        self._begin(SENDING, sum(blob.size for blob in blobs))
+        self._begin(SENDING_FILES, sum(blob.size for blob in blobs))
         for blob in blobs:
             self._send(blob, folder)
 

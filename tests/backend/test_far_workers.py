@@ -4,6 +4,7 @@ import hashlib
 import os
 import uuid
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 import zmq
@@ -118,6 +119,16 @@ def test_an_unexpected_error_names_the_log_on_the_workers_machine(server, far, c
     (worker,) = folder.iterdir()
     assert f"has the details: {worker / 'worker.log'} elsewhere." in last.message
     assert "no such thing" in (worker / "worker.log").read_text()
+
+
+def test_a_full_disk_of_the_workers_machine_is_named_as_its_own(server, far, connect, shot):
+    folder = far(file_limit=2 * MB)
+    client = connect(server)
+    last = client.wait(client.submit(*shot("eat_disk")), timeout=30)
+    (worker,) = folder.iterdir()
+    assert last.message == (
+        f"{gethostname()}'s disk is full: free some space where {worker} is, then start the job again."
+    )
 
 
 class Desk:
