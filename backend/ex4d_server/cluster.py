@@ -31,7 +31,7 @@ from ex4d_server.lent_files import LentFiles
 from ex4d_server.orders import STATE_VARIABLE
 from ex4d_server.platform import host
 from ex4d_server.worker_executor import WorkerExecutor
-from ex4d_server.worker_process import Whom
+from ex4d_server.worker_process import Whom, open_log
 
 log = logging.getLogger("ex4d.server")
 
@@ -170,7 +170,10 @@ class Cluster:
         if self._clock() >= self._not_before:
             self._not_before = self._clock() + AGAIN_SECONDS
             self._end_process()
-            self._process = self._start()
+            try:
+                self._process = self._start()
+            except OSError as error:
+                log.warning("the process that talks to Ray cannot be started: %s", error)
 
     def close(self) -> None:
         """End the process; with it go the workers that it has."""
@@ -182,9 +185,7 @@ class Cluster:
         self._end_process()
 
     def _start(self) -> subprocess.Popen:
-        path = self._state / "logs" / LOG_NAME
-        path.parent.mkdir(exist_ok=True)
-        with host.spare_descriptors(), open(path, "ab") as output:
+        with host.spare_descriptors(), open_log(self._state / "logs" / LOG_NAME) as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "ex4d_server.cluster_driver", self._address, self._runner, self.unit],
                 stdin=subprocess.PIPE,
@@ -201,7 +202,8 @@ class Cluster:
         assert process.stdout
         with process.stdout as lines:
             for line in lines:
-                self._reports.put(json.loads(line))
+                with suppress(ValueError):  # the last one, of a process that was killed
+                    self._reports.put(json.loads(line))
 
     def _end_process(self) -> None:
         host.kill_tree(self._process)

@@ -116,7 +116,7 @@ class WorkerProcess:
         secret = {TOKEN_VARIABLE: whom.token, KEYS_VARIABLE: f"{whom.key} {keys.public} {keys.secret}"}
         device = room.device
         about = {DEVICE_VARIABLE: device.title, RUNS_ON_VARIABLE: device.names, LOG_VARIABLE: room.log_said}
-        with host.spare_descriptors(), _open_log(room.log) as output:
+        with host.spare_descriptors(), open_log(room.log) as output:
             for orphan in kill_all(processes_with(NUMBER_VARIABLE, room.marks[NUMBER_VARIABLE]), ORPHAN_SECONDS):
                 raise OSError(f"process {orphan.pid} of an earlier worker cannot be ended")
             command = [sys.executable, "-m", "ex4d_server.worker", "--connect", whom.address]
@@ -162,10 +162,11 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
-def _open_log(path: Path) -> IO[bytes]:
+def open_log(path: Path) -> IO[bytes]:
+    """The log of another process, to be added to; where it cannot be written, what is said there is lost."""
     try:
         path.parent.mkdir(exist_ok=True)
         return open(path, "ab")
     except OSError as error:
-        log.warning("the worker's log cannot be written: %s", error)
+        log.warning("%s cannot be written: %s", path.name, error.strerror)
         return open(os.devnull, "ab")
