@@ -27,7 +27,7 @@ WAN_READY := $(WAN)/.ready-$(VERSION)
 BLENDER_READY := $(BLENDER)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 
-.PHONY: demo test test-ex4d test-server test-wan test-blender test-setup test-desktop test-matrix lint format sample extension pictures benchmark clean
+.PHONY: demo test test-ex4d test-server test-wan test-blender test-cluster test-setup test-desktop test-matrix lint format sample extension pictures benchmark clean
 
 demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist does it; results in out/demo (CLIP=my.mp4: another clip, in out/clip)
 	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir out/$(if $(CLIP),clip,demo) $(if $(CLIP),--clip "$(CLIP)")
@@ -39,7 +39,11 @@ test-ex4d: $(READY)
 	$(VENV)/bin/python -m pytest tests --ignore tests/backend --ignore tests/blender --ignore tests/e2e -m "not gpu"
 
 test-server: $(READY)
-	$(VENV)/bin/python -m pytest tests/backend -m "not gpu"
+	$(VENV)/bin/python -m pytest tests/backend -m "not gpu and not cluster"
+
+test-cluster: $(READY)  ## workers on a true Ray cluster of two nodes, both on this machine; five minutes, 80 MB of packages
+	$(PIP) $(VENV)/bin/python -m pip install -c constraints.txt -e ".[dev,cluster]"
+	$(VENV)/bin/python -m pytest tests/backend/test_cluster.py
 
 test-wan: $(WAN_READY)  ## generator and depth models with tiny weights on the CPU; on Linux torch brings 3 GB of CUDA unless pip finds a CPU wheel
 	$(WAN)/bin/python -m pytest tests/generate tests/depth tests/source_camera tests/weights tests/backend/test_fetching.py -m "(wan or depth) and not gpu"

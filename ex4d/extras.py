@@ -15,8 +15,10 @@ SET_UP_MARK = "set-up-by-blender"
 _NVIDIA = "press Repair in the add-on's preferences and choose NVIDIA GPU"
 _REPAIR = {"wan": _NVIDIA, "cuda": _NVIDIA}
 _USUAL_REPAIR = "press Repair in the add-on's preferences"
-_OWN = "Set Up Server does not bring it; see docs/depth-models.md for a Server Python of your own"
-_NOT_BROUGHT = ("depthcrafter",)
+_NOT_BROUGHT = {
+    "depthcrafter": "Set Up Server does not bring it; see docs/depth-models.md for a Server Python of your own",
+    "cluster": "Set Up Server does not bring it; see docs/another-host.md for a server that has a cluster",
+}
 
 
 def is_set_up_by_blender(prefix: Path = Path(sys.prefix)) -> bool:
@@ -32,7 +34,7 @@ def extra_to_install(extra: str) -> str:
     """How to get an extra of ex4d, as a part of a sentence: by the button, or by pip, as this environment was made."""
     if not is_set_up_by_blender():
         return f"pip install -c constraints.txt '.[{extra}]' in a checkout"
-    return _OWN if extra in _NOT_BROUGHT else _REPAIR.get(extra, _USUAL_REPAIR)
+    return _NOT_BROUGHT.get(extra) or _REPAIR.get(extra, _USUAL_REPAIR)
 
 
 def models_to_get() -> str:

@@ -26,6 +26,8 @@ WRITING_VIDEO = "Writing video"
 LOADING = "Loading the model"
 SAMPLING = "Sampling"
 DECODING = "Decoding"
+FETCHING_FILES = "Fetching files"
+SENDING_FILES = "Sending files"
 
 OF_FRAMES = (
     READING_CLIP,
@@ -49,6 +51,9 @@ OF_FRAMES = (
 
 OF_MODELS = (LOADING, SAMPLING, DECODING)
 """Stages that all video models have."""
+
+OF_FILES = (FETCHING_FILES, SENDING_FILES)
+"""Stages of workers on other machines than the server's; their steps are megabytes."""
 
 
 class Progress(Protocol):

@@ -134,9 +134,9 @@ def of_settings() -> Iterator[str]:
 def of_stages() -> Iterator[str]:
     """Titles of the library's stages, as panels show them."""
     from blender_addon.words import FETCHING, SENDING, titled
-    from ex4d.progress import OF_FRAMES, OF_MODELS
+    from ex4d.progress import OF_FILES, OF_FRAMES, OF_MODELS
 
-    yield from (SENDING, FETCHING, *map(titled, (*OF_FRAMES, *OF_MODELS)))
+    yield from (SENDING, FETCHING, *map(titled, (*OF_FRAMES, *OF_MODELS, *OF_FILES)))
     for file in sorted((REPO / "ex4d").rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "progress":

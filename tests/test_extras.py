@@ -31,11 +31,15 @@ def test_who_has_the_button_is_told_of_the_button_and_not_of_pip(set_up_by_blend
     assert package.install == told
 
 
-def test_what_the_button_does_not_bring_is_not_promised_by_it(set_up_by_blender):
-    told = Package("diffusers", "depthcrafter").install
+@pytest.mark.parametrize(
+    ("package", "page"),
+    [(Package("diffusers", "depthcrafter"), "depth-models.md"), (Package("ray", "cluster"), "another-host.md")],
+)
+def test_what_the_button_does_not_bring_is_not_promised_by_it(set_up_by_blender, package, page):
+    told = package.install
     assert "Repair" not in told
     assert "pip" not in told
-    assert "Server Python" in told
+    assert f"docs/{page}" in told
 
 
 def test_who_has_a_command_line_is_told_of_pip_and_not_of_a_button():

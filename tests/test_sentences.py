@@ -13,6 +13,7 @@ FOR_TERMINALS = (
     "backend/ex4d_server/commands.py",
     "backend/ex4d_server/devices.py",  # so has whoever says how many workers there are
     "backend/ex4d_server/access",  # whoever looks after a server for other machines has a terminal
+    "backend/ex4d_server/cluster",  # and of a cluster
     "backend/ex4d_server/__main__.py",
     "ex4d/extras.py",  # asks itself whether whoever reads it has buttons
 )

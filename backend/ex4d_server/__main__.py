@@ -24,6 +24,7 @@ def main() -> int:
         "--linger", type=float, metavar="SECONDS", help="end so long after the last client and job (default: never)"
     )
     parser.add_argument("--workers", type=int, metavar="N", help="jobs at a time (default: one for each GPU, or one)")
+    parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster whose machines run the jobs (default: none)")
     parser.add_argument(
         "--idle",
         type=float,
@@ -47,6 +48,7 @@ def main() -> int:
             files_port=arguments.files_port,
             deadlines=replace(Deadlines.for_step(arguments.step_deadline), idle=arguments.idle),
             workers=arguments.workers,
+            cluster=arguments.cluster,
             linger=arguments.linger,
         )
     except EX4DError as error:

@@ -48,9 +48,18 @@ def serve(
         int | None,
         typer.Option(
             "--workers",
-            help="Jobs that run at the same time: by default one for each NVIDIA GPU, or one without a GPU.",
+            help="Jobs that run at the same time: by default one for each NVIDIA GPU of this machine or the cluster, or"
+            " one without a GPU.",
             min=1,
             max=64,
+        ),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            help="Run the jobs on the machines of a Ray cluster, named by the address of its head, such as"
+            " 10.0.0.5:6379; this machine has to be one of it. See docs/another-host.md.",
         ),
     ] = None,
     idle: Annotated[
@@ -80,7 +89,9 @@ def serve(
     from ex4d_server.server import serve as run_server
 
     deadlines = replace(Deadlines.for_step(step_deadline or Deadlines.step), idle=idle or Deadlines.idle)
-    run_server(address, state, files_port=files_port, deadlines=deadlines, workers=workers, linger=linger)
+    run_server(
+        address, state, files_port=files_port, deadlines=deadlines, workers=workers, cluster=cluster, linger=linger
+    )
 
 
 @server.command()

@@ -1,8 +1,8 @@
 """Where attempts run: the small interface between the supervisor and whatever has processes.
 
 The supervisor decides which job runs and writes down what came of it; it alone touches the journal. An executor has
-processes and clocks, and knows attempts by their leases. `ex4d_server.local` has one for a device of this machine, and
-`ex4d_server.pool` several of these as one.
+processes and clocks, and knows attempts by their leases. `ex4d_server.worker_executor` has that of one worker, here or
+on a machine of a cluster, and `ex4d_server.pool` several of these as one.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,15 @@ class Lost:
     message: str
 
 
-AttemptEvent = Step | Finished | Failed | Stopped | Lost
+@dataclass(frozen=True)
+class PutBack:
+    """The attempt did not begin, for reasons that have nothing to do with the job: it does not count."""
+
+    lease: int
+    message: str
+
+
+AttemptEvent = Step | Finished | Failed | Stopped | Lost | PutBack
 """What becomes of an attempt. After any but a `Step` nothing more comes of it."""
 
 
@@ -45,6 +53,7 @@ class Deadlines:
         cancel: for a job that was told to stop, before its worker is asked to end.
         term: for a worker that was asked to end, before it is ended.
         idle: for a worker without a job, before it is ended and gives back what it holds.
+        place: for a cluster to find a machine for a worker, before the job goes back to the queue.
     """
 
     beat: float = 120.0
@@ -53,6 +62,7 @@ class Deadlines:
     cancel: float = 5.0
     term: float = 2.0
     idle: float = 900.0
+    place: float = 60.0
 
     @classmethod
     def for_step(cls, step: float) -> "Deadlines":
@@ -70,8 +80,11 @@ class Executor(Protocol):
     def has_room(self) -> bool:
         """Whether `start` may be called."""
 
-    def start(self, lease: int, job: Job, owner: str) -> str:
-        """Begin an attempt for an owner, and say on what it runs. Never raises: what goes wrong comes as `Lost`."""
+    def start(self, lease: int, job: Job, owner: str) -> None:
+        """Begin an attempt for an owner. Never raises: what goes wrong comes as `Lost`."""
+
+    def device(self, lease: int) -> str:
+        """What an attempt runs on, for people; empty where that is not known yet."""
 
     def cancel(self, lease: int) -> None:
         """Tell an attempt to stop, and end it when it does not."""
@@ -79,8 +92,8 @@ class Executor(Protocol):
     def tick(self) -> list[AttemptEvent]:
         """Read what has come and look at the clocks; returns what became of attempts, in order."""
 
-    def folder(self, lease: int) -> Path:
-        """Folder of the attempt; a finished one has its files in `out`."""
+    def folder(self, lease: int) -> Path | None:
+        """Folder of the attempt, in whose `out` a finished one has its files; None where these are in the store."""
 
     def clean(self, lease: int) -> None:
         """Remove what is left of an attempt that has ended."""

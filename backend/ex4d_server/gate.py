@@ -16,7 +16,7 @@ from ex4d.jobs.keys import KeyPair
 
 log = logging.getLogger("ex4d.server")
 
-CLIENTS, WORKERS, LOOKERS = "clients", "workers", "lookers"
+CLIENTS, FILES, WORKERS, LOOKERS = "clients", "files", "workers", "lookers"
 """Domains: the doors of the gate."""
 TICK_MS = 100
 

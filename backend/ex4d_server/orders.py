@@ -8,10 +8,11 @@ attempt carries the attempt's lease. Folders follow from the state folder, so no
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from ex4d.jobs.messages import Count, Jpeg, Look, Result, Seen, Text, Unseen, Word
-from ex4d.pipeline.requests import Job
-from ex4d.plain import Tagged
+from ex4d.pipeline.requests import Blob, Job
+from ex4d.plain import Tagged, length
 
 TOKEN_VARIABLE = "EX4D_WORKER_TOKEN"
 KEYS_VARIABLE = "EX4D_WORKER_KEYS"
@@ -23,6 +24,8 @@ NUMBER_VARIABLE = "EX4D_WORKER_NUMBER"
 DEVICE_VARIABLE = "EX4D_WORKER_DEVICE"
 RUNS_ON_VARIABLE = "EX4D_WORKER_RUNS_ON"
 """In the environment of a worker: what it runs on, for people and for torch."""
+LOG_VARIABLE = "EX4D_WORKER_LOG"
+"""In the environment of a worker: where it prints to, for people."""
 LOOKER_VARIABLE = "EX4D_LOOKER_OF"
 """The same for the process that looks for clients, which comes and goes without the worker."""
 GONE = "The server has no depth of this shot: press Preview Path to send it."
@@ -47,11 +50,17 @@ class Beat(Tagged):
 
 @dataclass(frozen=True)
 class Run(Tagged):
-    """Supervisor: run this job; `proxy` says that somebody on another machine will fetch the result, see `proxy_of`."""
+    """Supervisor: run this job.
+
+    `proxy` says that somebody on another machine will fetch the result, see `proxy_of`. A worker that does not see the
+    server's disk is told how to get the files of it.
+    """
 
     lease: Count
     job: Job
     proxy: bool = False
+    files_port: Count = 0
+    session: Annotated[str, length(0, 100)] = ""
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,22 @@ class Stop(Tagged):
     """Supervisor: stop at the next step."""
 
     lease: Count
+
+
+@dataclass(frozen=True)
+class Bring(Tagged):
+    """Supervisor: send the files that you have `Made`, or why they are not wanted."""
+
+    lease: Count
+    refusal: Text = ""
+
+
+@dataclass(frozen=True)
+class Made(Tagged):
+    """Worker that does not see the server's disk: these files are made, and wait for `Bring`."""
+
+    lease: Count
+    files: Annotated[tuple[Blob, ...], length(0, 1000)]
 
 
 @dataclass(frozen=True)
@@ -75,7 +100,7 @@ class Step(Tagged):
 
 @dataclass(frozen=True)
 class Finished(Tagged):
-    """Worker: the job is done; its files are in the attempt's out folder."""
+    """Worker: the job is done; its files are in the attempt's out folder, or all sent."""
 
     lease: Count
     result: Result
@@ -96,8 +121,8 @@ class Stopped(Tagged):
     lease: Count
 
 
-WORKER_MESSAGES = (Ready, Beat, Step, Finished, Failed, Stopped)
-SUPERVISOR_MESSAGES = (Run, Stop)
+WORKER_MESSAGES = (Ready, Beat, Step, Made, Finished, Failed, Stopped)
+SUPERVISOR_MESSAGES = (Run, Stop, Bring)
 LOOKER_MESSAGES = (Ready, Seen, Unseen)
 LOOKOUT_MESSAGES = (Look,)
 

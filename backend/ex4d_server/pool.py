@@ -1,8 +1,6 @@
 """Several workers as one executor: each on a device of its own, a job for each at a time."""
 
-import logging
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,51 +8,32 @@ import zmq
 
 from ex4d.jobs.messages import Unloaded
 from ex4d.pipeline.requests import Fill, Generate, Job
-from ex4d_server.devices import Device
-from ex4d_server.executor import NOTHING_LOADED, AttemptEvent, Deadlines
-from ex4d_server.gate import Gate
-from ex4d_server.local import ORPHAN_SECONDS, LocalExecutor
-from ex4d_server.orders import STATE_VARIABLE, work_folder
-from ex4d_server.platform import kill_all, processes_with, remove_tree
-
-log = logging.getLogger("ex4d.server")
+from ex4d_server.executor import NOTHING_LOADED, AttemptEvent
+from ex4d_server.orders import work_folder
+from ex4d_server.platform import remove_tree
+from ex4d_server.worker_executor import WorkerExecutor
 
 
 @dataclass
 class Place:
     """One worker's place, and the job that it had last, whose models and shot are what it has warm."""
 
-    executor: LocalExecutor
+    executor: WorkerExecutor
     job: Job | None = None
     lease: int = 0
 
 
 class Pool:
-    """An executor with as many workers as there are devices, see `Executor`.
+    """An executor of several workers, see `Executor`.
 
     Args:
-        context, gate, state, runner, deadlines, clock: see `LocalExecutor`.
-        devices: of the workers.
+        executors: of the workers.
+        state: the state folder, where attempts have their folders; None where the workers do not see this disk.
     """
 
-    def __init__(
-        self,
-        context: zmq.Context,
-        gate: Gate,
-        state: Path,
-        devices: tuple[Device, ...],
-        *,
-        runner: str = "ex4d_server.worker:pipeline",
-        deadlines: Deadlines | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        # Of a server that was killed, which may have had more workers than this one.
-        kill_all(processes_with(STATE_VARIABLE, str(state.resolve())), ORPHAN_SECONDS)
+    def __init__(self, executors: Sequence[WorkerExecutor], state: Path | None) -> None:
         self._state = state
-        self._places = [
-            Place(LocalExecutor(context, gate, state, device, number, runner=runner, deadlines=deadlines, clock=clock))
-            for number, device in enumerate(devices, 1)
-        ]
+        self._places = [Place(executor) for executor in executors]
         self._busy: dict[int, Place] = {}
 
     @property
@@ -66,14 +45,19 @@ class Pool:
         """See `Executor`."""
         return any(place.executor.has_room() for place in self._places)
 
-    def start(self, lease: int, job: Job, owner: str) -> str:
+    def start(self, lease: int, job: Job, owner: str) -> None:
         """See `Executor`. Of the workers that are free, the one that has most of it warm gets the job."""
         free = [place for place in self._places if place.executor.has_room()]
         # Of equals the one that waited longest, so that what others have warm stays warm.
         place = max(free, key=lambda place: (_warmth(place, job), -place.lease))
         place.job, place.lease = job, lease
         self._busy[lease] = place
-        return place.executor.start(lease, job, owner)
+        place.executor.start(lease, job, owner)
+
+    def device(self, lease: int) -> str:
+        """See `Executor`."""
+        place = self._busy.get(lease)
+        return place.executor.device if place else ""
 
     def cancel(self, lease: int) -> None:
         """See `Executor`."""
@@ -84,14 +68,15 @@ class Pool:
         """See `Executor`."""
         return [event for place in self._places for event in place.executor.tick()]
 
-    def folder(self, lease: int) -> Path:
+    def folder(self, lease: int) -> Path | None:
         """See `Executor`."""
-        return work_folder(self._state, lease)
+        return None if self._state is None else work_folder(self._state, lease)
 
     def clean(self, lease: int) -> None:
         """See `Executor`."""
         self._busy.pop(lease, None)
-        remove_tree(self.folder(lease))
+        if folder := self.folder(lease):
+            remove_tree(folder)
 
     def unload(self, owner: str) -> Unloaded:
         """See `Executor`."""

@@ -71,13 +71,16 @@ from ex4d.weights import store
 from ex4d_server import access
 from ex4d_server.blobs import BlobStore
 from ex4d_server.bulk import Bulk
+from ex4d_server.cluster import Cluster, check_reach, cluster_executors
 from ex4d_server.content import BlobError
 from ex4d_server.devices import devices
 from ex4d_server.disk import Reserve
 from ex4d_server.executor import Deadlines
-from ex4d_server.gate import CLIENTS, Gate
+from ex4d_server.gate import CLIENTS, FILES, Gate
 from ex4d_server.journal import Journal, JournalError, Row
+from ex4d_server.lent_files import LentFiles
 from ex4d_server.limited_log import LimitedLog
+from ex4d_server.local import end_leavings, local_executor
 from ex4d_server.lookout import Lookout
 from ex4d_server.orders import GONE, blob_folder
 from ex4d_server.platform import host, remove_tree
@@ -134,7 +137,8 @@ class Server:
         state: folder for journal, files and logs, absolute; made if it is missing.
         runner: "module:function" that makes what the worker calls for each job.
         deadlines: how long a worker may be silent.
-        workers: how many there are, see `ex4d_server.devices`.
+        workers: how many there are, see `ex4d_server.devices`, or `ex4d_server.cluster.cluster_executors`.
+        cluster: address of a Ray cluster that has the workers; None for this machine.
         linger: `run` returns after so many seconds without a client and without a job; None stays for ever.
         clock: monotonic seconds.
 
@@ -153,6 +157,7 @@ class Server:
         runner: str = "ex4d_server.worker:pipeline",
         deadlines: Deadlines | None = None,
         workers: int | None = None,
+        cluster: str | None = None,
         linger: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -160,7 +165,7 @@ class Server:
         access.check_guarded(address, state)
         if files_port is None:
             files_port = access.port_for_files(address)
-        workers_on = devices(workers)
+        workers_on = devices(workers) if cluster is None else ()
         self._state, self._linger, self._clock = state, linger, clock
         self._instance = secrets.token_hex(8)
         self._peers: dict[bytes, Peer] = {}
@@ -174,6 +179,7 @@ class Server:
         self._lock = _lock(state)
         self._context = zmq.Context()
         self._gate: Gate | None = None
+        self._cluster: Cluster | None = None
         try:
             # First of all the leavings of an earlier server go: they may be what fills the disk.
             remove_tree(state / "work")
@@ -190,14 +196,46 @@ class Server:
                 blob_folder(state), state / "incoming", in_use=self._journal.files_in_use, owns=self._journal.owns
             )
             bulk_address = f"tcp://{ip}:{files_port or '*'}"
-            bind_bulk = partial(self._bind, gate, bulk_address, CHUNK_BYTES + 1024, CHUNKS_IN, CHUNKS_OUT)
+            bind_bulk = partial(self._bind_bulk, gate, bulk_address)
             self._bulk = Bulk(bind_bulk, self._sessions, self._blobs, state / "exchange", self._instance)
-            self._executor = Pool(
-                self._context, gate, state, workers_on, runner=runner, deadlines=deadlines, clock=clock
-            )
+            self._lent = LentFiles(self._sessions, self._blobs, lambda: self._bulk.port)
+            end_leavings(state)
+            if cluster is None:
+                executors = [
+                    local_executor(
+                        self._context,
+                        gate,
+                        state,
+                        device,
+                        number,
+                        runner=runner,
+                        wants_proxy=self._is_elsewhere,
+                        deadlines=deadlines,
+                        clock=clock,
+                    )
+                    for number, device in enumerate(workers_on, 1)
+                ]
+            else:
+                self._cluster = Cluster(cluster, state, runner, clock)
+                check_reach(ip, self._cluster)
+                executors = cluster_executors(
+                    self._context,
+                    gate,
+                    self._cluster,
+                    workers,
+                    self._lent,
+                    ip=ip,
+                    after_port=files_port,
+                    wants_proxy=self._is_elsewhere,
+                    deadlines=deadlines,
+                    clock=clock,
+                )
+            self._executor = Pool(executors, state if cluster is None else None)
             self._lookout = Lookout(self._context, gate, state, clock)
             self._supervisor = Supervisor(self._journal, self._blobs, self._executor, clock)
         except BaseException:
+            if self._cluster:
+                self._cluster.close()
             if self._gate:
                 self._gate.close()
             self._context.destroy(linger=0)
@@ -207,25 +245,24 @@ class Server:
         self._bulk.start()
 
     def _bind_control(self, gate: Gate, address: str) -> zmq.Socket:
-        return self._bind(gate, address, CONTROL_BYTES + CURVE_BYTES, 1000, EVENTS_WAITING)
-
-    def _bind(self, gate: Gate, address: str, frame_bytes: int, waiting_in: int, waiting_out: int) -> zmq.Socket:
-        socket = self._context.socket(zmq.ROUTER)
+        socket = self._socket(CONTROL_BYTES + CURVE_BYTES, 1000, EVENTS_WAITING)
         gate.guard(socket, CLIENTS, lambda: self._admitted)
+        return _bound(socket, address)
+
+    def _bind_bulk(self, gate: Gate, address: str) -> zmq.Socket:
+        """The socket for files, of clients and of workers that do not see this disk."""
+        socket = self._socket(CHUNK_BYTES + 1024, CHUNKS_IN, CHUNKS_OUT)
+        gate.guard(socket, FILES, lambda: self._admitted | self._lent.keys)
+        return _bound(socket, address)
+
+    def _socket(self, frame_bytes: int, waiting_in: int, waiting_out: int) -> zmq.Socket:
+        socket = self._context.socket(zmq.ROUTER)
         socket.linger = 0
         socket.router_mandatory = True
         socket.maxmsgsize = frame_bytes
         socket.rcvhwm, socket.sndhwm = waiting_in, waiting_out
         socket.handshake_ivl = 5000
         socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
-        try:
-            socket.bind(address)
-        except zmq.ZMQError as error:
-            socket.close(0)
-            raise InputError(
-                f"The server cannot listen on {address} ({error.strerror}): stop what uses the port, or choose"
-                " another one."
-            ) from error
         return socket
 
     def run(self, stop: Callable[[], bool]) -> None:
@@ -250,7 +287,8 @@ class Server:
     def close(self) -> None:
         """End the worker, close everything, release the folder. Jobs under way go back to the queue."""
         assert self._gate
-        for end in [each.close for each in (self._supervisor, self._lookout, self._bulk, self._journal, self._gate)]:
+        parts = (self._supervisor, self._cluster, self._lookout, self._bulk, self._journal, self._gate)
+        for end in [each.close for each in parts if each]:
             try:
                 end()
             except Exception:
@@ -520,9 +558,16 @@ class Server:
         self._follow(peer, message.job_id, message.since if isinstance(message, Follow) else None)
         return self._status(peer, message.job_id)
 
+    def _is_elsewhere(self, key: str) -> bool:
+        """Whether a client is none of this user's own programs, which are on this machine."""
+        try:
+            own = client_keys(self._state)
+        except EX4DError:  # somebody has changed the file
+            return True
+        return own is None or key != own.own.public
+
     def _put_first_of_all(self, message: First, row: Row | None, key: str) -> Tagged:
-        own = client_keys(self._state)
-        if own is None or key != own.own.public:
+        if self._is_elsewhere(key):
             return Error("refused", "Only whoever looks after the server may put jobs before others'.", message.job_id)
         if row is None:
             return Error("unknown_job", "The server does not know this job.", message.job_id)
@@ -616,13 +661,14 @@ def serve(
     runner: str = "ex4d_server.worker:pipeline",
     deadlines: Deadlines | None = None,
     workers: int | None = None,
+    cluster: str | None = None,
     linger: float | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Prints one line with the address when it listens.
 
     Args:
         state_folder: where jobs, files and logs are kept; None for the user's own folder.
-        address, files_port, runner, deadlines, workers, linger: see `Server`.
+        address, files_port, runner, deadlines, workers, cluster, linger: see `Server`.
 
     Raises:
         InputError, ServerError: as `Server`.
@@ -636,6 +682,7 @@ def serve(
         runner=runner,
         deadlines=deadlines,
         workers=workers,
+        cluster=cluster,
         linger=linger,
     )
     try:
@@ -711,6 +758,17 @@ def _refused(job: Job) -> str:
     except InputError as error:
         return sentence(error)
     return ""
+
+
+def _bound(socket: zmq.Socket, address: str) -> zmq.Socket:
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        socket.close(0)
+        raise InputError(
+            f"The server cannot listen on {address} ({error.strerror}): stop what uses the port, or choose another one."
+        ) from error
+    return socket
 
 
 def _port(socket: zmq.Socket) -> int:

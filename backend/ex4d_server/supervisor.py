@@ -14,7 +14,7 @@ from ex4d.errors import EX4DError, ServerError
 from ex4d.jobs.codec import ProtocolError
 from ex4d.jobs.messages import Unloaded
 from ex4d_server.blobs import BlobStore
-from ex4d_server.executor import AttemptEvent, Executor, Lost
+from ex4d_server.executor import AttemptEvent, Executor, Lost, PutBack
 from ex4d_server.journal import Journal, JournalError
 from ex4d_server.limited_log import LimitedLog
 from ex4d_server.orders import Failed, Finished, Step, Stopped
@@ -47,7 +47,6 @@ class Supervisor:
     ) -> None:
         self._journal, self._blobs, self._executor, self._clock = journal, blobs, executor, clock
         self._running: dict[int, str] = {}
-        self._devices: dict[str, str] = {}
         self._to_cancel: set[str] = set()
         self._owed: deque[Callable[[], None]] = deque([journal.recover])
         self._not_before = 0.0
@@ -76,7 +75,7 @@ class Supervisor:
 
     def device(self, job_id: str) -> str:
         """What a job runs on; empty where it does not run."""
-        return self._devices.get(job_id, "")
+        return next((self._executor.device(lease) for lease, running in self._running.items() if running == job_id), "")
 
     def unload(self, owner: str) -> Unloaded:
         """Free the memory of idle workers for the owner of what they did last; to others nothing is loaded."""
@@ -102,7 +101,6 @@ class Supervisor:
             self._note_step(job_id, event)
             return
         del self._running[event.lease]
-        self._devices.pop(job_id, None)
         fact = self._fact(job_id, event)
         # Before the journal is written: what a job has left may be what fills the disk.
         self._executor.clean(event.lease)
@@ -120,21 +118,24 @@ class Supervisor:
         except JournalError as error:
             self._troubles.warning("a step is not written down: %s", error)
 
-    def _fact(self, job_id: str, event: Finished | Failed | Stopped | Lost) -> Callable[[], None]:
+    def _fact(self, job_id: str, event: Finished | Failed | Stopped | Lost | PutBack) -> Callable[[], None]:
         """What the journal is to be told of the end of an attempt."""
         if isinstance(event, Finished):
             try:
-                folder = self._executor.folder(event.lease)
-                for blob in event.result.files:
-                    self._blobs.adopt(folder / "out" / blob.name, blob)
-                if (proxy := event.result.proxy) is not None:
-                    self._blobs.adopt(folder / "proxy" / proxy.name, proxy)
+                if folder := self._executor.folder(event.lease):
+                    for blob in event.result.files:
+                        self._blobs.adopt(folder / "out" / blob.name, blob)
+                    if (proxy := event.result.proxy) is not None:
+                        self._blobs.adopt(folder / "proxy" / proxy.name, proxy)
             except (OSError, EX4DError) as error:
                 return partial(self._journal.finish, job_id, "failed", f"The result could not be stored: {error}")
             return partial(self._journal.finish, job_id, "done", result=event.result)
         if isinstance(event, Lost):
             self._not_before = self._clock() + RETRY_SECONDS
             return partial(self._journal.lost, job_id, event.message)
+        if isinstance(event, PutBack):
+            self._not_before = self._clock() + RETRY_SECONDS
+            return partial(self._journal.put_back, job_id, event.message)
         if isinstance(event, Stopped) or job_id in self._to_cancel:
             return partial(self._journal.finish, job_id, "cancelled")
         return partial(self._journal.finish, job_id, "failed", event.message)
@@ -179,6 +180,7 @@ class Supervisor:
             return False
         self.trouble = ""
         self._running[lease] = job_id
-        device = self._devices[job_id] = self._executor.start(lease, job, row.owner)
-        log.info("job %s starts under lease %d on %s", job_id, lease, device)
+        self._executor.start(lease, job, row.owner)
+        where = self._executor.device(lease) or "a worker that is being started"
+        log.info("job %s starts under lease %d on %s", job_id, lease, where)
         return True

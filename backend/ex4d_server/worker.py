@@ -15,51 +15,55 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from socket import gethostname
 
 import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from ex4d.errors import Cancelled, EX4DError, PluginError
+from ex4d.errors import Cancelled, EX4DError, PluginError, ServerError
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence
 from ex4d.jobs.keys import ClientKeys, KeyPair
 from ex4d.jobs.limits import CONTROL_BYTES, PICTURE_BYTES
 from ex4d.jobs.messages import Result
 from ex4d.pipeline.hashing import blob_of
-from ex4d.pipeline.requests import Blob, Job
+from ex4d.pipeline.requests import Blob, Job, blobs_of
 from ex4d.plain import Tagged
 from ex4d.progress import Progress
-from ex4d_server.content import checked
+from ex4d_server.content import BlobError, checked
+from ex4d_server.courier import Courier, Depot, connecting
 from ex4d_server.disk import nothing_fits, says_disk_full
 from ex4d_server.orders import (
     BEAT_SECONDS,
     DEVICE_VARIABLE,
     KEYS_VARIABLE,
-    NUMBER_VARIABLE,
+    LOG_VARIABLE,
     RUNS_ON_VARIABLE,
     SUPERVISOR_MESSAGES,
     TOKEN_VARIABLE,
     Beat,
+    Bring,
     Failed,
     Finished,
+    Made,
     Ready,
     Run,
     Step,
     Stop,
     Stopped,
     blob_folder,
-    log_name,
     proxy_of,
     work_folder,
 )
-from ex4d_server.platform import host
+from ex4d_server.platform import host, remove_tree
 
 Runner = Callable[[Job, Callable[[Blob], Path], Path, Progress], dict]
 """Runs a job: where its files lie, where results go, and whom to tell."""
 
-DISK_FULL = "The server's disk is full: free some space where its state folder is, then start the job again."
+DISK_FULL = "{whose} disk is full: free some space where {what} is, then start the job again."
 EVENT_BYTES = PICTURE_BYTES + 16 * 1024
 """What an event may hold besides a result."""
 STEP_SECONDS = 0.1
@@ -75,8 +79,9 @@ class Attempt:
         self.inputs, self.out = folder / "in", folder / "out"
         self.inputs.mkdir(parents=True)
         self.out.mkdir()
+        self.proxies = folder / "proxy"
         if proxy:
-            (folder / "proxy").mkdir()
+            self.proxies.mkdir()
         self._stage = ""
         self._stage_began = self._last_step = time.monotonic()
         self._last_sent = -math.inf
@@ -100,8 +105,27 @@ class Attempt:
             self._send_held_back()
             self._last_sent = now
         while self._socket.poll(0):
-            if receive(self._socket) == Stop(self._lease):
-                raise Cancelled("The job was cancelled.")
+            self._next_order()
+
+    def announce(self, files: tuple[Blob, ...]) -> None:
+        """Tell the server what is going to be sent, and wait until it is ready for that.
+
+        Raises:
+            ServerError: it has no room for it.
+            Cancelled: the supervisor has said stop.
+        """
+        self._socket.send(encode(Made(self._lease, files)))
+        while (order := self._next_order()) is None:
+            pass
+        if order.refusal:
+            raise ServerError(order.refusal)
+
+    def _next_order(self) -> Bring | None:
+        """Heed the next order; returns that to send files."""
+        order = receive(self._socket)
+        if order == Stop(self._lease):
+            raise Cancelled("The job was cancelled.")
+        return order if isinstance(order, Bring) and order.lease == self._lease else None
 
     def _send_held_back(self) -> None:
         if self._held_back is not None:
@@ -132,19 +156,44 @@ def jpeg(picture: NDArray[np.uint8]) -> bytes:
     return b""
 
 
-def receive(socket: zmq.Socket) -> Run | Stop:
+def receive(socket: zmq.Socket) -> Run | Stop | Bring:
     """The next order."""
     return decode(socket.recv(), SUPERVISOR_MESSAGES)
 
 
-def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner) -> None:
-    """Run one job and send how it ended."""
+@dataclass(frozen=True)
+class FarServer:
+    """What a worker has that does not see the server's disk: the way to the files there, and a place of its own."""
+
+    context: zmq.Context
+    address: str
+    keys: ClientKeys
+    depot: Depot
+
+    def courier(self, order: Run, attempt: Attempt) -> Courier:
+        """Who moves the files of an attempt."""
+        connect = connecting(self.context, self.address, order.files_port, self.keys, order.session)
+        return Courier(connect, attempt.progress)
+
+
+def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: FarServer | None = None) -> None:
+    """Run one job and send how it ended. A worker that is far fetches the files before, and sends its own after."""
     ending: Tagged
     try:
         attempt = Attempt(socket, state, order.lease, order.proxy)
         os.chdir(attempt.inputs)  # so that errors name files by their names alone
-        facts = runner(order.job, attempt.locate, attempt.out, attempt.progress)
-        frame = encode(Finished(order.lease, attempt.result(facts)))
+        if far is None:
+            result = attempt.result(runner(order.job, attempt.locate, attempt.out, attempt.progress))
+        else:
+            with closing(far.courier(order, attempt)) as courier:
+                courier.fetch(blobs_of(order.job), far.depot.store)
+            result = attempt.result(runner(order.job, attempt.locate, attempt.out, attempt.progress))
+            attempt.announce(result.all_files)
+            with closing(far.courier(order, attempt)) as courier:
+                courier.send(result.files, attempt.out)
+                if result.proxy is not None:
+                    courier.send((result.proxy,), attempt.proxies)
+        frame = encode(Finished(order.lease, result))
         decode(frame, (Finished,))  # facts come from the runner: refuse here what the supervisor would refuse
         if len(frame) > CONTROL_BYTES - EVENT_BYTES:
             raise ProtocolError(f"A result of {len(frame)} bytes is over the limit: it names too much.")
@@ -157,9 +206,11 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner) -> None
         ending = Failed(order.lease, sentence(f"The job's result cannot be sent: {error}"))
     except Exception as error:
         is_ours = isinstance(error, EX4DError)
-        if says_disk_full(error) or (not is_ours and nothing_fits(state)):
+        if says_disk_full(error) or has_no_room(error) or (not is_ours and nothing_fits(state)):
             note_exception()
-            text = DISK_FULL
+            text = DISK_FULL.format(whose="The server's", what="its state folder")
+            if far is not None:
+                text = DISK_FULL.format(whose=f"{gethostname()}'s", what=state)
         elif is_ours:
             if isinstance(error, PluginError):  # whoever wrote it wants to know where
                 note_exception()
@@ -167,20 +218,23 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner) -> None
         else:
             note_exception()
             text = (
-                f"The job stopped on an unexpected error ({type(error).__name__}: {str(error)[:500]}); the server's"
-                f" log has the details: logs/{own_log()} in its state folder."
+                f"The job stopped on an unexpected error ({type(error).__name__}: {str(error)[:500]}); the server's log"
+                f" has the details: {os.environ.get(LOG_VARIABLE, 'what the worker prints')}."
             )
         ending = Failed(order.lease, sentence(text))
     finally:
         os.chdir(state)  # an attempt's folder is removed when it ends
+        if far is not None:
+            remove_tree(work_folder(state, order.lease))
+            far.depot.tidy()
     with suppress(OSError):
         sys.stderr.flush()
     socket.send(encode(ending))
 
 
-def own_log() -> str:
-    """Name of the file that this worker prints to."""
-    return log_name(int(os.environ.get(NUMBER_VARIABLE, "1").split()[0]))
+def has_no_room(error: Exception) -> bool:
+    """Whether what a job needs does not fit into the place that a worker has for fetched files."""
+    return isinstance(error, BlobError) and error.code == "disk_full"
 
 
 def note_exception() -> None:
@@ -239,6 +293,7 @@ def main() -> None:
     parser.add_argument("--connect", required=True)
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--runner", required=True)
+    parser.add_argument("--far", action="store_true", help="files are fetched from the server, and sent to it")
     arguments = parser.parse_args()
     token = os.environ.pop(TOKEN_VARIABLE)
     server, public, secret = os.environ.pop(KEYS_VARIABLE).split()
@@ -252,11 +307,12 @@ def main() -> None:
     socket.linger = 0
     socket.connect(arguments.connect)
     socket.send(encode(Ready(token)))
+    far = FarServer(context, arguments.connect, keys, Depot(arguments.state)) if arguments.far else None
     runner = load(arguments.runner)
     while True:
         order = receive(socket)
         if isinstance(order, Run):
-            run_job(socket, arguments.state, order, runner)
+            run_job(socket, arguments.state, order, runner, far)
 
 
 if __name__ == "__main__":

@@ -18,18 +18,20 @@ class Proxy:
     moved: file bytes that went each way, "up" and "down", since it was made.
     """
 
-    def __init__(self, server_address: str) -> None:
+    def __init__(self, server_address: str, bulk: int | None = None) -> None:
         self.cuts = 0
         self.moved = {"up": 0, "down": 0}
         self._cut_at: tuple[str, int] | None = None
         self._next_cut = None
-        raw = Raw(server_address)
-        control, bulk = int(server_address.rsplit(":", 1)[1]), raw.welcome.bulk_port
-        raw.close()
+        if bulk is None:
+            raw = Raw(server_address)
+            bulk = raw.welcome.bulk_port
+            raw.close()
+        control = int(server_address.rsplit(":", 1)[1])
         self.address = f"tcp://127.0.0.2:{control}"
         self._selector = selectors.DefaultSelector()
         self._listeners = []
-        for port in (control, bulk):
+        for port in {control, bulk}:
             listener = socket.create_server(("127.0.0.2", port))
             self._selector.register(listener, selectors.EVENT_READ, ("listen", port, port == bulk))
             self._listeners.append(listener)

@@ -17,9 +17,17 @@ from ex4d_server.orders import proxy_of
 from ex4d.errors import InputError
 from ex4d.jobs.codec import sentence
 
+opened = []
+
 
 def make():
     """What a worker asks for once."""
+    return run
+
+
+def make_watched():
+    """The same, with an eye on every file that is opened from now on."""
+    sys.addaudithook(lambda event, what: opened.append(str(what[0])) if event == "open" else None)
     return run
 
 
@@ -223,3 +231,25 @@ def many_stages(job, locate, out, progress):
     for stage in range(3000):
         progress(f"stage {stage}", 1, 1, noise)
     return {}
+
+
+def several_seen(job, locate, out, progress):
+    """Every file of the clip as a result, and what this process has opened since it began, if it is watched."""
+    several(job, locate, out, progress)
+    return {"opened": opened[-2000:], "folder": str(out)}
+
+
+def copy_slowly(job, locate, out, progress):
+    """A result after forty steps in two seconds."""
+    for step in range(1, 41):
+        progress("wait", step, 40)
+        time.sleep(0.05)
+    (out / "result.mp4").write_bytes(locate(job.source.clip[0]).read_bytes())
+    return {"device": os.environ["EX4D_WORKER_DEVICE"], "pid": os.getpid()}
+
+
+def what_it_sees(job, locate, out, progress):
+    """Four seconds, so that two run at once, and the GPUs that this process may use."""
+    progress("wait", 1, 2)
+    time.sleep(4.0)
+    return {"device": os.environ["EX4D_WORKER_DEVICE"], "sees": os.environ["CUDA_VISIBLE_DEVICES"]}

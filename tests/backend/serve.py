@@ -1,7 +1,8 @@
 """A server whose workers run tests/backend/runners.py: python serve.py ADDRESS STATE [OPTIONS as JSON].
 
 Options: fields of `Deadlines`, "linger", "file_limit" (bytes), "descriptors" (most that it may have open),
-"soft_descriptors" (to begin with), "workers".
+"soft_descriptors" (to begin with), "workers", "cluster" (an address), "runner", "far"
+(a folder: workers are those of a cluster, without a cluster).
 """
 
 import json
@@ -9,12 +10,35 @@ import logging
 import os
 import resource
 import sys
+import tempfile
 from pathlib import Path
 
+from ex4d_server import server
+from ex4d_server.devices import Device
 from ex4d_server.executor import Deadlines
 from ex4d_server.server import serve
+from ex4d_server.worker_process import Room, WorkerProcess
 
 from ex4d.errors import EX4DError
+from ex4d.jobs.keys import KeyPair
+
+
+class HereCluster:
+    """Stands for a cluster: its workers run here, in folders of their own, and are told nothing of the server's."""
+
+    unit, total, free, here, others = "CPU", 9, 9, "127.0.0.1", ()
+
+    def __init__(self, address: str, state: Path, runner: str, clock) -> None:
+        self._folder, self._runner = Path(address), runner
+
+    def start_worker(self, whom):
+        folder = Path(tempfile.mkdtemp(prefix="worker-", dir=self._folder))
+        room = Room(folder, 1, Device("elsewhere, CPU"), folder / "worker.log", f"{folder / 'worker.log'} elsewhere")
+        return WorkerProcess.start(room, KeyPair.new(), whom, "--runner", self._runner, "--far", base=os.environ)
+
+    def close(self) -> None:
+        pass
+
 
 if __name__ == "__main__":
     address, state = sys.argv[1:3]
@@ -26,14 +50,18 @@ if __name__ == "__main__":
             resource.setrlimit(limit, (value, value))
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # for the workers, which import `runners`
-    linger, workers = options.pop("linger", None), options.pop("workers", None)
+    linger, workers, cluster = (options.pop(name, None) for name in ("linger", "workers", "cluster"))
+    if (far := options.pop("far", None)) is not None:
+        server.Cluster, cluster = HereCluster, far
+    runner = options.pop("runner", "runners:make")
     try:
         serve(
             address,
             Path(state),
-            runner="runners:make",
+            runner=runner,
             deadlines=Deadlines(**options),
             workers=workers,
+            cluster=cluster,
             linger=linger,
         )
     except EX4DError as error:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from ex4d_server.executor import Deadlines, Lost
 from ex4d_server.gate import Gate
-from ex4d_server.local import LocalExecutor
+from ex4d_server.local import local_executor
 from ex4d_server.orders import STATE_VARIABLE, Beat, Finished, Ready, Run, Step
 from ex4d_server.platform import processes_with
 from server_process import until
@@ -114,10 +114,10 @@ class Watch:
     def __init__(self, context, state, monkeypatch) -> None:
         self.now = 100.0
         monkeypatch.setattr(
-            "ex4d_server.local.subprocess.Popen", lambda command, **options: _popen(["/bin/cat"], **options)
+            "ex4d_server.worker_process.subprocess.Popen", lambda command, **options: _popen(["/bin/cat"], **options)
         )
         self.gate = Gate(context, KeyPair.new())
-        self.executor = LocalExecutor(context, self.gate, state, deadlines=Deadlines(), clock=lambda: self.now)
+        self.executor = local_executor(context, self.gate, state, deadlines=Deadlines(), clock=lambda: self.now)
         self.executor.start(7, JOB, "owner")
         self.worker = self.executor._worker
         self.peer = b"peer"
@@ -206,8 +206,8 @@ def test_a_worker_that_cannot_be_started_fails_the_attempt_and_nothing_else(tmp_
 
     context = zmq.Context()
     gate = Gate(context, KeyPair.new())
-    executor = LocalExecutor(context, gate, tmp_path)
-    monkeypatch.setattr("ex4d_server.local.subprocess.Popen", refuse)
+    executor = local_executor(context, gate, tmp_path)
+    monkeypatch.setattr("ex4d_server.worker_process.subprocess.Popen", refuse)
     executor.start(1, JOB, "owner")
     (lost,) = executor.tick()
     assert "Too many open files" in lost.message

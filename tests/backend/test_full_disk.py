@@ -261,6 +261,8 @@ class Scripted:
     def start(self, lease, job, owner):
         self.started.append(lease)
         (self.folder(lease) / "out").mkdir(parents=True)
+
+    def device(self, lease):
         return "CPU"
 
     def tick(self):

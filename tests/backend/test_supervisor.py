@@ -7,8 +7,9 @@ import zmq
 from ex4d_server.blobs import BlobStore
 from ex4d_server.gate import Gate
 from ex4d_server.journal import Journal
-from ex4d_server.local import LocalExecutor
+from ex4d_server.local import local_executor
 from ex4d_server.orders import Finished, Ready, Run, Step, Stop, blob_folder
+from ex4d_server.pool import Pool
 from ex4d_server.supervisor import Supervisor
 
 from ex4d.jobs.codec import decode, encode
@@ -29,13 +30,13 @@ class Bench:
         self.now = 0.0
         self.journal = Journal(state / "journal.sqlite")
         blobs = BlobStore(blob_folder(state), state / "incoming")
-        self.executor = LocalExecutor(self.context, self.gate, state, runner="nothing:here", clock=lambda: self.now)
-        self.supervisor = Supervisor(self.journal, blobs, self.executor, clock=lambda: self.now)
+        self.executor = local_executor(self.context, self.gate, state, runner="nothing:here", clock=lambda: self.now)
+        self.supervisor = Supervisor(self.journal, blobs, Pool([self.executor], state), clock=lambda: self.now)
         self.journal.add("job", JOB, "local")
         self.supervisor.tick()
         self.peer = self.context.socket(zmq.DEALER)
         self.peer.linger = 0
-        ClientKeys(self.gate.public, self.executor._worker.keys).put_on(self.peer)
+        ClientKeys(self.gate.public, self.executor._worker.process.keys).put_on(self.peer)
         (self.socket,) = self.executor.sockets
         self.peer.connect(self.socket.last_endpoint.decode())
         self.executor._worker.process.kill()  # the peer speaks in its place,

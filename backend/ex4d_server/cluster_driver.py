@@ -1,0 +1,298 @@
+"""The process that talks to Ray for the server: `python -m ex4d_server.cluster_driver ADDRESS RUNNER UNIT`.
+
+It is a process of its own since Ray ends the process that uses it once its cluster is gone for a minute, and since Ray
+need not be installed where there is no cluster. Orders come, and reports go, as lines of JSON on standard input and
+output. It ends when its input closes; with it Ray ends the actors, and each of these its worker.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import IO, Any
+
+from ex4d import __version__
+from ex4d_server.cluster_holder import Holder
+
+LOOK_SECONDS = 0.05
+COUNT_SECONDS = 0.5
+"""Between two looks at what the cluster has."""
+KILL_SECONDS = 3.0
+"""Until an actor that does not end its worker is ended itself."""
+SUSPECT_SECONDS = 30.0
+"""A machine that lost an actor, or was silent, does not count for so long: it may be gone and Ray not know it."""
+KNOCK_SECONDS = 60.0
+MODE, MODE_TOKEN, MODE_NONE = "RAY_AUTH_MODE", "token", "disabled"
+TURNED_AWAY = 3
+"""What `--knock` ends with where it is not let in."""
+
+Told = dict[str, Any]
+
+
+@dataclass
+class Held:
+    """An actor, the call to it that is under way, and its machine."""
+
+    actor: Any
+    call: Any
+    runs: bool = False
+    host: str = ""
+    node: str = ""
+    kill_at: float | None = None
+
+
+class Driver:
+    """Starts and ends actors, and tells what becomes of them.
+
+    Args:
+        ray: the package, connected.
+        runner: of the workers.
+        unit: of what each worker takes one, "GPU" or "CPU"; "" for GPUs, if there are any now.
+        out: where reports go.
+    """
+
+    def __init__(self, ray: Any, runner: str, unit: str, out: IO[str]) -> None:
+        self._ray, self._runner, self._out = ray, runner, out
+        self._held: dict[int, Held] = {}
+        self._suspects: dict[str, float] = {}
+        self._counted = -COUNT_SECONDS
+        self._last: Told = {}
+        has_gpus = any(node["Resources"].get("GPU") for node in self._living())
+        self._unit = unit or ("GPU" if has_gpus else "CPU")
+
+    def serve(self, orders: "queue.SimpleQueue[Told | None]") -> None:
+        """Do what is asked until there is a None; then end all actors."""
+        while True:
+            with suppress(queue.Empty):
+                order = orders.get(timeout=LOOK_SECONDS)
+                if order is None:
+                    break
+                self._do(order)
+                continue
+            self._look_at_actors()
+            self._count()
+        for number in list(self._held):
+            self._kill(number)
+        while self._held:
+            self._look_at_actors()
+            time.sleep(LOOK_SECONDS)
+
+    def _tell(self, **report: Any) -> None:
+        with suppress(OSError):  # nobody reads it any more
+            print(json.dumps(report), file=self._out, flush=True)
+
+    def _do(self, order: Told) -> None:
+        number = order["worker"]
+        held = self._held.get(number)
+        if order["order"] == "start":
+            one = {"num_gpus": 1, "num_cpus": 0} if self._unit == "GPU" else {"num_cpus": 1}
+            # The journal is what tries again: an actor of Ray's own making would run a job under an old lease.
+            made = self._ray.remote(Holder).options(
+                **one, max_restarts=0, max_task_retries=0, max_concurrency=4, scheduling_strategy="SPREAD"
+            )
+            actor = made.remote(self._unit == "GPU")
+            self._held[number] = Held(actor, actor.settle.remote())
+        elif held is None:
+            return
+        elif order["order"] == "go":
+            sharing = max(1, int(self._resources(held.node).get("CPU", 1)))
+            held.call = held.actor.start.remote(order["address"], order["key"], order["token"], self._runner, sharing)
+            held.runs = True
+        elif order["order"] == "ask_to_end":
+            held.actor.ask_to_end.remote()
+        elif order["order"] == "kill":
+            self._kill(number)
+
+    def _kill(self, number: int) -> None:
+        """End a worker, then its actor: the other way round Ray would take the GPU for free too early."""
+        held = self._held[number]
+        if not held.runs:
+            self._end(number, "was ended")
+        elif held.kill_at is None:
+            held.actor.end.remote()
+            held.kill_at = time.monotonic() + KILL_SECONDS
+
+    def _look_at_actors(self) -> None:
+        now = time.monotonic()
+        for number, held in list(self._held.items()):
+            if held.kill_at is not None and now >= held.kill_at:
+                self._suspect(held)
+                self._end(number, "was ended")
+        calls = {held.call: number for number, held in self._held.items() if held.call is not None}
+        if not calls:
+            return
+        done, _ = self._ray.wait(list(calls), num_returns=len(calls), timeout=0)
+        for call in done:
+            number = calls[call]
+            held = self._held[number]
+            held.call = None
+            try:
+                answer = self._ray.get(call)
+            except Exception as error:  # whatever it was: the actor is of no use any more
+                print(f"worker {number}: {error}", file=sys.stderr, flush=True)
+                self._suspect(held)
+                lost = f"was lost with its machine, {held.host},"
+                self._end(number, lost if held.runs else f"could not be started ({_last_line(error)})")
+                continue
+            if not held.runs:
+                self._settled(number, held, answer)
+            elif answer is None:
+                held.call = held.actor.wait.remote()
+            else:
+                self._end(number, str(answer))
+
+    def _suspect(self, held: Held) -> None:
+        """Take its machine for gone, for now."""
+        self._suspects[held.node] = time.monotonic() + SUSPECT_SECONDS
+
+    def _settled(self, number: int, held: Held, about: dict[str, str]) -> None:
+        held.host = about["host"]
+        if about["version"] != __version__:
+            how = f"could not be started, as {held.host} has EX-4D {about['version']}, and the server {__version__}"
+            self._end(number, how)
+            return
+        held.node = about["node"]
+        told = {name: about[name] for name in ("host", "device", "log", "key")}
+        self._tell(report="placed", worker=number, **told)
+
+    def _end(self, number: int, how: str) -> None:
+        held = self._held.pop(number)
+        with suppress(Exception):  # it is gone
+            self._ray.kill(held.actor)
+        self._tell(report="ended", worker=number, how=how)
+
+    # -- what there is
+
+    def _living(self) -> list[Told]:
+        return [node for node in self._ray.nodes() if node["Alive"]]
+
+    def _resources(self, node_id: str) -> Told:
+        return next((node["Resources"] for node in self._living() if node["NodeID"] == node_id), {})
+
+    def _count(self) -> None:
+        """Tell what the cluster has, where that has changed."""
+        now = time.monotonic()
+        if now - self._counted < COUNT_SECONDS:
+            return
+        self._counted = now
+        nodes = self._living()
+        here = self._ray.util.get_node_ip_address()
+        counted = [node for node in nodes if self._suspects.get(node["NodeID"], 0.0) < now]
+        total = sum(int(node["Resources"].get(self._unit, 0)) for node in counted)
+        known = {node["NodeID"] for node in counted}
+        ours = sum(not held.node or held.node in known for held in self._held.values())
+        free = min(int(self._ray.available_resources().get(self._unit, 0)), total - ours)
+        working = {node["NodeManagerAddress"] for node in nodes if node["Resources"].get(self._unit)}
+        report = {
+            "report": "nodes",
+            "unit": self._unit,
+            "total": total,
+            "free": max(free, 0),
+            "here": here,
+            "others": sorted(working - {here}),
+        }
+        if report != self._last:
+            self._last = report
+            self._tell(**report)
+
+
+class Refused(Exception):
+    """A cluster that cannot be used, and why."""
+
+
+def connect(address: str) -> Any:
+    """The package, connected to a cluster.
+
+    Raises:
+        Refused: it does not answer, is open to everybody, takes another token, or is of another version.
+    """
+    ray: Any = importlib.import_module("ray")
+    # With the usual connection Ray tries for half a minute, and then does not say what was wrong.
+    found = knock(address)
+    if found is None:
+        raise Refused(f"No Ray cluster answers at {address}: start one with `ray start --head`, or name its head.")
+    if not found:
+        raise Refused(
+            f"The Ray cluster at {address} does not take this user's token: copy ~/.ray/auth_token from its head, or"
+            " name such a file with RAY_AUTH_TOKEN_PATH."
+        )
+    if is_open(address):
+        raise Refused(
+            f"The Ray cluster at {address} runs whatever anybody sends to it: stop it, and start it on each machine"
+            " with RAY_AUTH_MODE=token."
+        )
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False)
+    except Exception as error:  # Ray raises many kinds
+        raise Refused(f"The Ray cluster at {address} cannot be used: {_last_line(error)}") from error
+    return ray
+
+
+def knock(address: str) -> bool | None:
+    """Whether a cluster lets this process in, by the token that it has; None where no cluster answers."""
+    ray: Any = importlib.import_module("ray")
+    try:
+        ray._raylet.GcsClient(address=address)
+    except ray.exceptions.AuthenticationError as error:
+        print(error, file=sys.stderr, flush=True)
+        return False
+    except Exception as error:  # Ray raises many kinds
+        print(error, file=sys.stderr, flush=True)
+        return None
+    return True
+
+
+def is_open(address: str) -> bool:
+    """Whether a cluster lets in who has no token. That is tried in another process, as Ray reads its settings once."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    command = [sys.executable, "-m", "ex4d_server.cluster_driver", address, "--knock"]
+    ran = subprocess.run(command, env={**environment, MODE: MODE_NONE}, stdout=sys.stderr, timeout=KNOCK_SECONDS)
+    return ran.returncode != TURNED_AWAY
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines or [type(error).__name__])[-1][:500]
+
+
+def read_orders(orders: "queue.SimpleQueue[Told | None]") -> None:
+    """Read orders until there are none any more; for a thread."""
+    for line in sys.stdin:
+        orders.put(json.loads(line))
+    orders.put(None)
+
+
+def main() -> int:
+    """Connect, then do what is asked."""
+    parser = argparse.ArgumentParser(prog="python -m ex4d_server.cluster_driver")
+    parser.add_argument("address")
+    parser.add_argument("runner", nargs="?", default="")
+    parser.add_argument("unit", nargs="?", default="")
+    parser.add_argument("--knock", action="store_true", help="only see whether this process is let in")
+    arguments = parser.parse_args()
+    if arguments.knock:
+        return TURNED_AWAY if knock(arguments.address) is False else 0
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what Ray prints is no report
+    os.environ[MODE] = MODE_TOKEN
+    try:
+        ray = connect(arguments.address)
+    except Refused as error:
+        print(json.dumps({"report": "refused", "why": str(error)}), file=out, flush=True)
+        return 1
+    orders: queue.SimpleQueue[Told | None] = queue.SimpleQueue()
+    threading.Thread(target=read_orders, args=(orders,), daemon=True).start()
+    Driver(ray, arguments.runner, arguments.unit, out).serve(orders)
+    ray.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""A true Ray cluster on this machine, in a process of its own: python ray_nodes.py FOLDER NODES TOKEN_FILE.
+
+Prints the head's address. Each node has a folder for its workers, FOLDER/node-1 and so on. Then it does what it is told
+by lines: "kill 1", "stop 1", "go on 1" (a node with all its processes, at once, as when a machine loses its power or
+its cable), "add", "add gpus 2" (as FOLDER/bin/nvidia-smi lists them). It ends the cluster when its input closes.
+"""
+
+import os
+import signal
+import sys
+from contextlib import suppress
+
+MEMORY = 80 * 1024**2
+
+
+def main() -> None:
+    folder, nodes, token = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    os.environ |= {"RAY_AUTH_MODE": "token" if token else "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    if token:
+        os.environ["RAY_AUTH_TOKEN_PATH"] = token
+    import psutil
+    from ray.cluster_utils import Cluster
+
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    head = {"num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    started = []
+
+    def add(gpus: int = 0) -> None:
+        place = os.path.join(folder, f"node-{len(started) + 1}")
+        os.environ["EX4D_CLUSTER_FOLDER"] = place  # Ray's processes are started with the environment of this one
+        started.append(cluster.add_node(num_cpus=1, num_gpus=gpus, object_store_memory=MEMORY))
+
+    def family(number: int) -> list[psutil.Process]:
+        raylet = psutil.Process(started[number - 1].all_processes["raylet"][0].process.pid)
+        return [raylet, *raylet.children(recursive=True)]
+
+    for _ in range(nodes):
+        add()
+    print(cluster.address, file=out, flush=True)
+    signals = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "go on": signal.SIGCONT}
+    stopped: dict[int, list[psutil.Process]] = {}
+    for line in sys.stdin:
+        what, _, number = line.strip().rpartition(" ")
+        if line.strip() == "add":
+            add()
+        elif what == "add gpus":
+            os.environ["PATH"] = os.path.join(folder, "bin") + os.pathsep + os.environ["PATH"]
+            add(int(number))
+        else:
+            processes = stopped.get(int(number)) or family(int(number))
+            stopped[int(number)] = processes
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signals[what])
+        print("done", file=out, flush=True)
+    for processes in stopped.values():
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()
