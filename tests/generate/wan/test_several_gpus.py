@@ -1,6 +1,7 @@
 """One video on several GPUs: the two predictions of a guided step at once, and the tokens of each prediction split.
 
-Here copies on the CPU stand for GPUs, each run by a thread of its own; `benchmarks/several_gpus.py` does it on true ones.
+Here copies on the CPU stand for GPUs, each run by a thread of its own; for true ones there is
+`benchmarks/several_gpus.py`.
 """
 
 import threading
