@@ -5,9 +5,9 @@ stands and stop between two steps. What conditions a step is each model's own.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from ex4d.generate.runtime import blocks, latent_pictures, offload, sampling
 from ex4d.generate.runtime.resume import Checkpoint
 from ex4d.generate.runtime.runner import native_8bit, runner
 from ex4d.generate.runtime.sequence_parallel import Member, split
-from ex4d.generate.runtime.several_gpus import Gpu, together
+from ex4d.generate.runtime.several_gpus import Gpu, GpuError, together
 from ex4d.progress import DECODING, LOADING, SAMPLING, Progress, silent
 
 Precision = Literal["reference", "fast"]
@@ -101,6 +101,9 @@ class Models:
         """Whether so many bytes are free on the GPU beside what is loaded, and what streamed blocks take again."""
         slots = offload.SLOTS * self.pipe.dit.blocks.slot_bytes
         return self.device.type != "cuda" or offload.free_bytes(self.device) >= rest + slots
+
+
+M = TypeVar("M", bound=Models)
 
 
 class Prepared(Protocol):
@@ -303,6 +306,29 @@ def sample(
     if checkpoint:
         checkpoint.forget()
     return result, before + asked
+
+
+@contextmanager
+def everywhere(models: M, predictor: Callable[[M], AbstractContextManager[Predict]]) -> Iterator[list[Predict]]:
+    """Within, what predicts on each GPU, the first one first.
+
+    Args:
+        models: what is loaded, on all GPUs.
+        predictor: makes what predicts with the models of one GPU.
+
+    Raises:
+        GpuError: another GPU than the first failed.
+    """
+    with ExitStack() as stack:
+        found: list[Predict] = []
+        for number, each in enumerate((models, *models.others)):
+            try:
+                found.append(stack.enter_context(predictor(each)))  # type: ignore[arg-type]
+            except RuntimeError as error:
+                if number == 0:
+                    raise
+                raise GpuError(number, error) from error
+        yield found
 
 
 def _guess(models: Models, predict: Predict, prompts: Prompts) -> sampling.Guess:

@@ -6,8 +6,9 @@ blocks of both kinds are streamed in one pass.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -256,10 +257,8 @@ def _sample(
     """Latents (1,16,T',H',W') of the finished video, and how many predictions that took."""
     shown = 0 if prepared.reference is None else 1
     start = common.noise((1, common.LATENT_CHANNELS, *context.shape[2:]), seed).roll(shown, dims=2)
-    by = context, settings.scale
-    with ExitStack() as stack:
-        stack.enter_context(common.computing(models))
-        predict, *others = (stack.enter_context(_predictor(each, *by)) for each in (models, *models.others))
+    predictor = partial(_predictor, context=context, scale=settings.scale)
+    with common.computing(models), common.everywhere(models, predictor) as (predict, *others):
         latents, asked = common.sample(
             models, predict, start, prompts, colours, settings, progress, checkpoint, others=others
         )

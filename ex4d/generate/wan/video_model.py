@@ -6,7 +6,7 @@ The camera latent is added by a forward hook on the model's patch embedding; all
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -319,8 +319,7 @@ def _sample(
 ) -> tuple[Tensor, int]:
     """Latents (1,16,T',H',W') of the finished video, and how many predictions that took."""
     start = common.noise((1, LATENT_CHANNELS, *inputs.y.shape[2:]), seed)
-    with ExitStack() as stack:
-        predict, *others = (stack.enter_context(_predictor(each, inputs)) for each in (models, *models.others))
+    with common.everywhere(models, lambda each: _predictor(each, inputs)) as (predict, *others):
         return common.sample(
             models, predict, start, prompts, inputs.colours, settings, progress, checkpoint, steer, others
         )

@@ -177,3 +177,19 @@ def test_a_gpu_that_fails_within_a_block_keeps_nobody_waiting(on, monkeypatch):
     assert got.settings["gpus"] == 3
     note = "GPU 3 of 4 could not help (CUDA error: an illegal memory access was encountered): this was made without it."
     assert note in got.notes
+
+
+def test_a_gpu_that_cannot_even_begin_is_left_out(on, monkeypatch):
+    real, asked = video_model.camera_latent, []
+
+    def camera_latent(dit, latent):
+        asked.append(dit)
+        if len(asked) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(dit, latent)
+
+    monkeypatch.setattr(video_model, "camera_latent", camera_latent)
+    got = generate(on(3), shot(5), 3, "draft")
+    assert furthest(got, generate(on(1), shot(5), 3, "draft")) <= 1
+    assert "GPU 2 of 3 could not help (CUDA out of memory.): this was made without it." in got.notes
+    assert got.settings["gpus"] == 2
