@@ -10,24 +10,34 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from types import SimpleNamespace
+from typing import Annotated, Any
 
 import torch
 import typer
 from generator import SEED, Clock, psnr
 from over_server import clip, serving
 from render import synthetic
+from torch import Tensor
 
 from ex4d.generate.base import Generated, Request
 from ex4d.generate.diffsynth.generator import VideoGenerator
 from ex4d.generate.diffsynth.library import Prompts
 from ex4d.generate.diffsynth.quality import QualityName
-from ex4d.generate.runtime.sequence_parallel import Group, Member, shares
+from ex4d.generate.diffsynth.video_model import _attention as attention
+from ex4d.generate.runtime import blocks
+from ex4d.generate.runtime.runner import runner
+from ex4d.generate.runtime.sequence_parallel import Group, Member, shares, split
+from ex4d.generate.runtime.several_gpus import Gpu, Together, together
 from ex4d.generate.wan.settings import WanSettings
 from ex4d.generate.wan.spec import SPEC
+from ex4d.generate.wan.video_model import IMAGE_TOKENS
 from ex4d.jobs.client import Client
 from ex4d.pipeline.requests import Generate, Source
 from ex4d.pipeline.settings import GenerateSettings, PathSettings
@@ -43,7 +53,7 @@ BEGAN = time.monotonic()
 def main(
     models: Annotated[Path, typer.Argument(help="Folder of models.")],
     parts: Annotated[
-        list[str] | None, typer.Option("--part", help="exchange, final, balanced, draft, server; default: all.")
+        list[str] | None, typer.Option("--part", help="exchange, blocks, final, balanced, draft, server; default: all.")
     ] = None,
     gpus: Annotated[list[int] | None, typer.Option("--gpus", help="Numbers of GPUs; default: 1, 2, 4, 8.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Of finals; default: all.")] = None,
@@ -55,11 +65,13 @@ def main(
     there = torch.cuda.device_count()
     print(f"{there} x {torch.cuda.get_device_name()}, torch {torch.__version__}", flush=True)
     counts = sorted({count for count in gpus or (1, 2, 4, 8) if count <= there}, reverse=True)
-    chosen = parts or ["exchange", "final", "balanced", "draft", "server"]
+    chosen = parts or ["exchange", "blocks", "final", "balanced", "draft", "server"]
     if "exchange" in chosen:
         for count in counts:
             exchange(count)
-    if chosen == ["exchange"]:
+    if "blocks" in chosen:
+        predictions(counts, seconds)
+    if not {"final", "balanced", "draft", "server"} & set(chosen):
         return
     weights = Path(__file__).with_name("random_weights.py")
     subprocess.run([sys.executable, str(weights), str(models), "--model", "wan"], check=True)
@@ -125,7 +137,7 @@ def exchange(count: int) -> None:
 
     def work(rank: int, attend: bool) -> None:
         member = Member(group, rank)
-        with torch.cuda.device(rank), torch.no_grad():
+        with torch.cuda.device(rank), torch.no_grad(), group.linked(rank):
             size = HEADS, 3, 1, tokens[rank].stop - tokens[rank].start, HEAD
             qkv = torch.randn(size, dtype=torch.bfloat16, device=f"cuda:{rank}")
             for _ in range(BLOCKS):
@@ -160,6 +172,85 @@ def exchange(count: int) -> None:
         f" for {megabytes:.0f} MB that each gets; with attention {timed(True):.2f} ms",
         flush=True,
     )
+
+
+def predictions(counts: list[int], seconds: float) -> None:
+    """All blocks of a prediction, and of both of a guided step, without a model's files: time, and what splitting them
+    changes."""
+    generator = torch.Generator().manual_seed(2)
+    x = torch.randn(1, TOKENS, HEADS * HEAD, generator=generator).to("cuda:0")
+    for in_8_bits in (True, False):
+        gpus = [Gpu(torch.device("cuda", n), stack(torch.device("cuda", n), in_8_bits)) for n in range(counts[0])]
+        whole: dict[int, Tensor] = {}
+        for count in sorted(counts):
+            for prompts in ((0,), (0, 1)) if count > 2 else ((0,),):
+                if time.monotonic() - BEGAN > seconds:
+                    print("left out, there is no time")
+                    return
+                began = time.monotonic()
+                with attention(gpus[0].device), several(gpus[:count]) as predict:
+                    made = predict(x, torch.zeros(()), prompts)
+                    cold, spent = time.monotonic() - began, {}
+                    for interval in (0.005, 0.0002):  # the first is Python's own
+                        sys.setswitchinterval(interval)
+                        began = time.monotonic()
+                        for _ in range(4):
+                            made = predict(x, torch.zeros(()), prompts)
+                            float(made[0].flatten()[0])
+                        spent[interval] = (time.monotonic() - began) / 4
+                    sys.setswitchinterval(0.005)
+                whole = whole or {0: made[0]}
+                error = float((made[0] - whole[0]).norm() / whole[0].norm())
+                print(
+                    f"blocks, {'8 bits' if in_8_bits else 'reference'}, {len(prompts)} at once on {count}:"
+                    f" {' and '.join(f'{1000 * each:.0f}' for each in spent.values())} ms, by Python's switch interval;"
+                    f" {error:.1e} from that on one; the first time {cold:.1f} s; peak"
+                    f" {torch.cuda.max_memory_allocated(0) / 1e9:.1f} GB; after {time.monotonic() - BEGAN:.0f} s",
+                    flush=True,
+                )
+
+
+@contextmanager
+def several(gpus: list[Gpu]) -> Iterator[Together]:
+    """Predictions by these, also where it is one."""
+    if len(gpus) == 1:
+        yield lambda x, time, prompts: {prompt: gpus[0].guess(x, time, prompt, None) for prompt in prompts}
+        return
+    with together(gpus, HEADS) as predict:
+        yield predict
+
+
+def stack(device: torch.device, in_8_bits: bool) -> Callable[[Tensor, Tensor, int, Member | None], Tensor]:
+    """What sends tokens through 40 blocks on a device; all of them have the same random weights."""
+    generator, dim, inner = torch.Generator(device).manual_seed(3), HEADS * HEAD, 13_824
+
+    def random(*size: int) -> Tensor:
+        return torch.randn(size, generator=generator, device=device)
+
+    def linear(outputs: int, inputs: int) -> blocks.Linear:
+        weight = (random(outputs, inputs) * inputs**-0.5).bfloat16()
+        layer = blocks.Linear(weight, torch.zeros(outputs, dtype=torch.bfloat16, device=device))
+        return blocks.quantized(layer) if in_8_bits else layer
+
+    given: dict[str, Any] = {name: linear(dim, dim) for name in blocks.BlockWeights._fields}
+    ones = torch.ones(dim, device=device)
+    given |= {name: ones.bfloat16() for name in given if "norm_" in name}
+    given |= {"norm_weight": ones, "norm_bias": ones * 0, "modulation": random(1, 6, dim) * dim**-0.5}
+    given |= {"up": linear(inner, dim), "down": linear(dim, inner)}
+    run, _ = runner(device, HEAD, IMAGE_TOKENS)
+    model = SimpleNamespace(blocks=[partial(run, blocks.BlockWeights(**given))] * BLOCKS)
+    context, t_mod = random(1, IMAGE_TOKENS + 512, dim), random(1, 6, dim) * dim**-0.5
+    freqs = torch.polar(torch.ones(TOKENS, 1, HEAD // 2, device=device), random(TOKENS, 1, HEAD // 2)).to(
+        torch.complex128
+    )
+
+    def guess(x: Tensor, time: Tensor, prompt: int, member: Member | None) -> Tensor:
+        with torch.no_grad(), torch.cuda.device(device), split(model, member):
+            for block in model.blocks:
+                x = block(x, context, t_mod, freqs)
+        return x
+
+    return guess
 
 
 # -- two drafts at once -----------------------------------------------------------------------------

@@ -10,12 +10,12 @@ nothing to agree on when one fails. On GPUs an exchange is a copy from one to th
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from threading import Barrier
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,8 +28,12 @@ def shares(count: int, members: int) -> tuple[slice, ...]:
     return tuple(slice(a, b) for a, b in pairwise(ends))
 
 
+class GivenUp(Exception):
+    """Another member of the group has given up."""
+
+
 class Group:
-    """The GPUs of one prediction, and where their threads meet.
+    """The GPUs of one prediction, and what their threads hand to each other.
 
     Args:
         devices: of the members, by rank.
@@ -37,34 +41,64 @@ class Group:
 
     def __init__(self, devices: Sequence[torch.device]) -> None:
         self.devices = tuple(devices)
-        self._met = Barrier(len(devices))
-        # Two, in turn: whoever is first in the next exchange must not take away what others have not yet copied.
-        self._boards: tuple[list[Sequence[Tensor]], ...] = ([()] * len(devices), [()] * len(devices))
-        self._exchanges = [0] * len(devices)
+        self._mail = [[SimpleQueue[_Sent | None]() for _ in devices] for _ in devices]  # by sender and receiver
+        self._given: list[Sequence[Tensor]] = [()] * len(devices)
+        self._links: dict[tuple[int, int], torch.cuda.Stream] = {}
 
     def swap(self, rank: int, parts: Sequence[Tensor]) -> list[Tensor]:
         """Give each member its part, in the order of ranks, and get what each has for this one, on its device.
 
-        Called by all members, each in its own thread. Copies between GPUs are put into both GPUs' current streams,
-        which must be the same in all threads, as torch's default streams are: that keeps a part's memory until all have
-        copied it.
+        Called by all members, each in its own thread and within `linked`. What is given is kept until the next
+        exchange: whoever takes part in that has copied it, on the GPU too, as what it gives then is computed later.
 
         Raises:
-            BrokenBarrierError: another member has given up.
+            GivenUp: another member has given up.
         """
-        board, own = self._boards[self._exchanges[rank] % 2], self.devices[rank]
-        self._exchanges[rank] += 1
-        board[rank] = parts
-        self._met.wait()
-        got: list[Any] = [None] * len(self.devices)
-        for ahead in range(len(self.devices)):  # each begins with the next one, so that all links are in use
-            other = (rank + ahead) % len(self.devices)
-            got[other] = board[other][rank].to(own, non_blocking=True)
+        own, members = self.devices[rank], len(self.devices)
+        ready = torch.cuda.current_stream(own).record_event() if own.type == "cuda" else None
+        # Each begins with the next one, so that all links are in use.
+        others = [(rank + ahead) % members for ahead in range(1, members)]
+        for other in others:
+            self._mail[rank][other].put(_Sent(parts[other], ready))
+        got = list(parts)  # its own among them
+        for other in others:
+            sent = self._mail[other][rank].get()
+            if sent is None:
+                raise GivenUp
+            if sent.ready is not None:
+                torch.cuda.current_stream(sent.part.device).wait_event(sent.ready)
+            got[other] = sent.part.to(own, non_blocking=True)
+        self._given[rank] = parts
         return got
 
     def give_up(self) -> None:
-        """Let the others' exchanges fail, now and later."""
-        self._met.abort()
+        """Let the others' exchanges fail."""
+        for queue in (queue for queues in self._mail for queue in queues):
+            queue.put(None)
+
+    @contextmanager
+    def linked(self, rank: int) -> Iterator[None]:
+        """Within, a member's thread copies from other GPUs in streams of its own.
+
+        A copy between GPUs is put into the current streams of both, as the thread that asks for it sees them. In the
+        other GPU's usual stream it would wait for all that its own thread has begun meanwhile, such as attention.
+        """
+        with ExitStack() as stack:
+            for other, device in enumerate(self.devices):
+                if device.type == "cuda" and other != rank:
+                    if (other, rank) not in self._links:
+                        self._links[other, rank] = torch.cuda.Stream(device)
+                    stack.enter_context(torch.cuda.stream(self._links[other, rank]))
+            if self.devices[rank].type == "cuda":
+                stack.enter_context(torch.cuda.device(self.devices[rank]))
+            yield
+
+
+class _Sent(NamedTuple):
+    """A tensor on the sender's GPU, and when it is computed."""
+
+    part: Tensor
+    ready: Any
 
 
 @dataclass(frozen=True)
@@ -85,8 +119,11 @@ class Member:
         return tokens.narrow(dim, mine.start, mine.stop - mine.start).clone(memory_format=torch.contiguous_format)
 
     def whole(self, tokens: Tensor) -> Tensor:
-        """All tokens (B,S,dim) of this member's share of them."""
-        return torch.cat(self.group.swap(self.rank, [tokens] * len(self.group.devices)), dim=1)
+        """All tokens (B,S,dim) of this member's share of them; ends a pass."""
+        members = len(self.group.devices)
+        found = torch.cat(self.group.swap(self.rank, [tokens] * members), dim=1)
+        self.group.swap(self.rank, [tokens[:1, :1, :1]] * members)  # of nothing: now all others have copied theirs
+        return found
 
     def attention(self, qkv: Tensor) -> Tensor:
         """Self-attention of this member's tokens to all.
@@ -121,7 +158,8 @@ def split(model: Any, member: Member | None) -> Iterator[None]:
     blocks = model.blocks
     model.blocks = _SplitBlocks(blocks, member)
     try:
-        yield
+        with member.group.linked(member.rank):
+            yield
     finally:
         model.blocks = blocks
 
@@ -131,6 +169,7 @@ class _SplitBlocks:
 
     def __init__(self, blocks: Any, member: Member) -> None:
         self._blocks, self._member = blocks, member
+        self._places = torch.empty(0)  # of the member's tokens; the same for all blocks of a pass
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -143,6 +182,6 @@ class _SplitBlocks:
     def _call(self, number: int, block: Any, x: Tensor, context: Tensor, t_mod: Tensor, places: Tensor) -> Tensor:
         member = self._member
         if number == 0:
-            x = member.own(x, 1)
-        x = block(x, context, t_mod, member.own(places, 0), member)
+            x, self._places = member.own(x, 1), member.own(places, 0)
+        x = block(x, context, t_mod, self._places, member)
         return member.whole(x) if number == len(self) - 1 else x

@@ -9,12 +9,11 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from threading import BrokenBarrierError
 
 import torch
 from torch import Tensor
 
-from ex4d.generate.runtime.sequence_parallel import Group, Member
+from ex4d.generate.runtime.sequence_parallel import GivenUp, Group, Member
 
 
 class GpuError(Exception):
@@ -70,22 +69,25 @@ def together(gpus: Sequence[Gpu], heads: int) -> Iterator[Together]:
     """
     with ExitStack() as stack:
         threads = [stack.enter_context(ThreadPoolExecutor(1, f"gpu-{n}")) for n in range(1, len(gpus))]
-        yield partial(_predictions, gpus, threads, heads)
+        yield partial(_predictions, gpus, threads, heads, {})
 
 
 def _predictions(
     gpus: Sequence[Gpu],
     threads: Sequence[Executor],
     heads: int,
+    formed: dict[range, Group],
     latents: Tensor,
     time: Tensor,
     prompts: tuple[int, ...],
 ) -> dict[int, Tensor]:
-    """See `together`."""
+    """See `together`; `formed` are the groups that there were so far, by their members."""
     works: dict[int, Callable[[], Tensor | None]] = {}
     dealt = dict(zip(prompts, groups(len(gpus), len(prompts), heads), strict=True))
     for prompt, numbers in dealt.items():
-        group = Group([gpus[number].device for number in numbers]) if len(numbers) > 1 else None
+        if numbers not in formed:
+            formed[numbers] = Group([gpus[number].device for number in numbers])
+        group = formed[numbers] if len(numbers) > 1 else None
         for rank, number in enumerate(numbers):
             try:  # before any GPU is busy: it has to copy latents from the first one, and would wait for it
                 given = latents.to(gpus[number].device)
@@ -103,7 +105,7 @@ def _predictions(
     wait(futures.values())  # none is left at work with what is about to be let go
     for number, future in futures.items():
         failure = future.exception()
-        if failure is None or isinstance(failure, BrokenBarrierError):  # the second is another one's fault
+        if failure is None or isinstance(failure, GivenUp):  # the second is another one's fault
             continue
         if number and isinstance(failure, RuntimeError):  # of CUDA, such as that its memory is full
             raise GpuError(number, failure) from failure

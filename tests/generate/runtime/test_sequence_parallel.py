@@ -4,7 +4,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.util import find_spec
-from threading import BrokenBarrierError
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +15,7 @@ if find_spec("diffsynth") is None:
 from test_blocks import CPU, DIM, HEADS, IMAGE_TOKENS, difference, library_block
 
 from ex4d.generate.runtime import blocks, offload, runner, sequence_parallel
-from ex4d.generate.runtime.sequence_parallel import Group, Member, shares, split
+from ex4d.generate.runtime.sequence_parallel import GivenUp, Group, Member, shares, split
 from ex4d.generate.runtime.several_gpus import Gpu, GpuError, groups, together
 
 pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of what diffsynth imports
@@ -120,7 +119,7 @@ def test_the_model_is_whole_again_afterwards():
     made, given = model(), inputs(24, 1)
     before = made.blocks
     (error, _) = at_once(2, lambda member: forward(made if member.rank == 0 else None, member, *given))
-    assert isinstance(error, BrokenBarrierError)
+    assert isinstance(error, GivenUp)
     assert made.blocks is before
 
 
@@ -150,7 +149,7 @@ def test_a_member_that_gives_up_lets_the_others_fail_and_keeps_nobody_waiting():
 
     first, second, third = at_once(3, work)
     assert isinstance(second, MemoryError)
-    assert [type(error) for error in (first, third)] == [BrokenBarrierError] * 2
+    assert [type(error) for error in (first, third)] == [GivenUp] * 2
 
 
 # --- who predicts what ---
