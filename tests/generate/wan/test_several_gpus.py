@@ -5,12 +5,16 @@ Here copies on the CPU stand for GPUs, each run by a thread of its own; for true
 """
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan")
 
+import tiny
+from test_video_model import adapter
+from test_video_model import shot as prepared_shot  # noqa: F401 - a fixture
 from test_wan_generator import generate, machine, shot, tree  # noqa: F401 - fixtures
 
 from ex4d.errors import InputError
@@ -19,6 +23,7 @@ from ex4d.generate.runtime import sequence_parallel
 from ex4d.generate.wan import video_model
 from ex4d.generate.wan.quality import QUALITIES
 from ex4d.generate.wan.spec import SPEC
+from ex4d.progress import silent
 
 pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the libraries that read tokenizers
 
@@ -69,6 +74,20 @@ def test_two_give_the_same_bytes_as_one_where_each_step_is_guided_and_say_that_t
     assert one.frames.tobytes() == two.frames.tobytes()
     assert (one.settings | {"gpus": 2}) == two.settings
     assert one.notes == two.notes
+
+
+@pytest.mark.parametrize(("count", "guidance"), [(2, 1.0), (3, 1.0), (4, 1.0), (4, 5.0)])
+def test_in_float32_any_number_computes_what_one_computes(prepared_shot, count, guidance):  # noqa: F811
+    first, *others = (video_model.assemble(tiny.pipeline(), adapter(), "reference") for _ in range(count))
+    settings = video_model.Settings(steps=3, guidance=guidance)
+
+    @torch.no_grad()
+    def latents(models):
+        inputs = video_model._encode(models, prepared_shot, silent)
+        return video_model._sample(models, inputs, tiny.prompts(), 7, settings, silent)[0]
+
+    one, several = latents(first), latents(replace(first, others=tuple(others)))
+    assert float((several - one).norm() / one.norm()) < 1e-5
 
 
 @pytest.mark.parametrize(
