@@ -7,6 +7,7 @@ reading them takes half a minute and has nothing to do with this.
 """
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ from ex4d.generate.diffsynth.generator import VideoGenerator
 from ex4d.generate.diffsynth.library import Prompts
 from ex4d.generate.diffsynth.quality import QualityName
 from ex4d.generate.diffsynth.video_model import _attention as attention
-from ex4d.generate.runtime import blocks
+from ex4d.generate.runtime import blocks, several_gpus
 from ex4d.generate.runtime.runner import runner
 from ex4d.generate.runtime.sequence_parallel import Group, Member, shares, split
 from ex4d.generate.runtime.several_gpus import Gpu, Together, together
@@ -57,11 +58,15 @@ def main(
     ] = None,
     gpus: Annotated[list[int] | None, typer.Option("--gpus", help="Numbers of GPUs; default: 1, 2, 4, 8.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help="Of finals; default: all.")] = None,
+    most: Annotated[
+        int, typer.Option("--most", help="GPUs of one prediction, to see whether more than usual help.")
+    ] = several_gpus.MOST,
     seconds: Annotated[float, typer.Option("--seconds", help="Begin nothing after so many.")] = 3600,
 ) -> None:
     """Print the comparisons."""
     os.environ |= {"EX4D_MODELS": str(models), "EX4D_CACHE": str(models / "cache")}
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(models / "inductor"))
+    several_gpus.MOST = most
     there = torch.cuda.device_count()
     print(f"{there} x {torch.cuda.get_device_name()}, torch {torch.__version__}", flush=True)
     counts = sorted({count for count in gpus or (1, 2, 4, 8) if count <= there}, reverse=True)
@@ -190,22 +195,18 @@ def predictions(counts: list[int], seconds: float) -> None:
                 began = time.monotonic()
                 with attention(gpus[0].device), several(gpus[:count]) as predict:
                     made = predict(x, torch.zeros(()), prompts)
-                    cold, spent = time.monotonic() - began, {}
-                    for interval in (0.005, 0.0002):  # the first is Python's own
-                        sys.setswitchinterval(interval)
+                    cold, spent = time.monotonic() - began, []
+                    for _ in range(9):
                         began = time.monotonic()
-                        for _ in range(4):
-                            made = predict(x, torch.zeros(()), prompts)
-                            float(made[0].flatten()[0])
-                        spent[interval] = (time.monotonic() - began) / 4
-                    sys.setswitchinterval(0.005)
+                        made = predict(x, torch.zeros(()), prompts)
+                        float(made[0].flatten()[0])
+                        spent.append(time.monotonic() - began)
                 whole = whole or {0: made[0]}
                 error = float((made[0] - whole[0]).norm() / whole[0].norm())
                 print(
                     f"blocks, {'8 bits' if in_8_bits else 'reference'}, {len(prompts)} at once on {count}:"
-                    f" {' and '.join(f'{1000 * each:.0f}' for each in spent.values())} ms, by Python's switch interval;"
-                    f" {error:.1e} from that on one; the first time {cold:.1f} s; peak"
-                    f" {torch.cuda.max_memory_allocated(0) / 1e9:.1f} GB; after {time.monotonic() - BEGAN:.0f} s",
+                    f" {1000 * statistics.median(spent):.0f} ms; {error:.1e} from that on one; the first time {cold:.1f} s;"
+                    f" peak {torch.cuda.max_memory_allocated(0) / 1e9:.1f} GB; after {time.monotonic() - BEGAN:.0f} s",
                     flush=True,
                 )
 

@@ -260,10 +260,12 @@ class VideoGenerator(ABC):
         """The models on each of the other GPUs, by its number, and sentences about those that do not help."""
         helping: dict[int, Models] = {}
         said: tuple[str, ...] = ()
-        count = there = 1 + len(self._other_devices)
-        if there > 1 and there % 2 and job.settings.guidance != 1 and job.settings.guided == 1:
-            count -= 1
-            said = (f"{count} of {there} GPUs made this: each of a step's two predictions takes the same number.",)
+        if not self._other_devices:
+            return helping, said
+        there = 1 + len(self._other_devices)
+        count = self._useful_gpus(job.settings, there)
+        if count < there:
+            said = (f"{count} of {there} GPUs made this: at this quality there is no work for more.",)
         for number in range(1, count):
             if number not in self._helpers:
                 helper = copy(self)
@@ -279,6 +281,15 @@ class VideoGenerator(ABC):
             if failed:
                 said += (self._without(helping, number, failed),)
         return helping, said
+
+    @staticmethod
+    def _useful_gpus(settings: "Settings", there: int) -> int:
+        """How many of them have something to do in any step."""
+        from ex4d.generate.runtime.several_gpus import groups
+
+        guided = round(settings.guided * settings.steps) if settings.guidance != 1 else 0
+        predictions = {2} if guided >= settings.steps else {1, 2} if guided else {1}
+        return max(sum(map(len, groups(there, count, heads=there))) for count in predictions)
 
     def _without(self, helping: "dict[int, Models]", number: int, why: str) -> str:
         """Go on without a GPU, and say so; the next job asks it again."""

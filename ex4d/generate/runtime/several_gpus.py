@@ -15,6 +15,10 @@ from torch import Tensor
 
 from ex4d.generate.runtime.sequence_parallel import GivenUp, Group, Member
 
+MOST = 2
+"""GPUs of one prediction. The code takes any number, but more than two have not been shown to be faster:
+docs/performance.md."""
+
 
 class GpuError(Exception):
     """A GPU other than the first failed; the others are as they were.
@@ -46,14 +50,14 @@ Together = Callable[[Tensor, Tensor, tuple[int, ...]], dict[int, Tensor]]
 
 
 def groups(gpus: int, prompts: int, heads: int) -> tuple[range, ...]:
-    """Which GPUs predict for each prompt: as many for one as for the other. A group has no more GPUs than heads.
+    """Which GPUs predict for each prompt: as many for one as for the other, no more than `MOST`, nor than heads.
 
     Args:
         gpus: how many there are, at least as many as prompts.
         prompts: how many predictions are asked for.
         heads: of self-attention.
     """
-    each = min(gpus // prompts, heads)
+    each = min(gpus // prompts, heads, MOST)
     return tuple(range(n * each, (n + 1) * each) for n in range(prompts))
 
 

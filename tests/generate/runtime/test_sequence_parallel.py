@@ -14,7 +14,7 @@ if find_spec("diffsynth") is None:
 
 from test_blocks import CPU, DIM, HEADS, IMAGE_TOKENS, difference, library_block
 
-from ex4d.generate.runtime import blocks, offload, runner, sequence_parallel
+from ex4d.generate.runtime import blocks, offload, runner, sequence_parallel, several_gpus
 from ex4d.generate.runtime.sequence_parallel import GivenUp, Group, Member, shares, split
 from ex4d.generate.runtime.several_gpus import Gpu, GpuError, groups, together
 
@@ -69,6 +69,12 @@ def test_shares_follow_each_other_cover_all_and_differ_by_one_at_most(count, mem
     lengths = [share.stop - share.start for share in found]
     assert max(lengths) - min(lengths) <= 1
     assert len(found) == members
+
+
+@pytest.fixture(autouse=True)
+def any_number(monkeypatch):
+    """Predictions are split over any number of GPUs."""
+    monkeypatch.setattr(several_gpus, "MOST", 100)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -170,6 +176,12 @@ def test_a_member_that_gives_up_lets_the_others_fail_and_keeps_nobody_waiting():
 )
 def test_prompts_get_the_same_number_of_gpus_and_no_more_than_there_are_heads(gpus, prompts, heads, expected):
     assert [list(group) for group in groups(gpus, prompts, heads)] == expected
+
+
+def test_a_prediction_has_no_more_gpus_than_are_known_to_help(monkeypatch):
+    monkeypatch.setattr(several_gpus, "MOST", 2)
+    assert [list(group) for group in groups(8, 2, 40)] == [[0, 1], [2, 3]]
+    assert [list(group) for group in groups(8, 1, 40)] == [[0, 1]]
 
 
 def gpu(number, fails=None):

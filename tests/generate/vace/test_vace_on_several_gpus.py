@@ -12,12 +12,18 @@ from test_vace_generator import generate, machine, tree  # noqa: F401 - fixtures
 from test_vace_generator import shot as source
 from test_vace_video_model import SHORT, shot
 
-from ex4d.generate.runtime import sequence_parallel
+from ex4d.generate.runtime import sequence_parallel, several_gpus
 from ex4d.generate.vace import video_model
 from ex4d.generate.vace.spec import SPEC
 from ex4d.progress import silent
 
 pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the libraries that read tokenizers
+
+
+@pytest.fixture(autouse=True)
+def any_number(monkeypatch):
+    """Predictions are split over any number of GPUs."""
+    monkeypatch.setattr(several_gpus, "MOST", 100)
 
 
 @pytest.mark.parametrize("reference", [False, True])

@@ -19,7 +19,7 @@ from test_wan_generator import generate, machine, shot, tree  # noqa: F401 - fix
 
 from ex4d.errors import InputError
 from ex4d.generate.diffsynth import video_model as common
-from ex4d.generate.runtime import sequence_parallel
+from ex4d.generate.runtime import sequence_parallel, several_gpus
 from ex4d.generate.wan import video_model
 from ex4d.generate.wan.quality import QUALITIES
 from ex4d.generate.wan.spec import SPEC
@@ -28,6 +28,12 @@ from ex4d.progress import silent
 pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the libraries that read tokenizers
 
 FEW = {"steps": 2}
+
+
+@pytest.fixture(autouse=True)
+def any_number(monkeypatch):
+    """Predictions are split over any number of GPUs."""
+    monkeypatch.setattr(several_gpus, "MOST", 100)
 
 
 @pytest.fixture
@@ -126,9 +132,17 @@ def test_two_have_a_prediction_each_where_a_step_is_guided(on, monkeypatch):
 def test_one_of_an_odd_number_has_nothing_to_do_where_all_steps_are_guided_and_that_is_said(on, monkeypatch):
     three = on(3)
     made = generate(three, shot(5), **FEW)
-    assert "2 of 3 GPUs made this: each of a step's two predictions takes the same number." in made.notes
+    assert "2 of 3 GPUs made this: at this quality there is no work for more." in made.notes
     assert made.settings["gpus"] == 2
     assert list(three._helpers) == [1], "the third holds nothing"
+
+
+def test_no_more_than_two_make_one_prediction_and_those_without_work_are_not_loaded(on, monkeypatch):
+    monkeypatch.undo()  # of `any_number`, and of the machine
+    balanced = video_model.Settings(steps=25, guided=0.36)
+    final, draft = video_model.Settings(), video_model.Settings(steps=4, guidance=1.0)
+    found = {n: [on(1)._useful_gpus(each, n) for each in (final, balanced, draft)] for n in (2, 3, 4, 5, 8)}
+    assert found == {2: [2, 2, 2], 3: [2, 2, 2], 4: [4, 4, 2], 5: [4, 4, 2], 8: [4, 4, 2]}
 
 
 def test_where_another_gpu_has_no_room_the_rest_make_the_video_and_say_so(on, monkeypatch):
