@@ -202,10 +202,10 @@ def predictions(counts: list[int], seconds: float) -> None:
                         float(made[0].flatten()[0])
                         spent.append(time.monotonic() - began)
                 whole = whole or {0: made[0]}
-                error = float((made[0] - whole[0]).norm() / whole[0].norm())
+                median, error = statistics.median(spent), float((made[0] - whole[0]).norm() / whole[0].norm())
                 print(
                     f"blocks, {'8 bits' if in_8_bits else 'reference'}, {len(prompts)} at once on {count}:"
-                    f" {1000 * statistics.median(spent):.0f} ms; {error:.1e} from that on one; the first time {cold:.1f} s;"
+                    f" {1000 * median:.0f} ms; {error:.1e} from that on one; the first time {cold:.1f} s;"
                     f" peak {torch.cuda.max_memory_allocated(0) / 1e9:.1f} GB; after {time.monotonic() - BEGAN:.0f} s",
                     flush=True,
                 )
