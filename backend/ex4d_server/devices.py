@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 from ex4d.errors import InputError
@@ -14,8 +15,6 @@ from ex4d.errors import InputError
 log = logging.getLogger("ex4d.server")
 
 ASK_SECONDS = 20.0
-AT_MOST = 2
-"""GPUs of one worker: more than two cannot share a video yet."""
 VISIBLE, ORDER, BY_BUS = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "PCI_BUS_ID"
 THREADS = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -52,8 +51,9 @@ def devices(workers: int | None) -> tuple[Device, ...]:
     """What the workers run on, one each.
 
     Args:
-        workers: how many; None takes one for each GPU, or one where there is none. Where there are at least twice as
-            many GPUs, each gets two, which share the work on one video.
+        workers: how many; None takes one for each GPU, or one where there is none. Where there are more GPUs, they are
+            dealt out evenly, the first workers getting one more where that leaves some over; those of one worker share
+            the work on one video.
 
     Raises:
         InputError: more than there are GPUs, or than can be told apart. Two on one would take each other's memory.
@@ -73,20 +73,17 @@ def devices(workers: int | None) -> tuple[Device, ...]:
             f"Each worker needs a GPU of its own, and there {'is' if len(gpus) == 1 else 'are'} only {len(gpus)}: use"
             f" --workers {len(gpus)}."
         )
-    each = min(AT_MOST, len(gpus) // (workers or len(gpus)))
-    groups = [gpus[first : first + each] for first in range(0, each * (workers or len(gpus)), each)]
-    if unused := len(gpus) - sum(len(group) for group in groups):
-        log.warning("%d of %d GPUs have no worker", unused, len(gpus))
-    return tuple(_device(group) for group in groups)
+    each, over = divmod(len(gpus), workers or len(gpus))
+    ends = [number * each + min(number, over) for number in range((workers or len(gpus)) + 1)]
+    return tuple(_device(gpus[first:end]) for first, end in pairwise(ends))
 
 
 def _device(gpus: list[Gpu]) -> Device:
-    titles = {gpu.name for gpu in gpus}
-    numbers = " and ".join(gpu.number for gpu in gpus)
+    numbers = " and ".join(filter(None, (", ".join(gpu.number for gpu in gpus[:-1]), gpus[-1].number)))
     return Device(
-        f"GPU{'s' if len(gpus) > 1 else ''} {numbers}, {' and '.join(sorted(titles))}",
+        f"GPU{'s' if len(gpus) > 1 else ''} {numbers}, {' and '.join(sorted({gpu.name for gpu in gpus}))}",
         {VISIBLE: ",".join(gpu.uuid for gpu in gpus), ORDER: BY_BUS},
-        "cuda:0,cuda:1" if len(gpus) > 1 else "auto",
+        ",".join(f"cuda:{number}" for number in range(len(gpus))) if len(gpus) > 1 else "auto",
     )
 
 

@@ -119,7 +119,7 @@ class Spec:
         settings: class of its settings; `Settings` itself where it has none.
         make: makes one for a device ("cuda:0", "cuda", "cpu", or "auto" for whatever it can use best); imports what is
             heavy.
-        two_gpus: `make` also takes two GPUs, as "cuda:0,cuda:1".
+        several_gpus: `make` also takes several GPUs, as "cuda:0,cuda:1".
         missing: why it cannot run here, as a sentence; "" where it can. Called with False it imports nothing heavy, so
             that a server can ask for every client, and may overlook what only an import can tell.
         rank: "auto" takes the highest that can run here; the default stays behind every generator of ex4d's own.
@@ -143,7 +143,7 @@ class Spec:
     rank: int = 0
     memory: Callable[[Any], Memory] = no_memory
     is_preview: bool = False
-    two_gpus: bool = False
+    several_gpus: bool = False
     licence: Text = "free for any use"
     stride: Stride = 1
     parts: tuple[Part, ...] = ()

@@ -10,8 +10,8 @@ class Runtime:
     """Makes generators and keeps them, one at a time, since each may want all of a GPU's memory.
 
     Args:
-        device: on which models run ("cuda:0", "cpu"); "auto" takes a GPU where there is one. Two of them, as
-            "cuda:0,cuda:1", are for models that can use both; others do as with "auto".
+        device: on which models run ("cuda:0", "cpu"); "auto" takes a GPU where there is one. Several of
+            them, as "cuda:0,cuda:1", are for models that can share a video; others do as with "auto".
         name: of the device, for people; empty where nobody knows.
 
     Attributes:
@@ -29,7 +29,7 @@ class Runtime:
         """The generator of a specification, warm from the last time where that was the same."""
         if self._generator is None or self._generator[0] != spec.name:
             self.unload()
-            self._generator = spec.name, spec.make(self._devices if spec.two_gpus else self.device)
+            self._generator = spec.name, spec.make(self._devices if spec.several_gpus else self.device)
         return self._generator[1]
 
     def shot(self, key: object, open: Callable[[], Shot], fresh: bool) -> Shot:

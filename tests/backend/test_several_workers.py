@@ -60,15 +60,21 @@ def test_without_workers_named_there_is_one_for_each_gpu_and_each_sees_its_own_a
         "GPU 2, NVIDIA L40S",
     ]
     assert seen(found) == ["GPU-aaaa", "GPU-bbbb", "GPU-bbcc"]
-    assert seen(devices(2)) == ["GPU-aaaa", "GPU-bbbb"]
+    assert seen(devices(3)) == seen(found)
 
 
-def test_with_half_as_many_workers_as_gpus_each_has_two_and_no_more(driver):
+def test_where_there_are_more_gpus_than_workers_all_are_dealt_out_evenly(driver):
     driver(GPUS)
-    (pair,) = devices(1)
-    assert pair.title == "GPUs 0 and 1, NVIDIA H100 80GB HBM3 and NVIDIA L40S"
-    assert [uuid[:8] for uuid in pair.environment["CUDA_VISIBLE_DEVICES"].split(",")] == ["GPU-aaaa", "GPU-bbbb"]
-    assert pair.names == "cuda:0,cuda:1"
+    (whole,) = devices(1)
+    assert whole.title == "GPUs 0, 1 and 2, NVIDIA H100 80GB HBM3 and NVIDIA L40S"
+    assert [uuid[:8] for uuid in whole.environment["CUDA_VISIBLE_DEVICES"].split(",")] == seen(devices(3))
+    assert whole.names == "cuda:0,cuda:1,cuda:2"
+    pair, alone = devices(2)
+    assert (pair.title, pair.names) == ("GPUs 0 and 1, NVIDIA H100 80GB HBM3 and NVIDIA L40S", "cuda:0,cuda:1")
+    assert (alone.title, alone.names) == ("GPU 2, NVIDIA L40S", "auto")
+    driver("".join(f"{n}, GPU-{n:04}, NVIDIA H100\n" for n in range(8)))
+    dealt = [device.environment["CUDA_VISIBLE_DEVICES"] for device in devices(3)]
+    assert dealt == ["GPU-0000,GPU-0001,GPU-0002", "GPU-0003,GPU-0004,GPU-0005", "GPU-0006,GPU-0007"]
 
 
 @pytest.mark.parametrize(

@@ -77,13 +77,13 @@ class VideoGenerator(ABC):
     """A video model on one device; what it has loaded stays in memory for the next request.
 
     Args:
-        device: "cuda", "cuda:1"; "cpu" for tests with small models. "cuda:0,cuda:1" are two GPUs, of which the second
-            makes one of the two predictions of each guided step.
+        device: "cuda", "cuda:1"; "cpu" for tests with small models. "cuda:0,cuda:1" are two GPUs, which share the work
+            of each step of sampling; there may be more. The first does all the rest.
     """
 
     def __init__(self, device: str) -> None:
-        self.device, _, self._other_device = device.partition(",")
-        self._beside: VideoGenerator | None = None
+        self.device, *self._other_devices = device.split(",")
+        self._helpers: dict[int, VideoGenerator] = {}  # on the other GPUs, by number; the first GPU has 0
         self._loaded: _Loaded | None = None
 
     # What each model does in its own way:
@@ -177,8 +177,8 @@ class VideoGenerator(ABC):
 
     def unload(self) -> None:
         """Give back all memory that the models hold."""
-        if self._beside is not None:
-            self._beside.unload()
+        for helper in self._helpers.values():
+            helper.unload()
         if self._loaded is not None:
             self._loaded.models.pipe.dit.blocks.release()
             self._loaded = None
@@ -202,28 +202,27 @@ class VideoGenerator(ABC):
     def _generate(self, request: Request, progress: Progress) -> Generated:
         from ex4d.generate.diffsynth import pictures
         from ex4d.generate.runtime import windows
-        from ex4d.generate.runtime.sampling import BesideError
+        from ex4d.generate.runtime.several_gpus import GpuError
 
         conditioning, job = request.conditioning, self.plan(request)
         count, height, width = conditioning.mask.shape
         prompts = self._prompts(job, progress)
         models = self._warm(job, progress)
-        beside, alone = self._models_beside(job, progress)
-        models = replace(models, beside=beside)
+        helping, missed = self._on_other_gpus(job, progress)
         result = np.empty((count, height, width, 3), np.uint8)
         asked, done, places = 0, 0, []
         for number, window in enumerate(job.windows):
             part = window_part(conditioning, window, result if number else None, min(job.begun, done - window.start))
             prepared = self.prepare(job, request, part)
             share, seed = _Share(progress, number, len(job.windows)), request.seed + number
-            failed = ""
-            try:
-                made, predictions, place = self._window(job, models, prepared, prompts, seed, share)
-            except BesideError as error:
-                failed = str(error)
-            if failed:  # outside of the handler, which would keep what the failed frames hold
-                models, alone = replace(models, beside=None), self._without_beside(failed)
-                made, predictions, place = self._window(job, models, prepared, prompts, seed, share)
+            while True:  # until no GPU fails: the first one alone would raise what it meets
+                try:
+                    made, predictions, place = self._window(job, models, helping, prepared, prompts, seed, share)
+                    break
+                except GpuError as error:
+                    failed = list(helping)[error.number - 1], str(error)
+                # Outside of the handler, which would keep what the failed frames hold.
+                missed += (self._without(helping, *failed),)
             places.append(place)
             asked += predictions
             if job.keeps_size:
@@ -240,10 +239,10 @@ class VideoGenerator(ABC):
             "model_size": list(job.size),
             "blocks_on_gpu": models.layout.blocks - len(models.layout.streamed),
         }
-        if models.beside is not None:
-            facts["gpus"] = 2
+        if helping:
+            facts["gpus"] = 1 + len(helping)
         says = job.level.says(job.final)
-        said = (*job.files.notes, *job.notes, *((says,) if says else ()), *models.notes, *alone, *prepared.notes)
+        said = (*job.files.notes, *job.notes, *((says,) if says else ()), *models.notes, *missed, *prepared.notes)
         return Generated(result, facts, tuple(dict.fromkeys(said)))
 
     def _warm(self, job: Job, progress: Progress) -> "Models":
@@ -257,27 +256,47 @@ class VideoGenerator(ABC):
         self._loaded = _Loaded(job.key, job.rest, models)
         return models
 
-    def _models_beside(self, job: Job, progress: Progress) -> "tuple[Models | None, tuple[str, ...]]":
-        """The models on the second GPU, where there is one and steps are guided; a sentence where they do not fit."""
-        if not self._other_device or job.settings.guidance == 1:
-            return None, ()
-        if self._beside is None:
-            self._beside = copy(self)
-            self._beside.device, self._beside._other_device, self._beside._loaded = self._other_device, "", None
-        try:
-            with self._beside._current():
-                return self._beside._warm(job, progress), ()
-        except (InputError, RuntimeError) as error:  # the second is what CUDA raises, out of memory too
-            failed = str(error).split("\n")[0]
-        return None, self._without_beside(failed)
+    def _on_other_gpus(self, job: Job, progress: Progress) -> "tuple[dict[int, Models], tuple[str, ...]]":
+        """The models on each of the other GPUs, by its number, and sentences about those that do not help."""
+        helping: dict[int, Models] = {}
+        said: tuple[str, ...] = ()
+        if not self._other_devices:
+            return helping, said
+        there = 1 + len(self._other_devices)
+        count = self._useful_gpus(job.settings, there)
+        if count < there:
+            said = (f"{count} of {there} GPUs made this: at this quality there is no work for more.",)
+        for number in range(1, count):
+            if number not in self._helpers:
+                helper = copy(self)
+                helper.device, helper._other_devices = self._other_devices[number - 1], []
+                helper._helpers, helper._loaded = {}, None
+                self._helpers[number] = helper
+            failed = ""
+            try:
+                with self._helpers[number]._current():
+                    helping[number] = self._helpers[number]._warm(job, progress)
+            except (InputError, RuntimeError) as error:  # the second is what CUDA raises, out of memory too
+                failed = str(error).split("\n")[0]
+            if failed:
+                said += (self._without(helping, number, failed),)
+        return helping, said
 
-    def _without_beside(self, why: str) -> tuple[str, ...]:
-        """Go on with the first GPU alone, and say so; the next job asks the second again."""
-        if self._beside is not None:
-            with suppress(RuntimeError):  # it may not even let go
-                self._beside.unload()
-        self._beside = None
-        return (f"The second GPU could not help ({why}), so the first one made the video alone.",)
+    @staticmethod
+    def _useful_gpus(settings: "Settings", there: int) -> int:
+        """How many of them have something to do in any step."""
+        from ex4d.generate.runtime.several_gpus import groups
+
+        guided = round(settings.guided * settings.steps) if settings.guidance != 1 else 0
+        predictions = {2} if guided >= settings.steps else {1, 2} if guided else {1}
+        return max(sum(map(len, groups(there, count, heads=there))) for count in predictions)
+
+    def _without(self, helping: "dict[int, Models]", number: int, why: str) -> str:
+        """Go on without a GPU, and say so; the next job asks it again."""
+        helping.pop(number, None)
+        with suppress(RuntimeError):  # it may not even let go
+            self._helpers.pop(number).unload()
+        return f"GPU {number + 1} of {1 + len(self._other_devices)} could not help ({why}): this was made without it."
 
     def _prompts(self, job: Job, progress: Progress) -> "Prompts":
         """The prompt and the negative one as the text encoder sees them.
@@ -311,10 +330,21 @@ class VideoGenerator(ABC):
         return library.Prompts(prompts.positive.cpu(), prompts.negative.cpu())
 
     def _window(
-        self, job: Job, models: "Models", prepared: "Prepared", prompts: "Prompts", seed: int, progress: Progress
+        self,
+        job: Job,
+        models: "Models",
+        helping: "dict[int, Models]",
+        prepared: "Prepared",
+        prompts: "Prompts",
+        seed: int,
+        progress: Progress,
     ) -> "tuple[NDArray[np.uint8], int, Checkpoint]":
         """Frames of one window, how many predictions they took, and where they are kept until all windows are done: an
-        interrupted job does not make them again."""
+        interrupted job does not make them again.
+
+        Raises:
+            GpuError: one of those that are helping failed; 1 is the first of them.
+        """
         import torch
 
         from ex4d.generate.runtime.resume import checkpoint_for, digest_of
@@ -326,7 +356,8 @@ class VideoGenerator(ABC):
         if kept := whole.read():
             progress(SAMPLING, settings.steps, settings.steps)
             return kept["frames"].numpy(), int(kept["predictions"]), whole
-        made = self.make(models, prepared, prompts, seed, settings, progress, latents)
+        all_of_them = replace(models, others=tuple(helping.values()))
+        made = self.make(all_of_them, prepared, prompts, seed, settings, progress, latents)
         predictions = made.settings["predictions"]
         whole.keep(frames=torch.from_numpy(made.frames), predictions=torch.tensor(predictions))
         return made.frames, predictions, whole

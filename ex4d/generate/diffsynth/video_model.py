@@ -5,10 +5,9 @@ stands and stop between two steps. What conditions a step is each model's own.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +20,9 @@ from ex4d.generate.diffsynth.library import Prompts
 from ex4d.generate.diffsynth.pictures import MULTIPLE, STRIDE
 from ex4d.generate.runtime import blocks, latent_pictures, offload, sampling
 from ex4d.generate.runtime.resume import Checkpoint
+from ex4d.generate.runtime.runner import native_8bit, runner
+from ex4d.generate.runtime.sequence_parallel import Member, split
+from ex4d.generate.runtime.several_gpus import Gpu, GpuError, together
 from ex4d.progress import DECODING, LOADING, SAMPLING, Progress, silent
 
 Precision = Literal["reference", "fast"]
@@ -73,17 +75,18 @@ class Models:
         precision: of the products.
         dtype: of the weights outside of the blocks.
         layout: where the blocks lie.
+        heads: of the video model's self-attention.
         notes: sentences for the user.
-        beside: the same on another GPU, which makes the other prediction of each guided step; None where one GPU makes
-            both.
+        others: the same on other GPUs, which share the work of each step.
     """
 
     pipe: Any
     precision: Precision
     dtype: torch.dtype
     layout: offload.Plan
+    heads: int
     notes: tuple[str, ...] = ()
-    beside: "Models | None" = None
+    others: tuple["Models", ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -98,6 +101,9 @@ class Models:
         """Whether so many bytes are free on the GPU beside what is loaded, and what streamed blocks take again."""
         slots = offload.SLOTS * self.pipe.dit.blocks.slot_bytes
         return self.device.type != "cuda" or offload.free_bytes(self.device) >= rest + slots
+
+
+M = TypeVar("M", bound=Models)
 
 
 class Prepared(Protocol):
@@ -181,7 +187,7 @@ def place(
         layout = offload.plan(offload.free_bytes(device) + taken - sum(others), size, len(stack), rest, ADVICE)
     del own
     first = stack[0].block
-    run, why_slow = blocks.runner(device, first.dim // first.num_heads, image_tokens)
+    run, why_slow = runner(device, first.dim // first.num_heads, image_tokens)
 
     def gathered() -> Iterator[blocks.BlockWeights]:
         for count, one in enumerate(stack):
@@ -191,7 +197,7 @@ def place(
             yield weights
 
     placed = offload.OffloadedBlocks(gathered(), layout, device, run)
-    kept_only = precision == "fast" and not blocks.native_8bit(device)
+    kept_only = precision == "fast" and not native_8bit(device)
     said = ("This device cannot multiply in 8 bits: weights are kept so, which saves memory but no time.",)
     return placed, ((said if kept_only else ()) + tuple(note for note in (layout.says, why_slow) if note))
 
@@ -255,7 +261,7 @@ def sample(
     progress: Progress,
     checkpoint: Checkpoint | None = None,
     steer: Callable[[Tensor, float], Tensor] | None = None,
-    beside: Predict | None = None,
+    others: Sequence[Predict] = (),
 ) -> tuple[Tensor, int]:
     """Latents of the finished video, and how many predictions that took.
 
@@ -269,7 +275,7 @@ def sample(
         progress: told after each step; raises `Cancelled` to stop.
         checkpoint: where latents are kept every few steps, and gone on from.
         steer: see `sampling.sample`.
-        beside: the model on the GPU of `models.beside`.
+        others: the model on the GPUs of `models.others`.
     """
     pipe, stage = models.pipe, SAMPLING
     pipe.scheduler.set_timesteps(settings.steps, denoising_strength=1.0, shift=settings.shift)
@@ -293,14 +299,36 @@ def sample(
         progress(stage, step, settings.steps, latent_pictures.picture(finished, colours))
 
     progress(stage, first, settings.steps)
-    with computing(models), ThreadPoolExecutor(1, thread_name_prefix="beside") as thread:
-        other = None
-        if models.beside is not None and beside is not None:
-            other = _guess_beside(models, models.beside, beside, prompts, thread)
-        result, asked = sampling.sample(guess, latents.to(models.device), schedule, after, first, steer, other)
+    everywhere = zip((models, *models.others), (predict, *others), strict=True)
+    gpus = [Gpu(each.device, _guess_there(each, predicts, prompts)) for each, predicts in everywhere]
+    with computing(models), together(gpus, models.heads) if others else nullcontext() as several:
+        result, asked = sampling.sample(guess, latents.to(models.device), schedule, after, first, steer, several)
     if checkpoint:
         checkpoint.forget()
     return result, before + asked
+
+
+@contextmanager
+def everywhere(models: M, predictor: Callable[[M], AbstractContextManager[Predict]]) -> Iterator[list[Predict]]:
+    """Within, what predicts on each GPU, the first one first.
+
+    Args:
+        models: what is loaded, on all GPUs.
+        predictor: makes what predicts with the models of one GPU.
+
+    Raises:
+        GpuError: another GPU than the first failed.
+    """
+    with ExitStack() as stack:
+        found: list[Predict] = []
+        for number, each in enumerate((models, *models.others)):
+            try:
+                found.append(stack.enter_context(predictor(each)))  # type: ignore[arg-type]
+            except RuntimeError as error:
+                if number == 0:
+                    raise
+                raise GpuError(number, error) from error
+        yield found
 
 
 def _guess(models: Models, predict: Predict, prompts: Prompts) -> sampling.Guess:
@@ -313,21 +341,16 @@ def _guess(models: Models, predict: Predict, prompts: Prompts) -> sampling.Guess
     return guess
 
 
-def _guess_beside(
-    models: Models, beside: Models, predict: Predict, prompts: Prompts, thread: Executor
-) -> sampling.Beside:
-    """The same of the model on the other GPU, for latents on the first one and back to it."""
-    guess = _guess(beside, predict, prompts)
+def _guess_there(models: Models, predict: Predict, prompts: Prompts) -> Callable[..., Tensor]:
+    """The same in a thread of its own, or as a member of a group of GPUs."""
+    guess = _guess(models, predict, prompts)
 
-    def work(latents: Tensor, time: Tensor, prompt: int) -> Tensor:
+    def work(latents: Tensor, time: Tensor, prompt: int, member: Member | None) -> Tensor:
         # Of what `computing` sets, attention's kernels hold for all threads, the rest for the one that sets it.
-        with torch.no_grad(), beside.as_current(), autocast(beside):
-            return guess(latents, time, prompt).to(models.device)
+        with torch.no_grad(), models.as_current(), autocast(models), split(models.pipe.dit, member):
+            return guess(latents, time, prompt)
 
-    def begin(latents: Tensor, time: Tensor, prompt: int) -> Callable[[], Tensor]:
-        return thread.submit(work, latents.to(beside.device), time, prompt).result
-
-    return begin
+    return work
 
 
 def finish(

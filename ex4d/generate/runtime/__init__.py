@@ -1,4 +1,4 @@
-"""What video models share: sampling, step cache, windows, offloading, checkpoints.
+"""What video models share: sampling, step cache, windows, offloading, several GPUs, checkpoints.
 
 Nothing here knows one model: sizes, prompts and how many transformers there are come as arguments.
 """

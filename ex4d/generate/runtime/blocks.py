@@ -6,9 +6,6 @@ be made in 8 bits. What is between the products is float32, as in the release: t
 gates and the turns of rotary embedding.
 """
 
-import shutil
-from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import torch
@@ -17,13 +14,6 @@ from torch.nn import functional
 
 EPS = 1e-6
 """Of all norms in a block."""
-
-NATIVE_8BIT = (8, 9)
-"""Compute capability from which NVIDIA GPUs multiply in 8 bits."""
-
-MOST_SIZES = 4
-"""For so many numbers of tokens kernels are kept: torch's compiler keeps eight of one function, and there may be two
-GPUs."""
 
 LARGEST_8BIT = 448.0
 """Largest number of float8_e4m3fn."""
@@ -181,66 +171,60 @@ def run(
         image_tokens: how many tokens of the context, from the first, are those of a picture.
         native: whether products of 8-bit layers are made in 8 bits; only some GPUs can.
     """
-    shift, scale, gate, shift_up, scale_up, gate_up = (w.modulation + t_mod)[:, :, None].unbind(1)
+    # Self-attention is the only place where tokens meet: GPUs that share a video exchange them there.
+    attended = _attention(*_projected(w, x, t_mod, cos, sin, head, native))
+    return finish(w, x, attended, context, t_mod, head, image_tokens, native)
 
-    y = _norm(x) * (1 + scale) + shift
-    q = _turned(_rms(_linear(y, w.q, native), w.norm_q), cos, sin, head)
-    k = _turned(_rms(_linear(y, w.k, native), w.norm_k), cos, sin, head)
-    x = x + gate * _linear(_attention(q, k, _heads(_linear(y, w.v, native), head)), w.out, native)
+
+def project(w: BlockWeights, x: Tensor, t_mod: Tensor, cos: Tensor, sin: Tensor, head: int, native: bool) -> Tensor:
+    """The first part of `run`, where attention is not computed here: (heads,3,B,S,head), queries, keys and values."""
+    return torch.stack([part.transpose(0, 1) for part in _projected(w, x, t_mod, cos, sin, head, native)], dim=1)
+
+
+def finish(
+    w: BlockWeights,
+    x: Tensor,
+    attended: Tensor,
+    context: Tensor,
+    t_mod: Tensor,
+    head: int,
+    image_tokens: int,
+    native: bool,
+) -> Tensor:
+    """The last part of `run`, after self-attention, of which `attended` (B,S,dim) is the result."""
+    _, _, gate, shift_up, scale_up, gate_up = _modulation(w, t_mod)
+    x = x + gate * _linear(attended, w.out, native)
 
     q = _heads(_rms(_linear(_norm(x) * w.norm_weight + w.norm_bias, w.cross_q, native), w.cross_norm_q), head)
     picture, text = context[:, :image_tokens], context[:, image_tokens:]
 
-    def attended(tokens: Tensor, k: Linear, v: Linear, norm: Tensor) -> Tensor:
+    def across(tokens: Tensor, k: Linear, v: Linear, norm: Tensor) -> Tensor:
         keys = _heads(_rms(_linear(tokens, k, native), norm), head)
         return _attention(q, keys, _heads(_linear(tokens, v, native), head))
 
-    cross = attended(text, w.cross_k, w.cross_v, w.cross_norm_k)
+    cross = across(text, w.cross_k, w.cross_v, w.cross_norm_k)
     if w.image_k is not None and w.image_v is not None and w.image_norm_k is not None:
-        cross = cross + attended(picture, w.image_k, w.image_v, w.image_norm_k)
+        cross = cross + across(picture, w.image_k, w.image_v, w.image_norm_k)
     x = x + _linear(cross, w.cross_out, native)
 
     inner = _linear(_norm(x) * (1 + scale_up) + shift_up, w.up, native)
     return x + gate_up * _linear(functional.gelu(inner, approximate="tanh"), w.down, native)
 
 
-def runner(device: torch.device, head: int, image_tokens: int) -> tuple[Callable[..., Tensor], str]:
-    """`run` as diffsynth calls a block, the fastest that this device can, and a sentence where it could be faster.
-
-    Where it is compiled, everything between the products is fused; the first call of each size takes half a minute.
-    Kernels of earlier runners, and those of all sizes before the fifth, are let go and come from torch's cache on disk.
-
-    Args:
-        device: that computes.
-        head, image_tokens: see `run`.
-
-    Returns:
-        A function of (weights, x, context, t_mod, freqs), freqs being the complex turn (S,1,head/2) of each token.
-    """
-    native, kernel, why_slow = native_8bit(device), run, ""
-    sizes: set[tuple[int, ...]] = set()
-    if device.type == "cuda":
-        if find_spec("triton") is not None and any(shutil.which(name) for name in ("cc", "gcc", "clang")):
-            torch.compiler.reset()
-            kernel = torch.compile(run, fullgraph=True, dynamic=False)
-        else:
-            why_slow = "Sampling is slower than it could be: install triton and a C compiler on the GPU machine."
-
-    def call(weights: BlockWeights, x: Tensor, context: Tensor, t_mod: Tensor, freqs: Tensor) -> Tensor:
-        cos, sin = freqs.real.float(), freqs.imag.float()
-        if kernel is not run and x.shape not in sizes:
-            if len(sizes) == MOST_SIZES:
-                torch.compiler.reset()
-                sizes.clear()
-            sizes.add(x.shape)
-        return kernel(weights, x, context, t_mod, cos, sin, head, image_tokens, native)
-
-    return call, why_slow
+def _projected(
+    w: BlockWeights, x: Tensor, t_mod: Tensor, cos: Tensor, sin: Tensor, head: int, native: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values (B,heads,S,head) of self-attention."""
+    shift, scale, *_ = _modulation(w, t_mod)
+    y = _norm(x) * (1 + scale) + shift
+    q = _turned(_rms(_linear(y, w.q, native), w.norm_q), cos, sin, head)
+    k = _turned(_rms(_linear(y, w.k, native), w.norm_k), cos, sin, head)
+    return q, k, _heads(_linear(y, w.v, native), head)
 
 
-def native_8bit(device: torch.device) -> bool:
-    """Whether a device multiplies in 8 bits."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= NATIVE_8BIT
+def _modulation(w: BlockWeights, t_mod: Tensor) -> tuple[Tensor, ...]:
+    """Shift, scale and gate of self-attention, and those of the feed-forward part, (B,1,dim) each."""
+    return (w.modulation + t_mod)[:, :, None].unbind(1)
 
 
 def _norm(x: Tensor) -> Tensor:
@@ -266,10 +250,7 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor, head: int) -> Tensor:
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """(B,S,dim) of heads (B,heads,S,head).
-
-    The only place where tokens meet: to spread tokens over several GPUs, heads would be exchanged here.
-    """
+    """(B,S,dim) of heads (B,heads,S,head)."""
     return functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
 
 

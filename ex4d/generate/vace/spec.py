@@ -78,7 +78,7 @@ def _spec(model: Model, rank: int, help: str) -> Spec:
         make=partial(make, model),
         missing=partial(missing, model),
         rank=rank,
-        two_gpus=True,
+        several_gpus=True,
         stride=4,
         memory=partial(memory, model),
         licence="Apache-2.0",

@@ -8,6 +8,7 @@ blocks of both kinds are streamed in one pass.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from ex4d.generate.diffsynth.quality import NEGATIVE_PROMPT
 from ex4d.generate.diffsynth.video_model import Models, Placed, Precision
 from ex4d.generate.runtime import latent_pictures, offload
 from ex4d.generate.runtime.resume import Checkpoint
+from ex4d.generate.runtime.sequence_parallel import Member
 from ex4d.generate.vace.preparation import Prepared
 from ex4d.progress import LOADING, Progress, silent
 from ex4d.weights.headers import check_file
@@ -84,11 +86,13 @@ class ControlledBlocks:
         placed, control, tokens = iter(self._placed), self._control, self._tokens
         state = tokens
 
-        def controlled(x: Tensor, *inputs: Any) -> Tensor:
+        def controlled(x: Tensor, context: Tensor, t_mod: Tensor, freqs: Tensor, *member: Member) -> Tensor:
             nonlocal state
+            inputs = (context, t_mod, freqs, *member)
             if number == 0:
                 x = x.float()  # as between all blocks; the patch embedding's product may be in bfloat16
-                state = control["before"](tokens).float() + x
+                own = member[0].own(tokens, 1) if member else tokens
+                state = control["before"](own).float() + x
             state = next(placed)(state, *inputs)
             hint = control["after"][self._layers.index(number)](state)
             return next(placed)(x, *inputs) + hint * self._scale
@@ -152,6 +156,7 @@ def assemble(
     pipe.torch_dtype = torch.float32  # of what is between the products; the weights stay as they were loaded
     pipe.eval().requires_grad_(False)
     dtype, blocks, controls = dit.patch_embedding.weight.dtype, dit.blocks, vace.vace_blocks
+    heads = blocks[0].num_heads
     control = nn.ModuleDict(
         {
             "embed": vace.vace_patch_embedding,
@@ -170,7 +175,7 @@ def assemble(
     del dit.blocks
     dit.blocks, pipe.vace = ControlledBlocks(placed, tuple(layers), len(blocks), control), None
     common.settle(pipe, [dit, control], dtype)
-    return Models(pipe=pipe, precision=precision, dtype=dtype, layout=placed.layout, notes=notes + said)
+    return Models(pipe=pipe, precision=precision, dtype=dtype, layout=placed.layout, heads=heads, notes=notes + said)
 
 
 # -- running ----------------------------------------------------------------------------------------
@@ -252,21 +257,17 @@ def _sample(
     """Latents (1,16,T',H',W') of the finished video, and how many predictions that took."""
     shown = 0 if prepared.reference is None else 1
     start = common.noise((1, common.LATENT_CHANNELS, *context.shape[2:]), seed).roll(shown, dims=2)
-    by = context, settings.scale
-    with common.computing(models), _predictor(models, *by) as predict, _predictor(models.beside, *by) as beside:
-        assert predict is not None
+    predictor = partial(_predictor, context=context, scale=settings.scale)
+    with common.computing(models), common.everywhere(models, predictor) as (predict, *others):
         latents, asked = common.sample(
-            models, predict, start, prompts, colours, settings, progress, checkpoint, beside=beside
+            models, predict, start, prompts, colours, settings, progress, checkpoint, others=others
         )
     return latents[:, :, shown:], asked
 
 
 @contextmanager
-def _predictor(models: Models | None, context: Tensor, scale: float) -> Iterator[common.Predict | None]:
-    """Within, what predicts on the device of these models, controlled by a context; None where there are none."""
-    if models is None:
-        yield None
-        return
+def _predictor(models: Models, context: Tensor, scale: float) -> Iterator[common.Predict]:
+    """Within, what predicts on the device of these models, controlled by a context."""
     run, dit = library().wan_video.model_fn_wan_video, models.pipe.dit
 
     def predict(latents: Tensor, time: Tensor, text: Tensor) -> Tensor:

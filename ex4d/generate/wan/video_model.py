@@ -137,7 +137,7 @@ def assemble(
     pipe.torch_dtype = torch.float32  # of what is between the products; the weights stay as they were loaded
     pipe.eval().requires_grad_(False)
 
-    stacked, dtype = dit.blocks, dit.patch_embedding.weight.dtype
+    stacked, heads, dtype = dit.blocks, dit.blocks[0].num_heads, dit.patch_embedding.weight.dtype
     loras = [adapter.lora_layers()] if loras is None else loras
     for name, (a, b) in ((name, ab) for lora in loras for name, ab in lora.items()):
         layer = dit.get_submodule(name)  # each must be there
@@ -159,6 +159,7 @@ def assemble(
         precision=precision,
         dtype=dtype,
         layout=placed.layout,
+        heads=heads,
         notes=notes + said,
     )
 
@@ -318,19 +319,15 @@ def _sample(
 ) -> tuple[Tensor, int]:
     """Latents (1,16,T',H',W') of the finished video, and how many predictions that took."""
     start = common.noise((1, LATENT_CHANNELS, *inputs.y.shape[2:]), seed)
-    with _predictor(models, inputs) as predict, _predictor(models.beside, inputs) as beside:
-        assert predict is not None
+    with common.everywhere(models, lambda each: _predictor(each, inputs)) as (predict, *others):
         return common.sample(
-            models, predict, start, prompts, inputs.colours, settings, progress, checkpoint, steer, beside
+            models, predict, start, prompts, inputs.colours, settings, progress, checkpoint, steer, others
         )
 
 
 @contextmanager
-def _predictor(models: common.Models | None, inputs: _Inputs) -> Iterator[common.Predict | None]:
-    """Within, what predicts on the device of these models; None where there are none."""
-    if models is None:
-        yield None
-        return
+def _predictor(models: common.Models, inputs: _Inputs) -> Iterator[common.Predict]:
+    """Within, what predicts on the device of these models."""
     run, dit, device = library().wan_video.model_fn_wan_video, models.pipe.dit, models.device
     fixed = {"clip_feature": inputs.clip_feature.to(device), "y": inputs.y.to(device)}
 

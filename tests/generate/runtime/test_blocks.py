@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="needs the extra wan: make test-wan"
 if find_spec("diffsynth") is None:
     pytest.skip("needs the extra wan: make test-wan", allow_module_level=True)
 
-from ex4d.generate.runtime import blocks
+from ex4d.generate.runtime import blocks, runner
 from ex4d.torchvision_for_cpu import import_torchvision
 
 pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of what diffsynth imports
@@ -44,7 +44,7 @@ def difference(one, two):
 @pytest.mark.parametrize("with_image", [True, False])
 def test_a_block_is_that_of_the_library(with_image):
     block, given = library_block(with_image), inputs(with_image)
-    run, slow = blocks.runner(CPU, DIM // HEADS, IMAGE_TOKENS * with_image)
+    run, slow = runner.runner(CPU, DIM // HEADS, IMAGE_TOKENS * with_image)
     assert slow == ""
     theirs = block(*given)
     assert difference(run(blocks.gather(block, [], False), *given), theirs) < 1e-6
@@ -62,7 +62,7 @@ def test_a_block_without_a_picture_has_no_layers_for_one():
 
 def test_the_picture_counts_where_there_is_one():
     block, (x, context, t_mod, freqs) = library_block(True), inputs(True)
-    run, _ = blocks.runner(CPU, DIM // HEADS, IMAGE_TOKENS)
+    run, _ = runner.runner(CPU, DIM // HEADS, IMAGE_TOKENS)
     weights = blocks.gather(block, [], False)
     other = context.clone()
     other[:, :IMAGE_TOKENS] += 1
@@ -90,15 +90,15 @@ def test_it_can_be_compiled_as_one_graph(with_image):
 def test_a_model_goes_on_after_more_sizes_than_the_compiler_keeps_kernels_of(monkeypatch):
     """As on a GPU that serves shots of many lengths, but with a backend that takes no time."""
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
-    monkeypatch.setattr(blocks, "find_spec", lambda name: object())
-    monkeypatch.setattr(blocks.shutil, "which", lambda name: name)
-    monkeypatch.setattr(blocks, "native_8bit", lambda device: False)
+    monkeypatch.setattr(runner, "find_spec", lambda name: object())
+    monkeypatch.setattr(runner.shutil, "which", lambda name: name)
+    monkeypatch.setattr(runner, "native_8bit", lambda device: False)
     weights = blocks.gather(library_block(False), [], False)
     generator = torch.Generator().manual_seed(3)
     for _ in range(2):  # the second as after another model was loaded
-        run, why_slow = blocks.runner(torch.device("cuda"), DIM // HEADS, 0)
+        run, why_slow = runner.runner(torch.device("cuda"), DIM // HEADS, 0)
         assert why_slow == ""
-        for count in range(8, 8 + 2 * blocks.MOST_SIZES + 1):
+        for count in range(8, 8 + 2 * runner.MOST_SIZES + 1):
             x, context = (torch.randn(1, n, DIM, generator=generator) for n in (count, 5))
             t_mod = torch.randn(1, 6, DIM, generator=generator)
             turn = torch.polar(torch.ones(count, 1, 12), torch.rand(count, 1, 12, generator=generator))

@@ -128,7 +128,7 @@ def test_streamed_blocks_take_two_places_besides_what_is_free(monkeypatch):
     assert blocks.slot_bytes == Packed(block(), CPU, for_gpu=False).bytes.numel()
     assert OffloadedBlocks((block(seed=n) for n in range(4)), Plan(4), CPU, None).slot_bytes == 0
     pipe = SimpleNamespace(device="cuda", dit=SimpleNamespace(blocks=blocks))
-    models = video_model.Models(pipe=pipe, precision="reference", dtype=torch.float32, layout=blocks.layout)
+    models = video_model.Models(pipe=pipe, precision="reference", dtype=torch.float32, layout=blocks.layout, heads=4)
     monkeypatch.setattr(offload, "free_bytes", lambda device: 1000 + SLOTS * blocks.slot_bytes)
     assert models.enough_beside(1000)
     assert not models.enough_beside(1001)

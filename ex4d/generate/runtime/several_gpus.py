@@ -1,0 +1,131 @@
+"""Predictions on several GPUs at once, each run by a thread of its own: first one prompt each, then tokens are split.
+
+The two predictions of a guided step have nothing to do with each other, so half of the GPUs makes each of them. The
+GPUs of one prediction split its tokens (`sequence_parallel`).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ex4d.generate.runtime.sequence_parallel import GivenUp, Group, Member
+
+MOST = 2
+"""GPUs of one prediction. The code takes any number, but more than two have not been shown to be faster:
+docs/performance.md."""
+
+
+class GpuError(Exception):
+    """A GPU other than the first failed; the others are as they were.
+
+    Attributes:
+        number: its place among the GPUs; the first has 0.
+    """
+
+    def __init__(self, number: int, error: BaseException) -> None:
+        super().__init__(str(error).split("\n")[0])
+        self.number = number
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU with the model on it.
+
+    Attributes:
+        device: for torch.
+        guess: the prediction for (latents, time, prompt), all of it or as a member of a group; in its own thread.
+    """
+
+    device: torch.device
+    guess: Callable[[Tensor, Tensor, int, Member | None], Tensor]
+
+
+Together = Callable[[Tensor, Tensor, tuple[int, ...]], dict[int, Tensor]]
+"""Predictions by prompt for (latents, time, prompts), on the first GPU."""
+
+
+def groups(gpus: int, prompts: int, heads: int) -> tuple[range, ...]:
+    """Which GPUs predict for each prompt: as many for one as for the other, no more than `MOST`, nor than heads.
+
+    Args:
+        gpus: how many there are, at least as many as prompts.
+        prompts: how many predictions are asked for.
+        heads: of self-attention.
+    """
+    each = min(gpus // prompts, heads, MOST)
+    return tuple(range(n * each, (n + 1) * each) for n in range(prompts))
+
+
+@contextmanager
+def together(gpus: Sequence[Gpu], heads: int) -> Iterator[Together]:
+    """Within, predictions are made by several GPUs, the first of which is run by the caller's thread.
+
+    They raise GpuError where a GPU fails, and what the first one raises as it is.
+
+    Args:
+        gpus: two or more.
+        heads: of the model's self-attention.
+    """
+    with ExitStack() as stack:
+        threads = [stack.enter_context(ThreadPoolExecutor(1, f"gpu-{n}")) for n in range(1, len(gpus))]
+        yield partial(_predictions, gpus, threads, heads, {})
+
+
+def _predictions(
+    gpus: Sequence[Gpu],
+    threads: Sequence[Executor],
+    heads: int,
+    formed: dict[range, Group],
+    latents: Tensor,
+    time: Tensor,
+    prompts: tuple[int, ...],
+) -> dict[int, Tensor]:
+    """See `together`; `formed` are the groups that there were so far, by their members."""
+    works: dict[int, Callable[[], Tensor | None]] = {}
+    dealt = dict(zip(prompts, groups(len(gpus), len(prompts), heads), strict=True))
+    for prompt, numbers in dealt.items():
+        if numbers not in formed:
+            formed[numbers] = Group([gpus[number].device for number in numbers])
+        group = formed[numbers] if len(numbers) > 1 else None
+        for rank, number in enumerate(numbers):
+            try:  # before any GPU is busy: it has to copy latents from the first one, and would wait for it
+                given = latents.to(gpus[number].device)
+            except RuntimeError as error:
+                raise GpuError(number, error) from error
+            member = Member(group, rank) if group else None
+            works[number] = partial(_work, gpus[number], given, time, prompt, member, gpus[0].device)
+    futures: dict[int, Future[Tensor | None]] = {n: threads[n - 1].submit(works[n]) for n in works if n}
+    own: Future[Tensor | None] = Future()
+    try:
+        own.set_result(works[0]())
+    except BaseException as error:
+        own.set_exception(error)
+    futures = {0: own, **futures}
+    wait(futures.values())  # none is left at work with what is about to be let go
+    for number, future in futures.items():
+        failure = future.exception()
+        if failure is None or isinstance(failure, GivenUp):  # the second is another one's fault
+            continue
+        if number and isinstance(failure, RuntimeError):  # of CUDA, such as that its memory is full
+            raise GpuError(number, failure) from failure
+        raise failure
+    made = {prompt: futures[numbers[0]].result() for prompt, numbers in dealt.items()}
+    return {prompt: prediction for prompt, prediction in made.items() if prediction is not None}
+
+
+def _work(
+    gpu: Gpu, latents: Tensor, time: Tensor, prompt: int, member: Member | None, result: torch.device
+) -> Tensor | None:
+    """A prediction, on the device where it is wanted; None of all members of a group but the first."""
+    try:
+        made = gpu.guess(latents, time, prompt, member)
+        return made.to(result) if member is None or member.rank == 0 else None
+    except BaseException:
+        if member is not None:
+            member.group.give_up()
+        raise
