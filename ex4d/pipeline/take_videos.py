@@ -70,7 +70,14 @@ class TakeVideos:
                 self._writer.begin(partial(leave, name, left, mask, self._fps, about))
         return tuple(dict.fromkeys(notes))
 
-    def feed(self, made: Generated, finishing: Finishing, lent: Sequence[Lent | None], notes: list[str]) -> None:
+    def feed(
+        self,
+        made: Generated,
+        finishing: Finishing,
+        lent: Sequence[Lent | None],
+        earlier: Sequence[Lent | None],
+        notes: list[str],
+    ) -> None:
         """Write a take of the clip's own size, frame by frame, with its colour, its mask and its thumbnail."""
         count, of_path = len(made.frames), {"comment": " ".join(notes)}
         about = metadata(self._wanted.spec, made)
@@ -81,7 +88,7 @@ class TakeVideos:
             name: [self._left(each, name, count, about) for each in self._leaves if name in each.names]
             for name in names
         }
-        for t, frame in enumerate(finishing.frames(lent, made.frames, self._writer.progress)):
+        for t, frame in enumerate(finishing.frames(lent, made.frames, self._writer.progress, earlier)):
             pictures = dict(zip(names, _in_order(frame, self._wanted.keep_source), strict=True))
             colour.add(in_8_bits(frame.colour))
             mask.add(frame.mask)
