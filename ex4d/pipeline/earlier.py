@@ -158,7 +158,10 @@ def joined(
         )
     full = FullSize.of(clip.fit)
     path = camera_path.load(files.camera, count, clip.fit.width, clip.fit.height)
-    if (info.width, info.height) == (full.width, full.height):
+    is_full = (path.width, path.height, info.width, info.height) == (
+        clip.fit.width, clip.fit.height, full.width, full.height,
+    )  # fmt: skip
+    if is_full:
         path = full.path(path)
     elif (info.width, info.height) != (path.width, path.height):
         return None, (f"{unused} it was made at another size, {info.width}x{info.height}.",)
