@@ -24,6 +24,7 @@ from ..shot import compare
 from ..shot.facts import ShotFacts
 from ..work import capabilities, session
 from ..work.memory import JobMemory
+from .earlier import earlier_property
 from .from_schema import property_of
 from .names import choice_by_name
 
@@ -311,6 +312,10 @@ class TakeChoices:
     result_size: property_of(GENERATE["result_size"])
     master: property_of(GENERATE["master"])
     persistence: property_of(RENDER["persistence"])
+    earlier_take: StringProperty(
+        name="Earlier Take", description="Shot and number of the take that is chosen; or empty"
+    )
+    earlier: earlier_property()
     plate_path: StringProperty(
         name="Clean Plate",
         description="A second clip of the same place, shot with the same lens, or one picture of it: a video, a folder"

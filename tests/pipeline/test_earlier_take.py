@@ -234,7 +234,10 @@ def test_a_result_of_the_clips_own_size_keeps_the_same_pixels(walk, estimated, t
     assert large["width"] == SIZE[0]
     assert np.mean(large["earlier"]) == pytest.approx(np.mean(facts["earlier"]), rel=0.35)
     mask = frames(tmp_path / "large" / take.MASK)[..., 0]
-    alone = taken(folder, tmp_path / "alone", None, path, longest_side=128) and frames(tmp_path / "alone" / take.MASK)[..., 0]
+    alone = (
+        taken(folder, tmp_path / "alone", None, path, longest_side=128)
+        and frames(tmp_path / "alone" / take.MASK)[..., 0]
+    )
     assert np.array_equal(mask, alone)
     target, result = filmed_beside().frames, frames(tmp_path / "large" / take.RESULT)
     before = frames(tmp_path / "alone" / take.RESULT)
