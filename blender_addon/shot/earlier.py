@@ -59,8 +59,7 @@ def check(
     if not np.allclose(follow.placed(entry), np.eye(4), atol=1e-6):
         raise InputError(
             told(
-                "{title} was made before the shot was opened anew: press Take Again on it, or choose another Earlier"
-                " Take.",
+                "{title} was made before the shot was opened anew: choose a later take as Earlier Take, or None.",
                 title=title,
             )
         )

@@ -14,12 +14,12 @@ def earlier_property() -> Any:
     kept: dict[tuple, list[Item]] = {}  # Blender reads the texts of items after the callback has returned
 
     def items(facts: Any, context: Any) -> list[Item]:
-        found = [("NONE", told("None"), told("No other take is looked at"), 0)]
+        found = [("NONE", told("None"), told("Reuse no other take"), 0)]
         known = [] if facts is None else earlier.choices(facts)
         number = 0 if facts is None else earlier.chosen(facts)
         if number and number not in [one for one, _title in known]:
             known.append((number, told("Take {number:03d}", number=number)))  # deleted, or of another part
-        found += [(str(one), title, told("Keep what {title} invented", title=title), one) for one, title in known]
+        found += [(str(one), title, told("Reuse what {title} invented", title=title), one) for one, title in known]
         return kept.setdefault(tuple(found), found)
 
     def put(facts: Any, number: int) -> None:
@@ -27,8 +27,8 @@ def earlier_property() -> Any:
 
     return EnumProperty(
         name="Earlier Take",
-        description="What this take of the shot invented of everything that stands still is kept, where nothing real is"
-        " seen: so takes from several cameras show the same",
+        description="Reuse what this take invented for static parts of the scene wherever nothing real is seen, so that"
+        " takes from different cameras match",
         items=items,
         get=earlier.chosen,
         set=put,

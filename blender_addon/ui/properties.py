@@ -312,9 +312,7 @@ class TakeChoices:
     result_size: property_of(GENERATE["result_size"])
     master: property_of(GENERATE["master"])
     persistence: property_of(RENDER["persistence"])
-    earlier_take: StringProperty(
-        name="Earlier Take", description="Shot and number of the take that is chosen; or empty"
-    )
+    earlier_take: StringProperty(name="Earlier Take", description="Shot and number of the chosen take, or empty")
     earlier: earlier_property()
     plate_path: StringProperty(
         name="Clean Plate",

@@ -74,8 +74,9 @@ EarlierTake = Annotated[
     Path | None,
     typer.Option(
         "--earlier",
-        help="An earlier take of the same part of the clip, such as shot.take. What it invented of everything that"
-        " stands still is kept where nothing real is seen, so that both takes show the same; see --persistence.",
+        help="An earlier take of the same part of the clip, such as shot.take. What it invented for static"
+        " parts of the scene is reused wherever nothing real is seen, so that takes from different cameras match; see"
+        " --persistence.",
     ),
 ]
 CameraFile = Annotated[

@@ -184,7 +184,7 @@ def joined(
     if not fits:
         return None, (
             f"{unused} it does not show what the shot does from its camera. It is of another clip, or the depth or the"
-            " source camera has changed since: make it again first.",
+            " source camera has changed since: choose a take that was made later.",
         )
     depth = _estimated(files, shown, cameras, estimate, settings, snap, device, progress)
     made, guessed, notes = [], 0, list(depth.notes)
