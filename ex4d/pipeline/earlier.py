@@ -183,8 +183,8 @@ def joined(
     fits = [n for n, one in enumerate(seen) if _is_same(shown.frames[n], one)]
     if not fits:
         return None, (
-            f"{unused} it does not show what the shot does from its camera. It is of another clip, or the depth or the"
-            " source camera has changed since: choose a take that was made later.",
+            f"{unused} it does not match the shot. It is of another clip, or the depth or the source camera has changed"
+            " since it was made: choose a later take.",
         )
     depth = _estimated(files, shown, cameras, estimate, settings, snap, device, progress)
     made, guessed, notes = [], 0, list(depth.notes)
@@ -195,13 +195,13 @@ def joined(
         made.append(beside_known.continued(one.inverse_distance, one.sure) if fitted is None else fitted)
     if guessed:
         notes.append(
-            f"How far away the invented parts of the earlier take are could not be estimated in {guessed} of"
-            f" {len(fits)} frames: there, what is behind was taken to go on."
+            f"The depth of the earlier take's invented parts could not be estimated in {guessed} of {len(fits)} frames:"
+            " there, the background was assumed to continue."
         )
     if files.is_preview:
-        notes.append("The earlier take was made by the preview: what it invented is soft.")
+        notes.append("The earlier take was made by the preview: its invented parts are soft.")
     if len(fits) < used:
-        notes.append(f"{len(fits)} of {used} frames of the earlier take were used: the others show something else.")
+        notes.append(f"Only {len(fits)} of {used} frames of the earlier take match the shot, and only these were used.")
     lens, poses = cameras.intrinsics[fits], cameras.camera_to_world[fits]
     frames = EarlierFrames(
         shown.frames[fits],
@@ -256,5 +256,5 @@ def _estimated(
     if not made.depth.is_guess and (made.depth.provider, made.licence) != (known_by.depth.provider, known_by.licence):
         spec = registry.estimators().get(made.depth.provider)
         by = made.depth.provider if spec is None else spec.title
-        said = [f"The depth of what the earlier take invented is by {by}. Its licence: {made.licence.rstrip('.')}."]
+        said = [f"The depth of the earlier take's invented parts is by {by}. Its licence: {made.licence.rstrip('.')}."]
     return replace(made.depth, notes=tuple(said))

@@ -220,9 +220,9 @@ def _earlier_notes(scene: Scene, parts: Sequence[float]) -> list[str]:
     if scene.earlier is None or scene.moving is None:
         return []
     if not any(parts):
-        return ["The earlier take shows nothing that is missing here."]
+        return ["The earlier take shows nothing that is missing along this path."]
     part = sum(parts) / len(parts)
-    return [f"{100 * part:.2g}% of the pixels are from the earlier take; they count as invented."]
+    return [f"{100 * part:.2g}% of the pixels come from the earlier take; they count as invented."]
 
 
 def _coverage_notes(coverage: Coverage) -> list[str]:

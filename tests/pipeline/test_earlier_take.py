@@ -130,9 +130,9 @@ def test_what_an_earlier_take_invented_is_kept_counts_as_invented_and_is_not_in_
     assert alone["earlier"] == []
     for name in (take.COLOUR, take.MASK):
         assert np.array_equal(frames(tmp_path / "with" / name), frames(tmp_path / "alone" / name))
-    part = f"{100 * np.mean(facts['earlier']):.2g}% of the pixels are from the earlier take; they count as invented."
+    part = f"{100 * np.mean(facts['earlier']):.2g}% of the pixels come from the earlier take; they count as invented."
     assert part in facts["notes"]
-    assert "The earlier take was made by the preview: what it invented is soft." in facts["notes"]
+    assert "The earlier take was made by the preview: its invented parts are soft." in facts["notes"]
     record = take.read_record(tmp_path / "with" / take.SIDECAR)
     assert record.earlier == facts["earlier"]
 
@@ -218,8 +218,8 @@ def test_without_a_model_for_depth_what_is_behind_goes_on_and_a_note_says_so(wal
     _job, facts = taken(folder, tmp_path / "with", folder / "first")
     assert np.mean(facts["earlier"][4:]) > 0.05
     assert (
-        "How far away the invented parts of the earlier take are could not be estimated in 8 of 8 frames: there, what"
-        " is behind was taken to go on." in facts["notes"]
+        "The depth of the earlier take's invented parts could not be estimated in 8 of 8 frames: there, the background"
+        " was assumed to continue." in facts["notes"]
     )
     made_again(tmp_path / "with", tmp_path / "made")
     assert (tmp_path / "made" / take.RESULT).read_bytes() == (tmp_path / "with" / take.RESULT).read_bytes()
@@ -293,7 +293,7 @@ def test_a_take_that_does_not_fit_the_shot_any_more_is_not_used_and_a_note_says_
     _job, facts = taken(folder, tmp_path / "with", turned)
     assert facts["earlier"] == []
     (said,) = [note for note in facts["notes"] if "earlier take" in note]
-    assert said.startswith("The earlier take was not used: it does not show what the shot does from its camera.")
+    assert said.startswith("The earlier take was not used: it does not match the shot.")
 
 
 def test_with_other_frames_off_an_earlier_take_is_not_opened(walk, tmp_path):
