@@ -53,7 +53,7 @@ def test_a_take_reuses_what_an_earlier_one_invented_and_is_made_again(scene, tmp
 
     # By the command line, from the take's folder alone.
     made = tmp_path / "made"
-    subprocess.run([PYTHON, "-m", "ex4d.cli.app", "again", str(second), "--output_dir", str(made)], check=True, timeout=300)
+    subprocess.run([PYTHON, "-m", "ex4d.cli", "again", str(second), "--output_dir", str(made)], check=True, timeout=300)
     assert (made / "result.mp4").read_bytes() == (second / "result.mp4").read_bytes()
 
     # From Blender, where the artist has chosen another one meanwhile.
