@@ -24,19 +24,12 @@ from ex4d.pipeline.plate import estimator_like
 from ex4d.pipeline.requests import Fill, Source
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.progress import Progress, silent
-from ex4d.render.earlier import Known, known
+from ex4d.render.earlier import known
 from ex4d.render.engines import engine
 from ex4d.source_camera.masks import resized_mask
 
 MOST_FRAMES = 8
 """Frames that are used of a take, evenly spread up to its last."""
-
-MOST_OTHER = 0.5
-"""What a frame of the take shows of the shot's own surfaces may differ from them, in the median, by this part of what
-the shot's colours there differ from their own median. Takes of the same shot have up to 0.2, others 0.9 and more."""
-
-LEAST_OTHER = 6.0
-"""Levels of 255 by which they may always differ: a plain wall has no colours to compare."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +173,7 @@ def joined(
     mesh = DWMesh.from_depth(estimate.depth, source_to_world)
     moves = resized_mask(moving, mesh.width, mesh.height) > 0
     seen = list(known(mesh, clip.frames, moves, cameras, at, engine()))
-    fits = [n for n, one in enumerate(seen) if _is_same(shown.frames[n], one)]
+    fits = [n for n, one in enumerate(seen) if one.is_shown_by(shown.frames[n])]
     if not fits:
         return None, (
             f"{unused} it does not match the shot. It is of another clip, or the depth or the source camera has changed"
@@ -212,16 +205,6 @@ def joined(
         depth,
     )
     return frames, tuple(notes)
-
-
-def _is_same(picture: NDArray[np.uint8], one: Known) -> bool:
-    """Whether a frame of a take shows the shot's own surfaces where the shot has them, as far as there are any."""
-    where = one.sure & ~one.moves
-    if where.mean() < beside_known.LEAST_KNOWN:
-        return False
-    ours, theirs = one.colour[where].astype(np.float32), picture[where].astype(np.float32)
-    spread = float(np.median(np.abs(ours - np.median(ours, axis=0))))
-    return float(np.median(np.abs(theirs - ours))) <= max(LEAST_OTHER, MOST_OTHER * spread)
 
 
 def _estimated(

@@ -17,6 +17,16 @@ from ex4d.geometry.mesh import DWMesh
 from ex4d.render import filling
 from ex4d.render.scene import Engine, Scene
 
+LEAST_SHOWN = 0.02
+"""Least part of a picture in which it is compared with the shot's own surfaces."""
+
+MOST_OTHER = 0.5
+"""A picture may differ from the shot's own surfaces, in the median, by this part of what they differ from their own
+median."""
+
+LEAST_OTHER = 6.0
+"""Levels of 255 by which it may always differ: a plain wall has no colours to compare."""
+
 
 @dataclass(frozen=True)
 class Known:
@@ -33,6 +43,23 @@ class Known:
     inverse_distance: NDArray[np.float32]
     sure: NDArray[np.bool_]
     moves: NDArray[np.bool_]
+
+    def is_shown_by(self, picture: NDArray[np.uint8]) -> bool:
+        """Whether a picture (h,w,3) of the take shows the shot's own surfaces where the shot has them."""
+        off, spread = self.differs(picture)
+        return off <= max(LEAST_OTHER, MOST_OTHER * spread)
+
+    def differs(self, picture: NDArray[np.uint8]) -> tuple[float, float]:
+        """By how many levels a picture differs from what stands still in the shot, and that from its own median.
+
+        Both are medians; infinite and 0 where too little is known.
+        """
+        where = self.sure & ~self.moves
+        if where.mean() < LEAST_SHOWN:
+            return float("inf"), 0.0
+        ours, theirs = self.colour[where].astype(np.float32), picture[where].astype(np.float32)
+        spread = np.median(np.abs(ours - np.median(ours, axis=0)))
+        return float(np.median(np.abs(theirs - ours))), float(spread)
 
 
 def known(
