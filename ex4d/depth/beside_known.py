@@ -13,14 +13,18 @@ from ex4d.errors import InputError
 LEAST_KNOWN = 0.02
 """An estimate is fitted to no less than this part of the picture."""
 
-MOST_MISFIT = 0.3
-"""What is known may differ from the fitted estimate by this factor, in the median; a worse estimate is of no use."""
+MOST_MISFIT, LEAST_MISFIT = 0.5, 0.1
+"""What is known may differ from the fitted estimate, in the median, by this part of what it differs from its own
+median, and always by this part of the distance; a worse estimate is of no use."""
 
 _SPREAD = 1 / 16
 """How far what a fit leaves over reaches into the rest, as a part of the picture's longer side."""
 
 _FAR_COUNTS = 4.0
 """Power of the distance by which what is known counts where it goes on: what a hole shows lies behind its edge."""
+
+_GRID, _WIDTHS = 160, ((0.03, 1.0), (0.1, 0.03), (0.5, 1e-3))
+"""Places along the longer side at which it goes on, and how wide, as a part of that side, and how much means count."""
 
 
 def fitted(
@@ -44,38 +48,34 @@ def fitted(
     least = np.float32(max(float(true.max()), 1e-9) / FARTHEST_OVER_NEAREST)
     made = np.maximum(np.float32(scale) * disparity + np.float32(shift), least)
     left = np.where(known, np.log(np.maximum(inverse_distance, least) / made), 0).astype(np.float32)
-    if np.median(np.abs(left[known])) > np.log(1 + MOST_MISFIT):
+    logs = np.log(np.maximum(true, least))
+    if np.median(np.abs(left[known])) > max(LEAST_MISFIT, MOST_MISFIT * np.median(np.abs(logs - np.median(logs)))):
         return None
     made = made * np.exp(_spread(left, known.astype(np.float32), max(known.shape) * _SPREAD))
     return np.asarray(1 / np.where(known, np.maximum(inverse_distance, least), made), np.float32)
 
 
 def continued(inverse_distance: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The depth (h,w) of a picture of which only a part is known: what is far goes on behind what is near."""
-    least = np.float32(max(float(inverse_distance[known].max(initial=0)), 1e-9) / FARTHEST_OVER_NEAREST)
+    """The depth (h,w) of a picture of which only a part is `known`, but some is: what is far goes on.
+
+    The rest has the mean of what is around it, by normalised convolution (Knutsson and Westin, 1993) at several widths.
+    """
+    least = np.float32(max(float(inverse_distance[known].max()), 1e-9) / FARTHEST_OVER_NEAREST)
     here = np.maximum(inverse_distance, least)
     weight = np.where(known, (float(here[known].max()) / here) ** _FAR_COUNTS, 0).astype(np.float32)
-    return np.asarray(1 / np.where(known, here, _from_around(here, weight)), np.float32)
+    height, width = here.shape
+    part = min(1.0, _GRID / max(height, width))
+    size = max(1, round(width * part)), max(1, round(height * part))
+    small = cv2.resize(np.dstack([weight, weight * here]), size, interpolation=cv2.INTER_AREA)
+    total = np.zeros(small.shape, np.float32)
+    for sigma, share in _WIDTHS:
+        total = total + np.float32(share) * cv2.GaussianBlur(small, (0, 0), sigma * max(size)).astype(np.float32)
+    mean = np.asarray(total[..., 1] / np.maximum(total[..., 0], np.float32(1e-30)), np.float32)
+    around = np.maximum(cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR), least)
+    return np.asarray(1 / np.where(known, here, around), np.float32)
 
 
 def _spread(values: NDArray[np.float32], weight: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Values (h,w) smoothed by weight; far from all that has any, they become 0."""
     total = cv2.GaussianBlur(weight, (0, 0), sigma)
     return np.asarray(cv2.GaussianBlur(values * weight, (0, 0), sigma) / (total + 1e-2), np.float32)
-
-
-def _from_around(values: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Values (h,w) where their weight is 0, from the nearest that have any: by halves and back (Gortler and others,
-    "The Lumigraph", 1996)."""
-    height, width = values.shape
-    if min(height, width) < 2:
-        total = float(weight.sum())
-        return np.full_like(values, float((values * weight).sum()) / total if total else 0)
-    size = (width + 1) // 2, (height + 1) // 2
-    less = np.asarray(cv2.resize(weight, size, interpolation=cv2.INTER_AREA), np.float32)
-    summed = np.asarray(cv2.resize(values * weight, size, interpolation=cv2.INTER_AREA), np.float32)
-    coarse = np.asarray(summed / np.maximum(less, np.float32(1e-12)), np.float32)
-    if (less == 0).any():
-        coarse = _from_around(coarse, less)
-    up = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.where(weight > 0, values, up).astype(np.float32)
