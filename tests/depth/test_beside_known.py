@@ -52,5 +52,5 @@ def test_what_is_behind_goes_on_where_nobody_estimates_it(room):
     found = beside_known.continued(1 / depth, known)
     assert np.allclose(found[known], depth[known], rtol=1e-5)
     hole = found[25:45, 50:70]
-    assert (hole > 4).mean() > 0.9  # the wall, and not the box beside it
+    assert (hole > 4).mean() > 0.8  # the wall, and not the box beside it
     assert np.median(np.abs(hole / depth[25:45, 50:70] - 1)) < 0.15
