@@ -34,6 +34,10 @@ _GAIN = 1.5
 """Most that a frame is made brighter or darker, to the exposure of the one that it fills."""
 
 
+_Lenders = tuple[Sequence[View], Sequence[int]]
+"""Views that lend to a frame, and their numbers in `Lent.frames`; of those that show the same, the first lends."""
+
+
 class World:
     """What stands still in a shot, as its other frames saw it.
 
@@ -55,9 +59,8 @@ class World:
         self._looks = looks_of(mesh, self._donors, self._donors)
         self._plate = None
         if scene.plate is not None:
-            looks = looks_of(
-                scene.plate.mesh, range(len(scene.plate.mesh)), [looked_through.ANY_TIME] * len(scene.plate.mesh)
-            )
+            count = len(scene.plate.mesh)
+            looks = looks_of(scene.plate.mesh, range(count), [looked_through.ANY_TIME] * count)
             self._plate = self._without_gone(scene.plate, self._looks, looks)
             self._looks = self._looks.and_those_of(looks)
         self._earlier, self._imagined = None, self._looks
@@ -94,28 +97,31 @@ class World:
                         plates = range(len(self._plate.mesh))
                         views += self._engine.views(self._plate, [(n, camera) for n in plates], surfaces=True)
                         asked = [*asked, *(len(self._scene.mesh) + n for n in plates)]
-                    kept = None
+                    kept: _Lenders = ([], [])
                     if self._earlier is not None:
-                        pairs = [(n, camera) for n in range(len(self._earlier.mesh))]
-                        kept = list(self._engine.views(self._earlier, pairs, surfaces=True))
-                    waiting.append(pool.submit(self._filled, t, camera, own, views, asked, kept))
+                        order = self._of_take_nearest_first(t)
+                        pairs = [(n, camera) for n in order]
+                        kept = list(self._engine.views(self._earlier, pairs, surfaces=True)), order
+                    waiting.append(pool.submit(self._filled, t, camera, own, (views, asked), kept))
                 for filled in waiting:
                     yield filled.result()
 
-    def _filled(
-        self, t: int, camera: int, own: View, views: Sequence[View], asked: Sequence[int], kept: Sequence[View] | None
-    ) -> View:
+    def _of_take_nearest_first(self, t: int) -> list[int]:
+        """Numbers of the earlier take's frames, the nearest in time to frame `t` first."""
+        assert self._scene.earlier is not None
+        frames = self._scene.earlier.frames
+        return sorted(range(len(frames)), key=lambda n: abs(frames[n] - t))
+
+    def _filled(self, t: int, camera: int, own: View, others: _Lenders, kept: _Lenders) -> View:
         """What frame `t` shows from a camera of the path, filled from views of others, the nearest in time first; what
         they leave open from those of an earlier take."""
         colour, mask, borrowed = own.colour.copy(), own.mask.copy(), np.zeros(own.mask.shape, np.bool_)
         frame = None if self._scene.persistence == "all" else filling.Frame.of(self._scene.mesh, t, self._moving[t])
         sure = filling.eroded(own.mask)
-        lent = self._lent(t, camera, own, sure, views, asked, frame, self._looks, colour)
+        lent = self._lent(t, camera, own, sure, others, frame, self._looks, colour)
         if lent is not None:
             mask[lent.rows, lent.columns], borrowed[lent.rows, lent.columns] = 255, True
-        earlier = None
-        if kept is not None:
-            earlier = self._lent(t, camera, own, mask > 0, kept, range(len(kept)), frame, self._imagined, colour)
+        earlier = self._lent(t, camera, own, mask > 0, kept, frame, self._imagined, colour)
         return View(colour, mask, borrowed=borrowed, lent=lent, earlier=earlier)
 
     def _lent(
@@ -124,14 +130,13 @@ class World:
         camera: int,
         own: View,
         known: NDArray[np.bool_],
-        views: Sequence[View],
-        asked: Sequence[int],
+        lenders: _Lenders,
         frame: filling.Frame | None,
         looks: looked_through.Looks,
         colour: NDArray[np.uint8],
     ) -> Lent | None:
         """What views of others lend to a frame, where (h,w) it is not `known`; their colours are put into `colour`."""
-        mesh, path = self._scene.mesh, self._scene.path
+        (views, asked), mesh, path = lenders, self._scene.mesh, self._scene.path
         to_source = transforms.inverse(mesh.source_to_world[t]) @ path.camera_to_world[camera]
         sight = looks.from_camera(path.camera_to_world[camera], t)
         filled = filling.filled(own, known, views, frame, filling.Camera(to_source, path.intrinsics[camera]), sight)

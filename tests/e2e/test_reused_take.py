@@ -43,6 +43,7 @@ def test_a_take_reuses_what_an_earlier_one_invented_and_is_made_again(scene, tmp
     second = take(scene)
     record, other = (json.loads((folder / "take.json").read_text()) for folder in (second, alone))
     assert record["coverage"] == other["coverage"]
+    assert (second / "earlier_depth.npz").is_file()
     assert np.mean(record["earlier"][4:]) > 0.03
     assert "The earlier take was made by the preview: its invented parts are soft." in record["notes"]
     named = record["job"]["source"]["earlier"]
