@@ -69,13 +69,18 @@ def earlier_of(
     at = list(donors(len(taken)))
     cameras = replace(path, camera_to_world=path.camera_to_world[at], intrinsics=path.intrinsics[at])
     seen = list(known(scene.mesh, scene.pictures, scene.moving, cameras, at, engine()))
-    depth = []
-    for t, one in zip(at, seen, strict=True):
-        fitted = None if estimated is None else beside_known.fitted(estimated[t], one.inverse_distance, one.sure)
-        depth.append(beside_known.continued(one.inverse_distance, one.sure) if fitted is None else fitted)
-    mesh = DWMesh.from_depth(DepthVideo(np.stack(depth), cameras.intrinsics, "take"), cameras.camera_to_world)
-    moves = np.stack([one.moves for one in seen])
-    return Earlier(replace(mesh, left_out=moves), taken[at], at), seen
+    depth = {}
+    for n, (t, one) in enumerate(zip(at, seen, strict=True)):
+        if estimated is None:
+            depth[n] = beside_known.continued(one.inverse_distance, one.sure)
+        elif (fitted := beside_known.fitted(estimated[t], one.inverse_distance, one.sure)) is not None:
+            depth[n] = fitted
+    used = list(depth)
+    made = DepthVideo(np.stack(list(depth.values())), cameras.intrinsics[used], "take")
+    mesh = DWMesh.from_depth(made, cameras.camera_to_world[used])
+    moves = np.stack([seen[n].moves for n in used])
+    at = [at[n] for n in used]
+    return Earlier(replace(mesh, left_out=moves), taken[at], at), [seen[n] for n in used]
 
 
 def in_unit(path: CameraPath, unit: float) -> CameraPath:

@@ -3,6 +3,8 @@
 Where nobody can estimate it, the depth behind what is near goes on.
 """
 
+from contextlib import suppress
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -41,16 +43,20 @@ def fitted(
         return None
     disparity = 1 / np.maximum(estimate, np.float32(1e-9))
     true = inverse_distance[known]
-    try:
-        scale, shift = fit_disparity(disparity[known], true)
-    except InputError:
-        return None
+    lines = [(float(np.median(true / disparity[known])), 0.0)]  # where all is about as far away, a shift tells nothing
+    with suppress(InputError):
+        lines.append(fit_disparity(disparity[known], true))
     least = np.float32(max(float(true.max()), 1e-9) / FARTHEST_OVER_NEAREST)
+    logs = np.log(np.maximum(true, least))
+
+    def misfit(line: tuple[float, float]) -> float:
+        return float(np.median(np.abs(logs - np.log(np.maximum(line[0] * disparity[known] + line[1], least)))))
+
+    scale, shift = min(lines, key=misfit)
+    if misfit((scale, shift)) > max(LEAST_MISFIT, MOST_MISFIT * float(np.median(np.abs(logs - np.median(logs))))):
+        return None
     made = np.maximum(np.float32(scale) * disparity + np.float32(shift), least)
     left = np.where(known, np.log(np.maximum(inverse_distance, least) / made), 0).astype(np.float32)
-    logs = np.log(np.maximum(true, least))
-    if np.median(np.abs(left[known])) > max(LEAST_MISFIT, MOST_MISFIT * np.median(np.abs(logs - np.median(logs)))):
-        return None
     made = made * np.exp(_spread(left, known.astype(np.float32), max(known.shape) * _SPREAD))
     return np.asarray(1 / np.where(known, np.maximum(inverse_distance, least), made), np.float32)
 

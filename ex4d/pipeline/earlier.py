@@ -180,16 +180,18 @@ def joined(
             " since it was made: choose a later take.",
         )
     depth = _estimated(files, shown, cameras, estimate, settings, snap, device, progress)
-    made, guessed, notes = [], 0, list(depth.notes)
-    for n in fits:
-        one = seen[n]
-        fitted = None if depth.is_guess else beside_known.fitted(depth.depth[n], one.inverse_distance, one.sure)
-        guessed += fitted is None
-        made.append(beside_known.continued(one.inverse_distance, one.sure) if fitted is None else fitted)
-    if guessed:
+    made, notes = {}, list(depth.notes)
+    for n in fits if not depth.is_guess else ():
+        fitted = beside_known.fitted(depth.depth[n], seen[n].inverse_distance, seen[n].sure)
+        if fitted is not None:
+            made[n] = fitted
+    if made:
+        fits = list(made)  # one frame of wrong depth would stand in front of all others
+    else:
+        made = {n: beside_known.continued(seen[n].inverse_distance, seen[n].sure) for n in fits}
         notes.append(
-            f"The depth of the earlier take's invented parts could not be estimated in {guessed} of {len(fits)} frames:"
-            " there, the background was assumed to continue."
+            "The depth of the earlier take's invented parts could not be estimated: the background was assumed to"
+            " continue there."
         )
     if files.is_preview:
         notes.append("The earlier take was made by the preview: its invented parts are soft.")
@@ -198,7 +200,7 @@ def joined(
     lens, poses = cameras.intrinsics[fits], cameras.camera_to_world[fits]
     frames = EarlierFrames(
         shown.frames[fits],
-        DepthVideo(np.stack(made), lens, estimate.depth.provider),
+        DepthVideo(np.stack(list(made.values())), lens, estimate.depth.provider),
         poses,
         [at[n] for n in fits],
         np.stack([seen[n].moves for n in fits]),

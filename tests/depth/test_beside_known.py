@@ -47,6 +47,16 @@ def test_an_estimate_that_contradicts_what_is_known_is_not_used(room):
     assert beside_known.fitted(depth, 1 / depth, np.zeros_like(known)) is None
 
 
+def test_a_picture_of_a_plain_wall_with_something_wrong_in_it_is_fitted_all_the_same(room):
+    """The robust line needs differences between near and far; a wall has none, and a third of it is wrong here."""
+    _depth, known = room
+    wall = np.full((HEIGHT, WIDTH), 5, np.float32)
+    wrong = wall.copy()
+    wrong[:, :20] = 2
+    found = beside_known.fitted(wrong * 3, 1 / wall, known)
+    assert off(found, wall, ~known) < 0.05
+
+
 def test_what_is_behind_goes_on_where_nobody_estimates_it(room):
     depth, known = room
     found = beside_known.continued(1 / depth, known)
