@@ -13,6 +13,7 @@ from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.mesh import DWMesh
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import render as rendering
+from ex4d.pipeline.earlier import of_folder
 from ex4d.pipeline.open import Shot, SourceFiles, open_shot
 from ex4d.pipeline.runtime import Runtime
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
@@ -53,6 +54,7 @@ def open_clip(
     source_camera: Where | None = None,
     moving: Where | None = None,
     plate: Where | None = None,
+    earlier: Where | None = None,
     release_lens: bool = False,
     progress: Progress = silent,
     **settings: Any,
@@ -65,6 +67,8 @@ def open_clip(
         source_camera: a file that says how the clip's own camera moved; None finds it, see `camera_motion`.
         moving: a mask of what moves by itself, white where it does; None finds it.
         plate: a clean plate, a second clip or a picture of the same place; None uses none.
+        earlier: the folder of an earlier take of the same frames, which is seen again where nothing real is seen; None
+            uses none.
         release_lens: assume the EX-4D release's focal length where no other is known; goes with `release_compat`.
         progress: told after each step.
         settings: fields of `ex4d.pipeline.settings.SourceSettings`, such as `frames`, `field_of_view`, `estimator`.
@@ -78,6 +82,7 @@ def open_clip(
         Path(source_camera) if source_camera is not None else None,
         moving=Path(moving) if moving is not None else None,
         plate=Path(plate) if plate is not None else None,
+        earlier=of_folder(Path(earlier)) if earlier is not None else None,
     )
     return open_shot(
         files, build(SourceSettings, settings), look_beside=True, release_lens=release_lens, progress=progress

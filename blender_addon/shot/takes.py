@@ -18,14 +18,14 @@ from ex4d.geometry import camera_path
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.jobs.messages import Capabilities
 from ex4d.pipeline import take
-from ex4d.pipeline.hashing import KnownFiles
-from ex4d.pipeline.requests import Generate, Preview
+from ex4d.pipeline.hashing import KnownFiles, blob_of
+from ex4d.pipeline.requests import EarlierTake, Generate, Preview
 from ex4d.pipeline.settings import GenerateSettings, RenderSettings
 from ex4d.plain import from_plain, to_plain
 
 from .. import translations
 from ..scene import bystanders, camera, comparison, compat, objects
-from ..shot import files, follow, options, part
+from ..shot import earlier, files, follow, options, part
 from ..shot.matching import rate_of
 from ..shot.source import Steps, hash_files, plate_files, read_source
 from ..words import count
@@ -158,12 +158,27 @@ def request_take(scene: bpy.types.Scene, preview: bool, server: Capabilities | N
         camera=camera.path_camera(scene).name,
         bystanders="" if preview else bystanders.told(scene, path),
         plate=bpy.path.abspath(facts.plate_path) if uses_plate(facts) else "",
+        earlier=_earlier(scene),
     )
 
 
 def uses_plate(facts: bpy.types.PropertyGroup) -> bool:
     """Whether a clean plate is chosen that takes are made with: with Other Frames off, nothing is filled from one."""
     return bool(facts.plate_path) and facts.persistence != "off"
+
+
+def _earlier(scene: bpy.types.Scene) -> str:
+    """The folder of the earlier take that is chosen; "" where there is none, or nothing is filled.
+
+    Raises:
+        InputError: it cannot be used.
+    """
+    facts = scene.ex4d
+    number = earlier.chosen(facts)
+    if not number or facts.persistence == "off":
+        return ""
+    entry = entry_of(facts, number)
+    return earlier.check(facts, take_folder(scene, number), entry, entry.title if entry else title_of(number))
 
 
 def request_again(
@@ -200,9 +215,16 @@ def request_again(
             )
         )
     camera_of(scene, number)  # says what is wrong with the file
-    plates = {
-        blob.sha256: take.place_of(record, folder, blob) for blob in job.source.plate
-    }  # the shot does not know them
+    taken = job.source.earlier
+    if taken is not None and (folder / take.EARLIER_DEPTH).is_file():  # it is not estimated again
+        taken = replace(taken, depth=blob_of(folder / take.EARLIER_DEPTH))
+        job = replace(job, source=replace(job.source, earlier=taken))
+    of_take = (taken.result, taken.camera) if taken is not None else ()
+    others = {  # the shot does not know them
+        blob.sha256: take.place_of(record, folder, blob) for blob in (*job.source.plate, *of_take)
+    }
+    if taken is not None and taken.depth is not None:
+        others[taken.depth.sha256] = folder / take.EARLIER_DEPTH
     file = new_path_file()
     shutil.copyfile(folder / take.CAMERA, file)
     return TakeRequest(
@@ -210,7 +232,7 @@ def request_again(
         shot=facts.shot,
         path=str(file),
         source=json.dumps(to_plain(job.source)),
-        files={**facts.input_files, **{sha256: str(place) for sha256, place in plates.items() if place is not None}},
+        files={**facts.input_files, **{sha256: str(place) for sha256, place in others.items() if place is not None}},
         generation=to_plain(_generation_again(job.generation, record.generator, generator, changed or {}, server)),
         render=to_plain(job.render),
         scene_uid=scene.session_uid,
@@ -251,22 +273,29 @@ def forget_path(request: TakeRequest) -> None:
 
 
 def prepare(request: TakeRequest, known_files: KnownFiles | None = None) -> Steps:
-    """Hash the camera file and the clean plate; returns the request that knows them, and the job.
+    """Hash the camera file, the clean plate and the earlier take; returns the request that knows them, and the job.
 
     Args:
         request: what was asked.
         known_files: see `hash_files`.
 
     Raises:
-        InputError: there is no such plate.
+        InputError: there is no such plate or take.
     """
-    plates = plate_files(request.plate)
-    blob, *plate = yield from hash_files([Path(request.path), *plates], known_files)
+    plates, taken = plate_files(request.plate), earlier.files_of(request.earlier)
+    blob, *others = yield from hash_files([Path(request.path), *plates, *taken], known_files)
+    plate, of_take = others[: len(plates)], others[len(plates) :]
     source = read_source(request.source)
     if plate:
         known = {one.sha256: str(file) for one, file in zip(plate, plates, strict=True)}
         source, request = replace(source, plate=tuple(plate)), replace(request, files={**request.files, **known})
         request = replace(request, source=json.dumps(to_plain(source)), plate="")
+    if of_take:
+        known = {one.sha256: str(file) for one, file in zip(of_take, taken, strict=True)}
+        is_preview = take.read_record(Path(request.earlier) / take.SIDECAR).is_preview
+        source = replace(source, earlier=EarlierTake(*of_take, is_preview=is_preview))
+        request = replace(request, files={**request.files, **known}, earlier="")
+        request = replace(request, source=json.dumps(to_plain(source)))
     render = from_plain(RenderSettings, request.render, "render")
     request = replace(request, files={**request.files, blob.sha256: request.path})
     if request.preview:

@@ -4,7 +4,7 @@ import math
 
 from ex4d.jobs.messages import GeneratorInfo
 
-from ..shot import checks, estimates, options, suggestion
+from ..shot import checks, earlier, estimates, options, suggestion
 from ..translations import told
 from ..ui import get_model, server_setup
 from ..ui.coverage_panel import draw_coverage
@@ -62,6 +62,8 @@ def draw_generator(layout: Layout, context: Context) -> None:
     column.prop(facts, "result_size")
     column.prop(facts, "master")
     column.prop(facts, "persistence")
+    if facts.persistence != "off" and earlier.choices(facts):
+        column.prop(facts, "earlier")
     column.prop(facts, "seed")
     draw_variations(layout, context)
 

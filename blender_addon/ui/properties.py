@@ -24,6 +24,7 @@ from ..shot import compare, matching
 from ..shot.facts import ShotFacts
 from ..work import capabilities, session
 from ..work.memory import JobMemory
+from .earlier import earlier_property
 from .from_schema import property_of
 from .names import choice_by_name
 
@@ -327,6 +328,8 @@ class TakeChoices:
     result_size: property_of(GENERATE["result_size"], update=_follow_result_size)
     master: property_of(GENERATE["master"])
     persistence: property_of(RENDER["persistence"])
+    earlier_take: StringProperty(name="Earlier Take", description="Shot and number of the chosen take, or empty")
+    earlier: earlier_property()
     plate_path: StringProperty(
         name="Clean Plate",
         description="A second clip of the same place, shot with the same lens, or one picture of it: a video, a folder"

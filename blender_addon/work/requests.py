@@ -76,6 +76,7 @@ class TakeRequest:
         camera: name of the camera that is followed; "" where that is not known.
         bystanders: what has to be said of the artist's own objects.
         plate: absolute path of a clean plate; "" takes that of the source, if it has one.
+        earlier: absolute path of the folder of an earlier take; "" takes that of the source, if it has one.
     """
 
     scene: str
@@ -91,6 +92,7 @@ class TakeRequest:
     camera: str = ""
     bystanders: str = ""
     plate: str = ""
+    earlier: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from ex4d.cli.options import (
     CameraFile,
     Crf,
     DepthFile,
+    EarlierTake,
     InputVideo,
     MovingMask,
     PlateClip,
@@ -81,6 +82,7 @@ def generate(
     source_camera: SourceCamera = None,
     moving: MovingMask = None,
     plate: PlateClip = None,
+    earlier: EarlierTake = None,
     source: SourceSettings,
     generation: GenerateSettings,
     options: dict[str, dict[str, Any]],
@@ -111,7 +113,8 @@ def generate(
     folder = takes.folder_of(wanted)
     name = take.GENERATED if generation.keep_source else take.COMPOSITED
     videos = {take.RESULT: wanted, name: wanted.with_name(f"{wanted.stem}.{Path(name).stem}{wanted.suffix}")}
-    given = (input_video, color_video, mask_video, depth, camera, source_camera, plate)
+    taken = [takes.find(earlier) / name for name in (take.RESULT, take.CAMERA)] if earlier is not None else []
+    given = (input_video, color_video, mask_video, depth, camera, source_camera, plate, *taken)
     if job_file is None:
         _check_names(videos, output_format)
         refuse_overwriting([*videos.values(), folder], *given)
@@ -128,11 +131,16 @@ def generate(
             moved = _one_file(source_camera, Path(links) / "source_camera")
             path = _one_file(camera, Path(links) / "path")
             job = named.generate(
-                source_files(input_video, depth, moved, moving, plate), path, source, preset, render, generation
+                source_files(input_video, depth, moved, moving, plate, earlier),
+                path,
+                source,
+                preset,
+                render,
+                generation,
             )
         else:
             _refuse_beside_colour_and_mask(
-                input_video, (depth, source_camera, camera, moving, plate), source, preset, render
+                input_video, (depth, source_camera, camera, moving, plate, earlier), source, preset, render
             )
             job = _fill(named, color_video, mask_video, source, generation, render)
         if job_file is not None:

@@ -70,6 +70,15 @@ PlateClip = Annotated[
         " saw fills what no frame of the clip saw; see --persistence.",
     ),
 ]
+EarlierTake = Annotated[
+    Path | None,
+    typer.Option(
+        "--earlier",
+        help="An earlier take of the same part of the clip, such as shot.take. What it invented for static"
+        " parts of the scene is reused wherever nothing real is seen, so that takes from different cameras match; see"
+        " --persistence.",
+    ),
+]
 CameraFile = Annotated[
     Path | None,
     typer.Option(
@@ -143,15 +152,20 @@ def source_files(
     camera: Path | None,
     moving: Path | None = None,
     plate: Path | None = None,
+    earlier: Path | None = None,
 ) -> SourceFiles:
-    """Where the files of a source are.
+    """Where the files of a source are; `earlier` is a take, see `ex4d.cli.takes.find`.
 
     Raises:
-        InputError: no video is named.
+        InputError: no video is named, or no take.
     """
+    from ex4d.cli.takes import find
+    from ex4d.pipeline.earlier import of_folder
+
     if video is None:
         raise InputError("Which video? Give --input_video with a file or a folder of pictures.")
-    return SourceFiles(clip_at(video), depth, camera, moving=moving, plate=plate)
+    taken = of_folder(find(earlier)) if earlier is not None else None
+    return SourceFiles(clip_at(video), depth, camera, moving=moving, plate=plate, earlier=taken)
 
 
 def with_settings(

@@ -9,6 +9,7 @@ import typer
 from ex4d.cli.options import (
     CameraFile,
     DepthFile,
+    EarlierTake,
     Format,
     InputVideo,
     MovingMask,
@@ -43,6 +44,7 @@ def recon(
     source_camera: SourceCamera = None,
     moving: MovingMask = None,
     plate: PlateClip = None,
+    earlier: EarlierTake = None,
     source: SourceSettings,
     save_mesh: Annotated[bool, typer.Option("--save_mesh", help="Also write DW-Mesh.ply of frame 0.")] = False,
     save_camera: Annotated[bool, typer.Option("--save_camera", help="Also write camera_<cam>.npz.")] = False,
@@ -60,7 +62,7 @@ def recon(
     from ex4d.pipeline.plate import why_not
     from ex4d.storage.atomic import replacing
 
-    files = source_files(input_video, depth, source_camera, moving, plate)
+    files = source_files(input_video, depth, source_camera, moving, plate, earlier)
     name = preset.cam if camera is None else camera.stem
     ending = "" if output_format == "png" else ".mp4"
     outputs = [output_dir / f"{what}_{name}{ending}" for what in ("color", "mask")]
@@ -74,11 +76,11 @@ def recon(
             source,
             look_beside=True,
             release_lens=render.release_compat,
-            without_plate=why_not(render),
+            fills_nothing=why_not(render),
             progress=progress,
         )
         scene = rendering.scene_of(shot, camera, preset, render)
-        seen = rendering.view(scene, render, progress)
+        seen = rendering.view(scene, render, progress).without_earlier
         notes = (*shot.choice_notes, *shot.notes, *scene.path.notes, *seen.notes)
         with result_folder(output_dir):
             written = [

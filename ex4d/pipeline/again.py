@@ -39,7 +39,7 @@ def again(
         InputError: the record cannot be read, or a file of the take is gone or is another one now.
     """
     record = take.read_record(folder / take.SIDECAR)
-    job = _with_source_camera(_with_camera(record.job, folder), folder)
+    job = _with_earlier_depth(_with_source_camera(_with_camera(record.job, folder), folder), folder)
     places: dict[str, Path] = {}
     moved = None if video is None else _Moved(video, blobs_of(job))
     for blob in blobs_of(job):
@@ -56,7 +56,7 @@ def again(
     return facts
 
 
-_KEPT = (take.SOURCE_CAMERA, take.MOVING)
+_KEPT = (take.SOURCE_CAMERA, take.MOVING, take.EARLIER_DEPTH)
 """What was found for a take and is kept with it."""
 
 
@@ -80,6 +80,14 @@ def _with_source_camera(job: Generate | Fill, folder: Path) -> Generate | Fill:
     if not moving and (folder / take.MOVING).is_file():
         moving = (blob_of(folder / take.MOVING),)
     return replace(job, source=replace(job.source, camera=blob_of(kept), moving=moving, settings=settings))
+
+
+def _with_earlier_depth(job: Generate | Fill, folder: Path) -> Generate | Fill:
+    """The job with the depth of the earlier take that is kept with the take: it is not estimated again."""
+    kept = folder / take.EARLIER_DEPTH
+    if isinstance(job, Fill) or job.source.earlier is None or not kept.is_file():
+        return job
+    return replace(job, source=replace(job.source, earlier=replace(job.source.earlier, depth=blob_of(kept))))
 
 
 def _found(record: take.TakeRecord, folder: Path, blob: Blob, moved: "_Moved | None") -> Path:

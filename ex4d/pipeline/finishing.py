@@ -4,7 +4,7 @@ What is real comes from the clip's own pixels; what was invented is scaled up, a
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -85,7 +85,11 @@ class Finishing:
         return (*note_on_size(self.clip.fit), *(of_plate if self.scene.plate is not None else ()))
 
     def frames(
-        self, lent: Sequence[Lent | None], generated: NDArray[np.uint8], progress: Progress = silent
+        self,
+        lent: Sequence[Lent | None],
+        generated: NDArray[np.uint8],
+        progress: Progress = silent,
+        earlier: Sequence[Lent | None] = (),
     ) -> Iterator[Finished]:
         """The frames of a take in order; a few of them at a time are in memory, and beside them every frame of the clip
         that lends anything, in full size.
@@ -94,6 +98,7 @@ class Finishing:
             lent: what other frames lend to each, in the working size; empty where they were not asked.
             generated: (T,h,w,3), in the working size.
             progress: told after each frame; raises `Cancelled` to stop.
+            earlier: what an earlier take shows in each, in the working size; empty where there is none.
 
         Raises:
             InputError: the clip cannot be read again, or a picture of this size cannot be drawn.
@@ -111,11 +116,13 @@ class Finishing:
                 views = dict(zip(drawn, seen, strict=True))
                 waiting = []
                 for t in numbers:
-                    picture, lends = next(pictures), lent[t] if lent else None
+                    picture, lends, kept = next(pictures), lent[t] if lent else None, earlier[t] if earlier else None
                     if t in own:
                         work = partial(self._same, picture)
                     else:
-                        work = partial(self._finished, t, large, views.pop(t), lacked_memory, picture, lends, lenders)
+                        work = partial(
+                            self._finished, t, large, views.pop(t), lacked_memory, picture, lends, lenders, kept
+                        )
                     waiting.append(pool.submit(work, generated[t]))
                 while waiting:
                     yield waiting.pop(0).result()
@@ -176,6 +183,7 @@ class Finishing:
         picture: NDArray,
         lent: Lent | None,
         lenders: dict[int, NDArray],
+        kept: Lent | None,
         generated: NDArray[np.uint8],
     ) -> Finished:
         assert view.surface is not None
@@ -183,17 +191,43 @@ class Finishing:
         if lent is not None:
             here = LentHere.of(lent, generated.shape[:2], self.full)
             fills = here.where(mask, self._eroded(mask))
-            for frame, gain in lent.gains.items():
-                ours = fills & (here.frames == frame)
-                shown = self._between(frame, t, large).some(lenders[frame], ours, here.inverse_distance)
-                brightest = np.iinfo(colour.dtype).max
-                colour[ours] = np.clip(shown * gain.astype(np.float32) + 0.5, 0, brightest).astype(colour.dtype)
+            self._fill(colour, fills, here, lent, lenders, partial(self._between, camera=t, large=large))
             mask[fills] = 255
-        sure = self._eroded(mask)
+        sure = certain = self._eroded(mask)
+        if kept is not None and self.scene.earlier is not None:
+            here = LentHere.of(kept, generated.shape[:2], self.full)
+            fills = here.where(mask, mask)
+            pictures = {n: self._in_bits(self.scene.earlier.pictures[n]) for n in kept.gains}
+            self._fill(colour, fills, here, kept, pictures, partial(self._from_earlier, camera=t, large=large))
+            mask[fills] = 255
+            certain = self._eroded(mask)
         made = self._scaled_up(generated)
-        composited = _blended(colour, made, mask_edges.weight_of(mask, sure, cv2.DIST_MASK_5))
+        composited = _blended(colour, made, mask_edges.weight_of(mask, certain, cv2.DIST_MASK_5))
         colour[sure == 0] = 0
         return Finished(colour, sure, composited, made, lacked_memory)
+
+    @staticmethod
+    def _fill(
+        colour: NDArray,
+        fills: NDArray[np.bool_],
+        here: LentHere,
+        lent: Lent,
+        pictures: Mapping[int, NDArray],
+        between: Callable[[int], Between],
+    ) -> None:
+        """Put what other pictures lend into a frame, where it `fills` something."""
+        for frame, gain in lent.gains.items():
+            ours = fills & (here.frames == frame)
+            shown = between(frame).some(pictures[frame], ours, here.inverse_distance)
+            brightest = np.iinfo(colour.dtype).max
+            colour[ours] = np.clip(shown * gain.astype(np.float32) + 0.5, 0, brightest).astype(colour.dtype)
+
+    def _from_earlier(self, number: int, camera: int, large: Scene) -> Between:
+        """From a camera of the path to that of a frame of the earlier take."""
+        assert self.scene.earlier is not None
+        mesh, path = self.scene.earlier.mesh, large.path
+        to_source = transforms.inverse(mesh.source_to_world[number]) @ path.camera_to_world[camera]
+        return Between(to_source, path.intrinsics[camera], mesh.intrinsics[number])
 
     def _between(self, frame: int, camera: int, large: Scene) -> Between:
         """From a camera of the path to the source camera of a frame, see `Lent`."""

@@ -83,7 +83,8 @@ def generate(
     """Generate a shot: the generator's own frames, without a lead-in.
 
     Args:
-        conditioning: what is real along the path. A lead-in is generated too, and cut off.
+        conditioning: what is real along the path. A lead-in is generated too, and cut off. What an earlier take shows
+            counts as known.
         scene: what it was rendered from, where that is known.
         wanted: the generator and its settings.
         runtime: has the generator.
@@ -95,7 +96,7 @@ def generate(
         InputError: the generator cannot make it, as where the GPU is too small.
         PluginError: it fails with an error that is not one of ours, or gives back what is no video of this shot.
     """
-    request = Request(conditioning, scene, wanted.settings, wanted.seed, engine, as_released)
+    request = Request(conditioning.with_earlier, scene, wanted.settings, wanted.seed, engine, as_released)
     made = _made(wanted.spec, request, runtime, progress)
     notes, settings = made.notes, dict(made.settings)
     if wanted.spec.is_preview:
@@ -110,6 +111,8 @@ def put_back(
 ) -> tuple[Generated, NDArray[np.uint8]]:
     """The result with the source's pixels put back, or without them, as is wanted; and the frames of the other way.
 
+    What an earlier take shows is put back as the source's pixels are.
+
     The rim of the mask is not trusted: it is generated too, and blended with the source (see
     `ex4d.render.mask_edges`). As released, nothing is put back: the result is the model's, in its size.
 
@@ -121,7 +124,7 @@ def put_back(
     """
     if as_released and not wanted.spec.is_preview:
         return made, made.frames
-    conditioning = conditioning.without_lead_in
+    conditioning = conditioning.without_lead_in.with_earlier
     sure = without_rim(conditioning, wanted.seed)
     weight = mask_edges.soft_edge(conditioning.mask, sure.mask)
     composited = mask_edges.composite(conditioning.colour, made.frames, weight)

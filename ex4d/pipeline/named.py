@@ -6,10 +6,11 @@ import numpy as np
 
 from ex4d.depth import registry
 from ex4d.errors import InputError
+from ex4d.pipeline.earlier import EarlierFiles, check_same_part
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.open import SourceFiles
 from ex4d.pipeline.pictures import depth_for, shown_by
-from ex4d.pipeline.requests import MOST_PICTURES, Blob, Fill, Generate, Source, safe_name
+from ex4d.pipeline.requests import MOST_PICTURES, Blob, EarlierTake, Fill, Generate, Source, safe_name
 from ex4d.pipeline.settings import GenerateSettings, PathSettings, RenderSettings, SourceSettings
 from ex4d.progress import Progress, silent
 from ex4d.storage.atomic import check_there
@@ -59,18 +60,23 @@ class NamedFiles:
         check_there(files.clip, "video file or image folder")
         pictures = sequence_at(files.clip) if is_sequence(files.clip) else None
         depth = registry.choose(source.estimator, files.clip, files.depth).file
+        made_of = Source(
+            self._pictures(pictures, source) if pictures else self._files((files.clip,)),
+            self._depth(depth, pictures, source) if depth is not None else (),
+            self._file(files.camera, "camera file") if files.camera is not None else None,
+            source,
+            safe_name(pictures.files[0].resolve().parent.name) if pictures else None,
+            pictures.numbering if pictures else None,
+            self._clip(files.moving, alone=True) if files.moving is not None else (),
+            self._file(files.standing, "depth file") if files.standing is not None else None,
+            self._clip(files.plate, alone=True) if files.plate is not None else (),
+            self._earlier(files.earlier) if files.earlier is not None else None,
+        )
+        taken = files.earlier
+        if taken is not None and taken.made_from is not None:
+            check_same_part(taken.made_from, made_of)
         return Generate(
-            Source(
-                self._pictures(pictures, source) if pictures else self._files((files.clip,)),
-                self._depth(depth, pictures, source) if depth is not None else (),
-                self._file(files.camera, "camera file") if files.camera is not None else None,
-                source,
-                safe_name(pictures.files[0].resolve().parent.name) if pictures else None,
-                pictures.numbering if pictures else None,
-                self._clip(files.moving, alone=True) if files.moving is not None else (),
-                self._file(files.standing, "depth file") if files.standing is not None else None,
-                self._clip(files.plate, alone=True) if files.plate is not None else (),
-            ),
+            made_of,
             self._file(path, "camera file") if path is not None else None,
             preset,
             render,
@@ -86,6 +92,11 @@ class NamedFiles:
             InputError: a file cannot be read.
         """
         return Fill(self._clip(colour), self._clip(mask), frames, generation, release_compat)
+
+    def _earlier(self, files: EarlierFiles) -> EarlierTake:
+        result, camera = self._files((files.result, files.camera))
+        depth = self._file(files.depth, "depth file") if files.depth is not None else None
+        return EarlierTake(result, camera, depth, files.is_preview)
 
     def _clip(self, path: Path, alone: bool = False) -> tuple[Blob, ...]:
         """The files of a clip; `alone`: a picture stands for itself only."""

@@ -18,9 +18,11 @@ from ex4d.errors import InputError
 from ex4d.geometry import intrinsics
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.media.clip import Clip, open_source, read_clip
+from ex4d.pipeline import earlier
+from ex4d.pipeline.earlier import EarlierFiles, EarlierFrames
 from ex4d.pipeline.pictures import frames_to_use, note_on_crop, note_on_length
 from ex4d.pipeline.plate import Plate, joined
-from ex4d.pipeline.requests import Blob, Fill, Job, Reconstruct
+from ex4d.pipeline.requests import Blob, EarlierTake, Fill, Job, Reconstruct
 from ex4d.pipeline.settings import SourceSettings
 from ex4d.progress import Progress, silent
 from ex4d.schema import AUTO
@@ -50,6 +52,7 @@ class SourceFiles:
         moving: a mask of what moves by itself; None where it is to be found.
         standing: a file with the depth of a part of the clip, which stays while that of other frames is estimated.
         plate: a clean plate, see `ex4d.pipeline.plate`; None where there is none.
+        earlier: an earlier take, see `ex4d.pipeline.earlier`; None where there is none.
     """
 
     clip: Path
@@ -59,6 +62,7 @@ class SourceFiles:
     moving: Path | None = None
     standing: Path | None = None
     plate: Path | None = None
+    earlier: EarlierFiles | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ class Shot:
         moving: (T,h,w) what moves by itself, of any size; None where that is not known.
         about_camera: sentences about the search for the camera that are for the user alone.
         plate: frames of a clean plate, in the world of the clip; None where there are none.
+        earlier: frames of an earlier take, in the same world; None where there are none.
     """
 
     clip: Clip
@@ -102,6 +107,7 @@ class Shot:
     moving: NDArray[np.bool_] | None = None
     about_camera: tuple[str, ...] = ()
     plate: Plate | None = None
+    earlier: EarlierFrames | None = None
 
     @property
     def choice_notes(self) -> tuple[str, ...]:
@@ -132,7 +138,7 @@ def open_shot(
     look_beside: bool = False,
     again: bool = False,
     release_lens: bool = False,
-    without_plate: str = "",
+    fills_nothing: str = "",
     device: str = "auto",
     progress: Progress = silent,
 ) -> Shot:
@@ -144,7 +150,8 @@ def open_shot(
         look_beside: take the depth file that lies beside the clip where none is named.
         again: estimate the depth anew, even where it was kept from an earlier time.
         release_lens: assume the EX-4D release's focal length where no other is given.
-        without_plate: why a clean plate is not opened, see `ex4d.pipeline.plate.why_not`; empty opens it.
+        fills_nothing: why neither a clean plate nor an earlier take is opened, see `ex4d.pipeline.plate.why_not`; empty
+            opens them.
         device: on which a depth model runs; "auto" takes a GPU where there is one.
         progress: told after each step.
 
@@ -202,26 +209,35 @@ def open_shot(
     notes = (*length, *clip.notes, *note_on_crop(clip.fit), *estimate.depth.notes)
     if moving is None:
         shot = Shot(clip, estimate, None, notes, moving=mask, about_camera=about_camera)
-        return _with_plate(shot, files.plate, settings, without_plate, snap, device, progress)
+        return _with_others(shot, files, settings, fills_nothing, snap, device, progress)
     moving, said = pose_files.in_unit_of(moving, estimate.depth, settings.camera_scale)
     moving = replace(moving, notes=(*moving.notes, *((said,) if said else ())))  # kept with a camera that was found
     notes = (*notes, *(note for note in moving.notes if note not in notes), *_other_lens(moving, estimate.depth, clip))
     found = moving if moving.found else None
     shot = Shot(clip, estimate, moving.camera_to_world, notes, moving.from_file, found, mask, about_camera)
-    return _with_plate(shot, files.plate, settings, without_plate, snap, device, progress)
+    return _with_others(shot, files, settings, fills_nothing, snap, device, progress)
 
 
-def _with_plate(
-    shot: Shot, path: Path | None, settings: SourceSettings, without: str, snap: bool, device: str, progress: Progress
+def _with_others(
+    shot: Shot, files: SourceFiles, settings: SourceSettings, without: str, snap: bool, device: str, progress: Progress
 ) -> Shot:
-    """The shot with what a clean plate shows of its place, where there is one."""
-    if path is None:
-        return shot
-    if without:
-        return replace(shot, notes=(*shot.notes, without))
+    """The shot with what a clean plate and an earlier take show of its place, where there are any."""
+    notes, plate, taken = list(shot.notes), None, None
     known = shot.clip, shot.estimate, shot.source_to_world, shot.moving
-    plate, notes = joined(path, *known, settings, snap, device, progress)
-    return replace(shot, plate=plate, notes=(*shot.notes, *notes))
+    how = settings, snap, device, progress
+    if files.plate is not None:
+        plate, said = (
+            (None, (f"The clean plate was not used: {without}",)) if without else joined(files.plate, *known, *how)
+        )
+        notes += said
+    if files.earlier is not None:
+        taken, said = (
+            (None, (f"The earlier take was not used: {without}",))
+            if without
+            else earlier.joined(files.earlier, *known, *how)
+        )
+        notes += said
+    return replace(shot, plate=plate, earlier=taken, notes=tuple(notes))
 
 
 def _looked_for(
@@ -325,10 +341,20 @@ def gather(job: Job, locate: Locate, folder: Path, *, in_place: bool = False) ->
         gathered(source.moving, what="moving", as_folder=len(source.moving) > 1) if source.moving else None,
         gathered((source.standing,), what="standing") if source.standing else None,
         gathered(source.plate, what="plate", as_folder=len(source.plate) > 1) if source.plate else None,
+        _earlier(source.earlier, gathered),
     )
     if isinstance(job, Reconstruct) or job.path is None:
         return JobFiles(files)
     return JobFiles(files, gathered((job.path,), what="path"))
+
+
+def _earlier(taken: EarlierTake | None, gathered: Callable[..., Path]) -> EarlierFiles | None:
+    """The files of an earlier take."""
+    if taken is None:
+        return None
+    depth = None if taken.depth is None else gathered((taken.depth,), what="earlier_depth")
+    result, camera = gathered((taken.result,), what="earlier"), gathered((taken.camera,), what="earlier_camera")
+    return EarlierFiles(result, camera, depth, taken.is_preview)
 
 
 def _are_pictures(blobs: tuple[Blob, ...], endings: tuple[str, ...]) -> bool:

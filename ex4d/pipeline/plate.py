@@ -40,11 +40,11 @@ class Plate:
 
 
 def why_not(settings: RenderSettings) -> str:
-    """A sentence about why a shot that is drawn so has no use for a plate; empty where it has."""
+    """Why a shot that is drawn so has no use for a plate or an earlier take; empty where it has."""
     if settings.release_compat:
-        return "The clean plate was not used: the EX-4D release fills nothing from elsewhere."
+        return "the EX-4D release fills nothing from elsewhere."
     if settings.persistence == "off":
-        return "The clean plate was not used: Other Frames is off."
+        return "Other Frames is off."
     return ""
 
 
@@ -88,7 +88,7 @@ def joined(
     )
     across = float(depth.intrinsics[0, 0, 0]) / clip.fit.scaled_width  # the focal length in widths of the picture
     estimate = registry.estimate(
-        _estimator(depth.provider),
+        estimator_like(depth.provider),
         plate,
         focal_px=across * plate.fit.source_width,
         accept_licence=settings.accept_licence,
@@ -134,7 +134,7 @@ def _about_depth(estimate: Estimate, of_clip: Estimate) -> list[str]:
     return said
 
 
-def _estimator(provider: str) -> str:
+def estimator_like(provider: str) -> str:
     """The estimator that made the depth of the shot, where it is there; else the best that is."""
     spec = registry.estimators().get(provider)
     return AUTO if spec is None or spec.reads_file or registry.missing(spec) else provider

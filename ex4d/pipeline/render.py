@@ -15,7 +15,7 @@ from ex4d.pipeline.settings import Fit, PathSettings, RenderSettings
 from ex4d.progress import Progress, silent
 from ex4d.render.conditioning import Conditioning, render, render_stereo
 from ex4d.render.engines import engine
-from ex4d.render.scene import Plate, Scene
+from ex4d.render.scene import Earlier, Plate, Scene
 from ex4d.source_camera.masks import resized_mask
 from ex4d.source_camera.pose_files import clip_frames
 
@@ -76,8 +76,10 @@ def scene_of(shot: Shot, path: CameraPath | Path | None, preset: PathSettings, s
     if settings.release_compat or settings.persistence == "off":  # as `ex4d.pipeline.plate.why_not` says
         return Scene(mesh, shot.clip.frames, cameras, settings.release_compat)
     moving = None if shot.moving is None else resized_mask(shot.moving, mesh.width, mesh.height) > 0
-    plate = _plate_of(shot, mesh)
-    return Scene(mesh, shot.clip.frames, cameras, persistence=settings.persistence, moving=moving, plate=plate)
+    plate, earlier = _plate_of(shot, mesh), _earlier_of(shot, mesh)
+    return Scene(
+        mesh, shot.clip.frames, cameras, persistence=settings.persistence, moving=moving, plate=plate, earlier=earlier
+    )
 
 
 def _plate_of(shot: Shot, mesh: DWMesh) -> Plate | None:
@@ -86,6 +88,14 @@ def _plate_of(shot: Shot, mesh: DWMesh) -> Plate | None:
         return None
     made = DWMesh.from_depth(shot.plate.depth, shot.plate.camera_to_world, occlusion=mesh.occlusion)
     return Plate(made, shot.plate.pictures)
+
+
+def _earlier_of(shot: Shot, mesh: DWMesh) -> Earlier | None:
+    """What an earlier take shows of all that stands still."""
+    if shot.earlier is None:
+        return None
+    made = DWMesh.from_depth(shot.earlier.depth, shot.earlier.camera_to_world, occlusion=mesh.occlusion)
+    return Earlier(replace(made, left_out=shot.earlier.moves), shot.earlier.pictures, shot.earlier.frames)
 
 
 def resized(scene: Scene, width: int, height: int, fit: Fit) -> tuple[Scene, tuple[str, ...]]:

@@ -49,6 +49,23 @@ class Blob:
 
 
 @dataclass(frozen=True)
+class EarlierTake:
+    """A take of the same part of the same clip, that was made before: what it invented is seen again.
+
+    Attributes:
+        result: its video.
+        camera: its camera path, a file of `ex4d.geometry.camera_path`.
+        depth: of frames of it, as a take that was made with it keeps it; None where it is to be estimated.
+        is_preview: no model made its pictures.
+    """
+
+    result: Blob
+    camera: Blob
+    depth: Blob | None = None
+    is_preview: bool = False
+
+
+@dataclass(frozen=True)
 class Source:
     """A clip, where its depth comes from, and the part of them to use.
 
@@ -65,6 +82,7 @@ class Source:
             other frames are estimated, and fitted to it. None where there is none.
         plate: a clean plate, a second clip of the same place: a video, a picture, or pictures in order; empty where
             there is none.
+        earlier: an earlier take, whose pixels fill what nobody saw; None where there is none.
     """
 
     clip: Annotated[tuple[Blob, ...], length(1, MOST_PICTURES)]
@@ -76,6 +94,7 @@ class Source:
     moving: Annotated[tuple[Blob, ...], length(0, MOST_PICTURES)] = ()
     standing: Blob | None = None
     plate: Annotated[tuple[Blob, ...], length(0, MOST_PICTURES)] = ()
+    earlier: EarlierTake | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +178,9 @@ def blobs_of(job: Job) -> list[Blob]:
     else:
         source = job.source
         alone = [blob for blob in (source.camera, source.standing) if blob is not None]
-        blobs = [*source.clip, *source.depth, *alone, *source.moving, *source.plate]
+        taken = source.earlier
+        of_take = [] if taken is None else [taken.result, taken.camera, *([taken.depth] if taken.depth else [])]
+        blobs = [*source.clip, *source.depth, *alone, *source.moving, *source.plate, *of_take]
         if not isinstance(job, Reconstruct) and job.path is not None:
             blobs.append(job.path)
     return list({blob.sha256: blob for blob in blobs}.values())

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ex4d.geometry import camera_path, presets
 from ex4d.media.movie import write_movie
 from ex4d.media.picture import Bits
-from ex4d.pipeline import conditioning, take, thumbnail
+from ex4d.pipeline import conditioning, earlier, take, thumbnail
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import render as rendering
 from ex4d.pipeline.finishing import finishing_of
@@ -65,15 +65,16 @@ def _shot(job: Reconstruct | Preview | Generate, files: JobFiles, runtime: Runti
     assert files.source is not None
     source_files = files.source
     opening, release_lens = isinstance(job, Reconstruct), not isinstance(job, Reconstruct) and job.render.release_compat
-    without_plate = "" if isinstance(job, Reconstruct) or not job.source.plate else why_not(job.render)
+    has_others = bool(job.source.plate) or job.source.earlier is not None
+    fills_nothing = why_not(job.render) if has_others and not isinstance(job, Reconstruct) else ""
     return runtime.shot(
-        (job.source, release_lens, without_plate),
+        (job.source, release_lens, fills_nothing),
         lambda: open_shot(
             source_files,
             job.source.settings,
             again=isinstance(job, Reconstruct) and job.again,
             release_lens=release_lens,
-            without_plate=without_plate,
+            fills_nothing=fills_nothing,
             device=runtime.device,
             progress=progress,
         ),
@@ -126,8 +127,9 @@ def _preview(job: Preview, files: JobFiles, out: Path, runtime: Runtime, progres
     seen = rendering.view(scene, job.render, progress)
     notes = [*shot.notes, *seen.notes]
     with Writer(progress) as writer:
-        _write_conditioning(writer, out, seen, shot.clip.fps, notes)
-        tinted = legend.tint(seen.colour, seen.mask > 0, None if seen.borrowed is None else seen.borrowed > 0)
+        _write_conditioning(writer, out, seen.without_earlier, shot.clip.fps, notes)
+        kept = seen.with_earlier.mask > seen.mask if seen.earlier else None
+        tinted = legend.tint(seen.colour, seen.mask > 0, None if seen.borrowed is None else seen.borrowed > 0, kept)
         writer.write(out / take.VIEW, tinted, shot.clip.fps)
         thumbnail.write(out / take.THUMBNAIL, tinted)
     return {
@@ -188,15 +190,17 @@ def _take(
         else:
             width, height = finishing.full.width, finishing.full.height
             made = generation.with_edge(made, wanted, (finishing.kernel, finishing.kernel))
-            lent = seen.lent
+            lent, kept = seen.lent, seen.earlier
             del whole, drawn, seen  # what follows needs their memory
-            made = replace(made, notes=(*made.notes, *videos.feed(made, finishing, lent, notes)))
+            made = replace(made, notes=(*made.notes, *videos.feed(made, finishing, lent, kept, notes)))
     if scene is not None:
         camera_path.save(out / take.CAMERA, scene.path)
     if isinstance(job, Generate) and shot is not None and shot.found is not None:
         pose_files.save(out / take.SOURCE_CAMERA, shot.found)
         if scene is not None and scene.moving is not None and not job.source.moving:
             write_movie(out / take.MOVING, scene.moving * np.uint8(255), shot.clip.fps, lossless=True)
+    if shot is not None and shot.earlier is not None:
+        earlier.save(out / take.EARLIER_DEPTH, shot.earlier)
     record = take.TakeRecord(
         job=job,
         generator=wanted.spec.name,
@@ -210,6 +214,7 @@ def _take(
         fps=str(fps),
         coverage=coverage["coverage"],
         borrowed=coverage["borrowed"],
+        earlier=coverage["earlier"],
         notes=[*choices, *made.notes],
         seconds=watch.seconds(),
         depth=shot.about_depth if shot else {},
@@ -244,6 +249,7 @@ def _coverage_facts(seen: Conditioning) -> dict[str, Any]:
     return {
         "coverage": [round(float(real), 4) for real in coverage.real],
         "borrowed": _parts(seen.borrowed),
+        "earlier": [round(part, 4) for part in seen.earlier_parts],
         "angle": [None if np.isnan(angle) else round(float(angle), 1) for angle in coverage.angle],
         "level": [int(level) for level in coverage.level],
     }

@@ -38,8 +38,24 @@ SOURCE_CAMERA = "source_camera.npz"
 MOVING = "moving.mp4"
 """What moves by itself, white where it does, where it was found together with the clip's own camera."""
 
+EARLIER_DEPTH = "earlier_depth.npz"
+"""Depth of the frames of an earlier take that a take was made with, as it was estimated."""
+
 FILES = frozenset(
-    {RESULT, COLOUR, MASK, CAMERA, SIDECAR, GENERATED, COMPOSITED, SOURCE_CAMERA, MOVING, THUMBNAIL, *MASTERS.values()}
+    {
+        RESULT,
+        COLOUR,
+        MASK,
+        CAMERA,
+        SIDECAR,
+        GENERATED,
+        COMPOSITED,
+        SOURCE_CAMERA,
+        MOVING,
+        EARLIER_DEPTH,
+        THUMBNAIL,
+        *MASTERS.values(),
+    }
 )
 """All names that there can be in the folder of a take."""
 
@@ -63,6 +79,7 @@ class TakeRecord:
         fps: rate of the movie as "numerator/denominator".
         coverage: real part of each frame, 0 to 1.
         borrowed: the part of that which other frames saw; empty where none was asked.
+        earlier: the part of each frame that an earlier take shows again, which is not real; empty where there is none.
         notes: sentences for the user.
         seconds: time each stage took.
         depth: where the depth came from: provider, scale (a sentence) and licence; empty where it is not known.
@@ -88,6 +105,7 @@ class TakeRecord:
     depth: dict[str, str] = field(default_factory=dict)
     inputs: dict[str, str] = field(default_factory=dict)
     borrowed: list[float] = field(default_factory=list)
+    earlier: list[float] = field(default_factory=list)
     device: str = ""
     version: str = __version__
     format: int = FORMAT

@@ -71,7 +71,12 @@ class TakeVideos:
         return tuple(dict.fromkeys(notes))
 
     def feed(
-        self, made: Generated, finishing: Finishing, lent: Sequence[Lent | None], notes: list[str]
+        self,
+        made: Generated,
+        finishing: Finishing,
+        lent: Sequence[Lent | None],
+        earlier: Sequence[Lent | None],
+        notes: list[str],
     ) -> tuple[str, ...]:
         """Write a take of the clip's own size, frame by frame, with its colour, its mask and its thumbnail.
 
@@ -87,7 +92,7 @@ class TakeVideos:
             for name in names
         }
         by_cpu = 0
-        for t, frame in enumerate(finishing.frames(lent, made.frames, self._writer.progress)):
+        for t, frame in enumerate(finishing.frames(lent, made.frames, self._writer.progress, earlier)):
             pictures = dict(zip(names, _in_order(frame, self._wanted.keep_source), strict=True))
             by_cpu += frame.lacked_gpu_memory
             colour.add(in_8_bits(frame.colour))

@@ -1,5 +1,6 @@
 """Conditioning: the colour and mask that the generator is given, rendered along a camera path."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -30,13 +31,15 @@ class Conditioning:
     """What the source really saw, from the new camera.
 
     Attributes:
-        colour: (T,h,w,3) uint8, black where nothing real is seen.
+        colour: (T,h,w,3) uint8, black where nothing real is seen, but for what an earlier take shows.
         mask: (T,h,w) uint8, 255 where the colour is real, 0 where it has to be invented.
         coverage: how much of each of the shot's frames is real, and how far the camera has turned.
         notes: sentences for the user about the path.
         borrowed: (T,h,w) uint8, 255 where another frame saw what is real; None where no other was asked.
         lead_in: so many of the T frames come before the shot's first, see `ex4d.render.lead_in`.
         lent: (T) what other frames lend to each, None where they lend nothing; empty where no other was asked.
+        earlier: (T) what an earlier take shows in each where nothing real is seen, None where it shows nothing; empty
+            where there is none. Its colours are in `colour`, and `mask` is 0 there.
     """
 
     colour: NDArray[np.uint8]
@@ -46,14 +49,42 @@ class Conditioning:
     borrowed: NDArray[np.uint8] | None = None
     lead_in: int = 0
     lent: tuple[Lent | None, ...] = ()
+    earlier: tuple[Lent | None, ...] = ()
+
+    @property
+    def with_earlier(self) -> "Conditioning":
+        """The same with what an earlier take shows as known: what a generator is given, and what is kept of it."""
+        if not any(self.earlier):
+            return replace(self, earlier=())
+        mask = self.mask.copy()
+        for frame, kept in zip(mask, self.earlier, strict=True):
+            if kept is not None:
+                frame[kept.rows, kept.columns] = 255
+        return replace(self, mask=mask, earlier=())
+
+    @property
+    def without_earlier(self) -> "Conditioning":
+        """The same without what an earlier take shows: black, as all that is not real."""
+        if not any(self.earlier):
+            return replace(self, earlier=())
+        colour = self.colour.copy()
+        for frame, kept in zip(colour, self.earlier, strict=True):
+            if kept is not None:
+                frame[kept.rows, kept.columns] = 0
+        return replace(self, colour=colour, earlier=())
+
+    @property
+    def earlier_parts(self) -> list[float]:
+        """The part of each frame that an earlier take shows; empty where there is none."""
+        return [0.0 if kept is None else len(kept.rows) / self.mask[0].size for kept in self.earlier]
 
     @property
     def without_lead_in(self) -> "Conditioning":
         """The shot alone; the arrays are views of these."""
         colour, mask = self.colour[self.lead_in :], self.mask[self.lead_in :]
         borrowed = None if self.borrowed is None else self.borrowed[self.lead_in :]
-        lent = self.lent[self.lead_in :]
-        return replace(self, colour=colour, mask=mask, borrowed=borrowed, lead_in=0, lent=lent)
+        lent, earlier = self.lent[self.lead_in :], self.earlier[self.lead_in :]
+        return replace(self, colour=colour, mask=mask, borrowed=borrowed, lead_in=0, lent=lent, earlier=earlier)
 
 
 def render(scene: Scene, engine: Engine | None = None, progress: Progress = silent) -> Conditioning:
@@ -86,16 +117,20 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
     world = _world(scene, engine)
     borrowed = np.zeros(shape, np.uint8) if world is not None else None
     lent: list[Lent | None] = [None] * len(path)
+    earlier: list[Lent | None] = [None] * len(path)
     views = world.views(drawn) if world else engine.views(scene, [(scene.frame_of(c), c) for c in drawn])
     for done, (camera, view) in enumerate(zip(drawn, views, strict=True), len(kept) + 1):
         colour[camera], mask[camera], lent[camera] = view.colour, view.mask, view.lent
+        earlier[camera] = view.earlier
         if borrowed is not None and view.borrowed is not None:
             borrowed[camera] = view.borrowed * np.uint8(255)
         progress(RENDERING, done, len(path))
     coverage = of_masks(mask[scene.lead_in :], mesh, path.after(scene.lead_in))
     about = None if borrowed is None else borrowed[scene.lead_in :]
-    notes = _notes(scene, coverage, engine, about)
-    return Conditioning(colour, mask, coverage, notes, borrowed, scene.lead_in, tuple(lent) if world else ())
+    again = tuple(earlier) if world and scene.earlier is not None else ()
+    seen = Conditioning(colour, mask, coverage, (), borrowed, scene.lead_in, tuple(lent) if world else (), again)
+    notes = _notes(scene, coverage, engine, about, seen.without_lead_in.earlier_parts)
+    return replace(seen, notes=notes)
 
 
 def _world(scene: Scene, engine: Engine) -> "World | None":
@@ -121,6 +156,8 @@ def render_stereo(
         InputError: as `render`, or the distance is not a positive number.
     """
     engine = engine or default_engine()
+    unused = ("A stereo pair shows nothing of the earlier take.",) if scene.earlier is not None else ()
+    scene = replace(scene, earlier=None)
     eyes = [
         render(replace(scene, path=path), engine, progress) for path in camera_path.stereo(scene.path, eye_distance)
     ]
@@ -128,7 +165,7 @@ def render_stereo(
     colour, coverage = np.concatenate([eye.colour for eye in eyes], axis=2), of_masks(mask, scene.mesh, scene.path)
     asked = [eye.borrowed for eye in eyes if eye.borrowed is not None]
     borrowed = np.concatenate(asked, axis=2) if asked else None
-    return Conditioning(colour, mask, coverage, _notes(scene, coverage, engine, borrowed), borrowed)
+    return Conditioning(colour, mask, coverage, (*unused, *_notes(scene, coverage, engine, borrowed)), borrowed)
 
 
 def without_rim(conditioning: Conditioning, seed: int) -> Conditioning:
@@ -139,24 +176,29 @@ def without_rim(conditioning: Conditioning, seed: int) -> Conditioning:
         seed: of the erosion, where it is drawn at random.
 
     Returns:
-        The same, its mask eroded and its colour black there.
+        The same, its mask eroded and its colour black there; without what an earlier take shows.
     """
     from ex4d.render import mask_edges  # needs cv2, which those who only read the types need not have
 
     mask = mask_edges.erode(conditioning.mask, mask_edges.DEFAULT_KERNELS, seed)
     borrowed = None if conditioning.borrowed is None else conditioning.borrowed & mask
     colour = mask_edges.blacked_out(conditioning.colour, mask)
-    return replace(conditioning, mask=mask, colour=colour, borrowed=borrowed)
+    return replace(conditioning, mask=mask, colour=colour, borrowed=borrowed, earlier=())
 
 
 def _notes(
-    scene: Scene, coverage: Coverage, engine: Engine, borrowed: NDArray[np.uint8] | None = None
+    scene: Scene,
+    coverage: Coverage,
+    engine: Engine,
+    borrowed: NDArray[np.uint8] | None = None,
+    earlier: Sequence[float] = (),
 ) -> tuple[str, ...]:
     """What the user should know about a rendered path."""
     of_engine = [engine.note] if engine.note else []
     return (
         *path_notes(scene.mesh, scene.path.after(scene.lead_in), scene.lead_in),
         *_borrowed_notes(scene, borrowed),
+        *_earlier_notes(scene, earlier),
         *_coverage_notes(coverage),
         *of_engine,
     )
@@ -171,6 +213,16 @@ def _borrowed_notes(scene: Scene, borrowed: NDArray[np.uint8] | None) -> list[st
     part = np.count_nonzero(borrowed) / borrowed.size
     by = "by other frames only" if scene.plate is None else "only by other frames or the clean plate"
     return [f"{100 * part:.2g}% of the pixels were seen {by}."] if part else []
+
+
+def _earlier_notes(scene: Scene, parts: Sequence[float]) -> list[str]:
+    """A sentence about what an earlier take shows again."""
+    if scene.earlier is None or scene.moving is None:
+        return []
+    if not any(parts):
+        return ["The earlier take shows nothing that is missing along this path."]
+    part = sum(parts) / len(parts)
+    return [f"{100 * part:.2g}% of the pixels come from the earlier take; they count as invented."]
 
 
 def _coverage_notes(coverage: Coverage) -> list[str]:

@@ -75,7 +75,9 @@ class Frame:
             with np.errstate(invalid="ignore"):
                 inside = (x >= 0) & (x < width * z) & (y >= 0) & (y < height * z)
             there, x, y, z = there[inside], x[inside], y[inside], z[inside]
-            into[there] = z * (1 + SAME_DISTANCE) < self.seen[(y / z).astype(int), (x / z).astype(int)]
+            # What is just inside may be rounded to the edge when it is divided.
+            row, column = np.minimum((y / z).astype(int), height - 1), np.minimum((x / z).astype(int), width - 1)
+            into[there] = z * (1 + SAME_DISTANCE) < self.seen[row, column]
         return empty
 
     def own(self, camera: "Camera") -> looked_through.Own:

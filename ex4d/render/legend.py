@@ -15,6 +15,9 @@ STRIPE = (64, 0, 64)
 BORROWED = (255, 190, 0)
 """Where another frame saw what is shown; in dots, so that it can be seen all the same."""
 
+KEPT = INVENTED
+"""In dots too: what an earlier take invented, which will be seen again."""
+
 DOT, DOT_PERIOD = 2, 8
 """Side of a dot in pixels, and from dot to dot along rows and columns."""
 
@@ -53,13 +56,18 @@ def dots(height: int, width: int) -> NDArray[np.bool_]:
 
 
 def tint(
-    colour: NDArray[np.uint8], real: NDArray[np.bool_], borrowed: NDArray[np.bool_] | None = None
+    colour: NDArray[np.uint8],
+    real: NDArray[np.bool_],
+    borrowed: NDArray[np.bool_] | None = None,
+    kept: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
-    """Pictures (...,h,w,3) with striped `INVENTED` in place of what is not `real` (...,h,w), and dots of `BORROWED` on
-    what is `borrowed` (...,h,w)."""
+    """Pictures (...,h,w,3) with striped `INVENTED` in place of what is not `real` (...,h,w), dots of `BORROWED` on what
+    is `borrowed` (...,h,w), and dots of `KEPT` on what is not real and yet `kept` (...,h,w)."""
     tinted = colour.copy()
-    tinted[~real] = INVENTED
-    tinted[~real & stripes(*colour.shape[-3:-1])] = STRIPE
-    if borrowed is not None:
-        tinted[borrowed & dots(*colour.shape[-3:-1])] = BORROWED
+    hidden = ~real if kept is None else ~real & ~kept
+    tinted[hidden] = INVENTED
+    tinted[hidden & stripes(*colour.shape[-3:-1])] = STRIPE
+    for where, dot in ((borrowed, BORROWED), (kept, KEPT)):
+        if where is not None:
+            tinted[where & dots(*colour.shape[-3:-1])] = dot
     return tinted

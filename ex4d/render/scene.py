@@ -39,6 +39,21 @@ class Plate:
 
 
 @dataclass(frozen=True)
+class Earlier:
+    """Frames of an earlier take of a shot, in the shot's world.
+
+    Attributes:
+        mesh: n frames, of any size; what moves in them is left out.
+        pictures: (n,H,W,3) uint8, the mesh's colours.
+        frames: (n) numbers of the shot's frames that they show.
+    """
+
+    mesh: DWMesh
+    pictures: NDArray[np.uint8]
+    frames: Sequence[int]
+
+
+@dataclass(frozen=True)
 class Scene:
     """What is drawn and from where.
 
@@ -52,6 +67,7 @@ class Scene:
         lead_in: so many of the path's cameras come before the shot's own and look at its first frame, see
             `ex4d.render.lead_in`.
         plate: what a second clip saw of the place; None where there is none.
+        earlier: what an earlier take shows of the place; None where there is none.
     """
 
     mesh: DWMesh
@@ -62,6 +78,7 @@ class Scene:
     moving: NDArray[np.bool_] | None = None
     lead_in: int = 0
     plate: Plate | None = None
+    earlier: Earlier | None = None
 
     def frame_of(self, view: int) -> int:
         """Number of the frame that a camera of the path looks at."""
@@ -97,6 +114,7 @@ class View:
         surface: which faces are seen and how far away, where it was asked for.
         borrowed: (h,w) bool, where another frame of the shot saw what is real; None where no other was asked.
         lent: who saw that, and how far away it is.
+        earlier: what an earlier take shows where nobody saw anything: its colours are there, and the mask is 0.
     """
 
     colour: NDArray[np.uint8]
@@ -104,6 +122,7 @@ class View:
     surface: "Surface | None" = None
     borrowed: NDArray[np.bool_] | None = None
     lent: "Lent | None" = None
+    earlier: "Lent | None" = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +132,7 @@ class Lent:
     Attributes:
         rows, columns: (m,) uint16, the pixels.
         frames: (m,) uint16, the frame of the shot that saw each; T + n is frame n of the plate of a shot of T frames.
+            Of an earlier take, n is the frame n of `Earlier`.
         inverse_distance: (m,) float32, 1 / distance along the optical axis of the camera that they are seen from.
         gains: by what the channels (3,) of a frame's colours are multiplied, to the exposure of the one that it fills.
     """

@@ -22,7 +22,7 @@ from ex4d.geometry import transforms
 from ex4d.geometry.mesh import DWMesh
 from ex4d.render import filling, looked_through
 from ex4d.render.donors import donors, nearest_first
-from ex4d.render.scene import Engine, Lent, Plate, Scene, View
+from ex4d.render.scene import Earlier, Engine, Lent, Plate, Scene, View
 
 _ACROSS, _LEAST_OVERLAP = 128, 100
 """Exposures are compared at so many places along a row, if so many of all places show the same surface in both."""
@@ -32,6 +32,10 @@ _AT_ONCE = 4
 
 _GAIN = 1.5
 """Most that a frame is made brighter or darker, to the exposure of the one that it fills."""
+
+
+_Lenders = tuple[Sequence[View], Sequence[int]]
+"""Views that lend to a frame, and their numbers in `Lent.frames`; of those that show the same, the first lends."""
 
 
 class World:
@@ -53,19 +57,29 @@ class World:
         mesh = scene.mesh
         self._still = replace(scene, mesh=replace(mesh, left_out=left_out, see_through=scene.persistence == "fill"))
         self._looks = looks_of(mesh, self._donors, self._donors)
-        self._plate = None if scene.plate is None else self._lent_by(scene.plate)
+        self._plate = None
+        if scene.plate is not None:
+            count = len(scene.plate.mesh)
+            looks = looks_of(scene.plate.mesh, range(count), [looked_through.ANY_TIME] * count)
+            self._plate = self._without_gone(scene.plate, self._looks, looks)
+            self._looks = self._looks.and_those_of(looks)
+        self._earlier, self._imagined = None, self._looks
+        if scene.earlier is not None:
+            looks = looks_of(scene.earlier.mesh, range(len(scene.earlier.mesh)), scene.earlier.frames)
+            self._earlier = self._without_gone(scene.earlier, self._looks, looks)
+            self._imagined = self._looks.and_those_of(looks)
 
-    def _lent_by(self, plate: Plate) -> Scene:
-        """What a plate shows of the place, without what others say is not there."""
-        numbers = range(len(plate.mesh))
-        between = looks_of(plate.mesh, numbers, [looked_through.ANY_TIME] * len(plate.mesh))
-        left_out = np.zeros(plate.mesh.depth.shape, np.bool_)
-        for t in numbers:
-            gone = looked_through.is_gone(plate.mesh, t, self._looks) | looked_through.is_gone(plate.mesh, t, between)
-            left_out[t] = filling.widened(gone)
-        self._looks = self._looks.and_those_of(between)
-        mesh = replace(plate.mesh, left_out=left_out, see_through=self._still.mesh.see_through)
-        return Scene(mesh, plate.pictures, self._scene.path, lead_in=self._scene.lead_in)
+    def _without_gone(self, other: Plate | Earlier, *looks: looked_through.Looks) -> Scene:
+        """What other pictures show of the place, without what frames say is not there that have looked through it."""
+        left_out = np.zeros(other.mesh.depth.shape, np.bool_)
+        for t in range(len(other.mesh)):
+            left_out[t] = filling.widened(
+                np.logical_or.reduce([looked_through.is_gone(other.mesh, t, one) for one in looks])
+            )
+        if other.mesh.left_out is not None:
+            left_out |= other.mesh.left_out
+        mesh = replace(other.mesh, left_out=left_out, see_through=self._still.mesh.see_through)
+        return Scene(mesh, other.pictures, self._scene.path, lead_in=self._scene.lead_in)
 
     def views(self, cameras: Sequence[int]) -> Iterator[View]:
         """What these cameras of the path show of their own frames, filled, in their order.
@@ -83,20 +97,52 @@ class World:
                         plates = range(len(self._plate.mesh))
                         views += self._engine.views(self._plate, [(n, camera) for n in plates], surfaces=True)
                         asked = [*asked, *(len(self._scene.mesh) + n for n in plates)]
-                    waiting.append(pool.submit(self._fill, t, camera, own, views, asked))
+                    kept: _Lenders = ([], [])
+                    if self._earlier is not None:
+                        order = self._of_take_nearest_first(t)
+                        pairs = [(n, camera) for n in order]
+                        kept = list(self._engine.views(self._earlier, pairs, surfaces=True)), order
+                    waiting.append(pool.submit(self._filled, t, camera, own, (views, asked), kept))
                 for filled in waiting:
                     yield filled.result()
 
-    def _fill(self, t: int, camera: int, own: View, views: Sequence[View], asked: Sequence[int]) -> View:
-        """What frame `t` shows from a camera of the path, filled from views of others, the nearest in time first."""
+    def _of_take_nearest_first(self, t: int) -> list[int]:
+        """Numbers of the earlier take's frames, the nearest in time to frame `t` first."""
+        assert self._scene.earlier is not None
+        frames = self._scene.earlier.frames
+        return sorted(range(len(frames)), key=lambda n: abs(frames[n] - t))
+
+    def _filled(self, t: int, camera: int, own: View, others: _Lenders, kept: _Lenders) -> View:
+        """What frame `t` shows from a camera of the path, filled from views of others, the nearest in time first; what
+        they leave open from those of an earlier take."""
         colour, mask, borrowed = own.colour.copy(), own.mask.copy(), np.zeros(own.mask.shape, np.bool_)
-        mesh, path, sure = self._scene.mesh, self._scene.path, filling.eroded(own.mask)
-        frame = None if self._scene.persistence == "all" else filling.Frame.of(mesh, t, self._moving[t])
+        frame = None if self._scene.persistence == "all" else filling.Frame.of(self._scene.mesh, t, self._moving[t])
+        sure = filling.eroded(own.mask)
+        lent = self._lent(t, camera, own, sure, others, frame, self._looks, colour)
+        if lent is not None:
+            mask[lent.rows, lent.columns], borrowed[lent.rows, lent.columns] = 255, True
+        earlier = self._lent(t, camera, own, mask > 0, kept, frame, self._imagined, colour)
+        return View(colour, mask, borrowed=borrowed, lent=lent, earlier=earlier)
+
+    def _lent(
+        self,
+        t: int,
+        camera: int,
+        own: View,
+        known: NDArray[np.bool_],
+        lenders: _Lenders,
+        frame: filling.Frame | None,
+        looks: looked_through.Looks,
+        colour: NDArray[np.uint8],
+    ) -> Lent | None:
+        """What views of others lend to a frame, where (h,w) it is not `known`; their colours are put into `colour`."""
+        (views, asked), mesh, path = lenders, self._scene.mesh, self._scene.path
         to_source = transforms.inverse(mesh.source_to_world[t]) @ path.camera_to_world[camera]
-        sight = self._looks.from_camera(path.camera_to_world[camera], t)
-        filled = filling.filled(own, sure, views, frame, filling.Camera(to_source, path.intrinsics[camera]), sight)
+        sight = looks.from_camera(path.camera_to_world[camera], t)
+        filled = filling.filled(own, known, views, frame, filling.Camera(to_source, path.intrinsics[camera]), sight)
         if filled is None:
-            return View(colour, mask, borrowed=borrowed)
+            return None
+        sure = filling.eroded(own.mask)
         rows, columns = filled.at
         inverse_distance, gains = np.empty(len(rows), np.float32), {}
         for number in np.unique(filled.by):
@@ -106,10 +152,8 @@ class World:
             gains[asked[number]] = gain = _gain(own, sure, view)
             colour[at] = np.clip(view.colour[at] * gain + 0.5, 0, 255).astype(np.uint8)
             inverse_distance[by] = view.surface.inverse_distance[at]
-        mask[rows, columns], borrowed[rows, columns] = 255, True
         frames = np.asarray(asked, np.uint16)[filled.by]
-        lent = Lent(rows.astype(np.uint16), columns.astype(np.uint16), frames, inverse_distance, gains)
-        return View(colour, mask, borrowed=borrowed, lent=lent)
+        return Lent(rows.astype(np.uint16), columns.astype(np.uint16), frames, inverse_distance, gains)
 
 
 def looks_of(mesh: DWMesh, frames: Sequence[int], numbers: Sequence[int]) -> looked_through.Looks:

@@ -173,7 +173,7 @@ def test_a_plate_of_another_place_is_refused_in_a_sentence_and_lends_nothing(fli
 
 def test_without_a_model_for_depth_a_plate_is_not_used_and_the_note_says_why(flight, tmp_path, monkeypatch):
     folder, _source, _plate = flight
-    monkeypatch.setattr(plates, "_estimator", lambda provider: "plane")
+    monkeypatch.setattr(plates, "estimator_like", lambda provider: "plane")
     _job, facts = taken(folder, tmp_path / "take", folder / "plate.mp4")
     assert (
         "The clean plate plate.mp4 was not used: both the clip and the plate need real depth, and one of them has only"
@@ -194,7 +194,7 @@ def test_depth_of_a_plate_is_snapped_as_the_clips_is_and_what_made_it_is_named(f
     spec = Spec("blurry", "Blurry", "Blurs what is true", made, licence="CC0-1.0")
     known = registry.estimators()
     monkeypatch.setattr(registry, "estimators", lambda: {**known, "blurry": spec})
-    monkeypatch.setattr(plates, "_estimator", lambda provider: "blurry")
+    monkeypatch.setattr(plates, "estimator_like", lambda provider: "blurry")
     used = []
     drawn = rendering.scene_of
     monkeypatch.setattr(rendering, "scene_of", lambda shot, *rest: (used.append(shot), drawn(shot, *rest))[1])
