@@ -54,6 +54,11 @@ class FullSize:
         """Whether it is the working picture of this size itself."""
         return (self.width, self.height) == (width, height) and np.allclose(self.to_full, np.eye(3), atol=1e-6)
 
+    def seen_from(self, path: CameraPath, width: int, height: int) -> "FullSize":
+        """The same for pixels of a path's picture, which may have another size than the working picture."""
+        across, down = width / path.width, height / path.height
+        return replace(self, to_full=self.to_full @ np.diag([across, down, 1]))
+
     def path(self, path: CameraPath) -> CameraPath:
         """Cameras of the working size with a picture of this size."""
         return replace(path, intrinsics=self.to_full @ path.intrinsics, width=self.width, height=self.height)

@@ -53,6 +53,10 @@ class Finished:
     lacked_gpu_memory: bool = False
 
 
+_SAME_SHAPE = 0.02
+"""Shapes that differ by less come from rounding to whole pixels."""
+
+
 @dataclass(frozen=True)
 class Finishing:
     """A take that is to be brought to the clip's own size.
@@ -76,7 +80,13 @@ class Finishing:
     @property
     def kernel(self) -> int:
         """Side of the square by which the mask's rim is given up."""
-        return mask_edges.side_at(self.full.scale)
+        return mask_edges.side_at(self.of_path.scale)
+
+    @property
+    def of_path(self) -> FullSize:
+        """The clip's own size, from pixels of the path: its file may name another size than the working one."""
+        mesh = self.scene.mesh
+        return self.full.seen_from(self.scene.path, mesh.width, mesh.height)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -106,7 +116,7 @@ class Finishing:
         count, at_once = len(generated), self._at_once()
         lenders = self._lenders(lent, lambda: progress(FINISHING, 0, count))
         pictures = self._pictures()
-        large = Scene(self.scene.mesh, self.scene.pictures, self.full.path(self.scene.path))
+        large = Scene(self.scene.mesh, self.scene.pictures, self.of_path.path(self.scene.path))
         with ThreadPoolExecutor(at_once) as pool:
             for first in range(0, count, at_once):
                 numbers = range(first, min(first + at_once, count))
@@ -189,13 +199,13 @@ class Finishing:
         assert view.surface is not None
         colour, mask = self._between(t, t, large).whole(picture, view.surface.inverse_distance), view.mask.copy()
         if lent is not None:
-            here = LentHere.of(lent, generated.shape[:2], self.full)
+            here = LentHere.of(lent, generated.shape[:2], self.of_path)
             fills = here.where(mask, self._eroded(mask))
             self._fill(colour, fills, here, lent, lenders, partial(self._between, camera=t, large=large))
             mask[fills] = 255
         sure = certain = self._eroded(mask)
         if kept is not None and self.scene.earlier is not None:
-            here = LentHere.of(kept, generated.shape[:2], self.full)
+            here = LentHere.of(kept, generated.shape[:2], self.of_path)
             fills = here.where(mask, mask)
             pictures = {n: self._in_bits(self.scene.earlier.pictures[n]) for n in kept.gains}
             self._fill(colour, fills, here, kept, pictures, partial(self._from_earlier, camera=t, large=large))
@@ -244,7 +254,7 @@ class Finishing:
         return np.asarray(cv2.erode(mask, np.ones((self.kernel, self.kernel), np.uint8)), np.uint8)
 
     def _scaled_up(self, generated: NDArray[np.uint8]) -> NDArray:
-        return self._in_bits(scaled_up(generated, self.full))
+        return self._in_bits(scaled_up(generated, self.of_path))
 
     def _in_bits(self, picture: NDArray[np.uint8]) -> NDArray:
         """A picture of 8 bits a channel in those that are wanted."""
@@ -290,8 +300,8 @@ def finishing_of(
         engine: what draws.
         bits: a channel, of the pictures that are wanted.
     """
-    asked, used = job.generation, job.source.settings
-    if asked.result_size != "clip" or asked.width is not None or job.render.release_compat:
+    used = job.source.settings
+    if not _asks_for_it(job) or _has_another_shape(scene):
         return None
     full = FullSize.of(clip.fit)
     if bits == 8 and full.is_of(scene.mesh.width, scene.mesh.height):
@@ -301,6 +311,27 @@ def finishing_of(
     fps = Fraction(used.fps) if used.fps else None
     source = open_source(files.clip, fps, used.gaps, files.numbering)
     return Finishing(source, clip, scene.without_lead_in, full, engine, bits)
+
+
+def note_on_shape(job: Generate, scene: Scene) -> tuple[str, ...]:
+    """A sentence where a take has the size that the path's file names, since the clip's would squeeze it."""
+    path = scene.path
+    if not _asks_for_it(job) or not _has_another_shape(scene):
+        return ()
+    return (
+        f"The result is {path.width}x{path.height} pixels, as the camera path's file says, and not as large as the clip:"
+        " the two have different shapes.",
+    )
+
+
+def _asks_for_it(job: Generate) -> bool:
+    asked = job.generation
+    return asked.result_size == "clip" and asked.width is None and not job.render.release_compat
+
+
+def _has_another_shape(scene: Scene) -> bool:
+    path, mesh = scene.path, scene.mesh
+    return abs(path.width * mesh.height / (path.height * mesh.width) - 1) > _SAME_SHAPE
 
 
 def _blended(source: NDArray, generated: NDArray, weight: NDArray[np.float32]) -> NDArray:

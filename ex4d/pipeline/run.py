@@ -15,7 +15,7 @@ from ex4d.media.picture import Bits
 from ex4d.pipeline import conditioning, earlier, take, thumbnail
 from ex4d.pipeline import generate as generation
 from ex4d.pipeline import render as rendering
-from ex4d.pipeline.finishing import finishing_of
+from ex4d.pipeline.finishing import finishing_of, note_on_shape
 from ex4d.pipeline.leaving import Leave
 from ex4d.pipeline.open import JobFiles, Shot, open_shot
 from ex4d.pipeline.plate import why_not
@@ -172,7 +172,7 @@ def _take(
     if isinstance(job, Generate) and shot is not None and scene is not None and files.source is not None:
         bits: Bits = 16 if any(each.bits == 16 for each in leaves) else 8
         finishing = finishing_of(job, files.source, shot.clip, scene, drawn_by, bits)
-        notes += finishing.notes if finishing else ()
+        notes += finishing.notes if finishing else note_on_shape(job, scene)
     with Writer(watch) as writer:
         if finishing is None:
             _write_conditioning(writer, out, without_rim(seen, wanted.seed), fps, notes)

@@ -98,7 +98,7 @@ class Studio:
         poses[:, 0, 3] = np.asarray(pixels) * PIXEL
         return poses
 
-    def __call__(self, shifts, leave=None, generation=None, longest_side=128, **render):
+    def __call__(self, shifts, leave=None, generation=None, longest_side=128, path_size=None, **render):
         """A take from cameras so many pixels to the right of where the first of the clip stands."""
         self.count += 1
         blobs = [blob_of(file) for file in self.files]
@@ -116,6 +116,9 @@ class Studio:
         fit = fit_frame(self.clip.shape[2], self.clip.shape[1], longest_side)
         lens = np.repeat(fit.apply_to_intrinsics(self.k)[None], FRAMES, 0)
         path = CameraPath(self.poses(shifts), lens, fit.width, fit.height)
+        if path_size is not None:
+            across, down = path_size[0] / fit.width, path_size[1] / fit.height
+            path = CameraPath(path.camera_to_world, np.diag([across, down, 1]) @ lens, *path_size)
         camera_path.save(self.folder / f"path{self.count}.npz", path)
         out, links = self.folder / f"out{self.count}", self.folder / f"in{self.count}"
         out.mkdir()
@@ -248,6 +251,23 @@ def test_cut_pictures_lie_where_they_belong(tmp_path):
     studio(np.full(FRAMES, 8), moved, longest_side=112)
     one, other = still.frames[take.RESULT][1], moved.frames[take.RESULT][1]
     assert np.abs(other[20:-20, 20:-28].astype(int) - one[20:-20, 28:-20]).max() <= 2
+
+
+def test_a_path_file_of_another_size_gives_the_same_picture_in_the_clips_size(studio):
+    usual, small = Collected(), Collected()
+    studio(4 * np.arange(FRAMES), usual)
+    studio(4 * np.arange(FRAMES), small, path_size=(WIDTH // 4, HEIGHT // 4))
+    one, other = usual.frames[take.RESULT], small.frames[take.RESULT]
+    assert one.shape == other.shape == (FRAMES, HEIGHT, WIDTH, 3)
+    there = np.s_[:, 8:-8, 8 : WIDTH - 32]
+    assert np.abs(one[there].astype(int) - other[there]).max() <= 2
+
+
+def test_a_path_file_of_another_shape_keeps_its_size_and_the_take_says_so(studio):
+    out = studio(4 * np.arange(FRAMES), path_size=(96, 96))
+    assert (clip_info(out / take.RESULT).width, clip_info(out / take.RESULT).height) == (96, 96)
+    said = "The result is 96x96 pixels, as the camera path's file says, and not as large as the clip"
+    assert any(note.startswith(said) for note in take.read_record(out / take.SIDECAR).notes)
 
 
 def test_a_take_may_have_the_working_size_and_one_of_an_older_record_has_it(studio):
