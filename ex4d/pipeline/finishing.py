@@ -319,8 +319,8 @@ def note_on_shape(job: Generate, scene: Scene) -> tuple[str, ...]:
     if not _asks_for_it(job) or not _has_another_shape(scene):
         return ()
     return (
-        f"The result is {path.width}x{path.height} pixels, as the camera path's file says, and not as large as the clip:"
-        " the two have different shapes.",
+        f"The result is {path.width}x{path.height} pixels, as the camera path's file says, and not as large as the"
+        " clip: the two have different shapes.",
     )
 
 
