@@ -60,13 +60,13 @@ def main(
     steps: Annotated[int | None, typer.Option("--steps", help="Of finals; default: all.")] = None,
     most: Annotated[
         int, typer.Option("--most", help="GPUs of one prediction, to see whether more than usual help.")
-    ] = several_gpus.MOST,
+    ] = several_gpus.MOST_PER_PREDICTION,
     seconds: Annotated[float, typer.Option("--seconds", help="Begin nothing after so many.")] = 3600,
 ) -> None:
     """Print the comparisons."""
     os.environ |= {"EX4D_MODELS": str(models), "EX4D_CACHE": str(models / "cache")}
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(models / "inductor"))
-    several_gpus.MOST = most
+    several_gpus.MOST_PER_PREDICTION = most
     there = torch.cuda.device_count()
     print(f"{there} x {torch.cuda.get_device_name()}, torch {torch.__version__}", flush=True)
     counts = sorted({count for count in gpus or (1, 2, 4, 8) if count <= there}, reverse=True)

@@ -9,7 +9,6 @@ import typer
 from ex4d.cli.options import (
     CameraFile,
     DepthFile,
-    EarlierTake,
     Format,
     InputVideo,
     MovingMask,
@@ -44,7 +43,6 @@ def recon(
     source_camera: SourceCamera = None,
     moving: MovingMask = None,
     plate: PlateClip = None,
-    earlier: EarlierTake = None,
     source: SourceSettings,
     save_mesh: Annotated[bool, typer.Option("--save_mesh", help="Also write DW-Mesh.ply of frame 0.")] = False,
     save_camera: Annotated[bool, typer.Option("--save_camera", help="Also write camera_<cam>.npz.")] = False,
@@ -62,12 +60,14 @@ def recon(
     from ex4d.pipeline.plate import why_not
     from ex4d.storage.atomic import replacing
 
-    files = source_files(input_video, depth, source_camera, moving, plate, earlier)
+    files = source_files(input_video, depth, source_camera, moving, plate)
     name = preset.cam if camera is None else camera.stem
     ending = "" if output_format == "png" else ".mp4"
     outputs = [output_dir / f"{what}_{name}{ending}" for what in ("color", "mask")]
     camera_file = output_dir / f"camera_{name}.npz"
-    refuse_overwriting([*outputs, *([camera_file] if save_camera else [])], input_video, depth, camera, source_camera)
+    refuse_overwriting(
+        [*outputs, *([camera_file] if save_camera else [])], input_video, depth, camera, source_camera, moving, plate
+    )
     for folder in outputs if output_format == "png" else ():
         check_frames_folder(folder)
     with bars() as progress:
@@ -80,7 +80,7 @@ def recon(
             progress=progress,
         )
         scene = rendering.scene_of(shot, camera, preset, render)
-        seen = rendering.view(scene, render, progress).without_earlier
+        seen = rendering.view(scene, render, progress)
         notes = (*shot.choice_notes, *shot.notes, *scene.path.notes, *seen.notes)
         with result_folder(output_dir):
             written = [

@@ -4,6 +4,7 @@ Its camera path is known, and its depth is that of the shot where the shot's own
 estimated by what made the shot's depth, and fitted to that. It ranks below all that is real: see `ex4d.render.world`.
 """
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from ex4d.render.engines import engine
 from ex4d.source_camera.masks import resized_mask
 
 MOST_FRAMES = 8
-"""Frames that are used of a take, evenly spread up to its last."""
+"""Frames that are used of a take at most."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,13 @@ def check_same_part(then: Source, now: Source) -> None:
     Raises:
         InputError: says which.
     """
-    of_then, of_now = ((source.settings.start, source.settings.step) for source in (then, now))
-    if of_then == of_now and [blob.sha256 for blob in then.clip] != [blob.sha256 for blob in now.clip]:
+    if [blob.sha256 for blob in then.clip] != [blob.sha256 for blob in now.clip]:
         raise InputError(f"The earlier take is of another clip, {then.clip[0].name}: choose a take of this one.")
+    _check_begins_alike(then.settings, now.settings)
+
+
+def _check_begins_alike(then: SourceSettings, now: SourceSettings) -> None:
+    of_then, of_now = ((settings.start, settings.step) for settings in (then, now))
     if of_then != of_now:
         raise InputError(
             f"The earlier take begins at frame {of_then[0]} with a step of {of_then[1]}, and the shot at frame"
@@ -138,12 +143,14 @@ def joined(
         device, progress: as for `ex4d.pipeline.open.open_shot`.
 
     Raises:
-        InputError: the take cannot be read, or it is of another length than the shot.
+        InputError: the take cannot be read, or it is of another part of the clip than the shot.
     """
     unused = "The earlier take was not used:"
     if moving is None:
         return None, (f"{unused} what moves in the clip is not known.",)
     count, info = len(clip.frames), clip_info(files.result)
+    if files.made_from is not None:
+        _check_begins_alike(files.made_from.settings, settings)
     if info.frames != count:
         raise InputError(
             f"The earlier take has {info.frames} frames and the shot {count}: choose a take of the same part of the"
@@ -158,17 +165,15 @@ def joined(
         path = full.path(path)
     elif (info.width, info.height) != (path.width, path.height):
         return None, (f"{unused} it was made at another size, {info.width}x{info.height}.",)
-    used = min(count, MOST_FRAMES)
-    step = max(1, (count - 1) // max(used - 1, 1))
-    first = count - 1 - step * (used - 1)
-    at = list(range(first, count, step))
+    at = _spread(count)
+    used = len(at)
     longest = max(clip.fit.width, clip.fit.height)
     shown = read_clip(
-        files.result, start=first, frames=used, step=step, longest_side=longest, alone=True, progress=progress
+        files.result, start=at[0], frames=used, step=at.step, longest_side=longest, alone=True, progress=progress
     )
     height, width = shown.frames.shape[1:3]
     cameras = CameraPath(
-        path.camera_to_world[at], shown.fit.apply_to_intrinsics(path.intrinsics[at]), width, height
+        path.camera_to_world[list(at)], shown.fit.apply_to_intrinsics(path.intrinsics[list(at)]), width, height
     )  # fmt: skip
     mesh = DWMesh.from_depth(estimate.depth, source_to_world)
     moves = resized_mask(moving, mesh.width, mesh.height) > 0
@@ -207,6 +212,13 @@ def joined(
         depth,
     )
     return frames, tuple(notes)
+
+
+def _spread(count: int) -> range:
+    """Frames of so many, at equal steps back from the last, so that as few as can be are left out at the start."""
+    between = (count - 1) / (MOST_FRAMES - 1)
+    steps = (max(1, math.floor(between)), max(1, math.ceil(between)))
+    return min((range(count - 1, -1, -step)[:MOST_FRAMES] for step in steps), key=lambda back: back[-1])[::-1]
 
 
 def _estimated(

@@ -304,3 +304,18 @@ def test_with_other_frames_off_an_earlier_take_is_not_opened(walk, tmp_path):
     _job, facts = taken(folder, tmp_path / "with", broken, render=RenderSettings(persistence="off"))
     said = [note for note in facts["notes"] if "earlier take" in note]
     assert said == ["The earlier take was not used: Other Frames is off."]
+
+
+@pytest.mark.parametrize(
+    ("count", "frames"),
+    [
+        (1, [0]),
+        (2, [0, 1]),
+        (8, list(range(8))),
+        (14, [1, 3, 5, 7, 9, 11, 13]),
+        (49, [6, 12, 18, 24, 30, 36, 42, 48]),
+        (50, [0, 7, 14, 21, 28, 35, 42, 49]),
+    ],
+)
+def test_the_frames_that_are_used_are_spread_over_the_whole_take(count, frames):
+    assert list(earlier._spread(count)) == frames

@@ -265,7 +265,10 @@ class VideoGenerator(ABC):
         there = 1 + len(self._other_devices)
         count = self._useful_gpus(job.settings, there)
         if count < there:
-            said = (f"{count} of {there} GPUs made this: at this quality there is no work for more.",)
+            said = (
+                f"{count} of {there} GPUs made this video, as many as its steps can use: start the server with more"
+                " workers to use the rest.",
+            )
         for number in range(1, count):
             if number not in self._helpers:
                 helper = copy(self)
@@ -289,7 +292,7 @@ class VideoGenerator(ABC):
 
         guided = round(settings.guided * settings.steps) if settings.guidance != 1 else 0
         predictions = {2} if guided >= settings.steps else {1, 2} if guided else {1}
-        return max(sum(map(len, groups(there, count, heads=there))) for count in predictions)
+        return max(sum(map(len, groups(there, count))) for count in predictions)
 
     def _without(self, helping: "dict[int, Models]", number: int, why: str) -> str:
         """Go on without a GPU, and say so; the next job asks it again."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ex4d.generate.runtime.sequence_parallel import GivenUp, Group, Member
 
-MOST = 2
+MOST_PER_PREDICTION = 2
 """GPUs of one prediction. The code takes any number, but more than two have not been shown to be faster:
 docs/performance.md."""
 
@@ -49,15 +49,15 @@ Together = Callable[[Tensor, Tensor, tuple[int, ...]], dict[int, Tensor]]
 """Predictions by prompt for (latents, time, prompts), on the first GPU."""
 
 
-def groups(gpus: int, prompts: int, heads: int) -> tuple[range, ...]:
-    """Which GPUs predict for each prompt: as many for one as for the other, no more than `MOST`, nor than heads.
+def groups(gpus: int, prompts: int, heads: int | None = None) -> tuple[range, ...]:
+    """Which GPUs predict for each prompt: as many for one as for the other, within `MOST_PER_PREDICTION` and the heads.
 
     Args:
         gpus: how many there are, at least as many as prompts.
         prompts: how many predictions are asked for.
-        heads: of self-attention.
+        heads: of self-attention; None where there are more than GPUs.
     """
-    each = min(gpus // prompts, heads, MOST)
+    each = min(gpus // prompts, heads or gpus, MOST_PER_PREDICTION)
     return tuple(range(n * each, (n + 1) * each) for n in range(prompts))
 
 

@@ -74,7 +74,7 @@ def test_shares_follow_each_other_cover_all_and_differ_by_one_at_most(count, mem
 @pytest.fixture(autouse=True)
 def any_number(monkeypatch):
     """Predictions are split over any number of GPUs."""
-    monkeypatch.setattr(several_gpus, "MOST", 100)
+    monkeypatch.setattr(several_gpus, "MOST_PER_PREDICTION", 100)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -179,7 +179,7 @@ def test_prompts_get_the_same_number_of_gpus_and_no_more_than_there_are_heads(gp
 
 
 def test_a_prediction_has_no_more_gpus_than_are_known_to_help(monkeypatch):
-    monkeypatch.setattr(several_gpus, "MOST", 2)
+    monkeypatch.setattr(several_gpus, "MOST_PER_PREDICTION", 2)
     assert [list(group) for group in groups(8, 2, 40)] == [[0, 1], [2, 3]]
     assert [list(group) for group in groups(8, 1, 40)] == [[0, 1]]
 

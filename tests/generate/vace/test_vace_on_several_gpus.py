@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the l
 @pytest.fixture(autouse=True)
 def any_number(monkeypatch):
     """Predictions are split over any number of GPUs."""
-    monkeypatch.setattr(several_gpus, "MOST", 100)
+    monkeypatch.setattr(several_gpus, "MOST_PER_PREDICTION", 100)
 
 
 @pytest.mark.parametrize("reference", [False, True])
