@@ -52,9 +52,12 @@ def draw(request: OpenRequest, folder: Path) -> Steps:
     Scene and mask are looked up for each: there may be an undo between two steps.
 
     Raises:
-        InputError: the mask is gone, or covers nothing at all, or everything.
+        InputError: the mask is gone, or covers nothing at all, or everything; or it was drawn over a clip that lies on
+            its side.
     """
-    frames = scene_frames(objects.scene_of(request).ex4d, request.settings)
+    facts = objects.scene_of(request).ex4d
+    _check_is_upright(facts)
+    frames = scene_frames(facts, request.settings)
     covers_some, leaves_some = False, False
     for number, frame in enumerate(frames):
         yield ("Drawing Mask", number, len(frames))
@@ -117,15 +120,25 @@ def clip_of(facts: bpy.types.PropertyGroup) -> bpy.types.MovieClip | None:
     opened = Path(facts.opened)
     for clip in bpy.data.movieclips:
         path = files.absolute(clip.filepath)
-        if path == opened or (clip.source == "SEQUENCE" and path.parent in (opened, opened.parent)):
+        if path == opened or (
+            clip.source == "SEQUENCE"
+            and path.parent in (opened, opened.parent)
+            and _pattern(path.name) == _pattern(read_source(facts.source).clip[0].name)
+        ):
             return clip
     return None
 
 
+def _pattern(name: str) -> str:
+    """The name of a picture without its number, which for Blender is the last one; its own name where it has none."""
+    stem, ending = Path(name).stem, Path(name).suffix
+    found = list(re.finditer(r"\d+", stem))
+    return f"{stem[: found[-1].start()]}#{stem[found[-1].end() :]}{ending.lower()}" if found else name
+
+
 def note(facts: bpy.types.PropertyGroup) -> str:
     """What an artist should know of when the mask is read: "" where it is read as the shot plays."""
-    clip = clip_of(facts)
-    if clip is None or not part.is_known(facts):
+    if not part.is_known(facts) or (clip := clip_of(facts)) is None:
         return ""
     stands = part.opened(facts)
     frames = scene_frames(facts, stands.settings)
@@ -150,6 +163,19 @@ def _places(facts: bpy.types.PropertyGroup, clip: bpy.types.MovieClip, used: Par
         places = [int(numbering.places[place]) for place in places]
     first, named = numbering.runs[0][0], re.findall(r"\d+", Path(clip.filepath).stem)
     return [first + place * numbering.step - (int(named[-1]) if named else first) for place in places]
+
+
+def _check_is_upright(facts: bpy.types.PropertyGroup) -> None:
+    """Raises `InputError` where the Clip Editor does not turn a clip as its file says: Blender 4.2 turns none."""
+    clip, (width, height) = clip_of(facts), _size(facts)
+    if clip is not None and (clip.size[0] - clip.size[1]) * (width - height) < 0:
+        raise InputError(
+            told(
+                "The Clip Editor of this Blender shows {clip} on its side, so a mask drawn there does not fit the shot:"
+                " draw it in Blender 4.5 or later, or give a file as Mask of What Moves.",
+                clip=clip.name,
+            )
+        )
 
 
 def _size(facts: bpy.types.PropertyGroup) -> tuple[int, int]:

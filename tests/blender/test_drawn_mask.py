@@ -178,11 +178,47 @@ def test_the_clip_editor_shows_a_frame_of_the_clip_when_the_mask_is_read_for_it(
     facts.opened = str(folder)
     stored = json.loads(facts.source)
     stored["numbering"], stored["settings"]["start"] = {"runs": [[5, 14]], "step": 1}, 2
+    stored["clip"][0]["name"] = "a_0007.png"
     facts.source, facts.frames = json.dumps(stored), 4
     clip = bpy.data.movieclips.load(str(folder / "a_0006.png"))
     clip.frame_start, clip.frame_offset = 30, 1
     frames = drawn_mask.scene_frames(facts, json.loads(facts.source)["settings"] | {"frames": 4})
     assert [seen_in_clip_editor(clip, frame) for frame in frames] == [7, 8, 9, 10]
+
+
+def test_pictures_beside_the_clip_that_have_another_name_are_another_clip(scene, addon, tmp_path):
+    open_shot(tmp_path)
+    facts = scene.ex4d
+    image = bpy.data.images.new("grey", 8, 8)
+    image.file_format = "PNG"
+    for name in ("plate_0003", "b_0001", "b_0002", "a_v1_0003", "a_v2_0001", "a_v2_0002"):
+        image.filepath_raw = str(tmp_path / f"{name}.png")
+        image.save()
+    bpy.data.movieclips.load(str(tmp_path / "plate_0003.png")).frame_start = 201
+    assert (drawn_mask.clip_of(facts), drawn_mask.note(facts)) == (None, ""), "the shot's clip is a video beside it"
+    stored = json.loads(facts.source)
+    stored["numbering"], stored["clip"][0]["name"] = {"runs": [[1, 2]], "step": 1}, "a_v2_0001.png"
+    facts.source = json.dumps(stored)
+    for opened in (tmp_path, tmp_path / "a_v2_0001.png"):
+        facts.opened = str(opened)
+        for other in ("b_0001.png", "a_v1_0003.png"):
+            bpy.data.movieclips.load(str(tmp_path / other)).frame_start = 301
+        assert drawn_mask.clip_of(facts) is None
+        clip = bpy.data.movieclips.load(str(tmp_path / "a_v2_0002.png"))
+        assert drawn_mask.clip_of(facts) == clip
+        bpy.data.movieclips.remove(clip)
+
+
+def test_a_mask_over_a_clip_that_the_clip_editor_shows_on_its_side_is_refused(scene, addon, tmp_path):
+    """As Blender 4.2 shows what a telephone has taken upright."""
+    open_shot(tmp_path)
+    mask = moving_square(scene, {1: (0.3, 0.4)})
+    clip = movie_clip(tmp_path, scene)
+    assert clip.size[0] > clip.size[1], "wide, as the shot's clip is"
+    assert len(drawn(scene, tmp_path / "upright", mask)) == shots.FRAMES
+    scene.ex4d.clip_width, scene.ex4d.clip_height = 128, 192
+    with pytest.raises(InputError, match=r"^The Clip Editor of this Blender shows small\.mp4 on its side, so a mask"):
+        drawn(scene, tmp_path / "lying", mask)
 
 
 def seen_in_clip_editor(clip, frame):
