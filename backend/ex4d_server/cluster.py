@@ -312,8 +312,8 @@ def cluster_executors(
 def _check_listening(address: str) -> None:
     """Raises `InputError` where nothing listens at the address of a cluster; Ray itself looks for 40 s."""
     name, _, port = address.rpartition(":")
-    if not name or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise InputError(f"{address} is not the address of a Ray cluster: write its head's, such as 10.0.0.5:6379.")
+    if not name or "/" in name or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise InputError(f"'{address}' is not the address of a Ray cluster: write its head's, such as 10.0.0.5:6379.")
     try:
         socket.create_connection((name, int(port)), KNOCK_SECONDS).close()
     except OSError as error:

@@ -26,10 +26,12 @@ BLOB = Blob("0" * 64, 1, "slow.mp4")
 JOB = Reconstruct(Source((BLOB,), (BLOB,)))
 
 
-@pytest.mark.parametrize("address", ["10.0.0.5", "auto", ":6379", "10.0.0.5:many", "10.0.0.5:0", "ray://"])
+@pytest.mark.parametrize(
+    "address", ["10.0.0.5", "auto", ":6379", "10.0.0.5:many", "10.0.0.5:0", "ray://", "ray://10.0.0.5:10001", ""]
+)
 def test_what_is_no_address_of_a_cluster_is_named(tmp_path, monkeypatch, address):
     monkeypatch.setattr(cluster, "RAY", SimpleNamespace(is_there=True))
-    with pytest.raises(InputError, match=r"is not the address of a Ray cluster: write its head's"):
+    with pytest.raises(InputError, match=rf"^'{address}' is not the address of a Ray cluster: write its head's"):
         Cluster(address, tmp_path, "nothing:here")
 
 
