@@ -57,6 +57,8 @@ def _meant(queue: "Queue", digits: str) -> str:
         return found[0]
     if found:
         raise InputError(f"{len(found)} jobs that wait begin with {digits}: give more digits of the one you mean.")
+    if digits and any(entry.job_id.startswith(digits.lower()) for entry in queue.running):
+        raise InputError(f"Job {digits} runs already: only one that waits can be put first.")
     raise InputError(
         f"No job that you may put first begins with {digits}: the queue shows the digits of every job that waits to the"
         " user that the server runs as."
