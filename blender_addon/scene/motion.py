@@ -113,7 +113,7 @@ def one_file(path: Path) -> Path:
 
 def is_recording(path: str) -> bool:
     """Whether a camera file is one of ours, to be moved or removed when it is not needed any more."""
-    return bool(path) and Path(path).parent == files.recordings()
+    return files.lies_in(path, files.recordings())
 
 
 def _movie_clip(scene: bpy.types.Scene, chosen: bpy.types.Object) -> bpy.types.MovieClip | None:

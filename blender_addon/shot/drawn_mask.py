@@ -30,7 +30,7 @@ def prepare(request: OpenRequest, go_on: Callable[[OpenRequest], Steps]) -> Step
     """
     if not request.moving_mask or request.moving:  # pictures that are there were made for a server that has gone
         return (yield from go_on(request))
-    folder = files.user_shots().parent / "masks" / secrets.token_hex(8)
+    folder = files.masks_folder() / secrets.token_hex(8)
     folder.mkdir(parents=True)
     try:
         yield from draw(request, folder)
@@ -42,7 +42,7 @@ def prepare(request: OpenRequest, go_on: Callable[[OpenRequest], Steps]) -> Step
 
 def forget(request: OpenRequest) -> None:
     """Remove the pictures that were made for a request: what moves came back with the camera."""
-    if request.moving_mask and request.moving:
+    if request.moving_mask and files.lies_in(request.moving, files.masks_folder()):
         shutil.rmtree(request.moving, ignore_errors=True)
 
 

@@ -40,6 +40,24 @@ def recordings() -> Path:
     return folder
 
 
+def masks_folder() -> Path:
+    """Where the pictures of drawn masks wait, each request's in a folder of its own."""
+    return user_shots().parent / "masks"
+
+
+def paths_folder() -> Path:
+    """Where camera paths wait until their takes are made, each in a folder of its own."""
+    return user_shots().parent / "paths"
+
+
+def lies_in(path: str | Path, folder: Path) -> bool:
+    """Whether a path leads right into a folder of ours.
+
+    To be asked before anything is moved or removed that a .blend names: it may be a stranger's, and name any file.
+    """
+    return bool(str(path)) and Path(path).resolve().parent == folder.resolve()
+
+
 def numbered(parent: Path, word: str, above: int = 0) -> tuple[int, Path]:
     """The next free `word_<number>` in the folder `parent`, made here and now so that nobody else takes it.
 

@@ -15,7 +15,7 @@ from ex4d.errors import InputError
 
 from ..identity import PACKAGE
 from ..scene import compat, objects
-from ..shot import part, takes
+from ..shot import files, part, takes
 from ..translations import told
 from ..work.requests import TakeRequest
 
@@ -57,7 +57,7 @@ def remove(but: str = "") -> None:
 
 def discard(movie: Path | None) -> None:
     """Remove the movie of a proxy; nothing that lies elsewhere than results that have come."""
-    if movie is not None and movie.parent.parent == compat.user_folder(PACKAGE) / "downloads":
+    if movie is not None and files.lies_in(movie.parent, compat.user_folder(PACKAGE) / "downloads"):
         with suppress(OSError):  # another program has it open, say
             movie.unlink(missing_ok=True)
             movie.parent.rmdir()

@@ -259,17 +259,33 @@ def _generation_again(
 
 def new_path_file() -> Path:
     """Where a camera path waits until its take is made. Its name is that in the take, as jobs tell files' names."""
-    folder = files.user_shots().parent / "paths" / secrets.token_hex(8)
+    folder = files.paths_folder() / secrets.token_hex(8)
     folder.mkdir(parents=True, exist_ok=True)
     return folder / take.CAMERA
 
 
 def forget_path(request: TakeRequest) -> None:
-    """Remove the camera path that waited for a take."""
+    """Remove the camera path that waited for a take; nothing that lies elsewhere than where they wait."""
     path = Path(request.path)
+    if not _waits_here(path):
+        return
     path.unlink(missing_ok=True)
     with suppress(OSError):  # it went into the take, with its folder
         path.parent.rmdir()
+
+
+def _waits_here(path: Path) -> bool:
+    """Whether a camera path is one that `new_path_file` has placed."""
+    return path.name == take.CAMERA and files.lies_in(path.parent, files.paths_folder())
+
+
+def _bring(request: TakeRequest, update: Any, folder: Path) -> dict[str, Path]:
+    """Move the files of a take into its folder, and the camera path that it was made along; returns where they are."""
+    placed, path = files.bring(update.files, folder), Path(request.path)
+    # The server's camera file says the same, rounded; the job was run from ours, to the bit.
+    if _waits_here(path):
+        return placed | files.bring({take.CAMERA: path}, folder)
+    return placed | {take.CAMERA: Path(shutil.copyfile(path, folder / take.CAMERA))}
 
 
 def prepare(request: TakeRequest, known_files: KnownFiles | None = None) -> Steps:
@@ -321,8 +337,7 @@ def bring_in(request: TakeRequest, update: Any, server: Capabilities | None = No
     number, folder = new_folder(scene, shot, request.preview)
     made = _made_by(request, update.facts, server)
     try:
-        # The server's camera file says the same, rounded; the job was run from ours, to the bit.
-        placed = files.bring(update.files, folder) | files.bring({take.CAMERA: Path(request.path)}, folder)
+        placed = _bring(request, update, folder)
         _tell_inputs(folder, request, placed)
         rendered = keep_rendering_the_scene(scene)
         title, strip = _insert(scene, request, update, number, placed, made)
@@ -372,7 +387,7 @@ def _keep_on_disk(request: TakeRequest, update: Any) -> str:
     word = "view" if request.preview else "take"
     _number, folder = files.numbered(shot / f"{word}s", word)
     try:
-        placed = files.bring(update.files, folder) | files.bring({take.CAMERA: Path(request.path)}, folder)
+        placed = _bring(request, update, folder)
         _tell_inputs(folder, request, placed)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
