@@ -26,11 +26,11 @@ class Cancels:
         """Remember a job."""
         self._keep(server, self.of(server) | {job_id})
 
-    def forget_but(self, server: str, open_: Collection[str]) -> None:
-        """Forget the jobs of a server of whose end it has spoken: all that are not `open_`."""
+    def forget(self, server: str, jobs: Collection[str]) -> None:
+        """Forget jobs of a server of whose end it has spoken."""
         known = self.of(server)
-        if known - set(open_):
-            self._keep(server, known & set(open_))
+        if known & set(jobs):
+            self._keep(server, known - set(jobs))
 
     def _keep(self, server: str, jobs: Collection[str]) -> None:
         kept = {**self._read(), server: sorted(jobs)}

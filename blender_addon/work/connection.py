@@ -44,7 +44,8 @@ class Connection:
         self._known: KnownServer | None = None
         self._looked = -LOOK_INTERVAL_S
         self._probe: server.Probe | None = None
-        self._is_new = False
+        self._is_new = self._was_ready = False
+        self._asked_to_cancel: set[str] = set()
 
     @cached_property
     def cancels(self) -> Cancels:
@@ -123,9 +124,9 @@ class Connection:
                 self.client = Client(address, downloads, state=self.server.state)
             else:
                 self.client = Client(address, downloads, known=known, proxies=True)
-            self._address, self._known, self._is_new = address, known, True
-            for job_id in self.cancels.of(self.hosts.name):
-                _cancel(self.client, job_id)
+            self._address, self._known, self._is_new, self._was_ready = address, known, True, False
+            self._asked_to_cancel = set()
+            self._cancel_kept(self.client)
         return self.client
 
     def follow(self, job_id: str) -> None:
@@ -156,9 +157,25 @@ class Connection:
             client.cancel(job_id)
 
     def settle_cancels(self, client: Client) -> None:
-        """Forget what was to be cancelled once the server has spoken of its end."""
-        if client.status == "ready" and self.cancels.of(self.hosts.name):
-            self.cancels.forget_but(self.hosts.name, client.cancelling)
+        """Ask for the end of what was to be cancelled, and forget it once the server has spoken of that.
+
+        What another Blender has kept since this one's server answered is left to that one, or to the next connection.
+        """
+        was_ready, self._was_ready = self._was_ready, client.status == "ready"
+        if not self._was_ready:
+            return
+        if not was_ready:
+            self._cancel_kept(client)
+        if ended := self._asked_to_cancel - client.cancelling:
+            self.cancels.forget(self.hosts.name, ended)
+            self._asked_to_cancel -= ended
+
+    def _cancel_kept(self, client: Client) -> None:
+        """Let a client cancel what any Blender has kept for that, but for what it is about to anyway."""
+        kept = self.cancels.of(self.hosts.name)
+        for job_id in kept - self._asked_to_cancel - client.cancelling:
+            _cancel(client, job_id)
+        self._asked_to_cancel |= kept
 
     def use_server(self, name: str) -> None:
         """Let another server do the work, "" for the one on this machine, which is looked for when the timer does.

@@ -221,7 +221,7 @@ def test_a_shot_that_has_changed_meanwhile_is_left_alone(scene, shot, tmp_path, 
 
 def test_undo_of_open_clip_ends_the_search_for_its_camera_and_says_nothing_of_the_clip(scene, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(session.Session, "connect", lambda self: SimpleNamespace(cancel=asked.append))
+    monkeypatch.setattr(session.Session, "connect", lambda self: SimpleNamespace(cancel=asked.append, status="ready"))
     bpy.ops.ed.undo_push(message="before")
     shots.open_small(tmp_path)
     bpy.ops.ed.undo_push(message="EX-4D: Open small.mp4")

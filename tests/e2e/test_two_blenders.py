@@ -175,6 +175,42 @@ def test_a_cancel_while_the_server_is_away_reaches_it_after_blender_was_closed(s
     assert (now.client.queue.running, now.client.queue.waiting, now.client.queue.done) == ((), (), ())
 
 
+def test_a_cancel_of_a_blender_that_was_closed_reaches_the_server_through_another_that_is_open(shot, server):
+    from blender_addon.shot import takes
+    from blender_addon.work import session
+    from blender_addon.work.connection import Connection
+
+    now, another = session.current(), Connection()
+    now.press(takes.request_take(shot, preview=False))
+    tick_until(lambda: now.state.taken and now.state.step > 0)
+    job_id = now.state.job_id
+    server.kill()
+    tick_until(lambda: now.client.status == "unreachable")
+
+    def step() -> Client:
+        client = another.connect()
+        client.poll()
+        another.settle_cancels(client)
+        return client
+
+    tick_until(lambda: step().status == "unreachable")
+    bpy.ops.ex4d.cancel()
+    now.disconnect()
+    assert another.cancels.of("") == {job_id}
+    server.start()
+    tick_until(lambda: step().status == "ready")
+    tick_until(lambda: step() and not another.cancels.of(""))
+    client = another.client
+    client.ask_queue()
+    tick_until(lambda: step().queue is not None)
+    assert (client.queue.running, client.queue.waiting, client.queue.done) == ((), (), ())
+    now.cancels.add("", job_id)  # of a Blender that cannot reach the server now
+    for _ in range(5):
+        step()
+    assert now.cancels.of("") == {job_id}, "what another Blender has to say is left to it"
+    another.close()
+
+
 def test_the_take_that_is_put_first_is_made_first(shot, monkeypatch):
     from blender_addon.shot import takes, variations
     from blender_addon.work import session
