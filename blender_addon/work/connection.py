@@ -166,16 +166,16 @@ class Connection:
             return
         if not was_ready:
             self._cancel_kept(client)
-        if ended := self._asked_to_cancel - client.cancelling:
+        if self._asked_to_cancel and (ended := self._asked_to_cancel - client.cancelling):
             self.cancels.forget(self.hosts.name, ended)
             self._asked_to_cancel -= ended
 
     def _cancel_kept(self, client: Client) -> None:
         """Let a client cancel what any Blender has kept for that, but for what it is about to anyway."""
-        kept = self.cancels.of(self.hosts.name)
-        for job_id in kept - self._asked_to_cancel - client.cancelling:
-            _cancel(client, job_id)
-        self._asked_to_cancel |= kept
+        if kept := self.cancels.of(self.hosts.name) - self._asked_to_cancel:
+            for job_id in kept - client.cancelling:
+                _cancel(client, job_id)
+            self._asked_to_cancel |= kept
 
     def use_server(self, name: str) -> None:
         """Let another server do the work, "" for the one on this machine, which is looked for when the timer does.

@@ -144,6 +144,9 @@ class FetchRequest:
 
 Request = OpenRequest | TakeRequest | FindRequest | DetailRequest | FetchRequest
 
+_KEPT = OpenRequest, TakeRequest, FetchRequest
+"""What a job of the server is for, so that a file which is opened again goes on with it."""
+
 FORMAT = 2
 """Of a request in the .blend; 0.1 wrote none."""
 
@@ -172,7 +175,7 @@ def request_from_json(text: str) -> Request | None:
     """Inverse of `request_to_json`; None for what another version of the add-on wrote."""
     try:
         fields = json.loads(text)
-        kind = {"OpenRequest": OpenRequest, "TakeRequest": TakeRequest}[fields.pop("kind")]
+        kind = {kind.__name__: kind for kind in _KEPT}[fields.pop("kind")]
         return kind(**fields) if fields.pop("format") == FORMAT else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

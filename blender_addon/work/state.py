@@ -304,7 +304,7 @@ def transition(state: State, event: Event) -> tuple[State, tuple[Effect, ...]]:
             fetching = State(
                 "working", request, request.job_id, stage="Reconnecting", trouble=state.trouble, taken=True
             )
-            return fetching, (Follow(request.job_id),)
+            return fetching, (Remember(request, request.job_id, taken=True), Follow(request.job_id))
         case Pressed(request) if not state.busy:
             begun = State("preparing", request, stage="Reading Files", trouble=state.trouble)
             if begun.finds_camera:  # what was said of the opening can still be read

@@ -23,6 +23,7 @@ from ex4d.jobs.client import JobUpdate
 
 OPEN = OpenRequest("Scene", "shot", "clip.mp4", "clip.depth.npz", "", {"start": 0, "frames": 49})
 TAKE = TakeRequest("Scene", "shot", "path.npz", "{}", {"00": "clip.mp4"}, {"generator": "auto", "seed": 3})
+FETCH = requests.FetchRequest("Scene", "shot", "11111111-1111-4111-8111-111111111111", "lobby.blend")
 WORKING = State("working", TAKE, "job")
 
 
@@ -112,8 +113,34 @@ def test_a_lost_server_is_trouble_and_not_the_end():
 
 
 def test_requests_come_back_from_the_blend_file():
-    for request in (OPEN, TAKE):
+    for request in (OPEN, TAKE, FETCH):
         assert requests.request_from_json(requests.request_to_json(request)) == request
+
+
+def test_a_file_that_is_saved_while_a_take_is_fetched_goes_on_fetching_it(addon, tmp_path, monkeypatch):
+    followed = []
+    monkeypatch.setattr(session.Session, "follow", lambda self, job_id: followed.append(job_id))
+    session.current().dispatch(state.Pressed(FETCH))
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "lobby.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "lobby.blend"))
+    session.current().tick()
+    assert followed == [FETCH.job_id, FETCH.job_id]
+    now = session.current().state
+    assert (now.phase, now.job_id) == ("working", FETCH.job_id)
+    assert replace(now.request, scene_uid=0) == FETCH
+    session.current().dispatch(state.Updated(JobUpdate(FETCH.job_id, "failed", message="The server is gone.")))
+    assert (session.current().state.message, bpy.context.scene.ex4d.job_id) == ("The server is gone.", "")
+
+
+def test_what_the_server_does_not_do_of_what_was_asked_is_said_once(addon):
+    announced.by()
+    here = session.current()
+    here.client.refusal = "The server does not know this job."
+    here.tick()
+    assert (here.state.message, here.state.failed) == ("The server does not know this job.", True)
+    here.dispatch(state.Said("Another word."))
+    here.tick()
+    assert here.state.message == "Another word."
 
 
 OF_0_1 = {"kind": "OpenRequest", "scene": "", "shot": "", "clip": "", "depth": "", "camera": "", "settings": {}}
@@ -319,7 +346,7 @@ def test_while_a_file_goes_over_the_socket_the_timer_comes_back_sooner(addon, mo
     budgets = []
 
     class Moving:
-        status, problem, server, unloaded, moving = "ready", "", None, None, True
+        status, problem, server, unloaded, refusal, moving = "ready", "", None, None, "", True
 
         def poll(self, budget):
             budgets.append(budget)
