@@ -34,7 +34,7 @@ class OnOther:
 
 
 class EX4D_OT_other_fetch(OnOther, Job):
-    """Fetch this take into its shot if that is open here, else into a folder. Needs its own Blender to be closed"""
+    """Bring this take into its shot if that is open here, otherwise into a folder. The Blender that asked for it must be closed"""  # noqa: E501 - the tooltip
 
     bl_idname = "ex4d.other_fetch"
     bl_label = "Fetch Take"
@@ -45,7 +45,7 @@ class EX4D_OT_other_fetch(OnOther, Job):
         if other.state != "done":
             raise InputError(told("This take is not finished."))
         if other.entry.followed:
-            raise InputError(told("The Blender that asked for this take is open and gets it."))
+            raise InputError(told("The Blender that asked for this take is still open and will receive it."))
         session.current().press(
             requests.FetchRequest(scene.name, other.entry.shot, self.job_id, other.entry.file, scene.session_uid)
         )
@@ -77,8 +77,9 @@ class EX4D_OT_other_cancel(OnOther, Safe):
         else:
             now.connect().stop(self.job_id)
         now.others.ask_soon()
-        said = told("{job}: discarded.", job=told_of(other)) if other.state == "done" else ""
-        self.tell(said or told("{job}: cancelled.", job=told_of(other)))
+        # Whether it does so is known once it has answered: then the job leaves the list, or the session says why not.
+        said = told("{job}: asked the server to discard it.", job=told_of(other)) if other.state == "done" else ""
+        self.tell(said or told("{job}: asked the server to cancel it.", job=told_of(other)))
 
 
 def told_of(other: Other) -> str:

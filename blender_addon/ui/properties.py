@@ -205,7 +205,7 @@ class ClipChoices:
         type=bpy.types.Mask,
         name="Drawn Mask",
         description="A mask of what moves by itself, drawn over the clip in the Clip Editor or the Image Editor; the"
-        " search for the camera leaves out what it covers. It takes the place of the file",
+        " search for the camera leaves out what it covers. Used instead of the file",
     )
     zooms: property_of(SOURCE["zooms"])
     steady_depth: property_of(SOURCE["steady_depth"])

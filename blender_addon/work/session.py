@@ -266,6 +266,9 @@ class Session(Connection):
         if client.unloaded is not None:
             self.dispatch(state.Said(client.unloaded.message))
             client.unloaded = None
+        if client.refusal:
+            self.dispatch(state.Said(client.refusal, failed=True))
+            client.refusal = ""
         self.generators.follow(self.capabilities)
         # Updates first: a last word from the server counts, even when it is gone by now.
         before, ended = self.state.trouble, self.server.trouble

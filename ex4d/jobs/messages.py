@@ -161,7 +161,7 @@ class Cancel(Tagged):
 
 @dataclass(frozen=True)
 class Fetched(Tagged):
-    """The files of this job are where they belong, or nobody wants them; answered by `Status` or `Error`."""
+    """The files of this job have come, or nobody wants them; answered by `Status` or `Error`."""
 
     job_id: JobId
 

@@ -66,7 +66,15 @@ def by(capabilities: Capabilities | None = EVERYTHING) -> None:
     """Let the session have a client whose server has said this; None: has not said anything yet."""
     said = None if capabilities is None else welcome(capabilities)
     session.current().client = SimpleNamespace(
-        server=said, status="ready", problem="", trouble="", unloaded=None, moving=False, queue=None, jobs=frozenset()
+        server=said,
+        status="ready",
+        problem="",
+        trouble="",
+        unloaded=None,
+        refusal="",
+        moving=False,
+        queue=None,
+        jobs=frozenset(),
     )
     session.current().client.poll, session.current().client.close = lambda budget: [], lambda: None
     session.current().client.ask_queue = lambda: None

@@ -177,7 +177,8 @@ def queued(tmp_path, monkeypatch):
         def __init__(self, *given, **named):
             self.did, self.jobs, self.updates = [], set(), []
             self.status, self.problem, self.server, self.unloaded, self.moving = "ready", "", None, None, False
-            self.trouble, self.queue, self.cancelling = "", None, frozenset()
+            self.trouble = self.refusal = ""
+            self.queue, self.cancelling = None, frozenset()
             clients.append(self)
 
         def poll(self, budget):
@@ -346,7 +347,14 @@ def two_scenes(scene, monkeypatch):
     followed, now, other = [], session.current(), bpy.data.scenes.new("Other")
     now.hosts.read_again()
     client = SimpleNamespace(
-        follow=followed.append, status="ready", problem="", trouble="", server=None, unloaded=None, moving=False
+        follow=followed.append,
+        status="ready",
+        problem="",
+        trouble="",
+        server=None,
+        unloaded=None,
+        refusal="",
+        moving=False,
     )
     client.poll, client.close = lambda budget: [], lambda: None
     monkeypatch.setattr(now, "connect", lambda: client)

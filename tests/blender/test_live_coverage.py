@@ -37,7 +37,7 @@ class PlayedServer:
     """A client whose server answers when it is told to."""
 
     def __init__(self) -> None:
-        self.status, self.unloaded, self.moving, self.server = "ready", None, False, None
+        self.status, self.unloaded, self.refusal, self.moving, self.server = "ready", None, "", False, None
         self.looks: list[Look] = []
         self._views: list = []
 

@@ -613,6 +613,7 @@ def test_the_panel_is_drawn_again_when_the_server_answers_or_does_not(addon, mon
         poll=lambda seconds: [],
         moving=False,
         unloaded=None,
+        refusal="",
         server=None,
         close=lambda: None,
     )

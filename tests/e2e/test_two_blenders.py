@@ -107,7 +107,7 @@ def test_the_job_of_another_blender_is_shown_and_cancelled_after_a_question(shot
     assert set(ended.values()) == {"done"}
     assert not shot.ex4d.takes, "the take went to the Blender that asked for it"
     drawn_once(lambda lines: lines.texts == [])
-    assert session.current().state.message == "lobby.blend: take, waiting: cancelled."
+    assert session.current().state.message == "lobby.blend: take, waiting: asked the server to cancel it."
     with pytest.raises(RuntimeError, match="This job is not on the server any more"):
         bpy.ops.ex4d.other_fetch(job_id=first)
 

@@ -384,6 +384,7 @@ LABELS = {
     "Camera path of the take": "Kamerapfad des Takes",
     "The server's name for the job": "Name des Auftrags auf dem Server",
     "Cancel this job of another Blender, or discard the take that it left on the server": "Diesen Auftrag eines anderen Blenders abbrechen oder den Take verwerfen, den er auf dem Server gelassen hat",
-    "Fetch this take into its shot if that is open here, else into a folder. Needs its own Blender to be closed": "Diesen Take in seinen Shot holen, wenn der hier offen ist, sonst in einen Ordner. Der Blender, der ihn angefordert hat, muss geschlossen sein",
+    "Bring this take into its shot if that is open here, otherwise into a folder. The Blender that asked for it must be closed": "Diesen Take in seine Einstellung holen, wenn sie hier offen ist, sonst in einen Ordner. Der Blender, der ihn angefordert hat, muss geschlossen sein",
+    "A mask of what moves by itself, drawn over the clip in the Clip Editor or the Image Editor; the search for the camera leaves out what it covers. Used instead of the file": "Maske dessen, was sich selbst bewegt, im Clip-Editor oder Bildeditor über den Clip gezeichnet; die Kamerasuche lässt aus, was sie bedeckt. Wird statt der Datei verwendet",
     "Make this take next, before your other waiting takes. Other people's turns stay as they are": "Diesen Take als nächsten machen, vor den eigenen anderen, die warten. Für andere Nutzer ändert sich nichts",
 }
