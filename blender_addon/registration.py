@@ -3,7 +3,7 @@
 import bpy
 
 from . import translations
-from .shot import homes
+from .shot import drawn_mask, homes, proxies
 from .ui import (
     camera_operators,
     cg,
@@ -87,6 +87,8 @@ def register() -> None:
     session.begin()
     homes.tidy()
     homes.take_over()
+    drawn_mask.tidy()
+    proxies.tidy()
     handlers.register()
 
 

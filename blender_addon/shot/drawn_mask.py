@@ -28,7 +28,7 @@ def prepare(request: OpenRequest, go_on: Callable[[OpenRequest], Steps]) -> Step
     Raises:
         InputError: see `draw`; or what `go_on` raises.
     """
-    if not request.moving_mask or request.moving:  # pictures that are there were made for a server that has gone
+    if not request.moving_mask or (request.moving and Path(request.moving).is_dir()):  # made for a server that has gone
         return (yield from go_on(request))
     folder = files.masks_folder() / secrets.token_hex(8)
     folder.mkdir(parents=True)
@@ -44,6 +44,13 @@ def forget(request: OpenRequest) -> None:
     """Remove the pictures that were made for a request: what moves came back with the camera."""
     if request.moving_mask and files.lies_in(request.moving, files.masks_folder()):
         shutil.rmtree(request.moving, ignore_errors=True)
+
+
+def tidy() -> None:
+    """At start: remove pictures that a crash has left. A job that needs them after all draws them again."""
+    for folder in files.masks_folder().glob("*"):
+        if files.is_left_over(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def draw(request: OpenRequest, folder: Path) -> Steps:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,10 @@ MOVED = "moved_to.txt"
 
 AGAIN = "again"
 """Folder inside a shot's: what was made each time that the clip was opened again. A .blend may still show any of it."""
+
+
+LEFT_OVER_S = 24 * 3600.0
+"""What passes and is older was left by a Blender that crashed, or was closed meanwhile."""
 
 
 def user_shots() -> Path:
@@ -56,6 +61,14 @@ def lies_in(path: str | Path, folder: Path) -> bool:
     To be asked before anything is moved or removed that a .blend names: it may be a stranger's, and name any file.
     """
     return bool(str(path)) and Path(path).resolve().parent == folder.resolve()
+
+
+def is_left_over(path: Path) -> bool:
+    """Whether nobody has touched a file or folder for a day: another Blender may be using what is younger."""
+    try:
+        return time.time() - path.stat().st_mtime > LEFT_OVER_S
+    except OSError:  # somebody else has just removed it
+        return False
 
 
 def numbered(parent: Path, word: str, above: int = 0) -> tuple[int, Path]:

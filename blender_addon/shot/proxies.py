@@ -23,6 +23,10 @@ MARK, MADE_SCENE_RENDER = "ex4d_proxy", "ex4d_proxy_before"
 """Custom properties of the strip: the job that it is of; and that it is the first strip of its scene."""
 
 
+FILE = "proxy.mp4"
+"""Name of the movie, as the server makes it."""
+
+
 def show(request: TakeRequest, update: Any) -> None:
     """Put the movie where the take will be. Where that cannot be, nothing happens: the take comes all the same."""
     scene = objects.find_scene(request)
@@ -57,10 +61,22 @@ def remove(but: str = "") -> None:
 
 def discard(movie: Path | None) -> None:
     """Remove the movie of a proxy; nothing that lies elsewhere than results that have come."""
-    if movie is not None and files.lies_in(movie.parent, compat.user_folder(PACKAGE) / "downloads"):
+    if movie is not None and files.lies_in(movie.parent, _downloads()):
         with suppress(OSError):  # another program has it open, say
             movie.unlink(missing_ok=True)
             movie.parent.rmdir()
+
+
+def tidy() -> None:
+    """At start: remove movies of a Blender that was closed while it showed them."""
+    for movie in _downloads().glob(f"*/{FILE}"):
+        if files.is_left_over(movie):
+            discard(movie)
+
+
+def _downloads() -> Path:
+    """Where results of jobs come, each job's in a folder of its own."""
+    return compat.user_folder(PACKAGE) / "downloads"
 
 
 def _render_strips_again(scene: bpy.types.Scene, was_first: bool) -> None:

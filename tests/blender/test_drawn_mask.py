@@ -1,6 +1,8 @@
 """A mask drawn in Blender becomes pictures of what moves: the right frames, the right places, nothing else touched."""
 
 import json
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -358,6 +360,27 @@ def test_the_job_names_the_pictures_and_they_go_once_the_search_is_over(scene, a
     with pytest.raises(InputError):
         shots.outcome(drawn_mask.prepare(request, found_camera.prepare))
     assert not list((user_folder / "masks").iterdir())
+
+
+def test_pictures_that_a_crash_has_left_go_after_a_day_and_are_drawn_again_where_they_are_needed(
+    scene, addon, tmp_path, user_folder
+):
+    open_shot(tmp_path)
+    scene.ex4d.moving_mask = moving_square(scene, {1: (0.3, 0.4), 13: (0.5, 0.4)})
+    known, job = shots.outcome(drawn_mask.prepare(searching(scene, tmp_path), found_camera.prepare))
+    (made,) = (user_folder / "masks").iterdir()
+    young = time.time() - 23 * 3600
+    os.utime(made, (young, young))
+    drawn_mask.tidy()
+    assert made.is_dir(), "another Blender may be using it"
+    old = time.time() - 25 * 3600
+    os.utime(made, (old, old))
+    addon.unregister()
+    addon.register()
+    assert not made.exists()
+    again, same = shots.outcome(drawn_mask.prepare(known, found_camera.prepare))
+    assert again.moving != known.moving
+    assert same == job
 
 
 def test_open_again_looks_for_the_camera_with_the_mask_too_in_the_frames_that_it_opens(scene, addon, tmp_path):

@@ -1,5 +1,7 @@
 """A .blend from a stranger names any file of this machine: opening it removes and moves none of them."""
 
+import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -85,6 +87,23 @@ def test_a_take_that_comes_copies_a_camera_path_that_is_not_ours_and_moves_one_t
         placed = takes._bring(request, SimpleNamespace(files={}), folder)
         assert [file.read_bytes() for file in placed.values()] == [b"path"]
         assert path.exists() == stays
+
+
+def test_the_movie_of_a_proxy_that_a_closed_blender_has_left_goes_after_a_day(addon, user_folder):
+    movies = {hours: user_folder / f"downloads/job_{hours}/proxy.mp4" for hours in (1, 25)}
+    part = user_folder / "downloads/job_25/1234.part"  # of the result, which may still be fetched
+    for hours, movie in movies.items():
+        movie.parent.mkdir(parents=True)
+        movie.write_bytes(b"movie")
+        os.utime(movie, 2 * (time.time() - hours * 3600,))
+    proxies.tidy()
+    assert (movies[1].exists(), movies[25].parent.exists()) == (True, False)
+    movies[25].parent.mkdir()
+    movies[25].write_bytes(b"movie")
+    part.write_bytes(b"part")
+    os.utime(movies[25], 2 * (time.time() - 25 * 3600,))
+    proxies.tidy()
+    assert (movies[25].exists(), part.exists()) == (False, True)
 
 
 @pytest.mark.parametrize("place", ["downloads/../hosts.json", "hosts.json", "downloads/hosts.json"])
