@@ -484,17 +484,17 @@ class Server:
 
     def _queue(self, key: str) -> Queue:
         names = {known: name for name, known in further_clients(self._state).items()}
-        if (own := client_keys(self._state)) is not None:
-            names[own.own.public] = OWN_PROGRAMS
-
-        followed = self._followed(key)
+        with suppress(EX4DError):  # somebody has changed the file: then nobody is known by it
+            if (own := client_keys(self._state)) is not None:
+                names[own.own.public] = OWN_PROGRAMS
+        followed, is_elsewhere = self._followed(key), self._is_elsewhere(key)
 
         def told(job_id: str) -> QueueEntry:
             owner, entry = self._journal.entry(job_id)
             told = replace(entry, client=names.get(owner, GONE_CLIENT), device=self._supervisor.device(job_id))
             if owner == key:
                 return replace(told, followed=job_id in followed)
-            return replace(told, own=False, file="", shot="", job_id=job_id if names.get(key) == OWN_PROGRAMS else "")
+            return replace(told, own=False, file="", shot="", job_id="" if is_elsewhere else job_id)
 
         waiting, load = self._journal.in_turn(QUEUE_TOLD), self._journal.load()
         running = [told(job_id) for job_id in self._journal.running()[:QUEUE_TOLD]]

@@ -9,7 +9,7 @@ from server_process import until
 from typer.testing import CliRunner
 
 from ex4d.cli.app import build_app
-from ex4d.jobs.keys import ClientKeys, KeyPair, client_keys, shown_key
+from ex4d.jobs.keys import CLIENT, KEYS, ClientKeys, KeyPair, client_keys, shown_key
 from ex4d.jobs.messages import AskQueue, Cancel, Missing, Ping, Put, Submit
 from ex4d.pipeline.requests import job_hash
 
@@ -67,6 +67,22 @@ def test_the_queue_names_clients_and_their_work_and_tells_ids_to_their_owners_al
     assert [each.job_id for each in peer.ask(Ping()).ahead] == [waiting]
     assert anna.ask(Ping()).ahead == ()
     peer.close()
+
+
+def test_the_queue_is_told_also_while_the_file_with_the_users_own_key_is_damaged(server, busy, anna):
+    client, job, files, _ = busy
+    waiting = client.submit(job, files)
+    until(lambda update: update.job_id == waiting and update.state == "queued", client)
+    own = server.state / KEYS / CLIENT
+    key = own.read_bytes()
+    own.write_bytes(b"not a key")
+    try:
+        queue = anna.ask(AskQueue())
+        assert [(e.work, e.stage, e.job_id, e.own) for e in queue.running] == [("reconstruct", "wait", "", False)]
+        assert [(e.work, e.job_id) for e in queue.waiting] == [("reconstruct", "")]
+    finally:
+        own.write_bytes(key)
+    assert [e.client for e in anna.ask(AskQueue()).waiting] == ["this machine"]
 
 
 def test_jobs_of_a_client_that_is_let_in_no_longer_are_shown_as_such(server, busy, anna):
