@@ -110,6 +110,9 @@ def test_the_job_of_another_blender_is_shown_and_cancelled_after_a_question(shot
     assert session.current().state.message == "lobby.blend: take, waiting: asked the server to cancel it."
     with pytest.raises(RuntimeError, match="This job is not on the server any more"):
         bpy.ops.ex4d.other_fetch(job_id=first)
+    session.current().client.stop("11111111-1111-4111-8111-111111111111")
+    tick_until(lambda: session.current().state.message == "The server does not know this job.")
+    assert session.current().state.failed
 
 
 def test_a_take_of_a_blender_that_was_closed_comes_into_its_shot(shot, other, tmp_path):
