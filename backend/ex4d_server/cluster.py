@@ -40,7 +40,8 @@ START_SECONDS = 120.0
 AGAIN_SECONDS = 5.0
 """Between the end of the process that talks to Ray and the start of the next."""
 CLOSE_SECONDS = 5.0
-KNOCK_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
+"""How long the head of a cluster may take to accept a connection."""
 LOG_NAME = "cluster.log"
 RAY = Package("ray", "cluster")
 
@@ -113,8 +114,8 @@ class Cluster:
     def __init__(self, address: str, state: Path, runner: str, clock: Callable[[], float] = time.monotonic) -> None:
         if not RAY.is_there:
             raise InputError(
-                f"A cluster needs Ray, which is not installed here: {RAY.install}. If pip finds none, Ray has none"
-                " for this system or Python: run the server on Linux."
+                f"A cluster needs Ray, which is not installed here: {RAY.install}. If pip finds no package, Ray does"
+                " not support this system or Python version: run the server on Linux."
             )
         _check_listening(address)
         self._address, self._runner = address, runner
@@ -151,7 +152,7 @@ class Cluster:
     def send(self, **order: Any) -> None:
         """Give an order; one that cannot be given has become needless."""
         assert self._process.stdin
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # ValueError: the pipe is closed, and the next process not started yet
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.flush()
 
@@ -252,7 +253,7 @@ def check_reach(ip: str, cluster: Cluster) -> None:
     """Raises `InputError` where workers on other machines could not reach a server that listens on an address."""
     if is_loopback(ip) and cluster.others:
         raise InputError(
-            f"The machines of the cluster, as {cluster.others[0]}, cannot reach a server on {ip}: start it with"
+            f"The machines of the cluster, such as {cluster.others[0]}, cannot reach a server on {ip}: start it with"
             f" --address tcp://{EVERYWHERE}:5750."
         )
 
@@ -315,7 +316,7 @@ def _check_listening(address: str) -> None:
     if not name or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InputError(f"{address} is not the address of a Ray cluster: write its head's, such as 10.0.0.5:6379.")
     try:
-        socket.create_connection((name, int(port)), KNOCK_SECONDS).close()
+        socket.create_connection((name, int(port)), CONNECT_SECONDS).close()
     except OSError as error:
         raise InputError(
             f"No Ray cluster answers at {address} ({error.strerror or error}): start one with `ray start --head`, or"

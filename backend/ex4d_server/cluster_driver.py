@@ -28,7 +28,8 @@ KILL_SECONDS = 3.0
 """Until an actor that does not end its worker is ended itself."""
 SUSPECT_SECONDS = 30.0
 """A machine that lost an actor, or was silent, does not count for so long: it may be gone and Ray not know it."""
-KNOCK_SECONDS = 60.0
+TRY_SECONDS = 60.0
+"""How long the process may take that tries to get in without a token."""
 MODE, MODE_TOKEN, MODE_NONE = "RAY_AUTH_MODE", "token", "disabled"
 TURNED_AWAY = 3
 """What `--knock` ends with where it is not let in."""
@@ -253,7 +254,7 @@ def is_open(address: str) -> bool:
     """Whether a cluster lets in who has no token. That is tried in another process, as Ray reads its settings once."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
     command = [sys.executable, "-m", "ex4d_server.cluster_driver", address, "--knock"]
-    ran = subprocess.run(command, env={**environment, MODE: MODE_NONE}, stdout=sys.stderr, timeout=KNOCK_SECONDS)
+    ran = subprocess.run(command, env={**environment, MODE: MODE_NONE}, stdout=sys.stderr, timeout=TRY_SECONDS)
     return ran.returncode != TURNED_AWAY
 
 

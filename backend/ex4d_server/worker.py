@@ -218,7 +218,7 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: Fa
         else:
             note_exception()
             text = (
-                f"The job stopped on an unexpected error ({type(error).__name__}: {str(error)[:500]}); the server's log"
+                f"The job stopped on an unexpected error ({type(error).__name__}: {str(error)[:500]}); the worker's log"
                 f" has the details: {os.environ.get(LOG_VARIABLE, 'what the worker prints')}."
             )
         ending = Failed(order.lease, sentence(text))

@@ -1,6 +1,9 @@
 """What of a cluster can be tried without Ray: addresses, places for workers, and jobs that wait for a machine."""
 
 import socket
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,11 +55,21 @@ def test_without_ray_it_is_said_how_to_get_it(tmp_path, monkeypatch):
 def test_a_server_that_other_machines_cannot_reach_has_no_workers_there():
     there = SimpleNamespace(others=["10.0.0.7"])
     with pytest.raises(
-        InputError, match=r"as 10\.0\.0\.7, cannot reach a server on 127\.0\.0\.1: start it with --address"
+        InputError, match=r"such as 10\.0\.0\.7, cannot reach a server on 127\.0\.0\.1: start it with --address"
     ):
         check_reach("127.0.0.1", there)
     check_reach("0.0.0.0", there)
     check_reach("127.0.0.1", SimpleNamespace(others=[]))
+
+
+def test_an_order_to_a_process_that_has_ended_is_dropped_also_while_no_other_could_be_started():
+    process = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
+    process.wait()
+    driver = SimpleNamespace(_process=process)
+    Cluster.send(driver, order="kill", worker=1)  # a broken pipe
+    with suppress(OSError):
+        process.stdin.close()
+    Cluster.send(driver, order="kill", worker=1)
 
 
 def test_each_worker_of_a_machine_has_a_folder_of_its_own_and_finds_what_was_fetched_before(tmp_path):
