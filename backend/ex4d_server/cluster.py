@@ -55,7 +55,7 @@ class FarProcess:
         self._is_killed = False
         self.host = self.device = self.public = ""
         self.log_said = f"logs/{LOG_NAME} in the server's state folder"
-        self.waits = True
+        self.waits, self.has_machine, self.has_begun = True, False, False
 
     @property
     def name(self) -> str:
@@ -77,19 +77,23 @@ class FarProcess:
             self._is_killed = True
             self._cluster.send(order="kill", worker=self._number)
 
+    def found(self, machine: str) -> None:
+        """It has a machine, on which it is made ready."""
+        self.host, self.has_machine = machine, True
+
     def placed(self, about: dict[str, str]) -> None:
-        """It has a machine: let its key in, and start it."""
+        """It is ready on its machine: let its key in, and start it."""
         self.host, self.device = about["host"], about["device"]
         self.log_said, self.public = about["log"], about["key"]
-        self.waits = False
+        self.waits, self.has_begun = False, True
         log.info("%s: %s", self.name, self.device)
         whom = self._whom
         self._cluster.send(order="go", worker=self._number, address=whom.address, key=whom.key, token=whom.token)
 
-    def ended(self, how: str) -> None:
+    def ended(self, how: str, has_begun: bool) -> None:
         """It is gone."""
         self._how = how
-        self.waits = False
+        self.waits, self.has_begun = False, has_begun
 
 
 class Cluster:
@@ -140,7 +144,7 @@ class Cluster:
     def free(self) -> int:
         """How many workers more the cluster has a place for."""
         self.read()
-        return self._free - sum(worker.waits for worker in self._workers.values())
+        return self._free - sum(not worker.has_machine for worker in self._workers.values())
 
     def start_worker(self, whom: Whom) -> FarProcess:
         """Have a worker started on a machine of the cluster."""
@@ -166,7 +170,7 @@ class Cluster:
             log.warning("the connection to the Ray cluster was lost: see logs/%s", LOG_NAME)
         self._free = 0
         for worker in self._workers.values():
-            worker.ended("was lost with the connection to the cluster")
+            worker.ended("was lost with the connection to the cluster", worker.has_begun)
         self._workers = {}
         if self._clock() >= self._not_before:
             self._not_before = self._clock() + AGAIN_SECONDS
@@ -227,10 +231,12 @@ class Cluster:
             elif report["report"] == "refused":
                 self._refused = report["why"]
                 log.warning("%s", self._refused)
+            elif worker and report["report"] == "found":
+                worker.found(report["host"])
             elif worker and report["report"] == "placed":
                 worker.placed(report)
             elif worker and report["report"] == "ended":
-                worker.ended(report["how"])
+                worker.ended(report["how"], report["begun"])
                 del self._workers[report["worker"]]
 
 

@@ -325,7 +325,7 @@ class WorkerExecutor:
         """A job does not wait for ever for a machine that others may have taken: it goes back to the queue."""
         if attempt.stop_at is not None:
             self._events.append(Stopped(attempt.lease))
-        elif now - worker.asked > self._deadlines.place:
+        elif not worker.process.has_machine and now - worker.asked > self._deadlines.place:
             self._events.append(PutBack(attempt.lease, "No machine of the cluster was free: the job waits again."))
         else:
             return
@@ -383,7 +383,11 @@ class WorkerExecutor:
         self._read_last_words()
         self._end_worker(worker)
         log.warning("%s %s", worker.process.name, how)
-        if self._attempt:
+        if self._attempt and not worker.process.has_begun:
+            why = f"The job waits again: {worker.process.name} {how}."
+            self._events.append(PutBack(self._attempt.lease, why))
+            self._finish_attempt()
+        elif self._attempt:
             self._lose(f"The worker process {how} while it ran this job: see {worker.process.log_said}.")
 
     def _read_last_words(self) -> None:

@@ -54,6 +54,11 @@ class Proxy:
         """Cut all connections within the next message that is not of a file."""
         self._cut_at = "control", 0
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has no connection."""
+        return not self._pairs
+
     def close(self) -> None:
         self._closing = True
         self._thread.join()

@@ -103,12 +103,13 @@ class Waiting:
     """A worker process for which no machine is found, or one at last."""
 
     name, device, log_said, public, waits = "worker 1", "", "nowhere", "", True
+    has_machine = has_begun = False
 
     def __init__(self) -> None:
-        self.is_killed = False
+        self.is_killed, self.how = False, None
 
     def poll(self) -> str | None:
-        return "was ended" if self.is_killed else None
+        return "was ended" if self.is_killed else self.how
 
     def ask_to_end(self) -> None:
         self.kill()
@@ -179,6 +180,36 @@ def test_a_job_for_which_no_machine_is_found_goes_back_to_the_queue_and_the_atte
     bench.launcher.room = True
     bench.after(2)
     assert (bench.journal.get("job").state, bench.journal.get("job").attempt) == ("running", 1)
+
+
+def test_a_machine_that_takes_long_to_start_a_worker_is_waited_for(bench):
+    bench.journal.add("job", JOB, "local")
+    bench.after(50)
+    bench.launcher.launched[0].has_machine = True
+    bench.after(200)
+    assert (bench.journal.get("job").state, bench.journal.get("job").attempt) == ("running", 1)
+    assert not bench.launcher.launched[0].is_killed
+
+
+def test_a_machine_that_cannot_start_a_worker_costs_a_job_no_attempt_and_the_reason_is_said(bench, caplog):
+    bench.journal.add("job", JOB, "local")
+    for number in range(3):
+        bench.after(10)
+        assert bench.journal.get("job").state == "running"
+        bench.launcher.launched[number].how = "could not be started (the tool nvidia-smi fails)"
+        bench.launcher.room = False
+        bench.after(1)
+        assert (bench.journal.get("job").state, bench.journal.get("job").attempt) == ("queued", 0)
+        assert bench.journal.events("job", 0)[-1].message == (
+            "The job waits again: worker 1 could not be started (the tool nvidia-smi fails)."
+        )
+        bench.launcher.room = True
+    assert "worker 1 could not be started (the tool nvidia-smi fails)" in caplog.text
+    bench.after(10)
+    process = bench.launcher.launched[3]
+    process.has_begun, process.waits, process.how = True, False, "ended with code 3"
+    bench.after(1)
+    assert bench.journal.get("job").attempt == 1, "one that has begun counts"
 
 
 def test_a_job_that_waits_for_a_machine_is_cancelled_at_once(bench):

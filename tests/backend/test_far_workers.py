@@ -278,7 +278,7 @@ def test_an_order_that_is_given_while_the_connection_is_made_anew_reaches_the_wo
     until(lambda: events.extend(executor.tick()) or any(getattr(event, "stage", "") == "wait" for event in events))
     proxy.refuses = True
     proxy.cut_control_now()
-    until(lambda: proxy.cuts == 1)
+    until(lambda: proxy.is_idle)
     executor.cancel(7)
     executor.tick()
     proxy.refuses = False

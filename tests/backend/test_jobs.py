@@ -257,7 +257,7 @@ def test_a_worker_that_dies_costs_its_attempts_and_the_next_job_works(server, co
         ("refuse", "The depth holds zeros: mask them first."),
         (
             "surprise",
-            "(KeyError: 'no such thing'); the worker's log has the details: logs/worker.log in the server's state folder.",
+            "'no such thing'); the worker's log has the details: logs/worker.log in the server's state folder.",
         ),
         ("nonsense", "The job's result cannot be sent"),
         ("chatter", "over the limit"),
