@@ -122,7 +122,7 @@ class Attempt:
         while order is None:
             self._socket.send(encode(Made(self._lease, files)))
             end = time.monotonic() + AGAIN_SECONDS
-            while order is None and self._socket.poll(max(0.0, end - time.monotonic()) * 1000):
+            while order is None and self._socket.poll(int(max(0.0, end - time.monotonic()) * 1000)):
                 order = self._next_order()
         if order.refusal:
             raise ServerError(order.refusal)
