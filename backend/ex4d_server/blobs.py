@@ -192,8 +192,10 @@ class BlobStore:
 
     # -- quick, for any thread
 
-    def missing(self, blobs: list[Blob], owner: str = "") -> dict[str, int]:
+    def missing(self, blobs: list[Blob], owner: str = "", seconds: float = PROMISE_SECONDS) -> dict[str, int]:
         """Files that an owner must send, with how many bytes it has sent; `put` takes these from now on.
+
+        Room is kept for each for so many seconds in which nothing comes of it.
 
         Raises:
             BlobError: the disk has no room for them and for what others announced, or a size is not that of the
@@ -215,12 +217,18 @@ class BlobStore:
                     self._touch(blob.sha256)
             new = [blob for blob in lacking if (blob.sha256, blob.size, owner) not in self._wanted]
             self._find_room(sum(blob.size - offsets[blob.sha256] for blob in new))
-            until = self._clock() + PROMISE_SECONDS
+            until = self._clock() + seconds
             for blob in lacking:
                 self._wanted[blob.sha256, blob.size, owner] = _Announced(blob.name, until, offsets[blob.sha256])
             while len(self._wanted) > WANTED:
                 self._wanted.popitem(last=False)
             return offsets
+
+    def forget(self, owner: str) -> None:
+        """Expect nothing more of what an owner has announced."""
+        with self._lock:
+            for key in [key for key in self._wanted if key[2] == owner]:
+                del self._wanted[key]
 
     def has(self, sha256: str, owner: str) -> bool:
         """Whether a file is here that an owner has sent or made; it counts as used now."""
@@ -374,7 +382,8 @@ class BlobStore:
                 write_all(upload.file, data)
                 upload.hasher.update(data)
                 upload.offset += len(data)
-                announced.held, announced.until = upload.offset, self._clock() + PROMISE_SECONDS
+                announced.held = upload.offset
+                announced.until = max(announced.until, self._clock() + PROMISE_SECONDS)
             if upload.offset == size:
                 self._finish(key, upload, announced.name)
             return upload.offset

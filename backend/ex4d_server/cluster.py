@@ -40,7 +40,8 @@ START_SECONDS = 120.0
 AGAIN_SECONDS = 5.0
 """Between the end of the process that talks to Ray and the start of the next."""
 CLOSE_SECONDS = 5.0
-KNOCK_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
+"""How long the head of a cluster may take to accept a connection."""
 LOG_NAME = "cluster.log"
 RAY = Package("ray", "cluster")
 
@@ -54,7 +55,7 @@ class FarProcess:
         self._is_killed = False
         self.host = self.device = self.public = ""
         self.log_said = f"logs/{LOG_NAME} in the server's state folder"
-        self.waits = True
+        self.waits, self.has_machine, self.has_begun = True, False, False
 
     @property
     def name(self) -> str:
@@ -76,19 +77,23 @@ class FarProcess:
             self._is_killed = True
             self._cluster.send(order="kill", worker=self._number)
 
+    def found(self, machine: str) -> None:
+        """It has a machine, on which it is made ready."""
+        self.host, self.has_machine = machine, True
+
     def placed(self, about: dict[str, str]) -> None:
-        """It has a machine: let its key in, and start it."""
+        """It is ready on its machine: let its key in, and start it."""
         self.host, self.device = about["host"], about["device"]
         self.log_said, self.public = about["log"], about["key"]
-        self.waits = False
+        self.waits, self.has_begun = False, True
         log.info("%s: %s", self.name, self.device)
         whom = self._whom
         self._cluster.send(order="go", worker=self._number, address=whom.address, key=whom.key, token=whom.token)
 
-    def ended(self, how: str) -> None:
+    def ended(self, how: str, has_begun: bool) -> None:
         """It is gone."""
         self._how = how
-        self.waits = False
+        self.waits, self.has_begun = False, has_begun
 
 
 class Cluster:
@@ -113,8 +118,8 @@ class Cluster:
     def __init__(self, address: str, state: Path, runner: str, clock: Callable[[], float] = time.monotonic) -> None:
         if not RAY.is_there:
             raise InputError(
-                f"A cluster needs Ray, which is not installed here: {RAY.install}. If pip finds none, Ray has none"
-                " for this system or Python: run the server on Linux."
+                f"A cluster needs Ray, which is not installed here: {RAY.install}. If pip finds no package, Ray does"
+                " not support this system or Python version: run the server on Linux."
             )
         _check_listening(address)
         self._address, self._runner = address, runner
@@ -139,7 +144,7 @@ class Cluster:
     def free(self) -> int:
         """How many workers more the cluster has a place for."""
         self.read()
-        return self._free - sum(worker.waits for worker in self._workers.values())
+        return self._free - sum(not worker.has_machine for worker in self._workers.values())
 
     def start_worker(self, whom: Whom) -> FarProcess:
         """Have a worker started on a machine of the cluster."""
@@ -151,7 +156,7 @@ class Cluster:
     def send(self, **order: Any) -> None:
         """Give an order; one that cannot be given has become needless."""
         assert self._process.stdin
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # ValueError: the pipe is closed, and the next process not started yet
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.flush()
 
@@ -165,7 +170,7 @@ class Cluster:
             log.warning("the connection to the Ray cluster was lost: see logs/%s", LOG_NAME)
         self._free = 0
         for worker in self._workers.values():
-            worker.ended("was lost with the connection to the cluster")
+            worker.ended("was lost with the connection to the cluster", worker.has_begun)
         self._workers = {}
         if self._clock() >= self._not_before:
             self._not_before = self._clock() + AGAIN_SECONDS
@@ -226,10 +231,12 @@ class Cluster:
             elif report["report"] == "refused":
                 self._refused = report["why"]
                 log.warning("%s", self._refused)
+            elif worker and report["report"] == "found":
+                worker.found(report["host"])
             elif worker and report["report"] == "placed":
                 worker.placed(report)
             elif worker and report["report"] == "ended":
-                worker.ended(report["how"])
+                worker.ended(report["how"], report["begun"])
                 del self._workers[report["worker"]]
 
 
@@ -252,7 +259,7 @@ def check_reach(ip: str, cluster: Cluster) -> None:
     """Raises `InputError` where workers on other machines could not reach a server that listens on an address."""
     if is_loopback(ip) and cluster.others:
         raise InputError(
-            f"The machines of the cluster, as {cluster.others[0]}, cannot reach a server on {ip}: start it with"
+            f"The machines of the cluster, such as {cluster.others[0]}, cannot reach a server on {ip}: start it with"
             f" --address tcp://{EVERYWHERE}:5750."
         )
 
@@ -315,7 +322,7 @@ def _check_listening(address: str) -> None:
     if not name or "/" in name or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InputError(f"'{address}' is not the address of a Ray cluster: write its head's, such as 10.0.0.5:6379.")
     try:
-        socket.create_connection((name, int(port)), KNOCK_SECONDS).close()
+        socket.create_connection((name, int(port)), CONNECT_SECONDS).close()
     except OSError as error:
         raise InputError(
             f"No Ray cluster answers at {address} ({error.strerror or error}): start one with `ray start --head`, or"

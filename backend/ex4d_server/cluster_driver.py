@@ -8,6 +8,7 @@ output. It ends when its input closes; with it Ray ends the actors, and each of 
 import argparse
 import importlib
 import json
+import math
 import os
 import queue
 import subprocess
@@ -24,11 +25,16 @@ from ex4d_server.cluster_holder import Holder
 LOOK_SECONDS = 0.05
 COUNT_SECONDS = 0.5
 """Between two looks at what the cluster has."""
+START_SECONDS = 300.0
+"""How long a machine may take to start Python, Ray and what an actor imports."""
 KILL_SECONDS = 3.0
 """Until an actor that does not end its worker is ended itself."""
 SUSPECT_SECONDS = 30.0
-"""A machine that lost an actor, or was silent, does not count for so long: it may be gone and Ray not know it."""
-KNOCK_SECONDS = 60.0
+"""A machine that lost an actor, was silent, or could not start a worker gets none, and does not count, for so long."""
+TRY_SECONDS = 60.0
+"""How long the process may take that tries to get in without a token."""
+NODE_LABEL = "ray.io/node-id"
+"""Under which Ray knows each node."""
 MODE, MODE_TOKEN, MODE_NONE = "RAY_AUTH_MODE", "token", "disabled"
 TURNED_AWAY = 3
 """What `--knock` ends with where it is not let in."""
@@ -38,13 +44,19 @@ Told = dict[str, Any]
 
 @dataclass
 class Held:
-    """An actor, the call to it that is under way, and its machine."""
+    """What Ray keeps free for a worker, its machine once there is one, the actor there, and the call that is under way.
 
-    actor: Any
-    call: Any
+    `runs` says that the worker was told to start, `begun` that it has.
+    """
+
+    place: Any
+    actor: Any = None
+    call: Any = None
     runs: bool = False
+    begun: bool = False
     host: str = ""
     node: str = ""
+    start_by: float = math.inf
     kill_at: float | None = None
 
 
@@ -76,6 +88,7 @@ class Driver:
                     break
                 self._do(order)
                 continue
+            self._look_for_machines()
             self._look_at_actors()
             self._count()
         for number in list(self._held):
@@ -92,13 +105,12 @@ class Driver:
         number = order["worker"]
         held = self._held.get(number)
         if order["order"] == "start":
-            one = {"num_gpus": 1, "num_cpus": 0} if self._unit == "GPU" else {"num_cpus": 1}
-            # The journal is what tries again: an actor of Ray's own making would run a job under an old lease.
-            made = self._ray.remote(Holder).options(
-                **one, max_restarts=0, max_task_retries=0, max_concurrency=4, scheduling_strategy="SPREAD"
-            )
-            actor = made.remote(self._unit == "GPU")
-            self._held[number] = Held(actor, actor.settle.remote())
+            # A place comes before the actor: its machine is known also where nothing can be started.
+            now = time.monotonic()
+            avoided = [node for node, until in self._suspects.items() if until > now]
+            where = [{NODE_LABEL: f"!in({','.join(avoided)})"}] if avoided else None
+            place = self._ray.util.placement_group([{self._unit: 1}], strategy="SPREAD", bundle_label_selector=where)
+            self._held[number] = Held(place)
         elif held is None:
             return
         elif order["order"] == "go":
@@ -119,10 +131,36 @@ class Driver:
             held.actor.end.remote()
             held.kill_at = time.monotonic() + KILL_SECONDS
 
+    def _look_for_machines(self) -> None:
+        """Make the actors for which Ray has found a place."""
+        for number, held in self._held.items():
+            if held.node:
+                continue
+            table = self._ray.util.placement_group_table(held.place)
+            if table["state"] != "CREATED":
+                continue
+            held.node = table["bundles_to_node_id"][0]
+            held.host = next((n["NodeManagerHostname"] for n in self._living() if n["NodeID"] == held.node), "")
+            held.start_by = time.monotonic() + START_SECONDS
+            one = {"num_gpus": 1, "num_cpus": 0} if self._unit == "GPU" else {"num_cpus": 1}
+            there = self._ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(held.place, 0)
+            # The journal is what tries again: an actor of Ray's own making would run a job under an old lease.
+            made = self._ray.remote(Holder).options(
+                **one, max_restarts=0, max_task_retries=0, max_concurrency=4, scheduling_strategy=there
+            )
+            held.actor = made.remote(self._unit == "GPU")
+            held.call = held.actor.settle.remote()
+            self._counted = -COUNT_SECONDS
+            self._count()  # before the server stops to count this one itself
+            self._tell(report="found", worker=number, host=held.host)
+
     def _look_at_actors(self) -> None:
         now = time.monotonic()
         for number, held in list(self._held.items()):
-            if held.kill_at is not None and now >= held.kill_at:
+            if now >= held.start_by:
+                self._suspect(held)
+                self._end(number, f"could not be started within {START_SECONDS:.0f} s")
+            elif held.kill_at is not None and now >= held.kill_at:
                 self._suspect(held)
                 self._end(number, "was ended")
         calls = {held.call: number for number, held in self._held.items() if held.call is not None}
@@ -144,29 +182,35 @@ class Driver:
             if not held.runs:
                 self._settled(number, held, answer)
             elif answer is None:
+                held.begun = True
                 held.call = held.actor.wait.remote()
             else:
+                if not held.begun:
+                    self._suspect(held)
                 self._end(number, str(answer))
 
     def _suspect(self, held: Held) -> None:
-        """Take its machine for gone, for now."""
+        """Take its machine for gone, or unfit, for now."""
         self._suspects[held.node] = time.monotonic() + SUSPECT_SECONDS
 
     def _settled(self, number: int, held: Held, about: dict[str, str]) -> None:
-        held.host = about["host"]
+        held.host, held.start_by = about["host"], math.inf
         if about["version"] != __version__:
-            how = f"could not be started, as {held.host} has EX-4D {about['version']}, and the server {__version__}"
+            self._suspect(held)
+            how = f"could not be started, as that has EX-4D {about['version']}, and the server {__version__}"
             self._end(number, how)
             return
-        held.node = about["node"]
         told = {name: about[name] for name in ("host", "device", "log", "key")}
         self._tell(report="placed", worker=number, **told)
 
     def _end(self, number: int, how: str) -> None:
         held = self._held.pop(number)
         with suppress(Exception):  # it is gone
-            self._ray.kill(held.actor)
-        self._tell(report="ended", worker=number, how=how)
+            if held.actor is not None:
+                self._ray.kill(held.actor)
+        with suppress(Exception):
+            self._ray.util.remove_placement_group(held.place)
+        self._tell(report="ended", worker=number, how=how, begun=held.begun)
 
     # -- what there is
 
@@ -253,7 +297,7 @@ def is_open(address: str) -> bool:
     """Whether a cluster lets in who has no token. That is tried in another process, as Ray reads its settings once."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
     command = [sys.executable, "-m", "ex4d_server.cluster_driver", address, "--knock"]
-    ran = subprocess.run(command, env={**environment, MODE: MODE_NONE}, stdout=sys.stderr, timeout=KNOCK_SECONDS)
+    ran = subprocess.run(command, env={**environment, MODE: MODE_NONE}, stdout=sys.stderr, timeout=TRY_SECONDS)
     return ran.returncode != TURNED_AWAY
 
 

@@ -4,13 +4,12 @@ The worker is the one of the server's own machine. What it says and the files of
 under keys that are made here and of which only the public one goes through Ray.
 """
 
-import importlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from socket import gethostname
-from typing import IO, Any
+from typing import IO
 
 import platformdirs
 
@@ -52,9 +51,7 @@ class Holder:
 
     def settle(self) -> dict[str, str]:
         """What the server has to know before the worker starts."""
-        ray: Any = importlib.import_module("ray")
         return {
-            "node": ray.get_runtime_context().get_node_id(),
             "host": gethostname(),
             "device": self._room.device.title,
             "log": self._room.log_said,

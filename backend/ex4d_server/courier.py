@@ -105,6 +105,7 @@ class Courier:
             Cancelled: the job is to stop.
         """
         offsets = store.missing(blobs)
+        run(store.work())  # which frees the space that `missing` counts on: nobody else does so here
         lacking = [blob for blob in blobs if blob.sha256 in offsets]
         self._begin(FETCHING_FILES, sum(blob.size - offsets[blob.sha256] for blob in lacking))
         for blob in lacking:

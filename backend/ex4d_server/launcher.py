@@ -27,7 +27,15 @@ class Launched(Protocol):
 
     @property
     def waits(self) -> bool:
-        """It has no machine yet, so that no clock of its own runs."""
+        """It does not run yet, so that no clock of its own runs."""
+
+    @property
+    def has_machine(self) -> bool:
+        """A machine was found for it."""
+
+    @property
+    def has_begun(self) -> bool:
+        """It ran, also where it has ended since: an attempt that it had was one."""
 
     def poll(self) -> str | None:
         """None while it runs, then how it ended: a part of a sentence after its name."""

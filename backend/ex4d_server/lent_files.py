@@ -4,6 +4,7 @@ It goes over the socket for files, by the messages that clients use, under a ses
 be fetched, and nothing comes or goes once it is closed.
 """
 
+import math
 from collections.abc import Callable
 
 from ex4d.jobs.codec import sentence
@@ -47,9 +48,9 @@ class LentFiles:
         return secret
 
     def expect(self, secret: str, made: Made) -> str:
-        """Let a worker send what it has made; returns why not, or ""."""
+        """Let a worker send what it has made, for as long as its session is open; returns why not, or ""."""
         try:
-            self._store.missing(list(made.files), self._keys[secret])
+            self._store.missing(list(made.files), self._keys[secret], math.inf)
         except BlobError as error:
             return sentence(error)
         return ""
@@ -63,5 +64,6 @@ class LentFiles:
 
     def close(self, secret: str) -> None:
         """Nothing comes or goes under this session any more."""
-        self._keys.pop(secret, None)
+        if (key := self._keys.pop(secret, None)) is not None:
+            self._store.forget(key)
         self._sessions.close(secret)

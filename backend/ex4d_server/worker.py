@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from ex4d.errors import Cancelled, EX4DError, PluginError, ServerError
 from ex4d.jobs.codec import ProtocolError, decode, encode, sentence
 from ex4d.jobs.keys import ClientKeys, KeyPair
-from ex4d.jobs.limits import CONTROL_BYTES, PICTURE_BYTES
+from ex4d.jobs.limits import CONTROL_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS, PICTURE_BYTES
 from ex4d.jobs.messages import Result
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.requests import Blob, Job, blobs_of
@@ -66,6 +66,8 @@ Runner = Callable[[Job, Callable[[Blob], Path], Path, Progress], dict]
 DISK_FULL = "{whose} disk is full: free some space where {what} is, then start the job again."
 EVENT_BYTES = PICTURE_BYTES + 16 * 1024
 """What an event may hold besides a result."""
+AGAIN_SECONDS = 10.0
+"""Until a server that has not answered is told again."""
 STEP_SECONDS = 0.1
 """Steps are reported this often at most; the last of a stage always."""
 
@@ -110,13 +112,18 @@ class Attempt:
     def announce(self, files: tuple[Blob, ...]) -> None:
         """Tell the server what is going to be sent, and wait until it is ready for that.
 
+        It is told again and again, as what was under way when a connection broke is lost.
+
         Raises:
             ServerError: it has no room for it.
             Cancelled: the supervisor has said stop.
         """
-        self._socket.send(encode(Made(self._lease, files)))
-        while (order := self._next_order()) is None:
-            pass
+        order: Bring | None = None
+        while order is None:
+            self._socket.send(encode(Made(self._lease, files)))
+            end = time.monotonic() + AGAIN_SECONDS
+            while order is None and self._socket.poll(int(max(0.0, end - time.monotonic()) * 1000)):
+                order = self._next_order()
         if order.refusal:
             raise ServerError(order.refusal)
 
@@ -218,7 +225,7 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: Fa
         else:
             note_exception()
             text = (
-                f"The job stopped on an unexpected error ({type(error).__name__}: {str(error)[:500]}); the server's log"
+                f"The job stopped on an unexpected error ({type(error).__name__}: {str(error)[:500]}); the worker's log"
                 f" has the details: {os.environ.get(LOG_VARIABLE, 'what the worker prints')}."
             )
         ending = Failed(order.lease, sentence(text))
@@ -274,11 +281,19 @@ def end_with_supervisor() -> None:
     host.kill_own_tree()
 
 
-def beat(context: zmq.Context, address: str, keys: ClientKeys, token: str) -> None:
-    """Say each second that the process runs, on a socket of its own, as sockets belong to one thread."""
+def dealer(context: zmq.Context, keys: ClientKeys, far: bool) -> zmq.Socket:
+    """A socket for the server's door for workers; where that is far, it notices when the connection is dead."""
     socket = context.socket(zmq.DEALER)
     keys.put_on(socket)
     socket.linger = 0
+    if far:
+        socket.heartbeat_ivl, socket.heartbeat_timeout = HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
+    return socket
+
+
+def beat(context: zmq.Context, address: str, keys: ClientKeys, token: str, far: bool) -> None:
+    """Say each second that the process runs, on a socket of its own, as sockets belong to one thread."""
+    socket = dealer(context, keys, far)
     socket.sndhwm = 10
     socket.connect(address)
     while True:
@@ -301,10 +316,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the supervisor's to handle
     threading.Thread(target=end_with_supervisor, daemon=True).start()
     context = zmq.Context()
-    threading.Thread(target=beat, args=(context, arguments.connect, keys, token), daemon=True).start()
-    socket = context.socket(zmq.DEALER)
-    keys.put_on(socket)
-    socket.linger = 0
+    door = context, arguments.connect, keys, token, arguments.far
+    threading.Thread(target=beat, args=door, daemon=True).start()
+    socket = dealer(context, keys, arguments.far)
+    socket.routing_id = token.encode()  # so that the server knows it again when its connection was made anew
     socket.connect(arguments.connect)
     socket.send(encode(Ready(token)))
     far = FarServer(context, arguments.connect, keys, Depot(arguments.state)) if arguments.far else None

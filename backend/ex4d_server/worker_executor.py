@@ -3,15 +3,16 @@
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import zmq
 
 from ex4d.errors import InputError
 from ex4d.jobs.codec import ProtocolError, decode, encode
-from ex4d.jobs.limits import CONTROL_BYTES, CURVE_BYTES
+from ex4d.jobs.limits import CONTROL_BYTES, CURVE_BYTES, HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
 from ex4d.jobs.messages import Unloaded
 from ex4d.pipeline.requests import Job
 from ex4d.plain import Tagged
@@ -63,13 +64,17 @@ class Attempt:
 
 @dataclass
 class Worker:
-    """A worker process. `identity` is its address on the socket once it has shown its token."""
+    """A worker process. `identity` is its address on the socket once it has shown its token.
+
+    `unsent` is what waits while its connection is made anew.
+    """
 
     process: Launched
     token: str
     asked: float
     heard: float
     identity: bytes | None = None
+    unsent: deque[bytes] = field(default_factory=deque)
 
 
 class WorkerExecutor:
@@ -121,6 +126,10 @@ class WorkerExecutor:
         self._socket.maxmsgsize = CONTROL_BYTES + CURVE_BYTES
         self._socket.rcvhwm = QUEUE
         self._socket.handshake_ivl = 5000
+        # A worker whose connection broke comes back under its old identity; the gate lets in nobody else.
+        self._socket.router_handover = True
+        if files:
+            self._socket.heartbeat_ivl, self._socket.heartbeat_timeout = HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
         gate.guard(self._socket, f"{WORKERS}-{number}", self._admitted)
         try:
             self._socket.bind(f"tcp://{door.ip}:{door.port or '*'}")
@@ -186,6 +195,7 @@ class WorkerExecutor:
     def tick(self) -> list[AttemptEvent]:
         """See `Executor`."""
         self._read()
+        self._send_what_waits()
         if self._worker and (how := self._worker.process.poll()):
             self._worker_died(self._worker, how)
         self._look_at_clocks()
@@ -315,7 +325,7 @@ class WorkerExecutor:
         """A job does not wait for ever for a machine that others may have taken: it goes back to the queue."""
         if attempt.stop_at is not None:
             self._events.append(Stopped(attempt.lease))
-        elif now - worker.asked > self._deadlines.place:
+        elif not worker.process.has_machine and now - worker.asked > self._deadlines.place:
             self._events.append(PutBack(attempt.lease, "No machine of the cluster was free: the job waits again."))
         else:
             return
@@ -353,16 +363,31 @@ class WorkerExecutor:
         assert worker is not None
         assert worker.identity is not None
         try:
-            self._socket.send_multipart([worker.identity, encode(message)], zmq.NOBLOCK)
-        except (zmq.ZMQError, ProtocolError) as error:
-            log.warning("the worker cannot be reached (%s)", error)
+            worker.unsent.append(encode(message))
+        except ProtocolError as error:
+            log.warning("the worker cannot be told (%s)", error)
             worker.process.kill()
+        self._send_what_waits()
+
+    def _send_what_waits(self) -> None:
+        """Send it as soon as there is a connection; where none comes, the clocks end the worker."""
+        worker = self._worker
+        while worker and worker.unsent:
+            try:
+                self._socket.send_multipart([worker.identity, worker.unsent[0]], zmq.NOBLOCK)
+            except zmq.ZMQError:
+                return
+            worker.unsent.popleft()
 
     def _worker_died(self, worker: Worker, how: str) -> None:
         self._read_last_words()
         self._end_worker(worker)
         log.warning("%s %s", worker.process.name, how)
-        if self._attempt:
+        if self._attempt and not worker.process.has_begun:
+            why = f"The job waits again: {worker.process.name} {how}."
+            self._events.append(PutBack(self._attempt.lease, why))
+            self._finish_attempt()
+        elif self._attempt:
             self._lose(f"The worker process {how} while it ran this job: see {worker.process.log_said}.")
 
     def _read_last_words(self) -> None:

@@ -80,7 +80,7 @@ class WorkerProcess:
     room: Room
     popen: subprocess.Popen
     keys: KeyPair = field(repr=False)
-    waits = False
+    waits, has_machine, has_begun = False, True, True
 
     @property
     def name(self) -> str:

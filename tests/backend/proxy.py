@@ -15,14 +15,15 @@ class Proxy:
     """Attributes:
     address: what clients connect to.
     cuts: how often it has cut.
-    moved: file bytes that went each way, "up" and "down", since it was made.
+    refuses: whether it lets nobody connect for now.
+    moved: file bytes that went each way, "up" and "down", and all others, "control", since it was made.
     """
 
     def __init__(self, server_address: str, bulk: int | None = None) -> None:
-        self.cuts = 0
-        self.moved = {"up": 0, "down": 0}
+        self.cuts, self.refuses = 0, False
+        self.moved = {"up": 0, "down": 0, "control": 0}
         self._cut_at: tuple[str, int] | None = None
-        self._next_cut = None
+        self._next_cut = iter(())
         if bulk is None:
             raw = Raw(server_address)
             bulk = raw.welcome.bulk_port
@@ -37,7 +38,7 @@ class Proxy:
             self._listeners.append(listener)
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._closing = False
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def cut_each(self, direction: str, distances) -> None:
@@ -48,6 +49,15 @@ class Proxy:
 
     def cut_now(self) -> None:
         self._cut_at = (self._cut_at or ("down", 0))[0], 0
+
+    def cut_control_now(self) -> None:
+        """Cut all connections within the next message that is not of a file."""
+        self._cut_at = "control", 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has no connection."""
+        return not self._pairs
 
     def close(self) -> None:
         self._closing = True
@@ -73,6 +83,9 @@ class Proxy:
 
     def _accept(self, key) -> None:
         near, _ = key.fileobj.accept()
+        if self.refuses:
+            near.close()
+            return
         try:
             far = socket.create_connection(("127.0.0.1", key.data[1]))
         except OSError:
@@ -80,8 +93,8 @@ class Proxy:
             return
         self._pairs.append((near, far))
         is_bulk = key.data[2]
-        self._selector.register(near, selectors.EVENT_READ, ("move", far, "up" if is_bulk else ""))
-        self._selector.register(far, selectors.EVENT_READ, ("move", near, "down" if is_bulk else ""))
+        self._selector.register(near, selectors.EVENT_READ, ("move", far, "up" if is_bulk else "control"))
+        self._selector.register(far, selectors.EVENT_READ, ("move", near, "down" if is_bulk else "control"))
 
     def _move(self, key) -> None:
         _, other, direction = key.data
@@ -95,8 +108,7 @@ class Proxy:
         except OSError:
             self._cut()
             return
-        if direction:
-            self.moved[direction] += len(data)
+        self.moved[direction] += len(data)
         if cut and self.moved[direction] >= self._cut_at[1]:
             self._cut()
             self.cuts += 1

@@ -2,7 +2,8 @@
 
 Prints the head's address. Each node has a folder for its workers, FOLDER/node-1 and so on. Then it does what it is told
 by lines: "kill 1", "stop 1", "go on 1" (a node with all its processes, at once, as when a machine loses its power or
-its cable), "add", "add gpus 2" (as FOLDER/bin/nvidia-smi lists them). It ends the cluster when its input closes.
+its cable), "add", "add old" (with an EX-4D of another version), "add gpus 2" (as FOLDER/bin/nvidia-smi lists them). It
+ends the cluster when its input closes.
 """
 
 import os
@@ -45,6 +46,15 @@ def main() -> None:
         what, _, number = line.strip().rpartition(" ")
         if line.strip() == "add":
             add()
+        elif line.strip() == "add old":
+            old = os.path.join(folder, "old")
+            os.mkdir(old)
+            with open(os.path.join(old, "sitecustomize.py"), "w") as file:
+                file.write("import ex4d\nex4d.__version__ = '0.0.1'\n")
+            usual = os.environ["PYTHONPATH"]
+            os.environ["PYTHONPATH"] = old + os.pathsep + usual
+            add()
+            os.environ["PYTHONPATH"] = usual
         elif what == "add gpus":
             os.environ["PATH"] = os.path.join(folder, "bin") + os.pathsep + os.environ["PATH"]
             add(int(number))

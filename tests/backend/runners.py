@@ -45,6 +45,15 @@ def copy(job, locate, out, progress):
     return {"suffix": Path(job.source.clip[0].name).suffix, "pid": os.getpid(), "coverage": [0.5, 1.0]}
 
 
+def copy_in_steps(job, locate, out, progress):
+    """Behaves like `copy`, for two seconds."""
+    for step in range(1, 101):
+        progress("copy", step, 100)
+        time.sleep(0.02)
+    (out / "result.mp4").write_bytes(locate(job.source.clip[0]).read_bytes())
+    return {}
+
+
 def take(job, locate, out, progress):
     """The clip's content as a result, and a small movie of it."""
     content = locate(job.source.clip[0]).read_bytes()

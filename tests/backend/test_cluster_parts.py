@@ -1,6 +1,9 @@
 """What of a cluster can be tried without Ray: addresses, places for workers, and jobs that wait for a machine."""
 
 import socket
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,11 +57,21 @@ def test_without_ray_it_is_said_how_to_get_it(tmp_path, monkeypatch):
 def test_a_server_that_other_machines_cannot_reach_has_no_workers_there():
     there = SimpleNamespace(others=["10.0.0.7"])
     with pytest.raises(
-        InputError, match=r"as 10\.0\.0\.7, cannot reach a server on 127\.0\.0\.1: start it with --address"
+        InputError, match=r"such as 10\.0\.0\.7, cannot reach a server on 127\.0\.0\.1: start it with --address"
     ):
         check_reach("127.0.0.1", there)
     check_reach("0.0.0.0", there)
     check_reach("127.0.0.1", SimpleNamespace(others=[]))
+
+
+def test_an_order_to_a_process_that_has_ended_is_dropped_also_while_no_other_could_be_started():
+    process = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.PIPE)
+    process.wait()
+    driver = SimpleNamespace(_process=process)
+    Cluster.send(driver, order="kill", worker=1)  # a broken pipe
+    with suppress(OSError):
+        process.stdin.close()
+    Cluster.send(driver, order="kill", worker=1)
 
 
 def test_each_worker_of_a_machine_has_a_folder_of_its_own_and_finds_what_was_fetched_before(tmp_path):
@@ -92,12 +105,13 @@ class Waiting:
     """A worker process for which no machine is found, or one at last."""
 
     name, device, log_said, public, waits = "worker 1", "", "nowhere", "", True
+    has_machine = has_begun = False
 
     def __init__(self) -> None:
-        self.is_killed = False
+        self.is_killed, self.how = False, None
 
     def poll(self) -> str | None:
-        return "was ended" if self.is_killed else None
+        return "was ended" if self.is_killed else self.how
 
     def ask_to_end(self) -> None:
         self.kill()
@@ -168,6 +182,36 @@ def test_a_job_for_which_no_machine_is_found_goes_back_to_the_queue_and_the_atte
     bench.launcher.room = True
     bench.after(2)
     assert (bench.journal.get("job").state, bench.journal.get("job").attempt) == ("running", 1)
+
+
+def test_a_machine_that_takes_long_to_start_a_worker_is_waited_for(bench):
+    bench.journal.add("job", JOB, "local")
+    bench.after(50)
+    bench.launcher.launched[0].has_machine = True
+    bench.after(200)
+    assert (bench.journal.get("job").state, bench.journal.get("job").attempt) == ("running", 1)
+    assert not bench.launcher.launched[0].is_killed
+
+
+def test_a_machine_that_cannot_start_a_worker_costs_a_job_no_attempt_and_the_reason_is_said(bench, caplog):
+    bench.journal.add("job", JOB, "local")
+    for number in range(3):
+        bench.after(10)
+        assert bench.journal.get("job").state == "running"
+        bench.launcher.launched[number].how = "could not be started (the tool nvidia-smi fails)"
+        bench.launcher.room = False
+        bench.after(1)
+        assert (bench.journal.get("job").state, bench.journal.get("job").attempt) == ("queued", 0)
+        assert bench.journal.events("job", 0)[-1].message == (
+            "The job waits again: worker 1 could not be started (the tool nvidia-smi fails)."
+        )
+        bench.launcher.room = True
+    assert "worker 1 could not be started (the tool nvidia-smi fails)" in caplog.text
+    bench.after(10)
+    process = bench.launcher.launched[3]
+    process.has_begun, process.waits, process.how = True, False, "ended with code 3"
+    bench.after(1)
+    assert bench.journal.get("job").attempt == 1, "one that has begun counts"
 
 
 def test_a_job_that_waits_for_a_machine_is_cancelled_at_once(bench):

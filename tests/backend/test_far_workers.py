@@ -5,23 +5,34 @@ import os
 import uuid
 from pathlib import Path
 from socket import gethostname
+from types import SimpleNamespace
 
 import pytest
 import zmq
-from ex4d_server import courier
+from ex4d_server import blobs, courier
+from ex4d_server.access import authorize
 from ex4d_server.blobs import BlobStore, StoreLimits
 from ex4d_server.bulk import Bulk
 from ex4d_server.content import run
 from ex4d_server.courier import Courier, Depot, connecting
+from ex4d_server.devices import Device
+from ex4d_server.executor import Deadlines
 from ex4d_server.gate import FILES, Gate
+from ex4d_server.journal import Journal
+from ex4d_server.launcher import Door
 from ex4d_server.lent_files import LentFiles
-from ex4d_server.orders import Finished, Made
+from ex4d_server.orders import Finished, Made, Step, Stopped
 from ex4d_server.sessions import Sessions
+from ex4d_server.worker_executor import WorkerExecutor
+from ex4d_server.worker_process import Room, WorkerProcess
 from proxy import Proxy
 from server_process import until
 
 from ex4d.errors import Cancelled, ServerError
-from ex4d.jobs.keys import ClientKeys, KeyPair
+from ex4d.jobs import hosts
+from ex4d.jobs.client import Client
+from ex4d.jobs.hosts import KnownServer
+from ex4d.jobs.keys import ClientKeys, KeyPair, client_keys, shown_key
 from ex4d.jobs.messages import Result
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.requests import Blob, Reconstruct, Source
@@ -131,6 +142,25 @@ def test_a_full_disk_of_the_workers_machine_is_named_as_its_own(server, far, con
     )
 
 
+def test_a_take_of_a_far_worker_has_its_proxy_for_a_client_of_another_key(server, far, tmp_path, shot):
+    """On a client's own machine nobody needs one; this key stands for a machine elsewhere."""
+    authorize(server.state, shown_key(hosts.own_pair().public), "anna")
+    far()
+    known = KnownServer("gpu-box", server.address, client_keys(server.state).server)
+    content = os.urandom(3 * MB)
+    client = Client(server.address, tmp_path / "anna", known=known)
+    job_id = client.submit(*shot("take", content))
+    last = client.wait(job_id, timeout=30)
+    client.close()
+    assert last.state == "done", last.message
+    assert last.files["result.mp4"].read_bytes() == content
+    assert server.terminate() == 0
+    journal = Journal(server.state / "journal.sqlite")
+    proxy = journal.result(job_id).proxy
+    journal.close()
+    assert (server.state / "blobs" / proxy.sha256).read_bytes() == content[: len(content) // 50]
+
+
 class Desk:
     """A server's socket for files, and what it lends."""
 
@@ -181,6 +211,82 @@ def depot(tmp_path):
     depot = Depot(tmp_path / "worker")
     yield depot
     depot.store.close()
+
+
+class Elsewhere:
+    """Starts workers as a machine of a cluster does; they reach the server by 127.0.0.2."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self.launched = folder, []
+
+    def can_launch(self) -> bool:
+        return True
+
+    def launch(self, whom):
+        log = self._folder / "worker.log"
+        room = Room(self._folder, 1, Device("elsewhere, CPU"), log, str(log))
+        base = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        self.launched.append(
+            WorkerProcess.start(room, KeyPair.new(), whom, "--runner", "runners:make", "--far", base=base)
+        )
+        return self.launched[-1]
+
+
+@pytest.mark.parametrize("steps_until_cut", [1, 60])
+def test_a_worker_whose_connection_breaks_in_the_middle_of_a_job_ends_it_under_the_same_lease(
+    desk, tmp_path, steps_until_cut
+):
+    (tmp_path / "elsewhere").mkdir()
+    launcher = Elsewhere(tmp_path / "elsewhere")
+    executor = WorkerExecutor(
+        desk.context, desk.gate, launcher, door=Door(reached_at="127.0.0.2"), files=desk.lent, deadlines=Deadlines()
+    )
+    proxy = Proxy(executor._address, desk.bulk.port)
+    content = os.urandom(MB)
+    executor.start(7, job_of(desk.keep(content, "copy_in_steps.mp4")), "owner")
+    events, ended = [], []
+
+    def look() -> bool:
+        events.extend(executor.tick())
+        ended.extend(event for event in events if not isinstance(event, Step))
+        if proxy.cuts == 0 and any(event.step >= steps_until_cut for event in events if isinstance(event, Step)):
+            proxy.cut_control_now()
+        return bool(ended)
+
+    until(look, seconds=60)
+    assert proxy.cuts >= 1
+    (finished,) = ended
+    assert isinstance(finished, Finished), finished
+    assert finished.lease == 7
+    (made,) = finished.result.files
+    assert desk.store.path(made.sha256).read_bytes() == content
+    assert len(launcher.launched) == 1
+    executor.close()
+    proxy.close()
+
+
+def test_an_order_that_is_given_while_the_connection_is_made_anew_reaches_the_worker(desk, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    launcher = Elsewhere(tmp_path / "elsewhere")
+    deadlines = Deadlines(cancel=30.0)
+    executor = WorkerExecutor(
+        desk.context, desk.gate, launcher, door=Door(reached_at="127.0.0.2"), files=desk.lent, deadlines=deadlines
+    )
+    proxy = Proxy(executor._address, desk.bulk.port)
+    executor.start(7, job_of(desk.keep(b"clip", "slow.mp4")), "owner")
+    events = []
+    until(lambda: events.extend(executor.tick()) or any(getattr(event, "stage", "") == "wait" for event in events))
+    proxy.refuses = True
+    proxy.cut_control_now()
+    until(lambda: proxy.is_idle)
+    executor.cancel(7)
+    executor.tick()
+    proxy.refuses = False
+    until(lambda: events.extend(executor.tick()) or not isinstance(events[-1], Step))
+    assert events[-1] == Stopped(7)
+    assert launcher.launched[0].poll() is None
+    executor.close()
+    proxy.close()
 
 
 def job_of(*blobs: Blob) -> Reconstruct:
@@ -266,6 +372,51 @@ def test_files_whose_connection_is_cut_again_and_again_arrive_whole(desk, depot,
     assert proxy.cuts == 4
     mover.close()
     proxy.close()
+
+
+def test_a_file_is_expected_for_as_long_as_the_attempt_lasts_however_slow_the_link(desk, tmp_path):
+    now = [desk.store._clock()]
+    desk.store._clock = lambda: now[0]
+    session = desk.lent.open(desk.keys.public, job_of(Blob("0" * 64, 1, "x.mp4")))
+    for name in ("one.mp4", "two.mp4", "three.mp4"):
+        (tmp_path / name).write_bytes(os.urandom(600_000))
+    one, two, three = (blob_of(tmp_path / name) for name in ("one.mp4", "two.mp4", "three.mp4"))
+    assert desk.lent.expect(session, Made(1, (one, two, three))) == ""
+    mover = desk.courier(session)
+    mover.send((one,), tmp_path)
+    now[0] += 3600
+    desk.store.missing([Blob("1" * 64, 5, "of another.mp4")], "another")
+    mover.send((two,), tmp_path)
+    assert desk.store.path(two.sha256).read_bytes() == (tmp_path / "two.mp4").read_bytes()
+    assert desk.store.usage().promised == 600_000 + 5
+    desk.lent.close(session)
+    assert desk.store.usage().promised == 5, "the room for what did not come is free again"
+    mover.close()
+
+
+def test_a_worker_whose_disk_is_full_of_earlier_files_removes_them_before_it_fetches(desk, depot, monkeypatch):
+    size = 100_000
+    mine = desk.keep(os.urandom(size), "mine.mp4")
+    old = Blob(hashlib.sha256(b"o" * size).hexdigest(), size, "old.mp4")
+    depot.store.missing([old])
+    run(depot.store.put(old.sha256, old.size, 0, b"o" * size))
+    later = depot.store._clock() + 3600
+    depot.store._clock = lambda: later
+    run(depot.store.work())  # so that no sweep is due
+    whole, folder = blobs.SPARE_BYTES + size + 1000, depot.store.path("")
+
+    def disk(path) -> SimpleNamespace:
+        """A disk that has room for one of the two."""
+        return SimpleNamespace(free=whole - sum(file.stat().st_size for file in folder.iterdir()))
+
+    there = []
+    monkeypatch.setattr(blobs.shutil, "disk_usage", disk)
+    session = desk.lent.open(desk.keys.public, job_of(mine))
+    mover = desk.courier(session, progress=lambda *told: there.append(depot.store.path(old.sha256).exists()))
+    mover.fetch([mine], depot.store)
+    assert depot.store.path(mine.sha256).read_bytes() == desk.store.path(mine.sha256).read_bytes()
+    assert not any(there), "before the first byte comes"
+    mover.close()
 
 
 def test_a_damaged_file_is_not_kept(desk, depot):

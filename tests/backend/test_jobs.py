@@ -255,7 +255,10 @@ def test_a_worker_that_dies_costs_its_attempts_and_the_next_job_works(server, co
     ("runner", "sentence"),
     [
         ("refuse", "The depth holds zeros: mask them first."),
-        ("surprise", "unexpected error (KeyError: 'no such thing'); the server's log has the details"),
+        (
+            "surprise",
+            "'no such thing'); the worker's log has the details: logs/worker.log in the server's state folder.",
+        ),
         ("nonsense", "The job's result cannot be sent"),
         ("chatter", "over the limit"),
     ],
