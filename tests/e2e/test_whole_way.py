@@ -206,7 +206,7 @@ def test_a_server_of_another_version_that_an_earlier_blender_has_left_can_be_sto
     assert bpy.ops.ex4d.server_start() == {"FINISHED"}
     process, now.server.process = now.server.process, None  # as after a crash
     now.disconnect()
-    monkeypatch.setattr("ex4d.jobs.client.PROTOCOL_VERSION", PROTOCOL_VERSION + 1)
+    monkeypatch.setattr("ex4d.jobs.link.PROTOCOL_VERSION", PROTOCOL_VERSION + 1)
     now.connect()
     tick_until(lambda: now.client.status == "refused")
     assert "too old for EX-4D" in now.state.trouble
