@@ -35,6 +35,8 @@ def draw(mask: bpy.types.Mask, frame: int, size: tuple[int, int], folder: Path) 
         render.resolution_x, render.resolution_y, render.resolution_percentage = *size, 100
         render.use_sequencer, render.use_compositing = False, True
         render.dither_intensity = 0
+        for kept in ("date", "time", "render_time", "memory"):  # written into the file, so that no two are the same
+            setattr(render, f"use_stamp_{kept}", False)
         render.filepath = str(folder / "frame_")
         still = render.image_settings
         still.file_format, still.color_mode, still.color_depth = "PNG", "BW", "8"

@@ -218,7 +218,9 @@ def test_another_clip_that_is_opened_meanwhile_takes_the_place_of_the_search(sce
     now = session.current()
     tick_until(lambda: now.state.job_id)
     first, jobs, submit = now.state.job_id, [], Client.submit
-    monkeypatch.setattr(Client, "submit", lambda self, job, files: jobs.append(job) or submit(self, job, files))
+    monkeypatch.setattr(
+        Client, "submit", lambda self, job, files, **more: jobs.append(job) or submit(self, job, files, **more)
+    )
     ended, cancel = [], Client.cancel
     monkeypatch.setattr(Client, "cancel", lambda self, job_id: ended.append(job_id) or cancel(self, job_id))
     assert bpy.ops.ex4d.open_clip.poll()
@@ -249,7 +251,9 @@ def test_find_camera_looks_again_and_leaves_out_what_a_mask_says(scene, tmp_path
     mask.pixels = [0.0, 0.0, 0.0, 1.0] * (384 * 208)
     mask.save()
     jobs, submit = [], Client.submit
-    monkeypatch.setattr(Client, "submit", lambda self, job, files: jobs.append(job) or submit(self, job, files))
+    monkeypatch.setattr(
+        Client, "submit", lambda self, job, files, **more: jobs.append(job) or submit(self, job, files, **more)
+    )
     scene.ex4d.motion, scene.ex4d.moving_path = "TRIPOD", mask.filepath_raw
     assert bpy.ops.ex4d.find_camera() == {"FINISHED"}
     (blob,) = jobs[-1].source.moving

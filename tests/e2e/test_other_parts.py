@@ -30,7 +30,9 @@ def test_fewer_frames_and_more_are_one_click_each_and_camera_and_takes_stay(scen
 
     _camera, compat, _objects, session, takes = addon_modules()
     jobs, submit = [], Client.submit
-    monkeypatch.setattr(Client, "submit", lambda self, job, files: jobs.append(job) or submit(self, job, files))
+    monkeypatch.setattr(
+        Client, "submit", lambda self, job, files, **more: jobs.append(job) or submit(self, job, files, **more)
+    )
     assert bpy.ops.ex4d.open_clip(filepath=str(lonely), frames=9, longest_side=256) == {"FINISHED"}
     facts = scene.ex4d
     assert (facts.clip_frames, facts.clip_width, facts.clip_height) == (49, 512, 288)
