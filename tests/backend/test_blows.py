@@ -23,10 +23,10 @@ from ex4d.jobs.messages import Follow, Ping, Pong, Result, Submit, Unload
 from ex4d.pipeline.requests import job_hash
 
 
-@pytest.fixture
-def worker_port(server, connect, shot):
-    """A server with a worker that is warm; the address on which workers talk to it."""
-    server.start()
+@pytest.fixture(params=[1, 3], ids=["one worker", "three workers"])
+def worker_port(request, server, connect, shot):
+    """A server of which one worker is warm; the address on which that one talks to it."""
+    server.start(workers=request.param)
     client = connect(server)
     job, files = shot("copy")
     assert client.wait(client.submit(job, files), timeout=20).state == "done"
