@@ -1,0 +1,5 @@
+"""`ex4d evaluate`: measure results."""
+
+import typer
+
+evaluate = typer.Typer(no_args_is_help=True, help="Measure results, and make tables of the figures.")

@@ -1,0 +1,1 @@
+"""Measures of results, with and without a true view to compare with."""
