@@ -18,6 +18,7 @@ from ex4d.cli.models import models
 from ex4d.cli.output import fail
 from ex4d.cli.recon import recon
 from ex4d.cli.run import run_job
+from ex4d.cli.train import train
 from ex4d.cli.unload import unload
 from ex4d.errors import EX4DError
 
@@ -27,6 +28,7 @@ OWN = {
     "generate": generate,
     "again": again,
     "run": run_job,
+    "train": train,
     "camera": camera,
     "demo": demo,
     "doctor": doctor,

@@ -1,5 +1,62 @@
 """`ex4d train`: make an EX-4D adapter, and what it is made from."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from ex4d.cli.output import bars, results, say
+
 train = typer.Typer(no_args_is_help=True, help="Train an EX-4D adapter on ordinary videos with simulated masks.")
+
+
+@train.command()
+def masks(
+    videos: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of videos, a list of them (.txt, one a line), or a table such as OpenVid's (.csv)."
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder of the dataset; a run that was interrupted goes on there.")],
+    frames: Annotated[int, typer.Option("--frames", min=2, max=1025, help="Frames of each clip.")] = 49,
+    size: Annotated[int, typer.Option("--size", min=64, max=2048, help="Side of the square clips in pixels.")] = 512,
+    masks: Annotated[int, typer.Option("--masks", min=1, max=100, help="Masks of each clip.")] = 8,
+    clips_a_video: Annotated[
+        int, typer.Option("--clips_a_video", min=0, max=1_000_000, help="Most clips taken from one video; 0 for all.")
+    ] = 4,
+    depth_estimator: Annotated[
+        str, typer.Option("--depth_estimator", help="Where depth comes from, as in `ex4d depth`.")
+    ] = "auto",
+    accept_licence: Annotated[
+        bool, typer.Option("--accept_licence", help="Accept the terms of the depth estimator.")
+    ] = False,
+    tracker: Annotated[str, typer.Option("--tracker", help="What follows points for tracking masks.")] = "lk",
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            "--processes",
+            min=1,
+            max=256,
+            help="Videos at a time, 1 GB of memory each. Default: 1 with a depth model, else one for two cores.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn at random.")] = 0,
+) -> None:
+    """Make a dataset: clips without cuts, and several simulated masks for each.
+
+    Leaves the dataset, and a contact sheet of its masks in it. Videos that cannot be used are left out and listed.
+    """
+    from ex4d.training.dataset import SHEET, DatasetSettings
+    from ex4d.training.making import left_out, make
+    from ex4d.training.mask_sheet import mask_sheet
+    from ex4d.training.sources import videos as videos_in
+
+    settings = DatasetSettings(frames, size, masks, clips_a_video, depth_estimator, tracker, seed)
+    found = videos_in(videos)
+    with bars() as progress:
+        made = make(found, out, settings, processes=processes, accept_licence=accept_licence, progress=progress)
+        mask_sheet(made, out / SHEET)
+    notes = dict.fromkeys(note for video in made.about.videos for note in video.notes)
+    say(f"{len(made.clips)} clips with {made.masks} masks each.", *notes, *left_out(made.about))
+    results(out, out / SHEET)

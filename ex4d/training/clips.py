@@ -1,0 +1,90 @@
+"""Clips of a video: square, of so many frames, and without cuts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ex4d.errors import InputError
+from ex4d.geometry.intrinsics import FrameFit
+from ex4d.media.clip import Clip, ClipSource, open_source
+from ex4d.source_camera.find import cuts_in
+from ex4d.source_camera.tracks import Tracks
+from ex4d.training.trackers import lucas_kanade
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A clip of a video.
+
+    Attributes:
+        clip: its frames, square.
+        tracks: points followed through them by `lucas_kanade`.
+        cuts: how many cuts were found since the piece before.
+    """
+
+    clip: Clip
+    tracks: Tracks
+    cuts: int
+
+
+def pieces(path: Path, frames: int, size: int, most: int) -> Iterator[Piece]:
+    """Clips of a video that are each one shot, one after the other.
+
+    Each picture is scaled until its shorter side is `size`, and cropped about the centre. Where the points that are
+    followed get lost together, there is a cut, and the next clip begins behind it.
+
+    Args:
+        path: the video.
+        frames: of each clip.
+        size: side of its pictures in pixels.
+        most: so many clips at most; 0 for all.
+
+    Raises:
+        InputError: it cannot be read, is too short or too small, or holds no shot that is long enough.
+    """
+    source = open_source(path)
+    info = source.info
+    if min(info.width, info.height) < size:
+        raise InputError(f"its pictures of {info.width}x{info.height} are smaller than {size} pixels")
+    if info.frames < frames:
+        raise InputError(f"it has {info.frames} frames, and a clip needs {frames}")
+    start = done = cuts = 0
+    while start + frames <= info.frames and not (most and done == most):
+        clip = _read(source, start, frames, size)
+        tracks = lucas_kanade(clip.frames)
+        if found := cuts_in(tracks):
+            cuts += len(found)
+            start += found[-1]
+            continue
+        yield Piece(clip, tracks, cuts)
+        done, cuts = done + 1, 0
+        start += frames
+    if not done:
+        raise InputError(f"it is cut {cuts} times, and no shot in it has {frames} frames")
+
+
+def _read(source: ClipSource, start: int, frames: int, size: int) -> Clip:
+    """So many frames from `start` on."""
+    info = source.info
+    longest = -(-size * max(info.width, info.height) // min(info.width, info.height))
+    whole = source.fit(longest, multiple=1)
+    fit = FrameFit(info.width, info.height, whole.scaled_width, whole.scaled_height, size, size)
+    inside = replace(fit, scaled_width=whole.width, scaled_height=whole.height)
+    result = np.empty((frames, size, size, 3), np.uint8)
+    notes: list[str] = []
+    reading = source.frames(start, start + frames, longest_side=longest, multiple=1, tell=notes.append)
+    for t, frame in enumerate(reading):
+        result[t] = frame[inside.top : inside.top + size, inside.left : inside.left + size]
+    return Clip(
+        result,
+        info.fps,
+        source.path.name,
+        start,
+        fit,
+        tuple(notes),
+        info.frames,
+        source.content.shown[start : start + frames],
+        source.content.stored_pictures,
+    )

@@ -1,0 +1,203 @@
+"""Making a dataset of videos: clips, their depth and tracks, and simulated masks, in several processes."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ex4d.depth import registry
+from ex4d.errors import EX4DError, InputError
+from ex4d.pipeline.hashing import blob_of
+from ex4d.progress import Progress, silent
+from ex4d.training.clips import Piece, pieces
+from ex4d.training.dataset import (
+    ABOUT,
+    CLIPS,
+    VERSION,
+    VIDEOS,
+    About,
+    ClipFacts,
+    Dataset,
+    DatasetSettings,
+    Given,
+    read_about,
+    read_json,
+    write_clip,
+    write_json,
+)
+from ex4d.training.simulated import Source, seeded, simulate
+from ex4d.training.sources import Video
+from ex4d.training.trackers import LUCAS_KANADE, follow_with, tracker
+from ex4d.training.workers import in_processes
+
+STAGE = "Videos"
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One video for a process, with what it needs besides."""
+
+    video: Video
+    out: Path
+    settings: DatasetSettings
+    accept_licence: bool
+    threads: int
+
+
+def make(
+    videos: Sequence[Video],
+    out: Path,
+    settings: DatasetSettings,
+    *,
+    processes: int | None = None,
+    accept_licence: bool = False,
+    progress: Progress = silent,
+) -> Dataset:
+    """Make a dataset, or go on with one that was interrupted.
+
+    A video that cannot be used is left out, and the description says why. What is made depends on the videos' content,
+    the settings and the estimator alone, not on how many processes make it or how often they were interrupted.
+
+    Args:
+        videos: what it is made of.
+        out: its folder.
+        settings: what it is made with; those of an unfinished one that goes on.
+        processes: each needs 1 GB of memory at the usual size, and what the depth estimator does; None takes one where
+            depth comes from a model, and else one for two cores.
+        accept_licence: the user accepts the terms of the depth estimator.
+        progress: told after each video.
+
+    Raises:
+        InputError: the folder holds something else, a setting cannot be used, no video gave a clip, or the
+            disk is full.
+    """
+    spec = registry.choose(settings.depth_estimator).spec if settings.depth_estimator != "file" else None
+    if spec is not None and spec.terms and not accept_licence:
+        raise InputError(f"{spec.terms}: accept these terms first, or choose another estimator.")
+    tracker(settings.tracker)
+    cores = os.cpu_count() or 1
+    count = processes or (1 if spec is not None and spec.parts else max(1, cores // 2))
+    _begin(out, settings)
+    items = [_Item(video, out, settings, accept_licence, max(1, cores // count)) for video in videos]
+    given: dict[int, Given] = {}
+    progress(STAGE, 0, len(items))
+    for number, result in in_processes(_of_video, items, min(count, len(items))):
+        name = videos[number].path.name
+        given[number] = result or Given(name, why="the process that read it crashed")
+        progress(STAGE, len(given), len(items))
+    about = _all_of([given[number] for number in range(len(items))], settings)
+    if not about.clips:
+        raise InputError(f"No clip could be made. {' '.join(left_out(about))}")
+    write_json(out / ABOUT, about)
+    return Dataset.open(out)
+
+
+def left_out(about: About) -> tuple[str, ...]:
+    """Sentences about the videos that gave no clip: how many, and why; those with one reason together."""
+    without = [video for video in about.videos if not video.clips]
+    sentences = []
+    for why, count in Counter(video.why for video in without).most_common():
+        names = [video.video for video in without if video.why == why]
+        more = f" and {count - 3} more" if count > 3 else ""
+        sentences.append(f"{', '.join(names[:3])}{more}: {why}.")
+    if not sentences:
+        return ()
+    return (f"{len(without)} of {len(about.videos)} videos were left out.", *sentences)
+
+
+def _begin(out: Path, settings: DatasetSettings) -> None:
+    """Make the folder, or see that it holds the beginning of this dataset."""
+    if (out / ABOUT).exists():
+        there = read_about(out).settings
+        if there != settings:
+            raise InputError(f"The dataset {out} was begun with other settings: use the same, or another folder.")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} holds something else than a dataset: choose a new or empty folder.")
+    try:
+        for folder in (out / CLIPS, out / VIDEOS):
+            folder.mkdir(parents=True, exist_ok=True)
+            for half in folder.glob(".*.*.*"):  # of a process that was killed, see `ex4d.storage.atomic.replacing`
+                shutil.rmtree(half, ignore_errors=True) if half.is_dir() else half.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {out} cannot be made: {error.strerror}; choose another one.") from error
+    if not (out / ABOUT).exists():
+        write_json(out / ABOUT, About(VERSION, settings))
+
+
+def _all_of(given: Sequence[Given], settings: DatasetSettings) -> About:
+    """The description of the whole, in the order of the videos; the second of two with the same clips gives none."""
+    videos: list[Given] = []
+    clips: dict[str, str] = {}
+    for one in given:
+        if one.clips and one.clips[0] in clips:
+            one = replace(one, clips=(), why=f"it is the same as {clips[one.clips[0]]}")
+        clips.update(dict.fromkeys(one.clips, one.video))
+        videos.append(one)
+    return About(VERSION, settings, True, tuple(clips), tuple(videos))
+
+
+def _of_video(item: _Item) -> Given:
+    """Make the clips of a video, unless that was done before.
+
+    Raises:
+        InputError: they cannot be written.
+    """
+    import cv2
+
+    cv2.setNumThreads(item.threads)
+    name = item.video.path.name
+    try:
+        content = blob_of(item.video.path).sha256
+    except EX4DError as error:
+        return Given(name, why=str(error))
+    record = item.out / VIDEOS / f"{content}.json"
+    if record.exists():
+        kept: Given = read_json(record, Given, "video's record")
+        return replace(kept, video=name)
+    given = _made(item, content)
+    write_json(record, given)
+    return given
+
+
+def _made(item: _Item, content: str) -> Given:
+    name, settings = item.video.path.name, item.settings
+    clips: list[str] = []
+    notes: dict[str, None] = {}
+    cuts = 0
+    every = pieces(item.video.path, settings.frames, settings.size, settings.clips_a_video)
+    while True:
+        try:
+            piece = next(every, None)
+            source, depth = (None, "") if piece is None else _known(item, piece)
+        except EX4DError as error:  # of this video; those of writing come from below
+            why = str(error).replace(str(item.video.path), name).removesuffix(".")
+            if not clips:
+                return Given(name, cuts=cuts, why=why)
+            notes[f"Not all of it was used: {why}."] = None
+            break
+        if piece is None or source is None:
+            break
+        start = piece.clip.start
+        folder = item.out / CLIPS / f"{content[:16]}-{start:06d}"
+        if not folder.exists():
+            draw = seeded(settings.seed, content, start)
+            made = [simulate(source, draw(number)) for number in range(settings.masks)]
+            write_clip(folder, source.frames, piece.clip.fps, ClipFacts(name, start, item.video.caption, depth), made)
+        clips.append(folder.name)
+        cuts += piece.cuts
+        notes.update(dict.fromkeys(piece.clip.notes))
+        notes.update(dict.fromkeys(source.depth.notes))
+    return Given(name, tuple(clips), cuts, notes=tuple(notes))
+
+
+def _known(item: _Item, piece: Piece) -> tuple[Source, str]:
+    """A clip with its depth and tracks, and which estimator the depth is of."""
+    clip, settings = piece.clip, item.settings
+    depth = registry.estimate(
+        settings.depth_estimator, clip, video=item.video.path, accept_licence=item.accept_licence
+    ).depth
+    spec = tracker(settings.tracker)
+    tracks = piece.tracks if spec == LUCAS_KANADE else follow_with(spec, clip.frames)
+    return Source(clip.frames, depth, tracks), depth.provider

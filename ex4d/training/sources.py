@@ -1,0 +1,96 @@
+"""Which videos a dataset is made of: a folder, a list, or a table of names and captions such as OpenVid's."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ex4d.errors import InputError
+from ex4d.storage.atomic import check_there
+from ex4d.storage.names import VIDEO_ENDINGS, natural_order
+
+NAME_COLUMNS, CAPTION_COLUMNS = ("video", "video_path", "path", "file"), ("caption", "text", "prompt")
+"""Columns of a table, the first that is there being taken; OpenVid's are `video` and `caption`."""
+
+CAPTION_BYTES = 1 << 16
+"""Longest caption in a file beside a video."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """A video to take clips from.
+
+    Attributes:
+        path: the file.
+        caption: what is seen; empty where nobody says.
+    """
+
+    path: Path
+    caption: str = ""
+
+
+def videos(source: Path) -> list[Video]:
+    """The videos that a path names, in a fixed order.
+
+    A folder gives all videos in it and below, a text file (.txt) one path a line, and a table (.csv) a row each. Paths
+    are relative to the file; a table's names may also lie in any folder beside it, as OpenVid's archives unpack.
+    Captions come from the table, or from a text file of the video's name beside it.
+
+    Args:
+        source: folder, list, table, or one video.
+
+    Raises:
+        InputError: nothing there, or no video in it.
+    """
+    source = check_there(source, "folder, list or table of videos")
+    if source.is_dir():
+        found = [_captioned(path) for path in _below(source)]
+    elif source.suffix.lower() == ".txt":
+        lines = (line.strip() for line in _text(source).splitlines())
+        found = [_captioned(source.parent / line) for line in lines if line and not line.startswith("#")]
+    elif source.suffix.lower() == ".csv":
+        found = list(_of_table(source))
+    else:
+        found = [_captioned(source)]
+    if not found:
+        raise InputError(f"There is no video in {source}: name a folder with videos, a list of them, or a table.")
+    return found
+
+
+def _below(folder: Path) -> list[Path]:
+    """All videos in a folder and those below, in natural order."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_ENDINGS and path.is_file())
+    mine = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    return sorted(mine, key=lambda path: (natural_order(path.parent), str(path.parent), natural_order(path), path.name))
+
+
+def _captioned(path: Path) -> Video:
+    beside = path.with_suffix(".txt")
+    if not beside.is_file() or beside.stat().st_size > CAPTION_BYTES:
+        return Video(path)
+    return Video(path, " ".join(_text(beside).split()))
+
+
+def _of_table(table: Path) -> Iterator[Video]:
+    by_name = {path.name: path for path in reversed(_below(table.parent))}
+    rows = csv.DictReader(_text(table).splitlines(keepends=True))
+    columns = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
+    name_of = next((columns[name] for name in NAME_COLUMNS if name in columns), None)
+    caption_of = next((columns[name] for name in CAPTION_COLUMNS if name in columns), None)
+    if name_of is None:
+        raise InputError(f"{table} has no column {NAME_COLUMNS[0]!r}, but {', '.join(columns) or 'none'}: add one.")
+    try:
+        for row in rows:
+            if name := (row[name_of] or "").strip():
+                path = table.parent / name
+                there = path if path.is_file() else by_name.get(Path(name).name, path)
+                yield Video(there, " ".join(((row[caption_of] or "") if caption_of else "").split()))
+    except csv.Error as error:
+        raise InputError(f"{table} cannot be read as a table ({error}): write it as CSV.") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text in UTF-8: save it so.") from error
