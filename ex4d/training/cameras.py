@@ -46,8 +46,8 @@ def sampled(mesh: DWMesh, random: np.random.Generator) -> tuple[CameraPath, str]
         poses = pivots.turning_about(np.tile([0.0, 0.0, pivot], (frames, 1)), _wandering(frames, angle * side, random))
         return CameraPath(poses, lens, width, height), f"wandering {angle * side:.0f}"
     name = str(random.choice(["arc", "90", "180"]))
-    if name == "180":  # its greatest angle is reached on both sides
-        angle = min(angle, 60.0)
+    if name == "180":
+        angle = min(angle, presets.SWING_DEGREES)
     rise = float(random.uniform(0, presets.ORBIT_RISE))
     path = presets.preset(name, pivot, lens, width, height, frames, angle * side, rise=rise)
     return path, f"{'swing' if name == '180' else 'orbit'} {angle * side:.0f}"

@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ex4d.frame_numbers import in_shot
 from ex4d.render import legend
 from ex4d.render.contact_sheet import GAP, LABEL, write_picture
 from ex4d.training.dataset import Dataset
@@ -40,7 +39,7 @@ def _row(dataset: Dataset, clip: str, mask: int) -> NDArray[np.uint8]:
     said = ", ".join(filter(None, (one.kind, one.camera)))
     columns = np.linspace(0, len(sample.frames) - 1, COLUMNS).round().astype(int)
     row = np.full((LABEL + SIDE + GAP, COLUMNS * (SIDE + GAP), 3), 255, np.uint8)
-    head = f"{about.video}, from {in_shot(about.start)}, mask {mask}: {said}; {one.known:.0%} known"
+    head = f"{about.video}, frame {about.start} on, mask {mask}: {said}; {one.known:.0%} known"
     cv2.putText(row, head, (4, LABEL - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (30, 30, 30), 1, cv2.LINE_AA)
     for column, t in enumerate(columns):
         small = cv2.resize(sample.colour[t], (SIDE, SIDE), interpolation=cv2.INTER_AREA)

@@ -32,6 +32,8 @@ _FOLLOWED_PX, _GROWTH = 1.5, 1.2
 """Points that fit the motion of a patch up to this many pixels agree with it; a patch that changes its size by more
 than this factor in one frame has lost what it was on."""
 
+_BITS = 4  # of parts of pixels, in which OpenCV draws
+
 
 @dataclass
 class _Patch:
@@ -72,7 +74,8 @@ def holes(tracks: Tracks, frames: int, height: int, width: int, random: np.rando
         ]
         picture = np.zeros((height, width), np.uint8)
         for patch in live:
-            cv2.fillConvexPoly(picture, np.round(patch.corners - 0.5).astype(np.int32), 1)
+            corners = np.round((patch.corners - 0.5) * (1 << _BITS)).astype(np.int32)
+            cv2.fillConvexPoly(picture, corners, 1, shift=_BITS)
         result[t + 1] = picture > 0
     return result
 

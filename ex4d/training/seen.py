@@ -1,12 +1,14 @@
 """Which pixels of a frame another camera sees, by the frame's mesh: what a rendering mask is made of."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.geometry.mesh import DWMesh
 from ex4d.render.conditioning import coincides
 from ex4d.render.engines.cpu import reliable_vertices
 from ex4d.render.engines.numpy_reference import clip_coordinates
@@ -58,7 +60,7 @@ def double_reprojected(
 
     Args:
         scene: the frames and where they really are.
-        wrong: the same pictures and path with wrong depth.
+        wrong: the same pictures and path with wrong depth, an `open_mesh`.
         engine: what draws.
     """
     views = zip(_views(scene, engine), _views(wrong, engine), reliable_vertices(scene.mesh), strict=True)
@@ -93,9 +95,28 @@ def _seen(scene: Scene, t: int, drawn: View, place: Projected, reliable: NDArray
         return np.ones(scene.mesh.depth.shape[1:], np.bool_)
     assert drawn.surface is not None
     seen = _front_most(place, drawn.surface.inverse_distance) & (reliable > 0)
-    seen[[0, -1]] = seen[[1, -2]]
-    seen[:, [0, -1]] = seen[:, [1, -2]]
+    return with_border(seen)
+
+
+def with_border(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The same (H,W), its outer two rows and columns like their neighbours; in place.
+
+    The mesh's border stands at the shell, so that the next row too is in faces that bridge to it, always.
+    """
+    seen[:2], seen[-2:] = seen[2], seen[-3]
+    seen[:, :2], seen[:, -2:] = seen[:, 2:3], seen[:, -3:-2]
     return seen
+
+
+def open_mesh(source: DepthVideo) -> DWMesh:
+    """A mesh whose border stays where it is seen but for the four corners, which hold the faces behind in their place.
+
+    For colours alone: whoever looks past its border sees what the closed mesh hides.
+    """
+    mesh = DWMesh.from_depth(source)
+    depth = source.depth.copy()
+    depth[:, [0, 0, -1, -1], [0, -1, 0, -1]] = mesh.shell
+    return replace(mesh, depth=depth, border_is_real=True)
 
 
 def _front_most(place: Projected, inverse_distance: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -19,7 +19,7 @@ from ex4d.render.scene import Engine, Scene
 from ex4d.source_camera.tracks import Tracks
 from ex4d.synthetic.depth_errors import DepthErrors, wrong
 from ex4d.training import cameras, patches
-from ex4d.training.seen import double_reprojected, seen_from
+from ex4d.training.seen import double_reprojected, open_mesh, seen_from
 
 Kind = Literal["rendering", "tracking", "union", "full"]
 
@@ -132,7 +132,7 @@ def _rendered(
         edge=float(random.uniform(0.5, 2.0)),
     )
     wrong_depth = wrong(jittered.depth, errors, int(random.integers(1 << 32)))
-    worse = replace(scene, mesh=DWMesh.from_depth(replace(depth, depth=wrong_depth)))
+    worse = replace(scene, mesh=open_mesh(replace(depth, depth=wrong_depth)))
     colour = np.empty_like(source.frames)
     for t, (picture, known) in enumerate(double_reprojected(scene, worse, drawing)):
         colour[t] = picture

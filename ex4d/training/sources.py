@@ -61,7 +61,7 @@ def _below(folder: Path) -> list[Path]:
     """All videos in a folder and those below, in natural order."""
     found = (path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_ENDINGS and path.is_file())
     mine = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
-    return sorted(mine, key=lambda path: (natural_order(path.parent), str(path.parent), natural_order(path), path.name))
+    return sorted(mine, key=lambda path: ([natural_order(Path(part)) for part in path.relative_to(folder).parts], path))
 
 
 def _captioned(path: Path) -> Video:
