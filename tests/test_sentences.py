@@ -10,6 +10,7 @@ import pytest
 REPO = Path(__file__).parents[1]
 FOR_TERMINALS = (
     "ex4d/cli",
+    "ex4d/training",  # is reached by commands alone
     "backend/ex4d_server/commands.py",
     "backend/ex4d_server/devices.py",  # so has whoever says how many workers there are
     "backend/ex4d_server/access",  # whoever looks after a server for other machines has a terminal

@@ -17,6 +17,7 @@ from ex4d.generate import base as generate_base
 from ex4d.generate import registry as generate_registry
 from ex4d.render.engines import ENGINES, missing
 from ex4d.source_camera import da3
+from ex4d.training import trackers
 from ex4d.weights import store
 
 PACKAGES = {
@@ -51,6 +52,7 @@ def doctor() -> None:
     kinds: dict[str, plugins.Kind] = {
         generate_registry.GROUP: generate_base.Spec,
         depth_registry.GROUP: depth_base.Spec,
+        trackers.GROUP: trackers.TrackerSpec,
         commands.GROUP: commands.check_command,
     }
     for group, kind in kinds.items():

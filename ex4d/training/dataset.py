@@ -11,7 +11,7 @@ clips/<hash>-<start>/       a clip: the first 16 digits of its video's hash, and
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -123,7 +123,7 @@ class AboutClip:
 
 
 def write_clip(
-    folder: Path, frames: NDArray[np.uint8], fps: Fraction, about: "ClipFacts", made: Sequence[Simulated]
+    folder: Path, frames: NDArray[np.uint8], fps: Fraction, facts: "ClipFacts", made: Iterable[Simulated]
 ) -> None:
     """Write a clip with its masks; all or nothing.
 
@@ -131,27 +131,25 @@ def write_clip(
         folder: to write.
         frames: (T,H,W,3) uint8 sRGB.
         fps: frame rate.
-        about: where it is from.
-        made: its masks.
+        facts: where it is from.
+        made: its masks, which are written as they come.
 
     Raises:
         InputError: it cannot be written (disk full, no permission).
     """
+    packed: dict[str, NDArray[np.uint8]] = {}
+    masks: list[AboutMask] = []
     with replacing(folder) as temporary:
         temporary.mkdir()
         write_ffv1(temporary / FRAMES, frames, fps)
-        packed = {f"mask_{n:02d}": np.packbits(one.mask.reshape(len(frames), -1), axis=1) for n, one in enumerate(made)}
-        write_arrays(temporary / MASKS, packed)
         for n, one in enumerate(made):
+            packed[f"mask_{n:02d}"] = np.packbits(one.mask.reshape(len(frames), -1), axis=1)
             if one.colour is not None:
                 write_ffv1(temporary / _colour(n), one.colour, fps)
-        masks = tuple(
-            AboutMask(
-                one.kind, one.camera, "clip" if one.colour is None else "rendered", round(float(one.mask.mean()), 4)
-            )
-            for one in made
-        )
-        clip = AboutClip(about.video, about.start, str(fps), about.caption, about.depth, masks)
+            colour: Literal["clip", "rendered"] = "clip" if one.colour is None else "rendered"
+            masks.append(AboutMask(one.kind, one.camera, colour, round(float(one.mask.mean()), 4)))
+        write_arrays(temporary / MASKS, packed)
+        clip = AboutClip(facts.video, facts.start, str(fps), facts.caption, facts.depth, tuple(masks))
         write_json(temporary / CLIP, clip)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ex4d.depth import registry
-from ex4d.errors import EX4DError, InputError
+from ex4d.errors import InputError, PluginError
 from ex4d.pipeline.hashing import blob_of
 from ex4d.progress import Progress, silent
 from ex4d.training.clips import Piece, pieces
@@ -150,13 +150,16 @@ def _of_video(item: _Item) -> Given:
     name = item.video.path.name
     try:
         content = blob_of(item.video.path).sha256
-    except EX4DError as error:
-        return Given(name, why=str(error))
+    except InputError as error:
+        return Given(name, why=str(error).replace(str(item.video.path), name).removesuffix("."))
     record = item.out / VIDEOS / f"{content}.json"
     if record.exists():
         kept: Given = read_json(record, Given, "video's record")
         return replace(kept, video=name)
-    given = _made(item, content)
+    try:
+        given = _made(item, content)
+    except PluginError as error:  # which may be gone the next time, so that nothing is kept of it
+        return Given(name, why=str(error).removesuffix("."))
     write_json(record, given)
     return given
 
@@ -171,7 +174,7 @@ def _made(item: _Item, content: str) -> Given:
         try:
             piece = next(every, None)
             source, depth = (None, "") if piece is None else _known(item, piece)
-        except EX4DError as error:  # of this video; those of writing come from below
+        except InputError as error:  # of this video; those of writing come from below
             why = str(error).replace(str(item.video.path), name).removesuffix(".")
             if not clips:
                 return Given(name, cuts=cuts, why=why)
@@ -183,7 +186,7 @@ def _made(item: _Item, content: str) -> Given:
         folder = item.out / CLIPS / f"{content[:16]}-{start:06d}"
         if not folder.exists():
             draw = seeded(settings.seed, content, start)
-            made = [simulate(source, draw(number)) for number in range(settings.masks)]
+            made = (simulate(source, draw(number)) for number in range(settings.masks))
             write_clip(folder, source.frames, piece.clip.fps, ClipFacts(name, start, item.video.caption, depth), made)
         clips.append(folder.name)
         cuts += piece.cuts

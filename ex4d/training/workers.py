@@ -2,11 +2,12 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from ex4d.errors import EX4DError, InputError
@@ -14,8 +15,8 @@ from ex4d.errors import EX4DError, InputError
 
 @dataclass
 class _Worker:
-    process: SpawnProcess
-    link: Connection
+    process: BaseProcess
+    link: Any  # a `Connection`; Windows has another class for it
     item: int | None = None
 
 
@@ -40,9 +41,9 @@ def in_processes(work: Callable[[Any], Any], items: Sequence[Any], processes: in
                 if worker.item is None and todo:
                     worker.item = todo.pop()
                     worker.link.send(items[worker.item])
-            busy = {worker.link: worker for worker in workers if worker.item is not None}
+            busy: dict[Any, _Worker] = {worker.link: worker for worker in workers if worker.item is not None}
             for link in wait(list(busy)):
-                worker = busy[link]  # type: ignore[index]  # of the links that were given
+                worker = busy[link]
                 number, worker.item = worker.item, None
                 assert number is not None
                 try:
@@ -73,13 +74,14 @@ def _started(work: Callable[[Any], Any]) -> _Worker:
     return _Worker(process, ours)
 
 
-def _serve(work: Callable[[Any], Any], link: Connection) -> None:
+def _serve(work: Callable[[Any], Any], link: Any) -> None:
     """What a process does: one item after the other."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
             item = link.recv()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return
         try:
             link.send((work(item), ""))

@@ -181,6 +181,15 @@ def test_depth_of_a_file_beside_the_video_is_used(tmp_path):
     made = make(videos(tmp_path / "film.mp4"), tmp_path / "set", settings, processes=1)
     assert len(made.clips) == 2
     assert {made.about_clip(clip).depth for clip in made.clips} == {"truth"}
+    (video,) = videos(tmp_path / "film.mp4")
+    (first, _) = pieces(video.path, 9, 96, 0)
+    source, _ = making._known(making._Item(video, tmp_path, settings, False, 1), first)
+    # Columns 60 to 100 and rows 30 to 80 of the source, scaled by 138 / 160, less 21 columns.
+    board = np.argwhere(source.depth.depth[0] < 3)
+    assert np.allclose(board.min(axis=0), (26, 31), atol=1)
+    assert np.allclose(board.max(axis=0) + 1, (69, 65), atol=1)
+    assert source.depth.intrinsics[0, 0, 0] == pytest.approx(150 * 138 / 160, rel=0.01)
+    assert source.depth.intrinsics[0, :2, 2] == pytest.approx((48, 48), abs=0.6)
 
 
 def test_other_settings_or_files_in_the_folder_are_refused(tmp_path):

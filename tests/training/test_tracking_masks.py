@@ -3,12 +3,15 @@
 import cv2
 import numpy as np
 import pytest
-from films import panned, texture
+from films import panned, texture, written
 
 from ex4d.errors import InputError, PluginError
 from ex4d.source_camera.tracks import Tracks
 from ex4d.training import patches
+from ex4d.training.dataset import DatasetSettings
+from ex4d.training.making import make
 from ex4d.training.patches import holes
+from ex4d.training.sources import videos
 from ex4d.training.trackers import LUCAS_KANADE, TrackerSpec, follow_with, lucas_kanade, tracker, trackers
 
 
@@ -94,3 +97,44 @@ def test_a_tracker_that_fails_or_gives_nonsense_is_named():
 
     with pytest.raises(PluginError, match="frames that the clip does not have"):
         follow_with(TrackerSpec("other", "Other", late), panned(0, 3))
+
+
+OTHER = """
+import numpy as np
+from ex4d.source_camera.tracks import Tracks
+from ex4d.training.trackers import TrackerSpec
+
+def follow(frames):  # nine points that stand still
+    xy = np.stack(np.meshgrid([40, 48, 56], [40, 48, 56]), -1).reshape(-1, 2).astype(float)
+    count = len(frames)
+    return Tracks(np.tile(np.arange(9), count), np.repeat(np.arange(count), 9), np.tile(xy, (count, 1)), np.ones(count))
+
+SPEC = TrackerSpec("still", "Still Points", follow)
+"""
+
+
+def test_a_tracker_of_another_package_makes_the_masks_of_a_dataset(tmp_path, monkeypatch):
+    (tmp_path / "ex4d_still.py").write_text(OTHER)
+    about = tmp_path / "ex4d_still-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: ex4d-still\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[ex4d.trackers]\nstill = ex4d_still:SPEC\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    video = written(tmp_path / "film.mp4", panned(0, 9))
+    masks = {}
+    for name in ("lk", "still"):
+        settings = DatasetSettings(9, 96, 20, 1, "plane", name)
+        made = make(videos(video), tmp_path / name, settings, processes=1)
+        (clip,) = made.clips
+        masks[name] = {
+            number: made.load(clip, number).mask
+            for number, mask in enumerate(made.about_clip(clip).masks)
+            if mask.kind == "tracking"
+        }
+    assert masks["lk"].keys() == masks["still"].keys()
+    assert len(masks["still"]) >= 2
+    for number, mask in masks["still"].items():
+        assert not np.array_equal(mask, masks["lk"][number])
+        changes = np.count_nonzero(mask[2] != mask[6])  # nothing moves, but rims that are eroded by chance
+        assert changes < np.count_nonzero(masks["lk"][number][2] != masks["lk"][number][6]) + 400
+        assert not mask[2:, 44:52, 44:52].all()
