@@ -17,7 +17,7 @@ from ex4d.geometry import intrinsics
 from ex4d.geometry.depth_video import DepthVideo, save_depth
 from ex4d.synthetic import scenes
 from ex4d.training import making
-from ex4d.training.clips import pieces
+from ex4d.training.clips import pieces, true_cuts
 from ex4d.training.dataset import Dataset, DatasetSettings
 from ex4d.training.making import left_out, make
 from ex4d.training.sources import Video, videos
@@ -163,6 +163,13 @@ def test_no_clip_goes_over_a_cut(tmp_path):
     assert sum(piece.cuts for piece in found) == 1
     with pytest.raises(InputError, match="cut 1 times, and no shot in it has 24 frames"):
         list(pieces(video, 24, 96, 0))
+
+
+def test_points_that_get_lost_on_bare_walls_are_no_cut():
+    one, other = panned(0, 10), panned(1, 10)
+    assert true_cuts(one, [3, 7]) == []
+    assert true_cuts(np.concatenate([one, other]), [4, 10, 15]) == [10]
+    assert true_cuts(one, []) == []
 
 
 def test_so_many_clips_of_a_video_and_no_more(tmp_path):
