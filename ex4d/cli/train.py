@@ -38,7 +38,7 @@ def masks(
             "--processes",
             min=1,
             max=256,
-            help="Videos at a time, 1 GB of memory each. Default: 1 with a depth model, else one for two cores.",
+            help="Videos at a time, 0.7 GB of memory each. Default: 1 with a depth model, else one for two cores.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn at random.")] = 0,

@@ -10,7 +10,7 @@ from pathlib import Path
 from ex4d.depth import registry
 from ex4d.errors import InputError, PluginError
 from ex4d.pipeline.hashing import blob_of
-from ex4d.progress import Progress, silent
+from ex4d.progress import GOING_THROUGH_VIDEOS, Progress, silent
 from ex4d.training.clips import Piece, pieces
 from ex4d.training.dataset import (
     ABOUT,
@@ -31,8 +31,6 @@ from ex4d.training.simulated import Source, seeded, simulate
 from ex4d.training.sources import Video
 from ex4d.training.trackers import LUCAS_KANADE, follow_with, tracker
 from ex4d.training.workers import in_processes
-
-STAGE = "Videos"
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def make(
         videos: what it is made of.
         out: its folder.
         settings: what it is made with; those of an unfinished one that goes on.
-        processes: each needs 1 GB of memory at the usual size, and what the depth estimator does; None takes one where
+        processes: each needs 0.7 GB of memory at the usual size, and what the depth estimator does; None takes one where
             depth comes from a model, and else one for two cores.
         accept_licence: the user accepts the terms of the depth estimator.
         progress: told after each video.
@@ -82,11 +80,11 @@ def make(
     _begin(out, settings)
     items = [_Item(video, out, settings, accept_licence, max(1, cores // count)) for video in videos]
     given: dict[int, Given] = {}
-    progress(STAGE, 0, len(items))
+    progress(GOING_THROUGH_VIDEOS, 0, len(items))
     for number, result in in_processes(_of_video, items, min(count, len(items))):
         name = videos[number].path.name
         given[number] = result or Given(name, why="the process that read it crashed")
-        progress(STAGE, len(given), len(items))
+        progress(GOING_THROUGH_VIDEOS, len(given), len(items))
     about = _all_of([given[number] for number in range(len(items))], settings)
     if not about.clips:
         raise InputError(f"No clip could be made. {' '.join(left_out(about))}")
