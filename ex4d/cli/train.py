@@ -53,7 +53,7 @@ def masks(
     from ex4d.training.sources import videos as videos_in
 
     settings = DatasetSettings(frames, size, masks, clips_a_video, depth_estimator, tracker, seed)
-    found = videos_in(videos)
+    found = videos_in(videos, say)
     with bars() as progress:
         made = make(found, out, settings, processes=processes, accept_licence=accept_licence, progress=progress)
         mask_sheet(made, out / SHEET)

@@ -62,8 +62,8 @@ def make(
         videos: what it is made of.
         out: its folder.
         settings: what it is made with; those of an unfinished one that goes on.
-        processes: each needs 0.7 GB of memory at the usual size, and what the depth estimator does; None takes one where
-            depth comes from a model, and else one for two cores.
+        processes: each needs 0.7 GB of memory at the usual size, and what the depth estimator does; None takes one
+            where depth comes from a model, and else one for two cores.
         accept_licence: the user accepts the terms of the depth estimator.
         progress: told after each video.
 

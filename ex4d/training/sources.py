@@ -1,7 +1,7 @@
 """Which videos a dataset is made of: a folder, a list, or a table of names and captions such as OpenVid's."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,15 +29,17 @@ class Video:
     caption: str = ""
 
 
-def videos(source: Path) -> list[Video]:
+def videos(source: Path, tell: Callable[[str], None] = lambda sentence: None) -> list[Video]:
     """The videos that a path names, in a fixed order.
 
     A folder gives all videos in it and below, a text file (.txt) one path a line, and a table (.csv) a row each. Paths
-    are relative to the file; a table's names may also lie in any folder beside it, as OpenVid's archives unpack.
-    Captions come from the table, or from a text file of the video's name beside it.
+    are relative to the file; a table's names may also lie in any folder beside it, as OpenVid's archives unpack, and
+    those that are not there are left out, as few have all of it. Captions come from the table, or from a text file of
+    the video's name beside it.
 
     Args:
         source: folder, list, table, or one video.
+        tell: takes a sentence about rows of a table that were left out.
 
     Raises:
         InputError: nothing there, or no video in it.
@@ -49,7 +51,7 @@ def videos(source: Path) -> list[Video]:
         lines = (line.strip() for line in _text(source).splitlines())
         found = [_captioned(source.parent / line) for line in lines if line and not line.startswith("#")]
     elif source.suffix.lower() == ".csv":
-        found = list(_of_table(source))
+        found = _of_table(source, tell)
     else:
         found = [_captioned(source)]
     if not found:
@@ -71,22 +73,34 @@ def _captioned(path: Path) -> Video:
     return Video(path, " ".join(_text(beside).split()))
 
 
-def _of_table(table: Path) -> Iterator[Video]:
+def _of_table(table: Path, tell: Callable[[str], None]) -> list[Video]:
+    """The videos of a table that are there; OpenVid's has a million rows, so it is read row by row."""
     by_name = {path.name: path for path in reversed(_below(table.parent))}
-    rows = csv.DictReader(_text(table).splitlines(keepends=True))
-    columns = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
-    name_of = next((columns[name] for name in NAME_COLUMNS if name in columns), None)
-    caption_of = next((columns[name] for name in CAPTION_COLUMNS if name in columns), None)
-    if name_of is None:
-        raise InputError(f"{table} has no column {NAME_COLUMNS[0]!r}, but {', '.join(columns) or 'none'}: add one.")
+    found: list[Video] = []
+    total = 0
     try:
-        for row in rows:
-            if name := (row[name_of] or "").strip():
-                path = table.parent / name
-                there = path if path.is_file() else by_name.get(Path(name).name, path)
-                yield Video(there, " ".join(((row[caption_of] or "") if caption_of else "").split()))
-    except csv.Error as error:
-        raise InputError(f"{table} cannot be read as a table ({error}): write it as CSV.") from error
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            columns = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
+            name_of = next((columns[name] for name in NAME_COLUMNS if name in columns), None)
+            caption_of = next((columns[name] for name in CAPTION_COLUMNS if name in columns), None)
+            if name_of is None:
+                there = ", ".join(columns) or "none"
+                raise InputError(f"{table} has no column {NAME_COLUMNS[0]!r}, but {there}: add one.")
+            for row in rows:
+                name = (row[name_of] or "").strip()
+                total += bool(name)
+                path = table.parent / name if name else table
+                # A table comes from elsewhere: it names nothing outside of its folder.
+                if not path.is_file() or Path(name).is_absolute() or ".." in Path(name).parts:
+                    path = by_name.get(path.name, table)
+                if path != table:
+                    found.append(Video(path, " ".join(((row[caption_of] or "") if caption_of else "").split())))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{table} cannot be read as a table ({error}): write it as CSV in UTF-8.") from error
+    if found and len(found) < total:
+        tell(f"{total - len(found)} of the {total} videos in {table.name} are not in its folder or below.")
+    return found
 
 
 def _text(path: Path) -> str:

@@ -36,12 +36,13 @@ def test_openvids_table_gives_captions_and_finds_videos_in_the_folders_of_its_ar
         "beside.mp4,A street.,5.0,1.0,0.9,pan_left,98,30,3.2\n"
         "gone.mp4,A lake.,5.0,1.0,0.9,pan_left,98,30,3.2\n"
     )
-    found = videos(tmp_path / "OpenVid-1M.csv")
+    said: list[str] = []
+    found = videos(tmp_path / "OpenVid-1M.csv", said.append)
     assert [(video.path, video.caption) for video in found] == [
         (tmp_path / "OpenVid_part0/celebv_abc_0.mp4", "In the video, a man speaks, and laughs."),
         (tmp_path / "beside.mp4", "A street."),
-        (tmp_path / "gone.mp4", "A lake."),
     ]
+    assert said == ["1 of the 3 videos in OpenVid-1M.csv are not in its folder or below."]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,8 @@ def test_openvids_table_gives_captions_and_finds_videos_in_the_folders_of_its_ar
     [
         ("empty.txt", b"\n# nothing\n", "no video in"),
         ("table.csv", b"name,caption\na,b\n", "no column 'video', but name, caption"),
+        ("lost.csv", b"video,caption\ngone.mp4,b\n", "no video in"),
+        ("table.csv", b"video,caption\n\xff\xfe\x00\xd8,b\n", "cannot be read as a table"),
         ("list.txt", b"\xff\xfe\x00\xd8", "is not text in UTF-8"),
     ],
 )
@@ -61,3 +64,9 @@ def test_a_source_without_videos_says_what_is_wrong(tmp_path, name, content, sai
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match=r"no folder, list or table of videos .*films"):
         videos(tmp_path / "films")
+
+
+def test_a_table_names_nothing_outside_of_its_folder(tmp_path):
+    outside, inside = empty(tmp_path / "secret.mp4"), empty(tmp_path / "set/b/film.mp4")
+    (tmp_path / "set/table.csv").write_text(f"video\n../secret.mp4\n{outside}\nb/../b/film.mp4\n")
+    assert [video.path for video in videos(tmp_path / "set/table.csv")] == [inside]
