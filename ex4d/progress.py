@@ -29,6 +29,8 @@ SAMPLING = "Sampling"
 DECODING = "Decoding"
 FETCHING_FILES = "Fetching files"
 SENDING_FILES = "Sending files"
+ENCODING_SAMPLES = "Encoding samples"
+TRAINING = "Training"
 
 OF_FRAMES = (
     READING_CLIP,

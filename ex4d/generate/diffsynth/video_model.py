@@ -202,16 +202,16 @@ def place(
     return placed, ((said if kept_only else ()) + tuple(note for note in (layout.says, why_slow) if note))
 
 
-def settle(pipe: Any, whole: Sequence[nn.Module], dtype: torch.dtype) -> None:
+def settle(pipe: Any, whole: Sequence[nn.Module], dtype: torch.dtype, *, in_float32: bool = True) -> None:
     """What is left of models whose blocks are taken, ready on the pipeline's device.
 
-    Where weights are bfloat16, layers that the release computes in float32 do so.
+    Where weights are bfloat16, layers that the release computes in float32 do so; but for norms, only if `in_float32`.
     """
     for model in whole:
         model.to(pipe.device)
     if dtype != torch.float32:
         dit = pipe.dit
-        for layer in (dit.time_embedding, dit.time_projection, dit.head.head):
+        for layer in (dit.time_embedding, dit.time_projection, dit.head.head) if in_float32 else ():
             layer.float()
             layer.forward = _outside_autocast(layer.forward)
         for model in whole:

@@ -1,5 +1,9 @@
 """EX-4D's camera encoder: what the new camera sees, as an addition to the tokens of the video model (upstream 7)."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -44,3 +48,19 @@ class CameraEncoder(nn.Module):
         """
         both = torch.cat([colour, mask], dim=1).to(self.latent_patch_embedding.weight)
         return self.latent_patch_embedding(self.latent_encoder(both))
+
+
+@contextmanager
+def camera_latent(dit: Any, latent: Tensor) -> Iterator[None]:
+    """Within, `latent` (1,dim,T',h,w) is added to the tokens of every forward of `dit`, before its first block."""
+
+    def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        if output.shape[1:] != latent.shape[1:]:
+            raise ValueError(f"the camera latent {tuple(latent.shape)} does not fit the tokens {tuple(output.shape)}")
+        return output + latent
+
+    handle = dit.patch_embedding.register_forward_hook(add)
+    try:
+        yield
+    finally:
+        handle.remove()

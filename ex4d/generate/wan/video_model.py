@@ -25,7 +25,7 @@ from ex4d.generate.runtime import blocks, latent_pictures, offload
 from ex4d.generate.runtime.resume import Checkpoint
 from ex4d.generate.wan import hold
 from ex4d.generate.wan.adapter import Adapter, ModelShape, read_adapter
-from ex4d.generate.wan.camera_encoder import CameraEncoder
+from ex4d.generate.wan.camera_encoder import CameraEncoder, camera_latent
 from ex4d.generate.wan.model_files import Files
 from ex4d.generate.wan.preparation import Prepared
 from ex4d.generate.wan.settings import PROMPT
@@ -207,22 +207,6 @@ def read_distilled(path: Path, dit: Any) -> tuple[blocks.Lora, tuple[str, ...]]:
 
 
 # -- running ----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def camera_latent(dit: Any, latent: Tensor) -> Iterator[None]:
-    """Within, `latent` (1,dim,T',h,w) is added to the tokens of every forward of `dit`, before its first block."""
-
-    def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        if output.shape[1:] != latent.shape[1:]:
-            raise ValueError(f"the camera latent {tuple(latent.shape)} does not fit the tokens {tuple(output.shape)}")
-        return output + latent
-
-    handle = dit.patch_embedding.register_forward_hook(add)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 @torch.no_grad()

@@ -1,0 +1,116 @@
+"""Where a training stands, in one file: the weights, their average, AdamW's moments as tensors, and facts as JSON.
+
+The file is replaced in one step, so a kill at any moment leaves the last one or this one. No pickle is in it.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ex4d.errors import InputError
+from ex4d.storage.atomic import replacing
+from ex4d.weights.headers import header
+
+FILE = "training.safetensors"
+"""Its name in the folder of a training."""
+
+_FACTS, _VERSION = "ex4d", 1
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of each weight that it has changed."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What a training goes on from.
+
+    Attributes:
+        step: so many steps are done.
+        settings: that it began with, by name.
+        tensors: by kind and name: "weights", "average" and what AdamW keeps of each.
+    """
+
+    step: int
+    settings: dict[str, Any]
+    tensors: dict[str, dict[str, Tensor]]
+
+
+def write(
+    path: Path,
+    step: int,
+    settings: Mapping[str, Any],
+    weights: Mapping[str, nn.Parameter],
+    average: Mapping[str, Tensor],
+    optimizer: Optimizer,
+) -> None:
+    """Keep where a training stands.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    kinds: dict[str, Mapping[str, Tensor]] = {"weights": weights, "average": average}
+    moments = {name: optimizer.state[weight] for name, weight in weights.items() if weight in optimizer.state}
+    kinds |= {kind: {name: state[kind] for name, state in moments.items()} for kind in _MOMENTS}
+    named = ((f"{kind}/{name}", tensor) for kind, part in kinds.items() for name, tensor in part.items())
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in named}
+    facts = {"version": _VERSION, "step": step, "settings": dict(settings)}
+    with replacing(path) as temporary:
+        save_file(tensors, temporary, metadata={_FACTS: json.dumps(facts)})
+
+
+def read(path: Path) -> State | None:
+    """Where a training stands; None where there is none.
+
+    Raises:
+        InputError: the file is damaged, or of another version.
+    """
+    if not path.is_file():
+        return None
+    header(path, "checkpoint of the training")
+    try:
+        with safe_open(path, "pt") as file:
+            facts = json.loads((file.metadata() or {})[_FACTS])
+            if facts["version"] != _VERSION:
+                raise InputError(f"{path} is of another version of EX-4D: train in another folder.")
+            tensors: dict[str, dict[str, Tensor]] = {kind: {} for kind in ("weights", "average", *_MOMENTS)}
+            for key in file.keys():  # noqa: SIM118 - no mapping
+                kind, _, name = key.partition("/")
+                tensors[kind][name] = file.get_tensor(key)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is no checkpoint of a training or is damaged: remove it to begin again.") from error
+    return State(facts["step"], facts["settings"], tensors)
+
+
+@torch.no_grad()
+def restore(
+    state: State, path: Path, weights: Mapping[str, nn.Parameter], average: Mapping[str, Tensor], optimizer: Optimizer
+) -> None:
+    """Bring weights, average and optimiser to where a training stood.
+
+    Args:
+        state: from `read`.
+        path: that it was read from, for the messages.
+        weights, average, optimizer: are changed.
+
+    Raises:
+        InputError: it is of another model.
+    """
+    sizes = {name: weight.shape for name, weight in weights.items()}
+    moved = state.tensors["step"].keys()
+    for kind in ("weights", "average"):
+        if {name: tensor.shape for name, tensor in state.tensors[kind].items()} != sizes or not moved <= sizes.keys():
+            raise InputError(f"{path} was trained with another model or rank: train in another folder.")
+    for name, weight in weights.items():
+        weight.copy_(state.tensors["weights"][name])
+        average[name].copy_(state.tensors["average"][name])
+    for name in moved:
+        first, second = (state.tensors[kind][name].to(weights[name].device) for kind in _MOMENTS[1:])
+        # Torch counts the steps on the CPU, whatever the device.
+        optimizer.state[weights[name]] = {"step": state.tensors["step"][name], "exp_avg": first, "exp_avg_sq": second}
