@@ -5,7 +5,11 @@ from typing import Annotated
 
 import typer
 
-from ex4d.cli.output import bars, results, say
+from ex4d.cli.options import with_settings
+from ex4d.cli.output import bars, result_folder, results, say
+from ex4d.errors import InputError
+from ex4d.extras import Package
+from ex4d.training.settings import DistilSettings, TrainSettings
 
 train = typer.Typer(no_args_is_help=True, help="Train an EX-4D adapter on ordinary videos with simulated masks.")
 
@@ -60,3 +64,61 @@ def masks(
     notes = dict.fromkeys(note for video in made.about.videos for note in video.notes)
     say(f"{len(made.clips)} clips with {made.masks} masks each.", *notes, *left_out(made.about))
     results(out, out / SHEET)
+
+
+Dataset = Annotated[Path, typer.Argument(help="Folder of a dataset, from `ex4d train masks`.")]
+
+
+@train.command()
+@with_settings(settings=TrainSettings)
+def run(
+    dataset: Dataset,
+    out: Annotated[Path, typer.Argument(help="Folder of the training; one that was interrupted goes on there.")],
+    start: Annotated[
+        Path | None, typer.Option("--start", help="An adapter to begin with, such as ex4d.ckpt. Default: a new one.")
+    ] = None,
+    *,
+    settings: TrainSettings,
+) -> None:
+    """Train an adapter: a LoRA in the video model, and the camera encoder.
+
+    Leaves ex4d.ckpt and ex4d.safetensors in OUT, with each checkpoint. On several GPUs: accelerate launch
+    --num_processes 2 -m ex4d.cli train run DATASET OUT.
+    """
+    _check_torch()
+    from ex4d.training.dataset import Dataset as Clips
+    from ex4d.training.runs import train_adapter
+
+    with bars() as progress, result_folder(out):
+        files = train_adapter(Clips.open(dataset), out, settings, start=start, progress=progress, say=say)
+    results(*files)
+
+
+@train.command()
+@with_settings(settings=DistilSettings)
+def distil(
+    dataset: Dataset,
+    out: Annotated[Path, typer.Argument(help="Folder of the distillation; one that was interrupted goes on there.")],
+    adapter: Annotated[
+        Path | None, typer.Option("--adapter", help="What is distilled. Default: the installed adapter.")
+    ] = None,
+    *,
+    settings: DistilSettings,
+) -> None:
+    """Distil an adapter to the four steps of a draft.
+
+    Leaves draft_lora.safetensors in OUT; put it into the folder Draft-LoRA of the models, and drafts are made with it.
+    """
+    _check_torch()
+    from ex4d.training.dataset import Dataset as Clips
+    from ex4d.training.runs import distil_adapter
+
+    with bars() as progress, result_folder(out):
+        files = distil_adapter(Clips.open(dataset), out, settings, adapter=adapter, progress=progress, say=say)
+    results(*files)
+
+
+def _check_torch() -> None:
+    for package in (Package("torch", "train"), Package("diffsynth", "train")):
+        if not package.is_there:
+            raise InputError(f"Training needs the Python package {package.name}: {package.install}.")

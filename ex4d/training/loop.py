@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,7 +37,7 @@ class Material(Protocol):
     def training(self, number: int) -> tuple[Encoded, int]:
         """A sample by its number from the start of the training, and the seed of its noise."""
 
-    def validation(self) -> list[tuple[Encoded, int]]:
+    def validation(self) -> Iterable[tuple[Encoded, int]]:
         """Samples that are not trained on, with the seeds of their noise; may be empty."""
 
 
@@ -145,13 +145,15 @@ def validate(learner: Any, material: Material, average: Mapping[str, Tensor], ac
     kept = {name: weight.detach().clone() for name, weight in weights.items()}
     for name, weight in weights.items():
         weight.copy_(average[name])
-    every = [(sample, seed, part) for sample, seed in material.validation() for part in PARTS]
-    own = every[accelerator.process_index :: accelerator.num_processes]
-    losses = [learner(sample.to(accelerator.device), seed, part).float() for sample, seed, part in own]
+    total, count = torch.zeros((), device=accelerator.device), 0
+    for sample, seed in material.validation():
+        for part in PARTS:
+            if count % accelerator.num_processes == accelerator.process_index:
+                total += learner(sample.to(accelerator.device), seed, part).float()
+            count += 1
     for name, weight in weights.items():
         weight.copy_(kept[name])
-    total = torch.stack(losses).sum() if losses else torch.zeros((), device=accelerator.device)
-    return accelerator.reduce(total, "sum").item() / len(every) if every else None
+    return accelerator.reduce(total, "sum").item() / count if count else None
 
 
 @torch.no_grad()

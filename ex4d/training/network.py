@@ -73,12 +73,12 @@ def training_library() -> SimpleNamespace:
     library()  # sees to torchvision first
     try:
         import accelerate
-        import peft  # noqa: F401 - DiffSynth imports it when it is used
+        import peft
         from diffsynth.core import quant
         from diffsynth.diffusion import dmd2, loss, training_module
     except ModuleNotFoundError as error:
         raise InputError(f"Training needs the Python package {error.name}: {extra_to_install('train')}.") from error
-    return SimpleNamespace(accelerate=accelerate, module=training_module, quant=quant, loss=loss, dmd2=dmd2)
+    return SimpleNamespace(accelerate=accelerate, peft=peft, module=training_module, quant=quant, loss=loss, dmd2=dmd2)
 
 
 class Network(nn.Module):

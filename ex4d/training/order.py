@@ -8,21 +8,41 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ex4d.errors import InputError
+
 _CLIPS, _MASKS, _NOISE, _HELD_BACK = range(4)
 
 
 def held_back(clips: Sequence[str], count: int, seed: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The clips to train on and those to validate with, in the order in which they came.
 
+    Clips of one video, whose names are alike up to the "-", stay together, or what is validated would have been seen.
+
     Args:
         clips: all of them.
-        count: so many are held back.
+        count: so many are held back, or a few more.
         seed: of the draw.
+
+    Raises:
+        InputError: none would be left to train on.
     """
-    drawn = set(np.random.default_rng([seed, _HELD_BACK]).permutation(len(clips))[:count].tolist())
-    parts = ([c for n, c in enumerate(clips) if (n in drawn) is held] for held in (False, True))
-    train, validate = (tuple(part) for part in parts)
-    return train, validate
+    videos = list(dict.fromkeys(_video(clip) for clip in clips))
+    drawn: set[str] = set()
+    for number in np.random.default_rng([seed, _HELD_BACK]).permutation(len(videos)):
+        if sum(_video(clip) in drawn for clip in clips) >= count:
+            break
+        drawn.add(videos[number])
+    train = tuple(clip for clip in clips if _video(clip) not in drawn)
+    if not train:
+        raise InputError(
+            f"The dataset has {len(clips)} clips of {len(videos)} videos, and {count} are to be held back, which leaves"
+            " none to train on: take more videos, or a smaller --held_back."
+        )
+    return train, tuple(clip for clip in clips if _video(clip) in drawn)
+
+
+def _video(clip: str) -> str:
+    return clip.rpartition("-")[0] or clip
 
 
 def pick(number: int, clips: int, masks: int, seed: int) -> tuple[int, int]:

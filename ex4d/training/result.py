@@ -10,7 +10,9 @@ from torch import Tensor
 from ex4d.storage.atomic import replacing
 
 NAME = "ex4d"
+
 LORA = "draft_lora.safetensors"
+"""The student's LoRA; in the folder Draft-LoRA of the models the generator takes it for drafts."""
 
 
 def write_adapter(out: Path, weights: Mapping[str, Tensor]) -> tuple[Path, Path]:
@@ -23,10 +25,30 @@ def write_adapter(out: Path, weights: Mapping[str, Tensor]) -> tuple[Path, Path]
     Raises:
         InputError: the disk is full or the folder cannot be written.
     """
-    tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in weights.items()}
-    torch_file, file = out / f"{NAME}.ckpt", out / f"{NAME}.safetensors"
+    torch_file, file = adapter_files(out)
+    tensors = _plain(weights)
     with replacing(file) as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
     with replacing(torch_file) as temporary:
         torch.save(tensors, temporary)
     return torch_file, file
+
+
+def write_lora(out: Path, weights: Mapping[str, Tensor]) -> Path:
+    """Write a LoRA for drafts.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    with replacing(out / LORA) as temporary:
+        save_file(_plain(weights), temporary, metadata={"format": "pt"})
+    return out / LORA
+
+
+def adapter_files(out: Path) -> tuple[Path, Path]:
+    """Where `write_adapter` writes."""
+    return out / f"{NAME}.ckpt", out / f"{NAME}.safetensors"
+
+
+def _plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().float().cpu().contiguous() for name, tensor in weights.items()}

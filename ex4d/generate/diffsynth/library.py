@@ -1,6 +1,7 @@
 """diffsynth itself: importing it, loading its models, embedding prompts. The library is used as it is."""
 
 import warnings
+from collections.abc import Iterable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import cache
@@ -98,9 +99,19 @@ def _only(path: Path | tuple[Path, ...]) -> str:
     return str(path[0] if isinstance(path, tuple) else path)
 
 
-@torch.no_grad()
 def embed_prompts(files: Files, texts: tuple[str, str], device: str) -> Prompts:
     """Both prompts through the text encoder, which is loaded for this and let go again.
+
+    Raises:
+        InputError: a file is missing or is not what it should be.
+    """
+    positive, negative = embed(files, texts, device)
+    return Prompts(positive, negative)
+
+
+@torch.no_grad()
+def embed(files: Files, texts: Iterable[str], device: str) -> list[Tensor]:
+    """Texts through the text encoder, (1,512,text_dim) each; it is loaded for this and let go again.
 
     Raises:
         InputError: a file is missing or is not what it should be.
@@ -112,5 +123,4 @@ def embed_prompts(files: Files, texts: tuple[str, str], device: str) -> Prompts:
         check_table(path, "tokenizer file")
     pipe = pipeline({"text_encoder": files.text_encoder}, device, files.tokenizer)
     unit = library().wan_video.WanVideoUnit_PromptEmbedder()
-    positive, negative = (unit.encode_prompt(pipe, text) for text in texts)
-    return Prompts(positive, negative)
+    return [unit.encode_prompt(pipe, text) for text in texts]

@@ -52,7 +52,7 @@ EX4D = Part(
     check=_read_adapter,
 )
 PARTS = (VIDEO_MODEL, TEXT_ENCODER, TOKENIZER, IMAGE_ENCODER, VAE, EX4D)
-"""Everything that the model needs. Of the adapter's repository no commit is known, so its main branch is fetched."""
+"""Everything that the model needs, the adapter last. Of its repository no commit is known: main is fetched."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +77,17 @@ class Files(common.Files):
         return (*super().loaded, *([self.distilled] if self.distilled else []))
 
 
-def files(root: Path) -> Files:
+def files(root: Path, *, with_adapter: bool = True) -> Files:
     """The files below the folder of all models.
+
+    Args:
+        root: that folder.
+        with_adapter: whether EX-4D's adapter has to be there; it has not where one is trained.
 
     Raises:
         InputError: some are missing.
     """
-    if lacking := common.lacking(TITLE, PARTS, root):
+    if lacking := common.lacking(TITLE, PARTS if with_adapter else PARTS[:-1], root):
         raise InputError(lacking)
     return Files(
         dit=tuple(store.located(file, root) for file in VIDEO_MODEL.files),

@@ -1,0 +1,235 @@
+"""A whole training: model files, encoding the data set, the loop, and the adapter that comes out."""
+
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ex4d.errors import InputError
+from ex4d.generate.diffsynth.library import embed, pipeline
+from ex4d.generate.diffsynth.quality import AREAS, NEGATIVE_PROMPT
+from ex4d.generate.wan import model_files
+from ex4d.generate.wan.adapter import Adapter, ModelShape, read_adapter
+from ex4d.progress import Progress, silent
+from ex4d.training import order, result
+from ex4d.training.distillation import Distillation
+from ex4d.training.latents import Latents
+from ex4d.training.loop import train
+from ex4d.training.network import Encoded, Network, training_library
+from ex4d.training.sample import Samples
+from ex4d.training.settings import DistilSettings, LoopSettings, TrainSettings
+from ex4d.weights import store
+
+LATENTS = "latents"
+"""Folder of encoded samples, in the folder of a training."""
+
+HIDDEN = 1024
+"""Width of the camera encoder."""
+
+
+@dataclass(frozen=True)
+class FromLatents:
+    """`ex4d.training.loop.Material` of encoded samples.
+
+    Attributes:
+        latents: where they are.
+        train, held_back: names of clips.
+        masks: that each clip has.
+        seed: of order and noise.
+    """
+
+    latents: Latents
+    train: tuple[str, ...]
+    held_back: tuple[str, ...]
+    masks: int
+    seed: int
+
+    def training(self, number: int) -> tuple[Encoded, int]:
+        """A sample, and the seed of its noise."""
+        clip, mask = order.pick(number, len(self.train), self.masks, self.seed)
+        return self.latents.read(self.train[clip], mask), order.noise_seed(number, self.seed)
+
+    def validation(self) -> Iterator[tuple[Encoded, int]]:
+        """The clips that are held back with the first of their masks, always with the same noise."""
+        for number, clip in enumerate(self.held_back):
+            yield self.latents.read(clip, 0), order.noise_seed(number, self.seed)
+
+
+def train_adapter(
+    samples: Samples,
+    out: Path,
+    settings: TrainSettings,
+    *,
+    start: Path | None = None,
+    progress: Progress = silent,
+    say: Callable[[str], None] = print,
+) -> tuple[Path, ...]:
+    """Train an adapter, or go on with the training in a folder.
+
+    Args:
+        samples: to learn from.
+        out: folder of the training.
+        settings: how.
+        start: an adapter to begin with; None begins with one that changes nothing.
+        progress: told of samples encoded and steps done; raises `Cancelled` to stop.
+        say: told sentences.
+
+    Returns:
+        `ex4d.ckpt` and `ex4d.safetensors`.
+
+    Raises:
+        InputError: model files or samples are missing or damaged, or there is no room.
+    """
+    accelerator = _accelerator()
+    say = say if accelerator.is_main_process else _nothing
+    files = model_files.files(store.folder(), with_adapter=False)
+    training, held_back = order.held_back(samples.clips, settings.held_back, settings.seed)
+    say(f"{len(training)} clips to train on, {len(held_back)} held back, {samples.masks} masks each.")
+    latents = _encoded(samples, out / LATENTS, settings, files, accelerator, progress)
+    network = Network(
+        _video_model(files, settings, accelerator.device),
+        rank=settings.rank,
+        seed=settings.seed,
+        quant=settings.quant,
+        offload=settings.offload,
+        device=accelerator.device,
+        hidden=HIDDEN,
+    )
+    if start is not None:
+        begin_with(network, _adapter(start, network))
+    say(network.share())
+    written: list[Path] = []
+
+    def write(weights: Mapping[str, Tensor]) -> None:
+        written[:] = result.write_adapter(out, weights)
+
+    material = FromLatents(latents, training, held_back, samples.masks, settings.seed)
+    every = settings.validate_every if held_back else 0
+    train(network, material, settings, out, accelerator, write, validate_every=every, progress=progress, say=say)
+    return tuple(written or result.adapter_files(out))
+
+
+def distil_adapter(
+    samples: Samples,
+    out: Path,
+    settings: DistilSettings,
+    *,
+    adapter: Path | None = None,
+    progress: Progress = silent,
+    say: Callable[[str], None] = print,
+) -> tuple[Path, ...]:
+    """Distil an adapter to the four steps of a draft, or go on with that.
+
+    Args:
+        samples: to learn from.
+        out: folder of the distillation.
+        settings: how.
+        adapter: what is distilled; None takes the one among the model files.
+        progress: told of samples encoded and steps done; raises `Cancelled` to stop.
+        say: told sentences.
+
+    Returns:
+        The LoRA for drafts.
+
+    Raises:
+        InputError: model files or samples are missing or damaged, or there is no room.
+    """
+    accelerator = _accelerator()
+    if accelerator.num_processes > 1:
+        raise InputError("Distilling runs on one GPU: start it without accelerate.")
+    files = model_files.files(store.folder(), with_adapter=adapter is None)
+    latents = _encoded(samples, out / LATENTS, settings, files, accelerator, progress, (NEGATIVE_PROMPT,))
+    network = Network(
+        _video_model(files, settings, accelerator.device),
+        rank=settings.rank,
+        quant=settings.quant,
+        offload=settings.offload,
+        device=accelerator.device,
+        hidden=HIDDEN,
+    )
+    begin_with(network, _adapter(adapter or files.adapter, network))
+    learner = Distillation(network, latents.prompt(NEGATIVE_PROMPT), settings)
+    say(learner.share())
+
+    def write(weights: Mapping[str, Tensor]) -> None:
+        result.write_lora(out, learner.student(weights))
+
+    material = FromLatents(latents, samples.clips, (), samples.masks, settings.seed)
+    train(learner, material, settings, out, accelerator, write, progress=progress, say=say)
+    return (out / result.LORA,)
+
+
+@torch.no_grad()
+def begin_with(network: Network, adapter: Adapter) -> None:
+    """Give a network an adapter's weights."""
+    for name, weight in network.trained().items():
+        weight.copy_(adapter.encoder[name] if name in adapter.encoder else adapter.lora[name])
+
+
+def _adapter(path: Path, network: Network) -> Adapter:
+    dit = network.pipe.dit
+    shape = ModelShape(dit.dim, dit.blocks[0].ffn_dim, len(dit.blocks))
+    found = read_adapter(path, shape, HIDDEN)
+    lora = {name.replace(".default", "").replace(".weight", ".default.weight"): t for name, t in found.lora.items()}
+    if (rank := next(t.shape[0] for name, t in lora.items() if ".lora_A." in name)) != (own := _rank(network)):
+        raise InputError(f"The adapter {path} has rank {rank}, not {own}: give --rank {rank}.")
+    return Adapter(found.encoder, lora, rank, found.modules)
+
+
+def _rank(network: Network) -> int:
+    return next(weight.shape[0] for name, weight in network.trained().items() if ".lora_A." in name)
+
+
+def _video_model(files: model_files.Files, settings: LoopSettings, device: torch.device) -> Any:
+    # For 4 bits the weights go through main memory, layer by layer: whole they would not fit where 4 bits are wanted.
+    return pipeline({"dit": files.dit}, str(device) if settings.quant == "none" else "cpu").dit
+
+
+def _encoded(
+    samples: Samples,
+    folder: Path,
+    settings: LoopSettings,
+    files: model_files.Files,
+    accelerator: Any,
+    progress: Progress,
+    prompts: tuple[str, ...] = (),
+) -> Latents:
+    """All samples encoded, each process having done its share."""
+    latents = Latents(folder, samples, AREAS[settings.model_size])
+    device = str(accelerator.device)
+    own = samples.clips[accelerator.process_index :: accelerator.num_processes]
+
+    def load() -> Any:
+        return pipeline({"vae": files.vae, "image_encoder": files.image_encoder}, device)
+
+    latents.encode(latents.missing(own), load, progress)
+    _free()
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        texts = [*latents.captions(samples.clips).values(), *prompts]
+        latents.embed(texts, lambda todo: embed(files, todo, device))
+        _free()
+    accelerator.wait_for_everyone()
+    return latents
+
+
+def _accelerator() -> Any:
+    accelerate = training_library().accelerate
+    # A process may wait for another one that encodes for hours.
+    patient = accelerate.InitProcessGroupKwargs(timeout=timedelta(days=2))
+    return accelerate.Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patient])
+
+
+def _free() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _nothing(sentence: str) -> None:
+    """Processes but the first say nothing."""
