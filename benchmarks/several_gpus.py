@@ -31,7 +31,7 @@ from ex4d.generate.base import Generated, Request
 from ex4d.generate.diffsynth.generator import VideoGenerator
 from ex4d.generate.diffsynth.library import Prompts
 from ex4d.generate.diffsynth.quality import QualityName
-from ex4d.generate.diffsynth.video_model import _attention as attention
+from ex4d.generate.diffsynth.video_model import attention
 from ex4d.generate.runtime import blocks, several_gpus
 from ex4d.generate.runtime.runner import runner
 from ex4d.generate.runtime.sequence_parallel import Group, Member, shares, split

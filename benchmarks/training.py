@@ -80,7 +80,7 @@ def main(
     batch: Annotated[int, typer.Option("--batch", help="Samples a step, over all GPUs.")] = 1,
     quant: Annotated[str, typer.Option("--quant", help="none or nf4.")] = "none",
     offload: Annotated[bool, typer.Option("--offload", help="Activations in main memory.")] = False,
-    rate: Annotated[float, typer.Option("--rate")] = 1e-3,
+    rate: Annotated[float, typer.Option("--rate")] = 3e-4,
     limit_gb: Annotated[float | None, typer.Option("--limit_gb", help="Let torch have no more than that.")] = None,
     tiny: Annotated[bool, typer.Option("--tiny", help="A tiny model, on the CPU too: to try this script.")] = False,
 ) -> None:
@@ -94,7 +94,7 @@ def main(
         card = torch.cuda.get_device_properties(device)
         say(f"{accelerator.num_processes} x {card.name}, {card.total_memory / 1e9:.0f} GB, torch {torch.__version__}")
         if limit_gb:
-            torch.cuda.set_per_process_memory_fraction(limit_gb * 1e9 / card.total_memory, device)
+            torch.cuda.set_per_process_memory_fraction(limit_gb * 1e9 / card.total_memory)
     kept: Quantisation = "nf4" if quant == "nf4" else "none"
     dit = video_model(tiny, device if kept == "none" else torch.device("cpu"))
     network = Network(dit, quant=kept, offload=offload, device=device, hidden=32 if tiny else 1024)

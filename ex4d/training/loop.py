@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ex4d.errors import InputError
+from ex4d.generate.diffsynth.video_model import attention
 from ex4d.progress import TRAINING, Progress, silent
 from ex4d.training import state as states
 from ex4d.training.journal import Journal, Step
@@ -100,7 +101,7 @@ def train(
         losses = []
         for number in range(step * settings.batch + rank, (step + 1) * settings.batch, gpus):
             sample, seed = material.training(number)
-            with accelerator.accumulate(model):
+            with accelerator.accumulate(model), attention(accelerator.device):
                 loss = model(sample.to(accelerator.device), seed)
                 accelerator.backward(loss)
             losses.append(loss.detach().float())

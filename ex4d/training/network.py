@@ -123,7 +123,7 @@ class Network(nn.Module):
             self.encoder = CameraEncoder(dit.dim, hidden).to(device)
             lora_into(dit, rank)
         for layer in dit.modules():
-            if self.light and hasattr(layer, "lora_A"):
+            if self.light and (hasattr(layer, "lora_A") or type(layer).__name__ == "BitsAndBytesLinear4bit"):
                 layer.register_forward_pre_hook(self._in_model_dtype)
             if type(layer).__name__ == "RMSNorm":
                 layer.use_torch_norm = True  # the same values, with half of what the backward pass has to keep

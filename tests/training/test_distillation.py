@@ -75,16 +75,15 @@ def test_student_and_critic_begin_as_the_teacher_who_stays_as_it_was(learner, tm
 
 
 def test_each_step_changes_the_one_whose_turn_it_is(learner, tmp_path):
-    class Watching(tiny_training.Few):
-        seen = []
+    seen = []
 
+    class Watching(tiny_training.Few):
         def training(self, number):
-            self.seen.append({name: weight.detach().clone() for name, weight in learner.trained().items()})
+            seen.append({name: weight.detach().clone() for name, weight in learner.trained().items()})
             return super().training(number)
 
-    watching = Watching()
-    distil(learner, tmp_path, watching)
-    states = [*watching.seen, learner.trained()]
+    distil(learner, tmp_path, Watching())
+    states = [*seen, learner.trained()]
     for step in range(SETTINGS.steps):
         turn = STUDENT if step % 5 == 0 else CRITIC
         moved = {name for name in states[0] if not torch.equal(states[step][name], states[step + 1][name])}

@@ -398,7 +398,7 @@ def encode(pipe: Any, video: Tensor) -> Tensor:
 @contextmanager
 def computing(models: Models) -> Iterator[None]:
     """Within, products are in bfloat16 where the weights are, and attention takes the GPU's fastest kernel."""
-    with autocast(models), _attention(models.device):
+    with autocast(models), attention(models.device):
         yield
 
 
@@ -407,7 +407,8 @@ def autocast(models: Models) -> AbstractContextManager[Any]:
     return nullcontext() if models.dtype == torch.float32 else torch.autocast(models.device.type, dtype=models.dtype)
 
 
-def _attention(device: torch.device) -> AbstractContextManager[Any]:
+def attention(device: torch.device) -> AbstractContextManager[Any]:
+    """Within, attention takes the GPU's fastest kernel."""
     if device.type != "cuda":
         return nullcontext()
     from torch.nn.attention import SDPBackend, sdpa_kernel
