@@ -1,6 +1,7 @@
 """A whole training: model files, encoding the data set, the loop, and the adapter that comes out."""
 
 import gc
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,6 +17,7 @@ from ex4d.generate.diffsynth.quality import AREAS, NEGATIVE_PROMPT
 from ex4d.generate.wan import model_files
 from ex4d.generate.wan.adapter import Adapter, ModelShape, read_adapter
 from ex4d.progress import Progress, silent
+from ex4d.storage.atomic import replacing
 from ex4d.training import order, result
 from ex4d.training.distillation import Distillation
 from ex4d.training.latents import Latents
@@ -27,6 +29,9 @@ from ex4d.weights import store
 
 LATENTS = "latents"
 """Folder of encoded samples, in the folder of a training."""
+
+MADE_FROM = "made_from.txt"
+"""File in there that says by a hash what was encoded."""
 
 HIDDEN = 1024
 """Width of the camera encoder."""
@@ -80,13 +85,14 @@ def train_adapter(
         say: told sentences.
 
     Returns:
-        `ex4d.ckpt` and `ex4d.safetensors`.
+        `ex4d.ckpt` and `ex4d.safetensors`; of several processes the first says so.
 
     Raises:
         InputError: model files or samples are missing or damaged, or there is no room.
     """
     accelerator = _accelerator()
-    say = say if accelerator.is_main_process else _nothing
+    if not accelerator.is_main_process:
+        say, progress = _nothing, silent
     files = model_files.files(store.folder(), with_adapter=False)
     training, held_back = order.held_back(samples.clips, settings.held_back, settings.seed)
     say(f"{len(training)} clips to train on, {len(held_back)} held back, {samples.masks} masks each.")
@@ -103,15 +109,14 @@ def train_adapter(
     if start is not None:
         begin_with(network, _adapter(start, network))
     say(network.share())
-    written: list[Path] = []
 
     def write(weights: Mapping[str, Tensor]) -> None:
-        written[:] = result.write_adapter(out, weights)
+        result.write_adapter(out, weights)
 
     material = FromLatents(latents, training, held_back, samples.masks, settings.seed)
     every = settings.validate_every if held_back else 0
     train(network, material, settings, out, accelerator, write, validate_every=every, progress=progress, say=say)
-    return tuple(written or result.adapter_files(out))
+    return result.adapter_files(out) if accelerator.is_main_process else ()
 
 
 def distil_adapter(
@@ -201,6 +206,7 @@ def _encoded(
 ) -> Latents:
     """All samples encoded, each process having done its share."""
     latents = Latents(folder, samples, AREAS[settings.model_size])
+    _check_the_same(samples, folder, settings, accelerator.is_main_process)
     device = str(accelerator.device)
     own = samples.clips[accelerator.process_index :: accelerator.num_processes]
 
@@ -218,11 +224,35 @@ def _encoded(
     return latents
 
 
+def _check_the_same(samples: Samples, folder: Path, settings: LoopSettings, write: bool) -> None:
+    """Refuse clips or masks that are not those of the training in this folder: what is encoded would be the others'."""
+    about = getattr(samples, "about", None)  # of a dataset on disk; its masks follow from its settings
+    facts = (samples.clips, samples.masks, settings.model_size, about.settings if about else None)
+    made_from, file = hashlib.blake2b(repr(facts).encode(), digest_size=16).hexdigest(), folder / MADE_FROM
+    if file.is_file() and file.read_text("utf-8") != made_from:
+        raise InputError(
+            f"{folder.parent} has a training with other clips, masks or another --model_size: train in another folder."
+        )
+    if write:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as temporary:
+            temporary.write_text(made_from, "utf-8")
+
+
 def _accelerator() -> Any:
     accelerate = training_library().accelerate
     # A process may wait for another one that encodes for hours.
     patient = accelerate.InitProcessGroupKwargs(timeout=timedelta(days=2))
-    return accelerate.Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patient])
+    accelerator = accelerate.Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patient])
+    if accelerator.distributed_type not in (accelerate.DistributedType.NO, *_DATA_PARALLEL):
+        raise InputError(
+            f"Training with {accelerator.distributed_type.value} was never tried, so it is refused: configure"
+            " accelerate for several GPUs without it; --quant nf4 is the way to less memory."
+        )
+    return accelerator
+
+
+_DATA_PARALLEL = ("MULTI_GPU", "MULTI_CPU")
 
 
 def _free() -> None:

@@ -1,5 +1,6 @@
 """Whole trainings: tiny models, but in files as the real ones come, found and loaded as those are."""
 
+from fractions import Fraction
 from functools import partial
 from importlib.util import find_spec
 
@@ -12,7 +13,9 @@ if any(find_spec(name) is None for name in ("diffsynth", "accelerate", "peft")):
 
 import tiny_training
 from tiny_training import tiny
+from typer.testing import CliRunner
 
+from ex4d.cli.app import build_app
 from ex4d.errors import InputError
 from ex4d.generate.base import Request
 from ex4d.generate.wan import preparation, video_model
@@ -22,8 +25,10 @@ from ex4d.progress import silent
 from ex4d.render.conditioning import Conditioning
 from ex4d.render.coverage import Coverage
 from ex4d.training import journal, latents, runs
+from ex4d.training.dataset import About, ClipFacts, DatasetSettings, Given, write_clip, write_json
 from ex4d.training.sample import Sample
 from ex4d.training.settings import DistilSettings, TrainSettings
+from ex4d.training.simulated import Simulated
 
 pytestmark = [pytest.mark.wan, pytest.mark.filterwarnings("ignore")]  # of the libraries
 
@@ -170,6 +175,42 @@ def test_a_caption_is_embedded_and_a_clip_without_one_takes_the_releases_prompt(
 def test_what_the_model_cannot_take_is_said(tmp_path):
     with pytest.raises(InputError, match="The clip a-0 has 6 frames, and the model takes 4k"):
         train(tmp_path / "out", Clips(count=6))
+
+
+def test_other_clips_or_masks_are_not_mixed_with_what_is_encoded(tmp_path):
+    train(tmp_path / "out", Clips())
+    other = Clips()
+    other.masks = 3
+    with pytest.raises(InputError, match="has a training with other clips, masks or another --model_size"):
+        train(tmp_path / "out", other)
+
+
+def dataset(folder):
+    """A dataset on disk with the same clips."""
+    names = tuple(f"{number:016x}-000000" for number in range(3))
+    (folder / "clips").mkdir(parents=True)
+    for name, clip in zip(names, Clips.clips, strict=True):
+        samples = Clips(height=64, width=64)
+        made = [Simulated("tracking", "", samples.load(clip, mask).mask, None) for mask in range(2)]
+        facts = ClipFacts("a.mp4", 0, "wide view", "plane")
+        write_clip(folder / "clips" / name, samples.load(clip, 0).frames, Fraction(30), facts, made)
+    about = About(1, DatasetSettings(frames=5, size=64, masks=2), True, names, (Given("a.mp4", names),))
+    write_json(folder / "dataset.json", about)
+
+
+def test_the_commands_train_and_distil(tree, tmp_path):
+    dataset(tmp_path / "set")
+    few = ["--steps", "3", "--batch", "1", "--rank", str(tiny.RANK), "--warm_up", "1"]
+    out = tmp_path / "out"
+    run = CliRunner().invoke(build_app(), ["train", "run", str(tmp_path / "set"), str(out), "--held_back", "1", *few])
+    assert run.exit_code == 0, run.output
+    assert run.stdout.split() == [str(out / "ex4d.ckpt"), str(out / "ex4d.safetensors")]
+    assert "2 clips to train on, 1 held back, 2 masks each." in run.stderr
+    assert "Trained: " in run.stderr
+    draft = ["train", "distil", str(tmp_path / "set"), str(tmp_path / "draft"), "--adapter", str(out / "ex4d.ckpt")]
+    run = CliRunner().invoke(build_app(), [*draft, *few])
+    assert run.exit_code == 0, run.output
+    assert run.stdout.split() == [str(tmp_path / "draft" / "draft_lora.safetensors")]
 
 
 def test_missing_model_files_are_named(tmp_path, monkeypatch):
