@@ -17,6 +17,7 @@ _REPAIR = {"wan": _NVIDIA, "cuda": _NVIDIA}
 _USUAL_REPAIR = "press Repair in the add-on's preferences"
 _NOT_BROUGHT = {
     "depthcrafter": "Set Up Server does not bring it; see docs/depth-models.md for a Server Python of your own",
+    "train": "Set Up Server does not bring it; see docs/training.md for a Python of your own",
     "cluster": "Set Up Server does not bring it; see docs/another-host.md for a server that has a cluster",
 }
 
