@@ -5,8 +5,9 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,9 @@ from ex4d.training.network import Encoded, Network, training_library
 from ex4d.training.sample import Samples
 from ex4d.training.settings import DistilSettings, LoopSettings, TrainSettings
 from ex4d.weights import store
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LATENTS = "latents"
 """Folder of encoded samples, in the folder of a training."""
@@ -65,6 +69,23 @@ class FromLatents:
             yield self.latents.read(clip, 0), order.noise_seed(number, self.seed)
 
 
+def _in_the_gpus_memory(work: Callable[P, R]) -> Callable[P, R]:
+    """The same work, which says what to do where the GPU's memory is not enough."""
+
+    @wraps(work)
+    def said(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return work(*args, **kwargs)
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                "The GPU ran out of memory: 80 GB are enough as it is and 24 GB with --quant nf4; --offload takes less"
+                " still. Close other programs that use the GPU."
+            ) from error
+
+    return said
+
+
+@_in_the_gpus_memory
 def train_adapter(
     samples: Samples,
     out: Path,
@@ -119,6 +140,7 @@ def train_adapter(
     return result.adapter_files(out) if accelerator.is_main_process else ()
 
 
+@_in_the_gpus_memory
 def distil_adapter(
     samples: Samples,
     out: Path,

@@ -213,6 +213,15 @@ def test_the_commands_train_and_distil(tree, tmp_path):
     assert run.stdout.split() == [str(tmp_path / "draft" / "draft_lora.safetensors")]
 
 
+def test_a_gpu_that_is_too_small_is_said(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(runs, "train", full)
+    with pytest.raises(InputError, match="24 GB with --quant nf4"):
+        train(tmp_path / "out", Clips())
+
+
 def test_missing_model_files_are_named(tmp_path, monkeypatch):
     monkeypatch.setenv("EX4D_MODELS", str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="Files of the EX-4D Model are missing") as error:
