@@ -35,8 +35,8 @@ def held_back(clips: Sequence[str], count: int, seed: int) -> tuple[tuple[str, .
     train = tuple(clip for clip in clips if _video(clip) not in drawn)
     if not train:
         raise InputError(
-            f"The dataset has {len(clips)} clips of {len(videos)} videos, and {count} are to be held back, which leaves"
-            " none to train on: take more videos, or a smaller --held_back."
+            f"The dataset's {len(clips)} clips come from {len(videos)} video(s), and holding back {count} leaves none"
+            " to train on: take more videos, or a smaller --held_back."
         )
     return train, tuple(clip for clip in clips if _video(clip) in drawn)
 

@@ -29,5 +29,5 @@ def test_clips_of_one_video_are_held_back_together():
 
 
 def test_nothing_left_to_train_on_is_said():
-    with pytest.raises(InputError, match="2 clips of 1 videos, and 4 are to be held back, which leaves none"):
+    with pytest.raises(InputError, match=r"2 clips come from 1 video\(s\), and holding back 4 leaves none"):
         order.held_back(["a-1", "a-2"], 4, seed=0)
