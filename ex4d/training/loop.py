@@ -76,7 +76,7 @@ def train(
     gpus, rank, main = accelerator.num_processes, accelerator.process_index, accelerator.is_main_process
     if settings.batch % gpus:
         raise InputError(f"A batch of {settings.batch} cannot be shared by {gpus} GPUs: take a multiple of {gpus}.")
-    accelerator.gradient_accumulation_steps = settings.batch // gpus
+    accelerator.gradient_accumulation_steps, accelerator.step = settings.batch // gpus, 0  # samples; counted so far
 
     weights = learner.trained()
     average = {name: weight.detach().clone() for name, weight in weights.items()}
@@ -113,12 +113,12 @@ def train(
         if not math.isfinite(mean):
             raise InputError(f"The loss of step {step + 1} is {mean}: take a lower --rate, or look at the samples.")
 
+        seconds = (time.monotonic() - began) / settings.batch
         last = step + 1 == settings.steps
         judged = validate_every and ((step + 1) % validate_every == 0 or last)
         validation = validate(learner, material, average, accelerator) if judged else None
         if journal:
-            seconds, top = (time.monotonic() - began) / settings.batch, _gigabytes(accelerator.device)
-            journal.note(Step(step + 1, mean, rate, float(norm), seconds, top, validation))
+            journal.note(Step(step + 1, mean, rate, float(norm), seconds, _gigabytes(accelerator.device), validation))
         if main and (last or (step + 1) % settings.save_every == 0):
             write_result(average)
             states.write(out / states.FILE, step + 1, asdict(settings), weights, average, optimizer)
