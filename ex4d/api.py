@@ -59,7 +59,7 @@ def open_clip(
     progress: Progress = silent,
     **settings: Any,
 ) -> Shot:
-    """Open a video file or a folder of pictures: its frames, its depth and its lens.
+    """Open a video file or a folder of images: its frames, its depth and its lens.
 
     Args:
         clip: the file or folder, or one picture of a sequence.

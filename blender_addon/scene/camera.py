@@ -189,7 +189,7 @@ def choose(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
 
 
 def own_camera(scene: bpy.types.Scene) -> bpy.types.Object:
-    """The shot's own camera for artists; made again at the source view when it was deleted."""
+    """The shot's own camera for artists; recreated at the source view when it was deleted."""
     found = objects.find(scene, objects.CAMERA)
     if found is not None:
         return found

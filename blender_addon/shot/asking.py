@@ -200,7 +200,7 @@ def _request(
             raise InputError(
                 told(
                     "Blender cannot tell how long {clip} is or how big its pictures are, so the tracked camera"
-                    " cannot be read for it: make an .mp4 or a folder of pictures of it.",
+                    " cannot be read for it: make an .mp4 or a folder of images of it.",
                     clip=clip.name,
                 )
             )

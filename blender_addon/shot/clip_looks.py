@@ -31,7 +31,7 @@ class Look:
 
 
 def look_at(clip: Path, gaps: Gaps = "hold") -> Look:
-    """Look at a video file, a folder of pictures, or a picture that stands for its sequence.
+    """Look at a video file, a folder of images, or one image that stands for its sequence.
 
     Raises:
         InputError: a folder without pictures.

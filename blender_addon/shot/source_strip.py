@@ -75,7 +75,7 @@ def _of_rate(scene: bpy.types.Scene) -> str:
     if rate is None:
         return ""
     return translations.told(
-        "The scene runs at {rate:.5g} frames a second, the clip at {clip:.5g}: the sound starts in"
+        "The scene runs at {rate:.5g} frames per second, the clip at {clip:.5g}: the sound starts in"
         " sync but drifts, because it keeps its own speed. Press Match Frame Rate, then add the"
         " strip again.",
         rate=float(rate),

@@ -210,7 +210,7 @@ def request_again(
     if not isinstance(job, Generate):
         raise InputError(
             translations.told(
-                "Take {number:03d} was made from colour and mask, not from a shot: it cannot be made again here.",
+                "Take {number:03d} was made from colour and mask, not from a shot: it cannot be remade here.",
                 number=number,
             )
         )

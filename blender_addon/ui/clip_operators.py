@@ -74,7 +74,7 @@ class OpensClip(Job):
         """
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:
-            raise InputError(told("No clip is chosen: choose a video file or a folder of pictures."))
+            raise InputError(told("No clip is chosen: choose a video file or a folder of images."))
         return clip_at(clip)
 
     def request_in(self, scene: bpy.types.Scene) -> requests.OpenRequest:

@@ -22,7 +22,7 @@ from ex4d.schema import LARGEST, Scalar, Setting
 NOT_GIVEN = "NOT_GIVEN"
 """The item of an optional choice that stands for None."""
 
-SIGNS = {"pixels": "px", "degrees": "°", "frames a second": "fps", "seconds": "s", "of the radius": "× radius"}
+SIGNS = {"pixels": "px", "degrees": "°", "frames per second": "fps", "seconds": "s", "of the radius": "× radius"}
 """Of units, as labels show them; tooltips have them in words."""
 
 Item = tuple[str, str, str, int]

@@ -40,7 +40,7 @@ class EX4DPreferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw the server's set-up and the settings."""
+        """Draw the server's setup and the settings."""
         server_setup.draw(self.layout.column())
         server_setup.draw_command(self.layout)
         hosts.draw_list(self.layout)

@@ -134,7 +134,7 @@ class ClipChoices:
 
     clip_path: StringProperty(
         name="Clip",
-        description="Video file or folder of pictures that was asked for last",
+        description="Video file or folder of images that was asked for last",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
@@ -197,7 +197,7 @@ class ClipChoices:
     moving_path: StringProperty(
         name="Mask of What Moves",
         description="A mask of what moves by itself, white where it does, so that the search for the camera leaves it"
-        " out: a video, a folder of pictures, or one picture; empty finds it",
+        " out: a video, a folder of images, or one image; empty finds it",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
@@ -332,8 +332,8 @@ class TakeChoices:
     earlier: earlier_property()
     plate_path: StringProperty(
         name="Clean Plate",
-        description="A second clip of the same place, shot with the same lens, or one picture of it: a video, a folder"
-        " of pictures, or a picture. What it saw fills what no frame of the clip saw",
+        description="A second clip of the same place, shot with the same lens, or one image of it: a video, a folder"
+        " of images, or one image. What it saw fills what no frame of the clip saw",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )

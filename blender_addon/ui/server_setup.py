@@ -165,7 +165,7 @@ def _kind(name: str) -> Kind:
 
 
 def draw(layout: bpy.types.UILayout) -> None:
-    """How the server's set-up stands, and what can be done about it."""
+    """How the server's setup stands, and what can be done about it."""
     setup = session.current().environment
     found = setup.current
     if setup.busy:

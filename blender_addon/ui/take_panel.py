@@ -58,7 +58,7 @@ def draw_takes(layout: Layout, context: Context) -> None:
 
 @dataclass(frozen=True)
 class Better:
-    """What a take can be made again with: label of the button, and values of Take Again's properties."""
+    """What a take can be remade with: label of the button, and values of Take Again's properties."""
 
     label: str
     generator: str

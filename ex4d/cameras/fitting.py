@@ -289,12 +289,12 @@ def _by_time(track: CameraTrack, clip: ClipFrames, what: str) -> _Found | None:
     if wanted[-1] > times[-1] + 0.5 / float(clip.rate):
         raise InputError(
             f"The camera file {what} has {len(track)} poses over {times[-1]:.3g} s, but the frames of {clip.name}"
-            f" reach to {wanted[-1]:.3g} s at {float(clip.rate):.5g} frames a second: give one pose for each frame, or"
-            " use fewer frames."
+            f" reach to {wanted[-1]:.3g} s at {float(clip.rate):.5g} frames per second: give one pose for each frame,"
+            " or use fewer frames."
         )
     note = (
         f"The camera file has {len(track)} poses over {times[-1]:.3g} s for {clip.used} frames: they were taken by"
-        f" their times, at {float(clip.rate):.5g} frames a second."
+        f" their times, at {float(clip.rate):.5g} frames per second."
     )
     return np.interp(wanted, times, np.arange(len(track))), (note,)
 

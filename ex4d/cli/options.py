@@ -34,7 +34,7 @@ InputVideo = Annotated[
     Path | None,
     typer.Option(
         "--input_video",
-        help="Video file, folder of pictures (PNG, JPEG, TIFF, WebP, EXR), or one picture of a sequence.",
+        help="Video file, folder of images (PNG, JPEG, TIFF, WebP, EXR), or one image of a sequence.",
     ),
 ]
 DepthFile = Annotated[
@@ -163,7 +163,7 @@ def source_files(
     from ex4d.pipeline.earlier import of_folder
 
     if video is None:
-        raise InputError("Which video? Give --input_video with a file or a folder of pictures.")
+        raise InputError("Which video? Give --input_video with a file or a folder of images.")
     taken = of_folder(find(earlier)) if earlier is not None else None
     return SourceFiles(clip_at(video), depth, camera, moving=moving, plate=plate, earlier=taken)
 

@@ -45,7 +45,7 @@ def key(clip: "Clip", estimator: str, version: int, settings: object, weights: t
 def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estimate:
     """What was kept under a key, or what `make` gives, which is kept.
 
-    A damaged file is made again, and a note of the depth says so; so does one where the depth cannot be kept.
+    A damaged file is replaced, and a note of the depth says so; so does one where the depth cannot be kept.
 
     Args:
         name: from `key`.

@@ -1,4 +1,4 @@
-"""Clips: frames of a video file or of a sequence of pictures, at the working size.
+"""Clips: frames of a video file or of an image sequence, at the working size.
 
 `open_source` indexes a source once; `ClipSource.frames` then streams any range of it, one frame in memory at a time.
 `read_clip` reads a range as a whole. Both need PyAV and OpenCV, which are imported where they are used.
@@ -84,7 +84,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class ClipSource:
-    """A video file or sequence of pictures whose frames can be had by ranges; made by `open_source`.
+    """A video file or image sequence whose frames can be had by ranges; made by `open_source`.
 
     No file is held open between calls.
 
@@ -165,9 +165,10 @@ class ClipSource:
     ) -> Iterator[NDArray]:
         name, missing = self.path.name, self.content.missing
         if self.info.variable:
-            tell(f"{name} has a variable frame rate; it was read at {_rate(self.info.fps)} frames a second.")
+            tell(f"{name} has a variable frame rate; it was read at {_rate(self.info.fps)} frames per second.")
         elif self.own_fps is not None:
-            tell(f"{name} was read at {_rate(self.info.fps)} frames a second instead of its own {_rate(self.own_fps)}.")
+            rate, own = _rate(self.info.fps), _rate(self.own_fps)
+            tell(f"{name} was read at {rate} frames per second instead of its own {own}.")
         for note in self.content.notes:
             tell(note)
         stored = telling_transparency(name, int(wanted[0]), self.content.pictures(wanted), tell)
@@ -205,13 +206,13 @@ def open_source(
     numbering: Numbering | None = None,
     alone: bool = False,
 ) -> ClipSource:
-    """Find out what frames a video file or a sequence of pictures has, and where.
+    """Find out what frames a video file or an image sequence has, and where.
 
     Reads all packets of a file and decodes its first picture.
 
     Args:
-        path: a video, a folder of pictures, or a picture that stands for its sequence.
-        fps: rate of a sequence of pictures, `PICTURES_FPS` if None. A video that has another rate is brought to this
+        path: a video, a folder of images, or one image that stands for its sequence.
+        fps: rate of an image sequence, `PICTURES_FPS` if None. A video that has another rate is brought to this
             one: each frame shows what is on screen in the middle of its time. None keeps the video's.
         gaps, numbering, alone: of pictures, see `ex4d.media.folder.index_folder`.
 
@@ -250,7 +251,7 @@ def read_clip(
     multiple: int = 16,
     progress: Progress = silent,
 ) -> Clip:
-    """`frames` frames of a video file or of a sequence of pictures, from `start` on, in 8 bits.
+    """`frames` frames of a video file or of an image sequence, from `start` on, in 8 bits.
 
     Args:
         path: the file or folder, see `open_source`.

@@ -76,7 +76,7 @@ def index_folder(
     """List the pictures of a sequence and decode the first.
 
     Args:
-        path: a folder, or a picture that stands for its sequence, see `ex4d.storage.sequence.sequence_at`.
+        path: a folder, or one image that stands for its sequence, see `ex4d.storage.sequence.sequence_at`.
         fps: its frame rate.
         gaps: what stands for missing pictures.
         numbering: of the sequence whose pictures lie in the folder, or those of them that are needed; None where

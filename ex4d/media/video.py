@@ -211,7 +211,7 @@ def _open_video(path: Path) -> Iterator[tuple["InputContainer", list["VideoStrea
             raise InputError(f"{path} cannot be opened: change its permissions.") from error
         raise InputError(
             f"{path} cannot be read as a video: it is damaged, cut off, or not a video; use a whole file"
-            " such as .mp4, .mov, .mkv or .webm, or a folder of pictures."
+            " such as .mp4, .mov, .mkv or .webm, or a folder of images."
         ) from error
     with container:
         cover = av.stream.Disposition.attached_pic

@@ -114,7 +114,7 @@ class _Moved:
     """The files at the place that the user names for a clip that was moved.
 
     Args:
-        video: the clip, its folder of pictures, or a folder that holds it.
+        video: the clip, its folder of images, or a folder that holds it.
         wanted: the take's files.
 
     Raises:

@@ -44,7 +44,7 @@ class SourceFiles:
     """Where the files of a source lie.
 
     Attributes:
-        clip: a video file, a folder of pictures, or a picture that stands for its sequence.
+        clip: a video file, a folder of images, or one image that stands for its sequence.
         depth: a depth file or folder; None where it is looked for beside the clip, or estimated.
         camera: a file that says how the clip's own camera moved; None where it stood still.
         numbering: of the sequence whose pictures, or those of them that are needed, lie in the folder; None where the
@@ -358,14 +358,14 @@ def _earlier(taken: EarlierTake | None, gathered: Callable[..., Path]) -> Earlie
 
 
 def _are_pictures(blobs: tuple[Blob, ...], endings: tuple[str, ...]) -> bool:
-    """Whether files are from a folder of pictures, even if only one of them is needed."""
+    """Whether files are from a folder of images, even if only one of them is needed."""
     return Path(blobs[0].name).suffix.lower() in endings
 
 
 def _gathered(
     blobs: tuple[Blob, ...], *, locate: Locate, folder: Path, in_place: bool, what: str, as_folder: bool = False
 ) -> Path:
-    """The file under the name that the blob had, or a folder of pictures in order."""
+    """The file under the name that the blob had, or a folder of images in order."""
     names = [blob.name for blob in blobs]
     as_folder |= len(blobs) > 1
     if in_place and (found := _in_place([locate(blob) for blob in blobs], names, what if as_folder else None)):

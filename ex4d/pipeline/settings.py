@@ -52,7 +52,7 @@ def check_rate(rate: str | None) -> None:
     if not re.fullmatch(r"[1-9][0-9]{0,7}(/[1-9][0-9]{0,7})?", rate):
         raise InputError(f"{rate[:100]!r} is not a frame rate: write it as 24 or 24000/1001.")
     if not Fraction(1, 1000) <= Fraction(rate) <= 1000:  # others make files that cannot be written, or read again
-        raise InputError(f"A frame rate must be between 1/1000 and 1000 frames a second, not {rate}.")
+        raise InputError(f"A frame rate must be between 1/1000 and 1000 frames per second, not {rate}.")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class SourceSettings(Settings):
         None,
         "Frame Rate",
         "Frame rate to read the clip at, such as 24 or 24000/1001; by default a video's own, and 24 for pictures",
-        unit="frames a second",
+        unit="frames per second",
     )
     gaps: Gaps = setting(
         "hold",
@@ -441,7 +441,7 @@ class GenerateSettings(Settings):
         None,
         "Result Rate",
         "Frame rate of the result; by default the clip's",
-        unit="frames a second",
+        unit="frames per second",
         option="--result_fps",
     )
     options: Options = field(default_factory=dict)

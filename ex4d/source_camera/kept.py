@@ -41,7 +41,7 @@ def key(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish) -> st
 
 
 def kept(name: str, make: Callable[[], Found], again: bool = False) -> Found:
-    """What was kept under a key, or what `make` gives, which is kept. A damaged file is made again.
+    """What was kept under a key, or what `make` gives, which is kept. A damaged file is replaced.
 
     Args:
         name: from `key`.

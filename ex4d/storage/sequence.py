@@ -54,7 +54,7 @@ class Numbering:
         if not ends or not in_order or self.step < 1 or any((end - ends[0]) % self.step for end in ends):
             raise InputError("The numbers of the pictures are not in order.")
         if (ends[-1] - ends[0]) // self.step >= MOST_FRAMES:
-            raise InputError(f"A sequence of pictures may have at most {MOST_FRAMES} frames: split it.")
+            raise InputError(f"An image sequence may have at most {MOST_FRAMES} frames: split it.")
 
     @property
     def places(self) -> NDArray[np.int64]:
@@ -193,7 +193,7 @@ def depth_pictures_at(path: Path, alone: bool = False) -> list[Path]:
 
 
 def is_sequence(path: Path) -> bool:
-    """Whether a clip is made of pictures: it is a folder, or a picture that stands for its sequence."""
+    """Whether a clip is made of pictures: it is a folder, or one image that stands for its sequence."""
     return path.is_dir() or (path.suffix.lower() in CLIP_ENDINGS and path.is_file() and not _is_animated(path))
 
 

@@ -1,4 +1,4 @@
-"""Files that version 0.1 saved, in every Blender: not one stored value is lost, and takes can be made again."""
+"""Files that version 0.1 saved, in every Blender: not one stored value is lost, and takes can be remade."""
 
 import hashlib
 import json

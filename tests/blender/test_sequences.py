@@ -1,4 +1,4 @@
-"""What is asked of the server for sequences of pictures, and for files that Blender knows nothing of."""
+"""What is asked of the server for image sequences, and for files that Blender knows nothing of."""
 
 import json
 from dataclasses import replace

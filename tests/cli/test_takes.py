@@ -322,7 +322,7 @@ def test_a_generator_of_another_package_makes_a_take_and_makes_it_again(shoot):
 def test_numbers_that_nothing_can_take_are_refused_before_anything_runs(shoot):
     for option, value, said in [
         ("--seed", "9" * 400, "Seed is far too large a number."),
-        ("--result_fps", "1/99999999", "A frame rate must be between 1/1000 and 1000 frames a second, not 1/99999999."),
+        ("--result_fps", "1/99999999", "must be between 1/1000 and 1000 frames per second, not 1/99999999."),
     ]:
         done = ex4d(
             "generate", "--input_video", "clip.mp4", "--output_video", "shot.mp4", option, value, cwd=shoot

@@ -427,7 +427,7 @@ def test_a_video_is_read_at_another_rate_by_what_is_on_screen_in_the_middle_of_e
     assert (slower.fps, slower.source_frames, slower.stored_pictures) == (24, 24, 30)
     expected = [int((n + 0.5) * 30 / 24) for n in range(24)]
     assert numbers(slower.frames) == slower.stored.tolist() == expected
-    assert slower.notes == ("a.mp4 was read at 24 frames a second instead of its own 30.",)
+    assert slower.notes == ("a.mp4 was read at 24 frames per second instead of its own 30.",)
     assert numbers(read_clip(path, start=6, frames=6, fps=Fraction(60)).frames) == [3, 3, 4, 4, 5, 5]
     assert read_clip(path, fps=Fraction(30), frames=None).notes == ()
     with pytest.raises(InputError, match="24 frames, which is fewer than the 30 asked for"):

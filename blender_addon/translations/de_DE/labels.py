@@ -327,7 +327,7 @@ LABELS = {
     "cannot be used now": "derzeit nicht verfügbar",
     "custom": "benutzerdefiniert",
     "degrees": "Grad",
-    "frames a second": "Bilder pro Sekunde",
+    "frames per second": "Bilder pro Sekunde",
     "needs online access": "braucht Online-Zugriff",
     "of the radius": "des Radius",
     "orthographic": "orthografisch",

@@ -1,4 +1,4 @@
-"""German: what Check, reports, dialogs, the queue, estimates and the server's set-up say."""
+"""German: what Check, reports, dialogs, the queue, estimates and the server's setup say."""
 # ruff: noqa: E501 - a text is a line
 
 SENTENCES = {
@@ -24,7 +24,7 @@ SENTENCES = {
     "Blender cannot read {file} of {side}: take it again.": "Blender kann {file} von {side} nicht lesen: Take neu aufnehmen.",
     "Blender cannot show the setting {setting!r} of the generator {title!r}: it stays as it is.": "Blender kann den Wert {setting!r} des Generators {title!r} nicht anzeigen: Er bleibt, wie er ist.",
     "Blender cannot show the settings of the generator {title!r}: they stay as they are.": "Blender kann die Werte des Generators {title!r} nicht anzeigen: Sie bleiben, wie sie sind.",
-    "Blender cannot tell how long {clip} is or how big its pictures are, so the tracked camera cannot be read for it: make an .mp4 or a folder of pictures of it.": "Blender erkennt nicht, wie lang {clip} ist oder wie groß die Bilder sind, und kann deshalb die getrackte Kamera dafür nicht auslesen: den Clip in eine .mp4-Datei oder einen Ordner mit Bildern umwandeln.",
+    "Blender cannot tell how long {clip} is or how big its pictures are, so the tracked camera cannot be read for it: make an .mp4 or a folder of images of it.": "Blender erkennt nicht, wie lang {clip} ist oder wie groß die Bilder sind, und kann deshalb die getrackte Kamera dafür nicht auslesen: den Clip in eine .mp4-Datei oder einen Ordner mit Bildern umwandeln.",
     "Blender could not write the mask to {file}: is the disk full?": "Blender konnte die Maske nicht nach {file} schreiben: Ist der Datenträger voll?",
     "Blender could not write {file}: choose a folder that you may write to.": "Blender konnte {file} nicht schreiben: einen Ordner mit Schreibrechten wählen.",
     "Blender may not go online, and this comes from the internet: turn on Allow Online Access in Preferences > System, then press the button again.": "Blender darf nicht online gehen, und dies kommt aus dem Internet: unter Voreinstellungen > System den Online-Zugriff erlauben und den Button noch einmal drücken.",
@@ -87,7 +87,7 @@ SENTENCES = {
     "No GPU needed": "Keine GPU nötig",
     "No Python from 3.11 to 3.14 that can create environments was found, and Blender's own cannot: install one from python.org (on Linux, your system's packages python3 and python3-venv), then press Set Up Server again.": "Es wurde kein Python 3.11 bis 3.14 gefunden, das Umgebungen anlegen kann, und das von Blender kann es nicht: eines von python.org installieren (unter Linux die Systempakete python3 und python3-venv) und noch einmal „Server einrichten“ drücken.",
     "No camera is chosen: choose one in the Camera panel.": "Keine Kamera gewählt: im Panel „Kamera“ eine wählen.",
-    "No clip is chosen: choose a video file or a folder of pictures.": "Kein Clip gewählt: eine Videodatei oder einen Ordner mit Bildern wählen.",
+    "No clip is chosen: choose a video file or a folder of images.": "Kein Clip gewählt: eine Videodatei oder einen Ordner mit Bildern wählen.",
     "No clip is chosen: choose the file or the folder that was moved.": "Kein Clip gewählt: die verschobene Datei oder den verschobenen Ordner wählen.",
     "No file is named: enter a name to write to.": "Keine Datei benannt: einen Namen eingeben.",
     "No files needed": "Keine Dateien nötig",
@@ -137,7 +137,7 @@ SENTENCES = {
     "Some files in {folder} are in use: end the server, then delete the folder.": "Einige Dateien in {folder} sind in Benutzung: den Server beenden und dann den Ordner löschen.",
     "Take this server off the list; jobs that it has go on there": "Diesen Server aus der Liste nehmen; Aufträge, die er hat, laufen dort weiter",
     "Take with Seed {seed}": "Take mit Seed {seed}",
-    "Take {number:03d} was made from colour and mask, not from a shot: it cannot be made again here.": "Take {number:03d} wurde aus Farbe und Maske gemacht, nicht aus einer Einstellung: Er kann hier nicht neu gemacht werden.",
+    "Take {number:03d} was made from colour and mask, not from a shot: it cannot be remade here.": "Take {number:03d} wurde aus Farbe und Maske gemacht, nicht aus einer Einstellung: Er kann hier nicht neu gemacht werden.",
     "Takes are made from the clip alone: {them} will not be in them.": "Takes entstehen allein aus dem Clip und zeigen nicht: {them}.",
     "Takes are unchanged.": "Die Takes sind unverändert.",
     "Takes stay. Undo will not bring the files back.": "Takes bleiben. Rückgängig bringt die Dateien nicht zurück.",
@@ -218,7 +218,7 @@ SENTENCES = {
     "The scene renders {width}x{height} px, but the clip is {clip_width}x{clip_height} px.": "Die Szene rendert {width}x{height} px, der Clip hat aber {clip_width}x{clip_height} px.",
     "The scene renders {width}x{height} px, but the clip is {clip_width}x{clip_height} px: press Match Scene.": "Die Szene rendert {width}x{height} px, der Clip hat aber {clip_width}x{clip_height} px: „Szene angleichen“ drücken.",
     "The scene runs at {rate:.5g} fps, but the clip at {clip:.5g} fps.": "Die Szene läuft mit {rate:.5g} fps, der Clip aber mit {clip:.5g} fps.",
-    "The scene runs at {rate:.5g} frames a second, the clip at {clip:.5g}: the sound starts in sync but drifts, because it keeps its own speed. Press Match Frame Rate, then add the strip again.": "Die Szene läuft mit {rate:.5g} Bildern pro Sekunde, der Clip mit {clip:.5g}: Der Ton beginnt synchron, läuft aber auseinander, weil er sein eigenes Tempo behält. „Bildrate angleichen“ drücken und den Strip neu hinzufügen.",
+    "The scene runs at {rate:.5g} frames per second, the clip at {clip:.5g}: the sound starts in sync but drifts, because it keeps its own speed. Press Match Frame Rate, then add the strip again.": "Die Szene läuft mit {rate:.5g} Bildern pro Sekunde, der Clip mit {clip:.5g}: Der Ton beginnt synchron, läuft aber auseinander, weil er sein eigenes Tempo behält. „Bildrate angleichen“ drücken und den Strip neu hinzufügen.",
     "The scene that this was for is gone": "Die Szene, für die dies war, gibt es nicht mehr",
     "The scene that this was for is gone: nothing was changed.": "Die Szene, für die dies war, gibt es nicht mehr: Nichts wurde geändert.",
     "The selected objects are not in front of the source camera: put them on what the camera is to turn about.": "Die ausgewählten Objekte stehen nicht vor der Originalkamera: sie auf das setzen, worum sich die Kamera drehen soll.",

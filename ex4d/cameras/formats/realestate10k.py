@@ -62,7 +62,7 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
         k = np.diag([1 / width, 1 / height, 1.0]) @ pixels
     notes: tuple[str, ...] = ()
     if track.times is None:
-        notes = ("The track tells no times: 30 frames a second were assumed.",)
+        notes = ("The track tells no times: 30 frames per second were assumed.",)
     times = np.round(1e6 * (track.times if track.times is not None else track.numbered(0) / 30))
     lens = np.stack([k[:, 0, 0], k[:, 1, 1], k[:, 0, 2], k[:, 1, 2]], axis=1)
     matrices = transforms.inverse(track.camera_to_world)[:, :3].reshape(len(track), 12)

@@ -163,7 +163,7 @@ def _open(path: Path, reading: DepthEncoding, alone: bool) -> AbstractContextMan
     if ending == ".npy":
         return open_npy(path, reading)
     if ending == ".zip":
-        raise InputError(f"{path} is a packed folder: unpack it, and name the folder of pictures in it.")
+        raise InputError(f"{path} is a packed folder: unpack it, and name the folder of images in it.")
     return open_video(path, reading)
 
 
