@@ -53,7 +53,7 @@ TRANSFERS = {"Uploading": SENDING, "Upload": SENDING, "Downloading": FETCHING, "
 
 def titled(stage: str) -> str:
     """A stage in title case, as Blender writes it; names keep their own capitals."""
-    small = ("a", "and", "of", "the", "to", "what", "with")
+    small = ("a", "and", "at", "by", "for", "from", "in", "of", "on", "the", "to", "with")
     words = stage.replace("_", " ").split()
     return " ".join(w if n and w in small else w[:1].upper() + w[1:] for n, w in enumerate(words))
 

@@ -199,8 +199,8 @@ def _request(
         if frames is None or picture is None:
             raise InputError(
                 told(
-                    "Blender cannot tell how long {clip} is or how big its pictures are, so the tracked camera"
-                    " cannot be read for it: make an .mp4 or a folder of images of it.",
+                    "Blender cannot tell the length or the frame size of {clip}, so the tracked camera cannot be"
+                    " read for it: convert it to an .mp4 file or a folder of images.",
                     clip=clip.name,
                 )
             )

@@ -34,7 +34,7 @@ def set_up(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> list[str]:
     if _moves_otherwise(scene, entry, path):
         said.append(
             told(
-                "{camera} does not move as in {title}: Restore Camera gives it that move again.",
+                "{camera} does not move as in {title}: Restore Camera brings that move back.",
                 camera=chosen.name,
                 title=entry.title,
             )

@@ -47,7 +47,7 @@ class ShotFacts:
     path: StringProperty(
         name="Source Path", description="Poses of the clip's own camera, in JSON; empty where it stands still"
     )
-    radius: FloatProperty(name="Radius", description="Distance to the point that presets turn about")
+    radius: FloatProperty(name="Radius", description="Distance to the point that presets turn around")
     reach: FloatProperty(name="Reach", description="How far from its origin the shot reaches")
     mesh_step: IntProperty(
         name="Mesh Step", description="The mesh has every n-th row and column of the clip's picture", default=1

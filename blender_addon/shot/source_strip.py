@@ -50,7 +50,7 @@ def add(scene: bpy.types.Scene) -> str:
         )
     if _hides_a_take(scene, strip):
         strip.mute = True
-        told.append(translations.told("The picture is muted, because it lies above takes."))
+        told.append(translations.told("The picture is muted, because it is above takes."))
     told += [why_silent or _of_rate(scene), rendered]
     return " ".join(sentence for sentence in told if sentence)
 

@@ -35,8 +35,8 @@ class OpensClip(Job):
     )
     depth: StringProperty(
         name="Depth File",
-        description="An .npz or .npy file, a folder of EXR or grey PNG pictures, or a grey video; empty: the one beside"
-        " the clip",
+        description="An .npz or .npy file, a folder of EXR or grey PNG images, or a grey video; leave empty to use"
+        " the one next to the clip",
         options={"SKIP_SAVE"},
     )
     first_frame: IntProperty(

@@ -36,7 +36,7 @@ class EX4DPreferences(bpy.types.AddonPreferences):
     )
     accept_licence: BoolProperty(
         name="Accept Licence",
-        description="I have read the terms of the depth estimator and keep to them",
+        description="I have read the depth estimator's terms and comply with them",
     )
 
     def draw(self, context: bpy.types.Context) -> None:

@@ -111,7 +111,7 @@ class Connection:
         """The client for the chosen server, made or replaced when needed.
 
         Raises:
-            InputError: the address is not one that may be used, or Blender may not go online.
+            InputError: the address is not one that may be used, or Blender is not allowed to go online.
         """
         self.hosts.check()
         known, downloads = self.hosts.chosen, compat.user_folder(PACKAGE) / "downloads"
@@ -270,8 +270,8 @@ class Connection:
             return told("The server is being set up; your job starts when it is ready.")
         if self.taken_port:
             said = told(
-                "Another program uses port {port}, or a server that hangs: stop it, or set another Server Address in"
-                " the preferences, with another number at its end.",
+                "Another program, or a server that hangs, uses port {port}: stop it, or set another Server Address"
+                " in the preferences, with another number at its end.",
                 port=self.taken_port,
             )
             if client.status == "refused":

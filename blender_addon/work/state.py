@@ -385,7 +385,7 @@ def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
 
 def _cancelled(state: State) -> str:
     if state.finds_camera:
-        return told("The camera search was cancelled. The source camera stays as it is; Find Camera looks again.")
+        return told("The camera search was cancelled. The source camera stays as it is; Find Camera searches again.")
     return told("Cancelled.")
 
 

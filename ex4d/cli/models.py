@@ -33,7 +33,7 @@ def models(
         ),
     ] = None,
     accept_licence: Annotated[
-        bool, typer.Option("--accept_licence", help="Accept the licence of a model that is for research only.")
+        bool, typer.Option("--accept_licence", help="Accept the licence of a model that may only be used for research.")
     ] = False,
 ) -> None:
     """List, fetch and convert model files.

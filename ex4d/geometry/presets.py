@@ -46,7 +46,7 @@ FARTHEST = 10.0
 
 
 def pivot_distance(mesh_depth_of_frame_0: NDArray) -> float:
-    """Distance from the source camera to the point that presets turn about, in the depth's unit.
+    """Distance from the source camera to the point that presets turn around, in the depth's unit.
 
     The release's radius: the smallest depth of the mesh in frame 0, whose border is at the shell, plus 0.15
     (recon.py).

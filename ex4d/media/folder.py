@@ -94,7 +94,7 @@ def index_folder(
     else:
         files, notes, name = tuple(pictures_in(path, CLIP_ENDINGS)), (), path.name
     if not files:
-        raise InputError(f"The folder {path} holds no pictures: choose the folder of the frames.")
+        raise InputError(f"The folder {path} holds no images: choose the folder of the frames.")
     picture = still.read(files[0])
     width, height = displayed_size(picture)
     shown = numbering.shown(gaps)

@@ -104,7 +104,7 @@ def test_nothing_goes_to_another_machine_before_blender_may_go_online(monkeypatc
     monkeypatch.setattr("blender_addon.work.connection.Client", lambda *given, **named: made.append(given))
     monkeypatch.setattr("blender_addon.work.survey.Client", lambda *given, **named: made.append(given))
     now = session.current()
-    with pytest.raises(RuntimeError, match="Blender may not go online, and gpu-box is another machine"):
+    with pytest.raises(RuntimeError, match="Blender is not allowed to go online, and gpu-box is another machine"):
         bpy.ops.ex4d.use_server(name="gpu-box")
     assert preferences().server == "gpu-box"
     now._looked = 0.0

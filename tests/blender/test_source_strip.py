@@ -151,7 +151,7 @@ def test_strips_of_the_artist_stay_where_they_are_and_the_source_hides_no_take(s
     assert {name: after[name] for name in before} == before
     strip = next(strip for strip in compat.strips(scene) if strip.name == "EX-4D Source")
     assert strip.mute
-    assert "The picture is muted, because it lies above takes." in session.current().state.message
+    assert "The picture is muted, because it is above takes." in session.current().state.message
 
 
 def test_f12_goes_on_to_render_the_scene_where_the_source_is_the_first_strip(scene, shot, tmp_path):
