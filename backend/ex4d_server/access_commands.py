@@ -20,7 +20,9 @@ def keygen(state: State = None) -> None:
 
 
 def authorize(
-    key: Annotated[str, typer.Argument(help="From Copy My Key in the client's Blender, or its `ex4d hosts key`.")],
+    key: Annotated[
+        str, typer.Argument(help="The client's key, from Copy My Key in its Blender or from its `ex4d hosts key`.")
+    ],
     name: Annotated[str, typer.Option("--name", help="Whose key it is, for `clients` and `revoke`.")],
     state: State = None,
 ) -> None:
@@ -28,7 +30,7 @@ def authorize(
     from ex4d_server import access
 
     found = access.authorize(_folder(state), key, name)
-    typer.echo(f"{found} can now connect." if found == name else f"This key is let in already, as {found}.")
+    typer.echo(f"{found} can now connect." if found == name else f"This key is already let in, as {found}.")
 
 
 def revoke(
@@ -57,10 +59,14 @@ def clients(state: State = None) -> None:
 
 
 def invite(
-    name: Annotated[str | None, typer.Option("--name", help="What clients call it; by default this machine.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="What clients call this server; by default this machine's name.")
+    ] = None,
     address: Annotated[
         str | None,
-        typer.Option("--address", help="How clients reach it, as tcp://gpu-box:5750; by default where it listens."),
+        typer.Option(
+            "--address", help="How clients reach it, such as tcp://gpu-box:5750; by default where it listens."
+        ),
     ] = None,
     state: State = None,
 ) -> None:

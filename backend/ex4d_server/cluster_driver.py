@@ -264,13 +264,13 @@ def connect(address: str) -> Any:
         raise Refused(f"No Ray cluster answers at {address}: start one with `ray start --head`, or name its head.")
     if not found:
         raise Refused(
-            f"The Ray cluster at {address} does not take this user's token: copy ~/.ray/auth_token from its head, or"
-            " name such a file with RAY_AUTH_TOKEN_PATH."
+            f"The Ray cluster at {address} does not accept this user's token: copy ~/.ray/auth_token from its head,"
+            " or name such a file with RAY_AUTH_TOKEN_PATH."
         )
     if is_open(address):
         raise Refused(
-            f"The Ray cluster at {address} runs whatever anybody sends to it: stop it, and start it on each machine"
-            " with RAY_AUTH_MODE=token."
+            f"The Ray cluster at {address} runs whatever anybody sends to it: stop it, then start it on each"
+            " machine with RAY_AUTH_MODE=token."
         )
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)

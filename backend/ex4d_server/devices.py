@@ -70,7 +70,7 @@ def devices(workers: int | None) -> tuple[Device, ...]:
         return _on_the_processor(workers or 1)
     if workers is not None and workers > len(gpus):
         raise InputError(
-            f"Each worker needs a GPU of its own, and there {'is' if len(gpus) == 1 else 'are'} only {len(gpus)}: use"
+            f"Each worker needs its own GPU, and there {'is' if len(gpus) == 1 else 'are'} only {len(gpus)}: use"
             f" --workers {len(gpus)}."
         )
     each, over = divmod(len(gpus), workers or len(gpus))

@@ -23,7 +23,7 @@ log = logging.getLogger("ex4d.server")
 
 RETRY_SECONDS = 1.0
 """Until the journal is tried again, and before the next attempt after one that was lost."""
-STOPPED = "The server was stopped; the job goes on when it is started again."
+STOPPED = "The server was stopped; the job continues when the server is started again."
 
 
 class Supervisor:

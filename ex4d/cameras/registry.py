@@ -64,7 +64,7 @@ FORMATS = {
 ENDINGS = (".npz", ".npy", ".chan", ".json", ".txt")
 """Endings of camera files, for file dialogs."""
 
-KNOWN = "What is read: " + "; ".join(each.title for each in FORMATS.values()) + "."
+KNOWN = "Supported formats: " + "; ".join(each.title for each in FORMATS.values()) + "."
 
 
 def read(path: Path) -> CameraTrack:
@@ -115,7 +115,7 @@ def format_of(path: Path) -> Format:
         for each in FORMATS.values():
             if len(row.words) == each.columns:
                 return each
-    raise InputError(f"{path} is of no camera format that is known. {KNOWN}")
+    raise InputError(f"{path} is not in any known camera format. {KNOWN}")
 
 
 def _is_binary(path: Path) -> bool:
@@ -138,4 +138,4 @@ def format_for(path: Path, name: str | None) -> Format:
         if ending == each.ending:
             return each
     wanted = ", ".join(f"{name} ({each.title})" for name, each in FORMATS.items())
-    raise InputError(f"The ending of {path.name} does not tell the format: choose one of {wanted}.")
+    raise InputError(f"The extension of {path.name} does not determine the format: choose one of {wanted}.")

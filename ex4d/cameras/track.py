@@ -55,7 +55,7 @@ class Lens:
         if max(own_width * scale - width, own_height * scale - height) >= CROPPED_PX:
             scale = width / own_width
             notes = (
-                f"The lens of the camera file is for pictures of {own_width}x{own_height}, another shape than"
+                f"The lens of the camera file is for pictures of {own_width}x{own_height}, a different shape from"
                 f" {width}x{height}: its horizontal field of view was kept.",
             )
         k = self.intrinsics.copy()
@@ -124,8 +124,8 @@ class CameraTrack:
         """
         if self.lens is None or self.lens.size is None:
             raise InputError(
-                "The camera file does not say for which picture its lens is: give the picture's width and height in"
-                " pixels."
+                "The camera file does not say which picture size its lens is for: give the picture's width and"
+                " height in pixels."
             )
         return self.lens.intrinsics, self.lens.size
 

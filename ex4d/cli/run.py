@@ -29,7 +29,7 @@ TERMINATED = 128 + signal.SIGTERM
 
 
 def run_job(
-    path: Annotated[Path, typer.Argument(metavar="JOB", help="A job file, as `ex4d generate --job_file` writes it.")],
+    path: Annotated[Path, typer.Argument(metavar="JOB", help="A job file written by `ex4d generate --job_file`.")],
     output_dir: Annotated[Path, typer.Option("--output_dir", help="Folder for the take; an older take is replaced.")],
 ) -> None:
     """Make the take of a job file, on a render farm.
@@ -74,7 +74,7 @@ def run_job(
 
 def _leave(*_: Any) -> None:
     """End in order: nothing half-made stays."""
-    raise Cancelled("The job was told to end, and nothing of it was kept.")
+    raise Cancelled("The job was told to end, and nothing was kept.")
 
 
 class Report:

@@ -53,7 +53,7 @@ def check_free(folder: Path) -> None:
         return
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
     if names and (take.SIDECAR not in names or not names <= take.FILES):
-        raise InputError(f"{folder} is there and is not a take, or holds other files too: choose another name.")
+        raise InputError(f"{folder} exists and is not a take, or also holds other files: choose another name.")
 
 
 @contextmanager

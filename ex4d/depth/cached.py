@@ -57,13 +57,13 @@ def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estima
     if path.exists() and not again:
         if (there := found(name)) is not None:
             return there
-        notes = ("The depth kept from an earlier run was damaged and was estimated again.",)
+        notes = ("The cached depth of an earlier run was damaged, so the depth was estimated again.",)
     made = make()
     try:
         made.save(path)
         _thin_out(path)
     except (InputError, OSError) as error:
-        notes = (*notes, f"The depth was not kept for the next time: {error}")
+        notes = (*notes, f"The depth could not be cached: {error}")
     return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, *notes))) if notes else made
 
 

@@ -13,7 +13,7 @@ NO_UNIT = "The distances have no unit: the disparity of the shot was mapped as i
 METRES = "The distances are in metres."
 ASSUMED_METRES = "The distances are in metres if the file's numbers are millimetres, which was assumed."
 THE_FILES = "The distances are in the unit of the file."
-UNKNOWN = "The unit of the distances is not known."
+UNKNOWN = "The unit of the distances is unknown."
 """Sentences about the unit of distances."""
 
 

@@ -179,14 +179,16 @@ def estimate(
     request = Request(device, focal_px, choice.file, reading, detail, progress=progress)
     if spec.reads_file:
         if standing is not None:
-            raise InputError("A depth file has the depth of all frames, so that of a part has no use: leave one out.")
+            raise InputError(
+                "A depth file has the depth of all frames, so the depth of a part is of no use: leave one out."
+            )
         read = edged(_run(spec, clip, request), clip)
         return _marked(read, known.get(read.depth.provider))
     # Jobs of earlier versions say "depth" where nobody had chosen.
     if reading not in (None, DepthEncoding(), DepthEncoding(convention="depth")):
         raise InputError(
-            f"How a depth file is to be read was given, but there is none, and {spec.title} reads none: name the file,"
-            " or leave that out."
+            f"Settings for reading a depth file were given, but there is no such file, and {spec.title} reads none:"
+            " name the file, or leave those settings out."
         )
     if spec.terms and not accept_licence:
         raise InputError(f"{spec.terms}: accept these terms first, or choose another estimator.")
@@ -277,7 +279,7 @@ def _run(spec: Spec, clip: "Clip", request: Request) -> Estimate:
     try:
         _check_made(made, spec, clip)
     except EX4DError as error:
-        raise PluginError(f"{said} gave back what cannot be used: {error}") from error
+        raise PluginError(f"{said} returned something that cannot be used: {error}") from error
     return made
 
 

@@ -50,7 +50,7 @@ def missing(spec: Spec, deep: bool) -> str:
     except (Exception, SystemExit) as error:  # of a package that is not ours
         return f"{spec.title} cannot tell whether it can run here: {type(error).__name__}: {error}"
     if not isinstance(reason, str):
-        return f"{spec.title} cannot tell whether it can run here: it answers {reason!r:.100}, which is no text."
+        return f"{spec.title} cannot tell whether it can run here: it answers {reason!r:.100}, which is not text."
     if not reason:
         try:
             memory(spec, spec.settings())

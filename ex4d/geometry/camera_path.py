@@ -66,7 +66,7 @@ def stereo(cameras: CameraPath, eye_distance: float) -> tuple[CameraPath, Camera
         InputError: the distance is not a positive number.
     """
     if not (np.isfinite(eye_distance) and eye_distance > 0):
-        raise InputError(f"The distance of the eyes must be a positive number, not {eye_distance}.")
+        raise InputError(f"The eye distance must be a positive number, not {eye_distance}.")
     paths = []
     for side in (-0.5, 0.5):
         poses = cameras.camera_to_world.copy()
@@ -127,5 +127,5 @@ def size_of(arrays: Arrays) -> tuple[int, int] | None:
         return None
     size = [arrays.headers[key] for key in ("width", "height")]
     if any(s.shape != () or s.dtype.kind not in "iu" for s in size):
-        raise InputError(f"width and height in {arrays.path} must be single whole numbers.")
+        raise InputError(f"width and height in {arrays.path} must be single integers.")
     return int(arrays.read("width")), int(arrays.read("height"))

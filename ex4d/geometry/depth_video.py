@@ -132,8 +132,8 @@ class DepthFile:
         _count, height, width = self.shape
         if (size := (stop - start) * height * width * 4) > LIMIT_BYTES:
             raise InputError(
-                f"{stop - start} frames of {self._arrays.path} are {size / 2**30:.0f} GB, which is too much: the file"
-                " is damaged or too large; split it."
+                f"{stop - start} frames of {self._arrays.path} are {size / 2**30:.0f} GB, which is too much: the"
+                " file is damaged, or too large and has to be split."
             )
         depth = np.empty((max(0, stop - start), height, width), np.float32)
         for into, frame in zip(depth, self.each(start, stop), strict=True):

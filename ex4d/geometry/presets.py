@@ -232,7 +232,7 @@ def hand_held(frames: int, radius: float, strength: float, seed: int) -> NDArray
         InputError: a strength that is negative or above 45 degrees.
     """
     if not 0 <= strength <= 45:
-        raise InputError(f"A hand-held camera turns by 0 to 45 degrees, not {strength}.")
+        raise InputError(f"The hand-held sway must be 0 to 45 degrees, not {strength}.")
     random = np.random.default_rng(seed)
     phases = random.uniform(0, 2 * np.pi, (len(SHAKE_AXES), len(SHAKE_PERIODS)))
     periods = np.array(SHAKE_PERIODS) * random.uniform(0.85, 1.15, phases.shape)

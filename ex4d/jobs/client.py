@@ -131,7 +131,7 @@ class Client:
         host, port = parse_address(address)
         if port == 0 or host == EVERYWHERE:
             raise InputError(
-                f"{address} is where a server listens, but no address to connect to: write its port, and its own"
+                f"{address} is an address to listen on, not one to connect to: write the server's port, and its own"
                 " address or name."
             )
         self.status: Literal["connecting", "ready", "unreachable", "refused"] = "connecting"
@@ -190,12 +190,12 @@ class Client:
         number = len(blobs_of(job))
         if number > JOB_FILES:
             raise InputError(
-                f"This range needs {number} pictures, and {JOB_FILES} at most can be sent in one job:"
-                " use fewer frames, or make a video of them."
+                f"This range needs {number} images, and at most {JOB_FILES} can be sent in one job: use fewer"
+                " frames, or make a video from them."
             )
         if lacking := [blob.name for blob in blobs_of(job) if blob.sha256 not in files]:
             raise InputError(
-                f"The job names the file {lacking[0]}, but it was not given: pass its place on this machine."
+                f"The job names the file {lacking[0]}, but it was not given: pass its path on this machine."
             )
         submit = Submit(job_id or str(uuid.uuid4()), job_hash(job), job, file[:LABEL], shot[:LABEL])
         try:
@@ -204,8 +204,8 @@ class Client:
             if number < 100:  # then it is not the files
                 raise
             raise InputError(
-                f"{number} pictures with such long names are too many for one job: use fewer frames, shorter names, or"
-                " make a video of them."
+                f"{number} images with such long names are too many for one job: use fewer frames, shorter names,"
+                " or make a video from them."
             ) from None
         self._track(Tracked(JobUpdate(submit.job_id, "uploading"), submit, files))
         return submit.job_id
@@ -232,7 +232,7 @@ class Client:
             return
         if tracked.results:
             tracked.results.discard()
-            message = "The result was finished already: it stays on the server, and following the job fetches it."
+            message = "The result was already finished: it stays on the server, and following the job downloads it."
             self._end(tracked, "cancelled", message)
             return
         tracked.cancelled = True
@@ -362,7 +362,7 @@ class Client:
             if self.status == "refused" or now - answered > PATIENCE_SECONDS:
                 raise ServerError(self.problem)
             if timeout is not None and now - began > timeout:
-                raise ServerError(f"The job did not end within {timeout:g} s: it goes on on the server.")
+                raise ServerError(f"The job did not end within {timeout:g} s: it continues on the server.")
             self._sleep_until_readable(50)
 
     def close(self) -> None:
@@ -625,7 +625,7 @@ class Client:
         elif tracked.cancelled:
             self._end(tracked, "cancelled")
         elif not tracked.submit:
-            message = "The server does not know this job (its state folder may be another now): start the job again."
+            message = "The server does not know this job (its state folder may have changed): start the job again."
             self._end(tracked, "failed", message)
 
     def _event(self, tracked: Tracked, event: Event) -> None:
@@ -707,7 +707,7 @@ class Client:
             tracked.results.discard()
             what = "check that its folder can be written and that the disk has room, then start the job again"
         else:
-            what = "check that it is where it was, then open the clip again"
+            what = "check that it is still there, then open the clip again"
         self._end(tracked, "failed", f"The file {name} could not be read or written ({error.strerror}): {what}.")
 
     def _bulk(self, frames: list[zmq.Frame]) -> None:

@@ -42,12 +42,12 @@ class KnownServer:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(NAME, self.name):
             raise InputError(
-                "The name of a server begins with a letter or digit, and has 40 letters, digits, spaces, dots and"
-                " hyphens at most."
+                "The name of a server begins with a letter or digit, and has at most 40 letters, digits, spaces,"
+                " dots and hyphens."
             )
         host, port = parse_address(self.address)
         if not port or host == EVERYWHERE:
-            raise InputError(f"{self.address} is where a server listens, but no address to connect to.")
+            raise InputError(f"{self.address} is an address to listen on, not one to connect to.")
 
     @property
     def keys(self) -> ClientKeys:
@@ -75,7 +75,7 @@ def own_pair() -> KeyPair:
     try:
         if not path.exists():
             write_pair(path, KeyPair.new())
-        return read_pair(path, "press Copy My Key again, and send the new key to whoever looks after your servers")
+        return read_pair(path, "press Copy My Key again, and send the new key to your servers' administrator")
     except OSError as error:
         raise InputError(f"{path} cannot be read or written ({error.strerror}).") from error
 
@@ -136,7 +136,8 @@ def read_file(text: str | bytes) -> KnownServer:
         return _server(json.loads(text))
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(
-            "This is not a server file: ask whoever looks after the server for one, which its invite command makes."
+            "This is not a server file: ask the server's administrator for one, which the server's invite command"
+            " makes."
         ) from error
 
 
@@ -151,7 +152,7 @@ def add(server: KnownServer) -> None:
         if each.name == server.name and each.key != server.key:
             raise InputError(
                 f"Your list has a server named {server.name} with another key, so this file may be somebody else's."
-                f" If whoever looks after {server.name} says that its key is new, remove it from the list first."
+                f" If the administrator of {server.name} says that its key is new, remove it from the list first."
             )
     for each in others:
         if parse_address(each.address) == parse_address(server.address):

@@ -68,8 +68,8 @@ def check_curve() -> None:
     """Raises `InputError` where this Python's ZeroMQ cannot encrypt."""
     if not zmq.has("curve"):
         raise InputError(
-            "The ZeroMQ library of this Python has no CURVE, without which anybody on this machine could use the"
-            " server: install pyzmq again, from a wheel; in Blender, install the extension again."
+            "The ZeroMQ library of this Python does not support CURVE, without which anybody on this machine could"
+            " use the server: install pyzmq again, from a wheel; in Blender, install the extension again."
         )
 
 

@@ -144,7 +144,7 @@ class ClipSource:
     def _wanted(self, start: int, stop: int | None, step: int) -> NDArray[np.int64]:
         """The stored picture that each frame of the range shows, once the range is known to be there."""
         name, total, missing = self.path.name, self.info.frames, self.content.missing
-        cut = f" (it is cut off: {missing} more are missing)" if missing else ""
+        cut = f" (it is truncated: {missing} more are missing)" if missing else ""
         if start < 0 or step < 1 or (stop is not None and stop <= start):
             raise InputError("The first frame must be 0 or later and the number of frames at least 1.")
         if start >= total:
@@ -179,13 +179,13 @@ class ClipSource:
             done, stand_ins = done + 1, stand_ins + is_stand_in
         if done < len(wanted) and stop is not None:
             raise InputError(
-                f"{name} is damaged or cut off: only {done} of the {len(wanted)} frames from {in_file(start)} can be"
-                f" decoded; ask for at most {done} or use a whole file."
+                f"{name} is damaged or truncated: only {done} of the {len(wanted)} frames from {in_file(start)} can"
+                f" be decoded; ask for at most {done} or use a complete file."
             )
         if done == 0:
-            raise InputError(f"No picture of {name} can be decoded; the file is damaged: use another copy.")
+            raise InputError(f"No frame of {name} can be decoded; the file is damaged: use another copy.")
         if done < len(wanted) or missing:
-            tell(f"{name} is cut off or damaged: {done} of {len(wanted) + missing} frames could be read.")
+            tell(f"{name} is truncated or damaged: {done} of {len(wanted) + missing} frames could be read.")
         if stand_ins:
             tell(f"{stand_ins} damaged frames of {name} repeat the frame before them.")
 
@@ -194,8 +194,9 @@ class ClipSource:
         if self.own_fps is not None:
             rate, frames = self.own_fps, self.content.stored_pictures
         return (
-            f"{self.path.name} is interlaced: the two fields of each picture were made one frame without combing"
-            f" (bwdif). It has {frames} frames at {_rate(rate)} a second; fields would be twice as many."
+            f"{self.path.name} is interlaced: the two fields of each picture were combined into one frame without"
+            f" combing (bwdif). It has {frames} frames at {_rate(rate)} a second; counting fields, it would be"
+            " twice as many."
         )
 
 

@@ -115,9 +115,9 @@ def conversion(primaries: int, transfer: int) -> Conversion | None:
     gamut = _NAMES.get(primaries, "BT.709")
     note = (
         f"The clip is HDR ({_NAMES[transfer]}, {gamut}): it was converted to BT.709 with white at {WHITE:.0f} nits;"
-        " what is brighter or more saturated was clipped."
+        " anything brighter or more saturated was clipped."
         if hdr
-        else f"The clip's colours are {gamut}: they were converted to BT.709; more saturated ones were clipped."
+        else f"The clip's colours are {gamut}: they were converted to BT.709; more saturated colours were clipped."
     )
     return Conversion(
         note,
@@ -151,7 +151,7 @@ def left_as_it_is(primaries: int, matrix: int) -> str | None:
             " Convert it to BT.709 in another program first."
         )
     if primaries in _FOREIGN:
-        return f"The clip names the primaries of {_FOREIGN[primaries]}, which were taken for BT.709's."
+        return f"The clip names the primaries of {_FOREIGN[primaries]}, which were treated as BT.709's."
     return None
 
 

@@ -54,8 +54,8 @@ class PictureFolder:
             this = displayed_size(picture)
             if this != size:
                 raise InputError(
-                    f"{file} is {this[0]}x{this[1]} while {self.files[0].name} is {size[0]}x{size[1]}:"
-                    " all pictures of a clip must have the same size."
+                    f"{file} is {this[0]}x{this[1]} while {self.files[0].name} is {size[0]}x{size[1]}: all images"
+                    " of a clip must have the same size."
                 )
             yield int(number), picture
 
@@ -64,8 +64,8 @@ class PictureFolder:
             return [self.files[number] for number in numbers]
         if len(numbers) != len(self.files):
             raise InputError(
-                f"Of the {self.stored_pictures} pictures of the clip, {len(self.files)} came along and {len(numbers)}"
-                " are needed: open the clip again."
+                f"Of the {self.stored_pictures} images of the clip, {len(self.files)} were sent and"
+                f" {len(numbers)} are needed: open the clip again."
             )
         return list(self.files)
 

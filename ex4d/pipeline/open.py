@@ -33,7 +33,7 @@ from ex4d.source_camera.steadying import steadied
 from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, natural_order
 from ex4d.storage.sequence import Numbering, unnumbered
 
-ANEW = "The lens zooms, so it was found anew for all frames, also for those that were open before."
+ANEW = "The lens zooms, so it was found again for all frames, including those that were open before."
 
 Locate = Callable[[Blob], Path]
 """Where the content of a blob lies on this machine; the file's name may differ from the blob's."""
@@ -200,7 +200,9 @@ def open_shot(
     if moving is None and settings.camera_motion not in ("file", "still") and not release_lens:
         moving, mask, about_camera = _looked_for(clip, estimate, settings, mask, again, device, progress)
     elif moving is not None and settings.camera_motion not in ("file", AUTO):
-        raise InputError("A camera file was given, and a camera motion that does not read it: leave one of them out.")
+        raise InputError(
+            "A camera file was given together with a camera motion that does not use it: leave one of them out."
+        )
     if moving is not None and moving.found:
         estimate = _with_found_lens(estimate, moving)
         if settings.steady_depth:

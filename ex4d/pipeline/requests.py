@@ -30,7 +30,7 @@ def _check_name(value: str) -> None:
     except UnicodeEncodeError:
         raise ValueError("must be valid Unicode") from None
     if not 1 <= size <= 255 or _FORBIDDEN_IN_NAMES.search(value) or value[-1] in ". ":
-        raise ValueError("must be a plain file name without folders or special characters, 255 bytes at most")
+        raise ValueError("must be a plain file name without folders or special characters, at most 255 bytes")
     if _RESERVED_NAMES.fullmatch(value):
         raise ValueError("must not be a name that some systems reserve for devices")
 

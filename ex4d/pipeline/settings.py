@@ -314,22 +314,22 @@ class RenderSettings(Settings):
     engine: EngineName = setting(
         AUTO,
         "Engine",
-        "What renders; auto takes the fastest that can run here, never nvdiffrast",
+        "Which engine renders; auto uses the fastest that can run here, never nvdiffrast",
         choices=(
             Choice("auto", "Best Available"),
             Choice("numba", "Numba", "Compiled for the CPU"),
             Choice("numpy", "NumPy", "For the CPU, slow; a readable reference"),
             Choice("cuda", "CUDA", "For NVIDIA GPUs"),
-            Choice("nvdiffrast", "nvdiffrast", "For NVIDIA GPUs and non-commercial use only, to compare with"),
+            Choice("nvdiffrast", "nvdiffrast", "For NVIDIA GPUs and non-commercial use only, for comparison"),
         ),
     )
     occlusion: OcclusionName | None = setting(
         None,
         "Occlusion Filter",
-        "Which faces count as bridging an occlusion; by default the filter that measured best on the sample",
+        "Which faces count as bridging an occlusion; by default the filter that did best on the sample",
         choices=(
             Choice("default", "Default", "Faces with an angle below 4 degrees"),
-            Choice("release", "Release", "Faces with an angle below 2.5 degrees, as the EX-4D release has it"),
+            Choice("release", "Release", "Faces with an angle below 2.5 degrees, as in the EX-4D release"),
             Choice("angle_and_extent", "Angle and Extent", "Narrow faces, and faces that reach far"),
             Choice("boundary", "Boundary", "Faces that reach deeper than they are wide"),
         ),
@@ -355,7 +355,7 @@ class RenderSettings(Settings):
     release_compat: bool = setting(
         False,
         "Release Compatibility",
-        "Reproduce the EX-4D release, its quirks included: half-pixel shift, shell at 100, 500 px lens, frame-0 rule",
+        "Reproduce the EX-4D release, including its quirks: half-pixel shift, shell at 100, 500 px lens, frame-0 rule",
     )
 
 

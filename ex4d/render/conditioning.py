@@ -209,7 +209,7 @@ def _borrowed_notes(scene: Scene, borrowed: NDArray[np.uint8] | None) -> list[st
     if borrowed is None:
         if scene.persistence == "off":
             return []
-        return ["Other frames filled nothing: what moves in the clip is not known until its camera is looked for."]
+        return ["Other frames filled nothing: what moves in the clip is not known until its camera is searched for."]
     part = np.count_nonzero(borrowed) / borrowed.size
     by = "by other frames only" if scene.plate is None else "only by other frames or the clean plate"
     return [f"{100 * part:.2g}% of the pixels were seen {by}."] if part else []
@@ -304,7 +304,7 @@ def path_notes(mesh: DWMesh, path: CameraPath, lead_in: int = 0) -> tuple[str, .
     inside = [t for t in range(len(path)) if _is_behind_surface(mesh, path, t)]
     if inside:
         notes.append(
-            f"The camera stands inside or behind the scene's surface in {len(inside)} of {len(path)} frames, the first"
+            f"The camera is inside or behind the scene's surface in {len(inside)} of {len(path)} frames, the first"
             f" being {in_shot(inside[0])}, where little of the picture is real: keep it in front."
         )
     return tuple(notes)

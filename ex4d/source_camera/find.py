@@ -51,7 +51,7 @@ def _found(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, pr
         return not_found(f"{len(frames)} frames are too few to find how the camera moved")
     height, width = frames.shape[1:3]
     if min(height, width) < LEAST_SIDE:
-        return not_found(f"pictures of {width}x{height} px are too small to find how the camera moved")
+        return not_found(f"frames of {width}x{height} px are too small to find how the camera moved")
     progress("Looking at the camera", 0, 1)
     pictures = pictures_of(frames)
     if wish.method == AUTO:

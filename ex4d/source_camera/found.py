@@ -9,8 +9,8 @@ AUTO, STILL, ROTATION, SFM, DEPTH, DA3 = "auto", "still", "rotation", "sfm", "de
 """All ways, or one of them."""
 
 WHAT_TO_DO = (
-    "Track it in Blender or another program and give the camera as a file, or give a mask of what moves (white is"
-    " ignored)."
+    "Track it in Blender or another program and give the camera as a file, or give a mask of moving things (white"
+    " is ignored)."
 )
 
 WITH_CAMERA = "found with the camera"

@@ -42,8 +42,8 @@ def read(path: Path, clip: "Clip", progress: Progress = silent) -> NDArray[np.bo
         )
     else:
         raise InputError(
-            f"The mask {path.name} has {there} frames, but the clip uses {count} of {clip.source_frames}: give a mask"
-            " of as many, or one picture for all."
+            f"The mask {path.name} has {there} frames, but the clip uses {count} of {clip.source_frames}: give a"
+            " mask with as many, or one image for all."
         )
     if read_.frames.shape[1:3] == (fit.height, fit.width):
         return np.broadcast_to(read_.frames.max(axis=-1) >= WHITE, (count, fit.height, fit.width))

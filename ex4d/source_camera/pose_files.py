@@ -143,11 +143,11 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo, scale: float | None = No
     median of depth over distance, over all points and frames, is the scale. What hides a point, or moves, is outvoted.
     """
     if scale is not None:
-        return _scaled(camera, scale), f"The source camera moves; its distances were scaled by {scale:g}, as asked for."
+        return _scaled(camera, scale), f"The source camera moves; its distances were scaled by {scale:g}, as requested."
     if camera.found and not camera.camera_to_world[:, :3, 3].any():
         return camera, ""
     if not len(camera.points):
-        guessed = " That unit is a guess, so the two will hardly fit." if depth.is_guess else ""
+        guessed = " That unit is a guess, so the two are unlikely to match." if depth.is_guess else ""
         return camera, f"The source camera moves, in the unit of the depth.{guessed}"
     _, height, width = depth.depth.shape
     ratios = []
@@ -161,14 +161,14 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo, scale: float | None = No
     found = np.concatenate(ratios)
     if len(found) < LEAST_SEEN:
         return camera, (
-            "The source camera moves in the unit of the depth: the points of its file are not in the picture, so they"
-            " tell no scale."
+            "The source camera moves in the unit of the depth: the points of its file are not in the picture, so"
+            " they give no scale."
         )
     scale = float(np.median(found))
     if camera.found and abs(scale - 1) < SAME:
         return camera, ""
     said = (
-        f"The source camera moves; its distances were scaled by {scale:.4g}, after {len(camera.points)} points of it."
+        f"The source camera moves; its distances were scaled by {scale:.4g}, after {len(camera.points)} of its points."
     )
     return _scaled(camera, scale), said
 

@@ -60,7 +60,7 @@ class Arrays:
         if header.nbytes > LIMIT_BYTES:
             raise InputError(
                 f"{key} in {self.path} claims {header.nbytes / 2**30:.0f} GB, which is too much: the file is"
-                " damaged or too large; split it."
+                " damaged, or too large and has to be split."
             )
         with readable(self.path, self.what), self._values(key) as values:
             flat = np.frombuffer(exactly(values, header.nbytes), header.dtype)

@@ -52,7 +52,7 @@ class Numbering:
             one[1] < other[0] for one, other in pairwise(self.runs)
         )
         if not ends or not in_order or self.step < 1 or any((end - ends[0]) % self.step for end in ends):
-            raise InputError("The numbers of the pictures are not in order.")
+            raise InputError("The numbers of the images are not in order.")
         if (ends[-1] - ends[0]) // self.step >= MOST_FRAMES:
             raise InputError(f"An image sequence may have at most {MOST_FRAMES} frames: split it.")
 
@@ -80,14 +80,14 @@ class Numbering:
         """Sentences about gaps, for the user; `name` is that of the sequence."""
         said = []
         if self.step > 1:
-            said.append(f"The pictures of {name} are numbered in steps of {self.step}; each is one frame.")
+            said.append(f"The images of {name} are numbered in steps of {self.step}; each is one frame.")
         if len(self.runs) > 1:
             missing = [(one[1] + self.step, other[0] - self.step) for one, other in pairwise(self.runs)]
             gone = _listed([str(low) if low == high else f"{low} to {high}" for low, high in missing])
             held, there = len(self.shown("hold")), self.pictures
             done = {
-                "hold": f"The picture before each gap is held, so {there} pictures make {held} frames; to use those"
-                f" {there} alone, leave the missing pictures out (in Blender: Gaps > Leave Out).",
+                "hold": f"The image before each gap is held, so {there} images make {held} frames; to use those"
+                f" {there} alone, leave the missing images out (in Blender: Gaps > Leave Out).",
                 "leave": f"The gaps are left out, so there are {there} frames instead of {held}.",
             }
             said.append(f"Missing from {name}: {gone}. {done[gaps]}")
@@ -136,12 +136,11 @@ def sequence_at(path: Path, alone: bool = False) -> PictureSequence:
     if path != folder:
         chosen = next((one for one in found if any(file.name == path.name for file in one.files)), None)
         if chosen is None:
-            raise InputError(f"{path} is no picture that is read: choose PNG, JPEG, TIFF, WebP or EXR.")
+            raise InputError(f"{path} is not an image that can be read: choose PNG, JPEG, TIFF, WebP or EXR.")
         return chosen
     if not found:
         raise InputError(
-            f"The folder {folder} holds no PNG or JPEG pictures, and no TIFF, WebP or EXR: choose the folder of the"
-            " frames."
+            f"The folder {folder} holds no PNG, JPEG, TIFF, WebP or EXR images: choose the folder of the frames."
         )
     several = [one for one in found if len(one.files) > 1]
     colour = [one for one in found if not _words(one) & _PASSES] or found
@@ -155,8 +154,8 @@ def sequence_at(path: Path, alone: bool = False) -> PictureSequence:
     if not others:
         return best
     said = (
-        f"{folder.name} holds other pictures too: {best.pattern} ({_count(len(best.files))}) was used."
-        f" Left out: {_listed(others)}; to use others, choose one of them instead of the folder."
+        f"{folder.name} also holds other images: {best.pattern} ({_count(len(best.files))}) was used. Left out:"
+        f" {_listed(others)}; to use others, choose one of them instead of the folder."
     )
     return PictureSequence(best.files, best.pattern, best.numbering, (said, *best.notes))
 
@@ -186,8 +185,8 @@ def depth_pictures_at(path: Path, alone: bool = False) -> list[Path]:
     several = [one.pattern for one in named or found if len(one.files) > 1]
     if len(several) > 1:
         raise InputError(
-            f"The depth folder {folder} holds several sequences, {_listed(several)}: choose a picture of the one that"
-            " is the depth."
+            f"The depth folder {folder} holds several sequences, {_listed(several)}: choose an image of the one"
+            " that is the depth."
         )
     return pictures_in(folder, DEPTH_ENDINGS)
 
@@ -265,7 +264,7 @@ def _sequence(files: list[Path], place: int, numbers: Sequence[float] | None) ->
         numbering = found
     elif numbers is not None and all(isinstance(number, int) for number in numbers):  # others are time stamps
         notes.append(
-            f"The numbers of {pattern} have more gaps than pictures, so the {len(files)} pictures follow each other."
+            f"The numbers of {pattern} have more gaps than images, so the {len(files)} images follow each other."
         )
     return PictureSequence(tuple(files), pattern, numbering, tuple(notes))
 

@@ -276,11 +276,11 @@ def fetch(part: Part, root: Path, progress: Progress = silent, *, accept_licence
             what was published; says what to place where.
     """
     if part.research_only and not accept_licence:
-        raise InputError(f"{part.name} is not free for every use ({part.licence}): accept its licence to fetch it.")
+        raise InputError(f"{part.name} is not free for every use ({part.licence}): accept its licence to download it.")
     hub = Package("huggingface_hub", part.extra)
     if not hub.is_there:
         raise InputError(
-            f"Fetching needs the Python package {hub.name}: {hub.install}, or {_by_hand(part, root, part.files)}."
+            f"Downloading needs the Python package {hub.name}: {hub.install}, or {_by_hand(part, root, part.files)}."
         )
     if part.elsewhere and state(part, root) == "ready":
         return places(part, root)
@@ -305,7 +305,7 @@ def _fetched(part: Part, file: str, digest: str, root: Path, progress: Progress)
     _download(part, file, root, partial, progress)
     if digest and _sha256(partial) != digest:
         partial.unlink()
-        raise InputError(f"{file} came from {part.hub} with other bytes than were published: try again later.")
+        raise InputError(f"{file} came from {part.hub} with different bytes from those published: try again later.")
     partial.replace(path)
     if path.suffix in PICKLES:
         torch = Package("torch", part.extra)
@@ -340,7 +340,9 @@ def _download(part: Part, file: str, root: Path, partial: Path, progress: Progre
 
     by_hand = _by_hand(part, root, [file])
     if _is_offline():
-        raise InputError(f"{part.name} cannot be fetched, as downloads are turned off on this machine: {by_hand}.")
+        raise InputError(
+            f"{part.name} cannot be downloaded, because downloads are turned off on this machine: {by_hand}."
+        )
     try:
         url = hf_hub_url(part.hub, part.inside(file), revision=part.revision or None)
         size = get_hf_file_metadata(url, token=get_token()).size
@@ -360,13 +362,13 @@ def _download(part: Part, file: str, root: Path, partial: Path, progress: Progre
         raise
     except GatedRepoError as error:
         raise InputError(
-            f"{part.hub} gives its files to known users only: accept its terms at https://huggingface.co/{part.hub} and"
-            f" log in to Hugging Face on this machine, or {by_hand}."
+            f"{part.hub} gives its files only to registered users: accept its terms at"
+            f" https://huggingface.co/{part.hub} and log in to Hugging Face on this machine, or {by_hand}."
         ) from error
     except Exception as error:  # the client's own kinds change with its version
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise InputError(
-            f"{part.name} cannot be fetched ({reason}): check the connection and try again, or {by_hand}."
+            f"{part.name} cannot be downloaded ({reason}): check the connection and try again, or {by_hand}."
         ) from error
 
 

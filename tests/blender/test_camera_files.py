@@ -49,7 +49,7 @@ def test_a_path_of_any_format_becomes_keys_with_its_exact_poses_and_lens(scene, 
     assert np.abs(path.camera_to_world - shots.walk()).max() < 2e-6  # Blender holds float32
     if name in ("tum", "kitti", "rows16"):
         assert path.intrinsics == pytest.approx(np.repeat(shot.intrinsics[:1], shots.FRAMES, 0), rel=1e-6)
-        assert "tells no lens" in said
+        assert "has no lens" in said
     else:
         assert path.intrinsics == pytest.approx(track(zooms=True).lens.intrinsics, rel=1e-6)
     curves = list(compat.fcurves(scene.ex4d.camera))

@@ -98,7 +98,7 @@ def test_a_file_whose_length_blender_cannot_tell_is_left_to_the_server(scene, tm
     for name, form in (("a.3gp", "3gp"), ("a.hevc", "hevc"), ("a", "mp4")):
         clip = movie(tmp_path / name, form)
         assert clip_info(clip).frames == 30
-        assert job_of(scene, clip).source.settings.frames is None, "49, or all there are"
+        assert job_of(scene, clip).source.settings.frames is None, "49, or all if there are fewer"
         assert job_of(scene, clip, frames=12).source.settings.frames == 12
     assert job_of(scene, movie(tmp_path / "a.mp4", "mp4")).source.settings.frames == 30
 

@@ -474,7 +474,7 @@ def test_the_servers_python_fetches_and_says_how_that_ended():
         now.tick()
         time.sleep(0.02)
     assert now.state.failed
-    assert now.state.message.startswith("'nothing' has no files to fetch: choose one of wan")
+    assert now.state.message.startswith("'nothing' has no files to download: choose one of wan")
 
 
 NEWS = """

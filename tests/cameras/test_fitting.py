@@ -112,14 +112,14 @@ def test_a_lens_for_the_whole_picture_fits_the_working_size_as_the_clip_does():
 def test_a_lens_for_another_shape_keeps_its_horizontal_field_of_view_and_that_is_said():
     k, notes = lens(1).in_pixels(480, 480)
     assert k[0] == pytest.approx(np.array([[375, 0, 240], [0, 375, 240], [0, 0, 1]]))
-    assert "640x360, another shape than 480x480" in notes[0]
+    assert "640x360, a different shape from 480x480" in notes[0]
 
 
 def test_a_path_without_a_lens_has_the_clips_and_that_is_said():
     k = np.repeat(np.diag([700.0, 700, 1])[None], 3, 0)
     path = fitting.with_lens(CameraTrack("TUM", walk(3)), walk(3), k, WIDTH, HEIGHT)
     assert np.array_equal(path.intrinsics, k)
-    assert "tells no lens" in path.notes[0]
+    assert "has no lens" in path.notes[0]
 
 
 def test_a_path_stands_where_it_says_or_on_the_source_view_or_in_the_world_of_the_source_camera():
@@ -137,7 +137,7 @@ def test_a_path_stands_where_it_says_or_on_the_source_view_or_in_the_world_of_th
     wanted = transforms.inverse(there) @ walk(4)
     wanted[:, :3, 3] *= 2
     assert np.abs(found - wanted).max() < 1e-12
-    with pytest.raises(InputError, match="but there is none: give that file"):
+    with pytest.raises(InputError, match="but there is no such file: give it"):
         fitting.placed(track, world="source_camera")
 
 

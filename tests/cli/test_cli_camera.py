@@ -161,7 +161,7 @@ def test_camera_refuses_what_it_cannot_do_and_touches_nothing(tmp_path):
         ((tmp_path / "a.txt", tmp_path / "model"), "needs a lens"),
         ((tmp_path / "a.txt", tmp_path / "b.chan", "--width", 64), "--width and --height together"),
         ((tmp_path / "a.txt", tmp_path / "b.chan", "--scale", 0), "positive number"),
-        ((tmp_path / "holiday" / "picture.jpg", tmp_path / "b.chan"), "What is read: .*COLMAP"),
+        ((tmp_path / "holiday" / "picture.jpg", tmp_path / "b.chan"), "Supported formats: .*COLMAP"),
         ((tmp_path / "holiday", tmp_path / "b.chan"), "no images.txt"),
     ]:
         done = ex4d("camera", *arguments)

@@ -95,4 +95,4 @@ def test_what_may_be_depth_is_named_where_it_was_not_taken_and_a_colour_map_is_r
     assert "clip_disp_vis.mp4 beside clip.mp4 may be its depth" in " ".join(done.stderr.split())
     done, _ = depth(folder, "--depth", folder / "clip_disp_vis.mp4")
     assert done.returncode != 0
-    assert "is in colours, such as a colour map" in " ".join(done.stderr.split())
+    assert "is in colour, such as a colour map" in " ".join(done.stderr.split())

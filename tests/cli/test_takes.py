@@ -183,7 +183,7 @@ def test_a_take_is_never_made_over_itself(shoot):
     for folder in ("shot.take", "."):
         refused = ex4d("again", "shot.take", "--output_dir", folder, cwd=shoot)
         assert refused.returncode == 2
-        assert "is what the result is made from" in refused.stderr
+        assert "is an input of the result" in refused.stderr
     assert (shoot / "shot.take" / "take.json").read_bytes() == before
 
 
@@ -199,7 +199,7 @@ def test_a_folder_that_is_no_take_is_never_replaced(shoot):
     before = files_below(shoot), (shoot / "shot.mp4").read_bytes()
     done = ex4d("generate", "--input_video", "clip.mp4", "--output_video", "shot.mp4", cwd=shoot)
     assert done.returncode == 2
-    assert "shot.take is there and is not a take, or holds other files too" in done.stderr
+    assert "shot.take exists and is not a take, or also holds other files" in done.stderr
     assert (files_below(shoot), (shoot / "shot.mp4").read_bytes()) == before
 
 
@@ -207,7 +207,7 @@ def test_what_a_take_is_made_from_may_not_lie_in_the_take_that_gives_way(shoot):
     generate(shoot)
     done = ex4d("generate", "--input_video", "shot.take/result.mp4", "--output_video", "shot.mp4", cwd=shoot)
     assert done.returncode == 2
-    assert "shot.take is what the result is made from" in done.stderr
+    assert "shot.take is an input of the result" in done.stderr
 
 
 def test_nothing_half_made_stays_after_an_error(shoot):

@@ -327,7 +327,7 @@ def test_a_shot_of_nothing_but_sky_is_refused(tmp_path):
 def test_folders_and_files_of_other_kinds_are_named(tmp_path):
     with pytest.raises(InputError, match="There is no depth file or folder"):
         read_depth(tmp_path / "none.npz", clip_of())
-    with pytest.raises(InputError, match="must hold pictures of one kind"):
+    with pytest.raises(InputError, match="must hold images of one kind"):
         read_depth(tmp_path, clip_of())
     (tmp_path / "d.mp4").write_bytes(b"video")
     with pytest.raises(InputError, match="is not a depth file"):
@@ -455,7 +455,7 @@ def test_depth_of_every_picture_follows_them_though_as_many_frames_are_used(tmp_
     stored = np.broadcast_to(np.arange(1, 6, dtype=np.float32)[:, None, None], (5, 48, 64))
     depth = read_depth(npz(tmp_path / "d.npz", depth=stored), clip)
     assert (depth.depth[:, 0, 0] == shown + 1).all()
-    assert "d.npz has as many frames of depth as a.mp4 has pictures: each frame takes that" in " ".join(depth.notes)
+    assert "d.npz has as many frames of depth as a.mp4 has images: each frame uses that" in " ".join(depth.notes)
     k = np.repeat(np.diag([60.0, 60.0, 1.0])[None], 5, 0)
     save_depth(tmp_path / "ours.npz", DepthVideo(stored.copy(), k, "a"))  # EX-4D writes depth for the frames used
     assert (read_depth(tmp_path / "ours.npz", clip).depth[:, 0, 0] == [1, 2, 3, 4, 5]).all()

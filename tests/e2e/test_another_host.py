@@ -129,7 +129,7 @@ def test_a_revoked_artist_is_told_so_and_is_connected_again_once_let_in(scene, t
     time.sleep(0.6)
     assert bpy.ops.ex4d.connect() == {"FINISHED"}
     tick_until(lambda: now.client.status == "refused" and bool(now.state.trouble))
-    assert now.state.trouble.startswith("gpu-box does not let you in: send your key to whoever looks after it")
+    assert now.state.trouble.startswith("gpu-box does not let you in: send your key to its administrator")
     advice = checks.server_trouble()
     assert (advice.short, advice.operator, advice.label) == (
         "gpu-box does not let you in",

@@ -221,7 +221,7 @@ def test_more_frames_of_a_shot_keep_its_depth_camera_and_takes_and_takes_of_them
     assert len(after) == facts.frames == 24
     assert np.array_equal(after[:8], before[:8])
     (told,) = [note for note in facts.notes.splitlines() if "estimated later" in note]
-    assert told.startswith("The 8 frames from frame 17 on were estimated later and fitted to the depth that was there")
+    assert told.startswith("The 8 frames from frame 17 on were estimated later and fitted to the existing depth")
     assert keys_of(facts.camera) == keys
     assert [(entry.start, entry.frames) for entry in facts.takes] == [(0, 16)]
     assert bpy.ops.ex4d.generate() == {"FINISHED"}

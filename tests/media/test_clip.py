@@ -274,7 +274,7 @@ def test_a_start_beyond_the_end_names_the_count(tmp_path):
 def test_a_video_cut_before_its_index_is_refused(tmp_path):
     path = encode(tmp_path / "a.mp4", numbered(30))
     path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(InputError, match="damaged, cut off, or not a video"):
+    with pytest.raises(InputError, match="damaged, truncated, or not a video"):
         read_clip(path, frames=1)
 
 
@@ -408,7 +408,7 @@ def test_a_photograph_taken_upright_is_turned_as_its_exif_says(tmp_path):
 
 
 def test_folders_that_cannot_be_a_clip_are_named(tmp_path):
-    with pytest.raises(InputError, match="holds no PNG or JPEG"):
+    with pytest.raises(InputError, match="holds no PNG, JPEG"):
         read_clip(tmp_path)
     cv2.imwrite(str(tmp_path / "a1.png"), np.zeros((32, 32, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "a2.png"), np.zeros((32, 48, 3), np.uint8))

@@ -94,7 +94,7 @@ def test_a_sequence_numbered_in_steps_has_no_gaps_but_the_real_ones(tmp_path):
 
 
 def test_a_folder_without_pictures_and_a_file_that_is_none_are_named(tmp_path):
-    with pytest.raises(InputError, match="holds no PNG or JPEG pictures"):
+    with pytest.raises(InputError, match="holds no PNG, JPEG, TIFF, WebP or EXR images"):
         sequence_at(tmp_path)
     (tmp_path / "a.mp4").touch()
     assert not is_sequence(tmp_path / "a.mp4")
@@ -121,8 +121,8 @@ def test_depth_and_masks_beside_pictures_named_by_words_are_no_frames(tmp_path):
     still = folder_of(tmp_path / "still", "photo.png", "photo_depth.png")
     assert names(still) == ["photo.png"]
     assert sequence_at(still).notes == (
-        "still holds other pictures too: photo.png (1 picture) was used. Left out: photo_depth.png (1); to use others,"
-        " choose one of them instead of the folder.",
+        "still also holds other images: photo.png (1 picture) was used. Left out: photo_depth.png (1); to use"
+        " others, choose one of them instead of the folder.",
     )
     album = folder_of(tmp_path / "album", "one.png", "one_mask.png", "two.png")
     assert names(album) == ["one.png", "two.png"]

@@ -284,7 +284,7 @@ def _strictly(
         name = min(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
         raise InputError(
             f"The {what} {path} has {name} {found.get(name, 'not')} where its config has it"
-            f" {expected.get(name, 'not')}: it is another model; fetch it anew."
+            f" {expected.get(name, 'not')}: it is another model; download it again."
         )
     tensors = load_file(path)
     tensors.pop(_POSITIONS, None)
@@ -303,5 +303,5 @@ def _config(path: Path, what: str) -> dict[str, Any]:
             raise ValueError("it is too long for a config")
         values = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
-            raise ValueError("it is no table")
+            raise ValueError("it is not a table")
         return values

@@ -113,7 +113,7 @@ def _size(path: Path, key: str, header: Header) -> tuple[int, int, int]:
         shape = (shape[0], *shape[2:])
     numbers = header.dtype.kind in "fiu" and header.dtype.itemsize <= 8
     if len(shape) != 3 or 0 in shape or not numbers:
-        colours = " That looks like pictures in colours." if len(shape) == 4 and 3 in (shape[1], shape[3]) else ""
+        colours = " That looks like colour images." if len(shape) == 4 and 3 in (shape[1], shape[3]) else ""
         what = key if key == "the array" else f"`{key}`"
         raise InputError(
             f"{what} in {path} must be numbers of the shape (frames, height, width), not {header.dtype}"

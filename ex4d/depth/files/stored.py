@@ -77,7 +77,7 @@ def check_pixels(path: Path, width: int, height: int) -> None:
 def refuse_channel(path: Path, reading: DepthEncoding) -> None:
     """Raise InputError where a channel is asked for in a file that has none."""
     if reading.channel is not None:
-        raise InputError(f"{path} has no channels: name one for EXR pictures only.")
+        raise InputError(f"{path} has no channels: name one for EXR images only.")
 
 
 def grey_of(picture: NDArray, path: Path) -> NDArray:
@@ -90,7 +90,7 @@ def grey_of(picture: NDArray, path: Path) -> NDArray:
     # A hundredth of the pixels may differ, as video puts colours where bright and dark meet.
     if np.percentile(high - low, 99) > GREY_WITHIN * np.iinfo(picture.dtype).max:
         raise InputError(
-            f"{path} is in colours, such as a colour map for looking at depth, and cannot be turned back into"
-            " distances: have the tool write grey pictures, or better its numbers as .npz or EXR."
+            f"{path} is in colour, such as a colour map for viewing depth, and cannot be converted back into"
+            " distances: have the tool write grey images, or better, the numbers as .npz or EXR."
         )
     return np.asarray(picture[..., 1])

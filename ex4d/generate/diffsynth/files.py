@@ -67,7 +67,7 @@ def lacking(title: str, parts: Sequence[Part], root: Path) -> str:
 def notes(root: Path) -> tuple[str, ...]:
     """What is to be said of everything that is made with the files in a folder."""
     if (root / store.RANDOM).exists():
-        return ("Made with random weights, to try the machine: the pictures mean nothing.",)
+        return ("Made with random weights, to try the machine: the results mean nothing.",)
     return ()
 
 

@@ -198,7 +198,10 @@ def place(
 
     placed = offload.OffloadedBlocks(gathered(), layout, device, run)
     kept_only = precision == "fast" and not native_8bit(device)
-    said = ("This device cannot multiply in 8 bits: weights are kept so, which saves memory but no time.",)
+    said = (
+        "This device cannot multiply in 8 bits. The weights are stored in 8 bits all the same, which saves"
+        " memory but no time.",
+    )
     return placed, ((said if kept_only else ()) + tuple(note for note in (layout.says, why_slow) if note))
 
 

@@ -16,11 +16,11 @@ from ex4d.render.engines import engine as default_engine
 from ex4d.render.scene import Engine, Scene
 
 NOTE = (
-    "Holes show the background that the clip saw there, or where it saw none, the mean of what it saw at that height;"
-    " the sides of things have the colour of their edges."
+    "Holes show the background that the clip saw there or, where it saw none, the mean of what it saw at that"
+    " height. The sides of things have the colour of their edges."
 )
 
-NOTE_WITHOUT_DEPTH = "Holes are filled smoothly from around."
+NOTE_WITHOUT_DEPTH = "Holes are filled smoothly from their surroundings."
 
 
 class PreviewGenerator:

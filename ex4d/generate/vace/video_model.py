@@ -132,7 +132,9 @@ def load(
     roomy = device != "cpu" and offload.free_bytes(torch.device(device)) > whole + rest
     loaded = pipeline({"dit": files.dit}, device if roomy else "cpu")
     if loaded.vace is None:
-        raise InputError(f"The video model in {files.dit[0].parent} has no control blocks: it is not VACE; fetch it.")
+        raise InputError(
+            f"The video model in {files.dit[0].parent} has no control blocks, so it is not VACE: download VACE."
+        )
     pipe.dit, pipe.vace = loaded.dit, loaded.vace
     return assemble(pipe, precision, rest, files.notes, progress)
 

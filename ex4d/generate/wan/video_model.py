@@ -179,7 +179,7 @@ def read_distilled(path: Path, dit: Any) -> tuple[blocks.Lora, tuple[str, ...]]:
 
     def wrong(where: str = "") -> InputError:
         return InputError(
-            f"The distilled LoRA {path} does not fit Wan2.1-I2V-14B{where}: take one that was made for it, or remove"
+            f"The distilled LoRA {path} does not fit Wan2.1-I2V-14B{where}: use one that was made for it, or remove"
             " the file."
         )
 
@@ -198,10 +198,10 @@ def read_distilled(path: Path, dit: Any) -> tuple[blocks.Lora, tuple[str, ...]]:
         if (b.shape[0], a.shape[1]) != sizes.get(name):
             raise wrong(f" (layer {name})")
     if not layers:
-        raise InputError(f"The distilled LoRA {path} has no layer that EX-4D knows: take another file, or remove it.")
+        raise InputError(f"The distilled LoRA {path} has no layer that EX-4D knows: use another file, or remove it.")
     unused = len(tensors) - sum(".lora_" in name or name.endswith(".alpha") for name in tensors)
     note = f"The distilled LoRA {path.name} changes {len(layers)} layers" + (
-        f"; {unused} of its tensors are no LoRA and were left out." if unused else "."
+        f"; {unused} of its tensors are not part of a LoRA and were left out." if unused else "."
     )
     return {n: (named[f"{n}.lora_A.weight"], named[f"{n}.lora_B.weight"]) for n in layers}, (note,)
 

@@ -74,9 +74,9 @@ class CudaEngine:
                 cupy.get_default_memory_pool().free_all_blocks()
                 if at_once == 1:
                     raise InputError(
-                        f"The GPU has no memory for a picture of {scene.path.width}x{scene.path.height} from a mesh of"
-                        f" {scene.mesh.width}x{scene.mesh.height}: take smaller ones, end other programs on the GPU,"
-                        " or take the engine numba."
+                        f"The GPU has no memory for a picture of {scene.path.width}x{scene.path.height} from a mesh"
+                        f" of {scene.mesh.width}x{scene.mesh.height}: use smaller ones, close other programs on the"
+                        " GPU, or use the engine numba."
                     )
                 at_once //= 2
                 continue
