@@ -6,7 +6,7 @@
     last = client.wait(job_id)                # from a script
 
 Needs zmq and msgpack, and no threads but one that looks up the name of another machine. When the connection is lost it
-is built anew from nothing: fresh sockets, hello, then for each job either the submission again or the events since the
+is rebuilt from scratch: fresh sockets, hello, then for each job either the submission again or the events since the
 last one seen.
 
 Everything is encrypted for one server: that of this user, whose key is in its state folder (`ex4d.jobs.keys`), or one
@@ -88,32 +88,32 @@ NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
 class Client:
-    """One server, seen from here. Make it, then call `poll` again and again.
+    """One server, seen from here. Create it, then call `poll` again and again.
 
     Args:
         address: "tcp://127.0.0.1:5750", or that of a server in the user's list.
-        downloads: folder for results; each job gets a folder of its own in it.
-        same_disk: let the server copy files itself where it sees the same disk; else all goes over the socket.
-        state: state folder of the server, for where the user's registry does not know the address.
+        downloads: folder for results; each job gets its own folder in it.
+        same_disk: let the server copy files itself if it sees the same disk; otherwise everything goes over the socket.
+        state: state folder of the server, in case the user's registry does not know the address.
         known: the server on another machine; None looks for the address in the user's registry, then in the list.
-        proxies: where a take comes over a slow link, fetch its small movie first, see `JobUpdate.proxy`.
+        proxies: if a take comes over a slow link, fetch its small movie first, see `JobUpdate.proxy`.
         clock: monotonic seconds.
 
     Attributes:
-        status: "refused" means that the server answers but does not want this client, or that it is not this user's;
+        status: "refused" means that the server answers but does not accept this client, or that it is not this user's;
             no job is sent then.
-        problem: a sentence for the user, "" if there is none; a server that is "ready" may not let files through.
-        server: what the server said of itself, once it has.
-        known: the server of the user's list that this is; None for one of this machine.
-        occupied: somebody listens at the address and has not said a word of ours: another program, another user's
+        problem: a sentence for the user, "" if there is none; a "ready" server may still not let files through.
+        server: what the server said about itself, once it has.
+        known: the server of the user's list that this is; None for one on this machine.
+        occupied: something listens at the address and has not spoken our protocol: another program, another user's
             server, or one that hangs.
         unloaded: the answer to the last `unload`; None until it comes.
         queue: the answer to the last `ask_queue`; None until it comes.
-        trouble: a sentence about a server that is "ready" and cannot do its work now, as of a full disk; else "".
-        refusal: why the server did not do what was asked last about a job that is not looked after here; "" if it did.
+        trouble: a sentence about a "ready" server that cannot do its work now, such as for a full disk; else "".
+        refusal: why the server refused the last request about a job that is not looked after here; "" if it did not.
 
     Raises:
-        InputError: the address is none that can be connected to, or ZeroMQ cannot encrypt here.
+        InputError: the address is not one that can be connected to, or ZeroMQ cannot encrypt here.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Client:
 
     @property
     def lacks_admission(self) -> bool:
-        """The server is there and does not let this key in, or not any more."""
+        """The server is there and does not let this key in, or no longer does."""
         return self._connection.not_admitted
 
     # -- what callers use
@@ -171,12 +171,12 @@ class Client:
         file: str = "",
         shot: str = "",
     ) -> str:
-        """Hand a job over; returns its id at once.
+        """Submit a job; returns its id at once.
 
         Args:
             job: what to do.
             files: where the content of each blob in it is on this machine, by sha256.
-            job_id: one that was made earlier, to submit the same job once more; None makes a new one.
+            job_id: one that was made earlier, to submit the same job again; None makes a new one.
             file, shot: what it is for, for the user's other programs: name of a .blend, and of a shot in it.
 
         Raises:
@@ -223,9 +223,9 @@ class Client:
     def cancel(self, job_id: str) -> None:
         """Ask the server to stop a job.
 
-        A result that was finished first is kept: the job ends as done. Only while its files are on their way here
+        A result that was finished first is kept, and the job ends as done. Only while its files are in transit
         does it end at once as cancelled; they stay on the server, and `follow` fetches them.
-        While the server cannot be reached the job counts as cancelled at once, and it is told when it is back.
+        While the server cannot be reached the job counts as cancelled at once, and the server is told when it is back.
         """
         tracked = self._jobs.get(job_id)
         if tracked is None or tracked.update.ended:
@@ -244,15 +244,15 @@ class Client:
 
     @property
     def cancelling(self) -> frozenset[str]:
-        """Ids of jobs that are to be cancelled and of whose end the server has not said anything yet."""
+        """Ids of jobs that are to be cancelled and whose end the server has not confirmed yet."""
         return frozenset(self._to_cancel)
 
     def put_first(self, job_id: str, *, of_all: bool = False) -> None:
-        """Ask that a waiting job comes before the others of this key; `of_all`: before those of everybody, which only
-        programs of the server's own user may ask. What speaks against it is in `refusal`.
+        """Ask for a waiting job to come before the others of this key; `of_all`: before everybody's, which only
+        programs of the server's own user may ask for. Objections are in `refusal`.
 
         Raises:
-            ProtocolError: this is no job's id.
+            ProtocolError: this is not a job id.
             ServerError: the server cannot be reached.
         """
         self._ask_about(from_plain(First, {"kind": "first", "job_id": job_id, "of_all": of_all}, "first"))
@@ -293,17 +293,17 @@ class Client:
         self._send(Unload())
 
     def ask_queue(self) -> None:
-        """Ask who waits for what; `queue` is the answer, some time later."""
+        """Ask who waits for what; the answer arrives in `queue` some time later."""
         self.queue = None
         self._send(AskQueue())
 
     def look(self, look: Look) -> bool:
-        """Ask which pixels are real from a camera; what was seen is in `take_views` when it has come.
+        """Ask which pixels are real from a camera; the answer arrives in `take_views`.
 
-        Nothing is kept or sent again: where the connection is lost, or another look takes its turn, no answer comes.
+        Nothing is kept or sent again: if the connection is lost, or another look replaces this one, no answer comes.
 
         Returns:
-            Whether it was sent: only a server that has answered gets it.
+            Whether it was sent; only a server that has answered gets it.
         """
         if self.status != "ready":
             return False
@@ -311,13 +311,13 @@ class Client:
         return True
 
     def take_views(self) -> list[Seen | Unseen]:
-        """What has come of looks since the last call."""
+        """The answers to looks since the last call."""
         views, self._views = self._views, []
         return views
 
     @property
     def moving(self) -> bool:
-        """Files are going over the socket: who polls more often now gets them sooner (`limits.MOVING_BUDGET_S`)."""
+        """Files are going over the socket; polling more often gets them sooner (`limits.MOVING_BUDGET_S`)."""
         return any(not transfer.ticketed for _, transfer in self._connection.asked)
 
     def poll(self, budget: float = 0.004) -> list[JobUpdate]:

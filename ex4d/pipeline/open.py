@@ -36,23 +36,23 @@ from ex4d.storage.sequence import Numbering, unnumbered
 ANEW = "The lens zooms, so it was found again for all frames, including those that were open before."
 
 Locate = Callable[[Blob], Path]
-"""Where the content of a blob lies on this machine; the file's name may differ from the blob's."""
+"""Where the content of a blob is on this machine; the file's name may differ from the blob's."""
 
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """Where the files of a source lie.
+    """Where the files of a source are.
 
     Attributes:
         clip: a video file, a folder of images, or one image that stands for its sequence.
-        depth: a depth file or folder; None where it is looked for beside the clip, or estimated.
-        camera: a file that says how the clip's own camera moved; None where it stood still.
-        numbering: of the sequence whose pictures, or those of them that are needed, lie in the folder; None where the
-            names of the pictures say.
-        moving: a mask of what moves by itself; None where it is to be found.
-        standing: a file with the depth of a part of the clip, which stays while that of other frames is estimated.
-        plate: a clean plate, see `ex4d.pipeline.plate`; None where there is none.
-        earlier: an earlier take, see `ex4d.pipeline.earlier`; None where there is none.
+        depth: a depth file or folder; None looks for it next to the clip, or estimates it.
+        camera: a file that says how the clip's own camera moved; None if it stood still.
+        numbering: of the sequence whose images, or those of them that are needed, are in the folder; None if the
+            names of the images say.
+        moving: a mask of moving things; None finds them.
+        standing: a file with the depth of a part of the clip, which is kept while that of other frames is estimated.
+        plate: a clean plate, see `ex4d.pipeline.plate`; None if there is none.
+        earlier: an earlier take, see `ex4d.pipeline.earlier`; None if there is none.
     """
 
     clip: Path
@@ -67,12 +67,12 @@ class SourceFiles:
 
 @dataclass(frozen=True)
 class JobFiles:
-    """Where the files of a job lie.
+    """Where the files of a job are.
 
     Attributes:
-        source: of the jobs that have one.
-        path: the camera path; None takes the job's preset.
-        colour, mask: of `Fill`.
+        source: for jobs that have one.
+        path: the camera path; None uses the job's preset.
+        colour, mask: for `Fill`.
     """
 
     source: SourceFiles | None = None
@@ -83,19 +83,19 @@ class JobFiles:
 
 @dataclass(frozen=True)
 class Shot:
-    """A source that is open.
+    """An open source.
 
     Attributes:
         clip: frames at the working size.
         estimate: its depth.
-        source_to_world: (T,4,4) poses of the clip's own camera; None where it stands still.
-        notes: sentences about all three that stay true wherever their result goes.
-        from_file: (4,4) from the world of the source camera's file into that of the shot; None where there is none.
-        found: the camera as it was found from the pictures, in the unit of the depth; None elsewhere.
-        moving: (T,h,w) what moves by itself, of any size; None where that is not known.
+        source_to_world: (T,4,4) poses of the clip's own camera; None if it stands still.
+        notes: sentences about all three that stay true wherever the result goes.
+        from_file: (4,4) from the world of the source camera's file into that of the shot; None if there is none.
+        found: the camera as found from the frames, in the unit of the depth; None otherwise.
+        moving: (T,h,w) what moves by itself, of any size; None if that is unknown.
         about_camera: sentences about the search for the camera that are for the user alone.
-        plate: frames of a clean plate, in the world of the clip; None where there are none.
-        earlier: frames of an earlier take, in the same world; None where there are none.
+        plate: frames of a clean plate, in the world of the clip; None if there are none.
+        earlier: frames of an earlier take, in the same world; None if there are none.
     """
 
     clip: Clip

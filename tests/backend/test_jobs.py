@@ -169,7 +169,7 @@ def test_the_same_id_for_another_job_is_a_conflict(server, connect, shot):
     client.submit(other, files, job_id=job_id)
     last = client.wait(job_id, timeout=20)
     assert last.state == "failed"
-    assert "another job already" in last.message
+    assert "already stands for another job" in last.message
 
 
 def test_jobs_run_one_after_another(server, connect, shot):

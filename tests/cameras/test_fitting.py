@@ -49,7 +49,7 @@ def test_a_range_of_the_clip_takes_its_own_part_of_all_frames(first):
 
 def test_poses_missing_at_an_end_are_refused_with_all_numbers():
     with pytest.raises(
-        InputError, match=r"8 poses for the frames 3 to 12.*has 20 frames, of which 20 are used.*that have one"
+        InputError, match=r"8 poses for the frames 3 to 12.*has 20 frames, of which 20 are used.*that have a pose"
     ):
         at(numbered(3, 4, 5, 7, 8, 9, 10, 12), ClipFrames(20, whole=20))
 
@@ -158,12 +158,12 @@ def test_poses_of_pictures_follow_them_at_another_rate_whatever_number_of_frames
     clip = ClipFrames(10, whole=20, stored=shown, stored_pictures=10)
     found, said = at(numbered(*range(1001, 1011)), clip)
     assert found[:, 0, 3] == pytest.approx(1001 + shown)
-    assert "as many poses as the clip has pictures" in said
+    assert "as many poses as the clip has images" in said
     assert at(numbered(*range(1001, 1011)), clip, path=True)[0][:, 0, 3] == pytest.approx(np.arange(1001, 1011))
     recorded = CameraTrack(".npz", numbered(*range(10)).camera_to_world)  # by Blender, one for each frame used
     found, said = at(recorded, clip)
     assert found[:, 0, 3] == pytest.approx(np.arange(10))
-    assert "taken in order" in said
+    assert "matched in order" in said
     gaps = numbered(*(number for number in range(1001, 1011) if number != 1003))
     for used in (9, 10):  # also where as many frames are used as there are poses
         clip = ClipFrames(used, whole=20, stored=shown[:used], stored_pictures=10)

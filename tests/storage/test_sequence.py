@@ -67,7 +67,7 @@ def test_time_stamps_are_no_frame_numbers(tmp_path):
         tmp_path / "euroc", "1403636579763555584.png", "1403636579813555456.png", "1403636579863555588.png"
     )
     assert sequence_at(euroc).numbering.shown("hold").tolist() == [0, 1, 2]
-    assert "more gaps than pictures" in sequence_at(euroc).notes[0]
+    assert "more gaps than images" in sequence_at(euroc).notes[0]
 
 
 def test_gaps_are_held_or_left_out_and_told(tmp_path):
@@ -78,7 +78,7 @@ def test_gaps_are_held_or_left_out_and_told(tmp_path):
     assert numbering.shown("leave").tolist() == list(range(9))
     (held,) = numbering.notes("s", "hold")
     assert "Missing from s: 1004 to 1006." in held
-    assert "9 pictures make 12 frames" in held
+    assert "9 images make 12 frames" in held
     (left,) = numbering.notes("s", "leave")
     assert "9 frames instead of 12" in left
 
