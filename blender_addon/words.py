@@ -48,7 +48,7 @@ def part_of(part: float, whole: float) -> str:
 
 SENDING, FETCHING = "Sending to server", "Fetching result"
 TRANSFERS = {"Uploading": SENDING, "Upload": SENDING, "Downloading": FETCHING, "Download": FETCHING}
-"""What artists read in place of a stage's own title: the server is mostly their own machine, and no cloud."""
+"""What artists read instead of a stage's own title: the server is mostly their own machine, and no cloud."""
 
 
 def titled(stage: str) -> str:

@@ -64,7 +64,7 @@ class Package:
 
     Attributes:
         name: as it is imported.
-        extra: of ex4d that brings it; empty where it is installed under its own name.
+        extra: of ex4d that brings it; empty if it is installed under its own name.
     """
 
     name: str

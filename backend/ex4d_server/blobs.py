@@ -276,7 +276,7 @@ class BlobStore:
         self._uploads.clear()
 
     def _size(self, sha256: str) -> int | None:
-        """Size of a stored file; None where there is none, or none that is surely as it was."""
+        """Size of a stored file; None if there is none, or none that is surely as it was."""
         try:
             about = self.path(sha256).stat()
         except OSError:
@@ -537,7 +537,7 @@ class BlobStore:
         return freed
 
     def _announced(self, key: Key) -> _Announced | None:
-        """What was announced; None where its owner has sent it already."""
+        """What was announced; None if its owner has sent it already."""
         with self._lock:
             stored = self._size(key[0]) if (key[2], key[0]) in self._proved else None
             announced = self._wanted.get(key)

@@ -280,7 +280,7 @@ def connect(address: str) -> Any:
 
 
 def knock(address: str) -> bool | None:
-    """Whether a cluster lets this process in, by the token that it has; None where no cluster answers."""
+    """Whether a cluster lets this process in, by the token that it has; None if no cluster answers."""
     ray: Any = importlib.import_module("ray")
     try:
         ray._raylet.GcsClient(address=address)

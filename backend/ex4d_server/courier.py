@@ -172,7 +172,7 @@ class Courier:
         return bool(self._socket.poll(0, zmq.POLLOUT))
 
     def _answer(self) -> tuple[Tagged, bytes] | None:
-        """The next answer, and the content in it; None where the connection had to be made anew.
+        """The next answer, and the content in it; None if the connection had to be made anew.
 
         Raises:
             ServerError: the server refuses, or has not answered for long.

@@ -98,7 +98,7 @@ def _on_the_processor(workers: int) -> tuple[Device, ...]:
 
 def _gpus() -> list[Gpu] | None:
     """The GPUs that this process may use, as the driver lists them, or in the order that CUDA_VISIBLE_DEVICES names;
-    None where there is a driver that does not say."""
+    None if there is a driver that does not say."""
     listed = _listed()
     visible = os.environ.get(VISIBLE)
     if listed is None or visible is None:
@@ -122,7 +122,7 @@ def _chosen(listed: list[Gpu], visible: str) -> list[Gpu]:
 
 
 def _listed() -> list[Gpu] | None:
-    """All GPUs, from the driver's own tool; none where there is no driver, and None where it does not say."""
+    """All GPUs, from the driver's own tool; none where there is no driver, and None if it does not say."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []

@@ -74,7 +74,7 @@ class Supervisor:
                 self._executor.cancel(lease)
 
     def device(self, job_id: str) -> str:
-        """What a job runs on; empty where it does not run."""
+        """What a job runs on; empty if it does not run."""
         return next((self._executor.device(lease) for lease, running in self._running.items() if running == job_id), "")
 
     def unload(self, owner: str) -> Unloaded:

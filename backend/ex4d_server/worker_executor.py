@@ -86,7 +86,7 @@ class WorkerExecutor:
         launcher: starts the process.
         number: of this worker, from 1.
         door: where it connects to.
-        files: how files of attempts come and go where the worker does not see this machine's disk; None where it does.
+        files: how files of attempts come and go where the worker does not see this machine's disk; None if it does.
         wants_proxy: whether the owner of a job is to get a proxy of its result too, see `orders.proxy_of`.
         deadlines: how long a worker may be silent.
         clock: monotonic seconds.
@@ -165,7 +165,7 @@ class WorkerExecutor:
 
     @property
     def device(self) -> str:
-        """What the worker runs on; empty where there is none, or it has no machine yet."""
+        """What the worker runs on; empty if there is none, or it has no machine yet."""
         return self._worker.process.device if self._worker else ""
 
     def start(self, lease: int, job: Job, owner: str) -> None:

@@ -442,7 +442,7 @@ def _without_rounding(found: NDArray, source: NDArray) -> NDArray:
 
 
 def pose_now(scene: bpy.types.Scene) -> NDArray[np.float64] | None:
-    """Library pose (4,4) of the chosen camera where it is right now; None where it has none. Evaluates nothing."""
+    """Library pose (4,4) of the chosen camera where it is right now; None if it has none. Evaluates nothing."""
     root = objects.find(scene, objects.ROOT)
     origin = matrix_of(root) if root else np.eye(4)
     try:

@@ -126,7 +126,7 @@ class ServerEnvironment(OneChore):
 
     @property
     def current(self) -> Environment | None:
-        """The environment in use; None where there is none, or its Python or the one it was made with is gone."""
+        """The environment in use; None if there is none, or its Python or the one it was made with is gone."""
         record = self.folder / "current.json"
         try:
             changed = record.stat().st_mtime_ns
@@ -212,7 +212,7 @@ class ServerEnvironment(OneChore):
         """Remove environments that another has replaced; to be called while no server runs.
 
         Returns:
-            The process that does it, as it takes seconds; None where there is nothing to remove.
+            The process that does it, as it takes seconds; None if there is nothing to remove.
         """
         now = self.current
         if now is None or self.busy:

@@ -297,7 +297,7 @@ def _accepted_licence(estimator: str) -> bool:
 
 
 def _depth_of(wish: SimpleNamespace, clip: Path) -> Path | None:
-    """The depth file that goes with a clip; None where the depth is to be estimated."""
+    """The depth file that goes with a clip; None if the depth is to be estimated."""
     if wish.estimator not in (capabilities.AUTO, capabilities.FILE):
         return None
     if wish.depth_path:

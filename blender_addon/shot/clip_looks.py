@@ -20,7 +20,7 @@ class Look:
     Attributes:
         clip: the path that it is known by.
         is_sequence: whether it is made of pictures.
-        frames: how many it has at its own rate; None where Blender cannot tell: the server will.
+        frames: how many it has at its own rate; None if Blender cannot tell: the server will.
         picture: how big they are; None likewise.
     """
 

@@ -123,7 +123,7 @@ def scene_frames(facts: bpy.types.PropertyGroup, settings: dict) -> list[int]:
 
 
 def clip_of(facts: bpy.types.PropertyGroup) -> bpy.types.MovieClip | None:
-    """The shot's clip as the Clip Editor has it; None where nobody has opened it there."""
+    """The shot's clip as the Clip Editor has it; None if nobody has opened it there."""
     opened = Path(facts.opened)
     for clip in bpy.data.movieclips:
         path = files.absolute(clip.filepath)

@@ -279,7 +279,7 @@ def write_mesh(folder: Path, detail: str, poses: NDArray[np.float64] | None) -> 
     Args:
         folder: of an opening of the shot.
         detail: how fine; a choice of `ClipChoices.detail`.
-        poses: (T,4,4) of the clip's own camera; None where it stood still.
+        poses: (T,4,4) of the clip's own camera; None if it stood still.
 
     Raises:
         InputError: the depth is not there or damaged, or the cache cannot be written.
@@ -299,7 +299,7 @@ def write_mesh(folder: Path, detail: str, poses: NDArray[np.float64] | None) -> 
 
 
 def _poses(placed: dict[str, Path]) -> NDArray[np.float64] | None:
-    """How the clip's own camera moved (T,4,4), in the unit of the depth; None where it stood still."""
+    """How the clip's own camera moved (T,4,4), in the unit of the depth; None if it stood still."""
     path = placed.get("source_camera.npz")
     if path is None:
         return None

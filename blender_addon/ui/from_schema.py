@@ -5,7 +5,7 @@ Blender knows no "not given" and holds numbers in 32 bits, so a setting's value 
     | setting         | Blender                                                                                |
     | --------------- | -------------------------------------------------------------------------------------- |
     | optional number | 0 where it is not given; the description says what happens then                        |
-    | optional text   | empty where it is not given                                                            |
+    | optional text   | empty if it is not given                                                            |
     | optional choice | the first item, "Default", where it is not given                                       |
     | optional switch | off where it is not given                                                              |
     | number          | float32; the shortest decimal that it stands for is the value, so 0.36 stays 0.36      |

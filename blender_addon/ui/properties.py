@@ -373,7 +373,7 @@ class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.Proper
 
     @property
     def active_take(self) -> EX4DTake | None:
-        """The take or view that is chosen in the list; None where there is none."""
+        """The take or view that is chosen in the list; None if there is none."""
         return self.takes[self.take_index] if 0 <= self.take_index < len(self.takes) else None
 
     compare_with: EnumProperty(

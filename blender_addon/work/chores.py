@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def hear_setup(session: Session) -> bool:
-    """How far Set Up Server is. Once it is done, the new server starts, in place of an old one that is idle.
+    """How far Set Up Server is. Once it is done, the new server starts, instead of an old one that is idle.
 
     Returns whether panels have something new to show.
     """

@@ -93,7 +93,7 @@ class Connection:
 
     @property
     def has_chosen_python(self) -> bool:
-        """Whether the preferences name a Python, which runs the server in place of that of Set Up Server."""
+        """Whether the preferences name a Python, which runs the server instead of that of Set Up Server."""
         return bool(preferences().python)
 
     @property
@@ -104,7 +104,7 @@ class Connection:
 
     @property
     def capabilities(self) -> Capabilities | None:
-        """What the server has; None where it has not said so yet."""
+        """What the server has; None if it has not said so yet."""
         return self.client.server.capabilities if self.client is not None and self.client.server is not None else None
 
     def connect(self) -> Client:

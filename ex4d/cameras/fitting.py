@@ -48,7 +48,7 @@ class ClipFrames:
         return self.start + self.step * np.arange(self.used)
 
     def counted_in(self, count: int) -> NDArray[np.int64] | None:
-        """The number of each frame (used,) where `count` are those of the whole source; None where they are not.
+        """The number of each frame (used,) where `count` are those of the whole source; None if they are not.
 
         They may be its frames, its stored pictures, or its pictures with the missing ones.
         """

@@ -114,7 +114,7 @@ def table(path: Path, columns: tuple[int, ...], what: str, found: Iterator[Row] 
 
 
 def as_lines(values: NDArray) -> list[str]:
-    """Rows (N, columns) as lines of text from which they come back to the bit; whole numbers without a point."""
+    """Rows (N, columns) as lines of text from which they come back to the bit; integers without a point."""
     return [" ".join(str(int(v)) if v == int(v) else repr(float(v)) for v in row) for row in values]
 
 

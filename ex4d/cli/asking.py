@@ -26,7 +26,7 @@ def answered(
 
     Args:
         address: of the server.
-        server: its name in the user's list, in place of the address.
+        server: its name in the user's list, instead of the address.
         ask: sends the question.
         answer: what has come; None as long as nothing has.
 

@@ -99,7 +99,7 @@ def generate(
     pixels put back), and shot.take, a folder with the same videos, what they were conditioned on, the camera path and a
     record, from which `ex4d again shot.take` makes the take again. An older shot.take is replaced.
 
-    With --job_file shot.json in place of --output_video, nothing is made now: `ex4d run shot.json` makes the take.
+    With --job_file shot.json instead of --output_video, nothing is made now: `ex4d run shot.json` makes the take.
     """
     from ex4d.media.clip import clip_info
     from ex4d.pipeline import take

@@ -225,7 +225,7 @@ class _Shared:
     takers: tuple[tuple[str, Setting], ...]
 
     def option(self) -> inspect.Parameter:
-        """The option; its value is None where it is not given, as each generator has its own default."""
+        """The option; its value is None if it is not given, as each generator has its own default."""
         about = self.takers[0][1]
         choices = {choice.value: choice for _, each in self.takers for choice in each.choices}
         about = replace(about, option=self.flag, optional=True, choices=tuple(choices.values()))

@@ -84,7 +84,7 @@ def refuse_overwriting(outputs: Iterable[Path], video: Path | None, *others: Pat
 
     Args:
         outputs: files and folders to be written.
-        video: the clip; the depth that lies beside it counts too.
+        video: the clip; the depth that is beside it counts too.
         others: files that go in.
 
     Raises:

@@ -68,7 +68,7 @@ def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estima
 
 
 def found(name: str) -> Estimate | None:
-    """What was kept under a key; None where nothing was, or it is damaged."""
+    """What was kept under a key; None if nothing was, or it is damaged."""
     path = _place(name)
     try:
         there = _load(path)

@@ -33,7 +33,7 @@ class DepthEncoding:
             grows towards the camera by an unknown scale and shift, as most estimators write: it is normalised once
             for the shot and mapped as in EX-4D's release.
         distance: "planar" along the optical axis, or "ray" for the straight way to the camera's centre.
-        channel: of EXR pictures, the name or its end; None where it is clear.
+        channel: of EXR pictures, the name or its end; None if it is clear.
 
     Raises:
         InputError: values that do not go together.

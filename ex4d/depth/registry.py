@@ -41,7 +41,7 @@ class Choice:
 
     Attributes:
         spec: of the estimator.
-        file: the depth file or folder that it reads; None where it estimates.
+        file: the depth file or folder that it reads; None if it estimates.
         note: sentences about why it is not a better one where it was left open, or what may be the clip's depth, or "".
     """
 
@@ -156,7 +156,7 @@ def estimate(
         standing: depth of a part of the clip that is to stay, as EX-4D wrote it: only other frames are estimated, and
             fitted to it. Where it does not apply, all frames are estimated, and a note says why.
         snap: snap soft edges to the picture's, see `ex4d.depth.edges`; those of `standing` stay as they are.
-        progress: told after each step.
+        progress: called after each step.
 
     Raises:
         InputError: as `choose`, the depth file or a model file is bad, or the terms are not accepted.

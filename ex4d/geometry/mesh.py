@@ -36,7 +36,7 @@ class DWMesh:
         border_is_real: whether the border can count as seen, as in the release; ours never does.
         occlusion: which faces are no surface.
         left_out: (T,H,W) vertices that never count as seen, such as those of what moves; None leaves out none.
-        see_through: whether faces that bridge an occlusion are not there, in place of hiding what is behind them: those
+        see_through: whether faces that bridge an occlusion are not there, instead of hiding what is behind them: those
             of which no corner counts as seen.
     """
 

@@ -175,7 +175,7 @@ def preset(
 
     Presets of `STRAIGHT` look straight ahead all the time; all others turn so that the pivot stays where the source
     camera sees it in the picture. A dolly zoom changes the lens so that what is as far as the pivot keeps its size.
-    Each frame is relative to the source camera of that frame, `source_to_world` (T,4,4), None where it stands still:
+    Each frame is relative to the source camera of that frame, `source_to_world` (T,4,4), None if it stands still:
     where the clip was shot walking, the preset walks.
 
     The pivot is on the axis of each frame's source camera, `radius` away. With `pivot` (3,) it is that point of the

@@ -686,7 +686,7 @@ class Client:
             self._ask(tracked, upload, Put(blob.sha256, blob.size, offset), data)
 
     def _ticket(self, path: Path) -> str:
-        """A ticket for a path; empty where there is no exchange, or it cannot be used any more."""
+        """A ticket for a path; empty if there is no exchange, or it cannot be used any more."""
         try:
             return self._exchange.ticket(path) if self._exchange else ""
         except OSError:

@@ -116,7 +116,7 @@ def find(name: str) -> KnownServer:
 
 
 def at(address: str) -> KnownServer | None:
-    """The server at an address; None where the list has none there.
+    """The server at an address; None if the list has none there.
 
     Raises:
         InputError: see `known`.

@@ -95,7 +95,7 @@ def make_keys(state: Path) -> KeyPair:
 
 
 def client_keys(state: Path) -> ClientKeys | None:
-    """The keys by which this user's programs talk to the server of a state folder; None where it has made none yet.
+    """The keys by which this user's programs talk to the server of a state folder; None if it has made none yet.
 
     Raises:
         InputError: others can read them, or they cannot be read.
@@ -177,7 +177,7 @@ def announce(address: str, state: Path) -> None:
 
 
 def find_state(address: str) -> Path | None:
-    """The state folder of this user's server at an address; None where no server of this user was there.
+    """The state folder of this user's server at an address; None if no server of this user was there.
 
     Raises:
         InputError: others can write there, or it cannot be read.

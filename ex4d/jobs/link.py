@@ -34,7 +34,7 @@ class Link:
 
     Attributes:
         asked: for each chunk under way, whose it is. Answers come in this order, and each gives its credit back.
-        keys: with which it is made; None where this user's server is not known.
+        keys: with which it is made; None if this user's server is not known.
         host: whose address is looked up before anything is sent.
         reached, files_reached: somebody listens there; and at the port for files, which `files_port` is.
         not_admitted, is_another: it does not let these keys in; or it is not the server that they are for.

@@ -57,7 +57,7 @@ class Limits:
 class GeneratorInfo:
     """A generator that the server has: what panels draw of it, see `ex4d.generate.base.Spec`.
 
-    `missing` is a sentence about why it cannot run, empty where it can; `stride` is that of frame counts that suit it;
+    `missing` is a sentence about why it cannot run, empty if it can; `stride` is that of frame counts that suit it;
     `least_gb` and `best_gb` are what of a GPU's memory it needs with its default settings, see
     `ex4d.generate.base.Memory`; `files_gb` are its model files, and `lacking_gb` those that are not there.
     """
@@ -293,7 +293,7 @@ class QueueEntry:
         client: whose it is: the name by which the server lets it in, or "this machine" for programs of its own
             user.
         work: what it does: the kind of its job.
-        device: what it runs on; empty where it waits.
+        device: what it runs on; empty if it waits.
         stage, step, steps: how far it is.
         job_id: of a job of the client that asks; empty for those of others, but for the server's own user.
         own: it is the client's that asks. Only then:

@@ -328,7 +328,7 @@ class Download:
 
 
 class Results:
-    """The files of a finished job on their way here, one after the other; the proxy lies beside them, and is none.
+    """The files of a finished job on their way here, one after the other; the proxy is beside them, and is none.
 
     Attributes:
         files: those that are here, whole and checked, by name.

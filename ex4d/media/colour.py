@@ -57,7 +57,7 @@ class Conversion:
     Attributes:
         note: a sentence about it, for the user.
         linear: (65536,) float32, light for each 16-bit value: 1 is white; of HLG, the scene's light from 0 to 1.
-        luminance: (3,) weights of the OOTF; None where there is none.
+        luminance: (3,) weights of the OOTF; None if there is none.
         matrix: (3,3) float32, light of the clip's primaries to light of BT.709's with white at 1.
         coded: (65536,) uint16, the value of light (n / 65535) ** 2: evenly fine in the dark.
     """
@@ -91,7 +91,7 @@ class Conversion:
 
 @lru_cache(maxsize=8)
 def conversion(primaries: int, transfer: int) -> Conversion | None:
-    """What is to be done with colours of these numbers of H.273; None where they stay as they are.
+    """What is to be done with colours of these numbers of H.273; None if they stay as they are.
 
     HDR that does not name its primaries is taken for BT.2020.
     """

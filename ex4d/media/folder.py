@@ -79,9 +79,9 @@ def index_folder(
         path: a folder, or one image that stands for its sequence, see `ex4d.storage.sequence.sequence_at`.
         fps: its frame rate.
         gaps: what stands for missing pictures.
-        numbering: of the sequence whose pictures lie in the folder, or those of them that are needed; None where
+        numbering: of the sequence whose pictures lie in the folder, or those of them that are needed; None if
             their names say.
-        alone: a picture stands for itself only, whatever lies beside it.
+        alone: a picture stands for itself only, whatever is beside it.
 
     Raises:
         InputError: no pictures, the first cannot be read, or the rate is not positive.

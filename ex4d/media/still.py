@@ -83,7 +83,7 @@ def _displayed(linear: NDArray) -> "av.VideoFrame":
 
 
 def _read_exr(path: Path) -> "av.VideoFrame":
-    """The colour of an EXR picture (h,w,3 or 4) in its display window, which is what is meant to be seen."""
+    """The colour of an EXR picture (h,w,3 or 4) in its display window, which is what should be seen."""
     header = _exr_header(path)
     low, high = (np.asarray(corner, int) for corner in header["displayWindow"])
     data_low, data_high = (np.asarray(corner, int) for corner in header["dataWindow"])

@@ -47,7 +47,7 @@ class VideoFile:
         stream: the stream's number among those of the container.
         shown: (T,) the stored picture, counted in display order, that each frame shows.
         times: presentation time of each stored picture in ticks of the stream, on one clock (see
-            `ex4d.media.clock`); None where there are none.
+            `ex4d.media.clock`); None if there are none.
         keys: presentation times at which decoding can start; none where the file can be read from its beginning only.
         stored_pictures: pictures in the file.
         missing: pictures that the file promises and does not hold.

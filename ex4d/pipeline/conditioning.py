@@ -35,7 +35,7 @@ def rendered(scene: Scene, job: Generate, stride: int, progress: Progress) -> tu
         scene: in the working size, as long as the shot.
         job: what to do.
         stride: of the generator, see `ex4d.generate.base.Spec`.
-        progress: told after each frame.
+        progress: called after each frame.
 
     Raises:
         InputError: see `ex4d.pipeline.render.view`.

@@ -40,9 +40,9 @@ class EarlierFiles:
     Attributes:
         result: its video.
         camera: its camera path.
-        depth: of its frames, where a take was made with it before, see `save`; None where it is to be estimated.
+        depth: of its frames, where a take was made with it before, see `save`; None if it is to be estimated.
         is_preview: no model made its pictures.
-        made_from: the source of that take; None where that is not known.
+        made_from: the source of that take; None if that is not known.
     """
 
     result: Path

@@ -105,10 +105,10 @@ class Finishing:
         that lends anything, in full size.
 
         Args:
-            lent: what other frames lend to each, in the working size; empty where they were not asked.
+            lent: what other frames lend to each, in the working size; empty if they were not asked.
             generated: (T,h,w,3), in the working size.
-            progress: told after each frame; raises `Cancelled` to stop.
-            earlier: what an earlier take shows in each, in the working size; empty where there is none.
+            progress: called after each frame; raises `Cancelled` to stop.
+            earlier: what an earlier take shows in each, in the working size; empty if there is none.
 
         Raises:
             InputError: the clip cannot be read again, or a picture of this size cannot be drawn.
@@ -290,7 +290,7 @@ def note_on_size(fit: FrameFit) -> tuple[str, ...]:
 def finishing_of(
     job: Generate, files: SourceFiles, clip: Clip, scene: Scene, engine: Engine, bits: Bits
 ) -> Finishing | None:
-    """How a take is brought to the clip's own size; None where its size is another, or the clip has no other.
+    """How a take is brought to the clip's own size; None if its size is another, or the clip has no other.
 
     Args:
         job: what to do.

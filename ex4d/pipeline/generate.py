@@ -88,7 +88,7 @@ def generate(
         scene: what it was rendered from, where that is known.
         wanted: the generator and its settings.
         runtime: has the generator.
-        progress: told after each step.
+        progress: called after each step.
         engine: what draws, where the generator draws; None takes the fastest that can run here.
         as_released: as the EX-4D release does.
 

@@ -22,7 +22,7 @@ class NamedFiles:
     """Makes jobs of files, and remembers where each content lies.
 
     Args:
-        progress: told after each file that was hashed.
+        progress: called after each file that was hashed.
 
     Attributes:
         places: paths by hash.

@@ -147,13 +147,13 @@ def open_shot(
     Args:
         files: where they are.
         settings: see `ex4d.pipeline.settings`.
-        look_beside: take the depth file that lies beside the clip where none is named.
+        look_beside: take the depth file that is beside the clip where none is named.
         again: estimate the depth anew, even where it was kept from an earlier time.
         release_lens: assume the EX-4D release's focal length where no other is given.
         fills_nothing: why neither a clean plate nor an earlier take is opened, see `ex4d.pipeline.plate.why_not`; empty
             opens them.
         device: on which a depth model runs; "auto" takes a GPU where there is one.
-        progress: told after each step.
+        progress: called after each step.
 
     Raises:
         InputError: something cannot be read, does not fit, or cannot be estimated here.
@@ -251,7 +251,7 @@ def _looked_for(
     device: str,
     progress: Progress,
 ) -> tuple[pose_files.SourceCamera | None, NDArray[np.bool_] | None, tuple[str, ...]]:
-    """The camera found from the pictures, None where it stands still; what moves; sentences for the user alone."""
+    """The camera found from the pictures, None if it stands still; what moves; sentences for the user alone."""
     depth = estimate.depth
     wish = Wish(
         settings.camera_motion, depth.intrinsics, not _assumes_lens(depth), depth.is_guess, settings.zooms, mask, device

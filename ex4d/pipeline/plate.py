@@ -40,7 +40,7 @@ class Plate:
 
 
 def why_not(settings: RenderSettings) -> str:
-    """Why a shot that is drawn so has no use for a plate or an earlier take; empty where it has."""
+    """Why a shot that is drawn so has no use for a plate or an earlier take; empty if it has."""
     if settings.release_compat:
         return "the EX-4D release fills nothing from elsewhere."
     if settings.persistence == "off":

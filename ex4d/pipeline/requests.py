@@ -55,7 +55,7 @@ class EarlierTake:
     Attributes:
         result: its video.
         camera: its camera path, a file of `ex4d.geometry.camera_path`.
-        depth: of frames of it, as a take that was made with it keeps it; None where it is to be estimated.
+        depth: of frames of it, as a take that was made with it keeps it; None if it is to be estimated.
         is_preview: no model made its pictures.
     """
 
@@ -71,18 +71,18 @@ class Source:
 
     Attributes:
         clip: one video file, or pictures of a folder in order: those that the settings' range shows.
-        depth: one file (.npz, .npy, a video), or PNG or EXR pictures in order; empty where it is to be estimated.
-        camera: how the camera of the clip moved, see `ex4d.source_camera`; None where it stands still.
+        depth: one file (.npz, .npy, a video), or PNG or EXR pictures in order; empty if it is to be estimated.
+        camera: how the camera of the clip moved, see `ex4d.source_camera`; None if it stands still.
         settings: all else.
         folder: name of the folder that the pictures of the clip are from; empty for a video file.
-        numbering: of the whole sequence that the pictures are from; None where they are all there is, one a frame.
+        numbering: of the whole sequence that the pictures are from; None if they are all there is, one a frame.
         moving: a mask of what moves by itself, white where it does: a video, a picture, or pictures in order; empty
             where it is to be found.
         standing: depth of a part of the clip that is to stay, a file of EX-4D that tells which part it is of: only
-            other frames are estimated, and fitted to it. None where there is none.
-        plate: a clean plate, a second clip of the same place: a video, a picture, or pictures in order; empty where
+            other frames are estimated, and fitted to it. None if there is none.
+        plate: a clean plate, a second clip of the same place: a video, a picture, or pictures in order; empty if
             there is none.
-        earlier: an earlier take, whose pixels fill what nobody saw; None where there is none.
+        earlier: an earlier take, whose pixels fill what nobody saw; None if there is none.
     """
 
     clip: Annotated[tuple[Blob, ...], length(1, MOST_PICTURES)]

@@ -12,7 +12,7 @@ class Runtime:
     Args:
         device: on which models run ("cuda:0", "cpu"); "auto" takes a GPU where there is one. Several of
             them, as "cuda:0,cuda:1", are for models that can share a video; others do as with "auto".
-        name: of the device, for people; empty where nobody knows.
+        name: of the device, for people; empty if nobody knows.
 
     Attributes:
         device: for models that run on one.

@@ -45,7 +45,7 @@ def check_rate(rate: str | None) -> None:
     """Refuse what is no frame rate.
 
     Raises:
-        InputError: neither a whole number nor a fraction of two, or one that no video can have.
+        InputError: neither an integer nor a fraction of two, or one that no video can have.
     """
     if rate is None:
         return

@@ -78,13 +78,13 @@ class TakeRecord:
         width, height, frames: of the result.
         fps: rate of the movie as "numerator/denominator".
         coverage: real part of each frame, 0 to 1.
-        borrowed: the part of that which other frames saw; empty where none was asked.
-        earlier: the part of each frame that an earlier take shows again, which is not real; empty where there is none.
+        borrowed: the part of that which other frames saw; empty if none was asked.
+        earlier: the part of each frame that an earlier take shows again, which is not real; empty if there is none.
         notes: sentences for the user.
         seconds: time each stage took.
-        depth: where the depth came from: provider, scale (a sentence) and licence; empty where it is not known.
+        depth: where the depth came from: provider, scale (a sentence) and licence; empty if it is not known.
         inputs: where the job's files lie, by their hash; paths relative to the take's folder where that is possible.
-        device: of the worker that made it, such as "GPU 0, NVIDIA H100 80GB HBM3"; empty where that is not known.
+        device: of the worker that made it, such as "GPU 0, NVIDIA H100 80GB HBM3"; empty if that is not known.
         version: of ex4d.
         format: of this record.
     """
@@ -160,6 +160,6 @@ def with_inputs(record: TakeRecord, folder: Path, files: Mapping[str, Path]) -> 
 
 
 def place_of(record: TakeRecord, folder: Path, blob: Blob) -> Path | None:
-    """Where a file of the job lies, as the record in `folder` says; None where it does not say."""
+    """Where a file of the job lies, as the record in `folder` says; None if it does not say."""
     said = record.inputs.get(blob.sha256)
     return None if said is None else found_from(folder, said)

@@ -75,7 +75,7 @@ class Conditioning:
 
     @property
     def earlier_parts(self) -> list[float]:
-        """The part of each frame that an earlier take shows; empty where there is none."""
+        """The part of each frame that an earlier take shows; empty if there is none."""
         return [0.0 if kept is None else len(kept.rows) / self.mask[0].size for kept in self.earlier]
 
     @property
@@ -98,7 +98,7 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
         scene: T frames and T cameras, or more with a lead-in; its `persistence` says whether other frames fill what a
             frame did not see.
         engine: what draws; None takes the fastest that can run here.
-        progress: told after each frame; raises `Cancelled` to stop.
+        progress: called after each frame; raises `Cancelled` to stop.
 
     Raises:
         InputError: mesh, pictures and path do not have the same number of frames or size, or it is too much.

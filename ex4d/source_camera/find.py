@@ -38,7 +38,7 @@ def find(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, prog
         frames: (T,H,W,3) uint8 RGB.
         depth: (T,H,W), right up to a scale of each frame, or a guess.
         wish: what is known, and wanted.
-        progress: told after each step; raises `Cancelled` to stop.
+        progress: called after each step; raises `Cancelled` to stop.
     """
     found = _found(frames, depth, wish, progress)
     return found if wish.moving is None else replace(found, moving=wish.moving)

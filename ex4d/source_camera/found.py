@@ -46,11 +46,11 @@ class Found:
 
     Attributes:
         method: the estimator that found it; "still" also where nothing was found.
-        camera_to_world: (T,4,4), the first is the identity, in a unit of its own; None where it stands still.
+        camera_to_world: (T,4,4), the first is the identity, in a unit of its own; None if it stands still.
         points: (M,3) what stands still, in its world and unit.
-        lens: (T,3,3) in pixels of the working picture; None where it was known, or is not told.
-        moving: (T,h,w) what moves by itself, of any size; None where that was not looked for.
-        steady: (T,2) what takes the pumping out of the depth, see `steadying`; None where it hardly pumps.
+        lens: (T,3,3) in pixels of the working picture; None if it was known, or is not told.
+        moving: (T,h,w) what moves by itself, of any size; None if that was not looked for.
+        steady: (T,2) what takes the pumping out of the depth, see `steadying`; None if it hardly pumps.
         lens_note: a sentence about the lens that was found, or "".
         notes: sentences that stay with what is made with this camera.
         choice_notes: sentences for the user alone: about a camera that stands, or was not found.

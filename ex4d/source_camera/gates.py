@@ -86,7 +86,7 @@ def figures(
 
 
 def failures(candidate: Candidate, f: Figures, still: Figures, *, depth_is_guess: bool, masked: bool) -> list[str]:
-    """Why a candidate is not to be trusted, as parts of a sentence; empty where it is.
+    """Why a candidate is not to be trusted, as parts of a sentence; empty if it is.
 
     `masked` tells whether what moves was left out.
     """

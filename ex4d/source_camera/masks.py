@@ -21,10 +21,10 @@ def read(path: Path, clip: "Clip", progress: Progress = silent) -> NDArray[np.bo
     """The mask of a clip (T,H,W) at its working size: scaled and cropped as the clip is, unless it has that size.
 
     Args:
-        path: a picture for all frames, whatever lies beside it, or a video or a folder of images: one for each frame
+        path: a picture for all frames, whatever is beside it, or a video or a folder of images: one for each frame
             of the whole source, or of those that are used.
         clip: whose mask it is.
-        progress: told after each frame.
+        progress: called after each frame.
 
     Raises:
         InputError: it cannot be read, or has another number of frames.

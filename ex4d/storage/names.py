@@ -75,7 +75,7 @@ def beside(path: Path) -> Path | None:
 
 
 def maybe_depth_of(path: Path) -> list[Path]:
-    """What lies beside a clip and may be its depth by its name, but is called by none that `beside` knows."""
+    """What is beside a clip and may be its depth by its name, but is called by none that `beside` knows."""
     path = with_name(Path(path))
     try:
         there = sorted(path.parent.iterdir(), key=natural_order)

@@ -54,7 +54,7 @@ class Arrays:
         """One array, whole.
 
         Raises:
-            InputError: larger than `LIMIT_BYTES`, damaged or cut off.
+            InputError: larger than `LIMIT_BYTES`, damaged or truncated.
         """
         header = self.headers[key]
         if header.nbytes > LIMIT_BYTES:
@@ -72,7 +72,7 @@ class Arrays:
         From the first row on, the checksum of the file is checked at its end; a later start jumps to its place.
 
         Raises:
-            InputError: damaged or cut off.
+            InputError: damaged or truncated.
         """
         header = self.headers[key]
         if header.fortran_order:
@@ -87,7 +87,7 @@ class Arrays:
         """`array[start:stop]` of an array with one axis, read without what is before and behind it.
 
         Raises:
-            InputError: out of the array, larger than `LIMIT_BYTES`, damaged or cut off.
+            InputError: out of the array, larger than `LIMIT_BYTES`, damaged or truncated.
         """
         header = self.headers[key]
         size = header.dtype.itemsize
@@ -131,7 +131,7 @@ def open_arrays(path: Path, what: str) -> Iterator[Arrays]:
     """Open an .npz file; `what` it is ("depth file") stands in the messages.
 
     Raises:
-        InputError: missing, not .npz, damaged or cut off.
+        InputError: missing, not .npz, damaged or truncated.
     """
     with readable(path, what):
         archive = zipfile.ZipFile(path)

@@ -197,7 +197,7 @@ def is_sequence(path: Path) -> bool:
 
 
 def clip_at(path: Path) -> Path:
-    """The path that a clip is known by: the folder in place of a picture of the sequence that it stands for."""
+    """The path that a clip is known by: the folder instead of a picture of the sequence that it stands for."""
     if path.is_dir() or not is_sequence(path):
         return path
     folder = with_name(path.parent)
@@ -255,7 +255,7 @@ def _value(text: str) -> float:
 
 
 def _sequence(files: list[Path], place: int, numbers: Sequence[float] | None) -> PictureSequence:
-    """A sequence whose frame number is the number at a place of the names; None where others vary with it."""
+    """A sequence whose frame number is the number at a place of the names; None if others vary with it."""
     parts = _parts(files[0])
     parts[2 * place + 1] = "#" * len(parts[2 * place + 1])
     pattern = "".join(parts) if len(files) > 1 else files[0].name
@@ -270,7 +270,7 @@ def _sequence(files: list[Path], place: int, numbers: Sequence[float] | None) ->
 
 
 def _numbering(numbers: Sequence[float]) -> Numbering | None:
-    """What numbers of frames there are; None where they are none: they come twice, or most of them are missing."""
+    """What numbers of frames there are; None if they are none: they come twice, or most of them are missing."""
     whole = [int(number) for number in numbers]
     steps = [other - one for one, other in pairwise(whole)]
     if whole != list(numbers) or min(steps, default=1) < 1:

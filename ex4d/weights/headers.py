@@ -33,7 +33,7 @@ def header(path: Path, what: str) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a .safetensors file, reading its header alone.
 
     Raises:
-        InputError: missing, damaged or cut off: every tensor must lie inside of the file.
+        InputError: missing, damaged or truncated: every tensor must lie inside of the file.
     """
     path = check_there(path, what)
     with readable(path, what):
@@ -64,7 +64,7 @@ def check_file(path: Path, what: str) -> None:
     """Look whether a file of weights is whole, reading next to nothing of it.
 
     Raises:
-        InputError: missing, damaged or cut off.
+        InputError: missing, damaged or truncated.
     """
     path = check_there(path, what)
     if path.suffix.lower() == ".safetensors":

@@ -39,12 +39,12 @@ class Part:
         gigabytes: to fetch, about.
         licence: of the weights.
         hub: the repository on Hugging Face that has it.
-        keys: `key_hash` of all files together; empty where names are not checked, or in another way.
-        revision: commit on the hub; empty where none is pinned.
-        sha256: of each file as published, "" where it is not known to us; empty where none is known.
+        keys: `key_hash` of all files together; empty if names are not checked, or in another way.
+        revision: commit on the hub; empty if none is pinned.
+        sha256: of each file as published, "" where it is not known to us; empty if none is known.
         research_only: the licence forbids commercial use, so the user has to accept it.
         extra: of ex4d that brings what fetches and reads the files.
-        convert: writes a torch file as .safetensors beside it and returns the new path; None where a plain state dict
+        convert: writes a torch file as .safetensors beside it and returns the new path; None if a plain state dict
             is in it.
         check: raises InputError where the first file is not what it should be; needs torch, and imports it itself.
         elsewhere: folders of other repositories that have the same files by the same names, see `places`.

@@ -179,7 +179,7 @@ def _lens(arrays: Arrays, count: int, keys: tuple[str, ...] = INTRINSICS) -> Len
 
 
 def _picture(arrays: Arrays) -> tuple[int, int] | None:
-    """Width and height of the pictures in the file; None where there are none."""
+    """Width and height of the pictures in the file; None if there are none."""
     for key in PICTURES:
         header = arrays.headers.get(key)
         if header is not None and len(header.shape) == 3:
@@ -195,7 +195,7 @@ def _about_centre(rows: NDArray[np.float64]) -> tuple[int, int] | None:
 
 
 def _numbers(arrays: Arrays, key: str, count: int) -> NDArray | None:
-    """Ascending numbers (N,) of the poses; None where the file has none, or others."""
+    """Ascending numbers (N,) of the poses; None if the file has none, or others."""
     if key not in arrays.headers or arrays.headers[key].shape != (count,):
         return None
     values = arrays.read(key)

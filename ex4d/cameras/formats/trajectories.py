@@ -3,7 +3,7 @@
 TUM RGB-D ("File Formats" on the benchmark's page): a line a pose, `timestamp tx ty tz qx qy qz qw`, camera-to-world:
 the place of the camera's optical centre and its orientation as a unit quaternion, real part last, in any world.
 Seconds. Cameras have x right, y down, z forward; monocular SLAM has a unit of its own. Certain. Some tools
-(DROID-SLAM, MonST3R) write the number of the frame in place of seconds; it is taken as such where all are whole.
+(DROID-SLAM, MonST3R) write the number of the frame instead of seconds; it is taken as such where all are whole.
 
 KITTI odometry (readme of its development kit): a line a frame with the 12 numbers of a 3x4 matrix, row by row, which
 takes points of the frame's left camera (x right, y down, z forward) to that of frame 0. Metres. Certain.

@@ -68,7 +68,7 @@ def disparity(
         weights: the folder of all models.
         device: of torch; at 1024x576 a GPU with about 24 GB.
         accept_licence: the user has read `TERMS` and keeps to it.
-        progress: told after each step.
+        progress: called after each step.
 
     Returns:
         (T,H,W) float32, 0 (farthest) to 1 (nearest); `ex4d.depth.alignment` says what distances these are.

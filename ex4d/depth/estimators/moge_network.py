@@ -399,7 +399,7 @@ def field_of_view_and_scale(
         frames: (K,H,W,3) uint8, a few frames of one shot.
         weights: file of MoGe-2.
         device: of torch: "cpu", "cuda", "mps".
-        progress: told after each frame.
+        progress: called after each frame.
 
     Raises:
         InputError: the file is bad, or no frame tells a lens and a distance.
@@ -444,7 +444,7 @@ def focal_and_shift(points: NDArray[np.float32], mask: NDArray[np.bool_]) -> tup
         mask: (H,W), which of them count; those with z not above 0 never do.
 
     Returns:
-        Focal length in half diagonals of the picture, and shift along z; None where fewer than 2 pixels count, a point
+        Focal length in half diagonals of the picture, and shift along z; None if fewer than 2 pixels count, a point
         is not finite, or no positive focal length fits.
     """
     height, width = mask.shape

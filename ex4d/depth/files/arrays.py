@@ -137,7 +137,7 @@ def _levels(header: Header) -> int:
 
 
 def _part(arrays: Arrays) -> tuple[int, int, int] | None:
-    """What the depth is a part of, as `Estimate.save` wrote it; None where it is not there or no part of anything."""
+    """What the depth is a part of, as `Estimate.save` wrote it; None if it is not there or no part of anything."""
     header = arrays.headers.get("part")
     if header is None or header.shape != (3,) or header.dtype.kind != "i":
         return None

@@ -83,7 +83,7 @@ def read_estimate(
         reading: what the numbers mean; None for what the kind of file says.
         focal_px: focal length in pixels of the source's displayed picture (`clip.fit.source_width` wide).
             None takes the file's intrinsics or, where it has none, a usual lens (`lens.FOCAL_OVER_SIDE`).
-        progress: told after each frame.
+        progress: called after each frame.
 
     Raises:
         InputError: missing, damaged, of another kind, number of frames or size, mostly invalid, or not to be read so.

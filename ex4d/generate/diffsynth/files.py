@@ -57,7 +57,7 @@ def _identity(path: Path) -> tuple[str, int, int]:
 
 
 def lacking(title: str, parts: Sequence[Part], root: Path) -> str:
-    """A sentence about the parts of a model that are not there; empty where all are."""
+    """A sentence about the parts of a model that are not there; empty if all are."""
     names = [part.name for part in parts if not store.is_there(part, root)]
     if not names:
         return ""

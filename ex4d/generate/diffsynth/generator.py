@@ -136,7 +136,7 @@ class VideoGenerator(ABC):
 
         Args:
             request: with settings of the model's own kind.
-            progress: told after each step; raises `Cancelled` to stop.
+            progress: called after each step; raises `Cancelled` to stop.
 
         Raises:
             InputError: the model cannot run here, or the GPU's memory is not enough.

@@ -170,7 +170,7 @@ def place(
         dtype: of the weights.
         rest: bytes that must stay free on the GPU for everything but weights.
         image_tokens: see `blocks.run`.
-        progress: told after each block; raises `Cancelled` to stop.
+        progress: called after each block; raises `Cancelled` to stop.
 
     Returns:
         The blocks, and sentences for the user.
@@ -275,7 +275,7 @@ def sample(
         prompts: embedded.
         colours: how to show latents, see `latent_pictures`.
         settings: how the model is run.
-        progress: told after each step; raises `Cancelled` to stop.
+        progress: called after each step; raises `Cancelled` to stop.
         checkpoint: where latents are kept every few steps, and gone on from.
         steer: see `sampling.sample`.
         others: the model on the GPUs of `models.others`.

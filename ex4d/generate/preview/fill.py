@@ -51,7 +51,7 @@ def filled(
         scene: what it was rendered from. Holes show the sides of things (`ex4d.generate.preview.sides`), and elsewhere
             the background (`ex4d.generate.preview.background`). Without it they are inpainted.
         engine: renders the scene; None takes the fastest that can run here.
-        progress: told after each frame; raises `Cancelled` to stop.
+        progress: called after each frame; raises `Cancelled` to stop.
     """
     result = conditioning.colour.copy()
     holes = [t for t in range(len(result)) if not conditioning.mask[t].all()]

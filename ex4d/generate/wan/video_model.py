@@ -83,7 +83,7 @@ def load(
         hidden: width of the camera encoder.
         rest: bytes that must stay free on the GPU for everything but the video model's blocks.
         distilled: also put the user's step-distilled LoRA into the video model.
-        progress: told after each block of the video model; raises `Cancelled` to stop.
+        progress: called after each block of the video model; raises `Cancelled` to stop.
 
     Raises:
         InputError: a file is missing or is not what it should be, or diffsynth is not installed.
@@ -124,7 +124,7 @@ def assemble(
         loras: for the video model, by the names of its layers; default: the adapter's.
         rest: bytes that must stay free on the GPU for everything but the video model's blocks.
         notes: sentences for the user.
-        progress: told after each block; raises `Cancelled` to stop.
+        progress: called after each block; raises `Cancelled` to stop.
 
     Raises:
         InputError: the adapter does not fit the pipeline's model, or the GPU is too small.
@@ -243,7 +243,7 @@ def generate(
         prompts: embedded.
         seed: of the noise, which is drawn on the CPU so that the GPU does not matter.
         settings: how the model is run; default: as released.
-        progress: told after each step; raises `Cancelled` to stop.
+        progress: called after each step; raises `Cancelled` to stop.
         checkpoint: where latents are kept every few steps, and gone on from.
 
     Returns:
