@@ -26,7 +26,7 @@ def authorize(
     name: Annotated[str, typer.Option("--name", help="Whose key it is, for `clients` and `revoke`.")],
     state: State = None,
 ) -> None:
-    """Let a client in. A server that runs does so at once."""
+    """Let a client in. A running server does so at once."""
     from ex4d_server import access
 
     found = access.authorize(_folder(state), key, name)
@@ -36,9 +36,9 @@ def authorize(
 def revoke(
     who: Annotated[str, typer.Argument(metavar="NAME", help="The client's name, or its key.")], state: State = None
 ) -> None:
-    """Let a client in no longer. A server that runs serves its connections no longer, either.
+    """Stop letting a client in. A running server also stops serving its connections.
 
-    Its jobs go on; nobody gets their results unless it is let in again.
+    Its jobs continue; nobody gets their results unless the client is let in again.
     """
     from ex4d_server import access
 

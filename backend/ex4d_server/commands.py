@@ -121,10 +121,10 @@ def clean(
         typer.Option("--gb", min=0, help="Then remove the least recently used files until this many GB are left."),
     ] = None,
 ) -> None:
-    """Remove files that no unfinished job needs. A server may run meanwhile.
+    """Remove files that no unfinished job needs. A server may be running.
 
-    Without options what is over the limits goes, as a server does by itself every minute. Results that are removed
-    can no longer be fetched; those in Blender or in output folders stay. What was used in the last ten minutes stays.
+    Without options, removes what is over the limits, as a server itself does every minute. Removed results can no
+    longer be fetched; those in Blender or in output folders stay, and so do files used in the last ten minutes.
     """
     from ex4d_server.blobs import CLEAN_FILE, BlobStore, StoreLimits
     from ex4d_server.content import run
@@ -156,7 +156,7 @@ def limit(
         float | None, typer.Option("--days", min=0, help="Keep files that were used within this many days.")
     ] = None,
 ) -> None:
-    """Set how much a server keeps, and for how long. It holds within a minute, also for a server that runs."""
+    """Set how much a server keeps, and for how long. This takes effect within a minute, even for a running server."""
     from ex4d_server.blobs import StoreLimits
 
     folder = _folder(state)

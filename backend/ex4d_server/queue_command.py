@@ -37,9 +37,9 @@ def queue(
         ),
     ] = None,
 ) -> None:
-    """Show what runs on a server and what waits, in the order in which it will start as things stand.
+    """Show what a server runs, and what waits, in the order in which it will start as things stand.
 
-    Opening clips and previews come first; then clients take turns. Whoever runs the server sees the digits of each job,
+    Opening clips and previews come first; then clients take turns. The server's user sees the digits of every job,
     others only those of their own.
     """
     found = answered(address, server, lambda client: client.ask_queue(), lambda client: client.queue)

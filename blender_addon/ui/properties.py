@@ -46,7 +46,7 @@ UNIT_ITEMS = (
 MOTION_ITEMS = (
     ("FOUND", "Found", "Found from the clip once it is open; a camera that stood still is recognised", 3),
     ("STILL", "Still", "The camera did not move while it shot the clip", 0),
-    ("TRIPOD", "Tripod", "The camera turned in place; its rotation is found from the clip", 4),
+    ("TRIPOD", "Tripod", "The camera turned in place, and its rotation is found from the clip", 4),
     ("CAMERA", "From Camera", "Follow a camera in the scene, such as one from Blender's motion tracker", 2),
     ("FILE", "From File", "One pose per frame from a file, such as a solver's", 1),
 )

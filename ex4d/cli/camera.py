@@ -45,7 +45,7 @@ def camera(
 ) -> None:
     """Convert a camera path or a solved camera.
 
-    It reads and writes .npz, Nuke's .chan, transforms.json, COLMAP, TUM, KITTI, rows of 16 (InSpatio-World) and
+    Reads and writes .npz, Nuke's .chan, transforms.json, COLMAP, TUM, KITTI, rows of 16 (InSpatio-World) and
     RealEstate10K, and reads what ViPE, MegaSaM and Vista4D write. So a take's camera.npz, and what
     `recon --save_camera` wrote, can be used in other programs.
     """

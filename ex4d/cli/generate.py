@@ -92,12 +92,12 @@ def generate(
     chroma: ResultChroma = None,
     render: RenderSettings,
 ) -> None:
-    """Shoot a clip again from another camera.
+    """Reshoot a clip from another camera.
 
-    It takes a clip and a camera path, or the colour and mask that recon wrote. Beside --output_video shot.mp4 it
+    Takes a clip and a camera path, or the colour and mask that recon wrote. Beside --output_video shot.mp4 it
     leaves shot.generated.mp4, the generator's own frames (with --no_keep_source: shot.composited.mp4, with the source's
-    pixels put back), and shot.take, a folder with the same videos, what they were conditioned on, the camera path and a
-    record, from which `ex4d again shot.take` makes the take again. An older shot.take is replaced.
+    pixels put back), and shot.take, a folder with the same videos, their conditioning, the camera path and a record,
+    from which `ex4d again shot.take` remakes the take. An older shot.take is replaced.
 
     With --job_file shot.json instead of --output_video, nothing is made now: `ex4d run shot.json` makes the take.
     """

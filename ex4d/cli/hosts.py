@@ -33,7 +33,7 @@ def key() -> None:
 def add(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Server file written by `ex4d server invite`.")],
 ) -> None:
-    """Put a server into your list; Blender shows it as well."""
+    """Add a server to your list; Blender shows it too."""
     from ex4d.jobs.hosts import MOST_FILE_BYTES, read_file
     from ex4d.jobs.hosts import add as add_server
 

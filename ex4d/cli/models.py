@@ -38,7 +38,7 @@ def models(
         bool, typer.Option("--accept_licence", help="Accept the licence of a model that may only be used for research.")
     ] = False,
 ) -> None:
-    """List, fetch and convert model files.
+    """List, download and convert model files.
 
     Shows where the files of each model are expected, what is wrong with them, and how to get them.
     """

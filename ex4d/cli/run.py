@@ -35,7 +35,7 @@ def run_job(
     """Make the take of a job file, on a render farm.
 
     Progress goes to standard output as lines of Open Job Description (openjd_progress, openjd_status, openjd_fail).
-    Exit code 0 means that the take is there, whole. Files are found where the job file says, and their contents are
+    Exit code 0 means that the take is complete. Files are found where the job file says, and their contents are
     checked.
     """
     from ex4d.pipeline import take

@@ -1,4 +1,4 @@
-"""Which depth estimators there are, choosing one, and running it. Other packages add theirs by an entry point.
+"""The depth estimators that exist, choosing one, and running it. Other packages add theirs through an entry point.
 
 Importing this and listing estimators costs numpy; torch is imported only when an estimator that needs it runs.
 """
@@ -51,7 +51,7 @@ class Choice:
 
 
 def estimators() -> dict[str, Spec]:
-    """All estimators that are installed, helpers included, by name, best first."""
+    """All installed estimators, including helpers, by name, best first."""
     return plugins.ranked(GROUP, Spec)
 
 
@@ -140,7 +140,7 @@ def estimate(
     snap: bool = False,
     progress: Progress = silent,
 ) -> Estimate:
-    """The depth of a clip. What is estimated is kept by content, so that the second time costs a hash.
+    """The depth of a clip. Estimated depth is cached by content, so that the second time only costs a hash.
 
     Args:
         wish: name of an estimator, or `AUTO`.
@@ -227,14 +227,14 @@ def estimate(
 
 
 def _kept(spec: Spec, helper: Spec | None, clip: "Clip", request: Request, again: bool) -> Estimate:
-    """What an estimator makes of a clip, or has made of it before; with a helper's measurements where there is one."""
+    """The depth that an estimator makes of a clip, or has made before; with a helper's measurements if there is one."""
     if helper is not None:
         request = replace(request, metric=partial(_measured, helper, clip, request))
     return cached.kept(_key(spec, helper, clip, request), partial(_run, spec, clip, request), again)
 
 
 def _key(spec: Spec, helper: Spec | None, clip: "Clip", request: Request) -> str:
-    """Under which the depth of a clip by an estimator is kept."""
+    """The key under which an estimator's depth of a clip is cached."""
     settings: dict[str, object] = {
         "focal_px": request.focal_px,
         "key_frames": KEY_FRAMES,
@@ -246,12 +246,12 @@ def _key(spec: Spec, helper: Spec | None, clip: "Clip", request: Request) -> str
 
 
 def _used_weights(spec: Spec, helper: Spec | None) -> tuple[Path, ...]:
-    """The model files that are there of an estimator and its helper."""
+    """The installed model files of an estimator and its helper."""
     return (*_weight_files(spec), *(_weight_files(helper) if helper is not None else []))
 
 
 def _with_detail(spec: Spec, request: Request) -> Request:
-    """The request with full or reduced detail.
+    """The request with the detail resolved to full or reduced.
 
     Raises:
         PluginError: torch, which is asked for a GPU, is broken.
@@ -263,7 +263,7 @@ def _with_detail(spec: Spec, request: Request) -> Request:
 
 
 def _run(spec: Spec, clip: "Clip", request: Request) -> Estimate:
-    """What an estimator makes of a clip.
+    """The depth that an estimator makes of a clip.
 
     Raises:
         PluginError: it fails with an error that is not one of ours, or gives back what is no depth of this clip.
@@ -316,7 +316,7 @@ def _helper(known: Mapping[str, Spec]) -> Spec | None:
 
 
 def _measured(helper: Spec, clip: "Clip", request: Request) -> Metric:
-    """What a helper measures in the key frames; where it fails, nothing but a note that says why."""
+    """A helper's measurements in the key frames; if it fails, only a note that says why."""
     assert helper.measure is not None
     numbers = key_frames(len(clip.frames))
     request.progress(MEASURING, 0, len(numbers))
@@ -328,7 +328,7 @@ def _measured(helper: Spec, clip: "Clip", request: Request) -> Metric:
 
 
 def _weight_files(spec: Spec) -> list[Path]:
-    """The model files that are there."""
+    """The installed model files."""
     if not spec.parts:
         return []
     root = store.folder()

@@ -69,19 +69,19 @@ from ex4d.pipeline.requests import Job, blobs_of, job_hash
 from ex4d.plain import Tagged, from_plain, to_plain
 
 ServerInfo = Welcome
-"""What the server said of itself: version, protocol, capabilities.generators, limits."""
+"""What the server said about itself: version, protocol, capabilities.generators, limits."""
 
 HELLO_SECONDS = 3.0
-"""Without a welcome for so long, the server does not answer."""
+"""After this long without a welcome, the server counts as not answering."""
 PING_SECONDS, SILENCE_SECONDS = 2.0, 8.0
 PATIENCE_SECONDS = 15.0
-"""`wait` gives up on a server that does not answer for so long."""
+"""`wait` gives up on a server that has not answered for this long."""
 SENDING_TRIES = 2
 """A file that arrives damaged is sent again this many times in all."""
 SMALL_BYTES = 256 * 1024
-"""Files up to this size go over the socket in one piece also where the server sees the same disk."""
+"""Files up to this size go over the socket in one piece even if the server sees the same disk."""
 WORTH_SECONDS = 2.0
-"""A proxy is worth showing where the result takes longer than this."""
+"""A proxy is worth showing if the result takes longer than this."""
 LABEL = 100
 """Letters of a name that are told to the user's other programs."""
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
@@ -366,7 +366,7 @@ class Client:
             self._sleep_until_readable(50)
 
     def close(self) -> None:
-        """Close the sockets and files; jobs go on on the server."""
+        """Close the sockets and files; jobs continue on the server."""
         if self._context.closed:
             return
         for tracked in self._jobs.values():
@@ -387,7 +387,7 @@ class Client:
         return Link(self._context, self._host, self._port, keys, self._clock())
 
     def _find_keys(self) -> tuple[ClientKeys | None, str]:
-        """The keys for the server at this address, looked up anew, or why there are none."""
+        """The keys for the server at this address, looked up again, or why there are none."""
         try:
             if not self._given:
                 state = find_state(self._address) or self._state
@@ -402,7 +402,7 @@ class Client:
 
     @property
     def _verdict(self) -> str:
-        """Why there is no talking to whoever listens there, in a sentence; "" where nothing speaks against it."""
+        """Why the client does not talk to whoever listens there, in a sentence; "" where nothing speaks against it."""
         if self._connection.not_admitted:
             return refusals.not_admitted(self._address, self.known)
         if self._connection.is_another:
@@ -410,7 +410,7 @@ class Client:
         return self._no_keys
 
     def _turn_away(self) -> None:
-        """Whoever listens there is not this user's server. It is looked again now and then whether that has changed."""
+        """Whoever listens there is not this user's server. The client checks now and then whether that has changed."""
         link = self._connection
         if self._find_keys()[0] not in (None, link.keys):
             self._connection.close()  # our server has been started meanwhile
@@ -450,7 +450,7 @@ class Client:
             self._ask_about_the_silent(now)
 
     def _look_after_files(self, now: float) -> None:
-        """Say so where a firewall lets the control socket through and not the one for files."""
+        """Say so if a firewall lets the control socket through but not the one for files."""
         link = self._connection
         blocked = bool(link.asked) and not link.files_reached and now - link.files_began > HELLO_SECONDS
         problem = refusals.no_files(self._address, link.files_port, self.known) if blocked else ""
@@ -529,7 +529,7 @@ class Client:
             self._introduce(tracked)
 
     def _introduce(self, tracked: Tracked) -> None:
-        """Tell the server of a job, after each hello and whenever it has all files."""
+        """Tell the server about a job, after each hello and whenever the server has all its files."""
         job_id = tracked.update.job_id
         if tracked.submit:
             tracked.drop_uploads()
@@ -792,7 +792,7 @@ class Client:
         self._emit(tracked, stage="download", step=held, steps=size, rate=None, eta_s=left)
 
     def _fetch(self, tracked: Tracked, results: Results) -> bool:
-        """One thing of the download: check what is there, ask for a chunk, or end when every file is here."""
+        """One step of the download: check what is there, ask for a chunk, or end when every file has arrived."""
         if tracked.proxy is not None and self._fetch_proxy(tracked, tracked.proxy, results):
             return True
         download = results.current(copy_parts=self._exchange is None)
@@ -849,7 +849,7 @@ def _wants_chunk(transfer: Upload | Download) -> bool:
 
 
 def _superseded(update: JobUpdate, later: JobUpdate | None) -> bool:
-    """Only bytes were moved between the two: the later one says it all."""
+    """Only bytes were moved between the two, so the later one is enough."""
     same = later is not None and (update.job_id, update.state, update.stage) == (
         later.job_id,
         later.state,

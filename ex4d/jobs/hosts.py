@@ -51,22 +51,22 @@ class KnownServer:
 
     @property
     def keys(self) -> ClientKeys:
-        """With which this user talks to it, see `own_pair`."""
+        """The key pair with which this user talks to it, see `own_pair`."""
         return ClientKeys(self.key, own_pair())
 
     def to_file(self) -> str:
-        """The server file, as text: what whoever is to use the server imports."""
+        """The server file, as text, for whoever is to use the server to import."""
         plain = {"ex4d_server": self.name, "address": self.address, "key": shown_key(self.key)}
         return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
 
 
 def folder() -> Path:
-    """Where all of this is. Nothing is made."""
+    """The folder of all of this. Nothing is created."""
     return config_folder() / "hosts"
 
 
 def own_pair() -> KeyPair:
-    """This user's key pair for servers on other machines; made where there is none yet.
+    """This user's key pair for servers on other machines; created if there is none yet.
 
     Raises:
         InputError: others can read it, it cannot be read or made, or ZeroMQ cannot encrypt here.
@@ -101,7 +101,7 @@ def known() -> tuple[KnownServer, ...]:
 
 
 def find(name: str) -> KnownServer:
-    """The server of a name.
+    """The server with this name.
 
     Raises:
         InputError: there is none in the list, or see `known`.
@@ -125,7 +125,7 @@ def at(address: str) -> KnownServer | None:
 
 
 def read_file(text: str | bytes) -> KnownServer:
-    """What a server file says.
+    """The content of a server file.
 
     Raises:
         InputError: it is no server file.
@@ -142,7 +142,7 @@ def read_file(text: str | bytes) -> KnownServer:
 
 
 def add(server: KnownServer) -> None:
-    """Put a server into the list. One that is there with the same name and key gets the new address.
+    """Add a server to the list. A server with the same name and key gets the new address.
 
     Raises:
         InputError: its name stands for another key, its address for another server, or the list is full; see `known`.
@@ -163,7 +163,7 @@ def add(server: KnownServer) -> None:
 
 
 def remove(name: str) -> None:
-    """Take a server off the list.
+    """Remove a server from the list.
 
     Raises:
         InputError: see `find`.

@@ -128,7 +128,7 @@ def _exr_colour(path: Path) -> NDArray:
     if "Y" in channels and not {"RY", "BY"} & set(channels):
         return np.dstack([channels["Y"]] * 3)
     raise InputError(
-        f"{path} has no colour but the channels {', '.join(sorted(channels)) or '(none)'}: choose images with R, G"
+        f"{path} has no colour, only the channels {', '.join(sorted(channels)) or '(none)'}: choose images with R, G"
         " and B; a depth pass belongs in the depth settings."
     )
 

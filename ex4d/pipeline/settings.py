@@ -95,8 +95,8 @@ class SourceSettings(Settings):
         "Gaps",
         "What to show in place of images that are missing from a numbered sequence",
         choices=(
-            Choice("hold", "Hold", "Repeat the image before the gap; the timing is kept"),
-            Choice("leave", "Leave Out", "Skip the gap; the next image follows at once"),
+            Choice("hold", "Hold", "Repeat the image before the gap, so that the timing is kept"),
+            Choice("leave", "Leave Out", "Skip the gap, so that the next image follows at once"),
         ),
     )
     estimator: str = setting(
@@ -123,7 +123,9 @@ class SourceSettings(Settings):
         "Depth Edges",
         "What happens to edges that are soft in the depth, so that things do not smear when the camera moves",
         choices=(
-            Choice("snap", "Snap", "Sharpen soft edges to match those of the picture; sharp edges stay as they are"),
+            Choice(
+                "snap", "Snap", "Sharpen soft edges to match those of the picture, and leave sharp edges as they are"
+            ),
             Choice("off", "Off", "Leave the depth as it is"),
         ),
         before="off",
@@ -177,7 +179,7 @@ class SourceSettings(Settings):
         choices=(
             Choice("auto", "Found", "From the camera file if there is one, otherwise found from the frames"),
             Choice("still", "Still", "The camera stood still"),
-            Choice("rotation", "Tripod", "The camera turned in place; find its rotation"),
+            Choice("rotation", "Tripod", "The camera turned in place, so find its rotation"),
             Choice("depth", "Points and Depth", "Find it by tracking points, starting from the depth"),
             Choice(
                 "da3",
@@ -415,7 +417,7 @@ class GenerateSettings(Settings):
         choices=(
             Choice("none", "None"),
             Choice("prores", "ProRes 4444", "10-bit .mov, with the mask as alpha"),
-            Choice("ffv1", "FFV1", "Lossless .mkv; large"),
+            Choice("ffv1", "FFV1", "Large, lossless .mkv"),
         ),
     )
     width: int | None = setting(

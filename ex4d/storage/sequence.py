@@ -299,4 +299,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _count(pictures: int) -> str:
-    return "1 picture" if pictures == 1 else f"{pictures} pictures"
+    return "1 image" if pictures == 1 else f"{pictures} images"

@@ -196,7 +196,7 @@ def _check_keys(part: Part, paths: Sequence[Path], deep: bool) -> None:
         files = f"all {len(paths)} files" if len(paths) > 1 else paths[0].name
         raise InputError(
             f"The {part.name} in {paths[0].parent} is another model: its {len(found)} tensors do not have the names and"
-            f" shapes of those in {part.hub}; fetch {files} again."
+            f" shapes of those in {part.hub}; download {files} again."
         )
 
 

@@ -71,7 +71,7 @@ def test_the_picture_that_is_chosen_picks_its_sequence(scene, tmp_path):
 def test_what_a_folder_leaves_out_is_told(scene, tmp_path):
     folder = pictures(tmp_path / "render", ["a1.png", "a2.png", "cover.png"])
     request = asking.request_open(scene, folder, "", 0, 49, 1024)
-    assert "a#.png (2 pictures) was used. Left out: cover.png (1);" in request.notes
+    assert "a#.png (2 images) was used. Left out: cover.png (1);" in request.notes
 
 
 def test_gaps_are_held_or_left_out_by_choice(scene, tmp_path):

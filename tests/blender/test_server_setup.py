@@ -563,7 +563,7 @@ def test_a_server_that_cannot_tell_what_is_lacking_is_to_be_updated(tmp_path):
         old.write_text(f"#!/bin/sh\necho '{other}'\n")
         with pytest.raises(InputError, match="press Update or Repair"):
             model_fetch.look(str(old), "vace")
-    with pytest.raises(InputError, match="'nothing' has no files to fetch"):
+    with pytest.raises(InputError, match="'nothing' has no files to download"):
         model_fetch.look(os.environ["EX4D_PYTHON"], "nothing")
 
 

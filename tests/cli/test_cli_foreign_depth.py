@@ -44,7 +44,7 @@ def test_a_grey_video_beside_the_clip_is_found_and_read_as_disparity(street):
     done, found = depth(folder, "--depth_edges", "off")
     assert done.returncode == 0, done.stderr
     assert "clip_depth.mp4 holds a grey video: it was read as relative disparity" in done.stderr
-    assert "levels only" in done.stderr
+    assert "levels, so distant" in done.stderr
     assert SWAPPED not in done.stderr
     grey = np.round(255 * disparity)
     expected = 10000 / (3900 * np.maximum((grey - grey.min()) / np.ptp(grey), 1e-9))

@@ -255,8 +255,8 @@ def test_grey_video_is_relative_disparity_of_as_many_levels_as_it_has(tmp_path, 
     near = street() < 10
     assert planes.back(made.depth.depth[near], street()[near]) < worst
     assert f"{name} holds a grey video: it was read as relative disparity" in made.depth.notes[0]
-    (steps,) = [note for note in made.depth.notes if "levels only" in note]
-    levels = int(steps.split(" levels only")[0].split()[-1])
+    (steps,) = [note for note in made.depth.notes if "levels, so distant" in note]
+    levels = int(steps.split(" levels, so distant")[0].split()[-1])
     written = len(np.unique(np.round(white * planes.disparity(street()))))
     assert 0.95 * written <= levels <= (1.05 * written if white == 1023 else 256)  # H.264 adds some at edges
 
@@ -278,7 +278,7 @@ def test_a_colour_map_is_refused_by_name(tmp_path):
         for frame in mapped:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
         container.mux(stream.encode())
-    with pytest.raises(InputError, match=r"vis\.mp4 is in colours"):
+    with pytest.raises(InputError, match=r"vis\.mp4 is in colour"):
         read_depth(tmp_path / "vis.mp4", clip_of())
 
 
@@ -397,7 +397,7 @@ def test_what_may_be_depth_beside_a_clip_is_named(tmp_path):
 
 def test_depth_of_a_turned_clip_in_the_stored_orientation_is_refused_with_what_to_do(tmp_path):
     upright = save(tmp_path / "d.npz", depth=street().transpose(0, 2, 1))
-    with pytest.raises(InputError, match=r"96x160 and lies on its side: the clip is shown as 160x96.*Turn the depth"):
+    with pytest.raises(InputError, match=r"96x160 and lies on its side: the clip is shown as 160x96.*Rotate the depth"):
         read_depth(upright, clip_of())
 
 

@@ -170,7 +170,7 @@ def test_a_file_is_read_as_it_is_said(tmp_path):
 def test_a_job_of_before_that_calls_numbers_distances_needs_no_file():
     made = estimate("plane", clip_of(), reading=DepthEncoding(convention="depth"))
     assert made.depth.provider == "plane"
-    with pytest.raises(InputError, match="but there is none"):
+    with pytest.raises(InputError, match="but there is no such file"):
         estimate("plane", clip_of(), reading=DepthEncoding(convention="disparity"))
 
 

@@ -290,7 +290,7 @@ def cut_in_the_middle(tmp_path: Path) -> Path:
 def test_a_video_cut_in_the_middle_gives_what_is_there_when_all_is_asked_for(tmp_path):
     clip = read_clip(cut_in_the_middle(tmp_path), frames=None)
     assert 8 <= len(clip.frames) <= 14, "not quite half, since the end of a cut file has gaps"
-    assert any("cut off" in note and f"{len(clip.frames)} of 30" in note for note in clip.notes)
+    assert any("truncated" in note and f"{len(clip.frames)} of 30" in note for note in clip.notes)
 
 
 def test_a_video_cut_in_the_middle_is_refused_when_more_is_asked_for_than_is_there(tmp_path):

@@ -34,7 +34,7 @@ def test_a_folder_stands_for_its_colour_and_says_what_it_leaves_out(tmp_path):
     found = sequence_at(folder)
     assert [file.name for file in found.files] == ["a001.png", "a002.png"]
     (said,) = found.notes
-    assert "a###.png (2 pictures) was used" in said
+    assert "a###.png (2 images) was used" in said
     assert "Left out: cover.jpg (1) and depth###.exr (9);" in said
     assert clip_at(folder / "a002.png") == folder
     assert clip_at(folder / depth[0]) == folder / depth[0]
@@ -126,5 +126,5 @@ def test_depth_and_masks_beside_pictures_named_by_words_are_no_frames(tmp_path):
     )
     album = folder_of(tmp_path / "album", "one.png", "one_mask.png", "two.png")
     assert names(album) == ["one.png", "two.png"]
-    assert "album (2 pictures) was used. Left out: one_mask.png (1)" in sequence_at(album).notes[0]
+    assert "album (2 images) was used. Left out: one_mask.png (1)" in sequence_at(album).notes[0]
     assert names(folder_of(tmp_path / "only", "near_mask.png", "far_mask.png")) == ["far_mask.png", "near_mask.png"]

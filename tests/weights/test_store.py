@@ -174,7 +174,7 @@ def test_another_models_weights_are_told_by_the_names_and_shapes_of_their_tensor
     safetensors(tmp_path / part.files[1], {"a": 4})
     said = store.state(weights, tmp_path)
     assert "is another model: its 1 tensors do not have the names and shapes of those in someone/large" in said
-    assert said.endswith("fetch model.safetensors again.")
+    assert said.endswith("download model.safetensors again.")
 
 
 def test_a_converted_file_stands_in_for_one_that_is_gone(tmp_path):

@@ -362,7 +362,7 @@ LABELS = {
     "Master": "Master",
     "Also write a master for grading into the take's folder, at the clip's bit depth": "Zusätzlich einen Master fürs Grading in den Ordner des Takes schreiben, in der Bittiefe des Clips",
     "10-bit .mov, with the mask as alpha": "Als .mov mit 10 Bit und der Maske als Alpha",
-    "Lossless .mkv; large": "Als .mkv, verlustfrei: groß",
+    "Large, lossless .mkv": "Als .mkv, verlustfrei: groß",
     "As large as the working picture, see Max Side; faster": "So groß wie das Arbeitsbild, siehe Max. Seite; schneller",
     "Lead-In": "Vorlauf",
     "If the path does not begin at the source view, also generate 8 to 16 frames that lead from there to its first camera, and cut them off": "Wo der Pfad nicht in der Originalansicht beginnt: außerdem 8 bis 16 Frames erzeugen, die von dort zu seiner ersten Kamera führen, und sie abschneiden",

@@ -128,7 +128,7 @@ def read_estimate(
         notes.append(f"The 16-bit depth in {path.name} was read as millimetres, although nothing in it says so.")
     if stored.is_picture and not distances and 0 < (count := int(levels.sum())) < COARSE:
         notes.append(
-            f"{path.name} distinguishes near from far in {count} levels only, so distant things appear in steps."
+            f"{path.name} distinguishes near from far in only {count} levels, so distant things appear in steps."
         )
 
     is_metric = reading.unit is not None or (millimetres and not is_stretched)

@@ -61,7 +61,7 @@ def test_a_file_that_was_cut_off_is_named(files, tmp_path):
         cut = tmp_path / path.name
         cut.write_bytes(path.read_bytes()[:-100])
         changed = {"dit": (files.dit[0], cut)} if path == files.dit[1] else {"vae": cut}
-        with pytest.raises(InputError, match=rf"{path.name} cannot be read .*cut off"):
+        with pytest.raises(InputError, match=rf"{path.name} cannot be read .*truncated"):
             video_model.load(replace(files, **changed), device="cpu", hidden=tiny.HIDDEN)
 
 

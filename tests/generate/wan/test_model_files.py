@@ -255,7 +255,7 @@ def test_another_video_model_is_recognised(tmp_path, name, shape):
     del tensors[name]
     write_video_model(tmp_path, tensors | ({name: shape} if shape else {}))
     assert "is another model" in state(VIDEO_MODEL, tmp_path)
-    assert "fetch all 7 files again" in state(VIDEO_MODEL, tmp_path)
+    assert "download all 7 files again" in state(VIDEO_MODEL, tmp_path)
 
 
 def test_a_broken_download_is_named(tmp_path):
@@ -263,7 +263,7 @@ def test_a_broken_download_is_named(tmp_path):
     last = tmp_path / VIDEO_MODEL.files[6]
     os.truncate(last, last.stat().st_size - 1)
     assert str(last) in state(VIDEO_MODEL, tmp_path)
-    assert "cut off" in state(VIDEO_MODEL, tmp_path)
+    assert "truncated" in state(VIDEO_MODEL, tmp_path)
     last.unlink()
     assert state(VIDEO_MODEL, tmp_path) == "1 of 7 files missing"
 
