@@ -71,7 +71,7 @@ class EX4D_OT_import_server(Safe):
 
 
 class EX4D_OT_copy_key(Safe):
-    """Copy your public key, for you to send to the server's administrator; it lets this machine in"""
+    """Copy your public key to send it to the server's administrator, who lets this machine in with it"""
 
     bl_idname = "ex4d.copy_key"
     bl_label = "Copy My Key"

@@ -121,7 +121,7 @@ def test_depth_and_masks_beside_pictures_named_by_words_are_no_frames(tmp_path):
     still = folder_of(tmp_path / "still", "photo.png", "photo_depth.png")
     assert names(still) == ["photo.png"]
     assert sequence_at(still).notes == (
-        "still also holds other images: photo.png (1 picture) was used. Left out: photo_depth.png (1); to use"
+        "still also holds other images: photo.png (1 image) was used. Left out: photo_depth.png (1); to use"
         " others, choose one of them instead of the folder.",
     )
     album = folder_of(tmp_path / "album", "one.png", "one_mask.png", "two.png")

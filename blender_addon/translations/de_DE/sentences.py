@@ -37,7 +37,7 @@ SENTENCES = {
     "Clean ({size})": "Aufräumen ({size})",
     "Command line: {command}": "Kommandozeile: {command}",
     "Connected, version {version}": "Verbunden, Version {version}",
-    "Copy your public key, for you to send to the server's administrator; it lets this machine in": "Den öffentlichen Schlüssel kopieren, um ihn an die Betreuung des Servers zu schicken: Mit ihm erhält dieser Rechner Zugang",
+    "Copy your public key to send it to the server's administrator, who lets this machine in with it": "Den öffentlichen Schlüssel kopieren, um ihn an die Betreuung des Servers zu schicken: Mit ihm erhält dieser Rechner Zugang",
     "Delete {take} with its strip and files? Undo will not bring the files back.": "{take} mit Strip und Dateien löschen? Rückgängig bringt die Dateien nicht zurück.",
     "Depth and previews on the CPU, or on Apple's GPU": "Tiefe und Vorschauen auf dem Prozessor oder der GPU von Apple",
     "Depth and video models on an NVIDIA GPU": "Tiefe und Videomodelle auf einer NVIDIA-Karte",
