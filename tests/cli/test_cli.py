@@ -268,7 +268,7 @@ def test_a_clip_shorter_than_the_releases_49_frames_is_taken_as_long_as_it_is(sh
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda f: (f / "out" / "color_30.mp4").mkdir(parents=True), "there is a folder of that name"),
+        (lambda f: (f / "out" / "color_30.mp4").mkdir(parents=True), "a folder of that name exists"),
         (lambda f: (f / "out").write_text("a file"), "cannot be made"),
     ],
 )

@@ -156,7 +156,7 @@ def test_camera_refuses_what_it_cannot_do_and_touches_nothing(tmp_path):
     before = files_below(tmp_path)
     for arguments, words in [
         ((tmp_path / "a.txt", tmp_path / "holiday"), "holds other files"),
-        ((tmp_path / "a.txt", tmp_path / "a.txt", "--format", "tum"), "is what is read"),
+        ((tmp_path / "a.txt", tmp_path / "a.txt", "--format", "tum"), "is the input"),
         ((tmp_path / "a.txt", tmp_path / "b.txt"), "choose one of"),
         ((tmp_path / "a.txt", tmp_path / "model"), "needs a lens"),
         ((tmp_path / "a.txt", tmp_path / "b.chan", "--width", 64), "--width and --height together"),

@@ -148,7 +148,7 @@ def test_a_clip_that_was_moved_alone_is_named(shoot):
     (shoot / "clip.mp4").rename(shoot / "archive" / "day_1.mp4")
     refused = ex4d("again", "shot.take", cwd=shoot)
     assert refused.returncode == 2
-    assert "clip.mp4 is gone: bring it back, or say where the clip lies" in refused.stderr.strip().splitlines()[-1]
+    assert "clip.mp4 is gone: bring it back, or say where the clip is now" in refused.stderr.strip().splitlines()[-1]
     assert not (shoot / "shot.again.take").exists()
     new = made_again("shot.take", "--input_video", "archive/day_1.mp4", cwd=shoot)
     assert same(shoot / "shot.take", new)

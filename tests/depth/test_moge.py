@@ -248,7 +248,7 @@ def test_weights_of_another_model_are_refused(published, tmp_path):
     torch.save({"pretrained.cls_token": torch.zeros(1)}, tmp_path / "other.pth")
     save_file({"pretrained.cls_token": torch.zeros(1)}, tmp_path / "other.safetensors")
     for name in ("other.pth", "other.safetensors"):
-        with pytest.raises(InputError, match="no MoGe-2"):
+        with pytest.raises(InputError, match="not MoGe-2"):
             moge.load(tmp_path / name)
 
 

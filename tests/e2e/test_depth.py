@@ -136,7 +136,7 @@ def test_depth_lens_and_motion_can_be_changed_and_camera_and_takes_stay(scene, l
     facts.depth_unit = "cm"
     assert bpy.ops.ex4d.open_again() == {"FINISHED"}
     assert facts.radius == pytest.approx(true_depth[0, 1:-1, 1:-1].min() / 100 + 0.15, rel=0.05)
-    assert "times as far as before" in session.current().state.message
+    assert "times as far away as before" in session.current().state.message
 
     assert bpy.ops.ex4d.open_again(estimate=True) == {"FINISHED"}
     assert (facts.camera, keys_of(facts.camera), facts.shot) == (chosen, keys, shot)
