@@ -1,4 +1,4 @@
-"""Running a job, from files to files: what the command line, the server's worker and the library all call."""
+"""Running a job, from files to files; called by the command line, the server's worker and the library."""
 
 import time
 from dataclasses import replace
@@ -40,11 +40,11 @@ def run(
 
     Args:
         job: what to do.
-        files: where its files lie, see `ex4d.pipeline.open.gather`.
+        files: where its files are, see `ex4d.pipeline.open.gather`.
         out: an empty folder; every file in it afterwards is a result.
-        runtime: what is warm.
+        runtime: whatever stays loaded between jobs.
         progress: called after each step; raises `Cancelled` to stop.
-        leave: writes a take's result and other video elsewhere too.
+        leave: also writes a take's result and other video elsewhere.
 
     Returns:
         Facts for the client, plain JSON values.

@@ -1,6 +1,6 @@
 """THE schema: every setting of a source, a camera path, rendering and a generation, described once.
 
-The command line, jobs, take.json, the library and Blender's panel take their names, ranges, labels and help from here.
+The command line, jobs, take.json, the library and Blender's panel get their names, ranges, labels and help from here.
 The settings of a generator are not here but in its own folder, in its `Spec`. Needs numpy only.
 """
 
@@ -23,7 +23,7 @@ from ex4d.schema import AUTO, Choice, Settings, setting
 from ex4d.storage.sequence import Gaps
 
 CameraMotion = Literal["auto", "still", "rotation", "depth", "da3", "sfm", "file"]
-"""How it is known how the clip's own camera moved."""
+"""How the motion of the clip's own camera is determined."""
 
 DepthEdges = Literal["snap", "off"]
 """Whether soft edges of the depth are snapped to those of the picture, see `ex4d.depth.edges`."""
@@ -35,17 +35,17 @@ ResultSize = Literal["clip", "model"]
 """Whether a result has the clip's own size or that of the working picture."""
 
 Master = Literal["none", "prores", "ffv1"]
-"""In which format a take also holds its result, for grading."""
+"""The format in which a take also holds its result, for grading."""
 
 LONGEST_SIDE = 1024
-"""Longest side of the working picture in pixels where nobody says another."""
+"""Longest side of the working picture in pixels, unless another is given."""
 
 
 def check_rate(rate: str | None) -> None:
-    """Refuse what is no frame rate.
+    """Refuse a value that is not a frame rate.
 
     Raises:
-        InputError: neither an integer nor a fraction of two, or one that no video can have.
+        InputError: neither an integer nor a fraction of two, or a rate that no video can have.
     """
     if rate is None:
         return
@@ -218,14 +218,14 @@ class SourceSettings(Settings):
 
     @property
     def encoding(self) -> DepthEncoding:
-        """What the numbers of the depth file mean."""
+        """What the numbers in the depth file mean."""
         unit = None if self.depth_unit is None else unit_of(self.depth_unit)
         return DepthEncoding(unit, self.depth_convention, self.depth_distance, self.depth_channel)
 
 
 @dataclass(frozen=True)
 class PathSettings(Settings):
-    """A camera move that is known by name, see `ex4d.geometry.presets`, and how a file of one is taken."""
+    """A camera move that is known by name, see `ex4d.geometry.presets`, and how a camera path file is read."""
 
     cam: Preset = setting(
         "180",
@@ -382,7 +382,7 @@ class GenerateSettings(Settings):
     """How a shot is generated, whatever generates it.
 
     Attributes:
-        options: settings of generators by their names; only those of the one that runs are used.
+        options: settings of generators by their names; only those of the generator that runs are used.
     """
 
     generator: str = setting(
@@ -463,5 +463,5 @@ class GenerateSettings(Settings):
             raise InputError(f"The settings of generators {error}.") from None
 
     def of(self, generator: str) -> Mapping[str, Any]:
-        """The settings that were given for a generator."""
+        """The settings given for a generator."""
         return self.options.get(generator, {})
