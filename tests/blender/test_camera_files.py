@@ -122,7 +122,7 @@ def test_the_ending_of_the_name_tells_the_format_where_none_is_chosen(scene, tmp
 def test_an_export_never_replaces_a_folder_with_other_files(tmp_path):
     (tmp_path / "holiday").mkdir()
     (tmp_path / "holiday" / "picture.jpg").write_text("mine")
-    with pytest.raises(RuntimeError, match="holds other files"):
+    with pytest.raises(RuntimeError, match="holds files other than"):
         bpy.ops.ex4d.export_path(filepath=str(tmp_path / "holiday"), format="colmap")
     assert (tmp_path / "holiday" / "picture.jpg").read_text() == "mine"
 

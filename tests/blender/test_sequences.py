@@ -107,7 +107,7 @@ def test_a_tracked_camera_needs_a_clip_whose_length_blender_can_tell(scene, tmp_
     made = bpy.data.objects.new("Tracked", bpy.data.cameras.new("Tracked"))
     scene.collection.objects.link(made)
     scene.ex4d.tracked_camera, scene.ex4d.motion = made, "CAMERA"
-    with pytest.raises(InputError, match=r"Blender cannot tell how long a\.3gp is"):
+    with pytest.raises(InputError, match=r"Blender cannot tell the length or the frame size of a\.3gp"):
         job_of(scene, movie(tmp_path / "a.3gp", "3gp"))
 
 

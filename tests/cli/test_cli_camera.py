@@ -86,7 +86,7 @@ def test_a_solved_camera_of_colmap_moves_the_source_and_its_points_tell_the_scal
     own, said = shot_with(shoot, "--source_camera", shoot / "sparse", "--camera", shoot / "sparse",
                           "--camera_world", "source_camera", "--source_camera_scale", 10)  # fmt: skip
     assert own.camera_to_world[-1, :3, 3] == pytest.approx([0.1, 0, 0])
-    assert "scaled by 10, as asked for" in said
+    assert "scaled by 10, as requested" in said
 
 
 def test_a_lens_of_the_solve_that_is_not_used_is_told_with_the_option_for_it(shoot):
@@ -155,7 +155,7 @@ def test_camera_refuses_what_it_cannot_do_and_touches_nothing(tmp_path):
     (tmp_path / "holiday" / "picture.jpg").write_text("mine")
     before = files_below(tmp_path)
     for arguments, words in [
-        ((tmp_path / "a.txt", tmp_path / "holiday"), "holds other files"),
+        ((tmp_path / "a.txt", tmp_path / "holiday"), "holds files other than"),
         ((tmp_path / "a.txt", tmp_path / "a.txt", "--format", "tum"), "is the input"),
         ((tmp_path / "a.txt", tmp_path / "b.txt"), "choose one of"),
         ((tmp_path / "a.txt", tmp_path / "model"), "needs a lens"),

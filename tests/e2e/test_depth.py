@@ -171,7 +171,7 @@ def test_a_solved_camera_of_another_tool_moves_the_source_by_the_scale_that_is_s
     open_clip(lonely)
     poses[:, :3, 3] *= 2.5
     assert facts.poses == pytest.approx(poses, abs=1e-6)
-    assert "scaled by 2.5, as asked for" in facts.notes
+    assert "scaled by 2.5, as requested" in facts.notes
     registry.FORMATS["kitti"].write(tmp_path / "path.txt", CameraTrack("test", poses))
     assert bpy.ops.ex4d.import_path(filepath=str(tmp_path / "path.txt")) == {"FINISHED"}
     assert bpy.ops.ex4d.preview() == {"FINISHED"}  # along the source camera everything is real
@@ -480,7 +480,7 @@ def test_a_camera_that_blenders_tracker_solved_is_brought_to_the_unit_of_the_dep
     facts.motion, facts.tracked_camera = "CAMERA", solved
     open_clip(tmp_path / "walk.mp4")
     assert "its distances were scaled by" in facts.notes
-    assert "after 30 points of it" in facts.notes
+    assert "after 30 of its points" in facts.notes
     poses = axes.pose_from_blender(matrices)
     wanted = np.linalg.inv(poses[0]) @ poses
     reach = np.linalg.norm(wanted[-1, :3, 3])
