@@ -168,7 +168,7 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo, scale: float | None = No
     if camera.found and abs(scale - 1) < SAME:
         return camera, ""
     said = (
-        f"The source camera moves; its distances were scaled by {scale:.4g}, after {len(camera.points)} of its points."
+        f"The source camera moves; its distances were scaled by {scale:.4g}, using {len(camera.points)} of its points."
     )
     return _scaled(camera, scale), said
 

@@ -480,7 +480,7 @@ def test_a_camera_that_blenders_tracker_solved_is_brought_to_the_unit_of_the_dep
     facts.motion, facts.tracked_camera = "CAMERA", solved
     open_clip(tmp_path / "walk.mp4")
     assert "its distances were scaled by" in facts.notes
-    assert "after 30 of its points" in facts.notes
+    assert "using 30 of its points" in facts.notes
     poses = axes.pose_from_blender(matrices)
     wanted = np.linalg.inv(poses[0]) @ poses
     reach = np.linalg.norm(wanted[-1, :3, 3])
