@@ -1,4 +1,4 @@
-# Everything a checkout needs. `make demo` and `make test` do all the set-up themselves.
+# Everything a checkout needs. `make demo` and `make test` do all the setup themselves.
 
 # Python 3.11 or 3.13: the first that runs and can make environments (a shim on PATH may do neither), or the one that
 # .venv was made with. PYTHON=python3.13 names another; PYTHON_311= and PYTHON_313= say where bpy finds the one it needs.
@@ -73,6 +73,7 @@ lint: $(READY)
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy --platform win32
 	$(VENV)/bin/lint-imports --no-cache
+	$(VENV)/bin/codespell
 
 format: $(READY)
 	$(VENV)/bin/ruff check --fix

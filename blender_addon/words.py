@@ -48,12 +48,12 @@ def part_of(part: float, whole: float) -> str:
 
 SENDING, FETCHING = "Sending to server", "Fetching result"
 TRANSFERS = {"Uploading": SENDING, "Upload": SENDING, "Downloading": FETCHING, "Download": FETCHING}
-"""What artists read in place of a stage's own title: the server is mostly their own machine, and no cloud."""
+"""What artists read instead of a stage's own title: the server is mostly their own machine, and no cloud."""
 
 
 def titled(stage: str) -> str:
     """A stage in title case, as Blender writes it; names keep their own capitals."""
-    small = ("a", "and", "of", "the", "to", "what", "with")
+    small = ("a", "and", "at", "by", "for", "from", "in", "of", "on", "the", "to", "with")
     words = stage.replace("_", " ").split()
     return " ".join(w if n and w in small else w[:1].upper() + w[1:] for n, w in enumerate(words))
 

@@ -1,8 +1,8 @@
-"""EX-4D: shoot an existing video again from another camera.
+"""EX-4D: reshoot an existing video from another camera.
 
     shot = ex4d.open_clip("clip.mp4")                  # frames, depth, lens
     view = ex4d.render_path(shot, cam="60")            # colour and mask along a camera path
-    video = ex4d.generate_video(view)                  # what was not seen is made up
+    video = ex4d.generate_video(view)                  # what was not seen is invented
 
 Importing this package costs next to nothing; the functions import what they need.
 """

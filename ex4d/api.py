@@ -1,4 +1,4 @@
-"""The library for people who script: the pipeline's steps as functions. `import ex4d` has them at its top."""
+"""The library for scripts: the steps of the pipeline as functions. `import ex4d` exposes them at its top level."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,10 +30,10 @@ Where = str | PathLike[str]
 
 @dataclass(frozen=True)
 class Rendering:
-    """A shot as it is seen along a camera path.
+    """A shot as seen along a camera path.
 
     Attributes:
-        scene: mesh, pictures and cameras.
+        scene: mesh, frames and cameras.
         conditioning: colour and mask, and how much of each frame is real.
         settings: how it was rendered.
         fps: frame rate of the clip.
@@ -59,22 +59,22 @@ def open_clip(
     progress: Progress = silent,
     **settings: Any,
 ) -> Shot:
-    """Open a video file or a folder of pictures: its frames, its depth and its lens.
+    """Open a video file or a folder of images, with its depth and its lens.
 
     Args:
-        clip: the file or folder, or one picture of a sequence.
-        depth: a depth file or folder; None takes the one beside the clip, or else estimates it.
+        clip: the file or folder, or one image of a sequence.
+        depth: a depth file or folder; None uses the one next to the clip, or else estimates it.
         source_camera: a file that says how the clip's own camera moved; None finds it, see `camera_motion`.
-        moving: a mask of what moves by itself, white where it does; None finds it.
-        plate: a clean plate, a second clip or a picture of the same place; None uses none.
-        earlier: the folder of an earlier take of the same frames, which is seen again where nothing real is seen; None
+        moving: a mask of moving things, in white; None finds them.
+        plate: a clean plate, a second clip or an image of the same place; None uses none.
+        earlier: the folder of an earlier take of the same frames, which is shown where nothing real is seen; None
             uses none.
-        release_lens: assume the EX-4D release's focal length where no other is known; goes with `release_compat`.
-        progress: told after each step.
+        release_lens: assume the EX-4D release's focal length if no other is known; goes with `release_compat`.
+        progress: called after each step.
         settings: fields of `ex4d.pipeline.settings.SourceSettings`, such as `frames`, `field_of_view`, `estimator`.
 
     Raises:
-        InputError: something cannot be read, does not fit, or cannot be estimated here; a setting out of range.
+        InputError: something cannot be read, does not fit, or cannot be estimated here; or a setting is out of range.
     """
     files = SourceFiles(
         clip_at(Path(clip)),
@@ -93,11 +93,11 @@ def reconstruct(shot: Shot, **settings: Any) -> DWMesh:
     """The depth watertight mesh of a shot.
 
     Args:
-        shot: of `open_clip`.
+        shot: from `open_clip`.
         settings: fields of `ex4d.pipeline.settings.RenderSettings`, such as `occlusion`.
 
     Raises:
-        InputError: a setting out of range.
+        InputError: a setting is out of range.
     """
     return rendering.mesh_of(shot, build(RenderSettings, settings))
 
@@ -108,9 +108,9 @@ def render_path(
     """Colour and mask of a shot along a camera path.
 
     Args:
-        shot: of `open_clip`.
-        path: cameras, or a file of them; None takes the preset that `cam` names.
-        progress: told after each frame.
+        shot: from `open_clip`.
+        path: cameras, or a file that holds them; None uses the preset that `cam` names.
+        progress: called after each frame.
         settings: fields of `PathSettings` (`cam`, `amount`, `easing`, ...) and `RenderSettings` (`engine`,
             `occlusion`, ...) in `ex4d.pipeline.settings`.
 
@@ -137,20 +137,20 @@ def generate_video(
     runtime: Runtime | None = None,
     progress: Progress = silent,
 ) -> Generated:
-    """The finished video: what the source saw stays, the rest is made by a generator.
+    """The finished video: what the source saw stays, and a generator makes the rest.
 
     Args:
-        view: of `render_path`.
-        generator: its name; "auto" takes the best that can run here.
+        view: from `render_path`.
+        generator: its name; "auto" uses the best that can run here.
         seed: the same seed and settings give the same result.
-        keep_source: keep what the source saw as it is.
+        keep_source: keep what the source saw unchanged.
         lead_in: also generate frames from the source view to where the path begins, and cut them off.
         options: settings of the generator by name; `ex4d generate --help` lists them.
-        runtime: keeps models loaded between calls; None loads and forgets them.
-        progress: told after each step.
+        runtime: keeps models loaded between calls; None loads them and unloads them again.
+        progress: called after each step.
 
     Raises:
-        InputError: the generator is not there or cannot run here, or a setting is out of range.
+        InputError: the generator does not exist or cannot run here, or a setting is out of range.
     """
     generation.refuse_stereo(view.settings)
     name = choose(generator, generators()).spec.name

@@ -14,11 +14,11 @@ class InputError(EX4DError):
 
 
 class PluginError(EX4DError):
-    """What another package adds has failed, or gave back what cannot be used."""
+    """Something that another package adds has failed, or returned something that cannot be used."""
 
 
 class ServerError(EX4DError):
-    """The backend is missing, of another version, or refused a request."""
+    """The backend is missing, has another version, or refused a request."""
 
 
 class Cancelled(EX4DError):

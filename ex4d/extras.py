@@ -16,9 +16,9 @@ _NVIDIA = "press Repair in the add-on's preferences and choose NVIDIA GPU"
 _REPAIR = {"wan": _NVIDIA, "cuda": _NVIDIA}
 _USUAL_REPAIR = "press Repair in the add-on's preferences"
 _NOT_BROUGHT = {
-    "depthcrafter": "Set Up Server does not bring it; see docs/depth-models.md for a Server Python of your own",
-    "train": "Set Up Server does not bring it; see docs/training.md for a Python of your own",
-    "cluster": "Set Up Server does not bring it; see docs/another-host.md for a server that has a cluster",
+    "depthcrafter": "Set Up Server does not install it; see docs/depth-models.md for a Server Python of your own",
+    "train": "Set Up Server does not install it; see docs/training.md for a Python of your own",
+    "cluster": "Set Up Server does not install it; see docs/another-host.md for a server that has a cluster",
 }
 
 
@@ -55,7 +55,7 @@ def said_once(reasons: Iterable[tuple[str, str]]) -> str:
     sentences = []
     for (_, reason), *others in alike.values():
         names = " and ".join(filter(None, (", ".join(name for name, _ in others[:-1]), *(n for n, _ in others[-1:]))))
-        sentences.append(f"{reason} The same goes for {names}." if names else reason)
+        sentences.append(f"{reason} This also applies to {names}." if names else reason)
     return " ".join(sentences)
 
 
@@ -65,7 +65,7 @@ class Package:
 
     Attributes:
         name: as it is imported.
-        extra: of ex4d that brings it; empty where it is installed under its own name.
+        extra: of ex4d that brings it; empty if it is installed under its own name.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How long work reports where it stands."""
+"""How long-running work reports its progress."""
 
 from typing import TYPE_CHECKING, Protocol
 
@@ -56,7 +56,7 @@ OF_MODELS = (LOADING, SAMPLING, DECODING)
 """Stages that all video models have."""
 
 OF_FILES = (FETCHING_FILES, SENDING_FILES)
-"""Stages of workers on other machines than the server's; their steps are megabytes."""
+"""Stages of workers on machines other than the server's; their steps are megabytes."""
 
 
 class Progress(Protocol):

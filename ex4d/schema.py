@@ -1,8 +1,8 @@
 """Settings that are described once: label, help, unit, range and choices of each field.
 
 A class of settings is a frozen dataclass below `Settings` whose fields are made by `setting`. The options of the
-command line, the fields of a job, a take's record and the panel in Blender are all drawn from `describe`; so a setting
-is added by adding a field, and the code that uses it.
+command line, the fields of a job, a take's record and the panel in Blender are all generated from `describe`. To
+add a setting, add a field and the code that uses it.
 
     @dataclass(frozen=True)
     class Blur(Settings):
@@ -18,16 +18,16 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from ex4d.errors import InputError
 
 Kind = Literal["whole", "number", "switch", "text", "choice"]
-"""What values a setting takes: whole numbers, numbers, on and off, text, or one of its choices."""
+"""What values a setting accepts: integers, numbers, on and off, text, or one of its choices."""
 
 Scalar = bool | int | float | str | None
-"""The value of a setting; None stands for "not given" where that is allowed."""
+"""The value of a setting; None stands for "not given" if that is allowed."""
 
 AUTO = "auto"
 """The value of a setting that leaves the choice to us: the best that can run here."""
 
 LARGEST = 2**31 - 1
-"""Largest whole number that a panel of Blender's takes, and with a minus the smallest."""
+"""Largest integer that a Blender panel accepts; negated, the smallest."""
 
 TEXT_LENGTH = 2000
 """Maximum length of a text setting."""
@@ -38,12 +38,12 @@ _KINDS: dict[Any, Kind] = {int: "whole", float: "number", bool: "switch", str: "
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the values that a setting of the kind "choice" takes.
+    """One of the values that a setting of the kind "choice" accepts.
 
     Attributes:
-        value: as it is stored and travels.
+        value: as it is stored and sent.
         label: as people read it, in title case.
-        help: one sentence without its full stop; empty where the label says all.
+        help: one sentence without a full stop; empty if the label says everything.
     """
 
     value: str
@@ -57,15 +57,15 @@ class Setting:
 
     Attributes:
         name: of the field.
-        kind: what values it takes.
-        default: its value where nobody gives one.
+        kind: what values it accepts.
+        default: its value if nobody gives one.
         label: as people read it, in title case.
-        help: one sentence without its full stop, as Blender wants its tooltips.
-        unit: of the value, in words ("degrees"); empty where it has none.
-        minimum, maximum: range of numbers, both included; None where there is no limit.
+        help: one sentence without a full stop, like Blender's own tooltips.
+        unit: of the value, in words ("degrees"); empty if it has none.
+        minimum, maximum: range of numbers, both inclusive; None if there is no limit.
         choices: of the kind "choice".
         optional: whether the value may be None, which means that it is not given.
-        option: its name on the command line where that is not `--name`.
+        option: its name on the command line if that is not `--name`.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Setting:
         return self.option or f"--{self.name}"
 
     def checked(self, value: Any) -> Scalar:
-        """The value as it is stored: whole numbers become floats where the setting is a number.
+        """The value as it is stored: integers become floats if the setting is a number.
 
         Raises:
             InputError: of another kind, out of range, or not one of the choices; one sentence with the label.
@@ -142,10 +142,10 @@ def setting(
     option: str = "",
     before: Any = MISSING,
 ) -> Any:
-    """A field of a class of settings; the arguments are those of `Setting`, the kind follows from the annotation.
+    """A field of a class of settings; the arguments are those of `Setting`, and the kind follows from the annotation.
 
-    `before` is what jobs and records mean that were written when there was no such setting, see `lacking`; left out, it
-    is the default.
+    `before` is the value that jobs and records mean if they were written before the setting existed, see `lacking`; by
+    default it is the default.
     """
     described = {
         "label": label,
@@ -161,10 +161,10 @@ def setting(
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of all settings; every value is checked when one is made.
+    """Base of all settings; every value is checked on construction.
 
     Raises:
-        InputError: a value that its field does not take; one sentence with the field's label.
+        InputError: a value that its field does not accept; one sentence with the field's label.
     """
 
     def __post_init__(self) -> None:
@@ -201,10 +201,10 @@ def describe(kind: type[Settings]) -> tuple[Setting, ...]:
 
 
 def build(kind: type[S], values: Mapping[str, Any]) -> S:
-    """Settings from plain values; what is not given takes its default.
+    """Settings from plain values; those not given take their default.
 
     Raises:
-        InputError: a name that the class does not know, or a value that its field does not take.
+        InputError: a name that the class does not know, or a value that its field does not accept.
     """
     known = [known.name for known in fields(kind)]
     if unknown := [name for name in values if name not in known]:
@@ -214,7 +214,7 @@ def build(kind: type[S], values: Mapping[str, Any]) -> S:
 
 
 def lacking(kind: type[Settings]) -> dict[str, Scalar]:
-    """The values, by name, of settings that mean something else than their default where an old record lacks them."""
+    """The values, by name, of settings that mean something other than their default in an old record without them."""
     known = {known.name: known.metadata.get(_BEFORE, MISSING) for known in fields(kind)}
     return {name: value for name, value in known.items() if value is not MISSING}
 

@@ -1,7 +1,7 @@
 """Write blender_addon/translations/messages.txt: every text of the add-on that can be translated, a line each.
 
 Texts are found in the code by where they stand: labels and tooltips of classes and properties, texts in layouts, what
-goes through `told`, `word` and `count`, sentences that are constants of a module, and what the server's set-up says.
+goes through `told`, `word` and `count`, sentences that are constants of a module, and what the server's setup says.
 Those of settings come from their descriptions in ex4d, and stages from where ex4d reports them. Run it with a Python
 that has `bpy`:
     .venv-bpy-4.5.15/bin/python scripts/translatable.py
@@ -85,7 +85,7 @@ def in_call(call: ast.Call) -> Iterator[str]:
         yield from (f"{{number}} {noun}{many}" for noun in constants(call.args[1]) for many in ("", "s"))
     elif name == "Kind":  # of a server: its name comes first
         yield from (text for part in call.args[1:3] for text in constants(part))
-    elif name == "finish":  # of the server's set-up: templates and their values
+    elif name == "finish":  # of the server's setup: templates and their values
         yield from (
             text for part in call.args[1:] for inner in ast.walk(part) for text in constants(inner) if " " in text
         )

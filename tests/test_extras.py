@@ -58,8 +58,8 @@ def test_a_reason_that_several_have_is_said_once():
 
     assert said_once([]) == ""
     assert said_once([needs("A")]) == "The A needs the Python package torch."
-    assert said_once([needs("A"), needs("B")]) == "The A needs the Python package torch. The same goes for B."
+    assert said_once([needs("A"), needs("B")]) == "The A needs the Python package torch. This also applies to B."
     assert said_once([needs("A"), needs("B"), needs("C", "odd"), needs("D")]) == (
-        "The A needs the Python package torch. The same goes for B and D. The C needs the Python package odd."
+        "The A needs the Python package torch. This also applies to B and D. The C needs the Python package odd."
     )
-    assert said_once([needs(name) for name in "ABCD"]).endswith("The same goes for B, C and D.")
+    assert said_once([needs(name) for name in "ABCD"]).endswith("This also applies to B, C and D.")

@@ -296,7 +296,7 @@ def test_a_package_that_all_models_lack_is_told_once(monkeypatch):
     assert said == "Preview is the best that can run here; EX-4D Model, VACE 14B or VACE 1.3B would be better."
     assert reasons.count("pip install") == 1
     assert reasons.startswith("EX-4D Model needs the Python package torch")
-    assert reasons.endswith("The same goes for VACE 1.3B.")
+    assert reasons.endswith("This also applies to VACE 1.3B.")
 
 
 def test_auto_takes_what_fits_the_free_memory_with_the_settings_that_were_given(monkeypatch):
@@ -345,7 +345,7 @@ def test_a_generator_that_fails_to_say_what_it_lacks_lacks_something(error, told
 def test_a_generator_whose_answer_is_no_text_cannot_run():
     model = spec("model", 2, lambda deep: 5)
     assert registry.missing(model, False) == (
-        "Model cannot tell whether it can run here: it answers 5, which is no text."
+        "Model cannot tell whether it can run here: it answers 5, which is not text."
     )
 
 
@@ -417,7 +417,7 @@ def fails(error):
 def test_what_a_generator_gives_back_must_be_a_video_of_the_shot(make, wrong):
     with pytest.raises(PluginError) as told:
         generated(make)
-    assert str(told.value) == f"The generator odd gave back what cannot be used: {wrong}"
+    assert str(told.value) == f"The generator odd returned something that cannot be used: {wrong}"
 
 
 @pytest.mark.parametrize("error", [TypeError("no such thing"), SystemExit("no such thing")])

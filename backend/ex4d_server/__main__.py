@@ -15,13 +15,16 @@ from ex4d_server.server import serve
 def main() -> int:
     """Serve; returns 2 with one sentence when that is not possible."""
     parser = argparse.ArgumentParser(prog="python -m ex4d_server", description="The EX-4D server.")
-    parser.add_argument("--address", default=DEFAULT_ADDRESS, help="where to listen; port 0 takes any free one")
+    parser.add_argument("--address", default=DEFAULT_ADDRESS, help="address to listen on; port 0 takes any free port")
     parser.add_argument(
         "--files-port", type=int, metavar="PORT", help="port for files (default: see ex4d serve --help)"
     )
     parser.add_argument("--state", type=Path, help="folder for jobs, files and logs (default: the user's own)")
     parser.add_argument(
-        "--linger", type=float, metavar="SECONDS", help="end so long after the last client and job (default: never)"
+        "--linger",
+        type=float,
+        metavar="SECONDS",
+        help="end this many seconds after the last client and job (default: never)",
     )
     parser.add_argument("--workers", type=int, metavar="N", help="jobs at a time (default: one for each GPU, or one)")
     parser.add_argument("--cluster", metavar="ADDRESS", help="Ray cluster whose machines run the jobs (default: none)")
@@ -30,14 +33,15 @@ def main() -> int:
         type=float,
         metavar="SECONDS",
         default=Deadlines.idle,
-        help="end a worker that had no job for so long (default: %(default)g)",
+        help="end a worker that has had no job for this many seconds (default: %(default)g)",
     )
     parser.add_argument(
         "--step-deadline",
         type=float,
         metavar="SECONDS",
         default=Deadlines.step,
-        help="end a worker that makes no step for so long (default: %(default)g; in a stage of one step four times)",
+        help="end a worker that makes no step for this many seconds (default: %(default)g; in a stage of one step,"
+        " four times that)",
     )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")

@@ -30,8 +30,8 @@ def place_to_listen(address: str) -> tuple[str, int]:
     host, port = parse_address(address)
     if not is_numeric(host):
         raise InputError(
-            f"{address} names a machine, and a server listens on an address: write the IPv4 address of this machine, or"
-            f" tcp://{EVERYWHERE}:{port or '*'} for all that it has."
+            f"{address} names a machine, but a server listens on an address: write the IPv4 address of this"
+            f" machine, or tcp://{EVERYWHERE}:{port or '*'} for all of its addresses."
         )
     return host, port
 
@@ -54,8 +54,9 @@ def check_guarded(address: str, state: Path) -> None:
     """Raises `InputError` where other machines could reach a server that lets none of them in."""
     if not is_loopback(parse_address(address)[0]) and not clients(state):
         raise InputError(
-            f"Other machines can reach {address}, and none is let in yet: let one in with `ex4d server authorize KEY"
-            " --name NAME`; the key comes from Copy My Key in its Blender's preferences, or from `ex4d hosts key`."
+            f"Other machines can reach {address}, but no client is let in yet: let one in with `ex4d server"
+            " authorize KEY --name NAME`; the key comes from Copy My Key in the client's Blender preferences, or"
+            " from `ex4d hosts key`."
         )
 
 
@@ -95,19 +96,21 @@ def authorize(state: Path, key: str, name: str) -> str:
     if re.fullmatch(RESERVED, name, re.IGNORECASE):
         raise InputError(f"Windows can have no file named {name}: choose another name.")
     if public == prepare(state):
-        raise InputError("This is the key of this server itself: ask for that of the client.")
+        raise InputError("This is the key of this server itself: ask for the client's key.")
     there = clients(state)
     for known, other in there.items():
         if other == public:
             return known
     # Disks of macOS and Windows do not tell Anna from anna.
     if taken := next((known for known in there if known.casefold() == name.casefold()), ""):
-        raise InputError(f"{taken} stands for another key: choose another name, or first `ex4d server revoke {taken}`.")
+        raise InputError(
+            f"{taken} already has another key: choose another name, or first run `ex4d server revoke {taken}`."
+        )
     path = state / KEYS / CLIENTS / f"{name}.pub"
     try:
         private_files.write_new(path, f"{public}\n")
     except FileExistsError as error:
-        raise InputError(f"{path} is there already, and is no key that can be used: delete it first.") from error
+        raise InputError(f"{path} already exists and is not a usable key: delete it first.") from error
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}).") from error
     return name
@@ -164,8 +167,8 @@ def invitation(state: Path, name: str | None, address: str | None) -> KnownServe
         host, port = parse_address(_served(state))
         if is_loopback(host):
             raise InputError(
-                "Only this machine can reach the server as it runs: start it with `ex4d serve --address"
-                " tcp://0.0.0.0:5750`, or say with --address how clients reach it, as through a tunnel."
+                "As it runs now, only this machine can reach the server: start it with `ex4d serve --address"
+                " tcp://0.0.0.0:5750`, or say with --address how clients reach it, for example through a tunnel."
             )
         address = f"tcp://{here if host == EVERYWHERE else host}:{port}"
     return KnownServer(name or here, address, key)

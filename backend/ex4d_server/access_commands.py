@@ -20,23 +20,25 @@ def keygen(state: State = None) -> None:
 
 
 def authorize(
-    key: Annotated[str, typer.Argument(help="From Copy My Key in the client's Blender, or its `ex4d hosts key`.")],
+    key: Annotated[
+        str, typer.Argument(help="The client's key, from Copy My Key in its Blender or from its `ex4d hosts key`.")
+    ],
     name: Annotated[str, typer.Option("--name", help="Whose key it is, for `clients` and `revoke`.")],
     state: State = None,
 ) -> None:
-    """Let a client in. A server that runs does so at once."""
+    """Let a client in. A running server does so at once."""
     from ex4d_server import access
 
     found = access.authorize(_folder(state), key, name)
-    typer.echo(f"{found} can now connect." if found == name else f"This key is let in already, as {found}.")
+    typer.echo(f"{found} can now connect." if found == name else f"This key is already let in, as {found}.")
 
 
 def revoke(
     who: Annotated[str, typer.Argument(metavar="NAME", help="The client's name, or its key.")], state: State = None
 ) -> None:
-    """Let a client in no longer. A server that runs serves its connections no longer, either.
+    """Stop letting a client in. A running server also stops serving its connections.
 
-    Its jobs go on; nobody gets their results unless it is let in again.
+    Its jobs continue; nobody gets their results unless the client is let in again.
     """
     from ex4d_server import access
 
@@ -57,10 +59,14 @@ def clients(state: State = None) -> None:
 
 
 def invite(
-    name: Annotated[str | None, typer.Option("--name", help="What clients call it; by default this machine.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="What clients call this server; by default this machine's name.")
+    ] = None,
     address: Annotated[
         str | None,
-        typer.Option("--address", help="How clients reach it, as tcp://gpu-box:5750; by default where it listens."),
+        typer.Option(
+            "--address", help="How clients reach it, such as tcp://gpu-box:5750; by default where it listens."
+        ),
     ] = None,
     state: State = None,
 ) -> None:

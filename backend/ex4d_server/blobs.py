@@ -276,7 +276,7 @@ class BlobStore:
         self._uploads.clear()
 
     def _size(self, sha256: str) -> int | None:
-        """Size of a stored file; None where there is none, or none that is surely as it was."""
+        """Size of a stored file; None if there is none, or none that is surely as it was."""
         try:
             about = self.path(sha256).stat()
         except OSError:
@@ -537,7 +537,7 @@ class BlobStore:
         return freed
 
     def _announced(self, key: Key) -> _Announced | None:
-        """What was announced; None where its owner has sent it already."""
+        """What was announced; None if its owner has sent it already."""
         with self._lock:
             stored = self._size(key[0]) if (key[2], key[0]) in self._proved else None
             announced = self._wanted.get(key)
@@ -546,7 +546,7 @@ class BlobStore:
         if stored is not None and stored != key[1]:
             raise _bad_size(announced.name if announced else "A file")
         if stored is None and announced is None:
-            raise BlobError("not_wanted", "This file was not asked for: submit the job that needs it first.")
+            raise BlobError("not_wanted", "This file was not requested: submit the job that needs it first.")
         return None if stored is not None else announced
 
     def _check_for_use(self, sha256: str) -> Steps[None]:
@@ -626,7 +626,7 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _bad_size(name: str) -> BlobError:
-    return BlobError("bad_size", f"{name} is announced with a size that its content has not.")
+    return BlobError("bad_size", f"{name} was announced with a size that differs from its content's.")
 
 
 def _no_file() -> BlobError:

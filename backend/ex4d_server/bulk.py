@@ -66,7 +66,7 @@ class Bulk:
         instance: what a client must find there to know that it sees the same disk.
 
     Attributes:
-        exchange: the folder of tickets as clients are told it; empty where it cannot be used.
+        exchange: the folder of tickets as clients are told it; empty if it cannot be used.
     """
 
     def __init__(

@@ -320,11 +320,13 @@ def _check_listening(address: str) -> None:
     """Raises `InputError` where nothing listens at the address of a cluster; Ray itself looks for 40 s."""
     name, _, port = address.rpartition(":")
     if not name or "/" in name or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise InputError(f"'{address}' is not the address of a Ray cluster: write its head's, such as 10.0.0.5:6379.")
+        raise InputError(
+            f"'{address}' is not the address of a Ray cluster: write the address of its head, such as 10.0.0.5:6379."
+        )
     try:
         socket.create_connection((name, int(port)), CONNECT_SECONDS).close()
     except OSError as error:
         raise InputError(
-            f"No Ray cluster answers at {address} ({error.strerror or error}): start one with `ray start --head`, or"
-            " name the head of one that runs."
+            f"No Ray cluster answers at {address} ({error.strerror or error}): start one with `ray start --head`,"
+            " or name the head of one that is running."
         ) from error

@@ -264,13 +264,13 @@ def connect(address: str) -> Any:
         raise Refused(f"No Ray cluster answers at {address}: start one with `ray start --head`, or name its head.")
     if not found:
         raise Refused(
-            f"The Ray cluster at {address} does not take this user's token: copy ~/.ray/auth_token from its head, or"
-            " name such a file with RAY_AUTH_TOKEN_PATH."
+            f"The Ray cluster at {address} does not accept this user's token: copy ~/.ray/auth_token from its head,"
+            " or name such a file with RAY_AUTH_TOKEN_PATH."
         )
     if is_open(address):
         raise Refused(
-            f"The Ray cluster at {address} runs whatever anybody sends to it: stop it, and start it on each machine"
-            " with RAY_AUTH_MODE=token."
+            f"The Ray cluster at {address} runs whatever anybody sends to it: stop it, then start it on each"
+            " machine with RAY_AUTH_MODE=token."
         )
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
@@ -280,7 +280,7 @@ def connect(address: str) -> Any:
 
 
 def knock(address: str) -> bool | None:
-    """Whether a cluster lets this process in, by the token that it has; None where no cluster answers."""
+    """Whether a cluster lets this process in, by the token that it has; None if no cluster answers."""
     ray: Any = importlib.import_module("ray")
     try:
         ray._raylet.GcsClient(address=address)

@@ -98,7 +98,7 @@ def environment(given: Mapping[str, str], sharing: int | None) -> dict[str, str]
 
     Args:
         given: of Ray's process.
-        sharing: as many workers share the cores; None where each has a GPU.
+        sharing: as many workers share the cores; None if each has a GPU.
     """
     # Ray sets the first of THREADS to the number of processors that the actor has asked for, which is one or none.
     base = {name: value for name, value in given.items() if not name.startswith("RAY_") and name != THREADS[0]}

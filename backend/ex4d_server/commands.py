@@ -21,7 +21,7 @@ State = Annotated[
 ]
 CLEAN_SECONDS = 300.0
 """How long a server that runs may take to remove files."""
-server = typer.Typer(no_args_is_help=True, help="Look after what a server keeps.", rich_markup_mode=None)
+server = typer.Typer(no_args_is_help=True, help="Manage what a server keeps.", rich_markup_mode=None)
 
 
 def serve(
@@ -29,16 +29,16 @@ def serve(
         str,
         typer.Option(
             "--address",
-            help="Where to listen; port 0 takes any free one. Other machines can reach tcp://0.0.0.0:5750: let one in"
-            " first, with `ex4d server authorize`.",
+            help="Address to listen on; port 0 takes any free port. Other machines can reach tcp://0.0.0.0:5750:"
+            " let one in first, with `ex4d server authorize`.",
         ),
     ] = DEFAULT_ADDRESS,
     files_port: Annotated[
         int | None,
         typer.Option(
             "--files-port",
-            help="Port for files. By default the one after that of the address, and any free one where the address has"
-            " port 0 or only this machine can reach the server.",
+            help="Port for files. By default the port after that of the address, or any free port if the address"
+            " has port 0 or only this machine can reach the server.",
             min=0,
             max=65535,
         ),
@@ -48,8 +48,8 @@ def serve(
         int | None,
         typer.Option(
             "--workers",
-            help="Jobs that run at the same time: by default one for each NVIDIA GPU of this machine or the cluster, or"
-            " one without a GPU.",
+            help="Number of jobs that run at the same time: by default one for each NVIDIA GPU of this machine or"
+            " the cluster, or one without a GPU.",
             min=1,
             max=64,
         ),
@@ -58,8 +58,8 @@ def serve(
         str | None,
         typer.Option(
             "--cluster",
-            help="Run the jobs on the machines of a Ray cluster, named by the address of its head, such as"
-            " 10.0.0.5:6379; this machine has to be one of it. See docs/another-host.md.",
+            help="Run the jobs on the machines of a Ray cluster, given by the address of its head, such as"
+            " 10.0.0.5:6379; this machine has to belong to the cluster. See docs/another-host.md.",
         ),
     ] = None,
     idle: Annotated[
@@ -72,14 +72,14 @@ def serve(
     ] = None,
     linger: Annotated[
         float | None,
-        typer.Option("--linger", help="End so many seconds after the last client and job; by default never.", min=0),
+        typer.Option("--linger", help="End this many seconds after the last client and job; by default never.", min=0),
     ] = None,
     step_deadline: Annotated[
         float | None,
         typer.Option(
             "--step-deadline",
-            help="End a worker that makes no step for so many seconds, by default half an hour; in a stage of one step"
-            " four times as many.",
+            help="End a worker that makes no step for this many seconds, by default half an hour; in a stage of"
+            " one step, four times that.",
             min=1,
         ),
     ] = None,
@@ -105,7 +105,8 @@ def usage(state: State = None) -> None:
     typer.echo(f"uploads  {_gigabytes(now.part_bytes)} in {now.parts} parts that are not finished")
     typer.echo(f"disk     {_gigabytes(now.free)} free")
     typer.echo(
-        f"What no job used for {limits.days:g} days goes by itself, and the least recently used where room is needed."
+        f"Files that no job has used for {limits.days:g} days are deleted automatically, and so are the least recently"
+        " used ones when room is needed."
     )
 
 
@@ -113,16 +114,17 @@ def usage(state: State = None) -> None:
 def clean(
     state: State = None,
     days: Annotated[
-        float | None, typer.Option("--days", min=0, help="Remove what was not used for so many days.")
+        float | None, typer.Option("--days", min=0, help="Remove files that have not been used for this many days.")
     ] = None,
     gb: Annotated[
-        float | None, typer.Option("--gb", min=0, help="Then the least recently used, until so many GB are left.")
+        float | None,
+        typer.Option("--gb", min=0, help="Then remove the least recently used files until this many GB are left."),
     ] = None,
 ) -> None:
-    """Remove files that no unfinished job needs. A server may run meanwhile.
+    """Remove files that no unfinished job needs. A server may be running.
 
-    Without options what is over the limits goes, as a server does by itself every minute. Results that are removed
-    can no longer be fetched; those in Blender or in output folders stay. What was used in the last ten minutes stays.
+    Without options, removes what is over the limits, as a server itself does every minute. Removed results can no
+    longer be fetched; those in Blender or in output folders stay, and so do files used in the last ten minutes.
     """
     from ex4d_server.blobs import CLEAN_FILE, BlobStore, StoreLimits
     from ex4d_server.content import run
@@ -149,16 +151,18 @@ def clean(
 @server.command()
 def limit(
     state: State = None,
-    gb: Annotated[float | None, typer.Option("--gb", min=0, help="Keep so many GB at most.")] = None,
-    days: Annotated[float | None, typer.Option("--days", min=0, help="Keep what was used in so many days.")] = None,
+    gb: Annotated[float | None, typer.Option("--gb", min=0, help="Keep at most this many GB.")] = None,
+    days: Annotated[
+        float | None, typer.Option("--days", min=0, help="Keep files that were used within this many days.")
+    ] = None,
 ) -> None:
-    """Set how much a server keeps, and for how long. It holds within a minute, also for a server that runs."""
+    """Set how much a server keeps, and for how long. This takes effect within a minute, even for a running server."""
     from ex4d_server.blobs import StoreLimits
 
     folder = _folder(state)
     limits = _changed(StoreLimits.read(folder), gb, days)
     limits.write(folder)
-    typer.echo(f"Keeps {_gigabytes(limits.bytes)} at most, and nothing that was not used for {limits.days:g} days.")
+    typer.echo(f"Keeps at most {_gigabytes(limits.bytes)}, and nothing unused for {limits.days:g} days.")
 
 
 def _folder(state: Path | None) -> Path:
@@ -169,7 +173,7 @@ def _folder(state: Path | None) -> Path:
 
     folder = platformdirs.user_state_path("ex4d") if state is None else state
     if not blob_folder(folder).is_dir():
-        raise InputError(f"{folder} is no state folder of a server: name it with --state.")
+        raise InputError(f"{folder} is not the state folder of a server: give that with --state.")
     return folder.absolute()
 
 

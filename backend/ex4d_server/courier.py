@@ -32,7 +32,7 @@ SILENCE_SECONDS = 20.0
 """Without an answer for so long, the connection is made anew."""
 TRIES = 5
 """Connections in a row without an answer before the attempt fails."""
-ODD = "The server answered something else than was asked for: run the job again."
+ODD = "The server answered something other than what was requested: run the job again."
 
 Connect = Callable[[], zmq.Socket]
 
@@ -172,7 +172,7 @@ class Courier:
         return bool(self._socket.poll(0, zmq.POLLOUT))
 
     def _answer(self) -> tuple[Tagged, bytes] | None:
-        """The next answer, and the content in it; None where the connection had to be made anew.
+        """The next answer, and the content in it; None if the connection had to be made anew.
 
         Raises:
             ServerError: the server refuses, or has not answered for long.

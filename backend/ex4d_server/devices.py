@@ -70,7 +70,7 @@ def devices(workers: int | None) -> tuple[Device, ...]:
         return _on_the_processor(workers or 1)
     if workers is not None and workers > len(gpus):
         raise InputError(
-            f"Each worker needs a GPU of its own, and there {'is' if len(gpus) == 1 else 'are'} only {len(gpus)}: use"
+            f"Each worker needs its own GPU, and there {'is' if len(gpus) == 1 else 'are'} only {len(gpus)}: use"
             f" --workers {len(gpus)}."
         )
     each, over = divmod(len(gpus), workers or len(gpus))
@@ -98,7 +98,7 @@ def _on_the_processor(workers: int) -> tuple[Device, ...]:
 
 def _gpus() -> list[Gpu] | None:
     """The GPUs that this process may use, as the driver lists them, or in the order that CUDA_VISIBLE_DEVICES names;
-    None where there is a driver that does not say."""
+    None if there is a driver that does not say."""
     listed = _listed()
     visible = os.environ.get(VISIBLE)
     if listed is None or visible is None:
@@ -122,7 +122,7 @@ def _chosen(listed: list[Gpu], visible: str) -> list[Gpu]:
 
 
 def _listed() -> list[Gpu] | None:
-    """All GPUs, from the driver's own tool; none where there is no driver, and None where it does not say."""
+    """All GPUs, from the driver's own tool; none where there is no driver, and None if it does not say."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []

@@ -84,7 +84,7 @@ class Executor(Protocol):
         """Begin an attempt for an owner. Never raises: what goes wrong comes as `Lost`."""
 
     def device(self, lease: int) -> str:
-        """What an attempt runs on, for people; empty where that is not known yet."""
+        """What an attempt runs on, for people; empty if that is not known yet."""
 
     def cancel(self, lease: int) -> None:
         """Tell an attempt to stop, and end it when it does not."""
@@ -93,7 +93,7 @@ class Executor(Protocol):
         """Read what has come and look at the clocks; returns what became of attempts, in order."""
 
     def folder(self, lease: int) -> Path | None:
-        """Folder of the attempt, in whose `out` a finished one has its files; None where these are in the store."""
+        """Folder of the attempt, in whose `out` a finished one has its files; None if these are in the store."""
 
     def clean(self, lease: int) -> None:
         """Remove what is left of an attempt that has ended."""

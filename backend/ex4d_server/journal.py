@@ -365,8 +365,8 @@ class Journal:
             row = self.get(job_id)
             if row is not None and row.attempt >= MAX_ATTEMPTS:
                 message = (
-                    "The server or its worker was lost twice while this job ran, so it is not tried again:"
-                    " look into the workers' logs, in the server's state folder, then start the job anew."
+                    "The server or its worker was lost twice while this job ran, so it is not tried again: look"
+                    " into the workers' logs, in the server's state folder, then start the job again."
                 )
             else:
                 message = "The server was restarted while this job ran."

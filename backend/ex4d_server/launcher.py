@@ -15,7 +15,7 @@ class Launched(Protocol):
 
     @property
     def device(self) -> str:
-        """What it runs on, for people; empty where that is not known yet."""
+        """What it runs on, for people; empty if that is not known yet."""
 
     @property
     def log_said(self) -> str:
@@ -23,7 +23,7 @@ class Launched(Protocol):
 
     @property
     def public(self) -> str:
-        """The public key that it talks with; empty where that is not known yet."""
+        """The public key that it talks with; empty if that is not known yet."""
 
     @property
     def waits(self) -> bool:

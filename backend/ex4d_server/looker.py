@@ -52,7 +52,7 @@ def answer(looker: Looker, blobs: Path, look: Look) -> Seen | Unseen:
 
 
 def others_of(look: Look, blobs: Path) -> Others | None:
-    """The other frames that are asked; None where none are to be, or what moves is not here any more."""
+    """The other frames that are asked; None if none are to be, or what moves is not here any more."""
     if look.moving is None or not look.others or look.render.persistence == "off":
         return None
     path = blobs / look.moving

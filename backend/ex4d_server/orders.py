@@ -138,7 +138,7 @@ def work_folder(state: Path, lease: int) -> Path:
 
 
 def proxy_of(out: Path) -> Path | None:
-    """Where a runner is to leave a small movie of a take, see `ex4d.jobs.messages.Result`; None where nobody wants one.
+    """Where a runner is to leave a small movie of a take, see `ex4d.jobs.messages.Result`; None if nobody wants one.
 
     Args:
         out: the runner's folder for results.

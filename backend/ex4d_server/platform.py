@@ -66,7 +66,7 @@ class Platform(Protocol):
 
 
 class Windows:
-    """Windows: process trees by psutil, locks by msvcrt, Ctrl-Break in place of SIGTERM.
+    """Windows: process trees by psutil, locks by msvcrt, Ctrl-Break instead of SIGTERM.
 
     Args:
         msvcrt, processes, kill, leave: the modules and functions of the system, for tests.

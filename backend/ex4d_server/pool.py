@@ -28,7 +28,7 @@ class Pool:
 
     Args:
         executors: of the workers.
-        state: the state folder, where attempts have their folders; None where the workers do not see this disk.
+        state: the state folder, where attempts have their folders; None if the workers do not see this disk.
     """
 
     def __init__(self, executors: Sequence[WorkerExecutor], state: Path | None) -> None:

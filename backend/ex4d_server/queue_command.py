@@ -32,14 +32,14 @@ def queue(
         typer.Option(
             "--first",
             metavar="JOB",
-            help="Start this waiting job before all others, named by the digits shown before it. Only for the user that"
-            " the server runs as.",
+            help="Start this waiting job, given by the digits shown in front of it, before all others. Only for"
+            " the user that the server runs as.",
         ),
     ] = None,
 ) -> None:
-    """Show what runs on a server and what waits, in the order in which it will start as things stand.
+    """Show what a server runs, and what waits, in the order in which it will start as things stand.
 
-    Opening clips and previews come first; then clients take turns. Whoever runs the server sees the digits of each job,
+    Opening clips and previews come first; then clients take turns. The server's user sees the digits of every job,
     others only those of their own.
     """
     found = answered(address, server, lambda client: client.ask_queue(), lambda client: client.queue)
@@ -56,12 +56,12 @@ def _meant(queue: "Queue", digits: str) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise InputError(f"{len(found)} jobs that wait begin with {digits}: give more digits of the one you mean.")
+        raise InputError(f"{len(found)} jobs that wait begin with {digits}: give more digits of the one that you mean.")
     if digits and any(entry.job_id.startswith(digits.lower()) for entry in queue.running):
-        raise InputError(f"Job {digits} runs already: only one that waits can be put first.")
+        raise InputError(f"Job {digits} is already running: only a waiting job can be put first.")
     raise InputError(
-        f"No job that you may put first begins with {digits}: the queue shows the digits of every job that waits to the"
-        " user that the server runs as."
+        f"No job that you may put first begins with {digits}: the queue shows the digits of every waiting job to"
+        " the user that the server runs as."
     )
 
 
@@ -79,7 +79,7 @@ def _queue_after(client: "Client") -> "Queue | None":
 def lines(queue: "Queue") -> list[str]:
     """The queue, a line a job."""
     if not queue.running and not queue.waiting:
-        return ["Nothing runs, and nothing waits."]
+        return ["Nothing is running, and nothing is waiting."]
     width = max(len(entry.client) for entry in (*queue.running, *queue.waiting))
     places = [("now", entry) for entry in queue.running] + [
         (f"{n:3}", entry) for n, entry in enumerate(queue.waiting, 1)
@@ -88,7 +88,7 @@ def lines(queue: "Queue") -> list[str]:
         f"{place}  {entry.job_id[:SHOWN]:{SHOWN}}  {entry.client:{width}}  {_told(entry)}" for place, entry in places
     ]
     if queue.more:
-        found.append(f"{queue.more} more wait behind these.")
+        found.append(f"{queue.more} more are waiting behind these.")
     return found
 
 

@@ -442,7 +442,7 @@ class Server:
         peer, frames, now = received.peer, received.frames, self._clock()
         if received.key not in self._admitted:
             self._forget(peer)
-            return Error("not_admitted", "The server does not admit this program's key any more.")
+            return Error("not_admitted", "The server no longer accepts this program's key.")
         if len(frames) >= MESSAGE_FRAMES:
             raise ProtocolError(f"A message has more than {MESSAGE_FRAMES} frames.")
         if len(frames) != 1:
@@ -568,11 +568,13 @@ class Server:
 
     def _put_first_of_all(self, message: First, row: Row | None, key: str) -> Tagged:
         if self._is_elsewhere(key):
-            return Error("refused", "Only whoever looks after the server may put jobs before others'.", message.job_id)
+            return Error(
+                "refused", "Only the server's administrator may put jobs before those of others.", message.job_id
+            )
         if row is None:
             return Error("unknown_job", "The server does not know this job.", message.job_id)
         if row.state != "queued":
-            return Error("not_waiting", f"This job does not wait: it is {row.state}.", message.job_id)
+            return Error("not_waiting", f"This job is not waiting: it is {row.state}.", message.job_id)
         self._journal.put_first(message.job_id, of_all=True)
         return Status(message.job_id, row.state, row.attempt, row.seq)
 
@@ -581,7 +583,7 @@ class Server:
             return Error("conflict", "The job does not fit its hash.", message.job_id)
         row, key = self._journal.get(message.job_id), self._peers[peer].key
         if row is not None and (row.hash != message.hash or row.owner != key):
-            return Error("conflict", "This job id stands for another job already: make a new id.", message.job_id)
+            return Error("conflict", "This job id already stands for another job: make a new id.", message.job_id)
         if row is None:
             if refused := _refused(message.job):
                 return Error("refused", refused, message.job_id)
@@ -766,7 +768,8 @@ def _bound(socket: zmq.Socket, address: str) -> zmq.Socket:
     except zmq.ZMQError as error:
         socket.close(0)
         raise InputError(
-            f"The server cannot listen on {address} ({error.strerror}): stop what uses the port, or choose another one."
+            f"The server cannot listen on {address} ({error.strerror}): stop the program that uses the port, or"
+            " choose another one."
         ) from error
     return socket
 
@@ -796,7 +799,7 @@ def _lock(state: Path) -> IO[str]:
         check_folder(state.resolve())  # which may lie on another disk, behind a link
     except InputError as error:
         raise InputError(
-            f"The state folder {state} is not for you alone: choose another, or take away the access of others if it is"
+            f"The state folder {state} is not for you alone: choose another, or remove other users' access if it is"
             " yours."
         ) from error
     except OSError as error:

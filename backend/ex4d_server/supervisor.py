@@ -23,7 +23,7 @@ log = logging.getLogger("ex4d.server")
 
 RETRY_SECONDS = 1.0
 """Until the journal is tried again, and before the next attempt after one that was lost."""
-STOPPED = "The server was stopped; the job goes on when it is started again."
+STOPPED = "The server was stopped; the job continues when the server is started again."
 
 
 class Supervisor:
@@ -74,7 +74,7 @@ class Supervisor:
                 self._executor.cancel(lease)
 
     def device(self, job_id: str) -> str:
-        """What a job runs on; empty where it does not run."""
+        """What a job runs on; empty if it does not run."""
         return next((self._executor.device(lease) for lease, running in self._running.items() if running == job_id), "")
 
     def unload(self, owner: str) -> Unloaded:

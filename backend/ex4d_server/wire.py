@@ -1,4 +1,4 @@
-"""Reading a message of bounded size, and who sent it; and a socket in place of another."""
+"""Reading a message of bounded size, and who sent it; and a socket instead of another."""
 
 import time
 from collections.abc import Callable

@@ -153,7 +153,7 @@ def kept(path: Path) -> Blob:
 
 
 def jpeg(picture: NDArray[np.uint8]) -> bytes:
-    """A picture (h,w,3) RGB as JPEG, as good as an event has room for; empty where none is small enough."""
+    """A picture (h,w,3) RGB as JPEG, as good as an event has room for; empty if none is small enough."""
     import cv2
 
     for quality in (85, 60, 30):

@@ -86,7 +86,7 @@ class WorkerExecutor:
         launcher: starts the process.
         number: of this worker, from 1.
         door: where it connects to.
-        files: how files of attempts come and go where the worker does not see this machine's disk; None where it does.
+        files: how files of attempts come and go where the worker does not see this machine's disk; None if it does.
         wants_proxy: whether the owner of a job is to get a proxy of its result too, see `orders.proxy_of`.
         deadlines: how long a worker may be silent.
         clock: monotonic seconds.
@@ -136,8 +136,8 @@ class WorkerExecutor:
         except zmq.ZMQError as error:
             self._socket.close()
             raise InputError(
-                f"The server cannot listen on port {door.port} for worker {number} ({error.strerror}): stop what uses"
-                " it, or choose another port for files; workers take the ports after that."
+                f"The server cannot listen on port {door.port} for worker {number} ({error.strerror}): stop the"
+                " program that uses it, or choose another port for files; workers use the ports after that."
             ) from error
         port = self._socket.last_endpoint.decode().rsplit(":", 1)[1]
         self._address = f"tcp://{door.reached_at}:{port}"
@@ -165,7 +165,7 @@ class WorkerExecutor:
 
     @property
     def device(self) -> str:
-        """What the worker runs on; empty where there is none, or it has no machine yet."""
+        """What the worker runs on; empty if there is none, or it has no machine yet."""
         return self._worker.process.device if self._worker else ""
 
     def start(self, lease: int, job: Job, owner: str) -> None:
@@ -212,7 +212,7 @@ class WorkerExecutor:
             return NOTHING_LOADED
         self._end_worker(self._worker)
         log.info("the worker was ended to free its memory")
-        return Unloaded(True, "The memory is free; models are loaded again when they are needed.")
+        return Unloaded(True, "The memory has been freed; models are loaded again when they are needed.")
 
     def close(self) -> None:
         """See `Executor`."""
@@ -326,7 +326,7 @@ class WorkerExecutor:
         if attempt.stop_at is not None:
             self._events.append(Stopped(attempt.lease))
         elif not worker.process.has_machine and now - worker.asked > self._deadlines.place:
-            self._events.append(PutBack(attempt.lease, "No machine of the cluster was free: the job waits again."))
+            self._events.append(PutBack(attempt.lease, "No machine of the cluster was free: the job is waiting again."))
         else:
             return
         self._end_worker(worker)
@@ -384,7 +384,7 @@ class WorkerExecutor:
         self._end_worker(worker)
         log.warning("%s %s", worker.process.name, how)
         if self._attempt and not worker.process.has_begun:
-            why = f"The job waits again: {worker.process.name} {how}."
+            why = f"The job is waiting again: {worker.process.name} {how}."
             self._events.append(PutBack(self._attempt.lease, why))
             self._finish_attempt()
         elif self._attempt:

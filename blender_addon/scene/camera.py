@@ -189,7 +189,7 @@ def choose(scene: bpy.types.Scene, camera: bpy.types.Object) -> None:
 
 
 def own_camera(scene: bpy.types.Scene) -> bpy.types.Object:
-    """The shot's own camera for artists; made again at the source view when it was deleted."""
+    """The shot's own camera for artists; recreated at the source view when it was deleted."""
     found = objects.find(scene, objects.CAMERA)
     if found is not None:
         return found
@@ -442,7 +442,7 @@ def _without_rounding(found: NDArray, source: NDArray) -> NDArray:
 
 
 def pose_now(scene: bpy.types.Scene) -> NDArray[np.float64] | None:
-    """Library pose (4,4) of the chosen camera where it is right now; None where it has none. Evaluates nothing."""
+    """Library pose (4,4) of the chosen camera where it is right now; None if it has none. Evaluates nothing."""
     root = objects.find(scene, objects.ROOT)
     origin = matrix_of(root) if root else np.eye(4)
     try:

@@ -140,7 +140,7 @@ def remove_fcurves(owner: bpy.types.ID, paths: Set[str]) -> None:
 
 
 def compositor(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
-    """The node tree that composites what `scene` renders; None where none does."""
+    """The node tree that composites what `scene` renders; None if none does."""
     if _knows(scene, "compositor_effects"):
         effect = _effect(scene)
         return effect.node_group if effect is not None else None

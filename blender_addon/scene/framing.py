@@ -10,7 +10,7 @@ from ex4d.geometry import presets
 from ..scene import axes, camera, mesh_object, objects
 
 AIM = 1.5
-"""What the view turns about, in distances to what presets turn about: behind what stands nearest, for that hardly ever
+"""What the view turns about, in distances to what presets turn around: behind what stands nearest, for that hardly ever
 is the middle of what the clip shows."""
 
 BESIDE_DEGREES = 10.0

@@ -44,7 +44,7 @@ def go_along(scene: bpy.types.Scene, start: int, before: NDArray[np.float64]) ->
         else:
             went.append(thing.name)
     told = (
-        [translations.told("The keys of {names} went along with the source camera.", names=listed(went))]
+        [translations.told("The keys of {names} were moved along with the source camera.", names=listed(went))]
         if went
         else []
     )

@@ -33,7 +33,7 @@ class Standing:
         poses: (T,4,4) of the source camera.
         width, height: of the picture of a look.
         render: how takes are rendered. Made once, since making it takes longer than all else of a look.
-        moving, others: what a look at other frames takes, see `ex4d.jobs.messages.Look`; None and empty where they are
+        moving, others: what a look at other frames takes, see `ex4d.jobs.messages.Look`; None and empty if they are
             not asked, or nobody knows what moves.
     """
 
@@ -67,7 +67,7 @@ def standing(scene: bpy.types.Scene, before: Standing | None) -> Standing | None
 
 
 def look_now(scene: bpy.types.Scene, shot: Standing) -> Look | None:
-    """Through the chosen camera where it is right now; None where the take would be refused."""
+    """Through the chosen camera where it is right now; None if the take would be refused."""
     try:
         chosen = camera.path_camera(scene)
         root = _root(scene, chosen)

@@ -35,7 +35,7 @@ def stand(scene: bpy.types.Scene, movie: Path | None) -> None:
 
 
 def strength(scene: bpy.types.Scene) -> bpy.types.NodeSocket | None:
-    """Where the strength of the tint is kept, 0 to 1; None where nothing is known of what moves."""
+    """Where the strength of the tint is kept, 0 to 1; None if nothing is known of what moves."""
     found = (strength_of(material) for material in _materials(scene))
     return next((socket for socket in found if socket is not None), None)
 

@@ -1,4 +1,4 @@
-"""The point of the scene that camera presets turn about."""
+"""The point of the scene that camera presets turn around."""
 
 import bpy
 import numpy as np
@@ -33,12 +33,15 @@ def chosen(scene: bpy.types.Scene, which: str) -> NDArray[np.float64] | None:
     if seen[2] <= 1e-3 * scene.ex4d.radius:
         if which == CURSOR:
             raise InputError(
-                told("The 3D cursor is not in front of the source camera: put it on what the camera is to turn about.")
+                told(
+                    "The 3D cursor is not in front of the source camera: put it on the point that the camera"
+                    " should turn around."
+                )
             )
         raise InputError(
             told(
-                "The selected objects are not in front of the source camera: put them on what the camera is to turn"
-                " about."
+                "The selected objects are not in front of the source camera: move them to the point that the"
+                " camera should turn around."
             )
         )
     return seen
@@ -56,8 +59,8 @@ def _middle(scene: bpy.types.Scene) -> NDArray[np.float64]:
     if not corners:
         raise InputError(
             told(
-                "No object is selected that the camera could turn about: select one (those of the shot"
-                " itself do not count), or choose another pivot."
+                "No object is selected that the camera could turn around: select one (those of the shot itself do"
+                " not count), or choose another pivot."
             )
         )
     return (np.min(corners, axis=0) + np.max(corners, axis=0)) / 2

@@ -11,12 +11,12 @@ Pixels = tuple[tuple[int, int], NDArray[np.float32]]
 
 
 def read(picture: Path) -> Pixels | None:
-    """A picture; None where it cannot be read."""
+    """A picture; None if it cannot be read."""
     return _read(picture, 0)
 
 
 def middle_of(movie: Path, longest_side: int) -> Pixels | None:
-    """The frame in the middle of a movie, as small as `longest_side`; None where it cannot be read."""
+    """The frame in the middle of a movie, as small as `longest_side`; None if it cannot be read."""
     return _read(movie, longest_side)
 
 

@@ -40,7 +40,7 @@ class Progress:
         stage: what is being done, for people.
         step, steps: how many bytes of it have come; 0 of 0 where that is not known, and where nothing comes.
         done, failed: the sentence at the end, either of them; both empty until then.
-        parts: what the sentence, or the stage, is put together of; empty where it is known only as a whole.
+        parts: what the sentence, or the stage, is put together of; empty if it is known only as a whole.
     """
 
     stage: str = ""
@@ -184,7 +184,7 @@ class Pace:
             self._seen.popleft()
 
     def seconds_to(self, steps: int) -> float | None:
-        """Until all has come; None where that is not known yet, or nothing comes."""
+        """Until all has come; None if that is not known yet, or nothing comes."""
         if not self._seen:
             return None
         (began, first), (now, last) = self._seen[0], self._seen[-1]
@@ -220,7 +220,7 @@ class OneChore:
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds until what is being downloaded has come; None where that is not known."""
+        """Seconds until what is being downloaded has come; None if that is not known."""
         return self._pace.seconds_to(self.progress.steps)
 
     def poll(self) -> bool:

@@ -37,8 +37,9 @@ UNPACKED = 3.0
 """Disk that packages take beside their download, as a multiple of it, at most."""
 
 NO_TORCH = (
-    "PyTorch for the CPU could not be downloaded from download.pytorch.org, and the one on PyPI brings 3 GB for NVIDIA"
-    " cards, so it was left out: depth comes from a file or is guessed. Press Repair once that site can be reached."
+    "PyTorch for the CPU could not be downloaded from download.pytorch.org, and the one on PyPI includes 3 GB for"
+    " NVIDIA GPUs, so it was left out: depth comes from a file or is guessed. Press Repair once that site can be"
+    " reached."
 )
 NO_NETWORK = ("connection broken by", "ProxyError", "ConnectTimeout", "Could not fetch URL")
 """What pip writes where it does not get through, before it says that no version fits."""

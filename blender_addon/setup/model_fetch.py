@@ -53,14 +53,16 @@ def look(python: str, name: str) -> Wanted:
         raise ChoreError("The server's Python did not answer in time: press the button again.") from error
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:  # also of another version
         raise ChoreError(
-            "The server that is set up on this machine cannot fetch models: press Update or Repair, and try again."
+            "The server that is set up on this machine cannot download models: press Update or Repair, and try again."
         ) from error
     raise InputError(failed)
 
 
 def _check_server(python: str) -> None:
     if not python:
-        raise ChoreError("The server fetches models, and is not set up on this machine: press Set Up Server first.")
+        raise ChoreError(
+            "Models are downloaded by the server, which is not set up on this machine: press Set Up Server first."
+        )
 
 
 class ModelFetch(OneChore):
@@ -72,7 +74,7 @@ class ModelFetch(OneChore):
     """
 
     def __init__(self, log: Path) -> None:
-        super().__init__(doing="fetching a model")
+        super().__init__(doing="downloading a model")
         self.name, self.came, self._log = "", False, log
 
     def start(self, python: str, name: str, accept_licence: bool) -> None:
@@ -83,7 +85,7 @@ class ModelFetch(OneChore):
             OSError: its Python cannot be run.
         """
         if self.busy:
-            raise ChoreError("A model is being fetched already: wait for it, or pause it.")
+            raise ChoreError("A model is already being downloaded: wait for it, or pause it.")
         _check_server(python)
         words = ["--accept-licence"] if accept_licence else []
         self.begin([python, "-m", "ex4d_server.fetching", name, *words], self._log)

@@ -44,8 +44,8 @@ class Kind:
     disk_gb: float
 
 
-_CPU = Kind("cpu", "CPU", "Depth and previews on the processor, or on Apple's GPU", 0.4, 1.6)
-_NVIDIA = Kind("nvidia", "NVIDIA GPU", "Depth and video models on an NVIDIA card", 3.5, 8.0)
+_CPU = Kind("cpu", "CPU", "Depth and previews on the CPU, or on Apple's GPU", 0.4, 1.6)
+_NVIDIA = Kind("nvidia", "NVIDIA GPU", "Depth and video models on an NVIDIA GPU", 3.5, 8.0)
 KINDS = (_CPU,) if sys.platform == "darwin" else (_CPU, _NVIDIA)
 
 ABANDONED_SECONDS = 86400.0
@@ -126,7 +126,7 @@ class ServerEnvironment(OneChore):
 
     @property
     def current(self) -> Environment | None:
-        """The environment in use; None where there is none, or its Python or the one it was made with is gone."""
+        """The environment in use; None if there is none, or its Python or the one it was made with is gone."""
         record = self.folder / "current.json"
         try:
             changed = record.stat().st_mtime_ns
@@ -212,7 +212,7 @@ class ServerEnvironment(OneChore):
         """Remove environments that another has replaced; to be called while no server runs.
 
         Returns:
-            The process that does it, as it takes seconds; None where there is nothing to remove.
+            The process that does it, as it takes seconds; None if there is nothing to remove.
         """
         now = self.current
         if now is None or self.busy:

@@ -199,8 +199,8 @@ def _request(
         if frames is None or picture is None:
             raise InputError(
                 told(
-                    "Blender cannot tell how long {clip} is or how big its pictures are, so the tracked camera"
-                    " cannot be read for it: make an .mp4 or a folder of pictures of it.",
+                    "Blender cannot tell the length or the frame size of {clip}, so the tracked camera cannot be"
+                    " read for it: convert it to an .mp4 file or a folder of images.",
                     clip=clip.name,
                 )
             )
@@ -297,7 +297,7 @@ def _accepted_licence(estimator: str) -> bool:
 
 
 def _depth_of(wish: SimpleNamespace, clip: Path) -> Path | None:
-    """The depth file that goes with a clip; None where the depth is to be estimated."""
+    """The depth file that goes with a clip; None if the depth is to be estimated."""
     if wish.estimator not in (capabilities.AUTO, capabilities.FILE):
         return None
     if wish.depth_path:

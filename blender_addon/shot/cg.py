@@ -20,7 +20,7 @@ def set_up(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> list[str]:
     """Let the scene render its own objects into a take, see `cg.set_up`; returns sentences to tell.
 
     Raises:
-        InputError: no camera, no mesh, the take's movie is gone, or the picture has another shape than the clip.
+        InputError: no camera, no mesh, the take's movie is gone, or the picture has a different shape from the clip.
     """
     facts, chosen = scene.ex4d, camera.path_camera(scene)
     path = camera.sample(scene)
@@ -34,7 +34,7 @@ def set_up(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> list[str]:
     if _moves_otherwise(scene, entry, path):
         said.append(
             told(
-                "{camera} does not move as in {title}: Restore Camera gives it that move again.",
+                "{camera} does not move as in {title}: Restore Camera brings that move back.",
                 camera=chosen.name,
                 title=entry.title,
             )

@@ -170,7 +170,7 @@ def _path_trouble(scene: bpy.types.Scene, chosen: bpy.types.Object, verdict: pat
 
 
 def rig_trouble(scene: bpy.types.Scene) -> Advice | None:
-    """Why presets and snapping do not write to the chosen camera, with what helps; None where they do."""
+    """Why presets and snapping do not write to the chosen camera, with what helps; None if they do."""
     try:
         chosen = camera.path_camera(scene)
     except InputError:

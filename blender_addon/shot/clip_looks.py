@@ -20,7 +20,7 @@ class Look:
     Attributes:
         clip: the path that it is known by.
         is_sequence: whether it is made of pictures.
-        frames: how many it has at its own rate; None where Blender cannot tell: the server will.
+        frames: how many it has at its own rate; None if Blender cannot tell: the server will.
         picture: how big they are; None likewise.
     """
 
@@ -31,7 +31,7 @@ class Look:
 
 
 def look_at(clip: Path, gaps: Gaps = "hold") -> Look:
-    """Look at a video file, a folder of pictures, or a picture that stands for its sequence.
+    """Look at a video file, a folder of images, or one image that stands for its sequence.
 
     Raises:
         InputError: a folder without pictures.

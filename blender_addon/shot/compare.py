@@ -62,7 +62,7 @@ def _side(scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> Side:
 
 
 def arrange(scene: bpy.types.Scene, mode: str, pictures: list[Side]) -> None:
-    """Show pictures in the frames that all of them have, in place of what was compared before.
+    """Show pictures in the frames that all of them have, instead of what was compared before.
 
     Raises:
         InputError: they have no frame in common, or a movie cannot be read.

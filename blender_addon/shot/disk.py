@@ -49,7 +49,7 @@ class Use:
 
 
 def use(scene: bpy.types.Scene) -> Use | None:
-    """What the shot of a scene takes, as it was some seconds ago at most; None where its folder is gone."""
+    """What the shot of a scene takes, as it was some seconds ago at most; None if its folder is gone."""
     folder = scene.ex4d.folder
     if folder is None or not folder.is_dir():
         return None

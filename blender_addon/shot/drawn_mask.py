@@ -89,8 +89,8 @@ def draw(request: OpenRequest, folder: Path) -> Steps:
     if not covers_some:
         raise InputError(
             told(
-                "The mask {mask} covers nothing in scene frames {first} to {last}: draw it over what moves, or choose"
-                " no mask, and what moves is found.",
+                "The mask {mask} covers nothing in scene frames {first} to {last}: draw it over what moves, or"
+                " choose no mask to find moving things automatically.",
                 mask=request.moving_mask,
                 first=frames[0],
                 last=frames[-1],
@@ -99,8 +99,8 @@ def draw(request: OpenRequest, folder: Path) -> Steps:
     if not leaves_some:
         raise InputError(
             told(
-                "The mask {mask} covers the whole picture in scene frames {first} to {last}, which leaves nothing to"
-                " find the camera by: draw it over what moves alone, or invert its layer.",
+                "The mask {mask} covers the whole picture in scene frames {first} to {last}, which leaves nothing"
+                " to find the camera from: draw it over moving things only, or invert its layer.",
                 mask=request.moving_mask,
                 first=frames[0],
                 last=frames[-1],
@@ -123,7 +123,7 @@ def scene_frames(facts: bpy.types.PropertyGroup, settings: dict) -> list[int]:
 
 
 def clip_of(facts: bpy.types.PropertyGroup) -> bpy.types.MovieClip | None:
-    """The shot's clip as the Clip Editor has it; None where nobody has opened it there."""
+    """The shot's clip as the Clip Editor has it; None if nobody has opened it there."""
     opened = Path(facts.opened)
     for clip in bpy.data.movieclips:
         path = files.absolute(clip.filepath)

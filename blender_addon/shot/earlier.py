@@ -59,7 +59,7 @@ def check(
     if not np.allclose(follow.placed(entry), np.eye(4), atol=1e-6):
         raise InputError(
             told(
-                "{title} was made before the shot was opened anew: choose a later take as Earlier Take, or None.",
+                "{title} was made before the shot was opened again: choose a later take as Earlier Take, or None.",
                 title=title,
             )
         )

@@ -57,7 +57,7 @@ def of_camera(facts: bpy.types.PropertyGroup) -> pace.Estimate:
 
 
 def of_take(facts: bpy.types.PropertyGroup, preview: bool = False) -> pace.Estimate | None:
-    """Of Generate or Preview Path with the panel's settings; None where nobody knows what will run."""
+    """Of Generate or Preview Path with the panel's settings; None if nobody knows what will run."""
     pixels = facts.frames * facts.width * facts.height
     if preview:
         return pace.estimate(pace.VIEW, pixels, session.current().learning.paces)
@@ -116,7 +116,7 @@ def told_at_start(request: Request) -> str:
 
 
 def _of_request(request: TakeRequest) -> pace.Estimate | None:
-    """Of a take; None where its scene is gone, or nobody knows what will run."""
+    """Of a take; None if its scene is gone, or nobody knows what will run."""
     scene, server = objects.find_scene(request), session.current().capabilities
     if scene is None:
         return None

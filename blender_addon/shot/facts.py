@@ -41,13 +41,13 @@ class ShotFacts:
     clip_width: IntProperty(name="Clip Width", description="Of the clip's own picture; 0 where that is not known")
     clip_height: IntProperty(name="Clip Height")
     start: IntProperty(name="Start", description="Scene frame of the clip's first frame")
-    rate: StringProperty(name="Frame Rate", description="Frames a second of the clip, as a fraction")
+    rate: StringProperty(name="Frame Rate", description="Frames per second of the clip, as a fraction")
     lens: StringProperty(name="Lens", description="Intrinsics of the clip's first frame, in JSON")
     zoom: StringProperty(name="Zoom", description="Intrinsics of every frame, in JSON; empty where all are the same")
     path: StringProperty(
         name="Source Path", description="Poses of the clip's own camera, in JSON; empty where it stands still"
     )
-    radius: FloatProperty(name="Radius", description="Distance to the point that presets turn about")
+    radius: FloatProperty(name="Radius", description="Distance to the point that presets turn around")
     reach: FloatProperty(name="Reach", description="How far from its origin the shot reaches")
     mesh_step: IntProperty(
         name="Mesh Step", description="The mesh has every n-th row and column of the clip's picture", default=1
@@ -60,7 +60,7 @@ class ShotFacts:
 
     @property
     def fraction(self) -> Fraction:
-        """Frames a second of the clip."""
+        """Frames per second of the clip."""
         return Fraction(self.rate or "24")
 
     @property

@@ -26,7 +26,7 @@ def bring_in(request: FetchRequest, update: Any) -> Steps:
     if scene is None:
         _number, folder = files.numbered(files.user_shots().parent / "fetched", "take")
         files.bring(update.files, folder)
-        return told("The take is in {folder}, as its shot is not in this file.", folder=folder)
+        return told("The take is in {folder}, because its shot is not in this file.", folder=folder)
     shot = scene.ex4d.folder
     number, folder = takes.new_folder(scene, shot, view=False)
     placed = files.bring(update.files, folder)

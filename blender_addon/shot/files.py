@@ -141,7 +141,7 @@ def movie_of(facts: bpy.types.PropertyGroup) -> Path:
     """
     movie = absolute(facts.image.filepath) if facts.image is not None else None
     if movie is None or not movie.is_file():
-        raise InputError(told("The shot's video is gone: press Open Again to make it again."))
+        raise InputError(told("The shot's video is gone: press Open Again to recreate it."))
     return movie
 
 

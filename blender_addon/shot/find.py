@@ -47,7 +47,7 @@ def find(request: FindRequest) -> source.Steps:
     if [blob.sha256 for blob in blobs] != [blob["sha256"] for blob in known]:
         raise InputError(
             told(
-                "{clip} is another file than {name}, which is open: its content differs. Choose the one that"
+                "{clip} is not the same file as {name}, which is open: its content differs. Choose the one that"
                 " was moved, or press Open Clip to open this one as a new shot.",
                 clip=clip.name,
                 name=opened.name,

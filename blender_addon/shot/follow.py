@@ -68,7 +68,7 @@ def scene_follows(scene: bpy.types.Scene, was: Before) -> None:
 def old_world(facts: bpy.types.PropertyGroup, was: Before) -> NDArray[np.float64] | None:
     """Where the world of the shot as it stood lies (4,4) in today's, library axes, by a frame that both have.
 
-    None where the source camera moves and they have no frame in common.
+    None if the source camera moves and they have no frame in common.
     """
     now = part.opened(facts)
     shift, between = divmod(now.start - was.part.start, now.step)
@@ -84,7 +84,7 @@ def old_world(facts: bpy.types.PropertyGroup, was: Before) -> NDArray[np.float64
 def world_stays(scene: bpy.types.Scene, old: NDArray[np.float64] | None, root: bpy.types.Object) -> str:
     """Move the root so that the world stays where it is, though its origin is the source camera of another frame now.
 
-    Cameras and takes stay where they are in that world. `old` is where it lies in today's, see `old_world`. Returns
+    Cameras and takes stay where they are in that world. `old` is where it is in today's, see `old_world`. Returns
     what has to be told, "" where all is well.
     """
     if old is None:

@@ -50,7 +50,7 @@ def request(scene: bpy.types.Scene, motion: str, said: str = "") -> OpenRequest:
     stands = source.read_source(facts.source)
     depth, known = source.standing_depth(facts), facts.input_files
     if not depth or any(blob.sha256 not in known for blob in stands.clip):
-        raise InputError(told("Files of the shot are gone, so its camera cannot be looked for: press Open Again."))
+        raise InputError(told("Files of the shot are gone, so its camera cannot be searched for: press Open Again."))
     settings = replace(
         stands.settings,
         camera_motion=motion,
@@ -104,8 +104,8 @@ def bring_in(request: OpenRequest, update: object) -> Steps:
     if not _stands_still_there(scene, request):
         return Imported(
             told(
-                "The camera that was found is not used. The shot has changed meanwhile: press Find Camera to"
-                " look again."
+                "The camera that was found is not used. The shot has changed in the meantime: press Find Camera to"
+                " search again."
             ),
             changed=False,
         )

@@ -99,7 +99,7 @@ def _is_one_of(number: Any, values: tuple[str, ...]) -> bool:
 
 
 def _source(text: str) -> str | None:
-    """A source in today's form; None where it is damaged."""
+    """A source in today's form; None if it is damaged."""
     if not text:
         return text
     try:
@@ -111,7 +111,7 @@ def _source(text: str) -> str | None:
 
 
 def _depth(text: str) -> str | None:
-    """What a scene says of its depth, in today's form; None where it is damaged."""
+    """What a scene says of its depth, in today's form; None if it is damaged."""
     try:
         made = json.loads(text or "{}")
     except ValueError:

@@ -66,7 +66,7 @@ def set_range(scene: bpy.types.Scene) -> None:
 
 
 def rate_of(scene: bpy.types.Scene) -> Fraction:
-    """Frames a second of the scene: the simplest fraction that Blender's float32 divisor can stand for."""
+    """Frames per second of the scene: the simplest fraction that Blender's float32 divisor can stand for."""
     divisor = np.float32(scene.render.fps_base)
     for limit in (1, 10, 100, 1001, 10_000, 1_000_000):
         fraction = Fraction(float(divisor)).limit_denominator(limit)
@@ -76,6 +76,6 @@ def rate_of(scene: bpy.types.Scene) -> Fraction:
 
 
 def set_rate(scene: bpy.types.Scene, rate: Fraction) -> None:
-    """Give the scene exactly `rate` frames a second."""
+    """Give the scene exactly `rate` frames per second."""
     scene.render.fps = max(1, math.ceil(rate))
     scene.render.fps_base = float(scene.render.fps / rate)

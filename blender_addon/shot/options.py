@@ -28,7 +28,7 @@ def are_readable(facts: bpy.types.PropertyGroup) -> bool:
 
 
 def _read(text: str) -> dict[str, dict[str, Scalar]] | None:
-    """What a text says; None where it is no JSON, or not in the form that this module writes."""
+    """What a text says; None if it is no JSON, or not in the form that this module writes."""
     try:
         read = json.loads(text or "{}", parse_int=_whole)
     except (ValueError, RecursionError):

@@ -21,7 +21,7 @@ from ex4d.storage.sequence import Gaps
 from .. import translations
 from ..words import count
 
-DAMAGED = "What the scene kept of how its clip was opened is damaged: choose the clip once more with Open Clip."
+DAMAGED = "The scene's record of how its clip was opened is damaged: choose the clip again with Open Clip."
 
 
 LAST_FRAME = 1_048_574

@@ -24,7 +24,7 @@ MOVES = 1e-3
 
 @dataclass(frozen=True)
 class Verdict:
-    """On a path; None where it is not known.
+    """On a path; None if it is not known.
 
     Attributes:
         starts_off: whether it starts off the source view.

@@ -30,7 +30,7 @@ def show_arrived(request: TakeRequest) -> None:
 
 
 def play(scene: bpy.types.Scene, strip: compat.Strip, window: bpy.types.Window, area: bpy.types.Area) -> None:
-    """Play a strip from its first frame in the preview of a sequencer, in place of what was compared."""
+    """Play a strip from its first frame in the preview of a sequencer, instead of what was compared."""
     comparison.clear(scene)
     area.spaces.active.display_channel = 0 if compat.is_topmost(scene, strip) else strip.channel
     scene.frame_set(compat.strip_range(strip)[0])

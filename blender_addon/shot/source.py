@@ -78,7 +78,7 @@ def depth_files(path: Path, clip: PictureSequence | None) -> list[Path]:
         raise InputError(translations.told("There is no depth {path}: choose another file.", path=path))
     found = depth_pictures_at(path, alone=clip is not None and len(clip.files) == 1)
     if not found:
-        raise InputError(translations.told("The folder {path} holds no pictures: choose another depth.", path=path))
+        raise InputError(translations.told("The folder {path} holds no images: choose another depth.", path=path))
     return found
 
 
@@ -279,7 +279,7 @@ def write_mesh(folder: Path, detail: str, poses: NDArray[np.float64] | None) -> 
     Args:
         folder: of an opening of the shot.
         detail: how fine; a choice of `ClipChoices.detail`.
-        poses: (T,4,4) of the clip's own camera; None where it stood still.
+        poses: (T,4,4) of the clip's own camera; None if it stood still.
 
     Raises:
         InputError: the depth is not there or damaged, or the cache cannot be written.
@@ -299,7 +299,7 @@ def write_mesh(folder: Path, detail: str, poses: NDArray[np.float64] | None) -> 
 
 
 def _poses(placed: dict[str, Path]) -> NDArray[np.float64] | None:
-    """How the clip's own camera moved (T,4,4), in the unit of the depth; None where it stood still."""
+    """How the clip's own camera moved (T,4,4), in the unit of the depth; None if it stood still."""
     path = placed.get("source_camera.npz")
     if path is None:
         return None
@@ -458,7 +458,7 @@ def _ratio(ratio: float) -> str:
     if 1 / FARTHER < ratio < FARTHER:
         return ""
     return " " + translations.told(
-        "What is nearest stands {ratio:.2g} times as far as before, so the same camera move looks different.",
+        "The nearest surface is {ratio:.2g} times as far away as before, so the same camera move looks different.",
         ratio=ratio,
     )
 
@@ -469,7 +469,7 @@ def _still_scaled(root: bpy.types.Object) -> str:
     if math.isclose(scale, 1, rel_tol=1e-4):
         return ""
     return " " + translations.told(
-        "{name} is still scaled by {scale:.4g}: set its scale to 1 to see the distances as they come.",
+        "{name} is still scaled by {scale:.4g}: set its scale to 1 to see the original distances.",
         name=root.name,
         scale=scale,
     )

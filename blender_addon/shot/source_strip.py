@@ -50,7 +50,7 @@ def add(scene: bpy.types.Scene) -> str:
         )
     if _hides_a_take(scene, strip):
         strip.mute = True
-        told.append(translations.told("The picture is muted, because it lies above takes."))
+        told.append(translations.told("The picture is muted, because it is above takes."))
     told += [why_silent or _of_rate(scene), rendered]
     return " ".join(sentence for sentence in told if sentence)
 
@@ -75,7 +75,7 @@ def _of_rate(scene: bpy.types.Scene) -> str:
     if rate is None:
         return ""
     return translations.told(
-        "The scene runs at {rate:.5g} frames a second, the clip at {clip:.5g}: the sound starts in"
+        "The scene runs at {rate:.5g} frames per second, the clip at {clip:.5g}: the sound starts in"
         " sync but drifts, because it keeps its own speed. Press Match Frame Rate, then add the"
         " strip again.",
         rate=float(rate),

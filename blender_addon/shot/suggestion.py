@@ -47,8 +47,8 @@ def fill(facts: bpy.types.PropertyGroup, generator: str) -> str:
     if not words:
         raise InputError(
             told(
-                "The clip's name, {name}, says nothing of what it shows: write it into the prompt, such as"
-                " the place and the light, or leave it empty.",
+                "The clip's name, {name}, does not say what it shows: describe that in the prompt, such as the"
+                " place and the light, or leave the prompt empty.",
                 name=name,
             )
         )

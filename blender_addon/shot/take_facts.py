@@ -22,8 +22,8 @@ class TakeFacts:
     """Of one take or view.
 
     Attributes:
-        coverage: real part of each frame, 0 to 1; empty where it is not known.
-        seconds: that the server took, in all stages; None where it is not known.
+        coverage: real part of each frame, 0 to 1; empty if it is not known.
+        seconds: that the server took, in all stages; None if it is not known.
         settings: of the generator by name, with the values that were in use.
         seed: None of a view.
         trouble: why its record says nothing; "" where it does, and of a view, which has none.
@@ -82,6 +82,6 @@ def in_words(facts: TakeFacts, info: GeneratorInfo | None) -> list[tuple[str, st
 
 
 def movie_of(folder: Path, view: bool) -> Path | None:
-    """The video of a take or view that its picture can be made from; None where it is gone."""
+    """The video of a take or view that its picture can be made from; None if it is gone."""
     names = (take.VIEW, take.COLOUR) if view else (take.RESULT,)
     return next((folder / name for name in names if (folder / name).is_file()), None)

@@ -101,7 +101,7 @@ def _length(folder: Path) -> int:
 
 
 def _record(folder: Path) -> take.TakeRecord | None:
-    """What is written of a take; None where that cannot be read, which is told when it is made again."""
+    """What is written of a take; None if that cannot be read, which is reported when it is remade."""
     try:
         return take.read_record(folder / take.SIDECAR)
     except InputError:

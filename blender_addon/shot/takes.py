@@ -210,7 +210,7 @@ def request_again(
     if not isinstance(job, Generate):
         raise InputError(
             translations.told(
-                "Take {number:03d} was made from colour and mask, not from a shot: it cannot be made again here.",
+                "Take {number:03d} was made from colour and mask, not from a shot: it cannot be remade here.",
                 number=number,
             )
         )
@@ -407,7 +407,7 @@ def _keep_on_disk(request: TakeRequest, update: Any) -> str:
 
 
 def _shot_around(file: Path, shot: str) -> Path | None:
-    """The existing folder of a shot that holds a file; None where the file lies elsewhere."""
+    """The existing folder of a shot that holds a file; None if the file lies elsewhere."""
     return next((folder for folder in file.parents if folder.name == shot and folder.is_dir()), None)
 
 
@@ -550,7 +550,7 @@ def camera_of(scene: bpy.types.Scene, number: int, view: bool = False) -> Camera
 
 
 def entry_of(facts: bpy.types.PropertyGroup, number: int, view: bool = False) -> bpy.types.PropertyGroup | None:
-    """A take or view in the list; None where it is not there."""
+    """A take or view in the list; None if it is not there."""
     return next((entry for entry in facts.takes if (entry.number, entry.view) == (number, view)), None)
 
 

@@ -29,7 +29,7 @@ class EX4D_OT_camera_preset(Safe):
     shake: property_of(properties.PATH["shake"])
     shake_seed: property_of(properties.PATH["shake_seed"])
     pivot: properties.pivot_property()
-    frames: IntProperty(name="Frames", description="Length of the move; 0 takes the clip's", min=0)
+    frames: IntProperty(name="Frames", description="Length of the move; 0 uses the clip's", min=0)
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -225,7 +225,7 @@ class EX4D_OT_bake_camera(Safe):
 
 
 class EX4D_OT_check_path(Safe):
-    """Evaluate the chosen camera in every frame, to see whether its path starts at the source view and moves"""
+    """Evaluate the chosen camera in every frame, to see whether it starts at the source view and moves at all"""
 
     bl_idname = "ex4d.check_path"
     bl_label = "Check Path"

@@ -19,7 +19,7 @@ class EX4D_OT_cg_set_up(OnTake):
     bl_label = "Set Up CG"
 
     def act(self, context: bpy.types.Context) -> None:
-        """Set it up, in place of what was set up for another take."""
+        """Set it up, instead of what was set up for another take."""
         taken = self.chosen(context)
         said = cg_in_take.set_up(context.scene, taken)
         self.tell(" ".join([told("CG is set up. Renders show your own objects over {take}.", take=taken.title), *said]))

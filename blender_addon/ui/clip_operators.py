@@ -35,8 +35,8 @@ class OpensClip(Job):
     )
     depth: StringProperty(
         name="Depth File",
-        description="An .npz or .npy file, a folder of EXR or grey PNG pictures, or a grey video; empty: the one beside"
-        " the clip",
+        description="An .npz or .npy file, a folder of EXR or grey PNG images, or a grey video; leave empty to use"
+        " the one next to the clip",
         options={"SKIP_SAVE"},
     )
     first_frame: IntProperty(
@@ -74,7 +74,7 @@ class OpensClip(Job):
         """
         clip = Path(bpy.path.abspath(self.filepath))
         if not clip.name:
-            raise InputError(told("No clip is chosen: choose a video file or a folder of pictures."))
+            raise InputError(told("No clip is chosen: choose a video file or a folder of images."))
         return clip_at(clip)
 
     def request_in(self, scene: bpy.types.Scene) -> requests.OpenRequest:

@@ -22,7 +22,7 @@ class EX4D_OT_compare(OnTake):
         description="How to show the two",
         items=(
             (comparison.SINGLE, "Single", "Only the take; the comparison strips are removed"),
-            (compare.WIPE, "Wipe", "The other picture left of a line, the take right of it; Wipe moves the line"),
+            (compare.WIPE, "Wipe", "The other video to the left of a line, the take to its right; Wipe moves the line"),
             (compare.SIDE_BY_SIDE, "Side by Side", "Left to right, each as large as fits"),
         ),
         default=compare.WIPE,

@@ -186,7 +186,7 @@ def _places(coverage: live_coverage.LiveCoverage, frames: int, to_world: NDArray
 
 
 def _camera_frame(context: bpy.types.Context, chosen: bpy.types.Object) -> shapes.Rect | None:
-    """The camera's frame in the region; None where it is not in it."""
+    """The camera's frame in the region; None if it is not in it."""
     matrix = chosen.matrix_world.normalized()
     far = 10 * chosen.data.clip_start
     corners = [matrix @ (Vector(corner) * far) for corner in chosen.data.view_frame(scene=context.scene)]

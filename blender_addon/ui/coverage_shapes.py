@@ -35,7 +35,7 @@ def rect_around(corners: Sequence[Point]) -> Rect:
 
 
 def visible(frame: Rect, width: float, height: float) -> Rect | None:
-    """The part of the camera's frame that a region of this size shows; None where that is nothing."""
+    """The part of the camera's frame that a region of this size shows; None if that is nothing."""
     left, bottom = max(frame.left, 0), max(frame.bottom, 0)
     right, top = min(frame.right, width), min(frame.top, height)
     return Rect(left, bottom, right, top) if left < right and bottom < top else None

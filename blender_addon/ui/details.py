@@ -18,7 +18,7 @@ LONGEST_LABEL = 13
 
 
 class EX4D_OT_details(bpy.types.Operator):
-    """Show all of the message"""
+    """Show the whole message"""
 
     bl_idname = "ex4d.details"
     bl_label = "Details"

@@ -17,7 +17,7 @@ LABEL = "Footage as EX-4D Shot"
 
 
 class EX4D_OT_drop_footage(Safe):
-    """Open the video, or the image sequence that the picture belongs to, as a moving mesh"""
+    """Open the video, or the image sequence that the image belongs to, as a moving mesh"""
 
     bl_idname = "ex4d.drop_footage"
     bl_label = LABEL
@@ -52,7 +52,7 @@ class EX4D_OT_drop_footage(Safe):
         found = [Path(self.directory, file.name) for file in self.files if file.name]
         videos = [file for file in found if file.suffix.lower() in VIDEO_ENDINGS]
         if not found or len(videos) > 1 or (videos and len(found) > 1):
-            raise InputError(told("Drop one video, or pictures of one sequence: a shot is made from one clip."))
+            raise InputError(told("Drop one video, or images of one sequence: a shot is made from one clip."))
         return found[0]
 
 

@@ -5,7 +5,7 @@ Blender knows no "not given" and holds numbers in 32 bits, so a setting's value 
     | setting         | Blender                                                                                |
     | --------------- | -------------------------------------------------------------------------------------- |
     | optional number | 0 where it is not given; the description says what happens then                        |
-    | optional text   | empty where it is not given                                                            |
+    | optional text   | empty if it is not given                                                            |
     | optional choice | the first item, "Default", where it is not given                                       |
     | optional switch | off where it is not given                                                              |
     | number          | float32; the shortest decimal that it stands for is the value, so 0.36 stays 0.36      |
@@ -22,7 +22,7 @@ from ex4d.schema import LARGEST, Scalar, Setting
 NOT_GIVEN = "NOT_GIVEN"
 """The item of an optional choice that stands for None."""
 
-SIGNS = {"pixels": "px", "degrees": "°", "frames a second": "fps", "seconds": "s", "of the radius": "× radius"}
+SIGNS = {"pixels": "px", "degrees": "°", "frames per second": "fps", "seconds": "s", "of the radius": "× radius"}
 """Of units, as labels show them; tooltips have them in words."""
 
 Item = tuple[str, str, str, int]

@@ -26,7 +26,7 @@ class AlongPath(Job):
 
 
 class EX4D_OT_generate(AlongPath):
-    """Shoot the clip again through the chosen camera; the take becomes a strip in the sequencer"""
+    """Reshoot the clip through the chosen camera; the take becomes a strip in the sequencer"""
 
     bl_idname = "ex4d.generate"
     bl_label = "Generate EX-4D"

@@ -34,7 +34,7 @@ class Shown:
     """What there is of a generator in Blender.
 
     Attributes:
-        attribute: its name in the scene's groups; empty where Blender refuses the whole group.
+        attribute: its name in the scene's groups; empty if Blender refuses the whole group.
         properties: names of its properties, in the order of the settings.
         refused: a sentence about each thing that Blender cannot show.
     """
@@ -97,7 +97,7 @@ class Groups:
         self._announced, self._classes, self._shown = (), [], {}
 
     def of(self, scene: bpy.types.Scene, info: GeneratorInfo) -> bpy.types.PropertyGroup | None:
-        """The settings of a generator; None where it was announced a moment ago, or where Blender cannot show them."""
+        """The settings of a generator; None if it was announced a moment ago, or where Blender cannot show them."""
         attribute = self.shown(info).attribute
         return getattr(getattr(scene, ATTRIBUTE, None), attribute, None) if attribute else None
 

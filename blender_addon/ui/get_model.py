@@ -30,7 +30,7 @@ class EX4D_OT_get_model(OnSetup):
     def poll(cls, context: bpy.types.Context) -> bool:
         """One at a time."""
         if session.current().model_fetch.busy:
-            cls.poll_message_set(told("A model is being fetched"))
+            cls.poll_message_set(told("A model is being downloaded"))
             return False
         return True
 
@@ -45,11 +45,11 @@ class EX4D_OT_get_model(OnSetup):
         return self.tried(ask)
 
     def draw(self, context: bpy.types.Context) -> None:
-        """What is to come, where it goes, and what can be done where Blender may not go online."""
+        """What is to come, where it goes, and what can be done where Blender is not allowed to go online."""
         draw_question(self.layout, context, self.wanted, self.name)
 
     def act(self) -> None:
-        """Begin; where Blender may not go online, say which file to put where."""
+        """Begin; where Blender is not allowed to go online, say which file to put where."""
         if not bpy.app.online_access:
             by_hand = session.current().look_for_model(self.name).by_hand
             raise InputError(
@@ -102,7 +102,7 @@ def draw_question(layout: bpy.types.UILayout, context: bpy.types.Context, wanted
         layout.label(text=told("Or download {files} yourself:", files=files), translate=False)
         layout.operator(EX4D_OT_copy_file_list.bl_idname, icon="COPYDOWN").name = name
     else:
-        layout.label(text="You can go on working meanwhile, and pause at any time")
+        layout.label(text="You can keep working, and pause at any time")
 
 
 def draw(layout: bpy.types.UILayout, info: GeneratorInfo | EstimatorInfo) -> None:

@@ -46,7 +46,7 @@ class EX4D_OT_use_server(Safe):
 
 
 class EX4D_OT_import_server(Safe):
-    """Put a server on another machine into the list, by the file that whoever looks after it has sent"""
+    """Add a server on another machine to the list, using the file that its administrator has sent"""
 
     bl_idname = "ex4d.import_server"
     bl_label = "Import Server File"
@@ -71,7 +71,7 @@ class EX4D_OT_import_server(Safe):
 
 
 class EX4D_OT_copy_key(Safe):
-    """Copy your public key, to send to whoever looks after the server: it lets this machine in"""
+    """Copy your public key to send it to the server's administrator, who lets this machine in with it"""
 
     bl_idname = "ex4d.copy_key"
     bl_label = "Copy My Key"
@@ -84,7 +84,7 @@ class EX4D_OT_copy_key(Safe):
 
 
 class EX4D_OT_forget_server(Safe):
-    """Take this server off the list; jobs that it has go on there"""
+    """Remove this server from the list; its jobs continue there"""
 
     bl_idname = "ex4d.forget_server"
     bl_label = "Remove Server from List"

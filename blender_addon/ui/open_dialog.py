@@ -28,7 +28,7 @@ def draw_open_dialog(operator: bpy.types.Operator, context: bpy.types.Context) -
 
 
 def chosen(context: bpy.types.Context) -> Path | None:
-    """The file that is chosen in the dialog; None where there is none."""
+    """The file that is chosen in the dialog; None if there is none."""
     params = getattr(context.space_data, "params", None)
     if params is None or not params.filename:
         return None

@@ -66,7 +66,7 @@ class EX4D_OT_other_cancel(OnOther, Safe):
             return self.execute(context)
         message = told("{job}. Cancel it? Another Blender asked for it.", job=told_of(other))
         if other.state == "done":
-            message = told("{job}. Discard it? It is not offered again.", job=told_of(other))
+            message = told("{job}. Discard it? It will not be offered again.", job=told_of(other))
         return context.window_manager.invoke_confirm(self, event, title=self.bl_label, message=message)
 
     def act(self, context: bpy.types.Context) -> None:

@@ -36,7 +36,7 @@ class Panel:
     Attributes:
         label: its title.
         draw: draws its content.
-        is_there: whether it is there in a scene; None where it always is.
+        is_there: whether it is there in a scene; None if it always is.
         inside: label of the panel that it is a part of, closed at first; "" where it stands alone.
         in_sequencer: whether the Sequencer has it too.
         closed: whether it is closed at first, as every part of another is.

@@ -40,7 +40,7 @@ class Picture:
 
     @property
     def preview(self) -> bpy.types.ImagePreview | None:
-        """The picture as Blender holds it; None where there is none."""
+        """The picture as Blender holds it; None if there is none."""
         return self._icons["progress"] if self._icons else None
 
     @property

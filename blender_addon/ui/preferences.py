@@ -36,11 +36,11 @@ class EX4DPreferences(bpy.types.AddonPreferences):
     )
     accept_licence: BoolProperty(
         name="Accept Licence",
-        description="I have read the terms of the depth estimator and keep to them",
+        description="I have read the depth estimator's terms and comply with them",
     )
 
     def draw(self, context: bpy.types.Context) -> None:
-        """Draw the server's set-up and the settings."""
+        """Draw the server's setup and the settings."""
         server_setup.draw(self.layout.column())
         server_setup.draw_command(self.layout)
         hosts.draw_list(self.layout)

@@ -35,7 +35,7 @@ GENERATE = {setting.name: setting for setting in describe(GenerateSettings)}
 """The descriptions by name; what Blender draws of them comes from there."""
 
 UNIT_ITEMS = (
-    ("as_it_is", "As It Is", "Use the numbers as they are; 16-bit PNG pictures are in millimetres"),
+    ("as_it_is", "As It Is", "Use the numbers as they are; 16-bit PNG images are in millimetres"),
     ("m", "Metres", "Stored in metres"),
     ("cm", "Centimetres", "Stored in centimetres"),
     ("mm", "Millimetres", "Stored in millimetres"),
@@ -44,9 +44,9 @@ UNIT_ITEMS = (
 """The one text `depth_unit` of the schema, as something to choose from and a number."""
 
 MOTION_ITEMS = (
-    ("FOUND", "Found", "It is found from the clip once that is open; a camera that stood still is recognised", 3),
+    ("FOUND", "Found", "Found from the clip once it is open; a camera that stood still is recognised", 3),
     ("STILL", "Still", "The camera did not move while it shot the clip", 0),
-    ("TRIPOD", "Tripod", "The camera turned where it stood; how is found from the clip", 4),
+    ("TRIPOD", "Tripod", "The camera turned in place, and its rotation is found from the clip", 4),
     ("CAMERA", "From Camera", "Follow a camera in the scene, such as one from Blender's motion tracker", 2),
     ("FILE", "From File", "One pose per frame from a file, such as a solver's", 1),
 )
@@ -94,8 +94,8 @@ def longest_side_property() -> Any:
 
 
 def pivot_property() -> Any:
-    """What presets turn about, for the panel and for the button."""
-    return EnumProperty(name="Pivot", description="What the camera turns about, or moves towards", items=pivot.ITEMS)
+    """What presets turn around, for the panel and for the button."""
+    return EnumProperty(name="Pivot", description="What the camera turns around, or moves towards", items=pivot.ITEMS)
 
 
 def _take_usual_amount(chosen: "TakeChoices", context: bpy.types.Context) -> None:
@@ -134,7 +134,7 @@ class ClipChoices:
 
     clip_path: StringProperty(
         name="Clip",
-        description="Video file or folder of pictures that was asked for last",
+        description="Video file or folder of images that was asked for last",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
@@ -168,15 +168,15 @@ class ClipChoices:
         SOURCE["estimator"],
         "estimator_name",
         (
-            ("auto", "Best Available", "The depth file of the clip, else the best estimator that can run"),
-            ("file", "Depth File", "An .npz or .npy file, a folder of EXR or grey PNG pictures, or a grey video"),
+            ("auto", "Best Available", "The depth file of the clip, otherwise the best estimator that can run"),
+            ("file", "Depth File", "An .npz or .npy file, a folder of EXR or grey PNG images, or a grey video"),
         ),
         _estimators,
     )
     depth_path: StringProperty(
         name="Depth File",
-        description="Depth of the clip as .npz or .npy, a folder of EXR or grey PNG pictures, or a grey video;"
-        " empty: the one beside the clip",
+        description="Depth of the clip as .npz or .npy, a folder of EXR or grey PNG images, or a grey video; leave"
+        " empty to use the one next to the clip",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
@@ -196,16 +196,16 @@ class ClipChoices:
     )
     moving_path: StringProperty(
         name="Mask of What Moves",
-        description="A mask of what moves by itself, white where it does, so that the search for the camera leaves it"
-        " out: a video, a folder of pictures, or one picture; empty finds it",
+        description="A mask of moving things, in white, which the camera search ignores: a video, a folder of"
+        " images, or one image; leave empty to find them automatically",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
     moving_mask: PointerProperty(
         type=bpy.types.Mask,
         name="Drawn Mask",
-        description="A mask of what moves by itself, drawn over the clip in the Clip Editor or the Image Editor; the"
-        " search for the camera leaves out what it covers. Used instead of the file",
+        description="A mask of moving things, drawn over the clip in the Clip Editor or the Image Editor; the"
+        " camera search ignores what it covers. Used instead of the file",
     )
     zooms: property_of(SOURCE["zooms"])
     steady_depth: property_of(SOURCE["steady_depth"])
@@ -274,7 +274,7 @@ class TakeChoices:
     camera: PointerProperty(
         type=bpy.types.Object,
         name="Camera",
-        description="Camera to take the shot with; any perspective camera will do",
+        description="Camera to shoot the take with; any perspective camera will do",
         poll=_is_path_camera,
     )
     # The schema's default is what the release does; here the gentlest preset and its amount stand first.
@@ -286,8 +286,8 @@ class TakeChoices:
     shake_seed: property_of(PATH["shake_seed"])
     show_coverage: BoolProperty(
         name="Live Coverage",
-        description="While you look through the camera, show what has to be invented, and how much of each frame along"
-        " its path; uses one processor core of the server's machine",
+        description="While you look through the camera, show what has to be invented, and how much of each frame"
+        " along its path; uses one CPU core of the server's machine",
         default=True,
         update=_redraw_views,
     )
@@ -332,8 +332,8 @@ class TakeChoices:
     earlier: earlier_property()
     plate_path: StringProperty(
         name="Clean Plate",
-        description="A second clip of the same place, shot with the same lens, or one picture of it: a video, a folder"
-        " of pictures, or a picture. What it saw fills what no frame of the clip saw",
+        description="A second clip of the same place, shot with the same lens, or one image of it: a video, a"
+        " folder of images, or one image. It fills what no frame of the clip saw",
         subtype="FILE_PATH",
         options=compat.path_options(),
     )
@@ -373,7 +373,7 @@ class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.Proper
 
     @property
     def active_take(self) -> EX4DTake | None:
-        """The take or view that is chosen in the list; None where there is none."""
+        """The take or view that is chosen in the list; None if there is none."""
         return self.takes[self.take_index] if 0 <= self.take_index < len(self.takes) else None
 
     compare_with: EnumProperty(

@@ -19,7 +19,7 @@ LOOK_S, LOOKS = 0.3, 30
 
 
 class EX4D_OT_show_result(OnTake):
-    """Play the take from its first frame, in a sequencer of this window or in a new one beside the 3D View"""
+    """Play the take from its first frame, in this window's sequencer or in a new one beside the 3D View"""
 
     bl_idname = "ex4d.show_result"
     bl_label = "Show Result"

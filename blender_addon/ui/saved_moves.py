@@ -23,7 +23,7 @@ class EX4D_MT_saved_moves(bpy.types.Menu):
 
 
 class EX4D_OT_save_move(AddPresetBase, bpy.types.Operator):
-    """Save these settings of the camera move under a name, for use in any file"""
+    """Save these camera move settings under a name, for use in any file"""
 
     bl_idname = "ex4d.save_move"
     bl_label = "Save Camera Move"

@@ -64,7 +64,7 @@ class EX4D_OT_match_scene(Safe):
 
 
 class EX4D_OT_own_objects_known(Safe):
-    """Do not mention again that your own objects are not in takes"""
+    """Stop mentioning that your own objects are not in takes"""
 
     bl_idname = "ex4d.own_objects_known"
     bl_label = "Got It"

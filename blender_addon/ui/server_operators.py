@@ -50,7 +50,7 @@ class EX4D_OT_server_start(Safe):
 
 
 class EX4D_OT_server_stop(Safe):
-    """Stop the server on this machine, including one left by a crash. A running job resumes when it is back"""
+    """Stop the server on this machine, including one left by a crash. A running job resumes once the server is back"""
 
     bl_idname = "ex4d.server_stop"
     bl_label = "Stop Server"

@@ -15,8 +15,8 @@ from ..words import part_of, seconds
 from ..work import session, state
 
 OFFLINE = (
-    "Blender may not go online, and this comes from the internet: turn on Allow Online Access in Preferences > System,"
-    " then press the button again."
+    "Blender is not allowed to go online, and this comes from the internet: turn on Allow Online Access in"
+    " Preferences > System, then press the button again."
 )
 
 
@@ -47,7 +47,7 @@ def draw_chore(layout: bpy.types.UILayout, chore: OneChore, stop: str, icon: str
 
 
 def draw_online(layout: bpy.types.UILayout, context: bpy.types.Context, text: str = "") -> bool:
-    """Where Blender may not go online: say so, with the setting that allows it. Returns whether it may not."""
+    """Where Blender may not go online, say so and show the setting that allows it. Returns whether it may not."""
     if bpy.app.online_access:
         return False
     layout.label(
@@ -79,7 +79,7 @@ class OnSetup(bpy.types.Operator):
 
 
 class EX4D_OT_server_set_up(OnSetup):
-    """Download the server and set it up on this machine; it gets a folder of its own, and nothing else is changed"""
+    """Download the server and set it up on this machine; it gets its own folder, and nothing else is changed"""
 
     bl_idname = "ex4d.server_set_up"
     bl_label = "Set Up Server"
@@ -165,7 +165,7 @@ def _kind(name: str) -> Kind:
 
 
 def draw(layout: bpy.types.UILayout) -> None:
-    """How the server's set-up stands, and what can be done about it."""
+    """How the server's setup stands, and what can be done about it."""
     setup = session.current().environment
     found = setup.current
     if setup.busy:

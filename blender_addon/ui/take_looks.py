@@ -49,7 +49,7 @@ class TakeLooks:
         return self._seen.get(key)
 
     def preview(self, scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> bpy.types.ImagePreview | None:
-        """The picture of an entry as Blender holds it; None where there is none."""
+        """The picture of an entry as Blender holds it; None if there is none."""
         return self._icons.get(_key(scene, entry)) if self._icons is not None else None
 
     def icon(self, scene: bpy.types.Scene, entry: bpy.types.PropertyGroup) -> int:

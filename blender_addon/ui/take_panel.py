@@ -58,7 +58,7 @@ def draw_takes(layout: Layout, context: Context) -> None:
 
 @dataclass(frozen=True)
 class Better:
-    """What a take can be made again with: label of the button, and values of Take Again's properties."""
+    """What a take can be remade with: label of the button, and values of Take Again's properties."""
 
     label: str
     generator: str
@@ -84,7 +84,7 @@ def better_than(take: EX4DTake) -> Better | None:
 
 
 def _best_quality(info: GeneratorInfo) -> tuple[str, str] | None:
-    """Value and label of the first choice of a generator's setting "quality"; None where it has no such setting."""
+    """Value and label of the first choice of a generator's setting "quality"; None if it has no such setting."""
     quality = next((setting for setting in info.settings if setting.name == "quality" and setting.choices), None)
     return None if quality is None else (quality.choices[0].value, quality.choices[0].label)
 

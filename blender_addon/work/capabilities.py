@@ -19,7 +19,7 @@ class Chosen:
     """What runs for a wish.
 
     Attributes:
-        info: what runs; None where nothing can, or where the server knows no such name.
+        info: what runs; None if nothing can, or where the server knows no such name.
         reasons: sentences why what was wished for, or what would be better, cannot run.
     """
 
@@ -60,7 +60,7 @@ def estimator_for(wish: str, known: Capabilities) -> Chosen:
 
 
 def estimator_to_get(wish: str, known: Capabilities) -> EstimatorInfo | None:
-    """The way to depth that lacks files, for a name, or the best one for "auto"; None where all files are there."""
+    """The way to depth that lacks files, for a name, or the best one for "auto"; None if all files are there."""
     for info in known.estimators:
         if info.name == wish:
             return info if info.lacking_gb else None

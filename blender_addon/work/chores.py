@@ -1,4 +1,4 @@
-"""What goes on beside jobs: setting up the server, and fetching a model's files; what becomes of it when it ends."""
+"""What goes on beside jobs: setting up the server, and downloading a model's files; what becomes of it when it ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def hear_setup(session: Session) -> bool:
-    """How far Set Up Server is. Once it is done, the new server starts, in place of an old one that is idle.
+    """How far Set Up Server is. Once it is done, the new server starts, instead of an old one that is idle.
 
     Returns whether panels have something new to show.
     """
@@ -22,9 +22,7 @@ def hear_setup(session: Session) -> bool:
     if ended:
         waits = now.done and session.state.busy and session.may_stop_server
         later = (
-            " " + told("It takes over once you press Stop Server, or when Blender starts the next time.")
-            if waits
-            else ""
+            " " + told("It takes over once you press Stop Server, or the next time Blender starts.") if waits else ""
         )
         session.dispatch(state.Said(of_parts(now.parts, now.done or now.failed) + later, failed=bool(now.failed)))
     if ended and now.done and not preferences().python and not session.hosts.name:

@@ -93,7 +93,7 @@ class Connection:
 
     @property
     def has_chosen_python(self) -> bool:
-        """Whether the preferences name a Python, which runs the server in place of that of Set Up Server."""
+        """Whether the preferences name a Python, which runs the server instead of that of Set Up Server."""
         return bool(preferences().python)
 
     @property
@@ -104,14 +104,14 @@ class Connection:
 
     @property
     def capabilities(self) -> Capabilities | None:
-        """What the server has; None where it has not said so yet."""
+        """What the server has; None if it has not said so yet."""
         return self.client.server.capabilities if self.client is not None and self.client.server is not None else None
 
     def connect(self) -> Client:
         """The client for the chosen server, made or replaced when needed.
 
         Raises:
-            InputError: the address is not one that may be used, or Blender may not go online.
+            InputError: the address is not one that may be used, or Blender is not allowed to go online.
         """
         self.hosts.check()
         known, downloads = self.hosts.chosen, compat.user_folder(PACKAGE) / "downloads"
@@ -270,8 +270,8 @@ class Connection:
             return told("The server is being set up; your job starts when it is ready.")
         if self.taken_port:
             said = told(
-                "Another program uses port {port}, or a server that hangs: stop it, or set another Server Address in"
-                " the preferences, with another number at its end.",
+                "Another program, or a server that hangs, uses port {port}: stop it, or set another Server Address"
+                " in the preferences, with another number at its end.",
                 port=self.taken_port,
             )
             if client.status == "refused":

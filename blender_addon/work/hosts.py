@@ -55,7 +55,7 @@ class Hosts:
     def barred(self) -> str:
         """Why there may be no talking to the chosen server; "" where there may."""
         if self.name and self.chosen is None:
-            return self.trouble or told("{name} is in your list no longer: choose a server.", name=self.name)
+            return self.trouble or told("{name} is no longer in your list: choose a server.", name=self.name)
         return self.offline
 
     @property
@@ -65,8 +65,8 @@ class Hosts:
         if server is None or may_reach(server):
             return ""
         return told(
-            "Blender may not go online, and {name} is another machine: turn on Allow Online Access in Preferences >"
-            " System.",
+            "Blender is not allowed to go online, and {name} is another machine: turn on Allow Online Access in"
+            " Preferences > System.",
             name=server.name,
         )
 

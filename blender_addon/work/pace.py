@@ -65,7 +65,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a job will take; `seconds` is None where nobody knows, and `is_learned` where it was measured here."""
+    """What a job will take; `seconds` is None if nobody knows, and `is_learned` where it was measured here."""
 
     seconds: float | None
     bytes: float
@@ -147,7 +147,7 @@ DISK = {"open": 1.6, "camera": 1.6, "view": 0.1, "generate": 0.2}
 
 
 def of_job(request: Request, facts: Mapping[str, Any], size: tuple[int, int]) -> tuple[str, int] | None:
-    """The kind of a job that has ended and the pixels in all its frames; None where it tells nothing.
+    """The kind of a job that has ended and the pixels in all its frames; None if it tells nothing.
 
     Args:
         request: what was asked.
@@ -188,7 +188,7 @@ def learn(known: Known | None, stages: Mapping[str, float], pixels: int, bytes_:
     """What is known after one more job.
 
     Args:
-        known: before; None where it was the first of its kind.
+        known: before; None if it was the first of its kind.
         stages: seconds that each stage took.
         pixels: in all its frames.
         bytes_: that its files take on disk.
@@ -239,7 +239,7 @@ class Stopwatch:
     """Measures the stages of the job under way, from what the session goes through.
 
     Attributes:
-        stages: seconds by stage; None where the job was not seen from its beginning.
+        stages: seconds by stage; None if the job was not seen from its beginning.
     """
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ class Waiting:
     Attributes:
         request: what was asked.
         job_id: the server's name for it, once it was handed over.
-        update: what the client said of it last; None where it has said nothing yet.
+        update: what the client said of it last; None if it has said nothing yet.
         taken, again: as in `State`.
     """
 

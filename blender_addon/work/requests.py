@@ -21,7 +21,7 @@ class OpenRequest:
         settings: `ex4d.pipeline.settings.SourceSettings` in plain JSON.
         asked: the panel's settings behind all this, in JSON.
         pixels: of the working picture; 0 where that is not known.
-        before: the panel's settings of the shot that stands, as long as it stands; empty where they are not others.
+        before: the panel's settings of the shot that stands, as long as it stands; empty if they are not others.
         notes: what the add-on itself has to say.
         match_scene: give a new shot's scene the clip's range, rate and size.
         again: estimate the depth anew.

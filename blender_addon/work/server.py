@@ -161,7 +161,7 @@ class Probe:
         self._socket.connect_ex(host_and_port)
 
     def answer(self, patience: float = 0.0) -> bool | None:
-        """Whether anybody does; None where that is not known after `patience` seconds."""
+        """Whether anybody does; None if that is not known after `patience` seconds."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_WRITE)
             if not selector.select(patience):

@@ -386,7 +386,7 @@ class Session(Connection):
 def _told_elsewhere(name: str) -> str:
     """What is said of jobs that a server has which was not chosen."""
     return told(
-        "Work of this file is on {name}: choose it in the Server panel.",
+        "Jobs of this file are on {name}: choose it in the Server panel.",
         name=name or told("This Machine"),
     )
 

@@ -26,8 +26,8 @@ class State:
         request, job_id: what was asked, and the server's name for it once it has one.
         taken: whether the server has said that it has the job; until then it is in this Blender only.
         stage, step, steps, rate, eta_s: progress of the present stage.
-        ahead: jobs that start before this one, while it waits; None where that is not known.
-        picture: JPEG of what is being made; empty where there is none.
+        ahead: jobs that start before this one, while it waits; None if that is not known.
+        picture: JPEG of what is being made; empty if there is none.
         trouble: why the server cannot be reached right now; the job waits for it.
         message, failed: how the last request ended, or what else was to be told.
         again: the id under which the job went to a server that never said to have it: it is sent under the same one.
@@ -385,7 +385,7 @@ def _updated(state: State, update: Any) -> tuple[State, tuple[Effect, ...]]:
 
 def _cancelled(state: State) -> str:
     if state.finds_camera:
-        return told("The camera search was cancelled. The source camera stays as it is; Find Camera looks again.")
+        return told("The camera search was cancelled. The source camera stays as it is; Find Camera searches again.")
     return told("Cancelled.")
 
 

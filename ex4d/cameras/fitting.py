@@ -48,7 +48,7 @@ class ClipFrames:
         return self.start + self.step * np.arange(self.used)
 
     def counted_in(self, count: int) -> NDArray[np.int64] | None:
-        """The number of each frame (used,) where `count` are those of the whole source; None where they are not.
+        """The number of each frame (used,) where `count` are those of the whole source; None if they are not.
 
         They may be its frames, its stored pictures, or its pictures with the missing ones.
         """
@@ -114,7 +114,7 @@ def path_track(track: CameraTrack, clip: ClipFrames, what: str) -> tuple[CameraT
     if len(track) == clip.whole != clip.used:
         notes = (
             f"The camera file has {len(track)} poses, one for each frame of the whole clip; those of the"
-            f" {clip.used} frames that are used were taken.",
+            f" {clip.used} frames that are used were kept.",
         )
     return track.at(at), (*track.notes, *notes)
 
@@ -159,7 +159,7 @@ def placed(
     elif world == "source_camera":
         if source_world is None:
             raise InputError(
-                "The path is to stand in the world of the source camera's file, but there is none: give that file too."
+                "The path should be in the world of the source camera's file, but there is no such file: give it too."
             )
         size = float(np.cbrt(np.linalg.det(source_world[:3, :3])))
         turned = source_world @ poses
@@ -177,7 +177,7 @@ def with_lens(
     A lens of our own files, which name the size to render at, brings that size along.
     """
     if track.lens is None:
-        said = f"The {track.format} file tells no lens for the path: the clip's was taken."
+        said = f"The {track.format} file has no lens for the path: the clip's was used."
         return CameraPath(poses, lens, width, height, (said,))
     if track.format == ".npz" and track.lens.size is not None:
         return CameraPath(poses, track.lens.intrinsics, *track.lens.size)
@@ -198,13 +198,13 @@ def placing_notes(track: CameraTrack, poses: NDArray[np.float64], scale: float) 
         notes.append(f"The distances of the camera path were scaled by {scale:g}.")
     elif track.own_unit:
         notes.append(
-            f"The distances of the {track.format} file were taken as they are, in the unit of the depth: if the path"
+            f"The distances of the {track.format} file were used as they are, in the unit of the depth: if the path"
             " goes too far or not far enough, scale it."
         )
     if track.own_unit and not np.allclose(poses[0], np.eye(4), atol=1e-3):
         notes.append(
             f"The first camera of the {track.format} file is not at the source view: if its world is its own, put"
-            " its first pose there, or use the world of the source camera's file where both have the same."
+            " its first pose there, or use the world of the source camera's file if both share one."
         )
     return tuple(notes)
 
@@ -221,10 +221,10 @@ def _by_picture(track: CameraTrack, clip: ClipFrames) -> _Found | None:
     if not len(track) == clip.stored_pictures == clip.used != clip.whole or clip.stored is None:
         return None
     if track.format == ".npz":
-        said = f"The camera file has as many poses as frames of {clip.name} are used: they were taken in order."
+        said = f"The camera file has as many poses as frames of {clip.name} are used: they were matched in order."
         return np.arange(clip.used, dtype=np.float64), (said,)
     said = (
-        f"The camera file has as many poses as {clip.name} has pictures: each frame takes that of the picture which it"
+        f"The camera file has as many poses as {clip.name} has images: each frame uses that of the image which it"
         " shows."
     )
     return clip.stored.astype(np.float64), (said,)
@@ -260,9 +260,9 @@ def _by_number(track: CameraTrack, clip: ClipFrames, what: str, path: bool = Fal
             if len(track) == span:
                 return None
             raise InputError(
-                f"The camera file {what} has {len(track)} poses for the frames {first} to {last}, but {clip.name} has"
-                f" {clip.whole or clip.used} frames, of which {clip.used} are used: poses are missing at an end. Use"
-                " only frames of the clip that have one."
+                f"The camera file {what} has {len(track)} poses for the frames {first} to {last}, but {clip.name}"
+                f" has {clip.whole or clip.used} frames, of which {clip.used} are used: poses are missing at one"
+                " end. Use only frames of the clip that have a pose."
             )
     at = np.interp(wanted, track.frames, np.arange(len(track)))
     missing = int((~np.isin(wanted, track.frames)).sum())
@@ -274,8 +274,8 @@ def _by_number(track: CameraTrack, clip: ClipFrames, what: str, path: bool = Fal
         )
     if missing:
         notes.append(
-            f"{missing} of {clip.used} frames have no pose in the camera file: they were filled between their"
-            " neighbours."
+            f"{missing} of {clip.used} frames have no pose in the camera file: their poses were interpolated from"
+            " their neighbours."
         )
     return at, tuple(notes)
 
@@ -289,12 +289,12 @@ def _by_time(track: CameraTrack, clip: ClipFrames, what: str) -> _Found | None:
     if wanted[-1] > times[-1] + 0.5 / float(clip.rate):
         raise InputError(
             f"The camera file {what} has {len(track)} poses over {times[-1]:.3g} s, but the frames of {clip.name}"
-            f" reach to {wanted[-1]:.3g} s at {float(clip.rate):.5g} frames a second: give one pose for each frame, or"
-            " use fewer frames."
+            f" reach to {wanted[-1]:.3g} s at {float(clip.rate):.5g} frames per second: give one pose for each frame,"
+            " or use fewer frames."
         )
     note = (
-        f"The camera file has {len(track)} poses over {times[-1]:.3g} s for {clip.used} frames: they were taken by"
-        f" their times, at {float(clip.rate):.5g} frames a second."
+        f"The camera file has {len(track)} poses over {times[-1]:.3g} s for {clip.used} frames: they were matched"
+        f" by their times, at {float(clip.rate):.5g} frames per second."
     )
     return np.interp(wanted, times, np.arange(len(track))), (note,)
 

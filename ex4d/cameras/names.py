@@ -18,7 +18,7 @@ def picture_order(name: str) -> list[int | str]:
 def number_of(names: Sequence[str]) -> NDArray[np.int64] | None:
     """The frame number (N,) that ends each name, such as 7 of images/frame_0007.png.
 
-    None where one has none, two have the same, or they do not ascend, so that they are no frame numbers.
+    None if one has none, two have the same, or they do not ascend, so that they are no frame numbers.
     """
     found = [_LAST_NUMBER.search(PurePosixPath(name.replace("\\", "/")).stem) for name in names]
     if not all(found):

@@ -1,4 +1,4 @@
-"""Which camera formats there are: choosing one by name and content, reading and writing."""
+"""The camera formats that exist: choosing one by name and content, reading and writing."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ class Format:
     Attributes:
         name: for the command line.
         title: for people.
-        ending: of names that are this format for certain; "" where the content tells.
+        ending: of names that are this format for certain; "" if the content decides.
         read: reads a file of it.
         write: writes one, and returns what it cannot hold.
-        columns: numbers a line, for formats that are known by them.
+        columns: numbers per line, for formats that are recognised by them.
     """
 
     name: str
@@ -64,31 +64,31 @@ FORMATS = {
 ENDINGS = (".npz", ".npy", ".chan", ".json", ".txt")
 """Endings of camera files, for file dialogs."""
 
-KNOWN = "What is read: " + "; ".join(each.title for each in FORMATS.values()) + "."
+KNOWN = "Supported formats: " + "; ".join(each.title for each in FORMATS.values()) + "."
 
 
 def read(path: Path) -> CameraTrack:
     """The track of a camera file, or of the folder of a COLMAP model or a transforms.json.
 
     Raises:
-        InputError: nothing there, of no known format, or damaged; says which formats are known, or which line is wrong.
+        InputError: nothing there, not in a known format, or damaged; names the known formats, or the wrong line.
     """
     return format_of(path).read(inside(path))
 
 
 def inside(path: Path) -> Path:
-    """The file that a folder with a transforms.json stands for; else the path itself."""
+    """The file that a folder with a transforms.json stands for; otherwise the path itself."""
     return path / "transforms.json" if path.is_dir() and (path / "transforms.json").is_file() else path
 
 
 def needs_several_files(path: Path) -> bool:
-    """Whether one file is not all that there is to a track, so that it must be written anew to travel."""
+    """Whether a track consists of more than one file, so that it must be rewritten before it is sent."""
     of_colmap = path.name in (colmap.IMAGES, colmap.CAMERAS, colmap.POINTS)
     return path.is_dir() or of_colmap or arrays.vipes_lens(path) is not None
 
 
 def packed(path: Path, file: Path) -> Path:
-    """Write all that several files tell, such as a COLMAP model's, into one .npz `file`, and return that.
+    """Write everything that several files say, such as a COLMAP model's, into one .npz `file`, and return that.
 
     Raises:
         InputError: see `read`, or the file cannot be written.
@@ -101,7 +101,7 @@ def format_of(path: Path) -> Format:
     """The format of what is there.
 
     Raises:
-        InputError: nothing there, or of no known format.
+        InputError: nothing there, or not in a known format.
     """
     path = inside(check_there(path, "camera file"))
     if path.is_dir() or path.name in (colmap.IMAGES, colmap.CAMERAS, colmap.POINTS):
@@ -115,7 +115,7 @@ def format_of(path: Path) -> Format:
         for each in FORMATS.values():
             if len(row.words) == each.columns:
                 return each
-    raise InputError(f"{path} is of no camera format that is known. {KNOWN}")
+    raise InputError(f"{path} is not in any known camera format. {KNOWN}")
 
 
 def _is_binary(path: Path) -> bool:
@@ -124,10 +124,10 @@ def _is_binary(path: Path) -> bool:
 
 
 def format_for(path: Path, name: str | None) -> Format:
-    """The format to write, by its name, or by the ending of the file: none, or a folder's, is COLMAP's.
+    """The format to write, by its name, or by the extension of the file: none, or a folder's, is COLMAP's.
 
     Raises:
-        InputError: the ending does not tell.
+        InputError: the extension does not decide.
     """
     if name is not None:
         return FORMATS[name]
@@ -138,4 +138,4 @@ def format_for(path: Path, name: str | None) -> Format:
         if ending == each.ending:
             return each
     wanted = ", ".join(f"{name} ({each.title})" for name, each in FORMATS.items())
-    raise InputError(f"The ending of {path.name} does not tell the format: choose one of {wanted}.")
+    raise InputError(f"The extension of {path.name} does not determine the format: choose one of {wanted}.")

@@ -37,7 +37,8 @@ def lines(path: Path, most: int = TEXT_BYTES) -> Iterator[tuple[int, str]]:
         raise InputError(f"{path} is a folder: name the camera file in it.")
     if path.stat().st_size > most:
         raise InputError(
-            f"The camera file {path} has {path.stat().st_size >> 20} MB, and {most >> 20} MB is the most that is read."
+            f"The camera file {path} has {path.stat().st_size >> 20} MB, and {most >> 20} MB is the most that can"
+            " be read."
         )
     with path.open("rb") as file:
         number = 0
@@ -77,7 +78,9 @@ def numbers(path: Path, row: Row, first: int = 0, last: int | None = None) -> li
         except ValueError:
             value = np.nan
         if not np.isfinite(value):
-            raise InputError(f"Line {row.number} of {path} has {word[:40]!r} where a number belongs: mend the line.")
+            raise InputError(
+                f"Line {row.number} of {path} has {word[:40]!r} where a number should be: correct the line."
+            )
         found.append(value)
     return found
 
@@ -100,18 +103,18 @@ def table(path: Path, columns: tuple[int, ...], what: str, found: Iterator[Row] 
         if len(row.words) not in wanted:
             raise InputError(
                 f"Line {row.number} of {path} has {len(row.words)} values instead of"
-                f" {' or '.join(map(str, wanted))} ({what}): mend the line."
+                f" {' or '.join(map(str, wanted))} ({what}): correct the line."
             )
         values.append(numbers(path, row))
         if len(values) > MOST_POSES:
-            raise InputError(f"{path} holds more than {MOST_POSES} cameras, the most that is read: cut it.")
+            raise InputError(f"{path} holds more than {MOST_POSES} cameras, the most that can be read: shorten it.")
     if not values:
         raise InputError(f"The camera file {path} holds no cameras.")
     return np.array(values)
 
 
 def as_lines(values: NDArray) -> list[str]:
-    """Rows (N, columns) as lines of text from which they come back to the bit; whole numbers without a point."""
+    """Rows (N, columns) as lines of text from which they come back to the bit; integers without a point."""
     return [" ".join(str(int(v)) if v == int(v) else repr(float(v)) for v in row) for row in values]
 
 
@@ -130,8 +133,10 @@ def frame_numbers(path: Path, values: NDArray) -> NDArray[np.int64]:
     """
     wrong = np.flatnonzero((values != np.round(values)) | (np.abs(values) > 2**31))
     if len(wrong):
-        raise InputError(f"{path} has the frame {values[wrong[0]]:g}: frames have whole numbers; mend the line.")
+        raise InputError(
+            f"{path} has the frame {values[wrong[0]]:g}: frame numbers must be integers; correct the line."
+        )
     again = np.flatnonzero(np.diff(values) == 0)
     if len(again):
-        raise InputError(f"Frame {values[again[0]]:g} comes twice in {path}: leave one of the two lines out.")
+        raise InputError(f"Frame {values[again[0]]:g} appears twice in {path}: remove one of the two lines.")
     return values.astype(np.int64)

@@ -26,7 +26,7 @@ class Lens:
 
     Attributes:
         intrinsics: (N,3,3) float64, pixel centres at +0.5, in units of `unit`.
-        unit: "pixels" of a picture of `size`, or of the clip where there is no size; "sides": x in widths and y in
+        unit: "pixels" of a picture of `size`, or of the clip if there is no size; "sides": x in widths and y in
             heights of any picture; "width" or "height": both in this side of any picture, pixels square, and centred.
         size: width and height of the picture in pixels, for the unit "pixels".
     """
@@ -36,10 +36,10 @@ class Lens:
     size: tuple[int, int] | None = None
 
     def in_pixels(self, width: int, height: int) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-        """Intrinsics (N,3,3) in pixels of a picture `width` x `height`, and what is to be said about them.
+        """Intrinsics (N,3,3) in pixels of a picture `width` x `height`, and notes about them.
 
         A picture of the lens's own shape is scaled, and cropped by a few pixels as `intrinsics.fit_frame` does. In one
-        of another shape the horizontal field of view stays, as film and Blender have it, and pixels stay square.
+        of another shape the horizontal field of view stays, as in film and in Blender, and pixels stay square.
         """
         if self.unit == "pixels" and self.size is None:
             return self.intrinsics, ()
@@ -55,7 +55,7 @@ class Lens:
         if max(own_width * scale - width, own_height * scale - height) >= CROPPED_PX:
             scale = width / own_width
             notes = (
-                f"The lens of the camera file is for pictures of {own_width}x{own_height}, another shape than"
+                f"The lens of the camera file is for pictures of {own_width}x{own_height}, a different shape from"
                 f" {width}x{height}: its horizontal field of view was kept.",
             )
         k = self.intrinsics.copy()
@@ -65,7 +65,7 @@ class Lens:
         return k, notes
 
     def at(self, positions: NDArray[np.float64]) -> "Lens":
-        """The lens at these places (T,) between the poses, counted from 0, in a straight line between two of them."""
+        """The lens at these positions (T,) between the poses, counted from 0, interpolated linearly."""
         before, share = _between(positions, len(self.intrinsics))
         after = np.minimum(before + 1, len(self.intrinsics) - 1)
         share = share[:, None, None]
@@ -82,12 +82,12 @@ class CameraTrack:
     Attributes:
         format: name of the format, for people.
         camera_to_world: (N,4,4) float64, OpenCV axes (x right, y down, z forward); the world and the unit are the
-            file's, its axes turned to be OpenCV's where the format says that y or z points up.
-        lens: None where the file tells none.
-        frames: (N,) frame numbers as the file counts them, ascending; None where it tells none.
-        times: (N,) seconds, ascending; None where it tells none.
+            file's, with its axes converted to OpenCV's if the format says that y or z points up.
+        lens: None if the file has none.
+        frames: (N,) frame numbers as the file counts them, ascending; None if it has none.
+        times: (N,) seconds, ascending; None if it has none.
         points: (M,3) float64, things that stand still, in the same world; M may be 0.
-        own_unit: whether the distances may be in another unit than the depth's, as those of most trackers are.
+        own_unit: whether the distances may be in a unit other than the depth's, as those of most trackers are.
         notes: sentences about what was guessed, converted or left out.
     """
 
@@ -113,7 +113,7 @@ class CameraTrack:
         return len(self.camera_to_world)
 
     def numbered(self, first: int) -> NDArray[np.int64]:
-        """The frame number (N,) of each pose; where the file told none, from `first` on."""
+        """The frame number (N,) of each pose; if the file has none, from `first` on."""
         return self.frames if self.frames is not None else first + np.arange(len(self))
 
     def pixels(self) -> tuple[NDArray[np.float64], tuple[int, int]]:
@@ -124,13 +124,13 @@ class CameraTrack:
         """
         if self.lens is None or self.lens.size is None:
             raise InputError(
-                "The camera file does not say for which picture its lens is: give the picture's width and height in"
-                " pixels."
+                "The camera file does not say which picture size its lens is for: give the picture's width and"
+                " height in pixels."
             )
         return self.lens.intrinsics, self.lens.size
 
     def at(self, positions: NDArray) -> "CameraTrack":
-        """The track at these places (T,) between its poses, counted from 0; whole numbers give poses to the bit."""
+        """The track at these positions (T,) between its poses, counted from 0; integers give poses bit for bit."""
         places = np.asarray(positions, np.float64)
         before, share = _between(places, len(self))
         after = np.minimum(before + 1, len(self) - 1)

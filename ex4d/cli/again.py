@@ -22,7 +22,7 @@ def again(
     ] = None,
     input_video: Annotated[
         Path | None,
-        typer.Option("--input_video", help="Where the clip is now, if it was moved; its content must be the same."),
+        typer.Option("--input_video", help="Where the clip is now, if it has moved; its content must be the same."),
     ] = None,
 ) -> None:
     """Reproduce a take from its record.

@@ -50,7 +50,7 @@ def _every_command(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """EX-4D: shoot an existing video again from another camera."""
+    """EX-4D: reshoot an existing video from another camera."""
 
 
 def build_app() -> typer.Typer:

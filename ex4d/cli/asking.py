@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Address = Annotated[str, typer.Option("--address", help="Address of the server.")]
-Named = Annotated[
-    str | None, typer.Option("--server", help="A server of your list, by its name, in place of an address.")
-]
+Named = Annotated[str | None, typer.Option("--server", help="Name of a server in your list, instead of an address.")]
 
 
 def answered(
@@ -28,7 +26,7 @@ def answered(
 
     Args:
         address: of the server.
-        server: its name in the user's list, in place of the address.
+        server: its name in the user's list, instead of the address.
         ask: sends the question.
         answer: what has come; None as long as nothing has.
 

@@ -23,28 +23,29 @@ def camera(
     target: Annotated[
         Path,
         typer.Argument(
-            metavar="OUT", help="What to write: .npz, .chan, .json, or without an ending the folder of a COLMAP model."
+            metavar="OUT",
+            help="What to write: .npz, .chan, .json, or, without an extension, the folder of a COLMAP model.",
         ),
     ],
     format_name: Annotated[
-        FormatName | None, typer.Option("--format", help="Format of OUT, where its ending does not tell.")
+        FormatName | None, typer.Option("--format", help="Format of OUT, if its extension does not determine it.")
     ] = None,
     width: Annotated[int | None, typer.Option("--width", min=1, help="Width of the picture in pixels.")] = None,
     height: Annotated[int | None, typer.Option("--height", min=1, help="Height of the picture in pixels.")] = None,
     fov: Annotated[
-        float | None, typer.Option("--fov", help="Horizontal field of view in degrees, where IN tells no lens.")
+        float | None, typer.Option("--fov", help="Horizontal field of view in degrees, if IN has no lens.")
     ] = None,
     scale: Annotated[float, typer.Option("--scale", help="Multiply all distances.")] = 1.0,
     first_frame: Annotated[
         int | None, typer.Option("--first_frame", help="Number of the first frame in OUT, such as 1001.")
     ] = None,
     from_first: Annotated[
-        bool, typer.Option("--from_first", help="Let the first camera be the origin of the world.")
+        bool, typer.Option("--from_first", help="Make the first camera the origin of the world.")
     ] = False,
 ) -> None:
     """Convert a camera path or a solved camera.
 
-    It reads and writes .npz, Nuke's .chan, transforms.json, COLMAP, TUM, KITTI, rows of 16 (InSpatio-World) and
+    Reads and writes .npz, Nuke's .chan, transforms.json, COLMAP, TUM, KITTI, rows of 16 (InSpatio-World) and
     RealEstate10K, and reads what ViPE, MegaSaM and Vista4D write. So a take's camera.npz, and what
     `recon --save_camera` wrote, can be used in other programs.
     """
@@ -62,7 +63,7 @@ def _refuse(source: Path, target: Path) -> None:
     """Refuse to write over what is read."""
     own = registry.inside(source).resolve()
     if own == target.resolve() or own.is_relative_to(target.resolve()) or target.resolve().is_relative_to(own):
-        raise InputError(f"{target} is what is read: choose another name for the result.")
+        raise InputError(f"{target} is the input: choose another name for the result.")
 
 
 def _sized(track: "CameraTrack", width: int | None, height: int | None, fov: float | None) -> "CameraTrack":
@@ -71,11 +72,11 @@ def _sized(track: "CameraTrack", width: int | None, height: int | None, fov: flo
     from ex4d.geometry.intrinsics import focal_of
 
     if fov is not None and track.lens is not None:
-        raise InputError("The camera file tells its lens: leave out --fov.")
+        raise InputError("The camera file has a lens: leave out --fov.")
     if width is None and height is None and fov is None:
         return track
     if width is None or height is None:
-        raise InputError("Give --width and --height together; a lens belongs to a picture of some size.")
+        raise InputError("Give --width and --height together, because a lens belongs to a picture size.")
     return in_pixels(track, width, height, None if fov is None else focal_of(fov, width))
 
 

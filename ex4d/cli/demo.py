@@ -41,7 +41,7 @@ def run_sample(out: Path, progress: Progress) -> tuple[str, ...]:
 
     Args:
         out: folder for the take and the contact sheet.
-        progress: told after each step.
+        progress: called after each step.
 
     Returns:
         Sentences for the user.

@@ -20,7 +20,7 @@ def depth(
     source: SourceSettings,
     again: Annotated[bool, typer.Option("--again", help="Estimate again even if a cached depth exists.")] = False,
 ) -> None:
-    """Find the depth of a clip, and report on it.
+    """Get the depth of a clip, and report on it.
 
     Leaves a depth file, a video of clip, depth and normals side by side, and the report as JSON.
     """

@@ -59,22 +59,22 @@ def generate(
         Path | None,
         typer.Option(
             "--output_video",
-            help="Video to write, ending in .mp4, or as --output_format says; with png and exr, a folder of frames.",
+            help="Video to write, ending in .mp4 or as --output_format requires; with png and exr, a folder of frames.",
         ),
     ] = None,
     job_file: Annotated[
         Path | None,
         typer.Option(
             "--job_file",
-            help="Write the job to this file instead of running it; `ex4d run` makes it, on a render farm for example.",
+            help="Write the job to this file instead of running it; `ex4d run` runs it, for example on a render farm.",
         ),
     ] = None,
     input_video: InputVideo = None,
     color_video: Annotated[
-        Path | None, typer.Option("--color_video", help="Colour as recon writes it, instead of --input_video.")
+        Path | None, typer.Option("--color_video", help="Colour video written by recon, instead of --input_video.")
     ] = None,
     mask_video: Annotated[
-        Path | None, typer.Option("--mask_video", help="Mask as recon writes it, with --color_video.")
+        Path | None, typer.Option("--mask_video", help="Mask video written by recon, with --color_video.")
     ] = None,
     preset: PathSettings,
     camera: CameraFile = None,
@@ -92,14 +92,14 @@ def generate(
     chroma: ResultChroma = None,
     render: RenderSettings,
 ) -> None:
-    """Shoot a clip again from another camera.
+    """Reshoot a clip from another camera.
 
-    It takes a clip and a camera path, or the colour and mask that recon wrote. Beside --output_video shot.mp4 it
+    Takes a clip and a camera path, or the colour and mask that recon wrote. Beside --output_video shot.mp4 it
     leaves shot.generated.mp4, the generator's own frames (with --no_keep_source: shot.composited.mp4, with the source's
-    pixels put back), and shot.take, a folder with the same videos, what they were conditioned on, the camera path and a
-    record, from which `ex4d again shot.take` makes the take again. An older shot.take is replaced.
+    pixels put back), and shot.take, a folder with the same videos, their conditioning, the camera path and a record,
+    from which `ex4d again shot.take` remakes the take. An older shot.take is replaced.
 
-    With --job_file shot.json in place of --output_video, nothing is made now: `ex4d run shot.json` makes the take.
+    With --job_file shot.json instead of --output_video, nothing is made now: `ex4d run shot.json` makes the take.
     """
     from ex4d.media.clip import clip_info
     from ex4d.pipeline import take
@@ -169,12 +169,12 @@ def _wanted(video: Path | None, job_file: Path | None) -> Path:
     """
     if (video is None) == (job_file is None):
         raise InputError(
-            "Name either the video, as --output_video shot.mp4, or a job file that makes it later, as --job_file"
-            " shot.json."
+            "Name either the video, such as --output_video shot.mp4, or a job file to make it later, such as"
+            " --job_file shot.json."
         )
     wanted = video or job_file
     if wanted is None or not wanted.name:
-        raise InputError("Give the video, or the job file, a name of its own.")
+        raise InputError("Give the video, or the job file, a name that no other file has.")
     return wanted
 
 
@@ -230,7 +230,7 @@ def _check_names(videos: dict[str, Path], output_format: ResultFormat) -> None:
                 f"With --output_format {output_format}, let --output_video end in {ending}, not {video.name!r}."
             )
         if video.is_dir():
-            raise InputError(f"{video} cannot be written because there is a folder of that name: choose another name.")
+            raise InputError(f"{video} cannot be written because a folder of that name exists: choose another name.")
 
 
 def _refuse_beside_colour_and_mask(
@@ -247,8 +247,8 @@ def _refuse_beside_colour_and_mask(
     plain = RenderSettings(release_compat=render.release_compat)
     if any(files) or source != nothing or preset != PathSettings(cam=preset.cam) or render != plain:
         raise InputError(
-            "Colour and mask are rendered already: leave out what says how (depth, lens, cameras, engine), or"
-            " give --input_video instead."
+            "Colour and mask are rendered already: leave out the options for rendering (depth, lens, cameras,"
+            " engine), or give --input_video instead."
         )
 
 

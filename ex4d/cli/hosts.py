@@ -30,8 +30,10 @@ def key() -> None:
 
 
 @hosts.command()
-def add(file: Annotated[Path, typer.Argument(metavar="FILE", help="As `ex4d server invite` writes it.")]) -> None:
-    """Put a server into your list; Blender shows it as well."""
+def add(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Server file written by `ex4d server invite`.")],
+) -> None:
+    """Add a server to your list; Blender shows it too."""
     from ex4d.jobs.hosts import MOST_FILE_BYTES, read_file
     from ex4d.jobs.hosts import add as add_server
 
@@ -57,7 +59,7 @@ def list_() -> None:
 
     servers = known()
     if not servers:
-        raise InputError("No server is in your list: put one in with `ex4d hosts add FILE`.")
+        raise InputError("No server is in your list: add one with `ex4d hosts add FILE`.")
     for server, line in zip(servers, _lines(servers), strict=True):
         typer.echo(f"{server.name}  {server.address}\n    {line}")
 

@@ -22,21 +22,23 @@ from ex4d.weights.store import Part
 def models(
     convert: Annotated[
         bool,
-        typer.Option("--convert", help="Also write .safetensors beside .pth and .ckpt, as the first job would."),
+        typer.Option(
+            "--convert", help="Also write .safetensors files beside .pth and .ckpt files, as the first job would."
+        ),
     ] = False,
     fetch: Annotated[
         str | None,
         typer.Option(
             "--fetch",
             metavar="NAME",
-            help=f"First fetch a model from its publisher: {', '.join(model_files.fetchable())}.",
+            help=f"First download a model from its publisher: {', '.join(model_files.fetchable())}.",
         ),
     ] = None,
     accept_licence: Annotated[
-        bool, typer.Option("--accept_licence", help="Accept the licence of a model that is for research only.")
+        bool, typer.Option("--accept_licence", help="Accept the licence of a model that may only be used for research.")
     ] = False,
 ) -> None:
-    """List, fetch and convert model files.
+    """List, download and convert model files.
 
     Shows where the files of each model are expected, what is wrong with them, and how to get them.
     """
@@ -50,9 +52,9 @@ def models(
         if spec.parts:
             _list_generator(spec, root)
     if (root / store.RANDOM).exists():
-        say("The weights are random, to try the machine: the pictures will mean nothing.")
+        say("The weights are random, to try the machine: the results will mean nothing.")
     _list_estimators(root)
-    say(f"The folder is that of {store.VARIABLE}, or in the user's cache where that is not set.")
+    say(f"The folder is that of {store.VARIABLE}, or in the user's cache if that is not set.")
 
 
 def _convert(root: Path) -> None:
@@ -87,16 +89,16 @@ def _list_generator(spec: Spec, root: Path) -> None:
     if listing.wanted:
         need = sum(part.gigabytes for part in listing.wanted)
         say(
-            f"To fetch what is missing, {need:.0f} GB at most: `ex4d models --fetch {spec.name}`, or by hand (hf comes"
-            " with pip install huggingface_hub):"
+            f"To download what is missing, {need:.0f} GB at most: `ex4d models --fetch {spec.name}`, or by hand (hf"
+            " comes with pip install huggingface_hub):"
         )
         for command in fetch_commands(listing.wanted, root):
             typer.echo(command)
     else:
         said = generate_registry.missing(spec, True)
-        say(said or f"All files are there, and the {spec.title} can run on this machine.")
+        say(said or f"All files are present, and the {spec.title} can run on this machine.")
     if find_spec("torch") is None and len(listing.wanted) < len(listing.states):
-        say("What is inside .pth and .ckpt files was not checked: that needs torch.")
+        say("The contents of .pth and .ckpt files were not checked: that needs torch.")
 
 
 def _list_estimators(root: Path) -> None:
@@ -113,7 +115,7 @@ def _list_estimators(root: Path) -> None:
     say(*wrong)
     wanted = {listing.name: listing.wanted for listing in listings if listing.wanted}
     if wanted:
-        say(f"`ex4d models --fetch NAME` fetches them, at the pinned commits: {', '.join(wanted)}. By hand:")
+        say(f"`ex4d models --fetch NAME` downloads them, at the pinned commits: {', '.join(wanted)}. By hand:")
         for command in fetch_commands([part for parts in wanted.values() for part in parts], root):
             typer.echo(command)
 

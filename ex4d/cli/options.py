@@ -34,15 +34,16 @@ InputVideo = Annotated[
     Path | None,
     typer.Option(
         "--input_video",
-        help="Video file, folder of pictures (PNG, JPEG, TIFF, WebP, EXR), or one picture of a sequence.",
+        help="Video file, folder of images (PNG, JPEG, TIFF, WebP, EXR), or one image of a sequence.",
     ),
 ]
 DepthFile = Annotated[
     Path | None,
     typer.Option(
         "--depth",
-        help="Depth of the clip: .npz or .npy (T,H,W), a folder of EXR or PNG (16 bits: millimetres, 8 bits: relative),"
-        " or a grey video. Default: what lies beside the clip, such as clip.depth.npz or clip_depth.mp4 for clip.mp4.",
+        help="Depth of the clip: .npz or .npy (T,H,W), a folder of EXR or PNG (16 bits: millimetres, 8 bits:"
+        " relative), or a grey video. Default: the file or folder next to the clip, such as clip.depth.npz or"
+        " clip_depth.mp4 for clip.mp4.",
     ),
 ]
 SourceCamera = Annotated[
@@ -58,16 +59,16 @@ MovingMask = Annotated[
     Path | None,
     typer.Option(
         "--moving",
-        help="What moves by itself, to be left out when the clip's own camera is looked for: a video, a folder or one"
-        " picture, white where it moves. Default: found too.",
+        help="Mask of moving things, in white, which the search for the clip's own camera ignores: a video, a"
+        " folder or one image. Default: found automatically.",
     ),
 ]
 PlateClip = Annotated[
     Path | None,
     typer.Option(
         "--plate",
-        help="A clean plate: a second clip of the same place, shot with the same lens, or one picture of it. What it"
-        " saw fills what no frame of the clip saw; see --persistence.",
+        help="A clean plate: a second clip of the same place, shot with the same lens, or one image of it. It"
+        " fills what no frame of the clip saw; see --persistence.",
     ),
 ]
 EarlierTake = Annotated[
@@ -83,8 +84,8 @@ CameraFile = Annotated[
     Path | None,
     typer.Option(
         "--camera",
-        help="Camera path of your own instead of --cam, of the same formats as --source_camera. Its world is the source"
-        " camera of frame 0, unless --camera_world says otherwise.",
+        help="Your own camera path instead of --cam, in the same formats as --source_camera. Its world is the"
+        " source camera of frame 0, unless --camera_world says otherwise.",
     ),
 ]
 OutputFormat = Literal["mp4", "png"]
@@ -96,9 +97,9 @@ Result = Annotated[
     ResultFormat,
     typer.Option(
         "--output_format",
-        help="What --output_video is. mp4: H.264; hevc: HEVC in .mp4; prores: ProRes 4444 in .mov, with the mask as"
-        " alpha; ffv1: FFV1 in .mkv, lossless; png: a folder of frames; exr: a folder of frames as scene-linear half"
-        " floats, with the mask as the layer mask.A. The take itself always holds .mp4 of 8 bits.",
+        help="Format of --output_video. mp4: H.264; hevc: HEVC in .mp4; prores: ProRes 4444 in .mov, with the mask"
+        " as alpha; ffv1: FFV1 in .mkv, lossless; png: a folder of frames; exr: a folder of frames as scene-linear"
+        " half floats, with the mask as the layer mask.A. The take itself always holds 8-bit .mp4.",
     ),
 ]
 BITS: dict[ResultFormat, tuple[int, ...]] = {
@@ -114,7 +115,7 @@ Bits = Annotated[
     int | None,
     typer.Option(
         "--bits",
-        help="Bits a channel of --output_video: 8 or 10 with mp4 and hevc (8 by default), 8 or 16 with png (8 by"
+        help="Bits per channel of --output_video: 8 or 10 with mp4 and hevc (8 by default), 8 or 16 with png (8 by"
         " default) and ffv1 (by default as many as the clip needs).",
     ),
 ]
@@ -123,8 +124,8 @@ ResultChroma = Annotated[
     Chroma | None,
     typer.Option(
         "--chroma",
-        help="Colour in mp4 and hevc: 420, half its size both ways, as players expect; 422, half its width; 444, whole."
-        "  [default: 420]",
+        help="Colour resolution in mp4 and hevc: 420, half the size both ways, as players expect; 422, half the"
+        " width; 444, full.  [default: 420]",
     ),
 ]
 Crf = Annotated[
@@ -133,7 +134,8 @@ Crf = Annotated[
         "--crf",
         min=0,
         max=51,
-        help=f"Quality of --output_video as H.264 or HEVC: less is better and larger.  [default: {CRF}]",
+        help="Quality of --output_video as H.264 or HEVC: a lower value is better and gives a larger file. "
+        f" [default: {CRF}]",
     ),
 ]
 OutputDir = Annotated[Path, typer.Option("--output_dir", help="Folder for the results.")]
@@ -163,7 +165,7 @@ def source_files(
     from ex4d.pipeline.earlier import of_folder
 
     if video is None:
-        raise InputError("Which video? Give --input_video with a file or a folder of pictures.")
+        raise InputError("Which video? Give --input_video with a file or a folder of images.")
     taken = of_folder(find(earlier)) if earlier is not None else None
     return SourceFiles(clip_at(video), depth, camera, moving=moving, plate=plate, earlier=taken)
 
@@ -223,7 +225,7 @@ class _Shared:
     takers: tuple[tuple[str, Setting], ...]
 
     def option(self) -> inspect.Parameter:
-        """The option; its value is None where it is not given, as each generator has its own default."""
+        """The option; its value is None if it is not given, as each generator has its own default."""
         about = self.takers[0][1]
         choices = {choice.value: choice for _, each in self.takers for choice in each.choices}
         about = replace(about, option=self.flag, optional=True, choices=tuple(choices.values()))

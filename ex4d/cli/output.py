@@ -84,7 +84,7 @@ def refuse_overwriting(outputs: Iterable[Path], video: Path | None, *others: Pat
 
     Args:
         outputs: files and folders to be written.
-        video: the clip; the depth that lies beside it counts too.
+        video: the clip; the depth that is beside it counts too.
         others: files that go in.
 
     Raises:
@@ -96,6 +96,6 @@ def refuse_overwriting(outputs: Iterable[Path], video: Path | None, *others: Pat
     for output in outputs:
         if any(source.resolve().is_relative_to(output.resolve()) for source in sources):
             raise InputError(
-                f"{output} is what the result is made from, or would be taken for it the next time: choose"
-                " another name for the result, or another folder."
+                f"{output} is an input of the result, or would be mistaken for one the next time: choose another"
+                " name for the result, or another folder."
             )

@@ -29,13 +29,13 @@ TERMINATED = 128 + signal.SIGTERM
 
 
 def run_job(
-    path: Annotated[Path, typer.Argument(metavar="JOB", help="A job file, as `ex4d generate --job_file` writes it.")],
+    path: Annotated[Path, typer.Argument(metavar="JOB", help="A job file written by `ex4d generate --job_file`.")],
     output_dir: Annotated[Path, typer.Option("--output_dir", help="Folder for the take; an older take is replaced.")],
 ) -> None:
     """Make the take of a job file, on a render farm.
 
     Progress goes to standard output as lines of Open Job Description (openjd_progress, openjd_status, openjd_fail).
-    Exit code 0 means that the take is there, whole. Files are found where the job file says, and their contents are
+    Exit code 0 means that the take is complete. Files are found where the job file says, and their contents are
     checked.
     """
     from ex4d.pipeline import take
@@ -74,7 +74,7 @@ def run_job(
 
 def _leave(*_: Any) -> None:
     """End in order: nothing half-made stays."""
-    raise Cancelled("The job was told to end, and nothing of it was kept.")
+    raise Cancelled("The job was told to end, and nothing was kept.")
 
 
 class Report:

@@ -16,7 +16,7 @@ ENDING = ".take"
 
 
 def folder_of(video: Path) -> Path:
-    """The folder for the take of a video, or of a folder of pictures."""
+    """The folder for the take of a video, or of a folder of images."""
     name = video.stem if video.suffix.lower() in ENDINGS.values() else video.name
     return video.with_name(name + ENDING)
 
@@ -37,7 +37,7 @@ def find(path: Path) -> Path:
 
 
 def next_to(folder: Path) -> Path:
-    """A free name beside a take for the same take made again."""
+    """A free name beside a take for the remade take."""
     stem, ending = (folder.stem, ENDING) if folder.suffix == ENDING else (folder.name, "")
     names = (folder.with_name(f"{stem}.again{number if number > 1 else ''}{ending}") for number in itertools.count(1))
     return next(path for path in names if not path.exists())
@@ -53,7 +53,7 @@ def check_free(folder: Path) -> None:
         return
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else {""}
     if names and (take.SIDECAR not in names or not names <= take.FILES):
-        raise InputError(f"{folder} is there and is not a take, or holds other files too: choose another name.")
+        raise InputError(f"{folder} exists and is not a take, or also holds other files: choose another name.")
 
 
 @contextmanager

@@ -42,8 +42,8 @@ def fit_disparity(relative: NDArray, metric: NDArray) -> tuple[float, float]:
         x, y = x[kept], y[kept]
     if len(x) < 2 or np.ptp(x) <= 1e-9 * np.abs(x).max():
         raise InputError(
-            "The estimated depth cannot be scaled to metres, as it shows no difference between near and far: choose"
-            " another estimator or other key frames."
+            "The estimated depth cannot be scaled to metres, because it shows no difference between near and far:"
+            " choose another estimator or other key frames."
         )
     line = _line(x, y, np.ones_like(x))
     smallest = 1e-9 * np.median(y)
@@ -74,7 +74,7 @@ def metric_depth(disparity: NDArray[np.float32], scale: float, shift: float) -> 
     """
     nearest = scale * float(disparity.max()) + shift
     if not nearest > 0:
-        raise InputError("The estimated depth lies wholly behind infinity once scaled: choose another estimator.")
+        raise InputError("Once scaled, the estimated depth lies entirely beyond infinity: choose another estimator.")
     return _inverse(disparity, scale, shift, nearest / FARTHEST_OVER_NEAREST)
 
 

@@ -1,4 +1,4 @@
-"""What every depth estimator is: its specification, what it is given, and what it gives back. Needs numpy only."""
+"""What every depth estimator is: its specification, its input and its output. Needs numpy only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ else:
 
 @dataclass(frozen=True)
 class Metric:
-    """What some frames of a clip say about its lens and its distances.
+    """What some frames of a clip reveal about its lens and its distances.
 
     Attributes:
         numbers: (K,) which frames.
@@ -44,16 +44,16 @@ class Metric:
 
 @dataclass(frozen=True)
 class Request:
-    """What an estimator is given besides the clip.
+    """The input of an estimator, besides the clip.
 
     Attributes:
         device: of torch, or "auto"; see `torch_device`.
-        focal_px: focal length in pixels of the source's displayed picture; None where nobody gave it.
+        focal_px: focal length in pixels of the source's displayed picture; None if nobody gave it.
         file, encoding: a depth file or folder and what its numbers mean, for an estimator that reads one.
         detail: see `ex4d.depth.detail`; "full" or "reduced" for an estimator whose specification says `has_detail`.
-        metric: lens and distances of some frames, measured by another model when it is called; None where nothing here
+        metric: lens and distances of some frames, measured by another model when it is called; None if nothing here
             can measure them. Only for an estimator whose specification says `uses_metric`.
-        progress: to tell after each step; raises `Cancelled` to stop.
+        progress: called after each step; raises `Cancelled` to stop.
     """
 
     device: str = "auto"
@@ -67,27 +67,27 @@ class Request:
 
 @dataclass(frozen=True)
 class Spec:
-    """What there is to know about an estimator before it is imported.
+    """What is known about an estimator before it is imported.
 
     Attributes:
         name: in jobs, on the command line and as the provider of its depth, lower case.
         title: for people, in title case.
-        help: one sentence without its full stop: what it is.
-        run: estimates the depth of a clip; imports what is heavy. None for a helper, which only measures.
+        help: what it is, in one sentence without a full stop.
+        run: estimates the depth of a clip; imports anything heavy. None for a helper, which only measures.
         measure: measures lens and distances in some frames (K,) of a clip, for estimators that use them.
         licence: of what it is made of, for people.
         commercial: whether its depth may be used commercially.
-        terms: what the user has to accept before it runs, a sentence without its full stop; empty where nothing.
-        caution: a sentence that stays with its depth wherever that goes; empty where there is nothing to say.
+        terms: what the user has to accept before it runs, a sentence without a full stop; empty if nothing.
+        caution: a sentence that stays with its depth wherever that goes; empty if there is nothing to say.
         packages: Python packages it needs besides numpy.
-        parts: model files it needs, the best first where one is enough.
+        parts: model files it needs, the best first if one is enough.
         any_part: whether one of the parts is enough.
-        version: changes when the same clip would give other depth.
-        rank: "auto" takes the greatest that can run here and asks for no consent.
-        reads_file: whether it reads a depth file instead of estimating; "auto" takes it first where there is a file.
-        is_guess: whether its distances are a stand-in for those of a model, and say so.
-        uses_metric: whether it wants lens and distances of some frames from a helper.
-        has_detail: whether it can look at the pictures in full and reduced.
+        version: changes when the same clip would give different depth.
+        rank: "auto" uses the highest that can run here and needs no consent.
+        reads_file: whether it reads a depth file instead of estimating; "auto" uses it first if there is a file.
+        is_guess: whether its distances stand in for those of a model, and say so.
+        uses_metric: whether it needs the lens and distances of some frames from a helper.
+        has_detail: whether it can work on frames in full and reduced detail.
     """
 
     name: Word
@@ -116,12 +116,12 @@ class Spec:
 
     @property
     def usual_parts(self) -> tuple[Part, ...]:
-        """The files to fetch where nothing is there yet: all parts, or the best where one is enough."""
+        """The files to download if nothing is there yet: all parts, or the best one if one is enough."""
         return self.parts[:1] if self.any_part else self.parts
 
 
 def detail_for(request: Request) -> Literal["full", "reduced"]:
-    """In which detail to estimate. May import torch, to see whether it can use a GPU."""
+    """The detail at which to estimate. May import torch, to see whether it can use a GPU."""
     if request.detail != "auto":
         return request.detail
     return "reduced" if torch_device(request.device) == "cpu" else "full"

@@ -32,7 +32,7 @@ _GRID, _WIDTHS = 160, ((0.03, 1.0), (0.1, 0.03), (0.5, 1e-3))
 def fitted(
     estimate: NDArray[np.float32], inverse_distance: NDArray[np.float32], known: NDArray[np.bool_]
 ) -> NDArray[np.float32] | None:
-    """The depth (h,w) of a picture, from an estimate and what is known of it; None where the two do not go together.
+    """The depth (h,w) of a picture, from an estimate and what is known of it; None if the two do not go together.
 
     Args:
         estimate: (h,w) depth of any unit; its disparity may be off by a scale and a shift.

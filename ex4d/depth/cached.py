@@ -45,7 +45,7 @@ def key(clip: "Clip", estimator: str, version: int, settings: object, weights: t
 def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estimate:
     """What was kept under a key, or what `make` gives, which is kept.
 
-    A damaged file is made again, and a note of the depth says so; so does one where the depth cannot be kept.
+    A damaged file is replaced, and a note of the depth says so; so does one where the depth cannot be kept.
 
     Args:
         name: from `key`.
@@ -57,18 +57,18 @@ def kept(name: str, make: Callable[[], Estimate], again: bool = False) -> Estima
     if path.exists() and not again:
         if (there := found(name)) is not None:
             return there
-        notes = ("The depth kept from an earlier run was damaged and was estimated again.",)
+        notes = ("The cached depth of an earlier run was damaged, so the depth was estimated again.",)
     made = make()
     try:
         made.save(path)
         _thin_out(path)
     except (InputError, OSError) as error:
-        notes = (*notes, f"The depth was not kept for the next time: {error}")
+        notes = (*notes, f"The depth could not be cached: {error}")
     return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, *notes))) if notes else made
 
 
 def found(name: str) -> Estimate | None:
-    """What was kept under a key; None where nothing was, or it is damaged."""
+    """What was kept under a key; None if nothing was, or it is damaged."""
     path = _place(name)
     try:
         there = _load(path)

@@ -95,7 +95,7 @@ def evidence(values: NDArray[np.floating], *, distances: bool) -> Evidence:
 
 
 def is_full_range(levels: NDArray[np.bool_]) -> bool:
-    """Whether whole numbers are spread over all of their type's range, as normalised depth is and distances are not.
+    """Whether integers are spread over all of their type's range, as normalised depth is and distances are not.
 
     0 and the greatest number do not count by themselves: cameras and renderers mark with them what they do not know.
 

@@ -83,7 +83,7 @@ def snapped(depth: DepthVideo, frames: NDArray[np.uint8], progress: Progress = s
     Args:
         depth: of T frames; what was snapped before, is a guess, or is sharp comes back as it is.
         frames: (T,H,W,3) uint8, the pictures.
-        progress: told after each frame; raises `Cancelled` to stop.
+        progress: called after each frame; raises `Cancelled` to stop.
     """
     if depth.is_guess or any(note.startswith(SNAPPED) for note in depth.notes):
         return depth

@@ -33,7 +33,7 @@ class DepthEncoding:
             grows towards the camera by an unknown scale and shift, as most estimators write: it is normalised once
             for the shot and mapped as in EX-4D's release.
         distance: "planar" along the optical axis, or "ray" for the straight way to the camera's centre.
-        channel: of EXR pictures, the name or its end; None where it is clear.
+        channel: of EXR pictures, the name or its end; None if it is clear.
 
     Raises:
         InputError: values that do not go together.
@@ -55,8 +55,8 @@ class DepthEncoding:
             raise InputError("Relative disparity has no unit: leave the unit out, or read it as inverse depth.")
         if self.convention == "disparity" and self.distance == "ray":
             raise InputError(
-                "Relative disparity cannot be measured along the rays, as its scale is unknown: read it as planar, or"
-                " as inverse depth."
+                "Relative disparity cannot be measured along the rays, because its scale is unknown: read it as"
+                " planar, or as inverse depth."
             )
 
 
@@ -69,7 +69,7 @@ def unit_of(text: str) -> float:
     try:
         return UNITS[text] if text in UNITS else float(text)
     except ValueError:
-        raise InputError(f"{text!r} is no unit: give m, cm, mm, or how many metres a stored 1 is.") from None
+        raise InputError(f"{text!r} is not a unit: give m, cm, mm, or how many metres a stored 1 is.") from None
 
 
 def _either(choices: object) -> str:

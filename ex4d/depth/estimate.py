@@ -1,4 +1,4 @@
-"""What every estimator gives back."""
+"""The output of every estimator."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,22 +13,22 @@ NO_UNIT = "The distances have no unit: the disparity of the shot was mapped as i
 METRES = "The distances are in metres."
 ASSUMED_METRES = "The distances are in metres if the file's numbers are millimetres, which was assumed."
 THE_FILES = "The distances are in the unit of the file."
-UNKNOWN = "The unit of the distances is not known."
+UNKNOWN = "The unit of the distances is unknown."
 """Sentences about the unit of distances."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Depth of a clip and what may be done with it.
+    """Depth of a clip, and what may be done with it.
 
     Attributes:
         depth: distances, lens and notes.
         scale_note: a sentence about the unit of the distances.
-        licence: under which the depth was made; a sentence where it forbids something.
-        caution: a sentence that stays with everything made from it, such as that it is a guess; empty where nothing.
-        choice_note: a sentence about why no better estimator made it, where the choice was left to us; it is about this
+        licence: under which the depth was made; a sentence if it forbids something.
+        caution: a sentence that stays with everything made from it, such as that it is a guess; empty if nothing.
+        choice_note: a sentence about why no better estimator made it, if the choice was left to us; it is about this
             machine and this moment, and stays behind when the depth is kept in a file.
-        confidence: (T,H,W) float32 in [0,1] of the values of `depth`; None where the estimator does not tell.
+        confidence: (T,H,W) float32 in [0,1] of the values of `depth`; None if the estimator gives none.
         steady: frames that were steadied by a found camera or turned out not to pump; no frame is steadied twice.
     """
 
@@ -41,12 +41,12 @@ class Estimate:
     steady: range = range(0)
 
     def save(self, path: Path, part: tuple[int, int, int] | None = None, *, packed: bool = False) -> None:
-        """Write .npz with the depth and all that is known about it; all or nothing.
+        """Write an .npz with the depth and everything known about it; all or nothing.
 
         Args:
             path: of the file.
             part: first frame, step, and number of frames of the source, of which this may be a part; `read_estimate`
-                then takes any frames in it from the file. None where that is not to be told.
+                then reads any frames within it from the file. None leaves this out.
             packed: see `save_depth`; the confidence, which nothing reads back from such a file, is left out then.
 
         Raises:

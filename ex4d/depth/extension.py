@@ -126,7 +126,7 @@ def _read(
     """
     with open_npz(path, DepthEncoding()) as stored:
         if stored.part is None or not stored.is_ours or stored.intrinsics is None:
-            return None, f"{path.name} does not tell which frames it is of"
+            return None, f"{path.name} does not say which frames it belongs to"
         first, step, of = stored.part
         if of != clip.source_frames:
             return None, f"{clip.source} had {of} frames and has {clip.source_frames} now"
@@ -146,7 +146,7 @@ def _read(
         if focal_px is not None:
             given, _note = lens.given_or_assumed(clip, focal_px)
             if not np.allclose(k[:, 0, 0], given[0, 0, 0], rtol=SAME_LENS):
-                return None, "another field of view is given now"
+                return None, "a different field of view is given now"
         return Standing(int(common[0]), _read_frames(stored, int(places[common[0]]), k)), ""
 
 
@@ -205,7 +205,7 @@ def _joined(standing: Standing, clip: "Clip", estimate: Callable[["Clip"], Estim
         frames = f"{run.new} frames" if run.new > 1 else "frame"
         notes.append(
             f"The {frames} from {in_file(int(first_new))} on {'were' if run.new > 1 else 'was'} estimated later and"
-            f" fitted to the depth that was there (scale {scale:.3g}, remaining difference {100 * left:.1f} %)."
+            f" fitted to the existing depth (scale {scale:.3g}, remaining difference {100 * left:.1f} %)."
         )
     joined = replace(known.depth, depth=depth, intrinsics=k, notes=tuple(notes))
     return replace(known, depth=joined, steady=steady)
@@ -250,7 +250,7 @@ def join(depth: NDArray[np.float32], made: NDArray[np.float32], run: Run) -> tup
         into[:] = 1 / disparity
     if (median := float(np.median(left))) > MOST_LEFT:
         raise InputError(
-            f"The new frames differ by {100 * median:.0f} % from the depth that was there, even when fitted to it."
+            f"The new frames differ by {100 * median:.0f} % from the existing depth, even when fitted to it."
         )
     return scale, median
 
@@ -266,7 +266,7 @@ def _fit(made: NDArray[np.float32], new: NDArray[np.float64], standing: NDArray[
     try:
         return alignment.fit_disparity(new, standing)
     except InputError:
-        raise InputError("The new frames contradict the depth that was there: near and far are swapped.") from None
+        raise InputError("The new frames contradict the existing depth: near and far are swapped.") from None
 
 
 def _ramp(run: Run) -> NDArray[np.float64]:

@@ -17,7 +17,7 @@ FOCAL_OVER_SIDE = intrinsics.RELEASE_FOCAL_PX / 512
 
 ASSUMED = "The focal length is unknown; a field of view of 54 degrees along the longer side is assumed."
 
-GOES_ON = "The lens zooms: in frames that were not open before, that of the nearest one that was is assumed."
+GOES_ON = "The lens zooms: in frames that were not open before, the lens of the nearest frame that was open is assumed."
 
 
 def given_or_assumed(clip: "Clip", focal_px: float | None) -> tuple[NDArray[np.float64], str]:
@@ -52,7 +52,7 @@ def checked(focal_px: float, width: int, what: str) -> float:
     degrees, (least, most) = intrinsics.field_of_view_of(focal_px, width), intrinsics.FIELD_OF_VIEW
     if not least <= degrees <= most:
         raise InputError(
-            f"{what} of {focal_px:g} px sees {degrees:.3g} degrees across {width} px, which no lens does: give it in"
-            f" pixels of that picture, for {least:g} to {most:g} degrees."
+            f"{what} of {focal_px:g} px sees {degrees:.3g} degrees across {width} px, which no lens does: give it"
+            f" in pixels of that picture, between {least:g} to {most:g} degrees."
         )
     return degrees

@@ -1,4 +1,4 @@
-"""Which depth estimators there are, choosing one, and running it. Other packages add theirs by an entry point.
+"""The depth estimators that exist, choosing one, and running it. Other packages add theirs through an entry point.
 
 Importing this and listing estimators costs numpy; torch is imported only when an estimator that needs it runs.
 """
@@ -41,7 +41,7 @@ class Choice:
 
     Attributes:
         spec: of the estimator.
-        file: the depth file or folder that it reads; None where it estimates.
+        file: the depth file or folder that it reads; None if it estimates.
         note: sentences about why it is not a better one where it was left open, or what may be the clip's depth, or "".
     """
 
@@ -51,7 +51,7 @@ class Choice:
 
 
 def estimators() -> dict[str, Spec]:
-    """All estimators that are installed, helpers included, by name, best first."""
+    """All installed estimators, including helpers, by name, best first."""
     return plugins.ranked(GROUP, Spec)
 
 
@@ -140,7 +140,7 @@ def estimate(
     snap: bool = False,
     progress: Progress = silent,
 ) -> Estimate:
-    """The depth of a clip. What is estimated is kept by content, so that the second time costs a hash.
+    """The depth of a clip. Estimated depth is cached by content, so that the second time only costs a hash.
 
     Args:
         wish: name of an estimator, or `AUTO`.
@@ -156,7 +156,7 @@ def estimate(
         standing: depth of a part of the clip that is to stay, as EX-4D wrote it: only other frames are estimated, and
             fitted to it. Where it does not apply, all frames are estimated, and a note says why.
         snap: snap soft edges to the picture's, see `ex4d.depth.edges`; those of `standing` stay as they are.
-        progress: told after each step.
+        progress: called after each step.
 
     Raises:
         InputError: as `choose`, the depth file or a model file is bad, or the terms are not accepted.
@@ -179,14 +179,16 @@ def estimate(
     request = Request(device, focal_px, choice.file, reading, detail, progress=progress)
     if spec.reads_file:
         if standing is not None:
-            raise InputError("A depth file has the depth of all frames, so that of a part has no use: leave one out.")
+            raise InputError(
+                "A depth file has the depth of all frames, so the depth of a part is of no use: leave one out."
+            )
         read = edged(_run(spec, clip, request), clip)
         return _marked(read, known.get(read.depth.provider))
     # Jobs of earlier versions say "depth" where nobody had chosen.
     if reading not in (None, DepthEncoding(), DepthEncoding(convention="depth")):
         raise InputError(
-            f"How a depth file is to be read was given, but there is none, and {spec.title} reads none: name the file,"
-            " or leave that out."
+            f"Settings for reading a depth file were given, but there is no such file, and {spec.title} reads none:"
+            " name the file, or leave those settings out."
         )
     if spec.terms and not accept_licence:
         raise InputError(f"{spec.terms}: accept these terms first, or choose another estimator.")
@@ -225,14 +227,14 @@ def estimate(
 
 
 def _kept(spec: Spec, helper: Spec | None, clip: "Clip", request: Request, again: bool) -> Estimate:
-    """What an estimator makes of a clip, or has made of it before; with a helper's measurements where there is one."""
+    """The depth that an estimator makes of a clip, or has made before; with a helper's measurements if there is one."""
     if helper is not None:
         request = replace(request, metric=partial(_measured, helper, clip, request))
     return cached.kept(_key(spec, helper, clip, request), partial(_run, spec, clip, request), again)
 
 
 def _key(spec: Spec, helper: Spec | None, clip: "Clip", request: Request) -> str:
-    """Under which the depth of a clip by an estimator is kept."""
+    """The key under which an estimator's depth of a clip is cached."""
     settings: dict[str, object] = {
         "focal_px": request.focal_px,
         "key_frames": KEY_FRAMES,
@@ -244,12 +246,12 @@ def _key(spec: Spec, helper: Spec | None, clip: "Clip", request: Request) -> str
 
 
 def _used_weights(spec: Spec, helper: Spec | None) -> tuple[Path, ...]:
-    """The model files that are there of an estimator and its helper."""
+    """The installed model files of an estimator and its helper."""
     return (*_weight_files(spec), *(_weight_files(helper) if helper is not None else []))
 
 
 def _with_detail(spec: Spec, request: Request) -> Request:
-    """The request with full or reduced detail.
+    """The request with the detail resolved to full or reduced.
 
     Raises:
         PluginError: torch, which is asked for a GPU, is broken.
@@ -261,7 +263,7 @@ def _with_detail(spec: Spec, request: Request) -> Request:
 
 
 def _run(spec: Spec, clip: "Clip", request: Request) -> Estimate:
-    """What an estimator makes of a clip.
+    """The depth that an estimator makes of a clip.
 
     Raises:
         PluginError: it fails with an error that is not one of ours, or gives back what is no depth of this clip.
@@ -277,7 +279,7 @@ def _run(spec: Spec, clip: "Clip", request: Request) -> Estimate:
     try:
         _check_made(made, spec, clip)
     except EX4DError as error:
-        raise PluginError(f"{said} gave back what cannot be used: {error}") from error
+        raise PluginError(f"{said} returned something that cannot be used: {error}") from error
     return made
 
 
@@ -314,7 +316,7 @@ def _helper(known: Mapping[str, Spec]) -> Spec | None:
 
 
 def _measured(helper: Spec, clip: "Clip", request: Request) -> Metric:
-    """What a helper measures in the key frames; where it fails, nothing but a note that says why."""
+    """A helper's measurements in the key frames; if it fails, only a note that says why."""
     assert helper.measure is not None
     numbers = key_frames(len(clip.frames))
     request.progress(MEASURING, 0, len(numbers))
@@ -326,7 +328,7 @@ def _measured(helper: Spec, clip: "Clip", request: Request) -> Metric:
 
 
 def _weight_files(spec: Spec) -> list[Path]:
-    """The model files that are there."""
+    """The installed model files."""
     if not spec.parts:
         return []
     root = store.folder()

@@ -86,7 +86,7 @@ def report(clip: "Clip", depth: DepthVideo, progress: Progress = silent) -> Dept
     Args:
         clip: frames of the same size as the depth.
         depth: what to measure.
-        progress: told after each frame.
+        progress: called after each frame.
 
     Raises:
         InputError: clip and depth do not belong together.
@@ -136,10 +136,10 @@ def flicker(
     Args:
         frames: (T,H,W,3) uint8.
         depth: (T,H,W), > 0.
-        progress: told after each frame.
+        progress: called after each frame.
 
     Returns:
-        Both None where there is nothing to compare.
+        Both None if there is nothing to compare.
     """
     flow = optical.Flow()
     total, counted, pixels = 0.0, 0, 0

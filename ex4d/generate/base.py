@@ -1,4 +1,4 @@
-"""What every generator is: its specification, what it is given, and what it gives back. Needs numpy only."""
+"""What every generator is: its specification, its input and its output. Needs numpy only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Generated:
 
     Attributes:
         frames: (T,h,w,3) uint8.
-        settings: what it was really made with, as plain JSON values: with the seed, all that making it again needs.
+        settings: what it was really made with, as plain JSON values; with the seed, all that remaking it needs.
         notes: sentences for the user.
     """
 
@@ -33,16 +33,16 @@ class Generated:
 
 @dataclass(frozen=True)
 class Request:
-    """What a generator is asked for.
+    """The input of a generator.
 
     Attributes:
-        conditioning: T frames as rendered: what is real along the path, its lead-in included, which is cut off of the
-            result later. The rim of its mask is not eroded yet.
-        scene: what it was rendered from; None where only colour and mask are known.
+        conditioning: T rendered frames: what is real along the path, including its lead-in, which is cut off the
+            result later. The edge of its mask is not eroded yet.
+        scene: what it was rendered from; None if only colour and mask are known.
         settings: an instance of the specification's `settings`.
         seed: for everything that is drawn at random.
-        engine: renders the scene where a generator does so itself; None takes the fastest that can run here.
-        as_released: do everything as the EX-4D release does, its peculiarities included.
+        engine: renders the scene if a generator does so itself; None uses the fastest that can run here.
+        as_released: do everything as the EX-4D release does, including its peculiarities.
     """
 
     conditioning: Conditioning
@@ -54,34 +54,34 @@ class Request:
 
 
 class Generator(Protocol):
-    """A generator on one device; what it has loaded stays with it until `unload`."""
+    """A generator on one device; whatever it has loaded stays loaded until `unload`."""
 
     def generate(self, request: Request, progress: Progress) -> Generated:
-        """Make the video. What the source saw need not survive in it: the pipeline puts those pixels back.
+        """Make the video. What the source saw need not survive in it, because the pipeline puts those pixels back.
 
         Args:
-            request: what is asked for.
-            progress: told after each step; raises `Cancelled` to stop.
+            request: what to make.
+            progress: called after each step; raises `Cancelled` to stop.
 
         Raises:
-            InputError: it cannot be made here, or not with these settings.
+            InputError: the video cannot be made here, or not with these settings.
         """
         ...
 
     def unload(self) -> None:
-        """Give back all memory that is held between two requests; the next request loads what it needs again."""
+        """Release all memory that is held between two requests; the next request loads what it needs again."""
         ...
 
 
 @dataclass(frozen=True)
 class OwnFile:
-    """A file that the user may add to a generator's.
+    """A file that the user may add to those of a generator.
 
     Attributes:
         name: what it is, for people.
         place: where it is expected, below the folder of all models.
-        found: name of the file that is there; empty where there is none.
-        problem: a sentence about what is wrong with it; empty where nothing is.
+        found: name of the file that is there; empty if there is none.
+        problem: a sentence about what is wrong with it; empty if nothing is.
     """
 
     name: str
@@ -92,11 +92,11 @@ class OwnFile:
 
 @dataclass(frozen=True)
 class Memory:
-    """What of a GPU's memory a generator needs, in GB of 10^9 bytes.
+    """How much GPU memory a generator needs, in GB of 10^9 bytes.
 
     Attributes:
-        least: it runs with so much.
-        best: from so much on, no weights are copied to the GPU while it works.
+        least: the generator runs with this much.
+        best: with this much or more, no weights are copied to the GPU while it works.
     """
 
     least: Gigabytes = 0.0
@@ -104,34 +104,34 @@ class Memory:
 
 
 def no_memory(settings: Any) -> Memory:
-    """Of a generator that needs no GPU."""
+    """For a generator that needs no GPU."""
     return Memory()
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What there is to know about a generator before its code is imported.
+    """What is known about a generator before its code is imported.
 
     Attributes:
         name: in jobs and on the command line, lower case.
         title: for people, in title case.
-        help: what it is: one sentence without its full stop.
-        settings: class of its settings; `Settings` itself where it has none.
-        make: makes one for a device ("cuda:0", "cuda", "cpu", or "auto" for whatever it can use best); imports what is
-            heavy.
-        several_gpus: `make` also takes several GPUs, as "cuda:0,cuda:1".
-        missing: why it cannot run here, as a sentence; "" where it can. Called with False it imports nothing heavy, so
-            that a server can ask for every client, and may overlook what only an import can tell.
-        rank: "auto" takes the highest that can run here; the default stays behind every generator of ex4d's own.
-        memory: what of a GPU's memory it needs with given settings, for a shot as long as the model takes at once.
-        is_preview: whether its pictures stand in for those of a model; everything made from them says so. They are the
+        help: what it is, in one sentence without a full stop.
+        settings: class of its settings; `Settings` itself if it has none.
+        make: creates one for a device ("cuda:0", "cuda", "cpu", or "auto" for whatever it can use best); imports
+            anything heavy.
+        several_gpus: `make` also accepts several GPUs, as "cuda:0,cuda:1".
+        missing: why it cannot run here, as a sentence; "" if it can. Called with False it imports nothing heavy, so
+            that a server can ask for every client, and may miss what only an import can reveal.
+        rank: "auto" uses the highest that can run here; the default ranks behind every built-in generator.
+        memory: how much GPU memory it needs with given settings, for a shot as long as the model takes at once.
+        is_preview: whether its frames stand in for those of a model; everything made from them says so. They are the
             same with every seed.
         licence: of its weights, for people.
         stride: it works on one frame and then on groups of this many; shots of other lengths are padded.
         parts: model files that it needs.
         convert: rewrites model files so that they load faster and hold no pickles, below the folder of all models;
-            returns sentences for the user. None where there is nothing to rewrite.
-        own_files: looks for files that the user may have added; None where it takes none.
+            returns sentences for the user. None if there is nothing to rewrite.
+        own_files: looks for files that the user may have added; None if it uses none.
     """
 
     name: Word

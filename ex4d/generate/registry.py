@@ -1,4 +1,4 @@
-"""Which generators there are, and choosing one. Other packages add theirs by an entry point, see docs/extending.md."""
+"""The generators that exist, and choosing one. Other packages add theirs by entry points, see docs/extending.md."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ GROUP = "ex4d.generators"
 
 @dataclass(frozen=True)
 class Choice:
-    """The generator that runs, and why not a better one where the choice was left to us.
+    """The generator that runs, and why not a better one if the choice was left to us.
 
     Attributes:
         spec: of the generator.
@@ -32,12 +32,12 @@ class Choice:
 
 
 def generators() -> dict[str, Spec]:
-    """All generators that are installed, by name, best first."""
+    """All installed generators, by name, best first."""
     return plugins.ranked(GROUP, Spec)
 
 
 def missing(spec: Spec, deep: bool) -> str:
-    """Why a generator cannot run here, "" where it can; also where it fails to find out.
+    """Why a generator cannot run here, "" if it can; also if it fails to find out.
 
     Args:
         spec: of the generator.
@@ -50,7 +50,7 @@ def missing(spec: Spec, deep: bool) -> str:
     except (Exception, SystemExit) as error:  # of a package that is not ours
         return f"{spec.title} cannot tell whether it can run here: {type(error).__name__}: {error}"
     if not isinstance(reason, str):
-        return f"{spec.title} cannot tell whether it can run here: it answers {reason!r:.100}, which is no text."
+        return f"{spec.title} cannot tell whether it can run here: it answers {reason!r:.100}, which is not text."
     if not reason:
         try:
             memory(spec, spec.settings())
@@ -60,7 +60,7 @@ def missing(spec: Spec, deep: bool) -> str:
 
 
 def memory(spec: Spec, settings: Settings) -> Memory:
-    """What of a GPU's memory a generator needs with these settings.
+    """How much GPU memory a generator needs with these settings.
 
     Raises:
         PluginError: it cannot tell.
@@ -69,7 +69,7 @@ def memory(spec: Spec, settings: Settings) -> Memory:
 
 
 def own_files(spec: Spec, root: Path) -> tuple[OwnFile, ...]:
-    """The files that a generator takes from the user; `root` is the folder of all models.
+    """The files that a generator accepts from the user; `root` is the folder of all models.
 
     Raises:
         PluginError: it cannot tell.
@@ -105,13 +105,13 @@ def _asked(spec: Spec, said: str, ask: Callable[[], Any], kind: Any) -> Any:
 
 
 def short_of_memory(spec: Spec, given: Mapping[str, Any]) -> str:
-    """Why the GPU's free memory is not enough for a generator, "" where it is; imports torch if it needs a GPU.
+    """Why the GPU's free memory is not enough for a generator, "" if it is; imports torch if it needs a GPU.
 
-    What this process holds counts as free: another generator lets go of it.
+    What this process holds counts as free, because another generator releases it.
 
     Args:
         spec: of the generator.
-        given: settings of it; those that it does not take are refused elsewhere.
+        given: settings of it; those that it does not accept are refused elsewhere.
     """
     try:
         need = memory(spec, build(spec.settings, given)).least
@@ -138,10 +138,10 @@ def choose(wish: str, known: Mapping[str, Spec], options: Mapping[str, Mapping[s
     Args:
         wish: see above.
         known: from `generators`.
-        options: settings by the names of generators, as the memory that one needs depends on them.
+        options: settings by the names of generators, because the memory that one needs depends on them.
 
     Raises:
-        InputError: there is none of this name, or it cannot run here.
+        InputError: there is none with this name, or it cannot run here.
     """
     if wish != AUTO:
         if wish not in known:
@@ -175,7 +175,7 @@ def _why(spec: Spec, better: Sequence[Spec], reasons: Sequence[tuple[str, str]])
 
 
 def check_options(options: Mapping[str, Mapping[str, Any]], known: Mapping[str, Spec]) -> None:
-    """Refuse settings that the generators of this machine do not take.
+    """Refuse settings that the generators of this machine do not accept.
 
     Args:
         options: settings by the names of the generators that they are for; others than the known ones pass, as they may
@@ -183,7 +183,7 @@ def check_options(options: Mapping[str, Mapping[str, Any]], known: Mapping[str, 
         known: see `generators`.
 
     Raises:
-        InputError: an unknown setting, or a value that it does not take.
+        InputError: an unknown setting, or a value that it does not accept.
     """
     for name, given in options.items():
         if name in known:

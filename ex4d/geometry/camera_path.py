@@ -1,4 +1,4 @@
-"""Camera paths: one camera a frame, and the file that holds them."""
+"""Camera paths: one camera per frame, and the file that holds them."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ MOST_PIXELS_A_SIDE = 16384
 
 @dataclass(frozen=True)
 class CameraPath:
-    """One camera a frame.
+    """One camera per frame.
 
     Attributes:
         camera_to_world: (T,4,4) float64, OpenCV axes; world is the source camera of frame 0.
@@ -54,7 +54,7 @@ class CameraPath:
         return replace(self, camera_to_world=self.camera_to_world[first:], intrinsics=self.intrinsics[first:])
 
     def in_size(self, width: int, height: int) -> "CameraPath":
-        """The same cameras with a picture of another size in pixels; one of another aspect is squeezed."""
+        """The same cameras with a picture of another size in pixels; a picture of another aspect is squeezed."""
         scale = np.diag([width / self.width, height / self.height, 1.0])
         return CameraPath(self.camera_to_world, scale @ self.intrinsics, width, height)
 
@@ -66,7 +66,7 @@ def stereo(cameras: CameraPath, eye_distance: float) -> tuple[CameraPath, Camera
         InputError: the distance is not a positive number.
     """
     if not (np.isfinite(eye_distance) and eye_distance > 0):
-        raise InputError(f"The distance of the eyes must be a positive number, not {eye_distance}.")
+        raise InputError(f"The eye distance must be a positive number, not {eye_distance}.")
     paths = []
     for side in (-0.5, 0.5):
         poses = cameras.camera_to_world.copy()
@@ -76,7 +76,7 @@ def stereo(cameras: CameraPath, eye_distance: float) -> tuple[CameraPath, Camera
 
 
 def save(path: Path, cameras: CameraPath) -> None:
-    """Write a camera file; all or nothing. The same path gives the same bytes, and `load` the same path to the bit.
+    """Write a camera file; all or nothing. The same path gives the same bytes, and `load` returns it bit for bit.
 
     Keys: `camera_to_world` (T,4,4), and its inverse `extrinsics` (T,4,4) world-to-camera for other programs;
     `intrinsics` (T,3,3); `width` and `height` of the picture.
@@ -97,13 +97,13 @@ def save(path: Path, cameras: CameraPath) -> None:
 
 
 def load(path: Path, frames: int, width: int, height: int) -> CameraPath:
-    """Read a file of `save` for a clip of `frames` frames of `width` x `height` pixels.
+    """Read a file written by `save`, for a clip of `frames` frames of `width` x `height` pixels.
 
     `ex4d.cameras` reads what other tools write.
 
-    Keys: `extrinsics` (T,4,4) world-to-camera or `camera_to_world` (T,4,4), OpenCV axes, the second being read where
-    there are both; `intrinsics` (3,3) or (T,3,3) in pixels; optional `width` and `height` of the picture, the clip's
-    where they are missing.
+    Keys: `extrinsics` (T,4,4) world-to-camera or `camera_to_world` (T,4,4), OpenCV axes, the second being read if
+    both are present; `intrinsics` (3,3) or (T,3,3) in pixels; optional `width` and `height` of the picture, the clip's
+    if they are missing.
 
     Raises:
         InputError: not an .npz file, a key is missing, or a value cannot be used; names which and why.
@@ -118,14 +118,14 @@ def load(path: Path, frames: int, width: int, height: int) -> CameraPath:
 
 
 def size_of(arrays: Arrays) -> tuple[int, int] | None:
-    """Width and height of the picture that a camera file is for; None where it does not say.
+    """Width and height of the picture that a camera file is for; None if it does not say.
 
     Raises:
-        InputError: they are no whole numbers.
+        InputError: they are not integers.
     """
     if not {"width", "height"} <= set(arrays.headers):
         return None
     size = [arrays.headers[key] for key in ("width", "height")]
     if any(s.shape != () or s.dtype.kind not in "iu" for s in size):
-        raise InputError(f"width and height in {arrays.path} must be single whole numbers.")
+        raise InputError(f"width and height in {arrays.path} must be single integers.")
     return int(arrays.read("width")), int(arrays.read("height"))

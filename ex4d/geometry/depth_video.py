@@ -1,4 +1,4 @@
-"""Depth of every frame of a clip, and the file in which the project keeps it. Needs numpy only."""
+"""Depth of every frame of a clip, and the project's own file format for it. Needs numpy only."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,10 +23,10 @@ class DepthVideo:
 
     Attributes:
         depth: (T,H,W) float32, finite, > 0, in the unit of the provider.
-        intrinsics: (T,3,3) float64 in pixels of (H, W), pixel centres at +0.5; (3,3) is taken for all frames.
+        intrinsics: (T,3,3) float64 in pixels of (H, W), pixel centres at +0.5; (3,3) is used for all frames.
         provider: where the depth comes from, a short name.
         notes: sentences about what was assumed or changed, for the user.
-        repaired: part of the values, 0 to 1, that were no distances and took a neighbour's.
+        repaired: share of the values, 0 to 1, that were not distances and were given a neighbour's.
         is_guess: whether the distances were guessed without a depth model.
     """
 
@@ -45,13 +45,13 @@ class DepthVideo:
 
 
 def save_depth(path: Path, depth: DepthVideo, *, packed: bool = False, **about: NDArray | str) -> None:
-    """Write .npz with the fields of `DepthVideo` and what else is to be told `about` it; all or nothing.
+    """Write an .npz with the fields of `DepthVideo` and whatever else there is to say `about` it; all or nothing.
 
     Args:
         path: of the file.
         depth: what to write.
         packed: as `ex4d.geometry.packed_depth` does, in a fifth of the space or less, with that relative error, which
-            the file tells as `relative_error`; else as float32, which other tools read too.
+            the file records as `relative_error`; otherwise as float32, which other tools can read too.
         about: further arrays and texts.
 
     Raises:
@@ -82,7 +82,7 @@ def _packed(depth: NDArray[np.float32]) -> dict[str, NDArray]:
 
 
 class DepthFile:
-    """What `save_depth` wrote, opened: everything but the distances, which are read by ranges of frames.
+    """What `save_depth` wrote, opened: everything but the distances, which are read in ranges of frames.
 
     Attributes:
         shape: (T, H, W).
@@ -113,7 +113,7 @@ class DepthFile:
         """Distances (H,W) float32 of the frames start ... stop - 1, one at a time; no other frame is read.
 
         Raises:
-            InputError: damaged or cut off; ranges outside of the file are refused.
+            InputError: damaged or truncated; ranges outside the file are refused.
         """
         count = self.shape[0]
         if not 0 <= start <= stop <= count:
@@ -127,13 +127,13 @@ class DepthFile:
         """Distances of the frames start ... stop - 1, (stop - start, H, W) float32; no other frame is read.
 
         Raises:
-            InputError: damaged or cut off, or more than may be read at once; ranges outside of the file are refused.
+            InputError: damaged or truncated, or more than may be read at once; ranges outside the file are refused.
         """
         _count, height, width = self.shape
         if (size := (stop - start) * height * width * 4) > LIMIT_BYTES:
             raise InputError(
-                f"{stop - start} frames of {self._arrays.path} are {size / 2**30:.0f} GB, which is too much: the file"
-                " is damaged or too large; split it."
+                f"{stop - start} frames of {self._arrays.path} are {size / 2**30:.0f} GB, which is too much: the"
+                " file is damaged, or too large and has to be split."
             )
         depth = np.empty((max(0, stop - start), height, width), np.float32)
         for into, frame in zip(depth, self.each(start, stop), strict=True):
@@ -142,7 +142,7 @@ class DepthFile:
 
 
 class PackedFrames:
-    """The distances of an opened file that `save_depth` has packed, as they are.
+    """The distances of an opened file that `save_depth` has packed, unchanged.
 
     Attributes:
         shape: (T, H, W).
@@ -169,7 +169,7 @@ class PackedFrames:
         """The frames start ... stop - 1, (H,W) float32 each; whether they are distances is not looked at.
 
         Raises:
-            InputError: damaged or cut off.
+            InputError: damaged or truncated.
         """
         _count, height, width = self.shape
         begin = 0 if start == 0 else int(self._ends[start - 1])
@@ -193,7 +193,7 @@ def open_depth(path: Path) -> Iterator[DepthFile]:
 
 
 def load_depth_npz(path: Path) -> DepthVideo:
-    """What `save_depth` wrote, whole and as it is; needs numpy only.
+    """What `save_depth` wrote, complete and unchanged; needs numpy only.
 
     Raises:
         InputError: missing, damaged, or without one of its arrays.
@@ -204,7 +204,7 @@ def load_depth_npz(path: Path) -> DepthVideo:
 
 
 def flag(arrays: Arrays, key: str) -> bool:
-    """A single truth value; False where it is missing, as in files of older versions."""
+    """A single truth value; False if it is missing, as in files of older versions."""
     header = arrays.headers.get(key)
     return header is not None and header.shape == () and header.dtype.kind == "b" and bool(arrays.read(key))
 

@@ -51,7 +51,7 @@ def through(points: NDArray[np.float64], up: NDArray[np.float64]) -> Plane:
     middle = points.mean(0)
     _, extent, axes = np.linalg.svd(points - middle, full_matrices=False)
     if extent[1] <= STRAIGHT * extent[0]:
-        raise InputError("The points lie in a line: choose three that make a triangle.")
+        raise InputError("The points are in a line: choose three that form a triangle.")
     normal = axes[2] if axes[2] @ up > 0 else -axes[2]
     return Plane(middle, normal)
 

@@ -1,4 +1,4 @@
-"""The depth watertight mesh (DW-Mesh) of EX-4D: one vertex a pixel, closed behind by a shell.
+"""The depth watertight mesh (DW-Mesh) of EX-4D: one vertex per pixel, closed behind by a shell.
 
 This module needs numpy only, so that Blender can use it. `ex4d.render` draws the same mesh without
 ever building its vertices.
@@ -18,15 +18,15 @@ RELEASE_SHELL = 100.0
 """Depth of the shell in the release, although its depth goes up to 10000 (recon.py)."""
 
 SHELL_FACTOR = 1.05
-"""Our shell stands this much behind the farthest depth of the whole shot."""
+"""Our shell is this much farther away than the farthest depth of the whole shot."""
 
 
 @dataclass(frozen=True)
 class DWMesh:
     """A mesh of constant topology that changes every frame.
 
-    Vertex `row * width + column` belongs to the pixel (row, column) and stands at that pixel's depth.
-    The outermost rows and columns stand at the depth `shell`, and two faces close the box behind.
+    Vertex `row * width + column` belongs to the pixel (row, column) and lies at that pixel's depth.
+    The outermost rows and columns lie at the depth `shell`, and two faces close the box behind.
 
     Attributes:
         depth: (T,H,W) float32, along the optical axis, the border already at the shell.
@@ -34,9 +34,9 @@ class DWMesh:
         source_to_world: (T,4,4) float64, pose of the source camera; the identity when it stands still.
         shell: depth of the shell.
         border_is_real: whether the border can count as seen, as in the release; ours never does.
-        occlusion: which faces are no surface.
+        occlusion: which faces are not part of a surface.
         left_out: (T,H,W) vertices that never count as seen, such as those of what moves; None leaves out none.
-        see_through: whether faces that bridge an occlusion are not there, in place of hiding what is behind them: those
+        see_through: whether faces that bridge an occlusion are absent, instead of hiding what is behind them: those
             of which no corner counts as seen.
     """
 
@@ -61,11 +61,11 @@ class DWMesh:
 
         Args:
             source: depth and lens.
-            source_to_world: (T,4,4) pose of the source camera a frame; it stands still when None.
+            source_to_world: (T,4,4) pose of the source camera per frame; it stands still if None.
             release_compat: shell at 100, and vertices half a pixel up and left, as released.
-            occlusion: the filter; None takes the release's in compat mode and else the default.
-            shell: depth of the shell where `source` is a part of a shot; None takes `shell_behind` what it holds, and
-                compat mode always 100.
+            occlusion: the filter; None uses the release's in compat mode and the default otherwise.
+            shell: depth of the shell if `source` is a part of a shot; None uses `shell_behind` of what it holds, and
+                compat mode always uses 100.
 
         Raises:
             InputError: a picture of fewer than 3x3 pixels, or poses that do not fit.
@@ -92,7 +92,7 @@ class DWMesh:
 
     @staticmethod
     def shell_behind(farthest: float) -> float:
-        """Depth of the shell of a shot whose greatest distance is this."""
+        """Depth of the shell of a shot with this greatest distance."""
         return farthest * SHELL_FACTOR
 
     def __len__(self) -> int:
@@ -125,7 +125,7 @@ class DWMesh:
     def faces(self) -> NDArray[np.int32]:
         """Vertex numbers (F,3) of the faces, the same in every frame; F = 2(H-1)(W-1) + 2.
 
-        Two faces a quad, in the order of `ex4d.render`'s triangle ids; the last two close the shell.
+        Two faces per quad, in the order of `ex4d.render`'s triangle ids; the last two close the shell.
         Wound as released: normals point away from the source camera, out of the closed box.
         """
         return grid_faces(self.height, self.width)

@@ -1,7 +1,7 @@
 """Depth packed for files: a frame at a time, with a known error. Needs numpy only.
 
 A float32 keeps as many bits of its mantissa as are asked for, rounded to nearest. That is a logarithmic scale in all
-but name, so the error is relative, the same for near and far; and it takes whole numbers only, so that every machine
+but name, so the error is relative, the same for near and far; and it takes integers only, so that every machine
 unpacks the same bits. What is left of a smooth picture after the difference to the left and upper neighbours is small,
 and zlib packs it well.
 """

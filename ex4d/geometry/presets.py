@@ -46,7 +46,7 @@ FARTHEST = 10.0
 
 
 def pivot_distance(mesh_depth_of_frame_0: NDArray) -> float:
-    """Distance from the source camera to the point that presets turn about, in the depth's unit.
+    """Distance from the source camera to the point that presets turn around, in the depth's unit.
 
     The release's radius: the smallest depth of the mesh in frame 0, whose border is at the shell, plus 0.15
     (recon.py).
@@ -175,7 +175,7 @@ def preset(
 
     Presets of `STRAIGHT` look straight ahead all the time; all others turn so that the pivot stays where the source
     camera sees it in the picture. A dolly zoom changes the lens so that what is as far as the pivot keeps its size.
-    Each frame is relative to the source camera of that frame, `source_to_world` (T,4,4), None where it stands still:
+    Each frame is relative to the source camera of that frame, `source_to_world` (T,4,4), None if it stands still:
     where the clip was shot walking, the preset walks.
 
     The pivot is on the axis of each frame's source camera, `radius` away. With `pivot` (3,) it is that point of the
@@ -232,7 +232,7 @@ def hand_held(frames: int, radius: float, strength: float, seed: int) -> NDArray
         InputError: a strength that is negative or above 45 degrees.
     """
     if not 0 <= strength <= 45:
-        raise InputError(f"A hand-held camera turns by 0 to 45 degrees, not {strength}.")
+        raise InputError(f"The hand-held sway must be 0 to 45 degrees, not {strength}.")
     random = np.random.default_rng(seed)
     phases = random.uniform(0, 2 * np.pi, (len(SHAKE_AXES), len(SHAKE_PERIODS)))
     periods = np.array(SHAKE_PERIODS) * random.uniform(0.85, 1.15, phases.shape)

@@ -41,11 +41,11 @@ def look_at(eye: NDArray, target: NDArray) -> NDArray[np.float64]:
     eye, target = np.asarray(eye, np.float64), np.asarray(target, np.float64)
     forward = target - eye
     if not np.linalg.norm(forward) > 1e-9:
-        raise InputError("The camera stands on its target: move one of them.")
+        raise InputError("The camera is at the position of its target: move one of them.")
     forward /= np.linalg.norm(forward)
     right = np.cross([0.0, 1.0, 0.0], forward)
     if not np.linalg.norm(right) > 1e-9:
-        raise InputError("The camera looks straight up or down, where upright has no meaning: move it a little.")
+        raise InputError("The camera looks straight up or down, where upright is undefined: move it a little.")
     right /= np.linalg.norm(right)
     pose = np.eye(4)
     pose[:3, 0], pose[:3, 1], pose[:3, 2], pose[:3, 3] = right, np.cross(forward, right), forward, eye
@@ -66,7 +66,7 @@ def check(poses: NDArray, frames: int | None = None, name: str = "extrinsics") -
     poses = np.asarray(poses)
     count = "T" if frames is None else frames
     if poses.ndim != 3 or poses.shape[1:] != (4, 4) or poses.dtype.kind not in "fiu" or len(poses) == 0:
-        raise InputError(f"{name} must have the shape ({count}, 4, 4), one matrix a frame, not {poses.shape}.")
+        raise InputError(f"{name} must have the shape ({count}, 4, 4), one matrix per frame, not {poses.shape}.")
     if frames is not None and len(poses) != frames:
         raise InputError(
             f"{name} holds {len(poses)} poses but the clip has {frames} frames: give one pose for each frame."
@@ -107,7 +107,7 @@ def read(arrays: Arrays, frames: int | None = None) -> NDArray[np.float64]:
     if not keys & {"camera_to_world", "extrinsics"}:
         raise InputError(
             f"The camera file {path} has neither camera_to_world nor extrinsics: it needs one of them, (T,4,4) with"
-            " one matrix a frame."
+            " one matrix per frame."
         )
     if "camera_to_world" not in keys:
         return inverse(check(completed(arrays.read("extrinsics")), frames, f"extrinsics in {path}"))

@@ -7,7 +7,7 @@ from ex4d.errors import InputError
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5750"
 EVERYWHERE = "0.0.0.0"
-"""Where a server listens to be reached by every network of its machine; nobody can connect to it."""
+"""The address at which a server listens on every network of its machine; nobody can connect to it."""
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -39,7 +39,7 @@ def parse_own_address(address: str) -> tuple[str, int]:
 
 
 def is_numeric(host: str) -> bool:
-    """Whether a host is an IPv4 address, and no name that has to be looked up."""
+    """Whether a host is an IPv4 address, rather than a name that has to be looked up."""
     try:
         ipaddress.IPv4Address(host)
     except ValueError:

@@ -6,7 +6,7 @@
     last = client.wait(job_id)                # from a script
 
 Needs zmq and msgpack, and no threads but one that looks up the name of another machine. When the connection is lost it
-is built anew from nothing: fresh sockets, hello, then for each job either the submission again or the events since the
+is rebuilt from scratch: fresh sockets, hello, then for each job either the submission again or the events since the
 last one seen.
 
 Everything is encrypted for one server: that of this user, whose key is in its state folder (`ex4d.jobs.keys`), or one
@@ -69,51 +69,51 @@ from ex4d.pipeline.requests import Job, blobs_of, job_hash
 from ex4d.plain import Tagged, from_plain, to_plain
 
 ServerInfo = Welcome
-"""What the server said of itself: version, protocol, capabilities.generators, limits."""
+"""What the server said about itself: version, protocol, capabilities.generators, limits."""
 
 HELLO_SECONDS = 3.0
-"""Without a welcome for so long, the server does not answer."""
+"""After this long without a welcome, the server counts as not answering."""
 PING_SECONDS, SILENCE_SECONDS = 2.0, 8.0
 PATIENCE_SECONDS = 15.0
-"""`wait` gives up on a server that does not answer for so long."""
+"""`wait` gives up on a server that has not answered for this long."""
 SENDING_TRIES = 2
 """A file that arrives damaged is sent again this many times in all."""
 SMALL_BYTES = 256 * 1024
-"""Files up to this size go over the socket in one piece also where the server sees the same disk."""
+"""Files up to this size go over the socket in one piece even if the server sees the same disk."""
 WORTH_SECONDS = 2.0
-"""A proxy is worth showing where the result takes longer than this."""
+"""A proxy is worth showing if the result takes longer than this."""
 LABEL = 100
 """Letters of a name that are told to the user's other programs."""
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
 class Client:
-    """One server, seen from here. Make it, then call `poll` again and again.
+    """One server, seen from here. Create it, then call `poll` again and again.
 
     Args:
         address: "tcp://127.0.0.1:5750", or that of a server in the user's list.
-        downloads: folder for results; each job gets a folder of its own in it.
-        same_disk: let the server copy files itself where it sees the same disk; else all goes over the socket.
-        state: state folder of the server, for where the user's registry does not know the address.
+        downloads: folder for results; each job gets its own folder in it.
+        same_disk: let the server copy files itself if it sees the same disk; otherwise everything goes over the socket.
+        state: state folder of the server, in case the user's registry does not know the address.
         known: the server on another machine; None looks for the address in the user's registry, then in the list.
-        proxies: where a take comes over a slow link, fetch its small movie first, see `JobUpdate.proxy`.
+        proxies: if a take comes over a slow link, fetch its small movie first, see `JobUpdate.proxy`.
         clock: monotonic seconds.
 
     Attributes:
-        status: "refused" means that the server answers but does not want this client, or that it is not this user's;
+        status: "refused" means that the server answers but does not accept this client, or that it is not this user's;
             no job is sent then.
-        problem: a sentence for the user, "" if there is none; a server that is "ready" may not let files through.
-        server: what the server said of itself, once it has.
-        known: the server of the user's list that this is; None for one of this machine.
-        occupied: somebody listens at the address and has not said a word of ours: another program, another user's
+        problem: a sentence for the user, "" if there is none; a "ready" server may still not let files through.
+        server: what the server said about itself, once it has.
+        known: the server of the user's list that this is; None for one on this machine.
+        occupied: something listens at the address and has not spoken our protocol: another program, another user's
             server, or one that hangs.
         unloaded: the answer to the last `unload`; None until it comes.
         queue: the answer to the last `ask_queue`; None until it comes.
-        trouble: a sentence about a server that is "ready" and cannot do its work now, as of a full disk; else "".
-        refusal: why the server did not do what was asked last about a job that is not looked after here; "" if it did.
+        trouble: a sentence about a "ready" server that cannot do its work now, such as for a full disk; else "".
+        refusal: why the server refused the last request about a job that is not looked after here; "" if it did not.
 
     Raises:
-        InputError: the address is none that can be connected to, or ZeroMQ cannot encrypt here.
+        InputError: the address is not one that can be connected to, or ZeroMQ cannot encrypt here.
     """
 
     def __init__(
@@ -131,7 +131,7 @@ class Client:
         host, port = parse_address(address)
         if port == 0 or host == EVERYWHERE:
             raise InputError(
-                f"{address} is where a server listens, but no address to connect to: write its port, and its own"
+                f"{address} is an address to listen on, not one to connect to: write the server's port, and its own"
                 " address or name."
             )
         self.status: Literal["connecting", "ready", "unreachable", "refused"] = "connecting"
@@ -157,7 +157,7 @@ class Client:
 
     @property
     def lacks_admission(self) -> bool:
-        """The server is there and does not let this key in, or not any more."""
+        """The server is there and does not let this key in, or no longer does."""
         return self._connection.not_admitted
 
     # -- what callers use
@@ -171,12 +171,12 @@ class Client:
         file: str = "",
         shot: str = "",
     ) -> str:
-        """Hand a job over; returns its id at once.
+        """Submit a job; returns its id at once.
 
         Args:
             job: what to do.
             files: where the content of each blob in it is on this machine, by sha256.
-            job_id: one that was made earlier, to submit the same job once more; None makes a new one.
+            job_id: one that was made earlier, to submit the same job again; None makes a new one.
             file, shot: what it is for, for the user's other programs: name of a .blend, and of a shot in it.
 
         Raises:
@@ -190,12 +190,12 @@ class Client:
         number = len(blobs_of(job))
         if number > JOB_FILES:
             raise InputError(
-                f"This range needs {number} pictures, and {JOB_FILES} at most can be sent in one job:"
-                " use fewer frames, or make a video of them."
+                f"This range needs {number} images, and at most {JOB_FILES} can be sent in one job: use fewer"
+                " frames, or make a video from them."
             )
         if lacking := [blob.name for blob in blobs_of(job) if blob.sha256 not in files]:
             raise InputError(
-                f"The job names the file {lacking[0]}, but it was not given: pass its place on this machine."
+                f"The job names the file {lacking[0]}, but it was not given: pass its path on this machine."
             )
         submit = Submit(job_id or str(uuid.uuid4()), job_hash(job), job, file[:LABEL], shot[:LABEL])
         try:
@@ -204,8 +204,8 @@ class Client:
             if number < 100:  # then it is not the files
                 raise
             raise InputError(
-                f"{number} pictures with such long names are too many for one job: use fewer frames, shorter names, or"
-                " make a video of them."
+                f"{number} images with such long names are too many for one job: use fewer frames, shorter names,"
+                " or make a video from them."
             ) from None
         self._track(Tracked(JobUpdate(submit.job_id, "uploading"), submit, files))
         return submit.job_id
@@ -223,16 +223,16 @@ class Client:
     def cancel(self, job_id: str) -> None:
         """Ask the server to stop a job.
 
-        A result that was finished first is kept: the job ends as done. Only while its files are on their way here
+        A result that was finished first is kept, and the job ends as done. Only while its files are in transit
         does it end at once as cancelled; they stay on the server, and `follow` fetches them.
-        While the server cannot be reached the job counts as cancelled at once, and it is told when it is back.
+        While the server cannot be reached the job counts as cancelled at once, and the server is told when it is back.
         """
         tracked = self._jobs.get(job_id)
         if tracked is None or tracked.update.ended:
             return
         if tracked.results:
             tracked.results.discard()
-            message = "The result was finished already: it stays on the server, and following the job fetches it."
+            message = "The result was already finished: it stays on the server, and following the job downloads it."
             self._end(tracked, "cancelled", message)
             return
         tracked.cancelled = True
@@ -244,15 +244,15 @@ class Client:
 
     @property
     def cancelling(self) -> frozenset[str]:
-        """Ids of jobs that are to be cancelled and of whose end the server has not said anything yet."""
+        """Ids of jobs that are to be cancelled and whose end the server has not confirmed yet."""
         return frozenset(self._to_cancel)
 
     def put_first(self, job_id: str, *, of_all: bool = False) -> None:
-        """Ask that a waiting job comes before the others of this key; `of_all`: before those of everybody, which only
-        programs of the server's own user may ask. What speaks against it is in `refusal`.
+        """Ask for a waiting job to come before the others of this key; `of_all`: before everybody's, which only
+        programs of the server's own user may ask for. Objections are in `refusal`.
 
         Raises:
-            ProtocolError: this is no job's id.
+            ProtocolError: this is not a job id.
             ServerError: the server cannot be reached.
         """
         self._ask_about(from_plain(First, {"kind": "first", "job_id": job_id, "of_all": of_all}, "first"))
@@ -293,17 +293,17 @@ class Client:
         self._send(Unload())
 
     def ask_queue(self) -> None:
-        """Ask who waits for what; `queue` is the answer, some time later."""
+        """Ask who waits for what; the answer arrives in `queue` some time later."""
         self.queue = None
         self._send(AskQueue())
 
     def look(self, look: Look) -> bool:
-        """Ask which pixels are real from a camera; what was seen is in `take_views` when it has come.
+        """Ask which pixels are real from a camera; the answer arrives in `take_views`.
 
-        Nothing is kept or sent again: where the connection is lost, or another look takes its turn, no answer comes.
+        Nothing is kept or sent again: if the connection is lost, or another look replaces this one, no answer comes.
 
         Returns:
-            Whether it was sent: only a server that has answered gets it.
+            Whether it was sent; only a server that has answered gets it.
         """
         if self.status != "ready":
             return False
@@ -311,13 +311,13 @@ class Client:
         return True
 
     def take_views(self) -> list[Seen | Unseen]:
-        """What has come of looks since the last call."""
+        """The answers to looks since the last call."""
         views, self._views = self._views, []
         return views
 
     @property
     def moving(self) -> bool:
-        """Files are going over the socket: who polls more often now gets them sooner (`limits.MOVING_BUDGET_S`)."""
+        """Files are going over the socket; polling more often gets them sooner (`limits.MOVING_BUDGET_S`)."""
         return any(not transfer.ticketed for _, transfer in self._connection.asked)
 
     def poll(self, budget: float = 0.004) -> list[JobUpdate]:
@@ -362,11 +362,11 @@ class Client:
             if self.status == "refused" or now - answered > PATIENCE_SECONDS:
                 raise ServerError(self.problem)
             if timeout is not None and now - began > timeout:
-                raise ServerError(f"The job did not end within {timeout:g} s: it goes on on the server.")
+                raise ServerError(f"The job did not end within {timeout:g} s: it continues on the server.")
             self._sleep_until_readable(50)
 
     def close(self) -> None:
-        """Close the sockets and files; jobs go on on the server."""
+        """Close the sockets and files; jobs continue on the server."""
         if self._context.closed:
             return
         for tracked in self._jobs.values():
@@ -387,7 +387,7 @@ class Client:
         return Link(self._context, self._host, self._port, keys, self._clock())
 
     def _find_keys(self) -> tuple[ClientKeys | None, str]:
-        """The keys for the server at this address, looked up anew, or why there are none."""
+        """The keys for the server at this address, looked up again, or why there are none."""
         try:
             if not self._given:
                 state = find_state(self._address) or self._state
@@ -402,7 +402,7 @@ class Client:
 
     @property
     def _verdict(self) -> str:
-        """Why there is no talking to whoever listens there, in a sentence; "" where nothing speaks against it."""
+        """Why the client does not talk to whoever listens there, in a sentence; "" where nothing speaks against it."""
         if self._connection.not_admitted:
             return refusals.not_admitted(self._address, self.known)
         if self._connection.is_another:
@@ -410,7 +410,7 @@ class Client:
         return self._no_keys
 
     def _turn_away(self) -> None:
-        """Whoever listens there is not this user's server. It is looked again now and then whether that has changed."""
+        """Whoever listens there is not this user's server. The client checks now and then whether that has changed."""
         link = self._connection
         if self._find_keys()[0] not in (None, link.keys):
             self._connection.close()  # our server has been started meanwhile
@@ -450,7 +450,7 @@ class Client:
             self._ask_about_the_silent(now)
 
     def _look_after_files(self, now: float) -> None:
-        """Say so where a firewall lets the control socket through and not the one for files."""
+        """Say so if a firewall lets the control socket through but not the one for files."""
         link = self._connection
         blocked = bool(link.asked) and not link.files_reached and now - link.files_began > HELLO_SECONDS
         problem = refusals.no_files(self._address, link.files_port, self.known) if blocked else ""
@@ -529,7 +529,7 @@ class Client:
             self._introduce(tracked)
 
     def _introduce(self, tracked: Tracked) -> None:
-        """Tell the server of a job, after each hello and whenever it has all files."""
+        """Tell the server about a job, after each hello and whenever the server has all its files."""
         job_id = tracked.update.job_id
         if tracked.submit:
             tracked.drop_uploads()
@@ -625,7 +625,7 @@ class Client:
         elif tracked.cancelled:
             self._end(tracked, "cancelled")
         elif not tracked.submit:
-            message = "The server does not know this job (its state folder may be another now): start the job again."
+            message = "The server does not know this job (its state folder may have changed): start the job again."
             self._end(tracked, "failed", message)
 
     def _event(self, tracked: Tracked, event: Event) -> None:
@@ -686,7 +686,7 @@ class Client:
             self._ask(tracked, upload, Put(blob.sha256, blob.size, offset), data)
 
     def _ticket(self, path: Path) -> str:
-        """A ticket for a path; empty where there is no exchange, or it cannot be used any more."""
+        """A ticket for a path; empty if there is no exchange, or it cannot be used any more."""
         try:
             return self._exchange.ticket(path) if self._exchange else ""
         except OSError:
@@ -707,7 +707,7 @@ class Client:
             tracked.results.discard()
             what = "check that its folder can be written and that the disk has room, then start the job again"
         else:
-            what = "check that it is where it was, then open the clip again"
+            what = "check that it is still there, then open the clip again"
         self._end(tracked, "failed", f"The file {name} could not be read or written ({error.strerror}): {what}.")
 
     def _bulk(self, frames: list[zmq.Frame]) -> None:
@@ -792,7 +792,7 @@ class Client:
         self._emit(tracked, stage="download", step=held, steps=size, rate=None, eta_s=left)
 
     def _fetch(self, tracked: Tracked, results: Results) -> bool:
-        """One thing of the download: check what is there, ask for a chunk, or end when every file is here."""
+        """One step of the download: check what is there, ask for a chunk, or end when every file has arrived."""
         if tracked.proxy is not None and self._fetch_proxy(tracked, tracked.proxy, results):
             return True
         download = results.current(copy_parts=self._exchange is None)
@@ -849,7 +849,7 @@ def _wants_chunk(transfer: Upload | Download) -> bool:
 
 
 def _superseded(update: JobUpdate, later: JobUpdate | None) -> bool:
-    """Only bytes were moved between the two: the later one says it all."""
+    """Only bytes were moved between the two, so the later one is enough."""
     same = later is not None and (update.job_id, update.state, update.stage) == (
         later.job_id,
         later.state,

@@ -13,7 +13,7 @@ ProtocolError = PlainError
 
 
 class TooLargeError(ProtocolError):
-    """A message that names more than one control frame holds."""
+    """A message that names more than a control frame can hold."""
 
 
 def encode(message: Any) -> bytes:
@@ -72,5 +72,5 @@ def decode(frame: bytes, allowed: Sequence[type]) -> Any:
 
 
 def sentence(message: object) -> str:
-    """Any text as a `Text` field takes it, and as Blender shows it, which ends a text at a NUL."""
+    """Any text as a `Text` field accepts it, and as Blender shows it, which ends a text at a NUL."""
     return str(message).encode(errors="replace").decode().replace("\0", "\ufffd")[:2000]

@@ -42,31 +42,31 @@ class KnownServer:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(NAME, self.name):
             raise InputError(
-                "The name of a server begins with a letter or digit, and has 40 letters, digits, spaces, dots and"
-                " hyphens at most."
+                "The name of a server begins with a letter or digit, and has at most 40 letters, digits, spaces,"
+                " dots and hyphens."
             )
         host, port = parse_address(self.address)
         if not port or host == EVERYWHERE:
-            raise InputError(f"{self.address} is where a server listens, but no address to connect to.")
+            raise InputError(f"{self.address} is an address to listen on, not one to connect to.")
 
     @property
     def keys(self) -> ClientKeys:
-        """With which this user talks to it, see `own_pair`."""
+        """The key pair with which this user talks to it, see `own_pair`."""
         return ClientKeys(self.key, own_pair())
 
     def to_file(self) -> str:
-        """The server file, as text: what whoever is to use the server imports."""
+        """The server file, as text, for whoever is to use the server to import."""
         plain = {"ex4d_server": self.name, "address": self.address, "key": shown_key(self.key)}
         return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
 
 
 def folder() -> Path:
-    """Where all of this is. Nothing is made."""
+    """The folder of all of this. Nothing is created."""
     return config_folder() / "hosts"
 
 
 def own_pair() -> KeyPair:
-    """This user's key pair for servers on other machines; made where there is none yet.
+    """This user's key pair for servers on other machines; created if there is none yet.
 
     Raises:
         InputError: others can read it, it cannot be read or made, or ZeroMQ cannot encrypt here.
@@ -75,7 +75,7 @@ def own_pair() -> KeyPair:
     try:
         if not path.exists():
             write_pair(path, KeyPair.new())
-        return read_pair(path, "press Copy My Key again, and send the new key to whoever looks after your servers")
+        return read_pair(path, "press Copy My Key again, and send the new key to your servers' administrator")
     except OSError as error:
         raise InputError(f"{path} cannot be read or written ({error.strerror}).") from error
 
@@ -101,7 +101,7 @@ def known() -> tuple[KnownServer, ...]:
 
 
 def find(name: str) -> KnownServer:
-    """The server of a name.
+    """The server with this name.
 
     Raises:
         InputError: there is none in the list, or see `known`.
@@ -116,7 +116,7 @@ def find(name: str) -> KnownServer:
 
 
 def at(address: str) -> KnownServer | None:
-    """The server at an address; None where the list has none there.
+    """The server at an address; None if the list has none there.
 
     Raises:
         InputError: see `known`.
@@ -125,7 +125,7 @@ def at(address: str) -> KnownServer | None:
 
 
 def read_file(text: str | bytes) -> KnownServer:
-    """What a server file says.
+    """The content of a server file.
 
     Raises:
         InputError: it is no server file.
@@ -136,12 +136,13 @@ def read_file(text: str | bytes) -> KnownServer:
         return _server(json.loads(text))
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(
-            "This is not a server file: ask whoever looks after the server for one, which its invite command makes."
+            "This is not a server file: ask the server's administrator for one, which the server's invite command"
+            " makes."
         ) from error
 
 
 def add(server: KnownServer) -> None:
-    """Put a server into the list. One that is there with the same name and key gets the new address.
+    """Add a server to the list. A server with the same name and key gets the new address.
 
     Raises:
         InputError: its name stands for another key, its address for another server, or the list is full; see `known`.
@@ -151,7 +152,7 @@ def add(server: KnownServer) -> None:
         if each.name == server.name and each.key != server.key:
             raise InputError(
                 f"Your list has a server named {server.name} with another key, so this file may be somebody else's."
-                f" If whoever looks after {server.name} says that its key is new, remove it from the list first."
+                f" If the administrator of {server.name} says that its key is new, remove it from the list first."
             )
     for each in others:
         if parse_address(each.address) == parse_address(server.address):
@@ -162,7 +163,7 @@ def add(server: KnownServer) -> None:
 
 
 def remove(name: str) -> None:
-    """Take a server off the list.
+    """Remove a server from the list.
 
     Raises:
         InputError: see `find`.

@@ -40,7 +40,7 @@ class KeyPair:
 
     @classmethod
     def new(cls) -> "KeyPair":
-        """A pair that nobody has seen."""
+        """A fresh pair."""
         check_curve()
         public, secret = zmq.curve_keypair()
         return cls(public.decode(), secret.decode())
@@ -55,26 +55,26 @@ class ClientKeys:
 
     @classmethod
     def nobodys(cls) -> "ClientKeys":
-        """Keys with which no handshake succeeds: they show whether somebody listens, and tell nothing to anybody."""
+        """Keys with which no handshake succeeds: they show whether somebody listens, and reveal nothing to anybody."""
         return cls(KeyPair.new().public, KeyPair.new())
 
     def put_on(self, socket: zmq.Socket) -> None:
-        """Let a socket that is not connected yet talk to this server only."""
+        """Make a socket that is not connected yet talk to this server only."""
         socket.curve_serverkey = self.server.encode()
         socket.curve_publickey, socket.curve_secretkey = self.own.public.encode(), self.own.secret.encode()
 
 
 def check_curve() -> None:
-    """Raises `InputError` where this Python's ZeroMQ cannot encrypt."""
+    """Raises `InputError` if this Python's ZeroMQ cannot encrypt."""
     if not zmq.has("curve"):
         raise InputError(
-            "The ZeroMQ library of this Python has no CURVE, without which anybody on this machine could use the"
-            " server: install pyzmq again, from a wheel; in Blender, install the extension again."
+            "The ZeroMQ library of this Python does not support CURVE, without which anybody on this machine could"
+            " use the server: install pyzmq again, from a wheel; in Blender, install the extension again."
         )
 
 
 def make_keys(state: Path) -> KeyPair:
-    """The server's key pair; it and that of the user's programs are made where they are missing.
+    """The server's key pair; this pair and that of the user's programs are created if they are missing.
 
     Raises:
         InputError: others can read them, or they cannot be read or written; ZeroMQ has no CURVE.
@@ -95,7 +95,7 @@ def make_keys(state: Path) -> KeyPair:
 
 
 def client_keys(state: Path) -> ClientKeys | None:
-    """The keys by which this user's programs talk to the server of a state folder; None where it has made none yet.
+    """The keys by which this user's programs talk to the server of a state folder; None if it has made none yet.
 
     Raises:
         InputError: others can read them, or they cannot be read.
@@ -111,7 +111,7 @@ def client_keys(state: Path) -> ClientKeys | None:
 
 
 def admitted(state: Path) -> frozenset[str]:
-    """Public keys of all whom the server of a state folder lets in. A file that others can write admits nobody.
+    """Public keys of all clients that the server of a state folder lets in. A file that others can write to is ignored.
 
     Raises:
         OSError: something that is there cannot be read now.
@@ -124,7 +124,7 @@ def admitted(state: Path) -> frozenset[str]:
 
 
 def further_clients(state: Path) -> dict[str, str]:
-    """Public keys of whom the server lets in besides this user's own programs, by name.
+    """Public keys of the clients that the server lets in besides this user's own programs, by name.
 
     Raises:
         OSError: something that is there cannot be read now.
@@ -139,7 +139,7 @@ def further_clients(state: Path) -> dict[str, str]:
 
 
 def config_folder() -> Path:
-    """Where this user's programs keep what they know of servers."""
+    """Where this user's programs keep what they know about servers."""
     home = Path.home()
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
@@ -177,7 +177,7 @@ def announce(address: str, state: Path) -> None:
 
 
 def find_state(address: str) -> Path | None:
-    """The state folder of this user's server at an address; None where no server of this user was there.
+    """The state folder of this user's server at an address; None if no server of this user was there.
 
     Raises:
         InputError: others can write there, or it cannot be read.
@@ -206,7 +206,7 @@ def _state(entry: Path) -> Path:
 
 
 def read_pair(path: Path, remedy: str = START_AGAIN) -> KeyPair:
-    """A key pair from a file for this user alone; `remedy` is what to do where it is damaged.
+    """A key pair from a file for this user alone; `remedy` says what to do if it is damaged.
 
     Raises:
         OSError: it cannot be read.
@@ -228,7 +228,7 @@ def write_pair(path: Path, pair: KeyPair) -> None:
 
 
 def shown_key(key: str) -> str:
-    """A key as people copy it: 64 hexadecimal digits, which no shell and no mail program takes for anything else."""
+    """A key as people copy it: 64 hexadecimal digits, which no shell or mail program misreads."""
     return z85.decode(key).hex()
 
 

@@ -1,22 +1,22 @@
-"""How much may travel: limits of both ends of the wire."""
+"""How much may be sent: limits for both ends of the wire."""
 
 JOB_FILES = 2000
-"""Most files of one job; their names and hashes travel in one message."""
+"""Maximum number of files of one job; their names and hashes are sent in one message."""
 
 CONTROL_BYTES = 256 * 1024
-"""Largest message without file content; larger ones are not read at all."""
+"""Maximum size of a message without file content; larger ones are not read at all."""
 
 CURVE_BYTES = 64
-"""What encryption adds to a frame, at most."""
+"""Maximum number of bytes that encryption adds to a frame."""
 
 CHUNK_BYTES = 512 * 1024
 """File content in one `Put` or `Chunk`."""
 
 CREDIT = 32
-"""Chunks that may be under way to or from one client."""
+"""Chunks that may be in transit to or from one client."""
 
 PICTURE_BYTES = 16 * 1024
-"""Largest picture of what is being made, a JPEG, that comes with an event."""
+"""Maximum size of the JPEG that comes with an event and shows what is being made."""
 
 VIEW_PIXELS = 1 << 18
 """Most pixels of a view that shows what is real from where a camera is right now."""
@@ -25,7 +25,7 @@ VIEW_BYTES = VIEW_PIXELS // 4 + 4096
 """Largest such view: two bits a pixel, and what zlib adds to what it cannot make smaller."""
 
 MESSAGE_FRAMES = 4
-"""Most frames in one message, the address that ZeroMQ adds included."""
+"""Maximum number of frames in one message, including the address that ZeroMQ adds."""
 
 HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS = 2000, 8000
 

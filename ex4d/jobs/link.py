@@ -30,11 +30,11 @@ DROPS = 2
 
 
 class Link:
-    """The sockets of one try to reach the server.
+    """The sockets of one attempt to reach the server.
 
     Attributes:
         asked: for each chunk under way, whose it is. Answers come in this order, and each gives its credit back.
-        keys: with which it is made; None where this user's server is not known.
+        keys: with which it is made; None if this user's server is not known.
         host: whose address is looked up before anything is sent.
         reached, files_reached: somebody listens there; and at the port for files, which `files_port` is.
         not_admitted, is_another: it does not let these keys in; or it is not the server that they are for.
@@ -69,7 +69,7 @@ class Link:
                 self._greeted = True
 
     def open_bulk(self, port: int, session: str, now: float) -> None:
-        """Connect to the port for files, as the client whom the server has told this secret."""
+        """Connect to the port for files, as the client to which the server has given this secret."""
         self.files_port, self.files_began = port, now
         self.bulk = _dealer(self._context, 2 * CHUNK_BYTES, self._used)
         if session:

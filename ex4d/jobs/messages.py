@@ -1,4 +1,4 @@
-"""Every message between client and server, for both ends of the wire. docs/protocol.md tells the story.
+"""Every message between client and server, for both ends of the wire; explained in docs/protocol.md.
 
 A message is one msgpack map ``{"kind": "submit", ...fields}`` in one frame, see `ex4d.jobs.codec`; `Put` and `Chunk`
 have one raw frame of file content after it. File names on the wire are checked base names; paths never travel.
@@ -29,9 +29,9 @@ Side = Annotated[int, between(1, VIEW_PIXELS)]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 TERMINAL = ("done", "failed", "cancelled")
 QUEUE_TOLD, DONE_TOLD = 100, 20
-"""At most so many jobs that run, or wait, and results that nobody fetched, are named in one answer about the queue."""
+"""Maximum number of running jobs, waiting jobs and unfetched results that one answer about the queue names."""
 Label = Annotated[str, length(0, 100)]
-"""What people call something, for other programs of the same client."""
+"""A name that people use, for other programs of the same client."""
 
 
 # -- messages of the control socket -----------------------------------------------------------------
@@ -55,9 +55,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class GeneratorInfo:
-    """A generator that the server has: what panels draw of it, see `ex4d.generate.base.Spec`.
+    """A generator that the server has, as panels show it; see `ex4d.generate.base.Spec`.
 
-    `missing` is a sentence about why it cannot run, empty where it can; `stride` is that of frame counts that suit it;
+    `missing` is a sentence about why it cannot run, empty if it can; `stride` is that of frame counts that suit it;
     `least_gb` and `best_gb` are what of a GPU's memory it needs with its default settings, see
     `ex4d.generate.base.Memory`; `files_gb` are its model files, and `lacking_gb` those that are not there.
     """
@@ -78,7 +78,7 @@ class GeneratorInfo:
 
 @dataclass(frozen=True)
 class EstimatorInfo:
-    """A way to depth that the server has, see `ex4d.depth.base.Spec`.
+    """A depth estimator that the server has, see `ex4d.depth.base.Spec`.
 
     `terms` is what the user has to accept; `lacking_gb` are model files that are not there; `is_guess` says that its
     distances stand in for those of a model.
@@ -161,7 +161,7 @@ class Cancel(Tagged):
 
 @dataclass(frozen=True)
 class Fetched(Tagged):
-    """The files of this job have come, or nobody wants them; answered by `Status` or `Error`."""
+    """The files of this job have arrived, or nobody wants them; answered by `Status` or `Error`."""
 
     job_id: JobId
 
@@ -179,7 +179,7 @@ class First(Tagged):
 
 @dataclass(frozen=True)
 class Unload(Tagged):
-    """Free all memory that models hold, on the GPU too; answered by `Unloaded`."""
+    """Free all memory that models hold, including GPU memory; answered by `Unloaded`."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +250,7 @@ class Seen(Tagged):
 
 @dataclass(frozen=True)
 class Unseen(Tagged):
-    """Why nothing can be said of a `Look`, in a sentence."""
+    """Why a `Look` has no answer, in a sentence."""
 
     number: Count
     message: Text
@@ -263,7 +263,7 @@ class Ping(Tagged):
 
 @dataclass(frozen=True)
 class Ahead:
-    """So many jobs of anybody start before this one, as things stand."""
+    """How many jobs of anybody start before this one, as things stand."""
 
     job_id: JobId
     jobs: Count
@@ -293,7 +293,7 @@ class QueueEntry:
         client: whose it is: the name by which the server lets it in, or "this machine" for programs of its own
             user.
         work: what it does: the kind of its job.
-        device: what it runs on; empty where it waits.
+        device: what it runs on; empty if it waits.
         stage, step, steps: how far it is.
         job_id: of a job of the client that asks; empty for those of others, but for the server's own user.
         own: it is the client's that asks. Only then:
@@ -337,7 +337,7 @@ class Holds(Tagged):
 
 @dataclass(frozen=True)
 class Missing(Tagged):
-    """The job was not taken: send the rest of these files, then submit again."""
+    """The job was not accepted: send the rest of these files, then submit again."""
 
     job_id: JobId
     blobs: Annotated[tuple[Holds, ...], length(1, JOB_FILES)]

@@ -25,11 +25,11 @@ def read(path: Path, remedy: str) -> str:
     """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     if path.is_symlink():
-        raise InputError(f"{path} is a link, and none is followed here: delete it and {remedy}.")
+        raise InputError(f"{path} is a link, and links are not followed here: delete it and {remedy}.")
     with os.fdopen(os.open(path, flags), "rb") as file:
         about = os.fstat(file.fileno())
         if not stat.S_ISREG(about.st_mode):
-            raise InputError(f"{path} is no file: delete it and {remedy}.")
+            raise InputError(f"{path} is not a file: delete it and {remedy}.")
         _check_private(path, about, remedy)
         return file.read(MOST_BYTES).decode("utf-8")
 
@@ -38,7 +38,7 @@ def check_folder(folder: Path, remedy: str = START_AGAIN) -> None:
     """Raises `InputError` where a folder is not for this user alone, `OSError` where it cannot be looked at."""
     about = os.lstat(folder)
     if not stat.S_ISDIR(about.st_mode):
-        raise InputError(f"{folder} is no folder, and no link is followed here: delete it and {remedy}.")
+        raise InputError(f"{folder} is not a folder, and links are not followed here: delete it and {remedy}.")
     _check_private(folder, about, remedy)
 
 
@@ -48,11 +48,11 @@ def _check_private(path: Path, about: os.stat_result, remedy: str) -> None:
     if user is None:
         return
     if about.st_uid != user():
-        raise InputError(f"{path} belongs to another user of this machine: use a folder of your own.")
+        raise InputError(f"{path} belongs to another user of this machine: use your own folder.")
     if about.st_mode & 0o077:
         raise InputError(
             f"{path} is open to other users of this machine, who may have seen or changed it: delete it and"
-            f" {remedy}, which makes it anew."
+            f" {remedy}, which recreates it."
         )
 
 

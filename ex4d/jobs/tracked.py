@@ -21,13 +21,13 @@ class JobUpdate:
 
     Attributes:
         stage, step, steps: what is done now; bytes while uploading and downloading.
-        rate, eta_s: steps a second and seconds to the end of the stage; None where not known yet.
+        rate, eta_s: steps a second and seconds to the end of the stage; None if not known yet.
         message: a sentence for the user: why it failed, that the server does not answer; "" if all is well.
         facts, files: what the job found, and its files by name, when done.
         seq: number of the last event seen, for `Client.follow` after a restart.
         attempt: how often the server has started it.
-        ahead: while it waits, so many jobs start before it, as things stand; None where that is not known.
-        picture: small JPEG of what is being made, the latest there was; empty where there was none.
+        ahead: while it waits, so many jobs start before it, as things stand; None if that is not known.
+        picture: small JPEG of what is being made, the latest there was; empty if there was none.
         proxy: a small movie of the result, while that is on its way over a slow link; whoever has asked for such
             removes it (`Client`).
     """
@@ -62,7 +62,7 @@ class Pace:
         self.began = now
 
     def left(self, now: float, held: int, size: int) -> float | None:
-        """Seconds until all of `size` bytes are there, of which `held` are; None where nothing came yet."""
+        """Seconds until all of `size` bytes are there, of which `held` are; None if nothing came yet."""
         if now - self._seen[-1][0] > SURE_SECONDS:
             self._seen.append((now, held))
         while len(self._seen) > 2 and now - self._seen[1][0] > PACE_SECONDS:
@@ -88,7 +88,7 @@ class Tracked:
         self.met = False  # the server has said something about it on this connection
 
     def left(self, now: float, held: int, size: int) -> float | None:
-        """Seconds until all files are sent, or here, at the pace at which they go; None where that is not known."""
+        """Seconds until all files are sent, or here, at the pace at which they go; None if that is not known."""
         return self.pace.left(now, held, size) if self.pace is not None else None
 
     def drop_uploads(self) -> None:

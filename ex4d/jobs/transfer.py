@@ -241,7 +241,7 @@ class Download:
             self.next = self.next if self.under_way else self.held
             return
         if not data or self.held + len(data) > self.blob.size:
-            raise ServerError(f"The server's file {self.blob.name} is not as long as it said: run the job again.")
+            raise ServerError(f"The server's file {self.blob.name} is not as long as announced: run the job again.")
         self._write(data)
         self._finish_if_whole()
 
@@ -268,7 +268,7 @@ class Download:
     def _start_again(self) -> None:
         self.discard()
         if self._tries == TRIES:
-            raise ServerError(f"The result {self.blob.name} was changed again and again while it was written.")
+            raise ServerError(f"The result {self.blob.name} kept changing while it was being written.")
         self._tries += 1
         self._seeded = False
         self._part = self._new_part()
@@ -328,7 +328,7 @@ class Download:
 
 
 class Results:
-    """The files of a finished job on their way here, one after the other; the proxy lies beside them, and is none.
+    """The files of a finished job on their way here, one after the other; the proxy is beside them, and is none.
 
     Attributes:
         files: those that are here, whole and checked, by name.
@@ -338,7 +338,7 @@ class Results:
     def __init__(self, blobs: tuple[Blob, ...], folder: Path, proxy: Blob | None = None) -> None:
         names = [blob.name for blob in (*blobs, *([] if proxy is None else [proxy]))]
         if len(set(names)) != len(names):
-            raise ServerError("The server names two results alike: run the job again.")
+            raise ServerError("The server gives two results the same name: run the job again.")
         self._blobs, self._folder = blobs, folder
         self.files: dict[str, Path] = {}
         self.download: Download | None = None

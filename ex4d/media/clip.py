@@ -1,7 +1,7 @@
-"""Clips: frames of a video file or of a sequence of pictures, at the working size.
+"""Clips: frames of a video file or of an image sequence, at the working size.
 
 `open_source` indexes a source once; `ClipSource.frames` then streams any range of it, one frame in memory at a time.
-`read_clip` reads a range as a whole. Both need PyAV and OpenCV, which are imported where they are used.
+`read_clip` reads a range as a whole. Both need PyAV and OpenCV, which are imported only when used.
 """
 
 from collections.abc import Callable, Iterator
@@ -50,13 +50,13 @@ class Clip:
         start: index of the first frame in the source's constant-rate stream.
         fit: how the displayed picture of the source was brought to (H, W).
         notes: sentences about what was changed on the way, for the user.
-        source_frames: frames of the whole source at its constant rate; up to the last frame where it is not known.
-        stored: (T,) the picture of the file that each frame shows, counted from 0; frame numbers where it is
-            not known. They differ from frame numbers in sources of a variable rate only.
+        source_frames: frames of the whole source at its constant rate; up to the last frame if that is unknown.
+        stored: (T,) the picture of the file that each frame shows, counted from 0; frame numbers if it is
+            unknown. They differ from frame numbers only in sources of a variable rate.
         stored_pictures: pictures in the whole file.
-        step: every how many-th frame of the source was taken.
-        places: (stored_pictures,) the frame of each picture of a sequence where gaps are held, if they are left out
-            here: depth and cameras may count the missing ones. None elsewhere.
+        step: every n-th frame of the source is used.
+        places: (stored_pictures,) the frame of each image of a sequence if gaps were held, when they are left out
+            here: depth and cameras may count the missing ones. None otherwise.
     """
 
     frames: NDArray[np.uint8]
@@ -84,14 +84,14 @@ class Clip:
 
 @dataclass(frozen=True)
 class ClipSource:
-    """A video file or sequence of pictures whose frames can be had by ranges; made by `open_source`.
+    """A video file or image sequence whose frames can be read in ranges; made by `open_source`.
 
     No file is held open between calls.
 
     Attributes:
         path: the file or folder.
         content: where its frames are.
-        own_fps: the rate that a video has itself where it is read at another one.
+        own_fps: the rate of the video itself if it is read at another one.
     """
 
     path: Path
@@ -123,20 +123,20 @@ class ClipSource:
         Pictures are shown upright and with square pixels, deinterlaced where they are flagged as interlaced, converted
         to full-range RGB of BT.709 by the matrix, range, transfer and primaries that the file names (see
         `ex4d.media.colour`), scaled to the size of `fit` and cropped about the centre. A variable rate is brought to a
-        constant one: each frame shows what is on screen in the middle of its time. A picture that cannot be decoded
+            constant one: each frame shows what is on screen in the middle of its time. A frame that cannot be decoded
         repeats the one before it. Transparency is left out.
 
         Args:
             start: first frame.
             stop: the frame after the last one; None for all up to the end, however early a damaged file ends.
-            step: every how many-th frame.
+            step: use every n-th frame.
             longest_side: greatest width or height of the frames in pixels; None keeps the source's.
             multiple: the frames' sides are multiples of it.
-            bits: 8 or 16 a channel. Scaling too is done in them.
-            tell: takes sentences about what was changed on the way; the last come after the last frame.
+            bits: 8 or 16 per channel, also used for scaling.
+            tell: called with sentences about what was changed on the way; the last come after the last frame.
 
         Raises:
-            InputError: fewer frames than asked for, a picture too small; while reading also damage.
+            InputError: fewer frames than requested, or a picture that is too small; while reading also damage.
         """
         wanted = self._wanted(start, stop, step)
         return self._read(wanted, start, stop, self.fit(longest_side, multiple), bits, tell)
@@ -144,7 +144,7 @@ class ClipSource:
     def _wanted(self, start: int, stop: int | None, step: int) -> NDArray[np.int64]:
         """The stored picture that each frame of the range shows, once the range is known to be there."""
         name, total, missing = self.path.name, self.info.frames, self.content.missing
-        cut = f" (it is cut off: {missing} more are missing)" if missing else ""
+        cut = f" (it is truncated: {missing} more are missing)" if missing else ""
         if start < 0 or step < 1 or (stop is not None and stop <= start):
             raise InputError("The first frame must be 0 or later and the number of frames at least 1.")
         if start >= total:
@@ -165,9 +165,10 @@ class ClipSource:
     ) -> Iterator[NDArray]:
         name, missing = self.path.name, self.content.missing
         if self.info.variable:
-            tell(f"{name} has a variable frame rate; it was read at {_rate(self.info.fps)} frames a second.")
+            tell(f"{name} has a variable frame rate; it was read at {_rate(self.info.fps)} frames per second.")
         elif self.own_fps is not None:
-            tell(f"{name} was read at {_rate(self.info.fps)} frames a second instead of its own {_rate(self.own_fps)}.")
+            rate, own = _rate(self.info.fps), _rate(self.own_fps)
+            tell(f"{name} was read at {rate} frames per second instead of its own {own}.")
         for note in self.content.notes:
             tell(note)
         stored = telling_transparency(name, int(wanted[0]), self.content.pictures(wanted), tell)
@@ -178,13 +179,13 @@ class ClipSource:
             done, stand_ins = done + 1, stand_ins + is_stand_in
         if done < len(wanted) and stop is not None:
             raise InputError(
-                f"{name} is damaged or cut off: only {done} of the {len(wanted)} frames from {in_file(start)} can be"
-                f" decoded; ask for at most {done} or use a whole file."
+                f"{name} is damaged or truncated: only {done} of the {len(wanted)} frames from {in_file(start)} can"
+                f" be decoded; ask for at most {done} or use a complete file."
             )
         if done == 0:
-            raise InputError(f"No picture of {name} can be decoded; the file is damaged: use another copy.")
+            raise InputError(f"No frame of {name} can be decoded; the file is damaged: use another copy.")
         if done < len(wanted) or missing:
-            tell(f"{name} is cut off or damaged: {done} of {len(wanted) + missing} frames could be read.")
+            tell(f"{name} is truncated or damaged: {done} of {len(wanted) + missing} frames could be read.")
         if stand_ins:
             tell(f"{stand_ins} damaged frames of {name} repeat the frame before them.")
 
@@ -193,8 +194,9 @@ class ClipSource:
         if self.own_fps is not None:
             rate, frames = self.own_fps, self.content.stored_pictures
         return (
-            f"{self.path.name} is interlaced: the two fields of each picture were made one frame without combing"
-            f" (bwdif). It has {frames} frames at {_rate(rate)} a second; fields would be twice as many."
+            f"{self.path.name} is interlaced: the two fields of each picture were combined into one frame without"
+            f" combing (bwdif). It has {frames} frames at {_rate(rate)} a second; counting fields, it would be"
+            " twice as many."
         )
 
 
@@ -205,15 +207,15 @@ def open_source(
     numbering: Numbering | None = None,
     alone: bool = False,
 ) -> ClipSource:
-    """Find out what frames a video file or a sequence of pictures has, and where.
+    """Find out what frames a video file or an image sequence has, and where.
 
-    Reads all packets of a file and decodes its first picture.
+    Reads all packets of a file and decodes its first frame.
 
     Args:
-        path: a video, a folder of pictures, or a picture that stands for its sequence.
-        fps: rate of a sequence of pictures, `PICTURES_FPS` if None. A video that has another rate is brought to this
-            one: each frame shows what is on screen in the middle of its time. None keeps the video's.
-        gaps, numbering, alone: of pictures, see `ex4d.media.folder.index_folder`.
+        path: a video, a folder of images, or one image that stands for its sequence.
+        fps: rate of an image sequence, `PICTURES_FPS` if None. A video with another rate is converted to this
+            one: each frame shows what is on screen in the middle of its time. None keeps the video's rate.
+        gaps, numbering, alone: for images, see `ex4d.media.folder.index_folder`.
 
     Raises:
         InputError: missing, not a video, damaged, or too large.
@@ -250,19 +252,19 @@ def read_clip(
     multiple: int = 16,
     progress: Progress = silent,
 ) -> Clip:
-    """`frames` frames of a video file or of a sequence of pictures, from `start` on, in 8 bits.
+    """`frames` frames of a video file or of an image sequence, from `start` on, in 8 bits.
 
     Args:
         path: the file or folder, see `open_source`.
         start: first frame.
         frames: how many; None for all up to the end.
-        step: every how many-th frame; the clip's rate is divided by it, so that it plays as fast as before.
+        step: use every n-th frame; the clip's rate is divided by it, so that it plays as fast as before.
         longest_side, multiple: see `ClipSource.frames`, which says how they are read.
         fps, gaps, numbering, alone: see `open_source`.
-        progress: told after each frame.
+        progress: called after each frame.
 
     Raises:
-        InputError: missing, not a video, cut off, fewer frames than asked, too small or too large.
+        InputError: missing, not a video, truncated, fewer frames than requested, too small or too large.
     """
     source = open_source(path, fps, gaps, numbering, alone)
     stop = None if frames is None else start + max(0, (frames - 1) * step + 1)

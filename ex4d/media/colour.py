@@ -57,7 +57,7 @@ class Conversion:
     Attributes:
         note: a sentence about it, for the user.
         linear: (65536,) float32, light for each 16-bit value: 1 is white; of HLG, the scene's light from 0 to 1.
-        luminance: (3,) weights of the OOTF; None where there is none.
+        luminance: (3,) weights of the OOTF; None if there is none.
         matrix: (3,3) float32, light of the clip's primaries to light of BT.709's with white at 1.
         coded: (65536,) uint16, the value of light (n / 65535) ** 2: evenly fine in the dark.
     """
@@ -91,7 +91,7 @@ class Conversion:
 
 @lru_cache(maxsize=8)
 def conversion(primaries: int, transfer: int) -> Conversion | None:
-    """What is to be done with colours of these numbers of H.273; None where they stay as they are.
+    """What is to be done with colours of these numbers of H.273; None if they stay as they are.
 
     HDR that does not name its primaries is taken for BT.2020.
     """
@@ -115,9 +115,9 @@ def conversion(primaries: int, transfer: int) -> Conversion | None:
     gamut = _NAMES.get(primaries, "BT.709")
     note = (
         f"The clip is HDR ({_NAMES[transfer]}, {gamut}): it was converted to BT.709 with white at {WHITE:.0f} nits;"
-        " what is brighter or more saturated was clipped."
+        " anything brighter or more saturated was clipped."
         if hdr
-        else f"The clip's colours are {gamut}: they were converted to BT.709; more saturated ones were clipped."
+        else f"The clip's colours are {gamut}: they were converted to BT.709; more saturated colours were clipped."
     )
     return Conversion(
         note,
@@ -151,7 +151,7 @@ def left_as_it_is(primaries: int, matrix: int) -> str | None:
             " Convert it to BT.709 in another program first."
         )
     if primaries in _FOREIGN:
-        return f"The clip names the primaries of {_FOREIGN[primaries]}, which were taken for BT.709's."
+        return f"The clip names the primaries of {_FOREIGN[primaries]}, which were treated as BT.709's."
     return None
 
 

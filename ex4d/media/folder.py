@@ -54,8 +54,8 @@ class PictureFolder:
             this = displayed_size(picture)
             if this != size:
                 raise InputError(
-                    f"{file} is {this[0]}x{this[1]} while {self.files[0].name} is {size[0]}x{size[1]}:"
-                    " all pictures of a clip must have the same size."
+                    f"{file} is {this[0]}x{this[1]} while {self.files[0].name} is {size[0]}x{size[1]}: all images"
+                    " of a clip must have the same size."
                 )
             yield int(number), picture
 
@@ -64,8 +64,8 @@ class PictureFolder:
             return [self.files[number] for number in numbers]
         if len(numbers) != len(self.files):
             raise InputError(
-                f"Of the {self.stored_pictures} pictures of the clip, {len(self.files)} came along and {len(numbers)}"
-                " are needed: open the clip again."
+                f"Of the {self.stored_pictures} images of the clip, {len(self.files)} were sent and"
+                f" {len(numbers)} are needed: open the clip again."
             )
         return list(self.files)
 
@@ -76,12 +76,12 @@ def index_folder(
     """List the pictures of a sequence and decode the first.
 
     Args:
-        path: a folder, or a picture that stands for its sequence, see `ex4d.storage.sequence.sequence_at`.
+        path: a folder, or one image that stands for its sequence, see `ex4d.storage.sequence.sequence_at`.
         fps: its frame rate.
         gaps: what stands for missing pictures.
-        numbering: of the sequence whose pictures lie in the folder, or those of them that are needed; None where
+        numbering: of the sequence whose pictures lie in the folder, or those of them that are needed; None if
             their names say.
-        alone: a picture stands for itself only, whatever lies beside it.
+        alone: a picture stands for itself only, whatever is beside it.
 
     Raises:
         InputError: no pictures, the first cannot be read, or the rate is not positive.
@@ -94,7 +94,7 @@ def index_folder(
     else:
         files, notes, name = tuple(pictures_in(path, CLIP_ENDINGS)), (), path.name
     if not files:
-        raise InputError(f"The folder {path} holds no pictures: choose the folder of the frames.")
+        raise InputError(f"The folder {path} holds no images: choose the folder of the frames.")
     picture = still.read(files[0])
     width, height = displayed_size(picture)
     shown = numbering.shown(gaps)

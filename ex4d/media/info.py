@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 PICTURES_FPS = Fraction(24)
-"""Frame rate of a folder of pictures unless the user gives another, and of videos that do not tell theirs."""
+"""Frame rate of a folder of images unless the user gives another, and of videos that do not tell theirs."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def from_matrix(matrix: tuple[int, ...]) -> Orientation:
 
     Args:
         matrix: a, b, u, c, d, v, x, y, w as ISO 14496-12 stores them (16.16 and 2.30 fixed point): the stored point
-            (p, q), y down, is shown at (a p + c q + x, b p + d q + y). Where it lies on the canvas (x, y) and its scale
+            (p, q), y down, is shown at (a p + c q + x, b p + d q + y). Where it is on the canvas (x, y) and its scale
             do not count. EXIF 1 to 8 are the matrices of the signs of a, b, c and d without a further angle.
     """
     a, b, _u, c, d, *_ = matrix

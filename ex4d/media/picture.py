@@ -34,7 +34,7 @@ def check_pixels(path: Path, stream: "VideoStream") -> None:
     """Raise InputError where the pictures of a stream are too large to be decoded."""
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > LIMIT_PIXELS:
-        raise InputError(f"{path} has pictures of {width}x{height} pixels, which is too large: make it smaller.")
+        raise InputError(f"{path} has pictures of {width}x{height} pixels, which is too large: make them smaller.")
 
 
 def decoded(container: "InputContainer", stream: "VideoStream") -> Iterator["av.VideoFrame"]:
@@ -63,7 +63,7 @@ def telling_transparency(
     for number, picture in pictures:
         if not told and number >= first and _is_transparent(picture):
             told = True
-            tell(f"The transparency of {name} was left out: its colours were taken as they are.")
+            tell(f"The transparency of {name} was left out: its colours were used as they are.")
         yield number, picture
 
 

@@ -38,7 +38,7 @@ def read(path: Path) -> "av.VideoFrame":
             picture = next(decoded(container, stream))
     except (av.FFmpegError, OSError, StopIteration, IndexError) as error:
         raise InputError(
-            f"The picture {path} cannot be read as PNG, JPEG, TIFF or WebP: replace or remove it."
+            f"The image {path} cannot be read as PNG, JPEG, TIFF or WebP: replace or remove it."
         ) from error
     if picture.format.name.startswith(("rgbf32", "rgbaf32", "grayf32")):
         return _displayed(picture.to_ndarray())
@@ -54,12 +54,12 @@ def notes(path: Path) -> tuple[str, ...]:
     if path.suffix.lower() != ".exr":
         return ()
     said = (
-        f"{path.parent.name} holds EXR pictures, which are scene-linear: they were brought to sRGB by its transfer"
-        " function alone, without a view transform; values above 1 came out as 1."
+        f"{path.parent.name} holds EXR images, which are scene-linear: they were converted to sRGB by its transfer"
+        " function alone, without a view transform; values above 1 became 1."
     )
     primaries = _exr_header(path).get("chromaticities")
     if primaries is not None and not np.allclose(primaries, _SRGB_PRIMARIES, atol=2e-3):
-        said += " Their primaries are others than sRGB's, which was not followed: colours may look pale."
+        said += " Their primaries differ from sRGB's, which was ignored: colours may look pale."
     return (said,)
 
 
@@ -83,13 +83,13 @@ def _displayed(linear: NDArray) -> "av.VideoFrame":
 
 
 def _read_exr(path: Path) -> "av.VideoFrame":
-    """The colour of an EXR picture (h,w,3 or 4) in its display window, which is what is meant to be seen."""
+    """The colour of an EXR picture (h,w,3 or 4) in its display window, which is what should be seen."""
     header = _exr_header(path)
     low, high = (np.asarray(corner, int) for corner in header["displayWindow"])
     data_low, data_high = (np.asarray(corner, int) for corner in header["dataWindow"])
     width, height = (int(n) for n in high - low + 1)
     if max(width * height, int(np.prod(data_high - data_low + 1))) > LIMIT_PIXELS:
-        raise InputError(f"{path} has pictures of {width}x{height} pixels, which is too large: make it smaller.")
+        raise InputError(f"{path} has pictures of {width}x{height} pixels, which is too large: make them smaller.")
     colour = _exr_colour(path)
     shown = np.zeros((height, width, colour.shape[2]), np.float32)  # outside of the data window is nothing
     left, top = data_low - low
@@ -107,7 +107,7 @@ def _exr_header(path: Path) -> dict:
         with OpenEXR.File(str(path), header_only=True) as file:
             return dict(file.header())
     except Exception as error:  # OpenEXR raises whatever the C++ side threw
-        raise InputError(f"The picture {path} cannot be read as EXR: replace or remove it.") from error
+        raise InputError(f"The image {path} cannot be read as EXR: replace or remove it.") from error
 
 
 def _exr_colour(path: Path) -> NDArray:
@@ -118,7 +118,7 @@ def _exr_colour(path: Path) -> NDArray:
         with OpenEXR.File(str(path), separate_channels=True) as file:
             channels = {name: held.pixels for part in reversed(file.parts) for name, held in part.channels.items()}
     except Exception as error:
-        raise InputError(f"The picture {path} is damaged: write it again.") from error
+        raise InputError(f"The image {path} is damaged: write it again.") from error
     layers = sorted({name.rpartition(".")[0] for name in channels}, key=_colour_first)
     for layer in layers:
         dot = f"{layer}." if layer else ""
@@ -128,8 +128,8 @@ def _exr_colour(path: Path) -> NDArray:
     if "Y" in channels and not {"RY", "BY"} & set(channels):
         return np.dstack([channels["Y"]] * 3)
     raise InputError(
-        f"{path} has no colour but the channels {', '.join(sorted(channels)) or '(none)'}: choose pictures with R, G"
-        " and B; a depth pass is given as the depth."
+        f"{path} has no colour, only the channels {', '.join(sorted(channels)) or '(none)'}: choose images with R, G"
+        " and B; a depth pass belongs in the depth settings."
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Packet(NamedTuple):
-    """Presentation and decoding time in ticks, None where there is none, and whether decoding can start here."""
+    """Presentation and decoding time in ticks, None if there is none, and whether decoding can start here."""
 
     pts: int | None
     dts: int | None

@@ -47,7 +47,7 @@ class VideoFile:
         stream: the stream's number among those of the container.
         shown: (T,) the stored picture, counted in display order, that each frame shows.
         times: presentation time of each stored picture in ticks of the stream, on one clock (see
-            `ex4d.media.clock`); None where there are none.
+            `ex4d.media.clock`); None if there are none.
         keys: presentation times at which decoding can start; none where the file can be read from its beginning only.
         stored_pictures: pictures in the file.
         missing: pictures that the file promises and does not hold.
@@ -95,7 +95,7 @@ class VideoFile:
             size = None
             for order, picture in enumerate(pictures):
                 if size not in (None, (picture.width, picture.height)):
-                    raise InputError(f"The pictures of {self.path} change their size midway: convert it to one size.")
+                    raise InputError(f"The pictures of {self.path} change size midway: convert it to one size.")
                 size = (picture.width, picture.height)
                 _name_colours(picture, named)
                 if times is None or picture.pts is None:
@@ -160,7 +160,9 @@ def index_video(path: Path) -> VideoFile:
     timed.sort()
     if first_times and (lead_in := sum(pts < first_times[0] for pts, _ in timed)):
         timed = timed[lead_in:] or timed
-        notes += (f"The first {lead_in} pictures of {path.name} need others that are not there: they were left out.",)
+        notes += (
+            f"The first {lead_in} pictures of {path.name} depend on others that are missing: they were left out.",
+        )
     if track.clock.joints:
         recordings = track.clock.joints + 1
         notes += (f"{path.name} is {recordings} recordings in one file: they were read one after the other.",)
@@ -174,7 +176,7 @@ def index_video(path: Path) -> VideoFile:
 
 
 def _nothing_there(path: Path) -> InputError:
-    return InputError(f"No picture of {path} can be decoded: the file is damaged or empty; use another copy.")
+    return InputError(f"No frame of {path} can be decoded: the file is damaged or empty; use another copy.")
 
 
 def _named_colours(stream: "VideoStream") -> tuple[int, int, int]:
@@ -210,14 +212,14 @@ def _open_video(path: Path) -> Iterator[tuple["InputContainer", list["VideoStrea
         if isinstance(error, PermissionError):
             raise InputError(f"{path} cannot be opened: change its permissions.") from error
         raise InputError(
-            f"{path} cannot be read as a video: it is damaged, cut off, or not a video; use a whole file"
-            " such as .mp4, .mov, .mkv or .webm, or a folder of pictures."
+            f"{path} cannot be read as a video: it is damaged, truncated, or not a video; use a complete file such"
+            " as .mp4, .mov, .mkv or .webm, or a folder of images."
         ) from error
     with container:
         cover = av.stream.Disposition.attached_pic
         streams = [s for s in container.streams.video if not s.disposition & cover and s.codec_context is not None]
         if not streams:
-            raise InputError(f"{path} has no video stream that can be decoded: use a file with pictures.")
+            raise InputError(f"{path} has no video stream that can be decoded: use a file with a picture.")
         for stream in streams:
             check_pixels(path, stream)
             # Not frame threads: an error in one picture would take its neighbours in the other threads along.
@@ -250,7 +252,7 @@ def _on_screen(path: Path, seconds: NDArray[np.float64], fps: Fraction) -> NDArr
     frames = max(1, round(seconds[-1] * float(fps)) + 1)
     if frames > 1000 + 100 * len(seconds):
         raise InputError(
-            f"The time stamps of {path} jump over {seconds[-1]:.0f} s: convert it to a constant frame rate."
+            f"The timestamps of {path} jump over {seconds[-1]:.0f} s: convert it to a constant frame rate."
         )
     middles = (np.arange(frames) + 0.5) / float(fps)
     return np.searchsorted(seconds, middles, "right") - 1

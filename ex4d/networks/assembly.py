@@ -28,13 +28,13 @@ def assemble(model: nn.Module, tensors: Mapping[str, Tensor], what: str, path: P
     for how, names in (("lacks", set(expected) - set(tensors)), ("has too much:", set(tensors) - set(expected))):
         if names:
             raise InputError(
-                f"The {what} {path} {how} {min(names)} ({len(names)} in all): this is another model; fetch it anew."
+                f"The {what} {path} {how} {min(names)} ({len(names)} in all): this is another model; download it again."
             )
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape or not tensor.is_floating_point():
             raise InputError(
                 f"In the {what} {path} {name} has the shape {tuple(tensor.shape)} instead of"
-                f" {tuple(expected[name].shape)}: this is another model; fetch it anew."
+                f" {tuple(expected[name].shape)}: this is another model; download it again."
             )
     model.load_state_dict(dict(tensors), assign=True)
 

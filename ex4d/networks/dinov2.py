@@ -85,7 +85,7 @@ class Block(nn.Module):
 
     Args:
         shape: of the encoder.
-        attention: in place of the usual one; takes the tokens, and what else `forward` is given.
+        attention: instead of the usual one; takes the tokens, and what else `forward` is given.
     """
 
     def __init__(self, shape: BackboneShape, attention: nn.Module | None = None) -> None:

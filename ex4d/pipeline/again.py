@@ -104,17 +104,17 @@ def _found(record: take.TakeRecord, folder: Path, blob: Blob, moved: "_Moved | N
     if found:
         return found
     if said is None:
-        raise InputError(f"Where {blob.name} lies is not in the take's record: say where the clip lies.")
+        raise InputError(f"The location of {blob.name} is not in the take's record: say where the clip is.")
     if not said.is_file():
-        raise InputError(f"{said} is gone: bring it back, or say where the clip lies now.")
-    raise InputError(f"{said} has changed since the take was made: bring the file back that it was made from.")
+        raise InputError(f"{said} is gone: bring it back, or say where the clip is now.")
+    raise InputError(f"{said} has changed since the take was made: bring back the file that it was made from.")
 
 
 class _Moved:
     """The files at the place that the user names for a clip that was moved.
 
     Args:
-        video: the clip, its folder of pictures, or a folder that holds it.
+        video: the clip, its folder of images, or a folder that holds it.
         wanted: the take's files.
 
     Raises:

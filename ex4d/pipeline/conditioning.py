@@ -35,7 +35,7 @@ def rendered(scene: Scene, job: Generate, stride: int, progress: Progress) -> tu
         scene: in the working size, as long as the shot.
         job: what to do.
         stride: of the generator, see `ex4d.generate.base.Spec`.
-        progress: told after each frame.
+        progress: called after each frame.
 
     Raises:
         InputError: see `ex4d.pipeline.render.view`.
@@ -64,8 +64,8 @@ def read(job: Fill, files: JobFiles, progress: Progress) -> tuple[Conditioning, 
     assert files.mask is not None
     if job.generation.lead_in:
         raise InputError(
-            "A lead-in is rendered from the clip, and there are only colour and mask: leave Lead-In out, or start from"
-            " the clip."
+            "A lead-in is rendered from the clip, but there are only colour and mask: leave Lead-In out, or start"
+            " from the clip."
         )
     total = clip_info(files.colour).frames
     frames = job.frames or min(presets.RELEASE_FRAMES, total)
@@ -74,7 +74,7 @@ def read(job: Fill, files: JobFiles, progress: Progress) -> tuple[Conditioning, 
     if colour.frames.shape != mask.frames.shape:
         (_, h, w, _), (_, mh, mw, _) = colour.frames.shape, mask.frames.shape
         raise InputError(
-            f"{colour.source} is {w}x{h} but {mask.source} is {mw}x{mh}: take colour and mask of one recon run."
+            f"{colour.source} is {w}x{h} but {mask.source} is {mw}x{mh}: use colour and mask of one recon run."
         )
     pictures = colour.frames
     real, said = _real_part(colour, mask)
@@ -117,7 +117,7 @@ def _real_part(colour: Clip, mask: Clip) -> tuple[NDArray[np.uint8], tuple[str, 
     if not swapped and (real[0].any() or black[0].all()):
         return real, ()
     said = (
-        f"{mask.source} is inverted: it is black where {colour.source} shows something. It was read the other way"
-        " round, as white stands for what is real."
+        f"{mask.source} is inverted: it is black where {colour.source} shows something. It was read inverted,"
+        " because white stands for what is real."
     )
     return 255 - real, (said,)

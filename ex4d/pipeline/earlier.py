@@ -40,9 +40,9 @@ class EarlierFiles:
     Attributes:
         result: its video.
         camera: its camera path.
-        depth: of its frames, where a take was made with it before, see `save`; None where it is to be estimated.
+        depth: of its frames, where a take was made with it before, see `save`; None if it is to be estimated.
         is_preview: no model made its pictures.
-        made_from: the source of that take; None where that is not known.
+        made_from: the source of that take; None if that is not known.
     """
 
     result: Path
@@ -81,7 +81,7 @@ def of_folder(folder: Path) -> EarlierFiles:
         InputError: there is no take, or it has no camera or no video.
     """
     if not (folder / take.SIDECAR).is_file():
-        raise InputError(f"{folder} is no folder of a take: name one that holds {take.SIDECAR}.")
+        raise InputError(f"{folder} is not the folder of a take: name one that holds {take.SIDECAR}.")
     record = take.read_record(folder / take.SIDECAR)
     if isinstance(record.job, Fill):
         raise InputError(
@@ -89,7 +89,7 @@ def of_folder(folder: Path) -> EarlierFiles:
         )
     for name in (take.RESULT, take.CAMERA):
         if not (folder / name).is_file():
-            raise InputError(f"The earlier take {folder} has no {name}: choose another take, or make it again.")
+            raise InputError(f"The earlier take {folder} has no {name}: choose another take, or remake it.")
     return EarlierFiles(folder / take.RESULT, folder / take.CAMERA, None, record.is_preview, record.job.source)
 
 
@@ -236,7 +236,7 @@ def _estimated(
         depth = load_depth_npz(files.depth)
         if depth.depth.shape != shown.frames.shape[:3]:
             raise InputError(
-                "The kept depth of the earlier take is of another size than the take: it has been changed."
+                "The kept depth of the earlier take has a different size from the take: it has been changed."
             )
         return depth
     made = registry.estimate(

@@ -105,10 +105,10 @@ class Finishing:
         that lends anything, in full size.
 
         Args:
-            lent: what other frames lend to each, in the working size; empty where they were not asked.
+            lent: what other frames lend to each, in the working size; empty if they were not asked.
             generated: (T,h,w,3), in the working size.
-            progress: told after each frame; raises `Cancelled` to stop.
-            earlier: what an earlier take shows in each, in the working size; empty where there is none.
+            progress: called after each frame; raises `Cancelled` to stop.
+            earlier: what an earlier take shows in each, in the working size; empty if there is none.
 
         Raises:
             InputError: the clip cannot be read again, or a picture of this size cannot be drawn.
@@ -268,7 +268,7 @@ def note_on_gpu_memory(frames: int, of: int, full: FullSize) -> tuple[str, ...]:
     which = "all frames" if frames == of else f"{frames} of the {of} frames"
     return (
         f"The GPU had too little memory left to draw {which} at {full.width}x{full.height} pixels, so the CPU did:"
-        " the pictures are the same, and it took longer.",
+        " the result is the same, but it took longer.",
     )
 
 
@@ -281,7 +281,7 @@ def note_on_size(fit: FrameFit) -> tuple[str, ...]:
     cut = {"columns": whole.width - full.width, "rows": whole.height - full.height}
     why = [f"no side is made longer than {LONGEST_SIDE} pixels"] if max(width, height) > LONGEST_SIDE else []
     if outside := [f"{number} {what}" for what, number in cut.items() if number > 1]:
-        why.append(f"{' and '.join(outside)} lie outside of the working picture")
+        why.append(f"{' and '.join(outside)} are outside the working picture")
     if 1 in cut.values():
         why.append("the sides of a video have to be even")
     return (f"The result is {full.width}x{full.height} pixels and the clip {width}x{height}: {', and '.join(why)}.",)
@@ -290,7 +290,7 @@ def note_on_size(fit: FrameFit) -> tuple[str, ...]:
 def finishing_of(
     job: Generate, files: SourceFiles, clip: Clip, scene: Scene, engine: Engine, bits: Bits
 ) -> Finishing | None:
-    """How a take is brought to the clip's own size; None where its size is another, or the clip has no other.
+    """How a take is brought to the clip's own size; None if its size is another, or the clip has no other.
 
     Args:
         job: what to do.
@@ -320,7 +320,7 @@ def note_on_shape(job: Generate, scene: Scene) -> tuple[str, ...]:
         return ()
     return (
         f"The result is {path.width}x{path.height} pixels, as the camera path's file says, and not as large as the"
-        " clip: the two have different shapes.",
+        " clip, because the two have different shapes.",
     )
 
 

@@ -88,7 +88,7 @@ def generate(
         scene: what it was rendered from, where that is known.
         wanted: the generator and its settings.
         runtime: has the generator.
-        progress: told after each step.
+        progress: called after each step.
         engine: what draws, where the generator draws; None takes the fastest that can run here.
         as_released: as the EX-4D release does.
 
@@ -100,7 +100,7 @@ def generate(
     made = _made(wanted.spec, request, runtime, progress)
     notes, settings = made.notes, dict(made.settings)
     if wanted.spec.is_preview:
-        notes = ("This is a preview: no video model made its pictures.", *notes)
+        notes = ("This is a preview: no video model was used.", *notes)
     if conditioning.lead_in:
         settings["lead_in_frames"] = conditioning.lead_in
     return replace(made, frames=made.frames[conditioning.lead_in :], notes=notes, settings=settings)
@@ -149,7 +149,7 @@ def _made(spec: Spec, request: Request, runtime: Runtime, progress: Progress) ->
     try:
         _check_made(made, spec, request)
     except PlainError as error:
-        raise PluginError(f"{said} gave back what cannot be used: {error}") from error
+        raise PluginError(f"{said} returned something that cannot be used: {error}") from error
     return made
 
 

@@ -57,7 +57,7 @@ def read_job(path: Path) -> JobFile:
     except OSError as error:
         raise InputError(f"The job file {path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} is not a job file, or is damaged: make it again.") from error
+        raise InputError(f"{path} is not a job file, or is damaged: create it again.") from error
     try:
         return from_plain(JobFile, data, "job file")
     except PlainError as error:
@@ -80,10 +80,10 @@ def located(found: JobFile, path: Path) -> dict[str, Path]:
 def _located(found: JobFile, path: Path, blob: Blob) -> Path:
     said = found.inputs.get(blob.sha256)
     if said is None:
-        raise InputError(f"Where {blob.name} lies is not in {path}: make the job file again.")
+        raise InputError(f"The location of {blob.name} is not in {path}: create the job file again.")
     place = found_from(path.parent, said)
     if not place.is_file():
         raise InputError(f"{place} is not there: bring it back, or make it visible to this machine.")
     if blob_of(place).sha256 != blob.sha256:
-        raise InputError(f"{place} has changed since the job file was made: make the job file again.")
+        raise InputError(f"{place} has changed since the job file was made: create the job file again.")
     return place

@@ -44,7 +44,7 @@ class Leave(Protocol):
         *,
         progress: Progress,
     ) -> None:
-        """Write the video of this name: (H,W,3) uint8 or uint16 by `bits`, and masks (H,W) uint8; None where it has
+        """Write the video of this name: (H,W,3) uint8 or uint16 by `bits`, and masks (H,W) uint8; None if it has
         another size.
 
         Raises:

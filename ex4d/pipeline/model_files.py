@@ -121,7 +121,7 @@ class _Whole:
 def _parts(name: str) -> tuple[Part, ...]:
     known = fetchable()
     if name not in known:
-        raise InputError(f"{name!r} has no files to fetch: choose one of {', '.join(known)}.")
+        raise InputError(f"{name!r} has no files to download: choose one of {', '.join(known)}.")
     return known[name]
 
 

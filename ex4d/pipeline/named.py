@@ -22,7 +22,7 @@ class NamedFiles:
     """Makes jobs of files, and remembers where each content lies.
 
     Args:
-        progress: told after each file that was hashed.
+        progress: called after each file that was hashed.
 
     Attributes:
         places: paths by hash.
@@ -114,7 +114,7 @@ class NamedFiles:
             return self._files((path,))
         found = depth_pictures_at(path, alone=clip is not None and len(clip.files) == 1)
         if not found:
-            raise InputError(f"The depth folder {path} must hold pictures of one kind, grey PNG or EXR.")
+            raise InputError(f"The depth folder {path} must hold images of one kind, grey PNG or EXR.")
         return self._files(tuple(depth_for(found, clip.numbering, settings) if clip else found))
 
     def _file(self, path: Path, what: str) -> Blob:
@@ -124,8 +124,8 @@ class NamedFiles:
     def _files(self, paths: tuple[Path, ...]) -> tuple[Blob, ...]:
         if len(paths) > MOST_PICTURES:
             raise InputError(
-                f"{paths[0].parent} holds {len(paths)} pictures, and a take is made of {MOST_PICTURES} at most: move"
-                " those to use into a folder of their own, or make a video of them."
+                f"{paths[0].parent} holds {len(paths)} images, and a take is made from at most {MOST_PICTURES}:"
+                " move those to use into their own folder, or make a video from them."
             )
         blobs = []
         for number, path in enumerate(paths, 1):

@@ -33,26 +33,26 @@ from ex4d.source_camera.steadying import steadied
 from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, natural_order
 from ex4d.storage.sequence import Numbering, unnumbered
 
-ANEW = "The lens zooms, so it was found anew for all frames, also for those that were open before."
+ANEW = "The lens zooms, so it was found again for all frames, including those that were open before."
 
 Locate = Callable[[Blob], Path]
-"""Where the content of a blob lies on this machine; the file's name may differ from the blob's."""
+"""Where the content of a blob is on this machine; the file's name may differ from the blob's."""
 
 
 @dataclass(frozen=True)
 class SourceFiles:
-    """Where the files of a source lie.
+    """Where the files of a source are.
 
     Attributes:
-        clip: a video file, a folder of pictures, or a picture that stands for its sequence.
-        depth: a depth file or folder; None where it is looked for beside the clip, or estimated.
-        camera: a file that says how the clip's own camera moved; None where it stood still.
-        numbering: of the sequence whose pictures, or those of them that are needed, lie in the folder; None where the
-            names of the pictures say.
-        moving: a mask of what moves by itself; None where it is to be found.
-        standing: a file with the depth of a part of the clip, which stays while that of other frames is estimated.
-        plate: a clean plate, see `ex4d.pipeline.plate`; None where there is none.
-        earlier: an earlier take, see `ex4d.pipeline.earlier`; None where there is none.
+        clip: a video file, a folder of images, or one image that stands for its sequence.
+        depth: a depth file or folder; None looks for it next to the clip, or estimates it.
+        camera: a file that says how the clip's own camera moved; None if it stood still.
+        numbering: of the sequence whose images, or those of them that are needed, are in the folder; None if the
+            names of the images say.
+        moving: a mask of moving things; None finds them.
+        standing: a file with the depth of a part of the clip, which is kept while that of other frames is estimated.
+        plate: a clean plate, see `ex4d.pipeline.plate`; None if there is none.
+        earlier: an earlier take, see `ex4d.pipeline.earlier`; None if there is none.
     """
 
     clip: Path
@@ -67,12 +67,12 @@ class SourceFiles:
 
 @dataclass(frozen=True)
 class JobFiles:
-    """Where the files of a job lie.
+    """Where the files of a job are.
 
     Attributes:
-        source: of the jobs that have one.
-        path: the camera path; None takes the job's preset.
-        colour, mask: of `Fill`.
+        source: for jobs that have one.
+        path: the camera path; None uses the job's preset.
+        colour, mask: for `Fill`.
     """
 
     source: SourceFiles | None = None
@@ -83,19 +83,19 @@ class JobFiles:
 
 @dataclass(frozen=True)
 class Shot:
-    """A source that is open.
+    """An open source.
 
     Attributes:
         clip: frames at the working size.
         estimate: its depth.
-        source_to_world: (T,4,4) poses of the clip's own camera; None where it stands still.
-        notes: sentences about all three that stay true wherever their result goes.
-        from_file: (4,4) from the world of the source camera's file into that of the shot; None where there is none.
-        found: the camera as it was found from the pictures, in the unit of the depth; None elsewhere.
-        moving: (T,h,w) what moves by itself, of any size; None where that is not known.
+        source_to_world: (T,4,4) poses of the clip's own camera; None if it stands still.
+        notes: sentences about all three that stay true wherever the result goes.
+        from_file: (4,4) from the world of the source camera's file into that of the shot; None if there is none.
+        found: the camera as found from the frames, in the unit of the depth; None otherwise.
+        moving: (T,h,w) what moves by itself, of any size; None if that is unknown.
         about_camera: sentences about the search for the camera that are for the user alone.
-        plate: frames of a clean plate, in the world of the clip; None where there are none.
-        earlier: frames of an earlier take, in the same world; None where there are none.
+        plate: frames of a clean plate, in the world of the clip; None if there are none.
+        earlier: frames of an earlier take, in the same world; None if there are none.
     """
 
     clip: Clip
@@ -147,13 +147,13 @@ def open_shot(
     Args:
         files: where they are.
         settings: see `ex4d.pipeline.settings`.
-        look_beside: take the depth file that lies beside the clip where none is named.
+        look_beside: take the depth file that is beside the clip where none is named.
         again: estimate the depth anew, even where it was kept from an earlier time.
         release_lens: assume the EX-4D release's focal length where no other is given.
         fills_nothing: why neither a clean plate nor an earlier take is opened, see `ex4d.pipeline.plate.why_not`; empty
             opens them.
         device: on which a depth model runs; "auto" takes a GPU where there is one.
-        progress: told after each step.
+        progress: called after each step.
 
     Raises:
         InputError: something cannot be read, does not fit, or cannot be estimated here.
@@ -200,7 +200,9 @@ def open_shot(
     if moving is None and settings.camera_motion not in ("file", "still") and not release_lens:
         moving, mask, about_camera = _looked_for(clip, estimate, settings, mask, again, device, progress)
     elif moving is not None and settings.camera_motion not in ("file", AUTO):
-        raise InputError("A camera file was given, and a camera motion that does not read it: leave one of them out.")
+        raise InputError(
+            "A camera file was given together with a camera motion that does not use it: leave one of them out."
+        )
     if moving is not None and moving.found:
         estimate = _with_found_lens(estimate, moving)
         if settings.steady_depth:
@@ -249,7 +251,7 @@ def _looked_for(
     device: str,
     progress: Progress,
 ) -> tuple[pose_files.SourceCamera | None, NDArray[np.bool_] | None, tuple[str, ...]]:
-    """The camera found from the pictures, None where it stands still; what moves; sentences for the user alone."""
+    """The camera found from the pictures, None if it stands still; what moves; sentences for the user alone."""
     depth = estimate.depth
     wish = Wish(
         settings.camera_motion, depth.intrinsics, not _assumes_lens(depth), depth.is_guess, settings.zooms, mask, device
@@ -358,14 +360,14 @@ def _earlier(taken: EarlierTake | None, gathered: Callable[..., Path]) -> Earlie
 
 
 def _are_pictures(blobs: tuple[Blob, ...], endings: tuple[str, ...]) -> bool:
-    """Whether files are from a folder of pictures, even if only one of them is needed."""
+    """Whether files are from a folder of images, even if only one of them is needed."""
     return Path(blobs[0].name).suffix.lower() in endings
 
 
 def _gathered(
     blobs: tuple[Blob, ...], *, locate: Locate, folder: Path, in_place: bool, what: str, as_folder: bool = False
 ) -> Path:
-    """The file under the name that the blob had, or a folder of pictures in order."""
+    """The file under the name that the blob had, or a folder of images in order."""
     names = [blob.name for blob in blobs]
     as_folder |= len(blobs) > 1
     if in_place and (found := _in_place([locate(blob) for blob in blobs], names, what if as_folder else None)):

@@ -40,7 +40,7 @@ class Plate:
 
 
 def why_not(settings: RenderSettings) -> str:
-    """Why a shot that is drawn so has no use for a plate or an earlier take; empty where it has."""
+    """Why a shot that is drawn so has no use for a plate or an earlier take; empty if it has."""
     if settings.release_compat:
         return "the EX-4D release fills nothing from elsewhere."
     if settings.persistence == "off":
@@ -64,7 +64,7 @@ def joined(
     The plate is taken to be shot with the shot's lens, at its first frame.
 
     Args:
-        path: a video, a folder of pictures, or a picture, which stands for itself only.
+        path: a video, a folder of images, or one image, which stands for itself only.
         clip, known, source_to_world, moving: of the shot, see `ex4d.pipeline.open.Shot`; `known` is its depth.
         settings: of the shot.
         snap: as for `ex4d.depth.registry.estimate`.

@@ -1,4 +1,4 @@
-"""What can be asked for: jobs, with their files by content. Needs nothing but the standard library and numpy.
+"""The jobs that can be requested, with their files by content. Needs only the standard library and numpy.
 
 A job says everything that its result depends on, and no path: the same job means the same on every machine.
 """
@@ -15,10 +15,10 @@ from ex4d.plain import Tagged, between, length, matches, to_plain
 from ex4d.storage.sequence import Numbering
 
 MOST_PICTURES = 100_000
-"""Most pictures of a folder in one job; far fewer travel to a server, see `ex4d.jobs.limits`."""
+"""Maximum number of images of a folder in one job; far fewer are sent to a server, see `ex4d.jobs.limits`."""
 
 BLOB_BYTES = 64 * 1024**3
-"""Largest file."""
+"""Maximum size of a file."""
 
 _FORBIDDEN_IN_NAMES = re.compile(r'[\x00-\x1f\x7f/\\<>:"|?*]')
 _RESERVED_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -30,7 +30,7 @@ def _check_name(value: str) -> None:
     except UnicodeEncodeError:
         raise ValueError("must be valid Unicode") from None
     if not 1 <= size <= 255 or _FORBIDDEN_IN_NAMES.search(value) or value[-1] in ". ":
-        raise ValueError("must be a plain file name without folders or special characters, 255 bytes at most")
+        raise ValueError("must be a plain file name without folders or special characters, at most 255 bytes")
     if _RESERVED_NAMES.fullmatch(value):
         raise ValueError("must not be a name that some systems reserve for devices")
 
@@ -41,7 +41,7 @@ Name = Annotated[str, _check_name]
 
 @dataclass(frozen=True)
 class Blob:
-    """A file by its content; `name` is the base name it had, for people and for its suffix."""
+    """A file by its content; `name` is the base name it had, for people and for its extension."""
 
     sha256: Sha256
     size: Annotated[int, between(0, BLOB_BYTES)]
@@ -50,13 +50,13 @@ class Blob:
 
 @dataclass(frozen=True)
 class EarlierTake:
-    """A take of the same part of the same clip, that was made before: what it invented is seen again.
+    """An earlier take of the same part of the same clip, whose invented parts are shown again.
 
     Attributes:
         result: its video.
         camera: its camera path, a file of `ex4d.geometry.camera_path`.
-        depth: of frames of it, as a take that was made with it keeps it; None where it is to be estimated.
-        is_preview: no model made its pictures.
+        depth: of some of its frames, as kept by a take that was made with it; None if it has to be estimated.
+        is_preview: no model made it.
     """
 
     result: Blob
@@ -70,19 +70,19 @@ class Source:
     """A clip, where its depth comes from, and the part of them to use.
 
     Attributes:
-        clip: one video file, or pictures of a folder in order: those that the settings' range shows.
-        depth: one file (.npz, .npy, a video), or PNG or EXR pictures in order; empty where it is to be estimated.
-        camera: how the camera of the clip moved, see `ex4d.source_camera`; None where it stands still.
-        settings: all else.
-        folder: name of the folder that the pictures of the clip are from; empty for a video file.
-        numbering: of the whole sequence that the pictures are from; None where they are all there is, one a frame.
-        moving: a mask of what moves by itself, white where it does: a video, a picture, or pictures in order; empty
-            where it is to be found.
-        standing: depth of a part of the clip that is to stay, a file of EX-4D that tells which part it is of: only
-            other frames are estimated, and fitted to it. None where there is none.
-        plate: a clean plate, a second clip of the same place: a video, a picture, or pictures in order; empty where
+        clip: one video file, or images of a folder in order: those within the range of the settings.
+        depth: one file (.npz, .npy, a video), or PNG or EXR images in order; empty if it has to be estimated.
+        camera: how the camera of the clip moved, see `ex4d.source_camera`; None if it stands still.
+        settings: everything else.
+        folder: name of the folder that the images of the clip are from; empty for a video file.
+        numbering: of the whole sequence that the images are from; None if they are all there is, one per frame.
+        moving: a mask of moving things, in white: a video, an image, or images in order; empty
+            if it has to be found.
+        standing: depth of a part of the clip that is to be kept, a file of EX-4D that says which part it covers: only
+            other frames are estimated, and fitted to it. None if there is none.
+        plate: a clean plate, a second clip of the same place: a video, an image, or images in order; empty if
             there is none.
-        earlier: an earlier take, whose pixels fill what nobody saw; None where there is none.
+        earlier: an earlier take, whose pixels fill what nobody saw; None if there is none.
     """
 
     clip: Annotated[tuple[Blob, ...], length(1, MOST_PICTURES)]
@@ -99,11 +99,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Reconstruct(Tagged):
-    """Clip and depth to the working size -> source.mp4, reliable.mp4, depth.npz; where the camera moves
-    source_camera.npz, with points that stand still; where it was looked for moving.mp4, white where things move by
+    """Clip and depth to the working size -> source.mp4, reliable.mp4, depth.npz; if the camera moves
+    source_camera.npz, with points that stand still; if it was searched for moving.mp4, white where things move by
     themselves.
 
-    `again` estimates the depth anew, even where it was kept from an earlier job.
+    `again` estimates the depth again, even if it was cached by an earlier job.
     """
 
     source: Source
@@ -127,8 +127,8 @@ class Generate(Tagged):
     """The shot from another camera -> result.mp4, colour.mp4, mask.mp4, take.json and the files of `pipeline.take`.
 
     Attributes:
-        path: a file of `ex4d.geometry.camera_path`; None takes the preset.
-        preset: the camera move where there is no file.
+        path: a file of `ex4d.geometry.camera_path`; None uses the preset.
+        preset: the camera move if there is no file.
         render: how the mesh is rendered.
         generation: how the unseen parts are filled.
     """
@@ -142,10 +142,10 @@ class Generate(Tagged):
 
 @dataclass(frozen=True)
 class Fill(Tagged):
-    """The shot from colour and mask that were rendered before -> the files of `Generate`, without a camera.
+    """The shot from colour and mask that were rendered earlier -> the files of `Generate`, without a camera.
 
     Attributes:
-        colour, mask: videos, or pictures of folders in order.
+        colour, mask: videos, or images of folders in order.
         frames: how many to use from the first; None as for a clip.
         generation: how the unseen parts are filled; its width and height squeeze colour and mask, as the release does.
         release_compat: do everything as the EX-4D release does.
@@ -187,7 +187,7 @@ def blobs_of(job: Job) -> list[Blob]:
 
 
 def safe_name(name: str) -> str:
-    """The nearest name that may travel: forbidden characters become "_", very long stems and suffixes are cut."""
+    """The nearest name that may be sent: forbidden characters become "_", very long stems and suffixes are cut."""
     name = _FORBIDDEN_IN_NAMES.sub("_", name.encode(errors="replace").decode()).rstrip(". ") or "_"
     if _RESERVED_NAMES.fullmatch(name):
         name = f"_{name}"

@@ -1,4 +1,4 @@
-"""Running a job, from files to files: what the command line, the server's worker and the library all call."""
+"""Running a job, from files to files; called by the command line, the server's worker and the library."""
 
 import time
 from dataclasses import replace
@@ -40,11 +40,11 @@ def run(
 
     Args:
         job: what to do.
-        files: where its files lie, see `ex4d.pipeline.open.gather`.
+        files: where its files are, see `ex4d.pipeline.open.gather`.
         out: an empty folder; every file in it afterwards is a result.
-        runtime: what is warm.
-        progress: told after each step; raises `Cancelled` to stop.
-        leave: writes a take's result and other video elsewhere too.
+        runtime: whatever stays loaded between jobs.
+        progress: called after each step; raises `Cancelled` to stop.
+        leave: also writes a take's result and other video elsewhere.
 
     Returns:
         Facts for the client, plain JSON values.
@@ -256,7 +256,7 @@ def _coverage_facts(seen: Conditioning) -> dict[str, Any]:
 
 
 def _parts(mask: NDArray[np.uint8] | None) -> list[float]:
-    """The part of each frame of a mask (T,h,w) that is set; empty where there is no mask."""
+    """The part of each frame of a mask (T,h,w) that is set; empty if there is no mask."""
     return [] if mask is None else [round(np.count_nonzero(frame) / frame.size, 4) for frame in mask]
 
 

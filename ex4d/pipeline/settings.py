@@ -1,6 +1,6 @@
 """THE schema: every setting of a source, a camera path, rendering and a generation, described once.
 
-The command line, jobs, take.json, the library and Blender's panel take their names, ranges, labels and help from here.
+The command line, jobs, take.json, the library and Blender's panel get their names, ranges, labels and help from here.
 The settings of a generator are not here but in its own folder, in its `Spec`. Needs numpy only.
 """
 
@@ -23,7 +23,7 @@ from ex4d.schema import AUTO, Choice, Settings, setting
 from ex4d.storage.sequence import Gaps
 
 CameraMotion = Literal["auto", "still", "rotation", "depth", "da3", "sfm", "file"]
-"""How it is known how the clip's own camera moved."""
+"""How the motion of the clip's own camera is determined."""
 
 DepthEdges = Literal["snap", "off"]
 """Whether soft edges of the depth are snapped to those of the picture, see `ex4d.depth.edges`."""
@@ -35,24 +35,24 @@ ResultSize = Literal["clip", "model"]
 """Whether a result has the clip's own size or that of the working picture."""
 
 Master = Literal["none", "prores", "ffv1"]
-"""In which format a take also holds its result, for grading."""
+"""The format in which a take also holds its result, for grading."""
 
 LONGEST_SIDE = 1024
-"""Longest side of the working picture in pixels where nobody says another."""
+"""Longest side of the working picture in pixels, unless another is given."""
 
 
 def check_rate(rate: str | None) -> None:
-    """Refuse what is no frame rate.
+    """Refuse a value that is not a frame rate.
 
     Raises:
-        InputError: neither a whole number nor a fraction of two, or one that no video can have.
+        InputError: neither an integer nor a fraction of two, or a rate that no video can have.
     """
     if rate is None:
         return
     if not re.fullmatch(r"[1-9][0-9]{0,7}(/[1-9][0-9]{0,7})?", rate):
         raise InputError(f"{rate[:100]!r} is not a frame rate: write it as 24 or 24000/1001.")
     if not Fraction(1, 1000) <= Fraction(rate) <= 1000:  # others make files that cannot be written, or read again
-        raise InputError(f"A frame rate must be between 1/1000 and 1000 frames a second, not {rate}.")
+        raise InputError(f"A frame rate must be between 1/1000 and 1000 frames per second, not {rate}.")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class SourceSettings(Settings):
     frames: int | None = setting(
         None,
         "Frames",
-        "How many frames to use; by default 49, or all there are where that is fewer",
+        "How many frames to use; by default 49, or all if there are fewer",
         minimum=1,
         maximum=100_000,
         option="--num_frames",
@@ -86,31 +86,32 @@ class SourceSettings(Settings):
     fps: str | None = setting(
         None,
         "Frame Rate",
-        "Frame rate to read the clip at, such as 24 or 24000/1001; by default a video's own, and 24 for pictures",
-        unit="frames a second",
+        "Frame rate to read the clip at, such as 24 or 24000/1001; by default a video's own, and 24 for image"
+        " sequences",
+        unit="frames per second",
     )
     gaps: Gaps = setting(
         "hold",
         "Gaps",
-        "What to show in place of pictures that are missing from a numbered sequence",
+        "What to show in place of images that are missing from a numbered sequence",
         choices=(
-            Choice("hold", "Hold", "Repeat the picture before the gap; the timing is kept"),
-            Choice("leave", "Leave Out", "Skip the gap: the next picture follows at once"),
+            Choice("hold", "Hold", "Repeat the image before the gap, so that the timing is kept"),
+            Choice("leave", "Leave Out", "Skip the gap, so that the next image follows at once"),
         ),
     )
     estimator: str = setting(
         AUTO,
         "Depth From",
-        "Where the depth comes from; auto takes a file where there is one, else the best estimator that can run",
+        "Where the depth comes from; auto uses a file if there is one, otherwise the best estimator that can run",
         option="--depth_estimator",
     )
     accept_licence: bool = setting(
-        False, "Accept Licence", "Accept the licence of a depth estimator that is for research only"
+        False, "Accept Licence", "Accept the licence of a depth estimator that may only be used for research"
     )
     depth_detail: Detail = setting(
         AUTO,
         "Depth Detail",
-        "Size of the pictures that a depth model works on, if it supports more than one",
+        "Size of the frames that a depth model works on, if it supports more than one",
         choices=(
             Choice("auto", "Automatic", "Full on a GPU, reduced on the CPU"),
             Choice("full", "Full", "The size the model was published with"),
@@ -122,7 +123,9 @@ class SourceSettings(Settings):
         "Depth Edges",
         "What happens to edges that are soft in the depth, so that things do not smear when the camera moves",
         choices=(
-            Choice("snap", "Snap", "Make them sharp, where the picture has its edges; sharp ones stay as they are"),
+            Choice(
+                "snap", "Snap", "Sharpen soft edges to match those of the picture, and leave sharp edges as they are"
+            ),
             Choice("off", "Off", "Leave the depth as it is"),
         ),
         before="off",
@@ -131,7 +134,7 @@ class SourceSettings(Settings):
     depth_convention: Convention = setting(
         "auto",
         "Values",
-        "What the numbers of the depth file stand for",
+        "What the numbers in the depth file mean",
         choices=(
             Choice("depth", "Distance", "Larger is farther"),
             Choice("inverse", "1 / Distance", "0 is infinitely far"),
@@ -162,7 +165,8 @@ class SourceSettings(Settings):
     field_of_view: float | None = setting(
         None,
         "Field of View",
-        "Horizontal field of view of the source; by default from the depth, else 54 degrees along the longer side",
+        "Horizontal field of view of the source; by default that of the depth, otherwise 54 degrees along the"
+        " longer side",
         unit="degrees",
         minimum=FIELD_OF_VIEW[0],
         maximum=FIELD_OF_VIEW[1],
@@ -173,9 +177,9 @@ class SourceSettings(Settings):
         "Camera Motion",
         "How the clip's own camera moved",
         choices=(
-            Choice("auto", "Found", "From the camera file if there is one, else found from the pictures"),
+            Choice("auto", "Found", "From the camera file if there is one, otherwise found from the frames"),
             Choice("still", "Still", "The camera stood still"),
-            Choice("rotation", "Tripod", "The camera turned in place: find how"),
+            Choice("rotation", "Tripod", "The camera turned in place, so find its rotation"),
             Choice("depth", "Points and Depth", "Find it by tracking points, starting from the depth"),
             Choice(
                 "da3",
@@ -191,15 +195,15 @@ class SourceSettings(Settings):
     steady_depth: bool = setting(
         True,
         "Steady Depth",
-        "Take the pumping out of the depth: where a camera is found whose points tell distances, the scale and shift of"
+        "Remove pumping from the depth: if a camera is found whose points give distances, the scale and shift of"
         " every frame are fitted to them",
         before=False,
     )
     camera_scale: float | None = setting(
         None,
         "Camera Scale",
-        "Units of the depth in one unit of the source camera's file; by default found from the points in that file,"
-        " else 1",
+        "Units of the depth in one unit of the source camera's file; by default found from the points in that"
+        " file, otherwise 1",
         minimum=1e-9,
         maximum=1e9,
         option="--source_camera_scale",
@@ -214,14 +218,14 @@ class SourceSettings(Settings):
 
     @property
     def encoding(self) -> DepthEncoding:
-        """What the numbers of the depth file mean."""
+        """What the numbers in the depth file mean."""
         unit = None if self.depth_unit is None else unit_of(self.depth_unit)
         return DepthEncoding(unit, self.depth_convention, self.depth_distance, self.depth_channel)
 
 
 @dataclass(frozen=True)
 class PathSettings(Settings):
-    """A camera move that is known by name, see `ex4d.geometry.presets`, and how a file of one is taken."""
+    """A camera move that is known by name, see `ex4d.geometry.presets`, and how a camera path file is read."""
 
     cam: Preset = setting(
         "180",
@@ -239,7 +243,9 @@ class PathSettings(Settings):
             Choice("crane", "Crane", "Rise while looking at the nearest surface; a negative amount sinks"),
             Choice("arc", "Arc", "Swing around the nearest surface without rising"),
             Choice(
-                "dolly_zoom", "Dolly Zoom", "Move forward while the lens widens: the nearest surface keeps its size"
+                "dolly_zoom",
+                "Dolly Zoom",
+                "Move forward while the lens widens, so that the nearest surface keeps its size",
             ),
             Choice("hold", "Hold", "Stay at the source view; for a hand-held camera"),
         ),
@@ -295,8 +301,8 @@ class PathSettings(Settings):
     pivot_distance: float | None = setting(
         None,
         "Pivot Distance",
-        "Distance from the source camera to the point that the preset turns about, in the depth's unit; by default"
-        " that of the nearest surface",
+        "Distance from the source camera to the point that the preset turns around, in the depth's unit; by"
+        " default that of the nearest surface",
         minimum=1e-9,
         maximum=1e9,
     )
@@ -310,22 +316,22 @@ class RenderSettings(Settings):
     engine: EngineName = setting(
         AUTO,
         "Engine",
-        "What renders; auto takes the fastest that can run here, never nvdiffrast",
+        "Which engine renders; auto uses the fastest that can run here, never nvdiffrast",
         choices=(
             Choice("auto", "Best Available"),
             Choice("numba", "Numba", "Compiled for the CPU"),
             Choice("numpy", "NumPy", "For the CPU, slow; a readable reference"),
             Choice("cuda", "CUDA", "For NVIDIA GPUs"),
-            Choice("nvdiffrast", "nvdiffrast", "For NVIDIA GPUs and non-commercial use only, to compare with"),
+            Choice("nvdiffrast", "nvdiffrast", "For NVIDIA GPUs and non-commercial use only, for comparison"),
         ),
     )
     occlusion: OcclusionName | None = setting(
         None,
         "Occlusion Filter",
-        "Which faces count as bridging an occlusion; by default the filter that measured best on the sample",
+        "Which faces count as bridging an occlusion; by default the filter that did best on the sample",
         choices=(
             Choice("default", "Default", "Faces with an angle below 4 degrees"),
-            Choice("release", "Release", "Faces with an angle below 2.5 degrees, as the EX-4D release has it"),
+            Choice("release", "Release", "Faces with an angle below 2.5 degrees, as in the EX-4D release"),
             Choice("angle_and_extent", "Angle and Extent", "Narrow faces, and faces that reach far"),
             Choice("boundary", "Boundary", "Faces that reach deeper than they are wide"),
         ),
@@ -333,11 +339,11 @@ class RenderSettings(Settings):
     persistence: Persistence = setting(
         "fill",
         "Other Frames",
-        "Fill what a frame did not see with what other frames saw of everything that stands still. What moves has to be"
-        " known; the search for the camera finds it",
+        "Fill what a frame did not see with what other frames saw of everything that stands still. Moving things"
+        " have to be known; the camera search finds them",
         choices=(
             Choice("off", "Off", "Each frame shows only what it saw itself"),
-            Choice("fill", "Fill", "Fill holes unless something in the frame itself speaks against it"),
+            Choice("fill", "Fill", "Fill holes unless something in the frame itself contradicts it"),
             Choice("all", "All", "Fill wherever another frame saw something; moving things may leave traces"),
         ),
         before="off",
@@ -351,7 +357,7 @@ class RenderSettings(Settings):
     release_compat: bool = setting(
         False,
         "Release Compatibility",
-        "Reproduce the EX-4D release, its quirks included: half-pixel shift, shell at 100, 500 px lens, frame-0 rule",
+        "Reproduce the EX-4D release, including its quirks: half-pixel shift, shell at 100, 500 px lens, frame-0 rule",
     )
 
 
@@ -376,28 +382,28 @@ class GenerateSettings(Settings):
     """How a shot is generated, whatever generates it.
 
     Attributes:
-        options: settings of generators by their names; only those of the one that runs are used.
+        options: settings of generators by their names; only those of the generator that runs are used.
     """
 
     generator: str = setting(
-        AUTO, "Generator", "What fills the unseen parts; auto takes the best generator that can run"
+        AUTO, "Generator", "What fills the unseen parts; auto uses the best generator that can run"
     )
     seed: int = setting(0, "Seed", "The same seed and settings give the same result", minimum=0, maximum=2**63 - 1)
     keep_source: bool = setting(
         True,
         "Keep Source",
-        "Keep what the source saw as it is; the other video is written beside the result",
+        "Keep what the source saw unchanged; the other version is written beside the result",
     )
     lead_in: bool = setting(
         False,
         "Lead-In",
-        "Where the path does not begin at the source view: also generate 8 to 16 frames that lead from there to its"
+        "If the path does not begin at the source view, also generate 8 to 16 frames that lead from there to its"
         " first camera, and cut them off",
     )
     result_size: ResultSize = setting(
         "clip",
         "Result Size",
-        "How large the result is, where no width and height are given",
+        "How large the result is if no width and height are given",
         choices=(
             Choice("clip", "Clip", "As large as the clip, 4096 pixels at most; what is real has the clip's own pixels"),
             Choice("model", "Working Picture", "As large as the working picture, see Max Side; faster"),
@@ -410,30 +416,30 @@ class GenerateSettings(Settings):
         "Also write a master for grading into the take's folder, at the clip's bit depth",
         choices=(
             Choice("none", "None"),
-            Choice("prores", "ProRes 4444", "As .mov of 10 bits, with the mask as alpha"),
-            Choice("ffv1", "FFV1", "As .mkv, lossless: large"),
+            Choice("prores", "ProRes 4444", "10-bit .mov, with the mask as alpha"),
+            Choice("ffv1", "FFV1", "Large, lossless .mkv"),
         ),
     )
     width: int | None = setting(
         None,
         "Width",
-        "Width of the result, which is then generated in this size; by default as Result Size says",
+        "Width of the result, which is then generated at this size; by default as Result Size says",
         unit="pixels",
         minimum=16,
     )
     height: int | None = setting(
         None,
         "Height",
-        "Height of the result, which is then generated in this size; by default as Result Size says",
+        "Height of the result, which is then generated at this size; by default as Result Size says",
         unit="pixels",
         minimum=16,
     )
     fit: Fit = setting(
         "crop",
         "Fit",
-        "What to do when width and height have another aspect ratio than the clip",
+        "What to do when width and height have a different aspect ratio from the clip",
         choices=(
-            Choice("crop", "Crop", "The picture fills the result; what sticks out is cut off"),
+            Choice("crop", "Crop", "The picture fills the result; anything outside is cut off"),
             Choice("squeeze", "Squeeze", "The picture is squeezed, as the EX-4D release does"),
         ),
     )
@@ -441,7 +447,7 @@ class GenerateSettings(Settings):
         None,
         "Result Rate",
         "Frame rate of the result; by default the clip's",
-        unit="frames a second",
+        unit="frames per second",
         option="--result_fps",
     )
     options: Options = field(default_factory=dict)
@@ -457,5 +463,5 @@ class GenerateSettings(Settings):
             raise InputError(f"The settings of generators {error}.") from None
 
     def of(self, generator: str) -> Mapping[str, Any]:
-        """The settings that were given for a generator."""
+        """The settings given for a generator."""
         return self.options.get(generator, {})

@@ -1,4 +1,4 @@
-"""A take: the files of one result, and the record (take.json) that says how to make it again. Needs numpy only."""
+"""A take: the files of one result, and the record (take.json) that says how to remake it. Needs numpy only."""
 
 import json
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ FORMAT = 2
 """Version of the record's layout."""
 
 RESULT, COLOUR, MASK, CAMERA, SIDECAR = "result.mp4", "colour.mp4", "mask.mp4", "camera.npz", "take.json"
-"""Names of a take's files: the video, what it was conditioned on, the camera path, and the record."""
+"""Names of a take's files: the video, its conditioning, the camera path, and the record."""
 
 GENERATED, COMPOSITED = "generated.mp4", "composited.mp4"
-"""Names of the other video of a take: the generator's own frames, or those with the source's pixels put back."""
+"""Names of the other version of a take: the generator's own frames, or those with the source's pixels put back."""
 
 MASTERS = {"prores": "result.mov", "ffv1": "result.mkv"}
-"""Name of the result for grading, where one was asked for, by its format."""
+"""Name of the result for grading, by its format, if one was requested."""
 
 VIEW = "view.mp4"
 """Name of the video that a preview of a path adds: the colour, with the legend's tint where nothing real is seen."""
@@ -33,10 +33,10 @@ THUMBNAIL = "thumbnail.jpg"
 """Name of the small picture of a take or view: its middle frame. Older takes have none."""
 
 SOURCE_CAMERA = "source_camera.npz"
-"""How the clip's own camera moved, where several files say so, which become this one."""
+"""How the clip's own camera moved, if several files say so, which become this one."""
 
 MOVING = "moving.mp4"
-"""What moves by itself, white where it does, where it was found together with the clip's own camera."""
+"""What moves by itself, in white, if it was found together with the clip's own camera."""
 
 EARLIER_DEPTH = "earlier_depth.npz"
 """Depth of the frames of an earlier take that a take was made with, as it was estimated."""
@@ -65,26 +65,26 @@ Size = Annotated[int, between(1, 2**31 - 1)]
 
 @dataclass(frozen=True)
 class TakeRecord:
-    """What take.json holds.
+    """The content of take.json.
 
     Attributes:
         job: the job that made the take, see `ex4d.pipeline.requests`; its files by content.
         generator: name of the generator that really ran.
         title: its title.
-        is_preview: no model made the pictures.
-        seed: of everything that was drawn.
-        settings: each setting of the generator with the value in use, also where that is the default, and what the
-            generator says beside them.
+        is_preview: no model made it.
+        seed: of everything that was drawn at random.
+        settings: each setting of the generator with the value in use, even if that is the default, and what the
+            generator adds to them.
         width, height, frames: of the result.
         fps: rate of the movie as "numerator/denominator".
         coverage: real part of each frame, 0 to 1.
-        borrowed: the part of that which other frames saw; empty where none was asked.
-        earlier: the part of each frame that an earlier take shows again, which is not real; empty where there is none.
+        borrowed: the part of that which other frames saw; empty if no other frames were used.
+        earlier: the part of each frame that an earlier take shows again, which is not real; empty if there is none.
         notes: sentences for the user.
-        seconds: time each stage took.
-        depth: where the depth came from: provider, scale (a sentence) and licence; empty where it is not known.
-        inputs: where the job's files lie, by their hash; paths relative to the take's folder where that is possible.
-        device: of the worker that made it, such as "GPU 0, NVIDIA H100 80GB HBM3"; empty where that is not known.
+        seconds: time that each stage took.
+        depth: where the depth came from: provider, scale (a sentence) and licence; empty if that is unknown.
+        inputs: where the job's files are, by their hash; paths relative to the take's folder if possible.
+        device: of the worker that made it, such as "GPU 0, NVIDIA H100 80GB HBM3"; empty if that is unknown.
         version: of ex4d.
         format: of this record.
     """
@@ -123,7 +123,7 @@ def write_record(path: Path, record: TakeRecord) -> None:
 
 
 def read_record(path: Path) -> TakeRecord:
-    """Read a record, also of version 0.1.
+    """Read a record, including those of version 0.1.
 
     Raises:
         InputError: missing, not a record, or of a later format.
@@ -147,12 +147,12 @@ def read_record(path: Path) -> TakeRecord:
 
 
 def with_inputs(record: TakeRecord, folder: Path, files: Mapping[str, Path]) -> TakeRecord:
-    """The record with the places of the job's files, as seen from the take's folder.
+    """The record with the locations of the job's files, as seen from the take's folder.
 
     Args:
         record: of the take.
         folder: of the take.
-        files: where files lie by their hash; others than the job's are left out.
+        files: where files are, by their hash; files other than the job's are left out.
     """
     wanted = [blob.sha256 for blob in blobs_of(record.job)]
     places = {sha256: seen_from(folder, Path(files[sha256])) for sha256 in wanted if sha256 in files}
@@ -160,6 +160,6 @@ def with_inputs(record: TakeRecord, folder: Path, files: Mapping[str, Path]) -> 
 
 
 def place_of(record: TakeRecord, folder: Path, blob: Blob) -> Path | None:
-    """Where a file of the job lies, as the record in `folder` says; None where it does not say."""
+    """Where a file of the job is, according to the record in `folder`; None if it does not say."""
     said = record.inputs.get(blob.sha256)
     return None if said is None else found_from(folder, said)

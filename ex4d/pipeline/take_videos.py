@@ -24,10 +24,10 @@ from ex4d.progress import Progress
 from ex4d.render.conditioning import Conditioning, without_rim
 from ex4d.render.scene import Lent
 
-WITHOUT_MASK = "The video has another size or length than the mask, as released, so the mask is not in it."
+WITHOUT_MASK = "The video differs from the mask in size or length, as released, so the mask is not in it."
 ONLY_8_BITS = (
-    "The file has room for more than 8 bits a channel, but its pixels have 8: only results in the clip's own size have"
-    " more."
+    "The file has room for more than 8 bits per channel, but its pixels have 8: only results at the clip's own"
+    " size have more."
 )
 
 

@@ -28,18 +28,18 @@ LIMIT_BYTES = 8 << 30
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the source really saw, from the new camera.
+    """What the source really saw, as seen from the new camera.
 
     Attributes:
-        colour: (T,h,w,3) uint8, black where nothing real is seen, but for what an earlier take shows.
+        colour: (T,h,w,3) uint8, black where nothing real is seen, except for what an earlier take shows.
         mask: (T,h,w) uint8, 255 where the colour is real, 0 where it has to be invented.
         coverage: how much of each of the shot's frames is real, and how far the camera has turned.
         notes: sentences for the user about the path.
-        borrowed: (T,h,w) uint8, 255 where another frame saw what is real; None where no other was asked.
-        lead_in: so many of the T frames come before the shot's first, see `ex4d.render.lead_in`.
-        lent: (T) what other frames lend to each, None where they lend nothing; empty where no other was asked.
-        earlier: (T) what an earlier take shows in each where nothing real is seen, None where it shows nothing; empty
-            where there is none. Its colours are in `colour`, and `mask` is 0 there.
+        borrowed: (T,h,w) uint8, 255 where another frame saw what is real; None if no other frames were used.
+        lead_in: how many of the T frames come before the shot's first, see `ex4d.render.lead_in`.
+        lent: (T) what other frames supply to each, None if they supply nothing; empty if no other frames were used.
+        earlier: (T) what an earlier take shows in each where nothing real is seen, None if it shows nothing; empty
+            if there is none. Its colours are in `colour`, and `mask` is 0 there.
     """
 
     colour: NDArray[np.uint8]
@@ -53,7 +53,7 @@ class Conditioning:
 
     @property
     def with_earlier(self) -> "Conditioning":
-        """The same with what an earlier take shows as known: what a generator is given, and what is kept of it."""
+        """The same, with what an earlier take shows as known: the input of a generator, and what is kept of it."""
         if not any(self.earlier):
             return replace(self, earlier=())
         mask = self.mask.copy()
@@ -64,7 +64,7 @@ class Conditioning:
 
     @property
     def without_earlier(self) -> "Conditioning":
-        """The same without what an earlier take shows: black, as all that is not real."""
+        """The same without what an earlier take shows: black, like everything that is not real."""
         if not any(self.earlier):
             return replace(self, earlier=())
         colour = self.colour.copy()
@@ -75,7 +75,7 @@ class Conditioning:
 
     @property
     def earlier_parts(self) -> list[float]:
-        """The part of each frame that an earlier take shows; empty where there is none."""
+        """The part of each frame that an earlier take shows; empty if there is none."""
         return [0.0 if kept is None else len(kept.rows) / self.mask[0].size for kept in self.earlier]
 
     @property
@@ -98,7 +98,7 @@ def render(scene: Scene, engine: Engine | None = None, progress: Progress = sile
         scene: T frames and T cameras, or more with a lead-in; its `persistence` says whether other frames fill what a
             frame did not see.
         engine: what draws; None takes the fastest that can run here.
-        progress: told after each frame; raises `Cancelled` to stop.
+        progress: called after each frame; raises `Cancelled` to stop.
 
     Raises:
         InputError: mesh, pictures and path do not have the same number of frames or size, or it is too much.
@@ -209,7 +209,7 @@ def _borrowed_notes(scene: Scene, borrowed: NDArray[np.uint8] | None) -> list[st
     if borrowed is None:
         if scene.persistence == "off":
             return []
-        return ["Other frames filled nothing: what moves in the clip is not known until its camera is looked for."]
+        return ["Other frames filled nothing: what moves in the clip is not known until its camera is searched for."]
     part = np.count_nonzero(borrowed) / borrowed.size
     by = "by other frames only" if scene.plate is None else "only by other frames or the clean plate"
     return [f"{100 * part:.2g}% of the pixels were seen {by}."] if part else []
@@ -304,7 +304,7 @@ def path_notes(mesh: DWMesh, path: CameraPath, lead_in: int = 0) -> tuple[str, .
     inside = [t for t in range(len(path)) if _is_behind_surface(mesh, path, t)]
     if inside:
         notes.append(
-            f"The camera stands inside or behind the scene's surface in {len(inside)} of {len(path)} frames, the first"
+            f"The camera is inside or behind the scene's surface in {len(inside)} of {len(path)} frames, the first"
             f" being {in_shot(inside[0])}, where little of the picture is real: keep it in front."
         )
     return tuple(notes)

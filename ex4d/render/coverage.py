@@ -35,7 +35,7 @@ def of_masks(mask: NDArray[np.uint8], mesh: DWMesh, path: CameraPath) -> Coverag
 
 
 def angles(mesh: DWMesh, path: CameraPath) -> NDArray[np.float64]:
-    """Degrees (T,) between source camera and camera, seen from the pivot that presets turn about."""
+    """Degrees (T,) between source camera and camera, seen from the pivot that presets turn around."""
     eyes = (transforms.inverse(mesh.source_to_world) @ path.camera_to_world)[:, :3, 3]
     seen = eyes - (0, 0, pivot_distance(mesh.depth[0]))
     cos = -seen[:, 2] / np.maximum(np.linalg.norm(seen, axis=1), 1e-12)

@@ -40,7 +40,7 @@ class Frame:
         intrinsics: (3,3) of the source camera.
         seen: (H,W) float32, up to which distance the frame has looked through.
         front, back: (H,W) float32, from which distance to which a thing that moves reaches, taken to be as deep as it
-            is wide or high; infinite and 0 where nothing moves, and None where nothing does in the whole frame.
+            is wide or high; infinite and 0 where nothing moves, and None if nothing does in the whole frame.
     """
 
     intrinsics: NDArray[np.float64]
@@ -164,7 +164,7 @@ def filled(
         sight: how far other frames saw, from that camera.
 
     Returns:
-        None where there is nothing to fill, or nobody to do it.
+        None if there is nothing to fill, or nobody to do it.
     """
     assert own.surface is not None
     wanted = ~sure if frame is None else ~sure & ~frame.beside_movers(camera, own.surface, sure)

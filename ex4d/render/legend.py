@@ -61,7 +61,7 @@ def tint(
     borrowed: NDArray[np.bool_] | None = None,
     kept: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint8]:
-    """Pictures (...,h,w,3) with striped `INVENTED` in place of what is not `real` (...,h,w), dots of `BORROWED` on what
+    """Pictures (...,h,w,3) with striped `INVENTED` instead of what is not `real` (...,h,w), dots of `BORROWED` on what
     is `borrowed` (...,h,w), and dots of `KEPT` on what is not real and yet `kept` (...,h,w)."""
     tinted = colour.copy()
     hidden = ~real if kept is None else ~real & ~kept

@@ -63,11 +63,11 @@ class Scene:
         path: cameras.
         release_compat: the release's far plane and its colours that fade towards unreliable vertices.
         persistence: whether other frames fill what a frame did not see, see `ex4d.render.world`.
-        moving: (T,H,W) bool, what moves by itself; None where nobody knows: then no other frame fills anything.
+        moving: (T,H,W) bool, what moves by itself; None if nobody knows: then no other frame fills anything.
         lead_in: so many of the path's cameras come before the shot's own and look at its first frame, see
             `ex4d.render.lead_in`.
-        plate: what a second clip saw of the place; None where there is none.
-        earlier: what an earlier take shows of the place; None where there is none.
+        plate: what a second clip saw of the place; None if there is none.
+        earlier: what an earlier take shows of the place; None if there is none.
     """
 
     mesh: DWMesh
@@ -112,7 +112,7 @@ class View:
         colour: (h,w,3) uint8, black where nothing real is seen.
         mask: (h,w) uint8, 255 where the colour is real.
         surface: which faces are seen and how far away, where it was asked for.
-        borrowed: (h,w) bool, where another frame of the shot saw what is real; None where no other was asked.
+        borrowed: (h,w) bool, where another frame of the shot saw what is real; None if no other was asked.
         lent: who saw that, and how far away it is.
         earlier: what an earlier take shows where nobody saw anything: its colours are there, and the mask is 0.
     """

@@ -76,7 +76,7 @@ def cameras(
         device: of torch: "cpu", "cuda", "mps".
         shape: default: the base size.
         long_side: pixels of the longer side that the model is shown.
-        progress: told after each block; raises `Cancelled` to stop.
+        progress: called after each block; raises `Cancelled` to stop.
 
     Raises:
         InputError: the file is missing, damaged, cut off, or of another model.

@@ -51,7 +51,7 @@ def path_length(poses: NDArray) -> float:
 def absolute(found: NDArray, true: NDArray) -> float | None:
     """ATE: root mean square distance of the places after `fitted`, as a part of the true path's length.
 
-    None where the true camera stays in its place: there the length of the found path says more.
+    None if the true camera stays in its place: there the length of the found path says more.
     """
     length = path_length(true)
     if length < STANDS:
@@ -63,7 +63,7 @@ def absolute(found: NDArray, true: NDArray) -> float | None:
 def relative(found: NDArray, true: NDArray) -> tuple[float | None, float]:
     """RPE from frame to frame: root mean square of shift (part of the mean true step) and of rotation (degrees).
 
-    The found shifts are scaled as `fitted` scales them. The first is None where the true camera stays in its place.
+    The found shifts are scaled as `fitted` scales them. The first is None if the true camera stays in its place.
     """
     length = path_length(true)
     scale = fitted(found[:, :3, 3], true[:, :3, 3]).scale if length >= STANDS else 1.0

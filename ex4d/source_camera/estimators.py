@@ -72,7 +72,7 @@ class Task:
         intrinsics: (T,3,3) in pixels of the pictures: those known, or assumed to begin with.
         lens_known: whether they are known.
         zooms: whether the focal length changes while shooting.
-        moving: (T,h,w) what moves by itself, of the pictures' size; None where that is not known yet.
+        moving: (T,h,w) what moves by itself, of the pictures' size; None if that is not known yet.
     """
 
     pictures: Pictures
@@ -264,7 +264,7 @@ def model(task: Task, frames: NDArray[np.uint8], device: str, progress: Progress
         task: see `Task`.
         frames: (T,H,W,3) uint8 RGB.
         device: of torch, or "auto".
-        progress: told after each step.
+        progress: called after each step.
     """
     if lacks := da3.missing():
         return lacks.rstrip(".")

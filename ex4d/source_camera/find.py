@@ -1,4 +1,4 @@
-"""Finding how the camera of a clip moved: what can be told at once, and else the search."""
+"""Finding how the camera of a clip moved: what can be decided at once, and otherwise the search."""
 
 from dataclasses import replace
 
@@ -18,27 +18,27 @@ from ex4d.source_camera.still import stillness
 from ex4d.source_camera.tracks import Tracks, follow
 
 FEWEST_FRAMES = 5
-"""With fewer frames nothing is looked for."""
+"""With fewer frames there is no search."""
 
 LEAST_SIDE = 100
-"""Pixels. In pictures whose shorter side is less, too few points can be told apart to find anything."""
+"""Pixels. In frames whose shorter side is less, too few points can be distinguished to find anything."""
 
 CUT_SURVIVORS = 0.12
 """A frame in which fewer of the points are found again begins another shot."""
 
 FOLLOWED = 0.6
-"""Points are lost from frame to frame where, as a rule, less than this part of them is found again: they are noise.
+"""Points are lost from frame to frame if, as a rule, less than this part of them is found again: they are noise.
 Measured: 0.38 on bare walls, 0.91 and more in clips with texture."""
 
 
 def find(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, progress: Progress = silent) -> Found:
-    """Find how the camera moved. A given mask of what moves comes back as it was, whatever is found.
+    """Find how the camera moved. A mask of what moves that was given is returned unchanged, whatever is found.
 
     Args:
         frames: (T,H,W,3) uint8 RGB.
         depth: (T,H,W), right up to a scale of each frame, or a guess.
-        wish: what is known, and wanted.
-        progress: told after each step; raises `Cancelled` to stop.
+        wish: what is known, and what is wanted.
+        progress: called after each step; raises `Cancelled` to stop.
     """
     found = _found(frames, depth, wish, progress)
     return found if wish.moving is None else replace(found, moving=wish.moving)
@@ -51,7 +51,7 @@ def _found(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish, pr
         return not_found(f"{len(frames)} frames are too few to find how the camera moved")
     height, width = frames.shape[1:3]
     if min(height, width) < LEAST_SIDE:
-        return not_found(f"pictures of {width}x{height} px are too small to find how the camera moved")
+        return not_found(f"frames of {width}x{height} px are too small to find how the camera moved")
     progress("Looking at the camera", 0, 1)
     pictures = pictures_of(frames)
     if wish.method == AUTO:

@@ -1,4 +1,4 @@
-"""What is asked when a camera is looked for, and what comes out. Needs numpy only."""
+"""The input of the search for a camera, and its result. Needs numpy only."""
 
 from dataclasses import dataclass
 
@@ -6,20 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 AUTO, STILL, ROTATION, SFM, DEPTH, DA3 = "auto", "still", "rotation", "sfm", "depth", "da3"
-"""All ways, or one of them."""
+"""All methods, or one of them."""
 
 WHAT_TO_DO = (
-    "Track it in Blender or another program and give the camera as a file, or give a mask of what moves (white is"
-    " ignored)."
+    "Track it in Blender or another program and give the camera as a file, or give a mask of moving things (white"
+    " is ignored)."
 )
 
 WITH_CAMERA = "found with the camera"
-"""What a note about the lens says where nobody knew it."""
+"""What a note about the lens says if nobody knew it."""
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is known, and wanted.
+    """What is known, and what is wanted.
 
     Attributes:
         method: `AUTO` or the one estimator to use.
@@ -45,15 +45,15 @@ class Found:
     """How the camera moved.
 
     Attributes:
-        method: the estimator that found it; "still" also where nothing was found.
-        camera_to_world: (T,4,4), the first is the identity, in a unit of its own; None where it stands still.
+        method: the estimator that found it; "still" also if nothing was found.
+        camera_to_world: (T,4,4), the first is the identity, in its own unit; None if it stands still.
         points: (M,3) what stands still, in its world and unit.
-        lens: (T,3,3) in pixels of the working picture; None where it was known, or is not told.
-        moving: (T,h,w) what moves by itself, of any size; None where that was not looked for.
-        steady: (T,2) what takes the pumping out of the depth, see `steadying`; None where it hardly pumps.
+        lens: (T,3,3) in pixels of the working picture; None if it was known, or is not determined.
+        moving: (T,h,w) what moves by itself, of any size; None if that was not searched for.
+        steady: (T,2) what removes the pumping from the depth, see `steadying`; None if it hardly pumps.
         lens_note: a sentence about the lens that was found, or "".
         notes: sentences that stay with what is made with this camera.
-        choice_notes: sentences for the user alone: about a camera that stands, or was not found.
+        choice_notes: sentences for the user alone: about a camera that stands still, or was not found.
     """
 
     method: str

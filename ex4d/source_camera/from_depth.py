@@ -90,13 +90,13 @@ def chain(
     intrinsics: NDArray[np.float64],
     progress: Progress = silent,
 ) -> Chain | None:
-    """Cameras of all frames one after another, or None where a frame shares too few points with those before.
+    """Cameras of all frames one after another, or None if a frame shares too few points with those before.
 
     Args:
         tracks: sightings in pixels.
         at, sure: of `depth_at`.
         intrinsics: (T,3,3) of the same pixels.
-        progress: told after each frame.
+        progress: called after each frame.
     """
     import cv2
 

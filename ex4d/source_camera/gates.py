@@ -86,7 +86,7 @@ def figures(
 
 
 def failures(candidate: Candidate, f: Figures, still: Figures, *, depth_is_guess: bool, masked: bool) -> list[str]:
-    """Why a candidate is not to be trusted, as parts of a sentence; empty where it is.
+    """Why a candidate is not to be trusted, as parts of a sentence; empty if it is.
 
     `masked` tells whether what moves was left out.
     """
@@ -107,7 +107,7 @@ def failures(candidate: Candidate, f: Figures, still: Figures, *, depth_is_guess
         without = " once what moves is left out" if masked else ""
         wrong.append(f"only {f.fitting:.0%} of the points fit{without}")
     if f.angle < ANGLE:
-        wrong.append(f"points are seen from places only {f.angle:.1f} degrees apart")
+        wrong.append(f"points are seen from positions only {f.angle:.1f} degrees apart")
     if not depth_is_guess and f.depth_spread > DEPTH_SPREAD:
         wrong.append(f"the depth disagrees by {f.depth_spread:.0%}")
     if not depth_is_guess and f.evidence.levels > BETTER * still.evidence.levels:

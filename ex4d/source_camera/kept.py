@@ -41,7 +41,7 @@ def key(frames: NDArray[np.uint8], depth: NDArray[np.float32], wish: Wish) -> st
 
 
 def kept(name: str, make: Callable[[], Found], again: bool = False) -> Found:
-    """What was kept under a key, or what `make` gives, which is kept. A damaged file is made again.
+    """What was kept under a key, or what `make` gives, which is kept. A damaged file is replaced.
 
     Args:
         name: from `key`.
@@ -65,7 +65,7 @@ def kept(name: str, make: Callable[[], Found], again: bool = False) -> Found:
         for old in sorted(path.parent.glob("*.npz"), key=lambda other: other.stat().st_mtime)[:-MOST]:
             old.unlink(missing_ok=True)
     except (InputError, OSError) as error:
-        return replace(made, choice_notes=(*made.choice_notes, f"The camera was not kept for the next time: {error}"))
+        return replace(made, choice_notes=(*made.choice_notes, f"The camera could not be cached: {error}"))
     return made
 
 

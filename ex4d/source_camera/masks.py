@@ -21,10 +21,10 @@ def read(path: Path, clip: "Clip", progress: Progress = silent) -> NDArray[np.bo
     """The mask of a clip (T,H,W) at its working size: scaled and cropped as the clip is, unless it has that size.
 
     Args:
-        path: a picture for all frames, whatever lies beside it, or a video or a folder of pictures: one for each frame
+        path: a picture for all frames, whatever is beside it, or a video or a folder of images: one for each frame
             of the whole source, or of those that are used.
         clip: whose mask it is.
-        progress: told after each frame.
+        progress: called after each frame.
 
     Raises:
         InputError: it cannot be read, or has another number of frames.
@@ -42,8 +42,8 @@ def read(path: Path, clip: "Clip", progress: Progress = silent) -> NDArray[np.bo
         )
     else:
         raise InputError(
-            f"The mask {path.name} has {there} frames, but the clip uses {count} of {clip.source_frames}: give a mask"
-            " of as many, or one picture for all."
+            f"The mask {path.name} has {there} frames, but the clip uses {count} of {clip.source_frames}: give a"
+            " mask with as many, or one image for all."
         )
     if read_.frames.shape[1:3] == (fit.height, fit.width):
         return np.broadcast_to(read_.frames.max(axis=-1) >= WHITE, (count, fit.height, fit.width))

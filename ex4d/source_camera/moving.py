@@ -43,7 +43,7 @@ def moving_mask(
         depth: (T,H,W); times `scale` in the unit of the camera, and off by `DEPTH_OFF` at most.
         camera_to_world: (T,4,4).
         intrinsics: (T,3,3) in pixels of (H,W).
-        progress: told after each frame.
+        progress: called after each frame.
         scale: (T,) by what the depth of each frame is multiplied; None leaves it.
     """
     import cv2

@@ -45,8 +45,8 @@ class Frames:
         pictures: (T,H,W,3) uint8 RGB.
         depth: (T,H,W) float32.
         intrinsics: (T,3,3) in pixels.
-        camera_to_world: (T,4,4); None where that is to be found.
-        moving: (T,H,W) what moves by itself; None where that is not known.
+        camera_to_world: (T,4,4); None if that is to be found.
+        moving: (T,H,W) what moves by itself; None if that is not known.
     """
 
     pictures: NDArray[np.uint8]
@@ -79,7 +79,7 @@ def register(clip: Frames, plate: Frames, progress: Progress = silent) -> list[P
     Args:
         clip: with its camera; None stands at the origin.
         plate: whose camera is looked for.
-        progress: told after each frame of either.
+        progress: called after each frame of either.
     """
     keys = np.unique(np.linspace(0, len(clip.pictures) - 1, KEY_FRAMES).round().astype(int))
     steps = len(keys) + len(plate.pictures)
@@ -128,7 +128,7 @@ def _points(clip: Frames, t: int) -> _Points:
 
 
 def _placed(plate: Frames, t: int, known: list[_Points]) -> Placed | None:
-    """Where a frame of the plate was taken; None where too little agrees."""
+    """Where a frame of the plate was taken; None if too little agrees."""
     at, looks = _features(plate.pictures[t])
     matcher, pixels, places = cv2.BFMatcher(cv2.NORM_L2), [], []
     for points, theirs in known:

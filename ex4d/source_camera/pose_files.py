@@ -24,7 +24,7 @@ FOUND = "found_from_the_clip"
 """Name of what marks a file whose camera was found from the clip's own pictures."""
 
 STEADY = "steady_depth"
-"""Name of what takes the pumping out of the depth, in such a file that lies beside the depth as it was."""
+"""Name of what takes the pumping out of the depth, in such a file that is beside the depth as it was."""
 
 SAME = 2e-3
 """A scale this near to 1 is 1: a camera scaled to a depth stays as it is beside it, also once the depth was packed."""
@@ -41,12 +41,12 @@ class SourceCamera:
         camera_to_world: (T,4,4) float64, OpenCV axes; the first is the identity.
         points: (M,3) float64, things that stand still and that the clip shows, in the same world, such as a tracker's
             bundles; M may be 0.
-        from_file: (4,4) float64, from the world of the file into that of the shot, scale included; None where it came
+        from_file: (4,4) float64, from the world of the file into that of the shot, scale included; None if it came
             from no file.
-        lens: (T,3,3) float64, the lens that the file tells, in pixels of the working picture; None where it tells none.
+        lens: (T,3,3) float64, the lens that the file tells, in pixels of the working picture; None if it tells none.
         notes: sentences about how the file was read.
         found: whether it was found from the clip's own pictures; then its lens counts where the depth tells none.
-        steady: (T,2) what takes the pumping out of the depth that it was found with, see `steadying`; None where there
+        steady: (T,2) what takes the pumping out of the depth that it was found with, see `steadying`; None if there
             is nothing to do.
     """
 
@@ -143,11 +143,11 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo, scale: float | None = No
     median of depth over distance, over all points and frames, is the scale. What hides a point, or moves, is outvoted.
     """
     if scale is not None:
-        return _scaled(camera, scale), f"The source camera moves; its distances were scaled by {scale:g}, as asked for."
+        return _scaled(camera, scale), f"The source camera moves; its distances were scaled by {scale:g}, as requested."
     if camera.found and not camera.camera_to_world[:, :3, 3].any():
         return camera, ""
     if not len(camera.points):
-        guessed = " That unit is a guess, so the two will hardly fit." if depth.is_guess else ""
+        guessed = " That unit is a guess, so the two are unlikely to match." if depth.is_guess else ""
         return camera, f"The source camera moves, in the unit of the depth.{guessed}"
     _, height, width = depth.depth.shape
     ratios = []
@@ -161,14 +161,14 @@ def in_unit_of(camera: SourceCamera, depth: DepthVideo, scale: float | None = No
     found = np.concatenate(ratios)
     if len(found) < LEAST_SEEN:
         return camera, (
-            "The source camera moves in the unit of the depth: the points of its file are not in the picture, so they"
-            " tell no scale."
+            "The source camera moves in the unit of the depth: the points of its file are not in the picture, so"
+            " they give no scale."
         )
     scale = float(np.median(found))
     if camera.found and abs(scale - 1) < SAME:
         return camera, ""
     said = (
-        f"The source camera moves; its distances were scaled by {scale:.4g}, after {len(camera.points)} points of it."
+        f"The source camera moves; its distances were scaled by {scale:.4g}, using {len(camera.points)} of its points."
     )
     return _scaled(camera, scale), said
 

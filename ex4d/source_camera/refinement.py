@@ -67,7 +67,7 @@ def refined(grey: NDArray[np.uint8], tracks: Tracks, scale: float, progress: Pro
         grey: (T,h,w) pictures.
         tracks: sightings in them.
         scale: pixels of them in one of the clip's working picture.
-        progress: told after each part of the points; raises `Cancelled` to stop.
+        progress: called after each part of the points; raises `Cancelled` to stop.
     """
     order = np.argsort(tracks.track, kind="stable")  # by point, then by frame
     ends = np.searchsorted(tracks.track[order], np.arange(tracks.count + 1))

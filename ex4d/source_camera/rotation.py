@@ -68,7 +68,7 @@ def turning(
     near: NDArray[np.float64] | None = None,
     most: int = MOST_PAIRS,
 ) -> Turning | None:
-    """The rotations of `count` frames, or None where frames share no points.
+    """The rotations of `count` frames, or None if frames share no points.
 
     Args:
         tracks: sightings in pixels.

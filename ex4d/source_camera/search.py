@@ -234,7 +234,7 @@ class Search:
             candidate.moves
             and shutter.rolling(self.task.tracks, candidate.structure, self.task.count, height) > shutter.SHOWS
         ):
-            notes.append("The clip shows a rolling shutter, which makes the camera and its lens less exact.")
+            notes.append("The clip shows a rolling shutter, which makes the camera and its lens less accurate.")
         return notes
 
     def _lens_note(self, lens: NDArray[np.float64]) -> str:
@@ -293,7 +293,7 @@ _NAMES = {
     SFM: "structure from motion",
 }
 _TOLD = {
-    STILL: "The camera counts as still, as asked for.",
+    STILL: "The camera counts as still, as requested.",
     ROTATION: "The source camera was found: it turns in place; {figures}.",
     DEPTH: "The source camera was found by tracking points, starting from the depth; {figures}.",
     DA3: "The source camera was found by tracking points, starting from what Depth Anything 3 sees; {figures}.",

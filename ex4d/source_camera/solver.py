@@ -209,7 +209,7 @@ def _wait(process: "subprocess.Popen[bytes]", progress: Progress) -> None:
             said = parts[0], int(parts[1]), int(parts[2])
         progress(*said)
         if time.monotonic() - begun > TIMEOUT_SECONDS:
-            raise InputError(f"Solving the camera took more than {TIMEOUT_SECONDS / 60:.0f} minutes and was given up.")
+            raise InputError(f"Solving the camera took more than {TIMEOUT_SECONDS / 60:.0f} minutes and was stopped.")
     with contextlib.suppress(subprocess.TimeoutExpired):  # it has said all; if it hangs now, it is killed
         process.wait(10)
 

@@ -40,7 +40,7 @@ FARTHEST_OFF = 2.0
 def steadying(
     candidate: Candidate, tracks: Tracks, at: NDArray[np.float64], sure: NDArray[np.bool_]
 ) -> NDArray[np.float64] | None:
-    """Scale and shift of each frame's disparity that keep points where they stand; None where the depth hardly pumps.
+    """Scale and shift of each frame's disparity that keep points where they stand; None if the depth hardly pumps.
 
     Points and frames are fitted in turn: for each point how far off the depth is at its place as a rule, for each frame
     what it is off on top of that, by iteratively reweighted least squares.

@@ -59,7 +59,7 @@ def follow(grey: NDArray[np.uint8], allowed: NDArray[np.bool_] | None = None, pr
     Args:
         grey: the pictures.
         allowed: (T,h,w) where points may be; None allows everything.
-        progress: told after each frame.
+        progress: called after each frame.
     """
     import cv2
 
@@ -107,7 +107,7 @@ def _step(
 def lucas_kanade(
     here: NDArray[np.uint8], there: NDArray[np.uint8], p: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Points (N,2) of `here` in `there`, in OpenCV's pixels (centres at whole numbers), and which were found."""
+    """Points (N,2) of `here` in `there`, in OpenCV's pixels (centres at integers), and which were found."""
     import cv2
 
     end = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 0.01)

@@ -17,9 +17,9 @@ _REASONS = {
     errno.EACCES: "the folder does not let you write: choose another folder or change its permissions",
     errno.EPERM: "the folder does not let you write: choose another folder or change its permissions",
     errno.EROFS: "the disk is read-only: choose another folder",
-    errno.EISDIR: "there is a folder of that name: choose another name",
-    errno.ENOTDIR: "there is a file of that name: choose another name",
-    errno.ENOTEMPTY: "there is a folder of that name: choose another name",
+    errno.EISDIR: "a folder of that name exists: choose another name",
+    errno.ENOTDIR: "a file of that name exists: choose another name",
+    errno.ENOTEMPTY: "a folder of that name exists: choose another name",
 }
 
 

@@ -23,7 +23,7 @@ DEPTH_FILES = (".depth.npz", "_depth.npz", ".depth.npy", "_depth.npy", "_depths.
 is Video-Depth-Anything's name, the last MegaSaM's."""
 
 DEPTH_FOLDERS = (".depth", "_depth", "_depths", "_depths_exr")
-"""The same for folders of pictures; the last is Video-Depth-Anything's."""
+"""The same for folders of images; the last is Video-Depth-Anything's."""
 
 DEPTH_VIDEOS = tuple(
     name + ending for name in ("_depth", ".depth", "_depths") for ending in (".mp4", ".mov", ".mkv", ".avi", ".webm")
@@ -75,7 +75,7 @@ def beside(path: Path) -> Path | None:
 
 
 def maybe_depth_of(path: Path) -> list[Path]:
-    """What lies beside a clip and may be its depth by its name, but is called by none that `beside` knows."""
+    """What is beside a clip and may be its depth by its name, but is called by none that `beside` knows."""
     path = with_name(Path(path))
     try:
         there = sorted(path.parent.iterdir(), key=natural_order)

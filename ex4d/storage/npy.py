@@ -66,7 +66,7 @@ def open_array(path: Path, what: str) -> Iterator[Array]:
     """Open an .npy file; `what` it is ("depth file") stands in the messages.
 
     Raises:
-        InputError: missing, not .npy, damaged or cut off.
+        InputError: missing, not .npy, damaged or truncated.
     """
     with readable(path, what, "an .npy array"):
         file = path.open("rb")

@@ -54,13 +54,13 @@ class Arrays:
         """One array, whole.
 
         Raises:
-            InputError: larger than `LIMIT_BYTES`, damaged or cut off.
+            InputError: larger than `LIMIT_BYTES`, damaged or truncated.
         """
         header = self.headers[key]
         if header.nbytes > LIMIT_BYTES:
             raise InputError(
                 f"{key} in {self.path} claims {header.nbytes / 2**30:.0f} GB, which is too much: the file is"
-                " damaged or too large; split it."
+                " damaged, or too large and has to be split."
             )
         with readable(self.path, self.what), self._values(key) as values:
             flat = np.frombuffer(exactly(values, header.nbytes), header.dtype)
@@ -72,7 +72,7 @@ class Arrays:
         From the first row on, the checksum of the file is checked at its end; a later start jumps to its place.
 
         Raises:
-            InputError: damaged or cut off.
+            InputError: damaged or truncated.
         """
         header = self.headers[key]
         if header.fortran_order:
@@ -87,7 +87,7 @@ class Arrays:
         """`array[start:stop]` of an array with one axis, read without what is before and behind it.
 
         Raises:
-            InputError: out of the array, larger than `LIMIT_BYTES`, damaged or cut off.
+            InputError: out of the array, larger than `LIMIT_BYTES`, damaged or truncated.
         """
         header = self.headers[key]
         size = header.dtype.itemsize
@@ -131,7 +131,7 @@ def open_arrays(path: Path, what: str) -> Iterator[Arrays]:
     """Open an .npz file; `what` it is ("depth file") stands in the messages.
 
     Raises:
-        InputError: missing, not .npz, damaged or cut off.
+        InputError: missing, not .npz, damaged or truncated.
     """
     with readable(path, what):
         archive = zipfile.ZipFile(path)

@@ -52,9 +52,9 @@ class Numbering:
             one[1] < other[0] for one, other in pairwise(self.runs)
         )
         if not ends or not in_order or self.step < 1 or any((end - ends[0]) % self.step for end in ends):
-            raise InputError("The numbers of the pictures are not in order.")
+            raise InputError("The numbers of the images are not in order.")
         if (ends[-1] - ends[0]) // self.step >= MOST_FRAMES:
-            raise InputError(f"A sequence of pictures may have at most {MOST_FRAMES} frames: split it.")
+            raise InputError(f"An image sequence may have at most {MOST_FRAMES} frames: split it.")
 
     @property
     def places(self) -> NDArray[np.int64]:
@@ -80,14 +80,14 @@ class Numbering:
         """Sentences about gaps, for the user; `name` is that of the sequence."""
         said = []
         if self.step > 1:
-            said.append(f"The pictures of {name} are numbered in steps of {self.step}; each is one frame.")
+            said.append(f"The images of {name} are numbered in steps of {self.step}; each is one frame.")
         if len(self.runs) > 1:
             missing = [(one[1] + self.step, other[0] - self.step) for one, other in pairwise(self.runs)]
             gone = _listed([str(low) if low == high else f"{low} to {high}" for low, high in missing])
             held, there = len(self.shown("hold")), self.pictures
             done = {
-                "hold": f"The picture before each gap is held, so {there} pictures make {held} frames; to use those"
-                f" {there} alone, leave the missing pictures out (in Blender: Gaps > Leave Out).",
+                "hold": f"The image before each gap is held, so {there} images make {held} frames; to use those"
+                f" {there} alone, leave the missing images out (in Blender: Gaps > Leave Out).",
                 "leave": f"The gaps are left out, so there are {there} frames instead of {held}.",
             }
             said.append(f"Missing from {name}: {gone}. {done[gaps]}")
@@ -136,12 +136,11 @@ def sequence_at(path: Path, alone: bool = False) -> PictureSequence:
     if path != folder:
         chosen = next((one for one in found if any(file.name == path.name for file in one.files)), None)
         if chosen is None:
-            raise InputError(f"{path} is no picture that is read: choose PNG, JPEG, TIFF, WebP or EXR.")
+            raise InputError(f"{path} is not an image that can be read: choose PNG, JPEG, TIFF, WebP or EXR.")
         return chosen
     if not found:
         raise InputError(
-            f"The folder {folder} holds no PNG or JPEG pictures, and no TIFF, WebP or EXR: choose the folder of the"
-            " frames."
+            f"The folder {folder} holds no PNG, JPEG, TIFF, WebP or EXR images: choose the folder of the frames."
         )
     several = [one for one in found if len(one.files) > 1]
     colour = [one for one in found if not _words(one) & _PASSES] or found
@@ -155,8 +154,8 @@ def sequence_at(path: Path, alone: bool = False) -> PictureSequence:
     if not others:
         return best
     said = (
-        f"{folder.name} holds other pictures too: {best.pattern} ({_count(len(best.files))}) was used."
-        f" Left out: {_listed(others)}; to use others, choose one of them instead of the folder."
+        f"{folder.name} also holds other images: {best.pattern} ({_count(len(best.files))}) was used. Left out:"
+        f" {_listed(others)}; to use others, choose one of them instead of the folder."
     )
     return PictureSequence(best.files, best.pattern, best.numbering, (said, *best.notes))
 
@@ -186,19 +185,19 @@ def depth_pictures_at(path: Path, alone: bool = False) -> list[Path]:
     several = [one.pattern for one in named or found if len(one.files) > 1]
     if len(several) > 1:
         raise InputError(
-            f"The depth folder {folder} holds several sequences, {_listed(several)}: choose a picture of the one that"
-            " is the depth."
+            f"The depth folder {folder} holds several sequences, {_listed(several)}: choose an image of the one"
+            " that is the depth."
         )
     return pictures_in(folder, DEPTH_ENDINGS)
 
 
 def is_sequence(path: Path) -> bool:
-    """Whether a clip is made of pictures: it is a folder, or a picture that stands for its sequence."""
+    """Whether a clip is made of pictures: it is a folder, or one image that stands for its sequence."""
     return path.is_dir() or (path.suffix.lower() in CLIP_ENDINGS and path.is_file() and not _is_animated(path))
 
 
 def clip_at(path: Path) -> Path:
-    """The path that a clip is known by: the folder in place of a picture of the sequence that it stands for."""
+    """The path that a clip is known by: the folder instead of a picture of the sequence that it stands for."""
     if path.is_dir() or not is_sequence(path):
         return path
     folder = with_name(path.parent)
@@ -256,7 +255,7 @@ def _value(text: str) -> float:
 
 
 def _sequence(files: list[Path], place: int, numbers: Sequence[float] | None) -> PictureSequence:
-    """A sequence whose frame number is the number at a place of the names; None where others vary with it."""
+    """A sequence whose frame number is the number at a place of the names; None if others vary with it."""
     parts = _parts(files[0])
     parts[2 * place + 1] = "#" * len(parts[2 * place + 1])
     pattern = "".join(parts) if len(files) > 1 else files[0].name
@@ -265,13 +264,13 @@ def _sequence(files: list[Path], place: int, numbers: Sequence[float] | None) ->
         numbering = found
     elif numbers is not None and all(isinstance(number, int) for number in numbers):  # others are time stamps
         notes.append(
-            f"The numbers of {pattern} have more gaps than pictures, so the {len(files)} pictures follow each other."
+            f"The numbers of {pattern} have more gaps than images, so the {len(files)} images follow each other."
         )
     return PictureSequence(tuple(files), pattern, numbering, tuple(notes))
 
 
 def _numbering(numbers: Sequence[float]) -> Numbering | None:
-    """What numbers of frames there are; None where they are none: they come twice, or most of them are missing."""
+    """What numbers of frames there are; None if they are none: they come twice, or most of them are missing."""
     whole = [int(number) for number in numbers]
     steps = [other - one for one, other in pairwise(whole)]
     if whole != list(numbers) or min(steps, default=1) < 1:
@@ -300,4 +299,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _count(pictures: int) -> str:
-    return "1 picture" if pictures == 1 else f"{pictures} pictures"
+    return "1 image" if pictures == 1 else f"{pictures} images"

@@ -1,4 +1,4 @@
-"""The user's data folder, for what cannot be made again; known without other packages, as Blender has none for it."""
+"""The user's data folder, for what cannot be recreated; known without other packages, as Blender has none for it."""
 
 import os
 import sys

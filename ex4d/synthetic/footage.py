@@ -61,7 +61,7 @@ class Example:
         name: of the scene.
         source: the clip, with motion blur and noise.
         second: the same moments from another camera, sharp and clean, in the same world.
-        cuts: the first frame of each take but the first; empty where the clip is one take.
+        cuts: the first frame of each take but the first; empty if the clip is one take.
     """
 
     name: str

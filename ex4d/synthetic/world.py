@@ -46,7 +46,7 @@ class Solid:
         centre, size: in metres, the size being that of the box around it.
         surface: how it looks.
         turn: in degrees about the vertical axis.
-        motion: of its own, within its thing, such as a leg's swing; None where it is still.
+        motion: of its own, within its thing, such as a leg's swing; None if it is still.
         throws_shadow: whether it does.
     """
 
@@ -65,7 +65,7 @@ class Thing:
 
     Attributes:
         solids: its parts.
-        motion: places them in the world; None where it stands still, and its parts with it.
+        motion: places them in the world; None if it stands still, and its parts with it.
     """
 
     solids: tuple[Solid, ...]

@@ -22,7 +22,7 @@ HEADER_LIMIT = 16 << 20
 TABLE_LIMIT = 64 << 20
 """Longest .json file in bytes; a tokenizer has 17 MB."""
 
-REMEDY = f"it was cut off on its way or is another file; {models_to_get()}."
+REMEDY = f"it was truncated in transit or is another file; {models_to_get()}."
 """How messages about bad files end."""
 
 _ITEM_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
@@ -33,7 +33,7 @@ def header(path: Path, what: str) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a .safetensors file, reading its header alone.
 
     Raises:
-        InputError: missing, damaged or cut off: every tensor must lie inside of the file.
+        InputError: missing, damaged or truncated: every tensor must lie inside of the file.
     """
     path = check_there(path, what)
     with readable(path, what):
@@ -45,7 +45,7 @@ def header(path: Path, what: str) -> dict[str, tuple[int, ...]]:
                 raise ValueError(f"its header claims {length} bytes")
             entries = json.loads(file.read(length))
         if not isinstance(entries, dict):
-            raise ValueError("its header is no table")
+            raise ValueError("its header is not a table")
         entries.pop("__metadata__", None)
         shapes, end = {}, 0
         for name, entry in entries.items():
@@ -64,7 +64,7 @@ def check_file(path: Path, what: str) -> None:
     """Look whether a file of weights is whole, reading next to nothing of it.
 
     Raises:
-        InputError: missing, damaged or cut off.
+        InputError: missing, damaged or truncated.
     """
     path = check_there(path, what)
     if path.suffix.lower() == ".safetensors":
@@ -85,7 +85,7 @@ def check_table(path: Path, what: str) -> None:
         if path.stat().st_size > TABLE_LIMIT:
             raise ValueError(f"it has {path.stat().st_size} bytes")
         if not isinstance(json.loads(path.read_bytes()), dict):
-            raise ValueError("it is no table")
+            raise ValueError("it is not a table")
 
 
 def check_archive(path: Path) -> None:

@@ -1,6 +1,6 @@
-"""The store of model weights: where each file is expected, whether it is whole, and fetching it. Needs no torch.
+"""The store of model weights: where each file is expected, whether it is complete, and downloading it. Needs no torch.
 
-What the models are is said where they are used: a generator or an estimator lists its `Part`s. Revisions are pinned to
+Each generator or estimator declares its models where it uses them, as a list of `Part`s. Revisions are pinned to
 commits of the hub. A part has a hash for each file whose publisher's hash was seen in two places; without one, the
 commit alone says what the file is.
 """
@@ -26,7 +26,7 @@ RANDOM = "RANDOM_WEIGHTS"
 """A file of this name in the folder says that the weights are made up, as the benchmarks' are."""
 
 PICKLES = {".bin", ".ckpt", ".pt", ".pth"}
-"""Endings of files written by torch; what is fetched as one is kept as .safetensors."""
+"""Extensions of files written by torch; a file downloaded as one is kept as .safetensors."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,18 @@ class Part:
     Attributes:
         name: for people.
         files: below the folder of all models; the first folder of each is that of the hub's repository.
-        gigabytes: to fetch, about.
+        gigabytes: to download, about.
         licence: of the weights.
         hub: the repository on Hugging Face that has it.
-        keys: `key_hash` of all files together; empty where names are not checked, or in another way.
-        revision: commit on the hub; empty where none is pinned.
-        sha256: of each file as published, "" where it is not known to us; empty where none is known.
+        keys: `key_hash` of all files together; empty if names are not checked, or in another way.
+        revision: commit on the hub; empty if none is pinned.
+        sha256: of each file as published, "" if it is unknown to us; empty if none is known.
         research_only: the licence forbids commercial use, so the user has to accept it.
-        extra: of ex4d that brings what fetches and reads the files.
-        convert: writes a torch file as .safetensors beside it and returns the new path; None where a plain state dict
+        extra: of ex4d that installs what downloads and reads the files.
+        convert: writes a torch file as .safetensors beside it and returns the new path; None if a plain state dict
             is in it.
-        check: raises InputError where the first file is not what it should be; needs torch, and imports it itself.
-        elsewhere: folders of other repositories that have the same files by the same names, see `places`.
+        check: raises InputError if the first file is not what it should be; needs torch, and imports it itself.
+        elsewhere: folders of other repositories that have the same files under the same names, see `places`.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Listing:
     Attributes:
         name: of the generator or estimator.
         states: each part with its `state`.
-        wanted: what is still to be fetched before it can run.
+        wanted: what still has to be downloaded before it can run.
     """
 
     name: str
@@ -100,7 +100,7 @@ def folder() -> Path:
 
 
 def located(file: str, root: Path) -> Path:
-    """Where a file is; one that was converted to .safetensors stands in for one that is gone."""
+    """Where a file is; one that was converted to .safetensors replaces one that is gone."""
     path = root / file
     other = path.with_suffix(".safetensors")
     return other if path.suffix in PICKLES and not path.is_file() and other.is_file() else path
@@ -116,7 +116,7 @@ def places(part: Part, root: Path) -> tuple[Path, ...]:
 
 
 def is_there(part: Part, root: Path) -> bool:
-    """Whether all its files are there, whatever is in them."""
+    """Whether all its files are there, whatever they contain."""
     return all(path.is_file() for path in places(part, root))
 
 
@@ -126,7 +126,7 @@ def state(part: Part, root: Path, *, deep: bool = False) -> str:
     Args:
         part: what to look at.
         root: folder of all models.
-        deep: also look into torch files and run the part's own check, where torch is installed; else next to nothing
+        deep: also look into torch files and run the part's own check, if torch is installed; otherwise next to nothing
             of a file is read.
     """
     paths = places(part, root)
@@ -141,11 +141,11 @@ def state(part: Part, root: Path, *, deep: bool = False) -> str:
 
 
 def listing(name: str, parts: Sequence[Part], root: Path, *, any_part: bool = False, deep: bool = False) -> Listing:
-    """What is there of the parts of a generator or estimator, and what to fetch.
+    """Which parts of a generator or estimator are there, and what to download.
 
     Args:
         name: of the generator or estimator.
-        parts: best first, where one is enough.
+        parts: best first, if one is enough.
         root: folder of all models.
         any_part: whether one of the parts is enough.
         deep: see `state`.
@@ -196,7 +196,7 @@ def _check_keys(part: Part, paths: Sequence[Path], deep: bool) -> None:
         files = f"all {len(paths)} files" if len(paths) > 1 else paths[0].name
         raise InputError(
             f"The {part.name} in {paths[0].parent} is another model: its {len(found)} tensors do not have the names and"
-            f" shapes of those in {part.hub}; fetch {files} again."
+            f" shapes of those in {part.hub}; download {files} again."
         )
 
 
@@ -205,13 +205,13 @@ def _torch_is_there() -> bool:
 
 
 def unusable(part: Part, root: Path) -> tuple[str, ...]:
-    """The files of a part that are not there; all of them where what is there is not what it should be."""
+    """The files of a part that are missing; all of them if what is there is not what it should be."""
     missing = tuple(file for file in part.files if not located(file, root).is_file())
     return missing or part.files
 
 
 def still_to_come(part: Part, root: Path) -> float:
-    """Gigabytes of a part that are to be downloaded, about; what a download that was broken off has left is there."""
+    """Gigabytes of a part that have to be downloaded, about; what an interrupted download has left counts as there."""
     found = state(part, root)
     if found == "ready":
         return 0.0
@@ -221,24 +221,24 @@ def still_to_come(part: Part, root: Path) -> float:
 
 
 def room_needed(parts: Sequence[Part], root: Path) -> float:
-    """Gigabytes of disk that fetching these parts takes: what is still to come, and the largest torch file once more,
-    as it is rewritten before it is removed."""
+    """Gigabytes of disk that downloading these parts takes: what is missing, and the largest torch file once more,
+    because it is rewritten before it is deleted."""
     wanted = [part for part in parts if state(part, root) != "ready"]
     rewritten = [part.gigabytes for part in wanted if Path(part.files[0]).suffix in PICKLES]
     return sum(still_to_come(part, root) for part in wanted) + max(rewritten, default=0.0)
 
 
 def free_gigabytes(root: Path) -> float:
-    """What is free on the disk of a folder, which need not be there yet."""
+    """The free space on the disk of a folder, which need not exist yet."""
     there = next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())
     return shutil.disk_usage(there).free / 1e9
 
 
 def check_disk(parts: Sequence[Part], root: Path) -> None:
-    """Refuse to begin what the disk cannot hold. Offline nothing is refused here: `fetch` says what to place where.
+    """Refuse to begin what the disk cannot hold. Offline nothing is refused here: `fetch` says which file goes where.
 
     Args:
-        parts: that are to be fetched.
+        parts: to be downloaded.
         root: folder of all models.
 
     Raises:
@@ -259,28 +259,28 @@ def _partial(place: Path) -> Path:
 
 
 def fetch(part: Part, root: Path, progress: Progress = silent, *, accept_licence: bool = False) -> tuple[Path, ...]:
-    """Download a part to its own folder below that of all models; files that are there and whole stay, and where they
+    """Download a part to its own folder below that of all models. Complete files that are there stay, and if they
     are in another folder (see `places`) nothing is downloaded.
 
     An interrupted download resumes where it stopped. Torch files are read once, without unpickling more than tensors,
     and kept as .safetensors. `HF_HUB_OFFLINE` is obeyed.
 
     Args:
-        part: what to fetch.
+        part: what to download.
         root: folder of all models.
-        progress: told while it downloads, in megabytes.
-        accept_licence: the user accepts the licence, where it is for research only.
+        progress: called while it downloads, in megabytes.
+        accept_licence: the user accepts the licence, if it is for research only.
 
     Raises:
-        InputError: the licence is not accepted, a package is missing, the hub cannot be reached, or what came is not
-            what was published; says what to place where.
+        InputError: the licence is not accepted, a package is missing, the hub cannot be reached, or the content is not
+            what was published; says which file goes where.
     """
     if part.research_only and not accept_licence:
-        raise InputError(f"{part.name} is not free for every use ({part.licence}): accept its licence to fetch it.")
+        raise InputError(f"{part.name} is not free for every use ({part.licence}): accept its licence to download it.")
     hub = Package("huggingface_hub", part.extra)
     if not hub.is_there:
         raise InputError(
-            f"Fetching needs the Python package {hub.name}: {hub.install}, or {_by_hand(part, root, part.files)}."
+            f"Downloading needs the Python package {hub.name}: {hub.install}, or {_by_hand(part, root, part.files)}."
         )
     if part.elsewhere and state(part, root) == "ready":
         return places(part, root)
@@ -305,7 +305,7 @@ def _fetched(part: Part, file: str, digest: str, root: Path, progress: Progress)
     _download(part, file, root, partial, progress)
     if digest and _sha256(partial) != digest:
         partial.unlink()
-        raise InputError(f"{file} came from {part.hub} with other bytes than were published: try again later.")
+        raise InputError(f"{file} came from {part.hub} with different bytes from those published: try again later.")
     partial.replace(path)
     if path.suffix in PICKLES:
         torch = Package("torch", part.extra)
@@ -340,7 +340,9 @@ def _download(part: Part, file: str, root: Path, partial: Path, progress: Progre
 
     by_hand = _by_hand(part, root, [file])
     if _is_offline():
-        raise InputError(f"{part.name} cannot be fetched, as downloads are turned off on this machine: {by_hand}.")
+        raise InputError(
+            f"{part.name} cannot be downloaded, because downloads are turned off on this machine: {by_hand}."
+        )
     try:
         url = hf_hub_url(part.hub, part.inside(file), revision=part.revision or None)
         size = get_hf_file_metadata(url, token=get_token()).size
@@ -360,13 +362,13 @@ def _download(part: Part, file: str, root: Path, partial: Path, progress: Progre
         raise
     except GatedRepoError as error:
         raise InputError(
-            f"{part.hub} gives its files to known users only: accept its terms at https://huggingface.co/{part.hub} and"
-            f" log in to Hugging Face on this machine, or {by_hand}."
+            f"{part.hub} gives its files only to registered users: accept its terms at"
+            f" https://huggingface.co/{part.hub} and log in to Hugging Face on this machine, or {by_hand}."
         ) from error
     except Exception as error:  # the client's own kinds change with its version
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise InputError(
-            f"{part.name} cannot be fetched ({reason}): check the connection and try again, or {by_hand}."
+            f"{part.name} cannot be downloaded ({reason}): check the connection and try again, or {by_hand}."
         ) from error
 
 
@@ -377,7 +379,7 @@ def _is_offline() -> bool:
 
 
 def addresses(part: Part, root: Path, files: Sequence[str]) -> list[tuple[str, Path]]:
-    """Where each of these files of a part is published, and the path that it belongs at."""
+    """Where each of these files of a part is published, and the path where it belongs."""
     address = f"https://huggingface.co/{part.hub}/resolve/{part.revision or 'main'}/"
     return [(f"{address}{part.inside(file)}", root / file) for file in files]
 

@@ -52,7 +52,7 @@ def read_tensors(path: Path, what: str) -> dict[str, Tensor]:
             raise ValueError("it holds no tensors by name")
         strange = next((k for k, v in tensors.items() if not isinstance(k, str) or not isinstance(v, Tensor)), None)
         if strange is not None:
-            raise ValueError(f"{strange!r} is no tensor")
+            raise ValueError(f"{strange!r} is not a tensor")
         if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
             raise ValueError("it announces more than it holds")
         return dict(tensors)

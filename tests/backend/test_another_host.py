@@ -84,7 +84,7 @@ def box(tmp_path, far):
 def test_who_listens_for_other_machines_must_have_let_one_in(tmp_path):
     started = ex4d("serve", "--address", "tcp://0.0.0.0:0", "--state", tmp_path / "state")
     assert started.returncode == 2
-    assert "Other machines can reach tcp://0.0.0.0:0, and none is let in yet" in started.stderr
+    assert "Other machines can reach tcp://0.0.0.0:0, but no client is let in yet" in started.stderr
     assert "`ex4d server authorize KEY --name NAME`" in started.stderr
     assert not (tmp_path / "state").exists()
     access.prepare(tmp_path / "state")
@@ -121,11 +121,11 @@ def test_clients_are_let_in_and_turned_away_by_name(tmp_path):
     assert stat.S_IMODE((state / "keys" / "clients" / "anna.pub").stat().st_mode) == 0o600
     assert done("server", "clients", "--state", state) == f"anna  {key}"
     again = done("server", "authorize", read_key(key), "--name", "ann", "--state", state)
-    assert again == "This key is let in already, as anna."
+    assert again == "This key is already let in, as anna."
     other = shown_key(KeyPair.new().public)
     for key_and_name, why in {
         (other, "anna"): "anna stands for another key",
-        (other, "Anna"): "anna stands for another key: choose another name, or first `ex4d server revoke anna`",
+        (other, "Anna"): "anna already has another key: choose another name, or first run `ex4d server revoke anna`",
         (other, "../../x"): "A client's name has up to 60 letters",
         (other, "con"): "Windows can have no file named con: choose another name",
         (other, "LPT1.anna"): "Windows can have no file named LPT1.anna",
@@ -147,7 +147,7 @@ def test_clients_are_let_in_and_turned_away_by_name(tmp_path):
 
 def test_a_server_comes_into_the_list_by_its_file_and_no_other_takes_its_name(tmp_path, laptop):
     state, file = tmp_path / "state", tmp_path / "box.json"
-    assert "Only this machine can reach the server" in refused("server", "invite", "--state", state)
+    assert "As it runs now, only this machine can reach the server" in refused("server", "invite", "--state", state)
     invite = ("server", "invite", "--name", "gpu-box", "--state", state, "--address")
     file.write_text(done(*invite, "tcp://gpu-box:5750"))
     secret = json.loads((state / "keys" / "server.key").read_text())["secret"]
@@ -191,7 +191,7 @@ def test_a_server_comes_into_the_list_by_its_file_and_no_other_takes_its_name(tm
     ],
 )
 def test_what_is_no_server_file_is_said_to_be_none(content):
-    with pytest.raises(InputError, match="This is not a server file: ask whoever looks after the server"):
+    with pytest.raises(InputError, match="This is not a server file: ask the server's administrator"):
         hosts.read_file(content)
 
 
@@ -345,9 +345,7 @@ def test_a_client_is_told_that_it_is_not_let_in_and_goes_on_when_it_is(box, conn
     client = connect(box)
     job, files = shot("copy", b"patience")
     job_id = client.submit(job, files)
-    until(
-        lambda update: "gpu-box does not let you in: send your key to whoever looks after it" in update.message, client
-    )
+    until(lambda update: "gpu-box does not let you in: send your key to its administrator" in update.message, client)
     assert client.status == "refused"
     began = time.monotonic()
     let_in(box.state)
@@ -363,7 +361,7 @@ def test_a_key_that_is_taken_back_while_a_job_runs_ends_the_talk_and_not_the_job
     job_id = client.submit(job, files)
     until(lambda update: update.stage == "wait", client)
     access.revoke(box.state, "anna")
-    until(lambda update: "your key was taken off its list" in update.message, client)
+    until(lambda update: "your key was removed from its list" in update.message, client)
     assert client.status == "refused"
     end = time.monotonic() + 4
     while time.monotonic() < end:  # asked again now and then, and refused each time
@@ -397,7 +395,7 @@ def test_each_way_of_not_reaching_a_server_has_its_own_sentence(box, far, tmp_pa
     )
     nowhere = Client(f"tcp://{far.ip}:{port - 1}", tmp_path)  # an address alone
     until(lambda: (nowhere.poll(), nowhere.status == "refused")[1])
-    assert "is in your list, so there is no knowing who listens there: import the server file first" in nowhere.problem
+    assert "is in your list, so it is not known who listens there: import the server file first" in nowhere.problem
     nowhere.close()
 
 

@@ -114,4 +114,4 @@ def test_the_command_shows_what_runs_and_what_waits(server, busy):
     until(lambda: not peer.ask(AskQueue()).running)
     peer.close()
     shown = CliRunner().invoke(build_app(), ["server", "queue", "--address", server.address])
-    assert shown.output == "Nothing runs, and nothing waits.\n"
+    assert shown.output == "Nothing is running, and nothing is waiting.\n"

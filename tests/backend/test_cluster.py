@@ -316,7 +316,7 @@ def test_a_cluster_that_is_open_to_everybody_is_not_used_and_a_wrong_token_is_na
     wrong = tmp_path / "wrong"
     wrong.write_text("ab" * 32)
     server.environment["RAY_AUTH_TOKEN_PATH"] = str(wrong)
-    assert "does not take this user's token: copy ~/.ray/auth_token from its head" in refusal(server, nodes)
+    assert "does not accept this user's token: copy ~/.ray/auth_token from its head" in refusal(server, nodes)
     nobody = tmp_path / "open"
     nobody.mkdir()
     everybodys = Nodes(nobody, 0, token=False)

@@ -34,7 +34,11 @@ JOB = Reconstruct(Source((BLOB,), (BLOB,)))
 )
 def test_what_is_no_address_of_a_cluster_is_named(tmp_path, monkeypatch, address):
     monkeypatch.setattr(cluster, "RAY", SimpleNamespace(is_there=True))
-    with pytest.raises(InputError, match=rf"^'{address}' is not the address of a Ray cluster: write its head's"):
+    with pytest.raises(
+        InputError,
+        match=rf"^'{address}' is not the address of a Ray cluster: write the address of"
+        r" its head",
+    ):
         Cluster(address, tmp_path, "nothing:here")
 
 
@@ -176,7 +180,7 @@ def test_a_job_for_which_no_machine_is_found_goes_back_to_the_queue_and_the_atte
     bench.after(4)
     assert (bench.journal.get("job").state, bench.journal.get("job").attempt) == ("queued", 0)
     assert bench.launcher.launched[0].is_killed
-    assert bench.journal.events("job", 0)[-1].message == "No machine of the cluster was free: the job waits again."
+    assert bench.journal.events("job", 0)[-1].message == "No machine of the cluster was free: the job is waiting again."
     bench.after(1000)
     assert bench.journal.get("job").state == "queued", "there is no room for it"
     bench.launcher.room = True
@@ -203,7 +207,7 @@ def test_a_machine_that_cannot_start_a_worker_costs_a_job_no_attempt_and_the_rea
         bench.after(1)
         assert (bench.journal.get("job").state, bench.journal.get("job").attempt) == ("queued", 0)
         assert bench.journal.events("job", 0)[-1].message == (
-            "The job waits again: worker 1 could not be started (the tool nvidia-smi fails)."
+            "The job is waiting again: worker 1 could not be started (the tool nvidia-smi fails)."
         )
         bench.launcher.room = True
     assert "worker 1 could not be started (the tool nvidia-smi fails)" in caplog.text

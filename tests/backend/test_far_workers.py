@@ -343,7 +343,7 @@ def test_files_that_were_not_announced_are_refused(desk, tmp_path):
     made = tmp_path / "made.mp4"
     made.write_bytes(b"made")
     mover = desk.courier(session)
-    with pytest.raises(ServerError, match="was not asked for"):
+    with pytest.raises(ServerError, match="was not requested"):
         mover.send((blob_of(made),), tmp_path)
     mover.close()
 

@@ -36,7 +36,7 @@ def test_a_model_that_nobody_has_is_told_with_those_that_there_are(tmp_path):
     with fetching(tmp_path, "nothing") as process:
         out = process.stdout.readline()
         assert process.wait(30) == 1
-    assert "'nothing' has no files to fetch: choose one of wan, " in json.loads(out)["failed"]
+    assert "'nothing' has no files to download: choose one of wan, " in json.loads(out)["failed"]
 
 
 def test_before_anything_is_fetched_it_can_be_asked_how_much_that_is_where_it_goes_and_by_hand_from_where(tmp_path):

@@ -100,7 +100,7 @@ def test_unload_ends_the_worker_and_the_next_job_gets_a_new_one(server, connect,
         until(lambda: client.poll(0.01) or client.unloaded is not None)
         return client.unloaded
 
-    assert unload() == Unloaded(True, "The memory is free; models are loaded again when they are needed.")
+    assert unload() == Unloaded(True, "The memory has been freed; models are loaded again when they are needed.")
     assert not exists(first.facts["pid"])
     assert unload() == Unloaded(False, "Nothing is loaded.")
     second = client.wait(client.submit(job, files), timeout=20)
@@ -169,7 +169,7 @@ def test_the_same_id_for_another_job_is_a_conflict(server, connect, shot):
     client.submit(other, files, job_id=job_id)
     last = client.wait(job_id, timeout=20)
     assert last.state == "failed"
-    assert "another job already" in last.message
+    assert "already stands for another job" in last.message
 
 
 def test_jobs_run_one_after_another(server, connect, shot):
@@ -388,11 +388,11 @@ def test_more_pictures_than_one_job_may_name_are_refused_in_a_sentence(server, c
     job, files = shot("copy")
     many = tuple(Blob(f"{number:064x}", 1, f"{number}.png") for number in range(2001))
     job = replace(job, source=replace(job.source, clip=many, folder="frames"))
-    with pytest.raises(InputError, match="2002 pictures, and 2000 at most can be sent"):
+    with pytest.raises(InputError, match="2002 images, and at most 2000 can be sent"):
         client.submit(job, files)
     long = tuple(Blob(f"{number:064x}", 1, f"{number:04d}_{'x' * 90}.png") for number in range(1900))
     job = replace(job, source=replace(job.source, clip=long))
-    with pytest.raises(InputError, match=r"1901 pictures with such long names are too many .* use fewer frames"):
+    with pytest.raises(InputError, match=r"1901 images with such long names are too many .* use fewer frames"):
         client.submit(job, {**files, **{blob.sha256: next(iter(files.values())) for blob in long}})
 
 

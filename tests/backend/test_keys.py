@@ -129,7 +129,7 @@ def test_a_registry_that_others_can_write_is_told_and_nothing_is_sent(state, tmp
 def test_without_curve_there_is_a_sentence_and_no_fallback(state, tmp_path, monkeypatch):
     monkeypatch.setattr("zmq.has", lambda what: False)
     for use in (lambda: make_keys(state), lambda: Client("tcp://127.0.0.1:5750", tmp_path), KeyPair.new):
-        with pytest.raises(InputError, match="has no CURVE, without which anybody on this machine"):
+        with pytest.raises(InputError, match="does not support CURVE, without which anybody on this machine"):
             use()
 
 
@@ -175,7 +175,7 @@ def test_a_state_folder_is_made_private_if_it_is_new_or_a_servers_and_refused_ot
     work = tmp_path / "work"
     work.mkdir(mode=0o755)
     (work / "film.blend").touch()
-    with pytest.raises(InputError, match=r"is not for you alone: choose another, or take away the access of others"):
+    with pytest.raises(InputError, match=r"is not for you alone: choose another, or remove other users' access"):
         Server("tcp://127.0.0.1:0", work)
     assert mode(work) == 0o755, "whoever works there may want others to see it"
     (tmp_path / "link").symlink_to(state)

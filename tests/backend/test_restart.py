@@ -184,10 +184,10 @@ def refusal(*arguments: str) -> str:
 @pytest.mark.parametrize(
     ("address", "why"),
     [
-        ("tcp://0.0.0.0:0", "Other machines can reach tcp://0.0.0.0:0, and none is let in yet"),
-        ("tcp://192.168.0.1:5750", "Other machines can reach tcp://192.168.0.1:5750, and none is let in yet"),
+        ("tcp://0.0.0.0:0", "Other machines can reach tcp://0.0.0.0:0, but no client is let in yet"),
+        ("tcp://192.168.0.1:5750", "Other machines can reach tcp://192.168.0.1:5750, but no client is let in yet"),
         ("tcp://*:5750", "is not a server address: write it like tcp://127.0.0.1:5750"),
-        ("tcp://example.org:1", "write the IPv4 address of this machine, or tcp://0.0.0.0:1 for all that it has"),
+        ("tcp://example.org:1", "write the IPv4 address of this machine, or tcp://0.0.0.0:1 for all of its addresses"),
     ],
 )
 def test_an_address_that_others_can_reach_is_refused(address, why, tmp_path):

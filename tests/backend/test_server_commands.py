@@ -56,7 +56,7 @@ def test_usage_and_clean_beside_a_server_with_a_job(server, connect, shot):
 def test_limits_are_kept_in_the_state_folder_and_a_running_server_reads_them(server):
     server.start()
     said = ex4d("server", "limit", "--state", server.state, "--gb", 20, "--days", 7)
-    assert said.stdout.strip() == "Keeps 20.00 GB at most, and nothing that was not used for 7 days."
+    assert said.stdout.strip() == "Keeps at most 20.00 GB, and nothing unused for 7 days."
     assert "of 20.00 GB at most" in ex4d("server", "usage", "--state", server.state).stdout
     (server.state / "store.json").write_text("{")
     assert "of 50.00 GB at most" in ex4d("server", "usage", "--state", server.state).stdout
@@ -66,5 +66,5 @@ def test_a_folder_that_is_none_of_a_server_is_refused(tmp_path):
     for command in ("usage", "clean", "limit"):
         refused = ex4d("server", command, "--state", tmp_path)
         assert refused.returncode == 2
-        assert "is no state folder of a server" in refused.stderr
+        assert "is not the state folder of a server" in refused.stderr
     assert list(tmp_path.iterdir()) == []

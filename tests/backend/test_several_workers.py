@@ -96,7 +96,7 @@ def test_gpus_that_the_server_may_not_see_get_no_worker(driver, monkeypatch, vis
 
 def test_more_workers_than_gpus_are_refused(driver):
     driver(GPUS.splitlines(keepends=True)[0])
-    with pytest.raises(InputError, match="needs a GPU of its own, and there is only 1: use --workers 1"):
+    with pytest.raises(InputError, match="needs its own GPU, and there is only 1: use --workers 1"):
         devices(2)
 
 

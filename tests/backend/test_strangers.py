@@ -114,11 +114,11 @@ def test_a_client_whose_key_was_taken_back_says_so(server, tmp_path, monkeypatch
     until(lambda: (client.poll(), client.status == "ready")[1])
     (server.state / "keys" / "clients" / "other.pub").unlink()
     until(lambda: (client.poll(), client.status == "refused")[1])
-    assert f"The server at {server.address} does not admit this program's key" in client.problem
+    assert f"The server at {server.address} does not accept this program's key" in client.problem
     client.close()
     client = Client(server.address, tmp_path / "downloads", state=theirs)
     until(lambda: (client.poll(), client.status == "refused")[1])
-    assert f"The server at {server.address} does not admit this program's key" in client.problem
+    assert f"The server at {server.address} does not accept this program's key" in client.problem
     client.close()
 
 
@@ -262,7 +262,7 @@ def test_a_client_sends_nothing_to_someone_elses_server_on_its_port(server, shot
             assert client.status == "refused"
             with pytest.raises(ServerError, match="belongs to someone else on this machine"):
                 client.wait(job_id)
-            with pytest.raises(ServerError, match="start a server of your own there"):
+            with pytest.raises(ServerError, match="start your own server there"):
                 client.submit(job, files)
             client.close()
     server.terminate()
@@ -300,7 +300,7 @@ def test_an_older_server_that_proves_nothing_gets_nothing(connect, server, tmp_p
     server.address = f"tcp://127.0.0.1:{old.bind_to_random_port('tcp://127.0.0.1')}"
     client = connect(server)
     until(lambda: (client.poll(), client.status == "refused")[1])
-    assert "is of an EX-4D version that has no keys yet, so nothing was sent to it" in client.problem
+    assert "is of an EX-4D version without keys, so nothing was sent to it" in client.problem
     assert old.poll(300) == 0
     context.destroy(linger=0)
 

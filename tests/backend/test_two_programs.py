@@ -184,11 +184,13 @@ def test_whoever_runs_the_server_puts_any_job_first_by_the_digits_that_the_queue
     assert waiting(typed()) == [ids[0][:8], own[:8], ids[1][:8]]
     assert waiting(typed("--first", ids[1][:8])) == [ids[1][:8], own[:8], ids[0][:8]], "Anna had her turn"
     assert "No job that you may put first begins with ffffffff-0" in str(typed("--first", "ffffffff-0").exception)
-    assert str(typed("--first", blocking[:8]).exception).startswith(f"Job {blocking[:8]} runs already: only one that")
+    assert str(typed("--first", blocking[:8]).exception).startswith(
+        f"Job {blocking[:8]} is already running: only a waiting job"
+    )
     with pytest.MonkeyPatch.context() as patch:  # as Anna, who sees the digits of none but her own
         patch.setattr("ex4d.jobs.client.client_keys", lambda state: ClientKeys(client_keys(state).server, ANNA))
         assert own[:8] not in typed().output
-        assert "Only whoever looks after the server" in str(typed("--first", ids[0][:8]).exception)
+        assert "Only the server's administrator" in str(typed("--first", ids[0][:8]).exception)
     assert waiting(typed()) == [ids[1][:8], own[:8], ids[0][:8]]
     anna.close()
 

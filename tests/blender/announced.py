@@ -12,7 +12,7 @@ QUALITY = Setting(
     "choice",
     "final",
     "Quality",
-    "Time against detail",
+    "Time versus detail",
     choices=(Choice("final", "Final", "All there is"), Choice("draft", "Draft", "To judge a move")),
 )
 STEPS = Setting("steps", "whole", 25, "Steps", "How often it looks again", unit="steps", minimum=1, maximum=100)

@@ -112,9 +112,8 @@ def test_preset_keys_go_along_and_a_camera_that_a_constraint_moves_is_left_and_t
     done = searched(facts, tmp_path, shots.walk(), ["The source camera was found."], np.array([[0.5, 1, 4], [0, 0, 8]]))
     assert done.changed
     assert done.message == (
-        "small.mp4 is open. The source camera was found. The keys of EX-4D Camera went along with the source"
-        " camera. Held is not moved"
-        " by keys alone and was left as it is: check that it is where you want it."
+        "small.mp4 is open. The source camera was found. The keys of EX-4D Camera were moved along with the source"
+        " camera. Held is not moved by keys alone and was left as it is: check that it is where you want it."
     )
     went = camera.sample(scene).camera_to_world
     assert went == pytest.approx(shots.walk() @ beside, abs=4e-3 * facts.radius)

@@ -60,7 +60,7 @@ def test_one_picture_of_a_sequence_opens_all_of_it(asked, tmp_path):
 def test_two_clips_at_once_are_refused_with_what_to_do(asked, tmp_path):
     for name in ("one.mp4", "two.mp4"):
         a_video(tmp_path / name)
-    with pytest.raises(RuntimeError, match="Drop one video, or pictures of one sequence"):
+    with pytest.raises(RuntimeError, match="Drop one video, or images of one sequence"):
         drop(tmp_path, "one.mp4", "two.mp4")
     assert not asked
 

@@ -76,7 +76,7 @@ def test_an_earlier_take_that_is_gone_or_of_another_part_is_told(scene, with_tak
     with pytest.raises(InputError, match="shows another part of the clip: choose another Earlier Take, or None"):
         takes.request_take(scene, False)
     entry.start, entry.moved = 0, json.dumps([[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    with pytest.raises(InputError, match="was made before the shot was opened anew"):
+    with pytest.raises(InputError, match="was made before the shot was opened again"):
         takes.request_take(scene, False)
     entry.moved = ""
     request = takes.request_take(scene, False)

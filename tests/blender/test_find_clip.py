@@ -66,7 +66,9 @@ def test_another_file_is_refused_and_nothing_changes(scene, shot, clip, tmp_path
     other.write_bytes(content + b"more" if longer else content)
     clip.unlink()
     before = (scene.ex4d.opened, scene.ex4d.inputs)
-    with pytest.raises(RuntimeError, match=r"other\.mp4 is another file than small\.mp4, which is open: its content"):
+    with pytest.raises(
+        RuntimeError, match=r"other\.mp4 is not the same file as small\.mp4, which is open: its content"
+    ):
         bpy.ops.ex4d.find_clip(filepath=str(other))
     assert (scene.ex4d.opened, scene.ex4d.inputs) == before
 
@@ -105,7 +107,7 @@ def test_of_a_sequence_only_the_pictures_that_are_used_are_compared(scene, shot,
     (moved / "shot.0006.png").write_bytes(b"a picture that the step leaves out")
     bpy.ops.ex4d.find_clip(filepath=str(moved))
     (moved / "shot.0007.png").write_bytes(b"picture X")
-    with pytest.raises(RuntimeError, match="moved is another file than moved, which is open: its content differs"):
+    with pytest.raises(RuntimeError, match="moved is not the same file as moved, which is open: its content differs"):
         bpy.ops.ex4d.find_clip(filepath=str(moved))
 
 

@@ -1,4 +1,4 @@
-"""Files that version 0.1 saved, in every Blender: not one stored value is lost, and takes can be made again."""
+"""Files that version 0.1 saved, in every Blender: not one stored value is lost, and takes can be remade."""
 
 import hashlib
 import json
@@ -243,7 +243,7 @@ def test_a_shot_whose_source_was_damaged_says_what_to_do(blend, source):
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     scene = bpy.context.scene
     scene.ex4d.source, scene.ex4d.opened = source, str(blend.with_name("walk.mp4"))
-    said = "What the scene kept of how its clip was opened is damaged: choose the clip once more with Open Clip."
+    said = "The scene's record of how its clip was opened is damaged: choose the clip again with Open Clip."
     for ask in (lambda: takes.request_take(scene, False), lambda: asking.request_again(scene, False)):
         with pytest.raises(InputError) as told:
             ask()

@@ -109,10 +109,11 @@ def test_the_largest_number_that_blender_holds_is_the_end_of_a_range_beyond_it(s
 def test_a_number_that_need_not_be_given_says_what_its_0_means(scene):
     drawn = scene.ex4d.bl_rna.properties
     assert drawn["field_of_view"].description == (
-        "Horizontal field of view of the source; 0: from the depth, else 54 degrees along the longer side (degrees)"
+        "Horizontal field of view of the source; 0: that of the depth, otherwise 54 degrees along the longer side"
+        " (degrees)"
     )
     assert drawn["part_side"].description.endswith("are scaled down; 0: the clip's own size (pixels)")
-    assert "; 0: found from the points in that file, else 1" in drawn["motion_scale"].description
+    assert "; 0: found from the points in that file, otherwise 1" in drawn["motion_scale"].description
     plain = Setting("plain", "whole", None, "Plain", "How many", unit="steps", optional=True)
     assert tooltip(plain) == "How many; 0: the default (steps)"
     every = [setting for kind in (properties.SOURCE, properties.PATH) for setting in kind.values()]

@@ -81,7 +81,7 @@ def test_a_server_file_is_imported_shown_in_the_preferences_and_removed(file):
 
 def test_what_is_no_server_file_is_refused_with_what_to_do(tmp_path, file):
     (tmp_path / "film.json").write_text(json.dumps({"shot": 1}))
-    with pytest.raises(RuntimeError, match="This is not a server file: ask whoever looks after the server"):
+    with pytest.raises(RuntimeError, match="This is not a server file: ask the server's administrator"):
         bpy.ops.ex4d.import_server(filepath=str(tmp_path / "film.json"))
     bpy.ops.ex4d.import_server(filepath=str(file))
     file.write_text(replace(BOX, key=KeyPair.new().public).to_file())
@@ -104,7 +104,7 @@ def test_nothing_goes_to_another_machine_before_blender_may_go_online(monkeypatc
     monkeypatch.setattr("blender_addon.work.connection.Client", lambda *given, **named: made.append(given))
     monkeypatch.setattr("blender_addon.work.survey.Client", lambda *given, **named: made.append(given))
     now = session.current()
-    with pytest.raises(RuntimeError, match="Blender may not go online, and gpu-box is another machine"):
+    with pytest.raises(RuntimeError, match="Blender is not allowed to go online, and gpu-box is another machine"):
         bpy.ops.ex4d.use_server(name="gpu-box")
     assert preferences().server == "gpu-box"
     now._looked = 0.0
@@ -327,7 +327,7 @@ def test_a_server_is_not_changed_under_work_that_goes_on_and_one_that_is_gone_is
     bpy.ops.ex4d.use_server(name="gpu-box")
     hosts.remove("gpu-box")  # by another program
     now.hosts.read_again()
-    with pytest.raises(RuntimeError, match="gpu-box is in your list no longer: choose a server"):
+    with pytest.raises(RuntimeError, match="gpu-box is no longer in your list: choose a server"):
         bpy.ops.ex4d.connect()
     assert bpy.ops.ex4d.use_server(name="") == {"FINISHED"}
     assert now.hosts.chosen is None
@@ -373,12 +373,12 @@ def test_of_a_file_the_work_on_the_chosen_server_is_followed_and_that_on_another
     now.enter_file()
     assert followed == [C]
     assert now.state.request.scene == "Other"
-    assert now.state.message == "Work of this file is on gpu-box: choose it in the Server panel."
+    assert now.state.message == "Jobs of this file are on gpu-box: choose it in the Server panel."
     preferences().server = "gpu-box"
     now.leave_file()
     now.enter_file()
     assert followed == [C, A, B]
-    assert now.state.message == "Work of this file is on This Machine: choose it in the Server panel."
+    assert now.state.message == "Jobs of this file are on This Machine: choose it in the Server panel."
 
 
 def test_takes_made_here_meanwhile_do_not_make_the_file_forget_those_on_another_server(two_scenes, scene):

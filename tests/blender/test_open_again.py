@@ -114,7 +114,7 @@ def test_undo_brings_the_earlier_mesh_back_with_its_files(scene, shot, tmp_path)
 
 def test_other_distances_are_told_because_the_same_move_looks_different_then(scene, shot, tmp_path):
     told = shots.open_again(tmp_path, replace(shot, depth=shot.depth * 3))
-    assert "What is nearest stands 2.9 times as far as before" in told
+    assert "The nearest surface is 2.9 times as far away as before" in told
 
 
 def test_opening_again_that_is_given_up_changes_nothing(scene, shot, tmp_path):

@@ -305,7 +305,7 @@ def test_keys_go_along_with_the_camera_that_is_found_anew_for_other_frames_in_on
     before, at, keys = beside_source(scene), at_clip(scene, max(stood, start)), keys_of(scene.ex4d.camera)
     bpy.ops.ed.undo_push(message="before")
     told = open_found(scene, tmp_path, whole, start, frames, other)
-    assert "Takes are unchanged. The keys of EX-4D Camera went along with the source camera." in told
+    assert "Takes are unchanged. The keys of EX-4D Camera were moved along with the source camera." in told
     after = beside_source(scene)
     for number in range(frames):
         same = np.clip(start + number - stood, 0, 12)

@@ -71,7 +71,7 @@ def test_no_selection_and_a_cursor_behind_the_camera_are_refused_and_the_keys_st
     before = camera.sample(scene).camera_to_world
     bpy.ops.object.select_all(action="DESELECT")
     objects.find(scene, objects.MESH).select_set(True)
-    with pytest.raises(RuntimeError, match="No object is selected that the camera could turn about"):
+    with pytest.raises(RuntimeError, match="No object is selected that the camera could turn around"):
         bpy.ops.ex4d.camera_preset(preset="90", pivot="SELECTION")
     scene.cursor.location = (0, -1, 0)
     with pytest.raises(RuntimeError, match="The 3D cursor is not in front of the source camera"):

@@ -1,4 +1,4 @@
-"""What is asked of the server for sequences of pictures, and for files that Blender knows nothing of."""
+"""What is asked of the server for image sequences, and for files that Blender knows nothing of."""
 
 import json
 from dataclasses import replace
@@ -71,7 +71,7 @@ def test_the_picture_that_is_chosen_picks_its_sequence(scene, tmp_path):
 def test_what_a_folder_leaves_out_is_told(scene, tmp_path):
     folder = pictures(tmp_path / "render", ["a1.png", "a2.png", "cover.png"])
     request = asking.request_open(scene, folder, "", 0, 49, 1024)
-    assert "a#.png (2 pictures) was used. Left out: cover.png (1);" in request.notes
+    assert "a#.png (2 images) was used. Left out: cover.png (1);" in request.notes
 
 
 def test_gaps_are_held_or_left_out_by_choice(scene, tmp_path):
@@ -98,7 +98,7 @@ def test_a_file_whose_length_blender_cannot_tell_is_left_to_the_server(scene, tm
     for name, form in (("a.3gp", "3gp"), ("a.hevc", "hevc"), ("a", "mp4")):
         clip = movie(tmp_path / name, form)
         assert clip_info(clip).frames == 30
-        assert job_of(scene, clip).source.settings.frames is None, "49, or all there are"
+        assert job_of(scene, clip).source.settings.frames is None, "49, or all if there are fewer"
         assert job_of(scene, clip, frames=12).source.settings.frames == 12
     assert job_of(scene, movie(tmp_path / "a.mp4", "mp4")).source.settings.frames == 30
 
@@ -107,7 +107,7 @@ def test_a_tracked_camera_needs_a_clip_whose_length_blender_can_tell(scene, tmp_
     made = bpy.data.objects.new("Tracked", bpy.data.cameras.new("Tracked"))
     scene.collection.objects.link(made)
     scene.ex4d.tracked_camera, scene.ex4d.motion = made, "CAMERA"
-    with pytest.raises(InputError, match=r"Blender cannot tell how long a\.3gp is"):
+    with pytest.raises(InputError, match=r"Blender cannot tell the length or the frame size of a\.3gp"):
         job_of(scene, movie(tmp_path / "a.3gp", "3gp"))
 
 

@@ -474,7 +474,7 @@ def test_the_servers_python_fetches_and_says_how_that_ended():
         now.tick()
         time.sleep(0.02)
     assert now.state.failed
-    assert now.state.message.startswith("'nothing' has no files to fetch: choose one of wan")
+    assert now.state.message.startswith("'nothing' has no files to download: choose one of wan")
 
 
 NEWS = """
@@ -563,7 +563,7 @@ def test_a_server_that_cannot_tell_what_is_lacking_is_to_be_updated(tmp_path):
         old.write_text(f"#!/bin/sh\necho '{other}'\n")
         with pytest.raises(InputError, match="press Update or Repair"):
             model_fetch.look(str(old), "vace")
-    with pytest.raises(InputError, match="'nothing' has no files to fetch"):
+    with pytest.raises(InputError, match="'nothing' has no files to download"):
         model_fetch.look(os.environ["EX4D_PYTHON"], "nothing")
 
 

@@ -20,7 +20,7 @@ needs_sound = pytest.mark.skipif(not bpy.app.build_options.audaspace, reason="th
 
 
 def write_clip(path: Path, seconds: float = 4.0, sound: bool = True) -> None:
-    """A clip at 24 frames a second that is silent up to second `CLICK`, and loud from there on."""
+    """A clip at 24 frames per second that is silent up to second `CLICK`, and loud from there on."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=24)
         video.width, video.height, video.pix_fmt = shots.WIDTH, shots.HEIGHT, "yuv420p"
@@ -99,7 +99,7 @@ def test_a_scene_of_another_rate_is_told_and_sound_begins_with_the_picture(scene
     scene.ex4d.source = shots.source_of("small.mov", start=47)
     bpy.ops.ex4d.source_strip()
     said = session.current().state.message
-    assert "The scene runs at 30 frames a second, the clip at 24: the sound starts in sync but drifts" in said
+    assert "The scene runs at 30 frames per second, the clip at 24: the sound starts in sync but drifts" in said
     assert loud_from(scene, tmp_path) == pytest.approx(scene.ex4d.start + 30 / 24, abs=0.6), "one frame of the clip"
     matching.set_rate(scene, Fraction(24))
     bpy.ops.ex4d.source_strip()
@@ -151,7 +151,7 @@ def test_strips_of_the_artist_stay_where_they_are_and_the_source_hides_no_take(s
     assert {name: after[name] for name in before} == before
     strip = next(strip for strip in compat.strips(scene) if strip.name == "EX-4D Source")
     assert strip.mute
-    assert "The picture is muted, because it lies above takes." in session.current().state.message
+    assert "The picture is muted, because it is above takes." in session.current().state.message
 
 
 def test_f12_goes_on_to_render_the_scene_where_the_source_is_the_first_strip(scene, shot, tmp_path):

@@ -43,7 +43,7 @@ def test_a_prompt_that_is_there_stays(shot):
 
 def test_a_name_that_says_nothing_is_told_and_an_empty_prompt_can_be_sent(shot, tmp_path):
     shot.ex4d.opened = str(tmp_path / "IMG_2034.mov")
-    with pytest.raises(RuntimeError, match=r"The clip's name, IMG_2034, says nothing of what it shows"):
+    with pytest.raises(RuntimeError, match=r"The clip's name, IMG_2034, does not say what it shows"):
         suggest()
     assert options.for_job(shot.ex4d, announced.EVERYTHING) == {}
     shot.ex4d_generators.painter.prompt = "rain"

@@ -49,7 +49,7 @@ def test_a_range_of_the_clip_takes_its_own_part_of_all_frames(first):
 
 def test_poses_missing_at_an_end_are_refused_with_all_numbers():
     with pytest.raises(
-        InputError, match=r"8 poses for the frames 3 to 12.*has 20 frames, of which 20 are used.*that have one"
+        InputError, match=r"8 poses for the frames 3 to 12.*has 20 frames, of which 20 are used.*that have a pose"
     ):
         at(numbered(3, 4, 5, 7, 8, 9, 10, 12), ClipFrames(20, whole=20))
 
@@ -112,14 +112,14 @@ def test_a_lens_for_the_whole_picture_fits_the_working_size_as_the_clip_does():
 def test_a_lens_for_another_shape_keeps_its_horizontal_field_of_view_and_that_is_said():
     k, notes = lens(1).in_pixels(480, 480)
     assert k[0] == pytest.approx(np.array([[375, 0, 240], [0, 375, 240], [0, 0, 1]]))
-    assert "640x360, another shape than 480x480" in notes[0]
+    assert "640x360, a different shape from 480x480" in notes[0]
 
 
 def test_a_path_without_a_lens_has_the_clips_and_that_is_said():
     k = np.repeat(np.diag([700.0, 700, 1])[None], 3, 0)
     path = fitting.with_lens(CameraTrack("TUM", walk(3)), walk(3), k, WIDTH, HEIGHT)
     assert np.array_equal(path.intrinsics, k)
-    assert "tells no lens" in path.notes[0]
+    assert "has no lens" in path.notes[0]
 
 
 def test_a_path_stands_where_it_says_or_on_the_source_view_or_in_the_world_of_the_source_camera():
@@ -137,7 +137,7 @@ def test_a_path_stands_where_it_says_or_on_the_source_view_or_in_the_world_of_th
     wanted = transforms.inverse(there) @ walk(4)
     wanted[:, :3, 3] *= 2
     assert np.abs(found - wanted).max() < 1e-12
-    with pytest.raises(InputError, match="but there is none: give that file"):
+    with pytest.raises(InputError, match="but there is no such file: give it"):
         fitting.placed(track, world="source_camera")
 
 
@@ -158,12 +158,12 @@ def test_poses_of_pictures_follow_them_at_another_rate_whatever_number_of_frames
     clip = ClipFrames(10, whole=20, stored=shown, stored_pictures=10)
     found, said = at(numbered(*range(1001, 1011)), clip)
     assert found[:, 0, 3] == pytest.approx(1001 + shown)
-    assert "as many poses as the clip has pictures" in said
+    assert "as many poses as the clip has images" in said
     assert at(numbered(*range(1001, 1011)), clip, path=True)[0][:, 0, 3] == pytest.approx(np.arange(1001, 1011))
     recorded = CameraTrack(".npz", numbered(*range(10)).camera_to_world)  # by Blender, one for each frame used
     found, said = at(recorded, clip)
     assert found[:, 0, 3] == pytest.approx(np.arange(10))
-    assert "taken in order" in said
+    assert "matched in order" in said
     gaps = numbered(*(number for number in range(1001, 1011) if number != 1003))
     for used in (9, 10):  # also where as many frames are used as there are poses
         clip = ClipFrames(used, whole=20, stored=shown[:used], stored_pictures=10)

@@ -297,7 +297,7 @@ def test_what_vipe_writes_is_read_with_the_lens_beside_it_and_travels_in_one_fil
         assert (found.frames.tolist(), found.lens.size, found.notes) == ([0, 2, 4], (640, 360), ())
         assert found.lens.intrinsics[2].tolist() == [[500, 0, 320], [0, 500, 180], [0, 0, 1]]
     np.savez(lens_file, data=np.ones((3, 4)), inds=np.array([0, 1, 2]))
-    with pytest.raises(InputError, match=r"is for other frames than .*shot\.npz: let ViPE write both again"):
+    with pytest.raises(InputError, match=r"is for other frames than .*shot\.npz: have ViPE write both again"):
         registry.read(poses)
     np.savez(lens_file, inds=np.array([0, 2, 4]))
     with pytest.raises(InputError, match=r"intrinsics.shot\.npz holds no data"):
@@ -317,17 +317,17 @@ def test_an_npy_file_is_read_as_camera_to_world_and_that_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("a.txt", "1 2 3\n", r"no camera format.*COLMAP.*TUM.*KITTI.*RealEstate10K"),
-        ("a.abc", "", "no camera format.*Nuke .chan"),
-        ("a.fbx", "Kaydara\0", "no camera format.*Nuke .chan"),
-        ("a.txt", "0 0 0 0 0 0 0 1\n1 0 0 x 0 0 0 1\n", "Line 2 .*'x' where a number belongs"),
+        ("a.txt", "1 2 3\n", r"not in any known camera format.*COLMAP.*TUM.*KITTI.*RealEstate10K"),
+        ("a.abc", "", "not in any known camera format.*Nuke .chan"),
+        ("a.fbx", "Kaydara\0", "not in any known camera format.*Nuke .chan"),
+        ("a.txt", "0 0 0 0 0 0 0 1\n1 0 0 x 0 0 0 1\n", "Line 2 .*'x' where a number should be"),
         ("a.txt", "0 0 0 0 0 0 0 1\n\n1 0 0 0 0 0 1\n", "Line 3 .*7 values instead of 8"),
         ("a.txt", "0 0 0 0 0 0 0 2\n", "quaternion of length 2"),
-        ("a.txt", "0.5 0 0 0 0 0 0 1\n0.5 0 0 0 0 0 0 1\n", "time 0.5 comes twice"),
+        ("a.txt", "0.5 0 0 0 0 0 0 1\n0.5 0 0 0 0 0 0 1\n", "time 0.5 appears twice"),
         ("a.txt", "2 0 0 0 0 2 0 0 0 0 2 0\n", "matrix in .*not a rotation"),
         ("a.txt", "1 500 500 320 180 0 0 1 0 0 0 0 1 0 0 0 0 1 0\n", "divide fx and cx by the width"),
-        ("a.chan", "1 0 0 0 0 0 0 32\n1 0 0 0 0 0 0 32\n", "Frame 1 comes twice"),
-        ("a.chan", "1.5 0 0 0 0 0 0 32\n", "whole numbers"),
+        ("a.chan", "1 0 0 0 0 0 0 32\n1 0 0 0 0 0 0 32\n", "Frame 1 appears twice"),
+        ("a.chan", "1.5 0 0 0 0 0 0 32\n", "numbers must be integers"),
         ("a.chan", "1 0 0 0 0 0 0 500\n", "500 degrees, which no lens"),
         ("a.chan", "# nothing\n", "holds no cameras"),
         ("a.chan", "1 0 0 0 0 0 0 nan\n", "Line 1 .*'nan'"),
@@ -347,7 +347,7 @@ def test_an_npy_file_is_read_as_camera_to_world_and_that_is_said(tmp_path):
         ("a.json", '{"frames": [{"transform_matrix": [[1' + "0" * 400 + ",0,0,0],[0,1,0,0],[0,0,1,0]]}]}", "4 x 4"),
         ("a.json", "1" * 5000, "not JSON"),
         ("images.txt", "1 1 0 0 0 0 0 0 1\n", "Line 1 .*9 values instead of 10"),
-        ("images.txt", "1 1 0 0 0 0 0 0 1 a.png\n\n2 1 0 0 0 0 0 0 1 a.png\n\n", "a.png comes twice"),
+        ("images.txt", "1 1 0 0 0 0 0 0 1 a.png\n\n2 1 0 0 0 0 0 0 1 a.png\n\n", "a.png appears twice"),
     ],
 )
 def test_a_broken_file_is_refused_with_what_is_wrong_and_where(name, text, words, tmp_path):
@@ -372,7 +372,7 @@ def test_a_file_of_any_size_or_claim_costs_no_memory(tmp_path):
     with pytest.raises(InputError, match="more than 100000 cameras"):
         registry.read(tmp_path / "long.txt")
     (tmp_path / "line.txt").write_bytes(b"1" * (8 << 20))
-    with pytest.raises(InputError, match="no camera format"):
+    with pytest.raises(InputError, match="not in any known camera format"):
         registry.read(tmp_path / "line.txt")
 
 

@@ -213,7 +213,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_half_written(shoot):
         (["generate", "--output_video", "x.mp4", "--color_video", "c.mp4"], "belong together"),
         (["generate", "--output_video", "x.mp4", "--width", "64"], "belong together"),
         (["recon", "--cam", "45"], "'45' is not one of"),
-        (["serve", "--address", "tcp://0.0.0.0:5750", "--state", "state"], "none is let in yet"),
+        (["serve", "--address", "tcp://0.0.0.0:5750", "--state", "state"], "no client is let in yet"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_explained(arguments, words, tmp_path):
@@ -268,7 +268,7 @@ def test_a_clip_shorter_than_the_releases_49_frames_is_taken_as_long_as_it_is(sh
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (lambda f: (f / "out" / "color_30.mp4").mkdir(parents=True), "there is a folder of that name"),
+        (lambda f: (f / "out" / "color_30.mp4").mkdir(parents=True), "a folder of that name exists"),
         (lambda f: (f / "out").write_text("a file"), "cannot be made"),
     ],
 )

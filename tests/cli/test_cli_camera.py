@@ -80,13 +80,13 @@ def test_a_solved_camera_of_colmap_moves_the_source_and_its_points_tell_the_scal
     still[:, :3, 3] += np.linspace(0, 0.01, FRAMES)[:, None] * turned[:3, 0]  # hardly moves, so that points stay
     registry.FORMATS["colmap"].write(shoot / "sparse", track(still, points=points))
     path, said = shot_with(shoot, "--source_camera", shoot / "sparse", "--cam", "zoom_in", "--amount", 0)
-    assert "after 80 points" in said
+    assert "using 80 of its points" in said
     assert path.camera_to_world[-1, :3, 3] == pytest.approx([0.08, 0, 0], rel=0.02, abs=1e-6)
     assert np.abs(path.camera_to_world[:, :3, :3] - np.eye(3)).max() < 1e-9
     own, said = shot_with(shoot, "--source_camera", shoot / "sparse", "--camera", shoot / "sparse",
                           "--camera_world", "source_camera", "--source_camera_scale", 10)  # fmt: skip
     assert own.camera_to_world[-1, :3, 3] == pytest.approx([0.1, 0, 0])
-    assert "scaled by 10, as asked for" in said
+    assert "scaled by 10, as requested" in said
 
 
 def test_a_lens_of_the_solve_that_is_not_used_is_told_with_the_option_for_it(shoot):
@@ -155,13 +155,13 @@ def test_camera_refuses_what_it_cannot_do_and_touches_nothing(tmp_path):
     (tmp_path / "holiday" / "picture.jpg").write_text("mine")
     before = files_below(tmp_path)
     for arguments, words in [
-        ((tmp_path / "a.txt", tmp_path / "holiday"), "holds other files"),
-        ((tmp_path / "a.txt", tmp_path / "a.txt", "--format", "tum"), "is what is read"),
+        ((tmp_path / "a.txt", tmp_path / "holiday"), "holds files other than"),
+        ((tmp_path / "a.txt", tmp_path / "a.txt", "--format", "tum"), "is the input"),
         ((tmp_path / "a.txt", tmp_path / "b.txt"), "choose one of"),
         ((tmp_path / "a.txt", tmp_path / "model"), "needs a lens"),
         ((tmp_path / "a.txt", tmp_path / "b.chan", "--width", 64), "--width and --height together"),
         ((tmp_path / "a.txt", tmp_path / "b.chan", "--scale", 0), "positive number"),
-        ((tmp_path / "holiday" / "picture.jpg", tmp_path / "b.chan"), "What is read: .*COLMAP"),
+        ((tmp_path / "holiday" / "picture.jpg", tmp_path / "b.chan"), "Supported formats: .*COLMAP"),
         ((tmp_path / "holiday", tmp_path / "b.chan"), "no images.txt"),
     ]:
         done = ex4d("camera", *arguments)

@@ -116,7 +116,7 @@ def test_a_lens_by_hand_takes_the_place_of_the_files_and_says_so(bare, moving_bo
     save_depth(bare / "clip.depth.npz", moving_box[1])
     done = ex4d("depth", "--input_video", bare / "clip.mp4", "--fov", "40", "--output_dir", bare / "out")
     assert done.returncode == 0, done.stderr
-    assert "40.0 degrees across the source's width of 64 px. It takes the place of the depth file's." in done.stderr
+    assert "40.0 degrees across the source's width of 64 px. It replaces the depth file's." in done.stderr
 
 
 def test_16_bit_pictures_are_in_metres_only_where_somebody_says_so(bare, moving_box):
@@ -150,7 +150,7 @@ def test_nothing_that_goes_in_is_ever_overwritten(case, bare, moving_box):
     video = [] if "--input_video" in arguments else ["--input_video", "clip.mp4"]
     done = ex4d(command, *video, *arguments, cwd=bare)
     assert done.returncode == 2
-    assert "is what the result is made from" in done.stderr
+    assert "is an input of the result" in done.stderr
     assert {path.name: path.read_bytes() for path in bare.iterdir() if path.is_file()} == before
 
 
@@ -185,7 +185,7 @@ def test_with_the_source_camera_a_preset_goes_along_and_begins_at_the_source(tmp
         (["--depth_unit", "furlong"], "'furlong' is no unit"),
         (["--depth_unit", "m", "--depth_convention", "disparity"], "Relative disparity has no unit"),
         (["--source_camera", "nowhere.npz"], "There is no camera file"),
-        (["--depth_unit", "cm"], "How a depth file is to be read was given, but there is none"),
+        (["--depth_unit", "cm"], "Settings for reading a depth file were given, but there is no such file"),
         (["--focal_px", "0.5"], "which no lens does"),
     ],
 )
@@ -204,7 +204,7 @@ def test_how_to_render_is_refused_where_colour_and_mask_are_rendered_already(bar
     for more in (["--fov", "60"], ["--source_camera", "c.npz"], ["--depth_unit", "cm"], ["--camera", "c.npz"]):
         done = ex4d("generate", *given, *more)
         assert done.returncode == 2
-        assert "are rendered already: leave out what says how" in done.stderr
+        assert "are rendered already: leave out the options for rendering" in done.stderr
 
 
 def test_an_error_of_the_system_is_one_sentence(bare):

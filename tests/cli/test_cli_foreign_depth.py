@@ -44,7 +44,7 @@ def test_a_grey_video_beside_the_clip_is_found_and_read_as_disparity(street):
     done, found = depth(folder, "--depth_edges", "off")
     assert done.returncode == 0, done.stderr
     assert "clip_depth.mp4 holds a grey video: it was read as relative disparity" in done.stderr
-    assert "levels only" in done.stderr
+    assert "levels, so distant" in done.stderr
     assert SWAPPED not in done.stderr
     grey = np.round(255 * disparity)
     expected = 10000 / (3900 * np.maximum((grey - grey.min()) / np.ptp(grey), 1e-9))
@@ -95,4 +95,4 @@ def test_what_may_be_depth_is_named_where_it_was_not_taken_and_a_colour_map_is_r
     assert "clip_disp_vis.mp4 beside clip.mp4 may be its depth" in " ".join(done.stderr.split())
     done, _ = depth(folder, "--depth", folder / "clip_disp_vis.mp4")
     assert done.returncode != 0
-    assert "is in colours, such as a colour map" in " ".join(done.stderr.split())
+    assert "is in colour, such as a colour map" in " ".join(done.stderr.split())

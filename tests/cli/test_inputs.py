@@ -79,7 +79,7 @@ def test_start_step_and_fps_say_which_frames_are_used(tmp_path):
     movie, said = recon(tmp_path, "--input_video", "clip.mp4", "--fps", 12, "--num_frames", 4)
     assert shown(movie) == [1, 3, 6, 8], "what is on screen in the middle of each twelfth of a second"
     assert read_movie(movie).fps == 12
-    assert "read at 12 frames a second instead of its own 30" in said
+    assert "read at 12 frames per second instead of its own 30" in said
     _movie, said = recon(tmp_path, "--input_video", "clip.mp4")
     assert "49 of the 50 frames of clip.mp4 are used, beginning with frame 0 (from 0 in the file)." in said
 

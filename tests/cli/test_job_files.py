@@ -70,9 +70,9 @@ def test_a_camera_of_several_files_is_kept_beside_the_job_file(job_file, tmp_pat
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ((), "Name either the video, as --output_video shot.mp4, or a job file"),
-        (("--job_file", "a.json", "--output_video", "a.mp4"), "Name either the video, as --output_video shot.mp4"),
-        (("--job_file", "clip.mp4"), "is what the result is made from"),
+        ((), "Name either the video, such as --output_video shot.mp4, or a job file"),
+        (("--job_file", "a.json", "--output_video", "a.mp4"), "Name either the video, such as --output_video shot.mp4"),
+        (("--job_file", "clip.mp4"), "is an input of the result"),
         (("--job_file", "a.json", "--output_format", "prores"), "A job file makes a take, whose videos are .mp4"),
     ],
 )
@@ -88,7 +88,7 @@ def test_a_job_file_is_refused_where_it_is_not_what_is_meant(shoot, more, said):
     [
         (lambda file: (file.parent / "clip.mp4").unlink(), "clip.mp4 is not there: bring it back, or make it visible"),
         (lambda file: (file.parent / "clip.mp4").write_bytes(b"another"), "clip.mp4 has changed since the job file"),
-        (lambda file: file.write_text("{"), "is not a job file, or is damaged: make it again."),
+        (lambda file: file.write_text("{"), "is not a job file, or is damaged: create it again."),
         (lambda file: file.write_text(file.read_text().replace('"format": 1', '"format": 2')), "by a later version"),
         (
             lambda file: file.write_text(file.read_text().replace('"cam": "30"', '"cam": 30')),

@@ -148,7 +148,7 @@ def test_a_clip_that_was_moved_alone_is_named(shoot):
     (shoot / "clip.mp4").rename(shoot / "archive" / "day_1.mp4")
     refused = ex4d("again", "shot.take", cwd=shoot)
     assert refused.returncode == 2
-    assert "clip.mp4 is gone: bring it back, or say where the clip lies" in refused.stderr.strip().splitlines()[-1]
+    assert "clip.mp4 is gone: bring it back, or say where the clip is now" in refused.stderr.strip().splitlines()[-1]
     assert not (shoot / "shot.again.take").exists()
     new = made_again("shot.take", "--input_video", "archive/day_1.mp4", cwd=shoot)
     assert same(shoot / "shot.take", new)
@@ -183,7 +183,7 @@ def test_a_take_is_never_made_over_itself(shoot):
     for folder in ("shot.take", "."):
         refused = ex4d("again", "shot.take", "--output_dir", folder, cwd=shoot)
         assert refused.returncode == 2
-        assert "is what the result is made from" in refused.stderr
+        assert "is an input of the result" in refused.stderr
     assert (shoot / "shot.take" / "take.json").read_bytes() == before
 
 
@@ -199,7 +199,7 @@ def test_a_folder_that_is_no_take_is_never_replaced(shoot):
     before = files_below(shoot), (shoot / "shot.mp4").read_bytes()
     done = ex4d("generate", "--input_video", "clip.mp4", "--output_video", "shot.mp4", cwd=shoot)
     assert done.returncode == 2
-    assert "shot.take is there and is not a take, or holds other files too" in done.stderr
+    assert "shot.take exists and is not a take, or also holds other files" in done.stderr
     assert (files_below(shoot), (shoot / "shot.mp4").read_bytes()) == before
 
 
@@ -207,7 +207,7 @@ def test_what_a_take_is_made_from_may_not_lie_in_the_take_that_gives_way(shoot):
     generate(shoot)
     done = ex4d("generate", "--input_video", "shot.take/result.mp4", "--output_video", "shot.mp4", cwd=shoot)
     assert done.returncode == 2
-    assert "shot.take is what the result is made from" in done.stderr
+    assert "shot.take is an input of the result" in done.stderr
 
 
 def test_nothing_half_made_stays_after_an_error(shoot):
@@ -322,7 +322,7 @@ def test_a_generator_of_another_package_makes_a_take_and_makes_it_again(shoot):
 def test_numbers_that_nothing_can_take_are_refused_before_anything_runs(shoot):
     for option, value, said in [
         ("--seed", "9" * 400, "Seed is far too large a number."),
-        ("--result_fps", "1/99999999", "A frame rate must be between 1/1000 and 1000 frames a second, not 1/99999999."),
+        ("--result_fps", "1/99999999", "must be between 1/1000 and 1000 frames per second, not 1/99999999."),
     ]:
         done = ex4d(
             "generate", "--input_video", "clip.mp4", "--output_video", "shot.mp4", option, value, cwd=shoot

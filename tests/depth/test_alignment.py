@@ -59,7 +59,7 @@ def test_metric_depth_is_the_inverse_and_stays_in_front_of_the_camera():
     behind = metric_depth(disparity, 0.7, -0.1)  # the lowest disparities lie behind infinity
     assert behind.max() == pytest.approx(1000 / 0.6)
     assert behind.min() == pytest.approx(1 / 0.6)
-    with pytest.raises(InputError, match="behind infinity"):
+    with pytest.raises(InputError, match="beyond infinity"):
         metric_depth(disparity, 0.1, -0.2)
 
 

@@ -327,7 +327,7 @@ def test_a_shot_of_nothing_but_sky_is_refused(tmp_path):
 def test_folders_and_files_of_other_kinds_are_named(tmp_path):
     with pytest.raises(InputError, match="There is no depth file or folder"):
         read_depth(tmp_path / "none.npz", clip_of())
-    with pytest.raises(InputError, match="must hold pictures of one kind"):
+    with pytest.raises(InputError, match="must hold images of one kind"):
         read_depth(tmp_path, clip_of())
     (tmp_path / "d.mp4").write_bytes(b"video")
     with pytest.raises(InputError, match="is not a depth file"):
@@ -347,8 +347,8 @@ def test_npz_without_usable_depth_is_named(tmp_path):
         ({"depth": scene()[0]}, "shape"),
         ({"depth": scene() > 3}, "bool"),
         ({"depth": np.array(["far"] * 3)}, "must be numbers"),
-        ({"depths": np.ones((3, 48, 64, 3))}, "pictures in colours"),
-        ({"depths": np.ones((3, 3, 48, 64))}, "pictures in colours"),
+        ({"depths": np.ones((3, 48, 64, 3))}, "colour images"),
+        ({"depths": np.ones((3, 3, 48, 64))}, "colour images"),
         ({"depth": np.array([{"a": 1}], object)}, "cannot be read as"),
         ({"depth": np.zeros((3, 0, 64), np.float32)}, "shape"),
     ]:
@@ -455,7 +455,7 @@ def test_depth_of_every_picture_follows_them_though_as_many_frames_are_used(tmp_
     stored = np.broadcast_to(np.arange(1, 6, dtype=np.float32)[:, None, None], (5, 48, 64))
     depth = read_depth(npz(tmp_path / "d.npz", depth=stored), clip)
     assert (depth.depth[:, 0, 0] == shown + 1).all()
-    assert "d.npz has as many frames of depth as a.mp4 has pictures: each frame takes that" in " ".join(depth.notes)
+    assert "d.npz has as many frames of depth as a.mp4 has images: each frame uses that" in " ".join(depth.notes)
     k = np.repeat(np.diag([60.0, 60.0, 1.0])[None], 5, 0)
     save_depth(tmp_path / "ours.npz", DepthVideo(stored.copy(), k, "a"))  # EX-4D writes depth for the frames used
     assert (read_depth(tmp_path / "ours.npz", clip).depth[:, 0, 0] == [1, 2, 3, 4, 5]).all()
@@ -544,12 +544,12 @@ def test_readings_that_do_not_go_together_are_refused(choice, words):
 
 def test_readings_that_do_not_fit_the_file_are_refused(tmp_path):
     pictures(tmp_path / "d", 3)
-    with pytest.raises(InputError, match="whole numbers, whose unit is not known"):
+    with pytest.raises(InputError, match="integers, whose unit is unknown"):
         read_depth(tmp_path / "d", clip_of(), reading=DepthEncoding(convention="inverse"))
     for path in (tmp_path / "d", npz(tmp_path / "d.npz", depth=scene())):
         with pytest.raises(InputError, match="has no channels"):
             read_depth(path, clip_of(), reading=DepthEncoding(channel="Z"))
-    with pytest.raises(InputError, match="'foot' is no unit"):
+    with pytest.raises(InputError, match="'foot' is not a unit"):
         unit_of("foot")
 
 
@@ -625,7 +625,7 @@ def test_a_picture_of_several_parts_is_read(tmp_path):
 
 def test_a_channel_of_whole_numbers_is_no_depth(tmp_path):
     exr(tmp_path / "0.exr", Z=np.ones((48, 64), np.uint32))
-    with pytest.raises(InputError, match="whole numbers"):
+    with pytest.raises(InputError, match="integers"):
         read_depth(tmp_path, clip_of(1))
 
 

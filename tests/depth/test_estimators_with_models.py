@@ -141,8 +141,8 @@ def test_on_the_cpu_the_detail_is_reduced_unless_full_is_asked_for_and_a_note_sa
     monkeypatch.setattr(vda, "REDUCED_SIDE", 42)
     published(store.located(PART.files[0], tmp_path / "models"))
     note = (
-        "The depth model worked at 56x42 pixels instead of 84x56, which is faster and coarser: set Depth Detail to Full"
-        " for the other."
+        "The depth model worked at 56x42 pixels instead of 84x56, which is faster and coarser: set Depth Detail to"
+        " Full for full detail."
     )
     reduced = estimate("video-depth-anything", clip_of(3), device="cpu")
     assert note in reduced.depth.notes

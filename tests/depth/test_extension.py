@@ -131,7 +131,7 @@ def test_a_run_that_is_not_fitted_would_be_far_off(estimator, street, tmp_path):
 def test_the_depth_says_which_frames_were_estimated_later_and_how_well_they_fit(estimator, street, tmp_path):
     made = estimate(part(street, 0, FRAMES), stood(street, tmp_path, 10))
     said = [note for note in made.depth.notes if "estimated later" in note]
-    pattern = r"The 10 frames from frame (\d+) on were estimated later and fitted to the depth that was there"
+    pattern = r"The 10 frames from frame (\d+) on were estimated later and fitted to the existing depth"
     found = [
         re.match(pattern + r" \(scale [\d.]+, remaining difference ([\d.]+) %\)\.$", renumbered(n, 1)) for n in said
     ]
@@ -174,7 +174,7 @@ def test_going_back_to_all_frames_of_a_shot_that_was_made_shorter_estimates_noth
     [
         ({"start": 30, "frames": 10}, "no frame that was open is among them"),
         ({"start": 0, "frames": 20, "step": 2}, "no frame that was open is among them"),
-        ({"focal_px": 60}, "another field of view is given now"),
+        ({"focal_px": 60}, "a different field of view is given now"),
         ({"of": 50}, "street.mp4 had 50 frames and has 40 now"),
         ({"name": "other"}, "it was made by Own Scale, and Another runs now"),
         ({"size": 48}, "it was 96x54 pixels large and is to be 48x54"),

@@ -194,7 +194,7 @@ def test_16_bit_pictures_of_the_whole_range_are_not_called_millimetres(tmp_path)
     assert (said.scale_note, said.caution) == (METRES, "")
     said = read_estimate(tmp_path / "b", clip_of(), reading=DepthEncoding(convention="depth"))
     assert (said.scale_note, said.caution) == (UNKNOWN, "")
-    assert "The numbers in b span the whole range of 16 bits: their unit is not known." in said.depth.notes
+    assert "The numbers in b span the whole range of 16 bits: their unit is unknown." in said.depth.notes
 
 
 def test_16_bit_millimetres_are_taken_for_such_and_it_is_said_that_nobody_said_so(tmp_path):
@@ -203,7 +203,7 @@ def test_16_bit_millimetres_are_taken_for_such_and_it_is_said_that_nobody_said_s
     assert np.allclose(made.depth.depth, millimetres / 1000)
     assert made.scale_note == ASSUMED_METRES
     assert not made.caution
-    assert "The 16-bit depth in a was read as millimetres, which nothing in it says." in made.depth.notes
+    assert "The 16-bit depth in a was read as millimetres, although nothing in it says so." in made.depth.notes
 
 
 # --- pictures and videos of 8 and 10 bits ---
@@ -219,7 +219,9 @@ def test_8_bit_pictures_are_relative_disparity_in_coarse_steps(tmp_path, channel
     assert made.scale_note == NO_UNIT
     assert "a holds 8-bit PNG: it was read as relative disparity" in made.depth.notes[0]
     levels = len(np.unique(grey))
-    assert f"a tells near from far in {levels} levels only, so that far things stand in steps." in made.depth.notes
+    assert (
+        f"a distinguishes near from far in only {levels} levels, so distant things appear in steps." in made.depth.notes
+    )
     assert not made.caution
 
 
@@ -253,8 +255,8 @@ def test_grey_video_is_relative_disparity_of_as_many_levels_as_it_has(tmp_path, 
     near = street() < 10
     assert planes.back(made.depth.depth[near], street()[near]) < worst
     assert f"{name} holds a grey video: it was read as relative disparity" in made.depth.notes[0]
-    (steps,) = [note for note in made.depth.notes if "levels only" in note]
-    levels = int(steps.split(" levels only")[0].split()[-1])
+    (steps,) = [note for note in made.depth.notes if "levels, so distant" in note]
+    levels = int(steps.split(" levels, so distant")[0].split()[-1])
     written = len(np.unique(np.round(white * planes.disparity(street()))))
     assert 0.95 * written <= levels <= (1.05 * written if white == 1023 else 256)  # H.264 adds some at edges
 
@@ -268,7 +270,7 @@ def test_white_of_a_video_is_255_where_it_holds_distances(tmp_path):
 def test_a_colour_map_is_refused_by_name(tmp_path):
     grey = np.round(planes.disparity(street(), 255)).astype(np.uint8)
     mapped = np.stack([cv2.applyColorMap(frame, cv2.COLORMAP_INFERNO) for frame in grey])
-    with pytest.raises(InputError, match=r"000\.png is in colours, such as a colour map"):
+    with pytest.raises(InputError, match=r"000\.png is in colour, such as a colour map"):
         read_depth(write_pictures(tmp_path / "a", mapped), clip_of())
     with av.open(str(tmp_path / "vis.mp4"), "w") as container:
         stream = container.add_stream("libx264", rate=24)
@@ -276,7 +278,7 @@ def test_a_colour_map_is_refused_by_name(tmp_path):
         for frame in mapped:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="bgr24")))
         container.mux(stream.encode())
-    with pytest.raises(InputError, match=r"vis\.mp4 is in colours"):
+    with pytest.raises(InputError, match=r"vis\.mp4 is in colour"):
         read_depth(tmp_path / "vis.mp4", clip_of())
 
 
@@ -287,11 +289,11 @@ def test_more_frames_than_the_range_are_counted_from_the_clips_first(tmp_path):
     path = save(tmp_path / "d.npz", depth=street(12))
     depth = read_depth(path, clip_of(4, start=3, total=100))
     assert np.array_equal(depth.depth, street(12)[3:7])
-    assert "d.npz has 12 frames of depth and a.mp4 100: they are counted from the clip's first." in depth.notes
+    assert "d.npz has 12 frames of depth and a.mp4 100: they are counted from the clip's first frame." in depth.notes
     with pytest.raises(InputError, match=r"has 12 frames, but a\.mp4 has 100, of which 4 are used"):
         read_depth(path, clip_of(4, start=9, total=100))
     halved = read_depth(path, clip_of(4, start=3, total=24))
-    assert any("one frame in 2, make it again of all" in note for note in halved.notes)
+    assert any("one frame in 2, create it again for all" in note for note in halved.notes)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +397,7 @@ def test_what_may_be_depth_beside_a_clip_is_named(tmp_path):
 
 def test_depth_of_a_turned_clip_in_the_stored_orientation_is_refused_with_what_to_do(tmp_path):
     upright = save(tmp_path / "d.npz", depth=street().transpose(0, 2, 1))
-    with pytest.raises(InputError, match=r"96x160 and lies on its side: the clip is shown as 160x96.*Turn the depth"):
+    with pytest.raises(InputError, match=r"96x160 and lies on its side: the clip is shown as 160x96.*Rotate the depth"):
         read_depth(upright, clip_of())
 
 
@@ -418,6 +420,6 @@ def test_depth_in_one_folder_with_the_clips_pictures_is_told_from_them_by_its_na
         assert np.allclose(read_depth(chosen, clip_of()).depth, millimetres / 1000)
     for number, depth in enumerate(millimetres, 1):
         cv2.imwrite(str(folder / f"right_depth.{number}.png"), depth + 1000)
-    with pytest.raises(InputError, match=r"several sequences, .*Image####_depth.png.*: choose a picture of the one"):
+    with pytest.raises(InputError, match=r"several sequences, .*Image####_depth.png.*: choose an image of the one"):
         read_depth(folder, clip_of())
     assert np.allclose(read_depth(folder / "right_depth.3.png", clip_of()).depth, millimetres / 1000 + 1)

@@ -197,9 +197,9 @@ def changed(published, values=None, state=None):
         (lambda c: c.pop("neck"), "is not MoGe-2's"),
         (lambda c: c.update(remap_output="sinh"), "remaps"),
         (lambda c: c["encoder"].update(backbone="resnet"), "image encoder"),
-        (lambda c: c["encoder"].update(intermediate_layers=[99]), "no proper size"),
-        (lambda c: c["neck"].update(dim_res_blocks=[10**12] * 5), "no proper size"),
-        (lambda c: c["neck"].update(num_res_blocks=[0, 10**9, 0, 0, 0]), "no proper size"),
+        (lambda c: c["encoder"].update(intermediate_layers=[99]), "not a valid size"),
+        (lambda c: c["neck"].update(dim_res_blocks=[10**12] * 5), "not a valid size"),
+        (lambda c: c["neck"].update(num_res_blocks=[0, 10**9, 0, 0, 0]), "not a valid size"),
         (lambda c: c["neck"].update(resamplers="magic"), "resamples"),
         (lambda c: c["mask_head"].update(res_block_in_norm="layer_norm"), "res_block_in_norm"),
         (lambda c: c["mask_head"].update(dim_res_blocks=[4096] * 5, dim_in=[4096] * 5), "another model"),
@@ -248,7 +248,7 @@ def test_weights_of_another_model_are_refused(published, tmp_path):
     torch.save({"pretrained.cls_token": torch.zeros(1)}, tmp_path / "other.pth")
     save_file({"pretrained.cls_token": torch.zeros(1)}, tmp_path / "other.safetensors")
     for name in ("other.pth", "other.safetensors"):
-        with pytest.raises(InputError, match="no MoGe-2"):
+        with pytest.raises(InputError, match="not MoGe-2"):
             moge.load(tmp_path / name)
 
 

@@ -170,7 +170,7 @@ def test_a_file_is_read_as_it_is_said(tmp_path):
 def test_a_job_of_before_that_calls_numbers_distances_needs_no_file():
     made = estimate("plane", clip_of(), reading=DepthEncoding(convention="depth"))
     assert made.depth.provider == "plane"
-    with pytest.raises(InputError, match="but there is none"):
+    with pytest.raises(InputError, match="but there is no such file"):
         estimate("plane", clip_of(), reading=DepthEncoding(convention="disparity"))
 
 
@@ -255,7 +255,7 @@ def test_damaged_kept_depth_is_estimated_again_and_said(tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     again = estimate("plane", clip_of())
     assert np.array_equal(first.depth.depth, again.depth.depth)
-    assert any("damaged and was estimated again" in note for note in again.depth.notes)
+    assert any("damaged, so the depth was estimated again" in note for note in again.depth.notes)
     assert estimate("plane", clip_of()).depth.notes == first.depth.notes
 
 
@@ -396,7 +396,7 @@ def not_finite_afterwards():
 def test_what_an_estimator_gives_back_must_be_depth_of_the_clip_under_its_own_name(monkeypatch, make, wrong):
     with pytest.raises(PluginError) as told:
         made_by(monkeypatch, lambda clip, request: make())
-    assert str(told.value) == f"The depth estimator odd gave back what cannot be used: {wrong}"
+    assert str(told.value) == f"The depth estimator odd returned something that cannot be used: {wrong}"
 
 
 @pytest.mark.parametrize("error", [TypeError("no such thing"), SystemExit("no such thing")])

@@ -20,7 +20,7 @@ from ex4d.jobs.keys import shown_key
 
 @pytest.fixture(autouse=True)
 def offline_again():
-    """Blender may not go online before a test allows it."""
+    """Blender is not allowed to go online before a test allows it."""
     system = bpy.context.preferences.system
     system.use_online_access = False
     yield
@@ -92,7 +92,7 @@ def test_a_shot_is_made_on_another_machine_once_it_lets_this_one_in(scene, tmp_p
     from blender_addon.work import session
 
     introduce(box, tmp_path)
-    with pytest.raises(RuntimeError, match="Blender may not go online, and gpu-box is another machine"):
+    with pytest.raises(RuntimeError, match="Blender is not allowed to go online, and gpu-box is another machine"):
         bpy.ops.ex4d.use_server(name="gpu-box")
     bpy.context.preferences.system.use_online_access = True
     assert bpy.ops.ex4d.use_server(name="gpu-box") == {"FINISHED"}
@@ -129,7 +129,7 @@ def test_a_revoked_artist_is_told_so_and_is_connected_again_once_let_in(scene, t
     time.sleep(0.6)
     assert bpy.ops.ex4d.connect() == {"FINISHED"}
     tick_until(lambda: now.client.status == "refused" and bool(now.state.trouble))
-    assert now.state.trouble.startswith("gpu-box does not let you in: send your key to whoever looks after it")
+    assert now.state.trouble.startswith("gpu-box does not let you in: send your key to its administrator")
     advice = checks.server_trouble()
     assert (advice.short, advice.operator, advice.label) == (
         "gpu-box does not let you in",

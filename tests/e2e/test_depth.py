@@ -136,7 +136,7 @@ def test_depth_lens_and_motion_can_be_changed_and_camera_and_takes_stay(scene, l
     facts.depth_unit = "cm"
     assert bpy.ops.ex4d.open_again() == {"FINISHED"}
     assert facts.radius == pytest.approx(true_depth[0, 1:-1, 1:-1].min() / 100 + 0.15, rel=0.05)
-    assert "times as far as before" in session.current().state.message
+    assert "times as far away as before" in session.current().state.message
 
     assert bpy.ops.ex4d.open_again(estimate=True) == {"FINISHED"}
     assert (facts.camera, keys_of(facts.camera), facts.shot) == (chosen, keys, shot)
@@ -171,7 +171,7 @@ def test_a_solved_camera_of_another_tool_moves_the_source_by_the_scale_that_is_s
     open_clip(lonely)
     poses[:, :3, 3] *= 2.5
     assert facts.poses == pytest.approx(poses, abs=1e-6)
-    assert "scaled by 2.5, as asked for" in facts.notes
+    assert "scaled by 2.5, as requested" in facts.notes
     registry.FORMATS["kitti"].write(tmp_path / "path.txt", CameraTrack("test", poses))
     assert bpy.ops.ex4d.import_path(filepath=str(tmp_path / "path.txt")) == {"FINISHED"}
     assert bpy.ops.ex4d.preview() == {"FINISHED"}  # along the source camera everything is real
@@ -221,7 +221,7 @@ def test_more_frames_of_a_shot_keep_its_depth_camera_and_takes_and_takes_of_them
     assert len(after) == facts.frames == 24
     assert np.array_equal(after[:8], before[:8])
     (told,) = [note for note in facts.notes.splitlines() if "estimated later" in note]
-    assert told.startswith("The 8 frames from frame 17 on were estimated later and fitted to the depth that was there")
+    assert told.startswith("The 8 frames from frame 17 on were estimated later and fitted to the existing depth")
     assert keys_of(facts.camera) == keys
     assert [(entry.start, entry.frames) for entry in facts.takes] == [(0, 16)]
     assert bpy.ops.ex4d.generate() == {"FINISHED"}
@@ -480,7 +480,7 @@ def test_a_camera_that_blenders_tracker_solved_is_brought_to_the_unit_of_the_dep
     facts.motion, facts.tracked_camera = "CAMERA", solved
     open_clip(tmp_path / "walk.mp4")
     assert "its distances were scaled by" in facts.notes
-    assert "after 30 points of it" in facts.notes
+    assert "using 30 of its points" in facts.notes
     poses = axes.pose_from_blender(matrices)
     wanted = np.linalg.inv(poses[0]) @ poses
     reach = np.linalg.norm(wanted[-1, :3, 3])

@@ -102,7 +102,7 @@ def test_the_camera_comes_after_the_shot_moves_as_the_truth_and_keys_and_points_
     assert path_of(scene, source) == pytest.approx(found, abs=1e-4)
     assert "The source camera was found by tracking points" in facts.notes
     assert "The source camera was found by tracking points" in now.state.message
-    assert "The keys of EX-4D Camera went along with the source camera." in now.state.message
+    assert "The keys of EX-4D Camera were moved along with the source camera." in now.state.message
 
     went = path_of(scene, facts.camera)
     assert went == pytest.approx(found @ beside, abs=4e-3 * facts.radius)

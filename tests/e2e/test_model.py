@@ -108,7 +108,7 @@ def test_free_memory_ends_the_idle_worker_and_the_next_take_works(scene, server)
     tick_until(lambda: not session.current().state.busy)
     before = workers(server)
     bpy.ops.ex4d.unload()
-    tick_until(lambda: "The memory is free" in session.current().state.message)
+    tick_until(lambda: "The memory has been freed" in session.current().state.message)
     assert workers(server) == []
     bpy.ops.ex4d.unload()
     tick_until(lambda: session.current().state.message == "Nothing is loaded.")

@@ -151,7 +151,7 @@ def test_a_take_whose_shot_is_not_open_is_kept_in_a_folder_that_is_told(shot, ot
     assert bpy.ops.ex4d.other_fetch(job_id=job_id) == {"FINISHED"}
     assert not shot.ex4d.takes
     said = session.current().state.message
-    folder = Path(said.removeprefix("The take is in ").removesuffix(", as its shot is not in this file."))
+    folder = Path(said.removeprefix("The take is in ").removesuffix(", because its shot is not in this file."))
     assert {"result.mp4", "take.json", "camera.npz"} <= {path.name for path in folder.iterdir()}
 
 

@@ -53,7 +53,7 @@ def test_a_gpu_that_is_too_small_is_told_without_torch(monkeypatch):
     monkeypatch.setattr(needs, "gpus", lambda: (4 * 10**9, 6 * 10**9))
     assert needs.missing("Model", (), 6.0, False) == ""
     assert needs.missing("Model", (), 7.4, False) == (
-        "Model needs 7.4 GB of GPU memory at least, and the GPU has 6.0 GB."
+        "Model needs 7.4 GB of GPU memory or more, and the GPU has 6.0 GB."
     )
     monkeypatch.setattr(needs, "gpus", lambda: ())
     assert "has none that its driver knows" in needs.missing("Model", (), 6.0, False)

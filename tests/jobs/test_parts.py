@@ -108,7 +108,7 @@ def test_a_name_of_255_bytes_has_room_for_its_part(tmp_path):
 
 
 def test_a_result_that_names_two_files_alike_is_refused(tmp_path):
-    with pytest.raises(ServerError, match="alike"):
+    with pytest.raises(ServerError, match="the same name"):
         Results((BLOB, BLOB), tmp_path)
 
 

@@ -274,7 +274,7 @@ def test_a_start_beyond_the_end_names_the_count(tmp_path):
 def test_a_video_cut_before_its_index_is_refused(tmp_path):
     path = encode(tmp_path / "a.mp4", numbered(30))
     path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(InputError, match="damaged, cut off, or not a video"):
+    with pytest.raises(InputError, match="damaged, truncated, or not a video"):
         read_clip(path, frames=1)
 
 
@@ -290,7 +290,7 @@ def cut_in_the_middle(tmp_path: Path) -> Path:
 def test_a_video_cut_in_the_middle_gives_what_is_there_when_all_is_asked_for(tmp_path):
     clip = read_clip(cut_in_the_middle(tmp_path), frames=None)
     assert 8 <= len(clip.frames) <= 14, "not quite half, since the end of a cut file has gaps"
-    assert any("cut off" in note and f"{len(clip.frames)} of 30" in note for note in clip.notes)
+    assert any("truncated" in note and f"{len(clip.frames)} of 30" in note for note in clip.notes)
 
 
 def test_a_video_cut_in_the_middle_is_refused_when_more_is_asked_for_than_is_there(tmp_path):
@@ -408,7 +408,7 @@ def test_a_photograph_taken_upright_is_turned_as_its_exif_says(tmp_path):
 
 
 def test_folders_that_cannot_be_a_clip_are_named(tmp_path):
-    with pytest.raises(InputError, match="holds no PNG or JPEG"):
+    with pytest.raises(InputError, match="holds no PNG, JPEG"):
         read_clip(tmp_path)
     cv2.imwrite(str(tmp_path / "a1.png"), np.zeros((32, 32, 3), np.uint8))
     cv2.imwrite(str(tmp_path / "a2.png"), np.zeros((32, 48, 3), np.uint8))
@@ -427,7 +427,7 @@ def test_a_video_is_read_at_another_rate_by_what_is_on_screen_in_the_middle_of_e
     assert (slower.fps, slower.source_frames, slower.stored_pictures) == (24, 24, 30)
     expected = [int((n + 0.5) * 30 / 24) for n in range(24)]
     assert numbers(slower.frames) == slower.stored.tolist() == expected
-    assert slower.notes == ("a.mp4 was read at 24 frames a second instead of its own 30.",)
+    assert slower.notes == ("a.mp4 was read at 24 frames per second instead of its own 30.",)
     assert numbers(read_clip(path, start=6, frames=6, fps=Fraction(60)).frames) == [3, 3, 4, 4, 5, 5]
     assert read_clip(path, fps=Fraction(30), frames=None).notes == ()
     with pytest.raises(InputError, match="24 frames, which is fewer than the 30 asked for"):

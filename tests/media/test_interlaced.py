@@ -149,4 +149,4 @@ def test_the_note_counts_the_files_own_frames_whatever_rate_it_is_read_at(tmp_pa
     path = write(tmp_path / "clip.mp4", [woven(number) for number in range(COUNT)])
     for fps in (None, Fraction(50)):
         notes = " ".join(read_clip(path, frames=None, fps=fps).notes)
-        assert f"It has {COUNT} frames at 25 a second; fields would be twice as many." in notes
+        assert f"It has {COUNT} frames at 25 a second; counting fields, it would be twice as many." in notes

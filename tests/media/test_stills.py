@@ -120,7 +120,7 @@ def test_an_exr_is_seen_in_its_display_window(tmp_path):
 
 def test_an_exr_of_depth_alone_and_a_damaged_one_are_refused(tmp_path):
     write_exr(tmp_path / "a.exr", {"Z": np.ones((HEIGHT, WIDTH), np.float32)})
-    with pytest.raises(InputError, match=r"no colour but the channels Z: .* is given as the depth"):
+    with pytest.raises(InputError, match=r"no colour, only the channels Z: .* belongs in the depth settings"):
         read_clip(tmp_path, frames=1)
     (tmp_path / "a.exr").write_bytes(b"\x76\x2f\x31\x01 and no more")
     with pytest.raises(InputError, match=r"a\.exr cannot be read as EXR"):
@@ -142,7 +142,7 @@ def test_transparency_that_is_left_out_is_told_and_opaque_pictures_are_not(tmp_p
     clip = read_clip(tmp_path, frames=2)
     assert (clip.frames == (30, 20, 10)).all()
     (said,) = clip.notes
-    assert said == f"The transparency of {tmp_path.name} was left out: its colours were taken as they are."
+    assert said == f"The transparency of {tmp_path.name} was left out: its colours were used as they are."
     assert read_clip(tmp_path, frames=1).notes == (), "only the frames that are used count"
 
 

@@ -182,7 +182,7 @@ def test_an_avi_that_is_cut_off_is_not_taken_for_one_with_empty_chunks(tmp_path)
     path.write_bytes(data[: data.index(b"idx1") - 4 * 770])
     clip = read_clip(path, frames=None)
     assert 6 <= len(clip.frames) <= 9
-    assert any("cut off" in note and "of 12 frames" in note for note in clip.notes)
+    assert any("truncated" in note and "of 12 frames" in note for note in clip.notes)
 
 
 @pytest.mark.parametrize("ending", ["ts", "mkv"])

@@ -279,7 +279,7 @@ def test_a_take_of_another_clip_or_part_is_refused_in_words(walk, tmp_path):
         taken(folder, tmp_path / "b", folder / "first", start=2)
     with pytest.raises(InputError, match="The earlier take has 13 frames and the shot 9"):
         taken(folder, tmp_path / "c", folder / "first", frames=9)
-    with pytest.raises(InputError, match="is no folder of a take"):
+    with pytest.raises(InputError, match="is not the folder of a take"):
         earlier.of_folder(tmp_path)
 
 

@@ -230,12 +230,12 @@ def test_a_clip_that_does_not_fit_is_cut_in_whole_pixels_and_the_take_says_so(si
         ((5000, 5000), "4096x4096 pixels and the clip 5000x5000: no side is made longer than 4096 pixels."),
         (
             (8192, 4320),
-            "4096x2112 pixels and the clip 8192x4320: no side is made longer than 4096 pixels, and 48 rows lie outside"
-            " of the working picture.",
+            "4096x2112 pixels and the clip 8192x4320: no side is made longer than 4096 pixels, and 48 rows are"
+            " outside the working picture.",
         ),
         (
             (1281, 720),
-            "1280x700 pixels and the clip 1281x720: 20 rows lie outside of the working picture, and the sides of a"
+            "1280x700 pixels and the clip 1281x720: 20 rows are outside the working picture, and the sides of a"
             " video have to be even.",
         ),
     ],
@@ -361,8 +361,8 @@ def test_a_take_that_the_gpu_had_no_memory_for_says_that_the_cpu_drew_it(studio,
         out = studio(shifts)
         said = [note for note in take.read_record(out / take.SIDECAR).notes if "GPU" in note]
         expected = (
-            f"The GPU had too little memory left to draw {which} at 256x160 pixels, so the CPU did: the pictures"
-            " are the same, and it took longer."
+            f"The GPU had too little memory left to draw {which} at 256x160 pixels, so the CPU did: the result is"
+            " the same, but it took longer."
         )
         assert said == ([expected] if which else [])
         assert [note for note in studio.facts["notes"] if "GPU" in note] == said

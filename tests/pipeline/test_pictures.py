@@ -97,7 +97,7 @@ def test_depth_of_missing_pictures_is_left_out_with_them(walk, tmp_path, start, 
     shown = [*range(101, 110), *range(113, 131)][start : start + frames]
     shot = ex4d.open_clip(walk, start=start, frames=frames, gaps="leave")
     assert np.allclose(shot.depth.depth[:, 0, 0], (2000 + 10 * np.array(shown)) / 1000)
-    assert any("walk_depth has depth for the missing pictures of walk too" in note for note in shot.notes)
+    assert any("walk_depth has depth for the missing images of walk too" in note for note in shot.notes)
     job, named = job_of(walk, start=start, frames=frames, gaps="leave")
     assert [blob.name for blob in job.source.depth] == [f"walk.{number}.png" for number in shown]
     work = tmp_path / "work"

@@ -22,7 +22,7 @@ class OrangeSettings(Settings):
     quality: str = setting(
         "final",
         "Quality",
-        "Time against detail",
+        "Time versus detail",
         choices=(Choice("final", "Final"), Choice("balanced", "Balanced"), Choice("draft", "Draft", "Quick")),
     )
     pause: float = setting(0.2, "Pause", "How long a step takes", unit="seconds", minimum=0, maximum=10)

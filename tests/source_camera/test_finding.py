@@ -220,4 +220,4 @@ def test_pictures_too_small_to_tell_anything_say_so():
     frames = np.zeros((9, 64, 96, 3), np.uint8)
     said = find(frames, np.ones((9, 64, 96), np.float32), Wish(AUTO, assumed(9), False, False, False, None))
     assert said.camera_to_world is None
-    assert "pictures of 96x64 px are too small" in " ".join(said.choice_notes)
+    assert "frames of 96x64 px are too small" in " ".join(said.choice_notes)

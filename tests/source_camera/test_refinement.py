@@ -202,5 +202,5 @@ def test_a_rolling_shutter_shows_in_what_the_camera_leaves_of_the_points_motion(
     candidate = task.candidate("depth", poses, lens(), moves=True, lens_found=False)
     told = Search._recording_notes(SimpleNamespace(task=task), candidate)
     assert told == (
-        ["The clip shows a rolling shutter, which makes the camera and its lens less exact."] if share else []
+        ["The clip shows a rolling shutter, which makes the camera and its lens less accurate."] if share else []
     )

@@ -139,4 +139,4 @@ def test_without_points_the_distances_stay(tmp_path):
     assert "is a guess" in pose_files.in_unit_of(loaded, replace(depth, is_guess=True))[1]
     np.savez(path, camera_to_world=poses, points=transforms.inverse(poses[0])[:3, 3] - np.ones((20, 3)))
     behind = pose_files.load(path, clip_of())
-    assert "tell no scale" in pose_files.in_unit_of(replace(behind, points=-abs(behind.points)), depth)[1]
+    assert "give no scale" in pose_files.in_unit_of(replace(behind, points=-abs(behind.points)), depth)[1]

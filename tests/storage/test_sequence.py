@@ -34,7 +34,7 @@ def test_a_folder_stands_for_its_colour_and_says_what_it_leaves_out(tmp_path):
     found = sequence_at(folder)
     assert [file.name for file in found.files] == ["a001.png", "a002.png"]
     (said,) = found.notes
-    assert "a###.png (2 pictures) was used" in said
+    assert "a###.png (2 images) was used" in said
     assert "Left out: cover.jpg (1) and depth###.exr (9);" in said
     assert clip_at(folder / "a002.png") == folder
     assert clip_at(folder / depth[0]) == folder / depth[0]
@@ -67,7 +67,7 @@ def test_time_stamps_are_no_frame_numbers(tmp_path):
         tmp_path / "euroc", "1403636579763555584.png", "1403636579813555456.png", "1403636579863555588.png"
     )
     assert sequence_at(euroc).numbering.shown("hold").tolist() == [0, 1, 2]
-    assert "more gaps than pictures" in sequence_at(euroc).notes[0]
+    assert "more gaps than images" in sequence_at(euroc).notes[0]
 
 
 def test_gaps_are_held_or_left_out_and_told(tmp_path):
@@ -78,7 +78,7 @@ def test_gaps_are_held_or_left_out_and_told(tmp_path):
     assert numbering.shown("leave").tolist() == list(range(9))
     (held,) = numbering.notes("s", "hold")
     assert "Missing from s: 1004 to 1006." in held
-    assert "9 pictures make 12 frames" in held
+    assert "9 images make 12 frames" in held
     (left,) = numbering.notes("s", "leave")
     assert "9 frames instead of 12" in left
 
@@ -94,7 +94,7 @@ def test_a_sequence_numbered_in_steps_has_no_gaps_but_the_real_ones(tmp_path):
 
 
 def test_a_folder_without_pictures_and_a_file_that_is_none_are_named(tmp_path):
-    with pytest.raises(InputError, match="holds no PNG or JPEG pictures"):
+    with pytest.raises(InputError, match="holds no PNG, JPEG, TIFF, WebP or EXR images"):
         sequence_at(tmp_path)
     (tmp_path / "a.mp4").touch()
     assert not is_sequence(tmp_path / "a.mp4")
@@ -121,10 +121,10 @@ def test_depth_and_masks_beside_pictures_named_by_words_are_no_frames(tmp_path):
     still = folder_of(tmp_path / "still", "photo.png", "photo_depth.png")
     assert names(still) == ["photo.png"]
     assert sequence_at(still).notes == (
-        "still holds other pictures too: photo.png (1 picture) was used. Left out: photo_depth.png (1); to use others,"
-        " choose one of them instead of the folder.",
+        "still also holds other images: photo.png (1 image) was used. Left out: photo_depth.png (1); to use"
+        " others, choose one of them instead of the folder.",
     )
     album = folder_of(tmp_path / "album", "one.png", "one_mask.png", "two.png")
     assert names(album) == ["one.png", "two.png"]
-    assert "album (2 pictures) was used. Left out: one_mask.png (1)" in sequence_at(album).notes[0]
+    assert "album (2 images) was used. Left out: one_mask.png (1)" in sequence_at(album).notes[0]
     assert names(folder_of(tmp_path / "only", "near_mask.png", "far_mask.png")) == ["far_mask.png", "near_mask.png"]

@@ -174,7 +174,7 @@ def test_another_models_weights_are_told_by_the_names_and_shapes_of_their_tensor
     safetensors(tmp_path / part.files[1], {"a": 4})
     said = store.state(weights, tmp_path)
     assert "is another model: its 1 tensors do not have the names and shapes of those in someone/large" in said
-    assert said.endswith("fetch model.safetensors again.")
+    assert said.endswith("download model.safetensors again.")
 
 
 def test_a_converted_file_stands_in_for_one_that_is_gone(tmp_path):
@@ -268,7 +268,7 @@ def test_offline_the_sentence_says_what_to_place_where(tmp_path):
     said = fetched(tmp_path, HF_HUB_OFFLINE="1").strip()
     place = tmp_path / "models" / SMALL.files[0]
     assert said == (
-        "InputError small model cannot be fetched, as downloads are turned off on this machine:"
+        "InputError small model cannot be downloaded, because downloads are turned off on this machine:"
         f" {WHAT_TO_PLACE}{place}."
     )
 
@@ -278,7 +278,7 @@ def test_offline_the_sentence_says_what_to_place_where(tmp_path):
 def test_without_a_network_the_sentence_says_what_to_place_where(tmp_path):
     said = fetched(tmp_path, HF_ENDPOINT="http://127.0.0.1:9").strip()
     place = tmp_path / "models" / SMALL.files[0]
-    assert said.startswith("InputError small model cannot be fetched (")
+    assert said.startswith("InputError small model cannot be downloaded (")
     assert said.endswith(f"): check the connection and try again, or {WHAT_TO_PLACE}{place}.")
 
 
@@ -316,7 +316,7 @@ def test_other_bytes_than_the_published_are_refused_and_removed(tmp_path, hub):
     hub.body = b"something else"
     said = fetched(tmp_path, hashlib.sha256(b"published").hexdigest(), HF_ENDPOINT=hub.address)
     assert "InputError" in said
-    assert "other bytes than were published" in said
+    assert "different bytes from those published" in said
     assert not (tmp_path / "models" / SMALL.files[0]).exists()
 
 

@@ -47,7 +47,7 @@ MOST_POINTS = 100_000
 MOST_TEXT_BYTES = 64 << 10
 """Most that the sentences of a file may take."""
 
-OPENGL = "The cameras look along -z with y up, as those of the EX-4D release do: their axes were turned to OpenCV's."
+OPENGL = "The cameras look along -z with y up, as those of the EX-4D release do: their axes were converted to OpenCV's."
 
 
 def read(path: Path) -> CameraTrack:
@@ -84,7 +84,7 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
     }
     notes: tuple[str, ...] = ()
     if track.lens is None:
-        notes = ("The track tells no lens, so the file holds none.",)
+        notes = ("The track has no lens, so the file holds none.",)
     else:
         k, (width, height) = track.pixels()
         arrays |= {"intrinsics": k, "width": np.array(width), "height": np.array(height)}
@@ -111,7 +111,9 @@ def _poses(arrays: Arrays, notes: list[str], to_world: tuple[str, ...]) -> NDArr
     path, keys = arrays.path, set(arrays.headers)
     for key in keys & {*CAMERA_TO_WORLD, *WORLD_TO_CAMERA, *UNSAID}:
         if (arrays.headers[key].shape or (0,))[0] > MOST_POSES:
-            raise InputError(f"{key} in {path} holds more than {MOST_POSES} poses, the most that is read: cut it.")
+            raise InputError(
+                f"{key} in {path} holds more than {MOST_POSES} poses, the most that can be read: shorten it."
+            )
     if {"camera_to_world", "extrinsics"} <= keys:  # ours: nobody else writes both
         return transforms.read(arrays)
     if keys & {"camera_to_world", "extrinsics"}:
@@ -131,7 +133,9 @@ def _poses(arrays: Arrays, notes: list[str], to_world: tuple[str, ...]) -> NDArr
 def _unsaid(found: NDArray, what: str, notes: list[str]) -> NDArray[np.float64]:
     """Camera-to-world of matrices that do not say what they are."""
     if found.ndim == 3 and found.shape[1:] == (4, 4) and np.allclose(found[0], np.diag([-1, 1, 1, 1]), atol=1e-4):
-        notes.append(f"{what} are the view matrices of the EX-4D release's renderer, mirrored in x: that was undone.")
+        notes.append(
+            f"{what} are the view matrices of the EX-4D release's renderer, mirrored in x; the mirroring was undone."
+        )
         return transforms.inverse(transforms.check(np.diag([-1.0, 1, 1, 1]) @ found, name=what))
     notes.append(
         f"{what} were read as camera-to-world; if they are world-to-camera, save them as .npz with the key extrinsics."
@@ -151,9 +155,9 @@ def _vipes_lens(path: Path, poses: Arrays, count: int) -> Lens:
         lens = _lens(arrays, count, ("data",))
         of_poses, of_lens = (_numbers(each, "inds", count) for each in (poses, arrays))
         if of_poses is not None and of_lens is not None and not np.array_equal(of_poses, of_lens):
-            raise InputError(f"{path} is for other frames than {poses.path}: let ViPE write both again.")
+            raise InputError(f"{path} is for other frames than {poses.path}: have ViPE write both again.")
     if lens is None:
-        raise InputError(f"{path} holds no data, the lens of every frame: let ViPE write it again.")
+        raise InputError(f"{path} holds no data, the lens of every frame: have ViPE write it again.")
     return lens
 
 
@@ -175,7 +179,7 @@ def _lens(arrays: Arrays, count: int, keys: tuple[str, ...] = INTRINSICS) -> Len
 
 
 def _picture(arrays: Arrays) -> tuple[int, int] | None:
-    """Width and height of the pictures in the file; None where there are none."""
+    """Width and height of the pictures in the file; None if there are none."""
     for key in PICTURES:
         header = arrays.headers.get(key)
         if header is not None and len(header.shape) == 3:
@@ -191,12 +195,12 @@ def _about_centre(rows: NDArray[np.float64]) -> tuple[int, int] | None:
 
 
 def _numbers(arrays: Arrays, key: str, count: int) -> NDArray | None:
-    """Ascending numbers (N,) of the poses; None where the file has none, or others."""
+    """Ascending numbers (N,) of the poses; None if the file has none, or others."""
     if key not in arrays.headers or arrays.headers[key].shape != (count,):
         return None
     values = arrays.read(key)
     if values.dtype.kind not in ("iu" if key in NUMBERS else "fiu") or not (np.diff(values) > 0).all():
-        raise InputError(f"{key} in {arrays.path} must be numbers that ascend, one for each pose.")
+        raise InputError(f"{key} in {arrays.path} must be ascending numbers, one for each pose.")
     return values.astype(np.int64 if key in NUMBERS else np.float64)
 
 
@@ -217,7 +221,7 @@ def _points(arrays: Arrays, path: Path) -> NDArray[np.float64] | None:
         raise InputError(f"The points in {path} must be numbers of the shape (M, 3), M at most {MOST_POINTS}.")
     points = arrays.read("points").astype(np.float64)
     if not np.isfinite(points).all():
-        raise InputError(f"The points in {path} hold values that are not finite: leave those points out.")
+        raise InputError(f"The points in {path} hold values that are not finite: remove those points.")
     return points
 
 
@@ -225,7 +229,7 @@ def _read_npy(path: Path) -> CameraTrack:
     with open_array(path, "camera file") as array:
         if array.header.nbytes > TEXT_BYTES:
             raise InputError(
-                f"{path} holds {array.header.nbytes >> 20} MB, and {TEXT_BYTES >> 20} MB is the most that is read."
+                f"{path} holds {array.header.nbytes >> 20} MB, and {TEXT_BYTES >> 20} MB is the most that can be read."
             )
         found = array.read()
     notes: list[str] = []

@@ -31,7 +31,7 @@ def read(path: Path) -> CameraTrack:
     Raises:
         InputError: a line that has not 7 or 8 numbers, a frame that comes twice, or a field of view of no lens.
     """
-    values = text.table(path, (7, 8), "frame, place, angles, and for a lens its vertical field of view")
+    values = text.table(path, (7, 8), "frame, position, angles, and for a lens its vertical field of view")
     values = values[np.argsort(values[:, 0], kind="stable")]
     poses = text.poses_of(rotations.from_zxy(values[:, 4:7]), values[:, 1:4])
     lens = None
@@ -41,7 +41,8 @@ def read(path: Path) -> CameraTrack:
         if len(wrong):
             raise InputError(
                 f"Frame {values[wrong[0], 0]:g} of {path} has a vertical field of view of {values[wrong[0], 7]:g}"
-                f" degrees, which no lens has: the last column of a .chan file is it, {least:g} to {most:g}."
+                f" degrees, which no lens has: the last column of a .chan file is the field of view, {least:g} to"
+                f" {most:g}."
             )
         focal = 0.5 / np.tan(np.radians(values[:, 7]) / 2)
         lens = Lens(centred(focal, 1, 1), "height")
@@ -59,21 +60,21 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
     """Write a .chan file; returns what it cannot hold, and what to set in Nuke."""
     poses = rotations.FLIP @ track.camera_to_world @ rotations.FLIP
     columns = [track.numbered(1)[:, None], poses[:, :3, 3], rotations.to_zxy(poses[:, :3, :3])]
-    notes: list[str] = ["Give the camera in Nuke the rotation order ZXY, its default."]
+    notes: list[str] = ["In Nuke, give the camera the rotation order ZXY, its default."]
     if track.lens is None:
-        notes.append("The track tells no lens, so the file holds none.")
+        notes.append("The track has no lens, so the file holds none.")
     else:
         k, (width, height) = track.pixels()
         columns.append(np.degrees(2 * np.arctan(height / 2 / k[:, 1, 1]))[:, None])
         notes.append(
-            f"Before you import it, set the camera's vertical aperture to"
-            f" {HORIZONTAL_APERTURE_MM * height / width:.6g} with"
-            f" the horizontal aperture {HORIZONTAL_APERTURE_MM:g}: Nuke makes the focal length of the vertical one."
+            "Before you import it, set the camera's vertical aperture to"
+            f" {HORIZONTAL_APERTURE_MM * height / width:.6g} with the horizontal aperture"
+            f" {HORIZONTAL_APERTURE_MM:g}: Nuke derives the focal length from the vertical one."
         )
         if not np.allclose(k[:, 0, 0], k[:, 1, 1], rtol=1e-4):
-            notes.append("A .chan file holds square pixels only: the vertical field of view was kept.")
+            notes.append("A .chan file supports square pixels only: the vertical field of view was kept.")
         if not np.allclose(k[:, :2, 2], [width / 2, height / 2], atol=0.05):
-            notes.append("A .chan file holds centred lenses only: the shift of the lens was left out.")
+            notes.append("A .chan file supports centred lenses only: the shift of the lens was left out.")
     lines = text.as_lines(np.concatenate(columns, axis=1))
     with replacing(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="ascii")

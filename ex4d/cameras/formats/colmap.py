@@ -90,9 +90,9 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
         InputError: the track tells no lens, or the folder holds other files than a model, or cannot be written.
     """
     if path.is_dir() and not {file.name for file in path.iterdir()} <= {IMAGES, CAMERAS, POINTS}:
-        raise InputError(f"{path} is a folder that holds other files than a COLMAP model: choose another name.")
+        raise InputError(f"{path} is a folder that holds files other than a COLMAP model: choose another name.")
     if track.lens is None:
-        raise InputError("A COLMAP model needs a lens, and the track tells none: give its field of view.")
+        raise InputError("A COLMAP model needs a lens, and the track has none: give its field of view.")
     k, (width, height) = track.pixels()
     lenses = np.stack([k[:, 0, 0], k[:, 1, 1], k[:, 0, 2], k[:, 1, 2]], axis=1)
     one = bool((lenses == lenses[0]).all())
@@ -116,7 +116,7 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
             (POINTS, "POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK[]", dots),
         ):
             (temporary / name).write_text("\n".join([f"# {head}", *content]) + "\n", encoding="utf-8")
-    return ("Pictures are named frame_00001.png and so on: name yours so, or change images.txt.",)
+    return ("Images are named frame_00001.png and so on: name yours the same, or change images.txt.",)
 
 
 def _missing(path: Path) -> str:
@@ -132,20 +132,20 @@ def _images(path: Path) -> list[tuple[str, str, list[float]]]:
         if len(row.words) < 10:
             raise InputError(
                 f"Line {row.number} of {path} has {len(row.words)} values instead of 10 (number, quaternion, shift,"
-                " camera, name): mend the line."
+                " camera, name): correct the line."
             )
         values = text.numbers(path, row, 1, 8)
         if not 0.98 < float(np.linalg.norm(values[:4])) < 1.02:
-            raise InputError(f"Line {row.number} of {path} has a quaternion whose length is not 1: mend the line.")
+            raise InputError(f"Line {row.number} of {path} has a quaternion whose length is not 1: correct the line.")
         found.append((" ".join(row.words[9:]), row.words[8], values))
         if len(found) > MOST_POSES:
-            raise InputError(f"{path} holds more than {MOST_POSES} images, the most that is read.")
+            raise InputError(f"{path} holds more than {MOST_POSES} images, the most that can be read.")
     if not found:
         raise InputError(f"{path} holds no images.")
     found.sort(key=lambda image: picture_order(image[0]))
     again = next((one for (one, *_), (other, *_) in pairwise(found) if one == other), None)
     if again is not None:
-        raise InputError(f"The image {again} comes twice in {path}: leave one of the two out.")
+        raise InputError(f"The image {again} appears twice in {path}: remove one of the two.")
     return found
 
 
@@ -168,27 +168,27 @@ def _lens(path: Path, wanted: list[str], notes: list[str]) -> Lens | None:
         model = row.words[1] if len(row.words) > 1 else ""
         if model not in MODELS or len(row.words) != 4 + MODELS[model]:
             raise InputError(
-                f"Line {row.number} of {path} is no camera: number, model, width, height, and the parameters of the"
-                f" model; models are {', '.join(MODELS)}."
+                f"Line {row.number} of {path} is not a camera: number, model, width, height, and the parameters of"
+                f" the model; models are {', '.join(MODELS)}."
             )
         width, height, *parameters = text.numbers(path, row, 2)
         if not (1 <= width <= 65536 and 1 <= height <= 65536) or min(parameters[:2]) <= 0:
-            raise InputError(f"Line {row.number} of {path} has a size or a focal length that is none: mend the line.")
+            raise InputError(f"Line {row.number} of {path} has an invalid size or focal length: correct the line.")
         fx, fy, cx, cy = (parameters[0], *parameters[:3]) if model in ONE_FOCAL else parameters[:4]
         if any(parameters[3 if model in ONE_FOCAL else 4 :]):
             bent.add(model)
         if len(cameras) > MOST_POSES:
-            raise InputError(f"{path} holds more than {MOST_POSES} cameras, the most that is read.")
+            raise InputError(f"{path} holds more than {MOST_POSES} cameras, the most that can be read.")
         cameras[row.words[0]] = ((int(width), int(height)), np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]))
     missing = next((camera for camera in wanted if camera not in cameras), None)
     if missing is not None:
         raise InputError(f"{path} has no camera {missing}, which an image names: the files do not belong together.")
     sizes = {cameras[camera][0] for camera in wanted}
     if len(sizes) > 1:
-        raise InputError(f"The cameras in {path} have pictures of different sizes: only one size is read.")
+        raise InputError(f"The cameras in {path} have images of different sizes: only one size can be read.")
     if bent:
         notes.append(
-            f"The distortion of the lens ({', '.join(sorted(bent))}) was left out; undistort the pictures first, with"
+            f"The distortion of the lens ({', '.join(sorted(bent))}) was left out; undistort the images first, with"
             " COLMAP's Extras > Undistortion."
         )
     return Lens(np.stack([cameras[camera][1] for camera in wanted]), "pixels", sizes.pop())
@@ -199,5 +199,5 @@ def _points(path: Path) -> NDArray[np.float64]:
     found = [text.numbers(path, row, 1, 4) for row in islice(text.rows(path, MODEL_BYTES), MOST_POINTS)]
     points = np.array(found, np.float64).reshape(-1, 3) if all(len(one) == 3 for one in found) else None
     if points is None:
-        raise InputError(f"{path} has a line that is no point: number, x, y, z, and more.")
+        raise InputError(f"{path} has a line that is not a point: number, x, y, z, and more.")
     return points

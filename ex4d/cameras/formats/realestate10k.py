@@ -16,7 +16,7 @@ from ex4d.errors import InputError
 from ex4d.geometry import transforms
 from ex4d.storage.atomic import replacing
 
-WHAT = "timestamp, fx fy cx cy in parts of the picture, two zeros, and a 3x4 matrix"
+WHAT = "timestamp, fx fy cx cy as fractions of the picture, two zeros, and a 3x4 matrix"
 
 
 def read(path: Path) -> CameraTrack:
@@ -32,8 +32,8 @@ def read(path: Path) -> CameraTrack:
     values = values[np.argsort(values[:, 0], kind="stable")]
     if values[:, 1:5].max() > 20 or values[:, 1:3].min() <= 0:
         raise InputError(
-            f"The lens in {path} is not in parts of the picture, as RealEstate10K has it: divide fx and cx by the"
-            " width in pixels, fy and cy by the height."
+            f"The lens in {path} is not given as fractions of the picture, as in RealEstate10K: divide fx and cx by"
+            " the width in pixels, fy and cy by the height."
         )
     k = np.zeros((len(values), 3, 3))
     k[:, 0, 0], k[:, 1, 1], k[:, 0, 2], k[:, 1, 2] = values[:, 1:5].T
@@ -54,7 +54,7 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
         InputError: the track tells no lens.
     """
     if track.lens is None:
-        raise InputError("A RealEstate10K file needs a lens, and the track tells none: give its field of view.")
+        raise InputError("A RealEstate10K file needs a lens, and the track has none: give its field of view.")
     if track.lens.unit == "sides":
         k = track.lens.intrinsics
     else:
@@ -62,7 +62,7 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
         k = np.diag([1 / width, 1 / height, 1.0]) @ pixels
     notes: tuple[str, ...] = ()
     if track.times is None:
-        notes = ("The track tells no times: 30 frames a second were assumed.",)
+        notes = ("The track has no times: 30 frames per second were assumed.",)
     times = np.round(1e6 * (track.times if track.times is not None else track.numbered(0) / 30))
     lens = np.stack([k[:, 0, 0], k[:, 1, 1], k[:, 0, 2], k[:, 1, 2]], axis=1)
     matrices = transforms.inverse(track.camera_to_world)[:, :3].reshape(len(track), 12)

@@ -3,7 +3,7 @@
 TUM RGB-D ("File Formats" on the benchmark's page): a line a pose, `timestamp tx ty tz qx qy qz qw`, camera-to-world:
 the place of the camera's optical centre and its orientation as a unit quaternion, real part last, in any world.
 Seconds. Cameras have x right, y down, z forward; monocular SLAM has a unit of its own. Certain. Some tools
-(DROID-SLAM, MonST3R) write the number of the frame in place of seconds; it is taken as such where all are whole.
+(DROID-SLAM, MonST3R) write the number of the frame instead of seconds; it is taken as such where all are whole.
 
 KITTI odometry (readme of its development kit): a line a frame with the 12 numbers of a 3x4 matrix, row by row, which
 takes points of the frame's left camera (x right, y down, z forward) to that of frame 0. Metres. Certain.
@@ -33,7 +33,7 @@ def read_tum(path: Path) -> CameraTrack:
     Raises:
         InputError: a line that has not 8 numbers, a quaternion that is none, or a time that comes twice.
     """
-    values = text.table(path, (8,), "timestamp, place, and a quaternion")
+    values = text.table(path, (8,), "timestamp, position, and a quaternion")
     lengths = np.linalg.norm(values[:, 4:], axis=1)
     wrong = np.flatnonzero(np.abs(lengths - 1) > UNIT_QUATERNION)
     if len(wrong):
@@ -46,7 +46,7 @@ def read_tum(path: Path) -> CameraTrack:
     times = values[:, 0]
     if (np.diff(times) == 0).any():
         again = times[np.flatnonzero(np.diff(times) == 0)[0]]
-        raise InputError(f"The time {again:g} comes twice in {path}: leave one of the two lines out.")
+        raise InputError(f"The time {again:g} appears twice in {path}: remove one of the two lines.")
     if (times == np.round(times)).all() and len(times) > 1:
         return CameraTrack("TUM", poses, frames=text.frame_numbers(path, times))
     return CameraTrack("TUM", poses, times=times)
@@ -102,4 +102,4 @@ def _write(path: Path, values: NDArray) -> None:
 
 
 def _without_lens(name: str, track: CameraTrack) -> tuple[str, ...]:
-    return (f"{name} holds no lens: it was left out.",) if track.lens is not None else ()
+    return (f"{name} cannot hold a lens: it was left out.",) if track.lens is not None else ()

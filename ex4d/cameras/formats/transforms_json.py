@@ -45,9 +45,11 @@ def read(path: Path) -> CameraTrack:
     data = _load(path)
     frames = data.get("frames") if isinstance(data, dict) else None
     if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
-        raise InputError(f"{path} is no transforms.json: it has no list of frames with their transform_matrix.")
+        raise InputError(f"{path} is not a transforms.json: it has no list of frames with their transform_matrix.")
     if len(frames) > MOST_POSES:
-        raise InputError(f"{path} has {len(frames)} frames, and {MOST_POSES} are the most that is read: cut it.")
+        raise InputError(
+            f"{path} has {len(frames)} frames, and {MOST_POSES} are the most that can be read: shorten it."
+        )
     names = [str(frame.get("file_path", "")) for frame in frames]
     if len(set(names)) == len(names):
         frames = [frame for _name, frame in sorted(zip(names, frames, strict=True), key=lambda p: picture_order(p[0]))]
@@ -68,9 +70,9 @@ def write(path: Path, track: CameraTrack) -> tuple[str, ...]:
         for number, pose in zip(track.numbered(1), poses, strict=True)
     ]
     data: dict[str, Any] = {}
-    notes = ["Pictures are named images/frame_00001.png and so on: name yours so, or change file_path."]
+    notes = ["Images are named images/frame_00001.png and so on: name yours the same, or change file_path."]
     if track.lens is None:
-        notes.append("The track tells no lens, so the file holds none.")
+        notes.append("The track has no lens, so the file holds none.")
     else:
         k, (width, height) = track.pixels()
         lenses = [
@@ -92,7 +94,7 @@ def _load(path: Path) -> Any:
     check_there(path, "camera file")
     if path.stat().st_size > JSON_BYTES:
         raise InputError(
-            f"{path} has {path.stat().st_size >> 20} MB, and {JSON_BYTES >> 20} MB is the most that is read."
+            f"{path} has {path.stat().st_size >> 20} MB, and {JSON_BYTES >> 20} MB is the most that can be read."
         )
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
@@ -108,7 +110,7 @@ def _matrix(path: Path, frame: dict[str, Any], name: str) -> NDArray[np.float64]
     except (TypeError, ValueError, OverflowError):
         matrix = np.zeros(0)
     if matrix.shape not in {(4, 4), (3, 4)}:
-        raise InputError(f"The frame {name[:80]!r} of {path} has no transform_matrix of 4 x 4 numbers: mend it.")
+        raise InputError(f"The frame {name[:80]!r} of {path} has no transform_matrix of 4 x 4 numbers: correct it.")
     return np.vstack([matrix[:3], [0, 0, 0, 1]])
 
 
@@ -131,11 +133,11 @@ def _lens(path: Path, data: dict[str, Any], frames: list[dict[str, Any]], notes:
     model = str(data.get("camera_model", "OPENCV"))
     distorted = any(_number(path, one, key) for one in (data, *frames) for key in DISTORTION)
     if model not in PINHOLE and "FISHEYE" not in model:
-        raise InputError(f"{path} is for cameras of the model {model[:40]}: only perspective cameras are read.")
+        raise InputError(f"{path} is for cameras of the model {model[:40]}: only perspective cameras can be read.")
     if "FISHEYE" in model or data.get("is_fisheye"):
-        notes.append("The lens is a fisheye's: only its focal length was taken; undistort the pictures first.")
+        notes.append("The lens is a fisheye: only its focal length was used; undistort the images first.")
     elif distorted:
-        notes.append("The distortion of the lens was left out; undistort the pictures first.")
+        notes.append("The distortion of the lens was left out; undistort the images first.")
     every = [{**data, **frame} for frame in frames]
     if all(_number(path, one, "fl_x") or _number(path, one, "fl_y") for one in every):
         return _in_pixels(path, every)
@@ -143,7 +145,7 @@ def _lens(path: Path, data: dict[str, Any], frames: list[dict[str, Any]], notes:
         angles = [_number(path, one, key) for one in every]
         if all(angle is not None for angle in angles):
             if not all(0.017 < float(angle or 0) < 2.97 for angle in angles):
-                raise InputError(f"{key} in {path} is no field of view: it is in radians, 0.017 to 2.97.")
+                raise InputError(f"{key} in {path} is not a field of view: it must be in radians, 0.017 to 2.97.")
             focal = 0.5 / np.tan(np.array(angles, np.float64) / 2)
             return Lens(centred(focal, 1, 1), "width" if unit == "width" else "height")
     return None
@@ -152,14 +154,14 @@ def _lens(path: Path, data: dict[str, Any], frames: list[dict[str, Any]], notes:
 def _in_pixels(path: Path, every: list[dict[str, Any]]) -> Lens:
     sizes = {(_number(path, one, "w"), _number(path, one, "h")) for one in every}
     if len(sizes) > 1:
-        raise InputError(f"The frames of {path} have pictures of different sizes: only one size is read.")
+        raise InputError(f"The frames of {path} have images of different sizes: only one size can be read.")
     width, height = sizes.pop()
     k = np.zeros((len(every), 3, 3))
     for t, one in enumerate(every):
         fx, fy = _number(path, one, "fl_x"), _number(path, one, "fl_y")
         cx, cy = _number(path, one, "cx"), _number(path, one, "cy")
         if (cx is None or cy is None) and (width is None or height is None):
-            raise InputError(f"{path} tells a focal length in pixels, but neither w and h nor cx and cy: add w and h.")
+            raise InputError(f"{path} has a focal length in pixels, but neither w and h nor cx and cy: add w and h.")
         k[t, 0, 0], k[t, 1, 1] = fx or fy or 0, fy or fx or 0
         k[t, 0, 2] = (width or 0) / 2 if cx is None else cx
         k[t, 1, 2] = (height or 0) / 2 if cy is None else cy
@@ -167,7 +169,7 @@ def _in_pixels(path: Path, every: list[dict[str, Any]]) -> Lens:
     if width is None or height is None:  # principal points of whole pictures are near their centres
         width, height = round(2 * k[0, 0, 2]), round(2 * k[0, 1, 2])
     if not (1 <= width <= 65536 and 1 <= height <= 65536):
-        raise InputError(f"{path} is for pictures of {width:g}x{height:g}, which is no size: mend w and h.")
+        raise InputError(f"{path} is for pictures of {width:g}x{height:g}, which is not a valid size: correct w and h.")
     return Lens(k, "pixels", (int(width), int(height)))
 
 
@@ -177,5 +179,5 @@ def _number(path: Path, data: dict[str, Any], key: str) -> float | None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not -LARGEST < value < LARGEST:
-        raise InputError(f"{key} in {path} is {str(value)[:40]!r} and not a number that can be used: mend it.")
+        raise InputError(f"{key} in {path} is {str(value)[:40]!r} which is not a usable number: correct it.")
     return float(value)

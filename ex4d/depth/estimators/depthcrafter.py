@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ex4d.media.clip import Clip
 
 TERMS = (
-    "DepthCrafter may be used for academic, research and education purposes only, never commercially or in production,"
-    " and Stable Video Diffusion beneath it stands under the Stability AI Community License"
+    "DepthCrafter may be used for academic, research and education purposes only, never commercially or in"
+    " production, and Stable Video Diffusion, on which it builds, is under the Stability AI Community License"
 )
 """What the user has to accept; a sentence without its full stop."""
 

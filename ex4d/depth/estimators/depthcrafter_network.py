@@ -68,7 +68,7 @@ def disparity(
         weights: the folder of all models.
         device: of torch; at 1024x576 a GPU with about 24 GB.
         accept_licence: the user has read `TERMS` and keeps to it.
-        progress: told after each step.
+        progress: called after each step.
 
     Returns:
         (T,H,W) float32, 0 (farthest) to 1 (nearest); `ex4d.depth.alignment` says what distances these are.
@@ -284,7 +284,7 @@ def _strictly(
         name = min(name for name in found.keys() | expected.keys() if found.get(name) != expected.get(name))
         raise InputError(
             f"The {what} {path} has {name} {found.get(name, 'not')} where its config has it"
-            f" {expected.get(name, 'not')}: it is another model; fetch it anew."
+            f" {expected.get(name, 'not')}: it is another model; download it again."
         )
     tensors = load_file(path)
     tensors.pop(_POSITIONS, None)
@@ -303,5 +303,5 @@ def _config(path: Path, what: str) -> dict[str, Any]:
             raise ValueError("it is too long for a config")
         values = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(values, dict):
-            raise ValueError("it is no table")
+            raise ValueError("it is not a table")
         return values

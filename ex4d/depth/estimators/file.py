@@ -18,4 +18,4 @@ def run(clip: "Clip", request: Request) -> Estimate:
     )
 
 
-SPEC = Spec("file", "Depth File", ".npz, .npy, EXR, or grey PNG or video of yours", run, rank=100, reads_file=True)
+SPEC = Spec("file", "Depth File", "Your own .npz, .npy, EXR, or grey PNG or video", run, rank=100, reads_file=True)

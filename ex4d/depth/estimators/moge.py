@@ -86,7 +86,7 @@ def measure(clip: "Clip", numbers: NDArray[np.intp], request: Request) -> Metric
 SPEC = Spec(
     "moge",
     "MoGe-2",
-    "Measures field of view and metres in some frames for other estimators",
+    "Measures the field of view and metres in some frames for other estimators",
     measure=measure,
     licence="MIT",
     packages=(Package("torch", "depth"), Package("safetensors", "depth")),

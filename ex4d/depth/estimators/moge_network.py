@@ -86,7 +86,7 @@ class Shape:
         if config["remap_output"] != "exp":
             raise ValueError(f"it remaps its points by {str(config['remap_output'])[:40]!r} instead of 'exp'")
         if config.get("scale_head") is None:
-            raise ValueError("it has no metric scale: take a file of MoGe-2, not of MoGe-1")
+            raise ValueError("it has no metric scale: use a file of MoGe-2, not of MoGe-1")
         depth = SHAPES[encoder["backbone"]].depth
         taps = encoder["intermediate_layers"]
         taps = range(depth - _count(taps, depth), depth) if isinstance(taps, int) else taps
@@ -106,7 +106,7 @@ class Shape:
 
 def _count(value: object, most: int = _LARGEST) -> int:
     if type(value) is not int or not 0 <= value <= most:
-        raise ValueError(f"{str(value)[:40]!r} is no proper size")
+        raise ValueError(f"{str(value)[:40]!r} is not a valid size")
     return value
 
 
@@ -346,7 +346,7 @@ def _opened(path: Path) -> Iterator[dict[str, Any]]:
                 with safe_open(path, "pt") as file:
                     config = (file.metadata() or {}).get(_CONFIG)
                     if config is None:
-                        raise ValueError(f"it has no {_CONFIG}, so it is no MoGe-2")
+                        raise ValueError(f"it has no {_CONFIG}, so it is not MoGe-2")
                     tensors = {name: file.get_tensor(name) for name in names}
                     checkpoint = {_CONFIG: json.loads(config), "model": tensors}
             except SafetensorError as error:
@@ -355,7 +355,7 @@ def _opened(path: Path) -> Iterator[dict[str, Any]]:
             check_archive(path)
             checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get("model"), dict):
-                raise ValueError(f"it has no {_CONFIG} and model, so it is no MoGe-2")
+                raise ValueError(f"it has no {_CONFIG} and model, so it is not MoGe-2")
         yield checkpoint
 
 
@@ -399,7 +399,7 @@ def field_of_view_and_scale(
         frames: (K,H,W,3) uint8, a few frames of one shot.
         weights: file of MoGe-2.
         device: of torch: "cpu", "cuda", "mps".
-        progress: told after each frame.
+        progress: called after each frame.
 
     Raises:
         InputError: the file is bad, or no frame tells a lens and a distance.
@@ -444,7 +444,7 @@ def focal_and_shift(points: NDArray[np.float32], mask: NDArray[np.bool_]) -> tup
         mask: (H,W), which of them count; those with z not above 0 never do.
 
     Returns:
-        Focal length in half diagonals of the picture, and shift along z; None where fewer than 2 pixels count, a point
+        Focal length in half diagonals of the picture, and shift along z; None if fewer than 2 pixels count, a point
         is not finite, or no positive focal length fits.
     """
     height, width = mask.shape

@@ -81,7 +81,7 @@ def estimate(clip: "Clip", focal_px: float | None = None, progress: Progress = s
     Args:
         clip: any.
         focal_px: in pixels of the source's displayed picture; None assumes a usual lens.
-        progress: told after each frame.
+        progress: called after each frame.
 
     Raises:
         InputError: the focal length is not a positive number.

@@ -49,8 +49,8 @@ def run(clip: "Clip", request: Request) -> Estimate:
     h, w = network.working_size(height, width, side)
     full_h, full_w = network.working_size(height, width, network.SHORT_SIDE)
     note = (
-        f"The depth model worked at {w}x{h} pixels instead of {full_w}x{full_h}, which is faster and coarser: set Depth"
-        " Detail to Full for the other."
+        f"The depth model worked at {w}x{h} pixels instead of {full_w}x{full_h}, which is faster and coarser: set"
+        " Depth Detail to Full for full detail."
     )
     return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, note)))
 
@@ -58,7 +58,7 @@ def run(clip: "Clip", request: Request) -> Estimate:
 SPEC = Spec(
     "video-depth-anything",
     "Video-Depth-Anything Small",
-    "A model for videos, steady in time",
+    "A model for videos, consistent over time",
     run,
     licence="Apache-2.0",
     packages=(Package("torch", "depth"), Package("safetensors", "depth"), Package("cv2", "render")),

@@ -113,7 +113,7 @@ def _size(path: Path, key: str, header: Header) -> tuple[int, int, int]:
         shape = (shape[0], *shape[2:])
     numbers = header.dtype.kind in "fiu" and header.dtype.itemsize <= 8
     if len(shape) != 3 or 0 in shape or not numbers:
-        colours = " That looks like pictures in colours." if len(shape) == 4 and 3 in (shape[1], shape[3]) else ""
+        colours = " That looks like colour images." if len(shape) == 4 and 3 in (shape[1], shape[3]) else ""
         what = key if key == "the array" else f"`{key}`"
         raise InputError(
             f"{what} in {path} must be numbers of the shape (frames, height, width), not {header.dtype}"
@@ -137,7 +137,7 @@ def _levels(header: Header) -> int:
 
 
 def _part(arrays: Arrays) -> tuple[int, int, int] | None:
-    """What the depth is a part of, as `Estimate.save` wrote it; None where it is not there or no part of anything."""
+    """What the depth is a part of, as `Estimate.save` wrote it; None if it is not there or no part of anything."""
     header = arrays.headers.get("part")
     if header is None or header.shape != (3,) or header.dtype.kind != "i":
         return None

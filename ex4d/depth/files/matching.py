@@ -51,8 +51,8 @@ def chosen_frames(path: Path, stored: Stored, clip: "Clip") -> tuple[NDArray[np.
         return clip.numbers, ""
     if frames == used == clip.stored_pictures and not stored.is_ours:
         return clip.stored, (
-            f"{path.name} has as many frames of depth as {clip.source} has pictures: each frame takes that of the"
-            " picture which it shows."
+            f"{path.name} has as many frames of depth as {clip.source} has images: each frame uses that of the"
+            " image which it shows."
         )
     if frames == used:
         return np.arange(used), ""
@@ -60,16 +60,16 @@ def chosen_frames(path: Path, stored: Stored, clip: "Clip") -> tuple[NDArray[np.
         return clip.stored, ""
     if clip.places is not None and frames == clip.places[-1] + 1:
         return clip.places[clip.stored], (
-            f"{path.name} has depth for the missing pictures of {clip.source} too: that was left out with them."
+            f"{path.name} has depth for the missing images of {clip.source} too, which was left out with them."
         )
     uneven = clip.stored_pictures not in (0, clip.source_frames)
     if frames > clip.numbers[-1] and not uneven:
         every = round(clip.source_frames / frames)
         thinned = 1 < every <= MOST_THINNED and abs(clip.source_frames / every - frames) <= 1
         return clip.numbers, (
-            f"{path.name} has {frames} frames of depth and {clip.source} {clip.source_frames}: they are counted from"
-            " the clip's first."
-            + (f" If the depth is of one frame in {every}, make it again of all." if thinned else "")
+            f"{path.name} has {frames} frames of depth and {clip.source} {clip.source_frames}: they are counted"
+            " from the clip's first frame."
+            + (f" If the depth is of one frame in {every}, create it again for all." if thinned else "")
         )
     told = f" ({clip.stored_pictures} pictures at a variable rate)" if uneven else ""
     raise InputError(
@@ -114,8 +114,8 @@ def sampling(path: Path, size: tuple[int, int], fit: FrameFit) -> tuple[NDArray[
             if abs(width - height * fit.source_height / fit.source_width) <= max(1, ASPECT_TOLERANCE * width):
                 raise InputError(
                     f"The depth {path} is {width}x{height} and lies on its side: the clip is shown as"
-                    f" {fit.source_width}x{fit.source_height}, as its file says. Turn the depth too, or make it of the"
-                    " clip as it is shown."
+                    f" {fit.source_width}x{fit.source_height}, as its file says. Rotate the depth too, or create it"
+                    " from the clip as it is shown."
                 )
             raise InputError(
                 f"The depth {path} is {width}x{height}, which does not fit the clip's {fit.source_width}x"
@@ -124,7 +124,7 @@ def sampling(path: Path, size: tuple[int, int], fit: FrameFit) -> tuple[NDArray[
             )
         note = (
             f"The depth in {path.name} is {width}x{height}, the clip {fit.source_width}x{fit.source_height}: it is"
-            " stretched back, as tools squeeze pictures to sizes that suit them."
+            " stretched back, because tools squeeze images to sizes that suit them."
         )
     rows = (np.arange(fit.height) + fit.top + 0.5) * (height / fit.scaled_height)
     columns = (np.arange(fit.width) + fit.left + 0.5) * (width / fit.scaled_width)
@@ -165,4 +165,4 @@ def lens_of(
             k = fit.apply_to_intrinsics(to_source @ k)
         return k, "" if stored.notes else "The focal length is that of the depth file."
     k, note = lens.given_or_assumed(clip, focal_px)
-    return k, note if stored.intrinsics is None else f"{note} It takes the place of the depth file's."
+    return k, note if stored.intrinsics is None else f"{note} It replaces the depth file's."

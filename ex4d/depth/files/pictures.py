@@ -35,7 +35,7 @@ def open_pictures(path: Path, reading: DepthEncoding, alone: bool = False) -> It
     files = depth_pictures_at(path, alone)
     png, exr = ([file for file in files if file.suffix.lower() == kind] for kind in (PNG, EXR))
     if bool(png) == bool(exr):
-        raise InputError(f"The depth folder {path} must hold pictures of one kind, grey PNG or EXR.")
+        raise InputError(f"The depth folder {path} must hold images of one kind, grey PNG or EXR.")
     if png:
         refuse_channel(path, reading)
         yield _stored_png(png)
@@ -80,7 +80,7 @@ def _read(
             )
         pixels = pixels_of(file)
         if pixels.shape != (height, width):
-            raise InputError(f"The depth picture {file} is damaged or its depth has another size: write it again.")
+            raise InputError(f"The depth image {file} is damaged or its depth has another size: write it again.")
         yield pixels
 
 
@@ -90,15 +90,15 @@ def _png_head(path: Path) -> tuple[int, int, int]:
         with path.open("rb") as file:
             head = file.read(26)
     except OSError as error:
-        raise InputError(f"The depth picture {path} cannot be opened ({error.strerror}): look at it.") from None
+        raise InputError(f"The depth image {path} cannot be opened ({error.strerror}): check it.") from None
     if len(head) < 26 or head[:8] != b"\x89PNG\r\n\x1a\n":
-        raise InputError(f"{path} is not a PNG picture: replace or remove it.")
+        raise InputError(f"{path} is not a PNG image: replace or remove it.")
     width, height, bits, colour = struct.unpack(">IIBB", head[16:26])
     # Many tools write grey as three alike channels; in 8 bits that is told from colours by a look at them.
     if not (bits == 16 and colour == _GREY) and not (bits == 8 and colour in (_GREY, *_WITH_COLOURS, *_WITH_ALPHA)):
         raise InputError(
-            f"{path} is not 16-bit grey but {bits}-bit{' colour' if colour else ''}: depth pictures must be grey PNG of"
-            " 16 or 8 bits, or EXR."
+            f"{path} is not 16-bit grey but {bits}-bit{' colour' if colour else ''}: depth images must be grey PNG"
+            " of 16 or 8 bits, or EXR."
         )
     check_pixels(path, width, height)
     return width, height, bits
@@ -110,7 +110,7 @@ def _png_pixels(path: Path, bits: int) -> NDArray:
 
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None or pixels.dtype != (np.uint8 if bits == 8 else np.uint16):
-        raise InputError(f"The depth picture {path} is damaged: write it again.")
+        raise InputError(f"The depth image {path} is damaged: write it again.")
     if pixels.ndim == 3:
         return grey_of(pixels[..., :3], path)
     return np.asarray(pixels)
@@ -123,7 +123,7 @@ def _exr_size(path: Path) -> tuple[int, int]:
         with OpenEXR.File(str(path), header_only=True) as file:
             low, high = file.header()["dataWindow"]
     except Exception as error:  # OpenEXR raises whatever the C++ side threw
-        raise InputError(f"The depth picture {path} cannot be read as EXR: write it again.") from error
+        raise InputError(f"The depth image {path} cannot be read as EXR: write it again.") from error
     width, height = (int(n) for n in np.asarray(high) - np.asarray(low) + 1)
     check_pixels(path, width, height)
     return width, height
@@ -144,12 +144,12 @@ def _exr_pixels(path: Path, channel: str | None) -> NDArray:
         with OpenEXR.File(str(path), header_only=True) as file:
             whole = len(file.parts) == count
     except Exception as error:
-        raise InputError(f"The depth picture {path} is damaged: write it again.") from error
+        raise InputError(f"The depth image {path} is damaged: write it again.") from error
     if not channels or not whole:  # damaged too: OpenEXR leaves out what it cannot read
-        raise InputError(f"The depth picture {path} is damaged: write it again.")
+        raise InputError(f"The depth image {path} is damaged: write it again.")
     name = depth_channel(list(channels), path, channel)
     if channels[name].dtype.kind != "f":
-        raise InputError(f"The channel {name} of {path} holds whole numbers: name one that holds the depth.")
+        raise InputError(f"The channel {name} of {path} holds integers: name one that holds the depth.")
     return channels[name]
 
 

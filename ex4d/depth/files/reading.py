@@ -83,7 +83,7 @@ def read_estimate(
         reading: what the numbers mean; None for what the kind of file says.
         focal_px: focal length in pixels of the source's displayed picture (`clip.fit.source_width` wide).
             None takes the file's intrinsics or, where it has none, a usual lens (`lens.FOCAL_OVER_SIDE`).
-        progress: told after each frame.
+        progress: called after each frame.
 
     Raises:
         InputError: missing, damaged, of another kind, number of frames or size, mostly invalid, or not to be read so.
@@ -122,12 +122,14 @@ def read_estimate(
     if asked.convention == "auto" and not stored.is_ours:
         doubts = _doubts(path, depth, distances) or ([_stretched(path)] if is_stretched else [])
     elif is_stretched:
-        told.append(f"The numbers in {path.name} span the whole range of 16 bits: their unit is not known.")
+        told.append(f"The numbers in {path.name} span the whole range of 16 bits: their unit is unknown.")
     notes = [*stored.notes, *told, *stored.told, *(note for note in (frames_note, size_note) if note)]
     if millimetres and not is_stretched:
-        notes.append(f"The 16-bit depth in {path.name} was read as millimetres, which nothing in it says.")
+        notes.append(f"The 16-bit depth in {path.name} was read as millimetres, although nothing in it says so.")
     if stored.is_picture and not distances and 0 < (count := int(levels.sum())) < COARSE:
-        notes.append(f"{path.name} tells near from far in {count} levels only, so that far things stand in steps.")
+        notes.append(
+            f"{path.name} distinguishes near from far in only {count} levels, so distant things appear in steps."
+        )
 
     is_metric = reading.unit is not None or (millimetres and not is_stretched)
     is_room = distances and is_metric and _farthest(depth) < repair.INDOORS
@@ -163,7 +165,7 @@ def _open(path: Path, reading: DepthEncoding, alone: bool) -> AbstractContextMan
     if ending == ".npy":
         return open_npy(path, reading)
     if ending == ".zip":
-        raise InputError(f"{path} is a packed folder: unpack it, and name the folder of pictures in it.")
+        raise InputError(f"{path} is a packed folder: unpack it, and name the folder of images in it.")
     return open_video(path, reading)
 
 
@@ -176,13 +178,13 @@ def _settled(path: Path, reading: DepthEncoding, stored: Stored) -> tuple[DepthE
         reading = replace(reading, convention="depth" if of_distances else "disparity")
         if not of_distances:
             told.append(
-                f"{path.name} holds {stored.why}: it was read as relative disparity, where large or light is near, and"
-                " its distances have no unit."
+                f"{path.name} holds {stored.why}: it was read as relative disparity, where large or light means"
+                " near, and its distances have no unit."
             )
     if reading.convention == "inverse" and reading.unit is None and stored.whole:
         raise InputError(
-            f"The inverse depth in {path} is stored in whole numbers, whose unit is not known: give it as the"
-            " distance where the number is 1."
+            f"The inverse depth in {path} is stored as integers, whose unit is unknown: give it as the distance"
+            " where the number is 1."
         )
     return reading, told
 
@@ -193,21 +195,21 @@ def _doubts(path: Path, depth: NDArray[np.float32], distances: bool) -> list[str
     if distances and seen.is_disparity:
         return [
             f"Near and far look swapped: the numbers in {path.name} grow towards the camera, as relative disparity"
-            f" does, and were read as distances. If the shot stands inside out, {AS_DISPARITY}."
+            f" does, and were read as distances. If the shot appears inside out, {AS_DISPARITY}."
         ]
     if not distances and seen.is_distance:
         return [
             f"Near and far look swapped: what is light in {path.name} seems to be far, and was read as near. If the"
-            f" shot stands inside out, {AS_DISTANCE}."
+            f" shot appears inside out, {AS_DISTANCE}."
         ]
     return []
 
 
 def _stretched(path: Path) -> str:
     return (
-        f"The numbers in {path.name} span the whole range of 16 bits, as relative depth that was stretched to it does;"
-        f" they were read as distances, in a unit that is not known. If large is near, {AS_DISPARITY}; if they are true"
-        " distances, say their unit (in Blender: Depth > Unit)."
+        f"The numbers in {path.name} span the whole range of 16 bits, as relative depth stretched to that range"
+        f" does; they were read as distances, in an unknown unit. If large is near, {AS_DISPARITY}; if they are"
+        " true distances, say their unit (in Blender: Depth > Unit)."
     )
 
 
@@ -238,12 +240,14 @@ def _repaired(
         depth[sky] = depth[~sky].max() if distances else depth[~sky].min()
         why = ", for which a large invalid area at the upper edge was taken" if marked else ""
         notes.append(
-            f"{100 * sky.mean():.2g}% of the depth in {path.name} is empty sky{why}; it stands at the farthest depth."
+            f"{100 * sky.mean():.2g}% of the depth in {path.name} is empty sky{why}; it was placed at the farthest"
+            " depth."
         )
     part = float(bad.mean())
     if part:
         notes.append(
-            f"{max(100 * part, 0.01):.2f}% of the depth in {path.name} was invalid and took the nearest valid value."
+            f"{max(100 * part, 0.01):.2f}% of the depth in {path.name} was invalid and was given the nearest valid"
+            " value."
         )
     return part, notes
 

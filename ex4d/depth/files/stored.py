@@ -31,7 +31,7 @@ class Stored:
         read: `read(start, stop)` yields frames (height, width) of numbers, of any type.
         means: what the numbers are where nobody says otherwise.
         why: what the file holds that can only be relative disparity, such as "8-bit PNG"; "" where it holds distances.
-        whole: whether they are whole numbers, whose unit is not known.
+        whole: whether they are integers, whose unit is not known.
         in_millimetres: whether distances in no stated unit are taken for millimetres, as usual for 16-bit PNG.
         levels: how many different numbers its type can hold, where that is few enough to be counted; else 0.
         is_picture: whether the numbers are the greys of a picture, of which 8 bits make coarse steps.
@@ -41,7 +41,7 @@ class Stored:
         is_ours: whether EX-4D wrote it, and so knows what its numbers are.
         told: sentences about what was chosen in the file.
         steady: whether it needs no steadying any more, see `Estimate`.
-        part: first frame, step and number of frames of the source that this is a part of; None where it does not tell.
+        part: first frame, step and number of frames of the source that this is a part of; None if it does not tell.
     """
 
     frames: int
@@ -77,7 +77,7 @@ def check_pixels(path: Path, width: int, height: int) -> None:
 def refuse_channel(path: Path, reading: DepthEncoding) -> None:
     """Raise InputError where a channel is asked for in a file that has none."""
     if reading.channel is not None:
-        raise InputError(f"{path} has no channels: name one for EXR pictures only.")
+        raise InputError(f"{path} has no channels: name one for EXR images only.")
 
 
 def grey_of(picture: NDArray, path: Path) -> NDArray:
@@ -90,7 +90,7 @@ def grey_of(picture: NDArray, path: Path) -> NDArray:
     # A hundredth of the pixels may differ, as video puts colours where bright and dark meet.
     if np.percentile(high - low, 99) > GREY_WITHIN * np.iinfo(picture.dtype).max:
         raise InputError(
-            f"{path} is in colours, such as a colour map for looking at depth, and cannot be turned back into"
-            " distances: have the tool write grey pictures, or better its numbers as .npz or EXR."
+            f"{path} is in colour, such as a colour map for viewing depth, and cannot be converted back into"
+            " distances: have the tool write grey images, or better, the numbers as .npz or EXR."
         )
     return np.asarray(picture[..., 1])

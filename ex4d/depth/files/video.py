@@ -26,8 +26,8 @@ def open_video(path: Path, reading: DepthEncoding) -> Iterator[Stored]:
         source = open_source(path)
     except InputError as error:
         raise InputError(
-            f"{path} is not a depth file: give .npz or .npy with the depth as (frames, height, width), a folder of grey"
-            f" PNG or EXR pictures, or a grey video. ({error})"
+            f"{path} is not a depth file: give .npz or .npy with the depth as (frames, height, width), a folder of"
+            f" grey PNG or EXR images, or a grey video. ({error})"
         ) from error
     info = source.info
     check_pixels(path, info.width, info.height)

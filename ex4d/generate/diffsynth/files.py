@@ -57,7 +57,7 @@ def _identity(path: Path) -> tuple[str, int, int]:
 
 
 def lacking(title: str, parts: Sequence[Part], root: Path) -> str:
-    """A sentence about the parts of a model that are not there; empty where all are."""
+    """A sentence about the parts of a model that are not there; empty if all are."""
     names = [part.name for part in parts if not store.is_there(part, root)]
     if not names:
         return ""
@@ -67,7 +67,7 @@ def lacking(title: str, parts: Sequence[Part], root: Path) -> str:
 def notes(root: Path) -> tuple[str, ...]:
     """What is to be said of everything that is made with the files in a folder."""
     if (root / store.RANDOM).exists():
-        return ("Made with random weights, to try the machine: the pictures mean nothing.",)
+        return ("Made with random weights, to try the machine: the results mean nothing.",)
     return ()
 
 

@@ -136,7 +136,7 @@ class VideoGenerator(ABC):
 
         Args:
             request: with settings of the model's own kind.
-            progress: told after each step; raises `Cancelled` to stop.
+            progress: called after each step; raises `Cancelled` to stop.
 
         Raises:
             InputError: the model cannot run here, or the GPU's memory is not enough.
@@ -299,7 +299,10 @@ class VideoGenerator(ABC):
         helping.pop(number, None)
         with suppress(RuntimeError):  # it may not even let go
             self._helpers.pop(number).unload()
-        return f"GPU {number + 1} of {1 + len(self._other_devices)} could not help ({why}): this was made without it."
+        return (
+            f"GPU {number + 1} of {1 + len(self._other_devices)} could not take part ({why}): this take was made"
+            " without it."
+        )
 
     def _prompts(self, job: Job, progress: Progress) -> "Prompts":
         """The prompt and the negative one as the text encoder sees them.

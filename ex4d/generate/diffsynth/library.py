@@ -89,7 +89,7 @@ def pipeline(parts: dict[str, Any], device: str, tokenizer: Path | None = None) 
         ) from error
     if missing := [name for name in parts if getattr(pipe, name) is None]:
         raise InputError(
-            f"Among the model files is no {missing[0]} that diffsynth knows: one of them is of another model;"
+            f"None of the model files is a {missing[0]} that diffsynth knows: one of them is of another model;"
             f" {models_to_get()}."
         )
     return pipe

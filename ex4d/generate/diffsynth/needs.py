@@ -38,12 +38,15 @@ def missing(title: str, parts: Sequence[Part], least: float, deep: bool, device:
     if not there:
         return f"{title} needs an NVIDIA GPU, and this machine has none that its driver knows."
     if max(there) < least * 1e9:
-        return f"{title} needs {least:g} GB of GPU memory at least, and the GPU has {max(there) / 1e9:.1f} GB."
+        return f"{title} needs {least:g} GB of GPU memory or more, and the GPU has {max(there) / 1e9:.1f} GB."
     if deep:
         import torch
 
         if not torch.cuda.is_available():
-            return f"{title} needs a torch that can use the GPU, but the one installed cannot: install it for CUDA."
+            return (
+                f"{title} needs a build of torch that can use the GPU, and the one installed cannot: install torch"
+                " for CUDA."
+            )
     return ""
 
 

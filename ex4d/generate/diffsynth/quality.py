@@ -56,7 +56,7 @@ class Quality:
         elif self.guided < 1:
             changes.append(f"guidance on the first {round(self.guided * self.steps)} of {self.steps} steps")
         if self.reuse:
-            changes.append("up to every second prediction used again")
+            changes.append("up to every second prediction reused")
         if self.fp8:
             changes.append("8-bit products")
         return f"Made at {self.name} quality: {', '.join(changes)}." if changes else ""

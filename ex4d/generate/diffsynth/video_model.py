@@ -170,7 +170,7 @@ def place(
         dtype: of the weights.
         rest: bytes that must stay free on the GPU for everything but weights.
         image_tokens: see `blocks.run`.
-        progress: told after each block; raises `Cancelled` to stop.
+        progress: called after each block; raises `Cancelled` to stop.
 
     Returns:
         The blocks, and sentences for the user.
@@ -198,7 +198,10 @@ def place(
 
     placed = offload.OffloadedBlocks(gathered(), layout, device, run)
     kept_only = precision == "fast" and not native_8bit(device)
-    said = ("This device cannot multiply in 8 bits: weights are kept so, which saves memory but no time.",)
+    said = (
+        "This device cannot multiply in 8 bits. The weights are stored in 8 bits all the same, which saves"
+        " memory but no time.",
+    )
     return placed, ((said if kept_only else ()) + tuple(note for note in (layout.says, why_slow) if note))
 
 
@@ -272,7 +275,7 @@ def sample(
         prompts: embedded.
         colours: how to show latents, see `latent_pictures`.
         settings: how the model is run.
-        progress: told after each step; raises `Cancelled` to stop.
+        progress: called after each step; raises `Cancelled` to stop.
         checkpoint: where latents are kept every few steps, and gone on from.
         steer: see `sampling.sample`.
         others: the model on the GPUs of `models.others`.

@@ -16,11 +16,11 @@ from ex4d.render.engines import engine as default_engine
 from ex4d.render.scene import Engine, Scene
 
 NOTE = (
-    "Holes show the background that the clip saw there, or where it saw none, the mean of what it saw at that height;"
-    " the sides of things have the colour of their edges."
+    "Holes show the background that the clip saw there or, where it saw none, the mean of what it saw at that"
+    " height. The sides of things have the colour of their edges."
 )
 
-NOTE_WITHOUT_DEPTH = "Holes are filled smoothly from around."
+NOTE_WITHOUT_DEPTH = "Holes are filled smoothly from their surroundings."
 
 
 class PreviewGenerator:
@@ -51,7 +51,7 @@ def filled(
         scene: what it was rendered from. Holes show the sides of things (`ex4d.generate.preview.sides`), and elsewhere
             the background (`ex4d.generate.preview.background`). Without it they are inpainted.
         engine: renders the scene; None takes the fastest that can run here.
-        progress: told after each frame; raises `Cancelled` to stop.
+        progress: called after each frame; raises `Cancelled` to stop.
     """
     result = conditioning.colour.copy()
     holes = [t for t in range(len(result)) if not conditioning.mask[t].all()]

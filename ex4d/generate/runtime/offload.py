@@ -42,7 +42,7 @@ class Plan:
 
     @property
     def says(self) -> str:
-        """A sentence for the user; empty where all stay."""
+        """A sentence for the user; empty if all stay."""
         if not self.streamed:
             return ""
         kept = self.blocks - len(self.streamed)

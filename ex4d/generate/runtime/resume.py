@@ -35,7 +35,7 @@ class Checkpoint:
     path: Path
 
     def read(self) -> dict[str, Tensor]:
-        """What was kept; empty where nothing was, or where it is damaged."""
+        """What was kept; empty if nothing was, or where it is damaged."""
         if not self.path.is_file():
             return {}
         try:
@@ -45,7 +45,7 @@ class Checkpoint:
             return {}
 
     def keep(self, **tensors: Tensor) -> None:
-        """Keep tensors in place of those before.
+        """Keep tensors instead of those before.
 
         Raises:
             InputError: the disk is full.

@@ -19,7 +19,7 @@ class Schedule:
 
     Attributes:
         sigmas: (steps+1) part of noise before each step and after the last.
-        times: (steps) what the model is told of each.
+        times: (steps) what the model is informed of each.
         guidance: how far to go from prediction 1 towards, and past, prediction 0; 1 asks for prediction 0 alone.
         guided: how many steps, from the first, are guided.
         reuse: threshold of the `StepCache`.
@@ -47,12 +47,12 @@ def sample(
         guess: the model.
         latents: before step `first`.
         schedule: of the steps.
-        after: told after each step: how many are done, the latents, the finished latents as they look from here, and
+        after: called after each step: how many are done, the latents, the finished latents as they look from here, and
             how many predictions were computed.
         first: step to go on from.
         steer: changes the finished latents, as they look from a step, for the part of noise that it begins with; the
             noise of the next step stays what it is.
-        together: makes all predictions of a step in place of `guess`, where there are several GPUs.
+        together: makes all predictions of a step instead of `guess`, where there are several GPUs.
 
     Returns:
         The latents after the last step, and how many predictions were computed.

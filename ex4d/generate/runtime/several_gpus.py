@@ -55,7 +55,7 @@ def groups(gpus: int, prompts: int, heads: int | None = None) -> tuple[range, ..
     Args:
         gpus: how many there are, at least as many as prompts.
         prompts: how many predictions are asked for.
-        heads: of self-attention; None where there are more than GPUs.
+        heads: of self-attention; None if there are more than GPUs.
     """
     each = min(gpus // prompts, heads or gpus, MOST_PER_PREDICTION)
     return tuple(range(n * each, (n + 1) * each) for n in range(prompts))

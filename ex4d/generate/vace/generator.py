@@ -53,12 +53,14 @@ class VaceGenerator(VideoGenerator):
         plan = windows.plan(count, int(wanted.window), pictures.STRIDE)
         size = pictures.fitting_size(width, height, AREAS[wanted.model_size])
         notes: tuple[str, ...] = (
-            f"{self.model.title} was not trained on holes of this kind: look closely at what it has invented.",
+            f"{self.model.title} was not trained on this kind of hole: look closely at what it has invented.",
         )
         if request.as_released:
-            notes += (f"The EX-4D release has no {self.model.title}: its model was run as without release_compat.",)
+            notes += (f"The EX-4D release has no {self.model.title}: its model was run without release_compat.",)
         if wanted.reference and request.scene is None:
-            notes += ("The reference is the first frame along the path, as the source's own frames are not known.",)
+            notes += (
+                "The reference is the first frame along the path, because the source's own frames are not known.",
+            )
         return Job(
             files=files,
             level=level,

@@ -88,6 +88,6 @@ def _spec(model: Model, rank: int, help: str) -> Spec:
 
 
 SPEC = _spec(
-    SMALL, 60, "Wan2.1-VACE-1.3B, for GPUs of 6 GB and more; not trained on holes of this kind, it invents freely"
+    SMALL, 60, "Wan2.1-VACE-1.3B, for GPUs of 6 GB and more; not trained on this kind of hole, so it invents freely"
 )
-SPEC_14B = _spec(LARGE, 80, "Wan2.1-VACE-14B, as large as the EX-4D model, but not trained on holes of this kind")
+SPEC_14B = _spec(LARGE, 80, "Wan2.1-VACE-14B, as large as the EX-4D model, but not trained on this kind of hole")

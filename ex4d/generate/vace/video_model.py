@@ -118,7 +118,7 @@ def load(
         precision: how it is to be computed.
         device: where.
         rest: bytes that must stay free on the GPU for everything but weights.
-        progress: told after each block; raises `Cancelled` to stop.
+        progress: called after each block; raises `Cancelled` to stop.
 
     Raises:
         InputError: a file is missing or is not what it should be, diffsynth is not installed, or the GPU is too small.
@@ -132,7 +132,9 @@ def load(
     roomy = device != "cpu" and offload.free_bytes(torch.device(device)) > whole + rest
     loaded = pipeline({"dit": files.dit}, device if roomy else "cpu")
     if loaded.vace is None:
-        raise InputError(f"The video model in {files.dit[0].parent} has no control blocks: it is not VACE; fetch it.")
+        raise InputError(
+            f"The video model in {files.dit[0].parent} has no control blocks, so it is not VACE: download VACE."
+        )
     pipe.dit, pipe.vace = loaded.dit, loaded.vace
     return assemble(pipe, precision, rest, files.notes, progress)
 
@@ -147,7 +149,7 @@ def assemble(
         precision: how it is to be computed.
         rest: bytes that must stay free on the GPU for everything but weights.
         notes: sentences for the user.
-        progress: told after each block; raises `Cancelled` to stop.
+        progress: called after each block; raises `Cancelled` to stop.
 
     Raises:
         InputError: the GPU is too small.
@@ -199,7 +201,7 @@ def generate(
         prompts: embedded.
         seed: of the noise, which is drawn on the CPU so that the GPU does not matter.
         settings: how the model is run.
-        progress: told after each step; raises `Cancelled` to stop.
+        progress: called after each step; raises `Cancelled` to stop.
         checkpoint: where latents are kept every few steps, and gone on from.
 
     Returns:

@@ -114,7 +114,7 @@ def _check_names(
     if strange := sorted((found | set(also)) - set(expected)):
         raise InputError(
             f"The adapter {path} has {len(strange)} {what} that do not belong to this model (the first: {strange[0]}):"
-            " it was made for another model; take the adapter of Wan2.1-I2V-14B-480P."
+            " it was made for another model; use the adapter of Wan2.1-I2V-14B-480P."
         )
 
 
@@ -124,5 +124,5 @@ def _check_shapes(path: Path, sizes: Mapping[str, tuple[tuple[int, ...], tuple[i
         if found != expected:
             raise InputError(
                 f"In the adapter {path} {name} has the shape {found} instead of {expected}: it was made for another"
-                " model; take the adapter of Wan2.1-I2V-14B-480P."
+                " model; use the adapter of Wan2.1-I2V-14B-480P."
             )

@@ -40,7 +40,9 @@ class WanGenerator(VideoGenerator):
 
         wanted: WanSettings = request.settings
         if wanted.hold and request.as_released:
-            raise InputError("The EX-4D release holds nothing: turn off Hold Real Part or Release Compatibility.")
+            raise InputError(
+                "The EX-4D release does not hold the real part: turn off Hold Real Part or Release Compatibility."
+            )
         level = QUALITIES[wanted.quality]
         if wanted.steps is not None:
             level = replace(level, steps=wanted.steps)

@@ -110,6 +110,6 @@ def distilled_lora(root: Path) -> Path | None:
     found = sorted((root / DISTILLED).glob("*.safetensors"))
     if len(found) > 1:
         raise InputError(
-            f"{root / DISTILLED} holds {len(found)} .safetensors files: leave the one that drafts shall use."
+            f"{root / DISTILLED} holds {len(found)} .safetensors files: leave only the one that drafts should use."
         )
     return found[0] if found else None

@@ -75,7 +75,7 @@ def as_released(
     if frames % STRIDE != 1:
         raise InputError(f"The model makes 4k+1 frames, not {frames}: ask for {padded_length(frames)}.")
     if any(side <= 0 or side % MULTIPLE for side in size):
-        raise InputError(f"The model makes pictures with sides of multiples of 16, not {size[0]}x{size[1]}.")
+        raise InputError(f"The model makes frames whose sides are multiples of 16, not {size[0]}x{size[1]}.")
     there = len(conditioning.colour)
     chosen = np.linspace(0, there - 1, min(there, frames), dtype=int)
     notes = (f"Only {frames} of {there} frames are made, spread evenly, as in the release.",) if there > frames else ()

@@ -16,13 +16,13 @@ class WanSettings(Settings):
     quality: QualityName = setting(
         "final",
         "Quality",
-        "Time against detail",
+        "Time versus detail",
         choices=(
             Choice("final", "Final", "As released: 25 steps with guidance"),
             Choice(
                 "balanced",
                 "Balanced",
-                "A third of the time: 8-bit products, guidance on a part of the steps, steps left out",
+                "A third of the time: 8-bit products, guidance on some of the steps, some steps skipped",
             ),
             Choice(
                 "draft", "Draft", "To judge a move: 4 steps, no guidance, 8-bit products; details are soft or wrong"
@@ -32,13 +32,13 @@ class WanSettings(Settings):
     model_size: ModelSize = setting(
         "512x512",
         "Model Size",
-        "Approximate pixels per frame inside the model; the result has the size that was asked for",
+        "Approximate pixels per frame inside the model; the result has the requested size",
         choices=SIZES,
     )
     steps: int | None = setting(
         None,
         "Steps",
-        "Sampling steps; by default as many as the quality takes",
+        "Sampling steps; by default the quality's own number",
         minimum=1,
         maximum=1000,
         option="--num_inference_steps",
@@ -46,10 +46,10 @@ class WanSettings(Settings):
     prompt: str = setting(
         PROMPT,
         "Prompt",
-        "What the video should look like, the release's prompt by default; an empty one leaves it to the frames alone",
+        "What the video should look like, the release's prompt by default; leave it empty to go by the frames alone",
     )
     hold: bool = setting(
         False,
         "Hold Real Part",
-        "While sampling, keep leading what is real back to the clip; wrong depth is held as well",
+        "While sampling, keep pulling the real part back to the clip; wrong depth is held as well",
     )

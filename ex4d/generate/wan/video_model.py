@@ -83,7 +83,7 @@ def load(
         hidden: width of the camera encoder.
         rest: bytes that must stay free on the GPU for everything but the video model's blocks.
         distilled: also put the user's step-distilled LoRA into the video model.
-        progress: told after each block of the video model; raises `Cancelled` to stop.
+        progress: called after each block of the video model; raises `Cancelled` to stop.
 
     Raises:
         InputError: a file is missing or is not what it should be, or diffsynth is not installed.
@@ -124,7 +124,7 @@ def assemble(
         loras: for the video model, by the names of its layers; default: the adapter's.
         rest: bytes that must stay free on the GPU for everything but the video model's blocks.
         notes: sentences for the user.
-        progress: told after each block; raises `Cancelled` to stop.
+        progress: called after each block; raises `Cancelled` to stop.
 
     Raises:
         InputError: the adapter does not fit the pipeline's model, or the GPU is too small.
@@ -179,7 +179,7 @@ def read_distilled(path: Path, dit: Any) -> tuple[blocks.Lora, tuple[str, ...]]:
 
     def wrong(where: str = "") -> InputError:
         return InputError(
-            f"The distilled LoRA {path} does not fit Wan2.1-I2V-14B{where}: take one that was made for it, or remove"
+            f"The distilled LoRA {path} does not fit Wan2.1-I2V-14B{where}: use one that was made for it, or remove"
             " the file."
         )
 
@@ -198,10 +198,10 @@ def read_distilled(path: Path, dit: Any) -> tuple[blocks.Lora, tuple[str, ...]]:
         if (b.shape[0], a.shape[1]) != sizes.get(name):
             raise wrong(f" (layer {name})")
     if not layers:
-        raise InputError(f"The distilled LoRA {path} has no layer that EX-4D knows: take another file, or remove it.")
+        raise InputError(f"The distilled LoRA {path} has no layer that EX-4D knows: use another file, or remove it.")
     unused = len(tensors) - sum(".lora_" in name or name.endswith(".alpha") for name in tensors)
     note = f"The distilled LoRA {path.name} changes {len(layers)} layers" + (
-        f"; {unused} of its tensors are no LoRA and were left out." if unused else "."
+        f"; {unused} of its tensors are not part of a LoRA and were left out." if unused else "."
     )
     return {n: (named[f"{n}.lora_A.weight"], named[f"{n}.lora_B.weight"]) for n in layers}, (note,)
 
@@ -227,7 +227,7 @@ def generate(
         prompts: embedded.
         seed: of the noise, which is drawn on the CPU so that the GPU does not matter.
         settings: how the model is run; default: as released.
-        progress: told after each step; raises `Cancelled` to stop.
+        progress: called after each step; raises `Cancelled` to stop.
         checkpoint: where latents are kept every few steps, and gone on from.
 
     Returns:

@@ -74,9 +74,9 @@ class CudaEngine:
                 cupy.get_default_memory_pool().free_all_blocks()
                 if at_once == 1:
                     raise InputError(
-                        f"The GPU has no memory for a picture of {scene.path.width}x{scene.path.height} from a mesh of"
-                        f" {scene.mesh.width}x{scene.mesh.height}: take smaller ones, end other programs on the GPU,"
-                        " or take the engine numba."
+                        f"The GPU has no memory for a picture of {scene.path.width}x{scene.path.height} from a mesh"
+                        f" of {scene.mesh.width}x{scene.mesh.height}: use smaller ones, close other programs on the"
+                        " GPU, or use the engine numba."
                     )
                 at_once //= 2
                 continue
@@ -85,7 +85,7 @@ class CudaEngine:
 
 
 def _draw(scene: Scene, pairs: Sequence[tuple[int, int]], surfaces: bool) -> list[View] | None:
-    """One batch, or None where the GPU has no memory for it; its own memory is free again on return."""
+    """One batch, or None if the GPU has no memory for it; its own memory is free again on return."""
     import cupy
 
     try:
@@ -112,7 +112,7 @@ class Batch:
         reliable, keys, queue, queued: what the kernels hand on.
         left_out: (n,H,W) bool, vertices that never count as seen; None leaves out none.
         colour, mask: (n,h,w,3) u8, (n,h,w) u8.
-        ids, inverse_distance: (n,h,w) i32, (n,h,w) f32, or None where nobody asked.
+        ids, inverse_distance: (n,h,w) i32, (n,h,w) f32, or None if nobody asked.
     """
 
     scene: Scene

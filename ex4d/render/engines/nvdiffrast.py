@@ -39,8 +39,8 @@ class NvdiffrastEngine:
         width, height = scene.path.width, scene.path.height
         if max(width, height) > LARGEST_SIDE or width % 8 or height % 8:
             raise InputError(
-                f"nvdiffrast draws sides of up to {LARGEST_SIDE} pixels that are multiples of 8, not {width}x{height}:"
-                " take another engine."
+                f"nvdiffrast draws sides of up to {LARGEST_SIDE} pixels that are multiples of 8, not"
+                f" {width}x{height}: use another engine."
             )
         faces = torch.from_numpy(scene.mesh.faces).cuda()
         for t, view in pairs:

@@ -156,12 +156,12 @@ def test_the_result_says_that_it_is_a_preview(moving_box):
     assert SPEC.is_preview
     assert metadata(SPEC, result) == {"title": "EX-4D preview, not made by a model", "comment": result.notes[0]}
     assert result.notes == (
-        "Holes show the background that the clip saw there, or where it saw none, the mean of what it saw at that"
-        " height; the sides of things have the colour of their edges.",
+        "Holes show the background that the clip saw there or, where it saw none, the mean of what it saw at that"
+        " height. The sides of things have the colour of their edges.",
     )
     assert result.settings == {"background_frames": 8}
     without = generate(conditioning, None)
-    assert without.notes == ("Holes are filled smoothly from around.",)
+    assert without.notes == ("Holes are filled smoothly from their surroundings.",)
     assert without.settings == {"background_frames": 0}
 
 

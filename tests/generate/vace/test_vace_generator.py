@@ -100,7 +100,7 @@ def test_a_shot_of_any_length_comes_back_in_its_own_size(model):
     assert {"quality": "draft", "windows": 3, "steps": 3, "scale": 1.0, "blocks_on_gpu": 6}.items() <= facts.items()
     assert facts["predictions"] == 3 * (3 + 2)  # of each window: three steps, two of them guided
     assert [step[:3] for step in told if step[0] == "Sampling"][-1] == ("Sampling", 9, 9)
-    assert any("not trained on holes of this kind" in note for note in result.notes)
+    assert any("not trained on this kind of hole" in note for note in result.notes)
     assert any("3 steps instead of 50" in note for note in result.notes)
     assert not list(user_cache.folder("unfinished").iterdir())
 
@@ -181,7 +181,7 @@ def test_what_is_missing_is_said_in_one_sentence(model, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(needs, "gpus", lambda: (10**9,))
     assert SPEC.missing(False).startswith("VACE 1.3B needs ")
-    assert SPEC.missing(False).endswith(" GB of GPU memory at least, and the GPU has 1.0 GB.")
+    assert SPEC.missing(False).endswith(" GB of GPU memory or more, and the GPU has 1.0 GB.")
     monkeypatch.setenv("EX4D_MODELS", str(tmp_path))
     assert "(video model, text encoder, tokenizer, VAE)" in SPEC.missing(True)
     with pytest.raises(InputError, match="ex4d models"):

@@ -151,7 +151,7 @@ def test_a_file_that_was_cut_off_says_so(ckpt, kind, part):
     path = ckpt if kind == "ckpt" else as_safetensors(ckpt, "adapter")
     data = path.read_bytes()
     path.write_bytes(data[: int(part * len(data))])
-    with pytest.raises(InputError, match=r"cannot be read .*: it was cut off"):
+    with pytest.raises(InputError, match=r"cannot be read .*: it was truncated"):
         read(path)
 
 

@@ -138,10 +138,10 @@ def test_a_lora_for_drafts_is_listed_and_random_weights_are_owned_up_to(tmp_path
     (tmp_path / store.RANDOM).touch()
     done = listing(tmp_path)
     assert row(done, "LoRA for drafts (optional)") == "fast.safetensors"
-    assert "the pictures will mean nothing" in done.stderr
+    assert "the results will mean nothing" in done.stderr
     (tmp_path / model_files.DISTILLED / "slow.safetensors").touch()
     done = listing(tmp_path)
-    assert "holds 2 .safetensors files: leave the one" in done.stderr
+    assert "holds 2 .safetensors files: leave only the one" in done.stderr
 
 
 def test_doctor_says_what_the_model_lacks(tmp_path):
@@ -172,7 +172,7 @@ def test_depth_models_are_listed_with_their_licences_and_the_commands_that_fetch
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["depthcrafter"], "is not free for every use (research only): accept its licence to fetch it"),
+        (["depthcrafter"], "is not free for every use (research only): accept its licence to download it"),
         (["depthcrafter", "--accept_licence"], "place https://huggingface.co/tencent/DepthCrafter/resolve/"),
         (["video-depth-anything"], "place https://huggingface.co/depth-anything/Video-Depth-Anything-Small/resolve/"),
         (["moge"], "place https://huggingface.co/Ruicheng/moge-2-vitl/resolve/"),
@@ -229,7 +229,7 @@ def test_a_tokenizer_that_was_cut_off_is_named(tmp_path):
     (tmp_path / tokenizer.files[0]).write_text('{"a": ')
     assert "tokenizer.json cannot be read" in state(tokenizer, tmp_path)
     (tmp_path / tokenizer.files[0]).write_text("[]")
-    assert "it is no table" in state(tokenizer, tmp_path)
+    assert "it is not a table" in state(tokenizer, tmp_path)
     os.truncate(tmp_path / tokenizer.files[0], 65 << 20)
     assert "bytes" in state(tokenizer, tmp_path)
 
@@ -255,7 +255,7 @@ def test_another_video_model_is_recognised(tmp_path, name, shape):
     del tensors[name]
     write_video_model(tmp_path, tensors | ({name: shape} if shape else {}))
     assert "is another model" in state(VIDEO_MODEL, tmp_path)
-    assert "fetch all 7 files again" in state(VIDEO_MODEL, tmp_path)
+    assert "download all 7 files again" in state(VIDEO_MODEL, tmp_path)
 
 
 def test_a_broken_download_is_named(tmp_path):
@@ -263,7 +263,7 @@ def test_a_broken_download_is_named(tmp_path):
     last = tmp_path / VIDEO_MODEL.files[6]
     os.truncate(last, last.stat().st_size - 1)
     assert str(last) in state(VIDEO_MODEL, tmp_path)
-    assert "cut off" in state(VIDEO_MODEL, tmp_path)
+    assert "truncated" in state(VIDEO_MODEL, tmp_path)
     last.unlink()
     assert state(VIDEO_MODEL, tmp_path) == "1 of 7 files missing"
 

@@ -156,7 +156,7 @@ def test_where_another_gpu_has_no_room_the_rest_make_the_video_and_say_so(on, mo
 
     monkeypatch.setattr(video_model, "load", load)
     made = generate(three, shot(5), 1, "draft")
-    assert "GPU 2 of 3 could not help (The GPU is too small.): this was made without it." in made.notes
+    assert "GPU 2 of 3 could not take part (The GPU is too small.): this take was made without it." in made.notes
     assert made.settings["gpus"] == 2
     assert furthest(made, generate(on(1), shot(5), 1, "draft")) <= 1
     assert generate(three, shot(5), 1, "draft").settings["gpus"] == 3, "the next job asks it again"
@@ -174,7 +174,7 @@ def test_where_another_gpu_fails_midway_the_rest_go_on_from_the_last_kept_step(o
     made, told = watched(monkeypatch, fail), []
     got = generate(several, shot(20), 3, steps=12, progress=lambda stage, step, *_: told.append((stage, step)))
     assert furthest(got, expected) <= (0 if count == 2 else 1)
-    assert f"GPU 2 of {count} could not help (CUDA out of memory.): this was made without it." in got.notes
+    assert f"GPU 2 of {count} could not take part (CUDA out of memory.): this take was made without it." in got.notes
     sampling = [step for stage, step in told if stage == "Sampling"]
     assert sampling[:10] == [0, 1, 2, 3, 4, 5, 6, 7, 5, 6], "the eighth step failed, and the fifth was kept"
     assert 1 not in several._helpers
@@ -208,7 +208,10 @@ def test_a_gpu_that_fails_within_a_block_keeps_nobody_waiting(on, monkeypatch):
     assert failed == [2]
     assert furthest(got, expected) <= 1
     assert got.settings["gpus"] == 3
-    note = "GPU 3 of 4 could not help (CUDA error: an illegal memory access was encountered): this was made without it."
+    note = (
+        "GPU 3 of 4 could not take part (CUDA error: an illegal memory access was encountered): this take was made"
+        " without it."
+    )
     assert note in got.notes
 
 
@@ -224,5 +227,5 @@ def test_a_gpu_that_cannot_even_begin_is_left_out(on, monkeypatch):
     monkeypatch.setattr(video_model, "camera_latent", camera_latent)
     got = generate(on(3), shot(5), 3, "draft")
     assert furthest(got, generate(on(1), shot(5), 3, "draft")) <= 1
-    assert "GPU 2 of 3 could not help (CUDA out of memory.): this was made without it." in got.notes
+    assert "GPU 2 of 3 could not take part (CUDA out of memory.): this take was made without it." in got.notes
     assert got.settings["gpus"] == 2

@@ -344,7 +344,7 @@ def test_a_distilled_lora_changes_drafts_and_says_so(model, tree):
         changed = generate(model, shot(5), 0, "draft")
         assert not np.array_equal(plain.frames, changed.frames)
         notes = " ".join(changed.notes)
-        assert "fast.safetensors changes 1 layers; 1 of its tensors are no LoRA and were left out" in notes
+        assert "fast.safetensors changes 1 layers; 1 of its tensors are not part of a LoRA and were left out" in notes
         assert not any("fast" in note for note in generate(model, shot(5), 0, "final", steps=1).notes)
         save_file({name.replace("blocks.0", "blocks.7"): part for name, part in lora.items()}, place)
         with pytest.raises(InputError, match=r"does not fit Wan2\.1-I2V-14B \(layer blocks\.7\.self_attn\.q\)"):
@@ -397,8 +397,8 @@ def test_what_is_missing_is_said_in_one_sentence(model, tmp_path, monkeypatch):
         assert "needs an NVIDIA GPU" in SPEC.missing(True)
         monkeypatch.setattr(needs, "gpus", lambda: (8 * 10**9,))
         assert SPEC.missing(False) == ""
-        assert "a torch that can use the GPU" in SPEC.missing(True)
-        with pytest.raises(InputError, match="a torch that can use the GPU"):
+        assert "a build of torch that can use the GPU" in SPEC.missing(True)
+        with pytest.raises(InputError, match="a build of torch that can use the GPU"):
             generate(SPEC.make("cuda:1"), shot(5))
     monkeypatch.setenv("EX4D_MODELS", str(tmp_path))
     lacking = "missing (video model, text encoder, tokenizer, image encoder, VAE, EX-4D adapter)"
