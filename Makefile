@@ -22,12 +22,18 @@ BPY_PINS := constraints-blender$(if $(filter 3.13,$(BPY_VERSION)),-3.13).txt
 VENV := .venv
 BLENDER := .venv-bpy-$(BPY)
 READY := $(VENV)/.ready-$(VERSION)
+DOCS := .venv-docs
+DOCS_READY := $(DOCS)/.ready-$(VERSION)
+RELEASE := .venv-release
+RELEASE_READY := $(RELEASE)/.ready-$(VERSION)
+LOCK = $(RELEASE)/bin/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes -c constraints.txt --quiet \
+    --no-annotate --no-header
 WAN := .venv-wan
 WAN_READY := $(WAN)/.ready-$(VERSION)
 BLENDER_READY := $(BLENDER)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 
-.PHONY: demo test test-ex4d test-server test-wan test-blender test-cluster test-setup test-desktop test-matrix lint format sample extension pictures benchmark clean
+.PHONY: demo test test-ex4d test-server test-wan test-blender test-cluster test-setup test-desktop test-matrix test-packages test-clean lint format sample docs extension release lock sbom weight pictures benchmark clean
 
 demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist does it; results in out/demo (CLIP=my.mp4: another clip, in out/clip)
 	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir out/$(if $(CLIP),clip,demo) $(if $(CLIP),--clip "$(CLIP)")
@@ -84,6 +90,15 @@ sample: $(READY) $(BLENDER_READY)  ## render sample/ again (about ten minutes)
 extension: $(BLENDER_READY)  ## dist/ex4d-<version>.zip for Blender's Install from Disk
 	$(BLENDER)/bin/python scripts/build_extension.py
 
+docs: $(DOCS_READY)  ## the site, in build/site: every link is followed, and a page that is in no group of docs/index.md fails it
+	$(DOCS)/bin/python -m sphinx -W --keep-going -q -b html docs build/site
+	$(DOCS)/bin/python scripts/check_site.py build/site
+
+lock: $(RELEASE_READY)  ## locks/ again, after changes of pyproject.toml or constraints.txt
+	$(LOCK) --universal --extra backend --extra camera -o locks/server.txt
+	$(LOCK) --python-platform x86_64-manylinux_2_28 --extra backend --extra camera --extra depth --extra wan --extra cuda \
+	    -o locks/server-nvidia.txt
+
 benchmark: $(READY) $(BLENDER_READY)  ## the figures of docs/performance.md
 	$(VENV)/bin/python benchmarks/render.py
 	$(VENV)/bin/python benchmarks/transfer.py
@@ -92,12 +107,12 @@ benchmark: $(READY) $(BLENDER_READY)  ## the figures of docs/performance.md
 	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python benchmarks/live_coverage.py
 
 clean:
-	rm -rf .venv .venv-bpy-* build dist out
+	rm -rf .venv .venv-bpy-* .venv-docs .venv-release build dist out
 
 # An environment is made afresh for another Python or after a failure, and updated when its pins have changed.
 fresh = $(if $(wildcard $@),,--clear)
 
-$(READY) $(WAN_READY): pyproject.toml constraints.txt
+$(READY) $(WAN_READY) $(DOCS_READY) $(RELEASE_READY): pyproject.toml constraints.txt
 	$(if $(filter 3.11 3.13,$(VERSION)),,$(call no_python,Python 3.11 or 3.13,3.13,PYTHON))
 	$(PYTHON) -m venv $(fresh) $(@D)
 	@echo "Installing packages into $(@D), a few minutes"
@@ -106,6 +121,8 @@ $(READY) $(WAN_READY): pyproject.toml constraints.txt
 
 $(READY): EXTRAS := dev
 $(WAN_READY): EXTRAS := dev,wan,depthcrafter
+$(DOCS_READY): EXTRAS := docs
+$(RELEASE_READY): EXTRAS := release
 
 $(BLENDER_READY): pyproject.toml $(BPY_PINS)
 	$(call need,$(BPY_VERSION), for bpy $(BPY))
