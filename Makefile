@@ -42,7 +42,7 @@ test: lint  ## everything that CI checks; the library's tests and Blender's side
 	$(MAKE) --jobs=3 --output-sync=target test-server test-ex4d test-blender
 
 test-ex4d: $(READY)
-	$(VENV)/bin/python -m pytest tests --ignore tests/backend --ignore tests/blender --ignore tests/e2e -m "not gpu"
+	$(VENV)/bin/python -m pytest tests --ignore tests/backend --ignore tests/blender --ignore tests/e2e -m "not gpu and not packages"
 
 test-server: $(READY)
 	$(VENV)/bin/python -m pytest tests/backend -m "not gpu and not cluster"
@@ -59,6 +59,13 @@ test-blender: $(READY) $(BLENDER_READY)
 
 test-setup: $(BLENDER_READY)  ## Set Up Server as an artist presses it: about 1 GB of packages, a minute or more
 	$(BLENDER)/bin/python -m pytest tests/blender -m setup
+
+test-packages: $(RELEASE_READY)  ## after `make release`: that installs and works without a checkout, on both Pythons; some minutes
+	$(call need,3.11)$(call need,3.13)
+	EX4D_PYTHONS="$(PYTHON_311) $(PYTHON_313)" $(RELEASE)/bin/python -m pytest tests/packages/test_release.py
+
+test-clean: $(READY)  ## after `make release`: all of it on a Debian with nothing but Blender, by the commands of docs/install.md (root, debootstrap)
+	$(VENV)/bin/python tests/clean_machine.py dist/release
 
 test-desktop: extension  ## the first day with EX-4D, by mouse and keys in a window of 1280x800 (WINDOW=path of Blender, CLIP=my.mp4; needs Xvfb, xdotool, ImageMagick)
 	$(PIP) $(BLENDER)/bin/python -m pip install python-xlib==0.33
@@ -93,6 +100,23 @@ extension: $(BLENDER_READY)  ## dist/ex4d-<version>.zip for Blender's Install fr
 docs: $(DOCS_READY)  ## the site, in build/site: every link is followed, and a page that is in no group of docs/index.md fails it
 	$(DOCS)/bin/python -m sphinx -W --keep-going -q -b html docs build/site
 	$(DOCS)/bin/python scripts/check_site.py build/site
+
+release: $(BLENDER_READY) $(RELEASE_READY)  ## dist/release: wheel, sdist, extensions with their list, locks, licences (TORCH="--index-url ...": where PyTorch comes from)
+	rm -rf dist/release
+	$(RELEASE)/bin/python -m build --outdir dist/release
+	$(BLENDER)/bin/python scripts/build_extension.py dist/release/extensions
+	cp constraints.txt locks/server.txt locks/server-nvidia.txt dist/release
+	$(MAKE) sbom
+
+sbom: $(RELEASE_READY)  ## what Set Up Server installs for the CPU, in build/server, and its list of parts; fails on a licence that is not allowed
+	$(PYTHON) -m venv --clear build/server
+	$(PIP) build/server/bin/python -m pip install -c constraints.txt torch $(TORCH)
+	$(PIP) build/server/bin/python -m pip install -c constraints.txt "$(firstword $(wildcard dist/release/*.whl))[backend,camera,depth]"
+	$(RELEASE)/bin/python scripts/sbom.py build/server dist/release/ex4d-server.cdx.json
+
+weight:  ## what is downloaded, and what a server takes on disk, after `make release`
+	@du --apparent-size --block-size=kB $(sort $(wildcard dist/release/extensions/*.zip dist/release/*.whl dist/release/*.tar.gz))
+	@du --summarize --block-size=MB build/server
 
 lock: $(RELEASE_READY)  ## locks/ again, after changes of pyproject.toml or constraints.txt
 	$(LOCK) --universal --extra backend --extra camera -o locks/server.txt
