@@ -33,7 +33,7 @@ WAN_READY := $(WAN)/.ready-$(VERSION)
 BLENDER_READY := $(BLENDER)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 
-.PHONY: demo test test-ex4d test-server test-wan test-blender test-cluster test-setup test-desktop test-matrix test-packages test-clean lint format sample docs extension release lock sbom weight pictures benchmark clean
+.PHONY: demo test test-ex4d test-server test-wan test-blender test-cluster test-setup test-desktop test-matrix test-packages test-clean lint format sample docs extension release workflows lock sbom weight pictures benchmark clean
 
 demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist does it; results in out/demo (CLIP=my.mp4: another clip, in out/clip)
 	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir out/$(if $(CLIP),clip,demo) $(if $(CLIP),--clip "$(CLIP)")
@@ -117,6 +117,11 @@ sbom: $(RELEASE_READY)  ## what Set Up Server installs for the CPU, in build/ser
 weight:  ## what is downloaded, and what a server takes on disk, after `make release`
 	@du --apparent-size --block-size=kB $(sort $(wildcard dist/release/extensions/*.zip dist/release/*.whl dist/release/*.tar.gz))
 	@du --summarize --block-size=MB build/server
+
+workflows: $(RELEASE_READY)  ## whether what lies in .github is what GitHub reads
+	$(RELEASE)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(RELEASE)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+	$(RELEASE)/bin/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
 lock: $(RELEASE_READY)  ## locks/ again, after changes of pyproject.toml or constraints.txt
 	$(LOCK) --universal --extra backend --extra camera -o locks/server.txt

@@ -85,7 +85,8 @@ class Machine:
     def make(self, suite: str, source: str) -> None:
         """Install it, with this machine's way to the network."""
         included = f"--include={PACKAGES}"
-        command = ["debootstrap", "--variant=minbase", included, suite, str(self.root), source]
+        bootstrap = ["debootstrap", "--variant=minbase", included, suite, str(self.root), source]
+        command = ["unshare", "--mount", *bootstrap]  # what it mounts is gone when it ends in any way
         with (self.root.parent / "debootstrap.log").open("w") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log)
         files = ("/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")

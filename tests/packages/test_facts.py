@@ -85,3 +85,21 @@ def test_a_library_that_nobody_knows_is_told(tmp_path):
     assert "no licence is known" in sbom.not_allowed(odd)
     assert (known["name"], sbom.not_allowed(known)) == ("libx264", "")
     assert sbom.not_allowed({"name": "libx266", "licenses": sbom.licence("GPL-2.0-or-later")})
+
+
+def workflows() -> dict[str, str]:
+    return {file.name: file.read_text() for file in sorted((REPO / ".github" / "workflows").glob("*.yml"))}
+
+
+def test_the_workflows_make_what_there_is_to_make():
+    targets = set(re.findall(r"^([a-z][\w-]*):", (REPO / "Makefile").read_text(), re.MULTILINE))
+    lines = [line for text in workflows().values() for line in re.findall(r"\brun: make ([^\n]+)", text)]
+    made = {word for line in lines for word in line.split() if re.fullmatch(r"[a-z][a-z\d-]*", word)}
+    assert made <= targets
+    assert {"lint", "test-ex4d", "test-server", "test-blender", "docs", "release", "test-packages", "weight"} <= made
+
+
+def test_the_workflows_have_the_blenders_and_pythons_of_the_makefile():
+    listed = re.search(r"for version in ([\d. ]+);", (REPO / "Makefile").read_text())[1].split()
+    assert re.findall(r"bpy: ([\d.]+)", workflows()["test.yml"]) == listed
+    assert 'python: ["3.11", "3.13"]' in workflows()["test.yml"]

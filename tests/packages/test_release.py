@@ -116,7 +116,10 @@ def test_every_file_of_the_lock_is_what_its_hash_says(python, tmp_path):
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_the_extension_has_the_wheels_of_its_platform_alone(platform, version):
     file = built(f"extensions/ex4d-{version}-{platform}.zip")
-    assert file.stat().st_size < MEGABYTES * 10**6
+    size = file.stat().st_size / 10**6
+    assert size < MEGABYTES
+    told = re.search(rf"extension, `{platform}` \| ([\d.]+) MB", (REPO / "docs" / "install.md").read_text())
+    assert float(told[1]) == pytest.approx(size, rel=0.1)
     with zipfile.ZipFile(file) as archive:
         about = tomllib.loads(archive.read("blender_manifest.toml").decode())
         there = {name for name in archive.namelist() if name.endswith(".whl")}
