@@ -23,7 +23,7 @@ REPO = Path(__file__).resolve().parents[1]
 PAGE = REPO / "docs" / "install.md"
 PLACE = "/srv/ex4d"
 """Where the page has the release."""
-PACKAGES = "blender,python3-venv,ca-certificates,python3-numpy,python3-requests,python3-zstandard,python3-cattr"
+PACKAGES = "blender python3-venv ca-certificates python3-numpy python3-requests python3-zstandard python3-cattr"
 """Debian's Blender, with what its scripts import and its package does not bring, and a Python for the server."""
 LATER = "99.0.0"
 
@@ -77,24 +77,34 @@ def mirror() -> str:
 
 
 class Machine:
-    """A Debian in a folder."""
+    """A Debian: a folder that is only read, and one above it with all that is written.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Attributes:
+        base: the Debian.
+        files: what has been written.
+    """
+
+    def __init__(self, base: Path, files: Path) -> None:
+        self.base, self.files = base, files
+        for folder in (base, files, files.with_name("work"), files.with_name("root")):
+            folder.mkdir(exist_ok=True)
 
     def make(self, suite: str, source: str) -> None:
-        """Install it, with this machine's way to the network."""
-        included = f"--include={PACKAGES}"
-        bootstrap = ["debootstrap", "--variant=minbase", included, suite, str(self.root), source]
-        command = ["unshare", "--mount", *bootstrap]  # what it mounts is gone when it ends in any way
-        with (self.root.parent / "debootstrap.log").open("w") as log:
-            subprocess.run(command, check=True, stdout=log, stderr=log)
-        files = ("/etc/resolv.conf", "/etc/hosts", "/etc/pip.conf", "/etc/ssl/certs/ca-certificates.crt")
-        folders = ("/etc/xdg/pip",)
-        for file in filter(os.path.isfile, files):
-            shutil.copy(file, self.root / file[1:])
-        for folder in filter(os.path.isdir, folders):
-            shutil.copytree(folder, self.root / folder[1:])
+        """Install Debian and Blender where they are not there yet, with this machine's way to the network."""
+        if not (self.base / "usr/bin/apt-get").exists():
+            # What debootstrap mounts is gone when it ends in any way.
+            bootstrap = ["unshare", "--mount", "debootstrap", "--variant=minbase", suite, str(self.base), source]
+            with self.files.with_name("debootstrap.log").open("w") as log:
+                subprocess.run(bootstrap, check=True, stdout=log, stderr=log)
+        for file in filter(os.path.isfile, ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt")):
+            (self.files / file[1:]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, self.files / file[1:])
+        for folder in filter(os.path.isdir, ("/etc/xdg/pip", "/etc/apt/apt.conf.d")):
+            shutil.copytree(folder, self.files / folder[1:])
+        (self.files / PLACE[1:]).mkdir(parents=True, exist_ok=True)
+        if not (self.base / "usr/bin/blender").exists():
+            install = "DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends"
+            self.run(f"apt-get update\n{install} {PACKAGES}")
 
     def run(self, script: str, alone: bool = False) -> str:
         """Run a shell script there, in the release's folder; `alone` lets it reach nothing but itself.
@@ -104,7 +114,9 @@ class Machine:
         """
         kept = ("http_proxy", "https_proxy", "no_proxy", *(name for name in os.environ if name.startswith("PIP_")))
         settings = [f"{name}={os.environ[name]}" for name in kept if name in os.environ]
-        mounts = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev"'
+        layers = f"lowerdir={self.base},upperdir={self.files},workdir={self.files.with_name('work')}"
+        mounts = f'mount -t overlay overlay -o {layers} "$0" && mount -t proc proc "$0/proc"'
+        mounts += ' && mount --rbind /dev "$0/dev"'
         shown = [folder for folder in ("/opt",) if os.path.isdir(folder) and "PIP_FIND_LINKS" in os.environ]
         for folder in shown:  # wheels on this machine's disk
             mounts += f' && mkdir -p "$0{folder}" && mount --bind {folder} "$0{folder}"'
@@ -112,7 +124,17 @@ class Machine:
         about = "PATH=/usr/bin:/bin:/usr/sbin HOME=/root LANG=C.UTF-8"
         inner = f'{mounts} && {up}exec chroot "$0" /usr/bin/env -i {about} "$@"'
         spaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", *(["--net"] if alone else [])]
-        command = [*spaces, "sh", "-c", inner, str(self.root), *settings, "sh", "-ec", f"cd {PLACE}\n{script}"]
+        command = [
+            *spaces,
+            "sh",
+            "-c",
+            inner,
+            str(self.files.with_name("root")),
+            *settings,
+            "sh",
+            "-ec",
+            f"cd {PLACE}\n{script}",
+        ]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1500)
         said = "\n".join(
             line for line in done.stdout.splitlines() if not line.startswith(("PROGRESS", "WARNING: Location"))
@@ -141,19 +163,19 @@ def publish_later(extensions: Path) -> None:
     (extensions / "index.json").write_text(json.dumps(listing), encoding="utf-8")
 
 
-def main(release: Path, suite: str, source: str) -> None:
+def main(release: Path, suite: str, source: str, base: Path | None) -> None:
     """All of it."""
     ((add, sync, install, update),) = blocks("In Blender")
     server, _hashed, (generate,), _torch = blocks("A server, or Python")
     *set_up, serve = server
     with tempfile.TemporaryDirectory(prefix="ex4d-clean-") as folder:
-        machine = Machine(Path(folder) / "root")
+        machine = Machine(base or Path(folder) / "base", Path(folder) / "files")
         print(f"Debian {suite}, with Blender", flush=True)
         machine.make(suite, source)
-        place = machine.root / PLACE[1:]
-        shutil.copytree(release, place)
-        (machine.root / "srv/shot").mkdir()
-        for where in (place, machine.root / "srv/shot"):
+        place = machine.files / PLACE[1:]
+        shutil.copytree(release, place, dirs_exist_ok=True)
+        (machine.files / "srv/shot").mkdir()
+        for where in (place, machine.files / "srv/shot"):
             for name in ("clip.mp4", "clip.depth.npz"):
                 shutil.copy(REPO / "sample" / name, where)
         print("The server, from", *set_up, sep="\n    ", flush=True)
@@ -164,11 +186,11 @@ def main(release: Path, suite: str, source: str) -> None:
         print("A take by the command line, from", generate, sep="\n    ", flush=True)
         machine.run(generate, alone=True)
         print("A take in Blender, with", serve, sep="\n    ", flush=True)
-        (machine.root / "srv/take.py").write_text(IN_BLENDER, encoding="utf-8")
+        (machine.files / "srv/take.py").write_text(IN_BLENDER, encoding="utf-8")
         blender = "blender --background --python-exit-code 1 --python /srv/take.py"
         said = machine.run(f"{serve} > /srv/serve.log 2>&1 &\nsleep 5\n{blender}", alone=True)
         assert "take made" in said, said
-        (machine.root / "srv/look.py").write_text(LOOK, encoding="utf-8")
+        (machine.files / "srv/look.py").write_text(LOOK, encoding="utf-8")
         print(machine.run(f"ex4d-server/bin/python /srv/look.py {PLACE}/out.take /srv/shot/ex4d/*/takes/take_001"))
         publish_later(place / "extensions")
         machine.run(f"{sync}\n{update}")
@@ -183,5 +205,6 @@ if __name__ == "__main__":
     parser.add_argument("release", type=Path)
     parser.add_argument("--suite", default="trixie", help="of Debian")
     parser.add_argument("--mirror", default="", help="of Debian; that of this machine's apt where it is one")
+    parser.add_argument("--base", type=Path, help="a folder with such a Debian, which stays as it is")
     asked = parser.parse_args()
-    main(asked.release.resolve(), asked.suite, asked.mirror or mirror())
+    main(asked.release.resolve(), asked.suite, asked.mirror or mirror(), asked.base)
