@@ -179,7 +179,7 @@ def main(release: Path, suite: str, source: str, base: Path | None) -> None:
             for name in ("clip.mp4", "clip.depth.npz"):
                 shutil.copy(REPO / "sample" / name, where)
         print("The server, from", *set_up, sep="\n    ", flush=True)
-        print(machine.run("\n".join(set_up)).splitlines()[0])
+        print(re.search(r"(?m)^ex4d .*$", machine.run("\n".join(set_up)))[0])
         print("The extension, from", add, sync, install, sep="\n    ", flush=True)
         said = machine.run("\n".join((add, sync, install)))
         assert 'Installed "ex4d"' in said, said
