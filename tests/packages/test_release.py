@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -153,3 +154,10 @@ def test_the_list_of_parts_names_what_wheels_carry_and_nothing_that_is_not_allow
     assert {"ex4d", "numpy", "av", "libx264", "libx265", "libscipy_openblas", "SuiteSparseQR", "libsodium"} <= names
     told = (REPO / "docs" / "licences.md").read_text(encoding="utf-8")
     assert [name for name in sbom.KNOWN["exceptions"] if name not in told] == []
+
+
+def test_the_sdist_has_code_and_no_tests_or_pictures():
+    with tarfile.open(built("*.tar.gz")) as archive:
+        tops = {name.split("/")[1] for name in archive.getnames() if "/" in name}
+    assert {"ex4d", "backend", "LICENSE", "locks"} <= tops
+    assert tops.isdisjoint({"tests", "sample", "docs", "blender_addon", ".github"})
