@@ -22,12 +22,18 @@ BPY_PINS := constraints-blender$(if $(filter 3.13,$(BPY_VERSION)),-3.13).txt
 VENV := .venv
 BLENDER := .venv-bpy-$(BPY)
 READY := $(VENV)/.ready-$(VERSION)
+DOCS := .venv-docs
+DOCS_READY := $(DOCS)/.ready-$(VERSION)
+RELEASE := .venv-release
+RELEASE_READY := $(RELEASE)/.ready-$(VERSION)
+LOCK = $(RELEASE)/bin/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes -c constraints.txt --quiet \
+    --no-annotate --no-header
 WAN := .venv-wan
 WAN_READY := $(WAN)/.ready-$(VERSION)
 BLENDER_READY := $(BLENDER)/.ready
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 
-.PHONY: demo test test-ex4d test-server test-wan test-blender test-cluster test-setup test-desktop test-matrix lint format sample extension pictures benchmark clean
+.PHONY: demo test test-ex4d test-server test-wan test-blender test-cluster test-setup test-desktop test-matrix test-packages test-clean lint format sample docs extension release workflows lock sbom weight pictures benchmark clean
 
 demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist does it; results in out/demo (CLIP=my.mp4: another clip, in out/clip)
 	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir out/$(if $(CLIP),clip,demo) $(if $(CLIP),--clip "$(CLIP)")
@@ -36,7 +42,7 @@ test: lint  ## everything that CI checks; the library's tests and Blender's side
 	$(MAKE) --jobs=3 --output-sync=target test-server test-ex4d test-blender
 
 test-ex4d: $(READY)
-	$(VENV)/bin/python -m pytest tests --ignore tests/backend --ignore tests/blender --ignore tests/e2e -m "not gpu"
+	$(VENV)/bin/python -m pytest tests --ignore tests/backend --ignore tests/blender --ignore tests/e2e -m "not gpu and not packages"
 
 test-server: $(READY)
 	$(VENV)/bin/python -m pytest tests/backend -m "not gpu and not cluster"
@@ -53,6 +59,13 @@ test-blender: $(READY) $(BLENDER_READY)
 
 test-setup: $(BLENDER_READY)  ## Set Up Server as an artist presses it: about 1 GB of packages, a minute or more
 	$(BLENDER)/bin/python -m pytest tests/blender -m setup
+
+test-packages: $(RELEASE_READY)  ## after `make release`: that installs and works without a checkout, on both Pythons; some minutes
+	$(call need,3.11)$(call need,3.13)
+	EX4D_PYTHONS="$(PYTHON_311) $(PYTHON_313)" $(RELEASE)/bin/python -m pytest tests/packages/test_release.py
+
+test-clean: $(READY)  ## after `make release`: all of it on a Debian with nothing but Blender, by the commands of docs/install.md (root, debootstrap)
+	$(VENV)/bin/python tests/clean_machine.py dist/release
 
 test-desktop: extension  ## the first day with EX-4D, by mouse and keys in a window of 1280x800 (WINDOW=path of Blender, CLIP=my.mp4; needs Xvfb, xdotool, ImageMagick)
 	$(PIP) $(BLENDER)/bin/python -m pip install python-xlib==0.33
@@ -85,6 +98,37 @@ sample: $(READY) $(BLENDER_READY)  ## render sample/ again (about ten minutes)
 extension: $(BLENDER_READY)  ## dist/ex4d-<version>.zip for Blender's Install from Disk
 	$(BLENDER)/bin/python scripts/build_extension.py
 
+docs: $(DOCS_READY)  ## the site, in build/site: every link is followed, and a page that is in no group of docs/index.md fails it
+	$(DOCS)/bin/python -m sphinx -W --keep-going -q -b html docs build/site
+	$(DOCS)/bin/python scripts/check_site.py build/site
+
+release: $(BLENDER_READY) $(RELEASE_READY)  ## dist/release: wheel, sdist, extensions with their list, locks, licences (TORCH="--index-url ...": where PyTorch comes from)
+	rm -rf dist/release
+	$(RELEASE)/bin/python -m build --outdir dist/release
+	$(BLENDER)/bin/python scripts/build_extension.py dist/release/extensions
+	cp constraints.txt locks/server.txt locks/server-nvidia.txt dist/release
+	$(MAKE) sbom
+
+sbom: $(RELEASE_READY)  ## what Set Up Server installs for the CPU, in build/server, and its list of parts; fails on a licence that is not allowed
+	$(PYTHON) -m venv --clear build/server
+	$(PIP) build/server/bin/python -m pip install -c constraints.txt torch $(TORCH)
+	$(PIP) build/server/bin/python -m pip install -c constraints.txt "$(firstword $(wildcard dist/release/*.whl))[backend,camera,depth]"
+	$(RELEASE)/bin/python scripts/sbom.py build/server dist/release/ex4d-server.cdx.json
+
+weight:  ## what is downloaded, and what a server takes on disk, after `make release`
+	@du --apparent-size --block-size=kB $(sort $(wildcard dist/release/extensions/*.zip dist/release/*.whl dist/release/*.tar.gz))
+	@du --summarize --block-size=MB build/server
+
+workflows: $(RELEASE_READY)  ## whether what lies in .github is what GitHub reads
+	$(RELEASE)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(RELEASE)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+	$(RELEASE)/bin/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+
+lock: $(RELEASE_READY)  ## locks/ again, after changes of pyproject.toml or constraints.txt
+	$(LOCK) --universal --extra backend --extra camera -o locks/server.txt
+	$(LOCK) --python-platform x86_64-manylinux_2_28 --extra backend --extra camera --extra depth --extra wan --extra cuda \
+	    -o locks/server-nvidia.txt
+
 benchmark: $(READY) $(BLENDER_READY)  ## the figures of docs/performance.md
 	$(VENV)/bin/python benchmarks/render.py
 	$(VENV)/bin/python benchmarks/transfer.py
@@ -93,12 +137,12 @@ benchmark: $(READY) $(BLENDER_READY)  ## the figures of docs/performance.md
 	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python benchmarks/live_coverage.py
 
 clean:
-	rm -rf .venv .venv-bpy-* build dist out
+	rm -rf .venv .venv-bpy-* .venv-docs .venv-release build dist out
 
 # An environment is made afresh for another Python or after a failure, and updated when its pins have changed.
 fresh = $(if $(wildcard $@),,--clear)
 
-$(READY) $(WAN_READY): pyproject.toml constraints.txt
+$(READY) $(WAN_READY) $(DOCS_READY) $(RELEASE_READY): pyproject.toml constraints.txt
 	$(if $(filter 3.11 3.13,$(VERSION)),,$(call no_python,Python 3.11 or 3.13,3.13,PYTHON))
 	$(PYTHON) -m venv $(fresh) $(@D)
 	@echo "Installing packages into $(@D), a few minutes"
@@ -107,6 +151,8 @@ $(READY) $(WAN_READY): pyproject.toml constraints.txt
 
 $(READY): EXTRAS := dev
 $(WAN_READY): EXTRAS := dev,wan,depthcrafter,train
+$(DOCS_READY): EXTRAS := docs
+$(RELEASE_READY): EXTRAS := release
 
 $(BLENDER_READY): pyproject.toml $(BPY_PINS)
 	$(call need,$(BPY_VERSION), for bpy $(BPY))

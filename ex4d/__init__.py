@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ex4d.api import Rendering, generate_video, open_clip, reconstruct, render_path
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["Rendering", "__version__", "generate_video", "open_clip", "reconstruct", "render_path"]
 

@@ -34,7 +34,7 @@ def is_set_up_by_blender(prefix: Path = Path(sys.prefix)) -> bool:
 def extra_to_install(extra: str) -> str:
     """How to get an extra of ex4d, as a part of a sentence: by the button, or by pip, as this environment was made."""
     if not is_set_up_by_blender():
-        return f"pip install -c constraints.txt '.[{extra}]' in a checkout"
+        return f"pip install 'ex4d[{extra}]'"
     return _NOT_BROUGHT.get(extra) or _REPAIR.get(extra, _USUAL_REPAIR)
 
 

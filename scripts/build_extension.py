@@ -2,6 +2,9 @@
 
 Run it with a Python that has `bpy`, whose own tool builds and checks the zip:
     .venv-bpy-4.5.15/bin/python scripts/build_extension.py
+
+With a folder as argument, that gets a zip for each platform, which has the wheels of that platform alone, and the
+`index.json` that Blender's Get Extensions reads.
 """
 
 import ast
@@ -49,19 +52,31 @@ packages = ["ex4d"]
 """
 
 
-def main() -> None:
-    """Stage, build, check; print where the zip is."""
+def main(repository: Path | None) -> None:
+    """Stage, build, check; print where the zips are."""
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder) / "stage"
         shutil.copytree(REPO / "blender_addon", stage, ignore=shutil.ignore_patterns("__pycache__"))
         collect_wheels(stage / "wheels")
         collect_server(stage / "server")
         write_manifest(stage)
-        target = REPO / "dist" / f"ex4d-{version()}.zip"
-        target.parent.mkdir(exist_ok=True)
-        run(blender_tool(), "build", "--source-dir", stage, "--output-filepath", target)
-        run(blender_tool(), "validate", target)
-    print(target)
+        if repository:
+            built = build_each(stage, repository)
+        else:
+            built = [REPO / "dist" / f"ex4d-{version()}.zip"]
+            built[0].parent.mkdir(exist_ok=True)
+            run(blender_tool(), "build", "--source-dir", stage, "--output-filepath", built[0])
+        for target in built:
+            run(blender_tool(), "validate", target)
+    print(*built, sep="\n")
+
+
+def build_each(stage: Path, repository: Path) -> list[Path]:
+    """A zip for each platform, and the list of them; earlier versions in the folder stay in it."""
+    repository.mkdir(parents=True, exist_ok=True)
+    run(blender_tool(), "build", "--source-dir", stage, "--split-platforms", "--output-dir", repository)
+    run(blender_tool(), "server-generate", "--repo-dir", repository)
+    return sorted(repository.glob(f"ex4d-{version()}-*.zip"))
 
 
 def version() -> str:
@@ -133,4 +148,4 @@ def run(*words: str | Path) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]).resolve() if sys.argv[1:] else None)

@@ -43,7 +43,7 @@ def test_what_the_button_does_not_bring_is_not_promised_by_it(set_up_by_blender,
 
 
 def test_who_has_a_command_line_is_told_of_pip_and_not_of_a_button():
-    assert Package("torch", "depth").install == "pip install -c constraints.txt '.[depth]' in a checkout"
+    assert Package("torch", "depth").install == "pip install 'ex4d[depth]'"
     assert Package("odd").install == "pip install odd"
     assert "`ex4d models`" in models_to_get()
 

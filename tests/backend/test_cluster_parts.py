@@ -52,9 +52,7 @@ def test_where_nothing_listens_it_is_said_at_once(tmp_path, monkeypatch):
 
 def test_without_ray_it_is_said_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr("ex4d.extras.find_spec", lambda name: None)
-    with pytest.raises(
-        InputError, match=r"Ray, which is not installed here: pip install -c constraints\.txt '\.\[cluster\]'"
-    ):
+    with pytest.raises(InputError, match=r"Ray, which is not installed here: pip install 'ex4d\[cluster\]'"):
         Cluster("127.0.0.1:6379", tmp_path, "nothing:here")
 
 

@@ -81,7 +81,7 @@ def test_without_models_the_sentence_says_what_is_missing():
     assert missing("file") == missing("plane") == ""
     for name in ("video-depth-anything", "moge", "depthcrafter"):
         assert missing(name).endswith(".")
-        assert "pip install -c constraints.txt '.[" in missing(name) or "`ex4d models`" in missing(name)
+        assert "pip install 'ex4d[" in missing(name) or "`ex4d models`" in missing(name)
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,7 @@ def test_without_models_the_sentence_says_what_is_missing():
 )
 def test_a_missing_package_is_named_with_the_extra_that_brings_it(monkeypatch, name, package, extra):
     monkeypatch.setattr(extras, "find_spec", lambda asked: None if asked == package else True)
-    assert f"needs the Python package {package}: pip install -c constraints.txt '.[{extra}]' in a checkout" in missing(
-        name
-    )
+    assert f"needs the Python package {package}: pip install 'ex4d[{extra}]'" in missing(name)
 
 
 def test_a_damaged_model_file_counts_as_missing(tmp_path, monkeypatch):

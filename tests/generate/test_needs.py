@@ -62,8 +62,7 @@ def test_a_gpu_that_is_too_small_is_told_without_torch(monkeypatch):
 def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     assert needs.missing("Model", (), 6.0, False) == (
-        "Model needs the Python package torch, which is not installed: pip install -c constraints.txt '.[wan]' in a"
-        " checkout."
+        "Model needs the Python package torch, which is not installed: pip install 'ex4d[wan]'."
     )
 
 

@@ -214,9 +214,7 @@ def test_a_deep_look_reads_torch_files_and_runs_the_parts_own_check(tmp_path):
     assert store.state(part, tmp_path, deep=True) == "model.pth is odd."
 
 
-@pytest.mark.parametrize(
-    ("extra", "said"), [("depth", r"pip install -c constraints.txt '\.\[depth\]'"), ("", "pip install hugging")]
-)
+@pytest.mark.parametrize(("extra", "said"), [("depth", r"pip install 'ex4d\[depth\]'"), ("", "pip install hugging")])
 def test_a_missing_hub_client_is_named_with_the_extra_that_brings_it(tmp_path, monkeypatch, extra, said):
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=f"needs the Python package huggingface_hub: {said}.*, or place https://"):
