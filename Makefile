@@ -46,7 +46,7 @@ test-cluster: $(READY)  ## workers on a true Ray cluster of two nodes, both on t
 	$(VENV)/bin/python -m pytest tests/backend/test_cluster.py
 
 test-wan: $(WAN_READY)  ## generator and depth models with tiny weights on the CPU; on Linux torch brings 3 GB of CUDA unless pip finds a CPU wheel
-	$(WAN)/bin/python -m pytest tests/generate tests/depth tests/source_camera tests/weights tests/backend/test_fetching.py -m "(wan or depth) and not gpu"
+	$(WAN)/bin/python -m pytest tests/generate tests/depth tests/source_camera tests/weights tests/backend/test_fetching.py tests/metrics -m "(wan or depth) and not gpu"
 
 test-blender: $(READY) $(BLENDER_READY)
 	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not gpu and not setup"
@@ -105,7 +105,7 @@ $(READY) $(WAN_READY): pyproject.toml constraints.txt
 	touch $@
 
 $(READY): EXTRAS := dev
-$(WAN_READY): EXTRAS := dev,wan,depthcrafter
+$(WAN_READY): EXTRAS := dev,wan,depthcrafter,evaluate-models
 
 $(BLENDER_READY): pyproject.toml $(BPY_PINS)
 	$(call need,$(BPY_VERSION), for bpy $(BPY))

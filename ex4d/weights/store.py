@@ -48,6 +48,8 @@ class Part:
             is in it.
         check: raises InputError where the first file is not what it should be; needs torch, and imports it itself.
         elsewhere: folders of other repositories that have the same files by the same names, see `places`.
+        address: of the folder that has the files where that is not on the hub; then `hub` is empty.
+        is_program: the file is TorchScript, which is kept as it came.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Part:
     convert: Callable[[Path], Path] | None = None
     check: Callable[[Path], object] | None = None
     elsewhere: tuple[str, ...] = ()
+    address: str = ""
+    is_program: bool = False
 
     @property
     def folder(self) -> str:
@@ -307,7 +311,7 @@ def _fetched(part: Part, file: str, digest: str, root: Path, progress: Progress)
         partial.unlink()
         raise InputError(f"{file} came from {part.hub} with other bytes than were published: try again later.")
     partial.replace(path)
-    if path.suffix in PICKLES:
+    if path.suffix in PICKLES and not part.is_program:
         torch = Package("torch", part.extra)
         if not torch.is_there:
             raise InputError(f"{path} is there, but only torch can read it: {torch.install}.")
@@ -339,6 +343,8 @@ def _download(part: Part, file: str, root: Path, partial: Path, progress: Progre
     from huggingface_hub.utils import build_hf_headers
 
     by_hand = _by_hand(part, root, [file])
+    if part.address:
+        raise InputError(f"{part.name} is not on the hub that models are fetched from: {by_hand}.")
     if _is_offline():
         raise InputError(f"{part.name} cannot be fetched, as downloads are turned off on this machine: {by_hand}.")
     try:
@@ -378,7 +384,7 @@ def _is_offline() -> bool:
 
 def addresses(part: Part, root: Path, files: Sequence[str]) -> list[tuple[str, Path]]:
     """Where each of these files of a part is published, and the path that it belongs at."""
-    address = f"https://huggingface.co/{part.hub}/resolve/{part.revision or 'main'}/"
+    address = part.address or f"https://huggingface.co/{part.hub}/resolve/{part.revision or 'main'}/"
     return [(f"{address}{part.inside(file)}", root / file) for file in files]
 
 

@@ -1,0 +1,44 @@
+"""Files of the networks that some measures need. They are kept by `ex4d.weights.store`; none comes with a package."""
+
+from ex4d.extras import Package
+from ex4d.weights.store import Part
+
+ALEXNET = Part(
+    name="AlexNet of torchvision, for LPIPS",
+    files=("metrics/alexnet-owt-7be5be79.pth",),
+    gigabytes=0.24,
+    licence="BSD-3-Clause",
+    hub="",
+    address="https://download.pytorch.org/models/",
+    extra="evaluate-models",
+)
+"""The name holds the first digits of its sha256, as torchvision's names do."""
+
+INCEPTION = Part(
+    name="Inception of torch-fidelity, for FID and KID",
+    files=("metrics/weights-inception-2015-12-05-6726825d.pth",),
+    gigabytes=0.1,
+    licence="Apache-2.0",
+    hub="",
+    address="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/",
+    extra="evaluate-models",
+)
+"""What torch-fidelity 0.4.0 itself downloads (feature_extractor_inceptionv3.py)."""
+
+I3D = Part(
+    name="I3D of StyleGAN-V, for FVD",
+    files=("FVD-I3D-torchscript/i3d_torchscript.pt",),
+    gigabytes=0.05,
+    licence="not stated",
+    hub="flateon/FVD-I3D-torchscript",
+    extra="evaluate-models",
+    is_program=True,
+)
+"""A TorchScript program; no publisher states its commit or its licence, so neither is pinned here."""
+
+PARTS = (ALEXNET, INCEPTION, I3D)
+
+TORCH = Package("torch", "evaluate-models")
+TORCHVISION = Package("torchvision", "evaluate-models")
+FIDELITY = Package("torch_fidelity", "evaluate-models")
+LPIPS = Package("lpips", "evaluate-models")
