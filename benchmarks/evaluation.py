@@ -30,7 +30,7 @@ from ex4d.synthetic import depth_errors
 from ex4d.synthetic.footage import Recording
 
 DATASET = "rendered scenes"
-METRICS = frozenset({"psnr", "ssim", "warp", "flicker"})
+METRICS = frozenset({"psnr", "warp", "flicker"})
 CAMERA_OF, CAMERA_RANGE = "true depth, after", "small"
 """The results whose camera is looked for: elsewhere a preview invents too much to be followed."""
 
@@ -128,7 +128,9 @@ def page(docs: Path, text: str) -> None:
 
 
 def main(
-    out: Annotated[Path, typer.Option("--out", help="Folder for scenes, results and figures.")] = Path("out/evaluation"),
+    out: Annotated[Path, typer.Option("--out", help="Folder for scenes, results and figures.")] = Path(
+        "out/evaluation"
+    ),
     docs: Annotated[Path | None, typer.Option("--docs", help="Folder of the docs, to be brought up to date.")] = None,
     frames: Annotated[int, typer.Option("--frames", help="Of each shot.")] = 25,
     width: Annotated[int, typer.Option("--width", help="In pixels.")] = 256,

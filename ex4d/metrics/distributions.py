@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.errors import InputError
-from ex4d.metrics.model_files import FIDELITY, TORCH
+from ex4d.torchvision_for_cpu import import_torchvision
 
 Features = NDArray[np.float64]
 """(n, d), a row for each picture or video."""
@@ -21,20 +21,13 @@ FEWEST = 2
 """A covariance needs two rows."""
 
 
-def packages_missing() -> str:
-    """What is not installed, as a sentence; "" where all is."""
-    for package in (TORCH, FIDELITY):
-        if not package.is_there:
-            return f"FID, KID and FVD need the Python package {package.name}: {package.install}."
-    return ""
-
-
 def frechet(made: Features, real: Features) -> float:
     """The Fréchet distance of two sets of features, as Gaussians: FID or FVD, by what they are features of.
 
     Raises:
         InputError: a set has fewer than two rows.
     """
+    import_torchvision()
     from torch_fidelity import metric_fid
 
     _check(made, real)
@@ -48,6 +41,7 @@ def kernel(made: Features, real: Features, seed: int = 2020) -> tuple[float, flo
     Raises:
         InputError: a set has fewer than two rows.
     """
+    import_torchvision()
     from torch_fidelity import metric_kid
 
     _check(made, real)

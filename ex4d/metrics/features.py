@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ex4d.errors import InputError
 from ex4d.metrics import model_files
 from ex4d.metrics.distributions import Features
+from ex4d.torchvision_for_cpu import import_torchvision
 from ex4d.weights import store
 from ex4d.weights.lacking import lacking
 
@@ -38,13 +39,12 @@ class Inception:
 
     def __init__(self, device: str = "cpu", file: Path | None = None) -> None:
         """Load it, from the store unless a file is named."""
+        import_torchvision()
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-        from ex4d.weights.tensors import read_tensors
 
         part = model_files.INCEPTION
         weights = file or store.places(part, store.folder())[0]
-        read_tensors(weights, part.name)  # whole, and nothing but tensors
+        model_files.read_weights(weights, part)  # torch-fidelity reads them once more, and says less of what is wrong
         self._device = device
         self._net: Any = FeatureExtractorInceptionV3(
             "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)

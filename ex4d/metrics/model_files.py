@@ -1,6 +1,11 @@
 """Files of the networks that some measures need. They are kept by `ex4d.weights.store`; none comes with a package."""
 
+from pathlib import Path
+from typing import Any
+
 from ex4d.extras import Package
+from ex4d.storage.atomic import check_there
+from ex4d.weights.headers import readable
 from ex4d.weights.store import Part
 
 ALEXNET = Part(
@@ -11,6 +16,7 @@ ALEXNET = Part(
     hub="",
     address="https://download.pytorch.org/models/",
     extra="evaluate-models",
+    may_be_old=True,
 )
 """The name holds the first digits of its sha256, as torchvision's names do."""
 
@@ -22,6 +28,7 @@ INCEPTION = Part(
     hub="",
     address="https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/",
     extra="evaluate-models",
+    may_be_old=True,
 )
 """What torch-fidelity 0.4.0 itself downloads (feature_extractor_inceptionv3.py)."""
 
@@ -42,3 +49,19 @@ TORCH = Package("torch", "evaluate-models")
 TORCHVISION = Package("torchvision", "evaluate-models")
 FIDELITY = Package("torch_fidelity", "evaluate-models")
 LPIPS = Package("lpips", "evaluate-models")
+
+
+def read_weights(file: Path, part: Part) -> dict[str, Any]:
+    """The tensors of a torch file of any age, by name; nothing else is unpickled.
+
+    Raises:
+        InputError: missing, damaged, or something else than tensors is in it.
+    """
+    import torch
+
+    file = check_there(file, part.name)
+    with readable(file, part.name):
+        tensors = torch.load(file, map_location="cpu", weights_only=True)
+        if not isinstance(tensors, dict) or not all(isinstance(each, torch.Tensor) for each in tensors.values()):
+            raise ValueError("it holds something else than tensors by name")
+        return dict(tensors)

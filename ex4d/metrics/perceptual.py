@@ -4,6 +4,7 @@ A distance for each pixel (`spatial`), as DyCheck takes it, so that parts of a p
 over all pixels is LPIPS but for the upsampling of its layers.
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.metrics import model_files
+from ex4d.torchvision_for_cpu import import_torchvision
 from ex4d.weights import store
 from ex4d.weights.lacking import lacking
 
@@ -30,15 +32,16 @@ class Lpips:
 
     def __init__(self, device: str = "cpu", file: Path | None = None) -> None:
         """Load it, from the store unless a file is named."""
+        import_torchvision()
         import lpips
         import torch
 
-        from ex4d.weights.tensors import read_tensors
-
         part = model_files.ALEXNET
-        weights = read_tensors(file or store.places(part, store.folder())[0], part.name)
+        weights = model_files.read_weights(file or store.places(part, store.folder())[0], part)
         self._device = torch.device(device)
-        self._net: Any = lpips.LPIPS(net="alex", spatial=True, pnet_rand=True, verbose=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it calls torchvision by names of old
+            self._net: Any = lpips.LPIPS(net="alex", spatial=True, pnet_rand=True, verbose=False)
         own = dict(self._net.net.named_parameters())  # slice3.6.weight is torchvision's features.6.weight
         layers = {name: weights[f"features.{name.partition('.')[2]}"] for name in own}
         self._net.net.load_state_dict(layers)

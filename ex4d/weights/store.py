@@ -17,7 +17,7 @@ from ex4d.errors import EX4DError, InputError
 from ex4d.extras import Package
 from ex4d.progress import Progress, silent
 from ex4d.storage import user_cache
-from ex4d.weights.headers import check_file, check_table, header
+from ex4d.weights.headers import check_file, check_table, header, is_old
 
 VARIABLE = "EX4D_MODELS"
 """Environment variable that names the folder of all models."""
@@ -50,6 +50,7 @@ class Part:
         elsewhere: folders of other repositories that have the same files by the same names, see `places`.
         address: of the folder that has the files where that is not on the hub; then `hub` is empty.
         is_program: the file is TorchScript, which is kept as it came.
+        may_be_old: the file may be of torch before 1.6, of which nothing can be told without reading it.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Part:
     elsewhere: tuple[str, ...] = ()
     address: str = ""
     is_program: bool = False
+    may_be_old: bool = False
 
     @property
     def folder(self) -> str:
@@ -170,6 +172,8 @@ def key_hash(shapes: dict[str, tuple[int, ...]]) -> str:
 def _check(part: Part, paths: Sequence[Path], deep: bool = False) -> None:
     """Raise InputError where a file is damaged, or where all files of a part hold another model."""
     for path in paths:
+        if part.may_be_old and is_old(path):
+            continue
         (check_table if path.suffix == ".json" else check_file)(path, part.name)
     if len(paths) < len(part.files):
         return
