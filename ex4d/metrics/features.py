@@ -4,6 +4,7 @@ The protocol of FVD is StyleGAN-V's (Skorokhodov et al. 2022): videos of at leas
 255, which the TorchScript program rescales and brings to 224x224 itself; its 400 features are taken.
 """
 
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,19 @@ class Inception:
     def __init__(self, device: str = "cpu", file: Path | None = None) -> None:
         """Load it, from the store unless a file is named."""
         import_torchvision()
+        import torch
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         part = model_files.INCEPTION
-        weights = file or store.places(part, store.folder())[0]
-        model_files.read_weights(weights, part)  # torch-fidelity reads them once more, and says less of what is wrong
+        weights = model_files.read_weights(file or store.places(part, store.folder())[0], part)
         self._device = device
-        self._net: Any = FeatureExtractorInceptionV3(
-            "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(weights)
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            # Torch-fidelity unpickles whatever is in its file, so it gets one that holds nothing but these tensors.
+            safe = Path(folder) / "inception.pth"
+            torch.save(weights, safe)
+            self._net: Any = FeatureExtractorInceptionV3(
+                "inception-v3-compat", ["2048"], feature_extractor_weights_path=str(safe)
+            )
         self._net = self._net.to(device).eval()
 
     def __call__(self, pictures: Iterable[NDArray[np.uint8]]) -> Features:

@@ -39,7 +39,6 @@ I3D = Part(
     licence="not stated",
     hub="flateon/FVD-I3D-torchscript",
     extra="evaluate-models",
-    is_program=True,
 )
 """A TorchScript program; no publisher states its commit or its licence, so neither is pinned here."""
 

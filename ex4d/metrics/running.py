@@ -91,6 +91,9 @@ def _sets(
     found: dict[str, Figures] = {}
     for range_ in ("all", *dict.fromkeys(result.range for result in results)):
         inside = [n for n, result in enumerate(results) if range_ in ("all", result.range)]
+        if len(inside) == len(results) and found:
+            found[range_] = found["all"]
+            continue
         found[range_] = {}
         for name in sorted(wanted):
             pairs = [rows["videos" if name == "fvd" else "pictures"][n] for n in inside]

@@ -49,7 +49,6 @@ class Part:
         check: raises InputError where the first file is not what it should be; needs torch, and imports it itself.
         elsewhere: folders of other repositories that have the same files by the same names, see `places`.
         address: of the folder that has the files where that is not on the hub; then `hub` is empty.
-        is_program: the file is TorchScript, which is kept as it came.
         may_be_old: the file may be of torch before 1.6, of which nothing can be told without reading it.
     """
 
@@ -67,7 +66,6 @@ class Part:
     check: Callable[[Path], object] | None = None
     elsewhere: tuple[str, ...] = ()
     address: str = ""
-    is_program: bool = False
     may_be_old: bool = False
 
     @property
@@ -315,7 +313,7 @@ def _fetched(part: Part, file: str, digest: str, root: Path, progress: Progress)
         partial.unlink()
         raise InputError(f"{file} came from {part.hub} with other bytes than were published: try again later.")
     partial.replace(path)
-    if path.suffix in PICKLES and not part.is_program:
+    if path.suffix in PICKLES:
         torch = Package("torch", part.extra)
         if not torch.is_there:
             raise InputError(f"{path} is there, but only torch can read it: {torch.install}.")

@@ -134,9 +134,10 @@ def test_with_their_files_in_place_all_of_them_are_measured(models, shot, tmp_pa
     for name, frames in (("truth", large), ("equal", large), ("other", 255 - large)):
         write_png_frames(tmp_path / name, frames)
     (case,) = pairs.cases(shot.parent)
-    wanted = frozenset({"lpips", "fid", "kid", "fvd"})
     found = {}
-    for name in ("equal", "other"):
+    # The Fréchet distance of 2048 features takes half a minute on a busy machine, so once is enough.
+    measures = {"equal": frozenset({"lpips", "fid", "kid", "fvd"}), "other": frozenset({"lpips", "kid"})}
+    for name, wanted in measures.items():
         one = replace(case, result=tmp_path / name, truth=tmp_path / "truth")
         found[name] = run([one], Plan(name, "pairs", wanted))
     assert found["equal"].results[0].means["lpips"] == pytest.approx(0, abs=1e-6)
@@ -144,7 +145,8 @@ def test_with_their_files_in_place_all_of_them_are_measured(models, shot, tmp_pa
     assert {"lpips_visible", "lpips_invented"} <= set(found["other"].results[0].means)
     assert set(found["equal"].sets) == {"all", "small"}
     assert found["equal"].sets["all"]["fid"] == pytest.approx(0, abs=1e-3)
-    assert found["other"].sets["all"]["fid"] > found["equal"].sets["all"]["fid"] + 1e-3
+    assert found["equal"].sets["small"] == found["equal"].sets["all"]
+    assert found["other"].sets["all"]["kid"] != pytest.approx(found["equal"].sets["all"]["kid"])
     assert found["equal"].missing.keys() == {"fvd"}
     assert "I3D of StyleGAN-V, for FVD: missing" in found["equal"].missing["fvd"]
 
