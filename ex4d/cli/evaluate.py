@@ -71,6 +71,7 @@ def run(
     Prints a line for each result. What cannot be measured here is said and left out.
     """
     from ex4d.metrics import report as reports
+    from ex4d.metrics.ranges import NAMES, OTHER
     from ex4d.metrics.running import Plan
     from ex4d.metrics.running import run as measured
 
@@ -86,6 +87,8 @@ def run(
                 "--source, --truth, --mask, --camera and --source_camera are for one result: leave out --dataset."
             )
         cases = _with_results(dataset, data, result)
+    if only and only not in (*NAMES, OTHER):
+        raise InputError(f"There is no range {only}: choose from {', '.join((*NAMES, OTHER))}.")
     if only:
         cases = [case for case in cases if case.range == only]
     named = frozenset(name.strip() for name in metrics.split(",") if name.strip())
@@ -263,6 +266,8 @@ def vbench_run(
     """Score videos by VBench's dimensions."""
     from ex4d.metrics import vbench
 
+    if why := vbench.missing():
+        raise InputError(f"{why} `ex4d evaluate vbench-setup` makes it.")
     scores = vbench.evaluate(videos, _listed(dimensions) or vbench.DIMENSIONS, device)
     for dimension, by_video in scores.items():
         for name, score in by_video.items():

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.geometry import transforms
+from ex4d.metrics.streams import resized
 from ex4d.progress import Progress, silent
 from ex4d.source_camera.error import STANDS, angles
 from ex4d.source_camera.find import find
 from ex4d.source_camera.found import AUTO, WHAT_TO_DO, Wish
 
 MOST_FRAMES = 97
-"""Longer results are looked at in steps, so that memory stays bounded."""
+WIDEST = 768
+"""Longer results are looked at in steps, and wider ones in this width, so that memory stays bounded."""
 
 
 @dataclass(frozen=True)
@@ -69,25 +71,37 @@ def camera_error(found: NDArray, true: NDArray) -> CameraError:
     return CameraError(float(angles(a[1:], b[1:]).mean()), distance, float(whole[1:].mean()))
 
 
+def _narrowed(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = frame.shape[:2]
+    scale = min(1.0, WIDEST / width)
+    return resized(frame, round(width * scale), round(height * scale))
+
+
 def _said(notes: tuple[str, ...]) -> str:
     """Why there is no camera; what is done about it elsewhere is of no use here."""
     return " ".join(notes).replace(WHAT_TO_DO, "").replace(" and counts as still", "").strip()
 
 
 def find_camera(
-    frames: Iterable[NDArray[np.uint8]], count: int, lens: NDArray[np.float64], progress: Progress = silent
+    frames: Iterable[NDArray[np.uint8]],
+    count: int,
+    size: tuple[int, int],
+    lens: NDArray[np.float64],
+    progress: Progress = silent,
 ) -> FoundCamera:
     """Look for the camera in a video, by our own estimator (`ex4d.source_camera`), with the lens that was asked for.
 
     Args:
         frames: (H,W,3) each; at most `MOST_FRAMES` of them are held.
         count: how many there are.
+        size: their width and height.
         lens: (T,3,3) intrinsics in pixels of these pictures.
         progress: told after each step.
     """
     step = -(-count // MOST_FRAMES)
     at = np.arange(0, count, step)
-    taken = np.stack([frame for t, frame in enumerate(frames) if t % step == 0])
+    taken = np.stack([_narrowed(frame) for t, frame in enumerate(frames) if t % step == 0])
+    lens = np.diag([taken.shape[2] / size[0], taken.shape[1] / size[1], 1.0]) @ lens
     depth = np.ones(taken.shape[:3], np.float32)  # nobody knows it
     zooms = bool(np.ptp(lens[:, 0, 0]) > 0.01 * lens[0, 0, 0])
     made = find(taken, depth, Wish(AUTO, lens[at], True, depth_is_guess=True, zooms=zooms), progress)

@@ -244,7 +244,8 @@ def _camera(case: Case, result: Stream, notes: list[str], progress: Progress) ->
     for name, stream in (("", result), ("_of_truth", _whole_truth(case))):
         if stream is None:
             continue
-        looked = find_camera(stream, len(stream), path.in_size(stream.width, stream.height).intrinsics, progress)
+        size = (stream.width, stream.height)
+        looked = find_camera(stream, len(stream), size, path.in_size(*size).intrinsics, progress)
         what = f"The camera in the {'true view' if name else 'result'} of {case.name}"
         if looked.note:
             notes.append(f"{what}: {looked.note}")

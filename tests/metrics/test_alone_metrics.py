@@ -135,7 +135,7 @@ def test_the_camera_of_a_rendered_scene_is_found_in_its_pictures():
 
     assert "drone" in SCENES
     footage = scenes.make("drone", 17, 320, 180, noise=0).source
-    looked = find_camera(iter(footage.frames), 17, footage.cameras.intrinsics)
+    looked = find_camera(iter(footage.frames), 17, (320, 180), footage.cameras.intrinsics)
     assert looked.poses is not None, looked.note
     error = camera_error(looked.poses, footage.cameras.camera_to_world[looked.at])
     assert error.rot_err < 1.0

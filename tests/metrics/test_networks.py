@@ -125,30 +125,49 @@ def models(tmp_path, monkeypatch):
     return store.folder()
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_with_their_files_in_place_all_of_them_are_measured(models, shot, tmp_path, truth):
+class MeanColours:
+    """Stands in for Inception: three features a picture, whose distances are known."""
+
+    def __init__(self, _device):
+        pass
+
+    def __call__(self, pictures):
+        return np.array([picture.mean(axis=(0, 1)) for picture in pictures])
+
+
+@pytest.mark.filterwarnings("ignore:The parameter:UserWarning", "ignore:Arguments other than:UserWarning")
+def test_with_their_files_in_place_sets_and_lpips_are_measured(models, shot, tmp_path, truth, monkeypatch):
     from ex4d.media.movie import write_png_frames
     from ex4d.metrics.datasets import pairs
 
+    monkeypatch.setattr(features, "Inception", MeanColours)
+    random = np.random.default_rng(0)
     large = np.repeat(np.repeat(truth, 2, axis=1), 2, axis=2)  # AlexNet takes 64 pixels a side at least
-    for name, frames in (("truth", large), ("equal", large), ("other", 255 - large)):
+    large = (large - random.integers(0, 30, (5, 1, 1, 3))).astype(np.uint8)  # pictures of different colours
+    for name, frames in (("truth", large), ("equal", large[::-1]), ("brighter", large + 10)):
         write_png_frames(tmp_path / name, frames)
     (case,) = pairs.cases(shot.parent)
-    found = {}
-    # The Fréchet distance of 2048 features takes half a minute on a busy machine, so once is enough.
-    measures = {"equal": frozenset({"lpips", "fid", "kid", "fvd"}), "other": frozenset({"lpips", "kid"})}
-    for name, wanted in measures.items():
+    wanted, found = frozenset({"lpips", "fid", "kid", "fvd"}), {}
+    for name in ("truth", "equal", "brighter"):
         one = replace(case, result=tmp_path / name, truth=tmp_path / "truth")
         found[name] = run([one], Plan(name, "pairs", wanted))
-    assert found["equal"].results[0].means["lpips"] == pytest.approx(0, abs=1e-6)
-    assert found["other"].results[0].means["lpips"] > 0.01
-    assert {"lpips_visible", "lpips_invented"} <= set(found["other"].results[0].means)
-    assert set(found["equal"].sets) == {"all", "small"}
-    assert found["equal"].sets["all"]["fid"] == pytest.approx(0, abs=1e-3)
-    assert found["equal"].sets["small"] == found["equal"].sets["all"]
-    assert found["other"].sets["all"]["kid"] != pytest.approx(found["equal"].sets["all"]["kid"])
-    assert found["equal"].missing.keys() == {"fvd"}
-    assert "I3D of StyleGAN-V, for FVD: missing" in found["equal"].missing["fvd"]
+    assert found["truth"].results[0].means["lpips"] == pytest.approx(0, abs=1e-6)
+    assert found["equal"].results[0].means["lpips"] > 1e-4
+    assert {"lpips_visible", "lpips_invented"} <= set(found["truth"].results[0].means)
+    sets = {name: report.sets["all"] for name, report in found.items()}
+    assert sets["truth"]["fid"] == pytest.approx(0, abs=1e-3)
+    assert sets["equal"]["fid"] == pytest.approx(0, abs=1e-3)  # a set has no order
+    assert sets["brighter"]["fid"] == pytest.approx(3 * 10**2, rel=1e-3)  # the shift of the mean alone
+    assert sets["brighter"]["kid"] > sets["truth"]["kid"] == pytest.approx(sets["equal"]["kid"], rel=1e-6)
+    assert found["truth"].sets["small"] == sets["truth"]
+    assert found["truth"].missing.keys() == {"fvd"}
+    assert "I3D of StyleGAN-V, for FVD: missing" in found["truth"].missing["fvd"]
+
+
+def test_inception_gives_2048_features_a_picture(models, truth):
+    rows = features.Inception()(iter(truth[:2]))
+    assert rows.shape == (2, 2048)
+    assert np.isfinite(rows).all()
 
 
 @pytest.mark.filterwarnings("ignore:The parameter:UserWarning", "ignore:Arguments other than:UserWarning")
