@@ -89,18 +89,20 @@ def take(shot: Path, depth: Path, way: Way) -> NDArray[np.uint8]:
     return ex4d.generate_video(view, "preview").frames
 
 
-def measured(data: Path, out: Path) -> list[Report]:
-    """Make all results below `out`, and measure them."""
+def measured(data: Path, out: Path, camera: bool) -> list[Report]:
+    """Make all results below `out`, and measure them; also the camera in some of them, where that is asked for."""
     cases = pairs.cases(data)
     for case in cases:
-        files = dict(depths(data / case.name, out / "depth" / case.name))
-        for way in WAYS:
+        ways = [way for way in WAYS if not (out / way.name / case.name).is_dir()]
+        files = dict(depths(data / case.name, out / "depth" / case.name)) if ways else {}
+        for way in ways:
             place = out / way.name / case.name
-            if not place.is_dir():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                write_png_frames(place, take(data / case.name, files[way.depth], way))
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_png_frames(place, take(data / case.name, files[way.depth], way))
             print(f"{case.name}, {way.name}", flush=True)
     reports = [figures(cases, way, METRICS, out / f"{way.name}.json", out) for way in WAYS]
+    if not camera:
+        return reports
     near = [case for case in cases if case.range == CAMERA_RANGE]
     seen = figures(near, CAMERA_OF, frozenset({"camera"}), out / "camera.json", out)
     cameras = {each.name: each for each in seen.results}
@@ -140,6 +142,9 @@ def main(
     docs: Annotated[Path | None, typer.Option("--docs", help="Folder of the docs, to be brought up to date.")] = None,
     frames: Annotated[int, typer.Option("--frames", help="Of each shot.")] = 25,
     width: Annotated[int, typer.Option("--width", help="In pixels.")] = 256,
+    camera: Annotated[
+        bool, typer.Option("--camera", help="Also the error of the camera in some results, which takes as long again.")
+    ] = False,
     scenes: Annotated[str, typer.Option("--scenes", help="Names with commas between.")] = ",".join(rendered.SCENES),
 ) -> None:
     """Render, generate, measure, and print the tables. What is there already of an earlier run is not made again."""
@@ -147,7 +152,7 @@ def main(
     missing = [name for name in names if not (data / f"{name}_{RANGES[-1].name}").is_dir()]
     if missing:
         rendered.write(data, missing, recording=Recording(width, width * 9 // 32 * 2, frames))
-    rows = table.rows_of(measured(data, out))
+    rows = table.rows_of(measured(data, out, camera))
     angles = "\n".join(table.by_angle(rows, metric) for metric in PLOTTED)
     print(table.markdown(rows), angles, sep="\n")
     folder = docs / "pictures" / "evaluation" if docs else out / "plots"
