@@ -26,8 +26,6 @@ FEWEST_FRAMES = 10
 CLIP_FRAMES = 49
 """Shortest video that I3D takes, and the length that longer ones are cut into, EX-4D's."""
 
-FVD_PROTOCOL = "I3D-400 torchscript, StyleGAN-V protocol"
-
 
 def missing(of: str) -> str:
     """Why "fid", "kid" or "fvd" cannot be measured here, as a sentence; "" where it can."""

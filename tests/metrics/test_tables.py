@@ -71,6 +71,13 @@ def test_every_figure_is_a_line_of_csv_and_what_others_published_is_marked(rows)
     assert fid["value"] == "44.19"
 
 
+def test_the_variant_of_our_fvd_is_not_said_of_what_others_published():
+    fvd = [line for line in table.markdown([], published()).splitlines() if "FVD" in line]
+    assert len(fvd) == 4
+    assert all("| FVD ↓ |" in line for line in fvd)
+    assert table.title("fvd") == "FVD (I3D-400 torchscript, StyleGAN-V protocol) ↓"
+
+
 def test_a_part_of_a_figure_is_named_with_it():
     assert table.title("psnr_visible") == "PSNR visible, dB ↑"
     assert table.title("ssim_invented") == "SSIM invented ↑"
