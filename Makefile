@@ -51,8 +51,8 @@ test-cluster: $(READY)  ## workers on a true Ray cluster of two nodes, both on t
 	$(PIP) $(VENV)/bin/python -m pip install -c constraints.txt -e ".[dev,cluster]"
 	$(VENV)/bin/python -m pytest tests/backend/test_cluster.py
 
-test-wan: $(WAN_READY)  ## generator, training and depth models with tiny weights on the CPU; on Linux torch brings 3 GB of CUDA unless pip finds a CPU wheel
-	$(WAN)/bin/python -m pytest tests/generate tests/depth tests/source_camera tests/weights tests/training tests/backend/test_fetching.py -m "(wan or depth) and not gpu"
+test-wan: $(WAN_READY)  ## generator, training, measures and depth models with tiny weights on the CPU; on Linux torch brings 3 GB of CUDA unless pip finds a CPU wheel
+	$(WAN)/bin/python -m pytest tests/generate tests/depth tests/source_camera tests/weights tests/training tests/metrics tests/backend/test_fetching.py -m "(wan or depth) and not gpu"
 
 test-blender: $(READY) $(BLENDER_READY)
 	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not gpu and not setup"
@@ -150,7 +150,7 @@ $(READY) $(WAN_READY) $(DOCS_READY) $(RELEASE_READY): pyproject.toml constraints
 	touch $@
 
 $(READY): EXTRAS := dev
-$(WAN_READY): EXTRAS := dev,wan,depthcrafter,train
+$(WAN_READY): EXTRAS := dev,wan,depthcrafter,train,evaluate-models
 $(DOCS_READY): EXTRAS := docs
 $(RELEASE_READY): EXTRAS := release
 

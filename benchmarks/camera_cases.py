@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from placing import Seen, placed, placing
-from true_view import Truth, psnr
+from true_view import Truth
 
 from ex4d.depth.files import read_depth
 from ex4d.geometry import camera_path, transforms
@@ -18,6 +18,7 @@ from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import FILTERS
 from ex4d.media.clip import Clip, read_clip
+from ex4d.metrics.pixels import psnr
 from ex4d.render.conditioning import render
 from ex4d.render.scene import Scene
 from ex4d.source_camera import error

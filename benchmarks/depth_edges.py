@@ -17,12 +17,13 @@ import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from true_view import Truth, psnr
+from true_view import Truth
 
 from ex4d.depth import edges
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
+from ex4d.metrics.pixels import psnr
 from ex4d.render import legend
 from ex4d.render.contact_sheet import write_picture
 from ex4d.render.engines import engine

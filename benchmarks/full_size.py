@@ -22,7 +22,6 @@ import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from true_view import psnr
 
 from ex4d.geometry import camera_path, transforms
 from ex4d.geometry.camera_path import CameraPath
@@ -30,6 +29,7 @@ from ex4d.geometry.intrinsics import FrameFit, fit_frame
 from ex4d.media.clip import open_source
 from ex4d.media.mastering import write_ffv1
 from ex4d.media.movie import write_movie
+from ex4d.metrics.pixels import psnr
 from ex4d.pipeline import take
 from ex4d.pipeline.hashing import blob_of
 from ex4d.pipeline.open import gather

@@ -21,6 +21,7 @@ from ex4d.generate.diffsynth.quality import QualityName
 from ex4d.generate.wan.quality import QUALITIES
 from ex4d.generate.wan.settings import WanSettings
 from ex4d.generate.wan.spec import SPEC
+from ex4d.metrics.pixels import psnr
 from ex4d.render import conditioning
 from ex4d.render.contact_sheet import write_picture
 
@@ -71,11 +72,6 @@ def job(model: Generator, seen: conditioning.Conditioning, quality: QualityName,
         flush=True,
     )
     return made
-
-
-def psnr(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Of two videos, in dB."""
-    return float(10 * np.log10(255**2 / np.square(a.astype(np.float64) - b).mean()))
 
 
 def main(

@@ -17,13 +17,14 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
-from true_view import Truth, psnr
+from true_view import Truth
 
 from ex4d.generate.preview.fill import filled
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.transforms import inverse
+from ex4d.metrics.pixels import psnr
 from ex4d.render.conditioning import Conditioning, render, without_rim
 from ex4d.render.contact_sheet import write_picture
 from ex4d.render.scene import Scene

@@ -17,11 +17,11 @@ import numpy as np
 import typer
 from camera_cases import CASES, Case, Found, Take, truth
 from numpy.typing import NDArray
-from true_view import psnr
 
 from ex4d.geometry import presets
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
+from ex4d.metrics.pixels import psnr
 from ex4d.render import legend
 from ex4d.render.conditioning import Conditioning, render, without_rim
 from ex4d.render.contact_sheet import write_picture

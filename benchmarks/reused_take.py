@@ -21,7 +21,6 @@ import typer
 from camera_cases import CASES, Case, Found, Take, truth
 from numpy.typing import NDArray
 from persistence import DEGREES, SKIPPED, found, scene_of
-from true_view import psnr
 
 from ex4d.depth import beside_known
 from ex4d.generate.base import Request
@@ -30,6 +29,7 @@ from ex4d.geometry import transforms
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
+from ex4d.metrics.pixels import psnr
 from ex4d.progress import silent
 from ex4d.render.conditioning import Conditioning, render, without_rim
 from ex4d.render.donors import donors

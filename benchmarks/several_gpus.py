@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from generator import SEED, Clock, psnr
+from generator import SEED, Clock
 from over_server import clip, serving
 from render import synthetic
 from torch import Tensor
@@ -40,6 +40,7 @@ from ex4d.generate.wan.settings import WanSettings
 from ex4d.generate.wan.spec import SPEC
 from ex4d.generate.wan.video_model import IMAGE_TOKENS
 from ex4d.jobs.client import Client
+from ex4d.metrics.pixels import psnr
 from ex4d.pipeline.requests import Generate, Source
 from ex4d.pipeline.settings import GenerateSettings, PathSettings
 from ex4d.pipeline.take import SIDECAR, read_record

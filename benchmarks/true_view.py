@@ -17,6 +17,7 @@ from ex4d.geometry import camera_path, occlusion
 from ex4d.geometry.mesh import DWMesh
 from ex4d.geometry.occlusion import OcclusionFilter
 from ex4d.media.clip import read_clip
+from ex4d.metrics.pixels import psnr
 from ex4d.render import legend, mask_edges
 from ex4d.render.conditioning import Conditioning, render
 from ex4d.render.contact_sheet import write_picture
@@ -57,12 +58,6 @@ class Truth:
             found = conditioning.colour[t]
             rows.append([*(psnr(found[m > 0], picture[m > 0]) for m in (real, inner)), (real > 0).mean()])
         return np.array(rows)
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of two sets of 8-bit values."""
-    error = np.mean((a.astype(np.float64) - b) ** 2)
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 
 def write_differences(truth: Truth, file: Path) -> None:

@@ -15,6 +15,9 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 LIST = REPO / "blender_addon/translations/messages.txt"
 
+FOR_TERMINALS = ("metrics",)
+"""Packages of ex4d whose stages only terminals show."""
+
 IN_LAYOUTS = ("label", "operator", "prop", "menu", "progress")
 PLACES = {"bl_label", "bl_description"}
 IN_BLENDER = ("persistence",)
@@ -138,6 +141,8 @@ def of_stages() -> Iterator[str]:
 
     yield from (SENDING, FETCHING, *map(titled, (*OF_FRAMES, *OF_MODELS, *OF_FILES)))
     for file in sorted((REPO / "ex4d").rglob("*.py")):
+        if file.relative_to(REPO / "ex4d").parts[0] in FOR_TERMINALS:
+            continue
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "progress":
                 yield from (titled(text) for text in constants(node.args[0] if node.args else None))

@@ -12,6 +12,7 @@ from ex4d.cli.commands import add, commands
 from ex4d.cli.demo import demo
 from ex4d.cli.depth import depth
 from ex4d.cli.doctor import doctor
+from ex4d.cli.evaluate import evaluate
 from ex4d.cli.generate import generate
 from ex4d.cli.hosts import hosts
 from ex4d.cli.models import models
@@ -30,6 +31,7 @@ OWN = {
     "run": run_job,
     "train": train,
     "camera": camera,
+    "evaluate": evaluate,
     "demo": demo,
     "doctor": doctor,
     "models": models,

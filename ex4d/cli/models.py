@@ -1,4 +1,6 @@
-"""`ex4d models`: the model files of every generator and depth estimator that is installed, and of what sees cameras."""
+"""`ex4d models`: the model files of every generator and depth estimator that is installed, of what sees cameras, and of
+what measures results.
+"""
 
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -13,6 +15,7 @@ from ex4d.depth import registry as depth_registry
 from ex4d.errors import EX4DError, PluginError
 from ex4d.generate import registry as generate_registry
 from ex4d.generate.base import Spec
+from ex4d.metrics.model_files import PARTS
 from ex4d.pipeline import model_files
 from ex4d.source_camera import da3
 from ex4d.weights import store
@@ -54,6 +57,7 @@ def models(
     if (root / store.RANDOM).exists():
         say("The weights are random, to try the machine: the results will mean nothing.")
     _list_estimators(root)
+    _list_measures(root)
     say(f"The folder is that of {store.VARIABLE}, or in the user's cache if that is not set.")
 
 
@@ -118,6 +122,23 @@ def _list_estimators(root: Path) -> None:
         say(f"`ex4d models --fetch NAME` downloads them, at the pinned commits: {', '.join(wanted)}. By hand:")
         for command in fetch_commands([part for parts in wanted.values() for part in parts], root):
             typer.echo(command)
+
+
+def _list_measures(root: Path) -> None:
+    """The files of networks that `ex4d evaluate` measures with, and how to get them."""
+    listing = store.listing("evaluate", PARTS, root, deep=True)
+    table = _table(f"Networks for ex4d evaluate, all optional: files in {root}")
+    wrong = _add_rows(table, listing.states, root)
+    show(table)
+    say(*wrong)
+    if listing.wanted:
+        say("By hand:")
+    for command in fetch_commands([part for part in listing.wanted if not part.address], root):
+        typer.echo(command)
+    for part in listing.wanted:
+        if part.address:
+            for address, place in store.addresses(part, root, part.files):
+                typer.echo(f'curl --create-dirs -L {address} -o "{place}"')
 
 
 def fetch_commands(parts: Sequence[Part], root: Path) -> list[str]:

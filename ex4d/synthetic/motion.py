@@ -1,5 +1,7 @@
 """Camera paths of generated scenes: a time in frames in, a camera-to-world pose out."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -73,23 +75,48 @@ def arc(centre: Triple, radius: float, height: float, first: float, last: float,
     return camera
 
 
-def beside(camera: Motion, target: Triple, degrees: float, frames: int, rise: float = 0.1) -> Motion:
-    """A second camera: it leaves the first one and reaches `degrees` about the target's vertical axis at the end."""
+@dataclass(frozen=True)
+class Beside:
+    """A second camera: it leaves the first one and turns about the target's vertical axis.
 
-    def second(t: float) -> NDArray[np.float64]:
-        way = _eased(t / max(frames - 1, 1)) if frames > 1 else 1.0
-        source = camera(t)
-        away = source[:3, 3] - target
-        eye = turned(degrees * way)[:3, :3] @ away + np.array(target)
-        eye[1] -= rise * way * np.linalg.norm(away)
+    Attributes:
+        camera: the first one.
+        target: what it turns about.
+        degrees: where it is at the end.
+        frames: how many the way takes.
+        rise: how far it rises on the way, as a part of the distance.
+        begin: where it is at the beginning, in degrees; 0 is the first camera itself.
+    """
+
+    camera: Motion
+    target: Triple
+    degrees: float
+    frames: int
+    rise: float = 0.1
+    begin: float = 0.0
+
+    def __call__(self, t: float) -> NDArray[np.float64]:
+        """Camera-to-world (4,4) at a time in frames."""
+        way = _eased(t / max(self.frames - 1, 1)) if self.frames > 1 else 1.0
+        angle, up = self.degrees * way, self.rise * way
+        if self.begin:
+            angle += self.begin * (1 - way)
+            up = self.rise * abs(angle) / max(abs(self.begin), abs(self.degrees))
+        source = self.camera(t)
+        away = source[:3, 3] - self.target
+        eye = turned(angle)[:3, :3] @ away + np.array(self.target)
+        eye[1] -= up * np.linalg.norm(away)
         pose = np.eye(4)
         # Orbiting turns the source's direction along, so that at first both cameras are one.
-        pose[:3, :3] = turned(degrees * way)[:3, :3] @ source[:3, :3]
-        pose[:3, :3] = pose[:3, :3] @ _rotation(np.array([-np.arctan(rise * way), 0, 0]))[:3, :3]
+        pose[:3, :3] = turned(angle)[:3, :3] @ source[:3, :3]
+        pose[:3, :3] = pose[:3, :3] @ _rotation(np.array([-np.arctan(up), 0, 0]))[:3, :3]
         pose[:3, 3] = eye
         return pose
 
-    return second
+
+def beside(camera: Motion, target: Triple, degrees: float, frames: int, rise: float = 0.1) -> Beside:
+    """A second camera: it leaves the first one and reaches `degrees` about the target's vertical axis at the end."""
+    return Beside(camera, target, degrees, frames, rise)
 
 
 def _eased(way: float) -> float:

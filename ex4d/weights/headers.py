@@ -25,6 +25,8 @@ TABLE_LIMIT = 64 << 20
 REMEDY = f"it was truncated in transit or is another file; {models_to_get()}."
 """How messages about bad files end."""
 
+_OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
 _ITEM_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 _ITEM_SIZES |= {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
 
@@ -86,6 +88,12 @@ def check_table(path: Path, what: str) -> None:
             raise ValueError(f"it has {path.stat().st_size} bytes")
         if not isinstance(json.loads(path.read_bytes()), dict):
             raise ValueError("it is not a table")
+
+
+def is_old(path: Path) -> bool:
+    """Whether this is a file of torch before 1.6, which is no zip: a pickle of its magic number comes first."""
+    with path.open("rb") as file:
+        return file.read(len(_OLD)) == _OLD
 
 
 def check_archive(path: Path) -> None:

@@ -17,7 +17,7 @@ from ex4d.errors import EX4DError, InputError
 from ex4d.extras import Package
 from ex4d.progress import Progress, silent
 from ex4d.storage import user_cache
-from ex4d.weights.headers import check_file, check_table, header
+from ex4d.weights.headers import check_file, check_table, header, is_old
 
 VARIABLE = "EX4D_MODELS"
 """Environment variable that names the folder of all models."""
@@ -48,6 +48,8 @@ class Part:
             is in it.
         check: raises InputError if the first file is not what it should be; needs torch, and imports it itself.
         elsewhere: folders of other repositories that have the same files under the same names, see `places`.
+        address: of the folder that has the files if that is not on the hub; then `hub` is empty.
+        may_be_old: the file may be of torch before 1.6, of which nothing can be told without reading it.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Part:
     convert: Callable[[Path], Path] | None = None
     check: Callable[[Path], object] | None = None
     elsewhere: tuple[str, ...] = ()
+    address: str = ""
+    may_be_old: bool = False
 
     @property
     def folder(self) -> str:
@@ -166,6 +170,8 @@ def key_hash(shapes: dict[str, tuple[int, ...]]) -> str:
 def _check(part: Part, paths: Sequence[Path], deep: bool = False) -> None:
     """Raise InputError where a file is damaged, or where all files of a part hold another model."""
     for path in paths:
+        if part.may_be_old and is_old(path):
+            continue
         (check_table if path.suffix == ".json" else check_file)(path, part.name)
     if len(paths) < len(part.files):
         return
@@ -339,6 +345,8 @@ def _download(part: Part, file: str, root: Path, partial: Path, progress: Progre
     from huggingface_hub.utils import build_hf_headers
 
     by_hand = _by_hand(part, root, [file])
+    if part.address:
+        raise InputError(f"{part.name} is not on the hub that models are fetched from: {by_hand}.")
     if _is_offline():
         raise InputError(
             f"{part.name} cannot be downloaded, because downloads are turned off on this machine: {by_hand}."
@@ -380,7 +388,7 @@ def _is_offline() -> bool:
 
 def addresses(part: Part, root: Path, files: Sequence[str]) -> list[tuple[str, Path]]:
     """Where each of these files of a part is published, and the path where it belongs."""
-    address = f"https://huggingface.co/{part.hub}/resolve/{part.revision or 'main'}/"
+    address = part.address or f"https://huggingface.co/{part.hub}/resolve/{part.revision or 'main'}/"
     return [(f"{address}{part.inside(file)}", root / file) for file in files]
 
 

@@ -8,6 +8,7 @@ import pytest
 from ex4d.geometry import transforms
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
+from ex4d.metrics.pixels import psnr
 from ex4d.render import engines, legend
 from ex4d.render.conditioning import render, render_stereo, without_rim
 from ex4d.render.earlier import known
@@ -57,10 +58,6 @@ def earlier_of(street, pictures=None, depth=1.0):
 def kept_of(seen):
     """Where (T,h,w) an earlier take is shown."""
     return seen.with_earlier.mask > seen.mask
-
-
-def psnr(found, true):
-    return 10 * np.log10(255**2 / np.mean((found.astype(float) - true) ** 2))
 
 
 def test_a_take_shows_more_of_what_stands_still_as_it_is_and_what_is_real_stays_the_same(street):

@@ -8,6 +8,7 @@ import pytest
 from ex4d.geometry import presets
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
+from ex4d.metrics.pixels import psnr
 from ex4d.render import engines, world
 from ex4d.render.conditioning import render, render_stereo
 from ex4d.render.scene import Plate, Scene
@@ -21,10 +22,6 @@ def drone():
     source, second = example.source, example.second
     mesh = DWMesh.from_depth(example.depth, source.cameras.camera_to_world)
     return example, Scene(mesh, source.frames, second.cameras, persistence="fill", moving=source.moving)
-
-
-def psnr(found, true):
-    return 10 * np.log10(255**2 / np.mean((found.astype(float) - true) ** 2))
 
 
 def test_other_frames_show_more_of_a_place_and_show_it_as_it_is(drone):

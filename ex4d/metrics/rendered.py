@@ -1,0 +1,81 @@
+"""Generated scenes as data to evaluate on: the clip, the true view along a sweep, and the truth about both.
+
+They are written as a folder of pairs (`ex4d.metrics.datasets.pairs`), with the true depth and what moves beside them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from ex4d.errors import InputError
+from ex4d.geometry import camera_path, transforms
+from ex4d.geometry.camera_path import CameraPath
+from ex4d.geometry.depth_video import DepthVideo, save_depth
+from ex4d.geometry.mesh import DWMesh
+from ex4d.media.movie import write_movie, write_png_frames
+from ex4d.metrics.ranges import RANGES, Range
+from ex4d.progress import Progress, silent
+from ex4d.render.conditioning import render
+from ex4d.render.scene import Scene
+from ex4d.synthetic import scenes
+from ex4d.synthetic.footage import FPS, Footage, Recording, film
+from ex4d.synthetic.motion import Beside
+from ex4d.synthetic.world import World
+
+SCENES = ("street", "tripod", "drone", "still", "telephoto")
+"""Those in which a second camera stands free up to 90 degrees on both sides."""
+
+DEPTH, MOVING = "depth.npz", "moving.mp4"
+
+
+def write(
+    folder: Path,
+    names: Sequence[str] = SCENES,
+    ranges: Sequence[Range] = RANGES,
+    recording: Recording | None = None,
+    progress: Progress = silent,
+) -> list[Path]:
+    """Write a shot for each scene and range: FOLDER/<scene>_<range>/. Returns their folders.
+
+    The mask is what the frame itself shows of the true view, by its true depth; so all results are judged over the same
+    visible and invented pixels, however much of them each fills from elsewhere.
+
+    Raises:
+        InputError: no such scene, one whose second camera cannot turn, or the folder cannot be written.
+    """
+    made, recording = [], recording or Recording()
+    for number, name in enumerate(names):
+        if name not in scenes.SCENES:
+            raise InputError(f"There is no scene {name!r}: choose from {', '.join(scenes.SCENES)}.")
+        world = scenes.SCENES[name](recording.frames, recording.seed)
+        source = film(world, recording)
+        for n, each in enumerate(ranges):
+            made.append(folder / f"{name}_{each.name}")
+            _write_shot(made[-1], world, source, each, recording)
+            progress("Rendering scenes", number * len(ranges) + n + 1, len(names) * len(ranges))
+    return made
+
+
+def _write_shot(place: Path, world: World, source: Footage, each: Range, recording: Recording) -> None:
+    second = world.second_camera
+    if not isinstance(second, Beside):
+        raise InputError("The second camera of this scene cannot turn.")
+    second = replace(second, degrees=float(each.high), begin=float(each.low))
+    clean = replace(recording, shutter=0, noise=0, rolling=0, distortion=0)
+    truth = film(replace(world, camera=second), clean)
+    poses = transforms.inverse(world.camera(0.0)) @ np.stack([second(t) for t in range(recording.frames)])
+    path = CameraPath(poses, source.cameras.intrinsics, recording.width, recording.height)
+    depth = DepthVideo(source.depth, source.cameras.intrinsics, "truth")
+    mesh = DWMesh.from_depth(depth, source.cameras.camera_to_world)
+    place.mkdir(parents=True, exist_ok=True)
+    write_png_frames(place / "source", source.frames)
+    write_png_frames(place / "truth", truth.frames)
+    white = np.uint8(255)
+    write_movie(place / "mask.mp4", render(Scene(mesh, source.frames, path)).mask, Fraction(FPS), lossless=True)
+    write_movie(place / MOVING, source.moving * white, Fraction(FPS), lossless=True)
+    save_depth(place / DEPTH, depth)
+    camera_path.save(place / "camera.npz", path)
+    camera_path.save(place / "source_camera.npz", source.cameras)

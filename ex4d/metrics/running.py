@@ -1,0 +1,115 @@
+"""Measuring all results of a generator on a data set: each on its own, and as sets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ex4d.errors import InputError
+from ex4d.metrics import distributions, features, perceptual
+from ex4d.metrics.cases import Case, Pictures
+from ex4d.metrics.distributions import Features
+from ex4d.metrics.measure import GROUPS, Figures, Measured, measure
+from ex4d.metrics.report import Report
+from ex4d.metrics.streams import open_stream
+from ex4d.metrics.table import SETS
+from ex4d.progress import Progress, silent
+
+EVERYTHING = (*GROUPS, *SETS)
+"""All that can be asked for."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be measured.
+
+    Attributes:
+        generator, dataset: names for the report.
+        wanted: of `EVERYTHING`.
+        resize: see `measure.measure`.
+        device: of the networks, "cpu" or "cuda".
+    """
+
+    generator: str
+    dataset: str
+    wanted: frozenset[str] = frozenset(EVERYTHING)
+    resize: bool = False
+    device: str = "cpu"
+
+
+def run(cases: Sequence[Case], plan: Plan, progress: Progress = silent) -> Report:
+    """Measure results.
+
+    What cannot be measured for want of a package or of a network is left out, and the report says why.
+
+    Raises:
+        InputError: see `measure.measure`, or there is nothing to measure, or no such figure.
+    """
+    if unknown := sorted(plan.wanted - set(EVERYTHING)):
+        raise InputError(f"There is no measure {', '.join(unknown)}: choose from {', '.join(EVERYTHING)}.")
+    if not cases:
+        raise InputError("There is no result to measure: check the names of the results and of the shots.")
+    missing, lpips = dict[str, str](), None
+    if plan.wanted & {"lpips", "dycheck"} and any(case.truth is not None for case in cases):
+        if why := perceptual.missing():
+            missing |= {name: why for name in ("lpips", "mlpips")}
+        else:
+            lpips = perceptual.Lpips(plan.device)
+    results = []
+    for case in cases:
+        measured = measure(case, plan.wanted, resize=plan.resize, perceptual=lpips, progress=progress)
+        results.append(measured)
+    sets = _sets(cases, results, plan, missing, progress)
+    return Report(plan.generator, plan.dataset, tuple(results), sets, missing)
+
+
+def _sets(
+    cases: Sequence[Case], results: Sequence[Measured], plan: Plan, missing: dict[str, str], progress: Progress
+) -> dict[str, Figures]:
+    """FID, KID and FVD of each range, and of all results."""
+    wanted = {name for name in SETS if name in plan.wanted}
+    for name in sorted(wanted):
+        why = features.missing(name)
+        if not why and any(_real(case) is None for case in cases):
+            why = f"{name.upper()} needs the true view or the source of each shot."
+        if why:
+            missing[name] = why
+            wanted.discard(name)
+    if not wanted:
+        return {}
+    networks: dict[str, features.Inception | features.I3D] = {}
+    if wanted & {"fid", "kid"}:
+        networks["pictures"] = features.Inception(plan.device)
+    if "fvd" in wanted:
+        networks["videos"] = features.I3D(plan.device)
+    rows: dict[str, list[tuple[Features, Features]]] = {name: [] for name in networks}
+    for done, case in enumerate(cases, 1):
+        real = _real(case)
+        assert real is not None
+        made, true = open_stream(case.result, f"result of {case.name}"), open_stream(real, f"truth of {case.name}")
+        for name, network in networks.items():
+            rows[name].append((network(made), network(true)))
+        progress("Features of the sets", done, len(cases))
+    found: dict[str, Figures] = {}
+    for range_ in ("all", *dict.fromkeys(result.range for result in results)):
+        inside = [n for n, result in enumerate(results) if range_ in ("all", result.range)]
+        if len(inside) == len(results) and found:
+            found[range_] = found["all"]
+            continue
+        found[range_] = {}
+        for name in sorted(wanted):
+            pairs = [rows["videos" if name == "fvd" else "pictures"][n] for n in inside]
+            found[range_][name] = _distance(name, pairs)
+    return found
+
+
+def _distance(name: str, pairs: Sequence[tuple[Features, Features]]) -> float | None:
+    import numpy as np
+
+    made, real = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
+    if min(len(made), len(real)) < distributions.FEWEST:
+        return None
+    return distributions.kernel(made, real)[0] if name == "kid" else distributions.frechet(made, real)
+
+
+def _real(case: Case) -> Pictures | None:
+    """What counts as real: the true view where it is there, else the source, as for the figures that are published."""
+    return case.truth if case.truth is not None else case.source

@@ -1,0 +1,135 @@
+"""Pictures to be measured, one after the other: a video, a folder of pictures, or a list of picture files.
+
+Only one picture is in memory at a time, however long the video is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.errors import InputError
+from ex4d.media.clip import ClipSource, open_source
+from ex4d.storage.atomic import check_there
+from ex4d.storage.names import CLIP_ENDINGS, pictures_in
+
+_READ_AS_IT_IS = tuple(ending for ending in CLIP_ENDINGS if ending != ".exr")
+
+MASK_LEVEL = 127
+"""A mask is set where its picture is brighter."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Pictures of one size.
+
+    Attributes:
+        name: for people.
+        width, height: in pixels.
+        source: a video that is open, or the picture files.
+        count: how many pictures.
+    """
+
+    name: str
+    width: int
+    height: int
+    source: ClipSource | tuple[Path, ...]
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        """RGB (H,W,3) uint8, one at a time.
+
+        Raises:
+            InputError: a picture cannot be read, or has another size than the first.
+        """
+        if isinstance(self.source, ClipSource):
+            yield from self.source.frames(0, self.count, longest_side=None, multiple=1)
+            return
+        for file in self.source:
+            picture = _picture(file)
+            if picture.shape[:2] != (self.height, self.width):
+                raise InputError(
+                    f"{file} has {picture.shape[1]}x{picture.shape[0]} pixels and the pictures before it"
+                    f" {self.width}x{self.height}: all of {self.name} must have one size."
+                )
+            yield picture
+
+    def masks(self) -> Iterator[NDArray[np.bool_]]:
+        """The pictures as masks (H,W), set where they are bright."""
+        for picture in self:
+            yield picture.max(axis=2) > MASK_LEVEL
+
+    def at(self, numbers: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """The pictures of these ascending numbers."""
+        wanted = {int(n) for n in numbers}
+        for n, picture in enumerate(self):
+            if n in wanted:
+                yield picture
+
+
+def open_stream(where: Path | tuple[Path, ...], what: str) -> Stream:
+    """Pictures of a video file, a folder, or a list of files.
+
+    Args:
+        where: they are.
+        what: they show ("result"), for messages.
+
+    Raises:
+        InputError: nothing is there, or it cannot be read.
+    """
+    if isinstance(where, tuple):
+        files = where
+    else:
+        check_there(where, what)
+        files = tuple(pictures_in(where, _READ_AS_IT_IS)) if where.is_dir() else ()
+        if where.is_dir() and not files:
+            raise InputError(
+                f"There are no pictures in {where}: the {what} is a video, or a folder of PNG or JPEG files."
+            )
+    if not files:
+        assert isinstance(where, Path)
+        video = open_source(where)
+        return Stream(where.name, video.info.width, video.info.height, video, video.info.frames)
+    height, width = _picture(files[0]).shape[:2]
+    return Stream(files[0].parent.name, width, height, files, len(files))
+
+
+def _picture(file: Path) -> NDArray[np.uint8]:
+    import cv2
+
+    check_there(file, "picture")
+    made = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
+    if made is None:
+        raise InputError(f"{file} is no picture that can be read: use another copy.")
+    return np.ascontiguousarray(made[..., ::-1], np.uint8)
+
+
+def resized(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """A picture in another size: averaged where it gets smaller, else by cubic interpolation."""
+    import cv2
+
+    if picture.shape[:2] == (height, width):
+        return picture
+    how = cv2.INTER_AREA if width < picture.shape[1] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)
+
+
+def mask_in_size(mask: NDArray[np.bool_], width: int, height: int) -> NDArray[np.bool_]:
+    """A mask in another size, each pixel as the nearest one there."""
+    import cv2
+
+    if mask.shape == (height, width):
+        return mask
+    made = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(made) > 0
+
+
+def ascending(numbers: NDArray[np.int64]) -> bool:
+    """Whether each number is greater than the one before it."""
+    return all(a < b for a, b in pairwise(numbers.tolist()))

@@ -1,0 +1,128 @@
+"""VBench's dimensions on videos of one's own (Huang et al. 2024), by the package itself in an environment of its own.
+
+VBench 0.1.5 asks for numpy below 2 and transformers 4.33, which nothing else here can live with, so it is installed
+apart and called as a process. It fetches its networks itself when it first needs them, into its own cache.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from ex4d.errors import InputError
+from ex4d.storage import user_cache
+
+REQUIREMENT = "vbench==0.1.5"
+
+PYTHONS = ((3, 8), (3, 11))
+"""The first and the last version of Python for which all that it pins can be had."""
+
+DIMENSIONS = (
+    "subject_consistency",
+    "background_consistency",
+    "motion_smoothness",
+    "dynamic_degree",
+    "aesthetic_quality",
+    "imaging_quality",
+    "temporal_flickering",
+)
+"""Those that VBench measures on videos which were not made from its own prompts (`mode="custom_input"`)."""
+
+ERROR_LINES = 3
+
+_SCRIPT = """
+import json, sys
+from vbench import VBench
+asked = json.load(sys.stdin)
+bench = VBench(asked["device"], "", asked["out"])
+bench.evaluate(videos_path=asked["videos"], name="run", dimension_list=asked["dimensions"], mode="custom_input")
+"""
+
+
+def folder() -> Path:
+    """Where the environment is, or goes."""
+    return user_cache.folder("vbench")
+
+
+def python() -> Path:
+    """The Python of the environment, which may not be there."""
+    return folder() / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def missing() -> str:
+    """Why VBench cannot run here, as a sentence; "" where it can."""
+    if python().is_file():
+        return ""
+    return "VBench is not set up: it needs an environment of its own, and a gigabyte or more of packages."
+
+
+def set_up(base: Path | None = None) -> Path:
+    """Make the environment and install VBench into it; returns its Python.
+
+    Args:
+        base: a Python of 3.8 to 3.11; None takes the one that runs.
+
+    Raises:
+        InputError: that Python is another version, or something cannot be installed.
+    """
+    starter = str(base or sys.executable)
+    told = _run([starter, "-c", "import sys; print(*sys.version_info[:2])"], "This Python cannot be used")
+    version = tuple(int(part) for part in told.split())
+    if not PYTHONS[0] <= version <= PYTHONS[1]:
+        first, last = (".".join(map(str, each)) for each in PYTHONS)
+        raise InputError(
+            f"VBench needs Python {first} to {last}, since the versions that it pins are not there for"
+            f" {'.'.join(map(str, version))}: name another Python."
+        )
+    _run([starter, "-m", "venv", "--clear", str(folder())], "The environment for VBench cannot be made")
+    _run([str(python()), "-m", "pip", "install", "-q", REQUIREMENT], "VBench cannot be installed")
+    return python()
+
+
+def evaluate(
+    videos: Path, dimensions: Sequence[str], device: str = "cpu", runner: Path | None = None
+) -> dict[str, dict[str, float]]:
+    """Scores of each video by dimension, with the mean as "mean"; more is better in all of them.
+
+    Args:
+        videos: one video, or a folder of .mp4 files.
+        dimensions: of `DIMENSIONS`.
+        device: "cpu" or "cuda".
+        runner: a Python that has VBench; None takes the environment's.
+
+    Raises:
+        InputError: VBench is not set up, does not know a dimension on such videos, or fails; says its last words.
+    """
+    if unknown := [name for name in dimensions if name not in DIMENSIONS]:
+        raise InputError(
+            f"VBench does not measure {', '.join(unknown)} on videos of one's own: choose from {', '.join(DIMENSIONS)}."
+        )
+    if runner is None and (why := missing()):
+        raise InputError(why)
+    with tempfile.TemporaryDirectory() as out:
+        asked = {"videos": str(videos.resolve()), "dimensions": list(dimensions), "device": device, "out": out}
+        _run([str(runner or python()), "-c", _SCRIPT], "VBench failed", json.dumps(asked))
+        try:
+            read = json.loads((Path(out) / "run_eval_results.json").read_text(encoding="utf-8"))
+            return {name: _scores(*read[name][:2]) for name in dimensions}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"VBench left no scores that can be read ({error}).") from error
+
+
+def _scores(mean: float, rows: list[dict[str, object]]) -> dict[str, float]:
+    scores = {Path(str(row["video_path"])).stem: float(str(row["video_results"])) for row in rows}
+    return {**scores, "mean": float(mean)}
+
+
+def _run(command: list[str], failed: str, given: str | None = None) -> str:
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise InputError(f"{failed}: {command[0]}: {error.strerror}.") from error
+    if done.returncode:
+        last = " ".join(done.stderr.strip().splitlines()[-ERROR_LINES:]) or f"exit code {done.returncode}"
+        raise InputError(f"{failed}: {last}")
+    return done.stdout

@@ -1,0 +1,184 @@
+"""Measuring whole results: which figures come, over which pixels, and what is said where files do not fit."""
+
+import tracemalloc
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_shots import left_half, turning
+from typer.testing import CliRunner
+
+from ex4d.cli.app import build_app
+from ex4d.errors import InputError
+from ex4d.media.movie import write_movie, write_png_frames
+from ex4d.metrics import report, streams
+from ex4d.metrics.cases import Case
+from ex4d.metrics.datasets import pairs
+from ex4d.metrics.measure import measure
+from ex4d.metrics.running import Plan, run
+
+
+def written(folder: Path, frames) -> Path:
+    write_png_frames(folder, frames)
+    return folder
+
+
+@pytest.fixture
+def case(shot, tmp_path, truth):
+    """A result whose visible half is off by 2 levels and whose invented half by 20."""
+    made = truth.copy()
+    made[:, :, :32] += 2
+    made[:, :, 32:] -= 20
+    (case,) = pairs.cases(shot.parent)
+    return replace(case, result=written(tmp_path / "made", made))
+
+
+def decibel(squared):
+    return pytest.approx(10 * np.log10(65025 / squared), abs=1e-6)
+
+
+def test_visible_and_invented_pixels_are_measured_apart(case):
+    means = measure(case, frozenset({"psnr", "ssim", "invented"})).means
+    assert means["psnr_visible"] == decibel(4)
+    assert means["psnr_invented"] == decibel(400)
+    assert means["psnr"] == decibel(202)
+    assert means["invented"] == 0.5
+    assert means["ssim_visible"] > means["ssim"] > means["ssim_invented"]
+
+
+def test_each_frame_has_its_number_and_its_angle(case):
+    measured = measure(case, frozenset({"psnr", "flicker"}))
+    assert [row["frame"] for row in measured.frames] == [0, 1, 2, 3, 4]
+    assert [row["angle"] for row in measured.frames] == pytest.approx([0, 7.5, 15, 22.5, 30])
+    assert measured.range == "small"
+    assert measured.frames[0].get("flicker") is None
+    assert measured.frames[2]["flicker"] is not None
+
+
+def test_equal_pictures_have_a_hundred_decibels_and_no_infinity(case):
+    means = measure(replace(case, result=case.truth), frozenset({"psnr"})).means
+    assert means["psnr"] == 100
+
+
+def test_without_a_true_view_the_rest_is_measured(case):
+    means = measure(replace(case, truth=None), frozenset({"psnr", "warp", "flicker", "matches"})).means
+    assert "psnr" not in means
+    assert {"warp_error", "flicker", "matches"} <= set(means)
+
+
+def test_a_result_of_another_length_is_refused_in_words(case, tmp_path, truth):
+    short = replace(case, result=written(tmp_path / "short", truth[:4]))
+    with pytest.raises(
+        InputError, match=r"short, for shot, has 4 frames and the camera path 5: give files of the same"
+    ):
+        measure(short)
+    with pytest.raises(InputError, match=r"has 4 frames and the true view 5"):
+        measure(replace(short, path=None), frozenset({"psnr"}))
+
+
+def test_a_result_of_another_size_is_refused_or_resized_as_asked(case, tmp_path, truth):
+    small = replace(case, result=written(tmp_path / "small", truth[:, ::2, ::2]))
+    with pytest.raises(InputError, match=r"has 32x24 pixels and the true view 64x48: make it in that size, or ask for"):
+        measure(small, frozenset({"psnr"}))
+    measured = measure(small, frozenset({"psnr"}), resize=True)
+    assert measured.notes == ("The result was resized from 32x24 to 64x48.",)
+    assert 20 < measured.means["psnr"] < 60
+
+
+def test_a_true_view_of_some_moments_takes_these_frames_of_a_whole_result(case, tmp_path, truth):
+    at = np.array([1, 3])
+    some = replace(case, truth=written(tmp_path / "some", truth[at]), truth_at=at, mask=None)
+    measured = measure(replace(some, result=written(tmp_path / "all", truth)), frozenset({"psnr"}))
+    assert [(row["frame"], row["psnr"]) for row in measured.frames] == [(1, 100), (3, 100)]
+    alone = replace(some, result=some.truth, path=None)
+    assert measure(alone, frozenset({"psnr"})).means["psnr"] == 100
+
+
+def test_a_long_video_takes_no_more_memory_than_a_short_one(monkeypatch):
+    monkeypatch.setattr(streams, "_picture", lambda file: np.full((96, 128, 3), int(file.stem) % 250, np.uint8))
+
+    def most_memory(frames: int) -> int:
+        files = tuple(Path(f"{n}.png") for n in range(frames))
+        tracemalloc.start()
+        try:
+            measured = measure(Case("long", files, truth=files), frozenset({"psnr", "ssim", "warp", "flicker"}))
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            assert len(measured.frames) == frames
+
+    most_memory(3)  # what is imported meanwhile
+    assert most_memory(150) - most_memory(10) < 1e6  # the pictures alone are 5.5 MB
+
+
+def ex4d(*arguments):
+    return CliRunner().invoke(build_app(), ["evaluate", *map(str, arguments)])
+
+
+def test_the_command_prints_a_line_and_leaves_figures_that_a_table_is_made_of(case, shot, tmp_path):
+    out = tmp_path / "figures.json"
+    done = ex4d("run", case.result.parent, "--dataset", "pairs", "--data", shot.parent, "--out", out)
+    assert isinstance(done.exception, InputError)
+    assert "the first should be called shot.mp4" in str(done.exception)
+    results = tmp_path / "results"
+    results.mkdir()
+    case.result.rename(results / "shot")
+    arguments = ("run", results, "--generator", "ours", "--dataset", "pairs", "--data", shot.parent, "--out", out)
+    done = ex4d(*arguments, "--metrics", "psnr,invented")
+    assert done.exit_code == 0, done.output
+    assert (
+        "shot (small): PSNR, dB 25.08, PSNR visible, dB 42.11, PSNR invented, dB 22.11, invented, share 50%"
+        in done.output
+    )
+    read = report.read(out)
+    assert (read.generator, read.dataset) == ("ours", "folder of pairs")
+    assert read.results[0].means["psnr_visible"] == decibel(4)
+    csv, markdown, plots = tmp_path / "t.csv", tmp_path / "t.md", tmp_path / "plots"
+    assert ex4d("table", out, "--csv", csv, "--markdown", markdown, "--plots", plots).exit_code == 0
+    assert "| small (0 to 30°) | PSNR visible, dB ↑ | 42.11 |" in markdown.read_text(encoding="utf-8")
+    assert "| EX-4D | own 150 videos | extreme (0 to 90°) | FID ↓ | 55.42 | published |" in markdown.read_text("utf-8")
+    assert csv.read_text(encoding="utf-8").startswith(
+        "origin,generator,dataset,range,angle,metric,value,shots,source\n"
+    )
+    assert (plots / "psnr_visible.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_takes_folder_brings_its_mask_and_its_camera(tmp_path, truth):
+    from ex4d.geometry import camera_path
+
+    take = tmp_path / "shot.take"
+    take.mkdir()
+    write_movie(take / "result.mp4", truth, Fraction(24))
+    write_movie(take / "mask.mp4", left_half(), Fraction(24), lossless=True)
+    camera_path.save(take / "camera.npz", turning([0, 20, 40, 55, 60]))
+    done = ex4d("run", take, "--metrics", "invented,flicker")
+    assert done.exit_code == 0, done.output
+    assert "\nshot (large): flicker, levels " in done.output
+    assert "invented, share 50%" in done.output
+
+
+def test_what_is_not_installed_is_said_once_and_the_rest_is_measured(case, monkeypatch):
+    from ex4d.metrics import model_files
+
+    absent = {name: replace(getattr(model_files, name), name="not_there_at_all") for name in ("TORCH", "FIDELITY")}
+    for module in ("perceptual", "features"):
+        monkeypatch.setattr(f"ex4d.metrics.{module}.model_files", type("Fake", (), {**vars(model_files), **absent}))
+    made = run([case], Plan("ours", "pairs", frozenset({"psnr", "lpips", "fid"})))
+    assert made.results[0].means["psnr"] == decibel(202)
+    assert made.missing["lpips"].startswith("LPIPS needs the Python package not_there_at_all: ")
+    assert made.missing["fid"].startswith("FID needs the Python package not_there_at_all: ")
+    assert made.sets == {}
+
+
+def test_a_measure_that_does_not_exist_is_named(case):
+    with pytest.raises(InputError, match="There is no measure psrn: choose from psnr, ssim"):
+        run([case], Plan("ours", "pairs", frozenset({"psrn"})))
+
+
+def test_a_file_that_is_no_report_is_refused(tmp_path):
+    file = tmp_path / "x.json"
+    file.write_text('{"generator": 3}')
+    with pytest.raises(InputError, match="is no file of figures of this version"):
+        report.read(file)

@@ -1,0 +1,91 @@
+"""VBench through its adapter: a stand-in with its interface, and the package itself where it can be imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_shots import FPS
+
+from ex4d.errors import InputError
+from ex4d.media.movie import write_movie
+from ex4d.metrics import vbench
+
+STAND_IN = """
+import json
+from pathlib import Path
+
+
+class VBench:
+    def __init__(self, device, full_info_dir, output_path):
+        self.device, self.out = device, output_path
+
+    def evaluate(self, videos_path, name, dimension_list, mode):
+        assert (self.device, mode) == ("cpu", "custom_input")
+        files = sorted(Path(videos_path).iterdir())
+        rows = [{"video_path": str(file), "video_results": 0.25 * n} for n, file in enumerate(files, 1)]
+        Path(self.out, f"{name}_eval_results.json").write_text(json.dumps({d: [0.5, rows] for d in dimension_list}))
+"""
+
+
+@pytest.fixture
+def runner(tmp_path, monkeypatch):
+    """This Python, with a package vbench that has VBench's interface."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "vbench.py").write_text(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+    return Path(sys.executable)
+
+
+@pytest.fixture
+def videos(tmp_path):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    still = np.full((9, 64, 64, 3), 120, np.uint8)
+    write_movie(folder / "a.mp4", still, FPS)
+    blinking = still.copy()
+    blinking[1::2] += 51  # a fifth of 255
+    write_movie(folder / "b.mp4", blinking, FPS)
+    return folder
+
+
+def test_scores_come_back_by_video_and_dimension(runner, videos):
+    scores = vbench.evaluate(videos, ["imaging_quality", "motion_smoothness"], "cpu", runner)
+    expected = {"a": 0.25, "b": 0.5, "mean": 0.5}
+    assert scores == {"imaging_quality": expected, "motion_smoothness": expected}
+
+
+def test_a_dimension_that_needs_vbenchs_own_prompts_is_refused(videos):
+    with pytest.raises(
+        InputError, match="VBench does not measure color on videos of one's own: choose from subject_con"
+    ):
+        vbench.evaluate(videos, ["color"], "cpu")
+
+
+def test_where_it_is_not_set_up_that_is_said(videos):
+    with pytest.raises(InputError, match="VBench is not set up"):
+        vbench.evaluate(videos, ["imaging_quality"], "cpu")
+
+
+def test_its_last_words_are_told_when_it_fails(runner, videos, tmp_path):
+    (tmp_path / "packages" / "vbench.py").write_text("raise RuntimeError('no weights for you')")
+    with pytest.raises(InputError, match=r"VBench failed: .*no weights for you"):
+        vbench.evaluate(videos, ["imaging_quality"], "cpu", runner)
+
+
+def test_a_python_that_is_too_new_for_its_pins_is_refused(tmp_path):
+    newer = tmp_path / "python"
+    newer.write_text("#!/bin/sh\necho 3 13\n")
+    newer.chmod(0o755)
+    with pytest.raises(InputError, match=r"VBench needs Python 3.8 to 3.11, .* for 3.13: name another Python"):
+        vbench.set_up(newer)
+
+
+def test_vbenchs_own_flicker_of_a_known_video(videos):
+    if subprocess.run([sys.executable, "-c", "import vbench"], capture_output=True, check=False).returncode:
+        pytest.skip("the package vbench is not installed here")
+    scores = vbench.evaluate(videos, ["temporal_flickering"], "cpu", Path(sys.executable))["temporal_flickering"]
+    assert scores["a"] == pytest.approx(1, abs=0.003)
+    assert scores["b"] == pytest.approx(1 - 51 / 255, abs=0.01)
+    assert scores["mean"] == pytest.approx((scores["a"] + scores["b"]) / 2)
