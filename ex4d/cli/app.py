@@ -18,6 +18,7 @@ from ex4d.cli.models import models
 from ex4d.cli.output import fail
 from ex4d.cli.recon import recon
 from ex4d.cli.run import run_job
+from ex4d.cli.train import train
 from ex4d.cli.unload import unload
 from ex4d.errors import EX4DError
 
@@ -31,6 +32,7 @@ OWN = {
     "demo": demo,
     "doctor": doctor,
     "models": models,
+    "train": train,
     "hosts": hosts,
     "unload": unload,
 }
