@@ -19,6 +19,8 @@ def refiner(
     batch: Annotated[int, typer.Option(help="Pictures in each step.", min=1)] = 32,
     size: Annotated[int, typer.Option(help="Side of a picture in pixels, a multiple of 16.", min=32)] = 256,
     seed: Annotated[int, typer.Option(help="Of the first weights and the pictures.")] = 1,
+    rate: Annotated[float, typer.Option(help="Learning rate after the first steps.", min=0)] = 1.5e-3,
+    begin: Annotated[Path | None, typer.Option(help="Weights of an earlier training to begin with.")] = None,
     device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
 ) -> None:
     """Train the network that refines the edges of depth, on pictures that are generated meanwhile.
@@ -31,9 +33,9 @@ def refiner(
     if size % 16:
         raise InputError(f"The side of a picture must be a multiple of 16, not {size}.")
     folder.mkdir(parents=True, exist_ok=True)
-    plan = loop.Plan(seed, steps, batch, size)
+    plan = loop.Plan(seed, steps, batch, size, rate)
     with bars() as progress:
-        done = loop.train(folder, plan, minutes * 60, device, say, progress)
+        done = loop.train(folder, plan, minutes * 60, device, say, progress, begin)
     if done:
         export(folder / loop.WEIGHTS, folder / "edge_refiner.onnx")
         say(f"Done: {folder / loop.WEIGHTS} and edge_refiner.onnx beside it.")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,7 +28,7 @@ REACH, RESIDUAL, AROUND = 10.0, 0.5, 16
 _DRAWN, _USES = 4, 3
 """So many batches are drawn at once, and each is used so often: turned, its colours exchanged, its depth wrong anew."""
 
-_RATE, _WARM_UP, _CLIP = 1.5e-3, 300, 1.0
+_WARM_UP, _CLIP = 300, 1.0
 _BAD = 0.15
 """An error above this part of what the disparities around differ by is what the doubt is about."""
 
@@ -48,12 +48,14 @@ class Plan:
         seed: of the weights and the pictures.
         steps: in all, over which the rate falls to nothing.
         batch, size: pictures a step, and their side in pixels, a multiple of 16.
+        rate: the learning rate after the first steps.
     """
 
     seed: int = 1
     steps: int = 36_000
     batch: int = 32
     size: int = 256
+    rate: float = 1.5e-3
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,13 @@ class Figures:
 
 
 def train(
-    folder: Path, plan: Plan, seconds: float, device: str, say: Callable[[str], None], progress: Progress = silent
+    folder: Path,
+    plan: Plan,
+    seconds: float,
+    device: str,
+    say: Callable[[str], None],
+    progress: Progress = silent,
+    begin: Path | None = None,
 ) -> bool:
     """Train for some time, from where an earlier call stopped; True once all steps are done.
 
@@ -83,6 +91,7 @@ def train(
         device: "cuda" or "cpu"; a GPU makes a graph of a step.
         say: told the figures now and then.
         progress: told after every hundred steps.
+        begin: weights to begin with where the folder has no state.
 
     Raises:
         InputError: the state in the folder is of another plan.
@@ -93,6 +102,8 @@ def train(
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     learning = _Learning(plan, device)
     step = learning.load(folder / _STATE)
+    if begin is not None and not step:
+        learning.begin(begin)
     held = [_batch(RandomNumbers(_HELD + number, device), plan) for number in range(6)]
     began, stated = time.monotonic(), time.monotonic()
     for batch in _batches(plan, step, device):
@@ -223,7 +234,7 @@ class _Learning:
     def step(self, batch: _Batch, number: int) -> None:
         """One step with one batch."""
         warm = min(1.0, (number + 1) / _WARM_UP)
-        self._rate.fill_(_RATE * warm * (0.5 + 0.5 * math.cos(math.pi * number / self._plan.steps)) + 1e-6)
+        self._rate.fill_(self._plan.rate * warm * (0.5 + 0.5 * math.cos(math.pi * number / self._plan.steps)) + 1e-6)
         if self._device == "cuda":
             self._replay(batch)
         else:
@@ -296,6 +307,12 @@ class _Learning:
         about = {"plan": json.dumps(asdict(self._plan)), "step": str(step)}
         with replacing(file) as place:
             save_file({name: value.contiguous() for name, value in self._saved().items()}, place, about)
+
+    def begin(self, file: Path) -> None:
+        """Take the weights of an earlier training."""
+        weights = load_file(file, device=self._device)
+        self.network.load_state_dict(weights)
+        self.mean.load_state_dict(weights)
 
     def load(self, file: Path) -> int:
         """Go on from a file, if it is there; the step that is next."""
