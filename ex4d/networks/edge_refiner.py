@@ -1,6 +1,6 @@
 """The network that refines the edges of depth: where each pixel's disparity is to be taken from.
 
-A U-Net of 1.3 million weights, most of them at a sixteenth of the picture's size. It consists of convolutions,
+A U-Net of 1.4 million weights, most of them at a sixteenth of the picture's size. It consists of convolutions,
 transposed convolutions, sums and ReLU alone, so that OpenCV runs it at any size; see `ex4d.depth.refinement`, which
 prepares its input and uses its output. Needs torch.
 """
@@ -57,4 +57,4 @@ class EdgeRefiner(nn.Module):
             x = block(functional.relu(down(x)))
         for up, block in zip(reversed(self.up), reversed(self.decoder), strict=True):
             x = block(finer.pop() + up(x))
-        return self.last(x)  # type: ignore[no-any-return]
+        return self.last(x)

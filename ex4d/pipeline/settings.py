@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from ex4d.cameras.fitting import World
-from ex4d.depth.detail import Detail
+from ex4d.depth.detail import DepthEdges, Detail
 from ex4d.depth.encoding import Convention, DepthEncoding, Distance, unit_of
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import FIELD_OF_VIEW
@@ -24,9 +24,6 @@ from ex4d.storage.sequence import Gaps
 
 CameraMotion = Literal["auto", "still", "rotation", "depth", "da3", "sfm", "file"]
 """How it is known how the clip's own camera moved."""
-
-DepthEdges = Literal["snap", "off"]
-"""Whether soft edges of the depth are snapped to those of the picture, see `ex4d.depth.edges`."""
 
 Fit = Literal["crop", "squeeze"]
 """How a picture is brought to another aspect."""
@@ -123,6 +120,7 @@ class SourceSettings(Settings):
         "What happens to edges that are soft in the depth, so that things do not smear when the camera moves",
         choices=(
             Choice("snap", "Snap", "Make them sharp, where the picture has its edges; sharp ones stay as they are"),
+            Choice("refine", "Refine", "The same by a small network, which is better the softer the edges are"),
             Choice("off", "Off", "Leave the depth as it is"),
         ),
         before="off",

@@ -107,7 +107,7 @@ def train(
     held = [_batch(RandomNumbers(_HELD + number, device), plan) for number in range(6)]
     began, stated = time.monotonic(), time.monotonic()
     for batch in _batches(plan, step, device):
-        if step == plan.steps or time.monotonic() - began > seconds:
+        if step == plan.steps:
             break
         learning.step(batch, step)
         step += 1
@@ -117,6 +117,8 @@ def train(
             stated = time.monotonic()
             say(f"Step {step} of {plan.steps}: {_told(learning.figures(held))}")
             learning.save(folder / _STATE, step)
+        if time.monotonic() - began > seconds:
+            break
     learning.save(folder / _STATE, step)
     with replacing(folder / WEIGHTS) as place:
         save_file({name: value.contiguous() for name, value in learning.mean.state_dict().items()}, place)
@@ -168,7 +170,8 @@ def _batches(plan: Plan, done: int, device: str) -> Iterator[_Batch]:
     """The batches from a step on, the same whatever was done by an earlier call."""
     together = _DRAWN * _USES
     for turn in range(done // together, plan.steps // together + 2):
-        numbers, host = RandomNumbers(plan.seed + turn, device), random.Random(plan.seed + turn)
+        seed = plan.seed * 1_000_003 + turn
+        numbers, host = RandomNumbers(seed, device), random.Random(seed)
         with torch.no_grad():
             drawn, true = pictures(numbers, _DRAWN * plan.batch, plan.size)
         uses = [number for _ in range(_USES) for number in host.sample(range(_DRAWN), _DRAWN)]
@@ -181,7 +184,7 @@ def _batches(plan: Plan, done: int, device: str) -> Iterator[_Batch]:
             pair = [values[some].flip(flips) for values in (drawn[:, order], true)]
             picture, wanted = [values.transpose(2, 3).contiguous() if sides else values for values in pair]
             with torch.no_grad():
-                made, wanted = made_wrong(numbers, wanted)
+                made, wanted = made_wrong(RandomNumbers(seed * together + place, device), wanted)
             yield _Batch(picture, wanted, made)
 
 
@@ -258,7 +261,7 @@ class _Learning:
 
     def _learn(self, batch: _Batch) -> None:
         self._optimiser.zero_grad(set_to_none=False)
-        _loss(self.network, batch).backward()  # type: ignore[no-untyped-call]
+        _loss(self.network, batch).backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
         for weight in self.network.parameters():
             if weight.grad is not None:
