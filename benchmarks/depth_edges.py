@@ -1,9 +1,9 @@
-"""What snapping the edges of depth brings: `python benchmarks/depth_edges.py [FOLDER]`.
+"""What snapping and refining the edges of depth bring: `python benchmarks/depth_edges.py [FOLDER]`.
 
 The sample along its true second camera (10 to 60 degrees), and frames of generated scenes from a second camera at 30
 degrees, with the true depth and with depth whose edges are wrong as models make them. A cell is the PSNR of the visible
 pixels against the truth, and the part of the picture that is visible, with a rim of one pixel given up (3x3). "gain" is
-what snapping brings where as much is visible, by a rim of another width. Then the time that a clip of 1024x576 takes.
+what either brings where as much is visible, by a rim of another width. Then the time that a clip of 1024x576 takes.
 With a folder as argument it also writes a picture of some rims there.
 """
 
@@ -19,7 +19,7 @@ import typer
 from numpy.typing import NDArray
 from true_view import Truth
 
-from ex4d.depth import edges
+from ex4d.depth import edges, refinement
 from ex4d.geometry.camera_path import CameraPath
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.geometry.mesh import DWMesh
@@ -116,6 +116,13 @@ def snapped(case: Case, depth: NDArray[np.float32]) -> NDArray[np.float32]:
     return edges.snapped(DepthVideo(depth, case.intrinsics, "some"), case.frames).depth
 
 
+def refined(case: Case, depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The depth as opening a shot makes it with Depth Edges: Refine, on the CPU."""
+    return refinement.refined(
+        DepthVideo(depth, case.intrinsics, "some"), case.frames, network=refinement.on_cpu()
+    ).depth
+
+
 def at_the_same_part(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
     """By how much the PSNR is higher afterwards where as much is visible as with the usual rim before."""
     usual = RIMS.index(3)
@@ -143,19 +150,30 @@ def main(
     for name, case in cases.items():
         for kind in KINDS:
             depth = wrong(case.depth, kind)
-            before, after = case.figures(depth), case.figures(snapped(case, depth))
-            cells = [f"{row[RIMS.index(3), 0]:5.2f} dB of {row[RIMS.index(3), 1]:5.1%}" for row in (before, after)]
-            gain = at_the_same_part(before, after)
-            print(f"{name:8s} {kind:22s} before {cells[0]}, snapped {cells[1]}, gain {gain:+.2f} dB", flush=True)
+            rows = [case.figures(made) for made in (depth, snapped(case, depth), refined(case, depth))]
+            cells = [f"{row[RIMS.index(3), 0]:5.2f} dB of {row[RIMS.index(3), 1]:5.1%}" for row in rows]
+            gains = [at_the_same_part(rows[0], row) for row in rows[1:]]
+            print(
+                f"{name:8s} {kind:22s} before {cells[0]}, snapped {cells[1]}, gain {gains[0]:+.2f} dB, refined"
+                f" {cells[2]}, gain {gains[1]:+.2f} dB",
+                flush=True,
+            )
     case = cases["sample"]
     size = (1024, 576)
     frames = np.stack([cv2.resize(frame, size) for frame in case.frames])[np.arange(49) % len(case.frames)]
     soft = np.stack([cv2.resize(depth, size) for depth in wrong(case.depth, "blur 1.2")])[
         np.arange(49) % len(case.frames)
     ]
-    began, used = time.monotonic(), time.process_time()
-    edges.snapped(DepthVideo(soft, case.intrinsics[0], "some"), frames)
-    print(f"49 frames of 1024x576: {time.monotonic() - began:.1f} s, {time.process_time() - used:.1f} s of CPU time")
+    video = DepthVideo(soft, case.intrinsics[0], "some")
+    network = refinement.on_cpu()
+    for what, way in (
+        ("snapped", lambda: edges.snapped(video, frames)),
+        ("refined", lambda: refinement.refined(video, frames, network=network)),
+    ):
+        began, used = time.monotonic(), time.process_time()
+        way()
+        spent = time.monotonic() - began, time.process_time() - used
+        print(f"49 frames of 1024x576 {what}: {spent[0]:.1f} s, {spent[1]:.1f} s of CPU time")
     if pictures is not None and SHOWN in cases:
         write_rims(cases[SHOWN], pictures / "depth_edges.jpg")
         print(pictures / "depth_edges.jpg")

@@ -14,6 +14,7 @@ FOLLOWING_MOVES = "Following what moves"
 GUESSING = "Guessing the depth"
 MEASURING = "Measuring scale and field of view"
 SNAPPING = "Sharpening edges of the depth"
+REFINING = "Refining edges of the depth"
 OCCLUSIONS = "Finding occlusions"
 FOLLOWING_POINTS = "Following points"
 FINDING_MOVES = "Finding what moves"
@@ -40,6 +41,7 @@ OF_FRAMES = (
     GUESSING,
     MEASURING,
     SNAPPING,
+    REFINING,
     OCCLUSIONS,
     FOLLOWING_POINTS,
     FINDING_MOVES,

@@ -35,6 +35,7 @@ OWN = {
     "demo": demo,
     "doctor": doctor,
     "models": models,
+    "train": train,
     "hosts": hosts,
     "unload": unload,
 }

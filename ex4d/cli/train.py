@@ -118,6 +118,43 @@ def distil(
     results(*files)
 
 
+@train.command()
+def refiner(
+    folder: Annotated[Path, typer.Argument(help="Folder of the training; one that was interrupted goes on there.")],
+    minutes: Annotated[float, typer.Option(help="Stop after this many minutes; the same command then goes on.", min=0)] = 8.0,
+    steps: Annotated[int, typer.Option(help="Number of steps in total.", min=1)] = 36_000,
+    batch: Annotated[int, typer.Option(help="Pictures per step.", min=1)] = 32,
+    size: Annotated[int, typer.Option(help="Side of a picture in pixels, a multiple of 16.", min=32)] = 256,
+    seed: Annotated[int, typer.Option(help="Seed of the initial weights and the pictures.")] = 1,
+    rate: Annotated[float, typer.Option(help="Learning rate after the warm-up.", min=0)] = 1.5e-3,
+    begin: Annotated[Path | None, typer.Option(help="Weights of an earlier training to start from.")] = None,
+    device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
+) -> None:
+    """Train the network of Depth Edges: Refine, on pictures that are generated while it trains.
+
+    When all steps are done, the folder contains edge_refiner.safetensors and edge_refiner.onnx.
+    """
+    _check_torch()
+    from torch import cuda
+
+    from ex4d.training.refiner import loop
+    from ex4d.training.refiner.export import export
+
+    if size % 16:
+        raise InputError(f"The side of a picture must be a multiple of 16, not {size}.")
+    if device == "cuda" and not cuda.is_available():
+        raise InputError("No NVIDIA GPU can be used here: give --device cpu, which takes hundreds of times as long.")
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = loop.Plan(seed, steps, batch, size, rate)
+    with bars() as progress:
+        done = loop.train(folder, plan, minutes * 60, device, say, progress, begin)
+    if done:
+        export(folder / loop.WEIGHTS, folder / "edge_refiner.onnx")
+        say(f"Done: {folder / loop.WEIGHTS} and edge_refiner.onnx beside it.")
+    else:
+        say("Not done yet: the same command goes on from here.")
+
+
 def _check_torch() -> None:
     for package in (Package("torch", "train"), Package("diffsynth", "train")):
         if not package.is_there:

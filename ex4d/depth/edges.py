@@ -87,7 +87,7 @@ def snapped(depth: DepthVideo, frames: NDArray[np.uint8], progress: Progress = s
     """
     if depth.is_guess or any(note.startswith(SNAPPED) for note in depth.notes):
         return depth
-    if _is_sharp(depth.depth):
+    if is_sharp(depth.depth):
         return depth
     made = np.empty_like(depth.depth)
 
@@ -122,7 +122,7 @@ def snap(depth: NDArray[np.float32], picture: NDArray[np.uint8]) -> NDArray[np.f
     return np.where(decided == disparity, depth, 1 / decided)
 
 
-def _is_sharp(depth: NDArray[np.float32]) -> bool:
+def is_sharp(depth: NDArray[np.float32]) -> bool:
     """Whether most edges of a shot (T,H,W) are sharp."""
     edges, sharp = 0, 0
     for t in np.unique(np.linspace(0, len(depth) - 1, _LOOKED_AT).astype(int)):

@@ -14,7 +14,7 @@ import numpy as np
 from ex4d import plugins
 from ex4d.depth import cached, extension
 from ex4d.depth.base import Metric, Request, Spec, detail_for
-from ex4d.depth.detail import Detail
+from ex4d.depth.detail import DepthEdges, Detail
 from ex4d.depth.encoding import DepthEncoding
 from ex4d.depth.estimate import Estimate
 from ex4d.depth.scaling import KEY_FRAMES, key_frames
@@ -137,7 +137,7 @@ def estimate(
     device: str = "auto",
     detail: Detail = "auto",
     standing: Path | None = None,
-    snap: bool = False,
+    edges: DepthEdges = "off",
     progress: Progress = silent,
 ) -> Estimate:
     """The depth of a clip. Estimated depth is cached by content, so that the second time only costs a hash.
@@ -155,7 +155,7 @@ def estimate(
         detail: how finely a model looks at the pictures; "auto" is full on a GPU and reduced on the CPU.
         standing: depth of a part of the clip that is to stay, as EX-4D wrote it: only other frames are estimated, and
             fitted to it. Where it does not apply, all frames are estimated, and a note says why.
-        snap: snap soft edges to the picture's, see `ex4d.depth.edges`; those of `standing` stay as they are.
+        edges: what happens to soft edges, see `DepthEdges`; those of `standing` stay as they are.
         progress: called after each step.
 
     Raises:
@@ -166,13 +166,18 @@ def estimate(
     spec = choice.spec
 
     def edged(made: Estimate, of: "Clip") -> Estimate:
-        if not snap:
+        if edges == "off":
             return made
         numba = Package("numba", "render")
         if not numba.is_there:
             note = f"The depth's edges stay as soft as they are, since sharpening them needs numba: {numba.install}."
             return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, note)))
-        from ex4d.depth.edges import snapped  # needs cv2 and numba, which listing estimators does not
+        # Both need cv2 and numba, which listing estimators does not.
+        if edges == "refine":
+            from ex4d.depth.refinement import refined
+
+            return replace(made, depth=refined(made.depth, of.frames, progress))
+        from ex4d.depth.edges import snapped
 
         return replace(made, depth=snapped(made.depth, of.frames, progress))
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.depth import beside_known, registry
+from ex4d.depth.detail import DepthEdges
 from ex4d.depth.estimate import Estimate
 from ex4d.errors import InputError
 from ex4d.geometry import camera_path
@@ -129,7 +130,7 @@ def joined(
     source_to_world: NDArray[np.float64] | None,
     moving: NDArray[np.bool_] | None,
     settings: SourceSettings,
-    snap: bool = False,
+    edges: DepthEdges = "off",
     device: str = "auto",
     progress: Progress = silent,
 ) -> tuple[EarlierFrames | None, tuple[str, ...]]:
@@ -139,7 +140,7 @@ def joined(
         files: of the take.
         clip, estimate, source_to_world, moving: of the shot, see `ex4d.pipeline.open.Shot`.
         settings: of the shot.
-        snap: as for `ex4d.depth.registry.estimate`.
+        edges: as for `ex4d.depth.registry.estimate`.
         device, progress: as for `ex4d.pipeline.open.open_shot`.
 
     Raises:
@@ -184,7 +185,7 @@ def joined(
             f"{unused} it does not match the shot. It is of another clip, or the depth or the source camera has changed"
             " since it was made: choose a later take.",
         )
-    depth = _estimated(files, shown, cameras, estimate, settings, snap, device, progress)
+    depth = _estimated(files, shown, cameras, estimate, settings, edges, device, progress)
     made, notes = {}, list(depth.notes)
     for n in fits if not depth.is_guess else ():
         fitted = beside_known.fitted(depth.depth[n], seen[n].inverse_distance, seen[n].sure)
@@ -227,7 +228,7 @@ def _estimated(
     cameras: CameraPath,
     known_by: Estimate,
     settings: SourceSettings,
-    snap: bool,
+    edges: DepthEdges,
     device: str,
     progress: Progress,
 ) -> DepthVideo:
@@ -246,7 +247,7 @@ def _estimated(
         accept_licence=settings.accept_licence,
         device=device,
         detail=settings.depth_detail,
-        snap=snap,
+        edges=edges,
         progress=progress,
     )
     said = []

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.depth import lens, registry
+from ex4d.depth.detail import DepthEdges
 from ex4d.depth.estimate import Estimate
 from ex4d.errors import InputError
 from ex4d.geometry import intrinsics
@@ -179,7 +180,7 @@ def open_shot(
     elif focal_px is None and release_lens:
         focal_px = intrinsics.RELEASE_FOCAL_PX * clip.fit.source_width / clip.fit.scaled_width
     moving = pose_files.load(files.camera, clip) if files.camera is not None else None
-    snap = settings.depth_edges == "snap" and not release_lens
+    edges: DepthEdges = "off" if release_lens else settings.depth_edges
     estimate = registry.estimate(
         settings.estimator,
         clip,
@@ -192,7 +193,7 @@ def open_shot(
         device=device,
         detail=settings.depth_detail,
         standing=files.standing,
-        snap=snap,
+        edges=edges,
         progress=progress,
     )
     mask = None if files.moving is None else masks.read(files.moving, clip, progress)
@@ -211,22 +212,28 @@ def open_shot(
     notes = (*length, *clip.notes, *note_on_crop(clip.fit), *estimate.depth.notes)
     if moving is None:
         shot = Shot(clip, estimate, None, notes, moving=mask, about_camera=about_camera)
-        return _with_others(shot, files, settings, fills_nothing, snap, device, progress)
+        return _with_others(shot, files, settings, fills_nothing, edges, device, progress)
     moving, said = pose_files.in_unit_of(moving, estimate.depth, settings.camera_scale)
     moving = replace(moving, notes=(*moving.notes, *((said,) if said else ())))  # kept with a camera that was found
     notes = (*notes, *(note for note in moving.notes if note not in notes), *_other_lens(moving, estimate.depth, clip))
     found = moving if moving.found else None
     shot = Shot(clip, estimate, moving.camera_to_world, notes, moving.from_file, found, mask, about_camera)
-    return _with_others(shot, files, settings, fills_nothing, snap, device, progress)
+    return _with_others(shot, files, settings, fills_nothing, edges, device, progress)
 
 
 def _with_others(
-    shot: Shot, files: SourceFiles, settings: SourceSettings, without: str, snap: bool, device: str, progress: Progress
+    shot: Shot,
+    files: SourceFiles,
+    settings: SourceSettings,
+    without: str,
+    edges: DepthEdges,
+    device: str,
+    progress: Progress,
 ) -> Shot:
     """The shot with what a clean plate and an earlier take show of its place, where there are any."""
     notes, plate, taken = list(shot.notes), None, None
     known = shot.clip, shot.estimate, shot.source_to_world, shot.moving
-    how = settings, snap, device, progress
+    how = settings, edges, device, progress
     if files.plate is not None:
         plate, said = (
             (None, (f"The clean plate was not used: {without}",)) if without else joined(files.plate, *known, *how)

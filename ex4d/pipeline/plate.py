@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ex4d.depth import registry
+from ex4d.depth.detail import DepthEdges
 from ex4d.depth.estimate import Estimate
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.media.clip import Clip, open_source, read_clip
@@ -55,7 +56,7 @@ def joined(
     source_to_world: NDArray[np.float64] | None,
     moving: NDArray[np.bool_] | None,
     settings: SourceSettings,
-    snap: bool = False,
+    edges: DepthEdges = "off",
     device: str = "auto",
     progress: Progress = silent,
 ) -> tuple[Plate | None, tuple[str, ...]]:
@@ -67,7 +68,7 @@ def joined(
         path: a video, a folder of images, or one image, which stands for itself only.
         clip, known, source_to_world, moving: of the shot, see `ex4d.pipeline.open.Shot`; `known` is its depth.
         settings: of the shot.
-        snap: as for `ex4d.depth.registry.estimate`.
+        edges: as for `ex4d.depth.registry.estimate`.
         device, progress: as for `ex4d.pipeline.open.open_shot`.
 
     Raises:
@@ -94,7 +95,7 @@ def joined(
         accept_licence=settings.accept_licence,
         device=device,
         detail=settings.depth_detail,
-        snap=snap,
+        edges=edges,
         progress=progress,
     )
     if depth.is_guess or estimate.depth.is_guess:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 from ex4d.cameras.fitting import World
-from ex4d.depth.detail import Detail
+from ex4d.depth.detail import DepthEdges, Detail
 from ex4d.depth.encoding import Convention, DepthEncoding, Distance, unit_of
 from ex4d.errors import InputError
 from ex4d.geometry.intrinsics import FIELD_OF_VIEW
@@ -24,9 +24,6 @@ from ex4d.storage.sequence import Gaps
 
 CameraMotion = Literal["auto", "still", "rotation", "depth", "da3", "sfm", "file"]
 """How the motion of the clip's own camera is determined."""
-
-DepthEdges = Literal["snap", "off"]
-"""Whether soft edges of the depth are snapped to those of the picture, see `ex4d.depth.edges`."""
 
 Fit = Literal["crop", "squeeze"]
 """How a picture is brought to another aspect."""
@@ -125,6 +122,11 @@ class SourceSettings(Settings):
         choices=(
             Choice(
                 "snap", "Snap", "Sharpen soft edges to match those of the picture, and leave sharp edges as they are"
+            ),
+            Choice(
+                "refine",
+                "Refine",
+                "Sharpen them with a small neural network, which does better the softer they are, but is slower",
             ),
             Choice("off", "Off", "Leave the depth as it is"),
         ),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ex4d.depth.edges import SNAPPED
+from ex4d.depth.refinement import REFINED
 from ex4d.geometry.depth_video import load_depth_npz
 from ex4d.media.movie import write_movie
 from ex4d.pipeline import take
@@ -53,6 +54,15 @@ def test_a_shots_depth_is_snapped_unless_one_does_not_want_it(soft):
     ):
         np.testing.assert_array_equal(as_is.depth.depth, depth)
         assert not any(SNAPPED in note for note in as_is.notes)
+
+
+def test_a_shots_depth_is_refined_where_one_wants_it(soft):
+    folder, depth, true = soft
+    settings = SourceSettings(camera_motion="file", depth_edges="refine")
+    shot = open_shot(SourceFiles(folder / "clip.mp4"), settings, look_beside=True)
+    assert wrong_part(shot.depth.depth, true) < 0.6 * wrong_part(depth, true)
+    assert sum(note.startswith(REFINED) for note in shot.notes) == 1
+    assert not any(SNAPPED in note for note in shot.notes)
 
 
 def test_without_numba_the_depth_stays_and_a_note_says_so(soft, monkeypatch):

@@ -1,0 +1,138 @@
+"""Edges of depth refined by a small network, which looks at the picture as well.
+
+A depth model's edges are soft, and beside those in the picture. For each pixel near one, the network says from which
+pixel, at most 10 away, to take the disparity, and what to add to it. It runs by OpenCV on the CPU, or by torch on an
+NVIDIA GPU. Away from edges depth stays as it is, to the bit.
+
+It was trained on generated pictures by `ex4d train refiner`; docs/training.md says how.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Lock
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ex4d.depth.edges import MOVED, is_sharp
+from ex4d.geometry.depth_video import DepthVideo
+from ex4d.progress import REFINING, Progress, silent
+
+REFINED = "The depth's edges were refined by the network"
+"""How the note begins that says so; depth that has it is not refined again."""
+
+REACH, RESIDUAL, AROUND = 10.0, 0.5, 16
+"""How far away a disparity may be taken from, in pixels; the most that is added to it, as a part of the range of the
+disparities around; and how far around a pixel that range is taken, in pixels."""
+
+_FLAT = 0.02
+"""Where the disparities around differ by less than this part of the largest, nothing changes."""
+
+_MULTIPLE = 16
+"""The network halves the picture four times."""
+
+_WEIGHTS = Path(__file__).parent / "weights"
+_ONNX, _SAFETENSORS = _WEIGHTS / "edge_refiner.onnx", _WEIGHTS / "edge_refiner.safetensors"
+
+Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""(1,5,H,W) to (1,4,H,W), float32."""
+
+
+def refined(
+    depth: DepthVideo, frames: NDArray[np.uint8], progress: Progress = silent, network: "Network | None" = None
+) -> DepthVideo:
+    """Depth whose edges are refined, with a note that says how much of it moved.
+
+    Args:
+        depth: of T frames; what was refined before, is a guess, or is sharp comes back as it is.
+        frames: (T,H,W,3) uint8, the pictures.
+        progress: told after each frame; raises `Cancelled` to stop.
+        network: as `on_cpu` or `on_gpu` make it; None takes the GPU where torch can use one.
+    """
+    if depth.is_guess or any(note.startswith(REFINED) for note in depth.notes) or is_sharp(depth.depth):
+        return depth
+    network = network or on_gpu() or on_cpu()
+    made = np.empty_like(depth.depth)
+    moved = 0
+    for t, frame in enumerate(depth.depth):
+        made[t] = refine(frame, frames[t], network)
+        moved += int(np.count_nonzero(cv2.absdiff(made[t], frame) > MOVED * frame))
+        progress(REFINING, t + 1, len(made))
+    if not moved:
+        return depth
+    return replace(depth, depth=made, notes=(*depth.notes, f"{REFINED}; {moved / made.size:.1%} of its pixels moved."))
+
+
+def refine(depth: NDArray[np.float32], picture: NDArray[np.uint8], network: Network) -> NDArray[np.float32]:
+    """Depth (H,W) of a picture (H,W,3), float32."""
+    disparity = np.float32(1) / depth
+    inputs, unit, edge = _prepared(disparity, picture)
+    if not edge.any():
+        return depth
+    height, width = depth.shape
+    out = network(inputs)[0, :, :height, :width]
+    offset = np.where(edge, np.float32(REACH) * np.tanh(out[:2]), np.float32(0))
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    # The nearest pixel's: a mean of both sides of an edge is at neither's distance.
+    taken = cv2.remap(
+        disparity,
+        np.rint(columns + offset[0]),
+        np.rint(rows + offset[1]),
+        cv2.INTER_NEAREST,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    made = taken + np.float32(RESIDUAL) * np.tanh(out[2]) * unit
+    return np.where(edge, 1 / np.maximum(made, disparity.min() / 2), depth)
+
+
+def on_cpu() -> Network:
+    """The network as OpenCV runs it, with all cores."""
+    network, lock = cv2.dnn.readNetFromONNX(str(_ONNX)), Lock()
+
+    def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        with lock:  # what is given and what comes back are two calls
+            network.setInput(inputs)
+            return np.asarray(network.forward(), np.float32)
+
+    return run
+
+
+def on_gpu() -> Network | None:
+    """The network as torch runs it on an NVIDIA GPU; None where it cannot."""
+    if find_spec("torch") is None or find_spec("safetensors") is None:
+        return None
+    import torch
+    from safetensors.torch import load_file
+
+    from ex4d.networks.edge_refiner import EdgeRefiner
+
+    if not torch.cuda.is_available():
+        return None
+    network = EdgeRefiner().eval().to("cuda")
+    network.load_state_dict(load_file(_SAFETENSORS, device="cuda"))
+
+    def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            return np.asarray(network(torch.from_numpy(inputs).to("cuda")).cpu().numpy())
+
+    return run
+
+
+def _prepared(
+    disparity: NDArray[np.float32], picture: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """What the network sees, the range of the disparities around each pixel, and where there is an edge."""
+    box = np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8)
+    high, low = cv2.dilate(disparity, box), cv2.erode(disparity, box)
+    differ = high - low
+    unit = differ + np.float32(0.01) * high
+    height, width = disparity.shape
+    inputs = np.empty((1, 5, height, width), np.float32)
+    inputs[0, :3] = picture.transpose(2, 0, 1).astype(np.float32) / 255 - np.float32(0.5)
+    inputs[0, 3] = (disparity - low) / unit - np.float32(0.5)
+    inputs[0, 4] = np.log(differ / high + np.float32(0.003)) / 3 + 1
+    sides = ((0, 0), (0, 0), (0, -height % _MULTIPLE), (0, -width % _MULTIPLE))
+    return np.pad(inputs, sides, mode="edge"), np.asarray(unit), np.asarray(differ > _FLAT * high)

@@ -1,0 +1,333 @@
+"""The training of the refiner of edges: a loss, the steps, and a state from which they go on."""
+
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+
+from ex4d.errors import InputError
+from ex4d.networks.edge_refiner import EdgeRefiner
+from ex4d.progress import Progress, silent
+from ex4d.storage.atomic import replacing
+from ex4d.training.refiner.depth_errors import made_wrong
+from ex4d.training.refiner.pictures import pictures, sampled
+from ex4d.training.refiner.random_numbers import RandomNumbers
+
+REACH, RESIDUAL, AROUND = 10.0, 0.5, 16
+"""The same as in `ex4d.depth.refinement`, which applies the network; a test compares the two."""
+
+_DRAWN, _USES = 4, 3
+"""So many batches are drawn at once, and each is used so often: turned, its colours exchanged, its depth wrong anew."""
+
+_WARM_UP, _CLIP = 300, 1.0
+_BAD = 0.15
+"""An error above this part of what the disparities around differ by is what the doubt is about."""
+
+WEIGHTS = "edge_refiner.safetensors"
+"""Name of the result in the training's folder."""
+
+_STATE = "state.safetensors"
+_HELD = 10_000_000
+"""Seed of the pictures that are held back, beside the training's own."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training is, apart from how far it is.
+
+    Attributes:
+        seed: of the weights and the pictures.
+        steps: in all, over which the rate falls to nothing.
+        batch, size: pictures a step, and their side in pixels, a multiple of 16.
+        rate: the learning rate after the first steps.
+    """
+
+    seed: int = 1
+    steps: int = 36_000
+    batch: int = 32
+    size: int = 256
+    rate: float = 1.5e-3
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Mean error near edges on pictures that are held back, as a part of what the disparities around differ by.
+
+    Attributes:
+        before, after: the error of the depth, and that of the refined one.
+        bad_before, bad_after: part of the pixels whose error is above 0.15.
+    """
+
+    before: float
+    after: float
+    bad_before: float
+    bad_after: float
+
+
+def train(
+    folder: Path,
+    plan: Plan,
+    seconds: float,
+    device: str,
+    say: Callable[[str], None],
+    progress: Progress = silent,
+    begin: Path | None = None,
+) -> bool:
+    """Train for some time, from where an earlier call stopped; True once all steps are done.
+
+    Args:
+        folder: where the state is kept, and the mean of the latest weights, which is the result.
+        plan: as in the earlier calls.
+        seconds: after so many the state is written, and this returns.
+        device: "cuda" or "cpu"; a GPU makes a graph of a step.
+        say: told the figures now and then.
+        progress: told after every hundred steps.
+        begin: weights to begin with where the folder has no state.
+
+    Raises:
+        InputError: the state in the folder is of another plan.
+    """
+    torch.manual_seed(plan.seed)
+    if device == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    learning = _Learning(plan, device)
+    step = learning.load(folder / _STATE)
+    if begin is not None and not step:
+        learning.begin(begin)
+    held = [_batch(RandomNumbers(_HELD + number, device), plan) for number in range(6)]
+    began, stated = time.monotonic(), time.monotonic()
+    for batch in _batches(plan, step, device):
+        if step == plan.steps:
+            break
+        learning.step(batch, step)
+        step += 1
+        if step % 100 == 0:
+            progress("Training", step, plan.steps)
+        if time.monotonic() - stated > 60 or step == plan.steps:
+            stated = time.monotonic()
+            say(f"Step {step} of {plan.steps}: {_told(learning.figures(held))}")
+            learning.save(folder / _STATE, step)
+        if time.monotonic() - began > seconds:
+            break
+    learning.save(folder / _STATE, step)
+    with replacing(folder / WEIGHTS) as place:
+        save_file({name: value.contiguous() for name, value in learning.mean.state_dict().items()}, place)
+    say(f"Step {step} of {plan.steps}: {_told(learning.figures(held))}")
+    return step == plan.steps
+
+
+def prepared(picture: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
+    """What the network sees (B,5,H,W), and by how much the disparities around each pixel differ (B,1,H,W)."""
+    side = 2 * AROUND + 1
+    high = functional.max_pool2d(disparity, side, 1, AROUND)
+    low = -functional.max_pool2d(-disparity, side, 1, AROUND)
+    unit = high - low + 0.01 * high
+    channels = [picture - 0.5, (disparity - low) / unit - 0.5, torch.log((high - low) / high + 0.003) / 3 + 1]
+    return torch.cat(channels, 1), unit
+
+
+def refined(network: EdgeRefiner, picture: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Disparity (B,1,H,W) taken from where the network says, its doubt as logits, and `prepared`'s differences.
+
+    Here it is interpolated between pixels, so that there is a gradient; what applies the network takes the nearest.
+    """
+    inputs, unit = prepared(picture, disparity)
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=inputs.is_cuda, cache_enabled=False):
+        out = network(inputs.contiguous(memory_format=torch.channels_last) if inputs.is_cuda else inputs)
+    out = out.float()
+    taken = sampled(disparity, REACH * torch.tanh(out[:, :2])) + RESIDUAL * torch.tanh(out[:, 2:3]) * unit
+    return taken, out[:, 3:], unit
+
+
+@dataclass(frozen=True)
+class _Batch:
+    picture: Tensor
+    true: Tensor
+    made: Tensor
+
+    def all(self) -> tuple[Tensor, Tensor, Tensor]:
+        return self.picture, self.true, self.made
+
+
+def _batch(numbers: RandomNumbers, plan: Plan) -> _Batch:
+    with torch.no_grad():
+        picture, true = pictures(numbers, plan.batch, plan.size)
+        made, wanted = made_wrong(numbers, true)
+        return _Batch(picture, wanted, made)
+
+
+def _batches(plan: Plan, done: int, device: str) -> Iterator[_Batch]:
+    """The batches from a step on, the same whatever was done by an earlier call."""
+    together = _DRAWN * _USES
+    for turn in range(done // together, plan.steps // together + 2):
+        seed = plan.seed * 1_000_003 + turn
+        numbers, host = RandomNumbers(seed, device), random.Random(seed)
+        with torch.no_grad():
+            drawn, true = pictures(numbers, _DRAWN * plan.batch, plan.size)
+        uses = [number for _ in range(_USES) for number in host.sample(range(_DRAWN), _DRAWN)]
+        for place, number in enumerate(uses):
+            flips, sides = [axis for axis in (2, 3) if host.random() < 0.5], host.random() < 0.5
+            order = host.sample(range(3), 3)
+            if turn * together + place < done:
+                continue
+            some = slice(number * plan.batch, (number + 1) * plan.batch)
+            pair = [values[some].flip(flips) for values in (drawn[:, order], true)]
+            picture, wanted = [values.transpose(2, 3).contiguous() if sides else values for values in pair]
+            with torch.no_grad():
+                made, wanted = made_wrong(RandomNumbers(seed * together + place, device), wanted)
+            yield _Batch(picture, wanted, made)
+
+
+def _near_edges(true: Tensor) -> Tensor:
+    high, low = functional.max_pool2d(true, 15, 1, 7), -functional.max_pool2d(-true, 15, 1, 7)
+    return ((high - low) / high > 0.02).float()
+
+
+def _loss(network: EdgeRefiner, batch: _Batch) -> Tensor:
+    near = _near_edges(batch.true)
+    taken, doubt, unit = refined(network, batch.picture, batch.made)
+    error = ((taken - batch.true) / unit).abs()
+    weight = near + 0.02
+    # The second part counts any error alike: an edge has to be right or left, not half of each.
+    distance = ((error + 0.5 * error / (error + 0.05)) * weight).sum() / weight.sum()
+    bad = (error.detach() > _BAD).float()
+    doubts = functional.binary_cross_entropy_with_logits(doubt, bad, reduction="none")
+    return distance + 0.1 * (doubts * weight).sum() / weight.sum()
+
+
+def _told(figures: Figures) -> str:
+    return (
+        f"error near edges {figures.before:.4f} -> {figures.after:.4f}, off by more than {_BAD:.0%} in"
+        f" {figures.bad_before:.1%} -> {figures.bad_after:.1%} of the pixels there."
+    )
+
+
+class _Learning:
+    """The network, the running mean of its weights, the optimiser, and on a GPU the graph of a step."""
+
+    def __init__(self, plan: Plan, device: str) -> None:
+        self._plan, self._device = plan, device
+        self.network = EdgeRefiner().to(device)
+        self.mean = EdgeRefiner().to(device).requires_grad_(False)
+        self.mean.load_state_dict(self.network.state_dict())
+        on_gpu = device == "cuda"
+        self._rate = torch.zeros((), device=device)
+        self._optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=self._rate, weight_decay=1e-3, capturable=on_gpu, fused=on_gpu or None
+        )
+        for weight in self.network.parameters():
+            self._optimiser.state[weight] = {
+                "step": torch.zeros((), device=device),
+                "exp_avg": torch.zeros_like(weight),
+                "exp_avg_sq": torch.zeros_like(weight),
+            }
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._given: _Batch | None = None
+
+    def step(self, batch: _Batch, number: int) -> None:
+        """One step with one batch."""
+        warm = min(1.0, (number + 1) / _WARM_UP)
+        self._rate.fill_(self._plan.rate * warm * (0.5 + 0.5 * math.cos(math.pi * number / self._plan.steps)) + 1e-6)
+        if self._device == "cuda":
+            self._replay(batch)
+        else:
+            self._learn(batch)
+        kept = min(0.9995, (1 + number) / (10 + number))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.mean.parameters()), list(self.network.parameters()), 1 - kept)
+
+    def figures(self, held: list[_Batch]) -> Figures:
+        """Of the mean of the weights."""
+        sums = torch.zeros(4, device=self._device)
+        with torch.no_grad():
+            for batch in held:
+                near = _near_edges(batch.true)
+                taken, _, unit = refined(self.mean, batch.picture, batch.made)
+                errors = [((made - batch.true) / unit).abs() for made in (batch.made, taken)]
+                parts = [*errors, *((error > _BAD).float() for error in errors)]
+                sums += torch.stack([(part * near).sum() / near.sum() for part in parts]) / len(held)
+        before, after, bad_before, bad_after = sums.tolist()
+        return Figures(before, after, bad_before, bad_after)
+
+    def _learn(self, batch: _Batch) -> None:
+        self._optimiser.zero_grad(set_to_none=False)
+        _loss(self.network, batch).backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), _CLIP)
+        for weight in self.network.parameters():
+            if weight.grad is not None:
+                weight.grad.nan_to_num_(0, 0, 0)
+        self._optimiser.step()
+
+    def _replay(self, batch: _Batch) -> None:
+        if self._graph is None or self._given is None:
+            self._graph, self._given = self._captured(batch)
+        for given, new in zip(self._given.all(), batch.all(), strict=True):
+            given.copy_(new)
+        self._graph.replay()
+
+    def _captured(self, batch: _Batch) -> tuple["torch.cuda.CUDAGraph", _Batch]:
+        """The graph of a step; what the steps before it change is put back."""
+        before = [value.clone() for value in self._values().values()]
+        rate = self._rate.clone()
+        given = _Batch(*(value.clone() for value in batch.all()))
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(3):
+                self._learn(given)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            self._learn(given)
+        with torch.no_grad():
+            self._rate.copy_(rate)
+            for value, old in zip(self._values().values(), before, strict=True):
+                value.copy_(old)
+        return graph, given
+
+    def _values(self) -> dict[str, Tensor]:
+        """All that a step changes, but the mean."""
+        values = {f"network.{name}": weight.data for name, weight in self.network.named_parameters()}
+        for name, weight in self.network.named_parameters():
+            values |= {f"{key}.{name}": value for key, value in self._optimiser.state[weight].items()}
+        return values
+
+    def _saved(self) -> dict[str, Tensor]:
+        return self._values() | {f"mean.{name}": weight.data for name, weight in self.mean.named_parameters()}
+
+    def save(self, file: Path, step: int) -> None:
+        """Write all of it, at once or not at all."""
+        about = {"plan": json.dumps(asdict(self._plan)), "step": str(step)}
+        with replacing(file) as place:
+            save_file({name: value.contiguous() for name, value in self._saved().items()}, place, about)
+
+    def begin(self, file: Path) -> None:
+        """Take the weights of an earlier training."""
+        weights = load_file(file, device=self._device)
+        self.network.load_state_dict(weights)
+        self.mean.load_state_dict(weights)
+
+    def load(self, file: Path) -> int:
+        """Go on from a file, if it is there; the step that is next."""
+        if not file.is_file():
+            return 0
+        with safe_open(file, "pt", device=self._device) as stored:
+            about = stored.metadata()
+            if json.loads(about["plan"]) != asdict(self._plan):
+                raise InputError(
+                    f"{file} is of another training ({about['plan']}): give the same options, or another folder."
+                )
+            with torch.no_grad():
+                for name, value in self._saved().items():
+                    value.copy_(stored.get_tensor(name))
+        return int(about["step"])

@@ -1,0 +1,111 @@
+"""Training the refiner of edges: it learns, goes on where it stopped, and its two files hold one network."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file
+
+from ex4d.depth import refinement
+from ex4d.errors import InputError
+from ex4d.networks.edge_refiner import EdgeRefiner
+from ex4d.training.refiner import loop
+from ex4d.training.refiner.depth_errors import made_wrong
+from ex4d.training.refiner.pictures import pictures
+from ex4d.training.refiner.random_numbers import RandomNumbers
+
+pytestmark = pytest.mark.wan
+PLAN = loop.Plan(seed=3, steps=12, batch=2, size=64)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def trained(folder, plan, seconds=1e9):
+    folder.mkdir(exist_ok=True)
+    said = []
+    return loop.train(folder, plan, seconds, "cpu", said.append), said
+
+
+def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path):
+    done, _ = trained(tmp_path / "whole", PLAN)
+    assert done
+    done, _ = trained(tmp_path / "parts", PLAN, seconds=0.01)
+    assert not done, "it stopped in between"
+    while not done:
+        done, _ = trained(tmp_path / "parts", PLAN, seconds=0.01)
+    whole, parts = (load_file(tmp_path / name / loop.WEIGHTS) for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+    fresh = EdgeRefiner().state_dict()
+    assert any(not torch.equal(whole[name], fresh[name]) for name in whole)
+
+
+def test_the_shipped_network_is_better_than_one_that_has_learned_nothing_on_pictures_it_never_saw():
+    numbers = RandomNumbers(777, "cpu")
+    network = EdgeRefiner().eval()
+    network.load_state_dict(load_file(refinement._SAFETENSORS))
+    with torch.no_grad():
+        picture, true = pictures(numbers, 3, 128)
+        made, true = made_wrong(numbers, true)
+        taken, _, unit = loop.refined(network, picture, made)
+        near = loop._near_edges(true)
+        before, after = (float((((d - true) / unit).abs() * near).sum() / near.sum()) for d in (made, taken))
+    assert after < 0.85 * before
+
+
+def test_another_plan_in_the_same_folder_is_refused(tmp_path):
+    trained(tmp_path, PLAN)
+    with pytest.raises(InputError, match="is of another training"):
+        trained(tmp_path, loop.Plan(seed=4, steps=12, batch=2, size=64))
+
+
+def test_weights_to_begin_with_are_taken(tmp_path):
+    shutil.copy(refinement._SAFETENSORS, tmp_path / "old.safetensors")
+    said = []
+    plan = loop.Plan(seed=3, steps=1, batch=2, size=64, rate=0.0)
+    loop.train(tmp_path, plan, 1e9, "cpu", said.append, begin=tmp_path / "old.safetensors")
+    old, new = load_file(tmp_path / "old.safetensors"), load_file(tmp_path / loop.WEIGHTS)
+    assert all(torch.allclose(old[name], new[name], atol=1e-4) for name in old)
+
+
+def test_both_files_of_the_shipped_network_are_the_same_network():
+    network = EdgeRefiner().eval()
+    network.load_state_dict(load_file(refinement._SAFETENSORS))
+    inputs = np.random.default_rng(0).standard_normal((1, 5, 48, 80)).astype(np.float32)
+    with torch.inference_mode():
+        by_torch = network(torch.from_numpy(inputs)).numpy()
+    np.testing.assert_allclose(refinement.on_cpu()(inputs), by_torch, atol=2e-3)
+    assert sum(weight.numel() for weight in network.parameters()) == 1_409_380
+
+
+def test_what_trains_and_what_applies_the_network_agree():
+    assert (loop.REACH, loop.RESIDUAL, loop.AROUND) == (refinement.REACH, refinement.RESIDUAL, refinement.AROUND)
+    random = np.random.default_rng(1)
+    disparity = random.uniform(0.1, 1, (48, 64)).astype(np.float32)
+    picture = random.integers(0, 256, (48, 64, 3), np.uint8)
+    inputs, unit, _ = refinement._prepared(disparity, picture)
+    theirs, their_unit = loop.prepared(
+        torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255, torch.from_numpy(disparity)[None, None]
+    )
+    np.testing.assert_allclose(inputs, theirs.numpy(), atol=1e-5)
+    np.testing.assert_allclose(unit, their_unit[0, 0].numpy(), rtol=1e-5)
+
+
+def test_true_disparity_has_a_step_where_the_picture_has_one():
+    numbers = RandomNumbers(5, "cpu")
+    picture, true = pictures(numbers, 4, 96)
+    assert picture.shape == (4, 3, 96, 96)
+    assert true.min() > 0
+    levels = picture * 255
+    assert torch.allclose(levels, levels.round(), atol=1e-3)
+    made, wanted = made_wrong(RandomNumbers(6, "cpu"), true)
+    assert made.shape == wanted.shape == true.shape
+    assert not torch.equal(made, wanted)
