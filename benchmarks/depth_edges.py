@@ -117,9 +117,9 @@ def snapped(case: Case, depth: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def refined(case: Case, depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The depth as opening a shot makes it with Depth Edges: Refine, on the CPU."""
+    """The depth as opening a shot makes it with Depth Edges: Refine, run by OpenCV."""
     return refinement.refined(
-        DepthVideo(depth, case.intrinsics, "some"), case.frames, network=refinement.on_cpu()
+        DepthVideo(depth, case.intrinsics, "some"), case.frames, network=refinement.by_opencv()
     ).depth
 
 
@@ -165,7 +165,7 @@ def main(
         np.arange(49) % len(case.frames)
     ]
     video = DepthVideo(soft, case.intrinsics[0], "some")
-    network = refinement.on_cpu()
+    network = refinement.by_opencv()
     for what, way in (
         ("snapped", lambda: edges.snapped(video, frames)),
         ("refined", lambda: refinement.refined(video, frames, network=network)),

@@ -15,7 +15,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[1]
 LIST = REPO / "blender_addon/translations/messages.txt"
 
-FOR_TERMINALS = ("metrics",)
+FOR_TERMINALS = ("metrics", "training")
 """Packages of ex4d whose stages only terminals show."""
 
 IN_LAYOUTS = ("label", "operator", "prop", "menu", "progress")

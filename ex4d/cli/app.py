@@ -35,7 +35,6 @@ OWN = {
     "demo": demo,
     "doctor": doctor,
     "models": models,
-    "train": train,
     "hosts": hosts,
     "unload": unload,
 }

@@ -121,7 +121,9 @@ def distil(
 @train.command()
 def refiner(
     folder: Annotated[Path, typer.Argument(help="Folder of the training; one that was interrupted goes on there.")],
-    minutes: Annotated[float, typer.Option(help="Stop after this many minutes; the same command then goes on.", min=0)] = 8.0,
+    minutes: Annotated[
+        float, typer.Option(help="Stop after this many minutes; the same command then goes on.", min=0)
+    ] = 8.0,
     steps: Annotated[int, typer.Option(help="Number of steps in total.", min=1)] = 36_000,
     batch: Annotated[int, typer.Option(help="Pictures per step.", min=1)] = 32,
     size: Annotated[int, typer.Option(help="Side of a picture in pixels, a multiple of 16.", min=32)] = 256,

@@ -1,8 +1,8 @@
 """Edges of depth refined by a small network, which looks at the picture as well.
 
 A depth model's edges are soft, and beside those in the picture. For each pixel near one, the network says from which
-pixel, at most 10 away, to take the disparity, and what to add to it. It runs by OpenCV on the CPU, or by torch on an
-NVIDIA GPU. Away from edges depth stays as it is, to the bit.
+pixel, at most 10 away, to take the disparity, and what to add to it. Torch runs it where it is installed, on an NVIDIA
+GPU if there is one, and otherwise OpenCV. Away from edges depth stays as it is, to the bit.
 
 It was trained on generated pictures by `ex4d train refiner`; docs/training.md says how.
 """
@@ -50,11 +50,11 @@ def refined(
         depth: of T frames; what was refined before, is a guess, or is sharp comes back as it is.
         frames: (T,H,W,3) uint8, the pictures.
         progress: told after each frame; raises `Cancelled` to stop.
-        network: as `on_cpu` or `on_gpu` make it; None takes the GPU where torch can use one.
+        network: as `by_torch` or `by_opencv` make it; None takes the first of them that can run.
     """
     if depth.is_guess or any(note.startswith(REFINED) for note in depth.notes) or is_sharp(depth.depth):
         return depth
-    network = network or on_gpu() or on_cpu()
+    network = network or by_torch() or by_opencv()
     made = np.empty_like(depth.depth)
     moved = 0
     for t, frame in enumerate(depth.depth):
@@ -88,8 +88,8 @@ def refine(depth: NDArray[np.float32], picture: NDArray[np.uint8], network: Netw
     return np.where(edge, 1 / np.maximum(made, disparity.min() / 2), depth)
 
 
-def on_cpu() -> Network:
-    """The network as OpenCV runs it, with all cores."""
+def by_opencv() -> Network:
+    """The network as OpenCV runs it, on the CPU; it takes twice as long as torch there, and needs no other package."""
     network, lock = cv2.dnn.readNetFromONNX(str(_ONNX)), Lock()
 
     def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -100,8 +100,8 @@ def on_cpu() -> Network:
     return run
 
 
-def on_gpu() -> Network | None:
-    """The network as torch runs it on an NVIDIA GPU; None where it cannot."""
+def by_torch() -> Network | None:
+    """The network as torch runs it, on an NVIDIA GPU if it can use one; None if it is not installed."""
     if find_spec("torch") is None or find_spec("safetensors") is None:
         return None
     import torch
@@ -109,14 +109,13 @@ def on_gpu() -> Network | None:
 
     from ex4d.networks.edge_refiner import EdgeRefiner
 
-    if not torch.cuda.is_available():
-        return None
-    network = EdgeRefiner().eval().to("cuda")
-    network.load_state_dict(load_file(_SAFETENSORS, device="cuda"))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = EdgeRefiner().eval().to(device)
+    network.load_state_dict(load_file(_SAFETENSORS, device=device))
 
     def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            return np.asarray(network(torch.from_numpy(inputs).to("cuda")).cpu().numpy())
+            return np.asarray(network(torch.from_numpy(inputs).to(device)).cpu().numpy())
 
     return run
 

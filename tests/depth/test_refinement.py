@@ -12,7 +12,7 @@ from ex4d.synthetic.depth_errors import DepthErrors
 
 @pytest.fixture(scope="module")
 def network():
-    return refinement.on_cpu()
+    return refinement.by_opencv()
 
 
 @pytest.fixture(scope="module")

@@ -82,7 +82,8 @@ def test_both_files_of_the_shipped_network_are_the_same_network():
     inputs = np.random.default_rng(0).standard_normal((1, 5, 48, 80)).astype(np.float32)
     with torch.inference_mode():
         by_torch = network(torch.from_numpy(inputs)).numpy()
-    np.testing.assert_allclose(refinement.on_cpu()(inputs), by_torch, atol=2e-3)
+    np.testing.assert_allclose(refinement.by_opencv()(inputs), by_torch, atol=2e-3)
+    np.testing.assert_array_equal(refinement.by_torch()(inputs), by_torch)
     assert sum(weight.numel() for weight in network.parameters()) == 1_409_380
 
 
