@@ -12,12 +12,14 @@ from typer.testing import CliRunner
 
 from ex4d.cli.app import build_app
 from ex4d.errors import InputError
+from ex4d.geometry.camera_path import CameraPath
 from ex4d.media.movie import write_movie, write_png_frames
 from ex4d.metrics import report, streams
 from ex4d.metrics.cases import Case
 from ex4d.metrics.datasets import pairs
 from ex4d.metrics.measure import measure
 from ex4d.metrics.running import Plan, run
+from ex4d.synthetic import scenes
 
 
 def written(folder: Path, frames) -> Path:
@@ -182,3 +184,32 @@ def test_a_file_that_is_no_report_is_refused(tmp_path):
     file.write_text('{"generator": 3}')
     with pytest.raises(InputError, match="is no file of figures of this version"):
         report.read(file)
+
+
+def test_masked_lpips_is_the_mean_over_covisible_pixels_of_pictures_that_are_black_elsewhere(case, tmp_path, truth):
+    seen = []
+
+    def distance(made, true):
+        """A distance whose value is known: the mean difference of the channels."""
+        seen.append((made, true))
+        return np.abs(made.astype(float) - true).mean(axis=-1)
+
+    covisible = np.zeros((len(truth), *truth.shape[1:3], 3), np.uint8)
+    covisible[:, :, 24:40] = 255  # 8 columns that are off by 2 levels, and 8 by 20
+    case = replace(case, covisible=written(tmp_path / "covisible", covisible))
+    means = measure(case, frozenset({"dycheck"}), perceptual=distance).means
+    assert means["mlpips"] == pytest.approx(11)
+    for pair in seen:
+        assert all(not picture[:, :24].any() and not picture[:, 40:].any() for picture in pair)
+
+
+def test_the_estimators_own_error_on_the_true_view_stands_beside_that_on_the_result(tmp_path):
+    footage = scenes.make("drone", 9, 256, 144, noise=0).source
+    cameras = footage.cameras
+    path = CameraPath(cameras.camera_to_world, cameras.intrinsics, 256, 144)
+    true = written(tmp_path / "truth", footage.frames)
+    case = Case("drone", result=written(tmp_path / "made", footage.frames[::-1]), truth=true, path=path)
+    means = measure(case, frozenset({"camera"})).means
+    assert means["rot_err_of_truth"] < 1
+    assert means["trans_err_of_truth"] < 0.1
+    assert means["rot_err"] > 3 * means["rot_err_of_truth"], "played backwards, the camera turns the other way"
