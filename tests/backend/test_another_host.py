@@ -124,7 +124,7 @@ def test_clients_are_let_in_and_turned_away_by_name(tmp_path):
     assert again == "This key is already let in, as anna."
     other = shown_key(KeyPair.new().public)
     for key_and_name, why in {
-        (other, "anna"): "anna stands for another key",
+        (other, "anna"): "anna already has another key: choose another name, or first run `ex4d server revoke anna`",
         (other, "Anna"): "anna already has another key: choose another name, or first run `ex4d server revoke anna`",
         (other, "../../x"): "A client's name has up to 60 letters",
         (other, "con"): "Windows can have no file named con: choose another name",
