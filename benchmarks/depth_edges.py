@@ -117,10 +117,8 @@ def snapped(case: Case, depth: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def refined(case: Case, depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The depth as opening a shot makes it with Depth Edges: Refine, run by OpenCV."""
-    return refinement.refined(
-        DepthVideo(depth, case.intrinsics, "some"), case.frames, network=refinement.by_opencv()
-    ).depth
+    """The depth as opening a shot makes it with Depth Edges: Refine, on the CPU."""
+    return refinement.refined(DepthVideo(depth, case.intrinsics, "some"), case.frames, device="cpu").depth
 
 
 def at_the_same_part(before: NDArray[np.float64], after: NDArray[np.float64]) -> float:
@@ -165,10 +163,9 @@ def main(
         np.arange(49) % len(case.frames)
     ]
     video = DepthVideo(soft, case.intrinsics[0], "some")
-    network = refinement.by_opencv()
     for what, way in (
         ("snapped", lambda: edges.snapped(video, frames)),
-        ("refined", lambda: refinement.refined(video, frames, network=network)),
+        ("refined", lambda: refinement.refined(video, frames, device="cpu")),
     ):
         began, used = time.monotonic(), time.process_time()
         way()

@@ -134,13 +134,12 @@ def refiner(
 ) -> None:
     """Train the network of Depth Edges: Refine, on pictures that are generated while it trains.
 
-    When all steps are done, the folder contains edge_refiner.safetensors and edge_refiner.onnx.
+    Leaves edge_refiner.safetensors in FOLDER.
     """
     _check_torch()
     from torch import cuda
 
     from ex4d.training.refiner import loop
-    from ex4d.training.refiner.export import export
 
     if size % 16:
         raise InputError(f"The side of a picture must be a multiple of 16, not {size}.")
@@ -151,8 +150,7 @@ def refiner(
     with bars() as progress:
         done = loop.train(folder, plan, minutes * 60, device, say, progress, begin)
     if done:
-        export(folder / loop.WEIGHTS, folder / "edge_refiner.onnx")
-        say(f"Done: {folder / loop.WEIGHTS} and edge_refiner.onnx beside it.")
+        results(folder / loop.WEIGHTS)
     else:
         say("Not done yet: the same command goes on from here.")
 

@@ -1,17 +1,15 @@
 """Edges of depth refined by a small network, which looks at the picture as well.
 
 A depth model's edges are soft, and beside those in the picture. For each pixel near one, the network says from which
-pixel, at most 10 away, to take the disparity, and what to add to it. Torch runs it where it is installed, on an NVIDIA
-GPU if there is one, and otherwise OpenCV. Away from edges depth stays as it is, to the bit.
+pixel, at most 10 away, to take the disparity, and what to add to it. It needs torch. Away from edges depth stays as it
+is, to the bit.
 
 It was trained on generated pictures by `ex4d train refiner`; docs/training.md says how.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
-from threading import Lock
 
 import cv2
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from ex4d.depth.edges import MOVED, is_sharp
 from ex4d.geometry.depth_video import DepthVideo
+from ex4d.networks.devices import torch_device
 from ex4d.progress import REFINING, Progress, silent
 
 REFINED = "The depth's edges were refined by the network"
@@ -34,15 +33,15 @@ _FLAT = 0.02
 _MULTIPLE = 16
 """The network halves the picture four times."""
 
-_WEIGHTS = Path(__file__).parent / "weights"
-_ONNX, _SAFETENSORS = _WEIGHTS / "edge_refiner.onnx", _WEIGHTS / "edge_refiner.safetensors"
+WEIGHTS = Path(__file__).parent / "weights" / "edge_refiner.safetensors"
+"""Of the network, in 16 bits."""
 
 Network = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """(1,5,H,W) to (1,4,H,W), float32."""
 
 
 def refined(
-    depth: DepthVideo, frames: NDArray[np.uint8], progress: Progress = silent, network: "Network | None" = None
+    depth: DepthVideo, frames: NDArray[np.uint8], progress: Progress = silent, device: str = "auto"
 ) -> DepthVideo:
     """Depth whose edges are refined, with a note that says how much of it moved.
 
@@ -50,15 +49,15 @@ def refined(
         depth: of T frames; what was refined before, is a guess, or is sharp comes back as it is.
         frames: (T,H,W,3) uint8, the pictures.
         progress: told after each frame; raises `Cancelled` to stop.
-        network: as `by_torch` or `by_opencv` make it; None takes the first of them that can run.
+        device: of torch.
     """
     if depth.is_guess or any(note.startswith(REFINED) for note in depth.notes) or is_sharp(depth.depth):
         return depth
-    network = network or by_torch() or by_opencv()
+    run = network(device)
     made = np.empty_like(depth.depth)
     moved = 0
     for t, frame in enumerate(depth.depth):
-        made[t] = refine(frame, frames[t], network)
+        made[t] = refine(frame, frames[t], run)
         moved += int(np.count_nonzero(cv2.absdiff(made[t], frame) > MOVED * frame))
         progress(REFINING, t + 1, len(made))
     if not moved:
@@ -88,34 +87,20 @@ def refine(depth: NDArray[np.float32], picture: NDArray[np.uint8], network: Netw
     return np.where(edge, 1 / np.maximum(made, disparity.min() / 2), depth)
 
 
-def by_opencv() -> Network:
-    """The network as OpenCV runs it, on the CPU; it takes twice as long as torch there, and needs no other package."""
-    network, lock = cv2.dnn.readNetFromONNX(str(_ONNX)), Lock()
-
-    def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        with lock:  # what is given and what comes back are two calls
-            network.setInput(inputs)
-            return np.asarray(network.forward(), np.float32)
-
-    return run
-
-
-def by_torch() -> Network | None:
-    """The network as torch runs it, on an NVIDIA GPU if it can use one; None if it is not installed."""
-    if find_spec("torch") is None or find_spec("safetensors") is None:
-        return None
+def network(device: str = "auto") -> Network:
+    """The network with the weights of the package, on a device of torch; "auto" takes a GPU if it can be used."""
     import torch
     from safetensors.torch import load_file
 
     from ex4d.networks.edge_refiner import EdgeRefiner
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = EdgeRefiner().eval().to(device)
-    network.load_state_dict(load_file(_SAFETENSORS, device=device))
+    where = torch_device(device)
+    made = EdgeRefiner().eval().to(where)
+    made.load_state_dict({name: value.float() for name, value in load_file(WEIGHTS).items()})
 
     def run(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            return np.asarray(network(torch.from_numpy(inputs).to(device)).cpu().numpy())
+            return np.asarray(made(torch.from_numpy(inputs).to(where)).cpu().numpy())
 
     return run
 

@@ -173,12 +173,16 @@ def estimate(
             note = f"The depth's edges stay as soft as they are, since sharpening them needs numba: {numba.install}."
             return replace(made, depth=replace(made.depth, notes=(*made.depth.notes, note)))
         # Both need cv2 and numba, which listing estimators does not.
-        if edges == "refine":
+        torch = Package("torch", "depth")
+        if edges == "refine" and torch.is_there:
             from ex4d.depth.refinement import refined
 
-            return replace(made, depth=refined(made.depth, of.frames, progress))
+            return replace(made, depth=refined(made.depth, of.frames, progress, device))
         from ex4d.depth.edges import snapped
 
+        if edges == "refine":
+            note = f"The depth's edges were snapped, not refined, because refining needs torch: {torch.install}."
+            made = replace(made, depth=replace(made.depth, notes=(*made.depth.notes, note)))
         return replace(made, depth=snapped(made.depth, of.frames, progress))
 
     request = Request(device, focal_px, choice.file, reading, detail, progress=progress)

@@ -1,8 +1,7 @@
 """The network that refines the edges of depth: where each pixel's disparity is to be taken from.
 
-A U-Net of 1.4 million weights, most of them at a sixteenth of the picture's size. It consists of convolutions,
-transposed convolutions, sums and ReLU alone, so that OpenCV runs it at any size; see `ex4d.depth.refinement`, which
-prepares its input and uses its output. Needs torch.
+A U-Net of 1.4 million weights, most of them at a sixteenth of the picture's size. `ex4d.depth.refinement` prepares its
+input and uses its output. Needs torch.
 """
 
 from itertools import pairwise

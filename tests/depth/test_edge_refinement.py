@@ -4,15 +4,19 @@ import cv2
 import numpy as np
 import pytest
 
+pytest.importorskip("torch", reason="needs the extra depth")
+
 from ex4d.depth import refinement
 from ex4d.geometry.depth_video import DepthVideo
 from ex4d.synthetic import depth_errors, scenes
 from ex4d.synthetic.depth_errors import DepthErrors
 
+pytestmark = pytest.mark.depth
+
 
 @pytest.fixture(scope="module")
 def network():
-    return refinement.by_opencv()
+    return refinement.network("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -65,26 +69,26 @@ def test_pictures_of_any_size_can_be_refined(network, size):
     assert made.min() > 0
 
 
-def test_a_note_says_how_much_moved_and_it_is_not_done_twice(network, square):
+def test_a_note_says_how_much_moved_and_it_is_not_done_twice(square):
     picture, _true, soft = square
     frames, depth = np.stack([picture, picture]), np.stack([soft, soft])
     video = DepthVideo(depth, np.diag([200.0, 200, 1]), "some", ("Mine.",))
     steps = []
-    made = refinement.refined(video, frames, lambda stage, step, of: steps.append((stage, step, of)), network)
+    made = refinement.refined(video, frames, lambda stage, step, of: steps.append((stage, step, of)), "cpu")
     share = np.mean(np.abs(made.depth - depth) > 0.02 * depth)
     assert made.notes == (
         "Mine.",
         f"The depth's edges were refined by the network; {share:.1%} of its pixels moved.",
     )
     assert steps == [("Refining edges of the depth", 1, 2), ("Refining edges of the depth", 2, 2)]
-    assert refinement.refined(made, frames, network=network) is made
+    assert refinement.refined(made, frames) is made
 
 
-def test_in_a_scene_that_it_never_saw_a_third_of_the_wrong_pixels_are_mended(network):
+def test_in_a_scene_that_it_never_saw_a_third_of_the_wrong_pixels_are_mended():
     example = scenes.make("still", 2, 256, 144)
     true = example.source.depth
     soft = depth_errors.wrong(true, DepthErrors(jitter=0, shape=0, edge=4), 0)
-    made = refinement.refined(DepthVideo(soft, np.diag([200.0, 200, 1]), "some"), example.clip.frames, network=network)
+    made = refinement.refined(DepthVideo(soft, np.diag([200.0, 200, 1]), "some"), example.clip.frames)
     assert wrong_pixels(made.depth, true, 0.1) < 0.7 * wrong_pixels(soft, true, 0.1)
 
 

@@ -57,12 +57,23 @@ def test_a_shots_depth_is_snapped_unless_one_does_not_want_it(soft):
 
 
 def test_a_shots_depth_is_refined_where_one_wants_it(soft):
+    pytest.importorskip("torch", reason="needs the extra depth")
     folder, depth, true = soft
     settings = SourceSettings(camera_motion="file", depth_edges="refine")
     shot = open_shot(SourceFiles(folder / "clip.mp4"), settings, look_beside=True)
     assert wrong_part(shot.depth.depth, true) < 0.6 * wrong_part(depth, true)
     assert sum(note.startswith(REFINED) for note in shot.notes) == 1
     assert not any(SNAPPED in note for note in shot.notes)
+
+
+def test_without_torch_it_is_snapped_instead_and_a_note_says_so(soft, monkeypatch):
+    folder, depth, true = soft
+    monkeypatch.setitem(sys.modules, "torch", None)
+    settings = SourceSettings(camera_motion="file", depth_edges="refine")
+    shot = open_shot(SourceFiles(folder / "clip.mp4"), settings, look_beside=True)
+    assert wrong_part(shot.depth.depth, true) < 0.5 * wrong_part(depth, true)
+    assert any("edges were snapped, not refined, because refining needs torch" in note for note in shot.notes)
+    assert sum(note.startswith(SNAPPED) for note in shot.notes) == 1
 
 
 def test_without_numba_the_depth_stays_and_a_note_says_so(soft, monkeypatch):

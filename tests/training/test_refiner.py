@@ -51,7 +51,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path):
 def test_the_shipped_network_is_better_than_one_that_has_learned_nothing_on_pictures_it_never_saw():
     numbers = RandomNumbers(777, "cpu")
     network = EdgeRefiner().eval()
-    network.load_state_dict(load_file(refinement._SAFETENSORS))
+    network.load_state_dict({name: value.float() for name, value in load_file(refinement.WEIGHTS).items()})
     with torch.no_grad():
         picture, true = pictures(numbers, 3, 128)
         made, true = made_wrong(numbers, true)
@@ -68,23 +68,17 @@ def test_another_plan_in_the_same_folder_is_refused(tmp_path):
 
 
 def test_weights_to_begin_with_are_taken(tmp_path):
-    shutil.copy(refinement._SAFETENSORS, tmp_path / "old.safetensors")
+    shutil.copy(refinement.WEIGHTS, tmp_path / "old.safetensors")
     said = []
     plan = loop.Plan(seed=3, steps=1, batch=2, size=64, rate=0.0)
     loop.train(tmp_path, plan, 1e9, "cpu", said.append, begin=tmp_path / "old.safetensors")
     old, new = load_file(tmp_path / "old.safetensors"), load_file(tmp_path / loop.WEIGHTS)
-    assert all(torch.allclose(old[name], new[name], atol=1e-4) for name in old)
+    assert all(torch.allclose(old[name].float(), new[name].float(), atol=1e-3) for name in old)
 
 
-def test_both_files_of_the_shipped_network_are_the_same_network():
-    network = EdgeRefiner().eval()
-    network.load_state_dict(load_file(refinement._SAFETENSORS))
-    inputs = np.random.default_rng(0).standard_normal((1, 5, 48, 80)).astype(np.float32)
-    with torch.inference_mode():
-        by_torch = network(torch.from_numpy(inputs)).numpy()
-    np.testing.assert_allclose(refinement.by_opencv()(inputs), by_torch, atol=2e-3)
-    np.testing.assert_array_equal(refinement.by_torch()(inputs), by_torch)
-    assert sum(weight.numel() for weight in network.parameters()) == 1_409_380
+def test_the_shipped_network_is_small():
+    assert refinement.WEIGHTS.stat().st_size < 3_000_000
+    assert sum(weight.numel() for weight in EdgeRefiner().parameters()) == 1_409_380
 
 
 def test_what_trains_and_what_applies_the_network_agree():

@@ -85,7 +85,7 @@ def train(
     """Train for some time, from where an earlier call stopped; True once all steps are done.
 
     Args:
-        folder: where the state is kept, and the mean of the latest weights, which is the result.
+        folder: where the state is kept, and the mean of the latest weights, in 16 bits, which is the result.
         plan: as in the earlier calls.
         seconds: after so many the state is written, and this returns.
         device: "cuda" or "cpu"; a GPU makes a graph of a step.
@@ -121,7 +121,7 @@ def train(
             break
     learning.save(folder / _STATE, step)
     with replacing(folder / WEIGHTS) as place:
-        save_file({name: value.contiguous() for name, value in learning.mean.state_dict().items()}, place)
+        save_file({name: value.half().contiguous() for name, value in learning.mean.state_dict().items()}, place)
     say(f"Step {step} of {plan.steps}: {_told(learning.figures(held))}")
     return step == plan.steps
 
@@ -313,7 +313,7 @@ class _Learning:
 
     def begin(self, file: Path) -> None:
         """Take the weights of an earlier training."""
-        weights = load_file(file, device=self._device)
+        weights = {name: value.float() for name, value in load_file(file, device=self._device).items()}
         self.network.load_state_dict(weights)
         self.mean.load_state_dict(weights)
 
