@@ -17,6 +17,8 @@ _REPAIR = {"wan": _NVIDIA, "cuda": _NVIDIA}
 _USUAL_REPAIR = "press Repair in the add-on's preferences"
 _NOT_BROUGHT = {
     "depthcrafter": "Set Up Server does not install it; see docs/depth-models.md for a Server Python of your own",
+    "evaluate": "Set Up Server does not install it; see docs/evaluation.md for a Python of your own",
+    "evaluate-models": "Set Up Server does not install it; see docs/evaluation.md for a Python of your own",
     "train": "Set Up Server does not install it; see docs/training.md for a Python of your own",
     "cluster": "Set Up Server does not install it; see docs/another-host.md for a server that has a cluster",
 }

@@ -33,7 +33,13 @@ def test_who_has_the_button_is_told_of_the_button_and_not_of_pip(set_up_by_blend
 
 @pytest.mark.parametrize(
     ("package", "page"),
-    [(Package("diffusers", "depthcrafter"), "depth-models.md"), (Package("ray", "cluster"), "another-host.md")],
+    [
+        (Package("diffusers", "depthcrafter"), "depth-models.md"),
+        (Package("ray", "cluster"), "another-host.md"),
+        (Package("accelerate", "train"), "training.md"),
+        (Package("matplotlib", "evaluate"), "evaluation.md"),
+        (Package("lpips", "evaluate-models"), "evaluation.md"),
+    ],
 )
 def test_what_the_button_does_not_bring_is_not_promised_by_it(set_up_by_blender, package, page):
     told = package.install

@@ -86,7 +86,7 @@ def run(
     Leaves ex4d.ckpt and ex4d.safetensors in OUT, with each checkpoint. On several GPUs: accelerate launch
     --num_processes 2 -m ex4d.cli train run DATASET OUT.
     """
-    _check_torch()
+    _check_packages("torch", "diffsynth")
     from ex4d.training.dataset import Dataset as Clips
     from ex4d.training.runs import train_adapter
 
@@ -110,7 +110,7 @@ def distil(
 
     Leaves draft_lora.safetensors in OUT; put it into the folder Draft-LoRA of the models, and drafts are made with it.
     """
-    _check_torch()
+    _check_packages("torch", "diffsynth")
     from ex4d.training.dataset import Dataset as Clips
     from ex4d.training.runs import distil_adapter
 
@@ -137,7 +137,7 @@ def refiner(
 
     Leaves edge_refiner.safetensors in FOLDER.
     """
-    _check_torch()
+    _check_packages("torch", "safetensors")
     from torch import cuda
 
     from ex4d.training.refiner import loop
@@ -156,7 +156,7 @@ def refiner(
         say("Not done yet: the same command goes on from here.")
 
 
-def _check_torch() -> None:
-    for package in (Package("torch", "train"), Package("diffsynth", "train")):
+def _check_packages(*names: str) -> None:
+    for package in (Package(name, "train") for name in names):
         if not package.is_there:
             raise InputError(f"Training needs the Python package {package.name}: {package.install}.")

@@ -53,6 +53,6 @@ def checked(focal_px: float, width: int, what: str) -> float:
     if not least <= degrees <= most:
         raise InputError(
             f"{what} of {focal_px:g} px sees {degrees:.3g} degrees across {width} px, which no lens does: give it"
-            f" in pixels of that picture, between {least:g} to {most:g} degrees."
+            f" in pixels of that picture, for {least:g} to {most:g} degrees."
         )
     return degrees

@@ -107,5 +107,5 @@ def find_camera(
     made = find(taken, depth, Wish(AUTO, lens[at], True, depth_is_guess=True, zooms=zooms), progress)
     if made.camera_to_world is None:
         return FoundCamera(None, at, _said(made.choice_notes))
-    note = f"The camera was looked for in every {step}. frame." if step > 1 else ""
+    note = f"The camera was looked for in one frame of every {step}." if step > 1 else ""
     return FoundCamera(made.camera_to_world, at, note)

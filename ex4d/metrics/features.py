@@ -17,6 +17,7 @@ from ex4d.metrics import model_files
 from ex4d.metrics.distributions import Features
 from ex4d.torchvision_for_cpu import import_torchvision
 from ex4d.weights import store
+from ex4d.weights.headers import check_archive, readable
 from ex4d.weights.lacking import lacking
 
 BATCH = 16
@@ -75,15 +76,22 @@ class Inception:
 
 
 class I3D:
-    """The I3D of StyleGAN-V, loaded once from the store."""
+    """The I3D of StyleGAN-V, loaded once from the store.
+
+    Raises:
+        InputError: its file is damaged.
+    """
 
     def __init__(self, device: str = "cpu", file: Path | None = None) -> None:
         """Load it, from the store unless a file is named."""
         import torch
 
         part = model_files.I3D
+        file = file or store.places(part, store.folder())[0]
         self._device = device
-        self._net = torch.jit.load(str(file or store.places(part, store.folder())[0]), map_location=device).eval()
+        with readable(file, part.name):
+            check_archive(file)
+            self._net = torch.jit.load(str(file), map_location=device).eval()
 
     def __call__(self, frames: Iterable[NDArray[np.uint8]]) -> Features:
         """Features (n,400) of a video of pictures (H,W,3) uint8: a row for each part of `CLIP_FRAMES` frames; what is

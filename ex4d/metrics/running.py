@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ex4d.errors import InputError
 from ex4d.metrics import distributions, features, perceptual
 from ex4d.metrics.cases import Case, Pictures
@@ -102,8 +104,6 @@ def _sets(
 
 
 def _distance(name: str, pairs: Sequence[tuple[Features, Features]]) -> float | None:
-    import numpy as np
-
     made, real = (np.concatenate([pair[side] for pair in pairs]) for side in (0, 1))
     if min(len(made), len(real)) < distributions.FEWEST:
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ex4d.extras import Package
+from ex4d.storage.atomic import replacing
 
 FILE = "losses.jsonl"
 LINE_EVERY = 10
@@ -96,7 +97,8 @@ def read(out: Path) -> list[dict[str, Any]]:
 def _cut(path: Path, done: int) -> None:
     """Leave the lines of the first steps only."""
     lines = [line for line in read(path.parent) if line["step"] <= done]
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    with replacing(path) as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def _tensorboard(folder: Path, done: int, say: Callable[[str], None]) -> Any:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -168,8 +168,6 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _facts(path: Path) -> dict[str, str]:
-    from safetensors import safe_open
-
     header(path, "encoded sample")
     with safe_open(path, "pt") as file:
         return file.metadata() or {}

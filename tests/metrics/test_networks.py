@@ -100,6 +100,13 @@ def test_a_video_goes_to_i3d_whole_in_parts_of_49_frames(i3d):
         i3d(iter(frames[:9]))
 
 
+@pytest.mark.parametrize("content", [b"no program", b""])
+def test_a_damaged_program_of_i3d_is_named(tmp_path, content):
+    (tmp_path / "i3d.pt").write_bytes(content)
+    with pytest.raises(InputError, match=r"The I3D of StyleGAN-V, for FVD .*i3d\.pt cannot be read"):
+        features.I3D(file=tmp_path / "i3d.pt")
+
+
 @pytest.fixture
 def models(tmp_path, monkeypatch):
     """A folder of models with random weights of Inception's and AlexNet's names and shapes."""

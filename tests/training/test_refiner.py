@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from ex4d.depth import refinement
 from ex4d.errors import InputError
@@ -44,8 +44,16 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path):
         done, _ = trained(tmp_path / "parts", PLAN, seconds=0.01)
     whole, parts = (load_file(tmp_path / name / loop.WEIGHTS) for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
-    fresh = EdgeRefiner().state_dict()
-    assert any(not torch.equal(whole[name], fresh[name]) for name in whole)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(PLAN.seed)
+        fresh = EdgeRefiner().state_dict()
+    assert all(not torch.equal(whole[name], fresh[name]) for name in whole if name.endswith("weight"))
+
+
+def test_a_training_leaves_torchs_own_random_numbers_alone(tmp_path):
+    before = torch.random.get_rng_state()
+    trained(tmp_path, loop.Plan(seed=3, steps=1, batch=1, size=32))
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_the_shipped_network_is_better_than_one_that_has_learned_nothing_on_pictures_it_never_saw():
@@ -67,6 +75,23 @@ def test_another_plan_in_the_same_folder_is_refused(tmp_path):
         trained(tmp_path, loop.Plan(seed=4, steps=12, batch=2, size=64))
 
 
+@pytest.mark.parametrize(("kept", "said"), [(50, "cannot be read"), (0, "cannot be read")])
+def test_a_damaged_state_is_named(tmp_path, kept, said):
+    trained(tmp_path, PLAN)
+    state = tmp_path / loop._STATE
+    state.write_bytes(state.read_bytes()[:kept])
+    with pytest.raises(InputError, match=rf"checkpoint of the training .*state\.safetensors {said}"):
+        trained(tmp_path, PLAN)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    save_file({"a": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match=r"other\.safetensors is not of this network"):
+        loop.train(tmp_path, PLAN, 1e9, "cpu", print, begin=tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="There is no file of weights"):
+        loop.train(tmp_path, PLAN, 1e9, "cpu", print, begin=tmp_path / "nothing.safetensors")
+
+
 def test_weights_to_begin_with_are_taken(tmp_path):
     shutil.copy(refinement.WEIGHTS, tmp_path / "old.safetensors")
     said = []
@@ -82,7 +107,6 @@ def test_the_shipped_network_is_small():
 
 
 def test_what_trains_and_what_applies_the_network_agree():
-    assert (loop.REACH, loop.RESIDUAL, loop.AROUND) == (refinement.REACH, refinement.RESIDUAL, refinement.AROUND)
     random = np.random.default_rng(1)
     disparity = random.uniform(0.1, 1, (48, 64)).astype(np.float32)
     picture = random.integers(0, 256, (48, 64, 3), np.uint8)
@@ -99,6 +123,9 @@ def test_true_disparity_has_a_step_where_the_picture_has_one():
     picture, true = pictures(numbers, 4, 96)
     assert picture.shape == (4, 3, 96, 96)
     assert true.min() > 0
+    steps = (true[..., 1:] / true[..., :-1]).log().abs() > 0.1
+    changes = (picture[..., 1:] - picture[..., :-1]).abs().mean(1, keepdim=True)
+    assert changes[steps].mean() > 1.8 * changes[~steps].mean()
     levels = picture * 255
     assert torch.allclose(levels, levels.round(), atol=1e-3)
     made, wanted = made_wrong(RandomNumbers(6, "cpu"), true)

@@ -14,16 +14,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
+from ex4d.depth.refinement import AROUND, REACH, RESIDUAL
 from ex4d.errors import InputError
 from ex4d.networks.edge_refiner import EdgeRefiner
-from ex4d.progress import Progress, silent
+from ex4d.progress import TRAINING, Progress, silent
 from ex4d.storage.atomic import replacing
 from ex4d.training.refiner.depth_errors import made_wrong
 from ex4d.training.refiner.pictures import pictures, sampled
 from ex4d.training.refiner.random_numbers import RandomNumbers
-
-REACH, RESIDUAL, AROUND = 10.0, 0.5, 16
-"""The same as in `ex4d.depth.refinement`, which applies the network; a test compares the two."""
+from ex4d.weights.headers import header, readable
 
 _DRAWN, _USES = 4, 3
 """So many batches are drawn at once, and each is used so often: turned, its colours exchanged, its depth wrong anew."""
@@ -35,7 +34,7 @@ _BAD = 0.15
 WEIGHTS = "edge_refiner.safetensors"
 """Name of the result in the training's folder."""
 
-_STATE = "state.safetensors"
+_STATE, _WHAT = "state.safetensors", "checkpoint of the training"
 _HELD = 10_000_000
 """Seed of the pictures that are held back, beside the training's own."""
 
@@ -94,9 +93,8 @@ def train(
         begin: weights to begin with where the folder has no state.
 
     Raises:
-        InputError: the state in the folder is of another plan.
+        InputError: the state in the folder is damaged or of another plan, or `begin` is no file of these weights.
     """
-    torch.manual_seed(plan.seed)
     if device == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -112,7 +110,7 @@ def train(
         learning.step(batch, step)
         step += 1
         if step % 100 == 0:
-            progress("Training", step, plan.steps)
+            progress(TRAINING, step, plan.steps)
         if time.monotonic() - stated > 60 or step == plan.steps:
             stated = time.monotonic()
             say(f"Step {step} of {plan.steps}: {_told(learning.figures(held))}")
@@ -217,8 +215,10 @@ class _Learning:
 
     def __init__(self, plan: Plan, device: str) -> None:
         self._plan, self._device = plan, device
-        self.network = EdgeRefiner().to(device)
-        self.mean = EdgeRefiner().to(device).requires_grad_(False)
+        with torch.random.fork_rng([]):  # drawn on the CPU, so that the first weights are the same on every device
+            torch.manual_seed(plan.seed)
+            self.network = EdgeRefiner().to(device)
+            self.mean = EdgeRefiner().to(device).requires_grad_(False)
         self.mean.load_state_dict(self.network.state_dict())
         on_gpu = device == "cuda"
         self._rate = torch.zeros((), device=device)
@@ -312,22 +312,35 @@ class _Learning:
             save_file({name: value.contiguous() for name, value in self._saved().items()}, place, about)
 
     def begin(self, file: Path) -> None:
-        """Take the weights of an earlier training."""
+        """Take the weights of an earlier training.
+
+        Raises:
+            InputError: the file is missing or damaged, or of another network.
+        """
+        wanted = {name: tuple(value.shape) for name, value in self.network.state_dict().items()}
+        if header(file, "file of weights") != wanted:
+            raise InputError(f"{file} is not of this network: give an edge_refiner.safetensors.")
         weights = {name: value.float() for name, value in load_file(file, device=self._device).items()}
         self.network.load_state_dict(weights)
         self.mean.load_state_dict(weights)
 
     def load(self, file: Path) -> int:
-        """Go on from a file, if it is there; the step that is next."""
+        """Go on from a file, if it is there; the step that is next.
+
+        Raises:
+            InputError: the file is damaged, or of another plan.
+        """
         if not file.is_file():
             return 0
-        with safe_open(file, "pt", device=self._device) as stored:
-            about = stored.metadata()
-            if json.loads(about["plan"]) != asdict(self._plan):
-                raise InputError(
-                    f"{file} is of another training ({about['plan']}): give the same options, or another folder."
-                )
-            with torch.no_grad():
-                for name, value in self._saved().items():
-                    value.copy_(stored.get_tensor(name))
-        return int(about["step"])
+        shapes = header(file, _WHAT)
+        if shapes != {name: tuple(value.shape) for name, value in self._saved().items()}:
+            raise InputError(f"The {_WHAT} {file} is not of this network: train in another folder.")
+        with readable(file, _WHAT), safe_open(file, "pt", device=self._device) as stored:
+            about = stored.metadata() or {}
+            plan, step = json.loads(about["plan"]), int(about["step"])
+            if plan == asdict(self._plan):
+                with torch.no_grad():
+                    for name, value in self._saved().items():
+                        value.copy_(stored.get_tensor(name))
+                return step
+        raise InputError(f"{file} is of another training ({about['plan']}): give the same options, or another folder.")

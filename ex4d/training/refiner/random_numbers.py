@@ -34,7 +34,3 @@ class RandomNumbers:
     def one(self, low: float = 0.0, high: float = 1.0) -> float:
         """One number of even spread, for all pictures of a batch."""
         return self._host.uniform(low, high)
-
-    def order(self, count: int) -> list[int]:
-        """The numbers below `count` in a random order."""
-        return self._host.sample(range(count), count)
