@@ -44,7 +44,7 @@ class Kind:
     disk_gb: float
 
 
-_CPU = Kind("cpu", "CPU", "Depth and previews on the CPU, or on Apple's GPU", 0.4, 1.6)
+_CPU = Kind("cpu", "CPU", "Depth and previews on the CPU, or on Apple's GPU", 0.4, 1.7)
 _NVIDIA = Kind("nvidia", "NVIDIA GPU", "Depth and video models on an NVIDIA GPU", 3.5, 8.0)
 KINDS = (_CPU,) if sys.platform == "darwin" else (_CPU, _NVIDIA)
 

@@ -106,11 +106,15 @@ def run(
 def _one(
     result: Path, source: Path | None, truth: Path | None, mask: Path | None, camera: Path | None, own: Path | None
 ) -> "Case":
-    """The case of one result; a take's folder brings its mask and its cameras."""
+    """The case of one result; a take's folder brings its mask, its cameras, and which frames of the clip it shows."""
+    import numpy as np
+
     from ex4d.metrics.cases import Case, read_path, read_poses
     from ex4d.metrics.streams import open_stream
     from ex4d.pipeline import take
+    from ex4d.pipeline.requests import Generate
 
+    used = None
     if (result / take.RESULT).is_file():
         folder = result
         result = folder / take.RESULT
@@ -118,12 +122,17 @@ def _one(
         camera = camera or _there(folder / take.CAMERA)
         own = own or _there(folder / take.SOURCE_CAMERA)
         name = folder.stem
+        if (folder / take.SIDECAR).is_file():
+            record = take.read_record(folder / take.SIDECAR)
+            read = record.job.source.settings if isinstance(record.job, Generate) else None
+            if read is not None and read.fps is None:  # read at another rate, frames are not those of the file
+                used = read.start + read.step * np.arange(record.frames)
     else:
         name = result.stem
     size = open_stream(result, "result")
     path = None if camera is None else read_path(camera, size.width, size.height)
     poses = None if own is None else read_poses(own)
-    return Case(name, result, source, truth, mask=mask, path=path, source_poses=poses)
+    return Case(name, result, source, truth, mask=mask, path=path, source_poses=poses, source_at=used)
 
 
 def _there(path: Path) -> Path | None:

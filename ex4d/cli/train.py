@@ -62,7 +62,8 @@ def masks(
         made = make(found, out, settings, processes=processes, accept_licence=accept_licence, progress=progress)
         mask_sheet(made, out / SHEET)
     notes = dict.fromkeys(note for video in made.about.videos for note in video.notes)
-    say(f"{len(made.clips)} clips with {made.masks} masks each.", *notes, *left_out(made.about))
+    clips = "1 clip" if len(made.clips) == 1 else f"{len(made.clips)} clips"
+    say(f"{clips} with {made.masks} masks each.", *notes, *left_out(made.about))
     results(out, out / SHEET)
 
 

@@ -31,6 +31,7 @@ class Case:
         covisible: DyCheck's masks, one for each picture of the truth; None where there are none.
         path: the camera that was asked for, one a frame of the source; None where it is not known.
         source_poses: (T,4,4) camera-to-world of the clip's own camera in the path's world; None where it stands.
+        source_at: (T,) the frames of the clip that the result was made from, ascending; None for all, or if unknown.
         notes: sentences about how it was found.
     """
 
@@ -43,6 +44,7 @@ class Case:
     covisible: Pictures | None = None
     path: CameraPath | None = None
     source_poses: NDArray[np.float64] | None = None
+    source_at: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
 
     @property

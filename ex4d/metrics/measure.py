@@ -205,9 +205,7 @@ def _alone(
     source = None
     if "matches" in wanted and case.source is not None:
         source = open_stream(case.source, f"source of {case.name}")
-        if len(source) != len(result):
-            _refuse_lengths(case.name, result, "source", len(source))
-    originals: Iterator[NDArray[np.uint8] | None] = repeat(None) if source is None else iter(source)
+    originals: Iterator[NDArray[np.uint8] | None] = repeat(None) if source is None else _used(case, result, source)
     masks = _masks(case, result, np.arange(len(result)))
     steady, before = Steadiness(), None
     moving = bool(wanted & {"warp", "flicker"})
@@ -222,6 +220,16 @@ def _alone(
             rows.put(t - 1, **_changes(changes, before, wanted))
         before = None if mask is None else mask_in_size(mask, result.width, result.height)
         progress("Looking at the result", t + 1, len(result))
+
+
+def _used(case: Case, result: Stream, source: Stream) -> Iterator[NDArray[np.uint8]]:
+    """The pictures of the clip that the result was made from, out of the whole clip or a file of these frames alone."""
+    if len(source) == len(result):
+        return iter(source)
+    if case.source_at is None or len(case.source_at) != len(result) or case.source_at[-1] >= len(source):
+        _refuse_lengths(case.name, result, "source", len(source))
+    assert case.source_at is not None
+    return source.at(case.source_at)
 
 
 def _changes(changes: Changes, mask: NDArray[np.bool_] | None, wanted: frozenset[str]) -> Figures:

@@ -161,6 +161,31 @@ def test_a_takes_folder_brings_its_mask_and_its_camera(tmp_path, truth):
     assert "invented, share 50%" in done.output
 
 
+def test_a_take_of_a_part_of_a_clip_is_compared_with_the_frames_that_it_shows(tmp_path):
+    from ex4d.pipeline.requests import Blob, Generate, Source
+    from ex4d.pipeline.settings import SourceSettings
+    from ex4d.pipeline.take import TakeRecord, write_record
+
+    clip = np.random.default_rng(3).integers(0, 255, (9, 30, 40, 3), np.uint8).repeat(8, axis=1).repeat(8, axis=2)
+    take, out = tmp_path / "shot.take", tmp_path / "figures.json"
+    take.mkdir()
+    write_movie(take / "result.mp4", clip[2:8:2], Fraction(24))
+    source = Source((Blob("0" * 64, 1, "clip"),), settings=SourceSettings(start=2, frames=3, step=2))
+    record = TakeRecord(Generate(source), "a", "a", True, 0, {}, 320, 240, 3, "24", [1.0], [], {})
+    write_record(take / "take.json", record)
+
+    def matched(pictures):
+        folder = written(tmp_path / f"{len(pictures)} pictures", pictures)
+        done = ex4d("run", take, "--source", folder, "--metrics", "matches", "--out", out)
+        assert done.exit_code == 0, (done.output, done.exception)
+        return [row["matches"] for row in report.read(out).results[0].frames]
+
+    assert matched(clip) == matched(clip[2:8:2])
+    assert min(matched(clip)) > 100
+    done = ex4d("run", take, "--source", written(tmp_path / "short", clip[:4]), "--metrics", "matches")
+    assert "has 3 frames and the source 4: give files of the same frames." in str(done.exception)
+
+
 def test_what_is_not_installed_is_said_once_and_the_rest_is_measured(case, monkeypatch):
     from ex4d.metrics import model_files
 
