@@ -174,7 +174,7 @@ def _kept(record: Path) -> Given | None:
 
 
 def _why(error: EX4DError, path: Path) -> str:
-    """An error as the reason that stands behind a video's name, so that all videos with one reason are told together."""
+    """An error as the reason that stands behind a video's name, so that videos with one reason are told together."""
     return str(error).replace(str(path), "it").replace(path.name, "it").removesuffix(".")
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
@@ -21,6 +21,7 @@ from ex4d.storage.atomic import replacing
 from ex4d.training.refiner.depth_errors import made_wrong
 from ex4d.training.refiner.pictures import pictures, sampled
 from ex4d.training.refiner.random_numbers import RandomNumbers
+from ex4d.weights.headers import header
 
 REACH, RESIDUAL, AROUND = 10.0, 0.5, 16
 """The same as in `ex4d.depth.refinement`, which applies the network; a test compares the two."""
@@ -312,22 +313,36 @@ class _Learning:
             save_file({name: value.contiguous() for name, value in self._saved().items()}, place, about)
 
     def begin(self, file: Path) -> None:
-        """Take the weights of an earlier training."""
-        weights = load_file(file, device=self._device)
-        self.network.load_state_dict(weights)
+        """Take the weights of an earlier training.
+
+        Raises:
+            InputError: they are not there, damaged, or of another network.
+        """
+        header(file, "file of weights", f"give {WEIGHTS} of a training.")
+        try:
+            weights = load_file(file, device=self._device)
+            self.network.load_state_dict(weights)
+        except (SafetensorError, RuntimeError) as error:
+            raise InputError(f"{file} holds no weights of this network: give {WEIGHTS} of a training.") from error
         self.mean.load_state_dict(weights)
 
     def load(self, file: Path) -> int:
         """Go on from a file, if it is there; the step that is next."""
         if not file.is_file():
             return 0
-        with safe_open(file, "pt", device=self._device) as stored:
-            about = stored.metadata()
-            if json.loads(about["plan"]) != asdict(self._plan):
-                raise InputError(
-                    f"{file} is of another training ({about['plan']}): give the same options, or another folder."
-                )
-            with torch.no_grad():
-                for name, value in self._saved().items():
-                    value.copy_(stored.get_tensor(name))
-        return int(about["step"])
+        header(file, "state of the training", "remove it to begin again.")
+        try:
+            with safe_open(file, "pt", device=self._device) as stored:
+                about = stored.metadata() or {}
+                plan, step = json.loads(about["plan"]), int(about["step"])
+                if plan != asdict(self._plan):
+                    was = " ".join(f"--{name} {value}" for name, value in plan.items())
+                    raise InputError(
+                        f"{file.parent} has a training with {was}: give the same options, or another folder."
+                    )
+                with torch.no_grad():
+                    for name, value in self._saved().items():
+                        value.copy_(stored.get_tensor(name))
+        except (SafetensorError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{file} is no state of a training or is damaged: remove it to begin again.") from error
+        return step
