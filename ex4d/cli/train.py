@@ -57,6 +57,8 @@ def masks(
     from ex4d.training.sources import videos as videos_in
 
     settings = DatasetSettings(frames, size, masks, clips_a_video, depth_estimator, tracker, seed)
+    if frames % 4 != 1:
+        say(f"The video model takes 4k+1 frames, such as 49: it cannot be trained on clips of {frames}.")
     found = videos_in(videos, say)
     with bars() as progress:
         made = make(found, out, settings, processes=processes, accept_licence=accept_licence, progress=progress)

@@ -64,17 +64,13 @@ def run(cases: Sequence[Case], plan: Plan, progress: Progress = silent) -> Repor
 
 def _without(cases: Sequence[Case], wanted: frozenset[str]) -> dict[str, str]:
     """Why no shot gives some of the figures that are wanted."""
-    needs = {
-        **{name: ("a true view", all(case.truth is None for case in cases)) for name in ("psnr", "ssim", "lpips")},
-        "matches": ("the source", all(case.source is None for case in cases)),
-        "invented": ("a mask", all(case.mask is None for case in cases)),
-        "camera": ("the camera path", all(case.path is None for case in cases)),
-    }
-    return {
-        name: f"{name.upper()} needs {what}, which is not given."
-        for name, (what, lack) in needs.items()
-        if lack and name in wanted
-    }
+    truth, source = all(case.truth is None for case in cases), all(case.source is None for case in cases)
+    mask, path = all(case.mask is None for case in cases), all(case.path is None for case in cases)
+    lacks = {name: f"{name.upper()} needs a true view" for name in ("psnr", "ssim", "lpips") if truth}
+    lacks |= {"matches": "Counting matches needs the source"} if source else {}
+    lacks |= {"invented": "The share that is invented needs a mask"} if mask else {}
+    lacks |= {"camera": "The error of the camera needs the camera path"} if path else {}
+    return {name: f"{sentence}, which is not given." for name, sentence in lacks.items() if name in wanted}
 
 
 def _sets(

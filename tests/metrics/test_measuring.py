@@ -262,7 +262,7 @@ def test_what_lacks_an_input_is_said(case):
     missing = run([alone], Plan("ours", "pairs", frozenset({"psnr", "matches", "flicker"}))).missing
     assert missing == {
         "psnr": "PSNR needs a true view, which is not given.",
-        "matches": "MATCHES needs the source, which is not given.",
+        "matches": "Counting matches needs the source, which is not given.",
     }
     assert run([case], Plan("ours", "pairs", frozenset({"psnr", "matches", "flicker"}))).missing == {}
 
