@@ -52,15 +52,27 @@ def run(cases: Sequence[Case], plan: Plan, progress: Progress = silent) -> Repor
     missing, lpips = dict[str, str](), None
     if plan.wanted & {"lpips", "dycheck"} and any(case.truth is not None for case in cases):
         if why := perceptual.missing():
-            missing |= {name: why for name in ("lpips", "mlpips")}
+            missing["lpips"] = why
         else:
             lpips = perceptual.Lpips(plan.device)
+    missing |= _without(cases, plan.wanted)
     results = []
     for case in cases:
         measured = measure(case, plan.wanted, resize=plan.resize, perceptual=lpips, progress=progress)
         results.append(measured)
     sets = _sets(cases, results, plan, missing, progress)
     return Report(plan.generator, plan.dataset, tuple(results), sets, missing)
+
+
+def _without(cases: Sequence[Case], wanted: frozenset[str]) -> dict[str, str]:
+    """Why no shot gives some of the figures that are wanted."""
+    truth, source = all(case.truth is None for case in cases), all(case.source is None for case in cases)
+    mask, path = all(case.mask is None for case in cases), all(case.path is None for case in cases)
+    lacks = {name: f"{name.upper()} needs a true view" for name in ("psnr", "ssim", "lpips") if truth}
+    lacks |= {"matches": "Counting matches needs the source"} if source else {}
+    lacks |= {"invented": "The share that is invented needs a mask"} if mask else {}
+    lacks |= {"camera": "The error of the camera needs the camera path"} if path else {}
+    return {name: f"{sentence}, which is not given." for name, sentence in lacks.items() if name in wanted}
 
 
 def _sets(
@@ -71,7 +83,7 @@ def _sets(
     for name in sorted(wanted):
         why = features.missing(name)
         if not why and any(_real(case) is None for case in cases):
-            why = f"{name.upper()} needs the true view or the source of each shot."
+            why = f"{name.upper()} needs the true view or the source of each shot, which is not given."
         if why:
             missing[name] = why
             wanted.discard(name)

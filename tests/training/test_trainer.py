@@ -294,7 +294,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path, accelerator):
     train(tmp_path, accelerator)
     file = tmp_path / state.FILE
     file.write_bytes(file.read_bytes()[:-1000])
-    with pytest.raises(InputError, match=r"checkpoint of the training .* cannot be read"):
+    with pytest.raises(InputError, match=r"checkpoint of the training .* cannot be read .*: remove it to begin again"):
         train(tmp_path, accelerator)
 
 

@@ -47,3 +47,10 @@ def test_the_command_line_lists_its_commands_without_what_training_needs():
     )
     assert done.stdout.split("]")[1].strip() == "False"
     assert "torch" not in done.stdout
+
+
+def test_a_length_that_the_video_model_does_not_take_is_said_before_anything_is_made(tmp_path):
+    for frames, told in (("8", True), ("9", False)):
+        asked = ["train", "masks", str(tmp_path), str(tmp_path / "set"), "--frames", frames]
+        output = CliRunner().invoke(build_app(), asked).output
+        assert ("The video model takes 4k+1 frames" in output) is told
