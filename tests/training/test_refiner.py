@@ -1,6 +1,7 @@
 """Training the refiner of edges: it learns, goes on where it stopped, and its two files hold one network."""
 
 import shutil
+import zlib
 
 import numpy as np
 import pytest
@@ -110,6 +111,14 @@ def test_both_files_of_the_shipped_network_are_the_same_network():
     np.testing.assert_allclose(refinement.by_opencv()(inputs), by_torch, atol=2e-3)
     np.testing.assert_array_equal(refinement.by_torch()(inputs), by_torch)
     assert sum(weight.numel() for weight in network.parameters()) == 1_409_380
+
+
+def test_the_weights_are_such_that_a_zip_packs_them(tmp_path):
+    trained(tmp_path, loop.Plan(seed=3, steps=1, batch=1, size=32))
+    for file in (refinement._SAFETENSORS, tmp_path / loop.WEIGHTS):
+        assert all(torch.equal(weight, weight.half().float()) for weight in load_file(file).values())
+    for file in (refinement._SAFETENSORS, refinement._ONNX):
+        assert len(zlib.compress(file.read_bytes())) < 3_500_000
 
 
 def test_what_trains_and_what_applies_the_network_agree():
