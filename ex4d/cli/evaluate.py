@@ -1,11 +1,12 @@
 """`ex4d evaluate`: measure results, and make tables of the figures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ex4d.cli.output import bars, results, say
+from ex4d.cli.output import bars, refuse_overwriting, results, say
 from ex4d.errors import InputError
 from ex4d.extras import said_once
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 evaluate = typer.Typer(no_args_is_help=True, help="Measure results, and make tables of the figures.")
 
 Dataset = Literal["one", "pairs", "dycheck", "iphone-ptz", "vista4d"]
+Device = Literal["cpu", "cuda"]
+
 DATASETS = {
     "one": "one result",
     "pairs": "folder of pairs",
@@ -61,7 +64,7 @@ def run(
         str, typer.Option("--range", help="Only shots of this range: small, large, extreme, full or other.")
     ] = "",
     resize: Annotated[bool, typer.Option("--resize", help="Bring results to the size of the true view.")] = False,
-    device: Annotated[str, typer.Option("--device", help="Of networks: cpu or cuda.")] = "cpu",
+    device: Annotated[Device, typer.Option("--device", help="Of networks.")] = "cpu",
     out: Annotated[
         Path | None, typer.Option("--out", help="File for all figures (.json), which tables are made of.")
     ] = None,
@@ -75,8 +78,7 @@ def run(
     from ex4d.metrics.running import Plan
     from ex4d.metrics.running import run as measured
 
-    if out is not None and not out.absolute().parent.is_dir():
-        raise InputError(f"{out} cannot be written: its folder does not exist; create it first.")
+    _check_writable([out], result, source, truth, mask, camera, source_camera)
     if dataset == "one":
         if data is not None:
             raise InputError("--data is for a whole data set: say which with --dataset.")
@@ -90,7 +92,12 @@ def run(
     if only and only not in (*NAMES, OTHER):
         raise InputError(f"There is no range {only}: choose from {', '.join((*NAMES, OTHER))}.")
     if only:
+        ranges = ", ".join(dict.fromkeys(case.range for case in cases))
         cases = [case for case in cases if case.range == only]
+        if not cases:
+            raise InputError(
+                f"No shot is of the range {only}; there is {ranges}. The range follows from the camera path."
+            )
     named = frozenset(name.strip() for name in metrics.split(",") if name.strip())
     plan = Plan(generator or result.stem, DATASETS[dataset], resize=resize, device=device)
     if named:
@@ -195,13 +202,27 @@ def table(
     from ex4d.metrics import report
     from ex4d.metrics import table as tables
 
+    _check_writable([markdown, csv], *files)
     rows = tables.rows_of([report.read(file) for file in files])
+    if not rows:
+        raise InputError(f"There is no figure in {files[0] if len(files) == 1 else 'these files'}: measure again, with"
+                         " what the measures need, such as a true view.")  # fmt: skip
     known = others.published() if published else ()
     _write_text(markdown, tables.markdown(rows, known))
     if csv is not None:
         _write_text(csv, tables.as_csv(rows, known))
     if plots is not None:
         results(*plotting.plot(rows, plots))
+
+
+def _check_writable(outputs: Sequence[Path | None], *inputs: Path | None) -> None:
+    """Refuse results that cannot be written or would replace an input, before anything is measured."""
+    for out in filter(None, outputs):
+        if out.is_dir():
+            raise InputError(f"{out} is a folder: name a file in it.")
+        if not out.absolute().parent.is_dir():
+            raise InputError(f"{out} cannot be written: its folder does not exist; create it first.")
+        refuse_overwriting([out], None, *inputs)
 
 
 def _write_text(path: Path | None, text: str) -> None:
@@ -261,7 +282,7 @@ def vbench_run(
     dimensions: Annotated[
         str, typer.Option("--dimensions", help="Names with commas between. Default: the seven for videos of one's own.")
     ] = "",
-    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cuda",
+    device: Annotated[Device, typer.Option("--device", help="What runs it.")] = "cuda",
 ) -> None:
     """Score videos by VBench's dimensions."""
     from ex4d.metrics import vbench

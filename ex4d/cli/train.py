@@ -1,7 +1,7 @@
 """`ex4d train`: make an EX-4D adapter, and what it is made from."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -130,7 +130,7 @@ def refiner(
     seed: Annotated[int, typer.Option(help="Seed of the initial weights and the pictures.")] = 1,
     rate: Annotated[float, typer.Option(help="Learning rate after the warm-up.", min=0)] = 1.5e-3,
     begin: Annotated[Path | None, typer.Option(help="Weights of an earlier training to start from.")] = None,
-    device: Annotated[str, typer.Option(help="cuda or cpu.")] = "cuda",
+    device: Annotated[Literal["cuda", "cpu"], typer.Option(help="What trains it.")] = "cuda",
 ) -> None:
     """Train the network of Depth Edges: Refine, on pictures that are generated while it trains.
 
@@ -140,15 +140,15 @@ def refiner(
     from torch import cuda
 
     from ex4d.training.refiner import loop
-    from ex4d.training.refiner.export import export
+    from ex4d.training.refiner.export import check_exporter, export
 
     if size % 16:
         raise InputError(f"The side of a picture must be a multiple of 16, not {size}.")
     if device == "cuda" and not cuda.is_available():
         raise InputError("No NVIDIA GPU can be used here: give --device cpu, which takes hundreds of times as long.")
-    folder.mkdir(parents=True, exist_ok=True)
+    check_exporter()
     plan = loop.Plan(seed, steps, batch, size, rate)
-    with bars() as progress:
+    with bars() as progress, result_folder(folder):
         done = loop.train(folder, plan, minutes * 60, device, say, progress, begin)
     if done:
         export(folder / loop.WEIGHTS, folder / "edge_refiner.onnx")

@@ -27,6 +27,9 @@ Perceptual = Callable[[NDArray[np.uint8], NDArray[np.uint8]], NDArray[np.float64
 BEST_DB = 100.0
 """What a PSNR counts as at most, so that means stay finite where pictures are equal."""
 
+MOST_PULLED = 1.1
+"""Pictures are brought to another size only where width to height agrees up to this factor: models round to 16."""
+
 GROUPS: dict[str, tuple[str, ...]] = {
     "psnr": ("psnr", "psnr_visible", "psnr_invented"),
     "ssim": ("ssim", "ssim_visible", "ssim_invented"),
@@ -143,6 +146,7 @@ def _against_truth(
                 f"The result of {case.name} has {result.width}x{result.height} pixels and the true view"
                 f" {size[0]}x{size[1]}: make it in that size, or ask for it to be resized."
             )
+        _check_shape(case.name, "result", result, size)
         notes.append(f"The result was resized from {result.width}x{result.height} to {size[0]}x{size[1]}.")
     if min(size) < SIZE:
         raise InputError(f"The true view of {case.name} has {size[0]}x{size[1]} pixels: {SIZE} a side are the least.")
@@ -298,8 +302,19 @@ def _masks(case: Case, result: Stream, shown: NDArray[np.int64]) -> Iterator[NDA
     stream = open_stream(case.mask, f"mask of {case.name}")
     if len(stream) != len(result):
         _refuse_lengths(case.name, result, "mask", len(stream))
+    _check_shape(case.name, "mask", stream, (result.width, result.height))
     wanted = set(shown.tolist())
     return (mask for t, mask in enumerate(stream.masks()) if t in wanted)
+
+
+def _check_shape(name: str, what: str, stream: Stream, size: tuple[int, int]) -> None:
+    """Refuse pictures that would have to be pulled out of shape to fit: they are of something else."""
+    width, height = size
+    if not 1 / MOST_PULLED < (stream.width * height) / (stream.height * width) < MOST_PULLED:
+        raise InputError(
+            f"The {what} of {name} has {stream.width}x{stream.height} pixels, a shape that does not fit"
+            f" {width}x{height}: give the {what} of this shot."
+        )
 
 
 def _refuse_lengths(name: str, stream: Stream, what: str, count: int) -> None:

@@ -28,6 +28,9 @@ from ex4d.synthetic.world import World
 SCENES = ("street", "tripod", "drone", "still", "telephoto")
 """Those in which a second camera stands free up to 90 degrees on both sides."""
 
+MOST_PIXELS = 500_000_000
+"""Pixels of a shot that are rendered at most: its frames and what is known of them are in memory together."""
+
 DEPTH, MOVING = "depth.npz", "moving.mp4"
 
 
@@ -44,12 +47,19 @@ def write(
     visible and invented pixels, however much of them each fills from elsewhere.
 
     Raises:
-        InputError: no such scene, one whose second camera cannot turn, or the folder cannot be written.
+        InputError: no such scene, one whose second camera cannot turn, a shot that is too large, or the
+            folder cannot be written.
     """
     made, recording = [], recording or Recording()
+    if (pixels := recording.frames * recording.width * recording.height) > MOST_PIXELS:
+        raise InputError(
+            f"{recording.frames} frames of {recording.width}x{recording.height} are {pixels / 1e9:.1f} billion pixels:"
+            f" {MOST_PIXELS / 1e9:.1f} are the most of a shot; take fewer frames or smaller ones."
+        )
+    wrong = [name for name in names if name not in scenes.SCENES]
+    if wrong:
+        raise InputError(f"There is no scene {wrong[0]!r}: choose from {', '.join(scenes.SCENES)}.")
     for number, name in enumerate(names):
-        if name not in scenes.SCENES:
-            raise InputError(f"There is no scene {name!r}: choose from {', '.join(scenes.SCENES)}.")
         world = scenes.SCENES[name](recording.frames, recording.seed)
         source = film(world, recording)
         for n, each in enumerate(ranges):

@@ -57,8 +57,11 @@ def read(path: Path) -> Report:
     try:
         if path.stat().st_size > LIMIT:
             raise InputError(f"{path} is too large for a file of figures: check the name.")
-        return from_plain(Report, json.loads(path.read_text(encoding="utf-8")), "report")
+        report: Report = from_plain(Report, json.loads(path.read_text(encoding="utf-8")), "report")
     except OSError as error:
-        raise InputError(f"The figures {path} cannot be read: {error.strerror}.") from error
+        raise InputError(f"The figures {path} cannot be read: {error.strerror}; check the name.") from error
     except (ValueError, PlainError, RecursionError) as error:
         raise InputError(f"{path} is no file of figures of this version: measure the results again.") from error
+    if report.format != FORMAT:
+        raise InputError(f"{path} is no file of figures of this version: measure the results again.")
+    return report

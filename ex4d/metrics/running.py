@@ -52,15 +52,31 @@ def run(cases: Sequence[Case], plan: Plan, progress: Progress = silent) -> Repor
     missing, lpips = dict[str, str](), None
     if plan.wanted & {"lpips", "dycheck"} and any(case.truth is not None for case in cases):
         if why := perceptual.missing():
-            missing |= {name: why for name in ("lpips", "mlpips")}
+            missing["lpips"] = why
         else:
             lpips = perceptual.Lpips(plan.device)
+    missing |= _without(cases, plan.wanted)
     results = []
     for case in cases:
         measured = measure(case, plan.wanted, resize=plan.resize, perceptual=lpips, progress=progress)
         results.append(measured)
     sets = _sets(cases, results, plan, missing, progress)
     return Report(plan.generator, plan.dataset, tuple(results), sets, missing)
+
+
+def _without(cases: Sequence[Case], wanted: frozenset[str]) -> dict[str, str]:
+    """Why no shot gives some of the figures that are wanted."""
+    needs = {
+        **{name: ("a true view", all(case.truth is None for case in cases)) for name in ("psnr", "ssim", "lpips")},
+        "matches": ("the source", all(case.source is None for case in cases)),
+        "invented": ("a mask", all(case.mask is None for case in cases)),
+        "camera": ("the camera path", all(case.path is None for case in cases)),
+    }
+    return {
+        name: f"{name.upper()} needs {what}, which is not given."
+        for name, (what, lack) in needs.items()
+        if lack and name in wanted
+    }
 
 
 def _sets(
@@ -71,7 +87,7 @@ def _sets(
     for name in sorted(wanted):
         why = features.missing(name)
         if not why and any(_real(case) is None for case in cases):
-            why = f"{name.upper()} needs the true view or the source of each shot."
+            why = f"{name.upper()} needs the true view or the source of each shot, which is not given."
         if why:
             missing[name] = why
             wanted.discard(name)

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ex4d.errors import InputError
 from ex4d.media.flow import Flow, followed, small_grey, warped
 
 LONGEST_SIDE = 1024
 """Pictures that are wider are made smaller for the flow and what is measured with it."""
+
+
+SMALLEST = 12
+"""OpenCV's flow (DIS) refuses pictures with both sides below this."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,11 @@ class Steadiness:
         """What is known of the frame before this one (H,W,3), now that this one is there; None for the first."""
         grey = small_grey(frame, LONGEST_SIDE)
         colour = _of_size(frame, grey.shape).astype(np.float32)
+        if max(grey.shape) < SMALLEST:
+            raise InputError(
+                f"Warp error and flicker need pictures of {SMALLEST} pixels along the longer side at least, not of"
+                f" {frame.shape[1]}x{frame.shape[0]}: measure the others alone."
+            )
         before, grey_before, moved = self._before, self._grey, self._back
         self._before, self._grey = colour, grey
         if before is None or grey_before is None:

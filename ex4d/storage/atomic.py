@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ def replacing(path: Path) -> Iterator[Path]:
         InputError: the folder is missing or not writable, or the disk is full; names the file and what to do.
     """
     path = Path(path)
+    if not path.name or path.name == "..":
+        raise InputError(f"{path} cannot be written because {_REASONS[errno.EISDIR]}.")
     if not path.parent.is_dir():
         raise InputError(f"{path} cannot be written: its folder does not exist; create it first.")
     token = secrets.token_hex(4)
@@ -69,7 +72,7 @@ def replacing(path: Path) -> Iterator[Path]:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
     except Exception as error:
-        reason = _REASONS.get(getattr(error, "errno", None) or 0)
+        reason = _REASONS.get(_errno(error))
         if reason is None:
             raise
         raise InputError(f"{path} cannot be written because {reason}.") from error
@@ -78,6 +81,14 @@ def replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def _errno(error: Exception) -> int:
+    """The system's number of an error, which writers made with Rust, such as safetensors, tell in their words only."""
+    if number := getattr(error, "errno", None):
+        return int(number)
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else 0
 
 
 def _replace_folder(new: Path, path: Path, old: Path) -> None:

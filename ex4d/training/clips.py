@@ -21,6 +21,9 @@ Measured: up to 3 levels in a walk through a bare room, 4 in real clips, 39 wher
 
 _SMALL = 32
 
+BARE = 1.0
+"""Below this standard deviation, in levels of 255, a picture is one colour, such as black before a title."""
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -49,8 +52,11 @@ def pieces(path: Path, frames: int, size: int, most: int) -> Iterator[Piece]:
         size: side of its pictures in pixels.
         most: so many clips at most; 0 for all.
 
+    Parts in which every picture is of one colour are left out: there is nothing in them to learn.
+
     Raises:
-        InputError: it cannot be read, is too short or too small, or holds no shot that is long enough.
+        InputError: it cannot be read, is too short or too small, or holds no shot that is long enough and shows
+            something.
     """
     source = open_source(path)
     info = source.info
@@ -58,9 +64,12 @@ def pieces(path: Path, frames: int, size: int, most: int) -> Iterator[Piece]:
         raise InputError(f"its pictures of {info.width}x{info.height} are smaller than {size} pixels")
     if info.frames < frames:
         raise InputError(f"it has {info.frames} frames, and a clip needs {frames}")
-    start = done = cuts = 0
+    start = done = cuts = bare = 0
     while start + frames <= info.frames and not (most and done == most):
         clip = _read(source, start, frames, size)
+        if all(frame.std(axis=(0, 1)).max() < BARE for frame in clip.frames):
+            start, bare = start + frames, bare + 1
+            continue
         tracks = lucas_kanade(clip.frames)
         if found := true_cuts(clip.frames, cuts_in(tracks)):
             cuts += len(found)
@@ -69,6 +78,8 @@ def pieces(path: Path, frames: int, size: int, most: int) -> Iterator[Piece]:
         yield Piece(clip, tracks, cuts)
         done, cuts = done + 1, 0
         start += frames
+    if not done and bare:
+        raise InputError("its pictures show nothing but one colour")
     if not done:
         raise InputError(f"it is cut {cuts} times, and no shot in it has {frames} frames")
 

@@ -37,6 +37,8 @@ CLIP, FRAMES, MASKS = "clip.json", "frames.mkv", "masks.npz"
 LIMIT_JSON = 1 << 28
 """Most bytes of a description that is read; a million clips take 60 MB."""
 
+_AGAIN = "delete this clip's folder and run the same `ex4d train masks` again, which makes what is missing."
+
 ClipName = Annotated[str, matches(r"[0-9a-f]{16}-[0-9]{6,9}", "the name of a clip")]
 
 
@@ -153,6 +155,20 @@ def write_clip(
         write_json(temporary / CLIP, clip)
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether a clip has all its files, none of them empty or cut off at the description or the masks."""
+    try:
+        about: AboutClip = read_json(folder / CLIP, AboutClip, "clip's description")
+        with open_arrays(folder / MASKS, "masks file") as arrays:
+            masks = len(arrays.headers)
+    except InputError:
+        return False
+    videos = [FRAMES, *(_colour(n) for n, mask in enumerate(about.masks) if mask.colour == "rendered")]
+    return masks == len(about.masks) and all(
+        (folder / video).is_file() and (folder / video).stat().st_size for video in videos
+    )
+
+
 @dataclass(frozen=True)
 class ClipFacts:
     """What `write_clip` is told of a clip: see `AboutClip`."""
@@ -260,7 +276,7 @@ class Dataset:
         """
         about: AboutClip = read_json(self._folder(clip) / CLIP, AboutClip, "clip's description")
         if len(about.masks) != self.masks:
-            raise InputError(f"The clip {clip} has {len(about.masks)} masks instead of {self.masks}: make it again.")
+            raise InputError(f"The clip {clip} has {len(about.masks)} masks instead of {self.masks}: {_AGAIN}")
         return about
 
     def load(self, clip: str, mask: int) -> Sample:
@@ -290,7 +306,7 @@ class Dataset:
         if (info := source.info).frames != count or (info.width, info.height) != (size, size):
             raise InputError(
                 f"{path} has {info.frames} frames of {info.width}x{info.height} instead of {count} of {size}x{size}:"
-                " make this clip again."
+                f" {_AGAIN}"
             )
         result = np.empty((count, size, size, 3), np.uint8)
         for t, frame in enumerate(source.frames(0, count, longest_side=None, multiple=1)):
@@ -302,9 +318,7 @@ class Dataset:
         with open_arrays(path, "masks file") as arrays:
             header = arrays.headers.get(f"mask_{mask:02d}")
             if header is None or header.dtype != np.uint8 or header.shape != (count, -(-size * size // 8)):
-                raise InputError(
-                    f"{path} holds no mask {mask} of {count} frames of {size}x{size}: make this clip again."
-                )
+                raise InputError(f"{path} holds no mask {mask} of {count} frames of {size}x{size}: {_AGAIN}")
             packed = arrays.read(f"mask_{mask:02d}")
         return np.unpackbits(packed, axis=1, count=size * size).reshape(count, size, size).astype(np.bool_)
 

@@ -160,7 +160,7 @@ def _write(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, str] |
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    header(path, "encoded sample")
+    header(path, "encoded sample", "remove it and start the training again.")
     try:
         return load_file(path)
     except SafetensorError as error:
@@ -168,6 +168,6 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _facts(path: Path) -> dict[str, str]:
-    header(path, "encoded sample")
+    header(path, "encoded sample", "remove it and start the training again.")
     with safe_open(path, "pt") as file:
         return file.metadata() or {}

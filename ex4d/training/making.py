@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ex4d.depth import registry
-from ex4d.errors import InputError, PluginError
+from ex4d.errors import EX4DError, InputError, PluginError
 from ex4d.pipeline.hashing import blob_of
 from ex4d.progress import GOING_THROUGH_VIDEOS, Progress, silent
 from ex4d.training.clips import Piece, pieces
@@ -22,6 +22,7 @@ from ex4d.training.dataset import (
     Dataset,
     DatasetSettings,
     Given,
+    is_whole,
     read_about,
     read_json,
     write_clip,
@@ -149,17 +150,32 @@ def _of_video(item: _Item) -> Given:
     try:
         content = blob_of(item.video.path).sha256
     except InputError as error:
-        return Given(name, why=str(error).replace(str(item.video.path), name).removesuffix("."))
+        return Given(name, why=_why(error, item.video.path))
     record = item.out / VIDEOS / f"{content}.json"
-    if record.exists():
-        kept: Given = read_json(record, Given, "video's record")
+    if (kept := _kept(record)) is not None and all(is_whole(item.out / CLIPS / clip) for clip in kept.clips):
         return replace(kept, video=name)
     try:
         given = _made(item, content)
     except PluginError as error:  # which may be gone the next time, so that nothing is kept of it
-        return Given(name, why=str(error).removesuffix("."))
+        return Given(name, why=_why(error, item.video.path))
     write_json(record, given)
     return given
+
+
+def _kept(record: Path) -> Given | None:
+    """What a video gave before; None where nothing was kept of it, or what was kept is damaged."""
+    if not record.exists():
+        return None
+    try:
+        kept: Given = read_json(record, Given, "video's record")
+    except InputError:
+        return None
+    return kept
+
+
+def _why(error: EX4DError, path: Path) -> str:
+    """An error as the reason that stands behind a video's name, so that videos with one reason are told together."""
+    return str(error).replace(str(path), "it").replace(path.name, "it").removesuffix(".")
 
 
 def _made(item: _Item, content: str) -> Given:
@@ -173,7 +189,7 @@ def _made(item: _Item, content: str) -> Given:
             piece = next(every, None)
             source, depth = (None, "") if piece is None else _known(item, piece)
         except InputError as error:  # of this video; those of writing come from below
-            why = str(error).replace(str(item.video.path), name).removesuffix(".")
+            why = _why(error, item.video.path)
             if not clips:
                 return Given(name, cuts=cuts, why=why)
             notes[f"Not all of it was used: {why}."] = None
@@ -182,7 +198,7 @@ def _made(item: _Item, content: str) -> Given:
             break
         start = piece.clip.start
         folder = item.out / CLIPS / f"{content[:16]}-{start:06d}"
-        if not folder.exists():
+        if not is_whole(folder):  # of another run, or of this video, some of whose clips were deleted
             draw = seeded(settings.seed, content, start)
             made = (simulate(source, draw(number)) for number in range(settings.masks))
             write_clip(folder, source.frames, piece.clip.fps, ClipFacts(name, start, item.video.caption, depth), made)

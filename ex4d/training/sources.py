@@ -92,7 +92,7 @@ def _of_table(table: Path, tell: Callable[[str], None]) -> list[Video]:
                 total += bool(name)
                 path = table.parent / name if name else table
                 # A table comes from elsewhere: it names nothing outside of its folder.
-                if not path.is_file() or Path(name).is_absolute() or ".." in Path(name).parts:
+                if Path(name).is_absolute() or ".." in Path(name).parts or not _is_file(path):
                     path = by_name.get(path.name, table)
                 if path != table:
                     found.append(Video(path, " ".join(((row[caption_of] or "") if caption_of else "").split())))
@@ -101,6 +101,13 @@ def _of_table(table: Path, tell: Callable[[str], None]) -> list[Video]:
     if found and len(found) < total:
         tell(f"{total - len(found)} of the {total} videos in {table.name} are not in its folder or below.")
     return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a text of a table that is too long for a name, or in a folder that may not be entered
+        return False
 
 
 def _text(path: Path) -> str:

@@ -73,7 +73,7 @@ def read(path: Path) -> State | None:
     """
     if not path.is_file():
         return None
-    header(path, "checkpoint of the training")
+    header(path, "checkpoint of the training", "remove it to begin again.")
     try:
         with safe_open(path, "pt") as file:
             facts = json.loads((file.metadata() or {})[_FACTS])

@@ -31,14 +31,19 @@ _ITEM_SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2":
 _ITEM_SIZES |= {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1}
 
 
-def header(path: Path, what: str) -> dict[str, tuple[int, ...]]:
+def header(path: Path, what: str, remedy: str = REMEDY) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a .safetensors file, reading its header alone.
+
+    Args:
+        path: of the file.
+        what: it should be, for the message.
+        remedy: what to do where it is bad.
 
     Raises:
         InputError: missing, damaged or truncated: every tensor must lie inside of the file.
     """
     path = check_there(path, what)
-    with readable(path, what):
+    with readable(path, what, remedy):
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(8)
@@ -113,7 +118,7 @@ def check_archive(path: Path) -> None:
 
 
 @contextmanager
-def readable(path: Path, what: str) -> Iterator[None]:
+def readable(path: Path, what: str, remedy: str = REMEDY) -> Iterator[None]:
     """Turn whatever the readers raise on a bad file into one sentence."""
     try:
         yield
@@ -124,4 +129,4 @@ def readable(path: Path, what: str) -> Iterator[None]:
         *(UnpicklingError, zipfile.BadZipFile),
     ) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
-        raise InputError(f"The {what} {path} cannot be read ({reason}): {REMEDY}") from error
+        raise InputError(f"The {what} {path} cannot be read ({reason}): {remedy}") from error

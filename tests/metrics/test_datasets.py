@@ -185,3 +185,11 @@ def test_rendered_scenes_are_pairs_whose_true_view_sweeps_through_the_range(tmp_
     assert first["invented"] < 0.05
     with pytest.raises(InputError, match="There is no scene 'moon'"):
         rendered.write(tmp_path, ["moon"])
+
+
+def test_a_shot_that_no_memory_holds_is_refused_before_it_is_rendered(tmp_path):
+    with pytest.raises(InputError, match=r"100000 frames of 2000x1124 are 224\.8 billion pixels"):
+        rendered.write(tmp_path / "new", recording=Recording(2000, 1124, 100_000))
+    with pytest.raises(InputError, match="There is no scene 'moon'"):
+        rendered.write(tmp_path / "new", ["street", "moon"])
+    assert not (tmp_path / "new").exists()

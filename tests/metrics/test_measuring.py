@@ -213,3 +213,77 @@ def test_the_estimators_own_error_on_the_true_view_stands_beside_that_on_the_res
     assert means["rot_err_of_truth"] < 1
     assert means["trans_err_of_truth"] < 0.1
     assert means["rot_err"] > 3 * means["rot_err_of_truth"], "played backwards, the camera turns the other way"
+
+
+def test_figures_never_replace_what_they_are_made_from(tmp_path):
+    video = tmp_path / "made.mp4"
+    write_movie(video, np.zeros((3, 48, 64, 3), np.uint8), Fraction(24))
+    kept = video.read_bytes()
+    done = ex4d("run", video, "--metrics", "flicker", "--out", video)
+    assert isinstance(done.exception, InputError)
+    assert "is an input of the result" in str(done.exception)
+    figures = tmp_path / "figures.json"
+    assert ex4d("run", video, "--metrics", "flicker", "--out", figures).exit_code == 0
+    told = figures.read_bytes()
+    assert isinstance(ex4d("table", figures, "--markdown", figures).exception, InputError)
+    assert isinstance(ex4d("table", figures, "--csv", figures).exception, InputError)
+    assert (video.read_bytes(), figures.read_bytes()) == (kept, told)
+
+
+def test_a_folder_as_the_file_of_figures_is_refused_before_anything_is_measured(case, tmp_path, monkeypatch):
+    monkeypatch.setattr("ex4d.metrics.running.run", None)
+    for out in (".", tmp_path):
+        done = ex4d("run", case.result, "--out", out)
+        assert str(done.exception) == f"{out} is a folder: name a file in it."
+
+
+def test_a_mask_of_another_shape_is_refused_and_one_of_another_size_is_not(case, tmp_path):
+    upright = written(tmp_path / "upright", np.full((5, 64, 48), 255, np.uint8))
+    with pytest.raises(InputError, match="mask of shot has 48x64 pixels, a shape that does not fit 64x48"):
+        measure(replace(case, mask=upright), frozenset({"invented"}))
+    half = written(tmp_path / "half", left_half()[:, ::2, ::2])
+    assert measure(replace(case, mask=half), frozenset({"psnr"})).means["psnr_visible"] == decibel(4)
+
+
+def test_an_upright_result_is_not_resized_to_a_true_view_that_lies(case, tmp_path):
+    upright = written(tmp_path / "upright", np.zeros((5, 64, 48, 3), np.uint8))
+    with pytest.raises(InputError, match="result of shot has 48x64 pixels, a shape that does not fit 64x48"):
+        measure(replace(case, result=upright, mask=None), frozenset({"psnr"}), resize=True)
+
+
+def test_pictures_too_small_for_the_flow_are_refused_in_words(tmp_path):
+    tiny = written(tmp_path / "tiny", np.zeros((3, 8, 8, 3), np.uint8))
+    with pytest.raises(InputError, match="12 pixels along the longer side at least, not of 8x8"):
+        measure(Case("tiny", tiny), frozenset({"flicker"}))
+
+
+def test_what_lacks_an_input_is_said(case):
+    alone = replace(case, truth=None, source=None, mask=None, path=None)
+    missing = run([alone], Plan("ours", "pairs", frozenset({"psnr", "matches", "flicker"}))).missing
+    assert missing == {
+        "psnr": "PSNR needs a true view, which is not given.",
+        "matches": "MATCHES needs the source, which is not given.",
+    }
+    assert run([case], Plan("ours", "pairs", frozenset({"psnr", "matches", "flicker"}))).missing == {}
+
+
+def test_a_range_without_shots_says_which_ranges_there_are(case, shot, tmp_path):
+    (tmp_path / "results").mkdir()
+    case.result.rename(tmp_path / "results" / "shot")
+    done = ex4d("run", tmp_path / "results", "--dataset", "pairs", "--data", shot.parent, "--range", "large")
+    assert str(done.exception).startswith("No shot is of the range large; there is small.")
+
+
+def test_a_device_that_does_not_exist_is_refused(case):
+    done = ex4d("run", case.result, "--device", "gpu")
+    assert done.exit_code == 2
+    assert "'gpu' is not one of 'cpu', 'cuda'" in done.output
+
+
+def test_a_report_of_a_later_format_is_refused_and_one_without_figures_makes_no_table(case, tmp_path):
+    out = tmp_path / "figures.json"
+    report.write(out, replace(run([case], Plan("ours", "pairs", frozenset({"psnr"}))), format=report.FORMAT + 1))
+    with pytest.raises(InputError, match="is no file of figures of this version"):
+        report.read(out)
+    report.write(out, report.Report("ours", "pairs", ()))
+    assert str(ex4d("table", out).exception).startswith(f"There is no figure in {out}: measure again")

@@ -1,6 +1,7 @@
 """Datasets are made of ordinary videos: the same files however they were made, and nothing bad stops the good."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -241,3 +242,36 @@ def test_a_process_that_crashes_costs_its_own_item_alone():
     assert results == {0: 0, 1: 2, 2: 4, 3: None, 4: 8, 5: 10, 6: 12, 7: 14}
     with pytest.raises(InputError, match="the disk is full"):
         list(in_processes(dies_at_three, [1, 100, 2], 2))
+
+
+def test_clips_that_were_deleted_or_damaged_since_are_made_again_with_the_same_bytes(tmp_path):
+    found = videos(folder_of(tmp_path / "films", 3, 10))
+    made = make(found, tmp_path / "set", SETTINGS, processes=1)
+    before = contents(tmp_path / "set")
+    folders = [tmp_path / "set" / "clips" / clip for clip in made.clips]
+    shutil.rmtree(folders[0])
+    (folders[1] / "masks.npz").write_bytes((folders[1] / "masks.npz").read_bytes()[:100])
+    (record,) = (tmp_path / "set" / "videos").glob(f"{made.clips[2].split('-')[0]}*")
+    record.write_text("{")
+    make(found, tmp_path / "set", SETTINGS, processes=1)
+    assert contents(tmp_path / "set") == before
+
+
+def test_videos_that_cannot_be_read_for_one_reason_are_told_in_one_sentence(tmp_path):
+    films = folder_of(tmp_path / "films", 1, 10)
+    for name in ("a.mp4", "b.mp4"):
+        (films / name).write_bytes(b"")
+    made = make(videos(films), tmp_path / "set", SETTINGS, processes=1)
+    assert left_out(made.about)[0] == "2 of 3 videos were left out."
+    assert len(left_out(made.about)) == 2
+    assert left_out(made.about)[1].startswith("a.mp4, b.mp4: it cannot be read as a video")
+
+
+def test_a_part_that_shows_one_colour_gives_no_clip(tmp_path):
+    frames = panned(0, 18)
+    black = np.zeros_like(frames[:9])
+    found = videos(written(tmp_path / "film.mp4", np.concatenate([black, frames[:9]])))
+    found += videos(written(tmp_path / "black.mp4", np.concatenate([black, black])))
+    made = make(found, tmp_path / "set", SETTINGS, processes=1)
+    assert [made.about_clip(clip).start for clip in made.clips] == [9]
+    assert made.about.videos[1].why == "its pictures show nothing but one colour"

@@ -1,6 +1,7 @@
 """Videos of a dataset are found in folders, lists and tables."""
 
 import pytest
+from films import folder_of
 
 from ex4d.errors import InputError
 from ex4d.training.sources import videos
@@ -70,3 +71,11 @@ def test_a_table_names_nothing_outside_of_its_folder(tmp_path):
     outside, inside = empty(tmp_path / "secret.mp4"), empty(tmp_path / "set/b/film.mp4")
     (tmp_path / "set/table.csv").write_text(f"video\n../secret.mp4\n{outside}\nb/../b/film.mp4\n")
     assert [video.path for video in videos(tmp_path / "set/table.csv")] == [inside]
+
+
+def test_a_text_that_is_too_long_for_a_name_is_a_video_that_is_not_there(tmp_path):
+    folder_of(tmp_path, 1, 2)
+    (tmp_path / "table.csv").write_text("video\n" + "x" * 300 + "\nfilm_0.mp4\n", "utf-8")
+    said = []
+    assert [video.path.name for video in videos(tmp_path / "table.csv", said.append)] == ["film_0.mp4"]
+    assert said == ["1 of the 2 videos in table.csv are not in its folder or below."]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
@@ -22,7 +22,7 @@ from ex4d.storage.atomic import replacing
 from ex4d.training.refiner.depth_errors import made_wrong
 from ex4d.training.refiner.pictures import pictures, sampled
 from ex4d.training.refiner.random_numbers import RandomNumbers
-from ex4d.weights.headers import header, readable
+from ex4d.weights.headers import header
 
 _DRAWN, _USES = 4, 3
 """So many batches are drawn at once, and each is used so often: turned, its colours exchanged, its depth wrong anew."""
@@ -34,7 +34,7 @@ _BAD = 0.15
 WEIGHTS = "edge_refiner.safetensors"
 """Name of the result in the training's folder."""
 
-_STATE, _WHAT = "state.safetensors", "checkpoint of the training"
+_STATE = "state.safetensors"
 _HELD = 10_000_000
 """Seed of the pictures that are held back, beside the training's own."""
 
@@ -320,13 +320,14 @@ class _Learning:
         """Take the weights of an earlier training.
 
         Raises:
-            InputError: the file is missing or damaged, or of another network.
+            InputError: they are not there, damaged, or of another network.
         """
-        wanted = {name: tuple(value.shape) for name, value in self.network.state_dict().items()}
-        if header(file, "file of weights") != wanted:
-            raise InputError(f"{file} is not of this network: give an edge_refiner.safetensors.")
-        weights = load_file(file, device=self._device)
-        self.network.load_state_dict(weights)
+        header(file, "file of weights", f"give {WEIGHTS} of a training.")
+        try:
+            weights = load_file(file, device=self._device)
+            self.network.load_state_dict(weights)
+        except (SafetensorError, RuntimeError) as error:
+            raise InputError(f"{file} holds no weights of this network: give {WEIGHTS} of a training.") from error
         self.mean.load_state_dict(weights)
 
     def load(self, file: Path) -> int:
@@ -337,15 +338,19 @@ class _Learning:
         """
         if not file.is_file():
             return 0
-        shapes = header(file, _WHAT)
-        if shapes != {name: tuple(value.shape) for name, value in self._saved().items()}:
-            raise InputError(f"The {_WHAT} {file} is not of this network: train in another folder.")
-        with readable(file, _WHAT), safe_open(file, "pt", device=self._device) as stored:
-            about = stored.metadata() or {}
-            plan, step = json.loads(about["plan"]), int(about["step"])
-            if plan == asdict(self._plan):
+        header(file, "state of the training", "remove it to begin again.")
+        try:
+            with safe_open(file, "pt", device=self._device) as stored:
+                about = stored.metadata() or {}
+                plan, step = json.loads(about["plan"]), int(about["step"])
+                if plan != asdict(self._plan):
+                    was = " ".join(f"--{name} {value}" for name, value in plan.items())
+                    raise InputError(
+                        f"{file.parent} has a training with {was}: give the same options, or another folder."
+                    )
                 with torch.no_grad():
                     for name, value in self._saved().items():
                         value.copy_(stored.get_tensor(name))
-                return step
-        raise InputError(f"{file} is of another training ({about['plan']}): give the same options, or another folder.")
+        except (SafetensorError, KeyError, AttributeError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{file} is no state of a training or is damaged: remove it to begin again.") from error
+        return step
