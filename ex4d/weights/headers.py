@@ -20,7 +20,7 @@ HEADER_LIMIT = 16 << 20
 """Longest header of a safetensors file in bytes; the 14B model's headers have less than a tenth of it."""
 
 TABLE_LIMIT = 64 << 20
-"""Longest .json file in bytes; a tokenizer has 17 MB."""
+"""Longest .json file, and longest text of a TorchScript program, in bytes; a tokenizer has 17 MB."""
 
 REMEDY = f"it was truncated in transit or is another file; {models_to_get()}."
 """How messages about bad files end."""
@@ -102,9 +102,15 @@ def is_old(path: Path) -> bool:
 
 
 def check_archive(path: Path) -> None:
-    """Raise ValueError unless this is a zip of torch in which nothing is packed tighter than it lies in memory."""
+    """Raise ValueError unless this is a zip of torch in which no weights are packed tighter than they lie in memory.
+
+    TorchScript compresses the text of its program, in the folder `code`, and that alone.
+    """
     with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
+        text = [entry for entry in archive.infolist() if entry.filename.split("/")[1:2] == ["code"]]
+        entries = [entry for entry in archive.infolist() if entry not in text]
+        if sum(entry.file_size for entry in text) > TABLE_LIMIT:
+            raise ValueError("its program is too large to be one")
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise ValueError("it is compressed, which torch never does")
         if sum(entry.file_size for entry in entries) > path.stat().st_size:

@@ -135,9 +135,8 @@ def test_clients_are_let_in_and_turned_away_by_name(tmp_path):
         assert why in refused("server", "authorize", key_and_name[0], "--name", key_and_name[1], "--state", state)
     unusable = state / "keys" / "clients" / "ben.pub"
     unusable.write_text("no key")
-    assert "ben.pub already exists and is not a usable key: delete it first" in refused(
-        "server", "authorize", other, "--name", "ben", "--state", state
-    )
+    told = refused("server", "authorize", other, "--name", "ben", "--state", state)
+    assert "ben.pub already exists and is not a usable key: delete it first" in told
     assert unusable.read_text() == "no key"
     unusable.unlink()
     assert "No client named ben is let in. The clients are anna." in refused(

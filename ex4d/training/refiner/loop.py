@@ -34,7 +34,7 @@ _BAD = 0.15
 WEIGHTS = "edge_refiner.safetensors"
 """Name of the result in the training's folder."""
 
-_STATE, _WHAT = "state.safetensors", "checkpoint of the training"
+_STATE = "state.safetensors"
 _HELD = 10_000_000
 """Seed of the pictures that are held back, beside the training's own."""
 
