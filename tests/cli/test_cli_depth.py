@@ -182,7 +182,7 @@ def test_with_the_source_camera_a_preset_goes_along_and_begins_at_the_source(tmp
         (["--depth_estimator", "file"], "There is no depth file"),
         (["--depth_estimator", "depthcrafter"], "DepthCrafter needs the Python package"),
         (["--depth_estimator", "video-depth-anything"], "Video-Depth-Anything Small needs the Python package"),
-        (["--depth_unit", "furlong"], "'furlong' is no unit"),
+        (["--depth_unit", "furlong"], "'furlong' is not a unit"),
         (["--depth_unit", "m", "--depth_convention", "disparity"], "Relative disparity has no unit"),
         (["--source_camera", "nowhere.npz"], "There is no camera file"),
         (["--depth_unit", "cm"], "Settings for reading a depth file were given, but there is no such file"),

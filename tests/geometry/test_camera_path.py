@@ -140,7 +140,7 @@ def test_a_file_without_a_size_takes_the_clips(tmp_path):
         ),
         (
             {"extrinsics": np.broadcast_to(np.eye(4), (3, 4, 4)), "intrinsics": K, "width": [9], "height": 9},
-            "whole",
+            "single integers",
         ),
     ],
 )

@@ -150,7 +150,7 @@ def test_two_eyes_stand_side_by_side_and_see_near_things_shifted_against_each_ot
 @pytest.mark.parametrize("distance", [0.0, -1.0, float("nan")])
 def test_a_distance_of_the_eyes_that_makes_no_sense_is_refused(moving_box, distance):
     clip, depth = moving_box
-    with pytest.raises(InputError, match="eyes"):
+    with pytest.raises(InputError, match="eye distance"):
         render_stereo(Scene(DWMesh.from_depth(depth), clip.frames, orbit(depth)), distance)
 
 
