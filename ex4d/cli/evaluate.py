@@ -136,6 +136,8 @@ def _one(
                 used = read.start + read.step * np.arange(record.frames)
     else:
         name = result.stem
+    if own is not None and camera is None:
+        raise InputError("--source_camera needs the camera path to compare with: name it with --camera.")
     size = open_stream(result, "result")
     path = None if camera is None else read_path(camera, size.width, size.height)
     poses = None if own is None else read_poses(own)

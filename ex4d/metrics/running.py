@@ -40,10 +40,11 @@ class Plan:
 def run(cases: Sequence[Case], plan: Plan, progress: Progress = silent) -> Report:
     """Measure results.
 
-    What cannot be measured for want of a package or of a network is left out, and the report says why.
+    What cannot be measured for want of a package or of a network is left out, and so is a result that is damaged or
+    does not fit its shot; the report says why.
 
     Raises:
-        InputError: see `measure.measure`, or there is nothing to measure, or no such figure.
+        InputError: see `measure.measure`, and no result could be measured; or there is none, or no such figure.
     """
     if unknown := sorted(plan.wanted - set(EVERYTHING)):
         raise InputError(f"There is no measure {', '.join(unknown)}: choose from {', '.join(EVERYTHING)}.")
@@ -56,11 +57,18 @@ def run(cases: Sequence[Case], plan: Plan, progress: Progress = silent) -> Repor
         else:
             lpips = perceptual.Lpips(plan.device)
     missing |= _without(cases, plan.wanted)
-    results = []
+    results, used = list[Measured](), list[Case]()
     for case in cases:
-        measured = measure(case, plan.wanted, resize=plan.resize, perceptual=lpips, progress=progress)
-        results.append(measured)
-    sets = _sets(cases, results, plan, missing, progress)
+        try:
+            results.append(measure(case, plan.wanted, resize=plan.resize, perceptual=lpips, progress=progress))
+            used.append(case)
+        except InputError as error:  # one bad result must not cost the figures of all others
+            if len(cases) == 1:
+                raise
+            missing[case.name] = f"{case.name} was left out: {error}"
+    if not results:
+        raise InputError(f"None of the {len(cases)} results could be measured. {missing[cases[0].name]}")
+    sets = _sets(used, results, plan, missing, progress)
     return Report(plan.generator, plan.dataset, tuple(results), sets, missing)
 
 

@@ -312,3 +312,19 @@ def test_a_report_of_a_later_format_is_refused_and_one_without_figures_makes_no_
         report.read(out)
     report.write(out, report.Report("ours", "pairs", ()))
     assert str(ex4d("table", out).exception).startswith(f"There is no figure in {out}: measure again")
+
+
+def test_a_result_that_does_not_fit_is_left_out_and_the_others_are_measured(case, tmp_path, truth):
+    short = replace(case, name="short", result=written(tmp_path / "short", truth[:3]))
+    report = run([short, case], Plan("ours", "pairs", frozenset({"psnr"})))
+    assert [result.name for result in report.results] == ["shot"]
+    assert report.missing["short"].startswith("short was left out: ")
+    with pytest.raises(InputError, match="None of the 2 results could be measured"):
+        run([short, replace(short, name="other")], Plan("ours", "pairs", frozenset({"psnr"})))
+
+
+def test_the_clips_own_camera_without_a_path_is_refused(shot):
+    done = CliRunner().invoke(
+        build_app(), ["evaluate", "run", str(shot / "truth"), "--source_camera", str(shot / "camera.npz")]
+    )
+    assert "name it with --camera" in str(done.exception)
