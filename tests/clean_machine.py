@@ -96,15 +96,19 @@ class Machine:
             bootstrap = ["unshare", "--mount", "debootstrap", "--variant=minbase", suite, str(self.base), source]
             with self.files.with_name("debootstrap.log").open("w") as log:
                 subprocess.run(bootstrap, check=True, stdout=log, stderr=log)
-        for file in filter(os.path.isfile, ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt")):
-            (self.files / file[1:]).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, self.files / file[1:])
+        self._copy_network_files()
         for folder in filter(os.path.isdir, ("/etc/xdg/pip", "/etc/apt/apt.conf.d")):
             shutil.copytree(folder, self.files / folder[1:])
         (self.files / PLACE[1:]).mkdir(parents=True, exist_ok=True)
         if not (self.base / "usr/bin/blender").exists():
             install = "DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends"
             self.run(f"apt-get update\n{install} {PACKAGES}")
+            self._copy_network_files()  # the package ca-certificates has written its own list over ours
+
+    def _copy_network_files(self) -> None:
+        for file in filter(os.path.isfile, ("/etc/resolv.conf", "/etc/hosts", "/etc/ssl/certs/ca-certificates.crt")):
+            (self.files / file[1:]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, self.files / file[1:])
 
     def run(self, script: str, alone: bool = False) -> str:
         """Run a shell script there, in the release's folder; `alone` lets it reach nothing but itself.
