@@ -1,1 +1,1 @@
-"""The server of EX-4D: jobs, files and workers. Knows messages and jobs; what a job does is ex4d's part."""
+"""The EX-4D server: jobs, files and workers. It knows messages and jobs; what a job does is up to ex4d."""

@@ -13,7 +13,7 @@ from ex4d_server.server import serve
 
 
 def main() -> int:
-    """Serve; returns 2 with one sentence when that is not possible."""
+    """Serve; if that is impossible, print one sentence and return 2."""
     parser = argparse.ArgumentParser(prog="python -m ex4d_server", description="The EX-4D server.")
     parser.add_argument("--address", default=DEFAULT_ADDRESS, help="address to listen on; port 0 takes any free port")
     parser.add_argument(

@@ -1,6 +1,6 @@
-"""Whom a server on this machine lets in from other machines: a public key for each, by name, in its state folder.
+"""Who may use a server on this machine from other machines: one named public key per client, in the state folder.
 
-A server that runs notices changes within half a second.
+A running server picks up changes within half a second.
 """
 
 import json
@@ -15,17 +15,17 @@ from ex4d.jobs.hosts import KnownServer
 from ex4d.jobs.keys import CLIENTS, KEYS, further_clients, make_keys, read_key
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}"
-"""Of a client: it becomes a file's."""
+"""Pattern for a client's name, which is also its file name."""
 LAST_PORT = 65535
 RESERVED = r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?"
-"""Names that Windows gives no file, whatever comes after their first dot."""
+"""File names that Windows reserves, whatever follows the first dot."""
 
 
 def place_to_listen(address: str) -> tuple[str, int]:
     """IPv4 address and port of an address to listen on.
 
     Raises:
-        InputError: it is none.
+        InputError: it is not an address to listen on.
     """
     host, port = parse_address(address)
     if not is_numeric(host):
@@ -37,10 +37,10 @@ def place_to_listen(address: str) -> tuple[str, int]:
 
 
 def port_for_files(address: str) -> int:
-    """The port after that of an address; 0, any free one, on loopback and where the address takes any free one.
+    """The port after an address's own; 0, meaning any free port, on loopback or if the address has port 0.
 
     Raises:
-        InputError: it is no address to listen on, or there is no such port.
+        InputError: it is not an address to listen on, or its port is the last one.
     """
     host, port = place_to_listen(address)
     if is_loopback(host) or not port:
@@ -51,7 +51,7 @@ def port_for_files(address: str) -> int:
 
 
 def check_guarded(address: str, state: Path) -> None:
-    """Raises `InputError` where other machines could reach a server that lets none of them in."""
+    """Raise `InputError` if other machines could reach a server that lets none of them in."""
     if not is_loopback(parse_address(address)[0]) and not clients(state):
         raise InputError(
             f"Other machines can reach {address}, but no client is let in yet: let one in with `ex4d server"
@@ -61,10 +61,10 @@ def check_guarded(address: str, state: Path) -> None:
 
 
 def prepare(state: Path) -> str:
-    """The server's public key; folder and keys are made where there are none.
+    """The server's public key. The folder and the keys are created if they are missing.
 
     Raises:
-        InputError: the folder or a key is open to others, or cannot be made.
+        InputError: the folder or a key is open to other users, or cannot be created.
     """
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -75,14 +75,14 @@ def prepare(state: Path) -> str:
 
 
 def authorize(state: Path, key: str, name: str) -> str:
-    """Let a client in; returns its name, which is another where the key was in the list already.
+    """Let a client in; returns its name, which is the earlier one if the key was already listed.
 
     Args:
         key: public key, as `ex4d.jobs.keys.read_key` takes it.
-        name: for whoever looks after the server.
+        name: what the server's administrator calls the client.
 
     Raises:
-        InputError: it is no key or no name, or the name stands for another key; see `prepare`.
+        InputError: the key or the name is invalid, or the name already belongs to another key; see also `prepare`.
     """
     try:
         public = read_key(key)
@@ -101,7 +101,7 @@ def authorize(state: Path, key: str, name: str) -> str:
     for known, other in there.items():
         if other == public:
             return known
-    # Disks of macOS and Windows do not tell Anna from anna.
+    # The file systems of macOS and Windows do not distinguish Anna from anna.
     if taken := next((known for known in there if known.casefold() == name.casefold()), ""):
         raise InputError(
             f"{taken} already has another key: choose another name, or first run `ex4d server revoke {taken}`."
@@ -117,10 +117,10 @@ def authorize(state: Path, key: str, name: str) -> str:
 
 
 def revoke(state: Path, who: str) -> str:
-    """Let a client in no longer, by its name or key; returns the name.
+    """Stop letting in the client with this name or key; returns the name.
 
     Raises:
-        InputError: there is none such, or its file cannot be removed.
+        InputError: there is no such client, or its file cannot be removed.
     """
     there = clients(state)
     try:
@@ -140,7 +140,7 @@ def revoke(state: Path, who: str) -> str:
 
 
 def clients(state: Path) -> dict[str, str]:
-    """Public keys of whom the server lets in, by name.
+    """Public keys of the clients that the server lets in, by name.
 
     Raises:
         InputError: the list cannot be read.
@@ -152,15 +152,16 @@ def clients(state: Path) -> dict[str, str]:
 
 
 def invitation(state: Path, name: str | None, address: str | None) -> KnownServer:
-    """What a client has to know of the server.
+    """What a client has to know about the server.
 
     Args:
-        name: what clients call it; None takes this machine's name.
-        address: by which clients reach it; None takes that of the server that runs, with this machine's name where
-            it listens everywhere.
+        name: what clients call the server; None for this machine's name.
+        address: where clients reach the server; None for the running server's own address, with this machine's name
+            if it listens on all addresses.
 
     Raises:
-        InputError: no address is given and the server says none that others can reach; see `KnownServer`, `prepare`.
+        InputError: no address is given, and other machines cannot reach that of the server; see also `KnownServer`
+            and `prepare`.
     """
     key, here = prepare(state), socket.gethostname()
     if address is None:
@@ -175,7 +176,7 @@ def invitation(state: Path, name: str | None, address: str | None) -> KnownServe
 
 
 def _served(state: Path) -> str:
-    """Where the server of a state folder listens; where one would by default, if none runs."""
+    """Where the server of a state folder listens; the default address if none is running."""
     try:
         return str(json.loads((state / "server.json").read_text(encoding="utf-8"))["address"])
     except (OSError, ValueError, KeyError, TypeError):

@@ -1,12 +1,12 @@
-"""Files by content: what clients send and what jobs make, each stored once under its sha256.
+"""A content-addressed store: files that clients send and jobs make, each stored once under its sha256.
 
-A stored file has a modification time that follows from its hash (`stamp`). Whatever writes to it changes that time,
-so an altered file is noticed without an index that could be lost; it is hashed again and kept or dropped. The access
-time says when a file was last used, and so what goes first when room is needed.
+A stored file has a modification time derived from its hash (`stamp`). Anything that writes to the file changes that
+time, so a modified file is detected without an index that could get lost; it is hashed again, then kept or dropped.
+The access time records when a file was last used, which decides what is removed first when space is needed.
 
-What may take long is a generator (`Steps`) that yields after every few milliseconds of work: the thread that moves
-files (`ex4d_server.bulk`) lets several go on by turns. `missing`, `adopt` and `usage` are quick, and are called by
-other threads.
+Anything that may take long is a generator (`Steps`) that yields after every few milliseconds of work, so the thread
+that moves files (`ex4d_server.bulk`) can interleave several of them. `missing`, `adopt` and `usage` are quick; other
+threads call them.
 """
 
 import contextlib
@@ -41,28 +41,28 @@ from ex4d_server.content import (
 log = logging.getLogger("ex4d.server")
 
 SPARE_BYTES = 64 * 1024 * 1024
-"""Space that uploads leave free on the disk."""
+"""Disk space that uploads leave free."""
 OPEN_UPLOADS = 32
 WANTED = 100_000
 NO_FILE = "The server does not have this file any more: run the job again."
 RECENT_SECONDS = 600.0
-"""What was used so lately is not removed: a job that was just submitted may not be in the journal yet."""
+"""Files used this recently are not removed: a job that was just submitted may not be in the journal yet."""
 PROMISE_SECONDS = 600.0
-"""How long room is kept for an announced file of which nothing comes."""
+"""How long space stays reserved for an announced file while none of it arrives."""
 SWEEP_SECONDS = 60.0
 DAY = 86400.0
 LIMITS_FILE, CLEAN_FILE = "store.json", "clean.json"
-"""What a store keeps, and what a server that runs is asked to leave once."""
+"""The store's limits, and the limits for a single cleanup requested from a running server."""
 
 
 @dataclass(frozen=True)
 class StoreLimits:
-    """What the store keeps: least recently used files go first; what unfinished jobs use stays whatever these say.
+    """How much the store keeps: least recently used files go first; files of unfinished jobs stay regardless.
 
     Attributes:
-        bytes: of all files together.
-        days: since a file was last used.
-        part_days: since an upload that broke off last went on.
+        bytes: total size of all files.
+        days: how long an unused file is kept.
+        part_days: how long an interrupted upload is kept after its last chunk.
     """
 
     bytes: int = 50 * 10**9
@@ -71,7 +71,7 @@ class StoreLimits:
 
     @classmethod
     def read(cls, state: Path, name: str = LIMITS_FILE) -> "StoreLimits":
-        """Those that `ex4d server limit` wrote into a state folder; the usual ones where it did not."""
+        """The limits that `ex4d server limit` wrote into a state folder; the defaults if there are none."""
         try:
             plain = json.loads((state / name).read_text(encoding="utf-8"))
             return cls(int(plain["bytes"]), float(plain["days"]), float(plain.get("part_days", cls.part_days)))
@@ -82,14 +82,14 @@ class StoreLimits:
             return cls()
 
     def write(self, state: Path, name: str = LIMITS_FILE) -> None:
-        """Let a server keep these from its next look on, which is within a minute."""
+        """Store these limits; a running server applies them at its next sweep, within a minute."""
         with replacing(state / name) as path:
             path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What the store holds, in files and bytes."""
+    """Contents of the store, in files and bytes."""
 
     files: int
     bytes: int
@@ -120,11 +120,11 @@ class _Stored:
 
 
 Key = tuple[str, int, str]
-"""An announced file: hash, size, owner. The size is the owner's word until the content has proved it."""
+"""An announced file: hash, size, owner. The size is only a claim until the content confirms it."""
 
 
 def part_name(sha256: str, size: int, owner: str) -> str:
-    """Each owner has parts of its own, so that none learns what others are sending."""
+    """File name of an upload. Each owner has its own parts, so that none learns what others are sending."""
     return f"{sha256}.{size}.{hashlib.sha256(owner.encode()).hexdigest()[:16]}.part"
 
 
@@ -133,16 +133,16 @@ def _owns_none(owner: str, sha256: str) -> bool:
 
 
 class BlobStore:
-    """`folder`/<sha256> for whole files, `incoming`/<sha256>.<size>.<owner>.part for those under way.
+    """`folder`/<sha256> for complete files, `incoming`/<sha256>.<size>.<owner>.part for uploads in progress.
 
-    A file is stored once, but an owner is told that it is here only after having sent the whole of it itself, or if a
-    job of its own made it: who knows a hash learns nothing of what others have.
+    A file is stored once, but an owner learns that it is stored only after sending all of it, or if one of its own
+    jobs made it: knowing a hash does not reveal what others have.
 
     Args:
-        folder, incoming: made where they are missing; on one disk.
-        limits: what to keep; None for those of the state folder, which `folder` is in.
-        in_use: hashes that must stay, those of unfinished jobs.
-        owns: whether the jobs of an owner have a file; asked by `missing`.
+        folder, incoming: on the same disk; created if they are missing.
+        limits: what to keep; None for the limits in the state folder, which is the parent of `folder`.
+        in_use: hashes of files that must stay, because unfinished jobs use them.
+        owns: whether a file belongs to a job of an owner.
         clock: seconds since 1970.
     """
 
@@ -174,11 +174,11 @@ class BlobStore:
         self._look()
 
     def path(self, sha256: str) -> Path:
-        """Where a stored file is."""
+        """Path of a stored file."""
         return self._folder / sha256
 
     def _look(self) -> None:
-        """Note what is there: another program, as `ex4d server clean`, may have removed some of it."""
+        """Update the list of stored files: another program, such as `ex4d server clean`, may have removed some."""
         there = {}
         for entry in _scan(self._folder):
             with contextlib.suppress(OSError):
@@ -193,13 +193,14 @@ class BlobStore:
     # -- quick, for any thread
 
     def missing(self, blobs: list[Blob], owner: str = "", seconds: float = PROMISE_SECONDS) -> dict[str, int]:
-        """Files that an owner must send, with how many bytes it has sent; `put` takes these from now on.
+        """Files that an owner still has to send, by hash, with the number of bytes already received.
 
-        Room is kept for each for so many seconds in which nothing comes of it.
+        `put` accepts these files from now on. Space stays reserved for each for `seconds`, and for as long as it keeps
+        arriving.
 
         Raises:
-            BlobError: the disk has no room for them and for what others announced, or a size is not that of the
-                content, which is here.
+            BlobError: the disk has no room for them beside what others have announced, or a size differs from that of
+                the stored content.
         """
         owned = {blob.sha256 for blob in blobs if self._owns(owner, blob.sha256)}
         with self._lock:
@@ -225,13 +226,13 @@ class BlobStore:
             return offsets
 
     def forget(self, owner: str) -> None:
-        """Expect nothing more of what an owner has announced."""
+        """Drop everything that an owner has announced."""
         with self._lock:
             for key in [key for key in self._wanted if key[2] == owner]:
                 del self._wanted[key]
 
     def has(self, sha256: str, owner: str) -> bool:
-        """Whether a file is here that an owner has sent or made; it counts as used now."""
+        """Whether a file is stored that this owner has sent or made; if so, it counts as used now."""
         if not self._owns(owner, sha256) and (owner, sha256) not in self._proved:
             return False
         with self._lock:
@@ -241,17 +242,17 @@ class BlobStore:
         return True
 
     def adopt(self, path: Path, blob: Blob) -> None:
-        """Take a finished file of this machine into the store by moving it.
+        """Move a finished file on this machine into the store.
 
         Raises:
-            BlobError: it is not as long as `blob` says.
+            BlobError: its size differs from `blob`'s.
         """
         if path.stat().st_size != blob.size:
             raise BlobError("bad_size", f"The result {blob.name} changed after it was finished.")
         self._move_in(path, blob.sha256, blob.size)
 
     def usage(self) -> Usage:
-        """What is here now."""
+        """Current contents of the store."""
         parts = [entry.stat().st_size for entry in _scan(self._incoming)]
         with self._lock:
             return Usage(
@@ -264,19 +265,19 @@ class BlobStore:
             )
 
     def look_for_request(self) -> None:
-        """See whether `ex4d server clean` asks this server, which alone knows what its jobs use, to remove files."""
+        """Check for a request of `ex4d server clean`: only the running server knows which files its jobs use."""
         state = self._folder.parent
         if self._asked is None and (state / CLEAN_FILE).exists():
             self._asked = StoreLimits.read(state, CLEAN_FILE)
 
     def close(self) -> None:
-        """Close the parts; they go on where they are."""
+        """Close the unfinished uploads; they can be resumed later."""
         for upload in self._uploads.values():
             upload.file.close()
         self._uploads.clear()
 
     def _size(self, sha256: str) -> int | None:
-        """Size of a stored file; None if there is none, or none that is surely as it was."""
+        """Size of a stored file in bytes; None if there is none, or if it may have been modified."""
         try:
             about = self.path(sha256).stat()
         except OSError:
@@ -284,14 +285,14 @@ class BlobStore:
         return about.st_size if about.st_mtime_ns == stamp(sha256) else None
 
     def _held(self, blob: Blob, owner: str, mine: bool) -> int:
-        """How much of a lacking file is here. One that something wrote to counts as a part: `put` hashes it."""
+        """Bytes of a missing file that are here. A stored file that was modified becomes a part, which `put` hashes."""
         path, part = self.path(blob.sha256), self._part((blob.sha256, blob.size, owner))
         if mine and path.exists() and not part.exists() and path.stat().st_size == blob.size:
             path.chmod(0o600)
             os.replace(path, part)
             self._stored.pop(blob.sha256, None)
         held = part.stat().st_size if part.exists() else 0
-        return min(held, max(blob.size - 1, 0))  # the last byte makes `put` check the whole
+        return min(held, max(blob.size - 1, 0))  # the last byte makes `put` verify the whole file
 
     def _touch(self, sha256: str) -> None:
         now = self._clock()
@@ -301,12 +302,12 @@ class BlobStore:
             self._note_use(sha256, now)
 
     def _note_use(self, sha256: str, now: float) -> None:
-        """Write on the disk that a file was used, for servers to come."""
+        """Record on disk that a file was used, for later servers."""
         with contextlib.suppress(OSError):
             os.utime(self.path(sha256), ns=(int(now * 1e9), stamp(sha256)))
 
     def _promised(self) -> int:
-        """Bytes that announced uploads will still bring."""
+        """Bytes still to come from announced uploads."""
         return sum(key[1] - announced.held for key, announced in self._wanted.items())
 
     def _forget_old_announcements(self) -> None:
@@ -315,7 +316,7 @@ class BlobStore:
             del self._wanted[key]
 
     def _find_room(self, needed: int) -> None:
-        """Check that there is room, or that `work` can make it before the files come."""
+        """Check that there is room, or that `work` can make room before the files arrive."""
         if not needed:
             return
         room = shutil.disk_usage(self._incoming).free - SPARE_BYTES - self._promised()
@@ -328,12 +329,12 @@ class BlobStore:
         self._lack = max(self._lack, needed - room)
 
     def _could_free(self) -> int:
-        """Bytes of all files that may go."""
+        """Total size of all files that may be removed, in bytes."""
         pinned = self._in_use()
         return sum(self._stored[sha256].size for sha256 in self._removable() if sha256 not in pinned)
 
     def _removable(self) -> list[str]:
-        """What is not in recent use, that which was used least recently first. Pins come off later, in `work`."""
+        """Files not used recently, the least recently used first. Those of unfinished jobs are still among them."""
         limit = self._clock() - RECENT_SECONDS
         old = [sha256 for sha256, stored in self._stored.items() if stored.used < limit]
         return sorted(old, key=lambda sha256: self._stored[sha256].used)
@@ -344,8 +345,8 @@ class BlobStore:
         path.chmod(0o444)
         with self._lock:
             try:
-                os.replace(path, self.path(sha256))  # in one step: jobs and other clients may be reading it
-            except PermissionError:  # Windows: what is read-only or open stays
+                os.replace(path, self.path(sha256))  # atomic: jobs and other clients may be reading it
+            except PermissionError:  # Windows does not replace a file that is read-only or open
                 same = self._size(sha256) == size
                 remove_file(path if same else self.path(sha256))
                 if same:
@@ -357,14 +358,14 @@ class BlobStore:
     # -- in steps, for the thread that moves files
 
     def put(self, sha256: str, size: int, offset: int, data: bytes | memoryview, owner: str = "") -> Steps[int]:
-        """Write a chunk of a wanted file and return how many bytes are held.
+        """Write a chunk of an announced file and return how many bytes have been received.
 
-        A chunk that does not start where the file ends so far changes nothing; the sender goes on from the
-        number returned. The last chunk is checked with the whole and the file moved to its place.
+        A chunk that does not start at the current end of the file is ignored; the sender continues from the number
+        returned. After the last chunk, the whole file is verified and moved into the store.
 
         Raises:
-            BlobError: not asked for, longer than announced, content does not fit the hash (the part is
-                deleted), or the disk refuses (the part is deleted).
+            BlobError: the file was not announced, is longer than announced, or does not match its hash, or the disk
+                refuses it. The part is deleted in the last two cases.
         """
         key = sha256, size, owner
         while key in self._opening:
@@ -376,7 +377,7 @@ class BlobStore:
             raise BlobError("too_large", f"A chunk of {announced.name} goes past its announced size or the limit.")
         try:
             if key not in self._uploads and offset and not self._part(key).exists():
-                return 0  # a chunk that was under way when the part was deleted
+                return 0  # a chunk that was in flight when the part was deleted
             upload = yield from self._upload(key)
             if offset == upload.offset:
                 write_all(upload.file, data)
@@ -392,13 +393,13 @@ class BlobStore:
             raise _disk_refuses(announced.name, error) from error
 
     def put_file(self, sha256: str, size: int, path: Path, owner: str = "") -> Steps[int]:
-        """Copy a wanted file of this machine, and return its size.
+        """Copy an announced file from this machine and return its size.
 
-        What is hashed is the copy: whatever its owner does to the file later, or meanwhile, the store holds what it
-        says. The disk shares the blocks of both where it can.
+        The copy is hashed, so the content always matches its name, whatever the owner does to the file now or later.
+        The copy shares disk blocks with the original where the file system can.
 
         Raises:
-            BlobError: as `put`; `not_seen` where the server cannot read the file.
+            BlobError: as for `put`; code `not_seen` if the server cannot read the file.
         """
         key = sha256, size, owner
         while key in self._opening:
@@ -426,10 +427,10 @@ class BlobStore:
         return size
 
     def read(self, sha256: str, offset: int) -> Steps[bytes]:
-        """Up to one chunk of a stored file.
+        """Read up to one chunk of a stored file, from byte `offset`.
 
         Raises:
-            BlobError: there is no such file, or what is there is damaged, and was dropped.
+            BlobError: there is no such file, or it was damaged and has been dropped.
         """
         try:
             yield from self._check_for_use(sha256)
@@ -440,12 +441,12 @@ class BlobStore:
             raise _no_file() from error
 
     def get_file(self, sha256: str, path: Path) -> Steps[int]:
-        """Copy a stored file to an empty file of this machine, and return its size.
+        """Copy a stored file into an empty file on this machine and return its size.
 
-        Never a link: what the user does to the result would be done to the store.
+        It is never a link, because changing the result would then change the store.
 
         Raises:
-            BlobError: no such file; `not_seen` where the server cannot write there.
+            BlobError: there is no such file; code `not_seen` if the server cannot write there.
         """
         try:
             yield from self._check_for_use(sha256)
@@ -468,7 +469,7 @@ class BlobStore:
             return size
 
     def work(self) -> Steps[None]:
-        """What there is to do in between: make room, remove what is old. Quick when there is nothing."""
+        """Housekeeping between requests: make room and remove old files. Quick if there is nothing to do."""
         now, asked = self._clock(), self._asked
         if not asked and not self._lack and now - self._swept < SWEEP_SECONDS:
             return
@@ -478,12 +479,12 @@ class BlobStore:
         yield from self.remove(asked or self._limits())
         if asked:
             self._asked = None
-            (self._folder.parent / CLEAN_FILE).unlink(missing_ok=True)  # whoever asked waits for this
+            (self._folder.parent / CLEAN_FILE).unlink(missing_ok=True)  # the requester is waiting for this
 
     def remove(self, limits: StoreLimits) -> Steps[int]:
-        """Remove what is over the limits, the least recently used first; returns the bytes freed.
+        """Remove what exceeds the limits, least recently used first; returns the number of bytes freed.
 
-        Nothing goes that an unfinished job uses, or that was used in the last ten minutes.
+        Files that an unfinished job uses, or that were used in the last ten minutes, stay.
         """
         freed = yield from self._remove_parts(self._clock() - max(limits.part_days * DAY, RECENT_SECONDS))
         freed += yield from self._remove_files(limits.days, limits.bytes)
@@ -510,13 +511,13 @@ class BlobStore:
         return freed
 
     def _remove(self, sha256: str) -> int:
-        """Remove a stored file unless it was used just now; returns its size."""
+        """Remove a stored file unless it was used recently; returns the number of bytes freed."""
         with self._lock:
             stored = self._stored.get(sha256)
             if stored is None or stored.used >= self._clock() - RECENT_SECONDS:
                 return 0
             del self._stored[sha256]
-            with contextlib.suppress(OSError):  # Windows: somebody reads it
+            with contextlib.suppress(OSError):  # Windows: it is being read
                 remove_file(self.path(sha256))
             return stored.size
 
@@ -537,7 +538,7 @@ class BlobStore:
         return freed
 
     def _announced(self, key: Key) -> _Announced | None:
-        """What was announced; None if its owner has sent it already."""
+        """The announcement; None if the owner has already sent the file."""
         with self._lock:
             stored = self._size(key[0]) if (key[2], key[0]) in self._proved else None
             announced = self._wanted.get(key)
@@ -561,7 +562,7 @@ class BlobStore:
         return self._incoming / part_name(*key)
 
     def _upload(self, key: Key) -> Steps[_Upload]:
-        """The open part. What is in it already is hashed first."""
+        """The open upload. Content already received is hashed first."""
         upload = self._uploads.pop(key, None)
         if upload is None:
             self._opening.add(key)
@@ -579,7 +580,7 @@ class BlobStore:
         file = open(part, "a+b", buffering=0)  # noqa: SIM115 - open until the last chunk
         try:
             hasher = hashlib.sha256()
-            # `missing` has asked for the last byte again, so that there is one to come.
+            # `missing` always requests the last byte again, so that one more chunk arrives.
             file.truncate(min(file.seek(0, os.SEEK_END), max(size - 1, 0)))
             file.seek(0)
             offset = 0

@@ -1,10 +1,10 @@
-"""The thread that moves files: all of the bulk socket, and with it reading, writing, hashing and flushing.
+"""The thread that moves files: it owns the bulk socket, and does all reading, writing, hashing and flushing.
 
-So the server's loop, which answers pings and takes jobs, never waits for a disk. Each request becomes steps
-(`ex4d_server.content.Steps`); clients take turns, and the answers to one client come in the order of its requests.
+The server's loop, which answers pings and accepts jobs, therefore never waits for a disk. Each request becomes steps
+(`ex4d_server.content.Steps`); clients take turns, and each client gets its answers in the order of its requests.
 
-What waits here is bounded: a client may have as many requests under way as it has credit, and all clients together
-as much content as `HELD_BYTES`. What comes beyond that is counted, and refused when its turn has come.
+The backlog is bounded: a client may have as many outstanding requests as it has credit, and all clients together
+`HELD_BYTES` of content. Requests beyond that are counted, and refused when their turn comes.
 """
 
 import json
@@ -30,7 +30,7 @@ from ex4d_server.wire import bind_again, receive
 log = logging.getLogger("ex4d.server")
 
 TICK_MS, FULL_MS = 100, 2
-"""How long to wait for requests when nothing is to be done, and when only clients that do not read are left."""
+"""How long to wait for requests while idle, and while only clients that do not read their answers are left."""
 TURN = 20
 HELD_BYTES = 256 << 20
 RENEW_SECONDS = 10.0
@@ -41,12 +41,12 @@ Answer = list[Tagged | bytes]
 
 
 class Peer:
-    """What one client asked for and has not been answered.
+    """Requests of one client that have not been answered yet.
 
     Attributes:
-        asked: the requests, each with the size of its content and the session that it came by.
-        answer: one that the socket had no room for.
-        beyond: how many requests came without credit after those.
+        asked: the requests, each with the size of its content in bytes and the session it came from.
+        answer: an answer that the socket had no room for.
+        beyond: how many further requests came without credit.
     """
 
     def __init__(self) -> None:
@@ -59,14 +59,14 @@ class Bulk:
     """Serves the bulk socket from `start` to `close`.
 
     Args:
-        bind: makes the socket, a guarded ROUTER on any port, and again whenever `renew` is called.
-        sessions: of the clients that said hello; nobody else gets anything.
-        store: where the files are.
-        exchange: folder of tickets, see `docs/protocol.md`; made anew, for this user alone.
+        bind: makes the socket, a guarded ROUTER on any port; called again for each `renew`.
+        sessions: of the clients that said hello; nobody else is served.
+        store: holds the files.
+        exchange: folder of tickets, see `docs/protocol.md`; emptied, and readable by this user only.
         instance: what a client must find there to know that it sees the same disk.
 
     Attributes:
-        exchange: the folder of tickets as clients are told it; empty if it cannot be used.
+        exchange: the folder of tickets, as announced to clients; empty if it cannot be used.
     """
 
     def __init__(
@@ -96,24 +96,24 @@ class Bulk:
         return True
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Start serving."""
         self._thread.start()
 
     @property
     def port(self) -> int:
-        """Where clients find the socket."""
+        """Port of the socket."""
         endpoint = self._socket.getsockopt(zmq.LAST_ENDPOINT)
         assert isinstance(endpoint, bytes)
         return int(endpoint.rsplit(b":", 1)[1].rstrip(b"\0"))
 
     def renew(self) -> None:
-        """Drop all connections, and all that waits in them; `port` may be another after this."""
+        """Drop all connections and everything queued in them; `port` may change."""
         self._renewed.clear()
         self._renew.set()
         self._renewed.wait(RENEW_SECONDS)
 
     def close(self) -> None:
-        """Stop after the step under way; closes the socket and the store."""
+        """Stop after the current step; close the socket and the store."""
         self._closing.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -136,7 +136,7 @@ class Bulk:
                     self._housework = self._store.work()
                 else:
                     wait = 0
-            except Exception:  # whatever it was, the other clients' files go on
+            except Exception:  # whatever it was, other clients' transfers must continue
                 self._troubles.warning("moving files goes on after an unexpected error", exc_info=True)
                 wait = TICK_MS
 
@@ -166,14 +166,14 @@ class Bulk:
             peer.asked.append((self._steps(received.frames, session), size, session))
 
     def _turn(self, identity: bytes, peer: Peer) -> bool:
-        """One step for a client; False when it has no room for its answer."""
+        """Do one step for a client; returns False if the socket has no room for its answer."""
         if peer.answer is None and not peer.asked:
             peer.answer = [Error("credit", "More chunks were sent than the server gives credit for.")]
             peer.beyond -= 1
         elif peer.answer is None:
             steps, size, session = peer.asked[0]
             try:
-                if session is not None and not session.is_open:  # closed after the request: nothing goes on
+                if session is not None and not session.is_open:  # closed since the request came
                     steps.close()
                     peer.answer = [Error(*HELLO_FIRST)]
                 else:
@@ -189,7 +189,7 @@ class Bulk:
             self._socket.send_multipart([identity, *frames], zmq.NOBLOCK, copy=False)
         except zmq.Again:
             return False
-        except zmq.ZMQError:  # gone
+        except zmq.ZMQError:  # the client is gone
             self._held -= sum(size for _, size, _ in peer.asked)
             del self._peers[identity]
             return True
@@ -199,7 +199,7 @@ class Bulk:
         return True
 
     def _steps(self, frames: list[zmq.Frame], session: Session) -> Steps[Answer]:
-        """Do what a message asks for; returns the answer, whatever happens."""
+        """Carry out a request; returns the answer, which is an `Error` if anything goes wrong."""
         about = ""
         try:
             if not 1 <= len(frames) <= 2:
@@ -207,7 +207,7 @@ class Bulk:
             message = decode(frames[0].bytes, CLIENT_BULK)
             about = message.sha256
             if isinstance(message, Get | GetFile) and about not in session.files:
-                raise BlobError("no_file", NO_FILE)  # as if there were none, whether there is or not
+                raise BlobError("no_file", NO_FILE)  # the same answer whether it exists or not
             if isinstance(message, Get):
                 content = yield from self._store.read(message.sha256, message.offset)
                 return [Chunk(message.sha256, message.offset), content]
@@ -223,7 +223,7 @@ class Bulk:
                 assert isinstance(message, GetFile)
                 held = yield from self._store.get_file(message.sha256, self._path(message.ticket))
             if isinstance(message, Put | PutFile) and held == message.size:
-                session.files.add(about)  # whoever has sent the whole of it may have it back
+                session.files.add(about)  # a client that has sent all of it may fetch it again
             return [Holds(about, held)]
         except BlobError as error:
             return [Error(error.code, sentence(error), about)]
@@ -234,7 +234,7 @@ class Bulk:
             return [Error("internal", f"The server failed on this file ({type(error).__name__}): see its log.", about)]
 
     def _path(self, ticket: str) -> Path:
-        """The path that a client wrote down where only this user can write.
+        """The path in a ticket, which only this user could have written.
 
         Raises:
             BlobError: there is no such ticket.

@@ -1,7 +1,7 @@
 """Workers on the machines of a Ray cluster: the server's side of `ex4d_server.cluster_driver`.
 
-Ray holds processes and knows which machines are there; which job runs, and whether it runs again, is written in the
-journal alone. What workers say, and their files, do not go through Ray.
+Ray manages processes and knows which machines there are; which job runs, and whether it is retried, only the journal
+decides. Messages and files of workers do not go through Ray.
 """
 
 import json
@@ -36,9 +36,9 @@ from ex4d_server.worker_process import Whom, open_log
 log = logging.getLogger("ex4d.server")
 
 START_SECONDS = 120.0
-"""How long a cluster may take to answer at the server's start."""
+"""How long a cluster may take to answer when the server starts."""
 AGAIN_SECONDS = 5.0
-"""Between the end of the process that talks to Ray and the start of the next."""
+"""Delay before the process that talks to Ray is restarted."""
 CLOSE_SECONDS = 5.0
 CONNECT_SECONDS = 5.0
 """How long the head of a cluster may take to accept a connection."""
@@ -47,7 +47,7 @@ RAY = Package("ray", "cluster")
 
 
 class FarProcess:
-    """A worker process on a machine of a cluster, see `Launched`."""
+    """A worker process on a machine of the cluster, see `Launched`."""
 
     def __init__(self, cluster: "Cluster", number: int, whom: Whom) -> None:
         self._cluster, self._number, self._whom = cluster, number, whom
@@ -78,11 +78,11 @@ class FarProcess:
             self._cluster.send(order="kill", worker=self._number)
 
     def found(self, machine: str) -> None:
-        """It has a machine, on which it is made ready."""
+        """Note the machine that was found for it, where it is now being prepared."""
         self.host, self.has_machine = machine, True
 
     def placed(self, about: dict[str, str]) -> None:
-        """It is ready on its machine: let its key in, and start it."""
+        """It is ready on its machine: accept its key, then start it."""
         self.host, self.device = about["host"], about["device"]
         self.log_said, self.public = about["log"], about["key"]
         self.waits, self.has_begun = False, True
@@ -91,28 +91,28 @@ class FarProcess:
         self._cluster.send(order="go", worker=self._number, address=whom.address, key=whom.key, token=whom.token)
 
     def ended(self, how: str, has_begun: bool) -> None:
-        """It is gone."""
+        """Note that it has ended."""
         self._how = how
         self.waits, self.has_begun = False, has_begun
 
 
 class Cluster:
-    """The process that talks to Ray, started again whenever it ends.
+    """The process that talks to Ray, restarted whenever it ends.
 
     Args:
-        address: of the cluster's head, as "10.0.0.5:6379".
+        address: of the cluster's head, such as "10.0.0.5:6379".
         state: the state folder, absolute.
-        runner: "module:function" that makes what workers call for each job.
+        runner: "module:function" that returns the function workers call for each job.
         clock: monotonic seconds.
 
     Attributes:
-        unit: of what a worker takes one: "GPU" where the cluster has any, else "CPU".
-        total: how many of these there are.
-        here: the address by which the cluster knows this machine.
-        others: the addresses of machines with such units, but for this one.
+        unit: the resource of which each worker takes one: "GPU" if the cluster has any, otherwise "CPU".
+        total: how many of them the cluster has.
+        here: the cluster's address for this machine.
+        others: the addresses of other machines that have the resource.
 
     Raises:
-        InputError: Ray is not installed, or the cluster does not answer, is open to everybody, or refuses.
+        InputError: Ray is not installed, or the cluster does not answer, is open to anyone, or refuses the connection.
     """
 
     def __init__(self, address: str, state: Path, runner: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -142,26 +142,26 @@ class Cluster:
 
     @property
     def free(self) -> int:
-        """How many workers more the cluster has a place for."""
+        """How many more workers the cluster has room for."""
         self.read()
         return self._free - sum(not worker.has_machine for worker in self._workers.values())
 
     def start_worker(self, whom: Whom) -> FarProcess:
-        """Have a worker started on a machine of the cluster."""
+        """Request a worker on a machine of the cluster."""
         number = next(self._numbers)
         worker = self._workers[number] = FarProcess(self, number, whom)
         self.send(order="start", worker=number)
         return worker
 
     def send(self, **order: Any) -> None:
-        """Give an order; one that cannot be given has become needless."""
+        """Send an order. If that fails, the process has ended and the order no longer matters."""
         assert self._process.stdin
-        with suppress(OSError, ValueError):  # ValueError: the pipe is closed, and the next process not started yet
+        with suppress(OSError, ValueError):  # ValueError: the pipe is closed, and the next process has not started yet
             self._process.stdin.write(json.dumps(order).encode() + b"\n")
             self._process.stdin.flush()
 
     def read(self) -> None:
-        """Take what was reported, and look whether the process is there."""
+        """Handle pending reports, and restart the process if it has ended."""
         self._take_reports()
         if self._process.poll() is None:
             self._not_before = self._clock() + AGAIN_SECONDS
@@ -181,7 +181,7 @@ class Cluster:
                 log.warning("the process that talks to Ray cannot be started: %s", error)
 
     def close(self) -> None:
-        """End the process; with it go the workers that it has."""
+        """End the process, and with it its workers."""
         assert self._process.stdin
         with suppress(OSError):
             self._process.stdin.close()
@@ -203,11 +203,11 @@ class Cluster:
         return process
 
     def _listen(self, process: subprocess.Popen) -> None:
-        """Collect reports; for a thread."""
+        """Collect reports; runs in a thread."""
         assert process.stdout
         with process.stdout as lines:
             for line in lines:
-                with suppress(ValueError):  # the last one, of a process that was killed
+                with suppress(ValueError):  # the truncated last line of a process that was killed
                     self._reports.put(json.loads(line))
 
     def _end_process(self) -> None:
@@ -241,7 +241,7 @@ class Cluster:
 
 
 class ClusterLauncher:
-    """Starts worker processes where a cluster has room for them, see `Launcher`."""
+    """Starts worker processes on a cluster while it has room, see `Launcher`."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -256,7 +256,7 @@ class ClusterLauncher:
 
 
 def check_reach(ip: str, cluster: Cluster) -> None:
-    """Raises `InputError` where workers on other machines could not reach a server that listens on an address."""
+    """Raise `InputError` if workers on other machines could not reach a server that listens on `ip`."""
     if is_loopback(ip) and cluster.others:
         raise InputError(
             f"The machines of the cluster, such as {cluster.others[0]}, cannot reach a server on {ip}: start it with"
@@ -277,13 +277,13 @@ def cluster_executors(
     deadlines: Deadlines | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[WorkerExecutor]:
-    """The executors of workers on the machines of a cluster.
+    """The executors for workers on the machines of a cluster.
 
     Args:
-        workers: how many; None for one on each GPU that the cluster has now, or one where it has none.
-        files: how their files come and go.
-        ip: on which the server listens.
-        after_port: they listen on the ports after this; 0 for any free ones.
+        workers: how many; None for one on each GPU that the cluster has now, or a single one if it has none.
+        files: how their files are transferred.
+        ip: address that the server listens on.
+        after_port: executors listen on the ports after this one; 0 for any free ports.
         wants_proxy: see `WorkerExecutor`.
 
     Raises:
@@ -317,7 +317,7 @@ def cluster_executors(
 
 
 def _check_listening(address: str) -> None:
-    """Raises `InputError` where nothing listens at the address of a cluster; Ray itself looks for 40 s."""
+    """Raise `InputError` if nothing listens at the address of a cluster; Ray itself would keep trying for 40 s."""
     name, _, port = address.rpartition(":")
     if not name or "/" in name or not port.isdecimal() or not 0 < int(port) < 65536:
         raise InputError(

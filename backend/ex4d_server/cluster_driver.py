@@ -1,8 +1,8 @@
 """The process that talks to Ray for the server: `python -m ex4d_server.cluster_driver ADDRESS RUNNER UNIT`.
 
-It is a process of its own since Ray ends the process that uses it once its cluster is gone for a minute, and since Ray
-need not be installed where there is no cluster. Orders come, and reports go, as lines of JSON on standard input and
-output. It ends when its input closes; with it Ray ends the actors, and each of these its worker.
+It is a separate process because Ray terminates any process that uses it once the cluster has been gone for a minute,
+and because Ray need not be installed unless there is a cluster. Orders arrive on standard input and reports leave on
+standard output, as lines of JSON. It ends when its input closes; Ray then ends the actors, and each of them its worker.
 """
 
 import argparse
@@ -24,29 +24,29 @@ from ex4d_server.cluster_holder import Holder
 
 LOOK_SECONDS = 0.05
 COUNT_SECONDS = 0.5
-"""Between two looks at what the cluster has."""
+"""How often the cluster's resources are counted."""
 START_SECONDS = 300.0
-"""How long a machine may take to start Python, Ray and what an actor imports."""
+"""How long a machine may take to start Python and Ray, and to import what an actor needs."""
 KILL_SECONDS = 3.0
-"""Until an actor that does not end its worker is ended itself."""
+"""How long an actor may take to end its worker before the actor itself is ended."""
 SUSPECT_SECONDS = 30.0
-"""A machine that lost an actor, was silent, or could not start a worker gets none, and does not count, for so long."""
+"""How long a machine that lost an actor, was silent or could not start a worker gets no workers and is not counted."""
 TRY_SECONDS = 60.0
-"""How long the process may take that tries to get in without a token."""
+"""How long the process that tries to connect without a token may take."""
 NODE_LABEL = "ray.io/node-id"
-"""Under which Ray knows each node."""
+"""Ray's label for the id of a node."""
 MODE, MODE_TOKEN, MODE_NONE = "RAY_AUTH_MODE", "token", "disabled"
 TURNED_AWAY = 3
-"""What `--knock` ends with where it is not let in."""
+"""Exit code of `--knock` if it is not let in."""
 
 Told = dict[str, Any]
 
 
 @dataclass
 class Held:
-    """What Ray keeps free for a worker, its machine once there is one, the actor there, and the call that is under way.
+    """A worker's reserved place in Ray, its machine once there is one, the actor there, and the pending call.
 
-    `runs` says that the worker was told to start, `begun` that it has.
+    `runs` means that the worker was told to start, `begun` that it has started.
     """
 
     place: Any
@@ -61,13 +61,13 @@ class Held:
 
 
 class Driver:
-    """Starts and ends actors, and tells what becomes of them.
+    """Starts and ends actors, and reports what happens to them.
 
     Args:
         ray: the package, connected.
         runner: of the workers.
-        unit: of what each worker takes one, "GPU" or "CPU"; "" for GPUs, if there are any now.
-        out: where reports go.
+        unit: the resource of which each worker takes one, "GPU" or "CPU"; "" for GPUs if there are any now.
+        out: where reports are written.
     """
 
     def __init__(self, ray: Any, runner: str, unit: str, out: IO[str]) -> None:
@@ -80,7 +80,7 @@ class Driver:
         self._unit = unit or ("GPU" if has_gpus else "CPU")
 
     def serve(self, orders: "queue.SimpleQueue[Told | None]") -> None:
-        """Do what is asked until there is a None; then end all actors."""
+        """Carry out orders until there is a None, then end all actors."""
         while True:
             with suppress(queue.Empty):
                 order = orders.get(timeout=LOOK_SECONDS)
@@ -98,14 +98,14 @@ class Driver:
             time.sleep(LOOK_SECONDS)
 
     def _tell(self, **report: Any) -> None:
-        with suppress(OSError):  # nobody reads it any more
+        with suppress(OSError):  # the server has gone
             print(json.dumps(report), file=self._out, flush=True)
 
     def _do(self, order: Told) -> None:
         number = order["worker"]
         held = self._held.get(number)
         if order["order"] == "start":
-            # A place comes before the actor: its machine is known also where nothing can be started.
+            # The place is reserved before the actor is made, so its machine is known even if nothing can start there.
             now = time.monotonic()
             avoided = [node for node, until in self._suspects.items() if until > now]
             where = [{NODE_LABEL: f"!in({','.join(avoided)})"}] if avoided else None
@@ -123,7 +123,7 @@ class Driver:
             self._kill(number)
 
     def _kill(self, number: int) -> None:
-        """End a worker, then its actor: the other way round Ray would take the GPU for free too early."""
+        """End a worker, then its actor: in the other order, Ray would consider the GPU free too early."""
         held = self._held[number]
         if not held.runs:
             self._end(number, "was ended")
@@ -132,7 +132,7 @@ class Driver:
             held.kill_at = time.monotonic() + KILL_SECONDS
 
     def _look_for_machines(self) -> None:
-        """Make the actors for which Ray has found a place."""
+        """Make an actor wherever Ray has found a place."""
         for number, held in self._held.items():
             if held.node:
                 continue
@@ -144,14 +144,14 @@ class Driver:
             held.start_by = time.monotonic() + START_SECONDS
             one = {"num_gpus": 1, "num_cpus": 0} if self._unit == "GPU" else {"num_cpus": 1}
             there = self._ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(held.place, 0)
-            # The journal is what tries again: an actor of Ray's own making would run a job under an old lease.
+            # Retrying is up to the journal: an actor restarted by Ray would run a job under an old lease.
             made = self._ray.remote(Holder).options(
                 **one, max_restarts=0, max_task_retries=0, max_concurrency=4, scheduling_strategy=there
             )
             held.actor = made.remote(self._unit == "GPU")
             held.call = held.actor.settle.remote()
             self._counted = -COUNT_SECONDS
-            self._count()  # before the server stops to count this one itself
+            self._count()  # before the server stops counting this one itself
             self._tell(report="found", worker=number, host=held.host)
 
     def _look_at_actors(self) -> None:
@@ -173,7 +173,7 @@ class Driver:
             held.call = None
             try:
                 answer = self._ray.get(call)
-            except Exception as error:  # whatever it was: the actor is of no use any more
+            except Exception as error:  # whatever it was, the actor is useless now
                 print(f"worker {number}: {error}", file=sys.stderr, flush=True)
                 self._suspect(held)
                 lost = f"was lost with its machine, {held.host},"
@@ -190,7 +190,7 @@ class Driver:
                 self._end(number, str(answer))
 
     def _suspect(self, held: Held) -> None:
-        """Take its machine for gone, or unfit, for now."""
+        """Treat its machine as gone or unfit for a while."""
         self._suspects[held.node] = time.monotonic() + SUSPECT_SECONDS
 
     def _settled(self, number: int, held: Held, about: dict[str, str]) -> None:
@@ -205,14 +205,14 @@ class Driver:
 
     def _end(self, number: int, how: str) -> None:
         held = self._held.pop(number)
-        with suppress(Exception):  # it is gone
+        with suppress(Exception):  # it is already gone
             if held.actor is not None:
                 self._ray.kill(held.actor)
         with suppress(Exception):
             self._ray.util.remove_placement_group(held.place)
         self._tell(report="ended", worker=number, how=how, begun=held.begun)
 
-    # -- what there is
+    # -- the cluster's resources
 
     def _living(self) -> list[Told]:
         return [node for node in self._ray.nodes() if node["Alive"]]
@@ -221,7 +221,7 @@ class Driver:
         return next((node["Resources"] for node in self._living() if node["NodeID"] == node_id), {})
 
     def _count(self) -> None:
-        """Tell what the cluster has, where that has changed."""
+        """Report the cluster's resources if they have changed."""
         now = time.monotonic()
         if now - self._counted < COUNT_SECONDS:
             return
@@ -248,17 +248,17 @@ class Driver:
 
 
 class Refused(Exception):
-    """A cluster that cannot be used, and why."""
+    """The cluster cannot be used; the message says why."""
 
 
 def connect(address: str) -> Any:
-    """The package, connected to a cluster.
+    """The Ray package, connected to a cluster.
 
     Raises:
-        Refused: it does not answer, is open to everybody, takes another token, or is of another version.
+        Refused: the cluster does not answer, is open to anyone, expects another token, or has another version.
     """
     ray: Any = importlib.import_module("ray")
-    # With the usual connection Ray tries for half a minute, and then does not say what was wrong.
+    # With an ordinary connection, Ray tries for half a minute and then does not say what was wrong.
     found = knock(address)
     if found is None:
         raise Refused(f"No Ray cluster answers at {address}: start one with `ray start --head`, or name its head.")
@@ -280,7 +280,7 @@ def connect(address: str) -> Any:
 
 
 def knock(address: str) -> bool | None:
-    """Whether a cluster lets this process in, by the token that it has; None if no cluster answers."""
+    """Whether a cluster accepts this process's token; None if no cluster answers."""
     ray: Any = importlib.import_module("ray")
     try:
         ray._raylet.GcsClient(address=address)
@@ -294,7 +294,7 @@ def knock(address: str) -> bool | None:
 
 
 def is_open(address: str) -> bool:
-    """Whether a cluster lets in who has no token. That is tried in another process, as Ray reads its settings once."""
+    """Whether a cluster accepts a process without a token, tried in another one because Ray reads its settings once."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
     command = [sys.executable, "-m", "ex4d_server.cluster_driver", address, "--knock"]
     ran = subprocess.run(command, env={**environment, MODE: MODE_NONE}, stdout=sys.stderr, timeout=TRY_SECONDS)
@@ -307,14 +307,14 @@ def _last_line(error: Exception) -> str:
 
 
 def read_orders(orders: "queue.SimpleQueue[Told | None]") -> None:
-    """Read orders until there are none any more; for a thread."""
+    """Read orders until the input closes; runs in a thread."""
     for line in sys.stdin:
         orders.put(json.loads(line))
     orders.put(None)
 
 
 def main() -> int:
-    """Connect, then do what is asked."""
+    """Connect, then carry out orders; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ex4d_server.cluster_driver")
     parser.add_argument("address")
     parser.add_argument("runner", nargs="?", default="")
@@ -324,7 +324,7 @@ def main() -> int:
     if arguments.knock:
         return TURNED_AWAY if knock(arguments.address) is False else 0
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what Ray prints is no report
+    os.dup2(2, 1)  # keep Ray's own output out of the reports
     os.environ[MODE] = MODE_TOKEN
     try:
         ray = connect(arguments.address)

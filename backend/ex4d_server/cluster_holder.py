@@ -1,7 +1,7 @@
-"""What stands on a machine of a cluster, as an actor of Ray: it starts the worker process there, and ends it.
+"""The Ray actor on a machine of a cluster, which starts and ends the worker process there.
 
-The worker is the one of the server's own machine. What it says and the files of its jobs go to the server directly,
-under keys that are made here and of which only the public one goes through Ray.
+The worker is the same program as on the server's own machine. Its messages and its jobs' files go to the server
+directly, under a key pair made here, of which only the public key goes through Ray.
 """
 
 import os
@@ -21,16 +21,16 @@ from ex4d_server.platform import host, remove_tree
 from ex4d_server.worker_process import Room, Whom, WorkerProcess
 
 FOLDER_VARIABLE = "EX4D_CLUSTER_FOLDER"
-"""In the environment of Ray on a machine: the folder of its workers, if that is not to be in the user's cache."""
+"""Environment variable of Ray on a machine: the folder for its workers, if not in the user's cache."""
 WAIT_SECONDS = 1.0
 MOST_WORKERS = 1000
 
 
 class Holder:
-    """Holds one worker process; when this object's process ends, so does the worker.
+    """Owns one worker process, which ends when this object's process does.
 
     Args:
-        on_gpu: whether Ray has given it a GPU, which it then names in CUDA_VISIBLE_DEVICES.
+        on_gpu: whether Ray has assigned a GPU, which is then named in CUDA_VISIBLE_DEVICES.
     """
 
     def __init__(self, on_gpu: bool) -> None:
@@ -50,7 +50,7 @@ class Holder:
         return replace(device, title=f"{gethostname()}, {device.title}")
 
     def settle(self) -> dict[str, str]:
-        """What the server has to know before the worker starts."""
+        """What the server has to know before the worker starts: host, device, log, public key, EX-4D version."""
         return {
             "host": gethostname(),
             "device": self._room.device.title,
@@ -60,12 +60,12 @@ class Holder:
         }
 
     def start(self, address: str, key: str, token: str, runner: str, workers: int) -> str | None:
-        """Start the worker; returns why that is not possible, as how it has ended.
+        """Start the worker; returns None, or why it could not be started, phrased as in `WorkerProcess.poll`.
 
         Args:
             address, key, token: of the server, see `Whom`.
             runner: see `ex4d_server.worker`.
-            workers: as many may run on this machine, if it has no GPU: they share its cores.
+            workers: how many may run on this machine without GPUs, where they share the cores.
         """
         base = environment(os.environ, None if self._on_gpu else workers)
         whom = Whom(address, key, token)
@@ -76,9 +76,9 @@ class Holder:
         return None
 
     def wait(self) -> str | None:
-        """How the worker has ended, see `WorkerProcess.poll`; None after a second in which it has not.
+        """How the worker ended, see `WorkerProcess.poll`; None if it is still running after a second.
 
-        Ray ends an actor whose owner is gone once no call to it is under way, so no call may last.
+        Ray ends an actor whose owner is gone only when no call is pending, so calls must be short.
         """
         return self._worker.wait(WAIT_SECONDS) if self._worker else None
 
@@ -88,19 +88,19 @@ class Holder:
             self._worker.ask_to_end()
 
     def end(self) -> None:
-        """End the worker, with all it started, at once."""
+        """Kill the worker and everything it started."""
         if self._worker:
             self._worker.kill()
 
 
 def environment(given: Mapping[str, str], sharing: int | None) -> dict[str, str]:
-    """The environment of a worker: that of Ray's process without what is Ray's.
+    """The environment of a worker: that of Ray's process without Ray's own variables.
 
     Args:
         given: of Ray's process.
-        sharing: as many workers share the cores; None if each has a GPU.
+        sharing: how many workers share the cores; None if each has a GPU.
     """
-    # Ray sets the first of THREADS to the number of processors that the actor has asked for, which is one or none.
+    # Ray sets the first of THREADS to the number of CPUs that the actor requested, which is one or none.
     base = {name: value for name, value in given.items() if not name.startswith("RAY_") and name != THREADS[0]}
     if sharing is not None:
         share = str(max(1, (os.cpu_count() or 1) // max(sharing, 1)))
@@ -109,16 +109,16 @@ def environment(given: Mapping[str, str], sharing: int | None) -> dict[str, str]
 
 
 def room_for_workers() -> Path:
-    """The folder of all workers on this machine."""
+    """The folder for all workers on this machine."""
     named = os.environ.get(FOLDER_VARIABLE)
     return Path(named) if named else platformdirs.user_cache_path("ex4d") / "cluster"
 
 
 def claim(base: Path) -> tuple[Path, int, IO[str]]:
-    """A folder that no other worker uses, its number, and the lock that keeps it; what was fetched earlier is in it.
+    """A folder that no other worker uses, its number, and the lock that protects it. Files fetched earlier are kept.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: a folder cannot be made, or all of them are in use.
     """
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
     for number in range(1, MOST_WORKERS + 1):

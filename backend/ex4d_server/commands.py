@@ -1,4 +1,4 @@
-"""What the server adds to the command line, by the entry points "ex4d.commands"."""
+"""The server's commands, added to the command line through the entry points "ex4d.commands"."""
 
 import time
 from dataclasses import replace
@@ -20,7 +20,7 @@ State = Annotated[
     typer.Option("--state", help="Folder for jobs, files and logs; by default the user's own state folder."),
 ]
 CLEAN_SECONDS = 300.0
-"""How long a server that runs may take to remove files."""
+"""How long a running server may take to remove files."""
 server = typer.Typer(no_args_is_help=True, help="Manage what a server keeps.", rich_markup_mode=None)
 
 
@@ -137,7 +137,7 @@ def clean(
     limits = replace(limits, part_days=min(limits.days, limits.part_days))
     before = _store(folder).usage()
     with open(folder / "lock", "a+") as lock:
-        if host.lock(lock):  # no server runs, and none can start meanwhile
+        if host.lock(lock):  # no server is running, and none can start meanwhile
             in_use = partial(used_by_unfinished_jobs, folder / "journal.sqlite")
             run(BlobStore(blob_folder(folder), folder / "incoming", in_use=in_use).remove(limits))
         else:

@@ -1,4 +1,4 @@
-"""Content of files: checked, copied and hashed, in steps of a few milliseconds."""
+"""Checking, copying and hashing file content in steps of a few milliseconds."""
 
 import contextlib
 import hashlib
@@ -16,19 +16,19 @@ from ex4d.pipeline.requests import Blob
 log = logging.getLogger("ex4d.server")
 
 SLICE_BYTES = 4 << 20
-"""Read, hashed or copied between two yields."""
+"""How much is read, hashed or copied between two yields."""
 PIECE_BYTES = 256 * 1024
-"""Copied and hashed while it is in the processor's cache."""
+"""How much is copied, then hashed while it is still in the CPU cache."""
 SMALL_BYTES = 256 * 1024
 """Files up to this size are hashed whenever they are used."""
 
 T = TypeVar("T")
 Steps = Generator[None, None, T]
-"""Work that yields after every few milliseconds, so that several can go on by turns."""
+"""Work that yields after every few milliseconds, so that several can be interleaved."""
 
 
 class BlobError(ServerError):
-    """A file that cannot be taken or given; `code` is the word for programs."""
+    """A file cannot be accepted or delivered; `code` is the machine-readable reason."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class BlobError(ServerError):
 
 
 def run(steps: Steps[T]) -> T:
-    """The result of steps that may take as long as they need."""
+    """Run steps to the end; returns their result."""
     while True:
         try:
             next(steps)
@@ -45,15 +45,15 @@ def run(steps: Steps[T]) -> T:
 
 
 def stamp(sha256: str) -> int:
-    """The modification time of a stored file, ns: an even second between 2000 and 2017 that its hash chooses."""
+    """The modification time of a stored file, in ns: an even second between 2000 and 2017, derived from its hash."""
     return (946_684_800 + 2 * int(sha256[:7], 16)) * 10**9
 
 
 def check(path: Path, sha256: str) -> Steps[bool]:
-    """Whether a stored file still has the content that it is named for. A wrong one is removed.
+    """Whether a stored file still matches the hash in its name. If not, it is removed.
 
     Raises:
-        OSError: there is none, or it cannot be read.
+        OSError: the file does not exist or cannot be read.
     """
     with open(path, "rb", buffering=0) as file:
         about = os.fstat(file.fileno())
@@ -73,10 +73,10 @@ def check(path: Path, sha256: str) -> Steps[bool]:
 
 
 def checked(path: Path, blob: Blob) -> Path:
-    """The path of a stored input, after `check`; for workers.
+    """The path of a stored input after `check`, for workers.
 
     Raises:
-        BlobError: it is damaged, and was dropped, or it is gone.
+        BlobError: the file was damaged and has been dropped, or it is gone.
     """
     try:
         if run(check(path, blob.sha256)):
@@ -90,7 +90,7 @@ def checked(path: Path, blob: Blob) -> Path:
 
 
 def copy_and_hash(source: FileIO, copy: FileIO, size: int, hasher: "hashlib._Hash") -> Steps[None]:
-    """Copy `size` bytes and hash the copy. The kernel copies, and shares blocks where the disk can."""
+    """Copy `size` bytes and hash the copy. The kernel does the copying, sharing blocks where the file system can."""
     done, buffer = 0, bytearray(PIECE_BYTES)
     copy_in_kernel = getattr(os, "copy_file_range", None)
     while done < size:
@@ -100,7 +100,7 @@ def copy_and_hash(source: FileIO, copy: FileIO, size: int, hasher: "hashlib._Has
                 count = copy_in_kernel(source.fileno(), copy.fileno(), wanted, done, done)
             except OSError:
                 count = 0
-            if not count:  # between some disks it cannot
+            if not count:  # it cannot between some disks
                 copy_in_kernel = None
                 continue
             copy.seek(done)
@@ -112,7 +112,7 @@ def copy_and_hash(source: FileIO, copy: FileIO, size: int, hasher: "hashlib._Has
             copy.seek(done)
             write_all(copy, memoryview(buffer)[:count])
         if not count:
-            return  # shorter than announced: the hash will say so
+            return  # shorter than announced: the hash will not match
         hasher.update(memoryview(buffer)[:count])
         done += count
         if done % SLICE_BYTES == 0:
@@ -120,10 +120,10 @@ def copy_and_hash(source: FileIO, copy: FileIO, size: int, hasher: "hashlib._Has
 
 
 def open_regular(path: Path, flags: int) -> FileIO:
-    """Open a file that is there and no device, pipe or link.
+    """Open an existing regular file, not a device, pipe or link.
 
     Raises:
-        OSError: it is none, or cannot be opened.
+        OSError: it is not a regular file, or cannot be opened.
     """
     flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     file = os.fdopen(os.open(path, flags), "r+b" if flags & os.O_RDWR else "rb", buffering=0)
@@ -134,15 +134,15 @@ def open_regular(path: Path, flags: int) -> FileIO:
 
 
 def remove_file(path: Path) -> None:
-    """Remove a read-only file, if it is there."""
+    """Remove a file, even a read-only one, if it exists."""
     with contextlib.suppress(FileNotFoundError):
-        if os.name == "nt":  # where such files can be neither removed nor replaced
+        if os.name == "nt":  # where read-only files can be neither removed nor replaced
             path.chmod(0o600)
         path.unlink()
 
 
 def write_all(file: FileIO, data: bytes | memoryview) -> None:
-    """Write all of it, however often the system takes a part only."""
+    """Write all of `data`, however many partial writes that takes."""
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) :]

@@ -1,7 +1,7 @@
-"""An attempt's files on their way between the server and a worker that does not see its disk.
+"""Transfer of an attempt's files between the server and a worker that does not see its disk.
 
-They go over the server's socket for files, by the messages that clients use: what is fetched is checked by its hash
-and kept for later jobs; what is sent is checked by the server.
+They go over the server's file socket, with the same messages that clients use: fetched files are checked by hash and
+kept for later jobs; sent files are checked by the server.
 """
 
 import time
@@ -25,24 +25,24 @@ from ex4d_server.content import BlobError, run
 from ex4d_server.orders import blob_folder
 
 WINDOW = CREDIT // 2
-"""Chunks under way."""
+"""Chunks in flight."""
 LOOK_SECONDS = 0.2
-"""How often to look whether the job is to stop, while nothing comes."""
+"""How often to check for cancellation while nothing arrives."""
 SILENCE_SECONDS = 20.0
-"""Without an answer for so long, the connection is made anew."""
+"""How long to wait for an answer before reconnecting."""
 TRIES = 5
-"""Connections in a row without an answer before the attempt fails."""
+"""How many connections in a row may go unanswered before the attempt fails."""
 ODD = "The server answered something other than what was requested: run the job again."
 
 Connect = Callable[[], zmq.Socket]
 
 
 def connecting(context: zmq.Context, address: str, port: int, keys: ClientKeys, session: str) -> Connect:
-    """What makes a socket for files.
+    """A function that makes and connects a socket for files.
 
     Args:
-        address: at which the worker reaches the server, with another port.
-        port: for files.
+        address: where the worker reaches the server, but for the port.
+        port: the server's port for files.
         session: the secret of the attempt's session.
     """
 
@@ -60,30 +60,30 @@ def connecting(context: zmq.Context, address: str, port: int, keys: ClientKeys, 
 
 
 class Depot:
-    """The files that a worker has fetched, in its own state folder; the next job finds them there.
+    """The files that a worker has fetched, kept in its own state folder for later jobs.
 
     Args:
         state: the worker's state folder.
-        limits: what to keep.
+        limits: how much to keep; None for the defaults.
     """
 
     def __init__(self, state: Path, limits: StoreLimits | None = None) -> None:
         self._limits = limits or StoreLimits()
-        # Whatever is here was fetched for this server's jobs, and is checked again before it is used.
+        # Everything here was fetched for this server's jobs, and is checked again before use.
         self.store = BlobStore(blob_folder(state), state / "incoming", self._limits, owns=lambda owner, sha256: True)
 
     def tidy(self) -> None:
-        """Remove what is over the limits."""
+        """Remove what exceeds the limits."""
         with suppress(OSError):
             run(self.store.remove(self._limits))
 
 
 class Courier:
-    """Moves the files of one attempt.
+    """Transfers the files of one attempt.
 
     Args:
-        connect: makes a socket for files; called again when the server falls silent.
-        progress: told how far it is, in megabytes; raises `Cancelled` when the job is to stop.
+        connect: makes a socket for files; called again if the server falls silent.
+        progress: called with the progress in megabytes; raises `Cancelled` if the job is to stop.
     """
 
     def __init__(self, connect: Connect, progress: Progress) -> None:
@@ -97,15 +97,15 @@ class Courier:
         self._socket.close(0)
 
     def fetch(self, blobs: list[Blob], store: BlobStore) -> None:
-        """Put into a store what it lacks of a job's files.
+        """Fetch the files of a job that a store lacks.
 
         Raises:
-            ServerError: the server does not have a file any more, or does not answer; `BlobError`: the content is not
-                that of its name, or the disk is full.
+            ServerError: the server no longer has a file, or does not answer; `BlobError`: the content does not match
+                its hash, or the disk is full.
             Cancelled: the job is to stop.
         """
         offsets = store.missing(blobs)
-        run(store.work())  # which frees the space that `missing` counts on: nobody else does so here
+        run(store.work())  # frees the space that `missing` counts on; nothing else does so here
         lacking = [blob for blob in blobs if blob.sha256 in offsets]
         self._begin(FETCHING_FILES, sum(blob.size - offsets[blob.sha256] for blob in lacking))
         for blob in lacking:
@@ -115,10 +115,10 @@ class Courier:
             except BlobError as error:
                 if error.code != "corrupt" or not held:
                     raise
-                self._fetch(blob, 0, store)  # what was here already was not the beginning of it
+                self._fetch(blob, 0, store)  # the part already here was not its beginning
 
     def send(self, blobs: tuple[Blob, ...], folder: Path) -> None:
-        """Send what a job has made, which the server has been told of.
+        """Send the files that a job has made, after they were announced to the server.
 
         Raises:
             ServerError: the server refuses a file, or does not answer.
@@ -168,14 +168,14 @@ class Courier:
             upload.close()
 
     def _has_room(self) -> bool:
-        """Whether a request can be sent now; not where there is no connection, or none any more."""
+        """Whether a request can be sent now; False while there is no connection."""
         return bool(self._socket.poll(0, zmq.POLLOUT))
 
     def _answer(self) -> tuple[Tagged, bytes] | None:
-        """The next answer, and the content in it; None if the connection had to be made anew.
+        """The next answer and its content; None if it had to reconnect.
 
         Raises:
-            ServerError: the server refuses, or has not answered for long.
+            ServerError: the server refuses, or several connections in a row went unanswered.
         """
         end = time.monotonic() + SILENCE_SECONDS
         while time.monotonic() < end:

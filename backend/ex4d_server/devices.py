@@ -1,4 +1,4 @@
-"""What this machine has for workers: its NVIDIA GPUs, by their UUIDs, or its processor."""
+"""Devices of this machine that workers can run on: its NVIDIA GPUs, by UUID, or its CPU."""
 
 import logging
 import os
@@ -24,9 +24,9 @@ class Device:
     """What one worker runs on.
 
     Attributes:
-        title: for people, such as "GPU 1, NVIDIA H100 80GB HBM3".
-        environment: variables that its worker gets, so that it sees nothing else.
-        names: of that, for torch, see `ex4d.pipeline.runtime.Runtime`.
+        title: name to display, such as "GPU 1, NVIDIA H100 80GB HBM3".
+        environment: variables for its worker, so that the worker sees no other device.
+        names: torch device names, see `ex4d.pipeline.runtime.Runtime`.
     """
 
     title: str
@@ -36,11 +36,11 @@ class Device:
 
 PROCESSOR = Device("Apple GPU or CPU" if sys.platform == "darwin" else "CPU")
 UNKNOWN = Device("GPU or CPU, as torch finds them")
-"""Where the driver does not say what there is."""
+"""Used if the driver cannot list the GPUs."""
 
 
 class Gpu(NamedTuple):
-    """What the driver says of a GPU."""
+    """A GPU as the driver lists it."""
 
     number: str
     uuid: str
@@ -48,15 +48,16 @@ class Gpu(NamedTuple):
 
 
 def devices(workers: int | None) -> tuple[Device, ...]:
-    """What the workers run on, one each.
+    """The devices for the workers, one each.
 
     Args:
-        workers: how many; None takes one for each GPU, or one where there is none. Where there are more GPUs, they are
-            dealt out evenly, the first workers getting one more where that leaves some over; those of one worker share
-            the work on one video.
+        workers: how many; None for one per GPU, or a single one without a GPU. If there are more GPUs than workers,
+            they are divided evenly, and the first workers get one more each if some are left over. The GPUs of one
+            worker share the work on a video.
 
     Raises:
-        InputError: more than there are GPUs, or than can be told apart. Two on one would take each other's memory.
+        InputError: more workers than GPUs, or several although the driver cannot list the GPUs. Two workers on one GPU
+            would compete for its memory.
     """
     gpus = _gpus()
     if gpus is None and (workers or 1) > 1:
@@ -88,7 +89,7 @@ def _device(gpus: list[Gpu]) -> Device:
 
 
 def _on_the_processor(workers: int) -> tuple[Device, ...]:
-    """Several workers share the cores, where nobody has said how many threads they may have."""
+    """CPU devices for workers that share the cores, unless the environment already limits their threads."""
     if workers == 1:
         return (PROCESSOR,)
     share = str(max(1, (os.cpu_count() or 1) // workers))
@@ -97,8 +98,8 @@ def _on_the_processor(workers: int) -> tuple[Device, ...]:
 
 
 def _gpus() -> list[Gpu] | None:
-    """The GPUs that this process may use, as the driver lists them, or in the order that CUDA_VISIBLE_DEVICES names;
-    None if there is a driver that does not say."""
+    """The GPUs that this process may use, in the driver's order or in that of CUDA_VISIBLE_DEVICES; None if there is
+    a driver that cannot list them."""
     listed = _listed()
     visible = os.environ.get(VISIBLE)
     if listed is None or visible is None:
@@ -109,11 +110,11 @@ def _gpus() -> list[Gpu] | None:
 
 
 def _chosen(listed: list[Gpu], visible: str) -> list[Gpu]:
-    """Those that a list of numbers or beginnings of UUIDs names, up to its first mistake, as CUDA reads it."""
+    """The GPUs that a list of numbers or UUID prefixes names, up to its first mistake, as CUDA reads it."""
     chosen: list[Gpu] = []
     for wanted in (word.strip() for word in visible.split(",")):
         found = [gpu for gpu in listed if gpu.number == wanted or (wanted and gpu.uuid.startswith(wanted))]
-        if not found and wanted.startswith("MIG-"):  # a part of a GPU, which the driver lists elsewhere
+        if not found and wanted.startswith("MIG-"):  # a MIG partition, which the driver lists elsewhere
             found = [Gpu(str(len(chosen)), wanted, "part of a GPU")]
         if len(found) != 1:
             break
@@ -122,7 +123,7 @@ def _chosen(listed: list[Gpu], visible: str) -> list[Gpu]:
 
 
 def _listed() -> list[Gpu] | None:
-    """All GPUs, from the driver's own tool; none where there is no driver, and None if it does not say."""
+    """All GPUs according to nvidia-smi; an empty list without a driver, None if the tool fails."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []

@@ -1,4 +1,4 @@
-"""The disk that may be full: a reserve for the journal."""
+"""Coping with a full disk: a reserve of space for the journal."""
 
 import errno
 import logging
@@ -9,18 +9,18 @@ from pathlib import Path
 log = logging.getLogger("ex4d.server")
 
 RESERVE_BYTES = 8 * 1024 * 1024
-"""Room for thousands of changes of jobs in the journal."""
+"""Enough for thousands of job updates in the journal."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NEARLY_NOTHING = 1024 * 1024
-"""A disk with less than this is full for all that a job may want to write."""
+"""With less free space than this, a disk counts as full: no job could write its results."""
 
 
 class Reserve:
-    """A file that takes space while there is some, and gives it back to the journal when the disk is full.
+    """A file that holds space while there is some, and releases it for the journal when the disk is full.
 
     Args:
-        path: the file; one that an earlier server left is taken over.
-        size: how much it takes, in bytes.
+        path: the file; one left by an earlier server is reused.
+        size: in bytes.
     """
 
     def __init__(self, path: Path, size: int = RESERVE_BYTES) -> None:
@@ -28,20 +28,20 @@ class Reserve:
 
     @property
     def held(self) -> bool:
-        """Whether the space is taken."""
+        """Whether the space is held."""
         try:
             return self._path.stat().st_size >= self._size
         except OSError:
             return False
 
     def make(self) -> bool:
-        """Take the space, unless that would fill the disk; returns whether it is taken now."""
+        """Reserve the space, unless that would fill the disk; returns whether it is held now."""
         if self.held:
             return True
         try:
             if shutil.disk_usage(self._path.parent).free < 3 * self._size:
                 return False
-            with open(self._path, "wb") as file:  # random, as some file systems store zeros as nothing
+            with open(self._path, "wb") as file:  # random, because some file systems store zeros as holes
                 file.write(os.urandom(self._size))
         except OSError as error:
             self.free()
@@ -50,9 +50,9 @@ class Reserve:
         return True
 
     def free(self) -> bool:
-        """Give the space back; returns whether there was any."""
+        """Release the space; returns whether there was any."""
         try:
-            os.truncate(self._path, 0)  # works on the fullest of disks, and before something else holds it open
+            os.truncate(self._path, 0)  # frees the space even if the disk is full and another process has the file open
             self._path.unlink()
         except OSError:
             return False
@@ -60,7 +60,7 @@ class Reserve:
 
 
 def says_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that led to it, is that of a full disk."""
+    """Whether an error, or one of its causes, means that the disk is full."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in DISK_FULL:
             return True
@@ -69,7 +69,7 @@ def says_disk_full(error: BaseException | None) -> bool:
 
 
 def nothing_fits(folder: Path) -> bool:
-    """Whether the disk of a folder is as good as full. Libraries often raise something that does not say so."""
+    """Whether a folder's disk is practically full. Libraries often raise errors that do not reveal this."""
     try:
         return shutil.disk_usage(folder).free < NEARLY_NOTHING
     except OSError:

@@ -1,8 +1,8 @@
-"""Fetch a model's files, in a process of its own beside running jobs: `python -m ex4d_server.fetching NAME`.
+"""Download a model's files in a separate process, while jobs are running: `python -m ex4d_server.fetching NAME`.
 
-Progress is told in lines of JSON, in bytes, as the add-on reads them (`setup.chore`). The process ends when its input
-closes; what was fetched by then is kept, and the next time goes on from there. With `--look` nothing is fetched: one
-line says what would be.
+Progress is reported in lines of JSON, in bytes, as the add-on reads them (`setup.chore`). The process ends when its
+input closes; what was downloaded by then is kept, and the next download resumes there. With `--look`, nothing is
+downloaded: one line reports what would be.
 """
 
 import argparse
@@ -17,17 +17,17 @@ from ex4d.pipeline import model_files
 from ex4d.weights import store
 
 TELL_SECONDS = 0.2
-"""How often progress is told."""
+"""Least time between two progress reports."""
 
 
 class Teller:
-    """Writes lines of progress, not too many."""
+    """Writes progress lines at a limited rate."""
 
     def __init__(self) -> None:
         self._last = 0.0
 
     def __call__(self, stage: str, step: int, steps: int, picture: object = None) -> None:
-        """Tell one step, which is given in megabytes."""
+        """Report a step; `step` and `steps` are in megabytes."""
         now = time.monotonic()
         if step == steps or now - self._last > TELL_SECONDS:
             self._last = now
@@ -35,12 +35,12 @@ class Teller:
 
 
 def tell(**said: object) -> None:
-    """A line for whoever started this."""
+    """Write one line for the parent process."""
     print(json.dumps(said), flush=True)
 
 
 def end_with_input() -> None:
-    """Wait until whoever started this lets go of its input, then end."""
+    """Wait until the parent process closes the input, then end."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     tell(failed="Paused. What has been downloaded is kept; Get resumes the download.")
@@ -48,7 +48,7 @@ def end_with_input() -> None:
 
 
 def look(name: str) -> None:
-    """Tell what would be fetched.
+    """Report what would be downloaded.
 
     Raises:
         InputError: see `model_files.wanted`.
@@ -65,7 +65,7 @@ def look(name: str) -> None:
 
 
 def fetch(name: str, accept_licence: bool) -> None:
-    """Fetch, and tell how far that is.
+    """Download the files and report progress.
 
     Raises:
         InputError: see `model_files.fetch`.
@@ -77,7 +77,7 @@ def fetch(name: str, accept_licence: bool) -> None:
 
 
 def main() -> int:
-    """Do what the command line asks for; returns the exit code."""
+    """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ex4d_server.fetching")
     parser.add_argument("name")
     parser.add_argument("--accept-licence", action="store_true")

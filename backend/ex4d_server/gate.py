@@ -1,7 +1,7 @@
-"""The gate: who may connect to the server's sockets. It knows CURVE keys, and lets nobody in whom it does not know.
+"""The gate: who may connect to the server's sockets. It admits only CURVE keys that it knows.
 
-ZeroMQ asks in the process itself (ZAP, RFC 27) before a connection's first message is taken; all sockets of the
-server enforce that it is asked. Where nobody answers, nobody gets in.
+ZeroMQ asks it inside the process (ZAP, RFC 27) before it accepts a connection's first message, and all sockets of the
+server enforce this. If the gate does not answer, nobody gets in.
 """
 
 import logging
@@ -17,15 +17,15 @@ from ex4d.jobs.keys import KeyPair
 log = logging.getLogger("ex4d.server")
 
 CLIENTS, FILES, WORKERS, LOOKERS = "clients", "files", "workers", "lookers"
-"""Domains: the doors of the gate."""
+"""ZAP domains, one per guarded socket."""
 TICK_MS = 100
 
 
 class Gate:
-    """Answers ZeroMQ in a thread of its own, so that no client waits for the server's loop.
+    """Answers ZeroMQ in its own thread, so that no client waits for the server's loop.
 
     Args:
-        context: the one whose sockets are guarded.
+        context: the context whose sockets are guarded.
         own: the server's key pair.
     """
 
@@ -41,11 +41,11 @@ class Gate:
 
     @property
     def public(self) -> str:
-        """The key that clients and workers must know to get in."""
+        """The server's public key, which clients and workers must know to connect."""
         return self._own.public
 
     def guard(self, socket: zmq.Socket, domain: str, admitted: Callable[[], Collection[str]]) -> None:
-        """Let only those through to a socket, which is not bound yet, whose public keys are `admitted` at the time."""
+        """Let only keys in `admitted`, evaluated at each connection, through to a socket that is not bound yet."""
         self._admitted[domain] = admitted
         socket.curve_server = True
         socket.curve_secretkey = self._own.secret.encode()
@@ -53,7 +53,7 @@ class Gate:
         socket.zap_enforce_domain = True
 
     def close(self) -> None:
-        """Nobody gets in any more."""
+        """Stop answering; nobody gets in any more."""
         self._closing.set()
         self._thread.join()
         self._socket.close(0)
@@ -69,9 +69,9 @@ class Gate:
                 log.exception("the gate stays closed for one who knocked")
 
     def _answer(self, frames: list[bytes]) -> list[bytes]:
-        """The verdict about one who knocks: frames are version, request, domain, address, identity, mechanism, key."""
+        """The reply to a ZAP request with frames version, request, domain, address, identity, mechanism and key."""
         request, key = frames[1], ""
-        with suppress(Exception):  # whatever it is, it is no key that is admitted
+        with suppress(Exception):  # whatever it is, it is not an admitted key
             if frames[0] == b"1.0" and frames[5] == b"CURVE" and len(frames) == 7:
                 asked = z85.encode(frames[6]).decode()
                 if asked in self._admitted[frames[2].decode()]():

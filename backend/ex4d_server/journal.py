@@ -1,11 +1,10 @@
 """The durable record of jobs: SQLite, written before anything is acknowledged.
 
 queued -> running (attempt n) -> done | failed | cancelled. Final states never change. A job that lost its
-worker or its server goes back to queued until its attempts are used up; one whose server was told to stop goes
-back without using one up. Every attempt has a lease number that no other attempt has; what comes under another
-lease is refused.
+worker or its server goes back to queued until its attempts are used up; if its server was told to stop, it goes
+back without using one up. Every attempt has a unique lease number; messages that carry another lease are refused.
 
-What cannot be written raises `JournalError` and changes nothing, so whoever knows the fact can write it later.
+A failed write raises `JournalError` and changes nothing, so the caller can repeat it later.
 """
 
 import json
@@ -31,9 +30,9 @@ T = TypeVar("T")
 MAX_ATTEMPTS = 2
 EVENTS_AT_ONCE = 200
 DISK_ERRORS = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
-"""The second is what SQLite makes of a quota and of a limit on the size of files."""
+"""SQLITE_IOERR is what SQLite reports for an exceeded disk quota or file size limit."""
 BUSY_SECONDS = 0.2
-"""How long one call may wait for another process that has the file; all clients wait with it."""
+"""How long a call may wait for another process that has the file locked; all clients wait meanwhile."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -62,7 +61,7 @@ DROP INDEX IF EXISTS jobs_by_owner;
 PRAGMA user_version = 2;
 COMMIT;
 """
-"""In version 1 owners were connections, which are gone: nobody can follow such a job any more."""
+"""In version 1, owners were connections, which no longer exist: nobody can follow such a job any more."""
 FROM_2 = """
 BEGIN;
 ALTER TABLE jobs ADD COLUMN file TEXT NOT NULL DEFAULT '';
@@ -74,12 +73,12 @@ UPDATE jobs SET fetched = 1;
 PRAGMA user_version = 3;
 COMMIT;
 """
-"""Nobody has said of the jobs of version 2 that they were fetched; most were."""
+"""Version 2 did not record whether results were fetched; most were."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What the journal holds of one job, its spec aside."""
+    """A job's row in the journal, without its spec."""
 
     id: str
     owner: str
@@ -96,22 +95,22 @@ ROW = "id, owner, hash, state, attempt, lease, cancelling, seq, result"
 
 
 class JournalError(ServerError):
-    """The journal cannot be read or written now: the disk is full or broken, or another process has the file."""
+    """The journal cannot be read or written now: the disk is full or faulty, or another process has the file locked."""
 
 
 class Journal:
-    """The journal in one file, which no other process can lock or change as long as it is open.
+    """The journal in a single file, which no other process can lock or change while it is open.
 
     Args:
-        path: the file; made if it is missing.
+        path: the file; created if it is missing.
         clock: seconds since the epoch.
-        reserve: space that is given back when the disk is full; None for a journal without.
+        reserve: space to release when the disk is full; None for a journal without a reserve.
 
     Attributes:
-        changed: ids of jobs with new events, for whoever tells clients.
+        changed: ids of jobs with events that have not been sent to clients yet.
 
     Raises:
-        ServerError: the file is of another version, no journal, or in the hands of another process.
+        ServerError: the file is of another version, is not a journal, or is locked by another process.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time, reserve: Reserve | None = None) -> None:
@@ -135,8 +134,8 @@ class Journal:
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, isolation_level=None, timeout=BUSY_SECONDS)
         try:
-            # Exclusive: nobody else can lock the file while we live, and there is no shared memory, whose pages a full
-            # disk could refuse when they are touched first, which ends a process by SIGBUS.
+            # Exclusive: nobody else can lock the file while this process runs, and there is no shared memory. If the
+            # disk is full, touching a page of shared memory for the first time kills the process with SIGBUS.
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             db.execute("PRAGMA journal_mode = WAL")
             version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -147,7 +146,7 @@ class Journal:
             if version in (1, 2):
                 db.executescript(FROM_2)
             db.executescript(SCHEMA)
-            if version != SCHEMA_VERSION:  # with a full disk nothing is written that is there already
+            if version != SCHEMA_VERSION:  # if it is unchanged, do not write: the disk may be full
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         except BaseException:
             db.close()
@@ -155,31 +154,31 @@ class Journal:
         return db
 
     def close(self) -> None:
-        """Close the file; the journal cannot be used after it."""
+        """Close the file; the journal cannot be used afterwards."""
         self._db.close()
 
     def get(self, job_id: str) -> Row | None:
-        """The job, if there is one."""
+        """A job's row; None if there is no such job."""
         found = self._read(f"SELECT {ROW} FROM jobs WHERE id = ?", job_id)
         return Row(*found[0]) if found else None
 
     def job(self, job_id: str) -> Job:
-        """What the job is to do.
+        """The job itself.
 
         Raises:
-            ProtocolError: it was written by a version with other fields.
+            ProtocolError: it was written by a version with different fields.
         """
         spec = self._read("SELECT spec FROM jobs WHERE id = ?", job_id)[0][0]
         return from_plain(Job, json.loads(spec), "job")
 
     def add(self, job_id: str, job: Job, owner: str, turn: str = "", file: str = "", shot: str = "") -> None:
-        """Write down a new job; when this returns, it survives any crash.
+        """Record a new job; once this returns, the job survives any crash.
 
         Args:
             job_id, job: as submitted.
-            owner: the key to which it belongs, and its files with it, see `owns`.
-            turn: who of this owner; owners, and those of one owner, share the queue, see `next_queued`.
-            file, shot: what it is for, see `ex4d.jobs.messages.Submit`.
+            owner: the key that owns the job and its files, see `owns`.
+            turn: which connection of this owner; owners, and the connections of one owner, take turns, see `in_turn`.
+            file, shot: what the job is for, see `ex4d.jobs.messages.Submit`.
         """
         now, spec = self._clock(), canonical(job)
         files = frozenset(blob.sha256 for blob in blobs_of(job))
@@ -197,20 +196,23 @@ class Journal:
             self._in_use[job_id] = files
 
     def owns(self, owner: str, sha256: str) -> bool:
-        """Whether a file belongs to a job of this owner, who so has shown or made its content."""
+        """Whether a file belongs to a job of this owner, who therefore has sent or made its content."""
         return bool(self._read("SELECT 1 FROM owned WHERE owner = ? AND sha256 = ?", owner, sha256))
 
     def files_in_use(self) -> set[str]:
-        """Hashes of all files that queued and running jobs read. May be called from any thread."""
+        """Hashes of all files that queued and running jobs read. Thread-safe."""
         with self._in_use_lock:
             return {sha256 for files in self._in_use.values() for sha256 in files}
 
     def next_queued(self) -> str | None:
-        """Id of the job whose turn it is, see `in_turn`."""
+        """Id of the job whose turn it is, see `in_turn`; None if no job is queued."""
         return next((job_id for job_id, _ in self.in_turn(1)), None)
 
     def in_turn(self, most: int) -> list[tuple[str, str]]:
-        """Ids and owners of the jobs that would start next if none came any more, see `ex4d_server.turns.in_turn`."""
+        """Ids and owners of up to `most` jobs, in the order in which they will start if no more are submitted.
+
+        See `ex4d_server.turns.in_turn`.
+        """
         query = "SELECT rowid, id, kind, owner, turn, front, urgent FROM jobs WHERE state = 'queued'"
         waiting = [Waiting(*row) for row in self._read(query)]
         last: Leases = {}
@@ -223,10 +225,10 @@ class Journal:
         return self._read(f"SELECT coalesce(max(lease), 0) FROM jobs WHERE {whose}", *values)[0][0]
 
     def put_first(self, job_id: str, of_all: bool) -> None:
-        """Let a waiting job be the next of its owner, or of all; what was put first before comes after it.
+        """Make a waiting job the next of its owner, or of all jobs; jobs that were put first earlier come after it.
 
         Raises:
-            ServerError: it does not wait.
+            ServerError: the job is not waiting.
         """
         column = "urgent" if of_all else "front"
         self._write(
@@ -236,11 +238,11 @@ class Journal:
         )
 
     def note_fetched(self, job_id: str) -> None:
-        """The result of a job is where it belongs, or nobody wants it."""
+        """Note that the result of a job has been fetched, or is not wanted."""
         self._write(lambda: self._db.execute("UPDATE jobs SET fetched = 1 WHERE id = ?", (job_id,)))
 
     def not_fetched(self, owner: str) -> list[str]:
-        """Ids of takes of this owner that are done and that nobody has fetched, the latest first."""
+        """Ids of this owner's finished takes that have not been fetched, the latest first."""
         query = (
             "SELECT id FROM jobs WHERE owner = ? AND state = 'done' AND fetched = 0 AND kind IN ('generate', 'fill')"
             f" ORDER BY updated DESC LIMIT {DONE_TOLD}"
@@ -248,32 +250,32 @@ class Journal:
         return [job_id for (job_id,) in self._read(query, owner)]
 
     def unfinished(self) -> bool:
-        """Whether any job waits or runs."""
+        """Whether any job is waiting or running."""
         return bool(self._read("SELECT 1 FROM jobs WHERE state IN ('queued', 'running') LIMIT 1"))
 
     def waits_for(self, owner: str) -> bool:
-        """Whether a job of this owner waits."""
+        """Whether a job of this owner is waiting."""
         return bool(self._read("SELECT 1 FROM jobs WHERE state = 'queued' AND owner = ? LIMIT 1", owner))
 
     def running(self) -> list[str]:
-        """Ids of the jobs that run, the one that began first in front."""
+        """Ids of the running jobs, the one that started first in front."""
         return [job_id for (job_id,) in self._read("SELECT id FROM jobs WHERE state = 'running' ORDER BY lease")]
 
     def entry(self, job_id: str) -> tuple[str, QueueEntry]:
-        """The owner of a job, and what the queue says of it to that; whose it is, and on what it runs, others know."""
+        """The owner of a job, and its queue entry as the owner sees it, with client and device left empty."""
         owner, kind, file, shot = self._read("SELECT owner, kind, file, shot FROM jobs WHERE id = ?", job_id)[0]
         query = "SELECT stage, step, steps FROM events WHERE job = ? ORDER BY seq DESC LIMIT 1"
         stage, step, steps = self._read(query, job_id)[0]
         return owner, QueueEntry("", kind, "", stage, step, steps, job_id, True, file, shot)
 
     def load(self) -> Load:
-        """How many jobs run and wait."""
+        """How many jobs are running and waiting."""
         counted = "SELECT state, count(*) FROM jobs WHERE state IN ('queued', 'running') GROUP BY state"
         counts = dict(self._read(counted))
         return Load(counts.get("running", 0), counts.get("queued", 0))
 
     def start(self, job_id: str) -> int:
-        """queued -> running under a new lease, which is returned."""
+        """queued -> running; returns the new lease."""
 
         def change() -> int:
             lease = 1 + self._db.execute("SELECT coalesce(max(lease), 0) FROM jobs").fetchone()[0]
@@ -284,10 +286,10 @@ class Journal:
         return self._write(change)
 
     def progress(self, job_id: str, stage: str, step: int, steps: int, elapsed: float, picture: bytes = b"") -> None:
-        """Note a step; only the latest of each stage is kept. Survives the process, perhaps not the power.
+        """Record a step; only the latest of each stage is kept. It survives a crash, but maybe not a power failure.
 
-        The picture is kept in memory only, the latest of the job. A step is not worth the reserve: where the disk is
-        full, the next one will do.
+        Only the job's latest picture is kept, in memory. A step does not use up the reserve: if the disk is full, it
+        is skipped.
         """
         if picture:
             self._pictures[job_id] = picture
@@ -324,7 +326,7 @@ class Journal:
             self._in_use.pop(job_id, None)
 
     def ask_to_cancel(self, job_id: str) -> None:
-        """Queued -> cancelled; of a running job note it, so that a restart does not run it again."""
+        """queued -> cancelled; for a running job, record the request so that a restart does not run it again."""
         row = self.get(job_id)
         if row and row.state == "queued":
             self.finish(job_id, "cancelled")
@@ -332,7 +334,7 @@ class Journal:
             self._write(lambda: self._set(job_id, ("running",), "cancelling = 1"))
 
     def lost(self, job_id: str, message: str) -> None:
-        """The attempt is gone: cancelled if that was asked for, else queued again, or failed if it was the last."""
+        """Record a lost attempt: cancelled if that was requested, otherwise queued again, or failed after the last."""
         row = self.get(job_id)
         assert row is not None
         if row.cancelling:
@@ -343,7 +345,7 @@ class Journal:
             self._requeue(job_id, row.attempt, f"{sentence(message)[:1900]} It runs once more.")
 
     def put_back(self, job_id: str, message: str) -> None:
-        """The attempt was given up for reasons that have nothing to do with the job: it does not count."""
+        """Return a job to the queue without counting the attempt, which ended for reasons unrelated to the job."""
         row = self.get(job_id)
         assert row is not None
         if row.cancelling:
@@ -360,7 +362,7 @@ class Journal:
         self._pictures.pop(job_id, None)
 
     def recover(self) -> None:
-        """After a start: whatever was running when the last server ended is lost."""
+        """Call after a start: attempts that were running when the last server ended are lost."""
         for (job_id,) in self._read("SELECT id FROM jobs WHERE state = 'running' ORDER BY rowid"):
             row = self.get(job_id)
             if row is not None and row.attempt >= MAX_ATTEMPTS:
@@ -373,7 +375,7 @@ class Journal:
             self.lost(job_id, message)
 
     def events(self, job_id: str, since: int) -> list[Event]:
-        """Events with a greater number than `since`, oldest first, as many as go at once; the last has the result."""
+        """Events numbered above `since`, oldest first, at most `EVENTS_AT_ONCE`; a final one carries the result."""
         rows = self._read(
             "SELECT seq, state, attempt, stage, step, steps, elapsed, message FROM events"
             f" WHERE job = ? AND seq > ? ORDER BY seq LIMIT {EVENTS_AT_ONCE}",
@@ -390,7 +392,7 @@ class Journal:
         return events
 
     def result(self, job_id: str) -> Result:
-        """What a job that is done has made."""
+        """The result of a job that is done."""
         text = self._read("SELECT result FROM jobs WHERE id = ?", job_id)[0][0]
         return from_plain(Result, json.loads(text), "result")
 
@@ -401,9 +403,9 @@ class Journal:
             raise JournalError(_reason(error)) from error
 
     def _write(self, change: Callable[[], T], *, durable: bool = True) -> T:
-        """Make a change in one transaction, which is on the disk when it ends if it is `durable`.
+        """Make a change in one transaction; a `durable` one is on disk when this returns.
 
-        Where a durable change finds the disk full, room is made as far as possible and the change tried once more.
+        If the disk is full, a durable change is tried once more after freeing what space there is.
 
         Raises:
             JournalError: nothing was changed.
@@ -420,7 +422,7 @@ class Journal:
             raise JournalError(_reason(error)) from error
 
     def _make_room(self) -> None:
-        """Give the reserve back, and move what the log of changes holds, so that it is written from its start again."""
+        """Release the reserve, and checkpoint the write-ahead log so that it starts over."""
         if self._reserve is not None:
             self._reserve.free()
         with suppress(sqlite3.Error):
@@ -433,7 +435,7 @@ class Journal:
             result = change()
             self._db.execute("COMMIT")
         except BaseException:
-            with suppress(sqlite3.Error):  # some errors make SQLite take back the whole by itself
+            with suppress(sqlite3.Error):  # after some errors SQLite has already rolled back
                 self._db.execute("ROLLBACK")
             raise
         return result
@@ -465,7 +467,7 @@ class Journal:
 
 
 def files_in(spec: str) -> Iterator[str]:
-    """Hashes of the files that a job names, whichever version wrote it; none where it cannot be read."""
+    """Hashes of the files that a job names, whichever version wrote it; none if it cannot be read."""
     try:
         rest = [json.loads(spec)]
     except ValueError:
@@ -481,10 +483,10 @@ def files_in(spec: str) -> Iterator[str]:
 
 
 def used_by_unfinished_jobs(journal: Path) -> set[str]:
-    """Hashes of all files that queued and running jobs read, of a journal that no server has open.
+    """Hashes of all files that queued and running jobs read, from a journal that no server has open.
 
     Raises:
-        JournalError: it cannot be read.
+        JournalError: the journal cannot be read.
     """
     if not journal.exists():
         return set()
@@ -497,12 +499,12 @@ def used_by_unfinished_jobs(journal: Path) -> set[str]:
 
 
 def _code(error: sqlite3.Error) -> int:
-    """What went wrong, without the details."""
+    """The primary result code of an SQLite error."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _reason(error: sqlite3.Error) -> str:
-    """A sentence about an error of SQLite."""
+    """A sentence about an SQLite error."""
     code = _code(error)
     if code in DISK_ERRORS:
         return (

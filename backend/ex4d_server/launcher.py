@@ -1,4 +1,4 @@
-"""What starts a worker's process: `ex4d_server.local` on this machine, `ex4d_server.cluster` on one of a cluster."""
+"""Starting worker processes: `ex4d_server.local` does so on this machine, `ex4d_server.cluster` on a cluster."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -7,68 +7,68 @@ from ex4d_server.worker_process import Whom
 
 
 class Launched(Protocol):
-    """A worker process that was asked for."""
+    """A requested worker process."""
 
     @property
     def name(self) -> str:
-        """For the log."""
+        """Name for the log."""
 
     @property
     def device(self) -> str:
-        """What it runs on, for people; empty if that is not known yet."""
+        """Display name of its device; empty if not known yet."""
 
     @property
     def log_said(self) -> str:
-        """Where it prints to, for people."""
+        """Where its output goes, for display."""
 
     @property
     def public(self) -> str:
-        """The public key that it talks with; empty if that is not known yet."""
+        """Its public key; empty if not known yet."""
 
     @property
     def waits(self) -> bool:
-        """It does not run yet, so that no clock of its own runs."""
+        """Whether it is not running yet, so that none of its deadlines apply."""
 
     @property
     def has_machine(self) -> bool:
-        """A machine was found for it."""
+        """Whether a machine was found for it."""
 
     @property
     def has_begun(self) -> bool:
-        """It ran, also where it has ended since: an attempt that it had was one."""
+        """Whether it ever ran, even if it has ended since; if so, its attempt counts."""
 
     def poll(self) -> str | None:
-        """None while it runs, then how it ended: a part of a sentence after its name."""
+        """None while it runs, then how it ended: a phrase to follow its name."""
 
     def ask_to_end(self) -> None:
-        """Ask it, and what it started, to end."""
+        """Ask it, and everything it started, to end."""
 
     def kill(self) -> None:
-        """End it, and what it started, at once; `poll` says when that is done."""
+        """Kill it and everything it started; `poll` tells when that is done."""
 
 
 class Launcher(Protocol):
     """Starts the processes of one worker, one at a time."""
 
     def can_launch(self) -> bool:
-        """Whether there is a device for one."""
+        """Whether there is a device for a process."""
 
     def launch(self, whom: Whom) -> Launched:
-        """Start one that talks to a server.
+        """Start a process that connects to a server.
 
         Raises:
-            OSError: none can be started.
+            OSError: no process can be started.
         """
 
 
 @dataclass(frozen=True)
 class Door:
-    """Where a worker knocks.
+    """Where the server listens for a worker.
 
     Attributes:
-        ip: the server's, to listen on.
-        port: to listen on; 0 takes any free one.
-        reached_at: the address by which workers reach that.
+        ip: the server's address to listen on.
+        port: the port to listen on; 0 for any free one.
+        reached_at: the address at which workers reach the server.
     """
 
     ip: str = "127.0.0.1"

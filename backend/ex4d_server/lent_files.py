@@ -1,7 +1,7 @@
-"""What workers that do not see the server's disk may fetch and send: the files of the attempts that they have.
+"""What workers that do not see the server's disk may fetch and send: the files of their current attempts.
 
-It goes over the socket for files, by the messages that clients use, under a session for each attempt: it names what may
-be fetched, and nothing comes or goes once it is closed.
+Files go over the file socket, with the same messages that clients use, in a session per attempt. The session lists
+what may be fetched, and nothing is transferred once it is closed.
 """
 
 import math
@@ -19,9 +19,9 @@ class LentFiles:
     """The sessions of attempts.
 
     Args:
-        sessions: those of the socket for files.
-        store: where the files are.
-        port: of that socket now.
+        sessions: of the file socket.
+        store: holds the files.
+        port: current port of the file socket.
     """
 
     def __init__(self, sessions: Sessions, store: BlobStore, port: Callable[[], int]) -> None:
@@ -30,16 +30,16 @@ class LentFiles:
 
     @property
     def port(self) -> int:
-        """Where the socket for files is."""
+        """Port of the file socket."""
         return self._port()
 
     @property
     def keys(self) -> frozenset[str]:
-        """The public keys of workers that have an attempt. For any thread."""
+        """The public keys of workers that have an attempt. Thread-safe."""
         return frozenset(self._keys.copy().values())
 
     def open(self, key: str, job: Job) -> str:
-        """Let a worker fetch the files of a job; returns the session's secret."""
+        """Let the worker with this public key fetch the files of a job; returns the session's secret."""
         secret = self._sessions.open(key)
         session = self._sessions.find(secret.encode(), key)
         assert session
@@ -48,7 +48,7 @@ class LentFiles:
         return secret
 
     def expect(self, secret: str, made: Made) -> str:
-        """Let a worker send what it has made, for as long as its session is open; returns why not, or ""."""
+        """Let a worker send what it has made while its session is open; returns "", or the reason for refusing."""
         try:
             self._store.missing(list(made.files), self._keys[secret], math.inf)
         except BlobError as error:
@@ -56,14 +56,14 @@ class LentFiles:
         return ""
 
     def are_here(self, secret: str, finished: Finished) -> bool:
-        """Whether the worker has sent all files of a result, each with the size that it names."""
+        """Whether the worker has sent all files of a result, each with the announced size."""
         try:
             return not self._store.missing(list(finished.result.all_files), self._keys[secret])
         except BlobError:
             return False
 
     def close(self, secret: str) -> None:
-        """Nothing comes or goes under this session any more."""
+        """Close a session; nothing is transferred in it any more."""
         if (key := self._keys.pop(secret, None)) is not None:
             self._store.forget(key)
         self._sessions.close(secret)

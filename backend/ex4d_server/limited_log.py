@@ -1,4 +1,4 @@
-"""Log lines that somebody else can cause, so many and no more."""
+"""A rate limit for log lines that a peer can cause."""
 
 import logging
 import time
@@ -16,10 +16,10 @@ class _Kind:
 
 
 class LimitedLog:
-    """Passes on `lines` lines of each kind in `seconds`; of the others it says how many there were.
+    """Passes on up to `lines` lines of each kind in `seconds`, and reports how many were dropped.
 
-    The kind of a line is its text before the arguments are put in. So a peer that sends a million bad messages
-    leaves ten lines a minute.
+    The kind of a line is its text before the arguments are filled in. With the defaults, a peer that sends a million
+    bad messages causes ten lines a minute.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class LimitedLog:
         self._kinds: dict[str, _Kind] = {}
 
     def warning(self, text: str, *arguments: object, exc_info: bool = False) -> None:
-        """Log a warning, if there were not too many of its kind."""
+        """Log a warning, unless there were too many of its kind."""
         now = self._clock()
         kind = self._kinds.setdefault(text, _Kind(now))
         if now - kind.began >= self._seconds:

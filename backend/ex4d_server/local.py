@@ -1,4 +1,4 @@
-"""Workers on this machine: each a process on a device, and all of them as executors."""
+"""Workers on this machine: a process on each device, and their executors."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ class LocalLauncher:
         state: the state folder, absolute.
         device: what the worker runs on.
         number: of this worker, from 1.
-        runner: "module:function" that makes what the worker calls for each job.
+        runner: "module:function" that returns the function the worker calls for each job.
     """
 
     def __init__(self, state: Path, device: Device, number: int, runner: str) -> None:
@@ -59,11 +59,11 @@ def local_executor(
     deadlines: Deadlines | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> WorkerExecutor:
-    """The executor of a worker on this machine, see `LocalLauncher` and `WorkerExecutor`."""
+    """The executor for a worker on this machine, see `LocalLauncher` and `WorkerExecutor`."""
     launcher = LocalLauncher(state, device, number, runner)
     return WorkerExecutor(context, gate, launcher, number, wants_proxy=wants_proxy, deadlines=deadlines, clock=clock)
 
 
 def end_leavings(state: Path) -> None:
-    """End what a server that was killed has left, which may have had more workers than the next one."""
+    """End processes left behind by a server that was killed, which may have had more workers than this one."""
     kill_all(processes_with(STATE_VARIABLE, str(state.resolve())), ORPHAN_SECONDS)

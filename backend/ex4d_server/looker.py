@@ -1,6 +1,6 @@
-"""The process that looks for clients: `python -m ex4d_server.looker`, started by the lookout, one look at a time.
+"""The process that renders looks for clients, one at a time: `python -m ex4d_server.looker`, started by the lookout.
 
-It ends when its standard input closes, as a worker does, and keeps no more than `ex4d.render.looking` says.
+It ends when its standard input closes, as a worker does, and keeps in memory only what `ex4d.render.looking` does.
 """
 
 import argparse
@@ -29,7 +29,7 @@ WHAT_MOVES = "the video of what moves"
 
 
 def answer(looker: Looker, blobs: Path, look: Look) -> Seen | Unseen:
-    """What there is to be seen, or why it cannot be."""
+    """The answer to a look: what is visible, or why the look failed."""
     path = blobs / look.depth
     try:
         if not run(check(path, look.depth)):
@@ -52,7 +52,7 @@ def answer(looker: Looker, blobs: Path, look: Look) -> Seen | Unseen:
 
 
 def others_of(look: Look, blobs: Path) -> Others | None:
-    """The other frames that are asked; None if none are to be, or what moves is not here any more."""
+    """The other frames to fill in from; None if there are to be none, or the video of what moves is gone."""
     if look.moving is None or not look.others or look.render.persistence == "off":
         return None
     path = blobs / look.moving
@@ -66,7 +66,7 @@ def others_of(look: Look, blobs: Path) -> Others | None:
 
 
 def said(error: Exception, look: Look, blobs: Path) -> str:
-    """What went wrong, with files named by what they hold."""
+    """An error's message, with paths and hashes replaced by what the files hold."""
     text = str(error).replace(str(blobs / look.depth), "the shot's depth file")
     if look.moving is not None:
         text = text.replace(str(blobs / look.moving), WHAT_MOVES).replace(look.moving, WHAT_MOVES)
@@ -74,7 +74,7 @@ def said(error: Exception, look: Look, blobs: Path) -> str:
 
 
 def warm_up(looker: Looker, folder: Path) -> None:
-    """Compile what looking needs, which takes seconds the first time."""
+    """Compile the code that looks need, which takes seconds the first time."""
     file, k = folder / "warm_up.npz", np.array([[8.0, 0, 8], [0, 8, 8], [0, 0, 1]])
     save_depth(file, DepthVideo(np.ones((1, 16, 16), np.float32), k, "warm-up"))
     aside = np.eye(4)
@@ -84,7 +84,7 @@ def warm_up(looker: Looker, folder: Path) -> None:
 
 
 def main() -> None:
-    """Connect, get ready, show the token, then look at what comes."""
+    """Warm up, connect, present the token, then answer looks."""
     parser = argparse.ArgumentParser(prog="python -m ex4d_server.looker")
     parser.add_argument("--connect", required=True)
     parser.add_argument("--state", type=Path, required=True)

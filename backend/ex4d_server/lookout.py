@@ -1,7 +1,7 @@
-"""Looks of clients, handed to a process of their own one at a time: the server's loop never waits for a picture.
+"""Clients' looks, handed one at a time to a separate process, so that the server's loop never waits for a picture.
 
-Of each client the newest look counts, and clients take turns. The process starts with the first look, and ends when
-nobody has looked for a while. One that dies or hangs costs the look that it had; the next look gets a new one.
+Only the newest look of each client counts, and clients take turns. The process starts with the first look, and ends
+when there have been no looks for a while. If it dies or hangs, the current look is lost and the next starts a new one.
 """
 
 import logging
@@ -32,16 +32,17 @@ from ex4d_server.wire import receive
 log = logging.getLogger("ex4d.server")
 
 START_SECONDS, ANSWER_SECONDS = 120.0, 30.0
-"""Until a process that gives no answer is ended. The first start compiles; the first look at a shot reads all of it."""
+"""How long the process may be silent before it is ended. A first start compiles; a first look reads a whole shot."""
 IDLE_SECONDS = 600.0
 RETRY_SECONDS = 2.0
-"""Between the end of a process and the start of the next."""
+"""Delay before the process is restarted."""
 ORPHAN_SECONDS = 5.0
 
 
 @dataclass
 class Process:
-    """The process. `identity` is its address on the socket once it has shown its token, `since` its clock."""
+    """The process. `identity` is its address on the socket once it has presented its token; `since` is when it last
+    started, became ready, got a look or answered one, in monotonic seconds."""
 
     popen: subprocess.Popen
     token: str
@@ -50,7 +51,7 @@ class Process:
 
 
 class Lookout:
-    """Hands looks over and brings back what was seen.
+    """Hands looks to the process and returns its answers.
 
     Args:
         context, gate: the server's.
@@ -80,20 +81,20 @@ class Lookout:
 
     @property
     def socket(self) -> zmq.Socket:
-        """To be polled for input; `tick` reads it."""
+        """Socket to poll for input; `tick` reads it."""
         return self._socket
 
     def ask(self, peer: bytes, look: Look) -> None:
-        """Look for a client as soon as it is its turn; what it asked for before and still waits is forgotten."""
+        """Queue a look for a client; it replaces an earlier look of that client that is still waiting."""
         self._waiting[peer] = look  # keeps its place in the turns
         self._hand_over()
 
     def forget(self, peer: bytes) -> None:
-        """A client is gone."""
+        """Drop the waiting look of a client that is gone."""
         self._waiting.pop(peer, None)
 
     def tick(self) -> list[tuple[bytes, Seen | Unseen]]:
-        """Read what has come and look at the clocks; returns answers for clients."""
+        """Read incoming messages and check the deadlines; returns answers for clients."""
         answers = self._read()
         answers += self._look_at_process()
         self._hand_over()
@@ -104,7 +105,7 @@ class Lookout:
         self._end()
         self._socket.close()
 
-    # -- what the process says
+    # -- messages from the process
 
     def _read(self) -> list[tuple[bytes, Seen | Unseen]]:
         answers: list[tuple[bytes, Seen | Unseen]] = []
@@ -152,7 +153,7 @@ class Lookout:
         self._end()
         self._not_before = self._clock() + RETRY_SECONDS
         lost, self._under_way = self._under_way, None
-        if lost is None and self._waiting:  # it did not even get ready
+        if lost is None and self._waiting:  # it never became ready
             lost = self._waiting.popitem(last=False)
         said = f"The server's process for Live Coverage {why}: see logs/looker.log in its state folder."
         return [(lost[0], Unseen(lost[1].number, said))] if lost is not None else []
@@ -160,7 +161,7 @@ class Lookout:
     # -- the process
 
     def _hand_over(self) -> None:
-        """Give the process the next look if it has none."""
+        """Give the process the next look if it is idle."""
         if self._under_way is not None or not self._waiting:
             return
         process = self._process
@@ -176,7 +177,7 @@ class Lookout:
             self._socket.send_multipart([process.identity, encode(look)], zmq.NOBLOCK)
         except zmq.ZMQError as error:
             log.warning("the looker cannot be reached (%s)", error)
-            host.kill_tree(process.popen)  # the next tick tells the client
+            host.kill_tree(process.popen)  # the next tick informs the client
 
     def _start(self) -> None:
         token, keys = secrets.token_hex(16), KeyPair.new()

@@ -1,7 +1,7 @@
-"""The one module that knows on which system the server runs: locks, signals, process trees, descriptors.
+"""Everything specific to the operating system the server runs on: locks, signals, process trees, descriptors.
 
-Everything else asks `host`. `Posix` has been run on Linux and macOS; `Windows` is written after the documentation of
-Python and psutil and tested with stand-ins for them, and nobody has run it there yet.
+All other modules use `host`. `Posix` has been run on Linux and macOS; `Windows` was written from the documentation of
+Python and psutil and is tested with stand-ins for them, but has never been run on Windows.
 """
 
 import ctypes
@@ -21,12 +21,12 @@ from typing import IO, Any, Protocol
 import psutil
 
 DESCRIPTORS = 65536
-"""As many open files and connections as the server asks for, where the system allows it."""
+"""How many open files and connections the server asks for, if the system allows it."""
 SPARE_DESCRIPTORS = 512
-"""As many of them as connections cannot take: more than may wait to be accepted at the moment they are lent."""
+"""How many of them connections cannot take: more than may be waiting for `accept` while they are released."""
 KILLED_POLL_SECONDS = 0.01
 LOCKED_BYTE = 1 << 30
-"""On Windows a locked byte cannot be read, so one far behind the content is locked."""
+"""A locked byte cannot be read on Windows, so one far beyond the content is locked."""
 CREATE_NEW_PROCESS_GROUP = 0x200
 SIGBREAK, CTRL_BREAK_EVENT = 21, 1
 
@@ -35,41 +35,41 @@ class Platform(Protocol):
     """What differs between systems."""
 
     spawn_options: dict[str, Any]
-    """Arguments of `Popen` that make a process the first of a tree that can be signalled as one."""
+    """`Popen` arguments that make a process the root of a tree that can be signalled as a whole."""
 
     def lock(self, file: IO[str]) -> bool:
-        """Lock a file until it is closed or this process ends; False where another process has it."""
+        """Lock a file until it is closed or this process ends; returns False if another process holds the lock."""
 
     def raise_descriptor_limit(self) -> None:
-        """Allow this process as many descriptors as the system lets it, but for some that are kept back."""
+        """Raise this process's descriptor limit as far as the system allows, less the spare ones."""
 
     def spare_descriptors(self) -> AbstractContextManager[None]:
-        """Use those that are kept back, to start a process when connections have taken all others."""
+        """Allow the spare descriptors too, so that a process can start when connections have taken all others."""
 
     def give_memory_back(self) -> None:
-        """Return memory that was freed to the system, where the C library would keep it."""
+        """Return freed memory to the system if the C library would otherwise keep it."""
 
     def stop_signals(self) -> tuple[int, ...]:
         """Signals that ask a server to end in an orderly way."""
 
     def ask_to_end(self, process: subprocess.Popen) -> None:
-        """Ask a process that was started with `spawn_options`, and what it started, to end."""
+        """Ask a process that was started with `spawn_options`, and everything it started, to end."""
 
     def kill_tree(self, process: subprocess.Popen) -> None:
-        """End such a process and what it started, at once. Stopped processes, too."""
+        """Kill such a process and everything it started, suspended processes included."""
 
     def kill_own_tree(self) -> None:
-        """End the calling process, itself started with `spawn_options`, and what it started."""
+        """Kill the calling process, itself started with `spawn_options`, and everything it started."""
 
     def how_it_ended(self, code: int) -> str:
         """An exit code in words, such as "was ended by signal 9 (SIGKILL)"."""
 
 
 class Windows:
-    """Windows: process trees by psutil, locks by msvcrt, Ctrl-Break instead of SIGTERM.
+    """Windows: process trees through psutil, locks through msvcrt, Ctrl-Break instead of SIGTERM.
 
     Args:
-        msvcrt, processes, kill, leave: the modules and functions of the system, for tests.
+        msvcrt, processes, kill, leave: the system's modules and functions, replaceable for tests.
     """
 
     def __init__(
@@ -81,7 +81,8 @@ class Windows:
     ) -> None:
         self._msvcrt = importlib.import_module("msvcrt") if msvcrt is None else msvcrt
         self._processes, self._kill, self._leave = processes, kill, leave
-        # The worker shares the server's console, which Blender makes without a window: Ctrl-Break reaches no other one.
+        # Ctrl-Break only reaches processes on the same console. The worker shares the server's, which Blender creates
+        # without a window.
         self.spawn_options: dict[str, Any] = {"creationflags": CREATE_NEW_PROCESS_GROUP}
 
     def lock(self, file: IO[str]) -> bool:
@@ -97,14 +98,14 @@ class Windows:
         return True
 
     def raise_descriptor_limit(self) -> None:
-        """There is no limit worth the name on handles; see `Platform`."""
+        """Do nothing, because Windows practically does not limit handles; see `Platform`."""
 
     def spare_descriptors(self) -> AbstractContextManager[None]:
         """See `Platform`."""
         return nullcontext()
 
     def give_memory_back(self) -> None:
-        """Windows does so by itself; see `Platform`."""
+        """Do nothing, because Windows does so by itself; see `Platform`."""
 
     def stop_signals(self) -> tuple[int, ...]:
         """See `Platform`."""
@@ -127,7 +128,7 @@ class Windows:
         self._leave(1)
 
     def how_it_ended(self, code: int) -> str:
-        """See `Platform`. Large codes are NTSTATUS values, which are known by their hexadecimal form."""
+        """See `Platform`. Large codes are NTSTATUS values, which are usually written in hexadecimal."""
         code &= 0xFFFFFFFF
         return f"ended with code {code}" if code < 0x80000000 else f"was ended by the system (0x{code:08X})"
 
@@ -145,7 +146,7 @@ else:
     import resource
 
     class Posix:
-        """Linux and macOS: process groups, each the session of a worker."""
+        """Linux and macOS: each worker is a session, so its process group can be signalled."""
 
         def __init__(self) -> None:
             self.spawn_options: dict[str, Any] = {"start_new_session": True}
@@ -174,7 +175,7 @@ else:
                 self._limit(before)
 
         def give_memory_back(self) -> None:
-            """See `Platform`. Only glibc keeps it."""
+            """See `Platform`. Only glibc keeps freed memory."""
             with suppress(OSError, AttributeError):
                 ctypes.CDLL(None).malloc_trim(0)
 
@@ -185,7 +186,7 @@ else:
 
         @staticmethod
         def _limit(count: int) -> None:
-            with suppress(OSError, ValueError):  # macOS has another limit behind this one
+            with suppress(OSError, ValueError):  # macOS has another limit besides this one
                 resource.setrlimit(resource.RLIMIT_NOFILE, (count, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
         def stop_signals(self) -> tuple[int, ...]:
@@ -215,14 +216,14 @@ else:
 
         @staticmethod
         def _signal_group(group: int, number: int) -> None:
-            with suppress(ProcessLookupError, PermissionError):  # PermissionError: macOS, where all are zombies
+            with suppress(ProcessLookupError, PermissionError):  # PermissionError: on macOS, if all are zombies
                 os.killpg(group, number)
 
     host = Posix()
 
 
 def processes_with(variable: str, value: str) -> list[psutil.Process]:
-    """Other processes that have `variable` set to `value` in the environment that they were started with."""
+    """Other processes that were started with `variable` set to `value` in their environment."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
@@ -232,7 +233,7 @@ def processes_with(variable: str, value: str) -> list[psutil.Process]:
 
 
 def kill_all(processes: list[psutil.Process], seconds: float) -> list[psutil.Process]:
-    """End processes at once and wait for it; returns those that live on after `seconds`."""
+    """Kill processes and wait for them to end; returns those still alive after `seconds`."""
     for process in processes:
         with suppress(psutil.Error):
             process.kill()
@@ -243,10 +244,10 @@ def kill_all(processes: list[psutil.Process], seconds: float) -> list[psutil.Pro
 
 
 def _lives(process: psutil.Process) -> bool:
-    """Whether a process still has anything.
+    """Whether a process still holds any resources.
 
-    One that has ended stays in the list until its parent has asked how, which in a container may be never. While a
-    thread of it hangs in a driver, the list says the same of it, but names more than one thread.
+    A process that has ended remains a zombie until its parent reaps it, which in a container may never happen. A killed
+    process with a thread stuck in a driver also counts as a zombie, but has more than one thread.
     """
     try:
         return process.is_running() and not (process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1)
@@ -257,7 +258,7 @@ def _lives(process: psutil.Process) -> bool:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder as far as possible, read-only files too, which Windows removes only when they are writable."""
+    """Remove a folder as far as possible, including read-only files, which Windows removes only if made writable."""
 
     def once_more(function: Callable[..., Any], path: str, error: Any) -> None:
         if function in (os.unlink, os.remove, os.rmdir):

@@ -1,4 +1,4 @@
-"""Several workers as one executor: each on a device of its own, a job for each at a time."""
+"""Several workers as one executor: each has its own device and one job at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from ex4d_server.worker_executor import WorkerExecutor
 
 @dataclass
 class Place:
-    """One worker's place, and the job that it had last, whose models and shot are what it has warm."""
+    """One worker's place, and its last job, whose model and shot it has warm."""
 
     executor: WorkerExecutor
     job: Job | None = None
@@ -27,8 +27,8 @@ class Pool:
     """An executor of several workers, see `Executor`.
 
     Args:
-        executors: of the workers.
-        state: the state folder, where attempts have their folders; None if the workers do not see this disk.
+        executors: one for each worker.
+        state: the state folder, which holds the attempts' folders; None if the workers do not see this disk.
     """
 
     def __init__(self, executors: Sequence[WorkerExecutor], state: Path | None) -> None:
@@ -46,9 +46,9 @@ class Pool:
         return any(place.executor.has_room() for place in self._places)
 
     def start(self, lease: int, job: Job, owner: str) -> None:
-        """See `Executor`. Of the workers that are free, the one that has most of it warm gets the job."""
+        """See `Executor`. The job goes to the free worker that has most of what it needs warm."""
         free = [place for place in self._places if place.executor.has_room()]
-        # Of equals the one that waited longest, so that what others have warm stays warm.
+        # Among equals, the one whose last job started first, so that the others keep what they have warm.
         place = max(free, key=lambda place: (_warmth(place, job), -place.lease))
         place.job, place.lease = job, lease
         self._busy[lease] = place
@@ -92,8 +92,8 @@ class Pool:
 
 
 def _warmth(place: Place, job: Job) -> int:
-    """How much of what a job needs a worker has warm: its model counts most, which takes a minute to load, then its
-    shot. One that is not running has nothing warm, and nothing that others would miss."""
+    """How much of what a job needs a worker has warm: the model counts most, because it takes a minute to load, then
+    the shot. A worker that is not running has nothing warm, and nothing that another job would miss."""
     last = place.job if place.executor.is_running else None
     if last is None:
         return 2
@@ -110,5 +110,5 @@ def _shot(job: Job) -> object:
 
 
 def _model(job: Job) -> str | None:
-    """The generator of a job that has one."""
+    """The generator of a job; None if the job has none."""
     return job.generation.generator if isinstance(job, Generate | Fill) else None

@@ -1,4 +1,4 @@
-"""`ex4d server queue`: what runs, who waits for what, and putting a job before all others."""
+"""`ex4d server queue`: show what is running and waiting, and put a job before all others."""
 
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ex4d.jobs.messages import Queue, QueueEntry
 
 SHOWN = 8
-"""Digits of a job's id that are shown."""
+"""How many digits of a job's id are shown."""
 
 WORK = {
     "reconstruct": "opens a clip",
@@ -51,7 +51,11 @@ def queue(
 
 
 def _meant(queue: "Queue", digits: str) -> str:
-    """The id of the job that waits and begins with these digits."""
+    """The id of the one waiting job whose id begins with these digits.
+
+    Raises:
+        InputError: there is no such job, or several.
+    """
     found = [entry.job_id for entry in queue.waiting if digits and entry.job_id.startswith(digits.lower())]
     if len(found) == 1:
         return found[0]
@@ -77,7 +81,7 @@ def _queue_after(client: "Client") -> "Queue | None":
 
 
 def lines(queue: "Queue") -> list[str]:
-    """The queue, a line a job."""
+    """The queue as text, one line per job."""
     if not queue.running and not queue.waiting:
         return ["Nothing is running, and nothing is waiting."]
     width = max(len(entry.client) for entry in (*queue.running, *queue.waiting))

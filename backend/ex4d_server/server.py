@@ -1,7 +1,7 @@
-"""The server: the control socket, the journal and the supervisor in one loop; a thread of its own moves files.
+"""The server: one loop for the control socket, the journal and the supervisor, and a separate thread to move files.
 
-A client is its key, which the gate has seen: jobs, their events and their files belong to keys. To any other key the
-server answers as if they did not exist.
+Clients are identified by their keys, which the gate has verified: jobs, their events and their files belong to keys.
+For any other key, the server answers as if they did not exist.
 """
 
 import json
@@ -93,33 +93,33 @@ log = logging.getLogger("ex4d.server")
 
 TICK_MS = 100
 TURN = 20
-"""Messages taken from one socket before the others have their turn."""
+"""How many messages are taken from one socket before the others get their turn."""
 PEER_SECONDS = 600.0
-"""A client that was silent for so long must say hello again."""
+"""A client that has been silent for this long must say hello again."""
 AGAIN_SECONDS = 0.2
-"""Until events are sent again to a client whose queue was full."""
+"""Delay before events are sent again to a client whose queue was full."""
 HOUSEKEEPING_SECONDS = 0.25
-"""How often folders, the reserve, the file `stop` and the lingering are looked at."""
+"""How often the folders, the reserve, the `stop` file and the linger timeout are checked."""
 PRESENT_SECONDS = 10.0
-"""Somebody who was silent for so long, instead of sending a ping every other second, is taken to be gone."""
+"""Clients ping every other second; one that has been silent for this long counts as gone."""
 SESSIONS = 64
-"""Clients with one key at the same time; the one that was silent longest has to say hello again."""
+"""How many clients may share a key; beyond that, the one that has been silent longest has to say hello again."""
 EVENTS_WAITING, CHUNKS_IN, CHUNKS_OUT = 300, 8, 16
-"""Messages that may wait for one client on the control socket, and from and for it on the bulk socket."""
+"""How many messages may be queued per client: to it on the control socket, from it and to it on the bulk socket."""
 MEMORY_BYTES = 512 << 20
-"""The server may grow by so much before it drops all connections with what waits in them: ZeroMQ keeps the frames of
-a message until the last has come, however many there are. Clients come back by themselves."""
+"""How much the server may grow before it drops all connections and everything queued in them: ZeroMQ keeps the frames
+of a message until the last one arrives, however many there are. Clients reconnect by themselves."""
 FORETOLD = 2000
-"""So many jobs at the head of the queue are put in order to tell a client how many are ahead of its own."""
+"""How many jobs at the head of the queue are put in order, to tell a client how many are ahead of its own."""
 OWN_PROGRAMS, GONE_CLIENT = "this machine", "let in no longer"
-"""Whose jobs are those of the server's own user, and those of clients that were revoked, in the queue."""
+"""Client names in the queue for the server's own user and for clients that were revoked."""
 FOLDERS = ("blobs", "incoming", "logs", "work")
 ABOUT_FILE, STOP_FILE = "server.json", "stop"
 
 
 @dataclass
 class Peer:
-    """A client that said hello: its key, the secret of its session, when it was heard last, and what it looks after."""
+    """A client that said hello: its key, its session's secret, when it was last heard from, and the jobs it follows."""
 
     key: str
     session: str
@@ -132,19 +132,20 @@ class Server:
 
     Args:
         address: "tcp://127.0.0.1:PORT", or one that other machines can reach; port 0 takes any free one.
-        files_port: of the bulk socket; None takes the port after the address's, and any free one on loopback and where
-            the address takes any free one.
-        state: folder for journal, files and logs, absolute; made if it is missing.
-        runner: "module:function" that makes what the worker calls for each job.
+        files_port: port of the bulk socket; None for the port after the address's own, or any free port on loopback
+            or if the address has port 0.
+        state: absolute path of the folder for the journal, files and logs; created if it is missing.
+        runner: "module:function" that returns the function the worker calls for each job.
         deadlines: how long a worker may be silent.
-        workers: how many there are, see `ex4d_server.devices`, or `ex4d_server.cluster.cluster_executors`.
-        cluster: address of a Ray cluster that has the workers; None for this machine.
-        linger: `run` returns after so many seconds without a client and without a job; None stays for ever.
+        workers: how many workers, see `ex4d_server.devices` or `ex4d_server.cluster.cluster_executors`.
+        cluster: address of a Ray cluster that runs the workers; None for this machine.
+        linger: `run` returns after this many seconds without a client and without a job; None to never end.
         clock: monotonic seconds.
 
     Raises:
-        InputError: other machines can reach the address and nobody there is let in yet, or it is no numeric one, or a
-            port is taken or there is none for files; the folder cannot be used; more workers than GPUs.
+        InputError: other machines can reach the address but no client is let in yet, the address is not numeric, a
+            port is taken, there is no port for files, the folder cannot be used, there are more workers than GPUs, or
+            the cluster cannot be used.
         ServerError: another server uses the folder, or its journal is of another version.
     """
 
@@ -181,7 +182,7 @@ class Server:
         self._gate: Gate | None = None
         self._cluster: Cluster | None = None
         try:
-            # First of all the leavings of an earlier server go: they may be what fills the disk.
+            # First remove what an earlier server left behind: it may be what fills the disk.
             remove_tree(state / "work")
             self._gate = gate = Gate(self._context, make_keys(state))
             self._admitted = admitted(state)
@@ -250,7 +251,7 @@ class Server:
         return _bound(socket, address)
 
     def _bind_bulk(self, gate: Gate, address: str) -> zmq.Socket:
-        """The socket for files, of clients and of workers that do not see this disk."""
+        """The file socket, for clients and for workers that do not see this disk."""
         socket = self._socket(CHUNK_BYTES + 1024, CHUNKS_IN, CHUNKS_OUT)
         gate.guard(socket, FILES, lambda: self._admitted | self._lent.keys)
         return _bound(socket, address)
@@ -266,9 +267,9 @@ class Server:
         return socket
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Serve until `stop` says so, which is asked at least every tenth of a second or so, or until told otherwise.
+        """Serve until `stop` returns True, the `stop` file appears, or the server has lingered long enough.
 
-        Nothing that one message or one job brings ends this loop.
+        `stop` is called about every tenth of a second or more often. No single message or job can end this loop.
         """
         while not stop():
             poller = zmq.Poller()
@@ -285,7 +286,7 @@ class Server:
                 return
 
     def close(self) -> None:
-        """End the worker, close everything, release the folder. Jobs under way go back to the queue."""
+        """End the workers, close everything and release the folder. Running jobs go back to the queue."""
         assert self._gate
         parts = (self._supervisor, self._cluster, self._lookout, self._bulk, self._journal, self._gate)
         for end in [each.close for each in parts if each]:
@@ -301,7 +302,7 @@ class Server:
     # -- housekeeping
 
     def _make_folders(self) -> None:
-        """Make the folders that somebody may have removed."""
+        """Create the folders again if somebody has removed them."""
         for name in FOLDERS:
             try:
                 (self._state / name).mkdir(exist_ok=True)
@@ -309,7 +310,7 @@ class Server:
                 self._troubles.warning("the folder %s cannot be made: %s", name, error.strerror)
 
     def _keep_house(self) -> bool:
-        """What is looked at now and then; True when it is time to end."""
+        """Do the periodic checks; returns True when it is time to end."""
         self._kept_house = self._clock()
         self._make_folders()
         self._reserve.make()
@@ -322,25 +323,25 @@ class Server:
         return self._is_forsaken()
 
     def _look_who_is_admitted(self) -> None:
-        """A key that was taken off the list is served no longer, on no connection."""
+        """Read the list of keys again, and stop serving all connections of keys that were removed."""
         try:
             self._admitted = admitted(self._state)
-        except OSError as error:  # connections hold all descriptors, say: who was admitted stays so
+        except OSError as error:  # for example out of descriptors: keep the previous list
             self._troubles.warning("the keys cannot be read: %s", error.strerror)
             return
         for peer in [peer for peer, known in self._peers.items() if known.key not in self._admitted]:
             self._forget(peer)
 
     def _look_at_memory(self) -> None:
-        """Drop all connections where what waits in them takes too much memory."""
+        """Drop all connections if what is queued in them takes too much memory."""
         try:
             memory = psutil.Process().memory_info().rss
-        except (OSError, psutil.Error):  # no descriptor is left for it
+        except (OSError, psutil.Error):  # out of descriptors
             return
         if memory - self._memory < MEMORY_BYTES:
             self._dropped = False
             return
-        if self._dropped:  # it was not in the connections, or the system does not get it back
+        if self._dropped:  # the connections did not hold it, or it was not returned to the system
             self._memory = memory - MEMORY_BYTES // 2
             return
         self._dropped = True
@@ -354,7 +355,7 @@ class Server:
         host.give_memory_back()
 
     def _is_forsaken(self) -> bool:
-        """Whether no client was heard, and no job was there to be done, for longer than the server lingers."""
+        """Whether there has been no client and no unfinished job for longer than the server lingers."""
         if self._linger is None:
             return False
         try:
@@ -368,7 +369,7 @@ class Server:
         return True
 
     def _say_where(self) -> None:
-        """Tell this user's programs, which alone can read the folder, where the server is and how to know it again."""
+        """Write the server's address and instance for this user's programs, which alone can read the folder."""
         about = {"address": self.address, "instance": self._instance, "pid": os.getpid()}
         written = self._state / f"{ABOUT_FILE}.new"
         try:
@@ -405,12 +406,12 @@ class Server:
                 self._send(received.peer, answer)
 
     def _send_views(self) -> None:
-        """Give clients what was seen for them; one whose queue is full asks again."""
+        """Send clients the answers to their looks; a client whose queue is full will ask again."""
         for peer, view in self._lookout.tick():
             self._send(peer, view)
 
     def _look(self, peer: bytes, key: str, look: Look) -> Unseen | None:
-        """What is seen is sent later, unless there is nothing to look at."""
+        """Queue a look; returns an answer only if there is nothing to look at."""
         if not self._blobs.has(look.depth, key):
             return Unseen(look.number, GONE)
         if look.moving is not None and not self._blobs.has(look.moving, key):
@@ -419,7 +420,7 @@ class Server:
         return None
 
     def _send(self, peer: bytes, message: Tagged) -> bool:
-        """Send to one client; False when its queue is full or it is gone."""
+        """Send to one client; returns False if its queue is full or it is gone."""
         try:
             self._control.send_multipart([peer, encode(message)], zmq.NOBLOCK)
         except zmq.Again:
@@ -474,7 +475,7 @@ class Server:
             return Error("journal", sentence(error), message.job_id)
 
     def _pong(self, key: str) -> Pong:
-        """With how many jobs are ahead of the client's own; nothing of that where the journal cannot be read now."""
+        """A pong with the number of jobs ahead of each of the client's own, left out if the journal cannot be read."""
         try:
             order = self._journal.in_turn(FORETOLD) if self._journal.waits_for(key) else []
             own = [Ahead(job_id, ahead) for ahead, (job_id, owner) in enumerate(order) if owner == key]
@@ -484,7 +485,7 @@ class Server:
 
     def _queue(self, key: str) -> Queue:
         names = {known: name for name, known in further_clients(self._state).items()}
-        with suppress(EX4DError):  # somebody has changed the file: then nobody is known by it
+        with suppress(EX4DError):  # the key file is damaged: then this user's programs go unnamed
             if (own := client_keys(self._state)) is not None:
                 names[own.own.public] = OWN_PROGRAMS
         followed, is_elsewhere = self._followed(key), self._is_elsewhere(key)
@@ -506,7 +507,7 @@ class Server:
         )
 
     def _followed(self, key: str) -> set[str]:
-        """Jobs that a client with this key looks after which is there."""
+        """Jobs followed by a client with this key that is still present."""
         now = self._clock()
         there = [peer for peer in self._peers.values() if peer.key == key and now - peer.heard < PRESENT_SECONDS]
         return {job_id for peer in there for job_id in peer.jobs}
@@ -527,13 +528,13 @@ class Server:
             self._bulk.port,
             _capabilities(),
             Limits(),
-            self._bulk.exchange if is_loopback(address) else "",  # a folder of this machine concerns nobody else
+            self._bulk.exchange if is_loopback(address) else "",  # a folder of this machine is useless elsewhere
             self._peers[peer].session,
             self._load(),
         )
 
     def _load(self) -> Load:
-        """How busy the server is; where the journal cannot be read, hello has other things to say."""
+        """How busy the server is; zeros if the journal cannot be read, because the welcome must not fail over that."""
         try:
             return self._journal.load()
         except JournalError as error:
@@ -550,7 +551,7 @@ class Server:
             self._journal.note_fetched(message.job_id)
             return self._status(peer, message.job_id)
         if isinstance(message, First):
-            if row.state == "queued":  # else it is under way already, or over
+            if row.state == "queued":  # otherwise it has already started or ended
                 self._journal.put_first(message.job_id, of_all=False)
             return self._status(peer, message.job_id)
         if isinstance(message, Cancel):
@@ -559,10 +560,10 @@ class Server:
         return self._status(peer, message.job_id)
 
     def _is_elsewhere(self, key: str) -> bool:
-        """Whether a client is none of this user's own programs, which are on this machine."""
+        """Whether a client is not one of this user's own programs on this machine."""
         try:
             own = client_keys(self._state)
-        except EX4DError:  # somebody has changed the file
+        except EX4DError:  # the key file is damaged
             return True
         return own is None or key != own.own.public
 
@@ -605,14 +606,14 @@ class Server:
         return Status(job_id, row.state, row.attempt, row.seq)
 
     def _let_fetch(self, peer: bytes, job_id: str) -> None:
-        """Let a client fetch the results of a job of its own."""
+        """Let a client fetch the results of its own job."""
         known = self._peers[peer]
         if session := self._sessions.find(known.session.encode(), known.key):
-            with suppress(ProtocolError, ValueError):  # a row that is damaged has no results
+            with suppress(ProtocolError, ValueError):  # a damaged row has no results
                 session.files.update(blob.sha256 for blob in self._journal.result(job_id).all_files)
 
     def _follow(self, peer: bytes, job_id: str, since: int | None) -> None:
-        """Send `peer` the events after `since`; None goes on where it was, or begins at the first."""
+        """Send `peer` the events after `since`; None to continue where it was, or to begin with the first."""
         self._peers[peer].jobs.add(job_id)
         followers = self._followers.setdefault(job_id, {})
         if since is not None or peer not in followers:
@@ -620,19 +621,19 @@ class Server:
         self._journal.changed.add(job_id)
 
     def _push_events(self) -> None:
-        """Send new events to who follows. Whoever has no room for them now gets them a little later."""
+        """Send new events to followers. A follower whose queue is full gets them a little later."""
         changed, self._journal.changed = self._journal.changed, set()
         if self._behind and self._clock() - self._pushed >= AGAIN_SECONDS:
             changed, self._behind, self._pushed = changed | self._behind, set(), self._clock()
         for job_id in changed:
             try:
                 caught_up = all([self._push(job_id, peer) for peer in list(self._followers.get(job_id, ()))])
-                if caught_up and self._has_ended(job_id):  # nothing comes after that, unless somebody asks again
+                if caught_up and self._has_ended(job_id):  # no more events, unless somebody follows it again
                     self._followers.pop(job_id, None)
             except JournalError as error:
                 self._troubles.warning("%s", error)
                 caught_up = False
-            except Exception:  # a row that cannot be read will not be readable the next time either
+            except Exception:  # a row that cannot be read now never will be
                 self._troubles.warning("events of a job cannot be read", exc_info=True)
                 caught_up = True
             if not caught_up:
@@ -643,14 +644,14 @@ class Server:
         return row is not None and row.state in TERMINAL
 
     def _push(self, job_id: str, peer: bytes) -> bool:
-        """Send a follower what it lacks; False when there is more but its queue is full."""
+        """Send a follower the events it lacks; returns False if some are left because its queue is full."""
         followers = self._followers[job_id]
         while events := self._journal.events(job_id, followers[peer]):
             for event in events:
                 if event.state == "done" and peer in self._peers:
-                    self._let_fetch(peer, job_id)  # before it asks
+                    self._let_fetch(peer, job_id)  # before it asks for them
                 if not self._send(peer, event):
-                    return peer not in followers  # who is gone has nothing to wait for
+                    return peer not in followers  # a client that is gone needs no more
                 followers[peer] = event.seq
         return True
 
@@ -666,10 +667,12 @@ def serve(
     cluster: str | None = None,
     linger: float | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. Prints one line with the address when it listens.
+    """Serve until a stop signal such as SIGTERM or SIGINT, or until `Server.run` returns by itself.
+
+    Prints one line with the address once it is listening.
 
     Args:
-        state_folder: where jobs, files and logs are kept; None for the user's own folder.
+        state_folder: folder for jobs, files and logs; None for the user's own state folder.
         address, files_port, runner, deadlines, workers, cluster, linger: see `Server`.
 
     Raises:
@@ -689,9 +692,9 @@ def serve(
     )
     try:
         for number in host.stop_signals():
-            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it for SIGHUP
+            if signal.getsignal(number) != signal.SIG_IGN:  # as for SIGHUP under nohup
                 signal.signal(number, lambda *_: stopping.set())
-        with suppress(OSError):  # nobody reads it, or the disk that it goes to is full
+        with suppress(OSError):  # nobody reads it, or its disk is full
             print(f"EX-4D server {__version__} listening on {server.address}", flush=True)
         server.run(stopping.is_set)
     finally:
@@ -699,7 +702,7 @@ def serve(
 
 
 def _capabilities() -> Capabilities:
-    """What can be run here now; files and GPUs come and go, so it is asked for each client."""
+    """What can run here now, determined anew for each client because files and GPUs come and go."""
     return Capabilities(
         tuple(_announced(spec) for spec in generators().values()),
         tuple(
@@ -749,7 +752,7 @@ def _lacking(name: str) -> float:
 
 
 def _refused(job: Job) -> str:
-    """Why a job cannot run whatever happens: a generator that is not installed, or a setting that it does not take."""
+    """Why a job can never run here: an unknown generator, or an option it does not accept; "" if it can run."""
     if not isinstance(job, Generate | Fill):
         return ""
     known, wish = generators(), job.generation.generator
@@ -794,9 +797,9 @@ def _version_error(hello: dict) -> Error:
 def _lock(state: Path) -> IO[str]:
     try:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not any(state.iterdir()) or (state / "lock").exists():  # one that an earlier version made is open to all
+        if not any(state.iterdir()) or (state / "lock").exists():  # earlier versions made it open to all users
             state.chmod(0o700)
-        check_folder(state.resolve())  # which may lie on another disk, behind a link
+        check_folder(state.resolve())  # the folder may be a link to another disk
     except InputError as error:
         raise InputError(
             f"The state folder {state} is not for you alone: choose another, or remove other users' access if it is"
@@ -815,7 +818,7 @@ def _lock(state: Path) -> IO[str]:
         raise ServerError(
             f"Another EX-4D server (process {owner}) uses the state folder {state}: stop it, or choose another folder."
         )
-    with suppress(OSError):  # the number is only for that sentence, and the disk may be full
+    with suppress(OSError):  # the number is only for that message, and the disk may be full
         os.ftruncate(lock.fileno(), 0)
         os.write(lock.fileno(), str(os.getpid()).encode())
     return lock

@@ -1,7 +1,7 @@
-"""Takes jobs from the journal, hands them to an executor, and writes down what becomes of them.
+"""Takes jobs from the journal, hands them to an executor, and records their outcome.
 
-The supervisor is part of the server's single loop, which calls `tick` often. A fact that the journal does not take now,
-as the disk is full, is owed to it: it is kept in memory in its order and tried again, and no job starts meanwhile.
+The supervisor is part of the server's single loop, which calls `tick` often. If the journal cannot record a fact now,
+for example because the disk is full, the fact is kept in memory, in order, and tried again; no job starts meanwhile.
 """
 
 import logging
@@ -22,20 +22,20 @@ from ex4d_server.orders import Failed, Finished, Step, Stopped
 log = logging.getLogger("ex4d.server")
 
 RETRY_SECONDS = 1.0
-"""Until the journal is tried again, and before the next attempt after one that was lost."""
+"""Delay before the journal is tried again, and before the next attempt after a lost one."""
 STOPPED = "The server was stopped; the job continues when the server is started again."
 
 
 class Supervisor:
-    """The one that decides which job runs.
+    """Decides which job runs.
 
     Args:
         journal, blobs: the server's.
-        executor: runs the attempts; closed with this.
+        executor: runs the attempts; closed together with the supervisor.
         clock: monotonic seconds.
 
     Attributes:
-        trouble: a sentence about why the journal cannot be written; empty while it can.
+        trouble: a sentence that says why the journal cannot be written; empty while it can.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Supervisor:
         self._troubles = LimitedLog(log, clock)
 
     def tick(self) -> None:
-        """See what became of attempts, write it down, start what can start."""
+        """Handle events of attempts, record outcomes, and start the jobs that can start."""
         for event in self._executor.tick():
             self._handle(event)
         if self._clock() < self._not_before:
@@ -65,7 +65,7 @@ class Supervisor:
                 return
 
     def cancel(self, job_id: str) -> None:
-        """Stop a job, whether it waits or runs."""
+        """Cancel a waiting or running job."""
         self._owed.append(partial(self._journal.ask_to_cancel, job_id))
         self._write_down()
         for lease, running in self._running.items():
@@ -74,15 +74,15 @@ class Supervisor:
                 self._executor.cancel(lease)
 
     def device(self, job_id: str) -> str:
-        """What a job runs on; empty if it does not run."""
+        """The device a job runs on; empty if the job is not running."""
         return next((self._executor.device(lease) for lease, running in self._running.items() if running == job_id), "")
 
     def unload(self, owner: str) -> Unloaded:
-        """Free the memory of idle workers for the owner of what they did last; to others nothing is loaded."""
+        """Free the memory of idle workers, see `Executor.unload`."""
         return self._executor.unload(owner)
 
     def close(self) -> None:
-        """End the workers. Jobs under way go back to the queue, and the attempt does not count."""
+        """End the workers. Running jobs go back to the queue, and their attempts do not count."""
         for event in self._executor.tick():
             self._handle(event)
         for job_id in self._running.values():
@@ -91,7 +91,7 @@ class Supervisor:
         self._write_down()
         self._executor.close()
 
-    # -- what becomes of attempts
+    # -- events of attempts
 
     def _handle(self, event: AttemptEvent) -> None:
         job_id = self._running.get(event.lease)
@@ -102,7 +102,7 @@ class Supervisor:
             return
         del self._running[event.lease]
         fact = self._fact(job_id, event)
-        # Before the journal is written: what a job has left may be what fills the disk.
+        # Before the journal is written, because the job's leftovers may be what fills the disk.
         self._executor.clean(event.lease)
         self._to_cancel.discard(job_id)
         log.info("lease %d ended", event.lease)
@@ -119,7 +119,7 @@ class Supervisor:
             self._troubles.warning("a step is not written down: %s", error)
 
     def _fact(self, job_id: str, event: Finished | Failed | Stopped | Lost | PutBack) -> Callable[[], None]:
-        """What the journal is to be told of the end of an attempt."""
+        """The journal update that records the end of an attempt. Stores the files of a finished one."""
         if isinstance(event, Finished):
             try:
                 if folder := self._executor.folder(event.lease):
@@ -141,26 +141,26 @@ class Supervisor:
         return partial(self._journal.finish, job_id, "failed", event.message)
 
     def _write_down(self) -> None:
-        """Tell the journal what is owed to it, as far as it takes it now."""
+        """Record the pending facts, as far as the journal can be written now."""
         while self._owed:
             try:
                 self._owed[0]()
             except JournalError as error:
                 self._blocked(error)
                 return
-            except Exception as error:  # the job has ended otherwise, or its row is damaged: the others go on
+            except Exception as error:  # the job ended some other way, or its row is damaged: carry on with the rest
                 self._troubles.warning("not written down: %s", error, exc_info=not isinstance(error, ServerError))
             self._owed.popleft()
             self.trouble = ""
 
     def _blocked(self, error: JournalError) -> None:
-        """Nothing can be written now."""
+        """Note that the journal cannot be written now, and wait before trying again."""
         self.trouble = str(error)
         self._troubles.warning("nothing starts or ends: %s", error)
         self._not_before = self._clock() + RETRY_SECONDS
 
     def _start_next(self) -> bool:
-        """Start the job whose turn it is; False when there is none, or the journal cannot be written."""
+        """Start the job whose turn it is; returns False if there is none, or if the journal is unavailable."""
         try:
             job_id = self._journal.next_queued()
             if job_id is None:

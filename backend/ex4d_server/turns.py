@@ -1,24 +1,24 @@
-"""Whose turn it is: the order in which waiting jobs start, worked out from what the journal holds of them."""
+"""Whose turn it is: the order in which waiting jobs start, computed from their rows in the journal."""
 
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 SHORT = ("reconstruct", "preview")
-"""Kinds of jobs that somebody waits for at a screen: opening a clip, and looking at a path."""
+"""Kinds of jobs that somebody is waiting for at a screen: opening a clip, and previewing a path."""
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A job that waits.
+    """A waiting job.
 
     Attributes:
-        row: where it stands among all jobs, the oldest first.
+        row: position among all jobs, oldest first.
         id, kind: of the job.
-        owner: the key that it belongs to.
-        turn: who of that owner: a connection.
-        front: how it was put before the owner's others, the highest first; 0 where it was not.
-        urgent: likewise, before those of all.
+        owner: the key that owns it.
+        turn: which of the owner's connections submitted it.
+        front: rank among the owner's jobs that were put first, highest first; 0 if it was not put first.
+        urgent: likewise, among the jobs that were put before those of all owners.
     """
 
     row: int
@@ -31,17 +31,18 @@ class Waiting:
 
 
 Line = tuple[bool, str, str]
-"""Jobs that go one after the other: whether nobody waits for them at a screen, their owner, and who of that owner."""
+"""Key of a line of jobs that start one after another: False if somebody waits at a screen, the owner, the turn."""
 Leases = dict[tuple[str, ...], int]
-"""The last lease of each owner, (owner,), and of each who shares an owner's turns, (owner, turn)."""
+"""The last lease of each owner, under (owner,), and of each of an owner's connections, under (owner, turn)."""
 
 
 def in_turn(waiting: Iterable[Waiting], leases: Mapping[tuple[str, ...], int], most: int) -> list[Waiting]:
-    """The jobs that would start next if none came any more, `most` of them at most.
+    """Up to `most` jobs, in the order in which they would start if no more were submitted.
 
-    Those that the server's user has put first come first, then what somebody waits for at a screen. Then owners take
-    turns, and so do those of one owner, whose jobs go in order but for those that were put first among them. Leases
-    rise, so the one with the oldest last lease has waited longest; one that never had any comes first.
+    Jobs that the server's user has put first come first, then jobs that somebody is waiting for at a screen. Beyond
+    that, owners take turns, and so do the connections of one owner. The jobs of a connection go in order, except those
+    that were put first. Leases only increase, so whoever has the lowest last lease has waited longest; one without any
+    lease comes first.
     """
     jobs, last = sorted(waiting, key=lambda job: job.row), dict(leases)
     urgent = sorted((job for job in jobs if job.urgent), key=lambda job: -job.urgent)
@@ -69,10 +70,10 @@ def in_turn(waiting: Iterable[Waiting], leases: Mapping[tuple[str, ...], int], m
 
 
 def _next(lines: Mapping[Line, list[Waiting]], last: Leases, since: Mapping[Line, int]) -> Line:
-    """First the owner, by what putting a job first does not change, then who of that owner.
+    """The line whose turn it is: first choose the owner, regardless of jobs put first, then one of its lines.
 
     Args:
-        lines: what waits, in order.
+        lines: the waiting jobs of each line, in order.
         last: see `Leases`.
         since: the row of the oldest job that each line had.
     """

@@ -1,4 +1,4 @@
-"""Reading a message of bounded size, and who sent it; and a socket instead of another."""
+"""Receiving messages of bounded size with their sender, and rebinding a socket to its port."""
 
 import time
 from collections.abc import Callable
@@ -14,9 +14,9 @@ REBIND_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Received:
-    """A message: the connection that it came by, the key that the gate has seen there, and its frames.
+    """A message: its connection, the key that the gate verified there, and its frames.
 
-    Of a message with too many frames one more than are allowed is there. `address` is whence the connection comes.
+    Frames beyond `MESSAGE_FRAMES` are dropped. `address` is the IP address of the peer.
     """
 
     peer: bytes
@@ -26,10 +26,10 @@ class Received:
 
 
 def receive(socket: zmq.Socket) -> Received:
-    """One message of a guarded ROUTER; of one with too many frames the rest is thrown away unread.
+    """Receive a message from a guarded ROUTER; surplus frames are discarded unread.
 
     Raises:
-        zmq.Again: there is none.
+        zmq.Again: there is no message.
     """
     peer = socket.recv(zmq.NOBLOCK, copy=False)
     key, address = str(peer.get("User-Id")), str(peer.get("Peer-Address"))
@@ -44,10 +44,10 @@ def receive(socket: zmq.Socket) -> Received:
 
 
 def bind_again(bind: Callable[[], zmq.Socket]) -> zmq.Socket:
-    """Bind a socket to the port of one that was just closed, which takes ZeroMQ a moment.
+    """Bind a socket to the port of one that was just closed, which ZeroMQ takes a moment to release.
 
     Raises:
-        InputError: somebody else holds the port now.
+        InputError: another program has taken the port.
     """
     end = time.monotonic() + REBIND_SECONDS
     while True:

@@ -1,4 +1,4 @@
-"""A worker process on this machine: starting it with its keys, and ending it with everything that it started."""
+"""A worker process on this machine: starting it with its keys, and ending it and everything it started."""
 
 import logging
 import os
@@ -27,14 +27,14 @@ from ex4d_server.platform import host, kill_all, processes_with
 log = logging.getLogger("ex4d.server")
 
 ORPHAN_SECONDS = 5.0
-"""How long to wait for the end of what an earlier server or worker has left."""
+"""How long to wait for leftover processes of an earlier server or worker to end."""
 KILL_SECONDS = 1.0
-"""How long to wait for the end of a process that was killed; it mostly takes milliseconds."""
+"""How long to wait for a killed process to end, which usually takes milliseconds."""
 
 
 @dataclass(frozen=True)
 class Whom:
-    """The server that a worker talks to: where, by which public key, and the token that it waits for."""
+    """The server that a worker connects to: its address, its public key, and the token that it expects."""
 
     address: str
     key: str
@@ -43,14 +43,14 @@ class Whom:
 
 @dataclass(frozen=True)
 class Room:
-    """Where a worker works.
+    """Where a worker runs.
 
     Attributes:
         folder: its state folder.
-        number: of this worker among those with the folder, from 1.
+        number: of this worker among those that share the folder, from 1.
         device: what it runs on.
-        log: the file that it prints to.
-        log_said: where that is, for people.
+        log: file for its output.
+        log_said: where that file is, for display.
     """
 
     folder: Path
@@ -61,12 +61,12 @@ class Room:
 
     @property
     def marks(self) -> dict[str, str]:
-        """What the environment of the worker, and of all it starts, is known by."""
+        """Environment variables that identify the worker and everything it starts."""
         folder = str(self.folder.resolve())
         return {STATE_VARIABLE: folder, NUMBER_VARIABLE: f"{self.number} {folder}"}
 
     def begin_log(self) -> None:
-        """Put what an earlier worker has printed aside."""
+        """Set the log of an earlier worker aside."""
         with suppress(OSError):
             self.log.parent.mkdir(exist_ok=True)
             if self.log.exists():
@@ -75,7 +75,7 @@ class Room:
 
 @dataclass
 class WorkerProcess:
-    """One that was started in a room. `keys` is the pair that it talks with."""
+    """A worker process started in a room. `keys` is its key pair."""
 
     room: Room
     popen: subprocess.Popen
@@ -84,34 +84,34 @@ class WorkerProcess:
 
     @property
     def name(self) -> str:
-        """For the log."""
+        """Name for the log."""
         return f"worker {self.popen.pid}"
 
     @property
     def device(self) -> str:
-        """What it runs on, for people."""
+        """Display name of its device."""
         return self.room.device.title
 
     @property
     def log_said(self) -> str:
-        """Where it prints to, for people."""
+        """Where its output goes, for display."""
         return self.room.log_said
 
     @property
     def public(self) -> str:
-        """The public key that it talks with."""
+        """Its public key."""
         return self.keys.public
 
     @classmethod
     def start(cls, room: Room, keys: KeyPair, whom: Whom, *options: str, base: Mapping[str, str]) -> "WorkerProcess":
-        """Start one, and end first what an earlier worker in its place has left.
+        """Start a worker, after ending leftover processes of an earlier worker in its place.
 
         Args:
-            options: further ones of `ex4d_server.worker`.
-            base: its environment, but for what is added here.
+            options: further options of `ex4d_server.worker`.
+            base: its environment, apart from what is added here.
 
         Raises:
-            OSError: a leftover cannot be ended, or no process can be started.
+            OSError: a leftover process cannot be ended, or no process can be started.
         """
         secret = {TOKEN_VARIABLE: whom.token, KEYS_VARIABLE: f"{whom.key} {keys.public} {keys.secret}"}
         device = room.device
@@ -136,21 +136,21 @@ class WorkerProcess:
         return None if code is None else host.how_it_ended(code)
 
     def wait(self, seconds: float) -> str | None:
-        """`poll`, after its end or so many seconds."""
+        """`poll` after the process has ended, or after `seconds` at most."""
         with suppress(subprocess.TimeoutExpired):
             self.popen.wait(seconds)
         return self.poll()
 
     def ask_to_end(self) -> None:
-        """Ask it, and what it started, to end."""
+        """Ask it, and everything it started, to end."""
         host.ask_to_end(self.popen)
 
     def kill(self) -> None:
-        """Leave nothing of it: kill what is left of its tree, collect it, close its pipe."""
+        """Kill what is left of its process tree, reap it, and close its pipe."""
         host.kill_tree(self.popen)
         try:
             self.popen.wait(KILL_SECONDS)
-        except subprocess.TimeoutExpired:  # a driver holds it: no reason for all clients to wait
+        except subprocess.TimeoutExpired:  # stuck in a driver: do not make all clients wait
             log.warning("worker %d was killed but is not gone yet", self.popen.pid)
         assert self.popen.stdin
         with suppress(OSError):
@@ -158,12 +158,12 @@ class WorkerProcess:
 
 
 def new_token() -> str:
-    """One that nobody has seen."""
+    """A fresh random token."""
     return secrets.token_hex(16)
 
 
 def open_log(path: Path) -> IO[bytes]:
-    """The log of another process, to be added to; where it cannot be written, what is said there is lost."""
+    """Open the log of another process for appending; if it cannot be written, the output is discarded."""
     try:
         path.parent.mkdir(exist_ok=True)
         return open(path, "ab")
