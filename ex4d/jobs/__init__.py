@@ -1,1 +1,1 @@
-"""Jobs over the wire: messages, their coding, file transfer and the client."""
+"""Jobs over the wire: messages, their encoding, file transfer and the client."""

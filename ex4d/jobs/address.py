@@ -1,4 +1,4 @@
-"""Addresses of servers."""
+"""Server addresses."""
 
 import ipaddress
 import re
@@ -7,14 +7,14 @@ from ex4d.errors import InputError
 
 DEFAULT_ADDRESS = "tcp://127.0.0.1:5750"
 EVERYWHERE = "0.0.0.0"
-"""The address at which a server listens on every network of its machine; nobody can connect to it."""
+"""A server that listens here listens on all networks of its machine; clients cannot connect to this address."""
 
 
 def parse_address(address: str) -> tuple[str, int]:
-    """Host (a name, or an IPv4 address) and port (0 for any free one) of an address such as "tcp://gpu-box:5750".
+    """Host (a name or an IPv4 address) and port (0 for any free one) of an address such as "tcp://gpu-box:5750".
 
     Raises:
-        InputError: another transport, something that is no host, or no port.
+        InputError: the transport is not TCP, or the host or the port is missing or invalid.
     """
     match = re.fullmatch(r"tcp://([A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?):(\d{1,5}|\*)", address)
     if not match or (match[3] != "*" and int(match[3]) > 65535):
@@ -27,7 +27,7 @@ def parse_own_address(address: str) -> tuple[str, int]:
     """Host and port of an address that only this machine can reach.
 
     Raises:
-        InputError: it is none, or other machines can reach it.
+        InputError: it is not an address, or other machines can reach it.
     """
     host, port = parse_address(address)
     if not is_loopback(host):
@@ -39,7 +39,7 @@ def parse_own_address(address: str) -> tuple[str, int]:
 
 
 def is_numeric(host: str) -> bool:
-    """Whether a host is an IPv4 address, rather than a name that has to be looked up."""
+    """Whether a host is an IPv4 address rather than a name that has to be looked up."""
     try:
         ipaddress.IPv4Address(host)
     except ValueError:
@@ -48,5 +48,5 @@ def is_numeric(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach a host. A name may mean another one tomorrow, so it never counts."""
+    """Whether only this machine can reach a host. A name never counts, because it may mean another host tomorrow."""
     return is_numeric(host) and ipaddress.IPv4Address(host).is_loopback

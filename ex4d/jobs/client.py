@@ -1,16 +1,16 @@
-"""The client of the server: submits jobs, moves their files, follows them. Never blocks in `poll`.
+"""The server's client: submits jobs, transfers their files and follows them. `poll` never blocks.
 
     client = Client("tcp://127.0.0.1:5750", downloads)
     job_id = client.submit(Reconstruct(source), {blob.sha256: path, ...})
     for update in client.poll(): ...          # from a timer, or
     last = client.wait(job_id)                # from a script
 
-Needs zmq and msgpack, and no threads but one that looks up the name of another machine. When the connection is lost it
-is rebuilt from scratch: fresh sockets, hello, then for each job either the submission again or the events since the
-last one seen.
+It needs zmq and msgpack, and no threads except one that looks up the name of another machine. A lost connection is
+rebuilt from scratch: new sockets, hello, then for each job either its submission again or the events since the last
+one seen.
 
-Everything is encrypted for one server: that of this user, whose key is in its state folder (`ex4d.jobs.keys`), or one
-on another machine, whose key is in the user's list (`ex4d.jobs.hosts`).
+Everything is encrypted for a single server: this user's own, whose key is in its state folder (`ex4d.jobs.keys`), or
+one on another machine, whose key is in the user's list (`ex4d.jobs.hosts`).
 """
 
 import itertools
@@ -69,7 +69,7 @@ from ex4d.pipeline.requests import Job, blobs_of, job_hash
 from ex4d.plain import Tagged, from_plain, to_plain
 
 ServerInfo = Welcome
-"""What the server said about itself: version, protocol, capabilities.generators, limits."""
+"""What the server announced about itself: version, protocol, capabilities.generators, limits and more."""
 
 HELLO_SECONDS = 3.0
 """After this long without a welcome, the server counts as not answering."""
@@ -77,43 +77,43 @@ PING_SECONDS, SILENCE_SECONDS = 2.0, 8.0
 PATIENCE_SECONDS = 15.0
 """`wait` gives up on a server that has not answered for this long."""
 SENDING_TRIES = 2
-"""A file that arrives damaged is sent again this many times in all."""
+"""How many times in all a file is sent if it arrives damaged."""
 SMALL_BYTES = 256 * 1024
 """Files up to this size go over the socket in one piece even if the server sees the same disk."""
 WORTH_SECONDS = 2.0
-"""A proxy is worth showing if the result takes longer than this."""
+"""A proxy is worth showing if the result will take longer than this."""
 LABEL = 100
-"""Letters of a name that are told to the user's other programs."""
+"""How many characters of a name are sent for the user's other programs."""
 NO_FILES: Mapping[str, Path] = MappingProxyType({})
 
 
 class Client:
-    """One server, seen from here. Create it, then call `poll` again and again.
+    """A connection to one server. Create it, then keep calling `poll`.
 
     Args:
-        address: "tcp://127.0.0.1:5750", or that of a server in the user's list.
+        address: "tcp://127.0.0.1:5750", or the address of a server in the user's list.
         downloads: folder for results; each job gets its own folder in it.
-        same_disk: let the server copy files itself if it sees the same disk; otherwise everything goes over the socket.
+        same_disk: let the server copy files itself if it sees the same disk; if False, everything goes over the socket.
         state: state folder of the server, in case the user's registry does not know the address.
         known: the server on another machine; None looks for the address in the user's registry, then in the list.
-        proxies: if a take comes over a slow link, fetch its small movie first, see `JobUpdate.proxy`.
+        proxies: if a take is downloaded over a slow link, fetch its small movie first, see `JobUpdate.proxy`.
         clock: monotonic seconds.
 
     Attributes:
         status: "refused" means that the server answers but does not accept this client, or that it is not this user's;
             no job is sent then.
-        problem: a sentence for the user, "" if there is none; a "ready" server may still not let files through.
-        server: what the server said about itself, once it has.
-        known: the server of the user's list that this is; None for one on this machine.
-        occupied: something listens at the address and has not spoken our protocol: another program, another user's
-            server, or one that hangs.
-        unloaded: the answer to the last `unload`; None until it comes.
-        queue: the answer to the last `ask_queue`; None until it comes.
-        trouble: a sentence about a "ready" server that cannot do its work now, such as for a full disk; else "".
-        refusal: why the server refused the last request about a job that is not looked after here; "" if it did not.
+        problem: a sentence for the user, "" if all is well; even if the server is "ready", files may be blocked.
+        server: what the server announced about itself; None before that.
+        known: the server's entry in the user's list; None for a server on this machine.
+        occupied: something listens at the address but has not spoken our protocol: another program, another user's
+            server, or a server that hangs.
+        unloaded: the answer to the last `unload`; None until it arrives.
+        queue: the answer to the last `ask_queue`; None until it arrives.
+        trouble: a sentence about a "ready" server that cannot work now, for example because of a full disk; "" if none.
+        refusal: why the server refused the last request about a job not tracked here; "" if it did not.
 
     Raises:
-        InputError: the address is not one that can be connected to, or ZeroMQ cannot encrypt here.
+        InputError: the address cannot be connected to, or ZeroMQ cannot encrypt here.
     """
 
     def __init__(
@@ -157,10 +157,10 @@ class Client:
 
     @property
     def lacks_admission(self) -> bool:
-        """The server is there and does not let this key in, or no longer does."""
+        """Whether the server answers but does not let this key in, or no longer does."""
         return self._connection.not_admitted
 
-    # -- what callers use
+    # -- for callers
 
     def submit(
         self,
@@ -174,14 +174,14 @@ class Client:
         """Submit a job; returns its id at once.
 
         Args:
-            job: what to do.
-            files: where the content of each blob in it is on this machine, by sha256.
-            job_id: one that was made earlier, to submit the same job again; None makes a new one.
-            file, shot: what it is for, for the user's other programs: name of a .blend, and of a shot in it.
+            job: the job.
+            files: path on this machine of each blob in the job, by sha256.
+            job_id: an id made earlier, to submit the same job again; None makes a new one.
+            file, shot: what the job is for, shown by the user's other programs: names of a .blend and of a shot in it.
 
         Raises:
-            ProtocolError: a field of the job is not allowed; names it.
-            InputError: a file of the job is not among `files`, or there are too many.
+            ProtocolError: a field of the job has an invalid value; names the field.
+            InputError: a file of the job is not among `files`, or there are too many files.
             ServerError: the server refused this client.
         """
         if self.status == "refused":
@@ -211,21 +211,25 @@ class Client:
         return submit.job_id
 
     def follow(self, job_id: str, since: int = 0) -> None:
-        """Look after a job submitted before, from event number `since`; its results are fetched again."""
+        """Track a job submitted earlier, from event number `since`; its results are downloaded again.
+
+        Raises:
+            ProtocolError: the job id or `since` is invalid.
+        """
         from_plain(Follow, {"kind": "follow", "job_id": job_id, "since": since}, "follow")
         self._track(Tracked(JobUpdate(job_id, "queued", seq=since), None, {}))
 
     @property
     def jobs(self) -> frozenset[str]:
-        """Ids of the jobs that this client looks after, or did until they ended."""
+        """Ids of the jobs that this client tracks, including those that have ended."""
         return frozenset(self._jobs)
 
     def cancel(self, job_id: str) -> None:
         """Ask the server to stop a job.
 
-        A result that was finished first is kept, and the job ends as done. Only while its files are in transit
-        does it end at once as cancelled; they stay on the server, and `follow` fetches them.
-        While the server cannot be reached the job counts as cancelled at once, and the server is told when it is back.
+        If the result is finished first, it is kept and the job ends as done. A job whose results are being downloaded
+        ends at once as cancelled; the files stay on the server, and `follow` downloads them.
+        While the server cannot be reached, the job counts as cancelled at once, and the server is told once it is back.
         """
         tracked = self._jobs.get(job_id)
         if tracked is None or tracked.update.ended:
@@ -244,21 +248,24 @@ class Client:
 
     @property
     def cancelling(self) -> frozenset[str]:
-        """Ids of jobs that are to be cancelled and whose end the server has not confirmed yet."""
+        """Ids of jobs whose cancellation the server has not confirmed yet."""
         return frozenset(self._to_cancel)
 
     def put_first(self, job_id: str, *, of_all: bool = False) -> None:
-        """Ask for a waiting job to come before the others of this key; `of_all`: before everybody's, which only
-        programs of the server's own user may ask for. Objections are in `refusal`.
+        """Ask the server to start a waiting job before all others of this key. A refusal arrives in `refusal`.
+
+        Args:
+            job_id: the job.
+            of_all: put it before everybody's jobs, which only programs of the server's own user may do.
 
         Raises:
-            ProtocolError: this is not a job id.
+            ProtocolError: `job_id` is not a job id.
             ServerError: the server cannot be reached.
         """
         self._ask_about(from_plain(First, {"kind": "first", "job_id": job_id, "of_all": of_all}, "first"))
 
     def stop(self, job_id: str) -> None:
-        """Ask to cancel a job that another program of this user looks after.
+        """Ask the server to cancel a job that another program of this user tracks.
 
         Raises:
             ProtocolError, ServerError: as `put_first`.
@@ -266,7 +273,7 @@ class Client:
         self._ask_about(from_plain(Cancel, {"kind": "cancel", "job_id": job_id}, "cancel"))
 
     def forget_result(self, job_id: str) -> None:
-        """Say that nobody wants the result of a job any more.
+        """Tell the server that the result of a job is no longer wanted.
 
         Raises:
             ProtocolError, ServerError: as `put_first`.
@@ -283,7 +290,7 @@ class Client:
             raise ServerError(self.problem or f"The EX-4D server at {self._address} has not answered yet.")
 
     def unload(self) -> None:
-        """Ask the server to free the memory that its models hold; the answer is in `unloaded` when it has come.
+        """Ask the server to free the memory that its models hold; the answer arrives in `unloaded`.
 
         Raises:
             ServerError: the server cannot be reached.
@@ -293,17 +300,18 @@ class Client:
         self._send(Unload())
 
     def ask_queue(self) -> None:
-        """Ask who waits for what; the answer arrives in `queue` some time later."""
+        """Ask the server for its queue; the answer arrives in `queue`."""
         self.queue = None
         self._send(AskQueue())
 
     def look(self, look: Look) -> bool:
-        """Ask which pixels are real from a camera; the answer arrives in `take_views`.
+        """Ask which pixels are real as seen from a camera; `take_views` returns the answer.
 
-        Nothing is kept or sent again: if the connection is lost, or another look replaces this one, no answer comes.
+        Looks are not stored or sent again: if the connection is lost, or a newer look replaces this one, there is no
+        answer.
 
         Returns:
-            Whether it was sent; only a server that has answered gets it.
+            Whether the look was sent; it is sent only while the server is "ready".
         """
         if self.status != "ready":
             return False
@@ -311,17 +319,17 @@ class Client:
         return True
 
     def take_views(self) -> list[Seen | Unseen]:
-        """The answers to looks since the last call."""
+        """The answers to looks that have arrived since the last call."""
         views, self._views = self._views, []
         return views
 
     @property
     def moving(self) -> bool:
-        """Files are going over the socket; polling more often gets them sooner (`limits.MOVING_BUDGET_S`)."""
+        """Whether files are going over the socket; polling more often speeds them up (`limits.MOVING_BUDGET_S`)."""
         return any(not transfer.ticketed for _, transfer in self._connection.asked)
 
     def poll(self, budget: float = 0.004) -> list[JobUpdate]:
-        """Do what can be done now, for about `budget` seconds at most, and return what has changed."""
+        """Do what can be done now, for at most about `budget` seconds, and return what has changed."""
         now = self._clock()
         deadline = now + budget
         self._look_after_connection(now)
@@ -341,7 +349,8 @@ class Client:
         """Poll until the job has ended, and return its last update: done, failed or cancelled.
 
         Raises:
-            ServerError: the server refused this client, or did not answer for 15 s, or `timeout` s are over.
+            ServerError: the server refused this client or did not answer for 15 s, `timeout` seconds have passed, or
+                the job was never submitted or followed here.
         """
         began = answered = self._clock()
         while True:
@@ -383,11 +392,11 @@ class Client:
     def _connect(self) -> Link:
         keys, self._no_keys = self._find_keys()
         if not self._host.pending:
-            self._host = NameLookup(self._host.host)  # a name may mean another machine by now
+            self._host = NameLookup(self._host.host)  # a name may point to another machine by now
         return Link(self._context, self._host, self._port, keys, self._clock())
 
     def _find_keys(self) -> tuple[ClientKeys | None, str]:
-        """The keys for the server at this address, looked up again, or why there are none."""
+        """The keys for the server at this address, looked up anew, or the reason why there are none."""
         try:
             if not self._given:
                 state = find_state(self._address) or self._state
@@ -402,7 +411,7 @@ class Client:
 
     @property
     def _verdict(self) -> str:
-        """Why the client does not talk to whoever listens there, in a sentence; "" where nothing speaks against it."""
+        """Why the client does not talk to the listener, in a sentence; "" if there is no reason not to."""
         if self._connection.not_admitted:
             return refusals.not_admitted(self._address, self.known)
         if self._connection.is_another:
@@ -410,10 +419,10 @@ class Client:
         return self._no_keys
 
     def _turn_away(self) -> None:
-        """Whoever listens there is not this user's server. The client checks now and then whether that has changed."""
+        """Refuse to talk to the listener, which is not this user's server; check now and then whether that changed."""
         link = self._connection
         if self._find_keys()[0] not in (None, link.keys):
-            self._connection.close()  # our server has been started meanwhile
+            self._connection.close()  # our server has started meanwhile
             self._connection = self._connect()
             return
         self.occupied |= link.reached
@@ -426,7 +435,7 @@ class Client:
 
     def _look_after_connection(self, now: float) -> None:
         link = self._connection
-        if now - self._polled > PING_SECONDS:  # we slept, not the server: give it time to answer
+        if now - self._polled > PING_SECONDS:  # we were asleep, not the server: give it time to answer
             link.heard = link.pinged = now
             link.began = max(link.began, now - HELLO_SECONDS / 2)
         self._polled = now
@@ -450,7 +459,7 @@ class Client:
             self._ask_about_the_silent(now)
 
     def _look_after_files(self, now: float) -> None:
-        """Say so if a firewall lets the control socket through but not the one for files."""
+        """Report a firewall that lets the control socket through but not the file socket."""
         link = self._connection
         blocked = bool(link.asked) and not link.files_reached and now - link.files_began > HELLO_SECONDS
         problem = refusals.no_files(self._address, link.files_port, self.known) if blocked else ""
@@ -460,7 +469,7 @@ class Client:
                 self._emit(tracked, message=problem)
 
     def _ask_about_the_silent(self, now: float) -> None:
-        """Events may be lost, the last one too: ask for what came after the last that was seen."""
+        """Ask about quiet jobs: events may get lost, even the last one, so request those after the last one seen."""
         for tracked in self._active():
             if not tracked.submit and not tracked.results and now - tracked.heard > PING_SECONDS:
                 self._send(Follow(tracked.update.job_id, tracked.update.seq))
@@ -511,7 +520,7 @@ class Client:
 
     def _sleep_until_readable(self, milliseconds: int) -> None:
         poller = zmq.Poller()
-        # To wake for each chunk would take the processor from the server: while files move, let some come together.
+        # Waking for every chunk would take CPU time from the server: while files are moving, let a few accumulate.
         sockets = () if self.moving else self._connection.sockets()
         for socket in (*sockets, *self._connection.monitors):
             poller.register(socket, zmq.POLLIN)
@@ -529,7 +538,7 @@ class Client:
             self._introduce(tracked)
 
     def _introduce(self, tracked: Tracked) -> None:
-        """Tell the server about a job, after each hello and whenever the server has all its files."""
+        """Tell the server about a job, after each hello and once the server has all its files."""
         job_id = tracked.update.job_id
         if tracked.submit:
             tracked.drop_uploads()
@@ -556,7 +565,7 @@ class Client:
     # -- one thing at a time
 
     def _one_thing(self) -> bool:
-        """Handle one message or move one chunk; False when there is nothing to do."""
+        """Handle one message or move one chunk; returns False if there is nothing to do."""
         link = self._connection
         try:
             if link.control.poll(0):
@@ -613,7 +622,7 @@ class Client:
             self._to_cancel.discard(error.about)
         if error.code == "hello_first":
             self._reconnect()
-        elif error.code == "not_admitted":  # it is asked again now and then, as the key may be let in again
+        elif error.code == "not_admitted":  # tried again now and then, because the key may be let in again
             self._connection.not_admitted, self._connection.began = True, self._clock()
         elif tracked is None or tracked.update.ended:
             if not error.about:
@@ -659,7 +668,7 @@ class Client:
     # -- files
 
     def _move(self, tracked: Tracked) -> bool:
-        """Send, ask for or check one chunk of a job's files; False when there is nothing to do for it now."""
+        """Send, request or check one chunk of a job's files; returns False if there is nothing to do for it now."""
         if self.status != "ready" or not tracked.met:
             return False
         try:
@@ -686,7 +695,7 @@ class Client:
             self._ask(tracked, upload, Put(blob.sha256, blob.size, offset), data)
 
     def _ticket(self, path: Path) -> str:
-        """A ticket for a path; empty if there is no exchange, or it cannot be used any more."""
+        """A ticket for a path; empty if there is no exchange, or it has become unusable."""
         try:
             return self._exchange.ticket(path) if self._exchange else ""
         except OSError:
@@ -711,7 +720,7 @@ class Client:
         self._end(tracked, "failed", f"The file {name} could not be read or written ({error.strerror}): {what}.")
 
     def _bulk(self, frames: list[zmq.Frame]) -> None:
-        """Handle one answer about a file: it belongs to the request that was sent first."""
+        """Handle one answer about a file: it belongs to the oldest pending request."""
         self._connection.heard = self._clock()
         message = decode(frames[0].bytes, SERVER_BULK)
         if not self._connection.asked:
@@ -767,11 +776,11 @@ class Client:
             self._introduce(tracked)
 
     def _not_moved(self, tracked: Tracked, transfer: Upload | Download, error: Error) -> None:
-        if error.code == "not_seen":  # the server sees less of the disk than we do: over the socket, then
+        if error.code == "not_seen":  # the server sees less of the disk than we do: use the socket
             self._exchange = None
             transfer.by_chunks()
             return
-        if transfer is tracked.proxy:  # it can be done without
+        if transfer is tracked.proxy:  # the proxy is optional
             tracked.proxy.remove()
             tracked.proxy = None
             return
@@ -792,7 +801,7 @@ class Client:
         self._emit(tracked, stage="download", step=held, steps=size, rate=None, eta_s=left)
 
     def _fetch(self, tracked: Tracked, results: Results) -> bool:
-        """One step of the download: check what is there, ask for a chunk, or end when every file has arrived."""
+        """One step of the download: check what is there, request a chunk, or end once every file has arrived."""
         if tracked.proxy is not None and self._fetch_proxy(tracked, tracked.proxy, results):
             return True
         download = results.current(copy_parts=self._exchange is None)
@@ -809,8 +818,8 @@ class Client:
         return self._ask_for_more(tracked, download, results.held)
 
     def _fetch_proxy(self, tracked: Tracked, proxy: Download, results: Results) -> bool:
-        """One thing of the proxy, which comes first. Once it is here, what has come of the result by then tells whether
-        it is worth showing."""
+        """One step of the proxy's download, which comes first; returns whether there was anything to do. Once the proxy
+        is here, the pace of the result decides whether it is worth showing."""
         if not proxy.done:
             return proxy.look() or self._ask_for_more(tracked, proxy, results.held)
         now = self._clock()
@@ -826,8 +835,8 @@ class Client:
         return True
 
     def _ask_for_more(self, tracked: Tracked, download: Download, held: int) -> bool:
-        """Ask for a chunk of a file, or for all of it where the server sees the same disk; False where nothing is to be
-        asked for now. `held` is what of all files is here."""
+        """Request a chunk of a file, or all of it if the server sees the same disk; returns False if there is nothing
+        to request now. `held` is how many bytes of all files are here."""
         if download.next >= download.blob.size or not self._has_credit():
             return False
         tracked.pace = tracked.pace or Pace(self._clock(), held)
@@ -849,7 +858,7 @@ def _wants_chunk(transfer: Upload | Download) -> bool:
 
 
 def _superseded(update: JobUpdate, later: JobUpdate | None) -> bool:
-    """Only bytes were moved between the two, so the later one is enough."""
+    """Whether the later update makes this one redundant, because only bytes were moved between the two."""
     same = later is not None and (update.job_id, update.state, update.stage) == (
         later.job_id,
         later.state,

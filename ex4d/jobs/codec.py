@@ -1,4 +1,4 @@
-"""Messages as msgpack and back. The decoder checks each field and names the one that it refuses."""
+"""Encoding messages as msgpack, and decoding them. The decoder checks every field and names the one it rejects."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,15 +13,15 @@ ProtocolError = PlainError
 
 
 class TooLargeError(ProtocolError):
-    """A message that names more than a control frame can hold."""
+    """A message that does not fit into a control frame."""
 
 
 def encode(message: Any) -> bytes:
-    """The control frame of a message.
+    """Encode a message as a control frame.
 
     Raises:
-        TooLargeError: it is larger than one control frame may be.
-        ProtocolError: it holds what msgpack does not know.
+        TooLargeError: the message is larger than a control frame may be.
+        ProtocolError: it contains something that msgpack cannot encode.
     """
     try:
         frame = msgpack.packb(to_plain(message))
@@ -36,10 +36,10 @@ def encode(message: Any) -> bytes:
 
 
 def unpack(frame: bytes) -> dict:
-    """The plain map in a control frame, its fields not yet checked.
+    """The plain map in a control frame, with its fields still unchecked.
 
     Raises:
-        ProtocolError: too large, not msgpack, or not a map.
+        ProtocolError: the frame is too large, not msgpack, or not a map.
     """
     if len(frame) > CONTROL_BYTES:
         raise ProtocolError(f"A message of {len(frame)} bytes is over the limit of {CONTROL_BYTES}.")
@@ -63,14 +63,15 @@ def _refuse_extension(code: int, data: bytes) -> None:
 
 
 def decode(frame: bytes, allowed: Sequence[type]) -> Any:
-    """The message in a control frame, if it is one of the `allowed` classes.
+    """Decode the message in a control frame, which must be one of the `allowed` classes.
 
     Raises:
-        ProtocolError: names the field that is unknown, missing, of another type or out of range.
+        ProtocolError: the message is not allowed, or a field is unknown, missing, of the wrong type or out of range;
+            names the field.
     """
     return tagged(allowed, unpack(frame), "message")
 
 
 def sentence(message: object) -> str:
-    """Any text as a `Text` field accepts it, and as Blender shows it, which ends a text at a NUL."""
+    """Make any text fit a `Text` field, and replace NULs, at which Blender would cut it off."""
     return str(message).encode(errors="replace").decode().replace("\0", "\ufffd")[:2000]

@@ -1,12 +1,12 @@
 """Servers on other machines that this user knows, and the key by which they know this user.
 
-The user's configuration folder has a folder `hosts`, for this user alone:
+The user's configuration folder has a folder `hosts`, private to this user:
 
-    client.key      this user's key pair, made at first need; whoever looks after a server gets the public half
+    client.key      this user's key pair, created when first needed; a server's administrator gets the public key
     servers.json    name, address and public key of each server
 
-A server comes into the list by the file that `ex4d server invite` makes. Nothing in that file is secret, but whoever
-can change it on its way can put another server in its place, so it should come by a way that is trusted.
+A server is added to the list from the file that `ex4d server invite` makes. Nothing in that file is secret, but anyone
+who can change it in transit can substitute another server, so it should arrive over a trusted channel.
 Blender, the command line and scripts share the list.
 """
 
@@ -29,10 +29,10 @@ _MAKE_AGAIN = "import your servers again"
 
 @dataclass(frozen=True)
 class KnownServer:
-    """A server on another machine: what people call it, where it is, and its public key (40 characters of Z85).
+    """A server on another machine: its name, its address, and its public key (40 characters of Z85).
 
     Raises:
-        InputError: what one of the three must be.
+        InputError: the name or the address is invalid.
     """
 
     name: str
@@ -51,17 +51,17 @@ class KnownServer:
 
     @property
     def keys(self) -> ClientKeys:
-        """The key pair with which this user talks to it, see `own_pair`."""
+        """The keys to connect with: the server's public key, and this user's pair, see `own_pair`."""
         return ClientKeys(self.key, own_pair())
 
     def to_file(self) -> str:
-        """The server file, as text, for whoever is to use the server to import."""
+        """The text of the server file, which clients import."""
         plain = {"ex4d_server": self.name, "address": self.address, "key": shown_key(self.key)}
         return json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
 
 
 def folder() -> Path:
-    """The folder of all of this. Nothing is created."""
+    """The folder `hosts`. Nothing is created."""
     return config_folder() / "hosts"
 
 
@@ -69,7 +69,7 @@ def own_pair() -> KeyPair:
     """This user's key pair for servers on other machines; created if there is none yet.
 
     Raises:
-        InputError: others can read it, it cannot be read or made, or ZeroMQ cannot encrypt here.
+        InputError: others can read it, it cannot be read or created, or ZeroMQ cannot encrypt here.
     """
     path = _private_folder() / CLIENT
     try:
@@ -81,7 +81,7 @@ def own_pair() -> KeyPair:
 
 
 def known() -> tuple[KnownServer, ...]:
-    """All servers in the list, by name.
+    """All servers in the list, sorted by name.
 
     Raises:
         InputError: others can change the list, it is damaged, or it cannot be read.
@@ -104,7 +104,7 @@ def find(name: str) -> KnownServer:
     """The server with this name.
 
     Raises:
-        InputError: there is none in the list, or see `known`.
+        InputError: there is no such server in the list; see also `known`.
     """
     servers = known()
     for server in servers:
@@ -116,7 +116,7 @@ def find(name: str) -> KnownServer:
 
 
 def at(address: str) -> KnownServer | None:
-    """The server at an address; None if the list has none there.
+    """The server at an address; None if the list has no such server.
 
     Raises:
         InputError: see `known`.
@@ -125,10 +125,10 @@ def at(address: str) -> KnownServer | None:
 
 
 def read_file(text: str | bytes) -> KnownServer:
-    """The content of a server file.
+    """The server described by a server file's text.
 
     Raises:
-        InputError: it is no server file.
+        InputError: it is not a server file.
     """
     try:
         if len(text) > MOST_FILE_BYTES:
@@ -145,7 +145,7 @@ def add(server: KnownServer) -> None:
     """Add a server to the list. A server with the same name and key gets the new address.
 
     Raises:
-        InputError: its name stands for another key, its address for another server, or the list is full; see `known`.
+        InputError: the list has its name with another key or its address under another name, or is full; see `known`.
     """
     others = [each for each in known() if each.name != server.name]
     for each in known():

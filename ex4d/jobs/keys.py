@@ -1,13 +1,13 @@
-"""Who is who: the CURVE keys by which a server and its user's programs know each other, and where they are kept.
+"""Identities: the CURVE keys by which a server and its user's programs know each other, and where they are kept.
 
-A state folder has a folder `keys`, which the server makes at its first start:
+A state folder has a folder `keys`, which the server creates when it first starts:
 
     server.key        the key pair of the server
     client.key        the key pair of this user's programs
-    clients/*.pub     public keys of further programs that the server lets in, one in each file
+    clients/*.pub     public keys of further programs that the server lets in, one per file
 
-A client finds the state folder of its server by the address: the user's configuration folder has a file for each
-address, which the server writes when it starts. All of this is for the user alone (`ex4d.jobs.private_files`).
+A client finds its server's state folder by address: the user's configuration folder has a file for each address,
+which the server writes when it starts. All of this is private to the user (`ex4d.jobs.private_files`).
 Servers on other machines, and the key for them, are in `ex4d.jobs.hosts`.
 """
 
@@ -40,7 +40,11 @@ class KeyPair:
 
     @classmethod
     def new(cls) -> "KeyPair":
-        """A fresh pair."""
+        """Generate a pair.
+
+        Raises:
+            InputError: ZeroMQ cannot encrypt here.
+        """
         check_curve()
         public, secret = zmq.curve_keypair()
         return cls(public.decode(), secret.decode())
@@ -55,17 +59,17 @@ class ClientKeys:
 
     @classmethod
     def nobodys(cls) -> "ClientKeys":
-        """Keys with which no handshake succeeds: they show whether somebody listens, and reveal nothing to anybody."""
+        """Throwaway keys with which no handshake succeeds: they show whether anything listens, and reveal nothing."""
         return cls(KeyPair.new().public, KeyPair.new())
 
     def put_on(self, socket: zmq.Socket) -> None:
-        """Make a socket that is not connected yet talk to this server only."""
+        """Make a socket, before it is connected, talk to this server only."""
         socket.curve_serverkey = self.server.encode()
         socket.curve_publickey, socket.curve_secretkey = self.own.public.encode(), self.own.secret.encode()
 
 
 def check_curve() -> None:
-    """Raises `InputError` if this Python's ZeroMQ cannot encrypt."""
+    """Raise `InputError` if this Python's ZeroMQ cannot encrypt."""
     if not zmq.has("curve"):
         raise InputError(
             "The ZeroMQ library of this Python does not support CURVE, without which anybody on this machine could"
@@ -74,10 +78,10 @@ def check_curve() -> None:
 
 
 def make_keys(state: Path) -> KeyPair:
-    """The server's key pair; this pair and that of the user's programs are created if they are missing.
+    """The server's key pair. It and the pair for the user's programs are created if they are missing.
 
     Raises:
-        InputError: others can read them, or they cannot be read or written; ZeroMQ has no CURVE.
+        InputError: others can read the keys, they cannot be read or written, or ZeroMQ has no CURVE.
     """
     folder = state / KEYS
     check_curve()
@@ -95,10 +99,10 @@ def make_keys(state: Path) -> KeyPair:
 
 
 def client_keys(state: Path) -> ClientKeys | None:
-    """The keys by which this user's programs talk to the server of a state folder; None if it has made none yet.
+    """The keys with which this user's programs talk to the server of a state folder; None if there are none yet.
 
     Raises:
-        InputError: others can read them, or they cannot be read.
+        InputError: others can read the keys, or they cannot be read.
     """
     folder = state / KEYS
     try:
@@ -111,10 +115,10 @@ def client_keys(state: Path) -> ClientKeys | None:
 
 
 def admitted(state: Path) -> frozenset[str]:
-    """Public keys of all clients that the server of a state folder lets in. A file that others can write to is ignored.
+    """Public keys of all clients that the server of a state folder lets in. A file open to other users is ignored.
 
     Raises:
-        OSError: something that is there cannot be read now.
+        OSError: an existing file cannot be read now.
     """
     own = set()
     with suppress(FileNotFoundError, InputError):
@@ -124,10 +128,10 @@ def admitted(state: Path) -> frozenset[str]:
 
 
 def further_clients(state: Path) -> dict[str, str]:
-    """Public keys of the clients that the server lets in besides this user's own programs, by name.
+    """Public keys, by name, of the clients that the server lets in besides this user's own programs.
 
     Raises:
-        OSError: something that is there cannot be read now.
+        OSError: an existing file cannot be read now.
     """
     folder, found = state / KEYS / CLIENTS, {}
     with suppress(FileNotFoundError, InputError):
@@ -139,7 +143,7 @@ def further_clients(state: Path) -> dict[str, str]:
 
 
 def config_folder() -> Path:
-    """Where this user's programs keep what they know about servers."""
+    """The user's configuration folder for EX-4D. Nothing is created."""
     home = Path.home()
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
@@ -151,36 +155,37 @@ def config_folder() -> Path:
 
 
 def registry() -> Path:
-    """The folder of the user in which servers write where their state folders are."""
+    """The user's folder in which servers record where their state folders are. Nothing is created."""
     return config_folder() / "servers"
 
 
 def announce(address: str, state: Path) -> None:
-    """Write down for this user's clients which state folder the server at an address uses.
+    """Record for this user's clients which state folder the server at an address uses.
 
     Raises:
-        OSError, InputError: it cannot be written, or others could.
+        OSError: the record cannot be written.
+        InputError: other users could change it, or the address is invalid.
     """
     folder = registry()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     check_folder(folder)
     entry, text = _entry(address), json.dumps({"address": address, "state": str(state)})
-    for other in folder.glob("*.json"):  # where this folder, or one that is gone, was served earlier
+    for other in folder.glob("*.json"):  # earlier addresses of this state folder, and of folders that are gone
         with suppress(OSError, InputError):
             where = _state(other)
             if other != entry and (where == state or not where.is_dir()):
                 other.unlink()
     with suppress(OSError, InputError):
         if read(entry, START_AGAIN) == text:
-            return  # so a full disk is no trouble
+            return  # so that a full disk does no harm
     write(entry, text)
 
 
 def find_state(address: str) -> Path | None:
-    """The state folder of this user's server at an address; None if no server of this user was there.
+    """The state folder of this user's server at an address; None if this user never had a server there.
 
     Raises:
-        InputError: others can write there, or it cannot be read.
+        InputError: other users can access the record, it cannot be read, or the address is invalid.
     """
     entry = _entry(address)
     try:
@@ -194,7 +199,7 @@ def find_state(address: str) -> Path | None:
 
 def _entry(address: str) -> Path:
     host, port = parse_address(address)
-    host = "127.0.0.1" if host == EVERYWHERE else host  # programs of this machine connect to it there
+    host = "127.0.0.1" if host == EVERYWHERE else host  # where programs on this machine connect to it
     return registry() / f"{host}_{port}.json"
 
 
@@ -206,10 +211,10 @@ def _state(entry: Path) -> Path:
 
 
 def read_pair(path: Path, remedy: str = START_AGAIN) -> KeyPair:
-    """A key pair from a file for this user alone; `remedy` says what to do if it is damaged.
+    """A key pair from a file private to this user; `remedy` says what to do if it is damaged.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
         InputError: others can read it, or it is damaged.
     """
     try:
@@ -223,20 +228,20 @@ def read_pair(path: Path, remedy: str = START_AGAIN) -> KeyPair:
 
 
 def write_pair(path: Path, pair: KeyPair) -> None:
-    """Write a key pair into a file for this user alone."""
+    """Write a key pair to a file private to this user."""
     write(path, json.dumps({"public": pair.public, "secret": pair.secret}))
 
 
 def shown_key(key: str) -> str:
-    """A key as people copy it: 64 hexadecimal digits, which no shell or mail program misreads."""
+    """A key in the form that people copy: 64 hexadecimal digits, which no shell or mail program garbles."""
     return z85.decode(key).hex()
 
 
 def read_key(text: str) -> str:
-    """A key as 40 characters of Z85, from that or from what `shown_key` gives.
+    """A key as 40 characters of Z85, from that form or from the one that `shown_key` gives.
 
     Raises:
-        ValueError: it is no key.
+        ValueError: the text is not a key.
     """
     text = text.strip()
     if re.fullmatch("[0-9a-fA-F]{64}", text):

@@ -10,19 +10,19 @@ CURVE_BYTES = 64
 """Maximum number of bytes that encryption adds to a frame."""
 
 CHUNK_BYTES = 512 * 1024
-"""File content in one `Put` or `Chunk`."""
+"""Maximum size of the file content in one `Put` or `Chunk`."""
 
 CREDIT = 32
-"""Chunks that may be in transit to or from one client."""
+"""Maximum number of chunks in transit to or from one client."""
 
 PICTURE_BYTES = 16 * 1024
 """Maximum size of the JPEG that comes with an event and shows what is being made."""
 
 VIEW_PIXELS = 1 << 18
-"""Most pixels of a view that shows what is real from where a camera is right now."""
+"""Maximum number of pixels in a view that shows what is real from a camera's current position."""
 
 VIEW_BYTES = VIEW_PIXELS // 4 + 4096
-"""Largest such view: two bits a pixel, and what zlib adds to what it cannot make smaller."""
+"""Maximum size of such a view: two bits per pixel, and zlib's overhead for data that it cannot compress."""
 
 MESSAGE_FRAMES = 4
 """Maximum number of frames in one message, including the address that ZeroMQ adds."""

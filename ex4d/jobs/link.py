@@ -1,4 +1,4 @@
-"""The sockets of a client: connecting, saying hello, and telling by what ZeroMQ says who is there."""
+"""The sockets of a client: connecting, saying hello, and working out from ZeroMQ's events who is listening."""
 
 import errno
 from collections import deque
@@ -26,20 +26,22 @@ WATCHED = (
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
 DROPS = 2
-"""A listener that drops so many connections during the handshake cannot read what is meant for our server."""
+"""A listener that drops this many connections during the handshake cannot read what is meant for our server."""
 
 
 class Link:
     """The sockets of one attempt to reach the server.
 
     Attributes:
-        asked: for each chunk under way, whose it is. Answers come in this order, and each gives its credit back.
-        keys: with which it is made; None if this user's server is not known.
-        host: whose address is looked up before anything is sent.
-        reached, files_reached: somebody listens there; and at the port for files, which `files_port` is.
-        not_admitted, is_another: it does not let these keys in; or it is not the server that they are for.
-        control, bulk, monitors: its sockets; bulk is there after the welcome.
-        began, heard, pinged: when it was made, when the server spoke last, when it was pinged last.
+        asked: for each chunk in flight, its job and transfer. Answers come in this order, and each returns its credit.
+        keys: the keys to connect with; None if this user's server is not known.
+        host: the host, whose address is looked up before anything is sent.
+        reached, files_reached: something listens at the address; something listens at `files_port`.
+        files_port: the port for files; 0 before the welcome.
+        not_admitted: the server does not let these keys in.
+        is_another: the listener is not the server that the keys are for.
+        control, bulk, monitors: the sockets; `bulk` is None before the welcome.
+        began, heard, pinged: when the link was made, when the server last spoke, and when it was last pinged.
     """
 
     def __init__(self, context: zmq.Context, host: NameLookup, port: int, keys: ClientKeys | None, now: float) -> None:
@@ -56,20 +58,20 @@ class Link:
         self.reach()
 
     def reach(self) -> None:
-        """Connect once it is known where to, and say hello; without keys only on this machine, and without a word, to
-        see whether somebody is there."""
+        """Connect once the address is known, and say hello. Without keys, connect only on this machine and send
+        nothing, just to see whether something is listening."""
         if not self.host.address or (self.keys is None and not is_loopback(self.host.host)):
             return
         if not self._connected:
             self._connected = True
             self.control.connect(f"tcp://{self.host.address}:{self._port}")
         if self.keys is not None and not self._greeted:
-            with suppress(zmq.Again):  # turned away already: there is no queue until ZeroMQ tries again
+            with suppress(zmq.Again):  # already turned away: there is no queue until ZeroMQ tries again
                 self.send(Hello(PROTOCOL_VERSION, __version__))
                 self._greeted = True
 
     def open_bulk(self, port: int, session: str, now: float) -> None:
-        """Connect to the port for files, as the client to which the server has given this secret."""
+        """Connect to the port for files, as the client to whom the server has given this session secret."""
         self.files_port, self.files_began = port, now
         self.bulk = _dealer(self._context, 2 * CHUNK_BYTES, self._used)
         if session:
@@ -78,7 +80,10 @@ class Link:
         self.bulk.connect(f"tcp://{self.host.address}:{port}")
 
     def lost(self) -> bool:
-        """The server closed the connection, or its machine stopped answering heartbeats. May tell who is there."""
+        """Whether the server closed the connection, or its machine stopped answering heartbeats.
+
+        Also updates what is known about the listener.
+        """
         lost = False
         for number, monitor in enumerate(self.monitors):
             while monitor.poll(0):
@@ -103,13 +108,17 @@ class Link:
             self.is_another = self._drops >= DROPS
 
     def send(self, *parts: Tagged | memoryview, bulk: bool = False) -> None:
-        """Queue a message; raises `zmq.Again` when the queue is full."""
+        """Queue a message.
+
+        Raises:
+            zmq.Again: the queue is full.
+        """
         socket = self.bulk if bulk else self.control
         assert socket is not None
         socket.send_multipart([part if isinstance(part, memoryview) else encode(part) for part in parts], zmq.NOBLOCK)
 
     def close(self) -> None:
-        """Close all sockets; what was not sent is lost."""
+        """Close all sockets; unsent messages are lost."""
         for socket in self.sockets():
             socket.disable_monitor()
             socket.close(0)
@@ -117,7 +126,7 @@ class Link:
             monitor.close(0)
 
     def sockets(self) -> list[zmq.Socket]:
-        """Those that messages come by."""
+        """The sockets that receive messages."""
         return [self.control] if self.bulk is None else [self.control, self.bulk]
 
 

@@ -1,7 +1,7 @@
-"""Every message between client and server, for both ends of the wire; explained in docs/protocol.md.
+"""All messages between client and server, for both ends of the wire; docs/protocol.md explains them.
 
 A message is one msgpack map ``{"kind": "submit", ...fields}`` in one frame, see `ex4d.jobs.codec`; `Put` and `Chunk`
-have one raw frame of file content after it. File names on the wire are checked base names; paths never travel.
+are followed by one raw frame of file content. File names on the wire are checked base names; paths never travel.
 """
 
 from dataclasses import dataclass, field
@@ -29,9 +29,9 @@ Side = Annotated[int, between(1, VIEW_PIXELS)]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 TERMINAL = ("done", "failed", "cancelled")
 QUEUE_TOLD, DONE_TOLD = 100, 20
-"""Maximum number of running jobs, waiting jobs and unfetched results that one answer about the queue names."""
+"""Maximum number of running and of waiting jobs, and of unfetched results, in one answer about the queue."""
 Label = Annotated[str, length(0, 100)]
-"""A name that people use, for other programs of the same client."""
+"""A name to display in other programs with the same client key."""
 
 
 # -- messages of the control socket -----------------------------------------------------------------
@@ -47,7 +47,7 @@ class Hello(Tagged):
 
 @dataclass(frozen=True)
 class Limits:
-    """What one client may send: bytes in a chunk, and chunks under way."""
+    """What one client may send: bytes in a chunk, and chunks in flight."""
 
     chunk: Count = CHUNK_BYTES
     credit: Annotated[int, between(1, 1000)] = CREDIT
@@ -57,9 +57,9 @@ class Limits:
 class GeneratorInfo:
     """A generator that the server has, as panels show it; see `ex4d.generate.base.Spec`.
 
-    `missing` is a sentence about why it cannot run, empty if it can; `stride` is that of frame counts that suit it;
-    `least_gb` and `best_gb` are what of a GPU's memory it needs with its default settings, see
-    `ex4d.generate.base.Memory`; `files_gb` are its model files, and `lacking_gb` those that are not there.
+    `missing` is a sentence that says why it cannot run, empty if it can; `stride` is the step between frame counts that
+    suit it; `least_gb` and `best_gb` are the GPU memory it needs with its default settings, see
+    `ex4d.generate.base.Memory`; `files_gb` is the size of its model files, and `lacking_gb` that of the missing ones.
     """
 
     name: Word
@@ -80,8 +80,9 @@ class GeneratorInfo:
 class EstimatorInfo:
     """A depth estimator that the server has, see `ex4d.depth.base.Spec`.
 
-    `terms` is what the user has to accept; `lacking_gb` are model files that are not there; `is_guess` says that its
-    distances stand in for those of a model.
+    `missing` is a sentence that says why it cannot run, empty if it can; `terms` is what the user has to accept;
+    `lacking_gb` is the size of its missing model files; `is_guess` means that its distances are a stand-in for a
+    model's.
     """
 
     name: Word
@@ -97,7 +98,7 @@ class EstimatorInfo:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What the server has, best first; docs/protocol.md says which "auto" takes."""
+    """What the server has, best first; docs/protocol.md says which of them "auto" chooses."""
 
     generators: Annotated[tuple[GeneratorInfo, ...], length(0, 100)] = ()
     estimators: Annotated[tuple[EstimatorInfo, ...], length(0, 100)] = ()
@@ -105,7 +106,7 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class Load:
-    """How busy the server is: jobs of all its clients that run and that wait."""
+    """How busy the server is: the running and the waiting jobs of all its clients."""
 
     running: Count = 0
     waiting: Count = 0
@@ -113,10 +114,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Welcome(Tagged):
-    """Answer to `Hello`. `instance` is new each time the server starts; `bulk_port` is where files go.
+    """Answer to `Hello`. `instance` is new each time the server starts; `bulk_port` is the port for files.
 
-    `exchange` is a folder for tickets: who finds `instance` in it sees the server's disk. Empty where there is none.
-    `session` is a secret: the routing id with which the client's bulk socket shows that it belongs to this hello.
+    `exchange` is a folder for tickets, empty if there is none: a client that finds `instance` in it sees the server's
+    disk. `session` is a secret: the routing id that ties the client's bulk socket to this hello.
     """
 
     protocol: Count
@@ -134,7 +135,7 @@ class Welcome(Tagged):
 class Submit(Tagged):
     """Run this job. Sending it twice is harmless; answered by `Status`, `Missing` or `Error`.
 
-    `file` and `shot` tell the client's other programs what it is for: the name of a .blend, and of a shot in it.
+    `file` and `shot` tell the client's other programs what the job is for: the names of a .blend and of a shot in it.
     """
 
     job_id: JobId
@@ -146,7 +147,7 @@ class Submit(Tagged):
 
 @dataclass(frozen=True)
 class Follow(Tagged):
-    """Send the events of this job after number `since`, now and as they come; answer: `Status` or `Error`."""
+    """Send this job's events after number `since`, now and as they occur; answered by `Status` or `Error`."""
 
     job_id: JobId
     since: Count
@@ -154,23 +155,23 @@ class Follow(Tagged):
 
 @dataclass(frozen=True)
 class Cancel(Tagged):
-    """Stop this job; answered by `Status` or `Error`. A finished result is not taken back."""
+    """Stop this job; answered by `Status` or `Error`. A finished result stays."""
 
     job_id: JobId
 
 
 @dataclass(frozen=True)
 class Fetched(Tagged):
-    """The files of this job have arrived, or nobody wants them; answered by `Status` or `Error`."""
+    """The files of this job have arrived, or are not wanted; answered by `Status` or `Error`."""
 
     job_id: JobId
 
 
 @dataclass(frozen=True)
 class First(Tagged):
-    """Start this waiting job before the client's others of its kind; answered by `Status` or `Error`.
+    """Start this waiting job before the client's other jobs of its kind; answered by `Status` or `Error`.
 
-    `of_all`: before those of all clients, which only programs of the server's own user may ask for.
+    `of_all` puts it before the jobs of all clients, which only programs of the server's own user may request.
     """
 
     job_id: JobId
@@ -192,20 +193,25 @@ class Unloaded(Tagged):
 
 @dataclass(frozen=True)
 class Look(Tagged):
-    """Which pixels are real from this camera? Answered by `Seen` or `Unseen` of the same number, or not at all where
-    this client has asked anew before it was its turn: the newest wins.
+    """Which pixels are real, seen from this camera?
+
+    Answered by `Seen` or `Unseen` with the same number. There is no answer if the client sends a newer look before this
+    one's turn: only the newest counts.
 
     Attributes:
-        number: rises with every look.
-        depth: the shot's depth file, which a job of this client has sent or made.
-        frame: of that file, from 0.
-        camera_to_world, source_to_world: poses (4,4) of camera and source camera, OpenCV axes.
+        number: increases with every look.
+        depth: hash of the shot's depth file, which a job of this client has sent or made.
+        frame: frame of that file, from 0.
+        camera_to_world, source_to_world: poses (4,4) of the camera and the source camera, OpenCV axes.
         intrinsics: (3,3) row by row, in pixels of the picture.
-        width, height: of the picture.
-        render: of it what decides the mask; which engine draws does not, and two eyes are not looked through.
-        moving: what moves in the shot, a movie that a job of this client has sent or made; where it is None or not
-            there, or `others` is empty, the frame is looked at alone.
+        width, height: size of the picture in pixels.
+        render: only the settings that decide the mask count; the engine does not, and stereo is ignored.
+        moving: hash of a movie of what moves in the shot, which a job of this client has sent or made. If it is None or
+            gone, or if `others` is empty, other frames do not fill anything in.
         others: poses (4,4) of the source camera in the frames that `ex4d.render.donors` names, one after another.
+
+    Raises:
+        InputError: `others` does not hold whole poses, or the picture has more than `VIEW_PIXELS` pixels.
     """
 
     number: Count
@@ -228,10 +234,10 @@ class Look(Tagged):
 
     @property
     def camera(self) -> CameraPath:
-        """The camera, as a path of one.
+        """The camera, as a path of one frame.
 
         Raises:
-            InputError: the numbers are those of no camera.
+            InputError: the numbers do not describe a camera.
         """
         poses, k = np.reshape(self.camera_to_world, (1, 4, 4)), np.reshape(self.intrinsics, (3, 3))
         return CameraPath(poses, k, self.width, self.height)
@@ -239,7 +245,7 @@ class Look(Tagged):
 
 @dataclass(frozen=True)
 class Seen(Tagged):
-    """What a `Look` has found: `classes` as `ex4d.render.classes.pack` has them, and the part that is real, 0 to 1."""
+    """Result of a `Look`: `classes` packed by `ex4d.render.classes.pack`, and the fraction that is `real`, 0 to 1."""
 
     number: Count
     width: Side
@@ -263,7 +269,7 @@ class Ping(Tagged):
 
 @dataclass(frozen=True)
 class Ahead:
-    """How many jobs of anybody start before this one, as things stand."""
+    """How many jobs of all clients will start before this one, as things stand."""
 
     job_id: JobId
     jobs: Count
@@ -271,9 +277,9 @@ class Ahead:
 
 @dataclass(frozen=True)
 class Pong(Tagged):
-    """Yes. `trouble` is a sentence about the server that concerns all its clients, as of a full disk; else empty.
+    """Yes. `trouble` is a sentence about a problem that affects all clients, such as a full disk; empty if all is well.
 
-    `ahead` tells of the client's own jobs that wait, the next of them first.
+    `ahead` covers the client's own waiting jobs, the next one first.
     """
 
     trouble: Text = ""
@@ -282,23 +288,23 @@ class Pong(Tagged):
 
 @dataclass(frozen=True)
 class AskQueue(Tagged):
-    """Who waits for what? Answered by `Queue`."""
+    """What is running and waiting? Answered by `Queue`."""
 
 
 @dataclass(frozen=True)
 class QueueEntry:
-    """A job that runs or waits.
+    """A running, waiting or unfetched job.
 
     Attributes:
-        client: whose it is: the name by which the server lets it in, or "this machine" for programs of its own
-            user.
-        work: what it does: the kind of its job.
-        device: what it runs on; empty if it waits.
-        stage, step, steps: how far it is.
-        job_id: of a job of the client that asks; empty for those of others, but for the server's own user.
-        own: it is the client's that asks. Only then:
-        file, shot: as in `Submit`.
-        followed: a program that looks after it is connected.
+        client: whose it is: the name under which the server lets the client in, or "this machine" for programs of the
+            server's own user.
+        work: the kind of job.
+        device: what it runs on; empty if it is not running.
+        stage, step, steps: its progress.
+        job_id: its id; empty if it belongs to another client, unless the server's own user asks.
+        own: whether it belongs to the client that asks.
+        file, shot: as in `Submit`; empty unless it is the client's own.
+        followed: whether a program that follows it is connected; False unless it is the client's own.
     """
 
     client: Word
@@ -316,9 +322,10 @@ class QueueEntry:
 
 @dataclass(frozen=True)
 class Queue(Tagged):
-    """What runs, and what waits in the order in which it will start as things stand; `more` jobs wait behind those.
+    """The running jobs, and the waiting ones in the order in which they will start, as things stand.
 
-    `done` are takes of the client that asks which are finished and not fetched yet, the latest first.
+    `more` is how many jobs are waiting behind those. `done` are finished takes of the client that asks which it has not
+    fetched yet, the latest first.
     """
 
     running: Annotated[tuple[QueueEntry, ...], length(0, QUEUE_TOLD)]
@@ -329,7 +336,7 @@ class Queue(Tagged):
 
 @dataclass(frozen=True)
 class Holds(Tagged):
-    """The server holds the first `offset` bytes of this file; when that is its size, the hash was right."""
+    """The server has the first `offset` bytes of this file; if that is its size, the hash was right."""
 
     sha256: Sha256
     offset: Count
@@ -345,7 +352,7 @@ class Missing(Tagged):
 
 @dataclass(frozen=True)
 class Status(Tagged):
-    """Where a job stands in the journal."""
+    """The state of a job in the journal."""
 
     job_id: JobId
     state: State
@@ -355,9 +362,9 @@ class Status(Tagged):
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished job made: plain facts, and files to be fetched with `Get`.
+    """What a finished job made: plain facts, and files to fetch with `Get`.
 
-    `proxy` is none of them: a small movie of a take's result, to look at while the files are on their way.
+    `proxy` is not one of the files: a small movie of a take's result, to watch while the files are in transit.
     """
 
     facts: Facts
@@ -366,15 +373,15 @@ class Result:
 
     @property
     def all_files(self) -> tuple[Blob, ...]:
-        """The files, and the proxy."""
+        """The files, and the proxy if there is one."""
         return self.files if self.proxy is None else (*self.files, self.proxy)
 
 
 @dataclass(frozen=True)
 class Event(Tagged):
-    """Something happened to a job; `seq` rises by job. `elapsed` is seconds since the stage began.
+    """Something happened to a job. `seq` counts each job's events; `elapsed` is seconds since the stage began.
 
-    `picture` is a small view of what is being made, with the latest event of a running job only.
+    `picture` is a small JPEG of what is being made, sent only with the latest event of a running job.
     """
 
     job_id: JobId
@@ -392,7 +399,7 @@ class Event(Tagged):
 
 @dataclass(frozen=True)
 class Error(Tagged):
-    """A refusal: a code for programs, a sentence for people, and the job id or hash that it is about."""
+    """A refusal: a code for programs, a sentence for people, and the job id or hash it is about."""
 
     code: Word
     message: Text
@@ -404,7 +411,7 @@ class Error(Tagged):
 
 @dataclass(frozen=True)
 class Put(Tagged):
-    """The raw frame after this is content of a file of `size` bytes from `offset`; answer: `Holds` or `Error`."""
+    """The next raw frame is content from `offset` of a file of `size` bytes; answered by `Holds` or `Error`."""
 
     sha256: Sha256
     size: Count
@@ -413,7 +420,7 @@ class Put(Tagged):
 
 @dataclass(frozen=True)
 class Get(Tagged):
-    """Send up to one chunk from `offset`; answer: `Chunk` or `Error`."""
+    """Send up to one chunk from `offset`; answered by `Chunk` or `Error`."""
 
     sha256: Sha256
     offset: Count
@@ -421,7 +428,7 @@ class Get(Tagged):
 
 @dataclass(frozen=True)
 class Chunk(Tagged):
-    """The raw frame after this is file content from `offset`."""
+    """The next raw frame is file content from `offset`."""
 
     sha256: Sha256
     offset: Count
@@ -429,7 +436,7 @@ class Chunk(Tagged):
 
 @dataclass(frozen=True)
 class PutFile(Tagged):
-    """Copy the file that the ticket names, which is on the disk of the server; answer: `Holds` or `Error`."""
+    """Copy the file that the ticket names, which is on the server's disk; answered by `Holds` or `Error`."""
 
     sha256: Sha256
     size: Count
@@ -438,7 +445,7 @@ class PutFile(Tagged):
 
 @dataclass(frozen=True)
 class GetFile(Tagged):
-    """Copy a file to the empty one that the ticket names; answer: `Holds` when it is there, or `Error`."""
+    """Copy a file into the empty one that the ticket names; answered by `Holds` once it is there, or by `Error`."""
 
     sha256: Sha256
     ticket: Ticket

@@ -1,4 +1,4 @@
-"""Looking up the address of a host by its name, which can take many seconds, beside a program that never waits."""
+"""Looking up a host's address in the background: it can take many seconds, and the caller must not block."""
 
 import socket
 import threading
@@ -7,24 +7,24 @@ from ex4d.jobs.address import is_numeric
 
 
 class NameLookup:
-    """One look-up, which begins when it is made.
+    """A single lookup, which starts on creation.
 
     Attributes:
-        host: an IPv4 address, which needs no looking up, or a name.
-        address: the IPv4 address, once it is known; until then "".
-        failed: nobody knows the name now.
+        host: an IPv4 address, which needs no lookup, or a name.
+        address: the IPv4 address; "" until it is known.
+        failed: whether the name could not be resolved.
     """
 
     def __init__(self, host: str) -> None:
         self.host, self.address, self.failed = host, "", False
         if is_numeric(host):
             self.address = host
-        else:  # no library call gives up in time; a daemon keeps no program from ending
+        else:  # no library call has a timeout; a daemon thread does not keep the program from ending
             threading.Thread(target=self._look, name="name lookup", daemon=True).start()
 
     @property
     def pending(self) -> bool:
-        """It is not known yet."""
+        """Whether the lookup is still running."""
         return not self.address and not self.failed
 
     def _look(self) -> None:

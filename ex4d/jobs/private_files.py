@@ -1,8 +1,8 @@
-"""Small files that are for one user alone: written so, and not used where somebody else can reach them.
+"""Small files private to one user: written with restricted access, and refused if others have access.
 
-A key that others can read proves nothing. On systems with POSIX modes a folder must have mode 700 and a file 600, both
-must belong to the user, and links are not followed. Windows keeps a user's folders from others by itself: there, only
-links are refused, and owner and access lists are not looked at.
+A key that others can read proves nothing. On systems with POSIX modes, only the user may have any access to a folder
+or file, both must belong to the user, and links are not followed. Windows protects a user's folders by itself: there,
+only links are refused, and owners and access lists are not checked.
 """
 
 import os
@@ -13,15 +13,16 @@ from pathlib import Path
 from ex4d.errors import InputError
 
 START_AGAIN = "start the server again"
-"""What to do about a file that a server makes."""
+"""Remedy for a damaged or exposed file that the server creates."""
 MOST_BYTES = 16 * 1024
 
 
 def read(path: Path, remedy: str) -> str:
-    """Content of a small file that is for this user alone; `remedy` is what to do where it is not.
+    """Content of a small file private to this user; `remedy` says what to do if it is not private.
 
     Raises:
-        OSError: it cannot be read. InputError: others can use it, too.
+        OSError: the file cannot be read.
+        InputError: others have access to it, or it is a link or not a regular file.
     """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     if path.is_symlink():
@@ -35,7 +36,12 @@ def read(path: Path, remedy: str) -> str:
 
 
 def check_folder(folder: Path, remedy: str = START_AGAIN) -> None:
-    """Raises `InputError` where a folder is not for this user alone, `OSError` where it cannot be looked at."""
+    """Check that a folder is private to this user.
+
+    Raises:
+        OSError: the folder cannot be examined.
+        InputError: others have access to it, or it is not a folder.
+    """
     about = os.lstat(folder)
     if not stat.S_ISDIR(about.st_mode):
         raise InputError(f"{folder} is not a folder, and links are not followed here: delete it and {remedy}.")
@@ -43,7 +49,7 @@ def check_folder(folder: Path, remedy: str = START_AGAIN) -> None:
 
 
 def _check_private(path: Path, about: os.stat_result, remedy: str) -> None:
-    """Raises `InputError` where somebody else can read or change a file; systems without users' modes know none."""
+    """Raise `InputError` if other users have access; nothing is checked on systems without user ids."""
     user = getattr(os, "getuid", None)
     if user is None:
         return
@@ -57,10 +63,11 @@ def _check_private(path: Path, about: os.stat_result, remedy: str) -> None:
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write a file for this user alone that is not there yet. Others may see it before it is whole.
+    """Create a file private to this user. It is not atomic: readers may see a partial file.
 
     Raises:
-        FileExistsError: it is there. OSError: it cannot be written.
+        FileExistsError: the file already exists.
+        OSError: it cannot be written.
     """
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
         try:
@@ -73,7 +80,11 @@ def write_new(path: Path, text: str) -> None:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file for this user alone, in one step."""
+    """Write a file private to this user, atomically.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     written = path.with_name(f".{secrets.token_hex(4)}.new")
     try:
         with os.fdopen(os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Why a client and a server do not come together, in sentences for whoever sits in front of the client."""
+"""Sentences for the client's user that say why client and server cannot work together."""
 
 from ex4d.jobs.address import is_loopback, parse_address
 from ex4d.jobs.hosts import KnownServer
@@ -7,7 +7,7 @@ _OWN = "choose another address here, such as tcp://127.0.0.1:5751, and start you
 
 
 def someone_elses(address: str, server: KnownServer | None) -> str:
-    """What listens there has not proved that it is the server that is meant."""
+    """The listener has not proved that it is the intended server."""
     if server is not None:
         return (
             f"What listens at {address} is not {server.name}, so nothing was sent to it. Its server may not be"
@@ -21,7 +21,7 @@ def someone_elses(address: str, server: KnownServer | None) -> str:
 
 
 def not_admitted(address: str, server: KnownServer | None) -> str:
-    """The server does not let this key in, or not any more."""
+    """The server does not let this key in, or no longer does."""
     if server is not None:
         return (
             f"{server.name} does not let you in: send your key to its administrator (Copy My Key in Blender's"
@@ -33,7 +33,7 @@ def not_admitted(address: str, server: KnownServer | None) -> str:
 
 
 def no_answer(address: str, server: KnownServer | None) -> str:
-    """Nobody listens there, or says nothing."""
+    """Nothing listens at the address, or it does not answer."""
     if server is not None and is_loopback(parse_address(address)[0]):
         return (
             f"{server.name} does not answer at {address}, which is on this machine: start its tunnel, or ask its"
@@ -48,7 +48,7 @@ def no_answer(address: str, server: KnownServer | None) -> str:
 
 
 def no_files(address: str, port: int, server: KnownServer | None) -> str:
-    """The server answers, and its port for files does not."""
+    """The server answers, but its port for files does not."""
     name = f"The server at {address}" if server is None else server.name
     return (
         f"{name} answers, but no file gets through: its firewall, or the tunnel, has to let port {port} through as"
@@ -57,7 +57,7 @@ def no_files(address: str, port: int, server: KnownServer | None) -> str:
 
 
 def no_such_name(host: str, server: KnownServer) -> str:
-    """The name of the machine cannot be looked up."""
+    """The machine's name cannot be resolved."""
     return (
         f"The machine {host} of {server.name} cannot be found: check your network or VPN, or ask its administrator"
         " for a server file with another address."
@@ -65,7 +65,7 @@ def no_such_name(host: str, server: KnownServer) -> str:
 
 
 def not_in_list(address: str) -> str:
-    """A server on another machine of which nothing but the address is known."""
+    """The server is on another machine, and only its address is known."""
     return (
         f"No server at {address} is in your list, so it is not known who listens there: import the server file"
         " first (Import Server File in Blender's preferences, or ex4d hosts add)."

@@ -1,7 +1,7 @@
-"""Files on their way between client and server, as the client sees them: a piece at a time, no threads.
+"""Files in transit between client and server, from the client's side: one piece at a time, without threads.
 
-A file is sent or fetched in chunks. Each chunk under way brings exactly one answer, and answers come in the order
-of the requests, so `Client` keeps a queue of them: its length is the credit in use.
+A file is sent or fetched in chunks. Each chunk in flight gets exactly one answer, and answers come in the order of the
+requests, so `Client` keeps a queue of requests whose length is the credit in use.
 """
 
 import hashlib
@@ -18,16 +18,16 @@ from ex4d.errors import ServerError
 from ex4d.pipeline.requests import Blob
 
 SLICE_BYTES = 1 << 20
-"""What is read, hashed and written of a local file before others have their turn."""
+"""How much of a local file is read, hashed and written before other work gets its turn."""
 TRIES = 3
-"""How often a download begins anew when what was written turns out not to be what lies there."""
+"""How many times a download is tried if the file on disk turns out not to be what was written."""
 
 
 class Exchange:
-    """Where client and server leave each other the paths of files, since both see the same disk.
+    """A folder in which the client leaves file paths for the server, if both see the same disk.
 
-    A ticket is a file that holds a path. Only this user can write into the folder, so a ticket shows by being there
-    that its writer may do what the server may; paths never travel over a socket.
+    A ticket is a file that contains a path. Only this user can write to the folder, so the mere existence of a ticket
+    proves that its writer has the same rights as the server. Paths never travel over a socket.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,7 +35,7 @@ class Exchange:
 
     @classmethod
     def of(cls, folder: str, instance: str) -> "Exchange | None":
-        """The exchange that the server named, if it is this user's own and what lies there is of this very server."""
+        """The exchange that the server named; None unless the folder is private to this user and this very server's."""
         path = Path(folder)
         try:
             own = bool(folder) and path.is_absolute() and _is_private(path.lstat())
@@ -44,10 +44,10 @@ class Exchange:
             return None
 
     def ticket(self, path: Path) -> str:
-        """Write down a path; returns the ticket's name.
+        """Write a ticket for a path; returns the ticket's name.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the ticket cannot be written.
         """
         name = secrets.token_hex(16)
         temporary = self._folder / f"{name}.new"
@@ -57,7 +57,7 @@ class Exchange:
 
 
 class Upload:
-    """A file on its way to the server; `ticketed` while the server copies it itself."""
+    """A file being sent to the server; `ticketed` while the server copies it itself."""
 
     def __init__(self, blob: Blob, path: Path, offset: int) -> None:
         self.blob, self.path = blob, path
@@ -69,7 +69,7 @@ class Upload:
         self.start_at(offset)
 
     def start_at(self, offset: int) -> None:
-        """Go on from what the server holds."""
+        """Continue from the number of bytes that the server has."""
         self.held = self.next = offset
         self.sent_end = self.done = False
 
@@ -92,18 +92,18 @@ class Upload:
         return data
 
     def by_ticket(self) -> None:
-        """The server copies the file itself."""
+        """Note that the server copies the file itself."""
         self.next, self.sent_end, self.ticketed = self.blob.size, True, True
         self.under_way += 1
 
     def by_chunks(self) -> None:
-        """The server cannot copy it: go on from what it holds."""
+        """Send chunks because the server cannot copy the file, continuing from what it has."""
         self.under_way -= 1
         self.ticketed = False
         self.start_at(self.held)
 
     def acknowledged(self, offset: int) -> None:
-        """Note an answer: `done` when the server has the whole. After a mismatch go on from its number."""
+        """Handle an answer: `done` once the server has the whole file. After a mismatch, continue from `offset`."""
         self.under_way -= 1
         self.held, self.done = offset, offset == self.blob.size
         if self.under_way == 0 and offset != self.next:
@@ -118,16 +118,16 @@ class Upload:
 
 
 class Download:
-    """A result on its way to `folder`: done when a file with the right content stands under the blob's name.
+    """A result being downloaded to `folder`: done once a file with the right content has the blob's name.
 
-    A file that stands there already is checked, and kept if it is right. Otherwise everything goes into a part that
-    no other client writes to, since it has a name of its own and is made anew. What an earlier client left
-    of the same content is copied into it. What is hashed is what was written; when the hash is right and the part
-    is still the file that was written, it takes its place in one step.
+    A file that already has that name is checked, and kept if its content is right. Otherwise everything is written to a
+    part that no other client writes to, because it is new and has a unique name. A part of the same content that an
+    earlier client left behind is copied into it. The bytes written are hashed; if the hash is right and the part is
+    still the file that was written, it is renamed atomically.
 
-    Where the server sees the same disk it copies into the part itself, and hashes the copy; `ticketed` meanwhile.
+    If the server sees the same disk, it copies into the part itself and hashes the copy; `ticketed` meanwhile.
 
-    Not flushed to the disk: that may take 200 ms, and after a power failure the content can be fetched again.
+    The file is not flushed to disk: that may take 200 ms, and after a power failure the content can be fetched again.
     """
 
     def __init__(self, blob: Blob, folder: Path, *, copy_parts: bool = True) -> None:
@@ -148,7 +148,7 @@ class Download:
         return self.path.parent / f"{self.blob.sha256[:16]}.{secrets.token_hex(8)}.part"
 
     def look(self) -> bool:
-        """Take one slice of what is here already; False when that is done and chunks can be asked for.
+        """Process one slice of what is already here; returns False once that is done and chunks can be requested.
 
         Raises:
             OSError: a file cannot be read or written.
@@ -166,7 +166,7 @@ class Download:
         return True
 
     def _look_here(self) -> Iterator[None]:
-        """Check the file that stands in the end's place, else copy the longest part of an earlier client."""
+        """Check a file that already has the final name; otherwise copy the longest part of an earlier client."""
         if self.path.is_file() and self.path.stat().st_size == self.blob.size:
             found = hashlib.sha256()
             with open(self.path, "rb") as file:
@@ -179,14 +179,14 @@ class Download:
         self._part.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self._part, "x+b", buffering=0)  # noqa: SIM115 - closed by `close`
         if self._copy_parts and self._tries == 1 and (parts := self._parts_of_others()):
-            with suppress(FileNotFoundError), open(parts[0], "rb") as file:  # its client may have finished with it
+            with suppress(FileNotFoundError), open(parts[0], "rb") as file:  # its client may have just finished with it
                 while data := file.read(min(SLICE_BYTES, self.blob.size - self.held)):
                     self._write(data)
                     self._seeded = True
                     yield
 
     def _parts_of_others(self) -> list[Path]:
-        """Longest first."""
+        """Other clients' parts of the same content, longest first."""
         sizes = {}
         for part in self.path.parent.glob(f"{self.blob.sha256[:16]}.*.part"):
             with suppress(OSError):
@@ -195,29 +195,29 @@ class Download:
         return sorted(sizes, key=lambda part: -sizes[part])
 
     def ask(self, size: int) -> int:
-        """The offset of the next chunk to ask for."""
+        """Count a chunk of `size` bytes as requested; returns its offset."""
         offset, self.next = self.next, self.next + size
         self.under_way += 1
         return offset
 
     @property
     def part(self) -> Path:
-        """Where the content is written to."""
+        """Path that the content is written to."""
         return self._part
 
     def by_ticket(self) -> None:
-        """The server copies into the part; nobody writes to it here meanwhile."""
+        """Note that the server copies into the part; nothing writes to it here meanwhile."""
         self.next, self.ticketed = self.blob.size, True
 
     def by_chunks(self) -> None:
-        """The server did not copy, or its word was lost and it may still do: fetch chunks into another part."""
+        """Fetch chunks into a new part: the server did not copy, or its answer was lost and it may still be copying."""
         self.discard()
         self._part, self.ticketed = self._new_part(), False
         self.held = self.next = self.under_way = 0
         self._here = self._look_here()
 
     def copied(self) -> None:
-        """The server says that it has copied the file and that the copy has the right hash.
+        """Handle the server's answer that it has copied the file and that the copy has the right hash.
 
         Raises:
             OSError, ServerError: as `add`.
@@ -230,14 +230,14 @@ class Download:
             self._start_again()
 
     def add(self, offset: int, data: bytes | memoryview) -> None:
-        """Write an answered chunk; one that does not go on where the part ends changes nothing.
+        """Write a chunk that has arrived; one that does not start at the end of the part is ignored.
 
         Raises:
             OSError: the part cannot be written.
-            ServerError: the content does not fit the blob.
+            ServerError: the content does not match the blob, or the part keeps being changed by somebody else.
         """
         self.under_way -= 1
-        if offset != self.held:  # one before it was short
+        if offset != self.held:  # an earlier chunk was short
             self.next = self.next if self.under_way else self.held
             return
         if not data or self.held + len(data) > self.blob.size:
@@ -259,7 +259,7 @@ class Download:
         right = self._hash.hexdigest() == self.blob.sha256
         if right and self._is_as_written():
             self._put_in_place()
-        elif right or self._seeded:  # somebody took the part away, or the one that was copied was of no use
+        elif right or self._seeded:  # somebody removed the part, or the copied part was wrong
             self._start_again()
         else:
             self.discard()
@@ -277,7 +277,7 @@ class Download:
         self._here = self._look_here()
 
     def _is_as_written(self) -> bool:
-        """The part is still the file that was written, as long as that was."""
+        """Whether the part on disk is still the file that was written, and has the full size."""
         assert self._file is not None
         written = os.fstat(self._file.fileno())
         try:
@@ -290,18 +290,18 @@ class Download:
         self.close()
         try:
             os.replace(self._part, self.path)
-        except PermissionError:  # Windows: a program has the old file open. It may be right by now
+        except PermissionError:  # Windows: a program has the old file open, which may be right by now
             if self._tries == TRIES or not self.path.is_file():
                 raise
             self._start_again()
             return
         self.done = True
-        for part in self._parts_of_others():  # a client that still writes to one will find the whole file
+        for part in self._parts_of_others():  # a client still writing to one will find the complete file
             with suppress(OSError):
                 part.unlink(missing_ok=True)
 
     def forget_under_way(self) -> None:
-        """The connection is new: ask again from what is written."""
+        """After reconnecting, request again everything after what has been written."""
         self.under_way = 0
         if self.ticketed:
             self.by_chunks()
@@ -309,30 +309,33 @@ class Download:
             self.next = self.held
 
     def close(self) -> None:
-        """Close the part; it stays for a client that comes later."""
+        """Close the part; it stays for a later client."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def discard(self) -> None:
-        """Remove the part, and nothing that stands under the blob's name."""
+        """Remove the part, but not a file with the blob's name."""
         self.close()
         with suppress(OSError):
             self._part.unlink()
 
     def remove(self) -> None:
-        """Remove what has come, all of it too."""
+        """Remove whatever has arrived, even a complete file."""
         self.discard()
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
 
 class Results:
-    """The files of a finished job on their way here, one after the other; the proxy is beside them, and is none.
+    """The files of a finished job, downloaded one after another. The proxy shares their folder but is not one of them.
 
     Attributes:
-        files: those that are here, whole and checked, by name.
-        download: the one that is on its way.
+        files: the files that are here, complete and checked, by name.
+        download: the current download; None if there is none.
+
+    Raises:
+        ServerError: two of the files have the same name.
     """
 
     def __init__(self, blobs: tuple[Blob, ...], folder: Path, proxy: Blob | None = None) -> None:
@@ -345,27 +348,27 @@ class Results:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size of all files in bytes."""
         return sum(blob.size for blob in self._blobs)
 
     @property
     def held(self) -> int:
-        """Bytes that are here."""
+        """How many bytes are here."""
         whole = sum(blob.size for blob in self._blobs if blob.name in self.files)
         return whole + (self.download.held if self.download and not self.download.done else 0)
 
     def current(self, *, copy_parts: bool = True) -> Download | None:
-        """The download under way, or the next one; None when every file stands under its name.
+        """The current download, or the next one; None once every file is complete.
 
         Args:
-            copy_parts: whether what earlier clients left is worth to begin with.
+            copy_parts: whether to start from parts that earlier clients left behind.
         """
         if self.download is not None and self.download.done:
             self.files[self.download.blob.name] = self.download.path
             self.download = None
         if self.download is None:
             missing = next((blob for blob in self._blobs if blob.name not in self.files), None)
-            if missing is None:  # before the job is called done: one that was taken away meanwhile is fetched again
+            if missing is None:  # before the job counts as done, fetch again any file removed meanwhile
                 missing = next((blob for blob in self._blobs if not _has_size(self.files[blob.name], blob.size)), None)
             if missing is not None:
                 self.files.pop(missing.name, None)
@@ -373,12 +376,12 @@ class Results:
         return self.download
 
     def close(self) -> None:
-        """Close the part under way."""
+        """Close the current part."""
         if self.download is not None:
             self.download.close()
 
     def discard(self) -> None:
-        """Remove the part under way; whole files stay."""
+        """Remove the current part; complete files stay."""
         if self.download is not None:
             self.download.discard()
 
@@ -391,6 +394,6 @@ def _has_size(path: Path, size: int) -> bool:
 
 
 def _is_private(about: os.stat_result) -> bool:
-    """A folder that nobody but this user can write to; systems without user ids keep a user's folders apart."""
+    """Whether this is a folder only this user can access; systems without user ids keep users' folders apart anyway."""
     user = getattr(os, "getuid", None)
     return stat.S_ISDIR(about.st_mode) and (user is None or (about.st_uid == user() and not about.st_mode & 0o077))
