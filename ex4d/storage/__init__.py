@@ -1,1 +1,1 @@
-"""Files on disk: atomic writes, .npz arrays, the user's cache folder."""
+"""Files on disk: atomic writes, .npz and .npy arrays, names and image sequences, the user's cache folder."""

@@ -1,4 +1,4 @@
-"""Writing results so that a file is either whole under its name or not there at all."""
+"""Atomic writes: a file is either complete under its name or not there at all."""
 
 import errno
 import os
@@ -25,14 +25,14 @@ _REASONS = {
 
 
 def check_there(path: Path, what: str) -> Path:
-    """The path, after checking that something is there and can be looked at.
+    """The path, after checking that it exists and can be examined.
 
     Args:
         path: file or folder.
         what: what it should be ("video file or image folder"), for the message.
 
     Raises:
-        InputError: nothing is there, or a folder on the way may not be entered.
+        InputError: the path does not exist, or a folder on the way to it may not be entered.
     """
     path = Path(path)
     try:
@@ -46,14 +46,14 @@ def check_there(path: Path, what: str) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`; what stands there afterwards becomes `path` in one step.
+    """Yield a temporary path beside `path`; whatever is written there then replaces `path` atomically.
 
-    The temporary name ends like `path`, so that writers which look at the ending work. It may become a
-    file or a folder; a folder replaces an older folder. Whatever goes wrong, nothing of it stays behind
-    and an older `path` is untouched.
+    The temporary name has the same ending as `path`, for writers that depend on the ending. It may become a file or a
+    folder; a folder replaces an older folder. Whatever goes wrong, nothing is left behind and an existing `path` is
+    untouched.
 
     Raises:
-        InputError: the folder is missing or not writable, or the disk is full; names the file and what to do.
+        InputError: the folder is missing or not writable, or the disk is full; names the file and says what to do.
     """
     path = Path(path)
     if not path.name or path.name == "..":
@@ -67,7 +67,7 @@ def replacing(path: Path) -> Iterator[Path]:
         if temporary.is_dir():
             _replace_folder(temporary, path, path.with_name(f".{token}.old.{path.name}"))
         else:
-            # Some disks (network, quotas) only say that they are full when asked to really store the data.
+            # Some disks (network, quotas) report that they are full only when the data is flushed.
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, path)
@@ -84,7 +84,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _errno(error: Exception) -> int:
-    """The system's number of an error, which writers made with Rust, such as safetensors, tell in their words only."""
+    """The error's errno; writers implemented in Rust, such as safetensors, give it only in their message."""
     if number := getattr(error, "errno", None):
         return int(number)
     told = re.search(r"\(os error (\d+)\)", str(error))
@@ -92,7 +92,7 @@ def _errno(error: Exception) -> int:
 
 
 def _replace_folder(new: Path, path: Path, old: Path) -> None:
-    """Put the folder `new` in the place of `path`; `old` is a free name for the time between."""
+    """Replace the folder `path` with `new`; `old` is a free name to use in between."""
     if not path.exists():
         os.replace(new, path)
         return

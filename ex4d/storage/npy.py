@@ -1,4 +1,4 @@
-"""One array in a file (.npy): read without pickles, and without allocating on the header's word alone."""
+"""Reading an array file (.npy) without pickles, and without allocating memory on the header's word alone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +14,13 @@ from ex4d.storage.npz import LIMIT_BYTES, exactly, read_header, readable
 
 
 class Array:
-    """An open .npy file; made by `open_array`.
+    """An open .npy file, made by `open_array`.
 
     Attributes:
-        header: what it says of itself.
+        header: shape and dtype of the array.
+
+    Raises:
+        ValueError: it is not in .npy format, holds Python objects, or its size differs from the header's.
     """
 
     def __init__(self, path: Path, what: str, file: IO[bytes]) -> None:
@@ -31,10 +34,10 @@ class Array:
             raise ValueError("it does not hold the numbers that it announces")
 
     def read(self) -> NDArray:
-        """The array, whole.
+        """Read the whole array.
 
         Raises:
-            InputError: larger than `LIMIT_BYTES`, or cut off meanwhile.
+            InputError: the array is larger than `LIMIT_BYTES`, or the file has been truncated meanwhile.
         """
         if self.header.nbytes > LIMIT_BYTES:
             raise InputError(f"{self.path} holds {self.header.nbytes / 2**30:.0f} GB, which is too much: split it.")
@@ -42,10 +45,12 @@ class Array:
         return flat.reshape(self.header.shape, order="F" if self.header.fortran_order else "C")
 
     def rows(self, start: int, stop: int) -> Iterator[NDArray]:
-        """`array[start], ..., array[stop - 1]`, holding one at a time where the file's order allows it.
+        """`array[start], ..., array[stop - 1]`, holding one at a time if the file's order allows it.
+
+        An array in Fortran order is read as a whole.
 
         Raises:
-            InputError: cut off meanwhile.
+            InputError: the file has been truncated meanwhile, or see `read`.
         """
         if self.header.fortran_order:
             yield from self.read()[start:stop]
@@ -63,10 +68,10 @@ class Array:
 
 @contextmanager
 def open_array(path: Path, what: str) -> Iterator[Array]:
-    """Open an .npy file; `what` it is ("depth file") stands in the messages.
+    """Open an .npy file; the messages call it `what` ("depth file").
 
     Raises:
-        InputError: missing, not .npy, damaged or truncated.
+        InputError: the file is missing, not .npy, damaged or truncated.
     """
     with readable(path, what, "an .npy array"):
         file = path.open("rb")

@@ -1,5 +1,5 @@
-"""Files of arrays (.npz): read from anywhere without pickles and without allocating on a header's word alone, and
-written so that equal arrays give equal files.
+"""Array files (.npz): reading them without pickles and without allocating memory on a header's word alone, and writing
+them so that equal arrays give equal files.
 """
 
 import struct
@@ -20,15 +20,15 @@ from ex4d.errors import InputError
 from ex4d.storage.atomic import replacing
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-"""What a zip has before each member; last the lengths of its name and of an extra field, which follow."""
+"""The header before each member of a zip; it ends with the lengths of the name and the extra field that follow."""
 
 LIMIT_BYTES = 8 << 30
-"""Most memory that one array read whole may take."""
+"""Most memory that an array may take if it is read as a whole."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What one array of the file says of itself."""
+    """What the header of an array announces."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -41,7 +41,14 @@ class Header:
 
 
 class Arrays:
-    """An open .npz file; made by `open_arrays`."""
+    """An open .npz file, made by `open_arrays`.
+
+    Attributes:
+        headers: the header of each array, by key.
+
+    Raises:
+        ValueError: an array is not in .npy format, holds Python objects, or its size differs from its header's.
+    """
 
     def __init__(self, path: Path, what: str, archive: zipfile.ZipFile) -> None:
         self.path = path
@@ -51,10 +58,10 @@ class Arrays:
         self.headers = {name.removesuffix(".npy"): self._header(name) for name in names}
 
     def read(self, key: str) -> NDArray:
-        """One array, whole.
+        """Read a whole array.
 
         Raises:
-            InputError: larger than `LIMIT_BYTES`, damaged or truncated.
+            InputError: the array is larger than `LIMIT_BYTES`, damaged or truncated.
         """
         header = self.headers[key]
         if header.nbytes > LIMIT_BYTES:
@@ -67,12 +74,13 @@ class Arrays:
         return flat.reshape(header.shape, order="F" if header.fortran_order else "C")
 
     def rows(self, key: str, start: int, stop: int) -> Iterator[NDArray]:
-        """`array[start], ..., array[stop - 1]`, holding one at a time where the file's order allows it.
+        """`array[start], ..., array[stop - 1]`, holding one at a time if the file's order allows it.
 
-        From the first row on, the checksum of the file is checked at its end; a later start jumps to its place.
+        When reading from the first row through the last, the checksum is verified at the end; a later start seeks to
+        its position instead. An array in Fortran order is read as a whole.
 
         Raises:
-            InputError: damaged or truncated.
+            InputError: the array is damaged or truncated, or see `read`.
         """
         header = self.headers[key]
         if header.fortran_order:
@@ -84,10 +92,11 @@ class Arrays:
                 yield np.frombuffer(exactly(values, size), header.dtype).reshape(header.shape[1:])
 
     def piece(self, key: str, start: int, stop: int) -> NDArray:
-        """`array[start:stop]` of an array with one axis, read without what is before and behind it.
+        """`array[start:stop]` of a one-dimensional array, without reading the rest.
 
         Raises:
-            InputError: out of the array, larger than `LIMIT_BYTES`, damaged or truncated.
+            InputError: the range is outside the array or larger than `LIMIT_BYTES`, or the array is damaged or
+                truncated.
         """
         header = self.headers[key]
         size = header.dtype.itemsize
@@ -109,7 +118,7 @@ class Arrays:
 
     @contextmanager
     def _values(self, key: str, skip: int = 0) -> Iterator[IO[bytes]]:
-        """The file at an array's numbers, from the byte `skip` of them on."""
+        """The file, positioned at byte `skip` of an array's data."""
         with self.archive.open(f"{key}.npy") as file:
             _, begin = read_header(file)
             entry = self.archive.getinfo(f"{key}.npy")
@@ -117,7 +126,7 @@ class Arrays:
                 file.seek(skip, 1)
                 yield file
                 return
-        # Python's zipfile reads all that it skips, so what is not compressed is read past it.
+        # Python's zipfile reads everything it skips, so uncompressed data is read directly from the file.
         with self.path.open("rb") as file:
             file.seek(entry.header_offset)
             local = file.read(_LOCAL_HEADER.size)
@@ -128,10 +137,10 @@ class Arrays:
 
 @contextmanager
 def open_arrays(path: Path, what: str) -> Iterator[Arrays]:
-    """Open an .npz file; `what` it is ("depth file") stands in the messages.
+    """Open an .npz file; the messages call it `what` ("depth file").
 
     Raises:
-        InputError: missing, not .npz, damaged or truncated.
+        InputError: the file is missing, not .npz, damaged or truncated.
     """
     with readable(path, what):
         archive = zipfile.ZipFile(path)
@@ -142,9 +151,10 @@ def open_arrays(path: Path, what: str) -> Iterator[Arrays]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
-    """Write an .npz file, all or nothing; the same arrays in the same order give the same bytes at any time.
+    """Write an .npz file atomically; the same arrays in the same order always give the same bytes.
 
-    Not compressed, as compressed bytes differ between versions of zlib; numpy gives every array the same date.
+    It is not compressed, because compressed bytes differ between versions of zlib; numpy gives every array the same
+    date.
 
     Raises:
         InputError: the file cannot be written (disk full, no permission).
@@ -155,10 +165,10 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray]) -> None:
 
 @contextmanager
 def readable(path: Path, what: str, kind: str = ".npz arrays") -> Iterator[None]:
-    """Turn whatever the readers of zip and npy raise on a bad file into one sentence.
+    """Turn whatever the zip and npy readers raise for a bad file into one sentence.
 
     Raises:
-        InputError: names the file, `what` it is and of which `kind` it should be.
+        InputError: the file cannot be read; names the file, `what` it is and the `kind` it should be.
     """
     try:
         yield
@@ -176,10 +186,10 @@ def readable(path: Path, what: str, kind: str = ".npz arrays") -> Iterator[None]
 
 
 def read_header(file: IO[bytes]) -> tuple[Header, int]:
-    """The header of an array in the .npy format, and where its numbers begin.
+    """The header of an array in .npy format, and the byte offset of its data.
 
     Raises:
-        ValueError: it is not in that format, or of a version that is not known.
+        ValueError: it is not in .npy format, its version is unknown, or its shape is negative.
     """
     version = npy.read_magic(file)
     if version == (1, 0):
@@ -194,10 +204,10 @@ def read_header(file: IO[bytes]) -> tuple[Header, int]:
 
 
 def exactly(file: IO[bytes], size: int) -> bytes:
-    """So many bytes of a file.
+    """Read exactly `size` bytes from a file.
 
     Raises:
-        EOFError: there are fewer.
+        EOFError: fewer are left.
     """
     data = file.read(size)
     if len(data) != size:

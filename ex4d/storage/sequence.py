@@ -1,4 +1,4 @@
-"""Which pictures of a folder make one clip, by the numbers in their names. Needs numpy only."""
+"""Which images in a folder make up a clip, judging by the numbers in their names. Needs only numpy."""
 
 import math
 import re
@@ -15,32 +15,32 @@ from ex4d.errors import InputError
 from ex4d.storage.names import CLIP_ENDINGS, DEPTH_ENDINGS, natural_order, pictures_in, with_name
 
 Gaps = Literal["hold", "leave"]
-"""What stands for missing pictures: the one before them, or nothing."""
+"""What replaces missing images: the image before them, or nothing."""
 
 MOST_FRAMES = 200_000
-"""Longest sequence, gaps included."""
+"""Maximum length of a sequence in frames, gaps included."""
 
-_NUMBER = re.compile(r"([0-9]{9,}\.[0-9]+|[0-9]+)")  # the first kind is a time stamp in seconds, as recorders write
+_NUMBER = re.compile(r"([0-9]{9,}\.[0-9]+|[0-9]+)")  # the first kind is a timestamp in seconds, as recorders write it
 
 _DEPTHS = frozenset(("depth", "depths", "z", "zdepth", "disp", "disparity"))
-"""Words in the names of pictures that hold depth."""
+"""Words in the names of images that hold depth."""
 
 _PASSES = _DEPTHS.union(
     (*("mist", "normal", "normals", "flow", "ao"), *("mask", "masks", "matte", "alpha", "seg", "segmentation"))
 )
-"""Words in the names of pictures that are not the clip's colour."""
+"""Words in the names of images that are not the clip's colour."""
 
 
 @dataclass(frozen=True)
 class Numbering:
-    """The numbers that the pictures of a sequence have.
+    """The frame numbers of the images in a sequence.
 
     Attributes:
         runs: first and last number of each stretch without a gap, in order.
-        step: by how much neighbours differ.
+        step: difference between neighbouring numbers.
 
     Raises:
-        InputError: the runs are no such numbers, or the sequence is too long.
+        InputError: the runs are invalid or out of order, or the sequence is longer than `MOST_FRAMES`.
     """
 
     runs: tuple[tuple[int, ...], ...]
@@ -58,7 +58,7 @@ class Numbering:
 
     @property
     def places(self) -> NDArray[np.int64]:
-        """The frame (P,) of each picture where gaps are held, counted from 0."""
+        """The frame (P,) int64 of each image if gaps are held, counted from 0."""
         first = self.runs[0][0]
         return np.concatenate(
             [np.arange((low - first) // self.step, (high - first) // self.step + 1) for low, high in self.runs]
@@ -66,18 +66,18 @@ class Numbering:
 
     @property
     def pictures(self) -> int:
-        """How many pictures there are."""
+        """Number of images."""
         return sum((high - low) // self.step + 1 for low, high in self.runs)
 
     def shown(self, gaps: Gaps) -> NDArray[np.int64]:
-        """The picture (T,), counted from 0, that each frame shows."""
+        """The image (T,) int64 that each frame shows, counted from 0."""
         places = self.places
         if gaps == "leave":
             return np.arange(len(places))
         return np.searchsorted(places, np.arange(places[-1] + 1), "right") - 1
 
     def notes(self, name: str, gaps: Gaps) -> tuple[str, ...]:
-        """Sentences about gaps, for the user; `name` is that of the sequence."""
+        """Sentences about gaps, for the user; `name` is the sequence's."""
         said = []
         if self.step > 1:
             said.append(f"The images of {name} are numbered in steps of {self.step}; each is one frame.")
@@ -95,19 +95,19 @@ class Numbering:
 
 
 def unnumbered(pictures: int) -> Numbering:
-    """Pictures that follow each other whatever their names say."""
+    """The numbering of images that follow each other whatever their names say."""
     return Numbering(((0, pictures - 1),))
 
 
 @dataclass(frozen=True)
 class PictureSequence:
-    """Pictures of a folder that make one clip.
+    """Images in a folder that make up a clip.
 
     Attributes:
-        files: (P) in order.
-        pattern: their common name with # for the digits of the frame number, for people.
+        files: (P,) paths in order.
+        pattern: their common name to display, with # for the digits of the frame number.
         numbering: the numbers in their names.
-        notes: sentences about what else lies in the folder, and about numbers that are no frame numbers.
+        notes: sentences about other images in the folder, and about numbers that are not frame numbers.
     """
 
     files: tuple[Path, ...]
@@ -117,17 +117,18 @@ class PictureSequence:
 
 
 def sequence_at(path: Path, alone: bool = False) -> PictureSequence:
-    """The sequence that a picture belongs to by its name, or that of a folder.
+    """The sequence that an image belongs to by its name, or the sequence in a folder.
 
-    In a folder with several sequences it is the longest of those that are not named like depth or a mask. Where no
-    two names differ only in their numbers, all pictures of the folder that are not named so follow each other.
+    If a folder has several sequences, it is the longest one that is not named like depth, a mask or another pass; other
+    formats are preferred to EXR. If no two names differ only in their numbers, all images in the folder that are not
+    named like a pass follow each other.
 
     Args:
-        path: a picture or a folder.
-        alone: a picture stands for itself only.
+        path: an image or a folder.
+        alone: treat an image as a sequence of its own.
 
     Raises:
-        InputError: there are no pictures.
+        InputError: there are no images.
     """
     if alone and path.is_file():
         return PictureSequence((path,), path.name, unnumbered(1))
@@ -161,17 +162,17 @@ def sequence_at(path: Path, alone: bool = False) -> PictureSequence:
 
 
 def depth_pictures_at(path: Path, alone: bool = False) -> list[Path]:
-    """The pictures with depth that a picture stands for by its name, or those of a folder, in order.
+    """The depth images of the sequence that an image belongs to by its name, or those in a folder, in order.
 
-    In a folder with other pictures too, such as the clip's own, they are those of the sequence that is named like
-    depth. Where no two names differ only in their numbers, all pictures of the folder follow each other.
+    If the folder also holds other images, such as the clip's own, they are those of the sequence that is named like
+    depth. If no two names differ only in their numbers, all images in the folder follow each other.
 
     Args:
-        path: a PNG or EXR picture, or a folder.
-        alone: a picture stands for itself only, as it is for a clip of one frame.
+        path: a PNG or EXR image, or a folder.
+        alone: return an image alone, because the clip has only one frame.
 
     Raises:
-        InputError: there are several sequences, and it cannot be told which is the depth.
+        InputError: there are several sequences, and it is unclear which one is the depth.
     """
     if alone and path.is_file():
         return [path]
@@ -192,12 +193,12 @@ def depth_pictures_at(path: Path, alone: bool = False) -> list[Path]:
 
 
 def is_sequence(path: Path) -> bool:
-    """Whether a clip is made of pictures: it is a folder, or one image that stands for its sequence."""
+    """Whether a clip consists of images: it is a folder, or one image that stands for its sequence."""
     return path.is_dir() or (path.suffix.lower() in CLIP_ENDINGS and path.is_file() and not _is_animated(path))
 
 
 def clip_at(path: Path) -> Path:
-    """The path that a clip is known by: the folder instead of a picture of the sequence that it stands for."""
+    """The canonical path of a clip: for an image, its folder if that stands for the same sequence."""
     if path.is_dir() or not is_sequence(path):
         return path
     folder = with_name(path.parent)
@@ -206,19 +207,20 @@ def clip_at(path: Path) -> Path:
 
 
 def _is_animated(path: Path) -> bool:
-    """Whether a PNG picture is a video (APNG): its control chunk stands before the first picture's data."""
+    """Whether a PNG file is a video (APNG): if so, it has an acTL chunk before the first image's data."""
     if path.suffix.lower() != ".png":
         return False
     try:
         with path.open("rb") as file:
             head = file.read(1 << 16)
-    except OSError:  # whoever reads it will say why
+    except OSError:  # the actual reader will report why
         return False
     return b"acTL" in head.partition(b"IDAT")[0]
 
 
 def _sequences_in(folder: Path, endings: tuple[str, ...]) -> list[PictureSequence]:
-    """All sequences of a folder's pictures with these endings, in natural order; one that has no like is its own."""
+    """All sequences of images with these endings in a folder, in natural order; an image unlike all others is its own
+    sequence."""
     alike: dict[tuple[str, ...], list[Path]] = {}
     for file in pictures_in(folder, endings):
         alike.setdefault(tuple(_parts(file)[::2]), []).append(file)
@@ -226,15 +228,15 @@ def _sequences_in(folder: Path, endings: tuple[str, ...]) -> list[PictureSequenc
 
 
 def _parts(file: Path) -> list[str]:
-    """A name cut at its numbers: every second part is one."""
+    """A name split at its numbers: every second part is a number."""
     return _NUMBER.split(file.stem + file.suffix.lower())
 
 
 def _split(files: list[Path]) -> list[PictureSequence]:
-    """Files whose names differ only in numbers, as sequences.
+    """Split files whose names differ only in numbers into sequences.
 
-    Of several numbers that vary, the one with the most values is the frame's. Where the same frames come again with
-    other numbers beside them, those are versions or cameras, each a sequence of its own.
+    If several numbers vary, the one with the most values is the frame number. If the same frame numbers recur with
+    different other numbers, those are versions or cameras, and each is a sequence of its own.
     """
     names = [[_value(text) for text in _parts(file)[1::2]] for file in files]
     values = [len(set(column)) for column in zip(*names, strict=True)]
@@ -255,14 +257,21 @@ def _value(text: str) -> float:
 
 
 def _sequence(files: list[Path], place: int, numbers: Sequence[float] | None) -> PictureSequence:
-    """A sequence whose frame number is the number at a place of the names; None if others vary with it."""
+    """A sequence from files in order.
+
+    Args:
+        files: (P,) paths in order.
+        place: which number of the names is the frame number.
+        numbers: (P,) frame numbers; None if other numbers vary along with them, so that the images simply follow each
+            other.
+    """
     parts = _parts(files[0])
     parts[2 * place + 1] = "#" * len(parts[2 * place + 1])
     pattern = "".join(parts) if len(files) > 1 else files[0].name
     numbering, notes = unnumbered(len(files)), list[str]()
     if numbers is not None and (found := _numbering(numbers)) is not None:
         numbering = found
-    elif numbers is not None and all(isinstance(number, int) for number in numbers):  # others are time stamps
+    elif numbers is not None and all(isinstance(number, int) for number in numbers):  # fractions are timestamps
         notes.append(
             f"The numbers of {pattern} have more gaps than images, so the {len(files)} images follow each other."
         )
@@ -270,7 +279,7 @@ def _sequence(files: list[Path], place: int, numbers: Sequence[float] | None) ->
 
 
 def _numbering(numbers: Sequence[float]) -> Numbering | None:
-    """What numbers of frames there are; None if they are none: they come twice, or most of them are missing."""
+    """The numbering; None if the numbers cannot be frame numbers, because they repeat or most are missing."""
     whole = [int(number) for number in numbers]
     steps = [other - one for one, other in pairwise(whole)]
     if whole != list(numbers) or min(steps, default=1) < 1:
@@ -283,17 +292,17 @@ def _numbering(numbers: Sequence[float]) -> Numbering | None:
 
 
 def _rank(sequence: PictureSequence) -> tuple[bool, bool, int]:
-    """Sort key: colour before passes, pictures for the eye before EXR, then the longest."""
+    """Sort key: colour before passes, other formats before EXR, then the longest."""
     return bool(_words(sequence) & _PASSES), sequence.pattern.lower().endswith(".exr"), -len(sequence.files)
 
 
 def _words(sequence: PictureSequence) -> set[str]:
-    """The words in the names of a sequence's pictures."""
+    """The words in the names of a sequence's images."""
     return set(re.split(r"[^a-z]+", sequence.pattern.lower()))
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Names in a sentence: the first few."""
+    """The first few names, joined for a sentence."""
     shown = [*names[:6], *([f"{len(names) - 6} more"] if len(names) > 6 else [])]
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 

@@ -1,4 +1,4 @@
-"""The cache folder, for what can be made or fetched again: models, embedded prompts, unfinished jobs, depth."""
+"""The cache folder, for what can be recreated or downloaded again: models, embedded prompts, unfinished jobs, depth."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,12 @@ VARIABLE = "EX4D_CACHE"
 
 
 def folder(name: str) -> Path:
-    """The folder of this name in the cache, created if missing: in `EX4D_CACHE` if that is set, else in the user's own.
+    """The folder with this name in the cache, which is `EX4D_CACHE` if that is set, otherwise the user's own.
+
+    It is created if it is missing.
 
     Raises:
-        InputError: it cannot be made, or platformdirs, which knows the user's folders, is not installed.
+        InputError: it cannot be created, or platformdirs, which knows the user's folders, is not installed.
     """
     named = os.environ.get(VARIABLE)
     if named:

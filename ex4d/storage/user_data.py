@@ -1,4 +1,4 @@
-"""The user's data folder, for what cannot be recreated; known without other packages, as Blender has none for it."""
+"""The user's data folder, for what cannot be recreated; found without platformdirs, which Blender does not have."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ VARIABLE = "EX4D_DATA"
 
 
 def folder() -> Path:
-    """Where it is: in `EX4D_DATA` if that is set, else where the system keeps data of a user. Nothing is made."""
+    """The folder: `EX4D_DATA` if that is set, otherwise in the system's place for user data. Nothing is created."""
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named).expanduser()

@@ -1,1 +1,1 @@
-"""Files of model weights: where they are, whether they are whole, fetching and reading them safely."""
+"""Files of model weights: where they are, whether they are complete, downloading and reading them safely."""

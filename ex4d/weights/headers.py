@@ -1,6 +1,6 @@
-"""Files of weights from outside: whether they are whole, and what is in them, without torch and without reading them.
+"""Weight files of others: whether they are complete, and what is in them, without torch and without reading them.
 
-Nothing is allocated on a file's word alone: what it announces must lie inside of it.
+No memory is allocated on a file's word alone: whatever it announces must fit inside the file.
 """
 
 import json
@@ -17,10 +17,10 @@ from ex4d.extras import models_to_get
 from ex4d.storage.atomic import check_there
 
 HEADER_LIMIT = 16 << 20
-"""Longest header of a safetensors file in bytes; the 14B model's headers have less than a tenth of it."""
+"""Maximum size of a safetensors header in bytes; those of the 14B model are less than a tenth of it."""
 
 TABLE_LIMIT = 64 << 20
-"""Longest .json file, and longest text of a TorchScript program, in bytes; a tokenizer has 17 MB."""
+"""Maximum size of a .json file, and of the code of a TorchScript program, in bytes; a tokenizer has 17 MB."""
 
 REMEDY = f"it was truncated in transit or is another file; {models_to_get()}."
 """How messages about bad files end."""
@@ -32,15 +32,15 @@ _ITEM_SIZES |= {"I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16"
 
 
 def header(path: Path, what: str, remedy: str = REMEDY) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a .safetensors file, reading its header alone.
+    """Names and shapes of the tensors in a .safetensors file, reading only its header.
 
     Args:
-        path: of the file.
-        what: it should be, for the message.
-        remedy: what to do where it is bad.
+        path: the file.
+        what: what it should be, for the message.
+        remedy: what to do if it is bad, for the message.
 
     Raises:
-        InputError: missing, damaged or truncated: every tensor must lie inside of the file.
+        InputError: the file is missing, damaged or truncated.
     """
     path = check_there(path, what)
     with readable(path, what, remedy):
@@ -68,10 +68,10 @@ def header(path: Path, what: str, remedy: str = REMEDY) -> dict[str, tuple[int, 
 
 
 def check_file(path: Path, what: str) -> None:
-    """Look whether a file of weights is whole, reading next to nothing of it.
+    """Check that a weight file is complete, reading next to nothing of it.
 
     Raises:
-        InputError: missing, damaged or truncated.
+        InputError: the file is missing, damaged or truncated.
     """
     path = check_there(path, what)
     if path.suffix.lower() == ".safetensors":
@@ -82,10 +82,10 @@ def check_file(path: Path, what: str) -> None:
 
 
 def check_table(path: Path, what: str) -> None:
-    """Look whether a .json file is whole.
+    """Check that a .json file is complete.
 
     Raises:
-        InputError: missing, damaged, cut off, or larger than `TABLE_LIMIT`.
+        InputError: the file is missing, damaged, truncated, or larger than `TABLE_LIMIT`.
     """
     path = check_there(path, what)
     with readable(path, what):
@@ -96,15 +96,15 @@ def check_table(path: Path, what: str) -> None:
 
 
 def is_old(path: Path) -> bool:
-    """Whether this is a file of torch before 1.6, which is no zip: a pickle of its magic number comes first."""
+    """Whether this is a file from torch before 1.6: not a zip, it starts with a pickle of a magic number."""
     with path.open("rb") as file:
         return file.read(len(_OLD)) == _OLD
 
 
 def check_archive(path: Path) -> None:
-    """Raise ValueError unless this is a zip of torch in which no weights are packed tighter than they lie in memory.
+    """Raise ValueError unless this is a zip from torch whose weights are not compressed.
 
-    TorchScript compresses the text of its program, in the folder `code`, and that alone.
+    TorchScript compresses only the text of its program, in the folder `code`.
     """
     with zipfile.ZipFile(path) as archive:
         text = [entry for entry in archive.infolist() if entry.filename.split("/")[1:2] == ["code"]]
@@ -119,7 +119,11 @@ def check_archive(path: Path) -> None:
 
 @contextmanager
 def readable(path: Path, what: str, remedy: str = REMEDY) -> Iterator[None]:
-    """Turn whatever the readers raise on a bad file into one sentence."""
+    """Turn whatever the readers raise for a bad file into one sentence.
+
+    Raises:
+        InputError: the file cannot be read; names the file, `what` it is and the `remedy`.
+    """
     try:
         yield
     except PermissionError:

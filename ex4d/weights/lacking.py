@@ -1,4 +1,4 @@
-"""What keeps a model from running here, as a sentence. Needs no torch."""
+"""A sentence about what keeps a model from running here. Does not need torch."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from ex4d.weights.store import Part
 
 
 def lacking(title: str, packages: Sequence[Package], parts: Sequence[Part], *, any_part: bool = False) -> str:
-    """A sentence about what a model needs and lacks here, or "" where it can run.
+    """A sentence about what a model needs but lacks here; "" if it can run.
 
     Args:
-        title: of the model, for people.
+        title: display name of the model.
         packages: Python packages that it needs.
-        parts: model files that it needs, best first where one is enough.
+        parts: model files that it needs, best first if one is enough.
         any_part: whether one of the parts is enough.
     """
     for package in packages:

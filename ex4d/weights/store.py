@@ -1,8 +1,8 @@
-"""The store of model weights: where each file is expected, whether it is complete, and downloading it. Needs no torch.
+"""The store of model weights: where each file belongs, whether it is complete, and how to download it. Needs no torch.
 
 Each generator or estimator declares its models where it uses them, as a list of `Part`s. Revisions are pinned to
-commits of the hub. A part has a hash for each file whose publisher's hash was seen in two places; without one, the
-commit alone says what the file is.
+commits of the hub. A part has a hash for each file whose published hash was found in two places; without a hash, only
+the commit identifies the file.
 """
 
 import hashlib
@@ -20,10 +20,10 @@ from ex4d.storage import user_cache
 from ex4d.weights.headers import check_file, check_table, header, is_old
 
 VARIABLE = "EX4D_MODELS"
-"""Environment variable that names the folder of all models."""
+"""Environment variable that names the folder for all models."""
 
 RANDOM = "RANDOM_WEIGHTS"
-"""A file of this name in the folder says that the weights are made up, as the benchmarks' are."""
+"""A file with this name in the folder marks its weights as random, like those of the benchmarks."""
 
 PICKLES = {".bin", ".ckpt", ".pt", ".pth"}
 """Extensions of files written by torch; a file downloaded as one is kept as .safetensors."""
@@ -34,22 +34,22 @@ class Part:
     """One model file, or several that belong together.
 
     Attributes:
-        name: for people.
-        files: below the folder of all models; the first folder of each is that of the hub's repository.
-        gigabytes: to download, about.
+        name: name to display.
+        files: paths below the folder for all models; the first folder of each stands for the hub's repository.
+        gigabytes: approximate size of the download, in GB.
         licence: of the weights.
-        hub: the repository on Hugging Face that has it.
-        keys: `key_hash` of all files together; empty if names are not checked, or in another way.
+        hub: repository on Hugging Face that has the files.
+        keys: `key_hash` of all files together; empty if names are not checked, or are checked in another way.
         revision: commit on the hub; empty if none is pinned.
-        sha256: of each file as published, "" if it is unknown to us; empty if none is known.
-        research_only: the licence forbids commercial use, so the user has to accept it.
-        extra: of ex4d that installs what downloads and reads the files.
-        convert: writes a torch file as .safetensors beside it and returns the new path; None if a plain state dict
-            is in it.
+        sha256: hash of each file as published, "" if unknown; empty if none is known.
+        research_only: whether the licence forbids commercial use, so that the user has to accept it.
+        extra: extra of ex4d that installs the packages to download and read the files.
+        convert: writes a torch file as .safetensors beside it and returns the new path; None if the file is a plain
+            state dict.
         check: raises InputError if the first file is not what it should be; needs torch, and imports it itself.
         elsewhere: folders of other repositories that have the same files under the same names, see `places`.
-        address: of the folder that has the files if that is not on the hub; then `hub` is empty.
-        may_be_old: the file may be of torch before 1.6, of which nothing can be told without reading it.
+        address: of the folder that has the files if they are not on the hub; `hub` is empty then.
+        may_be_old: whether the file may come from torch before 1.6, and so cannot be checked without reading it.
     """
 
     name: str
@@ -70,22 +70,22 @@ class Part:
 
     @property
     def folder(self) -> str:
-        """Where the whole repository goes, below the folder of all models."""
+        """Folder for the whole repository, below the folder for all models."""
         return self.files[0].partition("/")[0]
 
     def inside(self, file: str) -> str:
-        """The file's path inside the hub's repository."""
+        """Path of a file inside the hub's repository."""
         return file.partition("/")[2]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The parts of one generator or estimator, as they are on this machine.
+    """The parts of a generator or estimator, and their state on this machine.
 
     Attributes:
         name: of the generator or estimator.
         states: each part with its `state`.
-        wanted: what still has to be downloaded before it can run.
+        wanted: parts that still have to be downloaded before it can run.
     """
 
     name: str
@@ -97,21 +97,21 @@ class Listing:
 
 
 def folder() -> Path:
-    """The folder of all models: `EX4D_MODELS`, or one in the cache."""
+    """The folder for all models: `EX4D_MODELS` if that is set, otherwise one in the cache."""
     if named := os.environ.get(VARIABLE):
         return Path(named).expanduser()
     return user_cache.folder("models")
 
 
 def located(file: str, root: Path) -> Path:
-    """Where a file is; one that was converted to .safetensors replaces one that is gone."""
+    """Path of a file; if a torch file is gone, that of the .safetensors file it was converted to."""
     path = root / file
     other = path.with_suffix(".safetensors")
     return other if path.suffix in PICKLES and not path.is_file() and other.is_file() else path
 
 
 def places(part: Part, root: Path) -> tuple[Path, ...]:
-    """Where its files are, or are expected: in its own folder, unless only another folder has all of them."""
+    """Where a part's files are, or belong: in its own folder, unless only another folder has all of them."""
     own, *others = (
         tuple(located(f"{folder}/{part.inside(file)}", root) for file in part.files)
         for folder in (part.folder, *part.elsewhere)
@@ -120,7 +120,7 @@ def places(part: Part, root: Path) -> tuple[Path, ...]:
 
 
 def is_there(part: Part, root: Path) -> bool:
-    """Whether all its files are there, whatever they contain."""
+    """Whether all files of a part exist, whatever they contain."""
     return all(path.is_file() for path in places(part, root))
 
 
@@ -128,10 +128,10 @@ def state(part: Part, root: Path, *, deep: bool = False) -> str:
     """ "ready", "missing", how many files are missing, or a sentence about what is wrong with one of them.
 
     Args:
-        part: what to look at.
-        root: folder of all models.
-        deep: also look into torch files and run the part's own check, if torch is installed; otherwise next to nothing
-            of a file is read.
+        part: the part to check.
+        root: folder for all models.
+        deep: also read torch files and run the part's own check, if torch is installed; otherwise next to nothing of a
+            file is read.
     """
     paths = places(part, root)
     missing = [path for path in paths if not path.is_file()]
@@ -149,8 +149,8 @@ def listing(name: str, parts: Sequence[Part], root: Path, *, any_part: bool = Fa
 
     Args:
         name: of the generator or estimator.
-        parts: best first, if one is enough.
-        root: folder of all models.
+        parts: its parts, best first if one is enough.
+        root: folder for all models.
         any_part: whether one of the parts is enough.
         deep: see `state`.
     """
@@ -162,13 +162,13 @@ def listing(name: str, parts: Sequence[Part], root: Path, *, any_part: bool = Fa
 
 
 def key_hash(shapes: dict[str, tuple[int, ...]]) -> str:
-    """Hash of the names and shapes of tensors, as diffsynth makes it (core/loader/file.py, hash_model_file)."""
+    """Hash of tensor names and shapes, as computed by diffsynth (core/loader/file.py, hash_model_file)."""
     words = [f"{name}:{'_'.join(map(str, shape))}" for name, shape in shapes.items()]
     return hashlib.md5(",".join(sorted([*words, *shapes])).encode(), usedforsecurity=False).hexdigest()
 
 
 def _check(part: Part, paths: Sequence[Path], deep: bool = False) -> None:
-    """Raise InputError where a file is damaged, or where all files of a part hold another model."""
+    """Raise InputError if a file is damaged, or if the files of a complete part hold another model."""
     for path in paths:
         if part.may_be_old and is_old(path):
             continue
@@ -182,7 +182,7 @@ def _check(part: Part, paths: Sequence[Path], deep: bool = False) -> None:
             part.check(paths[0])
         except InputError:
             raise
-        except Exception as error:  # of a package that is not ours
+        except Exception as error:  # raised by third-party code
             raise InputError(f"The {part.name} cannot be checked: {type(error).__name__}: {error}.") from error
 
 
@@ -192,7 +192,7 @@ def _check_keys(part: Part, paths: Sequence[Path], deep: bool) -> None:
     for path in paths:
         if path.suffix == ".safetensors":
             found |= header(path, part.name)
-        elif deep and not part.convert:  # a file that needs its own converter is no plain state dict
+        elif deep and not part.convert:  # a file that needs its own converter is not a plain state dict
             from ex4d.weights.tensors import read_tensors
 
             found |= {name: tuple(tensor.shape) for name, tensor in read_tensors(path, part.name).items()}
@@ -211,13 +211,13 @@ def _torch_is_there() -> bool:
 
 
 def unusable(part: Part, root: Path) -> tuple[str, ...]:
-    """The files of a part that are missing; all of them if what is there is not what it should be."""
+    """The files of a part to download again: the missing ones, or all of them if the content is wrong."""
     missing = tuple(file for file in part.files if not located(file, root).is_file())
     return missing or part.files
 
 
 def still_to_come(part: Part, root: Path) -> float:
-    """Gigabytes of a part that have to be downloaded, about; what an interrupted download has left counts as there."""
+    """Approximate GB of a part still to be downloaded; what an interrupted download left behind counts as there."""
     found = state(part, root)
     if found == "ready":
         return 0.0
@@ -227,25 +227,25 @@ def still_to_come(part: Part, root: Path) -> float:
 
 
 def room_needed(parts: Sequence[Part], root: Path) -> float:
-    """Gigabytes of disk that downloading these parts takes: what is missing, and the largest torch file once more,
-    because it is rewritten before it is deleted."""
+    """Disk space in GB needed to download these parts: what is missing, plus the largest torch part once more, because
+    it is converted before it is deleted."""
     wanted = [part for part in parts if state(part, root) != "ready"]
     rewritten = [part.gigabytes for part in wanted if Path(part.files[0]).suffix in PICKLES]
     return sum(still_to_come(part, root) for part in wanted) + max(rewritten, default=0.0)
 
 
 def free_gigabytes(root: Path) -> float:
-    """The free space on the disk of a folder, which need not exist yet."""
+    """Free space in GB on the disk of a folder, which need not exist yet."""
     there = next(folder for folder in (root, *root.absolute().parents) if folder.is_dir())
     return shutil.disk_usage(there).free / 1e9
 
 
 def check_disk(parts: Sequence[Part], root: Path) -> None:
-    """Refuse to begin what the disk cannot hold. Offline nothing is refused here: `fetch` says which file goes where.
+    """Refuse a download that the disk cannot hold. Offline, nothing is refused: `fetch` says which file to put where.
 
     Args:
-        parts: to be downloaded.
-        root: folder of all models.
+        parts: parts to download.
+        root: folder for all models.
 
     Raises:
         InputError: there is not enough space; says how much is needed.
@@ -265,21 +265,21 @@ def _partial(place: Path) -> Path:
 
 
 def fetch(part: Part, root: Path, progress: Progress = silent, *, accept_licence: bool = False) -> tuple[Path, ...]:
-    """Download a part to its own folder below that of all models. Complete files that are there stay, and if they
-    are in another folder (see `places`) nothing is downloaded.
+    """Download a part to its own folder below the folder for all models; returns the paths of its files.
 
-    An interrupted download resumes where it stopped. Torch files are read once, without unpickling more than tensors,
-    and kept as .safetensors. `HF_HUB_OFFLINE` is obeyed.
+    Complete files are kept, and nothing is downloaded if another folder has all of them (see `places`). An interrupted
+    download resumes where it stopped. Torch files are read once, without unpickling more than tensors, and kept as
+    .safetensors. `HF_HUB_OFFLINE` is respected.
 
     Args:
-        part: what to download.
-        root: folder of all models.
-        progress: called while it downloads, in megabytes.
-        accept_licence: the user accepts the licence, if it is for research only.
+        part: the part to download.
+        root: folder for all models.
+        progress: called during the download, in megabytes.
+        accept_licence: whether the user accepts a licence for research only.
 
     Raises:
         InputError: the licence is not accepted, a package is missing, the hub cannot be reached, or the content is not
-            what was published; says which file goes where.
+            what was published. If the part can be placed by hand, the message says which file to put where.
     """
     if part.research_only and not accept_licence:
         raise InputError(f"{part.name} is not free for every use ({part.licence}): accept its licence to download it.")
@@ -305,7 +305,7 @@ def _fetched(part: Part, file: str, digest: str, root: Path, progress: Progress)
             _check(part, [path])
             return path
         except InputError:
-            pass  # it stays until another has come
+            pass  # keep it until its replacement has arrived
     path = root / file
     partial = _partial(path)
     _download(part, file, root, partial, progress)
@@ -330,7 +330,7 @@ def _converted(part: Part, path: Path) -> Path:
             return part.convert(path)
         except (EX4DError, OSError):
             raise
-        except Exception as error:  # of a package that is not ours
+        except Exception as error:  # raised by third-party code
             raise InputError(f"The {part.name} cannot be converted: {type(error).__name__}: {error}.") from error
     from ex4d.weights.tensors import as_safetensors
 
@@ -338,7 +338,7 @@ def _converted(part: Part, path: Path) -> Path:
 
 
 def _download(part: Part, file: str, root: Path, partial: Path, progress: Progress) -> None:
-    """Download a file to `partial`, from where that ends: the hub's own client starts over each time."""
+    """Download a file to `partial`, resuming at its end: the hub's own client starts over each time."""
     from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
     from huggingface_hub.errors import GatedRepoError
     from huggingface_hub.file_download import http_get
@@ -373,7 +373,7 @@ def _download(part: Part, file: str, root: Path, partial: Path, progress: Progre
             f"{part.hub} gives its files only to registered users: accept its terms at"
             f" https://huggingface.co/{part.hub} and log in to Hugging Face on this machine, or {by_hand}."
         ) from error
-    except Exception as error:  # the client's own kinds change with its version
+    except Exception as error:  # the client's exception types vary between its versions
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         raise InputError(
             f"{part.name} cannot be downloaded ({reason}): check the connection and try again, or {by_hand}."
@@ -387,18 +387,18 @@ def _is_offline() -> bool:
 
 
 def addresses(part: Part, root: Path, files: Sequence[str]) -> list[tuple[str, Path]]:
-    """Where each of these files of a part is published, and the path where it belongs."""
+    """URL of each of these files of a part, and the path where it belongs."""
     address = part.address or f"https://huggingface.co/{part.hub}/resolve/{part.revision or 'main'}/"
     return [(f"{address}{part.inside(file)}", root / file) for file in files]
 
 
 def _by_hand(part: Part, root: Path, files: Sequence[str]) -> str:
-    """What to place where, as the end of a sentence."""
+    """Which file to put where, as the end of a sentence."""
     return f"place {', '.join(f'{address} as {place}' for address, place in addresses(part, root, files))}"
 
 
 def _bar(stage: str, progress: Progress) -> Any:
-    """A progress bar as huggingface_hub wants one, which speaks to `progress` in megabytes."""
+    """A progress bar class for huggingface_hub that reports to `progress` in megabytes."""
     from tqdm.auto import tqdm
 
     class Bar(tqdm):
@@ -415,13 +415,13 @@ def _bar(stage: str, progress: Progress) -> Any:
 
 
 class _Nowhere:
-    """A file into which bars may be drawn."""
+    """A file that discards the progress bars drawn to it."""
 
     def write(self, text: str) -> int:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing waits."""
+        """Do nothing: there is no buffer."""
 
 
 def _sha256(path: Path) -> str:

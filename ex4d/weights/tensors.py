@@ -1,6 +1,6 @@
-"""Tensors in files: reading them safely, and keeping them as .safetensors.
+"""Tensors in files: reading them safely, and converting them to .safetensors.
 
-Nothing is unpickled beyond tensors, and a file is measured against what it announces before memory is taken.
+Nothing but tensors is unpickled, and a file's size is checked against what it announces before memory is allocated.
 """
 
 import re
@@ -15,7 +15,7 @@ from ex4d.storage.atomic import check_there, replacing
 from ex4d.weights.headers import check_archive, header, readable
 
 _SOURCE = "source"
-"""Entry of a converted file's metadata: name, size and time of what it was made from."""
+"""Metadata entry of a converted file: name, size and modification time of the file it was made from."""
 
 
 def read_tensors(path: Path, what: str) -> dict[str, Tensor]:
@@ -25,10 +25,10 @@ def read_tensors(path: Path, what: str) -> dict[str, Tensor]:
 
     Args:
         path: the file.
-        what: it is ("adapter"), for the messages.
+        what: what it is ("adapter"), for the messages.
 
     Raises:
-        InputError: missing, damaged, cut off, or something else than tensors is in it.
+        InputError: the file is missing, damaged, truncated, or holds anything but tensors.
     """
     path = check_there(path, what)
     if path.is_dir():
@@ -59,12 +59,15 @@ def read_tensors(path: Path, what: str) -> dict[str, Tensor]:
 
 
 def as_safetensors(path: Path, what: str) -> Path:
-    """The same weights as .safetensors beside `path`, written once: they load faster, and no pickle is left in them.
+    """Convert a weight file to .safetensors beside `path`, once: that loads faster and contains no pickles.
 
-    The file is mapped, not read, so that main memory need not hold it.
+    The file is mapped, not read, so it need not fit in memory.
+
+    Returns:
+        Path of the .safetensors file.
 
     Raises:
-        InputError: as `read_tensors`, the disk is full, or the folder cannot be written.
+        InputError: as `read_tensors`, the disk is full, or the folder is not writable.
     """
     path = check_there(path, what)
     converted = path.with_suffix(".safetensors")
@@ -85,20 +88,20 @@ def as_safetensors(path: Path, what: str) -> Path:
         )
     for name, tensor in tensors.items():
         tensors[name] = tensor.contiguous()
-        if (storage := tensors[name].untyped_storage().data_ptr()) in storages:  # safetensors shares nothing
+        if (storage := tensors[name].untyped_storage().data_ptr()) in storages:  # safetensors stores no shared memory
             tensors[name] = tensor.clone()
         storages.add(storage)
     with replacing(converted) as temporary:
         try:
             save_file(tensors, temporary, metadata={"format": "pt", _SOURCE: source})
-        except SafetensorError as error:  # the system's own errors come as a number in its text
+        except SafetensorError as error:  # the errno is only in the message
             code = re.search(r"os error (\d+)", str(error))
             raise OSError(int(code[1]) if code else 0, str(error)) from error
     return converted
 
 
 def _made_from(path: Path) -> str:
-    """What a converted file says that it was made from; "" where it says nothing or is damaged."""
+    """What a converted file was made from, according to its metadata; "" if unknown or damaged."""
     from safetensors import SafetensorError, safe_open
 
     try:
