@@ -1,7 +1,7 @@
 # Everything a checkout needs. `make demo` and `make test` do all the setup themselves.
 
-# Python 3.11 or 3.13: the first that runs and can make environments (a shim on PATH may do neither), or the one that
-# .venv was made with. PYTHON=python3.13 names another; PYTHON_311= and PYTHON_313= say where bpy finds the one it needs.
+# Python 3.11 or 3.13: the first that runs and can create environments (a shim on PATH may do neither), or the one that
+# .venv was made with. PYTHON=python3.13 selects another; PYTHON_311= and PYTHON_313= name the interpreters for bpy.
 where = $(foreach folder,$(subst :, ,$(PATH)) $(wildcard $(HOME)/.pyenv/versions/$(1)*/bin),$(wildcard $(folder)/python$(1)))
 works = import ensurepip, sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(1)")
 find = $(shell for p in $(filter-out $(CURDIR)/%,$(where)); do $$p -c '$(works)' 2>/dev/null && echo $$p && break; done)
@@ -18,7 +18,7 @@ BPY ?= $(if $(filter 3.13,$(VERSION)),5.3.0,4.5.15)
 BPY_VERSION := $(if $(filter 4.% 5.0 5.0.%,$(BPY)),3.11,3.13)
 BPY_PINS := constraints-blender$(if $(filter 3.13,$(BPY_VERSION)),-3.13).txt
 
-# Two environments on purpose: Blender's Python never sees what the backend needs, as on an artist's machine.
+# Two environments on purpose: as on an artist's machine, Blender's Python never sees the backend's packages.
 VENV := .venv
 BLENDER := .venv-bpy-$(BPY)
 READY := $(VENV)/.ready-$(VERSION)
@@ -35,10 +35,10 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_QUIET=1
 
 .PHONY: demo test test-ex4d test-server test-wan test-blender test-cluster test-setup test-desktop test-matrix test-packages test-clean lint format sample docs extension release workflows lock sbom weight pictures benchmark clean
 
-demo: $(READY) $(BLENDER_READY)  ## the main job on the sample, as an artist does it; results in out/demo (CLIP=my.mp4: another clip, in out/clip)
+demo: $(READY) $(BLENDER_READY)  ## run the main job on the sample, as an artist would; results in out/demo (CLIP=my.mp4: another clip, in out/clip)
 	$(VENV)/bin/python scripts/demo.py --blender $(BLENDER)/bin/python --output_dir out/$(if $(CLIP),clip,demo) $(if $(CLIP),--clip "$(CLIP)")
 
-test: lint  ## everything that CI checks; the library's tests and Blender's side by side, as most of them wait for something
+test: lint  ## run everything that CI checks; the library's and Blender's tests in parallel, because most of them are waiting
 	$(MAKE) --jobs=3 --output-sync=target test-server test-ex4d test-blender
 
 test-ex4d: $(READY)
@@ -47,36 +47,36 @@ test-ex4d: $(READY)
 test-server: $(READY)
 	$(VENV)/bin/python -m pytest tests/backend -m "not gpu and not cluster"
 
-test-cluster: $(READY)  ## workers on a true Ray cluster of two nodes, both on this machine; five minutes, 80 MB of packages
+test-cluster: $(READY)  ## test workers on a real Ray cluster of two nodes, both on this machine; five minutes, 80 MB of packages
 	$(PIP) $(VENV)/bin/python -m pip install -c constraints.txt -e ".[dev,cluster]"
 	$(VENV)/bin/python -m pytest tests/backend/test_cluster.py
 
-test-wan: $(WAN_READY)  ## generator, training, measures and depth models with tiny weights on the CPU; on Linux torch brings 3 GB of CUDA unless pip finds a CPU wheel
+test-wan: $(WAN_READY)  ## test generators, training, metrics and depth models with tiny weights on the CPU; on Linux, torch brings 3 GB of CUDA unless pip finds a CPU wheel
 	$(WAN)/bin/python -m pytest tests/generate tests/depth tests/source_camera tests/weights tests/training tests/metrics tests/backend/test_fetching.py -m "(wan or depth) and not gpu"
 
 test-blender: $(READY) $(BLENDER_READY)
 	EX4D_PYTHON=$(abspath $(VENV))/bin/python $(BLENDER)/bin/python -m pytest tests/blender tests/e2e -m "not gpu and not setup"
 
-test-setup: $(BLENDER_READY)  ## Set Up Server as an artist presses it: about 1 GB of packages, a minute or more
+test-setup: $(BLENDER_READY)  ## press Set Up Server as an artist does: about 1 GB of packages, a minute or more
 	$(BLENDER)/bin/python -m pytest tests/blender -m setup
 
-test-packages: $(RELEASE_READY)  ## after `make release`: that installs and works without a checkout, on both Pythons; some minutes
+test-packages: $(RELEASE_READY)  ## after `make release`: check that it installs and works without a checkout, on both Pythons; a few minutes
 	$(call need,3.11)$(call need,3.13)
 	EX4D_PYTHONS="$(PYTHON_311) $(PYTHON_313)" $(RELEASE)/bin/python -m pytest tests/packages/test_release.py
 
-test-clean: $(READY)  ## after `make release`: all of it on a Debian with nothing but Blender, by the commands of docs/install.md (root, debootstrap)
+test-clean: $(READY)  ## after `make release`: follow docs/install.md with it on a Debian that has nothing but Blender (needs root, debootstrap)
 	$(VENV)/bin/python tests/clean_machine.py dist/release
 
-test-desktop: extension  ## the first day with EX-4D, by mouse and keys in a window of 1280x800 (WINDOW=path of Blender, CLIP=my.mp4; needs Xvfb, xdotool, ImageMagick)
+test-desktop: extension  ## play through a first day with EX-4D, with mouse and keyboard in a 1280x800 window (WINDOW=path of Blender, CLIP=my.mp4; needs Xvfb, xdotool, ImageMagick)
 	$(PIP) $(BLENDER)/bin/python -m pip install python-xlib==0.33
 	$(BLENDER)/bin/python tests/desktop/run.py --blender $(or $(WINDOW),blender) --zip dist/ex4d-*.zip $(if $(CLIP),--clip "$(CLIP)")
 
-pictures: extension  ## the pictures of docs/first-shot.md and the animation in README, from a real window (WINDOW=path of Blender; ffmpeg too)
+pictures: extension  ## make the pictures for docs/first-shot.md and the animation for README from a real window (WINDOW=path of Blender; also needs ffmpeg)
 	$(PIP) $(BLENDER)/bin/python -m pip install python-xlib==0.33
 	$(BLENDER)/bin/python tests/desktop/run.py --blender $(or $(WINDOW),blender) --zip dist/ex4d-*.zip --story page --out out/page
 	$(BLENDER)/bin/python scripts/page_pictures.py out/page docs/pictures/first-shot
 
-test-matrix:  ## Blender 4.2 to 5.3, with both Pythons; about 1 GB of disk each
+test-matrix:  ## run the add-on's tests on Blender 4.2 to 5.3, with both Pythons; about 1 GB of disk space each
 	$(call need,3.11)$(call need,3.13)
 	for version in 4.2.23 4.5.15 5.0.1 5.1.2 5.2.3 5.3.0; do $(MAKE) test-blender BPY=$$version || exit 1; done
 
@@ -92,44 +92,44 @@ format: $(READY)
 	$(VENV)/bin/ruff check --fix
 	$(VENV)/bin/ruff format
 
-sample: $(READY) $(BLENDER_READY)  ## render sample/ again (about ten minutes)
+sample: $(READY) $(BLENDER_READY)  ## render sample/ anew (about ten minutes)
 	$(BLENDER)/bin/python sample/render_sample.py
 
-extension: $(BLENDER_READY)  ## dist/ex4d-<version>.zip for Blender's Install from Disk
+extension: $(BLENDER_READY)  ## build dist/ex4d-<version>.zip for Blender's Install from Disk
 	$(BLENDER)/bin/python scripts/build_extension.py
 
-docs: $(DOCS_READY)  ## the site, in build/site: every link is followed, and a page that is in no group of docs/index.md fails it
+docs: $(DOCS_READY)  ## build the site in build/site and follow every link in it; fails if a page is missing from the groups in docs/index.md
 	$(DOCS)/bin/python -m sphinx -W --keep-going -q -b html docs build/site
 	$(DOCS)/bin/python scripts/check_site.py build/site
 
-release: $(BLENDER_READY) $(RELEASE_READY)  ## dist/release: wheel, sdist, extensions with their list, locks, licences (TORCH="--index-url ...": where PyTorch comes from)
+release: $(BLENDER_READY) $(RELEASE_READY)  ## build dist/release: wheel, sdist, extensions and their index, locks, licences (TORCH="--index-url ...": where to get PyTorch)
 	rm -rf dist/release
 	$(RELEASE)/bin/python -m build --outdir dist/release
 	$(BLENDER)/bin/python scripts/build_extension.py dist/release/extensions
 	cp constraints.txt locks/server.txt locks/server-nvidia.txt dist/release
 	$(MAKE) sbom
 
-sbom: $(RELEASE_READY)  ## what Set Up Server installs for the CPU, in build/server, and its list of parts; fails on a licence that is not allowed
+sbom: $(RELEASE_READY)  ## install what Set Up Server installs for the CPU into build/server and list its components; fails if a licence is not allowed
 	$(PYTHON) -m venv --clear build/server
 	$(PIP) build/server/bin/python -m pip install -c constraints.txt torch $(TORCH)
 	$(PIP) build/server/bin/python -m pip install -c constraints.txt "$(firstword $(wildcard dist/release/*.whl))[backend,camera,depth]"
 	$(RELEASE)/bin/python scripts/sbom.py build/server dist/release/ex4d-server.cdx.json
 
-weight:  ## what is downloaded, and what a server takes on disk, after `make release`
+weight:  ## after `make release`: print how much is downloaded, and how much disk space a server takes
 	@du --apparent-size --block-size=kB $(sort $(wildcard dist/release/extensions/*.zip dist/release/*.whl dist/release/*.tar.gz))
 	@du --summarize --block-size=MB build/server
 
-workflows: $(RELEASE_READY)  ## whether what lies in .github is what GitHub reads
+workflows: $(RELEASE_READY)  ## check the files in .github and CITATION.cff against their schemas
 	$(RELEASE)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(RELEASE)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
 	$(RELEASE)/bin/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 
-lock: $(RELEASE_READY)  ## locks/ again, after changes of pyproject.toml or constraints.txt
+lock: $(RELEASE_READY)  ## update locks/ after changes to pyproject.toml or constraints.txt
 	$(LOCK) --universal --extra backend --extra camera -o locks/server.txt
 	$(LOCK) --python-platform x86_64-manylinux_2_28 --extra backend --extra camera --extra depth --extra wan --extra cuda \
 	    -o locks/server-nvidia.txt
 
-benchmark: $(READY) $(BLENDER_READY)  ## the figures of docs/performance.md
+benchmark: $(READY) $(BLENDER_READY)  ## print the figures for docs/performance.md
 	$(VENV)/bin/python benchmarks/render.py
 	$(VENV)/bin/python benchmarks/transfer.py
 	$(VENV)/bin/python benchmarks/true_view.py
@@ -139,7 +139,7 @@ benchmark: $(READY) $(BLENDER_READY)  ## the figures of docs/performance.md
 clean:
 	rm -rf .venv .venv-bpy-* .venv-docs .venv-release build dist out
 
-# An environment is made afresh for another Python or after a failure, and updated when its pins have changed.
+# An environment is recreated for another Python or after a failure, and updated when its pins change.
 fresh = $(if $(wildcard $@),,--clear)
 
 $(READY) $(WAN_READY) $(DOCS_READY) $(RELEASE_READY): pyproject.toml constraints.txt

@@ -10,7 +10,7 @@ SAMPLE = Path(__file__).resolve().parent.parent / "sample" / "clip.mp4"
 
 
 def main(clip: Path = SAMPLE, out: Path = Path("orbit.mp4")) -> None:
-    """Open the clip with the depth beside it, render the orbit, fill what was not seen, write the video."""
+    """Open the clip with the depth file beside it, render the orbit, fill in what was not seen, and write the video."""
     shot = ex4d.open_clip(clip)
     view = ex4d.render_path(shot, cam="60")
     seen = view.conditioning.coverage.real

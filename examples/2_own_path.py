@@ -1,6 +1,6 @@
-"""2. A camera path of your own: `python examples/2_own_path.py [CLIP] [OUT.mp4]`.
+"""2. A custom camera path: `python examples/2_own_path.py [CLIP] [OUT.mp4]`.
 
-A path is one camera-to-world matrix and one lens for each frame. Axes are OpenCV's (x right, y down, z forward); the
+A path has a camera-to-world matrix and a lens for each frame. Axes are OpenCV's (x right, y down, z forward); the
 world is the source camera of frame 0, and its unit is that of the depth.
 """
 
@@ -18,7 +18,7 @@ SAMPLE = Path(__file__).resolve().parent.parent / "sample" / "clip.mp4"
 
 
 def main(clip: Path = SAMPLE, out: Path = Path("own_path.mp4")) -> None:
-    """Rise from the source view and lean in, looking at what stands in the middle of the picture."""
+    """Rise from the source view and move in, looking at whatever is in the middle of the picture."""
     shot = ex4d.open_clip(clip)
     frames, height, width = shot.depth.depth.shape
     middle = float(shot.depth.depth[0, height // 2, width // 2])
@@ -32,7 +32,7 @@ def main(clip: Path = SAMPLE, out: Path = Path("own_path.mp4")) -> None:
 
     view = ex4d.render_path(shot, path)
     write_movie(out, ex4d.generate_video(view).frames, view.fps)
-    save(out.with_suffix(".npz"), path)  # `ex4d generate --camera` and Blender take this file
+    save(out.with_suffix(".npz"), path)  # `ex4d generate --camera` and Blender accept this file
     print(out)
 
 

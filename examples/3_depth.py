@@ -1,4 +1,4 @@
-"""3. Depth of a clip, and what can be said about it: `python examples/3_depth.py [CLIP] [OUT_FOLDER]`."""
+"""3. Depth of a clip, and a report on its quality: `python examples/3_depth.py [CLIP] [OUT_FOLDER]`."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ SAMPLE = Path(__file__).resolve().parent.parent / "sample" / "clip.mp4"
 
 
 def main(clip: Path = SAMPLE, out: Path = Path("depth")) -> None:
-    """Write depth as .npz, a video of clip, depth and normals side by side, and a report."""
+    """Write the depth as .npz and a video of clip, depth and normals side by side, and print a report."""
     shot = ex4d.open_clip(clip)
     out.mkdir(parents=True, exist_ok=True)
     shot.estimate.save(out / "depth.npz")

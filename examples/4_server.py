@@ -1,6 +1,6 @@
 """4. A job on a server: `python examples/4_server.py [CLIP] [OUT_FOLDER]`, with `ex4d serve` running.
 
-The server keeps files by their content: what it has already is not sent again.
+The server stores files by content, so files that it already has are not sent again.
 """
 
 import sys
@@ -18,7 +18,7 @@ SAMPLE = Path(__file__).resolve().parent.parent / "sample" / "clip.mp4"
 
 
 def main(clip: Path = SAMPLE, out: Path = Path("from_server"), address: str = DEFAULT_ADDRESS) -> None:
-    """Generate an orbit of 30 degrees on the server, and bring the take here."""
+    """Generate an orbit of 30 degrees on the server, and download the take."""
     depth = beside(clip)
     source = Source((blob_of(clip),), (blob_of(depth),) if depth else ())
     files = {blob_of(path).sha256: path for path in (clip, depth) if path is not None}
@@ -37,7 +37,7 @@ def main(clip: Path = SAMPLE, out: Path = Path("from_server"), address: str = DE
 
 
 def say(update: JobUpdate) -> None:
-    """Show where the job stands."""
+    """Show the job's progress."""
     print(f"{update.state} {update.stage} {update.step}/{update.steps}", end="\r", flush=True)
 
 

@@ -1,6 +1,7 @@
-"""Which modules of ex4d the add-on needs: those that it imports, those that they import, and so on.
+"""Find the modules of ex4d that the add-on needs: those that it imports, those that they import, and so on.
 
-No list is kept by hand. Imports inside functions count, as they run in Blender too; imports for types only do not.
+So no list has to be maintained. Imports inside functions count, because they run in Blender too; imports only for type
+checking do not.
 """
 
 import ast
@@ -23,9 +24,9 @@ def needed_files() -> list[Path]:
 
 
 def imported(file: Path) -> Iterator[str]:
-    """Names of the modules of ex4d that a file may import, packages on the way to them included.
+    """Names of the modules of ex4d that a file may import, including their parent packages.
 
-    For `from a import b` both `a` and `a.b` are given, as `b` may be a module or not.
+    `from a import b` yields both `a` and `a.b`, because `b` may be a module or not.
     """
     for node in _executed(ast.parse(file.read_text(encoding="utf-8"))):
         names = []
@@ -40,7 +41,7 @@ def imported(file: Path) -> Iterator[str]:
 
 
 def file_of(module: str) -> Path | None:
-    """The file of a module or package, relative to the repository; None where there is none of that name."""
+    """The file of a module or package, relative to the repository; None if there is no such module."""
     path = Path(*module.split("."))
     return next((f for f in (path.with_suffix(".py"), path / "__init__.py") if (REPO / f).is_file()), None)
 

@@ -1,10 +1,10 @@
 """Build dist/ex4d-<version>.zip, the extension that artists install: code, manifest, licence, wheels and server.
 
-Run it with a Python that has `bpy`, whose own tool builds and checks the zip:
+Run it with a Python that has `bpy`, because Blender's own tool builds and checks the zip:
     .venv-bpy-4.5.15/bin/python scripts/build_extension.py
 
-With a folder as argument, that gets a zip for each platform, which has the wheels of that platform alone, and the
-`index.json` that Blender's Get Extensions reads.
+With a folder as argument, it writes a zip for each platform to that folder, with the wheels of that platform only, and
+the `index.json` that Blender's Get Extensions reads.
 """
 
 import ast
@@ -21,7 +21,7 @@ from addon_modules import needed_files
 REPO = Path(__file__).resolve().parents[1]
 
 PYTHONS = ("3.11", "3.13", "3.14")
-"""Blender 4.2 to 5.0, 5.1 and later, and Debian's builds of 5.2."""
+"""The Pythons of Blender 4.2 to 5.0, of 5.1 and later, and of Debian's builds of 5.2."""
 
 PLATFORMS = {
     "linux-x64": ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_26_x86_64", "manylinux_2_28_x86_64"),
@@ -53,7 +53,7 @@ packages = ["ex4d"]
 
 
 def main(repository: Path | None) -> None:
-    """Stage, build, check; print where the zips are."""
+    """Stage, build and check the extension; print the paths of the zips."""
     with tempfile.TemporaryDirectory() as folder:
         stage = Path(folder) / "stage"
         shutil.copytree(REPO / "blender_addon", stage, ignore=shutil.ignore_patterns("__pycache__"))
@@ -72,7 +72,7 @@ def main(repository: Path | None) -> None:
 
 
 def build_each(stage: Path, repository: Path) -> list[Path]:
-    """A zip for each platform, and the list of them; earlier versions in the folder stay in it."""
+    """Build a zip for each platform, and their index; earlier versions in the folder stay. Returns the new zips."""
     repository.mkdir(parents=True, exist_ok=True)
     run(blender_tool(), "build", "--source-dir", stage, "--split-platforms", "--output-dir", repository)
     run(blender_tool(), "server-generate", "--repo-dir", repository)
@@ -80,7 +80,7 @@ def build_each(stage: Path, repository: Path) -> list[Path]:
 
 
 def version() -> str:
-    """`ex4d.__version__`, read without importing."""
+    """`ex4d.__version__`, read without importing it."""
     tree = ast.parse((REPO / "ex4d/__init__.py").read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__version__":
@@ -89,16 +89,16 @@ def version() -> str:
 
 
 def pins() -> list[str]:
-    """The compiled packages at the versions that the tests ran with."""
+    """The compiled packages, pinned to the versions that the tests ran with."""
     lines = (REPO / "constraints-blender.txt").read_text(encoding="utf-8").split()
     return [line for line in lines if line.partition("==")[0] in COMPILED]
 
 
 def collect_wheels(folder: Path) -> None:
-    """Wheels of what the add-on needs of ex4d, and of the compiled packages for every Python and platform.
+    """Collect a wheel of the part of ex4d that the add-on needs, and compiled packages for every Python and platform.
 
-    Blender takes the union of the wheels' Python tags, so msgpack, which has one wheel for each Python, decides which
-    Blenders load the extension. numpy is Blender's own and never bundled.
+    Blender uses the union of the wheels' Python tags, so msgpack, which has one wheel per Python, decides which
+    versions of Blender load the extension. numpy is Blender's own and never bundled.
     """
     with tempfile.TemporaryDirectory() as project:
         stage_library(Path(project))
@@ -111,13 +111,13 @@ def collect_wheels(folder: Path) -> None:
 
 
 def collect_server(folder: Path) -> None:
-    """What Set Up Server installs: the wheel of the whole project, and the versions of all that it needs."""
+    """Collect what Set Up Server installs: the wheel of the whole project, and the versions of its dependencies."""
     run("-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, REPO)
     shutil.copy(REPO / "constraints.txt", folder)
 
 
 def stage_library(folder: Path) -> None:
-    """A project of its own with the part of ex4d that the add-on needs, for pip to make a wheel of."""
+    """Write a separate project with the part of ex4d that the add-on needs, for pip to build a wheel from."""
     for file in [*needed_files(), Path("ex4d/py.typed"), Path("LICENSE")]:
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(REPO / file, folder / file)
@@ -125,7 +125,7 @@ def stage_library(folder: Path) -> None:
 
 
 def write_manifest(stage: Path) -> None:
-    """The repository's manifest with version and wheels filled in."""
+    """Write the repository's manifest with version and wheels filled in."""
     text = (REPO / "blender_manifest.toml").read_text(encoding="utf-8")
     wheels = "".join(f'    "./wheels/{wheel.name}",\n' for wheel in sorted((stage / "wheels").iterdir()))
     text = re.sub(r"(?m)^version = .*$", f'version = "{version()}"', text, count=1)
@@ -134,7 +134,7 @@ def write_manifest(stage: Path) -> None:
 
 
 def blender_tool() -> Path:
-    """Blender's command line for extensions, plain Python inside the bpy package."""
+    """Blender's command-line tool for extensions, a plain Python script inside the bpy package."""
     spec = importlib.util.find_spec("bpy")
     if spec is None or spec.origin is None:
         raise SystemExit("This Python has no bpy: run the script with one of the .venv-bpy-* environments.")
@@ -143,7 +143,7 @@ def blender_tool() -> Path:
 
 
 def run(*words: str | Path) -> None:
-    """Run this Python with arguments; a failure ends the script."""
+    """Run this Python with these arguments; a failure ends the script."""
     subprocess.run([sys.executable, *map(str, words)], check=True, cwd=REPO)
 
 

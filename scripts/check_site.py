@@ -1,6 +1,6 @@
-"""Follow every link of the built site that stays in it, and list those that leave it: python check_site.py build/site.
+"""Check every link within the built site, and list those that lead elsewhere: python check_site.py build/site.
 
-Nothing is fetched. The list is in external-links.txt beside the pages.
+Nothing is downloaded. The list is written to external-links.txt beside the pages.
 """
 
 import sys
@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 
 class Page(HTMLParser):
-    """Links and anchors of one page."""
+    """Links and anchors of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note what an element links to, and what it is called."""
+        """Note an element's link targets and its id."""
         for name, value in attrs:
             if name in ("href", "src") and value:
                 self.links.add(value)
@@ -29,7 +29,7 @@ class Page(HTMLParser):
 
 
 def broken(pages: dict[Path, Page]) -> Iterator[str]:
-    """Links that lead to no file, or to no place in it."""
+    """Links to a missing file, or to a missing anchor in a page."""
     for path, page in pages.items():
         for link in page.links:
             parts = urlsplit(link)
@@ -44,7 +44,7 @@ def broken(pages: dict[Path, Page]) -> Iterator[str]:
 
 
 def main(folder: Path) -> int:
-    """Check the site; returns what the process should end with."""
+    """Check the site; returns the exit code."""
     pages = {path.resolve(): Page(path.read_text(encoding="utf-8")) for path in folder.rglob("*.html")}
     wrong = sorted(broken(pages))
     outside = sorted({link for page in pages.values() for link in page.links if urlsplit(link).netloc})

@@ -3,7 +3,7 @@
     python scripts/clip_pictures.py CLIPS docs/pictures
 
 CLIPS holds 02_cups.mp4, 04_coffee.mp4, 05_default_juggle.mp4, flower.mp4, and the RGB-D room: rgbd/color, rgbd/depth
-and rgbd/trajectory.log; docs/depth.md says whose they are.
+and rgbd/trajectory.log; docs/depth.md says where they come from.
 """
 
 import sys
@@ -25,7 +25,7 @@ CELL, LABEL = (264, 198), 20
 
 
 def main(clips: Path, out: Path) -> None:
-    """Both pictures."""
+    """Write both pictures."""
     real, found = [], []
     for name in CLIPS:
         shot = api.open_clip(clips / f"{name}.mp4", frames=FRAMES, longest_side=512, estimator="plane")
@@ -57,7 +57,7 @@ def main(clips: Path, out: Path) -> None:
 
 
 def open_room(clips: Path, motion: str) -> Shot:
-    """The room with its measured depth."""
+    """Open the room with its measured depth."""
     folder = clips / "rgbd"
     return api.open_clip(
         folder / "color",
@@ -69,13 +69,13 @@ def open_room(clips: Path, motion: str) -> Shot:
 
 
 def trajectory(path: Path) -> NDArray[np.float64]:
-    """Camera-to-world (N,4,4) of a .log file: a line of numbers and four rows for each picture."""
+    """Camera-to-world poses (N,4,4) float64 from a .log file: a line of numbers, then four rows, for each image."""
     lines = path.read_text().splitlines()
     return np.array([[line.split() for line in lines[n + 1 : n + 5]] for n in range(0, len(lines) // 5 * 5, 5)], float)
 
 
 def row(shot: Shot, frame: int, name: str, depth: str) -> list[NDArray[np.uint8]]:
-    """Clip, what is real along an orbit of 30 degrees, and the preview."""
+    """The clip, what is real along an orbit of 30 degrees, and the preview."""
     view = api.render_path(shot, cam="30")
     made = api.generate_video(view, "preview")
     seen = view.conditioning
@@ -96,10 +96,10 @@ def beside(shot: Shot, frame: int, label: str) -> list[NDArray[np.uint8]]:
 
 
 def steadiness(shot: Shot, label: str) -> NDArray[np.uint8]:
-    """First and last frame on top of each other from one place 30 degrees aside: what stands still has one outline."""
+    """First and last frame blended, seen from one place 30 degrees to the side: what stands still has one outline."""
     path = api.render_path(shot, cam="30").scene.path
     last = np.repeat(path.camera_to_world[-1:], len(path), axis=0)
-    if shot.source_to_world is not None:  # the preset goes along with the source camera
+    if shot.source_to_world is not None:  # the preset follows the source camera
         last = np.repeat((np.linalg.inv(shot.source_to_world[-1]) @ path.camera_to_world[-1])[None], len(path), axis=0)
     fixed = type(path)(last, path.intrinsics, path.width, path.height)
     seen = api.render_path(shot, fixed).conditioning
@@ -111,7 +111,7 @@ def steadiness(shot: Shot, label: str) -> NDArray[np.uint8]:
 
 
 def labelled(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
-    """A picture as large as a cell lets it be, below a line of text."""
+    """A picture scaled to fit a cell, below a line of text."""
     width, height = CELL
     scale = min(width / picture.shape[1], height / picture.shape[0])
     size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
@@ -123,7 +123,7 @@ def labelled(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
 
 
 def write(path: Path, rows: list[list[NDArray[np.uint8]]]) -> None:
-    """A sheet of rows."""
+    """Write rows of cells as one JPEG."""
     sheet = np.concatenate([np.concatenate(cells, axis=1) for cells in rows], axis=0)
     cv2.imwrite(str(path), sheet[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
 

@@ -26,7 +26,7 @@ COLUMNS = 4
 
 
 def main() -> None:
-    """Run Blender's part, then make the contact sheet from the take it left."""
+    """Run Blender's part, then make the contact sheet from its take."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--blender", type=Path, required=True, help="Python of the environment with bpy")
     arguments.add_argument("--output_dir", type=Path, required=True)
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def write_sheet(folder: Path, file: Path) -> Path:
-    """Source, conditioning and result of a take at four frames."""
+    """Write source, conditioning and result of a take at four frames; returns `file`."""
     shot = folder.parent.parent
     files = (shot / "source.mp4", folder / take.COLOUR, folder / take.MASK, folder / take.RESULT)
     source, colour, mask, result = (read_movie(file).frames for file in files)
@@ -66,7 +66,7 @@ def write_sheet(folder: Path, file: Path) -> Path:
 
 
 def free_port() -> int:
-    """A port that nobody listens on right now."""
+    """A port that nothing is listening on right now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

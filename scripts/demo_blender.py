@@ -1,4 +1,4 @@
-"""The part of the demo that an artist would do in Blender, by the add-on's own operators.
+"""The part of the demo that an artist would do in Blender, carried out with the add-on's own operators.
 
 Run by scripts/demo.py in an environment with bpy: demo_blender.py OUTPUT_FOLDER SERVER_PYTHON PORT CLIP
 """
@@ -13,7 +13,7 @@ import bpy  # noqa: E402, I001 (Blender's own modules can be found only after bp
 import addon_utils  # noqa: E402
 
 MOVED_FRAME, MOVED_BY = 33, (0.6, 0.0, 0.5)
-"""Scene frame of the key that is moved by hand, and how far, in metres of the scene."""
+"""Scene frame of the key that is moved by hand, and by how much, in metres of the scene."""
 
 
 def main(out: Path, server_python: str, port: str, clip: Path) -> None:
@@ -39,7 +39,7 @@ def main(out: Path, server_python: str, port: str, clip: Path) -> None:
 
 
 def move_a_key(scene: bpy.types.Scene) -> None:
-    """What dragging the camera and pressing I does."""
+    """Do what dragging the camera and pressing I does."""
     camera = scene.ex4d.camera
     scene.frame_set(MOVED_FRAME)
     camera.location = [a + b for a, b in zip(camera.location, MOVED_BY, strict=True)]
@@ -47,7 +47,7 @@ def move_a_key(scene: bpy.types.Scene) -> None:
 
 
 def say(text: str) -> None:
-    """Tell the terminal at once."""
+    """Print a line at once."""
     print(f"demo: {text}", flush=True)
 
 

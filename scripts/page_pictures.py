@@ -1,6 +1,6 @@
-"""Pictures and the animation of the documents from what `tests/desktop/page.py` left: `page_pictures.py FROM TO`.
+"""Make the pictures and animation of the docs from what `tests/desktop/page.py` left: `page_pictures.py FROM TO`.
 
-Needs ImageMagick and ffmpeg on the PATH.
+ImageMagick and ffmpeg must be on the PATH.
 """
 
 import subprocess
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 SHOWN = ("1_installed", "2_set_up", "4_open", "6_generating", "7_playing", "8_coverage", "9_wipe")
-"""Of the story's pictures, those that docs/first-shot.md shows."""
+"""The story's pictures that docs/first-shot.md shows."""
 
 WIDTH, FILM_WIDTH = 1280, 800
 MOST_BYTES = 2_000_000
@@ -16,17 +16,17 @@ FILM_RATE = 5
 
 
 def pictures(folder: Path, out: Path) -> None:
-    """A JPEG of each picture that is shown."""
+    """Write a JPEG of each picture that is shown."""
     for name in SHOWN:
         to, picture = out / f"{name}.jpg", folder / f"{name}.png"
         subprocess.run(["convert", picture, "-resize", f"{WIDTH}x", "-quality", "80", "-strip", to], check=True)
 
 
 def animation(folder: Path, out: Path) -> None:
-    """The film as an animated WebP, as good as its size allows.
+    """Write the film as an animated WebP, at the best quality that `MOST_BYTES` allows.
 
     Raises:
-        ValueError: it is too large even at the worst quality.
+        ValueError: the file is too large even at the lowest quality.
     """
     to = out / "first-shot.webp"
     frames = str(folder / "film_%03d.png")

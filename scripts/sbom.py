@@ -1,10 +1,10 @@
-"""What a server consists of, libraries inside of wheels included, as CycloneDX; and whether its licences are allowed.
+"""List what a server consists of as CycloneDX, including libraries inside wheels, and check that licences are allowed.
 
     python scripts/sbom.py ENVIRONMENT dist/ex4d-server.cdx.json
 
-ENVIRONMENT is one with the server in it. cyclonedx-py lists its packages; this adds what `licences.toml` knows of the
-libraries in their wheels, and what the wheels say of themselves. Ends with 1 where a licence is neither allowed nor an
-exception, or a library is not known.
+ENVIRONMENT has the server installed. cyclonedx-py lists its packages; this script adds what `licences.toml` knows about
+the libraries in their wheels, and what the wheels themselves declare. The exit code is 1 if a licence is neither
+allowed nor an exception, or if a library is unknown.
 """
 
 import json
@@ -24,7 +24,7 @@ KNOWN = tomllib.loads((Path(__file__).parent / "licences.toml").read_text(encodi
 
 
 def main(environment: Path, target: Path) -> int:
-    """Write the list, print what is not allowed; returns what the process should end with."""
+    """Write the list and print what is not allowed; returns the exit code."""
     bom = packages(environment)
     site = next(iter(sorted(environment.glob("lib/python3*/site-packages"))), environment / "Lib/site-packages")
     for package in bom["components"]:
@@ -44,7 +44,7 @@ def main(environment: Path, target: Path) -> int:
 
 
 def packages(environment: Path) -> dict[str, Any]:
-    """The packages of an environment, without places of this machine."""
+    """The packages of an environment as CycloneDX, without paths of this machine."""
     python = environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     command = [
         sys.executable,
@@ -65,17 +65,17 @@ def packages(environment: Path) -> dict[str, Any]:
 
 
 def licence(expression: str) -> list[dict[str, str]]:
-    """As CycloneDX has it."""
+    """A licence expression in CycloneDX form."""
     return [{"expression": expression}]
 
 
 def stem(name: str) -> str:
-    """Which of the known files a library's file is; "" where none."""
+    """The known library that a file belongs to; "" if there is none."""
     return max((known for known in KNOWN["files"] if name.startswith(known)), key=len, default="")
 
 
 def files_of(site: Path, package: str) -> Iterator[Component]:
-    """Libraries that a package's wheel carries, in the folder beside it that is for those."""
+    """Libraries bundled in a package's wheel, in the folders meant for them."""
     plain = package.replace("-", "_")
     for folder in (site / f"{plain}.libs", site / plain / ".dylibs", site / plain / "lib"):
         for file in sorted(folder.glob("*")) if package != "torch" else ():
@@ -90,7 +90,7 @@ def files_of(site: Path, package: str) -> Iterator[Component]:
 
 
 def linked_into(site: Path, package: str) -> Iterator[Component]:
-    """Libraries that are known to be in a package's own binaries, and are."""
+    """Libraries expected in a package's own binaries and found there."""
     listed = [about for about in KNOWN["inside"] if about["package"] == package]
     binaries = [file for file in (site / package).rglob("*") if LIBRARY.search(file.name)] if listed else []
     for about in listed:
@@ -99,13 +99,13 @@ def linked_into(site: Path, package: str) -> Iterator[Component]:
 
 
 def holds(file: Path, mark: bytes) -> bool:
-    """Whether a file has these bytes anywhere."""
+    """Whether a file contains these bytes."""
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(mark) >= 0
 
 
 def said_by(site: Path, package: str) -> Iterator[Component]:
-    """What a wheel says of itself: parts written in Rust have such lists. Those of auditwheel name no licences."""
+    """Components that a wheel itself declares: parts written in Rust have such lists. Auditwheel's lack licences."""
     for file in site.glob(f"{package.replace('-', '_')}-*.dist-info/sboms/*.json"):
         for part in json.loads(file.read_text(encoding="utf-8")).get("components", []):
             if part.get("licenses"):
@@ -114,14 +114,14 @@ def said_by(site: Path, package: str) -> Iterator[Component]:
 
 
 def every(bom: dict[str, Any]) -> Iterator[Component]:
-    """All components and those in them."""
+    """All components, including nested ones."""
     for part in bom.get("components", []):
         yield part
         yield from every(part)
 
 
 def not_allowed(part: Component) -> str:
-    """Why a component may not be there, in a sentence; "" where it may."""
+    """Why a component is not allowed, in a sentence; "" if it is allowed."""
     name = part["name"]
     said = [about.get("expression") or about["license"].get("id") or "" for about in part.get("licenses", [])]
     said = [expression for expression in said if expression]
@@ -135,13 +135,13 @@ def not_allowed(part: Component) -> str:
 
 
 def allowed(expression: str) -> bool:
-    """Whether one way of reading an SPDX expression has allowed licences alone."""
+    """Whether an SPDX expression can be satisfied with allowed licences only."""
     words = [word.strip() for word in re.split(r"\s+(AND|OR)\s+|([()])", expression.replace("/", " OR ")) if word]
     return _any_of([word for word in words if word])
 
 
 def _any_of(words: list[str]) -> bool:
-    """Alternatives; takes its words from the front of the list."""
+    """Evaluate alternatives (OR); consumes words from the front of the list."""
     may = _all_of(words)
     while words[:1] == ["OR"]:
         words.pop(0)
@@ -150,7 +150,7 @@ def _any_of(words: list[str]) -> bool:
 
 
 def _all_of(words: list[str]) -> bool:
-    """What holds together, which binds closer than alternatives."""
+    """Evaluate conjunctions (AND), which bind more tightly than alternatives."""
     may = _one(words)
     while words[:1] == ["AND"]:
         words.pop(0)
@@ -159,7 +159,7 @@ def _all_of(words: list[str]) -> bool:
 
 
 def _one(words: list[str]) -> bool:
-    """A licence, or an expression in parentheses."""
+    """Evaluate a licence, or an expression in parentheses."""
     word = words.pop(0) if words else ""
     if word != "(":
         return word in KNOWN["allowed"]

@@ -1,9 +1,9 @@
-"""Write blender_addon/translations/messages.txt: every text of the add-on that can be translated, a line each.
+"""Write blender_addon/translations/messages.txt: every translatable text of the add-on, one per line.
 
-Texts are found in the code by where they stand: labels and tooltips of classes and properties, texts in layouts, what
-goes through `told`, `word` and `count`, sentences that are constants of a module, and what the server's setup says.
-Those of settings come from their descriptions in ex4d, and stages from where ex4d reports them. Run it with a Python
-that has `bpy`:
+Texts are recognized by where they appear in the code: labels and tooltips of classes and properties, texts in layouts,
+arguments of `told`, `word` and `count`, sentences in module constants, and messages of the server's setup. The texts of
+settings come from their descriptions in ex4d, and stages from where ex4d reports them. Run it with a Python that has
+`bpy`:
     .venv-bpy-4.5.15/bin/python scripts/translatable.py
 """
 
@@ -16,20 +16,20 @@ REPO = Path(__file__).resolve().parents[1]
 LIST = REPO / "blender_addon/translations/messages.txt"
 
 FOR_TERMINALS = ("metrics", "training")
-"""Packages of ex4d whose stages only terminals show."""
+"""Packages of ex4d whose stages are shown only in terminals."""
 
 IN_LAYOUTS = ("label", "operator", "prop", "menu", "progress")
 PLACES = {"bl_label", "bl_description"}
 IN_BLENDER = ("persistence",)
-"""Settings of rendering that panels show."""
+"""Render settings that panels show."""
 TOLD = ("told", "word", "Panel", "tell", "Progress", "ChoreError", "SetupError", "ToolError", "DiskFullError")
 """Calls whose first argument is a text."""
 ALL_TOLD = ("_Lacking",)
-"""Calls whose arguments all are."""
+"""Calls whose arguments are all texts."""
 
 
 def texts() -> list[str]:
-    """All texts, sorted, each once."""
+    """All texts, sorted and without duplicates."""
     found = {*of_settings(), *of_stages()}
     for file in sorted((REPO / "blender_addon").rglob("*.py")):
         found |= set(in_code(file))
@@ -37,7 +37,7 @@ def texts() -> list[str]:
 
 
 def in_code(file: Path) -> Iterator[str]:
-    """Texts that stand in a file."""
+    """Texts in a file."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for statement in tree.body:
         if isinstance(statement, ast.Assign):
@@ -58,12 +58,12 @@ def in_code(file: Path) -> Iterator[str]:
             yield from constants(node.value)
         elif isinstance(node, ast.Call):
             yield from in_call(node)
-        elif isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple):  # a stage, and how far it is
+        elif isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple):  # a stage and its progress
             yield from constants(node.value.elts[0])
 
 
 def in_constant(assigned: ast.Assign) -> Iterator[str]:
-    """Texts that are constants of a module: sentences, and words by the name of what they stand for."""
+    """Texts in module constants: sentences, and the words of `LENS_NAMES`."""
     parts = assigned.value.elts if isinstance(assigned.value, ast.Tuple) else [assigned.value]
     yield from (text for part in parts for text in constants(part) if " " in text and text.endswith("."))
     names = {getattr(target, "id", "") for target in assigned.targets}
@@ -86,9 +86,9 @@ def in_call(call: ast.Call) -> Iterator[str]:
         yield from (text for part in call.args for text in constants(part))
     elif name == "count" and len(call.args) == 2:
         yield from (f"{{number}} {noun}{many}" for noun in constants(call.args[1]) for many in ("", "s"))
-    elif name == "Kind":  # of a server: its name comes first
+    elif name == "Kind":  # of a server; its first argument is the name
         yield from (text for part in call.args[1:3] for text in constants(part))
-    elif name == "finish":  # of the server's setup: templates and their values
+    elif name == "finish":  # of the server's setup; its arguments are templates and their values
         yield from (
             text for part in call.args[1:] for inner in ast.walk(part) for text in constants(inner) if " " in text
         )
@@ -102,14 +102,14 @@ def in_call(call: ast.Call) -> Iterator[str]:
 
 
 def of_items(items: ast.expr | None) -> Iterator[str]:
-    """Labels and tooltips of an enum's items; identifiers are no words."""
+    """Labels and tooltips of an enum's items, without the identifiers."""
     for item in getattr(items, "elts", []):
         for part in getattr(item, "elts", [])[1:]:
             yield from constants(part)
 
 
 def constants(node: ast.AST | None) -> Iterator[str]:
-    """The texts that an expression may be."""
+    """The texts that an expression may evaluate to."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.IfExp):
@@ -118,7 +118,7 @@ def constants(node: ast.AST | None) -> Iterator[str]:
 
 
 def of_settings() -> Iterator[str]:
-    """Labels and tooltips of all settings that the library knows, as panels show them."""
+    """Labels and tooltips of all of the library's settings, as panels show them."""
     sys.path.insert(0, str(REPO))
     from blender_addon.ui.from_schema import items_of, label, tooltip
     from ex4d.generate import registry

@@ -1,5 +1,5 @@
-// Flamenco job type "EX-4D take": put this file into the `scripts` folder beside the Flamenco Manager.
-// Make the job file with `ex4d generate --job_file`, where all workers can read it and the files that it names.
+// Flamenco job type "EX-4D Take": put this file into the `scripts` folder beside the Flamenco Manager.
+// Make the job file with `ex4d generate --job_file`, in a place where all workers can read it and the files it names.
 const JOB_TYPE = {
     label: "EX-4D Take",
     description: "Shoot a clip again from another camera, from an EX-4D job file",
