@@ -1,4 +1,4 @@
-"""Fixtures: a true server, always killed in the end; clients of it; jobs for it."""
+"""Fixtures: a real server, always killed at the end; clients of it; jobs for it."""
 
 import pytest
 from server_process import ServerProcess
@@ -20,7 +20,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def connect(tmp_path):
-    """connect(server) -> Client, closed in the end."""
+    """connect(server) -> Client, closed at the end."""
     clients = []
 
     def make(server: ServerProcess, **options) -> Client:
@@ -34,7 +34,7 @@ def connect(tmp_path):
 
 @pytest.fixture
 def shot(tmp_path):
-    """shot("copy") -> (job, files): a job that makes the worker run that function of runners.py."""
+    """shot("copy") -> (job, files): a job for which the worker runs that function of runners.py."""
 
     def make(runner: str, content: bytes = b"clip", **options):
         folder = tmp_path / "inputs"

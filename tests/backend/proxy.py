@@ -1,6 +1,6 @@
-"""A TCP proxy that cuts connections at a chosen byte, between a client and a true server.
+"""A TCP proxy between a client and a real server that cuts connections at a chosen byte.
 
-It listens on 127.0.0.2 at the ports that the server has on 127.0.0.1, so what the server says of its ports holds.
+It listens on 127.0.0.2 at the ports that the server has on 127.0.0.1, so the ports the server announces stay valid.
 """
 
 import contextlib
@@ -12,11 +12,13 @@ from raw import Raw
 
 
 class Proxy:
-    """Attributes:
-    address: what clients connect to.
-    cuts: how often it has cut.
-    refuses: whether it lets nobody connect for now.
-    moved: file bytes that went each way, "up" and "down", and all others, "control", since it was made.
+    """The proxy.
+
+    Attributes:
+        address: where clients connect.
+        cuts: how many times it has cut connections.
+        refuses: whether it currently refuses connections.
+        moved: bytes moved since it was made: file content "up" and "down", and everything else as "control".
     """
 
     def __init__(self, server_address: str, bulk: int | None = None) -> None:
@@ -42,7 +44,7 @@ class Proxy:
         self._thread.start()
 
     def cut_each(self, direction: str, distances) -> None:
-        """Cut both connections after so many more file bytes, again and again, as long as there are distances."""
+        """Cut both connections after each of these numbers of further file bytes, one after another."""
         self._next_cut = iter(distances)
         self._direction = direction
         self._set_next()
@@ -51,12 +53,12 @@ class Proxy:
         self._cut_at = (self._cut_at or ("down", 0))[0], 0
 
     def cut_control_now(self) -> None:
-        """Cut all connections within the next message that is not of a file."""
+        """Cut all connections in the middle of the next message without file content."""
         self._cut_at = "control", 0
 
     @property
     def is_idle(self) -> bool:
-        """Whether it has no connection."""
+        """Whether it has no connections."""
         return not self._pairs
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A peer that sends what it likes, frame by frame, with the keys of the server's user or with others."""
+"""A peer that sends arbitrary frames, with the keys of the server's user or with others."""
 
 import zmq
 
@@ -27,7 +27,7 @@ class Raw:
         return self.ask_frames([encode(message)])
 
     def ask_frames(self, frames):
-        """The answer to any frames; events that come in between are dropped."""
+        """The answer to arbitrary frames; events that arrive in between are dropped."""
         self.control.send_multipart(frames)
         while isinstance(answer := decode(self.control.recv_multipart()[0], SERVER_CONTROL), Event):
             pass

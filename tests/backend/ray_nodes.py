@@ -1,9 +1,9 @@
-"""A true Ray cluster on this machine, in a process of its own: python ray_nodes.py FOLDER NODES TOKEN_FILE.
+"""A real Ray cluster on this machine, in a separate process: python ray_nodes.py FOLDER NODES TOKEN_FILE.
 
-Prints the head's address. Each node has a folder for its workers, FOLDER/node-1 and so on. Then it does what it is told
-by lines: "kill 1", "stop 1", "go on 1" (a node with all its processes, at once, as when a machine loses its power or
-its cable), "add", "add old" (with an EX-4D of another version), "add gpus 2" (as FOLDER/bin/nvidia-smi lists them). It
-ends the cluster when its input closes.
+Prints the head's address. Each node has a folder for its workers, FOLDER/node-1 and so on. It then carries out
+commands, one per line: "kill 1", "stop 1", "go on 1" (a node with all its processes at once, as when a machine loses
+power or its network cable), "add", "add old" (with another version of EX-4D), "add gpus 2" (as listed by
+FOLDER/bin/nvidia-smi). It ends the cluster when its input closes.
 """
 
 import os
@@ -30,7 +30,7 @@ def main() -> None:
 
     def add(gpus: int = 0) -> None:
         place = os.path.join(folder, f"node-{len(started) + 1}")
-        os.environ["EX4D_CLUSTER_FOLDER"] = place  # Ray's processes are started with the environment of this one
+        os.environ["EX4D_CLUSTER_FOLDER"] = place  # Ray's processes inherit this environment
         started.append(cluster.add_node(num_cpus=1, num_gpus=gpus, object_store_memory=MEMORY))
 
     def family(number: int) -> list[psutil.Process]:

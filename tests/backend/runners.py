@@ -1,6 +1,6 @@
-"""What workers run in these tests: true functions, most of them badly behaved.
+"""What workers run in these tests: real functions, most of them badly behaved.
 
-Which one runs is told by the name of the clip, so that each test sees in one place what it starts.
+The name of the clip selects the function, so that each test shows in one place what it starts.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ opened = []
 
 
 def make():
-    """What a worker asks for once."""
+    """The runner, which a worker asks for once."""
     return run
 
 
 def make_watched():
-    """The same, with an eye on every file that is opened from now on."""
+    """The same runner, recording every file that is opened from now on."""
     sys.addaudithook(lambda event, what: opened.append(str(what[0])) if event == "open" else None)
     return run
 
@@ -37,7 +37,7 @@ def run(job, locate, out, progress):
 
 
 def copy(job, locate, out, progress):
-    """Behaves: three steps, then the clip's content as the result."""
+    """Well behaved: three steps, then the clip's content as the result."""
     for step in range(1, 4):
         progress("copy", step, 3)
     (out / "result.mp4").write_bytes(locate(job.source.clip[0]).read_bytes())
@@ -46,7 +46,7 @@ def copy(job, locate, out, progress):
 
 
 def copy_in_steps(job, locate, out, progress):
-    """Behaves like `copy`, for two seconds."""
+    """Like `copy`, but takes two seconds."""
     for step in range(1, 101):
         progress("copy", step, 100)
         time.sleep(0.02)
@@ -55,7 +55,7 @@ def copy_in_steps(job, locate, out, progress):
 
 
 def take(job, locate, out, progress):
-    """The clip's content as a result, and a small movie of it."""
+    """Returns the clip's content as the result, with a small movie of it."""
     content = locate(job.source.clip[0]).read_bytes()
     progress("Sampling", 1, 1)
     (out / "result.mp4").write_bytes(content)
@@ -65,7 +65,7 @@ def take(job, locate, out, progress):
 
 
 def whole_take(job, locate, out, progress):
-    """All other files of the clip as results, after a moment, and a small movie of 200 kB."""
+    """Returns all other files of the clip as results after a moment, with a small movie of 200 kB."""
     progress("Sampling", 1, 1)
     time.sleep(0.5)
     for blob in job.source.clip[1:]:
@@ -82,7 +82,7 @@ def stages(job, locate, out, progress):
 
 
 def paint(job, locate, out, progress):
-    """Shows pictures of what it makes, the last of them hard to pack, and takes its time."""
+    """Shows pictures of what it makes, the last one hard to compress, and takes its time."""
     noise = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
     for step in range(1, 4):
         progress("Sampling", step, 3, np.full((90, 160, 3), (250, 40 * step, 0), np.uint8) if step < 3 else noise)
@@ -92,7 +92,7 @@ def paint(job, locate, out, progress):
 
 
 def slow(job, locate, out, progress):
-    """Runs for long, and lets itself be stopped between its steps. Half-written files lie about."""
+    """Runs for a long time, and can be stopped between steps. Leaves half-written files around."""
     (out / "half.mp4").write_bytes(b"half")
     return wait(progress)
 
@@ -105,14 +105,14 @@ def wait(progress):
 
 
 def one_second(job, locate, out, progress):
-    """Takes its time, and none of the processor's."""
+    """Takes a second, but no CPU time."""
     progress("wait", 1, 2)
     time.sleep(1.0)
     return {"device": os.environ["EX4D_WORKER_DEVICE"], "pid": os.getpid()}
 
 
 def slow_once(job, locate, out, progress):
-    """Slow until its server is killed; quick when it runs again."""
+    """Slow until its server is killed; quick the second time."""
     mark = Path(os.environ["EX4D_TEST_MARK"])
     if mark.exists():
         return copy(job, locate, out, progress)
@@ -121,21 +121,21 @@ def slow_once(job, locate, out, progress):
 
 
 def hang(job, locate, out, progress):
-    """Never looks whether it should stop, and does not listen to SIGTERM either."""
+    """Never checks whether it should stop, and ignores SIGTERM too."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     progress("hang", 1, 2)
     time.sleep(3600)
 
 
 def endless(job, locate, out, progress):
-    """Never ends, and never makes another step."""
+    """Never ends, and never reports another step."""
     progress("turn", 1, 3)
     while True:
         pass
 
 
 def long_step(job, locate, out, progress):
-    """One step that takes its time, with the interpreter busy."""
+    """One long step that keeps the interpreter busy."""
     progress("think", 1, 3)
     end = time.monotonic() + 5
     while time.monotonic() < end:
@@ -145,7 +145,7 @@ def long_step(job, locate, out, progress):
 
 
 def family(job, locate, out, progress):
-    """Starts a process of its own that would outlive it."""
+    """Starts a process that would outlive it."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
     Path(os.environ["EX4D_TEST_MARK"]).write_text(f"{os.getpid()} {child.pid}")
     return slow(job, locate, out, progress)
@@ -170,17 +170,17 @@ def surprise(job, locate, out, progress):
 
 
 def nonsense(job, locate, out, progress):
-    """Facts that are no JSON values."""
+    """Returns facts that are not JSON values."""
     return {"out": out}
 
 
 def chatter(job, locate, out, progress):
-    """Facts that do not fit into one message."""
+    """Returns facts that do not fit into one message."""
     return {"coverage": [0.5] * 100_000}
 
 
 def eat_disk(job, locate, out, progress):
-    """Writes more than the limit that its test has set on files."""
+    """Writes more than the file size limit that its test has set."""
     with open(out / "big.mp4", "wb") as file:
         for step in range(1, 101):
             file.write(b"\0" * (1 << 20))
@@ -190,7 +190,7 @@ def eat_disk(job, locate, out, progress):
 
 
 def eat_all(job, locate, out, progress):
-    """Writes until nothing fits any more."""
+    """Writes until the disk is full."""
     with open(out / "big.mp4", "wb", buffering=0) as file:
         step = 0
         while True:
@@ -200,7 +200,7 @@ def eat_all(job, locate, out, progress):
 
 
 def eat_all_and_hide_it(job, locate, out, progress):
-    """Fills the disk, and says something that does not help."""
+    """Fills the disk, then raises an unhelpful error."""
     with contextlib.suppress(OSError):
         eat_all(job, locate, out, progress)
     print("a line for the log" * 1000)
@@ -208,7 +208,7 @@ def eat_all_and_hide_it(job, locate, out, progress):
 
 
 def eat_all_and_wait(job, locate, out, progress):
-    """Fills the disk and goes on without writing."""
+    """Fills the disk, then continues without writing."""
     with contextlib.suppress(OSError):
         eat_all(job, locate, out, lambda *step: None)
     Path(os.environ["EX4D_TEST_MARK"]).write_text("full")
@@ -216,7 +216,7 @@ def eat_all_and_wait(job, locate, out, progress):
 
 
 def noisy_stages(job, locate, out, progress):
-    """As many events as a client can have in a few seconds, with pictures that are hard to pack."""
+    """Sends as many events as a client can receive in a few seconds, with pictures that are hard to compress."""
     noise = np.random.default_rng(0).integers(0, 256, (130, 130, 3), dtype=np.uint8)
     for stage in range(3000):
         progress(f"stage {stage}", 1, 1, noise)
@@ -224,14 +224,14 @@ def noisy_stages(job, locate, out, progress):
 
 
 def several(job, locate, out, progress):
-    """Every file of the clip as a result."""
+    """Returns every file of the clip as a result."""
     for blob in job.source.clip:
         (out / blob.name).write_bytes(locate(blob).read_bytes())
     return {}
 
 
 def many_stages(job, locate, out, progress):
-    """More events, with pictures, than a client's queues hold: each stage's last step is one. Waits for a mark."""
+    """Waits for a marker file, then sends more events with pictures than a client's queues hold, one per stage."""
     progress("first", 1, 1)
     mark = Path(os.environ["EX4D_TEST_MARK"])
     while not mark.exists():
@@ -243,13 +243,13 @@ def many_stages(job, locate, out, progress):
 
 
 def several_seen(job, locate, out, progress):
-    """Every file of the clip as a result, and what this process has opened since it began, if it is watched."""
+    """Returns every file of the clip, and lists what this process has opened since it began, if it is watched."""
     several(job, locate, out, progress)
     return {"opened": opened[-2000:], "folder": str(out)}
 
 
 def copy_slowly(job, locate, out, progress):
-    """A result after forty steps in two seconds."""
+    """Returns a result after forty steps in two seconds."""
     for step in range(1, 41):
         progress("wait", step, 40)
         time.sleep(0.05)
@@ -258,7 +258,7 @@ def copy_slowly(job, locate, out, progress):
 
 
 def what_it_sees(job, locate, out, progress):
-    """Four seconds, so that two run at once, and the GPUs that this process may use."""
+    """Reports the GPUs that this process may use, after four seconds, so that two jobs run at once."""
     progress("wait", 1, 2)
     time.sleep(4.0)
     return {"device": os.environ["EX4D_WORKER_DEVICE"], "sees": os.environ["CUDA_VISIBLE_DEVICES"]}

@@ -1,8 +1,8 @@
 """A server whose workers run tests/backend/runners.py: python serve.py ADDRESS STATE [OPTIONS as JSON].
 
-Options: fields of `Deadlines`, "linger", "file_limit" (bytes), "descriptors" (most that it may have open),
-"soft_descriptors" (to begin with), "workers", "cluster" (an address), "runner", "far"
-(a folder: workers are those of a cluster, without a cluster).
+Options: fields of `Deadlines`, "linger", "file_limit" (bytes), "descriptors" (the hard limit), "soft_descriptors" (the
+soft limit to begin with), "workers", "cluster" (an address), "runner", "far" (a folder: workers run as on a cluster,
+but without a cluster).
 """
 
 import json
@@ -24,7 +24,7 @@ from ex4d.jobs.keys import KeyPair
 
 
 class HereCluster:
-    """Stands for a cluster: its workers run here, in folders of their own, and are told nothing of the server's."""
+    """Stands in for a cluster: its workers run here in their own folders, and know nothing of the server's folder."""
 
     unit, total, free, here, others = "CPU", 9, 9, "127.0.0.1", ()
 

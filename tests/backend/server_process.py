@@ -1,4 +1,4 @@
-"""A true server as a child process, and polling with a bound."""
+"""A real server as a child process, and polling with a timeout."""
 
 import json
 import os
@@ -20,14 +20,14 @@ from ex4d.pipeline.requests import Blob
 
 HERE = Path(__file__).parent
 PATIENCE = 20.0
-"""No test waits longer than this for one thing, in seconds."""
+"""How many seconds a test waits at most for one thing."""
 
 
 class ServerProcess:
     """
     Attributes:
-        prefix: what makes its command run elsewhere, as in another network namespace.
-        environment: added to that of the test.
+        prefix: command prefix to run it elsewhere, such as in another network namespace.
+        environment: variables added to the test's own.
     """
 
     def __init__(self, folder: Path, prefix: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> None:
@@ -39,7 +39,7 @@ class ServerProcess:
         self._log = open(folder / "server.log", "ab")  # noqa: SIM115
 
     def start(self, **options: float) -> str:
-        """Start, or start again on the same address and state folder; options as in serve.py."""
+        """Start, or restart with the same address and state folder; options as in serve.py."""
         if self.process:
             self.process.stdout.close()
         self.process = subprocess.Popen(
@@ -81,12 +81,12 @@ class ServerProcess:
 
 
 def part_of(server: ServerProcess, blob: Blob) -> Path:
-    """Where the server keeps what this user has sent of a file so far."""
+    """Where the server keeps the part of a file that this user has sent so far."""
     return server.state / "incoming" / part_name(blob.sha256, blob.size, client_keys(server.state).own.public)
 
 
 def until(condition, client: Client | None = None, seconds: float = PATIENCE) -> list:
-    """Poll until the condition holds for an update or, without a client, at all; returns the updates."""
+    """Poll until the condition holds, for an update if there is a client; returns the updates."""
     updates, end = [], time.monotonic() + seconds
     while time.monotonic() < end:
         if client is None:

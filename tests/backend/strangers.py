@@ -1,4 +1,4 @@
-"""A server at work, and what a stranger, or a client whose key was taken back, may try on it."""
+"""A server at work, and what a stranger or a client whose key was revoked may try on it."""
 
 import contextlib
 import os
@@ -44,7 +44,7 @@ EYE = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0
 
 
 class Scene:
-    """A server at work: one job done, another under way, a third being sent; and what its journal and files hold."""
+    """A server at work: one job done, another running, a third being sent; and the content of its journal and files."""
 
     def __init__(self, server, connect, shot, tmp_path) -> None:
         server.start()
@@ -71,7 +71,7 @@ class Scene:
         self.result = next(blob for blob in self.done_job.source.clip)
 
     def control(self) -> list:
-        """Every message that a client may send."""
+        """Every message that a client can send."""
         job = Reconstruct(Source((self.result,), (self.result,)))
         messages = [
             Hello(PROTOCOL_VERSION, "stranger"),
@@ -111,7 +111,7 @@ class Scene:
         return [(self.server.address, self.control()), (bulk, self.bulk()), (self.worker_port, self.worker())]
 
     def check_unchanged(self) -> None:
-        """The job runs, the result is there, the part has the length that it had; an honest client is served."""
+        """Check that the job runs, the result is there, the part has its old length, and an honest client is served."""
         own = Raw(self.server.address)
         assert own.ask(Follow(self.done, 0)).state == "done"
         assert own.ask(Follow(self.slow, 0)).state == "running"
@@ -129,7 +129,7 @@ class Scene:
 
 
 def answers(address: str, messages: list, keys: ClientKeys | None, seconds: float = 0.4) -> list:
-    """What comes back when all of this is sent."""
+    """The answers to all of these messages."""
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)
     socket.linger, socket.sndtimeo = 0, 1000
@@ -138,7 +138,7 @@ def answers(address: str, messages: list, keys: ClientKeys | None, seconds: floa
     socket.connect(address)
     came = []
     try:
-        with contextlib.suppress(zmq.Again):  # refused before all was sent: nothing is left to send to
+        with contextlib.suppress(zmq.Again):  # refused before everything was sent: nobody is left to send to
             for frames in messages:
                 socket.send_multipart(frames)
         end = time.monotonic() + seconds
@@ -151,10 +151,10 @@ def answers(address: str, messages: list, keys: ClientKeys | None, seconds: floa
 
 
 def admit(server, name: str) -> ClientKeys:
-    """Another key that the server lets in."""
+    """Make another key that the server lets in."""
     pair = KeyPair.new()
     file = server.state / "keys" / "clients" / f"{name}.pub"
     file.write_text(pair.public)
     file.chmod(0o600)
-    time.sleep(0.6)  # the server looks four times a second
+    time.sleep(0.6)  # the server checks four times per second
     return ClientKeys(client_keys(server.state).server, pair)

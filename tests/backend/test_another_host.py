@@ -1,4 +1,4 @@
-"""A server on another machine: nobody gets in unasked, who is let in works as at home, and who is not is told why."""
+"""A server on another machine: only authorized clients get in and work as usual; others are told why they cannot."""
 
 import json
 import os
@@ -32,7 +32,7 @@ from ex4d.pipeline.requests import job_hash
 
 @pytest.fixture(autouse=True)
 def laptop(tmp_path, monkeypatch) -> Path:
-    """The configuration folder of the user at the client, who has no server of this machine."""
+    """The configuration folder of the client's user, who has no server on this machine."""
     for name in ("XDG_CONFIG_HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(name, str(tmp_path / "laptop"))
     return tmp_path / "laptop"
@@ -57,20 +57,20 @@ def refused(*arguments) -> str:
 
 
 def serving(folder: Path, host) -> ServerProcess:
-    """A server of somebody else on another machine, which is not started yet; its registry is not ours."""
+    """Somebody else's server on another machine, not started yet; its registry is not ours."""
     process = ServerProcess(folder, host.on_it, {"XDG_CONFIG_HOME": str(folder / "their config")})
-    process.address = f"tcp://{host.ip}:5760"  # files have the next
+    process.address = f"tcp://{host.ip}:5760"  # files use the next port
     return process
 
 
 def let_in(state: Path) -> None:
-    """Authorise this user's key."""
+    """Authorize this user's key."""
     access.authorize(state, shown_key(hosts.own_pair().public), "anna")
 
 
 @pytest.fixture
 def box(tmp_path, far):
-    """Such a server, which lets this user in, and is in the user's list as "gpu-box"."""
+    """Such a server that lets this user in and is in the user's list as "gpu-box"."""
     process = serving(tmp_path, far)
     let_in(process.state)
     try:
@@ -103,7 +103,7 @@ def test_files_need_a_port_and_take_any_free_one_where_the_server_does(tmp_path)
     last = refused("serve", "--address", "tcp://0.0.0.0:65535", "--state", state)
     assert "There is no port after that of tcp://0.0.0.0:65535 for files: give one with --files-port." in last
     apart = []
-    for _ in range(3):  # by chance it may be the one after
+    for _ in range(3):  # the port may be the next one by chance
         server = Server("tcp://0.0.0.0:0", state)
         apart.append(server._bulk.port - int(server.address.rsplit(":", 1)[1]))
         server.close()
@@ -257,7 +257,7 @@ def test_a_job_goes_to_another_machine_and_its_result_comes_back(box, connect, s
 
 @pytest.fixture
 def far_scene(far, tmp_path, connect, shot):
-    """A server at work on another machine, and its user's own client here, with the keys of the state folder."""
+    """A server at work on another machine, and a client here that has its user's keys from the state folder."""
     process = ServerProcess(tmp_path, far.on_it)
     process.address = f"tcp://{far.ip}:0"
     access.authorize(process.state, KeyPair.new().public, "someone")
@@ -305,7 +305,7 @@ def test_a_revoked_client_on_another_machine_sees_and_changes_nothing_on_old_and
 
 
 def test_content_that_was_asked_for_before_the_key_was_taken_back_is_not_sent_after_it(server, connect, shot):
-    """What waits for a client that does not read is as lost to it as what it asks for later."""
+    """A client that does not read loses what is queued for it, just like what it requests later."""
     server.start()
     content = os.urandom(24 * CHUNK_BYTES)
     job, files = shot("copy", content)
@@ -365,7 +365,7 @@ def test_a_key_that_is_taken_back_while_a_job_runs_ends_the_talk_and_not_the_job
     until(lambda update: "your key was removed from its list" in update.message, client)
     assert client.status == "refused"
     end = time.monotonic() + 4
-    while time.monotonic() < end:  # asked again now and then, and refused each time
+    while time.monotonic() < end:  # it tries again now and then, and is refused each time
         assert not any(update.ended for update in client.poll(0.01))
         time.sleep(0.02)
     assert client.status == "refused"
@@ -394,7 +394,7 @@ def test_each_way_of_not_reaching_a_server_has_its_own_sentence(box, far, tmp_pa
     assert said(KnownServer("gpu-box", "tcp://gpu-box.invalid:5750", key)).startswith(
         "The machine gpu-box.invalid of gpu-box cannot be found: check your network or VPN"
     )
-    nowhere = Client(f"tcp://{far.ip}:{port - 1}", tmp_path)  # an address alone
+    nowhere = Client(f"tcp://{far.ip}:{port - 1}", tmp_path)  # only an address
     until(lambda: (nowhere.poll(), nowhere.status == "refused")[1])
     assert "is in your list, so it is not known who listens there: import the server file first" in nowhere.problem
     nowhere.close()
@@ -456,7 +456,7 @@ def test_nothing_waits_while_a_name_is_looked_up(tmp_path, monkeypatch):
 
 
 def test_through_a_tunnel_a_server_is_known_by_its_key_and_sends_files_by_the_socket(server, connect, shot, tmp_path):
-    """As `ssh -L` brings it here: at a loopback address, without a state folder that this user could read."""
+    """As forwarded by `ssh -L`: at a loopback address, without a state folder that this user could read."""
     server.environment["XDG_CONFIG_HOME"] = str(tmp_path / "their config")
     server.start()
     state = server.state
@@ -481,7 +481,7 @@ def test_through_a_tunnel_a_server_is_known_by_its_key_and_sends_files_by_the_so
 
 
 def test_over_a_slow_link_a_small_movie_of_a_take_is_here_long_before_its_files(box, far, tmp_path, shot):
-    """A take of 49 frames of 1920x1080 has 36 MB, and its small movie 0.2; here a fourth of it."""
+    """A take of 49 frames at 1920x1080 has 36 MB, and its small movie 0.2 MB; this test uses a quarter of that."""
     far.slow_down("20mbit")
     known = KnownServer("gpu-box", box.address.replace(far.ip, far.here), client_keys(box.state).server)
     hosts.remove("gpu-box")

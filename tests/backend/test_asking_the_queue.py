@@ -1,4 +1,4 @@
-"""Who waits for what: the place of one's own jobs, and the queue as everybody who is let in may see it."""
+"""What is running and waiting: the positions of a client's own jobs, and the queue as every client may see it."""
 
 import uuid
 
@@ -18,13 +18,13 @@ ANNA = KeyPair.new()
 
 @pytest.fixture
 def busy(server, connect, shot):
-    """A server that lets Anna in too, and whose only worker is busy; its client, a job, and the one that runs."""
+    """A server that also lets Anna in and whose only worker is busy; its client, a job, and the running job."""
     prepare(server.state)
     authorize(server.state, shown_key(ANNA.public), "Anna")
     server.start()
     client = connect(server)
     job, files = shot("copy")
-    client.wait(client.submit(job, files), timeout=20)  # the files are there
+    client.wait(client.submit(job, files), timeout=20)  # the server has the files now
     slow, slow_files = shot("slow")
     blocking = client.submit(slow, slow_files)
     until(lambda update: update.job_id == blocking and update.stage == "wait", client)
@@ -33,7 +33,7 @@ def busy(server, connect, shot):
 
 @pytest.fixture
 def anna(server, busy):
-    """Anna's program."""
+    """Anna's client."""
     peer = Raw(server.address, keys=ClientKeys(client_keys(server.state).server, ANNA))
     yield peer
     peer.close()

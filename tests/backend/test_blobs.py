@@ -1,4 +1,4 @@
-"""The store by itself: what it takes, what it notices, what it removes."""
+"""The store on its own: what it accepts, what it detects, what it removes."""
 
 import hashlib
 import inspect
@@ -37,7 +37,7 @@ def clock():
 
 @pytest.fixture
 def pinned():
-    """Hashes that unfinished jobs use; a test adds to it."""
+    """Hashes of files that unfinished jobs use; tests add to it."""
     return set()
 
 
@@ -93,7 +93,7 @@ def test_a_wrong_size_announced_by_another_client_does_not_touch_an_upload(store
     assert run(store.read(blob.sha256, 0)) == content[:CHUNK_BYTES]
 
 
-# -- content is checked when it is used
+# -- content is checked on use
 
 
 @pytest.mark.parametrize("size", [1000, 3 * MB])
@@ -167,7 +167,7 @@ def test_checks_survive_a_restart_without_an_index(store, tmp_path, clock):
     again = BlobStore(tmp_path / "blobs", tmp_path / "incoming", owns=lambda owner, sha256: True, clock=clock)
     assert again.missing([blob]) == {}
     steps = check(again.path(blob.sha256), blob.sha256)
-    with pytest.raises(StopIteration):  # at once: nothing is hashed
+    with pytest.raises(StopIteration):  # immediately: nothing is hashed
         next(steps)
 
 
@@ -209,15 +209,15 @@ def test_the_disk_check_counts_what_was_promised_to_all_uploads(store, monkeypat
     with_free(monkeypatch, blobs.SPARE_BYTES + 1000)
     first, second = Blob("1" * 64, 600, "a.mp4"), Blob("2" * 64, 600, "b.mp4")
     store.missing([first])
-    store.missing([first])  # the same again promises nothing more
+    store.missing([first])  # announcing it again reserves no more space
     with pytest.raises(BlobError, match="free some space") as caught:
         store.missing([second])
     assert caught.value.code == "disk_full"
     run(store.put(first.sha256, 600, 0, b"\0" * 500))
-    with_free(monkeypatch, blobs.SPARE_BYTES + 700)  # 500 of it are on the disk now, 100 still to come
+    with_free(monkeypatch, blobs.SPARE_BYTES + 700)  # 500 bytes of the first are on disk now, 100 still to come
     store.missing([second])
     assert store.usage().promised == 700
-    clock.now += blobs.PROMISE_SECONDS + 1  # nothing comes: the room is free for others
+    clock.now += blobs.PROMISE_SECONDS + 1  # nothing arrives: the space is free for others
     store.missing([Blob("3" * 64, 700, "c.mp4")])
 
 
@@ -275,7 +275,7 @@ def test_a_file_that_is_stored_once_more_is_there_all_the_time(store, tmp_path):
     other = threading.Thread(target=store_again)
     other.start()
     while not reading.is_set():
-        assert run(store.read(blob.sha256, 0)) == content  # BlobError: the server does not have this file any more
+        assert run(store.read(blob.sha256, 0)) == content  # would raise BlobError if the file were missing for a moment
         assert checked(store.path(blob.sha256), blob) == store.path(blob.sha256)
     other.join()
 

@@ -1,4 +1,4 @@
-"""What anybody on the machine can do to a server does not end it, and the next honest job is served."""
+"""Nothing that anybody on the machine can do to a server ends it, and the next honest job is served."""
 
 import shutil
 import socket
@@ -25,7 +25,7 @@ from ex4d.pipeline.requests import job_hash
 
 @pytest.fixture(params=[1, 3], ids=["one worker", "three workers"])
 def worker_port(request, server, connect, shot):
-    """A server of which one worker is warm; the address on which that one talks to it."""
+    """A server with one warm worker; the address that this worker connects to."""
     server.start(workers=request.param)
     client = connect(server)
     job, files = shot("copy")
@@ -37,7 +37,7 @@ def worker_port(request, server, connect, shot):
 
 @pytest.fixture
 def stranger(server, worker_port):
-    """One that has seen the worker's keys, as a process of the same user may, but does not know its token."""
+    """A peer that has seen the worker's keys, as a process of the same user can, but does not know its token."""
     (worker,) = processes_with(STATE_VARIABLE, str(server.state.resolve()))
     public, *pair = worker.environ()[KEYS_VARIABLE].split()
     context = zmq.Context()
@@ -49,7 +49,7 @@ def stranger(server, worker_port):
 
 
 def served(server, connect, shot) -> None:
-    """Another honest job goes through."""
+    """Check that another honest job succeeds."""
     client = connect(server)
     job, files = shot("copy", uuid.uuid4().bytes)
     last = client.wait(client.submit(job, files), timeout=20)
@@ -120,15 +120,15 @@ def test_idle_connections_that_take_all_descriptors_neither_end_the_server_nor_k
     first = connect(server)
     first.wait(first.submit(job, files), timeout=20)
     peer = Raw(server.address)
-    peer.ask(Unload())  # so that the next job needs a process, while its files are there
+    peer.ask(Unload())  # so that the next job needs a process, but no files
     host, port = server.address.removeprefix("tcp://").split(":")
     idle = []
     try:
-        for _ in range(800):  # the last of them are not even accepted
+        for _ in range(800):  # the last ones are not even accepted
             idle.append(idle_connection(host, int(port)))
 
         def all_taken() -> bool:
-            idle.pop(0).close()  # the first are dropped after some seconds, which a busy machine may need
+            idle.pop(0).close()  # the first ones are dropped after some seconds, and a busy machine may take that long
             idle.append(idle_connection(host, int(port)))
             return psutil.Process(server.process.pid).num_fds() >= 510
 
@@ -186,7 +186,7 @@ def test_a_job_that_cannot_be_read_in_the_journal_fails_alone(server, connect, s
     assert peer.ask(Follow(done, 0)).state == "done"
     until(lambda: peer.ask(Follow(waiting, 0)).state == "failed")
     assert peer.ask(Ping()) == Pong()
-    # Before it closes: a busy server answers several messages in one turn, and sends events only to who is still there.
+    # Before the peer closes: a busy server answers several messages per turn, and sends events only to present peers.
     until(lambda: "events of a job cannot be read" in server.log)
     peer.close()
     served(server, connect, shot)

@@ -1,4 +1,4 @@
-"""A real server beside packages that are broken in every way: it says what it has, and goes on."""
+"""A real server with packages that are broken in every way: it announces what it has, and carries on."""
 
 import os
 import subprocess
@@ -60,12 +60,12 @@ BROKEN = {
     ),
 }
 RUN_BESIDE = {"cannot_tell", "no_memory", "no_files"}
-"""What is wrong with these shows only when they are asked."""
+"""These fail only when they are called."""
 
 
 @pytest.fixture
 def environment(tmp_path):
-    """The environment of a process that has all of these packages."""
+    """The environment for a process that has all of these packages."""
     for name, (group, code) in BROKEN.items():
         (tmp_path / f"plugin_{name}.py").write_text(code)
         about = tmp_path / f"plugin_{name}-1.0.dist-info"
@@ -108,7 +108,7 @@ def test_doctor_names_each_broken_package_and_the_others_work(environment):
 def test_models_says_what_a_package_fails_at_and_lists_and_converts_the_others(environment, tmp_path):
     models = tmp_path / "models"
     (models / "Bare").mkdir(parents=True)
-    (models / "Bare/a.pth").write_bytes(b"")  # so that only this one has all its files
+    (models / "Bare/a.pth").write_bytes(b"")  # so that only this one has all of its files
     done = subprocess.run(
         [sys.executable, "-m", "ex4d.cli", "models", "--convert"],
         capture_output=True,

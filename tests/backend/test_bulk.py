@@ -1,4 +1,4 @@
-"""The thread that moves files: turns, order, credit, and a loop that goes on."""
+"""The thread that moves files: turns, order, credit, and a loop that keeps running."""
 
 import hashlib
 import os
@@ -98,7 +98,7 @@ def test_more_than_the_credit_is_refused_and_the_next_client_is_served(server):
     content = os.urandom(MB) * 300
     _, blob = announce(raw, content)
     part_of(server, blob).write_bytes(content[:-1])
-    for _ in range(4 * CREDIT):  # all wait for the long part
+    for _ in range(4 * CREDIT):  # all wait until the long part has been hashed
         raw.bulk.send_multipart([encode(Put(blob.sha256, blob.size, blob.size - 1)), content[-1:]])
     answers = [decode(raw.bulk.recv(), SERVER_BULK) for _ in range(4 * CREDIT)]
     refused = [answer for answer in answers if isinstance(answer, Error)]

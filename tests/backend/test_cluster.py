@@ -1,4 +1,4 @@
-"""A true Ray cluster of several nodes on this machine: `make test-cluster`."""
+"""A real Ray cluster of several nodes on this machine: `make test-cluster`."""
 
 import contextlib
 import json
@@ -41,7 +41,7 @@ MARK = "mark"
 
 
 class Nodes:
-    """The cluster. `address` is its head's; see ray_nodes.py."""
+    """The cluster, see ray_nodes.py. `address` is its head's."""
 
     def __init__(self, folder: Path, count: int, *, token: bool = True) -> None:
         self.folder, self.token = folder, folder / "token"
@@ -70,7 +70,7 @@ class Nodes:
         assert self._read() == "done"
 
     def node_of(self, pid: int) -> int:
-        """The node that has a worker process: the number of its folder."""
+        """The node that a worker process runs on, as the number of its folder."""
         return int(Path(psutil.Process(pid).environ()["EX4D_CLUSTER_FOLDER"]).name.removeprefix("node-"))
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory):
-    """Two nodes for all tests here; one that kills a node adds another."""
+    """Two nodes for all tests here; a test that kills a node adds another."""
     nodes = Nodes(tmp_path_factory.mktemp("cluster"), 2)
     yield nodes
     nodes.close()
@@ -97,7 +97,7 @@ def nodes(tmp_path_factory):
 
 @pytest.fixture
 def start(server, nodes):
-    """start(**options): the server, with two workers on the cluster."""
+    """start(**options) starts the server with two workers on the cluster."""
     server.environment["RAY_AUTH_TOKEN_PATH"] = str(nodes.token)
 
     def make(**options) -> ServerProcess:
@@ -108,7 +108,7 @@ def start(server, nodes):
 
 
 def ends(server: ServerProcess, ids) -> dict[str, list[tuple[str, int]]]:
-    """What the journal of a server, which is stopped by this, has of the ends of jobs, and their last attempts."""
+    """Final states of jobs and the attempts that reached them, from the journal. Stops the server."""
     assert server.terminate() == 0
     journal = Journal(server.state / "journal.sqlite")
     found = {
@@ -124,7 +124,7 @@ def ends(server: ServerProcess, ids) -> dict[str, list[tuple[str, int]]]:
 
 
 def running(client: Client, ids: list[str], stage: str = "wait") -> None:
-    """Wait until all of these jobs are at a stage."""
+    """Wait until all of these jobs have reached a stage."""
     seen = set()
     until(lambda update: (update.stage == stage and seen.add(update.job_id)) or set(ids) <= seen, client, 60)
 
@@ -172,7 +172,7 @@ def test_a_machine_with_another_version_costs_no_attempt_and_the_jobs_run_on_the
 
 
 def is_worker(process: psutil.Process, nodes: Nodes) -> bool:
-    """Whether a process is one of our workers on the nodes."""
+    """Whether a process is one of our workers on these nodes."""
     with contextlib.suppress(psutil.Error):
         return "ex4d_server.worker" in process.cmdline() and str(nodes.folder) in " ".join(process.cmdline())
     return False
@@ -192,7 +192,7 @@ def test_a_node_that_comes_back_with_an_old_lease_is_refused(start, nodes, conne
     assert nodes.node_of(last.facts["pid"]) != number
     assert "refused" not in server.log
     nodes.tell(f"go on {number}")
-    # What it says on its old connection is refused; once that was given up, the gate does not let it in any more.
+    # Its messages on the old connection are refused; once that is closed, the gate no longer lets it in.
     refusals = "refused a worker", "refused a message of an older lease"
     until(lambda: any(words in server.log for words in refusals) or not lives(worker.pid), seconds=60)
     assert ends(server, [job_id]) == {job_id: [("done", 2)]}
@@ -293,7 +293,7 @@ def test_workers_end_with_their_server_however_that_ends(start, nodes, connect, 
 
 
 def lives(pid: int) -> bool:
-    """Whether a process runs; one that has ended may stay in the list until somebody asks."""
+    """Whether a process is running; one that has ended may stay a zombie until it is reaped."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False
@@ -327,7 +327,7 @@ def test_a_cluster_that_is_open_to_everybody_is_not_used_and_a_wrong_token_is_na
 
 
 def refusal(server: ServerProcess, nodes: Nodes) -> str:
-    """What a server says that does not start."""
+    """The last line that a server logs if it refuses to start."""
     with pytest.raises(AssertionError):
         server.start(cluster=nodes.address, workers=1)
     server.process.wait()
@@ -358,7 +358,7 @@ def test_where_the_cluster_has_gpus_each_worker_gets_one_and_sees_no_other(start
 
 
 class OnTwoMachines:
-    """A head here and one node on another machine, each with one processor for jobs, started by the page's commands."""
+    """A head here and a node on another machine, each with one CPU for jobs, started with the commands in the docs."""
 
     def __init__(self, folder: Path, far) -> None:
         self.token = folder / "token"
@@ -394,7 +394,7 @@ class OnTwoMachines:
 
 
 def free_ports(count: int) -> int:
-    """The first of so many ports in a row that nobody uses."""
+    """The first of `count` consecutive free ports."""
     for first in range(20000 + os.getpid() % 5000, 32000, count):
         with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
             for port in range(first, first + count):
@@ -413,7 +413,7 @@ def two_machines(tmp_path, far):
 def test_a_machine_whose_cable_is_pulled_in_the_middle_of_a_job_costs_one_attempt(
     two_machines, server, far, tmp_path, connect, shot
 ):
-    authorize(server.state, shown_key(KeyPair.new().public), "anna")  # without anybody let in it does not start
+    authorize(server.state, shown_key(KeyPair.new().public), "anna")  # it does not start unless somebody is let in
     server.environment["RAY_AUTH_TOKEN_PATH"] = str(two_machines.token)
     server.address = f"tcp://{far.here}:{free_ports(4)}"
     server.start(cluster=two_machines.address, workers=2, beat=5.0)

@@ -1,4 +1,4 @@
-"""What of a cluster can be tried without Ray: addresses, places for workers, and jobs that wait for a machine."""
+"""The parts of cluster support that need no Ray: addresses, places for workers, and jobs that wait for a machine."""
 
 import socket
 import subprocess
@@ -104,7 +104,7 @@ def test_a_worker_gets_nothing_of_rays_settings_and_shares_the_cores_where_there
 
 
 class Waiting:
-    """A worker process for which no machine is found, or one at last."""
+    """A worker process for which no machine is found, or only after a while."""
 
     name, device, log_said, public, waits = "worker 1", "", "nowhere", "", True
     has_machine = has_begun = False
@@ -123,7 +123,7 @@ class Waiting:
 
 
 class Crowded:
-    """Launches workers that wait."""
+    """Launches waiting workers."""
 
     def __init__(self) -> None:
         self.room, self.launched = True, []
@@ -137,7 +137,7 @@ class Crowded:
 
 
 class Bench:
-    """A supervisor whose only worker waits for a machine, and a clock of the test's own."""
+    """A supervisor whose only worker waits for a machine, and a clock that the test controls."""
 
     def __init__(self, state: Path) -> None:
         self.now = 100.0

@@ -1,4 +1,4 @@
-"""Connections that break while files travel: a job is done only when every file is here, whole."""
+"""Connections that break while files are in transit: a job is done only once every file is here and complete."""
 
 import os
 import random
@@ -16,7 +16,7 @@ MB = 1 << 20
 
 @pytest.fixture
 def behind_proxy(server, tmp_path):
-    """behind_proxy() -> (client, proxy) of the server, which is started."""
+    """behind_proxy() -> (client, proxy) for the server, which it starts."""
     made = []
 
     def make() -> tuple[Client, Proxy]:
@@ -97,7 +97,7 @@ def test_follow_again_in_the_middle_of_a_download_changes_nothing(server, connec
     client = connect(server, same_disk=False)
     job_id = client.submit(job, files)
     until(lambda update: update.stage == "download" and update.step > 0, client)
-    client._introduce(client._jobs[job_id])  # what the client does after each hello, here on the same connection
+    client._introduce(client._jobs[job_id])  # as the client does after each hello, but on the same connection
     check_all_there(client.wait(job_id, timeout=30), files)
 
 

@@ -1,4 +1,4 @@
-"""Workers that hang are ended, whatever they hang in; those in a long step are not."""
+"""Workers that hang are ended, whatever they hang in; workers in a long step are not."""
 
 import os
 import signal
@@ -75,7 +75,7 @@ def test_a_step_that_takes_longer_than_a_beat_is_let_be(server, connect, shot):
 
 
 def runs(pid: int) -> bool:
-    """Whether a process is there, and is more than an entry that init has not removed yet."""
+    """Whether a process exists and is not just a zombie that init has not reaped yet."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -93,7 +93,7 @@ def test_a_stopped_worker_of_a_killed_server_is_ended_before_there_is_another(se
         os.kill(pid, signal.SIGSTOP)
     server.kill()
     time.sleep(0.5)
-    assert all(psutil.pid_exists(pid) for pid in pids)  # stopped as they are, they do not see their pipe close
+    assert all(psutil.pid_exists(pid) for pid in pids)  # while suspended, they do not notice that their pipe closes
     server.start()
     assert not any(runs(pid) for pid in pids)
     until(lambda update: update.stage == "wait" and update.attempt == 2, client)
@@ -109,7 +109,7 @@ def test_processes_of_another_state_folder_are_left_alone(server, tmp_path):
 
 
 class Watch:
-    """A local executor with a clock of the test's own, and a process that never says a word as its worker."""
+    """A local executor with a clock that the test controls, and a process that never sends anything as its worker."""
 
     def __init__(self, context, state, monkeypatch) -> None:
         self.now = 100.0
@@ -126,7 +126,7 @@ class Watch:
         self.executor._receive(self.peer, message)
 
     def after(self, seconds: float, beating: bool = True) -> list:
-        """What has happened after a while, in ticks of two seconds."""
+        """The events of the next `seconds`, in ticks of two seconds."""
         events = []
         for _ in range(int(seconds / 2)):
             self.now += 2
@@ -164,7 +164,7 @@ def test_a_worker_that_never_gives_a_sign_of_life_is_given_up(watch):
     [
         (None, 7200),
         (Step(7, "sample", 1, 20, 0.1), 1800),
-        (Step(7, "sample", 20, 20, 0.1), 7200),  # the next stage may be one that loads
+        (Step(7, "sample", 20, 20, 0.1), 7200),  # the next stage may load something
         (Step(7, "decode", 0, 1, 0.1), 7200),
     ],
 )

@@ -1,4 +1,4 @@
-"""What docs/another-host.md has for a GPU box: as far as can be checked without one."""
+"""What docs/another-host.md offers for a GPU box, as far as it can be checked without one."""
 
 import re
 import shlex
@@ -26,7 +26,7 @@ def test_the_unit_is_one_that_systemd_takes(tmp_path):
     unit = tmp_path / "ex4d.service"
     text = (DEPLOY / "ex4d.service").read_text()
     assert "/opt/ex4d/bin/ex4d serve" in text
-    unit.write_text(text.replace("/opt/ex4d/bin/ex4d", sys.executable))  # it looks whether there is such a program
+    unit.write_text(text.replace("/opt/ex4d/bin/ex4d", sys.executable))  # systemd checks that the program exists
     ran = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr) == (0, "")
 

@@ -1,4 +1,4 @@
-"""Workers that do not see the server's disk: files under a lease, and nothing else."""
+"""Workers that do not see the server's disk get the files of their lease, and nothing else."""
 
 import hashlib
 import os
@@ -41,7 +41,7 @@ MB = 1 << 20
 
 
 def several(folder: Path, name: str, sizes: tuple[int, ...]):
-    """A job whose results are its files, of these sizes."""
+    """A job whose results are its own files, of these sizes."""
     files = {}
     for i, size in enumerate(sizes):
         path = folder / (f"{name}.mp4" if i == 0 else f"clip_{i}.mp4")
@@ -52,7 +52,7 @@ def several(folder: Path, name: str, sizes: tuple[int, ...]):
 
 @pytest.fixture
 def far(server, tmp_path):
-    """far(**options): a server whose workers do not see its disk; returns the folder where theirs are."""
+    """far(**options) starts a server whose workers do not see its disk; returns the parent of their folders."""
     folder = tmp_path / "elsewhere"
 
     def start(**options) -> Path:
@@ -96,7 +96,7 @@ def test_what_was_fetched_for_one_job_is_there_for_the_next(server, far, connect
     assert client.wait(client.submit(job, files), timeout=30).state == "done"
     assert kept.stat().st_ino == inode, "it was not fetched again"
     kept.chmod(0o600)
-    kept.write_bytes(b"x" * 2 * MB)  # somebody writes to it
+    kept.write_bytes(b"x" * 2 * MB)  # somebody else writes to it
     last = client.wait(client.submit(job, files), timeout=30)
     assert last.state == "done", last.message
     assert last.files["several.mp4"].read_bytes() == next(iter(files.values())).read_bytes()
@@ -143,7 +143,7 @@ def test_a_full_disk_of_the_workers_machine_is_named_as_its_own(server, far, con
 
 
 def test_a_take_of_a_far_worker_has_its_proxy_for_a_client_of_another_key(server, far, tmp_path, shot):
-    """On a client's own machine nobody needs one; this key stands for a machine elsewhere."""
+    """A client on the server's own machine needs no proxy; this key stands in for another machine."""
     authorize(server.state, shown_key(hosts.own_pair().public), "anna")
     far()
     known = KnownServer("gpu-box", server.address, client_keys(server.state).server)
@@ -162,7 +162,7 @@ def test_a_take_of_a_far_worker_has_its_proxy_for_a_client_of_another_key(server
 
 
 class Desk:
-    """A server's socket for files, and what it lends."""
+    """A server's file socket, and the files that it lends."""
 
     def __init__(self, folder: Path) -> None:
         self.context = zmq.Context()
@@ -181,7 +181,7 @@ class Desk:
         return socket
 
     def keep(self, content: bytes, name: str) -> Blob:
-        """A file in the store."""
+        """Put a file into the store."""
         blob = Blob(hashlib.sha256(content).hexdigest(), len(content), name)
         path = self.store.path(f"{uuid.uuid4()}")
         path.write_bytes(content)
@@ -214,7 +214,7 @@ def depot(tmp_path):
 
 
 class Elsewhere:
-    """Starts workers as a machine of a cluster does; they reach the server by 127.0.0.2."""
+    """Starts workers as a machine of a cluster does; they reach the server at 127.0.0.2."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self.launched = folder, []
@@ -406,7 +406,7 @@ def test_a_worker_whose_disk_is_full_of_earlier_files_removes_them_before_it_fet
     whole, folder = blobs.SPARE_BYTES + size + 1000, depot.store.path("")
 
     def disk(path) -> SimpleNamespace:
-        """A disk that has room for one of the two."""
+        """A disk with room for one of the two files."""
         return SimpleNamespace(free=whole - sum(file.stat().st_size for file in folder.iterdir()))
 
     there = []

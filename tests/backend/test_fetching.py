@@ -1,4 +1,4 @@
-"""Fetching a model in a process of its own: what it tells, and how it ends."""
+"""Downloading a model in a separate process: what it reports, and how it ends."""
 
 import hashlib
 import json
@@ -50,7 +50,7 @@ def test_before_anything_is_fetched_it_can_be_asked_how_much_that_is_where_it_go
     assert said["title"] == "Video-Depth-Anything Small"
     assert said["folder"] == str(tmp_path / "models")
     assert said["download_gb"] == pytest.approx(model.gigabytes - 0.02)
-    assert said["room_gb"] == pytest.approx(2 * model.gigabytes - 0.02)  # a torch file, which is rewritten
+    assert said["room_gb"] == pytest.approx(2 * model.gigabytes - 0.02)  # a torch file, which is converted
     assert said["free_gb"] == pytest.approx(shutil.disk_usage(tmp_path).free / 1e9, abs=0.5)
     assert said["files"] == [
         [
@@ -78,7 +78,7 @@ sys.exit(fetching.main())
 
 
 def weights(megabytes: int) -> bytes:
-    """A whole .safetensors file."""
+    """A complete .safetensors file."""
     head = json.dumps({"x": {"dtype": "U8", "shape": [10**6 * megabytes], "data_offsets": [0, 10**6 * megabytes]}})
     return struct.pack("<Q", len(head)) + head.encode() + bytes(10**6 * megabytes)
 

@@ -1,4 +1,4 @@
-"""What unpickles or runs code that came in a file has no place in this project."""
+"""Nothing in this project unpickles or runs code that came in a file."""
 
 from pathlib import Path
 

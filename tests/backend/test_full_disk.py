@@ -1,4 +1,4 @@
-"""A full disk is a state that is told: jobs fail with a sentence, facts are kept, nobody ends."""
+"""A full disk is reported: jobs fail with a sentence, facts are kept, and no process ends."""
 
 import contextlib
 import errno
@@ -30,7 +30,7 @@ JOB = Reconstruct(Source((BLOB,), (BLOB,)))
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 96 MB of its own."""
+    """A separate disk of 96 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = shutil.which("mount")
@@ -48,7 +48,7 @@ def small_disk(tmp_path):
 
 
 def fill(path, leave: int = 0) -> None:
-    """Take all that is left on the disk but `leave` bytes."""
+    """Fill the disk, leaving `leave` bytes free."""
     with open(path, "wb", buffering=0) as file:
         for piece in (65536, 1):
             with contextlib.suppress(OSError):
@@ -123,7 +123,7 @@ def test_a_server_starts_on_a_disk_that_somebody_else_has_filled(server, connect
     server.kill()
     fill(small_disk / "foreign")
     server.start()
-    # Its link and its result find no room, or just enough, but it ends, and the server says how.
+    # There is no room for its link and its result, or just enough, but it ends and the server reports how.
     assert client.wait(job_id, timeout=20).state in ("failed", "done")
     (small_disk / "foreign").unlink()
     job, files = shot("copy")
@@ -132,12 +132,12 @@ def test_a_server_starts_on_a_disk_that_somebody_else_has_filled(server, connect
 
 @pytest.mark.parametrize("room", range(0, 200_000, 40_000))
 def test_wherever_in_a_job_the_disk_is_full_nothing_acknowledged_is_lost(server, connect, shot, small_disk, room):
-    """Jobs wait; then all but `room` bytes of the disk are taken, the reserve too; then they run, one after another."""
+    """Jobs wait; then all but `room` bytes of the disk, the reserve included, are filled; then they run in turn."""
     server.state = small_disk / "state"
     server.start()
     client = connect(server)
     job, files = shot("copy", b"x" * 1000)
-    client.wait(client.submit(job, files), timeout=20)  # the files are there
+    client.wait(client.submit(job, files), timeout=20)  # the server has the files now
     slow, slow_files = shot("slow")
     slow_id = client.submit(slow, slow_files)
     until(lambda update: update.stage == "wait", client)
@@ -162,7 +162,7 @@ def test_wherever_in_a_job_the_disk_is_full_nothing_acknowledged_is_lost(server,
     told = states()
     peer.close()
     server.kill()
-    server.start()  # with the disk still full
+    server.start()  # while the disk is still full
     peer = Raw(server.address)
     kept = states()
     ended = ("done", "failed", "cancelled")
@@ -189,7 +189,7 @@ def test_a_limit_on_files_is_a_full_disk_too(server, connect, shot):
     name = "n" * 200
     many = tuple(Blob(job.source.clip[0].sha256, job.source.clip[0].size, f"{i}{name}.png") for i in range(600))
     big = Reconstruct(Source(many, job.source.depth))
-    for _ in range(30):  # each takes 180 KB of a journal that may have a megabyte
+    for _ in range(30):  # each takes 180 KB of the journal, which may grow by a megabyte
         submit = Submit(str(uuid.uuid4()), job_hash(big), big)
         answer = peer.ask(submit)
         if isinstance(answer, Error):
@@ -230,7 +230,7 @@ def test_a_journal_that_another_program_has_open_is_told_and_left_as_it_is(tmp_p
 
 
 class Stubborn:
-    """A journal that takes nothing until it is told to."""
+    """A journal that refuses all writes until it is told otherwise."""
 
     def __init__(self, journal: Journal) -> None:
         self.broken, self.tried = False, 0
@@ -248,7 +248,7 @@ class Stubborn:
 
 
 class Scripted:
-    """An executor that does what the test says."""
+    """An executor controlled by the test."""
 
     sockets = ()
 

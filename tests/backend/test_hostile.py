@@ -1,4 +1,4 @@
-"""Whatever comes in, the server lives, and its answer names the field."""
+"""Whatever arrives, the server survives, and its answer names the field."""
 
 import os
 import uuid
@@ -146,7 +146,7 @@ def test_another_protocol_is_refused_with_both_versions_and_what_must_be_updated
 
 
 def test_a_refused_client_says_so_and_never_sends_jobs(lasting_server, tmp_path, shot, monkeypatch):
-    monkeypatch.setattr("ex4d.jobs.link.PROTOCOL_VERSION", PROTOCOL_VERSION + 1)  # a client of the future
+    monkeypatch.setattr("ex4d.jobs.link.PROTOCOL_VERSION", PROTOCOL_VERSION + 1)  # a future client
     client = Client(lasting_server.address, tmp_path)
     job, files = shot("copy")
     job_id = client.submit(job, files)

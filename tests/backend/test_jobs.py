@@ -1,4 +1,4 @@
-"""Whole jobs through a true server, a true worker process and the client."""
+"""Whole jobs, through a real server, a real worker process and the client."""
 
 import os
 import threading
@@ -151,7 +151,7 @@ def test_a_lost_reply_is_harmless_for_the_client_that_submits_again(server, conn
     lost = connect(server)
     lost.submit(job, files, job_id=job_id)
     until(lambda update: update.stage == "upload" and update.step == update.steps, lost)
-    lost._connection.close()  # the submission is on its way, and its answer goes nowhere
+    lost._connection.close()  # the submission is in transit, and its answer gets lost
     lost._connection = lost._connect()
     client = connect(server)
     client.submit(job, files, job_id=job_id)
@@ -397,7 +397,7 @@ def test_more_pictures_than_one_job_may_name_are_refused_in_a_sentence(server, c
 
 
 def test_a_server_keeps_nothing_in_memory_of_those_who_followed_a_job_that_has_ended(tmp_path, shot, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # of the worker, which imports `runners`
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for the worker, which imports `runners`
     server = Server("tcp://127.0.0.1:0", tmp_path / "state", runner="runners:make")
     states = []
 

@@ -1,4 +1,4 @@
-"""States, attempts and events as the journal keeps them."""
+"""States, attempts and events in the journal."""
 
 import contextlib
 import sqlite3

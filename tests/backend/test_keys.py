@@ -1,4 +1,4 @@
-"""The keys in a state folder: made at first use, for this user alone, and not used where others can reach them."""
+"""The keys in a state folder: created on first use, private to this user, and refused if others can access them."""
 
 import os
 import stat
@@ -168,7 +168,7 @@ def test_keys_that_nobody_has_differ_each_time():
 def test_a_state_folder_is_made_private_if_it_is_new_or_a_servers_and_refused_otherwise(tmp_path):
     state = tmp_path / "state"
     state.mkdir(mode=0o755)
-    for _ in range(2):  # an empty one; then one that an earlier server made for all to read
+    for _ in range(2):  # an empty folder, then one that an earlier server left readable by all
         Server("tcp://127.0.0.1:0", state).close()
         assert mode(state) == 0o700
         state.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Looks: which pixels are real from where a camera is right now, over the true wire from the true process."""
+"""Looks: which pixels are real as seen from a camera, over the real wire from the real process."""
 
 import time
 import uuid
@@ -44,7 +44,7 @@ def depth_of_a_box() -> DepthVideo:
 
 @pytest.fixture
 def sent(server, connect, tmp_path):
-    """A client whose server has a shot's depth, looks along an orbit, the shot's mesh, and the orbit."""
+    """A client whose server has a shot's depth; looks along an orbit; the shot's mesh; and the orbit."""
     server.start()
     client = connect(server)
     clip, file = tmp_path / "copy.mp4", tmp_path / "depth.npz"
@@ -109,7 +109,7 @@ def test_looks_along_a_path_are_the_masks_of_the_render(sent):
 
 @pytest.fixture
 def with_others(sent, server, tmp_path):
-    """A client that has sent what moves as well, looks that ask other frames, and what rendering makes of them."""
+    """A client that has also sent what moves; looks that use other frames; and the rendered result to compare with."""
     client, looks, mesh, path = sent
     file, moves, poses = tmp_path / "moving.mp4", depth_of_a_box().depth < 6, donors(FRAMES)
     write_movie(file, moves * np.uint8(255), Fraction(24), lossless=True)
@@ -184,7 +184,7 @@ def test_what_cannot_be_read_of_other_frames_is_said_without_a_path(with_others,
 def test_of_many_looks_at_once_the_newest_is_answered_and_old_ones_fall_away(sent):
     client, looks, _mesh, _path = sent
     client.look(looks[0])
-    views(client)  # the process runs
+    views(client)  # the process is running now
     for number in range(100, 200):
         client.look(replace(looks[1 + number % 4], number=number))
     found = []
@@ -212,13 +212,13 @@ def test_a_look_at_what_was_never_sent_says_what_to_do(sent):
 
 
 def another_client(server) -> Raw:
-    """One with a key of its own."""
+    """A client with a different key."""
     own = client_keys(server.state)
     other = KeyPair.new()
     file = server.state / "keys" / "clients" / "other.pub"
     file.write_text(other.public)
     file.chmod(0o600)
-    time.sleep(1)  # the server looks for new keys now and then
+    time.sleep(1)  # the server checks for new keys now and then
     return Raw(server.address, keys=ClientKeys(own.server, other))
 
 
@@ -284,7 +284,7 @@ def test_a_looker_that_is_killed_comes_back_and_one_that_is_stopped_hurts_nobody
     client.look(replace(looks[2], number=50))
     raw = Raw(server.address)
     began = time.monotonic()
-    assert isinstance(raw.ask(Follow(str(uuid.uuid4()), 0)), Error)  # the loop answers others meanwhile
+    assert isinstance(raw.ask(Follow(str(uuid.uuid4()), 0)), Error)  # meanwhile the loop answers others
     assert time.monotonic() - began < 1
     raw.close()
     second.resume()

@@ -1,4 +1,4 @@
-"""Events may be lost; what they say is not."""
+"""Events may get lost, but never the facts they carry."""
 
 import socket
 import time
@@ -41,7 +41,7 @@ def test_a_client_that_misses_three_thousand_events_hears_of_the_end(server, con
 
 
 def test_an_end_that_was_never_sent_is_asked_for(tmp_path):
-    """A server that drops the event `done`, whatever the reason, and sends it when it is asked."""
+    """The server drops the event `done`, for whatever reason, but sends it when asked."""
     context = zmq.Context()
     router = context.socket(zmq.ROUTER)
     (tmp_path / "state").mkdir()
@@ -57,7 +57,7 @@ def test_an_end_that_was_never_sent_is_asked_for(tmp_path):
         ended = []
         patience, heard = time.monotonic() + 60, False
         while time.monotonic() < patience:
-            clock[0] += 0.1 * heard  # before the two are connected, a busy machine may take its time
+            clock[0] += 0.1 * heard  # a busy machine may take a while to connect the two
             ended += [update for update in client.poll() if update.ended]
             while router.poll(2):
                 peer, frame = router.recv_multipart()

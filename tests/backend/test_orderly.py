@@ -1,4 +1,4 @@
-"""Ends in order: they cost no attempt, this user's programs can ask for them, and a forsaken server comes to one."""
+"""Orderly shutdown: it costs no attempt, this user's programs can request it, and an abandoned server shuts down."""
 
 import json
 import os
@@ -20,7 +20,7 @@ def about(server) -> dict:
 
 STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 HEARD = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]
-"""The others stop nothing where these tests run: not SIGHUP under nohup, nor SIGINT beside a shell."""
+"""Signals not ignored where these tests run: SIGHUP is ignored under nohup, and SIGINT in a shell's background job."""
 
 
 @pytest.mark.parametrize("number", HEARD)
@@ -86,7 +86,7 @@ def test_who_can_write_into_the_state_folder_can_end_the_server_in_order(server,
     (server.state / "stop").touch()
     assert server.process.wait(PATIENCE) == 0
     assert not (server.state / "server.json").exists()
-    server.start()  # the request is not kept for it
+    server.start()  # the request does not carry over to it
     until(lambda update: update.job_id == job_id and update.stage == "wait" and update.attempt == 1, client)
     assert not (server.state / "stop").exists()
 
@@ -97,7 +97,7 @@ def test_a_server_ends_when_no_client_has_been_heard_for_as_long_as_it_lingers(s
     until(lambda: client.poll() or client.status == "ready")
     end = time.monotonic() + 5
     while time.monotonic() < end:
-        client.poll()  # which says every two seconds that it is there
+        client.poll()  # pings every two seconds
         time.sleep(0.01)
     assert server.process.poll() is None
     client.close()

@@ -1,4 +1,4 @@
-"""The module that knows the system: its Windows half with stand-ins, and that nobody else needs one."""
+"""The platform module: its Windows half with stand-ins, and that no other module depends on the system."""
 
 import ast
 import os
@@ -18,9 +18,9 @@ from ex4d_server.platform import LOCKED_BYTE, Windows, host, kill_all, processes
 REPO = Path(__file__).parents[2]
 ALONE = REPO / "backend" / "ex4d_server" / "platform.py"
 SCRIPT = REPO / "blender_addon" / "setup" / "install.py"
-"""Runs in any Python, so it can import nothing of ours; it ends a process tree by itself, on Windows too."""
+"""Runs in any Python, so it cannot import our modules; it ends a process tree by itself, on Windows too."""
 LOCK = REPO / "blender_addon" / "setup" / "file_lock.py"
-"""The add-on's lock: there is no server's code in Blender."""
+"""The add-on's lock: Blender does not have the server's code."""
 
 POSIX_MODULES = {"fcntl", "grp", "pty", "pwd", "posix", "resource", "syslog", "termios", "tty"}
 OS_NAMES = """
@@ -43,14 +43,14 @@ POSIX_NAMES = {
     "socket": {"AF_UNIX", "SO_REUSEPORT", "send_fds", "recv_fds"},
     "select": {"epoll", "poll", "kqueue"},
 }
-"""What Windows lacks, after the documentation of Python; and `os.rename`, which there refuses a name that is taken."""
+"""What Windows lacks according to Python's documentation; and `os.rename`, which there does not replace files."""
 POSIX_ARGUMENTS = {"preexec_fn", "start_new_session", "pass_fds", "process_group", "umask"}
 POSIX_METHODS = {"lchmod", "rename"}
-"""Of paths: `Path.rename` refuses a name that is taken, `Path.replace` does not."""
+"""Methods of paths that differ on Windows: `Path.rename` does not replace files, `Path.replace` does."""
 
 
 def uses(source: str) -> list[str]:
-    """Names in a module that Windows lacks, with their lines."""
+    """Names used in a module that Windows lacks, with their lines."""
     found = []
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -106,11 +106,11 @@ def test_each_way_to_use_it_is_seen(source):
     assert len(uses(source)) == 1
 
 
-# -- Windows, by stand-ins for what is not here
+# -- Windows, with stand-ins for what is missing here
 
 
 class FakeProcess:
-    """A process of psutil with children."""
+    """A psutil process with children."""
 
     known: dict[int, "FakeProcess"]
 
@@ -171,7 +171,7 @@ def test_on_windows_a_tree_is_killed_from_its_leaves_even_where_one_refuses():
     system = windows({1: FakeProcess(1, [middle])})
     system.kill_tree(SimpleNamespace(pid=1, kill=lambda: ended.append(1)))
     assert (leaf.killed, middle.killed, ended) == (True, True, [1])
-    system.kill_tree(SimpleNamespace(pid=99, kill=lambda: ended.append(99)))  # gone already
+    system.kill_tree(SimpleNamespace(pid=99, kill=lambda: ended.append(99)))  # already gone
     assert ended == [1, 99]
 
 
@@ -212,7 +212,7 @@ def test_both_systems_can_do_the_same():
         assert wanted <= set(dir(system))
 
 
-# -- what is the same everywhere
+# -- the same on all systems
 
 
 def test_a_tree_is_removed_with_files_that_are_read_only(tmp_path, monkeypatch):
@@ -267,6 +267,6 @@ def test_a_group_is_asked_and_killed_as_one():
     process = subprocess.Popen(["sh", "-c", "sleep 60 & wait"], **host.spawn_options)
     host.ask_to_end(process)
     assert process.wait(5) == -signal.SIGTERM
-    host.kill_tree(process)  # what is left of it; nothing is
+    host.kill_tree(process)  # kills what is left, which is nothing
     assert host.how_it_ended(-9) == "was ended by signal 9 (SIGKILL)"
     assert host.how_it_ended(-63) == "was ended by signal 63"

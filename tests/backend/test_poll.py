@@ -1,4 +1,4 @@
-"""`Client.poll` never holds up Blender: it does little at a time and waits for nothing."""
+"""`Client.poll` never holds up Blender: it does a little at a time and never waits."""
 
 import inspect
 import os
@@ -20,7 +20,7 @@ def test_poll_looks_at_the_clock_after_each_thing_and_stops_when_the_budget_is_u
 
     def clock():
         looks[0] += 1
-        return looks[0] * 0.001  # each look costs a millisecond
+        return looks[0] * 0.001  # reading the clock takes a millisecond
 
     client = connect(server, clock=clock)
     job, files = shot("copy", os.urandom(4 << 20))
@@ -43,7 +43,7 @@ def test_poll_looks_at_the_clock_after_each_thing_and_stops_when_the_budget_is_u
 
 
 def test_the_client_never_flushes_a_file_and_starts_no_thread():
-    """A flush takes 200 ms on a busy disk, and Blender has no room for threads."""
+    """A flush takes 200 ms on a busy disk, and Blender should not run extra threads."""
     for module in (client_module, link, transfer):
         source = Path(module.__file__).read_text()
         assert re.findall(r"sync\(|threading|Thread|concurrent", source) == []

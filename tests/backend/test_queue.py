@@ -1,4 +1,4 @@
-"""Whose job runs next, and who hears of its end."""
+"""Whose job runs next, and who is told when it ends."""
 
 import random
 import re
@@ -23,7 +23,7 @@ TAKE = Generate(Source((BLOB,), (BLOB,)))
 
 
 def order(journal: Journal, steps: int) -> list[str]:
-    """The jobs that run, one after another."""
+    """Run this many jobs, one after another; returns their ids."""
     ran = []
     for _ in range(steps):
         ran.append(journal.next_queued())
@@ -88,7 +88,7 @@ def test_each_of_a_hundred_owners_starts_once_before_any_starts_twice():
 
 @pytest.mark.parametrize("started", range(0, 12, 3))
 def test_the_order_that_is_foretold_is_the_order_in_which_jobs_start(started):
-    """Owners and connections with different numbers of jobs, some of which have run."""
+    """With owners and connections that have different numbers of jobs, some of which have already run."""
     chance, journal = random.Random(started), Journal(":memory:")
     for number in range(24):
         owner = chance.choice("abc")
@@ -118,7 +118,7 @@ def test_of_five_clients_with_jobs_the_fifth_waits_for_four(server, connect, sho
     server.start()
     job, files = shot("copy")
     first = connect(server)
-    first.wait(first.submit(job, files), timeout=20)  # the files are there
+    first.wait(first.submit(job, files), timeout=20)  # the server has the files now
     slow, slow_files = shot("slow")
     blocking = first.submit(slow, slow_files)
     until(lambda update: update.stage == "wait", first)
@@ -153,7 +153,7 @@ def test_the_end_of_a_job_reaches_a_client_whose_queue_was_full_meanwhile(server
     peer.connect(server.address)
     peer.send(encode(Hello(PROTOCOL_VERSION, "lazy")))
     peer.send(encode(Follow(job_id, 0)))
-    # It reads nothing while 30 MB of events are sent to it: its queue, the server's and those of the system are full.
+    # It reads nothing while 30 MB of events are sent to it: its own queue, the server's and the system's fill up.
     assert client.wait(job_id, timeout=60).state == "done"
     time.sleep(0.5)
     states, numbers = [], []

@@ -1,4 +1,4 @@
-"""The server is killed, comes back, is another, or is not there."""
+"""The server is killed, comes back, is replaced by another, or is missing."""
 
 import signal
 import subprocess
@@ -55,10 +55,10 @@ def test_a_cancelled_job_does_not_come_back_with_the_server(server, connect, sho
     until(lambda update: update.stage == "hang", client)
     client.cancel(job_id)
     client.poll()
-    other = connect(server)  # its answer comes after the cancel was read
+    other = connect(server)  # once it is answered, the cancel has been read
     until(lambda: other.poll() or other.status == "ready")
     server.kill()
-    client.close()  # it would cancel once more; here the journal alone must remember
+    client.close()  # it would cancel again, but here only the journal must remember
     server.start()
     late = connect(server)
     late.follow(job_id)
@@ -135,7 +135,7 @@ def test_a_server_that_never_answers_is_unreachable_after_a_while(tmp_path):
 
 def test_a_server_that_stopped_answering_is_unreachable_and_found_again(server, connect, shot):
     server.start()
-    client = connect(server, clock=lambda: 10 * time.monotonic())  # its seconds are short
+    client = connect(server, clock=lambda: 10 * time.monotonic())  # its seconds are ten times as short
     job, files = shot("slow_once")
     job_id = client.submit(job, files)
     until(lambda update: update.stage == "wait", client)

@@ -1,4 +1,4 @@
-"""`ex4d server`: what a state folder holds, and what goes from it, beside a server that runs."""
+"""`ex4d server`: what a state folder holds, and what is removed from it, while a server is running."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ def ex4d(*arguments) -> subprocess.CompletedProcess:
 
 
 def age(folder, hours: float) -> None:
-    """Let files be used last so long ago; their stamp stays."""
+    """Set the last use of files to `hours` ago, leaving their stamp unchanged."""
     for path in folder.iterdir():
         used = time.time_ns() - int(hours * 3600e9)
         os.utime(path, ns=(used, path.stat().st_mtime_ns))

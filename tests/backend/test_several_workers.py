@@ -1,4 +1,4 @@
-"""Several workers: jobs at the same time, each on a device of its own, and nothing twice."""
+"""Several workers: jobs run at the same time, each on its own device, and none runs twice."""
 
 import re
 import uuid
@@ -22,7 +22,7 @@ GPUS = """0, GPU-aaaa1111-0000-0000-0000-000000000000, NVIDIA H100 80GB HBM3
 
 @pytest.fixture
 def driver(tmp_path, monkeypatch):
-    """driver(text): a machine whose driver lists these GPUs; a program of that name, found first on the PATH."""
+    """driver(text) makes a fake nvidia-smi that lists these GPUs, first on the PATH."""
 
     def make(listed: str) -> None:
         tool = tmp_path / "bin" / "nvidia-smi"
@@ -83,7 +83,7 @@ def test_where_there_are_more_gpus_than_workers_all_are_dealt_out_evenly(driver)
         ("2,0", ["GPU-bbcc", "GPU-aaaa"]),
         ("GPU-bbbb,1", ["GPU-bbbb"]),
         ("0,0,2", ["GPU-aaaa", "GPU-bbcc"]),
-        ("GPU-bb", []),  # two begin so
+        ("GPU-bb", []),  # two begin like this
         ("0,9,1", ["GPU-aaaa"]),
         ("MIG-1f2e,0", ["MIG-1f2e", "GPU-aaaa"]),
     ],
@@ -121,7 +121,7 @@ def test_workers_without_a_gpu_share_the_cores(driver, monkeypatch):
 
 
 def most_at_once(log: str) -> int:
-    """Of the attempts in a server's log, the most that ran at the same time."""
+    """The highest number of attempts in a server's log that ran at the same time."""
     running, most = 0, 0
     for word in re.findall(r"starts under lease|lease \d+ ended", log):
         running += 1 if word.startswith("starts") else -1
@@ -133,7 +133,7 @@ def test_three_workers_run_three_jobs_at_a_time_and_each_clients_first_is_among_
     server.start(workers=3)
     job, files = shot("one_second")
     first = connect(server)
-    first.wait(first.submit(job, files), timeout=20)  # the files are there
+    first.wait(first.submit(job, files), timeout=20)  # the server has the files now
     slow, slow_files = shot("slow")
     blocking = [first.submit(slow, slow_files) for _ in range(3)]
     until(lambda: server.log.count(" starts under lease") == 4)

@@ -1,4 +1,4 @@
-"""A stranger's key, a key that was taken back, another user, another key of one server: nothing seen or changed."""
+"""A stranger's key, a revoked key, another user, another client's key: none of them sees or changes anything."""
 
 import contextlib
 import hashlib
@@ -53,7 +53,7 @@ def scene(server, connect, shot, tmp_path):
 
 
 def test_a_strangers_key_sees_and_changes_nothing_by_any_message_on_any_port(scene):
-    """Also where it knows the server's public key, has none of its own, or takes another for the server's."""
+    """Even if it knows the server's public key, has no key of its own, or mistakes another key for the server's."""
     strangers = {
         "its own key": ClientKeys(scene.public, KeyPair.new()),
         "no key": None,
@@ -66,7 +66,7 @@ def test_a_strangers_key_sees_and_changes_nothing_by_any_message_on_any_port(sce
     for address, messages in scene.ports():
         for who, keys in strangers.items():
             assert answers(address, messages, keys) == [], (address, who)
-        for frames in messages:  # each alone, too: the first may have ended the connection
+        for frames in messages:  # each on its own too, because the first may have ended the connection
             assert answers(address, [frames], strangers["its own key"], 0.1) == []
     scene.check_unchanged()
 
@@ -229,7 +229,7 @@ print(json.dumps(said))
 
 @pytest.mark.skipif(not hasattr(os, "setuid") or os.getuid() != 0, reason="only root may become another user")
 def test_another_user_reads_no_key_and_its_client_sends_nothing_to_this_server(scene, tmp_path):
-    for folder in (tmp_path, *tmp_path.parents):  # so that it is the state folder itself that is shut
+    for folder in (tmp_path, *tmp_path.parents):  # so that only the state folder itself is closed to others
         if folder.stat().st_uid == 0 and folder.is_relative_to("/tmp/") and folder != Path("/tmp"):
             folder.chmod(0o755)
     command = [sys.executable, "-c", AS_NOBODY, scene.server.address, str(scene.server.state), str(HERE)]
@@ -250,7 +250,7 @@ def test_a_client_sends_nothing_to_someone_elses_server_on_its_port(server, shot
     theirs.mkdir(mode=0o700)
     make_keys(theirs)
     registered = tmp_path / "config"
-    for state in (None, theirs):  # a user who never had a server, and one whose own was there before
+    for state in (None, theirs):  # a user who never had a server, and one who once had their own there
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("XDG_CONFIG_HOME", str(registered))
             patch.setenv("LOCALAPPDATA", str(registered))
@@ -310,7 +310,7 @@ def grown(server, before: int) -> int:
 
 
 def test_clients_that_ask_and_never_read_make_the_server_hold_no_more_than_their_credit(server, connect, shot):
-    """Six of them, a thousand requests each, as 1.5 GiB were held for once."""
+    """Six clients with a thousand requests each, for which the server once held 1.5 GiB."""
     server.start()
     client = connect(server)
     content = os.urandom(8 * CHUNK_BYTES)
@@ -344,7 +344,7 @@ def test_clients_that_ask_and_never_read_make_the_server_hold_no_more_than_their
 
 @pytest.mark.parametrize("port", ["control", "bulk"])
 def test_a_message_of_thousands_of_frames_costs_its_connection_and_bounded_memory(server, connect, shot, port):
-    """ZeroMQ keeps the frames until the last has come. Only who has a key gets so far."""
+    """ZeroMQ keeps the frames until the last one arrives. Only clients with a key get this far."""
     server.start()
     before = psutil.Process(server.process.pid).memory_info().rss
     peer, client = Raw(server.address), connect(server)

@@ -22,7 +22,7 @@ JOB = Reconstruct(Source((BLOB,), (BLOB,)))
 
 
 class Bench:
-    """A supervisor with a job under way, and a peer that would like to be its worker."""
+    """A supervisor with a running job, and a peer that poses as its worker."""
 
     def __init__(self, state) -> None:
         self.context = zmq.Context()
@@ -39,11 +39,11 @@ class Bench:
         ClientKeys(self.gate.public, self.executor._worker.process.keys).put_on(self.peer)
         (self.socket,) = self.executor.sockets
         self.peer.connect(self.socket.last_endpoint.decode())
-        self.executor._worker.process.kill()  # the peer speaks in its place,
+        self.executor._worker.process.kill()  # the peer takes its place,
         self.executor._worker.process.poll = lambda: None  # and nobody notices
 
     def say(self, message) -> None:
-        """Let the peer say something, and the supervisor read it."""
+        """Have the peer send a message and the supervisor read it."""
         self.send(encode(message))
 
     def send(self, *frames: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Files on their way to and from the server: resumed, checked, refused."""
+"""Files in transit to and from the server: resumed, checked, refused."""
 
 import hashlib
 import os
@@ -114,7 +114,7 @@ def test_a_full_disk_of_the_server_fails_the_upload_and_leaves_no_part(server, c
 
 
 def half_a_download(server, connect, shot, tmp_path, content):
-    """Id of a job whose result a client has fetched the first megabytes of when it ends; the part that it left."""
+    """Id of a job, and the part left by a client that ended after downloading the first megabytes of its result."""
     server.start()
     job, files = shot("copy", content)
     client = connect(server, same_disk=False)
@@ -147,7 +147,7 @@ def test_a_part_of_an_earlier_client_that_is_damaged_does_no_harm(server, connec
 
 
 def test_clients_that_follow_one_job_into_one_folder_all_end_with_the_right_bytes(server, connect, shot, tmp_path):
-    """One .blend in several Blenders: they begin at different times, and none writes into the part of another."""
+    """One .blend in several Blenders: they start at different times, and none writes to another's part."""
     server.start()
     content = os.urandom(24 * MB)
     job, files = shot("copy", content)
@@ -305,7 +305,7 @@ def test_a_server_that_cannot_make_an_exchange_starts_and_offers_none(server, co
 
 
 def test_where_the_server_cannot_read_or_write_the_file_chunks_go_on(server, connect, shot):
-    """As where a client lives in a sandbox: it sees the folder, but its own paths mean nothing outside."""
+    """For example, a client in a sandbox sees the folder, but its own paths mean nothing outside."""
     server.start()
     content = os.urandom(3 * MB)
     job, files = shot("copy", content)
@@ -383,7 +383,7 @@ def test_a_stored_input_that_was_altered_fails_the_job_and_the_clip_can_be_submi
     slow, slow_files = shot("slow", b"x")
     running = client.submit(slow, slow_files)
     until(lambda update: update.stage == "wait", client)
-    waiting = client.submit(job, files)  # the store still has the right clip when it is taken
+    waiting = client.submit(job, files)  # when it is accepted, the store still has the right clip
     until(lambda update: update.job_id == waiting and update.state == "queued", client)
     stored.chmod(0o600)
     with stored.open("r+b") as file:

@@ -1,4 +1,4 @@
-"""Two programs of one artist: what each sees of the other's jobs, whose files are whose, and which take comes first."""
+"""Two programs of one artist: what each sees of the other's jobs, who owns which files, and which take comes first."""
 
 import os
 import uuid
@@ -21,7 +21,7 @@ ANNA = KeyPair.new()
 
 @pytest.fixture
 def blender(server, tmp_path):
-    """blender("one") -> Client with downloads of its own, closed in the end."""
+    """blender("one") -> Client with its own downloads folder, closed at the end."""
     clients = []
 
     def begin(name: str) -> Client:
@@ -35,7 +35,7 @@ def blender(server, tmp_path):
 
 @pytest.fixture
 def take(shot):
-    """take("copy") -> (job, files): a take that makes the worker run that function of runners.py."""
+    """take("copy") -> (job, files): a take for which the worker runs that function of runners.py."""
 
     def make(runner: str, content: bytes = b"clip"):
         job, files = shot(runner, content)
@@ -45,7 +45,7 @@ def take(shot):
 
 
 def queue_of(client: Client, wanted=lambda queue: True):
-    """What a client is told of the queue, as soon as that is what is wanted."""
+    """The queue that a client receives, once it meets the condition `wanted`."""
     client.ask_queue()
 
     def told() -> bool:
@@ -151,7 +151,7 @@ def test_a_take_that_is_put_first_is_made_before_its_users_others(server, blende
     client.cancel(blocking)
     updates = []
     until(lambda: updates.extend(client.poll()) or sum(update.ended for update in updates) == 4)
-    # Files of several takes come at once, so the order in which takes are here is not that in which they were made.
+    # Files of several takes arrive at the same time, so takes may not be complete in the order they were made.
     begun = dict.fromkeys(update.job_id for update in updates if update.state == "running")
     assert [job_id for job_id in begun if job_id != blocking] == [third, first, second]
 
@@ -187,7 +187,7 @@ def test_whoever_runs_the_server_puts_any_job_first_by_the_digits_that_the_queue
     assert str(typed("--first", blocking[:8]).exception).startswith(
         f"Job {blocking[:8]} is already running: only a waiting job"
     )
-    with pytest.MonkeyPatch.context() as patch:  # as Anna, who sees the digits of none but her own
+    with pytest.MonkeyPatch.context() as patch:  # as Anna, who sees only the digits of her own jobs
         patch.setattr("ex4d.jobs.client.client_keys", lambda state: ClientKeys(client_keys(state).server, ANNA))
         assert own[:8] not in typed().output
         assert "Only the server's administrator" in str(typed("--first", ids[0][:8]).exception)
