@@ -73,5 +73,5 @@ def decode(frame: bytes, allowed: Sequence[type]) -> Any:
 
 
 def sentence(message: object) -> str:
-    """Make any text fit a `Text` field, and replace NULs, at which Blender would cut it off."""
+    """Make any text fit a `Text` field: cut it to 2000 characters, and replace NULs, at which Blender ends a text."""
     return str(message).encode(errors="replace").decode().replace("\0", "\ufffd")[:2000]

@@ -1,4 +1,4 @@
-"""Weight files of others: whether they are complete, and what is in them, without torch and without reading them.
+"""Third-party weight files: whether they are complete, and what is in them, without torch and without reading them.
 
 No memory is allocated on a file's word alone: whatever it announces must fit inside the file.
 """

@@ -241,7 +241,9 @@ def free_gigabytes(root: Path) -> float:
 
 
 def check_disk(parts: Sequence[Part], root: Path) -> None:
-    """Refuse a download that the disk cannot hold. Offline, nothing is refused: `fetch` says which file to put where.
+    """Refuse a download that the disk cannot hold.
+
+    Nothing is refused offline or without huggingface_hub, because then `fetch` says which file to put where.
 
     Args:
         parts: parts to download.
@@ -279,7 +281,8 @@ def fetch(part: Part, root: Path, progress: Progress = silent, *, accept_licence
 
     Raises:
         InputError: the licence is not accepted, a package is missing, the hub cannot be reached, or the content is not
-            what was published. If the part can be placed by hand, the message says which file to put where.
+            what was published. If the hub's client is missing or the hub cannot be reached, the message says which
+            file to put where.
     """
     if part.research_only and not accept_licence:
         raise InputError(f"{part.name} is not free for every use ({part.licence}): accept its licence to download it.")

@@ -143,7 +143,7 @@ def test_a_full_disk_of_the_workers_machine_is_named_as_its_own(server, far, con
 
 
 def test_a_take_of_a_far_worker_has_its_proxy_for_a_client_of_another_key(server, far, tmp_path, shot):
-    """A client on the server's own machine needs no proxy; this key stands in for another machine."""
+    """A client on the server's own machine needs no proxy; this key stands in for a client elsewhere."""
     authorize(server.state, shown_key(hosts.own_pair().public), "anna")
     far()
     known = KnownServer("gpu-box", server.address, client_keys(server.state).server)
