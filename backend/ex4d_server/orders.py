@@ -32,6 +32,9 @@ GONE = "The server has no depth of this shot: press Preview Path to send it."
 """What a look is answered that names a file which is not here, or not this client's."""
 BEAT_SECONDS = 1.0
 """A worker says this often that its process runs."""
+AGAIN_SECONDS = 5.0
+"""A message that must arrive is sent again this often until it is answered: a breaking connection loses what is under
+way."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,13 @@ class Run(Tagged):
 
 
 @dataclass(frozen=True)
+class Noted(Tagged):
+    """Supervisor: it knows how this attempt ended. Until then, the worker says so again and again."""
+
+    lease: Count
+
+
+@dataclass(frozen=True)
 class Stop(Tagged):
     """Supervisor: stop at the next step."""
 
@@ -76,6 +86,13 @@ class Bring(Tagged):
 
     lease: Count
     refusal: Text = ""
+
+
+@dataclass(frozen=True)
+class Taken(Tagged):
+    """Worker: it has the job. Until then, the supervisor sends `Run` again and again."""
+
+    lease: Count
 
 
 @dataclass(frozen=True)
@@ -121,8 +138,8 @@ class Stopped(Tagged):
     lease: Count
 
 
-WORKER_MESSAGES = (Ready, Beat, Step, Made, Finished, Failed, Stopped)
-SUPERVISOR_MESSAGES = (Run, Stop, Bring)
+WORKER_MESSAGES = (Ready, Beat, Taken, Step, Made, Finished, Failed, Stopped)
+SUPERVISOR_MESSAGES = (Run, Stop, Bring, Noted)
 LOOKER_MESSAGES = (Ready, Seen, Unseen)
 LOOKOUT_MESSAGES = (Look,)
 

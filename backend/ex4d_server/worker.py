@@ -37,6 +37,7 @@ from ex4d_server.content import BlobError, checked
 from ex4d_server.courier import Courier, Depot, connecting
 from ex4d_server.disk import nothing_fits, says_disk_full
 from ex4d_server.orders import (
+    AGAIN_SECONDS,
     BEAT_SECONDS,
     DEVICE_VARIABLE,
     KEYS_VARIABLE,
@@ -49,11 +50,13 @@ from ex4d_server.orders import (
     Failed,
     Finished,
     Made,
+    Noted,
     Ready,
     Run,
     Step,
     Stop,
     Stopped,
+    Taken,
     blob_folder,
     proxy_of,
     work_folder,
@@ -66,8 +69,6 @@ Runner = Callable[[Job, Callable[[Blob], Path], Path, Progress], dict]
 DISK_FULL = "{whose} disk is full: free some space where {what} is, then start the job again."
 EVENT_BYTES = PICTURE_BYTES + 16 * 1024
 """What an event may hold besides a result."""
-AGAIN_SECONDS = 10.0
-"""Until a server that has not answered is told again."""
 STEP_SECONDS = 0.1
 """Steps are reported this often at most; the last of a stage always."""
 
@@ -112,8 +113,6 @@ class Attempt:
     def announce(self, files: tuple[Blob, ...]) -> None:
         """Tell the server what is going to be sent, and wait until it is ready for that.
 
-        It is told again and again, as what was under way when a connection broke is lost.
-
         Raises:
             ServerError: it has no room for it.
             Cancelled: the supervisor has said stop.
@@ -122,7 +121,7 @@ class Attempt:
         while order is None:
             self._socket.send(encode(Made(self._lease, files)))
             end = time.monotonic() + AGAIN_SECONDS
-            while order is None and self._socket.poll(int(max(0.0, end - time.monotonic()) * 1000)):
+            while order is None and comes(self._socket, end - time.monotonic()):
                 order = self._next_order()
         if order.refusal:
             raise ServerError(order.refusal)
@@ -163,9 +162,14 @@ def jpeg(picture: NDArray[np.uint8]) -> bytes:
     return b""
 
 
-def receive(socket: zmq.Socket) -> Run | Stop | Bring:
+def receive(socket: zmq.Socket) -> Run | Stop | Bring | Noted:
     """The next order."""
     return decode(socket.recv(), SUPERVISOR_MESSAGES)
+
+
+def comes(socket: zmq.Socket, seconds: float) -> bool:
+    """Whether an order comes within so many seconds."""
+    return bool(socket.poll(int(max(0.0, seconds) * 1000)))
 
 
 @dataclass(frozen=True)
@@ -183,8 +187,11 @@ class FarServer:
         return Courier(connect, attempt.progress)
 
 
-def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: FarServer | None = None) -> None:
-    """Run one job and send how it ended. A worker that is far fetches the files before, and sends its own after."""
+def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: FarServer | None = None) -> bytes:
+    """Run one job; returns the message that says how it ended.
+
+    A worker that is far fetches the files before, and sends its own after.
+    """
     ending: Tagged
     try:
         attempt = Attempt(socket, state, order.lease, order.proxy)
@@ -204,8 +211,7 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: Fa
         decode(frame, (Finished,))  # facts come from the runner: refuse here what the supervisor would refuse
         if len(frame) > CONTROL_BYTES - EVENT_BYTES:
             raise ProtocolError(f"A result of {len(frame)} bytes is over the limit: it names too much.")
-        socket.send(frame)
-        return
+        return frame
     except Cancelled:
         ending = Stopped(order.lease)
     except ProtocolError as error:
@@ -236,7 +242,28 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: Fa
             far.depot.tidy()
     with suppress(OSError):
         sys.stderr.flush()
-    socket.send(encode(ending))
+    return encode(ending)
+
+
+def serve(socket: zmq.Socket, ready: Ready, run: Callable[[Run], bytes]) -> None:
+    """Take jobs for as long as the process runs.
+
+    What must arrive is sent until the server answers: that the worker is there, and how each job ended.
+    """
+    lease: int | None = None
+    unanswered: bytes | None = encode(ready)
+    while True:
+        if unanswered is not None:
+            socket.send(unanswered)
+            if not comes(socket, AGAIN_SECONDS):
+                continue
+        order = receive(socket)
+        if isinstance(order, Run) and order.lease != lease:
+            lease = order.lease
+            socket.send(encode(Taken(lease)))
+            unanswered = run(order)
+        elif isinstance(order, Noted) and order.lease == lease:
+            unanswered = None
 
 
 def has_no_room(error: Exception) -> bool:
@@ -321,13 +348,9 @@ def main() -> None:
     socket = dealer(context, keys, arguments.far)
     socket.routing_id = token.encode()  # so that the server knows it again when its connection was made anew
     socket.connect(arguments.connect)
-    socket.send(encode(Ready(token)))
     far = FarServer(context, arguments.connect, keys, Depot(arguments.state)) if arguments.far else None
     runner = load(arguments.runner)
-    while True:
-        order = receive(socket)
-        if isinstance(order, Run):
-            run_job(socket, arguments.state, order, runner, far)
+    serve(socket, Ready(token), lambda order: run_job(socket, arguments.state, order, runner, far))
 
 
 if __name__ == "__main__":

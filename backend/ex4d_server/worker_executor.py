@@ -22,17 +22,20 @@ from ex4d_server.launcher import LOOPBACK, Door, Launched, Launcher
 from ex4d_server.lent_files import LentFiles
 from ex4d_server.limited_log import LimitedLog
 from ex4d_server.orders import (
+    AGAIN_SECONDS,
     WORKER_MESSAGES,
     Beat,
     Bring,
     Failed,
     Finished,
     Made,
+    Noted,
     Ready,
     Run,
     Step,
     Stop,
     Stopped,
+    Taken,
 )
 from ex4d_server.wire import receive
 from ex4d_server.worker_process import Whom, new_token
@@ -49,7 +52,10 @@ SLEPT_SECONDS = 5.0
 
 @dataclass
 class Attempt:
-    """The job that the worker has, its clocks, and the session by which its files come and go."""
+    """The job that the worker has, its clocks, and the session by which its files come and go.
+
+    It is `sent` once the worker is there, and `taken` once the worker has said anything of it.
+    """
 
     lease: int
     job: Job
@@ -57,6 +63,8 @@ class Attempt:
     patience: float
     stage: str = ""
     sent: bool = False
+    sent_at: float = 0.0
+    taken: bool = False
     stop_at: float | None = None
     term_at: float | None = None
     session: str = ""
@@ -196,6 +204,7 @@ class WorkerExecutor:
         """See `Executor`."""
         self._read()
         self._send_what_waits()
+        self._send_job_again()
         if self._worker and (how := self._worker.process.poll()):
             self._worker_died(self._worker, how)
         self._look_at_clocks()
@@ -254,10 +263,20 @@ class WorkerExecutor:
                 self._hand_over()
             return
         lease = getattr(message, "lease", None)
-        if worker is None or peer != worker.identity or attempt is None or lease != attempt.lease:
-            self._refusals.warning("refused a message of an older lease, or of no worker")
+        if worker is None or peer != worker.identity:
+            self._refusals.warning("refused a message of no worker")
             return
         worker.heard = self._clock()
+        if isinstance(message, Finished | Failed | Stopped):
+            self._send(Noted(message.lease))
+            if attempt is None:  # an ending may come twice
+                return
+        if attempt is None or lease != attempt.lease:
+            self._refusals.warning("refused a message of an older lease")
+            return
+        attempt.taken = True
+        if isinstance(message, Taken):
+            return
         if isinstance(message, Made):
             self._expect(attempt, message)
             return
@@ -351,12 +370,22 @@ class WorkerExecutor:
             self._finish_attempt()
             return
         attempt.sent = True
-        proxy = self._wants_proxy(self._owner)
-        if self._files is None:
-            self._send(Run(attempt.lease, attempt.job, proxy))
+        if self._files is not None:
+            attempt.session = self._files.open(worker.process.public, attempt.job)
+        self._send_job(attempt)
+
+    def _send_job(self, attempt: Attempt) -> None:
+        attempt.sent_at = self._clock()
+        port = self._files.port if self._files is not None else 0
+        self._send(Run(attempt.lease, attempt.job, self._wants_proxy(self._owner), port, attempt.session))
+
+    def _send_job_again(self) -> None:
+        """Send it until the worker says that it has it: what is under way when a connection breaks is lost."""
+        worker, attempt = self._worker, self._attempt
+        if worker is None or attempt is None or not attempt.sent or attempt.taken or attempt.stop_at is not None:
             return
-        attempt.session = self._files.open(worker.process.public, attempt.job)
-        self._send(Run(attempt.lease, attempt.job, proxy, self._files.port, attempt.session))
+        if not worker.unsent and self._clock() - attempt.sent_at > AGAIN_SECONDS:
+            self._send_job(attempt)
 
     def _send(self, message: Tagged) -> None:
         worker = self._worker

@@ -18,11 +18,12 @@ class Proxy:
         address: where clients connect.
         cuts: how many times it has cut connections.
         refuses: whether it currently refuses connections.
+        swallows: whether it discards everything but file content until the connections are cut.
         moved: bytes moved since it was made: file content "up" and "down", and everything else as "control".
     """
 
     def __init__(self, server_address: str, bulk: int | None = None) -> None:
-        self.cuts, self.refuses = 0, False
+        self.cuts, self.refuses, self.swallows = 0, False, False
         self.moved = {"up": 0, "down": 0, "control": 0}
         self._cut_at: tuple[str, int] | None = None
         self._next_cut = iter(())
@@ -106,7 +107,8 @@ class Proxy:
             data = key.fileobj.recv(min(room, 1 << 18))
             if not data:
                 raise ConnectionError
-            other.sendall(data)
+            if not (self.swallows and direction == "control"):
+                other.sendall(data)
         except OSError:
             self._cut()
             return

@@ -54,6 +54,14 @@ def copy_in_steps(job, locate, out, progress):
     return {}
 
 
+def refuse_when_told(job, locate, out, progress):
+    """Fails once its test has left a mark."""
+    progress("wait", 1, 2)
+    while not Path(os.environ["EX4D_TEST_MARK"]).exists():
+        time.sleep(0.01)
+    raise InputError("The depth holds zeros: mask them first.")
+
+
 def take(job, locate, out, progress):
     """Returns the clip's content as the result, with a small movie of it."""
     content = locate(job.source.clip[0]).read_bytes()

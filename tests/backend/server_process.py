@@ -19,7 +19,7 @@ from ex4d.jobs.keys import client_keys
 from ex4d.pipeline.requests import Blob
 
 HERE = Path(__file__).parent
-PATIENCE = 20.0
+PATIENCE = 60.0
 """How many seconds a test waits at most for one thing."""
 
 

@@ -10,7 +10,7 @@ import zmq
 from ex4d_server.orders import STATE_VARIABLE, Beat, Failed, Finished, Ready, Step, Stopped
 from ex4d_server.platform import processes_with
 from raw import Raw
-from server_process import until
+from server_process import PATIENCE, until
 
 from ex4d.jobs.codec import encode
 from ex4d.jobs.keys import ClientKeys, KeyPair, client_keys
@@ -51,7 +51,7 @@ class Scene:
         self.server, self.client = server, connect(server)
         self.done_job, self.files = shot("copy", os.urandom(300_000))
         self.done = self.client.submit(self.done_job, self.files)
-        assert self.client.wait(self.done, timeout=20).state == "done"
+        assert self.client.wait(self.done, timeout=PATIENCE).state == "done"
         self.slow_job, files = shot("slow")
         self.slow = self.client.submit(self.slow_job, files)
         until(lambda update: update.stage == "wait", self.client)
@@ -120,7 +120,7 @@ class Scene:
         assert own.ask(Ping()) == Pong()
         own.close()
         self.client.cancel(self.slow)
-        assert self.client.wait(self.slow, timeout=20).state == "cancelled"
+        assert self.client.wait(self.slow, timeout=PATIENCE).state == "cancelled"
         self.server.terminate()
         with sqlite3.connect(self.server.state / "journal.sqlite") as journal:
             jobs = dict(journal.execute("SELECT id, state FROM jobs").fetchall())

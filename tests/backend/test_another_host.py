@@ -16,7 +16,7 @@ from ex4d_server import access
 from ex4d_server.server import Server
 from proxy import Proxy
 from raw import Raw
-from server_process import ServerProcess, until
+from server_process import PATIENCE, ServerProcess, until
 from strangers import Scene, admit, answers
 
 from ex4d.errors import InputError, ServerError
@@ -235,7 +235,7 @@ def test_a_job_goes_to_another_machine_and_its_result_comes_back(box, connect, s
     job, files = shot("copy", content)
     client = connect(box)
     assert client.known == hosts.find("gpu-box")
-    ended = client.wait(client.submit(job, files), timeout=20)
+    ended = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert ended.state == "done"
     assert ended.files["result.mp4"].read_bytes() == content
     assert client._exchange is None, "a path there is none here"
@@ -372,7 +372,7 @@ def test_a_key_that_is_taken_back_while_a_job_runs_ends_the_talk_and_not_the_job
     let_in(box.state)
     until(lambda: (client.poll(), client.status == "ready")[1])
     client.cancel(job_id)
-    assert client.wait(job_id, timeout=20).state == "cancelled", "it was the same job all the time"
+    assert client.wait(job_id, timeout=PATIENCE).state == "cancelled", "it was the same job all the time"
 
 
 def test_each_way_of_not_reaching_a_server_has_its_own_sentence(box, far, tmp_path):
@@ -410,7 +410,7 @@ def test_a_cable_that_is_pulled_is_told_and_the_job_goes_on_when_it_is_back(box,
     far.pull_the_cable(out=False)
     until(lambda: (client.poll(), client.status == "ready")[1])
     client.cancel(job_id)
-    assert client.wait(job_id, timeout=20).state == "cancelled"
+    assert client.wait(job_id, timeout=PATIENCE).state == "cancelled"
 
 
 def test_a_firewall_that_lets_no_files_through_is_told_and_the_job_goes_on_when_it_does(box, far, shot, tmp_path):
@@ -426,7 +426,7 @@ def test_a_firewall_that_lets_no_files_through_is_told_and_the_job_goes_on_when_
         with pytest.raises(ServerError, match="gpu-box answers, but no file gets through"):
             client.wait(job_id, timeout=40)
         with far.long_way((port + 1,), 0.0):
-            assert client.wait(job_id, timeout=20).state == "done"
+            assert client.wait(job_id, timeout=PATIENCE).state == "done"
             assert client.problem == ""
             client.close()
 
@@ -471,7 +471,7 @@ def test_through_a_tunnel_a_server_is_known_by_its_key_and_sends_files_by_the_so
         client = Client(tunnel.address, tmp_path / "downloads")
         content = os.urandom(2 * CHUNK_BYTES)
         job, files = shot("copy", content)
-        ended = client.wait(client.submit(job, files), timeout=20)
+        ended = client.wait(client.submit(job, files), timeout=PATIENCE)
         assert ended.files["result.mp4"].read_bytes() == content
         assert tunnel.moved["up"] > len(content)
         assert tunnel.moved["down"] > len(content)
@@ -526,7 +526,7 @@ def test_over_a_slow_link_a_small_movie_of_a_take_is_here_long_before_its_files(
 def test_over_a_fast_link_no_small_movie_is_shown(box, tmp_path, shot):
     known = hosts.find("gpu-box")
     client, updates = Client(known.address, tmp_path / "one", known=known, proxies=True), []
-    last = client.wait(client.submit(*shot("take", os.urandom(9 << 20))), updates.append, timeout=30)
+    last = client.wait(client.submit(*shot("take", os.urandom(9 << 20))), updates.append, timeout=PATIENCE)
     client.close()
     assert set(last.files) == {"result.mp4"}
     assert [update for update in updates if update.proxy] == []

@@ -5,7 +5,7 @@ import uuid
 import pytest
 from ex4d_server.access import authorize, prepare, revoke
 from raw import Raw
-from server_process import until
+from server_process import PATIENCE, until
 from typer.testing import CliRunner
 
 from ex4d.cli.app import build_app
@@ -24,7 +24,7 @@ def busy(server, connect, shot):
     server.start()
     client = connect(server)
     job, files = shot("copy")
-    client.wait(client.submit(job, files), timeout=20)  # the server has the files now
+    client.wait(client.submit(job, files), timeout=PATIENCE)  # the server has the files now
     slow, slow_files = shot("slow")
     blocking = client.submit(slow, slow_files)
     until(lambda update: update.job_id == blocking and update.stage == "wait", client)
@@ -48,7 +48,7 @@ def test_a_client_hears_how_many_jobs_are_before_its_own_until_they_run(server, 
         heard[update.job_id] = update.ahead
     until(lambda update: heard.update({update.job_id: update.ahead}) or heard.get(first) == 0, client)
     client.cancel(blocking)
-    assert client.wait(second, timeout=20).ahead is None
+    assert client.wait(second, timeout=PATIENCE).ahead is None
 
 
 def test_the_queue_names_clients_and_their_work_and_tells_ids_to_their_owners_alone(server, busy, anna):

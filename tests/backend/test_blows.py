@@ -15,7 +15,7 @@ from ex4d_server.orders import KEYS_VARIABLE, STATE_VARIABLE, Beat, Finished, Re
 from ex4d_server.platform import processes_with
 from ex4d_server.server import Server
 from raw import Raw
-from server_process import until
+from server_process import PATIENCE, until
 
 from ex4d.jobs.codec import encode
 from ex4d.jobs.keys import ClientKeys, KeyPair
@@ -29,7 +29,7 @@ def worker_port(request, server, connect, shot):
     server.start(workers=request.param)
     client = connect(server)
     job, files = shot("copy")
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
     (worker,) = processes_with(STATE_VARIABLE, str(server.state))
     command = worker.cmdline()
     return command[command.index("--connect") + 1]
@@ -52,7 +52,7 @@ def served(server, connect, shot) -> None:
     """Check that another honest job succeeds."""
     client = connect(server)
     job, files = shot("copy", uuid.uuid4().bytes)
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.state == "done", last.message
     assert server.process.poll() is None
 
@@ -118,7 +118,7 @@ def test_idle_connections_that_take_all_descriptors_neither_end_the_server_nor_k
     server.start(descriptors=1024)
     job, files = shot("copy")
     first = connect(server)
-    first.wait(first.submit(job, files), timeout=20)
+    first.wait(first.submit(job, files), timeout=PATIENCE)
     peer = Raw(server.address)
     peer.ask(Unload())  # so that the next job needs a process, but no files
     host, port = server.address.removeprefix("tcp://").split(":")
@@ -169,7 +169,7 @@ def test_a_job_that_cannot_be_read_in_the_journal_fails_alone(server, connect, s
     client = connect(server)
     job, files = shot("copy")
     done = client.submit(job, files)
-    client.wait(done, timeout=20)
+    client.wait(done, timeout=PATIENCE)
     blocking, other = shot("slow")
     client.submit(blocking, other)
     until(lambda update: update.stage == "wait", client)

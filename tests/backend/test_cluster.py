@@ -193,7 +193,7 @@ def test_a_node_that_comes_back_with_an_old_lease_is_refused(start, nodes, conne
     assert "refused" not in server.log
     nodes.tell(f"go on {number}")
     # Its messages on the old connection are refused; once that is closed, the gate no longer lets it in.
-    refusals = "refused a worker", "refused a message of an older lease"
+    refusals = "refused a worker", "refused a message"
     until(lambda: any(words in server.log for words in refusals) or not lives(worker.pid), seconds=60)
     assert ends(server, [job_id]) == {job_id: [("done", 2)]}
     nodes.tell(f"kill {number}")

@@ -5,7 +5,7 @@ import random
 
 import pytest
 from proxy import Proxy
-from server_process import until
+from server_process import PATIENCE, until
 
 from ex4d.jobs.client import Client
 from ex4d.pipeline.hashing import blob_of
@@ -87,7 +87,7 @@ def test_a_server_that_restarts_during_each_download_loses_no_file(server, conne
         until(lambda update: update.stage == "download" and update.step > MB, client)
         server.kill()
         server.start()
-        last = client.wait(job_id, timeout=30)
+        last = client.wait(job_id, timeout=PATIENCE)
         check_all_there(last, files)
 
 
@@ -98,7 +98,7 @@ def test_follow_again_in_the_middle_of_a_download_changes_nothing(server, connec
     job_id = client.submit(job, files)
     until(lambda update: update.stage == "download" and update.step > 0, client)
     client._introduce(client._jobs[job_id])  # as the client does after each hello, but on the same connection
-    check_all_there(client.wait(job_id, timeout=30), files)
+    check_all_there(client.wait(job_id, timeout=PATIENCE), files)
 
 
 def test_a_cancel_during_the_download_ends_the_job_here_and_the_result_stays(server, connect, tmp_path):
@@ -115,7 +115,7 @@ def test_a_cancel_during_the_download_ends_the_job_here_and_the_result_stays(ser
     folder = tmp_path / "downloads" / job_id
     assert list(folder.glob("*.part")) == []
     client.follow(job_id)
-    check_all_there(client.wait(job_id, timeout=30), files)
+    check_all_there(client.wait(job_id, timeout=PATIENCE), files)
 
 
 def test_a_file_that_is_taken_away_during_the_download_is_fetched_again(server, connect, tmp_path):
@@ -126,4 +126,4 @@ def test_a_file_that_is_taken_away_during_the_download_is_fetched_again(server, 
     first = tmp_path / "downloads" / job_id / "several.mp4"
     until(lambda: client.poll(0) is None or first.exists())
     first.unlink()
-    check_all_there(client.wait(job_id, timeout=30), files)
+    check_all_there(client.wait(job_id, timeout=PATIENCE), files)

@@ -13,7 +13,7 @@ from ex4d_server.gate import Gate
 from ex4d_server.local import local_executor
 from ex4d_server.orders import STATE_VARIABLE, Beat, Finished, Ready, Run, Step
 from ex4d_server.platform import processes_with
-from server_process import until
+from server_process import PATIENCE, until
 
 from ex4d.jobs.codec import encode
 from ex4d.jobs.keys import KeyPair
@@ -37,7 +37,7 @@ def test_a_worker_that_is_stopped_in_a_job_is_ended_and_the_job_runs_again(serve
     (pid,) = workers(server)
     os.kill(pid, signal.SIGSTOP)
     updates = []
-    last = client.wait(job_id, updates.append, timeout=20)
+    last = client.wait(job_id, updates.append, timeout=PATIENCE)
     assert (last.state, last.attempt) == ("done", 2)
     assert any("did not answer for" in update.message for update in updates)
     assert not psutil.pid_exists(pid)
@@ -47,10 +47,10 @@ def test_an_idle_worker_that_is_stopped_is_replaced(server, connect, shot):
     server.start(beat=2)
     client = connect(server)
     job, files = shot("copy")
-    first = client.wait(client.submit(job, files), timeout=20)
+    first = client.wait(client.submit(job, files), timeout=PATIENCE)
     os.kill(first.facts["pid"], signal.SIGSTOP)
     until(lambda: not psutil.pid_exists(first.facts["pid"]))
-    second = client.wait(client.submit(job, files), timeout=20)
+    second = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert (second.state, second.attempt) == ("done", 1)
 
 
@@ -58,19 +58,19 @@ def test_an_endless_loop_is_ended_after_the_time_for_a_step(server, connect, sho
     server.start(step=1)
     client = connect(server)
     job, files = shot("endless")
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert (last.state, last.attempt) == ("failed", 2)
     assert "made no step for" in last.message
     assert "'turn'" in last.message
     job, files = shot("copy")
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
 
 
 def test_a_step_that_takes_longer_than_a_beat_is_let_be(server, connect, shot):
     server.start(beat=2)
     client = connect(server)
     job, files = shot("long_step")
-    last = client.wait(client.submit(job, files), timeout=30)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert (last.state, last.attempt) == ("done", 1)
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 import uuid
 from pathlib import Path
 from socket import gethostname
@@ -21,12 +22,12 @@ from ex4d_server.gate import FILES, Gate
 from ex4d_server.journal import Journal
 from ex4d_server.launcher import Door
 from ex4d_server.lent_files import LentFiles
-from ex4d_server.orders import Finished, Made, Step, Stopped
+from ex4d_server.orders import Failed, Finished, Made, Step, Stopped
 from ex4d_server.sessions import Sessions
 from ex4d_server.worker_executor import WorkerExecutor
 from ex4d_server.worker_process import Room, WorkerProcess
 from proxy import Proxy
-from server_process import until
+from server_process import PATIENCE, until
 
 from ex4d.errors import Cancelled, ServerError
 from ex4d.jobs import hosts
@@ -67,7 +68,7 @@ def test_files_of_a_job_get_there_and_back_and_the_worker_opens_nothing_of_the_s
     folder = far(runner="runners:make_watched")
     job, files = several(tmp_path, "several_seen", (3 * MB, 1, 2 * MB + 5, 0, 700_000))
     client = connect(server)
-    last = client.wait(client.submit(job, files), timeout=30)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.state == "done", last.message
     assert {name: path.read_bytes() for name, path in last.files.items()} == {
         path.name: path.read_bytes() for path in files.values()
@@ -87,17 +88,17 @@ def test_what_was_fetched_for_one_job_is_there_for_the_next(server, far, connect
     client = connect(server)
     stages = []
     for _ in range(2):
-        last = client.wait(client.submit(job, files), lambda update: stages.append(update.stage), timeout=30)
+        last = client.wait(client.submit(job, files), lambda update: stages.append(update.stage), timeout=PATIENCE)
         assert last.state == "done", last.message
     assert stages.count("Sending files") >= 2
     (worker,) = folder.iterdir()
     (kept,) = (worker / "blobs").iterdir()
     inode = kept.stat().st_ino
-    assert client.wait(client.submit(job, files), timeout=30).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
     assert kept.stat().st_ino == inode, "it was not fetched again"
     kept.chmod(0o600)
     kept.write_bytes(b"x" * 2 * MB)  # somebody else writes to it
-    last = client.wait(client.submit(job, files), timeout=30)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.state == "done", last.message
     assert last.files["several.mp4"].read_bytes() == next(iter(files.values())).read_bytes()
 
@@ -108,8 +109,8 @@ def test_a_far_job_is_cancelled_and_the_worker_goes_on(server, far, connect, sho
     going = client.submit(*shot("slow"))
     until(lambda update: update.stage == "wait", client)
     client.cancel(going)
-    assert client.wait(going, timeout=20).state == "cancelled"
-    last = client.wait(client.submit(*shot("copy")), timeout=20)
+    assert client.wait(going, timeout=PATIENCE).state == "cancelled"
+    last = client.wait(client.submit(*shot("copy")), timeout=PATIENCE)
     assert (last.state, last.attempt) == ("done", 1)
     assert len(list(folder.iterdir())) == 1, "by the same worker"
 
@@ -117,7 +118,7 @@ def test_a_far_job_is_cancelled_and_the_worker_goes_on(server, far, connect, sho
 def test_a_far_worker_that_dies_twice_fails_the_job_and_says_where_its_log_is(server, far, connect, shot):
     folder = far()
     client = connect(server)
-    last = client.wait(client.submit(*shot("leave")), timeout=30)
+    last = client.wait(client.submit(*shot("leave")), timeout=PATIENCE)
     assert last.state == "failed"
     assert "The worker process ended with code 3" in last.message
     assert any(f"see {worker / 'worker.log'} elsewhere" in last.message for worker in folder.iterdir())
@@ -126,7 +127,7 @@ def test_a_far_worker_that_dies_twice_fails_the_job_and_says_where_its_log_is(se
 def test_an_unexpected_error_names_the_log_on_the_workers_machine(server, far, connect, shot):
     folder = far()
     client = connect(server)
-    last = client.wait(client.submit(*shot("surprise")), timeout=30)
+    last = client.wait(client.submit(*shot("surprise")), timeout=PATIENCE)
     (worker,) = folder.iterdir()
     assert f"has the details: {worker / 'worker.log'} elsewhere." in last.message
     assert "no such thing" in (worker / "worker.log").read_text()
@@ -135,7 +136,7 @@ def test_an_unexpected_error_names_the_log_on_the_workers_machine(server, far, c
 def test_a_full_disk_of_the_workers_machine_is_named_as_its_own(server, far, connect, shot):
     folder = far(file_limit=2 * MB)
     client = connect(server)
-    last = client.wait(client.submit(*shot("eat_disk")), timeout=30)
+    last = client.wait(client.submit(*shot("eat_disk")), timeout=PATIENCE)
     (worker,) = folder.iterdir()
     assert last.message == (
         f"{gethostname()}'s disk is full: free some space where {worker} is, then start the job again."
@@ -150,7 +151,7 @@ def test_a_take_of_a_far_worker_has_its_proxy_for_a_client_of_another_key(server
     content = os.urandom(3 * MB)
     client = Client(server.address, tmp_path / "anna", known=known)
     job_id = client.submit(*shot("take", content))
-    last = client.wait(job_id, timeout=30)
+    last = client.wait(job_id, timeout=PATIENCE)
     client.close()
     assert last.state == "done", last.message
     assert last.files["result.mp4"].read_bytes() == content
@@ -263,6 +264,59 @@ def test_a_worker_whose_connection_breaks_in_the_middle_of_a_job_ends_it_under_t
     assert len(launcher.launched) == 1
     executor.close()
     proxy.close()
+
+
+@pytest.fixture
+def across(desk, tmp_path):
+    """An executor whose worker reaches it through a proxy, that proxy, the launcher, and a way to await an ending."""
+    (tmp_path / "elsewhere").mkdir()
+    launcher = Elsewhere(tmp_path / "elsewhere")
+    executor = WorkerExecutor(
+        desk.context, desk.gate, launcher, door=Door(reached_at="127.0.0.2"), files=desk.lent, deadlines=Deadlines()
+    )
+    proxy = Proxy(executor._address, desk.bulk.port)
+
+    def ending():
+        events = []
+        until(lambda: events.extend(executor.tick()) or (events and not isinstance(events[-1], Step)))
+        return events[-1]
+
+    yield SimpleNamespace(executor=executor, proxy=proxy, launcher=launcher, ending=ending)
+    executor.close()
+    proxy.close()
+
+
+def test_an_ending_that_was_under_way_when_the_connection_broke_arrives(desk, across, tmp_path, monkeypatch):
+    monkeypatch.setenv("EX4D_TEST_MARK", str(tmp_path / "mark"))
+    across.executor.start(7, job_of(desk.keep(b"clip", "refuse_when_told.mp4")), "owner")
+    events = []
+    until(lambda: events.extend(across.executor.tick()) or any(getattr(e, "stage", "") == "wait" for e in events))
+    across.proxy.swallows = True
+    (tmp_path / "mark").write_text("")
+    until(lambda: not list((tmp_path / "elsewhere" / "work").iterdir()))  # the last thing before it is sent
+    time.sleep(0.2)
+    across.proxy.cut_control_now()
+    until(lambda: across.proxy.cuts)
+    across.proxy.swallows = False
+    assert across.ending() == Failed(7, "The depth holds zeros: mask them first.")
+
+
+def test_a_job_that_was_under_way_when_the_connection_broke_arrives_and_runs_once(desk, across):
+    content = os.urandom(1000)
+    across.executor.start(7, job_of(desk.keep(content, "copy.mp4")), "owner")
+    assert isinstance(across.ending(), Finished)
+    across.proxy.swallows = True
+    across.executor.start(8, job_of(desk.keep(content, "copy.mp4")), "owner")
+    time.sleep(0.2)
+    across.proxy.cut_control_now()
+    until(lambda: across.proxy.cuts)
+    across.proxy.swallows = False
+    ended = across.ending()
+    assert isinstance(ended, Finished)
+    assert ended.lease == 8
+    across.executor.start(9, job_of(desk.keep(content, "copy.mp4")), "owner")
+    assert across.ending().lease == 9
+    assert len(across.launcher.launched) == 1, "by the same worker"
 
 
 def test_an_order_that_is_given_while_the_connection_is_made_anew_reaches_the_worker(desk, tmp_path):

@@ -17,7 +17,7 @@ from ex4d_server.journal import Journal, JournalError
 from ex4d_server.orders import Finished, Step
 from ex4d_server.supervisor import Supervisor
 from raw import Raw
-from server_process import until
+from server_process import PATIENCE, until
 
 from ex4d.errors import ServerError
 from ex4d.jobs.messages import Cancel, Error, Follow, Ping, Pong, Result, Submit
@@ -69,12 +69,12 @@ def test_a_job_that_fills_the_disk_fails_and_the_others_go_on_and_the_server_res
         last = client.wait(client.submit(job, files), timeout=40)
         assert (last.state, "disk is full" in last.message) == ("failed", True), last
         job, files = shot("copy")
-        assert client.wait(client.submit(job, files), timeout=20).state == "done"
+        assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
     assert not list((server.state / "work").glob("*"))
     assert server.terminate() == 0
     server.start()
     job, files = shot("copy")
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
 
 
 def test_a_server_that_was_killed_with_a_full_disk_starts_again(server, connect, shot, small_disk):
@@ -89,9 +89,9 @@ def test_a_server_that_was_killed_with_a_full_disk_starts_again(server, connect,
     server.start()
     assert shutil.disk_usage(small_disk).free > 64 * MB, "what the job left is gone"
     client.cancel(job_id)
-    assert client.wait(job_id, timeout=20).state == "cancelled"
+    assert client.wait(job_id, timeout=PATIENCE).state == "cancelled"
     job, files = shot("copy")
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
 
 
 def test_jobs_come_to_their_end_on_a_disk_that_somebody_else_has_filled(server, connect, shot, small_disk):
@@ -102,14 +102,14 @@ def test_jobs_come_to_their_end_on_a_disk_that_somebody_else_has_filled(server, 
     first = client.submit(job, files)
     until(lambda update: update.stage == "Sampling", client)
     fill(small_disk / "foreign")
-    assert client.wait(first, timeout=20).state == "done"
+    assert client.wait(first, timeout=PATIENCE).state == "done"
     assert not (server.state / "reserve").exists()
     job, files = shot("copy", b"another clip")
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.state == "failed"
     assert "free some space" in last.message
     (small_disk / "foreign").unlink()
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
     until(lambda: (server.state / "reserve").exists())
 
 
@@ -124,10 +124,10 @@ def test_a_server_starts_on_a_disk_that_somebody_else_has_filled(server, connect
     fill(small_disk / "foreign")
     server.start()
     # There is no room for its link and its result, or just enough, but it ends and the server reports how.
-    assert client.wait(job_id, timeout=20).state in ("failed", "done")
+    assert client.wait(job_id, timeout=PATIENCE).state in ("failed", "done")
     (small_disk / "foreign").unlink()
     job, files = shot("copy")
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
 
 
 @pytest.mark.parametrize("room", range(0, 200_000, 40_000))
@@ -137,7 +137,7 @@ def test_wherever_in_a_job_the_disk_is_full_nothing_acknowledged_is_lost(server,
     server.start()
     client = connect(server)
     job, files = shot("copy", b"x" * 1000)
-    client.wait(client.submit(job, files), timeout=20)  # the server has the files now
+    client.wait(client.submit(job, files), timeout=PATIENCE)  # the server has the files now
     slow, slow_files = shot("slow")
     slow_id = client.submit(slow, slow_files)
     until(lambda update: update.stage == "wait", client)
@@ -182,7 +182,7 @@ def test_a_limit_on_files_is_a_full_disk_too(server, connect, shot):
     job, files = shot("copy")
     ended = {"done": 0, "failed": 0}
     for _ in range(12):
-        last = client.wait(client.submit(job, files), timeout=20)
+        last = client.wait(client.submit(job, files), timeout=PATIENCE)
         ended[last.state] += 1
     peer = Raw(server.address)
     refused = 0
@@ -201,7 +201,7 @@ def test_a_limit_on_files_is_a_full_disk_too(server, connect, shot):
     assert server.process.poll() is None
     server.terminate()
     server.start()
-    assert client.wait(client.submit(job, files), timeout=20).state in ("done", "failed")
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state in ("done", "failed")
 
 
 def test_a_foreign_program_cannot_lock_the_journal_of_a_server_that_runs(server, connect, shot):
@@ -212,7 +212,7 @@ def test_a_foreign_program_cannot_lock_the_journal_of_a_server_that_runs(server,
     foreign.close()
     client = connect(server)
     job, files = shot("copy")
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
 
 
 def test_a_journal_that_another_program_has_open_is_told_and_left_as_it_is(tmp_path):

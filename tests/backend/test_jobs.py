@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from ex4d_server import server as server_module
 from ex4d_server.server import Server
-from server_process import until
+from server_process import PATIENCE, until
 
 from ex4d.errors import InputError
 from ex4d.generate.registry import generators
@@ -37,7 +37,7 @@ def test_a_job_runs_and_its_files_come_back(server, connect, shot):
     client = connect(server)
     job, files = shot("copy", b"the clip" * 100_000)
     updates = []
-    last = client.wait(client.submit(job, files), updates.append, timeout=20)
+    last = client.wait(client.submit(job, files), updates.append, timeout=PATIENCE)
     assert last.state == "done", last.message
     assert last.facts["coverage"] == [0.5, 1.0]
     assert last.facts["suffix"] == ".mp4"
@@ -64,7 +64,7 @@ def test_progress_arrives_in_order_and_each_stage_ends_with_its_last_step(server
     client = connect(server)
     job, files = shot("stages")
     updates = []
-    client.wait(client.submit(job, files), updates.append, timeout=20)
+    client.wait(client.submit(job, files), updates.append, timeout=PATIENCE)
     running = [update for update in updates if update.state == "running" and update.stage]
     assert [update.seq for update in running] == sorted({update.seq for update in running})
     for stage in ("read", "render", "write"):
@@ -79,7 +79,7 @@ def test_pictures_of_what_is_being_made_come_with_the_progress_and_end_with_it(s
     client = connect(server)
     job, files = shot("paint")
     updates = []
-    client.wait(client.submit(job, files), updates.append, timeout=20)
+    client.wait(client.submit(job, files), updates.append, timeout=PATIENCE)
     shown = {update.step: update.picture for update in updates if update.stage == "Sampling" and update.picture}
     assert set(shown) == {1, 2, 3}
     first = cv2.imdecode(np.frombuffer(shown[1], np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
@@ -93,7 +93,7 @@ def test_unload_ends_the_worker_and_the_next_job_gets_a_new_one(server, connect,
     server.start()
     client = connect(server)
     job, files = shot("copy")
-    first = client.wait(client.submit(job, files), timeout=20)
+    first = client.wait(client.submit(job, files), timeout=PATIENCE)
 
     def unload():
         client.unload()
@@ -103,7 +103,7 @@ def test_unload_ends_the_worker_and_the_next_job_gets_a_new_one(server, connect,
     assert unload() == Unloaded(True, "The memory has been freed; models are loaded again when they are needed.")
     assert not exists(first.facts["pid"])
     assert unload() == Unloaded(False, "Nothing is loaded.")
-    second = client.wait(client.submit(job, files), timeout=20)
+    second = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert second.state == "done"
     assert second.facts["pid"] != first.facts["pid"]
 
@@ -118,16 +118,16 @@ def test_unload_waits_for_no_running_job(server, connect, shot):
     until(lambda: client.poll(0.01) or client.unloaded is not None)
     assert client.unloaded == Unloaded(False, "A job is running: wait for it, or cancel it first.")
     client.cancel(job_id)
-    assert client.wait(job_id, timeout=20).state == "cancelled"
+    assert client.wait(job_id, timeout=PATIENCE).state == "cancelled"
 
 
 def test_the_worker_stays_warm_and_known_files_are_not_sent_again(server, connect, shot):
     server.start()
     client = connect(server)
     job, files = shot("copy")
-    first = client.wait(client.submit(job, files), timeout=20)
+    first = client.wait(client.submit(job, files), timeout=PATIENCE)
     updates = []
-    second = client.wait(client.submit(job, files), updates.append, timeout=20)
+    second = client.wait(client.submit(job, files), updates.append, timeout=PATIENCE)
     assert second.facts["pid"] == first.facts["pid"]
     assert not any(update.stage == "upload" for update in updates)
 
@@ -137,8 +137,8 @@ def test_submitting_twice_makes_one_job(server, connect, shot):
     client = connect(server)
     job, files = shot("copy")
     job_id = client.submit(job, files)
-    first = client.wait(job_id, timeout=20)
-    again = client.wait(client.submit(job, files, job_id=job_id), timeout=20)
+    first = client.wait(job_id, timeout=PATIENCE)
+    again = client.wait(client.submit(job, files, job_id=job_id), timeout=PATIENCE)
     assert again.state == "done"
     assert again.attempt == first.attempt == 1
     assert again.seq == first.seq
@@ -155,7 +155,7 @@ def test_a_lost_reply_is_harmless_for_the_client_that_submits_again(server, conn
     lost._connection = lost._connect()
     client = connect(server)
     client.submit(job, files, job_id=job_id)
-    last = client.wait(job_id, timeout=20)
+    last = client.wait(job_id, timeout=PATIENCE)
     assert (last.state, last.attempt) == ("done", 1)
 
 
@@ -164,10 +164,10 @@ def test_the_same_id_for_another_job_is_a_conflict(server, connect, shot):
     client = connect(server)
     job, files = shot("copy")
     job_id = client.submit(job, files)
-    client.wait(job_id, timeout=20)
+    client.wait(job_id, timeout=PATIENCE)
     other, files = shot("copy", start=5)
     client.submit(other, files, job_id=job_id)
-    last = client.wait(job_id, timeout=20)
+    last = client.wait(job_id, timeout=PATIENCE)
     assert last.state == "failed"
     assert "already stands for another job" in last.message
 
@@ -193,11 +193,11 @@ def test_cancel_stops_between_two_steps_and_leaves_the_server_idle(server, conne
     job_id = client.submit(job, files)
     until(lambda update: update.stage == "wait", client)
     client.cancel(job_id)
-    last = client.wait(job_id, timeout=20)
+    last = client.wait(job_id, timeout=PATIENCE)
     assert (last.state, last.message, dict(last.files)) == ("cancelled", "", {})
     assert not list((server.state / "work").glob("*"))
     next_job, files = shot("copy")
-    assert client.wait(client.submit(next_job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(next_job, files), timeout=PATIENCE).state == "done"
 
 
 def test_cancel_of_a_waiting_job_does_not_touch_the_running_one(server, connect, shot):
@@ -209,7 +209,7 @@ def test_cancel_of_a_waiting_job_does_not_touch_the_running_one(server, connect,
     waiting = client.submit(replace(job, source=replace(job.source, settings=SourceSettings(start=1))), files)
     until(lambda update: update.job_id == waiting and update.state == "queued", client)
     client.cancel(waiting)
-    assert client.wait(waiting, timeout=20).state == "cancelled"
+    assert client.wait(waiting, timeout=PATIENCE).state == "cancelled"
     until(lambda update: update.job_id == running and update.state == "running", client)
 
 
@@ -218,12 +218,12 @@ def test_cancel_after_the_end_changes_nothing(server, connect, shot):
     client = connect(server)
     job, files = shot("copy")
     job_id = client.submit(job, files)
-    client.wait(job_id, timeout=20)
+    client.wait(job_id, timeout=PATIENCE)
     client.cancel(job_id)
     late = connect(server)
     late.follow(job_id)
     late.cancel(job_id)
-    assert late.wait(job_id, timeout=20).state == "done"
+    assert late.wait(job_id, timeout=PATIENCE).state == "done"
 
 
 def test_a_job_that_ignores_cancel_is_ended_and_the_next_one_works(server, connect, shot):
@@ -233,9 +233,9 @@ def test_a_job_that_ignores_cancel_is_ended_and_the_next_one_works(server, conne
     job_id = client.submit(job, files)
     until(lambda update: update.stage == "hang", client)
     client.cancel(job_id)
-    assert client.wait(job_id, timeout=20).state == "cancelled"
+    assert client.wait(job_id, timeout=PATIENCE).state == "cancelled"
     next_job, files = shot("copy")
-    assert client.wait(client.submit(next_job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(next_job, files), timeout=PATIENCE).state == "done"
 
 
 @pytest.mark.parametrize(("runner", "how"), [("crash", "SIGSEGV"), ("leave", "code 3")])
@@ -243,12 +243,12 @@ def test_a_worker_that_dies_costs_its_attempts_and_the_next_job_works(server, co
     server.start()
     client = connect(server)
     job, files = shot(runner)
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert (last.state, last.attempt) == ("failed", 2)
     assert how in last.message
     assert "worker.log" in last.message
     next_job, files = shot("copy")
-    assert client.wait(client.submit(next_job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(next_job, files), timeout=PATIENCE).state == "done"
 
 
 @pytest.mark.parametrize(
@@ -267,11 +267,11 @@ def test_a_job_that_fails_says_why_and_keeps_its_worker(server, connect, shot, r
     server.start()
     client = connect(server)
     job, files = shot(runner)
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.state == "failed"
     assert sentence in last.message
     next_job, files = shot("copy")
-    assert client.wait(client.submit(next_job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(next_job, files), timeout=PATIENCE).state == "done"
     assert not list((server.state / "work").glob("*"))
 
 
@@ -279,7 +279,7 @@ def test_the_log_has_the_traceback_of_an_unexpected_error(server, connect, shot)
     server.start()
     client = connect(server)
     job, files = shot("surprise")
-    client.wait(client.submit(job, files), timeout=20)
+    client.wait(client.submit(job, files), timeout=PATIENCE)
     assert 'raise KeyError("no such thing")' in (server.state / "logs" / "worker.log").read_text()
 
 
@@ -287,7 +287,7 @@ def test_a_full_disk_fails_the_job_with_a_sentence(server, connect, shot):
     server.start(file_limit=8 << 20)
     client = connect(server)
     job, files = shot("eat_disk")
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.state == "failed"
     assert "disk is full" in last.message
     assert not list((server.state / "work").glob("*"))
@@ -320,13 +320,13 @@ def test_nothing_leaks_over_many_clients_and_jobs(server, connect, shot):
     server.start()
     job, files = shot("copy")
     client = connect(server)
-    client.wait(client.submit(job, files), timeout=20)
+    client.wait(client.submit(job, files), timeout=PATIENCE)
     folder = f"/proc/{server.process.pid}/fd"
     before = len(os.listdir(folder))
     for start in range(1, 21):
         passing = connect(server)
         job = replace(job, source=replace(job.source, settings=SourceSettings(start=start)))
-        assert passing.wait(passing.submit(job, files), timeout=20).state == "done"
+        assert passing.wait(passing.submit(job, files), timeout=PATIENCE).state == "done"
         passing.close()
         client.poll()
     until(lambda: len(os.listdir(folder)) <= before)
@@ -376,7 +376,7 @@ def test_a_job_for_a_generator_that_is_not_there_fails_with_its_name_and_the_oth
     client = connect(server)
     job, files = shot("copy")
     wanted = Generate(job.source, generation=GenerateSettings("telepathy"))
-    last = client.wait(client.submit(wanted, files), timeout=20)
+    last = client.wait(client.submit(wanted, files), timeout=PATIENCE)
     assert last.state == "failed"
     assert "no generator 'telepathy'" in last.message
     assert "auto" in last.message
@@ -406,9 +406,9 @@ def test_a_server_keeps_nothing_in_memory_of_those_who_followed_a_job_that_has_e
         for name in ("copy", "refuse"):
             job, files = shot(name)
             job_id = client.submit(job, files)
-            states.append(client.wait(job_id, timeout=20).state)
+            states.append(client.wait(job_id, timeout=PATIENCE).state)
             client.follow(job_id)
-            states.append(client.wait(job_id, timeout=20).state)
+            states.append(client.wait(job_id, timeout=PATIENCE).state)
         client.close()
 
     jobs = threading.Thread(target=two_jobs)

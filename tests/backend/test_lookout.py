@@ -13,7 +13,7 @@ import zmq
 from ex4d_server import lookout
 from ex4d_server.gate import Gate
 from raw import Raw
-from server_process import until
+from server_process import PATIENCE, until
 from zmq.utils.monitor import recv_monitor_message
 
 from ex4d.geometry import presets
@@ -52,7 +52,7 @@ def sent(server, connect, tmp_path):
     save_depth(file, depth_of_a_box())
     blobs = blob_of(clip), blob_of(file)
     job = Reconstruct(Source((blobs[0],), (blobs[1],)))
-    last = client.wait(client.submit(job, {blobs[0].sha256: clip, blobs[1].sha256: file}), timeout=20)
+    last = client.wait(client.submit(job, {blobs[0].sha256: clip, blobs[1].sha256: file}), timeout=PATIENCE)
     assert last.state == "done"
     mesh = DWMesh.from_depth(depth_of_a_box())
     radius = presets.pivot_distance(mesh.depth[0])
@@ -117,7 +117,7 @@ def with_others(sent, server, tmp_path):
     paths = {blob_of(path): path for path in (clip, depth, file)}
     blobs = list(paths)
     job = Reconstruct(Source((blobs[0],), (blobs[1],), moving=(blobs[2],)))
-    client.wait(client.submit(job, {blob.sha256: path for blob, path in paths.items()}), timeout=20)
+    client.wait(client.submit(job, {blob.sha256: path for blob, path in paths.items()}), timeout=PATIENCE)
     eyes = tuple(np.eye(4).ravel().tolist()) * len(poses)
     asking = [replace(look, moving=blobs[2].sha256, others=eyes) for look in looks]
     seen = render(Scene(mesh, np.zeros((*mesh.depth.shape, 3), np.uint8), path, False, "fill", moves))

@@ -5,7 +5,7 @@ import time
 import uuid
 
 import zmq
-from server_process import until
+from server_process import PATIENCE, until
 
 from ex4d.jobs.client import Client
 from ex4d.jobs.codec import decode, encode
@@ -37,7 +37,7 @@ def test_a_client_that_misses_three_thousand_events_hears_of_the_end(server, con
     watcher.follow(job_id)
     assert watcher.wait(job_id, timeout=60).state == "done"
     time.sleep(0.5)
-    assert client.wait(job_id, timeout=20).state == "done"
+    assert client.wait(job_id, timeout=PATIENCE).state == "done"
 
 
 def test_an_end_that_was_never_sent_is_asked_for(tmp_path):

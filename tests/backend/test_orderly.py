@@ -39,7 +39,7 @@ def test_orderly_stops_spend_no_attempt(server, connect, shot, number):
         server.start()
     until(lambda update: update.state == "running" and update.stage == "", client)
     client.cancel(job_id)
-    last = client.wait(job_id, timeout=20)
+    last = client.wait(job_id, timeout=PATIENCE)
     assert (last.state, last.attempt) == ("cancelled", 1)
 
 
@@ -118,7 +118,7 @@ def test_a_server_without_clients_does_its_jobs_before_it_ends(server, connect, 
     server.start()
     client = connect(server)
     client.follow(job_id)
-    assert client.wait(job_id, timeout=20).state == "done"
+    assert client.wait(job_id, timeout=PATIENCE).state == "done"
 
 
 def test_a_server_that_was_started_by_hand_stays(server):
@@ -135,4 +135,4 @@ def test_a_server_whose_output_nobody_reads_serves_all_the_same(server, connect,
     os.kill(server.process.pid, 0)
     client = connect(server)
     job, files = shot("copy")
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"

@@ -10,7 +10,7 @@ import zmq
 from ex4d_server.journal import Journal
 from ex4d_server.server import Server
 from raw import Raw
-from server_process import until
+from server_process import PATIENCE, until
 
 from ex4d.jobs.codec import decode, encode
 from ex4d.jobs.keys import client_keys
@@ -118,7 +118,7 @@ def test_of_five_clients_with_jobs_the_fifth_waits_for_four(server, connect, sho
     server.start()
     job, files = shot("copy")
     first = connect(server)
-    first.wait(first.submit(job, files), timeout=20)  # the server has the files now
+    first.wait(first.submit(job, files), timeout=PATIENCE)  # the server has the files now
     slow, slow_files = shot("slow")
     blocking = first.submit(slow, slow_files)
     until(lambda update: update.stage == "wait", first)
@@ -130,7 +130,7 @@ def test_of_five_clients_with_jobs_the_fifth_waits_for_four(server, connect, sho
             assert peer.ask(submit).state == "queued"
             owner[submit.job_id] = number
     first.cancel(blocking)
-    assert first.wait(blocking, timeout=20).state == "cancelled"
+    assert first.wait(blocking, timeout=PATIENCE).state == "cancelled"
     for job_id in owner:
         until(lambda job_id=job_id: peers[0].ask(Follow(job_id, 0)).state == "done")
     for peer in peers:

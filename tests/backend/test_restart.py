@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from server_process import HERE, until
+from server_process import HERE, PATIENCE, until
 
 from ex4d.errors import ServerError
 from ex4d.jobs.client import Client
@@ -26,7 +26,7 @@ def test_a_job_that_ran_when_the_server_was_killed_runs_again_and_the_waiting_cl
     assert "start it, or check the address" in client.problem
     server.start()
     updates = []
-    last = client.wait(job_id, updates.append, timeout=20)
+    last = client.wait(job_id, updates.append, timeout=PATIENCE)
     assert (last.state, last.attempt, last.message) == ("done", 2, "")
     assert any("server was restarted" in update.message for update in updates)
     assert last.files["result.mp4"].read_bytes() == b"the clip"
@@ -42,7 +42,7 @@ def test_a_job_that_ran_through_two_restarts_fails_with_a_sentence(server, conne
         until(lambda update, attempt=attempt: update.stage == "wait" and update.attempt == attempt, client)
         server.kill()
         server.start()
-    last = client.wait(job_id, timeout=20)
+    last = client.wait(job_id, timeout=PATIENCE)
     assert last.state == "failed"
     assert "lost twice while this job ran" in last.message
 
@@ -79,7 +79,7 @@ def test_a_cancel_while_the_server_is_away_counts_at_once_and_is_told_when_it_is
     until(lambda: client.poll() or client.status == "ready")
     watcher = connect(server)
     watcher.follow(job_id)
-    assert watcher.wait(job_id, timeout=20).state == "cancelled"
+    assert watcher.wait(job_id, timeout=PATIENCE).state == "cancelled"
 
 
 def test_results_are_still_there_after_a_restart(server, connect, shot):
@@ -87,12 +87,12 @@ def test_results_are_still_there_after_a_restart(server, connect, shot):
     client = connect(server)
     job, files = shot("copy", b"the clip")
     job_id = client.submit(job, files)
-    client.wait(job_id, timeout=20)
+    client.wait(job_id, timeout=PATIENCE)
     server.terminate()
     server.start()
     late = connect(server)
     late.follow(job_id)
-    assert late.wait(job_id, timeout=20).files["result.mp4"].read_bytes() == b"the clip"
+    assert late.wait(job_id, timeout=PATIENCE).files["result.mp4"].read_bytes() == b"the clip"
 
 
 def test_a_server_that_does_not_know_the_job_fails_it_with_a_sentence(server, connect, shot):
@@ -104,7 +104,7 @@ def test_a_server_that_does_not_know_the_job_fails_it_with_a_sentence(server, co
     server.kill()
     server.state = server.state.with_name("another")
     server.start()
-    last = client.wait(job_id, timeout=20)
+    last = client.wait(job_id, timeout=PATIENCE)
     assert last.state == "failed"
     assert "does not know this job" in last.message
 
@@ -117,7 +117,7 @@ def test_jobs_submitted_before_the_server_is_there_run_when_it_comes(server, con
     job_id = client.submit(job, files)
     client.poll()
     server.start()
-    assert client.wait(job_id, timeout=20).state == "done"
+    assert client.wait(job_id, timeout=PATIENCE).state == "done"
 
 
 def test_a_server_that_never_answers_is_unreachable_after_a_while(tmp_path):
@@ -173,7 +173,7 @@ def test_a_client_that_slept_does_not_blame_the_server(server, connect):
 
 def refusal(*arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, str(HERE / "serve.py"), *arguments], capture_output=True, text=True, timeout=20
+        [sys.executable, str(HERE / "serve.py"), *arguments], capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode != 0
     assert done.stdout == ""

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from server_process import until
+from server_process import PATIENCE, until
 
 
 def ex4d(*arguments) -> subprocess.CompletedProcess:
@@ -24,7 +24,7 @@ def test_usage_and_clean_beside_a_server_with_a_job(server, connect, shot):
     server.start()
     client = connect(server)
     job, files = shot("copy", os.urandom(3_000_000))
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
     slow, slow_files = shot("slow", os.urandom(2_000_000))
     slow_id = client.submit(slow, slow_files)
     until(lambda update: update.stage == "wait", client)
@@ -48,8 +48,8 @@ def test_usage_and_clean_beside_a_server_with_a_job(server, connect, shot):
     assert len(list(blobs.iterdir())) == 2, "what a job in the queue needs stays, also where no server runs"
     server.start()
     client.cancel(slow_id)
-    assert client.wait(slow_id, timeout=20).state == "cancelled"
-    again = client.wait(client.submit(job, files), timeout=20)
+    assert client.wait(slow_id, timeout=PATIENCE).state == "cancelled"
+    again = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert again.state == "done", "what was removed is sent again"
 
 

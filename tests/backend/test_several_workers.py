@@ -8,7 +8,7 @@ from ex4d_server.devices import PROCESSOR, Device, devices
 from ex4d_server.orders import STATE_VARIABLE
 from ex4d_server.platform import processes_with
 from raw import Raw
-from server_process import until
+from server_process import PATIENCE, until
 
 from ex4d.errors import InputError
 from ex4d.jobs.messages import Follow, Submit, Unload
@@ -133,7 +133,7 @@ def test_three_workers_run_three_jobs_at_a_time_and_each_clients_first_is_among_
     server.start(workers=3)
     job, files = shot("one_second")
     first = connect(server)
-    first.wait(first.submit(job, files), timeout=20)  # the server has the files now
+    first.wait(first.submit(job, files), timeout=PATIENCE)  # the server has the files now
     slow, slow_files = shot("slow")
     blocking = [first.submit(slow, slow_files) for _ in range(3)]
     until(lambda: server.log.count(" starts under lease") == 4)
@@ -154,7 +154,7 @@ def test_three_workers_run_three_jobs_at_a_time_and_each_clients_first_is_among_
 
 
 def pid_of(client, job, files) -> int:
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.state == "done", last.message
     return last.facts["pid"]
 
@@ -175,9 +175,9 @@ def test_a_worker_that_dies_takes_its_own_job_along_and_no_other(server, connect
     going = client.submit(slow, files)
     until(lambda update: update.job_id == going and update.stage == "wait", client)
     crash, files = shot("crash")
-    assert client.wait(client.submit(crash, files), timeout=20).state == "failed"
+    assert client.wait(client.submit(crash, files), timeout=PATIENCE).state == "failed"
     client.cancel(going)
-    last = client.wait(going, timeout=20)
+    last = client.wait(going, timeout=PATIENCE)
     assert (last.state, last.attempt) == ("cancelled", 1)
 
 
@@ -212,5 +212,5 @@ def test_the_take_says_what_it_was_made_on(server, connect, shot):
     server.start(workers=2)
     job, files = shot("one_second")
     client = connect(server)
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.facts["device"] == "CPU, worker 1"

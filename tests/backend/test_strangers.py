@@ -18,7 +18,7 @@ from ex4d_server.orders import STATE_VARIABLE
 from ex4d_server.platform import processes_with
 from ex4d_server.server import MEMORY_BYTES
 from raw import Raw
-from server_process import until
+from server_process import PATIENCE, until
 from strangers import Scene, admit, answers
 
 from ex4d.errors import ServerError
@@ -316,7 +316,7 @@ def test_clients_that_ask_and_never_read_make_the_server_hold_no_more_than_their
     content = os.urandom(8 * CHUNK_BYTES)
     job, files = shot("copy", content)
     job_id = client.submit(job, files)
-    assert client.wait(job_id, timeout=20).state == "done"
+    assert client.wait(job_id, timeout=PATIENCE).state == "done"
     before = psutil.Process(server.process.pid).memory_info().rss
     peers = [Raw(server.address) for _ in range(6)]
     highest = 0
@@ -337,7 +337,7 @@ def test_clients_that_ask_and_never_read_make_the_server_hold_no_more_than_their
         time.sleep(0.05)
     assert highest < 6 * CREDIT * CHUNK_BYTES, f"{highest >> 20} MiB"
     job, files = shot("copy", b"next")
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
     for peer in peers:
         peer.close()
 
@@ -361,4 +361,4 @@ def test_a_message_of_thousands_of_frames_costs_its_connection_and_bounded_memor
     assert highest < MEMORY_BYTES + (512 << 20), f"{highest >> 20} MiB"
     until(lambda: grown(server, before) < 200 << 20, seconds=5)
     job, files = shot("copy")
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"

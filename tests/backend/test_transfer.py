@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 from raw import Raw
-from server_process import part_of, until
+from server_process import PATIENCE, part_of, until
 
 from ex4d.jobs.messages import Error, Get, GetFile, Holds, Missing, Put, PutFile, Status, Submit
 from ex4d.jobs.transfer import Exchange
@@ -31,7 +31,7 @@ def test_an_upload_goes_on_where_it_broke_off(server, connect, shot):
     second = connect(server, same_disk=False)
     updates = []
     second.submit(job, files, job_id=job_id)
-    last = second.wait(job_id, updates.append, timeout=20)
+    last = second.wait(job_id, updates.append, timeout=PATIENCE)
     begin = next(update for update in updates if update.stage == "upload")
     assert begin.step >= 2 * MB
     assert last.files["result.mp4"].read_bytes() == content
@@ -47,7 +47,7 @@ def test_a_client_resumes_an_upload_by_itself_when_the_server_is_back(server, co
     server.kill()
     until(lambda update: "does not answer" in update.message, client)
     server.start()
-    last = client.wait(job_id, timeout=20)
+    last = client.wait(job_id, timeout=PATIENCE)
     assert last.message == ""
     assert last.files["result.mp4"].read_bytes() == content
 
@@ -74,7 +74,7 @@ def test_a_damaged_part_on_the_server_is_thrown_away_and_sent_again(server, conn
     part = part_of(server, job.source.clip[0])
     part.write_bytes(b"\0" * MB)
     client = connect(server, same_disk=False)
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.files["result.mp4"].read_bytes() == content
     assert not part.exists()
 
@@ -84,7 +84,7 @@ def test_a_file_that_changed_since_it_was_hashed_fails_the_job(server, connect, 
     job, files = shot("copy", b"one")
     next(path for path in files.values() if path.suffix == ".mp4").write_bytes(b"two")
     client = connect(server, same_disk=False)
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.state == "failed"
     assert last.message == "copy.mp4 arrived damaged, or changed while it was sent: it was deleted."
     assert not part_of(server, job.source.clip[0]).exists()
@@ -95,7 +95,7 @@ def test_a_file_that_vanished_fails_the_job(server, connect, shot):
     job, files = shot("copy", b"one")
     next(path for path in files.values() if path.suffix == ".mp4").unlink()
     client = connect(server)
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.state == "failed"
     assert "copy.mp4" in last.message
     assert "No such file" in last.message
@@ -105,12 +105,12 @@ def test_a_full_disk_of_the_server_fails_the_upload_and_leaves_no_part(server, c
     server.start(file_limit=2 * MB)
     job, files = shot("copy", os.urandom(4 * MB))
     client = connect(server, same_disk=False)
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.state == "failed"
     assert "could not store copy.mp4" in last.message
     assert not part_of(server, job.source.clip[0]).exists()
     job, files = shot("copy", b"small")
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
 
 
 def half_a_download(server, connect, shot, tmp_path, content):
@@ -132,7 +132,7 @@ def test_a_download_goes_on_where_an_earlier_client_broke_it_off(server, connect
     again.follow(job_id)
     until(lambda: again.poll(0) is None or again._connection.asked)
     assert again._connection.asked[0][1].held >= 5 * MB, "the first chunk asked for is behind what was there"
-    last = again.wait(job_id, timeout=20)
+    last = again.wait(job_id, timeout=PATIENCE)
     assert last.files["result.mp4"].read_bytes() == content
     assert not part.exists()
 
@@ -143,7 +143,7 @@ def test_a_part_of_an_earlier_client_that_is_damaged_does_no_harm(server, connec
     part.write_bytes(b"\0" * (3 * MB))
     again = connect(server, same_disk=False)
     again.follow(job_id)
-    assert again.wait(job_id, timeout=20).files["result.mp4"].read_bytes() == content
+    assert again.wait(job_id, timeout=PATIENCE).files["result.mp4"].read_bytes() == content
 
 
 def test_clients_that_follow_one_job_into_one_folder_all_end_with_the_right_bytes(server, connect, shot, tmp_path):
@@ -175,10 +175,10 @@ def test_a_result_that_was_changed_here_is_fetched_again(server, connect, shot):
     job, files = shot("copy", b"the clip")
     client = connect(server, same_disk=False)
     job_id = client.submit(job, files)
-    path = client.wait(job_id, timeout=20).files["result.mp4"]
+    path = client.wait(job_id, timeout=PATIENCE).files["result.mp4"]
     path.write_bytes(b"the CLIP")
     client.follow(job_id)
-    assert client.wait(job_id, timeout=20).files["result.mp4"].read_bytes() == b"the clip"
+    assert client.wait(job_id, timeout=PATIENCE).files["result.mp4"].read_bytes() == b"the clip"
 
 
 def test_a_folder_that_cannot_be_written_fails_the_download(server, connect, shot, tmp_path):
@@ -186,7 +186,7 @@ def test_a_folder_that_cannot_be_written_fails_the_download(server, connect, sho
     (tmp_path / "downloads").write_text("a file where the folder should be")
     job, files = shot("copy")
     client = connect(server)
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.state == "failed"
     assert "could not be read or written" in last.message
 
@@ -204,7 +204,7 @@ def test_a_picture_sequence_of_a_thousand_files_travels(server, connect, tmp_pat
     clip = tuple(blob_of(path) for path in files.values())
     client = connect(server)
     job = Reconstruct(Source(clip, (empty,)))
-    last = client.wait(client.submit(job, {**files, empty.sha256: depth}), timeout=30)
+    last = client.wait(client.submit(job, {**files, empty.sha256: depth}), timeout=PATIENCE)
     assert last.state == "done", last.message
 
 
@@ -260,7 +260,7 @@ def test_on_the_same_disk_the_server_copies_files_itself(server, connect, shot, 
     chunks = []
     ask = client._ask
     client._ask = lambda tracked, transfer, *parts: (chunks.append(parts[0]), ask(tracked, transfer, *parts))
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.files["result.mp4"].read_bytes() == content
     kinds = {type(part).__name__ for part in chunks if getattr(part, "size", MB) > 1000 and part.sha256 != EMPTY}
     assert kinds == {"PutFile", "GetFile"}
@@ -276,7 +276,7 @@ def test_a_client_that_does_not_see_the_servers_disk_sends_chunks(server, connec
     (server.state / "exchange" / "instance").write_text("of another server")
     job, files = shot("copy", content)
     client = connect(server)
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert client._exchange is None
     assert last.files["result.mp4"].read_bytes() == content
 
@@ -288,7 +288,7 @@ def test_where_the_exchange_is_taken_away_chunks_go_on(server, connect, shot):
     client = connect(server)
     until(lambda: client.poll() or client.status == "ready")
     shutil.rmtree(server.state / "exchange")
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert client._exchange is None
     assert last.state == "done", last.message
     assert last.files["result.mp4"].read_bytes() == content
@@ -300,7 +300,7 @@ def test_a_server_that_cannot_make_an_exchange_starts_and_offers_none(server, co
     server.start()
     job, files = shot("copy", os.urandom(MB))
     client = connect(server)
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
     assert client.server.exchange == ""
 
 
@@ -316,7 +316,7 @@ def test_where_the_server_cannot_read_or_write_the_file_chunks_go_on(server, con
     job_id = client.submit(job, files)
     until(lambda update: update.state == "downloading", client)
     assert client._exchange is None, "the first refusal ends it for this connection"
-    last = client.wait(job_id, timeout=20)
+    last = client.wait(job_id, timeout=PATIENCE)
     assert last.files["result.mp4"].read_bytes() == content
     until(lambda: client.poll() or client.status == "ready")
     again = connect(server)
@@ -325,7 +325,7 @@ def test_where_the_server_cannot_read_or_write_the_file_chunks_go_on(server, con
     again._exchange.ticket = lambda path: other(path.parent / "nowhere" / path.name)
     last.files["result.mp4"].unlink()
     again.follow(job_id)
-    assert again.wait(job_id, timeout=20).files["result.mp4"].read_bytes() == content
+    assert again.wait(job_id, timeout=PATIENCE).files["result.mp4"].read_bytes() == content
 
 
 def test_the_exchange_is_for_this_user_alone_and_tickets_are_good_once(server, connect, tmp_path):
@@ -364,7 +364,7 @@ def test_a_connection_that_breaks_while_the_server_copies_loses_nothing(server, 
 
     until(is_copying)
     client._reconnect()
-    last = client.wait(job_id, timeout=30)
+    last = client.wait(job_id, timeout=PATIENCE)
     assert last.state == "done", last.message
     assert last.files["result.mp4"].read_bytes() == content
     assert list((tmp_path / "downloads" / job_id).glob("*.part")) == []
@@ -379,7 +379,7 @@ def test_a_stored_input_that_was_altered_fails_the_job_and_the_clip_can_be_submi
     job, files = shot("copy", content)
     stored = server.state / "blobs" / job.source.clip[0].sha256
     client = connect(server)
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
     slow, slow_files = shot("slow", b"x")
     running = client.submit(slow, slow_files)
     until(lambda update: update.stage == "wait", client)
@@ -389,10 +389,10 @@ def test_a_stored_input_that_was_altered_fails_the_job_and_the_clip_can_be_submi
     with stored.open("r+b") as file:
         file.write(b"!")
     client.cancel(running)
-    last = client.wait(waiting, timeout=20)
+    last = client.wait(waiting, timeout=PATIENCE)
     assert last.state == "failed"
     assert "copy.mp4 was damaged or removed: open the clip again" in last.message
-    again = client.wait(client.submit(job, files), timeout=20)
+    again = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert again.state == "done", again.message
     assert again.files["result.mp4"].read_bytes() == content
 
@@ -403,10 +403,10 @@ def test_a_stored_input_that_was_cut_short_is_sent_again(server, connect, shot):
     job, files = shot("copy", content)
     stored = server.state / "blobs" / job.source.clip[0].sha256
     client = connect(server)
-    assert client.wait(client.submit(job, files), timeout=20).state == "done"
+    assert client.wait(client.submit(job, files), timeout=PATIENCE).state == "done"
     stored.chmod(0o600)
     stored.write_bytes(content[:1000])
-    last = client.wait(client.submit(job, files), timeout=20)
+    last = client.wait(client.submit(job, files), timeout=PATIENCE)
     assert last.state == "done", last.message
     assert last.files["result.mp4"].read_bytes() == content
 
@@ -425,6 +425,6 @@ def test_a_wrong_size_announced_by_one_client_does_not_fail_the_upload_of_anothe
         raw.ask(Submit(str(uuid.uuid4()), job_hash(wrong), wrong))
         raw.ask_bulk(Put(blob.sha256, size, 0), b"\0")
     raw.close()
-    last = client.wait(job_id, timeout=20)
+    last = client.wait(job_id, timeout=PATIENCE)
     assert last.state == "done", last.message
     assert last.files["result.mp4"].read_bytes() == content

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ex4d_server.access import authorize, prepare
 from raw import Raw
-from server_process import until
+from server_process import PATIENCE, until
 from typer.testing import CliRunner
 
 from ex4d.cli.app import build_app
@@ -83,7 +83,7 @@ def test_somebody_else_is_told_of_neither_file_nor_shot(server, blender, take):
     server.start()
     client = blender("one")
     done = client.submit(*take("copy"), file="secret.blend", shot="secret")
-    client.wait(done, timeout=20)
+    client.wait(done, timeout=PATIENCE)
     running = client.submit(*take("slow"), file="secret.blend", shot="secret")
     until(lambda update: update.job_id == running and update.stage == "wait", client)
     anna = Raw(server.address, keys=ClientKeys(client_keys(server.state).server, ANNA))
@@ -97,7 +97,7 @@ def test_each_program_gets_its_own_files_which_are_not_offered_to_the_other(serv
     server.start()
     one, two = blender("one"), ready(blender("two"))
     job_id = one.submit(*take("copy", b"of one"), file="one.blend")
-    last = one.wait(job_id, timeout=20)
+    last = one.wait(job_id, timeout=PATIENCE)
     assert last.files["result.mp4"].read_bytes() == b"of one"
     until(lambda: (one.poll(), queue_of(two).done == ())[1])
     assert not (tmp_path / "two").exists(), "nothing came to who did not ask"
@@ -114,11 +114,11 @@ def test_what_a_closed_program_did_not_fetch_is_offered_and_still_there_for_that
     assert (entry.job_id, entry.file, entry.shot, entry.work) == (job_id, "one.blend", "clip_1a2b", "generate")
     queue_of(two, lambda queue: not queue.done[0].followed)
     two.follow(job_id)
-    assert two.wait(job_id, timeout=20).facts["device"] == "CPU"
+    assert two.wait(job_id, timeout=PATIENCE).facts["device"] == "CPU"
     queue_of(two, lambda queue: not queue.done)
     again = blender("again")
     again.follow(job_id)
-    assert again.wait(job_id, timeout=20).state == "done"
+    assert again.wait(job_id, timeout=PATIENCE).state == "done"
 
 
 def test_a_result_that_nobody_wants_is_offered_no_more(server, blender, take):
@@ -216,7 +216,7 @@ def test_the_proxy_of_a_take_is_neither_made_nor_shown_where_the_server_is_on_th
     client = Client(server.address, tmp_path / "one", proxies=True, same_disk=False)
     updates = []
     job_id = client.submit(*take("take", os.urandom(4 << 20)))
-    last = client.wait(job_id, updates.append, timeout=20)
+    last = client.wait(job_id, updates.append, timeout=PATIENCE)
     assert client._jobs[job_id].done.result.proxy is None, "it is not even made"
     assert set(last.files) == {"result.mp4"}
     assert [update for update in updates if update.proxy] == []

@@ -92,7 +92,7 @@ def stranger(request, addon):
     listener.close()
 
 
-def tick_until(happened, seconds=30):
+def tick_until(happened, seconds=60):
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end
