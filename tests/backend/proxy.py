@@ -110,7 +110,7 @@ class Proxy:
             if not (self.swallows and direction == "control"):
                 other.sendall(data)
         except OSError:
-            self._cut()
+            self._drop(next(pair for pair in self._pairs if other in pair))
             return
         self.moved[direction] += len(data)
         if cut and self.moved[direction] >= self._cut_at[1]:
@@ -119,9 +119,14 @@ class Proxy:
             self._set_next()
 
     def _cut(self) -> None:
-        for pair in self._pairs:
-            for end in pair:
-                with contextlib.suppress(KeyError):
-                    self._selector.unregister(end)
-                end.close()
-        self._pairs.clear()
+        for pair in self._pairs.copy():
+            self._drop(pair)
+        self.swallows = False
+
+    def _drop(self, pair: tuple[socket.socket, socket.socket]) -> None:
+        """Close a connection that one of its ends has closed, or that is cut."""
+        for end in pair:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(end)
+            end.close()
+        self._pairs.remove(pair)
