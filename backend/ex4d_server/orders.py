@@ -1,9 +1,9 @@
-"""What the server's processes say to each other, over loopback sockets, in the coding of ex4d.jobs.messages.
+"""The messages between the server's processes, encoded like those of `ex4d.jobs.messages`.
 
-Supervisor and worker speak of attempts, lookout and looker of looks.
+Supervisor and worker exchange messages about attempts, lookout and looker about looks.
 
-The worker gets in by the keys, and proves itself with the token, that it found in its environment; every message of an
-attempt carries the attempt's lease. Folders follow from the state folder, so no paths travel here either.
+A worker is admitted by the keys in its environment, and identifies itself with the token there. Every message about an
+attempt carries the attempt's lease. Folders are derived from the state folder, so no paths are sent here either.
 """
 
 from dataclasses import dataclass
@@ -16,37 +16,37 @@ from ex4d.plain import Tagged, length
 
 TOKEN_VARIABLE = "EX4D_WORKER_TOKEN"
 KEYS_VARIABLE = "EX4D_WORKER_KEYS"
-"""In the environment of a worker: the public key of its server, and its own pair, which no other worker gets."""
+"""Environment of a worker: the server's public key, and a key pair made for this worker alone."""
 STATE_VARIABLE = "EX4D_WORKER_OF"
-"""In the environment of a worker and of all it starts: the state folder. So the next server finds what was left."""
+"""Environment of a worker and its child processes: the state folder, by which the next server finds leftovers."""
 NUMBER_VARIABLE = "EX4D_WORKER_NUMBER"
-"""The same with the worker's number before it: each of several finds what an earlier one in its place has left."""
+"""The same, preceded by the worker's number, by which each worker's successor finds what it left behind."""
 DEVICE_VARIABLE = "EX4D_WORKER_DEVICE"
 RUNS_ON_VARIABLE = "EX4D_WORKER_RUNS_ON"
-"""In the environment of a worker: what it runs on, for people and for torch."""
+"""Environment of a worker: the name of its device for display, and for torch."""
 LOG_VARIABLE = "EX4D_WORKER_LOG"
-"""In the environment of a worker: where it prints to, for people."""
+"""Environment of a worker: where its output goes, for display."""
 LOOKER_VARIABLE = "EX4D_LOOKER_OF"
-"""The same for the process that looks for clients, which comes and goes without the worker."""
+"""Like `STATE_VARIABLE`, for the looker process, which starts and ends independently of the workers."""
 GONE = "The server has no depth of this shot: press Preview Path to send it."
-"""What a look is answered that names a file which is not here, or not this client's."""
+"""Answer to a look at a file that is missing or belongs to another client."""
 BEAT_SECONDS = 1.0
-"""A worker says this often that its process runs."""
+"""Interval of a worker's heartbeat."""
 AGAIN_SECONDS = 5.0
-"""A message that must arrive is sent again this often until it is answered: a breaking connection loses what is under
-way."""
+"""Messages that must arrive are repeated at this interval until they are answered, since whatever is in transit when a
+connection breaks is lost."""
 
 
 @dataclass(frozen=True)
 class Ready(Tagged):
-    """First message of a worker."""
+    """Worker: it is there. Repeated until the first order."""
 
     token: Word
 
 
 @dataclass(frozen=True)
 class Beat(Tagged):
-    """Worker, from a thread and a socket of its own: the process runs, whatever the job is doing."""
+    """Worker, from a separate thread and socket: the process is alive, whatever the job is doing."""
 
     token: Word
 
@@ -55,8 +55,8 @@ class Beat(Tagged):
 class Run(Tagged):
     """Supervisor: run this job.
 
-    `proxy` says that somebody on another machine will fetch the result, see `proxy_of`. A worker that does not see the
-    server's disk is told how to get the files of it.
+    `proxy` says that a client on another machine will fetch the result, see `proxy_of`. A worker that does not see the
+    server's disk is given the port and the session by which it fetches and sends the job's files.
     """
 
     lease: Count
@@ -68,7 +68,7 @@ class Run(Tagged):
 
 @dataclass(frozen=True)
 class Noted(Tagged):
-    """Supervisor: it knows how this attempt ended. Until then, the worker says so again and again."""
+    """Supervisor: the message that ended this attempt has arrived. Until then, the worker repeats it."""
 
     lease: Count
 
@@ -82,7 +82,7 @@ class Stop(Tagged):
 
 @dataclass(frozen=True)
 class Bring(Tagged):
-    """Supervisor: send the files that you have `Made`, or why they are not wanted."""
+    """Supervisor: send the files announced by `Made`; or, with a `refusal`, why they are not accepted."""
 
     lease: Count
     refusal: Text = ""
@@ -90,14 +90,14 @@ class Bring(Tagged):
 
 @dataclass(frozen=True)
 class Taken(Tagged):
-    """Worker: it has the job. Until then, the supervisor sends `Run` again and again."""
+    """Worker: it has the job. Until then, the supervisor repeats `Run`."""
 
     lease: Count
 
 
 @dataclass(frozen=True)
 class Made(Tagged):
-    """Worker that does not see the server's disk: these files are made, and wait for `Bring`."""
+    """Worker that does not see the server's disk: these files are ready to be sent on `Bring`."""
 
     lease: Count
     files: Annotated[tuple[Blob, ...], length(0, 1000)]
@@ -105,7 +105,7 @@ class Made(Tagged):
 
 @dataclass(frozen=True)
 class Step(Tagged):
-    """Worker: a step is done, `elapsed` seconds after its stage began; `picture` shows what is being made."""
+    """Worker: a step is done, `elapsed` seconds after its stage began; `picture` is a JPEG of the work in progress."""
 
     lease: Count
     stage: Word
@@ -117,7 +117,7 @@ class Step(Tagged):
 
 @dataclass(frozen=True)
 class Finished(Tagged):
-    """Worker: the job is done; its files are in the attempt's out folder, or all sent."""
+    """Worker: the job is done; its files are in the attempt's `out` folder, or have all been sent."""
 
     lease: Count
     result: Result
@@ -125,7 +125,7 @@ class Finished(Tagged):
 
 @dataclass(frozen=True)
 class Failed(Tagged):
-    """Worker: the job cannot be done, and why."""
+    """Worker: the job failed, and why."""
 
     lease: Count
     message: Text
@@ -133,7 +133,7 @@ class Failed(Tagged):
 
 @dataclass(frozen=True)
 class Stopped(Tagged):
-    """Worker: stopped because it was told to."""
+    """Worker: the job was stopped as ordered."""
 
     lease: Count
 
@@ -145,17 +145,17 @@ LOOKOUT_MESSAGES = (Look,)
 
 
 def log_name(number: int) -> str:
-    """File, in the state folder's `logs`, of what a worker prints."""
+    """Name of a worker's log in the state folder's `logs`."""
     return "worker.log" if number == 1 else f"worker-{number}.log"
 
 
 def work_folder(state: Path, lease: int) -> Path:
-    """Folder of one attempt: `in` with links to its files, `out` for what it makes."""
+    """Folder of one attempt: `in` holds links to its input files, `out` its results."""
     return state / "work" / str(lease)
 
 
 def proxy_of(out: Path) -> Path | None:
-    """Where a runner is to leave a small movie of a take, see `ex4d.jobs.messages.Result`; None if nobody wants one.
+    """Where a runner should write a small movie of a take, see `ex4d.jobs.messages.Result`; None if none is needed.
 
     Args:
         out: the runner's folder for results.
@@ -165,5 +165,5 @@ def proxy_of(out: Path) -> Path | None:
 
 
 def blob_folder(state: Path) -> Path:
-    """Folder of the stored files, each named by its sha256."""
+    """Folder of the stored files, each named after its SHA-256."""
     return state / "blobs"

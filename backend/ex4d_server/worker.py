@@ -1,8 +1,8 @@
 """The process that runs jobs: `python -m ex4d_server.worker`, started by the supervisor, one job at a time.
 
-It stays warm between jobs. It ends, with everything it started, when its standard input closes: that is
-how it notices that the supervisor is gone, whatever the runner is doing. A thread says each second that the
-process runs, so that a long step can be told from a process that hangs.
+It stays warm between jobs. When its standard input closes, the supervisor is gone, and the worker ends together with
+all its child processes, whatever the runner is doing. A thread sends a heartbeat each second, which distinguishes a
+long step from a stopped process.
 """
 
 import argparse
@@ -64,17 +64,17 @@ from ex4d_server.orders import (
 from ex4d_server.platform import host, remove_tree
 
 Runner = Callable[[Job, Callable[[Blob], Path], Path, Progress], dict]
-"""Runs a job: where its files lie, where results go, and whom to tell."""
+"""Runs a job, given how to locate its files, the folder for results, and a progress callback. Returns facts."""
 
 DISK_FULL = "{whose} disk is full: free some space where {what} is, then start the job again."
 EVENT_BYTES = PICTURE_BYTES + 16 * 1024
-"""What an event may hold besides a result."""
+"""What an event may take up besides a result, in bytes."""
 STEP_SECONDS = 0.1
-"""Steps are reported this often at most; the last of a stage always."""
+"""Minimum interval between reported steps; the last step of a stage is always reported."""
 
 
 class Attempt:
-    """One job under one lease: its folders, its progress, and the order to stop."""
+    """One job under one lease: its folders, its progress, and the orders that arrive meanwhile."""
 
     def __init__(self, socket: zmq.Socket, state: Path, lease: int, proxy: bool = False) -> None:
         self._socket, self._lease = socket, lease
@@ -91,11 +91,11 @@ class Attempt:
         self._held_back: Step | None = None
 
     def locate(self, blob: Blob) -> Path:
-        """Where the content of a file is stored, after a check that it is still what it was."""
+        """Where a file's content is stored, once it is verified to be unchanged."""
         return checked(self._blobs / blob.sha256, blob)
 
     def progress(self, stage: str, step: int, steps: int, picture: NDArray[np.uint8] | None = None) -> None:
-        """Report a step; raises `Cancelled` when the supervisor has said stop."""
+        """Report a step; raises `Cancelled` if the supervisor has ordered a stop."""
         now = time.monotonic()
         if stage != self._stage:
             self._send_held_back()
@@ -111,11 +111,11 @@ class Attempt:
             self._next_order()
 
     def announce(self, files: tuple[Blob, ...]) -> None:
-        """Tell the server what is going to be sent, and wait until it is ready for that.
+        """Announce the files that will be sent, and wait until the server is ready for them.
 
         Raises:
-            ServerError: it has no room for it.
-            Cancelled: the supervisor has said stop.
+            ServerError: the server has no room for them.
+            Cancelled: the supervisor has ordered a stop.
         """
         order: Bring | None = None
         while order is None:
@@ -127,7 +127,7 @@ class Attempt:
             raise ServerError(order.refusal)
 
     def _next_order(self) -> Bring | None:
-        """Heed the next order; returns that to send files."""
+        """Act on the next order; returns it if it is the one to send files."""
         order = receive(self._socket)
         if order == Stop(self._lease):
             raise Cancelled("The job was cancelled.")
@@ -139,20 +139,20 @@ class Attempt:
             self._held_back = None
 
     def result(self, facts: dict) -> Result:
-        """The facts, every file in `out`, and the proxy if there is one, each on the disk for good."""
+        """The facts, every file in `out`, and the proxy if there is one, all of them flushed to disk."""
         files, proxy = tuple(kept(path) for path in sorted(self.out.iterdir())), proxy_of(self.out)
         return Result(facts, files, kept(proxy) if proxy is not None and proxy.is_file() else None)
 
 
 def kept(path: Path) -> Blob:
-    """A file that is on the disk for good once this returns."""
+    """Describe a file after flushing it to disk."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
     return blob_of(path)
 
 
 def jpeg(picture: NDArray[np.uint8]) -> bytes:
-    """A picture (h,w,3) RGB as JPEG, as good as an event has room for; empty if none is small enough."""
+    """A picture (h,w,3) RGB as JPEG, in the best quality that fits into an event; empty if none does."""
     import cv2
 
     for quality in (85, 60, 30):
@@ -168,13 +168,13 @@ def receive(socket: zmq.Socket) -> Run | Stop | Bring | Noted:
 
 
 def comes(socket: zmq.Socket, seconds: float) -> bool:
-    """Whether an order comes within so many seconds."""
+    """Whether an order arrives within this many seconds."""
     return bool(socket.poll(int(max(0.0, seconds) * 1000)))
 
 
 @dataclass(frozen=True)
 class FarServer:
-    """What a worker has that does not see the server's disk: the way to the files there, and a place of its own."""
+    """For a worker that does not see the server's disk: how to reach the files there, and a store of its own."""
 
     context: zmq.Context
     address: str
@@ -182,15 +182,15 @@ class FarServer:
     depot: Depot
 
     def courier(self, order: Run, attempt: Attempt) -> Courier:
-        """Who moves the files of an attempt."""
+        """The courier for one attempt's files."""
         connect = connecting(self.context, self.address, order.files_port, self.keys, order.session)
         return Courier(connect, attempt.progress)
 
 
 def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: FarServer | None = None) -> bytes:
-    """Run one job; returns the message that says how it ended.
+    """Run one job; returns the encoded message that says how it ended.
 
-    A worker that is far fetches the files before, and sends its own after.
+    A worker on another machine fetches the input files first, and sends the results afterwards.
     """
     ending: Tagged
     try:
@@ -208,7 +208,7 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: Fa
                 if result.proxy is not None:
                     courier.send((result.proxy,), attempt.proxies)
         frame = encode(Finished(order.lease, result))
-        decode(frame, (Finished,))  # facts come from the runner: refuse here what the supervisor would refuse
+        decode(frame, (Finished,))  # facts come from the runner: reject here what the supervisor would reject
         if len(frame) > CONTROL_BYTES - EVENT_BYTES:
             raise ProtocolError(f"A result of {len(frame)} bytes is over the limit: it names too much.")
         return frame
@@ -225,7 +225,7 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: Fa
             if far is not None:
                 text = DISK_FULL.format(whose=f"{gethostname()}'s", what=state)
         elif is_ours:
-            if isinstance(error, PluginError):  # whoever wrote it wants to know where
+            if isinstance(error, PluginError):  # its author needs the traceback
                 note_exception()
             text = str(error)
         else:
@@ -236,7 +236,7 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: Fa
             )
         ending = Failed(order.lease, sentence(text))
     finally:
-        os.chdir(state)  # an attempt's folder is removed when it ends
+        os.chdir(state)  # the attempt's folder is removed when it ends
         if far is not None:
             remove_tree(work_folder(state, order.lease))
             far.depot.tidy()
@@ -246,9 +246,9 @@ def run_job(socket: zmq.Socket, state: Path, order: Run, runner: Runner, far: Fa
 
 
 def serve(socket: zmq.Socket, ready: Ready, run: Callable[[Run], bytes]) -> None:
-    """Take jobs for as long as the process runs.
+    """Run jobs until the process ends.
 
-    What must arrive is sent until the server answers: that the worker is there, and how each job ended.
+    The messages that must arrive, `Ready` and the one that ends each job, are repeated until the server answers.
     """
     lease: int | None = None
     unanswered: bytes | None = encode(ready)
@@ -267,24 +267,24 @@ def serve(socket: zmq.Socket, ready: Ready, run: Callable[[Run], bytes]) -> None
 
 
 def has_no_room(error: Exception) -> bool:
-    """Whether what a job needs does not fit into the place that a worker has for fetched files."""
+    """Whether a job failed because its files do not fit into the worker's own store."""
     return isinstance(error, BlobError) and error.code == "disk_full"
 
 
 def note_exception() -> None:
-    """Write the exception that is being handled into the log, if the disk has room for it."""
+    """Log the exception being handled, if the disk has room for it."""
     with suppress(OSError):
         traceback.print_exc()
 
 
 def load(factory: str) -> Runner:
-    """What the factory that "module:function" names makes."""
+    """Call the factory named by "module:function"."""
     module, _, function = factory.partition(":")
     return getattr(importlib.import_module(module), function)()
 
 
 def pipeline() -> Runner:
-    """The runner of true jobs, with what it keeps warm."""
+    """The runner for real jobs, with the models it keeps loaded."""
     from ex4d.pipeline.leaving import ProxyFile
     from ex4d.pipeline.open import gather
     from ex4d.pipeline.run import run
@@ -301,7 +301,7 @@ def pipeline() -> Runner:
 
 
 def end_with_supervisor() -> None:
-    """Wait until the supervisor's end of standard input closes, then end the whole process tree."""
+    """Wait until the supervisor closes its end of standard input, then end the whole process tree."""
     with suppress(OSError):
         while os.read(sys.stdin.fileno(), 1):
             pass
@@ -309,7 +309,7 @@ def end_with_supervisor() -> None:
 
 
 def dealer(context: zmq.Context, keys: ClientKeys, far: bool) -> zmq.Socket:
-    """A socket for the server's door for workers; where that is far, it notices when the connection is dead."""
+    """A socket to connect to the server's port for workers; on another machine, heartbeats reveal a dead connection."""
     socket = context.socket(zmq.DEALER)
     keys.put_on(socket)
     socket.linger = 0
@@ -319,7 +319,7 @@ def dealer(context: zmq.Context, keys: ClientKeys, far: bool) -> zmq.Socket:
 
 
 def beat(context: zmq.Context, address: str, keys: ClientKeys, token: str, far: bool) -> None:
-    """Say each second that the process runs, on a socket of its own, as sockets belong to one thread."""
+    """Send a heartbeat each second, on a separate socket, because sockets belong to one thread."""
     socket = dealer(context, keys, far)
     socket.sndhwm = 10
     socket.connect(address)
@@ -330,7 +330,7 @@ def beat(context: zmq.Context, address: str, keys: ClientKeys, token: str, far: 
 
 
 def main() -> None:
-    """Connect, show the token, then run what comes."""
+    """Connect, present the token, then run jobs."""
     parser = argparse.ArgumentParser(prog="python -m ex4d_server.worker")
     parser.add_argument("--connect", required=True)
     parser.add_argument("--state", type=Path, required=True)
@@ -340,13 +340,13 @@ def main() -> None:
     token = os.environ.pop(TOKEN_VARIABLE)
     server, public, secret = os.environ.pop(KEYS_VARIABLE).split()
     keys = ClientKeys(server, KeyPair(public, secret))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in the terminal is the supervisor's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl-C in the terminal
     threading.Thread(target=end_with_supervisor, daemon=True).start()
     context = zmq.Context()
     door = context, arguments.connect, keys, token, arguments.far
     threading.Thread(target=beat, args=door, daemon=True).start()
     socket = dealer(context, keys, arguments.far)
-    socket.routing_id = token.encode()  # so that the server knows it again when its connection was made anew
+    socket.routing_id = token.encode()  # so that the server recognizes it after a reconnection
     socket.connect(arguments.connect)
     far = FarServer(context, arguments.connect, keys, Depot(arguments.state)) if arguments.far else None
     runner = load(arguments.runner)

@@ -1,4 +1,4 @@
-"""The executor of one worker, wherever that runs: its messages, and the clocks that end what does not end by itself."""
+"""The executor of one worker, on any machine: its messages, and the deadlines that end what does not end on its own."""
 
 import logging
 import secrets
@@ -43,18 +43,18 @@ from ex4d_server.worker_process import Whom, new_token
 log = logging.getLogger("ex4d.server")
 
 TURN = 20
-"""Messages read in one tick."""
+"""Messages read per tick."""
 QUEUE = 100
-"""Messages that one peer of the workers' socket may have waiting."""
+"""Messages that may be queued per peer of the workers' socket."""
 SLEPT_SECONDS = 5.0
-"""Where two ticks are further apart, it was this process that stood still, and the clocks of others stood with it."""
+"""If two ticks are further apart than this, this process was suspended, and every deadline is extended by the gap."""
 
 
 @dataclass
 class Attempt:
-    """The job that the worker has, its clocks, and the session by which its files come and go.
+    """The worker's current job, its deadlines, and the session by which its files are transferred.
 
-    It is `sent` once the worker is there, and `taken` once the worker has said anything of it.
+    It is `sent` as soon as the worker is there, and `taken` from the worker's first message about it.
     """
 
     lease: int
@@ -72,9 +72,9 @@ class Attempt:
 
 @dataclass
 class Worker:
-    """A worker process. `identity` is its address on the socket once it has shown its token.
+    """A worker process. `identity` is its address on the socket once it has presented its token.
 
-    `unsent` is what waits while its connection is made anew.
+    `unsent` holds messages while it reconnects.
     """
 
     process: Launched
@@ -86,21 +86,21 @@ class Worker:
 
 
 class WorkerExecutor:
-    """One worker process, started when it is needed, kept warm after it, and ended when it was idle for long.
+    """One worker process, started when it is needed, kept warm afterwards, and ended after being idle for long.
 
     Args:
         context: the server's ZeroMQ context.
-        gate: that of the context; it lets in nobody but the worker.
+        gate: the context's gate; admits only the worker.
         launcher: starts the process.
-        number: of this worker, from 1.
-        door: where it connects to.
-        files: how files of attempts come and go where the worker does not see this machine's disk; None if it does.
-        wants_proxy: whether the owner of a job is to get a proxy of its result too, see `orders.proxy_of`.
-        deadlines: how long a worker may be silent.
+        number: this worker's number, from 1.
+        door: where it connects.
+        files: transfers the files of attempts if the worker does not see this machine's disk; None if it does.
+        wants_proxy: whether the owner of a job also gets a proxy of its result, see `orders.proxy_of`.
+        deadlines: how long a worker may be silent, in seconds.
         clock: monotonic seconds.
 
     Raises:
-        InputError: the door's port is taken.
+        InputError: the door's port is in use.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class WorkerExecutor:
         self._socket.maxmsgsize = CONTROL_BYTES + CURVE_BYTES
         self._socket.rcvhwm = QUEUE
         self._socket.handshake_ivl = 5000
-        # A worker whose connection broke comes back under its old identity; the gate lets in nobody else.
+        # A worker that reconnects returns under its old identity; the gate admits nobody else.
         self._socket.router_handover = True
         if files:
             self._socket.heartbeat_ivl, self._socket.heartbeat_timeout = HEARTBEAT_MS, HEARTBEAT_TIMEOUT_MS
@@ -151,7 +151,7 @@ class WorkerExecutor:
         self._address = f"tcp://{door.reached_at}:{port}"
 
     def _admitted(self) -> tuple[str, ...]:
-        """The keys that the gate lets in: that of the worker."""
+        """The keys that the gate admits: only the worker's."""
         worker = self._worker
         return (worker.process.public,) if worker and worker.process.public else ()
 
@@ -161,19 +161,19 @@ class WorkerExecutor:
         return (self._socket,)
 
     def has_room(self) -> bool:
-        """See `Executor`. A worker that is being killed may hold the GPU until it is gone."""
+        """See `Executor`. A worker being killed may occupy the GPU until it is gone."""
         self._dying = [process for process in self._dying if process.poll() is None]
         is_free = self._attempt is None and not self._dying
         return is_free and (self._worker is not None or self._launcher.can_launch())
 
     @property
     def is_running(self) -> bool:
-        """Whether the worker process is there, with what it has loaded."""
+        """Whether the worker process is running, with the models it has loaded."""
         return self._worker is not None
 
     @property
     def device(self) -> str:
-        """What the worker runs on; empty if there is none, or it has no machine yet."""
+        """What the worker runs on; empty if there is no worker, or it has no machine yet."""
         return self._worker.process.device if self._worker else ""
 
     def start(self, lease: int, job: Job, owner: str) -> None:
@@ -212,7 +212,7 @@ class WorkerExecutor:
         return events
 
     def unload(self, owner: str) -> Unloaded:
-        """See `Executor`. The worker ends, and with it everything that it holds, on the GPU too."""
+        """See `Executor`. Ending the worker frees everything it holds, on the GPU too."""
         if owner != self._owner:
             return NOTHING_LOADED
         if self._attempt:
@@ -234,7 +234,7 @@ class WorkerExecutor:
         self._finish_attempt()
         self._socket.close()
 
-    # -- what the worker says
+    # -- messages from the worker
 
     def _read(self) -> None:
         for _ in range(TURN):
@@ -250,10 +250,10 @@ class WorkerExecutor:
                 self._refusals.warning("refused a worker message: %s", error)
 
     def _receive(self, peer: bytes, message: Tagged) -> None:
-        """Handle one message; anything from elsewhere or under another lease is refused."""
+        """Handle one message; anything from elsewhere or under another lease is rejected."""
         worker, attempt = self._worker, self._attempt
         if isinstance(message, Ready | Beat):
-            # As bytes: compare_digest takes no text beyond ASCII.
+            # As bytes: compare_digest does not accept non-ASCII text.
             if worker is None or not secrets.compare_digest(message.token.encode(), worker.token.encode()):
                 self._refusals.warning("refused a worker with a wrong token")
                 return
@@ -269,7 +269,7 @@ class WorkerExecutor:
         worker.heard = self._clock()
         if isinstance(message, Finished | Failed | Stopped):
             self._send(Noted(message.lease))
-            if attempt is None:  # an ending may come twice
+            if attempt is None:  # a repeated ending
                 return
         if attempt is None or lease != attempt.lease:
             self._refusals.warning("refused a message of an older lease")
@@ -289,19 +289,19 @@ class WorkerExecutor:
         self._events.append(message)  # type: ignore[arg-type]  # one of WORKER_MESSAGES
 
     def _expect(self, attempt: Attempt, made: Made) -> None:
-        """Let a worker that does not see this machine's disk send what it has made."""
+        """Let a worker that does not see this machine's disk send its results."""
         if self._files is None:
             self._refusals.warning("refused files that a worker of this machine wants to send")
             return
         self._send(Bring(attempt.lease, self._files.expect(attempt.session, made)))
 
     def _stepped(self, attempt: Attempt, step: Step) -> None:
-        """Set the clock for the next step. The last step of a stage is followed by a stage that is not known yet."""
+        """Set the deadline for the next step. After the last step of a stage, an unknown stage follows."""
         attempt.stepped, attempt.stage = self._clock(), step.stage
         between = step.steps > 1 and step.step < step.steps
         attempt.patience = self._deadlines.step if between else self._deadlines.whole
 
-    # -- clocks
+    # -- deadlines
 
     def _look_at_clocks(self) -> None:
         now = self._clock()
@@ -341,7 +341,7 @@ class WorkerExecutor:
             self._end_worker(worker)
 
     def _look_for_place(self, worker: Worker, attempt: Attempt, now: float) -> None:
-        """A job does not wait for ever for a machine that others may have taken: it goes back to the queue."""
+        """Return a job to the queue instead of waiting forever for a machine that others may have taken."""
         if attempt.stop_at is not None:
             self._events.append(Stopped(attempt.lease))
         elif not worker.process.has_machine and now - worker.asked > self._deadlines.place:
@@ -352,7 +352,7 @@ class WorkerExecutor:
         self._finish_attempt()
 
     def _give_up(self, worker: Worker, why: str) -> None:
-        """End a worker that is not worth waiting for; the next attempt gets a new one."""
+        """End a worker that is not worth waiting for; the next attempt starts a new one."""
         log.warning("%s %s", worker.process.name, why)
         self._end_worker(worker)
         if self._attempt:
@@ -361,7 +361,7 @@ class WorkerExecutor:
     # -- the process
 
     def _hand_over(self) -> None:
-        """Give the attempt to the worker as soon as both are there."""
+        """Give the attempt to the worker as soon as both exist."""
         attempt, worker = self._attempt, self._worker
         if attempt is None or attempt.sent or worker is None or worker.identity is None:
             return
@@ -380,7 +380,7 @@ class WorkerExecutor:
         self._send(Run(attempt.lease, attempt.job, self._wants_proxy(self._owner), port, attempt.session))
 
     def _send_job_again(self) -> None:
-        """Send it until the worker says that it has it: what is under way when a connection breaks is lost."""
+        """Repeat the job until the worker has it, in case its connection broke while the job was in transit."""
         worker, attempt = self._worker, self._attempt
         if worker is None or attempt is None or not attempt.sent or attempt.taken or attempt.stop_at is not None:
             return
@@ -399,7 +399,7 @@ class WorkerExecutor:
         self._send_what_waits()
 
     def _send_what_waits(self) -> None:
-        """Send it as soon as there is a connection; where none comes, the clocks end the worker."""
+        """Send what is queued as soon as there is a connection; if none is made, the deadlines end the worker."""
         worker = self._worker
         while worker and worker.unsent:
             try:
@@ -420,7 +420,7 @@ class WorkerExecutor:
             self._lose(f"The worker process {how} while it ran this job: see {worker.process.log_said}.")
 
     def _read_last_words(self) -> None:
-        """A result that was sent before the process died counts."""
+        """Read what the worker sent before it died: a result among it counts."""
         for _ in range(QUEUE):
             if not self._socket.poll(0):
                 return
@@ -432,7 +432,7 @@ class WorkerExecutor:
         self._finish_attempt()
 
     def _finish_attempt(self) -> None:
-        """Nothing comes or goes for it any more."""
+        """End the attempt, and with it all transfers of its files."""
         if self._files and self._attempt and self._attempt.session:
             self._files.close(self._attempt.session)
         self._attempt = None
