@@ -28,7 +28,8 @@ TORCH_INDEX = {
     ("Linux", "cpu"): "https://download.pytorch.org/whl/cpu",
     ("Windows", "nvidia"): "https://download.pytorch.org/whl/cu130",
 }
-"""PyTorch's own index for builds that PyPI lacks: its Linux builds are for NVIDIA, its Windows builds for the CPU."""
+"""PyTorch's own index, for builds that PyPI does not have: it has only NVIDIA builds for Linux and only CPU builds for
+Windows."""
 WATCH_SECONDS = 0.5
 """Interval at which the size of a download is checked."""
 LOG = "setup.log"
