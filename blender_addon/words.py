@@ -48,7 +48,7 @@ def part_of(part: float, whole: float) -> str:
 
 SENDING, FETCHING = "Sending to server", "Fetching result"
 TRANSFERS = {"Uploading": SENDING, "Upload": SENDING, "Downloading": FETCHING, "Download": FETCHING}
-"""Titles shown instead of those of these stages: the server is usually the artist's own machine, not a cloud."""
+"""Titles shown for these stages instead of their own: the server is usually the artist's own machine, not a cloud."""
 
 
 def titled(stage: str) -> str:

@@ -32,7 +32,7 @@ def is_rendered_into(scene: bpy.types.Scene, folder: Path) -> bool:
 def set_up(scene: bpy.types.Scene, chosen: bpy.types.Object, movie: Path, title: str, first: int, frames: int) -> None:
     """Set up `scene` to render the view of `chosen` over a movie of `frames` frames that begins at scene frame `first`.
 
-    The catcher replaces the mesh, and the movie becomes the camera's background and, in the compositor, that of
+    The catcher replaces the mesh, and the movie becomes the background of the camera and, in the compositor, of
     renders. An earlier setup for another take is undone first.
 
     Raises:

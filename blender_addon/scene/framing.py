@@ -10,8 +10,8 @@ from ex4d.geometry import presets
 from ..scene import axes, camera, mesh_object, objects
 
 AIM = 1.5
-"""Distance of the view's pivot, in multiples of that of the presets' pivot, the nearest surface: the nearest surface is
-hardly ever in the middle of the scene."""
+"""Distance of the view's pivot, in multiples of the distance to the presets' pivot. That is the nearest surface, which
+is hardly ever in the middle of the scene."""
 
 BESIDE_DEGREES = 10.0
 """How far the view is from the source camera, along the path of orbits: from the source camera's own position the shot

@@ -26,7 +26,7 @@ class TakeFacts:
         seconds: time that the server took for all stages; None if not known.
         settings: the generator's settings by name, with the values used.
         seed: the seed; None for a path preview.
-        trouble: why its files or its record cannot be read; "" if they can, or for a path preview, which has no record.
+        trouble: why its folder or its record, which a path preview does not have, cannot be read; "" if they can.
     """
 
     coverage: tuple[float, ...] = ()

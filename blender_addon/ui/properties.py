@@ -340,7 +340,7 @@ class TakeChoices:
 
 
 class EX4DTake(bpy.types.PropertyGroup):
-    """One result in the list; its files lie in the shot's folder, takes/take_<number> or views/view_<number>."""
+    """A listed result; its files are in the shot's folder, in takes/take_<number> or views/view_<number>."""
 
     number: IntProperty(name="Number")
     start: IntProperty(name="Start", description="First frame of the clip that it shows, counted from 0")
@@ -364,7 +364,7 @@ class EX4DTake(bpy.types.PropertyGroup):
 class EX4DScene(ShotFacts, ClipChoices, TakeChoices, JobMemory, bpy.types.PropertyGroup):
     """The shot of one scene (`scene.ex4d`).
 
-    Files that version 0.1 saved have other names for what depends on the server, see `shot/from_0_1.py`.
+    Files saved by version 0.1 use other names for anything that depends on the server, see `shot/from_0_1.py`.
     """
 
     version: IntProperty(name="Version", description="Of what is stored here; 0 is what EX-4D 0.1 stored")

@@ -75,8 +75,8 @@ class TakeRequest:
         seen: current scene frame at the time of the request.
         camera: name of the camera; "" if not known.
         bystanders: the message about the artist's own objects.
-        plate: absolute path of a clean plate; "" takes that of the source, if it has one.
-        earlier: absolute path of the folder of an earlier take; "" takes that of the source, if it has one.
+        plate: absolute path of a clean plate; "" for the source's, if it has one.
+        earlier: absolute path of the folder of an earlier take; "" for the source's, if it has one.
     """
 
     scene: str
