@@ -14,7 +14,7 @@ def count(number: int, noun: str) -> str:
 
 
 def capitalised(text: str) -> str:
-    """A text with its first letter capitalized and all others unchanged."""
+    """A text with its first letter capitalised and all others unchanged."""
     return text[:1].upper() + text[1:]
 
 

@@ -399,7 +399,7 @@ def sizes_of(urls: dict[str, str]) -> dict[str, int]:
 
 
 def _plain(name: str) -> str:
-    """A package's normalized name."""
+    """A package's normalised name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -1,4 +1,4 @@
-"""Finding a clip that was moved or renamed since it was opened, recognized by its content."""
+"""Finding a clip that was moved or renamed since it was opened, recognised by its content."""
 
 import json
 from pathlib import Path

@@ -9,7 +9,7 @@ from ..work.requests import TakeRequest
 
 
 def show_arrived(request: TakeRequest) -> None:
-    """Play a take that has just arrived if somebody is likely waiting for it, without changing any editor's type.
+    """Play a take that has just arrived if the artist is likely waiting for it; no editor is opened, changed or closed.
 
     It plays if a sequencer's preview of the scene is visible, nothing else is playing, no modal tool is running, and
     the scene is still at the frame at which the take was requested.

@@ -1,7 +1,7 @@
 """How much time and disk space things take, learned from finished jobs and stored in the user's data folder.
 
 Time is learned per stage, so that a job whose depth already existed does not make the next estimate too small. Most
-stages grow with frames times pixels; those that do not are recognized by name.
+stages grow with frames times pixels; those that do not are recognised by name.
 """
 
 import json
